@@ -1,0 +1,1 @@
+//! Layer `app`: pure state and updates of the console.

@@ -1,0 +1,88 @@
+//! Every bound in the program, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back
+/// behind output.
+pub const PTY_CHUNK_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes parsed by a screen before a waiting key or frame may go first.
+pub const PARSE_SLICE_BYTES: usize = 8 * 1024;
+
+/// Output kept in memory per session, in bytes: a watcher that lags further gets a keyframe.
+pub const RING_BYTES: usize = 1024 * 1024;
+
+/// A watcher of the screen who is further behind than this gets a keyframe instead of chunks: a
+/// keyframe is 2 to 20 KB, so more bytes than this cost more than they tell.
+pub const LAG_BYTES_MAX: u64 = 64 * 1024;
+
+/// Shortest time between two keyframes to one watcher: nobody draws more than 60 frames a second.
+pub const KEYFRAME_EVERY_MIN: Duration = Duration::from_millis(16);
+
+/// Largest wire message in bytes, both ways. A dense true-colour screen of 300x100 is 0.9 MB.
+pub const WIRE_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+const _: () = assert!(PTY_CHUNK_BYTES_MAX * 2 <= WIRE_MESSAGE_BYTES_MAX);
+
+/// Largest and smallest screen, in cells. vt100 is only safe from 2x2 on.
+pub const SCREEN_COLS_MAX: u16 = 1000;
+pub const SCREEN_ROWS_MAX: u16 = 1000;
+pub const SCREEN_SIDE_MIN: u16 = 2;
+
+/// Input waiting for a program that does not read, in bytes; beyond it typing is refused, aloud.
+pub const INPUT_QUEUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest single piece of input (a paste), in bytes.
+pub const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Sandboxes one hub keeps, and sessions in one sandbox: above what one person or host can hold.
+pub const SANDBOXES_MAX: usize = 20_000;
+pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;
+
+/// Longest sandbox name, title, label and environment entry, in bytes.
+pub const NAME_BYTES_MAX: usize = 63;
+pub const TITLE_BYTES_MAX: usize = 256;
+pub const LABEL_BYTES_MAX: usize = 256;
+pub const LABELS_MAX: usize = 64;
+pub const ENV_ENTRY_BYTES_MAX: usize = 32 * 1024;
+pub const ENV_ENTRIES_MAX: usize = 512;
+/// Arguments of one command, and their bytes together (Linux's own bound is 2 MiB).
+pub const ARGS_MAX: usize = 4096;
+pub const ARGS_BYTES_MAX: usize = 128 * 1024;
+/// Longest path, in bytes: Linux's PATH_MAX.
+pub const PATH_BYTES_MAX: usize = 4096;
+
+/// Changes kept for a slow client of the event feed; beyond it the client is resynced, visibly.
+pub const EVENTS_QUEUED_MAX: usize = 1024;
+
+/// Longest OSC payload the side-parser collects, in bytes; clipboard writes get their own bound.
+pub const OSC_BYTES_MAX: usize = 4096;
+/// Largest clipboard write taken from a program, in decoded bytes (74,994 once base64-encoded
+/// is what terminals are known to take).
+pub const CLIPBOARD_BYTES_MAX: usize = 56_244;
+
+/// One segment of a journal, in bytes; each opens with a keyframe, so this bounds a seek.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 1024 * 1024;
+/// Recording kept per session, in bytes; the oldest segments go first.
+pub const RECORDING_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Journal kept for scrollback when recording is off, in bytes.
+pub const SCROLLBACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// All recordings of one state directory, in bytes, and the age at which one goes.
+pub const RECORDINGS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+pub const RECORDING_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Lines in one page of history, and hits in one page of search.
+pub const HISTORY_LINES_MAX: u32 = 1000;
+pub const SEARCH_HITS_MAX: u32 = 200;
+/// Longest search pattern, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+
+/// How long a hub or shim may take to answer an ordinary request.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a sandbox may take to start.
+pub const CREATE_WITHIN: Duration = Duration::from_secs(60);
+/// How long a hub may take to come up.
+pub const HUB_START_WITHIN: Duration = Duration::from_secs(10);
+/// How long a program gets between SIGTERM and SIGKILL.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+/// An input lease returns by itself after this long without a key.
+pub const LEASE_IDLE: Duration = Duration::from_secs(120);

@@ -1,0 +1,9 @@
+//! Layer `base`: small total types that every layer shares. No I/O but the clock and random ids.
+pub mod clock;
+pub mod fault;
+pub mod id;
+pub mod limits;
+pub mod ring;
+pub mod secret;
+pub mod text;
+pub mod units;

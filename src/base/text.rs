@@ -1,0 +1,69 @@
+//! Text from outside made safe to show: control and direction-changing characters become visible,
+//! and a string is cut to a number of cells.
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// Tells whether a character could act on a terminal or reorder what a person reads.
+pub fn is_deceptive(it: char) -> bool {
+    it.is_control()
+        || matches!(it,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Makes every control, bidi and zero-width character visible (`\x1b` -> `␛`, others `<U+202E>`).
+///
+/// A zero-width joiner between two pictographs is kept: it is part of one emoji.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut previous = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(it) = rest.next() {
+        let joins = it == '\u{200d}'
+            && pictograph(previous)
+            && rest.peek().copied().is_some_and(pictograph);
+        match it {
+            _ if joins => out.push(it),
+            '\u{0}'..='\u{1f}' => {
+                out.push(char::from_u32(0x2400 + u32::from(it)).unwrap_or('\u{fffd}'));
+            }
+            '\u{7f}' => out.push('\u{2421}'),
+            it if is_deceptive(it) => out.push_str(&format!("<U+{:04X}>", u32::from(it))),
+            it => out.push(it),
+        }
+        previous = it;
+    }
+    out
+}
+
+fn pictograph(it: char) -> bool {
+    matches!(it, '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{fe0f}' | '\u{2190}'..='\u{21ff}')
+}
+
+/// Cells a string takes on a terminal.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// Cuts a string to at most `cells`, ending in `…` when something was cut; never splits a cluster.
+pub fn clip(text: &str, cells: usize) -> String {
+    if width(text) <= cells {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for cluster in text.graphemes(true) {
+        let wide = width(cluster);
+        if used + wide + 1 > cells {
+            break;
+        }
+        out.push_str(cluster);
+        used += wide;
+    }
+    if cells > 0 {
+        out.push('…');
+    }
+    out
+}

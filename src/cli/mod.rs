@@ -1,0 +1,1 @@
+//! Layer `cli`: arguments to verbs.

@@ -1,0 +1,1 @@
+//! Layer `config`: schema, loading with spans, paths, environment.

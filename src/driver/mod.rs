@@ -1,0 +1,120 @@
+//! Layer `driver`: one trait for whatever provides sandboxes. Drivers translate; retries,
+//! deadlines, the capability check and tracing wrap around them once, in `guard`.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+};
+
+use crate::{
+    base::{fault::Outcome, id::SandboxId, units::Size},
+    model::{
+        capability::Capabilities,
+        check::Check,
+        sandbox::{Isolation, SandboxSpec},
+        session::{ExitStatus, SessionSpec},
+    },
+};
+
+/// Where a driver's sandboxes are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosting {
+    /// In the hub: sessions end with it unless the driver can reattach.
+    Hub,
+    /// In one shim process per sandbox, which outlives the hub.
+    Shim,
+}
+
+/// What a place needs from its host to be made.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    pub id: SandboxId,
+    pub name: String,
+    /// A directory of its own, private to the operator, for everything it keeps on disk.
+    pub dir: PathBuf,
+}
+
+/// An adapter to one provider of sandboxes.
+#[async_trait]
+pub trait Driver: Send + Sync + 'static {
+    /// The word in `--driver`.
+    fn name(&self) -> &'static str;
+
+    fn hosting(&self) -> Hosting;
+
+    /// What sandboxes of this driver can do here, found by trying where trying is cheap.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Checks for `doctor`; each tries the thing it names.
+    async fn probe(&self) -> Vec<Check>;
+
+    /// Makes a sandbox with no program in it yet. On an error everything done so far is undone.
+    async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>>;
+
+    /// Removes what a sandbox left behind when its host died: processes, mounts, cgroups; and its
+    /// directory. Being called for one that left nothing is fine.
+    async fn sweep(&self, ground: &Ground) -> Outcome<()>;
+}
+
+/// What is really in force for a place, as opposed to what was asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlaceFacts {
+    pub isolation: Option<Isolation>,
+    pub raw_state: Option<String>,
+    pub capabilities: Capabilities,
+    /// What was asked for but is not in force, in words for a person.
+    pub notes: Vec<String>,
+}
+
+/// One live sandbox.
+#[async_trait]
+pub trait Place: Send + Sync {
+    fn facts(&self) -> PlaceFacts;
+
+    /// Starts a program on a PTY of its own.
+    async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>>;
+
+    /// Starts a program with three pipes.
+    async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>>;
+
+    /// Freezes every process. Paused twice is paused.
+    async fn pause(&self) -> Outcome<()>;
+
+    async fn resume(&self) -> Outcome<()>;
+
+    /// Ends every process, politely first, then not; works while paused; keeps the files.
+    async fn stop(&self, grace: std::time::Duration) -> Outcome<()>;
+
+    /// Stops at once and leaves nothing: no process, mount, cgroup or directory.
+    async fn remove(&self) -> Outcome<()>;
+
+    /// Resolves when the place is gone by itself, with the reason in words.
+    async fn gone(&self) -> String;
+}
+
+/// A started program.
+pub struct Program<Io> {
+    /// As the host sees it.
+    pub pid: Option<u32>,
+    pub io: Io,
+    /// Sent once, when the program has ended; dropped without a value = the place is gone.
+    pub exit: oneshot::Receiver<ExitStatus>,
+}
+
+/// The controlling side of a PTY.
+pub struct PtyIo {
+    /// Ends (0 bytes) when no process has the other side open.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+    pub resize: Box<dyn Fn(Size) -> Outcome<()> + Send + Sync>,
+}
+
+/// The three streams of a program without a PTY.
+pub struct PipeIo {
+    pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    pub stdout: Box<dyn AsyncRead + Send + Unpin>,
+    pub stderr: Box<dyn AsyncRead + Send + Unpin>,
+}

@@ -1,0 +1,1 @@
+//! Layer `hub`: gRPC over any Runtime.

@@ -1,0 +1,10 @@
+//! Layer `model`: the plain facts everything else talks about. No I/O, no serde, no behaviour
+//! beyond names and small derivations.
+pub mod capability;
+pub mod check;
+pub mod event;
+pub mod fact;
+pub mod history;
+pub mod output;
+pub mod sandbox;
+pub mod session;

@@ -1,0 +1,162 @@
+//! A sandbox: what was asked for, and what is known of it now.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use super::{
+    capability::Capabilities,
+    session::{Session, SessionSpec},
+};
+use crate::base::{clock::Timestamp, id::SandboxId};
+
+/// Writes an enum whose variants each have one word, with both directions from one table.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$each])* $variant,)* }
+
+        impl $name {
+            /// Every variant, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The word used in JSON, on the command line and on screen.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// The variant of a word; `None` when it is no such word.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Where a sandbox is in its life, in our words; the driver's own word is `raw_state`.
+    State {
+        Creating = "creating",
+        Running = "running",
+        /// Every process frozen; nothing runs until resumed.
+        Paused = "paused",
+        /// No process left; files are still there.
+        Stopped = "stopped",
+        /// It did not start, or its shim died; `note` says why.
+        Failed = "failed",
+        /// The driver no longer knows it.
+        Gone = "gone",
+        /// The driver can't be asked right now.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What happens to writes in the workspace.
+    WorkspaceMode {
+        /// Copy-on-write: the sandbox sees the real tree, its changes stay apart.
+        Cow = "cow",
+        /// The real directory, writable.
+        Rw = "rw",
+        /// The real directory, read-only.
+        Ro = "ro",
+        /// No workspace at all.
+        None = "none",
+    }
+}
+
+words! {
+    /// What network traffic may leave.
+    Egress {
+        /// Each new destination asks a person.
+        Ask = "ask",
+        /// Nothing but loopback inside the sandbox.
+        Deny = "deny",
+        /// The host's network, unrestricted.
+        Allow = "allow",
+    }
+}
+
+words! {
+    /// How strongly a sandbox is kept apart, weakest first.
+    Isolation {
+        /// No isolation claimed (fake driver, foreign runtimes).
+        None = "none",
+        /// Landlock and seccomp only: same processes, network and file system view as the host.
+        Landlock = "landlock",
+        /// Own user, mount, pid, ipc, uts, cgroup and network namespaces, landlock and seccomp on top.
+        Namespaces = "namespaces",
+        /// A user-space kernel (runsc).
+        Gvisor = "gvisor",
+        /// An OCI runtime (runc, crun).
+        Oci = "oci",
+    }
+}
+
+/// Directory the agent works in; it appears inside at the same path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    pub path: PathBuf,
+    pub mode: WorkspaceMode,
+}
+
+/// Upper bounds on what a sandbox may use; `None` means no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ResourceLimits {
+    /// Cores, e.g. 1.5.
+    pub cpus: Option<f64>,
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// Everything `run` asks for. Validated once, at the edge (`wire::convert`, `cli`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SandboxSpec {
+    /// Wanted name; `None` lets the hub choose one from the command or workspace.
+    pub name: Option<String>,
+    pub driver: String,
+    /// `None` is `auto`: the strongest the driver has by default.
+    pub isolation: Option<Isolation>,
+    pub image: Option<String>,
+    pub workspace: Workspace,
+    pub egress: Egress,
+    /// HOST[:PORT] always allowed out.
+    pub allow: Vec<String>,
+    pub limits: ResourceLimits,
+    /// Extra environment of every session; never the operator's own.
+    pub env: Vec<(String, String)>,
+    /// Removed this long after creation; `None` = never.
+    pub ttl: Option<Duration>,
+    pub labels: BTreeMap<String, String>,
+    /// Keep a recording of every session.
+    pub record: bool,
+    /// Remove the sandbox when its first session ends.
+    pub remove_on_exit: bool,
+    /// The first session.
+    pub first: SessionSpec,
+}
+
+/// One sandbox as every console sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sandbox {
+    pub id: SandboxId,
+    pub name: String,
+    pub driver: String,
+    pub state: State,
+    /// The driver's own word for the state; `None` when it has none.
+    pub raw_state: Option<String>,
+    /// Grade really in force; `None` until known.
+    pub isolation: Option<Isolation>,
+    pub created_at: Timestamp,
+    pub labels: BTreeMap<String, String>,
+    pub workspace: Workspace,
+    pub egress: Egress,
+    pub limits: ResourceLimits,
+    pub capabilities: Capabilities,
+    /// Oldest first; the first has ordinal 1.
+    pub sessions: Vec<Session>,
+    pub pending_approvals: u32,
+    /// What a person should know: why it failed, what was asked for but is not in force.
+    pub notes: Vec<String>,
+}

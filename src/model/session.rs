@@ -1,0 +1,103 @@
+//! A session: one program on one PTY inside a sandbox.
+
+use super::sandbox::words;
+use crate::base::{
+    clock::Timestamp,
+    id::{ClientId, SandboxId, SessionId},
+    units::Size,
+};
+
+words! {
+    /// What the program seems to be doing; `Evidence` says how that is known.
+    Status {
+        Starting = "starting",
+        Working = "working",
+        /// Waits for a person.
+        Waiting = "waiting",
+        Idle = "idle",
+        Stuck = "stuck",
+        Exited = "exited",
+    }
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl ExitStatus {
+    /// The exit code a shell would show: 128+N for a signal.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// What to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// Program and arguments; empty = the sandbox's shell.
+    pub command: Vec<String>,
+    /// Absolute path inside; `None` = the workspace.
+    pub cwd: Option<String>,
+    /// Added to the sandbox's environment.
+    pub env: Vec<(String, String)>,
+    pub size: Size,
+}
+
+/// Who may type into a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub holder: ClientId,
+    /// A name for people, e.g. `alice@laptop`.
+    pub holder_name: String,
+    pub since: Timestamp,
+    /// Last key; the lease returns by itself after `limits::LEASE_IDLE` without one.
+    pub used_at: Timestamp,
+}
+
+/// One session as every console sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub id: SessionId,
+    pub sandbox: SandboxId,
+    /// 1 for a sandbox's first session.
+    pub ordinal: u32,
+    pub command: Vec<String>,
+    pub status: Status,
+    /// The evidence for `status`, one line.
+    pub status_why: String,
+    /// Process id as the host sees it; `None` where there is none to see.
+    pub pid: Option<u32>,
+    pub size: Size,
+    /// Last title the program set, made safe to show.
+    pub title: Option<String>,
+    pub started_at: Timestamp,
+    pub exit: Option<ExitStatus>,
+    pub exited_at: Option<Timestamp>,
+    pub lease: Option<Lease>,
+    /// Bytes the program has printed so far.
+    pub output_bytes: u64,
+    pub last_output_at: Option<Timestamp>,
+    /// Bytes that could not be journalled (full disk); 0 is the rule.
+    pub journal_lost_bytes: u64,
+    /// Bells since the start.
+    pub bells: u64,
+    pub recording: bool,
+}
+
+impl Session {
+    /// The name a person types: the sandbox's for the first session, `name/2` for the second.
+    pub fn name(&self, sandbox_name: &str) -> String {
+        match self.ordinal {
+            1 => sandbox_name.to_owned(),
+            it => format!("{sandbox_name}/{it}"),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Layer `runtime`: everything a console or a verb may ask of a hub. Two implementations, one
+//! conformance suite: `engine` in the same process, `client` over gRPC.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use crate::session::seat::{BoxStream, ExecOutput};
+use crate::{
+    base::{
+        fault::Outcome,
+        id::{ClientId, SandboxId, SessionId},
+        units::Size,
+    },
+    model::{
+        check::Check,
+        event::Event,
+        history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
+        output::{Output, OutputRequest},
+        sandbox::{Sandbox, SandboxSpec},
+        session::{Lease, Session, SessionSpec},
+    },
+};
+
+/// Who is asking; a hub keeps leases and audit by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub client: ClientId,
+    /// For people, e.g. `alice@laptop`.
+    pub name: String,
+}
+
+/// What a hub says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubStatus {
+    pub pid: u32,
+    pub version: String,
+    pub uptime: Duration,
+    /// E.g. `unix:/run/user/1000/sandwatch/hub.sock`; empty for an engine in this process.
+    pub listen: Vec<String>,
+    pub sandboxes: u32,
+    pub sessions: u32,
+    pub pending_approvals: u32,
+    pub rss_bytes: Option<u64>,
+}
+
+/// What to do about the keyboard of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseVerb {
+    /// Take it if it is free or mine; `Busy` names the holder otherwise.
+    Take,
+    /// Take it whoever has it; the other is told by the feed.
+    TakeOver,
+    /// Give it back; fine if it was not mine.
+    Release,
+}
+
+/// What the screen of a session shows now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScreenShot {
+    pub offset: u64,
+    pub size: Size,
+    /// A keyframe for `vt::Screen::from_keyframe`.
+    pub state: Bytes,
+    pub title: Option<String>,
+}
+
+/// What to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    Exit,
+    /// No output for the quiet time that makes a session idle.
+    Idle,
+    /// This regular expression in the output so far or to come, escape sequences taken out.
+    Text(String),
+}
+
+/// A hub, here or far away.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    async fn hub(&self) -> Outcome<HubStatus>;
+    /// Ends the hub; sandboxes live on. `Unsupported` for an engine in this process.
+    async fn shutdown(&self) -> Outcome<()>;
+    async fn doctor(&self) -> Outcome<Vec<Check>>;
+
+    /// A snapshot, then every change; a gap is a new snapshot that says so.
+    async fn events(&self) -> Outcome<BoxStream<Outcome<Event>>>;
+    async fn list(&self) -> Outcome<Vec<Sandbox>>;
+
+    /// Makes a sandbox and starts its first session.
+    async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox>;
+    async fn pause(&self, id: &SandboxId) -> Outcome<()>;
+    async fn resume(&self, id: &SandboxId) -> Outcome<()>;
+    async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()>;
+    async fn remove(&self, id: &SandboxId) -> Outcome<()>;
+
+    async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session>;
+    async fn exec(
+        &self,
+        id: &SandboxId,
+        spec: SessionSpec,
+        stdin: BoxStream<Bytes>,
+    ) -> Outcome<BoxStream<Outcome<ExecOutput>>>;
+
+    async fn output(
+        &self,
+        id: &SessionId,
+        request: OutputRequest,
+    ) -> Outcome<BoxStream<Outcome<Output>>>;
+    async fn screen(&self, id: &SessionId) -> Outcome<ScreenShot>;
+    /// `Busy` when somebody else holds the lease (taken for this call if it is free) or when the
+    /// program does not read; nothing is taken then.
+    async fn input(&self, id: &SessionId, bytes: Bytes) -> Outcome<()>;
+    /// Ignored (and Ok) while somebody else holds the lease: observers never resize.
+    async fn resize(&self, id: &SessionId, size: Size) -> Outcome<()>;
+    async fn lease(&self, id: &SessionId, verb: LeaseVerb) -> Outcome<Option<Lease>>;
+    /// Resolves when it happened; `Late` after `within` (`None` = wait for ever).
+    async fn wait(&self, id: &SessionId, what: WaitFor, within: Option<Duration>) -> Outcome<()>;
+
+    async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage>;
+    async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage>;
+    async fn recordings(&self) -> Outcome<Vec<Recording>>;
+    /// The recording as asciicast v3, in pieces.
+    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>>;
+}

@@ -1,0 +1,2 @@
+//! Layer `session`: the host of one sandbox's sessions, in a shim or in the hub.
+pub mod seat;

@@ -1,0 +1,94 @@
+//! The contract between a hub and whoever holds one sandbox's sessions: `House` in the same process
+//! (fake, docker) or a shim behind a socket (local). The hub sees no difference.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_stream::Stream;
+
+use crate::{
+    base::{
+        fault::Outcome,
+        id::{SandboxId, SessionId},
+        units::Size,
+    },
+    driver::PlaceFacts,
+    model::{
+        fact::Fact,
+        output::{Output, OutputRequest},
+        sandbox::State,
+        session::{ExitStatus, Lease, Session, SessionSpec},
+    },
+};
+
+/// A boxed stream, as trait methods return them.
+pub type BoxStream<T> = std::pin::Pin<Box<dyn Stream<Item = T> + Send>>;
+
+/// All that a seat knows of its sandbox; sent whole whenever something in it changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeatReport {
+    pub sandbox: SandboxId,
+    pub state: State,
+    pub facts: PlaceFacts,
+    pub sessions: Vec<Session>,
+}
+
+/// What a seat tells without being asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SeatEvent {
+    /// First message, and after every change; bursts are merged (at most 10 a second).
+    Report(Box<SeatReport>),
+    Said {
+        session: SessionId,
+        fact: Fact,
+    },
+    /// The sandbox is gone; nothing follows. The reason is for a person.
+    Gone {
+        reason: String,
+    },
+}
+
+/// One message of a program without a PTY.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecOutput {
+    Stdout(Bytes),
+    Stderr(Bytes),
+    /// Last message.
+    Exit(ExitStatus),
+}
+
+/// One sandbox's sessions, wherever they are held.
+#[async_trait]
+pub trait Seat: Send + Sync {
+    /// The feed of reports and facts; starts with a report.
+    async fn events(&self) -> Outcome<BoxStream<SeatEvent>>;
+
+    /// Starts a program under an id chosen by the hub.
+    async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session>;
+
+    /// Runs a program without a PTY; dropping the output stream kills it.
+    async fn exec(
+        &self,
+        spec: SessionSpec,
+        stdin: BoxStream<Bytes>,
+    ) -> Outcome<BoxStream<Outcome<ExecOutput>>>;
+
+    async fn output(
+        &self,
+        session: &SessionId,
+        request: OutputRequest,
+    ) -> Outcome<BoxStream<Outcome<Output>>>;
+
+    /// Queues input; `Busy` when the program does not read and the queue is full (nothing taken).
+    async fn input(&self, session: &SessionId, bytes: Bytes) -> Outcome<()>;
+
+    async fn resize(&self, session: &SessionId, size: Size) -> Outcome<()>;
+
+    /// Remembers who holds the keyboard, so that the next hub knows. The hub decides, not the seat.
+    async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()>;
+
+    async fn pause(&self) -> Outcome<()>;
+    async fn resume(&self) -> Outcome<()>;
+    async fn stop(&self, grace: std::time::Duration) -> Outcome<()>;
+    /// Removes the sandbox and everything it has but its recordings.
+    async fn remove(&self) -> Outcome<()>;
+}

@@ -1,0 +1,1 @@
+//! Layer `shim`: the per-sandbox process.

@@ -1,0 +1,1 @@
+//! Layer `tui`: event loop and terminal.
