@@ -1,5 +1,7 @@
 //! One live screen: bytes in, cells out.
 
+use std::num::NonZeroU16;
+
 use crate::{base::units::Size, model::fact::Fact};
 
 /// What a program asked its terminal for, as far as input and drawing depend on it.
@@ -88,6 +90,11 @@ pub struct Found {
     pub replies: Vec<u8>,
 }
 
+fn sides(size: Size) -> (NonZeroU16, NonZeroU16) {
+    let one = NonZeroU16::MIN;
+    (NonZeroU16::new(size.rows()).unwrap_or(one), NonZeroU16::new(size.cols()).unwrap_or(one))
+}
+
 /// A terminal screen without scrollback.
 pub struct Screen {
     parser: vt100::Parser,
@@ -96,7 +103,8 @@ pub struct Screen {
 
 impl Screen {
     pub fn new(size: Size) -> Self {
-        Self { parser: vt100::Parser::new(size.rows(), size.cols(), 0), size }
+        let (rows, cols) = sides(size);
+        Self { parser: vt100::Parser::new(rows, cols, 0), size }
     }
 
     /// Feeds output. Never panics, whatever the bytes.
@@ -107,7 +115,8 @@ impl Screen {
 
     pub fn resize(&mut self, size: Size) {
         self.size = size;
-        self.parser.screen_mut().set_size(size.rows(), size.cols());
+        let (rows, cols) = sides(size);
+        self.parser.screen_mut().set_size(rows, cols);
     }
 
     pub fn size(&self) -> Size {
@@ -117,7 +126,7 @@ impl Screen {
     /// Everything needed to rebuild this screen (cells, cursor, modes, title, parser state at a
     /// sequence boundary is not needed: a half-read sequence is carried too).
     pub fn keyframe(&self) -> Vec<u8> {
-        self.parser.screen().state_formatted()
+        self.parser.screen().state_formatted().into()
     }
 
     /// Rebuilds a screen; a damaged keyframe gives some screen, never a panic.
