@@ -1,1 +1,2 @@
 //! Layer `config`: schema, loading with spans, paths, environment.
+pub mod paths;
