@@ -1,1 +1,2 @@
 //! Layer `engine`: Runtime over drivers.
+pub mod shim_link;

@@ -1,2 +1,4 @@
 //! Layer `session`: the host of one sandbox's sessions, in a shim or in the hub.
+pub mod house;
+pub mod journal;
 pub mod seat;
