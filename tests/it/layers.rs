@@ -99,7 +99,8 @@ fn each_layer_names_only_the_layers_its_row_allows() {
         };
         for path in source.paths() {
             let Some(named) = path.layer() else { continue };
-            if named != layer && rules.contains_key(named) && !allowed.iter().any(|it| it == named) {
+            if named != layer && rules.contains_key(named) && !allowed.iter().any(|it| it == named)
+            {
                 wrong.push(format!("src/{file}:{}: `{layer}` may not name `{named}`", path.line));
             }
         }
@@ -114,13 +115,17 @@ fn each_outside_crate_is_named_only_where_its_row_allows() {
     for (file, source) in sources().iter().filter(|(file, _)| file != "lib.rs") {
         for path in source.paths() {
             let first = path.segments[0].as_str();
-            let Some((_, places)) = rules.iter().find(|(names, _)| names.iter().any(|it| it == first))
+            let Some((_, places)) =
+                rules.iter().find(|(names, _)| names.iter().any(|it| it == first))
             else {
                 continue;
             };
             if !source.has_own(first) && !places.iter().any(|place| inside(file, place)) {
                 let line = path.line;
-                wrong.push(format!("src/{file}:{line}: only {} may name `{first}`", places.join(", ")));
+                wrong.push(format!(
+                    "src/{file}:{line}: only {} may name `{first}`",
+                    places.join(", ")
+                ));
             }
         }
     }
@@ -145,12 +150,14 @@ fn every_dependency_has_a_row() {
 #[test]
 fn the_table_lists_the_modules_of_the_library_in_their_order() {
     let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let modules: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .collect();
-    let rows: Vec<String> = layers().into_iter().map(|(name, _)| name).collect();
+    let modules: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let rows: Vec<String> = layers().iter().map(|(name, _)| name.clone()).collect();
     assert_eq!(rows, modules);
+    for (at, (layer, below)) in layers().iter().enumerate() {
+        let upward = below.iter().find(|it| !rows[..at].contains(it));
+        assert_eq!(upward, None, "`{layer}` may only name layers above its row");
+    }
 }
 
 #[test]

@@ -10,3 +10,7 @@
     clippy::too_many_lines,
     reason = "a test may stop here"
 )]
+
+mod layers;
+mod skip;
+mod source;
