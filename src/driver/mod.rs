@@ -1,6 +1,10 @@
 //! Layer `driver`: one trait for whatever provides sandboxes. Drivers translate; retries,
 //! deadlines, the capability check and tracing wrap around them once, in `guard`.
 
+pub mod fake;
+pub mod guard;
+pub mod registry;
+
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;

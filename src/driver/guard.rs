@@ -1,0 +1,140 @@
+//! What wraps around every driver once: the capability check, deadlines and a trace. A driver
+//! itself only translates.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{Driver, Ground, Hosting, PipeIo, Place, PlaceFacts, Program, PtyIo};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::{ANSWER_WITHIN, CREATE_WITHIN},
+    },
+    model::{capability::Capabilities, check::Check, sandbox::SandboxSpec, session::SessionSpec},
+};
+
+/// A driver behind its guard.
+pub struct Guarded {
+    inner: Arc<dyn Driver>,
+}
+
+impl Guarded {
+    pub fn new(inner: Arc<dyn Driver>) -> Self {
+        Self { inner }
+    }
+}
+
+/// Runs one call of a driver: late is a fault, and every call leaves a trace.
+async fn within<T>(
+    driver: &'static str,
+    verb: &'static str,
+    time: Duration,
+    call: impl Future<Output = Outcome<T>>,
+) -> Outcome<T> {
+    let began = clock::monotonic();
+    let outcome = tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
+        Err(Fault::late(format!("driver {driver} did not {verb} within {} s", time.as_secs())))
+    });
+    let took_ms = clock::monotonic().saturating_sub(began).as_millis();
+    match &outcome {
+        Ok(_) => tracing::debug!(driver, verb, took_ms, "driver call"),
+        Err(fault) => tracing::warn!(driver, verb, took_ms, %fault, "driver call failed"),
+    }
+    outcome
+}
+
+#[async_trait]
+impl Driver for Guarded {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn hosting(&self) -> Hosting {
+        self.inner.hosting()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn probe(&self) -> Vec<Check> {
+        self.inner.probe().await
+    }
+
+    async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
+        let driver = self.inner.name();
+        let made = within(driver, "create", CREATE_WITHIN, self.inner.create(ground, spec)).await;
+        match made {
+            Ok(inner) => Ok(Arc::new(GuardedPlace { driver, inner })),
+            Err(fault) => {
+                if fault.kind() == crate::base::fault::Kind::Late {
+                    // Cut off in the middle: what it had made so far is nobody's.
+                    drop(within(driver, "sweep", ANSWER_WITHIN, self.inner.sweep(ground)).await);
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    async fn sweep(&self, ground: &Ground) -> Outcome<()> {
+        within(self.inner.name(), "sweep", CREATE_WITHIN, self.inner.sweep(ground)).await
+    }
+}
+
+/// A place behind its guard.
+struct GuardedPlace {
+    driver: &'static str,
+    inner: Arc<dyn Place>,
+}
+
+impl GuardedPlace {
+    fn require(&self, has: impl Fn(&Capabilities) -> bool, verb: &str) -> Outcome<()> {
+        if has(&self.inner.facts().capabilities) {
+            return Ok(());
+        }
+        Err(Fault::unsupported(format!("the {} driver can't {verb} here", self.driver)))
+    }
+}
+
+#[async_trait]
+impl Place for GuardedPlace {
+    fn facts(&self) -> PlaceFacts {
+        self.inner.facts()
+    }
+
+    async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {
+        self.require(|it| it.pty, "start a program on a terminal")?;
+        within(self.driver, "spawn", ANSWER_WITHIN, self.inner.spawn(spec)).await
+    }
+
+    async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
+        self.require(|it| it.exec, "run a program without a terminal")?;
+        within(self.driver, "exec", ANSWER_WITHIN, self.inner.exec(spec)).await
+    }
+
+    async fn pause(&self) -> Outcome<()> {
+        self.require(|it| it.pause, "pause a sandbox")?;
+        within(self.driver, "pause", ANSWER_WITHIN, self.inner.pause()).await
+    }
+
+    async fn resume(&self) -> Outcome<()> {
+        self.require(|it| it.pause, "resume a sandbox")?;
+        within(self.driver, "resume", ANSWER_WITHIN, self.inner.resume()).await
+    }
+
+    async fn stop(&self, grace: Duration) -> Outcome<()> {
+        self.require(|it| it.stop, "stop a sandbox")?;
+        let time = grace.saturating_add(ANSWER_WITHIN);
+        within(self.driver, "stop", time, self.inner.stop(grace)).await
+    }
+
+    async fn remove(&self) -> Outcome<()> {
+        within(self.driver, "remove", CREATE_WITHIN, self.inner.remove()).await
+    }
+
+    async fn gone(&self) -> String {
+        self.inner.gone().await
+    }
+}
