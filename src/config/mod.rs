@@ -1,2 +1,5 @@
 //! Layer `config`: schema, loading with spans, paths, environment.
+pub mod load;
 pub mod paths;
+pub mod schema;
+pub mod source;

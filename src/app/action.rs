@@ -1,0 +1,456 @@
+//! The one table of actions: keymaps, palette, help, hints, the `:` line and the docs all read it.
+
+/// A layer of keys. Which ones are asked, and in which order, follows the focus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Everywhere but while typing: into a pane, a line or a dialog.
+    Global,
+    /// The fleet list.
+    List,
+    /// Panes that are looked at, not typed into.
+    Panes,
+    /// A pane that is typed into: everything unbound here goes to the program.
+    Pane,
+    /// After the prefix.
+    Prefix,
+    /// Scrollback and copy mode.
+    Scroll,
+    /// Dialogs, help and other boxes.
+    Dialog,
+    /// A line being edited: filter, command, search, palette.
+    Line,
+}
+
+impl Scope {
+    pub const ALL: &[Self] = &[
+        Self::Global,
+        Self::List,
+        Self::Panes,
+        Self::Pane,
+        Self::Prefix,
+        Self::Scroll,
+        Self::Dialog,
+        Self::Line,
+    ];
+
+    /// The table name in a key file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::List => "list",
+            Self::Panes => "panes",
+            Self::Pane => "pane",
+            Self::Prefix => "prefix",
+            Self::Scroll => "scroll",
+            Self::Dialog => "dialog",
+            Self::Line => "line",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|it| it.word() == word)
+    }
+
+    /// Where these keys work, in words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Global => "everywhere but while typing",
+            Self::List => "in the fleet",
+            Self::Panes => "in a pane you watch",
+            Self::Pane => "in a pane you type into",
+            Self::Prefix => "after the prefix",
+            Self::Scroll => "in scrollback",
+            Self::Dialog => "in a box",
+            Self::Line => "in a line you edit",
+        }
+    }
+}
+
+/// What a slip of the finger would cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Risk {
+    None,
+    /// Asks once more, by another key, before it runs.
+    Confirm,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct ActionSpec {
+    pub action: Action,
+    /// What key files, the palette and the `:` line call it.
+    pub id: &'static str,
+    /// Where it makes most sense; its keys may be bound in any scope.
+    pub scope: Scope,
+    pub risk: Risk,
+    pub title: &'static str,
+    pub help: &'static str,
+    /// Default keys; keymaps/default.toml is made from them.
+    pub keys: &'static [(Scope, &'static str)],
+    /// Short name on the `:` line and what it takes; `None` when only the id works there.
+    pub command: Option<(&'static str, Argument)>,
+}
+
+/// What a `:` command takes after its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    Nothing,
+    /// One of a fixed list of words or the names of files of that kind.
+    Layout,
+    Theme,
+    Keymap,
+    /// Words of the filter line.
+    Filter,
+    /// A program and its arguments; empty = the dialog asks.
+    Program,
+    /// A name shown in the fleet; empty = the one under the cursor.
+    Sandbox,
+    /// Text to look for.
+    Pattern,
+}
+
+impl Argument {
+    /// How it is written in help, e.g. `:layout 1|2|4|6`.
+    pub fn usage(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Layout => "1|2|4|6",
+            Self::Theme | Self::Keymap => "NAME",
+            Self::Filter => "[WORDS]",
+            Self::Program => "[COMMAND...]",
+            Self::Sandbox => "[SANDBOX]",
+            Self::Pattern => "[TEXT]",
+        }
+    }
+}
+
+macro_rules! command {
+    () => {
+        None
+    };
+    ($name:literal $argument:ident) => {
+        Some(($name, Argument::$argument))
+    };
+}
+
+macro_rules! actions {
+    ($($variant:ident, $id:literal, $scope:ident, $risk:ident, $title:literal, $help:literal,
+       [$($where:ident $key:literal),*] $(, $name:literal $argument:ident)?;)*) => {
+        /// Everything a user can ask for, by key, palette, mouse or command line.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Action { $(#[doc = $help] $variant,)* }
+
+        /// The table, in the order of `Action`.
+        pub const ACTIONS: &[ActionSpec] = &[$(ActionSpec {
+            action: Action::$variant, id: $id, scope: Scope::$scope, risk: Risk::$risk,
+            title: $title, help: $help, keys: &[$((Scope::$where, $key)),*],
+            command: command!($($name $argument)?),
+        },)*];
+    };
+}
+
+actions! {
+    // variant, id, scope, risk, title, help, [scope key ...], "command" Argument
+    Quit, "app.quit", Global, None, "Quit",
+        "Leave the terminal as it was; sandboxes keep running.",
+        [Global "ctrl-c"], "quit" Nothing;
+    Back, "app.back", Global, None, "Back",
+        "Close what is open, else go back to the fleet, else quit.",
+        [Global "q", Global "esc"];
+    Palette, "app.palette", Global, None, "Palette",
+        "Find any action by its name and run it.",
+        [Global "ctrl-k", Prefix "ctrl-k", Prefix "p"];
+    Command, "app.command", Global, None, "Command line",
+        "Type a command by name, with completion and history.",
+        [Global ":", Prefix ":"];
+    Help, "app.help", Global, None, "Help",
+        "Show every action with its keys; type to narrow the list.",
+        [Global "?", Prefix "?", Global "f1"], "help" Nothing;
+    Notices, "app.notices", Global, None, "Notices",
+        "Show the latest notices, newest first.",
+        [Global "ctrl-n"], "notices" Nothing;
+    Doctor, "app.doctor", Global, None, "Doctor",
+        "Ask the hub what works on its machine, what does not, and how to get it.",
+        [], "doctor" Nothing;
+    NextPlace, "app.next", Global, None, "Next place",
+        "Move between the fleet and the panes, left to right.",
+        [Global "tab", Prefix "o"];
+    PreviousPlace, "app.previous", Global, None, "Previous place",
+        "Move between the fleet and the panes, right to left.",
+        [Global "backtab"];
+    Suspend, "app.suspend", Global, None, "Suspend",
+        "Stop the console as a job of your shell; sandboxes keep running.",
+        [Global "ctrl-z"], "suspend" Nothing;
+    Redraw, "app.redraw", Global, None, "Redraw",
+        "Draw the whole screen again.",
+        [Global "ctrl-l", Prefix "ctrl-l"], "redraw" Nothing;
+    Mouse, "app.mouse", Global, None, "Mouse on/off",
+        "Give the mouse back to your terminal, or take it again.",
+        [Prefix "m", Global "alt-m"], "mouse" Nothing;
+    Theme, "app.theme", Global, None, "Theme",
+        "Use another theme, by name.",
+        [], "theme" Theme;
+    Keymap, "app.keymap", Global, None, "Keymap",
+        "Use another keymap, by name.",
+        [], "keymap" Keymap;
+    FleetToggle, "app.fleet", Global, None, "Fleet on/off",
+        "Show or hide the fleet beside the panes.",
+        [Global "F", Prefix "f"], "fleet" Nothing;
+
+    ListDown, "list.down", List, None, "Down",
+        "Move to the next row.",
+        [List "j", List "down"];
+    ListUp, "list.up", List, None, "Up",
+        "Move to the previous row.",
+        [List "k", List "up"];
+    ListTop, "list.top", List, None, "First",
+        "Move to the first row.",
+        [List "g", List "home"];
+    ListBottom, "list.bottom", List, None, "Last",
+        "Move to the last row.",
+        [List "G", List "end"];
+    ListHalfDown, "list.half_down", List, None, "Half a page down",
+        "Move down by half of the visible rows.",
+        [List "ctrl-d", List "pagedown"];
+    ListHalfUp, "list.half_up", List, None, "Half a page up",
+        "Move up by half of the visible rows.",
+        [List "ctrl-u", List "pageup"];
+    ListNextAttention, "list.attention", List, None, "Next that needs you",
+        "Move to the next sandbox that asks, is stuck, or failed.",
+        [List "!", Prefix "!"], "attention" Nothing;
+    Filter, "list.filter", List, None, "Filter",
+        "Narrow the fleet by words and tokens such as status:stuck; `!` turns one around.",
+        [List "/"], "filter" Filter;
+    Mark, "list.mark", List, None, "Mark",
+        "Mark or unmark a row; verbs then act on all marked ones.",
+        [List "space"];
+    MarkAll, "list.mark_all", List, None, "Mark all",
+        "Mark every row that the filter shows.",
+        [List "*"];
+    MarkNone, "list.mark_none", List, None, "Unmark all",
+        "Take every mark away.",
+        [List "\\"];
+
+    New, "sandbox.new", List, None, "New sandbox",
+        "Choose a program and what it may use, and start it in a sandbox.",
+        [Global "n", Prefix "c"], "new" Program;
+    Run, "sandbox.run", List, None, "Run",
+        "Start a program in a sandbox on the current directory, copy-on-write.",
+        [], "run" Program;
+    Shell, "sandbox.shell", List, None, "Shell",
+        "Open a shell beside the agent, in the same sandbox.",
+        [Global "s", Prefix "s"], "shell" Sandbox;
+    Pause, "sandbox.pause", List, None, "Pause or resume",
+        "Freeze every process of the sandbox, or let them go on.",
+        [Global "p"], "pause" Sandbox;
+    Stop, "sandbox.stop", List, Confirm, "Stop",
+        "End every process of the sandbox; its files stay.",
+        [List "x"], "stop" Sandbox;
+    Remove, "sandbox.remove", List, Confirm, "Remove",
+        "End the sandbox and delete its files; recordings stay.",
+        [List "D", List "delete"], "remove" Sandbox;
+    Info, "sandbox.info", List, None, "Describe",
+        "Show what is known of the sandbox, and the evidence for its status.",
+        [Global "i", Prefix "i"], "info" Sandbox;
+    CopyName, "sandbox.copy", List, None, "Copy name",
+        "Copy the name of the session or sandbox to the clipboard.",
+        [List "y"];
+
+    StepIn, "session.step_in", Panes, None, "Step in",
+        "Take the keyboard of the session and type into it.",
+        [List "enter", Panes "enter"], "attach" Sandbox;
+    Leave, "session.leave", Pane, None, "Leave",
+        "Give the keyboard back and only watch again.",
+        [Pane "ctrl-q", Prefix "d", Prefix "q", Prefix "esc"];
+    TakeOver, "session.take_over", Panes, None, "Take over",
+        "Take the keyboard from whoever holds it; they are told.",
+        [Panes "t", Prefix "t"], "takeover" Nothing;
+    SendPrefix, "session.send_prefix", Pane, None, "Send the prefix",
+        "Type the prefix key itself into the session.",
+        [Prefix "prefix"];
+    Scrollback, "session.scrollback", Panes, None, "Scrollback",
+        "Go back through what the session printed; search, select and copy.",
+        [Global "l", Panes "v", Panes "ctrl-u", Panes "pageup", Prefix "[", Prefix "v",
+         Prefix "pageup"], "logs" Sandbox;
+
+    PaneNext, "pane.next", Panes, None, "Next pane",
+        "Move to the next pane.",
+        [Panes "j", Panes "l", Panes "down", Panes "right", Prefix "n", Prefix "down",
+         Prefix "right"];
+    PanePrevious, "pane.previous", Panes, None, "Previous pane",
+        "Move to the previous pane.",
+        [Panes "k", Panes "h", Panes "up", Panes "left", Prefix "up", Prefix "left"];
+    PaneAdd, "pane.add", List, None, "Keep in a pane",
+        "Give this session a pane of its own beside the others.",
+        [List "o", List "+"];
+    PaneClose, "pane.close", Panes, None, "Close pane",
+        "Stop watching in this pane; the session goes on.",
+        [Panes "x", Prefix "x"];
+    PaneZoom, "pane.zoom", Panes, None, "Zoom",
+        "Give the whole screen to one pane, or share it again.",
+        [Global "z", Prefix "z"], "zoom" Nothing;
+    Layout, "pane.layout", Panes, None, "Layout",
+        "Show 1, 2, 4 or 6 panes.",
+        [], "layout" Layout;
+    LayoutOne, "pane.layout_1", Panes, None, "One pane",
+        "Show one pane.", [Global "1", Prefix "1"];
+    LayoutTwo, "pane.layout_2", Panes, None, "Two panes",
+        "Show two panes.", [Global "2", Prefix "2"];
+    LayoutFour, "pane.layout_4", Panes, None, "Four panes",
+        "Show four panes.", [Global "4", Prefix "4"];
+    LayoutSix, "pane.layout_6", Panes, None, "Six panes",
+        "Show six panes.", [Global "6", Prefix "6"];
+    SessionNext, "pane.session_next", Panes, None, "Next session",
+        "Show the next session of this sandbox in the pane.",
+        [Global "]", Prefix ")"];
+    SessionPrevious, "pane.session_previous", Panes, None, "Previous session",
+        "Show the previous session of this sandbox in the pane.",
+        [Global "[", Prefix "("];
+    TabNew, "tab.new", Panes, None, "New tab",
+        "Open a tab with panes of its own.",
+        [Global "T", Prefix "w"], "tab" Nothing;
+    TabNext, "tab.next", Panes, None, "Next tab",
+        "Go to the next tab.",
+        [Global "}", Prefix "tab"];
+    TabPrevious, "tab.previous", Panes, None, "Previous tab",
+        "Go to the previous tab.",
+        [Global "{", Prefix "backtab"];
+    TabClose, "tab.close", Panes, None, "Close tab",
+        "Close this tab; its sessions go on.",
+        [Prefix "&"];
+
+    ScrollDown, "scroll.down", Scroll, None, "Down",
+        "Move one line towards the present.",
+        [Scroll "j", Scroll "down"];
+    ScrollUp, "scroll.up", Scroll, None, "Up",
+        "Move one line back.",
+        [Scroll "k", Scroll "up"];
+    ScrollLeft, "scroll.left", Scroll, None, "Left",
+        "Move one column to the left.",
+        [Scroll "h", Scroll "left"];
+    ScrollRight, "scroll.right", Scroll, None, "Right",
+        "Move one column to the right.",
+        [Scroll "l", Scroll "right"];
+    ScrollLineStart, "scroll.line_start", Scroll, None, "Start of line",
+        "Move to the first column.",
+        [Scroll "0", Scroll "home"];
+    ScrollLineEnd, "scroll.line_end", Scroll, None, "End of line",
+        "Move to the last character of the line.",
+        [Scroll "$", Scroll "end"];
+    ScrollHalfDown, "scroll.half_down", Scroll, None, "Half a page down",
+        "Move half a page towards the present.",
+        [Scroll "ctrl-d", Scroll "pagedown", Scroll "ctrl-f"];
+    ScrollHalfUp, "scroll.half_up", Scroll, None, "Half a page up",
+        "Move half a page back.",
+        [Scroll "ctrl-u", Scroll "pageup", Scroll "ctrl-b"];
+    ScrollTop, "scroll.top", Scroll, None, "Oldest loaded",
+        "Move to the oldest line that is loaded; again loads more.",
+        [Scroll "g"];
+    ScrollLive, "scroll.live", Scroll, None, "Back to live",
+        "Leave scrollback and follow the session again.",
+        [Scroll "G", Scroll "q", Scroll "esc", Scroll "f"];
+    ScrollSearch, "scroll.search", Scroll, None, "Search",
+        "Look for a pattern in everything the session printed.",
+        [Scroll "/", Prefix "/"], "search" Pattern;
+    ScrollOlder, "scroll.older", Scroll, None, "Older match",
+        "Go to the next match, further back.",
+        [Scroll "n"];
+    ScrollNewer, "scroll.newer", Scroll, None, "Newer match",
+        "Go to the next match, towards the present.",
+        [Scroll "N"];
+    Select, "scroll.select", Scroll, None, "Select",
+        "Start or end selecting at the cursor.",
+        [Scroll "v", Scroll "space"];
+    SelectLines, "scroll.select_lines", Scroll, None, "Select lines",
+        "Start or end selecting whole lines.",
+        [Scroll "V"];
+    Copy, "scroll.copy", Scroll, None, "Copy",
+        "Copy what is selected, or the line, to the clipboard.",
+        [Scroll "y", Scroll "enter"];
+
+    DialogAccept, "dialog.accept", Dialog, None, "Accept",
+        "Do what the box says.",
+        [Dialog "enter"];
+    DialogCancel, "dialog.cancel", Dialog, None, "Cancel",
+        "Close the box; nothing happens.",
+        [Dialog "esc", Dialog "ctrl-c"];
+    DialogNext, "dialog.next", Dialog, None, "Next field",
+        "Move to the next field or row.",
+        [Dialog "tab", Dialog "down"];
+    DialogPrevious, "dialog.previous", Dialog, None, "Previous field",
+        "Move to the previous field or row.",
+        [Dialog "backtab", Dialog "up"];
+    DialogRight, "dialog.right", Dialog, None, "Next choice",
+        "Take the next choice of the field.",
+        [Dialog "right"];
+    DialogLeft, "dialog.left", Dialog, None, "Previous choice",
+        "Take the previous choice of the field.",
+        [Dialog "left"];
+    DialogPageDown, "dialog.page_down", Dialog, None, "Page down",
+        "Move down by a page.",
+        [Dialog "pagedown", Dialog "ctrl-d"];
+    DialogPageUp, "dialog.page_up", Dialog, None, "Page up",
+        "Move up by a page.",
+        [Dialog "pageup", Dialog "ctrl-u"];
+
+    LineAccept, "line.accept", Line, None, "Accept",
+        "Use the line as it is.",
+        [Line "enter"];
+    LineCancel, "line.cancel", Line, None, "Cancel",
+        "Leave the line; what was there before comes back.",
+        [Line "esc", Line "ctrl-c", Line "ctrl-g"];
+    LineComplete, "line.complete", Line, None, "Complete",
+        "Complete the word before the cursor.",
+        [Line "tab"];
+    LineUp, "line.up", Line, None, "Up",
+        "The previous row, or the previous line of the history.",
+        [Line "up", Line "ctrl-p"];
+    LineDown, "line.down", Line, None, "Down",
+        "The next row, or the next line of the history.",
+        [Line "down", Line "ctrl-n"];
+    LineLeft, "line.left", Line, None, "Left",
+        "Move the cursor one character to the left.",
+        [Line "left"];
+    LineRight, "line.right", Line, None, "Right",
+        "Move the cursor one character to the right.",
+        [Line "right"];
+    LineStart, "line.start", Line, None, "Start",
+        "Move the cursor to the start of the line.",
+        [Line "home", Line "ctrl-a"];
+    LineEnd, "line.end", Line, None, "End",
+        "Move the cursor to the end of the line.",
+        [Line "end", Line "ctrl-e"];
+    LineErase, "line.erase", Line, None, "Erase",
+        "Erase the character before the cursor.",
+        [Line "backspace", Line "ctrl-h"];
+    LineEraseWord, "line.erase_word", Line, None, "Erase word",
+        "Erase the word before the cursor.",
+        [Line "ctrl-w", Line "alt-backspace"];
+    LineEraseAll, "line.erase_all", Line, None, "Erase all",
+        "Erase everything before the cursor.",
+        [Line "ctrl-u"];
+    LineDelete, "line.delete", Line, None, "Delete",
+        "Delete the character under the cursor.",
+        [Line "delete", Line "ctrl-d"];
+}
+
+impl Action {
+    /// Returns the row of the table; the macro writes enum and table in one order.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "enum and table come from one list of equal length"
+    )]
+    pub fn spec(self) -> &'static ActionSpec {
+        &ACTIONS[self as usize]
+    }
+
+    pub fn from_id(id: &str) -> Option<Self> {
+        ACTIONS.iter().find(|spec| spec.id == id).map(|spec| spec.action)
+    }
+
+    /// The action of a `:` command, by its short name or its id.
+    pub fn from_command(word: &str) -> Option<Self> {
+        let named = |spec: &&ActionSpec| spec.command.is_some_and(|(name, _)| name == word);
+        ACTIONS.iter().find(named).map(|spec| spec.action).or_else(|| Self::from_id(word))
+    }
+}

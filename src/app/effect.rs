@@ -1,0 +1,115 @@
+//! Work that `update` wants done, as data. The event loop starts it and reports back; nothing waits.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    base::{
+        id::{SandboxId, SessionId},
+        units::Size,
+    },
+    config::schema::Prefs,
+    model::{
+        history::{HistoryRequest, SearchRequest},
+        sandbox::SandboxSpec,
+        session::SessionSpec,
+    },
+    runtime::LeaseVerb,
+};
+
+/// Names one effect; its `Msg::Done` carries the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectId(pub u64);
+
+impl fmt::Display for EffectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effect {
+    pub id: EffectId,
+    pub act: Act,
+}
+
+/// What to do. All but the last group call the hub, and every call ends in one `Msg::Done` within
+/// `base::limits::ANSWER_WITHIN` (`CREATE_WITHIN` for `Create`), if only with a fault.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Watch a session from now on, with `Fidelity::Screen`: `Msg::Output` each, then one
+    /// `Msg::OutputEnded`. Has no `Msg::Done`.
+    Subscribe {
+        session: SessionId,
+        generation: u64,
+        every_at_least: Option<Duration>,
+    },
+    /// Drop the subscription of that generation, if it is still there. Has no `Msg::Done`.
+    Unsubscribe {
+        session: SessionId,
+        generation: u64,
+    },
+
+    /// Inputs of one session arrive in the order of their effects, and before anything else.
+    Input {
+        session: SessionId,
+        bytes: Bytes,
+    },
+    Resize {
+        session: SessionId,
+        size: Size,
+    },
+    /// Answered with `Reply::Lease`.
+    Lease {
+        session: SessionId,
+        verb: LeaseVerb,
+    },
+    /// Answered with `Reply::Sandbox`.
+    Create(Box<SandboxSpec>),
+    /// Answered with `Reply::Session`.
+    Open {
+        sandbox: SandboxId,
+        spec: SessionSpec,
+    },
+    Pause(SandboxId),
+    Resume(SandboxId),
+    Stop(SandboxId),
+    Remove(SandboxId),
+    /// Answered with `Reply::History`.
+    History {
+        session: SessionId,
+        request: HistoryRequest,
+    },
+    /// Answered with `Reply::Search`.
+    Search {
+        session: SessionId,
+        request: SearchRequest,
+    },
+    /// Answered with `Reply::Checks`.
+    Doctor,
+
+    /// Write to the operator's clipboard (OSC 52). Answered, so that a failure can be said.
+    Clipboard(String),
+    /// Read a key file by name; answered with `Msg::Keymap` as well as `Msg::Done`.
+    LoadKeymap(String),
+    /// Use a theme by name; answered with `Msg::Theme` as well as `Msg::Done`.
+    LoadTheme(String),
+    /// Remember what the operator chose. Answered.
+    SavePrefs(Prefs),
+    /// The rest have no answer.
+    SetTitle(String),
+    Bell,
+    /// A desktop notification; both texts are safe to show.
+    Notify {
+        title: String,
+        body: String,
+    },
+    /// Capture the mouse, or leave it to the terminal.
+    CaptureMouse(bool),
+    /// Forget what the terminal shows and draw it whole.
+    Redraw,
+    Suspend,
+    Quit,
+}

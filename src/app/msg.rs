@@ -1,0 +1,151 @@
+//! Everything that can reach the console, as data.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    app::{effect::EffectId, keymap::Keymap},
+    base::{
+        clock::Timestamp,
+        fault::{Fault, Outcome},
+        id::{ClientId, SessionId},
+    },
+    config::schema::Config,
+    model::{
+        check::Check,
+        event::{Event, Level},
+        history::{HistoryPage, SearchPage},
+        output::Output,
+        sandbox::Sandbox,
+        session::{Lease, Session},
+    },
+    vt::key::{KeyPress, Mods},
+};
+
+/// When a message came: both clocks, read once by the event loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Time since the console started; never goes backwards.
+    pub since_start: Duration,
+    pub wall: Timestamp,
+}
+
+/// One message for `update`.
+#[derive(Debug)]
+pub enum Msg {
+    Key(KeyPress),
+    Mouse(Mouse),
+    Paste(String),
+    /// The terminal gained or lost the focus.
+    Focus(bool),
+    /// Columns and rows of the terminal.
+    Resize(u16, u16),
+    /// A moment named by `State::wake_at` has come.
+    Tick,
+    /// From the hub's feed.
+    Event(Event),
+    /// From a subscription; `generation` is the one of its `Act::Subscribe`.
+    Output {
+        session: SessionId,
+        generation: u64,
+        output: Output,
+    },
+    /// A subscription ended: the program exited, the stream broke, or it never began.
+    OutputEnded {
+        session: SessionId,
+        generation: u64,
+        why: Option<Fault>,
+    },
+    Link(Link),
+    Done {
+        id: EffectId,
+        result: Outcome<Reply>,
+    },
+    /// config.toml was read again; a fault keeps the last good one.
+    Config(Outcome<Box<Config>>),
+    /// A key file was read again; a fault keeps the last good one.
+    Keymap(Outcome<Box<Keymap>>),
+    /// A theme file was read again (the drawing side holds the theme).
+    Theme(Outcome<String>),
+    /// Names of the keymaps and themes that can be chosen, for completion.
+    Choices {
+        keymaps: Vec<String>,
+        themes: Vec<String>,
+    },
+    /// Agent programs found on PATH, best first, by the name typed in a shell.
+    Agents(Vec<String>),
+    /// Our own notice (a worker died, a file can't be watched).
+    Notice(Level, String),
+}
+
+/// What came back from an effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Nothing,
+    Sandbox(Box<Sandbox>),
+    Session(Box<Session>),
+    Lease(Option<Lease>),
+    History(HistoryPage),
+    Search(SearchPage),
+    Checks(Vec<Check>),
+}
+
+/// How the hub is reached right now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    Connecting,
+    /// `rtt` is the last measured round trip; `None` until measured.
+    Up {
+        rtt: Option<Duration>,
+    },
+    /// Since when (on the console's own clock), and why.
+    Down {
+        since: Duration,
+        why: String,
+    },
+}
+
+/// One mouse event, in cells from the top left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mouse {
+    pub kind: MouseKind,
+    pub column: u16,
+    pub row: u16,
+    pub mods: Mods,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MouseKind {
+    Down(Button),
+    Up(Button),
+    Drag(Button),
+    Moved,
+    WheelUp,
+    WheelDown,
+    WheelLeft,
+    WheelRight,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Button {
+    Left,
+    Middle,
+    Right,
+}
+
+/// What the console must know before its first message.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub me: ClientId,
+    /// For people, e.g. `alice@laptop`.
+    pub name: String,
+    /// Which hub, for the header, e.g. `local`.
+    pub hub: String,
+    /// Where new sandboxes work unless told otherwise.
+    pub directory: PathBuf,
+    /// The driver of new sandboxes (`local`, or `fake` for the demo).
+    pub driver: String,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    pub config: Config,
+    pub keymap: Keymap,
+}

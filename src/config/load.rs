@@ -1,0 +1,203 @@
+//! Reads config.toml and the preferences file: whole, or refused with every flaw and its place.
+
+use super::{
+    schema::{Config, Prefs},
+    source::{Flaw, Item, Name, Node, Source, Table},
+};
+use crate::{
+    base::units::parse_bytes,
+    model::sandbox::{Egress, WorkspaceMode},
+};
+
+/// The commented file that `sandwatch config` can write out; it says exactly the defaults.
+pub const DEFAULT_TOML: &str = include_str!("../../assets/config.toml");
+
+const KEYS: &[&str] =
+    &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "new", "notify"];
+const NEW_KEYS: &[&str] = &["egress", "workspace", "record", "cpus", "memory", "pids"];
+const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title"];
+
+/// Reads a configuration; `file` is what flaws call it.
+pub fn config(file: &str, text: &str) -> Result<Config, Vec<Flaw>> {
+    let mut source = Source::new(file, text);
+    let mut config = Config::default();
+    for (name, item) in source.parse().unwrap_or_default().0 {
+        let source = &mut source;
+        match name.text.as_str() {
+            "keymap" => set(&mut config.keymap, plain_name(source, &item)),
+            "theme" => set(&mut config.theme, plain_name(source, &item)),
+            "prefix" => config.prefix = string(source, &item),
+            "layout" => set(&mut config.layout, layout(source, &item)),
+            "mouse" => set(&mut config.mouse, flag(source, &item)),
+            "scroll_lines" => {
+                let lines = integer(source, &item, 1, 100).and_then(|it| u16::try_from(it).ok());
+                set(&mut config.scroll_lines, lines);
+            }
+            "new" => each(source, &item, |source, name, item| new(source, &mut config, name, item)),
+            "notify" => {
+                each(source, &item, |source, name, item| notify(source, &mut config, name, item));
+            }
+            _ => source.unknown("a setting", &name, KEYS.iter().copied()),
+        }
+    }
+    source.finish(config)
+}
+
+/// Reads what the console wrote.
+pub fn prefs(file: &str, text: &str) -> Result<Prefs, Vec<Flaw>> {
+    let mut source = Source::new(file, text);
+    let mut prefs = Prefs::default();
+    for (name, item) in source.parse().unwrap_or_default().0 {
+        match name.text.as_str() {
+            "keymap" => prefs.keymap = plain_name(&mut source, &item),
+            "theme" => prefs.theme = plain_name(&mut source, &item),
+            "layout" => prefs.layout = layout(&mut source, &item),
+            _ => source.unknown("a preference", &name, ["keymap", "theme", "layout"]),
+        }
+    }
+    source.finish(prefs)
+}
+
+fn new(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
+    let new = &mut config.new;
+    match name.text.as_str() {
+        "egress" => {
+            let words = Egress::ALL.iter().map(|it| it.word());
+            set(&mut new.egress, word(source, item, words, Egress::from_word));
+        }
+        "workspace" => {
+            let words = WorkspaceMode::ALL.iter().map(|it| it.word());
+            set(&mut new.workspace, word(source, item, words, WorkspaceMode::from_word));
+        }
+        "record" => set(&mut new.record, flag(source, item)),
+        "cpus" => new.cpus = number(source, item),
+        "memory" => new.memory_bytes = bytes(source, item),
+        "pids" => new.pids = integer(source, item, 1, 4_194_304).map(i64::unsigned_abs),
+        _ => source.unknown("a setting of `new`", name, NEW_KEYS.iter().copied()),
+    }
+}
+
+fn notify(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
+    match name.text.as_str() {
+        "bell" => set(&mut config.notify.bell, flag(source, item)),
+        "desktop" => set(&mut config.notify.desktop, flag(source, item)),
+        "title" => set(&mut config.notify.title, flag(source, item)),
+        _ => source.unknown("a setting of `notify`", name, NOTIFY_KEYS.iter().copied()),
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn each(source: &mut Source<'_>, item: &Item, mut take: impl FnMut(&mut Source<'_>, &Name, &Item)) {
+    match &item.node {
+        Node::Table(Table(entries)) => {
+            entries.iter().for_each(|(name, item)| take(source, name, item));
+        }
+        _ => wanted(source, item, "a table"),
+    }
+}
+
+fn wanted(source: &mut Source<'_>, item: &Item, what: &str) {
+    source.flaw(item.span.clone(), format!("this is {}, not {what}", item.node.kind()));
+}
+
+fn string(source: &mut Source<'_>, item: &Item) -> Option<String> {
+    let Node::Text(text) = &item.node else {
+        wanted(source, item, "a string");
+        return None;
+    };
+    Some(text.clone())
+}
+
+/// The name of a keymap or theme: it becomes part of a path, so nothing that could leave the folder.
+fn plain_name(source: &mut Source<'_>, item: &Item) -> Option<String> {
+    let text = string(source, item)?;
+    if !is_plain_name(&text) {
+        source.flaw(item.span.clone(), "a name here is 1 to 40 letters, digits, `-` or `_`");
+        return None;
+    }
+    Some(text)
+}
+
+/// Whether a text may name a keymap or theme file.
+pub fn is_plain_name(text: &str) -> bool {
+    (1..=40).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+}
+
+fn flag(source: &mut Source<'_>, item: &Item) -> Option<bool> {
+    let Node::Flag(flag) = item.node else {
+        wanted(source, item, "true or false");
+        return None;
+    };
+    Some(flag)
+}
+
+fn integer(source: &mut Source<'_>, item: &Item, least: i64, most: i64) -> Option<i64> {
+    match item.node {
+        Node::Integer(it) if (least..=most).contains(&it) => Some(it),
+        Node::Integer(_) => {
+            source.flaw(item.span.clone(), format!("this must be from {least} to {most}"));
+            None
+        }
+        _ => {
+            wanted(source, item, "a whole number");
+            None
+        }
+    }
+}
+
+fn layout(source: &mut Source<'_>, item: &Item) -> Option<u8> {
+    let it = integer(source, item, 1, 6)?;
+    if ![1, 2, 4, 6].contains(&it) {
+        source.flaw(item.span.clone(), "a layout is 1, 2, 4 or 6");
+        return None;
+    }
+    u8::try_from(it).ok()
+}
+
+fn number(source: &mut Source<'_>, item: &Item) -> Option<f64> {
+    let value = match item.node {
+        Node::Float(it) => it,
+        Node::Integer(it) => it as f64,
+        _ => {
+            wanted(source, item, "a number");
+            return None;
+        }
+    };
+    if !(0.01..=4096.0).contains(&value) {
+        source.flaw(item.span.clone(), "this must be from 0.01 to 4096");
+        return None;
+    }
+    Some(value)
+}
+
+fn bytes(source: &mut Source<'_>, item: &Item) -> Option<u64> {
+    let text = string(source, item)?;
+    let value = parse_bytes(&text).filter(|it| *it > 0);
+    if value.is_none() {
+        source.flaw(item.span.clone(), "a size is written like `512m` or `4g`");
+    }
+    value
+}
+
+fn word<'w, T>(
+    source: &mut Source<'_>,
+    item: &Item,
+    words: impl IntoIterator<Item = &'w str>,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let text = string(source, item)?;
+    let value = read(&text);
+    if value.is_none() {
+        let words: Vec<&str> = words.into_iter().collect();
+        let known = words.join(", ");
+        let message = super::source::unknown(&format!("one of {known}"), &text, words);
+        source.flaw(item.span.clone(), message);
+    }
+    value
+}

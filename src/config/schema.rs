@@ -1,0 +1,105 @@
+//! What config.toml may say. Every key is optional; what is missing keeps the default given here.
+
+use crate::model::sandbox::{Egress, WorkspaceMode};
+
+/// The whole configuration of a console.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// A preset or a file in keymaps/, without `.toml`.
+    pub keymap: String,
+    /// A preset or a file in themes/, without `.toml`.
+    pub theme: String,
+    /// Instead of the keymap's own prefix, e.g. `ctrl-a`; `None` = the keymap's.
+    pub prefix: Option<String>,
+    /// Panes shown at the start: 1, 2, 4 or 6.
+    pub layout: u8,
+    /// Whether the console takes the mouse.
+    pub mouse: bool,
+    /// Lines moved by one notch of the wheel.
+    pub scroll_lines: u16,
+    pub new: NewDefaults,
+    pub notify: NotifyConfig,
+}
+
+/// Defaults of the new-sandbox dialog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewDefaults {
+    pub egress: Egress,
+    pub workspace: WorkspaceMode,
+    pub record: bool,
+    pub cpus: Option<f64>,
+    pub memory_bytes: Option<u64>,
+    pub pids: Option<u64>,
+}
+
+/// How the console calls for attention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// Ring the terminal's bell when a session that is not on screen rings.
+    pub bell: bool,
+    /// Send a desktop notification (OSC 9) when one waits for you and the terminal has no focus.
+    pub desktop: bool,
+    /// Show the number of asks in the terminal's title.
+    pub title: bool,
+}
+
+/// What the operator chose in the console, kept beside the configuration and read after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefs {
+    pub keymap: Option<String>,
+    pub theme: Option<String>,
+    pub layout: Option<u8>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            keymap: "default".to_owned(),
+            theme: "dark".to_owned(),
+            prefix: None,
+            layout: 1,
+            mouse: true,
+            scroll_lines: 3,
+            new: NewDefaults {
+                egress: Egress::Ask,
+                workspace: WorkspaceMode::Cow,
+                record: true,
+                cpus: None,
+                memory_bytes: None,
+                pids: None,
+            },
+            notify: NotifyConfig { bell: true, desktop: true, title: true },
+        }
+    }
+}
+
+impl Config {
+    /// Lays what was chosen in the console over what the file says.
+    pub fn apply(&mut self, prefs: &Prefs) {
+        if let Some(keymap) = &prefs.keymap {
+            self.keymap.clone_from(keymap);
+        }
+        if let Some(theme) = &prefs.theme {
+            self.theme.clone_from(theme);
+        }
+        if let Some(layout) = prefs.layout {
+            self.layout = layout;
+        }
+    }
+}
+
+impl Prefs {
+    /// As the text of a preferences file.
+    pub fn to_toml(&self) -> String {
+        let mut out = String::from("# Written by the console; config.toml is yours.\n");
+        for (name, value) in [("keymap", &self.keymap), ("theme", &self.theme)] {
+            if let Some(value) = value {
+                out.push_str(&format!("{name} = {}\n", toml::Value::String(value.clone())));
+            }
+        }
+        if let Some(layout) = self.layout {
+            out.push_str(&format!("layout = {layout}\n"));
+        }
+        out
+    }
+}

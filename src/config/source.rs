@@ -1,0 +1,215 @@
+//! TOML text as values that know where they stand, so that every flaw names file, line and column.
+
+use std::{fmt, ops::Range};
+
+use toml::de::{DeTable, DeValue};
+
+/// Most flaws told about one file; the rest are counted.
+const FLAWS_MAX: usize = 20;
+
+/// Largest configuration file read, in bytes: a hundred times the largest we ship.
+pub const FILE_BYTES_MAX: usize = 512 * 1024;
+
+/// One thing wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    pub file: String,
+    /// Both from 1; columns count characters.
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+/// A value and the bytes it was read from.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub span: Range<usize>,
+    pub node: Node,
+}
+
+#[derive(Clone, Debug)]
+pub enum Node {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Flag(bool),
+    List(Vec<Item>),
+    Table(Table),
+    /// A date, or a number out of range.
+    Other,
+}
+
+impl Node {
+    /// What it is, for a message.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "a whole number",
+            Self::Float(_) => "a number",
+            Self::Flag(_) => "true or false",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Other => "something else",
+        }
+    }
+}
+
+/// A key of a table and the bytes it was read from.
+#[derive(Clone, Debug)]
+pub struct Name {
+    pub text: String,
+    pub span: Range<usize>,
+}
+
+/// A table, in the order of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Table(pub Vec<(Name, Item)>);
+
+impl Table {
+    pub fn get(&self, name: &str) -> Option<&Item> {
+        self.0.iter().find(|(it, _)| it.text == name).map(|(_, item)| item)
+    }
+}
+
+/// A file's text with its name, and the flaws found in it so far.
+pub struct Source<'a> {
+    name: &'a str,
+    text: &'a str,
+    flaws: Vec<Flaw>,
+    more: usize,
+}
+
+impl<'a> Source<'a> {
+    pub fn new(name: &'a str, text: &'a str) -> Self {
+        Self { name, text, flaws: Vec::new(), more: 0 }
+    }
+
+    /// Reads the whole text; a syntax error is the one flaw then.
+    pub fn parse(&mut self) -> Option<Table> {
+        if self.text.len() > FILE_BYTES_MAX {
+            self.flaw(0..0, format!("the file is larger than {FILE_BYTES_MAX} bytes"));
+            return None;
+        }
+        match DeTable::parse(self.text) {
+            Ok(table) => Some(convert_table(table.get_ref())),
+            Err(error) => {
+                let first = error.message().lines().next().unwrap_or("not TOML").to_owned();
+                self.flaw(error.span().unwrap_or(0..0), first);
+                None
+            }
+        }
+    }
+
+    /// Notes a flaw at a place.
+    pub fn flaw(&mut self, span: Range<usize>, message: impl Into<String>) {
+        if self.flaws.len() >= FLAWS_MAX {
+            self.more += 1;
+            return;
+        }
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let file = self.name.to_owned();
+        self.flaws.push(Flaw { file, line, column, message: message.into() });
+    }
+
+    /// Notes a key that nobody knows, with the nearest that somebody does.
+    pub fn unknown<'k>(
+        &mut self,
+        what: &str,
+        name: &Name,
+        known: impl IntoIterator<Item = &'k str>,
+    ) {
+        let message = unknown(what, &name.text, known);
+        self.flaw(name.span.clone(), message);
+    }
+
+    /// The value when there was no flaw, all flaws otherwise.
+    pub fn finish<T>(mut self, value: T) -> Result<T, Vec<Flaw>> {
+        if self.flaws.is_empty() {
+            return Ok(value);
+        }
+        if let (1.., Some(last)) = (self.more, self.flaws.last_mut()) {
+            last.message.push_str(&format!(" (and {} more)", self.more));
+        }
+        Err(self.flaws)
+    }
+}
+
+/// Says that a word is unknown and which one may have been meant.
+pub fn unknown<'k>(what: &str, word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    let word = crate::base::text::visible(&crate::base::text::clip(word, 60));
+    match nearest(&word, known) {
+        Some(near) => format!("`{word}` is not {what}; did you mean `{near}`?"),
+        None => format!("`{word}` is not {what}"),
+    }
+}
+
+fn convert_table(table: &DeTable<'_>) -> Table {
+    let mut entries: Vec<(Name, Item)> = table
+        .iter()
+        .map(|(name, value)| {
+            let name = Name { text: name.get_ref().to_string(), span: name.span() };
+            (name, Item { span: value.span(), node: convert(value.get_ref()) })
+        })
+        .collect();
+    entries.sort_by_key(|(name, _)| name.span.start);
+    Table(entries)
+}
+
+fn convert(value: &DeValue<'_>) -> Node {
+    match value {
+        DeValue::String(it) => Node::Text(it.to_string()),
+        DeValue::Integer(it) => {
+            i64::from_str_radix(it.as_str(), it.radix()).map_or(Node::Other, Node::Integer)
+        }
+        DeValue::Float(it) => it.as_str().parse().map_or(Node::Other, Node::Float),
+        DeValue::Boolean(it) => Node::Flag(*it),
+        DeValue::Datetime(_) => Node::Other,
+        DeValue::Array(items) => Node::List(
+            items.iter().map(|it| Item { span: it.span(), node: convert(it.get_ref()) }).collect(),
+        ),
+        DeValue::Table(it) => Node::Table(convert_table(it)),
+    }
+}
+
+/// The known word that a mistyped one is nearest to; `None` when none is near enough to be meant.
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let most = (word.chars().count() / 2).max(1);
+    known
+        .into_iter()
+        .map(|it| (distance(word, it), it))
+        .filter(|(edits, _)| *edits <= most)
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, it)| it)
+}
+
+/// Edits (insert, delete, replace, swap neighbours) from one word to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let from: Vec<char> = from.chars().take(64).collect();
+    let to: Vec<char> = to.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=to.len()).collect();
+    for (row, &a) in from.iter().enumerate() {
+        let mut line = vec![row + 1];
+        for (col, &b) in to.iter().enumerate() {
+            let at = |list: &[usize], index: usize| list.get(index).copied().unwrap_or(usize::MAX);
+            let replaced = at(&above, col) + usize::from(a != b);
+            let mut best = replaced.min(at(&above, col + 1) + 1).min(at(&line, col) + 1);
+            let swapped =
+                row > 0 && col > 0 && from.get(row - 1) == Some(&b) && to.get(col - 1) == Some(&a);
+            if swapped {
+                best = best.min(at(&before, col - 1) + 1);
+            }
+            line.push(best);
+        }
+        before = std::mem::replace(&mut above, line);
+    }
+    above.last().copied().unwrap_or(0)
+}
