@@ -23,6 +23,14 @@ pub const KEYFRAME_EVERY_MIN: Duration = Duration::from_millis(16);
 pub const WIRE_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(PTY_CHUNK_BYTES_MAX * 2 <= WIRE_MESSAGE_BYTES_MAX);
 
+/// One piece of a screen on the wire, in bytes: small enough that other panes get their turn between
+/// two pieces, and the whole screen: 1000x1000 cells, each with its own two colours.
+pub const KEYFRAME_PIECE_BYTES: usize = 256 * 1024;
+pub const KEYFRAME_BYTES_MAX: usize = 48 * 1024 * 1024;
+
+/// One message of a listing or snapshot is closed above this many bytes.
+pub const LISTING_PIECE_BYTES: usize = 512 * 1024;
+
 /// Largest and smallest screen, in cells. vt100 is only safe from 2x2 on.
 pub const SCREEN_COLS_MAX: u16 = 1000;
 pub const SCREEN_ROWS_MAX: u16 = 1000;
@@ -45,6 +53,30 @@ pub const LABEL_BYTES_MAX: usize = 256;
 pub const LABELS_MAX: usize = 64;
 pub const ENV_ENTRY_BYTES_MAX: usize = 32 * 1024;
 pub const ENV_ENTRIES_MAX: usize = 512;
+/// Environment entries together, in bytes: Linux takes 2 MiB with the arguments.
+pub const ENV_BYTES_MAX: usize = 1024 * 1024;
+/// A command as it is listed, in bytes: for show, so a generated one of 100 KB need not travel.
+pub const COMMAND_SHOWN_BYTES_MAX: usize = 4096;
+/// Text for people: one line of a note, notice or reason, and a fault's message and hint (both travel
+/// in response headers, which HTTP/2 peers bound to 16 KiB).
+pub const LINE_BYTES_MAX: usize = 1024;
+pub const FAULT_MESSAGE_BYTES_MAX: usize = 2048;
+pub const FAULT_HINT_BYTES_MAX: usize = 1024;
+/// Notes on one sandbox, and abilities of one.
+pub const NOTES_MAX: usize = 32;
+pub const CAPABILITIES_MAX: usize = 64;
+/// Hosts allowed out, and the longest: a DNS name with a port.
+pub const ALLOW_MAX: usize = 256;
+pub const HOST_BYTES_MAX: usize = 261;
+/// Longest image reference, in bytes.
+pub const IMAGE_BYTES_MAX: usize = 512;
+/// Lines of one `doctor`.
+pub const CHECKS_MAX: usize = 256;
+/// Recordings in one listing.
+pub const RECORDINGS_MAX: usize = 100_000;
+/// Longest time to live or wait that is taken: ten years; and longest grace of a stop.
+pub const TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub const GRACE_MAX: Duration = Duration::from_secs(3600);
 /// Arguments of one command, and their bytes together (Linux's own bound is 2 MiB).
 pub const ARGS_MAX: usize = 4096;
 pub const ARGS_BYTES_MAX: usize = 128 * 1024;
@@ -73,6 +105,10 @@ pub const RECORDING_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Lines in one page of history, and hits in one page of search.
 pub const HISTORY_LINES_MAX: u32 = 1000;
 pub const SEARCH_HITS_MAX: u32 = 200;
+/// One line of history with its colours, one line without, and one page, in bytes.
+pub const HISTORY_LINE_BYTES_MAX: usize = 64 * 1024;
+pub const SEARCH_LINE_BYTES_MAX: usize = 8 * 1024;
+pub const HISTORY_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longest search pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1024;
 

@@ -1,0 +1,285 @@
+//! Sandboxes: what is asked for, and what is known of one.
+
+use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
+
+use super::{blob, duration, list, milliseconds, pairs_out, required, session::environment, text};
+use crate::{
+    base::{
+        clock::Timestamp,
+        fault::{Fault, Outcome},
+        limits::{
+            ALLOW_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX, LABEL_BYTES_MAX,
+            LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
+            SESSIONS_PER_SANDBOX_MAX, TTL_MAX,
+        },
+    },
+    model::{
+        capability::Capabilities,
+        sandbox::{
+            Egress, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
+            WorkspaceMode,
+        },
+    },
+    wire::{
+        fault::{cut, shown},
+        v1,
+    },
+};
+
+/// More cores than any machine has.
+const CPUS_MAX: f64 = 65_536.0;
+
+/// Pairs each of our variants with the wire's; the unspecified one has no partner.
+macro_rules! enums {
+    ($($into:ident, $outof:ident: $ours:ident = $theirs:ident { $($variant:ident,)* })*) => {$(
+        fn $into(value: $ours) -> v1::$theirs {
+            match value { $($ours::$variant => v1::$theirs::$variant,)* }
+        }
+
+        /// `None` for an unset value or one of a newer version.
+        fn $outof(wire: i32) -> Option<$ours> {
+            match v1::$theirs::try_from(wire) {
+                $(Ok(v1::$theirs::$variant) => Some($ours::$variant),)*
+                Ok(v1::$theirs::Unspecified) | Err(_) => None,
+            }
+        }
+    )*};
+}
+enums! {
+    state_out, state_in: State = SandboxState {
+        Creating, Running, Paused, Stopped, Failed, Gone, Unknown,
+    }
+    mode_out, mode_in: WorkspaceMode = WorkspaceMode { Cow, Rw, Ro, None, }
+    egress_out, egress_in: Egress = Egress { Ask, Deny, Allow, }
+    isolation_out, isolation_in: Isolation = Isolation { None, Landlock, Namespaces, Gvisor, Oci, }
+}
+
+/// Refuses a value that is unset or of a newer version.
+fn known<T>(field: &str, value: Option<T>, wire: i32) -> Outcome<T> {
+    value.ok_or_else(|| Fault::invalid(format!("{field} has no value known here: {wire}")))
+}
+
+impl From<&Workspace> for v1::Workspace {
+    fn from(workspace: &Workspace) -> Self {
+        let path = workspace.path.clone().into_os_string().into_vec();
+        Self { path: path.into(), mode: mode_out(workspace.mode).into() }
+    }
+}
+
+/// Takes the path of a workspace; only a workspace that is none may lack one.
+fn workspace_path(path: bytes::Bytes, mode: WorkspaceMode) -> Outcome<std::path::PathBuf> {
+    let path = blob("workspace.path", path, PATH_BYTES_MAX)?;
+    let absolute = path.starts_with(b"/") && !path.contains(&0);
+    if !absolute && !(path.is_empty() && mode == WorkspaceMode::None) {
+        let path = shown(&String::from_utf8_lossy(&path), LINE_BYTES_MAX);
+        return Err(Fault::invalid(format!("workspace.path is not an absolute path: {path}")));
+    }
+    Ok(OsString::from_vec(path.to_vec()).into())
+}
+
+impl From<&ResourceLimits> for v1::ResourceLimits {
+    fn from(limits: &ResourceLimits) -> Self {
+        Self { cpus: limits.cpus, memory_bytes: limits.memory_bytes, pids: limits.pids }
+    }
+}
+
+impl TryFrom<v1::ResourceLimits> for ResourceLimits {
+    type Error = Fault;
+
+    fn try_from(wire: v1::ResourceLimits) -> Outcome<Self> {
+        if let Some(cpus) = wire.cpus.filter(|it| !(*it > 0.0 && *it <= CPUS_MAX)) {
+            return Err(Fault::invalid(format!("limits.cpus is no number of cores: {cpus}")));
+        }
+        for (field, value) in [("memory_bytes", wire.memory_bytes), ("pids", wire.pids)] {
+            if value == Some(0) {
+                return Err(Fault::invalid(format!("limits.{field} leaves nothing: 0")));
+            }
+        }
+        Ok(Self { cpus: wire.cpus, memory_bytes: wire.memory_bytes, pids: wire.pids })
+    }
+}
+
+/// Takes a sandbox's name: it is a word in commands, and `/` parts it from a session's ordinal.
+pub fn sandbox_name(name: &str) -> Outcome<String> {
+    let plain = name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it));
+    let starts = name.bytes().next().is_some_and(|it| it.is_ascii_alphanumeric());
+    if plain && starts && name.len() <= NAME_BYTES_MAX {
+        return Ok(name.to_owned());
+    }
+    Err(Fault::invalid(format!("not a name for a sandbox: {}", shown(name, NAME_BYTES_MAX))).hint(
+        format!("use 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`, starting with a letter or digit"),
+    ))
+}
+
+fn driver_name(name: &str) -> Outcome<String> {
+    let plain = name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
+    if plain && !name.is_empty() && name.len() <= NAME_BYTES_MAX {
+        return Ok(name.to_owned());
+    }
+    Err(Fault::invalid(format!("not the name of a driver: {}", shown(name, NAME_BYTES_MAX))))
+}
+
+fn labels(value: Vec<v1::Pair>) -> Outcome<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    for pair in list("labels", value, LABELS_MAX)? {
+        let key = text("labels.key", pair.key, LABEL_BYTES_MAX)?;
+        let value = text("labels.value", pair.value, LABEL_BYTES_MAX)?;
+        if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+            return Err(Fault::invalid(format!("not a label: {}", shown(&key, 64))));
+        }
+        if out.insert(key.clone(), value).is_some() {
+            return Err(Fault::invalid(format!("a label is given twice: {}", shown(&key, 64))));
+        }
+    }
+    Ok(out)
+}
+
+fn allowed_hosts(value: Vec<String>) -> Outcome<Vec<String>> {
+    let value = list("allow", value, ALLOW_MAX)?;
+    let fits = |it: &&String| {
+        !it.is_empty() && it.len() <= HOST_BYTES_MAX && it.bytes().all(|it| it.is_ascii_graphic())
+    };
+    match value.iter().find(|it| !fits(it)) {
+        Some(bad) => Err(Fault::invalid(format!("allow has no HOST[:PORT]: {}", shown(bad, 64)))),
+        None => Ok(value),
+    }
+}
+
+fn image(value: String) -> Outcome<String> {
+    let value = text("image", value, IMAGE_BYTES_MAX)?;
+    if value.is_empty() || !value.bytes().all(|it| it.is_ascii_graphic()) {
+        return Err(Fault::invalid(format!("not a reference of an image: {}", shown(&value, 64))));
+    }
+    Ok(value)
+}
+
+impl From<&SandboxSpec> for v1::SandboxSpec {
+    fn from(spec: &SandboxSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            driver: spec.driver.clone(),
+            isolation: spec.isolation.map(|it| isolation_out(it).into()),
+            image: spec.image.clone(),
+            workspace: Some((&spec.workspace).into()),
+            egress: egress_out(spec.egress).into(),
+            allow: spec.allow.clone(),
+            limits: Some((&spec.limits).into()),
+            env: pairs_out(spec.env.iter().map(|(key, value)| (key, value))),
+            ttl_ms: spec.ttl.map(milliseconds),
+            labels: pairs_out(&spec.labels),
+            record: spec.record,
+            remove_on_exit: spec.remove_on_exit,
+            first: Some((&spec.first).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::SandboxSpec> for SandboxSpec {
+    type Error = Fault;
+
+    fn try_from(wire: v1::SandboxSpec) -> Outcome<Self> {
+        let workspace = required("workspace", wire.workspace)?;
+        let mode = known("workspace.mode", mode_in(workspace.mode), workspace.mode)?;
+        let isolation = wire.isolation.map(|it| known("isolation", isolation_in(it), it));
+        let ttl = wire.ttl_ms.map(|it| duration("ttl_ms", it, TTL_MAX)).transpose()?;
+        if ttl.is_some_and(|it| it.is_zero()) {
+            return Err(Fault::invalid("ttl_ms leaves no time: 0"));
+        }
+        Ok(Self {
+            name: wire.name.as_deref().map(sandbox_name).transpose()?,
+            driver: driver_name(&wire.driver)?,
+            isolation: isolation.transpose()?,
+            image: wire.image.map(image).transpose()?,
+            workspace: Workspace { path: workspace_path(workspace.path, mode)?, mode },
+            egress: known("egress", egress_in(wire.egress), wire.egress)?,
+            allow: allowed_hosts(wire.allow)?,
+            limits: wire.limits.unwrap_or_default().try_into()?,
+            env: environment("env", wire.env)?,
+            ttl,
+            labels: labels(wire.labels)?,
+            record: wire.record,
+            remove_on_exit: wire.remove_on_exit,
+            first: required("first", wire.first)?.try_into()?,
+        })
+    }
+}
+
+fn capabilities_out(capabilities: &Capabilities) -> Vec<String> {
+    let on = capabilities.words().into_iter().filter(|(_, on)| *on);
+    on.map(|(word, _)| word.to_owned()).collect()
+}
+
+/// Words of a newer version change nothing; what an older one does not say stays off.
+fn capabilities_in(words: Vec<String>) -> Outcome<Capabilities> {
+    let mut out = Capabilities::default();
+    for word in list("capabilities", words, CAPABILITIES_MAX)? {
+        out.set(&word, true);
+    }
+    Ok(out)
+}
+
+impl From<&Sandbox> for v1::Sandbox {
+    fn from(sandbox: &Sandbox) -> Self {
+        let notes = sandbox.notes.iter().take(NOTES_MAX);
+        Self {
+            id: sandbox.id.to_string(),
+            name: sandbox.name.clone(),
+            driver: sandbox.driver.clone(),
+            state: state_out(sandbox.state).into(),
+            raw_state: sandbox.raw_state.as_deref().map(|it| cut(it, LABEL_BYTES_MAX).to_owned()),
+            isolation: sandbox.isolation.map(|it| isolation_out(it).into()),
+            created_at_ms: sandbox.created_at.0,
+            labels: pairs_out(&sandbox.labels),
+            workspace: Some((&sandbox.workspace).into()),
+            egress: egress_out(sandbox.egress).into(),
+            limits: Some((&sandbox.limits).into()),
+            capabilities: capabilities_out(&sandbox.capabilities),
+            sessions: sandbox.sessions.iter().map(Into::into).collect(),
+            pending_approvals: sandbox.pending_approvals,
+            notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Sandbox> for Sandbox {
+    type Error = Fault;
+
+    fn try_from(wire: v1::Sandbox) -> Outcome<Self> {
+        let workspace = required("workspace", wire.workspace)?;
+        let notes = list("notes", wire.notes, NOTES_MAX)?;
+        let mut notes: Vec<_> = notes.iter().map(|it| shown(it, LINE_BYTES_MAX)).collect();
+        // What can't be read is shown as the weaker promise, and said.
+        let egress = egress_in(wire.egress).unwrap_or_else(|| {
+            notes.push(format!("this version does not know its egress: {}", wire.egress));
+            Egress::Deny
+        });
+        let mode = mode_in(workspace.mode).unwrap_or_else(|| {
+            notes
+                .push(format!("this version does not know its workspace mode: {}", workspace.mode));
+            WorkspaceMode::Rw
+        });
+        let sessions = list("sessions", wire.sessions, SESSIONS_PER_SANDBOX_MAX)?;
+        Ok(Self {
+            id: super::sandbox_id(&wire.id)?,
+            name: sandbox_name(&wire.name)?,
+            driver: driver_name(&wire.driver)?,
+            state: state_in(wire.state).unwrap_or(State::Unknown),
+            raw_state: wire.raw_state.map(|it| shown(&it, LABEL_BYTES_MAX)),
+            isolation: wire.isolation.and_then(isolation_in),
+            created_at: Timestamp(wire.created_at_ms),
+            labels: labels(wire.labels)?,
+            workspace: Workspace { path: workspace_path(workspace.path, mode)?, mode },
+            egress,
+            limits: wire.limits.unwrap_or_default().try_into()?,
+            capabilities: capabilities_in(wire.capabilities)?,
+            sessions: sessions.into_iter().map(TryInto::try_into).collect::<Outcome<_>>()?,
+            pending_approvals: wire.pending_approvals,
+            notes,
+        })
+    }
+}
+
+/// Takes the grace of a stop.
+pub fn grace(milliseconds: u64) -> Outcome<Duration> {
+    duration("grace_ms", milliseconds, crate::base::limits::GRACE_MAX)
+}
