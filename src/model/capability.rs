@@ -1,13 +1,16 @@
 //! What a driver can do with a sandbox; what is missing is `Unsupported`, never a surprise.
 
 macro_rules! capabilities {
-    ($($(#[$doc:meta])* $field:ident = $word:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $field:ident = $word:literal;)*) => {
         /// One flag per ability; `false` = the verb answers `unsupported`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[expect(clippy::struct_excessive_bools, reason = "a set of named flags is the point")]
-        pub struct Capabilities { $($(#[$doc])* pub $field: bool,)* }
+        pub struct Capabilities { $($(#[doc = $doc])+ pub $field: bool,)* }
 
         impl Capabilities {
+            /// Every word with its meaning, for the reference.
+            pub const MEANINGS: &[(&str, &str)] = &[$(($word, concat!($($doc),+)),)*];
+
             /// Every flag with its word, in a fixed order.
             pub fn words(&self) -> Vec<(&'static str, bool)> {
                 vec![$(($word, self.$field),)*]
@@ -26,15 +29,24 @@ capabilities! {
     pty = "pty";
     /// Programs without a PTY, with their three streams.
     exec = "exec";
+    /// Freezing every process, and letting them go on.
     pause = "pause";
+    /// Ending every process while the files stay.
     stop = "stop";
     /// Sessions live on while the hub is down and are adopted by the next.
     reattach = "reattach";
+    /// Changes in the workspace stay apart from the real directory.
     workspace_cow = "workspace.cow";
+    /// The real workspace, writable.
     workspace_rw = "workspace.rw";
+    /// No network but loopback.
     egress_deny = "egress.deny";
+    /// Each new destination asks a person.
     egress_ask = "egress.ask";
+    /// A bound on processor time.
     limits_cpu = "limits.cpu";
+    /// A bound on memory.
     limits_memory = "limits.memory";
+    /// A bound on processes and threads.
     limits_pids = "limits.pids";
 }

@@ -1,14 +1,29 @@
-//! Chores of the project that its users need not run: `cargo run -p xtask -- proto [--check]`.
-use std::{fs, path::Path, process::ExitCode};
+//! Chores of the project that its users need not run; `cargo run -p xtask` lists them.
 
-const FILES: &[&str] = &["sandwatch/v1/sandwatch.proto", "sandwatch/shim/v1/shim.proto"];
+#[cfg(feature = "docs")]
+mod docs;
+mod picture;
+mod proto;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
+    proto [--check]    src/wire/generated from proto/
+    docs [--check]     docs/reference from the tables of the library
+    picture            assets/console.svg from the running console";
+
+/// What a chore comes to.
+type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let check = args.iter().any(|it| it == "--check");
     let done = match args.first().map(String::as_str) {
-        Some("proto") => proto(check),
-        _ => Err("usage: cargo run -p xtask -- proto [--check]".into()),
+        Some("proto") => proto::run(check),
+        #[cfg(feature = "docs")]
+        Some("docs") => docs::run(check),
+        Some("picture") => picture::run(),
+        _ => Err(USAGE.into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -19,39 +34,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes src/wire/generated from proto/; with `check` only compares.
-fn proto(check: bool) -> Result<(), Box<dyn std::error::Error>> {
-    use prost::Message;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let out = root.join("target/xtask-proto");
-    fs::create_dir_all(&out)?;
-    let present = FILES.iter().filter(|it| root.join("proto").join(it).exists());
-    let descriptors = protox::compile(present, [root.join("proto")])?;
-    fs::write(out.join("descriptor.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .out_dir(&out)
-        .bytes(".")
-        .build_client(true)
-        .build_server(true)
-        .compile_fds(descriptors)?;
-    let committed = root.join("src/wire/generated");
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Writes the files that differ; with `check` names them instead and fails.
+fn write_or_check(files: Vec<(PathBuf, Vec<u8>)>, check: bool, command: &str) -> Done {
     let mut stale = Vec::new();
-    for name in ["sandwatch.v1.rs", "sandwatch.shim.v1.rs", "descriptor.bin"] {
-        if !out.join(name).exists() {
+    for (path, fresh) in files {
+        if fs::read(root().join(&path)).ok().as_deref() == Some(&fresh) {
             continue;
         }
-        let fresh = fs::read(out.join(name))?;
-        if fs::read(committed.join(name)).ok().as_deref() != Some(&fresh) {
-            if check {
-                stale.push(name);
-            } else {
-                fs::write(committed.join(name), fresh)?;
-            }
+        if check {
+            stale.push(path.display().to_string());
+        } else {
+            fs::write(root().join(&path), fresh)?;
         }
     }
     if stale.is_empty() {
         return Ok(());
     }
-    Err(format!("not what proto/ gives: {}; run `cargo run -p xtask -- proto`", stale.join(", "))
-        .into())
+    Err(format!("out of date: {}; run `cargo run -p xtask -- {command}`", stale.join(", ")).into())
 }

@@ -1,0 +1,104 @@
+//! `docs`: the reference pages, made from the tables that the program itself runs on.
+
+use std::{fs, path::PathBuf};
+
+use sandwatch::{
+    app::action::{ACTIONS, ActionSpec, Risk, Scope},
+    model::capability::Capabilities,
+};
+
+use crate::{Done, root, write_or_check};
+
+const MADE: &str =
+    "<!-- Made by `cargo run -p xtask -- docs`; change the table, not this page. -->\n";
+
+pub fn run(check: bool) -> Done {
+    let pages = [
+        ("keys.md", keys()),
+        ("actions.md", actions()),
+        ("config.md", config()?),
+        ("capabilities.md", capabilities()),
+    ];
+    let folder = PathBuf::from("docs/reference");
+    fs::create_dir_all(root().join(&folder))?;
+    let files =
+        pages.into_iter().map(|(name, text)| (folder.join(name), text.into_bytes())).collect();
+    write_or_check(files, check, "docs")
+}
+
+/// A key as Markdown code; `|` would end the cell of a table, a backtick the code.
+fn code(text: &str) -> String {
+    let text = text.replace('|', "\\|");
+    if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
+}
+
+fn keys_in(spec: &ActionSpec, scope: Scope) -> Vec<String> {
+    let keys = spec.keys.iter().filter(|(of, _)| *of == scope);
+    keys.map(|(_, key)| code(key)).collect()
+}
+
+fn keys() -> String {
+    let mut page = format!("{MADE}# Keys\n\n");
+    page.push_str(
+        "The default keymap. Others are in `keymaps/`; a file in the configuration's `keymaps/`\n\
+         changes what it names and inherits the rest. `sandwatch keys explain KEY` says what a key\n\
+         does and why. The prefix is ctrl-b.\n",
+    );
+    for &scope in Scope::ALL {
+        page.push_str(&format!("\n## {}\n\n| key | does |\n|---|---|\n", capital(scope.title())));
+        for spec in ACTIONS {
+            let keys = keys_in(spec, scope);
+            if !keys.is_empty() {
+                page.push_str(&format!("| {} | {}: {} |\n", keys.join(" "), spec.title, spec.help));
+            }
+        }
+    }
+    page
+}
+
+fn actions() -> String {
+    let mut page = format!("{MADE}# Actions\n\n");
+    page.push_str(
+        "Everything the console can be asked to do. The id is what keymaps and the palette use; the\n\
+         command is typed after `:`.\n\n| id | command | does | asks first | keys |\n|---|---|---|---|---|\n",
+    );
+    for spec in ACTIONS {
+        let command = spec.command.map_or(String::new(), |(name, takes)| {
+            code(format!("{name} {}", takes.usage()).trim_end())
+        });
+        let asks = if spec.risk == Risk::Confirm { "yes" } else { "" };
+        let keys: Vec<String> = spec
+            .keys
+            .iter()
+            .map(|(scope, key)| format!("{} ({})", code(key), scope.word()))
+            .collect();
+        let (id, help) = (code(spec.id), spec.help);
+        page.push_str(&format!("| {id} | {command} | {help} | {asks} | {} |\n", keys.join(", ")));
+    }
+    page
+}
+
+fn config() -> Result<String, std::io::Error> {
+    let text = fs::read_to_string(root().join("assets/config.toml"))?;
+    Ok(format!(
+        "{MADE}# Configuration\n\n`config.toml` in the configuration directory, all of it optional. \
+         This is the default, as it is built in:\n\n```toml\n{text}```\n"
+    ))
+}
+
+fn capabilities() -> String {
+    let mut page = format!("{MADE}# Capabilities\n\n");
+    page.push_str(
+        "What a driver may be able to do with a sandbox, as `ls --json` shows it. A verb that needs a\n\
+         missing one exits with 5 and says so.\n\n| capability | meaning |\n|---|---|\n",
+    );
+    for (word, meaning) in Capabilities::MEANINGS {
+        page.push_str(&format!("| `{word}` | {} |\n", meaning.trim()));
+    }
+    page
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |it| it.to_uppercase().chain(chars).collect())
+}

@@ -1,0 +1,34 @@
+//! `proto`: the Rust of the wire, made without protoc and committed, so that users need neither.
+
+use std::{fs, path::PathBuf};
+
+use prost::Message;
+
+use crate::{Done, root, write_or_check};
+
+const PROTOS: &[&str] = &["sandwatch/v1/sandwatch.proto", "sandwatch/shim/v1/shim.proto"];
+const MADE: &[&str] = &["sandwatch.v1.rs", "sandwatch.shim.v1.rs", "descriptor.bin"];
+
+pub fn run(check: bool) -> Done {
+    let out = root().join("target/xtask-proto");
+    fs::create_dir_all(&out)?;
+    let descriptors = protox::compile(
+        PROTOS.iter().filter(|it| root().join("proto").join(it).exists()),
+        [root().join("proto")],
+    )?;
+    fs::write(out.join("descriptor.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .out_dir(&out)
+        .bytes(".")
+        .build_client(true)
+        .build_server(true)
+        .compile_fds(descriptors)?;
+    let mut files = Vec::new();
+    for name in MADE {
+        if !out.join(name).exists() {
+            continue;
+        }
+        files.push((PathBuf::from("src/wire/generated").join(name), fs::read(out.join(name))?));
+    }
+    write_or_check(files, check, "proto")
+}
