@@ -1,4 +1,13 @@
-//! Keys as the console knows them, free of any terminal library.
+//! Keys as the console knows them, free of any terminal library, and the bytes a program expects
+//! for them, for pastes, for the mouse and for focus.
+
+mod encode;
+mod mouse;
+mod parse;
+
+pub use encode::{encode, encode_focus, encode_paste};
+pub use mouse::{MouseButton, MouseEvent, MouseKind, encode_mouse};
+pub use parse::parse_keys;
 
 /// A key without its modifiers. A character is as typed (`A` for shift-a).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,4 +56,15 @@ pub struct KeyPress {
     pub key: Key,
     pub mods: Mods,
     pub stroke: Stroke,
+}
+
+impl KeyPress {
+    /// A press without modifiers.
+    pub const fn plain(key: Key) -> Self {
+        Self {
+            key,
+            mods: Mods { ctrl: false, alt: false, shift: false, cmd: false },
+            stroke: Stroke::Press,
+        }
+    }
 }

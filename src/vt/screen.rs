@@ -138,24 +138,7 @@ impl Screen {
 
     /// `None` outside of the screen.
     pub fn cell(&self, row: u16, col: u16) -> Option<Cell<'_>> {
-        let cell = self.parser.screen().cell(row, col)?;
-        let colour = |it| match it {
-            vt100::Color::Default => Colour::Default,
-            vt100::Color::Idx(index) => Colour::Indexed(index),
-            vt100::Color::Rgb(red, green, blue) => Colour::Rgb(red, green, blue),
-        };
-        Some(Cell {
-            text: cell.contents(),
-            wide: cell.is_wide(),
-            wide_rest: cell.is_wide_continuation(),
-            foreground: colour(cell.fgcolor()),
-            background: colour(cell.bgcolor()),
-            bold: cell.bold(),
-            dim: cell.dim(),
-            italic: cell.italic(),
-            underline: cell.underline(),
-            inverse: cell.inverse(),
-        })
+        self.parser.screen().cell(row, col).map(cell_of)
     }
 
     /// Row and column; `None` while the program hides the cursor.
@@ -177,5 +160,25 @@ impl Screen {
     pub fn lines(&self) -> Vec<String> {
         let cols = self.size.cols();
         self.parser.screen().rows(0, cols).map(|it| it.trim_end().to_owned()).collect()
+    }
+}
+
+pub(super) fn cell_of(cell: &vt100::Cell) -> Cell<'_> {
+    let colour = |it| match it {
+        vt100::Color::Default => Colour::Default,
+        vt100::Color::Idx(index) => Colour::Indexed(index),
+        vt100::Color::Rgb(red, green, blue) => Colour::Rgb(red, green, blue),
+    };
+    Cell {
+        text: cell.contents(),
+        wide: cell.is_wide(),
+        wide_rest: cell.is_wide_continuation(),
+        foreground: colour(cell.fgcolor()),
+        background: colour(cell.bgcolor()),
+        bold: cell.bold(),
+        dim: cell.dim(),
+        italic: cell.italic(),
+        underline: cell.underline(),
+        inverse: cell.inverse(),
     }
 }
