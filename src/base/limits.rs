@@ -122,3 +122,32 @@ pub const HUB_START_WITHIN: Duration = Duration::from_secs(10);
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// An input lease returns by itself after this long without a key.
 pub const LEASE_IDLE: Duration = Duration::from_secs(120);
+
+/// A session without output for this long is idle: longer than the pauses of a compiler or a
+/// spinner, short enough to be told while it still matters.
+pub const QUIET_AFTER: Duration = Duration::from_secs(2);
+/// Shortest time between two reports of one sandbox, and between two that only bring new counters.
+pub const REPORT_EVERY_MIN: Duration = Duration::from_millis(100);
+pub const COUNTERS_EVERY_MIN: Duration = Duration::from_secs(1);
+/// After its program ended, a PTY that background processes keep open is drained until it has
+/// been silent for this long.
+pub const EXIT_SILENCE: Duration = Duration::from_millis(250);
+/// ... but for no longer than this.
+pub const EXIT_DRAIN_MAX: Duration = Duration::from_secs(3);
+/// Pause before a journal that could not be written is tried again.
+pub const JOURNAL_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Largest keyframe, in bytes: it must fit a wire message. A larger screen is sent as plain text.
+pub const KEYFRAME_BYTES_MAX: usize = WIRE_MESSAGE_BYTES_MAX - 64 * 1024;
+/// Output sent raw right after a keyframe before the next frame is due: an echo, not a flood.
+pub const AFTER_KEYFRAME_BYTES_MAX: u64 = 4 * 1024;
+/// Resizes and facts remembered beside the ring, per session.
+pub const MARKS_MAX: usize = 1024;
+/// Facts told per session and second, and those kept for a slow hub, in number and in bytes.
+pub const FACTS_PER_SECOND_MAX: u32 = 100;
+pub const FACTS_QUEUED_MAX: usize = 256;
+pub const FACTS_QUEUED_BYTES_MAX: usize = 512 * 1024;
+/// Segments one search request looks through (about as many MiB of output); the answer says where
+/// to go on.
+pub const SEARCH_SEGMENTS_MAX: usize = 32;
+/// Largest description file of a recording, in bytes: a command line of ARGS_BYTES_MAX, escaped.
+pub const META_BYTES_MAX: u64 = 1024 * 1024;

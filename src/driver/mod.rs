@@ -104,7 +104,8 @@ pub struct Program<Io> {
     /// As the host sees it.
     pub pid: Option<u32>,
     pub io: Io,
-    /// Sent once, when the program has ended; dropped without a value = the place is gone.
+    /// Sent once, when the program has ended; dropped without a value = the place is gone. When the
+    /// receiver is dropped first, the driver kills the program.
     pub exit: oneshot::Receiver<ExitStatus>,
 }
 

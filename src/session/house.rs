@@ -1,78 +1,312 @@
 //! One sandbox's sessions over a driver's place.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::task::AbortHandle;
 
-use super::seat::{BoxStream, ExecOutput, Seat, SeatEvent};
+use super::{
+    exec,
+    feed::Feed,
+    host::{Host, Tell, Told},
+    journal::{self, Meta, Writer},
+    seat::{BoxStream, ExecOutput, Seat, SeatEvent, SeatReport},
+};
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         id::SessionId,
+        limits::{RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX, SESSIONS_PER_SANDBOX_MAX},
         units::Size,
     },
     driver::{Ground, Place},
     model::{
         output::{Output, OutputRequest},
-        session::{Lease, Session, SessionSpec},
+        sandbox::State,
+        session::{Lease, Session, SessionSpec, Status},
     },
 };
 
-/// Holds the sessions of one place. Made inside a tokio runtime, of either flavour.
+/// Holds the sessions of one place. Made inside a tokio runtime, of either flavour; dropping it
+/// hangs up on every program.
 pub struct House {
+    inner: Arc<Inner>,
+    watching: AbortHandle,
+}
+
+struct Inner {
+    ground: Ground,
     place: Arc<dyn Place>,
+    recordings: PathBuf,
+    record: bool,
+    feed: Arc<Feed>,
+    rooms: Mutex<Rooms>,
+    /// One start at a time: ordinals are given in order.
+    opening: tokio::sync::Mutex<()>,
+}
+
+struct Rooms {
+    state: State,
+    hosts: Vec<(SessionId, Arc<Host>)>,
+    next_ordinal: u32,
+    /// What a person should know, beside what the place says.
+    notes: Vec<String>,
 }
 
 impl House {
     /// `recordings` is the directory of all recordings; with `record` they outlive the sandbox.
     pub fn new(ground: Ground, place: Arc<dyn Place>, recordings: PathBuf, record: bool) -> Self {
-        let _ = (ground, recordings, record);
-        Self { place }
+        let inner = Arc::new(Inner {
+            ground,
+            place,
+            recordings,
+            record,
+            feed: Arc::default(),
+            rooms: Mutex::new(Rooms {
+                state: State::Running,
+                hosts: Vec::new(),
+                next_ordinal: 1,
+                notes: Vec::new(),
+            }),
+            opening: tokio::sync::Mutex::new(()),
+        });
+        let (place, weak) = (Arc::clone(&inner.place), Arc::downgrade(&inner));
+        let watching = tokio::spawn(async move {
+            let reason = place.gone().await;
+            if let Some(inner) = weak.upgrade() {
+                inner.gone(reason);
+            }
+        });
+        Self { inner, watching: watching.abort_handle() }
     }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+impl Inner {
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn host(&self, id: &SessionId) -> Outcome<Arc<Host>> {
+        let rooms = self.rooms();
+        let found = rooms.hosts.iter().find(|it| it.0 == *id);
+        found.map(|it| Arc::clone(&it.1)).ok_or_else(|| {
+            Fault::absent(format!("no such session: {id}")).hint("see `sandwatch ls`")
+        })
+    }
+
+    fn set_state(&self, state: State) {
+        self.rooms().state = state;
+        self.feed.changed();
+    }
+
+    fn gone(&self, reason: String) {
+        self.set_state(State::Gone);
+        self.feed.gone(reason);
+    }
+
+    fn report(&self) -> SeatReport {
+        let mut facts = self.place.facts();
+        let rooms = self.rooms();
+        facts.notes.extend(rooms.notes.iter().cloned());
+        SeatReport {
+            sandbox: self.ground.id.clone(),
+            state: rooms.state,
+            facts,
+            sessions: rooms.hosts.iter().map(|it| it.1.session()).collect(),
+        }
+    }
+
+    /// Refuses what a sandbox in this state can't do.
+    fn ready_to_start(&self) -> Outcome<()> {
+        let mut rooms = self.rooms();
+        let name = &self.ground.name;
+        match rooms.state {
+            State::Running => {}
+            State::Paused => {
+                return Err(Fault::failed(format!("the sandbox is paused: {name}"))
+                    .hint(format!("sandwatch resume {name}")));
+            }
+            state => {
+                return Err(Fault::failed(format!("the sandbox is {}: {name}", state.word()))
+                    .hint("make a new one with `sandwatch run`"));
+            }
+        }
+        if rooms.hosts.len() >= SESSIONS_PER_SANDBOX_MAX {
+            // The oldest that has ended makes room; its recording stays.
+            let ended = |it: &(SessionId, Arc<Host>)| it.1.session().exit.is_some();
+            match rooms.hosts.iter().skip(1).position(ended) {
+                Some(index) => drop(rooms.hosts.remove(index + 1)),
+                None => {
+                    return Err(Fault::busy(format!(
+                        "the sandbox has {SESSIONS_PER_SANDBOX_MAX} sessions already: {name}"
+                    ))
+                    .hint("end one of them first"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn new_session(&self, id: SessionId, spec: &SessionSpec, pid: Option<u32>) -> Session {
+        let mut rooms = self.rooms();
+        let ordinal = rooms.next_ordinal;
+        rooms.next_ordinal += 1;
+        Session {
+            id,
+            sandbox: self.ground.id.clone(),
+            ordinal,
+            command: spec.command.clone(),
+            status: Status::Starting,
+            status_why: "it has not printed anything yet".to_owned(),
+            pid,
+            size: spec.size,
+            title: None,
+            started_at: clock::wall(),
+            exit: None,
+            exited_at: None,
+            lease: None,
+            output_bytes: 0,
+            last_output_at: None,
+            journal_lost_bytes: 0,
+            bells: 0,
+            recording: self.record,
+        }
+    }
+
+    /// Makes the journal; without one the session still runs, and a note says so.
+    fn journal(&self, session: &Session) -> Option<(Writer, Meta)> {
+        let dir = self.recordings.join(session.id.as_str());
+        let bytes_max = if self.record { RECORDING_BYTES_MAX } else { SCROLLBACK_BYTES_MAX };
+        let meta = Meta {
+            session: session.id.clone(),
+            sandbox: self.ground.id.clone(),
+            sandbox_name: self.ground.name.clone(),
+            session_name: session.name(&self.ground.name),
+            command: session.command.clone(),
+            started_at: session.started_at,
+            size: session.size,
+            record: self.record,
+            ended_at: None,
+            exit: None,
+            lost_bytes: 0,
+        };
+        let made = Writer::create(&dir, bytes_max).and_then(|it| meta.save(&dir).map(|()| it));
+        match made {
+            Ok(writer) => Some((writer, meta)),
+            Err(fault) => {
+                let note =
+                    format!("{} has no scrollback and no recording: {fault}", meta.session_name);
+                self.rooms().notes.push(note);
+                None
+            }
+        }
+    }
+}
+
+/// Passes on what a host tells.
+fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
+    let feed = Arc::clone(&inner.feed);
+    Box::new(move |told| match told {
+        Told::Changed => feed.changed(),
+        Told::Said(fact) => feed.said(id.clone(), fact),
+    })
 }
 
 #[async_trait]
 impl Seat for House {
     async fn events(&self) -> Outcome<BoxStream<SeatEvent>> {
-        Err(Fault::unsupported("not yet"))
+        let inner = Arc::clone(&self.inner);
+        Ok(self.inner.feed.subscribe(Box::new(move || inner.report())))
     }
-    async fn open(&self, _id: SessionId, _spec: SessionSpec) -> Outcome<Session> {
-        Err(Fault::unsupported("not yet"))
+
+    async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {
+        let inner = &self.inner;
+        let _one = inner.opening.lock().await;
+        if let Ok(host) = inner.host(&id) {
+            return Ok(host.session());
+        }
+        inner.ready_to_start()?;
+        let program = inner.place.spawn(&spec).await?;
+        let session = inner.new_session(id.clone(), &spec, program.pid);
+        let journal = inner.journal(&session);
+        let dir = inner.recordings.join(id.as_str());
+        let host = Host::start(session, program, dir, journal, tell(inner, id.clone()));
+        let session = host.session();
+        inner.rooms().hosts.push((id, Arc::new(host)));
+        inner.feed.changed();
+        Ok(session)
     }
+
     async fn exec(
         &self,
-        _spec: SessionSpec,
-        _stdin: BoxStream<Bytes>,
+        spec: SessionSpec,
+        stdin: BoxStream<Bytes>,
     ) -> Outcome<BoxStream<Outcome<ExecOutput>>> {
-        Err(Fault::unsupported("not yet"))
+        self.inner.ready_to_start()?;
+        Ok(exec::run(self.inner.place.exec(&spec).await?, stdin))
     }
+
     async fn output(
         &self,
-        _session: &SessionId,
-        _request: OutputRequest,
+        session: &SessionId,
+        request: OutputRequest,
     ) -> Outcome<BoxStream<Outcome<Output>>> {
-        Err(Fault::unsupported("not yet"))
+        Ok(self.inner.host(session)?.output(request))
     }
-    async fn input(&self, _session: &SessionId, _bytes: Bytes) -> Outcome<()> {
-        Err(Fault::unsupported("not yet"))
+
+    async fn input(&self, session: &SessionId, bytes: Bytes) -> Outcome<()> {
+        self.inner.host(session)?.input(bytes)
     }
-    async fn resize(&self, _session: &SessionId, _size: Size) -> Outcome<()> {
-        Err(Fault::unsupported("not yet"))
+
+    async fn resize(&self, session: &SessionId, size: Size) -> Outcome<()> {
+        self.inner.host(session)?.resize(size)
     }
-    async fn set_lease(&self, _session: &SessionId, _lease: Option<Lease>) -> Outcome<()> {
-        Err(Fault::unsupported("not yet"))
+
+    async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()> {
+        self.inner.host(session)?.set_lease(lease);
+        Ok(())
     }
+
     async fn pause(&self) -> Outcome<()> {
-        self.place.pause().await
+        self.inner.place.pause().await?;
+        self.inner.set_state(State::Paused);
+        Ok(())
     }
+
     async fn resume(&self) -> Outcome<()> {
-        self.place.resume().await
+        self.inner.place.resume().await?;
+        self.inner.set_state(State::Running);
+        Ok(())
     }
+
     async fn stop(&self, grace: std::time::Duration) -> Outcome<()> {
-        self.place.stop(grace).await
+        self.inner.place.stop(grace).await?;
+        self.inner.set_state(State::Stopped);
+        Ok(())
     }
+
     async fn remove(&self) -> Outcome<()> {
-        self.place.remove().await
+        let inner = &self.inner;
+        inner.place.remove().await?;
+        let hosts = std::mem::take(&mut inner.rooms().hosts);
+        if !inner.record {
+            for (id, _) in &hosts {
+                journal::remove(&inner.recordings.join(id.as_str()))?;
+            }
+        }
+        drop(hosts);
+        inner.gone("it was removed".to_owned());
+        Ok(())
     }
 }

@@ -2,3 +2,12 @@
 pub mod house;
 pub mod journal;
 pub mod seat;
+
+mod drain;
+mod exec;
+mod feed;
+mod host;
+mod input;
+mod marks;
+pub mod unfold;
+mod watch;

@@ -1,0 +1,347 @@
+//! One session: drains its PTY always, keeps ring, journal and screen in step, and serves any
+//! number of watchers, none of whom can hold the drain up.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::{
+    input::InputQueue,
+    journal::{Meta, Writer},
+    marks::{Mark, Marks},
+    seat::BoxStream,
+    watch,
+};
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::Outcome,
+        limits::{FACTS_PER_SECOND_MAX, KEYFRAME_BYTES_MAX, RING_BYTES},
+        ring::Ring,
+        units::Size,
+    },
+    driver::{Program, PtyIo},
+    model::{
+        fact::Fact,
+        output::{Output, OutputRequest},
+        session::{ExitStatus, Lease, Session, Status},
+    },
+    vt::screen::Screen,
+};
+
+/// What a host tells its house.
+#[derive(Debug)]
+pub enum Told {
+    /// Something in `Session` is different; told once a second at most when it is only the counter
+    /// of bytes and the time of the last one.
+    Changed,
+    Said(Fact),
+}
+
+/// Called from the drain: must not block.
+pub type Tell = Box<dyn Fn(Told) + Send + Sync>;
+
+/// One session. Dropping it ends its tasks and hangs up on the program.
+pub struct Host {
+    shared: Arc<Shared>,
+    tasks: [AbortHandle; 2],
+}
+
+/// What the drain, the watchers and the verbs share.
+///
+/// Locks are taken in the order journal, live; no lock is held across an await. Watchers only take
+/// `live`, so that a slow disk delays none of them.
+pub(super) struct Shared {
+    pub(super) journal_dir: PathBuf,
+    journal: Mutex<Option<(Writer, Meta)>>,
+    live: Mutex<Live>,
+    pub(super) woken: Notify,
+    pub(super) input: InputQueue,
+    resize: Box<dyn Fn(Size) -> Outcome<()> + Send + Sync>,
+    tell: Tell,
+}
+
+/// The session as it is after the last parsed byte. Ring, marks and screen are always in step.
+pub(super) struct Live {
+    pub(super) session: Session,
+    pub(super) ring: Ring,
+    pub(super) marks: Marks,
+    pub(super) screen: Screen,
+    /// On the monotonic clock, for status and counters.
+    pub(super) last_output: Option<Duration>,
+    /// Before any resize.
+    pub(super) first_size: Size,
+    /// The host is gone: nothing will be added.
+    pub(super) closed: bool,
+    counted: Duration,
+    /// Facts told in the second that began at `.0`.
+    told: (Duration, u32),
+}
+
+impl Host {
+    /// Takes over a started program. `session` is what is known of it so far; without a journal
+    /// (it could not be made) everything else still works.
+    pub fn start(
+        session: Session,
+        program: Program<PtyIo>,
+        journal_dir: PathBuf,
+        journal: Option<(Writer, Meta)>,
+        tell: Tell,
+    ) -> Self {
+        let PtyIo { reader, writer, resize } = program.io;
+        let now = clock::monotonic();
+        let shared = Arc::new(Shared {
+            journal_dir,
+            journal: Mutex::new(journal),
+            live: Mutex::new(Live {
+                ring: Ring::starting_at(0, RING_BYTES),
+                marks: Marks::default(),
+                screen: Screen::new(session.size),
+                last_output: None,
+                first_size: session.size,
+                closed: false,
+                counted: now,
+                told: (now, 0),
+                session,
+            }),
+            woken: Notify::new(),
+            input: InputQueue::default(),
+            resize,
+            tell,
+        });
+        shared.refresh_journal();
+        let writing = Arc::clone(&shared);
+        let drain = tokio::spawn(super::drain::run(Arc::clone(&shared), reader, program.exit));
+        let write = tokio::spawn(async move { writing.input.write_to(writer).await });
+        Self { shared, tasks: [drain.abort_handle(), write.abort_handle()] }
+    }
+
+    pub fn session(&self) -> Session {
+        self.shared.live().session.clone()
+    }
+
+    pub fn output(&self, request: OutputRequest) -> BoxStream<Outcome<Output>> {
+        watch::start(Arc::clone(&self.shared), request)
+    }
+
+    /// `Busy` when the queue is full; nothing is taken then.
+    pub fn input(&self, bytes: Bytes) -> Outcome<()> {
+        self.shared.input.push(bytes)
+    }
+
+    /// Resizes PTY and screen; the new size has its place in the stream of output.
+    pub fn resize(&self, size: Size) -> Outcome<()> {
+        let mut journal = self.shared.journal();
+        let mut live = self.shared.live();
+        if live.session.size == size || live.session.exit.is_some() {
+            return Ok(());
+        }
+        (self.shared.resize)(size)?;
+        live.session.size = size;
+        live.screen.resize(size);
+        let end = live.ring.end();
+        live.marks.push(end, Mark::Resize(size));
+        drop(live);
+        if let Some((journal, _)) = journal.as_mut() {
+            journal.resize(clock::wall(), size);
+        }
+        drop(journal);
+        self.shared.changed();
+        Ok(())
+    }
+
+    pub fn set_lease(&self, lease: Option<Lease>) {
+        self.shared.live().session.lease = lease;
+        (self.shared.tell)(Told::Changed);
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.shared.live().closed = true;
+        self.shared.woken.notify_waiters();
+    }
+}
+
+impl Shared {
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Option<(Writer, Meta)>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the watchers and tells the house.
+    fn changed(&self) {
+        self.woken.notify_waiters();
+        (self.tell)(Told::Changed);
+    }
+
+    /// Takes a piece of output, at most a parse slice: journal first, then ring and screen
+    /// together, then the watchers.
+    pub(super) fn take(&self, bytes: &[u8]) {
+        let (now, at) = (clock::monotonic(), clock::wall());
+        let mut journal = self.journal();
+        let mut lost = 0;
+        if let Some((journal, _)) = journal.as_mut() {
+            journal.output(at, bytes);
+            lost = journal.lost();
+        }
+        let mut live = self.live();
+        let (found, told) = live.take(bytes, now, at);
+        live.session.journal_lost_bytes = lost;
+        drop(live);
+        drop(journal);
+        self.woken.notify_waiters();
+        self.refresh_journal();
+        if !found.is_empty() {
+            // Nothing to do when a program asks questions without reading the answers: its queue
+            // is full of them.
+            drop(self.input.push(found.into()));
+        }
+        for told in told {
+            (self.tell)(told);
+        }
+    }
+
+    /// Opens the next segment of the journal when it is time to.
+    fn refresh_journal(&self) {
+        let mut journal = self.journal();
+        let Some((writer, meta)) = journal.as_mut().filter(|it| it.0.wants_keyframe()) else {
+            return;
+        };
+        let (size, state) = self.live().keyframe();
+        writer.keyframe(clock::wall(), size, state);
+        if writer.failure().is_none() && meta.lost_bytes != writer.lost() {
+            meta.lost_bytes = writer.lost();
+            drop(meta.save(&self.journal_dir));
+        }
+    }
+
+    /// No output for a while.
+    pub(super) fn quiet(&self) {
+        let mut live = self.live();
+        let why = match live.session.last_output_at {
+            Some(at) => format!("no output since {}", at.rfc3339()),
+            None => format!("no output since it started at {}", live.session.started_at.rfc3339()),
+        };
+        live.session.status = Status::Idle;
+        live.session.status_why = why;
+        drop(live);
+        (self.tell)(Told::Changed);
+    }
+
+    /// The program ended, and all it printed has been taken.
+    pub(super) fn ended(&self, status: ExitStatus, why: String) {
+        let at = clock::wall();
+        let mut journal = self.journal();
+        let mut live = self.live();
+        live.session.status = Status::Exited;
+        live.session.status_why = why;
+        live.session.exit = Some(status);
+        live.session.exited_at = Some(at);
+        live.session.pid = None;
+        live.session.lease = None;
+        let end = live.ring.end();
+        live.marks.push(end, Mark::Exit(status));
+        drop(live);
+        if let Some((journal, meta)) = journal.as_mut() {
+            journal.exit(at, status);
+            (meta.ended_at, meta.exit, meta.lost_bytes) = (Some(at), Some(status), journal.lost());
+            // On a full disk the exit is only in the session itself.
+            drop(meta.save(&self.journal_dir));
+        }
+        drop(journal);
+        self.input.close();
+        self.changed();
+    }
+}
+
+impl Live {
+    /// The screen as it is after the newest byte, small enough for one message.
+    pub(super) fn keyframe(&self) -> (Size, Bytes) {
+        let state = self.screen.keyframe();
+        let state = if state.len() > KEYFRAME_BYTES_MAX { self.plain_keyframe() } else { state };
+        (self.screen.size(), state.into())
+    }
+
+    /// Text without attributes, for a screen too large to be sent with them.
+    fn plain_keyframe(&self) -> Vec<u8> {
+        let mut out = b"\x1b[0m\x1b[H\x1b[2J".to_vec();
+        for (row, line) in self.screen.lines().iter().enumerate() {
+            if out.len() + line.len() + 64 > KEYFRAME_BYTES_MAX {
+                break;
+            }
+            out.extend_from_slice(format!("\x1b[{};1H", row + 1).as_bytes());
+            out.extend_from_slice(line.as_bytes());
+        }
+        if let Some((row, col)) = self.screen.cursor() {
+            out.extend_from_slice(format!("\x1b[{};{}H", row + 1, col + 1).as_bytes());
+        }
+        out
+    }
+
+    /// Feeds ring and screen; gives the answers for the program and what to tell.
+    fn take(&mut self, bytes: &[u8], now: Duration, at: Timestamp) -> (Vec<u8>, Vec<Told>) {
+        let base = self.ring.end();
+        self.ring.push(bytes);
+        let found = self.screen.feed(bytes);
+        self.last_output = Some(now);
+        let session = &mut self.session;
+        session.output_bytes = self.ring.end();
+        session.last_output_at = Some(at);
+        let mut told = Vec::new();
+        if matches!(session.status, Status::Starting | Status::Idle) {
+            session.status = Status::Working;
+            "it is printing".clone_into(&mut session.status_why);
+            self.counted = now;
+            told.push(Told::Changed);
+        } else if now.saturating_sub(self.counted) >= crate::base::limits::COUNTERS_EVERY_MIN {
+            self.counted = now;
+            told.push(Told::Changed);
+        }
+        let mut bell = false;
+        for (after, fact) in found.facts {
+            let offset = base + (after as u64).min(bytes.len() as u64);
+            match &fact {
+                // A slice full of bells rings once.
+                Fact::Bell => {
+                    self.session.bells += 1;
+                    if std::mem::replace(&mut bell, true) {
+                        continue;
+                    }
+                    told.push(Told::Changed);
+                }
+                Fact::Title(title) => {
+                    self.session.title = Some(title.clone()).filter(|it| !it.is_empty());
+                    told.push(Told::Changed);
+                }
+                _ => {}
+            }
+            if self.may_tell(now) {
+                told.push(Told::Said(fact.clone()));
+            }
+            self.marks.push(offset, Mark::Fact(fact));
+        }
+        self.marks.forget(self.ring.start());
+        (found.replies, told)
+    }
+
+    /// Bounds what one program can make the whole fleet listen to.
+    fn may_tell(&mut self, now: Duration) -> bool {
+        if now.saturating_sub(self.told.0) >= Duration::from_secs(1) {
+            self.told = (now, 0);
+        }
+        self.told.1 += 1;
+        self.told.1 <= FACTS_PER_SECOND_MAX
+    }
+}
