@@ -136,8 +136,6 @@ pub const EXIT_SILENCE: Duration = Duration::from_millis(250);
 pub const EXIT_DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Pause before a journal that could not be written is tried again.
 pub const JOURNAL_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Largest keyframe, in bytes: it must fit a wire message. A larger screen is sent as plain text.
-pub const KEYFRAME_BYTES_MAX: usize = WIRE_MESSAGE_BYTES_MAX - 64 * 1024;
 /// Output sent raw right after a keyframe before the next frame is due: an echo, not a flood.
 pub const AFTER_KEYFRAME_BYTES_MAX: u64 = 4 * 1024;
 /// Resizes and facts remembered beside the ring, per session.

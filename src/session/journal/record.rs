@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::{
-    base::{clock::Timestamp, limits::WIRE_MESSAGE_BYTES_MAX, units::Size},
+    base::{clock::Timestamp, limits::KEYFRAME_BYTES_MAX, units::Size},
     model::session::ExitStatus,
 };
 
@@ -107,7 +107,7 @@ pub fn decode(bytes: &[u8]) -> Decoded {
     };
     let [kind, t0, t1, t2, t3, t4, t5, t6, t7, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-    if length > WIRE_MESSAGE_BYTES_MAX {
+    if length > KEYFRAME_BYTES_MAX + 4 {
         return Decoded::Damaged;
     }
     let Some(payload) = rest.get(..length) else {

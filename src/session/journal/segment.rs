@@ -124,6 +124,11 @@ impl Cursor {
 
     /// Moves the window to the next record with at least `need` bytes; `false` if not there.
     fn fill(&mut self, need: usize) -> bool {
+        // A length that is not there is not worth the memory.
+        let whole = self.file.metadata().map_or(0, |it| it.len());
+        if whole.saturating_sub(self.at) < need as u64 {
+            return false;
+        }
         self.window.resize(need.max(WINDOW_BYTES), 0);
         self.window_at = self.at;
         let mut filled = 0;
