@@ -11,6 +11,7 @@
     reason = "a test may stop here"
 )]
 
+mod base;
 mod layers;
 mod skip;
 mod source;

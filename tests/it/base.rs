@@ -1,0 +1,108 @@
+//! The small total types: bounds hold, text is made safe, ids are file names.
+use proptest::prelude::*;
+use sandwatch::base::{
+    clock::Timestamp,
+    id::SandboxId,
+    ring::Ring,
+    text,
+    units::{Ratio, Size, human_bytes, human_duration, parse_bytes, parse_duration},
+};
+use std::time::Duration;
+
+#[test]
+fn a_ring_keeps_offsets_and_only_the_newest_bytes() {
+    let mut ring = Ring::starting_at(100, 4);
+    ring.push(b"abc");
+    assert_eq!((ring.start(), ring.end()), (100, 103));
+    ring.push(b"defghij");
+    assert_eq!((ring.start(), ring.end()), (106, 110));
+    assert_eq!(ring.read(106, 9).as_deref(), Some(&b"ghij"[..]));
+    assert_eq!(ring.read(108, 1).as_deref(), Some(&b"i"[..]));
+    assert_eq!(ring.read(110, 9).as_deref(), Some(&b""[..]));
+    assert_eq!(ring.read(105, 9), None, "fell off the front");
+    assert_eq!(ring.read(111, 9), None, "not there yet");
+}
+
+proptest! {
+    #[test]
+    fn a_ring_is_the_tail_of_all_that_was_pushed(
+        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..30),
+        capacity in 1_usize..64, from in 0_u64..200, most in 0_usize..100)
+    {
+        let mut ring = Ring::starting_at(0, capacity);
+        let mut all = Vec::new();
+        for piece in &pieces {
+            ring.push(piece);
+            all.extend_from_slice(piece);
+        }
+        prop_assert_eq!(ring.end(), all.len() as u64);
+        prop_assert_eq!(ring.start(), all.len().saturating_sub(capacity) as u64);
+        let expected = (from >= ring.start() && from <= ring.end()).then(|| {
+            let at = from as usize;
+            all[at..all.len().min(at + most)].to_vec()
+        });
+        prop_assert_eq!(ring.read(from, most), expected);
+    }
+
+    #[test]
+    fn visible_text_holds_nothing_that_acts_on_a_terminal(text in "\\PC{0,40}|[\\x00-\\x1f\\x7f\u{80}-\u{9f}\u{202e}\u{2066}\u{200b}a-z]{0,40}") {
+        let safe = text::visible(&text);
+        prop_assert!(safe.chars().all(|it| it == '\u{200d}' || !text::is_deceptive(it)), "{safe:?}");
+    }
+
+    #[test]
+    fn clipped_text_fits(text in "\\PC{0,40}", cells in 0_usize..30) {
+        prop_assert!(text::width(&text::clip(&text, cells)) <= cells);
+    }
+
+    #[test]
+    fn any_text_parses_or_is_refused(text in "\\PC{0,20}") {
+        drop((Size::parse(&text), parse_bytes(&text), parse_duration(&text), SandboxId::parse(&text)));
+    }
+}
+
+#[test]
+fn deceptive_characters_are_spelled_out() {
+    assert_eq!(text::visible("rm \u{202e}fdp.exe"), "rm <U+202E>fdp.exe");
+    assert_eq!(text::visible("a\x1b[31mb\x7f\r\n"), "a␛[31mb␡␍␊");
+    assert_eq!(text::visible("\u{9b}31m"), "<U+009B>31m");
+    assert_eq!(text::visible("👩\u{200d}💻 a\u{200d}b"), "👩\u{200d}💻 a<U+200D>b");
+}
+
+#[test]
+fn clipping_never_splits_a_wide_character() {
+    assert_eq!(text::clip("日本語", 6), "日本語");
+    assert_eq!(text::clip("日本語", 5), "日本…");
+    assert_eq!(text::clip("日本語", 4), "日…");
+    assert_eq!(text::clip("abc", 0), "");
+}
+
+#[test]
+fn ids_from_outside_are_safe_as_file_names() {
+    for bad in ["", ".", "..", "a/b", "A", "a b", ".hidden", "é", &"a".repeat(65)] {
+        assert_eq!(SandboxId::parse(bad), None, "{bad:?}");
+    }
+    let id = SandboxId::random();
+    assert_eq!(SandboxId::parse(id.as_str()), Some(id.clone()));
+    assert_ne!(id, SandboxId::random());
+}
+
+#[test]
+fn units_read_and_write_what_people_type() {
+    assert_eq!(parse_bytes("1.5g"), Some(1_610_612_736));
+    assert_eq!(parse_bytes("512"), Some(512));
+    assert_eq!(parse_bytes("2MiB"), Some(2 * 1024 * 1024));
+    assert_eq!(parse_bytes("two"), None);
+    assert_eq!(parse_duration("90s"), Some(Duration::from_secs(90)));
+    assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+    assert_eq!(parse_duration("-1s"), None);
+    assert_eq!(Size::parse("80x24"), Some(Size::DEFAULT));
+    assert_eq!(Size::parse("1x1"), None);
+    assert_eq!(human_bytes(0), "0 B");
+    assert_eq!(human_bytes(1_288_490_189), "1.2 G");
+    assert_eq!(human_bytes(1000), "1.0 K");
+    assert_eq!(human_duration(Duration::from_secs(7260)), "2h");
+    assert_eq!(Ratio::of(1.0, 0.0), None);
+    assert_eq!(Ratio::of(3.0, 2.0).map(Ratio::get), Some(1.0));
+    assert_eq!(Timestamp(0).rfc3339(), "1970-01-01T00:00:00.000Z");
+}
