@@ -1,5 +1,5 @@
 //! The `sandwatch` binary.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    sandwatch::cli::main()
 }

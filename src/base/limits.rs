@@ -149,3 +149,27 @@ pub const FACTS_QUEUED_BYTES_MAX: usize = 512 * 1024;
 pub const SEARCH_SEGMENTS_MAX: usize = 32;
 /// Largest description file of a recording, in bytes: a command line of ARGS_BYTES_MAX, escaped.
 pub const META_BYTES_MAX: u64 = 1024 * 1024;
+/// How often a lost output stream is asked for again before the loss is told: 10 seconds in all.
+pub const FOLLOW_RETRIES_MAX: u32 = 40;
+
+/// Messages one turn of the console takes before it draws, and the time it may take for them.
+pub const TURN_MESSAGES_MAX: usize = 256;
+pub const TURN_WITHIN: Duration = Duration::from_millis(4);
+/// A turn of the console longer than this is logged with its cause: it cost a frame.
+pub const TURN_SLOW: Duration = Duration::from_millis(16);
+/// Shortest time between two frames; shorter while somebody types, so that an echo beside a flood
+/// does not wait for the flood's next frame.
+pub const FRAME_EVERY_MIN: Duration = Duration::from_micros(16_667);
+pub const FRAME_EVERY_MIN_TYPING: Duration = Duration::from_millis(4);
+/// How long after a key the shorter one holds.
+pub const TYPING_FOR: Duration = Duration::from_millis(100);
+/// Answers and events waiting for the console, and pieces of output: few, for what waits is stale
+/// by the time it is drawn, and a stream that waits is sent a keyframe instead.
+pub const CONSOLE_ANSWERS_MAX: usize = 1024;
+pub const CONSOLE_OUTPUTS_MAX: usize = 64;
+/// Calls to the hub in flight from one console; more are refused, aloud.
+pub const CONSOLE_CALLS_MAX: usize = 256;
+/// Inputs of one session waiting for the hub.
+pub const CONSOLE_INPUTS_MAX: usize = 256;
+/// Size of one log file, in bytes; one older file is kept beside it.
+pub const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -1,1 +1,163 @@
-//! Layer `cli`: arguments to verbs.
+//! Layer `cli`: arguments to verbs, results to text and exit codes. The only layer that prints, and
+//! the only one that chooses between a hub and an engine in this process.
+mod args;
+mod attach;
+mod demo;
+mod exec;
+mod files;
+mod hub;
+mod json;
+mod link;
+mod logs;
+mod manual;
+mod out;
+mod paint;
+mod recordings;
+mod resolve;
+mod run;
+mod safe;
+mod steer;
+mod table;
+mod typing;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    base::fault::{Fault, Outcome},
+    config::paths::Paths,
+    tui,
+};
+use args::{Cli, Verb};
+
+/// The command as clap sees it, for the reference pages.
+pub fn command() -> clap::Command {
+    use clap::CommandFactory;
+    Cli::command()
+}
+
+/// Runs the verb that was typed.
+pub fn main() -> ExitCode {
+    let verb = match Cli::try_parse() {
+        Ok(cli) => cli.verb,
+        Err(error) => return usage(&error),
+    };
+    let code = match dispatch(verb) {
+        Ok(code) => code,
+        Err(fault) => out::report(&fault),
+    };
+    ExitCode::from(code)
+}
+
+/// Help goes to stdout and is success; a mistake goes to stderr and is 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody can be told that telling failed.
+    let _ = error.print();
+    ExitCode::from(error.exit_code() as out::Code)
+}
+
+fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
+    match verb {
+        Some(Verb::Completions { shell }) => manual::completions(shell),
+        Some(Verb::Man) => manual::page(),
+        verb => {
+            let paths = Paths::from_environment()?;
+            match verb {
+                Some(Verb::Keys(verb)) => files::keys(&paths, verb),
+                Some(Verb::Themes(verb)) => files::themes(&paths, verb),
+                Some(Verb::Config(verb)) => files::config(&paths, verb),
+                verb => with_tasks(&paths, verb),
+            }
+        }
+    }
+}
+
+/// Verbs that wait for a hub, a terminal or time. Only the hub and the console use several threads.
+fn with_tasks(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
+    let console = matches!(verb, None | Some(Verb::Demo));
+    if console && !out::on_terminal() {
+        return Err(Fault::invalid("the console needs a terminal")
+            .hint("sandwatch --help lists the verbs that work without one"));
+    }
+    let name = match &verb {
+        None | Some(Verb::Demo) => "console",
+        Some(Verb::Hub(args::HubVerb::Serve)) => "hub",
+        Some(_) => "cli",
+    };
+    let many = console || name == "hub";
+    let mut builder = if many {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let tasks = builder
+        .enable_all()
+        .worker_threads(WORKERS)
+        .build()
+        .map_err(|error| Fault::io("start the task runtime", &error))?;
+    logs::start(paths, name)?;
+    let result = tasks.block_on(run_verb(paths, verb));
+    // A thread that still reads the terminal or stdin must not keep the program from ending.
+    tasks.shutdown_background();
+    result
+}
+
+/// Threads for tasks in the hub and the console: enough to use the cores, few enough to stay small.
+const WORKERS: usize = 4;
+
+async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
+    match verb {
+        None => console(paths).await,
+        Some(Verb::Demo) => demo::demo(paths).await,
+        Some(Verb::Hub(verb)) => hub::hub(paths, verb).await,
+        Some(Verb::Doctor(args)) => hub::doctor(paths, args).await,
+        Some(verb) => {
+            let runtime = link::hub(paths).await?.runtime;
+            match verb {
+                Verb::Run(args) => run::run(&runtime, *args).await,
+                Verb::Ls(args) => steer::ls(&*runtime, args).await,
+                Verb::Attach(args) => attach::attach(&runtime, args).await,
+                Verb::Shell(args) => run::shell(&runtime, args).await,
+                Verb::Exec(args) => exec::exec(&*runtime, args).await,
+                Verb::Send(args) => steer::send(&*runtime, args).await,
+                Verb::Screen(args) => steer::screen(&*runtime, args).await,
+                Verb::Wait(args) => steer::wait(&*runtime, args).await,
+                Verb::Pause(args) => {
+                    steer::each(&*runtime, &args.sandboxes, steer::Deed::Pause).await
+                }
+                Verb::Resume(args) => {
+                    steer::each(&*runtime, &args.sandboxes, steer::Deed::Resume).await
+                }
+                Verb::Stop(args) => steer::stop(&*runtime, args).await,
+                Verb::Rm(args) => steer::rm(&*runtime, args).await,
+                Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
+                // Handled before a hub was asked for.
+                Verb::Demo
+                | Verb::Hub(_)
+                | Verb::Doctor(_)
+                | Verb::Completions { .. }
+                | Verb::Man
+                | Verb::Keys(_)
+                | Verb::Themes(_)
+                | Verb::Config(_) => Err(Fault::bug("a verb was dispatched twice")),
+            }
+        }
+    }
+}
+
+async fn console(paths: &Paths) -> Outcome<out::Code> {
+    let link = link::hub(paths).await?;
+    let directory = std::env::current_dir()
+        .map_err(|error| Fault::io("find the current directory", &error))?;
+    let start = tui::console::Start {
+        runtime: link.runtime,
+        identity: link.identity,
+        hub: "local".to_owned(),
+        directory,
+        driver: "local".to_owned(),
+        files: tui::files::Files::new(paths),
+    };
+    tui::console::run(start).await
+}

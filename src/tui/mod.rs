@@ -1,1 +1,16 @@
-//! Layer `tui`: event loop and terminal.
+//! Layer `tui`: the event loop, the terminal guard and the effect runner. Sees a hub only as `dyn Runtime`.
+pub mod agents;
+pub mod attach;
+mod canvas;
+pub mod console;
+mod convert;
+mod depth;
+mod effects;
+pub mod files;
+pub mod follow;
+mod keyboard;
+mod lane;
+mod probe;
+mod signals;
+pub mod terminal;
+mod watch;

@@ -1,0 +1,346 @@
+//! Every verb and flag, once: the parser, `--help`, the manual page and the completions come from
+//! this table.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::values::{self, Pair, WorkspaceArg};
+use crate::{base::units::Size, model::sandbox::Egress, runtime::WaitFor};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 5 the driver cannot do that, 6 no hub
+reachable, 7 timed out. `run`, `attach` and `exec` exit with the program's own code (128+N for a signal).
+
+Environment: SANDWATCH_HOME=DIR keeps config, state and sockets under DIR; SANDWATCH_LOG=LEVEL
+(error, warn, info, debug, trace) sets how much goes to the log files; NO_COLOR turns colour off.";
+
+/// Watch and steer sandboxed agents, live, from one terminal.
+///
+/// Without a verb it opens the console. The hub, which owns the sandboxes, starts by itself and
+/// lives on until `sandwatch hub stop`; sandboxes live on even then.
+#[derive(Debug, Parser)]
+#[command(name = "sandwatch", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create a sandbox, start a program in it and attach to it
+    Run(Box<RunArgs>),
+    /// List sandboxes with their sessions
+    Ls(LsArgs),
+    /// Make this terminal the session's; ctrl-b d detaches
+    Attach(AttachArgs),
+    /// Open a new shell session beside the agent and attach to it
+    Shell(ShellArgs),
+    /// Run a command without a terminal; its streams and exit code pass through
+    Exec(ExecArgs),
+    /// Type into a session
+    Send(SendArgs),
+    /// Print what a session shows now
+    Screen(ScreenArgs),
+    /// Wait until something happens in a session
+    Wait(WaitArgs),
+    /// Freeze every process of sandboxes
+    Pause(SandboxesArgs),
+    /// Let paused sandboxes run on
+    Resume(SandboxesArgs),
+    /// End every process of sandboxes; their files stay
+    Stop(StopArgs),
+    /// Remove sandboxes and everything in them but recordings
+    Rm(RmArgs),
+    /// Terminal recordings (asciicast v3)
+    #[command(subcommand)]
+    Recordings(RecordingsVerb),
+    /// The runtime daemon that owns the sandboxes
+    #[command(subcommand)]
+    Hub(HubVerb),
+    /// What works here, what does not, and how to get it
+    Doctor(JsonArgs),
+    /// Print the completions of a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+    /// The keymap: check files, list bindings, explain a key
+    #[command(subcommand)]
+    Keys(KeysVerb),
+    /// The themes: check and list them
+    #[command(subcommand)]
+    Themes(ThemesVerb),
+    /// The configuration: check it, list the settings, explain one
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// The console on a scripted fleet: no agent and no hub needed
+    Demo,
+}
+
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+pub struct RunArgs {
+    /// A program on PATH; without it and without a command: a shell
+    #[arg(value_name = "AGENT", conflicts_with = "command")]
+    pub agent: Option<String>,
+    /// The command to run inside
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+    /// Print the sandbox's name and return, instead of attaching
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Name of the sandbox; chosen from the command if not given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What provides the sandbox
+    #[arg(long, default_value = "local")]
+    pub driver: String,
+    /// Directory to work in, at the same path inside: cow keeps the changes apart, rw writes
+    /// through, ro forbids writing, none leaves it out [default: the current directory, cow]
+    #[arg(long, value_name = "DIR[:MODE]", value_parser = values::workspace)]
+    pub workspace: Option<WorkspaceArg>,
+    /// Network out of the sandbox: ask, deny or allow
+    #[arg(long, default_value = "ask", value_name = "WORD", value_parser = values::egress)]
+    pub egress: Egress,
+    /// At most so many cores, e.g. 1.5
+    #[arg(long, value_name = "N", value_parser = values::cpus)]
+    pub cpus: Option<f64>,
+    /// At most so much memory, e.g. 512M or 2G
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
+    pub memory: Option<u64>,
+    /// At most so many processes and threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub pids: Option<u64>,
+    /// An environment variable for every session; yours are not passed on by themselves
+    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    pub env: Vec<Pair>,
+    /// Size of the session's terminal [default: this terminal's, else 80x24]
+    #[arg(long, value_name = "COLSxROWS", value_parser = values::size)]
+    pub size: Option<Size>,
+    /// Remove the sandbox so long after its creation, e.g. 90s, 30m, 2h, 1d
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub ttl: Option<std::time::Duration>,
+    /// A label to find it by; may be given several times
+    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    pub label: Vec<Pair>,
+    /// Remove the sandbox when its first session ends
+    #[arg(long)]
+    pub rm: bool,
+    /// How it is kept apart: auto, landlock, namespaces, gvisor or oci
+    #[arg(long, default_value = "auto", value_name = "WORD", value_parser = values::isolation)]
+    pub isolation: values::IsolationArg,
+    /// Keep no recording of its sessions
+    #[arg(long)]
+    pub no_record: bool,
+    /// Not offered by the local driver
+    #[arg(long, hide = true)]
+    pub image: Option<String>,
+    /// Not offered by the local driver
+    #[arg(long, hide = true)]
+    pub gpus: Option<String>,
+    /// Not offered yet
+    #[arg(long, hide = true)]
+    pub allow: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Also those that are stopped or gone
+    #[arg(long)]
+    pub all: bool,
+    /// Only those with this label
+    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    pub label: Vec<Pair>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// Name, id or unique prefix of an id
+    pub session: String,
+    /// Only watch; no key reaches the program
+    #[arg(long)]
+    pub read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// Name, id or unique prefix of an id
+    pub sandbox: String,
+    /// Print the session's name and return, instead of attaching
+    #[arg(short, long)]
+    pub detach: bool,
+    /// The program to run instead of the shell
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Name, id or unique prefix of an id
+    pub sandbox: String,
+    /// Pass this command's stdin on; without it the program's stdin is empty
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// An environment variable for this command
+    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    pub env: Vec<Pair>,
+    /// Directory to run it in [default: the workspace]
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// The command
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Name, id or unique prefix of an id
+    pub session: String,
+    /// Words are typed as they are, with a space between two of them; <Enter>, <C-c>, <Up> are keys
+    #[arg(required = true, value_name = "TEXT|KEY", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub keys: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ScreenArgs {
+    /// Name, id or unique prefix of an id
+    pub session: String,
+    /// Text with its colours
+    #[arg(long, conflicts_with_all = ["text", "json"])]
+    pub ansi: bool,
+    /// Plain text (the default)
+    #[arg(long, conflicts_with = "json")]
+    pub text: bool,
+    /// One JSON document: rows, cols, cursor, title, lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Name, id or unique prefix of an id
+    pub session: String,
+    /// exit, idle, or text=RE: RE in the output so far or to come
+    #[arg(long = "for", value_name = "EVENT", value_parser = values::wait_for)]
+    pub what: WaitFor,
+    /// Give up after so long (exit code 7), e.g. 30s
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub timeout: Option<std::time::Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct SandboxesArgs {
+    /// Names, ids or unique prefixes of ids
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Names, ids or unique prefixes of ids
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+    /// Time between asking the programs to end and ending them
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = values::duration)]
+    pub grace: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Names, ids or unique prefixes of ids
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecordingsVerb {
+    /// List the recordings
+    Ls(JsonArgs),
+    /// Write one as asciicast v3
+    Export {
+        /// Name or id of the session; recordings outlive their sandboxes
+        session: String,
+        /// File to write [default: stdout]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HubVerb {
+    /// Start it, if it does not run
+    Start,
+    /// End it; sandboxes and their sessions live on
+    Stop,
+    /// What it says of itself; exit code 6 when none runs
+    Status(JsonArgs),
+    /// Run it in the foreground, for service managers
+    Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysVerb {
+    /// Check keymap files (by default those in the configuration) for errors and collisions
+    Check { files: Vec<PathBuf> },
+    /// List the bindings in force
+    Ls(JsonArgs),
+    /// What a key does, and where
+    Explain {
+        /// As written in a keymap, e.g. `ctrl-b d` or `<C-b>d`
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ThemesVerb {
+    /// Check theme files (by default all) for missing roles and poor contrast
+    Check { files: Vec<PathBuf> },
+    /// List the themes
+    Ls(JsonArgs),
+    /// Where each colour of a theme comes from
+    Explain { theme: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Check the configuration file
+    Check { file: Option<PathBuf> },
+    /// List the settings in force
+    Ls(JsonArgs),
+    /// What a setting does
+    Explain { setting: String },
+}
+
+/// How `screen` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScreenForm {
+    Text,
+    Ansi,
+    Json,
+}
+
+impl ScreenArgs {
+    pub fn form(&self) -> ScreenForm {
+        match (self.json, self.ansi) {
+            (true, _) => ScreenForm::Json,
+            (false, true) => ScreenForm::Ansi,
+            (false, false) => ScreenForm::Text,
+        }
+    }
+}

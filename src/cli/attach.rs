@@ -1,0 +1,84 @@
+//! `attach`: this terminal becomes the session, or, off a terminal, its output is streamed.
+
+use std::sync::Arc;
+
+use super::{args::AttachArgs, out, resolve, safe::Safe};
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::{
+        output::{Fidelity, From, Output, OutputRequest},
+        session::Session,
+    },
+    runtime::Runtime,
+    tui,
+};
+
+/// Whether this terminal types or only watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Type,
+    Watch,
+}
+
+pub async fn attach(runtime: &Arc<dyn Runtime>, args: AttachArgs) -> Outcome<out::Code> {
+    let all = runtime.list().await?;
+    let (sandbox, session) = resolve::session(&all, &args.session)?;
+    let part = if args.read_only { Part::Watch } else { Part::Type };
+    to(runtime, session, &sandbox.name, part).await
+}
+
+/// Attaches to a session by whatever this process has: a terminal or a pipe.
+pub async fn to(
+    runtime: &Arc<dyn Runtime>,
+    session: &Session,
+    sandbox_name: &str,
+    part: Part,
+) -> Outcome<out::Code> {
+    if !out::on_terminal() {
+        return stream(runtime, session).await;
+    }
+    let name = session.name(sandbox_name);
+    let ending = tui::attach::run(runtime, session, &name, part == Part::Watch).await?;
+    match ending {
+        tui::attach::Ending::Detached => {
+            out::tell(&format!("detached from {name}; sandwatch attach {name} returns"));
+            Ok(out::DONE)
+        }
+        tui::attach::Ending::Exited(status) => {
+            out::tell(&format!("{name} ended with code {}", status.code()));
+            Ok(status.code() as out::Code)
+        }
+        tui::attach::Ending::Signalled(signal) => Ok((128 + signal) as out::Code),
+    }
+}
+
+/// Everything the program printed and prints, then its exit code. A pipe gets the bytes as they
+/// are; a terminal gets text and colours only.
+async fn stream(runtime: &Arc<dyn Runtime>, session: &Session) -> Outcome<out::Code> {
+    let request =
+        OutputRequest { from: From::Start, fidelity: Fidelity::Full, every_at_least: None };
+    let mut outputs = tui::follow::Follow::new(runtime.clone(), session.id.clone(), request);
+    let mut safe = out::stdout_is_terminal().then(Safe::default);
+    loop {
+        let bytes = match outputs.next().await? {
+            Some(Output::Chunk { bytes, .. }) => bytes,
+            Some(Output::Keyframe { state, lost, offset, .. }) => {
+                if lost > 0 {
+                    out::tell(&format!("sandwatch: {lost} bytes of output are no longer kept"));
+                }
+                // At the very start the screen is blank; later it stands for what is gone.
+                if offset == 0 { continue } else { state }
+            }
+            Some(Output::Resize { .. } | Output::Fact { .. }) => continue,
+            Some(Output::Exit { status, .. }) => return Ok(status.code() as out::Code),
+            None => {
+                return Err(Fault::lost(format!("the output ended without an exit: {}", session.id))
+                    .hint("sandwatch ls shows whether it still runs"));
+            }
+        };
+        match &mut safe {
+            Some(safe) => out::print(&safe.feed(&bytes))?,
+            None => out::print_bytes(&bytes)?,
+        }
+    }
+}

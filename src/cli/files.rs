@@ -1,0 +1,195 @@
+//! `keys`, `themes` and `config`: check, list and explain the operator's files, without a hub.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{
+    args::{ConfigVerb, KeysVerb, ThemesVerb},
+    out, paint,
+    table::{Cell, Table, Tone},
+};
+use crate::{
+    app::{
+        action::Scope,
+        keymap::{self, Bound, Keymap, PREFIX},
+    },
+    base::fault::{Fault, Outcome},
+    config::{load, paths::Paths, schema::Config},
+    tui::files::{self, Files},
+    ui::theme::Depth,
+};
+
+pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
+    let files = Files::new(paths);
+    match verb {
+        KeysVerb::Check { files: named } => {
+            let named = or_own(named, files.directory(), "keymaps");
+            check(&named, |path, name, text| {
+                let map = files.parse_keymap(path, name, text)?;
+                map.conflicts().iter().for_each(|it| out::tell(&format!("{}: {it}", path.display())));
+                Ok(())
+            })
+        }
+        KeysVerb::Ls(args) => {
+            let map = keymap_in_force(&files)?;
+            let rows: Vec<KeyView> = map.bindings().map(KeyView::from).collect();
+            if args.json {
+                out::json(&rows)?;
+                return Ok(out::DONE);
+            }
+            let mut table = Table::new(&["WHERE", "KEY", "ACTION", "WHAT IT DOES"]);
+            for row in rows {
+                let cells = [row.scope.into(), row.keys.into(), row.action.into(), row.title.into()];
+                table.row(cells.into());
+            }
+            out::print(&table.render(paint::wanted()))?;
+            Ok(out::DONE)
+        }
+        KeysVerb::Explain { keys } => explain_keys(&keymap_in_force(&files)?, &keys.join(" ")),
+    }
+}
+
+fn keymap_in_force(files: &Files) -> Outcome<Keymap> {
+    let config = config_in_force(files)?;
+    files.keymap(&config, &config.keymap)
+}
+
+fn config_in_force(files: &Files) -> Outcome<Config> {
+    let mut config = files.config()?;
+    config.apply(&files.prefs());
+    Ok(config)
+}
+
+/// One binding, as in `keys ls`.
+#[derive(Serialize)]
+struct KeyView {
+    scope: &'static str,
+    keys: String,
+    action: String,
+    title: String,
+}
+
+impl From<(Scope, &keymap::Sequence, &Bound)> for KeyView {
+    fn from((scope, keys, bound): (Scope, &keymap::Sequence, &Bound)) -> Self {
+        Self {
+            scope: scope.word(),
+            keys: keys.to_string(),
+            action: bound.word(),
+            title: bound.title(),
+        }
+    }
+}
+
+fn explain_keys(map: &Keymap, typed: &str) -> Outcome<out::Code> {
+    let mut chords = keymap::parse_sequence(typed)
+        .map_err(|why| Fault::invalid(why).hint("keys are written as in `sandwatch keys ls`"))?
+        .0;
+    for chord in &mut chords {
+        if *chord == map.prefix() {
+            *chord = PREFIX;
+        }
+    }
+    let found = map.explain(&chords);
+    if found.is_empty() {
+        return Err(Fault::absent(format!("no key of keymap {}: {typed}", map.name))
+            .hint("while you type into a pane it goes to the program"));
+    }
+    let mut table = Table::new(&["WHERE", "WHAT IT DOES"]);
+    for (scope, words) in found {
+        table.row(vec![scope.title().into(), words.into()]);
+    }
+    out::print(&table.render(paint::wanted()))?;
+    Ok(out::DONE)
+}
+
+pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
+    let files = Files::new(paths);
+    match verb {
+        ThemesVerb::Check { files: named } => {
+            let own = named.is_empty();
+            let named = or_own(named, files.directory(), "themes");
+            let code = check(&named, |path, name, text| {
+                files.parse_theme(path, name, text, Depth::True).map(|_| ())
+            })?;
+            if own {
+                for name in files.themes() {
+                    files.theme(&name, Depth::True)?;
+                }
+            }
+            Ok(code)
+        }
+        ThemesVerb::Ls(args) => {
+            let used = config_in_force(&files)?.theme;
+            if args.json {
+                out::json(&files.themes())?;
+                return Ok(out::DONE);
+            }
+            for name in files.themes() {
+                let mark = if name == used { "*" } else { " " };
+                out::print(&format!("{mark} {name}\n"))?;
+            }
+            Ok(out::DONE)
+        }
+        ThemesVerb::Explain { theme } => {
+            let theme = files.theme(&theme, Depth::True)?;
+            out::print(&format!("{theme:#?}\n"))?;
+            Ok(out::DONE)
+        }
+    }
+}
+
+pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
+    let files = Files::new(paths);
+    match verb {
+        ConfigVerb::Check { file } => {
+            let file = file.unwrap_or_else(|| files.config_file());
+            check(&[file], |path, _, text| {
+                load::config(&path.display().to_string(), text)
+                    .map(|_| ())
+                    .map_err(|flaws| files::fault(&flaws))
+            })
+        }
+        ConfigVerb::Ls(_) | ConfigVerb::Explain { .. } => {
+            let _ = config_in_force(&files)?;
+            Ok(out::DONE)
+        }
+    }
+}
+
+/// Reads each file and lets it be judged; every failure is told, and any makes the exit code 1.
+fn check(
+    named: &[PathBuf],
+    judge: impl Fn(&Path, &str, &str) -> Outcome<()>,
+) -> Outcome<out::Code> {
+    let mut code = out::DONE;
+    for path in named {
+        let name = path.file_stem().and_then(|it| it.to_str()).unwrap_or("file");
+        let judged = files::read(path).and_then(|text| match text {
+            Some(text) => judge(path, name, &text),
+            None => Err(Fault::absent(format!("no such file: {}", path.display()))),
+        });
+        match judged {
+            Ok(()) => out::print(&format!("{}: ok\n", path.display()))?,
+            Err(fault) => {
+                let failed = out::report(&fault);
+                code = code.max(if failed == 3 { 3 } else { 1 });
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// The files named, else all of the operator's own of that kind.
+fn or_own(named: Vec<PathBuf>, config: &Path, kind: &str) -> Vec<PathBuf> {
+    if !named.is_empty() {
+        return named;
+    }
+    let entries = std::fs::read_dir(config.join(kind)).into_iter().flatten();
+    let mut own: Vec<PathBuf> = entries
+        .filter_map(|it| Some(it.ok()?.path()))
+        .filter(|it| it.extension().is_some_and(|it| it == "toml"))
+        .collect();
+    own.sort();
+    own
+}

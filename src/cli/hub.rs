@@ -1,0 +1,113 @@
+//! `hub` and `doctor`: the daemon itself, and what works on this machine.
+
+use super::{
+    args::{HubVerb, JsonArgs},
+    json::{CheckView, HubView},
+    link, out, paint,
+    table::{Cell, Table, Tone},
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Outcome},
+        text, units,
+    },
+    config::paths::Paths,
+    engine::Engine,
+    model::check::{Check, CheckStatus},
+    runtime::HubStatus,
+};
+
+pub async fn hub(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
+    match verb {
+        HubVerb::Start => {
+            let status = link::hub(paths).await?.runtime.hub().await?;
+            out::print(&summary(&status))?;
+        }
+        HubVerb::Status(args) => {
+            let status = link::running_hub(paths).await?.runtime.hub().await?;
+            if args.json {
+                out::json(&HubView::from(&status))?;
+            } else {
+                out::print(&summary(&status))?;
+            }
+        }
+        HubVerb::Stop => match link::running_hub(paths).await {
+            Ok(link) => {
+                let kept = link.runtime.hub().await?.sandboxes;
+                link.runtime.shutdown().await?;
+                if kept > 0 {
+                    out::tell(&format!("the hub has ended; {kept} sandboxes live on"));
+                }
+            }
+            Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),
+            Err(fault) => return Err(fault),
+        },
+        HubVerb::Serve => {
+            paths.prepare()?;
+            let engine = Engine::open(paths.clone()).await?;
+            crate::hub::serve(engine, paths).await?;
+        }
+    }
+    Ok(out::DONE)
+}
+
+fn summary(it: &HubStatus) -> String {
+    let memory = it.rss_bytes.map_or_else(|| "-".to_owned(), units::human_bytes);
+    let rows = [
+        ("pid", it.pid.to_string()),
+        ("version", it.version.clone()),
+        ("uptime", units::human_duration(it.uptime)),
+        ("listens on", it.listen.join(", ")),
+        ("sandboxes", it.sandboxes.to_string()),
+        ("sessions", it.sessions.to_string()),
+        ("memory", memory),
+    ];
+    rows.iter().map(|(name, value)| format!("{name:12}{}\n", text::visible(value))).collect()
+}
+
+/// Graded checks, worst last to be seen. A hub that can't start is itself the first finding.
+pub async fn doctor(paths: &Paths, args: JsonArgs) -> Outcome<out::Code> {
+    let mut checks = Vec::new();
+    match link::hub(paths).await {
+        Ok(link) => {
+            let status = link.runtime.hub().await?;
+            checks.push(Check {
+                check: "hub".to_owned(),
+                status: CheckStatus::Ok,
+                detail: format!("version {} answers, pid {}", status.version, status.pid),
+                fix: None,
+            });
+            checks.extend(link.runtime.doctor().await?);
+        }
+        Err(fault) => checks.push(missing_hub(&fault)),
+    }
+    if args.json {
+        let views: Vec<CheckView<'_>> = checks.iter().map(CheckView::from).collect();
+        out::json(&views)?;
+        return Ok(out::DONE);
+    }
+    let mut table = Table::new(&["CHECK", "STATUS", "DETAIL"]);
+    for check in &checks {
+        let tone = match check.status {
+            CheckStatus::Ok => Tone::Good,
+            CheckStatus::Degraded => Tone::Warn,
+            CheckStatus::Missing => Tone::Bad,
+        };
+        let row = [check.check.as_str().into(), Cell::new(check.status.word(), tone)];
+        table.row(row.into_iter().chain([check.detail.as_str().into()]).collect());
+        if let Some(fix) = &check.fix {
+            table.row(vec!["".into(), "".into(), Cell::new(&format!("fix: {fix}"), Tone::Dim)]);
+        }
+    }
+    out::print(&table.render(paint::wanted()))?;
+    Ok(out::DONE)
+}
+
+fn missing_hub(fault: &Fault) -> Check {
+    Check {
+        check: "hub".to_owned(),
+        status: CheckStatus::Missing,
+        detail: fault.message().to_owned(),
+        fix: fault.hint_text().map(str::to_owned),
+    }
+}

@@ -1,0 +1,276 @@
+//! The JSON that scripts rely on: snake_case, RFC 3339 times, null for what is not known. Fields are
+//! only ever added.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    base::clock::Timestamp,
+    model::{
+        check::Check,
+        history::Recording,
+        sandbox::{Sandbox, Workspace},
+        session::{Lease, Session},
+    },
+    runtime::{HubStatus, ScreenShot},
+    vt::screen::Screen,
+};
+
+/// The one hub there is so far.
+const CONTEXT: &str = "local";
+
+fn time(at: Timestamp) -> String {
+    at.rfc3339()
+}
+
+#[derive(Serialize)]
+pub struct SandboxView<'a> {
+    id: &'a str,
+    name: &'a str,
+    driver: &'a str,
+    context: &'static str,
+    state: &'static str,
+    raw_state: Option<&'a str>,
+    isolation: Option<&'static str>,
+    created_at: String,
+    labels: &'a BTreeMap<String, String>,
+    workspace: WorkspaceView,
+    egress: &'static str,
+    limits: LimitsView,
+    capabilities: BTreeMap<String, bool>,
+    sessions: Vec<SessionView<'a>>,
+    pending_approvals: u32,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct WorkspaceView {
+    path: String,
+    mode: &'static str,
+}
+
+#[derive(Serialize)]
+struct LimitsView {
+    cpus: Option<f64>,
+    memory_bytes: Option<u64>,
+    pids: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct SessionView<'a> {
+    id: &'a str,
+    name: String,
+    command: &'a [String],
+    status: &'static str,
+    status_why: &'a str,
+    pid: Option<u32>,
+    cols: u16,
+    rows: u16,
+    title: Option<&'a str>,
+    started_at: String,
+    exit_code: Option<i32>,
+    exited_at: Option<String>,
+    lease: Option<LeaseView<'a>>,
+    output_bytes: u64,
+    last_output_at: Option<String>,
+    journal_lost_bytes: u64,
+    bells: u64,
+    recording: bool,
+}
+
+#[derive(Serialize)]
+struct LeaseView<'a> {
+    holder: &'a str,
+    holder_name: &'a str,
+    since: String,
+    used_at: String,
+}
+
+impl<'a> From<&'a Sandbox> for SandboxView<'a> {
+    fn from(it: &'a Sandbox) -> Self {
+        let snake = |word: &str| word.replace(['.', '-'], "_");
+        Self {
+            id: it.id.as_str(),
+            name: &it.name,
+            driver: &it.driver,
+            context: CONTEXT,
+            state: it.state.word(),
+            raw_state: it.raw_state.as_deref(),
+            isolation: it.isolation.map(crate::model::sandbox::Isolation::word),
+            created_at: time(it.created_at),
+            labels: &it.labels,
+            workspace: WorkspaceView::from(&it.workspace),
+            egress: it.egress.word(),
+            limits: LimitsView {
+                cpus: it.limits.cpus,
+                memory_bytes: it.limits.memory_bytes,
+                pids: it.limits.pids,
+            },
+            capabilities: it
+                .capabilities
+                .words()
+                .into_iter()
+                .map(|(word, on)| (snake(word), on))
+                .collect(),
+            sessions: it.sessions.iter().map(|session| session_view(session, &it.name)).collect(),
+            pending_approvals: it.pending_approvals,
+            notes: &it.notes,
+        }
+    }
+}
+
+impl From<&Workspace> for WorkspaceView {
+    fn from(it: &Workspace) -> Self {
+        Self { path: it.path.to_string_lossy().into_owned(), mode: it.mode.word() }
+    }
+}
+
+fn session_view<'a>(it: &'a Session, sandbox_name: &str) -> SessionView<'a> {
+    SessionView {
+        id: it.id.as_str(),
+        name: it.name(sandbox_name),
+        command: &it.command,
+        status: it.status.word(),
+        status_why: &it.status_why,
+        pid: it.pid,
+        cols: it.size.cols(),
+        rows: it.size.rows(),
+        title: it.title.as_deref(),
+        started_at: time(it.started_at),
+        exit_code: it.exit.map(crate::model::session::ExitStatus::code),
+        exited_at: it.exited_at.map(time),
+        lease: it.lease.as_ref().map(LeaseView::from),
+        output_bytes: it.output_bytes,
+        last_output_at: it.last_output_at.map(time),
+        journal_lost_bytes: it.journal_lost_bytes,
+        bells: it.bells,
+        recording: it.recording,
+    }
+}
+
+impl<'a> From<&'a Lease> for LeaseView<'a> {
+    fn from(it: &'a Lease) -> Self {
+        Self {
+            holder: it.holder.as_str(),
+            holder_name: &it.holder_name,
+            since: time(it.since),
+            used_at: time(it.used_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct HubView<'a> {
+    pid: u32,
+    version: &'a str,
+    uptime_ms: u64,
+    listen: &'a [String],
+    sandboxes: u32,
+    sessions: u32,
+    pending_approvals: u32,
+    rss_bytes: Option<u64>,
+}
+
+impl<'a> From<&'a HubStatus> for HubView<'a> {
+    fn from(it: &'a HubStatus) -> Self {
+        Self {
+            pid: it.pid,
+            version: &it.version,
+            uptime_ms: u64::try_from(it.uptime.as_millis()).unwrap_or(u64::MAX),
+            listen: &it.listen,
+            sandboxes: it.sandboxes,
+            sessions: it.sessions,
+            pending_approvals: it.pending_approvals,
+            rss_bytes: it.rss_bytes,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct CheckView<'a> {
+    check: &'a str,
+    status: &'static str,
+    detail: &'a str,
+    fix: Option<&'a str>,
+}
+
+impl<'a> From<&'a Check> for CheckView<'a> {
+    fn from(it: &'a Check) -> Self {
+        Self {
+            check: &it.check,
+            status: it.status.word(),
+            detail: &it.detail,
+            fix: it.fix.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct RecordingView<'a> {
+    session: &'a str,
+    sandbox: &'a str,
+    name: &'a str,
+    command: &'a [String],
+    started_at: String,
+    ended_at: Option<String>,
+    exit_code: Option<i32>,
+    cols: u16,
+    rows: u16,
+    size_bytes: u64,
+    dropped_bytes: u64,
+    lost_bytes: u64,
+}
+
+impl<'a> From<&'a Recording> for RecordingView<'a> {
+    fn from(it: &'a Recording) -> Self {
+        Self {
+            session: it.session.as_str(),
+            sandbox: &it.sandbox_name,
+            name: &it.session_name,
+            command: &it.command,
+            started_at: time(it.started_at),
+            ended_at: it.ended_at.map(time),
+            exit_code: it.exit.map(crate::model::session::ExitStatus::code),
+            cols: it.size.cols(),
+            rows: it.size.rows(),
+            size_bytes: it.size_bytes,
+            dropped_bytes: it.dropped_bytes,
+            lost_bytes: it.lost_bytes,
+        }
+    }
+}
+
+/// What a session shows.
+#[derive(Serialize)]
+pub struct ScreenView<'a> {
+    session: &'a str,
+    rows: u16,
+    cols: u16,
+    /// Absent while the program hides it.
+    cursor: Option<CursorView>,
+    title: Option<&'a str>,
+    alternate_screen: bool,
+    lines: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CursorView {
+    row: u16,
+    col: u16,
+}
+
+impl<'a> ScreenView<'a> {
+    pub fn new(session: &'a Session, shot: &'a ScreenShot, screen: &Screen) -> Self {
+        Self {
+            session: session.id.as_str(),
+            rows: shot.size.rows(),
+            cols: shot.size.cols(),
+            cursor: screen.cursor().map(|(row, col)| CursorView { row, col }),
+            title: shot.title.as_deref(),
+            alternate_screen: screen.modes().alternate_screen,
+            lines: screen.lines(),
+        }
+    }
+}
+

@@ -1,0 +1,44 @@
+//! Reaching the hub of this user: who we are to it, and starting it when none runs.
+
+use std::sync::Arc;
+
+use crate::{
+    base::{fault::Outcome, id::ClientId},
+    client,
+    config::paths::Paths,
+    runtime::{Identity, Runtime},
+};
+
+/// A hub and who we are to it.
+pub struct Link {
+    pub runtime: Arc<dyn Runtime>,
+    pub identity: Identity,
+}
+
+/// The hub; started if none runs.
+pub async fn hub(paths: &Paths) -> Outcome<Link> {
+    let identity = identity();
+    let runtime = client::connect_or_start(paths, identity.clone()).await?;
+    Ok(Link { runtime, identity })
+}
+
+/// The hub, only if it runs.
+pub async fn running_hub(paths: &Paths) -> Outcome<Link> {
+    let identity = identity();
+    let runtime = client::connect(paths, identity.clone()).await?;
+    Ok(Link { runtime, identity })
+}
+
+/// A new client of that hub, called `user@host` by people.
+pub fn identity() -> Identity {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = user.filter(|it| !it.is_empty()).unwrap_or_else(|| {
+        format!("uid{}", rustix::process::geteuid().as_raw())
+    });
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    Identity {
+        client: ClientId::random(),
+        name: crate::base::text::clip(&crate::base::text::visible(&format!("{user}@{host}")), 63),
+    }
+}

@@ -1,0 +1,103 @@
+//! From what a person typed (a name, an id, a unique prefix of an id) to one sandbox or session.
+
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        text,
+    },
+    model::{
+        history::Recording,
+        sandbox::Sandbox,
+        session::{Session, Status},
+    },
+};
+
+/// Candidates listed in an error about an ambiguous prefix.
+const CANDIDATES_MAX: usize = 8;
+
+/// Something that can be named on the command line.
+struct Named<'a, T> {
+    name: String,
+    id: &'a str,
+    it: T,
+}
+
+/// An exact name wins over an exact id, and that over a prefix of ids.
+fn find<'a, T>(what: &str, typed: &str, all: Vec<Named<'a, T>>) -> Outcome<T> {
+    if let Some(at) = all
+        .iter()
+        .position(|it| it.name == typed)
+        .or_else(|| all.iter().position(|it| it.id == typed))
+    {
+        return all.into_iter().nth(at).map(|it| it.it).ok_or_else(|| absent(what, typed, false));
+    }
+    let any = !all.is_empty();
+    let mut hits: Vec<_> =
+        all.into_iter().filter(|it| !typed.is_empty() && it.id.starts_with(typed)).collect();
+    if hits.len() > 1 {
+        let mut list: Vec<String> = hits
+            .iter()
+            .take(CANDIDATES_MAX)
+            .map(|it| format!("{} ({})", it.name, it.id))
+            .collect();
+        if hits.len() > CANDIDATES_MAX {
+            list.push(format!("and {} more", hits.len() - CANDIDATES_MAX));
+        }
+        return Err(Fault::invalid(format!("{what} is ambiguous: {}", text::visible(typed)))
+            .hint(format!("it could be {}", list.join(", "))));
+    }
+    hits.pop().map(|it| it.it).ok_or_else(|| absent(what, typed, any))
+}
+
+fn absent(what: &str, typed: &str, any: bool) -> Fault {
+    let hint = match (what, any) {
+        ("recording", true) => "sandwatch recordings ls shows what there is",
+        ("recording", false) => "nothing has been recorded yet",
+        (_, true) => "sandwatch ls --all shows what there is",
+        (_, false) => "there are no sandboxes; sandwatch run starts one",
+    };
+    Fault::absent(format!("no such {what}: {}", text::visible(typed))).hint(hint)
+}
+
+pub fn sandbox<'a>(all: &'a [Sandbox], typed: &str) -> Outcome<&'a Sandbox> {
+    let named = all.iter().map(|it| Named { name: it.name.clone(), id: it.id.as_str(), it });
+    find("sandbox", typed, named.collect())
+}
+
+/// A sandbox's name is its first session's; a sandbox's id means its oldest session that runs.
+pub fn session<'a>(all: &'a [Sandbox], typed: &str) -> Outcome<(&'a Sandbox, &'a Session)> {
+    let mut named = Vec::new();
+    for sandbox in all {
+        for session in &sandbox.sessions {
+            let it = (sandbox, session);
+            named.push(Named { name: session.name(&sandbox.name), id: session.id.as_str(), it });
+        }
+    }
+    match find("session", typed, named) {
+        Err(fault) if fault.kind() == crate::base::fault::Kind::Absent => {
+            let Ok(found) = sandbox(all, typed) else { return Err(fault) };
+            first_session(found)
+        }
+        found => found,
+    }
+}
+
+fn first_session(sandbox: &Sandbox) -> Outcome<(&Sandbox, &Session)> {
+    let alive = sandbox.sessions.iter().find(|it| it.status != Status::Exited);
+    alive.or_else(|| sandbox.sessions.first()).map(|it| (sandbox, it)).ok_or_else(|| {
+        Fault::absent(format!("sandbox has no session: {}", text::visible(&sandbox.name)))
+            .hint(format!("sandwatch shell {} opens one", text::visible(&sandbox.name)))
+    })
+}
+
+/// Recordings outlive sandboxes, so names may repeat: the newest of a name is meant.
+pub fn recording<'a>(all: &'a [Recording], typed: &str) -> Outcome<&'a Recording> {
+    let mut newest: Vec<&Recording> = all.iter().collect();
+    newest.sort_by_key(|it| std::cmp::Reverse(it.started_at));
+    let named = newest.into_iter().map(|it| Named {
+        name: it.session_name.clone(),
+        id: it.session.as_str(),
+        it,
+    });
+    find("recording", typed, named.collect())
+}

@@ -1,0 +1,144 @@
+//! `run` and `shell`: from flags to a sandbox or a session, then attached.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use super::{
+    args::{RunArgs, ShellArgs},
+    attach, out, resolve,
+    values::{Pair, WorkspaceArg},
+};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        text,
+        units::Size,
+    },
+    model::{
+        sandbox::{ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
+        session::SessionSpec,
+    },
+    runtime::Runtime,
+    tui,
+};
+
+/// Makes the sandbox; attaches, or prints its name.
+pub async fn run(runtime: &Arc<dyn Runtime>, args: RunArgs) -> Outcome<out::Code> {
+    let detach = args.detach;
+    let spec = spec(args)?;
+    let sandbox = runtime.create(spec).await?;
+    for note in &sandbox.notes {
+        out::tell(&format!("{}: {note}", sandbox.name));
+    }
+    if detach {
+        out::print(&format!("{}\n", sandbox.name))?;
+        return Ok(out::DONE);
+    }
+    let first = sandbox
+        .sessions
+        .first()
+        .ok_or_else(|| Fault::bug(format!("a new sandbox has no session: {}", sandbox.name)))?;
+    attach::to(runtime, first, &sandbox.name, attach::Part::Type).await
+}
+
+/// Opens one more session; attaches, or prints its name.
+pub async fn shell(runtime: &Arc<dyn Runtime>, args: ShellArgs) -> Outcome<out::Code> {
+    let all = runtime.list().await?;
+    let sandbox = resolve::sandbox(&all, &args.sandbox)?;
+    let spec = SessionSpec {
+        command: args.command,
+        cwd: None,
+        env: Vec::new(),
+        size: terminal_size(),
+    };
+    let session = runtime.open(&sandbox.id, spec).await?;
+    if args.detach {
+        out::print(&format!("{}\n", session.name(&sandbox.name)))?;
+        return Ok(out::DONE);
+    }
+    attach::to(runtime, &session, &sandbox.name, attach::Part::Type).await
+}
+
+/// This terminal's size where there is one, else the usual 80x24.
+pub fn terminal_size() -> Size {
+    if !out::stdout_is_terminal() {
+        return Size::DEFAULT;
+    }
+    tui::terminal::size().unwrap_or(Size::DEFAULT)
+}
+
+/// Checks what only this process can check, and refuses what no driver offers yet.
+fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
+    refuse_what_is_not_there(&args)?;
+    let command = match &args.agent {
+        Some(agent) => vec![on_path(agent)?],
+        None => args.command,
+    };
+    let size = args.size.unwrap_or_else(terminal_size);
+    Ok(SandboxSpec {
+        name: args.name,
+        driver: args.driver,
+        isolation: args.isolation.0,
+        image: None,
+        workspace: workspace(args.workspace)?,
+        egress: args.egress,
+        allow: Vec::new(),
+        limits: ResourceLimits {
+            cpus: args.cpus,
+            memory_bytes: args.memory,
+            pids: args.pids,
+        },
+        env: args.env.into_iter().map(|Pair { key, value }| (key, value)).collect(),
+        ttl: args.ttl,
+        labels: labels(args.label),
+        record: !args.no_record,
+        remove_on_exit: args.rm,
+        first: SessionSpec { command, cwd: None, env: Vec::new(), size },
+    })
+}
+
+pub fn labels(pairs: Vec<Pair>) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|Pair { key, value }| (key, value)).collect()
+}
+
+fn refuse_what_is_not_there(args: &RunArgs) -> Outcome<()> {
+    let refused = [
+        (args.image.is_some(), "--image", "a local sandbox sees this machine's own system"),
+        (args.gpus.is_some(), "--gpus", "a local sandbox gets no devices"),
+        (!args.allow.is_empty(), "--allow", "use --egress allow to let everything out"),
+    ];
+    match refused.iter().find(|(given, ..)| *given) {
+        Some((_, flag, hint)) => {
+            let driver = text::visible(&args.driver);
+            Err(Fault::unsupported(format!("driver {driver} does not offer {flag}")).hint(*hint))
+        }
+        None => Ok(()),
+    }
+}
+
+fn workspace(wanted: Option<WorkspaceArg>) -> Outcome<Workspace> {
+    let WorkspaceArg { dir, mode } =
+        wanted.unwrap_or(WorkspaceArg { dir: PathBuf::new(), mode: WorkspaceMode::Cow });
+    let dir = if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir };
+    let path = std::fs::canonicalize(&dir).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Fault::absent(format!("no such workspace: {}", dir.display()))
+            .hint("name a directory that exists, or --workspace .:none for none"),
+        _ => Fault::io(format_args!("workspace {}", dir.display()), &error),
+    })?;
+    if !path.is_dir() {
+        return Err(Fault::invalid(format!("the workspace is not a directory: {}", dir.display())));
+    }
+    Ok(Workspace { path, mode })
+}
+
+/// An agent is any program on PATH; its bare name is kept, for the sandbox has a PATH of its own.
+fn on_path(agent: &str) -> Outcome<String> {
+    if agent.contains('/') {
+        return Err(Fault::invalid(format!("not the name of a program: {}", text::visible(agent)))
+            .hint(format!("for a path, say: sandwatch run -- {}", text::visible(agent))));
+    }
+    match tui::agents::is_on_path(agent) {
+        true => Ok(agent.to_owned()),
+        false => Err(Fault::absent(format!("no program on PATH: {}", text::visible(agent)))
+            .hint("install it, or give a command after --")),
+    }
+}

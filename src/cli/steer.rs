@@ -1,0 +1,229 @@
+//! Verbs that look at or steer what already runs: ls, send, screen, wait, pause, resume, stop, rm.
+
+use super::{
+    args::{LsArgs, RmArgs, ScreenArgs, ScreenForm, SendArgs, StopArgs, WaitArgs},
+    json::{SandboxView, ScreenView},
+    out, paint, resolve,
+    table::{Cell, Table, Tone},
+};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        text, units,
+    },
+    model::{
+        sandbox::{Sandbox, State, WorkspaceMode},
+        session::{Session, Status},
+    },
+    runtime::Runtime,
+    vt::screen::Screen,
+};
+
+pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
+    let mut all = runtime.list().await?;
+    let labels = super::run::labels(args.label);
+    all.retain(|it| labels.iter().all(|(key, value)| it.labels.get(key) == Some(value)));
+    let before = all.len();
+    all.retain(|it| args.all || !matches!(it.state, State::Stopped | State::Gone));
+    if args.json {
+        let views: Vec<SandboxView<'_>> = all.iter().map(SandboxView::from).collect();
+        out::json(&views)?;
+        return Ok(out::DONE);
+    }
+    let hidden = before - all.len();
+    if all.is_empty() && hidden == 0 {
+        out::tell("no sandboxes; sandwatch run starts one");
+        return Ok(out::DONE);
+    }
+    let mut table = Table::new(&["NAME", "STATUS", "AGE", "ISOLATION", "WORKSPACE", "COMMAND"]);
+    for sandbox in &all {
+        rows_of(sandbox, &mut table);
+    }
+    out::print(&table.render(paint::wanted()))?;
+    if hidden > 0 && out::stdout_is_terminal() {
+        out::tell(&format!("{hidden} stopped or gone; --all shows them"));
+    }
+    Ok(out::DONE)
+}
+
+fn rows_of(sandbox: &Sandbox, table: &mut Table) {
+    let age = units::human_duration(clock::wall().since(sandbox.created_at));
+    let place = match sandbox.workspace.mode {
+        WorkspaceMode::None => "none".to_owned(),
+        mode => format!("{}:{}", sandbox.workspace.path.display(), mode.word()),
+    };
+    let isolation = sandbox.isolation.map_or("-", crate::model::sandbox::Isolation::word);
+    if sandbox.sessions.is_empty() {
+        let (word, tone) = state_of(sandbox);
+        table.row(vec![
+            sandbox.name.clone().into(),
+            Cell::new(&word, tone),
+            age.clone().into(),
+            isolation.into(),
+            place.clone().into(),
+            "-".into(),
+        ]);
+    }
+    for session in &sandbox.sessions {
+        let (word, tone) = status_of(sandbox, session);
+        let age = units::human_duration(clock::wall().since(session.started_at));
+        table.row(vec![
+            session.name(&sandbox.name).into(),
+            Cell::new(&word, tone),
+            age.into(),
+            isolation.into(),
+            place.clone().into(),
+            session.command.join(" ").into(),
+        ]);
+    }
+}
+
+fn state_of(sandbox: &Sandbox) -> (String, Tone) {
+    let tone = match sandbox.state {
+        State::Running => Tone::Good,
+        State::Failed | State::Gone => Tone::Bad,
+        State::Paused | State::Unknown => Tone::Warn,
+        State::Creating | State::Stopped => Tone::Dim,
+    };
+    (sandbox.state.word().to_owned(), tone)
+}
+
+/// The session's status while its sandbox runs; else the sandbox's state, which explains it.
+fn status_of(sandbox: &Sandbox, session: &Session) -> (String, Tone) {
+    match (session.exit, sandbox.state) {
+        (Some(exit), _) => {
+            let tone = if exit.code() == 0 { Tone::Dim } else { Tone::Bad };
+            (format!("exited {}", exit.code()), tone)
+        }
+        (None, State::Running) => {
+            let tone = match session.status {
+                Status::Working => Tone::Good,
+                Status::Waiting | Status::Stuck => Tone::Warn,
+                Status::Starting | Status::Idle | Status::Exited => Tone::Plain,
+            };
+            (session.status.word().to_owned(), tone)
+        }
+        (None, _) => state_of(sandbox),
+    }
+}
+
+/// Types into a session, encoded by what its program asked of its terminal.
+pub async fn send(runtime: &dyn Runtime, args: SendArgs) -> Outcome<out::Code> {
+    let all = runtime.list().await?;
+    let (_, session) = resolve::session(&all, &args.session)?;
+    let shot = runtime.screen(&session.id).await?;
+    let modes = Screen::from_keyframe(shot.size, &shot.state).modes();
+    let bytes = super::typing::encode(&args.keys, &modes);
+    for piece in bytes.chunks(crate::base::limits::INPUT_BYTES_MAX) {
+        runtime.input(&session.id, bytes::Bytes::copy_from_slice(piece)).await?;
+    }
+    Ok(out::DONE)
+}
+
+pub async fn screen(runtime: &dyn Runtime, args: ScreenArgs) -> Outcome<out::Code> {
+    let all = runtime.list().await?;
+    let (_, session) = resolve::session(&all, &args.session)?;
+    let shot = runtime.screen(&session.id).await?;
+    let screen = Screen::from_keyframe(shot.size, &shot.state);
+    match args.form() {
+        ScreenForm::Json => out::json(&ScreenView::new(session, &shot, &screen))?,
+        ScreenForm::Ansi => out::print(&paint::screen(&screen))?,
+        ScreenForm::Text => {
+            let lines = screen.lines();
+            let end = lines.iter().rposition(|it| !it.is_empty()).map_or(0, |at| at + 1);
+            let terminal = out::stdout_is_terminal();
+            for line in lines.iter().take(end) {
+                let line = if terminal { text::visible(line) } else { line.clone() };
+                out::print(&format!("{line}\n"))?;
+            }
+        }
+    }
+    Ok(out::DONE)
+}
+
+pub async fn wait(runtime: &dyn Runtime, args: WaitArgs) -> Outcome<out::Code> {
+    let all = runtime.list().await?;
+    let (_, session) = resolve::session(&all, &args.session)?;
+    runtime.wait(&session.id, args.what, args.timeout).await?;
+    Ok(out::DONE)
+}
+
+/// What to do to each of several sandboxes.
+pub enum Deed {
+    Pause,
+    Resume,
+    Stop(std::time::Duration),
+    Remove,
+}
+
+impl Deed {
+    async fn to(&self, runtime: &dyn Runtime, sandbox: &Sandbox) -> Outcome<()> {
+        match self {
+            Self::Pause => runtime.pause(&sandbox.id).await,
+            Self::Resume => runtime.resume(&sandbox.id).await,
+            Self::Stop(grace) => runtime.stop(&sandbox.id, *grace).await,
+            Self::Remove => runtime.remove(&sandbox.id).await,
+        }
+    }
+}
+
+/// Nothing is done unless every name is known; then each is tried, and the first failure decides
+/// the exit code.
+pub async fn each(runtime: &dyn Runtime, names: &[String], deed: Deed) -> Outcome<out::Code> {
+    let all = runtime.list().await?;
+    let found = all_named(&all, names)?;
+    let mut code = out::DONE;
+    for sandbox in found {
+        if let Err(fault) = deed.to(runtime, sandbox).await {
+            let failed = out::report(&fault);
+            code = if code == out::DONE { failed } else { code };
+        }
+    }
+    Ok(code)
+}
+
+fn all_named<'a>(all: &'a [Sandbox], names: &[String]) -> Outcome<Vec<&'a Sandbox>> {
+    let mut found: Vec<&Sandbox> = Vec::new();
+    for name in names {
+        let sandbox = resolve::sandbox(all, name)?;
+        if !found.iter().any(|it| it.id == sandbox.id) {
+            found.push(sandbox);
+        }
+    }
+    Ok(found)
+}
+
+pub async fn stop(runtime: &dyn Runtime, args: StopArgs) -> Outcome<out::Code> {
+    each(runtime, &args.sandboxes, Deed::Stop(args.grace)).await
+}
+
+/// Removal can't be undone: a terminal is asked, a script says `--yes`.
+pub async fn rm(runtime: &dyn Runtime, args: RmArgs) -> Outcome<out::Code> {
+    if !args.yes {
+        let all = runtime.list().await?;
+        let found = all_named(&all, &args.sandboxes)?;
+        if !out::on_terminal() {
+            return Err(Fault::invalid("rm asks before it removes, and nobody is there to ask")
+                .hint("add --yes"));
+        }
+        let losses: Vec<String> = found.iter().map(|it| loss(it)).collect();
+        if !out::confirm(&format!("remove {}?", losses.join("; ")))? {
+            return Err(Fault::denied("nothing was removed"));
+        }
+    }
+    each(runtime, &args.sandboxes, Deed::Remove).await
+}
+
+/// What removing this one loses, in words.
+fn loss(sandbox: &Sandbox) -> String {
+    let running = sandbox.sessions.iter().filter(|it| it.exit.is_none()).count();
+    let mut words = vec![sandbox.name.clone()];
+    if running > 0 {
+        words.push(format!("({running} running)"));
+    }
+    if sandbox.workspace.mode == WorkspaceMode::Cow {
+        words.push("and the changes it keeps apart".to_owned());
+    }
+    words.join(" ")
+}

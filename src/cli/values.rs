@@ -1,0 +1,117 @@
+//! Values of flags, parsed and checked once. Messages say what was expected; clap adds the flag.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    base::{
+        limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX},
+        units::{self, Size},
+    },
+    model::sandbox::{Egress, Isolation, WorkspaceMode},
+    runtime::WaitFor,
+};
+
+/// `K=V`, split at the first `=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub key: String,
+    pub value: String,
+}
+
+/// `DIR[:MODE]`; an empty directory means the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspaceArg {
+    pub dir: PathBuf,
+    pub mode: WorkspaceMode,
+}
+
+/// `auto` (nothing in it) or a grade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsolationArg(pub Option<Isolation>);
+
+pub fn pair(text: &str) -> Result<Pair, String> {
+    let (key, value) = text.split_once('=').ok_or("expected K=V")?;
+    if key.is_empty() || text.contains('\0') || text.len() > ENV_ENTRY_BYTES_MAX {
+        return Err(format!(
+            "expected K=V with a key, at most {ENV_ENTRY_BYTES_MAX} bytes, no NUL"
+        ));
+    }
+    Ok(Pair { key: key.to_owned(), value: value.to_owned() })
+}
+
+/// Only a suffix that is a mode counts as one, so that a directory may have colons in its name.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that may fail")]
+pub fn workspace(text: &str) -> Result<WorkspaceArg, String> {
+    let split = text.rsplit_once(':').and_then(|(dir, mode)| {
+        Some(WorkspaceArg { dir: dir.into(), mode: WorkspaceMode::from_word(mode)? })
+    });
+    Ok(split.unwrap_or_else(|| WorkspaceArg { dir: text.into(), mode: WorkspaceMode::Cow }))
+}
+
+pub fn egress(text: &str) -> Result<Egress, String> {
+    Egress::from_word(text).ok_or_else(|| "expected ask, deny or allow".to_owned())
+}
+
+pub fn isolation(text: &str) -> Result<IsolationArg, String> {
+    match (text, Isolation::from_word(text)) {
+        ("auto", _) => Ok(IsolationArg(None)),
+        (_, Some(it)) if it != Isolation::None => Ok(IsolationArg(Some(it))),
+        _ => Err("expected auto, landlock, namespaces, gvisor or oci".to_owned()),
+    }
+}
+
+pub fn cpus(text: &str) -> Result<f64, String> {
+    let cpus = text.parse::<f64>().ok().filter(|it| it.is_finite() && *it >= 0.01);
+    cpus.ok_or_else(|| "expected a number of cores, 0.01 or more".to_owned())
+}
+
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = units::parse_bytes(text).filter(|it| *it > 0);
+    bytes.ok_or_else(|| "expected a size such as 512M or 2G".to_owned())
+}
+
+pub fn size(text: &str) -> Result<Size, String> {
+    Size::parse(text).ok_or_else(|| "expected COLSxROWS, each from 2 to 1000".to_owned())
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text)
+        .ok_or_else(|| "expected a duration such as 500ms, 90s, 5m, 2h or 1d".to_owned())
+}
+
+pub fn wait_for(text: &str) -> Result<WaitFor, String> {
+    match (text, text.strip_prefix("text=")) {
+        ("exit", _) => Ok(WaitFor::Exit),
+        ("idle", _) => Ok(WaitFor::Idle),
+        (_, Some(pattern)) if pattern.len() > PATTERN_BYTES_MAX => {
+            Err(format!("the pattern is longer than {PATTERN_BYTES_MAX} bytes"))
+        }
+        (_, Some(pattern)) => match regex::Regex::new(pattern) {
+            Ok(_) => Ok(WaitFor::Text(pattern.to_owned())),
+            Err(error) => Err(format!("not a regular expression: {error}")),
+        },
+        _ => Err("expected exit, idle or text=RE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_a_colon_keeps_its_name() {
+        let it = workspace("/a:b").unwrap();
+        assert_eq!((it.dir, it.mode), ("/a:b".into(), WorkspaceMode::Cow));
+        let it = workspace("/a:b:ro").unwrap();
+        assert_eq!((it.dir, it.mode), ("/a:b".into(), WorkspaceMode::Ro));
+    }
+
+    #[test]
+    fn nonsense_values_are_refused() {
+        assert!(pair("=x").is_err() && pair("x").is_err());
+        assert!(cpus("0").is_err() && cpus("NaN").is_err() && cpus("-1").is_err());
+        assert!(bytes("0").is_err() && bytes("1q").is_err());
+        assert!(isolation("none").is_err());
+        assert!(wait_for("text=(").is_err() && wait_for("never").is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! Turns pictures into bytes: the difference to the last one, as one synchronised update in one
+//! write, by a thread of its own, so that a slow terminal delays frames and never keys.
+
+use std::io::Write;
+
+use ratatui::{
+    backend::{Backend, CrosstermBackend},
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+use tokio::sync::mpsc;
+
+use crate::base::fault::{Fault, Outcome};
+
+const BEGIN: &[u8] = b"\x1b[?2026h";
+const END: &[u8] = b"\x1b[?2026l";
+const HIDE_CURSOR: &[u8] = b"\x1b[?25l";
+const SHOW_CURSOR: &[u8] = b"\x1b[?25h";
+const CLEAR: &[u8] = b"\x1b[0m\x1b[2J";
+
+/// What the terminal shows, and the way to change it.
+pub struct Canvas {
+    shown: Buffer,
+    next: Buffer,
+    cursor: Option<Position>,
+    /// The terminal's contents are not known: clear it and draw everything.
+    afresh: bool,
+    /// Bytes to go out with the next frame, or alone: title, clipboard, mouse mode.
+    aside: Vec<u8>,
+    pen: Pen,
+}
+
+impl Canvas {
+    pub fn new((cols, rows): (u16, u16)) -> Outcome<Self> {
+        let empty = Buffer::empty(Rect::new(0, 0, cols, rows));
+        let pen = Pen::start()?;
+        Ok(Self {
+            shown: empty.clone(),
+            next: empty,
+            cursor: None,
+            afresh: true,
+            aside: Vec::new(),
+            pen,
+        })
+    }
+
+    pub fn area(&self) -> Rect {
+        self.next.area
+    }
+
+    /// Follows the terminal's size.
+    pub fn resize(&mut self, (cols, rows): (u16, u16)) {
+        let empty = Buffer::empty(Rect::new(0, 0, cols, rows));
+        (self.shown, self.next) = (empty.clone(), empty);
+        self.afresh = true;
+    }
+
+    /// Forgets what the terminal shows.
+    pub fn redraw(&mut self) {
+        self.afresh = true;
+    }
+
+    /// Puts a control sequence of our own in front of the next frame.
+    pub fn send(&mut self, sequence: &[u8]) {
+        self.aside.extend_from_slice(sequence);
+    }
+
+    /// The last frame has not been written out yet; a new one has to wait.
+    pub fn busy(&self) -> bool {
+        self.pen.busy
+    }
+
+    /// Resolves when the last frame is out; the error is the terminal's.
+    pub async fn written(&mut self) -> Outcome<()> {
+        self.pen.written().await
+    }
+
+    /// Draws a picture. Writes nothing when nothing changed. Must not be called while `busy`.
+    pub fn draw(&mut self, paint: impl FnOnce(Rect, &mut Buffer) -> Option<Position>) -> Outcome<()> {
+        self.next.reset();
+        let area = self.next.area;
+        let cursor = paint(area, &mut self.next).filter(|it| area.contains(*it));
+        let mut bytes = std::mem::take(&mut self.aside);
+        let before = bytes.len();
+        self.difference(cursor, &mut bytes)?;
+        if self.afresh || bytes.len() > before {
+            let mut framed = Vec::with_capacity(bytes.len() + 64);
+            framed.extend_from_slice(BEGIN);
+            framed.append(&mut bytes);
+            framed.extend_from_slice(END);
+            bytes = framed;
+        }
+        self.afresh = false;
+        self.cursor = cursor;
+        std::mem::swap(&mut self.shown, &mut self.next);
+        if bytes.is_empty() { Ok(()) } else { self.pen.write(bytes) }
+    }
+
+    fn difference(&mut self, cursor: Option<Position>, bytes: &mut Vec<u8>) -> Outcome<()> {
+        if self.afresh {
+            self.shown.reset();
+            bytes.extend_from_slice(CLEAR);
+        }
+        tame(&mut self.next);
+        let changes = self.shown.diff(&self.next);
+        if changes.is_empty() && cursor == self.cursor && !self.afresh {
+            return Ok(());
+        }
+        if self.cursor.is_some() {
+            bytes.extend_from_slice(HIDE_CURSOR);
+        }
+        if !changes.is_empty() {
+            let mut backend = CrosstermBackend::new(&mut *bytes);
+            backend
+                .draw(changes.into_iter())
+                .map_err(|error| Fault::io("write a frame", &error))?;
+        }
+        if let Some(Position { x, y }) = cursor {
+            bytes.extend_from_slice(format!("\x1b[{};{}H", y + 1, x + 1).as_bytes());
+            bytes.extend_from_slice(SHOW_CURSOR);
+        }
+        Ok(())
+    }
+}
+
+/// No cell may act on the terminal, whoever filled it: the last of several such checks.
+fn tame(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        let symbol = cell.symbol();
+        if symbol.len() == 1 && symbol.as_bytes().first().is_some_and(|it| (0x20..0x7f).contains(it))
+        {
+            continue;
+        }
+        if symbol.chars().any(char::is_control) {
+            cell.set_symbol("\u{fffd}");
+        }
+    }
+}
+
+/// The thread that writes, one frame at a time.
+struct Pen {
+    frames: mpsc::Sender<Vec<u8>>,
+    done: mpsc::Receiver<std::io::Result<()>>,
+    busy: bool,
+}
+
+impl Pen {
+    fn start() -> Outcome<Self> {
+        let (frames, mut waiting) = mpsc::channel::<Vec<u8>>(1);
+        let (tell, done) = mpsc::channel(1);
+        let body = move || {
+            while let Some(frame) = waiting.blocking_recv() {
+                let mut stdout = std::io::stdout().lock();
+                let result = stdout.write_all(&frame).and_then(|()| stdout.flush());
+                drop(stdout);
+                if tell.blocking_send(result).is_err() {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("pen".to_owned())
+            .spawn(body)
+            .map_err(|error| Fault::io("start the thread that writes", &error))?;
+        Ok(Self { frames, done, busy: false })
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) -> Outcome<()> {
+        let sent = self.frames.try_send(bytes);
+        sent.map_err(|_| Fault::bug("a frame was drawn before the last one was written"))?;
+        self.busy = true;
+        Ok(())
+    }
+
+    async fn written(&mut self) -> Outcome<()> {
+        let result = self.done.recv().await;
+        self.busy = false;
+        match result {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Fault::io("write to the terminal", &error)),
+            None => Err(Fault::bug("the thread that writes has ended")),
+        }
+    }
+}

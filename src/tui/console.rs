@@ -1,0 +1,448 @@
+//! The console's loop: wait for anything, take what waits (keys first), update, draw. Nothing is
+//! awaited but the next thing to happen.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use base64::Engine;
+use crossterm::event::Event;
+use tokio::sync::mpsc;
+
+use crate::{
+    app::{self, Act, Effect, EffectId, Moment, Msg, Setup, State, msg::Reply},
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::{
+            CLIPBOARD_BYTES_MAX, CONSOLE_ANSWERS_MAX, CONSOLE_OUTPUTS_MAX, FRAME_EVERY_MIN,
+            FRAME_EVERY_MIN_TYPING, TURN_MESSAGES_MAX, TURN_SLOW, TURN_WITHIN, TYPING_FOR,
+        },
+        text,
+    },
+    model::event::Level,
+    runtime::{Identity, Runtime},
+    ui::{
+        self,
+        theme::{Depth, Theme},
+    },
+};
+
+use super::{
+    agents,
+    canvas::Canvas,
+    convert,
+    effects::{Outbox, Runner},
+    files::Files,
+    keyboard, probe,
+    signals::{Signal, Signals},
+    terminal::{self, Guard},
+    watch::Watch,
+};
+
+/// How long the last keys may take to reach the hub when the console ends.
+const FINISH_WITHIN: Duration = Duration::from_millis(500);
+
+/// What a console needs to start.
+pub struct Start {
+    pub runtime: Arc<dyn Runtime>,
+    pub identity: Identity,
+    /// Which hub, for the header.
+    pub hub: String,
+    /// Where new sandboxes work.
+    pub directory: PathBuf,
+    pub driver: String,
+    pub files: Files,
+}
+
+/// Runs the console until the operator quits or a signal ends it; the exit code.
+pub async fn run(start: Start) -> Outcome<u8> {
+    let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
+    // A broken configuration refuses before the terminal is touched; later it keeps the last good.
+    let mut config = start.files.config()?;
+    let mut signals = Signals::new()?;
+    let answers = probe::ask();
+    config.apply(&start.files.prefs());
+    let depth = super::depth::found();
+    let theme = choose_theme(&start.files, &config.theme, answers.light_background, depth)?;
+    let keymap = start.files.keymap(&config, &config.keymap)?;
+    let (answers_in, mut answers_out) = mpsc::channel(CONSOLE_ANSWERS_MAX);
+    let (outputs_in, mut outputs_out) = mpsc::channel(CONSOLE_OUTPUTS_MAX);
+    let (changes_in, mut changes_out) = mpsc::channel(4);
+    let notices = answers_in.clone();
+    terminal::hook_panics(move |words| {
+        // A full queue loses a notice; the log has it.
+        let _ = notices.try_send(Msg::Notice(Level::Error, words));
+    });
+    let setup = Setup {
+        me: start.identity.client.clone(),
+        name: start.identity.name.clone(),
+        hub: start.hub,
+        directory: start.directory,
+        driver: start.driver,
+        size: cells,
+        config,
+        keymap,
+    };
+    let mouse = setup.config.mouse;
+    let guard = Guard::enter(&answers)?;
+    let mut events = keyboard::listen()?;
+    let runner = Runner::new(start.runtime, Outbox { answers: answers_in, outputs: outputs_in });
+    let mut console = Console {
+        state: State::new(setup),
+        theme,
+        depth,
+        files: start.files,
+        runner,
+        canvas: Canvas::new(cells)?,
+        guard,
+        changes: changes_in,
+        drawn_at: Duration::ZERO,
+        typed_at: None,
+        dirty: true,
+        ending: None,
+    };
+    console.capture_mouse(mouse);
+    console.look_around();
+    let mut watch = console.watch_files();
+    while console.ending.is_none() {
+        let timer = console.until_timer();
+        let woken = tokio::select! {
+            biased;
+            event = events.recv() => event.map_or(Woken::Gone, Woken::Event),
+            signal = signals.next() => Woken::Signal(signal),
+            Some(message) = answers_out.recv() => Woken::Message(message),
+            Some(change) = changes_out.recv() => Woken::Change(change),
+            written = console.canvas.written(), if console.canvas.busy() => Woken::Written(written),
+            Some(message) = outputs_out.recv() => Woken::Message(message),
+            () = changed(&mut watch) => Woken::Files,
+            () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => Woken::Timer,
+        };
+        let turn = Turn::begin(&woken);
+        console.take(woken)?;
+        for _ in 0..TURN_MESSAGES_MAX {
+            if turn.over() || console.ending.is_some() {
+                break;
+            }
+            let next = events.try_recv().map(Woken::Event).or_else(|_| {
+                answers_out.try_recv().or_else(|_| outputs_out.try_recv()).map(Woken::Message)
+            });
+            let Ok(next) = next else { break };
+            console.take(next)?;
+        }
+        console.frame()?;
+        turn.end();
+    }
+    let Console { runner, guard, ending, .. } = console;
+    runner.finish(FINISH_WITHIN).await;
+    drop(guard);
+    Ok(ending.unwrap_or_default())
+}
+
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The configured theme; where nothing is configured and the terminal is light, the light one.
+fn choose_theme(files: &Files, name: &str, light: Option<bool>, depth: Depth) -> Outcome<Theme> {
+    let name = match (name, light) {
+        ("dark", Some(true)) => "light",
+        (name, _) => name,
+    };
+    files.theme(name, depth)
+}
+
+/// What ended the wait.
+enum Woken {
+    Event(Event),
+    /// The terminal is gone.
+    Gone,
+    Signal(Signal),
+    Message(Msg),
+    Change(Change),
+    Written(Outcome<()>),
+    Files,
+    Timer,
+}
+
+/// Read beside the loop, for the drawing side as well as for the state.
+struct Change {
+    theme: Option<Theme>,
+    messages: Vec<Msg>,
+}
+
+/// One turn, timed.
+struct Turn {
+    began: Duration,
+    cause: &'static str,
+}
+
+impl Turn {
+    fn begin(woken: &Woken) -> Self {
+        let cause = match woken {
+            Woken::Event(_) => "terminal input",
+            Woken::Gone => "the terminal went away",
+            Woken::Signal(_) => "signal",
+            Woken::Message(Msg::Output { .. } | Msg::OutputEnded { .. }) => "output",
+            Woken::Message(Msg::Event(_)) => "feed",
+            Woken::Message(_) => "answer",
+            Woken::Change(_) | Woken::Files => "files",
+            Woken::Written(_) => "frame written",
+            Woken::Timer => "timer",
+        };
+        Self { began: clock::monotonic(), cause }
+    }
+
+    fn over(&self) -> bool {
+        clock::monotonic() - self.began > TURN_WITHIN
+    }
+
+    fn end(self) {
+        let took = clock::monotonic() - self.began;
+        if took > TURN_SLOW {
+            tracing::warn!(cause = self.cause, ?took, "a turn took longer than a frame");
+        }
+    }
+}
+
+struct Console {
+    state: State,
+    theme: Theme,
+    depth: Depth,
+    files: Files,
+    runner: Runner,
+    canvas: Canvas,
+    guard: Guard,
+    changes: mpsc::Sender<Change>,
+    drawn_at: Duration,
+    typed_at: Option<Duration>,
+    dirty: bool,
+    ending: Option<u8>,
+}
+
+impl Console {
+    fn take(&mut self, woken: Woken) -> Outcome<()> {
+        match woken {
+            Woken::Event(event) => {
+                if let Event::Resize(cols, rows) = event {
+                    self.canvas.resize((cols, rows));
+                    self.dirty = true;
+                }
+                if let Some(message) = convert::message(event) {
+                    self.typed_at = Some(clock::monotonic());
+                    self.update(message);
+                }
+            }
+            Woken::Gone => self.ending = Some(128 + libc::SIGHUP as u8),
+            Woken::Signal(Signal::End(number)) => self.ending = Some(128 + number as u8),
+            Woken::Signal(Signal::Suspend) => self.suspend()?,
+            Woken::Signal(Signal::Continue) => {
+                self.guard.resume()?;
+                self.restart();
+            }
+            Woken::Message(message) => self.update(message),
+            Woken::Change(Change { theme, messages }) => {
+                if let Some(theme) = theme {
+                    self.theme = theme;
+                    self.dirty = true;
+                }
+                messages.into_iter().for_each(|message| self.update(message));
+            }
+            Woken::Written(written) => written?,
+            Woken::Files => self.reload(),
+            Woken::Timer => {
+                let now = clock::monotonic();
+                if self.state.wake_at().is_some_and(|at| at <= now) {
+                    self.update(Msg::Tick);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, message: Msg) {
+        let now = Moment { since_start: clock::monotonic(), wall: clock::wall() };
+        for effect in app::update(&mut self.state, now, message) {
+            if let Some(effect) = self.runner.start(effect) {
+                self.here(effect);
+            }
+        }
+    }
+
+    /// Effects that concern this process alone.
+    fn here(&mut self, Effect { id, act }: Effect) {
+        match act {
+            Act::Clipboard(words) => {
+                let result = self.copy(&words);
+                self.update(Msg::Done { id, result });
+            }
+            Act::LoadKeymap(name) => self.load_keymap(Some(id), name),
+            Act::LoadTheme(name) => self.load_theme(Some(id), name),
+            Act::SavePrefs(prefs) => {
+                let files = self.files.clone();
+                self.runner.aside(move || {
+                    let result = files.save_prefs(&prefs).map(|()| Reply::Nothing);
+                    vec![Msg::Done { id, result }]
+                });
+            }
+            Act::SetTitle(title) => {
+                let sequence = format!("\x1b]2;{}\x07", text::visible(&title));
+                self.canvas.send(sequence.as_bytes());
+                self.dirty = true;
+            }
+            Act::Bell => self.aside(b"\x07"),
+            Act::Notify { title, body } => {
+                let words = text::visible(&format!("{title}: {body}"));
+                self.aside(format!("\x1b]9;{words}\x07").as_bytes());
+            }
+            Act::CaptureMouse(on) => self.capture_mouse(on),
+            Act::Redraw => {
+                self.canvas.redraw();
+                self.dirty = true;
+            }
+            Act::Suspend => {
+                if let Err(fault) = self.suspend() {
+                    self.update(Msg::Notice(Level::Error, fault.to_string()));
+                }
+            }
+            Act::Quit => self.ending = Some(0),
+            // All others were the runner's.
+            _ => {}
+        }
+    }
+
+    fn aside(&mut self, sequence: &[u8]) {
+        self.canvas.send(sequence);
+        self.dirty = true;
+    }
+
+    /// OSC 52; whether the terminal takes it can't be known, whether it may is checked.
+    fn copy(&mut self, words: &str) -> Outcome<Reply> {
+        if words.len() > CLIPBOARD_BYTES_MAX {
+            return Err(Fault::invalid(format!(
+                "too much to copy: terminals take {CLIPBOARD_BYTES_MAX} bytes, this is {}",
+                words.len()
+            )));
+        }
+        let coded = base64::engine::general_purpose::STANDARD.encode(words);
+        self.aside(format!("\x1b]52;c;{coded}\x07").as_bytes());
+        Ok(Reply::Nothing)
+    }
+
+    fn capture_mouse(&mut self, on: bool) {
+        let sequence = self.guard.mouse(on);
+        self.aside(sequence.as_bytes());
+    }
+
+    fn suspend(&mut self) -> Outcome<()> {
+        self.guard.suspend()?;
+        self.restart();
+        Ok(())
+    }
+
+    /// The terminal was somebody else's meanwhile: nothing on it is known.
+    fn restart(&mut self) {
+        if let Some((cols, rows)) = terminal::cells() {
+            self.canvas.resize((cols, rows));
+            self.update(Msg::Resize(cols, rows));
+        }
+        self.dirty = true;
+    }
+
+    /// Finds agents and the names of keymaps and themes, beside the loop.
+    fn look_around(&mut self) {
+        let files = self.files.clone();
+        self.runner.aside(move || {
+            let choices = Msg::Choices { keymaps: files.keymaps(), themes: files.themes() };
+            vec![choices, Msg::Agents(agents::on_path())]
+        });
+    }
+
+    fn watch_files(&mut self) -> Option<Watch> {
+        match Watch::directory(self.files.directory()) {
+            Ok(watch) => Some(watch),
+            Err(fault) => {
+                tracing::warn!(%fault, "no hot reload");
+                self.update(Msg::Notice(Level::Warning, fault.to_string()));
+                None
+            }
+        }
+    }
+
+    /// A file changed: all are read again, for one may name another.
+    fn reload(&mut self) {
+        let files = self.files.clone();
+        let changes = self.changes.clone();
+        let (keymap, depth) = (self.state.setup.config.keymap.clone(), self.depth);
+        let theme = self.theme.name.clone();
+        self.runner.aside(move || {
+            let config = files.config().map(|mut it| {
+                it.apply(&files.prefs());
+                it
+            });
+            let before = config.clone().unwrap_or_default();
+            let name = if config.is_ok() { before.keymap.clone() } else { keymap };
+            let keys = files.keymap(&before, &name).map(Box::new);
+            let wanted = files.theme(&theme, depth);
+            let told = wanted.as_ref().map(|it| it.name.clone()).map_err(Clone::clone);
+            let messages =
+                vec![Msg::Config(config.map(Box::new)), Msg::Keymap(keys), Msg::Theme(told)];
+            // The loop is closing when nobody takes it.
+            let _ = changes.blocking_send(Change { theme: wanted.ok(), messages });
+            vec![Msg::Choices { keymaps: files.keymaps(), themes: files.themes() }]
+        });
+    }
+
+    fn load_keymap(&mut self, id: Option<EffectId>, name: String) {
+        let (files, config) = (self.files.clone(), self.state.setup.config.clone());
+        self.runner.aside(move || {
+            let keys = files.keymap(&config, &name).map(Box::new);
+            let done = keys.as_ref().map(|_| Reply::Nothing).map_err(Clone::clone);
+            let mut messages = vec![Msg::Keymap(keys)];
+            messages.extend(id.map(|id| Msg::Done { id, result: done }));
+            messages
+        });
+    }
+
+    fn load_theme(&mut self, id: Option<EffectId>, name: String) {
+        let (files, depth, changes) = (self.files.clone(), self.depth, self.changes.clone());
+        self.runner.aside(move || {
+            let theme = files.theme(&name, depth);
+            let told = theme.as_ref().map(|it| it.name.clone()).map_err(Clone::clone);
+            let done = told.clone().map(|_| Reply::Nothing);
+            let mut messages = vec![Msg::Theme(told)];
+            messages.extend(id.map(|id| Msg::Done { id, result: done }));
+            let _ = changes.blocking_send(Change { theme: theme.ok(), messages });
+            Vec::new()
+        });
+    }
+
+    /// Zero when a frame may be drawn now.
+    fn until_frame(&self, now: Duration) -> Duration {
+        let typing = self.typed_at.is_some_and(|at| now < at + TYPING_FOR);
+        let every = if typing { FRAME_EVERY_MIN_TYPING } else { FRAME_EVERY_MIN };
+        (self.drawn_at + every).saturating_sub(now)
+    }
+
+    /// How long until the loop must go on by itself; `None` = not before something happens.
+    fn until_timer(&mut self) -> Option<Duration> {
+        let now = clock::monotonic();
+        let frame = (self.dirty && !self.canvas.busy()).then(|| self.until_frame(now));
+        let tick = self.state.wake_at().map(|at| at.saturating_sub(now));
+        frame.into_iter().chain(tick).min()
+    }
+
+    fn frame(&mut self) -> Outcome<()> {
+        self.dirty |= self.state.take_dirty();
+        let now = clock::monotonic();
+        if !self.dirty || self.canvas.busy() || !self.until_frame(now).is_zero() {
+            return Ok(());
+        }
+        let (state, theme) = (&self.state, &self.theme);
+        self.canvas.draw(|area, buffer| ui::draw(state, theme, area, buffer))?;
+        self.drawn_at = now;
+        self.dirty = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,301 @@
+//! Carries effects out: calls to the hub as owned, bounded tasks whose results come back as
+//! messages. Nothing here waits for an answer.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+};
+use tokio_stream::StreamExt;
+
+use crate::{
+    app::{
+        Act, Effect, EffectId, Link, Msg,
+        msg::Reply,
+    },
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        id::SessionId,
+        limits::{
+            ANSWER_WITHIN, CONSOLE_CALLS_MAX, CREATE_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE,
+        },
+    },
+    model::output::{Fidelity, From, Output, OutputRequest},
+    runtime::Runtime,
+};
+
+use super::lane::Lane;
+
+const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
+const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
+
+/// Where results go: answers and output apart, so that a flood never delays an answer.
+#[derive(Clone)]
+pub struct Outbox {
+    pub answers: mpsc::Sender<Msg>,
+    pub outputs: mpsc::Sender<Msg>,
+}
+
+/// Owns every task it started; dropping it ends them.
+pub struct Runner {
+    runtime: Arc<dyn Runtime>,
+    outbox: Outbox,
+    calls: JoinSet<()>,
+    streams: HashMap<(SessionId, u64), AbortHandle>,
+    subscriptions: JoinSet<()>,
+    lanes: HashMap<SessionId, Lane>,
+}
+
+impl Runner {
+    pub fn new(runtime: Arc<dyn Runtime>, outbox: Outbox) -> Self {
+        let mut runner = Self {
+            runtime,
+            outbox,
+            calls: JoinSet::new(),
+            streams: HashMap::new(),
+            subscriptions: JoinSet::new(),
+            lanes: HashMap::new(),
+        };
+        runner.subscriptions.spawn(feed(runner.runtime.clone(), runner.outbox.answers.clone()));
+        runner
+    }
+
+    /// Starts an effect that concerns the hub; gives the others back.
+    pub fn start(&mut self, effect: Effect) -> Option<Effect> {
+        while self.calls.try_join_next().is_some() {}
+        while self.subscriptions.try_join_next().is_some() {}
+        let Effect { id, act } = effect;
+        let runtime = self.runtime.clone();
+        match act {
+            Act::Subscribe { session, generation, every_at_least } => {
+                self.subscribe(session, generation, every_at_least);
+            }
+            Act::Unsubscribe { session, generation } => {
+                if let Some(stream) = self.streams.remove(&(session, generation)) {
+                    stream.abort();
+                }
+            }
+            Act::Input { session, bytes } => self.type_into(id, session, bytes),
+            Act::Resize { session, size } => self.call(id, ANSWER_WITHIN, async move {
+                runtime.resize(&session, size).await.map(|()| Reply::Nothing)
+            }),
+            Act::Lease { session, verb } => {
+                let lane = self.lane(&session);
+                if let Err(fault) = lane.lease(id, verb) {
+                    self.refuse(id, fault);
+                }
+            }
+            Act::Create(spec) => self.call(id, CREATE_WITHIN, async move {
+                runtime.create(*spec).await.map(|it| Reply::Sandbox(Box::new(it)))
+            }),
+            Act::Open { sandbox, spec } => self.call(id, CREATE_WITHIN, async move {
+                runtime.open(&sandbox, spec).await.map(|it| Reply::Session(Box::new(it)))
+            }),
+            Act::Pause(sandbox) => self.call(id, ANSWER_WITHIN, async move {
+                runtime.pause(&sandbox).await.map(|()| Reply::Nothing)
+            }),
+            Act::Resume(sandbox) => self.call(id, ANSWER_WITHIN, async move {
+                runtime.resume(&sandbox).await.map(|()| Reply::Nothing)
+            }),
+            Act::Stop(sandbox) => self.call(id, ANSWER_WITHIN + STOP_GRACE, async move {
+                runtime.stop(&sandbox, STOP_GRACE).await.map(|()| Reply::Nothing)
+            }),
+            Act::Remove(sandbox) => self.call(id, ANSWER_WITHIN + STOP_GRACE, async move {
+                runtime.remove(&sandbox).await.map(|()| Reply::Nothing)
+            }),
+            Act::History { session, request } => self.call(id, ANSWER_WITHIN, async move {
+                runtime.history(&session, request).await.map(Reply::History)
+            }),
+            Act::Search { session, request } => self.call(id, ANSWER_WITHIN, async move {
+                runtime.search(&session, request).await.map(Reply::Search)
+            }),
+            Act::Doctor => self.call(id, ANSWER_WITHIN, async move {
+                runtime.doctor().await.map(Reply::Checks)
+            }),
+            act => return Some(Effect { id, act }),
+        }
+        None
+    }
+
+    /// Runs blocking work (a file) whose result is a message, beside the loop.
+    pub fn aside(&mut self, work: impl FnOnce() -> Vec<Msg> + Send + 'static) {
+        let answers = self.outbox.answers.clone();
+        self.calls.spawn(async move {
+            let Ok(messages) = tokio::task::spawn_blocking(work).await else { return };
+            for message in messages {
+                // The console is closing when nobody takes it.
+                let _ = answers.send(message).await;
+            }
+        });
+    }
+
+    /// Lets what was typed reach the hub before the console ends.
+    pub async fn finish(mut self, within: Duration) {
+        let lanes = std::mem::take(&mut self.lanes);
+        let all = async move {
+            for (_, lane) in lanes {
+                lane.finish().await;
+            }
+        };
+        // Longer than this the operator would wait for a dead hub.
+        let _ = tokio::time::timeout(within, all).await;
+    }
+
+    fn lane(&mut self, session: &SessionId) -> &mut Lane {
+        self.lanes.retain(|_, lane| !lane.ended());
+        self.lanes.entry(session.clone()).or_insert_with(|| {
+            Lane::open(self.runtime.clone(), session.clone(), self.outbox.answers.clone())
+        })
+    }
+
+    fn type_into(&mut self, id: EffectId, session: SessionId, bytes: Bytes) {
+        if let Err(fault) = self.lane(&session).input(id, bytes) {
+            self.refuse(id, fault);
+        }
+    }
+
+    fn call(
+        &mut self,
+        id: EffectId,
+        within: Duration,
+        work: impl Future<Output = Outcome<Reply>> + Send + 'static,
+    ) {
+        if self.calls.len() >= CONSOLE_CALLS_MAX {
+            return self.refuse(id, Fault::busy("too much is waiting for the hub"));
+        }
+        let answers = self.outbox.answers.clone();
+        self.calls.spawn(async move {
+            let late = || Err(Fault::late(format!("the hub did not answer within {within:?}")));
+            let result = tokio::time::timeout(within, work).await.unwrap_or_else(|_| late());
+            let _ = answers.send(Msg::Done { id, result }).await;
+        });
+    }
+
+    fn refuse(&mut self, id: EffectId, fault: Fault) {
+        let answers = self.outbox.answers.clone();
+        // Bounded by the effects of one turn; it only waits for the loop to take it.
+        self.calls.spawn(async move {
+            let _ = answers.send(Msg::Done { id, result: Err(fault) }).await;
+        });
+    }
+
+    fn subscribe(&mut self, session: SessionId, generation: u64, every: Option<Duration>) {
+        self.streams.retain(|_, stream| !stream.is_finished());
+        let key = (session.clone(), generation);
+        let task = watch(self.runtime.clone(), self.outbox.outputs.clone(), session, generation, every);
+        let stream = self.subscriptions.spawn(task);
+        if let Some(older) = self.streams.insert(key, stream) {
+            older.abort();
+        }
+    }
+}
+
+/// One subscription: its messages, then its end.
+async fn watch(
+    runtime: Arc<dyn Runtime>,
+    outputs: mpsc::Sender<Msg>,
+    session: SessionId,
+    generation: u64,
+    every_at_least: Option<Duration>,
+) {
+    let request = OutputRequest { from: From::Now, fidelity: Fidelity::Screen, every_at_least };
+    let why = match runtime.output(&session, request).await {
+        Err(fault) => Some(fault),
+        Ok(mut stream) => loop {
+            match stream.next().await {
+                None => break None,
+                Some(Err(fault)) => break Some(fault),
+                Some(Ok(output)) => {
+                    for output in slices(output) {
+                        let message = Msg::Output { session: session.clone(), generation, output };
+                        if outputs.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        },
+    };
+    let _ = outputs.send(Msg::OutputEnded { session, generation, why }).await;
+}
+
+/// Cuts a chunk so that a waiting key goes first after each slice.
+fn slices(output: Output) -> Vec<Output> {
+    let Output::Chunk { offset, bytes } = output else { return vec![output] };
+    let starts = (0..bytes.len()).step_by(PARSE_SLICE_BYTES);
+    starts
+        .map(|start| Output::Chunk {
+            offset: offset + start as u64,
+            bytes: bytes.slice(start..bytes.len().min(start + PARSE_SLICE_BYTES)),
+        })
+        .collect()
+}
+
+/// The feed of changes, asked for again whenever it breaks.
+async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
+    let mut pause = RECONNECT_AFTER_MIN;
+    let mut link = Link::Connecting;
+    loop {
+        if answers.send(Msg::Link(link)).await.is_err() {
+            return;
+        }
+        let why = match runtime.events().await {
+            Err(fault) => fault.message().to_owned(),
+            Ok(mut events) => {
+                let asked = clock::monotonic();
+                let rtt = runtime.hub().await.is_ok().then(|| clock::monotonic() - asked);
+                if answers.send(Msg::Link(Link::Up { rtt })).await.is_err() {
+                    return;
+                }
+                loop {
+                    match events.next().await {
+                        None => break "the hub closed the connection".to_owned(),
+                        Some(Err(fault)) => break fault.message().to_owned(),
+                        Some(Ok(event)) => {
+                            pause = RECONNECT_AFTER_MIN;
+                            if answers.send(Msg::Event(event)).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        tracing::warn!(why, "the link to the hub is down");
+        link = Link::Down { since: clock::monotonic(), why };
+        if answers.send(Msg::Link(link)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RECONNECT_AFTER_MAX);
+        link = Link::Connecting;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_of_a_chunk_are_the_chunk() {
+        let bytes = Bytes::from(vec![7; PARSE_SLICE_BYTES * 2 + 5]);
+        let parts = slices(Output::Chunk { offset: 100, bytes: bytes.clone() });
+        let mut next = 100;
+        let mut whole = Vec::new();
+        for part in parts {
+            let Output::Chunk { offset, bytes } = part else { panic!("not a chunk") };
+            assert_eq!(offset, next);
+            next += bytes.len() as u64;
+            whole.extend_from_slice(&bytes);
+        }
+        assert_eq!(whole, bytes);
+    }
+}

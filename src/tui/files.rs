@@ -1,0 +1,174 @@
+//! The operator's files: configuration, keymaps, themes and preferences, read whole; a flaw names
+//! its file, line and column.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    app::{
+        chord::Chord,
+        keymap::{self, Keymap},
+    },
+    base::fault::{Fault, Outcome},
+    config::{
+        load,
+        paths::Paths,
+        schema::{Config, Prefs},
+        source::{FILE_BYTES_MAX, Flaw},
+    },
+    ui::theme::{self, Depth, Theme},
+};
+
+/// Where the files lie.
+#[derive(Clone, Debug)]
+pub struct Files {
+    config: PathBuf,
+    prefs: PathBuf,
+}
+
+impl Files {
+    pub fn new(paths: &Paths) -> Self {
+        Self { config: paths.config().to_owned(), prefs: paths.console_prefs() }
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.config
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// What config.toml says, or the defaults when there is none.
+    pub fn config(&self) -> Outcome<Config> {
+        let path = self.config_file();
+        match read(&path)? {
+            Some(text) => load::config(&shown(&path), &text).map_err(|flaws| fault(&flaws)),
+            None => Ok(Config::default()),
+        }
+    }
+
+    /// What was chosen in the console; nothing when there is no such file or it can't be read.
+    pub fn prefs(&self) -> Prefs {
+        let text = read(&self.prefs).ok().flatten().unwrap_or_default();
+        load::prefs(&shown(&self.prefs), &text).unwrap_or_default()
+    }
+
+    /// Written beside and renamed, so that a full disk leaves the old ones.
+    pub fn save_prefs(&self, prefs: &Prefs) -> Outcome<()> {
+        let beside = self.prefs.with_extension("new");
+        let failed = |error| Fault::io(format_args!("write {}", self.prefs.display()), &error);
+        std::fs::write(&beside, prefs.to_toml()).map_err(failed)?;
+        std::fs::rename(&beside, &self.prefs).map_err(failed)
+    }
+
+    /// A keymap by name: the operator's file, else a preset; behind the configured prefix.
+    pub fn keymap(&self, config: &Config, name: &str) -> Outcome<Keymap> {
+        let keys = match self.text_of("keymaps", name)? {
+            Some((path, text)) => self.parse_keymap(&path, name, &text)?,
+            None => keymap::load_preset(name).ok_or_else(|| {
+                let known = keymap::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+                Fault::absent(format!("no such keymap: {name}"))
+                    .hint(format!("there are {} and your own in keymaps/", known.join(", ")))
+            })?,
+        };
+        match config.prefix.as_deref().map(Chord::parse) {
+            None => Ok(keys),
+            Some(Ok(prefix)) => Ok(keys.with_prefix(prefix)),
+            Some(Err(why)) => Err(Fault::invalid(format!("prefix in config.toml: {why}"))),
+        }
+    }
+
+    pub fn parse_keymap(&self, path: &Path, name: &str, text: &str) -> Outcome<Keymap> {
+        let base = |it: &str| {
+            let own = if it == name { None } else { self.text_of("keymaps", it).ok().flatten() };
+            own.map(|(_, text)| text).or_else(|| keymap::preset(it).map(str::to_owned))
+        };
+        keymap::parse(&shown(path), name, text, &base).map_err(|flaws| fault(&flaws))
+    }
+
+    /// A theme by name: the operator's file, else a preset.
+    pub fn theme(&self, name: &str, depth: Depth) -> Outcome<Theme> {
+        match self.text_of("themes", name)? {
+            Some((path, text)) => self.parse_theme(&path, name, &text, depth),
+            None => theme::preset(name, depth).ok_or_else(|| {
+                let known = theme::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+                Fault::absent(format!("no such theme: {name}"))
+                    .hint(format!("there are {} and your own in themes/", known.join(", ")))
+            }),
+        }
+    }
+
+    pub fn parse_theme(&self, path: &Path, name: &str, text: &str, depth: Depth) -> Outcome<Theme> {
+        let base = |it: &str| {
+            let own = if it == name { None } else { self.text_of("themes", it).ok().flatten() };
+            own.map(|(_, text)| text).or_else(|| theme::preset_text(it).map(str::to_owned))
+        };
+        theme::parse(&shown(path), name, text, &base, depth).map_err(|flaws| fault(&flaws))
+    }
+
+    /// Names of the keymaps that can be chosen: presets, then the operator's.
+    pub fn keymaps(&self) -> Vec<String> {
+        self.names("keymaps", keymap::PRESETS.iter().map(|(name, _)| *name))
+    }
+
+    pub fn themes(&self) -> Vec<String> {
+        self.names("themes", theme::PRESETS.iter().map(|(name, _)| *name))
+    }
+
+    fn names<'a>(&self, kind: &str, presets: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let mut own: Vec<String> = std::fs::read_dir(self.config.join(kind))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+            .filter(|name| load::is_plain_name(name))
+            .take(256) // a directory of more is no collection of themes
+            .collect();
+        own.sort();
+        let mut names: Vec<String> = presets.map(str::to_owned).collect();
+        own.retain(|name| !names.contains(name));
+        names.extend(own);
+        names
+    }
+
+    /// The operator's own file of that name, if there is one.
+    fn text_of(&self, kind: &str, name: &str) -> Outcome<Option<(PathBuf, String)>> {
+        if !load::is_plain_name(name) {
+            return Err(Fault::invalid(format!(
+                "not a name (letters, digits, - and _): {}",
+                crate::base::text::visible(name)
+            )));
+        }
+        let path = self.config.join(kind).join(format!("{name}.toml"));
+        Ok(read(&path)?.map(|text| (path, text)))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    crate::base::text::visible(&path.display().to_string())
+}
+
+/// The text of a file; `None` when there is none.
+pub fn read(path: &Path) -> Outcome<Option<String>> {
+    let failed = |error: &std::io::Error| Fault::io(format_args!("read {}", path.display()), error);
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&error)),
+        Ok(seen) if !seen.is_file() => {
+            return Err(Fault::invalid(format!("not a file: {}", path.display())));
+        }
+        Ok(seen) if seen.len() > FILE_BYTES_MAX as u64 => {
+            return Err(Fault::invalid(format!("larger than {FILE_BYTES_MAX} bytes: {}", path.display())));
+        }
+        Ok(_) => {}
+    }
+    std::fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
+}
+
+/// The first flaw as a fault; the rest are counted.
+pub fn fault(flaws: &[Flaw]) -> Fault {
+    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
+    match flaws.len() {
+        0 | 1 => Fault::invalid(first),
+        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
+    }
+}

@@ -1,0 +1,148 @@
+//! The operator's terminal: taken over with a guard and given back in every ending. Nothing else
+//! switches a mode of it.
+
+use std::{
+    io::Write,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::ThreadId,
+};
+
+use crate::base::{
+    fault::{Fault, Outcome},
+    units::Size,
+};
+
+use super::probe::Answers;
+
+/// Alternate screen, title kept on the terminal's stack, cursor hidden, bracketed paste, focus events.
+const ENTER: &str = "\x1b[22;2t\x1b[?1049h\x1b[2J\x1b[?25l\x1b[?2004h\x1b[?1004h";
+/// All of that undone, and what else may have been on: mouse, a half-sent frame, colours, cursor shape.
+const LEAVE: &str = "\x1b[?2026l\x1b[?1006l\x1b[?1002l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[0 q\x1b[?25h\x1b[?1049l\x1b[23;2t";
+/// Kitty keyboard: tell escape codes apart, and say which character shift would give.
+const KITTY_ON: &str = "\x1b[>5u";
+const KITTY_OFF: &str = "\x1b[<1u";
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
+
+/// Whether the terminal is ours right now, and with kitty keys; for the panic hook, which has nothing else.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static KITTY: AtomicBool = AtomicBool::new(false);
+static OWNER: Mutex<Option<ThreadId>> = Mutex::new(None);
+
+/// The size of the terminal on stdout; `None` when there is none.
+pub fn size() -> Option<Size> {
+    let (cols, rows) = cells()?;
+    (cols > 0 && rows > 0).then(|| Size::clamped(cols, rows))
+}
+
+/// Columns and rows as the terminal says, unclamped.
+pub fn cells() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some((size.ws_col, size.ws_row))
+}
+
+/// Holds the terminal; dropping it gives the terminal back.
+#[derive(Debug)]
+pub struct Guard {
+    kitty: bool,
+    mouse: bool,
+}
+
+impl Guard {
+    /// Takes the terminal over.
+    pub fn enter(answers: &Answers) -> Outcome<Self> {
+        let guard = Self { kitty: answers.kitty_keyboard, mouse: false };
+        if let Ok(mut owner) = OWNER.lock() {
+            *owner = Some(std::thread::current().id());
+        }
+        guard.take()?;
+        Ok(guard)
+    }
+
+    fn take(&self) -> Outcome<()> {
+        crossterm::terminal::enable_raw_mode()
+            .map_err(|error| Fault::io("switch the terminal to raw mode", &error))?;
+        KITTY.store(self.kitty, Ordering::SeqCst);
+        TAKEN.store(true, Ordering::SeqCst);
+        let mut text = ENTER.to_owned();
+        if self.kitty {
+            text.push_str(KITTY_ON);
+        }
+        if self.mouse {
+            text.push_str(MOUSE_ON);
+        }
+        write(&text).map_err(|error| Fault::io("write to the terminal", &error))
+    }
+
+    /// The sequence that captures the mouse or lets it go; empty when nothing changes.
+    pub fn mouse(&mut self, on: bool) -> &'static str {
+        match (std::mem::replace(&mut self.mouse, on), on) {
+            (false, true) => MOUSE_ON,
+            (true, false) => MOUSE_OFF,
+            _ => "",
+        }
+    }
+
+    /// Gives the terminal back, stops this process group as ctrl-z would, and takes the terminal
+    /// again once continued.
+    pub fn suspend(&self) -> Outcome<()> {
+        give_back();
+        let group = rustix::process::getpgrp();
+        rustix::process::kill_process_group(group, rustix::process::Signal::STOP)
+            .map_err(|error| Fault::io("suspend", &error.into()))?;
+        self.take()
+    }
+
+    /// Takes the terminal again after somebody else stopped and continued this process.
+    pub fn resume(&self) -> Outcome<()> {
+        // The shell may have changed the modes meanwhile: start from its own.
+        let _ = crossterm::terminal::disable_raw_mode();
+        self.take()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Gives the terminal back, if it is ours; safe to call at any time, from a panic hook too.
+fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    // A terminal that is gone can't be restored, and there is nobody to tell.
+    if KITTY.load(Ordering::SeqCst) {
+        let _ = write(KITTY_OFF);
+    }
+    let _ = write(LEAVE);
+    let _ = crossterm::terminal::disable_raw_mode();
+}
+
+fn write(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Makes a panic of the thread that draws give the terminal back before it is reported. A panic of
+/// any other thread goes to the log and to `notice`, and leaves the terminal alone.
+pub fn hook_panics(notice: impl Fn(String) + Send + Sync + 'static) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let owner = OWNER.lock().ok().and_then(|it| *it);
+        if owner == Some(std::thread::current().id()) || !TAKEN.load(Ordering::SeqCst) {
+            give_back();
+            before(info);
+        } else {
+            let place = info.location().map(ToString::to_string).unwrap_or_default();
+            let words = info.payload_as_str().unwrap_or("no message");
+            tracing::error!(%place, words, "a worker panicked");
+            notice(format!("a worker of the console failed at {place}: {words}"));
+        }
+    }));
+}
