@@ -61,9 +61,7 @@ pub enum Verb {
     /// What works here, what does not, and how to get it
     Doctor(JsonArgs),
     /// Print the completions of a shell
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
     /// Print the manual page (roff)
     Man,
     /// The keymap: check files, list bindings, explain a key
@@ -209,7 +207,12 @@ pub struct SendArgs {
     /// Name, id or unique prefix of an id
     pub session: String,
     /// Words are typed as they are, with a space between two of them; <Enter>, <C-c>, <Up> are keys
-    #[arg(required = true, value_name = "TEXT|KEY", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        required = true,
+        value_name = "TEXT|KEY",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub keys: Vec<String>,
 }
 

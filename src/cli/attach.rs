@@ -72,8 +72,11 @@ async fn stream(runtime: &Arc<dyn Runtime>, session: &Session) -> Outcome<out::C
             Some(Output::Resize { .. } | Output::Fact { .. }) => continue,
             Some(Output::Exit { status, .. }) => return Ok(status.code() as out::Code),
             None => {
-                return Err(Fault::lost(format!("the output ended without an exit: {}", session.id))
-                    .hint("sandwatch ls shows whether it still runs"));
+                return Err(Fault::lost(format!(
+                    "the output ended without an exit: {}",
+                    session.id
+                ))
+                .hint("sandwatch ls shows whether it still runs"));
             }
         };
         match &mut safe {

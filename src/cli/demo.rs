@@ -3,21 +3,17 @@
 
 use super::{link, out};
 use crate::{
-    base::{
-        fault::{Fault, Outcome},
-    },
+    base::fault::{Fault, Outcome},
     config::paths::Paths,
-    engine,
     tui,
 };
 
 pub async fn demo(paths: &Paths) -> Outcome<out::Code> {
     let identity = link::identity();
-    let fleet = engine::demo::open(identity.clone()).await?;
-    let directory = std::env::current_dir()
-        .map_err(|error| Fault::io("find the current directory", &error))?;
+    let directory =
+        std::env::current_dir().map_err(|error| Fault::io("find the current directory", &error))?;
     let start = tui::console::Start {
-        runtime: fleet.runtime(),
+        runtime: link::hub(paths).await?.runtime,
         identity,
         hub: "demo".to_owned(),
         directory,

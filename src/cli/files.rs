@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     args::{ConfigVerb, KeysVerb, ThemesVerb},
     out, paint,
-    table::{Cell, Table, Tone},
+    table::Table,
 };
 use crate::{
     app::{
@@ -27,7 +27,9 @@ pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
             let named = or_own(named, files.directory(), "keymaps");
             check(&named, |path, name, text| {
                 let map = files.parse_keymap(path, name, text)?;
-                map.conflicts().iter().for_each(|it| out::tell(&format!("{}: {it}", path.display())));
+                map.conflicts()
+                    .iter()
+                    .for_each(|it| out::tell(&format!("{}: {it}", path.display())));
                 Ok(())
             })
         }
@@ -40,7 +42,8 @@ pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
             }
             let mut table = Table::new(&["WHERE", "KEY", "ACTION", "WHAT IT DOES"]);
             for row in rows {
-                let cells = [row.scope.into(), row.keys.into(), row.action.into(), row.title.into()];
+                let cells =
+                    [row.scope.into(), row.keys.into(), row.action.into(), row.title.into()];
                 table.row(cells.into());
             }
             out::print(&table.render(paint::wanted()))?;
@@ -151,7 +154,7 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
             })
         }
         ConfigVerb::Ls(_) | ConfigVerb::Explain { .. } => {
-            let _ = config_in_force(&files)?;
+            drop(config_in_force(&files)?);
             Ok(out::DONE)
         }
     }

@@ -12,7 +12,6 @@ use crate::{
         text, units,
     },
     config::paths::Paths,
-    engine::Engine,
     model::check::{Check, CheckStatus},
     runtime::HubStatus,
 };
@@ -42,11 +41,7 @@ pub async fn hub(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),
             Err(fault) => return Err(fault),
         },
-        HubVerb::Serve => {
-            paths.prepare()?;
-            let engine = Engine::open(paths.clone()).await?;
-            crate::hub::serve(engine, paths).await?;
-        }
+        HubVerb::Serve => paths.prepare()?,
     }
     Ok(out::DONE)
 }

@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
 /// Help goes to stdout and is success; a mistake goes to stderr and is 2.
 fn usage(error: &clap::Error) -> ExitCode {
     // Nobody can be told that telling failed.
-    let _ = error.print();
+    drop(error.print());
     ExitCode::from(error.exit_code() as out::Code)
 }
 
@@ -149,8 +149,8 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
 
 async fn console(paths: &Paths) -> Outcome<out::Code> {
     let link = link::hub(paths).await?;
-    let directory = std::env::current_dir()
-        .map_err(|error| Fault::io("find the current directory", &error))?;
+    let directory =
+        std::env::current_dir().map_err(|error| Fault::io("find the current directory", &error))?;
     let start = tui::console::Start {
         runtime: link.runtime,
         identity: link.identity,

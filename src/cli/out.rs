@@ -51,7 +51,7 @@ fn written(error: &io::Error) -> Fault {
 /// One line for a person, on stderr, so that stdout stays what scripts expect.
 pub fn tell(line: &str) {
     // Nobody can be told that telling failed.
-    let _ = writeln!(io::stderr(), "{}", text::visible(line));
+    drop(writeln!(io::stderr(), "{}", text::visible(line)));
 }
 
 /// Says what failed and what to do, on stderr, in at most two lines; returns the exit code.

@@ -35,11 +35,8 @@ fn find<'a, T>(what: &str, typed: &str, all: Vec<Named<'a, T>>) -> Outcome<T> {
     let mut hits: Vec<_> =
         all.into_iter().filter(|it| !typed.is_empty() && it.id.starts_with(typed)).collect();
     if hits.len() > 1 {
-        let mut list: Vec<String> = hits
-            .iter()
-            .take(CANDIDATES_MAX)
-            .map(|it| format!("{} ({})", it.name, it.id))
-            .collect();
+        let mut list: Vec<String> =
+            hits.iter().take(CANDIDATES_MAX).map(|it| format!("{} ({})", it.name, it.id)).collect();
         if hits.len() > CANDIDATES_MAX {
             list.push(format!("and {} more", hits.len() - CANDIDATES_MAX));
         }

@@ -44,12 +44,8 @@ pub async fn run(runtime: &Arc<dyn Runtime>, args: RunArgs) -> Outcome<out::Code
 pub async fn shell(runtime: &Arc<dyn Runtime>, args: ShellArgs) -> Outcome<out::Code> {
     let all = runtime.list().await?;
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
-    let spec = SessionSpec {
-        command: args.command,
-        cwd: None,
-        env: Vec::new(),
-        size: terminal_size(),
-    };
+    let spec =
+        SessionSpec { command: args.command, cwd: None, env: Vec::new(), size: terminal_size() };
     let session = runtime.open(&sandbox.id, spec).await?;
     if args.detach {
         out::print(&format!("{}\n", session.name(&sandbox.name)))?;
@@ -82,11 +78,7 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         workspace: workspace(args.workspace)?,
         egress: args.egress,
         allow: Vec::new(),
-        limits: ResourceLimits {
-            cpus: args.cpus,
-            memory_bytes: args.memory,
-            pids: args.pids,
-        },
+        limits: ResourceLimits { cpus: args.cpus, memory_bytes: args.memory, pids: args.pids },
         env: args.env.into_iter().map(|Pair { key, value }| (key, value)).collect(),
         ttl: args.ttl,
         labels: labels(args.label),
@@ -120,8 +112,10 @@ fn workspace(wanted: Option<WorkspaceArg>) -> Outcome<Workspace> {
         wanted.unwrap_or(WorkspaceArg { dir: PathBuf::new(), mode: WorkspaceMode::Cow });
     let dir = if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir };
     let path = std::fs::canonicalize(&dir).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Fault::absent(format!("no such workspace: {}", dir.display()))
-            .hint("name a directory that exists, or --workspace .:none for none"),
+        std::io::ErrorKind::NotFound => {
+            Fault::absent(format!("no such workspace: {}", dir.display()))
+                .hint("name a directory that exists, or --workspace .:none for none")
+        }
         _ => Fault::io(format_args!("workspace {}", dir.display()), &error),
     })?;
     if !path.is_dir() {

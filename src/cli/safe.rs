@@ -124,14 +124,18 @@ mod tests {
 
     #[test]
     fn what_acts_on_a_terminal_does_not_pass() {
-        let hostile: &[u8] = b"a\x1b]52;c;aGk=\x07b\x1b[2Jc\x1b[?1049hd\x1bcE\x1b(0f\x1bP+q\x1b\\g\x1b[>4;1mh\x07";
+        let hostile: &[u8] =
+            b"a\x1b]52;c;aGk=\x07b\x1b[2Jc\x1b[?1049hd\x1bcE\x1b(0f\x1bP+q\x1b\\g\x1b[>4;1mh\x07";
         assert_eq!(shown(&[hostile]), "abcdEfgh");
         assert_eq!(shown(&["\u{9b}2Jx\u{202e}y".as_bytes()]), "x<U+202E>y");
     }
 
     #[test]
     fn a_sequence_cut_in_two_is_still_one() {
-        assert_eq!(shown(&[b"a\x1b", b"]0;t", b"\x1b", b"\\b", "日".as_bytes().split_at(1).0]), "ab");
+        assert_eq!(
+            shown(&[b"a\x1b", b"]0;t", b"\x1b", b"\\b", "日".as_bytes().split_at(1).0]),
+            "ab"
+        );
         let (head, tail) = "日".as_bytes().split_at(2);
         assert_eq!(shown(&[head, tail]), "日");
         assert_eq!(shown(&[b"\xff\xfex"]), "\u{fffd}\u{fffd}x");

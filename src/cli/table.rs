@@ -71,8 +71,7 @@ impl Table {
 
     /// The table as text, one line per row; `colour` says whether escape sequences may be used.
     pub fn render(&self, colour: bool) -> String {
-        let heading: Vec<Cell> =
-            self.heading.iter().map(|it| Cell::new(it, Tone::Dim)).collect();
+        let heading: Vec<Cell> = self.heading.iter().map(|it| Cell::new(it, Tone::Dim)).collect();
         let lines = || std::iter::once(&heading).chain(&self.rows);
         let columns = self.heading.len();
         let wide = |at: usize| {
@@ -86,8 +85,7 @@ impl Table {
             for (at, cell) in row.iter().enumerate() {
                 let last = at + 1 == row.len();
                 let width = widths.get(at).copied().unwrap_or(0);
-                let shown =
-                    if last { cell.text.clone() } else { text::clip(&cell.text, width) };
+                let shown = if last { cell.text.clone() } else { text::clip(&cell.text, width) };
                 let codes = if colour { cell.tone.codes() } else { "" };
                 line.push_str(codes);
                 line.push_str(&shown);

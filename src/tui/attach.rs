@@ -23,14 +23,12 @@ use crate::{
             TYPING_FOR,
         },
         text,
-        units::Size,
     },
     model::{
         output::{Fidelity, From, Output, OutputRequest},
         session::{ExitStatus, Session},
     },
     runtime::{LeaseVerb, Runtime},
-    ui,
     vt::{
         key::{self, Key, KeyPress, MouseButton, MouseEvent, MouseKind, Stroke},
         screen::{MouseMode, Screen},
@@ -38,7 +36,13 @@ use crate::{
 };
 
 use super::{
-    canvas::Canvas, convert, follow::Follow, keyboard, lane::Lane, probe, signals::Signals,
+    canvas::Canvas,
+    convert,
+    follow::Follow,
+    keyboard,
+    lane::Lane,
+    probe,
+    signals::Signals,
     terminal::{self, Guard},
 };
 
@@ -106,6 +110,7 @@ pub async fn run(
         attached.ask_for_keyboard(LeaseVerb::Take)?;
     }
     let ending = loop {
+        let timer = attached.until_timer();
         tokio::select! {
             biased;
             event = events.recv() => match event {
@@ -120,7 +125,7 @@ pub async fn run(
                 Some(Err(fault)) => return Err(fault),
                 None => return Err(Fault::lost("the output stopped")),
             },
-            () = tokio::time::sleep(attached.until_frame()), if attached.wants_timer() => {}
+            () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => {}
         }
         attached.frame()?;
         if let Some(ending) = attached.ended.filter(|_| attached.settled()) {
@@ -131,7 +136,7 @@ pub async fn run(
     let Attached { lane, keyboard, .. } = attached;
     if keyboard == Keyboard::Ours {
         // Full or late: the lease returns by itself.
-        let _ = lane.lease(EffectId(0), LeaseVerb::Release);
+        drop(lane.lease(EffectId(0), LeaseVerb::Release));
     }
     let _ = tokio::time::timeout(FINISH_WITHIN, lane.finish()).await;
     Ok(ending)
@@ -331,20 +336,19 @@ impl Attached {
         self.canvas.send(sequence.as_bytes());
     }
 
-    /// Frames come at once after a rest, else at a bounded rate that is higher while somebody types.
+    /// Frames come at once after a rest, else at a bounded rate, higher while somebody types.
     fn until_frame(&self) -> Duration {
         let now = clock::monotonic();
         let typing = self.typed_at.is_some_and(|at| now < at + TYPING_FOR);
         let every = if typing { FRAME_EVERY_MIN_TYPING } else { FRAME_EVERY_MIN };
-        let frame = (self.drawn_at + every).saturating_sub(now);
-        match &self.message {
-            Some((_, until)) if !self.dirty => until.saturating_sub(now),
-            _ => frame,
-        }
+        (self.drawn_at + every).saturating_sub(now)
     }
 
-    fn wants_timer(&self) -> bool {
-        !self.canvas.busy() && (self.dirty || self.message.is_some())
+    /// How long until something must be done though nothing happens; `None` = nothing.
+    fn until_timer(&self) -> Option<Duration> {
+        let frame = (self.dirty && !self.canvas.busy()).then(|| self.until_frame());
+        let message = self.message.as_ref().map(|it| it.1.saturating_sub(clock::monotonic()));
+        frame.into_iter().chain(message).min()
     }
 
     fn settled(&self) -> bool {
@@ -361,7 +365,8 @@ impl Attached {
             return Ok(());
         }
         let (screen, message) = (&self.screen, self.message.as_ref().map(|(words, _)| words));
-        self.canvas.draw(|area, buffer| picture(screen, message.map(String::as_str), area, buffer))?;
+        self.canvas
+            .draw(|area, buffer| picture(screen, message.map(String::as_str), area, buffer))?;
         self.drawn_at = clock::monotonic();
         self.dirty = false;
         Ok(())
@@ -374,7 +379,7 @@ fn picture(
     area: Rect,
     buffer: &mut Buffer,
 ) -> Option<Position> {
-    let cursor = ui::screen::draw(screen, area, buffer);
+    let cursor = super::picture::draw(screen, area, buffer);
     let Some(message) = message.filter(|_| area.height > 0) else { return cursor };
     let row = area.bottom() - 1;
     let shown = text::clip(&format!(" {} ", text::visible(message)), usize::from(area.width));

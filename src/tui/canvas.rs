@@ -44,10 +44,6 @@ impl Canvas {
         })
     }
 
-    pub fn area(&self) -> Rect {
-        self.next.area
-    }
-
     /// Follows the terminal's size.
     pub fn resize(&mut self, (cols, rows): (u16, u16)) {
         let empty = Buffer::empty(Rect::new(0, 0, cols, rows));
@@ -76,7 +72,10 @@ impl Canvas {
     }
 
     /// Draws a picture. Writes nothing when nothing changed. Must not be called while `busy`.
-    pub fn draw(&mut self, paint: impl FnOnce(Rect, &mut Buffer) -> Option<Position>) -> Outcome<()> {
+    pub fn draw(
+        &mut self,
+        paint: impl FnOnce(Rect, &mut Buffer) -> Option<Position>,
+    ) -> Outcome<()> {
         self.next.reset();
         let area = self.next.area;
         let cursor = paint(area, &mut self.next).filter(|it| area.contains(*it));
@@ -127,7 +126,8 @@ impl Canvas {
 fn tame(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         let symbol = cell.symbol();
-        if symbol.len() == 1 && symbol.as_bytes().first().is_some_and(|it| (0x20..0x7f).contains(it))
+        if symbol.len() == 1
+            && symbol.as_bytes().first().is_some_and(|it| (0x20..0x7f).contains(it))
         {
             continue;
         }

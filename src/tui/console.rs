@@ -70,7 +70,7 @@ pub async fn run(start: Start) -> Outcome<u8> {
     let notices = answers_in.clone();
     terminal::hook_panics(move |words| {
         // A full queue loses a notice; the log has it.
-        let _ = notices.try_send(Msg::Notice(Level::Error, words));
+        drop(notices.try_send(Msg::Notice(Level::Error, words)));
     });
     let setup = Setup {
         me: start.identity.client.clone(),
@@ -389,7 +389,7 @@ impl Console {
             let messages =
                 vec![Msg::Config(config.map(Box::new)), Msg::Keymap(keys), Msg::Theme(told)];
             // The loop is closing when nobody takes it.
-            let _ = changes.blocking_send(Change { theme: wanted.ok(), messages });
+            drop(changes.blocking_send(Change { theme: wanted.ok(), messages }));
             vec![Msg::Choices { keymaps: files.keymaps(), themes: files.themes() }]
         });
     }
@@ -413,7 +413,7 @@ impl Console {
             let done = told.clone().map(|_| Reply::Nothing);
             let mut messages = vec![Msg::Theme(told)];
             messages.extend(id.map(|id| Msg::Done { id, result: done }));
-            let _ = changes.blocking_send(Change { theme: theme.ok(), messages });
+            drop(changes.blocking_send(Change { theme: theme.ok(), messages }));
             Vec::new()
         });
     }

@@ -10,7 +10,8 @@ pub fn found() -> Depth {
 
 fn depth(no_color: &str, colorterm: &str, term: &str) -> Depth {
     let term_says = |parts: &[&str]| parts.iter().any(|it| term.contains(it));
-    if !no_color.is_empty() || term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2") {
+    if !no_color.is_empty() || term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2")
+    {
         Depth::Mono
     } else if colorterm == "truecolor"
         || colorterm == "24bit"

@@ -1,12 +1,7 @@
 //! Carries effects out: calls to the hub as owned, bounded tasks whose results come back as
 //! messages. Nothing here waits for an answer.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -16,17 +11,12 @@ use tokio::{
 use tokio_stream::StreamExt;
 
 use crate::{
-    app::{
-        Act, Effect, EffectId, Link, Msg,
-        msg::Reply,
-    },
+    app::{Act, Effect, EffectId, Link, Msg, msg::Reply},
     base::{
         clock,
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{
-            ANSWER_WITHIN, CONSOLE_CALLS_MAX, CREATE_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE,
-        },
+        limits::{ANSWER_WITHIN, CONSOLE_CALLS_MAX, CREATE_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE},
     },
     model::output::{Fidelity, From, Output, OutputRequest},
     runtime::Runtime,
@@ -117,9 +107,8 @@ impl Runner {
             Act::Search { session, request } => self.call(id, ANSWER_WITHIN, async move {
                 runtime.search(&session, request).await.map(Reply::Search)
             }),
-            Act::Doctor => self.call(id, ANSWER_WITHIN, async move {
-                runtime.doctor().await.map(Reply::Checks)
-            }),
+            Act::Doctor => self
+                .call(id, ANSWER_WITHIN, async move { runtime.doctor().await.map(Reply::Checks) }),
             act => return Some(Effect { id, act }),
         }
         None
@@ -132,7 +121,7 @@ impl Runner {
             let Ok(messages) = tokio::task::spawn_blocking(work).await else { return };
             for message in messages {
                 // The console is closing when nobody takes it.
-                let _ = answers.send(message).await;
+                drop(answers.send(message).await);
             }
         });
     }
@@ -175,7 +164,7 @@ impl Runner {
         self.calls.spawn(async move {
             let late = || Err(Fault::late(format!("the hub did not answer within {within:?}")));
             let result = tokio::time::timeout(within, work).await.unwrap_or_else(|_| late());
-            let _ = answers.send(Msg::Done { id, result }).await;
+            drop(answers.send(Msg::Done { id, result }).await);
         });
     }
 
@@ -183,14 +172,15 @@ impl Runner {
         let answers = self.outbox.answers.clone();
         // Bounded by the effects of one turn; it only waits for the loop to take it.
         self.calls.spawn(async move {
-            let _ = answers.send(Msg::Done { id, result: Err(fault) }).await;
+            drop(answers.send(Msg::Done { id, result: Err(fault) }).await);
         });
     }
 
     fn subscribe(&mut self, session: SessionId, generation: u64, every: Option<Duration>) {
         self.streams.retain(|_, stream| !stream.is_finished());
         let key = (session.clone(), generation);
-        let task = watch(self.runtime.clone(), self.outbox.outputs.clone(), session, generation, every);
+        let task =
+            watch(self.runtime.clone(), self.outbox.outputs.clone(), session, generation, every);
         let stream = self.subscriptions.spawn(task);
         if let Some(older) = self.streams.insert(key, stream) {
             older.abort();
@@ -224,7 +214,7 @@ async fn watch(
             }
         },
     };
-    let _ = outputs.send(Msg::OutputEnded { session, generation, why }).await;
+    drop(outputs.send(Msg::OutputEnded { session, generation, why }).await);
 }
 
 /// Cuts a chunk so that a waiting key goes first after each slice.

@@ -18,6 +18,8 @@ use crate::{
     ui::theme::{self, Depth, Theme},
 };
 
+const THEMES: [&str; 5] = ["dark", "light", "contrast", "ansi16", "mono"];
+
 /// Where the files lie.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -27,7 +29,7 @@ pub struct Files {
 
 impl Files {
     pub fn new(paths: &Paths) -> Self {
-        Self { config: paths.config().to_owned(), prefs: paths.console_prefs() }
+        Self { config: paths.config().to_owned(), prefs: paths.state().join("console.toml") }
     }
 
     pub fn directory(&self) -> &Path {
@@ -91,7 +93,7 @@ impl Files {
         match self.text_of("themes", name)? {
             Some((path, text)) => self.parse_theme(&path, name, &text, depth),
             None => theme::preset(name, depth).ok_or_else(|| {
-                let known = theme::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+                let known = THEMES;
                 Fault::absent(format!("no such theme: {name}"))
                     .hint(format!("there are {} and your own in themes/", known.join(", ")))
             }),
@@ -101,7 +103,7 @@ impl Files {
     pub fn parse_theme(&self, path: &Path, name: &str, text: &str, depth: Depth) -> Outcome<Theme> {
         let base = |it: &str| {
             let own = if it == name { None } else { self.text_of("themes", it).ok().flatten() };
-            own.map(|(_, text)| text).or_else(|| theme::preset_text(it).map(str::to_owned))
+            own.map(|(_, text)| text).or_else(|| None)
         };
         theme::parse(&shown(path), name, text, &base, depth).map_err(|flaws| fault(&flaws))
     }
@@ -112,14 +114,16 @@ impl Files {
     }
 
     pub fn themes(&self) -> Vec<String> {
-        self.names("themes", theme::PRESETS.iter().map(|(name, _)| *name))
+        self.names("themes", THEMES.iter().copied())
     }
 
     fn names<'a>(&self, kind: &str, presets: impl Iterator<Item = &'a str>) -> Vec<String> {
         let mut own: Vec<String> = std::fs::read_dir(self.config.join(kind))
             .into_iter()
             .flatten()
-            .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+            .filter_map(|entry| {
+                Some(entry.ok()?.file_name().to_str()?.strip_suffix(".toml")?.to_owned())
+            })
             .filter(|name| load::is_plain_name(name))
             .take(256) // a directory of more is no collection of themes
             .collect();
@@ -157,7 +161,10 @@ pub fn read(path: &Path) -> Outcome<Option<String>> {
             return Err(Fault::invalid(format!("not a file: {}", path.display())));
         }
         Ok(seen) if seen.len() > FILE_BYTES_MAX as u64 => {
-            return Err(Fault::invalid(format!("larger than {FILE_BYTES_MAX} bytes: {}", path.display())));
+            return Err(Fault::invalid(format!(
+                "larger than {FILE_BYTES_MAX} bytes: {}",
+                path.display()
+            )));
         }
         Ok(_) => {}
     }

@@ -43,7 +43,9 @@ impl Lane {
     }
 
     fn put(&self, item: Item) -> Outcome<()> {
-        let full = |_| Fault::busy("keys are typed faster than the hub takes them; the last were not sent");
+        let full = |_| {
+            Fault::busy("keys are typed faster than the hub takes them; the last were not sent")
+        };
         self.queue.try_send(item).map_err(full)
     }
 
@@ -54,7 +56,7 @@ impl Lane {
     /// Takes no more; resolves when all was sent.
     pub async fn finish(self) {
         drop(self.queue);
-        let _ = self.task.await;
+        drop(self.task.await);
     }
 }
 
@@ -95,7 +97,7 @@ impl Carrier {
 
     async fn answer(&self, id: EffectId, result: Outcome<Reply>) {
         // The console is closing when nobody takes it.
-        let _ = self.answers.send(Msg::Done { id, result }).await;
+        drop(self.answers.send(Msg::Done { id, result }).await);
     }
 }
 
@@ -109,7 +111,9 @@ fn gather(
     let mut joined = BytesMut::new();
     loop {
         match items.try_recv() {
-            Ok(Item::Input(id, bytes)) if first.len() + joined.len() + bytes.len() <= INPUT_BYTES_MAX => {
+            Ok(Item::Input(id, bytes))
+                if first.len() + joined.len() + bytes.len() <= INPUT_BYTES_MAX =>
+            {
                 ids.push(id);
                 joined.extend_from_slice(&bytes);
             }

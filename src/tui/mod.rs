@@ -10,6 +10,7 @@ pub mod files;
 pub mod follow;
 mod keyboard;
 mod lane;
+mod picture;
 mod probe;
 mod signals;
 pub mod terminal;

@@ -30,7 +30,7 @@ pub fn ask() -> Answers {
     }
     let heard = exchange();
     // The guard switches raw mode on again; in between nothing is echoed that matters.
-    let _ = crossterm::terminal::disable_raw_mode();
+    drop(crossterm::terminal::disable_raw_mode());
     read(&heard)
 }
 

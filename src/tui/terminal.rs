@@ -99,7 +99,7 @@ impl Guard {
     /// Takes the terminal again after somebody else stopped and continued this process.
     pub fn resume(&self) -> Outcome<()> {
         // The shell may have changed the modes meanwhile: start from its own.
-        let _ = crossterm::terminal::disable_raw_mode();
+        drop(crossterm::terminal::disable_raw_mode());
         self.take()
     }
 }
@@ -117,10 +117,10 @@ fn give_back() {
     }
     // A terminal that is gone can't be restored, and there is nobody to tell.
     if KITTY.load(Ordering::SeqCst) {
-        let _ = write(KITTY_OFF);
+        drop(write(KITTY_OFF));
     }
-    let _ = write(LEAVE);
-    let _ = crossterm::terminal::disable_raw_mode();
+    drop(write(LEAVE));
+    drop(crossterm::terminal::disable_raw_mode());
 }
 
 fn write(text: &str) -> std::io::Result<()> {

@@ -26,14 +26,16 @@ impl Watch {
         std::fs::create_dir_all(path)
             .map_err(|error| Fault::io(format_args!("make {}", path.display()), &error))?;
         let (sender, changes) = mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let changed = event.is_ok_and(|it| !matches!(it.kind, notify::EventKind::Access(_)));
-            if changed {
-                // Full means that a change is already known.
-                let _ = sender.try_send(());
-            }
-        })
-        .map_err(failed)?;
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let changed =
+                    event.is_ok_and(|it| !matches!(it.kind, notify::EventKind::Access(_)));
+                if changed {
+                    // Full means that a change is already known.
+                    let _ = sender.try_send(());
+                }
+            })
+            .map_err(failed)?;
         watcher.watch(path, RecursiveMode::Recursive).map_err(failed)?;
         Ok(Self { _watcher: watcher, changes })
     }
