@@ -86,6 +86,31 @@ pub const PATH_BYTES_MAX: usize = 4096;
 /// Changes kept for a slow client of the event feed; beyond it the client is resynced, visibly.
 pub const EVENTS_QUEUED_MAX: usize = 1024;
 
+/// Changes of the registry waiting for the disk; beyond it the verbs wait their turn.
+pub const STORE_QUEUED_MAX: usize = 256;
+/// How long the registry waits for another program that has it open.
+pub const STORE_BUSY_WITHIN: Duration = Duration::from_secs(5);
+/// Shims adopted at the same time when a hub starts: each is one connection and one snapshot.
+pub const ADOPTIONS_AT_ONCE: usize = 50;
+/// How long one shim may take to answer a new hub.
+pub const ADOPT_WITHIN: Duration = Duration::from_secs(5);
+/// Readers of journals at the same time: each renders up to a segment (1 MiB) on one thread.
+pub const JOURNAL_READERS_MAX: usize = 4;
+/// Shortest time between two changes of one sandbox in the feed.
+pub const CHANGE_EVERY_MIN: Duration = Duration::from_millis(100);
+/// Plain text kept by `wait` for a match that spans chunks, in bytes.
+pub const WAIT_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// How long `--rm` waits for watchers to have read the last output.
+pub const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
+/// Free space under which `doctor` warns, in bytes: one recording at its bound.
+pub const DISK_FREE_BYTES_MIN: u64 = RECORDING_BYTES_MAX;
+/// Pause between two looks for recordings that are too many or too old.
+pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Pieces of an export or of a past session's output read ahead of a slow client.
+pub const PIECES_AHEAD_MAX: usize = 8;
+/// Largest file that describes a sandbox, in bytes: arguments and environment at their bounds.
+pub const RECORD_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Longest OSC payload the side-parser collects, in bytes; clipboard writes get their own bound.
 pub const OSC_BYTES_MAX: usize = 4096;
 /// Largest clipboard write taken from a program, in decoded bytes (74,994 once base64-encoded

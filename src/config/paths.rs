@@ -109,9 +109,9 @@ impl Paths {
     pub fn sandbox(&self, id: &SandboxId) -> PathBuf {
         self.sandboxes().join(id.as_str())
     }
-    /// What was asked for, kept so that a lost registry can be rebuilt.
-    pub fn sandbox_spec(&self, id: &SandboxId) -> PathBuf {
-        self.sandbox(id).join("spec")
+    /// Id, name, time and what was asked for, kept so that a lost registry can be rebuilt.
+    pub fn sandbox_record(&self, id: &SandboxId) -> PathBuf {
+        self.sandbox(id).join("record")
     }
     pub fn shim_socket(&self, id: &SandboxId) -> PathBuf {
         self.sandbox(id).join("shim.sock")

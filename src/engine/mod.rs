@@ -1,2 +1,174 @@
-//! Layer `engine`: Runtime over drivers.
+//! Layer `engine`: `Runtime` over drivers. The one truth of a hub: which sandboxes there are, who
+//! may type, what changed. It holds no screen and parses no output: that is a seat's business.
+mod adopt;
+mod client;
+mod create;
+mod demo;
+mod doctor;
+mod feed;
+mod fleet;
+mod follow;
+mod keeper;
+mod lease;
+mod name;
+mod past;
+mod record;
+mod sessions;
 pub mod shim_link;
+mod store;
+mod verbs;
+mod wait;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, Semaphore};
+
+pub use demo::demo;
+
+use crate::{
+    base::{
+        clock,
+        fault::Outcome,
+        id::{ClientId, SandboxId},
+        limits::JOURNAL_READERS_MAX,
+    },
+    config::paths::Paths,
+    driver::{Ground, registry::Registry},
+    model::event::Level,
+    runtime::{Identity, Runtime},
+};
+use fleet::{Fleet, Telling};
+use store::Store;
+
+/// What an engine is made of.
+pub struct Options {
+    pub paths: Paths,
+    pub drivers: Registry,
+    /// The program that is started as a shim, with `shim` as its first argument.
+    pub program: PathBuf,
+}
+
+/// A hub's engine; clones are the same one. It ends with its last clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// What all parts of the engine share.
+struct Inner {
+    paths: Paths,
+    drivers: Registry,
+    program: PathBuf,
+    store: Store,
+    fleet: Mutex<Fleet>,
+    /// Rung when the next deadline (ttl, lease) may have come nearer.
+    deadlines: Arc<Notify>,
+    readers: Arc<Semaphore>,
+    started: Duration,
+}
+
+impl Engine {
+    /// Opens the state directory and takes over every sandbox that lives on from a hub before.
+    pub async fn open(options: Options) -> Outcome<Self> {
+        options.paths.prepare()?;
+        let registry = options.paths.registry();
+        let engine = Self::over(options, Some(registry)).await?;
+        Ok(engine)
+    }
+
+    /// Over a registry in this file; `None` = in memory.
+    async fn over(options: Options, registry: Option<PathBuf>) -> Outcome<Self> {
+        let opened = Store::open(registry).await?;
+        let inner = Arc::new(Inner {
+            paths: options.paths,
+            drivers: options.drivers,
+            program: options.program,
+            store: opened.store,
+            fleet: Mutex::new(Fleet::new()),
+            deadlines: Arc::default(),
+            readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
+            started: clock::monotonic(),
+        });
+        if let Some(aside) = &opened.set_aside {
+            let words = format!(
+                "the registry was damaged and is now {}; it was rebuilt from what lives",
+                aside.display()
+            );
+            inner.fleet().notice(Level::Warning, None, &words);
+        }
+        inner.adopt_all().await?;
+        keeper::start(&inner);
+        Ok(Self { inner })
+    }
+
+    /// The engine as one client sees it; leases are kept by this identity.
+    pub fn client(&self, who: Identity) -> Arc<dyn Runtime> {
+        Arc::new(client::Client::new(self.inner.clone(), who))
+    }
+
+    /// Gives back everything a client held, when its last connection has ended.
+    pub fn client_gone(&self, client: &ClientId) {
+        self.inner.release_all(client);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.deadlines.notify_one();
+    }
+}
+
+impl Inner {
+    fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells that a sandbox changed, at once or as soon as the feed's rate allows.
+    fn touch(self: &Arc<Self>, id: &SandboxId) {
+        let telling = self.fleet().touch(id);
+        if let Telling::After(wait) = telling {
+            let (engine, id) = (Arc::downgrade(self), id.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                if let Some(engine) = engine.upgrade() {
+                    engine.fleet().tell_late(&id);
+                }
+            });
+        }
+    }
+
+    fn ground(&self, id: &SandboxId, name: &str) -> Ground {
+        Ground { id: id.clone(), name: name.to_owned(), dir: self.paths.sandbox(id) }
+    }
+
+    /// Writes a sandbox's newest state to the registry.
+    async fn persist(&self, id: &SandboxId) -> Outcome<()> {
+        let row = record::row(self.fleet().get(id)?);
+        self.store.update(row).await
+    }
+
+    /// The same where nobody waits for the answer: a failure becomes a notice.
+    async fn persist_or_notice(&self, id: &SandboxId) {
+        if let Err(fault) = self.persist(id).await
+            && fault.kind() != crate::base::fault::Kind::Absent
+        {
+            self.fleet().notice(Level::Warning, Some(id.clone()), &fault.to_string());
+        }
+    }
+
+    /// Runs a verb to its end even when the client that asked hangs up in the middle.
+    async fn detached<T: Send + 'static>(
+        verb: impl Future<Output = Outcome<T>> + Send + 'static,
+    ) -> Outcome<T> {
+        match tokio::spawn(verb).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                Err(crate::base::fault::Fault::bug(format!("a verb ended unexpectedly: {error}")))
+            }
+        }
+    }
+}

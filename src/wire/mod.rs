@@ -1,6 +1,7 @@
 //! Layer `wire`: protobuf messages and their conversion to and from the model.
 pub mod convert;
 pub mod fault;
+pub mod stored;
 
 /// What `cargo run -p xtask -- proto` makes of proto/; a test keeps it in step.
 #[allow(

@@ -94,6 +94,9 @@ fn capabilities() -> Capabilities {
         pause: true,
         stop: true,
         workspace_cow: true,
+        workspace_rw: true,
+        // There is no network to leave by.
+        egress_deny: true,
         ..Capabilities::default()
     }
 }
@@ -199,11 +202,12 @@ impl FakePlace {
             return Err(fault);
         }
         let mut life = self.life.subscribe();
-        let (report, exit) = oneshot::channel();
+        let (mut report, exit) = oneshot::channel();
         tokio::spawn(async move {
             let status = tokio::select! {
                 status = program::run(&command, &mut terminal) => status,
                 _ = life.wait_for(|it| *it != Life::Alive) => ExitStatus::Signal(SIGTERM),
+                () = report.closed() => ExitStatus::Signal(SIGTERM),
             };
             // The end of the output comes first, as it does from a kernel.
             drop(terminal);

@@ -1,0 +1,211 @@
+//! Taking over from the hub before: every registered sandbox, and what lives without being
+//! registered. Nothing is ever dropped in silence.
+
+use std::{collections::HashSet, path::Path, sync::Arc};
+
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_stream::StreamExt;
+
+use super::{
+    Inner,
+    fleet::Entry,
+    follow::{apply, fail},
+    record,
+    shim_link::ShimLink,
+};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        id::SandboxId,
+        limits::{ADOPT_WITHIN, ADOPTIONS_AT_ONCE, RECORD_BYTES_MAX},
+    },
+    driver::{Ground, Hosting},
+    model::{
+        event::Level,
+        sandbox::{Sandbox, SandboxSpec, State},
+    },
+    runtime::BoxStream,
+    session::seat::{Seat, SeatEvent, SeatReport},
+};
+
+/// A shim that answered.
+struct Adopted {
+    seat: Arc<dyn Seat>,
+    report: SeatReport,
+    events: BoxStream<SeatEvent>,
+}
+
+impl Inner {
+    /// Takes over everything there is; returns when each shim has answered or its time is over.
+    pub(super) async fn adopt_all(self: &Arc<Self>) -> Outcome<()> {
+        let mut known = HashSet::new();
+        let turns = Arc::new(Semaphore::new(ADOPTIONS_AT_ONCE));
+        let mut all = JoinSet::new();
+        let mut entries = Vec::new();
+        for kept in self.store.load().await? {
+            known.insert(kept.id.clone());
+            match record::read(&kept) {
+                Ok((sandbox, spec)) => entries.push((sandbox, spec, kept.version, kept.removing)),
+                Err(fault) => {
+                    let words = format!("the registry's entry {} can't be read: {fault}", kept.id);
+                    self.fleet().notice(Level::Error, None, &words);
+                }
+            }
+        }
+        for (sandbox, spec) in self.unregistered(&known).await {
+            let words = format!("{} was not in the registry and is again", sandbox.name);
+            self.fleet().notice(Level::Warning, Some(sandbox.id.clone()), &words);
+            let entry = Entry::new(sandbox.clone(), spec.clone());
+            self.store.insert(record::row(&entry)).await?;
+            entries.push((sandbox, spec, 0, false));
+        }
+        for (sandbox, spec, version, removing) in entries {
+            let (engine, turns) = (self.clone(), turns.clone());
+            all.spawn(async move {
+                let _turn = turns.acquire_owned().await;
+                engine.take_over(sandbox, spec, version, removing).await;
+            });
+        }
+        while let Some(done) = all.join_next().await {
+            if let Err(error) = done {
+                let words = format!("taking over a sandbox ended unexpectedly: {error}");
+                self.fleet().notice(Level::Error, None, &words);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over one sandbox: its living shim, or what is known of it.
+    async fn take_over(
+        self: &Arc<Self>,
+        sandbox: Sandbox,
+        spec: SandboxSpec,
+        version: i64,
+        removing: bool,
+    ) {
+        let (id, name, was) = (sandbox.id.clone(), sandbox.name.clone(), sandbox.state);
+        let hosting = self.drivers.get(&sandbox.driver).map(|it| it.hosting());
+        let ground = self.ground(&id, &name);
+        let adopted = match &hosting {
+            Ok(Hosting::Shim) => adopt(&ground).await,
+            Ok(Hosting::Hub) => Err(Fault::lost("it ended with the hub that held it")),
+            Err(fault) => Err(fault.clone()),
+        };
+        let began = State::Creating == was;
+        let mut entry = Entry::new(sandbox, spec);
+        entry.version = version;
+        let finish = removing || (began && !had_session(&adopted));
+        let mut events = None;
+        let mut died = false;
+        match adopted {
+            Ok(it) => {
+                entry.seat = Some(it.seat);
+                keep_leases(&it.report, entry.sandbox_mut());
+                apply(entry.sandbox_mut(), it.report);
+                events = Some(it.events);
+            }
+            Err(fault) if !matches!(was, State::Failed | State::Gone) => {
+                died = was != State::Stopped;
+                note_death(entry.sandbox_mut(), &fault);
+            }
+            Err(_) => {}
+        }
+        let added = self.fleet().add(entry);
+        if let Err(fault) = added {
+            let words = format!("{name} can't be taken over: {fault}");
+            self.fleet().notice(Level::Error, Some(id), &words);
+            return;
+        }
+        if finish {
+            self.finish_removal(&id, &name).await;
+            return;
+        }
+        if died {
+            let why = self.fleet().get(&id).ok().and_then(|it| it.sandbox.notes.last().cloned());
+            let words = format!("{name} failed: {}", why.unwrap_or_default());
+            self.fleet().notice(Level::Error, Some(id.clone()), &words);
+            self.sweep_quietly(&id, &name).await;
+        }
+        self.touch(&id);
+        self.persist_or_notice(&id).await;
+        if let Some(events) = events {
+            self.follow(id, events);
+        }
+    }
+
+    /// A removal or a creation that the hub before did not finish is undone to its end.
+    async fn finish_removal(self: &Arc<Self>, id: &SandboxId, name: &str) {
+        let (level, words) = match self.remove(id).await {
+            Ok(()) => (Level::Info, format!("{name}, left half made or half removed, is removed")),
+            Err(fault) => (Level::Error, fault.to_string()),
+        };
+        self.fleet().notice(level, Some(id.clone()), &words);
+    }
+
+    /// Sandboxes that have a directory but no entry in the registry.
+    async fn unregistered(&self, known: &HashSet<String>) -> Vec<(Sandbox, SandboxSpec)> {
+        let mut found = Vec::new();
+        let Ok(mut dirs) = tokio::fs::read_dir(self.paths.sandboxes()).await else { return found };
+        while let Ok(Some(dir)) = dirs.next_entry().await {
+            let name = dir.file_name();
+            let Some(id) = name.to_str().filter(|it| !known.contains(*it)) else { continue };
+            let Some(id) = SandboxId::parse(id) else { continue };
+            match read_record(&self.paths.sandbox_record(&id)).await {
+                Ok((sandbox, spec)) if sandbox.id == id => found.push((sandbox, spec)),
+                Ok(_) => self.tell_foreign(&dir.path(), "it describes another sandbox"),
+                Err(fault) => self.tell_foreign(&dir.path(), fault.message()),
+            }
+        }
+        found
+    }
+
+    fn tell_foreign(&self, dir: &Path, why: &str) {
+        let words = format!("left alone, not a sandbox that can be read: {}: {why}", dir.display());
+        self.fleet().notice(Level::Warning, None, &words);
+    }
+}
+
+fn had_session(adopted: &Outcome<Adopted>) -> bool {
+    adopted.as_ref().is_ok_and(|it| !it.report.sessions.is_empty())
+}
+
+/// Who may type is what the seat remembers from the hub before.
+fn keep_leases(report: &SeatReport, sandbox: &mut Sandbox) {
+    sandbox.sessions.clone_from(&report.sessions);
+}
+
+fn note_death(sandbox: &mut Sandbox, fault: &Fault) {
+    let reason = fault.to_string();
+    if sandbox.state == State::Stopped {
+        // Nothing ran in it any more: its files and recordings are what they were.
+        super::fleet::end_sessions(sandbox, &reason, crate::base::clock::wall());
+        return;
+    }
+    fail(sandbox, &reason);
+}
+
+/// Connects to a shim and takes its first report.
+async fn adopt(ground: &Ground) -> Outcome<Adopted> {
+    let answered = tokio::time::timeout(ADOPT_WITHIN, async {
+        let seat: Arc<dyn Seat> = ShimLink::adopt(ground).await?.into();
+        let mut events = seat.events().await?;
+        match events.next().await {
+            Some(SeatEvent::Report(report)) => Ok(Adopted { seat, report: *report, events }),
+            Some(SeatEvent::Gone { reason }) => Err(Fault::lost(reason)),
+            _ => Err(Fault::lost("its shim hung up")),
+        }
+    });
+    answered.await.unwrap_or_else(|_| {
+        let seconds = ADOPT_WITHIN.as_secs();
+        Err(Fault::late(format!("its shim did not answer within {seconds} s")))
+    })
+}
+
+async fn read_record(path: &Path) -> Outcome<(Sandbox, SandboxSpec)> {
+    let fault = |error| Fault::io(format_args!("reading {}", path.display()), &error);
+    let size = tokio::fs::metadata(path).await.map_err(fault)?.len();
+    if size > RECORD_BYTES_MAX {
+        return Err(Fault::failed(format!("{} is too large", path.display())));
+    }
+    record::read_file(&tokio::fs::read(path).await.map_err(fault)?)
+}

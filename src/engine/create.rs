@@ -1,0 +1,216 @@
+//! Making a sandbox: registered first, then made; whatever fails, everything before it is undone.
+
+use std::{path::Path, sync::Arc};
+
+use super::{Inner, fleet::Entry, name, record, shim_link::ShimLink};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        id::{SandboxId, SessionId},
+        limits::TTL_MAX,
+    },
+    driver::{Driver, Hosting},
+    model::{
+        capability::Capabilities,
+        event::Level,
+        sandbox::{Egress, Sandbox, SandboxSpec, State, WorkspaceMode},
+    },
+    session::{house::House, seat::Seat},
+};
+
+/// Smallest memory bound that lets a program start, in bytes.
+const MEMORY_BYTES_MIN: u64 = 1024 * 1024;
+
+impl Inner {
+    /// Makes a sandbox and starts its first session.
+    pub(super) async fn create(self: &Arc<Self>, spec: SandboxSpec) -> Outcome<Sandbox> {
+        let driver = self.drivers.get(&spec.driver)?;
+        check(&spec, &driver.capabilities(), driver.name())?;
+        self.check_workspace(&spec).await?;
+        let id = self.reserve(spec, driver.as_ref())?;
+        match self.make(&id, driver.as_ref()).await {
+            Ok(()) => Ok(Sandbox::clone(&self.fleet().get(&id)?.sandbox)),
+            Err(fault) => {
+                self.undo(&id, driver.as_ref()).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Chooses id and name and takes both.
+    fn reserve(&self, spec: SandboxSpec, driver: &dyn Driver) -> Outcome<SandboxId> {
+        let mut fleet = self.fleet();
+        let has_workspace = spec.workspace.mode != WorkspaceMode::None;
+        let wanted = spec.name.clone().unwrap_or_else(|| {
+            let workspace = has_workspace.then_some(spec.workspace.path.as_path());
+            name::derive(workspace, &spec.first.command, |it| fleet.has_name(it))
+        });
+        let id = SandboxId::random();
+        let sandbox = Sandbox {
+            id: id.clone(),
+            name: wanted,
+            driver: driver.name().to_owned(),
+            state: State::Creating,
+            raw_state: None,
+            isolation: None,
+            created_at: clock::wall(),
+            labels: spec.labels.clone(),
+            workspace: spec.workspace.clone(),
+            egress: spec.egress,
+            limits: spec.limits,
+            capabilities: driver.capabilities(),
+            sessions: Vec::new(),
+            pending_approvals: 0,
+            notes: Vec::new(),
+        };
+        fleet.add(Entry::new(sandbox, spec))?;
+        Ok(id)
+    }
+
+    /// Every step that can fail; the caller undoes.
+    async fn make(self: &Arc<Self>, id: &SandboxId, driver: &dyn Driver) -> Outcome<()> {
+        let (row, kept, spec, name) = {
+            let fleet = self.fleet();
+            let entry = fleet.get(id)?;
+            let name = entry.sandbox.name.clone();
+            (record::row(entry), record::file(entry), entry.spec.clone(), name)
+        };
+        self.store.insert(row).await?;
+        let ground = self.ground(id, &name);
+        make_private(&ground.dir).await?;
+        let file = self.paths.sandbox_record(id);
+        tokio::fs::write(&file, kept)
+            .await
+            .map_err(|error| Fault::io(format_args!("writing {}", file.display()), &error))?;
+        let seat: Arc<dyn Seat> = match driver.hosting() {
+            Hosting::Hub => {
+                let place = driver.create(&ground, &spec).await?;
+                Arc::new(House::new(ground, place, self.paths.recordings(), spec.record))
+            }
+            Hosting::Shim => {
+                let recordings = self.paths.recordings();
+                ShimLink::launch(&self.program, &ground, &recordings, &spec).await?.into()
+            }
+        };
+        self.fleet().get_mut(id)?.seat = Some(seat.clone());
+        let events = seat.events().await?;
+        let session = seat.open(SessionId::random(), spec.first.clone()).await?;
+        {
+            let mut fleet = self.fleet();
+            let entry = fleet.get_mut(id)?;
+            let sandbox = entry.sandbox_mut();
+            sandbox.state = State::Running;
+            if !sandbox.sessions.iter().any(|it| it.id == session.id) {
+                sandbox.sessions.push(session);
+            }
+        }
+        self.touch(id);
+        self.persist(id).await?;
+        self.follow(id.clone(), events);
+        self.deadlines.notify_one();
+        Ok(())
+    }
+
+    /// Takes back whatever `make` did, last step first; what can't be taken back is told.
+    async fn undo(self: &Arc<Self>, id: &SandboxId, driver: &dyn Driver) {
+        let (seat, name) = {
+            let mut fleet = self.fleet();
+            let Ok(entry) = fleet.get_mut(id) else { return };
+            entry.removing = true;
+            (entry.seat.take(), entry.sandbox.name.clone())
+        };
+        let mut left = Vec::new();
+        if let Some(seat) = seat {
+            left.extend(seat.remove().await.err());
+        }
+        let ground = self.ground(id, &name);
+        left.extend(driver.sweep(&ground).await.err());
+        left.extend(super::verbs::delete_dir(&ground.dir).await.err());
+        left.extend(self.store.delete(id.to_string()).await.err());
+        let mut fleet = self.fleet();
+        fleet.remove(id);
+        for fault in left {
+            let words = format!("undoing the creation of {name}: {fault}");
+            fleet.notice(Level::Error, None, &words);
+        }
+    }
+
+    /// The workspace is a directory, and not one that would hand the hub itself to a sandbox.
+    async fn check_workspace(&self, spec: &SandboxSpec) -> Outcome<()> {
+        if spec.workspace.mode == WorkspaceMode::None {
+            return Ok(());
+        }
+        let path = &spec.workspace.path;
+        if !path.is_absolute() {
+            return Err(Fault::invalid(format!(
+                "workspace is no absolute path: {}",
+                path.display()
+            )));
+        }
+        let hint = "give an existing directory with --workspace DIR, or --workspace DIR:none";
+        let real = tokio::fs::canonicalize(path).await.map_err(|error| {
+            Fault::invalid(format!("workspace {}: {error}", path.display())).hint(hint)
+        })?;
+        let is_dir = tokio::fs::metadata(&real).await.is_ok_and(|it| it.is_dir());
+        if !is_dir {
+            let words = format!("workspace is not a directory: {}", path.display());
+            return Err(Fault::invalid(words).hint(hint));
+        }
+        for own in [self.paths.state(), self.paths.run()] {
+            let own = tokio::fs::canonicalize(own).await.unwrap_or_else(|_| own.to_owned());
+            if own.starts_with(&real) || real.starts_with(&own) {
+                return Err(Fault::denied(format!(
+                    "workspace {} would show sandwatch's own state to the sandbox: {}",
+                    path.display(),
+                    own.display()
+                ))
+                .hint("choose a project's directory instead"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a request, whoever made it.
+fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
+    if let Some(name) = &spec.name {
+        name::check(name)?;
+    }
+    let limits = &spec.limits;
+    if limits.cpus.is_some_and(|it| !it.is_finite() || it <= 0.0) {
+        return Err(Fault::invalid("--cpus must be more than 0"));
+    }
+    if limits.memory_bytes.is_some_and(|it| it < MEMORY_BYTES_MIN) {
+        return Err(Fault::invalid("--memory must be at least 1m"));
+    }
+    if limits.pids == Some(0) {
+        return Err(Fault::invalid("--pids must be at least 1"));
+    }
+    if spec.ttl.is_some_and(|it| it.is_zero() || it > TTL_MAX) {
+        return Err(Fault::invalid("--ttl must be more than 0 and at most ten years"));
+    }
+    let mode = spec.workspace.mode;
+    let asked = [
+        (limits.cpus.is_some() && !can.limits_cpu, "bound the cpu (--cpus)"),
+        (limits.memory_bytes.is_some() && !can.limits_memory, "bound the memory (--memory)"),
+        (limits.pids.is_some() && !can.limits_pids, "bound the processes (--pids)"),
+        (mode == WorkspaceMode::Cow && !can.workspace_cow, "give a copy-on-write workspace"),
+        (mode == WorkspaceMode::Rw && !can.workspace_rw, "give a writable workspace"),
+        (spec.egress == Egress::Deny && !can.egress_deny, "cut the network off (--egress deny)"),
+    ];
+    match asked.iter().find(|(missing, _)| *missing) {
+        Some((_, what)) => {
+            Err(Fault::unsupported(format!("the {driver} driver can't {what} here"))
+                .hint("`sandwatch doctor` says what works on this machine and how to get the rest"))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn make_private(dir: &Path) -> Outcome<()> {
+    tokio::fs::DirBuilder::new().mode(0o700).create(dir).await.map_err(|error| {
+        Fault::io(format_args!("making directory {}", dir.display()), &error)
+            .hint("make the state directory writable, or set SANDWATCH_HOME to another")
+    })
+}

@@ -1,0 +1,166 @@
+//! A fleet of scripted sandboxes for `sandwatch demo`, tests and benchmarks: no process, no
+//! registry on disk.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use super::{Engine, Options, fleet::Entry};
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::Outcome,
+        id::{ClientId, SandboxId, SessionId},
+        units::Size,
+    },
+    config::paths::Paths,
+    driver::{Driver, fake::FakeDriver, registry::Registry},
+    model::sandbox::{
+        Egress, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace, WorkspaceMode,
+    },
+    model::session::{ExitStatus, Session, SessionSpec, Status},
+    runtime::{Identity, Runtime},
+};
+
+/// Name, command, team, and what is done to it after it started.
+const CAST: [(&str, &str, &str, Fate); 14] = [
+    ("api-refactor", "claude", "api", Fate::Works),
+    ("docs-site", "codex", "docs", Fate::Works),
+    ("crawler", "crawler", "data", Fate::Works),
+    ("web-shop", "cargo", "web", Fate::Works),
+    ("pair", "aider", "api", Fate::Works),
+    ("scratch", "bash", "", Fate::Works),
+    ("editor", "vim", "web", Fate::Works),
+    ("nightly", "opencode", "ci", Fate::Paused),
+    ("reviewer", "gemini", "ci", Fate::Works),
+    ("watchdog", "counter", "ci", Fate::Works),
+    ("standby", "less", "", Fate::Works),
+    ("report", "report", "data", Fate::Works),
+    ("migration", "migrate", "data", Fate::Works),
+    ("old-branch", "bash", "web", Fate::Stopped),
+];
+
+/// What becomes of a member of the cast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Works,
+    Paused,
+    Stopped,
+}
+
+/// Makes an engine with about 14 living sandboxes, and as many at rest as are missing to `fleet`.
+/// Recordings and the like go under `home`, which the caller makes and deletes.
+pub async fn demo(home: PathBuf, fleet: usize) -> Outcome<Engine> {
+    let paths = Paths::under(&home);
+    paths.prepare()?;
+    let fake = FakeDriver::default();
+    let options = Options {
+        paths,
+        drivers: Registry::default().with(fake.clone()),
+        // Never started: no driver here has shims.
+        program: PathBuf::new(),
+    };
+    let engine = Engine::over(options, None).await?;
+    let director = Identity { client: ClientId::random(), name: "demo".to_owned() };
+    let runtime = engine.client(director);
+    for member in CAST.iter().take(fleet) {
+        stage(runtime.as_ref(), member).await?;
+    }
+    for number in CAST.len()..fleet {
+        engine.rest(number, &fake)?;
+    }
+    Ok(engine)
+}
+
+async fn stage(runtime: &dyn Runtime, member: &(&str, &str, &str, Fate)) -> Outcome<()> {
+    let (name, command, team, fate) = *member;
+    let sandbox = runtime.create(spec(name, command, team)).await?;
+    if name == "api-refactor" {
+        let shell = SessionSpec { command: vec!["bash".to_owned()], ..first("bash") };
+        runtime.open(&sandbox.id, shell).await?;
+    }
+    match fate {
+        Fate::Works => Ok(()),
+        Fate::Paused => runtime.pause(&sandbox.id).await,
+        Fate::Stopped => runtime.stop(&sandbox.id, Duration::ZERO).await,
+    }
+}
+
+fn first(command: &str) -> SessionSpec {
+    SessionSpec {
+        command: vec![command.to_owned()],
+        cwd: None,
+        env: Vec::new(),
+        size: Size::DEFAULT,
+    }
+}
+
+fn spec(name: &str, command: &str, team: &str) -> SandboxSpec {
+    let labels = BTreeMap::from([("team".to_owned(), team.to_owned())]);
+    SandboxSpec {
+        name: Some(name.to_owned()),
+        driver: "fake".to_owned(),
+        isolation: None,
+        image: None,
+        workspace: Workspace { path: PathBuf::new(), mode: WorkspaceMode::None },
+        egress: Egress::Deny,
+        allow: Vec::new(),
+        limits: ResourceLimits::default(),
+        env: Vec::new(),
+        ttl: None,
+        labels: if team.is_empty() { BTreeMap::new() } else { labels },
+        record: true,
+        remove_on_exit: false,
+        first: first(command),
+    }
+}
+
+impl Engine {
+    /// Adds a sandbox that has done its work: listed like any other, at the cost of its facts.
+    fn rest(&self, number: usize, driver: &FakeDriver) -> Outcome<()> {
+        const COMMANDS: [&str; 4] = ["claude", "codex", "aider", "bash"];
+        const TEAMS: [&str; 5] = ["api", "web", "data", "docs", "ci"];
+        let pick = |list: &[&'static str]| list.get(number % list.len()).copied().unwrap_or("sh");
+        let (command, team) = (pick(&COMMANDS), pick(&TEAMS));
+        let spec = spec(&format!("agent-{number:05}"), command, team);
+        let failed = number % 7 == 0;
+        let id = SandboxId::random();
+        let began = Timestamp(clock::wall().0 - i64::try_from(number).unwrap_or(0) * 1000);
+        let session = Session {
+            id: SessionId::random(),
+            sandbox: id.clone(),
+            ordinal: 1,
+            command: vec![command.to_owned()],
+            status: Status::Exited,
+            status_why: if failed { "exited with code 1" } else { "exited with code 0" }.to_owned(),
+            pid: None,
+            size: Size::DEFAULT,
+            title: Some(format!("{command}: task {number}")),
+            started_at: began,
+            exit: Some(ExitStatus::Code(i32::from(failed))),
+            exited_at: Some(Timestamp(began.0 + 60_000)),
+            lease: None,
+            output_bytes: 10_000,
+            last_output_at: Some(Timestamp(began.0 + 60_000)),
+            journal_lost_bytes: 0,
+            bells: 0,
+            recording: false,
+        };
+        let sandbox = Sandbox {
+            id,
+            name: spec.name.clone().unwrap_or_default(),
+            driver: spec.driver.clone(),
+            state: if failed { State::Failed } else { State::Stopped },
+            raw_state: None,
+            isolation: Some(Isolation::None),
+            created_at: began,
+            labels: spec.labels.clone(),
+            workspace: spec.workspace.clone(),
+            egress: spec.egress,
+            limits: spec.limits,
+            capabilities: driver.capabilities(),
+            sessions: vec![session],
+            pending_approvals: 0,
+            notes: Vec::new(),
+        };
+        self.inner.fleet().add(Entry::new(sandbox, spec))
+    }
+}

@@ -1,0 +1,292 @@
+//! Every sandbox of this hub in memory, and the feed of its changes. All under one lock that is
+//! held for moments only; nothing here waits or does I/O.
+
+use std::{
+    collections::{HashMap, hash_map},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::{Fault, Outcome},
+        id::{SandboxId, SessionId},
+        limits::{CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, SANDBOXES_MAX},
+        text,
+    },
+    model::{
+        event::{Event, Level, Notice},
+        fact::Fact,
+        sandbox::{Sandbox, SandboxSpec},
+        session::Session,
+    },
+    session::seat::Seat,
+};
+
+/// Longest notice, in cells: one line of a wide terminal.
+const NOTICE_CELLS: usize = 300;
+
+/// One sandbox with what the engine needs to run it.
+pub(super) struct Entry {
+    pub sandbox: Arc<Sandbox>,
+    pub spec: Arc<SandboxSpec>,
+    /// `None` while it is being made, and when its host died.
+    pub seat: Option<Arc<dyn Seat>>,
+    /// Held by the verb at work; one at a time per sandbox.
+    pub verbs: Arc<tokio::sync::Mutex<()>>,
+    /// Bumped with every change, for those who wait for one.
+    pub changed: watch::Sender<u64>,
+    /// A removal has begun: the end of its seat is no news.
+    pub removing: bool,
+    /// One clone for every program without a PTY that runs now.
+    pub execs: Arc<()>,
+    /// One clone for every stream of output that is open.
+    pub watchers: Arc<()>,
+    /// Changes so far; the registry keeps the newest.
+    pub version: i64,
+    published_at: Option<Duration>,
+    /// A later publication is already arranged.
+    due: bool,
+}
+
+impl Entry {
+    pub(super) fn new(sandbox: Sandbox, spec: SandboxSpec) -> Self {
+        Self {
+            sandbox: Arc::new(sandbox),
+            spec: Arc::new(spec),
+            seat: None,
+            verbs: Arc::default(),
+            changed: watch::Sender::new(0),
+            removing: false,
+            execs: Arc::default(),
+            watchers: Arc::default(),
+            version: 0,
+            published_at: None,
+            due: false,
+        }
+    }
+
+    /// The sandbox, to be changed.
+    pub(super) fn sandbox_mut(&mut self) -> &mut Sandbox {
+        Arc::make_mut(&mut self.sandbox)
+    }
+
+    pub(super) fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.sandbox.sessions.iter().find(|it| it.id == *id)
+    }
+
+    pub(super) fn session_mut(&mut self, id: &SessionId) -> Option<&mut Session> {
+        self.sandbox_mut().sessions.iter_mut().find(|it| it.id == *id)
+    }
+
+    /// The seat, or why there is none.
+    pub(super) fn seat(&self) -> Outcome<Arc<dyn Seat>> {
+        self.seat.clone().ok_or_else(|| {
+            let Sandbox { name, state, .. } = &*self.sandbox;
+            Fault::failed(format!("sandbox {name} is {}", state.word()))
+        })
+    }
+
+    /// `true` = publish now; otherwise a publication was or is arranged for later.
+    fn may_publish(&self, now: Duration) -> bool {
+        self.published_at.is_none_or(|at| now.saturating_sub(at) >= CHANGE_EVERY_MIN)
+    }
+}
+
+/// When a change is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    Now,
+    /// Call `tell_late` after this long.
+    After(Duration),
+    /// Somebody else will.
+    Arranged,
+}
+
+/// All sandboxes.
+pub(super) struct Fleet {
+    entries: HashMap<SandboxId, Entry>,
+    names: HashMap<String, SandboxId>,
+    sessions: HashMap<SessionId, SandboxId>,
+    seq: u64,
+    feed: broadcast::Sender<Arc<Event>>,
+}
+
+impl Fleet {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: HashMap::new(),
+            names: HashMap::new(),
+            sessions: HashMap::new(),
+            seq: 0,
+            feed: broadcast::Sender::new(EVENTS_QUEUED_MAX),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// Adds a sandbox; its name and id must be free.
+    pub(super) fn add(&mut self, entry: Entry) -> Outcome<()> {
+        if self.entries.len() >= SANDBOXES_MAX {
+            return Err(Fault::busy(format!("this hub holds {SANDBOXES_MAX} sandboxes already"))
+                .hint("remove some: sandwatch rm SANDBOX"));
+        }
+        let (id, name) = (entry.sandbox.id.clone(), entry.sandbox.name.clone());
+        match self.names.entry(name) {
+            hash_map::Entry::Occupied(taken) => {
+                return Err(Fault::busy(format!("name in use: {}", taken.key()))
+                    .hint("choose another with --name, or remove that sandbox"));
+            }
+            hash_map::Entry::Vacant(free) => free.insert(id.clone()),
+        };
+        for session in &entry.sandbox.sessions {
+            self.sessions.insert(session.id.clone(), id.clone());
+        }
+        self.entries.insert(id.clone(), entry);
+        self.touch(&id);
+        Ok(())
+    }
+
+    /// Takes a sandbox off and tells so.
+    pub(super) fn remove(&mut self, id: &SandboxId) -> Option<Entry> {
+        let entry = self.entries.remove(id)?;
+        self.names.remove(&entry.sandbox.name);
+        self.sessions.retain(|_, sandbox| sandbox != id);
+        entry.changed.send_modify(|it| *it += 1);
+        self.send(|seq| Event::Removed { seq, id: id.clone() });
+        Some(entry)
+    }
+
+    pub(super) fn get(&self, id: &SandboxId) -> Outcome<&Entry> {
+        self.entries.get(id).ok_or_else(|| Fault::absent(format!("no such sandbox: {id}")))
+    }
+
+    pub(super) fn get_mut(&mut self, id: &SandboxId) -> Outcome<&mut Entry> {
+        self.entries.get_mut(id).ok_or_else(|| Fault::absent(format!("no such sandbox: {id}")))
+    }
+
+    /// The sandbox that holds a session.
+    pub(super) fn of_session(&self, id: &SessionId) -> Outcome<&Entry> {
+        let sandbox = self.sessions.get(id);
+        sandbox
+            .and_then(|it| self.entries.get(it))
+            .ok_or_else(|| Fault::absent(format!("no such session: {id}")))
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// Every sandbox as it is now, in no order; the caller copies and sorts outside of the lock.
+    pub(super) fn shared(&self) -> Vec<Arc<Sandbox>> {
+        self.entries.values().map(|it| it.sandbox.clone()).collect()
+    }
+
+    /// Notes that a sandbox changed; the caller arranges for a later telling when told so.
+    pub(super) fn touch(&mut self, id: &SandboxId) -> Telling {
+        let now = clock::monotonic();
+        let Some(entry) = self.entries.get_mut(id) else { return Telling::Arranged };
+        entry.version += 1;
+        entry.changed.send_modify(|it| *it += 1);
+        for session in &entry.sandbox.sessions {
+            if !self.sessions.contains_key(&session.id) {
+                self.sessions.insert(session.id.clone(), id.clone());
+            }
+        }
+        if entry.due {
+            return Telling::Arranged;
+        }
+        if entry.may_publish(now) {
+            self.tell(id, now);
+            return Telling::Now;
+        }
+        entry.due = true;
+        let since = now.saturating_sub(entry.published_at.unwrap_or_default());
+        Telling::After(CHANGE_EVERY_MIN.saturating_sub(since))
+    }
+
+    /// Tells a change that had to wait.
+    pub(super) fn tell_late(&mut self, id: &SandboxId) {
+        if self.entries.get(id).is_some_and(|it| it.due) {
+            self.tell(id, clock::monotonic());
+        }
+    }
+
+    fn tell(&mut self, id: &SandboxId, now: Duration) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.due = false;
+        entry.published_at = Some(now);
+        let sandbox = entry.sandbox.clone();
+        self.send(|seq| Event::Changed { seq, sandbox: Box::new(Sandbox::clone(&sandbox)) });
+    }
+
+    pub(super) fn notice(&mut self, level: Level, sandbox: Option<SandboxId>, words: &str) {
+        let text = text::clip(&text::visible(words), NOTICE_CELLS);
+        match level {
+            Level::Info => tracing::info!(%text, "notice"),
+            Level::Warning | Level::Error => tracing::warn!(%text, "notice"),
+        }
+        let notice = Notice { at: clock::wall(), level, sandbox, text };
+        self.send(|seq| Event::Notice { seq, notice });
+    }
+
+    pub(super) fn said(&mut self, session: SessionId, fact: Fact) {
+        self.send(|seq| Event::Said { seq, session, fact });
+    }
+
+    /// Numbers an event; it is only built when somebody listens.
+    fn send(&mut self, make: impl FnOnce(u64) -> Event) {
+        self.seq += 1;
+        if self.feed.receiver_count() > 0 {
+            // Nobody left between the two lines is fine too.
+            drop(self.feed.send(Arc::new(make(self.seq))));
+        }
+    }
+
+    /// A place in the feed: what is sent from now on, and the number of the last change before.
+    pub(super) fn subscribe(&self) -> (u64, broadcast::Receiver<Arc<Event>>) {
+        (self.seq, self.feed.subscribe())
+    }
+
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+/// Copies and sorts a listing: oldest first.
+pub(super) fn sorted(shared: Vec<Arc<Sandbox>>) -> Vec<Sandbox> {
+    let mut all: Vec<Sandbox> = shared.into_iter().map(Arc::unwrap_or_clone).collect();
+    all.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    all
+}
+
+/// Tells whether a program of this sandbox is still alive.
+pub(super) fn has_live_session(sandbox: &Sandbox) -> bool {
+    sandbox.sessions.iter().any(|it| it.exited_at.is_none() && it.exit.is_none())
+}
+
+/// Marks every session as ended, with the reason as its evidence.
+pub(super) fn end_sessions(sandbox: &mut Sandbox, why: &str, now: Timestamp) {
+    for session in &mut sandbox.sessions {
+        if session.exit.is_none() && session.exited_at.is_none() {
+            session.status = crate::model::session::Status::Exited;
+            session.status_why = why.to_owned();
+            session.exited_at = Some(now);
+            session.pid = None;
+        }
+        session.lease = None;
+    }
+}

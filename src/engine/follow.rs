@@ -1,0 +1,196 @@
+//! Listening to seats: what they report becomes what every client sees.
+
+use std::sync::Arc;
+
+use tokio_stream::StreamExt;
+
+use super::{
+    Inner,
+    fleet::{end_sessions, has_live_session},
+    record::Durable,
+};
+use crate::{
+    base::{
+        clock,
+        fault::Kind,
+        id::SandboxId,
+        limits::{LAST_WORDS_WITHIN, STOP_GRACE},
+    },
+    model::{
+        event::Level,
+        sandbox::{Sandbox, State},
+    },
+    runtime::BoxStream,
+    session::seat::{SeatEvent, SeatReport},
+};
+
+/// What follows from a report, beyond telling it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    /// Nobody is at work any more.
+    Stop,
+    /// The same, and it was to be removed then.
+    Remove,
+}
+
+impl Inner {
+    /// Listens to one seat until it ends; the task holds no engine while it waits.
+    pub(super) fn follow(self: &Arc<Self>, id: SandboxId, mut events: BoxStream<SeatEvent>) {
+        let engine = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut reason = "its connection ended".to_owned();
+            while let Some(event) = events.next().await {
+                let Some(engine) = engine.upgrade() else { return };
+                match event {
+                    SeatEvent::Report(report) => engine.take_report(&id, *report).await,
+                    SeatEvent::Said { session, fact } => engine.fleet().said(session, fact),
+                    SeatEvent::Gone { reason: words } => {
+                        reason = words;
+                        break;
+                    }
+                }
+            }
+            if let Some(engine) = engine.upgrade() {
+                engine.seat_gone(&id, &reason).await;
+            }
+        });
+    }
+
+    /// Takes over what a seat says of its sandbox.
+    pub(super) async fn take_report(self: &Arc<Self>, id: &SandboxId, report: SeatReport) {
+        let (durable, next) = {
+            let mut fleet = self.fleet();
+            let Ok(entry) = fleet.get_mut(id) else { return };
+            // While it is made or removed, the verb at work speaks.
+            if entry.removing || entry.sandbox.state == State::Creating {
+                return;
+            }
+            let before = Durable::of(&entry.sandbox);
+            apply(entry.sandbox_mut(), report);
+            let next = next(entry);
+            (before != Durable::of(&entry.sandbox), next)
+        };
+        self.touch(id);
+        if durable {
+            self.persist_or_notice(id).await;
+        }
+        if next != Next::Nothing {
+            let (engine, id) = (self.clone(), id.clone());
+            tokio::spawn(async move { engine.end_of_work(&id).await });
+        }
+    }
+
+    /// Looks again whether a sandbox has nothing left to do, after something in it ended.
+    pub(super) async fn end_of_work(self: &Arc<Self>, id: &SandboxId) {
+        let Ok(verbs) = self.fleet().get(id).map(|it| it.verbs.clone()) else { return };
+        let held = verbs.lock().await;
+        let (next, seat, watchers) = {
+            let fleet = self.fleet();
+            let Ok(entry) = fleet.get(id) else { return };
+            (next(entry), entry.seat.clone(), Arc::downgrade(&entry.watchers))
+        };
+        match (next, seat) {
+            (Next::Stop, Some(seat)) => {
+                if let Err(fault) = self.stop_seat(id, seat.as_ref(), STOP_GRACE).await {
+                    let words = format!("stopping what was left: {fault}");
+                    self.fleet().notice(Level::Warning, Some(id.clone()), &words);
+                }
+            }
+            (Next::Remove, _) => {
+                drop(held);
+                // Whoever watches shall see the last output and the exit code first.
+                let deadline = clock::monotonic() + LAST_WORDS_WITHIN;
+                while watchers.strong_count() > 1 && clock::monotonic() < deadline {
+                    tokio::time::sleep(LAST_WORDS_WITHIN / 100).await;
+                }
+                match self.remove(id).await {
+                    Err(fault) if fault.kind() != Kind::Absent => {
+                        let words = format!("removing it after its program ended: {fault}");
+                        self.fleet().notice(Level::Error, Some(id.clone()), &words);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A seat ended by itself: its sandbox has failed, and everybody is told why.
+    async fn seat_gone(self: &Arc<Self>, id: &SandboxId, reason: &str) {
+        let name = {
+            let mut fleet = self.fleet();
+            let Ok(entry) = fleet.get_mut(id) else { return };
+            if entry.removing || entry.seat.take().is_none() {
+                return;
+            }
+            fail(entry.sandbox_mut(), reason);
+            let name = entry.sandbox.name.clone();
+            fleet.notice(Level::Error, Some(id.clone()), &format!("{name} failed: {reason}"));
+            name
+        };
+        self.touch(id);
+        self.sweep_quietly(id, &name).await;
+        self.persist_or_notice(id).await;
+    }
+
+    /// Ends what a dead host left running; its files stay until the sandbox is removed.
+    pub(super) async fn sweep_quietly(&self, id: &SandboxId, name: &str) {
+        let driver = match self.fleet().get(id).map(|it| it.sandbox.driver.clone()) {
+            Ok(driver) => self.drivers.get(&driver),
+            Err(fault) => Err(fault),
+        };
+        let swept = match driver {
+            Ok(driver) => driver.sweep(&self.ground(id, name)).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = swept {
+            let words = format!("ending what {name} left behind: {fault}");
+            self.fleet().notice(Level::Warning, Some(id.clone()), &words);
+        }
+    }
+}
+
+/// Marks a sandbox as failed, with the reason among its notes.
+pub(super) fn fail(sandbox: &mut Sandbox, reason: &str) {
+    let now = clock::wall();
+    sandbox.state = State::Failed;
+    sandbox.notes.push(reason.to_owned());
+    end_sessions(sandbox, reason, now);
+}
+
+/// Writes a report into a sandbox. Who may type is the engine's own knowledge, not the seat's.
+pub(super) fn apply(sandbox: &mut Sandbox, report: SeatReport) {
+    let mut sessions = report.sessions;
+    for session in &mut sessions {
+        let known = sandbox.sessions.iter().find(|it| it.id == session.id);
+        if let Some(known) = known {
+            session.lease.clone_from(&known.lease);
+        }
+        if session.exit.is_some() {
+            session.lease = None;
+        }
+    }
+    sandbox.sessions = sessions;
+    sandbox.state = report.state;
+    sandbox.raw_state = report.facts.raw_state;
+    sandbox.isolation = report.facts.isolation;
+    sandbox.capabilities = report.facts.capabilities;
+    sandbox.notes = report.facts.notes;
+}
+
+fn next(entry: &super::fleet::Entry) -> Next {
+    let sandbox = &entry.sandbox;
+    let first_ended = sandbox.sessions.first().is_some_and(|it| it.exit.is_some());
+    if entry.removing {
+        return Next::Nothing;
+    }
+    if entry.spec.remove_on_exit && first_ended {
+        return Next::Remove;
+    }
+    let busy = has_live_session(sandbox) || Arc::strong_count(&entry.execs) > 1;
+    if first_ended && !busy && sandbox.state == State::Running {
+        return Next::Stop;
+    }
+    Next::Nothing
+}

@@ -1,0 +1,87 @@
+//! Names of sandboxes: what is one, and how one is made up.
+
+use std::path::Path;
+
+use crate::base::{
+    fault::{Fault, Outcome},
+    limits::NAME_BYTES_MAX,
+};
+
+const FALLBACK: &str = "sandbox";
+/// Room for `-20000`.
+const SUFFIX_BYTES: usize = 6;
+
+/// Checks a wanted name: 1 to 63 of `a-z 0-9 -`, not starting with a dash.
+pub(super) fn check(name: &str) -> Outcome<()> {
+    let fits = !name.is_empty() && name.len() <= NAME_BYTES_MAX;
+    let plain = name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
+    if fits && plain && !name.starts_with('-') {
+        return Ok(());
+    }
+    let shown = crate::base::text::clip(&crate::base::text::visible(name), NAME_BYTES_MAX);
+    Err(Fault::invalid(format!("not a name for a sandbox: {shown:?}"))
+        .hint(format!("use 1 to {NAME_BYTES_MAX} of a-z, 0-9 and -, not starting with -")))
+}
+
+/// Makes up a free name from the workspace's, else from the program's; `-2`, `-3` ... when taken.
+pub(super) fn derive(
+    workspace: Option<&Path>,
+    command: &[String],
+    taken: impl Fn(&str) -> bool,
+) -> String {
+    let from_workspace = workspace.and_then(Path::file_name).and_then(|it| it.to_str());
+    let from_command =
+        command.first().and_then(|it| Path::new(it).file_name()).and_then(|it| it.to_str());
+    let base = [from_workspace, from_command]
+        .into_iter()
+        .flatten()
+        .map(plain)
+        .find(|it| !it.is_empty())
+        .unwrap_or_else(|| FALLBACK.to_owned());
+    let numbered = (2_u32..).map(|number| format!("{base}-{number}"));
+    std::iter::once(base.clone()).chain(numbered).find(|it| !taken(it)).unwrap_or(base)
+}
+
+/// Turns any text into name syntax; empty when nothing is left.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for it in text.chars() {
+        match it.to_ascii_lowercase() {
+            it @ ('a'..='z' | '0'..='9') => out.push(it),
+            _ if !out.is_empty() && !out.ends_with('-') => out.push('-'),
+            _ => {}
+        }
+        if out.len() >= NAME_BYTES_MAX - SUFFIX_BYTES {
+            break;
+        }
+    }
+    out.trim_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_and_bounded() {
+        for good in ["a", "api-2", "0x", &"a".repeat(63)] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "A", "a b", "a/2", "ä", "a\n", &"a".repeat(64)] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_made_of_what_is_there() {
+        let command = |it: &str| vec![it.to_owned()];
+        let free = |_: &str| false;
+        assert_eq!(derive(Some(Path::new("/w/My Api__v2")), &[], free), "my-api-v2");
+        assert_eq!(derive(None, &command("/usr/bin/python3.12"), free), "python3-12");
+        assert_eq!(derive(Some(Path::new("/")), &command("--"), free), "sandbox");
+        let taken = |it: &str| it == "api" || it == "api-2";
+        assert_eq!(derive(Some(Path::new("/w/api")), &[], taken), "api-3");
+        let long = "x".repeat(200);
+        assert!(check(&derive(Some(Path::new(&long)), &[], |it| !it.ends_with("-999"))).is_ok());
+    }
+}

@@ -1,0 +1,318 @@
+//! Sessions of a sandbox: starting them, watching them, typing into them.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio_stream::Stream;
+
+use super::{Inner, fleet::Entry, lease, verbs::unfit};
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::{Fault, Kind, Outcome},
+        id::{ClientId, SandboxId, SessionId},
+        limits::{INPUT_BYTES_MAX, SESSIONS_PER_SANDBOX_MAX},
+        units::Size,
+    },
+    model::{
+        output::{Output, OutputRequest},
+        sandbox::State,
+        session::{Lease, Session, SessionSpec},
+    },
+    runtime::{BoxStream, ExecOutput, Identity, LeaseVerb},
+    session::seat::Seat,
+};
+
+/// Something that must be known to go on for as long as a stream lives.
+struct Held<S, G> {
+    stream: S,
+    _guard: G,
+}
+
+impl<S: Stream + Unpin, G: Unpin> Stream for Held<S, G> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        Pin::new(&mut self.stream).poll_next(context)
+    }
+}
+
+/// Counts one program without a PTY; its end may be the end of the sandbox's work.
+struct ExecGuard {
+    engine: std::sync::Weak<Inner>,
+    id: SandboxId,
+    counted: Option<Arc<()>>,
+}
+
+impl Drop for ExecGuard {
+    fn drop(&mut self) {
+        drop(self.counted.take());
+        if let (Some(engine), Ok(runtime)) =
+            (self.engine.upgrade(), tokio::runtime::Handle::try_current())
+        {
+            let id = self.id.clone();
+            runtime.spawn(async move { engine.end_of_work(&id).await });
+        }
+    }
+}
+
+impl Inner {
+    /// Starts another session.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        spec: SessionSpec,
+    ) -> Outcome<Session> {
+        let verbs = self.fleet().get(id)?.verbs.clone();
+        let _held = verbs.lock().await;
+        let seat = {
+            let fleet = self.fleet();
+            let entry = fleet.get(id)?;
+            let live = entry.sandbox.sessions.iter().filter(|it| it.exit.is_none()).count();
+            if live >= SESSIONS_PER_SANDBOX_MAX {
+                let name = &entry.sandbox.name;
+                return Err(Fault::busy(format!(
+                    "sandbox {name} has {SESSIONS_PER_SANDBOX_MAX} sessions already"
+                )));
+            }
+            fit_to_start(entry)?;
+            entry.seat()?
+        };
+        let session = seat.open(SessionId::random(), spec).await?;
+        {
+            let mut fleet = self.fleet();
+            let entry = fleet.get_mut(id)?;
+            if entry.session(&session.id).is_none() {
+                entry.sandbox_mut().sessions.push(session.clone());
+            }
+        }
+        self.touch(id);
+        self.persist_or_notice(id).await;
+        Ok(session)
+    }
+
+    /// Runs a program without a PTY.
+    pub(super) async fn exec(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        spec: SessionSpec,
+        stdin: BoxStream<Bytes>,
+    ) -> Outcome<BoxStream<Outcome<ExecOutput>>> {
+        let (seat, counted) = {
+            let fleet = self.fleet();
+            let entry = fleet.get(id)?;
+            if !entry.sandbox.capabilities.exec {
+                let driver = &entry.sandbox.driver;
+                return Err(Fault::unsupported(format!(
+                    "the {driver} driver can't run a program without a terminal"
+                )));
+            }
+            fit_to_start(entry)?;
+            (entry.seat()?, entry.execs.clone())
+        };
+        let guard =
+            ExecGuard { engine: Arc::downgrade(self), id: id.clone(), counted: Some(counted) };
+        let stream = seat.exec(spec, stdin).await?;
+        Ok(Box::pin(Held { stream, _guard: guard }))
+    }
+
+    /// Watches a session, living or ended; one whose host is gone is read from its journal.
+    pub(super) async fn output(
+        self: &Arc<Self>,
+        id: &SessionId,
+        request: OutputRequest,
+    ) -> Outcome<BoxStream<Outcome<Output>>> {
+        let seat = self.seat_of(id).map(|(seat, watchers)| (seat, Some(watchers)));
+        match seat {
+            Ok((Some(seat), watchers)) => {
+                let stream = seat.output(id, request).await?;
+                Ok(Box::pin(Held { stream, _guard: watchers }))
+            }
+            Ok((None, _)) => self.past_output(id, request).await,
+            Err(fault) if fault.kind() == Kind::Absent => self.past_output(id, request).await,
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn seat_of(&self, id: &SessionId) -> Outcome<(Option<Arc<dyn Seat>>, Arc<()>)> {
+        let fleet = self.fleet();
+        let entry = fleet.of_session(id)?;
+        Ok((entry.seat.clone(), entry.watchers.clone()))
+    }
+
+    /// Types into a session; takes its keyboard if that is free.
+    pub(super) async fn input(
+        self: &Arc<Self>,
+        id: &SessionId,
+        who: &Identity,
+        bytes: Bytes,
+    ) -> Outcome<()> {
+        if bytes.len() > INPUT_BYTES_MAX {
+            return Err(Fault::invalid(format!(
+                "input is longer than {INPUT_BYTES_MAX} bytes: {}",
+                bytes.len()
+            )));
+        }
+        let now = clock::wall();
+        let (seat, taken) = {
+            let mut fleet = self.fleet();
+            let sandbox = fleet.of_session(id)?.sandbox.id.clone();
+            let entry = fleet.get_mut(&sandbox)?;
+            living(entry, id)?;
+            let seat = entry.seat()?;
+            let taken = hold(entry, id, who, now)?;
+            (seat, taken.map(|lease| (sandbox, lease)))
+        };
+        if let Some((sandbox, lease)) = taken {
+            self.lease_changed(sandbox, id.clone(), seat.clone(), Some(lease));
+        }
+        seat.input(id, bytes).await
+    }
+
+    /// Resizes for whoever may type; for an observer it changes nothing.
+    pub(super) async fn resize(&self, id: &SessionId, who: &Identity, size: Size) -> Outcome<()> {
+        let seat = {
+            let fleet = self.fleet();
+            let entry = fleet.of_session(id)?;
+            let Some(session) = entry.session(id).filter(|it| it.exit.is_none()) else {
+                return Ok(());
+            };
+            if session.size == size || !lease::may_type(session.lease.as_ref(), who, clock::wall())
+            {
+                return Ok(());
+            }
+            entry.seat()?
+        };
+        seat.resize(id, size).await
+    }
+
+    /// Takes, takes over or gives back the keyboard.
+    pub(super) fn lease(
+        self: &Arc<Self>,
+        id: &SessionId,
+        who: &Identity,
+        verb: LeaseVerb,
+    ) -> Outcome<Option<Lease>> {
+        let now = clock::wall();
+        let mut fleet = self.fleet();
+        let sandbox = fleet.of_session(id)?.sandbox.id.clone();
+        let entry = fleet.get_mut(&sandbox)?;
+        if verb != LeaseVerb::Release {
+            living(entry, id)?;
+        }
+        let seat = entry.seat.clone();
+        let Some(session) = entry.session_mut(id) else { return Ok(None) };
+        let after = lease::decide(session.lease.as_ref(), who, verb, now)?;
+        let holder = |it: &Option<Lease>| it.as_ref().map(|it| it.holder.clone());
+        let moved = holder(&session.lease) != holder(&after);
+        session.lease.clone_from(&after);
+        drop(fleet);
+        if let (true, Some(seat)) = (moved, seat) {
+            self.lease_changed(sandbox, id.clone(), seat, after.clone());
+        }
+        Ok(after)
+    }
+
+    /// Tells that a keyboard changed hands, and has the seat and the registry remember it.
+    fn lease_changed(
+        self: &Arc<Self>,
+        sandbox: SandboxId,
+        id: SessionId,
+        seat: Arc<dyn Seat>,
+        lease: Option<Lease>,
+    ) {
+        self.touch(&sandbox);
+        self.deadlines.notify_one();
+        let engine = self.clone();
+        tokio::spawn(async move {
+            if let Err(fault) = seat.set_lease(&id, lease).await {
+                tracing::warn!(session = %id, %fault, "the seat did not take note of a lease");
+            }
+            engine.persist_or_notice(&sandbox).await;
+        });
+    }
+
+    /// Frees every keyboard that `free` says is free, and tells.
+    fn release_where(self: &Arc<Self>, free: impl Fn(&Lease) -> bool) {
+        let mut changed = Vec::new();
+        {
+            let mut fleet = self.fleet();
+            let held: Vec<_> = fleet
+                .entries()
+                .flat_map(|entry| entry.sandbox.sessions.iter())
+                .filter(|it| it.lease.as_ref().is_some_and(&free))
+                .map(|it| (it.sandbox.clone(), it.id.clone()))
+                .collect();
+            for (sandbox, id) in held {
+                let Ok(entry) = fleet.get_mut(&sandbox) else { continue };
+                if let Some(session) = entry.session_mut(&id) {
+                    session.lease = None;
+                }
+                changed.push((sandbox, id, entry.seat.clone()));
+            }
+        }
+        for (sandbox, id, seat) in changed {
+            match seat {
+                Some(seat) => self.lease_changed(sandbox, id, seat, None),
+                None => self.touch(&sandbox),
+            }
+        }
+    }
+
+    pub(super) fn release_all(self: &Arc<Self>, client: &ClientId) {
+        self.release_where(|it| it.holder == *client);
+    }
+
+    pub(super) fn release_idle(self: &Arc<Self>) {
+        let now = clock::wall();
+        self.release_where(|it| lease::current(Some(it), now).is_none());
+    }
+}
+
+/// A session that can be typed into, or why not.
+fn living(entry: &Entry, id: &SessionId) -> Outcome<()> {
+    let session =
+        entry.session(id).ok_or_else(|| Fault::absent(format!("no such session: {id}")))?;
+    if session.exit.is_none() && session.exited_at.is_none() {
+        return Ok(());
+    }
+    let name = session.name(&entry.sandbox.name);
+    Err(Fault::failed(format!("session {name} has ended")))
+}
+
+fn fit_to_start(entry: &Entry) -> Outcome<()> {
+    match entry.sandbox.state {
+        State::Running if !entry.removing => Ok(()),
+        State::Paused => {
+            let name = &entry.sandbox.name;
+            Err(unfit(&entry.sandbox, "entered")
+                .hint(format!("resume it first: sandwatch resume {name}")))
+        }
+        _ => Err(unfit(&entry.sandbox, "entered")),
+    }
+}
+
+/// Takes or renews the keyboard for a key; gives the lease when it changed hands.
+fn hold(
+    entry: &mut Entry,
+    id: &SessionId,
+    who: &Identity,
+    now: Timestamp,
+) -> Outcome<Option<Lease>> {
+    let Some(session) = entry.session(id) else { return Ok(None) };
+    let held = lease::current(session.lease.as_ref(), now);
+    let same = held.is_some_and(|it| it.holder == who.client);
+    // Renewing to the second is enough, and spares a copy of the sandbox for every key.
+    if same && held.is_some_and(|it| now.since(it.used_at).as_secs() == 0) {
+        return Ok(None);
+    }
+    let after = lease::decide(session.lease.as_ref(), who, LeaseVerb::Take, now)?;
+    if let Some(session) = entry.session_mut(id) {
+        session.lease.clone_from(&after);
+    }
+    Ok(if same { None } else { after })
+}

@@ -1,0 +1,397 @@
+//! The registry on disk: SQLite on one thread of its own, behind a bounded queue, so that no
+//! runtime thread ever waits for a disk. It keeps rows; what is in them is `record`'s business.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::{
+    clock,
+    fault::{Fault, Outcome},
+    limits::{STORE_BUSY_WITHIN, STORE_QUEUED_MAX},
+};
+
+/// Each step takes the database from its index to the next; never edited, only added to.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE sandbox (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        driver TEXT NOT NULL,
+        state TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        -- Grows with every change, so that an older one written later changes nothing.
+        version INTEGER NOT NULL,
+        -- A removal has begun and is to be finished, whatever happens.
+        removing INTEGER NOT NULL DEFAULT 0,
+        spec BLOB NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE session (
+        id TEXT PRIMARY KEY,
+        sandbox TEXT NOT NULL REFERENCES sandbox (id) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        lease_holder TEXT,
+        exit_code INTEGER,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX session_sandbox ON session (sandbox);
+"];
+
+/// One sandbox as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub id: String,
+    pub name: String,
+    pub driver: String,
+    pub state: &'static str,
+    pub created_at: i64,
+    pub version: i64,
+    pub removing: bool,
+    pub spec: Vec<u8>,
+    pub record: Vec<u8>,
+    pub sessions: Vec<SessionRow>,
+}
+
+/// One session as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SessionRow {
+    pub id: String,
+    pub ordinal: u32,
+    pub lease_holder: Option<String>,
+    pub exit_code: Option<i32>,
+    pub record: Vec<u8>,
+}
+
+/// What a row gives back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub id: String,
+    pub version: i64,
+    pub removing: bool,
+    pub spec: Vec<u8>,
+    pub record: Vec<u8>,
+    pub sessions: Vec<Vec<u8>>,
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A handle to the registry's thread, which ends with the last handle.
+#[derive(Clone)]
+pub(super) struct Store {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// What opening found.
+pub(super) struct Opened {
+    pub store: Store,
+    /// The database was damaged and set aside here; this one is new and empty.
+    pub set_aside: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens or makes the database; a damaged one is renamed, never overwritten or emptied.
+    pub(super) async fn open(path: Option<PathBuf>) -> Outcome<Opened> {
+        let (jobs, mut queue) = mpsc::channel::<Job>(STORE_QUEUED_MAX);
+        let (ready, opened) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("registry".to_owned())
+            .spawn(move || {
+                let (mut connection, set_aside) = match open_or_set_aside(path.as_deref()) {
+                    Ok(it) => it,
+                    Err(fault) => {
+                        drop(ready.send(Err(fault)));
+                        return;
+                    }
+                };
+                drop(ready.send(Ok(set_aside)));
+                while let Some(job) = queue.blocking_recv() {
+                    job(&mut connection);
+                }
+            })
+            .map_err(|error| Fault::io("starting the registry's thread", &error))?;
+        let set_aside = opened.await.map_err(|_| Fault::bug("the registry's thread ended"))??;
+        Ok(Opened { store: Self { jobs }, set_aside })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            drop(answer.send(job(connection).map_err(|error| fault(doing, &error))));
+        });
+        let ended = || Fault::bug(format!("{doing}: the registry's thread ended"));
+        self.jobs.send(job).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// Adds a sandbox; `Busy` when its name is taken.
+    pub(super) async fn insert(&self, row: Row) -> Outcome<()> {
+        self.run("registering a sandbox", move |connection| {
+            let change = connection.transaction()?;
+            change.execute(
+                "INSERT INTO sandbox (id, name, driver, state, created_at, version, removing, spec, \
+                 record) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    row.id, row.name, row.driver, row.state, row.created_at, row.version,
+                    row.removing, row.spec, row.record
+                ],
+            )?;
+            put_sessions(&change, &row)?;
+            change.commit()
+        })
+        .await
+    }
+
+    /// Writes a sandbox's newest state; an older one, or one already deleted, changes nothing.
+    pub(super) async fn update(&self, row: Row) -> Outcome<()> {
+        self.run("updating the registry", move |connection| {
+            let change = connection.transaction()?;
+            let fresh = change.execute(
+                "UPDATE sandbox SET state = ?2, version = ?3, removing = ?4, record = ?5 \
+                 WHERE id = ?1 AND version < ?3",
+                params![row.id, row.state, row.version, row.removing, row.record],
+            )?;
+            if fresh == 1 {
+                put_sessions(&change, &row)?;
+            }
+            change.commit()
+        })
+        .await
+    }
+
+    pub(super) async fn delete(&self, id: String) -> Outcome<()> {
+        self.run("taking a sandbox off the registry", move |connection| {
+            connection.execute("DELETE FROM sandbox WHERE id = ?1", params![id]).map(drop)
+        })
+        .await
+    }
+
+    /// Every sandbox, oldest first, each with its sessions.
+    pub(super) async fn load(&self) -> Outcome<Vec<Kept>> {
+        self.run("reading the registry", |connection| {
+            let mut sandboxes = connection.prepare(
+                "SELECT id, version, removing, spec, record FROM sandbox ORDER BY created_at, id",
+            )?;
+            let mut sessions = connection
+                .prepare("SELECT record FROM session WHERE sandbox = ?1 ORDER BY ordinal")?;
+            let rows = sandboxes.query_map([], |row| {
+                Ok(Kept {
+                    id: row.get(0)?,
+                    version: row.get(1)?,
+                    removing: row.get(2)?,
+                    spec: row.get(3)?,
+                    record: row.get(4)?,
+                    sessions: Vec::new(),
+                })
+            })?;
+            let mut all = Vec::new();
+            for row in rows {
+                let mut kept = row?;
+                let found = sessions.query_map([&kept.id], |row| row.get(0))?;
+                kept.sessions = found.collect::<rusqlite::Result<_>>()?;
+                all.push(kept);
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Reads through the whole file; `None` = sound.
+    pub(super) async fn check(&self) -> Outcome<Option<String>> {
+        self.run("checking the registry", |connection| {
+            let word: String =
+                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            Ok((word != "ok").then_some(word))
+        })
+        .await
+    }
+}
+
+fn put_sessions(change: &rusqlite::Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    let mut put = change.prepare_cached(
+        "INSERT INTO session (id, sandbox, ordinal, lease_holder, exit_code, record) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET \
+         lease_holder = excluded.lease_holder, exit_code = excluded.exit_code, \
+         record = excluded.record",
+    )?;
+    for it in &row.sessions {
+        put.execute(params![it.id, row.id, it.ordinal, it.lease_holder, it.exit_code, it.record])?;
+    }
+    Ok(())
+}
+
+fn damaged(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn fault(doing: &str, error: &rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Fault::failed(format!("{doing}: the disk is full"))
+            .hint("free some disk space, then try again"),
+        Some(ErrorCode::ConstraintViolation) => Fault::busy(format!("{doing}: the name is taken")),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            Fault::failed(format!("{doing}: {error}"))
+                .hint("make the state directory writable, or set SANDWATCH_HOME to another")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Fault::busy(format!("{doing}: another program holds the registry"))
+        }
+        _ if damaged(error) => Fault::failed(format!("{doing}: the registry is damaged"))
+            .hint("restart the hub (`sandwatch hub stop`): the next one rebuilds it"),
+        _ => Fault::failed(format!("{doing}: {error}")),
+    }
+}
+
+fn open_or_set_aside(path: Option<&Path>) -> Outcome<(Connection, Option<PathBuf>)> {
+    match connect(path) {
+        Ok(connection) => Ok((connection, None)),
+        Err(error) if damaged(&error) => {
+            let Some(path) = path else { return Err(fault("opening the registry", &error)) };
+            let aside = set_aside(path)?;
+            let connection =
+                connect(Some(path)).map_err(|error| fault("opening a new registry", &error))?;
+            Ok((connection, Some(aside)))
+        }
+        Err(error) => Err(fault("opening the registry", &error)),
+    }
+}
+
+/// Renames the database and its journals, so that a person can still look into them.
+fn set_aside(path: &Path) -> Outcome<PathBuf> {
+    let stamp = clock::wall().0;
+    let beside = |path: &Path, end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let aside = beside(path, &format!(".corrupt-{stamp}"));
+    for end in ["", "-wal", "-shm"] {
+        match std::fs::rename(beside(path, end), beside(&aside, end)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Fault::io("setting a damaged registry aside", &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+fn connect(path: Option<&Path>) -> rusqlite::Result<Connection> {
+    let mut connection = match path {
+        Some(path) => Connection::open(path)?,
+        None => Connection::open_in_memory()?,
+    };
+    connection.busy_timeout(STORE_BUSY_WITHIN)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
+        .optional()?;
+    // A crash of the machine may lose the last changes, never the file; shims are the truth.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let word: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if word != "ok" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(word)));
+    }
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).unwrap_or(0);
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        let change = connection.transaction()?;
+        change.execute_batch(step)?;
+        change.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
+        change.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::fault::Kind;
+
+    fn row(id: &str, name: &str, version: i64) -> Row {
+        Row {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            driver: "fake".to_owned(),
+            state: "running",
+            created_at: 1,
+            version,
+            removing: false,
+            spec: vec![1],
+            record: vec![u8::try_from(version).unwrap()],
+            sessions: vec![SessionRow {
+                id: format!("{id}-s"),
+                ordinal: 1,
+                lease_holder: None,
+                exit_code: None,
+                record: vec![2],
+            }],
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_come_back_newest_version_only() {
+        let store = Store::open(None).await.unwrap().store;
+        store.insert(row("a", "one", 1)).await.unwrap();
+        store.update(row("a", "one", 3)).await.unwrap();
+        store.update(row("a", "one", 2)).await.unwrap();
+        store.update(row("b", "never", 9)).await.unwrap();
+        let kept = store.load().await.unwrap();
+        assert_eq!(kept.len(), 1);
+        assert_eq!((kept[0].version, &kept[0].record), (3, &vec![3]));
+        assert_eq!(kept[0].sessions, [vec![2]]);
+        assert_eq!(store.insert(row("c", "one", 1)).await.unwrap_err().kind(), Kind::Busy);
+        store.delete("a".to_owned()).await.unwrap();
+        assert_eq!(store.load().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_is_set_aside_whole() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("registry.db");
+        std::fs::write(&path, b"this is no database, it is a text of some length. ".repeat(100))
+            .unwrap();
+        let opened = Store::open(Some(path.clone())).await.unwrap();
+        let aside = opened.set_aside.unwrap();
+        assert!(std::fs::read(aside).unwrap().starts_with(b"this is no database"));
+        opened.store.insert(row("a", "one", 1)).await.unwrap();
+        drop(opened.store);
+        assert_eq!(Store::open(Some(path)).await.unwrap().set_aside, None);
+    }
+
+    #[tokio::test]
+    async fn a_page_overwritten_in_the_middle_is_found_at_the_start() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("registry.db");
+        let store = Store::open(Some(path.clone())).await.unwrap().store;
+        for index in 0..200 {
+            let mut row = row(&format!("id{index}"), &format!("name{index}"), 1);
+            row.spec = vec![7; 3000];
+            store.insert(row).await.unwrap();
+        }
+        store
+            .run("folding the log in", |it| {
+                it.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            })
+            .await
+            .unwrap();
+        drop(store);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2 / 4096 * 4096;
+        bytes[middle..middle + 8192].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        // The thread of the first store may still be closing its file; that changes nothing here.
+        assert!(Store::open(Some(path)).await.unwrap().set_aside.is_some());
+    }
+}

@@ -1,0 +1,232 @@
+//! Pause, resume, stop and remove: one at a time per sandbox, each fine when it is already so.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use super::{Inner, fleet::has_live_session};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Kind, Outcome},
+        id::SandboxId,
+        limits::{ANSWER_WITHIN, GRACE_MAX},
+    },
+    model::{
+        event::Level,
+        sandbox::{Sandbox, State},
+    },
+    session::seat::Seat,
+};
+
+/// How long a verb that was done waits for the seat to report it.
+const REPORT_WITHIN: Duration = Duration::from_secs(2);
+
+impl Inner {
+    fn verbs(&self, id: &SandboxId) -> Outcome<Arc<tokio::sync::Mutex<()>>> {
+        Ok(self.fleet().get(id)?.verbs.clone())
+    }
+
+    /// State and seat as a verb finds them.
+    fn look(&self, id: &SandboxId) -> Outcome<(Arc<Sandbox>, Option<Arc<dyn Seat>>)> {
+        let fleet = self.fleet();
+        let entry = fleet.get(id)?;
+        Ok((entry.sandbox.clone(), entry.seat.clone()))
+    }
+
+    pub(super) async fn pause(self: &Arc<Self>, id: &SandboxId) -> Outcome<()> {
+        let verbs = self.verbs(id)?;
+        let _held = verbs.lock().await;
+        let (sandbox, seat) = self.look(id)?;
+        match (sandbox.state, seat) {
+            (State::Paused, _) => Ok(()),
+            (State::Running, Some(seat)) => {
+                require(&sandbox, sandbox.capabilities.pause, "paused")?;
+                seat.pause().await?;
+                self.settle(id, State::Paused).await
+            }
+            _ => Err(unfit(&sandbox, "paused")),
+        }
+    }
+
+    pub(super) async fn resume(self: &Arc<Self>, id: &SandboxId) -> Outcome<()> {
+        let verbs = self.verbs(id)?;
+        let _held = verbs.lock().await;
+        let (sandbox, seat) = self.look(id)?;
+        match (sandbox.state, seat) {
+            (State::Running, _) => Ok(()),
+            (State::Paused, Some(seat)) => {
+                require(&sandbox, sandbox.capabilities.pause, "resumed")?;
+                seat.resume().await?;
+                self.settle(id, State::Running).await
+            }
+            _ => Err(unfit(&sandbox, "resumed")),
+        }
+    }
+
+    pub(super) async fn stop(self: &Arc<Self>, id: &SandboxId, grace: Duration) -> Outcome<()> {
+        let verbs = self.verbs(id)?;
+        let _held = verbs.lock().await;
+        let (sandbox, seat) = self.look(id)?;
+        match (sandbox.state, seat) {
+            (State::Running | State::Paused | State::Unknown, Some(seat)) => {
+                require(&sandbox, sandbox.capabilities.stop, "stopped")?;
+                self.stop_seat(id, seat.as_ref(), grace.min(GRACE_MAX)).await
+            }
+            (State::Stopped | State::Failed | State::Gone, _) => Ok(()),
+            _ => Err(unfit(&sandbox, "stopped")),
+        }
+    }
+
+    /// Stops a seat and waits until all its programs are reported as ended.
+    pub(super) async fn stop_seat(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        seat: &dyn Seat,
+        grace: Duration,
+    ) -> Outcome<()> {
+        seat.stop(grace).await?;
+        self.settle(id, State::Stopped).await
+    }
+
+    /// Waits until the seat's own report shows a state; without one, the verb's success is enough.
+    async fn settle(self: &Arc<Self>, id: &SandboxId, wanted: State) -> Outcome<()> {
+        let there = |sandbox: &Sandbox| {
+            sandbox.state == wanted && (wanted != State::Stopped || !has_live_session(sandbox))
+        };
+        let mut changed = self.fleet().get(id)?.changed.subscribe();
+        let seen = tokio::time::timeout(REPORT_WITHIN, async {
+            loop {
+                changed.mark_unchanged();
+                if self.fleet().get(id).map_or(true, |it| there(&it.sandbox)) {
+                    return;
+                }
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        if seen.await.is_err() {
+            self.fleet().get_mut(id)?.sandbox_mut().state = wanted;
+            self.touch(id);
+        }
+        self.persist(id).await
+    }
+
+    /// Removes a sandbox in whatever state; its recordings stay.
+    pub(super) async fn remove(self: &Arc<Self>, id: &SandboxId) -> Outcome<()> {
+        let verbs = self.verbs(id)?;
+        let _held = verbs.lock().await;
+        let (name, driver, seat) = {
+            let mut fleet = self.fleet();
+            let entry = fleet.get_mut(id)?;
+            entry.removing = true;
+            entry.version += 1;
+            (entry.sandbox.name.clone(), entry.sandbox.driver.clone(), entry.seat.clone())
+        };
+        // From here on the removal is finished by the next hub, should this one end now.
+        let noted = self.persist(id).await;
+        let removed = match noted {
+            Ok(()) => self.clear(id, &name, &driver, seat).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = removed {
+            self.keep_for_another_try(id, &fault).await;
+            return Err(fault.context(format_args!("removing {name}")));
+        }
+        self.fleet().remove(id);
+        self.deadlines.notify_one();
+        Ok(())
+    }
+
+    /// Everything of a sandbox but its place in memory.
+    pub(super) async fn clear(
+        &self,
+        id: &SandboxId,
+        name: &str,
+        driver: &str,
+        seat: Option<Arc<dyn Seat>>,
+    ) -> Outcome<()> {
+        if let Some(seat) = seat {
+            match seat.remove().await {
+                // Its host is dead: the driver's sweep does the rest.
+                Err(fault) if matches!(fault.kind(), Kind::Lost | Kind::Absent) => {}
+                other => other?,
+            }
+        }
+        let ground = self.ground(id, name);
+        self.drivers.get(driver)?.sweep(&ground).await?;
+        delete_dir(&ground.dir).await?;
+        self.store.delete(id.to_string()).await
+    }
+
+    async fn keep_for_another_try(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {
+        {
+            let mut fleet = self.fleet();
+            let Ok(entry) = fleet.get_mut(id) else { return };
+            entry.removing = false;
+            let note = format!("it could not be removed: {fault}");
+            let sandbox = entry.sandbox_mut();
+            if !sandbox.notes.contains(&note) {
+                sandbox.notes.push(note);
+            }
+        }
+        self.touch(id);
+        self.persist_or_notice(id).await;
+    }
+
+    /// Removes every sandbox whose time is over, and tells.
+    pub(super) async fn remove_expired(self: &Arc<Self>) {
+        let now = clock::wall();
+        let expired: Vec<_> = {
+            let fleet = self.fleet();
+            let over = fleet.entries().filter(|it| {
+                let ttl = it.spec.ttl;
+                !it.removing && ttl.is_some_and(|ttl| now.since(it.sandbox.created_at) >= ttl)
+            });
+            over.map(|it| (it.sandbox.id.clone(), it.sandbox.name.clone())).collect()
+        };
+        for (id, name) in expired {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                let (level, words) = match engine.remove(&id).await {
+                    Ok(()) => (Level::Info, format!("{name} was removed: its time was over")),
+                    Err(fault) if fault.kind() == Kind::Absent => return,
+                    Err(fault) => (Level::Error, fault.to_string()),
+                };
+                engine.fleet().notice(level, Some(id), &words);
+            });
+        }
+    }
+}
+
+fn require(sandbox: &Sandbox, can: bool, done: &str) -> Outcome<()> {
+    if can {
+        return Ok(());
+    }
+    let Sandbox { name, driver, .. } = sandbox;
+    Err(Fault::unsupported(format!(
+        "sandbox {name} can't be {done}: the {driver} driver can't here"
+    )))
+}
+
+/// Why a sandbox in its state can't have that done to it.
+pub(super) fn unfit(sandbox: &Sandbox, done: &str) -> Fault {
+    let Sandbox { name, state, .. } = sandbox;
+    let fault = format!("sandbox {name} can't be {done}: it is {}", state.word());
+    match state {
+        State::Creating => Fault::busy(fault),
+        State::Running | State::Paused | State::Unknown => Fault::failed(fault),
+        _ => Fault::failed(fault).hint("start a new one: sandwatch run"),
+    }
+}
+
+/// Deletes a directory and all that is in it; one that is not there is fine.
+pub(super) async fn delete_dir(dir: &Path) -> Outcome<()> {
+    let deleted = tokio::time::timeout(ANSWER_WITHIN * 6, tokio::fs::remove_dir_all(dir)).await;
+    match deleted {
+        Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Fault::io(format_args!("deleting {}", dir.display()), &error))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fault::late(format!("deleting {} takes too long", dir.display()))),
+    }
+}
