@@ -3,9 +3,21 @@
 pub mod action;
 pub mod chord;
 pub mod command;
+pub mod copy;
+pub mod dialog;
 pub mod effect;
+pub mod filter;
+pub mod fleet;
+pub mod grid;
+pub mod help;
+pub mod hints;
 pub mod keymap;
+pub mod layout;
+pub mod line;
 pub mod msg;
+pub mod notice;
+pub mod palette;
+pub mod pane;
 pub mod state;
 pub mod update;
 

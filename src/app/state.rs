@@ -1,18 +1,234 @@
-//! Everything the console knows.
+//! Everything the console knows. Only `update` changes it; `ui::draw` only reads it.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    time::Duration,
+};
 
-use super::msg::Setup;
+use super::{
+    action::{Action, Scope},
+    chord::Chord,
+    copy::Copy,
+    dialog::{Confirm, NewDialog},
+    effect::EffectId,
+    fleet::Fleet,
+    grid::{Grid, Slot},
+    help::Help,
+    keymap::Keymap,
+    layout::{self, Frame},
+    line::Editor,
+    msg::{Link, Moment, Setup},
+    notice::Notices,
+    palette::Palette,
+    pane::{Feed, Watch},
+};
+use crate::{
+    base::{
+        clock::Timestamp,
+        id::{ClientId, SandboxId, SessionId},
+    },
+    config::schema::{Config, Prefs},
+    model::{check::Check, session::Session},
+    runtime::LeaseVerb,
+};
 
-/// The whole state; only `update` changes it, `ui::draw` only reads it.
+/// Effects under way at once; beyond it new ones are refused, aloud.
+pub const PENDING_MAX: usize = 512;
+/// Keys typed while the keyboard is still being asked for, in bytes.
+pub const TYPED_AHEAD_MAX: usize = 4096;
+/// Command lines remembered.
+pub const HISTORY_MAX: usize = 100;
+/// How long after the operator's last key or click the ages on screen go on.
+pub const AGES_LIVE_FOR: Duration = Duration::from_secs(60);
+/// How long after a prefix the box with what can follow appears.
+pub const WHICH_KEY_AFTER: Duration = Duration::from_millis(250);
+
+/// Where the keys go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Fleet,
+    Panes,
+}
+
+/// What lies over everything else.
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    Help(Help),
+    Palette(Palette),
+    Notices { top: usize },
+    Info { sandbox: SandboxId, top: usize },
+    /// `None` until the hub has answered.
+    Doctor { checks: Option<Vec<Check>>, top: usize },
+    New(Box<NewDialog>),
+    Confirm(Confirm),
+    /// Somebody else holds the keyboard; take it from them?
+    TakeOver { session: SessionId, holder: String },
+}
+
+/// What a line being edited is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// The filter of the fleet; what it was before, for cancelling.
+    Filter { before: String },
+    Command,
+    Search,
+}
+
+/// A line being edited in the bottom bar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineMode {
+    pub kind: LineKind,
+    pub editor: Editor,
+    /// Completions of the command line, and the one chosen.
+    pub offers: Vec<String>,
+    pub offered: Option<usize>,
+    /// How far back in the history of commands; 0 = the line itself.
+    pub back: usize,
+}
+
+/// How the keyboard of a session is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    Asked,
+    Held,
+    /// It went back by itself; the next key asks again.
+    Lapsed,
+}
+
+/// The session that is typed into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grip {
+    pub session: SessionId,
+    pub hold: Hold,
+    /// Typed before the keyboard was ours; sent when it is, dropped aloud when it is refused.
+    pub ahead: Vec<u8>,
+}
+
+/// What an effect under way was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Only a failure is worth a word; these say of what.
+    Quiet(String),
+    /// Both endings are: what was done to what.
+    Said { doing: String, done: String },
+    Create,
+    Open,
+    Lease { session: SessionId, verb: LeaseVerb },
+    Input(SessionId),
+    Older(SessionId),
+    Jump { session: SessionId, hit: crate::model::history::HistoryMark },
+    Search(SessionId),
+    Doctor,
+    Clipboard { bytes: usize },
+}
+
 pub struct State {
-    pub setup: Setup,
-    dirty: bool,
+    pub me: ClientId,
+    pub my_name: String,
+    pub hub: String,
+    pub directory: PathBuf,
+    pub driver: String,
+    /// Columns and rows of the terminal.
+    pub size: (u16, u16),
+    pub config: Config,
+    pub prefs: Prefs,
+    pub keymap: Keymap,
+    pub now: Moment,
+    pub link: Link,
+    pub fleet: Fleet,
+    pub grid: Grid,
+    pub place: Place,
+    /// Where the keyboard of the session was taken from, to return there.
+    pub came_from: Place,
+    pub fleet_shown: bool,
+    /// The session that following panes show.
+    pub follow: Option<SessionId>,
+    pub watches: BTreeMap<SessionId, Watch>,
+    pub grip: Option<Grip>,
+    pub copy: Option<Copy>,
+    pub overlay: Option<Overlay>,
+    pub line: Option<LineMode>,
+    pub history: VecDeque<String>,
+    pub notices: Notices,
+    /// Chords of an unfinished sequence, its scope, and when it began.
+    pub typed: Vec<Chord>,
+    pub typed_scope: Scope,
+    pub typed_at: Duration,
+    /// Which row of the first-run page is chosen.
+    pub first_choice: usize,
+    pub agents: Vec<String>,
+    pub keymaps: Vec<String>,
+    pub themes: Vec<String>,
+    pub mouse: bool,
+    /// `None` until the terminal has said so once.
+    pub focused: Option<bool>,
+    pub(super) pending: BTreeMap<EffectId, Pending>,
+    pub(super) next_id: u64,
+    pub(super) title: String,
+    pub(super) frame: Frame,
+    pub(super) rang_at: Option<Duration>,
+    pub(super) last_input: Duration,
+    pub(super) last_key: Option<crate::vt::key::Key>,
+    /// A sandbox just made here, to be shown and stepped into when it appears.
+    pub(super) awaited: Option<SessionId>,
+    /// Where the left button went down, if in a pane's body that the console owns.
+    pub(super) pressed: Option<(usize, u16, u16)>,
+    pub(super) dirty: bool,
 }
 
 impl State {
     pub fn new(setup: Setup) -> Self {
-        Self { setup, dirty: true }
+        let Setup { me, name, hub, directory, driver, size, config, keymap } = setup;
+        let mut grid = Grid::default();
+        grid.tab_mut().set_layout(usize::from(config.layout));
+        let mut state = Self {
+            me,
+            my_name: name,
+            hub,
+            directory,
+            driver,
+            size,
+            mouse: config.mouse,
+            config,
+            prefs: Prefs::default(),
+            keymap,
+            now: Moment { since_start: Duration::ZERO, wall: Timestamp(0) },
+            link: Link::Connecting,
+            fleet: Fleet::default(),
+            grid,
+            place: Place::Fleet,
+            came_from: Place::Fleet,
+            fleet_shown: true,
+            follow: None,
+            watches: BTreeMap::new(),
+            grip: None,
+            copy: None,
+            overlay: None,
+            line: None,
+            history: VecDeque::new(),
+            notices: Notices::default(),
+            typed: Vec::new(),
+            typed_scope: Scope::Global,
+            typed_at: Duration::ZERO,
+            first_choice: 0,
+            agents: Vec::new(),
+            keymaps: Vec::new(),
+            themes: Vec::new(),
+            focused: None,
+            pending: BTreeMap::new(),
+            next_id: 1,
+            title: String::new(),
+            frame: Frame::default(),
+            rang_at: None,
+            last_input: Duration::ZERO,
+            last_key: None,
+            awaited: None,
+            pressed: None,
+            dirty: true,
+        };
+        state.frame = layout::frame(&state);
+        state
     }
 
     /// Whether the picture may have changed since the last time this was asked.
@@ -20,9 +236,164 @@ impl State {
         std::mem::take(&mut self.dirty)
     }
 
+    /// Where everything lies, as of the last message.
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
     /// When `Msg::Tick` is next wanted, on the clock of `Moment::since_start`; `None` = not until
     /// something else happens.
     pub fn wake_at(&self) -> Option<Duration> {
-        None
+        let which_key = (!self.typed.is_empty() && !self.shows_which_key())
+            .then(|| self.typed_at + WHICH_KEY_AFTER);
+        let held = self.watches.values().filter_map(|it| it.held_until);
+        let retries = self.watches.values().filter_map(|it| match &it.feed {
+            Feed::Broken { retry_at, .. } => *retry_at,
+            _ => None,
+        });
+        let soonest = held.chain(retries).chain(which_key).chain(self.notices.until()).min();
+        let minute = self.next_minute();
+        soonest.into_iter().chain(minute).min()
     }
+
+    /// When the ages on screen next read differently. After a while without the operator they are
+    /// only lower bounds, shown as such, and an idle console writes nothing at all.
+    fn next_minute(&self) -> Option<Duration> {
+        let ages = self.frame.fleet.is_some() && self.fleet.counts().0 > 0;
+        if !ages || !self.ages_are_live() {
+            return None;
+        }
+        let into = u64::try_from(self.now.wall.0.rem_euclid(60_000)).unwrap_or(0);
+        let next = self.now.since_start + Duration::from_millis(60_000 - into);
+        Some(next.min(self.last_input + AGES_LIVE_FOR))
+    }
+
+    /// Whether the ages on screen are kept up to date.
+    pub fn ages_are_live(&self) -> bool {
+        self.focused != Some(false) && self.now.since_start < self.last_input + AGES_LIVE_FOR
+    }
+
+    /// Whether the box with what can follow is up.
+    pub fn shows_which_key(&self) -> bool {
+        !self.typed.is_empty() && self.now.since_start >= self.typed_at + WHICH_KEY_AFTER
+    }
+
+    /// The session in a pane.
+    pub fn session_in(&self, slot: usize) -> Option<&SessionId> {
+        match self.grid.tab().slots().get(slot)? {
+            Slot::Follow => self.follow.as_ref(),
+            Slot::Kept(id) => Some(id),
+            Slot::Empty => None,
+        }
+    }
+
+    /// The session in the focused pane.
+    pub fn focused_session(&self) -> Option<&SessionId> {
+        self.session_in(self.grid.tab().focus())
+    }
+
+    /// Whether keys go to a program.
+    pub fn is_typing(&self) -> bool {
+        self.grip.is_some()
+    }
+
+    /// Whether scrollback is open on a session.
+    pub fn copy_of(&self, session: &SessionId) -> Option<&Copy> {
+        self.copy.as_ref().filter(|it| it.session == *session)
+    }
+
+    /// Who holds the keyboard of a session, from this console's point of view.
+    pub fn holder<'s>(&self, session: &'s Session) -> Holder<'s> {
+        match &session.lease {
+            None => Holder::Nobody,
+            Some(lease) if lease.holder == self.me => Holder::Me,
+            Some(lease) => Holder::Other(&lease.holder_name),
+        }
+    }
+
+    /// Whether there is nothing to show but the first-run page.
+    pub fn is_first_run(&self) -> bool {
+        self.fleet.known && self.fleet.counts().1 == 0
+    }
+
+    /// Rows of the first-run page: agents found, a shell, and something else.
+    pub fn first_choices(&self) -> Vec<FirstChoice> {
+        let agents = self.agents.iter().cloned().map(FirstChoice::Agent);
+        agents.chain([FirstChoice::Shell, FirstChoice::Other]).collect()
+    }
+
+    /// Scopes whose keys are asked, first to last.
+    pub fn scopes(&self) -> &'static [Scope] {
+        match &self.overlay {
+            _ if self.line.is_some() => &[Scope::Line],
+            Some(Overlay::Palette(_) | Overlay::Help(_)) => &[Scope::Line],
+            Some(Overlay::New(_)) => &[Scope::Dialog, Scope::Line],
+            Some(_) => &[Scope::Dialog],
+            None if self.grip.is_some() => &[Scope::Pane],
+            None if self.copy.is_some() => &[Scope::Scroll, Scope::Global],
+            None if self.place == Place::Panes => &[Scope::Panes, Scope::Global],
+            None => &[Scope::List, Scope::Global],
+        }
+    }
+
+    /// The shortest key that does something where the focus is.
+    pub fn key_for(&self, action: Action) -> Option<String> {
+        self.scopes().iter().find_map(|scope| self.keymap.key_of(*scope, action))
+    }
+
+    /// The invariants; `Err` says which one broke.
+    pub fn check(&self) -> Result<(), String> {
+        self.fleet.check()?;
+        let fail = |what: &str| Err(what.to_owned());
+        if !self.grid.is_sound() {
+            return fail("the grid is unsound");
+        }
+        if self.pending.len() > PENDING_MAX {
+            return fail("too many effects under way");
+        }
+        if !self.notices.is_sound() || self.history.len() > HISTORY_MAX {
+            return fail("too many notices or lines of history");
+        }
+        if self.grip.as_ref().is_some_and(|it| it.ahead.len() > TYPED_AHEAD_MAX) {
+            return fail("too much typed ahead");
+        }
+        if let Some(grip) = &self.grip {
+            if self.focused_session() != Some(&grip.session) {
+                return fail("typing into a session that is not in the focused pane");
+            }
+        }
+        if self.copy.as_ref().is_some_and(|it| !it.is_sound()) {
+            return fail("scrollback is unsound");
+        }
+        if self.line.as_ref().is_some_and(|it| !it.editor.is_sound()) {
+            return fail("the line is unsound");
+        }
+        if self.watches.len() > 6 {
+            return fail("more sessions are watched than are on screen");
+        }
+        if matches!(&self.overlay, Some(Overlay::New(it)) if !it.is_sound()) {
+            return fail("the dialog is unsound");
+        }
+        if self.is_typing() && self.place != Place::Panes {
+            return fail("typing while the fleet has the focus");
+        }
+        Ok(())
+    }
+}
+
+/// A row of the first-run page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstChoice {
+    Agent(String),
+    Shell,
+    /// Opens the dialog.
+    Other,
+}
+
+/// Who holds a keyboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder<'a> {
+    Nobody,
+    Me,
+    Other(&'a str),
 }

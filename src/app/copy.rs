@@ -1,0 +1,413 @@
+//! Scrollback and copy mode: what a session printed before, frozen, with a cursor, a selection and
+//! a search. Older lines come page by page from the hub.
+
+use std::{borrow::Cow, collections::VecDeque};
+
+use regex::{Regex, RegexBuilder};
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::{
+    base::{
+        id::SessionId,
+        limits::{CLIPBOARD_BYTES_MAX, PATTERN_BYTES_MAX},
+        text::width,
+    },
+    model::history::{HistoryLine, HistoryMark, HistoryPage},
+    vt::{plain, row, row::StyledCell, screen::Screen},
+};
+
+/// Lines asked for at a time, and kept in all; beyond that the newest go, and are loaded again.
+pub const PAGE_LINES: u32 = 400;
+const LINES_MAX: usize = 20_000;
+/// A pattern's automaton may take this much, in bytes.
+const PATTERN_MEMORY_MAX: usize = 1 << 20;
+
+/// One line, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyLine {
+    /// `None` for a line of the live screen.
+    pub mark: Option<HistoryMark>,
+    body: Body,
+    pub text: String,
+    pub wrapped: bool,
+}
+
+/// How a line looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    /// Text with its SGR attributes: read when it is drawn, a tenth of the memory.
+    Formatted(Vec<u8>),
+    Cells(Vec<StyledCell>),
+}
+
+impl CopyLine {
+    fn new(mark: Option<HistoryMark>, body: Body, wrapped: bool) -> Self {
+        let text: String = match &body {
+            Body::Formatted(bytes) => plain(bytes),
+            Body::Cells(cells) => cells
+                .iter()
+                .filter(|it| !it.wide_rest)
+                .map(|it| if it.text.is_empty() { " " } else { it.text.as_str() })
+                .collect(),
+        };
+        Self { mark, body, text: text.trim_end().to_owned(), wrapped }
+    }
+
+    pub fn cells(&self) -> Cow<'_, [StyledCell]> {
+        match &self.body {
+            Body::Formatted(bytes) => Cow::Owned(row::parse(bytes)),
+            Body::Cells(cells) => Cow::Borrowed(cells),
+        }
+    }
+}
+
+/// A place: line and column (in cells).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// What is being selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    pub anchor: Spot,
+    pub whole_lines: bool,
+}
+
+/// A frozen look back into one session.
+#[derive(Debug)]
+pub struct Copy {
+    pub session: SessionId,
+    lines: VecDeque<CopyLine>,
+    /// Lines at the end that were the live screen.
+    screen_lines: usize,
+    pub at_start: bool,
+    /// A page is on its way.
+    pub loading: bool,
+    /// The newest lines here are not the newest there are.
+    pub detached: bool,
+    pub cursor: Spot,
+    top: usize,
+    height: usize,
+    pub selection: Option<Selection>,
+    pub pattern: Option<(String, Regex)>,
+    /// Entered by the mouse: letting go copies and goes back to live.
+    pub by_mouse: bool,
+}
+
+impl Copy {
+    /// Freezes the screen as it is; `rows` of formatted lines oldest first.
+    pub fn new(session: SessionId, screen: Option<&Screen>, height: usize) -> Self {
+        let rows = screen.map_or(0, |it| it.size().rows());
+        let lines: VecDeque<CopyLine> = (0..rows)
+            .filter_map(|row| screen.map(|it| screen_row(it, row)))
+            .map(|cells| CopyLine::new(None, Body::Cells(cells), false))
+            .collect();
+        let last = lines.len().saturating_sub(1);
+        let row = screen.and_then(Screen::cursor).map_or(last, |(row, _)| usize::from(row));
+        let count = lines.len();
+        Self {
+            session,
+            lines,
+            screen_lines: count,
+            at_start: false,
+            loading: false,
+            detached: false,
+            cursor: Spot { line: row.min(last), column: 0 },
+            top: count.saturating_sub(height.max(1)),
+            height: height.max(1),
+            selection: None,
+            pattern: None,
+            by_mouse: false,
+        }
+    }
+
+    pub fn set_height(&mut self, height: usize) {
+        self.height = height.max(1);
+        self.settle();
+    }
+
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    pub fn top(&self) -> usize {
+        self.top
+    }
+
+    /// Lines on screen, with their number.
+    pub fn window(&self) -> impl Iterator<Item = (usize, &CopyLine)> {
+        self.lines.iter().enumerate().skip(self.top).take(self.height)
+    }
+
+    pub fn line(&self, number: usize) -> Option<&CopyLine> {
+        self.lines.get(number)
+    }
+
+    /// How far the window is above the live screen, in lines.
+    pub fn lines_up(&self) -> usize {
+        self.lines.len().saturating_sub(self.top + self.height)
+    }
+
+    /// Whether the next older page should be asked for.
+    pub fn wants_older(&self) -> bool {
+        !self.loading && !self.at_start && self.top < self.height
+    }
+
+    /// Where the next older page ends.
+    pub fn oldest(&self) -> Option<HistoryMark> {
+        self.lines.front().and_then(|it| it.mark)
+    }
+
+    /// The mark of the line under the cursor or the nearest one after it.
+    pub fn mark_at_cursor(&self) -> Option<HistoryMark> {
+        self.lines.iter().skip(self.cursor.line).find_map(|it| it.mark)
+    }
+
+    /// Puts an older page in front; everything stays where it was on screen.
+    pub fn older(&mut self, page: HistoryPage) {
+        self.loading = false;
+        self.at_start = page.at_start || page.lines.is_empty();
+        let oldest = self.oldest();
+        for it in page.lines.into_iter().rev() {
+            // A page that overlaps or is out of order would show lines twice.
+            if oldest.is_some_and(|oldest| it.mark >= oldest) {
+                continue;
+            }
+            self.lines.push_front(history_line(it));
+            self.cursor.line += 1;
+            self.top += 1;
+            if let Some(selection) = &mut self.selection {
+                selection.anchor.line += 1;
+            }
+        }
+        while self.lines.len() > LINES_MAX {
+            self.lines.pop_back();
+            self.detached = true;
+            self.screen_lines = 0;
+        }
+        self.settle();
+    }
+
+    /// Shows a page around a hit instead of what was loaded.
+    pub fn jump(&mut self, page: HistoryPage, hit: HistoryMark) {
+        self.loading = false;
+        if page.lines.is_empty() {
+            return;
+        }
+        self.at_start = page.at_start;
+        self.detached = true;
+        self.screen_lines = 0;
+        self.selection = None;
+        self.lines = page.lines.into_iter().map(history_line).collect();
+        let at = self.lines.iter().position(|it| it.mark.is_some_and(|it| it >= hit));
+        self.cursor = Spot { line: at.unwrap_or(0), column: 0 };
+        self.top = self.cursor.line.saturating_sub(self.height / 2);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let last = self.lines.len().saturating_sub(1);
+        self.cursor.line = self.cursor.line.min(last);
+        if let Some(selection) = &mut self.selection {
+            selection.anchor.line = selection.anchor.line.min(last);
+        }
+        self.top = self.top.min(self.cursor.line);
+        if self.cursor.line >= self.top + self.height {
+            self.top = self.cursor.line + 1 - self.height;
+        }
+        self.top = self.top.min(self.lines.len().saturating_sub(self.height));
+    }
+
+    /// Moves the cursor by lines; says whether it was at the newest line already.
+    pub fn move_lines(&mut self, lines: isize) -> bool {
+        let last = self.lines.len().saturating_sub(1);
+        let at_end = lines > 0 && self.cursor.line >= last;
+        self.cursor.line = self.cursor.line.saturating_add_signed(lines).min(last);
+        self.settle();
+        at_end
+    }
+
+    /// Moves the window by lines and takes the cursor along; says whether it is at the end.
+    pub fn scroll(&mut self, lines: isize) -> bool {
+        let most = self.lines.len().saturating_sub(self.height);
+        let at_end = lines > 0 && self.top >= most;
+        let before = self.top;
+        self.top = self.top.saturating_add_signed(lines).min(most);
+        let moved = isize::try_from(self.top).unwrap_or(0) - isize::try_from(before).unwrap_or(0);
+        self.cursor.line = self.cursor.line.saturating_add_signed(moved);
+        self.settle();
+        at_end
+    }
+
+    pub fn move_columns(&mut self, columns: isize) {
+        let last = self.width_at(self.cursor.line).saturating_sub(1);
+        self.cursor.column = self.cursor.column.min(last).saturating_add_signed(columns).min(last);
+    }
+
+    pub fn to_line_edge(&mut self, end: bool) {
+        let last = self.width_at(self.cursor.line).saturating_sub(1);
+        self.cursor.column = if end { last } else { 0 };
+    }
+
+    pub fn to_top(&mut self) {
+        self.cursor.line = 0;
+        self.settle();
+    }
+
+    /// Puts the cursor on a cell of the window.
+    pub fn point(&mut self, row: usize, column: usize) {
+        let last = self.lines.len().saturating_sub(1);
+        self.cursor = Spot { line: (self.top + row).min(last), column };
+        self.settle();
+    }
+
+    fn width_at(&self, number: usize) -> usize {
+        self.lines.get(number).map_or(0, |it| width(&it.text))
+    }
+
+    pub fn toggle_selection(&mut self, whole_lines: bool) {
+        self.selection = match self.selection {
+            Some(it) if it.whole_lines == whole_lines => None,
+            Some(it) => Some(Selection { whole_lines, ..it }),
+            None => Some(Selection { anchor: self.cursor, whole_lines }),
+        };
+    }
+
+    /// The selected cells of a line, from..to; `None` when none are.
+    pub fn selected(&self, number: usize) -> Option<(usize, usize)> {
+        let selection = self.selection?;
+        let (from, to) = if selection.anchor <= self.cursor {
+            (selection.anchor, self.cursor)
+        } else {
+            (self.cursor, selection.anchor)
+        };
+        if !(from.line..=to.line).contains(&number) {
+            return None;
+        }
+        let start = if number == from.line && !selection.whole_lines { from.column } else { 0 };
+        let ends_here = number == to.line && !selection.whole_lines;
+        Some((start, if ends_here { to.column + 1 } else { usize::MAX }))
+    }
+
+    /// The selected text, or the line under the cursor; `Err` says how large it is when too large.
+    pub fn selected_text(&self) -> Result<String, usize> {
+        let mut out = String::new();
+        let range = match self.selection {
+            Some(it) => it.anchor.line.min(self.cursor.line)..=it.anchor.line.max(self.cursor.line),
+            None => self.cursor.line..=self.cursor.line,
+        };
+        let last = *range.end();
+        for number in range {
+            let Some(line) = self.lines.get(number) else { break };
+            let (from, to) = self.selected(number).unwrap_or((0, usize::MAX));
+            let piece = slice_cells(&line.text, from, to);
+            let whole = to == usize::MAX;
+            out.push_str(if whole { piece.trim_end() } else { piece });
+            if number != last && !(line.wrapped && whole) {
+                out.push('\n');
+            }
+        }
+        if out.len() > CLIPBOARD_BYTES_MAX { Err(out.len()) } else { Ok(out) }
+    }
+
+    /// Sets what to look for; `Err` says what is wrong with it.
+    pub fn look_for(&mut self, pattern: &str) -> Result<(), String> {
+        if pattern.is_empty() {
+            self.pattern = None;
+            return Ok(());
+        }
+        if pattern.len() > PATTERN_BYTES_MAX {
+            return Err(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes"));
+        }
+        let built = RegexBuilder::new(pattern)
+            .case_insensitive(!pattern.chars().any(char::is_uppercase))
+            .size_limit(PATTERN_MEMORY_MAX)
+            .build();
+        match built {
+            Ok(it) => {
+                self.pattern = Some((pattern.to_owned(), it));
+                Ok(())
+            }
+            Err(error) => {
+                let text = error.to_string();
+                Err(text.lines().last().unwrap_or("not a pattern").trim().to_owned())
+            }
+        }
+    }
+
+    /// Goes to the next match among the loaded lines; `false` when there is none.
+    pub fn find(&mut self, older: bool) -> bool {
+        let Some((_, pattern)) = &self.pattern else { return false };
+        let matches = |number: &usize| {
+            self.lines.get(*number).is_some_and(|it| pattern.is_match(&it.text))
+        };
+        let from = self.cursor.line;
+        let found = if older {
+            (0..from).rev().find(matches)
+        } else {
+            (from + 1..self.lines.len()).find(matches)
+        };
+        let Some(number) = found else { return false };
+        let text = self.lines.get(number).map_or("", |it| it.text.as_str());
+        let column = pattern.find(text).and_then(|it| text.get(..it.start())).map_or(0, width);
+        self.cursor = Spot { line: number, column };
+        self.settle();
+        true
+    }
+
+    /// Cells of a line that match, as from..to.
+    pub fn hits(&self, text: &str) -> Vec<(usize, usize)> {
+        let Some((_, pattern)) = &self.pattern else { return Vec::new() };
+        pattern
+            .find_iter(text)
+            .take(64)
+            .filter(|it| !it.is_empty())
+            .map(|it| {
+                let from = text.get(..it.start()).map_or(0, width);
+                (from, from + width(it.as_str()))
+            })
+            .collect()
+    }
+
+    pub fn is_sound(&self) -> bool {
+        let count = self.lines.len();
+        count <= LINES_MAX
+            && (count == 0 || self.cursor.line < count)
+            && self.top <= count
+            && self.selection.is_none_or(|it| count == 0 || it.anchor.line < count)
+    }
+}
+
+fn history_line(it: HistoryLine) -> CopyLine {
+    CopyLine::new(Some(it.mark), Body::Formatted(it.formatted), it.wrapped)
+}
+
+fn screen_row(screen: &Screen, row: u16) -> Vec<StyledCell> {
+    (0..screen.size().cols()).filter_map(|col| screen.cell(row, col)).map(Into::into).collect()
+}
+
+/// The clusters of a text that lie in the cells from..to.
+fn slice_cells(text: &str, from: usize, to: usize) -> &str {
+    let (mut at, mut start, mut end) = (0, text.len(), text.len());
+    for (offset, cluster) in text.grapheme_indices(true) {
+        if at >= from && start == text.len() {
+            start = offset;
+        }
+        if at >= to {
+            end = offset;
+            break;
+        }
+        at += width(cluster);
+    }
+    text.get(start..end.max(start)).unwrap_or("")
+}

@@ -1,0 +1,306 @@
+//! The new-sandbox dialog and the box that asks before something is lost.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{command::split, line::Editor};
+use crate::{
+    base::{
+        id::SandboxId,
+        limits::{NAME_BYTES_MAX, PATH_BYTES_MAX},
+        units::{Size, parse_bytes},
+    },
+    config::schema::Config,
+    model::{
+        sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
+        session::SessionSpec,
+    },
+    vt::key::Key,
+};
+
+/// Which field of the dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    Program,
+    Name,
+    Directory,
+    Workspace,
+    Egress,
+    Isolation,
+    Cpus,
+    Memory,
+    Pids,
+    Record,
+}
+
+impl Field {
+    pub const ALL: &[Self] = &[
+        Self::Program,
+        Self::Name,
+        Self::Directory,
+        Self::Workspace,
+        Self::Egress,
+        Self::Isolation,
+        Self::Cpus,
+        Self::Memory,
+        Self::Pids,
+        Self::Record,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Name => "name",
+            Self::Directory => "directory",
+            Self::Workspace => "workspace",
+            Self::Egress => "network",
+            Self::Isolation => "isolation",
+            Self::Cpus => "cpus",
+            Self::Memory => "memory",
+            Self::Pids => "processes",
+            Self::Record => "recording",
+        }
+    }
+
+    fn is_text(self) -> bool {
+        !matches!(self, Self::Workspace | Self::Egress | Self::Isolation | Self::Record)
+    }
+}
+
+/// The new-sandbox dialog.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewDialog {
+    focus: usize,
+    texts: Vec<Editor>,
+    pub workspace: WorkspaceMode,
+    pub egress: Egress,
+    pub isolation: Option<Isolation>,
+    pub record: bool,
+    driver: String,
+    /// Programs offered for the first field.
+    offers: Vec<String>,
+    /// What is wrong, and in which field; set by an attempt to start.
+    pub wrong: Option<(Field, String)>,
+}
+
+impl NewDialog {
+    pub fn new(
+        program: &str,
+        directory: &str,
+        driver: &str,
+        config: &Config,
+        agents: &[String],
+    ) -> Self {
+        let mut texts = vec![Editor::new("", 4096); Field::ALL.len()];
+        let mut set = |field: Field, text: &str, bytes_max: usize| {
+            if let Some(editor) = texts.get_mut(field as usize) {
+                *editor = Editor::new(text, bytes_max);
+            }
+        };
+        let new = &config.new;
+        let number = |it: Option<String>| it.unwrap_or_default();
+        set(Field::Program, program, 4096);
+        set(Field::Name, "", NAME_BYTES_MAX);
+        set(Field::Directory, directory, PATH_BYTES_MAX);
+        set(Field::Cpus, &number(new.cpus.map(|it| it.to_string())), 16);
+        set(Field::Memory, &number(new.memory_bytes.map(|it| it.to_string())), 24);
+        set(Field::Pids, &number(new.pids.map(|it| it.to_string())), 16);
+        Self {
+            focus: 0,
+            texts,
+            workspace: new.workspace,
+            egress: new.egress,
+            isolation: None,
+            record: new.record,
+            driver: driver.to_owned(),
+            offers: agents.to_vec(),
+            wrong: None,
+        }
+    }
+
+    pub fn focus(&self) -> Field {
+        Field::ALL.get(self.focus).copied().unwrap_or(Field::Program)
+    }
+
+    pub fn text(&self, field: Field) -> &str {
+        self.texts.get(field as usize).map_or("", Editor::text)
+    }
+
+    /// The line under the cursor; `None` on a field of choices.
+    pub fn editor(&self) -> Option<&Editor> {
+        self.texts.get(self.focus).filter(|_| self.focus().is_text())
+    }
+
+    pub fn editor_mut(&mut self) -> Option<&mut Editor> {
+        let is_text = self.focus().is_text();
+        self.texts.get_mut(self.focus).filter(|_| is_text)
+    }
+
+    pub fn step(&mut self, forward: bool) {
+        let count = Field::ALL.len();
+        self.focus = (self.focus + if forward { 1 } else { count - 1 }) % count;
+    }
+
+    /// Takes the next or previous choice; says whether this field has choices.
+    pub fn choose(&mut self, forward: bool) -> bool {
+        match self.focus() {
+            Field::Workspace => self.workspace = next(WorkspaceMode::ALL, self.workspace, forward),
+            Field::Egress => self.egress = next(Egress::ALL, self.egress, forward),
+            Field::Isolation => self.isolation = next(ISOLATIONS, self.isolation, forward),
+            Field::Record => self.record = !self.record,
+            Field::Program if !self.offers.is_empty() => {
+                let now = self.text(Field::Program).to_owned();
+                let mut all = vec![String::new()];
+                all.extend(self.offers.iter().cloned());
+                if !all.contains(&now) {
+                    return false;
+                }
+                let chosen = next(&all, now, forward);
+                if let Some(editor) = self.editor_mut() {
+                    editor.set(&chosen);
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// What a field means, for the line beside it.
+    pub fn says(&self, field: Field) -> String {
+        match field {
+            Field::Program if self.text(field).trim().is_empty() => "a shell".to_owned(),
+            Field::Program => String::new(),
+            Field::Name if self.text(field).is_empty() => "chosen by the hub".to_owned(),
+            Field::Workspace => workspace_words(self.workspace).to_owned(),
+            Field::Egress => egress_words(self.egress).to_owned(),
+            Field::Isolation => match self.isolation {
+                None => "auto: the strongest there is here".to_owned(),
+                Some(it) => it.word().to_owned(),
+            },
+            Field::Cpus if self.text(field).is_empty() => "no limit (cores, e.g. 1.5)".to_owned(),
+            Field::Memory if self.text(field).is_empty() => "no limit (e.g. 4g)".to_owned(),
+            Field::Pids if self.text(field).is_empty() => "no limit".to_owned(),
+            Field::Record if self.record => "yes: every session is kept".to_owned(),
+            Field::Record => "no".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// What is to be made, or which field is wrong and why.
+    pub fn spec(&self, size: Size) -> Result<SandboxSpec, (Field, String)> {
+        let command = split(self.text(Field::Program)).map_err(|why| (Field::Program, why))?;
+        let name = self.text(Field::Name);
+        if !name.is_empty() && !is_name(name) {
+            let why = "a name is letters, digits, `-`, `_` or `.`, and starts with a letter or digit";
+            return Err((Field::Name, why.to_owned()));
+        }
+        let path = PathBuf::from(self.text(Field::Directory));
+        if self.workspace != WorkspaceMode::None && !path.is_absolute() {
+            return Err((Field::Directory, "the directory must start with `/`".to_owned()));
+        }
+        Ok(SandboxSpec {
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            driver: self.driver.clone(),
+            isolation: self.isolation,
+            image: None,
+            workspace: Workspace { path, mode: self.workspace },
+            egress: self.egress,
+            allow: Vec::new(),
+            limits: self.limits()?,
+            env: Vec::new(),
+            ttl: None,
+            labels: BTreeMap::new(),
+            record: self.record,
+            remove_on_exit: false,
+            first: SessionSpec { command, cwd: None, env: Vec::new(), size },
+        })
+    }
+
+    fn limits(&self) -> Result<ResourceLimits, (Field, String)> {
+        let read = |field: Field| Some(self.text(field).trim()).filter(|it| !it.is_empty());
+        let mut limits = ResourceLimits::default();
+        if let Some(text) = read(Field::Cpus) {
+            let cpus = text.parse::<f64>().ok().filter(|it| (0.01..=4096.0).contains(it));
+            let why = "cores are a number from 0.01 to 4096".to_owned();
+            limits.cpus = Some(cpus.ok_or((Field::Cpus, why))?);
+        }
+        if let Some(text) = read(Field::Memory) {
+            let bytes = parse_bytes(text).filter(|it| *it > 0);
+            let why = "memory is written like `512m` or `4g`".to_owned();
+            limits.memory_bytes = Some(bytes.ok_or((Field::Memory, why))?);
+        }
+        if let Some(text) = read(Field::Pids) {
+            let pids = text.parse::<u64>().ok().filter(|it| (1..=4_194_304).contains(it));
+            let why = "processes are a whole number of at least 1".to_owned();
+            limits.pids = Some(pids.ok_or((Field::Pids, why))?);
+        }
+        Ok(limits)
+    }
+
+    pub fn is_sound(&self) -> bool {
+        self.focus < Field::ALL.len() && self.texts.iter().all(Editor::is_sound)
+    }
+}
+
+const ISOLATIONS: &[Option<Isolation>] =
+    &[None, Some(Isolation::Landlock), Some(Isolation::Namespaces), Some(Isolation::Gvisor)];
+
+fn next<T: Clone + PartialEq>(all: &[T], now: T, forward: bool) -> T {
+    let at = all.iter().position(|it| *it == now).unwrap_or(0);
+    let count = all.len().max(1);
+    all.get((at + if forward { 1 } else { count - 1 }) % count).cloned().unwrap_or(now)
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|it: char| it.is_ascii_alphanumeric())
+        && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
+}
+
+/// What a workspace mode means.
+pub fn workspace_words(mode: WorkspaceMode) -> &'static str {
+    match mode {
+        WorkspaceMode::Cow => "cow: sees the real files, its changes stay apart",
+        WorkspaceMode::Rw => "rw: changes the real files",
+        WorkspaceMode::Ro => "ro: sees the real files, can't change them",
+        WorkspaceMode::None => "none: no directory of yours",
+    }
+}
+
+/// What an egress rule means.
+pub fn egress_words(egress: Egress) -> &'static str {
+    match egress {
+        Egress::Ask => "ask: each new destination asks you",
+        Egress::Deny => "deny: no network but loopback",
+        Egress::Allow => "allow: the host's network, unrestricted",
+    }
+}
+
+/// What is about to be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Stop,
+    Remove,
+}
+
+/// The box that asks before something is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirm {
+    pub loss: Loss,
+    pub targets: Vec<SandboxId>,
+    /// What will be lost, one line each.
+    pub lines: Vec<String>,
+    /// The key that does it; never the one that opened the box.
+    pub key: char,
+}
+
+impl Confirm {
+    /// `trigger` is the key that opened the box, if it was one.
+    pub fn new(
+        loss: Loss,
+        targets: Vec<SandboxId>,
+        lines: Vec<String>,
+        trigger: Option<Key>,
+    ) -> Self {
+        let taken = matches!(trigger, Some(Key::Char('y' | 'Y')));
+        Self { loss, targets, lines, key: if taken { 'o' } else { 'y' } }
+    }
+}

@@ -1,0 +1,513 @@
+//! The fleet: every sandbox in an order that never changes under the cursor, a filter, marks.
+
+use std::collections::HashMap;
+
+use super::filter::Query;
+use crate::{
+    base::{
+        clock::Timestamp,
+        id::{SandboxId, SessionId},
+        limits::SANDBOXES_MAX,
+    },
+    model::{
+        sandbox::{Sandbox, State},
+        session::{ExitStatus, Session, Status},
+    },
+};
+
+/// What a row says at a glance. Marks differ in shape, not only in colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mark {
+    Asks,
+    Stuck,
+    Failed,
+    Working,
+    Idle,
+    Paused,
+    Done,
+    Unknown,
+}
+
+impl Mark {
+    pub const ALL: &[Self] = &[
+        Self::Asks,
+        Self::Stuck,
+        Self::Failed,
+        Self::Working,
+        Self::Idle,
+        Self::Paused,
+        Self::Done,
+        Self::Unknown,
+    ];
+
+    pub fn sign(self) -> char {
+        match self {
+            Self::Asks => '!',
+            Self::Stuck => '~',
+            Self::Failed => 'x',
+            Self::Working => '*',
+            Self::Idle => '.',
+            Self::Paused => '=',
+            Self::Done => '+',
+            Self::Unknown => '?',
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Asks => "asks",
+            Self::Stuck => "stuck",
+            Self::Failed => "failed",
+            Self::Working => "working",
+            Self::Idle => "idle",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether a person should look.
+    pub fn needs_someone(self) -> bool {
+        matches!(self, Self::Asks | Self::Stuck | Self::Failed)
+    }
+
+    /// The mark of one session, as long as its sandbox runs.
+    pub fn of_session(session: &Session) -> Self {
+        match (session.status, session.exit) {
+            (Status::Waiting, _) => Self::Asks,
+            (Status::Stuck, _) => Self::Stuck,
+            (Status::Starting | Status::Working, _) => Self::Working,
+            (Status::Idle, _) => Self::Idle,
+            (Status::Exited, Some(ExitStatus::Code(0))) => Self::Done,
+            (Status::Exited, Some(_)) => Self::Failed,
+            (Status::Exited, None) => Self::Unknown,
+        }
+    }
+
+    fn of(sandbox: &Sandbox) -> Self {
+        match sandbox.state {
+            _ if sandbox.pending_approvals > 0 => Self::Asks,
+            State::Creating => Self::Working,
+            State::Paused => Self::Paused,
+            State::Stopped => Self::Done,
+            State::Failed | State::Gone => Self::Failed,
+            State::Unknown => Self::Unknown,
+            State::Running => sandbox
+                .sessions
+                .iter()
+                .filter(|it| it.status != Status::Exited)
+                .map(Self::of_session)
+                .min()
+                .or_else(|| sandbox.sessions.first().map(Self::of_session))
+                .unwrap_or(Self::Unknown),
+        }
+    }
+}
+
+/// One sandbox in the list.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub sandbox: Sandbox,
+    pub marked: bool,
+    mark: Mark,
+    haystack: String,
+}
+
+impl Row {
+    fn new(sandbox: Sandbox, marked: bool) -> Self {
+        let mark = Mark::of(&sandbox);
+        let mut haystack = sandbox.name.to_lowercase();
+        for session in &sandbox.sessions {
+            for word in &session.command {
+                haystack.push('\0');
+                haystack.push_str(&word.to_lowercase());
+            }
+        }
+        for (name, value) in &sandbox.labels {
+            haystack.push_str(&format!("\0{}={}", name.to_lowercase(), value.to_lowercase()));
+        }
+        Self { sandbox, marked, mark, haystack }
+    }
+
+    pub fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Lower-case text that plain filter words look into.
+    pub fn haystack(&self) -> &str {
+        &self.haystack
+    }
+
+    /// The session to look at first: the one that needs someone most, else the first alive.
+    pub fn leading(&self) -> Option<&Session> {
+        let sessions = &self.sandbox.sessions;
+        let alive = sessions.iter().filter(|it| it.status != Status::Exited);
+        alive.min_by_key(|it| (Mark::of_session(it), it.ordinal)).or(sessions.first())
+    }
+
+    /// Since when the row is as its mark says, as far as that is known.
+    pub fn since(&self) -> Option<Timestamp> {
+        let session = self.leading();
+        match self.mark {
+            Mark::Done | Mark::Failed => session.and_then(|it| it.exited_at),
+            Mark::Idle | Mark::Stuck | Mark::Asks => session.and_then(|it| it.last_output_at),
+            Mark::Working => session.map(|it| it.started_at),
+            Mark::Paused | Mark::Unknown => None,
+        }
+        .or_else(|| (self.mark == Mark::Working).then_some(self.sandbox.created_at))
+    }
+}
+
+/// How many rows there are of each mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    counts: [u32; Mark::ALL.len()],
+    /// Asks the hub holds, over all sandboxes.
+    pub asks: u32,
+}
+
+impl Tally {
+    pub fn of(&self, mark: Mark) -> u32 {
+        self.counts.get(mark as usize).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, row: &Row, sign: i64) {
+        let step = |count: &mut u32, by: i64| {
+            *count = u32::try_from(i64::from(*count) + by).unwrap_or(0);
+        };
+        if let Some(count) = self.counts.get_mut(row.mark as usize) {
+            step(count, sign);
+        }
+        step(&mut self.asks, sign * i64::from(row.sandbox.pending_approvals));
+    }
+}
+
+/// The list. A row keeps its slot for as long as it lives, so rows never change order.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    slots: Vec<Option<Row>>,
+    index: HashMap<SandboxId, usize>,
+    sessions: HashMap<SessionId, usize>,
+    // Invariant: slots that pass the filter, ascending.
+    shown: Vec<usize>,
+    text: String,
+    query: Query,
+    /// Position in `shown`.
+    cursor: usize,
+    /// First position on screen.
+    top: usize,
+    height: usize,
+    tally: Tally,
+    /// Whether a first snapshot has come: an empty list is news, an unknown one is not.
+    pub known: bool,
+}
+
+impl Fleet {
+    /// Takes a whole new list; what stays keeps its place and its mark.
+    pub fn snapshot(&mut self, mut sandboxes: Vec<Sandbox>) {
+        self.known = true;
+        sandboxes.truncate(SANDBOXES_MAX);
+        sandboxes.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        let at = self.here();
+        let mut fresh: HashMap<SandboxId, Sandbox> =
+            sandboxes.iter().map(|it| (it.id.clone(), it.clone())).collect();
+        let old = std::mem::take(&mut self.slots);
+        (self.tally, self.index, self.sessions) = <_>::default();
+        for row in old.into_iter().flatten() {
+            if let Some(sandbox) = fresh.remove(&row.sandbox.id) {
+                self.put(Row::new(sandbox, row.marked), None);
+            }
+        }
+        for sandbox in sandboxes {
+            if let Some(sandbox) = fresh.remove(&sandbox.id) {
+                self.put(Row::new(sandbox, false), None);
+            }
+        }
+        self.refilter();
+        self.return_to(at);
+    }
+
+    /// Takes one new or changed sandbox.
+    pub fn change(&mut self, sandbox: Sandbox) {
+        let at = self.here();
+        let slot = self.index.get(&sandbox.id).copied();
+        let new = slot.is_none();
+        if new && self.index.len() >= SANDBOXES_MAX {
+            return;
+        }
+        let marked = slot.and_then(|it| self.row(it)).is_some_and(|it| it.marked);
+        let slot = self.put(Row::new(sandbox, marked), slot);
+        let passes = self.row(slot).is_some_and(|it| self.query.passes(it));
+        match (self.shown.binary_search(&slot), passes) {
+            (Err(place), true) => self.shown.insert(place, slot),
+            (Ok(place), false) => {
+                self.shown.remove(place);
+            }
+            _ => {}
+        }
+        self.return_to(at);
+    }
+
+    pub fn remove(&mut self, id: &SandboxId) {
+        let Some(slot) = self.index.remove(id) else { return };
+        let at = self.here();
+        if let Some(row) = self.slots.get_mut(slot).and_then(Option::take) {
+            self.tally.add(&row, -1);
+            for session in &row.sandbox.sessions {
+                self.sessions.remove(&session.id);
+            }
+        }
+        if let Ok(place) = self.shown.binary_search(&slot) {
+            self.shown.remove(place);
+        }
+        if self.slots.len() > 64 && self.index.len() * 2 < self.slots.len() {
+            self.compact();
+        }
+        self.return_to(at);
+    }
+
+    fn compact(&mut self) {
+        let old = std::mem::take(&mut self.slots);
+        (self.tally, self.index, self.sessions) = <_>::default();
+        for row in old.into_iter().flatten() {
+            self.put(row, None);
+        }
+        self.refilter();
+    }
+
+    fn put(&mut self, row: Row, slot: Option<usize>) -> usize {
+        let slot = slot.unwrap_or(self.slots.len());
+        if slot >= self.slots.len() {
+            self.slots.push(None);
+        }
+        let old: Vec<SessionId> = self
+            .row(slot)
+            .map(|it| it.sandbox.sessions.iter().map(|it| it.id.clone()).collect())
+            .unwrap_or_default();
+        for id in old {
+            self.sessions.remove(&id);
+        }
+        self.tally.add(&row, 1);
+        self.index.insert(row.sandbox.id.clone(), slot);
+        for session in &row.sandbox.sessions {
+            self.sessions.insert(session.id.clone(), slot);
+        }
+        if let Some(old) = self.slots.get_mut(slot).and_then(|it| it.replace(row)) {
+            self.tally.add(&old, -1);
+        }
+        slot
+    }
+
+    fn row(&self, slot: usize) -> Option<&Row> {
+        self.slots.get(slot).and_then(Option::as_ref)
+    }
+
+    /// Slot under the cursor and its distance from the top of the screen.
+    fn here(&self) -> (Option<usize>, Option<SandboxId>, usize) {
+        let slot = self.shown.get(self.cursor).copied();
+        let id = slot.and_then(|it| self.row(it)).map(|it| it.sandbox.id.clone());
+        (slot, id, self.cursor.saturating_sub(self.top))
+    }
+
+    /// Puts the cursor back on the same row at the same height, whatever changed around it.
+    fn return_to(&mut self, (slot, id, above): (Option<usize>, Option<SandboxId>, usize)) {
+        let slot = id.and_then(|id| self.index.get(&id).copied()).or(slot);
+        if let Some(slot) = slot {
+            self.cursor = self.shown.binary_search(&slot).unwrap_or_else(|next| next);
+        }
+        self.cursor = self.cursor.min(self.shown.len().saturating_sub(1));
+        self.top = self.cursor.saturating_sub(above);
+        self.settle();
+    }
+
+    fn refilter(&mut self) {
+        let query = &self.query;
+        self.shown.clear();
+        let rows = self.slots.iter().enumerate();
+        let passing = rows.filter(|(_, row)| row.as_ref().is_some_and(|it| query.passes(it)));
+        self.shown.extend(passing.map(|(slot, _)| slot));
+    }
+
+    /// Narrows the list; an empty text shows all.
+    pub fn filter(&mut self, text: &str) {
+        let text = crate::base::text::clip(text, super::filter::FILTER_BYTES_MAX);
+        let query = Query::parse(&text);
+        self.text = text;
+        if query != self.query {
+            let at = self.here();
+            self.query = query;
+            self.refilter();
+            self.return_to(at);
+        }
+    }
+
+    pub fn filter_text(&self) -> &str {
+        &self.text
+    }
+
+    /// Rows that fit on screen; told by the layout before each drawing.
+    pub fn set_height(&mut self, height: usize) {
+        self.height = height;
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let height = self.height.max(1);
+        self.top = self.top.min(self.cursor);
+        if self.cursor >= self.top + height {
+            self.top = self.cursor + 1 - height;
+        }
+        self.top = self.top.min(self.shown.len().saturating_sub(height));
+    }
+
+    /// Moves the cursor by rows.
+    pub fn move_by(&mut self, rows: isize) {
+        let last = self.shown.len().saturating_sub(1);
+        self.cursor = self.cursor.saturating_add_signed(rows).min(last);
+        self.settle();
+    }
+
+    pub fn half_page(&self) -> isize {
+        isize::try_from((self.height / 2).max(1)).unwrap_or(1)
+    }
+
+    /// Puts the cursor on a position of the list as shown.
+    pub fn move_to(&mut self, position: usize) {
+        self.cursor = position.min(self.shown.len().saturating_sub(1));
+        self.settle();
+    }
+
+    /// Puts the cursor on a sandbox, if the filter shows it.
+    pub fn select(&mut self, id: &SandboxId) -> bool {
+        let place = self.index.get(id).and_then(|slot| self.shown.binary_search(slot).ok());
+        if let Some(place) = place {
+            self.move_to(place);
+        }
+        place.is_some()
+    }
+
+    /// Goes to the next row that needs someone, around the end; says whether there is one.
+    pub fn next_attention(&mut self) -> bool {
+        let count = self.shown.len();
+        let next = (1..=count).map(|step| (self.cursor + step) % count.max(1)).find(|place| {
+            let slot = self.shown.get(*place).copied();
+            slot.and_then(|it| self.row(it)).is_some_and(|it| it.mark.needs_someone())
+        });
+        if let Some(place) = next {
+            self.move_to(place);
+        }
+        next.is_some()
+    }
+
+    /// The row under the cursor.
+    pub fn current(&self) -> Option<&Row> {
+        self.shown.get(self.cursor).and_then(|slot| self.row(*slot))
+    }
+
+    pub fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    pub fn top(&self) -> usize {
+        self.top
+    }
+
+    /// Rows that the filter shows, and all there are.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.shown.len(), self.index.len())
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The rows of a window of the list as shown, with their positions.
+    pub fn window(&self, from: usize, count: usize) -> impl Iterator<Item = (usize, &Row)> {
+        let slots = self.shown.iter().enumerate().skip(from).take(count);
+        slots.filter_map(|(place, slot)| self.row(*slot).map(|row| (place, row)))
+    }
+
+    /// All rows that the filter shows, from the cursor on and around.
+    pub fn from_cursor(&self) -> impl Iterator<Item = &Row> {
+        let (before, after) = self.shown.split_at(self.cursor.min(self.shown.len()));
+        after.iter().chain(before).filter_map(|slot| self.row(*slot))
+    }
+
+    pub fn get(&self, id: &SandboxId) -> Option<&Row> {
+        self.index.get(id).and_then(|slot| self.row(*slot))
+    }
+
+    /// A sandbox by the name typed by a person.
+    pub fn named(&self, name: &str) -> Option<&Row> {
+        self.slots.iter().flatten().find(|it| it.sandbox.name == name)
+    }
+
+    pub fn names(&self, most: usize) -> Vec<String> {
+        self.slots.iter().flatten().take(most).map(|it| it.sandbox.name.clone()).collect()
+    }
+
+    /// A session with its row.
+    pub fn session(&self, id: &SessionId) -> Option<(&Row, &Session)> {
+        let row = self.sessions.get(id).and_then(|slot| self.row(*slot))?;
+        let session = row.sandbox.sessions.iter().find(|it| it.id == *id)?;
+        Some((row, session))
+    }
+
+    pub fn toggle_mark(&mut self) {
+        let slot = self.shown.get(self.cursor).copied();
+        if let Some(row) = slot.and_then(|it| self.slots.get_mut(it)).and_then(Option::as_mut) {
+            row.marked = !row.marked;
+        }
+    }
+
+    pub fn mark_shown(&mut self) {
+        for slot in &self.shown {
+            if let Some(row) = self.slots.get_mut(*slot).and_then(Option::as_mut) {
+                row.marked = true;
+            }
+        }
+    }
+
+    pub fn unmark_all(&mut self) {
+        self.slots.iter_mut().flatten().for_each(|it| it.marked = false);
+    }
+
+    /// Marked rows, shown or not.
+    pub fn marked(&self) -> Vec<SandboxId> {
+        let marked = self.slots.iter().flatten().filter(|it| it.marked);
+        marked.map(|it| it.sandbox.id.clone()).collect()
+    }
+
+    /// What a verb acts on: all marked rows, else the one under the cursor.
+    pub fn targets(&self) -> Vec<SandboxId> {
+        let marked = self.marked();
+        if !marked.is_empty() {
+            return marked;
+        }
+        self.current().map(|it| it.sandbox.id.clone()).into_iter().collect()
+    }
+
+    /// The invariants; `Err` says which one broke.
+    pub fn check(&self) -> Result<(), String> {
+        let alive = self.slots.iter().flatten().count();
+        if alive != self.index.len() {
+            return Err(format!("{alive} rows but {} in the index", self.index.len()));
+        }
+        if !self.shown.is_sorted_by(|a, b| a < b) {
+            return Err("shown rows out of order".to_owned());
+        }
+        let passing = self.slots.iter().flatten().filter(|it| self.query.passes(it)).count();
+        if passing != self.shown.len() {
+            return Err(format!("{passing} rows pass the filter, {} are shown", self.shown.len()));
+        }
+        if self.cursor > 0 && self.cursor >= self.shown.len() {
+            return Err(format!("cursor {} of {}", self.cursor, self.shown.len()));
+        }
+        let mut tally = Tally::default();
+        self.slots.iter().flatten().for_each(|it| tally.add(it, 1));
+        if tally != self.tally {
+            return Err(format!("tally {:?}, counted {tally:?}", self.tally));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! Help: the table of actions with the keys of the keymap in force, narrowed by a word.
+
+use super::{
+    action::{ACTIONS, Scope},
+    keymap::Keymap,
+    line::Editor,
+};
+
+/// An open help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Help {
+    pub line: Editor,
+    pub top: usize,
+}
+
+impl Default for Help {
+    fn default() -> Self {
+        Self { line: Editor::new("", 128), top: 0 }
+    }
+}
+
+/// One line of help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HelpLine {
+    Scope(&'static str),
+    Action { keys: String, title: String, help: String },
+}
+
+impl Help {
+    /// The lines that match, by scope.
+    pub fn lines(&self, keymap: &Keymap) -> Vec<HelpLine> {
+        let wanted = self.line.text().trim().to_lowercase();
+        let mut out = Vec::new();
+        for scope in Scope::ALL {
+            let mut lines: Vec<HelpLine> = Vec::new();
+            for spec in ACTIONS.iter().filter(|it| it.scope == *scope) {
+                let keys: Vec<String> =
+                    keymap.keys_of(spec.action).into_iter().map(|(_, keys)| keys).collect();
+                let mut shown = keys.clone();
+                shown.dedup();
+                let mut keys = shown.join("  ");
+                if let Some((name, takes)) = spec.command {
+                    let line = format!(":{name} {}", takes.usage());
+                    keys = if keys.is_empty() { line } else { format!("{keys}  {line}") };
+                }
+                let all = format!("{keys} {} {} {}", spec.id, spec.title, spec.help);
+                if all.to_lowercase().contains(&wanted) {
+                    let keys = keys.trim().to_owned();
+                    let (title, help) = (spec.title.to_owned(), spec.help.to_owned());
+                    lines.push(HelpLine::Action { keys, title, help });
+                }
+            }
+            if !lines.is_empty() {
+                out.push(HelpLine::Scope(scope.title()));
+                out.append(&mut lines);
+            }
+        }
+        out
+    }
+}

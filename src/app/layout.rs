@@ -1,0 +1,182 @@
+//! Where everything lies on the screen: one computation for drawing, for the mouse, and for the
+//! size a session gets.
+
+use super::{
+    grid::Tab,
+    state::{Place, State},
+};
+use crate::base::units::Size;
+
+/// Below this the console says so instead of drawing.
+pub const COLUMNS_MIN: u16 = 60;
+pub const ROWS_MIN: u16 = 15;
+
+/// A rectangle of cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Area {
+    pub x: u16,
+    pub y: u16,
+    pub width: u16,
+    pub height: u16,
+}
+
+impl Area {
+    pub fn new(x: u16, y: u16, width: u16, height: u16) -> Self {
+        Self { x, y, width, height }
+    }
+
+    pub fn contains(self, x: u16, y: u16) -> bool {
+        let right = self.x.saturating_add(self.width);
+        let bottom = self.y.saturating_add(self.height);
+        (self.x..right).contains(&x) && (self.y..bottom).contains(&y)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.width == 0 || self.height == 0
+    }
+
+    /// The first rows, and the rest.
+    pub fn split_top(self, rows: u16) -> (Self, Self) {
+        let rows = rows.min(self.height);
+        let rest = Self { y: self.y + rows, height: self.height - rows, ..self };
+        (Self { height: rows, ..self }, rest)
+    }
+
+    /// The first columns, and the rest.
+    pub fn split_left(self, columns: u16) -> (Self, Self) {
+        let columns = columns.min(self.width);
+        let rest = Self { x: self.x + columns, width: self.width - columns, ..self };
+        (Self { width: columns, ..self }, rest)
+    }
+
+    /// A box of at most this size in the middle.
+    pub fn centred(self, width: u16, height: u16) -> Self {
+        let (width, height) = (width.min(self.width), height.min(self.height));
+        Self {
+            x: self.x + (self.width - width) / 2,
+            y: self.y + (self.height - height) / 2,
+            width,
+            height,
+        }
+    }
+}
+
+/// One pane on screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaneArea {
+    /// Index into the slots of the tab.
+    pub slot: usize,
+    pub header: Area,
+    pub body: Area,
+}
+
+/// The whole screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    pub whole: Area,
+    /// Too small for anything but saying so.
+    pub too_small: bool,
+    pub header: Area,
+    pub hint: Area,
+    /// Header line of the fleet, then its rows; `None` while hidden.
+    pub fleet: Option<(Area, Area)>,
+    /// The line between fleet and panes.
+    pub divider: Option<Area>,
+    pub panes: Vec<PaneArea>,
+    /// The lines between panes.
+    pub dividers: Vec<Area>,
+}
+
+/// Computes the screen for a state.
+pub fn frame(state: &State) -> Frame {
+    let (columns, rows) = state.size;
+    let whole = Area::new(0, 0, columns, rows);
+    if columns < COLUMNS_MIN || rows < ROWS_MIN {
+        return Frame { whole, too_small: true, ..Frame::default() };
+    }
+    let (header, rest) = whole.split_top(1);
+    let (middle, hint) = rest.split_top(rest.height - 1);
+    let mut frame = Frame { whole, header, hint, ..Frame::default() };
+    let tab = state.grid.tab();
+    let fleet_alone = state.fleet.known && state.fleet.counts().1 == 0;
+    let fleet_width = match columns {
+        _ if tab.zoomed || !state.fleet_shown => 0,
+        // Too narrow for both: the one in focus gets it all.
+        ..80 if state.place == Place::Fleet => columns,
+        ..80 => 0,
+        80..110 => 28,
+        110..150 => 34,
+        _ => (columns / 4).min(46),
+    };
+    if fleet_alone || fleet_width == columns {
+        frame.fleet = Some(middle.split_top(1));
+        return frame;
+    }
+    let mut right = middle;
+    if fleet_width > 0 {
+        let (left, rest) = middle.split_left(fleet_width);
+        let (divider, rest) = rest.split_left(1);
+        (frame.fleet, frame.divider) = (Some(left.split_top(1)), Some(divider));
+        right = rest;
+    }
+    place_panes(&mut frame, tab, right);
+    frame
+}
+
+fn place_panes(frame: &mut Frame, tab: &Tab, area: Area) {
+    let count = tab.slots().len();
+    if tab.zoomed || count <= 1 {
+        let (header, body) = area.split_top(1);
+        frame.panes.push(PaneArea { slot: tab.focus(), header, body });
+        return;
+    }
+    // Side by side where that leaves 60 columns each, else stacked.
+    let wide = area.width >= 121;
+    let columns = match count {
+        2 => 1 + u16::from(wide),
+        4 => 2,
+        _ if area.width >= 182 => 3,
+        _ => 2,
+    };
+    let count = u16::try_from(count).unwrap_or(1);
+    let lines = count.div_ceil(columns);
+    let mut slot = 0;
+    let mut y = area.y;
+    for line in 0..lines {
+        let height = (area.height - (y - area.y)) / (lines - line);
+        let mut x = area.x;
+        for column in 0..columns {
+            let left = area.width - (x - area.x);
+            let last = column + 1 == columns;
+            let gaps = columns - column - 1;
+            let width = if last { left } else { left.saturating_sub(gaps) / (columns - column) };
+            let (header, body) = Area::new(x, y, width, height).split_top(1);
+            frame.panes.push(PaneArea { slot, header, body });
+            if !last {
+                frame.dividers.push(Area::new(x + width, y, 1, height));
+            }
+            x += width + u16::from(!last);
+            slot += 1;
+        }
+        y += height;
+    }
+}
+
+impl Frame {
+    pub fn pane(&self, slot: usize) -> Option<&PaneArea> {
+        self.panes.iter().find(|it| it.slot == slot)
+    }
+}
+
+impl PaneArea {
+    /// The size a session gets that is stepped into here.
+    pub fn session_size(&self) -> Size {
+        Size::clamped(self.body.width, self.body.height)
+    }
+
+    /// The clickable word at the right end of the header.
+    pub fn button(&self, word: &str) -> Area {
+        let width = u16::try_from(word.len()).unwrap_or(0).min(self.header.width);
+        Area { x: self.header.x + self.header.width - width, width, ..self.header }
+    }
+}

@@ -1,0 +1,245 @@
+//! Actions: what each row of the table does.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::Action,
+        command,
+        effect::Act,
+        grid::Slot,
+        help::Help,
+        keymap::Keymap,
+        palette::Palette,
+        state::{LineKind, Overlay, Pending, Place},
+    },
+    model::event::Level,
+};
+
+impl Turn<'_> {
+    /// Runs a line as typed after `:`.
+    pub(super) fn command(&mut self, line: &str) {
+        match command::parse(line) {
+            Ok(request) => self.act_on(request.action, &request.argument),
+            Err(why) => self.notice(Level::Error, &why),
+        }
+    }
+
+    /// Does an action, with what was typed after its name.
+    pub(super) fn act_on(&mut self, action: Action, argument: &str) {
+        if self.line_action(action) || self.dialog_action(action) || self.scroll_action(action) {
+            return;
+        }
+        if self.list_action(action) || self.pane_action(action, argument) {
+            return;
+        }
+        self.global_action(action, argument);
+    }
+
+    fn global_action(&mut self, action: Action, argument: &str) {
+        let state = &mut *self.state;
+        match action {
+            Action::Quit => self.quit(),
+            Action::Back => self.back(),
+            Action::Palette => state.overlay = Some(Overlay::Palette(Palette::default())),
+            Action::Command => self.open_line(LineKind::Command, ""),
+            Action::Help => state.overlay = Some(Overlay::Help(Help::default())),
+            Action::Notices => {
+                state.notices.dismiss();
+                state.overlay = Some(Overlay::Notices { top: 0 });
+            }
+            Action::Doctor => {
+                state.overlay = Some(Overlay::Doctor { checks: None, top: 0 });
+                self.start(Act::Doctor, Some(Pending::Doctor));
+            }
+            Action::NextPlace => self.step_place(true),
+            Action::PreviousPlace => self.step_place(false),
+            Action::Suspend => {
+                self.start(Act::Suspend, None);
+            }
+            Action::Redraw => {
+                self.start(Act::Redraw, None);
+            }
+            Action::Mouse => {
+                state.mouse = !state.mouse;
+                let (on, words) = match state.mouse {
+                    true => (true, "the console takes the mouse"),
+                    false => (false, "the mouse is your terminal's"),
+                };
+                self.start(Act::CaptureMouse(on), None);
+                self.notice(Level::Info, words);
+            }
+            Action::Theme => self.choose_theme(argument),
+            Action::Keymap => self.choose_keymap(argument),
+            Action::FleetToggle => state.fleet_shown = !state.fleet_shown,
+            Action::Filter if !argument.is_empty() => state.fleet.filter(argument),
+            Action::Filter => {
+                let before = state.fleet.filter_text().to_owned();
+                self.state.place = Place::Fleet;
+                self.open_line(LineKind::Filter { before: before.clone() }, &before);
+            }
+            Action::New => self.open_new(argument),
+            Action::Run => self.run_program(argument),
+            Action::Shell => self.open_shell(argument),
+            Action::Pause => self.pause(argument),
+            Action::Stop | Action::Remove => self.ask_loss(action, argument),
+            Action::Info => self.open_info(argument),
+            Action::CopyName => self.copy_name(),
+            _ => {}
+        }
+    }
+
+    fn list_action(&mut self, action: Action) -> bool {
+        if self.state.is_first_run() && self.first_run_action(action) {
+            return true;
+        }
+        let fleet = &mut self.state.fleet;
+        match action {
+            Action::ListDown => fleet.move_by(1),
+            Action::ListUp => fleet.move_by(-1),
+            Action::ListTop => fleet.move_to(0),
+            Action::ListBottom => fleet.move_to(usize::MAX),
+            Action::ListHalfDown => fleet.move_by(fleet.half_page()),
+            Action::ListHalfUp => fleet.move_by(-fleet.half_page()),
+            Action::ListNextAttention => {
+                if !fleet.next_attention() {
+                    self.notice(Level::Info, "nothing asks, is stuck or failed");
+                }
+            }
+            Action::Mark => {
+                fleet.toggle_mark();
+                fleet.move_by(1);
+            }
+            Action::MarkAll => fleet.mark_shown(),
+            Action::MarkNone => fleet.unmark_all(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn first_run_action(&mut self, action: Action) -> bool {
+        let last = self.state.first_choices().len().saturating_sub(1);
+        let choice = &mut self.state.first_choice;
+        match action {
+            Action::ListDown => *choice = (*choice + 1).min(last),
+            Action::ListUp => *choice = choice.saturating_sub(1),
+            Action::ListTop => *choice = 0,
+            Action::ListBottom => *choice = last,
+            Action::StepIn => self.first_run_choice(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn quit(&mut self) {
+        if let Some(grip) = self.state.grip.take() {
+            self.let_go(&grip.session);
+        }
+        self.start(Act::Quit, None);
+    }
+
+    /// Closes the nearest open thing: a filter, the focus on the panes, the console itself.
+    fn back(&mut self) {
+        let state = &mut *self.state;
+        if state.grid.tab().zoomed {
+            state.grid.tab_mut().zoomed = false;
+        } else if state.place == Place::Panes {
+            state.place = Place::Fleet;
+            state.fleet_shown = true;
+        } else if !state.fleet.filter_text().is_empty() {
+            state.fleet.filter("");
+        } else if !state.fleet.marked().is_empty() {
+            state.fleet.unmark_all();
+        } else if matches!(state.last_key, Some(crate::vt::key::Key::Esc)) {
+            // esc closes what is open; only q leaves.
+            self.notice(Level::Info, "nothing is open; q leaves, sandboxes keep running");
+        } else {
+            self.quit();
+        }
+    }
+
+    /// Fleet, then each pane, then the fleet again.
+    fn step_place(&mut self, forward: bool) {
+        let state = &mut *self.state;
+        let count = state.grid.tab().slots().len();
+        let focus = state.grid.tab().focus();
+        let zoomed = state.grid.tab().zoomed;
+        if state.grip.is_some() {
+            return;
+        }
+        match (state.place, forward) {
+            (Place::Fleet, _) if state.is_first_run() => {}
+            (Place::Fleet, _) => {
+                state.place = Place::Panes;
+                state.grid.tab_mut().set_focus(if forward { 0 } else { count - 1 });
+            }
+            (Place::Panes, true) if !zoomed && focus + 1 < count => {
+                state.grid.tab_mut().step(true);
+            }
+            (Place::Panes, false) if !zoomed && focus > 0 => state.grid.tab_mut().step(false),
+            (Place::Panes, _) => {
+                state.place = Place::Fleet;
+                state.fleet_shown = true;
+                state.grid.tab_mut().zoomed = false;
+            }
+        }
+    }
+
+    fn choose_theme(&mut self, name: &str) {
+        if name.is_empty() {
+            return self.open_line(LineKind::Command, "theme ");
+        }
+        self.state.prefs.theme = Some(name.to_owned());
+        let pending = Pending::Quiet(format!("theme {name}"));
+        self.start(Act::LoadTheme(name.to_owned()), Some(pending));
+    }
+
+    fn choose_keymap(&mut self, name: &str) {
+        if name.is_empty() {
+            return self.open_line(LineKind::Command, "keymap ");
+        }
+        let pending = Pending::Quiet(format!("keymap {name}"));
+        self.start(Act::LoadKeymap(name.to_owned()), Some(pending));
+    }
+
+    /// Takes a keymap that was read, with the prefix of the configuration over its own.
+    pub(super) fn use_keymap(&mut self, keymap: Keymap) {
+        let prefix = self.state.config.prefix.as_deref();
+        let prefix = prefix.and_then(|it| crate::app::chord::Chord::parse(it).ok());
+        self.state.typed.clear();
+        self.state.keymap = match prefix {
+            Some(prefix) => keymap.with_prefix(prefix),
+            None => keymap,
+        };
+    }
+
+    pub(super) fn save_prefs(&mut self) {
+        let prefs = self.state.prefs.clone();
+        self.start(Act::SavePrefs(prefs), Some(Pending::Quiet("your choice".to_owned())));
+    }
+
+    /// Shows that many panes, filling new ones with sessions that are not on screen yet.
+    pub(super) fn set_layout(&mut self, count: usize) {
+        self.state.grid.tab_mut().set_layout(count);
+        self.state.prefs.layout = u8::try_from(count).ok();
+        self.save_prefs();
+        let slots = self.state.grid.tab().slots().to_vec();
+        let shown = |it: &_| slots.contains(&Slot::Kept(it)) || self.state.follow == Some(it);
+        let mut more: Vec<Slot> = Vec::new();
+        for row in self.state.fleet.from_cursor().take(64) {
+            let sessions = row.sandbox.sessions.iter().filter(|it| it.exit.is_none());
+            for id in sessions.map(|it| it.id.clone()) {
+                if !shown(&id) {
+                    more.push(Slot::Kept(id));
+                }
+            }
+        }
+        let mut more = more.into_iter();
+        for (at, slot) in slots.iter().enumerate() {
+            if *slot == Slot::Empty {
+                if let Some(next) = more.next() {
+                    self.state.grid.tab_mut().put(at, next);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Lines being edited, and the boxes that lie over everything.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::{Action, Argument},
+        command,
+        dialog::Field,
+        keymap::{self, Bound},
+        line::Editor,
+        palette::PAGE,
+        state::{HISTORY_MAX, LineKind, LineMode, Overlay},
+    },
+    base::limits::PATTERN_BYTES_MAX,
+    model::event::Level,
+};
+
+/// Names offered by completion.
+const OFFERS_MAX: usize = 200;
+
+impl Turn<'_> {
+    pub(super) fn open_line(&mut self, kind: LineKind, text: &str) {
+        let bytes_max = match kind {
+            LineKind::Filter { .. } => crate::app::filter::FILTER_BYTES_MAX,
+            LineKind::Command => command::COMMAND_BYTES_MAX,
+            LineKind::Search => PATTERN_BYTES_MAX,
+        };
+        let editor = Editor::new(text, bytes_max);
+        let mode = LineMode { kind, editor, offers: Vec::new(), offered: None, back: 0 };
+        self.state.overlay = None;
+        self.state.line = Some(mode);
+        self.line_changed();
+    }
+
+    /// Text that was typed or pasted, to whatever is being edited.
+    pub(super) fn insert(&mut self, text: &str) {
+        let editor = match (&mut self.state.line, &mut self.state.overlay) {
+            (Some(line), _) => Some(&mut line.editor),
+            (None, Some(Overlay::Palette(palette))) => {
+                palette.selected = 0;
+                Some(&mut palette.line)
+            }
+            (None, Some(Overlay::Help(help))) => {
+                help.top = 0;
+                Some(&mut help.line)
+            }
+            (None, Some(Overlay::New(dialog))) => {
+                dialog.wrong = None;
+                if dialog.editor().is_none() && text == " " {
+                    dialog.choose(true);
+                }
+                dialog.editor_mut()
+            }
+            _ => None,
+        };
+        if let Some(editor) = editor {
+            editor.insert(text);
+            self.line_changed();
+        }
+    }
+
+    /// What follows from a changed line: a live filter, fresh completions.
+    fn line_changed(&mut self) {
+        let Some(mode) = &mut self.state.line else { return };
+        mode.offered = None;
+        match mode.kind {
+            LineKind::Filter { .. } => {
+                let text = mode.editor.text().to_owned();
+                self.state.fleet.filter(&text);
+            }
+            LineKind::Command => {
+                let line = mode.editor.before().to_owned();
+                let offers = command::complete(&line, &|takes| self.known(takes));
+                if let Some(mode) = &mut self.state.line {
+                    mode.offers = offers;
+                }
+            }
+            LineKind::Search => {}
+        }
+    }
+
+    fn known(&self, takes: Argument) -> Vec<String> {
+        let presets = |names: &[String], built_in: &[&str]| {
+            let mut all: Vec<String> = built_in.iter().map(|it| (*it).to_owned()).collect();
+            all.extend(names.iter().filter(|it| !built_in.contains(&it.as_str())).cloned());
+            all
+        };
+        match takes {
+            Argument::Layout => ["1", "2", "4", "6"].map(str::to_owned).to_vec(),
+            Argument::Theme => self.state.themes.clone(),
+            Argument::Keymap => {
+                let built_in: Vec<&str> = keymap::PRESETS.iter().map(|(name, _)| *name).collect();
+                presets(&self.state.keymaps, &built_in)
+            }
+            Argument::Filter => {
+                crate::app::filter::KEYS.iter().map(|it| format!("{it}:")).collect()
+            }
+            Argument::Program => self.state.agents.clone(),
+            Argument::Sandbox => self.state.fleet.names(OFFERS_MAX),
+            Argument::Nothing | Argument::Pattern => Vec::new(),
+        }
+    }
+
+    /// Actions of a line being edited, in the bar or in a box.
+    pub(super) fn line_action(&mut self, action: Action) -> bool {
+        if self.state.line.is_some() {
+            return self.bar_action(action);
+        }
+        let keymap = &self.state.keymap;
+        let height = usize::from(self.state.size.1);
+        match &mut self.state.overlay {
+            Some(Overlay::Palette(palette)) => {
+                match action {
+                    Action::LineAccept => return self.palette_chosen(),
+                    Action::LineCancel => self.state.overlay = None,
+                    Action::LineUp => palette.step(-1),
+                    Action::LineDown => palette.step(1),
+                    Action::DialogPageUp => palette.step(-PAGE),
+                    Action::DialogPageDown => palette.step(PAGE),
+                    _ => {
+                        palette.selected = 0;
+                        return palette.line.act(action);
+                    }
+                }
+                true
+            }
+            Some(Overlay::Help(help)) => {
+                let last = help.lines(keymap).len().saturating_sub(height / 2);
+                match action {
+                    Action::LineAccept | Action::LineCancel => self.state.overlay = None,
+                    Action::LineUp => help.top = help.top.saturating_sub(1),
+                    Action::LineDown => help.top = (help.top + 1).min(last),
+                    _ => {
+                        help.top = 0;
+                        return help.line.act(action);
+                    }
+                }
+                true
+            }
+            Some(Overlay::New(dialog)) => {
+                let Some(editor) = dialog.editor_mut() else { return false };
+                let done = editor.act(action);
+                if done {
+                    dialog.wrong = None;
+                }
+                done
+            }
+            _ => false,
+        }
+    }
+
+    fn bar_action(&mut self, action: Action) -> bool {
+        match action {
+            Action::LineAccept => self.accept_line(),
+            Action::LineCancel => {
+                if let Some(LineMode { kind: LineKind::Filter { before }, .. }) =
+                    self.state.line.take()
+                {
+                    self.state.fleet.filter(&before);
+                }
+            }
+            Action::LineComplete => self.complete(),
+            Action::LineUp => self.recall(true),
+            Action::LineDown => self.recall(false),
+            _ => {
+                let done = self.state.line.as_mut().is_some_and(|it| it.editor.act(action));
+                if done {
+                    self.line_changed();
+                }
+                return done;
+            }
+        }
+        true
+    }
+
+    fn accept_line(&mut self) {
+        let Some(mode) = self.state.line.take() else { return };
+        let text = mode.editor.text().trim().to_owned();
+        match mode.kind {
+            LineKind::Filter { .. } => {}
+            LineKind::Search => self.search(&text),
+            LineKind::Command if text.is_empty() => {}
+            LineKind::Command => {
+                self.state.history.retain(|it| *it != text);
+                self.state.history.push_front(text.clone());
+                self.state.history.truncate(HISTORY_MAX);
+                self.command(&text);
+            }
+        }
+    }
+
+    /// Takes the next completion; a single one is taken whole.
+    fn complete(&mut self) {
+        let Some(mode) = &mut self.state.line else { return };
+        let count = mode.offers.len();
+        if count == 0 {
+            return;
+        }
+        let next = mode.offered.map_or(0, |it| (it + 1) % count);
+        let Some(text) = mode.offers.get(next).cloned() else { return };
+        if count == 1 {
+            mode.editor.set(&format!("{text} "));
+            self.line_changed();
+        } else {
+            mode.editor.set(&text);
+            mode.offered = Some(next);
+        }
+    }
+
+    fn recall(&mut self, older: bool) {
+        let Some(mode) = &mut self.state.line else { return };
+        if mode.kind != LineKind::Command {
+            // While filtering, the arrows move in the list.
+            self.state.fleet.move_by(if older { -1 } else { 1 });
+            return;
+        }
+        let last = self.state.history.len();
+        mode.back = if older { (mode.back + 1).min(last) } else { mode.back.saturating_sub(1) };
+        let text = mode.back.checked_sub(1).and_then(|it| self.state.history.get(it));
+        mode.editor.set(text.map_or("", String::as_str));
+        mode.offers.clear();
+    }
+
+    fn palette_chosen(&mut self) -> bool {
+        let Some(Overlay::Palette(palette)) = &self.state.overlay else { return false };
+        let Some(action) = palette.chosen() else { return true };
+        self.state.overlay = None;
+        self.run(&Bound::Action(action));
+        true
+    }
+
+    pub(super) fn dialog_action(&mut self, action: Action) -> bool {
+        let rows = match action {
+            Action::DialogNext => 1,
+            Action::DialogPrevious => -1,
+            Action::DialogPageDown => PAGE,
+            Action::DialogPageUp => -PAGE,
+            Action::DialogAccept | Action::DialogCancel => 0,
+            Action::DialogLeft | Action::DialogRight => return self.choose(action),
+            _ => return false,
+        };
+        let (sessions, notices) = (self.info_length(), self.state.notices.len());
+        match (&mut self.state.overlay, action) {
+            (None, _) => return false,
+            (Some(_), Action::DialogCancel) => self.state.overlay = None,
+            (Some(Overlay::New(_)), Action::DialogAccept) => self.start_new(),
+            // The key that takes away is another one, on purpose.
+            (Some(Overlay::Confirm(confirm)), Action::DialogAccept) => {
+                let text = format!("press `{}` to go on, esc to leave it", confirm.key);
+                self.notice(Level::Info, &text);
+            }
+            (Some(Overlay::TakeOver { .. }), Action::DialogAccept) => self.take_over(),
+            (Some(_), Action::DialogAccept) => self.state.overlay = None,
+            (Some(Overlay::New(dialog)), _) => dialog.step(rows > 0),
+            (Some(Overlay::Notices { top }), _) => scroll(top, rows, notices),
+            (Some(Overlay::Info { top, .. }), _) => scroll(top, rows, sessions),
+            (Some(Overlay::Doctor { checks, top }), _) => {
+                scroll(top, rows, checks.as_ref().map_or(0, Vec::len) * 2);
+            }
+            (Some(_), _) => {}
+        }
+        true
+    }
+
+    fn info_length(&self) -> usize {
+        match &self.state.overlay {
+            Some(Overlay::Info { sandbox, .. }) => {
+                let row = self.state.fleet.get(sandbox);
+                row.map_or(0, |it| 16 + it.sandbox.sessions.len() * 2 + it.sandbox.notes.len())
+            }
+            _ => 0,
+        }
+    }
+
+    fn choose(&mut self, action: Action) -> bool {
+        let forward = action == Action::DialogRight;
+        match &mut self.state.overlay {
+            Some(Overlay::New(dialog)) => {
+                let typed = dialog.focus() == Field::Program && !dialog.text(Field::Program).is_empty();
+                if !dialog.choose(forward) || (typed && dialog.editor().is_none()) {
+                    let edit = if forward { Action::LineRight } else { Action::LineLeft };
+                    if let Some(editor) = dialog.editor_mut() {
+                        editor.act(edit);
+                    }
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn scroll(top: &mut usize, rows: isize, count: usize) {
+    *top = top.saturating_add_signed(rows).min(count.saturating_sub(1));
+}

@@ -1,0 +1,188 @@
+//! What comes without being asked: the hub's feed, output, the state of the link.
+
+use std::time::Duration;
+
+use super::Turn;
+use crate::{
+    app::{
+        effect::Act,
+        msg::Link,
+        pane::{Feed, RETRIES_MAX, RETRY_AFTER},
+        state::Pending,
+    },
+    base::{fault::Fault, id::SessionId},
+    model::{
+        event::{Event, Level, SnapshotReason},
+        fact::Fact,
+        output::Output,
+        sandbox::Sandbox,
+    },
+};
+
+/// Shortest time between two calls for attention: a program that rings all the time rings once.
+const RING_EVERY: Duration = Duration::from_secs(2);
+
+impl Turn<'_> {
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Snapshot { reason, sandboxes, .. } => {
+                if reason == SnapshotReason::Gap && self.state.fleet.known {
+                    self.notice(Level::Info, "the console fell behind; the list was read anew");
+                }
+                self.state.fleet.snapshot(sandboxes);
+                self.lease_seen();
+            }
+            Event::Changed { sandbox, .. } => {
+                self.attention(&sandbox);
+                self.state.fleet.change(*sandbox);
+                self.lease_seen();
+                self.program_ended();
+            }
+            Event::Removed { id, .. } => self.state.fleet.remove(&id),
+            Event::Notice { notice, .. } => {
+                let row = notice.sandbox.as_ref().and_then(|it| self.state.fleet.get(it));
+                let text = match row {
+                    Some(row) => format!("{}: {}", row.sandbox.name, notice.text),
+                    None => notice.text,
+                };
+                self.notice(notice.level, &text);
+            }
+            Event::Said { session, fact, .. } => self.said(&session, fact),
+        }
+    }
+
+    /// Calls the operator when a sandbox begins to need someone and the terminal has no focus.
+    fn attention(&mut self, sandbox: &Sandbox) {
+        let before = self.state.fleet.get(&sandbox.id).map_or(0, |it| it.sandbox.pending_approvals);
+        if sandbox.pending_approvals > before {
+            let body = format!("{} asks", sandbox.name);
+            self.ring(Some((sandbox.name.clone(), body)));
+        }
+    }
+
+    /// Nothing is left to type into once the program has ended.
+    fn program_ended(&mut self) {
+        let Some(grip) = &self.state.grip else { return };
+        let session = self.state.fleet.session(&grip.session);
+        let ended = session.and_then(|(row, it)| it.exit.map(|exit| (it.name(&row.sandbox.name), exit)));
+        if let Some((name, exit)) = ended {
+            self.leave();
+            self.notice(Level::Info, &format!("{name} ended with exit code {}", exit.code()));
+        }
+    }
+
+    fn said(&mut self, session: &SessionId, fact: Fact) {
+        let Some((row, known)) = self.state.fleet.session(session) else { return };
+        let name = known.name(&row.sandbox.name);
+        let shown = self.state.watches.contains_key(session);
+        match fact {
+            Fact::Bell if !shown || self.state.focused == Some(false) => self.ring(None),
+            Fact::Notify { title, body } => {
+                let body = match title {
+                    Some(title) => format!("{title}: {body}"),
+                    None => body,
+                };
+                self.notice(Level::Info, &format!("{name} says: {body}"));
+                self.ring(Some((name, body)));
+            }
+            // Only the program that is being typed into may reach the clipboard.
+            Fact::Clipboard(bytes) => {
+                let typed = self.state.grip.as_ref().is_some_and(|it| it.session == *session);
+                match String::from_utf8(bytes) {
+                    Ok(text) if typed && !text.is_empty() => self.clipboard(text),
+                    _ => {
+                        let text = format!("{name} wanted to write to your clipboard; it was not let");
+                        self.notice(Level::Info, &text);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Rings, or sends a notification, but not all the time.
+    fn ring(&mut self, note: Option<(String, String)>) {
+        let now = self.state.now.since_start;
+        if self.state.rang_at.is_some_and(|it| now < it + RING_EVERY) {
+            return;
+        }
+        let notify = &self.state.config.notify;
+        let (bell, desktop) = (notify.bell, notify.desktop && self.state.focused == Some(false));
+        if bell {
+            self.start(Act::Bell, None);
+        }
+        if let (true, Some((title, body))) = (desktop, note) {
+            self.start(Act::Notify { title, body }, None);
+        }
+        if bell || desktop {
+            self.state.rang_at = Some(now);
+        }
+    }
+
+    pub(super) fn output(&mut self, session: &SessionId, generation: u64, output: Output) {
+        let now = self.state.now.since_start;
+        let watch = self.state.watches.get_mut(session).filter(|it| it.generation == generation);
+        let Some(watch) = watch else { return };
+        let changed = watch.take(output, now);
+        // A frozen pane shows what it showed.
+        let frozen = self.state.copy.as_ref().is_some_and(|it| it.session == *session);
+        self.state.dirty |= changed && !frozen;
+    }
+
+    pub(super) fn output_ended(
+        &mut self,
+        session: &SessionId,
+        generation: u64,
+        why: Option<Fault>,
+    ) {
+        let now = self.state.now.since_start;
+        let up = matches!(self.state.link, Link::Up { .. });
+        let watch = self.state.watches.get_mut(session).filter(|it| it.generation == generation);
+        let Some(watch) = watch else { return };
+        if watch.feed == Feed::Over {
+            return;
+        }
+        watch.held_until = None;
+        watch.retries += 1;
+        let again = up && watch.retries <= RETRIES_MAX;
+        let why = why.map_or_else(|| "the stream ended".to_owned(), |it| it.message().to_owned());
+        watch.feed = Feed::Broken { why, retry_at: again.then(|| now + RETRY_AFTER) };
+        self.state.dirty = true;
+    }
+
+    pub(super) fn link(&mut self, link: Link) {
+        let was_up = matches!(self.state.link, Link::Up { .. });
+        let is_up = matches!(link, Link::Up { .. });
+        let text = match &link {
+            Link::Down { why, .. } if was_up => {
+                Some((Level::Error, format!("the hub can't be reached: {why}")))
+            }
+            Link::Up { .. } if matches!(self.state.link, Link::Down { .. }) => {
+                Some((Level::Info, "the hub is back".to_owned()))
+            }
+            _ => None,
+        };
+        self.state.link = link;
+        if let Some((level, text)) = text {
+            self.notice(level, &text);
+        }
+        if was_up && !is_up {
+            // What was typed can't arrive; say so by letting go.
+            let typing = self.state.grip.take().is_some();
+            if typing {
+                self.state.typed.clear();
+                self.notice(Level::Warning, "the keyboard went back: the hub can't be reached");
+            }
+            self.state.pending.retain(|_, it| !matches!(it, Pending::Input(_)));
+        }
+        if is_up && !was_up {
+            let sessions: Vec<SessionId> = self.state.watches.keys().cloned().collect();
+            for session in sessions {
+                let over = self.state.watches.get(&session).is_some_and(|it| it.feed == Feed::Over);
+                if !over {
+                    self.resubscribe(&session);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Keys: sequences through the keymap; what is unbound while typing goes to the program.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::{Action, Scope},
+        chord::Chord,
+        dialog::Confirm,
+        keymap::{Bound, Step},
+        msg::Moment,
+        state::{Overlay, State},
+    },
+    vt::key::{Key, KeyPress, Stroke},
+};
+
+impl Turn<'_> {
+    pub(super) fn key(&mut self, press: KeyPress) {
+        if press.stroke == Stroke::Release {
+            // Programs that asked for releases get them, but never of a key that was ours.
+            if self.state.grip.is_some() && self.state.typed.is_empty() {
+                self.type_key(press);
+            }
+            return;
+        }
+        let chord = Chord::of(&press);
+        if !self.state.typed.is_empty() {
+            return self.continue_sequence(chord, press);
+        }
+        if let Some(Overlay::Confirm(confirm)) = &self.state.overlay {
+            if is_plain(press, confirm) {
+                return self.confirmed();
+            }
+        }
+        for scope in self.state.scopes() {
+            match self.state.keymap.step(*scope, &[chord]) {
+                Step::Run(bound) => {
+                    let bound = bound.clone();
+                    self.state.last_key = Some(press.key);
+                    self.run(&bound);
+                    self.state.last_key = None;
+                    return;
+                }
+                Step::More => return self.begin_sequence(*scope, chord),
+                Step::Nothing => {}
+            }
+        }
+        let reachable = self.state.line.is_none() && self.state.overlay.is_none();
+        if reachable && chord == self.state.keymap.prefix() {
+            return self.begin_prefix();
+        }
+        self.unbound(press);
+    }
+
+    fn begin_sequence(&mut self, scope: Scope, chord: Chord) {
+        let Moment { since_start, .. } = self.state.now;
+        (self.state.typed_scope, self.state.typed_at) = (scope, since_start);
+        self.state.typed = vec![chord];
+    }
+
+    fn begin_prefix(&mut self) {
+        let prefix = self.state.keymap.prefix();
+        self.begin_sequence(Scope::Prefix, prefix);
+    }
+
+    fn continue_sequence(&mut self, chord: Chord, press: KeyPress) {
+        let scope = self.state.typed_scope;
+        let mut typed = self.state.typed.clone();
+        typed.push(chord);
+        // The prefix itself is typed first but is no part of the sequence behind it.
+        let sequence = typed.get(usize::from(scope == Scope::Prefix)..).unwrap_or_default();
+        match step(self.state, scope, sequence) {
+            Step::Run(bound) => {
+                let bound = bound.clone();
+                self.state.typed.clear();
+                self.state.last_key = Some(press.key);
+                self.run(&bound);
+                self.state.last_key = None;
+            }
+            Step::More => self.state.typed = typed,
+            Step::Nothing => {
+                self.state.typed.clear();
+                if chord.key != Key::Esc {
+                    let keys: Vec<String> = typed.iter().map(ToString::to_string).collect();
+                    let text = format!("`{}` is not bound to anything", keys.join(" "));
+                    self.notice(crate::model::event::Level::Info, &text);
+                }
+            }
+        }
+    }
+
+    /// A key that no scope knows: text for a line, or input for the program.
+    fn unbound(&mut self, press: KeyPress) {
+        if self.state.grip.is_some() && self.state.overlay.is_none() && self.state.line.is_none() {
+            return self.type_key(press);
+        }
+        let Key::Char(it) = press.key else { return };
+        if press.mods.ctrl || press.mods.alt || press.mods.cmd {
+            return;
+        }
+        self.insert(it.encode_utf8(&mut [0; 4]));
+    }
+
+    pub(super) fn run(&mut self, bound: &Bound) {
+        match bound {
+            Bound::Action(action) => self.act(*action),
+            Bound::Command(line) => self.command(line),
+        }
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.act_on(action, "");
+    }
+}
+
+/// A sequence behind the prefix may name the prefix itself.
+fn step<'s>(state: &'s State, scope: Scope, typed: &[Chord]) -> Step<'s> {
+    let keymap = &state.keymap;
+    let swapped: Vec<Chord> = typed
+        .iter()
+        .map(|it| if *it == keymap.prefix() { crate::app::keymap::PREFIX } else { *it })
+        .collect();
+    match keymap.step(scope, &swapped) {
+        Step::Nothing => keymap.step(scope, typed),
+        found => found,
+    }
+}
+
+fn is_plain(press: KeyPress, confirm: &Confirm) -> bool {
+    let bare = !press.mods.ctrl && !press.mods.alt && !press.mods.cmd;
+    bare && press.stroke == Stroke::Press && press.key == Key::Char(confirm.key)
+}

@@ -1,0 +1,250 @@
+//! `update`: one message in, state changed, effects out. Never waits for anything.
+
+mod actions;
+mod boxes;
+mod feed;
+mod keys;
+pub mod mouse;
+mod panes;
+mod results;
+mod scroll;
+mod verbs;
+
+use super::{
+    effect::{Act, Effect, EffectId},
+    layout,
+    msg::{Moment, Msg},
+    pane::{Feed, Watch},
+    state::{PENDING_MAX, Pending, Place, State},
+};
+use crate::{base::id::SessionId, model::event::Level};
+
+/// Takes one message in. `State::take_dirty` then says whether to draw, `State::wake_at` when to
+/// send `Msg::Tick`.
+pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
+    state.now = now;
+    let quiet = matches!(msg, Msg::Output { .. } | Msg::Tick | Msg::Done { .. });
+    let mut turn = Turn { state, effects: Vec::new() };
+    turn.state.dirty |= !quiet;
+    turn.message(msg);
+    turn.settle();
+    turn.effects
+}
+
+/// Rows above the choices of the first-run page.
+pub const FIRST_RUN_TOP: u16 = 4;
+
+/// One run of `update`: the state and the effects so far.
+struct Turn<'a> {
+    state: &'a mut State,
+    effects: Vec<Effect>,
+}
+
+impl Turn<'_> {
+    fn message(&mut self, msg: Msg) {
+        match msg {
+            Msg::Key(press) => {
+                self.state.last_input = self.state.now.since_start;
+                self.key(press);
+            }
+            Msg::Mouse(mouse) => {
+                self.state.last_input = self.state.now.since_start;
+                self.mouse(mouse);
+            }
+            Msg::Paste(text) => {
+                self.state.last_input = self.state.now.since_start;
+                self.paste(&text);
+            }
+            Msg::Focus(on) => self.focus_changed(on),
+            Msg::Resize(columns, rows) => self.state.size = (columns, rows),
+            Msg::Tick => self.tick(),
+            Msg::Event(event) => self.event(event),
+            Msg::Output { session, generation, output } => {
+                self.output(&session, generation, output);
+            }
+            Msg::OutputEnded { session, generation, why } => {
+                self.output_ended(&session, generation, why);
+            }
+            Msg::Link(link) => self.link(link),
+            Msg::Done { id, result } => self.done(id, result),
+            Msg::Config(result) => self.config(result),
+            Msg::Keymap(result) => self.keymap(result),
+            Msg::Theme(result) => self.theme(result),
+            Msg::Choices { keymaps, themes } => {
+                (self.state.keymaps, self.state.themes) = (keymaps, themes);
+            }
+            Msg::Agents(mut agents) => {
+                agents.truncate(20);
+                self.state.agents = agents;
+            }
+            Msg::Notice(level, text) => self.notice(level, &text),
+        }
+    }
+
+    /// Starts something; `None` when too much is under way already, which is said.
+    fn start(&mut self, act: Act, pending: Option<Pending>) -> Option<EffectId> {
+        if pending.is_some() && self.state.pending.len() >= PENDING_MAX {
+            self.notice(Level::Error, "the hub does not keep up: nothing more is sent to it");
+            return None;
+        }
+        let id = EffectId(self.state.next_id);
+        self.state.next_id += 1;
+        if let Some(pending) = pending {
+            self.state.pending.insert(id, pending);
+        }
+        self.effects.push(Effect { id, act });
+        Some(id)
+    }
+
+    fn notice(&mut self, level: Level, text: &str) {
+        let now = self.state.now;
+        self.state.notices.push(now, level, text);
+        self.state.dirty = true;
+    }
+
+    /// Brings everything that follows from the state up to date with it.
+    fn settle(&mut self) {
+        self.follow_cursor();
+        self.keep_focus_true();
+        let frame = layout::frame(self.state);
+        if frame != self.state.frame {
+            self.state.frame = frame;
+            self.state.dirty = true;
+            self.resize_typed_into();
+        }
+        let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
+        self.state.fleet.set_height(usize::from(rows));
+        if let Some(copy) = &self.state.copy {
+            let body = self.state.frame.panes.iter().find(|it| {
+                self.state.session_in(it.slot) == Some(&copy.session)
+            });
+            let height = body.map_or(1, |it| usize::from(it.body.height));
+            if let Some(copy) = &mut self.state.copy {
+                copy.set_height(height);
+            }
+        }
+        self.load_older();
+        self.watch_what_shows();
+        self.title();
+    }
+
+    /// Following panes show the session that leads under the cursor, until told otherwise.
+    fn follow_cursor(&mut self) {
+        if self.state.grip.is_some() || self.state.copy.is_some() {
+            return;
+        }
+        if let Some(wanted) = self.state.awaited.take() {
+            if self.state.fleet.session(&wanted).is_some() {
+                self.arrive(&wanted);
+                return;
+            }
+            self.state.awaited = Some(wanted);
+        }
+        let current = self.state.fleet.current();
+        let here = current.map(|it| it.sandbox.id.clone());
+        let followed = self.state.follow.as_ref().and_then(|it| self.state.fleet.session(it));
+        if followed.map(|(row, _)| &row.sandbox.id) != here.as_ref() || followed.is_none() {
+            self.state.follow = current.and_then(|it| it.leading()).map(|it| it.id.clone());
+        }
+    }
+
+    /// Lets go of what is no longer there.
+    fn keep_focus_true(&mut self) {
+        let fleet = &self.state.fleet;
+        if fleet.known {
+            for tab in self.state.grid.tabs_mut() {
+                tab.retain(|id| fleet.session(id).is_some());
+            }
+        }
+        let focused = self.state.focused_session().cloned();
+        if let Some(grip) = self.state.grip.take_if(|it| focused.as_ref() != Some(&it.session)) {
+            self.let_go(&grip.session);
+        }
+        if self.state.copy.as_ref().is_some_and(|it| focused.as_ref() != Some(&it.session)) {
+            self.state.copy = None;
+        }
+        if self.state.is_first_run() && self.state.place == Place::Panes {
+            self.state.place = Place::Fleet;
+        }
+        let choices = self.state.first_choices().len();
+        self.state.first_choice = self.state.first_choice.min(choices.saturating_sub(1));
+    }
+
+    /// Subscribes to exactly the sessions that are on screen.
+    fn watch_what_shows(&mut self) {
+        let panes = self.state.frame.panes.iter();
+        let wanted: Vec<SessionId> =
+            panes.filter_map(|it| self.state.session_in(it.slot).cloned()).collect();
+        let gone: Vec<SessionId> =
+            self.state.watches.keys().filter(|it| !wanted.contains(it)).cloned().collect();
+        for session in gone {
+            if let Some(watch) = self.state.watches.remove(&session) {
+                let generation = watch.generation;
+                self.start(Act::Unsubscribe { session, generation }, None);
+            }
+        }
+        for session in wanted {
+            if !self.state.watches.contains_key(&session) {
+                let generation = self.subscribe(&session);
+                self.state.watches.insert(session, Watch::new(generation));
+                self.state.dirty = true;
+            }
+        }
+    }
+
+    fn subscribe(&mut self, session: &SessionId) -> u64 {
+        let generation = self.state.next_id;
+        let session = session.clone();
+        self.start(Act::Subscribe { session, generation, every_at_least: None }, None);
+        generation
+    }
+
+    fn tick(&mut self) {
+        let now = self.state.now.since_start;
+        let mut changed = self.state.notices.expire(now);
+        changed |= self.state.shows_which_key();
+        let mut again = Vec::new();
+        for (session, watch) in &mut self.state.watches {
+            if watch.held_until.take_if(|it| now >= *it).is_some() {
+                changed = true;
+            }
+            if let Feed::Broken { retry_at, .. } = &mut watch.feed {
+                if retry_at.take_if(|it| now >= *it).is_some() {
+                    again.push(session.clone());
+                }
+            }
+        }
+        for session in again {
+            self.resubscribe(&session);
+        }
+        // The rest is ages, which change on the minute.
+        let due = self.state.frame.fleet.is_some();
+        self.state.dirty |= changed || due;
+    }
+
+    fn resubscribe(&mut self, session: &SessionId) {
+        let Some(old) = self.state.watches.get(session).map(|it| it.generation) else { return };
+        self.start(Act::Unsubscribe { session: session.clone(), generation: old }, None);
+        let generation = self.subscribe(session);
+        if let Some(watch) = self.state.watches.get_mut(session) {
+            watch.restart(generation);
+        }
+        self.state.dirty = true;
+    }
+
+    fn title(&mut self) {
+        if !self.state.config.notify.title {
+            return;
+        }
+        let asks = self.state.fleet.tally().asks;
+        let title = match asks {
+            0 => "sandwatch".to_owned(),
+            1 => "(1 ask) sandwatch".to_owned(),
+            it => format!("({it} asks) sandwatch"),
+        };
+        if title != self.state.title {
+            self.state.title.clone_from(&title);
+            self.start(Act::SetTitle(title), None);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Panes: stepping in and out, the lease, and what is typed or pasted into a session.
+
+use bytes::Bytes;
+
+use super::Turn;
+use crate::{
+    app::{
+        action::Action,
+        effect::Act,
+        grid::Slot,
+        state::{Grip, Hold, Holder, Overlay, Pending, Place, TYPED_AHEAD_MAX},
+    },
+    base::{id::SessionId, limits::INPUT_BYTES_MAX},
+    model::event::Level,
+    runtime::LeaseVerb,
+    vt::{
+        key::{KeyPress, encode, encode_focus, encode_paste},
+        screen::Modes,
+    },
+};
+
+/// Inputs on their way at once; a program that is not reached for that long is said.
+const INPUTS_MAX: usize = 64;
+
+impl Turn<'_> {
+    pub(super) fn pane_action(&mut self, action: Action, argument: &str) -> bool {
+        let typing = self.state.grip.is_some();
+        let tab = self.state.grid.tab_mut();
+        match action {
+            Action::StepIn => self.step_in_named(argument),
+            Action::Leave if typing => self.leave(),
+            Action::Leave => self.act(Action::Back),
+            Action::TakeOver => self.take_over(),
+            Action::SendPrefix => self.send_prefix(),
+            Action::PaneNext | Action::PanePrevious => {
+                tab.step(action == Action::PaneNext);
+                self.state.place = Place::Panes;
+            }
+            Action::PaneAdd => self.keep_pane(),
+            Action::PaneClose => {
+                let slot = tab.focus();
+                tab.close(slot);
+            }
+            Action::PaneZoom => {
+                tab.zoomed = !tab.zoomed;
+                if tab.zoomed {
+                    self.state.place = Place::Panes;
+                }
+            }
+            Action::Layout => self.set_layout(argument.parse().unwrap_or(1)),
+            Action::LayoutOne => self.set_layout(1),
+            Action::LayoutTwo => self.set_layout(2),
+            Action::LayoutFour => self.set_layout(4),
+            Action::LayoutSix => self.set_layout(6),
+            Action::SessionNext => self.step_session(true),
+            Action::SessionPrevious => self.step_session(false),
+            Action::TabNew => {
+                if !self.state.grid.open() {
+                    self.notice(Level::Warning, "there are as many tabs as there can be");
+                }
+            }
+            Action::TabNext => self.state.grid.step(true),
+            Action::TabPrevious => self.state.grid.step(false),
+            Action::TabClose => {
+                if !self.state.grid.close() {
+                    self.notice(Level::Info, "the last tab stays");
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn keep_pane(&mut self) {
+        let leading = self.state.fleet.current().and_then(|it| it.leading());
+        let Some(session) = leading.map(|it| it.id.clone()) else { return };
+        self.state.grid.tab_mut().keep(&session);
+    }
+
+    /// Shows the next session of the same sandbox in the focused pane.
+    fn step_session(&mut self, forward: bool) {
+        let Some(now) = self.state.focused_session().cloned() else { return };
+        let Some((row, _)) = self.state.fleet.session(&now) else { return };
+        let sessions = &row.sandbox.sessions;
+        let count = sessions.len();
+        let at = sessions.iter().position(|it| it.id == now).unwrap_or(0);
+        let next = sessions.get((at + if forward { 1 } else { count - 1 }) % count.max(1));
+        let Some(next) = next.map(|it| it.id.clone()) else { return };
+        if count == 1 {
+            return self.notice(Level::Info, "this sandbox has one session");
+        }
+        self.show_in_focus(&next);
+    }
+
+    fn show_in_focus(&mut self, session: &SessionId) {
+        let tab = self.state.grid.tab_mut();
+        let slot = tab.focus();
+        match tab.focused() {
+            Slot::Follow => self.state.follow = Some(session.clone()),
+            _ => tab.put(slot, Slot::Kept(session.clone())),
+        }
+    }
+
+    fn step_in_named(&mut self, name: &str) {
+        if name.is_empty() {
+            return self.step_in();
+        }
+        let (sandbox, ordinal) = match name.rsplit_once('/') {
+            Some((sandbox, ordinal)) => (sandbox, ordinal.parse::<u32>().ok()),
+            None => (name, None),
+        };
+        let row = self.state.fleet.named(sandbox);
+        let session = row.and_then(|row| match ordinal {
+            Some(it) => row.sandbox.sessions.iter().find(|of| of.ordinal == it),
+            None => row.leading(),
+        });
+        let found = row.zip(session).map(|(row, it)| (row.sandbox.id.clone(), it.id.clone()));
+        match found {
+            Some((_, session)) => self.arrive(&session),
+            None => self.notice(Level::Error, &format!("there is no session `{name}`")),
+        }
+    }
+
+    /// Shows a session, focuses it, and steps in.
+    pub(super) fn arrive(&mut self, session: &SessionId) {
+        let Some((row, _)) = self.state.fleet.session(session) else { return };
+        let id = row.sandbox.id.clone();
+        if !self.state.fleet.select(&id) {
+            self.state.fleet.filter("");
+            self.state.fleet.select(&id);
+        }
+        let slots = self.state.grid.tab().slots();
+        let kept = slots.iter().position(|it| *it == Slot::Kept(session.clone()));
+        let follows = slots.iter().position(|it| *it == Slot::Follow);
+        match kept.or(follows) {
+            Some(slot) => self.state.grid.tab_mut().set_focus(slot),
+            None => {
+                let slot = self.state.grid.tab_mut().keep(session);
+                self.state.grid.tab_mut().set_focus(slot);
+            }
+        }
+        if kept.is_none() {
+            self.state.follow = Some(session.clone());
+        }
+        let from = std::mem::replace(&mut self.state.place, Place::Panes);
+        self.step_in();
+        self.state.came_from = from;
+    }
+
+    /// Takes the keyboard of the session that is looked at.
+    pub(super) fn step_in(&mut self) {
+        if self.state.place == Place::Fleet {
+            let Some(row) = self.state.fleet.current() else { return };
+            let followed = self.state.follow.as_ref().filter(|it| {
+                row.sandbox.sessions.iter().any(|of| of.id == **it)
+            });
+            let session = followed.cloned().or_else(|| row.leading().map(|it| it.id.clone()));
+            let Some(session) = session else {
+                return self.notice(Level::Info, "this sandbox has no session; s opens a shell");
+            };
+            return self.arrive(&session);
+        }
+        let Some(session) = self.state.focused_session().cloned() else {
+            return self.notice(Level::Info, "this pane is empty");
+        };
+        (self.state.copy, self.state.came_from) = (None, Place::Panes);
+        let Some((_, known)) = self.state.fleet.session(&session) else { return };
+        if known.exit.is_some() {
+            return self.notice(Level::Info, "this program has ended; l shows what it printed");
+        }
+        if let Holder::Other(holder) = self.state.holder(known) {
+            let holder = holder.to_owned();
+            self.state.overlay = Some(Overlay::TakeOver { session, holder });
+            return;
+        }
+        self.grip(session, LeaseVerb::Take);
+    }
+
+    fn grip(&mut self, session: SessionId, verb: LeaseVerb) {
+        let pending = Pending::Lease { session: session.clone(), verb };
+        if self.start(Act::Lease { session: session.clone(), verb }, Some(pending)).is_some() {
+            self.state.copy = None;
+            self.state.place = Place::Panes;
+            self.state.grip = Some(Grip { session, hold: Hold::Asked, ahead: Vec::new() });
+        }
+    }
+
+    pub(super) fn take_over(&mut self) {
+        let session = match self.state.overlay.take() {
+            Some(Overlay::TakeOver { session, .. }) => Some(session),
+            other => {
+                self.state.overlay = other;
+                self.state.focused_session().cloned()
+            }
+        };
+        // What was asked about may have moved out of the focus meanwhile.
+        match session.filter(|it| self.state.focused_session() == Some(it)) {
+            Some(session) => self.grip(session, LeaseVerb::TakeOver),
+            None => self.notice(Level::Info, "there is no session to take over"),
+        }
+    }
+
+    /// Gives the keyboard back and returns to where it was taken from.
+    pub(super) fn leave(&mut self) {
+        if let Some(grip) = self.state.grip.take() {
+            self.let_go(&grip.session);
+        }
+        self.state.place = self.state.came_from;
+        if self.state.place == Place::Fleet {
+            self.state.fleet_shown = true;
+            self.state.grid.tab_mut().zoomed = false;
+        }
+    }
+
+    pub(super) fn let_go(&mut self, session: &SessionId) {
+        self.tell_focus(session, false);
+        let act = Act::Lease { session: session.clone(), verb: LeaseVerb::Release };
+        self.start(act, Some(Pending::Quiet("giving the keyboard back".to_owned())));
+        self.state.typed.clear();
+    }
+
+    /// The keyboard is ours: the session gets our size, and what was typed ahead.
+    pub(super) fn gripped(&mut self, session: &SessionId) {
+        let Some(grip) = self.state.grip.as_mut().filter(|it| it.session == *session) else {
+            return;
+        };
+        grip.hold = Hold::Held;
+        let ahead = std::mem::take(&mut grip.ahead);
+        self.resize_typed_into();
+        self.tell_focus(session, true);
+        if !ahead.is_empty() {
+            self.send(session.clone(), ahead);
+        }
+    }
+
+    fn tell_focus(&mut self, session: &SessionId, gained: bool) {
+        if let Some(bytes) = encode_focus(gained, &self.modes(session)) {
+            self.send(session.clone(), bytes.to_vec());
+        }
+    }
+
+    /// The size of a session follows the pane it is typed into; observers never resize.
+    pub(super) fn resize_typed_into(&mut self) {
+        let slot = self.state.grid.tab().focus();
+        let Some(grip) = &self.state.grip else { return };
+        let Some(pane) = self.state.frame.pane(slot).filter(|it| !it.body.is_empty()) else {
+            return;
+        };
+        let (session, size) = (grip.session.clone(), pane.session_size());
+        let known = self.state.fleet.session(&session).map(|(_, it)| it.size);
+        let held = grip.hold == Hold::Held;
+        if held && known != Some(size) {
+            let pending = Pending::Quiet("fitting the session into its pane".to_owned());
+            self.start(Act::Resize { session, size }, Some(pending));
+        }
+    }
+
+    fn modes(&self, session: &SessionId) -> Modes {
+        let watch = self.state.watches.get(session);
+        watch.and_then(|it| it.screen.as_ref()).map(|it| it.modes()).unwrap_or_default()
+    }
+
+    /// A key for the program, as its terminal modes want it.
+    pub(super) fn type_key(&mut self, press: KeyPress) {
+        let Some(session) = self.state.grip.as_ref().map(|it| it.session.clone()) else { return };
+        let bytes = encode(press, &self.modes(&session));
+        self.type_bytes(bytes);
+    }
+
+    fn send_prefix(&mut self) {
+        let prefix = self.state.keymap.prefix();
+        self.type_key(KeyPress { key: prefix.key, mods: prefix.mods, stroke: <_>::default() });
+    }
+
+    pub(super) fn paste(&mut self, text: &str) {
+        if self.state.overlay.is_some() || self.state.line.is_some() {
+            return self.insert(text.lines().next().unwrap_or(""));
+        }
+        let Some(session) = self.state.grip.as_ref().map(|it| it.session.clone()) else {
+            return self.notice(Level::Info, "step in first; a paste needs a program to go to");
+        };
+        self.state.typed.clear();
+        let bytes = encode_paste(text, &self.modes(&session));
+        if bytes.len() > INPUT_BYTES_MAX {
+            let text = format!("the paste has {} bytes, more than {INPUT_BYTES_MAX}", bytes.len());
+            return self.notice(Level::Error, &text);
+        }
+        self.type_bytes(bytes);
+    }
+
+    /// Sends what was typed, or keeps it until the keyboard is ours.
+    pub(super) fn type_bytes(&mut self, bytes: Vec<u8>) {
+        let Some(grip) = self.state.grip.as_mut().filter(|_| !bytes.is_empty()) else { return };
+        let session = grip.session.clone();
+        match grip.hold {
+            Hold::Held => self.send(session, bytes),
+            Hold::Asked | Hold::Lapsed => {
+                let ask = grip.hold == Hold::Lapsed;
+                if grip.ahead.len() + bytes.len() > TYPED_AHEAD_MAX {
+                    return self.notice(Level::Warning, "the keyboard is not yours yet; not typed");
+                }
+                grip.ahead.extend(bytes);
+                if ask {
+                    grip.hold = Hold::Asked;
+                    let verb = LeaseVerb::Take;
+                    let pending = Pending::Lease { session: session.clone(), verb };
+                    self.start(Act::Lease { session, verb }, Some(pending));
+                }
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, session: SessionId, bytes: Vec<u8>) {
+        let inputs = self.state.pending.values();
+        let waiting = inputs.filter(|it| matches!(it, Pending::Input(of) if *of == session));
+        if waiting.count() >= INPUTS_MAX {
+            return self.notice(Level::Error, "what you type does not get through; not sent");
+        }
+        let pending = Pending::Input(session.clone());
+        self.start(Act::Input { session, bytes: Bytes::from(bytes) }, Some(pending));
+    }
+
+    pub(super) fn focus_changed(&mut self, on: bool) {
+        self.state.focused = Some(on);
+        if on {
+            self.state.last_input = self.state.now.since_start;
+        }
+        let held = self.state.grip.as_ref().filter(|it| it.hold == Hold::Held);
+        if let Some(session) = held.map(|it| it.session.clone()) {
+            self.tell_focus(&session, on);
+        }
+    }
+}

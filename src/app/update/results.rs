@@ -1,0 +1,214 @@
+//! Results of effects, and files that were read again.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::Action,
+        effect::{Act, EffectId},
+        keymap::Keymap,
+        msg::Reply,
+        state::{Hold, Overlay, Pending},
+    },
+    base::{
+        fault::{Fault, Kind, Outcome},
+        id::SessionId,
+    },
+    config::schema::Config,
+    model::event::Level,
+    runtime::LeaseVerb,
+};
+
+impl Turn<'_> {
+    pub(super) fn done(&mut self, id: EffectId, result: Outcome<Reply>) {
+        let Some(pending) = self.state.pending.remove(&id) else { return };
+        match (pending, result) {
+            (Pending::Quiet(_) | Pending::Input(_), Ok(_)) => return,
+            (Pending::Quiet(what), Err(fault)) => self.fault(&what, &fault),
+            (Pending::Said { done, .. }, Ok(_)) => self.notice(Level::Info, &done),
+            (Pending::Said { doing, .. }, Err(fault)) => self.fault(&doing, &fault),
+            (Pending::Input(session), Err(fault)) => self.input_failed(&session, &fault),
+            (Pending::Create, Ok(Reply::Sandbox(sandbox))) => {
+                let first = sandbox.sessions.first().map(|it| it.id.clone());
+                self.notice(Level::Info, &format!("{} is there", sandbox.name));
+                self.state.fleet.change(*sandbox);
+                self.expect(first);
+            }
+            (Pending::Create, Err(fault)) => self.fault("starting a sandbox", &fault),
+            (Pending::Open, Ok(Reply::Session(session))) => self.expect(Some(session.id)),
+            (Pending::Open, Err(fault)) => self.fault("opening a shell", &fault),
+            (Pending::Lease { session, verb }, result) => self.lease(session, verb, result),
+            (Pending::Older(session), result) => self.older(&session, result),
+            (Pending::Jump { session, hit }, Ok(Reply::History(page))) => {
+                if let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == session) {
+                    copy.jump(page, hit);
+                    copy.find(true);
+                }
+            }
+            (Pending::Search(session), Ok(Reply::Search(page))) => match page.hits.first() {
+                Some(hit) => self.jump_to(session, hit.mark),
+                None => self.notice(Level::Info, "no more matches"),
+            },
+            (Pending::Jump { .. } | Pending::Search(_), Err(fault)) => {
+                self.fault("searching", &fault);
+            }
+            (Pending::Doctor, Ok(Reply::Checks(found))) => {
+                if let Some(Overlay::Doctor { checks, .. }) = &mut self.state.overlay {
+                    *checks = Some(found);
+                }
+            }
+            (Pending::Doctor, Err(fault)) => {
+                self.state.overlay.take_if(|it| matches!(it, Overlay::Doctor { .. }));
+                self.fault("asking the doctor", &fault);
+            }
+            (Pending::Clipboard { bytes }, Ok(_)) => {
+                let text = format!("sent {bytes} bytes to the clipboard");
+                self.notice(Level::Info, &text);
+            }
+            (Pending::Clipboard { .. }, Err(fault)) => self.fault("copying", &fault),
+            (_, Ok(_)) => self.notice(Level::Error, "the hub answered something else"),
+        }
+        self.state.dirty = true;
+    }
+
+    fn fault(&mut self, what: &str, fault: &Fault) {
+        let now = self.state.now;
+        self.state.notices.fault(now, what, fault);
+        self.state.dirty = true;
+    }
+
+    /// Waits for a new session to appear in the feed, unless someone is typing elsewhere.
+    fn expect(&mut self, session: Option<SessionId>) {
+        if self.state.grip.is_none() && self.state.overlay.is_none() && self.state.line.is_none() {
+            self.state.awaited = session;
+        }
+    }
+
+    fn lease(&mut self, session: SessionId, verb: LeaseVerb, result: Outcome<Reply>) {
+        let wanted = self.state.grip.as_ref().is_some_and(|it| it.session == session);
+        match result {
+            Ok(_) if wanted => self.gripped(&session),
+            // Left before the answer came.
+            Ok(_) if verb != LeaseVerb::Release => {
+                let verb = LeaseVerb::Release;
+                let pending = Pending::Quiet("giving the keyboard back".to_owned());
+                self.start(Act::Lease { session, verb }, Some(pending));
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                let dropped = self.state.grip.take_if(|it| it.session == session);
+                let bytes = dropped.map_or(0, |it| it.ahead.len());
+                if wanted && fault.kind() == Kind::Busy && verb == LeaseVerb::Take {
+                    let holder = self.state.fleet.session(&session);
+                    let holder = holder.and_then(|(_, it)| it.lease.as_ref());
+                    let holder = holder
+                        .map_or_else(|| "somebody else".to_owned(), |it| it.holder_name.clone());
+                    self.state.overlay = Some(Overlay::TakeOver { session, holder });
+                } else {
+                    self.fault("taking the keyboard", &fault);
+                }
+                if bytes > 0 {
+                    self.notice(Level::Warning, "what you typed meanwhile was not sent");
+                }
+            }
+        }
+    }
+
+    fn input_failed(&mut self, session: &SessionId, fault: &Fault) {
+        self.fault("typing", fault);
+        let typed = self.state.grip.as_ref().is_some_and(|it| it.session == *session);
+        if typed && fault.kind() != Kind::Busy {
+            self.state.grip = None;
+        }
+    }
+
+    fn older(&mut self, session: &SessionId, result: Outcome<Reply>) {
+        let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == *session) else {
+            return;
+        };
+        match result {
+            Ok(Reply::History(page)) => copy.older(page),
+            Ok(_) => copy.at_start = true,
+            Err(fault) => {
+                (copy.loading, copy.at_start) = (false, true);
+                self.fault("loading what is older", &fault);
+            }
+        }
+    }
+
+    pub(super) fn config(&mut self, result: Outcome<Box<Config>>) {
+        match result {
+            Ok(mut config) => {
+                config.apply(&self.state.prefs);
+                let old = std::mem::replace(&mut self.state.config, *config);
+                let new = &self.state.config;
+                let (keymap, theme, mouse) =
+                    (new.keymap.clone(), new.theme.clone(), new.mouse);
+                if old.keymap != keymap || old.prefix != new.prefix {
+                    self.act_on(Action::Keymap, &keymap);
+                }
+                if old.theme != theme {
+                    self.act_on(Action::Theme, &theme);
+                }
+                if old.mouse != mouse {
+                    self.state.mouse = mouse;
+                    self.start(Act::CaptureMouse(mouse), None);
+                }
+                self.notice(Level::Info, "config.toml was read again");
+            }
+            Err(fault) => self.kept("config.toml", &fault),
+        }
+    }
+
+    pub(super) fn keymap(&mut self, result: Outcome<Box<Keymap>>) {
+        match result {
+            Ok(keymap) => {
+                let name = keymap.name.clone();
+                let chosen = self.state.prefs.keymap.as_ref() != Some(&name);
+                self.use_keymap(*keymap);
+                if chosen && name != self.state.config.keymap {
+                    self.state.prefs.keymap = Some(name.clone());
+                    self.save_prefs();
+                }
+                self.notice(Level::Info, &format!("keymap {name}"));
+            }
+            Err(fault) => self.kept("the keymap", &fault),
+        }
+    }
+
+    pub(super) fn theme(&mut self, result: Outcome<String>) {
+        match result {
+            Ok(name) => {
+                if self.state.prefs.theme.as_ref() == Some(&name) {
+                    self.save_prefs();
+                }
+                self.notice(Level::Info, &format!("theme {name}"));
+            }
+            Err(fault) => {
+                self.state.prefs.theme = None;
+                self.kept("the theme", &fault);
+            }
+        }
+    }
+
+    /// A file that can't be used changes nothing.
+    fn kept(&mut self, what: &str, fault: &Fault) {
+        self.fault(&format!("{what} stays as it was"), fault);
+    }
+
+    /// The lease as the feed tells it, for the session typed into.
+    pub(super) fn lease_seen(&mut self) {
+        let Some(grip) = &mut self.state.grip else { return };
+        let Some((_, session)) = self.state.fleet.session(&grip.session) else { return };
+        match (&session.lease, grip.hold) {
+            (Some(lease), Hold::Held | Hold::Lapsed) if lease.holder != self.state.me => {
+                let text = format!("{} took the keyboard", lease.holder_name);
+                self.state.grip = None;
+                self.state.typed.clear();
+                self.notice(Level::Warning, &text);
+            }
+            (None, Hold::Held) => grip.hold = Hold::Lapsed,
+            (Some(_), Hold::Lapsed) => grip.hold = Hold::Held,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Scrollback: moving, searching, selecting, copying, and loading what is older.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::Action,
+        copy::{Copy, PAGE_LINES},
+        effect::Act,
+        state::{LineKind, Pending, Place},
+    },
+    base::{id::SessionId, limits::CLIPBOARD_BYTES_MAX},
+    model::{
+        event::Level,
+        history::{HistoryMark, HistoryRequest, SearchRequest},
+    },
+};
+
+impl Turn<'_> {
+    /// Actions of scrollback, and the one that opens it.
+    pub(super) fn scroll_action(&mut self, action: Action) -> bool {
+        match action {
+            Action::Scrollback => {
+                self.open_scrollback(true);
+                return true;
+            }
+            Action::ScrollSearch => {
+                if self.state.copy.is_none() {
+                    self.open_scrollback(false);
+                }
+                if self.state.copy.is_some() {
+                    self.open_line(LineKind::Search, "");
+                }
+                return true;
+            }
+            _ => {}
+        }
+        let Some(copy) = &mut self.state.copy else { return false };
+        let half = isize::try_from(copy.height() / 2).unwrap_or(1).max(1);
+        match action {
+            Action::ScrollDown => self.scroll_lines(1),
+            Action::ScrollUp => self.scroll_lines(-1),
+            Action::ScrollHalfDown => self.scroll_lines(half),
+            Action::ScrollHalfUp => self.scroll_lines(-half),
+            Action::ScrollLeft => copy.move_columns(-1),
+            Action::ScrollRight => copy.move_columns(1),
+            Action::ScrollLineStart => copy.to_line_edge(false),
+            Action::ScrollLineEnd => copy.to_line_edge(true),
+            Action::ScrollTop => copy.to_top(),
+            Action::ScrollLive => self.state.copy = None,
+            Action::ScrollOlder => self.find(true),
+            Action::ScrollNewer => self.find(false),
+            Action::Select => copy.toggle_selection(false),
+            Action::SelectLines => copy.toggle_selection(true),
+            Action::Copy => self.copy_selection(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Freezes the session that is looked at; `back` moves half a page up at once.
+    pub(super) fn open_scrollback(&mut self, back: bool) {
+        let Some(session) = self.state.focused_session().cloned() else {
+            return self.notice(Level::Info, "there is no session to look back into");
+        };
+        if self.state.grip.is_some() {
+            // Looking back needs no keyboard.
+            self.leave();
+        }
+        let slot = self.state.grid.tab().focus();
+        let height = self.state.frame.pane(slot).map_or(24, |it| it.body.height);
+        let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
+        let mut copy = Copy::new(session, screen, usize::from(height));
+        if back {
+            copy.loading = false;
+            copy.scroll(-isize::try_from(height / 2).unwrap_or(1));
+        }
+        self.state.copy = Some(copy);
+        self.state.place = Place::Panes;
+        self.ask_older();
+    }
+
+    fn scroll_lines(&mut self, lines: isize) {
+        let Some(copy) = &mut self.state.copy else { return };
+        if !copy.move_lines(lines) {
+            return;
+        }
+        if copy.detached {
+            // The newest lines were let go for older ones; get them again.
+            let session = copy.session.clone();
+            let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
+            let height = copy.height();
+            let mut fresh = Copy::new(session, screen, height);
+            fresh.pattern = copy.pattern.take();
+            self.state.copy = Some(fresh);
+            self.ask_older();
+        }
+    }
+
+    /// The wheel: at the live end it leaves scrollback again.
+    pub(super) fn wheel(&mut self, lines: isize) {
+        if self.state.copy.is_none() {
+            if lines >= 0 {
+                return;
+            }
+            self.open_scrollback(false);
+        }
+        let Some(copy) = &mut self.state.copy else { return };
+        let at_end = copy.scroll(lines);
+        if at_end && lines > 0 && copy.selection.is_none() && !copy.detached {
+            self.state.copy = None;
+        }
+    }
+
+    /// Asks for the next older page when the window comes near the oldest line.
+    pub(super) fn load_older(&mut self) {
+        if self.state.copy.as_ref().is_some_and(|it| it.wants_older() && it.oldest().is_some()) {
+            self.ask_older();
+        }
+    }
+
+    fn ask_older(&mut self) {
+        let Some(copy) = &self.state.copy else { return };
+        if copy.loading || copy.at_start {
+            return;
+        }
+        let session = copy.session.clone();
+        let request = HistoryRequest { before: copy.oldest(), lines: PAGE_LINES };
+        let act = Act::History { session: session.clone(), request };
+        let started = self.start(act, Some(Pending::Older(session))).is_some();
+        if let Some(copy) = &mut self.state.copy {
+            copy.loading = started;
+        }
+    }
+
+    pub(super) fn search(&mut self, pattern: &str) {
+        if self.state.copy.is_none() {
+            self.open_scrollback(false);
+        }
+        let Some(copy) = &mut self.state.copy else { return };
+        match copy.look_for(pattern) {
+            Ok(()) if pattern.is_empty() => {}
+            Ok(()) => self.find(true),
+            Err(why) => self.notice(Level::Error, &format!("the pattern: {why}")),
+        }
+    }
+
+    /// The next match: among what is loaded, else, going back, from the hub.
+    fn find(&mut self, older: bool) {
+        let Some(copy) = &mut self.state.copy else { return };
+        let Some((pattern, _)) = &copy.pattern else {
+            return self.notice(Level::Info, "nothing was searched for yet");
+        };
+        let pattern = pattern.clone();
+        if copy.find(older) {
+            return;
+        }
+        if !older || copy.at_start {
+            return self.notice(Level::Info, "no more matches");
+        }
+        let session = copy.session.clone();
+        let before = copy.oldest().or_else(|| copy.mark_at_cursor());
+        let request = SearchRequest { pattern, before, hits: 1 };
+        let act = Act::Search { session: session.clone(), request };
+        self.start(act, Some(Pending::Search(session)));
+    }
+
+    /// A hit further back than what is loaded: shows a page around it.
+    pub(super) fn jump_to(&mut self, session: SessionId, hit: HistoryMark) {
+        let below = self.state.copy.as_ref().map_or(24, Copy::height) / 2;
+        let below = u32::try_from(below).unwrap_or(12);
+        let end = HistoryMark { line: hit.line.saturating_add(below + 1), ..hit };
+        let request = HistoryRequest { before: Some(end), lines: PAGE_LINES };
+        let act = Act::History { session: session.clone(), request };
+        self.start(act, Some(Pending::Jump { session, hit }));
+    }
+
+    pub(super) fn copy_selection(&mut self) {
+        let Some(copy) = &mut self.state.copy else { return };
+        let live = copy.by_mouse;
+        match copy.selected_text() {
+            Ok(text) if text.is_empty() => self.notice(Level::Info, "there is nothing to copy"),
+            Ok(text) => {
+                copy.selection = None;
+                self.clipboard(text);
+            }
+            Err(bytes) => {
+                let text = format!(
+                    "the selection has {bytes} bytes, more than the {CLIPBOARD_BYTES_MAX} that \
+                     terminals take; not copied"
+                );
+                self.notice(Level::Error, &text);
+            }
+        }
+        if live {
+            self.state.copy = None;
+        }
+    }
+}
