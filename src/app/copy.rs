@@ -348,9 +348,8 @@ impl Copy {
     /// Goes to the next match among the loaded lines; `false` when there is none.
     pub fn find(&mut self, older: bool) -> bool {
         let Some((_, pattern)) = &self.pattern else { return false };
-        let matches = |number: &usize| {
-            self.lines.get(*number).is_some_and(|it| pattern.is_match(&it.text))
-        };
+        let matches =
+            |number: &usize| self.lines.get(*number).is_some_and(|it| pattern.is_match(&it.text));
         let from = self.cursor.line;
         let found = if older {
             (0..from).rev().find(matches)

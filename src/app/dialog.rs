@@ -190,7 +190,8 @@ impl NewDialog {
         let command = split(self.text(Field::Program)).map_err(|why| (Field::Program, why))?;
         let name = self.text(Field::Name);
         if !name.is_empty() && !is_name(name) {
-            let why = "a name is letters, digits, `-`, `_` or `.`, and starts with a letter or digit";
+            let why =
+                "a name is letters, digits, `-`, `_` or `.`, and starts with a letter or digit";
             return Err((Field::Name, why.to_owned()));
         }
         let path = PathBuf::from(self.text(Field::Directory));

@@ -101,9 +101,7 @@ impl Test {
                 None => sandbox.labels.keys().any(|name| name.to_lowercase().starts_with(it)),
             },
             Self::Name(it) => sandbox.name.to_lowercase().contains(it),
-            Self::Isolation(it) => {
-                sandbox.isolation.is_some_and(|of| of.word().starts_with(it))
-            }
+            Self::Isolation(it) => sandbox.isolation.is_some_and(|of| of.word().starts_with(it)),
         }
     }
 }

@@ -22,7 +22,10 @@ pub enum Feed {
     /// Nothing will come: the program has ended.
     Over,
     /// It broke; the picture is old.
-    Broken { why: String, retry_at: Option<Duration> },
+    Broken {
+        why: String,
+        retry_at: Option<Duration>,
+    },
 }
 
 /// A subscription and what it showed.

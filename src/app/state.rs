@@ -56,21 +56,34 @@ pub enum Place {
 pub enum Overlay {
     Help(Help),
     Palette(Palette),
-    Notices { top: usize },
-    Info { sandbox: SandboxId, top: usize },
+    Notices {
+        top: usize,
+    },
+    Info {
+        sandbox: SandboxId,
+        top: usize,
+    },
     /// `None` until the hub has answered.
-    Doctor { checks: Option<Vec<Check>>, top: usize },
+    Doctor {
+        checks: Option<Vec<Check>>,
+        top: usize,
+    },
     New(Box<NewDialog>),
     Confirm(Confirm),
     /// Somebody else holds the keyboard; take it from them?
-    TakeOver { session: SessionId, holder: String },
+    TakeOver {
+        session: SessionId,
+        holder: String,
+    },
 }
 
 /// What a line being edited is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineKind {
     /// The filter of the fleet; what it was before, for cancelling.
-    Filter { before: String },
+    Filter {
+        before: String,
+    },
     Command,
     Search,
 }
@@ -111,16 +124,27 @@ pub enum Pending {
     /// Only a failure is worth a word; these say of what.
     Quiet(String),
     /// Both endings are: what was done to what.
-    Said { doing: String, done: String },
+    Said {
+        doing: String,
+        done: String,
+    },
     Create,
     Open,
-    Lease { session: SessionId, verb: LeaseVerb },
+    Lease {
+        session: SessionId,
+        verb: LeaseVerb,
+    },
     Input(SessionId),
     Older(SessionId),
-    Jump { session: SessionId, hit: crate::model::history::HistoryMark },
+    Jump {
+        session: SessionId,
+        hit: crate::model::history::HistoryMark,
+    },
     Search(SessionId),
     Doctor,
-    Clipboard { bytes: usize },
+    Clipboard {
+        bytes: usize,
+    },
 }
 
 pub struct State {

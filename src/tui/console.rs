@@ -374,7 +374,7 @@ impl Console {
     fn reload(&mut self) {
         let files = self.files.clone();
         let changes = self.changes.clone();
-        let (keymap, depth) = (self.state.setup.config.keymap.clone(), self.depth);
+        let (keymap, depth) = (self.state.config.keymap.clone(), self.depth);
         let theme = self.theme.name.clone();
         self.runner.aside(move || {
             let config = files.config().map(|mut it| {
@@ -395,7 +395,7 @@ impl Console {
     }
 
     fn load_keymap(&mut self, id: Option<EffectId>, name: String) {
-        let (files, config) = (self.files.clone(), self.state.setup.config.clone());
+        let (files, config) = (self.files.clone(), self.state.config.clone());
         self.runner.aside(move || {
             let keys = files.keymap(&config, &name).map(Box::new);
             let done = keys.as_ref().map(|_| Reply::Nothing).map_err(Clone::clone);

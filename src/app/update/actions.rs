@@ -12,6 +12,7 @@ use crate::{
         palette::Palette,
         state::{LineKind, Overlay, Pending, Place},
     },
+    base::id::SessionId,
     model::event::Level,
 };
 
@@ -223,7 +224,9 @@ impl Turn<'_> {
         self.state.prefs.layout = u8::try_from(count).ok();
         self.save_prefs();
         let slots = self.state.grid.tab().slots().to_vec();
-        let shown = |it: &_| slots.contains(&Slot::Kept(it)) || self.state.follow == Some(it);
+        let shown = |it: &SessionId| {
+            slots.contains(&Slot::Kept(it.clone())) || self.state.follow.as_ref() == Some(it)
+        };
         let mut more: Vec<Slot> = Vec::new();
         for row in self.state.fleet.from_cursor().take(64) {
             let sessions = row.sandbox.sessions.iter().filter(|it| it.exit.is_none());

@@ -276,7 +276,8 @@ impl Turn<'_> {
         let forward = action == Action::DialogRight;
         match &mut self.state.overlay {
             Some(Overlay::New(dialog)) => {
-                let typed = dialog.focus() == Field::Program && !dialog.text(Field::Program).is_empty();
+                let typed =
+                    dialog.focus() == Field::Program && !dialog.text(Field::Program).is_empty();
                 if !dialog.choose(forward) || (typed && dialog.editor().is_none()) {
                     let edit = if forward { Action::LineRight } else { Action::LineLeft };
                     if let Some(editor) = dialog.editor_mut() {

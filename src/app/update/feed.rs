@@ -64,7 +64,8 @@ impl Turn<'_> {
     fn program_ended(&mut self) {
         let Some(grip) = &self.state.grip else { return };
         let session = self.state.fleet.session(&grip.session);
-        let ended = session.and_then(|(row, it)| it.exit.map(|exit| (it.name(&row.sandbox.name), exit)));
+        let ended =
+            session.and_then(|(row, it)| it.exit.map(|exit| (it.name(&row.sandbox.name), exit)));
         if let Some((name, exit)) = ended {
             self.leave();
             self.notice(Level::Info, &format!("{name} ended with exit code {}", exit.code()));
@@ -91,7 +92,8 @@ impl Turn<'_> {
                 match String::from_utf8(bytes) {
                     Ok(text) if typed && !text.is_empty() => self.clipboard(text),
                     _ => {
-                        let text = format!("{name} wanted to write to your clipboard; it was not let");
+                        let text =
+                            format!("{name} wanted to write to your clipboard; it was not let");
                         self.notice(Level::Info, &text);
                     }
                 }

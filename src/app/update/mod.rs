@@ -115,9 +115,12 @@ impl Turn<'_> {
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));
         if let Some(copy) = &self.state.copy {
-            let body = self.state.frame.panes.iter().find(|it| {
-                self.state.session_in(it.slot) == Some(&copy.session)
-            });
+            let body = self
+                .state
+                .frame
+                .panes
+                .iter()
+                .find(|it| self.state.session_in(it.slot) == Some(&copy.session));
             let height = body.map_or(1, |it| usize::from(it.body.height));
             if let Some(copy) = &mut self.state.copy {
                 copy.set_height(height);

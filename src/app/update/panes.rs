@@ -151,9 +151,11 @@ impl Turn<'_> {
     pub(super) fn step_in(&mut self) {
         if self.state.place == Place::Fleet {
             let Some(row) = self.state.fleet.current() else { return };
-            let followed = self.state.follow.as_ref().filter(|it| {
-                row.sandbox.sessions.iter().any(|of| of.id == **it)
-            });
+            let followed = self
+                .state
+                .follow
+                .as_ref()
+                .filter(|it| row.sandbox.sessions.iter().any(|of| of.id == **it));
             let session = followed.cloned().or_else(|| row.leading().map(|it| it.id.clone()));
             let Some(session) = session else {
                 return self.notice(Level::Info, "this sandbox has no session; s opens a shell");

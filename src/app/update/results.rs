@@ -141,8 +141,7 @@ impl Turn<'_> {
                 config.apply(&self.state.prefs);
                 let old = std::mem::replace(&mut self.state.config, *config);
                 let new = &self.state.config;
-                let (keymap, theme, mouse) =
-                    (new.keymap.clone(), new.theme.clone(), new.mouse);
+                let (keymap, theme, mouse) = (new.keymap.clone(), new.theme.clone(), new.mouse);
                 if old.keymap != keymap || old.prefix != new.prefix {
                     self.act_on(Action::Keymap, &keymap);
                 }
