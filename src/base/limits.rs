@@ -198,3 +198,11 @@ pub const CONSOLE_CALLS_MAX: usize = 256;
 pub const CONSOLE_INPUTS_MAX: usize = 256;
 /// Size of one log file, in bytes; one older file is kept beside it.
 pub const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Log of one shim, in bytes.
+pub const SHIM_LOG_BYTES_MAX: u64 = 256 * 1024;
+/// Connections one shim serves at the same time: a few per console that looks at it.
+pub const SHIM_CONNECTIONS_MAX: usize = 256;
+/// Pieces of standard input waiting for a program without a PTY.
+pub const STDIN_QUEUED_MAX: usize = 8;
+/// How long a shim waits for its hub to take the last words.
+pub const FAREWELL_WITHIN: Duration = Duration::from_secs(1);

@@ -298,6 +298,10 @@ impl Seat for House {
 
     async fn remove(&self) -> Outcome<()> {
         let inner = &self.inner;
+        let _one = inner.opening.lock().await;
+        if inner.rooms().state == State::Gone {
+            return Ok(());
+        }
         inner.place.remove().await?;
         let hosts = std::mem::take(&mut inner.rooms().hosts);
         if !inner.record {

@@ -2,6 +2,7 @@
 pub mod convert;
 pub mod fault;
 pub mod stored;
+pub mod shim;
 
 /// What `cargo run -p xtask -- proto` makes of proto/; a test keeps it in step.
 #[allow(
@@ -14,6 +15,11 @@ pub mod stored;
 pub mod generated {
     pub mod v1 {
         include!("generated/sandwatch.v1.rs");
+    }
+    pub mod shim {
+        pub mod v1 {
+            include!("generated/sandwatch.shim.v1.rs");
+        }
     }
 }
 

@@ -32,12 +32,12 @@ const CPUS_MAX: f64 = 65_536.0;
 /// Pairs each of our variants with the wire's; the unspecified one has no partner.
 macro_rules! enums {
     ($($into:ident, $outof:ident: $ours:ident = $theirs:ident { $($variant:ident,)* })*) => {$(
-        fn $into(value: $ours) -> v1::$theirs {
+        pub(in crate::wire) fn $into(value: $ours) -> v1::$theirs {
             match value { $($ours::$variant => v1::$theirs::$variant,)* }
         }
 
         /// `None` for an unset value or one of a newer version.
-        fn $outof(wire: i32) -> Option<$ours> {
+        pub(in crate::wire) fn $outof(wire: i32) -> Option<$ours> {
             match v1::$theirs::try_from(wire) {
                 $(Ok(v1::$theirs::$variant) => Some($ours::$variant),)*
                 Ok(v1::$theirs::Unspecified) | Err(_) => None,
@@ -204,13 +204,13 @@ impl TryFrom<v1::SandboxSpec> for SandboxSpec {
     }
 }
 
-fn capabilities_out(capabilities: &Capabilities) -> Vec<String> {
+pub(in crate::wire) fn capabilities_out(capabilities: &Capabilities) -> Vec<String> {
     let on = capabilities.words().into_iter().filter(|(_, on)| *on);
     on.map(|(word, _)| word.to_owned()).collect()
 }
 
 /// Words of a newer version change nothing; what an older one does not say stays off.
-fn capabilities_in(words: Vec<String>) -> Outcome<Capabilities> {
+pub(in crate::wire) fn capabilities_in(words: Vec<String>) -> Outcome<Capabilities> {
     let mut out = Capabilities::default();
     for word in list("capabilities", words, CAPABILITIES_MAX)? {
         out.set(&word, true);
