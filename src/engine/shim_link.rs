@@ -81,7 +81,7 @@ impl ShimLink {
         ground: &Ground,
         recordings: &Path,
         spec: &SandboxSpec,
-    ) -> Outcome<Self> {
+    ) -> Outcome<Box<dyn Seat>> {
         write_spec(ground, recordings, spec)?;
         let mut child = spawn(program, &ground.dir)?;
         let mut answers = match child.stdout.take() {
@@ -92,7 +92,7 @@ impl ShimLink {
         let fault = match answer {
             Ok(Ok(Some(Answer { what: Some(answer::What::Welcome(_)) }))) => {
                 let ended = reap(child);
-                return Ok(Self::new(ground, ended));
+                return Ok(Box::new(Self::new(ground, ended)));
             }
             Ok(Ok(Some(Answer { what: Some(answer::What::Fault(fault)) }))) => fault.into(),
             Err(_) => Fault::late(format!(
@@ -113,7 +113,7 @@ impl ShimLink {
 
     /// Connects to the shim a hub before this one started; `Lost` when it is not alive, with the
     /// reason it left (its last words) in the message.
-    pub async fn adopt(ground: &Ground) -> Outcome<Self> {
+    pub async fn adopt(ground: &Ground) -> Outcome<Box<dyn Seat>> {
         let (_, unknown) = watch::channel(None);
         let link = Self::new(ground, unknown);
         match link.ask(call::What::Ping(wire::Ping {}), ANSWER_WITHIN).await? {
@@ -131,7 +131,7 @@ impl ShimLink {
                 ))
                 .hint("start the newer hub again"))
             }
-            answer::What::Welcome(_) => Ok(link),
+            answer::What::Welcome(_) => Ok(Box::new(link)),
             _ => Err(unexpected()),
         }
     }

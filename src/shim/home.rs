@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 
 use super::SPEC_FILE;
 use crate::base::fault::{Fault, Outcome};
@@ -15,7 +15,8 @@ use crate::base::fault::{Fault, Outcome};
 pub struct Home {
     dir: PathBuf,
     identity: (u64, u64),
-    events: AsyncFd<rustix::fd::OwnedFd>,
+    /// Inotify's descriptor: reading it is all that is done with it, as with a pipe.
+    events: Receiver,
 }
 
 impl Home {
@@ -30,7 +31,8 @@ impl Home {
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
         inotify::add_watch(&events, dir, wanted).map_err(|it| Fault::io(doing(), &it.into()))?;
-        let events = AsyncFd::register(events).map_err(|it| Fault::io(doing(), &it.into()))?;
+        let events =
+            Receiver::from_owned_fd_unchecked(events).map_err(|it| Fault::io(doing(), &it))?;
         Ok(Self { dir: dir.to_owned(), identity, events })
     }
 
@@ -40,11 +42,12 @@ impl Home {
             if identity(&self.dir) != Some(self.identity) || !self.dir.join(SPEC_FILE).exists() {
                 return;
             }
-            let Ok(mut ready) = self.events.readable().await else { return };
+            if self.events.readable().await.is_err() {
+                return;
+            }
             // What happened does not matter: looking again tells.
             let mut buffer = [0; 1024];
-            while rustix::io::read(self.events.get_ref(), &mut buffer).is_ok_and(|it| it > 0) {}
-            ready.clear_ready();
+            while self.events.try_read(&mut buffer).is_ok_and(|it| it > 0) {}
         }
     }
 }
