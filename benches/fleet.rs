@@ -1,0 +1,173 @@
+//! Fleet: ten thousand sandboxes listed, filtered and drawn by the console's core, and the memory of a
+//! hub that holds many idle sessions. `cargo bench --bench fleet [-- --sandboxes N --sessions N]`
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use common::{inner, load, median, millis, option, quantile, subject::Home, usage};
+use ratatui::{buffer::Buffer, layout::Rect};
+use sandwatch::{
+    app::{Moment, Msg, Setup, State, keymap, update},
+    base::{
+        clock::{self, Timestamp},
+        id::{ClientId, SandboxId, SessionId},
+        units::Size,
+    },
+    config::schema::Config,
+    model::{
+        capability::Capabilities,
+        event::{Event, SnapshotReason},
+        sandbox::{self, Egress, Isolation, ResourceLimits, Sandbox, Workspace, WorkspaceMode},
+        session::{Session, Status},
+    },
+    ui::{draw, theme},
+    vt::key::{Key, KeyPress, Mods, Stroke},
+};
+
+const COLS: u16 = 207;
+const ROWS: u16 = 55;
+
+fn main() {
+    inner::run_if_asked();
+    println!("load {}", load());
+    console(option("--sandboxes", 10_000));
+    hub(option("--sessions", 1_000));
+}
+
+/// Every step as the loop of the console does it: update, then draw.
+struct Console {
+    state: State,
+    theme: theme::Theme,
+    buffer: Buffer,
+    started: Instant,
+}
+
+impl Console {
+    fn take(&mut self, msg: Msg) -> f64 {
+        let at = Instant::now();
+        let now = Moment { since_start: self.started.elapsed(), wall: clock::wall() };
+        drop(update(&mut self.state, now, msg));
+        let area = Rect::new(0, 0, COLS, ROWS);
+        self.buffer.reset();
+        let _ = draw(&self.state, &self.theme, area, &mut self.buffer);
+        millis(at.elapsed())
+    }
+}
+
+fn console(count: usize) {
+    let setup = Setup {
+        me: ClientId::random(),
+        name: "bench".into(),
+        hub: "local".into(),
+        directory: PathBuf::from("/work"),
+        driver: "fake".into(),
+        size: (COLS, ROWS),
+        config: Config::default(),
+        keymap: keymap::load_preset("default").unwrap(),
+    };
+    let theme = theme::preset("dark", theme::Depth::True).unwrap();
+    let buffer = Buffer::empty(Rect::new(0, 0, COLS, ROWS));
+    let mut console =
+        Console { state: State::new(setup), theme, buffer, started: Instant::now() };
+    let sandboxes: Vec<Sandbox> = (0..count).map(sandbox).collect();
+    let one = sandboxes[count / 2].clone();
+    let snapshot = Event::Snapshot { seq: 1, reason: SnapshotReason::First, sandboxes };
+    println!("{count} sandboxes at {COLS}x{ROWS}, update and draw of one message, in ms:");
+    println!("  {:34} {:8.3}", "the snapshot of all", console.take(Msg::Event(snapshot)));
+    let down: Vec<f64> = (0..200).map(|_| console.take(key('j'))).collect();
+    tell("one row down", &down);
+    let ends: Vec<f64> = (0..100).map(|at| console.take(key(['G', 'g'][at % 2]))).collect();
+    tell("last row, first row", &ends);
+    let changes: Vec<f64> = (0..200)
+        .map(|seq| {
+            let changed = Event::Changed { seq: 2 + seq, sandbox: Box::new(one.clone()) };
+            console.take(Msg::Event(changed))
+        })
+        .collect();
+    tell("a change of one sandbox", &changes);
+    let mut typed = Vec::new();
+    for _ in 0..20 {
+        typed.extend("/agent-77".chars().map(|it| console.take(key(it))));
+        typed.push(console.take(press(Key::Esc)));
+    }
+    tell("a key typed into the filter", &typed);
+}
+
+fn tell(what: &str, samples: &[f64]) {
+    let (half, p99, most) = (median(samples), quantile(samples, 0.99), quantile(samples, 1.0));
+    println!("  {what:34} p50 {half:8.3}   p99 {p99:8.3}   most {most:8.3}");
+}
+
+fn key(it: char) -> Msg {
+    press(Key::Char(it))
+}
+
+fn press(key: Key) -> Msg {
+    Msg::Key(KeyPress { key, mods: Mods::default(), stroke: Stroke::Press })
+}
+
+fn sandbox(number: usize) -> Sandbox {
+    let id = SandboxId::random();
+    let at = Timestamp(1_800_000_000_000);
+    let session = Session {
+        id: SessionId::random(),
+        sandbox: id.clone(),
+        ordinal: 1,
+        command: vec!["agent".into(), "--task".into(), number.to_string()],
+        status: [Status::Working, Status::Idle, Status::Waiting, Status::Stuck][number % 4],
+        status_why: "printed within the last seconds".into(),
+        pid: None,
+        size: Size::clamped(80, 24),
+        title: Some(format!("task {number}")),
+        started_at: at,
+        exit: None,
+        exited_at: None,
+        lease: None,
+        output_bytes: 1000,
+        last_output_at: Some(at),
+        journal_lost_bytes: 0,
+        bells: 0,
+        recording: true,
+    };
+    Sandbox {
+        id,
+        name: format!("agent-{number:05}"),
+        driver: "fake".into(),
+        state: sandbox::State::Running,
+        raw_state: None,
+        isolation: Some(Isolation::None),
+        created_at: at,
+        labels: BTreeMap::new(),
+        workspace: Workspace { path: PathBuf::from("/work"), mode: WorkspaceMode::None },
+        egress: Egress::Deny,
+        limits: ResourceLimits::default(),
+        capabilities: Capabilities::default(),
+        sessions: vec![session],
+        pending_approvals: 0,
+        notes: Vec::new(),
+    }
+}
+
+fn hub(sessions: usize) {
+    let mut home = Home::new();
+    home.verb(&["hub", "start"]);
+    let before = memory(&home);
+    for number in 0..sessions {
+        let name = format!("idle-{number:04}");
+        home.verb(&["run", "-d", "--driver", "fake", "--name", &name, "--workspace", "/:none", "idle"]);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let after = memory(&home);
+    println!("hub: {before:.1} MB private with no session, {after:.1} MB with {sessions} idle ones");
+}
+
+fn memory(home: &Home) -> f64 {
+    let sums = usage::of(&home.mark());
+    let hub = sums.iter().find(|(name, _)| name.ends_with("hub")).expect("no hub runs");
+    hub.1.private_kb as f64 / 1024.0
+}
