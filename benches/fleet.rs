@@ -72,8 +72,7 @@ fn console(count: usize) {
     };
     let theme = theme::preset("dark", theme::Depth::True).unwrap();
     let buffer = Buffer::empty(Rect::new(0, 0, COLS, ROWS));
-    let mut console =
-        Console { state: State::new(setup), theme, buffer, started: Instant::now() };
+    let mut console = Console { state: State::new(setup), theme, buffer, started: Instant::now() };
     let sandboxes: Vec<Sandbox> = (0..count).map(sandbox).collect();
     let one = sandboxes[count / 2].clone();
     let snapshot = Event::Snapshot { seq: 1, reason: SnapshotReason::First, sandboxes };
@@ -159,11 +158,23 @@ fn hub(sessions: usize) {
     let before = memory(&home);
     for number in 0..sessions {
         let name = format!("idle-{number:04}");
-        home.verb(&["run", "-d", "--driver", "fake", "--name", &name, "--workspace", "/:none", "idle"]);
+        home.verb(&[
+            "run",
+            "-d",
+            "--driver",
+            "fake",
+            "--name",
+            &name,
+            "--workspace",
+            "/:none",
+            "idle",
+        ]);
     }
     std::thread::sleep(Duration::from_secs(2));
     let after = memory(&home);
-    println!("hub: {before:.1} MB private with no session, {after:.1} MB with {sessions} idle ones");
+    println!(
+        "hub: {before:.1} MB private with no session, {after:.1} MB with {sessions} idle ones"
+    );
 }
 
 fn memory(home: &Home) -> f64 {

@@ -54,7 +54,9 @@ fn one(name: &str, home: &Home) -> f64 {
                 .output()
                 .unwrap();
             let text = String::from_utf8_lossy(&out.stdout).into_owned();
-            text.trim().parse().unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)))
+            text.trim()
+                .parse()
+                .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)))
         }
         "exec" => first_byte(Command::new("/bin/echo").arg("hello")),
         "bwrap" => first_byte(
@@ -64,7 +66,8 @@ fn one(name: &str, home: &Home) -> f64 {
         ),
         "runc" => {
             let bundle = bundle(home);
-            let id = format!("bench-{}-{}", std::process::id(), bundle.file_name().unwrap().display());
+            let id =
+                format!("bench-{}-{}", std::process::id(), bundle.file_name().unwrap().display());
             first_byte(Command::new("runc").args(["run", "--bundle"]).arg(&bundle).arg(id))
         }
         "run" => first_byte(

@@ -34,9 +34,8 @@ pub fn start(dir: &Path) -> Duration {
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: without CLONE_VM this is a fork; this process has one thread, so its child may do
     // anything the parent could.
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>())
-    };
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     assert!(pid >= 0, "clone3: {}", std::io::Error::last_os_error());
     if pid == 0 {
         drop(gate);

@@ -7,7 +7,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::ClientId,
     },
-    config::paths::Paths,
+    config::{environment::Variable, paths::Paths},
     runtime::{Identity, Runtime},
 };
 
@@ -33,10 +33,8 @@ pub async fn running_hub(paths: &Paths) -> Outcome<Link> {
 
 /// A new client of that hub, called `user@host` by people.
 pub fn identity() -> Identity {
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let user = user
-        .filter(|it| !it.is_empty())
-        .unwrap_or_else(|| format!("uid{}", rustix::process::geteuid().as_raw()));
+    let user = Variable::User.text().or_else(|| Variable::LogName.text());
+    let user = user.unwrap_or_else(|| format!("uid{}", rustix::process::geteuid().as_raw()));
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
     Identity {

@@ -16,7 +16,7 @@ use crate::{
         limits::LOG_BYTES_MAX,
         text,
     },
-    config::paths::Paths,
+    config::{environment::Variable, paths::Paths},
 };
 
 const LEVEL_NAME: &str = "SANDWATCH_LOG";
@@ -25,8 +25,7 @@ const LEVEL: &str = "info";
 /// Starts logging to `logs/NAME.log`. A place that can't be written is no reason not to run: the
 /// verb itself will say so if it needs the place.
 pub fn start(paths: &Paths, name: &str) -> Outcome<()> {
-    let wanted = std::env::var(LEVEL_NAME).unwrap_or_default();
-    let wanted = if wanted.is_empty() { LEVEL.to_owned() } else { wanted };
+    let wanted = Variable::Log.text().unwrap_or_else(|| LEVEL.to_owned());
     let filter = EnvFilter::builder().parse(&wanted).map_err(|_| {
         Fault::invalid(format!("not a log level in {LEVEL_NAME}: {}", text::visible(&wanted)))
             .hint("it takes error, warn, info, debug or trace")

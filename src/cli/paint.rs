@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 
-use crate::vt::screen::{Cell, Colour, Screen};
+use crate::{
+    config::environment::Variable,
+    vt::screen::{Cell, Colour, Screen},
+};
 
 /// Colour goes to terminals only, and NO_COLOR is kept.
 pub fn wanted() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    let refused = Variable::NoColour.raw().is_some();
     super::out::stdout_is_terminal() && !refused
 }
 

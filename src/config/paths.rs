@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::environment::Variable;
 use crate::base::{
     fault::{Fault, Outcome},
     id::{SandboxId, SessionId},
@@ -34,7 +35,7 @@ impl Paths {
     /// Reads the environment: `SANDWATCH_HOME`, else the XDG directories. Touches no disk but to
     /// see whose the runtime directory is.
     pub fn from_environment() -> Outcome<Self> {
-        if let Some(home) = std::env::var_os("SANDWATCH_HOME").filter(|it| !it.is_empty()) {
+        if let Some(home) = Variable::Home.raw() {
             let home = PathBuf::from(home);
             let home = std::path::absolute(&home).map_err(|error| {
                 Fault::io(format_args!("SANDWATCH_HOME {}", home.display()), &error)

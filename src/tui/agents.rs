@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use crate::config::environment::Variable;
+
 /// Agent command lines, the more widely used first.
 const KNOWN: &[&str] = &[
     "claude",
@@ -30,7 +32,7 @@ pub fn on_path() -> Vec<String> {
 
 /// Whether a program of this name can be run.
 pub fn is_on_path(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = Variable::Path.raw().unwrap_or_default();
     std::env::split_paths(&path).any(|dir| {
         let seen = std::fs::metadata(dir.join(name));
         seen.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)

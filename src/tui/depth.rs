@@ -1,11 +1,11 @@
 //! How many colours the terminal shows, by what the environment says of it.
 
-use crate::ui::theme::Depth;
+use crate::{config::environment::Variable, ui::theme::Depth};
 
 /// Reads NO_COLOR, COLORTERM and TERM.
 pub fn found() -> Depth {
-    let word = |name| std::env::var(name).unwrap_or_default();
-    depth(&word("NO_COLOR"), &word("COLORTERM"), &word("TERM"))
+    let word = |it: Variable| it.text().unwrap_or_default();
+    depth(&word(Variable::NoColour), &word(Variable::ColourTerm), &word(Variable::Term))
 }
 
 fn depth(no_color: &str, colorterm: &str, term: &str) -> Depth {

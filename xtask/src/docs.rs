@@ -16,6 +16,7 @@ pub fn run(check: bool) -> Done {
     let pages = [
         ("keys.md", keys()),
         ("actions.md", actions()),
+        ("verbs.md", verbs()),
         ("config.md", config()?),
         ("capabilities.md", capabilities()),
     ];
@@ -76,6 +77,54 @@ fn actions() -> String {
         page.push_str(&format!("| {id} | {command} | {help} | {asks} | {} |\n", keys.join(", ")));
     }
     page
+}
+
+fn verbs() -> String {
+    let mut page = format!("{MADE}# Verbs\n");
+    let mut command = sandwatch::cli::command();
+    command.build();
+    if let Some(after) = command.get_after_help() {
+        page.push_str(&format!("\n{after}\n"));
+    }
+    for verb in command.get_subcommands() {
+        verb_section(&mut page, verb, "sandwatch", 2);
+    }
+    page
+}
+
+fn verb_section(page: &mut String, verb: &clap::Command, before: &str, depth: usize) {
+    if verb.is_hide_set() || verb.get_name() == "help" {
+        return;
+    }
+    let name = format!("{before} {}", verb.get_name());
+    let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+    page.push_str(&format!("\n{} {name}\n\n{about}.\n", "#".repeat(depth)));
+    let mut inner = verb.get_subcommands().filter(|it| it.get_name() != "help").peekable();
+    if inner.peek().is_some() {
+        inner.for_each(|it| verb_section(page, it, &name, depth + 1));
+        return;
+    }
+    let usage = verb.clone().render_usage().to_string();
+    page.push_str(&format!(
+        "\n    {}\n",
+        usage.trim_start_matches("Usage: ").replace('\n', "\n    ")
+    ));
+    let shown = |it: &&clap::Arg| !it.is_hide_set() && it.get_id() != "help";
+    if !verb.get_arguments().any(|it| shown(&it)) {
+        return;
+    }
+    page.push_str("\n| argument | meaning |\n|---|---|\n");
+    for argument in verb.get_arguments().filter(shown) {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = help.replace('|', "\\|");
+        let short = argument.get_short().map(|it| format!("-{it}, ")).unwrap_or_default();
+        let name = code(&format!("{short}{argument}"));
+        let usual: Vec<_> = argument.get_default_values().iter().map(|it| it.display()).collect();
+        let takes_value = argument.get_action().takes_values();
+        let usual = usual.first().filter(|_| takes_value);
+        let usual = usual.map(|it| format!(" [default: {it}]")).unwrap_or_default();
+        page.push_str(&format!("| {name} | {help}{usual} |\n"));
+    }
 }
 
 fn config() -> Result<String, std::io::Error> {

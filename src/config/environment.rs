@@ -1,0 +1,49 @@
+//! The environment: every variable the program reads, and nothing else reads one. Empty counts as
+//! not set. (Where things lie also depends on the XDG variables, which `directories` reads.)
+
+use std::ffi::OsString;
+
+/// A variable that means something here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// Keeps config, state and sockets under one directory.
+    Home,
+    /// How much goes to the log files.
+    Log,
+    /// Any value turns colour off.
+    NoColour,
+    /// What the terminal says of its colours.
+    ColourTerm,
+    /// What the terminal is.
+    Term,
+    /// Where programs are.
+    Path,
+    /// Who is at the keyboard.
+    User,
+    /// The same, by its older name.
+    LogName,
+}
+
+impl Variable {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Home => "SANDWATCH_HOME",
+            Self::Log => "SANDWATCH_LOG",
+            Self::NoColour => "NO_COLOR",
+            Self::ColourTerm => "COLORTERM",
+            Self::Term => "TERM",
+            Self::Path => "PATH",
+            Self::User => "USER",
+            Self::LogName => "LOGNAME",
+        }
+    }
+
+    pub fn raw(self) -> Option<OsString> {
+        std::env::var_os(self.name()).filter(|it| !it.is_empty())
+    }
+
+    /// `None` also when it is not UTF-8.
+    pub fn text(self) -> Option<String> {
+        self.raw()?.into_string().ok()
+    }
+}
