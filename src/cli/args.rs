@@ -74,7 +74,14 @@ pub enum Verb {
     #[command(subcommand)]
     Config(ConfigVerb),
     /// The console on a scripted fleet: no agent and no hub needed
-    Demo,
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Sandboxes in the fleet; those beyond the scripted ones are at rest
+    #[arg(long, value_name = "N", default_value_t = 14, value_parser = values::fleet)]
+    pub fleet: usize,
 }
 
 #[derive(Debug, Args)]

@@ -1,24 +1,51 @@
 //! `demo`: the console over an engine in this process, with scripted sandboxes and nothing on disk
 //! that lasts.
 
-use super::{link, out};
+use std::{os::unix::fs::DirBuilderExt, path::PathBuf};
+
+use super::{args::DemoArgs, link, out};
 use crate::{
-    base::fault::{Fault, Outcome},
+    base::{
+        fault::{Fault, Outcome},
+        id::ClientId,
+    },
     config::paths::Paths,
-    tui,
+    engine, tui,
 };
 
-pub async fn demo(paths: &Paths) -> Outcome<out::Code> {
+pub async fn demo(paths: &Paths, args: DemoArgs) -> Outcome<out::Code> {
     let identity = link::identity();
-    let directory =
-        std::env::current_dir().map_err(|error| Fault::io("find the current directory", &error))?;
+    let stage = Stage::new()?;
+    let engine = engine::demo(stage.0.clone(), args.fleet).await?;
     let start = tui::console::Start {
-        runtime: link::hub(paths).await?.runtime,
+        runtime: engine.client(identity.clone()),
         identity,
         hub: "demo".to_owned(),
-        directory,
+        directory: link::current_directory()?,
         driver: "fake".to_owned(),
         files: tui::files::Files::new(paths),
     };
     tui::console::run(start).await
+}
+
+/// A directory that goes with the demo.
+struct Stage(PathBuf);
+
+impl Stage {
+    fn new() -> Outcome<Self> {
+        let dir = std::env::temp_dir().join(format!("sandwatch-demo-{}", ClientId::random()));
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|error| Fault::io(format_args!("make {}", dir.display()), &error))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, dir = %self.0.display(), "the demo left its directory");
+        }
+    }
 }

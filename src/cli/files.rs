@@ -14,7 +14,10 @@ use crate::{
         action::Scope,
         keymap::{self, Bound, Keymap, PREFIX},
     },
-    base::fault::{Fault, Outcome},
+    base::{
+        fault::{Fault, Outcome},
+        text,
+    },
     config::{load, paths::Paths, schema::Config},
     tui::files::{self, Files},
     ui::theme::Depth,
@@ -153,11 +156,93 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
                     .map_err(|flaws| files::fault(&flaws))
             })
         }
-        ConfigVerb::Ls(_) | ConfigVerb::Explain { .. } => {
-            drop(config_in_force(&files)?);
+        ConfigVerb::Ls(args) => {
+            let settings = settings(&config_in_force(&files)?);
+            if args.json {
+                out::json(&settings)?;
+                return Ok(out::DONE);
+            }
+            let mut table = Table::new(&["SETTING", "VALUE"]);
+            for (name, value) in flat(&settings) {
+                table.row(vec![name.into(), value.into()]);
+            }
+            out::print(&table.render(paint::wanted()))?;
+            Ok(out::DONE)
+        }
+        ConfigVerb::Explain { setting } => {
+            let settings = settings(&config_in_force(&files)?);
+            let Some((_, value)) = flat(&settings).into_iter().find(|it| it.0 == setting) else {
+                let names: Vec<String> = flat(&settings).into_iter().map(|it| it.0).collect();
+                let shown = text::visible(&setting);
+                return Err(Fault::absent(format!("no such setting: {shown}"))
+                    .hint(format!("there are {}", names.join(", "))));
+            };
+            out::print(&format!("{}{setting} is {value}\n", meaning(&setting)))?;
             Ok(out::DONE)
         }
     }
+}
+
+/// The configuration in force, by the names of config.toml; null is no bound or no choice.
+fn settings(it: &Config) -> serde_json::Value {
+    serde_json::json!({
+        "keymap": it.keymap,
+        "theme": it.theme,
+        "prefix": it.prefix,
+        "layout": it.layout,
+        "mouse": it.mouse,
+        "scroll_lines": it.scroll_lines,
+        "new": {
+            "egress": it.new.egress.word(),
+            "workspace": it.new.workspace.word(),
+            "record": it.new.record,
+            "cpus": it.new.cpus,
+            "memory": it.new.memory_bytes,
+            "pids": it.new.pids,
+        },
+        "notify": {
+            "bell": it.notify.bell,
+            "desktop": it.notify.desktop,
+            "title": it.notify.title,
+        },
+    })
+}
+
+/// `name` or `table.name`, with its value as text.
+fn flat(settings: &serde_json::Value) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        match value.as_object() {
+            Some(inner) => {
+                out.extend(inner.iter().map(|(key, it)| (format!("{name}.{key}"), it.to_string())));
+            }
+            None => out.push((name.clone(), value.to_string())),
+        }
+    }
+    out
+}
+
+/// What the commented default file says of a setting: the comment above it, or beside it.
+fn meaning(setting: &str) -> String {
+    let (table, name) = setting.split_once('.').unwrap_or(("", setting));
+    let mut at = "";
+    let mut above: Vec<&str> = Vec::new();
+    for line in load::DEFAULT_TOML.lines() {
+        if let Some(inner) = line.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
+            at = inner;
+        }
+        let plain = line.trim_start_matches("# ");
+        if at == table && plain.split_once(" = ").is_some_and(|(key, _)| key == name) {
+            let beside = plain.split_once('#').map(|(_, words)| words.trim());
+            let words = beside.map_or_else(|| above.join("\n"), str::to_owned);
+            return if words.is_empty() { words } else { format!("{words}\n") };
+        }
+        match line.strip_prefix("# ") {
+            Some(words) => above.push(words),
+            None => above.clear(),
+        }
+    }
+    String::new()
 }
 
 /// Reads each file and lets it be judged; every failure is told, and any makes the exit code 1.

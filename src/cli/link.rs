@@ -42,3 +42,8 @@ pub fn identity() -> Identity {
         name: crate::base::text::clip(&crate::base::text::visible(&format!("{user}@{host}")), 63),
     }
 }
+
+/// Where the operator stands.
+pub fn current_directory() -> Outcome<std::path::PathBuf> {
+    std::env::current_dir().map_err(|error| Fault::io("find the current directory", &error))
+}

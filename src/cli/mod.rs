@@ -76,13 +76,13 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
 
 /// Verbs that wait for a hub, a terminal or time. Only the hub and the console use several threads.
 fn with_tasks(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
-    let console = matches!(verb, None | Some(Verb::Demo));
+    let console = matches!(verb, None | Some(Verb::Demo(_)));
     if console && !out::on_terminal() {
         return Err(Fault::invalid("the console needs a terminal")
             .hint("sandwatch --help lists the verbs that work without one"));
     }
     let name = match &verb {
-        None | Some(Verb::Demo) => "console",
+        None | Some(Verb::Demo(_)) => "console",
         Some(Verb::Hub(args::HubVerb::Serve)) => "hub",
         Some(_) => "cli",
     };
@@ -110,13 +110,17 @@ const WORKERS: usize = 4;
 async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
     match verb {
         None => console(paths).await,
-        Some(Verb::Demo) => demo::demo(paths).await,
+        Some(Verb::Demo(args)) => demo::demo(paths, args).await,
         Some(Verb::Hub(verb)) => hub::hub(paths, verb).await,
         Some(Verb::Doctor(args)) => hub::doctor(paths, args).await,
+        Some(Verb::Run(args)) => {
+            // What is wrong with the request is said before anything is started for it.
+            let request = run::Request::new(*args)?;
+            run::run(&link::hub(paths).await?.runtime, request).await
+        }
         Some(verb) => {
             let runtime = link::hub(paths).await?.runtime;
             match verb {
-                Verb::Run(args) => run::run(&runtime, *args).await,
                 Verb::Ls(args) => steer::ls(&*runtime, args).await,
                 Verb::Attach(args) => attach::attach(&runtime, args).await,
                 Verb::Shell(args) => run::shell(&runtime, args).await,
@@ -134,7 +138,8 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Rm(args) => steer::rm(&*runtime, args).await,
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.
-                Verb::Demo
+                Verb::Run(_)
+                | Verb::Demo(_)
                 | Verb::Hub(_)
                 | Verb::Doctor(_)
                 | Verb::Completions { .. }
@@ -149,13 +154,11 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
 
 async fn console(paths: &Paths) -> Outcome<out::Code> {
     let link = link::hub(paths).await?;
-    let directory =
-        std::env::current_dir().map_err(|error| Fault::io("find the current directory", &error))?;
     let start = tui::console::Start {
         runtime: link.runtime,
         identity: link.identity,
         hub: "local".to_owned(),
-        directory,
+        directory: link::current_directory()?,
         driver: "local".to_owned(),
         files: tui::files::Files::new(paths),
     };

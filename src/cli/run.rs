@@ -21,15 +21,25 @@ use crate::{
     tui,
 };
 
+/// What `run` was asked to do, checked as far as this process can.
+pub struct Request {
+    detach: bool,
+    spec: SandboxSpec,
+}
+
+impl Request {
+    pub fn new(args: RunArgs) -> Outcome<Self> {
+        Ok(Self { detach: args.detach, spec: spec(args)? })
+    }
+}
+
 /// Makes the sandbox; attaches, or prints its name.
-pub async fn run(runtime: &Arc<dyn Runtime>, args: RunArgs) -> Outcome<out::Code> {
-    let detach = args.detach;
-    let spec = spec(args)?;
-    let sandbox = runtime.create(spec).await?;
+pub async fn run(runtime: &Arc<dyn Runtime>, request: Request) -> Outcome<out::Code> {
+    let sandbox = runtime.create(request.spec).await?;
     for note in &sandbox.notes {
         out::tell(&format!("{}: {note}", sandbox.name));
     }
-    if detach {
+    if request.detach {
         out::print(&format!("{}\n", sandbox.name))?;
         return Ok(out::DONE);
     }

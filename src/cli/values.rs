@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     base::{
-        limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX},
+        limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX},
         units::{self, Size},
     },
     model::sandbox::{Egress, Isolation, WorkspaceMode},
@@ -72,6 +72,11 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 
 pub fn size(text: &str) -> Result<Size, String> {
     Size::parse(text).ok_or_else(|| "expected COLSxROWS, each from 2 to 1000".to_owned())
+}
+
+pub fn fleet(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|it| (1..=SANDBOXES_MAX).contains(it));
+    count.ok_or_else(|| format!("expected a number from 1 to {SANDBOXES_MAX}"))
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -30,9 +30,8 @@ impl Feed {
     pub(super) fn open(engine: &Arc<Inner>) -> Self {
         // Number and place are taken under one lock, so that nothing falls between them.
         let (floor, changes, shared) = {
-            let mut fleet = engine.fleet();
+            let fleet = engine.fleet();
             let (seq, changes) = fleet.subscribe();
-            fleet.tell_unheard();
             (seq, changes, fleet.shared())
         };
         let first = Event::Snapshot {

@@ -12,11 +12,6 @@
 )]
 
 mod base;
-mod engine_lease;
-mod engine_life;
-mod engine_restart;
-mod engine_scale;
-mod engine_support;
 mod layers;
 mod skip;
 mod source;
