@@ -206,3 +206,29 @@ pub const SHIM_CONNECTIONS_MAX: usize = 256;
 pub const STDIN_QUEUED_MAX: usize = 8;
 /// How long a shim waits for its hub to take the last words.
 pub const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
+
+/// Connections to one hub: a client takes three, so some 170 consoles and verbs at once.
+pub const HUB_CONNECTIONS_MAX: usize = 512;
+/// Calls and subscriptions on one connection: a console watches each of its panes by one.
+pub const HUB_STREAMS_MAX: u32 = 1024;
+/// Changes that one hub works on at the same time.
+pub const HUB_CALLS_MAX: u32 = 256;
+/// How long a new connection may take to say that it speaks HTTP/2.
+pub const HUB_GREETING_WITHIN: Duration = Duration::from_secs(5);
+/// How long calls under way may take to end when the hub stops.
+pub const HUB_DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// Flow control: output under way to one subscriber that does not read, in bytes, and on one
+/// connection; so that 256 stalled subscribers don't hold up the others.
+pub const WIRE_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+pub const WIRE_CONNECTION_WINDOW_BYTES: u32 = 64 * 1024 * 1024;
+/// Pieces of input of one session whose receipt is not confirmed yet.
+pub const INPUT_UNDER_WAY_MAX: usize = 64;
+/// A stream for input that carried nothing for this long is closed.
+pub const INPUT_STREAM_IDLE: Duration = Duration::from_secs(60);
+/// Pause before a lost hub is looked for again; doubled each time up to the larger.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+/// Time between two measurements of the round trip, while somebody looks.
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+/// How much of the end of the hub's log is read for the reason it did not start, in bytes.
+pub const LOG_TAIL_BYTES: u64 = 8 * 1024;

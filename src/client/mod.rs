@@ -1,1 +1,115 @@
-//! Layer `client`: Runtime over gRPC.
+//! Layer `client`: Runtime over gRPC. Three connections to a hub: input never waits behind a list,
+//! and neither waits behind output. A lost hub is looked for again, and subscriptions go on.
+mod calls;
+mod dial;
+mod keeper;
+mod lane;
+mod resume;
+mod start;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+pub use self::start::connect_or_start;
+use self::{dial::Wires, start::Starter};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        limits::ANSWER_WITHIN,
+    },
+    runtime::{Identity, Link},
+};
+
+/// Where a hub is, and what to do when it is not.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub identity: Identity,
+    /// How long subscriptions wait for a lost hub before they end as `Lost`; `None` = for ever, as a
+    /// console that shows the link does.
+    pub patience: Option<Duration>,
+}
+
+/// A hub behind a socket.
+pub struct Client {
+    shared: Arc<Shared>,
+    keeper: JoinHandle<()>,
+}
+
+/// What the calls, the subscriptions and the keeper of the link share.
+struct Shared {
+    socket: PathBuf,
+    identity: Identity,
+    patience: Option<Duration>,
+    /// Starts a hub that died; `None` where hubs are started by others.
+    starter: Option<Starter>,
+    link: watch::Sender<Link>,
+    /// Rung when somebody begins to look at the link.
+    watched: Arc<Notify>,
+    /// The connections, while there are any.
+    wires: watch::Sender<Option<Arc<Wires>>>,
+}
+
+impl Client {
+    /// Connects to a hub that runs; a hub that dies later is looked for, not started.
+    pub async fn connect(socket: &Path, options: Options) -> Outcome<Self> {
+        Self::over(socket, options, None).await
+    }
+
+    async fn over(socket: &Path, options: Options, starter: Option<Starter>) -> Outcome<Self> {
+        let shared = Arc::new(Shared {
+            socket: socket.to_owned(),
+            identity: options.identity,
+            patience: options.patience,
+            starter,
+            link: watch::Sender::new(Link::Connecting),
+            watched: Arc::new(Notify::new()),
+            wires: watch::Sender::new(None),
+        });
+        let first = shared.dial().await?;
+        let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&shared), first));
+        Ok(Self { shared, keeper })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.keeper.abort();
+        self.shared.wires.send_replace(None);
+    }
+}
+
+impl Shared {
+    fn watch_link(&self) -> watch::Receiver<Link> {
+        let link = self.link.subscribe();
+        self.watched.notify_one();
+        link
+    }
+
+    /// Opens the connections and learns who is there, within a deadline.
+    async fn dial(&self) -> Outcome<dial::Dialled> {
+        let dialled = dial::dial(&self.socket, &self.identity);
+        tokio::time::timeout(ANSWER_WITHIN, dialled).await.unwrap_or_else(|_| {
+            Err(Fault::late(format!("the hub does not answer: {}", self.socket.display())))
+        })
+    }
+
+    /// The connections, or why there are none.
+    fn wires(&self) -> Outcome<Arc<Wires>> {
+        if let Some(wires) = self.wires.borrow().as_ref() {
+            return Ok(wires.clone());
+        }
+        let reason = match &*self.link.borrow() {
+            Link::Down { reason, .. } => reason.clone(),
+            Link::Connecting | Link::Up { .. } => "not connected yet".to_owned(),
+        };
+        Err(Fault::lost(format!("no hub: {reason}")).hint("it is being looked for; try again"))
+    }
+}

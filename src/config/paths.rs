@@ -103,6 +103,10 @@ impl Paths {
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")
     }
+    /// What the hub writes when nobody looks.
+    pub fn hub_log(&self) -> PathBuf {
+        self.logs().join("hub.log")
+    }
     /// One directory per sandbox, named by its id.
     pub fn sandboxes(&self) -> PathBuf {
         self.state.join("sandboxes")

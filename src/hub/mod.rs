@@ -1,1 +1,184 @@
-//! Layer `hub`: gRPC over any Runtime.
+//! Layer `hub`: gRPC over any `Directory`. One hub per user and instance; who it is, is decided by a
+//! lock on a file, never by the socket.
+//!
+//! A process becomes the hub by `claim`, then opens its engine (the registry is its alone from then
+//! on), then calls `Claim::serve`.
+mod accept;
+mod claim;
+mod outgoing;
+mod service;
+mod work;
+
+use std::{future::Future, path::Path, sync::Arc};
+
+use tokio::sync::watch;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Server, server::Router};
+
+pub use accept::peer_allowed;
+pub use claim::{Claim, claim};
+
+use self::{
+    accept::{Peers, accept},
+    service::Service,
+    work::Work,
+};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::{
+            HUB_DRAIN_WITHIN, HUB_STREAMS_MAX, WIRE_CONNECTION_WINDOW_BYTES,
+            WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
+        },
+    },
+    runtime::Directory,
+    wire::{
+        DESCRIPTORS,
+        v1::{
+            hub_server::HubServer, recordings_server::RecordingsServer,
+            sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
+        },
+    },
+};
+
+/// Leaves the terminal and the directory a hub was started from: for `hub serve --detached`, before
+/// anything else.
+pub fn detach() -> Outcome<()> {
+    let left = rustix::process::setsid().and_then(|_| rustix::process::chdir("/"));
+    left.map_err(|error| Fault::io("leaving the terminal", &error.into()))
+}
+
+/// Resolves at the first SIGTERM, SIGINT or SIGHUP: the usual `stop` of `Claim::serve`.
+pub async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    match kinds.map(signal) {
+        [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        },
+        _ => {
+            tracing::warn!("no signal can be waited for; the hub ends by `sandwatch hub stop`");
+            std::future::pending().await
+        }
+    }
+}
+
+/// What all services of one hub share.
+struct Shared {
+    directory: Arc<dyn Directory>,
+    listen: String,
+    /// `clock::monotonic` when it began to serve.
+    started: std::time::Duration,
+    /// Why the hub ends; `None` while it does not.
+    stop: watch::Sender<Option<String>>,
+    work: Work,
+    attendance: service::Attendance,
+}
+
+impl Claim {
+    /// Serves until `stop` resolves or a client asks for the end; then lets the calls under way end
+    /// within a deadline. The lock is given back at the very end.
+    pub async fn serve(
+        self,
+        directory: Arc<dyn Directory>,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Outcome<()> {
+        let listener = accept::bind(self.socket())?;
+        let shared = Arc::new(Shared {
+            directory,
+            listen: format!("unix:{}", self.socket().display()),
+            started: clock::monotonic(),
+            stop: watch::Sender::new(None),
+            work: Work::new(),
+            attendance: service::Attendance::default(),
+        });
+        let (accepting, peers) = accept(listener);
+        tracing::info!(listen = shared.listen, "the hub serves");
+        let serving = run(shared.clone(), peers, stop, self.socket()).await;
+        accepting.abort();
+        tracing::info!("the hub has ended");
+        serving
+    }
+}
+
+async fn run(
+    shared: Arc<Shared>,
+    peers: Peers,
+    stop: impl Future<Output = ()> + Send,
+    socket: &Path,
+) -> Outcome<()> {
+    let mut asked = shared.stop.subscribe();
+    let serving = router(&shared)
+        .await?
+        .serve_with_incoming_shutdown(ReceiverStream::new(peers), stopped(shared.stop.subscribe()));
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        done = &mut serving => {
+            return done.map_err(|error| Fault::failed(format!("serving {}: {error}", socket.display())));
+        }
+        () = stop => shared.stop("the hub was told to end"),
+        _ = asked.wait_for(Option::is_some) => {}
+    }
+    // From here on a new verb starts a new hub, which waits for the lock.
+    accept::unbind(socket);
+    let drained = async {
+        drop(serving.await);
+        shared.work.finished().await;
+    };
+    if tokio::time::timeout(HUB_DRAIN_WITHIN, drained).await.is_err() {
+        tracing::warn!("calls were cut off at the end of the hub");
+    }
+    Ok(())
+}
+
+/// Resolves when the hub is to end, or is gone.
+async fn stopped(mut stop: watch::Receiver<Option<String>>) {
+    drop(stop.wait_for(Option::is_some).await);
+}
+
+impl Shared {
+    fn stop(&self, reason: &str) {
+        self.stop.send_if_modified(|now| {
+            let first = now.is_none();
+            if first {
+                *now = Some(reason.to_owned());
+            }
+            first
+        });
+    }
+}
+
+async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
+    let service = Service::new(shared.clone());
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| Fault::bug(format!("the descriptors can't be served: {error}")))?;
+    let reporter = tonic_health::server::HealthReporter::new();
+    reporter.set_serving::<HubServer<Service>>().await;
+    reporter.set_serving::<SandboxesServer<Service>>().await;
+    reporter.set_serving::<SessionsServer<Service>>().await;
+    reporter.set_serving::<RecordingsServer<Service>>().await;
+    let health = tonic_health::server::HealthService::from_health_reporter(reporter);
+    macro_rules! bounded {
+        ($server:ident) => {
+            $server::new(service.clone())
+                .max_decoding_message_size(WIRE_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX)
+        };
+    }
+    Ok(Server::builder()
+        .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(HUB_STREAMS_MAX)
+        .add_service(bounded!(HubServer))
+        .add_service(bounded!(SandboxesServer))
+        .add_service(bounded!(SessionsServer))
+        .add_service(bounded!(RecordingsServer))
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(reflection))
+}

@@ -1,10 +1,11 @@
 //! Layer `runtime`: everything a console or a verb may ask of a hub. Two implementations, one
 //! conformance suite: `engine` in the same process, `client` over gRPC.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 pub use crate::session::seat::{BoxStream, ExecOutput};
 use crate::{
@@ -76,15 +77,40 @@ pub enum WaitFor {
     Text(String),
 }
 
+/// How a hub is reached right now. Times are `clock::monotonic`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Not reached yet.
+    Connecting,
+    /// `rtt` is the last round trip that differed enough to tell.
+    Up { rtt: Duration },
+    /// Calls fail as `Lost`; subscriptions stay open and go on once the hub is back.
+    Down { since: Duration, reason: String, next_try: Duration },
+}
+
+/// Gives every client its own view of one hub; the hub's services stand on it.
+pub trait Directory: Send + Sync + 'static {
+    fn client(&self, who: Identity) -> Arc<dyn Runtime>;
+
+    /// The last connection of a client has ended; what it held is free again.
+    fn client_gone(&self, client: &ClientId);
+}
+
 /// A hub, here or far away.
 #[async_trait]
 pub trait Runtime: Send + Sync {
+    /// How the hub is reached, as it changes; `None` for an engine in this process, which can't be
+    /// out of reach. The round trip is measured only while somebody holds a receiver.
+    fn link(&self) -> Option<watch::Receiver<Link>> {
+        None
+    }
+
     async fn hub(&self) -> Outcome<HubStatus>;
     /// Ends the hub; sandboxes live on. `Unsupported` for an engine in this process.
     async fn shutdown(&self) -> Outcome<()>;
     async fn doctor(&self) -> Outcome<Vec<Check>>;
 
-    /// A snapshot, then every change; a gap is a new snapshot that says so.
+    /// A snapshot, then every change; a gap (also in the link) is a new snapshot that says so.
     async fn events(&self) -> Outcome<BoxStream<Outcome<Event>>>;
     async fn list(&self) -> Outcome<Vec<Sandbox>>;
 
@@ -103,6 +129,7 @@ pub trait Runtime: Send + Sync {
         stdin: BoxStream<Bytes>,
     ) -> Outcome<BoxStream<Outcome<ExecOutput>>>;
 
+    /// Goes on where it was after a gap in the link.
     async fn output(
         &self,
         id: &SessionId,

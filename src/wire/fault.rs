@@ -113,11 +113,25 @@ pub fn to_status(fault: &Fault) -> Status {
     Status::with_details(code, message, details.encode_to_vec().into())
 }
 
+/// Tells whether a call ended because the connection did, or the hub; not because of a fault that the
+/// hub told.
+pub fn link_broke(status: &Status) -> bool {
+    let told = packed(status.details()).is_some();
+    match status.code() {
+        Code::Unavailable | Code::Cancelled => !told,
+        Code::Unknown | Code::Internal => !told && std::error::Error::source(status).is_some(),
+        _ => false,
+    }
+}
+
 /// Reads what the other side sent; a status that holds no fault (made by gRPC itself) is told by its
 /// code.
 pub fn from_status(status: &Status) -> Fault {
     if let Some(wire) = packed(status.details()) {
         return wire.into();
+    }
+    if link_broke(status) {
+        return Fault::lost("the hub hung up").hint("sandwatch hub start");
     }
     let text = shown(status.message(), FAULT_MESSAGE_BYTES_MAX);
     match status.code() {
@@ -129,8 +143,6 @@ pub fn from_status(status: &Status) -> Fault {
         Code::OutOfRange => Fault::invalid(format!("larger than a message may be: {text}")),
         Code::InvalidArgument => Fault::invalid(text),
         Code::DeadlineExceeded => Fault::late("the hub did not answer in time"),
-        Code::Unavailable | Code::Cancelled => Fault::lost(format!("the hub hung up: {text}")),
-        Code::Unknown if text.contains("transport error") => Fault::lost("the hub hung up"),
         _ => Fault::failed(format!("the hub failed: {text}")),
     }
 }

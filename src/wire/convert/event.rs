@@ -210,7 +210,7 @@ fn snapshot_out(
 }
 
 /// Puts events together from the messages of one subscription.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct EventReader {
     /// Sandboxes of a snapshot whose other pieces are still to come.
     partial: Vec<Sandbox>,

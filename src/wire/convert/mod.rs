@@ -22,8 +22,13 @@ use crate::base::{
 };
 
 /// Takes a message that must be there.
-fn required<T>(field: &str, value: Option<T>) -> Outcome<T> {
+pub fn required<T>(field: &str, value: Option<T>) -> Outcome<T> {
     value.ok_or_else(|| Fault::invalid(format!("missing: {field}")))
+}
+
+/// Text from outside as one line that is safe to show, of at most `most` bytes.
+pub fn one_line(text: &str, most: usize) -> String {
+    shown(text, most)
 }
 
 /// Takes a string of at most `most` bytes.

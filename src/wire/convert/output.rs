@@ -55,8 +55,8 @@ pub fn request_in(wire: &v1::OutputRequest) -> Outcome<(SessionId, OutputRequest
     Ok((super::session_id(&wire.session)?, request))
 }
 
-/// Cuts a screen or a long chunk into what one message takes; an empty one is one empty piece.
-fn cuts(mut bytes: Bytes, most: usize) -> Vec<Bytes> {
+/// Cuts bytes into what one message takes; none are one empty piece.
+pub fn cuts(mut bytes: Bytes, most: usize) -> Vec<Bytes> {
     let mut out = Vec::with_capacity(1);
     while bytes.len() > most {
         out.push(bytes.split_to(most));
@@ -94,7 +94,7 @@ pub fn output_out(value: Output) -> Vec<v1::Output> {
 }
 
 /// Joins the pieces of one screen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Joiner {
     pieces: Option<BytesMut>,
 }
@@ -121,7 +121,7 @@ impl Joiner {
 }
 
 /// Puts the messages of one subscription together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OutputReader {
     joiner: Joiner,
 }

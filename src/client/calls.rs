@@ -1,0 +1,316 @@
+//! Every call of `Runtime`, each with its deadline and its connection.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio_stream::{Stream, StreamExt};
+
+use super::{
+    Client,
+    dial::Wires,
+    lane::Lanes,
+    resume::{Changes, Prints, Resuming},
+};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        id::{SandboxId, SessionId},
+        limits::{
+            ANSWER_WITHIN, CREATE_WITHIN, KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX,
+            RECORDINGS_MAX, SANDBOXES_MAX, TTL_MAX,
+        },
+        units::Size,
+    },
+    model::{
+        check::Check,
+        event::Event,
+        history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
+        output::{Output, OutputRequest},
+        sandbox::{Sandbox, SandboxSpec},
+        session::{Lease, Session, SessionSpec},
+    },
+    runtime::{BoxStream, ExecOutput, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor},
+    wire::{
+        convert::{
+            history::{history_out, search_out},
+            hub::{lease_out, wait_out},
+            milliseconds,
+            output::{ScreenReader, cuts},
+            required,
+        },
+        v1,
+    },
+};
+
+impl Client {
+    /// Connections to a hub of our own protocol.
+    fn wires(&self) -> Outcome<Arc<Wires>> {
+        let wires = self.shared.wires()?;
+        wires.same_protocol()?;
+        Ok(wires)
+    }
+}
+
+#[async_trait]
+impl Runtime for Client {
+    fn link(&self) -> Option<watch::Receiver<Link>> {
+        Some(self.shared.watch_link())
+    }
+
+    async fn hub(&self) -> Outcome<HubStatus> {
+        let wires = self.shared.wires()?;
+        let mut hub = wires.hub();
+        let call = hub.status(wires.request(v1::StatusRequest {}));
+        wires.answer(ANSWER_WITHIN, call).await?.try_into()
+    }
+
+    async fn shutdown(&self) -> Outcome<()> {
+        let wires = self.shared.wires()?;
+        let mut hub = wires.hub();
+        let call = hub.shutdown(wires.request(v1::ShutdownRequest {}));
+        wires.answer(ANSWER_WITHIN, call).await?;
+        Ok(())
+    }
+
+    async fn doctor(&self) -> Outcome<Vec<Check>> {
+        let wires = self.wires()?;
+        let mut hub = wires.hub();
+        let call = hub.doctor(wires.request(v1::DoctorRequest {}));
+        wires.answer(CREATE_WITHIN, call).await?.try_into()
+    }
+
+    async fn events(&self) -> Outcome<BoxStream<Outcome<Event>>> {
+        Ok(Box::pin(Resuming::start(self.shared.clone(), Changes::default()).await?))
+    }
+
+    async fn list(&self) -> Outcome<Vec<Sandbox>> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let call = sandboxes.list(wires.request(v1::ListRequest {}));
+        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        gather(&wires, pieces, SANDBOXES_MAX, |it: v1::ListResponse| it.sandboxes).await
+    }
+
+    async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = v1::CreateRequest { spec: Some((&spec).into()) };
+        let call = sandboxes.create(wires.request(request));
+        let response = wires.answer(CREATE_WITHIN + ANSWER_WITHIN, call).await?;
+        required("sandbox", response.sandbox)?.try_into()
+    }
+
+    async fn pause(&self, id: &SandboxId) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let call = sandboxes.pause(wires.request(v1::PauseRequest { sandbox: id.to_string() }));
+        wires.answer(CREATE_WITHIN, call).await?;
+        Ok(())
+    }
+
+    async fn resume(&self, id: &SandboxId) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let call = sandboxes.resume(wires.request(v1::ResumeRequest { sandbox: id.to_string() }));
+        wires.answer(CREATE_WITHIN, call).await?;
+        Ok(())
+    }
+
+    async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = v1::StopRequest { sandbox: id.to_string(), grace_ms: milliseconds(grace) };
+        let call = sandboxes.stop(wires.request(request));
+        wires.answer(grace.saturating_add(CREATE_WITHIN), call).await?;
+        Ok(())
+    }
+
+    async fn remove(&self, id: &SandboxId) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let call = sandboxes.remove(wires.request(v1::RemoveRequest { sandbox: id.to_string() }));
+        wires.answer(CREATE_WITHIN, call).await?;
+        Ok(())
+    }
+
+    async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session> {
+        let wires = self.wires()?;
+        let mut sessions = wires.sessions();
+        let request = v1::OpenRequest { sandbox: id.to_string(), spec: Some((&spec).into()) };
+        let call = sessions.open(wires.request(request));
+        let response = wires.answer(CREATE_WITHIN, call).await?;
+        required("session", response.session)?.try_into()
+    }
+
+    async fn exec(
+        &self,
+        id: &SandboxId,
+        spec: SessionSpec,
+        stdin: BoxStream<Bytes>,
+    ) -> Outcome<BoxStream<Outcome<ExecOutput>>> {
+        let wires = self.wires()?;
+        let mut streams = wires.streams();
+        let start = v1::ExecStart { sandbox: id.to_string(), spec: Some((&spec).into()) };
+        let message = |kind| v1::ExecRequest { kind: Some(kind) };
+        let pieces = Spread { bytes: stdin, ready: Vec::new() };
+        let stdin = pieces.map(v1::exec_request::Kind::Stdin);
+        let start = tokio_stream::once(v1::exec_request::Kind::Start(start));
+        let call = streams.exec(wires.request(start.chain(stdin).map(message)));
+        let messages = wires.answer(CREATE_WITHIN, call).await?;
+        Ok(Box::pin(messages.map(move |message| match message {
+            Ok(message) => message.try_into(),
+            Err(status) => Err(wires.fault(&status)),
+        })))
+    }
+
+    async fn output(
+        &self,
+        id: &SessionId,
+        request: OutputRequest,
+    ) -> Outcome<BoxStream<Outcome<Output>>> {
+        let prints = Prints::new(id.clone(), request);
+        Ok(Box::pin(Resuming::start(self.shared.clone(), prints).await?))
+    }
+
+    async fn screen(&self, id: &SessionId) -> Outcome<ScreenShot> {
+        let wires = self.wires()?;
+        let mut streams = wires.streams();
+        let request = v1::ScreenRequest { session: id.to_string() };
+        let call = streams.screen(wires.request(request));
+        let mut pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        let mut reader = ScreenReader::default();
+        let shot = async {
+            while let Some(piece) = pieces.message().await.map_err(|it| wires.fault(&it))? {
+                if let Some(shot) = reader.take(piece)? {
+                    return Ok(shot);
+                }
+            }
+            Err(Fault::failed("the hub sent half a screen"))
+        };
+        within(ANSWER_WITHIN, shot).await
+    }
+
+    async fn input(&self, id: &SessionId, bytes: Bytes) -> Outcome<()> {
+        Lanes::send(&self.wires()?, id, bytes).await
+    }
+
+    async fn resize(&self, id: &SessionId, size: Size) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut typing = wires.typing();
+        let request = v1::ResizeRequest { session: id.to_string(), size: Some(size.into()) };
+        let call = typing.resize(wires.request(request));
+        wires.answer(ANSWER_WITHIN, call).await?;
+        Ok(())
+    }
+
+    async fn lease(&self, id: &SessionId, verb: LeaseVerb) -> Outcome<Option<Lease>> {
+        let wires = self.wires()?;
+        let mut typing = wires.typing();
+        let call = typing.lease(wires.request(lease_out(id, verb)));
+        let response = wires.answer(ANSWER_WITHIN, call).await?;
+        response.lease.map(TryInto::try_into).transpose()
+    }
+
+    async fn wait(&self, id: &SessionId, what: WaitFor, within: Option<Duration>) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut streams = wires.streams();
+        let call = streams.wait(wires.request(wait_out(id, what, within)));
+        // The hub keeps the time; ours only ends what a dead hub leaves.
+        let deadline = within.map_or(TTL_MAX, |it| it.saturating_add(ANSWER_WITHIN));
+        wires.answer(deadline, call).await?;
+        Ok(())
+    }
+
+    async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage> {
+        let wires = self.wires()?;
+        let mut streams = wires.streams();
+        let call = streams.history(wires.request(history_out(id, request)));
+        wires.answer(ANSWER_WITHIN, call).await?.try_into()
+    }
+
+    async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage> {
+        let wires = self.wires()?;
+        let mut streams = wires.streams();
+        let call = streams.search(wires.request(search_out(id, request)));
+        wires.answer(ANSWER_WITHIN, call).await?.try_into()
+    }
+
+    async fn recordings(&self) -> Outcome<Vec<Recording>> {
+        let wires = self.wires()?;
+        let mut recordings = wires.recordings();
+        let call = recordings.list(wires.request(v1::ListRecordingsRequest {}));
+        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        let list = |it: v1::ListRecordingsResponse| it.recordings;
+        gather(&wires, pieces, RECORDINGS_MAX, list).await
+    }
+
+    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
+        let wires = self.wires()?;
+        let mut recordings = wires.recordings();
+        let call = recordings.export(wires.request(v1::ExportRequest { session: id.to_string() }));
+        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        Ok(Box::pin(pieces.map(move |piece| match piece {
+            Ok(piece) if piece.data.len() <= KEYFRAME_PIECE_BYTES => Ok(piece.data),
+            Ok(piece) => Err(Fault::invalid(format!("a piece is too long: {}", piece.data.len()))),
+            Err(status) => Err(wires.fault(&status)),
+        })))
+    }
+}
+
+async fn within<T>(deadline: Duration, answer: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let late =
+        |_| Err(Fault::late(format!("the hub did not answer within {} s", deadline.as_secs())));
+    tokio::time::timeout(deadline, answer).await.unwrap_or_else(late)
+}
+
+/// Reads a listing that comes in pieces.
+async fn gather<Piece, Wire, Item: TryFrom<Wire, Error = Fault>>(
+    wires: &Wires,
+    mut pieces: tonic::Streaming<Piece>,
+    most: usize,
+    list: fn(Piece) -> Vec<Wire>,
+) -> Outcome<Vec<Item>> {
+    let mut out = Vec::new();
+    let all = async {
+        while let Some(piece) = pieces.message().await.map_err(|it| wires.fault(&it))? {
+            for wire in list(piece) {
+                if out.len() >= most {
+                    return Err(Fault::invalid(format!("the hub lists more than {most} entries")));
+                }
+                out.push(wire.try_into()?);
+            }
+        }
+        Ok(())
+    };
+    within(ANSWER_WITHIN, all).await?;
+    Ok(out)
+}
+
+/// Standard input in pieces that one message takes.
+struct Spread {
+    bytes: BoxStream<Bytes>,
+    /// The rest of a long piece, last one first.
+    ready: Vec<Bytes>,
+}
+
+impl Stream for Spread {
+    type Item = Bytes;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Bytes>> {
+        if let Some(piece) = self.ready.pop() {
+            return std::task::Poll::Ready(Some(piece));
+        }
+        self.bytes.as_mut().poll_next(context).map(|bytes| {
+            let mut pieces = cuts(bytes?, PTY_CHUNK_BYTES_MAX);
+            pieces.reverse();
+            let first = pieces.pop();
+            self.ready = pieces;
+            first
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! Opening the connections to a hub, and the messages' way onto them.
+
+use std::{
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{Ascii, Binary, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+use super::lane::Lanes;
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Kind, Outcome},
+        limits::{
+            ANSWER_WITHIN, NAME_BYTES_MAX, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
+            WIRE_STREAM_WINDOW_BYTES,
+        },
+    },
+    config::paths::SocketPath,
+    runtime::Identity,
+    wire::{
+        CLIENT_ID_KEY, CLIENT_NAME_KEY, CLIENT_VERSION_KEY, PROTOCOL,
+        convert::one_line,
+        fault::from_status,
+        v1::{
+            AttendRequest, AttendResponse, PingRequest, Welcome, attend_response::Kind as Attend,
+            hub_client::HubClient, recordings_client::RecordingsClient,
+            sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
+        },
+    },
+};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// One set of connections to one hub process. Never reconnects: a new hub is a new set.
+pub(super) struct Wires {
+    /// Keys, sizes, the keyboard, pings.
+    input: Channel,
+    /// Lists, the feed, changes.
+    control: Channel,
+    /// Output and everything else that is large.
+    bulk: Channel,
+    marks: Marks,
+    pub(super) lanes: Lanes,
+    /// Of the hub, safe to show.
+    version: String,
+    /// Why nothing but `Hub` calls may be made.
+    mismatch: Option<Fault>,
+}
+
+/// Who asks, ready to be put on every call.
+struct Marks {
+    client: MetadataValue<Ascii>,
+    name: MetadataValue<Binary>,
+}
+
+/// Fresh connections, and the stream that ends when the hub does.
+pub(super) struct Dialled {
+    pub(super) wires: Arc<Wires>,
+    pub(super) attendance: Streaming<AttendResponse>,
+    pub(super) rtt: Duration,
+}
+
+/// Connects, says who we are and learns who is there. The caller sets the deadline.
+pub(super) async fn dial(socket: &Path, identity: &Identity) -> Outcome<Dialled> {
+    let mut wires = Wires {
+        input: channel(socket).await?,
+        control: channel(socket).await?,
+        bulk: channel(socket).await?,
+        marks: Marks::new(identity)?,
+        lanes: Lanes::default(),
+        version: String::new(),
+        mismatch: None,
+    };
+    let request = wires.request(AttendRequest { protocol: PROTOCOL });
+    let attendance = wires.hub().attend(request).await;
+    let mut attendance = attendance.map_err(|it| wires.fault(&it))?.into_inner();
+    let first = attendance.message().await.map_err(|it| wires.fault(&it))?;
+    let Some(Attend::Welcome(welcome)) = first.and_then(|it| it.kind) else {
+        return Err(Fault::failed(format!("what answers is no hub: {}", socket.display())));
+    };
+    wires.version = one_line(&welcome.version, NAME_BYTES_MAX);
+    wires.mismatch = mismatch(&welcome, &wires.version);
+    let rtt = wires.ping().await?;
+    Ok(Dialled { wires: Arc::new(wires), attendance, rtt })
+}
+
+fn mismatch(welcome: &Welcome, version: &str) -> Option<Fault> {
+    (welcome.protocol != PROTOCOL).then(|| {
+        Fault::unsupported(format!(
+            "the hub is sandwatch {version} (protocol {}), this is {VERSION} (protocol {PROTOCOL})",
+            welcome.protocol
+        ))
+        .hint("sandwatch hub stop, then try again; sandboxes keep running")
+    })
+}
+
+async fn channel(socket: &Path) -> Outcome<Channel> {
+    // A channel of gRPC reconnects by itself; this one must not, or it would speak to a new hub
+    // without having been introduced.
+    let used = Arc::new(AtomicBool::new(false));
+    let path: Arc<PathBuf> = Arc::new(socket.to_owned());
+    let connector = tower::service_fn(move |_| {
+        let (path, again) = (path.clone(), used.swap(true, Ordering::Relaxed));
+        async move {
+            if again {
+                return Err(io::Error::from(io::ErrorKind::ConnectionReset));
+            }
+            let short = SocketPath::open(&path).map_err(io::Error::other)?;
+            Ok(TokioIo::new(UnixStream::connect(short.path()).await?))
+        }
+    });
+    Endpoint::from_static("http://hub")
+        .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
+        .connect_with_connector(connector)
+        .await
+        .map_err(|error| unreachable_hub(socket, &error))
+}
+
+/// Says why a connection could not be made, in the words of the system.
+fn unreachable_hub(socket: &Path, error: &tonic::transport::Error) -> Fault {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let why = match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            "no hub runs".to_owned()
+        }
+        Some(io::ErrorKind::PermissionDenied) => "the hub is somebody else's".to_owned(),
+        _ => format!("no connection to the hub: {cause}"),
+    };
+    Fault::lost(format!("{why}: {}", socket.display())).hint("sandwatch hub start")
+}
+
+impl Marks {
+    fn new(identity: &Identity) -> Outcome<Self> {
+        let client = identity.client.as_str().parse::<MetadataValue<Ascii>>();
+        let client = client.map_err(|_| Fault::bug("a client id that no header can hold"))?;
+        Ok(Self { client, name: MetadataValue::from_bytes(identity.name.as_bytes()) })
+    }
+}
+
+macro_rules! clients {
+    ($($name:ident: $client:ident over $channel:ident;)*) => {$(
+        pub(super) fn $name(&self) -> $client<Channel> {
+            $client::new(self.$channel.clone())
+                .max_decoding_message_size(WIRE_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX)
+        }
+    )*};
+}
+
+impl Wires {
+    clients! {
+        hub: HubClient over control;
+        pulse: HubClient over input;
+        sandboxes: SandboxesClient over control;
+        typing: SessionsClient over input;
+        sessions: SessionsClient over control;
+        streams: SessionsClient over bulk;
+        recordings: RecordingsClient over bulk;
+    }
+
+    /// Marks a message with who sends it.
+    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let marks = request.metadata_mut();
+        marks.insert(CLIENT_ID_KEY, self.marks.client.clone());
+        marks.insert_bin(CLIENT_NAME_KEY, self.marks.name.clone());
+        marks.insert(CLIENT_VERSION_KEY, MetadataValue::from_static(VERSION));
+        request
+    }
+
+    /// Reads a failed call; one that the hub does not know is told by the versions.
+    pub(super) fn fault(&self, status: &Status) -> Fault {
+        let fault = from_status(status);
+        if status.code() == tonic::Code::Unimplemented && fault.kind() == Kind::Unsupported {
+            let version = &self.version;
+            return Fault::unsupported(format!(
+                "this hub ({version}) is older than this console ({VERSION}) and can't do that"
+            ))
+            .hint("sandwatch hub stop, then try again; sandboxes keep running");
+        }
+        fault
+    }
+
+    /// Waits for an answer, at most `within`.
+    pub(super) async fn answer<T>(
+        &self,
+        within: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Outcome<T> {
+        match tokio::time::timeout(within, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(self.fault(&status)),
+            Err(_) => {
+                Err(Fault::late(format!("the hub did not answer within {} s", within.as_secs())))
+            }
+        }
+    }
+
+    /// Refuses what may only be asked of a hub of our own protocol.
+    pub(super) fn same_protocol(&self) -> Outcome<()> {
+        self.mismatch.clone().map_or(Ok(()), Err)
+    }
+
+    /// Measures the way there and back.
+    pub(super) async fn ping(&self) -> Outcome<Duration> {
+        let asked = clock::monotonic();
+        let mut pulse = self.pulse();
+        self.answer(ANSWER_WITHIN, pulse.ping(self.request(PingRequest {}))).await?;
+        Ok(clock::monotonic().saturating_sub(asked))
+    }
+}

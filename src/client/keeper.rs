@@ -1,0 +1,152 @@
+//! The keeper of the link: notices when the hub is gone, says so, and looks for it again.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, watch};
+use tonic::Streaming;
+
+use super::{
+    Shared,
+    dial::{Dialled, Wires},
+};
+use crate::{
+    base::{
+        clock,
+        fault::Outcome,
+        limits::{LINE_BYTES_MAX, PING_EVERY, RETRY_AFTER_MAX, RETRY_AFTER_MIN},
+    },
+    runtime::Link,
+    wire::{
+        convert::one_line,
+        v1::{AttendResponse, attend_response::Kind},
+    },
+};
+
+/// A round trip is told again when it differs by more than half, and by more than this.
+const RTT_STEP: Duration = Duration::from_millis(5);
+
+/// How an attendance ended.
+struct Parting {
+    reason: String,
+    /// The hub was asked to end: then nobody starts another behind the operator's back.
+    wanted: bool,
+}
+
+/// Keeps the link for as long as its client lives.
+pub(super) async fn keep(shared: Weak<Shared>, first: Dialled) {
+    let mut dialled = first;
+    loop {
+        let parting = {
+            let Some(shared) = shared.upgrade() else { return };
+            shared.wires.send_replace(Some(dialled.wires.clone()));
+            shared.link.send_replace(Link::Up { rtt: dialled.rtt });
+            let (link, watched) = (shared.link.clone(), shared.watched.clone());
+            drop(shared);
+            attend(&link, &watched, &dialled.wires, dialled.attendance, dialled.rtt).await
+        };
+        tracing::warn!(reason = parting.reason, "the link to the hub is down");
+        let Some(again) = search(&shared, parting).await else { return };
+        dialled = again;
+    }
+}
+
+/// Stays until the hub is gone, and says how it went.
+async fn attend(
+    link: &watch::Sender<Link>,
+    watched: &Notify,
+    wires: &Arc<Wires>,
+    mut attendance: Streaming<AttendResponse>,
+    mut told: Duration,
+) -> Parting {
+    loop {
+        let message = tokio::select! {
+            message = attendance.message() => message,
+            measured = pulse(link, watched, wires) => match measured {
+                Ok(rtt) => {
+                    if rtt.abs_diff(told) > RTT_STEP.max(told / 2) {
+                        told = rtt;
+                        link.send_replace(Link::Up { rtt });
+                    }
+                    continue;
+                }
+                Err(fault) => return Parting { reason: fault.message().to_owned(), wanted: false },
+            },
+        };
+        match message {
+            Ok(Some(AttendResponse { kind: Some(Kind::Goodbye(goodbye)) })) => {
+                let reason = one_line(&goodbye.reason, LINE_BYTES_MAX);
+                return Parting { reason, wanted: true };
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                return Parting { reason: "the hub is gone".to_owned(), wanted: false };
+            }
+        }
+    }
+}
+
+/// Measures once, after a pause, while somebody looks; nothing is sent while nobody does.
+async fn pulse(
+    link: &watch::Sender<Link>,
+    watched: &Notify,
+    wires: &Arc<Wires>,
+) -> Outcome<Duration> {
+    while link.receiver_count() == 0 {
+        watched.notified().await;
+    }
+    tokio::time::sleep(PING_EVERY).await;
+    wires.ping().await
+}
+
+/// Looks for a hub until there is one; `None` when the client is gone.
+async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
+    let since = clock::monotonic();
+    let mut reason = parting.reason;
+    let mut pause = RETRY_AFTER_MIN;
+    shared.upgrade()?.wires.send_replace(None);
+    loop {
+        let wait = jittered(pause);
+        {
+            let next_try = clock::monotonic() + wait;
+            let down = Link::Down { since, reason: reason.clone(), next_try };
+            shared.upgrade()?.link.send_replace(down);
+        }
+        tokio::time::sleep(wait).await;
+        pause = (pause * 2).min(RETRY_AFTER_MAX);
+        let shared = shared.upgrade()?;
+        let mut dialled = shared.dial().await;
+        if let (Err(_), Some(starter), false) = (&dialled, &shared.starter, parting.wanted) {
+            dialled = match starter.start().await {
+                Ok(()) => shared.dial().await,
+                Err(fault) => Err(fault),
+            };
+        }
+        match dialled {
+            Ok(dialled) => return Some(dialled),
+            Err(fault) => fault.message().clone_into(&mut reason),
+        }
+    }
+}
+
+/// Spreads tries of many clients: between half of `pause` and all of it.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 512;
+    pause / 2 + pause.saturating_mul(u32::try_from(random).unwrap_or(0)) / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_spread_but_never_short_and_never_long() {
+        for _ in 0..1000 {
+            let pause = jittered(RETRY_AFTER_MIN);
+            assert!(pause >= RETRY_AFTER_MIN / 2 && pause <= RETRY_AFTER_MIN, "{pause:?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Starting a hub where none runs: detached, once however many want it, and with the reason when it
+//! does not come up.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{
+    net::UnixStream,
+    process::{Child, Command},
+};
+
+use super::{Client, Options};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Kind, Outcome},
+        limits::{HUB_START_WITHIN, LINE_BYTES_MAX, LOG_TAIL_BYTES},
+    },
+    config::paths::{Paths, SocketPath},
+    wire::convert::one_line,
+};
+
+/// Pause between two looks for the socket of a hub that is coming up.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How hubs of this instance are started.
+#[derive(Clone, Debug)]
+pub(super) struct Starter {
+    paths: Paths,
+    program: PathBuf,
+}
+
+/// Connects to this instance's hub, which is started when none runs, and again should it die.
+pub async fn connect_or_start(paths: &Paths, options: Options) -> Outcome<Client> {
+    let program = std::env::current_exe()
+        .map_err(|error| Fault::io("looking for the program of this process", &error))?;
+    let starter = Starter { paths: paths.clone(), program };
+    let socket = paths.hub_socket();
+    match Client::over(&socket, options.clone(), Some(starter.clone())).await {
+        Err(fault) if fault.kind() == Kind::Lost => {
+            starter.start().await?;
+            Client::over(&socket, options, Some(starter)).await
+        }
+        done => done,
+    }
+}
+
+impl Starter {
+    /// Starts a hub and waits until it takes connections. When several do this at once, the lock
+    /// decides which hub stays, and all of them find it.
+    pub(super) async fn start(&self) -> Outcome<()> {
+        self.paths.prepare()?;
+        let log = self.paths.hub_log();
+        let opened = File::options().create(true).append(true).open(&log);
+        let opened =
+            opened.map_err(|error| Fault::io(format_args!("opening {}", log.display()), &error))?;
+        let before = opened.metadata().map_or(0, |it| it.len());
+        let mut child = self.spawn(opened)?;
+        let deadline = clock::monotonic() + HUB_START_WITHIN;
+        let mut ended = false;
+        loop {
+            if self.answers().await {
+                return Ok(());
+            }
+            if let (false, Ok(Some(status))) = (ended, child.try_wait()) {
+                ended = true;
+                // A hub that lost the race ends well; the one that won is still coming up.
+                if !status.success() {
+                    return Err(self.reason(before, "ended at once"));
+                }
+            }
+            if clock::monotonic() > deadline {
+                return Err(self.reason(before, "does not answer"));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn spawn(&self, log: File) -> Outcome<Child> {
+        let copy = log.try_clone();
+        let copy = copy.map_err(|error| Fault::io("sharing the log of the hub", &error))?;
+        // `--detached` makes it leave this terminal and this directory before anything else.
+        Command::new(&self.program)
+            .args(["hub", "serve", "--detached"])
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(copy)
+            .spawn()
+            .map_err(|error| {
+                Fault::io(format_args!("starting the hub: {}", self.program.display()), &error)
+            })
+    }
+
+    async fn answers(&self) -> bool {
+        match SocketPath::open(&self.paths.hub_socket()) {
+            Ok(short) => UnixStream::connect(short.path()).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// What the hub wrote last before it gave up.
+    fn reason(&self, before: u64, what: &str) -> Fault {
+        let log = self.paths.hub_log();
+        let hint = format!("the whole log: {}", log.display());
+        let mut text = Vec::new();
+        let read = File::open(&log).and_then(|mut file| {
+            let end = file.seek(SeekFrom::End(0))?;
+            file.seek(SeekFrom::Start(before.max(end.saturating_sub(LOG_TAIL_BYTES))))?;
+            file.take(LOG_TAIL_BYTES).read_to_end(&mut text)
+        });
+        let text = String::from_utf8_lossy(&text);
+        let last: Vec<&str> =
+            text.lines().map(str::trim).filter(|it| !it.is_empty()).rev().take(2).collect();
+        let fault = match (read, last.as_slice()) {
+            (Ok(_), [hint, line]) if hint.starts_with("hint: ") => {
+                Fault::failed(format!("the hub {what}: {line} ({hint})"))
+            }
+            (Ok(_), [line, ..]) => Fault::failed(format!("the hub {what}: {line}")),
+            _ => Fault::failed(format!("the hub {what} and left no word")),
+        };
+        Fault::failed(one_line(fault.message(), LINE_BYTES_MAX)).hint(hint)
+    }
+}

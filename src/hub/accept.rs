@@ -1,0 +1,200 @@
+//! The hub's socket: made private before it is there, and every connection looked at before gRPC
+//! sees it: whose it is, and whether it speaks HTTP/2 at all.
+
+use std::{
+    fs,
+    io::{self, IoSlice},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rustix::net::{RecvFlags, recv};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+};
+use tonic::transport::server::Connected;
+
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        limits::{HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN},
+    },
+    config::paths::SocketPath,
+};
+
+/// What every HTTP/2 client says first.
+const GREETING: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause when the system has no descriptor left for a connection.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Connections that passed and wait for gRPC to take them.
+const PASSED_MAX: usize = 16;
+
+/// Connections that may speak gRPC.
+pub(super) type Peers = mpsc::Receiver<io::Result<Peer>>;
+
+/// Tells whether a process of this user may speak to a hub of `own`.
+pub fn peer_allowed(own: u32, peer: u32) -> bool {
+    peer == own || peer == 0
+}
+
+/// Makes the socket under another name, private, and moves it to its place: it is never there with
+/// other rights, and a stale one is replaced in one step. The caller holds the hub's lock.
+pub(super) fn bind(path: &Path) -> Outcome<UnixListener> {
+    let doing =
+        |error: &io::Error| Fault::io(format_args!("listening on {}", path.display()), error);
+    let fresh = path.with_extension("new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(doing(&error)),
+        _ => {}
+    }
+    let short = SocketPath::open(&fresh)?;
+    let listener = UnixListener::bind(short.path()).map_err(|error| doing(&error))?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
+        .and_then(|()| fs::rename(&fresh, path))
+        .map_err(|error| doing(&error))?;
+    Ok(listener)
+}
+
+pub(super) fn unbind(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "the hub's socket could not be removed");
+    }
+}
+
+/// Takes connections for as long as the task lives.
+pub(super) fn accept(listener: UnixListener) -> (JoinHandle<()>, Peers) {
+    let (passed, peers) = mpsc::channel(PASSED_MAX);
+    (tokio::spawn(accept_all(listener, passed)), peers)
+}
+
+async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer>>) {
+    let room = Arc::new(Semaphore::new(HUB_CONNECTIONS_MAX));
+    let own = rustix::process::geteuid().as_raw();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        match stream.peer_cred() {
+            Ok(peer) if peer_allowed(own, peer.uid()) => {}
+            Ok(peer) => {
+                tracing::warn!(uid = peer.uid(), "a connection of another user was refused");
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection of nobody known was refused");
+                continue;
+            }
+        }
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(most = HUB_CONNECTIONS_MAX, "a connection too many was refused");
+            continue;
+        };
+        let passed = passed.clone();
+        tokio::spawn(async move {
+            let greeted = tokio::time::timeout(HUB_GREETING_WITHIN, greets(&stream)).await;
+            if matches!(greeted, Ok(Ok(true))) {
+                drop(passed.send(Ok(Peer { stream, _permit: permit })).await);
+            } else {
+                tracing::debug!("a connection that does not speak HTTP/2 was closed");
+            }
+        });
+    }
+}
+
+/// Looks, without taking anything, whether the other side greets as an HTTP/2 client does.
+async fn greets(stream: &UnixStream) -> io::Result<bool> {
+    loop {
+        stream.readable().await?;
+        let seen = stream.try_io(Interest::READABLE, || {
+            let mut bytes = [0; GREETING.len()];
+            let count = recv(stream, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0;
+            let seen = bytes.get(..count).unwrap_or_default();
+            match GREETING.strip_prefix(seen) {
+                Some([]) => Ok(true),
+                Some(_) if count > 0 => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(false),
+            }
+        });
+        match seen {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+    }
+}
+
+/// One connection, counted until it ends.
+pub(super) struct Peer {
+    stream: UnixStream,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connected for Peer {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Peer {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Peer {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::peer_allowed;
+
+    #[test]
+    fn only_the_owner_and_root_may_speak_to_a_hub() {
+        assert!(peer_allowed(1000, 1000));
+        assert!(peer_allowed(1000, 0));
+        assert!(!peer_allowed(1000, 1001));
+        assert!(!peer_allowed(0, 1000));
+    }
+}

@@ -1,0 +1,92 @@
+//! Being the hub: a lock on a file of the state directory, held as long as the process lives.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+use tokio::net::UnixStream;
+
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::HUB_DRAIN_WITHIN,
+    },
+    config::paths::{Paths, SocketPath},
+};
+
+/// Pause between two looks at a lock that a hub on its way out still holds.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The right to be the hub of this instance; given back by the kernel however the process ends.
+#[derive(Debug)]
+pub struct Claim {
+    socket: PathBuf,
+    _lock: File,
+}
+
+impl Claim {
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+/// Becomes the hub, or says which process is. Waits for a hub that is just ending. Must come before
+/// the registry is opened.
+pub async fn claim(paths: &Paths) -> Outcome<Claim> {
+    paths.prepare()?;
+    let path = paths.hub_lock();
+    let mut lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Fault::io(format_args!("opening {}", path.display()), &error))?;
+    let deadline = clock::monotonic() + HUB_DRAIN_WITHIN + LOOK_AGAIN;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => {
+                if answers(&paths.hub_socket()).await || clock::monotonic() > deadline {
+                    return Err(taken(&mut lock));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Err(error) => {
+                return Err(Fault::io(format_args!("locking {}", path.display()), &error.into()));
+            }
+        }
+    }
+    let written = lock
+        .set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| writeln!(lock, "{}", std::process::id()));
+    written.map_err(|error| Fault::io(format_args!("writing {}", path.display()), &error))?;
+    Ok(Claim { socket: paths.hub_socket(), _lock: lock })
+}
+
+fn taken(lock: &mut File) -> Fault {
+    let mut pid = String::new();
+    let read = lock.rewind().and_then(|()| lock.take(32).read_to_string(&mut pid));
+    let pid = pid.trim().parse::<u32>().ok().filter(|_| read.is_ok());
+    let pid = pid.map_or_else(String::new, |pid| format!(": process {pid}"));
+    Fault::busy(format!("a hub runs already{pid}")).hint("sandwatch hub status, sandwatch hub stop")
+}
+
+async fn answers(socket: &Path) -> bool {
+    match SocketPath::open(socket) {
+        Ok(short) => UnixStream::connect(short.path()).await.is_ok(),
+        Err(_) => false,
+    }
+}

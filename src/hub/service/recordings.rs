@@ -1,0 +1,41 @@
+//! Recordings: the list and the export.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tonic::{Request, Response};
+
+use super::{Answer, Sending, Service, ready};
+use crate::{
+    base::limits::KEYFRAME_PIECE_BYTES,
+    wire::{
+        convert::{event::pieces, output::cuts, session_id},
+        fault::to_status,
+        v1::{
+            self, ExportRequest, ExportResponse, ListRecordingsRequest, ListRecordingsResponse,
+            recordings_server::Recordings,
+        },
+    },
+};
+
+#[async_trait]
+impl Recordings for Service {
+    type ListStream = Sending<ListRecordingsResponse>;
+    type ExportStream = Sending<ExportResponse>;
+
+    async fn list(&self, request: Request<ListRecordingsRequest>) -> Answer<Self::ListStream> {
+        let list = self.runtime(&request)?.recordings().await.map_err(|fault| to_status(&fault))?;
+        let pieces = pieces(list.iter().map(v1::Recording::from)).into_iter();
+        let messages = pieces.map(|recordings| ListRecordingsResponse { recordings });
+        Ok(Response::new(ready(messages.collect())))
+    }
+
+    async fn export(&self, request: Request<ExportRequest>) -> Answer<Self::ExportStream> {
+        let runtime = self.runtime(&request)?;
+        let data = async { runtime.export(&session_id(&request.get_ref().session)?).await }.await;
+        let data = data.map_err(|fault| to_status(&fault))?;
+        Ok(self.sending(data, |data: Bytes| {
+            let pieces = cuts(data, KEYFRAME_PIECE_BYTES).into_iter();
+            pieces.map(|data| ExportResponse { data }).collect()
+        }))
+    }
+}

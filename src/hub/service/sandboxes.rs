@@ -1,0 +1,71 @@
+//! Sandboxes: the list, the feed, and the changes.
+
+use async_trait::async_trait;
+use tonic::{Request, Response};
+
+use super::{Answer, Sending, Service, ready};
+use crate::wire::{
+    convert::{
+        event::{event_out, pieces},
+        required, sandbox, sandbox_id,
+    },
+    fault::to_status,
+    v1::{
+        self, CreateRequest, CreateResponse, EventsRequest, EventsResponse, ListRequest,
+        ListResponse, PauseRequest, PauseResponse, RemoveRequest, RemoveResponse, ResumeRequest,
+        ResumeResponse, StopRequest, StopResponse, sandboxes_server::Sandboxes,
+    },
+};
+
+#[async_trait]
+impl Sandboxes for Service {
+    type ListStream = Sending<ListResponse>;
+    type EventsStream = Sending<EventsResponse>;
+
+    async fn list(&self, request: Request<ListRequest>) -> Answer<Self::ListStream> {
+        let list = self.runtime(&request)?.list().await.map_err(|fault| to_status(&fault))?;
+        let pieces = pieces(list.iter().map(v1::Sandbox::from)).into_iter();
+        Ok(Response::new(ready(pieces.map(|sandboxes| ListResponse { sandboxes }).collect())))
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Answer<Self::EventsStream> {
+        let events = self.runtime(&request)?.events().await.map_err(|fault| to_status(&fault))?;
+        Ok(self.sending(events, |event| event_out(&event)))
+    }
+
+    async fn create(&self, request: Request<CreateRequest>) -> Answer<CreateResponse> {
+        let runtime = self.runtime(&request)?;
+        let spec = required("spec", request.into_inner().spec).and_then(TryInto::try_into);
+        let made = self.change(async move { runtime.create(spec?).await }).await?;
+        Ok(Response::new(CreateResponse { sandbox: Some((&made).into()) }))
+    }
+
+    async fn pause(&self, request: Request<PauseRequest>) -> Answer<PauseResponse> {
+        let runtime = self.runtime(&request)?;
+        let id = sandbox_id(&request.get_ref().sandbox);
+        self.change(async move { runtime.pause(&id?).await }).await?;
+        Ok(Response::new(PauseResponse {}))
+    }
+
+    async fn resume(&self, request: Request<ResumeRequest>) -> Answer<ResumeResponse> {
+        let runtime = self.runtime(&request)?;
+        let id = sandbox_id(&request.get_ref().sandbox);
+        self.change(async move { runtime.resume(&id?).await }).await?;
+        Ok(Response::new(ResumeResponse {}))
+    }
+
+    async fn stop(&self, request: Request<StopRequest>) -> Answer<StopResponse> {
+        let runtime = self.runtime(&request)?;
+        let id = sandbox_id(&request.get_ref().sandbox);
+        let grace = sandbox::grace(request.get_ref().grace_ms);
+        self.change(async move { runtime.stop(&id?, grace?).await }).await?;
+        Ok(Response::new(StopResponse {}))
+    }
+
+    async fn remove(&self, request: Request<RemoveRequest>) -> Answer<RemoveResponse> {
+        let runtime = self.runtime(&request)?;
+        let id = sandbox_id(&request.get_ref().sandbox);
+        self.change(async move { runtime.remove(&id?).await }).await?;
+        Ok(Response::new(RemoveResponse {}))
+    }
+}

@@ -1,0 +1,157 @@
+//! Sessions: watching, typing, size, keyboard, waiting, history.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_stream::StreamExt;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Answer, Sending, Service, ready};
+use crate::{
+    base::{fault::Outcome, limits::PTY_CHUNK_BYTES_MAX},
+    hub::stopped,
+    runtime::{ExecOutput, Runtime},
+    wire::{
+        convert::{
+            history::{history_in, search_in},
+            hub::{exec_out, input_in, lease_in, wait_in},
+            output::{output_out, request_in, screen_out},
+            required, sandbox_id, session_id,
+        },
+        fault::to_status,
+        v1::{
+            ExecRequest, ExecResponse, HistoryPage, HistoryRequest, InputRequest, InputResponse,
+            LeaseRequest, LeaseResponse, OpenRequest, OpenResponse, Output, OutputRequest,
+            ResizeRequest, ResizeResponse, ScreenRequest, ScreenResponse, SearchPage,
+            SearchRequest, WaitRequest, WaitResponse, exec_request::Kind,
+            sessions_server::Sessions,
+        },
+    },
+};
+
+#[async_trait]
+impl Sessions for Service {
+    type ExecStream = Sending<ExecResponse>;
+    type OutputStream = Sending<Output>;
+    type ScreenStream = Sending<ScreenResponse>;
+    type InputStream = Sending<InputResponse>;
+
+    async fn open(&self, request: Request<OpenRequest>) -> Answer<OpenResponse> {
+        let runtime = self.runtime(&request)?;
+        let wire = request.into_inner();
+        let id = sandbox_id(&wire.sandbox);
+        let spec = required("spec", wire.spec).and_then(TryInto::try_into);
+        let session = self.change(async move { runtime.open(&id?, spec?).await }).await?;
+        Ok(Response::new(OpenResponse { session: Some((&session).into()) }))
+    }
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Answer<Self::ExecStream> {
+        let runtime = self.runtime(&request)?;
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.and_then(|it| it.kind);
+        let Some(Kind::Start(start)) = first else {
+            return Err(Status::invalid_argument("the first message of an exec is its start"));
+        };
+        let values =
+            start_exec(runtime, start, messages).await.map_err(|fault| to_status(&fault))?;
+        Ok(self.sending(values, exec_out))
+    }
+
+    async fn output(&self, request: Request<OutputRequest>) -> Answer<Self::OutputStream> {
+        let runtime = self.runtime(&request)?;
+        let asked = request_in(request.get_ref()).map_err(|fault| to_status(&fault))?;
+        let values = runtime.output(&asked.0, asked.1).await.map_err(|fault| to_status(&fault))?;
+        Ok(self.sending(values, output_out))
+    }
+
+    async fn screen(&self, request: Request<ScreenRequest>) -> Answer<Self::ScreenStream> {
+        let runtime = self.runtime(&request)?;
+        let shot = async { runtime.screen(&session_id(&request.get_ref().session)?).await }.await;
+        Ok(Response::new(ready(screen_out(shot.map_err(|fault| to_status(&fault))?))))
+    }
+
+    async fn input(&self, request: Request<Streaming<InputRequest>>) -> Answer<Self::InputStream> {
+        let runtime = self.runtime(&request)?;
+        // One after the other and in this very task: order is kept, and nothing stands between a key
+        // and its program.
+        let answers = request.into_inner().then(move |message| {
+            let runtime = runtime.clone();
+            async move { Ok(type_in(&*runtime, message?).await) }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn resize(&self, request: Request<ResizeRequest>) -> Answer<ResizeResponse> {
+        let runtime = self.runtime(&request)?;
+        let wire = request.into_inner();
+        let resized = async {
+            let size = required("size", wire.size)?.into();
+            runtime.resize(&session_id(&wire.session)?, size).await
+        };
+        resized.await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(ResizeResponse {}))
+    }
+
+    async fn lease(&self, request: Request<LeaseRequest>) -> Answer<LeaseResponse> {
+        let runtime = self.runtime(&request)?;
+        let lease = async {
+            let (id, verb) = lease_in(request.get_ref())?;
+            runtime.lease(&id, verb).await
+        };
+        let lease = lease.await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(LeaseResponse { lease: lease.as_ref().map(Into::into) }))
+    }
+
+    async fn wait(&self, request: Request<WaitRequest>) -> Answer<WaitResponse> {
+        let runtime = self.runtime(&request)?;
+        let asked = wait_in(request.into_inner()).map_err(|fault| to_status(&fault))?;
+        tokio::select! {
+            done = runtime.wait(&asked.0, asked.1, asked.2) => {
+                done.map_err(|fault| to_status(&fault))?;
+                Ok(Response::new(WaitResponse {}))
+            }
+            () = stopped(self.shared.stop.subscribe()) => {
+                Err(to_status(&crate::base::fault::Fault::lost("the hub was stopped")))
+            }
+        }
+    }
+
+    async fn history(&self, request: Request<HistoryRequest>) -> Answer<HistoryPage> {
+        let runtime = self.runtime(&request)?;
+        let asked = history_in(request.into_inner()).map_err(|fault| to_status(&fault))?;
+        let page = runtime.history(&asked.0, asked.1).await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(page.into()))
+    }
+
+    async fn search(&self, request: Request<SearchRequest>) -> Answer<SearchPage> {
+        let runtime = self.runtime(&request)?;
+        let asked = search_in(request.into_inner()).map_err(|fault| to_status(&fault))?;
+        let page = runtime.search(&asked.0, asked.1).await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(page.into()))
+    }
+}
+
+async fn type_in(runtime: &dyn Runtime, message: InputRequest) -> InputResponse {
+    let seq = message.seq;
+    let done = async {
+        let (id, bytes) = input_in(message)?;
+        runtime.input(&id, bytes).await
+    };
+    InputResponse { seq, fault: done.await.err().as_ref().map(Into::into) }
+}
+
+async fn start_exec(
+    runtime: Arc<dyn Runtime>,
+    start: crate::wire::v1::ExecStart,
+    messages: Streaming<ExecRequest>,
+) -> Outcome<crate::runtime::BoxStream<Outcome<ExecOutput>>> {
+    let id = sandbox_id(&start.sandbox)?;
+    let spec = required("spec", start.spec)?.try_into()?;
+    // Anything but standard input ends it: the program must not read what nobody wrote.
+    let stdin = messages.map_while(|message| match message.ok()?.kind? {
+        Kind::Stdin(bytes) if bytes.len() <= PTY_CHUNK_BYTES_MAX => Some(bytes),
+        Kind::Stdin(_) | Kind::Start(_) => None::<Bytes>,
+    });
+    runtime.exec(&id, spec, Box::pin(stdin)).await
+}
