@@ -39,7 +39,7 @@ use crate::{
     config::paths::Paths,
     driver::{Ground, registry::Registry},
     model::event::Level,
-    runtime::{Identity, Runtime},
+    runtime::{Directory, Identity, Runtime},
 };
 use fleet::{Fleet, Telling};
 use store::Store;
@@ -119,6 +119,16 @@ impl Engine {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.deadlines.notify_one();
+    }
+}
+
+impl Directory for Engine {
+    fn client(&self, who: Identity) -> Arc<dyn Runtime> {
+        Self::client(self, who)
+    }
+
+    fn client_gone(&self, client: &ClientId) {
+        Self::client_gone(self, client);
     }
 }
 
