@@ -55,11 +55,14 @@ impl Starter {
     /// decides which hub stays, and all of them find it.
     pub(super) async fn start(&self) -> Outcome<()> {
         self.paths.prepare()?;
-        let log = self.paths.hub_log();
+        let log = self.paths.hub_last_words();
         let opened = File::options().create(true).append(true).open(&log);
         let opened =
             opened.map_err(|error| Fault::io(format_args!("opening {}", log.display()), &error))?;
-        let before = opened.metadata().map_or(0, |it| it.len());
+        let mut before = opened.metadata().map_or(0, |it| it.len());
+        if before > LOG_TAIL_BYTES && opened.set_len(0).is_ok() {
+            before = 0;
+        }
         let mut child = self.spawn(opened)?;
         let deadline = clock::monotonic() + HUB_START_WITHIN;
         let mut ended = false;
@@ -105,8 +108,8 @@ impl Starter {
 
     /// What the hub wrote last before it gave up.
     fn reason(&self, before: u64, what: &str) -> Fault {
-        let log = self.paths.hub_log();
-        let hint = format!("the whole log: {}", log.display());
+        let log = self.paths.hub_last_words();
+        let hint = format!("more in {}", self.paths.logs().display());
         let mut text = Vec::new();
         let read = File::open(&log).and_then(|mut file| {
             let end = file.seek(SeekFrom::End(0))?;

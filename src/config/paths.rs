@@ -103,9 +103,9 @@ impl Paths {
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")
     }
-    /// What the hub writes when nobody looks.
-    pub fn hub_log(&self) -> PathBuf {
-        self.logs().join("hub.log")
+    /// What a hub says on stderr: why it did not start.
+    pub fn hub_last_words(&self) -> PathBuf {
+        self.logs().join("hub.stderr")
     }
     /// One directory per sandbox, named by its id.
     pub fn sandboxes(&self) -> PathBuf {

@@ -152,18 +152,28 @@ pub fn input_in(wire: v1::InputRequest) -> Outcome<(SessionId, bytes::Bytes)> {
     Ok((session_id(&wire.session)?, super::blob("input.data", wire.data, INPUT_BYTES_MAX)?))
 }
 
+impl From<ExecOutput> for v1::ExecResponse {
+    fn from(output: ExecOutput) -> Self {
+        let kind = match output {
+            ExecOutput::Stdout(bytes) => exec_response::Kind::Stdout(bytes),
+            ExecOutput::Stderr(bytes) => exec_response::Kind::Stderr(bytes),
+            ExecOutput::Exit(status) => exec_response::Kind::Exit(status.into()),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
 /// Writes what a program without a PTY said as the messages it takes.
 pub fn exec_out(output: ExecOutput) -> Vec<v1::ExecResponse> {
-    let message = |kind| v1::ExecResponse { kind: Some(kind) };
     let chunks = |bytes| cuts(bytes, PTY_CHUNK_BYTES_MAX).into_iter();
     match output {
         ExecOutput::Stdout(bytes) => {
-            chunks(bytes).map(exec_response::Kind::Stdout).map(message).collect()
+            chunks(bytes).map(ExecOutput::Stdout).map(Into::into).collect()
         }
         ExecOutput::Stderr(bytes) => {
-            chunks(bytes).map(exec_response::Kind::Stderr).map(message).collect()
+            chunks(bytes).map(ExecOutput::Stderr).map(Into::into).collect()
         }
-        ExecOutput::Exit(status) => vec![message(exec_response::Kind::Exit(status.into()))],
+        ExecOutput::Exit(_) => vec![output.into()],
     }
 }
 
