@@ -117,6 +117,21 @@ pub const OSC_BYTES_MAX: usize = 4096;
 /// is what terminals are known to take).
 pub const CLIPBOARD_BYTES_MAX: usize = 56_244;
 
+/// Facts taken from one feed, and bytes of answers to a program's queries in one feed: a program that
+/// asks for more in 32 KiB of output is no terminal program.
+pub const FACTS_PER_FEED_MAX: usize = 256;
+pub const REPLY_BYTES_MAX: usize = 4096;
+/// Pairs taken from one program status.
+pub const STATUS_FIELDS_MAX: usize = 16;
+/// Kitty keyboard flags a program may stack on one screen.
+pub const KITTY_STACK_MAX: usize = 8;
+/// Times a character is repeated by one REP sequence: one widest row.
+pub const REPEAT_MAX: u16 = SCREEN_COLS_MAX;
+
+/// Lines that one journal segment may scroll off: a segment full of line feeds has twice as many,
+/// and nobody misses them.
+pub const SEGMENT_LINES_MAX: usize = 500_000;
+
 /// One segment of a journal, in bytes; each opens with a keyframe, so this bounds a seek.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 1024 * 1024;
 /// Recording kept per session, in bytes; the oldest segments go first.

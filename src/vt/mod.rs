@@ -6,5 +6,18 @@ pub mod plain;
 pub mod row;
 pub mod screen;
 
+mod control;
+mod csi;
+mod flood;
+mod front;
+mod grid;
+mod keyframe;
+mod paint;
+mod reflow;
+mod scan;
+mod sink;
+mod state;
+mod strings;
+
 pub use plain::{Plain, plain};
 pub use screen::Screen;

@@ -1,8 +1,10 @@
 //! One live screen: bytes in, cells out.
 
-use std::num::NonZeroU16;
-
-use crate::{base::units::Size, model::fact::Fact};
+use super::{grid::Grid, history::Line, paint, reflow, scan::Scanner, sink, state::State};
+use crate::{
+    base::{limits::SEGMENT_LINES_MAX, units::Size},
+    model::fact::Fact,
+};
 
 /// What a program asked its terminal for, as far as input and drawing depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,13 @@ pub enum MouseMode {
     AnyMotion,
 }
 
+impl MouseMode {
+    pub(super) fn from_number(it: u8) -> Option<Self> {
+        let all = [Self::Off, Self::Press, Self::PressRelease, Self::ButtonMotion, Self::AnyMotion];
+        all.get(usize::from(it)).copied()
+    }
+}
+
 /// How mouse events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MouseEncoding {
@@ -53,6 +62,12 @@ pub enum MouseEncoding {
     Sgr,
 }
 
+impl MouseEncoding {
+    pub(super) fn from_number(it: u8) -> Option<Self> {
+        [Self::Legacy, Self::Utf8, Self::Sgr].get(usize::from(it)).copied()
+    }
+}
+
 /// A colour as the program gave it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colour {
@@ -60,6 +75,16 @@ pub enum Colour {
     Default,
     Indexed(u8),
     Rgb(u8, u8, u8),
+}
+
+impl From<vt100::Color> for Colour {
+    fn from(it: vt100::Color) -> Self {
+        match it {
+            vt100::Color::Default => Self::Default,
+            vt100::Color::Idx(index) => Self::Indexed(index),
+            vt100::Color::Rgb(red, green, blue) => Self::Rgb(red, green, blue),
+        }
+    }
 }
 
 /// One cell, borrowed from the screen.
@@ -90,91 +115,205 @@ pub struct Found {
     pub replies: Vec<u8>,
 }
 
-fn sides(size: Size) -> (NonZeroU16, NonZeroU16) {
-    let one = NonZeroU16::MIN;
-    (NonZeroU16::new(size.rows()).unwrap_or(one), NonZeroU16::new(size.cols()).unwrap_or(one))
+/// Foreground and background told to programs that ask, unless somebody knows better: light grey
+/// on near black.
+const COLOURS: ((u8, u8, u8), (u8, u8, u8)) = ((216, 216, 216), (18, 18, 18));
+
+/// What the grid may be set to; `true` when in doubt. Saves looking at the grid, nothing depends on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hints {
+    /// The background may be none of the default.
+    pub(super) background: bool,
+    /// Underline or inverse may be on.
+    pub(super) decorated: bool,
+}
+
+impl Hints {
+    pub(super) const UNKNOWN: Self = Self { background: true, decorated: true };
 }
 
 /// A terminal screen without scrollback.
 pub struct Screen {
-    parser: vt100::Parser,
-    size: Size,
+    pub(super) size: Size,
+    pub(super) main: Grid,
+    /// There while the alternate screen is shown.
+    pub(super) alternate: Option<Grid>,
+    pub(super) state: State,
+    pub(super) scanner: Scanner,
+    pub(super) hints: Hints,
+    pub(super) colours: ((u8, u8, u8), (u8, u8, u8)),
 }
 
 impl Screen {
     pub fn new(size: Size) -> Self {
-        let (rows, cols) = sides(size);
-        Self { parser: vt100::Parser::new(rows, cols, 0), size }
+        Self {
+            size,
+            main: Grid::new(size),
+            alternate: None,
+            state: State::new(size),
+            scanner: Scanner::default(),
+            hints: Hints::default(),
+            colours: COLOURS,
+        }
     }
 
-    /// Feeds output. Never panics, whatever the bytes.
+    /// Feeds output, cut anywhere. Never panics, whatever the bytes. Large feeds are cheaper: a flood
+    /// of plain lines is skipped up to what can be seen at the end of the feed.
     pub fn feed(&mut self, bytes: &[u8]) -> Found {
-        self.parser.process(bytes);
-        Found::default()
+        let mut found = Found::default();
+        self.read(bytes, &mut found);
+        found
     }
 
+    /// Changes the size: the main screen is wrapped anew, the alternate screen cut or extended.
     pub fn resize(&mut self, size: Size) {
+        if size == self.size {
+            return;
+        }
+        let gone = reflow::rewrap(&mut self.main, size);
+        if let Some(lines) = &mut self.main.sink_mut().lines {
+            let room = SEGMENT_LINES_MAX.saturating_sub(lines.len());
+            lines.extend(gone.iter().take(room).map(sink::line_of_row));
+        }
+        if let Some(grid) = &mut self.alternate {
+            reflow::crop(grid, size);
+        }
         self.size = size;
-        let (rows, cols) = sides(size);
-        self.parser.screen_mut().set_size(rows, cols);
+        self.state.resize(size);
     }
 
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// Everything needed to rebuild this screen (cells, cursor, modes, title, parser state at a
-    /// sequence boundary is not needed: a half-read sequence is carried too).
+    /// Everything needed to rebuild this screen: cells of both screens, cursor, modes, title, and a
+    /// half-read sequence. Only for `from_keyframe`; never to be written to a terminal.
     pub fn keyframe(&self) -> Vec<u8> {
-        self.parser.screen().state_formatted().into()
+        self.to_keyframe()
     }
 
-    /// Rebuilds a screen; a damaged keyframe gives some screen, never a panic.
+    /// Rebuilds a screen; a damaged keyframe gives some screen of this size, never a panic. Bytes that
+    /// are no keyframe are taken as output.
     pub fn from_keyframe(size: Size, state: &[u8]) -> Self {
-        let mut screen = Self::new(size);
-        screen.feed(state);
+        let mut screen = Self::of_keyframe(state).unwrap_or_else(|| {
+            let mut screen = Self::new(size);
+            screen.feed(state);
+            screen
+        });
+        screen.resize(size);
         screen
     }
 
     /// `None` outside of the screen.
     pub fn cell(&self, row: u16, col: u16) -> Option<Cell<'_>> {
-        self.parser.screen().cell(row, col).map(cell_of)
+        self.grid().screen().cell(row, col).map(cell_of)
     }
 
     /// Row and column; `None` while the program hides the cursor.
     pub fn cursor(&self) -> Option<(u16, u16)> {
-        let screen = self.parser.screen();
-        (!screen.hide_cursor()).then(|| screen.cursor_position())
+        let (row, col) = self.grid().cursor();
+        (!self.state.cursor_hidden).then(|| (row, col.min(self.size.cols() - 1)))
+    }
+
+    /// The cursor's shape as the program asked for it by DECSCUSR: 0 none asked, 1 and 2 block, 3 and 4
+    /// underline, 5 and 6 bar; odd ones blink.
+    pub fn cursor_style(&self) -> u8 {
+        self.state.cursor_style
     }
 
     pub fn modes(&self) -> Modes {
-        Modes::default()
+        self.state.modes
     }
 
     /// Last title set, made safe to show and cut to `limits::TITLE_BYTES_MAX`.
     pub fn title(&self) -> Option<&str> {
-        None
+        self.state.title.as_deref()
     }
 
     /// The rows as text, without trailing blanks.
     pub fn lines(&self) -> Vec<String> {
-        let cols = self.size.cols();
-        self.parser.screen().rows(0, cols).map(|it| it.trim_end().to_owned()).collect()
+        (0..self.size.rows()).map(|row| self.line(row)).collect()
+    }
+
+    fn line(&self, row: u16) -> String {
+        let mut out = String::with_capacity(usize::from(self.size.cols()));
+        for cell in self.cells(row).filter(|it| !it.wide_rest) {
+            out.push_str(if cell.text.is_empty() { " " } else { cell.text });
+        }
+        out.truncate(out.trim_end_matches(' ').len());
+        out
+    }
+
+    fn cells(&self, row: u16) -> impl Iterator<Item = Cell<'_>> {
+        (0..self.size.cols()).filter_map(move |col| self.cell(row, col))
+    }
+
+    /// The row goes on in the next one.
+    pub fn row_wrapped(&self, row: u16) -> bool {
+        self.grid().screen().row_wrapped(row)
+    }
+
+    /// One row as text and SGR sequences, safe for a real terminal; ends with default attributes.
+    pub fn row_formatted(&self, row: u16) -> Vec<u8> {
+        let mut out = Vec::new();
+        paint::row_for_terminal(&mut out, self.cells(row));
+        out
+    }
+
+    /// The whole screen for a real terminal: erase, text and SGR, and the cursor at its place.
+    /// Nothing in it changes a mode but the cursor's visibility.
+    pub fn contents_formatted(&self) -> Vec<u8> {
+        let mut out = b"\x1b[?25l\x1b[m\x1b[H\x1b[2J".to_vec();
+        for row in 0..self.size.rows() {
+            let formatted = self.row_formatted(row);
+            if !formatted.is_empty() {
+                out.extend_from_slice(format!("\x1b[{}H", row + 1).as_bytes());
+                out.extend_from_slice(&formatted);
+            }
+        }
+        let (row, col) = self.grid().cursor();
+        let col = col.min(self.size.cols() - 1);
+        out.extend_from_slice(format!("\x1b[{};{}H", row + 1, col + 1).as_bytes());
+        let mut pen = Vec::new();
+        self.grid().pen().write(&mut pen);
+        out.extend_from_slice(&pen);
+        if !self.state.cursor_hidden {
+            out.extend_from_slice(b"\x1b[?25h");
+        }
+        out
+    }
+
+    /// Sets what programs are told when they ask for the default colours (OSC 10 and 11).
+    pub fn set_colours(&mut self, foreground: (u8, u8, u8), background: (u8, u8, u8)) {
+        self.colours = (foreground, background);
+    }
+
+    /// Panics of vt100 that were caught; each cost one picture.
+    pub fn faults(&self) -> u64 {
+        self.main.faults() + self.alternate.as_ref().map_or(0, Grid::faults)
+    }
+
+    /// Keeps the lines that scroll off the main screen from now on.
+    pub(super) fn keep_lines(&mut self) {
+        self.main.sink_mut().lines = Some(Vec::new());
+    }
+
+    pub(super) fn kept_lines(&self) -> &[Line] {
+        self.main.sink().lines.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn keeps_lines(&self) -> bool {
+        self.main.sink().lines.is_some()
     }
 }
 
 pub(super) fn cell_of(cell: &vt100::Cell) -> Cell<'_> {
-    let colour = |it| match it {
-        vt100::Color::Default => Colour::Default,
-        vt100::Color::Idx(index) => Colour::Indexed(index),
-        vt100::Color::Rgb(red, green, blue) => Colour::Rgb(red, green, blue),
-    };
     Cell {
-        text: cell.contents(),
+        text: paint::shown(cell.contents()),
         wide: cell.is_wide(),
         wide_rest: cell.is_wide_continuation(),
-        foreground: colour(cell.fgcolor()),
-        background: colour(cell.bgcolor()),
+        foreground: cell.fgcolor().into(),
+        background: cell.bgcolor().into(),
         bold: cell.bold(),
         dim: cell.dim(),
         italic: cell.italic(),

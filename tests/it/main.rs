@@ -15,3 +15,4 @@ mod base;
 mod layers;
 mod skip;
 mod source;
+mod vt_screen;

@@ -1,0 +1,172 @@
+//! A control sequence taken apart, without copying it.
+
+/// What stands between `ESC [` and the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Csi<'a> {
+    /// `?`, `<`, `=`, `>`, or 0.
+    pub(super) private: u8,
+    /// ` `, `!`, `$` ... or 0.
+    pub(super) intermediate: u8,
+    pub(super) last: u8,
+    params: &'a [u8],
+}
+
+impl<'a> Csi<'a> {
+    /// `None` for a sequence no terminal would take.
+    pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
+        let (&last, body) = body.split_last()?;
+        let (private, body) = match body.split_first() {
+            Some((it @ 0x3c..=0x3f, rest)) => (*it, rest),
+            _ => (0, body),
+        };
+        let end = body.iter().position(|it| !matches!(it, 0x30..=0x3b)).unwrap_or(body.len());
+        let (params, rest) = body.split_at(end);
+        let intermediate = match rest {
+            [] => 0,
+            [it @ 0x20..=0x2f] => *it,
+            _ => return None,
+        };
+        Some(Self { private, intermediate, last, params })
+    }
+
+    /// The parameters with their sub-parameters, at most 32; an empty one is `None`.
+    pub(super) fn params(self) -> impl Iterator<Item = Vec<Option<u16>>> + 'a {
+        self.params
+            .split(|it| *it == b';')
+            .take(32)
+            .map(|param| param.split(|it| *it == b':').take(8).map(number).collect())
+    }
+
+    /// Parameter `index` where 0 and nothing mean `default`.
+    pub(super) fn at_least(self, index: usize, default: u16) -> u16 {
+        self.param(index).filter(|it| *it != 0).unwrap_or(default)
+    }
+
+    /// Parameter `index`; `None` when nothing stands there.
+    pub(super) fn param(self, index: usize) -> Option<u16> {
+        let param = self.params.split(|it| *it == b';').nth(index)?;
+        number(param.split(|it| *it == b':').next()?)
+    }
+
+    pub(super) fn has_params(self) -> bool {
+        !self.params.is_empty()
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    if digits.is_empty() {
+        return None;
+    }
+    let value = digits.iter().fold(0_u16, |value, digit| {
+        value.saturating_mul(10).saturating_add(u16::from(digit.wrapping_sub(b'0').min(9)))
+    });
+    Some(value)
+}
+
+/// What a walk through an SGR sequence tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sgr {
+    /// vt100 reads it right as it is.
+    pub(super) verbatim: bool,
+    /// The background after it may be none of the default; `None` = as before.
+    pub(super) background: Option<bool>,
+    /// Underline or inverse may be on after it; `None` = as before.
+    pub(super) decorated: Option<bool>,
+}
+
+impl Csi<'_> {
+    /// Looks at an SGR sequence without reading more than need be.
+    pub(super) fn sgr(self) -> Sgr {
+        let mut out = Sgr { verbatim: true, ..Sgr::default() };
+        let mut params = self.params.split(|it| *it == b';');
+        let mut count = 0;
+        while let Some(param) = params.next() {
+            count += 1;
+            if param.contains(&b':') {
+                return Sgr { verbatim: false, background: Some(true), decorated: Some(true) };
+            }
+            match number(param).unwrap_or(0) {
+                0 => (out.background, out.decorated) = (Some(false), Some(false)),
+                4 | 7 => out.decorated = Some(true),
+                21 | 58 | 59 => {
+                    return Sgr { verbatim: false, background: Some(true), decorated: Some(true) };
+                }
+                kind @ (38 | 48) => {
+                    let values = match params.next().and_then(number) {
+                        Some(5) => 1,
+                        Some(2) => 3,
+                        // Here vt100 stops reading, and so does this.
+                        _ => break,
+                    };
+                    count += values + 1;
+                    let mut values = params.by_ref().take(values).map(|it| number(it).unwrap_or(0));
+                    if values.any(|it| it > 255) {
+                        break;
+                    }
+                    if kind == 48 {
+                        out.background = Some(true);
+                    }
+                }
+                40..=47 | 100..=107 => out.background = Some(true),
+                49 => out.background = Some(false),
+                _ => {}
+            }
+        }
+        // Beyond what vt100 reads, the two could disagree on what is on.
+        if count > 16 {
+            out.background = Some(true);
+            out.decorated = Some(true);
+        }
+        out
+    }
+
+    /// Writes an SGR sequence anew in the words vt100 knows: underline styles as plain underline,
+    /// colours with sub-parameters in either form, underline colours left out.
+    pub(super) fn sgr_rewritten(self) -> Vec<u8> {
+        let mut out = String::new();
+        let mut params = self.params();
+        while let Some(param) = params.next() {
+            let text = match param.as_slice() {
+                [Some(4), Some(0)] => "24".to_owned(),
+                [Some(4), Some(_)] | [Some(21)] => "4".to_owned(),
+                [Some(58)] => {
+                    let skip = match params.next().as_deref() {
+                        Some([Some(5)]) => 1,
+                        Some([Some(2)]) => 3,
+                        _ => 0,
+                    };
+                    params.by_ref().take(skip).for_each(drop);
+                    continue;
+                }
+                [Some(kind @ (38 | 48)), Some(5), Some(index)] => format!("{kind};5;{index}"),
+                [Some(kind @ (38 | 48)), Some(2), Some(red), Some(green), Some(blue)]
+                | [Some(kind @ (38 | 48)), Some(2), _, Some(red), Some(green), Some(blue), ..] => {
+                    format!("{kind};2;{red};{green};{blue}")
+                }
+                [Some(kind @ (38 | 48))] => {
+                    let how = params.next();
+                    let take = match how.as_deref() {
+                        Some([Some(5)]) => 1,
+                        Some([Some(2)]) => 3,
+                        _ => continue,
+                    };
+                    let how = if take == 1 { 5 } else { 2 };
+                    let mut text = format!("{kind};{how}");
+                    for it in params.by_ref().take(take) {
+                        let it = it.first().copied().flatten().unwrap_or(0);
+                        text.push_str(&format!(";{it}"));
+                    }
+                    text
+                }
+                [it] => it.unwrap_or(0).to_string(),
+                _ => continue,
+            };
+            out.push_str(if out.is_empty() { "" } else { ";" });
+            out.push_str(&text);
+        }
+        if out.is_empty() {
+            return Vec::new();
+        }
+        format!("\x1b[{out}m").into_bytes()
+    }
+}

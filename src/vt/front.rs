@@ -1,0 +1,349 @@
+//! The front before vt100: takes output apart, hands what vt100 does right through as it is, and
+//! says the rest in words vt100 does right. It keeps modes, charsets and saved cursors itself, and
+//! reads the grid where the answer depends on it.
+
+use std::{borrow::Cow, ops::Range};
+
+use unicode_width::UnicodeWidthChar;
+
+use super::{
+    flood,
+    grid::{Grid, STAND_IN},
+    scan::{Reader, Token},
+    screen::{Found, Screen},
+    state::{Charset, Charsets, Saved},
+};
+
+/// One feed on its way through.
+pub(super) struct Feed<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Bytes to go to the grid as they are; always whole pieces.
+    verbatim: Range<usize>,
+    /// The piece being looked at, if it lies whole in this feed; else nothing, at its end.
+    pub(super) piece: Range<usize>,
+    /// Bytes of this feed read so far.
+    pub(super) at: usize,
+    pub(super) found: &'a mut Found,
+}
+
+/// VARIATION SELECTOR-16: the character before it is an emoji, and wide.
+const WIDEN: char = '\u{fe0f}';
+
+/// Text with characters vt100 must not see everywhere.
+fn needs_care(text: &str) -> bool {
+    // Both begin with this byte.
+    memchr::memchr(0xef, text.as_bytes()).is_some() && text.contains(['\u{fffd}', WIDEN])
+}
+
+impl Screen {
+    pub(super) fn read(&mut self, bytes: &[u8], found: &mut Found) {
+        let mut scanner = std::mem::take(&mut self.scanner);
+        let mut reader = Reader::new(bytes);
+        let mut feed = Feed { bytes, verbatim: 0..0, piece: 0..0, at: 0, found };
+        loop {
+            let Some(token) = scanner.next(&mut reader) else { break };
+            feed.piece = match &token {
+                Token::Text(text) => reader.at - text.len()..reader.at,
+                Token::Csi(Cow::Borrowed(body)) => reader.at - body.len() - 2..reader.at,
+                _ => reader.at..reader.at,
+            };
+            feed.at = reader.at;
+            self.token(&mut feed, token);
+        }
+        self.flush(&mut feed);
+        self.scanner = scanner;
+    }
+
+    fn token(&mut self, feed: &mut Feed<'_>, token: Token<'_>) {
+        match token {
+            Token::Text(text) => self.text(feed, text),
+            Token::Character(it) => {
+                self.flush(feed);
+                self.text_carefully(it.encode_utf8(&mut [0; 4]));
+            }
+            Token::Invalid => {
+                self.flush(feed);
+                self.text_carefully("\u{fffd}");
+            }
+            Token::Control(byte) => self.control(feed, byte),
+            Token::Escape(body) => {
+                self.flush(feed);
+                self.escape(&body);
+            }
+            Token::Csi(body) => self.csi(feed, &body),
+            Token::Osc { body, bell } => self.osc(feed, &body, bell),
+            Token::Dcs(body) => self.dcs(feed, &body),
+        }
+    }
+
+    /// Lets the piece through to the grid, together with its neighbours.
+    pub(super) fn pass(&mut self, feed: &mut Feed<'_>) {
+        if feed.verbatim.end != feed.piece.start || feed.verbatim.is_empty() {
+            self.flush(feed);
+            feed.verbatim = feed.piece.clone();
+        } else {
+            feed.verbatim.end = feed.piece.end;
+        }
+    }
+
+    /// Brings the grid up to date.
+    pub(super) fn flush(&mut self, feed: &mut Feed<'_>) {
+        if !feed.verbatim.is_empty() {
+            let bytes = feed.bytes.get(feed.verbatim.clone()).unwrap_or_default();
+            feed.verbatim = 0..0;
+            self.grid_mut().put(bytes);
+        }
+    }
+
+    pub(super) fn grid(&self) -> &Grid {
+        match &self.alternate {
+            Some(grid) if self.state.modes.alternate_screen => grid,
+            _ => &self.main,
+        }
+    }
+
+    pub(super) fn grid_mut(&mut self) -> &mut Grid {
+        match &mut self.alternate {
+            Some(grid) if self.state.modes.alternate_screen => grid,
+            _ => &mut self.main,
+        }
+    }
+
+    fn text(&mut self, feed: &mut Feed<'_>, text: &str) {
+        if !self.state.is_plain() || needs_care(text) {
+            self.flush(feed);
+            return self.text_carefully(text);
+        }
+        self.note_last(text);
+        if self.hints.background {
+            self.flush(feed);
+            if self.may_scroll(text) {
+                return self.text_carefully(text);
+            }
+        } else if !self.keeps_lines()
+            && self.state.whole_region(self.size)
+            && let Some(tail) = flood::tail(text, self.size.rows())
+        {
+            // What came before in this feed only matters for what it set, not for what it drew.
+            self.flush(feed);
+            let bottom = self.size.rows();
+            self.grid_mut().put(format!("\x1b[{bottom}H\r\n").as_bytes());
+            feed.verbatim = feed.piece.end - tail.len()..feed.piece.end;
+            return;
+        }
+        self.pass(feed);
+    }
+
+    /// Remembers the last character for REP.
+    fn note_last(&mut self, text: &str) {
+        let printed = text.chars().rev().find(|it| it.width().is_some_and(|width| width > 0));
+        self.state.last = printed.or(self.state.last);
+    }
+
+    /// Tells whether text could scroll the screen; may say yes too often.
+    fn may_scroll(&self, text: &str) -> bool {
+        if self.grid().pen().background == super::screen::Colour::Default {
+            return false;
+        }
+        let (row, col) = self.grid().cursor();
+        let lines = text.bytes().filter(|it| matches!(it, 0x0a..=0x0c)).count();
+        // No character is wider than its bytes are many, but for a tab.
+        let tabs = memchr::memchr_iter(b'\t', text.as_bytes()).count();
+        let cells = usize::from(col) + text.len() + 7 * tabs;
+        let lines = lines + cells / usize::from(self.size.cols());
+        let bottom = usize::from(self.state.bottom);
+        lines > 0 && usize::from(row) <= bottom && usize::from(row) + lines >= bottom
+    }
+
+    /// Writes text where a charset, a mode or the background colour has a say in every character.
+    fn text_carefully(&mut self, text: &str) {
+        for it in text.chars() {
+            match it {
+                '\n' | '\u{b}' | '\u{c}' => self.line_feed(),
+                '\r' => self.grid_mut().put(b"\r"),
+                '\t' => self.tab_forward(1),
+                '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {}
+                it => self.print(self.state.charsets.current().map(it)),
+            }
+        }
+    }
+
+    /// Prints one character.
+    pub(super) fn print(&mut self, it: char) {
+        let it = if it == '\u{fffd}' { STAND_IN } else { it };
+        let width = u16::try_from(it.width().unwrap_or(1)).unwrap_or(1).min(2);
+        let mut buffer = [0; 4];
+        let bytes = it.encode_utf8(&mut buffer).as_bytes();
+        if width == 0 {
+            // At the edge a character cannot become wide; vt100 would tear it when that scrolls.
+            if it != WIDEN || !self.grid().wrap_pending() {
+                self.grid_mut().put(bytes);
+            }
+            return;
+        }
+        self.state.last = Some(it);
+        let (cols, (row, col)) = (self.size.cols(), self.grid().cursor());
+        let wraps = col + width > cols;
+        if wraps && !self.state.autowrap {
+            self.grid_mut().put(format!("\x1b[{}G", cols - width + 1).as_bytes());
+            return self.grid_mut().put(bytes);
+        }
+        let scrolls = wraps && row == self.state.bottom;
+        if self.state.insert && !scrolls {
+            self.make_room(width, wraps, row);
+        }
+        self.grid_mut().put(bytes);
+        if scrolls && self.has_background() {
+            self.grid_mut().erase(b"\x1b[K");
+        }
+    }
+
+    /// IRM: moves what stands where the next character goes to the right.
+    fn make_room(&mut self, width: u16, wraps: bool, row: u16) {
+        if !wraps {
+            return self.grid_mut().put(format!("\x1b[{width}@").as_bytes());
+        }
+        let next = (row + 1).min(self.size.rows() - 1) + 1;
+        self.grid_mut().put(format!("\x1b7\x1b[{next}H\x1b[{width}@\x1b8").as_bytes());
+    }
+
+    fn has_background(&self) -> bool {
+        self.grid().pen().background != super::screen::Colour::Default
+    }
+
+    pub(super) fn line_feed(&mut self) {
+        let scrolls = self.grid().cursor().0 == self.state.bottom;
+        let bytes: &[u8] = if self.state.newline { b"\r\n" } else { b"\n" };
+        self.grid_mut().put(bytes);
+        if scrolls && self.has_background() {
+            self.grid_mut().erase(b"\x1b[2K");
+        }
+    }
+
+    fn control(&mut self, feed: &mut Feed<'_>, byte: u8) {
+        match byte {
+            0x07 => feed.fact(crate::model::fact::Fact::Bell),
+            0x0e => self.state.charsets.shifted = true,
+            0x0f => self.state.charsets.shifted = false,
+            0x08 => {
+                self.flush(feed);
+                let grid = self.grid_mut();
+                grid.unwrap_cursor();
+                grid.put(b"\x08");
+            }
+            byte => {
+                self.flush(feed);
+                self.text_carefully(char::from(byte).encode_utf8(&mut [0; 4]));
+            }
+        }
+    }
+
+    /// ESC and what follows, other than the beginning of a longer sequence.
+    fn escape(&mut self, body: &[u8]) {
+        match body {
+            b"7" => self.save_cursor(),
+            b"8" => self.restore_cursor(),
+            b"D" => self.line_feed(),
+            b"E" => {
+                self.grid_mut().put(b"\r");
+                self.line_feed();
+            }
+            b"H" => self.set_tab(),
+            b"M" => self.reverse_index(),
+            b"=" => self.state.modes.application_keypad = true,
+            b">" => self.state.modes.application_keypad = false,
+            b"c" => self.reset(),
+            b"#8" => self.align(),
+            [slot @ (b'(' | b')'), set] => {
+                let set = match set {
+                    b'0' => Charset::Graphics,
+                    b'A' => Charset::British,
+                    _ => Charset::Ascii,
+                };
+                let [first, second] = &mut self.state.charsets.sets;
+                *if *slot == b'(' { first } else { second } = set;
+            }
+            _ => {}
+        }
+    }
+
+    fn set_tab(&mut self) {
+        let (cols, col) = (self.size.cols(), self.grid().cursor().1);
+        if let Some(stop) = self.state.tabs_mut(cols).get_mut(usize::from(col.min(cols - 1))) {
+            *stop = true;
+        }
+    }
+
+    pub(super) fn tab_forward(&mut self, count: u16) {
+        let cols = self.size.cols();
+        let mut col = self.grid().cursor().1.min(cols - 1);
+        for _ in 0..count.min(cols) {
+            col = self.state.tab_after(col, cols);
+        }
+        self.grid_mut().put(format!("\x1b[{}G", col + 1).as_bytes());
+    }
+
+    fn reverse_index(&mut self) {
+        let row = self.grid().cursor().0;
+        if row == self.state.top {
+            self.grid_mut().put(b"\x1bM");
+            if self.has_background() {
+                self.grid_mut().erase(b"\x1b[2K");
+            }
+        } else if row > 0 {
+            self.grid_mut().put(b"\x1b[A");
+        }
+    }
+
+    pub(super) fn save_cursor(&mut self) {
+        let (row, col) = self.grid().cursor();
+        let style = self.grid().pen();
+        let (origin, charsets) = (self.state.origin, self.state.charsets);
+        self.state.current_mut().saved = Saved { row, col, style, origin, charsets };
+    }
+
+    pub(super) fn restore_cursor(&mut self) {
+        let saved = self.state.current().saved;
+        self.state.origin = saved.origin;
+        self.state.charsets = saved.charsets;
+        let mut pen = Vec::new();
+        saved.style.write(&mut pen);
+        self.grid_mut().go(saved.row, saved.col);
+        self.grid_mut().put(&pen);
+        self.hints = super::screen::Hints::UNKNOWN;
+    }
+
+    /// RIS
+    fn reset(&mut self) {
+        let title = self.state.title.take();
+        self.state = super::state::State::new(self.size);
+        self.state.title = title;
+        self.alternate = None;
+        self.main.put(b"\x1bc");
+        self.hints = super::screen::Hints::default();
+    }
+
+    /// DECALN
+    fn align(&mut self) {
+        let (rows, cols) = (self.size.rows(), usize::from(self.size.cols()));
+        (self.state.top, self.state.bottom) = (0, rows - 1);
+        self.state.origin = false;
+        let mut out = b"\x1b[r\x1b[m".to_vec();
+        for row in 1..=rows {
+            out.extend_from_slice(format!("\x1b[{row}H{}", "E".repeat(cols)).as_bytes());
+        }
+        out.extend_from_slice(b"\x1b[H");
+        out.extend_from_slice(self.grid().screen().attributes_formatted().as_bytes());
+        self.grid_mut().put(&out);
+    }
+
+    /// DECSTR: modes and pen, not the picture and not the cursor's place.
+    pub(super) fn soft_reset(&mut self) {
+        let (row, col) = self.grid().cursor();
+        self.state.soft_reset(self.size);
+        self.state.charsets = Charsets::default();
+        self.grid_mut().put(b"\x1b[r\x1b[m");
+        self.grid_mut().go(row, col);
+        self.hints = super::screen::Hints::default();
+    }
+}
