@@ -4,6 +4,7 @@
 pub mod fake;
 pub mod guard;
 pub mod registry;
+pub mod local;
 
 use std::{path::PathBuf, sync::Arc};
 

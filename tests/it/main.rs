@@ -16,3 +16,5 @@ mod layers;
 mod skip;
 mod source;
 mod vt_screen;
+mod local_stage;
+mod local_view;

@@ -1,0 +1,154 @@
+//! What a sandbox will look like, decided before anything is made. Pure facts: the child that
+//! builds it (`mounts`) decides nothing.
+
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use super::{identity::Identity, lockdown::ProcessBounds};
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::sandbox::{Egress, Workspace, WorkspaceMode},
+};
+
+/// Top-level entries of the host that programs need, where they exist.
+const SYSTEM: [&str; 12] = [
+    "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu", "snap",
+];
+/// Places no workspace may be or contain.
+const RESERVED: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot"];
+
+/// A directory shown inside.
+#[derive(Debug)]
+pub enum Source {
+    /// Opened by root outside, with its ids mapped.
+    Tree(OwnedFd),
+    /// Reached by the child itself, with the operator's own rights.
+    Path(PathBuf),
+}
+
+/// How the workspace comes in.
+#[derive(Debug)]
+pub struct WorkspaceMount {
+    pub path: PathBuf,
+    pub mode: WorkspaceMode,
+    pub source: Source,
+}
+
+#[derive(Debug)]
+pub struct Blueprint {
+    pub hostname: String,
+    pub identity: Identity,
+    /// Private to the sandbox: upper layers, /tmp, /home and so on.
+    pub ground: Source,
+    /// Names in / that are symbolic links on the host, with their targets.
+    pub links: Vec<(String, PathBuf)>,
+    /// Names in / shown with writes kept apart.
+    pub layers: Vec<String>,
+    /// Programs in the operator's home that were asked for, read-only.
+    pub tools: Vec<(PathBuf, Source)>,
+    pub workspace: Option<WorkspaceMount>,
+    pub own_network: bool,
+    pub bounds: ProcessBounds,
+}
+
+/// The links and the layers of this host.
+pub fn system() -> (Vec<(String, PathBuf)>, Vec<String>) {
+    let (mut links, mut layers) = (Vec::new(), Vec::new());
+    for name in SYSTEM {
+        let path = Path::new("/").join(name);
+        let Ok(facts) = fs::symlink_metadata(&path) else { continue };
+        if facts.is_symlink() {
+            if let Ok(target) = fs::read_link(&path) {
+                links.push((name.to_owned(), target));
+            }
+        } else if facts.is_dir() {
+            layers.push(name.to_owned());
+        }
+    }
+    (links, layers)
+}
+
+/// Checks a workspace: a real directory, absolute, and not one that would show what must be hidden.
+pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<PathBuf>> {
+    if workspace.mode == WorkspaceMode::None {
+        return Ok(None);
+    }
+    let shown = workspace.path.display();
+    let path = fs::canonicalize(&workspace.path)
+        .map_err(|error| Fault::absent(format!("workspace {shown}: {error}")))?;
+    if !path.is_dir() {
+        return Err(Fault::invalid(format!("workspace {shown}: not a directory")));
+    }
+    if path != workspace.path {
+        // It is to appear under the name it was asked for; a link in the way can't be made inside.
+        let same = workspace.path.is_absolute();
+        if !same {
+            return Err(Fault::invalid(format!("workspace {shown}: not an absolute path")));
+        }
+    }
+    let ground = fs::canonicalize(ground).unwrap_or_else(|_| ground.to_owned());
+    if ground.starts_with(&path) {
+        return Err(Fault::invalid(format!("workspace {shown}: holds the state of sandwatch itself"))
+            .hint("choose a directory further down, or set SANDWATCH_HOME to a place outside it"));
+    }
+    let state = ground.parent().unwrap_or(&ground);
+    if path.starts_with(state) {
+        return Err(Fault::invalid(format!("workspace {shown}: lies in the state of sandwatch")));
+    }
+    for reserved in RESERVED {
+        let reserved = Path::new(reserved);
+        let exempt = reserved == Path::new("/usr") && path.starts_with("/usr/src/");
+        if reserved.starts_with(&path) || (path.starts_with(reserved) && !exempt) {
+            return Err(Fault::invalid(format!("workspace {shown}: a place of the system")).hint(
+                "choose a project's directory, for example with --workspace ~/project",
+            ));
+        }
+    }
+    Ok(Some(path))
+}
+
+/// Files of /etc that differ from the host's: contents by name.
+pub fn etc_files(identity: &Identity, hostname: &str, egress: Egress) -> Vec<(&'static str, String)> {
+    let host = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
+    let (uid, gid) = (identity.inside_uid, identity.inside_gid);
+    let (name, home) = (&identity.name, identity.home.display());
+    let own = |list: &str, id: u32, entry: String| {
+        let others = list.lines().filter(|line| {
+            let mut fields = line.split(':');
+            let (first, number) = (fields.next(), fields.nth(1));
+            first != Some(name) && number != Some(id.to_string().as_str())
+        });
+        let mut kept: Vec<&str> = others.collect();
+        kept.push(&entry);
+        kept.join("\n") + "\n"
+    };
+    let passwd = own(&host("passwd"), uid, format!("{name}:x:{uid}:{gid}::{home}:/bin/bash"));
+    let group = own(&host("group"), gid, format!("{name}:x:{gid}:"));
+    let hosts = format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
+    );
+    // Read through links into /run, which is not shown inside.
+    let resolv = if egress == Egress::Allow { host("resolv.conf") } else { String::new() };
+    vec![
+        ("passwd", passwd),
+        ("group", group),
+        ("hosts", hosts),
+        ("hostname", format!("{hostname}\n")),
+        ("resolv.conf", resolv),
+    ]
+}
+
+/// A host name from a sandbox's name: letters, digits and dashes, at most 63.
+pub fn hostname(name: &str) -> String {
+    const BYTES_MAX: usize = 63;
+    let text: String = name
+        .chars()
+        .map(|it| if it.is_ascii_alphanumeric() { it } else { '-' })
+        .take(BYTES_MAX)
+        .collect();
+    let text = text.trim_matches('-');
+    if text.is_empty() { "sandbox".to_owned() } else { text.to_owned() }
+}

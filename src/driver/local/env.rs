@@ -1,0 +1,95 @@
+//! The environment of a sandbox: built from nothing, so that no secret of the operator's shell is
+//! in it. The only reader of the operator's own environment in this driver.
+
+use std::path::{Path, PathBuf};
+
+use super::identity::Identity;
+
+/// Roots of programs that are shown inside.
+const SHOWN: [&str; 9] =
+    ["/usr", "/bin", "/sbin", "/opt", "/nix", "/gnu", "/snap", "/lib", "/lib64"];
+const USUAL_PATH: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
+
+pub fn operator_home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|it| it.is_absolute())
+}
+
+/// The operator's search path, absolute entries only.
+pub fn operator_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).filter(|it| it.is_absolute()).collect()
+}
+
+/// The shell of a sandbox: one that is there on every host this runs on.
+pub fn shell() -> String {
+    let found = SHELLS.iter().find(|it| Path::new(it).exists());
+    (*found.unwrap_or(&"/bin/sh")).to_owned()
+}
+
+fn search_path(tools: &[PathBuf], home: &Path) -> String {
+    let mut path: Vec<PathBuf> = vec![home.join(".local/bin"), home.join("bin")];
+    for entry in operator_path() {
+        let shown = SHOWN.iter().any(|it| entry.starts_with(it));
+        let tool = tools.iter().any(|it| entry.starts_with(it));
+        if (shown || tool) && !path.contains(&entry) {
+            path.push(entry);
+        }
+    }
+    for usual in USUAL_PATH.map(PathBuf::from) {
+        if !path.contains(&usual) {
+            path.push(usual);
+        }
+    }
+    let text: Vec<String> = path.iter().map(|it| it.display().to_string()).collect();
+    text.join(":")
+}
+
+/// Language and time zone settings, which are no secrets, if they look like what they should be.
+fn locale() -> Vec<(String, String)> {
+    let plain = |it: &str| {
+        it.len() <= 64 && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"_.-@/:+".contains(&it))
+    };
+    let mut kept: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(key, value)| {
+            (key == "LANG" || key == "LANGUAGE" || key == "TZ" || key.starts_with("LC_"))
+                && plain(value)
+        })
+        .collect();
+    if !kept.iter().any(|(key, _)| key == "LANG" || key == "LC_ALL") {
+        kept.push(("LANG".to_owned(), "C.UTF-8".to_owned()));
+    }
+    kept
+}
+
+/// What every program of a sandbox gets before what its specs add.
+pub fn base(name: &str, identity: &Identity, tools: &[PathBuf]) -> Vec<(String, String)> {
+    let home = identity.home.display().to_string();
+    let mut env: Vec<(String, String)> = [
+        ("PATH", search_path(tools, &identity.home)),
+        ("HOME", home),
+        ("USER", identity.name.clone()),
+        ("LOGNAME", identity.name.clone()),
+        ("SHELL", shell()),
+        ("TERM", "xterm-256color".to_owned()),
+        ("COLORTERM", "truecolor".to_owned()),
+        ("TERM_PROGRAM", "sandwatch".to_owned()),
+        ("SANDWATCH_SANDBOX", name.to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    env.extend(locale());
+    env
+}
+
+/// Later entries win over earlier ones of the same name.
+pub fn merged(parts: [&[(String, String)]; 3]) -> Vec<(String, String)> {
+    let mut env: Vec<(String, String)> = Vec::new();
+    for (key, value) in parts.into_iter().flatten() {
+        env.retain(|(known, _)| known != key);
+        env.push((key.clone(), value.clone()));
+    }
+    env
+}

@@ -1,0 +1,277 @@
+//! The first process of a sandbox: starts programs on request, reaps, tells how they ended. A copy
+//! of the shim, locked in like everything it starts; holds nothing but its socket.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::{fs::FileExt, process::CommandExt},
+    },
+    process::Command,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, WaitOptions, WaitStatus, wait},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
+    termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
+};
+
+use super::{
+    message::{Description, Order, Report, Word, receive, send},
+    sys,
+};
+
+/// Programs at once; what they start themselves is not counted here.
+const PROGRAMS_MAX: usize = 1024;
+/// Exit code of a program that could not be started, as shells have it.
+const NOT_STARTED: i32 = 127;
+
+/// Serves the shim until it goes away; then ends, and with it everything in the sandbox.
+pub fn serve(control: OwnedFd) -> ! {
+    let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
+    let mut init = Init { control, children, programs: Vec::new(), started: 0, emptying: false };
+    loop {
+        if !init.turn() {
+            sys::exit_now(0);
+        }
+    }
+}
+
+struct Init {
+    control: OwnedFd,
+    children: OwnedFd,
+    programs: Vec<Pid>,
+    started: u64,
+    emptying: bool,
+}
+
+impl Init {
+    /// Waits for one thing and does it; `false` when the shim is gone.
+    fn turn(&mut self) -> bool {
+        let mut wanted = [
+            PollFd::new(&self.control, PollFlags::IN),
+            PollFd::new(&self.children, PollFlags::IN),
+        ];
+        match poll(&mut wanted, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return true,
+            Err(_) => return false,
+        }
+        let [order, child] = wanted.map(|it| !it.revents().is_empty());
+        if child {
+            let mut seen = [0_u8; 512];
+            while rustix::io::read(&self.children, &mut seen).is_ok() {}
+            if !self.reap() {
+                return false;
+            }
+        }
+        !order || self.obey()
+    }
+
+    fn say(&self, word: &Word) -> bool {
+        send(self.control.as_fd(), &word.bytes(), &[]).is_ok()
+    }
+
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if !self.tell(pid, status) {
+                        return false;
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return !std::mem::take(&mut self.emptying) || self.say(&Word::Empty),
+                Ok(None) => return true,
+            }
+        }
+    }
+
+    /// Tells how a program ended; orphans it inherited are nobody's business.
+    fn tell(&mut self, pid: Pid, status: WaitStatus) -> bool {
+        let Some(at) = self.programs.iter().position(|it| *it == pid) else { return true };
+        self.programs.swap_remove(at);
+        let pid = pid.as_raw_nonzero().get();
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => self.say(&Word::Exited { pid, code }),
+            (_, Some(signal)) => self.say(&Word::Killed { pid, signal }),
+            _ => true,
+        }
+    }
+
+    fn obey(&mut self) -> bool {
+        let Ok(packet) = receive(&self.control) else { return false };
+        if packet.bytes.is_empty() {
+            return false;
+        }
+        match Order::parse(&packet.bytes) {
+            Some(Order::Terminate) => {
+                terminate();
+                self.emptying = true;
+                self.reap()
+            }
+            Some(order @ (Order::OnNewTerminal { .. } | Order::OnTerminal | Order::OnPipes)) => {
+                self.start(order, packet.descriptors)
+            }
+            Some(Order::Go) | None => true,
+        }
+    }
+
+    /// Starts a program. What goes wrong is told on its report socket; the number is used up.
+    fn start(&mut self, order: Order, descriptors: Vec<OwnedFd>) -> bool {
+        self.started += 1;
+        let mut descriptors = descriptors.into_iter();
+        let (Some(description), Some(report)) = (descriptors.next(), descriptors.next()) else {
+            return true;
+        };
+        let refuse = |error: &io::Error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            // If the shim stopped listening there is nobody to tell.
+            drop(send(report.as_fd(), &Report::NoProgram(errno).bytes(), &[]));
+            true
+        };
+        if self.programs.len() >= PROGRAMS_MAX {
+            return refuse(&io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        let streams = match streams(order, descriptors) {
+            Ok(streams) => streams,
+            Err(error) => return refuse(&error),
+        };
+        match sys::fork() {
+            Err(error) => refuse(&error),
+            Ok(None) => become_program(description, &report, &streams),
+            Ok(Some(pid)) => {
+                self.programs.push(pid);
+                self.say(&Word::Started { number: self.started, pid: pid.as_raw_nonzero().get() })
+            }
+        }
+    }
+}
+
+/// Asks every process to end, in the ways programs know: terminals hang up, the rest is told.
+fn terminate() {
+    if rustix::process::getpid() != Pid::INIT {
+        return; // Without a process namespace "all" would be all of the operator's.
+    }
+    for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGCONT] {
+        // Fails only when there is nobody to tell.
+        drop(sys::kill_all(signal));
+    }
+}
+
+enum Streams {
+    /// The program's side, and the other for the shim where it was made here.
+    Terminal { inner: OwnedFd, outer: Option<OwnedFd> },
+    Pipes([OwnedFd; 3]),
+}
+
+fn streams(order: Order, mut given: impl Iterator<Item = OwnedFd>) -> io::Result<Streams> {
+    let mut next = || given.next().ok_or(io::Error::from_raw_os_error(libc::EBADF));
+    match order {
+        Order::OnNewTerminal { cols, rows } => {
+            let (outer, inner) = new_terminal(cols, rows)?;
+            Ok(Streams::Terminal { inner, outer: Some(outer) })
+        }
+        Order::OnTerminal => Ok(Streams::Terminal { inner: next()?, outer: None }),
+        _ => Ok(Streams::Pipes([next()?, next()?, next()?])),
+    }
+}
+
+/// Opens a terminal of the sandbox's own, so that its programs can find it by name.
+fn new_terminal(cols: u16, rows: u16) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let outer = rustix::pty::openpt(flags)?;
+    unlockpt(&outer)?;
+    let inner = ioctl_tiocgptpeer(&outer, flags)?;
+    prepare_terminal(inner.as_fd(), cols, rows)?;
+    Ok((outer, inner))
+}
+
+/// Sets the size, and that erasing takes whole UTF-8 characters.
+pub fn prepare_terminal(terminal: BorrowedFd<'_>, cols: u16, rows: u16) -> io::Result<()> {
+    tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 })?;
+    let mut modes = tcgetattr(terminal)?;
+    modes.input_modes |= InputModes::IUTF8;
+    tcsetattr(terminal, OptionalActions::Now, &modes)?;
+    Ok(())
+}
+
+/// Turns this fresh copy of init into the program.
+fn become_program(description: OwnedFd, report: &OwnedFd, streams: &Streams) -> ! {
+    sys::reset_signals();
+    let outcome = enter(streams).and_then(|()| {
+        let text = read_all(&File::from(description))?;
+        Description::parse(&text).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+    });
+    let outer = match streams {
+        Streams::Terminal { outer: Some(outer), .. } => vec![outer.as_fd()],
+        _ => Vec::new(),
+    };
+    let last_word = match outcome {
+        Err(error) => Report::NoProgram(error.raw_os_error().unwrap_or(libc::EIO)),
+        Ok(description) => {
+            if send(report.as_fd(), &Report::Here.bytes(), &outer).is_err() {
+                sys::exit_now(NOT_STARTED);
+            }
+            run(&description)
+        }
+    };
+    drop(send(report.as_fd(), &last_word.bytes(), &[]));
+    sys::exit_now(NOT_STARTED);
+}
+
+fn enter(streams: &Streams) -> io::Result<()> {
+    rustix::process::setsid()?;
+    let [input, output, errors] = match streams {
+        Streams::Terminal { inner, .. } => {
+            rustix::process::ioctl_tiocsctty(inner)?;
+            [inner.as_fd(), inner.as_fd(), inner.as_fd()]
+        }
+        Streams::Pipes([input, output, errors]) => [input.as_fd(), output.as_fd(), errors.as_fd()],
+    };
+    rustix::stdio::dup2_stdin(input)?;
+    rustix::stdio::dup2_stdout(output)?;
+    rustix::stdio::dup2_stderr(errors)?;
+    Ok(())
+}
+
+fn read_all(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Only returns when the program could not be started.
+fn run(description: &Description) -> Report {
+    let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+    if let Err(error) = std::env::set_current_dir(&description.cwd) {
+        return Report::NoDirectory(errno(error));
+    }
+    let Some((program, arguments)) = description.command.split_first() else {
+        return Report::NoProgram(libc::ENOENT);
+    };
+    let error = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(description.env.iter().map(|(key, value)| (key, value)))
+        .exec();
+    Report::NoProgram(errno(error))
+}
+
+/// Leaves only the given descriptors, points the three standard ones at nothing.
+pub fn shed(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let nothing = rustix::fs::open(
+        c"/dev/null",
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    rustix::stdio::dup2_stderr(&nothing)?;
+    drop(nothing);
+    let keep: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    sys::close_all_but(&keep);
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The last step before a sandbox runs anything: no capabilities, no new privileges, landlock,
+//! system call filter. Runs in the sandbox's first process; everything it starts inherits it all.
+
+use std::{io, path::PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use seccompiler::BpfProgram;
+
+/// Newest landlock version this code was written against; older kernels give what they have.
+const ABI_USED: ABI = ABI::V6;
+/// Highest capability number a kernel may have; asking beyond its own ends the loop.
+const CAPABILITIES_MAX: u32 = 63;
+
+/// What the file system rules grant; everything else is denied.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub readable: Vec<PathBuf>,
+    pub writable: Vec<PathBuf>,
+    /// Files and directories of devices: readable, writable, with their controls.
+    pub devices: Vec<PathBuf>,
+    /// Refuse TCP as well (where there is no network namespace to do it).
+    pub no_tcp: bool,
+}
+
+/// Gives up every capability for good.
+pub fn drop_capabilities() -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    for number in 0..=CAPABILITIES_MAX {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // Beyond the last one the kernel knows; or there were none to give up.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(())
+}
+
+/// Applies the file system rules, and keeps signals and abstract sockets inside.
+pub fn restrict_files(rules: &Rules) -> Result<(), RulesetError> {
+    let all = AccessFs::from_all(ABI_USED);
+    let controls = BitFlags::from(AccessFs::IoctlDev);
+    let special = AccessFs::MakeChar | AccessFs::MakeBlock;
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let ruleset = ruleset.handle_access(all)?.scope(Scope::from_all(ABI_USED))?;
+    let ruleset =
+        if rules.no_tcp { ruleset.handle_access(AccessNet::from_all(ABI_USED))? } else { ruleset };
+    let mut created = ruleset.create()?;
+    let writable = all & !(controls | special);
+    let groups = [
+        (&rules.readable, AccessFs::from_read(ABI_USED)),
+        (&rules.writable, writable),
+        (&rules.devices, writable | controls),
+    ];
+    for (paths, access) in groups {
+        for path in paths {
+            // What is not there needs no rule.
+            let Ok(place) = PathFd::new(path) else { continue };
+            let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI_USED) };
+            created = created.add_rule(PathBeneath::new(place, access))?;
+        }
+    }
+    created.restrict_self()?;
+    Ok(())
+}
+
+/// Installs the system call filters, the last thing of all.
+pub fn filter_calls(filters: &[BpfProgram]) -> io::Result<()> {
+    for filter in filters {
+        seccompiler::apply_filter(filter).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// Bounds every process: no core dumps, and what cgroups can't hold here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessBounds {
+    /// Writable private memory of one process, in bytes.
+    pub data_bytes: Option<u64>,
+    /// Processes and threads of this user (in this user namespace).
+    pub processes: Option<u64>,
+}
+
+impl ProcessBounds {
+    pub fn apply(self) -> io::Result<()> {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let bound = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
+        setrlimit(Resource::Core, bound(0))?;
+        if let Some(bytes) = self.data_bytes {
+            setrlimit(Resource::Data, bound(bytes))?;
+        }
+        if let Some(count) = self.processes {
+            setrlimit(Resource::Nproc, bound(count))?;
+        }
+        Ok(())
+    }
+}

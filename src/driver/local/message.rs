@@ -1,0 +1,298 @@
+//! What the shim and a sandbox's init say to each other: small packets on a socket pair, with
+//! descriptors attached. Both ends are the same build, so the layout needs no versions.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// Most descriptors in one packet: a program's description, its report socket, three streams.
+const DESCRIPTORS_MAX: usize = 5;
+/// Largest packet, in bytes; only the text of a failed set-up comes near.
+const PACKET_BYTES_MAX: usize = 1024;
+
+/// From the shim to init.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Ids and groups are in place: set up.
+    Go,
+    /// Start a program on a new terminal. Descriptors: description, report.
+    OnNewTerminal { cols: u16, rows: u16 },
+    /// Start a program on the given terminal. Descriptors: description, report, terminal.
+    OnTerminal,
+    /// Start a program on three pipes. Descriptors: description, report, stdin, stdout, stderr.
+    OnPipes,
+    /// Ask every process to end, and say when none is left.
+    Terminate,
+}
+
+/// From init to the shim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Set up and locked in.
+    Ready,
+    /// Which step failed, on what, and why.
+    Failed(String),
+    /// The program with this number (counted by both from 1) has this pid in the sandbox.
+    Started { number: u64, pid: i32 },
+    Exited { pid: i32, code: i32 },
+    Killed { pid: i32, signal: i32 },
+    /// No process is left but init.
+    Empty,
+}
+
+/// From a program about to start, on its own report socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It is about to be replaced by the program; a new terminal's other side is attached.
+    Here,
+    /// It could not enter the directory / be replaced: the error number.
+    NoDirectory(i32),
+    NoProgram(i32),
+}
+
+impl Order {
+    pub fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Go => vec![0],
+            Self::OnNewTerminal { cols, rows } => {
+                let ([a, b], [c, d]) = (cols.to_le_bytes(), rows.to_le_bytes());
+                vec![1, a, b, c, d]
+            }
+            Self::OnTerminal => vec![2],
+            Self::OnPipes => vec![3],
+            Self::Terminate => vec![4],
+        }
+    }
+
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        match *bytes {
+            [0] => Some(Self::Go),
+            [1, a, b, c, d] => Some(Self::OnNewTerminal {
+                cols: u16::from_le_bytes([a, b]),
+                rows: u16::from_le_bytes([c, d]),
+            }),
+            [2] => Some(Self::OnTerminal),
+            [3] => Some(Self::OnPipes),
+            [4] => Some(Self::Terminate),
+            _ => None,
+        }
+    }
+}
+
+impl Word {
+    pub fn bytes(&self) -> Vec<u8> {
+        let pair = |tag: u8, pid: i32, value: i32| {
+            let mut bytes = vec![tag];
+            bytes.extend(pid.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
+            bytes
+        };
+        match self {
+            Self::Ready => vec![0],
+            Self::Failed(text) => {
+                let mut bytes = vec![1];
+                bytes.extend(text.bytes().take(PACKET_BYTES_MAX - 1));
+                bytes
+            }
+            Self::Started { number, pid } => {
+                let mut bytes = vec![2];
+                bytes.extend(number.to_le_bytes());
+                bytes.extend(pid.to_le_bytes());
+                bytes
+            }
+            Self::Exited { pid, code } => pair(3, *pid, *code),
+            Self::Killed { pid, signal } => pair(4, *pid, *signal),
+            Self::Empty => vec![5],
+        }
+    }
+
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        let pair = || {
+            let pid = i32::from_le_bytes(*rest.first_chunk()?);
+            Some((pid, i32::from_le_bytes(*rest.get(4..)?.first_chunk()?)))
+        };
+        match tag {
+            0 => Some(Self::Ready),
+            1 => Some(Self::Failed(String::from_utf8_lossy(rest).into_owned())),
+            2 => Some(Self::Started {
+                number: u64::from_le_bytes(*rest.first_chunk()?),
+                pid: i32::from_le_bytes(*rest.get(8..)?.first_chunk()?),
+            }),
+            3 => pair().map(|(pid, code)| Self::Exited { pid, code }),
+            4 => pair().map(|(pid, signal)| Self::Killed { pid, signal }),
+            5 => Some(Self::Empty),
+            _ => None,
+        }
+    }
+}
+
+impl Report {
+    pub fn bytes(self) -> [u8; 5] {
+        let (tag, [a, b, c, d]) = match self {
+            Self::Here => (0, [0; 4]),
+            Self::NoDirectory(errno) => (1, errno.to_le_bytes()),
+            Self::NoProgram(errno) => (2, errno.to_le_bytes()),
+        };
+        [tag, a, b, c, d]
+    }
+
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        match *bytes {
+            [0, ..] => Some(Self::Here),
+            [1, a, b, c, d] => Some(Self::NoDirectory(i32::from_le_bytes([a, b, c, d]))),
+            [2, a, b, c, d] => Some(Self::NoProgram(i32::from_le_bytes([a, b, c, d]))),
+            _ => None,
+        }
+    }
+}
+
+/// What to run; travels in a memory file, for it may be larger than any packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    pub cwd: String,
+    pub command: Vec<String>,
+    pub env: Vec<(String, String)>,
+}
+
+impl Description {
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut put = |text: &str| {
+            bytes.extend((text.len() as u32).to_le_bytes());
+            bytes.extend(text.as_bytes());
+        };
+        put(&self.cwd);
+        put(&self.command.len().to_string());
+        self.command.iter().for_each(|it| put(it));
+        for (key, value) in &self.env {
+            put(key);
+            put(value);
+        }
+        bytes
+    }
+
+    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
+        let cwd = take(&mut bytes)?;
+        let count: usize = take(&mut bytes)?.parse().ok()?;
+        let mut command = Vec::new();
+        for _ in 0..count {
+            command.push(take(&mut bytes)?);
+        }
+        let mut env = Vec::new();
+        while !bytes.is_empty() {
+            env.push((take(&mut bytes)?, take(&mut bytes)?));
+        }
+        Some(Self { cwd, command, env })
+    }
+}
+
+fn take(bytes: &mut &[u8]) -> Option<String> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *bytes = rest;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+/// A packet as it came.
+#[derive(Debug)]
+pub struct Packet {
+    /// Empty when the other side has closed.
+    pub bytes: Vec<u8>,
+    pub descriptors: Vec<OwnedFd>,
+    /// Who sent it, where the socket was told to ask; in this process's view.
+    pub sender: Option<u32>,
+}
+
+/// Sends one packet.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    loop {
+        match sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Receives one packet.
+pub fn receive(socket: impl AsFd) -> io::Result<Packet> {
+    let mut bytes = [0_u8; PACKET_BYTES_MAX];
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX), ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let length = loop {
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        match recvmsg(socket.as_fd(), &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) => break received.bytes,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let mut packet = Packet {
+        bytes: bytes.get(..length).unwrap_or_default().to_vec(),
+        descriptors: Vec::new(),
+        sender: None,
+    };
+    for message in control.drain() {
+        match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => packet.descriptors.extend(descriptors),
+            RecvAncillaryMessage::ScmCredentials(who) => {
+                packet.sender = u32::try_from(who.pid.as_raw_nonzero().get()).ok();
+            }
+            _ => {}
+        }
+    }
+    Ok(packet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives_the_way_there() {
+        let orders = [
+            Order::Go,
+            Order::OnNewTerminal { cols: 300, rows: 100 },
+            Order::OnTerminal,
+            Order::OnPipes,
+            Order::Terminate,
+        ];
+        for order in orders {
+            assert_eq!(Order::parse(&order.bytes()), Some(order));
+        }
+        let words = [
+            Word::Ready,
+            Word::Failed("mounting /proc: no".into()),
+            Word::Started { number: 7, pid: 12 },
+            Word::Exited { pid: 12, code: 3 },
+            Word::Killed { pid: 12, signal: 9 },
+            Word::Empty,
+        ];
+        for word in words {
+            assert_eq!(Word::parse(&word.bytes()), Some(word));
+        }
+        for report in [Report::Here, Report::NoDirectory(2), Report::NoProgram(13)] {
+            assert_eq!(Report::parse(&report.bytes()), Some(report));
+        }
+        let description = Description {
+            cwd: "/work".into(),
+            command: vec!["sh".into(), String::new(), "ä".into()],
+            env: vec![("A".into(), "b=c".into())],
+        };
+        assert_eq!(Description::parse(&description.bytes()), Some(description));
+    }
+}

@@ -1,0 +1,266 @@
+//! The driver `local`: sandboxes on this machine by our own launcher (namespaces, overlay,
+//! pivot_root, landlock, seccomp, control groups), rootless or as root.
+//!
+//! A place is made by the process that will hold it (the shim, single-threaded), which clones itself:
+//! the clone builds the sandbox around itself, locks itself in, and serves as its first process.
+
+mod blueprint;
+mod cgroup;
+mod env;
+mod identity;
+mod init;
+mod link;
+mod lockdown;
+mod message;
+mod mounts;
+mod namespaces;
+mod place;
+mod probe;
+mod processes;
+mod remove;
+mod seccomp;
+mod sys;
+mod terminal;
+mod tools;
+mod traces;
+mod weak;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use async_trait::async_trait;
+use rustix::process::{Pid, Signal};
+
+use self::{
+    cgroup::{Groups, Layout, Wanted},
+    identity::Identity,
+    link::Link,
+    lockdown::ProcessBounds,
+    namespaces::Held,
+    place::LocalPlace,
+    traces::{First, Traces},
+};
+use super::{Driver, Ground, Hosting, Place, PlaceFacts};
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::{
+        capability::Capabilities,
+        check::Check,
+        sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, WorkspaceMode},
+    },
+};
+
+/// The adapter; holds nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Local;
+
+/// What will enforce the limits: groups for the whole sandbox where there are any, else bounds on
+/// each process, else nothing and a refusal.
+struct Limits {
+    wanted: Wanted,
+    bounds: ProcessBounds,
+    notes: Vec<String>,
+}
+
+fn limits(asked: ResourceLimits, layout: &Layout, own_users: bool) -> Outcome<Limits> {
+    let mut wanted = Wanted::default();
+    let mut bounds = ProcessBounds::default();
+    let mut notes = Vec::new();
+    let hint = "start sandwatch where control groups are delegated \
+                (systemd-run --user --scope -p Delegate=yes sandwatch hub serve), or as root";
+    if let Some(cpus) = asked.cpus {
+        if !(cpus.is_finite() && cpus > 0.0) {
+            return Err(Fault::invalid(format!("limiting cpus: not a positive number: {cpus}")));
+        }
+        if !layout.has("cpu") {
+            return Err(Fault::unsupported("limiting cpus: no cpu control group can be made here")
+                .hint(hint));
+        }
+        wanted.cpus = Some(cpus);
+    }
+    if let Some(bytes) = asked.memory_bytes {
+        if layout.has("memory") {
+            wanted.memory_bytes = Some(bytes);
+        } else {
+            bounds.data_bytes = Some(bytes);
+            notes.push("the memory limit holds for each process, not for all together: no memory \
+                        control group can be made here".to_owned());
+        }
+    }
+    if let Some(count) = asked.pids {
+        if layout.has("pids") {
+            wanted.pids = Some(count);
+        } else if own_users {
+            bounds.processes = Some(count + 1);
+        } else {
+            return Err(Fault::unsupported("limiting processes: no pids control group can be made here")
+                .hint(hint));
+        }
+    }
+    Ok(Limits { wanted, bounds, notes })
+}
+
+/// A sandbox on its way: what must be undone if it does not get there.
+struct Started {
+    held: Held,
+    facts: PlaceFacts,
+    home: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+impl Local {
+    fn start(ground: &Ground, spec: &SandboxSpec, grade: Isolation, limits: Limits) -> Outcome<Started> {
+        let mut facts = PlaceFacts {
+            isolation: Some(grade),
+            raw_state: None,
+            capabilities: capabilities(grade),
+            notes: limits.notes,
+        };
+        facts.notes.extend(egress_note(spec, grade));
+        let workspace = (spec.workspace.mode != WorkspaceMode::None)
+            .then(|| spec.workspace.path.clone());
+        let identity = Identity::of(&ground.id)?;
+        if grade == Isolation::Landlock {
+            let plan = weak::plan(ground, spec, limits.bounds)?;
+            facts.notes.extend(weak::notes());
+            let mut env = env::base(&ground.name, &identity, &[]);
+            env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
+            let home = workspace.unwrap_or_else(|| plan.home.clone());
+            return Ok(Started { held: weak::launch(&plan)?, facts, home, env });
+        }
+        let plan = namespaces::plan(ground, spec, &identity, limits.bounds)?;
+        let tools: Vec<PathBuf> = plan.tools.iter().map(|(path, _)| path.clone()).collect();
+        let env = env::base(&ground.name, &identity, &tools);
+        let env = env::merged([&env, &spec.env, &[]]);
+        let held = namespaces::launch(&plan)?;
+        Ok(Started { held, facts, home: workspace.unwrap_or(identity.home), env })
+    }
+
+    async fn finish(ground: &Ground, started: Started, groups: Groups, wanted: &Wanted) -> Outcome<LocalPlace> {
+        let Started { held, facts, home, env } = started;
+        let traces = Traces { groups: groups.paths().to_vec(), first: First::of(held.pid) };
+        let entered = traces
+            .write(&ground.dir)
+            .map_err(|error| Fault::io("noting what is made", &error))
+            .and_then(|()| groups.make(wanted))
+            .and_then(|()| groups.admit(held.pid));
+        if let Err(fault) = entered {
+            held.abandon();
+            return Err(fault);
+        }
+        let link = Link::open(held).await?;
+        Ok(LocalPlace {
+            link,
+            groups,
+            facts,
+            directory: ground.dir.clone(),
+            home,
+            env,
+            paused: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        })
+    }
+}
+
+fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
+    match (spec.egress, grade) {
+        (Egress::Ask, _) => Some("egress ask acts as deny: this version can't ask yet".to_owned()),
+        (Egress::Allow, Isolation::Namespaces) => Some(
+            "egress allow shares the host's network: services on the host's loopback can be reached"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn capabilities(grade: Isolation) -> Capabilities {
+    let layout = Layout::here();
+    let namespaces = grade == Isolation::Namespaces;
+    Capabilities {
+        pty: true,
+        exec: true,
+        pause: true,
+        stop: true,
+        reattach: true,
+        workspace_cow: namespaces,
+        workspace_rw: true,
+        egress_deny: true,
+        egress_ask: false,
+        limits_cpu: layout.has("cpu"),
+        limits_memory: true,
+        limits_pids: namespaces || layout.has("pids"),
+    }
+}
+
+/// The grade to make: the one asked for, or the strongest that works here.
+fn grade(asked: Option<Isolation>) -> Outcome<Isolation> {
+    match asked {
+        Some(it @ (Isolation::Namespaces | Isolation::Landlock)) => Ok(it),
+        Some(other) => Err(Fault::unsupported(format!("isolation {}: not with driver local", other.word()))
+            .hint("driver local has `namespaces` and `landlock`")),
+        None if probe::namespaces_work() => Ok(Isolation::Namespaces),
+        None => Ok(Isolation::Landlock),
+    }
+}
+
+#[async_trait]
+impl Driver for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn hosting(&self) -> Hosting {
+        Hosting::Shim
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(grade(None).unwrap_or(Isolation::Landlock))
+    }
+
+    async fn probe(&self) -> Vec<Check> {
+        probe::all()
+    }
+
+    async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
+        let grade = grade(spec.isolation)?;
+        let layout = Layout::here();
+        let limits = limits(spec.limits, &layout, grade == Isolation::Namespaces)?;
+        let wanted = limits.wanted;
+        let groups = Groups::name(&layout, &ground.id, &wanted);
+        let paths = groups.paths().to_vec();
+        let made = match Self::start(ground, spec, grade, limits) {
+            Ok(started) => Self::finish(ground, started, groups, &wanted).await,
+            Err(fault) => Err(fault),
+        };
+        match made {
+            Ok(place) => Ok(Arc::new(place)),
+            Err(fault) => {
+                // The first fault is the one to tell; what can't be undone now, a sweep finds.
+                drop(cgroup::remove(&paths).await);
+                drop(remove::discard(&ground.dir.join(namespaces::BOX)));
+                remove::empty_trash(&ground.dir.join(namespaces::BOX));
+                Err(fault)
+            }
+        }
+    }
+
+    async fn sweep(&self, ground: &Ground) -> Outcome<()> {
+        let traces = Traces::read(&ground.dir);
+        if let Some(pid) = traces.first.and_then(First::alive) {
+            processes::stop_below(pid);
+            processes::signal_below(pid, Signal::KILL);
+            end(pid);
+        }
+        cgroup::remove(&traces.groups).await?;
+        remove::discard(&ground.dir)?;
+        remove::empty_trash(&ground.dir);
+        Ok(())
+    }
+}
+
+fn end(pid: Pid) {
+    // Gone since it was looked up is as good.
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+}

@@ -1,0 +1,304 @@
+//! Builds the file system of a sandbox from its blueprint, inside its fresh namespaces. Runs in the
+//! copy of the shim that will be its init; all paths start at the sandbox's own directory.
+
+use std::{
+    ffi::CString,
+    fmt, io,
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStrExt, fs::symlink},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags},
+    mount::{
+        MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
+        mount_bind, mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
+    },
+};
+
+use super::{
+    blueprint::{Blueprint, Source, WorkspaceMount},
+    sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY},
+};
+use crate::model::sandbox::WorkspaceMode;
+
+/// The new root, below the sandbox's directory while it is built.
+const ROOT: &str = "root";
+/// Directories of the sandbox's own, on disk, with their places inside.
+pub const OWN: [(&str, &str); 3] = [("tmp", "tmp"), ("run", "run"), ("var", "var")];
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+/// Parts of /proc that speak of the machine rather than the sandbox: read-only.
+const PROC_READ_ONLY: [&str; 6] = ["sys", "bus", "fs", "irq", "tty", "acpi"];
+/// Parts of /proc that are hidden.
+const PROC_HIDDEN: [&str; 6] =
+    ["kcore", "keys", "timer_list", "sched_debug", "sysrq-trigger", "kallsyms"];
+/// Parts of /sys that programs count processors with.
+const SYS_SHOWN: [&str; 2] = ["devices/system/cpu", "devices/system/node"];
+
+/// A step that failed: in words, and the system's error.
+#[derive(Debug)]
+pub struct Broken {
+    what: String,
+    error: io::Error,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)
+    }
+}
+
+/// Names the step an error belongs to.
+pub trait Step<T> {
+    fn step(self, what: impl fmt::Display) -> Result<T, Broken>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, what: impl fmt::Display) -> Result<T, Broken> {
+        self.map_err(|error| Broken { what: what.to_string(), error: error.into() })
+    }
+}
+
+/// Builds everything and makes it the root.
+pub fn build(plan: &Blueprint) -> Result<(), Broken> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).step("keeping mounts to itself")?;
+    enter_ground(&plan.ground).step("entering its directory")?;
+    let plain = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", ROOT, "tmpfs", plain, c"size=1m,nr_inodes=4096,mode=755").step("making a root")?;
+    for (name, target) in &plan.links {
+        symlink(target, inside(name)).step(format!("linking /{name}"))?;
+    }
+    for name in &plan.layers {
+        system_layer(name)?;
+    }
+    for (own, place) in OWN {
+        let place = inside(place);
+        make_directory(&place)?;
+        mount_bind(own, &place).step(format!("mounting /{own}"))?;
+        restrict(&place, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+    }
+    let home = inside(&plan.identity.home);
+    make_directory(&home)?;
+    mount_bind("home", &home).step("mounting the home directory")?;
+    restrict(&home, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+    devices()?;
+    processes()?;
+    machine();
+    for (path, source) in &plan.tools {
+        let place = inside(path);
+        make_directory(&place)?;
+        show(source, &place, true).step(format!("showing {}", path.display()))?;
+    }
+    if let Some(workspace) = &plan.workspace {
+        show_workspace(workspace)?;
+    }
+    restrict(Path::new(ROOT), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+    enter_root()
+}
+
+/// Goes to the sandbox's directory by this namespace's own mounts; others can't be mounted on.
+fn enter_ground(ground: &Source) -> io::Result<()> {
+    // Any directory that every host has: it is hidden, here only, until the root is changed.
+    const BORROWED: &str = "/tmp";
+    match ground {
+        Source::Path(path) => rustix::process::chdir(path)?,
+        Source::Tree(tree) => {
+            move_mount(tree, c"", CWD, BORROWED, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+            rustix::process::chdir(BORROWED)?;
+        }
+    }
+    Ok(())
+}
+
+/// A place in the new root.
+fn inside(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    Path::new(ROOT).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn make_directory(path: &Path) -> Result<(), Broken> {
+    std::fs::create_dir_all(path).step(format!("making {}", path.display()))
+}
+
+fn restrict(path: &Path, attributes: u64) -> Result<(), Broken> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|it| sys::restrict_mount(it.as_fd(), attributes, false))
+        .step(format!("restricting {}", path.display()))
+}
+
+/// Shows a top-level directory of the host with writes kept apart. Where something is mounted
+/// inside it the kernel refuses to layer it; then it is shown read-only.
+fn system_layer(name: &str) -> Result<(), Broken> {
+    let place = inside(name);
+    make_directory(&place)?;
+    let source = Path::new("/").join(name);
+    if overlay(&source, name, &place).is_ok() {
+        return Ok(());
+    }
+    mount_bind_recursive(&source, &place).step(format!("showing /{name}"))?;
+    let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::open(&place, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|it| sys::restrict_mount(it.as_fd(), attributes, true))
+        .step(format!("making /{name} read-only"))?;
+    if name == "etc" {
+        own_etc_files(&place)?;
+    }
+    Ok(())
+}
+
+/// Puts the sandbox's own files over those of an /etc that could not be layered.
+fn own_etc_files(etc: &Path) -> Result<(), Broken> {
+    let own = std::fs::read_dir("upper/etc").step("listing its own /etc")?;
+    for file in own.flatten() {
+        let over = etc.join(file.file_name());
+        if over.exists() {
+            mount_bind(file.path(), &over).step(format!("mounting {}", over.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Mounts an overlay of `lower` with the upper layer called `name`.
+fn overlay(lower: &Path, name: &str, place: &Path) -> io::Result<()> {
+    let mut options = b"userxattr,lowerdir=".to_vec();
+    options.extend(lower.as_os_str().as_bytes());
+    options.extend(format!(",upperdir=upper/{name},workdir=work/{name}").as_bytes());
+    let options = CString::new(options)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("overlay", place, "overlay", flags, options.as_c_str()).map_err(io::Error::from)
+}
+
+fn devices() -> Result<(), Broken> {
+    let dev = inside("dev");
+    make_directory(&dev.join("pts"))?;
+    make_directory(&dev.join("shm"))?;
+    for name in DEVICES {
+        let place = dev.join(name);
+        std::fs::File::create(&place).step(format!("making /dev/{name}"))?;
+        mount_bind(Path::new("/dev").join(name), &place).step(format!("mounting /dev/{name}"))?;
+    }
+    for (name, target) in DEVICE_LINKS {
+        symlink(target, dev.join(name)).step(format!("linking /dev/{name}"))?;
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    let terminals = c"newinstance,ptmxmode=0666,mode=0620";
+    mount("devpts", dev.join("pts"), "devpts", flags, terminals).step("mounting /dev/pts")?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", dev.join("shm"), "tmpfs", flags, c"size=256m,mode=1777")
+        .step("mounting /dev/shm")
+}
+
+fn processes() -> Result<(), Broken> {
+    let proc = inside("proc");
+    make_directory(&proc)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", &proc, "proc", flags, c"").step("mounting /proc")?;
+    for name in PROC_READ_ONLY {
+        let place = proc.join(name);
+        if place.is_dir() {
+            mount_bind(&place, &place).step(format!("protecting /proc/{name}"))?;
+            restrict(&place, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+        }
+    }
+    for name in PROC_HIDDEN {
+        let place = proc.join(name);
+        if place.exists() {
+            mount_bind("/dev/null", &place).step(format!("hiding /proc/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows the little of /sys that programs size themselves by; none of it is needed to run.
+fn machine() {
+    for part in SYS_SHOWN {
+        let place = inside("sys").join(part);
+        let source = Path::new("/sys").join(part);
+        let shown = source.is_dir() && std::fs::create_dir_all(&place).is_ok();
+        if shown && mount_bind(&source, &place).is_ok() {
+            let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+            if restrict(&place, attributes).is_err() {
+                // Not to be left writable.
+                let _ = unmount(&place, UnmountFlags::DETACH);
+            }
+        }
+    }
+}
+
+/// Shows a directory with everything mounted inside it.
+fn show(source: &Source, place: &Path, read_only: bool) -> io::Result<()> {
+    let opened;
+    let tree = match source {
+        Source::Tree(tree) => tree,
+        Source::Path(path) => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_RECURSIVE;
+            opened = open_tree(CWD, path, flags)?;
+            &opened
+        }
+    };
+    let mut attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    if read_only {
+        attributes |= MOUNT_ATTR_RDONLY;
+    }
+    sys::restrict_mount(tree.as_fd(), attributes, true)?;
+    move_mount(tree, c"", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(())
+}
+
+fn show_workspace(workspace: &WorkspaceMount) -> Result<(), Broken> {
+    let place = inside(&workspace.path);
+    make_directory(&place)?;
+    let shown = workspace.path.display();
+    match workspace.mode {
+        WorkspaceMode::Rw => show(&workspace.source, &place, false).step(format!("showing {shown}")),
+        WorkspaceMode::Ro => show(&workspace.source, &place, true).step(format!("showing {shown}")),
+        WorkspaceMode::None => Ok(()),
+        WorkspaceMode::Cow => {
+            // Through a place of a fixed name: the workspace's own may have commas and colons.
+            stage(&workspace.source).step(format!("opening {shown}"))?;
+            overlay(Path::new("stage"), "workspace", &place)
+                .step(format!("layering changes over {shown}"))
+        }
+    }
+}
+
+fn stage(source: &Source) -> io::Result<()> {
+    match source {
+        Source::Tree(tree) => {
+            move_mount(tree, c"", CWD, "stage", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        }
+        Source::Path(path) => mount_bind(path, "stage")?,
+    }
+    Ok(())
+}
+
+/// Makes the new root the root and lets go of the old one.
+fn enter_root() -> Result<(), Broken> {
+    rustix::process::chdir(ROOT).step("entering the new root")?;
+    rustix::process::pivot_root(".", ".").step("changing the root")?;
+    unmount(".", UnmountFlags::DETACH).step("letting go of the old root")?;
+    rustix::process::chdir("/").step("entering /")
+}
+
+/// Opens a directory as a detached copy of its mount; root's way to prepare one for a sandbox.
+pub fn detach(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(open_tree(CWD, path, flags)?)
+}

@@ -1,0 +1,347 @@
+//! Starts a sandbox of grade `namespaces`: prepares its directory, clones this process into new
+//! namespaces, gives the clone its ids, and waits until it is built and locked in.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt, PermissionsExt, chown},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    net::{AddressFamily, SocketFlags, SocketType, socket_with, socketpair},
+    process::{Pid, Signal},
+};
+use seccompiler::BpfProgram;
+
+use super::{
+    blueprint::{self, Blueprint, Source, WorkspaceMount},
+    identity::Identity,
+    init, lockdown,
+    lockdown::{ProcessBounds, Rules},
+    message::{Order, Word, receive, send},
+    mounts::{self, Step},
+    seccomp::{self, Sockets},
+    sys, tools,
+};
+use crate::{
+    base::fault::{Fault, Kind, Outcome},
+    driver::Ground,
+    model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
+};
+
+/// Name of the part of a ground that the sandbox itself may see pieces of.
+pub const BOX: &str = "box";
+
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// A clone that waits for `go`.
+pub struct Held {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    pub control: OwnedFd,
+}
+
+impl Held {
+    /// Ends it; used when a later step fails.
+    pub fn abandon(&self) {
+        // It may have ended by itself, which is as good.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let options = rustix::process::WaitIdOptions::EXITED;
+        let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(self.pidfd.as_fd()), options);
+    }
+}
+
+/// Decides how the sandbox will look and prepares its directory.
+pub fn plan(
+    ground: &Ground,
+    spec: &SandboxSpec,
+    identity: &Identity,
+    bounds: ProcessBounds,
+) -> Outcome<Blueprint> {
+    let workspace = blueprint::check_workspace(&spec.workspace, &ground.dir)?;
+    let hostname = blueprint::hostname(&ground.name);
+    let (links, layers) = blueprint::system();
+    let root = prepare(ground, spec, identity, &layers, &hostname)
+        .map_err(|error| Fault::io(format!("preparing {}", ground.dir.display()), &error))?;
+    let workspace = workspace
+        .map(|path| open_workspace(path, &spec.workspace.path, spec.workspace.mode, identity))
+        .transpose()?;
+    let mut tools = Vec::new();
+    for path in tools::needed(spec.first.command.first().map(String::as_str)) {
+        let covered = workspace.as_ref().is_some_and(|it| path.starts_with(&it.path));
+        if !covered {
+            tools.push((path.clone(), shown(&path, identity, Shown::ToEveryone)?));
+        }
+    }
+    Ok(Blueprint {
+        hostname,
+        identity: identity.clone(),
+        ground: root,
+        links,
+        layers,
+        tools,
+        workspace,
+        own_network: spec.egress != Egress::Allow,
+        bounds,
+    })
+}
+
+/// Makes the directories of a sandbox, owned by who it will be.
+fn prepare(
+    ground: &Ground,
+    spec: &SandboxSpec,
+    identity: &Identity,
+    layers: &[String],
+    hostname: &str,
+) -> io::Result<Source> {
+    let root = ground.dir.join(BOX);
+    let own = |path: &Path| {
+        if identity.by_root {
+            chown(path, Some(identity.host_uid), Some(identity.host_gid))?;
+        }
+        Ok::<_, io::Error>(())
+    };
+    let make = |path: PathBuf, mode: u32| {
+        fs::DirBuilder::new().mode(mode).create(&path)?;
+        own(&path)
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&ground.dir)?;
+    make(root.clone(), 0o700)?;
+    for name in ["root", "stage", "upper", "work", "run", "var", "home"] {
+        make(root.join(name), 0o755)?;
+    }
+    make(root.join("tmp"), 0o700)?;
+    // Not by the umask's leave.
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    for name in ["cache", "lib", "log", "spool", "tmp"] {
+        make(root.join("var").join(name), 0o755)?;
+    }
+    std::os::unix::fs::symlink("/run", root.join("var/run"))?;
+    let workspace = (spec.workspace.mode == WorkspaceMode::Cow).then_some("workspace");
+    for name in layers.iter().map(String::as_str).chain(workspace) {
+        make(root.join("upper").join(name), 0o755)?;
+        make(root.join("work").join(name), 0o755)?;
+    }
+    for (name, text) in blueprint::etc_files(identity, hostname, spec.egress) {
+        let path = root.join("upper/etc").join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+        own(&path)?;
+    }
+    if identity.by_root { mounts::detach(&root).map(Source::Tree) } else { Ok(Source::Path(root)) }
+}
+
+/// Whose files a directory holds, as a sandbox made by root is to see them.
+enum Shown {
+    /// The workspace: its owner's files are the sandbox's.
+    AsOwn,
+    /// Programs: readable by everyone or not at all.
+    ToEveryone,
+}
+
+fn open_workspace(
+    real: PathBuf,
+    named: &Path,
+    mode: WorkspaceMode,
+    identity: &Identity,
+) -> Outcome<WorkspaceMount> {
+    let source = shown(&real, identity, Shown::AsOwn)?;
+    Ok(WorkspaceMount { path: named.to_owned(), mode, source })
+}
+
+fn shown(path: &Path, identity: &Identity, how: Shown) -> Outcome<Source> {
+    if !identity.by_root {
+        return Ok(Source::Path(path.to_owned()));
+    }
+    let opening = |error: io::Error| Fault::io(format!("opening {}", path.display()), &error);
+    let tree = mounts::detach(path).map_err(opening)?;
+    let Shown::AsOwn = how else { return Ok(Source::Tree(tree)) };
+    let facts = fs::metadata(path).map_err(opening)?;
+    use std::os::unix::fs::MetadataExt;
+    let users = mapping(&Ids {
+        uid: (facts.uid(), identity.host_uid),
+        gid: (facts.gid(), identity.host_gid),
+    })
+    .map_err(|error| Fault::io("making a user namespace for the workspace", &error))?;
+    sys::map_ids(tree.as_fd(), users.as_fd()).map_err(|error| {
+        Fault::unsupported(format!("showing {} under another user: {error}", path.display()))
+            .hint("this file system can't map ids; run sandwatch as the owner of the directory instead of root")
+    })?;
+    Ok(Source::Tree(tree))
+}
+
+/// One user and one group of a namespace: (inside, outside).
+pub struct Ids {
+    pub uid: (u32, u32),
+    pub gid: (u32, u32),
+}
+
+/// Writes the ids of a process that is alone in a new user namespace.
+fn write_ids(pid: Pid, ids: &Ids, by_root: bool) -> io::Result<()> {
+    let of = |name: &str| format!("/proc/{}/{name}", pid.as_raw_nonzero());
+    if !by_root {
+        fs::write(of("setgroups"), "deny")?;
+    }
+    fs::write(of("uid_map"), format!("{} {} 1", ids.uid.0, ids.uid.1))?;
+    fs::write(of("gid_map"), format!("{} {} 1", ids.gid.0, ids.gid.1))
+}
+
+/// A user namespace that only describes a mapping; its one process is gone again at once.
+pub fn mapping(ids: &Ids) -> io::Result<OwnedFd> {
+    let (ours, theirs) = std::io::pipe()?;
+    match sys::clone_into(libc::CLONE_NEWUSER as u64)? {
+        sys::Clone::Child => {
+            // Held by the pipe until the descriptors are closed by the parent or its end.
+            let mut byte = [0_u8];
+            let _ = rustix::io::retry_on_intr(|| rustix::io::read(&ours, &mut byte[..]));
+            sys::exit_now(0)
+        }
+        sys::Clone::Parent { pid, pidfd } => {
+            let held = Held { pid, pidfd, control: theirs.into() };
+            let made = write_ids(pid, ids, true).and_then(|()| {
+                let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+                Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+            });
+            held.abandon();
+            made
+        }
+    }
+}
+
+/// Clones this process into the sandbox. The clone waits for ids and groups, then for `go`.
+pub fn launch(plan: &Blueprint) -> Outcome<Held> {
+    let filters = seccomp::filters(Sockets::Usual)?;
+    let (ours, theirs) = pair()?;
+    let network = if plan.own_network { libc::CLONE_NEWNET } else { 0 };
+    let clone = sys::clone_into((NAMESPACES | network) as u64).map_err(|error| {
+        Fault::unsupported(format!("making namespaces: {error}"))
+            .hint("see `sandwatch doctor`; --isolation landlock needs no namespaces")
+    })?;
+    let sys::Clone::Parent { pid, pidfd } = clone else {
+        become_init(plan, &filters, theirs)
+    };
+    drop(theirs);
+    let held = Held { pid, pidfd, control: ours };
+    let identity = &plan.identity;
+    let ids = Ids {
+        uid: (identity.inside_uid, identity.host_uid),
+        gid: (identity.inside_gid, identity.host_gid),
+    };
+    if let Err(error) = write_ids(pid, &ids, identity.by_root) {
+        held.abandon();
+        return Err(Fault::new(Kind::Unsupported, format!("mapping users: {error}"))
+            .hint("see `sandwatch doctor`; --isolation landlock needs no user namespace"));
+    }
+    Ok(held)
+}
+
+/// The two ends of a control socket; the first is the shim's and never blocks.
+pub fn pair() -> Outcome<(OwnedFd, OwnedFd)> {
+    let made = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    made.and_then(|(ours, theirs)| {
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        Ok((ours, theirs))
+    })
+    .map_err(|error| Fault::io("making a socket pair", &error.into()))
+}
+
+/// Everything the clone does, from waking up to serving. Never returns into the shim's code.
+fn become_init(plan: &Blueprint, filters: &[BpfProgram], control: OwnedFd) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let told = set_up(plan, filters, control.as_fd());
+        if let Err(text) = told {
+            drop(send(control.as_fd(), &Word::Failed(text).bytes(), &[]));
+            sys::exit_now(1);
+        }
+    }));
+    if outcome.is_err() {
+        sys::exit_now(70);
+    }
+    init::serve(control)
+}
+
+fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> Result<(), String> {
+    sys::reset_signals();
+    let mut keep = vec![control];
+    let sources = plan.tools.iter().map(|(_, it)| it).chain([&plan.ground]);
+    for source in sources.chain(plan.workspace.as_ref().map(|it| &it.source)) {
+        if let Source::Tree(tree) = source {
+            keep.push(tree.as_fd());
+        }
+    }
+    init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
+    if !wait_for_go(control) {
+        sys::exit_now(0);
+    }
+    take_identity(&plan.identity).map_err(|it| it.to_string())?;
+    mounts::build(plan).map_err(|it| it.to_string())?;
+    finish(plan, filters, control).map_err(|it| it.to_string())
+}
+
+/// Waits for the parent's `go`; `false` when it went away instead.
+pub fn wait_for_go(control: BorrowedFd<'_>) -> bool {
+    receive(control).is_ok_and(|it| Order::parse(&it.bytes) == Some(Order::Go))
+}
+
+fn take_identity(identity: &Identity) -> Result<(), mounts::Broken> {
+    use rustix::process::{Gid, Uid};
+    if identity.by_root {
+        sys::drop_groups().step("dropping groups")?;
+    }
+    let (uid, gid) = (Uid::from_raw(identity.inside_uid), Gid::from_raw(identity.inside_gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).step("taking its group")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).step("taking its user")?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    // After the change of user, which clears it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("tying its life")
+}
+
+fn finish(
+    plan: &Blueprint,
+    filters: &[BpfProgram],
+    control: BorrowedFd<'_>,
+) -> Result<(), mounts::Broken> {
+    rustix::system::sethostname(plan.hostname.as_bytes()).step("naming the host")?;
+    if plan.own_network {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)
+            .step("opening the network")?;
+        sys::loopback_up(socket.as_fd()).step("starting the loopback network")?;
+    }
+    // Under pressure the kernel is to end sandboxes before the operator's own programs.
+    fs::write("/proc/self/oom_score_adj", "200").step("volunteering for the kernel's memory killer")?;
+    plan.bounds.apply().step("setting limits")?;
+    rustix::thread::set_name(c"sandwatch-init").step("taking a name")?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .step("closing its memory")?;
+    lockdown::drop_capabilities().step("dropping capabilities")?;
+    lockdown::restrict_files(&rules(plan)).map_err(io::Error::other).step("applying landlock")?;
+    lockdown::filter_calls(filters).step("filtering system calls")?;
+    send(control, &Word::Ready.bytes(), &[]).step("reporting")
+}
+
+/// Everything in the view may be read; what is the sandbox's own may be written.
+fn rules(plan: &Blueprint) -> Rules {
+    let mut writable: Vec<PathBuf> =
+        ["/tmp", "/run", "/var", "/proc", "/dev/shm"].iter().map(PathBuf::from).collect();
+    writable.push(plan.identity.home.clone());
+    writable.extend(plan.layers.iter().map(|it| Path::new("/").join(it)));
+    if let Some(it) = plan.workspace.as_ref().filter(|it| it.mode != WorkspaceMode::Ro) {
+        writable.push(it.path.clone());
+    }
+    Rules {
+        readable: vec![PathBuf::from("/")],
+        writable,
+        devices: vec![PathBuf::from("/dev")],
+        no_tcp: false,
+    }
+}

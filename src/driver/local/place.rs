@@ -1,0 +1,219 @@
+//! One live local sandbox, as the trait `Place` has it.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rustix::process::Signal;
+use tokio::{
+    net::unix::pipe::{Receiver, Sender},
+    time::timeout,
+};
+
+use super::{
+    cgroup::Groups,
+    env,
+    link::{Begun, Life, Link},
+    message::{Description, Order},
+    processes, remove, terminal, weak,
+};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        limits::ANSWER_WITHIN,
+        units::Size,
+    },
+    driver::{PipeIo, Place, PlaceFacts, Program, PtyIo},
+    model::{sandbox::Isolation, session::SessionSpec},
+};
+
+pub struct LocalPlace {
+    pub(super) link: Arc<Link>,
+    pub(super) groups: Groups,
+    pub(super) facts: PlaceFacts,
+    pub(super) directory: PathBuf,
+    /// Where programs start that name no directory.
+    pub(super) home: PathBuf,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) paused: AtomicBool,
+    /// Stopped on purpose: its end is no news.
+    pub(super) stopping: AtomicBool,
+}
+
+impl LocalPlace {
+    fn describe(&self, spec: &SessionSpec) -> Description {
+        let mut command = spec.command.clone();
+        if command.is_empty() {
+            command.push(env::shell());
+        }
+        let cwd = spec.cwd.clone().unwrap_or_else(|| self.home.display().to_string());
+        let own = [("PWD".to_owned(), cwd.clone())];
+        Description { cwd, command, env: env::merged([&self.env, &spec.env, &own]) }
+    }
+
+    fn awake(&self) -> Outcome<()> {
+        if self.paused.load(Ordering::SeqCst) {
+            return Err(Fault::busy("starting a program: the sandbox is paused")
+                .hint("resume it first"));
+        }
+        Ok(())
+    }
+
+    fn has_namespaces(&self) -> bool {
+        self.facts.isolation == Some(Isolation::Namespaces)
+    }
+
+    async fn start_on_terminal(&self, what: &Description, size: Size) -> Outcome<(Begun, PtyIo)> {
+        if self.has_namespaces() {
+            let order = Order::OnNewTerminal { cols: size.cols(), rows: size.rows() };
+            let mut begun = self.link.start(order, what, &[]).await?;
+            let outer = begun.terminal.take();
+            let outer = outer.ok_or_else(|| Fault::bug("a program came without its terminal"))?;
+            return Ok((begun, terminal::open(outer)?));
+        }
+        let (outer, inner) = weak::terminal(size)?;
+        let begun = self.link.start(Order::OnTerminal, what, &[inner.as_fd()]).await?;
+        Ok((begun, terminal::open(outer)?))
+    }
+
+    /// Ends every process now, paused or not, and waits until that is so.
+    async fn kill(&self) -> Outcome<()> {
+        self.stopping.store(true, Ordering::SeqCst);
+        if !self.has_namespaces() {
+            // No namespace takes them along: stop them all so that none gets away, then end each.
+            processes::stop_below(self.link.pid);
+            processes::signal_below(self.link.pid, Signal::KILL);
+        }
+        self.link.kill();
+        self.groups.let_die();
+        let mut life = self.link.life();
+        let over = life.wait_for(|it| matches!(it, Life::Over(_)));
+        // A closed channel means the same: nobody is left to listen for it.
+        if timeout(ANSWER_WITHIN, over).await.is_err() {
+            return Err(Fault::late("ending the sandbox: its first process does not die")
+                .hint("a process may hang in the kernel, for example on a dead network drive"));
+        }
+        self.groups.remove().await
+    }
+
+    async fn ask_to_end(&self, grace: Duration) -> Outcome<()> {
+        let mut life = self.link.life();
+        if self.has_namespaces() {
+            self.link.terminate().await?;
+            let done = life.wait_for(|it| *it != Life::Runs);
+            // Too late is what the kill is for.
+            drop(timeout(grace, done).await);
+            return Ok(());
+        }
+        for signal in [Signal::TERM, Signal::HUP, Signal::CONT] {
+            processes::signal_below(self.link.pid, signal);
+        }
+        const LOOK_EVERY: Duration = Duration::from_millis(20);
+        let ended = async {
+            while !processes::none_below(self.link.pid) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        drop(timeout(grace, ended).await);
+        Ok(())
+    }
+}
+
+fn pipes() -> std::io::Result<((OwnedFd, OwnedFd), (OwnedFd, OwnedFd), (OwnedFd, OwnedFd))> {
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    Ok((pipe()?, pipe()?, pipe()?))
+}
+
+#[async_trait]
+impl Place for LocalPlace {
+    fn facts(&self) -> PlaceFacts {
+        self.facts.clone()
+    }
+
+    async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {
+        self.awake()?;
+        let (begun, io) = self.start_on_terminal(&self.describe(spec), spec.size).await?;
+        Ok(Program { pid: begun.pid, io, exit: begun.exit })
+    }
+
+    async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
+        self.awake()?;
+        let fault = |error: std::io::Error| Fault::io("opening pipes", &error);
+        let ((input, feed), (output, out), (errors, err)) = pipes().map_err(fault)?;
+        for end in [&feed, &output, &errors] {
+            rustix::io::ioctl_fionbio(end, true).map_err(|error| fault(error.into()))?;
+        }
+        let streams = [input.as_fd(), out.as_fd(), err.as_fd()];
+        let begun = self.link.start(Order::OnPipes, &self.describe(spec), &streams).await?;
+        let io = PipeIo {
+            stdin: Box::new(Sender::from_owned_fd(feed).map_err(fault)?),
+            stdout: Box::new(Receiver::from_owned_fd(output).map_err(fault)?),
+            stderr: Box::new(Receiver::from_owned_fd(errors).map_err(fault)?),
+        };
+        Ok(Program { pid: begun.pid, io, exit: begun.exit })
+    }
+
+    async fn pause(&self) -> Outcome<()> {
+        self.paused.store(true, Ordering::SeqCst);
+        let outcome = if self.groups.can_freeze() {
+            self.groups.freeze(true).await
+        } else if processes::stop_below(self.link.pid) {
+            Ok(())
+        } else {
+            Err(Fault::busy("pausing the sandbox: it starts processes faster than they can be stopped"))
+        };
+        if outcome.is_err() {
+            // Half paused is worse than not at all; the first fault is the one to tell.
+            drop(self.resume().await);
+        }
+        outcome
+    }
+
+    async fn resume(&self) -> Outcome<()> {
+        if self.groups.can_freeze() {
+            self.groups.freeze(false).await?;
+        } else {
+            // Leaves first: a shell that wakes before its job takes it for stopped.
+            processes::signal_below(self.link.pid, Signal::CONT);
+        }
+        self.paused.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn stop(&self, grace: Duration) -> Outcome<()> {
+        self.stopping.store(true, Ordering::SeqCst);
+        // The frozen hear nothing, and a pause is not to be undone just to be polite.
+        if !self.paused.load(Ordering::SeqCst) && !grace.is_zero() {
+            // A sandbox that can't be asked is one to be killed.
+            drop(self.ask_to_end(grace).await);
+        }
+        self.kill().await
+    }
+
+    async fn remove(&self) -> Outcome<()> {
+        self.kill().await?;
+        remove::discard(&self.directory)?;
+        remove::empty_trash(&self.directory);
+        Ok(())
+    }
+
+    async fn gone(&self) -> String {
+        let mut life = self.link.life();
+        let reason = match life.wait_for(|it| matches!(it, Life::Over(_))).await.as_deref() {
+            Ok(Life::Over(reason)) => reason.clone(),
+            _ => "nobody watches it any more".to_owned(),
+        };
+        if self.stopping.load(Ordering::SeqCst) {
+            // Ended on purpose: whoever did it knows.
+            std::future::pending::<()>().await;
+        }
+        reason
+    }
+}

@@ -1,0 +1,98 @@
+//! The process tree below a sandbox's init as the host's /proc shows it: for pausing where nothing
+//! can be frozen, and for telling a recorded process from a later one with its number.
+
+use std::{collections::BTreeMap, fs};
+
+use rustix::process::{Pid, Signal};
+
+/// Rounds of a walk: each catches what was born during the one before.
+const ROUNDS_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    parent: i32,
+    state: u8,
+    started: u64,
+}
+
+fn entry(pid: i32) -> Option<Entry> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Reads a line of /proc/PID/stat; the name in it may hold anything, so it is cut at the last `)`.
+fn parse(line: &str) -> Option<Entry> {
+    let (_, rest) = line.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    Some(Entry {
+        state: *fields.first()?.as_bytes().first()?,
+        parent: fields.get(1)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// When a process was started, in the kernel's ticks: with its number this names it for ever.
+pub fn started(pid: Pid) -> Option<u64> {
+    entry(pid.as_raw_nonzero().get()).map(|it| it.started)
+}
+
+/// Everything below a process, leaves before those they came from, with whether it is stopped.
+fn below(root: Pid) -> Vec<(Pid, bool)> {
+    let mut children: BTreeMap<i32, Vec<(i32, bool)>> = BTreeMap::new();
+    for item in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = item.file_name().to_str().and_then(|it| it.parse().ok()) else { continue };
+        let Some(it) = entry(pid).filter(|it| it.state != b'Z') else { continue };
+        children.entry(it.parent).or_default().push((pid, it.state == b'T'));
+    }
+    let mut order = Vec::new();
+    let mut next = vec![root.as_raw_nonzero().get()];
+    while let Some(parent) = next.pop() {
+        for (pid, stopped) in children.remove(&parent).unwrap_or_default() {
+            order.push((pid, stopped));
+            next.push(pid);
+        }
+    }
+    order.reverse();
+    order.into_iter().filter_map(|(pid, stopped)| Some((Pid::from_raw(pid)?, stopped))).collect()
+}
+
+/// Signals everything below a process, leaves first.
+pub fn signal_below(root: Pid, signal: Signal) {
+    for (pid, _) in below(root) {
+        // It may have ended since it was listed.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Whether nothing runs below a process.
+pub fn none_below(root: Pid) -> bool {
+    below(root).is_empty()
+}
+
+/// Stops everything below a process, until a look finds nothing running; `false` when what is there
+/// multiplies faster than it can be stopped.
+pub fn stop_below(root: Pid) -> bool {
+    for _ in 0..ROUNDS_MAX {
+        let running: Vec<Pid> =
+            below(root).into_iter().filter(|(_, stopped)| !stopped).map(|(pid, _)| pid).collect();
+        if running.is_empty() {
+            return true;
+        }
+        for pid in running {
+            let _ = rustix::process::kill_process(pid, Signal::STOP);
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_is_no_field() {
+        let line = "12 (a) S 1 (b)) T 7 12 12 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        let it = parse(line).unwrap();
+        assert_eq!((it.state, it.parent, it.started), (b'T', 7, 4711));
+        assert_eq!(parse("garbage"), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! Which system calls a sandbox may not make. Refusal is an error to the caller, not a kill: programs
+//! probe for features and cope.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, sock_filter,
+};
+
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::sandbox::Egress,
+};
+
+/// How much of the network a filter leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// Local and internet sockets: a network namespace decides what they reach.
+    Usual,
+    /// No socket that leads outside the program: for a place with no namespaces of its own.
+    None,
+    /// Internet sockets only: local ones would reach the operator's services.
+    InternetOnly,
+}
+
+impl Sockets {
+    /// What is left to sandboxes that share the host's namespaces.
+    pub fn without_namespaces(egress: Egress) -> Self {
+        if egress == Egress::Allow { Self::InternetOnly } else { Self::None }
+    }
+}
+
+/// Calls refused whatever their arguments.
+const REFUSED: &[libc::c_long] = &[
+    // Mounting and roots.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    OPEN_TREE_ATTR,
+    libc::SYS_setns,
+    // The kernel itself.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_syslog,
+    libc::SYS_quotactl,
+    QUOTACTL_FD,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_vhangup,
+    libc::SYS_nfsservctl,
+    libc::SYS_lookup_dcookie,
+    LSM_SET_SELF_ATTR,
+    // Keys are shared by all processes of a user, in or out of a sandbox.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // Other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
+    // Ways around other checks, and favourite roads of exploits.
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_userfaultfd,
+    libc::SYS_fanotify_init,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_name_to_handle_at,
+    // One architecture only.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_modify_ldt,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_uselib,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ustat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_sysfs,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS__sysctl,
+];
+
+// Numbers that are the same everywhere and younger than the C library's headers.
+const QUOTACTL_FD: libc::c_long = 443;
+const LSM_SET_SELF_ATTR: libc::c_long = 460;
+const OPEN_TREE_ATTR: libc::c_long = 467;
+/// The last call this list was checked against (Linux 6.17); younger ones "do not exist".
+const LAST_KNOWN: u32 = 469;
+
+/// Every namespace flag of `clone` and `unshare`. `CLONE_NEWTIME` lies in `clone`'s signal bits, so
+/// it is one of `unshare` only.
+const NAMESPACES: [libc::c_int; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWCGROUP,
+];
+const CLONE_NEWTIME: u64 = 0x80;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+type Made<T> = Result<T, seccompiler::BackendError>;
+
+fn is(argument: u8, operator: SeccompCmpOp, value: u64) -> Made<SeccompCondition> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+fn has_bits(argument: u8, mask: u64, value: u64) -> Made<SeccompRule> {
+    SeccompRule::new(vec![is(argument, SeccompCmpOp::MaskedEq(mask), value)?])
+}
+
+fn none_of(argument: u8, values: &[u64]) -> Made<SeccompRule> {
+    let conditions: Made<Vec<_>> =
+        values.iter().map(|it| is(argument, SeccompCmpOp::Ne, *it)).collect();
+    SeccompRule::new(conditions?)
+}
+
+fn socket_rules(sockets: Sockets) -> Made<Vec<SeccompRule>> {
+    const TYPE_MASK: u64 = 0xf;
+    const SOCK_PACKET: u64 = 10; // of old; raw frames
+    let families: &[libc::c_int] = match sockets {
+        Sockets::Usual => &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6],
+        Sockets::InternetOnly => &[libc::AF_INET, libc::AF_INET6],
+        Sockets::None => return Ok(Vec::new()),
+    };
+    let families: Vec<u64> = families.iter().map(|it| *it as u64).collect();
+    Ok(vec![
+        none_of(0, &families)?,
+        has_bits(1, TYPE_MASK, libc::SOCK_RAW as u64)?,
+        has_bits(1, TYPE_MASK, SOCK_PACKET)?,
+    ])
+}
+
+fn refused(sockets: Sockets) -> Made<Rules> {
+    let mut rules: Rules = REFUSED.iter().map(|it| (*it, Vec::new())).collect();
+    let mut namespaces = Vec::new();
+    for flag in NAMESPACES {
+        namespaces.push(has_bits(0, flag as u64, flag as u64)?);
+    }
+    rules.insert(libc::SYS_clone, namespaces.clone());
+    namespaces.push(has_bits(0, CLONE_NEWTIME, CLONE_NEWTIME)?);
+    rules.insert(libc::SYS_unshare, namespaces);
+    // Typing into a terminal as if from its keyboard, which outlives the program that does it.
+    rules.insert(
+        libc::SYS_ioctl,
+        vec![
+            SeccompRule::new(vec![is(1, SeccompCmpOp::Eq, libc::TIOCSTI)?])?,
+            SeccompRule::new(vec![is(1, SeccompCmpOp::Eq, libc::TIOCLINUX)?])?,
+        ],
+    );
+    // Asking, the plain one, and the one debuggers use; no emulation of old systems.
+    const PER_LINUX: u64 = 0;
+    const ADDR_NO_RANDOMIZE: u64 = 0x0004_0000;
+    const ASK: u64 = 0xffff_ffff;
+    rules.insert(libc::SYS_personality, vec![none_of(0, &[PER_LINUX, ADDR_NO_RANDOMIZE, ASK])?]);
+    rules.insert(libc::SYS_socket, socket_rules(sockets)?);
+    Ok(rules)
+}
+
+/// A second, tiny program for what the first can't say: calls that "do not exist", so that the C
+/// library takes its older road (`clone3`, whose flags no filter can read), and everything beyond
+/// the numbers known here, which includes x32.
+fn unknown() -> BpfProgram {
+    const LOAD_NUMBER: sock_filter = sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
+    let clone3 = libc::SYS_clone3 as u32;
+    vec![
+        LOAD_NUMBER,
+        sock_filter { code: 0x15, jt: 2, jf: 0, k: clone3 }, // equal: to the refusal
+        sock_filter { code: 0x25, jt: 1, jf: 0, k: LAST_KNOWN }, // greater: to the refusal
+        sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+        sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32 },
+    ]
+}
+
+/// The filters of a sandbox, in the order they are to be installed.
+pub fn filters(sockets: Sockets) -> Outcome<Vec<BpfProgram>> {
+    let architecture = std::env::consts::ARCH.try_into().map_err(|_| {
+        Fault::unsupported(format!(
+            "filtering system calls on this processor: {}",
+            std::env::consts::ARCH
+        ))
+    })?;
+    let made = refused(sockets).and_then(|rules| {
+        SeccompFilter::new(
+            rules,
+            SeccompAction::Allow,
+            SeccompAction::Errno(libc::EPERM as u32),
+            architecture,
+        )
+        .and_then(BpfProgram::try_from)
+    });
+    let filter =
+        made.map_err(|error| Fault::bug(format!("making the system call filter: {error}")))?;
+    Ok(vec![filter, unknown()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_filter_compiles_within_the_kernels_bound() {
+        for sockets in [Sockets::Usual, Sockets::None, Sockets::InternetOnly] {
+            for filter in filters(sockets).unwrap() {
+                assert!(!filter.is_empty() && filter.len() < 4096);
+            }
+        }
+    }
+}

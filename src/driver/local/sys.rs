@@ -1,0 +1,240 @@
+//! The system calls that no safe crate offers, each as one small safe function. The only `unsafe`
+//! of this driver; no policy here.
+#![allow(unsafe_code, reason = "thin wrappers over system calls, each with its argument")]
+
+use std::{
+    ffi::CStr,
+    io,
+    mem::size_of,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use rustix::process::Pid;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Which side of a clone this is.
+pub enum Clone {
+    Parent { pid: Pid, pidfd: OwnedFd },
+    Child,
+}
+
+/// `mount_setattr` attributes (linux/mount.h).
+pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
+pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
+pub const MOUNT_ATTR_NODEV: u64 = 0x4;
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn check_int(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Makes a copy of this process in new namespaces. The caller must have one thread only: the child
+/// goes on to allocate, and another thread's lock on the heap would never be released in it.
+pub fn clone_into(namespaces: u64) -> io::Result<Clone> {
+    let mut pidfd: RawFd = -1;
+    let args = libc::clone_args {
+        flags: namespaces | libc::CLONE_PIDFD as u64,
+        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child runs on its own copy
+    // of this stack; `args` and `pidfd` outlive the call and the size is that of the structure.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>())
+    })?;
+    match Pid::from_raw(pid as i32) {
+        None => Ok(Clone::Child),
+        Some(pid) => {
+            // SAFETY: CLONE_PIDFD stored a fresh descriptor that nothing else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Clone::Parent { pid, pidfd })
+        }
+    }
+}
+
+/// Forks through the C library, which makes its heap usable in the child even when the parent has
+/// threads. `None` in the child.
+pub fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the child only runs code that ends in `exit_now` or an exec, on its own copy of memory.
+    let pid = check_int(unsafe { libc::fork() })?;
+    Ok(Pid::from_raw(pid))
+}
+
+/// Ends this process at once: no destructor, no exit handler, no flush.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Moves this process into new namespaces.
+pub fn unshare(namespaces: u64) -> io::Result<()> {
+    // SAFETY: takes an integer only.
+    check_int(unsafe { libc::unshare(namespaces as libc::c_int) }).map(drop)
+}
+
+/// Puts every signal back to its default action and unblocks all, so that neither handlers of the
+/// process this is a copy of nor dispositions it inherited reach a program.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: installs no handler; refused numbers (KILL, STOP, the C library's own) are left be.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: a zeroed set is a valid one to pass to `sigemptyset`, which initialises it.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Blocks `SIGCHLD` and gives a descriptor that is readable when one is pending.
+pub fn child_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by `sigemptyset` before use; the new descriptor is owned here.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        check_int(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
+        let fd = check_int(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Sends a signal to every process but the caller (in the caller's process namespace).
+pub fn kill_all(signal: i32) -> io::Result<()> {
+    // SAFETY: takes integers only.
+    check_int(unsafe { libc::kill(-1, signal) }).map(drop)
+}
+
+/// Closes every descriptor above 2 except those in `keep`. Owners of the closed ones must never be
+/// dropped or used again: the caller is a fresh copy of a process that leaves by `exit_now` or exec.
+pub fn close_all_but(keep: &[RawFd]) {
+    let mut keep = keep.to_vec();
+    keep.sort_unstable();
+    let mut from: RawFd = 3;
+    for fd in keep {
+        if fd > from {
+            // SAFETY: see above; closing is what was asked.
+            unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) };
+        }
+        from = from.max(fd + 1);
+    }
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_close_range, from, RawFd::MAX, 0) };
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, flags: u32, attributes: &MountAttr) -> io::Result<()> {
+    // SAFETY: an empty path with AT_EMPTY_PATH means the descriptor itself; the structure outlives
+    // the call and its size is given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags | libc::AT_EMPTY_PATH as u32,
+            std::ptr::from_ref(attributes),
+            size_of::<MountAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Adds attributes (`MOUNT_ATTR_*`) to a mount and, if asked, to all below it.
+pub fn restrict_mount(mount: BorrowedFd<'_>, attributes: u64, below: bool) -> io::Result<()> {
+    let wanted = MountAttr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = if below { libc::AT_RECURSIVE as u32 } else { 0 };
+    set_attributes(mount, flags, &wanted)
+}
+
+/// Shows a detached mount's files with the ids of a user namespace.
+pub fn map_ids(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let wanted = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: users.as_raw_fd() as u64,
+    };
+    set_attributes(mount, 0, &wanted)
+}
+
+/// Brings up the loopback interface of this network namespace.
+pub fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the request is zeroed (a valid value), named `lo`, and outlives both calls.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        check_int(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        check_int(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request))?;
+    }
+    Ok(())
+}
+
+/// The landlock version of the running kernel; `None` where there is none or it is off.
+pub fn landlock_version() -> Option<u32> {
+    const VERSION: libc::c_uint = 1;
+    // SAFETY: with the version flag the call takes no structure.
+    let version = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION)
+    };
+    u32::try_from(version).ok().filter(|it| *it > 0)
+}
+
+/// Whether the kernel knows seccomp's action of returning an error, without installing anything.
+pub fn seccomp_can_refuse() -> bool {
+    let action: u32 = libc::SECCOMP_RET_ERRNO;
+    // SAFETY: asks about the action at the pointer, which outlives the call.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action)
+    };
+    answer == 0
+}
+
+/// Drops every supplementary group; the C library's own call would ask other threads too.
+pub fn drop_groups() -> io::Result<()> {
+    // SAFETY: a length of zero reads nothing.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, 0_usize, std::ptr::null::<u32>()) }).map(drop)
+}
+
+/// Whether the operator may do `mode` with a path, by the effective ids.
+pub fn may(path: &CStr, mode: libc::c_int) -> bool {
+    // SAFETY: the string is terminated and outlives the call.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_EACCESS) == 0 }
+}
+
+/// Duplicates a descriptor known by number only, closed on exec.
+pub fn duplicate(raw: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: a number that is no open descriptor makes the call fail; a new one is owned here.
+    unsafe {
+        let copy = check_int(libc::fcntl(raw, libc::F_DUPFD_CLOEXEC, 3))?;
+        Ok(OwnedFd::from_raw_fd(copy))
+    }
+}
+
+/// Registers a descriptor with the runtime.
+pub fn watched(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives, and what is
+    // registered owns it until it is taken out again.
+    unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(io::Error::from)
+}

@@ -1,0 +1,86 @@
+//! What a sandbox has outside its own directory, written down before it is made, so that a later
+//! process can clean up after a shim that was killed.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::Pid;
+
+use super::processes;
+
+const FILE: &str = "traces";
+
+/// The first process, with its start time so that a reused number is not mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    pub pid: i32,
+    pub started: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    pub groups: Vec<PathBuf>,
+    pub first: Option<First>,
+}
+
+impl Traces {
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        let mut text = String::new();
+        for group in &self.groups {
+            text += &format!("group {}\n", group.display());
+        }
+        if let Some(First { pid, started }) = self.first {
+            text += &format!("first {pid} {started}\n");
+        }
+        fs::write(directory.join(FILE), text)
+    }
+
+    /// What can be read of them; nothing is found where nothing was made.
+    pub fn read(directory: &Path) -> Self {
+        let mut traces = Self::default();
+        for line in fs::read_to_string(directory.join(FILE)).unwrap_or_default().lines() {
+            match line.split_once(' ') {
+                Some(("group", path)) => traces.groups.push(PathBuf::from(path)),
+                Some(("first", rest)) => {
+                    traces.first = rest.split_once(' ').and_then(|(pid, started)| {
+                        Some(First { pid: pid.parse().ok()?, started: started.parse().ok()? })
+                    });
+                }
+                _ => {}
+            }
+        }
+        traces
+    }
+}
+
+impl First {
+    pub fn of(pid: Pid) -> Option<Self> {
+        let started = processes::started(pid)?;
+        Some(Self { pid: pid.as_raw_nonzero().get(), started })
+    }
+
+    /// The process, if it is still that one.
+    pub fn alive(self) -> Option<Pid> {
+        let pid = Pid::from_raw(self.pid)?;
+        (processes::started(pid)? == self.started).then_some(pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces_read_back_as_written() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(Traces::read(home.path()), Traces::default());
+        let first = First::of(rustix::process::getpid()).unwrap();
+        let traces = Traces { groups: vec!["/sys/fs/cgroup/a b".into()], first: Some(first) };
+        traces.write(home.path()).unwrap();
+        assert_eq!(Traces::read(home.path()), traces);
+        assert!(first.alive().is_some());
+        assert!(First { started: first.started + 1, ..first }.alive().is_none());
+    }
+}

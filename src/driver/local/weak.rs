@@ -1,0 +1,170 @@
+//! Grade `landlock`: for hosts that refuse user namespaces. The programs share the host's processes
+//! and network; landlock and the system call filter are all that holds them.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::DirBuilderExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use portable_pty::{PtySize, native_pty_system};
+use rustix::{
+    process::{Pid, Signal},
+    pty::{OpenptFlags, ioctl_tiocgptpeer},
+};
+use seccompiler::BpfProgram;
+
+use super::{
+    blueprint, init,
+    lockdown::{self, ProcessBounds, Rules},
+    message::{Word, send},
+    namespaces::{BOX, Held, pair, wait_for_go},
+    seccomp::{self, Sockets},
+    sys, tools,
+};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        units::Size,
+    },
+    driver::Ground,
+    model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
+};
+
+/// What may be read of the host.
+const READABLE: [&str; 13] = [
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/gnu", "/proc",
+    "/sys/devices/system", "/snap",
+];
+const DEVICES: [&str; 8] = [
+    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx",
+    "/dev/pts",
+];
+
+/// What a person should know of a sandbox of this grade.
+pub fn notes() -> Vec<String> {
+    [
+        "landlock grade: programs see the host's process list and host name",
+        "landlock grade: local (unix) sockets are refused; /tmp is $TMPDIR",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+pub struct Plan {
+    pub home: PathBuf,
+    rules: Rules,
+    sockets: Sockets,
+    bounds: ProcessBounds,
+}
+
+pub fn plan(ground: &Ground, spec: &SandboxSpec, bounds: ProcessBounds) -> Outcome<Plan> {
+    if rustix::process::geteuid().is_root() {
+        return Err(Fault::unsupported("a sandbox of grade landlock for root: it would run as root")
+            .hint("run sandwatch as an ordinary user"));
+    }
+    let mode = spec.workspace.mode;
+    if mode == WorkspaceMode::Cow {
+        return Err(Fault::unsupported("a copy-on-write workspace without user namespaces")
+            .hint("use --workspace DIR:rw or DIR:ro; `sandwatch doctor` says how to get namespaces"));
+    }
+    if sys::landlock_version().is_none() {
+        return Err(Fault::unsupported("a sandbox of grade landlock: this kernel has none"));
+    }
+    let workspace = blueprint::check_workspace(&spec.workspace, &ground.dir)?;
+    let home = ground.dir.join(BOX);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home.join("tmp"))
+        .map_err(|error| Fault::io(format!("preparing {}", home.display()), &error))?;
+    let mut readable: Vec<PathBuf> = READABLE.iter().map(PathBuf::from).collect();
+    readable.extend(tools::needed(spec.first.command.first().map(String::as_str)));
+    if spec.egress == Egress::Allow {
+        // Where /etc/resolv.conf usually leads.
+        readable.push(fs::canonicalize("/etc/resolv.conf").unwrap_or_default());
+    }
+    let mut writable = vec![home.clone()];
+    match (workspace, mode) {
+        (Some(path), WorkspaceMode::Ro) => readable.push(path),
+        (Some(path), _) => writable.push(path),
+        (None, _) => {}
+    }
+    Ok(Plan {
+        home,
+        rules: Rules {
+            readable,
+            writable,
+            devices: DEVICES.iter().map(PathBuf::from).collect(),
+            no_tcp: spec.egress != Egress::Allow,
+        },
+        sockets: Sockets::without_namespaces(spec.egress),
+        bounds,
+    })
+}
+
+/// Its environment, where it differs.
+pub fn env(home: &Path) -> [(String, String); 2] {
+    let shown = |it: PathBuf| it.display().to_string();
+    [("HOME".into(), shown(home.to_owned())), ("TMPDIR".into(), shown(home.join("tmp")))]
+}
+
+pub fn launch(plan: &Plan) -> Outcome<Held> {
+    let filters = seccomp::filters(plan.sockets)?;
+    let (ours, theirs) = pair()?;
+    match sys::clone_into(0).map_err(|error| Fault::io("starting a first process", &error))? {
+        sys::Clone::Child => become_init(plan, &filters, theirs),
+        sys::Clone::Parent { pid, pidfd } => Ok(Held { pid, pidfd, control: ours }),
+    }
+}
+
+fn become_init(plan: &Plan, filters: &[BpfProgram], control: OwnedFd) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        if let Err(error) = set_up(plan, filters, control.as_fd()) {
+            drop(send(control.as_fd(), &Word::Failed(error.to_string()).bytes(), &[]));
+            sys::exit_now(1);
+        }
+    }));
+    if outcome.is_err() {
+        sys::exit_now(70);
+    }
+    init::serve(control)
+}
+
+fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::Result<()> {
+    sys::reset_signals();
+    init::shed(&[control])?;
+    if !wait_for_go(control) {
+        sys::exit_now(0);
+    }
+    rustix::process::setsid()?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Orphans come back here, so that the tree below this process is the whole sandbox.
+    rustix::process::set_child_subreaper(Some(Pid::INIT))?;
+    rustix::process::chdir("/")?;
+    fs::write("/proc/self/oom_score_adj", "200")?;
+    plan.bounds.apply()?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    lockdown::drop_capabilities()?;
+    lockdown::restrict_files(&plan.rules).map_err(io::Error::other)?;
+    lockdown::filter_calls(filters)?;
+    send(control, &Word::Ready.bytes(), &[])
+}
+
+/// Opens a terminal on the host's side: the controlling side, and the program's.
+pub fn terminal(size: Size) -> Outcome<(OwnedFd, OwnedFd)> {
+    let fault = |error: &dyn std::fmt::Display| Fault::failed(format!("opening a terminal: {error}"));
+    let cells =
+        PtySize { rows: size.rows(), cols: size.cols(), pixel_width: 0, pixel_height: 0 };
+    let pair = native_pty_system().openpty(cells).map_err(|error| fault(&error))?;
+    let raw = pair.master.as_raw_fd().ok_or_else(|| fault(&"it has no descriptor"))?;
+    let outer = sys::duplicate(raw).map_err(|error| fault(&error))?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let inner = ioctl_tiocgptpeer(&outer, flags).map_err(|error| fault(&error))?;
+    init::prepare_terminal(inner.as_fd(), size.cols(), size.rows()).map_err(|error| fault(&error))?;
+    Ok((outer, inner))
+}
