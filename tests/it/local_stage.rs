@@ -44,8 +44,7 @@ pub fn on_stage<F: Future<Output = ()>>(name: &str, scenario: impl Fn(Stage) -> 
         let home = PathBuf::from(home);
         let workspace = home.join("project");
         let by_root = rustix::process::geteuid().is_root();
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(scenario(Stage { by_root, home, workspace }));
         return;
     }

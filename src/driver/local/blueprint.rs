@@ -14,9 +14,8 @@ use crate::{
 };
 
 /// Top-level entries of the host that programs need, where they exist.
-const SYSTEM: [&str; 12] = [
-    "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu", "snap",
-];
+const SYSTEM: [&str; 12] =
+    ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu", "snap"];
 /// Places no workspace may be or contain.
 const RESERVED: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot"];
 
@@ -91,8 +90,10 @@ pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<P
     }
     let ground = fs::canonicalize(ground).unwrap_or_else(|_| ground.to_owned());
     if ground.starts_with(&path) {
-        return Err(Fault::invalid(format!("workspace {shown}: holds the state of sandwatch itself"))
-            .hint("choose a directory further down, or set SANDWATCH_HOME to a place outside it"));
+        return Err(Fault::invalid(format!(
+            "workspace {shown}: holds the state of sandwatch itself"
+        ))
+        .hint("choose a directory further down, or set SANDWATCH_HOME to a place outside it"));
     }
     let state = ground.parent().unwrap_or(&ground);
     if path.starts_with(state) {
@@ -102,16 +103,19 @@ pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<P
         let reserved = Path::new(reserved);
         let exempt = reserved == Path::new("/usr") && path.starts_with("/usr/src/");
         if reserved.starts_with(&path) || (path.starts_with(reserved) && !exempt) {
-            return Err(Fault::invalid(format!("workspace {shown}: a place of the system")).hint(
-                "choose a project's directory, for example with --workspace ~/project",
-            ));
+            return Err(Fault::invalid(format!("workspace {shown}: a place of the system"))
+                .hint("choose a project's directory, for example with --workspace ~/project"));
         }
     }
     Ok(Some(path))
 }
 
 /// Files of /etc that differ from the host's: contents by name.
-pub fn etc_files(identity: &Identity, hostname: &str, egress: Egress) -> Vec<(&'static str, String)> {
+pub fn etc_files(
+    identity: &Identity,
+    hostname: &str,
+    egress: Egress,
+) -> Vec<(&'static str, String)> {
     let host = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
     let (uid, gid) = (identity.inside_uid, identity.inside_gid);
     let (name, home) = (&identity.name, identity.home.display());

@@ -98,11 +98,8 @@ impl Layout {
             let with = if list.is_empty() { "none".to_owned() } else { list.join(" ") };
             format!("v2 at {} (controllers: {with})", at.display())
         });
-        let legacy: Vec<&str> = self
-            .legacy
-            .iter()
-            .flat_map(|it| it.controllers.iter().map(String::as_str))
-            .collect();
+        let legacy: Vec<&str> =
+            self.legacy.iter().flat_map(|it| it.controllers.iter().map(String::as_str)).collect();
         let legacy = (!legacy.is_empty()).then(|| format!("v1: {}", legacy.join(" ")));
         let parts: Vec<String> = unified.into_iter().chain(legacy).collect();
         if parts.is_empty() { "none is writable".to_owned() } else { parts.join("; ") }
@@ -211,15 +208,16 @@ impl Groups {
     /// Makes the groups, sets their limits.
     pub fn make(&self, wanted: &Wanted) -> Outcome<()> {
         for path in &self.all {
-            fs::create_dir(path)
-                .map_err(|error| Fault::io(format!("making the group {}", path.display()), &error))?;
+            fs::create_dir(path).map_err(|error| {
+                Fault::io(format!("making the group {}", path.display()), &error)
+            })?;
         }
         let limit = |name: &str, value: String| {
             let found = self.all.iter().map(|it| it.join(name)).find(|it| it.exists());
             let Some(file) = found else { return Ok(false) };
-            fs::write(&file, &value)
-                .map(|()| true)
-                .map_err(|error| Fault::io(format!("setting {} to {value}", file.display()), &error))
+            fs::write(&file, &value).map(|()| true).map_err(|error| {
+                Fault::io(format!("setting {} to {value}", file.display()), &error)
+            })
         };
         if let Some(cpus) = wanted.cpus {
             const PERIOD_US: u64 = 100_000;
@@ -247,8 +245,9 @@ impl Groups {
 
     pub fn admit(&self, pid: Pid) -> Outcome<()> {
         for path in &self.all {
-            fs::write(path.join("cgroup.procs"), pid.as_raw_nonzero().to_string())
-                .map_err(|error| Fault::io(format!("entering the group {}", path.display()), &error))?;
+            fs::write(path.join("cgroup.procs"), pid.as_raw_nonzero().to_string()).map_err(
+                |error| Fault::io(format!("entering the group {}", path.display()), &error),
+            )?;
         }
         Ok(())
     }

@@ -49,7 +49,8 @@ fn search_path(tools: &[PathBuf], home: &Path) -> String {
 /// Language and time zone settings, which are no secrets, if they look like what they should be.
 fn locale() -> Vec<(String, String)> {
     let plain = |it: &str| {
-        it.len() <= 64 && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"_.-@/:+".contains(&it))
+        it.len() <= 64
+            && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"_.-@/:+".contains(&it))
     };
     let mut kept: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))

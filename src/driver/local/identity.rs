@@ -79,7 +79,9 @@ fn account(uid: u32) -> (String, PathBuf) {
     // A home of `/` or `/nonexistent` is none; a home right in a system directory would hide it.
     let deep = home.is_absolute() && home.components().count() > 2;
     let system = ["/usr", "/bin", "/lib", "/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/var"];
-    let home = if home == std::path::Path::new("/root") || (deep && !system.iter().any(|it| home.starts_with(it))) {
+    let home = if home == std::path::Path::new("/root")
+        || (deep && !system.iter().any(|it| home.starts_with(it)))
+    {
         home
     } else {
         PathBuf::from("/home").join(&name)

@@ -50,10 +50,8 @@ struct Init {
 impl Init {
     /// Waits for one thing and does it; `false` when the shim is gone.
     fn turn(&mut self) -> bool {
-        let mut wanted = [
-            PollFd::new(&self.control, PollFlags::IN),
-            PollFd::new(&self.children, PollFlags::IN),
-        ];
+        let mut wanted =
+            [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
         match poll(&mut wanted, None) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return true,
@@ -163,7 +161,10 @@ fn terminate() {
 
 enum Streams {
     /// The program's side, and the other for the shim where it was made here.
-    Terminal { inner: OwnedFd, outer: Option<OwnedFd> },
+    Terminal {
+        inner: OwnedFd,
+        outer: Option<OwnedFd>,
+    },
     Pipes([OwnedFd; 3]),
 }
 

@@ -65,7 +65,8 @@ impl Link {
     pub async fn open(held: Held) -> Outcome<Arc<Self>> {
         let fault = |error: io::Error| Fault::io("watching the sandbox", &error);
         let Held { pid, pidfd, control } = held;
-        let control = sys::watched(control, Interest::READABLE | Interest::WRITABLE).map_err(fault)?;
+        let control =
+            sys::watched(control, Interest::READABLE | Interest::WRITABLE).map_err(fault)?;
         let pidfd = sys::watched(pidfd, Interest::READABLE).map_err(fault)?;
         let (life, _) = watch::channel(Life::Runs);
         let link = Self { pid, pidfd, control, programs: Mutex::default(), life };
@@ -90,16 +91,18 @@ impl Link {
         self.order(Order::Go, &[]).await?;
         match self.word().await {
             Ok(Some(Word::Ready)) => Ok(()),
-            Ok(Some(Word::Failed(text))) => Err(Fault::failed(format!("building the sandbox: {text}"))
-                .hint("`sandwatch doctor` tries each part of it on its own")),
+            Ok(Some(Word::Failed(text))) => {
+                Err(Fault::failed(format!("building the sandbox: {text}"))
+                    .hint("`sandwatch doctor` tries each part of it on its own"))
+            }
             _ => Err(Fault::failed("building the sandbox: its first process ended without a word")),
         }
     }
 
     async fn order(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> Outcome<()> {
-        let sent = self.control.async_io(Interest::WRITABLE, |it| {
-            send(it.as_fd(), &order.bytes(), descriptors)
-        });
+        let sent = self
+            .control
+            .async_io(Interest::WRITABLE, |it| send(it.as_fd(), &order.bytes(), descriptors));
         match timeout(ANSWER_WITHIN, sent).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Fault::lost(format!("asking the sandbox: {error}"))),
@@ -186,7 +189,9 @@ impl Link {
         streams: &[BorrowedFd<'_>],
     ) -> Outcome<Begun> {
         if let Life::Over(reason) = &*self.life.borrow() {
-            return Err(Fault::lost(format!("starting a program: the sandbox has ended: {reason}")));
+            return Err(Fault::lost(format!(
+                "starting a program: the sandbox has ended: {reason}"
+            )));
         }
         let description = memory_file(&what.bytes())
             .map_err(|error| Fault::io("describing the program", &error))?;
@@ -245,7 +250,10 @@ async fn hear(
             Some(Report::Here) => here = Some((sender, descriptors.into_iter().next())),
             Some(Report::NoDirectory(errno)) => {
                 let error = io::Error::from_raw_os_error(errno);
-                return Err(Fault::absent(format!("entering {} in the sandbox: {error}", what.cwd)));
+                return Err(Fault::absent(format!(
+                    "entering {} in the sandbox: {error}",
+                    what.cwd
+                )));
             }
             Some(Report::NoProgram(errno)) => return Err(no_program(shown(what), errno)),
             None => return Err(Fault::bug("a program's report makes no sense")),

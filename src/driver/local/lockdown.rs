@@ -65,7 +65,8 @@ pub fn restrict_files(rules: &Rules) -> Result<(), RulesetError> {
         for path in paths {
             // What is not there needs no rule.
             let Ok(place) = PathFd::new(path) else { continue };
-            let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI_USED) };
+            let access =
+                if path.is_dir() { access } else { access & AccessFs::from_file(ABI_USED) };
             created = created.add_rule(PathBeneath::new(place, access))?;
         }
     }

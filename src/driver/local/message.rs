@@ -40,9 +40,18 @@ pub enum Word {
     /// Which step failed, on what, and why.
     Failed(String),
     /// The program with this number (counted by both from 1) has this pid in the sandbox.
-    Started { number: u64, pid: i32 },
-    Exited { pid: i32, code: i32 },
-    Killed { pid: i32, signal: i32 },
+    Started {
+        number: u64,
+        pid: i32,
+    },
+    Exited {
+        pid: i32,
+        code: i32,
+    },
+    Killed {
+        pid: i32,
+        signal: i32,
+    },
     /// No process is left but init.
     Empty,
 }
@@ -212,7 +221,11 @@ pub struct Packet {
 }
 
 /// Sends one packet.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {

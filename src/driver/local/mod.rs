@@ -85,8 +85,11 @@ fn limits(asked: ResourceLimits, layout: &Layout, own_users: bool) -> Outcome<Li
             wanted.memory_bytes = Some(bytes);
         } else {
             bounds.data_bytes = Some(bytes);
-            notes.push("the memory limit holds for each process, not for all together: no memory \
-                        control group can be made here".to_owned());
+            notes.push(
+                "the memory limit holds for each process, not for all together: no memory \
+                        control group can be made here"
+                    .to_owned(),
+            );
         }
     }
     if let Some(count) = asked.pids {
@@ -95,8 +98,10 @@ fn limits(asked: ResourceLimits, layout: &Layout, own_users: bool) -> Outcome<Li
         } else if own_users {
             bounds.processes = Some(count + 1);
         } else {
-            return Err(Fault::unsupported("limiting processes: no pids control group can be made here")
-                .hint(hint));
+            return Err(Fault::unsupported(
+                "limiting processes: no pids control group can be made here",
+            )
+            .hint(hint));
         }
     }
     Ok(Limits { wanted, bounds, notes })
@@ -111,7 +116,12 @@ struct Started {
 }
 
 impl Local {
-    fn start(ground: &Ground, spec: &SandboxSpec, grade: Isolation, limits: Limits) -> Outcome<Started> {
+    fn start(
+        ground: &Ground,
+        spec: &SandboxSpec,
+        grade: Isolation,
+        limits: Limits,
+    ) -> Outcome<Started> {
         let mut facts = PlaceFacts {
             isolation: Some(grade),
             raw_state: None,
@@ -119,8 +129,8 @@ impl Local {
             notes: limits.notes,
         };
         facts.notes.extend(egress_note(spec, grade));
-        let workspace = (spec.workspace.mode != WorkspaceMode::None)
-            .then(|| spec.workspace.path.clone());
+        let workspace =
+            (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
         if grade == Isolation::Landlock {
             let plan = weak::plan(ground, spec, limits.bounds)?;
@@ -138,7 +148,12 @@ impl Local {
         Ok(Started { held, facts, home: workspace.unwrap_or(identity.home), env })
     }
 
-    async fn finish(ground: &Ground, started: Started, groups: Groups, wanted: &Wanted) -> Outcome<LocalPlace> {
+    async fn finish(
+        ground: &Ground,
+        started: Started,
+        groups: Groups,
+        wanted: &Wanted,
+    ) -> Outcome<LocalPlace> {
         let Started { held, facts, home, env } = started;
         let traces = Traces { groups: groups.paths().to_vec(), first: First::of(held.pid) };
         let entered = traces
@@ -198,8 +213,10 @@ fn capabilities(grade: Isolation) -> Capabilities {
 fn grade(asked: Option<Isolation>) -> Outcome<Isolation> {
     match asked {
         Some(it @ (Isolation::Namespaces | Isolation::Landlock)) => Ok(it),
-        Some(other) => Err(Fault::unsupported(format!("isolation {}: not with driver local", other.word()))
-            .hint("driver local has `namespaces` and `landlock`")),
+        Some(other) => {
+            Err(Fault::unsupported(format!("isolation {}: not with driver local", other.word()))
+                .hint("driver local has `namespaces` and `landlock`"))
+        }
         None if probe::namespaces_work() => Ok(Isolation::Namespaces),
         None => Ok(Isolation::Landlock),
     }

@@ -75,7 +75,8 @@ pub fn build(plan: &Blueprint) -> Result<(), Broken> {
     mount_change("/", private).step("keeping mounts to itself")?;
     enter_ground(&plan.ground).step("entering its directory")?;
     let plain = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", ROOT, "tmpfs", plain, c"size=1m,nr_inodes=4096,mode=755").step("making a root")?;
+    mount("tmpfs", ROOT, "tmpfs", plain, c"size=1m,nr_inodes=4096,mode=755")
+        .step("making a root")?;
     for (name, target) in &plan.links {
         symlink(target, inside(name)).step(format!("linking /{name}"))?;
     }
@@ -267,7 +268,9 @@ fn show_workspace(workspace: &WorkspaceMount) -> Result<(), Broken> {
     make_directory(&place)?;
     let shown = workspace.path.display();
     match workspace.mode {
-        WorkspaceMode::Rw => show(&workspace.source, &place, false).step(format!("showing {shown}")),
+        WorkspaceMode::Rw => {
+            show(&workspace.source, &place, false).step(format!("showing {shown}"))
+        }
         WorkspaceMode::Ro => show(&workspace.source, &place, true).step(format!("showing {shown}")),
         WorkspaceMode::None => Ok(()),
         WorkspaceMode::Cow => {

@@ -56,7 +56,8 @@ impl Held {
         // It may have ended by itself, which is as good.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         let options = rustix::process::WaitIdOptions::EXITED;
-        let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(self.pidfd.as_fd()), options);
+        let _ =
+            rustix::process::waitid(rustix::process::WaitId::PidFd(self.pidfd.as_fd()), options);
     }
 }
 
@@ -226,9 +227,7 @@ pub fn launch(plan: &Blueprint) -> Outcome<Held> {
         Fault::unsupported(format!("making namespaces: {error}"))
             .hint("see `sandwatch doctor`; --isolation landlock needs no namespaces")
     })?;
-    let sys::Clone::Parent { pid, pidfd } = clone else {
-        become_init(plan, &filters, theirs)
-    };
+    let sys::Clone::Parent { pid, pidfd } = clone else { become_init(plan, &filters, theirs) };
     drop(theirs);
     let held = Held { pid, pidfd, control: ours };
     let identity = &plan.identity;
@@ -294,6 +293,9 @@ pub fn wait_for_go(control: BorrowedFd<'_>) -> bool {
 
 fn take_identity(identity: &Identity) -> Result<(), mounts::Broken> {
     use rustix::process::{Gid, Uid};
+    // Under pressure the kernel is to end sandboxes before the operator's own programs.
+    fs::write("/proc/self/oom_score_adj", "200")
+        .step("volunteering for the kernel's memory killer")?;
     if identity.by_root {
         sys::drop_groups().step("dropping groups")?;
     }
@@ -317,8 +319,6 @@ fn finish(
             .step("opening the network")?;
         sys::loopback_up(socket.as_fd()).step("starting the loopback network")?;
     }
-    // Under pressure the kernel is to end sandboxes before the operator's own programs.
-    fs::write("/proc/self/oom_score_adj", "200").step("volunteering for the kernel's memory killer")?;
     plan.bounds.apply().step("setting limits")?;
     rustix::thread::set_name(c"sandwatch-init").step("taking a name")?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)

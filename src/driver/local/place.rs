@@ -60,8 +60,9 @@ impl LocalPlace {
 
     fn awake(&self) -> Outcome<()> {
         if self.paused.load(Ordering::SeqCst) {
-            return Err(Fault::busy("starting a program: the sandbox is paused")
-                .hint("resume it first"));
+            return Err(
+                Fault::busy("starting a program: the sandbox is paused").hint("resume it first")
+            );
         }
         Ok(())
     }
@@ -167,7 +168,9 @@ impl Place for LocalPlace {
         } else if processes::stop_below(self.link.pid) {
             Ok(())
         } else {
-            Err(Fault::busy("pausing the sandbox: it starts processes faster than they can be stopped"))
+            Err(Fault::busy(
+                "pausing the sandbox: it starts processes faster than they can be stopped",
+            ))
         };
         if outcome.is_err() {
             // Half paused is worse than not at all; the first fault is the one to tell.

@@ -94,7 +94,9 @@ fn attempt((uid, gid): (u32, u32)) -> Trial {
             let options = c"userxattr,lowerdir=/usr,upperdir=/tmp/upper,workdir=/tmp/work";
             Ok(mount("overlay", "/tmp/merged", "overlay", MountFlags::empty(), options)?)
         }),
-        Box::new(|| Ok(mount("devpts", "/tmp/pts", "devpts", MountFlags::empty(), c"newinstance")?)),
+        Box::new(|| {
+            Ok(mount("devpts", "/tmp/pts", "devpts", MountFlags::empty(), c"newinstance")?)
+        }),
         Box::new(|| {
             let flags = SocketFlags::CLOEXEC;
             let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
@@ -103,7 +105,10 @@ fn attempt((uid, gid): (u32, u32)) -> Trial {
     ];
     for (passed, step) in steps.iter().enumerate() {
         if let Err(error) = step() {
-            return Trial { passed: passed as u8, errno: error.raw_os_error().unwrap_or(libc::EIO) };
+            return Trial {
+                passed: passed as u8,
+                errno: error.raw_os_error().unwrap_or(libc::EIO),
+            };
         }
     }
     Trial { passed: ALL_WORK, errno: 0 }
@@ -130,7 +135,8 @@ fn namespaces_check() -> Check {
         }
     };
     let Some(step) = STEPS.get(usize::from(trial.passed)) else {
-        let how = if geteuid().is_root() { "as root, programs get another user" } else { "rootless" };
+        let how =
+            if geteuid().is_root() { "as root, programs get another user" } else { "rootless" };
         return check(NAME, CheckStatus::Ok, format!("all of it works, {how}"), None);
     };
     let error = io::Error::from_raw_os_error(trial.errno);
@@ -139,9 +145,8 @@ fn namespaces_check() -> Check {
 
 /// The usual reasons, from the switches that cause them.
 fn namespaces_fix() -> &'static str {
-    let reads = |path: &str, value: &str| {
-        std::fs::read_to_string(path).is_ok_and(|it| it.trim() == value)
-    };
+    let reads =
+        |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|it| it.trim() == value);
     if reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         "AppArmor keeps user namespaces from unknown programs: add a profile with `userns,` for \
          sandwatch in /etc/apparmor.d, or set kernel.apparmor_restrict_unprivileged_userns=0"
@@ -244,7 +249,7 @@ fn cgroup_checks() -> Vec<Check> {
 fn terminals_check() -> Option<Check> {
     // Shown only when it is the trouble: the trial above covers the sandbox's own.
     let opened = File::options().read(true).write(true).open(Path::new("/dev/ptmx"));
-    opened.err().map(|error| {
-        check("terminals", CheckStatus::Missing, format!("/dev/ptmx: {error}"), None)
-    })
+    opened
+        .err()
+        .map(|error| check("terminals", CheckStatus::Missing, format!("/dev/ptmx: {error}"), None))
 }

@@ -30,7 +30,13 @@ pub fn needed(program: Option<&str>) -> Vec<PathBuf> {
     all.iter().filter(|it| !all.iter().any(|up| up != *it && it.starts_with(up))).cloned().collect()
 }
 
-fn collect(program: &str, home: &Path, path: &[PathBuf], depth: u32, found: &mut BTreeSet<PathBuf>) {
+fn collect(
+    program: &str,
+    home: &Path,
+    path: &[PathBuf],
+    depth: u32,
+    found: &mut BTreeSet<PathBuf>,
+) {
     if depth == 0 || program.contains('/') && !Path::new(program).is_absolute() {
         return;
     }

@@ -36,11 +36,28 @@ use crate::{
 
 /// What may be read of the host.
 const READABLE: [&str; 13] = [
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/gnu", "/proc",
-    "/sys/devices/system", "/snap",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc",
+    "/opt",
+    "/nix",
+    "/gnu",
+    "/proc",
+    "/sys/devices/system",
+    "/snap",
 ];
 const DEVICES: [&str; 8] = [
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/ptmx",
     "/dev/pts",
 ];
 
@@ -63,13 +80,16 @@ pub struct Plan {
 
 pub fn plan(ground: &Ground, spec: &SandboxSpec, bounds: ProcessBounds) -> Outcome<Plan> {
     if rustix::process::geteuid().is_root() {
-        return Err(Fault::unsupported("a sandbox of grade landlock for root: it would run as root")
-            .hint("run sandwatch as an ordinary user"));
+        return Err(Fault::unsupported(
+            "a sandbox of grade landlock for root: it would run as root",
+        )
+        .hint("run sandwatch as an ordinary user"));
     }
     let mode = spec.workspace.mode;
     if mode == WorkspaceMode::Cow {
-        return Err(Fault::unsupported("a copy-on-write workspace without user namespaces")
-            .hint("use --workspace DIR:rw or DIR:ro; `sandwatch doctor` says how to get namespaces"));
+        return Err(Fault::unsupported("a copy-on-write workspace without user namespaces").hint(
+            "use --workspace DIR:rw or DIR:ro; `sandwatch doctor` says how to get namespaces",
+        ));
     }
     if sys::landlock_version().is_none() {
         return Err(Fault::unsupported("a sandbox of grade landlock: this kernel has none"));
@@ -157,14 +177,15 @@ fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::R
 
 /// Opens a terminal on the host's side: the controlling side, and the program's.
 pub fn terminal(size: Size) -> Outcome<(OwnedFd, OwnedFd)> {
-    let fault = |error: &dyn std::fmt::Display| Fault::failed(format!("opening a terminal: {error}"));
-    let cells =
-        PtySize { rows: size.rows(), cols: size.cols(), pixel_width: 0, pixel_height: 0 };
+    let fault =
+        |error: &dyn std::fmt::Display| Fault::failed(format!("opening a terminal: {error}"));
+    let cells = PtySize { rows: size.rows(), cols: size.cols(), pixel_width: 0, pixel_height: 0 };
     let pair = native_pty_system().openpty(cells).map_err(|error| fault(&error))?;
     let raw = pair.master.as_raw_fd().ok_or_else(|| fault(&"it has no descriptor"))?;
     let outer = sys::duplicate(raw).map_err(|error| fault(&error))?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let inner = ioctl_tiocgptpeer(&outer, flags).map_err(|error| fault(&error))?;
-    init::prepare_terminal(inner.as_fd(), size.cols(), size.rows()).map_err(|error| fault(&error))?;
+    init::prepare_terminal(inner.as_fd(), size.cols(), size.rows())
+        .map_err(|error| fault(&error))?;
     Ok((outer, inner))
 }
