@@ -18,3 +18,7 @@ mod source;
 mod vt_screen;
 mod local_stage;
 mod local_view;
+mod session_host;
+mod session_journal;
+mod session_place;
+mod shim_process;
