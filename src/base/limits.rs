@@ -189,9 +189,6 @@ pub const FACTS_QUEUED_BYTES_MAX: usize = 512 * 1024;
 pub const SEARCH_SEGMENTS_MAX: usize = 32;
 /// Largest description file of a recording, in bytes: a command line of ARGS_BYTES_MAX, escaped.
 pub const META_BYTES_MAX: u64 = 1024 * 1024;
-/// How often a lost output stream is asked for again before the loss is told: 10 seconds in all.
-pub const FOLLOW_RETRIES_MAX: u32 = 40;
-
 /// Messages one turn of the console takes before it draws, and the time it may take for them.
 pub const TURN_MESSAGES_MAX: usize = 256;
 pub const TURN_WITHIN: Duration = Duration::from_millis(4);

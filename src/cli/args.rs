@@ -300,7 +300,14 @@ pub enum HubVerb {
     /// What it says of itself; exit code 6 when none runs
     Status(JsonArgs),
     /// Run it in the foreground, for service managers
-    Serve,
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Leave the terminal and the directory it was started from
+    #[arg(long, hide = true)]
+    pub detached: bool,
 }
 
 #[derive(Debug, Subcommand)]

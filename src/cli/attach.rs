@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_stream::StreamExt;
+
 use super::{args::AttachArgs, out, resolve, safe::Safe};
 use crate::{
     base::fault::{Fault, Outcome},
@@ -57,10 +59,10 @@ pub async fn to(
 async fn stream(runtime: &Arc<dyn Runtime>, session: &Session) -> Outcome<out::Code> {
     let request =
         OutputRequest { from: From::Start, fidelity: Fidelity::Full, every_at_least: None };
-    let mut outputs = tui::follow::Follow::new(runtime.clone(), session.id.clone(), request);
+    let mut outputs = runtime.output(&session.id, request).await?;
     let mut safe = out::stdout_is_terminal().then(Safe::default);
     loop {
-        let bytes = match outputs.next().await? {
+        let bytes = match outputs.next().await.transpose()? {
             Some(Output::Chunk { bytes, .. }) => bytes,
             Some(Output::Keyframe { state, lost, offset, .. }) => {
                 if lost > 0 {

@@ -1,5 +1,7 @@
 //! `hub` and `doctor`: the daemon itself, and what works on this machine.
 
+use std::sync::Arc;
+
 use super::{
     args::{HubVerb, JsonArgs},
     json::{CheckView, HubView},
@@ -12,11 +14,14 @@ use crate::{
         text, units,
     },
     config::paths::Paths,
+    driver::{fake::FakeDriver, registry::Registry},
+    engine::{Engine, Options},
+    hub,
     model::check::{Check, CheckStatus},
     runtime::HubStatus,
 };
 
-pub async fn hub(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
+pub async fn run(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
     match verb {
         HubVerb::Start => {
             let status = link::hub(paths).await?.runtime.hub().await?;
@@ -41,9 +46,23 @@ pub async fn hub(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),
             Err(fault) => return Err(fault),
         },
-        HubVerb::Serve => paths.prepare()?,
+        HubVerb::Serve(args) => serve(paths, args.detached).await?,
     }
     Ok(out::DONE)
+}
+
+/// The hub itself, until it is told to end.
+async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
+    let claim = match hub::claim(paths).await {
+        // Several started one at once, and another was first: all is well.
+        Err(fault) if detached && fault.kind() == Kind::Busy => return Ok(()),
+        claim => claim?,
+    };
+    let program = std::env::current_exe()
+        .map_err(|error| Fault::io("find the program of this process", &error))?;
+    let drivers = Registry::default().with(FakeDriver::default());
+    let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
+    claim.serve(Arc::new(engine), hub::told_to_end()).await
 }
 
 fn summary(it: &HubStatus) -> String {

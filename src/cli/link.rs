@@ -1,12 +1,13 @@
 //! Reaching the hub of this user: who we are to it, and starting it when none runs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     base::{
         fault::{Fault, Outcome},
         id::ClientId,
     },
+    client,
     config::{environment::Variable, paths::Paths},
     runtime::{Identity, Runtime},
 };
@@ -17,18 +18,32 @@ pub struct Link {
     pub identity: Identity,
 }
 
-/// The hub; started if none runs.
-#[expect(clippy::unused_async, reason = "x")]
+/// How long a verb waits for a hub that was lost meanwhile; a console waits for ever, and shows it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The hub, started if none runs, for a verb.
 pub async fn hub(paths: &Paths) -> Outcome<Link> {
+    started(paths, Some(PATIENCE)).await
+}
+
+/// The hub, started if none runs, for a console.
+pub async fn hub_for_console(paths: &Paths) -> Outcome<Link> {
+    started(paths, None).await
+}
+
+async fn started(paths: &Paths, patience: Option<Duration>) -> Outcome<Link> {
     let identity = identity();
-    Err(Fault::lost(format!("no hub for {} in {}", identity.name, paths.run().display())))
+    let options = client::Options { identity: identity.clone(), patience };
+    let runtime = Arc::new(client::connect_or_start(paths, options).await?);
+    Ok(Link { runtime, identity })
 }
 
 /// The hub, only if it runs.
-#[expect(clippy::unused_async, reason = "x")]
 pub async fn running_hub(paths: &Paths) -> Outcome<Link> {
     let identity = identity();
-    Err(Fault::lost(format!("no hub for {} in {}", identity.name, paths.run().display())))
+    let options = client::Options { identity: identity.clone(), patience: Some(PATIENCE) };
+    let runtime = Arc::new(client::Client::connect(&paths.hub_socket(), options).await?);
+    Ok(Link { runtime, identity })
 }
 
 /// A new client of that hub, called `user@host` by people.

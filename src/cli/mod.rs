@@ -83,9 +83,12 @@ fn with_tasks(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
     }
     let name = match &verb {
         None | Some(Verb::Demo(_)) => "console",
-        Some(Verb::Hub(args::HubVerb::Serve)) => "hub",
+        Some(Verb::Hub(args::HubVerb::Serve(_))) => "hub",
         Some(_) => "cli",
     };
+    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true }))) = &verb {
+        crate::hub::detach()?;
+    }
     let many = console || name == "hub";
     let mut builder = if many {
         tokio::runtime::Builder::new_multi_thread()
@@ -111,7 +114,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
     match verb {
         None => console(paths).await,
         Some(Verb::Demo(args)) => demo::demo(paths, args).await,
-        Some(Verb::Hub(verb)) => hub::hub(paths, verb).await,
+        Some(Verb::Hub(verb)) => hub::run(paths, verb).await,
         Some(Verb::Doctor(args)) => hub::doctor(paths, args).await,
         Some(Verb::Run(args)) => {
             // What is wrong with the request is said before anything is started for it.
@@ -153,7 +156,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
 }
 
 async fn console(paths: &Paths) -> Outcome<out::Code> {
-    let link = link::hub(paths).await?;
+    let link = link::hub_for_console(paths).await?;
     let start = tui::console::Start {
         runtime: link.runtime,
         identity: link.identity,

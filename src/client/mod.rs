@@ -74,6 +74,9 @@ impl Client {
             wires: watch::Sender::new(None),
         });
         let first = shared.dial().await?;
+        // Before the keeper's first turn: a call may come sooner.
+        shared.wires.send_replace(Some(first.wires.clone()));
+        shared.link.send_replace(Link::Up { rtt: first.rtt });
         let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&shared), first));
         Ok(Self { shared, keeper })
     }

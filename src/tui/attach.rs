@@ -11,6 +11,7 @@ use ratatui::{
     style::{Modifier, Style},
 };
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 
 use crate::{
     app::{EffectId, Msg, msg},
@@ -38,7 +39,7 @@ use crate::{
 use super::{
     canvas::Canvas,
     convert,
-    follow::Follow,
+   
     keyboard,
     lane::Lane,
     probe,
@@ -142,7 +143,7 @@ pub async fn run(
     Ok(ending)
 }
 
-/// Passes the output on in slices, so that a waiting key goes first after each.
+/// Passes the output on.
 async fn relay(
     runtime: Arc<dyn Runtime>,
     session: SessionId,
@@ -150,14 +151,13 @@ async fn relay(
 ) {
     let request =
         OutputRequest { from: From::Now, fidelity: Fidelity::Screen, every_at_least: None };
-    let mut follow = Follow::new(runtime, session, request);
-    loop {
-        let (message, last) = match follow.next().await {
-            Ok(Some(output)) => (Ok(output), false),
-            Ok(None) => return,
-            Err(fault) => (Err(fault), true),
-        };
-        if outputs.send(message).await.is_err() || last {
+    // A lost hub is the runtime's to find again; what ends here has ended.
+    let mut stream = match runtime.output(&session, request).await {
+        Ok(stream) => stream,
+        Err(fault) => return drop(outputs.send(Err(fault)).await),
+    };
+    while let Some(message) = stream.next().await {
+        if outputs.send(message).await.is_err() {
             return;
         }
     }

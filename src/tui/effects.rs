@@ -13,13 +13,12 @@ use tokio_stream::StreamExt;
 use crate::{
     app::{Act, Effect, EffectId, Link, Msg, msg::Reply},
     base::{
-        clock,
         fault::{Fault, Outcome},
         id::SessionId,
         limits::{ANSWER_WITHIN, CONSOLE_CALLS_MAX, CREATE_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE},
     },
     model::output::{Fidelity, From, Output, OutputRequest},
-    runtime::Runtime,
+    runtime::{self, Runtime},
 };
 
 use super::lane::Lane;
@@ -54,7 +53,9 @@ impl Runner {
             subscriptions: JoinSet::new(),
             lanes: HashMap::new(),
         };
-        runner.subscriptions.spawn(feed(runner.runtime.clone(), runner.outbox.answers.clone()));
+        let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
+        runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
+        runner.subscriptions.spawn(link(runtime.clone(), answers.clone()));
         runner
     }
 
@@ -229,44 +230,48 @@ fn slices(output: Output) -> Vec<Output> {
         .collect()
 }
 
-/// The feed of changes, asked for again whenever it breaks.
+/// The feed of changes, asked for again should it ever end.
 async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
     let mut pause = RECONNECT_AFTER_MIN;
-    let mut link = Link::Connecting;
     loop {
-        if answers.send(Msg::Link(link)).await.is_err() {
-            return;
-        }
         let why = match runtime.events().await {
-            Err(fault) => fault.message().to_owned(),
-            Ok(mut events) => {
-                let asked = clock::monotonic();
-                let rtt = runtime.hub().await.is_ok().then(|| clock::monotonic() - asked);
-                if answers.send(Msg::Link(Link::Up { rtt })).await.is_err() {
-                    return;
-                }
-                loop {
-                    match events.next().await {
-                        None => break "the hub closed the connection".to_owned(),
-                        Some(Err(fault)) => break fault.message().to_owned(),
-                        Some(Ok(event)) => {
-                            pause = RECONNECT_AFTER_MIN;
-                            if answers.send(Msg::Event(event)).await.is_err() {
-                                return;
-                            }
+            Err(fault) => fault,
+            Ok(mut events) => loop {
+                match events.next().await {
+                    None => break Fault::lost("the hub closed the feed"),
+                    Some(Err(fault)) => break fault,
+                    Some(Ok(event)) => {
+                        pause = RECONNECT_AFTER_MIN;
+                        if answers.send(Msg::Event(event)).await.is_err() {
+                            return;
                         }
                     }
                 }
-            }
+            },
         };
-        tracing::warn!(why, "the link to the hub is down");
-        link = Link::Down { since: clock::monotonic(), why };
-        if answers.send(Msg::Link(link)).await.is_err() {
-            return;
-        }
+        tracing::warn!(%why, "the feed ended");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RECONNECT_AFTER_MAX);
-        link = Link::Connecting;
+    }
+}
+
+/// How the hub is reached, as it changes.
+async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
+    let Some(mut changes) = runtime.link() else {
+        // In this process there is nothing to lose.
+        drop(answers.send(Msg::Link(Link::Up { rtt: None })).await);
+        return;
+    };
+    loop {
+        let now = changes.borrow_and_update().clone();
+        let now = match now {
+            runtime::Link::Connecting => Link::Connecting,
+            runtime::Link::Up { rtt } => Link::Up { rtt: Some(rtt) },
+            runtime::Link::Down { since, reason, .. } => Link::Down { since, why: reason },
+        };
+        if answers.send(Msg::Link(now)).await.is_err() || changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -7,7 +7,6 @@ mod convert;
 mod depth;
 mod effects;
 pub mod files;
-pub mod follow;
 mod keyboard;
 mod lane;
 mod picture;
