@@ -87,6 +87,7 @@ fn with_tasks(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         Some(_) => "cli",
     };
     if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true }))) = &verb {
+        crate::driver::local::close_inherited();
         crate::hub::detach()?;
     }
     let many = console || name == "hub";

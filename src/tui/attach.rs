@@ -38,9 +38,7 @@ use crate::{
 
 use super::{
     canvas::Canvas,
-    convert,
-   
-    keyboard,
+    convert, keyboard,
     lane::Lane,
     probe,
     signals::Signals,

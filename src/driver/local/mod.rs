@@ -52,6 +52,12 @@ use crate::{
     },
 };
 
+/// Closes every descriptor but the standard three: for a daemon at its very start, so that a lock or
+/// pipe of whoever started it does not live as long as it does. Nothing may have been opened yet.
+pub fn close_inherited() {
+    sys::close_all_but(&[]);
+}
+
 /// The adapter; holds nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local;
