@@ -12,6 +12,12 @@
 )]
 
 mod base;
+mod engine_lease;
+mod engine_life;
+mod engine_restart;
+mod engine_scale;
+mod engine_support;
+mod documents;
 mod layers;
 mod skip;
 mod source;
