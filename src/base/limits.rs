@@ -86,6 +86,8 @@ pub const PATH_BYTES_MAX: usize = 4096;
 /// Changes kept for a slow client of the event feed; beyond it the client is resynced, visibly.
 pub const EVENTS_QUEUED_MAX: usize = 1024;
 
+/// Notices kept while no console listens; the oldest go first.
+pub const NOTICES_UNHEARD_MAX: usize = 64;
 /// Changes of the registry waiting for the disk; beyond it the verbs wait their turn.
 pub const STORE_QUEUED_MAX: usize = 256;
 /// How long the registry waits for another program that has it open.

@@ -52,7 +52,9 @@ impl Inner {
                 }
             }
         }
-        for (sandbox, spec) in self.unregistered(&known).await {
+        for (mut sandbox, spec) in self.unregistered(&known).await {
+            // The file is from its creation: what became of it since, its shim says, or nobody.
+            sandbox.state = State::Unknown;
             let words = format!("{} was not in the registry and is again", sandbox.name);
             self.fleet().notice(Level::Warning, Some(sandbox.id.clone()), &words);
             let entry = Entry::new(sandbox.clone(), spec.clone());

@@ -30,8 +30,9 @@ impl Feed {
     pub(super) fn open(engine: &Arc<Inner>) -> Self {
         // Number and place are taken under one lock, so that nothing falls between them.
         let (floor, changes, shared) = {
-            let fleet = engine.fleet();
+            let mut fleet = engine.fleet();
             let (seq, changes) = fleet.subscribe();
+            fleet.tell_unheard();
             (seq, changes, fleet.shared())
         };
         let first = Event::Snapshot {

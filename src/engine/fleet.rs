@@ -2,7 +2,7 @@
 //! held for moments only; nothing here waits or does I/O.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{HashMap, VecDeque, hash_map},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
-        limits::{CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, SANDBOXES_MAX},
+        limits::{CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, SANDBOXES_MAX},
         text,
     },
     model::{
@@ -113,6 +113,8 @@ pub(super) struct Fleet {
     sessions: HashMap<SessionId, SandboxId>,
     seq: u64,
     feed: broadcast::Sender<Arc<Event>>,
+    /// Notices that came while nobody listened, for whoever listens first.
+    unheard: VecDeque<Notice>,
 }
 
 impl Fleet {
@@ -123,6 +125,7 @@ impl Fleet {
             sessions: HashMap::new(),
             seq: 0,
             feed: broadcast::Sender::new(EVENTS_QUEUED_MAX),
+            unheard: VecDeque::new(),
         }
     }
 
@@ -240,7 +243,19 @@ impl Fleet {
             Level::Warning | Level::Error => tracing::warn!(%text, "notice"),
         }
         let notice = Notice { at: clock::wall(), level, sandbox, text };
+        if self.feed.receiver_count() == 0 {
+            self.unheard.truncate(NOTICES_UNHEARD_MAX - 1);
+            self.unheard.push_front(notice);
+            return;
+        }
         self.send(|seq| Event::Notice { seq, notice });
+    }
+
+    /// Tells a first listener what nobody has heard yet, oldest first.
+    pub(super) fn tell_unheard(&mut self) {
+        while let Some(notice) = self.unheard.pop_back() {
+            self.send(|seq| Event::Notice { seq, notice });
+        }
     }
 
     pub(super) fn said(&mut self, session: SessionId, fact: Fact) {
