@@ -12,17 +12,20 @@ use std::{
 };
 
 use common::{
-    chosen, inner, load, median, millis, option, prototype, spread,
+    chosen, inner, load, local, median, millis, option, prototype, spread,
     subject::{Home, is_installed},
 };
 
-const SUBJECTS: &[&str] = &["exec", "prototype", "bwrap", "runc", "run"];
+const SUBJECTS: &[&str] = &["exec", "prototype", "driver", "bwrap", "runc", "run"];
 
 fn main() {
     inner::run_if_asked();
     let rounds: usize = option("--rounds", 20);
-    if option("--prototype", false) {
-        println!("{}", millis(prototype::start(tempfile::tempdir().unwrap().path())));
+    let alone: String = option("--alone", String::new());
+    if !alone.is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = if alone == "driver" { local::start } else { prototype::start };
+        println!("{}", millis(start(dir.path())));
         return;
     }
     let mut home = Home::new();
@@ -47,10 +50,10 @@ fn main() {
 
 fn one(name: &str, home: &Home) -> f64 {
     match name {
-        "prototype" => {
+        "prototype" | "driver" => {
             // In a process of its own with one thread, that measures itself.
             let out = Command::new(std::env::current_exe().unwrap())
-                .args(["--prototype", "true"])
+                .args(["--alone", name])
                 .output()
                 .unwrap();
             let text = String::from_utf8_lossy(&out.stdout).into_owned();

@@ -16,6 +16,7 @@
 )]
 
 pub mod inner;
+pub mod local;
 pub mod prototype;
 pub mod outer;
 pub mod subject;
