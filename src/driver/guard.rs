@@ -78,6 +78,10 @@ impl Driver for Guarded {
         }
     }
 
+    async fn reap(&self, ground: &Ground) -> Outcome<()> {
+        within(self.inner.name(), "reap", ANSWER_WITHIN, self.inner.reap(ground)).await
+    }
+
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
         within(self.inner.name(), "sweep", CREATE_WITHIN, self.inner.sweep(ground)).await
     }

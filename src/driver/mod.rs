@@ -59,6 +59,12 @@ pub trait Driver: Send + Sync + 'static {
     /// Makes a sandbox with no program in it yet. On an error everything done so far is undone.
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>>;
 
+    /// Ends what a sandbox left running when its host died: processes, mounts, control groups. Its
+    /// files stay, for a person to look at, until it is removed. Fine when nothing is left.
+    async fn reap(&self, _ground: &Ground) -> Outcome<()> {
+        Ok(())
+    }
+
     /// Removes what a sandbox left behind when its host died: processes, mounts, cgroups; and its
     /// directory. Being called for one that left nothing is fine.
     async fn sweep(&self, ground: &Ground) -> Outcome<()>;

@@ -126,7 +126,7 @@ impl Inner {
             let why = self.fleet().get(&id).ok().and_then(|it| it.sandbox.notes.last().cloned());
             let words = format!("{name} failed: {}", why.unwrap_or_default());
             self.fleet().notice(Level::Error, Some(id.clone()), &words);
-            self.sweep_quietly(&id, &name).await;
+            self.reap(&id, &name).await;
         }
         self.touch(&id);
         self.persist_or_notice(&id).await;

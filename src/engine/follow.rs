@@ -130,21 +130,21 @@ impl Inner {
             name
         };
         self.touch(id);
-        self.sweep_quietly(id, &name).await;
+        self.reap(id, &name).await;
         self.persist_or_notice(id).await;
     }
 
     /// Ends what a dead host left running; its files stay until the sandbox is removed.
-    pub(super) async fn sweep_quietly(&self, id: &SandboxId, name: &str) {
+    pub(super) async fn reap(&self, id: &SandboxId, name: &str) {
         let driver = match self.fleet().get(id).map(|it| it.sandbox.driver.clone()) {
             Ok(driver) => self.drivers.get(&driver),
             Err(fault) => Err(fault),
         };
-        let swept = match driver {
-            Ok(driver) => driver.sweep(&self.ground(id, name)).await,
+        let reaped = match driver {
+            Ok(driver) => driver.reap(&self.ground(id, name)).await,
             Err(fault) => Err(fault),
         };
-        if let Err(fault) = swept {
+        if let Err(fault) = reaped {
             let words = format!("ending what {name} left behind: {fault}");
             self.fleet().notice(Level::Warning, Some(id.clone()), &words);
         }

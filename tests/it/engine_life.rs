@@ -217,9 +217,10 @@ async fn a_sandbox_goes_when_its_time_is_over() {
 #[tokio::test]
 async fn a_sandbox_runs_on_while_any_of_its_programs_does() {
     let it = Instance::new().await;
-    let sandbox = it.run(&["sh", "-c", "read; exit 0; "]).await;
+    let sandbox = it.run(&["sh"]).await;
     let second = it.alice().open(&sandbox.id, session(&["sh"])).await.unwrap();
     assert_eq!((second.ordinal, second.name("project")), (2, "project/2".to_owned()));
+    it.alice().input(&sandbox.sessions[0].id, "exit 0\r".into()).await.unwrap();
     it.until("the first ended", |all| all[0].sessions[0].exit.is_some()).await;
     it.alice().input(&second.id, "echo still $((here))\r".into()).await.unwrap();
     shows(it.alice(), &second.id, "still").await;

@@ -12,19 +12,21 @@
 )]
 
 mod base;
+mod documents;
+mod driver_suite;
+mod engine_adopt;
 mod engine_lease;
 mod engine_life;
 mod engine_restart;
 mod engine_scale;
 mod engine_support;
-mod documents;
 mod layers;
-mod skip;
-mod source;
-mod vt_screen;
 mod local_stage;
 mod local_view;
 mod session_host;
 mod session_journal;
 mod session_place;
 mod shim_process;
+mod skip;
+mod source;
+mod vt_screen;

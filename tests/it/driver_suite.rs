@@ -1,0 +1,373 @@
+//! One suite for every driver, chosen by capability: what it has must work, what it lacks must be
+//! `Unsupported`. Each driver runs where it is hosted: in this process, or in a shim of its own.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use sandwatch::{
+    base::{
+        fault::Kind,
+        id::{SandboxId, SessionId},
+        limits::STOP_GRACE,
+        units::Size,
+    },
+    config::paths::Paths,
+    driver::{Ground, Hosting, fake::FakeDriver, local::Local, registry::Registry},
+    engine::shim_link::ShimLink,
+    model::{
+        output::{Fidelity, From, Output},
+        sandbox::{Egress, ResourceLimits, SandboxSpec, State, Workspace, WorkspaceMode},
+        session::{ExitStatus, SessionSpec},
+    },
+    runtime::{BoxStream, ExecOutput},
+    session::{
+        house::House,
+        seat::{Seat, SeatEvent, SeatReport},
+    },
+    vt::Screen,
+};
+
+use crate::engine_support::{SOON, next, session, watch};
+
+/// One sandbox of one driver.
+struct Stage {
+    _temp: tempfile::TempDir,
+    driver: Arc<dyn sandwatch::driver::Driver>,
+    ground: Ground,
+    seat: Arc<dyn Seat>,
+}
+
+impl Stage {
+    async fn new(registry: &Registry, driver: &str) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let paths = Paths::under(&temp.path().join("home"));
+        paths.prepare().unwrap();
+        let project = temp.path().join("project");
+        std::fs::create_dir(&project).unwrap();
+        let id = SandboxId::random();
+        let ground = Ground { dir: paths.sandbox(&id), id, name: "stage".to_owned() };
+        std::fs::create_dir(&ground.dir).unwrap();
+        let driver = registry.get(driver).unwrap();
+        let spec = SandboxSpec {
+            name: Some("stage".to_owned()),
+            driver: driver.name().to_owned(),
+            isolation: None,
+            image: None,
+            workspace: Workspace { path: project, mode: WorkspaceMode::Cow },
+            egress: Egress::Deny,
+            allow: Vec::new(),
+            limits: ResourceLimits::default(),
+            env: Vec::new(),
+            ttl: None,
+            labels: BTreeMap::new(),
+            record: true,
+            remove_on_exit: false,
+            first: session(&["sh"]),
+        };
+        let seat: Arc<dyn Seat> = match driver.hosting() {
+            Hosting::Hub => {
+                let place = driver.create(&ground, &spec).await.unwrap();
+                Arc::new(House::new(ground.clone(), place, paths.recordings(), true))
+            }
+            Hosting::Shim => {
+                let program = env!("CARGO_BIN_EXE_sandwatch").as_ref();
+                ShimLink::launch(program, &ground, &paths.recordings(), &spec).await.unwrap().into()
+            }
+        };
+        Self { _temp: temp, driver, ground, seat }
+    }
+
+    async fn open(&self, text: &str) -> SessionId {
+        self.open_spec(session(&["sh", "-c", text])).await
+    }
+
+    async fn open_spec(&self, spec: SessionSpec) -> SessionId {
+        self.seat.open(SessionId::random(), spec).await.unwrap().id
+    }
+
+    /// Everything a session prints, and how it ended.
+    async fn whole(&self, id: &SessionId) -> (String, ExitStatus) {
+        let request = watch(From::Start, Fidelity::Full);
+        let mut stream = self.seat.output(id, request).await.unwrap();
+        let mut text = Vec::new();
+        loop {
+            match next(&mut stream, "the end of the program").await.unwrap().unwrap() {
+                Output::Chunk { bytes, .. } => text.extend_from_slice(&bytes),
+                Output::Exit { status, .. } => {
+                    return (String::from_utf8_lossy(&text).into_owned(), status);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the screen of a session shows a text.
+    async fn shows(&self, id: &SessionId, text: &str) {
+        let request = watch(From::Now, Fidelity::Screen);
+        let mut stream = self.seat.output(id, request).await.unwrap();
+        let mut screen = Screen::new(Size::DEFAULT);
+        while !screen.lines().iter().any(|it| it.contains(text)) {
+            match next(&mut stream, text).await.unwrap().unwrap() {
+                Output::Keyframe { size, state, .. } => screen = Screen::from_keyframe(size, &state),
+                Output::Chunk { bytes, .. } => drop(screen.feed(&bytes)),
+                Output::Resize { size, .. } => screen.resize(size),
+                Output::Fact { .. } => {}
+                Output::Exit { status, .. } => panic!("ended with {status:?}: {:?}", screen.lines()),
+            }
+        }
+    }
+
+    async fn typed(&self, id: &SessionId, text: &str) {
+        self.seat.input(id, Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
+    }
+
+    async fn exec(&self, text: &str, stdin: &[&str]) -> BoxStream<sandwatch::base::fault::Outcome<ExecOutput>> {
+        let pieces: Vec<Bytes> =
+            stdin.iter().map(|it| Bytes::copy_from_slice(it.as_bytes())).collect();
+        let spec = session(&["sh", "-c", text]);
+        self.seat.exec(spec, Box::pin(tokio_stream::iter(pieces))).await.unwrap()
+    }
+
+    async fn report(&self, so: impl Fn(&SeatReport) -> bool) -> SeatReport {
+        let mut events = self.seat.events().await.unwrap();
+        loop {
+            match next(&mut events, "a report as wanted").await.unwrap() {
+                SeatEvent::Report(report) if so(&report) => return *report,
+                SeatEvent::Gone { reason } => panic!("gone: {reason}"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn end(self) {
+        self.seat.remove().await.unwrap();
+        self.driver.sweep(&self.ground).await.unwrap();
+    }
+}
+
+async fn collect(
+    mut stream: BoxStream<sandwatch::base::fault::Outcome<ExecOutput>>,
+) -> (String, String, ExitStatus) {
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    loop {
+        match next(&mut stream, "the end of the program").await.unwrap().unwrap() {
+            ExecOutput::Stdout(bytes) => out.extend_from_slice(&bytes),
+            ExecOutput::Stderr(bytes) => errors.extend_from_slice(&bytes),
+            ExecOutput::Exit(status) => {
+                let text = |it: Vec<u8>| String::from_utf8(it).unwrap();
+                return (text(out), text(errors), status);
+            }
+        }
+    }
+}
+
+async fn a_report_shows_what_create_made(stage: Stage) {
+    let report = stage.report(|_| true).await;
+    assert_eq!((report.sandbox, report.state), (stage.ground.id.clone(), State::Running));
+    assert!(report.facts.isolation.is_some());
+    for ((word, promised), (_, there)) in
+        stage.driver.capabilities().words().into_iter().zip(report.facts.capabilities.words())
+    {
+        assert!(there || !promised, "{word} was promised");
+    }
+    stage.end().await;
+}
+
+async fn a_program_prints_and_ends_with_its_code(stage: Stage) {
+    let cases = [
+        ("echo hello; exit 3", "hello\r\n", ExitStatus::Code(3)),
+        ("true", "", ExitStatus::Code(0)),
+        ("kill -9 $$", "", ExitStatus::Signal(9)),
+        ("seq 1 3", "1\r\n2\r\n3\r\n", ExitStatus::Code(0)),
+    ];
+    for (text, printed, status) in cases {
+        let id = stage.open(text).await;
+        assert_eq!(stage.whole(&id).await, (printed.to_owned(), status), "{text}");
+        let seen = stage.report(|it| it.sessions.iter().any(|it| it.id == id && it.exit.is_some()));
+        let session = seen.await.sessions.into_iter().find(|it| it.id == id).unwrap();
+        assert_eq!(session.exit, Some(status), "{text}");
+    }
+    stage.end().await;
+}
+
+async fn a_program_that_is_not_there_is_told(stage: Stage) {
+    let spec = session(&["surely-no-such-program"]);
+    match stage.seat.open(SessionId::random(), spec).await {
+        Err(fault) => assert!(fault.message().contains("surely-no-such-program"), "{fault}"),
+        Ok(session) => assert_eq!(stage.whole(&session.id).await.1, ExitStatus::Code(127)),
+    }
+    stage.end().await;
+}
+
+async fn a_program_sees_its_size_and_every_resize(stage: Stage) {
+    let size = Size::clamped(91, 17);
+    let id = stage.open_spec(SessionSpec { size, ..session(&["sh"]) }).await;
+    stage.typed(&id, "stty size\r").await;
+    stage.shows(&id, "17 91").await;
+    stage.seat.resize(&id, Size::clamped(120, 40)).await.unwrap();
+    stage.typed(&id, "stty size\r").await;
+    stage.shows(&id, "40 120").await;
+    stage.end().await;
+}
+
+async fn a_program_without_a_terminal_has_three_streams(stage: Stage) {
+    if !stage.driver.capabilities().exec {
+        let stdin = Box::pin(tokio_stream::empty());
+        let Err(fault) = stage.seat.exec(session(&["true"]), stdin).await else { panic!("ran") };
+        assert_eq!(fault.kind(), Kind::Unsupported);
+        return stage.end().await;
+    }
+    let (out, errors, status) =
+        collect(stage.exec("echo out; echo oops >&2; exit 4", &[]).await).await;
+    assert_eq!((out.as_str(), errors.as_str()), ("out\n", "oops\n"));
+    assert_eq!(status, ExitStatus::Code(4));
+    let (out, ..) = collect(stage.exec("cat", &["one ", "two"]).await).await;
+    assert_eq!(out, "one two");
+    stage.end().await;
+}
+
+async fn pause_stops_output_and_resume_loses_nothing(stage: Stage) {
+    if !stage.driver.capabilities().pause {
+        assert_eq!(stage.seat.pause().await.unwrap_err().kind(), Kind::Unsupported);
+        return stage.end().await;
+    }
+    let id = stage.open("for i in $(seq 1 150); do echo n$i; sleep 0.01; done").await;
+    stage.shows(&id, "n10").await;
+    stage.seat.pause().await.unwrap();
+    stage.seat.pause().await.unwrap();
+    let bytes = |report: SeatReport| report.sessions[0].output_bytes;
+    stage.report(|it| it.state == State::Paused).await;
+    // What was on its way arrives; after that nothing does.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let then = bytes(stage.report(|_| true).await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(bytes(stage.report(|_| true).await), then);
+    stage.seat.resume().await.unwrap();
+    stage.seat.resume().await.unwrap();
+    let (text, status) = stage.whole(&id).await;
+    assert_eq!(text, (1..=150).map(|it| format!("n{it}\r\n")).collect::<String>());
+    assert_eq!(status, ExitStatus::Code(0));
+    stage.end().await;
+}
+
+async fn a_paused_sandbox_can_be_stopped_and_a_stopped_one_starts_nothing(stage: Stage) {
+    if !stage.driver.capabilities().stop {
+        assert_eq!(stage.seat.stop(STOP_GRACE).await.unwrap_err().kind(), Kind::Unsupported);
+        return stage.end().await;
+    }
+    let id = stage.open("sleep 1000").await;
+    if stage.driver.capabilities().pause {
+        stage.seat.pause().await.unwrap();
+    }
+    stage.seat.stop(Duration::from_millis(200)).await.unwrap();
+    stage.seat.stop(Duration::from_millis(200)).await.unwrap();
+    let report = stage.report(|it| it.state == State::Stopped).await;
+    let session = report.sessions.iter().find(|it| it.id == id).unwrap();
+    assert!(matches!(session.exit, Some(ExitStatus::Signal(_) | ExitStatus::Code(_))), "{session:?}");
+    assert!(stage.seat.open(SessionId::random(), session_sh()).await.is_err());
+    stage.end().await;
+}
+
+fn session_sh() -> SessionSpec {
+    session(&["sh"])
+}
+
+async fn remove_leaves_nothing_and_may_be_repeated(stage: Stage) {
+    stage.open("sleep 1000").await;
+    let report = stage.report(|it| !it.sessions.is_empty()).await;
+    let pid = report.sessions[0].pid;
+    stage.seat.remove().await.unwrap();
+    for _ in 0..2 {
+        match stage.seat.remove().await {
+            Ok(()) => {}
+            // Its host went with it.
+            Err(fault) => assert!(matches!(fault.kind(), Kind::Lost | Kind::Absent), "{fault}"),
+        }
+        stage.driver.sweep(&stage.ground).await.unwrap();
+    }
+    if let Some(pid) = pid {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} lives");
+    }
+    if stage.driver.hosting() == Hosting::Shim {
+        assert!(!stage.ground.dir.exists(), "its directory is left");
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(stage.ground.id.as_str()), "a mount is left");
+}
+
+async fn a_hundred_kilobytes_of_input_arrive(stage: Stage) {
+    let id = stage.open("stty raw -echo; echo ready; head -c 102400 | wc -c; exit 0").await;
+    stage.shows(&id, "ready").await;
+    let piece = Bytes::from(vec![b'x'; 4096]);
+    for _ in 0..25 {
+        let deadline = tokio::time::Instant::now() + SOON;
+        while let Err(fault) = stage.seat.input(&id, piece.clone()).await {
+            assert_eq!(fault.kind(), Kind::Busy);
+            assert!(tokio::time::Instant::now() < deadline, "the program never reads on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let (text, _) = stage.whole(&id).await;
+    assert!(text.contains("102400"), "{text:?}");
+    stage.end().await;
+}
+
+async fn many_programs_run_side_by_side(stage: Stage) {
+    let mut ids = Vec::new();
+    for number in 0..8 {
+        ids.push(stage.open(&format!("sleep 0.05; echo program {number}; exit {number}")).await);
+    }
+    for (number, id) in ids.iter().enumerate() {
+        let status = ExitStatus::Code(i32::try_from(number).unwrap());
+        assert_eq!(stage.whole(id).await, (format!("program {number}\r\n"), status));
+    }
+    let report = stage.report(|it| it.sessions.len() == 8).await;
+    let ordinals: Vec<_> = report.sessions.iter().map(|it| it.ordinal).collect();
+    assert_eq!(ordinals, (1..=8).collect::<Vec<u32>>());
+    stage.end().await;
+}
+
+async fn a_flood_arrives_whole(stage: Stage) {
+    let id = stage.open("seq 1 200000").await;
+    let (text, status) = stage.whole(&id).await;
+    assert_eq!(status, ExitStatus::Code(0));
+    assert!(text.lines().zip(1..).all(|(line, number): (&str, u32)| line == number.to_string()));
+    assert_eq!(text.lines().count(), 200_000);
+    stage.end().await;
+}
+
+/// The suite, once for each driver that can run here.
+macro_rules! suite {
+    ($driver:ident: $registry:expr, $reason:expr) => {
+        mod $driver {
+            use super::*;
+            suite!(@cases $driver, $registry, $reason;
+                a_report_shows_what_create_made
+                a_program_prints_and_ends_with_its_code
+                a_program_that_is_not_there_is_told
+                a_program_sees_its_size_and_every_resize
+                a_program_without_a_terminal_has_three_streams
+                pause_stops_output_and_resume_loses_nothing
+                a_paused_sandbox_can_be_stopped_and_a_stopped_one_starts_nothing
+                remove_leaves_nothing_and_may_be_repeated
+                a_hundred_kilobytes_of_input_arrive
+                many_programs_run_side_by_side
+                a_flood_arrives_whole
+            );
+        }
+    };
+    (@cases $driver:ident, $registry:expr, $reason:expr; $($case:ident)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            if let Some(why) = $reason {
+                return crate::skip::skipped(why);
+            }
+            let registry: Registry = $registry;
+            super::$case(Stage::new(&registry, stringify!($driver)).await).await;
+        }
+    )*};
+}
+
+/// Rootless or root, namespaces or landlock: there is always something to run in.
+suite!(local: Registry::default().with(Local), None::<&str>);
+suite!(fake: Registry::default().with(FakeDriver::default()), None::<&str>);

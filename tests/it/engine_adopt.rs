@@ -1,0 +1,209 @@
+//! Shims outlive the engine that started them; the next one takes them over.
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use sandwatch::{
+    base::{clock, fault::Outcome},
+    driver::{Driver, Ground, Hosting, Place, fake::FakeDriver, registry::Registry},
+    engine::{Engine, Options},
+    model::{
+        capability::Capabilities,
+        check::Check,
+        event::Event,
+        sandbox::{Sandbox, SandboxSpec, State, Workspace, WorkspaceMode},
+        session::ExitStatus,
+    },
+    runtime::{LeaseVerb, Runtime, WaitFor},
+};
+
+use crate::engine_support::{Instance, SOON, next, rows, who, whole_output};
+
+/// The fake driver, held by shims.
+struct Shimmed;
+
+#[async_trait]
+impl Driver for Shimmed {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+    fn hosting(&self) -> Hosting {
+        Hosting::Shim
+    }
+    fn capabilities(&self) -> Capabilities {
+        FakeDriver::default().capabilities()
+    }
+    async fn probe(&self) -> Vec<Check> {
+        Vec::new()
+    }
+    async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
+        FakeDriver::default().create(ground, spec).await
+    }
+    async fn sweep(&self, _ground: &Ground) -> Outcome<()> {
+        Ok(())
+    }
+}
+
+/// An engine whose sandboxes live in shims; what is left at the end goes with its directory.
+struct Held {
+    base: Instance,
+    engine: Option<(Engine, Arc<dyn Runtime>)>,
+}
+
+impl Held {
+    async fn new() -> Self {
+        let mut base = Instance::new().await;
+        base.end();
+        let mut held = Self { base, engine: None };
+        held.restart().await;
+        held
+    }
+
+    async fn restart(&mut self) {
+        self.engine = None;
+        let engine = Engine::open(Options {
+            paths: self.base.paths(),
+            drivers: Registry::default().with(Shimmed),
+            program: env!("CARGO_BIN_EXE_sandwatch").into(),
+        });
+        let engine = engine.await.unwrap();
+        let client = engine.client(who("alice"));
+        self.engine = Some((engine, client));
+    }
+
+    fn alice(&self) -> &dyn Runtime {
+        self.engine.as_ref().unwrap().1.as_ref()
+    }
+
+    async fn run(&self, text: &str) -> Sandbox {
+        self.alice().create(self.base.spec(&["sh", "-c", text])).await.unwrap()
+    }
+
+    fn shim_of(&self, sandbox: &Sandbox) -> u32 {
+        let dir = self.base.paths().sandbox(&sandbox.id);
+        pid_with_argument(&dir).expect("its shim runs")
+    }
+}
+
+/// The process that was started with this argument.
+fn pid_with_argument(argument: &Path) -> Option<u32> {
+    let wanted = argument.as_os_str().as_encoded_bytes();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|it| it.parse::<u32>().ok()) else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if line.split(|it| *it == 0).any(|it| it == wanted) {
+            return Some(pid);
+        }
+    }
+    None
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn sandboxes_live_on_and_are_taken_over_with_everything() {
+    let mut it = Held::new().await;
+    let counts = "for i in $(seq 1 400); do echo n$i; sleep 0.005; done; exit 6";
+    let mut sandboxes = Vec::new();
+    for _ in 0..3 {
+        sandboxes.push(it.run(counts).await);
+    }
+    let idle = it.run("cat").await;
+    it.alice().lease(&idle.sessions[0].id, LeaseVerb::Take).await.unwrap();
+    let ended = it.run("echo over; exit 9").await;
+    it.alice().wait(&ended.sessions[0].id, WaitFor::Exit, Some(SOON)).await.unwrap();
+    for _ in 0..4 {
+        it.restart().await;
+        let all = it.alice().list().await.unwrap();
+        assert_eq!(all.len(), 5);
+        let held = all.iter().find(|it| it.id == idle.id).unwrap();
+        assert_eq!(held.state, State::Running);
+        assert_eq!(held.sessions[0].lease.as_ref().unwrap().holder_name, "alice");
+        let over = all.iter().find(|it| it.id == ended.id).unwrap();
+        assert_eq!(over.sessions[0].exit, Some(ExitStatus::Code(9)));
+    }
+    for sandbox in &sandboxes {
+        let id = &sandbox.sessions[0].id;
+        it.alice().wait(id, WaitFor::Exit, Some(SOON)).await.unwrap();
+        let text = whole_output(it.alice(), id).await;
+        assert_eq!(text, (1..=400).map(|it| format!("n{it}\r\n")).collect::<String>());
+        assert!(rows(it.alice(), id).await.iter().any(|it| it == "n400"));
+    }
+    assert!(whole_output(it.alice(), &ended.sessions[0].id).await.contains("over"));
+    for sandbox in it.alice().list().await.unwrap() {
+        it.alice().remove(&sandbox.id).await.unwrap();
+    }
+    assert_eq!(std::fs::read_dir(it.base.paths().sandboxes()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_lost_registry_is_rebuilt_from_living_shims() {
+    let mut it = Held::new().await;
+    let sandbox = it.run("cat").await;
+    it.engine = None;
+    for end in ["registry.db", "registry.db-wal", "registry.db-shm"] {
+        drop(std::fs::remove_file(it.base.paths().state().join(end)));
+    }
+    it.restart().await;
+    let all = it.alice().list().await.unwrap();
+    assert_eq!((all.len(), &all[0].name, all[0].state), (1, &sandbox.name, State::Running));
+    it.alice().input(&sandbox.sessions[0].id, "still here\r".into()).await.unwrap();
+    it.alice().remove(&sandbox.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shim_that_is_killed_takes_only_its_own_sandbox_and_everybody_is_told() {
+    let mut it = Held::new().await;
+    let (doomed, other) = (it.run("echo last; cat").await, it.run("cat").await);
+    let id = &doomed.sessions[0].id;
+    it.alice().wait(id, WaitFor::Text("last".to_owned()), Some(SOON)).await.unwrap();
+    let mut events = it.alice().events().await.unwrap();
+    kill(it.shim_of(&doomed));
+    let reason = loop {
+        let event = next(&mut events, "the notice").await.unwrap().unwrap();
+        match event {
+            Event::Notice { notice, .. } if notice.sandbox.as_ref() == Some(&doomed.id) => break notice.text,
+            _ => {}
+        }
+    };
+    assert!(reason.contains("failed"), "{reason}");
+    let state = async |it: &Held, id| {
+        let all = it.alice().list().await.unwrap();
+        all.into_iter().find(|it| it.id == id).unwrap().state
+    };
+    assert_eq!(state(&it, doomed.id.clone()).await, State::Failed);
+    assert_eq!(state(&it, other.id.clone()).await, State::Running);
+    assert!(whole_output(it.alice(), id).await.contains("last"));
+    assert!(rows(it.alice(), id).await.iter().any(|it| it == "last"));
+    kill(it.shim_of(&other));
+    it.restart().await;
+    let began = clock::monotonic();
+    assert_eq!(state(&it, other.id.clone()).await, State::Failed);
+    assert!(clock::monotonic() >= began);
+    for sandbox in [doomed, other] {
+        it.alice().remove(&sandbox.id).await.unwrap();
+    }
+    assert_eq!(it.alice().list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_creation_that_fails_in_the_shim_leaves_no_shim() {
+    let it = Held::new().await;
+    let mut spec = it.base.spec(&["sh"]);
+    spec.workspace = Workspace { path: "/".into(), mode: WorkspaceMode::None };
+    spec.first.command = vec!["surely-no-such-program".to_owned()];
+    // The fake shell says 127; a driver that can't start it at all undoes everything.
+    match it.alice().create(spec).await {
+        Ok(sandbox) => {
+            it.alice().remove(&sandbox.id).await.unwrap();
+            assert_eq!(pid_with_argument(&it.base.paths().sandbox(&sandbox.id)), None);
+        }
+        Err(_) => assert_eq!(it.alice().list().await.unwrap(), []),
+    }
+    assert_eq!(std::fs::read_dir(it.base.paths().sandboxes()).unwrap().count(), 0);
+}
