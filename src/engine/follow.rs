@@ -171,6 +171,13 @@ pub(super) fn apply(sandbox: &mut Sandbox, report: SeatReport) {
             session.lease = None;
         }
     }
+    // A report from just before a session was started does not know it yet.
+    let unreported = std::mem::take(&mut sandbox.sessions).into_iter().filter(|known| {
+        let living = known.exit.is_none() && known.exited_at.is_none();
+        living && !sessions.iter().any(|it| it.id == known.id)
+    });
+    let unreported: Vec<_> = unreported.collect();
+    sessions.extend(unreported);
     sandbox.sessions = sessions;
     sandbox.state = report.state;
     sandbox.raw_state = report.facts.raw_state;

@@ -22,7 +22,7 @@ use crate::{
         limits::{FAREWELL_WITHIN, META_BYTES_MAX},
     },
     config::paths::SocketPath,
-    driver::{Ground, Place, registry::Registry},
+    driver::{Ground, Place, fake::FakeDriver, registry::Registry},
     session::{house::House, seat::Seat},
     wire::shim::{PROTOCOL, Start, Welcome, answer, framed},
 };
@@ -36,7 +36,7 @@ pub const LOG_FILE: &str = "shim.log";
 /// Runs a shim in `dir` until its sandbox is gone. Standard output takes one message, a welcome or
 /// the fault that kept the sandbox from being made, and is not used again.
 pub fn run(dir: &Path) -> ExitCode {
-    let drivers = Registry::default().with(crate::driver::fake::FakeDriver::default());
+    let drivers = Registry::standard().with(FakeDriver::default());
     // A session of its own: no terminal's hang-up or interrupt reaches it.
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");

@@ -108,11 +108,15 @@ impl Stage {
         let mut screen = Screen::new(Size::DEFAULT);
         while !screen.lines().iter().any(|it| it.contains(text)) {
             match next(&mut stream, text).await.unwrap().unwrap() {
-                Output::Keyframe { size, state, .. } => screen = Screen::from_keyframe(size, &state),
+                Output::Keyframe { size, state, .. } => {
+                    screen = Screen::from_keyframe(size, &state)
+                }
                 Output::Chunk { bytes, .. } => drop(screen.feed(&bytes)),
                 Output::Resize { size, .. } => screen.resize(size),
                 Output::Fact { .. } => {}
-                Output::Exit { status, .. } => panic!("ended with {status:?}: {:?}", screen.lines()),
+                Output::Exit { status, .. } => {
+                    panic!("ended with {status:?}: {:?}", screen.lines())
+                }
             }
         }
     }
@@ -121,7 +125,11 @@ impl Stage {
         self.seat.input(id, Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
     }
 
-    async fn exec(&self, text: &str, stdin: &[&str]) -> BoxStream<sandwatch::base::fault::Outcome<ExecOutput>> {
+    async fn exec(
+        &self,
+        text: &str,
+        stdin: &[&str],
+    ) -> BoxStream<sandwatch::base::fault::Outcome<ExecOutput>> {
         let pieces: Vec<Bytes> =
             stdin.iter().map(|it| Bytes::copy_from_slice(it.as_bytes())).collect();
         let spec = session(&["sh", "-c", text]);
@@ -261,9 +269,13 @@ async fn a_paused_sandbox_can_be_stopped_and_a_stopped_one_starts_nothing(stage:
     }
     stage.seat.stop(Duration::from_millis(200)).await.unwrap();
     stage.seat.stop(Duration::from_millis(200)).await.unwrap();
-    let report = stage.report(|it| it.state == State::Stopped).await;
+    let ended = |it: &SeatReport| it.sessions.iter().all(|it| it.exit.is_some());
+    let report = stage.report(|it| it.state == State::Stopped && ended(it)).await;
     let session = report.sessions.iter().find(|it| it.id == id).unwrap();
-    assert!(matches!(session.exit, Some(ExitStatus::Signal(_) | ExitStatus::Code(_))), "{session:?}");
+    assert!(
+        matches!(session.exit, Some(ExitStatus::Signal(_) | ExitStatus::Code(_))),
+        "{session:?}"
+    );
     assert!(stage.seat.open(SessionId::random(), session_sh()).await.is_err());
     stage.end().await;
 }
@@ -368,6 +380,6 @@ macro_rules! suite {
     )*};
 }
 
-/// Rootless or root, namespaces or landlock: there is always something to run in.
+// Rootless or root, namespaces or landlock: there is always something to run in.
 suite!(local: Registry::default().with(Local), None::<&str>);
 suite!(fake: Registry::default().with(FakeDriver::default()), None::<&str>);

@@ -269,14 +269,18 @@ impl Driver for Local {
         }
     }
 
-    async fn sweep(&self, ground: &Ground) -> Outcome<()> {
+    async fn reap(&self, ground: &Ground) -> Outcome<()> {
         let traces = Traces::read(&ground.dir);
         if let Some(pid) = traces.first.and_then(First::alive) {
             processes::stop_below(pid);
             processes::signal_below(pid, Signal::KILL);
             end(pid);
         }
-        cgroup::remove(&traces.groups).await?;
+        cgroup::remove(&traces.groups).await
+    }
+
+    async fn sweep(&self, ground: &Ground) -> Outcome<()> {
+        self.reap(ground).await?;
         remove::discard(&ground.dir)?;
         remove::empty_trash(&ground.dir);
         Ok(())
