@@ -339,7 +339,7 @@ fn inherited(
         return Ok(nothing());
     };
     // A user's own `default` may build on ours.
-    let text = if parent == name { preset(parent).map(str::to_owned) } else { base(parent) };
+    let text = base(parent).filter(|_| parent != name).or(preset(parent).map(str::to_owned));
     match text {
         _ if depth >= INHERITS_MAX => {
             source.flaw(item.span.clone(), format!("more than {INHERITS_MAX} keymaps in a row"));

@@ -30,7 +30,7 @@ pub struct Moment {
 }
 
 /// One message for `update`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Msg {
     Key(KeyPress),
     Mouse(Mouse),

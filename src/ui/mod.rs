@@ -1,4 +1,11 @@
-//! Layer `ui`: pure drawing. Never asks, never waits, never panics.
+//! Layer `ui`: pure drawing of the state. Never asks, never waits, never panics; colours are roles.
+mod boxes;
+mod chrome;
+pub mod colour;
+mod fleet;
+mod form;
+mod paint;
+mod pane;
 pub mod theme;
 
 use ratatui::{
@@ -6,11 +13,83 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-use crate::app::State;
-use theme::Theme;
+use crate::app::{
+    State,
+    layout::{COLUMNS_MIN, ROWS_MIN},
+    state::Overlay,
+};
+use paint::Brush;
+use theme::{Role, Theme};
+
+/// What a part of the picture is drawn with.
+struct View<'a> {
+    state: &'a State,
+    theme: &'a Theme,
+}
 
 /// Draws the whole console into `area`; answers where the terminal's cursor belongs, if it shows.
+/// A part of the state that does not fit into `area` is cut; nothing is written outside of it.
 pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {
-    let _ = (state, theme, area.intersection(*buf.area()));
-    None
+    let mut brush = Brush::new(buf, area);
+    if brush.area().is_empty() {
+        return None;
+    }
+    let view = View { state, theme };
+    brush.fill(theme.style(Role::Base));
+    let frame = state.frame();
+    if frame.too_small {
+        view.too_small(&mut brush);
+        return None;
+    }
+    view.header(&mut brush);
+    let mut cursor = None;
+    if state.is_first_run() {
+        view.first_run(&mut brush);
+    } else {
+        view.fleet(&mut brush);
+        for pane in &frame.panes {
+            cursor = view.pane(&mut brush, pane).or(cursor);
+        }
+        for divider in frame.dividers.iter().chain(&frame.divider) {
+            brush.line(*divider, "│", theme.style(Role::Border));
+        }
+    }
+    if let Some(at) = view.bottom(&mut brush) {
+        cursor = Some(at);
+    }
+    if state.overlay.is_some() {
+        cursor = view.overlay(&mut brush);
+    }
+    if state.shows_which_key() {
+        view.which_key(&mut brush);
+    }
+    cursor.filter(|it| area.contains(*it))
+}
+
+impl View<'_> {
+    fn too_small(&self, brush: &mut Brush<'_>) {
+        let area = brush.area();
+        let (columns, rows) = self.state.size;
+        let text = format!("needs {COLUMNS_MIN}x{ROWS_MIN}, this is {columns}x{rows}");
+        let asks = self.state.fleet.tally().asks;
+        let base = self.theme.style(Role::Base);
+        brush.text(area.x, area.y, area.width, &text, base);
+        if asks > 0 {
+            let style = self.theme.style(Role::Asks);
+            brush.text(area.x, area.y + 1, area.width, &format!("! {asks} asks wait"), style);
+        }
+    }
+
+    fn overlay(&self, brush: &mut Brush<'_>) -> Option<Position> {
+        match self.state.overlay.as_ref()? {
+            Overlay::Help(help) => self.help(brush, help),
+            Overlay::Palette(palette) => self.palette(brush, palette),
+            Overlay::Notices { top } => self.notices(brush, *top),
+            Overlay::Info { sandbox, top } => self.info(brush, sandbox, *top),
+            Overlay::Doctor { checks, top } => self.doctor(brush, checks.as_deref(), *top),
+            Overlay::New(dialog) => self.new_sandbox(brush, dialog),
+            Overlay::Confirm(confirm) => self.confirm(brush, confirm),
+            Overlay::TakeOver { session, holder } => self.ask_take_over(brush, session, holder),
+        }
+    }
 }

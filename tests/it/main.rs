@@ -30,3 +30,8 @@ mod shim_process;
 mod skip;
 mod source;
 mod vt_screen;
+mod app_config;
+mod app_keys;
+mod app_support;
+mod app_update;
+mod ui_draw;

@@ -1,0 +1,223 @@
+//! The top line (where am I, how is everything) and the bottom line (what do keys do, what is new).
+
+use ratatui::layout::Position;
+
+use super::{View, paint::Brush, theme::Role};
+use crate::{
+    app::{
+        Link,
+        fleet::Mark,
+        layout::Area,
+        state::{LineKind, LineMode},
+    },
+    base::text::{visible, width},
+    model::event::Level,
+};
+
+impl View<'_> {
+    pub(super) fn header(&self, brush: &mut Brush<'_>) {
+        let area = self.state.frame().header;
+        let style = self.theme.style(Role::Header);
+        brush.within(area).fill(style);
+        let right = self.header_right(brush, area);
+        let room = right.saturating_sub(area.x + 1).saturating_sub(1);
+        let strong = self.theme.style(Role::Title).patch(background(style));
+        let end = area.x + 1 + room;
+        let mut at = brush.text(area.x + 1, area.y, room, "sandwatch", strong);
+        for (index, crumb) in self.breadcrumb().iter().enumerate() {
+            let sign = if index == 0 { " ─ " } else { " ▸ " };
+            at = brush.text(at, area.y, end.saturating_sub(at), sign, style);
+            at = brush.text(at, area.y, end.saturating_sub(at), crumb, style);
+        }
+        let (tab, tabs) = self.state.grid.position();
+        if tabs > 1 {
+            at = brush.text(at, area.y, end.saturating_sub(at), "  ", style);
+            for number in 0..tabs {
+                let text = if number == tab {
+                    format!("[{}]", number + 1)
+                } else {
+                    format!(" {} ", number + 1)
+                };
+                let look = if number == tab { strong } else { style };
+                at = brush.text(at, area.y, end.saturating_sub(at), &text, look);
+            }
+        }
+    }
+
+    fn breadcrumb(&self) -> Vec<String> {
+        let state = self.state;
+        let mut crumbs = vec![visible(&state.hub)];
+        if state.is_first_run() {
+            return crumbs;
+        }
+        let session = state.focused_session().and_then(|it| state.fleet.session(it));
+        match (state.place, session) {
+            (crate::app::state::Place::Panes, Some((row, session))) => {
+                crumbs.push(visible(&session.name(&row.sandbox.name)));
+                crumbs.push(program(&session.command));
+            }
+            _ => crumbs.extend(state.fleet.current().map(|it| visible(&it.sandbox.name))),
+        }
+        crumbs
+    }
+
+    /// Counts and the link, from the right; answers where they begin.
+    fn header_right(&self, brush: &mut Brush<'_>, area: Area) -> u16 {
+        let header = self.theme.style(Role::Header);
+        let on_header = |role| self.theme.style(role).patch(background(header));
+        let (text, role) = match &self.state.link {
+            Link::Connecting => ("connecting ".to_owned(), Role::Warning),
+            Link::Up { rtt: Some(rtt) } => {
+                let ms = rtt.as_secs_f64() * 1000.0;
+                let digits = usize::from(ms < 10.0);
+                (format!("rtt {ms:.digits$} ms "), Role::Header)
+            }
+            Link::Up { rtt: None } => ("up ".to_owned(), Role::Header),
+            Link::Down { since, .. } => {
+                let down = self.state.now.since_start.saturating_sub(*since);
+                (format!("NO HUB {} ", crate::base::units::human_duration(down)), Role::Error)
+            }
+        };
+        let room = area.width / 2;
+        let mut at = brush.text_right(area.x + area.width, area.y, room, &text, on_header(role));
+        let tally = self.state.fleet.tally();
+        let running = tally.of(Mark::Working) + tally.of(Mark::Idle) + tally.of(Mark::Asks);
+        let counts = [
+            (running + tally.of(Mark::Stuck), "running", Role::Header),
+            (tally.of(Mark::Failed), "failed", Role::Failed),
+            (tally.of(Mark::Stuck), "stuck", Role::Stuck),
+            (tally.asks, if tally.asks == 1 { "ask" } else { "asks" }, Role::Asks),
+        ];
+        let mut first = true;
+        for (count, word, role) in counts {
+            if count == 0 && word != "running" || at < area.x + area.width / 3 {
+                continue;
+            }
+            let gap = if first { " ── " } else { " · " };
+            at = brush.text_right(at, area.y, room, gap, header);
+            at = brush.text_right(at, area.y, room, &format!("{count} {word}"), on_header(role));
+            first = false;
+        }
+        at
+    }
+
+    /// The bottom line; answers the cursor when a line is being edited there.
+    pub(super) fn bottom(&self, brush: &mut Brush<'_>) -> Option<Position> {
+        let area = self.state.frame().hint;
+        let style = self.theme.style(Role::Hint);
+        brush.within(area).fill(style);
+        if let Some(line) = &self.state.line {
+            return self.line(brush, area, line);
+        }
+        let mode = format!(" {} ", self.state.mode());
+        let mut at = brush.text(area.x, area.y, area.width, &mode, self.theme.style(Role::Mode));
+        at += 1;
+        let right = self.bottom_right(brush, area);
+        if let Some(notice) = self.state.notices.showing() {
+            let role = level_role(notice.level);
+            let look = self.theme.style(role).patch(background(style));
+            let times =
+                if notice.times > 1 { format!(" (x{})", notice.times) } else { String::new() };
+            let text = format!("{}{times}", notice.text);
+            brush.text(at, area.y, right.saturating_sub(at + 1), &text, look);
+            return None;
+        }
+        let key_style = self.theme.style(Role::HintKey);
+        for hint in self.state.hints() {
+            let needed = width(&hint.key) + width(&hint.says) + 1;
+            if usize::from(at) + needed > usize::from(right.saturating_sub(1)) {
+                break;
+            }
+            at = brush.text(at, area.y, area.width, &hint.key, key_style);
+            at = brush.text(at, area.y, area.width, &format!(" {}", hint.says), style);
+            at = brush.text(at, area.y, area.width, "  ", style);
+        }
+        None
+    }
+
+    fn bottom_right(&self, brush: &mut Brush<'_>, area: Area) -> u16 {
+        let text = match &self.state.copy {
+            Some(copy) => format!("PAUSED {} lines up ", copy.lines_up()),
+            None if self.state.is_first_run() => String::new(),
+            None => "FOLLOWING ".to_owned(),
+        };
+        let style =
+            self.theme.style(if self.state.copy.is_some() { Role::Warning } else { Role::Hint });
+        let style = style.patch(background(self.theme.style(Role::Hint)));
+        brush.text_right(area.x + area.width, area.y, area.width / 3, &text, style)
+    }
+
+    fn line(&self, brush: &mut Brush<'_>, area: Area, mode: &LineMode) -> Option<Position> {
+        let style = self.theme.style(Role::Input);
+        brush.within(area).fill(style);
+        let sign = if mode.kind == LineKind::Command { ":" } else { "/" };
+        let at = brush.text(
+            area.x,
+            area.y,
+            1,
+            sign,
+            self.theme.style(Role::Accent).patch(background(style)),
+        );
+        let room = area.width.saturating_sub(2);
+        // A long line shows the part around its cursor.
+        let before = mode.editor.before();
+        let skip = width(before).saturating_sub(usize::from(room).saturating_sub(1));
+        let shown = skip_cells(mode.editor.text(), skip);
+        let end = brush.text(at, area.y, room, shown, style);
+        if mode.editor.text().is_empty() {
+            let text = match mode.kind {
+                LineKind::Filter { .. } => {
+                    "words, status:stuck, driver:local, label:team=web, !turned-around"
+                }
+                LineKind::Command => "a command; tab completes",
+                LineKind::Search => "a regular expression; enter looks back from here",
+            };
+            brush.text(
+                at,
+                area.y,
+                room,
+                text,
+                self.theme.style(Role::Placeholder).patch(background(style)),
+            );
+        } else if mode.kind == LineKind::Command && !mode.offers.is_empty() {
+            let offers = mode.offers.join("  ");
+            let dim = self.theme.style(Role::Placeholder).patch(background(style));
+            let left = (area.x + area.width).saturating_sub(end + 3);
+            brush.text(end + 3, area.y, left, &offers, dim);
+        }
+        let column = u16::try_from(width(before) - skip.min(width(before))).unwrap_or(0);
+        Some(Position::new((at + column).min(area.x + area.width - 1), area.y))
+    }
+}
+
+/// Only the background of a style.
+pub(super) fn background(style: ratatui::style::Style) -> ratatui::style::Style {
+    ratatui::style::Style { bg: style.bg, ..ratatui::style::Style::new() }
+}
+
+pub(super) fn level_role(level: Level) -> Role {
+    match level {
+        Level::Info => Role::Accent,
+        Level::Warning => Role::Warning,
+        Level::Error => Role::Error,
+    }
+}
+
+/// The program of a command, for people: the last part of its path.
+pub(super) fn program(command: &[String]) -> String {
+    let first = command.first().map_or("shell", String::as_str);
+    visible(first.rsplit('/').next().unwrap_or(first))
+}
+
+/// A text without its first cells.
+pub(super) fn skip_cells(text: &str, cells: usize) -> &str {
+    use unicode_segmentation::UnicodeSegmentation;
+    let mut used = 0;
+    for (offset, cluster) in text.grapheme_indices(true) {
+        if used >= cells {
+            return text.get(offset..).unwrap_or("");
+        }
+        used += width(cluster);
+    }
+    if used >= cells && cells > 0 { "" } else { text }
+}

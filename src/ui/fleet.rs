@@ -1,0 +1,171 @@
+//! The fleet list and the page for when there is no fleet yet.
+
+use std::time::Duration;
+
+use super::{View, chrome::program, paint::Brush, theme::Role};
+use crate::{
+    app::{
+        fleet::{Mark, Row},
+        state::{FirstChoice, Place},
+        update::FIRST_RUN_TOP,
+    },
+    base::{text::visible, units::human_duration},
+};
+
+pub(super) fn mark_role(mark: Mark) -> Role {
+    match mark {
+        Mark::Asks => Role::Asks,
+        Mark::Stuck => Role::Stuck,
+        Mark::Failed => Role::Failed,
+        Mark::Working => Role::Working,
+        Mark::Idle => Role::Idle,
+        Mark::Paused => Role::Paused,
+        Mark::Done => Role::Done,
+        Mark::Unknown => Role::Unknown,
+    }
+}
+
+impl View<'_> {
+    pub(super) fn fleet(&self, brush: &mut Brush<'_>) {
+        let Some((header, list)) = self.state.frame().fleet else { return };
+        let fleet = &self.state.fleet;
+        let focused = self.state.place == Place::Fleet && self.state.overlay.is_none();
+        let (shown, all) = fleet.counts();
+        let title = self.theme.style(if focused { Role::BorderFocus } else { Role::Border });
+        let name = if fleet.known { format!("FLEET {shown}") } else { "FLEET —".to_owned() };
+        let name = if shown == all { name } else { format!("{name} of {all}") };
+        let at = brush.text(header.x + 1, header.y, header.width - 1, &name, title);
+        let filter = fleet.filter_text();
+        let (text, role) = match filter.is_empty() {
+            true => ("/ filter".to_owned(), Role::Dim),
+            false => (format!("/{filter}"), Role::Accent),
+        };
+        let right = header.x + header.width;
+        let room = right.saturating_sub(at + 2);
+        brush.text_right(right.saturating_sub(1), header.y, room, &text, self.theme.style(role));
+        let mut inside = brush.within(list);
+        for (line, (place, row)) in
+            (list.y..).zip(fleet.window(fleet.top(), usize::from(list.height)))
+        {
+            self.row(&mut inside, line, row, place == fleet.cursor(), focused);
+        }
+        if shown == 0 && fleet.known {
+            let text = "nothing passes the filter; esc clears it";
+            inside.text(list.x + 1, list.y, list.width - 1, text, self.theme.style(Role::Dim));
+        }
+    }
+
+    fn row(&self, brush: &mut Brush<'_>, y: u16, row: &Row, here: bool, focused: bool) {
+        let area = brush.area();
+        let stale = !matches!(self.state.link, crate::app::Link::Up { .. });
+        let plain = self.theme.style(if stale { Role::Stale } else { Role::Base });
+        let dim = self.theme.style(if stale { Role::Stale } else { Role::Dim });
+        let mark = if stale { plain } else { self.theme.style(mark_role(row.mark())) };
+        let sandbox = &row.sandbox;
+        let aside = if row.marked {
+            "▌"
+        } else if here {
+            ">"
+        } else {
+            " "
+        };
+        let marked = self.theme.style(if row.marked { Role::Marked } else { Role::Accent });
+        let mut at = brush.text(area.x, y, 1, aside, marked);
+        at = brush.text(at, y, 2, &format!("{} ", row.mark().sign()), mark);
+        let right = area.x + area.width;
+        let mut end = right.saturating_sub(1);
+        end = brush.text_right(end, y, 5, &self.age(row), dim).min(right.saturating_sub(5));
+        if area.width >= 44 {
+            let driver = match sandbox.isolation {
+                Some(it) => format!("{}/{}", visible(&sandbox.driver), it.word()),
+                None => format!("{}/—", visible(&sandbox.driver)),
+            };
+            end = end.saturating_sub(17);
+            brush.text(end, y, 16, &driver, dim);
+        }
+        let room = end.saturating_sub(at + 1);
+        let command_cells = (room / 3).clamp(5, 12);
+        let name_cells = room.saturating_sub(command_cells + 1);
+        let name = if row.marked { marked } else { plain };
+        brush.text(at, y, name_cells, &visible(&sandbox.name), name);
+        let leading = row.leading();
+        let command = leading.map_or_else(|| "—".to_owned(), |it| program(&it.command));
+        let more = match sandbox.sessions.len() {
+            0 | 1 => command,
+            count => format!("{command} x{count}"),
+        };
+        brush.text(at + name_cells + 1, y, command_cells, &more, dim);
+        if here {
+            let role = if focused { Role::Selection } else { Role::SelectionAside };
+            let style = self.theme.style(role);
+            // The mark keeps its own colour, for it is what the eye looks for.
+            let style = ratatui::style::Style { fg: None, ..style };
+            brush.style(crate::app::layout::Area::new(area.x, y, area.width, 1), style);
+        }
+    }
+
+    /// How long the row is as it is. Without the operator ages stop, and say that they did.
+    fn age(&self, row: &Row) -> String {
+        let Some(since) = row.since() else { return "—".to_owned() };
+        let now = self.state.now.wall;
+        let whole_minutes = |it: i64| it.div_euclid(60_000);
+        let minutes = u64::try_from(whole_minutes(now.0) - whole_minutes(since.0)).unwrap_or(0);
+        let text = match minutes {
+            0 => "now".to_owned(),
+            it => human_duration(Duration::from_secs(it * 60)),
+        };
+        if self.state.ages_are_live() || minutes == 0 { text } else { format!("{text}+") }
+    }
+
+    pub(super) fn first_run(&self, brush: &mut Brush<'_>) {
+        let Some((header, list)) = self.state.frame().fleet else { return };
+        let (base, dim) = (self.theme.style(Role::Base), self.theme.style(Role::Dim));
+        let title = self.theme.style(Role::Title);
+        let x = list.x + 3;
+        let room = list.width.saturating_sub(6);
+        brush.text(
+            header.x + 1,
+            header.y,
+            header.width - 1,
+            "FLEET 0",
+            self.theme.style(Role::BorderFocus),
+        );
+        brush.text(x, list.y, room, "There is no sandbox yet.", title);
+        let directory = visible(&self.state.directory.to_string_lossy());
+        let config = &self.state.config.new;
+        let what = format!(
+            "Start one on {directory} — workspace {}, network {}.",
+            config.workspace.word(),
+            config.egress.word()
+        );
+        brush.text(x, list.y + 1, room, &what, base);
+        let found = match self.state.agents.len() {
+            0 => "No agent program was found on your PATH.".to_owned(),
+            1 => "One agent program was found on your PATH:".to_owned(),
+            it => format!("{it} agent programs were found on your PATH:"),
+        };
+        brush.text(x, list.y + 2, room, &found, dim);
+        for (index, choice) in self.state.first_choices().iter().enumerate() {
+            let Ok(offset) = u16::try_from(index) else { break };
+            let y = list.y + FIRST_RUN_TOP + offset;
+            if y >= list.y + list.height {
+                break;
+            }
+            let here = index == self.state.first_choice;
+            let (name, says) = match choice {
+                FirstChoice::Agent(name) => (visible(name), "run this agent in a sandbox"),
+                FirstChoice::Shell => ("a shell".to_owned(), "look around in a sandbox yourself"),
+                FirstChoice::Other => {
+                    ("something else…".to_owned(), "choose program, limits, network")
+                }
+            };
+            let style = if here { self.theme.style(Role::Selection) } else { base };
+            if here {
+                brush.style(crate::app::layout::Area::new(x - 2, y, room + 2, 1), style);
+            }
+            brush.text(x - 2, y, 2, if here { "> " } else { "  " }, self.theme.style(Role::Accent));
+            brush.text(x, y, 20, &name, style);
+            brush.text(x + 22, y, room.saturating_sub(22), says, if here { style } else { dim });
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Boxes that ask: a new sandbox, what will be lost, taking a keyboard over.
+
+use ratatui::layout::Position;
+
+use super::{
+    View,
+    chrome::background,
+    paint::{Brush, framed},
+    theme::Role,
+};
+use crate::{
+    app::{
+        action::Action,
+        dialog::{Confirm, Field, Loss, NewDialog},
+        layout::Area,
+    },
+    base::{
+        id::SessionId,
+        text::{visible, width},
+    },
+};
+
+impl View<'_> {
+    pub(super) fn boxed(
+        &self,
+        brush: &mut Brush<'_>,
+        columns: u16,
+        rows: u16,
+        title: &str,
+    ) -> Area {
+        let whole = brush.area();
+        let area = whole.centred(columns.min(whole.width.saturating_sub(4)), rows);
+        let border = self.theme.style(Role::BoxBorder);
+        framed(
+            brush,
+            area,
+            title,
+            border,
+            self.theme.style(Role::Base).patch(self.theme.style(Role::Box)),
+        )
+    }
+
+    pub(super) fn on_box(&self, role: Role) -> ratatui::style::Style {
+        let style = self.theme.style(role);
+        if style.bg.is_some() {
+            style
+        } else {
+            style.patch(background(self.theme.style(Role::Box)))
+        }
+    }
+
+    pub(super) fn new_sandbox(
+        &self,
+        brush: &mut Brush<'_>,
+        dialog: &NewDialog,
+    ) -> Option<Position> {
+        let rows = u16::try_from(Field::ALL.len()).unwrap_or(10) + 5;
+        let inside = self.boxed(brush, 78, rows, "New sandbox");
+        let mut brush = brush.within(inside);
+        let mut cursor = None;
+        for (y, field) in (inside.y..).zip(Field::ALL) {
+            let here = dialog.focus() == *field;
+            let label = self.on_box(if here { Role::Accent } else { Role::Dim });
+            let at = brush.text(inside.x, y, 12, if here { "> " } else { "  " }, label);
+            brush.text(at, y, 10, field.label(), label);
+            let x = inside.x + 13;
+            let room = inside.width.saturating_sub(13);
+            let text = dialog.text(*field);
+            let says = dialog.says(*field);
+            let style = self.on_box(if here { Role::Input } else { Role::Box });
+            if here {
+                brush.style(Area::new(x, y, room, 1), style);
+            }
+            if let Some(editor) = dialog.editor().filter(|_| here) {
+                let before = width(editor.before());
+                let skip = (before + 1).saturating_sub(usize::from(room));
+                let shown = super::chrome::skip_cells(text, skip);
+                brush.text(x, y, room, shown, style);
+                let column = u16::try_from(before - skip.min(before)).unwrap_or(0);
+                cursor = Some(Position::new(x + column.min(room.saturating_sub(1)), y));
+            } else {
+                brush.text(x, y, room, text, style);
+            }
+            if !says.is_empty() {
+                let after = u16::try_from(width(text) + usize::from(!text.is_empty())).unwrap_or(0);
+                let is_choice = dialog.editor().is_none() && here;
+                let role =
+                    if text.is_empty() && is_choice { Role::Input } else { Role::Placeholder };
+                let look = if here {
+                    self.theme.style(role).patch(background(style))
+                } else {
+                    self.on_box(Role::Dim)
+                };
+                let says = if is_choice { format!("< {says} >") } else { says };
+                brush.text(x + after, y, room.saturating_sub(after), &says, look);
+            }
+        }
+        let y = inside.y + rows - 4;
+        match &dialog.wrong {
+            Some((field, why)) => {
+                let text = format!("{}: {why}", field.label());
+                brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Error));
+            }
+            None => {
+                let keys = self.keys(&[
+                    (Action::DialogAccept, "start"),
+                    (Action::DialogNext, "next field"),
+                    (Action::DialogRight, "choose"),
+                    (Action::DialogCancel, "cancel"),
+                ]);
+                brush.text(inside.x, y, inside.width, &keys, self.on_box(Role::Dim));
+            }
+        }
+        cursor
+    }
+
+    /// Keys and what they do here, from the keymap.
+    pub(super) fn keys(&self, wanted: &[(Action, &str)]) -> String {
+        let found = wanted.iter().filter_map(|(action, says)| {
+            self.state.key_for(*action).map(|key| format!("{key} {says}"))
+        });
+        found.collect::<Vec<_>>().join("   ")
+    }
+
+    pub(super) fn confirm(&self, brush: &mut Brush<'_>, confirm: &Confirm) -> Option<Position> {
+        let what = match confirm.targets.as_slice() {
+            [one] => {
+                let row = self.state.fleet.get(one);
+                row.map_or_else(|| "it".to_owned(), |it| visible(&it.sandbox.name))
+            }
+            many => format!("{} sandboxes", many.len()),
+        };
+        let (title, verb) = match confirm.loss {
+            Loss::Stop => (format!("Stop {what}?"), "stop"),
+            Loss::Remove => (format!("Remove {what}?"), "remove"),
+        };
+        let rows = u16::try_from(confirm.lines.len()).unwrap_or(4) + 4;
+        let inside = self.boxed(brush, 70, rows, &title);
+        let mut brush = brush.within(inside);
+        for (y, line) in (inside.y..).zip(&confirm.lines) {
+            brush.text(inside.x, y, inside.width, &visible(line), self.on_box(Role::Box));
+        }
+        let y = (inside.y + inside.height).saturating_sub(1);
+        let cancel = self.keys(&[(Action::DialogCancel, "leave it")]);
+        let text = format!("{} {verb}   {cancel}", confirm.key);
+        brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Warning));
+        None
+    }
+
+    pub(super) fn ask_take_over(
+        &self,
+        brush: &mut Brush<'_>,
+        session: &SessionId,
+        holder: &str,
+    ) -> Option<Position> {
+        let known = self.state.fleet.session(session);
+        let name = known.map_or_else(String::new, |(row, it)| visible(&it.name(&row.sandbox.name)));
+        let inside = self.boxed(brush, 66, 6, &format!("{name}: the keyboard is taken"));
+        let mut brush = brush.within(inside);
+        let text = format!("{} holds the keyboard.", visible(holder));
+        brush.text(inside.x, inside.y, inside.width, &text, self.on_box(Role::Box));
+        let text = "Taking it over ends their typing; they are told.";
+        brush.text(inside.x, inside.y + 1, inside.width, text, self.on_box(Role::Box));
+        let keys = self
+            .keys(&[(Action::DialogAccept, "take over"), (Action::DialogCancel, "keep watching")]);
+        brush.text(inside.x, inside.y + 3, inside.width, &keys, self.on_box(Role::Warning));
+        None
+    }
+}

@@ -1,0 +1,308 @@
+//! One pane: its header (who, and who holds the keyboard) and the screen of its session.
+
+use ratatui::{
+    layout::Position,
+    style::{Color, Modifier, Style},
+};
+
+use super::{View, chrome::background, fleet::mark_role, paint::Brush, theme::Role};
+use crate::{
+    app::{
+        copy::Copy,
+        fleet::Mark,
+        layout::{Area, PaneArea},
+        pane::{Feed, Watch},
+        state::{Hold, Holder, Place},
+        update::mouse::{LEAVE, STEP_IN},
+    },
+    base::{
+        id::SessionId,
+        text::{visible, width},
+        units::human_bytes,
+    },
+    model::session::Session,
+    vt::{
+        row::StyledCell,
+        screen::{Cell, Colour, Screen},
+    },
+};
+
+impl View<'_> {
+    /// Draws a pane; answers where the program's cursor is, if this pane is typed into.
+    pub(super) fn pane(&self, brush: &mut Brush<'_>, pane: &PaneArea) -> Option<Position> {
+        let state = self.state;
+        let focused = state.place == Place::Panes && state.grid.tab().focus() == pane.slot;
+        let Some(id) = state.session_in(pane.slot) else {
+            self.empty(brush, pane, focused);
+            return None;
+        };
+        let watch = state.watches.get(id);
+        self.pane_header(brush, pane, id, watch, focused);
+        let mut body = brush.within(pane.body);
+        if let Some(copy) = state.copy_of(id).filter(|_| focused) {
+            return self.copy(&mut body, copy);
+        }
+        let Some((watch, screen)) = watch.and_then(|it| it.screen.as_ref().map(|of| (it, of)))
+        else {
+            let text = match watch.map(|it| &it.feed) {
+                Some(Feed::Broken { why, .. }) => format!("no picture: {}", visible(why)),
+                _ => "waiting for a picture".to_owned(),
+            };
+            body.text(
+                pane.body.x,
+                pane.body.y,
+                pane.body.width,
+                &text,
+                self.theme.style(Role::Dim),
+            );
+            return None;
+        };
+        let live = matches!(watch.feed, Feed::Live | Feed::Over)
+            && matches!(state.link, crate::app::Link::Up { .. });
+        self.screen(&mut body, screen, !live);
+        let typing = focused && state.grip.as_ref().is_some_and(|it| it.session == *id);
+        let (row, col) = screen.cursor().filter(|_| typing)?;
+        let at = Position::new(pane.body.x + col, pane.body.y + row);
+        (row < pane.body.height && col < pane.body.width).then_some(at)
+    }
+
+    fn empty(&self, brush: &mut Brush<'_>, pane: &PaneArea, focused: bool) {
+        let role = if focused { Role::BorderFocus } else { Role::Border };
+        let Area { x, y, width, .. } = pane.header;
+        brush.line(pane.header, "─", self.theme.style(Role::Border));
+        brush.text(x + 1, y, width.saturating_sub(1), " empty ", self.theme.style(role));
+        let add = self
+            .state
+            .keymap
+            .key_of(crate::app::action::Scope::List, crate::app::action::Action::PaneAdd);
+        if let Some(key) = add {
+            let text = format!("{key} in the fleet puts a session here");
+            let dim = self.theme.style(Role::Dim);
+            let mut body = brush.within(pane.body);
+            body.text(pane.body.x + 1, pane.body.y, pane.body.width.saturating_sub(2), &text, dim);
+        }
+    }
+
+    fn pane_header(
+        &self,
+        brush: &mut Brush<'_>,
+        pane: &PaneArea,
+        id: &SessionId,
+        watch: Option<&Watch>,
+        focused: bool,
+    ) {
+        let state = self.state;
+        let typing = focused && state.grip.as_ref().is_some_and(|it| it.session == *id);
+        let role = match (typing, focused) {
+            (true, _) => Role::BorderTyping,
+            (_, true) => Role::BorderFocus,
+            _ => Role::Border,
+        };
+        let style = self.theme.style(role);
+        let over = background(style);
+        let Area { x, y, width: cells, .. } = pane.header;
+        let mut header = brush.within(pane.header);
+        header.fill(self.theme.style(Role::Base).patch(over));
+        header.line(pane.header, if typing { " " } else { "─" }, style);
+        let right = x + cells;
+        let button = if typing {
+            Some(LEAVE)
+        } else if focused {
+            Some(STEP_IN)
+        } else {
+            None
+        };
+        let mut end = right;
+        if let Some(word) = button {
+            let look = if typing {
+                style.add_modifier(Modifier::UNDERLINED)
+            } else {
+                self.theme.style(Role::Button)
+            };
+            end = header.text_right(right, y, cells, word, look).saturating_sub(1);
+        }
+        let known = state.fleet.session(id);
+        let said = self.pane_state(known.map(|(_, it)| it), watch, typing);
+        let room = end.saturating_sub(x);
+        let needed = u16::try_from(width(&said) + 2).unwrap_or(room);
+        if needed + 12 <= room {
+            end = header.text_right(end, y, needed, &format!(" {said} "), style);
+        }
+        let mut at = x + 1;
+        if let Some((row, session)) = known {
+            let mark = match row.mark() {
+                mark @ (Mark::Paused | Mark::Unknown) => mark,
+                _ => Mark::of_session(session),
+            };
+            let sign_style = self.theme.style(mark_role(mark)).patch(over);
+            let sign_style = if typing { style } else { sign_style };
+            at = header.text(at, y, 3, &format!(" {} ", mark.sign()), sign_style);
+            let program = super::chrome::program(&session.command);
+            let name = format!("{program} — {}/{} ", visible(&row.sandbox.name), session.ordinal);
+            at = header.text(at, y, end.saturating_sub(at), &name, style);
+            if let Some(title) = session.title.as_deref().filter(|it| !it.is_empty()) {
+                let text = format!("“{}” ", visible(title));
+                let look = if typing { style } else { self.theme.style(Role::Dim) };
+                header.text(at, y, end.saturating_sub(at + 1), &text, look);
+            }
+        }
+    }
+
+    /// What the header says about the picture and the keyboard.
+    fn pane_state(&self, session: Option<&Session>, watch: Option<&Watch>, typing: bool) -> String {
+        let mut parts = Vec::new();
+        if let Some(lost) = watch.map(|it| it.lost).filter(|it| *it > 0) {
+            parts.push(format!("{} skipped", human_bytes(lost)));
+        }
+        match watch.map(|it| &it.feed) {
+            Some(Feed::Broken { .. }) => parts.push("OLD PICTURE".to_owned()),
+            _ if !matches!(self.state.link, crate::app::Link::Up { .. }) => {
+                parts.push("OLD PICTURE".to_owned());
+            }
+            _ => {}
+        }
+        let Some(session) = session else { return parts.join(" · ") };
+        if let Some(exit) = session.exit {
+            parts.push(format!("ended with {}", exit.code()));
+            return parts.join(" · ");
+        }
+        let hold = self.state.grip.as_ref().map(|it| it.hold);
+        let keyboard = match (typing, self.state.holder(session)) {
+            (true, Holder::Other(_)) | (true, _) if hold == Some(Hold::Asked) => {
+                "asking for the keyboard".to_owned()
+            }
+            (true, _) if hold == Some(Hold::Lapsed) => "type to take the keyboard again".to_owned(),
+            (true, _) => "you hold the keyboard".to_owned(),
+            (false, Holder::Other(name)) => {
+                format!("watching · {} holds the keyboard", visible(name))
+            }
+            (false, _) => "watching".to_owned(),
+        };
+        parts.push(keyboard);
+        parts.join(" · ")
+    }
+
+    fn screen(&self, brush: &mut Brush<'_>, screen: &Screen, stale: bool) {
+        let area = brush.area();
+        let base = self.theme.style(Role::Base);
+        let rows = screen.size().rows().min(area.height);
+        let cols = screen.size().cols().min(area.width);
+        for row in 0..rows {
+            for col in 0..cols {
+                let Some(cell) = screen.cell(row, col) else { break };
+                if !cell.wide_rest {
+                    self.cell(brush, (area.x + col, area.y + row), &cell, base, stale);
+                }
+            }
+        }
+        // A session larger than its pane is cut, and says so in the corner.
+        let cut = screen.size().cols() > area.width || screen.size().rows() > area.height;
+        if cut && area.width > 12 && area.height > 0 {
+            let size = screen.size();
+            let text = format!(" {}x{} cut ", size.cols(), size.rows());
+            let style = self.theme.style(Role::Hint);
+            brush.text_right(area.x + area.width, area.y + area.height - 1, 20, &text, style);
+        }
+    }
+
+    fn cell(
+        &self,
+        brush: &mut Brush<'_>,
+        (x, y): (u16, u16),
+        cell: &Cell<'_>,
+        base: Style,
+        stale: bool,
+    ) {
+        let mut style = base;
+        if let Some(colour) = lowered(self, cell.foreground) {
+            style.fg = Some(colour);
+        }
+        if let Some(colour) = lowered(self, cell.background) {
+            style.bg = Some(colour);
+        }
+        for (on, modifier) in [
+            (cell.bold, Modifier::BOLD),
+            (cell.dim || stale, Modifier::DIM),
+            (cell.italic, Modifier::ITALIC),
+            (cell.underline, Modifier::UNDERLINED),
+            (cell.inverse, Modifier::REVERSED),
+        ] {
+            if on {
+                style = style.add_modifier(modifier);
+            }
+        }
+        let wide = if cell.wide { 2 } else { 1 };
+        brush.cluster(x, y, printable(cell.text, wide), wide, style);
+    }
+
+    fn copy(&self, brush: &mut Brush<'_>, copy: &Copy) -> Option<Position> {
+        let area = brush.area();
+        let base = self.theme.style(Role::Base);
+        for (y, (number, line)) in (area.y..area.y + area.height).zip(copy.window()) {
+            for (col, cell) in (0..area.width).zip(line.cells().iter()) {
+                if !cell.wide_rest {
+                    self.cell(brush, (area.x + col, y), &borrowed(cell), base, false);
+                }
+            }
+            let mut over = |from: usize, to: usize, role: Role| {
+                let from = u16::try_from(from).unwrap_or(u16::MAX).min(area.width);
+                let to = u16::try_from(to).unwrap_or(u16::MAX).min(area.width);
+                let part = Area::new(area.x + from, y, to.saturating_sub(from), 1);
+                brush.style(part, self.theme.style(role));
+            };
+            for (from, to) in copy.hits(&line.text) {
+                over(from, to, Role::Match);
+            }
+            if let Some((from, to)) = copy.selected(number) {
+                over(from, to, Role::Copy);
+            }
+        }
+        if copy.top() == 0 && copy.loading {
+            let text = " loading what is older ";
+            brush.text_right(area.x + area.width, area.y, 30, text, self.theme.style(Role::Hint));
+        }
+        let row = u16::try_from(copy.cursor.line.checked_sub(copy.top())?).ok()?;
+        let column = u16::try_from(copy.cursor.column).ok()?.min(area.width.checked_sub(1)?);
+        (row < area.height).then(|| Position::new(area.x + column, area.y + row))
+    }
+}
+
+fn borrowed(cell: &StyledCell) -> Cell<'_> {
+    Cell {
+        text: &cell.text,
+        wide: cell.wide,
+        wide_rest: cell.wide_rest,
+        foreground: cell.foreground,
+        background: cell.background,
+        bold: cell.bold,
+        dim: cell.dim,
+        italic: cell.italic,
+        underline: cell.underline,
+        inverse: cell.inverse,
+    }
+}
+
+fn lowered(view: &View<'_>, colour: Colour) -> Option<Color> {
+    match colour {
+        Colour::Default => None,
+        Colour::Indexed(index) => Some(view.theme.lower(Color::Indexed(index))),
+        Colour::Rgb(red, green, blue) => Some(view.theme.lower(Color::Rgb(red, green, blue))),
+    }
+}
+
+/// The text of a cell as far as every terminal agrees on its width.
+fn printable(text: &str, wide: u16) -> &str {
+    if text.len() == 1 {
+        return text;
+    }
+    if text.is_empty() {
+        return " ";
+    }
+    if width(text) == usize::from(wide) {
+        return text;
+    }
+    // A variation or joiner made it wider or narrower than the cells it has: its base alone.
+    let base = text.chars().next().map_or(0, char::len_utf8);
+    let base = text.get(..base).unwrap_or(" ");
+    if width(base) <= usize::from(wide) { base } else { " " }
+}

@@ -1,0 +1,245 @@
+//! Helpers for tests of the console's pure core: states, sandboxes, keys.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use ratatui::{buffer::Buffer, layout::Rect};
+use sandwatch::{
+    app::{
+        Act, Effect, Link, Moment, Msg, Setup, State,
+        chord::Chord,
+        keymap::{self, Keymap},
+        msg::Reply,
+        update,
+    },
+    base::{
+        clock::Timestamp,
+        id::{ClientId, SandboxId, SessionId},
+        units::Size,
+    },
+    config::schema::Config,
+    model::{
+        capability::Capabilities,
+        event::{Event, SnapshotReason},
+        output::Output,
+        sandbox::{self, Egress, Isolation, ResourceLimits, Sandbox, Workspace, WorkspaceMode},
+        session::{Lease, Session, Status},
+    },
+    ui::{
+        self,
+        theme::{self, Depth},
+    },
+    vt::key::{KeyPress, Stroke},
+};
+
+/// A console with a hand-moved clock.
+pub struct Console {
+    pub state: State,
+    pub now: Duration,
+    pub effects: Vec<Effect>,
+}
+
+pub const START: i64 = 1_795_000_000_000;
+
+pub fn setup(size: (u16, u16)) -> Setup {
+    Setup {
+        me: ClientId::parse("me").unwrap(),
+        name: "me@here".to_owned(),
+        hub: "local".to_owned(),
+        directory: PathBuf::from("/home/me/project"),
+        driver: "fake".to_owned(),
+        size,
+        config: Config::default(),
+        keymap: Keymap::default(),
+    }
+}
+
+impl Console {
+    pub fn new(size: (u16, u16)) -> Self {
+        let state = State::new(setup(size));
+        let mut console = Self { state, now: Duration::ZERO, effects: Vec::new() };
+        console.send(Msg::Link(Link::Up { rtt: Some(Duration::from_micros(100)) }));
+        console
+    }
+
+    pub fn with_fleet(size: (u16, u16), sandboxes: Vec<Sandbox>) -> Self {
+        let mut console = Self::new(size);
+        console.send(Msg::Event(Event::Snapshot {
+            seq: 1,
+            reason: SnapshotReason::First,
+            sandboxes,
+        }));
+        console
+    }
+
+    /// Sends a message; the clock moves by a millisecond. The invariants hold afterwards.
+    pub fn send(&mut self, msg: Msg) -> Vec<Act> {
+        self.now += Duration::from_millis(1);
+        let wall = Timestamp(START + i64::try_from(self.now.as_millis()).unwrap());
+        let moment = Moment { since_start: self.now, wall };
+        let effects = update(&mut self.state, moment, msg);
+        self.state.check().unwrap();
+        self.effects.extend(effects.clone());
+        effects.into_iter().map(|it| it.act).collect()
+    }
+
+    /// Types keys as written in key files, with spaces between.
+    pub fn keys(&mut self, keys: &str) -> Vec<Act> {
+        keys.split_whitespace().flat_map(|it| self.key(it)).collect()
+    }
+
+    pub fn key(&mut self, key: &str) -> Vec<Act> {
+        let chord = Chord::parse(key).unwrap();
+        let press = KeyPress { key: chord.key, mods: chord.mods, stroke: Stroke::Press };
+        self.send(Msg::Key(press))
+    }
+
+    /// Types text, letter by letter.
+    pub fn text(&mut self, text: &str) -> Vec<Act> {
+        let mut acts = Vec::new();
+        for it in text.chars() {
+            let key = if it == ' ' { "space".to_owned() } else { it.to_string() };
+            acts.extend(self.key(&key));
+        }
+        acts
+    }
+
+    /// Answers the newest effect that `wanted` picks.
+    pub fn answer(&mut self, wanted: impl Fn(&Act) -> bool, reply: Reply) -> Vec<Act> {
+        let id = self.effects.iter().rev().find(|it| wanted(&it.act)).expect("such an effect").id;
+        self.send(Msg::Done { id, result: Ok(reply) })
+    }
+
+    /// Feeds a session that is on screen.
+    pub fn print(&mut self, session: &str, text: &str) {
+        let id = SessionId::parse(session).unwrap();
+        let Some(watch) = self.state.watches.get(&id) else { return };
+        let (generation, fresh) = (watch.generation, watch.screen.is_none());
+        if fresh {
+            let size = self.state.fleet.session(&id).unwrap().1.size;
+            let output = Output::Keyframe { offset: 0, size, state: "".into(), lost: 0 };
+            self.send(Msg::Output { session: id.clone(), generation, output });
+        }
+        let output = Output::Chunk { offset: 0, bytes: text.to_owned().into() };
+        self.send(Msg::Output { session: id, generation, output });
+    }
+
+    pub fn draw(&self) -> Buffer {
+        let theme = theme::preset("dark", Depth::True).unwrap();
+        let (columns, rows) = self.state.size;
+        let area = Rect::new(0, 0, columns, rows);
+        let mut buffer = Buffer::empty(area);
+        ui::draw(&self.state, &theme, area, &mut buffer);
+        buffer
+    }
+
+    /// The picture as text, without trailing blanks.
+    pub fn picture(&self) -> String {
+        picture(&self.draw())
+    }
+
+    pub fn step_in(&mut self) {
+        self.keys("enter");
+        let lease = |it: &Act| matches!(it, Act::Lease { .. });
+        self.answer(lease, Reply::Lease(None));
+    }
+}
+
+/// A buffer as text; the blank behind a wide character is left out.
+pub fn picture(buffer: &Buffer) -> String {
+    let mut out = String::new();
+    for y in buffer.area.top()..buffer.area.bottom() {
+        let mut line = String::new();
+        let mut x = buffer.area.left();
+        while x < buffer.area.right() {
+            let symbol = buffer[(x, y)].symbol();
+            line.push_str(symbol);
+            x += u16::try_from(sandwatch::base::text::width(symbol)).unwrap().max(1);
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// A running sandbox with one session whose ids are its name.
+pub fn sandbox(name: &str, command: &str, status: Status) -> Sandbox {
+    let id = SandboxId::parse(name).unwrap();
+    Sandbox {
+        id: id.clone(),
+        name: name.to_owned(),
+        driver: "fake".to_owned(),
+        state: sandbox::State::Running,
+        raw_state: None,
+        isolation: Some(Isolation::Namespaces),
+        created_at: Timestamp(START - 1000),
+        labels: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
+        workspace: Workspace { path: PathBuf::from("/home/me/project"), mode: WorkspaceMode::Cow },
+        egress: Egress::Deny,
+        limits: ResourceLimits::default(),
+        capabilities: Capabilities::default(),
+        sessions: vec![session(name, &id, 1, command, status)],
+        pending_approvals: 0,
+        notes: Vec::new(),
+    }
+}
+
+pub fn session(
+    id: &str,
+    sandbox: &SandboxId,
+    ordinal: u32,
+    command: &str,
+    status: Status,
+) -> Session {
+    Session {
+        id: SessionId::parse(id).unwrap(),
+        sandbox: sandbox.clone(),
+        ordinal,
+        command: vec![command.to_owned()],
+        status,
+        status_why: "printed 4 s ago".to_owned(),
+        pid: Some(4121),
+        size: Size::clamped(80, 24),
+        title: None,
+        started_at: Timestamp(START - 180_000),
+        exit: None,
+        exited_at: None,
+        lease: None,
+        output_bytes: 0,
+        last_output_at: Some(Timestamp(START - 720_000)),
+        journal_lost_bytes: 0,
+        bells: 0,
+        recording: true,
+    }
+}
+
+pub fn lease(holder: &str, name: &str) -> Lease {
+    Lease {
+        holder: ClientId::parse(holder).unwrap(),
+        holder_name: name.to_owned(),
+        since: Timestamp(START),
+        used_at: Timestamp(START),
+    }
+}
+
+/// Five sandboxes that look like a working day.
+pub fn day() -> Vec<Sandbox> {
+    let mut api = sandbox("api-refactor", "claude", Status::Working);
+    api.pending_approvals = 2;
+    let mut nightly = sandbox("nightly", "opencode", Status::Idle);
+    nightly.state = sandbox::State::Paused;
+    let mut all = vec![
+        api,
+        sandbox("docs-site", "codex", Status::Stuck),
+        sandbox("crawler", "aider", Status::Working),
+        sandbox("sandbox-7", "bash", Status::Idle),
+        nightly,
+    ];
+    for (at, it) in all.iter_mut().enumerate() {
+        it.created_at = Timestamp(START + i64::try_from(at).unwrap());
+    }
+    all
+}
+
+pub fn preset(name: &str) -> Keymap {
+    keymap::load_preset(name).unwrap_or_else(|| panic!("{name} can't be read"))
+}

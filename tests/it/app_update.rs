@@ -1,0 +1,527 @@
+//! The console's core: any message, in any order, with a hand-moved clock.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sandwatch::{
+    app::{
+        Act, Link, Msg,
+        msg::{Button, Mouse, MouseKind, Reply},
+        state::{Hold, Overlay, Place},
+    },
+    base::{
+        clock::Timestamp,
+        fault::Fault,
+        id::{SandboxId, SessionId},
+    },
+    model::{
+        event::{Event, SnapshotReason},
+        history::{HistoryLine, HistoryMark, HistoryPage},
+        sandbox::Sandbox,
+        session::{ExitStatus, Status},
+    },
+    runtime::LeaseVerb,
+    vt::key::{Key, KeyPress, Mods, Stroke},
+};
+
+use super::app_support::{Console, START, day, lease, sandbox, session};
+
+fn changed(sandbox: Sandbox) -> Msg {
+    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+}
+
+fn current(console: &Console) -> String {
+    console.state.fleet.current().map_or_else(String::new, |it| it.sandbox.name.clone())
+}
+
+#[test]
+fn the_session_under_the_cursor_is_watched_and_no_other() {
+    let mut console = Console::with_fleet((120, 40), day());
+    let watched: Vec<&SessionId> = console.state.watches.keys().collect();
+    assert_eq!(watched, [&SessionId::parse("api-refactor").unwrap()]);
+    let acts = console.keys("j");
+    assert!(
+        matches!(&acts[0], Act::Unsubscribe { session, .. } if session.as_str() == "api-refactor")
+    );
+    assert!(matches!(&acts[1], Act::Subscribe { session, .. } if session.as_str() == "docs-site"));
+}
+
+#[test]
+fn looking_takes_no_keyboard_and_resizes_nothing() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.keys("j j tab 4 z z k tab tab ] l k k q tab 1");
+    let took = console
+        .effects
+        .iter()
+        .find(|it| matches!(it.act, Act::Lease { .. } | Act::Resize { .. } | Act::Input { .. }));
+    assert_eq!(took, None);
+}
+
+#[test]
+fn stepping_in_takes_the_lease_then_types_and_fits_the_session_to_the_pane() {
+    let mut console = Console::with_fleet((120, 40), day());
+    let acts = console.keys("enter");
+    assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Take, .. }]), "{acts:?}");
+    // Typed before the answer: kept, in order.
+    assert_eq!(console.text("ls"), []);
+    let acts = console.answer(|it| matches!(it, Act::Lease { .. }), Reply::Lease(None));
+    assert!(matches!(&acts[0], Act::Resize { .. }), "{acts:?}");
+    assert!(matches!(&acts[1], Act::Input { bytes, .. } if bytes == "ls"), "{acts:?}");
+    let acts = console.keys("ctrl-c");
+    assert!(matches!(&acts[..], [Act::Input { bytes, .. }] if bytes == "\x03"), "{acts:?}");
+}
+
+#[test]
+fn no_key_typed_to_a_pane_does_anything_but_reach_the_program() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.step_in();
+    let keys =
+        "q ? : / space n p x D y s j k g G esc tab enter ctrl-c ctrl-k ctrl-d ctrl-n 1 F delete";
+    for key in keys.split(' ') {
+        let acts = console.key(key);
+        let only = matches!(&acts[..], [Act::Input { .. }]);
+        assert!(only, "{key}: {acts:?}");
+        assert!(console.state.overlay.is_none() && console.state.line.is_none(), "{key}");
+        assert!(console.state.is_typing(), "{key} stepped out");
+    }
+}
+
+#[test]
+fn the_prefix_twice_types_the_prefix() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.step_in();
+    assert_eq!(console.keys("ctrl-b"), []);
+    let acts = console.keys("ctrl-b");
+    assert!(matches!(&acts[..], [Act::Input { bytes, .. }] if bytes == "\x02"), "{acts:?}");
+}
+
+#[test]
+fn every_way_out_of_a_pane_gives_the_keyboard_back() {
+    for keys in ["ctrl-q", "ctrl-b d", "ctrl-b q"] {
+        let mut console = Console::with_fleet((120, 40), day());
+        console.step_in();
+        let acts = console.keys(keys);
+        let released =
+            acts.iter().any(|it| matches!(it, Act::Lease { verb: LeaseVerb::Release, .. }));
+        assert!(released && !console.state.is_typing(), "{keys}: {acts:?}");
+        assert_eq!(console.state.place, Place::Fleet, "{keys}");
+    }
+    let mut console = Console::with_fleet((120, 40), day());
+    console.step_in();
+    let pane = console.state.frame().panes[0];
+    let at = pane.button("[leave]");
+    let kind = MouseKind::Down(Button::Left);
+    console.send(Msg::Mouse(Mouse { kind, column: at.x + 1, row: at.y, mods: Mods::default() }));
+    assert!(!console.state.is_typing());
+}
+
+#[test]
+fn a_keyboard_held_by_someone_else_is_asked_for_not_taken() {
+    let mut all = day();
+    all[0].sessions[0].lease = Some(lease("alice", "alice@laptop"));
+    let mut console = Console::with_fleet((120, 40), all);
+    assert_eq!(console.keys("enter"), []);
+    assert!(
+        matches!(&console.state.overlay, Some(Overlay::TakeOver { holder, .. }) if holder == "alice@laptop")
+    );
+    assert!(console.picture().contains("alice@laptop holds the keyboard"));
+    let acts = console.keys("enter");
+    assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::TakeOver, .. }]), "{acts:?}");
+}
+
+#[test]
+fn a_refused_keyboard_offers_a_takeover_and_drops_what_was_typed_aloud() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.keys("enter x");
+    let id =
+        console.effects.iter().rev().find(|it| matches!(it.act, Act::Lease { .. })).unwrap().id;
+    let acts = console.send(Msg::Done { id, result: Err(Fault::busy("held by bob")) });
+    assert_eq!(acts, []);
+    assert!(matches!(console.state.overlay, Some(Overlay::TakeOver { .. })));
+    assert!(console.state.notices.all().any(|it| it.text.contains("not sent")));
+}
+
+#[test]
+fn when_another_takes_the_keyboard_typing_ends_and_says_who() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.step_in();
+    let mut mine = day().remove(0);
+    mine.sessions[0].lease = Some(lease("bob", "bob@desk"));
+    console.send(changed(mine));
+    assert!(!console.state.is_typing());
+    assert!(console.state.notices.all().any(|it| it.text.contains("bob@desk took the keyboard")));
+}
+
+#[test]
+fn a_lapsed_keyboard_is_asked_for_again_by_the_next_key() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.step_in();
+    let mut mine = day().remove(0);
+    mine.sessions[0].lease = Some(lease("me", "me@here"));
+    console.send(changed(mine.clone()));
+    mine.sessions[0].lease = None;
+    console.send(changed(mine));
+    assert_eq!(console.state.grip.as_ref().unwrap().hold, Hold::Lapsed);
+    let acts = console.keys("x");
+    assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Take, .. }]), "{acts:?}");
+}
+
+#[test]
+fn rows_do_not_move_under_the_cursor() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.keys("j j");
+    assert_eq!(current(&console), "crawler");
+    let on_screen = |it: &Console| it.state.fleet.cursor() - it.state.fleet.top();
+    let before = on_screen(&console);
+    // An older one appears, one above changes its status, one above goes away.
+    let mut older = sandbox("aaa", "bash", Status::Waiting);
+    older.created_at = Timestamp(0);
+    console.send(changed(older));
+    let mut other = day().remove(1);
+    other.sessions[0].status = Status::Waiting;
+    console.send(changed(other));
+    assert_eq!(current(&console), "crawler");
+    assert_eq!(on_screen(&console), before);
+    console.send(Msg::Event(Event::Removed { seq: 3, id: SandboxId::parse("docs-site").unwrap() }));
+    assert_eq!(current(&console), "crawler");
+}
+
+#[test]
+fn a_gap_is_said_and_keeps_cursor_and_marks() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.keys("j space");
+    let sandboxes = day();
+    console.send(Msg::Event(Event::Snapshot { seq: 9, reason: SnapshotReason::Gap, sandboxes }));
+    assert_eq!(current(&console), "crawler");
+    assert_eq!(console.state.fleet.marked().len(), 1);
+    assert!(console.state.notices.all().any(|it| it.text.contains("read anew")));
+}
+
+#[test]
+fn the_filter_is_live_turns_around_and_esc_brings_back_what_was() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.keys("/");
+    console.text("status:st");
+    assert_eq!(console.state.fleet.counts(), (1, 5));
+    console.keys("enter");
+    assert_eq!(current(&console), "docs-site");
+    for (filter, count) in [
+        ("!status:stuck", 4),
+        ("claude", 1),
+        ("CRAWL", 1),
+        ("label:team=web", 5),
+        ("!label:team", 0),
+        ("state:paused", 1),
+        ("status:asks", 1),
+        ("driver:fake !name:a", 3),
+        ("status:", 5),
+    ] {
+        console.state.fleet.filter(filter);
+        assert_eq!(console.state.fleet.counts().0, count, "{filter}");
+    }
+    console.state.fleet.filter("");
+    console.keys("/");
+    console.text("zzz");
+    console.keys("esc");
+    assert_eq!(console.state.fleet.counts(), (5, 5));
+}
+
+#[test]
+fn removing_needs_another_key_and_names_what_is_lost() {
+    let mut console = Console::with_fleet((120, 40), day());
+    assert_eq!(console.keys("D D enter"), []);
+    let picture = console.picture();
+    assert!(picture.contains("Remove api-refactor?"), "{picture}");
+    assert!(picture.contains("copy of /home/me/project is deleted"), "{picture}");
+    let acts = console.keys("y");
+    assert!(matches!(&acts[..], [Act::Remove(id)] if id.as_str() == "api-refactor"), "{acts:?}");
+    console.keys("* x");
+    assert!(console.picture().contains("Stop 5 sandboxes?"));
+    assert_eq!(console.keys("y").len(), 5);
+}
+
+#[test]
+fn pause_goes_by_the_state_and_acts_on_all_marked() {
+    let mut console = Console::with_fleet((120, 40), day());
+    console.keys("space space");
+    let acts = console.keys("p");
+    assert!(matches!(&acts[..], [Act::Pause(_), Act::Pause(_)]), "{acts:?}");
+    console.keys("\\ G");
+    let acts = console.keys("p");
+    assert!(acts.iter().any(|it| matches!(it, Act::Resume(_))), "{acts:?}");
+}
+
+#[test]
+fn the_first_run_page_starts_what_was_chosen() {
+    let mut console = Console::with_fleet((100, 30), Vec::new());
+    console.send(Msg::Agents(vec!["claude".to_owned(), "codex".to_owned()]));
+    let picture = console.picture();
+    assert!(picture.contains("> claude") && picture.contains("a shell"), "{picture}");
+    let acts = console.keys("j enter");
+    let Act::Create(spec) = &acts[0] else { panic!("{acts:?}") };
+    assert_eq!(spec.first.command, ["codex"]);
+    assert_eq!(spec.workspace.path.to_str(), Some("/home/me/project"));
+    // The new one is stepped into as soon as it is there.
+    let made = sandbox("codex", "codex", Status::Working);
+    let acts = console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
+    assert!(acts.iter().any(|it| matches!(it, Act::Lease { verb: LeaseVerb::Take, .. })));
+    assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
+}
+
+#[test]
+fn the_new_sandbox_dialog_says_which_field_is_wrong() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.keys("n");
+    console.text("bash -c 'sleep");
+    assert_eq!(console.keys("enter"), []);
+    assert!(console.picture().contains("a ' is not closed"), "{}", console.picture());
+    console.text("'");
+    console.keys("tab");
+    console.text("my-box");
+    console.keys("tab tab right");
+    let acts = console.keys("enter");
+    let Act::Create(spec) = &acts[0] else { panic!("{acts:?}") };
+    assert_eq!(spec.name.as_deref(), Some("my-box"));
+    assert_eq!(spec.first.command, ["bash", "-c", "sleep"]);
+    assert_eq!(spec.workspace.mode, sandwatch::model::sandbox::WorkspaceMode::Rw);
+}
+
+#[test]
+fn a_dead_link_keeps_the_picture_and_comes_back_with_new_subscriptions() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", "hello from before");
+    let since = console.now;
+    console.send(Msg::Link(Link::Down { since, why: "connection refused".to_owned() }));
+    let picture = console.picture();
+    assert!(picture.contains("hello from before"), "{picture}");
+    assert!(picture.contains("OLD PICTURE") && picture.contains("NO HUB"), "{picture}");
+    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
+    assert!(console.picture().contains("hello from before"));
+}
+
+#[test]
+fn lost_bytes_are_counted_and_shown() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", "abc");
+    let id = SessionId::parse("api-refactor").unwrap();
+    let generation = console.state.watches[&id].generation;
+    let output = sandwatch::model::output::Output::Chunk { offset: 2051, bytes: "def".into() };
+    console.send(Msg::Output { session: id, generation, output });
+    assert!(console.picture().contains("2.0 K skipped"), "{}", console.picture());
+}
+
+#[test]
+fn scrollback_freezes_loads_older_lines_searches_and_copies() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", "alpha\r\nbeta\r\n");
+    let acts = console.keys("l");
+    assert!(acts.iter().any(|it| matches!(it, Act::History { .. })), "{acts:?}");
+    let lines = (0..50)
+        .map(|at| HistoryLine {
+            mark: HistoryMark { segment: 0, line: at },
+            formatted: format!("\x1b[31mold line {at}\x1b[m").into_bytes(),
+            wrapped: false,
+        })
+        .collect();
+    let page = HistoryPage { lines, at_start: true };
+    console.answer(|it| matches!(it, Act::History { .. }), Reply::History(page));
+    let picture = console.picture();
+    assert!(picture.contains("old line 49") && picture.contains("PAUSED"), "{picture}");
+    console.keys("/");
+    console.text("line 7");
+    console.keys("enter");
+    assert!(console.picture().contains("old line 7"));
+    let acts = console.keys("y");
+    assert!(matches!(&acts[..], [Act::Clipboard(text)] if text == "old line 7"), "{acts:?}");
+    console.keys("V j j");
+    let acts = console.keys("y");
+    let wanted = "old line 7\nold line 8\nold line 9";
+    assert!(matches!(&acts[..], [Act::Clipboard(text)] if text == wanted), "{acts:?}");
+    console.keys("G");
+    assert!(console.picture().contains("FOLLOWING"));
+}
+
+#[test]
+fn a_drag_selects_and_letting_go_copies() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", "alpha beta");
+    let body = console.state.frame().panes[0].body;
+    let mouse = |kind, column: u16| {
+        Msg::Mouse(Mouse { kind, column: body.x + column, row: body.y, mods: Mods::default() })
+    };
+    console.send(mouse(MouseKind::Down(Button::Left), 6));
+    console.send(mouse(MouseKind::Drag(Button::Left), 9));
+    let acts = console.send(mouse(MouseKind::Up(Button::Left), 9));
+    assert!(acts.iter().any(|it| matches!(it, Act::Clipboard(text) if text == "beta")), "{acts:?}");
+    assert!(console.state.copy.is_none());
+}
+
+#[test]
+fn an_idle_console_wants_no_tick() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.now += Duration::from_secs(61);
+    console.send(Msg::Tick);
+    assert_eq!(console.state.wake_at(), None);
+    assert!(console.picture().contains("m+"), "{}", console.picture());
+}
+
+#[test]
+fn the_program_that_ends_gives_the_keys_back() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.step_in();
+    let mut mine = day().remove(0);
+    mine.sessions[0].status = Status::Exited;
+    mine.sessions[0].exit = Some(ExitStatus::Code(3));
+    console.send(changed(mine));
+    assert!(!console.state.is_typing());
+    assert!(console.picture().contains("ended with exit code 3"), "{}", console.picture());
+}
+
+#[test]
+fn a_fleet_of_ten_thousand_is_filtered_and_changed_whole() {
+    let many = (0..10_000)
+        .map(|at| {
+            let status = if at % 100 == 0 { Status::Stuck } else { Status::Working };
+            sandbox(&format!("box-{at:05}"), "claude", status)
+        })
+        .collect();
+    let mut console = Console::with_fleet((120, 40), many);
+    console.keys("/");
+    console.text("status:stuck box-09");
+    assert_eq!(console.state.fleet.counts(), (10, 10_000));
+    console.keys("enter G");
+    assert_eq!(current(&console), "box-09900");
+    assert!(console.picture().contains("FLEET 10 of 10000"));
+}
+
+fn any_key() -> impl Strategy<Value = Msg> {
+    let key = prop_oneof![
+        8 => proptest::char::range(' ', '~').prop_map(Key::Char),
+        2 => Just(Key::Enter),
+        2 => Just(Key::Esc),
+        1 => Just(Key::Tab),
+        1 => Just(Key::Up),
+        1 => Just(Key::PageUp),
+        1 => Just(Key::Backspace),
+        1 => Just(Key::Char('界')),
+    ];
+    (key, any::<u8>(), any::<bool>()).prop_map(|(key, mods, release)| {
+        let mods = Mods { ctrl: mods % 5 == 0, alt: mods % 11 == 0, ..Mods::default() };
+        let stroke = if release && mods.alt { Stroke::Release } else { Stroke::Press };
+        Msg::Key(KeyPress { key, mods, stroke })
+    })
+}
+
+fn any_event() -> impl Strategy<Value = Msg> {
+    (0..8_usize, 0..7_u8, any::<bool>()).prop_map(|(at, what, flag)| {
+        let status = Status::ALL[at % Status::ALL.len()];
+        let name = format!("box-{at}");
+        let id = SandboxId::parse(&name).unwrap();
+        let mut it = sandbox(&name, "claude", status);
+        if flag {
+            it.sessions.push(session(&format!("{name}-2"), &id, 2, "bash", Status::Idle));
+        }
+        match what {
+            0 => Msg::Event(Event::Removed { seq: 2, id }),
+            1 => Msg::Event(Event::Snapshot {
+                seq: 2,
+                reason: SnapshotReason::Gap,
+                sandboxes: vec![it],
+            }),
+            2 => {
+                it.sessions[0].lease = Some(lease(if flag { "me" } else { "bob" }, "bob"));
+                changed(it)
+            }
+            3 => {
+                it.sessions[0].exit = Some(ExitStatus::Signal(9));
+                it.sessions[0].status = Status::Exited;
+                changed(it)
+            }
+            _ => changed(it),
+        }
+    })
+}
+
+fn any_msg() -> impl Strategy<Value = Msg> {
+    let mouse = (0..8_u8, 0..130_u16, 0..45_u16).prop_map(|(kind, column, row)| {
+        let kind = match kind {
+            0 => MouseKind::Down(Button::Left),
+            1 => MouseKind::Up(Button::Left),
+            2 => MouseKind::Drag(Button::Left),
+            3 => MouseKind::WheelUp,
+            4 => MouseKind::WheelDown,
+            5 => MouseKind::Moved,
+            6 => MouseKind::Down(Button::Right),
+            _ => MouseKind::WheelLeft,
+        };
+        Msg::Mouse(Mouse { kind, column, row, mods: Mods::default() })
+    });
+    prop_oneof![
+        10 => any_key(),
+        4 => any_event(),
+        3 => mouse,
+        1 => (0..200_u16, 0..70_u16).prop_map(|(x, y)| Msg::Resize(x, y)),
+        1 => "\\PC{0,20}".prop_map(Msg::Paste),
+        1 => any::<bool>().prop_map(Msg::Focus),
+        1 => Just(Msg::Tick),
+        1 => any::<bool>().prop_map(|up| Msg::Link(if up {
+            Link::Up { rtt: None }
+        } else {
+            Link::Down { since: Duration::ZERO, why: "x".to_owned() }
+        })),
+        1 => Just(Msg::Agents(vec!["claude".to_owned()])),
+    ]
+}
+
+/// Answers an effect as a hub might, or with a fault.
+fn reply(act: &Act, good: bool) -> Option<Result<Reply, Fault>> {
+    if matches!(act, Act::Subscribe { .. } | Act::Unsubscribe { .. }) {
+        return None;
+    }
+    if !good {
+        return Some(Err(Fault::busy("held by bob")));
+    }
+    Some(Ok(match act {
+        Act::Create(_) => Reply::Sandbox(Box::new(sandbox("made", "claude", Status::Working))),
+        Act::Lease { .. } => Reply::Lease(None),
+        Act::History { request, .. } => {
+            let end = request.before.map_or(40, |it| it.line);
+            let line = |line| HistoryLine {
+                mark: HistoryMark { segment: 0, line },
+                formatted: b"old".to_vec(),
+                wrapped: false,
+            };
+            let lines = (end.saturating_sub(10)..end).map(line).collect();
+            Reply::History(HistoryPage { lines, at_start: end <= 10 })
+        }
+        Act::Doctor => Reply::Checks(Vec::new()),
+        _ => Reply::Nothing,
+    }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_message_sequence_keeps_the_state_sound_and_drawable(
+        messages in prop::collection::vec((any_msg(), any::<u8>()), 0..80)
+    ) {
+        let mut console = Console::with_fleet((120, 40), day());
+        for (msg, answer) in messages {
+            let seen = console.effects.len();
+            console.send(msg);
+            if answer % 3 != 0 {
+                let fresh: Vec<_> = console.effects[seen..].to_vec();
+                for effect in fresh {
+                    if let Some(result) = reply(&effect.act, answer % 5 != 0) {
+                        console.send(Msg::Done { id: effect.id, result });
+                    }
+                }
+            }
+            console.print("api-refactor", "x\x1b[2J界");
+            prop_assert_eq!(console.draw(), console.draw());
+        }
+        prop_assert!(START > 0);
+    }
+}

@@ -1,0 +1,144 @@
+//! Pictures: any state at any size, and a few to look at.
+
+use std::time::Duration;
+
+use ratatui::{buffer::Buffer, layout::Rect};
+use sandwatch::{
+    app::Msg,
+    model::session::Status,
+    ui::{
+        self,
+        theme::{self, Depth},
+    },
+};
+
+use super::app_support::{Console, day, picture, sandbox};
+
+/// Keys that lead to every box and place.
+const STATES: &[&str] = &[
+    "",
+    "?",
+    "ctrl-k",
+    "n",
+    "D",
+    "i",
+    ":",
+    "/",
+    "l",
+    "enter",
+    "4",
+    "6 tab",
+    "2 z",
+    "T T",
+    "ctrl-n",
+    "tab l v k",
+    "* x",
+    "F",
+    "enter ctrl-b",
+];
+
+fn console(size: (u16, u16), keys: &str) -> Console {
+    let mut console = Console::with_fleet(size, day());
+    console.print(
+        "api-refactor",
+        "\x1b[1;32m$\x1b[m cargo test\r\n日本語 wide 🦀 ok\r\n\x1b[7mreverse\x1b[m\r\n",
+    );
+    console.keys(keys);
+    console.now += Duration::from_millis(300);
+    console.send(Msg::Tick);
+    console
+}
+
+fn draw(console: &Console, area: Rect, buffer: &mut Buffer) {
+    let theme = theme::preset("dark", Depth::True).unwrap();
+    ui::draw(&console.state, &theme, area, buffer);
+}
+
+#[test]
+fn every_state_draws_at_every_size_and_twice_the_same() {
+    for keys in STATES {
+        for columns in (0..=300).step_by(13) {
+            for rows in [0, 1, 2, 5, 14, 15, 16, 24, 40, 100] {
+                let console = console((columns, rows), keys);
+                let area = Rect::new(0, 0, columns, rows);
+                let (mut first, mut second) = (Buffer::empty(area), Buffer::empty(area));
+                draw(&console, area, &mut first);
+                draw(&console, area, &mut second);
+                assert!(first == second, "{keys} at {columns}x{rows}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_written_outside_of_the_area() {
+    for keys in STATES {
+        for area in [Rect::new(7, 3, 80, 24), Rect::new(0, 0, 20, 5), Rect::new(100, 30, 60, 40)] {
+            let console = console((120, 40), keys);
+            let mut buffer =
+                Buffer::filled(Rect::new(0, 0, 130, 50), ratatui::buffer::Cell::new("#"));
+            draw(&console, area, &mut buffer);
+            for y in 0..50 {
+                for x in 0..130 {
+                    let outside = !area.contains((x, y).into());
+                    assert!(!outside || buffer[(x, y)].symbol() == "#", "{keys} {area:?} {x},{y}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pictures_of_a_working_day() {
+    for (name, size) in [("80x24", (80, 24)), ("20x5", (20, 5)), ("200x60", (200, 60))] {
+        insta::assert_snapshot!(format!("fleet_{name}"), console(size, "").picture());
+    }
+    for (name, keys) in [
+        ("help", "?"),
+        ("palette", "ctrl-k"),
+        ("new", "n"),
+        ("remove", "D"),
+        ("info", "i"),
+        ("grid", "4"),
+        ("which_key", "enter ctrl-b"),
+        ("command", ": l a"),
+    ] {
+        insta::assert_snapshot!(format!("{name}_100x30"), console((100, 30), keys).picture());
+    }
+    let mut first = Console::with_fleet((80, 24), Vec::new());
+    first.send(Msg::Agents(vec!["claude".to_owned(), "codex".to_owned()]));
+    insta::assert_snapshot!("first_run_80x24", first.picture());
+}
+
+#[test]
+fn hostile_names_are_made_visible() {
+    let mut evil = sandbox("evil", "cmd", Status::Working);
+    evil.name = "a\u{1b}[31m\u{202e}gnp.exe".to_owned();
+    evil.sessions[0].title = Some("t\u{7}\u{9b}31m".to_owned());
+    evil.sessions[0].command = vec!["/bin/\u{1b}]0;x".to_owned()];
+    let mut console = Console::with_fleet((100, 30), vec![evil]);
+    for keys in ["", "i", "esc D", "esc tab"] {
+        console.keys(keys);
+        let shown = console.picture();
+        assert!(shown.chars().all(|it| !it.is_control() || it == '\n'), "{shown:?}");
+        assert!(!shown.contains('\u{202e}'), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_wide_character_at_the_edge_of_a_pane_does_not_leak() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", &"界".repeat(60));
+    let pane = console.state.frame().panes[0].body;
+    let buffer = console.draw();
+    let edge = &buffer[(pane.x + pane.width - 1, pane.y)];
+    assert_ne!(edge.symbol(), "界");
+    assert!(picture(&buffer).contains("界界"));
+}
+
+#[test]
+fn marks_differ_in_shape() {
+    let signs: std::collections::BTreeSet<char> =
+        sandwatch::app::fleet::Mark::ALL.iter().map(|it| it.sign()).collect();
+    assert_eq!(signs.len(), sandwatch::app::fleet::Mark::ALL.len());
+}
