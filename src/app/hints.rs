@@ -71,7 +71,10 @@ impl State {
         wanted
             .iter()
             .filter_map(|action| {
-                let says = action.spec().title.to_lowercase();
+                let says = match action {
+                    Action::StepIn if self.is_first_run() => "start".to_owned(),
+                    action => action.spec().title.to_lowercase(),
+                };
                 self.key_for(*action).map(|key| Hint { key, says })
             })
             .collect()

@@ -175,10 +175,14 @@ impl Keymap {
         Sequence(keys.0.iter().map(real).collect()).to_string()
     }
 
-    /// Binds or, with `None`, unbinds; whatever the new sequence begins or continues goes.
+    /// Binds, and whatever the new sequence begins or continues goes; `None` only unbinds.
     fn bind(&mut self, scope: Scope, sequence: Sequence, bound: Option<Bound>) {
         let keys = self.keys.entry(scope).or_default();
-        keys.retain(|it, _| !it.0.starts_with(&sequence.0) && !sequence.0.starts_with(&it.0));
+        if bound.is_none() {
+            keys.remove(&sequence);
+        } else {
+            keys.retain(|it, _| !it.0.starts_with(&sequence.0) && !sequence.0.starts_with(&it.0));
+        }
         if let Some(bound) = bound {
             keys.insert(sequence, bound);
         }
@@ -303,7 +307,7 @@ fn parse_at(
     for (key, item) in &table.0 {
         match (key.text.as_str(), Scope::from_word(&key.text), &item.node) {
             ("inherits", ..) => {}
-            ("prefix", ..) => {
+            ("prefix_key", ..) => {
                 let Node::Text(text) = &item.node else {
                     source.flaw(item.span.clone(), "the prefix is one key, such as \"ctrl-b\"");
                     continue;
@@ -317,7 +321,7 @@ fn parse_at(
             (_, Some(_), _) => source.flaw(item.span.clone(), "a scope is a table of keys"),
             _ => {
                 let scopes = Scope::ALL.iter().map(|it| it.word());
-                let known = scopes.chain(["inherits", "prefix"]);
+                let known = scopes.chain(["inherits", "prefix_key"]);
                 source.unknown("a scope", key, known);
             }
         }
@@ -367,8 +371,10 @@ fn bind_all(source: &mut Source<'_>, map: &mut Keymap, scope: Scope, keys: &Tabl
                 continue;
             }
         };
+        let unbinds = matches!(&item.node, Node::Text(it) if it == "none");
         let clash = seen
             .iter()
+            .filter(|_| !unbinds)
             .find(|(it, _)| it.0.starts_with(&sequence.0) || sequence.0.starts_with(&it.0));
         if let Some((_, other)) = clash {
             let message = format!("`{}` and `{}` can't both be bound", name.text, other.text);
@@ -376,7 +382,11 @@ fn bind_all(source: &mut Source<'_>, map: &mut Keymap, scope: Scope, keys: &Tabl
             continue;
         }
         if let Some(bound) = read_bound(source, item) {
+            let is_bound = bound.is_some();
             map.bind(scope, sequence.clone(), bound);
+            if !is_bound {
+                continue;
+            }
         }
         seen.push((sequence, name));
     }
@@ -427,7 +437,7 @@ pub fn default_file() -> String {
         "# The keys of sandwatch, made from the table of actions. To change some, write a file of\n\
          # your own beside config.toml, in keymaps/: `inherits = \"default\"` and the keys that differ.\n\
          # A key is bound to an action, to a line as typed after `:` (\":layout 4\"), or to \"none\".\n\
-         \nprefix = \"ctrl-b\"\n",
+         \nprefix_key = \"ctrl-b\"\n",
     );
     for scope in Scope::ALL {
         out.push_str(&format!("\n# {}\n[{}]\n", scope.title(), scope.word()));

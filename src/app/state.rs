@@ -395,6 +395,9 @@ impl State {
         if self.watches.len() > 6 {
             return fail("more sessions are watched than are on screen");
         }
+        if self.fleet.known && self.watches.keys().any(|it| self.fleet.session(it).is_none()) {
+            return fail("a session is watched that is no more");
+        }
         if matches!(&self.overlay, Some(Overlay::New(it)) if !it.is_sound()) {
             return fail("the dialog is unsound");
         }

@@ -62,6 +62,7 @@ impl View<'_> {
         self.screen(&mut body, screen, !live);
         let typing = focused && state.grip.as_ref().is_some_and(|it| it.session == *id);
         let (row, col) = screen.cursor().filter(|_| typing)?;
+        let row = row.checked_sub(first_row(screen, pane.body.height))?;
         let at = Position::new(pane.body.x + col, pane.body.y + row);
         (row < pane.body.height && col < pane.body.width).then_some(at)
     }
@@ -122,7 +123,7 @@ impl View<'_> {
             end = header.text_right(right, y, cells, word, look).saturating_sub(1);
         }
         let known = state.fleet.session(id);
-        let said = self.pane_state(known.map(|(_, it)| it), watch, typing);
+        let said = self.pane_state(known.map(|(_, it)| it), watch, typing, pane.body);
         let room = end.saturating_sub(x);
         let needed = u16::try_from(width(&said) + 2).unwrap_or(room);
         if needed + 12 <= room {
@@ -149,8 +150,18 @@ impl View<'_> {
     }
 
     /// What the header says about the picture and the keyboard.
-    fn pane_state(&self, session: Option<&Session>, watch: Option<&Watch>, typing: bool) -> String {
+    fn pane_state(
+        &self,
+        session: Option<&Session>,
+        watch: Option<&Watch>,
+        typing: bool,
+        body: Area,
+    ) -> String {
         let mut parts = Vec::new();
+        let size = watch.and_then(|it| it.screen.as_ref()).map(Screen::size);
+        if let Some(it) = size.filter(|it| it.cols() > body.width || it.rows() > body.height) {
+            parts.push(format!("part of {}x{}", it.cols(), it.rows()));
+        }
         if let Some(lost) = watch.map(|it| it.lost).filter(|it| *it > 0) {
             parts.push(format!("{} skipped", human_bytes(lost)));
         }
@@ -187,21 +198,14 @@ impl View<'_> {
         let base = self.theme.style(Role::Base);
         let rows = screen.size().rows().min(area.height);
         let cols = screen.size().cols().min(area.width);
+        let first = first_row(screen, area.height);
         for row in 0..rows {
             for col in 0..cols {
-                let Some(cell) = screen.cell(row, col) else { break };
+                let Some(cell) = screen.cell(first + row, col) else { break };
                 if !cell.wide_rest {
                     self.cell(brush, (area.x + col, area.y + row), &cell, base, stale);
                 }
             }
-        }
-        // A session larger than its pane is cut, and says so in the corner.
-        let cut = screen.size().cols() > area.width || screen.size().rows() > area.height;
-        if cut && area.width > 12 && area.height > 0 {
-            let size = screen.size();
-            let text = format!(" {}x{} cut ", size.cols(), size.rows());
-            let style = self.theme.style(Role::Hint);
-            brush.text_right(area.x + area.width, area.y + area.height - 1, 20, &text, style);
         }
     }
 
@@ -265,6 +269,12 @@ impl View<'_> {
         let column = u16::try_from(copy.cursor.column).ok()?.min(area.width.checked_sub(1)?);
         (row < area.height).then(|| Position::new(area.x + column, area.y + row))
     }
+}
+
+/// The first row that shows of a screen higher than its pane: the cursor's row stays in sight.
+fn first_row(screen: &Screen, height: u16) -> u16 {
+    let spare = screen.size().rows().saturating_sub(height);
+    screen.cursor().map_or(0, |(row, _)| (row + 1).saturating_sub(height)).min(spare)
 }
 
 fn borrowed(cell: &StyledCell) -> Cell<'_> {

@@ -290,7 +290,8 @@ fn read_roles(source: &mut Source<'_>, sheet: &mut Sheet, roles: &Table, before:
         let id = format!("{before}{}", name.text);
         let is_style = match &item.node {
             Node::Table(it) => {
-                it.0.iter().any(|(key, _)| ["fg", "bg", "mods"].contains(&key.text.as_str()))
+                let parts = ["fg", "bg", "mods"];
+                it.0.is_empty() || it.0.iter().any(|(key, _)| parts.contains(&key.text.as_str()))
             }
             _ => true,
         };

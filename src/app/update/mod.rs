@@ -133,7 +133,9 @@ impl Turn<'_> {
 
     /// Following panes show the session that leads under the cursor, until told otherwise.
     fn follow_cursor(&mut self) {
-        if self.state.grip.is_some() || self.state.copy.is_some() {
+        let follow = self.state.follow.as_ref();
+        let there = follow.is_some_and(|it| self.state.fleet.session(it).is_some());
+        if there && (self.state.grip.is_some() || self.state.copy.is_some()) {
             return;
         }
         if let Some(wanted) = self.state.awaited.take() {
