@@ -13,7 +13,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, WaitOptions, WaitStatus, wait},
+    process::{Pid, Signal, WaitOptions, WaitStatus, wait},
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
     termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
 };
@@ -31,7 +31,7 @@ const NOT_STARTED: i32 = 127;
 /// Serves the shim until it goes away; then ends, and with it everything in the sandbox.
 pub fn serve(control: OwnedFd) -> ! {
     let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
-    let mut init = Init { control, children, programs: Vec::new(), started: 0, emptying: false };
+    let mut init = Init { control, children, programs: Vec::new(), started: 0 };
     loop {
         if !init.turn() {
             sys::exit_now(0);
@@ -44,7 +44,6 @@ struct Init {
     children: OwnedFd,
     programs: Vec<Pid>,
     started: u64,
-    emptying: bool,
 }
 
 impl Init {
@@ -81,8 +80,7 @@ impl Init {
                     }
                 }
                 Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return !std::mem::take(&mut self.emptying) || self.say(&Word::Empty),
-                Ok(None) => return true,
+                Ok(None) | Err(_) => return true,
             }
         }
     }
@@ -105,11 +103,6 @@ impl Init {
             return false;
         }
         match Order::parse(&packet.bytes) {
-            Some(Order::Terminate) => {
-                terminate();
-                self.emptying = true;
-                self.reap()
-            }
             Some(order @ (Order::OnNewTerminal { .. } | Order::OnTerminal | Order::OnPipes)) => {
                 self.start(order, packet.descriptors)
             }
@@ -145,17 +138,6 @@ impl Init {
                 self.say(&Word::Started { number: self.started, pid: pid.as_raw_nonzero().get() })
             }
         }
-    }
-}
-
-/// Asks every process to end, in the ways programs know: terminals hang up, the rest is told.
-fn terminate() {
-    if rustix::process::getpid() != Pid::INIT {
-        return; // Without a process namespace "all" would be all of the operator's.
-    }
-    for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGCONT] {
-        // Fails only when there is nobody to tell.
-        drop(sys::kill_all(signal));
     }
 }
 
@@ -224,6 +206,8 @@ fn become_program(description: OwnedFd, report: &OwnedFd, streams: &Streams) -> 
 }
 
 fn enter(streams: &Streams) -> io::Result<()> {
+    // Where no process namespace takes it along when init dies.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::setsid()?;
     let [input, output, errors] = match streams {
         Streams::Terminal { inner, .. } => {

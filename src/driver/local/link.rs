@@ -31,8 +31,6 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Life {
     Runs,
-    /// No program is left after being asked to end.
-    Empty,
     Over(String),
 }
 
@@ -131,7 +129,6 @@ impl Link {
                 }
                 Word::Exited { pid, code } => self.ended(pid, ExitStatus::Code(code)),
                 Word::Killed { pid, signal } => self.ended(pid, ExitStatus::Signal(signal)),
-                Word::Empty => drop(self.life.send_replace(Life::Empty)),
                 Word::Ready | Word::Failed(_) => {}
             }
         }
@@ -167,6 +164,11 @@ impl Link {
         }
     }
 
+    /// Whether the end of every program has been told.
+    pub fn runs_nothing(&self) -> bool {
+        self.programs().running.is_empty()
+    }
+
     pub fn life(&self) -> watch::Receiver<Life> {
         self.life.subscribe()
     }
@@ -175,10 +177,6 @@ impl Link {
     pub fn kill(&self) {
         // Dead already is as good.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-    }
-
-    pub async fn terminate(&self) -> Outcome<()> {
-        self.order(Order::Terminate, &[]).await
     }
 
     /// Has init start a program and waits until the program has taken over.

@@ -28,8 +28,6 @@ pub enum Order {
     OnTerminal,
     /// Start a program on three pipes. Descriptors: description, report, stdin, stdout, stderr.
     OnPipes,
-    /// Ask every process to end, and say when none is left.
-    Terminate,
 }
 
 /// From init to the shim.
@@ -52,8 +50,6 @@ pub enum Word {
         pid: i32,
         signal: i32,
     },
-    /// No process is left but init.
-    Empty,
 }
 
 /// From a program about to start, on its own report socket.
@@ -76,7 +72,6 @@ impl Order {
             }
             Self::OnTerminal => vec![2],
             Self::OnPipes => vec![3],
-            Self::Terminate => vec![4],
         }
     }
 
@@ -89,7 +84,6 @@ impl Order {
             }),
             [2] => Some(Self::OnTerminal),
             [3] => Some(Self::OnPipes),
-            [4] => Some(Self::Terminate),
             _ => None,
         }
     }
@@ -118,7 +112,6 @@ impl Word {
             }
             Self::Exited { pid, code } => pair(3, *pid, *code),
             Self::Killed { pid, signal } => pair(4, *pid, *signal),
-            Self::Empty => vec![5],
         }
     }
 
@@ -137,7 +130,6 @@ impl Word {
             }),
             3 => pair().map(|(pid, code)| Self::Exited { pid, code }),
             4 => pair().map(|(pid, signal)| Self::Killed { pid, signal }),
-            5 => Some(Self::Empty),
             _ => None,
         }
     }
@@ -282,7 +274,6 @@ mod tests {
             Order::OnNewTerminal { cols: 300, rows: 100 },
             Order::OnTerminal,
             Order::OnPipes,
-            Order::Terminate,
         ];
         for order in orders {
             assert_eq!(Order::parse(&order.bytes()), Some(order));
@@ -293,7 +284,6 @@ mod tests {
             Word::Started { number: 7, pid: 12 },
             Word::Exited { pid: 12, code: 3 },
             Word::Killed { pid: 12, signal: 9 },
-            Word::Empty,
         ];
         for word in words {
             assert_eq!(Word::parse(&word.bytes()), Some(word));

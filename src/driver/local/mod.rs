@@ -122,16 +122,45 @@ struct Started {
 }
 
 impl Local {
+    /// Makes a sandbox of this grade, or undoes what it did.
+    async fn attempt(
+        ground: &Ground,
+        spec: &SandboxSpec,
+        grade: Isolation,
+    ) -> Outcome<Arc<dyn Place>> {
+        let layout = Layout::here();
+        let limits = limits(spec.limits, &layout, grade == Isolation::Namespaces)?;
+        let wanted = limits.wanted;
+        let groups = Groups::name(&layout, &ground.id, &wanted);
+        let paths = groups.paths().to_vec();
+        let made = match Self::start(ground, spec, grade, limits, &layout) {
+            Ok(started) => Self::finish(ground, started, groups, &wanted).await,
+            Err(fault) => Err(fault),
+        };
+        match made {
+            Ok(place) => Ok(Arc::new(place)),
+            Err(fault) => {
+                // The first fault is the one to tell; what can't be undone now, a sweep finds.
+                drop(cgroup::remove(&paths).await);
+                let directory = ground.dir.join(namespaces::BOX);
+                drop(remove::discard(&directory));
+                remove::empty_trash(&directory);
+                Err(fault)
+            }
+        }
+    }
+
     fn start(
         ground: &Ground,
         spec: &SandboxSpec,
         grade: Isolation,
         limits: Limits,
+        layout: &Layout,
     ) -> Outcome<Started> {
         let mut facts = PlaceFacts {
             isolation: Some(grade),
             raw_state: None,
-            capabilities: capabilities(grade),
+            capabilities: capabilities(grade, layout),
             notes: limits.notes,
         };
         facts.notes.extend(egress_note(spec, grade));
@@ -196,8 +225,7 @@ fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
     }
 }
 
-fn capabilities(grade: Isolation) -> Capabilities {
-    let layout = Layout::here();
+fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
     let namespaces = grade == Isolation::Namespaces;
     Capabilities {
         pty: true,
@@ -215,19 +243,6 @@ fn capabilities(grade: Isolation) -> Capabilities {
     }
 }
 
-/// The grade to make: the one asked for, or the strongest that works here.
-fn grade(asked: Option<Isolation>) -> Outcome<Isolation> {
-    match asked {
-        Some(it @ (Isolation::Namespaces | Isolation::Landlock)) => Ok(it),
-        Some(other) => {
-            Err(Fault::unsupported(format!("isolation {}: not with driver local", other.word()))
-                .hint("driver local has `namespaces` and `landlock`"))
-        }
-        None if probe::namespaces_work() => Ok(Isolation::Namespaces),
-        None => Ok(Isolation::Landlock),
-    }
-}
-
 #[async_trait]
 impl Driver for Local {
     fn name(&self) -> &'static str {
@@ -239,7 +254,9 @@ impl Driver for Local {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities(grade(None).unwrap_or(Isolation::Landlock))
+        let works = probe::namespaces_work();
+        let grade = if works { Isolation::Namespaces } else { Isolation::Landlock };
+        capabilities(grade, &Layout::here())
     }
 
     async fn probe(&self) -> Vec<Check> {
@@ -247,25 +264,21 @@ impl Driver for Local {
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
-        let grade = grade(spec.isolation)?;
-        let layout = Layout::here();
-        let limits = limits(spec.limits, &layout, grade == Isolation::Namespaces)?;
-        let wanted = limits.wanted;
-        let groups = Groups::name(&layout, &ground.id, &wanted);
-        let paths = groups.paths().to_vec();
-        let made = match Self::start(ground, spec, grade, limits) {
-            Ok(started) => Self::finish(ground, started, groups, &wanted).await,
-            Err(fault) => Err(fault),
-        };
-        match made {
-            Ok(place) => Ok(Arc::new(place)),
-            Err(fault) => {
-                // The first fault is the one to tell; what can't be undone now, a sweep finds.
-                drop(cgroup::remove(&paths).await);
-                drop(remove::discard(&ground.dir.join(namespaces::BOX)));
-                remove::empty_trash(&ground.dir.join(namespaces::BOX));
-                Err(fault)
+        match spec.isolation {
+            Some(it @ (Isolation::Namespaces | Isolation::Landlock)) => {
+                Self::attempt(ground, spec, it).await
             }
+            Some(other) => {
+                let what = format!("isolation {}: not with driver local", other.word());
+                Err(Fault::unsupported(what).hint("driver local has `namespaces` and `landlock`"))
+            }
+            None => match Self::attempt(ground, spec, Isolation::Namespaces).await {
+                // Tried again only when it is this machine that can't, not this request.
+                Err(_) if !probe::namespaces_work() => {
+                    Self::attempt(ground, spec, Isolation::Landlock).await
+                }
+                outcome => outcome,
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::{DirBuilderExt, PermissionsExt, chown},
+        unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
 };
@@ -74,13 +74,18 @@ pub fn plan(
     let root = prepare(ground, spec, identity, &layers, &hostname)
         .map_err(|error| Fault::io(format!("preparing {}", ground.dir.display()), &error))?;
     let workspace = workspace
-        .map(|path| open_workspace(path, &spec.workspace.path, spec.workspace.mode, identity))
+        .map(|real| {
+            let source = open_workspace(&real, identity)?;
+            let path = spec.workspace.path.clone();
+            Ok::<_, Fault>(WorkspaceMount { path, mode: spec.workspace.mode, source })
+        })
         .transpose()?;
     let mut tools = Vec::new();
     for path in tools::needed(spec.first.command.first().map(String::as_str)) {
         let covered = workspace.as_ref().is_some_and(|it| path.starts_with(&it.path));
         if !covered {
-            tools.push((path.clone(), shown(&path, identity, Shown::ToEveryone)?));
+            let source = reach(&path, identity)?;
+            tools.push((path, source));
         }
     }
     Ok(Blueprint {
@@ -141,43 +146,34 @@ fn prepare(
     if identity.by_root { mounts::detach(&root).map(Source::Tree) } else { Ok(Source::Path(root)) }
 }
 
-/// Whose files a directory holds, as a sandbox made by root is to see them.
-enum Shown {
-    /// The workspace: its owner's files are the sandbox's.
-    AsOwn,
-    /// Programs: readable by everyone or not at all.
-    ToEveryone,
-}
-
-fn open_workspace(
-    real: PathBuf,
-    named: &Path,
-    mode: WorkspaceMode,
-    identity: &Identity,
-) -> Outcome<WorkspaceMount> {
-    let source = shown(&real, identity, Shown::AsOwn)?;
-    Ok(WorkspaceMount { path: named.to_owned(), mode, source })
-}
-
-fn shown(path: &Path, identity: &Identity, how: Shown) -> Outcome<Source> {
+/// A directory as the child can reach it: by name, or opened by root.
+fn reach(path: &Path, identity: &Identity) -> Outcome<Source> {
     if !identity.by_root {
         return Ok(Source::Path(path.to_owned()));
     }
-    let opening = |error: io::Error| Fault::io(format!("opening {}", path.display()), &error);
-    let tree = mounts::detach(path).map_err(opening)?;
-    let Shown::AsOwn = how else { return Ok(Source::Tree(tree)) };
-    let facts = fs::metadata(path).map_err(opening)?;
-    use std::os::unix::fs::MetadataExt;
+    mounts::detach(path)
+        .map(Source::Tree)
+        .map_err(|error| Fault::io(format!("opening {}", path.display()), &error))
+}
+
+/// The workspace; to a sandbox made by root, its owner's files are shown as the sandbox's own.
+fn open_workspace(path: &Path, identity: &Identity) -> Outcome<Source> {
+    let source = reach(path, identity)?;
+    let Source::Tree(tree) = &source else { return Ok(source) };
+    let facts = fs::metadata(path)
+        .map_err(|error| Fault::io(format!("opening {}", path.display()), &error))?;
     let users = mapping(&Ids {
         uid: (facts.uid(), identity.host_uid),
         gid: (facts.gid(), identity.host_gid),
     })
     .map_err(|error| Fault::io("making a user namespace for the workspace", &error))?;
     sys::map_ids(tree.as_fd(), users.as_fd()).map_err(|error| {
-        Fault::unsupported(format!("showing {} under another user: {error}", path.display()))
-            .hint("this file system can't map ids; run sandwatch as the owner of the directory instead of root")
+        let what = format!("showing {} under another user: {error}", path.display());
+        Fault::unsupported(what).hint(
+            "this file system can't map ids; run sandwatch as the owner of the directory, not as root",
+        )
     })?;
-    Ok(Source::Tree(tree))
+    Ok(source)
 }
 
 /// One user and one group of a namespace: (inside, outside).

@@ -104,26 +104,17 @@ impl LocalPlace {
         self.groups.remove().await
     }
 
-    async fn ask_to_end(&self, grace: Duration) -> Outcome<()> {
-        let mut life = self.link.life();
-        if self.has_namespaces() {
-            self.link.terminate().await?;
-            let done = life.wait_for(|it| *it != Life::Runs);
-            // Too late is what the kill is for.
-            drop(timeout(grace, done).await);
-            return Ok(());
-        }
-        for signal in [Signal::TERM, Signal::HUP, Signal::CONT] {
-            processes::signal_below(self.link.pid, signal);
-        }
-        const LOOK_EVERY: Duration = Duration::from_millis(20);
+    async fn ask_to_end(&self, grace: Duration) {
+        const LOOK_EVERY: Duration = Duration::from_millis(10);
+        processes::ask_to_end_below(self.link.pid);
         let ended = async {
-            while !processes::none_below(self.link.pid) {
+            // Until each has also been told of.
+            while !(processes::none_below(self.link.pid) && self.link.runs_nothing()) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
+        // Too late is what the kill is for.
         drop(timeout(grace, ended).await);
-        Ok(())
     }
 }
 
@@ -194,8 +185,7 @@ impl Place for LocalPlace {
         self.stopping.store(true, Ordering::SeqCst);
         // The frozen hear nothing, and a pause is not to be undone just to be polite.
         if !self.paused.load(Ordering::SeqCst) && !grace.is_zero() {
-            // A sandbox that can't be asked is one to be killed.
-            drop(self.ask_to_end(grace).await);
+            self.ask_to_end(grace).await;
         }
         self.kill().await
     }

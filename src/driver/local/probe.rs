@@ -6,6 +6,7 @@ use std::{
     io::{self, Read},
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    sync::OnceLock,
 };
 
 use rustix::{
@@ -43,9 +44,10 @@ struct Trial {
     errno: i32,
 }
 
-/// Whether the grade `namespaces` can be made here.
+/// Whether the grade `namespaces` can be made here; tried once per process.
 pub fn namespaces_work() -> bool {
-    trial().is_ok_and(|it| it.passed == ALL_WORK)
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| trial().is_ok_and(|it| it.passed == ALL_WORK))
 }
 
 fn trial() -> io::Result<Trial> {

@@ -63,17 +63,42 @@ pub fn signal_below(root: Pid, signal: Signal) {
     }
 }
 
+/// Asks everything below a process to end, each in the way it listens to: shells at a prompt ignore
+/// the usual signal and go when their terminal hangs up.
+pub fn ask_to_end_below(root: Pid) {
+    for (pid, _) in below(root) {
+        let signal = if ignores_term(pid) { Signal::HUP } else { Signal::TERM };
+        for signal in [signal, Signal::CONT] {
+            // It may have ended since it was listed.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
+fn ignores_term(pid: Pid) -> bool {
+    const TERM_BIT: u64 = 1 << (libc::SIGTERM - 1);
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let status = fs::read_to_string(path).unwrap_or_default();
+    let mask = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    mask.and_then(|it| u64::from_str_radix(it.trim(), 16).ok()).is_some_and(|it| it & TERM_BIT != 0)
+}
+
 /// Whether nothing runs below a process.
 pub fn none_below(root: Pid) -> bool {
     below(root).is_empty()
 }
 
 /// Stops everything below a process, until a look finds nothing running; `false` when what is there
-/// multiplies faster than it can be stopped.
+/// multiplies faster than it can be stopped. Parents first: a shell that still runs when its job is
+/// stopped takes note of it.
 pub fn stop_below(root: Pid) -> bool {
     for _ in 0..ROUNDS_MAX {
-        let running: Vec<Pid> =
-            below(root).into_iter().filter(|(_, stopped)| !stopped).map(|(pid, _)| pid).collect();
+        let running: Vec<Pid> = below(root)
+            .into_iter()
+            .rev()
+            .filter(|(_, stopped)| !stopped)
+            .map(|(pid, _)| pid)
+            .collect();
         if running.is_empty() {
             return true;
         }

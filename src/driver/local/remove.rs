@@ -29,13 +29,17 @@ pub fn discard(directory: &Path) -> Outcome<()> {
     if !directory.exists() {
         return Ok(());
     }
-    match fs::create_dir(&trash) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(error)),
-        _ => {}
-    }
-    match fs::rename(directory, trash.join(SandboxId::random().as_str())) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(error)),
-        _ => Ok(()),
+    loop {
+        match fs::create_dir(&trash) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(error)),
+            _ => {}
+        }
+        match fs::rename(directory, trash.join(SandboxId::random().as_str())) {
+            // Another has just finished emptying the trash, and removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && directory.exists() => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(error)),
+            _ => return Ok(()),
+        }
     }
 }
 

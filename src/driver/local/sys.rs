@@ -121,12 +121,6 @@ pub fn child_signals() -> io::Result<OwnedFd> {
     }
 }
 
-/// Sends a signal to every process but the caller (in the caller's process namespace).
-pub fn kill_all(signal: i32) -> io::Result<()> {
-    // SAFETY: takes integers only.
-    check_int(unsafe { libc::kill(-1, signal) }).map(drop)
-}
-
 /// Closes every descriptor above 2 except those in `keep`. Owners of the closed ones must never be
 /// dropped or used again: the caller is a fresh copy of a process that leaves by `exit_now` or exec.
 pub fn close_all_but(keep: &[RawFd]) {
