@@ -21,6 +21,7 @@ mod engine_restart;
 mod engine_scale;
 mod engine_support;
 mod layers;
+mod local_life;
 mod local_stage;
 mod local_view;
 mod session_host;
