@@ -17,7 +17,7 @@ use crate::{Done, root};
 const COLS: u16 = 120;
 const ROWS: u16 = 36;
 /// Keys typed one after the other, to have more on screen than the first view.
-const KEYS: &[&str] = &[];
+const KEYS: &[&str] = &["4"];
 /// How long the scripted fleet gets to become interesting, and then how long for each key.
 const FIRST: Duration = Duration::from_secs(12);
 const EACH: Duration = Duration::from_secs(2);
