@@ -57,7 +57,7 @@ impl Inner {
     ) -> Outcome<HistoryPage> {
         request.lines = request.lines.clamp(1, HISTORY_LINES_MAX);
         let dir = self.journal(id)?;
-        self.reading(move || history(&dir, &request)).await
+        self.reading(move || journal::history(&dir, &request)).await
     }
 
     pub(super) async fn search(
@@ -72,7 +72,7 @@ impl Inner {
         }
         request.hits = request.hits.clamp(1, SEARCH_HITS_MAX);
         let dir = self.journal(id)?;
-        self.reading(move || search(&dir, &request)).await
+        self.reading(move || journal::search(&dir, &request)).await
     }
 
     pub(super) async fn recordings(&self) -> Outcome<Vec<Recording>> {
@@ -145,13 +145,6 @@ impl Inner {
             Pieces::All(past) => ahead(past),
         })
     }
-}
-
-fn history(dir: &std::path::Path, _: &HistoryRequest) -> Outcome<HistoryPage> {
-    Err(Fault::unsupported(format!("history of {}", dir.display())))
-}
-fn search(dir: &std::path::Path, _: &SearchRequest) -> Outcome<SearchPage> {
-    Err(Fault::unsupported(format!("search of {}", dir.display())))
 }
 
 enum Pieces {

@@ -40,6 +40,7 @@ pub(super) async fn run(
     mut reader: Reader,
     mut exit: oneshot::Receiver<ExitStatus>,
 ) {
+    let fallen = Fallen(&shared);
     let mut buffer = vec![0; PTY_CHUNK_BYTES_MAX];
     let mut phase = Phase::Running;
     // Only set while there is something to wait for: an idle session has no timer.
@@ -80,6 +81,7 @@ pub(super) async fn run(
             break how;
         }
     };
+    std::mem::forget(fallen);
     match how {
         Some(ExitStatus::Code(code)) => {
             shared.ended(ExitStatus::Code(code), format!("it returned {code}"));
@@ -88,6 +90,18 @@ pub(super) async fn run(
             shared.ended(ExitStatus::Signal(signal), format!("signal {signal} ended it"));
         }
         None => shared.ended(ExitStatus::Signal(9), "its sandbox is gone".to_owned()),
+    }
+}
+
+/// Ends the session when the drain itself falls: it must not look alive with nobody reading.
+struct Fallen<'a>(&'a Shared);
+
+impl Drop for Fallen<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "a fault of sandwatch itself ended it; please report";
+            self.0.ended(ExitStatus::Signal(9), why.to_owned());
+        }
     }
 }
 

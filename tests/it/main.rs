@@ -24,6 +24,7 @@ mod layers;
 mod local_life;
 mod local_stage;
 mod local_view;
+mod session_history;
 mod session_host;
 mod session_journal;
 mod session_place;

@@ -198,7 +198,7 @@ async fn keys_arrive_in_order_while_it_floods() {
 async fn a_resize_has_its_place_in_the_output() {
     let bench = Bench::new(true);
     let id =
-        bench.open("printf one; trap 'stty size; exit' WINCH; while :; do sleep 0.05; done").await;
+        bench.open("trap 'stty size; exit' WINCH; printf one; while :; do sleep 0.05; done").await;
     let mut outputs = bench.watch(&id, full(From::Start)).await;
     while !matches!(outputs.next().await, Some(Output::Chunk { .. })) {}
     bench.house.resize(&id, Size::clamped(123, 45)).await.unwrap();

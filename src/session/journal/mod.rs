@@ -3,6 +3,7 @@
 //!
 //! Everything here blocks on files: call it from `spawn_blocking` in a hub.
 mod asciicast;
+mod history;
 mod keep;
 mod lock;
 mod meta;
@@ -12,6 +13,7 @@ mod segment;
 mod writer;
 
 pub use asciicast::export;
+pub use history::{history, search};
 pub use keep::{prune, recordings, remove};
 pub use meta::Meta;
 pub use reader::Reader;
