@@ -118,9 +118,10 @@ impl LocalPlace {
     }
 }
 
-fn pipes() -> std::io::Result<((OwnedFd, OwnedFd), (OwnedFd, OwnedFd), (OwnedFd, OwnedFd))> {
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    Ok((pipe()?, pipe()?, pipe()?))
+/// Reading and writing end.
+fn pipe() -> Outcome<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| Fault::io("opening a pipe", &error.into()))
 }
 
 #[async_trait]
@@ -138,7 +139,7 @@ impl Place for LocalPlace {
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
         self.awake()?;
         let fault = |error: std::io::Error| Fault::io("opening pipes", &error);
-        let ((input, feed), (output, out), (errors, err)) = pipes().map_err(fault)?;
+        let ((input, feed), (output, out), (errors, err)) = (pipe()?, pipe()?, pipe()?);
         for end in [&feed, &output, &errors] {
             rustix::io::ioctl_fionbio(end, true).map_err(|error| fault(error.into()))?;
         }

@@ -125,7 +125,7 @@ mod tests {
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("file"), "x").unwrap();
         fs::create_dir_all(victim.join("work/work")).unwrap();
-        fs::set_permissions(victim.join("work/work"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(victim.join("work/work"), fs::Permissions::from_mode(0o000)).unwrap();
         let outside = home.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("kept"), "x").unwrap();

@@ -162,6 +162,9 @@ fn socket_rules(sockets: Sockets) -> Made<Vec<SeccompRule>> {
 }
 
 fn refused(sockets: Sockets) -> Made<Rules> {
+    const PER_LINUX: u64 = 0;
+    const ADDR_NO_RANDOMIZE: u64 = 0x0004_0000;
+    const ASK: u64 = 0xffff_ffff;
     let mut rules: Rules = REFUSED.iter().map(|it| (*it, Vec::new())).collect();
     let mut namespaces = Vec::new();
     for flag in NAMESPACES {
@@ -179,9 +182,6 @@ fn refused(sockets: Sockets) -> Made<Rules> {
         ],
     );
     // Asking, the plain one, and the one debuggers use; no emulation of old systems.
-    const PER_LINUX: u64 = 0;
-    const ADDR_NO_RANDOMIZE: u64 = 0x0004_0000;
-    const ASK: u64 = 0xffff_ffff;
     rules.insert(libc::SYS_personality, vec![none_of(0, &[PER_LINUX, ADDR_NO_RANDOMIZE, ASK])?]);
     rules.insert(libc::SYS_socket, socket_rules(sockets)?);
     Ok(rules)

@@ -177,8 +177,10 @@ pub fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the request is zeroed (a valid value), named `lo`, and outlives both calls.
     unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
-        request.ifr_name[0] = b'l' as libc::c_char;
-        request.ifr_name[1] = b'o' as libc::c_char;
+        let name = c"lo";
+        for (at, slot) in request.ifr_name.iter_mut().take(name.count_bytes()).enumerate() {
+            *slot = *name.as_ptr().add(at);
+        }
         check_int(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request))?;
         request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
         check_int(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request))?;
