@@ -381,43 +381,49 @@ fn bind_all(source: &mut Source<'_>, map: &mut Keymap, scope: Scope, keys: &Tabl
             source.flaw(name.span.clone(), message);
             continue;
         }
-        if let Some(bound) = read_bound(source, item) {
-            let is_bound = bound.is_some();
-            map.bind(scope, sequence.clone(), bound);
-            if !is_bound {
+        match read_bound(source, item) {
+            Wanted::Unbind => {
+                map.bind(scope, sequence, None);
                 continue;
             }
+            Wanted::Bind(bound) => map.bind(scope, sequence.clone(), Some(bound)),
+            Wanted::Flawed => {}
         }
         seen.push((sequence, name));
     }
 }
 
-/// `Some(None)` unbinds; `None` is a flaw, already noted.
-fn read_bound(source: &mut Source<'_>, item: &Item) -> Option<Option<Bound>> {
+/// What a key is to do.
+enum Wanted {
+    Bind(Bound),
+    Unbind,
+    /// A flaw, already noted.
+    Flawed,
+}
+
+fn read_bound(source: &mut Source<'_>, item: &Item) -> Wanted {
     let Node::Text(text) = &item.node else {
         source.flaw(item.span.clone(), "a key is bound to an action, a `:` line or \"none\"");
-        return None;
+        return Wanted::Flawed;
     };
     if text == "none" {
-        return Some(None);
+        return Wanted::Unbind;
     }
     if let Some(line) = text.strip_prefix(':') {
         return match command::parse(line) {
-            Ok(_) => Some(Some(Bound::Command(line.trim().to_owned()))),
+            Ok(_) => Wanted::Bind(Bound::Command(line.trim().to_owned())),
             Err(why) => {
                 source.flaw(item.span.clone(), why);
-                None
+                Wanted::Flawed
             }
         };
     }
-    match Action::from_id(text) {
-        Some(action) => Some(Some(Bound::Action(action))),
-        None => {
-            let ids = ACTIONS.iter().map(|it| it.id);
-            source.flaw(item.span.clone(), unknown("an action", text, ids));
-            None
-        }
+    if let Some(action) = Action::from_id(text) {
+        return Wanted::Bind(Bound::Action(action));
     }
+    let ids = ACTIONS.iter().map(|it| it.id);
+    source.flaw(item.span.clone(), unknown("an action", text, ids));
+    Wanted::Flawed
 }
 
 /// The text of a preset.

@@ -50,6 +50,7 @@ impl Area {
     }
 
     /// A box of at most this size in the middle.
+    #[must_use]
     pub fn centred(self, width: u16, height: u16) -> Self {
         let (width, height) = (width.min(self.width), height.min(self.height));
         Self {

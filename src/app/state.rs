@@ -189,6 +189,9 @@ pub struct State {
     pub focused: Option<bool>,
     pub(super) pending: BTreeMap<EffectId, Pending>,
     pub(super) next_id: u64,
+    /// Chosen by the operator and not read yet; remembered once they are.
+    pub(super) asked_keymap: Option<String>,
+    pub(super) asked_theme: Option<String>,
     pub(super) title: String,
     pub(super) frame: Frame,
     pub(super) rang_at: Option<Duration>,
@@ -242,6 +245,8 @@ impl State {
             focused: None,
             pending: BTreeMap::new(),
             next_id: 1,
+            asked_keymap: None,
+            asked_theme: None,
             title: String::new(),
             frame: Frame::default(),
             rang_at: None,

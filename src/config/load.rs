@@ -95,7 +95,9 @@ fn set<T>(place: &mut T, value: Option<T>) {
 fn each(source: &mut Source<'_>, item: &Item, mut take: impl FnMut(&mut Source<'_>, &Name, &Item)) {
     match &item.node {
         Node::Table(Table(entries)) => {
-            entries.iter().for_each(|(name, item)| take(source, name, item));
+            for (name, item) in entries {
+                take(source, name, item);
+            }
         }
         _ => wanted(source, item, "a table"),
     }

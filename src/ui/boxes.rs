@@ -172,7 +172,7 @@ impl View<'_> {
         };
         let inside = self.large(brush, &visible(&row.sandbox.name));
         let mut brush = brush.within(inside);
-        let lines = self.info_lines(row);
+        let lines = Self::info_lines(row);
         for (y, (label, text, role)) in
             (inside.y..inside.y + inside.height).zip(lines.iter().skip(top))
         {
@@ -183,7 +183,7 @@ impl View<'_> {
         None
     }
 
-    fn info_lines(&self, row: &Row) -> Vec<(&'static str, String, Role)> {
+    fn info_lines(row: &Row) -> Vec<(&'static str, String, Role)> {
         let it = &row.sandbox;
         let dash = || "—".to_owned();
         let raw = it.raw_state.as_deref().map(|raw| format!(" ({raw})")).unwrap_or_default();
@@ -221,10 +221,8 @@ impl View<'_> {
         for session in &it.sessions {
             let mark = Mark::of_session(session);
             let pid = session.pid.map_or_else(dash, |it| it.to_string());
-            let command = match session.command.is_empty() {
-                true => "shell".to_owned(),
-                false => session.command.join(" "),
-            };
+            let shell = session.command.is_empty();
+            let command = if shell { "shell".to_owned() } else { session.command.join(" ") };
             let text = format!("{} {} · {command} · pid {pid}", mark.sign(), session.status.word());
             lines.push(("session", text, mark_role(mark)));
             lines.push(("", format!("because: {}", session.status_why), Role::Dim));

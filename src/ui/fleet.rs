@@ -36,9 +36,10 @@ impl View<'_> {
         let name = if shown == all { name } else { format!("{name} of {all}") };
         let at = brush.text(header.x + 1, header.y, header.width - 1, &name, title);
         let filter = fleet.filter_text();
-        let (text, role) = match filter.is_empty() {
-            true => ("/ filter".to_owned(), Role::Dim),
-            false => (format!("/{filter}"), Role::Accent),
+        let (text, role) = if filter.is_empty() {
+            ("/ filter".to_owned(), Role::Dim)
+        } else {
+            (format!("/{filter}"), Role::Accent)
         };
         let right = header.x + header.width;
         let room = right.saturating_sub(at + 2);

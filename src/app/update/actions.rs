@@ -62,12 +62,10 @@ impl Turn<'_> {
             }
             Action::Mouse => {
                 state.mouse = !state.mouse;
-                let (on, words) = match state.mouse {
-                    true => (true, "the console takes the mouse"),
-                    false => (false, "the mouse is your terminal's"),
-                };
+                let on = state.mouse;
+                let says = if on { "the console takes the mouse" } else { "the mouse is your terminal's" };
                 self.start(Act::CaptureMouse(on), None);
-                self.notice(Level::Info, words);
+                self.notice(Level::Info, says);
             }
             Action::Theme => self.choose_theme(argument),
             Action::Keymap => self.choose_keymap(argument),
@@ -189,7 +187,11 @@ impl Turn<'_> {
         if name.is_empty() {
             return self.open_line(LineKind::Command, "theme ");
         }
-        self.state.prefs.theme = Some(name.to_owned());
+        self.state.asked_theme = Some(name.to_owned());
+        self.load_theme(name);
+    }
+
+    pub(super) fn load_theme(&mut self, name: &str) {
         let pending = Pending::Quiet(format!("theme {name}"));
         self.start(Act::LoadTheme(name.to_owned()), Some(pending));
     }
@@ -198,6 +200,11 @@ impl Turn<'_> {
         if name.is_empty() {
             return self.open_line(LineKind::Command, "keymap ");
         }
+        self.state.asked_keymap = Some(name.to_owned());
+        self.load_keymap(name);
+    }
+
+    pub(super) fn load_keymap(&mut self, name: &str) {
         let pending = Pending::Quiet(format!("keymap {name}"));
         self.start(Act::LoadKeymap(name.to_owned()), Some(pending));
     }

@@ -127,7 +127,7 @@ impl Turn<'_> {
 
     fn mouse_in_pane(&mut self, mouse: Mouse, pane: PaneArea) {
         let focused = self.state.grid.tab().focus() == pane.slot;
-        if focused && self.state.grip.is_some() && self.to_program(mouse, pane) {
+        if focused && self.state.grip.is_some() && self.reaches_program(mouse, pane) {
             return;
         }
         let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
@@ -148,7 +148,7 @@ impl Turn<'_> {
     }
 
     /// Hands the event to the program; `false` when it did not ask for such.
-    fn to_program(&mut self, mouse: Mouse, pane: PaneArea) -> bool {
+    fn reaches_program(&mut self, mouse: Mouse, pane: PaneArea) -> bool {
         let Some(session) = self.state.grip.as_ref().map(|it| it.session.clone()) else {
             return false;
         };

@@ -3,7 +3,6 @@
 use super::Turn;
 use crate::{
     app::{
-        action::Action,
         effect::{Act, EffectId},
         keymap::Keymap,
         msg::Reply,
@@ -135,55 +134,64 @@ impl Turn<'_> {
         }
     }
 
+    /// Files are read again whenever one of them changes; only what differs is news.
     pub(super) fn config(&mut self, result: Outcome<Box<Config>>) {
-        match result {
-            Ok(mut config) => {
-                config.apply(&self.state.prefs);
-                let old = std::mem::replace(&mut self.state.config, *config);
-                let new = &self.state.config;
-                let (keymap, theme, mouse) = (new.keymap.clone(), new.theme.clone(), new.mouse);
-                if old.keymap != keymap || old.prefix != new.prefix {
-                    self.act_on(Action::Keymap, &keymap);
-                }
-                if old.theme != theme {
-                    self.act_on(Action::Theme, &theme);
-                }
-                if old.mouse != mouse {
-                    self.state.mouse = mouse;
-                    self.start(Act::CaptureMouse(mouse), None);
-                }
-                self.notice(Level::Info, "config.toml was read again");
-            }
-            Err(fault) => self.kept("config.toml", &fault),
+        let mut config = match result {
+            Ok(config) => config,
+            Err(fault) => return self.kept("config.toml", &fault),
+        };
+        config.apply(&self.state.prefs);
+        if *config == self.state.config {
+            return;
         }
+        let old = std::mem::replace(&mut self.state.config, *config);
+        let new = self.state.config.clone();
+        if old.keymap != new.keymap || old.prefix != new.prefix {
+            self.load_keymap(&new.keymap);
+        }
+        if old.theme != new.theme {
+            self.load_theme(&new.theme);
+        }
+        if old.mouse != new.mouse {
+            self.state.mouse = new.mouse;
+            self.start(Act::CaptureMouse(new.mouse), None);
+        }
+        self.notice(Level::Info, "config.toml was read again");
     }
 
     pub(super) fn keymap(&mut self, result: Outcome<Box<Keymap>>) {
-        match result {
-            Ok(keymap) => {
-                let name = keymap.name.clone();
-                let chosen = self.state.prefs.keymap.as_ref() != Some(&name);
-                self.use_keymap(*keymap);
-                if chosen && name != self.state.config.keymap {
-                    self.state.prefs.keymap = Some(name.clone());
-                    self.save_prefs();
-                }
-                self.notice(Level::Info, &format!("keymap {name}"));
+        let keymap = match result {
+            Ok(keymap) => keymap,
+            Err(fault) => {
+                self.state.asked_keymap = None;
+                return self.kept("the keymap", &fault);
             }
-            Err(fault) => self.kept("the keymap", &fault),
+        };
+        let name = keymap.name.clone();
+        if self.state.asked_keymap.take_if(|it| *it == name).is_some() {
+            self.state.prefs.keymap = Some(name.clone());
+            self.state.config.keymap.clone_from(&name);
+            self.save_prefs();
+        }
+        let before = self.state.keymap.clone();
+        self.use_keymap(*keymap);
+        if self.state.keymap != before {
+            self.notice(Level::Info, &format!("keymap {name}"));
         }
     }
 
     pub(super) fn theme(&mut self, result: Outcome<String>) {
         match result {
             Ok(name) => {
-                if self.state.prefs.theme.as_ref() == Some(&name) {
+                if self.state.asked_theme.take_if(|it| *it == name).is_some() {
+                    self.state.prefs.theme = Some(name.clone());
+                    self.state.config.theme.clone_from(&name);
                     self.save_prefs();
+                    self.notice(Level::Info, &format!("theme {name}"));
                 }
-                self.notice(Level::Info, &format!("theme {name}"));
             }
             Err(fault) => {
-                self.state.prefs.theme = None;
+                self.state.asked_theme = None;
                 self.kept("the theme", &fault);
             }
         }

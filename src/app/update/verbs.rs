@@ -65,9 +65,10 @@ impl Turn<'_> {
         for (id, name, life) in lives {
             if life == wanted {
                 none = false;
-                let (act, doing, done) = match resume {
-                    true => (Act::Resume(id), "resuming", "resumed"),
-                    false => (Act::Pause(id), "pausing", "paused"),
+                let (act, doing, done) = if resume {
+                    (Act::Resume(id), "resuming", "resumed")
+                } else {
+                    (Act::Pause(id), "pausing", "paused")
                 };
                 let (doing, done) = (format!("{doing} {name}"), format!("{done} {name}"));
                 self.start(act, Some(Pending::Said { doing, done }));
