@@ -58,12 +58,8 @@ impl Chord {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut mods = Mods::default();
         let mut rest = text;
-        loop {
-            // `-` alone and `ctrl--` name the minus key.
-            let Some((head, tail)) = rest.split_once('-').filter(|(_, tail)| !tail.is_empty())
-            else {
-                break;
-            };
+        // `-` alone and `ctrl--` name the minus key.
+        while let Some((head, tail)) = rest.split_once('-').filter(|(_, it)| !it.is_empty()) {
             let flag = match head {
                 "ctrl" | "c" | "C" => &mut mods.ctrl,
                 "alt" | "a" | "meta" | "M" => &mut mods.alt,

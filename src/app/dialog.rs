@@ -168,7 +168,6 @@ impl NewDialog {
     pub fn says(&self, field: Field) -> String {
         match field {
             Field::Program if self.text(field).trim().is_empty() => "a shell".to_owned(),
-            Field::Program => String::new(),
             Field::Name if self.text(field).is_empty() => "chosen by the hub".to_owned(),
             Field::Workspace => workspace_words(self.workspace).to_owned(),
             Field::Egress => egress_words(self.egress).to_owned(),

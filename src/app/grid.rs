@@ -86,11 +86,10 @@ impl Tab {
             return slot;
         }
         let mut empty = self.slots.iter().position(|it| *it == Slot::Empty);
-        if empty.is_none() {
-            if let Some(more) = LAYOUTS.iter().find(|it| **it > self.slots.len()) {
-                empty = Some(self.slots.len());
-                self.set_layout(*more);
-            }
+        let more = LAYOUTS.iter().find(|it| **it > self.slots.len());
+        if let (None, Some(more)) = (empty, more) {
+            empty = Some(self.slots.len());
+            self.set_layout(*more);
         }
         let slot = empty.unwrap_or(self.focus);
         self.put(slot, kept);

@@ -230,18 +230,12 @@ impl Keymap {
             if let Some(taken) = taken_elsewhere(*first) {
                 found.push(format!("[{}] {keys} ({}): {taken}", scope.word(), bound.title()));
             }
-            if scope != Scope::Global && matches!(scope, Scope::List | Scope::Panes | Scope::Scroll)
+            if matches!(scope, Scope::List | Scope::Panes | Scope::Scroll)
+                && let Step::Run(hidden) = self.step(Scope::Global, &keys.0)
+                && hidden != bound
             {
-                if let Step::Run(hidden) = self.step(Scope::Global, &keys.0) {
-                    if hidden != bound {
-                        found.push(format!(
-                            "[{}] {keys} ({}) hides {} there",
-                            scope.word(),
-                            bound.title(),
-                            hidden.title()
-                        ));
-                    }
-                }
+                let (word, ours, theirs) = (scope.word(), bound.title(), hidden.title());
+                found.push(format!("[{word}] {keys} ({ours}) hides {theirs} there"));
             }
         }
         found.extend(self.no_way_out());

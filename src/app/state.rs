@@ -386,10 +386,9 @@ impl State {
         if self.grip.as_ref().is_some_and(|it| it.ahead.len() > TYPED_AHEAD_MAX) {
             return fail("too much typed ahead");
         }
-        if let Some(grip) = &self.grip {
-            if self.focused_session() != Some(&grip.session) {
-                return fail("typing into a session that is not in the focused pane");
-            }
+        let typed_into = self.grip.as_ref().map(|it| &it.session);
+        if typed_into.is_some() && self.focused_session() != typed_into {
+            return fail("typing into a session that is not in the focused pane");
         }
         if self.copy.as_ref().is_some_and(|it| !it.is_sound()) {
             return fail("scrollback is unsound");

@@ -107,7 +107,7 @@ impl View<'_> {
         let style = self.theme.style(Role::Hint);
         brush.within(area).fill(style);
         if let Some(line) = &self.state.line {
-            return self.line(brush, area, line);
+            return Some(self.line(brush, area, line));
         }
         let mode = format!(" {} ", self.state.mode());
         let mut at = brush.text(area.x, area.y, area.width, &mode, self.theme.style(Role::Mode));
@@ -147,7 +147,7 @@ impl View<'_> {
         brush.text_right(area.x + area.width, area.y, area.width / 3, &text, style)
     }
 
-    fn line(&self, brush: &mut Brush<'_>, area: Area, mode: &LineMode) -> Option<Position> {
+    fn line(&self, brush: &mut Brush<'_>, area: Area, mode: &LineMode) -> Position {
         let style = self.theme.style(Role::Input);
         brush.within(area).fill(style);
         let sign = if mode.kind == LineKind::Command { ":" } else { "/" };
@@ -186,7 +186,7 @@ impl View<'_> {
             brush.text(end + 3, area.y, left, &offers, dim);
         }
         let column = u16::try_from(width(before) - skip.min(width(before))).unwrap_or(0);
-        Some(Position::new((at + column).min(area.x + area.width - 1), area.y))
+        Position::new((at + column).min(area.x + area.width - 1), area.y)
     }
 }
 

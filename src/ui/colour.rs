@@ -48,10 +48,10 @@ pub fn lower(colour: Color, depth: Depth) -> Color {
     match (depth, colour) {
         (Depth::Mono, _) => Color::Reset,
         (Depth::True, it) | (_, it @ Color::Reset) => it,
-        (Depth::Indexed, Color::Rgb(red, green, blue)) => {
-            Color::Indexed(nearest_256(red, green, blue))
-        }
-        (Depth::Indexed, it) => it,
+        (Depth::Indexed, it) => match it {
+            Color::Rgb(red, green, blue) => Color::Indexed(nearest_256(red, green, blue)),
+            it => it,
+        },
         (Depth::Sixteen, it) => match it {
             Color::Rgb(red, green, blue) => nearest_16(red, green, blue),
             Color::Indexed(index @ 0..=15) => by_index(index),

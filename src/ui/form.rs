@@ -96,20 +96,17 @@ impl View<'_> {
             }
         }
         let y = inside.y + rows - 4;
-        match &dialog.wrong {
-            Some((field, why)) => {
-                let text = format!("{}: {why}", field.label());
-                brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Error));
-            }
-            None => {
-                let keys = self.keys(&[
-                    (Action::DialogAccept, "start"),
-                    (Action::DialogNext, "next field"),
-                    (Action::DialogRight, "choose"),
-                    (Action::DialogCancel, "cancel"),
-                ]);
-                brush.text(inside.x, y, inside.width, &keys, self.on_box(Role::Dim));
-            }
+        if let Some((field, why)) = &dialog.wrong {
+            let text = format!("{}: {why}", field.label());
+            brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Error));
+        } else {
+            let keys = self.keys(&[
+                (Action::DialogAccept, "start"),
+                (Action::DialogNext, "next field"),
+                (Action::DialogRight, "choose"),
+                (Action::DialogCancel, "cancel"),
+            ]);
+            brush.text(inside.x, y, inside.width, &keys, self.on_box(Role::Dim));
         }
         cursor
     }

@@ -179,9 +179,7 @@ impl View<'_> {
         }
         let hold = self.state.grip.as_ref().map(|it| it.hold);
         let keyboard = match (typing, self.state.holder(session)) {
-            (true, Holder::Other(_)) | (true, _) if hold == Some(Hold::Asked) => {
-                "asking for the keyboard".to_owned()
-            }
+            (true, _) if hold == Some(Hold::Asked) => "asking for the keyboard".to_owned(),
             (true, _) if hold == Some(Hold::Lapsed) => "type to take the keyboard again".to_owned(),
             (true, _) => "you hold the keyboard".to_owned(),
             (false, Holder::Other(name)) => {

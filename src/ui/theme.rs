@@ -224,9 +224,8 @@ fn read(
     }
     for (key, item) in &table.0 {
         match (key.text.as_str(), &item.node) {
-            ("inherits", _) => {}
+            ("inherits", _) | ("roles", Node::Table(_)) => {}
             ("palette", Node::Table(palette)) => read_palette(source, sheet, palette),
-            ("roles", Node::Table(_)) => {}
             ("palette" | "roles", _) => source.flaw(item.span.clone(), "this must be a table"),
             _ => source.unknown("part of a theme", key, ["inherits", "palette", "roles"]),
         }
@@ -353,12 +352,11 @@ fn read_modifiers(source: &mut Source<'_>, item: &Item) -> Modifier {
     let mut all = Modifier::empty();
     for item in items {
         let text = if let Node::Text(text) = &item.node { text.as_str() } else { "" };
-        match MODIFIERS.iter().find(|(name, _)| *name == text) {
-            Some((_, it)) => all |= *it,
-            None => {
-                let names = MODIFIERS.iter().map(|(name, _)| *name);
-                source.flaw(item.span.clone(), unknown("a modifier", text, names));
-            }
+        if let Some((_, it)) = MODIFIERS.iter().find(|(name, _)| *name == text) {
+            all |= *it;
+        } else {
+            let names = MODIFIERS.iter().map(|(name, _)| *name);
+            source.flaw(item.span.clone(), unknown("a modifier", text, names));
         }
     }
     all

@@ -63,7 +63,8 @@ impl Turn<'_> {
             Action::Mouse => {
                 state.mouse = !state.mouse;
                 let on = state.mouse;
-                let says = if on { "the console takes the mouse" } else { "the mouse is your terminal's" };
+                let says =
+                    if on { "the console takes the mouse" } else { "the mouse is your terminal's" };
                 self.start(Act::CaptureMouse(on), None);
                 self.notice(Level::Info, says);
             }
@@ -245,10 +246,10 @@ impl Turn<'_> {
         }
         let mut more = more.into_iter();
         for (at, slot) in slots.iter().enumerate() {
-            if *slot == Slot::Empty {
-                if let Some(next) = more.next() {
-                    self.state.grid.tab_mut().put(at, next);
-                }
+            if *slot == Slot::Empty
+                && let Some(next) = more.next()
+            {
+                self.state.grid.tab_mut().put(at, next);
             }
         }
     }

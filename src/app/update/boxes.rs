@@ -242,7 +242,6 @@ impl Turn<'_> {
         let (sessions, notices) = (self.info_length(), self.state.notices.len());
         match (&mut self.state.overlay, action) {
             (None, _) => return false,
-            (Some(_), Action::DialogCancel) => self.state.overlay = None,
             (Some(Overlay::New(_)), Action::DialogAccept) => self.start_new(),
             // The key that takes away is another one, on purpose.
             (Some(Overlay::Confirm(confirm)), Action::DialogAccept) => {
@@ -250,7 +249,7 @@ impl Turn<'_> {
                 self.notice(Level::Info, &text);
             }
             (Some(Overlay::TakeOver { .. }), Action::DialogAccept) => self.take_over(),
-            (Some(_), Action::DialogAccept) => self.state.overlay = None,
+            (Some(_), Action::DialogAccept | Action::DialogCancel) => self.state.overlay = None,
             (Some(Overlay::New(dialog)), _) => dialog.step(rows > 0),
             (Some(Overlay::Notices { top }), _) => scroll(top, rows, notices),
             (Some(Overlay::Info { top, .. }), _) => scroll(top, rows, sessions),

@@ -26,10 +26,10 @@ impl Turn<'_> {
         if !self.state.typed.is_empty() {
             return self.continue_sequence(chord, press);
         }
-        if let Some(Overlay::Confirm(confirm)) = &self.state.overlay {
-            if is_plain(press, confirm) {
-                return self.confirmed();
-            }
+        if let Some(Overlay::Confirm(confirm)) = &self.state.overlay
+            && is_plain(press, confirm)
+        {
+            return self.confirmed();
         }
         for scope in self.state.scopes() {
             match self.state.keymap.step(*scope, &[chord]) {

@@ -213,10 +213,10 @@ impl Turn<'_> {
             if watch.held_until.take_if(|it| now >= *it).is_some() {
                 changed = true;
             }
-            if let Feed::Broken { retry_at, .. } = &mut watch.feed {
-                if retry_at.take_if(|it| now >= *it).is_some() {
-                    again.push(session.clone());
-                }
+            if let Feed::Broken { retry_at, .. } = &mut watch.feed
+                && retry_at.take_if(|it| now >= *it).is_some()
+            {
+                again.push(session.clone());
             }
         }
         for session in again {

@@ -15,7 +15,7 @@ use crate::{
     runtime::LeaseVerb,
     vt::{
         key::{KeyPress, encode, encode_focus, encode_paste},
-        screen::Modes,
+        screen::{Modes, Screen},
     },
 };
 
@@ -132,13 +132,9 @@ impl Turn<'_> {
         let slots = self.state.grid.tab().slots();
         let kept = slots.iter().position(|it| *it == Slot::Kept(session.clone()));
         let follows = slots.iter().position(|it| *it == Slot::Follow);
-        match kept.or(follows) {
-            Some(slot) => self.state.grid.tab_mut().set_focus(slot),
-            None => {
-                let slot = self.state.grid.tab_mut().keep(session);
-                self.state.grid.tab_mut().set_focus(slot);
-            }
-        }
+        let shown = kept.or(follows);
+        let slot = shown.unwrap_or_else(|| self.state.grid.tab_mut().keep(session));
+        self.state.grid.tab_mut().set_focus(slot);
         if kept.is_none() {
             self.state.follow = Some(session.clone());
         }
@@ -259,7 +255,7 @@ impl Turn<'_> {
 
     fn modes(&self, session: &SessionId) -> Modes {
         let watch = self.state.watches.get(session);
-        watch.and_then(|it| it.screen.as_ref()).map(|it| it.modes()).unwrap_or_default()
+        watch.and_then(|it| it.screen.as_ref()).map(Screen::modes).unwrap_or_default()
     }
 
     /// A key for the program, as its terminal modes want it.

@@ -7,6 +7,7 @@ use crate::{
         command::split,
         dialog::{Confirm, Loss, NewDialog},
         effect::Act,
+        layout::PaneArea,
         state::{FirstChoice, Overlay, Pending, Place},
     },
     base::{id::SandboxId, units::Size},
@@ -152,7 +153,7 @@ impl Turn<'_> {
     fn pane_size(&self) -> Size {
         let frame = &self.state.frame;
         let pane = frame.pane(self.state.grid.tab().focus()).or(frame.panes.first());
-        pane.filter(|it| !it.body.is_empty()).map_or(Size::DEFAULT, |it| it.session_size())
+        pane.filter(|it| !it.body.is_empty()).map_or(Size::DEFAULT, PaneArea::session_size)
     }
 
     pub(super) fn start_new(&mut self) {
