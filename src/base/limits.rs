@@ -231,6 +231,8 @@ pub const HUB_CALLS_MAX: u32 = 256;
 pub const HUB_GREETING_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls under way may take to end when the hub stops.
 pub const HUB_DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// Time between two looks of a hub for its own state directory: one system call each.
+pub const HUB_LOOKS_FOR_ITS_HOME_EVERY: Duration = Duration::from_secs(5);
 /// Flow control: output under way to one subscriber that does not read, in bytes, and on one
 /// connection; so that 256 stalled subscribers don't hold up the others.
 pub const WIRE_STREAM_WINDOW_BYTES: u32 = 256 * 1024;

@@ -34,6 +34,7 @@ use crate::{
     runtime::{BoxStream, ExecOutput, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor},
     wire::{
         convert::{
+            fits,
             history::{history_out, search_out},
             hub::{lease_out, wait_out},
             milliseconds,
@@ -96,7 +97,7 @@ impl Runtime for Client {
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox> {
         let wires = self.wires()?;
         let mut sandboxes = wires.sandboxes();
-        let request = v1::CreateRequest { spec: Some((&spec).into()) };
+        let request = fits("the request", v1::CreateRequest { spec: Some((&spec).into()) })?;
         let call = sandboxes.create(wires.request(request));
         let response = wires.answer(CREATE_WITHIN + ANSWER_WITHIN, call).await?;
         required("sandbox", response.sandbox)?.try_into()
@@ -139,7 +140,7 @@ impl Runtime for Client {
         let wires = self.wires()?;
         let mut sessions = wires.sessions();
         let request = v1::OpenRequest { sandbox: id.to_string(), spec: Some((&spec).into()) };
-        let call = sessions.open(wires.request(request));
+        let call = sessions.open(wires.request(fits("the request", request)?));
         let response = wires.answer(CREATE_WITHIN, call).await?;
         required("session", response.session)?.try_into()
     }
@@ -153,6 +154,7 @@ impl Runtime for Client {
         let wires = self.wires()?;
         let mut streams = wires.streams();
         let start = v1::ExecStart { sandbox: id.to_string(), spec: Some((&spec).into()) };
+        let start = fits("the request", start)?;
         let message = |kind| v1::ExecRequest { kind: Some(kind) };
         let pieces = Spread { bytes: stdin, ready: Vec::new() };
         let stdin = pieces.map(v1::exec_request::Kind::Stdin);

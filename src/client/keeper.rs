@@ -36,20 +36,20 @@ struct Parting {
     wanted: bool,
 }
 
-/// Keeps the link for as long as its client lives.
+/// Keeps the link, which is up already, for as long as its client lives.
 pub(super) async fn keep(shared: Weak<Shared>, first: Dialled) {
     let mut dialled = first;
     loop {
         let parting = {
             let Some(shared) = shared.upgrade() else { return };
-            shared.wires.send_replace(Some(dialled.wires.clone()));
-            shared.link.send_replace(Link::Up { rtt: dialled.rtt });
             let (link, watched) = (shared.link.clone(), shared.watched.clone());
             drop(shared);
             attend(&link, &watched, &dialled.wires, dialled.attendance, dialled.rtt).await
         };
         tracing::warn!(reason = parting.reason, "the link to the hub is down");
         let Some(again) = search(&shared, parting).await else { return };
+        let Some(shared) = shared.upgrade() else { return };
+        shared.up(&again);
         dialled = again;
     }
 }

@@ -6,6 +6,7 @@ mod keeper;
 mod lane;
 mod resume;
 mod start;
+mod sys;
 
 use std::{
     path::{Path, PathBuf},
@@ -75,8 +76,7 @@ impl Client {
         });
         let first = shared.dial().await?;
         // Before the keeper's first turn: a call may come sooner.
-        shared.wires.send_replace(Some(first.wires.clone()));
-        shared.link.send_replace(Link::Up { rtt: first.rtt });
+        shared.up(&first);
         let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&shared), first));
         Ok(Self { shared, keeper })
     }
@@ -102,6 +102,12 @@ impl Shared {
         tokio::time::timeout(ANSWER_WITHIN, dialled).await.unwrap_or_else(|_| {
             Err(Fault::late(format!("the hub does not answer: {}", self.socket.display())))
         })
+    }
+
+    /// From now on calls go to this hub.
+    fn up(&self, dialled: &dial::Dialled) {
+        self.wires.send_replace(Some(dialled.wires.clone()));
+        self.link.send_replace(Link::Up { rtt: dialled.rtt });
     }
 
     /// The connections, or why there are none.

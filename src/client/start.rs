@@ -87,6 +87,7 @@ impl Starter {
     fn spawn(&self, log: File) -> Outcome<Child> {
         let copy = log.try_clone();
         let copy = copy.map_err(|error| Fault::io("sharing the log of the hub", &error))?;
+        super::sys::keep_descriptors_from_children();
         // `--detached` makes it leave this terminal and this directory before anything else.
         Command::new(&self.program)
             .args(["hub", "serve", "--detached"])

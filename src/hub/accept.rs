@@ -116,7 +116,7 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
 /// Looks, without taking anything, whether the other side greets as an HTTP/2 client does.
 async fn greets(stream: &UnixStream) -> io::Result<bool> {
     loop {
-        stream.readable().await?;
+        let ready = stream.ready(Interest::READABLE).await?;
         let seen = stream.try_io(Interest::READABLE, || {
             let mut bytes = [0; GREETING.len()];
             let count = recv(stream, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0;
@@ -128,6 +128,10 @@ async fn greets(stream: &UnixStream) -> io::Result<bool> {
             }
         });
         match seen {
+            // Half a greeting of one who has hung up stays half.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && ready.is_read_closed() => {
+                return Ok(false);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             other => return other,
         }

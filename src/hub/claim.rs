@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
-        limits::HUB_DRAIN_WITHIN,
+        limits::{HUB_DRAIN_WITHIN, HUB_LOOKS_FOR_ITS_HOME_EVERY},
     },
     config::paths::{Paths, SocketPath},
 };
@@ -30,12 +30,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Claim {
     socket: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
     pub(super) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Resolves when the lock's file is gone: the instance was deleted, and nobody could find this
+    /// hub any more, nor be kept from starting another.
+    pub(super) async fn orphaned(&self) {
+        while self.lock.metadata().is_ok_and(|it| it.nlink() > 0) {
+            tokio::time::sleep(HUB_LOOKS_FOR_ITS_HOME_EVERY).await;
+        }
     }
 }
 
@@ -73,7 +81,7 @@ pub async fn claim(paths: &Paths) -> Outcome<Claim> {
         .and_then(|()| lock.rewind())
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
     written.map_err(|error| Fault::io(format_args!("writing {}", path.display()), &error))?;
-    Ok(Claim { socket: paths.hub_socket(), _lock: lock })
+    Ok(Claim { socket: paths.hub_socket(), lock })
 }
 
 fn taken(lock: &mut File) -> Fault {

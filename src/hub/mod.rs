@@ -97,6 +97,12 @@ impl Claim {
         });
         let (accepting, peers) = accept(listener);
         tracing::info!(listen = shared.listen, "the hub serves");
+        let stop = async {
+            tokio::select! {
+                () = stop => "the hub was told to end",
+                () = self.orphaned() => "the hub's state directory was deleted",
+            }
+        };
         let serving = run(shared.clone(), peers, stop, self.socket()).await;
         accepting.abort();
         tracing::info!("the hub has ended");
@@ -107,7 +113,7 @@ impl Claim {
 async fn run(
     shared: Arc<Shared>,
     peers: Peers,
-    stop: impl Future<Output = ()> + Send,
+    stop: impl Future<Output = &'static str> + Send,
     socket: &Path,
 ) -> Outcome<()> {
     let mut asked = shared.stop.subscribe();
@@ -119,7 +125,7 @@ async fn run(
         done = &mut serving => {
             return done.map_err(|error| Fault::failed(format!("serving {}: {error}", socket.display())));
         }
-        () = stop => shared.stop("the hub was told to end"),
+        reason = stop => shared.stop(reason),
         _ = asked.wait_for(Option::is_some) => {}
     }
     // From here on a new verb starts a new hub, which waits for the lock.

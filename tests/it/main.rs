@@ -11,6 +11,10 @@
     reason = "a test may stop here"
 )]
 
+mod app_config;
+mod app_keys;
+mod app_support;
+mod app_update;
 mod base;
 mod documents;
 mod driver_suite;
@@ -20,10 +24,13 @@ mod engine_life;
 mod engine_restart;
 mod engine_scale;
 mod engine_support;
+mod hub_link;
+mod hub_support;
 mod layers;
 mod local_life;
 mod local_stage;
 mod local_view;
+mod runtime_suite;
 mod session_history;
 mod session_host;
 mod session_journal;
@@ -31,9 +38,6 @@ mod session_place;
 mod shim_process;
 mod skip;
 mod source;
-mod vt_screen;
-mod app_config;
-mod app_keys;
-mod app_support;
-mod app_update;
 mod ui_draw;
+mod vt_screen;
+mod wire_convert;

@@ -19,7 +19,17 @@ use super::{
 use crate::base::{
     clock::Timestamp,
     fault::{Fault, Outcome},
+    limits::WIRE_MESSAGE_BYTES_MAX,
 };
+
+/// Refuses a message that is too large to be sent, before half of it is.
+pub fn fits<M: prost::Message>(what: &str, message: M) -> Outcome<M> {
+    let bytes = message.encoded_len();
+    if bytes <= WIRE_MESSAGE_BYTES_MAX {
+        return Ok(message);
+    }
+    Err(Fault::invalid(format!("{what} is longer than {WIRE_MESSAGE_BYTES_MAX} bytes: {bytes}")))
+}
 
 /// Takes a message that must be there.
 pub fn required<T>(field: &str, value: Option<T>) -> Outcome<T> {
