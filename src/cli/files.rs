@@ -20,7 +20,7 @@ use crate::{
     },
     config::{load, paths::Paths, schema::Config},
     tui::files::{self, Files},
-    ui::theme::Depth,
+    ui::theme::{Depth, PRESETS, ROLES, Theme},
 };
 
 pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
@@ -92,12 +92,13 @@ fn explain_keys(map: &Keymap, typed: &str) -> Outcome<out::Code> {
         .map_err(|why| Fault::invalid(why).hint("keys are written as in `sandwatch keys ls`"))?
         .0;
     for chord in &mut chords {
-        if *chord == map.prefix() {
-            *chord = PREFIX;
+        if *chord == PREFIX {
+            *chord = map.prefix();
         }
     }
-    let found = map.explain(&chords);
-    if found.is_empty() {
+    let mut found = map.explain(&chords);
+    found.retain(|(scope, words)| words != "nothing" && *scope != Scope::Prefix);
+    if found.iter().all(|(scope, words)| *scope == Scope::Pane && words.starts_with("goes")) {
         return Err(Fault::absent(format!("no key of keymap {}: {typed}", map.name))
             .hint("while you type into a pane it goes to the program"));
     }
@@ -116,11 +117,11 @@ pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
             let own = named.is_empty();
             let named = or_own(named, files.directory(), "themes");
             let code = check(&named, |path, name, text| {
-                files.parse_theme(path, name, text, Depth::True).map(|_| ())
+                readable(&files.parse_theme(path, name, text, Depth::True)?)
             })?;
             if own {
-                for name in files.themes() {
-                    files.theme(&name, Depth::True)?;
+                for (name, _) in PRESETS {
+                    readable(&files.theme(name, Depth::True)?)?;
                 }
             }
             Ok(code)
@@ -139,8 +140,34 @@ pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
         }
         ThemesVerb::Explain { theme } => {
             let theme = files.theme(&theme, Depth::True)?;
-            out::print(&format!("{theme:#?}\n"))?;
+            let mut table = Table::new(&["ROLE", "TEXT", "BACKGROUND", "MODS", "WHAT FOR"]);
+            for (role, name, help) in ROLES {
+                let style = theme.style(*role);
+                let none = || "-".to_owned();
+                let text = style.fg.map_or_else(none, |it| it.to_string());
+                let back = style.bg.map_or_else(none, |it| it.to_string());
+                let mods = match style.add_modifier {
+                    mods if mods.is_empty() => "-".to_owned(),
+                    mods => format!("{mods:?}").to_lowercase(),
+                };
+                let cells = [*name, &text, &back, &mods, help];
+                table.row(cells.into_iter().map(Into::into).collect());
+            }
+            out::print(&table.render(paint::wanted()))?;
             Ok(out::DONE)
+        }
+    }
+}
+
+/// A theme whose text can't be read well enough is a flawed theme.
+fn readable(theme: &Theme) -> Outcome<()> {
+    let flaws = theme.contrast_flaws();
+    match flaws.first() {
+        None => Ok(()),
+        Some(first) => {
+            let more = flaws.len() - 1;
+            let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+            Err(Fault::invalid(format!("theme {}: {first}{more}", theme.name)))
         }
     }
 }

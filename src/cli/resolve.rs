@@ -2,7 +2,7 @@
 
 use crate::{
     base::{
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         text,
     },
     model::{
@@ -71,8 +71,10 @@ pub fn session<'a>(all: &'a [Sandbox], typed: &str) -> Outcome<(&'a Sandbox, &'a
         }
     }
     match find("session", typed, named) {
-        Err(fault) if fault.kind() == crate::base::fault::Kind::Absent => {
-            let Ok(found) = sandbox(all, typed) else { return Err(fault) };
+        Err(fault) if fault.kind() == Kind::Absent => {
+            let Ok(found) = sandbox(all, typed) else {
+                return Err(absent("session", typed, !all.is_empty()));
+            };
             first_session(found)
         }
         found => found,

@@ -18,8 +18,6 @@ use crate::{
     ui::theme::{self, Depth, Theme},
 };
 
-const THEMES: [&str; 5] = ["dark", "light", "contrast", "ansi16", "mono"];
-
 /// Where the files lie.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -93,7 +91,7 @@ impl Files {
         match self.text_of("themes", name)? {
             Some((path, text)) => self.parse_theme(&path, name, &text, depth),
             None => theme::preset(name, depth).ok_or_else(|| {
-                let known = THEMES;
+                let known = theme::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
                 Fault::absent(format!("no such theme: {name}"))
                     .hint(format!("there are {} and your own in themes/", known.join(", ")))
             }),
@@ -103,7 +101,7 @@ impl Files {
     pub fn parse_theme(&self, path: &Path, name: &str, text: &str, depth: Depth) -> Outcome<Theme> {
         let base = |it: &str| {
             let own = if it == name { None } else { self.text_of("themes", it).ok().flatten() };
-            own.map(|(_, text)| text).or_else(|| None)
+            own.map(|(_, text)| text)
         };
         theme::parse(&shown(path), name, text, &base, depth).map_err(|flaws| fault(&flaws))
     }
@@ -114,7 +112,7 @@ impl Files {
     }
 
     pub fn themes(&self) -> Vec<String> {
-        self.names("themes", THEMES.iter().copied())
+        self.names("themes", theme::PRESETS.iter().map(|(name, _)| *name))
     }
 
     fn names<'a>(&self, kind: &str, presets: impl Iterator<Item = &'a str>) -> Vec<String> {

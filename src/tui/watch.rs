@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use crate::base::fault::{Fault, Outcome};
+use crate::base::{
+    clock,
+    fault::{Fault, Outcome},
+};
 
 /// Editors write in several steps; this long after the last one the file is whole.
 const QUIET: Duration = Duration::from_millis(60);
@@ -14,6 +17,8 @@ const QUIET: Duration = Duration::from_millis(60);
 pub struct Watch {
     _watcher: notify::RecommendedWatcher,
     changes: mpsc::Receiver<()>,
+    /// When the burst that was seen is over, if no more of it comes.
+    due: Option<Duration>,
 }
 
 impl Watch {
@@ -37,14 +42,30 @@ impl Watch {
             })
             .map_err(failed)?;
         watcher.watch(path, RecursiveMode::Recursive).map_err(failed)?;
-        Ok(Self { _watcher: watcher, changes })
+        Ok(Self { _watcher: watcher, changes, due: None })
     }
 
-    /// Resolves after a burst of changes; never when nothing can be watched any more.
+    /// Resolves after a burst of changes; never when nothing can be watched any more. What was seen
+    /// is kept when this is dropped and asked again.
     pub async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            return std::future::pending().await;
+        loop {
+            let seen = match self.due {
+                None => self.changes.recv().await,
+                Some(due) => {
+                    let left = due.saturating_sub(clock::monotonic());
+                    match tokio::time::timeout(left, self.changes.recv()).await {
+                        Ok(seen) => seen,
+                        Err(_) => {
+                            self.due = None;
+                            return;
+                        }
+                    }
+                }
+            };
+            if seen.is_none() {
+                return std::future::pending().await;
+            }
+            self.due = Some(clock::monotonic() + QUIET);
         }
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changes.recv()).await {}
     }
 }

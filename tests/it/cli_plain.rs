@@ -1,0 +1,195 @@
+//! Verbs and mistakes that need no hub.
+
+use std::{os::unix::fs::PermissionsExt, process::Stdio};
+
+use crate::program::{Home, Ran};
+
+#[test]
+fn a_mistyped_flag_is_a_usage_error() {
+    let home = Home::new();
+    for args in [
+        &["--nonsense"][..],
+        &["run", "--nonsense"],
+        &["frobnicate"],
+        &["ls", "--label", "noequals"],
+        &["run", "--memory", "much", "--", "true"],
+        &["run", "--size", "0x0", "--", "true"],
+        &["run", "--egress", "perhaps", "--", "true"],
+        &["run", "agent", "--", "true"],
+        &["wait", "x", "--for", "godot"],
+        &["wait", "x", "--for", "text=("],
+        &["exec", "x"],
+        &["rm"],
+    ] {
+        let ran = home.run(args);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{ran:?}");
+    }
+}
+
+#[test]
+fn help_and_version_need_nothing() {
+    let home = Home::new();
+    for verb in ["run", "ls", "attach", "exec", "send", "screen", "wait", "recordings", "hub"] {
+        assert!(home.ok(&[verb, "--help"]).contains("Usage:"));
+    }
+    let help = home.ok(&["--help"]);
+    assert!(help.contains("Exit codes") && help.contains("demo"), "{help}");
+    assert!(home.ok(&["--version"]).starts_with("sandwatch "));
+    assert!(!home.path().exists(), "help wrote something");
+}
+
+#[test]
+fn without_a_terminal_the_console_says_what_to_do() {
+    let home = Home::new();
+    home.run(&[]).failed(2, &["needs a terminal", "--help"]);
+    home.run(&["demo"]).failed(2, &["needs a terminal"]);
+}
+
+#[test]
+fn flags_of_later_drivers_are_refused_with_words() {
+    let home = Home::new();
+    home.run(&["run", "--image", "x", "--", "true"]).failed(5, &["--image", "local"]);
+    home.run(&["run", "--gpus", "all", "--", "true"]).failed(5, &["--gpus"]);
+    home.run(&["run", "--allow", "a.example", "--", "true"]).failed(5, &["--allow"]);
+}
+
+#[test]
+fn an_agent_or_workspace_that_is_not_there_is_not_found() {
+    let home = Home::new();
+    home.run(&["run", "no-such-agent-here"]).failed(3, &["no-such-agent-here", "PATH"]);
+    home.run(&["run", "--workspace", "/no/such/dir:rw", "--", "true"])
+        .failed(3, &["/no/such/dir"]);
+    std::fs::write(home.workspace().join("file"), "").unwrap();
+    home.run(&["run", "--workspace", "file", "--", "true"]).failed(2, &["not a directory"]);
+    home.run(&["run", "bin/x"]).failed(2, &["bin/x", "--"]);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_said() {
+    let home = Home::new();
+    let file = home.workspace().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut command = home.command(&["ls"]);
+    command.env("SANDWATCH_HOME", &file);
+    let ran = Ran::from(command.output().unwrap(), &["ls"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("file") && ran.stderr.contains("SANDWATCH_HOME"), "{ran:?}");
+}
+
+#[test]
+fn a_home_that_others_may_write_is_refused() {
+    let home = Home::new();
+    std::fs::create_dir(home.path()).unwrap();
+    std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    home.run(&["ls"]).failed(4, &["another user"]);
+}
+
+#[test]
+fn a_log_level_that_is_none_is_said() {
+    let home = Home::new();
+    let mut command = home.command(&["hub", "status"]);
+    command.env("SANDWATCH_LOG", "loudly=maybe=x");
+    Ran::from(command.output().unwrap(), &[]).failed(2, &["SANDWATCH_LOG", "debug"]);
+}
+
+#[test]
+fn a_hub_that_does_not_run_is_told_apart() {
+    let home = Home::new();
+    home.run(&["hub", "status"]).failed(6, &["no hub"]);
+    home.run(&["hub", "status", "--json"]).failed(6, &["no hub"]);
+    assert_eq!(home.run(&["hub", "stop"]).code, 0);
+}
+
+#[test]
+fn completions_are_accepted_by_their_shells() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = home.ok(&["completions", shell]);
+        assert!(script.contains("recordings"), "{shell}");
+        let file = home.workspace().join(shell);
+        std::fs::write(&file, script).unwrap();
+        let mut check = std::process::Command::new(shell);
+        check.arg("-n").arg(&file).stdin(Stdio::null());
+        match check.output() {
+            Ok(output) => assert!(output.status.success(), "{shell}: {output:?}"),
+            // Only bash is expected everywhere.
+            Err(error) => assert_ne!(shell, "bash", "{error}"),
+        }
+    }
+}
+
+#[test]
+fn the_manual_page_has_every_verb() {
+    let page = Home::new().ok(&["man"]);
+    assert!(page.contains(".TH sandwatch"), "{page}");
+    for verb in ["RUN", "ATTACH", "RECORDINGS EXPORT", "HUB SERVE", "KEYS EXPLAIN"] {
+        assert!(page.contains(&format!(".SH \"{verb}\"")), "{verb}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_verb_without_a_word() {
+    let home = Home::new();
+    let mut child = home
+        .command(&["man"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn keymap_files_are_checked_with_the_place_of_the_flaw() {
+    let home = Home::new();
+    let keymaps = home.config().join("keymaps");
+    std::fs::create_dir_all(&keymaps).unwrap();
+    std::fs::write(keymaps.join("good.toml"), "inherits = \"default\"\n[list]\nJ = \"list.down\"\n")
+        .unwrap();
+    assert!(home.ok(&["keys", "check"]).contains("good.toml: ok"));
+    let bad = keymaps.join("bad.toml");
+    std::fs::write(&bad, "[list]\nJ = \"list.dwon\"\n").unwrap();
+    let ran = home.run(&["keys", "check"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("bad.toml:2:5") && ran.stderr.contains("list.down"), "{ran:?}");
+    home.run(&["keys", "check", "/no/such.toml"]).failed(3, &["/no/such.toml"]);
+}
+
+#[test]
+fn the_configuration_is_checked_listed_and_explained() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.config()).unwrap();
+    let file = home.config().join("config.toml");
+    std::fs::write(&file, "layout = 2\n").unwrap();
+    assert!(home.ok(&["config", "check"]).contains("ok"));
+    let settings = home.json(&["config", "ls", "--json"]);
+    assert_eq!(settings["layout"], 2, "{settings}");
+    assert!(home.ok(&["config", "explain", "layout"]).contains("layout"));
+    home.run(&["config", "explain", "layuot"]).failed(3, &["layout"]);
+    std::fs::write(&file, "layuot = 2\n").unwrap();
+    let ran = home.run(&["config", "check"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("config.toml:1:1") && ran.stderr.contains("layout"), "{ran:?}");
+}
+
+#[test]
+fn keys_are_listed_and_explained() {
+    let home = Home::new();
+    let keys = home.json(&["keys", "ls", "--json"]);
+    let keys = keys.as_array().unwrap();
+    assert!(keys.iter().any(|it| it["keys"] == "enter" && it["action"] == "session.step_in"));
+    assert!(home.ok(&["keys", "explain", "ctrl-b", "d"]).contains("session.leave"));
+    home.run(&["keys", "explain", "ctrl-nonsense"]).failed(2, &["nonsense"]);
+}
+
+#[test]
+fn themes_are_listed_and_checked() {
+    let home = Home::new();
+    let themes = home.json(&["themes", "ls", "--json"]);
+    assert!(themes.as_array().unwrap().iter().any(|it| it == "dark"), "{themes}");
+    home.ok(&["themes", "check"]);
+    home.run(&["themes", "explain", "no-such"]).failed(3, &["no-such", "dark"]);
+}

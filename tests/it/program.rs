@@ -1,0 +1,129 @@
+//! The real binary, run with a SANDWATCH_HOME of its own that leaves nothing behind.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sandwatch");
+
+/// How long anything that must happen may take; only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory that holds one instance: configuration, state, sockets, and a workspace.
+pub struct Home(tempfile::TempDir);
+
+impl Home {
+    pub fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir(home.workspace()).unwrap();
+        home
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("home")
+    }
+
+    /// The current directory of everything run here.
+    pub fn workspace(&self) -> PathBuf {
+        self.0.path().join("project")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path().join("config")
+    }
+
+    /// The program with nothing of the tester's own environment that could change what it does.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(args)
+            .current_dir(self.workspace())
+            .env("SANDWATCH_HOME", self.path())
+            .env_remove("SANDWATCH_LOG")
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs to the end with no terminal anywhere.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::from(self.command(args).output().unwrap(), args)
+    }
+
+    /// Runs, must succeed, gives stdout.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.stdout
+    }
+
+    pub fn json(&self, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.ok(args)).unwrap()
+    }
+}
+
+impl Drop for Home {
+    /// Ends what the test started: its sandboxes, then its hub.
+    fn drop(&mut self) {
+        if !self.path().join("state/hub.lock").exists() {
+            return;
+        }
+        let listed = self.command(&["ls", "--all", "--json"]).output().ok();
+        let listed = listed.and_then(|it| serde_json::from_slice(&it.stdout).ok());
+        let all: Vec<serde_json::Value> = listed.unwrap_or_default();
+        let mut args = vec!["rm", "--yes"];
+        args.extend(all.iter().filter_map(|it| it["id"].as_str()));
+        if !all.is_empty() {
+            drop(self.command(&args).output());
+        }
+        drop(self.command(&["hub", "stop"]).output());
+    }
+}
+
+/// How a run came out.
+#[derive(Debug)]
+pub struct Ran {
+    pub args: Vec<String>,
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn from(output: Output, args: &[&str]) -> Self {
+        Self {
+            args: args.iter().map(|it| (*it).to_owned()).collect(),
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Failed with this code, and said each of these words on stderr, in at most two lines.
+    #[track_caller]
+    pub fn failed(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "{word} is not in {self:?}");
+        }
+        assert!(self.stderr.lines().count() <= 2, "{self:?}");
+    }
+}
+
+/// Asks again until it holds; the one place where a test waits for time.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process is there (a zombie is not).
+pub fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    stat.is_ok_and(|it| !it.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
+}
