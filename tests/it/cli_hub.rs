@@ -51,13 +51,34 @@ fn ls_json_has_the_fields_scripts_rely_on() {
     let home = Home::new();
     assert_eq!(home.json(&["ls", "--json"]), serde_json::json!([]));
     home.ok(&[
-        "run", "-d", "--name", "one", "--label", "team=api", "--size", "100x30", "--", "/bin/sh",
-        "-c", "sleep 1000",
+        "run",
+        "-d",
+        "--name",
+        "one",
+        "--label",
+        "team=api",
+        "--size",
+        "100x30",
+        "--",
+        "/bin/sh",
+        "-c",
+        "sleep 1000",
     ]);
     let it = sandbox(&home, "one");
     for field in [
-        "id", "name", "driver", "context", "state", "raw_state", "isolation", "created_at",
-        "labels", "workspace", "capabilities", "sessions", "pending_approvals",
+        "id",
+        "name",
+        "driver",
+        "context",
+        "state",
+        "raw_state",
+        "isolation",
+        "created_at",
+        "labels",
+        "workspace",
+        "capabilities",
+        "sessions",
+        "pending_approvals",
     ] {
         assert!(it.get(field).is_some(), "{field} is not in {it}");
     }
@@ -71,8 +92,17 @@ fn ls_json_has_the_fields_scripts_rely_on() {
     assert!(it["capabilities"]["pty"].is_boolean(), "{it}");
     let session = &it["sessions"][0];
     for field in [
-        "id", "name", "command", "status", "status_why", "pid", "cols", "rows", "title",
-        "started_at", "exit_code",
+        "id",
+        "name",
+        "command",
+        "status",
+        "status_why",
+        "pid",
+        "cols",
+        "rows",
+        "title",
+        "started_at",
+        "exit_code",
     ] {
         assert!(session.get(field).is_some(), "{field} is not in {session}");
     }
@@ -202,7 +232,13 @@ fn hub_stop_never_kills_a_sandbox() {
     start(&home, "one", "echo before; sleep 1000");
     let before = home.json(&["hub", "status", "--json"]);
     for field in [
-        "pid", "version", "uptime_ms", "listen", "sandboxes", "sessions", "pending_approvals",
+        "pid",
+        "version",
+        "uptime_ms",
+        "listen",
+        "sandboxes",
+        "sessions",
+        "pending_approvals",
         "rss_bytes",
     ] {
         assert!(before.get(field).is_some(), "{field} is not in {before}");
@@ -270,11 +306,7 @@ fn a_damaged_database_is_set_aside_and_said() {
 fn attach_off_a_terminal_streams_from_the_start() {
     let home = Home::new();
     start(&home, "one", "echo first; read line; echo \"last $line\"; exit 4");
-    let mut child = home
-        .command(&["attach", "one"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = home.command(&["attach", "one"]).stdout(Stdio::piped()).spawn().unwrap();
     home.ok(&["wait", "one", "--for", "text=first", "--timeout", "30s"]);
     home.ok(&["send", "one", "x<Enter>"]);
     let mut text = String::new();

@@ -58,8 +58,7 @@ fn flags_of_later_drivers_are_refused_with_words() {
 fn an_agent_or_workspace_that_is_not_there_is_not_found() {
     let home = Home::new();
     home.run(&["run", "no-such-agent-here"]).failed(3, &["no-such-agent-here", "PATH"]);
-    home.run(&["run", "--workspace", "/no/such/dir:rw", "--", "true"])
-        .failed(3, &["/no/such/dir"]);
+    home.run(&["run", "--workspace", "/no/such/dir:rw", "--", "true"]).failed(3, &["/no/such/dir"]);
     std::fs::write(home.workspace().join("file"), "").unwrap();
     home.run(&["run", "--workspace", "file", "--", "true"]).failed(2, &["not a directory"]);
     home.run(&["run", "bin/x"]).failed(2, &["bin/x", "--"]);
@@ -131,12 +130,8 @@ fn the_manual_page_has_every_verb() {
 #[test]
 fn a_reader_that_goes_away_ends_the_verb_without_a_word() {
     let home = Home::new();
-    let mut child = home
-        .command(&["man"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        home.command(&["man"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.stderr.is_empty(), "{output:?}");
@@ -147,8 +142,11 @@ fn keymap_files_are_checked_with_the_place_of_the_flaw() {
     let home = Home::new();
     let keymaps = home.config().join("keymaps");
     std::fs::create_dir_all(&keymaps).unwrap();
-    std::fs::write(keymaps.join("good.toml"), "inherits = \"default\"\n[list]\nJ = \"list.down\"\n")
-        .unwrap();
+    std::fs::write(
+        keymaps.join("good.toml"),
+        "inherits = \"default\"\n[list]\nJ = \"list.down\"\n",
+    )
+    .unwrap();
     assert!(home.ok(&["keys", "check"]).contains("good.toml: ok"));
     let bad = keymaps.join("bad.toml");
     std::fs::write(&bad, "[list]\nJ = \"list.dwon\"\n").unwrap();

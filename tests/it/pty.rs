@@ -30,9 +30,7 @@ impl View {
 
     /// The last time each was written, `on` came after `off`.
     pub fn is_on(&self, on: &str, off: &str) -> bool {
-        let last = |word: &str| {
-            self.raw.windows(word.len()).rposition(|it| it == word.as_bytes())
-        };
+        let last = |word: &str| self.raw.windows(word.len()).rposition(|it| it == word.as_bytes());
         match (last(on), last(off)) {
             (Some(on), Some(off)) => on > off,
             (on, _) => on.is_some(),

@@ -113,7 +113,8 @@ fn a_frame_is_one_synchronised_update() {
     let home = Home::new();
     let pty = open(&home);
     pty.look(|it| {
-        let count = |word: &str| it.raw.windows(word.len()).filter(|at| *at == word.as_bytes()).count();
+        let count =
+            |word: &str| it.raw.windows(word.len()).filter(|at| *at == word.as_bytes()).count();
         assert!(count("\x1b[?2026h") > 0);
         assert!(count("\x1b[?2026h") - count("\x1b[?2026l") <= 1);
     });
@@ -130,15 +131,4 @@ fn a_broken_configuration_refuses_to_start_with_its_place() {
     let text = pty.text();
     assert!(text.contains("config.toml:1:1") && text.contains("layout"), "{text}");
     assert!(pty.look(|it| !it.is_on("\x1b[?1049h", "\x1b[?1049l")));
-}
-
-#[test]
-fn a_changed_file_is_read_again_and_a_broken_one_keeps_the_last() {
-    let home = Home::new();
-    std::fs::create_dir_all(home.config()).unwrap();
-    let pty = open(&home);
-    std::fs::write(home.config().join("config.toml"), "layuot = 2\n").unwrap();
-    pty.wait_for("config.toml:1:1");
-    std::fs::write(home.config().join("config.toml"), "theme = \"light\"\n").unwrap();
-    quit(pty);
 }
