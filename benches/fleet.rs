@@ -1,5 +1,5 @@
 //! Fleet: ten thousand sandboxes listed, filtered and drawn by the console's core, and the memory of a
-//! hub that holds many idle sessions. `cargo bench --bench fleet [-- --sandboxes N --sessions N]`
+//! hub with many idle local sandboxes. `cargo bench --bench fleet [-- --sandboxes N --sessions N]`
 
 mod common;
 
@@ -36,7 +36,7 @@ fn main() {
     inner::run_if_asked();
     println!("load {}", load());
     console(option("--sandboxes", 10_000));
-    hub(option("--sessions", 1_000));
+    hub(option("--sessions", 200));
 }
 
 /// Every step as the loop of the console does it: update, then draw.
@@ -158,22 +158,12 @@ fn hub(sessions: usize) {
     let before = memory(&home);
     for number in 0..sessions {
         let name = format!("idle-{number:04}");
-        home.verb(&[
-            "run",
-            "-d",
-            "--driver",
-            "fake",
-            "--name",
-            &name,
-            "--workspace",
-            "/:none",
-            "idle",
-        ]);
+        home.sandbox(&name, &["idle"]);
     }
     std::thread::sleep(Duration::from_secs(2));
     let after = memory(&home);
     println!(
-        "hub: {before:.1} MB private with no session, {after:.1} MB with {sessions} idle ones"
+        "hub: {before:.1} MB private with no sandbox, {after:.1} MB with {sessions} idle ones"
     );
 }
 
