@@ -95,7 +95,7 @@ impl Inner {
             let mut reader = Reader::open(&dir, u64::MAX)?;
             let mut screen: Option<Screen> = None;
             let mut end = 0;
-            while let Some(entry) = reader.next()? {
+            while let Some(entry) = reader.read()? {
                 end = entry.offset;
                 match (entry.record, &mut screen) {
                     (Record::Keyframe { size, state }, screen) => {
@@ -189,7 +189,7 @@ impl Past {
     }
 
     fn step(&mut self) -> Outcome<Option<Output>> {
-        while let Some(entry) = self.reader.next()? {
+        while let Some(entry) = self.reader.read()? {
             let offset = entry.offset;
             let gap = self.place.is_some_and(|at| at < offset);
             match entry.record {

@@ -480,7 +480,7 @@ async fn send_stdin(mut stdin: BoxStream<Bytes>, mut writer: OwnedWriteHalf) {
     }
     drop(send(&mut writer, &Call::from(call::What::StdinEnd(wire::StdinEnd {}))).await);
     // The connection stays open until the output is dropped: its end would kill the program.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 struct Running {

@@ -114,7 +114,7 @@ fn rest_of_quiet(shared: &Shared) -> Option<Instant> {
         return None;
     }
     // Never below a millisecond: two clocks must not make a busy loop.
-    Some(Instant::now() + (QUIET_AFTER - silent).max(Duration::from_millis(1)))
+    Some(Instant::now() + QUIET_AFTER.saturating_sub(silent).max(Duration::from_millis(1)))
 }
 
 async fn maybe_sleep(until: Option<Instant>) {
@@ -139,10 +139,9 @@ async fn fill(reader: &mut Reader, buffer: &mut [u8]) -> usize {
                         return Poll::Ready(filled);
                     }
                 }
-                // EIO is how Linux says that the other side is closed.
-                Poll::Ready(Err(_)) => return Poll::Ready(filled),
                 Poll::Pending if filled == 0 => return Poll::Pending,
-                Poll::Pending => return Poll::Ready(filled),
+                // EIO is how Linux says that the other side is closed.
+                Poll::Pending | Poll::Ready(Err(_)) => return Poll::Ready(filled),
             }
         }
     })

@@ -246,7 +246,7 @@ impl Watch {
             None => Reader::open(&self.shared.journal_dir, self.cursor)?,
         };
         let first = self.request.from == From::Start && self.cursor == 0;
-        let entry = reader.next()?;
+        let entry = reader.read()?;
         self.journal = Some(reader);
         let Some(entry) = entry else { return Ok(false) };
         let offset = entry.offset;

@@ -225,10 +225,8 @@ pub fn event_in(what: answer::What) -> Outcome<Option<SeatEvent>> {
         answer::What::Said(said) => {
             let session = convert::session_id(&said.session)?;
             let fact = said.fact.filter(|it| it.kind.is_some());
-            match fact.map(TryInto::try_into).transpose()? {
-                Some(fact) => Some(SeatEvent::Said { session, fact }),
-                None => None,
-            }
+            let fact = fact.map(TryInto::try_into).transpose()?;
+            fact.map(|fact| SeatEvent::Said { session, fact })
         }
         answer::What::Gone(gone) => {
             Some(SeatEvent::Gone { reason: shown(&gone.reason, LINE_BYTES_MAX) })

@@ -72,8 +72,8 @@ fn a_hundred_thousand_numbered_lines_each_come_back_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut scribe = Scribe::new(dir.path());
     for chunk in (1..=100_000).collect::<Vec<_>>().chunks(100) {
-        let text: String = chunk.iter().map(|it| format!("line {it} is here\r\n")).collect();
-        scribe.print(&text);
+        let lines: Vec<_> = chunk.iter().map(|it| format!("line {it} is here\r\n")).collect();
+        scribe.print(&lines.concat());
     }
     assert!(fs::read_dir(dir.path()).unwrap().count() >= 3, "over several segments");
     let wanted: Vec<_> = (1..=100_000).map(|it| format!("line {it} is here")).collect();

@@ -19,7 +19,7 @@ use sandwatch::{
 };
 use tokio_stream::StreamExt;
 
-use crate::session_place::{Bench, Replica, full, screen, shell, text, until};
+use crate::session_place::{Bench, Replica, full, numbers, screen, shell, text, until};
 
 /// More than the ring holds, so that a reader from the start needs the journal.
 const MANY_LINES: &str = "seq 1 250000";
@@ -50,7 +50,7 @@ async fn a_signal_is_told_apart_from_a_code() {
 async fn every_byte_comes_from_the_journal_when_the_ring_has_moved_on() {
     let bench = Bench::new(true);
     let id = bench.open(MANY_LINES).await;
-    let wanted: String = (1..=250_000).map(|it| format!("{it}\r\n")).collect();
+    let wanted = numbers(250_000);
     assert!(wanted.len() > RING_BYTES);
     assert!(bench.all(&id).await == wanted.as_bytes(), "as printed");
     // And once more when nothing is live any more.
@@ -186,10 +186,12 @@ async fn keys_arrive_in_order_while_it_floods() {
     let keys = keys.display();
     let script = format!("stty raw -echo; yes & head -c 600 > {keys}; kill $!; cat {keys}");
     let id = bench.open(&script).await;
+    let mut wanted = String::new();
     for number in 0..200 {
-        bench.house.input(&id, format!("{number:03}").into()).await.unwrap();
+        let key = format!("{number:03}");
+        wanted.push_str(&key);
+        bench.house.input(&id, key.into()).await.unwrap();
     }
-    let wanted: String = (0..200).map(|it| format!("{it:03}")).collect();
     let all = bench.all(&id).await;
     assert!(all.ends_with(wanted.as_bytes()));
 }

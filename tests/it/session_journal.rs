@@ -13,7 +13,10 @@ use sandwatch::{
         output::{From, Output},
         session::ExitStatus,
     },
-    session::journal::{self, Meta, Reader, Record, Writer},
+    session::{
+        journal::{self, Meta, Reader, Record, Writer},
+        seat::Seat,
+    },
 };
 
 use crate::session_place::{Bench, full, until};
@@ -26,7 +29,7 @@ fn keyframe(writer: &mut Writer) {
 fn read(dir: &Path) -> (Vec<u8>, usize) {
     let mut reader = Reader::open(dir, 0).unwrap();
     let (mut bytes, mut next, mut jumps) = (Vec::new(), 0, 0);
-    while let Some(entry) = reader.next().unwrap() {
+    while let Some(entry) = reader.read().unwrap() {
         if entry.offset != next {
             assert!(matches!(entry.record, Record::Keyframe { .. }), "a jump lands on a keyframe");
             jumps += 1;
@@ -155,7 +158,6 @@ async fn a_disk_that_is_full_pauses_the_journal_and_the_session_goes_on() {
     let first = bench.journal(&id).join(format!("{:020}.seg", 0));
     std::os::unix::fs::symlink("/dev/full", &first).unwrap();
     let script = "echo lost; read line; echo kept; read line";
-    use sandwatch::session::seat::Seat;
     bench.house.open(id.clone(), crate::session_place::shell(script)).await.unwrap();
     let mut live = bench.watch(&id, full(From::Offset(0))).await;
     assert_eq!(live.next().await, Some(Output::Chunk { offset: 0, bytes: "lost\r\n".into() }));

@@ -269,10 +269,16 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(SOON, looking).await {
-        Ok(found) => found,
-        Err(_) => panic!("never happened: {what}"),
-    }
+    let found = tokio::time::timeout(SOON, looking).await;
+    found.unwrap_or_else(|_| panic!("never happened: {what}"))
+}
+
+/// Numbers from 1, one a line, as a terminal gets them.
+pub fn numbers(last: u32) -> String {
+    (1..=last).fold(String::new(), |mut all, it| {
+        all.push_str(&format!("{it}\r\n"));
+        all
+    })
 }
 
 pub fn text(bytes: &'static str) -> Bytes {

@@ -27,7 +27,7 @@ use sandwatch::{
 };
 use tokio_stream::StreamExt;
 
-use crate::session_place::{Bench, Outputs, SOON, full, screen, shell, until};
+use crate::session_place::{Bench, Outputs, SOON, full, numbers, screen, shell, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sandwatch");
 
@@ -245,10 +245,7 @@ fn served(bench: &Bench) -> (Ground, tokio::task::JoinHandle<()>) {
 async fn no_number_is_missing_however_often_the_hub_dies() {
     let bench = Bench::new(true);
     let (ground, _serving) = served(&bench);
-    let mut wanted = String::new();
-    for number in 1..=300_000 {
-        wanted.push_str(&format!("{number}\r\n"));
-    }
+    let wanted = numbers(300_000);
     assert!(wanted.len() > RING_BYTES);
     let id = SessionId::random();
     let mut seen = Vec::new();

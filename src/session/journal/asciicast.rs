@@ -40,7 +40,7 @@ impl Iterator for Cast {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.done && self.out.len() < PTY_CHUNK_BYTES_MAX {
-            match self.reader.next() {
+            match self.reader.read() {
                 Ok(Some(entry)) => self.entry(entry),
                 Ok(None) => {
                     self.flush_partial();

@@ -125,7 +125,7 @@ fn render(dir: &Path, segment: Segment) -> Arc<[Line]> {
 fn render_anew(dir: &Path, start: u64) -> Vec<Line> {
     let Some(mut cursor) = Cursor::open(dir, start) else { return Vec::new() };
     let mut scrollback = None;
-    while let Some(entry) = cursor.next() {
+    while let Some(entry) = cursor.read() {
         match (entry.record, &mut scrollback) {
             (Record::Keyframe { size, state }, None) => {
                 scrollback = Some(Scrollback::from_keyframe(size, &state));
@@ -158,18 +158,18 @@ fn whole_lines<'a>(lines: impl Iterator<Item = (u32, &'a Line)>) -> Vec<(u32, St
     let mut joined = 0;
     for (number, line) in lines {
         let goes_on = joined > 0 && joined < WRAPPED_LINES_MAX;
-        match whole.last_mut().filter(|_| goes_on) {
-            Some((_, text)) => text.push_str(&line.text()),
-            None => {
-                whole.push((number, line.text()));
-                joined = 0;
-            }
+        if let Some((_, text)) = whole.last_mut().filter(|_| goes_on) {
+            text.push_str(&line.text());
+        } else {
+            whole.push((number, line.text()));
+            joined = 0;
         }
         joined = if line.wrapped { joined + 1 } else { 0 };
     }
     for (_, text) in &mut whole {
         if text.len() > SEARCH_LINE_BYTES_MAX {
-            text.truncate(text.floor_char_boundary(SEARCH_LINE_BYTES_MAX));
+            let fits = (0..=SEARCH_LINE_BYTES_MAX).rev().find(|it| text.is_char_boundary(*it));
+            text.truncate(fits.unwrap_or(0));
         }
     }
     whole.reverse();

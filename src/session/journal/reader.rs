@@ -25,9 +25,9 @@ impl Reader {
     }
 
     /// The next record; `None` at the end as it is now: call again once more was written.
-    pub fn next(&mut self) -> Outcome<Option<Entry>> {
+    pub fn read(&mut self) -> Outcome<Option<Entry>> {
         loop {
-            if let Some(entry) = self.cursor.as_mut().and_then(Cursor::next) {
+            if let Some(entry) = self.cursor.as_mut().and_then(Cursor::read) {
                 return Ok(Some(entry));
             }
             let newer = segment::list(&self.dir)?.into_iter().find(|it| match self.cursor {
@@ -36,7 +36,7 @@ impl Reader {
             });
             let Some(newer) = newer else { return Ok(None) };
             // Between the last look and the list the segment may have grown to its end.
-            if let Some(entry) = self.cursor.as_mut().and_then(Cursor::next) {
+            if let Some(entry) = self.cursor.as_mut().and_then(Cursor::read) {
                 return Ok(Some(entry));
             }
             self.segment = newer.start;

@@ -187,9 +187,9 @@ fn checksum(before: u32, bytes: &[u8]) -> u32 {
     let mut sum = !before;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
-        let &[a, b, c, d, e, f, g, h] = chunk else { continue };
-        let low = sum ^ u32::from_le_bytes([a, b, c, d]);
-        let high = u32::from_le_bytes([e, f, g, h]);
+        let Some((low, high)) = chunk.split_first_chunk::<4>() else { continue };
+        let Some(high) = high.first_chunk::<4>() else { continue };
+        let (low, high) = (sum ^ u32::from_le_bytes(*low), u32::from_le_bytes(*high));
         sum = look(7, low)
             ^ look(6, low >> 8)
             ^ look(5, low >> 16)

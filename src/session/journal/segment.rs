@@ -87,7 +87,7 @@ impl Cursor {
     }
 
     /// The next good record; `None` where there is none (yet): call again once it has grown.
-    pub fn next(&mut self) -> Option<Entry> {
+    pub fn read(&mut self) -> Option<Entry> {
         let mut fresh = false;
         loop {
             let from = usize::try_from(self.at - self.window_at).ok()?;
@@ -155,7 +155,7 @@ pub fn mend(dir: &Path, start: u64) -> Outcome<(u64, u64)> {
     let Some(mut cursor) = Cursor::open(dir, start) else {
         return Ok((start, 0));
     };
-    while cursor.next().is_some() {}
+    while cursor.read().is_some() {}
     let (end, good) = cursor.place();
     let path = path(dir, start);
     OpenOptions::new()
