@@ -119,7 +119,7 @@ pub async fn run(
             signal = signals.next() => attached.signal(signal)?,
             Some(message) = done.recv() => attached.answer(message),
             written = attached.canvas.written(), if attached.canvas.busy() => written?,
-            output = waiting.recv() => match output {
+            output = waiting.recv(), if attached.ended.is_none() => match output {
                 Some(Ok(output)) => attached.output(output),
                 Some(Err(fault)) => return Err(fault),
                 None => return Err(Fault::lost("the output stopped")),

@@ -370,26 +370,29 @@ impl Console {
         }
     }
 
-    /// A file changed: all are read again, for one may name another.
+    /// A file changed: all are read again, for one may name another. Only what came out different
+    /// is told; that another keymap or theme is named now, the state finds out.
     fn reload(&mut self) {
-        let files = self.files.clone();
-        let changes = self.changes.clone();
-        let (keymap, depth) = (self.state.config.keymap.clone(), self.depth);
-        let theme = self.theme.name.clone();
+        let (files, changes, depth) = (self.files.clone(), self.changes.clone(), self.depth);
+        let (config, keymap) = (self.state.config.clone(), self.state.keymap.clone());
+        let theme = self.theme.clone();
         self.runner.aside(move || {
-            let config = files.config().map(|mut it| {
-                it.apply(&files.prefs());
-                it
-            });
-            let before = config.clone().unwrap_or_default();
-            let name = if config.is_ok() { before.keymap.clone() } else { keymap };
-            let keys = files.keymap(&before, &name).map(Box::new);
-            let wanted = files.theme(&theme, depth);
-            let told = wanted.as_ref().map(|it| it.name.clone()).map_err(Clone::clone);
-            let messages =
-                vec![Msg::Config(config.map(Box::new)), Msg::Keymap(keys), Msg::Theme(told)];
+            let mut messages = vec![Msg::Config(files.config().map(Box::new))];
+            let keys = files.keymap(&config, &keymap.name);
+            if keys.as_ref().ok() != Some(&keymap) {
+                messages.push(Msg::Keymap(keys.map(Box::new)));
+            }
+            let mut changed = None;
+            match files.theme(&theme.name, depth) {
+                Ok(same) if same == theme => {}
+                Ok(other) => {
+                    messages.push(Msg::Theme(Ok(other.name.clone())));
+                    changed = Some(other);
+                }
+                Err(fault) => messages.push(Msg::Theme(Err(fault))),
+            }
             // The loop is closing when nobody takes it.
-            drop(changes.blocking_send(Change { theme: wanted.ok(), messages }));
+            drop(changes.blocking_send(Change { theme: changed, messages }));
             vec![Msg::Choices { keymaps: files.keymaps(), themes: files.themes() }]
         });
     }

@@ -40,6 +40,7 @@ mod session_place;
 mod shim_process;
 mod program;
 mod pty;
+mod tui_attach;
 mod tui_demo;
 mod skip;
 mod source;

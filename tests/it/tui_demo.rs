@@ -132,3 +132,16 @@ fn a_broken_configuration_refuses_to_start_with_its_place() {
     assert!(text.contains("config.toml:1:1") && text.contains("layout"), "{text}");
     assert!(pty.look(|it| !it.is_on("\x1b[?1049h", "\x1b[?1049l")));
 }
+#[test]
+fn a_changed_file_is_read_again_and_a_broken_one_keeps_the_last() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.config()).unwrap();
+    let pty = open(&home);
+    std::fs::write(home.config().join("config.toml"), "layuot = 2\n").unwrap();
+    pty.wait_for("config.toml:1:1");
+    let ground = |it: &crate::pty::View| it.screen.cell(5, 5).unwrap().background;
+    let before = pty.look(ground);
+    std::fs::write(home.config().join("config.toml"), "theme = \"light\"\n").unwrap();
+    pty.wait_until("the theme changes", |it| ground(it) != before);
+    quit(pty);
+}
