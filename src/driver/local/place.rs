@@ -91,6 +91,7 @@ impl LocalPlace {
             // No namespace takes them along: stop them all so that none gets away, then end each.
             processes::stop_below(self.link.pid);
             processes::signal_below(self.link.pid, Signal::KILL);
+            drop(timeout(ANSWER_WITHIN, self.none_left()).await);
         }
         self.link.kill();
         self.groups.let_die();
@@ -105,16 +106,17 @@ impl LocalPlace {
     }
 
     async fn ask_to_end(&self, grace: Duration) {
-        const LOOK_EVERY: Duration = Duration::from_millis(10);
         processes::ask_to_end_below(self.link.pid);
-        let ended = async {
-            // Until each has also been told of.
-            while !(processes::none_below(self.link.pid) && self.link.runs_nothing()) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
         // Too late is what the kill is for.
-        drop(timeout(grace, ended).await);
+        drop(timeout(grace, self.none_left()).await);
+    }
+
+    /// Waits until no process is left but the first, and the end of each program has been told.
+    async fn none_left(&self) {
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        while !(processes::none_below(self.link.pid) && self.link.runs_nothing()) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 

@@ -104,9 +104,22 @@ pub fn stop_below(root: Pid) -> bool {
         }
         for pid in running {
             let _ = rustix::process::kill_process(pid, Signal::STOP);
+            await_stop(pid);
         }
     }
     false
+}
+
+/// Gives a process the time to take its stop before its children get theirs. One that hangs in the
+/// kernel can't: the next round looks at it again.
+fn await_stop(pid: Pid) {
+    const LOOKS_MAX: usize = 200;
+    for _ in 0..LOOKS_MAX {
+        match entry(pid.as_raw_nonzero().get()) {
+            Some(it) if it.state != b'T' && it.state != b'Z' => std::thread::yield_now(),
+            _ => return,
+        }
+    }
 }
 
 #[cfg(test)]
