@@ -48,14 +48,13 @@ impl Screen {
             b'H' | b'f' if !self.state.origin => self.pass_csi(feed, body),
             b'C' | b'E' | b'F' | b'G' | b'`' => self.pass_csi(feed, body),
             b'J' | b'K' => self.erase(feed, body),
-            b'A' | b'B' | b'D' | b'a' | b'e' => {
+            b'A' | b'B' | b'D' | b'a' => {
                 self.flush(feed);
                 self.grid_mut().unwrap_cursor();
                 let (count, last) = (
                     csi.at_least(0, 1),
                     match csi.last {
                         b'a' => 'C',
-                        b'e' => 'B',
                         it => char::from(it),
                     },
                 );
@@ -106,6 +105,11 @@ impl Screen {
         match csi.last {
             b'H' | b'f' => self.position(csi.at_least(0, 1), Some(csi.at_least(1, 1))),
             b'd' => self.position(count, None),
+            // VPR, unlike CUD, does not stop at the end of a region.
+            b'e' => {
+                let (row, col) = grid.cursor();
+                grid.go(row.saturating_add(count), col.min(cols - 1));
+            }
             b'X' => {
                 grid.unwrap_cursor();
                 grid.erase(format!("\x1b[{count}X").as_bytes());

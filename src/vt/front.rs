@@ -55,6 +55,11 @@ impl Screen {
     }
 
     fn token(&mut self, feed: &mut Feed<'_>, token: Token<'_>) {
+        match &token {
+            Token::Text(_) | Token::Control(0x07) | Token::Osc { .. } => {}
+            Token::Csi(body) if matches!(body.last(), Some(b'm' | b'J' | b'K')) => {}
+            _ => self.hints.room = 0,
+        }
         match token {
             Token::Text(text) => self.text(feed, text),
             Token::Character(it) => {
@@ -116,8 +121,7 @@ impl Screen {
         }
         self.note_last(text);
         if self.hints.background {
-            self.flush(feed);
-            if self.may_scroll(text) {
+            if !self.fits(feed, text) {
                 return self.text_carefully(text);
             }
         } else if !self.keeps_lines()
@@ -140,23 +144,35 @@ impl Screen {
         self.state.last = printed.or(self.state.last);
     }
 
-    /// Tells whether text could scroll the screen; may say yes too often.
-    fn may_scroll(&self, text: &str) -> bool {
-        if self.grid().pen().background == super::screen::Colour::Default {
-            return false;
-        }
-        let (row, col) = self.grid().cursor();
+    /// Tells whether text surely scrolls nothing that would need the background colour. Looks at the
+    /// grid only when the room known of is used up.
+    fn fits(&mut self, feed: &mut Feed<'_>, text: &str) -> bool {
+        let cols = usize::from(self.size.cols());
         let lines = text.bytes().filter(|it| matches!(it, 0x0a..=0x0c)).count();
-        // No character is wider than its bytes are many, but for a tab.
         let tabs = memchr::memchr_iter(b'\t', text.as_bytes()).count();
-        let cells = usize::from(col) + text.len() + 7 * tabs;
-        let lines = lines + cells / usize::from(self.size.cols());
-        let bottom = usize::from(self.state.bottom);
-        lines > 0 && usize::from(row) <= bottom && usize::from(row) + lines >= bottom
+        // No character is wider than its bytes are many, but for a tab.
+        let needed = text.len() + 7 * tabs + lines * cols;
+        if needed > self.hints.room {
+            self.flush(feed);
+            if !self.has_background() {
+                return true;
+            }
+            let (row, col) = self.grid().cursor();
+            // Below the region nothing scrolls, but the cursor may get into it.
+            let rows = usize::from(self.state.bottom.saturating_sub(row));
+            self.hints.room = (rows * cols + cols).saturating_sub(usize::from(col));
+            if row > self.state.bottom || needed > self.hints.room {
+                self.hints.room = 0;
+                return row > self.state.bottom;
+            }
+        }
+        self.hints.room -= needed;
+        true
     }
 
     /// Writes text where a charset, a mode or the background colour has a say in every character.
     fn text_carefully(&mut self, text: &str) {
+        self.hints.room = 0;
         for it in text.chars() {
             match it {
                 '\n' | '\u{b}' | '\u{c}' => self.line_feed(),

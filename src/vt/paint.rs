@@ -43,24 +43,46 @@ impl Style {
 
     /// Writes the SGR sequence that sets exactly this style, whatever was set before.
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"\x1b[");
+        out.extend_from_slice(b"\x1b[0");
         for (bit, number) in MARKS.into_iter().enumerate() {
             if self.marks >> bit & 1 == 1 {
                 out.extend_from_slice(format!(";{number}").as_bytes());
             }
         }
-        for (colour, base) in [(self.foreground, 30_u8), (self.background, 40)] {
-            let text = match colour {
-                Colour::Default => continue,
-                Colour::Indexed(it @ 0..=7) => format!(";{}", base + it),
-                Colour::Indexed(it @ 8..=15) => format!(";{}", base + 52 + it),
-                Colour::Indexed(it) => format!(";{};5;{it}", base + 8),
-                Colour::Rgb(red, green, blue) => format!(";{};2;{red};{green};{blue}", base + 8),
-            };
-            out.extend_from_slice(text.as_bytes());
+        write_colour(out, self.foreground, Colour::Default, 30);
+        write_colour(out, self.background, Colour::Default, 40);
+        out.push(b'm');
+    }
+
+    /// Writes the SGR sequence from one style to the next, which differs.
+    fn write_from(self, out: &mut Vec<u8>, before: Self) {
+        if self == Self::default() || self.marks != before.marks {
+            return self.write(out);
+        }
+        let start = out.len() + 2;
+        out.extend_from_slice(b"\x1b[");
+        write_colour(out, self.foreground, before.foreground, 30);
+        write_colour(out, self.background, before.background, 40);
+        if out.get(start) == Some(&b';') {
+            out.remove(start);
         }
         out.push(b'm');
     }
+}
+
+/// Writes a colour's part of an SGR sequence, if it changed.
+fn write_colour(out: &mut Vec<u8>, colour: Colour, before: Colour, base: u8) {
+    if colour == before {
+        return;
+    }
+    let text = match colour {
+        Colour::Default => format!(";{}", base + 9),
+        Colour::Indexed(it @ 0..=7) => format!(";{}", base + it),
+        Colour::Indexed(it @ 8..=15) => format!(";{}", base + 52 + it),
+        Colour::Indexed(it) => format!(";{};5;{it}", base + 8),
+        Colour::Rgb(red, green, blue) => format!(";{};2;{red};{green};{blue}", base + 8),
+    };
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// One row of a grid, taken out of it.
@@ -141,7 +163,7 @@ pub(super) fn rows(out: &mut Vec<u8>, rows: &[Row]) {
 
 fn set(out: &mut Vec<u8>, pen: &mut Style, style: Style) {
     if *pen != style {
-        style.write(out);
+        style.write_from(out, *pen);
         *pen = style;
     }
 }

@@ -94,8 +94,13 @@ fn is_special(byte: u8) -> bool {
 
 /// Length of the part before the first special byte.
 fn special(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    for block in bytes.chunks(64) {
+    // Among sequences text is short: the next one is close.
+    let (near, far) = bytes.split_at(bytes.len().min(16));
+    if let Some(at) = near.iter().position(|it| is_special(*it)) {
+        return at;
+    }
+    let mut at = near.len();
+    for block in far.chunks(64) {
         // Without an early exit within the block this is a few vector instructions.
         if block.iter().fold(false, |found, byte| found | is_special(*byte)) {
             return at + block.iter().position(|it| is_special(*it)).unwrap_or(block.len());

@@ -126,10 +126,12 @@ pub(super) struct Hints {
     pub(super) background: bool,
     /// Underline or inverse may be on.
     pub(super) decorated: bool,
+    /// Cells that can be printed without scrolling, at the least.
+    pub(super) room: usize,
 }
 
 impl Hints {
-    pub(super) const UNKNOWN: Self = Self { background: true, decorated: true };
+    pub(super) const UNKNOWN: Self = Self { background: true, decorated: true, room: 0 };
 }
 
 /// A terminal screen without scrollback.
@@ -180,6 +182,7 @@ impl Screen {
         }
         self.size = size;
         self.state.resize(size);
+        self.hints.room = 0;
     }
 
     pub fn size(&self) -> Size {

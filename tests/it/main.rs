@@ -47,3 +47,7 @@ mod source;
 mod ui_draw;
 mod vt_screen;
 mod wire_convert;
+mod vt_facts;
+mod vt_history;
+mod vt_keys;
+mod vt_programs;
