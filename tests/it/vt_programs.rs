@@ -210,7 +210,6 @@ fn piece() -> impl Strategy<Value = String> {
         "\x1b[4l",
         "\x1b[r",
         "\x1bH",
-       
         "\r\x1b[I",
         "\r\x1b[2I\x1b[Z",
     ]);
