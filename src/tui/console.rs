@@ -12,6 +12,7 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
+        id::SessionId,
         limits::{
             CLIPBOARD_BYTES_MAX, CONSOLE_ANSWERS_MAX, CONSOLE_OUTPUTS_MAX, FRAME_EVERY_MIN,
             FRAME_EVERY_MIN_TYPING, TURN_MESSAGES_MAX, TURN_SLOW, TURN_WITHIN, TYPING_FOR,
@@ -97,6 +98,8 @@ pub async fn run(start: Start) -> Outcome<u8> {
         changes: changes_in,
         drawn_at: Duration::ZERO,
         typed_at: None,
+        echo_due: None,
+        echo_here: false,
         dirty: true,
         ending: None,
     };
@@ -217,6 +220,10 @@ struct Console {
     changes: mpsc::Sender<Change>,
     drawn_at: Duration,
     typed_at: Option<Duration>,
+    /// Where a key went that has not been echoed yet.
+    echo_due: Option<SessionId>,
+    /// An echo is to be shown: its frame waits for no interval. Keys bound how often.
+    echo_here: bool,
     dirty: bool,
     ending: Option<u8>,
 }
@@ -263,7 +270,13 @@ impl Console {
 
     fn update(&mut self, message: Msg) {
         let now = Moment { since_start: clock::monotonic(), wall: clock::wall() };
+        if let Msg::Output { session, .. } = &message {
+            self.echo_here |= self.echo_due.take_if(|due| due == session).is_some();
+        }
         for effect in app::update(&mut self.state, now, message) {
+            if let Act::Input { session, .. } = &effect.act {
+                self.echo_due = Some(session.clone());
+            }
             if let Some(effect) = self.runner.start(effect) {
                 self.here(effect);
             }
@@ -423,6 +436,9 @@ impl Console {
 
     /// Zero when a frame may be drawn now.
     fn until_frame(&self, now: Duration) -> Duration {
+        if self.echo_here {
+            return Duration::ZERO;
+        }
         let typing = self.typed_at.is_some_and(|at| now < at + TYPING_FOR);
         let every = if typing { FRAME_EVERY_MIN_TYPING } else { FRAME_EVERY_MIN };
         (self.drawn_at + every).saturating_sub(now)
@@ -445,6 +461,7 @@ impl Console {
         let (state, theme) = (&self.state, &self.theme);
         self.canvas.draw(|area, buffer| ui::draw(state, theme, area, buffer))?;
         self.drawn_at = now;
+        self.echo_here = false;
         self.dirty = false;
         Ok(())
     }

@@ -24,11 +24,19 @@ use crate::{base::id::SessionId, model::event::Level};
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
     let quiet = matches!(msg, Msg::Output { .. } | Msg::Tick | Msg::Done { .. });
+    let typed = matches!(msg, Msg::Key(_) | Msg::Paste(_));
+    let was_dirty = state.dirty;
     let mut turn = Turn { state, effects: Vec::new() };
     turn.state.dirty |= !quiet;
     turn.message(msg);
     turn.settle();
-    turn.effects
+    let Turn { state, effects } = turn;
+    let passed_on = effects.iter().all(|it| matches!(it.act, Act::Input { .. }));
+    if typed && passed_on && !effects.is_empty() {
+        // What went to the program changes nothing here; its echo will, and that frame goes first.
+        state.dirty = was_dirty;
+    }
+    effects
 }
 
 /// Rows above the choices of the first-run page.
