@@ -96,6 +96,8 @@ pub const STORE_BUSY_WITHIN: Duration = Duration::from_secs(5);
 pub const ADOPTIONS_AT_ONCE: usize = 50;
 /// How long one shim may take to answer a new hub.
 pub const ADOPT_WITHIN: Duration = Duration::from_secs(5);
+/// Pause before a shim that lives but did not answer is asked again.
+pub const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Readers of journals at the same time: each renders up to a segment (1 MiB) on one thread.
 pub const JOURNAL_READERS_MAX: usize = 4;
 /// Shortest time between two changes of one sandbox in the feed.

@@ -39,6 +39,7 @@ pub async fn run(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
             Ok(link) => {
                 let kept = link.runtime.hub().await?.sandboxes;
                 link.runtime.shutdown().await?;
+                hub::ended(paths).await?;
                 if kept > 0 {
                     out::tell(&format!("the hub has ended; {kept} sandboxes live on"));
                 }

@@ -37,6 +37,8 @@ pub fn start(paths: &Paths, name: &str) -> Outcome<()> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
+        // A line that can't be written (a full disk) is not worth one on stderr, which may be as full.
+        .log_internal_errors(false)
         .with_writer(Log(Mutex::new(file)))
         .finish();
     // Set once per process; a second call could only come from a test.

@@ -3,6 +3,7 @@
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
+        limits::NAME_BYTES_MAX,
         text,
     },
     model::{
@@ -40,10 +41,15 @@ fn find<'a, T>(what: &str, typed: &str, all: Vec<Named<'a, T>>) -> Outcome<T> {
         if hits.len() > CANDIDATES_MAX {
             list.push(format!("and {} more", hits.len() - CANDIDATES_MAX));
         }
-        return Err(Fault::invalid(format!("{what} is ambiguous: {}", text::visible(typed)))
+        return Err(Fault::invalid(format!("{what} is ambiguous: {}", shown(typed)))
             .hint(format!("it could be {}", list.join(", "))));
     }
     hits.pop().map(|it| it.it).ok_or_else(|| absent(what, typed, any))
+}
+
+/// What was typed, safe and short enough for an error.
+fn shown(typed: &str) -> String {
+    text::clip(&text::visible(typed), 2 * NAME_BYTES_MAX)
 }
 
 fn absent(what: &str, typed: &str, any: bool) -> Fault {
@@ -53,7 +59,7 @@ fn absent(what: &str, typed: &str, any: bool) -> Fault {
         (_, true) => "sandwatch ls --all shows what there is",
         (_, false) => "there are no sandboxes; sandwatch run starts one",
     };
-    Fault::absent(format!("no such {what}: {}", text::visible(typed))).hint(hint)
+    Fault::absent(format!("no such {what}: {}", shown(typed))).hint(hint)
 }
 
 pub fn sandbox<'a>(all: &'a [Sandbox], typed: &str) -> Outcome<&'a Sandbox> {

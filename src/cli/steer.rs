@@ -40,9 +40,11 @@ pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
     for sandbox in &all {
         rows_of(sandbox, &mut table);
     }
-    out::print(&table.render(paint::wanted()))?;
-    if hidden > 0 && out::stdout_is_terminal() {
-        out::tell(&format!("{hidden} stopped or gone; --all shows them"));
+    if !all.is_empty() {
+        out::print(&table.render(paint::wanted()))?;
+    }
+    if hidden > 0 {
+        out::tell(&format!("{hidden} stopped; --all shows them"));
     }
     Ok(out::DONE)
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
         limits::{
@@ -54,6 +55,23 @@ impl Client {
     }
 }
 
+async fn screen(wires: Arc<Wires>, id: &SessionId) -> Outcome<ScreenShot> {
+    let mut streams = wires.streams();
+    let request = v1::ScreenRequest { session: id.to_string() };
+    let call = streams.screen(wires.request(request));
+    let mut pieces = wires.answer(ANSWER_WITHIN, call).await?;
+    let mut reader = ScreenReader::default();
+    let shot = async {
+        while let Some(piece) = pieces.message().await.map_err(|it| wires.fault(&it))? {
+            if let Some(shot) = reader.take(piece)? {
+                return Ok(shot);
+            }
+        }
+        Err(Fault::failed("the hub sent half a screen"))
+    };
+    within(ANSWER_WITHIN, shot).await
+}
+
 #[async_trait]
 impl Runtime for Client {
     fn link(&self) -> Option<watch::Receiver<Link>> {
@@ -87,11 +105,13 @@ impl Runtime for Client {
     }
 
     async fn list(&self) -> Outcome<Vec<Sandbox>> {
-        let wires = self.wires()?;
-        let mut sandboxes = wires.sandboxes();
-        let call = sandboxes.list(wires.request(v1::ListRequest {}));
-        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
-        gather(&wires, pieces, SANDBOXES_MAX, |it: v1::ListResponse| it.sandboxes).await
+        let listing = self.shared.again(|wires| async move {
+            let mut sandboxes = wires.sandboxes();
+            let call = sandboxes.list(wires.request(v1::ListRequest {}));
+            let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+            gather(&wires, pieces, SANDBOXES_MAX, |it: v1::ListResponse| it.sandboxes).await
+        });
+        listing.await
     }
 
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox> {
@@ -177,21 +197,7 @@ impl Runtime for Client {
     }
 
     async fn screen(&self, id: &SessionId) -> Outcome<ScreenShot> {
-        let wires = self.wires()?;
-        let mut streams = wires.streams();
-        let request = v1::ScreenRequest { session: id.to_string() };
-        let call = streams.screen(wires.request(request));
-        let mut pieces = wires.answer(ANSWER_WITHIN, call).await?;
-        let mut reader = ScreenReader::default();
-        let shot = async {
-            while let Some(piece) = pieces.message().await.map_err(|it| wires.fault(&it))? {
-                if let Some(shot) = reader.take(piece)? {
-                    return Ok(shot);
-                }
-            }
-            Err(Fault::failed("the hub sent half a screen"))
-        };
-        within(ANSWER_WITHIN, shot).await
+        self.shared.again(|wires| screen(wires, id)).await
     }
 
     async fn input(&self, id: &SessionId, bytes: Bytes) -> Outcome<()> {
@@ -216,13 +222,18 @@ impl Runtime for Client {
     }
 
     async fn wait(&self, id: &SessionId, what: WaitFor, within: Option<Duration>) -> Outcome<()> {
-        let wires = self.wires()?;
-        let mut streams = wires.streams();
-        let call = streams.wait(wires.request(wait_out(id, what, within)));
-        // The hub keeps the time; ours only ends what a dead hub leaves.
-        let deadline = within.map_or(TTL_MAX, |it| it.saturating_add(ANSWER_WITHIN));
-        wires.answer(deadline, call).await?;
-        Ok(())
+        let end = within.map(|it| clock::monotonic() + it);
+        let waiting = self.shared.again(|wires| {
+            let left = end.map(|it| it.saturating_sub(clock::monotonic()));
+            let request = wires.request(wait_out(id, what.clone(), left));
+            // The hub keeps the time; ours only ends what a dead hub leaves.
+            let deadline = left.map_or(TTL_MAX, |it| it.saturating_add(ANSWER_WITHIN));
+            async move {
+                let mut streams = wires.streams();
+                wires.answer(deadline, streams.wait(request)).await.map(drop)
+            }
+        });
+        waiting.await
     }
 
     async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage> {

@@ -23,7 +23,7 @@ pub use self::start::connect_or_start;
 use self::{dial::Wires, start::Starter};
 use crate::{
     base::{
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         limits::ANSWER_WITHIN,
     },
     runtime::{Identity, Link},
@@ -108,6 +108,51 @@ impl Shared {
     fn up(&self, dialled: &dial::Dialled) {
         self.wires.send_replace(Some(dialled.wires.clone()));
         self.link.send_replace(Link::Up { rtt: dialled.rtt });
+    }
+
+    /// Asks for something that changes nothing: of the next hub, should this one die over it. A
+    /// console is told at once instead, and shows it.
+    async fn again<T, Asked>(&self, ask: impl Fn(Arc<Wires>) -> Asked) -> Outcome<T>
+    where
+        Asked: Future<Output = Outcome<T>>,
+    {
+        let mut wires = match self.wires() {
+            Err(_) if self.patience.is_some() => self.next(None).await?,
+            wires => wires?,
+        };
+        loop {
+            wires.same_protocol()?;
+            match ask(wires.clone()).await {
+                Err(fault)
+                    if fault.kind() == Kind::Lost
+                        && self.patience.is_some()
+                        && wires.ping().await.is_err() =>
+                {
+                    wires = self.next(Some(wires)).await?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Waits, as long as is wanted, for other connections than the broken ones.
+    fn next(
+        &self,
+        broken: Option<Arc<Wires>>,
+    ) -> impl Future<Output = Outcome<Arc<Wires>>> + Send + use<> {
+        let mut next = self.wires.subscribe();
+        let patience = self.patience.unwrap_or(Duration::MAX);
+        async move {
+            let fresh = |it: &Option<Arc<Wires>>| {
+                let broken = broken.as_ref();
+                it.as_ref().is_some_and(|it| !broken.is_some_and(|broken| Arc::ptr_eq(it, broken)))
+            };
+            let found = match tokio::time::timeout(patience, next.wait_for(fresh)).await {
+                Ok(found) => found.ok().and_then(|it| it.clone()),
+                Err(_) => None,
+            };
+            found.ok_or_else(|| Fault::lost("the hub is gone").hint("sandwatch hub start"))
+        }
     }
 
     /// The connections, or why there are none.

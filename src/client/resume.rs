@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio_stream::Stream;
@@ -76,9 +75,11 @@ pub(super) struct Resuming<S: Source> {
 impl<S: Source> Resuming<S> {
     /// Subscribes; a first refusal is the caller's answer.
     pub(super) async fn start(shared: Arc<Shared>, source: S) -> Outcome<Self> {
-        let wires = shared.wires()?;
-        wires.same_protocol()?;
-        let stream = wires.answer(ANSWER_WITHIN, source.clone().ask(wires.clone())).await?;
+        let ask = |wires: Arc<Wires>| {
+            let asked = source.clone().ask(wires.clone());
+            async move { Ok((wires.answer(ANSWER_WITHIN, asked).await?, wires)) }
+        };
+        let (stream, wires) = shared.again(ask).await?;
         Ok(Self { shared, source, stage: Stage::Open(wires, stream) })
     }
 
@@ -86,18 +87,9 @@ impl<S: Source> Resuming<S> {
     fn reopen(&mut self, broken: Arc<Wires>) {
         self.source.broken();
         let source = self.source.clone();
-        let mut next = self.shared.wires.subscribe();
-        let patience = self.shared.patience.unwrap_or(Duration::MAX);
+        let next = self.shared.next(Some(broken));
         self.stage = Stage::Opening(Box::pin(async move {
-            let fresh =
-                |it: &Option<Arc<Wires>>| it.as_ref().is_some_and(|it| !Arc::ptr_eq(it, &broken));
-            let found = match tokio::time::timeout(patience, next.wait_for(fresh)).await {
-                Ok(found) => found.ok().and_then(|it| it.clone()),
-                Err(_) => None,
-            };
-            let gone =
-                || Refusal::Fault(Fault::lost("the hub is gone").hint("sandwatch hub start"));
-            let wires = found.ok_or_else(gone)?;
+            let wires = next.await.map_err(Refusal::Fault)?;
             wires.same_protocol().map_err(Refusal::Fault)?;
             match tokio::time::timeout(ANSWER_WITHIN, source.ask(wires.clone())).await {
                 Ok(Ok(response)) => Ok((wires, response.into_inner())),

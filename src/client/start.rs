@@ -3,8 +3,8 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::PathBuf,
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -27,6 +27,9 @@ use crate::{
 
 /// Pause between two looks for the socket of a hub that is coming up.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// More than what may be left of a page that is in use.
+const PROBE_BYTES: usize = 64 * 1024;
 
 /// How hubs of this instance are started.
 #[derive(Clone, Debug)]
@@ -125,8 +128,22 @@ impl Starter {
                 Fault::failed(format!("the hub {what}: {line} ({hint})"))
             }
             (Ok(_), [line, ..]) => Fault::failed(format!("the hub {what}: {line}")),
-            _ => Fault::failed(format!("the hub {what} and left no word")),
+            _ => match can_write(&log) {
+                Err(error) => {
+                    Fault::io(format_args!("the hub {what}: writing {}", log.display()), &error)
+                }
+                Ok(()) => Fault::failed(format!("the hub {what} and left no word")),
+            },
         };
         Fault::failed(one_line(fault.message(), LINE_BYTES_MAX)).hint(hint)
     }
+}
+
+/// Whether there was room for a word at all.
+fn can_write(log: &Path) -> std::io::Result<()> {
+    let mut file = File::options().append(true).open(log)?;
+    let before = file.metadata()?.len();
+    let written = file.write_all(&[b'\n'; PROBE_BYTES]);
+    file.set_len(before)?;
+    written
 }

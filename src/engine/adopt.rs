@@ -17,7 +17,9 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{ADOPT_WITHIN, ADOPTIONS_AT_ONCE, RECORD_BYTES_MAX},
+        limits::{
+            ADOPT_AGAIN_AFTER, ADOPT_WITHIN, ADOPTIONS_AT_ONCE, ANSWER_WITHIN, RECORD_BYTES_MAX,
+        },
     },
     driver::{Ground, Hosting},
     model::{
@@ -93,6 +95,11 @@ impl Inner {
             Ok(Hosting::Hub) => Err(Fault::lost("it ended with the hub that held it")),
             Err(fault) => Err(fault.clone()),
         };
+        // No answer is no death: one that is stopped or overwhelmed keeps its sandbox alive.
+        let silent = adopted.is_err()
+            && matches!(hosting, Ok(Hosting::Shim))
+            && !matches!(was, State::Failed | State::Gone)
+            && !ShimLink::is_dead(&ground).await;
         let began = State::Creating == was;
         let mut entry = Entry::new(sandbox, spec);
         entry.version = version;
@@ -105,6 +112,11 @@ impl Inner {
                 keep_leases(&it.report, entry.sandbox_mut());
                 apply(entry.sandbox_mut(), it.report);
                 events = Some(it.events);
+            }
+            Err(fault) if silent => {
+                let sandbox = entry.sandbox_mut();
+                sandbox.state = State::Unknown;
+                sandbox.notes.push(fault.to_string());
             }
             Err(fault) if !matches!(was, State::Failed | State::Gone) => {
                 died = was != State::Stopped;
@@ -123,16 +135,68 @@ impl Inner {
             return;
         }
         if died {
-            let why = self.fleet().get(&id).ok().and_then(|it| it.sandbox.notes.last().cloned());
-            let words = format!("{name} failed: {}", why.unwrap_or_default());
-            self.fleet().notice(Level::Error, Some(id.clone()), &words);
-            self.reap(&id, &name).await;
+            self.tell_death(&id, &name).await;
         }
         self.touch(&id);
         self.persist_or_notice(&id).await;
-        if let Some(events) = events {
-            self.follow(id, events);
+        match events {
+            Some(events) => self.follow(id, events),
+            None if silent => self.look_again(id, ground),
+            None => {}
         }
+    }
+
+    /// Tells everybody and ends what may be left running.
+    async fn tell_death(&self, id: &SandboxId, name: &str) {
+        let why = self.fleet().get(id).ok().and_then(|it| it.sandbox.notes.last().cloned());
+        let words = format!("{name} failed: {}", why.unwrap_or_default());
+        self.fleet().notice(Level::Error, Some(id.clone()), &words);
+        self.reap(id, name).await;
+    }
+
+    /// Asks a shim that lives but does not answer, until it does, it dies or its sandbox is removed.
+    fn look_again(self: &Arc<Self>, id: SandboxId, ground: Ground) {
+        let engine = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(ADOPT_AGAIN_AFTER).await;
+                let Some(engine) = engine.upgrade() else { return };
+                let Ok(verbs) = engine.fleet().get(&id).map(|it| it.verbs.clone()) else { return };
+                let _held = verbs.lock().await;
+                if engine.fleet().get(&id).is_err() || engine.found(&id, &ground).await {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// One try; `true` when it is known what became of the shim.
+    async fn found(self: &Arc<Self>, id: &SandboxId, ground: &Ground) -> bool {
+        let events = match adopt(ground).await {
+            Ok(it) => {
+                if let Ok(entry) = self.fleet().get_mut(id) {
+                    entry.seat = Some(it.seat);
+                    apply(entry.sandbox_mut(), it.report);
+                }
+                let words = format!("{} answers again", ground.name);
+                self.fleet().notice(Level::Info, Some(id.clone()), &words);
+                Some(it.events)
+            }
+            Err(fault) if ShimLink::is_dead(ground).await => {
+                if let Ok(entry) = self.fleet().get_mut(id) {
+                    fail(entry.sandbox_mut(), &fault.to_string());
+                }
+                self.tell_death(id, &ground.name).await;
+                None
+            }
+            Err(_) => return false,
+        };
+        self.touch(id);
+        self.persist_or_notice(id).await;
+        if let Some(events) = events {
+            self.follow(id.clone(), events);
+        }
+        true
     }
 
     /// A removal or a creation that the hub before did not finish is undone to its end.
@@ -191,16 +255,23 @@ async fn adopt(ground: &Ground) -> Outcome<Adopted> {
     let answered = tokio::time::timeout(ADOPT_WITHIN, async {
         let seat: Arc<dyn Seat> = ShimLink::adopt(ground).await?.into();
         let mut events = seat.events().await?;
-        match events.next().await {
-            Some(SeatEvent::Report(report)) => Ok(Adopted { seat, report: *report, events }),
-            Some(SeatEvent::Gone { reason }) => Err(Fault::lost(reason)),
-            _ => Err(Fault::lost("its shim hung up")),
-        }
+        let report = first_report(&mut events).await?;
+        Ok(Adopted { seat, report, events })
     });
     answered.await.unwrap_or_else(|_| {
         let seconds = ADOPT_WITHIN.as_secs();
         Err(Fault::late(format!("its shim did not answer within {seconds} s")))
     })
+}
+
+/// What a seat says first, always: how things stand.
+pub(super) async fn first_report(events: &mut BoxStream<SeatEvent>) -> Outcome<SeatReport> {
+    match tokio::time::timeout(ANSWER_WITHIN, events.next()).await {
+        Ok(Some(SeatEvent::Report(report))) => Ok(*report),
+        Ok(Some(SeatEvent::Gone { reason })) => Err(Fault::lost(reason)),
+        Ok(_) => Err(Fault::lost("its shim hung up")),
+        Err(_) => Err(Fault::late("its shim does not say how things stand")),
+    }
 }
 
 async fn read_record(path: &Path) -> Outcome<(Sandbox, SandboxSpec)> {

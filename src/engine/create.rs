@@ -1,8 +1,14 @@
 //! Making a sandbox: registered first, then made; whatever fails, everything before it is undone.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError},
+};
 
-use super::{Inner, fleet::Entry, name, record, shim_link::ShimLink};
+use super::{
+    Inner, adopt::first_report, fleet::Entry, follow::apply, name, record, shim_link::ShimLink,
+    verbs::delete_dir,
+};
 use crate::{
     base::{
         clock,
@@ -10,7 +16,7 @@ use crate::{
         id::{SandboxId, SessionId},
         limits::TTL_MAX,
     },
-    driver::{Driver, Hosting},
+    driver::{Driver, Ground, Hosting},
     model::{
         capability::Capabilities,
         event::Level,
@@ -29,10 +35,11 @@ impl Inner {
         check(&spec, &driver.capabilities(), driver.name())?;
         self.check_workspace(&spec).await?;
         let id = self.reserve(spec, driver.as_ref())?;
-        match self.make(&id, driver.as_ref()).await {
+        let first = SessionId::random();
+        match self.make(&id, &first, driver.as_ref()).await {
             Ok(()) => Ok(Sandbox::clone(&self.fleet().get(&id)?.sandbox)),
             Err(fault) => {
-                self.undo(&id, driver.as_ref()).await;
+                self.undo(&id, &first, driver.as_ref()).await;
                 Err(fault)
             }
         }
@@ -69,13 +76,19 @@ impl Inner {
     }
 
     /// Every step that can fail; the caller undoes.
-    async fn make(self: &Arc<Self>, id: &SandboxId, driver: &dyn Driver) -> Outcome<()> {
+    async fn make(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        first: &SessionId,
+        driver: &dyn Driver,
+    ) -> Outcome<()> {
         let (row, kept, spec, name) = {
             let fleet = self.fleet();
             let entry = fleet.get(id)?;
             let name = entry.sandbox.name.clone();
             (record::row(entry), record::file(entry), entry.spec.clone(), name)
         };
+        self.strike_leftovers().await?;
         self.store.insert(row).await?;
         let ground = self.ground(id, &name);
         make_private(&ground.dir).await?;
@@ -83,23 +96,16 @@ impl Inner {
         tokio::fs::write(&file, kept)
             .await
             .map_err(|error| Fault::io(format_args!("writing {}", file.display()), &error))?;
-        let seat: Arc<dyn Seat> = match driver.hosting() {
-            Hosting::Hub => {
-                let place = driver.create(&ground, &spec).await?;
-                Arc::new(House::new(ground, place, self.paths.recordings(), spec.record))
-            }
-            Hosting::Shim => {
-                let recordings = self.paths.recordings();
-                ShimLink::launch(&self.program, &ground, &recordings, &spec).await?.into()
-            }
-        };
+        let seat = self.seat(ground, &spec, driver).await?;
         self.fleet().get_mut(id)?.seat = Some(seat.clone());
-        let events = seat.events().await?;
-        let session = seat.open(SessionId::random(), spec.first.clone()).await?;
+        let mut events = seat.events().await?;
+        let report = first_report(&mut events).await?;
+        let session = seat.open(first.clone(), spec.first.clone()).await?;
         {
             let mut fleet = self.fleet();
             let entry = fleet.get_mut(id)?;
             let sandbox = entry.sandbox_mut();
+            apply(sandbox, report);
             sandbox.state = State::Running;
             if !sandbox.sessions.iter().any(|it| it.id == session.id) {
                 sandbox.sessions.push(session);
@@ -112,8 +118,39 @@ impl Inner {
         Ok(())
     }
 
+    /// Deletes what a full disk kept in the registry: its name is free, and would not be there.
+    async fn strike_leftovers(&self) -> Outcome<()> {
+        loop {
+            let next = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(id) = next else { return Ok(()) };
+            if let Err(fault) = self.store.delete(id.to_string()).await {
+                self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                return Err(fault);
+            }
+        }
+    }
+
+    /// The sandbox itself, where its driver is hosted.
+    async fn seat(
+        &self,
+        ground: Ground,
+        spec: &SandboxSpec,
+        driver: &dyn Driver,
+    ) -> Outcome<Arc<dyn Seat>> {
+        let recordings = self.paths.recordings();
+        Ok(match driver.hosting() {
+            Hosting::Hub => {
+                let place = driver.create(&ground, spec).await?;
+                Arc::new(House::new(ground, place, recordings, spec.record))
+            }
+            Hosting::Shim => {
+                ShimLink::launch(&self.program, &ground, &recordings, spec).await?.into()
+            }
+        })
+    }
+
     /// Takes back whatever `make` did, last step first; what can't be taken back is told.
-    async fn undo(self: &Arc<Self>, id: &SandboxId, driver: &dyn Driver) {
+    async fn undo(self: &Arc<Self>, id: &SandboxId, first: &SessionId, driver: &dyn Driver) {
         let (seat, name) = {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
@@ -126,8 +163,12 @@ impl Inner {
         }
         let ground = self.ground(id, &name);
         left.extend(driver.sweep(&ground).await.err());
-        left.extend(super::verbs::delete_dir(&ground.dir).await.err());
-        left.extend(self.store.delete(id.to_string()).await.err());
+        left.extend(delete_dir(&ground.dir).await.err());
+        left.extend(delete_dir(&self.paths.recording(first)).await.err());
+        if let Err(fault) = self.store.delete(id.to_string()).await {
+            left.push(fault);
+            self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
+        }
         let mut fleet = self.fleet();
         fleet.remove(id);
         for fault in left {

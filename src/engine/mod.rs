@@ -65,6 +65,8 @@ struct Inner {
     program: PathBuf,
     store: Store,
     fleet: Mutex<Fleet>,
+    /// Registered ids of what is no more, that could not be struck off when the disk was full.
+    leftovers: Mutex<Vec<SandboxId>>,
     /// Rung when the next deadline (ttl, lease) may have come nearer.
     deadlines: Arc<Notify>,
     readers: Arc<Semaphore>,
@@ -89,6 +91,7 @@ impl Engine {
             program: options.program,
             store: opened.store,
             fleet: Mutex::new(Fleet::new()),
+            leftovers: Mutex::default(),
             deadlines: Arc::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             started: clock::monotonic(),

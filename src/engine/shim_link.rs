@@ -136,6 +136,16 @@ impl ShimLink {
         }
     }
 
+    /// Whether nobody listens on the shim's socket: only then is the shim certainly no more.
+    pub async fn is_dead(ground: &Ground) -> bool {
+        let Ok(path) = SocketPath::open(&ground.dir.join(SOCKET_FILE)) else { return true };
+        let connected = timeout(ANSWER_WITHIN, UnixStream::connect(path.path())).await;
+        matches!(connected, Ok(Err(error)) if matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        ))
+    }
+
     fn new(ground: &Ground, ended: watch::Receiver<Option<ExitStatus>>) -> Self {
         let (dir, name) = (ground.dir.clone(), ground.name.clone());
         Self { dir, name, ended, input: Mutex::new(None) }

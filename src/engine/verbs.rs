@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{Inner, fleet::has_live_session};
+use super::{
+    Inner,
+    fleet::{end_sessions, has_live_session},
+};
 use crate::{
     base::{
         clock,
@@ -122,11 +125,15 @@ impl Inner {
             entry.version += 1;
             (entry.sandbox.name.clone(), entry.sandbox.driver.clone(), entry.seat.clone())
         };
-        // From here on the removal is finished by the next hub, should this one end now.
-        let noted = self.persist(id).await;
-        let removed = match noted {
-            Ok(()) => self.clear(id, &name, &driver, seat).await,
-            Err(fault) => Err(fault),
+        // From here on the removal is finished by the next hub, should this one end now. On a full
+        // disk that can't be noted, but a removal is what makes room.
+        if let Err(fault) = self.persist(id).await {
+            tracing::warn!(%fault, name, "a removal begins without a note of it");
+        }
+        let removed = self.clear(id, &name, &driver, seat).await;
+        let removed = match removed {
+            Ok(()) => self.strike_off(id).await,
+            fault => fault,
         };
         if let Err(fault) = removed {
             self.keep_for_another_try(id, &fault).await;
@@ -137,8 +144,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Everything of a sandbox but its place in memory.
-    pub(super) async fn clear(
+    /// Everything of a sandbox but what is known of it.
+    async fn clear(
         &self,
         id: &SandboxId,
         name: &str,
@@ -154,8 +161,21 @@ impl Inner {
         }
         let ground = self.ground(id, name);
         self.drivers.get(driver)?.sweep(&ground).await?;
-        delete_dir(&ground.dir).await?;
-        self.store.delete(id.to_string()).await
+        delete_dir(&ground.dir).await
+    }
+
+    /// Takes a sandbox that is no more off the registry; until that succeeds it is shown as gone.
+    async fn strike_off(&self, id: &SandboxId) -> Outcome<()> {
+        let struck = self.store.delete(id.to_string()).await;
+        if struck.is_err()
+            && let Ok(entry) = self.fleet().get_mut(id)
+        {
+            entry.seat = None;
+            let sandbox = entry.sandbox_mut();
+            sandbox.state = State::Gone;
+            end_sessions(sandbox, "it was removed", clock::wall());
+        }
+        struck
     }
 
     async fn keep_for_another_try(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {

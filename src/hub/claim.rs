@@ -84,6 +84,24 @@ pub async fn claim(paths: &Paths) -> Outcome<Claim> {
     Ok(Claim { socket: paths.hub_socket(), lock })
 }
 
+/// Waits until the hub that was told to end has given its lock back.
+pub async fn ended(paths: &Paths) -> Outcome<()> {
+    let path = paths.hub_lock();
+    let deadline = clock::monotonic() + HUB_DRAIN_WITHIN + LOOK_AGAIN;
+    loop {
+        // A lock that is not there is held by nobody.
+        let Ok(lock) = File::open(&path) else { return Ok(()) };
+        if flock(&lock, FlockOperation::NonBlockingLockShared).is_ok() {
+            return Ok(());
+        }
+        if clock::monotonic() > deadline {
+            return Err(Fault::late("the hub was told to end and has not yet")
+                .hint("sandwatch hub status says whether another one runs already"));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 fn taken(lock: &mut File) -> Fault {
     let mut pid = String::new();
     let read = lock.rewind().and_then(|()| lock.take(32).read_to_string(&mut pid));

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Server, server::Router};
 
 pub use accept::peer_allowed;
-pub use claim::{Claim, claim};
+pub use claim::{Claim, claim, ended};
 
 use self::{
     accept::{Peers, accept},

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -62,7 +62,7 @@ impl Writer {
     /// tail of an earlier writer is cut off.
     pub fn create(dir: &Path, bytes_max: u64) -> Outcome<Self> {
         let doing = |it| Fault::io(format!("making {}", dir.display()), &it);
-        fs::create_dir_all(dir).map_err(doing)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(doing)?;
         let lock = Lock::take(dir)?;
         let mut writer = Self {
             dir: dir.to_owned(),
