@@ -46,6 +46,10 @@ pub const INPUT_BYTES_MAX: usize = 64 * 1024;
 pub const SANDBOXES_MAX: usize = 20_000;
 pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;
 
+/// Processes and threads in a sandbox that was given no limit of its own: far above what building
+/// software takes, far below what a host has numbers for.
+pub const SANDBOX_TASKS_MAX: u64 = 8192;
+
 /// Longest sandbox name, title, label and environment entry, in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
 pub const TITLE_BYTES_MAX: usize = 256;

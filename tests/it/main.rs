@@ -32,6 +32,7 @@ mod engine_life;
 mod engine_restart;
 mod engine_scale;
 mod engine_support;
+mod hostile_local;
 mod hub_link;
 mod hub_support;
 mod layers;

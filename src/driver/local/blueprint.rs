@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{identity::Identity, lockdown::ProcessBounds};
+use super::{env, identity::Identity, lockdown::ProcessBounds};
 use crate::{
     base::fault::{Fault, Outcome},
     model::sandbox::{Egress, Workspace, WorkspaceMode},
@@ -18,6 +18,10 @@ const SYSTEM: [&str; 12] =
     ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu", "snap"];
 /// Places no workspace may be or contain.
 const RESERVED: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot"];
+
+/// Shared directories that hold other programs' files and sockets: too much for a workspace, though
+/// what lies in them may be one.
+const SHARED: [&str; 4] = ["/home", "/tmp", "/var", "/var/tmp"];
 
 /// A directory shown inside.
 #[derive(Debug)]
@@ -99,15 +103,33 @@ pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<P
     if path.starts_with(state) {
         return Err(Fault::invalid(format!("workspace {shown}: lies in the state of sandwatch")));
     }
+    check_place(&path, env::operator_home().as_deref())?;
+    Ok(Some(path))
+}
+
+/// Refuses places of the system, and the operator's whole home with its keys.
+fn check_place(path: &Path, home: Option<&Path>) -> Outcome<()> {
+    const HINT: &str = "choose a project's directory, for example with --workspace ~/project";
+    let shown = path.display();
+    let home = home.map(|it| fs::canonicalize(it).unwrap_or_else(|_| it.to_owned()));
+    // Some accounts have the root as their home: that is refused below.
+    if home.is_some_and(|it| it.starts_with(path)) {
+        let what = format!("workspace {shown}: holds your home, and the keys in it");
+        return Err(Fault::invalid(what).hint(HINT));
+    }
+    if SHARED.iter().any(|it| path == Path::new(it)) {
+        return Err(Fault::invalid(format!("workspace {shown}: shared by everybody")).hint(HINT));
+    }
     for reserved in RESERVED {
         let reserved = Path::new(reserved);
         let exempt = reserved == Path::new("/usr") && path.starts_with("/usr/src/");
         if reserved.starts_with(&path) || (path.starts_with(reserved) && !exempt) {
-            return Err(Fault::invalid(format!("workspace {shown}: a place of the system"))
-                .hint("choose a project's directory, for example with --workspace ~/project"));
+            return Err(
+                Fault::invalid(format!("workspace {shown}: a place of the system")).hint(HINT)
+            );
         }
     }
-    Ok(Some(path))
+    Ok(())
 }
 
 /// Files of /etc that differ from the host's: contents by name.
@@ -155,4 +177,21 @@ pub fn hostname(name: &str) -> String {
         .collect();
     let text = text.trim_matches('-');
     if text.is_empty() { "sandbox".to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workspace_is_a_projects_directory_and_nobodys_whole_home() {
+        let home = tempfile::tempdir().unwrap();
+        let check = |path: &Path| check_place(path, Some(home.path())).is_ok();
+        assert!(check(&home.path().join("project")));
+        assert!(!check(home.path()));
+        for path in ["/", "/home", "/tmp", "/var", "/proc/1", "/etc/ssl", "/run/user/1000"] {
+            assert!(!check(Path::new(path)), "{path}");
+        }
+        assert!(check_place(Path::new("/srv/project"), None).is_ok());
+    }
 }

@@ -2,6 +2,7 @@
 //! of the shim, locked in like everything it starts; holds nothing but its socket.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io,
     os::{
@@ -23,6 +24,8 @@ use super::{
     sys,
 };
 
+/// What it is called, in /proc and in lists of processes.
+pub const NAME: &CStr = c"sandwatch-init";
 /// Programs at once; what they start themselves is not counted here.
 const PROGRAMS_MAX: usize = 1024;
 /// Exit code of a program that could not be started, as shells have it.

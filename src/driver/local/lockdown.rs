@@ -93,14 +93,18 @@ pub struct ProcessBounds {
 
 impl ProcessBounds {
     pub fn apply(self) -> io::Result<()> {
-        use rustix::process::{Resource, Rlimit, setrlimit};
-        let bound = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
-        setrlimit(Resource::Core, bound(0))?;
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let bound = |resource, value: u64| {
+            // What is bounded more tightly already can't be loosened, and need not be.
+            let value = getrlimit(resource).maximum.map_or(value, |it| it.min(value));
+            setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+        };
+        bound(Resource::Core, 0)?;
         if let Some(bytes) = self.data_bytes {
-            setrlimit(Resource::Data, bound(bytes))?;
+            bound(Resource::Data, bytes)?;
         }
         if let Some(count) = self.processes {
-            setrlimit(Resource::Nproc, bound(count))?;
+            bound(Resource::Nproc, count)?;
         }
         Ok(())
     }

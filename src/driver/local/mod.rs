@@ -31,7 +31,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use self::{
     cgroup::{Groups, Layout, Wanted},
@@ -44,7 +44,10 @@ use self::{
 };
 use super::{Driver, Ground, Hosting, Place, PlaceFacts};
 use crate::{
-    base::fault::{Fault, Outcome},
+    base::{
+        fault::{Fault, Outcome},
+        limits::{ANSWER_WITHIN, SANDBOX_TASKS_MAX},
+    },
     model::{
         capability::Capabilities,
         check::Check,
@@ -109,6 +112,8 @@ fn limits(asked: ResourceLimits, layout: &Layout, own_users: bool) -> Outcome<Li
             )
             .hint(hint));
         }
+    } else if own_users {
+        bounds.processes = Some(SANDBOX_TASKS_MAX);
     }
     Ok(Limits { wanted, bounds, notes })
 }
@@ -284,12 +289,22 @@ impl Driver for Local {
 
     async fn reap(&self, ground: &Ground) -> Outcome<()> {
         let traces = Traces::read(&ground.dir);
+        let mut dying = None;
         if let Some(pid) = traces.first.and_then(First::alive) {
             processes::stop_below(pid);
             processes::signal_below(pid, Signal::KILL);
-            end(pid);
+            dying = traces.first.and_then(First::end);
         }
-        cgroup::remove(&traces.groups).await
+        // This also thaws what is frozen, which could not die.
+        cgroup::remove(&traces.groups).await?;
+        let Some(first) = dying else { return Ok(()) };
+        // Only then is its directory nobody's: the first process is the last of them to go.
+        let over = async { first.readable().await.map(drop) };
+        match tokio::time::timeout(ANSWER_WITHIN, over).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Fault::io("waiting for a sandbox to end", &error)),
+            Err(_) => Err(Fault::late("ending the sandbox: its first process does not die")),
+        }
     }
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
@@ -298,9 +313,4 @@ impl Driver for Local {
         remove::empty_trash(&ground.dir);
         Ok(())
     }
-}
-
-fn end(pid: Pid) {
-    // Gone since it was looked up is as good.
-    let _ = rustix::process::kill_process(pid, Signal::KILL);
 }

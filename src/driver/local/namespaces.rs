@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
@@ -80,8 +80,9 @@ pub fn plan(
             Ok::<_, Fault>(WorkspaceMount { path, mode: spec.workspace.mode, source })
         })
         .transpose()?;
+    let program = spec.first.command.first().map(String::as_str);
     let mut tools = Vec::new();
-    for path in tools::needed(spec.first.command.first().map(String::as_str)) {
+    for path in tools::needed(program, workspace.as_ref().map(|it| it.path.as_path())) {
         let covered = workspace.as_ref().is_some_and(|it| path.starts_with(&it.path));
         if !covered {
             let source = reach(&path, identity)?;
@@ -274,6 +275,7 @@ fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> 
         }
     }
     init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
+    sys::forget_start(init::NAME).map_err(|error| format!("forgetting its start: {error}"))?;
     if !wait_for_go(control) {
         sys::exit_now(0);
     }
@@ -308,6 +310,8 @@ fn finish(
     filters: &[BpfProgram],
     control: BorrowedFd<'_>,
 ) -> Result<(), mounts::Broken> {
+    // The trees it was built from are mounted; whoever has one open could walk out by it.
+    sys::close_all_but(&[control.as_raw_fd()]);
     rustix::system::sethostname(plan.hostname.as_bytes()).step("naming the host")?;
     if plan.own_network {
         let flags = SocketFlags::CLOEXEC;
@@ -316,7 +320,7 @@ fn finish(
         sys::loopback_up(socket.as_fd()).step("starting the loopback network")?;
     }
     plan.bounds.apply().step("setting limits")?;
-    rustix::thread::set_name(c"sandwatch-init").step("taking a name")?;
+    rustix::thread::set_name(init::NAME).step("taking a name")?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .step("closing its memory")?;
     lockdown::drop_capabilities().step("dropping capabilities")?;

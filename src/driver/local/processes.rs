@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Rounds of a walk: each catches what was born during the one before.
 const ROUNDS_MAX: usize = 64;
@@ -35,43 +35,60 @@ pub fn started(pid: Pid) -> Option<u64> {
     entry(pid.as_raw_nonzero().get()).map(|it| it.started)
 }
 
+/// One process as it was when looked at.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    pid: Pid,
+    started: u64,
+    stopped: bool,
+}
+
+impl Seen {
+    /// Signals this process and no other: a sandbox may make its numbers go round so fast that a
+    /// process of the operator has one of them by now.
+    fn signal(self, signal: Signal) {
+        let Ok(itself) = pidfd_open(self.pid, PidfdFlags::empty()) else { return };
+        if started(self.pid) == Some(self.started) {
+            // It may have ended since it was listed.
+            let _ = pidfd_send_signal(&itself, signal);
+        }
+    }
+}
+
 /// Everything below a process, leaves before those they came from, with whether it is stopped.
-fn below(root: Pid) -> Vec<(Pid, bool)> {
-    let mut children: BTreeMap<i32, Vec<(i32, bool)>> = BTreeMap::new();
+fn below(root: Pid) -> Vec<Seen> {
+    let mut children: BTreeMap<i32, Vec<Seen>> = BTreeMap::new();
     for item in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = item.file_name().to_str().and_then(|it| it.parse().ok()) else { continue };
         let Some(it) = entry(pid).filter(|it| it.state != b'Z') else { continue };
-        children.entry(it.parent).or_default().push((pid, it.state == b'T'));
+        let Some(pid) = Pid::from_raw(pid) else { continue };
+        let seen = Seen { pid, started: it.started, stopped: it.state == b'T' };
+        children.entry(it.parent).or_default().push(seen);
     }
     let mut order = Vec::new();
     let mut next = vec![root.as_raw_nonzero().get()];
     while let Some(parent) = next.pop() {
-        for (pid, stopped) in children.remove(&parent).unwrap_or_default() {
-            order.push((pid, stopped));
-            next.push(pid);
+        for seen in children.remove(&parent).unwrap_or_default() {
+            next.push(seen.pid.as_raw_nonzero().get());
+            order.push(seen);
         }
     }
     order.reverse();
-    order.into_iter().filter_map(|(pid, stopped)| Some((Pid::from_raw(pid)?, stopped))).collect()
+    order
 }
 
 /// Signals everything below a process, leaves first.
 pub fn signal_below(root: Pid, signal: Signal) {
-    for (pid, _) in below(root) {
-        // It may have ended since it was listed.
-        let _ = rustix::process::kill_process(pid, signal);
-    }
+    below(root).into_iter().for_each(|it| it.signal(signal));
 }
 
 /// Asks everything below a process to end, each in the way it listens to: shells at a prompt ignore
 /// the usual signal and go when their terminal hangs up.
 pub fn ask_to_end_below(root: Pid) {
-    for (pid, _) in below(root) {
-        let signal = if ignores_term(pid) { Signal::HUP } else { Signal::TERM };
-        for signal in [signal, Signal::CONT] {
-            // It may have ended since it was listed.
-            let _ = rustix::process::kill_process(pid, signal);
-        }
+    for seen in below(root) {
+        let signal = if ignores_term(seen.pid) { Signal::HUP } else { Signal::TERM };
+        seen.signal(signal);
+        seen.signal(Signal::CONT);
     }
 }
 
@@ -93,18 +110,13 @@ pub fn none_below(root: Pid) -> bool {
 /// stopped takes note of it.
 pub fn stop_below(root: Pid) -> bool {
     for _ in 0..ROUNDS_MAX {
-        let running: Vec<Pid> = below(root)
-            .into_iter()
-            .rev()
-            .filter(|(_, stopped)| !stopped)
-            .map(|(pid, _)| pid)
-            .collect();
+        let running: Vec<Seen> = below(root).into_iter().rev().filter(|it| !it.stopped).collect();
         if running.is_empty() {
             return true;
         }
-        for pid in running {
-            let _ = rustix::process::kill_process(pid, Signal::STOP);
-            await_stop(pid);
+        for seen in running {
+            seen.signal(Signal::STOP);
+            await_stop(seen.pid);
         }
     }
     false

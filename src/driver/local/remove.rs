@@ -2,10 +2,18 @@
 //! finished by a later sweep if that was cut short.
 
 use std::{
-    ffi::OsStr,
+    ffi::{CStr, CString},
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode, OFlags},
+    io::Errno,
 };
 
 use crate::base::{
@@ -15,6 +23,11 @@ use crate::base::{
 
 /// Beside the sandboxes' directories; can't be an id, which never starts with a dot.
 const TRASH: &str = ".trash";
+
+/// A directory and never a link to one: to list it, and to name it where it can't be read.
+const LISTED: OFlags = OFlags::RDONLY.union(ITSELF);
+const NAMED: OFlags = OFlags::PATH.union(ITSELF);
+const ITSELF: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn trash_of(directory: &Path) -> Option<PathBuf> {
     directory.parent().map(|it| it.join(TRASH))
@@ -55,22 +68,42 @@ pub fn empty_trash(beside: &Path) {
 }
 
 /// Deletes everything in a directory, and it. Never deeper than two levels: a directory found inside
-/// is moved up first, so that no hostile depth can exhaust anything.
+/// is moved up first, so that no hostile depth can exhaust anything. By descriptors and names without
+/// a way in them, so that a link put in the way of a directory leads nowhere.
 fn delete_all(trash: &Path) -> io::Result<()> {
+    let here = rustix::fs::open(trash, LISTED, Mode::empty())?;
     loop {
         let mut found = false;
-        for item in fs::read_dir(trash)? {
+        for name in names(&here)? {
             found = true;
-            let path = item?.path();
-            match fs::symlink_metadata(&path) {
-                Ok(facts) if facts.is_dir() => flatten(&path, trash)?,
-                Ok(_) => tolerate(fs::remove_file(&path))?,
-                Err(error) => tolerate(Err(error))?,
+            if !deleted(&here, &name)? {
+                tolerate(flatten(&here, &name))?;
             }
         }
         if !found {
             return tolerate(fs::remove_dir(trash));
         }
+    }
+}
+
+/// What is in a directory.
+fn names(directory: &OwnedFd) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for item in Dir::read_from(directory)? {
+        let name = item?.file_name().to_owned();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Deletes what is not a directory, or an empty one; `false` when it is a full one.
+fn deleted(from: &OwnedFd, name: &CStr) -> io::Result<bool> {
+    match rustix::fs::unlinkat(from, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::ISDIR) => Ok(rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR).is_ok()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -88,26 +121,29 @@ fn tolerate(outcome: io::Result<()>) -> io::Result<()> {
 }
 
 /// Empties one directory: files go, directories move up into the trash; then removes it.
-fn flatten(directory: &Path, trash: &Path) -> io::Result<()> {
-    // A layer's work directory is left without any permission, even for its owner.
-    tolerate(fs::set_permissions(directory, fs::Permissions::from_mode(0o700)))?;
-    let items = match fs::read_dir(directory) {
-        Ok(items) => items,
-        Err(error) => return tolerate(Err(error)),
-    };
-    for item in items {
-        let item = item?;
-        let path = item.path();
-        if !item.file_type()?.is_dir() {
-            tolerate(fs::remove_file(&path))?;
-        } else if fs::remove_dir(&path).is_err() {
-            let away: PathBuf = trash.join(OsStr::new(SandboxId::random().as_str()));
-            // To move a directory elsewhere, its own owner must be allowed to write it.
-            tolerate(fs::set_permissions(&path, fs::Permissions::from_mode(0o700)))?;
-            tolerate(fs::rename(&path, away))?;
+fn flatten(trash: &OwnedFd, name: &CStr) -> io::Result<()> {
+    let directory = rustix::fs::openat(trash, name, NAMED, Mode::empty())?;
+    allow(&directory)?;
+    let directory = rustix::fs::openat(trash, name, LISTED, Mode::empty())?;
+    for name in names(&directory)? {
+        if deleted(&directory, &name)? {
+            continue;
         }
+        // To move a directory elsewhere, its own owner must be allowed to write it.
+        let inner = rustix::fs::openat(&directory, &name, NAMED, Mode::empty());
+        tolerate(inner.map_err(io::Error::from).and_then(|it| allow(&it)))?;
+        let away = SandboxId::random();
+        let moved = rustix::fs::renameat(&directory, &name, trash, away.as_str());
+        tolerate(moved.map_err(io::Error::from))?;
     }
-    tolerate(fs::remove_dir(directory))
+    Ok(rustix::fs::unlinkat(trash, name, AtFlags::REMOVEDIR)?)
+}
+
+/// A layer's work directory is left without any permission, even for its owner. It can't be opened
+/// then, only named; /proc takes that name for the directory itself.
+fn allow(directory: &OwnedFd) -> io::Result<()> {
+    let itself = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    fs::set_permissions(itself, fs::Permissions::from_mode(0o700))
 }
 
 #[cfg(test)]
@@ -136,5 +172,23 @@ mod tests {
         delete_all(&trash).unwrap();
         assert!(!trash.exists());
         assert!(outside.join("kept").exists());
+    }
+
+    #[test]
+    fn a_link_where_a_directory_was_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let outside = home.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "x").unwrap();
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).unwrap();
+        let trash = home.path().join(TRASH);
+        fs::create_dir(&trash).unwrap();
+        // As when a program that still lives swaps the two after they were listed.
+        std::os::unix::fs::symlink(&outside, trash.join("swapped")).unwrap();
+        let here = rustix::fs::open(&trash, LISTED, Mode::empty()).unwrap();
+        flatten(&here, c"swapped").unwrap_err();
+        assert_eq!(fs::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o755);
+        delete_all(&trash).unwrap();
+        assert!(outside.join("kept").exists() && !trash.exists());
     }
 }

@@ -108,8 +108,26 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS__sysctl,
 ];
 
+/// Memory and messages that all processes of a user share; refused where the host's are not hidden.
+const SHARED: &[libc::c_long] = &[
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+];
+
 // Numbers that are the same everywhere and younger than the C library's headers.
 const QUOTACTL_FD: libc::c_long = 443;
+const FCHMODAT2: libc::c_long = 452;
 const LSM_SET_SELF_ATTR: libc::c_long = 460;
 const OPEN_TREE_ATTR: libc::c_long = 467;
 /// The last call this list was checked against (Linux 6.17); younger ones "do not exist".
@@ -161,6 +179,47 @@ fn socket_rules(sockets: Sockets) -> Made<Vec<SeccompRule>> {
     ])
 }
 
+/// Making files that run as their owner: in a workspace that is the real one they would be a way for
+/// another user of the host to become its owner, who may be root.
+fn set_id_rules(rules: &mut Rules) -> Made<()> {
+    const BITS: [libc::mode_t; 2] = [libc::S_ISUID, libc::S_ISGID];
+    /// Flags of an open that heeds its mode.
+    const MAKING: [libc::c_int; 2] = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY];
+    // The call, and which argument is the mode.
+    let named = [
+        (libc::SYS_fchmod, 1),
+        (libc::SYS_fchmodat, 2),
+        (FCHMODAT2, 2),
+        (libc::SYS_mknodat, 2),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_chmod, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_creat, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mknod, 1),
+    ];
+    for (call, mode) in named {
+        for bit in BITS.map(u64::from) {
+            rules.entry(call).or_default().push(has_bits(mode, bit, bit)?);
+        }
+    }
+    // The call, and where its flags are; the mode comes after them.
+    let opening = [
+        (libc::SYS_openat, 2),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, 1),
+    ];
+    for (call, flags) in opening {
+        for (flag, bit) in MAKING.iter().flat_map(|flag| BITS.map(|bit| (*flag as u64, bit))) {
+            let bit = u64::from(bit);
+            let making = is(flags, SeccompCmpOp::MaskedEq(flag), flag)?;
+            let set_id = is(flags + 1, SeccompCmpOp::MaskedEq(bit), bit)?;
+            rules.entry(call).or_default().push(SeccompRule::new(vec![making, set_id])?);
+        }
+    }
+    Ok(())
+}
+
 fn refused(sockets: Sockets) -> Made<Rules> {
     const PER_LINUX: u64 = 0;
     const ADDR_NO_RANDOMIZE: u64 = 0x0004_0000;
@@ -179,23 +238,30 @@ fn refused(sockets: Sockets) -> Made<Rules> {
         vec![
             SeccompRule::new(vec![is(1, SeccompCmpOp::Eq, libc::TIOCSTI)?])?,
             SeccompRule::new(vec![is(1, SeccompCmpOp::Eq, libc::TIOCLINUX)?])?,
+            // Protocols of modems and radios on a terminal: drivers nobody here needs.
+            SeccompRule::new(vec![is(1, SeccompCmpOp::Eq, libc::TIOCSETD)?])?,
         ],
     );
     // Asking, the plain one, and the one debuggers use; no emulation of old systems.
     rules.insert(libc::SYS_personality, vec![none_of(0, &[PER_LINUX, ADDR_NO_RANDOMIZE, ASK])?]);
     rules.insert(libc::SYS_socket, socket_rules(sockets)?);
+    if sockets != Sockets::Usual {
+        rules.extend(SHARED.iter().map(|it| (*it, Vec::new())));
+    }
+    set_id_rules(&mut rules)?;
     Ok(rules)
 }
 
 /// A second, tiny program for what the first can't say: calls that "do not exist", so that the C
-/// library takes its older road (`clone3`, whose flags no filter can read), and everything beyond
-/// the numbers known here, which includes x32.
+/// library takes its older road (`clone3` and `openat2`, whose flags no filter can read), and
+/// everything beyond the numbers known here, which includes x32.
 fn unknown() -> BpfProgram {
     const LOAD_NUMBER: sock_filter = sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
-    let clone3 = libc::SYS_clone3 as u32;
+    let (clone3, openat2) = (libc::SYS_clone3 as u32, libc::SYS_openat2 as u32);
     vec![
         LOAD_NUMBER,
-        sock_filter { code: 0x15, jt: 2, jf: 0, k: clone3 }, // equal: to the refusal
+        sock_filter { code: 0x15, jt: 3, jf: 0, k: clone3 }, // equal: to the refusal
+        sock_filter { code: 0x15, jt: 2, jf: 0, k: openat2 }, // equal: to the refusal
         sock_filter { code: 0x25, jt: 1, jf: 0, k: LAST_KNOWN }, // greater: to the refusal
         sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
         sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32 },

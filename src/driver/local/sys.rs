@@ -86,6 +86,31 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Replaces the arguments this process was started with by a name, and wipes the environment: both
+/// stay in its memory, and /proc shows the first to everybody.
+pub fn forget_start(name: &CStr) -> io::Result<()> {
+    // Numbers of the fields in /proc/self/stat, counted from the one after the name in brackets.
+    const ARGUMENTS: usize = 45;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, rest) = stat.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?;
+    let mut places = rest.split_whitespace().skip(ARGUMENTS).map(str::parse::<usize>);
+    let mut next = || places.next().and_then(Result::ok).ok_or(io::ErrorKind::InvalidData);
+    let (arguments, arguments_end) = (next()?, next()?);
+    let (environment, environment_end) = (next()?, next()?);
+    let wipe = |from: usize, to: usize| {
+        // SAFETY: the kernel laid these strings out on the stack of this process when it started, and
+        // says where; they stay mapped and writable. Zeros leave what points there valid, empty text.
+        unsafe { std::ptr::write_bytes(from as *mut u8, 0, to.saturating_sub(from)) };
+    };
+    wipe(arguments, arguments_end);
+    wipe(environment, environment_end);
+    let room = arguments_end.saturating_sub(arguments).saturating_sub(1);
+    let length = name.count_bytes().min(room);
+    // SAFETY: as above, and no longer than the arguments were.
+    unsafe { std::ptr::copy_nonoverlapping(name.as_ptr().cast(), arguments as *mut u8, length) };
+    Ok(())
+}
+
 /// Moves this process into new namespaces.
 pub fn unshare(namespaces: u64) -> io::Result<()> {
     // SAFETY: takes an integer only.

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::Read,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -16,44 +17,54 @@ const MIXED: [&str; 8] =
 /// Interpreters of interpreters: `env`, then `node`, then a wrapper of it.
 const DEPTH_MAX: u32 = 4;
 
-/// Directories to show for this program; empty when it is not from the operator's home.
-pub fn needed(program: Option<&str>) -> Vec<PathBuf> {
+/// Directories to show for this program; empty when it is not from the operator's home. What lies in
+/// the workspace is shown anyway, and whoever wrote it has no say in what else is.
+pub fn needed(program: Option<&str>, workspace: Option<&Path>) -> Vec<PathBuf> {
     let Some(program) = program else { return Vec::new() };
     let home = env::operator_home();
     let Some(home) = home.as_deref().filter(|it| it.components().count() > 1) else {
         return Vec::new();
     };
     let mut found = BTreeSet::new();
-    collect(program, home, &env::operator_path(), DEPTH_MAX, &mut found);
+    let place = Place { home, workspace, path: &env::operator_path() };
+    collect(program, &place, DEPTH_MAX, &mut found);
     // What lies in another that is shown needs no mount of its own.
     let all: Vec<PathBuf> = found.iter().cloned().collect();
     all.iter().filter(|it| !all.iter().any(|up| up != *it && it.starts_with(up))).cloned().collect()
 }
 
-fn collect(
-    program: &str,
-    home: &Path,
-    path: &[PathBuf],
-    depth: u32,
-    found: &mut BTreeSet<PathBuf>,
-) {
+struct Place<'a> {
+    home: &'a Path,
+    workspace: Option<&'a Path>,
+    path: &'a [PathBuf],
+}
+
+/// As the kernel would have it: a first line can name any file, and a key is none to run.
+fn is_program(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+fn collect(program: &str, place: &Place<'_>, depth: u32, found: &mut BTreeSet<PathBuf>) {
     if depth == 0 || program.contains('/') && !Path::new(program).is_absolute() {
         return;
     }
     let named = if program.contains('/') {
         Some(PathBuf::from(program))
     } else {
-        path.iter().map(|it| it.join(program)).find(|it| it.is_file())
+        place.path.iter().map(|it| it.join(program)).find(|it| is_program(it))
     };
-    let Some(named) = named else { return };
+    let Some(named) = named.filter(|it| is_program(it)) else { return };
     let real = fs::canonicalize(&named).unwrap_or_else(|_| named.clone());
+    if place.workspace.is_some_and(|it| named.starts_with(it) || real.starts_with(it)) {
+        return;
+    }
     for file in [&named, &real] {
-        if file.starts_with(home) {
-            found.extend(root_of(file, home));
+        if file.starts_with(place.home) {
+            found.extend(root_of(file, place.home));
         }
     }
     for interpreter in interpreters(&real) {
-        collect(&interpreter, home, path, depth - 1, found);
+        collect(&interpreter, place, depth - 1, found);
     }
 }
 

@@ -3,12 +3,14 @@
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::{Interest, unix::AsyncFd};
 
-use super::processes;
+use super::{processes, sys};
 
 const FILE: &str = "traces";
 
@@ -59,6 +61,15 @@ impl First {
     pub fn of(pid: Pid) -> Option<Self> {
         let started = processes::started(pid)?;
         Some(Self { pid: pid.as_raw_nonzero().get(), started })
+    }
+
+    /// Kills the process, if it is still that one; what comes is readable when it is gone.
+    pub fn end(self) -> Option<AsyncFd<OwnedFd>> {
+        let itself = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        self.alive()?;
+        // Gone since it was looked up is as good.
+        let _ = pidfd_send_signal(&itself, Signal::KILL);
+        sys::watched(itself, Interest::READABLE).ok()
     }
 
     /// The process, if it is still that one.

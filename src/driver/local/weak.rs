@@ -50,22 +50,19 @@ const READABLE: [&str; 13] = [
     "/sys/devices/system",
     "/snap",
 ];
-const DEVICES: [&str; 8] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-    "/dev/ptmx",
-    "/dev/pts",
-];
+/// No terminals: a rule for them is one for all of the operator's, and to open one is to read what is
+/// typed there. A program has its own as its standard streams and as /dev/tty.
+const DEVICES: [&str; 6] =
+    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
 /// What a person should know of a sandbox of this grade.
 pub fn notes() -> Vec<String> {
     [
         "landlock grade: programs see the host's process list and host name",
         "landlock grade: local (unix) sockets are refused; /tmp is $TMPDIR",
+        "landlock grade: no new terminals can be opened (tmux, script)",
+        "landlock grade: programs can look up and change modes and times of the operator's files whose names \
+         they know, not their contents",
     ]
     .map(str::to_owned)
     .into()
@@ -102,7 +99,8 @@ pub fn plan(ground: &Ground, spec: &SandboxSpec, bounds: ProcessBounds) -> Outco
         .create(home.join("tmp"))
         .map_err(|error| Fault::io(format!("preparing {}", home.display()), &error))?;
     let mut readable: Vec<PathBuf> = READABLE.iter().map(PathBuf::from).collect();
-    readable.extend(tools::needed(spec.first.command.first().map(String::as_str)));
+    let program = spec.first.command.first().map(String::as_str);
+    readable.extend(tools::needed(program, workspace.as_deref()));
     if spec.egress == Egress::Allow {
         // Where /etc/resolv.conf usually leads.
         readable.push(fs::canonicalize("/etc/resolv.conf").unwrap_or_default());
@@ -157,6 +155,7 @@ fn become_init(plan: &Plan, filters: &[BpfProgram], control: OwnedFd) -> ! {
 fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::Result<()> {
     sys::reset_signals();
     init::shed(&[control])?;
+    sys::forget_start(init::NAME)?;
     if !wait_for_go(control) {
         sys::exit_now(0);
     }

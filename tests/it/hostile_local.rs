@@ -1,0 +1,173 @@
+//! Programs that try to get out of a local sandbox, by roads that other tests do not take.
+
+use std::{
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
+    path::Path,
+};
+
+use sandwatch::model::sandbox::{Isolation, WorkspaceMode};
+
+use super::local_stage::{on_stage, python, session, sh};
+
+#[test]
+fn the_first_process_tells_nothing_of_where_it_came_from() {
+    let name = "hostile_local::the_first_process_tells_nothing_of_where_it_came_from";
+    on_stage(name, |stage| async move {
+        let place = stage.place(&stage.spec(WorkspaceMode::Cow)).await;
+        assert_eq!(sh(&place, "tr -d '\\0' </proc/1/cmdline").await, "sandwatch-init");
+        // Everything else of it is closed to programs inside.
+        let script = "for it in environ mem maps root/ cwd/ fd/ exe; do \
+                      ls /proc/1/$it >/dev/null 2>&1 && head -c 1 /proc/1/$it; done 2>/dev/null";
+        assert_eq!(sh(&place, script).await, "");
+        let program = place.exec(&session(&["sleep", "100"])).await.unwrap();
+        if stage.by_root {
+            let status = format!("/proc/{}/status", program.pid.unwrap());
+            let status = std::fs::read_to_string(status).unwrap();
+            let parent = status.lines().find_map(|it| it.strip_prefix("PPid:\t")).unwrap();
+            let environment = std::fs::read(format!("/proc/{parent}/environ")).unwrap();
+            assert!(environment.iter().all(|it| *it == 0), "the operator's environment is there");
+            for open in std::fs::read_dir(format!("/proc/{parent}/fd")).unwrap() {
+                let leads = std::fs::read_link(open.unwrap().path()).unwrap();
+                let leads = leads.to_str().unwrap();
+                let harmless = leads.ends_with("/null")
+                    || leads.starts_with("socket:")
+                    || leads == "anon_inode:[signalfd]";
+                assert!(harmless, "{leads}");
+            }
+        }
+        place.remove().await.unwrap();
+    });
+}
+
+/// Tries to leave a file that runs as its owner, by every call that takes a mode.
+const SET_ID: &str = r#"
+import ctypes, errno, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(name, what):
+    try:
+        what(); print(name, "DONE")
+    except OSError as e:
+        print(name, errno.errorcode[e.errno])
+def raw(number, *args):
+    if libc.syscall(number, *args) < 0:
+        raise OSError(ctypes.get_errno(), "")
+open("f", "w").close(); os.mkdir("d")
+f = os.open("f", os.O_RDWR)
+for bits in (0o4755, 0o2755, 0o6777):
+    tried("chmod", lambda: os.chmod("f", bits))
+    tried("fchmod", lambda: os.fchmod(f, bits))
+    tried("fchmodat", lambda: raw(268 if platform.machine() == "x86_64" else 53, -100, b"f", bits))
+    tried("fchmodat2", lambda: raw(452, -100, b"f", bits, 0))
+    tried("open", lambda: os.open("o%o" % bits, os.O_CREAT | os.O_WRONLY, bits))
+    tried("tmpfile", lambda: os.open(".", os.O_TMPFILE | os.O_WRONLY, bits))
+    tried("mknod", lambda: os.mknod("m%o" % bits, 0o100000 | bits))
+    if platform.machine() == "x86_64":
+        tried("rawchmod", lambda: raw(90, b"f", bits))
+        tried("rawopen", lambda: raw(2, b"r%o" % bits, os.O_CREAT, bits))
+        tried("creat", lambda: raw(85, b"c%o" % bits, bits))
+    how = (ctypes.c_uint64 * 3)(os.O_CREAT | os.O_WRONLY, bits, 0)
+    tried("openat2", lambda: raw(437, -100, b"w", ctypes.byref(how), 24))
+os.chmod("f", 0o755); os.chmod("d", 0o1777)
+os.close(os.open("plain", os.O_CREAT | os.O_WRONLY, 0o755))
+"#;
+
+#[test]
+fn no_file_that_runs_as_its_owner_is_left_in_a_real_workspace() {
+    let name = "hostile_local::no_file_that_runs_as_its_owner_is_left_in_a_real_workspace";
+    on_stage(name, |stage| async move {
+        let place = stage.place(&stage.spec(WorkspaceMode::Rw)).await;
+        let text = python(&place, SET_ID).await;
+        assert!(text.lines().count() > 20, "{text}");
+        for line in text.lines() {
+            let wanted = if line.starts_with("openat2") { "ENOSYS" } else { "EPERM" };
+            assert!(line.ends_with(wanted), "{line}");
+        }
+        for item in std::fs::read_dir(&stage.workspace).unwrap() {
+            let item = item.unwrap();
+            let mode = item.metadata().unwrap().mode();
+            assert_eq!(mode & 0o6000, 0, "{}", item.path().display());
+        }
+        let plain = std::fs::metadata(stage.workspace.join("plain")).unwrap();
+        assert_eq!(plain.mode() & 0o7777, 0o755);
+        place.remove().await.unwrap();
+    });
+}
+
+fn write_program(path: &Path, text: &str, mode: u32) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_script_can_not_name_what_else_is_shown() {
+    on_stage("hostile_local::a_script_can_not_name_what_else_is_shown", |stage| async move {
+        let home = stage.home.display().to_string();
+        write_program(&stage.home.join("vault/tool"), "#!/bin/sh\n", 0o755);
+        write_program(&stage.home.join("keys/id"), "a key\n", 0o600);
+        // A workspace's own script names another directory of the operator as its interpreter's.
+        let script = stage.workspace.join("run");
+        write_program(&script, &format!("#!/bin/sh {home}/vault/tool\n"), 0o755);
+        let mut spec = stage.spec(WorkspaceMode::Cow);
+        spec.first.command = vec![script.display().to_string()];
+        let place = stage.place(&spec).await;
+        assert_eq!(sh(&place, &format!("ls -A {home}")).await, "project");
+        place.remove().await.unwrap();
+        // An installed one names what is no program.
+        let installed = stage.home.join("tool/bin/run");
+        write_program(&installed, &format!("#!/bin/sh {home}/keys/id\n"), 0o755);
+        spec.first.command = vec![installed.display().to_string()];
+        let place = stage.place(&spec).await;
+        assert_eq!(sh(&place, &format!("ls -A {home} | tr '\\n' ' '")).await, "project tool");
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn processes_are_bounded_without_being_asked() {
+    on_stage("hostile_local::processes_are_bounded_without_being_asked", |stage| async move {
+        let place = stage.place(&stage.spec(WorkspaceMode::Cow)).await;
+        let most: u64 = sh(&place, "ulimit -u 2>/dev/null || ulimit -p").await.parse().unwrap();
+        assert!(most <= sandwatch::base::limits::SANDBOX_TASKS_MAX, "{most}");
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn the_weaker_grade_reaches_no_terminal_and_no_memory_of_the_operator() {
+    let name = "hostile_local::the_weaker_grade_reaches_no_terminal_and_no_memory_of_the_operator";
+    on_stage(name, |stage| async move {
+        let mut spec = stage.spec(WorkspaceMode::Rw);
+        spec.isolation = Some(Isolation::Landlock);
+        if stage.by_root {
+            assert!(stage.try_place(&stage.ground(), &spec).await.is_err());
+            return;
+        }
+        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let outer = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::unlockpt(&outer).unwrap();
+        let terminal = rustix::pty::ptsname(&outer, Vec::new()).unwrap();
+        let terminal = terminal.to_str().unwrap();
+        assert!(outer.as_raw_fd() >= 0 && Path::new(terminal).exists());
+        let place = stage.place(&spec).await;
+        let script = format!(
+            r#"
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
+    try:
+        os.open("{terminal}", flags | os.O_NOCTTY); print("REACHED")
+    except PermissionError:
+        print("no")
+print("REACHED" if libc.shmget(0, 4096, 0o1600) >= 0 else "no")
+print("REACHED" if libc.semget(0, 1, 0o1600) >= 0 else "no")
+print("REACHED" if libc.msgget(0, 0o1600) >= 0 else "no")
+"#
+        );
+        assert_eq!(python(&place, &script).await, "no\nno\nno\nno\nno\nno");
+        place.remove().await.unwrap();
+    });
+}
