@@ -105,6 +105,8 @@ pub enum Argument {
     Program,
     /// A name shown in the fleet; empty = the one under the cursor.
     Sandbox,
+    /// Such a name, and a program with its arguments; empty = a shell.
+    SandboxProgram,
     /// Text to look for.
     Pattern,
 }
@@ -119,6 +121,7 @@ impl Argument {
             Self::Filter => "[WORDS]",
             Self::Program => "[COMMAND...]",
             Self::Sandbox => "[SANDBOX]",
+            Self::SandboxProgram => "[SANDBOX [COMMAND...]]",
             Self::Pattern => "[TEXT]",
         }
     }
@@ -238,8 +241,8 @@ actions! {
         "Start a program in a sandbox on the current directory, copy-on-write.",
         [], "run" Program;
     Shell, "sandbox.shell", List, None, "Shell",
-        "Open a shell beside the agent, in the same sandbox.",
-        [Global "s", Prefix "s"], "shell" Sandbox;
+        "Open a shell, or run a command, beside the agent in the same sandbox.",
+        [Global "s", Prefix "s"], "shell" SandboxProgram;
     Pause, "sandbox.pause", List, None, "Pause or resume",
         "Freeze every process of the sandbox, or let them go on.",
         [Global "p"], "pause" Sandbox;

@@ -95,6 +95,8 @@ pub struct Copy {
     pub pattern: Option<(String, Regex)>,
     /// Entered by the mouse: letting go copies and goes back to live.
     pub by_mouse: bool,
+    /// The session was typed into before; it is again afterwards.
+    pub from_typing: bool,
 }
 
 impl Copy {
@@ -121,6 +123,7 @@ impl Copy {
             selection: None,
             pattern: None,
             by_mouse: false,
+            from_typing: false,
         }
     }
 

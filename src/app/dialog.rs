@@ -281,6 +281,9 @@ pub enum Loss {
     Remove,
 }
 
+/// The key that takes the keyboard from another: never the one that steps in.
+pub const TAKE_OVER_KEY: char = 't';
+
 /// The box that asks before something is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirm {

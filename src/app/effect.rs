@@ -1,6 +1,6 @@
 //! Work that `update` wants done, as data. The event loop starts it and reports back; nothing waits.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -44,7 +44,6 @@ pub enum Act {
     Subscribe {
         session: SessionId,
         generation: u64,
-        every_at_least: Option<Duration>,
     },
     /// Drop the subscription of that generation, if it is still there. Has no `Msg::Done`.
     Unsubscribe {

@@ -3,160 +3,17 @@
 use std::collections::HashMap;
 
 use super::filter::Query;
+pub use super::row::{Mark, Row};
 use crate::{
     base::{
-        clock::Timestamp,
-        id::{SandboxId, SessionId},
+        id::{ClientId, SandboxId, SessionId},
         limits::SANDBOXES_MAX,
     },
     model::{
         sandbox::{Sandbox, State},
-        session::{ExitStatus, Session, Status},
+        session::Session,
     },
 };
-
-/// What a row says at a glance. Marks differ in shape, not only in colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mark {
-    Asks,
-    Stuck,
-    Failed,
-    Working,
-    Idle,
-    Paused,
-    Done,
-    Unknown,
-}
-
-impl Mark {
-    pub const ALL: &[Self] = &[
-        Self::Asks,
-        Self::Stuck,
-        Self::Failed,
-        Self::Working,
-        Self::Idle,
-        Self::Paused,
-        Self::Done,
-        Self::Unknown,
-    ];
-
-    pub fn sign(self) -> char {
-        match self {
-            Self::Asks => '!',
-            Self::Stuck => '~',
-            Self::Failed => 'x',
-            Self::Working => '*',
-            Self::Idle => '.',
-            Self::Paused => '=',
-            Self::Done => '+',
-            Self::Unknown => '?',
-        }
-    }
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Asks => "asks",
-            Self::Stuck => "stuck",
-            Self::Failed => "failed",
-            Self::Working => "working",
-            Self::Idle => "idle",
-            Self::Paused => "paused",
-            Self::Done => "done",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Whether a person should look.
-    pub fn needs_someone(self) -> bool {
-        matches!(self, Self::Asks | Self::Stuck | Self::Failed)
-    }
-
-    /// The mark of one session, as long as its sandbox runs.
-    pub fn of_session(session: &Session) -> Self {
-        match (session.status, session.exit) {
-            (Status::Waiting, _) => Self::Asks,
-            (Status::Stuck, _) => Self::Stuck,
-            (Status::Starting | Status::Working, _) => Self::Working,
-            (Status::Idle, _) => Self::Idle,
-            (Status::Exited, Some(ExitStatus::Code(0))) => Self::Done,
-            (Status::Exited, Some(_)) => Self::Failed,
-            (Status::Exited, None) => Self::Unknown,
-        }
-    }
-
-    fn of(sandbox: &Sandbox) -> Self {
-        match sandbox.state {
-            _ if sandbox.pending_approvals > 0 => Self::Asks,
-            State::Creating => Self::Working,
-            State::Paused => Self::Paused,
-            State::Stopped => Self::Done,
-            State::Failed | State::Gone => Self::Failed,
-            State::Unknown => Self::Unknown,
-            State::Running => sandbox
-                .sessions
-                .iter()
-                .filter(|it| it.status != Status::Exited)
-                .map(Self::of_session)
-                .min()
-                .or_else(|| sandbox.sessions.first().map(Self::of_session))
-                .unwrap_or(Self::Unknown),
-        }
-    }
-}
-
-/// One sandbox in the list.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub sandbox: Sandbox,
-    pub marked: bool,
-    mark: Mark,
-    haystack: String,
-}
-
-impl Row {
-    fn new(sandbox: Sandbox, marked: bool) -> Self {
-        let mark = Mark::of(&sandbox);
-        let mut haystack = sandbox.name.to_lowercase();
-        for session in &sandbox.sessions {
-            for word in &session.command {
-                haystack.push('\0');
-                haystack.push_str(&word.to_lowercase());
-            }
-        }
-        for (name, value) in &sandbox.labels {
-            haystack.push_str(&format!("\0{}={}", name.to_lowercase(), value.to_lowercase()));
-        }
-        Self { sandbox, marked, mark, haystack }
-    }
-
-    pub fn mark(&self) -> Mark {
-        self.mark
-    }
-
-    /// Lower-case text that plain filter words look into.
-    pub fn haystack(&self) -> &str {
-        &self.haystack
-    }
-
-    /// The session to look at first: the one that needs someone most, else the first alive.
-    pub fn leading(&self) -> Option<&Session> {
-        let sessions = &self.sandbox.sessions;
-        let alive = sessions.iter().filter(|it| it.status != Status::Exited);
-        alive.min_by_key(|it| (Mark::of_session(it), it.ordinal)).or(sessions.first())
-    }
-
-    /// Since when the row is as its mark says, as far as that is known.
-    pub fn since(&self) -> Option<Timestamp> {
-        let session = self.leading();
-        match self.mark {
-            Mark::Done | Mark::Failed => session.and_then(|it| it.exited_at),
-            Mark::Idle | Mark::Stuck | Mark::Asks => session.and_then(|it| it.last_output_at),
-            Mark::Working => session.map(|it| it.started_at),
-            Mark::Paused | Mark::Unknown => None,
-        }
-        .or_else(|| (self.mark == Mark::Working).then_some(self.sandbox.created_at))
-    }
-}
 
 /// How many rows there are of each mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,7 +32,7 @@ impl Tally {
         let step = |count: &mut u32, by: i64| {
             *count = u32::try_from(i64::from(*count) + by).unwrap_or(0);
         };
-        if let Some(count) = self.counts.get_mut(row.mark as usize) {
+        if let Some(count) = self.counts.get_mut(row.mark() as usize) {
             step(count, sign);
         }
         step(&mut self.asks, sign * i64::from(row.sandbox.pending_approvals));
@@ -391,7 +248,7 @@ impl Fleet {
         let count = self.shown.len();
         let next = (1..=count).map(|step| (self.cursor + step) % count.max(1)).find(|place| {
             let slot = self.shown.get(*place).copied();
-            slot.and_then(|it| self.row(it)).is_some_and(|it| it.mark.needs_someone())
+            slot.and_then(|it| self.row(it)).is_some_and(|it| it.mark().needs_someone())
         });
         if let Some(place) = next {
             self.move_to(place);
@@ -451,6 +308,21 @@ impl Fleet {
         let row = self.sessions.get(id).and_then(|slot| self.row(*slot))?;
         let session = row.sandbox.sessions.iter().find(|it| it.id == *id)?;
         Some((row, session))
+    }
+
+    /// How many sandboxes there are with something in them that can go on.
+    pub fn running(&self) -> usize {
+        let alive = |it: &&Row| {
+            matches!(it.sandbox.state, State::Creating | State::Running | State::Paused)
+        };
+        self.slots.iter().flatten().filter(alive).count()
+    }
+
+    /// Sessions whose keyboard a client holds.
+    pub fn held_by(&self, client: &ClientId) -> Vec<SessionId> {
+        let sessions = self.slots.iter().flatten().flat_map(|it| &it.sandbox.sessions);
+        let held = sessions.filter(|it| it.lease.as_ref().is_some_and(|it| it.holder == *client));
+        held.map(|it| it.id.clone()).collect()
     }
 
     pub fn toggle_mark(&mut self) {

@@ -35,7 +35,7 @@ impl State {
             (Some(Overlay::Palette(_) | Overlay::Help(_)), _) => {
                 &[Action::LineAccept, Action::LineUp, Action::LineDown, Action::LineCancel]
             }
-            (Some(Overlay::Confirm(_)), _) => &[Action::DialogCancel],
+            (Some(Overlay::Confirm(_) | Overlay::TakeOver { .. }), _) => &[Action::DialogCancel],
             (Some(Overlay::New(_)), _) => &[
                 Action::DialogAccept,
                 Action::DialogNext,
@@ -80,12 +80,25 @@ impl State {
             .collect()
     }
 
+    /// How to leave the pane that is typed into.
+    pub fn way_out(&self) -> String {
+        match self.keymap.key_of(Scope::Prefix, Action::Leave) {
+            Some(key) => format!("{key} leave"),
+            None => format!("{} prefix", self.keymap.prefix()),
+        }
+    }
+
     fn typing_hints(&self) -> Vec<Hint> {
         let prefix = self.keymap.prefix().to_string();
         let mut hints = vec![Hint { key: prefix, says: "prefix".to_owned() }];
-        for scope in [Scope::Pane, Scope::Prefix] {
-            if let Some(key) = self.keymap.key_of(scope, Action::Leave) {
-                hints.push(Hint { key, says: "leave".to_owned() });
+        if let Some(key) = self.keymap.key_of(Scope::Pane, Action::Leave) {
+            hints.push(Hint { key, says: "leave".to_owned() });
+        }
+        let behind = [Action::Scrollback, Action::PaneZoom, Action::Palette, Action::Help];
+        for action in behind {
+            if let Some(key) = self.keymap.key_of(Scope::Prefix, action) {
+                let says = action.spec().title.to_lowercase();
+                hints.push(Hint { key, says });
             }
         }
         hints

@@ -11,6 +11,10 @@ use crate::base::units::Size;
 pub const COLUMNS_MIN: u16 = 60;
 pub const ROWS_MIN: u16 = 15;
 
+/// What a dragged border leaves to either side.
+const FLEET_COLUMNS_MIN: u16 = 20;
+const PANES_COLUMNS_MIN: u16 = 30;
+
 /// A rectangle of cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Area {
@@ -101,6 +105,10 @@ pub fn frame(state: &State) -> Frame {
     let tab = state.grid.tab();
     let fleet_alone = state.fleet.known && state.fleet.counts().1 == 0;
     let fleet_width = match columns {
+        80.. if !tab.zoomed && state.fleet_shown && state.fleet_columns.is_some() => {
+            let most = columns.saturating_sub(PANES_COLUMNS_MIN + 1);
+            state.fleet_columns.unwrap_or_default().clamp(FLEET_COLUMNS_MIN, most)
+        }
         _ if tab.zoomed || !state.fleet_shown => 0,
         // Too narrow for both: the one in focus gets it all.
         ..80 if state.place == Place::Fleet => columns,

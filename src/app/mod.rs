@@ -18,6 +18,7 @@ pub mod msg;
 pub mod notice;
 pub mod palette;
 pub mod pane;
+mod row;
 pub mod state;
 pub mod update;
 

@@ -41,6 +41,12 @@ pub const TYPED_AHEAD_MAX: usize = 4096;
 pub const HISTORY_MAX: usize = 100;
 /// How long after the operator's last key or click the ages on screen go on.
 pub const AGES_LIVE_FOR: Duration = Duration::from_secs(60);
+/// A box that opened by itself takes no answer that soon: it was typed at something else.
+pub const DEAF_FOR: Duration = Duration::from_millis(400);
+/// The cursor rests when it did not move for that long; only then what it passed is watched.
+pub const RESTS_AFTER: Duration = Duration::from_millis(80);
+/// Two clicks on one cell within this are one double click.
+pub const DOUBLE_CLICK_WITHIN: Duration = Duration::from_millis(400);
 /// How long after a prefix the box with what can follow appears.
 pub const WHICH_KEY_AFTER: Duration = Duration::from_millis(250);
 
@@ -70,10 +76,12 @@ pub enum Overlay {
     },
     New(Box<NewDialog>),
     Confirm(Confirm),
-    /// Somebody else holds the keyboard; take it from them?
+    /// Somebody else holds the keyboard; take it from them? It may open while keys come in, so it
+    /// is deaf for a moment.
     TakeOver {
         session: SessionId,
         holder: String,
+        opened: Duration,
     },
 }
 
@@ -107,6 +115,8 @@ pub enum Hold {
     Held,
     /// It went back by itself; the next key asks again.
     Lapsed,
+    /// The hub can't be reached, or has not said yet that it is still ours: keys are refused.
+    Cut,
 }
 
 /// The session that is typed into.
@@ -143,7 +153,7 @@ pub enum Pending {
     Search(SessionId),
     Doctor,
     Clipboard {
-        bytes: usize,
+        lines: usize,
     },
 }
 
@@ -201,6 +211,17 @@ pub struct State {
     pub(super) awaited: Option<SessionId>,
     /// Where the left button went down, if in a pane's body that the console owns.
     pub(super) pressed: Option<(usize, u16, u16)>,
+    /// When the cursor last went to another session, and when it will have come to rest.
+    pub(super) moved_at: Option<Duration>,
+    pub(super) rests_at: Option<Duration>,
+    /// The link was lost since the last snapshot.
+    pub(super) link_lost: bool,
+    /// The last press of the left button, for the second one.
+    pub(super) clicked: Option<(Duration, u16, u16)>,
+    /// The line between fleet and panes is being dragged.
+    pub(super) dragging: bool,
+    /// Columns of the fleet as dragged; `None` = by the width of the terminal.
+    pub(super) fleet_columns: Option<u16>,
     pub(super) dirty: bool,
 }
 
@@ -254,6 +275,12 @@ impl State {
             last_key: None,
             awaited: None,
             pressed: None,
+            moved_at: None,
+            rests_at: None,
+            link_lost: false,
+            clicked: None,
+            dragging: false,
+            fleet_columns: None,
             dirty: true,
         };
         state.frame = layout::frame(&state);
@@ -280,7 +307,8 @@ impl State {
             Feed::Broken { retry_at, .. } => *retry_at,
             _ => None,
         });
-        let soonest = held.chain(retries).chain(which_key).chain(self.notices.until()).min();
+        let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
+        let soonest = soonest.chain(self.rests_at).min();
         let minute = self.next_minute();
         soonest.into_iter().chain(minute).min()
     }

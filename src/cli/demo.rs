@@ -25,7 +25,7 @@ pub async fn demo(paths: &Paths, args: DemoArgs) -> Outcome<out::Code> {
         driver: "fake".to_owned(),
         files: tui::files::Files::new(paths),
     };
-    tui::console::run(start).await
+    Ok(tui::console::run(start).await?.code)
 }
 
 /// A directory that goes with the demo.

@@ -166,5 +166,13 @@ async fn console(paths: &Paths) -> Outcome<out::Code> {
         driver: "local".to_owned(),
         files: tui::files::Files::new(paths),
     };
-    tui::console::run(start).await
+    let end = tui::console::run(start).await?;
+    match end.running {
+        None | Some(0) => {}
+        Some(1) => out::print("1 sandbox goes on; `sandwatch` comes back to it\n")?,
+        Some(many) => {
+            out::print(&format!("{many} sandboxes go on; `sandwatch` comes back to them\n"))?;
+        }
+    }
+    Ok(end.code)
 }

@@ -76,9 +76,14 @@ fn rows_of(sandbox: &Sandbox, table: &mut Table) {
             age.into(),
             isolation.into(),
             place.clone().into(),
-            session.command.join(" ").into(),
+            command_of(session).into(),
         ]);
     }
+}
+
+/// What runs in a session; one that was given no command runs a shell.
+fn command_of(session: &Session) -> String {
+    if session.command.is_empty() { "shell".to_owned() } else { session.command.join(" ") }
 }
 
 fn state_of(sandbox: &Sandbox) -> (String, Tone) {

@@ -54,8 +54,15 @@ pub struct Start {
     pub files: Files,
 }
 
-/// Runs the console until the operator quits or a signal ends it; the exit code.
-pub async fn run(start: Start) -> Outcome<u8> {
+/// How a console ended.
+pub struct End {
+    pub code: u8,
+    /// Sandboxes that run on, as far as the console knew; `None` when a signal ended it.
+    pub running: Option<usize>,
+}
+
+/// Runs the console until the operator quits or a signal ends it.
+pub async fn run(start: Start) -> Outcome<End> {
     let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
     // A broken configuration refuses before the terminal is touched; later it keeps the last good.
     let mut config = start.files.config()?;
@@ -134,10 +141,11 @@ pub async fn run(start: Start) -> Outcome<u8> {
         console.frame()?;
         turn.end();
     }
-    let Console { runner, guard, ending, .. } = console;
+    let Console { runner, guard, ending, state, .. } = console;
     runner.finish(FINISH_WITHIN).await;
     drop(guard);
-    Ok(ending.unwrap_or_default())
+    let code = ending.unwrap_or_default();
+    Ok(End { code, running: (code == 0).then(|| state.fleet.running()) })
 }
 
 async fn changed(watch: &mut Option<Watch>) {

@@ -66,9 +66,7 @@ impl Runner {
         let Effect { id, act } = effect;
         let runtime = self.runtime.clone();
         match act {
-            Act::Subscribe { session, generation, every_at_least } => {
-                self.subscribe(session, generation, every_at_least);
-            }
+            Act::Subscribe { session, generation } => self.subscribe(session, generation),
             Act::Unsubscribe { session, generation } => {
                 if let Some(stream) = self.streams.remove(&(session, generation)) {
                     stream.abort();
@@ -177,11 +175,10 @@ impl Runner {
         });
     }
 
-    fn subscribe(&mut self, session: SessionId, generation: u64, every: Option<Duration>) {
+    fn subscribe(&mut self, session: SessionId, generation: u64) {
         self.streams.retain(|_, stream| !stream.is_finished());
         let key = (session.clone(), generation);
-        let task =
-            watch(self.runtime.clone(), self.outbox.outputs.clone(), session, generation, every);
+        let task = watch(self.runtime.clone(), self.outbox.outputs.clone(), session, generation);
         let stream = self.subscriptions.spawn(task);
         if let Some(older) = self.streams.insert(key, stream) {
             older.abort();
@@ -195,9 +192,9 @@ async fn watch(
     outputs: mpsc::Sender<Msg>,
     session: SessionId,
     generation: u64,
-    every_at_least: Option<Duration>,
 ) {
-    let request = OutputRequest { from: From::Now, fidelity: Fidelity::Screen, every_at_least };
+    let request =
+        OutputRequest { from: From::Now, fidelity: Fidelity::Screen, every_at_least: None };
     let why = match runtime.output(&session, request).await {
         Err(fault) => Some(fault),
         Ok(mut stream) => loop {

@@ -137,12 +137,19 @@ impl View<'_> {
 
     fn bottom_right(&self, brush: &mut Brush<'_>, area: Area) -> u16 {
         let text = match &self.state.copy {
+            Some(copy) if copy.detached => "PAUSED far back ".to_owned(),
             Some(copy) => format!("PAUSED {} lines up ", copy.lines_up()),
             None if self.state.is_first_run() => String::new(),
+            // The way out is in sight whatever else is said here.
+            None if self.state.is_typing() => format!("{} ", self.state.way_out()),
             None => "FOLLOWING ".to_owned(),
         };
-        let style =
-            self.theme.style(if self.state.copy.is_some() { Role::Warning } else { Role::Hint });
+        let role = match (&self.state.copy, self.state.is_typing()) {
+            (Some(_), _) => Role::Warning,
+            (None, true) => Role::HintKey,
+            (None, false) => Role::Hint,
+        };
+        let style = self.theme.style(role);
         let style = style.patch(background(self.theme.style(Role::Hint)));
         brush.text_right(area.x + area.width, area.y, area.width / 3, &text, style)
     }

@@ -105,9 +105,21 @@ fn nearest_256(red: u8, green: u8, blue: u8) -> u8 {
     [cube, grey].into_iter().min_by_key(far).unwrap_or(cube)
 }
 
+/// By hue and lightness: by distance every pale colour would become grey or yellow.
 fn nearest_16(red: u8, green: u8, blue: u8) -> Color {
-    let far = |(.., rgb): &&(&str, Color, (u8, u8, u8))| distance(*rgb, (red, green, blue));
-    ANSI.iter().min_by_key(far).map_or(Color::Reset, |(_, colour, _)| *colour)
+    let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+    let lightness = u8::midpoint(most, least);
+    if most - least < most / 4 {
+        return match lightness {
+            0..=63 => Color::Black,
+            64..=159 => Color::DarkGray,
+            160..=239 => Color::Gray,
+            240.. => Color::White,
+        };
+    }
+    let bit = |it: u8, place: u8| if it > lightness { 1 << place } else { 0 };
+    let hue = bit(red, 0) | bit(green, 1) | bit(blue, 2);
+    by_index(hue + if lightness > 127 { 8 } else { 0 })
 }
 
 /// WCAG contrast of two colours, 1 to 21; `None` unless both are given by their values.
@@ -122,4 +134,26 @@ pub fn contrast(a: Color, b: Color) -> Option<f64> {
     };
     let (a, b) = (luminance(a)?, luminance(b)?);
     Some((a.max(b) + 0.05) / (a.min(b) + 0.05))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_colour_keeps_its_hue_among_sixteen() {
+        for (colour, wanted) in [
+            ("#7cb7ff", Color::LightBlue),
+            ("#8fd47f", Color::LightGreen),
+            ("#f0c674", Color::LightYellow),
+            ("#c9a6ff", Color::LightMagenta),
+            ("#b3181c", Color::Red),
+            ("#0f1419", Color::Black),
+            ("#d9e0e8", Color::Gray),
+            ("#808080", Color::DarkGray),
+            ("#ffffff", Color::White),
+        ] {
+            assert_eq!(lower(parse(colour).unwrap(), Depth::Sixteen), wanted, "{colour}");
+        }
+    }
 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{View, chrome::program, paint::Brush, theme::Role};
+use super::{
+    View,
+    chrome::{background, program},
+    paint::Brush,
+    theme::Role,
+};
 use crate::{
     app::{
         fleet::{Mark, Row},
@@ -31,10 +36,13 @@ impl View<'_> {
         let fleet = &self.state.fleet;
         let focused = self.state.place == Place::Fleet && self.state.overlay.is_none();
         let (shown, all) = fleet.counts();
-        let title = self.theme.style(if focused { Role::BorderFocus } else { Role::Border });
+        let role = if focused { Role::BorderFocus } else { Role::BorderTitle };
+        let title = self.theme.style(role);
+        self.bar(brush, header, role);
         let name = if fleet.known { format!("FLEET {shown}") } else { "FLEET —".to_owned() };
         let name = if shown == all { name } else { format!("{name} of {all}") };
-        let at = brush.text(header.x + 1, header.y, header.width - 1, &name, title);
+        let room = header.width - 1;
+        let at = brush.text(header.x, header.y, room, &format!(" {name} "), title);
         let filter = fleet.filter_text();
         let (text, role) = if filter.is_empty() {
             ("/ filter".to_owned(), Role::Dim)
@@ -43,7 +51,8 @@ impl View<'_> {
         };
         let right = header.x + header.width;
         let room = right.saturating_sub(at + 2);
-        brush.text_right(right.saturating_sub(1), header.y, room, &text, self.theme.style(role));
+        let look = self.theme.style(role).patch(background(title));
+        brush.text_right(right.saturating_sub(1), header.y, room, &format!(" {text} "), look);
         let mut inside = brush.within(list);
         for (line, (place, row)) in
             (list.y..).zip(fleet.window(fleet.top(), usize::from(list.height)))

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{
         action::Action,
-        dialog::{Confirm, Field, Loss, NewDialog},
+        dialog::{Confirm, Field, Loss, NewDialog, TAKE_OVER_KEY},
         layout::Area,
     },
     base::{
@@ -158,8 +158,8 @@ impl View<'_> {
         brush.text(inside.x, inside.y, inside.width, &text, self.on_box(Role::Box));
         let text = "Taking it over ends their typing; they are told.";
         brush.text(inside.x, inside.y + 1, inside.width, text, self.on_box(Role::Box));
-        let keys = self
-            .keys(&[(Action::DialogAccept, "take over"), (Action::DialogCancel, "keep watching")]);
+        let cancel = self.keys(&[(Action::DialogCancel, "keep watching")]);
+        let keys = format!("{TAKE_OVER_KEY} take over   {cancel}");
         brush.text(inside.x, inside.y + 3, inside.width, &keys, self.on_box(Role::Warning));
         None
     }

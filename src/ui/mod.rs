@@ -89,7 +89,7 @@ impl View<'_> {
             Overlay::Doctor { checks, top } => self.doctor(brush, checks.as_deref(), *top),
             Overlay::New(dialog) => self.new_sandbox(brush, dialog),
             Overlay::Confirm(confirm) => self.confirm(brush, confirm),
-            Overlay::TakeOver { session, holder } => self.ask_take_over(brush, session, holder),
+            Overlay::TakeOver { session, holder, .. } => self.ask_take_over(brush, session, holder),
         }
     }
 }

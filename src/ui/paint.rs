@@ -84,6 +84,8 @@ impl<'b> Brush<'b> {
         if !self.holds(x, y) {
             return;
         }
+        // What is written replaces what was there, bold and dim included.
+        let style = Style { sub_modifier: !style.add_modifier, ..style };
         let fits = x + wide <= self.area.right();
         let safe = fits && !cluster.chars().any(|it| is_deceptive(it) && it != '\u{200d}');
         if let Some(cell) = self.buf.cell_mut((x, y)) {

@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// What the header says of a pane that nobody types into.
+const WATCHING: &str = "watching";
+
 impl View<'_> {
     /// Draws a pane; answers where the program's cursor is, if this pane is typed into.
     pub(super) fn pane(&self, brush: &mut Brush<'_>, pane: &PaneArea) -> Option<Position> {
@@ -67,10 +70,20 @@ impl View<'_> {
         (row < pane.body.height && col < pane.body.width).then_some(at)
     }
 
+    /// The bar on top of a pane or a list.
+    pub(super) fn bar(&self, brush: &mut Brush<'_>, area: Area, role: Role) {
+        let style = self.theme.style(role);
+        brush.within(area).fill(self.theme.style(Role::Base).patch(background(style)));
+        // Without a background of its own it is told from text by a line.
+        let plain = style.bg.is_none_or(|it| it == Color::Reset);
+        let line = if plain { "─" } else { " " };
+        brush.line(area, line, self.theme.style(Role::Border).patch(background(style)));
+    }
+
     fn empty(&self, brush: &mut Brush<'_>, pane: &PaneArea, focused: bool) {
-        let role = if focused { Role::BorderFocus } else { Role::Border };
+        let role = if focused { Role::BorderFocus } else { Role::BorderTitle };
         let Area { x, y, width, .. } = pane.header;
-        brush.line(pane.header, "─", self.theme.style(Role::Border));
+        self.bar(brush, pane.header, role);
         brush.text(x + 1, y, width.saturating_sub(1), " empty ", self.theme.style(role));
         let add = self
             .state
@@ -97,14 +110,13 @@ impl View<'_> {
         let role = match (typing, focused) {
             (true, _) => Role::BorderTyping,
             (_, true) => Role::BorderFocus,
-            _ => Role::Border,
+            _ => Role::BorderTitle,
         };
         let style = self.theme.style(role);
         let over = background(style);
         let Area { x, y, width: cells, .. } = pane.header;
         let mut header = brush.within(pane.header);
-        header.fill(self.theme.style(Role::Base).patch(over));
-        header.line(pane.header, if typing { " " } else { "─" }, style);
+        self.bar(&mut header, pane.header, role);
         let right = x + cells;
         let button = if typing {
             Some(LEAVE)
@@ -118,15 +130,24 @@ impl View<'_> {
             let look = if typing {
                 style.add_modifier(Modifier::UNDERLINED)
             } else {
-                self.theme.style(Role::Button)
+                self.theme.style(Role::Button).patch(over)
             };
             end = header.text_right(right, y, cells, word, look).saturating_sub(1);
         }
         let known = state.fleet.session(id);
-        let said = self.pane_state(known.map(|(_, it)| it), watch, typing, pane.body);
+        let name = known.map_or_else(String::new, |(row, session)| {
+            let program = super::chrome::program(&session.command);
+            format!("{program} — {}/{} ", visible(&row.sandbox.name), session.ordinal)
+        });
         let room = end.saturating_sub(x);
+        let mut said = self.pane_state(known.map(|(_, it)| it), watch, typing, pane.body);
+        // Where not all fits, that it is only watched goes without saying.
+        let left = usize::from(room).saturating_sub(width(&name) + 6);
+        if width(&said) > left {
+            said = said.strip_suffix(WATCHING).unwrap_or(&said).trim_end_matches(" · ").to_owned();
+        }
         let needed = u16::try_from(width(&said) + 2).unwrap_or(room);
-        if needed + 12 <= room {
+        if !said.is_empty() && needed + 12 <= room {
             end = header.text_right(end, y, needed, &format!(" {said} "), style);
         }
         let mut at = x + 1;
@@ -138,12 +159,10 @@ impl View<'_> {
             let sign_style = self.theme.style(mark_role(mark)).patch(over);
             let sign_style = if typing { style } else { sign_style };
             at = header.text(at, y, 3, &format!(" {} ", mark.sign()), sign_style);
-            let program = super::chrome::program(&session.command);
-            let name = format!("{program} — {}/{} ", visible(&row.sandbox.name), session.ordinal);
             at = header.text(at, y, end.saturating_sub(at), &name, style);
             if let Some(title) = session.title.as_deref().filter(|it| !it.is_empty()) {
                 let text = format!("“{}” ", visible(title));
-                let look = if typing { style } else { self.theme.style(Role::Dim) };
+                let look = if typing { style } else { self.theme.style(Role::Dim).patch(over) };
                 header.text(at, y, end.saturating_sub(at + 1), &text, look);
             }
         }
@@ -179,13 +198,14 @@ impl View<'_> {
         }
         let hold = self.state.grip.as_ref().map(|it| it.hold);
         let keyboard = match (typing, self.state.holder(session)) {
+            (true, _) if hold == Some(Hold::Cut) => "no link: nothing is typed".to_owned(),
             (true, _) if hold == Some(Hold::Asked) => "asking for the keyboard".to_owned(),
             (true, _) if hold == Some(Hold::Lapsed) => "type to take the keyboard again".to_owned(),
             (true, _) => "you hold the keyboard".to_owned(),
             (false, Holder::Other(name)) => {
                 format!("watching · {} holds the keyboard", visible(name))
             }
-            (false, _) => "watching".to_owned(),
+            (false, _) => WATCHING.to_owned(),
         };
         parts.push(keyboard);
         parts.join(" · ")

@@ -49,7 +49,8 @@ roles! {
     Accent, "accent", Text, "What should catch the eye first.";
     Title, "title", Text, "Titles of places and boxes.";
     Border, "border", Decoration, "Lines between places.";
-    BorderFocus, "border.focus", Decoration, "The header of the pane in focus.";
+    BorderTitle, "border.title", Text, "The header of a pane or list without focus.";
+    BorderFocus, "border.focus", Text, "The header of the pane or list in focus.";
     BorderTyping, "border.typing", Text, "The header of the pane that is typed into.";
     Header, "header", Text, "The top line.";
     Hint, "hint", Dim, "What keys do, in the bottom line.";
@@ -142,12 +143,22 @@ impl Theme {
         flaws
     }
 
+    fn has_shades(&self) -> bool {
+        let shade = |it: Option<Color>| matches!(it, Some(Color::Rgb(..) | Color::Indexed(16..)));
+        self.styles.iter().any(|it| shade(it.fg) || shade(it.bg))
+    }
+
     fn lowered(mut self, depth: Depth) -> Self {
-        if depth == Depth::Mono {
+        let instead = match depth {
             // Colours are all these roles differ in elsewhere; here they need shapes.
-            if let Some(mono) = preset("mono", Depth::True).filter(|_| self.name != "mono") {
-                self.styles = mono.styles;
-            }
+            Depth::Mono => Some("mono"),
+            // Fine shades fall together, and which of the 16 is readable only the terminal knows.
+            Depth::Sixteen if self.has_shades() => Some("ansi16"),
+            _ => None,
+        };
+        let instead = instead.filter(|it| *it != self.name);
+        if let Some(theme) = instead.and_then(|it| preset(it, Depth::True)) {
+            self.styles = theme.styles;
         }
         self.depth = depth;
         for style in &mut self.styles {

@@ -13,6 +13,7 @@
 
 mod app_config;
 mod app_keys;
+mod app_operator;
 mod app_support;
 mod app_update;
 mod bad_input_bytes;

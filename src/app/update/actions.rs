@@ -27,10 +27,13 @@ impl Turn<'_> {
 
     /// Does an action, with what was typed after its name.
     pub(super) fn act_on(&mut self, action: Action, argument: &str) {
-        if self.line_action(action) || self.dialog_action(action) || self.scroll_action(action) {
+        if self.line_action(action) || self.dialog_action(action) {
             return;
         }
-        if self.list_action(action) || self.pane_action(action, argument) {
+        if self.scroll_action(action, argument)
+            || self.list_action(action)
+            || self.pane_action(action, argument)
+        {
             return;
         }
         self.global_action(action, argument);

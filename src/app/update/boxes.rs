@@ -5,7 +5,7 @@ use crate::{
     app::{
         action::{Action, Argument},
         command,
-        dialog::Field,
+        dialog::{Field, TAKE_OVER_KEY},
         keymap::{self, Bound},
         line::Editor,
         palette::PAGE,
@@ -96,7 +96,7 @@ impl Turn<'_> {
                 crate::app::filter::KEYS.iter().map(|it| format!("{it}:")).collect()
             }
             Argument::Program => self.state.agents.clone(),
-            Argument::Sandbox => self.state.fleet.names(OFFERS_MAX),
+            Argument::Sandbox | Argument::SandboxProgram => self.state.fleet.names(OFFERS_MAX),
             Argument::Nothing | Argument::Pattern => Vec::new(),
         }
     }
@@ -248,7 +248,10 @@ impl Turn<'_> {
                 let text = format!("press `{}` to go on, esc to leave it", confirm.key);
                 self.notice(Level::Info, &text);
             }
-            (Some(Overlay::TakeOver { .. }), Action::DialogAccept) => self.take_over(),
+            (Some(Overlay::TakeOver { .. }), Action::DialogAccept) => {
+                let text = format!("press `{TAKE_OVER_KEY}` to take it over, esc to leave it");
+                self.notice(Level::Info, &text);
+            }
             (Some(_), Action::DialogAccept | Action::DialogCancel) => self.state.overlay = None,
             (Some(Overlay::New(dialog)), _) => dialog.step(rows > 0),
             (Some(Overlay::Notices { top }), _) => scroll(top, rows, notices),

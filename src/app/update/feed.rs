@@ -8,7 +8,7 @@ use crate::{
         effect::Act,
         msg::Link,
         pane::{Feed, RETRIES_MAX, RETRY_AFTER},
-        state::Pending,
+        state::{Hold, Pending},
     },
     base::{fault::Fault, id::SessionId},
     model::{
@@ -17,6 +17,7 @@ use crate::{
         output::Output,
         sandbox::Sandbox,
     },
+    runtime::LeaseVerb,
 };
 
 /// Shortest time between two calls for attention: a program that rings all the time rings once.
@@ -26,11 +27,14 @@ impl Turn<'_> {
     pub(super) fn event(&mut self, event: Event) {
         match event {
             Event::Snapshot { reason, sandboxes, .. } => {
-                if reason == SnapshotReason::Gap && self.state.fleet.known {
+                // After a lost link a new list is no news: that the link is back was said.
+                let behind = !std::mem::take(&mut self.state.link_lost);
+                if reason == SnapshotReason::Gap && self.state.fleet.known && behind {
                     self.notice(Level::Info, "the console fell behind; the list was read anew");
                 }
                 self.state.fleet.snapshot(sandboxes);
                 self.lease_seen();
+                self.give_back_unused();
             }
             Event::Changed { sandbox, .. } => {
                 self.attention(&sandbox);
@@ -159,8 +163,8 @@ impl Turn<'_> {
             Link::Down { why, .. } if was_up => {
                 Some((Level::Error, format!("the hub can't be reached: {why}")))
             }
-            Link::Up { .. } if matches!(self.state.link, Link::Down { .. }) => {
-                Some((Level::Info, "the hub is back".to_owned()))
+            Link::Up { .. } if self.state.link_lost && !was_up => {
+                Some((Level::Info, "reconnected".to_owned()))
             }
             _ => None,
         };
@@ -169,15 +173,11 @@ impl Turn<'_> {
             self.notice(level, &text);
         }
         if was_up && !is_up {
-            // What was typed can't arrive; say so by letting go.
-            let typing = self.state.grip.take().is_some();
-            if typing {
-                self.state.typed.clear();
-                self.notice(Level::Warning, "the keyboard went back: the hub can't be reached");
-            }
-            self.state.pending.retain(|_, it| !matches!(it, Pending::Input(_)));
+            self.state.link_lost = true;
+            self.cut();
         }
         if is_up && !was_up {
+            self.take_again();
             let sessions: Vec<SessionId> = self.state.watches.keys().cloned().collect();
             for session in sessions {
                 let over = self.state.watches.get(&session).is_some_and(|it| it.feed == Feed::Over);
@@ -185,6 +185,41 @@ impl Turn<'_> {
                     self.resubscribe(&session);
                 }
             }
+        }
+    }
+
+    /// The link is gone: the pane stays stepped into, but nothing typed goes anywhere.
+    fn cut(&mut self) {
+        let before = self.state.pending.len();
+        self.state.pending.retain(|_, it| !matches!(it, Pending::Input(_)));
+        let mut unsure = before - self.state.pending.len() > 0;
+        if let Some(grip) = &mut self.state.grip {
+            grip.hold = Hold::Cut;
+            unsure |= !std::mem::take(&mut grip.ahead).is_empty();
+        }
+        if unsure {
+            self.notice(Level::Warning, "the link broke: your last keys may not have arrived");
+        }
+    }
+
+    /// The link is back: the keyboard is asked for again, and taken from nobody.
+    fn take_again(&mut self) {
+        let Some(grip) = &self.state.grip else { return };
+        let (session, verb) = (grip.session.clone(), LeaseVerb::Take);
+        let pending = Pending::Lease { session: session.clone(), verb };
+        self.start(Act::Lease { session, verb }, Some(pending));
+    }
+
+    /// Gives back what the hub says is ours and nobody types into: it was left while the link was
+    /// down.
+    fn give_back_unused(&mut self) {
+        let typed = self.state.grip.as_ref().map(|it| it.session.clone());
+        let held = self.state.fleet.held_by(&self.state.me);
+        let up = matches!(self.state.link, Link::Up { .. });
+        for session in held.into_iter().filter(|it| up && typed.as_ref() != Some(it)) {
+            let verb = LeaseVerb::Release;
+            let pending = Pending::Quiet("giving the keyboard back".to_owned());
+            self.start(Act::Lease { session, verb }, Some(pending));
         }
     }
 }

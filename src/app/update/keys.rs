@@ -5,10 +5,10 @@ use crate::{
     app::{
         action::{Action, Scope},
         chord::Chord,
-        dialog::Confirm,
+        dialog::TAKE_OVER_KEY,
         keymap::{Bound, Step},
         msg::Moment,
-        state::{Overlay, State},
+        state::{DEAF_FOR, Overlay, State},
     },
     vt::key::{Key, KeyPress, Stroke},
 };
@@ -27,9 +27,17 @@ impl Turn<'_> {
             return self.continue_sequence(chord, press);
         }
         if let Some(Overlay::Confirm(confirm)) = &self.state.overlay
-            && is_plain(press, confirm)
+            && is_bare(press, confirm.key)
         {
             return self.confirmed();
+        }
+        if let Some(Overlay::TakeOver { opened, .. }) = &self.state.overlay
+            && is_bare(press, TAKE_OVER_KEY)
+        {
+            if self.state.now.since_start >= *opened + DEAF_FOR {
+                self.take_over();
+            }
+            return;
         }
         for scope in self.state.scopes() {
             match self.state.keymap.step(*scope, &[chord]) {
@@ -125,7 +133,7 @@ fn step<'s>(state: &'s State, scope: Scope, typed: &[Chord]) -> Step<'s> {
     }
 }
 
-fn is_plain(press: KeyPress, confirm: &Confirm) -> bool {
+fn is_bare(press: KeyPress, key: char) -> bool {
     let bare = !press.mods.ctrl && !press.mods.alt && !press.mods.cmd;
-    bare && press.stroke == Stroke::Press && press.key == Key::Char(confirm.key)
+    bare && press.stroke == Stroke::Press && press.key == Key::Char(key)
 }

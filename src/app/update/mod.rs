@@ -15,7 +15,7 @@ use super::{
     layout,
     msg::{Moment, Msg},
     pane::{Feed, Watch},
-    state::{PENDING_MAX, Pending, Place, State},
+    state::{PENDING_MAX, Pending, Place, RESTS_AFTER, State},
 };
 use crate::{base::id::SessionId, model::event::Level};
 
@@ -157,8 +157,21 @@ impl Turn<'_> {
         let here = current.map(|it| it.sandbox.id.clone());
         let followed = self.state.follow.as_ref().and_then(|it| self.state.fleet.session(it));
         if followed.map(|(row, _)| &row.sandbox.id) != here.as_ref() || followed.is_none() {
-            self.state.follow = current.and_then(|it| it.leading()).map(|it| it.id.clone());
+            let follow = current.and_then(|it| it.leading()).map(|it| it.id.clone());
+            let before = std::mem::replace(&mut self.state.follow, follow);
+            if before.is_some() && before != self.state.follow {
+                self.moved();
+            }
         }
+    }
+
+    /// A first step shows at once; further ones show when the cursor has come to rest, so that
+    /// running through a long list asks the hub for nothing on the way.
+    fn moved(&mut self) {
+        let now = self.state.now.since_start;
+        let running = self.state.moved_at.is_some_and(|it| now < it + RESTS_AFTER);
+        self.state.moved_at = Some(now);
+        self.state.rests_at = running.then_some(now + RESTS_AFTER);
     }
 
     /// Lets go of what is no longer there.
@@ -196,8 +209,10 @@ impl Turn<'_> {
                 self.start(Act::Unsubscribe { session, generation }, None);
             }
         }
+        let at_rest = self.state.rests_at.is_none() || self.state.grip.is_some();
         for session in wanted {
-            if !self.state.watches.contains_key(&session) {
+            let passing = !at_rest && self.state.follow.as_ref() == Some(&session);
+            if !passing && !self.state.watches.contains_key(&session) {
                 let generation = self.subscribe(&session);
                 self.state.watches.insert(session, Watch::new(generation));
                 self.state.dirty = true;
@@ -208,7 +223,7 @@ impl Turn<'_> {
     fn subscribe(&mut self, session: &SessionId) -> u64 {
         let generation = self.state.next_id;
         let session = session.clone();
-        self.start(Act::Subscribe { session, generation, every_at_least: None }, None);
+        self.start(Act::Subscribe { session, generation }, None);
         generation
     }
 
@@ -216,6 +231,7 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let mut changed = self.state.notices.expire(now);
         changed |= self.state.shows_which_key();
+        self.state.rests_at.take_if(|it| now >= *it);
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {
             if watch.held_until.take_if(|it| now >= *it).is_some() {

@@ -5,7 +5,7 @@ use crate::{
     app::{
         layout::PaneArea,
         msg::{Button, Mouse, MouseKind},
-        state::{Overlay, Place},
+        state::{DOUBLE_CLICK_WITHIN, Overlay, Place},
     },
     vt::{
         key::{MouseButton, MouseEvent, MouseKind as Kind, encode_mouse},
@@ -29,6 +29,10 @@ impl Turn<'_> {
         self.state.typed.clear();
         let (x, y) = (mouse.column, mouse.row);
         let frame = self.state.frame.clone();
+        if self.drag_divider(mouse) {
+            return;
+        }
+        let again = self.is_double_click(mouse);
         let pane = frame.panes.iter().find(|it| it.header.contains(x, y) || it.body.contains(x, y));
         if let Some((slot, ..)) = self.state.pressed {
             if let Some(pane) = frame.pane(slot) {
@@ -38,12 +42,57 @@ impl Turn<'_> {
         }
         match (pane, frame.fleet) {
             (Some(pane), _) if pane.header.contains(x, y) => self.mouse_on_header(mouse, *pane),
-            (Some(pane), _) => self.mouse_in_pane(mouse, *pane),
+            (Some(pane), _) => {
+                self.mouse_in_pane(mouse, *pane);
+                if again && self.state.grip.is_none() {
+                    self.state.pressed = None;
+                    self.step_in();
+                }
+            }
             (None, Some((_, list))) if list.contains(x, y) => {
-                self.mouse_in_fleet(mouse, usize::from(y - list.y));
+                let row = usize::from(y - list.y);
+                self.mouse_in_fleet(mouse, row);
+                let on_row = self.state.fleet.top() + row == self.state.fleet.cursor();
+                if again && on_row && !self.state.is_first_run() {
+                    self.step_in();
+                }
             }
             _ => {}
         }
+    }
+
+    /// The line between fleet and panes follows the mouse from press to release.
+    fn drag_divider(&mut self, mouse: Mouse) -> bool {
+        let divider = self.state.frame.divider;
+        let on_it = divider.is_some_and(|it| it.contains(mouse.column, mouse.row));
+        match mouse.kind {
+            MouseKind::Down(Button::Left) if on_it => self.state.dragging = true,
+            MouseKind::Drag(Button::Left) if self.state.dragging => {
+                self.state.fleet_columns = Some(mouse.column);
+            }
+            MouseKind::Up(Button::Left) if self.state.dragging => self.state.dragging = false,
+            _ => {
+                self.state.dragging = false;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether this is the second press of the left button on one cell within a moment.
+    fn is_double_click(&mut self, mouse: Mouse) -> bool {
+        if mouse.kind != MouseKind::Down(Button::Left) {
+            return false;
+        }
+        let now = self.state.now.since_start;
+        let here = (mouse.column, mouse.row);
+        let before = self.state.clicked.replace((now, here.0, here.1));
+        let again =
+            before.is_some_and(|(at, x, y)| (x, y) == here && now < at + DOUBLE_CLICK_WITHIN);
+        if again {
+            self.state.clicked = None;
+        }
+        again
     }
 
     fn mouse_in_box(&mut self, mouse: Mouse) {

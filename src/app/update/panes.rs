@@ -8,6 +8,7 @@ use crate::{
         action::Action,
         effect::Act,
         grid::Slot,
+        msg::Link,
         state::{Grip, Hold, Holder, Overlay, Pending, Place, TYPED_AHEAD_MAX},
     },
     base::{id::SessionId, limits::INPUT_BYTES_MAX},
@@ -105,6 +106,22 @@ impl Turn<'_> {
         if name.is_empty() {
             return self.step_in();
         }
+        if let Some(session) = self.session_named(name) {
+            self.arrive(&session);
+        }
+    }
+
+    /// Shows a session and focuses it; `false` when there is none of that name, which is said.
+    pub(super) fn show_named(&mut self, name: &str) -> bool {
+        let session = self.session_named(name);
+        if let Some(session) = &session {
+            self.show(session);
+        }
+        session.is_some()
+    }
+
+    /// The session that a person means by `SANDBOX` or `SANDBOX/NUMBER`; says so when there is none.
+    fn session_named(&mut self, name: &str) -> Option<SessionId> {
         let (sandbox, ordinal) = match name.rsplit_once('/') {
             Some((sandbox, ordinal)) => (sandbox, ordinal.parse::<u32>().ok()),
             None => (name, None),
@@ -114,15 +131,23 @@ impl Turn<'_> {
             Some(it) => row.sandbox.sessions.iter().find(|of| of.ordinal == it),
             None => row.leading(),
         });
-        let found = row.zip(session).map(|(row, it)| (row.sandbox.id.clone(), it.id.clone()));
-        match found {
-            Some((_, session)) => self.arrive(&session),
-            None => self.notice(Level::Error, &format!("there is no session `{name}`")),
+        let found = session.map(|it| it.id.clone());
+        if found.is_none() {
+            self.notice(Level::Error, &format!("there is no session `{name}`"));
         }
+        found
     }
 
     /// Shows a session, focuses it, and steps in.
     pub(super) fn arrive(&mut self, session: &SessionId) {
+        let from = self.state.place;
+        self.show(session);
+        self.step_in();
+        self.state.came_from = from;
+    }
+
+    /// Shows a session in a pane of its own or the following one, and focuses it.
+    fn show(&mut self, session: &SessionId) {
         let Some((row, _)) = self.state.fleet.session(session) else { return };
         let id = row.sandbox.id.clone();
         if !self.state.fleet.select(&id) {
@@ -138,9 +163,7 @@ impl Turn<'_> {
         if kept.is_none() {
             self.state.follow = Some(session.clone());
         }
-        let from = std::mem::replace(&mut self.state.place, Place::Panes);
-        self.step_in();
-        self.state.came_from = from;
+        self.state.place = Place::Panes;
     }
 
     /// Takes the keyboard of the session that is looked at.
@@ -168,7 +191,8 @@ impl Turn<'_> {
         }
         if let Holder::Other(holder) = self.state.holder(known) {
             let holder = holder.to_owned();
-            self.state.overlay = Some(Overlay::TakeOver { session, holder });
+            let opened = self.state.now.since_start;
+            self.state.overlay = Some(Overlay::TakeOver { session, holder, opened });
             return;
         }
         self.grip(session, LeaseVerb::Take);
@@ -211,10 +235,15 @@ impl Turn<'_> {
     }
 
     pub(super) fn let_go(&mut self, session: &SessionId) {
+        self.state.typed.clear();
+        let up = matches!(self.state.link, Link::Up { .. });
+        // Without a link it is given back once there is one.
+        if !up || self.state.fleet.session(session).is_none() {
+            return;
+        }
         self.tell_focus(session, false);
         let act = Act::Lease { session: session.clone(), verb: LeaseVerb::Release };
         self.start(act, Some(Pending::Quiet("giving the keyboard back".to_owned())));
-        self.state.typed.clear();
     }
 
     /// The keyboard is ours: the session gets our size, and what was typed ahead.
@@ -292,6 +321,7 @@ impl Turn<'_> {
         let session = grip.session.clone();
         match grip.hold {
             Hold::Held => self.send(session, bytes),
+            Hold::Cut => self.notice(Level::Warning, "no link to the hub: not typed"),
             Hold::Asked | Hold::Lapsed => {
                 let ask = grip.hold == Hold::Lapsed;
                 if grip.ahead.len() + bytes.len() > TYPED_AHEAD_MAX {

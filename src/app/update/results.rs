@@ -5,7 +5,7 @@ use crate::{
     app::{
         effect::{Act, EffectId},
         keymap::Keymap,
-        msg::Reply,
+        msg::{Link, Reply},
         state::{Hold, Overlay, Pending},
     },
     base::{
@@ -43,10 +43,7 @@ impl Turn<'_> {
                     copy.find(true);
                 }
             }
-            (Pending::Search(session), Ok(Reply::Search(page))) => match page.hits.first() {
-                Some(hit) => self.jump_to(session, hit.mark),
-                None => self.notice(Level::Info, "no more matches"),
-            },
+            (Pending::Search(session), Ok(Reply::Search(page))) => self.searched(session, &page),
             (Pending::Jump { .. } | Pending::Search(_), Err(fault)) => {
                 self.fault("searching", &fault);
             }
@@ -59,9 +56,9 @@ impl Turn<'_> {
                 self.state.overlay.take_if(|it| matches!(it, Overlay::Doctor { .. }));
                 self.fault("asking the doctor", &fault);
             }
-            (Pending::Clipboard { bytes }, Ok(_)) => {
-                let text = format!("sent {bytes} bytes to the clipboard");
-                self.notice(Level::Info, &text);
+            (Pending::Clipboard { lines }, Ok(_)) => {
+                let word = if lines == 1 { "line" } else { "lines" };
+                self.notice(Level::Info, &format!("copied {lines} {word}"));
             }
             (Pending::Clipboard { .. }, Err(fault)) => self.fault("copying", &fault),
             (_, Ok(_)) => self.notice(Level::Error, "the hub answered something else"),
@@ -93,15 +90,13 @@ impl Turn<'_> {
                 self.start(Act::Lease { session, verb }, Some(pending));
             }
             Ok(_) => {}
+            Err(fault) if wanted && self.is_cut() => self.not_taken_again(&session, &fault),
             Err(fault) => {
                 let dropped = self.state.grip.take_if(|it| it.session == session);
                 let bytes = dropped.map_or(0, |it| it.ahead.len());
                 if wanted && fault.kind() == Kind::Busy && verb == LeaseVerb::Take {
-                    let holder = self.state.fleet.session(&session);
-                    let holder = holder.and_then(|(_, it)| it.lease.as_ref());
-                    let holder = holder
-                        .map_or_else(|| "somebody else".to_owned(), |it| it.holder_name.clone());
-                    self.state.overlay = Some(Overlay::TakeOver { session, holder });
+                    let (holder, opened) = (self.holder_name(&session), self.state.now.since_start);
+                    self.state.overlay = Some(Overlay::TakeOver { session, holder, opened });
                 } else {
                     self.fault("taking the keyboard", &fault);
                 }
@@ -112,11 +107,41 @@ impl Turn<'_> {
         }
     }
 
+    fn holder_name(&self, session: &SessionId) -> String {
+        let session = self.state.fleet.session(session);
+        let lease = session.and_then(|(_, it)| it.lease.as_ref());
+        lease.map_or_else(|| "somebody else".to_owned(), |it| it.holder_name.clone())
+    }
+
+    fn is_cut(&self) -> bool {
+        self.state.grip.as_ref().is_some_and(|it| it.hold == Hold::Cut)
+    }
+
+    /// After a lost link the keyboard could not be had again.
+    fn not_taken_again(&mut self, session: &SessionId, fault: &Fault) {
+        // The link broke once more; it is asked for again when that is over.
+        if !matches!(self.state.link, Link::Up { .. }) {
+            return;
+        }
+        self.state.grip = None;
+        self.state.typed.clear();
+        if fault.kind() == Kind::Busy {
+            let holder = self.holder_name(session);
+            self.notice(Level::Warning, &format!("{holder} took the keyboard meanwhile"));
+        } else {
+            self.fault("taking the keyboard again", fault);
+        }
+    }
+
     fn input_failed(&mut self, session: &SessionId, fault: &Fault) {
         self.fault("typing", fault);
         let typed = self.state.grip.as_ref().is_some_and(|it| it.session == *session);
-        if typed && fault.kind() != Kind::Busy {
-            self.state.grip = None;
+        match (&mut self.state.grip, fault.kind()) {
+            (Some(_), Kind::Busy) => {}
+            // Whether the link is lost is not known yet; the next key asks for the keyboard again.
+            (Some(grip), Kind::Lost | Kind::Late) if typed => grip.hold = Hold::Lapsed,
+            (grip, _) if typed => *grip = None,
+            _ => {}
         }
     }
 

@@ -11,16 +11,22 @@ use crate::{
     base::{id::SessionId, limits::CLIPBOARD_BYTES_MAX},
     model::{
         event::Level,
-        history::{HistoryMark, HistoryRequest, SearchRequest},
+        history::{HistoryMark, HistoryRequest, SearchPage, SearchRequest},
     },
 };
 
 impl Turn<'_> {
     /// Actions of scrollback, and the one that opens it.
-    pub(super) fn scroll_action(&mut self, action: Action) -> bool {
+    pub(super) fn scroll_action(&mut self, action: Action, argument: &str) -> bool {
         match action {
             Action::Scrollback => {
-                self.open_scrollback(true);
+                if argument.is_empty() || self.show_named(argument) {
+                    self.open_scrollback(true);
+                }
+                return true;
+            }
+            Action::ScrollSearch if !argument.is_empty() => {
+                self.search(argument);
                 return true;
             }
             Action::ScrollSearch => {
@@ -46,7 +52,7 @@ impl Turn<'_> {
             Action::ScrollLineStart => copy.to_line_edge(false),
             Action::ScrollLineEnd => copy.to_line_edge(true),
             Action::ScrollTop => copy.to_top(),
-            Action::ScrollLive => self.state.copy = None,
+            Action::ScrollLive => self.close_scrollback(),
             Action::ScrollOlder => self.find(true),
             Action::ScrollNewer => self.find(false),
             Action::Select => copy.toggle_selection(false),
@@ -62,7 +68,8 @@ impl Turn<'_> {
         let Some(session) = self.state.focused_session().cloned() else {
             return self.notice(Level::Info, "there is no session to look back into");
         };
-        if self.state.grip.is_some() {
+        let from_typing = self.state.grip.is_some();
+        if from_typing {
             // Looking back needs no keyboard.
             self.leave();
         }
@@ -70,6 +77,7 @@ impl Turn<'_> {
         let height = self.state.frame.pane(slot).map_or(24, |it| it.body.height);
         let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
         let mut copy = Copy::new(session, screen, usize::from(height));
+        copy.from_typing = from_typing;
         if back {
             copy.loading = false;
             copy.scroll(-isize::try_from(height / 2).unwrap_or(1));
@@ -79,21 +87,33 @@ impl Turn<'_> {
         self.ask_older();
     }
 
+    /// Back to live, and to typing if that is where it was opened from.
+    fn close_scrollback(&mut self) {
+        let from_typing = self.state.copy.take().is_some_and(|it| it.from_typing);
+        if from_typing {
+            let from = self.state.came_from;
+            self.step_in();
+            self.state.came_from = from;
+        }
+    }
+
     fn scroll_lines(&mut self, lines: isize) {
         let Some(copy) = &mut self.state.copy else { return };
-        if !copy.move_lines(lines) {
-            return;
+        if copy.move_lines(lines) && copy.detached {
+            self.to_newest();
         }
-        if copy.detached {
-            // The newest lines were let go for older ones; get them again.
-            let session = copy.session.clone();
-            let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
-            let height = copy.height();
-            let mut fresh = Copy::new(session, screen, height);
-            fresh.pattern = copy.pattern.take();
-            self.state.copy = Some(fresh);
-            self.ask_older();
-        }
+    }
+
+    /// The newest lines were let go for older ones: gets them again.
+    fn to_newest(&mut self) {
+        let Some(copy) = &mut self.state.copy else { return };
+        let session = copy.session.clone();
+        let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
+        let mut fresh = Copy::new(session, screen, copy.height());
+        fresh.from_typing = copy.from_typing;
+        fresh.pattern = copy.pattern.take();
+        self.state.copy = Some(fresh);
+        self.ask_older();
     }
 
     /// The wheel: at the live end it leaves scrollback again.
@@ -106,8 +126,11 @@ impl Turn<'_> {
         }
         let Some(copy) = &mut self.state.copy else { return };
         let at_end = copy.scroll(lines);
-        if at_end && lines > 0 && copy.selection.is_none() && !copy.detached {
-            self.state.copy = None;
+        if at_end && lines > 0 && copy.selection.is_none() {
+            if copy.detached {
+                return self.to_newest();
+            }
+            self.close_scrollback();
         }
     }
 
@@ -159,9 +182,25 @@ impl Turn<'_> {
         }
         let session = copy.session.clone();
         let before = copy.oldest().or_else(|| copy.mark_at_cursor());
+        self.search_older(session, pattern, before);
+    }
+
+    fn search_older(&mut self, session: SessionId, pattern: String, before: Option<HistoryMark>) {
         let request = SearchRequest { pattern, before, hits: 1 };
         let act = Act::Search { session: session.clone(), request };
         self.start(act, Some(Pending::Search(session)));
+    }
+
+    /// What the hub found; it searches a bounded stretch at a time.
+    pub(super) fn searched(&mut self, session: SessionId, page: &SearchPage) {
+        // Scrollback was closed meanwhile.
+        let Some(copy) = self.state.copy_of(&session) else { return };
+        let pattern = copy.pattern.as_ref().map(|(text, _)| text.clone());
+        match (page.hits.first(), page.next, pattern) {
+            (Some(hit), ..) => self.jump_to(session, hit.mark),
+            (None, Some(next), Some(pattern)) => self.search_older(session, pattern, Some(next)),
+            (None, ..) => self.notice(Level::Info, "no more matches"),
+        }
     }
 
     /// A hit further back than what is loaded: shows a page around it.
@@ -192,7 +231,7 @@ impl Turn<'_> {
             }
         }
         if live {
-            self.state.copy = None;
+            self.close_scrollback();
         }
     }
 }

@@ -134,7 +134,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn clipboard(&mut self, text: String) {
-        let pending = Pending::Clipboard { bytes: text.len() };
+        let pending = Pending::Clipboard { lines: text.lines().count() };
         self.start(Act::Clipboard(text), Some(pending));
     }
 
@@ -208,7 +208,8 @@ impl Turn<'_> {
         let name = words.first().map_or("", String::as_str);
         let Some(sandbox) = self.targets(name).into_iter().next() else { return };
         let size = self.pane_size();
-        let spec = SessionSpec { command: Vec::new(), cwd: None, env: Vec::new(), size };
+        let command = words.into_iter().skip(1).collect();
+        let spec = SessionSpec { command, cwd: None, env: Vec::new(), size };
         self.start(Act::Open { sandbox, spec }, Some(Pending::Open));
     }
 }

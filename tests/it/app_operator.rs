@@ -1,0 +1,207 @@
+//! What an operator lives through at the console: a lost link, a long scroll, the mouse.
+
+use std::time::Duration;
+
+use sandwatch::{
+    app::{
+        Act, Link, Msg,
+        msg::{Button, Mouse, MouseKind, Reply},
+        state::{Hold, Place},
+    },
+    base::{fault::Fault, id::SessionId},
+    model::{
+        event::{Event, Level, SnapshotReason},
+        history::{HistoryLine, HistoryMark, HistoryPage, SearchHit, SearchPage},
+    },
+    runtime::LeaseVerb,
+    vt::key::Mods,
+};
+
+use super::app_support::{Console, day, lease};
+
+fn down(console: &mut Console) -> Vec<Act> {
+    let since = console.now;
+    console.send(Msg::Link(Link::Down { since, why: "connection refused".to_owned() }))
+}
+
+fn said(console: &Console, words: &str) -> bool {
+    console.state.notices.all().any(|it| it.text.contains(words))
+}
+
+#[test]
+fn a_lost_link_keeps_the_pane_and_types_nothing_until_the_keyboard_is_ours_again() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.step_in();
+    down(&mut console);
+    assert!(console.picture().contains("no link: nothing is typed"), "{}", console.picture());
+    assert_eq!(console.keys("x"), []);
+    assert!(said(&console, "not typed"));
+    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    let takes = |it: &Act| matches!(it, Act::Lease { verb: LeaseVerb::Take, .. });
+    assert!(acts.iter().any(takes), "{acts:?}");
+    assert!(said(&console, "reconnected"));
+    let sandboxes = day();
+    console.send(Msg::Event(Event::Snapshot { seq: 1, reason: SnapshotReason::Gap, sandboxes }));
+    assert!(!said(&console, "fell behind"));
+    // Still not ours: refused, not kept for later.
+    assert_eq!(console.keys("y"), []);
+    let acts = console.answer(takes, Reply::Lease(None));
+    assert!(!acts.iter().any(|it| matches!(it, Act::Input { .. })), "{acts:?}");
+    assert_eq!(console.state.grip.as_ref().unwrap().hold, Hold::Held);
+    assert!(matches!(&console.keys("z")[..], [Act::Input { bytes, .. }] if &bytes[..] == b"z"));
+}
+
+#[test]
+fn a_keyboard_that_another_took_while_the_link_was_down_is_left_to_them() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.step_in();
+    down(&mut console);
+    console.send(Msg::Link(Link::Up { rtt: None }));
+    let id =
+        console.effects.iter().rev().find(|it| matches!(it.act, Act::Lease { .. })).unwrap().id;
+    console.send(Msg::Done { id, result: Err(Fault::busy("held by bob")) });
+    assert!(!console.state.is_typing() && console.state.overlay.is_none());
+    assert!(said(&console, "took the keyboard meanwhile"));
+}
+
+#[test]
+fn a_keyboard_left_without_a_link_is_given_back_with_the_next_list() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.step_in();
+    down(&mut console);
+    assert_eq!(console.keys("ctrl-q"), []);
+    console.send(Msg::Link(Link::Up { rtt: None }));
+    let mut sandboxes = day();
+    sandboxes[0].sessions[0].lease = Some(lease("me", "me@here"));
+    let list = Event::Snapshot { seq: 1, reason: SnapshotReason::Gap, sandboxes };
+    let acts = console.send(Msg::Event(list));
+    assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Release, .. }]), "{acts:?}");
+}
+
+#[test]
+fn running_through_the_fleet_watches_only_where_it_ends() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.now += Duration::from_secs(1);
+    let watched =
+        |acts: &[Act]| acts.iter().filter(|it| matches!(it, Act::Subscribe { .. })).count();
+    // A single step shows at once.
+    assert_eq!(watched(&console.keys("j")), 1);
+    assert_eq!(watched(&console.keys("j j j")), 0);
+    console.now = console.state.wake_at().unwrap();
+    let acts = console.send(Msg::Tick);
+    let nightly = SessionId::parse("nightly").unwrap();
+    let there = |it: &Act| matches!(it, Act::Subscribe { session, .. } if *session == nightly);
+    assert!(watched(&acts) == 1 && acts.iter().any(there), "{acts:?}");
+    // Stepping in waits for nothing.
+    console.keys("k k");
+    assert_eq!(watched(&console.keys("enter")), 1);
+}
+
+#[test]
+fn shell_runs_the_command_after_the_name() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.keys(":");
+    console.text("shell crawler make 'all of it'");
+    let acts = console.keys("enter");
+    let wanted = ["make", "all of it"];
+    assert!(
+        matches!(&acts[..], [Act::Open { sandbox, spec }]
+            if sandbox.as_str() == "crawler" && spec.command == wanted),
+        "{acts:?}"
+    );
+}
+
+#[test]
+fn logs_of_a_name_shows_that_session() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.keys(":");
+    console.text("logs crawler");
+    console.keys("enter");
+    assert_eq!(console.state.copy.as_ref().unwrap().session.as_str(), "crawler");
+}
+
+#[test]
+fn back_to_live_is_one_key_even_after_a_far_search() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", "the newest");
+    console.keys("l /");
+    console.text("far");
+    let acts = console.keys("enter");
+    assert!(acts.iter().any(|it| matches!(it, Act::Search { .. })), "{acts:?}");
+    let mark = HistoryMark { segment: 0, line: 3 };
+    let line = HistoryLine { mark, formatted: b"far away".to_vec(), wrapped: false };
+    let hits = vec![SearchHit { mark, text: "far away".to_owned() }];
+    let found = Reply::Search(SearchPage { hits, next: None });
+    console.answer(|it| matches!(it, Act::Search { .. }), found);
+    let page = HistoryPage { lines: vec![line], at_start: false };
+    console.answer(|it| matches!(it, Act::History { .. }), Reply::History(page));
+    assert!(console.picture().contains("far away"));
+    console.keys("G");
+    let picture = console.picture();
+    assert!(picture.contains("the newest") && picture.contains("FOLLOWING"), "{picture}");
+}
+
+#[test]
+fn looking_back_while_typing_returns_to_typing() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", "hello");
+    console.step_in();
+    console.keys("ctrl-b [");
+    assert!(!console.state.is_typing() && console.state.copy.is_some());
+    let acts = console.keys("q");
+    assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Take, .. }]), "{acts:?}");
+    // Leaving then goes back to where the pane was entered from.
+    console.keys("ctrl-q");
+    assert_eq!(console.state.place, Place::Fleet);
+    // Who only watched goes on watching.
+    console.keys("l q");
+    assert!(!console.state.is_typing());
+}
+
+#[test]
+fn the_way_out_of_a_pane_stays_in_sight_under_a_notice() {
+    let mut console = Console::with_fleet((80, 24), day());
+    console.step_in();
+    console.send(Msg::Notice(Level::Error, "something long ".repeat(20)));
+    let picture = console.picture();
+    let last = picture.lines().last().unwrap();
+    assert!(last.contains("something") && last.ends_with("ctrl-b d leave"), "{last}");
+}
+
+fn click(kind: MouseKind, column: u16, row: u16) -> Msg {
+    Msg::Mouse(Mouse { kind, column, row, mods: Mods::default() })
+}
+
+#[test]
+fn the_border_of_the_fleet_is_dragged_with_the_mouse() {
+    let mut console = Console::with_fleet((120, 30), day());
+    let border = console.state.frame().divider.unwrap();
+    console.send(click(MouseKind::Down(Button::Left), border.x, 5));
+    console.send(click(MouseKind::Drag(Button::Left), 60, 6));
+    console.send(click(MouseKind::Up(Button::Left), 60, 6));
+    assert_eq!(console.state.frame().divider.unwrap().x, 60);
+    assert!(console.state.copy.is_none());
+    console.send(click(MouseKind::Down(Button::Left), 60, 5));
+    console.send(click(MouseKind::Drag(Button::Left), 119, 6));
+    let panes = console.state.frame().panes[0].body;
+    assert!(panes.width >= 30, "{panes:?}");
+}
+
+#[test]
+fn a_double_click_steps_in() {
+    for (column, row) in [(4, 2), (60, 10)] {
+        let mut console = Console::with_fleet((100, 30), day());
+        for _ in 0..2 {
+            console.send(click(MouseKind::Down(Button::Left), column, row));
+            console.send(click(MouseKind::Up(Button::Left), column, row));
+        }
+        assert!(console.state.is_typing(), "{column},{row}");
+        let mut console = Console::with_fleet((100, 30), day());
+        for _ in 0..2 {
+            console.send(click(MouseKind::Down(Button::Left), column, row));
+            console.send(click(MouseKind::Up(Button::Left), column, row));
+            console.now += Duration::from_secs(1);
+        }
+        assert!(!console.state.is_typing(), "{column},{row}");
+    }
+}
