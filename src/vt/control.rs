@@ -66,9 +66,8 @@ impl Screen {
                     (0..csi.at_least(0, 1).min(REPEAT_MAX)).for_each(|_| self.print(it));
                 }
             }
-            b'c' | b'n' => self.answer(feed, csi),
+            b'c' | b'n' | b't' => self.answer(feed, csi),
             b'h' | b'l' => self.ansi_modes(csi),
-            b't' => self.answer(feed, csi),
             _ => {
                 self.flush(feed);
                 self.edit(csi, body);

@@ -74,43 +74,66 @@ pub(super) struct Sgr {
     pub(super) decorated: Option<bool>,
 }
 
+/// Where in an SGR sequence a number stands.
+#[derive(Clone, Copy)]
+enum Part {
+    Attribute,
+    /// After 38 or 48: how the colour is given.
+    Kind {
+        background: bool,
+    },
+    Value {
+        background: bool,
+        left: u8,
+    },
+}
+
+impl Sgr {
+    fn note(&mut self, attribute: u16) {
+        match attribute {
+            0 => (self.background, self.decorated) = (Some(false), Some(false)),
+            4 | 7 => self.decorated = Some(true),
+            40..=47 | 100..=107 => self.background = Some(true),
+            49 => self.background = Some(false),
+            _ => {}
+        }
+    }
+}
+
 impl Csi<'_> {
-    /// Looks at an SGR sequence without reading more than need be.
+    /// Looks at an SGR sequence, in one pass: there is one at every other word of coloured output.
     pub(super) fn sgr(self) -> Sgr {
+        const UNKNOWN: Sgr = Sgr { verbatim: false, background: Some(true), decorated: Some(true) };
         let mut out = Sgr { verbatim: true, ..Sgr::default() };
-        let mut params = self.params.split(|it| *it == b';');
-        let mut count = 0;
-        while let Some(param) = params.next() {
-            count += 1;
-            if param.contains(&b':') {
-                return Sgr { verbatim: false, background: Some(true), decorated: Some(true) };
-            }
-            match number(param).unwrap_or(0) {
-                0 => (out.background, out.decorated) = (Some(false), Some(false)),
-                4 | 7 => out.decorated = Some(true),
-                21 | 58 | 59 => {
-                    return Sgr { verbatim: false, background: Some(true), decorated: Some(true) };
+        let (mut value, mut count, mut part) = (0_u16, 0, Part::Attribute);
+        for &byte in self.params.iter().chain(b";") {
+            match byte {
+                b';' => count += 1,
+                b':' => return UNKNOWN,
+                digit => {
+                    value = value.saturating_mul(10).saturating_add(u16::from(digit & 15));
+                    continue;
                 }
-                kind @ (38 | 48) => {
-                    let values = match params.next().and_then(number) {
-                        Some(5) => 1,
-                        Some(2) => 3,
-                        // Here vt100 stops reading, and so does this.
-                        _ => break,
-                    };
-                    count += values + 1;
-                    let mut values = params.by_ref().take(values).map(|it| number(it).unwrap_or(0));
-                    if values.any(|it| it > 255) {
-                        break;
-                    }
-                    if kind == 48 {
-                        out.background = Some(true);
-                    }
-                }
-                40..=47 | 100..=107 => out.background = Some(true),
-                49 => out.background = Some(false),
-                _ => {}
             }
+            part = match (part, std::mem::take(&mut value)) {
+                (Part::Attribute, 21 | 58 | 59) => return UNKNOWN,
+                (Part::Attribute, kind @ (38 | 48)) => Part::Kind { background: kind == 48 },
+                (Part::Attribute, value) => {
+                    out.note(value);
+                    Part::Attribute
+                }
+                (Part::Kind { background }, 5) => Part::Value { background, left: 1 },
+                (Part::Kind { background }, 2) => Part::Value { background, left: 3 },
+                (Part::Value { background, left: 1 }, 0..=255) => {
+                    out.background = if background { Some(true) } else { out.background };
+                    Part::Attribute
+                }
+                (Part::Value { background, left }, 0..=255) => {
+                    Part::Value { background, left: left - 1 }
+                }
+                // Here vt100 stops reading, and so does this.
+                _ => break,
+            };
         }
         // Beyond what vt100 reads, the two could disagree on what is on.
         if count > 16 {

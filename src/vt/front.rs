@@ -40,8 +40,7 @@ impl Screen {
         let mut scanner = std::mem::take(&mut self.scanner);
         let mut reader = Reader::new(bytes);
         let mut feed = Feed { bytes, verbatim: 0..0, piece: 0..0, at: 0, found };
-        loop {
-            let Some(token) = scanner.next(&mut reader) else { break };
+        while let Some(token) = scanner.next(&mut reader) {
             feed.piece = match &token {
                 Token::Text(text) => reader.at - text.len()..reader.at,
                 Token::Csi(Cow::Borrowed(body)) => reader.at - body.len() - 2..reader.at,
@@ -77,7 +76,7 @@ impl Screen {
             }
             Token::Csi(body) => self.csi(feed, &body),
             Token::Osc { body, bell } => self.osc(feed, &body, bell),
-            Token::Dcs(body) => self.dcs(feed, &body),
+            Token::Dcs(body) => Self::dcs(feed, &body),
         }
     }
 
@@ -118,6 +117,16 @@ impl Screen {
         if !self.state.is_plain() || needs_care(text) {
             self.flush(feed);
             return self.text_carefully(text);
+        }
+        let charset = self.state.charsets.current();
+        if charset != Charset::Ascii {
+            self.flush(feed);
+            if self.has_background() {
+                return self.text_carefully(text);
+            }
+            let mapped: String = text.chars().map(|it| charset.map(it)).collect();
+            self.note_last(&mapped);
+            return self.grid_mut().put(mapped.as_bytes());
         }
         self.note_last(text);
         if self.hints.background {

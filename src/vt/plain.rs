@@ -96,11 +96,10 @@ impl Plain {
     fn sequence(&mut self, byte: u8) {
         self.state = match (self.state, byte) {
             (_, 0x18 | 0x1a) => State::Ground,
-            (_, 0x1b) => State::Escape,
+            (_, 0x1b) | (State::Escape, 0x20..=0x2f) => State::Escape,
             (State::Escape, b'[') => State::Csi,
             (State::Escape, b']') => State::Text { osc: true },
             (State::Escape, b'P' | b'X' | b'^' | b'_') => State::Text { osc: false },
-            (State::Escape, 0x20..=0x2f) => State::Escape,
             (State::Escape, _) | (State::Csi, 0x40..=0x7e) | (State::Text { osc: true }, 0x07) => {
                 State::Ground
             }

@@ -1,11 +1,12 @@
 //! One formatted line (text with SGR sequences and nothing else) as cells, for drawing.
 
-use std::num::NonZeroU16;
-
 use unicode_width::UnicodeWidthStr;
 
-use super::screen::{Cell, Colour, cell_of};
-use crate::base::limits::SCREEN_COLS_MAX;
+use super::{
+    grid::Grid,
+    screen::{Cell, Colour, cell_of},
+};
+use crate::base::{limits::SCREEN_COLS_MAX, units::Size};
 
 /// A cell that owns its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,10 +48,9 @@ pub fn parse(formatted: &[u8]) -> Vec<StyledCell> {
     // Emoji sequences can take more cells than their width says; nothing takes more than two a character.
     let needed = text.width().max(text.chars().count().saturating_mul(2));
     let cols = u16::try_from(needed).unwrap_or(SCREEN_COLS_MAX).clamp(2, SCREEN_COLS_MAX);
-    let Some(width) = NonZeroU16::new(cols) else { return Vec::new() };
-    let mut parser = vt100::Parser::new(NonZeroU16::MIN.saturating_add(1), width, 0);
-    parser.process(&sgr_only(formatted));
-    let screen = parser.screen();
+    let mut grid = Grid::new(Size::clamped(cols, 2));
+    grid.put(&sgr_only(formatted));
+    let screen = grid.screen();
     let mut cells: Vec<StyledCell> =
         (0..cols).map_while(|col| screen.cell(0, col)).map(|it| cell_of(it).into()).collect();
     let blank = StyledCell::default();

@@ -256,7 +256,7 @@ impl Scanner {
                 let mut body = std::mem::take(&mut self.held);
                 body.push(byte);
                 self.enter(State::Ground);
-                return (!dropped).then(|| Token::Escape(Cow::Owned(body)));
+                return (!dropped).then_some(Token::Escape(Cow::Owned(body)));
             }
         }
         None
@@ -274,7 +274,7 @@ impl Scanner {
                 let mut body = std::mem::take(&mut self.held);
                 body.push(byte);
                 self.enter(State::Ground);
-                return (!dropped).then(|| Token::Csi(Cow::Owned(body)));
+                return (!dropped).then_some(Token::Csi(Cow::Owned(body)));
             }
             _ => {}
         }

@@ -19,11 +19,14 @@ pub(super) enum Charset {
 
 impl Charset {
     pub(super) fn map(self, it: char) -> char {
-        const GRAPHICS: &str = "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·";
+        const GRAPHICS: [char; 31] = [
+            '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻',
+            '─', '⎼', '⎽', '├', '┤', '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
+        ];
         match (self, it) {
             (Self::Graphics, '`'..='~') => {
                 let index = u32::from(it) - u32::from('`');
-                GRAPHICS.chars().nth(index as usize).unwrap_or(it)
+                GRAPHICS.get(index as usize).copied().unwrap_or(it)
             }
             (Self::Graphics, '_') => ' ',
             (Self::British, '#') => '£',
@@ -157,13 +160,9 @@ impl State {
         self.modes.kitty_flags = self.current().flags();
     }
 
-    /// Text can go to the grid as it is.
+    /// Text can go to the grid in one piece, if need be in another charset.
     pub(super) fn is_plain(&self) -> bool {
-        self.autowrap
-            && !self.insert
-            && !self.newline
-            && self.tabs.is_none()
-            && self.charsets.current() == Charset::Ascii
+        self.autowrap && !self.insert && !self.newline && self.tabs.is_none()
     }
 
     pub(super) fn whole_region(&self, size: Size) -> bool {

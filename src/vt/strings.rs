@@ -35,7 +35,8 @@ impl Feed<'_> {
 /// Text from a program, safe to show and cut to a number of bytes.
 fn safe(bytes: &[u8], max: usize) -> String {
     let mut out = text::visible(&String::from_utf8_lossy(bytes));
-    out.truncate(out.floor_char_boundary(max));
+    let end = (0..=max.min(out.len())).rev().find(|it| out.is_char_boundary(*it));
+    out.truncate(end.unwrap_or(0));
     out
 }
 
@@ -63,7 +64,7 @@ impl Screen {
                 self.state.title = Some(title.clone());
                 Some(Fact::Title(title))
             }
-            b"4" => return self.palette(feed, rest, end),
+            b"4" => return Self::palette(feed, rest, end),
             b"10" | b"11" | b"12" if rest == b"?" => {
                 let colour = if number == b"11" { self.colours.1 } else { self.colours.0 };
                 let number = String::from_utf8_lossy(number);
@@ -86,7 +87,7 @@ impl Screen {
     }
 
     /// OSC 4: what colour has number N? Asked in pairs; setting one is not taken.
-    fn palette(&self, feed: &mut Feed<'_>, rest: &[u8], end: &str) {
+    fn palette(feed: &mut Feed<'_>, rest: &[u8], end: &str) {
         let mut parts = rest.split(|it| *it == b';').take(64);
         while let (Some(index), Some(asked)) = (parts.next(), parts.next()) {
             let index = std::str::from_utf8(index).ok().and_then(|it| it.parse::<u8>().ok());
@@ -97,7 +98,7 @@ impl Screen {
     }
 
     /// DCS: XTGETTCAP and DECRQSS get short answers, the rest none.
-    pub(super) fn dcs(&mut self, feed: &mut Feed<'_>, body: &[u8]) {
+    pub(super) fn dcs(feed: &mut Feed<'_>, body: &[u8]) {
         if let Some(names) = body.strip_prefix(b"+q") {
             for name in names.split(|it| *it == b';').take(16) {
                 let known = match name.to_ascii_uppercase().as_slice() {
@@ -218,8 +219,9 @@ fn cwd(rest: &[u8]) -> Option<Fact> {
 /// OSC 8: `PARAMETERS;URI`, an empty one ends the link.
 fn link(rest: &[u8]) -> Option<Fact> {
     let uri = safe(split(rest, b';').1, OSC_BYTES_MAX);
-    let lower = uri.get(..uri.floor_char_boundary(8))?.to_ascii_lowercase();
-    SCHEMES.iter().any(|it| lower.starts_with(it)).then_some(Fact::Link { uri })
+    let has =
+        |scheme: &&str| uri.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
+    SCHEMES.iter().any(has).then_some(Fact::Link { uri })
 }
 
 /// OSC 9: progress as `4;STATE;PERCENT`; other numbers are another terminal's commands; else a

@@ -35,14 +35,13 @@ pub struct MouseEvent {
 
 /// Writes a mouse event; `None` when the program did not ask for it or it can't be said.
 pub fn encode_mouse(event: MouseEvent, modes: &Modes) -> Option<Vec<u8>> {
-    let wanted = match (modes.mouse, event.kind) {
+    if matches!(
+        (modes.mouse, event.kind),
         (MouseMode::Off, _)
-        | (MouseMode::Press, MouseKind::Release(_) | MouseKind::Motion(_))
-        | (MouseMode::PressRelease, MouseKind::Motion(_))
-        | (MouseMode::ButtonMotion, MouseKind::Motion(None)) => false,
-        _ => true,
-    };
-    if !wanted {
+            | (MouseMode::Press, MouseKind::Release(_) | MouseKind::Motion(_))
+            | (MouseMode::PressRelease, MouseKind::Motion(_))
+            | (MouseMode::ButtonMotion, MouseKind::Motion(None))
+    ) {
         return None;
     }
     let released = matches!(event.kind, MouseKind::Release(_));
