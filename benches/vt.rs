@@ -2,6 +2,8 @@
 //! 200x50, medians of interleaved rounds. `cargo bench --bench vt [-- --rounds N]`
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::format_collect,
     clippy::disallowed_methods,
     clippy::print_stdout,
     reason = "a bench measures, prints and may stop here"

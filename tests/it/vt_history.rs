@@ -5,7 +5,7 @@ use sandwatch::{
     base::units::Size,
     vt::{
         Plain,
-        history::Scrollback,
+        history::{Line, Scrollback},
         plain, row,
         screen::{Colour, Screen},
     },
@@ -69,7 +69,7 @@ fn what_scrolls_off_is_history() {
     for number in 0..1000 {
         history.feed(format!("line {number}\r\n").as_bytes());
     }
-    let texts: Vec<String> = history.lines().iter().map(|it| it.text()).collect();
+    let texts: Vec<String> = history.lines().iter().map(Line::text).collect();
     assert_eq!(texts[..5], ["red", "abcdefghij", "klm", "\u{fffd}", "line 0"]);
     assert_eq!(texts.len(), 4 + 998);
     assert!(
