@@ -61,7 +61,7 @@ pub(super) trait Source: Clone + Unpin + Send + 'static {
 
 enum Stage<Wire> {
     Opening(Opening<Wire>),
-    Open(Arc<Wires>, Streaming<Wire>),
+    Open(Arc<Wires>, Box<Streaming<Wire>>),
     Ended,
 }
 
@@ -80,7 +80,7 @@ impl<S: Source> Resuming<S> {
             async move { Ok((wires.answer(ANSWER_WITHIN, asked).await?, wires)) }
         };
         let (stream, wires) = shared.again(ask).await?;
-        Ok(Self { shared, source, stage: Stage::Open(wires, stream) })
+        Ok(Self { shared, source, stage: Stage::Open(wires, Box::new(stream)) })
     }
 
     /// Waits for other connections than the broken ones and asks again.
@@ -116,11 +116,13 @@ impl<S: Source> Stream for Resuming<S> {
                 Stage::Ended => return Poll::Ready(None),
                 Stage::Opening(opening) => match opening.as_mut().poll(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok((wires, stream))) => this.stage = Stage::Open(wires, stream),
+                    Poll::Ready(Ok((wires, stream))) => {
+                        this.stage = Stage::Open(wires, Box::new(stream));
+                    }
                     Poll::Ready(Err(Refusal::Broke(wires))) => this.reopen(wires),
                     Poll::Ready(Err(Refusal::Fault(fault))) => return this.end(Some(Err(fault))),
                 },
-                Stage::Open(wires, stream) => match Pin::new(stream).poll_next(context) {
+                Stage::Open(wires, stream) => match Pin::new(stream.as_mut()).poll_next(context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => return this.end(None),
                     Poll::Ready(Some(Ok(message))) => match this.source.take(message) {

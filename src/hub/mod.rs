@@ -53,16 +53,14 @@ pub fn detach() -> Outcome<()> {
 pub async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-    match kinds.map(signal) {
-        [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        },
-        _ => {
-            tracing::warn!("no signal can be waited for; the hub ends by `sandwatch hub stop`");
-            std::future::pending().await
-        }
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds.map(signal) else {
+        tracing::warn!("no signal can be waited for; the hub ends by `sandwatch hub stop`");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 

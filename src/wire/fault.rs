@@ -20,7 +20,7 @@ struct Details {
     #[prost(string, tag = "2")]
     message: String,
     #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
+    facts: Vec<Any>,
 }
 
 /// google.protobuf.Any.
@@ -109,7 +109,7 @@ pub fn to_status(fault: &Fault) -> Status {
     let wire = v1::Fault::from(fault);
     let message = wire.message.clone();
     let any = Any { type_url: FAULT_TYPE.to_owned(), value: wire.encode_to_vec() };
-    let details = Details { code: code.into(), message: String::new(), details: vec![any] };
+    let details = Details { code: code.into(), message: String::new(), facts: vec![any] };
     Status::with_details(code, message, details.encode_to_vec().into())
 }
 
@@ -149,6 +149,6 @@ pub fn from_status(status: &Status) -> Fault {
 
 fn packed(details: &[u8]) -> Option<v1::Fault> {
     let details = Details::decode(details).ok()?;
-    let any = details.details.into_iter().find(|it| it.type_url == FAULT_TYPE)?;
+    let any = details.facts.into_iter().find(|it| it.type_url == FAULT_TYPE)?;
     v1::Fault::decode(any.value.as_slice()).ok()
 }

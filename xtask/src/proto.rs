@@ -12,10 +12,7 @@ const MADE: &[&str] = &["sandwatch.v1.rs", "sandwatch.shim.v1.rs", "descriptor.b
 pub fn run(check: bool) -> Done {
     let out = root().join("target/xtask-proto");
     fs::create_dir_all(&out)?;
-    let descriptors = protox::compile(
-        PROTOS.iter().filter(|it| root().join("proto").join(it).exists()),
-        [root().join("proto")],
-    )?;
+    let descriptors = protox::compile(PROTOS, [root().join("proto")])?;
     fs::write(out.join("descriptor.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .out_dir(&out)
@@ -25,9 +22,6 @@ pub fn run(check: bool) -> Done {
         .compile_fds(descriptors)?;
     let mut files = Vec::new();
     for name in MADE {
-        if !out.join(name).exists() {
-            continue;
-        }
         files.push((PathBuf::from("src/wire/generated").join(name), fs::read(out.join(name))?));
     }
     write_or_check(files, check, "proto")

@@ -70,7 +70,8 @@ impl From<&Workspace> for v1::Workspace {
 fn workspace_path(path: bytes::Bytes, mode: WorkspaceMode) -> Outcome<std::path::PathBuf> {
     let path = blob("workspace.path", path, PATH_BYTES_MAX)?;
     let absolute = path.starts_with(b"/") && !path.contains(&0);
-    if !absolute && !(path.is_empty() && mode == WorkspaceMode::None) {
+    let left_out = path.is_empty() && mode == WorkspaceMode::None;
+    if !absolute && !left_out {
         let path = shown(&String::from_utf8_lossy(&path), LINE_BYTES_MAX);
         return Err(Fault::invalid(format!("workspace.path is not an absolute path: {path}")));
     }
