@@ -92,7 +92,6 @@ pub struct JsonArgs {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct RunArgs {
     /// A program on PATH; without it and without a command: a shell
     #[arg(value_name = "AGENT", conflicts_with = "command")]

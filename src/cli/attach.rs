@@ -69,7 +69,10 @@ async fn stream(runtime: &Arc<dyn Runtime>, session: &Session) -> Outcome<out::C
                     out::tell(&format!("sandwatch: {lost} bytes of output are no longer kept"));
                 }
                 // At the very start the screen is blank; later it stands for what is gone.
-                if offset == 0 { continue } else { state }
+                if offset == 0 {
+                    continue;
+                }
+                state
             }
             Some(Output::Resize { .. } | Output::Fact { .. }) => continue,
             Some(Output::Exit { status, .. }) => return Ok(status.code() as out::Code),

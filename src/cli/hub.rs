@@ -77,7 +77,11 @@ fn summary(it: &HubStatus) -> String {
         ("sessions", it.sessions.to_string()),
         ("memory", memory),
     ];
-    rows.iter().map(|(name, value)| format!("{name:12}{}\n", text::visible(value))).collect()
+    let mut out = String::new();
+    for (name, value) in rows {
+        out.push_str(&format!("{name:12}{}\n", text::visible(&value)));
+    }
+    out
 }
 
 /// Graded checks, worst last to be seen. A hub that can't start is itself the first finding.

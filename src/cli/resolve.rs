@@ -24,7 +24,7 @@ struct Named<'a, T> {
 }
 
 /// An exact name wins over an exact id, and that over a prefix of ids.
-fn find<'a, T>(what: &str, typed: &str, all: Vec<Named<'a, T>>) -> Outcome<T> {
+fn find<T>(what: &str, typed: &str, all: Vec<Named<'_, T>>) -> Outcome<T> {
     if let Some(at) = all
         .iter()
         .position(|it| it.name == typed)

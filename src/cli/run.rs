@@ -140,9 +140,9 @@ fn on_path(agent: &str) -> Outcome<String> {
         return Err(Fault::invalid(format!("not the name of a program: {}", text::visible(agent)))
             .hint(format!("for a path, say: sandwatch run -- {}", text::visible(agent))));
     }
-    match tui::agents::is_on_path(agent) {
-        true => Ok(agent.to_owned()),
-        false => Err(Fault::absent(format!("no program on PATH: {}", text::visible(agent)))
-            .hint("install it, or give a command after --")),
+    if tui::agents::is_on_path(agent) {
+        return Ok(agent.to_owned());
     }
+    Err(Fault::absent(format!("no program on PATH: {}", text::visible(agent)))
+        .hint("install it, or give a command after --"))
 }

@@ -61,48 +61,68 @@ impl Safe {
 
     fn step(&mut self, it: char, out: &mut String) {
         self.state = match (std::mem::take(&mut self.state), it) {
-            (State::Str, '\u{7}' | '\u{9c}') | (State::StrEscape, '\\') => State::Text,
-            (State::Str | State::StrEscape, '\u{1b}') => State::StrEscape,
-            (State::Str | State::StrEscape, _) => State::Str,
-            (State::Escape, '[') => State::Control(Vec::new()),
-            (State::Escape, ']' | 'P' | '_' | '^' | 'X') => State::Str,
-            // Intermediates (`ESC ( 0`) lead to one more character; both are dropped.
-            (State::Escape, ' '..='/') => State::Escape,
-            (State::Escape, '0'..='~') => State::Text,
+            (State::Str, it) => in_string(it, false),
+            (State::StrEscape, it) => in_string(it, true),
+            (State::Escape, it) => after_escape(it, out),
             (State::Control(mut so_far), '0'..='?' | ' '..='/') => {
                 if so_far.len() < SGR_BYTES_MAX {
                     so_far.push(it as u8);
                 }
                 State::Control(so_far)
             }
-            (State::Control(so_far), 'm') => {
+            (State::Control(so_far), '@'..='~') => {
                 // Private forms (`CSI > 4 m`) set modes, not colours.
                 let plain = so_far.iter().all(|it| it.is_ascii_digit() || b";:".contains(it));
-                if plain && so_far.len() < SGR_BYTES_MAX {
+                if it == 'm' && plain && so_far.len() < SGR_BYTES_MAX {
                     out.push_str("\x1b[");
                     out.push_str(&String::from_utf8_lossy(&so_far));
                     out.push('m');
                 }
                 State::Text
             }
-            (State::Control(_), '@'..='~') => State::Text,
-            (_, '\u{1b}') => State::Escape,
-            (_, '\u{9b}') => State::Control(Vec::new()),
-            (_, '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}') => State::Str,
-            (_, it) => {
-                show(it, out);
-                State::Text
-            }
+            (State::Text | State::Control(_), it) => in_text(it, out),
         };
+    }
+}
+
+/// In an OSC, DCS or the like everything is dropped, up to BEL or ST.
+fn in_string(it: char, after_escape: bool) -> State {
+    match it {
+        '\u{7}' | '\u{9c}' => State::Text,
+        it if it == '\\' && after_escape => State::Text,
+        '\u{1b}' => State::StrEscape,
+        _ => State::Str,
+    }
+}
+
+fn after_escape(it: char, out: &mut String) -> State {
+    match it {
+        '[' => State::Control(Vec::new()),
+        ']' | 'P' | '_' | '^' | 'X' => State::Str,
+        // Intermediates (`ESC ( 0`) lead to one more character; both are dropped.
+        ' '..='/' => State::Escape,
+        '0'..='~' => State::Text,
+        it => in_text(it, out),
+    }
+}
+
+fn in_text(it: char, out: &mut String) -> State {
+    match it {
+        '\u{1b}' => State::Escape,
+        '\u{9b}' => State::Control(Vec::new()),
+        '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => State::Str,
+        it => {
+            show(it, out);
+            State::Text
+        }
     }
 }
 
 fn show(it: char, out: &mut String) {
     match it {
-        '\n' | '\t' | '\r' => out.push(it),
-        '\u{8}' | '\u{7}' | '\u{0}' | '\u{e}' | '\u{f}' => {}
         // A joiner may be part of an emoji; alone it shows nothing and does nothing.
-        '\u{200d}' => out.push(it),
+        '\n' | '\t' | '\r' | '\u{200d}' => out.push(it),
+        '\u{8}' | '\u{7}' | '\u{0}' | '\u{e}' | '\u{f}' => {}
         it => out.push_str(&crate::base::text::visible(it.encode_utf8(&mut [0; 4]))),
     }
 }

@@ -8,7 +8,9 @@ use crossterm::event::Event;
 use tokio::sync::mpsc;
 
 use crate::{
-    app::{self, Act, Effect, EffectId, Moment, Msg, Setup, State, msg::Reply},
+    app::{
+        self, Act, Effect, EffectId, Moment, Msg, Setup, State, keymap::Keymap, msg::Reply,
+    },
     base::{
         clock,
         fault::{Fault, Outcome},
@@ -19,6 +21,7 @@ use crate::{
         },
         text,
     },
+    config::schema::{Config, Prefs},
     model::event::Level,
     runtime::{Identity, Runtime},
     ui::{
@@ -41,6 +44,9 @@ use super::{
 
 /// How long the last keys may take to reach the hub when the console ends.
 const FINISH_WITHIN: Duration = Duration::from_millis(500);
+
+/// Files read beside the loop and not taken over yet.
+const CHANGES_MAX: usize = 4;
 
 /// What a console needs to start.
 pub struct Start {
@@ -65,53 +71,22 @@ pub struct End {
 pub async fn run(start: Start) -> Outcome<End> {
     let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
     // A broken configuration refuses before the terminal is touched; later it keeps the last good.
-    let mut config = start.files.config()?;
+    let config = start.files.config()?;
     let mut signals = Signals::new()?;
-    let answers = probe::ask();
-    config.apply(&start.files.prefs());
-    let depth = super::depth::found();
-    let theme = choose_theme(&start.files, &config.theme, answers.light_background, depth)?;
-    let keymap = start.files.keymap(&config, &config.keymap)?;
-    let (answers_in, mut answers_out) = mpsc::channel(CONSOLE_ANSWERS_MAX);
-    let (outputs_in, mut outputs_out) = mpsc::channel(CONSOLE_OUTPUTS_MAX);
-    let (changes_in, mut changes_out) = mpsc::channel(4);
+    let terminal = probe::ask();
+    let look = Look::choose(&start.files, config, terminal.light_background)?;
+    let (answers_in, mut answers) = mpsc::channel(CONSOLE_ANSWERS_MAX);
+    let (outputs_in, mut outputs) = mpsc::channel(CONSOLE_OUTPUTS_MAX);
+    let (changes_in, mut changes) = mpsc::channel(CHANGES_MAX);
     let notices = answers_in.clone();
     terminal::hook_panics(move |words| {
         // A full queue loses a notice; the log has it.
         drop(notices.try_send(Msg::Notice(Level::Error, words)));
     });
-    let setup = Setup {
-        me: start.identity.client.clone(),
-        name: start.identity.name.clone(),
-        hub: start.hub,
-        directory: start.directory,
-        driver: start.driver,
-        size: cells,
-        config,
-        keymap,
-    };
-    let mouse = setup.config.mouse;
-    let guard = Guard::enter(&answers)?;
+    let guard = Guard::enter(&terminal)?;
     let mut events = keyboard::listen()?;
-    let runner = Runner::new(start.runtime, Outbox { answers: answers_in, outputs: outputs_in });
-    let mut console = Console {
-        state: State::new(setup),
-        theme,
-        depth,
-        files: start.files,
-        runner,
-        canvas: Canvas::new(cells)?,
-        guard,
-        changes: changes_in,
-        drawn_at: Duration::ZERO,
-        typed_at: None,
-        echo_due: None,
-        echo_here: false,
-        dirty: true,
-        ending: None,
-    };
-    console.capture_mouse(mouse);
-    console.look_around();
+    let outbox = Outbox { answers: answers_in, outputs: outputs_in };
+    let mut console = Console::new(start, look, cells, guard, outbox, changes_in)?;
     let mut watch = console.watch_files();
     while console.ending.is_none() {
         let timer = console.until_timer();
@@ -119,10 +94,10 @@ pub async fn run(start: Start) -> Outcome<End> {
             biased;
             event = events.recv() => event.map_or(Woken::Gone, Woken::Event),
             signal = signals.next() => Woken::Signal(signal),
-            Some(message) = answers_out.recv() => Woken::Message(message),
-            Some(change) = changes_out.recv() => Woken::Change(change),
+            Some(message) = answers.recv() => Woken::Message(message),
+            Some(change) = changes.recv() => Woken::Change(change),
             written = console.canvas.written(), if console.canvas.busy() => Woken::Written(written),
-            Some(message) = outputs_out.recv() => Woken::Message(message),
+            Some(message) = outputs.recv() => Woken::Message(message),
             () = changed(&mut watch) => Woken::Files,
             () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => Woken::Timer,
         };
@@ -132,8 +107,9 @@ pub async fn run(start: Start) -> Outcome<End> {
             if turn.over() || console.ending.is_some() {
                 break;
             }
+            // Keys go first, then answers, then output.
             let next = events.try_recv().map(Woken::Event).or_else(|_| {
-                answers_out.try_recv().or_else(|_| outputs_out.try_recv()).map(Woken::Message)
+                answers.try_recv().or_else(|_| outputs.try_recv()).map(Woken::Message)
             });
             let Ok(next) = next else { break };
             console.take(next)?;
@@ -155,13 +131,28 @@ async fn changed(watch: &mut Option<Watch>) {
     }
 }
 
-/// The configured theme; where nothing is configured and the terminal is light, the light one.
-fn choose_theme(files: &Files, name: &str, light: Option<bool>, depth: Depth) -> Outcome<Theme> {
-    let name = match (name, light) {
-        ("dark", Some(true)) => "light",
-        (name, _) => name,
-    };
-    files.theme(name, depth)
+/// What the files and the terminal together make of keys and colours.
+struct Look {
+    config: Config,
+    prefs: Prefs,
+    keymap: Keymap,
+    theme: Theme,
+    depth: Depth,
+}
+
+impl Look {
+    fn choose(files: &Files, mut config: Config, light: Option<bool>) -> Outcome<Self> {
+        let prefs = files.prefs();
+        // Where nobody chose a theme, it follows the terminal.
+        if light == Some(true) && !files.names_theme()? {
+            "light".clone_into(&mut config.theme);
+        }
+        config.apply(&prefs);
+        let depth = super::depth::found();
+        let theme = files.theme(&config.theme, depth)?;
+        let keymap = files.keymap(&config, &config.keymap)?;
+        Ok(Self { config, prefs, keymap, theme, depth })
+    }
 }
 
 /// What ended the wait.
@@ -206,11 +197,11 @@ impl Turn {
     }
 
     fn over(&self) -> bool {
-        clock::monotonic() - self.began > TURN_WITHIN
+        clock::monotonic().saturating_sub(self.began) > TURN_WITHIN
     }
 
     fn end(self) {
-        let took = clock::monotonic() - self.began;
+        let took = clock::monotonic().saturating_sub(self.began);
         if took > TURN_SLOW {
             tracing::warn!(cause = self.cause, ?took, "a turn took longer than a frame");
         }
@@ -237,6 +228,47 @@ struct Console {
 }
 
 impl Console {
+    fn new(
+        start: Start,
+        look: Look,
+        cells: (u16, u16),
+        guard: Guard,
+        outbox: Outbox,
+        changes: mpsc::Sender<Change>,
+    ) -> Outcome<Self> {
+        let mouse = look.config.mouse;
+        let mut state = State::new(Setup {
+            me: start.identity.client,
+            name: start.identity.name,
+            hub: start.hub,
+            directory: start.directory,
+            driver: start.driver,
+            size: cells,
+            config: look.config,
+            keymap: look.keymap,
+        });
+        state.prefs = look.prefs;
+        let mut console = Self {
+            state,
+            theme: look.theme,
+            depth: look.depth,
+            files: start.files,
+            runner: Runner::new(start.runtime, outbox),
+            canvas: Canvas::new(cells)?,
+            guard,
+            changes,
+            drawn_at: Duration::ZERO,
+            typed_at: None,
+            echo_due: None,
+            echo_here: false,
+            dirty: true,
+            ending: None,
+        };
+        console.capture_mouse(mouse);
+        console.look_around();
+        Ok(console)
+    }
+
     fn take(&mut self, woken: Woken) -> Outcome<()> {
         match woken {
             Woken::Event(event) => {
@@ -262,7 +294,9 @@ impl Console {
                     self.theme = theme;
                     self.dirty = true;
                 }
-                messages.into_iter().for_each(|message| self.update(message));
+                for message in messages {
+                    self.update(message);
+                }
             }
             Woken::Written(written) => written?,
             Woken::Files => self.reload(),

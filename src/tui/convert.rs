@@ -23,7 +23,11 @@ pub fn message(event: Event) -> Option<Msg> {
 
 /// A paste is bounded; what is cut off is a whole character.
 fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(INPUT_BYTES_MAX));
+    let mut end = text.len().min(INPUT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
     text
 }
 

@@ -13,7 +13,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{Config, Prefs},
-        source::{FILE_BYTES_MAX, Flaw},
+        source::{FILE_BYTES_MAX, Flaw, Source},
     },
     ui::theme::{self, Depth, Theme},
 };
@@ -45,6 +45,13 @@ impl Files {
             Some(text) => load::config(&shown(&path), &text).map_err(|flaws| fault(&flaws)),
             None => Ok(Config::default()),
         }
+    }
+
+    /// Whether config.toml says which theme to use.
+    pub fn names_theme(&self) -> Outcome<bool> {
+        let text = read(&self.config_file())?.unwrap_or_default();
+        let table = Source::new("config.toml", &text).parse();
+        Ok(table.is_some_and(|it| it.get("theme").is_some()))
     }
 
     /// What was chosen in the console; nothing when there is no such file or it can't be read.

@@ -98,8 +98,8 @@ impl Guard {
 
     /// Takes the terminal again after somebody else stopped and continued this process.
     pub fn resume(&self) -> Outcome<()> {
-        // The shell may have changed the modes meanwhile: start from its own.
-        drop(crossterm::terminal::disable_raw_mode());
+        // What is stacked (title, kitty keys) is given back first, so that nothing piles up.
+        give_back();
         self.take()
     }
 }
@@ -140,9 +140,15 @@ pub fn hook_panics(notice: impl Fn(String) + Send + Sync + 'static) {
             before(info);
         } else {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let words = info.payload_as_str().unwrap_or("no message");
+            let words = payload(info);
             tracing::error!(%place, words, "a worker panicked");
             notice(format!("a worker of the console failed at {place}: {words}"));
         }
     }));
+}
+
+fn payload<'a>(info: &'a std::panic::PanicHookInfo<'_>) -> &'a str {
+    let payload = info.payload();
+    let owned = payload.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

@@ -53,13 +53,11 @@ impl Watch {
                 None => self.changes.recv().await,
                 Some(due) => {
                     let left = due.saturating_sub(clock::monotonic());
-                    match tokio::time::timeout(left, self.changes.recv()).await {
-                        Ok(seen) => seen,
-                        Err(_) => {
-                            self.due = None;
-                            return;
-                        }
-                    }
+                    let Ok(seen) = tokio::time::timeout(left, self.changes.recv()).await else {
+                        self.due = None;
+                        return;
+                    };
+                    seen
                 }
             };
             if seen.is_none() {
