@@ -8,9 +8,7 @@ use crossterm::event::Event;
 use tokio::sync::mpsc;
 
 use crate::{
-    app::{
-        self, Act, Effect, EffectId, Moment, Msg, Setup, State, keymap::Keymap, msg::Reply,
-    },
+    app::{self, Act, Effect, EffectId, Moment, Msg, Setup, State, keymap::Keymap, msg::Reply},
     base::{
         clock,
         fault::{Fault, Outcome},

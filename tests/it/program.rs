@@ -82,8 +82,9 @@ impl Drop for Home {
     }
 }
 
-/// How a run came out.
+/// How a run came out; all of it is shown when a test fails.
 #[derive(Debug)]
+#[expect(dead_code, reason = "args are there to be shown")]
 pub struct Ran {
     pub args: Vec<String>,
     pub code: i32,
