@@ -171,3 +171,36 @@ print("REACHED" if libc.msgget(0, 0o1600) >= 0 else "no")
         place.remove().await.unwrap();
     });
 }
+
+#[test]
+fn sockets_of_a_copied_workspace_lead_nowhere() {
+    on_stage("hostile_local::sockets_of_a_copied_workspace_lead_nowhere", |stage| async move {
+        let socket = stage.workspace.join("service");
+        let _service = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let place = stage.place(&stage.spec(WorkspaceMode::Cow)).await;
+        let script = r#"
+import socket
+try:
+    socket.socket(socket.AF_UNIX).connect("service"); print("REACHED")
+except OSError:
+    print("no")
+"#;
+        assert_eq!(python(&place, script).await, "no");
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn a_workspace_is_named_plainly_and_is_not_the_whole_home() {
+    on_stage(
+        "hostile_local::a_workspace_is_named_plainly_and_is_not_the_whole_home",
+        |stage| async move {
+            let mut spec = stage.spec(WorkspaceMode::Ro);
+            for path in [stage.home.clone(), stage.workspace.join("../project")] {
+                spec.workspace.path = path;
+                assert!(stage.try_place(&stage.ground(), &spec).await.is_err());
+            }
+        },
+    );
+}

@@ -4,7 +4,7 @@
 use std::{
     fs,
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{env, identity::Identity, lockdown::ProcessBounds};
@@ -87,9 +87,9 @@ pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<P
     }
     if path != workspace.path {
         // It is to appear under the name it was asked for; a link in the way can't be made inside.
-        let same = workspace.path.is_absolute();
-        if !same {
-            return Err(Fault::invalid(format!("workspace {shown}: not an absolute path")));
+        let upward = workspace.path.components().any(|it| it == Component::ParentDir);
+        if upward || !workspace.path.is_absolute() {
+            return Err(Fault::invalid(format!("workspace {shown}: not a plain absolute path")));
         }
     }
     let ground = fs::canonicalize(ground).unwrap_or_else(|_| ground.to_owned());

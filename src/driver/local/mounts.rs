@@ -5,14 +5,14 @@ use std::{
     ffi::CString,
     fmt, io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::symlink},
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags},
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
         mount_bind, mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
@@ -247,10 +247,7 @@ fn show(source: &Source, place: &Path, read_only: bool) -> io::Result<()> {
     let tree = match source {
         Source::Tree(tree) => tree,
         Source::Path(path) => {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                | OpenTreeFlags::AT_RECURSIVE;
-            opened = open_tree(CWD, path, flags)?;
+            opened = detach(path, true)?;
             &opened
         }
     };
@@ -283,12 +280,15 @@ fn show_workspace(workspace: &WorkspaceMount) -> Result<(), Broken> {
 }
 
 fn stage(source: &Source) -> io::Result<()> {
-    match source {
-        Source::Tree(tree) => {
-            move_mount(tree, c"", CWD, "stage", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let opened;
+    let tree = match source {
+        Source::Tree(tree) => tree,
+        Source::Path(path) => {
+            opened = detach(path, false)?;
+            &opened
         }
-        Source::Path(path) => mount_bind(path, "stage")?,
-    }
+    };
+    move_mount(tree, c"", CWD, "stage", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
 }
 
@@ -300,8 +300,34 @@ fn enter_root() -> Result<(), Broken> {
     rustix::process::chdir("/").step("entering /")
 }
 
-/// Opens a directory as a detached copy of its mount; root's way to prepare one for a sandbox.
-pub fn detach(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    Ok(open_tree(CWD, path, flags)?)
+/// Opens a directory as a detached copy of its mount, and of those below it if asked. By its real path
+/// only: a link that has come into it since it was checked, from a sandbox that may write there, is
+/// an error.
+pub fn detach(path: &Path, below: bool) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if below {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(place, c"", flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_way_to_a_directory_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        std::fs::create_dir_all(home.join("secret/inner")).unwrap();
+        symlink(home.join("secret"), home.join("project")).unwrap();
+        for path in ["project", "project/inner"] {
+            let error = detach(&home.join(path), false).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ELOOP), "{path}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown},
+        unix::fs::{DirBuilderExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
 };
@@ -85,7 +85,9 @@ pub fn plan(
     for path in tools::needed(program, workspace.as_ref().map(|it| it.path.as_path())) {
         let covered = workspace.as_ref().is_some_and(|it| path.starts_with(&it.path));
         if !covered {
-            let source = reach(&path, identity)?;
+            // Shown under the name it was asked for by, wherever that leads.
+            let real = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+            let source = reach(&real, identity)?;
             tools.push((path, source));
         }
     }
@@ -144,7 +146,10 @@ fn prepare(
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)?;
     }
-    if identity.by_root { mounts::detach(&root).map(Source::Tree) } else { Ok(Source::Path(root)) }
+    if !identity.by_root {
+        return Ok(Source::Path(root));
+    }
+    mounts::detach(&fs::canonicalize(&root)?, false).map(Source::Tree)
 }
 
 /// A directory as the child can reach it: by name, or opened by root.
@@ -152,7 +157,7 @@ fn reach(path: &Path, identity: &Identity) -> Outcome<Source> {
     if !identity.by_root {
         return Ok(Source::Path(path.to_owned()));
     }
-    mounts::detach(path)
+    mounts::detach(path, false)
         .map(Source::Tree)
         .map_err(|error| Fault::io(format!("opening {}", path.display()), &error))
 }
@@ -161,11 +166,11 @@ fn reach(path: &Path, identity: &Identity) -> Outcome<Source> {
 fn open_workspace(path: &Path, identity: &Identity) -> Outcome<Source> {
     let source = reach(path, identity)?;
     let Source::Tree(tree) = &source else { return Ok(source) };
-    let facts = fs::metadata(path)
-        .map_err(|error| Fault::io(format!("opening {}", path.display()), &error))?;
+    let facts = rustix::fs::fstat(tree)
+        .map_err(|error| Fault::io(format!("opening {}", path.display()), &error.into()))?;
     let users = mapping(&Ids {
-        uid: (facts.uid(), identity.host_uid),
-        gid: (facts.gid(), identity.host_gid),
+        uid: (facts.st_uid, identity.host_uid),
+        gid: (facts.st_gid, identity.host_gid),
     })
     .map_err(|error| Fault::io("making a user namespace for the workspace", &error))?;
     sys::map_ids(tree.as_fd(), users.as_fd()).map_err(|error| {

@@ -201,7 +201,7 @@ fn mapped_mounts_check() -> Option<Check> {
     }
     let tried = (|| -> io::Result<OwnedFd> {
         const SOME: u32 = 65_534;
-        let tree = mounts::detach(&std::env::temp_dir())?;
+        let tree = mounts::detach(&std::env::temp_dir().canonicalize()?, false)?;
         let users = namespaces::mapping(&namespaces::Ids { uid: (0, SOME), gid: (0, SOME) })?;
         sys::map_ids(tree.as_fd(), users.as_fd())?;
         Ok(tree)
