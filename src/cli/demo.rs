@@ -23,7 +23,7 @@ pub async fn demo(paths: &Paths, args: DemoArgs) -> Outcome<out::Code> {
         hub: "demo".to_owned(),
         directory: link::current_directory()?,
         driver: "fake".to_owned(),
-        files: tui::files::Files::new(paths),
+        files: tui::files::Files::forgetful(paths),
     };
     Ok(tui::console::run(start).await?.code)
 }

@@ -22,12 +22,19 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Files {
     config: PathBuf,
-    prefs: PathBuf,
+    /// `None` where choices are not to be remembered.
+    prefs: Option<PathBuf>,
 }
 
 impl Files {
     pub fn new(paths: &Paths) -> Self {
-        Self { config: paths.config().to_owned(), prefs: paths.state().join("console.toml") }
+        let prefs = Some(paths.state().join("console.toml"));
+        Self { config: paths.config().to_owned(), prefs }
+    }
+
+    /// The same files, but choices are forgotten.
+    pub fn forgetful(paths: &Paths) -> Self {
+        Self { prefs: None, ..Self::new(paths) }
     }
 
     pub fn directory(&self) -> &Path {
@@ -56,16 +63,18 @@ impl Files {
 
     /// What was chosen in the console; nothing when there is no such file or it can't be read.
     pub fn prefs(&self) -> Prefs {
-        let text = read(&self.prefs).ok().flatten().unwrap_or_default();
-        load::prefs(&shown(&self.prefs), &text).unwrap_or_default()
+        let Some(path) = &self.prefs else { return Prefs::default() };
+        let text = read(path).ok().flatten().unwrap_or_default();
+        load::prefs(&shown(path), &text).unwrap_or_default()
     }
 
     /// Written beside and renamed, so that a full disk leaves the old ones.
     pub fn save_prefs(&self, prefs: &Prefs) -> Outcome<()> {
-        let beside = self.prefs.with_extension("new");
-        let failed = |error| Fault::io(format_args!("write {}", self.prefs.display()), &error);
+        let Some(path) = &self.prefs else { return Ok(()) };
+        let beside = path.with_extension("new");
+        let failed = |error| Fault::io(format_args!("write {}", path.display()), &error);
         std::fs::write(&beside, prefs.to_toml()).map_err(failed)?;
-        std::fs::rename(&beside, &self.prefs).map_err(failed)
+        std::fs::rename(&beside, path).map_err(failed)
     }
 
     /// A keymap by name: the operator's file, else a preset; behind the configured prefix.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandwatch::{
     app::{
-        Act, Link, Msg,
+        Act, Link, Msg, State,
         msg::{Button, Mouse, MouseKind, Reply},
         state::{Hold, Place},
     },
@@ -17,7 +17,7 @@ use sandwatch::{
     vt::key::Mods,
 };
 
-use super::app_support::{Console, day, lease};
+use super::app_support::{Console, day, lease, setup};
 
 fn down(console: &mut Console) -> Vec<Act> {
     let since = console.now;
@@ -166,6 +166,17 @@ fn the_way_out_of_a_pane_stays_in_sight_under_a_notice() {
     let picture = console.picture();
     let last = picture.lines().last().unwrap();
     assert!(last.contains("something") && last.ends_with("ctrl-b d leave"), "{last}");
+}
+
+#[test]
+fn remembered_panes_open_filled() {
+    let mut setup = setup((160, 50));
+    setup.config.layout = 4;
+    let state = State::new(setup);
+    let mut console = Console { state, now: Duration::ZERO, effects: Vec::new() };
+    let sandboxes = day();
+    console.send(Msg::Event(Event::Snapshot { seq: 1, reason: SnapshotReason::First, sandboxes }));
+    assert!(!console.picture().contains("empty"), "{}", console.picture());
 }
 
 fn click(kind: MouseKind, column: u16, row: u16) -> Msg {

@@ -234,6 +234,11 @@ impl Turn<'_> {
         self.state.grid.tab_mut().set_layout(count);
         self.state.prefs.layout = u8::try_from(count).ok();
         self.save_prefs();
+        self.fill_panes();
+    }
+
+    /// Gives empty panes sessions that are not on screen yet.
+    pub(super) fn fill_panes(&mut self) {
         let slots = self.state.grid.tab().slots().to_vec();
         let shown = |it: &SessionId| {
             slots.contains(&Slot::Kept(it.clone())) || self.state.follow.as_ref() == Some(it)

@@ -32,7 +32,12 @@ impl Turn<'_> {
                 if reason == SnapshotReason::Gap && self.state.fleet.known && behind {
                     self.notice(Level::Info, "the console fell behind; the list was read anew");
                 }
+                let first = !self.state.fleet.known;
                 self.state.fleet.snapshot(sandboxes);
+                if first {
+                    self.follow_cursor();
+                    self.fill_panes();
+                }
                 self.lease_seen();
                 self.give_back_unused();
             }
