@@ -1,6 +1,17 @@
 //! The way through hub and client by itself, without a terminal: from a key handed to the client to
 //! its receipt, and to its echo in a subscription; idle and beside floods that are read.
 //! `cargo bench --bench wire [-- --rounds N --keys N]`
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a tool for developers may stop, print, wait and read the clock"
+)]
 
 mod common;
 
@@ -84,9 +95,9 @@ async fn type_keys(runtime: &dyn Runtime, id: &SessionId, keys: usize) -> (Vec<f
         tokio::time::sleep(Duration::from_millis(5)).await;
         let typed = clock::monotonic();
         runtime.input(id, Bytes::from_static(b"k")).await.expect("a receipt");
-        receipts.push(millis(clock::monotonic() - typed));
+        receipts.push(millis(clock::monotonic().saturating_sub(typed)));
         while end(&prints.next().await.expect("an echo").expect("an echo")) < wanted {}
-        echoes.push(millis(clock::monotonic() - typed));
+        echoes.push(millis(clock::monotonic().saturating_sub(typed)));
     }
     (receipts, echoes)
 }

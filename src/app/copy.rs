@@ -77,7 +77,6 @@ pub struct Selection {
 
 /// A frozen look back into one session.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact about what is loaded")]
 pub struct Copy {
     pub session: SessionId,
     lines: VecDeque<CopyLine>,

@@ -15,7 +15,6 @@ pub fn wanted() -> bool {
 
 /// The look of a cell without its text.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate SGR attribute")]
 struct Look {
     foreground: Colour,
     background: Colour,

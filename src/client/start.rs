@@ -143,7 +143,7 @@ impl Starter {
 fn can_write(log: &Path) -> std::io::Result<()> {
     let mut file = File::options().append(true).open(log)?;
     let before = file.metadata()?.len();
-    let written = file.write_all(&[b'\n'; PROBE_BYTES]);
+    let written = file.write_all(&vec![b'\n'; PROBE_BYTES]);
     file.set_len(before)?;
     written
 }

@@ -121,7 +121,7 @@ impl Engine {
         let pick = |list: &[&'static str]| list.get(number % list.len()).copied().unwrap_or("sh");
         let (command, team) = (pick(&COMMANDS), pick(&TEAMS));
         let spec = spec(&format!("agent-{number:05}"), command, team);
-        let failed = number % 7 == 0;
+        let failed = number.is_multiple_of(7);
         let id = SandboxId::random();
         let began = Timestamp(clock::wall().0 - i64::try_from(number).unwrap_or(0) * 1000);
         let session = Session {

@@ -298,7 +298,7 @@ pub(super) fn end_sessions(sandbox: &mut Sandbox, why: &str, now: Timestamp) {
     for session in &mut sandbox.sessions {
         if session.exit.is_none() && session.exited_at.is_none() {
             session.status = crate::model::session::Status::Exited;
-            session.status_why = why.to_owned();
+            why.clone_into(&mut session.status_why);
             session.exited_at = Some(now);
             session.pid = None;
         }

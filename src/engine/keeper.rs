@@ -31,7 +31,7 @@ async fn keep(engine: Weak<Inner>, bell: Arc<Notify>) {
     loop {
         let Some(strong) = engine.upgrade() else { return };
         strong.release_idle();
-        strong.remove_expired().await;
+        strong.remove_expired();
         let now = clock::monotonic();
         if pruned.is_none_or(|at| now.saturating_sub(at) >= PRUNE_EVERY) {
             pruned = Some(now);

@@ -194,7 +194,7 @@ impl Inner {
     }
 
     /// Removes every sandbox whose time is over, and tells.
-    pub(super) async fn remove_expired(self: &Arc<Self>) {
+    pub(super) fn remove_expired(self: &Arc<Self>) {
         let now = clock::wall();
         let expired: Vec<_> = {
             let fleet = self.fleet();

@@ -4,7 +4,6 @@ macro_rules! capabilities {
     ($($(#[doc = $doc:literal])+ $field:ident = $word:literal;)*) => {
         /// One flag per ability; `false` = the verb answers `unsupported`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[expect(clippy::struct_excessive_bools, reason = "a set of named flags is the point")]
         pub struct Capabilities { $($(#[doc = $doc])+ pub $field: bool,)* }
 
         impl Capabilities {

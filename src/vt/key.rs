@@ -33,7 +33,6 @@ pub enum Key {
 
 /// Modifiers held down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::struct_excessive_bools, reason = "four named keys")]
 pub struct Mods {
     pub ctrl: bool,
     pub alt: bool,

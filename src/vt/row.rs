@@ -10,7 +10,6 @@ use crate::base::{limits::SCREEN_COLS_MAX, units::Size};
 
 /// A cell that owns its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate SGR attribute")]
 pub struct StyledCell {
     pub text: String,
     pub wide: bool,

@@ -8,7 +8,6 @@ use crate::{
 
 /// What a program asked its terminal for, as far as input and drawing depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate DEC mode")]
 pub struct Modes {
     /// DECCKM: arrows are sent as SS3.
     pub application_cursor: bool,
@@ -89,7 +88,6 @@ impl From<vt100::Color> for Colour {
 
 /// One cell, borrowed from the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate SGR attribute")]
 pub struct Cell<'a> {
     /// One grapheme cluster; empty = blank.
     pub text: &'a str,

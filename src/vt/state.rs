@@ -99,7 +99,6 @@ impl PerScreen {
 
 /// The modes, charsets, tab stops and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate mode of a terminal")]
 pub(super) struct State {
     pub(super) modes: Modes,
     pub(super) cursor_hidden: bool,

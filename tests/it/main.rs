@@ -8,6 +8,9 @@
     clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::too_many_lines,
+    clippy::semicolon_if_nothing_returned,
+    clippy::cast_possible_wrap,
+    clippy::assigning_clones,
     reason = "a test may stop here"
 )]
 

@@ -1,4 +1,15 @@
 //! Chores of the project that its users need not run; `cargo run -p xtask` lists them.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a tool for developers may stop, print, wait and read the clock"
+)]
 
 #[cfg(feature = "docs")]
 mod docs;

@@ -100,12 +100,12 @@ impl Turn<'_> {
     fn scroll_lines(&mut self, lines: isize) {
         let Some(copy) = &mut self.state.copy else { return };
         if copy.move_lines(lines) && copy.detached {
-            self.to_newest();
+            self.show_newest();
         }
     }
 
     /// The newest lines were let go for older ones: gets them again.
-    fn to_newest(&mut self) {
+    fn show_newest(&mut self) {
         let Some(copy) = &mut self.state.copy else { return };
         let session = copy.session.clone();
         let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
@@ -128,7 +128,7 @@ impl Turn<'_> {
         let at_end = copy.scroll(lines);
         if at_end && lines > 0 && copy.selection.is_none() {
             if copy.detached {
-                return self.to_newest();
+                return self.show_newest();
             }
             self.close_scrollback();
         }

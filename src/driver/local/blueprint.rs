@@ -123,7 +123,7 @@ fn check_place(path: &Path, home: Option<&Path>) -> Outcome<()> {
     for reserved in RESERVED {
         let reserved = Path::new(reserved);
         let exempt = reserved == Path::new("/usr") && path.starts_with("/usr/src/");
-        if reserved.starts_with(&path) || (path.starts_with(reserved) && !exempt) {
+        if reserved.starts_with(path) || (path.starts_with(reserved) && !exempt) {
             return Err(
                 Fault::invalid(format!("workspace {shown}: a place of the system")).hint(HINT)
             );
