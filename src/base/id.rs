@@ -17,7 +17,10 @@ fn random_text() -> String {
             Err(_) => break,
         }
     }
-    bytes.iter().map(|byte| ALPHABET.get(usize::from(byte & 31)).map_or('0', |it| char::from(*it))).collect()
+    bytes
+        .iter()
+        .map(|byte| ALPHABET.get(usize::from(byte & 31)).map_or('0', |it| char::from(*it)))
+        .collect()
 }
 
 macro_rules! ids {

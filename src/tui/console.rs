@@ -65,7 +65,6 @@ pub struct End {
     pub running: Option<usize>,
 }
 
-#[expect(clippy::too_many_lines, reason = "the loop and what it owns, read in one piece")]
 /// Runs the console until the operator quits or a signal ends it.
 pub async fn run(start: Start) -> Outcome<End> {
     let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;

@@ -84,8 +84,8 @@ impl Drop for Home {
 
 /// How a run came out; all of it is shown when a test fails.
 #[derive(Debug)]
-#[expect(dead_code, reason = "args are there to be shown")]
 pub struct Ran {
+    #[expect(dead_code, reason = "printed when a run came out wrong")]
     pub args: Vec<String>,
     pub code: i32,
     pub stdout: String,
