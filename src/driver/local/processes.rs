@@ -79,7 +79,9 @@ fn below(root: Pid) -> Vec<Seen> {
 
 /// Signals everything below a process, leaves first.
 pub fn signal_below(root: Pid, signal: Signal) {
-    below(root).into_iter().for_each(|it| it.signal(signal));
+    for seen in below(root) {
+        seen.signal(signal);
+    }
 }
 
 /// Asks everything below a process to end, each in the way it listens to: shells at a prompt ignore
