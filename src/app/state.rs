@@ -214,12 +214,12 @@ pub struct State {
     /// When the cursor last went to another session, and when it will have come to rest.
     pub(super) moved_at: Option<Duration>,
     pub(super) rests_at: Option<Duration>,
-    /// The link was lost since the last snapshot.
-    pub(super) link_lost: bool,
+    /// When the link was lost, until the snapshot that comes after it.
+    pub(super) link_lost: Option<Duration>,
     /// The last press of the left button, for the second one.
     pub(super) clicked: Option<(Duration, u16, u16)>,
-    /// The line between fleet and panes is being dragged.
-    pub(super) dragging: bool,
+    /// The column that the line between fleet and panes is being dragged from.
+    pub(super) dragging: Option<u16>,
     /// Columns of the fleet as dragged; `None` = by the width of the terminal.
     pub(super) fleet_columns: Option<u16>,
     pub(super) dirty: bool,
@@ -277,9 +277,9 @@ impl State {
             pressed: None,
             moved_at: None,
             rests_at: None,
-            link_lost: false,
+            link_lost: None,
             clicked: None,
-            dragging: false,
+            dragging: None,
             fleet_columns: None,
             dirty: true,
         };

@@ -28,7 +28,7 @@ impl Turn<'_> {
         match event {
             Event::Snapshot { reason, sandboxes, .. } => {
                 // After a lost link a new list is no news: that the link is back was said.
-                let behind = !std::mem::take(&mut self.state.link_lost);
+                let behind = self.state.link_lost.take().is_none();
                 if reason == SnapshotReason::Gap && self.state.fleet.known && behind {
                     self.notice(Level::Info, "the console fell behind; the list was read anew");
                 }
@@ -168,7 +168,7 @@ impl Turn<'_> {
             Link::Down { why, .. } if was_up => {
                 Some((Level::Error, format!("the hub can't be reached: {why}")))
             }
-            Link::Up { .. } if self.state.link_lost && !was_up => {
+            Link::Up { .. } if self.state.link_lost.is_some() && !was_up => {
                 Some((Level::Info, "reconnected".to_owned()))
             }
             _ => None,
@@ -178,7 +178,7 @@ impl Turn<'_> {
             self.notice(level, &text);
         }
         if was_up && !is_up {
-            self.state.link_lost = true;
+            self.state.link_lost = Some(self.state.now.since_start);
             self.cut();
         }
         if is_up && !was_up {

@@ -66,13 +66,15 @@ impl Turn<'_> {
         let divider = self.state.frame.divider;
         let on_it = divider.is_some_and(|it| it.contains(mouse.column, mouse.row));
         match mouse.kind {
-            MouseKind::Down(Button::Left) if on_it => self.state.dragging = true,
-            MouseKind::Drag(Button::Left) if self.state.dragging => {
+            MouseKind::Down(Button::Left) if on_it => self.state.dragging = Some(mouse.column),
+            MouseKind::Drag(Button::Left) if self.state.dragging.is_some() => {
                 self.state.fleet_columns = Some(mouse.column);
             }
-            MouseKind::Up(Button::Left) if self.state.dragging => self.state.dragging = false,
+            MouseKind::Up(Button::Left) if self.state.dragging.is_some() => {
+                self.state.dragging = None;
+            }
             _ => {
-                self.state.dragging = false;
+                self.state.dragging = None;
                 return false;
             }
         }
