@@ -146,7 +146,7 @@ mod tests {
             ("#7cb7ff", Color::LightBlue),
             ("#8fd47f", Color::LightGreen),
             ("#f0c674", Color::LightYellow),
-            ("#c9a6ff", Color::LightMagenta),
+            ("#d7a6ff", Color::LightMagenta),
             ("#b3181c", Color::Red),
             ("#0f1419", Color::Black),
             ("#d9e0e8", Color::Gray),
