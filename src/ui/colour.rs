@@ -109,7 +109,7 @@ fn nearest_256(red: u8, green: u8, blue: u8) -> u8 {
 fn nearest_16(red: u8, green: u8, blue: u8) -> Color {
     let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
     let lightness = u8::midpoint(most, least);
-    if most - least < most / 4 {
+    if most < 48 || most - least < most / 4 {
         return match lightness {
             0..=63 => Color::Black,
             64..=159 => Color::DarkGray,
