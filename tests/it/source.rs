@@ -85,7 +85,8 @@ impl Reader<'_> {
         let mut inline: Vec<usize> = Vec::new();
         while self.at < self.words.len() {
             match self.text(0) {
-                "use" => {
+                // `impl Trait + use<'a>` is no import.
+                "use" if self.text(1) != "<" => {
                     self.at += 1;
                     self.tree(&[], &mut found);
                     continue;
@@ -142,7 +143,7 @@ impl Reader<'_> {
             match self.text(0) {
                 "{" => {
                     self.at += 1;
-                    while !["}", ""].contains(&self.text(0)) {
+                    while !["}", ";", ""].contains(&self.text(0)) {
                         self.tree(&segments, found);
                         if self.text(0) == "," {
                             self.at += 1;
