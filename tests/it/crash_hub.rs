@@ -52,6 +52,10 @@ async fn twenty_kills_of_the_hub_lose_no_session_and_no_line() {
     it.run("over", "echo gone by; exit 9");
     it.run("held", "cat");
     it.ok(&["wait", "over", "--for", "exit", "--timeout", "20s"]);
+    until("it has stopped", || {
+        let all = it.json(&["ls", "--all", "--json"]);
+        all.as_array().unwrap().iter().any(|it| it["name"] == "over" && it["state"] == "stopped")
+    });
     let held = it.session("held")["id"].as_str().unwrap().to_owned();
     let client = Client::connect(&it.socket(), watcher()).await.unwrap();
     client.lease(&SessionId::parse(&held).unwrap(), LeaseVerb::Take).await.unwrap();
