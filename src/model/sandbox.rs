@@ -121,7 +121,7 @@ pub struct SandboxSpec {
     pub image: Option<String>,
     pub workspace: Workspace,
     pub egress: Egress,
-    /// HOST[:PORT] always allowed out.
+    /// `HOST` or `HOST:PORT`, always allowed out.
     pub allow: Vec<String>,
     pub limits: ResourceLimits,
     /// Extra environment of every session; never the operator's own.
