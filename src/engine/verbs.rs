@@ -11,7 +11,7 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
-        limits::{ANSWER_WITHIN, GRACE_MAX},
+        limits::{ANSWER_WITHIN, GRACE_MAX, LAST_WORDS_WITHIN},
     },
     model::{
         event::Level,
@@ -166,7 +166,13 @@ impl Inner {
 
     /// Takes a sandbox that is no more off the registry; until that succeeds it is shown as gone.
     async fn strike_off(&self, id: &SandboxId) -> Outcome<()> {
-        let struck = self.store.delete(id.to_string()).await;
+        let mut struck = self.store.delete(id.to_string()).await;
+        // On a full disk the files being deleted beside this are what makes room for it.
+        let deadline = clock::monotonic() + LAST_WORDS_WITHIN;
+        while struck.is_err() && clock::monotonic() < deadline {
+            tokio::time::sleep(LAST_WORDS_WITHIN / 100).await;
+            struck = self.store.delete(id.to_string()).await;
+        }
         if struck.is_err()
             && let Ok(entry) = self.fleet().get_mut(id)
         {
