@@ -1,14 +1,8 @@
 //! Drain: how fast a flooding program gets rid of its output, in MB/s, and how much of it the outer
 //! terminal is sent. `cargo bench --bench drain [-- --rounds N --mb N --kind lines|colours]`
 #![allow(
+    clippy::restriction,
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
     reason = "a tool for developers may stop, print, wait and read the clock"
 )]
 

@@ -1,14 +1,8 @@
 //! Fleet: ten thousand sandboxes listed, filtered and drawn by the console's core, and the memory of a
 //! hub with many idle local sandboxes. `cargo bench --bench fleet [-- --sandboxes N --sessions N]`
 #![allow(
+    clippy::restriction,
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
     reason = "a tool for developers may stop, print, wait and read the clock"
 )]
 

@@ -1,14 +1,8 @@
 //! Idle: what fifty silent panes cost over a minute, in bytes written outside, CPU, wake-ups and
 //! memory by process. `cargo bench --bench idle [-- --panes N --seconds N --only tmux,console]`
 #![allow(
+    clippy::restriction,
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
     reason = "a tool for developers may stop, print, wait and read the clock"
 )]
 

@@ -1,14 +1,8 @@
 //! Echo latency: from a key typed into the outer terminal to the cell that shows it, idle and beside
 //! flooding panes. `cargo bench --bench latency [-- --rounds N --keys N --only tmux,console]`
 #![allow(
+    clippy::restriction,
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
     reason = "a tool for developers may stop, print, wait and read the clock"
 )]
 

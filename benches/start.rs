@@ -2,14 +2,8 @@
 //! sandbox, other launchers that are installed, and `sandwatch run` with its hub up.
 //! `cargo bench --bench start [-- --rounds N --only prototype,run]`
 #![allow(
+    clippy::restriction,
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
     reason = "a tool for developers may stop, print, wait and read the clock"
 )]
 

@@ -1,12 +1,9 @@
 //! How fast a screen takes output, by kind of stream, beside vt100 alone: MB/s of `Screen::feed` at
 //! 200x50, medians of interleaved rounds. `cargo bench --bench vt [-- --rounds N]`
 #![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::format_collect,
+    clippy::restriction,
     clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a bench measures, prints and may stop here"
+    reason = "a tool for developers may stop, print, wait and read the clock"
 )]
 
 use std::{

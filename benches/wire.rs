@@ -2,14 +2,8 @@
 //! its receipt, and to its echo in a subscription; idle and beside floods that are read.
 //! `cargo bench --bench wire [-- --rounds N --keys N]`
 #![allow(
+    clippy::restriction,
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
     reason = "a tool for developers may stop, print, wait and read the clock"
 )]
 
@@ -18,23 +12,18 @@ mod common;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use common::{load, median, millis, option, quantile, spread};
+use common::{load, median, millis, option, quantile, spec, spread};
 use sandwatch::{
     base::{
         clock,
         id::{ClientId, SessionId},
-        units::Size,
     },
     client::{Client, Options},
     config::paths::Paths,
     driver::{fake::FakeDriver, registry::Registry},
     engine::{self, Engine},
     hub,
-    model::{
-        output::{Fidelity, From, Output, OutputRequest},
-        sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
-        session::SessionSpec,
-    },
+    model::output::{Fidelity, From, Output, OutputRequest},
     runtime::{Identity, Runtime},
 };
 use tokio_stream::StreamExt;
@@ -46,28 +35,9 @@ fn who(name: &str) -> Identity {
     Identity { client, name: name.to_owned() }
 }
 
-fn spec(workspace: &Path, program: &str) -> SandboxSpec {
-    let command = ["sh", "-c", program].map(str::to_owned).to_vec();
-    SandboxSpec {
-        name: None,
-        driver: "fake".to_owned(),
-        isolation: None,
-        image: None,
-        workspace: Workspace { path: workspace.to_owned(), mode: WorkspaceMode::None },
-        egress: Egress::Deny,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
-        labels: std::collections::BTreeMap::new(),
-        record: false,
-        remove_on_exit: false,
-        first: SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT },
-    }
-}
-
 async fn session(runtime: &dyn Runtime, home: &Path, program: &str) -> SessionId {
-    let made = runtime.create(spec(home, program)).await.expect("a sandbox");
+    let spec = spec("fake", home, &["sh", "-c", program]);
+    let made = runtime.create(spec).await.expect("a sandbox");
     made.sessions.first().expect("its session").id.clone()
 }
 

@@ -1,28 +1,44 @@
 //! What the benches share: a headless outer terminal, programs to run inside of panes, the subjects
 //! they are compared on, and the arithmetic. Nothing here judges; docs/benchmarks.md does.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::exit,
-    clippy::too_many_lines,
-    reason = "a bench may stop here, and each uses a part of this"
-)]
+#![allow(dead_code, reason = "each bench uses a part of this")]
 
 pub mod inner;
 pub mod local;
-pub mod prototype;
 pub mod outer;
+pub mod prototype;
 pub mod subject;
 pub mod usage;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use sandwatch::{
+    base::units::Size,
+    model::{
+        sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
+        session::SessionSpec,
+    },
+};
+
+/// One program in a sandbox with nothing asked for, not recorded.
+pub fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxSpec {
+    let command = command.iter().map(|it| (*it).to_owned()).collect();
+    SandboxSpec {
+        name: None,
+        driver: driver.to_owned(),
+        isolation: None,
+        image: None,
+        workspace: Workspace { path: workspace.to_owned(), mode: WorkspaceMode::None },
+        egress: Egress::Deny,
+        allow: Vec::new(),
+        limits: ResourceLimits::default(),
+        env: Vec::new(),
+        ttl: None,
+        labels: BTreeMap::new(),
+        record: false,
+        remove_on_exit: false,
+        first: SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT },
+    }
+}
 
 /// The value of `--name VALUE` on the bench's command line.
 pub fn option<T: std::str::FromStr>(name: &str, otherwise: T) -> T {

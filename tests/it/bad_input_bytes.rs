@@ -18,7 +18,7 @@ use sandwatch::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::crash_support::{Home, until};
+use crate::crash_support::{Home, eventually};
 
 /// What is thrown at a socket; the last is a frame or message of an absurd length.
 fn rubbish() -> Vec<Vec<u8>> {
@@ -91,7 +91,7 @@ fn more_connections_to_a_shim_than_it_takes_do_not_end_it() {
     let state = it.sandbox("calm")["state"].clone();
     assert!(state == "unknown" || state == "running", "{state}");
     drop(crowd);
-    until("it is back", || it.sandbox("calm")["state"] == "running");
+    eventually("it is back", || it.sandbox("calm")["state"] == "running");
     it.ok(&["send", "calm", "unmoved", "<Enter>"]);
     it.printed("calm", "unmoved");
     it.end();
@@ -158,7 +158,7 @@ fn a_hundred_megabytes_without_a_newline_are_a_screen() {
     let bytes: u64 = if cfg!(debug_assertions) { 4_000_000 } else { 100_000_000 };
     it.run("flood", &format!("head -c {bytes} /dev/zero | tr '\\0' x; printf ' the end'; cat"));
     it.ok(&["wait", "flood", "--for", "text= the end", "--timeout", "24s"]);
-    until("it is counted", || it.session("flood")["output_bytes"] == bytes + 8);
+    eventually("it is counted", || it.session("flood")["output_bytes"] == bytes + 8);
     let screen = it.ok(&["screen", "flood"]);
     assert!(screen.contains(" the end") && screen.contains(&"x".repeat(80)), "{screen}");
     it.end();

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    crash_support::{Home, kill, numbers, until},
+    crash_support::{Home, eventually, kill, numbers},
     skip::skipped,
 };
 
@@ -97,16 +97,16 @@ fn a_session_outlives_a_full_disk_and_says_what_was_not_recorded() {
     it.printed("count", "n10");
     disk.fill(0);
     let lost = |session: &Value| session["journal_lost_bytes"].as_u64().unwrap();
-    until("it says what is lost", || lost(&it.session("count")) > 0);
+    eventually("it says what is lost", || lost(&it.session("count")) > 0);
     assert_eq!(it.session("count")["exit_code"], Value::Null);
     let before = numbers(&it.ok(&["screen", "count"])).last().copied();
-    until("it prints on", || numbers(&it.ok(&["screen", "count"])).last().copied() > before);
+    eventually("it prints on", || numbers(&it.ok(&["screen", "count"])).last().copied() > before);
     it.kill_hub();
     assert_eq!(it.session("count")["status"], "working", "a hub starts on a full disk");
     disk.free();
     let text = it.ok(&["screen", "count"]);
     let then = numbers(&text).last().copied().unwrap();
-    until("it is recorded again", || {
+    eventually("it is recorded again", || {
         numbers(&it.recorded("count")).last().is_some_and(|it| *it > then)
     });
     fs::write(it.project().join("stop"), "").unwrap();
@@ -174,7 +174,7 @@ fn a_full_disk_is_made_room_on_by_removing() {
 fn stop(it: &Home) {
     let pid = it.hub_pid();
     it.ok(&["hub", "stop"]);
-    until("the hub is gone", || !crate::crash_support::alive(pid));
+    eventually("the hub is gone", || !crate::crash_support::alive(pid));
 }
 
 #[test]

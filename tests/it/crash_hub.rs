@@ -12,7 +12,7 @@ use sandwatch::{
 };
 use serde_json::Value;
 
-use crate::crash_support::{Home, alive, numbers, until};
+use crate::crash_support::{Home, alive, eventually, numbers};
 
 /// Prints numbered lines until it is told to end, then its last number.
 const COUNTS: &str = "i=0; until [ -e stop ]; do i=$((i+1)); echo n$i; sleep 0.02; done; \
@@ -52,7 +52,7 @@ async fn twenty_kills_of_the_hub_lose_no_session_and_no_line() {
     it.run("over", "echo gone by; exit 9");
     it.run("held", "cat");
     it.ok(&["wait", "over", "--for", "exit", "--timeout", "20s"]);
-    until("it has stopped", || {
+    eventually("it has stopped", || {
         let all = it.json(&["ls", "--all", "--json"]);
         all.as_array().unwrap().iter().any(|it| it["name"] == "over" && it["state"] == "stopped")
     });
@@ -93,7 +93,7 @@ async fn twenty_kills_of_the_hub_lose_no_session_and_no_line() {
         assert!(screen.contains(&format!("end {}", found.len())), "{screen}");
         assert_eq!(it.session(name)["journal_lost_bytes"], 0);
     }
-    until("the watcher ends", || watching.try_wait().unwrap().is_some());
+    eventually("the watcher ends", || watching.try_wait().unwrap().is_some());
     let mut words = String::new();
     std::io::Read::read_to_string(&mut watching.stderr.take().unwrap(), &mut words).unwrap();
     assert_eq!(watching.wait().unwrap().code(), Some(10), "with the program's code: {words}");
@@ -117,10 +117,10 @@ fn what_happens_while_the_hub_is_dead_is_known_to_the_next() {
     let pid = u32::try_from(it.session("ends")["pid"].as_u64().unwrap()).unwrap();
     it.kill_hub();
     fs::write(it.project().join("go"), "").unwrap();
-    until("both are done", || {
+    eventually("both are done", || {
         ["did-print", "did-end"].iter().all(|name| it.project().join(name).exists())
     });
-    until("the program has ended", || !alive(pid));
+    eventually("the program has ended", || !alive(pid));
     assert!(it.say(&["hub", "status"]).code == 6, "no verb so far has started a hub");
     it.ok(&["wait", "ends", "--for", "exit", "--timeout", "20s"]);
     it.printed("prints", "n3000");
@@ -143,14 +143,14 @@ fn a_verb_that_waits_goes_on_with_the_next_hub() {
         it.begin(&["wait", "slow", "--for", "text=it is done"], &out),
         it.begin(&["wait", "slow", "--for", "exit", "--timeout", "20s"], &out),
     ];
-    until("all three wait", || it.processes().len() >= 2 + 3);
+    eventually("all three wait", || it.processes().len() >= 2 + 3);
     for _ in 0..3 {
         it.kill_hub();
         it.ok(&["ls"]);
     }
     fs::write(it.project().join("go"), "").unwrap();
     for wait in &mut waits {
-        until("the wait ends", || wait.try_wait().unwrap().is_some());
+        eventually("the wait ends", || wait.try_wait().unwrap().is_some());
         let mut said = String::new();
         std::io::Read::read_to_string(&mut wait.stderr.take().unwrap(), &mut said).unwrap();
         assert_eq!(wait.wait().unwrap().code(), Some(0), "{said}");
@@ -164,12 +164,12 @@ fn twenty_verbs_at_once_on_a_fresh_home_make_one_hub() {
     let out = it.temp().join("out");
     let mut verbs: Vec<_> = (0..20).map(|_| it.begin(&["ls"], &out)).collect();
     for verb in &mut verbs {
-        until("the verb ends", || verb.try_wait().unwrap().is_some());
+        eventually("the verb ends", || verb.try_wait().unwrap().is_some());
         let mut said = String::new();
         std::io::Read::read_to_string(&mut verb.stderr.take().unwrap(), &mut said).unwrap();
         assert_eq!(verb.wait().unwrap().code(), Some(0), "{said}");
     }
-    until("the losers have ended", || it.processes().len() == 1);
+    eventually("the losers have ended", || it.processes().len() == 1);
     assert_eq!(it.processes().into_iter().collect::<Vec<_>>(), [it.hub_pid()]);
     it.end();
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::crash_support::{Home, alive, kill, tree, until};
+use crate::crash_support::{Home, alive, eventually, kill, tree};
 
 /// Control groups of a sandbox, in every hierarchy.
 fn groups(id: &str) -> Vec<String> {
@@ -40,12 +40,12 @@ fn a_killed_shim_takes_its_own_sandbox_along_and_nothing_stays() {
     let family = tree(shim);
     assert!(family.len() >= 6, "shim, init, bash and its children: {family:?}");
     kill(shim);
-    until("it has failed", || it.sandbox("doomed")["state"] == "failed");
+    eventually("it has failed", || it.sandbox("doomed")["state"] == "failed");
     let doomed = it.sandbox("doomed");
     assert!(doomed["notes"].to_string().contains("killed by signal 9"), "{doomed:#}");
     assert_eq!(doomed["sessions"][0]["status"], "exited");
-    until("its processes are gone", || !family.iter().any(|pid| alive(*pid)));
-    until("its control groups are gone", || groups(&id).is_empty());
+    eventually("its processes are gone", || !family.iter().any(|pid| alive(*pid)));
+    eventually("its control groups are gone", || groups(&id).is_empty());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&id), "{mounts}");
     assert!(it.recorded("doomed").contains("up"));
@@ -73,8 +73,8 @@ fn a_shim_killed_while_no_hub_lives_is_found_dead_by_the_next() {
     let doomed = it.sandbox("doomed");
     assert_eq!(doomed["state"], "failed");
     assert!(doomed["notes"].to_string().contains("shim"), "{doomed:#}");
-    until("its processes are gone", || !family.iter().any(|pid| alive(*pid)));
-    until("its control groups are gone", || groups(&id).is_empty());
+    eventually("its processes are gone", || !family.iter().any(|pid| alive(*pid)));
+    eventually("its control groups are gone", || groups(&id).is_empty());
     it.end();
 }
 
@@ -88,23 +88,23 @@ fn a_shim_whose_directory_is_deleted_ends_itself_and_all_it_held() {
     let ids = ["one", "two"].map(|name| it.sandbox(name)["id"].as_str().unwrap().to_owned());
     let trees = ["one", "two"].map(|name| tree(it.shim_of(name)));
     let dir = it.state().join("sandboxes").join(&ids[0]);
-    until("its directory is deleted", || {
+    eventually("its directory is deleted", || {
         drop(fs::remove_dir_all(&dir));
         !dir.exists()
     });
-    until("it has ended", || !trees[0].iter().any(|pid| alive(*pid)));
-    until("the hub knows", || it.sandbox("one")["state"] != "running");
+    eventually("it has ended", || !trees[0].iter().any(|pid| alive(*pid)));
+    eventually("the hub knows", || it.sandbox("one")["state"] != "running");
     assert_eq!(it.sandbox("two")["state"], "running");
     // The whole state, and nobody is there to care.
     kill(it.hub_pid());
     // The shim deletes as well.
-    until("the state is deleted", || {
+    eventually("the state is deleted", || {
         drop(fs::remove_dir_all(it.state()));
         !it.state().exists()
     });
-    until("the other has ended too", || !trees[1].iter().any(|pid| alive(*pid)));
-    until("no group stays", || ids.iter().all(|id| groups(id).is_empty()));
-    until("no process stays", || it.processes().is_empty());
+    eventually("the other has ended too", || !trees[1].iter().any(|pid| alive(*pid)));
+    eventually("no group stays", || ids.iter().all(|id| groups(id).is_empty()));
+    eventually("no process stays", || it.processes().is_empty());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_shim_that_does_not_answer_is_waited_for_and_not_given_up() {
     assert_eq!(slow["state"], "unknown", "{slow:#}");
     assert!(slow["notes"].to_string().contains("did not answer"), "{slow:#}");
     signal(shim, rustix::process::Signal::CONT);
-    until("it is back", || it.sandbox("slow")["state"] == "running");
+    eventually("it is back", || it.sandbox("slow")["state"] == "running");
     assert_eq!(it.session("slow")["pid"], pid);
     it.ok(&["send", "slow", "and on", "<Enter>"]);
     it.printed("slow", "and on");

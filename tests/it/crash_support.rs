@@ -8,16 +8,11 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sandwatch");
-
-/// Longest wait for anything that must happen; only a failure takes that long.
-const SOON: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+pub(crate) use crate::given::{PROGRAM, alive, eventually};
 
 /// What a verb said and how it ended.
 #[derive(Debug)]
@@ -126,7 +121,7 @@ impl Home {
     pub(crate) fn kill_hub(&self) -> u32 {
         let pid = self.hub_pid();
         kill(pid);
-        until("the hub is dead", || !alive(pid));
+        eventually("the hub is dead", || !alive(pid));
         pid
     }
 
@@ -172,7 +167,7 @@ impl Home {
             self.ok(&["rm", "--yes", sandbox["name"].as_str().unwrap()]);
         }
         self.ok(&["hub", "stop"]);
-        until("no process is left", || self.processes().is_empty());
+        eventually("no process is left", || self.processes().is_empty());
         let left = fs::read_dir(self.state().join("sandboxes")).unwrap().flatten();
         // What was removed may still be on its way out; the next hub sees to it.
         let left = left.map(|it| it.path()).filter(|it| !it.ends_with(".trash"));
@@ -220,25 +215,9 @@ pub(crate) fn said(mut command: Command) -> Said {
     said
 }
 
-/// Polls until it is so.
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(LOOK_AGAIN);
-    }
-}
-
 pub(crate) fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-}
-
-/// Runs, and is no corpse that nobody waited for.
-pub(crate) fn alive(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let state = stat.rsplit(") ").next().and_then(|it| it.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
 }
 
 fn pids() -> impl Iterator<Item = u32> {

@@ -1,7 +1,7 @@
 //! One suite for every driver, chosen by capability: what it has must work, what it lacks must be
 //! `Unsupported`. Each driver runs where it is hosted: in this process, or in a shim of its own.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sandwatch::{
@@ -16,7 +16,7 @@ use sandwatch::{
     engine::shim_link::ShimLink,
     model::{
         output::{Fidelity, From, Output},
-        sandbox::{Egress, ResourceLimits, SandboxSpec, State, Workspace, WorkspaceMode},
+        sandbox::State,
         session::{ExitStatus, SessionSpec},
     },
     runtime::{BoxStream, ExecOutput},
@@ -27,7 +27,7 @@ use sandwatch::{
     vt::Screen,
 };
 
-use crate::engine_support::{SOON, next, session, watch};
+use crate::given::{PROGRAM, SOON, next, session, spec, watch};
 
 /// One sandbox of one driver.
 struct Stage {
@@ -48,29 +48,14 @@ impl Stage {
         let ground = Ground { dir: paths.sandbox(&id), id, name: "stage".to_owned() };
         std::fs::create_dir(&ground.dir).unwrap();
         let driver = registry.get(driver).unwrap();
-        let spec = SandboxSpec {
-            name: Some("stage".to_owned()),
-            driver: driver.name().to_owned(),
-            isolation: None,
-            image: None,
-            workspace: Workspace { path: project, mode: WorkspaceMode::Cow },
-            egress: Egress::Deny,
-            allow: Vec::new(),
-            limits: ResourceLimits::default(),
-            env: Vec::new(),
-            ttl: None,
-            labels: BTreeMap::new(),
-            record: true,
-            remove_on_exit: false,
-            first: session(&["sh"]),
-        };
+        let spec = spec(driver.name(), &project, &["sh"]);
         let seat: Arc<dyn Seat> = match driver.hosting() {
             Hosting::Hub => {
                 let place = driver.create(&ground, &spec).await.unwrap();
                 Arc::new(House::new(ground.clone(), place, paths.recordings(), true))
             }
             Hosting::Shim => {
-                let program = env!("CARGO_BIN_EXE_sandwatch").as_ref();
+                let program = PROGRAM.as_ref();
                 ShimLink::launch(program, &ground, &paths.recordings(), &spec).await.unwrap().into()
             }
         };

@@ -1,32 +1,19 @@
 //! An engine over the fake driver in a directory of its own, and helpers to watch it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use sandwatch::{
-    base::{
-        fault::Outcome,
-        id::{ClientId, SessionId},
-        units::Size,
-    },
+    base::{fault::Outcome, id::SessionId},
     config::paths::Paths,
     driver::{fake::FakeDriver, registry::Registry},
     engine::{Engine, Options},
-    model::{
-        output::{Fidelity, From, Output, OutputRequest},
-        sandbox::{Egress, ResourceLimits, Sandbox, SandboxSpec, Workspace, WorkspaceMode},
-        session::SessionSpec,
-    },
-    runtime::{BoxStream, Identity, Runtime},
+    model::sandbox::{Sandbox, SandboxSpec},
+    runtime::Runtime,
     vt::Screen,
 };
-use tokio_stream::StreamExt;
 
-/// Longest wait for anything that must happen; only a failure takes that long.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
-
-pub(crate) fn who(name: &str) -> Identity {
-    Identity { client: ClientId::parse(name).unwrap(), name: name.to_owned() }
-}
+use crate::given;
+pub(crate) use crate::given::{SOON, next, session, who};
 
 /// One instance: a home, a workspace, an engine, and the fake driver under it.
 pub(crate) struct Instance {
@@ -78,23 +65,7 @@ impl Instance {
     }
 
     pub(crate) fn spec(&self, command: &[&str]) -> SandboxSpec {
-        let path = self.temp.path().join("project");
-        SandboxSpec {
-            name: None,
-            driver: "fake".to_owned(),
-            isolation: None,
-            image: None,
-            workspace: Workspace { path, mode: WorkspaceMode::Cow },
-            egress: Egress::Ask,
-            allow: Vec::new(),
-            limits: ResourceLimits::default(),
-            env: Vec::new(),
-            ttl: None,
-            labels: BTreeMap::new(),
-            record: true,
-            remove_on_exit: false,
-            first: session(command),
-        }
+        given::spec("fake", &self.temp.path().join("project"), command)
     }
 
     pub(crate) async fn run(&self, command: &[&str]) -> Sandbox {
@@ -103,15 +74,11 @@ impl Instance {
 
     /// The newest picture of a sandbox once it is as wanted.
     pub(crate) async fn until(&self, what: &str, so: impl Fn(&[Sandbox]) -> bool) -> Vec<Sandbox> {
-        let deadline = tokio::time::Instant::now() + SOON;
-        loop {
+        given::found(what, async || {
             let all = self.alice().list().await.unwrap();
-            if so(&all) {
-                return all;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "never: {what}: {all:#?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            so(&all).then_some(all)
+        })
+        .await
     }
 }
 
@@ -119,44 +86,14 @@ pub(crate) async fn open(home: &std::path::Path, fake: &FakeDriver) -> Outcome<E
     Engine::open(Options {
         paths: Paths::under(home),
         drivers: Registry::default().with(fake.clone()),
-        program: env!("CARGO_BIN_EXE_sandwatch").into(),
+        program: given::PROGRAM.into(),
     })
     .await
 }
 
-pub(crate) fn session(command: &[&str]) -> SessionSpec {
-    SessionSpec {
-        command: command.iter().map(|it| (*it).to_owned()).collect(),
-        cwd: None,
-        env: Vec::new(),
-        size: Size::DEFAULT,
-    }
-}
-
-pub(crate) fn watch(from: From, fidelity: Fidelity) -> OutputRequest {
-    OutputRequest { from, fidelity, every_at_least: None }
-}
-
-/// The next message, or a failure that says what was waited for.
-pub(crate) async fn next<T>(stream: &mut BoxStream<T>, what: &str) -> Option<T> {
-    tokio::time::timeout(SOON, stream.next()).await.unwrap_or_else(|_| panic!("never came: {what}"))
-}
-
 /// All bytes a session prints until its end, from the start.
 pub(crate) async fn whole_output(runtime: &dyn Runtime, id: &SessionId) -> String {
-    let mut stream = runtime.output(id, watch(From::Start, Fidelity::Full)).await.unwrap();
-    let mut bytes = Vec::new();
-    while let Some(message) = next(&mut stream, "the end of the output").await {
-        match message.unwrap() {
-            Output::Chunk { offset, bytes: chunk } => {
-                assert_eq!(offset, bytes.len() as u64, "no byte skipped");
-                bytes.extend_from_slice(&chunk);
-            }
-            Output::Exit { .. } => break,
-            _ => {}
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&given::printed(runtime, id).await).into_owned()
 }
 
 /// The rows a session shows now.
@@ -167,13 +104,8 @@ pub(crate) async fn rows(runtime: &dyn Runtime, id: &SessionId) -> Vec<String> {
 
 /// Waits until the screen shows a text.
 pub(crate) async fn shows(runtime: &dyn Runtime, id: &SessionId, text: &str) {
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
-        let rows = rows(runtime, id).await;
-        if rows.iter().any(|it| it.contains(text)) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{text:?} never on screen: {rows:#?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    given::found(&format!("{text:?} on the screen"), async || {
+        rows(runtime, id).await.iter().any(|it| it.contains(text)).then_some(())
+    })
+    .await;
 }

@@ -11,7 +11,8 @@ use sandwatch::{
     },
 };
 
-use super::local_stage::{Stage, eventually, exists, on_stage, run, session, sh, type_in, until};
+use crate::given::alive;
+use crate::local_stage::{Stage, exists, on_stage, run, session, sh, soon, type_in, until};
 
 fn groups_of(ground: &Ground) -> usize {
     let name = format!("sandwatch-{}", ground.id);
@@ -28,16 +29,12 @@ fn groups_of(ground: &Ground) -> usize {
     found
 }
 
-fn alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z "))
-}
-
 async fn nothing_is_left(stage: &Stage, ground: &Ground) {
     assert!(!exists(&ground.dir));
     assert_eq!(groups_of(ground), 0);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&stage.home.display().to_string()), "{mounts}");
-    eventually("an empty trash", || !exists(&stage.home.join("state/.trash"))).await;
+    soon("an empty trash", || !exists(&stage.home.join("state/.trash"))).await;
 }
 
 #[test]
@@ -271,10 +268,8 @@ fn what_a_killed_shim_left_is_swept() {
                 .env("SANDWATCH_TEST_HOLD", &directory)
                 .spawn()
                 .unwrap();
-            eventually("a sandbox", || {
-                std::fs::read_to_string(&note).is_ok_and(|it| !it.is_empty())
-            })
-            .await;
+            soon("a sandbox", || std::fs::read_to_string(&note).is_ok_and(|it| !it.is_empty()))
+                .await;
             let pid: u32 = std::fs::read_to_string(&note).unwrap().parse().unwrap();
             std::fs::remove_file(&note).unwrap();
             assert!(alive(pid));
@@ -282,7 +277,7 @@ fn what_a_killed_shim_left_is_swept() {
             holder.wait().unwrap();
             let ground = ground_of(&directory);
             Local.sweep(&ground).await.unwrap();
-            eventually("the end of its programs", || !alive(pid)).await;
+            soon("the end of its programs", || !alive(pid)).await;
             nothing_is_left(&stage, &ground).await;
             Local.sweep(&ground).await.unwrap();
         }

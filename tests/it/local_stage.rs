@@ -15,14 +15,17 @@ use std::{
 };
 
 use sandwatch::{
-    base::{fault::Outcome, id::SandboxId, units::Size},
+    base::{fault::Outcome, id::SandboxId},
     driver::{Driver, Ground, PipeIo, Place, Program, PtyIo, local::Local},
     model::{
-        sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
-        session::{ExitStatus, SessionSpec},
+        sandbox::{SandboxSpec, Workspace, WorkspaceMode},
+        session::ExitStatus,
     },
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::given::{SOON, spec};
+pub(crate) use crate::given::{session, soon};
 
 /// Nobody's uid on any sane machine.
 const USER: u32 = 12_345;
@@ -112,20 +115,10 @@ impl Stage {
 
     pub fn spec(&self, mode: WorkspaceMode) -> SandboxSpec {
         SandboxSpec {
-            name: None,
-            driver: "local".to_owned(),
-            isolation: None,
-            image: None,
             workspace: Workspace { path: self.workspace.clone(), mode },
-            egress: Egress::Deny,
-            allow: Vec::new(),
-            limits: ResourceLimits::default(),
             env: vec![("EXTRA".to_owned(), "given".to_owned())],
-            ttl: None,
-            labels: std::collections::BTreeMap::new(),
             record: false,
-            remove_on_exit: false,
-            first: session(&["/bin/sh"]),
+            ..spec("local", &self.workspace, &["/bin/sh"])
         }
     }
 
@@ -135,15 +128,6 @@ impl Stage {
 
     pub async fn try_place(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
         Local.create(ground, spec).await
-    }
-}
-
-pub fn session(command: &[&str]) -> SessionSpec {
-    SessionSpec {
-        command: command.iter().map(|it| (*it).to_owned()).collect(),
-        cwd: None,
-        env: Vec::new(),
-        size: Size::DEFAULT,
     }
 }
 
@@ -182,7 +166,7 @@ pub async fn until(io: &mut PtyIo, wanted: &str) -> String {
             seen.extend(&chunk[..count]);
         }
     };
-    let late = tokio::time::timeout(Duration::from_secs(30), reading).await.is_err();
+    let late = tokio::time::timeout(SOON, reading).await.is_err();
     let text = String::from_utf8_lossy(&seen).into_owned();
     assert!(!late && text.contains(wanted), "no {wanted:?} in {text:?}");
     text
@@ -190,17 +174,6 @@ pub async fn until(io: &mut PtyIo, wanted: &str) -> String {
 
 pub async fn type_in(io: &mut PtyIo, text: &str) {
     io.writer.write_all(text.as_bytes()).await.unwrap();
-}
-
-/// Asks again until it is so.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
 }
 
 pub fn exists(path: &Path) -> bool {

@@ -36,6 +36,7 @@ mod engine_life;
 mod engine_restart;
 mod engine_scale;
 mod engine_support;
+mod given;
 mod hostile_local;
 mod hub_link;
 mod hub_strange;

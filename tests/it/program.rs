@@ -1,15 +1,11 @@
 //! The real binary, run with a SANDWATCH_HOME of its own that leaves nothing behind.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
 };
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sandwatch");
-
-/// How long anything that must happen may take; only a failing test waits so long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) use crate::given::{PROGRAM, alive, eventually};
 
 /// A directory that holds one instance: configuration, state, sockets, and a workspace.
 pub struct Home(tempfile::TempDir);
@@ -111,20 +107,4 @@ impl Ran {
         }
         assert!(self.stderr.lines().count() <= 2, "{self:?}");
     }
-}
-
-/// Asks again until it holds; the one place where a test waits for time.
-#[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < until, "did not happen: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Whether a process is there (a zombie is not).
-pub fn alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    stat.is_ok_and(|it| !it.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }

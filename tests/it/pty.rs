@@ -10,7 +10,10 @@ use std::{
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use sandwatch::{base::units::Size, vt::screen::Screen};
 
-use crate::program::{Home, PATIENCE, PROGRAM};
+use crate::{
+    given::{PROGRAM, SOON},
+    program::Home,
+};
 
 /// What the terminal shows, and every byte that was written to it.
 pub struct View {
@@ -103,7 +106,7 @@ impl Pty {
     /// Waits until the terminal shows it; shows the screen when it never does.
     #[track_caller]
     pub fn wait_until(&self, what: &str, holds: impl Fn(&View) -> bool) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + SOON;
         let (view, changed) = &*self.shared;
         let mut view = view.lock().unwrap();
         while !holds(&view) {
@@ -143,7 +146,7 @@ impl Pty {
     /// Waits for the program to end and for all it wrote; its exit code.
     #[track_caller]
     pub fn ended(&mut self) -> u32 {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + SOON;
         let (view, changed) = &*self.shared;
         let mut view = view.lock().unwrap();
         while !view.ended {

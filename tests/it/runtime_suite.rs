@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sandwatch::{
     base::{
         fault::Kind,
-        id::{ClientId, SandboxId, SessionId},
+        id::{SandboxId, SessionId},
         limits::{HISTORY_LINES_MAX, STOP_GRACE},
         units::Size,
     },
@@ -18,11 +18,14 @@ use sandwatch::{
         sandbox::{Sandbox, State},
         session::ExitStatus,
     },
-    runtime::{ExecOutput, Identity, LeaseVerb, Runtime, WaitFor},
+    runtime::{ExecOutput, LeaseVerb, Runtime, WaitFor},
     vt::Screen,
 };
 
-use crate::hub_support::{Hub, PATIENCE, engine, next, printed, session, spec, watch};
+use crate::{
+    given::who,
+    hub_support::{Hub, SOON, engine, next, printed, session, spec, watch},
+};
 
 /// Two clients of one engine.
 struct Stage {
@@ -36,9 +39,7 @@ impl Stage {
     async fn alone() -> Self {
         let temp = tempfile::tempdir().unwrap();
         let engine = engine(&temp.path().join("home")).await;
-        let client = |name: &str| {
-            engine.client(Identity { client: ClientId::parse(name).unwrap(), name: name.into() })
-        };
+        let client = |name: &str| engine.client(who(name));
         Self { alice: client("alice"), bob: client("bob"), temp, _hub: None }
     }
 
@@ -99,7 +100,7 @@ cases! {
 async fn a_program_runs_prints_and_ends(it: Stage) {
     let made = it.run(&["sh", "-c", "echo hello; exit 3"]).await;
     let id = &made.sessions[0].id;
-    it.alice.wait(id, WaitFor::Exit, Some(PATIENCE)).await.unwrap();
+    it.alice.wait(id, WaitFor::Exit, Some(SOON)).await.unwrap();
     let text = String::from_utf8(printed(&*it.bob, id).await).unwrap();
     assert!(text.contains("hello\r\n"), "{text}");
     let listed = it.bob.list().await.unwrap();
@@ -171,7 +172,7 @@ async fn typing_arrives_whole_and_in_order(it: Stage) {
         let line = Bytes::from(format!("line {number:03}\r"));
         it.alice.input(&id, line).await.unwrap();
     }
-    it.alice.wait(&id, WaitFor::Text("line 199".to_owned()), Some(PATIENCE)).await.unwrap();
+    it.alice.wait(&id, WaitFor::Text("line 199".to_owned()), Some(SOON)).await.unwrap();
     it.alice.stop(&made.id, STOP_GRACE).await.unwrap();
     let text = String::from_utf8_lossy(&printed(&*it.alice, &id).await).into_owned();
     let places: Vec<_> = (0..200).map(|at| text.find(&format!("line {at:03}"))).collect();
@@ -236,7 +237,7 @@ async fn waiting_ends_when_it_happened_or_late(it: Stage) {
     let fault = it.alice.wait(id, WaitFor::Text("(".to_owned()), short).await.unwrap_err();
     assert_eq!(fault.kind(), Kind::Invalid);
     it.alice.input(id, Bytes::from_static(b"exit 4\r")).await.unwrap();
-    it.bob.wait(id, WaitFor::Exit, Some(PATIENCE)).await.unwrap();
+    it.bob.wait(id, WaitFor::Exit, Some(SOON)).await.unwrap();
 }
 
 async fn a_program_without_a_terminal_keeps_its_streams_apart(it: Stage) {
@@ -260,7 +261,7 @@ async fn history_is_found_and_read_back(it: Stage) {
     let loops = "for i in $(seq 1 500); do echo line $i; done";
     let made = it.run(&["sh", "-c", loops]).await;
     let id = &made.sessions[0].id;
-    it.alice.wait(id, WaitFor::Exit, Some(PATIENCE)).await.unwrap();
+    it.alice.wait(id, WaitFor::Exit, Some(SOON)).await.unwrap();
     let request = HistoryRequest { before: None, lines: HISTORY_LINES_MAX };
     let page = it.alice.history(id, request).await.unwrap();
     assert!(page.lines.len() > 400 && page.lines.is_sorted_by_key(|it| it.mark));
@@ -274,7 +275,7 @@ async fn history_is_found_and_read_back(it: Stage) {
 async fn recordings_outlive_their_sandbox(it: Stage) {
     let made = it.run(&["sh", "-c", "echo kept"]).await;
     let id = &made.sessions[0].id;
-    it.alice.wait(id, WaitFor::Exit, Some(PATIENCE)).await.unwrap();
+    it.alice.wait(id, WaitFor::Exit, Some(SOON)).await.unwrap();
     it.alice.remove(&made.id).await.unwrap();
     let kept = it.bob.recordings().await.unwrap();
     assert!(kept.iter().any(|it| it.session == *id), "{kept:?}");

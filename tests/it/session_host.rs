@@ -19,7 +19,7 @@ use sandwatch::{
 };
 use tokio_stream::StreamExt;
 
-use crate::session_place::{Bench, Replica, full, numbers, screen, shell, text, until};
+use crate::session_place::{Bench, Replica, found, full, numbers, screen, shell, text};
 
 /// More than the ring holds, so that a reader from the start needs the journal.
 const MANY_LINES: &str = "seq 1 250000";
@@ -207,7 +207,7 @@ async fn a_resize_has_its_place_in_the_output() {
     let rest = outputs.rest().await;
     assert_eq!(rest[0], Output::Resize { offset: 3, size: Size::clamped(123, 45) });
     assert!(bench.all(&id).await.ends_with(b"45 123\r\n"));
-    let size = until("the new size is reported", async || {
+    let size = found("the new size is reported", async || {
         let mut events = bench.house.events().await.unwrap();
         match events.next().await {
             Some(SeatEvent::Report(report)) => Some(report.sessions[0].size),
@@ -323,7 +323,7 @@ async fn dropping_the_output_of_exec_kills_the_program() {
     let process = format!("/proc/{}", String::from_utf8_lossy(&pid).trim());
     assert!(std::path::Path::new(&process).exists());
     drop(output);
-    until("the program is killed", async || {
+    found("the program is killed", async || {
         (!std::path::Path::new(&process).exists()).then_some(())
     })
     .await;

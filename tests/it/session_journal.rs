@@ -19,7 +19,7 @@ use sandwatch::{
     },
 };
 
-use crate::session_place::{Bench, full, until};
+use crate::session_place::{Bench, found, full};
 
 fn keyframe(writer: &mut Writer) {
     writer.keyframe(Timestamp(1), Size::DEFAULT, "state".into());
@@ -162,7 +162,7 @@ async fn a_disk_that_is_full_pauses_the_journal_and_the_session_goes_on() {
     let mut live = bench.watch(&id, full(From::Offset(0))).await;
     assert_eq!(live.next().await, Some(Output::Chunk { offset: 0, bytes: "lost\r\n".into() }));
     // It is tried again after a while, with the next output.
-    until("the journal goes on", async || {
+    found("the journal goes on", async || {
         bench.house.input(&id, "x".into()).await.unwrap();
         segments(&bench.journal(&id)).pop()
     })
@@ -207,7 +207,7 @@ async fn recordings_are_listed_with_how_they_ended() {
     let id = bench.open("exit 4").await;
     bench.all(&id).await;
     let root = bench.dir.path().join("recordings");
-    let found = until("the end is written", async || {
+    let found = found("the end is written", async || {
         let found = journal::recordings(&root).unwrap();
         found[0].ended_at.is_some().then_some(found)
     })

@@ -32,8 +32,8 @@ use tokio::{
 };
 use tokio_stream::StreamExt;
 
-/// Longest wait for anything in these tests.
-pub const SOON: Duration = Duration::from_secs(60);
+pub(crate) use crate::given::{SOON, found};
+use crate::given::{session, watch};
 
 /// Starts programs here, as the user who runs the tests.
 #[derive(Default)]
@@ -191,16 +191,15 @@ impl Bench {
 
 /// `sh -c SCRIPT`.
 pub fn shell(script: &str) -> SessionSpec {
-    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-    SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT }
+    session(&["sh", "-c", script])
 }
 
 pub fn full(from: From) -> OutputRequest {
-    OutputRequest { from, fidelity: Fidelity::Full, every_at_least: None }
+    watch(from, Fidelity::Full)
 }
 
 pub fn screen(from: From) -> OutputRequest {
-    OutputRequest { from, fidelity: Fidelity::Screen, every_at_least: None }
+    watch(from, Fidelity::Screen)
 }
 
 /// A subscription that fails the test when nothing comes.
@@ -257,20 +256,6 @@ impl Replica {
             }
         }
     }
-}
-
-/// Looks again and again until it is so.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let looking = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let found = tokio::time::timeout(SOON, looking).await;
-    found.unwrap_or_else(|_| panic!("never happened: {what}"))
 }
 
 /// Numbers from 1, one a line, as a terminal gets them.

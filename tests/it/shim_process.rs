@@ -18,8 +18,7 @@ use sandwatch::{
     engine::shim_link::ShimLink,
     model::{
         output::{From, Output},
-        sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
-        session::SessionSpec,
+        sandbox::{SandboxSpec, Workspace, WorkspaceMode},
     },
     session::seat::{Seat, SeatEvent},
     shim::{listen, serve::serve},
@@ -27,32 +26,14 @@ use sandwatch::{
 };
 use tokio_stream::StreamExt;
 
-use crate::session_place::{Bench, Outputs, SOON, full, numbers, screen, shell, until};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sandwatch");
+use crate::{
+    given::{self, PROGRAM, session},
+    session_place::{Bench, Outputs, SOON, found, full, numbers, screen, shell},
+};
 
 fn spec(driver: &str) -> SandboxSpec {
-    SandboxSpec {
-        name: None,
-        driver: driver.to_owned(),
-        isolation: None,
-        image: None,
-        workspace: Workspace { path: PathBuf::new(), mode: WorkspaceMode::None },
-        egress: Egress::Deny,
-        allow: Vec::new(),
-        limits: ResourceLimits::default(),
-        env: Vec::new(),
-        ttl: None,
-        labels: std::collections::BTreeMap::default(),
-        record: true,
-        remove_on_exit: false,
-        first: program(&["count"]),
-    }
-}
-
-fn program(command: &[&str]) -> SessionSpec {
-    let command = command.iter().map(|it| (*it).to_owned()).collect();
-    SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT }
+    let workspace = Workspace { path: PathBuf::new(), mode: WorkspaceMode::None };
+    SandboxSpec { workspace, ..given::spec(driver, Path::new(""), &["count"]) }
 }
 
 struct Site {
@@ -92,7 +73,7 @@ impl Site {
     }
 
     async fn ended(&self) {
-        until("the shim ends", async || self.pid().is_none().then_some(())).await;
+        found("the shim ends", async || self.pid().is_none().then_some(())).await;
     }
 }
 
@@ -113,7 +94,7 @@ async fn a_shim_outlives_its_hub_and_is_adopted_with_its_sessions() {
     let site = Site::new();
     let link = site.launch(&spec("fake")).await;
     let id = SessionId::random();
-    link.open(id.clone(), program(&["count"])).await.unwrap();
+    link.open(id.clone(), session(&["count"])).await.unwrap();
     let mut outputs = Outputs(link.output(&id, full(From::Start)).await.unwrap());
     while !matches!(outputs.next().await, Some(Output::Chunk { .. })) {}
     drop((outputs, link));
@@ -175,7 +156,7 @@ async fn a_shim_whose_directory_is_deleted_or_replaced_ends_itself() {
     for replaced in [false, true] {
         let site = Site::new();
         let link = site.launch(&spec("fake")).await;
-        link.open(SessionId::random(), program(&["count"])).await.unwrap();
+        link.open(SessionId::random(), session(&["count"])).await.unwrap();
         assert!(site.pid().is_some());
         if replaced {
             std::fs::rename(&site.ground.dir, site.dir.path().join("elsewhere")).unwrap();
@@ -326,5 +307,5 @@ async fn exec_through_a_shim_passes_everything_and_is_killed_with_its_caller() {
     let Some(Ok(ExecOutput::Stdout(pid))) = output.next().await else { panic!() };
     let process = PathBuf::from(format!("/proc/{}", String::from_utf8_lossy(&pid).trim()));
     drop(output);
-    until("the program is killed", async || (!process.exists()).then_some(())).await;
+    found("the program is killed", async || (!process.exists()).then_some(())).await;
 }
