@@ -1,35 +1,20 @@
 //! The console's loop: wait for anything, take what waits (keys first), update, draw. Nothing is
 //! awaited but the next thing to happen.
 
+mod look;
+mod own;
+mod turn;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use base64::Engine;
 use crossterm::event::Event;
 use tokio::sync::mpsc;
 
-use crate::{
-    app::{self, Act, Effect, EffectId, Moment, Msg, Setup, State, keymap::Keymap, msg::Reply},
-    base::{
-        clock,
-        fault::{Fault, Outcome},
-        id::SessionId,
-        limits::{
-            CLIPBOARD_BYTES_MAX, CONSOLE_ANSWERS_MAX, CONSOLE_OUTPUTS_MAX, FRAME_EVERY_MIN,
-            FRAME_EVERY_MIN_TYPING, TURN_MESSAGES_MAX, TURN_SLOW, TURN_WITHIN, TYPING_FOR,
-        },
-        text,
-    },
-    config::schema::{Config, Prefs},
-    model::event::Level,
-    runtime::{Identity, Runtime},
-    ui::{
-        self,
-        theme::{Depth, Theme},
-    },
+use self::{
+    look::{Change, Look, changed},
+    turn::{Turn, Woken},
 };
-
 use super::{
-    agents,
     canvas::Canvas,
     convert,
     effects::{Outbox, Runner},
@@ -37,7 +22,24 @@ use super::{
     keyboard, probe,
     signals::{Signal, Signals},
     terminal::{self, Guard},
-    watch::Watch,
+};
+use crate::{
+    app::{self, Act, Moment, Msg, Setup, State},
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        id::SessionId,
+        limits::{
+            CONSOLE_ANSWERS_MAX, CONSOLE_OUTPUTS_MAX, FRAME_EVERY_MIN, FRAME_EVERY_MIN_TYPING,
+            TURN_MESSAGES_MAX, TYPING_FOR,
+        },
+    },
+    model::event::Level,
+    runtime::{Identity, Runtime},
+    ui::{
+        self,
+        theme::{Depth, Theme},
+    },
 };
 
 /// How long the last keys may take to reach the hub when the console ends.
@@ -120,90 +122,6 @@ pub async fn run(start: Start) -> Outcome<End> {
     drop(guard);
     let code = ending.unwrap_or_default();
     Ok(End { code, running: (code == 0).then(|| state.fleet.running()) })
-}
-
-async fn changed(watch: &mut Option<Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What the files and the terminal together make of keys and colours.
-struct Look {
-    config: Config,
-    prefs: Prefs,
-    keymap: Keymap,
-    theme: Theme,
-    depth: Depth,
-}
-
-impl Look {
-    fn choose(files: &Files, mut config: Config, light: Option<bool>) -> Outcome<Self> {
-        let prefs = files.prefs();
-        // Where nobody chose a theme, it follows the terminal.
-        if light == Some(true) && !files.names_theme()? {
-            "light".clone_into(&mut config.theme);
-        }
-        config.apply(&prefs);
-        let depth = super::depth::found();
-        let theme = files.theme(&config.theme, depth)?;
-        let keymap = files.keymap(&config, &config.keymap)?;
-        Ok(Self { config, prefs, keymap, theme, depth })
-    }
-}
-
-/// What ended the wait.
-enum Woken {
-    Event(Event),
-    /// The terminal is gone.
-    Gone,
-    Signal(Signal),
-    Message(Msg),
-    Change(Change),
-    Written(Outcome<()>),
-    Files,
-    Timer,
-}
-
-/// Read beside the loop, for the drawing side as well as for the state.
-struct Change {
-    theme: Option<Theme>,
-    messages: Vec<Msg>,
-}
-
-/// One turn, timed.
-struct Turn {
-    began: Duration,
-    cause: &'static str,
-}
-
-impl Turn {
-    fn begin(woken: &Woken) -> Self {
-        let cause = match woken {
-            Woken::Event(_) => "terminal input",
-            Woken::Gone => "the terminal went away",
-            Woken::Signal(_) => "signal",
-            Woken::Message(Msg::Output { .. } | Msg::OutputEnded { .. }) => "output",
-            Woken::Message(Msg::Event(_)) => "feed",
-            Woken::Message(_) => "answer",
-            Woken::Change(_) | Woken::Files => "files",
-            Woken::Written(_) => "frame written",
-            Woken::Timer => "timer",
-        };
-        Self { began: clock::monotonic(), cause }
-    }
-
-    fn over(&self) -> bool {
-        clock::monotonic().saturating_sub(self.began) > TURN_WITHIN
-    }
-
-    fn end(self) {
-        let took = clock::monotonic().saturating_sub(self.began);
-        if took > TURN_SLOW {
-            tracing::warn!(cause = self.cause, ?took, "a turn took longer than a frame");
-        }
-    }
 }
 
 struct Console {
@@ -321,157 +239,6 @@ impl Console {
                 self.here(effect);
             }
         }
-    }
-
-    /// Effects that concern this process alone.
-    fn here(&mut self, Effect { id, act }: Effect) {
-        match act {
-            Act::Clipboard(words) => {
-                let result = self.copy(&words);
-                self.update(Msg::Done { id, result });
-            }
-            Act::LoadKeymap(name) => self.load_keymap(Some(id), name),
-            Act::LoadTheme(name) => self.load_theme(Some(id), name),
-            Act::SavePrefs(prefs) => {
-                let files = self.files.clone();
-                self.runner.aside(move || {
-                    let result = files.save_prefs(&prefs).map(|()| Reply::Nothing);
-                    vec![Msg::Done { id, result }]
-                });
-            }
-            Act::SetTitle(title) => {
-                let sequence = format!("\x1b]2;{}\x07", text::visible(&title));
-                self.canvas.send(sequence.as_bytes());
-                self.dirty = true;
-            }
-            Act::Bell => self.aside(b"\x07"),
-            Act::Notify { title, body } => {
-                let words = text::visible(&format!("{title}: {body}"));
-                self.aside(format!("\x1b]9;{words}\x07").as_bytes());
-            }
-            Act::CaptureMouse(on) => self.capture_mouse(on),
-            Act::Redraw => {
-                self.canvas.redraw();
-                self.dirty = true;
-            }
-            Act::Suspend => {
-                if let Err(fault) = self.suspend() {
-                    self.update(Msg::Notice(Level::Error, fault.to_string()));
-                }
-            }
-            Act::Quit => self.ending = Some(0),
-            // All others were the runner's.
-            _ => {}
-        }
-    }
-
-    fn aside(&mut self, sequence: &[u8]) {
-        self.canvas.send(sequence);
-        self.dirty = true;
-    }
-
-    /// OSC 52; whether the terminal takes it can't be known, whether it may is checked.
-    fn copy(&mut self, words: &str) -> Outcome<Reply> {
-        if words.len() > CLIPBOARD_BYTES_MAX {
-            return Err(Fault::invalid(format!(
-                "too much to copy: terminals take {CLIPBOARD_BYTES_MAX} bytes, this is {}",
-                words.len()
-            )));
-        }
-        let coded = base64::engine::general_purpose::STANDARD.encode(words);
-        self.aside(format!("\x1b]52;c;{coded}\x07").as_bytes());
-        Ok(Reply::Nothing)
-    }
-
-    fn capture_mouse(&mut self, on: bool) {
-        let sequence = self.guard.mouse(on);
-        self.aside(sequence.as_bytes());
-    }
-
-    fn suspend(&mut self) -> Outcome<()> {
-        self.guard.suspend()?;
-        self.restart();
-        Ok(())
-    }
-
-    /// The terminal was somebody else's meanwhile: nothing on it is known.
-    fn restart(&mut self) {
-        if let Some((cols, rows)) = terminal::cells() {
-            self.canvas.resize((cols, rows));
-            self.update(Msg::Resize(cols, rows));
-        }
-        self.dirty = true;
-    }
-
-    /// Finds agents and the names of keymaps and themes, beside the loop.
-    fn look_around(&mut self) {
-        let files = self.files.clone();
-        self.runner.aside(move || {
-            let choices = Msg::Choices { keymaps: files.keymaps(), themes: files.themes() };
-            vec![choices, Msg::Agents(agents::on_path())]
-        });
-    }
-
-    fn watch_files(&mut self) -> Option<Watch> {
-        match Watch::directory(self.files.directory()) {
-            Ok(watch) => Some(watch),
-            Err(fault) => {
-                tracing::warn!(%fault, "no hot reload");
-                self.update(Msg::Notice(Level::Warning, fault.to_string()));
-                None
-            }
-        }
-    }
-
-    /// A file changed: all are read again, for one may name another. Only what came out different
-    /// is told; that another keymap or theme is named now, the state finds out.
-    fn reload(&mut self) {
-        let (files, changes, depth) = (self.files.clone(), self.changes.clone(), self.depth);
-        let (config, keymap) = (self.state.config.clone(), self.state.keymap.clone());
-        let theme = self.theme.clone();
-        self.runner.aside(move || {
-            let mut messages = vec![Msg::Config(files.config().map(Box::new))];
-            let keys = files.keymap(&config, &keymap.name);
-            if keys.as_ref().ok() != Some(&keymap) {
-                messages.push(Msg::Keymap(keys.map(Box::new)));
-            }
-            let mut changed = None;
-            match files.theme(&theme.name, depth) {
-                Ok(same) if same == theme => {}
-                Ok(other) => {
-                    messages.push(Msg::Theme(Ok(other.name.clone())));
-                    changed = Some(other);
-                }
-                Err(fault) => messages.push(Msg::Theme(Err(fault))),
-            }
-            // The loop is closing when nobody takes it.
-            drop(changes.blocking_send(Change { theme: changed, messages }));
-            vec![Msg::Choices { keymaps: files.keymaps(), themes: files.themes() }]
-        });
-    }
-
-    fn load_keymap(&mut self, id: Option<EffectId>, name: String) {
-        let (files, config) = (self.files.clone(), self.state.config.clone());
-        self.runner.aside(move || {
-            let keys = files.keymap(&config, &name).map(Box::new);
-            let done = keys.as_ref().map(|_| Reply::Nothing).map_err(Clone::clone);
-            let mut messages = vec![Msg::Keymap(keys)];
-            messages.extend(id.map(|id| Msg::Done { id, result: done }));
-            messages
-        });
-    }
-
-    fn load_theme(&mut self, id: Option<EffectId>, name: String) {
-        let (files, depth, changes) = (self.files.clone(), self.depth, self.changes.clone());
-        self.runner.aside(move || {
-            let theme = files.theme(&name, depth);
-            let told = theme.as_ref().map(|it| it.name.clone()).map_err(Clone::clone);
-            let done = told.clone().map(|_| Reply::Nothing);
-            let mut messages = vec![Msg::Theme(told)];
-            messages.extend(id.map(|id| Msg::Done { id, result: done }));
-            drop(changes.blocking_send(Change { theme: theme.ok(), messages }));
-            Vec::new()
-        });
     }
 
     /// Zero when a frame may be drawn now.

@@ -1,0 +1,102 @@
+//! One connection to a shim, and calls with one answer.
+
+use std::time::Duration;
+
+use tokio::{
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+
+use super::{
+    ShimLink,
+    process::{fault_file, last_words},
+};
+use crate::{
+    base::fault::{Fault, Kind, Outcome},
+    config::paths::SocketPath,
+    wire::shim::{Answer, Call, Frames, answer, call, send},
+};
+
+pub(super) const SOCKET_FILE: &str = "shim.sock";
+
+pub(super) struct Connection {
+    pub(super) answers: Frames<OwnedReadHalf>,
+    pub(super) writer: OwnedWriteHalf,
+}
+
+impl Connection {
+    /// The next answer; a fault is an error.
+    pub(super) async fn answer(&mut self) -> Outcome<answer::What> {
+        match self.answers.next::<Answer>().await? {
+            Some(Answer { what: Some(answer::What::Fault(fault)) }) => Err(fault.into()),
+            Some(Answer { what: Some(what) }) => Ok(what),
+            Some(Answer { what: None }) => Err(unexpected()),
+            None => Err(Fault::lost("the connection ended")),
+        }
+    }
+}
+
+pub(super) fn unexpected() -> Fault {
+    Fault::unsupported("the shim gave an answer that this version does not know")
+        .hint("make the sandbox anew with the current version")
+}
+
+impl ShimLink {
+    pub(super) async fn connect(&self) -> Outcome<Connection> {
+        let path = SocketPath::open(&self.dir.join(SOCKET_FILE)).map_err(|it| self.lost(it))?;
+        let stream = UnixStream::connect(path.path())
+            .await
+            .map_err(|error| self.lost(Fault::lost(format!("connecting to its shim: {error}"))))?;
+        let (reader, writer) = stream.into_split();
+        Ok(Connection { answers: Frames::new(reader), writer })
+    }
+
+    /// A shim that can't be reached: what it said last, if it is known, is the better reason.
+    pub(super) fn lost(&self, fault: Fault) -> Fault {
+        let status = *self.ended.borrow();
+        let words = match status {
+            Some(_) => last_words(&self.dir, status),
+            None => match fault_file(&self.dir) {
+                Some(words) => format!("{}; its last words: {words}", fault.message()),
+                None => fault.message().to_owned(),
+            },
+        };
+        Fault::lost(format!("sandbox {} has lost its shim: {words}", self.name))
+            .hint(format!("sandwatch rm {}", self.name))
+    }
+
+    /// Opens a connection with its first call.
+    pub(super) async fn begin(&self, what: call::What) -> Outcome<Connection> {
+        let mut connection = self.connect().await?;
+        let sent = send(&mut connection.writer, &Call::from(what)).await;
+        sent.map_err(|it| self.lost(Fault::lost(format!("the connection broke: {it}"))))?;
+        Ok(connection)
+    }
+
+    /// One call with one answer.
+    pub(super) async fn ask(&self, what: call::What, within: Duration) -> Outcome<answer::What> {
+        let asked = async {
+            let mut connection = self.begin(what).await?;
+            connection.answer().await
+        };
+        match timeout(within, asked).await {
+            Ok(Err(fault)) if fault.kind() == Kind::Lost => Err(self.lost(fault)),
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::late(format!(
+                "the shim of {} did not answer within {} s",
+                self.name,
+                within.as_secs()
+            ))),
+        }
+    }
+
+    pub(super) async fn done(&self, what: call::What, within: Duration) -> Outcome<()> {
+        match self.ask(what, within).await? {
+            answer::What::Done(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+}

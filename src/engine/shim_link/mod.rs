@@ -1,0 +1,230 @@
+//! The hub's side of a shim: `Seat` over its socket. Every call has a connection of its own; only
+//! input keeps one, so that keys stay in order.
+
+mod connection;
+mod process;
+mod streams;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::{
+    net::UnixStream,
+    sync::{Mutex, watch},
+    time::timeout,
+};
+
+use self::{
+    connection::{Connection, SOCKET_FILE, unexpected},
+    process::{last_words, reap, spawn, write_spec},
+};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        id::SessionId,
+        limits::{ANSWER_WITHIN, CREATE_WITHIN},
+        text,
+        units::Size,
+    },
+    config::paths::SocketPath,
+    driver::Ground,
+    model::{
+        output::{Output, OutputRequest},
+        sandbox::SandboxSpec,
+        session::{Lease, Session, SessionSpec},
+    },
+    session::seat::{BoxStream, ExecOutput, Seat, SeatEvent},
+    wire::{
+        convert::{milliseconds, output::request_out},
+        shim::{self as wire, Answer, Call, Frames, PROTOCOL, answer, call, send},
+    },
+};
+
+/// A connection to one living shim.
+pub struct ShimLink {
+    dir: PathBuf,
+    name: String,
+    /// How the shim's process ended; known only to the hub that started it.
+    ended: watch::Receiver<Option<ExitStatus>>,
+    /// Keys, in order; `None` until the first.
+    input: Mutex<Option<Connection>>,
+}
+
+impl ShimLink {
+    /// Starts a shim (`program shim DIR`) for a sandbox and waits until the sandbox is made; the
+    /// driver's own fault is returned when it could not be. `program`: normally
+    /// `std::env::current_exe()`. `ground.dir` must exist; recordings go under `recordings`.
+    pub async fn launch(
+        program: &Path,
+        ground: &Ground,
+        recordings: &Path,
+        spec: &SandboxSpec,
+    ) -> Outcome<Box<dyn Seat>> {
+        write_spec(ground, recordings, spec)?;
+        let mut child = spawn(program, &ground.dir)?;
+        let mut answers = match child.stdout.take() {
+            Some(stdout) => Frames::new(stdout),
+            None => return Err(Fault::bug("a shim without its standard output")),
+        };
+        let answer = timeout(CREATE_WITHIN, answers.next::<Answer>()).await;
+        let fault = match answer {
+            Ok(Ok(Some(Answer { what: Some(answer::What::Welcome(_)) }))) => {
+                let ended = reap(child);
+                return Ok(Box::new(Self::new(ground, ended)));
+            }
+            Ok(Ok(Some(Answer { what: Some(answer::What::Fault(fault)) }))) => fault.into(),
+            Err(_) => Fault::late(format!(
+                "the sandbox was not made within {} s: {}",
+                CREATE_WITHIN.as_secs(),
+                ground.name
+            )),
+            Ok(_) => {
+                let status = timeout(ANSWER_WITHIN, child.wait()).await.ok().and_then(Result::ok);
+                Fault::failed(last_words(&ground.dir, status)).context("the shim did not start")
+            }
+        };
+        // It ends by itself after a fault; a stuck one must not.
+        drop(timeout(ANSWER_WITHIN, child.wait()).await);
+        drop(child.kill().await);
+        Err(fault)
+    }
+
+    /// Connects to the shim a hub before this one started; `Lost` when it is not alive, with the
+    /// reason it left (its last words) in the message.
+    pub async fn adopt(ground: &Ground) -> Outcome<Box<dyn Seat>> {
+        let (_, unknown) = watch::channel(None);
+        let link = Self::new(ground, unknown);
+        match link.ask(call::What::Ping(wire::Ping {}), ANSWER_WITHIN).await? {
+            answer::What::Welcome(welcome) if welcome.sandbox != ground.id.as_str() => {
+                Err(Fault::invalid(format!(
+                    "the shim in {} holds another sandbox",
+                    ground.dir.display()
+                )))
+            }
+            answer::What::Welcome(welcome) if welcome.protocol > PROTOCOL => {
+                let version = text::visible(&welcome.version);
+                Err(Fault::unsupported(format!(
+                    "the shim of {} is of version {version}, newer than this hub",
+                    ground.name
+                ))
+                .hint("start the newer hub again"))
+            }
+            answer::What::Welcome(_) => Ok(Box::new(link)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Whether nobody listens on the shim's socket: only then is the shim certainly no more.
+    pub async fn is_dead(ground: &Ground) -> bool {
+        let Ok(path) = SocketPath::open(&ground.dir.join(SOCKET_FILE)) else { return true };
+        let connected = timeout(ANSWER_WITHIN, UnixStream::connect(path.path())).await;
+        matches!(connected, Ok(Err(error)) if matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        ))
+    }
+
+    fn new(ground: &Ground, ended: watch::Receiver<Option<ExitStatus>>) -> Self {
+        let (dir, name) = (ground.dir.clone(), ground.name.clone());
+        Self { dir, name, ended, input: Mutex::new(None) }
+    }
+}
+
+#[async_trait]
+impl Seat for ShimLink {
+    async fn events(&self) -> Outcome<BoxStream<SeatEvent>> {
+        let connection = self.begin(call::What::Events(wire::Events {})).await?;
+        Ok(streams::events(connection, self.dir.clone(), self.ended.clone()))
+    }
+
+    async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {
+        let open = wire::OpenSession { session: id.to_string(), spec: Some((&spec).into()) };
+        match self.ask(call::What::Open(open), 2 * ANSWER_WITHIN).await? {
+            answer::What::Session(session) => session.try_into(),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn exec(
+        &self,
+        spec: SessionSpec,
+        stdin: BoxStream<Bytes>,
+    ) -> Outcome<BoxStream<Outcome<ExecOutput>>> {
+        let connection = self.begin(call::What::Exec((&spec).into())).await?;
+        Ok(streams::exec(connection, stdin))
+    }
+
+    async fn output(
+        &self,
+        session: &SessionId,
+        request: OutputRequest,
+    ) -> Outcome<BoxStream<Outcome<Output>>> {
+        let connection = self.begin(call::What::Output(request_out(session, &request))).await?;
+        Ok(streams::output(connection))
+    }
+
+    async fn input(&self, session: &SessionId, bytes: Bytes) -> Outcome<()> {
+        let input = wire::Input { session: session.to_string(), data: bytes };
+        let call = Call::from(call::What::Input(input));
+        let mut kept = self.input.lock().await;
+        // Taken out while in use: a caller that gives up half-way must not leave half an answer.
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let asked = async {
+            let sent = send(&mut connection.writer, &call).await;
+            sent.map_err(|it| Fault::lost(format!("the connection broke: {it}")))?;
+            match connection.answers.next::<Answer>().await?.and_then(|it| it.what) {
+                Some(what) => Ok(what),
+                None => Err(Fault::lost("the connection ended")),
+            }
+        };
+        let answer = match timeout(ANSWER_WITHIN, asked).await {
+            Ok(answer) => answer.map_err(|it| self.lost(it))?,
+            Err(_) => {
+                return Err(Fault::late(format!("the shim of {} does not take input", self.name)));
+            }
+        };
+        *kept = Some(connection);
+        match answer {
+            answer::What::Done(_) => Ok(()),
+            answer::What::Fault(fault) => Err(fault.into()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn resize(&self, session: &SessionId, size: Size) -> Outcome<()> {
+        let resize = wire::Resize { session: session.to_string(), size: Some(size.into()) };
+        self.done(call::What::Resize(resize), ANSWER_WITHIN).await
+    }
+
+    async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()> {
+        let lease = lease.as_ref().map(Into::into);
+        let lease = wire::SetLease { session: session.to_string(), lease };
+        self.done(call::What::SetLease(lease), ANSWER_WITHIN).await
+    }
+
+    async fn pause(&self) -> Outcome<()> {
+        self.done(call::What::Pause(wire::Pause {}), 2 * ANSWER_WITHIN).await
+    }
+
+    async fn resume(&self) -> Outcome<()> {
+        self.done(call::What::Resume(wire::Resume {}), 2 * ANSWER_WITHIN).await
+    }
+
+    async fn stop(&self, grace: Duration) -> Outcome<()> {
+        let stop = wire::Stop { grace_ms: milliseconds(grace) };
+        self.done(call::What::Stop(stop), grace + 2 * ANSWER_WITHIN).await
+    }
+
+    async fn remove(&self) -> Outcome<()> {
+        self.done(call::What::Remove(wire::Remove {}), CREATE_WITHIN).await
+    }
+}

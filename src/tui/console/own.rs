@@ -1,0 +1,97 @@
+//! Effects that concern this process and its terminal alone.
+
+use base64::Engine;
+
+use super::Console;
+use crate::{
+    app::{Act, Effect, Msg, msg::Reply},
+    base::{
+        fault::{Fault, Outcome},
+        limits::CLIPBOARD_BYTES_MAX,
+        text,
+    },
+    model::event::Level,
+    tui::terminal,
+};
+
+impl Console {
+    /// Effects that concern this process alone.
+    pub(super) fn here(&mut self, Effect { id, act }: Effect) {
+        match act {
+            Act::Clipboard(words) => {
+                let result = self.copy(&words);
+                self.update(Msg::Done { id, result });
+            }
+            Act::LoadKeymap(name) => self.load_keymap(Some(id), name),
+            Act::LoadTheme(name) => self.load_theme(Some(id), name),
+            Act::SavePrefs(prefs) => {
+                let files = self.files.clone();
+                self.runner.aside(move || {
+                    let result = files.save_prefs(&prefs).map(|()| Reply::Nothing);
+                    vec![Msg::Done { id, result }]
+                });
+            }
+            Act::SetTitle(title) => {
+                let sequence = format!("\x1b]2;{}\x07", text::visible(&title));
+                self.canvas.send(sequence.as_bytes());
+                self.dirty = true;
+            }
+            Act::Bell => self.aside(b"\x07"),
+            Act::Notify { title, body } => {
+                let words = text::visible(&format!("{title}: {body}"));
+                self.aside(format!("\x1b]9;{words}\x07").as_bytes());
+            }
+            Act::CaptureMouse(on) => self.capture_mouse(on),
+            Act::Redraw => {
+                self.canvas.redraw();
+                self.dirty = true;
+            }
+            Act::Suspend => {
+                if let Err(fault) = self.suspend() {
+                    self.update(Msg::Notice(Level::Error, fault.to_string()));
+                }
+            }
+            Act::Quit => self.ending = Some(0),
+            // All others were the runner's.
+            _ => {}
+        }
+    }
+
+    fn aside(&mut self, sequence: &[u8]) {
+        self.canvas.send(sequence);
+        self.dirty = true;
+    }
+
+    /// OSC 52; whether the terminal takes it can't be known, whether it may is checked.
+    fn copy(&mut self, words: &str) -> Outcome<Reply> {
+        if words.len() > CLIPBOARD_BYTES_MAX {
+            return Err(Fault::invalid(format!(
+                "too much to copy: terminals take {CLIPBOARD_BYTES_MAX} bytes, this is {}",
+                words.len()
+            )));
+        }
+        let coded = base64::engine::general_purpose::STANDARD.encode(words);
+        self.aside(format!("\x1b]52;c;{coded}\x07").as_bytes());
+        Ok(Reply::Nothing)
+    }
+
+    pub(super) fn capture_mouse(&mut self, on: bool) {
+        let sequence = self.guard.mouse(on);
+        self.aside(sequence.as_bytes());
+    }
+
+    pub(super) fn suspend(&mut self) -> Outcome<()> {
+        self.guard.suspend()?;
+        self.restart();
+        Ok(())
+    }
+
+    /// The terminal was somebody else's meanwhile: nothing on it is known.
+    pub(super) fn restart(&mut self) {
+        if let Some((cols, rows)) = terminal::cells() {
+            self.canvas.resize((cols, rows));
+            self.update(Msg::Resize(cols, rows));
+        }
+        self.dirty = true;
+    }
+}
