@@ -27,6 +27,7 @@ use sandwatch::{
     model::{
         capability::Capabilities,
         event::{Event, SnapshotReason},
+        output::Output,
         sandbox::{self, Egress, Isolation, ResourceLimits, Sandbox, Workspace, WorkspaceMode},
         session::{Session, Status},
     },
@@ -48,6 +49,7 @@ fn main() {
 struct Console {
     state: State,
     theme: theme::Theme,
+    area: Rect,
     buffer: Buffer,
     started: Instant,
 }
@@ -57,9 +59,8 @@ impl Console {
         let at = Instant::now();
         let now = Moment { since_start: self.started.elapsed(), wall: clock::wall() };
         drop(update(&mut self.state, now, msg));
-        let area = Rect::new(0, 0, COLS, ROWS);
         self.buffer.reset();
-        let _ = draw(&self.state, &self.theme, area, &mut self.buffer);
+        let _ = draw(&self.state, &self.theme, self.area, &mut self.buffer);
         millis(at.elapsed())
     }
 }
@@ -76,8 +77,10 @@ fn console(count: usize) {
         keymap: keymap::load_preset("default").unwrap(),
     };
     let theme = theme::preset("dark", theme::Depth::True).unwrap();
-    let buffer = Buffer::empty(Rect::new(0, 0, COLS, ROWS));
-    let mut console = Console { state: State::new(setup), theme, buffer, started: Instant::now() };
+    let area = Rect::new(0, 0, COLS, ROWS);
+    let buffer = Buffer::empty(area);
+    let (state, started) = (State::new(setup), Instant::now());
+    let mut console = Console { state, theme, area, buffer, started };
     let sandboxes: Vec<Sandbox> = (0..count).map(sandbox).collect();
     let one = sandboxes[count / 2].clone();
     let snapshot = Event::Snapshot { seq: 1, reason: SnapshotReason::First, sandboxes };
@@ -100,6 +103,47 @@ fn console(count: usize) {
         typed.push(console.take(press(Key::Esc)));
     }
     tell("a key typed into the filter", &typed);
+    panes(&mut console);
+}
+
+/// Four dense panes at 200x50: a line printed into one of them, drawn.
+fn panes(console: &mut Console) {
+    console.area = Rect::new(0, 0, 200, 50);
+    console.buffer = Buffer::empty(console.area);
+    console.take(Msg::Resize(200, 50));
+    console.take(key('4'));
+    let watched: Vec<(SessionId, u64)> =
+        console.state.watches.iter().map(|(id, it)| (id.clone(), it.generation)).collect();
+    assert_eq!(watched.len(), 4, "four panes were to be watched");
+    let size = Size::clamped(100, 25);
+    for (session, generation) in &watched {
+        let state = dense(25).into();
+        let output = Output::Keyframe { offset: 0, size, state, lost: 0 };
+        let (session, generation) = (session.clone(), *generation);
+        console.take(Msg::Output { session, generation, output });
+    }
+    let (session, generation) = watched.first().expect("four").clone();
+    let lines: Vec<f64> = (0..400)
+        .map(|_| {
+            let output = Output::Chunk { offset: 0, bytes: dense(1).into() };
+            console.take(Msg::Output { session: session.clone(), generation, output })
+        })
+        .collect();
+    tell("a line in one of 4 dense panes", &lines);
+}
+
+/// Lines in which every cell has a colour of its own.
+fn dense(rows: usize) -> Vec<u8> {
+    let mut text = String::new();
+    for row in 0..rows {
+        for column in 0..100 {
+            let (red, green) = (row * 9 % 256, column * 2);
+            let letter = char::from(b'a' + (column % 26) as u8);
+            text += &format!("\x1b[38;2;{red};{green};90m{letter}");
+        }
+        text += "\r\n";
+    }
+    text.into_bytes()
 }
 
 fn tell(what: &str, samples: &[f64]) {

@@ -66,18 +66,20 @@ impl Fleet {
         sandboxes.truncate(SANDBOXES_MAX);
         sandboxes.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let at = self.here();
-        let mut fresh: HashMap<SandboxId, Sandbox> =
-            sandboxes.iter().map(|it| (it.id.clone(), it.clone())).collect();
         let old = std::mem::take(&mut self.slots);
-        (self.tally, self.index, self.sessions) = <_>::default();
-        for row in old.into_iter().flatten() {
-            if let Some(sandbox) = fresh.remove(&row.sandbox.id) {
-                self.put(Row::new(sandbox, row.marked), None);
-            }
-        }
+        let old_index = std::mem::take(&mut self.index);
+        (self.tally, self.sessions) = <_>::default();
+        // Places of the old list, so that what stays comes first and in the order it had.
+        sandboxes.sort_by_cached_key(|it| old_index.get(&it.id).copied().unwrap_or(usize::MAX));
+        self.slots.reserve(sandboxes.len());
+        self.index.reserve(sandboxes.len());
+        self.sessions.reserve(sandboxes.len());
         for sandbox in sandboxes {
-            if let Some(sandbox) = fresh.remove(&sandbox.id) {
-                self.put(Row::new(sandbox, false), None);
+            // A list that names one twice is the hub's fault; the first counts.
+            if !self.index.contains_key(&sandbox.id) {
+                let slot = old_index.get(&sandbox.id).and_then(|it| old.get(*it));
+                let marked = slot.and_then(Option::as_ref).is_some_and(|it| it.marked);
+                self.put(Row::new(sandbox, marked), None);
             }
         }
         self.refilter();
@@ -137,12 +139,10 @@ impl Fleet {
         if slot >= self.slots.len() {
             self.slots.push(None);
         }
-        let old: Vec<SessionId> = self
-            .row(slot)
-            .map(|it| it.sandbox.sessions.iter().map(|it| it.id.clone()).collect())
-            .unwrap_or_default();
-        for id in old {
-            self.sessions.remove(&id);
+        if let Some(old) = self.slots.get(slot).and_then(Option::as_ref) {
+            for session in &old.sandbox.sessions {
+                self.sessions.remove(&session.id);
+            }
         }
         self.tally.add(&row, 1);
         self.index.insert(row.sandbox.id.clone(), slot);

@@ -171,6 +171,10 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// An input lease returns by itself after this long without a key.
 pub const LEASE_IDLE: Duration = Duration::from_secs(120);
 
+/// How often a shim looks whether its directory is still there: an orphan ends this soon, and a
+/// thousand idle shims wake a machine 200 times a second.
+pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+
 /// A session without output for this long is idle: longer than the pauses of a compiler or a
 /// spinner, short enough to be told while it still matters.
 pub const QUIET_AFTER: Duration = Duration::from_secs(2);

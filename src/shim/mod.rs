@@ -1,7 +1,7 @@
 //! Layer `shim`: the per-sandbox process. It makes one sandbox, holds its sessions and serves them
 //! on a socket in its directory until the sandbox is gone or the directory is.
 //!
-//! It is lean on purpose: one thread, no timer while nothing happens, nothing allocated before it
+//! It is lean on purpose: one thread, one slow timer while nothing happens, nothing allocated before it
 //! is needed.
 mod home;
 mod log;

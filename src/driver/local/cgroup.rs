@@ -5,12 +5,15 @@ use std::{
     collections::BTreeSet,
     ffi::CString,
     fs, io,
-    os::unix::ffi::OsStrExt,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::process::Pid;
+use rustix::{
+    fs::{Mode, OFlags},
+    process::Pid,
+};
 
 use super::sys;
 use crate::base::{
@@ -243,8 +246,18 @@ impl Groups {
         Ok(())
     }
 
+    /// The group of version 2, for a process to be cloned into.
+    pub fn door(&self) -> Outcome<Option<OwnedFd>> {
+        let Some(path) = &self.unified else { return Ok(None) };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+            .map(Some)
+            .map_err(|error| Fault::io(format!("opening {}", path.display()), &error.into()))
+    }
+
+    /// Moves a process that came through the door into the other groups.
     pub fn admit(&self, pid: Pid) -> Outcome<()> {
-        for path in &self.all {
+        for path in self.all.iter().filter(|it| Some(*it) != self.unified.as_ref()) {
             fs::write(path.join("cgroup.procs"), pid.as_raw_nonzero().to_string()).map_err(
                 |error| Fault::io(format!("entering the group {}", path.display()), &error),
             )?;

@@ -26,6 +26,11 @@ mod traces;
 mod weak;
 
 use std::{
+    fs,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::DirBuilderExt,
+    },
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -138,8 +143,10 @@ impl Local {
         let wanted = limits.wanted;
         let groups = Groups::name(&layout, &ground.id, &wanted);
         let paths = groups.paths().to_vec();
-        let made = match Self::start(ground, spec, grade, limits, &layout) {
-            Ok(started) => Self::finish(ground, started, groups, &wanted).await,
+        let started = Self::enclose(ground, &groups, &wanted)
+            .and_then(|door| Self::start(ground, spec, grade, limits, &layout, door));
+        let made = match started {
+            Ok(started) => Self::finish(ground, started, groups).await,
             Err(fault) => Err(fault),
         };
         match made {
@@ -155,13 +162,24 @@ impl Local {
         }
     }
 
+    /// Makes the groups, written down first.
+    fn enclose(ground: &Ground, groups: &Groups, wanted: &Wanted) -> Outcome<Option<OwnedFd>> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&ground.dir);
+        made.map_err(|error| Fault::io(format!("making {}", ground.dir.display()), &error))?;
+        note(ground, groups, None)?;
+        groups.make(wanted)?;
+        groups.door()
+    }
+
     fn start(
         ground: &Ground,
         spec: &SandboxSpec,
         grade: Isolation,
         limits: Limits,
         layout: &Layout,
+        door: Option<OwnedFd>,
     ) -> Outcome<Started> {
+        let door = door.as_ref().map(AsFd::as_fd);
         let mut facts = PlaceFacts {
             isolation: Some(grade),
             raw_state: None,
@@ -178,29 +196,20 @@ impl Local {
             let mut env = env::base(&ground.name, &identity, &[]);
             env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
             let home = workspace.unwrap_or_else(|| plan.home.clone());
-            return Ok(Started { held: weak::launch(&plan)?, facts, home, env });
+            return Ok(Started { held: weak::launch(&plan, door)?, facts, home, env });
         }
         let plan = namespaces::plan(ground, spec, &identity, limits.bounds)?;
         let tools: Vec<PathBuf> = plan.tools.iter().map(|(path, _)| path.clone()).collect();
         let env = env::base(&ground.name, &identity, &tools);
         let env = env::merged([&env, &spec.env, &[]]);
-        let held = namespaces::launch(&plan)?;
+        let held = namespaces::launch(&plan, door)?;
         Ok(Started { held, facts, home: workspace.unwrap_or(identity.home), env })
     }
 
-    async fn finish(
-        ground: &Ground,
-        started: Started,
-        groups: Groups,
-        wanted: &Wanted,
-    ) -> Outcome<LocalPlace> {
+    async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
         let Started { held, facts, home, env } = started;
-        let traces = Traces { groups: groups.paths().to_vec(), first: First::of(held.pid) };
-        let entered = traces
-            .write(&ground.dir)
-            .map_err(|error| Fault::io("noting what is made", &error))
-            .and_then(|()| groups.make(wanted))
-            .and_then(|()| groups.admit(held.pid));
+        let entered =
+            note(ground, &groups, First::of(held.pid)).and_then(|()| groups.admit(held.pid));
         if let Err(fault) = entered {
             held.abandon();
             return Err(fault);
@@ -217,6 +226,12 @@ impl Local {
             stopping: AtomicBool::new(false),
         })
     }
+}
+
+/// Writes down what a later process would have to clean up.
+fn note(ground: &Ground, groups: &Groups, first: Option<First>) -> Outcome<()> {
+    let traces = Traces { groups: groups.paths().to_vec(), first };
+    traces.write(&ground.dir).map_err(|error| Fault::io("noting what is made", &error))
 }
 
 fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {

@@ -123,7 +123,6 @@ fn prepare(
         fs::DirBuilder::new().mode(mode).create(&path)?;
         own(&path)
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&ground.dir)?;
     make(root.clone(), 0o700)?;
     for name in ["root", "stage", "upper", "work", "run", "var", "home"] {
         make(root.join(name), 0o755)?;
@@ -201,7 +200,7 @@ fn write_ids(pid: Pid, ids: &Ids, by_root: bool) -> io::Result<()> {
 /// A user namespace that only describes a mapping; its one process is gone again at once.
 pub fn mapping(ids: &Ids) -> io::Result<OwnedFd> {
     let (ours, theirs) = std::io::pipe()?;
-    match sys::clone_into(libc::CLONE_NEWUSER as u64)? {
+    match sys::clone_into(libc::CLONE_NEWUSER as u64, None)? {
         sys::Clone::Child => {
             // Held by the pipe until the descriptors are closed by the parent or its end.
             let mut byte = [0_u8];
@@ -220,12 +219,13 @@ pub fn mapping(ids: &Ids) -> io::Result<OwnedFd> {
     }
 }
 
-/// Clones this process into the sandbox. The clone waits for ids and groups, then for `go`.
-pub fn launch(plan: &Blueprint) -> Outcome<Held> {
+/// Clones this process into the sandbox and its group. The clone waits for ids and other groups, then
+/// for `go`.
+pub fn launch(plan: &Blueprint, group: Option<BorrowedFd<'_>>) -> Outcome<Held> {
     let filters = seccomp::filters(Sockets::Usual)?;
     let (ours, theirs) = pair()?;
     let network = if plan.own_network { libc::CLONE_NEWNET } else { 0 };
-    let clone = sys::clone_into((NAMESPACES | network) as u64).map_err(|error| {
+    let clone = sys::clone_into((NAMESPACES | network) as u64, group).map_err(|error| {
         Fault::unsupported(format!("making namespaces: {error}"))
             .hint("see `sandwatch doctor`; --isolation landlock needs no namespaces")
     })?;

@@ -23,6 +23,8 @@ pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
 pub const MOUNT_ATTR_NODEV: u64 = 0x4;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+/// Flag of `clone3` (linux/sched.h).
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 #[repr(C)]
 struct MountAttr {
@@ -40,12 +42,14 @@ fn check_int(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Makes a copy of this process in new namespaces. The caller must have one thread only: the child
-/// goes on to allocate, and another thread's lock on the heap would never be released in it.
-pub fn clone_into(namespaces: u64) -> io::Result<Clone> {
+/// Makes a copy of this process in new namespaces and, if one is given, in a control group of version
+/// 2: moving it there later would wait for every processor. The caller must have one thread only: the
+/// child goes on to allocate, and another thread's lock on the heap would never be released in it.
+pub fn clone_into(namespaces: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Clone> {
     let mut pidfd: RawFd = -1;
+    let grouped = if group.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let args = libc::clone_args {
-        flags: namespaces | libc::CLONE_PIDFD as u64,
+        flags: namespaces | grouped | libc::CLONE_PIDFD as u64,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -55,7 +59,7 @@ pub fn clone_into(namespaces: u64) -> io::Result<Clone> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: group.map_or(0, |it| it.as_raw_fd() as u64),
     };
     // SAFETY: without CLONE_VM and with no stack given this is a fork: the child runs on its own copy
     // of this stack; `args` and `pidfd` outlive the call and the size is that of the structure.

@@ -130,10 +130,11 @@ pub fn env(home: &Path) -> [(String, String); 2] {
     [("HOME".into(), shown(home.to_owned())), ("TMPDIR".into(), shown(home.join("tmp")))]
 }
 
-pub fn launch(plan: &Plan) -> Outcome<Held> {
+pub fn launch(plan: &Plan, group: Option<BorrowedFd<'_>>) -> Outcome<Held> {
     let filters = seccomp::filters(plan.sockets)?;
     let (ours, theirs) = pair()?;
-    match sys::clone_into(0).map_err(|error| Fault::io("starting a first process", &error))? {
+    let clone = sys::clone_into(0, group);
+    match clone.map_err(|error| Fault::io("starting a first process", &error))? {
         sys::Clone::Child => become_init(plan, &filters, theirs),
         sys::Clone::Parent { pid, pidfd } => Ok(Held { pid, pidfd, control: ours }),
     }
