@@ -77,6 +77,7 @@ impl Engine {
     /// Opens the state directory and takes over every sandbox that lives on from a hub before.
     pub async fn open(options: Options) -> Outcome<Self> {
         options.paths.prepare()?;
+        shim_link::raise_descriptor_bound();
         let registry = options.paths.registry();
         let engine = Self::over(options, Some(registry)).await?;
         Ok(engine)

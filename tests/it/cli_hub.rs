@@ -314,3 +314,19 @@ fn attach_off_a_terminal_streams_from_the_start() {
     assert_eq!(child.wait().unwrap().code(), Some(4));
     assert!(text.contains("first") && text.contains("last x"), "{text:?}");
 }
+
+#[test]
+fn a_hub_may_open_many_files_and_a_sandbox_as_many_as_who_started_it() {
+    let home = Home::new();
+    let ran = home.run(&["run", "--", "/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"]);
+    let mut inside = ran.stdout.lines().map(|it| it.trim().to_owned());
+    let mine = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let shown = |it: Option<u64>| it.map_or("unlimited".to_owned(), |it| it.to_string());
+    assert_eq!(inside.next(), Some(shown(mine.current)), "{ran:?}");
+    assert_eq!(inside.next(), Some(shown(mine.maximum)), "{ran:?}");
+    let pid = home.json(&["hub", "status", "--json"])["pid"].as_u64().unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find(|it| it.starts_with("Max open files")).unwrap().to_owned();
+    let bounds: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(bounds[0], bounds[1], "{line}");
+}

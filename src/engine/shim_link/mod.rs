@@ -20,6 +20,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::process::raise_descriptor_bound;
 use self::{
     connection::{Connection, SOCKET_FILE, unexpected},
     process::{last_words, reap, spawn, write_spec},

@@ -8,7 +8,10 @@ use std::{
     },
     path::Path,
     process::{ExitStatus, Stdio},
+    sync::LazyLock,
 };
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use tokio::{
     process::{Child, Command},
@@ -30,6 +33,17 @@ use crate::{
 const SPEC_FILE: &str = "spec";
 const FAULT_FILE: &str = "shim.fault";
 const LOG_FILE: &str = "shim.log";
+
+/// The bound on open descriptors that this process was started with: what a sandbox is to have.
+static USUAL_DESCRIPTORS: LazyLock<Rlimit> = LazyLock::new(|| getrlimit(Resource::Nofile));
+
+/// Lets this process have as many descriptors as it may: a hub needs a few for every sandbox.
+pub fn raise_descriptor_bound() {
+    let maximum = USUAL_DESCRIPTORS.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the bound on open descriptors stays as it is");
+    }
+}
 
 pub(super) fn write_spec(ground: &Ground, recordings: &Path, spec: &SandboxSpec) -> Outcome<()> {
     let start = Start {
@@ -56,7 +70,7 @@ pub(super) fn spawn(program: &Path, dir: &Path) -> Outcome<Child> {
     let log = log.map_err(|it| Fault::io(format!("opening {}", path.display()), &it))?;
     // What a panic before its own log says must not be readable by others.
     drop(log.set_permissions(std::fs::Permissions::from_mode(0o600)));
-    Command::new(program)
+    let child = Command::new(program)
         .arg("shim")
         .arg(dir)
         .stdin(Stdio::null())
@@ -64,7 +78,12 @@ pub(super) fn spawn(program: &Path, dir: &Path) -> Outcome<Child> {
         .stderr(log)
         .kill_on_drop(false)
         .spawn()
-        .map_err(|it| Fault::io(format!("starting a shim: {}", program.display()), &it))
+        .map_err(|it| Fault::io(format!("starting a shim: {}", program.display()), &it))?;
+    if let Some(pid) = child.id().and_then(|it| Pid::from_raw(it.cast_signed())) {
+        // It may have ended already.
+        let _ = prlimit(Some(pid), Resource::Nofile, USUAL_DESCRIPTORS.clone());
+    }
+    Ok(child)
 }
 
 /// Waits for the process in the background, so that it leaves no zombie and its end is known.
