@@ -1,7 +1,7 @@
 //! What wraps around every driver once: the capability check, deadlines and a trace. A driver
 //! itself only translates.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -84,6 +84,10 @@ impl Driver for Guarded {
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
         within(self.inner.name(), "sweep", CREATE_WITHIN, self.inner.sweep(ground)).await
+    }
+
+    fn tidy(&self, sandboxes: &Path) {
+        self.inner.tidy(sandboxes);
     }
 }
 

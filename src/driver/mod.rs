@@ -6,7 +6,10 @@ pub mod guard;
 pub mod registry;
 pub mod local;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use tokio::{
@@ -68,6 +71,10 @@ pub trait Driver: Send + Sync + 'static {
     /// Removes what a sandbox left behind when its host died: processes, mounts, cgroups; and its
     /// directory. Being called for one that left nothing is fine.
     async fn sweep(&self, ground: &Ground) -> Outcome<()>;
+
+    /// Takes up removals that the hub before did not finish, in the directory that holds those of all
+    /// sandboxes. Returns at once; the work goes on in the background.
+    fn tidy(&self, _sandboxes: &Path) {}
 }
 
 /// What is really in force for a place, as opposed to what was asked.

@@ -105,6 +105,8 @@ impl Engine {
             inner.fleet().notice(Level::Warning, None, &words);
         }
         inner.adopt_all().await?;
+        let sandboxes = inner.paths.sandboxes();
+        inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
         keeper::start(&inner);
         Ok(Self { inner })
     }

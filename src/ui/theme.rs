@@ -20,9 +20,8 @@ pub enum Depth {
 /// How well a role must be readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Legible {
-    /// Text: contrast of at least 4.5.
     Text,
-    /// Secondary text: at least 3.
+    /// Secondary text.
     Dim,
     /// Lines and fills.
     Decoration,
@@ -80,6 +79,15 @@ roles! {
     Button, "button", Text, "Something to click on.";
 }
 
+/// The least contrast a role's text must have with what is behind it; `None` for lines and fills.
+pub fn contrast_least(role: Role) -> Option<f64> {
+    match legible(role) {
+        Legible::Text => Some(4.5),
+        Legible::Dim => Some(3.0),
+        Legible::Decoration => None,
+    }
+}
+
 /// A theme brought down to what the terminal can show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Theme {
@@ -99,7 +107,7 @@ pub const PRESETS: &[(&str, &str)] = &[
 ];
 
 const INHERITS_MAX: usize = 4;
-const MODIFIERS: &[(&str, Modifier)] = &[
+pub const MODIFIERS: &[(&str, Modifier)] = &[
     ("bold", Modifier::BOLD),
     ("dim", Modifier::DIM),
     ("italic", Modifier::ITALIC),
@@ -123,11 +131,7 @@ impl Theme {
         let boxed = self.style(Role::Box);
         let mut flaws = Vec::new();
         for (role, name, _) in ROLES {
-            let least = match legible(*role) {
-                Legible::Text => 4.5,
-                Legible::Dim => 3.0,
-                Legible::Decoration => continue,
-            };
+            let Some(least) = contrast_least(*role) else { continue };
             let style = self.style(*role);
             let back = style.bg.or(base.bg).unwrap_or(Color::Reset);
             let fore = style.fg.or(base.fg).unwrap_or(Color::Reset);

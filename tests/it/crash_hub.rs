@@ -1,6 +1,6 @@
 //! The hub is killed, again and again, and nothing is lost.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use sandwatch::{
     base::{
@@ -171,5 +171,22 @@ fn twenty_verbs_at_once_on_a_fresh_home_make_one_hub() {
     }
     eventually("the losers have ended", || it.processes().len() == 1);
     assert_eq!(it.processes().into_iter().collect::<Vec<_>>(), [it.hub_pid()]);
+    it.end();
+}
+
+#[test]
+fn a_removal_that_was_cut_short_is_finished_by_the_next_hub() {
+    let it = Home::new();
+    it.ok(&["hub", "start"]);
+    it.kill_hub();
+    let trash = it.state().join("sandboxes/.trash");
+    let deep = trash.join("of-an-earlier-one/upper/usr/work");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("large"), vec![b'x'; 1 << 16]).unwrap();
+    // As an overlay leaves it.
+    fs::set_permissions(&deep, fs::Permissions::from_mode(0o000)).unwrap();
+    it.ok(&["ls"]);
+    eventually("nothing is left of it", || !trash.exists());
+    assert_eq!(fs::read_dir(it.state().join("sandboxes")).unwrap().count(), 0);
     it.end();
 }

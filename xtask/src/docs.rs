@@ -5,6 +5,10 @@ use std::{fs, path::PathBuf};
 use sandwatch::{
     app::action::{ACTIONS, ActionSpec, Risk, Scope},
     model::capability::Capabilities,
+    ui::{
+        colour,
+        theme::{self, Depth, MODIFIERS, PRESETS, ROLES},
+    },
 };
 
 use crate::{Done, root, write_or_check};
@@ -19,6 +23,7 @@ pub fn run(check: bool) -> Done {
         ("verbs.md", verbs()),
         ("config.md", config()?),
         ("capabilities.md", capabilities()),
+        ("themes.md", themes()?),
     ];
     let folder = PathBuf::from("docs/reference");
     fs::create_dir_all(root().join(&folder))?;
@@ -145,6 +150,53 @@ fn capabilities() -> String {
         page.push_str(&format!("| `{word}` | {} |\n", meaning.trim()));
     }
     page
+}
+
+/// A whole theme of one's own, on the page only when it is one.
+const THEME: &str = r##"inherits = "dark"
+
+[palette]
+background = "#101018"
+
+[roles]
+accent = { fg = "bright-cyan", mods = ["bold"] }
+"status.asks" = { fg = "background", bg = "yellow" }
+"##;
+
+fn themes() -> Result<String, String> {
+    let none = |_: &str| None;
+    if let Err(flaws) = theme::parse("themes.md", "example", THEME, &none, Depth::True) {
+        return Err(flaws.iter().map(|it| format!("the example of themes.md: {it}")).collect());
+    }
+    let listed = |names: &mut dyn Iterator<Item = &str>| {
+        names.map(|it| format!("`{it}`")).collect::<Vec<_>>().join(" ")
+    };
+    let mut page = format!(
+        "{MADE}# Themes\n\nA file in the configuration's `themes/` is a theme; `theme = \"NAME\"` in \
+         `config.toml` chooses one.\nIt inherits another and changes what differs; `sandwatch themes \
+         check FILE` says what is wrong with it.\n\n```toml\n{THEME}```\n\n"
+    );
+    page.push_str(
+        "A role's look is a colour or `{ fg, bg, mods }`, and replaces the inherited one whole.\n",
+    );
+    page.push_str("A colour is a name of the palette, `#rrggbb`, a number up to 255, or one of\n");
+    page.push_str(&format!("{}.\n", listed(&mut colour::names())));
+    let mods = listed(&mut MODIFIERS.iter().map(|(name, _)| *name));
+    page.push_str(&format!("`mods` is a list of {mods}.\n"));
+    page.push_str("\n## Built in\n\n| theme | what it is |\n|---|---|\n");
+    for (name, text) in PRESETS {
+        let about = text.lines().next().and_then(|it| it.strip_prefix("# ")).unwrap_or_default();
+        page.push_str(&format!("| `{name}` | {about} |\n"));
+    }
+    page.push_str(
+        "\n## Roles\n\nContrast is what `themes check` asks for between a role's text and what is \
+         behind it.\n\n| role | what it is for | contrast |\n|---|---|---|\n",
+    );
+    for (role, name, help) in ROLES {
+        let least = theme::contrast_least(*role).map_or(String::new(), |it| it.to_string());
+        page.push_str(&format!("| `{name}` | {help} | {least} |\n"));
+    }
+    Ok(page)
 }
 
 fn capital(text: &str) -> String {

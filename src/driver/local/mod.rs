@@ -31,7 +31,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::fs::DirBuilderExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -327,5 +327,9 @@ impl Driver for Local {
         remove::discard(&ground.dir)?;
         remove::empty_trash(&ground.dir);
         Ok(())
+    }
+
+    fn tidy(&self, sandboxes: &Path) {
+        remove::empty(sandboxes.join(remove::TRASH));
     }
 }

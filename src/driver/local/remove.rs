@@ -22,7 +22,7 @@ use crate::base::{
 };
 
 /// Beside the sandboxes' directories; can't be an id, which never starts with a dot.
-const TRASH: &str = ".trash";
+pub const TRASH: &str = ".trash";
 
 /// A directory and never a link to one: to list it, and to name it where it can't be read.
 const LISTED: OFlags = OFlags::RDONLY.union(ITSELF);
@@ -56,9 +56,18 @@ pub fn discard(directory: &Path) -> Outcome<()> {
     }
 }
 
-/// Deletes what is in the trash beside a directory, on a thread that blocks nobody.
+/// Deletes the trash beside a directory in the background.
 pub fn empty_trash(beside: &Path) {
-    let Some(trash) = trash_of(beside).filter(|it| it.exists()) else { return };
+    if let Some(trash) = trash_of(beside) {
+        empty(trash);
+    }
+}
+
+/// Deletes a trash, if there is one, on a thread that blocks nobody.
+pub fn empty(trash: PathBuf) {
+    if !trash.exists() {
+        return;
+    }
     // Runs on by itself; what it does not finish, the next call does.
     drop(tokio::task::spawn_blocking(move || {
         if let Err(error) = delete_all(&trash) {
