@@ -43,12 +43,19 @@ impl Screen {
     }
 
     fn ansi(&mut self, feed: &mut Feed<'_>, csi: Csi<'_>, body: &[u8]) {
+        if self.within_sides(feed, csi) {
+            return;
+        }
         match csi.last {
             b'm' => self.sgr(feed, csi, body),
             b'H' | b'f' if !self.state.origin => self.pass_csi(feed, body),
             b'C' | b'E' | b'F' | b'G' | b'`' => self.pass_csi(feed, body),
             b'J' | b'K' => self.erase(feed, body),
-            b'A' | b'B' | b'D' | b'a' => {
+            b'D' => {
+                self.flush(feed);
+                self.back(csi.at_least(0, 1));
+            }
+            b'A' | b'B' | b'a' => {
                 self.flush(feed);
                 self.grid_mut().unwrap_cursor();
                 let (count, last) = (
@@ -100,14 +107,16 @@ impl Screen {
     fn edit(&mut self, csi: Csi<'_>, body: &[u8]) {
         let count = csi.at_least(0, 1);
         let cols = self.size.cols();
+        let side_mode = self.state.side_mode;
+        let bottom = if self.state.origin { self.state.bottom } else { u16::MAX };
         let grid = self.grid_mut();
         match csi.last {
             b'H' | b'f' => self.position(csi.at_least(0, 1), Some(csi.at_least(1, 1))),
             b'd' => self.position(count, None),
-            // VPR, unlike CUD, does not stop at the end of a region.
+            // VPR, unlike CUD, stops at the end of a region in origin mode only.
             b'e' => {
                 let (row, col) = grid.cursor();
-                grid.go(row.saturating_add(count), col.min(cols - 1));
+                grid.go(row.saturating_add(count).min(bottom), col.min(cols - 1));
             }
             b'X' => {
                 grid.unwrap_cursor();
@@ -130,14 +139,17 @@ impl Screen {
             }
             b'L' | b'M' | b'S' | b'T' => self.scroll(csi, body),
             b'r' => self.region(csi),
+            b's' if side_mode => self.set_sides(csi),
             b's' if !csi.has_params() => self.save_cursor(),
             b'u' if !csi.has_params() => self.restore_cursor(),
             b'I' => self.tab_forward(count),
             b'Z' => {
-                let mut col = grid.cursor().1.min(cols - 1);
+                let mut col = self.place().1;
                 for _ in 0..count.min(cols) {
                     col = self.state.tab_before(col);
                 }
+                let first = self.state.sides.filter(|_| self.state.origin);
+                col = col.max(first.map_or(0, |it| it.left));
                 self.grid_mut().put(format!("\x1b[{}G", col + 1).as_bytes());
             }
             b'g' => self.clear_tabs(csi),
@@ -153,12 +165,15 @@ impl Screen {
     }
 
     /// CUP and VPA, within the region if the program said so. Row and column count from 1.
-    fn position(&mut self, row: u16, col: Option<u16>) {
+    pub(super) fn position(&mut self, row: u16, col: Option<u16>) {
         let (top, bottom) =
             if self.state.origin { (self.state.top, self.state.bottom) } else { (0, u16::MAX) };
         let row = row.saturating_sub(1).saturating_add(top).min(bottom);
-        let last = self.size.cols() - 1;
-        let col = col.map_or(self.grid().cursor().1, |it| it.saturating_sub(1)).min(last);
+        let sides = self.state.sides.filter(|_| self.state.origin);
+        let (left, right) = sides.map_or((0, self.size.cols() - 1), |it| (it.left, it.right));
+        let from_left = |it: u16| it.saturating_sub(1).saturating_add(left).min(right);
+        self.settle();
+        let col = col.map_or(self.place().1, from_left);
         self.grid_mut().go(row, col);
     }
 
@@ -204,7 +219,7 @@ impl Screen {
 
     fn clear_tabs(&mut self, csi: Csi<'_>) {
         let cols = self.size.cols();
-        let col = usize::from(self.grid().cursor().1.min(cols - 1));
+        let col = usize::from(self.place().1);
         let tabs = self.state.tabs_mut(cols);
         match csi.param(0).unwrap_or(0) {
             0 => {
@@ -261,47 +276,55 @@ impl Screen {
                 self.state.origin = on;
                 self.position(1, Some(1));
             }
+            (69, _) => self.side_mode(on),
             (47 | 1047, true) => self.show_alternate(),
-            (47 | 1047, false) => self.show_main(),
+            (47, false) => self.show_main(),
+            (1047, false) => self.leave_alternate(),
             (1048, true) => self.save_cursor(),
             (1048, false) => self.restore_cursor(),
             (1049, true) if !self.state.modes.alternate_screen => {
                 self.save_cursor();
+                self.alternate = None;
                 self.show_alternate();
             }
             (1049, false) if self.state.modes.alternate_screen => {
-                self.show_main();
+                self.leave_alternate();
                 self.restore_cursor();
             }
             _ => {}
         }
     }
 
-    /// The alternate screen is empty each time it is entered.
+    /// Shows the alternate screen: empty, unless ?47 left something on it.
     fn show_alternate(&mut self) {
         if self.state.modes.alternate_screen {
             return;
         }
-        self.alternate = Some(Grid::new(self.size));
+        self.alternate.get_or_insert_with(|| Grid::new(self.size));
         self.switch(true);
     }
 
     fn show_main(&mut self) {
         if self.state.modes.alternate_screen {
             self.switch(false);
-            self.alternate = None;
             self.state.alternate = PerScreen::default();
         }
     }
 
+    /// Goes back to the main screen; the alternate one is empty the next time.
+    fn leave_alternate(&mut self) {
+        self.show_main();
+        self.alternate = None;
+    }
+
     /// The cursor, the pen and the region belong to the terminal, not to one of its screens.
     fn switch(&mut self, alternate: bool) {
-        let (row, col) = self.grid().cursor();
+        self.settle();
+        let (row, col) = self.place();
         let pen = self.grid().screen().attributes_formatted();
         self.state.modes.alternate_screen = alternate;
         self.state.refresh();
         let (top, bottom) = (self.state.top + 1, self.state.bottom + 1);
-        let col = col.min(self.size.cols() - 1);
         let grid = self.grid_mut();
         grid.put(format!("\x1b[{top};{bottom}r").as_bytes());
         grid.go(row, col);

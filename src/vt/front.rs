@@ -185,7 +185,7 @@ impl Screen {
         for it in text.chars() {
             match it {
                 '\n' | '\u{b}' | '\u{c}' => self.line_feed(),
-                '\r' => self.grid_mut().put(b"\r"),
+                '\r' => self.carriage_return(),
                 '\t' => self.tab_forward(1),
                 '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {}
                 it => self.print(self.state.charsets.current().map(it)),
@@ -199,14 +199,20 @@ impl Screen {
         let width = u16::try_from(it.width().unwrap_or(1)).unwrap_or(1).min(2);
         let mut buffer = [0; 4];
         let bytes = it.encode_utf8(&mut buffer).as_bytes();
-        if width == 0 {
-            // At the edge a character cannot become wide; vt100 would tear it when that scrolls.
-            if it != WIDEN || !self.grid().wrap_pending() {
-                self.grid_mut().put(bytes);
-            }
+        // At the edge a character cannot become wide; vt100 would tear it when that scrolls.
+        let at_edge = self.grid().wrap_pending() || self.state.sides.is_some_and(|it| it.pending);
+        if it == WIDEN && at_edge {
             return;
         }
-        self.state.last = Some(it);
+        if width > 0 {
+            self.state.last = Some(it);
+        }
+        if let Some(sides) = self.state.sides {
+            return self.print_within(sides, bytes, width);
+        }
+        if width == 0 {
+            return self.grid_mut().put(bytes);
+        }
         let (cols, (row, col)) = (self.size.cols(), self.grid().cursor());
         let wraps = col + width > cols;
         if wraps && !self.state.autowrap {
@@ -237,6 +243,12 @@ impl Screen {
     }
 
     pub(super) fn line_feed(&mut self) {
+        if let Some(sides) = self.state.sides {
+            if self.state.newline {
+                self.carriage_return();
+            }
+            return self.index_within(sides);
+        }
         let scrolls = self.grid().cursor().0 == self.state.bottom;
         let bytes: &[u8] = if self.state.newline { b"\r\n" } else { b"\n" };
         self.grid_mut().put(bytes);
@@ -252,9 +264,7 @@ impl Screen {
             0x0f => self.state.charsets.shifted = false,
             0x08 => {
                 self.flush(feed);
-                let grid = self.grid_mut();
-                grid.unwrap_cursor();
-                grid.put(b"\x08");
+                self.back(1);
             }
             byte => {
                 self.flush(feed);
@@ -270,7 +280,7 @@ impl Screen {
             b"8" => self.restore_cursor(),
             b"D" => self.line_feed(),
             b"E" => {
-                self.grid_mut().put(b"\r");
+                self.carriage_return();
                 self.line_feed();
             }
             b"H" => self.set_tab(),
@@ -293,22 +303,28 @@ impl Screen {
     }
 
     fn set_tab(&mut self) {
-        let (cols, col) = (self.size.cols(), self.grid().cursor().1);
-        if let Some(stop) = self.state.tabs_mut(cols).get_mut(usize::from(col.min(cols - 1))) {
+        let (cols, col) = (self.size.cols(), self.place().1);
+        if let Some(stop) = self.state.tabs_mut(cols).get_mut(usize::from(col)) {
             *stop = true;
         }
     }
 
     pub(super) fn tab_forward(&mut self, count: u16) {
         let cols = self.size.cols();
-        let mut col = self.grid().cursor().1.min(cols - 1);
+        self.settle();
+        let mut col = self.place().1;
+        let right = self.state.sides.map(|it| it.right).filter(|it| col <= *it);
         for _ in 0..count.min(cols) {
             col = self.state.tab_after(col, cols);
         }
+        col = col.min(right.unwrap_or(cols - 1));
         self.grid_mut().put(format!("\x1b[{}G", col + 1).as_bytes());
     }
 
     fn reverse_index(&mut self) {
+        if let Some(sides) = self.state.sides {
+            return self.reverse_index_within(sides);
+        }
         let row = self.grid().cursor().0;
         if row == self.state.top {
             self.grid_mut().put(b"\x1bM");
@@ -324,7 +340,8 @@ impl Screen {
         let (row, col) = self.grid().cursor();
         let style = self.grid().pen();
         let (origin, charsets) = (self.state.origin, self.state.charsets);
-        self.state.current_mut().saved = Saved { row, col, style, origin, charsets };
+        let pending = self.state.sides.is_some_and(|it| it.pending);
+        self.state.current_mut().saved = Saved { row, col, pending, style, origin, charsets };
     }
 
     pub(super) fn restore_cursor(&mut self) {
@@ -333,7 +350,14 @@ impl Screen {
         self.state.charsets = saved.charsets;
         let mut pen = Vec::new();
         saved.style.write(&mut pen);
-        self.grid_mut().go(saved.row, saved.col);
+        let col = saved.col.saturating_sub(u16::from(saved.pending));
+        self.grid_mut().go(saved.row, col);
+        if let Some(sides) = &mut self.state.sides {
+            sides.pending = saved.pending && sides.right == col;
+            if sides.pending {
+                self.grid_mut().go(saved.row, saved.col);
+            }
+        }
         self.grid_mut().put(&pen);
         self.hints = super::screen::Hints::UNKNOWN;
     }
@@ -353,6 +377,7 @@ impl Screen {
         let (rows, cols) = (self.size.rows(), usize::from(self.size.cols()));
         (self.state.top, self.state.bottom) = (0, rows - 1);
         self.state.origin = false;
+        self.state.sides = None;
         let mut out = b"\x1b[r\x1b[m".to_vec();
         for row in 1..=rows {
             out.extend_from_slice(format!("\x1b[{row}H{}", "E".repeat(cols)).as_bytes());
@@ -364,6 +389,7 @@ impl Screen {
 
     /// DECSTR: modes and pen, not the picture and not the cursor's place.
     pub(super) fn soft_reset(&mut self) {
+        self.settle();
         let (row, col) = self.grid().cursor();
         self.state.soft_reset(self.size);
         self.state.charsets = Charsets::default();

@@ -3,6 +3,7 @@
 
 use super::{
     grid::Grid,
+    margins::Sides,
     paint::Style,
     scan::Scanner,
     screen::{Colour, Hints, Modes, MouseEncoding, MouseMode, Screen},
@@ -13,7 +14,7 @@ use crate::base::{
     units::Size,
 };
 
-const MAGIC: &[u8; 5] = b"\x00SWK\x01";
+const MAGIC: &[u8; 5] = b"\x00SWK\x02";
 
 #[derive(Default)]
 struct Writer(Vec<u8>);
@@ -66,6 +67,7 @@ impl Screen {
         out.byte(u8::from(overflow));
         out.bytes(held);
         out.bytes(&self.main.painted());
+        out.byte(u8::from(self.alternate.is_some()));
         if let Some(grid) = &self.alternate {
             out.bytes(&grid.painted());
         }
@@ -84,10 +86,13 @@ impl Screen {
             Scanner::from_parts(state, overflow, input.bytes(WIRE_MESSAGE_BYTES_MAX)?)?;
         screen.hints = Hints::UNKNOWN;
         restore(&mut screen.main, input.bytes(WIRE_MESSAGE_BYTES_MAX)?, &screen.state);
-        if screen.state.modes.alternate_screen {
+        if input.byte()? != 0 {
             let mut grid = Grid::new(size);
             restore(&mut grid, input.bytes(WIRE_MESSAGE_BYTES_MAX)?, &screen.state);
             screen.alternate = Some(grid);
+        }
+        if screen.state.modes.alternate_screen && screen.alternate.is_none() {
+            return None;
         }
         Some(screen)
     }
@@ -119,6 +124,8 @@ fn write_state(out: &mut Writer, state: &State) {
         state.insert,
         state.newline,
         state.origin,
+        state.reverse_wrap,
+        state.side_mode,
     ];
     out.number(flags.iter().enumerate().map(|(bit, on)| u16::from(*on) << bit).sum());
     out.byte(modes.mouse as u8);
@@ -127,6 +134,11 @@ fn write_state(out: &mut Writer, state: &State) {
     write_charsets(out, state.charsets);
     out.number(state.top);
     out.number(state.bottom);
+    out.byte(state.sides.map_or(0, |it| 1 + u8::from(it.pending)));
+    if let Some(sides) = state.sides {
+        out.number(sides.left);
+        out.number(sides.right);
+    }
     out.byte(u8::from(state.tabs.is_some()));
     let tabs: Vec<u8> = state.tabs.iter().flatten().map(|it| u8::from(*it)).collect();
     out.bytes(&tabs);
@@ -134,6 +146,7 @@ fn write_state(out: &mut Writer, state: &State) {
         let saved = &screen.saved;
         out.number(saved.row);
         out.number(saved.col);
+        out.byte(u8::from(saved.pending));
         write_style(out, saved.style);
         out.byte(u8::from(saved.origin));
         write_charsets(out, saved.charsets);
@@ -162,11 +175,16 @@ fn read_state(input: &mut Reader<'_>, size: Size) -> Option<State> {
     };
     (state.cursor_hidden, state.autowrap) = (on(7), on(8));
     (state.insert, state.newline, state.origin) = (on(9), on(10), on(11));
+    (state.reverse_wrap, state.side_mode) = (on(12), on(13));
     state.cursor_style = input.byte()?.min(6);
     state.charsets = read_charsets(input)?;
     (state.top, state.bottom) = (input.number()?, input.number()?);
     if state.top >= state.bottom || state.bottom >= size.rows() {
         return None;
+    }
+    let sides = input.byte()?;
+    if sides != 0 {
+        state.sides = Some(read_sides(input, size, sides == 2)?);
     }
     let custom = input.byte()? != 0;
     let tabs = input.bytes(usize::from(size.cols()))?;
@@ -182,10 +200,18 @@ fn read_state(input: &mut Reader<'_>, size: Size) -> Option<State> {
     Some(state)
 }
 
+/// `None` when they are none that this screen can have.
+fn read_sides(input: &mut Reader<'_>, size: Size, pending: bool) -> Option<Sides> {
+    let sides = Sides { left: input.number()?, right: input.number()?, pending };
+    let fits = sides.left < sides.right && sides.right < size.cols();
+    (fits && (!pending || sides.right + 1 < size.cols())).then_some(sides)
+}
+
 fn read_screen(input: &mut Reader<'_>, size: Size) -> Option<PerScreen> {
     let saved = Saved {
         row: input.number()?.min(size.rows() - 1),
         col: input.number()?.min(size.cols()),
+        pending: input.byte()? != 0,
         style: read_style(input)?,
         origin: input.byte()? != 0,
         charsets: read_charsets(input)?,

@@ -12,6 +12,7 @@ mod flood;
 mod front;
 mod grid;
 mod keyframe;
+mod margins;
 mod paint;
 mod reflow;
 mod scan;

@@ -161,6 +161,47 @@ pub(super) fn rows(out: &mut Vec<u8>, rows: &[Row]) {
     }
 }
 
+/// Writes cells to a place in a grid that may hold others, and blanks of a background after them, up to
+/// `room` columns. Of a wide character that was cut in two nothing is left. Leaves the pen anyhow.
+pub(super) fn part(
+    out: &mut Vec<u8>,
+    (row, left): (u16, u16),
+    cells: &[vt100::Cell],
+    room: u16,
+    background: Colour,
+) {
+    if room == 0 {
+        return;
+    }
+    let count = u16::try_from(cells.len()).unwrap_or(u16::MAX);
+    let mut pen = Style::default();
+    let go = |out: &mut Vec<u8>, col: u16| {
+        out.extend_from_slice(format!("\x1b[{};{}H", row + 1, left + col + 1).as_bytes());
+    };
+    out.extend_from_slice(b"\x1b[m");
+    go(out, 0);
+    out.extend_from_slice(format!("\x1b[{room}X").as_bytes());
+    for (col, style, piece) in pieces(cells) {
+        set(out, &mut pen, style);
+        match piece {
+            Piece::Text(text, width) if col + width <= count => {
+                go(out, col);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Piece::Text(..) => {}
+            Piece::Blank(blanks) => {
+                go(out, col);
+                out.extend_from_slice(format!("\x1b[{blanks}X").as_bytes());
+            }
+        }
+    }
+    if count < room && background != Colour::Default {
+        set(out, &mut pen, Style { background, ..Style::default() });
+        go(out, count);
+        out.extend_from_slice(format!("\x1b[{}X", room - count).as_bytes());
+    }
+}
+
 fn set(out: &mut Vec<u8>, pen: &mut Style, style: Style) {
     if *pen != style {
         style.write_from(out, *pen);

@@ -136,7 +136,7 @@ impl Hints {
 pub struct Screen {
     pub(super) size: Size,
     pub(super) main: Grid,
-    /// There while the alternate screen is shown.
+    /// There while the alternate screen is shown, and after ?47 left it.
     pub(super) alternate: Option<Grid>,
     pub(super) state: State,
     pub(super) scanner: Scanner,
@@ -170,6 +170,7 @@ impl Screen {
         if size == self.size {
             return;
         }
+        self.settle();
         let gone = reflow::rewrap(&mut self.main, size);
         if let Some(lines) = &mut self.main.sink_mut().lines {
             let room = SEGMENT_LINES_MAX.saturating_sub(lines.len());
@@ -212,8 +213,7 @@ impl Screen {
 
     /// Row and column; `None` while the program hides the cursor.
     pub fn cursor(&self) -> Option<(u16, u16)> {
-        let (row, col) = self.grid().cursor();
-        (!self.state.cursor_hidden).then(|| (row, col.min(self.size.cols() - 1)))
+        (!self.state.cursor_hidden).then(|| self.place())
     }
 
     /// The cursor's shape as the program asked for it by DECSCUSR: 0 none asked, 1 and 2 block, 3 and 4
@@ -272,8 +272,7 @@ impl Screen {
                 out.extend_from_slice(&formatted);
             }
         }
-        let (row, col) = self.grid().cursor();
-        let col = col.min(self.size.cols() - 1);
+        let (row, col) = self.place();
         out.extend_from_slice(format!("\x1b[{};{}H", row + 1, col + 1).as_bytes());
         let mut pen = Vec::new();
         self.grid().pen().write(&mut pen);

@@ -2,6 +2,7 @@
 //! kitty flags, the title. All of it goes into keyframes.
 
 use super::{
+    margins::Sides,
     paint::Style,
     screen::{Modes, MouseEncoding, MouseMode},
 };
@@ -56,6 +57,8 @@ pub(super) struct Saved {
     pub(super) row: u16,
     /// One past the last column for a pending wrap.
     pub(super) col: u16,
+    /// The wrap is pending at a margin, one before that column.
+    pub(super) pending: bool,
     pub(super) style: Style,
     pub(super) origin: bool,
     pub(super) charsets: Charsets,
@@ -106,6 +109,8 @@ pub(super) struct State {
     pub(super) cursor_style: u8,
     /// DECAWM
     pub(super) autowrap: bool,
+    /// ?45: backspace goes back over a wrapped line.
+    pub(super) reverse_wrap: bool,
     /// IRM
     pub(super) insert: bool,
     /// LNM: a new line also returns.
@@ -116,6 +121,10 @@ pub(super) struct State {
     /// Scroll region, both rows included.
     pub(super) top: u16,
     pub(super) bottom: u16,
+    /// DECLRMM: left and right margins can be set.
+    pub(super) side_mode: bool,
+    /// `None` = the screen's edges.
+    pub(super) sides: Option<Sides>,
     /// `None` = every eighth column.
     pub(super) tabs: Option<Vec<bool>>,
     pub(super) main: PerScreen,
@@ -132,12 +141,15 @@ impl State {
             cursor_hidden: false,
             cursor_style: 0,
             autowrap: true,
+            reverse_wrap: false,
             insert: false,
             newline: false,
             origin: false,
             charsets: Charsets::default(),
             top: 0,
             bottom: size.rows() - 1,
+            side_mode: false,
+            sides: None,
             tabs: None,
             main: PerScreen::default(),
             alternate: PerScreen::default(),
@@ -161,7 +173,11 @@ impl State {
 
     /// Text can go to the grid in one piece, if need be in another charset.
     pub(super) fn is_plain(&self) -> bool {
-        self.autowrap && !self.insert && !self.newline && self.tabs.is_none()
+        self.autowrap
+            && !self.insert
+            && !self.newline
+            && self.tabs.is_none()
+            && self.sides.is_none()
     }
 
     pub(super) fn whole_region(&self, size: Size) -> bool {
@@ -189,12 +205,14 @@ impl State {
     pub(super) fn resize(&mut self, size: Size) {
         self.top = 0;
         self.bottom = size.rows() - 1;
+        self.sides = None;
         if let Some(tabs) = &mut self.tabs {
             let had = tabs.len();
             tabs.truncate(usize::from(size.cols()));
             tabs.extend((had..usize::from(size.cols())).map(|col| col % 8 == 0));
         }
         for saved in [&mut self.main.saved, &mut self.alternate.saved] {
+            saved.col -= u16::from(std::mem::take(&mut saved.pending)).min(saved.col);
             saved.row = saved.row.min(size.rows() - 1);
             saved.col = saved.col.min(size.cols() - 1);
         }
@@ -236,6 +254,7 @@ impl State {
             7 => self.autowrap = on,
             9 => modes.mouse = mouse(MouseMode::Press),
             25 => self.cursor_hidden = !on,
+            45 => self.reverse_wrap = on,
             66 => modes.application_keypad = on,
             1000 => modes.mouse = mouse(MouseMode::PressRelease),
             1002 => modes.mouse = mouse(MouseMode::ButtonMotion),
@@ -266,8 +285,10 @@ impl State {
             7 => self.autowrap,
             9 => modes.mouse == MouseMode::Press,
             25 => !self.cursor_hidden,
+            45 => self.reverse_wrap,
             47 | 1047 | 1049 => modes.alternate_screen,
             66 => modes.application_keypad,
+            69 => self.side_mode,
             1000 => modes.mouse == MouseMode::PressRelease,
             1002 => modes.mouse == MouseMode::ButtonMotion,
             1003 => modes.mouse == MouseMode::AnyMotion,

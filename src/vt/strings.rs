@@ -128,10 +128,13 @@ impl Screen {
             (0, 0, b'n', 5) => feed.reply("\x1b[0n"),
             (0 | b'?', 0, b'n', 6) => {
                 self.flush(feed);
-                let (row, col) = self.grid().cursor();
-                let row = if self.state.origin { row.saturating_sub(self.state.top) } else { row };
+                let (mut row, mut col) = self.place();
+                if self.state.origin {
+                    row = row.saturating_sub(self.state.top);
+                    col = col.saturating_sub(self.state.sides.map_or(0, |it| it.left));
+                }
                 let mark = if csi.private == b'?' { "?" } else { "" };
-                feed.reply(&format!("\x1b[{mark}{};{}R", row + 1, col.min(cols - 1) + 1));
+                feed.reply(&format!("\x1b[{mark}{};{}R", row + 1, col + 1));
             }
             (b'?', 0, b'u', _) => feed.reply(&format!("\x1b[?{}u", self.state.current().flags())),
             (b'>', 0, b'q', 0) => {

@@ -61,6 +61,7 @@ mod ui_draw;
 mod vt_facts;
 mod vt_history;
 mod vt_keys;
+mod vt_margins;
 mod vt_programs;
 mod vt_screen;
 mod wire_convert;

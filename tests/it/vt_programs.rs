@@ -9,6 +9,7 @@
 //! - bold and dim at once (vt100 has either)
 //! - erasing and tabs while a wrap is pending, going back over tabs when there is none
 //! - ?47, ?1047 and DECSTR (alacritty has none), leaving the alternate screen twice
+//! - left and right margins (alacritty has none): within them ours must look like all of a smaller one
 //! - moving up or down beside a scroll region (alacritty leaves the region; in origin mode it counts
 //!   the top twice)
 //! - DECALN (alacritty keeps the cursor), ED 1 (alacritty leaves the first row), DCH beyond the edge
@@ -79,10 +80,9 @@ fn seen(text: &str, foreground: Colour, background: Colour, marks: [bool; 5]) ->
     (if text.is_empty() { " " } else { text }.to_owned(), foreground, background, marks)
 }
 
-fn ours(screen: &Screen) -> Vec<Vec<Seen>> {
-    let size = screen.size();
+fn ours(screen: &Screen, (top, left): (u16, u16), size: Size) -> Vec<Vec<Seen>> {
     let cell = |row, col| {
-        let it = screen.cell(row, col).unwrap();
+        let it = screen.cell(top + row, left + col).unwrap();
         let marks = [it.bold, it.dim, it.italic, it.underline, it.inverse];
         (!it.wide_rest).then(|| seen(it.text, it.foreground, it.background, marks))
     };
@@ -116,8 +116,20 @@ fn theirs(other: &Other, size: Size) -> Vec<Vec<Seen>> {
 }
 
 fn compare(screen: &Screen, other: &Other, what: &str) -> Result<(), String> {
-    let size = screen.size();
-    for (row, (our, their)) in ours(screen).iter().zip(&theirs(other, size)).enumerate() {
+    compare_part(screen, (0, 0), screen.size(), other, what)
+}
+
+/// Compares the part of a screen that begins at a row and column with the whole of another.
+fn compare_part(
+    screen: &Screen,
+    corner: (u16, u16),
+    size: Size,
+    other: &Other,
+    what: &str,
+) -> Result<(), String> {
+    for (row, (our, their)) in
+        ours(screen, corner, size).iter().zip(&theirs(other, size)).enumerate()
+    {
         let text = |it: &Vec<Seen>| it.iter().map(|it| it.0.as_str()).collect::<String>();
         if text(our) != text(their) {
             return Err(format!(
@@ -134,7 +146,8 @@ fn compare(screen: &Screen, other: &Other, what: &str) -> Result<(), String> {
         }
     }
     let point = other.term.grid().cursor.point;
-    let cursor = (u16::try_from(point.line.0).unwrap(), u16::try_from(point.column.0).unwrap());
+    let (row, col) = (u16::try_from(point.line.0).unwrap(), u16::try_from(point.column.0).unwrap());
+    let cursor = (corner.0 + row, corner.1 + col);
     if let Some(our) = screen.cursor().filter(|it| *it != cursor) {
         return Err(format!("{what}: cursor ours {our:?} theirs {cursor:?}"));
     }
@@ -256,6 +269,31 @@ proptest! {
             other.feed(it.as_bytes());
             if let Err(error) = compare(&screen, &other, "random") {
                 return Err(TestCaseError::fail(format!("{error}\n after {:?}", &pieces[..=at])));
+            }
+        }
+    }
+
+    #[test]
+    fn random_output_between_margins_looks_as_in_another_emulator(
+        pieces in proptest::collection::vec(piece(), 0..40), (cols, rows) in (4_u16..14, 7_u16..10),
+        (top, left) in (0_u16..3, 1_u16..4), beyond in 0_u16..4,
+    ) {
+        let size = Size::clamped(cols, rows);
+        let mut screen = Screen::new(Size::clamped(left + cols + beyond, top + rows + beyond));
+        let mut other = Other::new(size);
+        let (right, bottom) = (left + cols, top + rows);
+        let region = format!("\x1b[{};{bottom}r\x1b[?6h\x1b[H\x1b7", top + 1);
+        screen.feed(format!("\x1b[?69h\x1b[{};{right}s{region}", left + 1).as_bytes());
+        // Erasing, tab stops and the rows of a region count from the edges of the screen.
+        let absolute = |it: &&String| {
+            it.starts_with('\x1b') && it.ends_with(['J', 'K', 'X', 'r', 'e', 's'])
+                || it.contains('\t') || it.as_str() == "\x1bH" || it.contains("\x1b[I") || it.contains("\x1b[2I")
+        };
+        for (at, it) in pieces.iter().filter(|it| !absolute(it)).enumerate() {
+            screen.feed(it.as_bytes());
+            other.feed(it.as_bytes());
+            if let Err(error) = compare_part(&screen, (top, left), size, &other, "between margins") {
+                return Err(TestCaseError::fail(format!("{error}\n at {at} of {pieces:?}")));
             }
         }
     }
