@@ -23,6 +23,8 @@ struct Look {
     italic: bool,
     underline: bool,
     inverse: bool,
+    struck: bool,
+    blink: bool,
 }
 
 impl Look {
@@ -35,6 +37,8 @@ impl Look {
             italic: cell.italic,
             underline: cell.underline,
             inverse: cell.inverse,
+            struck: cell.struck,
+            blink: cell.blink,
         }
     }
 
@@ -46,6 +50,8 @@ impl Look {
             (self.italic, 3),
             (self.underline, 4),
             (self.inverse, 7),
+            (self.struck, 9),
+            (self.blink, 5),
         ];
         for (_, code) in flags.iter().filter(|(on, _)| *on) {
             // Writing to a string can't fail.

@@ -39,6 +39,8 @@ fn style(cell: &Cell<'_>) -> Style {
         (cell.italic, Modifier::ITALIC),
         (cell.underline, Modifier::UNDERLINED),
         (cell.inverse, Modifier::REVERSED),
+        (cell.struck, Modifier::CROSSED_OUT),
+        (cell.blink, Modifier::SLOW_BLINK),
     ];
     let set = flags.iter().filter(|(on, _)| *on).map(|(_, it)| *it);
     Style::new()

@@ -248,6 +248,8 @@ impl View<'_> {
             (cell.italic, Modifier::ITALIC),
             (cell.underline, Modifier::UNDERLINED),
             (cell.inverse, Modifier::REVERSED),
+            (cell.struck, Modifier::CROSSED_OUT),
+            (cell.blink, Modifier::SLOW_BLINK),
         ] {
             if on {
                 style = style.add_modifier(modifier);
@@ -307,6 +309,8 @@ fn borrowed(cell: &StyledCell) -> Cell<'_> {
         italic: cell.italic,
         underline: cell.underline,
         inverse: cell.inverse,
+        struck: cell.struck,
+        blink: cell.blink,
     }
 }
 

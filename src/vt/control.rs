@@ -1,7 +1,7 @@
 //! Control sequences (CSI): passed on, translated, or answered.
 
 use super::{
-    csi::Csi,
+    csi::{Csi, Sgr},
     front::Feed,
     grid::Grid,
     screen::{Hints, Screen},
@@ -84,13 +84,21 @@ impl Screen {
 
     fn sgr(&mut self, feed: &mut Feed<'_>, csi: Csi<'_>, body: &[u8]) {
         let seen = csi.sgr();
-        self.hints.background = seen.background.unwrap_or(self.hints.background);
-        self.hints.decorated = seen.decorated.unwrap_or(self.hints.decorated);
         if seen.verbatim {
+            self.note_sgr(seen);
             return self.pass_csi(feed, body);
         }
+        let rewritten = csi.sgr_rewritten();
+        let Some(again) = Csi::parse(&rewritten) else { return };
+        self.note_sgr(again.sgr());
         self.flush(feed);
-        self.grid_mut().put(&csi.sgr_rewritten());
+        self.put_csi(&rewritten);
+    }
+
+    fn note_sgr(&mut self, seen: Sgr) {
+        self.hints.background = seen.background.unwrap_or(self.hints.background);
+        self.hints.decorated = seen.decorated.unwrap_or(self.hints.decorated);
+        self.state.extra = self.state.extra & seen.extra_kept | seen.extra_set;
     }
 
     fn erase(&mut self, feed: &mut Feed<'_>, body: &[u8]) {

@@ -1,5 +1,7 @@
 //! A control sequence taken apart, without copying it.
 
+use super::extra;
+
 /// What stands between `ESC [` and the end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Csi<'a> {
@@ -64,7 +66,7 @@ fn number(digits: &[u8]) -> Option<u16> {
 }
 
 /// What a walk through an SGR sequence tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sgr {
     /// vt100 reads it right as it is.
     pub(super) verbatim: bool,
@@ -72,6 +74,9 @@ pub(super) struct Sgr {
     pub(super) background: Option<bool>,
     /// Underline or inverse may be on after it; `None` = as before.
     pub(super) decorated: Option<bool>,
+    /// Of the attributes vt100 does not keep, those left as they are, and those turned on.
+    pub(super) extra_kept: u8,
+    pub(super) extra_set: u8,
 }
 
 /// Where in an SGR sequence a number stands.
@@ -91,20 +96,37 @@ enum Part {
 impl Sgr {
     fn note(&mut self, attribute: u16) {
         match attribute {
-            0 => (self.background, self.decorated) = (Some(false), Some(false)),
+            0 => {
+                (self.background, self.decorated) = (Some(false), Some(false));
+                self.extra(extra::ALL, false);
+            }
             4 | 7 => self.decorated = Some(true),
             40..=47 | 100..=107 => self.background = Some(true),
             49 => self.background = Some(false),
+            5 | 6 | 25 => self.extra(extra::BLINK, attribute != 25),
+            8 | 28 => self.extra(extra::HIDDEN, attribute == 8),
+            9 | 29 => self.extra(extra::STRUCK, attribute == 9),
             _ => {}
         }
+    }
+
+    fn extra(&mut self, which: u8, on: bool) {
+        self.extra_kept &= !which;
+        self.extra_set = self.extra_set & !which | if on { which } else { 0 };
     }
 }
 
 impl Csi<'_> {
     /// Looks at an SGR sequence, in one pass: there is one at every other word of coloured output.
     pub(super) fn sgr(self) -> Sgr {
-        const UNKNOWN: Sgr = Sgr { verbatim: false, background: Some(true), decorated: Some(true) };
-        let mut out = Sgr { verbatim: true, ..Sgr::default() };
+        const UNKNOWN: Sgr = Sgr {
+            verbatim: false,
+            background: Some(true),
+            decorated: Some(true),
+            extra_kept: extra::ALL,
+            extra_set: 0,
+        };
+        let mut out = Sgr { verbatim: true, background: None, decorated: None, ..UNKNOWN };
         let (mut value, mut count, mut part) = (0_u16, 0, Part::Attribute);
         for &byte in self.params.iter().chain(b";") {
             match byte {
@@ -144,7 +166,8 @@ impl Csi<'_> {
     }
 
     /// Writes an SGR sequence anew in the words vt100 knows: underline styles as plain underline,
-    /// colours with sub-parameters in either form, underline colours left out.
+    /// colours with sub-parameters in either form, underline colours left out. Without `ESC [`; empty
+    /// when nothing is left.
     pub(super) fn sgr_rewritten(self) -> Vec<u8> {
         let mut out = String::new();
         let mut params = self.params();
@@ -190,6 +213,7 @@ impl Csi<'_> {
         if out.is_empty() {
             return Vec::new();
         }
-        format!("\x1b[{out}m").into_bytes()
+        out.push('m');
+        out.into_bytes()
     }
 }

@@ -7,11 +7,11 @@ use std::{borrow::Cow, ops::Range};
 use unicode_width::UnicodeWidthChar;
 
 use super::{
-    flood,
+    extra, flood,
     grid::{Grid, STAND_IN},
     scan::{Reader, Token},
     screen::{Found, Screen},
-    state::{Charset, Charsets, Saved},
+    state::Charset,
 };
 
 /// One feed on its way through.
@@ -29,10 +29,16 @@ pub(super) struct Feed<'a> {
 /// VARIATION SELECTOR-16: the character before it is an emoji, and wide.
 const WIDEN: char = '\u{fe0f}';
 
-/// Text with characters vt100 must not see everywhere.
+/// A character that belongs to the cell before it.
+fn is_mark(it: char) -> bool {
+    it.width() == Some(0)
+}
+
+/// Text with characters vt100 must not see, or not everywhere.
 fn needs_care(text: &str) -> bool {
-    // Both begin with this byte.
-    memchr::memchr(0xef, text.as_bytes()).is_some() && text.contains(['\u{fffd}', WIDEN])
+    // They begin with these bytes.
+    memchr::memchr2(0xef, extra::LEAD_BYTE, text.as_bytes()).is_some()
+        && text.contains(|it| matches!(it, '\u{fffd}' | WIDEN) || extra::of_mark(it).is_some())
 }
 
 impl Screen {
@@ -114,7 +120,8 @@ impl Screen {
     }
 
     fn text(&mut self, feed: &mut Feed<'_>, text: &str) {
-        if !self.state.is_plain() || needs_care(text) {
+        let extends = self.hints.marked && !text.is_ascii() && text.chars().any(is_mark);
+        if extends || !self.state.is_plain() || needs_care(text) {
             self.flush(feed);
             return self.text_carefully(text);
         }
@@ -195,10 +202,12 @@ impl Screen {
 
     /// Prints one character.
     pub(super) fn print(&mut self, it: char) {
+        if extra::of_mark(it).is_some() {
+            return;
+        }
         let it = if it == '\u{fffd}' { STAND_IN } else { it };
         let width = u16::try_from(it.width().unwrap_or(1)).unwrap_or(1).min(2);
-        let mut buffer = [0; 4];
-        let bytes = it.encode_utf8(&mut buffer).as_bytes();
+        let mut text = String::from(it);
         // At the edge a character cannot become wide; vt100 would tear it when that scrolls.
         let at_edge = self.grid().wrap_pending() || self.state.sides.is_some_and(|it| it.pending);
         if it == WIDEN && at_edge {
@@ -206,7 +215,12 @@ impl Screen {
         }
         if width > 0 {
             self.state.last = Some(it);
+            text.extend(extra::mark(self.state.extra));
+            self.hints.marked |= self.state.extra != 0;
+        } else if self.extend_marked(it) {
+            return;
         }
+        let bytes = text.as_bytes();
         if let Some(sides) = self.state.sides {
             return self.print_within(sides, bytes, width);
         }
@@ -334,67 +348,5 @@ impl Screen {
         } else if row > 0 {
             self.grid_mut().put(b"\x1b[A");
         }
-    }
-
-    pub(super) fn save_cursor(&mut self) {
-        let (row, col) = self.grid().cursor();
-        let style = self.grid().pen();
-        let (origin, charsets) = (self.state.origin, self.state.charsets);
-        let pending = self.state.sides.is_some_and(|it| it.pending);
-        self.state.current_mut().saved = Saved { row, col, pending, style, origin, charsets };
-    }
-
-    pub(super) fn restore_cursor(&mut self) {
-        let saved = self.state.current().saved;
-        self.state.origin = saved.origin;
-        self.state.charsets = saved.charsets;
-        let mut pen = Vec::new();
-        saved.style.write(&mut pen);
-        let col = saved.col.saturating_sub(u16::from(saved.pending));
-        self.grid_mut().go(saved.row, col);
-        if let Some(sides) = &mut self.state.sides {
-            sides.pending = saved.pending && sides.right == col;
-            if sides.pending {
-                self.grid_mut().go(saved.row, saved.col);
-            }
-        }
-        self.grid_mut().put(&pen);
-        self.hints = super::screen::Hints::UNKNOWN;
-    }
-
-    /// RIS
-    fn reset(&mut self) {
-        let title = self.state.title.take();
-        self.state = super::state::State::new(self.size);
-        self.state.title = title;
-        self.alternate = None;
-        self.main.put(b"\x1bc");
-        self.hints = super::screen::Hints::default();
-    }
-
-    /// DECALN
-    fn align(&mut self) {
-        let (rows, cols) = (self.size.rows(), usize::from(self.size.cols()));
-        (self.state.top, self.state.bottom) = (0, rows - 1);
-        self.state.origin = false;
-        self.state.sides = None;
-        let mut out = b"\x1b[r\x1b[m".to_vec();
-        for row in 1..=rows {
-            out.extend_from_slice(format!("\x1b[{row}H{}", "E".repeat(cols)).as_bytes());
-        }
-        out.extend_from_slice(b"\x1b[H");
-        out.extend_from_slice(self.grid().screen().attributes_formatted().as_bytes());
-        self.grid_mut().put(&out);
-    }
-
-    /// DECSTR: modes and pen, not the picture and not the cursor's place.
-    pub(super) fn soft_reset(&mut self) {
-        self.settle();
-        let (row, col) = self.grid().cursor();
-        self.state.soft_reset(self.size);
-        self.state.charsets = Charsets::default();
-        self.grid_mut().put(b"\x1b[r\x1b[m");
-        self.grid_mut().go(row, col);
-        self.hints = super::screen::Hints::default();
     }
 }

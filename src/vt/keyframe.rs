@@ -2,6 +2,7 @@
 //! no terminal ever sees it. A keyframe may come over a wire, so reading one trusts nothing.
 
 use super::{
+    extra,
     grid::Grid,
     margins::Sides,
     paint::Style,
@@ -132,6 +133,7 @@ fn write_state(out: &mut Writer, state: &State) {
     out.byte(modes.mouse_encoding as u8);
     out.byte(state.cursor_style);
     write_charsets(out, state.charsets);
+    out.byte(state.extra);
     out.number(state.top);
     out.number(state.bottom);
     out.byte(state.sides.map_or(0, |it| 1 + u8::from(it.pending)));
@@ -178,6 +180,7 @@ fn read_state(input: &mut Reader<'_>, size: Size) -> Option<State> {
     (state.reverse_wrap, state.side_mode) = (on(12), on(13));
     state.cursor_style = input.byte()?.min(6);
     state.charsets = read_charsets(input)?;
+    state.extra = input.byte()? & extra::ALL;
     (state.top, state.bottom) = (input.number()?, input.number()?);
     if state.top >= state.bottom || state.bottom >= size.rows() {
         return None;
@@ -259,5 +262,5 @@ fn read_style(input: &mut Reader<'_>) -> Option<Style> {
             _ => Colour::Default,
         })
     };
-    Some(Style { foreground: colour()?, background: colour()?, marks: input.byte()? & 31 })
+    Some(Style { foreground: colour()?, background: colour()?, marks: input.byte()? })
 }

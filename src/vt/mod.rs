@@ -8,6 +8,7 @@ pub mod screen;
 
 mod control;
 mod csi;
+mod extra;
 mod flood;
 mod front;
 mod grid;
@@ -15,6 +16,7 @@ mod keyframe;
 mod margins;
 mod paint;
 mod reflow;
+mod reset;
 mod scan;
 mod sink;
 mod state;

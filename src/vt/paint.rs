@@ -7,37 +7,39 @@ use super::{
 };
 use crate::base::units::Size;
 
-/// The SGR attributes a grid keeps.
+/// The SGR attributes of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Style {
     pub(super) foreground: Colour,
     pub(super) background: Colour,
-    /// Bit 0 bold, 1 dim, 2 italic, 3 underline, 4 inverse.
+    /// Bit 0 bold, 1 dim, 2 italic, 3 underline, 4 inverse; the others, from `extra`, mean nothing to vt100.
     pub(super) marks: u8,
 }
 
 /// SGR numbers of the bits in `marks`.
-const MARKS: [u8; 5] = [1, 2, 3, 4, 7];
+const MARKS: [u8; 8] = [1, 2, 3, 4, 7, 9, 5, 8];
 
-fn marks(all: [bool; 5]) -> u8 {
+fn marks(cell: &Cell<'_>) -> u8 {
+    let all =
+        [cell.bold, cell.dim, cell.italic, cell.underline, cell.inverse, cell.struck, cell.blink];
     all.iter().enumerate().map(|(bit, on)| u8::from(*on) << bit).sum()
 }
 
 impl Style {
     pub(super) fn of(cell: &vt100::Cell) -> Self {
         let it = cell_of(cell);
-        Self {
-            foreground: it.foreground,
-            background: it.background,
-            marks: marks([it.bold, it.dim, it.italic, it.underline, it.inverse]),
-        }
+        Self { foreground: it.foreground, background: it.background, marks: marks(&it) }
     }
 
     pub(super) fn of_pen(it: &vt100::Screen) -> Self {
         Self {
             foreground: it.fgcolor().into(),
             background: it.bgcolor().into(),
-            marks: marks([it.bold(), it.dim(), it.italic(), it.underline(), it.inverse()]),
+            marks: [it.bold(), it.dim(), it.italic(), it.underline(), it.inverse()]
+                .iter()
+                .enumerate()
+                .map(|(bit, on)| u8::from(*on) << bit)
+                .sum(),
         }
     }
 
@@ -234,11 +236,8 @@ pub(super) fn row_for_terminal<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item 
         if cell.wide_rest {
             continue;
         }
-        let style = Style {
-            foreground: cell.foreground,
-            background: cell.background,
-            marks: marks([cell.bold, cell.dim, cell.italic, cell.underline, cell.inverse]),
-        };
+        let style =
+            Style { foreground: cell.foreground, background: cell.background, marks: marks(&cell) };
         if cell.text.is_empty() && style == Style::default() {
             blanks += 1;
             continue;

@@ -2,10 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{
-    grid::Grid,
-    screen::{Cell, Colour, cell_of},
-};
+use super::screen::{Cell, Colour, Screen};
 use crate::base::{limits::SCREEN_COLS_MAX, units::Size};
 
 /// A cell that owns its text.
@@ -21,6 +18,8 @@ pub struct StyledCell {
     pub italic: bool,
     pub underline: bool,
     pub inverse: bool,
+    pub struck: bool,
+    pub blink: bool,
 }
 
 impl From<Cell<'_>> for StyledCell {
@@ -36,6 +35,8 @@ impl From<Cell<'_>> for StyledCell {
             italic: it.italic,
             underline: it.underline,
             inverse: it.inverse,
+            struck: it.struck,
+            blink: it.blink,
         }
     }
 }
@@ -47,11 +48,10 @@ pub fn parse(formatted: &[u8]) -> Vec<StyledCell> {
     // Emoji sequences can take more cells than their width says; nothing takes more than two a character.
     let needed = text.width().max(text.chars().count().saturating_mul(2));
     let cols = u16::try_from(needed).unwrap_or(SCREEN_COLS_MAX).clamp(2, SCREEN_COLS_MAX);
-    let mut grid = Grid::new(Size::clamped(cols, 2));
-    grid.put(&sgr_only(formatted));
-    let screen = grid.screen();
+    let mut screen = Screen::new(Size::clamped(cols, 2));
+    screen.feed(&sgr_only(formatted));
     let mut cells: Vec<StyledCell> =
-        (0..cols).map_while(|col| screen.cell(0, col)).map(|it| cell_of(it).into()).collect();
+        (0..cols).map_while(|col| screen.cell(0, col)).map(StyledCell::from).collect();
     let blank = StyledCell::default();
     while cells.last() == Some(&blank) {
         cells.pop();

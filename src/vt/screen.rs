@@ -1,6 +1,15 @@
 //! One live screen: bytes in, cells out.
 
-use super::{grid::Grid, history::Line, paint, reflow, scan::Scanner, sink, state::State};
+use super::{
+    extra,
+    grid::Grid,
+    history::Line,
+    paint::{self, Style},
+    reflow,
+    scan::Scanner,
+    sink,
+    state::State,
+};
 use crate::{
     base::{limits::SEGMENT_LINES_MAX, units::Size},
     model::fact::Fact,
@@ -89,7 +98,7 @@ impl From<vt100::Color> for Colour {
 /// One cell, borrowed from the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell<'a> {
-    /// One grapheme cluster; empty = blank.
+    /// One grapheme cluster; empty = blank. Of hidden text nothing but blanks.
     pub text: &'a str,
     /// First half of a wide character.
     pub wide: bool,
@@ -102,6 +111,9 @@ pub struct Cell<'a> {
     pub italic: bool,
     pub underline: bool,
     pub inverse: bool,
+    /// Crossed out.
+    pub struck: bool,
+    pub blink: bool,
 }
 
 /// What feeding bytes brought to light besides cells.
@@ -124,12 +136,15 @@ pub(super) struct Hints {
     pub(super) background: bool,
     /// Underline or inverse may be on.
     pub(super) decorated: bool,
+    /// Cells may end in a mark of `extra`.
+    pub(super) marked: bool,
     /// Cells that can be printed without scrolling, at the least.
     pub(super) room: usize,
 }
 
 impl Hints {
-    pub(super) const UNKNOWN: Self = Self { background: true, decorated: true, room: 0 };
+    pub(super) const UNKNOWN: Self =
+        Self { background: true, decorated: true, marked: true, room: 0 };
 }
 
 /// A terminal screen without scrollback.
@@ -275,7 +290,8 @@ impl Screen {
         let (row, col) = self.place();
         out.extend_from_slice(format!("\x1b[{};{}H", row + 1, col + 1).as_bytes());
         let mut pen = Vec::new();
-        self.grid().pen().write(&mut pen);
+        let style = self.grid().pen();
+        Style { marks: style.marks | self.state.extra, ..style }.write(&mut pen);
         out.extend_from_slice(&pen);
         if !self.state.cursor_hidden {
             out.extend_from_slice(b"\x1b[?25h");
@@ -308,8 +324,14 @@ impl Screen {
 }
 
 pub(super) fn cell_of(cell: &vt100::Cell) -> Cell<'_> {
+    let (text, extra) = extra::split(cell.contents());
+    let hidden = extra & extra::HIDDEN != 0;
     Cell {
-        text: paint::shown(cell.contents()),
+        text: match (hidden, cell.is_wide()) {
+            (false, _) => paint::shown(text),
+            (true, false) => " ",
+            (true, true) => "  ",
+        },
         wide: cell.is_wide(),
         wide_rest: cell.is_wide_continuation(),
         foreground: cell.fgcolor().into(),
@@ -317,7 +339,9 @@ pub(super) fn cell_of(cell: &vt100::Cell) -> Cell<'_> {
         bold: cell.bold(),
         dim: cell.dim(),
         italic: cell.italic(),
-        underline: cell.underline(),
+        underline: cell.underline() && !hidden,
         inverse: cell.inverse(),
+        struck: extra & extra::STRUCK != 0 && !hidden,
+        blink: extra & extra::BLINK != 0 && !hidden,
     }
 }

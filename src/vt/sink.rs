@@ -1,8 +1,11 @@
 //! Catches the lines that scroll off the top of a grid, for whoever renders history.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{
+    extra,
     grid::STAND_IN,
     history::Line,
     paint::{self, Row},
@@ -33,9 +36,50 @@ fn line(contents: &vt100::capture::RowContents<'_>) -> Line {
     let told = contents.write_formatted_basic(&mut first, &mut state);
     let wrapped = written.is_ok() && told.map_or(first.0 != Some('\n'), |()| first.0.is_none());
     if !formatted.is_ascii() {
-        formatted = formatted.chars().filter_map(shown).collect();
+        formatted = marked(&formatted).chars().filter_map(shown).collect();
     }
     Line { formatted: formatted.into_bytes(), wrapped }
+}
+
+/// A line with SGR sequences in place of the marks that cells end in, and hidden text left blank.
+fn marked(formatted: &str) -> Cow<'_, str> {
+    if !formatted.chars().any(|it| extra::of_mark(it).is_some()) {
+        return Cow::Borrowed(formatted);
+    }
+    let mut out = String::with_capacity(formatted.len());
+    let (mut cell, mut sequence) = (0, false);
+    for it in formatted.chars() {
+        if let Some(extra) = extra::of_mark(it) {
+            finish(&mut out, cell, extra);
+            continue;
+        }
+        if !sequence && it != '\u{1b}' && it.width() != Some(0) {
+            cell = out.len();
+        }
+        sequence = it == '\u{1b}' || sequence && it != 'm';
+        out.push(it);
+    }
+    Cow::Owned(out)
+}
+
+/// Gives the last cell, which begins at `at`, its attributes.
+fn finish(out: &mut String, at: usize, extra: u8) {
+    let cell = out.split_off(at);
+    if extra & extra::HIDDEN != 0 {
+        return out.extend(std::iter::repeat_n(' ', cell.width()));
+    }
+    let (struck, blink) = (extra & extra::STRUCK != 0, extra & extra::BLINK != 0);
+    for (on, number) in [(blink, 5), (struck, 9)] {
+        let off = format!("\x1b[2{number}m");
+        if on && let Some(open) = out.strip_suffix(&off).map(str::len) {
+            out.truncate(open);
+        } else if on {
+            out.push_str(&format!("\x1b[{number}m"));
+        }
+    }
+    out.push_str(&cell);
+    out.push_str(if struck { "\x1b[29m" } else { "" });
+    out.push_str(if blink { "\x1b[25m" } else { "" });
 }
 
 /// A row taken out of a grid, as a line.

@@ -118,6 +118,8 @@ pub(super) struct State {
     /// DECOM
     pub(super) origin: bool,
     pub(super) charsets: Charsets,
+    /// Attributes of the next character that vt100 knows nothing of.
+    pub(super) extra: u8,
     /// Scroll region, both rows included.
     pub(super) top: u16,
     pub(super) bottom: u16,
@@ -146,6 +148,7 @@ impl State {
             newline: false,
             origin: false,
             charsets: Charsets::default(),
+            extra: 0,
             top: 0,
             bottom: size.rows() - 1,
             side_mode: false,
@@ -178,6 +181,7 @@ impl State {
             && !self.newline
             && self.tabs.is_none()
             && self.sides.is_none()
+            && self.extra == 0
     }
 
     pub(super) fn whole_region(&self, size: Size) -> bool {

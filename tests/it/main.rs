@@ -58,6 +58,7 @@ mod source;
 mod tui_attach;
 mod tui_demo;
 mod ui_draw;
+mod vt_attributes;
 mod vt_facts;
 mod vt_history;
 mod vt_keys;

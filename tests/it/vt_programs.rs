@@ -71,11 +71,11 @@ fn colour(it: Color) -> Colour {
 }
 
 /// What a person sees of one cell: text, colours, marks. Of a blank only the background and inverse.
-type Seen = (String, Colour, Colour, [bool; 5]);
+type Seen = (String, Colour, Colour, [bool; 6]);
 
-fn seen(text: &str, foreground: Colour, background: Colour, marks: [bool; 5]) -> Seen {
-    if matches!(text, "" | " ") && !marks[3] && !marks[4] {
-        return (" ".to_owned(), Colour::Default, background, [false; 5]);
+fn seen(text: &str, foreground: Colour, background: Colour, marks: [bool; 6]) -> Seen {
+    if matches!(text, "" | " ") && !marks[3] && !marks[4] && !marks[5] {
+        return (" ".to_owned(), Colour::Default, background, [false; 6]);
     }
     (if text.is_empty() { " " } else { text }.to_owned(), foreground, background, marks)
 }
@@ -83,7 +83,7 @@ fn seen(text: &str, foreground: Colour, background: Colour, marks: [bool; 5]) ->
 fn ours(screen: &Screen, (top, left): (u16, u16), size: Size) -> Vec<Vec<Seen>> {
     let cell = |row, col| {
         let it = screen.cell(top + row, left + col).unwrap();
-        let marks = [it.bold, it.dim, it.italic, it.underline, it.inverse];
+        let marks = [it.bold, it.dim, it.italic, it.underline, it.inverse, it.struck];
         (!it.wide_rest).then(|| seen(it.text, it.foreground, it.background, marks))
     };
     (0..size.rows())
@@ -104,10 +104,15 @@ fn theirs(other: &Other, size: Size) -> Vec<Vec<Seen>> {
             has(Flags::ITALIC),
             has(Flags::ALL_UNDERLINES),
             has(Flags::INVERSE),
+            has(Flags::STRIKEOUT),
         ];
         // vt100 has either bold or dim.
-        let marks = [marks[0] && !marks[1], marks[1], marks[2], marks[3], marks[4]];
-        let text = if text == "\t" { " " } else { &text };
+        let marks = [marks[0] && !marks[1], marks[1], marks[2], marks[3], marks[4], marks[5]];
+        // Of hidden text ours shows blanks and no lines.
+        let hidden = has(Flags::HIDDEN);
+        let lines = !hidden;
+        let marks = [marks[0], marks[1], marks[2], marks[3] && lines, marks[4], marks[5] && lines];
+        let text = if text == "\t" || hidden { " " } else { &text };
         (!has(Flags::WIDE_CHAR_SPACER)).then(|| seen(text, colour(it.fg), colour(it.bg), marks))
     };
     (0..size.rows())
@@ -243,6 +248,10 @@ fn piece() -> impl Strategy<Value = String> {
         "38;5;9",
         "48;2;1;2;3",
         "4:3",
+        "8",
+        "28",
+        "9",
+        "29",
         "38:2::9:8:7",
     ])
     .prop_map(|it| format!("\x1b[{it}m"));

@@ -19,7 +19,15 @@ pub(crate) fn picture(screen: &Screen) -> String {
     for row in 0..screen.size().rows() {
         for col in 0..screen.size().cols() {
             let cell = screen.cell(row, col).unwrap();
-            let marks = [cell.bold, cell.dim, cell.italic, cell.underline, cell.inverse];
+            let marks = [
+                cell.bold,
+                cell.dim,
+                cell.italic,
+                cell.underline,
+                cell.inverse,
+                cell.struck,
+                cell.blink,
+            ];
             write!(out, "{:?}", cell.text).unwrap();
             if cell.wide || cell.wide_rest {
                 write!(out, "w{}", u8::from(cell.wide_rest)).unwrap();
@@ -317,6 +325,10 @@ pub(crate) fn piece() -> impl Strategy<Value = Vec<u8>> {
         ">5u",
         "<u",
         "4:3m",
+        "9m",
+        "8m",
+        "5;4:2m",
+        "25;28;29m",
         "7m",
         "44m",
         "48;2;1;2;3m",
@@ -347,7 +359,7 @@ pub(crate) fn piece() -> impl Strategy<Value = Vec<u8>> {
         3 => prop::sample::select(vec!["\r\n", "\n", "\r", "\t", "\x08", "\x07", "\x0b", "\x00"])
             .prop_map(|it| it.as_bytes().to_vec()),
         2 => prop::sample::select(vec![
-            "中", "文字", "é", "e\u{301}", "❤\u{fe0f}", "👩\u{200d}👩", "🇩🇪", "\u{202e}", "\u{fffd}", "ｶ", "─",
+            "中", "文字", "é", "e\u{301}", "❤\u{fe0f}", "👩\u{200d}👩", "🇩🇪", "\u{202e}", "\u{fffd}", "\u{fe0f}", "\u{301}", "\u{e0201}", "ｶ", "─",
         ])
         .prop_map(|it| it.as_bytes().to_vec()),
         4 => csi.prop_map(|(private, params, last)| {
