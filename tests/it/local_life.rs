@@ -14,7 +14,7 @@ use sandwatch::{
 use crate::given::alive;
 use crate::local_stage::{Stage, exists, on_stage, run, session, sh, soon, type_in, until};
 
-fn groups_of(ground: &Ground) -> usize {
+pub(crate) fn groups_of(ground: &Ground) -> usize {
     let name = format!("sandwatch-{}", ground.id);
     let mut found = 0;
     let mut next = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
@@ -29,7 +29,7 @@ fn groups_of(ground: &Ground) -> usize {
     found
 }
 
-async fn nothing_is_left(stage: &Stage, ground: &Ground) {
+pub(crate) async fn nothing_is_left(stage: &Stage, ground: &Ground) {
     assert!(!exists(&ground.dir));
     assert_eq!(groups_of(ground), 0);
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -183,7 +183,7 @@ fn limits_hold() {
 #[test]
 fn a_failed_creation_undoes_everything() {
     on_stage("local_life::a_failed_creation_undoes_everything", |stage| async move {
-        // Fails in the middle of building: the workspace's place is a file by then.
+        // Fails before anything is built.
         let mut spec = stage.spec(WorkspaceMode::Cow);
         spec.workspace.path = stage.home.join("gone");
         let ground = stage.ground();
@@ -197,7 +197,7 @@ fn a_failed_creation_undoes_everything() {
             assert_eq!(fault.kind(), Kind::Invalid, "{fault}");
             assert!(!exists(&ground.dir.join("box")) && groups_of(&ground) == 0);
         }
-        // Fails in the child: no file system is layered over one that is not there.
+        // Fails while its directory is prepared.
         let spec = stage.spec(WorkspaceMode::Cow);
         let ground = stage.ground();
         std::fs::create_dir_all(&ground.dir).unwrap();

@@ -4,10 +4,7 @@
 use std::{
     future::Future,
     io::Write,
-    os::{
-        fd::AsRawFd,
-        unix::{fs::PermissionsExt, process::CommandExt},
-    },
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -28,7 +25,7 @@ use crate::given::{SOON, spec};
 pub(crate) use crate::given::{session, soon};
 
 /// Nobody's uid on any sane machine.
-const USER: u32 = 12_345;
+pub const USER: u32 = 12_345;
 const WITHIN: Duration = Duration::from_secs(120);
 const ON_STAGE: &str = "SANDWATCH_TEST_STAGE";
 
@@ -40,24 +37,76 @@ pub struct Stage {
     pub workspace: PathBuf,
 }
 
+/// What is done to the world of a player before it plays, by a shell.
+#[derive(Clone, Copy)]
+pub enum Before<'a> {
+    Nothing,
+    /// By root, in a mount namespace of its own; root only.
+    Root(&'a str),
+    /// By the player, with all rights over a user and a mount namespace of its own, given up again.
+    Owner(&'a str),
+}
+
 /// Plays a scenario as root and as an ordinary user (as whoever this is, when not root), each in a
 /// process of its own. `name` is the test's full name.
 pub fn on_stage<F: Future<Output = ()>>(name: &str, scenario: impl Fn(Stage) -> F) {
-    if let Ok(home) = std::env::var(ON_STAGE) {
-        let home = PathBuf::from(home);
-        let workspace = home.join("project");
-        let by_root = rustix::process::geteuid().is_root();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(scenario(Stage { by_root, home, workspace }));
-        return;
-    }
-    let root = rustix::process::geteuid().is_root();
-    for user in if root { vec![None, Some(USER)] } else { vec![None] } {
-        play(name, user);
+    if !played(scenario) {
+        let root = rustix::process::geteuid().is_root();
+        for user in if root { vec![None, Some(USER)] } else { vec![None] } {
+            play(name, user, Before::Nothing);
+        }
     }
 }
 
-fn play(name: &str, user: Option<u32>) {
+/// Plays a scenario as an ordinary user, after something was done.
+pub fn on_changed_stage<F: Future<Output = ()>>(
+    name: &str,
+    before: Before<'_>,
+    scenario: impl Fn(Stage) -> F,
+) {
+    if !played(scenario) {
+        play(name, rustix::process::geteuid().is_root().then_some(USER), before);
+    }
+}
+
+/// Plays it here, if this is the process for it.
+fn played<F: Future<Output = ()>>(scenario: impl Fn(Stage) -> F) -> bool {
+    let Ok(home) = std::env::var(ON_STAGE) else { return false };
+    let home = PathBuf::from(home);
+    let workspace = home.join("project");
+    let by_root = rustix::process::geteuid().is_root();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(scenario(Stage { by_root, home, workspace }));
+    true
+}
+
+/// The words before those of the program, and whether they make it the user's.
+fn prefix(user: Option<u32>, before: Before<'_>) -> Vec<String> {
+    let user = user.map(|it| it.to_string());
+    let become_user = user.iter().flat_map(|it| {
+        ["setpriv", "--reuid", it, "--regid", it, "--clear-groups"].map(str::to_owned)
+    });
+    let drop_rights = ["setpriv", "--inh-caps=-all", "--ambient-caps=-all"].map(str::to_owned);
+    let shell = |text: &str| ["sh", "-euc", text, "sh"].map(str::to_owned);
+    let go_on = |text: &str| shell(&format!("{text}\nexec \"$@\""));
+    let apart = |more: &[&str]| {
+        let words = ["unshare", "--mount", "--propagation", "private"].iter().chain(more);
+        words.map(|it| (*it).to_owned()).collect::<Vec<_>>()
+    };
+    match before {
+        Before::Nothing => become_user.collect(),
+        Before::Root(text) => {
+            apart(&[]).into_iter().chain(go_on(text)).chain(become_user).collect()
+        }
+        Before::Owner(text) => become_user
+            .chain(apart(&["--user", "--map-current-user", "--keep-caps"]))
+            .chain(go_on(text))
+            .chain(drop_rights)
+            .collect(),
+    }
+}
+
+fn play(name: &str, user: Option<u32>, before: Before<'_>) {
     let home = tempfile::tempdir().unwrap();
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     for directory in ["project", "state"] {
@@ -71,13 +120,12 @@ fn play(name: &str, user: Option<u32>) {
     // By descriptor: an ordinary user may have no way to the build directory.
     let this = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
     rustix::io::fcntl_setfd(&this, rustix::io::FdFlags::empty()).unwrap();
-    let mut command = Command::new(format!("/proc/self/fd/{}", this.as_raw_fd()));
-    command.args(["--exact", name, "--nocapture", "--test-threads", "1"]);
+    let mut line = prefix(user, before);
+    line.push(format!("/proc/self/fd/{}", this.as_raw_fd()));
+    let mut command = Command::new(&line[0]);
+    command.args(&line[1..]).args(["--exact", name, "--nocapture", "--test-threads", "1"]);
     command.env(ON_STAGE, home.path()).env("HOME", home.path()).env("CANARY", "from-the-shell");
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(user) = user {
-        command.uid(user).gid(user);
-    }
     let mut child = command.spawn().unwrap();
     let deadline = std::time::Instant::now() + WITHIN;
     let gather = |it: Option<Box<dyn std::io::Read + Send>>| {

@@ -1,11 +1,8 @@
-//! Control groups of one sandbox, in whatever layout this host has: version 2 where it is delegated
-//! to the operator or the operator is root, version 1 for root, or both at once.
+//! Control groups of one sandbox, in whatever layout this host has.
 
 use std::{
-    collections::BTreeSet,
-    ffi::CString,
     fs, io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +12,7 @@ use rustix::{
     process::Pid,
 };
 
-use super::sys;
+use super::hierarchy::Layout;
 use crate::base::{
     clock,
     fault::{Fault, Outcome},
@@ -27,135 +24,6 @@ const PREFIX: &str = "sandwatch-";
 /// How long the kernel may take to confirm a freeze or to let an emptied group go.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
-/// A version 1 hierarchy, mounted, at this process's own place in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Legacy {
-    controllers: BTreeSet<String>,
-    own: PathBuf,
-}
-
-/// What this host offers to this process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// Where a version 2 group can be made, and the controllers it would have.
-    unified: Option<(PathBuf, BTreeSet<String>)>,
-    legacy: Vec<Legacy>,
-}
-
-impl Layout {
-    pub fn here() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        Self::read(&mounts, &groups)
-    }
-
-    fn read(mounts: &str, groups: &str) -> Self {
-        let mut layout = Self::default();
-        for line in groups.lines() {
-            let mut fields = line.splitn(3, ':');
-            let (Some(_), Some(names), Some(own)) = (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            if names.is_empty() {
-                layout.unified = mount_point(mounts, "cgroup2", None)
-                    .and_then(|(mount, root)| place(&mount, &root, own).map(|it| (mount, it)))
-                    .and_then(|(mount, own)| best_unified(&mount, &own));
-                continue;
-            }
-            let controllers: BTreeSet<String> = names.split(',').map(str::to_owned).collect();
-            let Some(first) = controllers.first().filter(|it| !it.starts_with("name=")) else {
-                continue;
-            };
-            let own = mount_point(mounts, "cgroup", Some(first))
-                .and_then(|(mount, root)| place(&mount, &root, own));
-            if let Some(own) = own.filter(|it| writable(it)) {
-                layout.legacy.push(Legacy { controllers, own });
-            }
-        }
-        layout
-    }
-
-    /// Whether a limit of this kind can be enforced for the whole sandbox.
-    pub fn has(&self, controller: &str) -> bool {
-        self.unified.as_ref().is_some_and(|(_, it)| it.contains(controller))
-            || self.legacy(controller).is_some()
-    }
-
-    fn legacy(&self, controller: &str) -> Option<&Legacy> {
-        self.legacy.iter().find(|it| it.controllers.contains(controller))
-    }
-
-    pub fn can_freeze(&self) -> Option<&'static str> {
-        match (&self.unified, self.legacy("freezer")) {
-            (Some(_), _) => Some("cgroup v2"),
-            (None, Some(_)) => Some("cgroup v1 freezer"),
-            (None, None) => None,
-        }
-    }
-
-    /// In words, for `doctor`.
-    pub fn describe(&self) -> String {
-        let unified = self.unified.as_ref().map(|(at, controllers)| {
-            let list: Vec<&str> = controllers.iter().map(String::as_str).collect();
-            let with = if list.is_empty() { "none".to_owned() } else { list.join(" ") };
-            format!("v2 at {} (controllers: {with})", at.display())
-        });
-        let legacy: Vec<&str> =
-            self.legacy.iter().flat_map(|it| it.controllers.iter().map(String::as_str)).collect();
-        let legacy = (!legacy.is_empty()).then(|| format!("v1: {}", legacy.join(" ")));
-        let parts: Vec<String> = unified.into_iter().chain(legacy).collect();
-        if parts.is_empty() { "none is writable".to_owned() } else { parts.join("; ") }
-    }
-}
-
-/// Where a hierarchy is mounted, and which part of it.
-fn mount_point(mounts: &str, kind: &str, controller: Option<&str>) -> Option<(PathBuf, String)> {
-    mounts.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut left = left.split(' ').skip(3);
-        let (root, point) = (left.next()?, left.next()?);
-        let mut right = right.split(' ');
-        let fits = right.next()? == kind
-            && controller.is_none_or(|wanted| {
-                right.nth(1).is_some_and(|options| options.split(',').any(|it| it == wanted))
-            });
-        fits.then(|| (PathBuf::from(point), root.to_owned()))
-    })
-}
-
-fn place(mount: &Path, root: &str, own: &str) -> Option<PathBuf> {
-    let inner = if root == "/" { own } else { own.strip_prefix(root)? };
-    let inner = inner.trim_start_matches('/');
-    (!inner.starts_with("..")).then(|| mount.join(inner))
-}
-
-fn writable(directory: &Path) -> bool {
-    let Ok(path) = CString::new(directory.as_os_str().as_bytes()) else { return false };
-    sys::may(&path, libc::W_OK)
-}
-
-/// Of this process's group and those above it that may be written: the one whose children get the
-/// most controllers, the nearest on a tie.
-fn best_unified(mount: &Path, own: &Path) -> Option<(PathBuf, BTreeSet<String>)> {
-    let mut best: Option<(PathBuf, BTreeSet<String>)> = None;
-    for at in own.ancestors().take_while(|it| it.starts_with(mount)) {
-        // To move a process in, the group it leaves and the common parent must be writable too.
-        if !writable(at) || !writable(&at.join("cgroup.procs")) {
-            break;
-        }
-        let text = fs::read_to_string(at.join("cgroup.subtree_control")).unwrap_or_default();
-        let controllers: BTreeSet<String> = text.split_whitespace().map(str::to_owned).collect();
-        let wanted = |it: &BTreeSet<String>| {
-            ["cpu", "memory", "pids"].iter().filter(|name| it.contains(**name)).count()
-        };
-        if best.as_ref().is_none_or(|(_, it)| wanted(&controllers) > wanted(it)) {
-            best = Some((at.to_owned(), controllers));
-        }
-    }
-    best
-}
-
 /// Limits that groups are to enforce.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Wanted {
@@ -164,13 +32,48 @@ pub struct Wanted {
     pub pids: Option<u64>,
 }
 
+/// Names of files and what is to be written to them, in order.
+type Files = Vec<(&'static str, String)>;
+
+impl Wanted {
+    /// By controller: what enforces it in version 2, and in version 1.
+    fn files(&self) -> Vec<(&'static str, Files, Files)> {
+        let mut all = Vec::new();
+        if let Some(cpus) = self.cpus {
+            const PERIOD_US: u64 = 100_000;
+            const QUOTA_US_MIN: u64 = 1000; // the kernel's own least
+            let quota = ((cpus * PERIOD_US as f64) as u64).max(QUOTA_US_MIN);
+            let period = ("cpu.cfs_period_us", PERIOD_US.to_string());
+            let legacy = vec![period, ("cpu.cfs_quota_us", quota.to_string())];
+            all.push(("cpu", vec![("cpu.max", format!("{quota} {PERIOD_US}"))], legacy));
+        }
+        if let Some(bytes) = self.memory_bytes.map(|it| it.to_string()) {
+            let unified = vec![("memory.max", bytes.clone()), (SWAP, "0".to_owned())];
+            let legacy = vec![("memory.limit_in_bytes", bytes.clone()), (LEGACY_SWAP, bytes)];
+            all.push(("memory", unified, legacy));
+        }
+        if let Some(pids) = self.pids {
+            // Init is one of them, and not the operator's to count.
+            let files = vec![("pids.max", pids.saturating_add(1).to_string())];
+            all.push(("pids", files.clone(), files));
+        }
+        all
+    }
+}
+
+/// Not there where the kernel does not count swap.
+const SWAP: &str = "memory.swap.max";
+const LEGACY_SWAP: &str = "memory.memsw.limit_in_bytes";
+
 /// The groups of one sandbox.
 #[derive(Debug, Default)]
 pub struct Groups {
     unified: Option<PathBuf>,
     freezer: Option<PathBuf>,
-    /// All of them, in the order they were made.
+    /// All of them, in the order they are made.
     all: Vec<PathBuf>,
+    /// Files and what is to be written to them, in order.
+    settings: Vec<(PathBuf, String)>,
 }
 
 impl Groups {
@@ -178,30 +81,37 @@ impl Groups {
     /// that once had its processes killed is not to be entered again.
     pub fn name(layout: &Layout, id: &SandboxId, wanted: &Wanted) -> Self {
         let name = format!("{PREFIX}{id}-{}", SandboxId::random());
+        let unified = layout.unified().map(|(at, has)| (at.join(&name), has));
+        let legacy = |controller: &str| layout.legacy(controller).map(|it| it.join(&name));
         let mut groups = Self::default();
-        if let Some((at, _)) = &layout.unified {
-            groups.unified = Some(at.join(&name));
-            groups.all.push(at.join(&name));
+        if let Some((at, _)) = &unified {
+            groups.unified = Some(at.clone());
+            groups.all.push(at.clone());
         }
-        let unified = |it: &str| layout.unified.as_ref().is_some_and(|(_, has)| has.contains(it));
-        let mut legacy = |controller: &str| {
-            let at = layout.legacy(controller).map(|it| it.own.join(&name));
-            if let Some(at) = at.clone().filter(|it| !groups.all.contains(it)) {
-                groups.all.push(at);
+        for (controller, of_unified, of_legacy) in wanted.files() {
+            let has = unified.as_ref().filter(|(_, has)| has.contains(controller));
+            let found = match has {
+                Some((at, _)) => Some((at.clone(), of_unified)),
+                None => legacy(controller).map(|at| (at, of_legacy)),
+            };
+            if let Some((at, files)) = found {
+                let files = files.into_iter().map(|(file, value)| (at.join(file), value));
+                groups.settings.extend(files);
+                groups.add(at);
             }
-            at
-        };
-        let limits = [
-            ("cpu", wanted.cpus.is_some()),
-            ("memory", wanted.memory_bytes.is_some()),
-            ("pids", wanted.pids.is_some()),
-        ];
-        for (controller, _) in limits.iter().filter(|(it, wanted)| *wanted && !unified(it)) {
-            legacy(controller);
         }
-        let freezer = layout.unified.is_none().then(|| legacy("freezer")).flatten();
-        groups.freezer = freezer;
+        if unified.is_none() {
+            groups.freezer = legacy("freezer");
+            groups.freezer.clone().into_iter().for_each(|it| groups.add(it));
+        }
         groups
+    }
+
+    /// One hierarchy may have several controllers.
+    fn add(&mut self, group: PathBuf) {
+        if !self.all.contains(&group) {
+            self.all.push(group);
+        }
     }
 
     pub fn paths(&self) -> &[PathBuf] {
@@ -209,39 +119,20 @@ impl Groups {
     }
 
     /// Makes the groups, sets their limits.
-    pub fn make(&self, wanted: &Wanted) -> Outcome<()> {
+    pub fn make(&self) -> Outcome<()> {
         for path in &self.all {
             fs::create_dir(path).map_err(|error| {
                 Fault::io(format!("making the group {}", path.display()), &error)
             })?;
         }
-        let limit = |name: &str, value: String| {
-            let found = self.all.iter().map(|it| it.join(name)).find(|it| it.exists());
-            let Some(file) = found else { return Ok(false) };
-            fs::write(&file, &value).map(|()| true).map_err(|error| {
+        for (file, value) in &self.settings {
+            let swap = file.ends_with(SWAP) || file.ends_with(LEGACY_SWAP);
+            if swap && !file.exists() {
+                continue;
+            }
+            fs::write(file, value).map_err(|error| {
                 Fault::io(format!("setting {} to {value}", file.display()), &error)
-            })
-        };
-        if let Some(cpus) = wanted.cpus {
-            const PERIOD_US: u64 = 100_000;
-            const QUOTA_US_MIN: u64 = 1000; // the kernel's own least
-            let quota = ((cpus * PERIOD_US as f64) as u64).max(QUOTA_US_MIN);
-            if !limit("cpu.max", format!("{quota} {PERIOD_US}"))? {
-                limit("cpu.cfs_period_us", PERIOD_US.to_string())?;
-                limit("cpu.cfs_quota_us", quota.to_string())?;
-            }
-        }
-        if let Some(bytes) = wanted.memory_bytes {
-            if limit("memory.max", bytes.to_string())? {
-                limit("memory.swap.max", "0".to_owned())?;
-            } else {
-                limit("memory.limit_in_bytes", bytes.to_string())?;
-                limit("memory.memsw.limit_in_bytes", bytes.to_string())?;
-            }
-        }
-        if let Some(pids) = wanted.pids {
-            // Init is one of them, and not the operator's to count.
-            limit("pids.max", (pids + 1).to_string())?;
+            })?;
         }
         Ok(())
     }
@@ -350,15 +241,106 @@ async fn confirm(mut is_so: impl FnMut() -> bool) -> Result<(), ()> {
 mod tests {
     use super::*;
 
+    /// A directory that looks like the control groups of a host, as far as files go.
+    struct Host(tempfile::TempDir);
+
+    impl Host {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        /// A group with these files.
+        fn group(&self, path: &str, files: &[(&str, &str)]) -> PathBuf {
+            let at = self.0.path().join(path);
+            fs::create_dir_all(&at).unwrap();
+            for (name, text) in files {
+                fs::write(at.join(name), text).unwrap();
+            }
+            at
+        }
+
+        /// `kind options` of what is mounted at each place, and the groups of this process.
+        fn layout(&self, mounts: &[(&str, &str)], groups: &str) -> Layout {
+            let line = |(at, what): &(&str, &str)| {
+                let (kind, options) = what.split_once(' ').unwrap();
+                let at = self.0.path().join(at);
+                format!("30 1 0:26 / {} rw - {kind} {kind} {options}\n", at.display())
+            };
+            Layout::read(&mounts.iter().map(line).collect::<String>(), groups)
+        }
+    }
+
+    const ALL: Wanted = Wanted { cpus: Some(1.5), memory_bytes: Some(1 << 26), pids: Some(20) };
+
+    fn read(group: &Path, file: &str) -> String {
+        fs::read_to_string(group.join(file)).unwrap_or_default()
+    }
+
     #[test]
-    fn a_hierarchy_is_found_where_it_is_mounted() {
-        let mounts = "30 1 0:26 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n\
-                      31 1 0:27 /a /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct";
-        let (at, root) = mount_point(mounts, "cgroup2", None).unwrap();
-        assert_eq!((at.to_str().unwrap(), root.as_str()), ("/sys/fs/cgroup/unified", "/"));
-        let (at, root) = mount_point(mounts, "cgroup", Some("cpuacct")).unwrap();
-        assert_eq!(place(&at, &root, "/a/b").unwrap(), Path::new("/sys/fs/cgroup/cpu/b"));
-        assert_eq!(mount_point(mounts, "cgroup", Some("memory")), None);
-        assert_eq!(place(&at, "/other", "/a/b"), None);
+    fn a_delegated_tree_of_version_2_limits_everything() {
+        let host = Host::new();
+        // Controllers are given to the groups beside the hub's own: that one may have none below.
+        host.group("user", &[("cgroup.procs", ""), ("cgroup.subtree_control", "cpu memory pids")]);
+        host.group("user/hub", &[("cgroup.procs", "1"), ("cgroup.subtree_control", "")]);
+        let layout = host.layout(&[("", "cgroup2 rw")], "0::/user/hub\n");
+        assert!(["cpu", "memory", "pids"].iter().all(|it| layout.has(it)));
+        assert_eq!(layout.can_freeze(), Some("cgroup v2"));
+        let groups = Groups::name(&layout, &SandboxId::random(), &ALL);
+        let [group] = groups.paths() else { panic!("{groups:?}") };
+        assert_eq!(group.parent(), Some(&*host.0.path().join("user")));
+        groups.make().unwrap();
+        assert_eq!(read(group, "cpu.max"), "150000 100000");
+        assert_eq!(read(group, "memory.max"), "67108864");
+        assert_eq!(read(group, "pids.max"), "21");
+        assert!(groups.door().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_version_2_lacks_version_1_limits() {
+        let host = Host::new();
+        host.group("v2", &[("cgroup.procs", ""), ("cgroup.subtree_control", "hugetlb")]);
+        host.group("cpu,cpuacct/a", &[]);
+        host.group("memory", &[]);
+        let mounts = [
+            ("v2", "cgroup2 rw"),
+            ("cpu,cpuacct", "cgroup rw,cpu,cpuacct"),
+            ("memory", "cgroup rw,memory"),
+        ];
+        let layout = host.layout(&mounts, "4:memory:/\n3:cpu,cpuacct:/a\n2:pids:/\n0::/\n");
+        assert!(layout.has("cpu") && layout.has("memory") && !layout.has("pids"));
+        let wanted = Wanted { pids: None, ..ALL };
+        let groups = Groups::name(&layout, &SandboxId::random(), &wanted);
+        let [_, cpu, memory] = groups.paths() else { panic!("{groups:?}") };
+        groups.make().unwrap();
+        assert!(cpu.starts_with(host.0.path().join("cpu,cpuacct/a")), "{cpu:?}");
+        assert_eq!(read(cpu, "cpu.cfs_quota_us"), "150000");
+        assert_eq!(read(memory, "memory.limit_in_bytes"), "67108864");
+    }
+
+    #[tokio::test]
+    async fn version_1_alone_freezes_by_its_freezer() {
+        let host = Host::new();
+        host.group("freezer", &[]);
+        let layout = host.layout(&[("freezer", "cgroup rw,freezer")], "6:freezer:/\n");
+        assert_eq!(layout.can_freeze(), Some("cgroup v1 freezer"));
+        let groups = Groups::name(&layout, &SandboxId::random(), &Wanted::default());
+        groups.make().unwrap();
+        assert!(groups.door().unwrap().is_none());
+        let [group] = groups.paths() else { panic!("{groups:?}") };
+        groups.freeze(true).await.unwrap();
+        assert_eq!(read(group, "freezer.state"), "FROZEN");
+        groups.let_die();
+        assert_eq!(read(group, "freezer.state"), "THAWED");
+    }
+
+    #[test]
+    fn a_tree_that_is_not_ours_offers_nothing() {
+        let host = Host::new();
+        // As in a container whose groups are read-only: there is no file to move processes by.
+        host.group("v2", &[("cgroup.subtree_control", "cpu memory pids")]);
+        let layout = host.layout(&[("v2", "cgroup2 rw")], "0::/\n");
+        assert_eq!(layout, Layout::default());
+        assert_eq!(layout.describe(), "none is writable");
+        assert!(Groups::name(&layout, &SandboxId::random(), &ALL).paths().is_empty());
     }
 }

@@ -22,6 +22,11 @@ pub fn operator_path() -> Vec<PathBuf> {
     std::env::split_paths(&path).filter(|it| it.is_absolute()).collect()
 }
 
+/// Whether a sandbox sees it without being asked to.
+pub fn is_shown(file: &Path) -> bool {
+    SHOWN.iter().any(|it| file.starts_with(it))
+}
+
 /// The shell of a sandbox: one that is there on every host this runs on.
 pub fn shell() -> String {
     let found = SHELLS.iter().find(|it| Path::new(it).exists());
@@ -31,7 +36,7 @@ pub fn shell() -> String {
 fn search_path(tools: &[PathBuf], home: &Path) -> String {
     let mut path: Vec<PathBuf> = vec![home.join(".local/bin"), home.join("bin")];
     for entry in operator_path() {
-        let shown = SHOWN.iter().any(|it| entry.starts_with(it));
+        let shown = is_shown(&entry);
         let tool = tools.iter().any(|it| entry.starts_with(it));
         if (shown || tool) && !path.contains(&entry) {
             path.push(entry);

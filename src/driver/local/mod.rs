@@ -7,6 +7,7 @@
 mod blueprint;
 mod cgroup;
 mod env;
+mod hierarchy;
 mod identity;
 mod init;
 mod link;
@@ -39,7 +40,8 @@ use async_trait::async_trait;
 use rustix::process::Signal;
 
 use self::{
-    cgroup::{Groups, Layout, Wanted},
+    cgroup::{Groups, Wanted},
+    hierarchy::Layout,
     identity::Identity,
     link::Link,
     lockdown::ProcessBounds,
@@ -137,13 +139,14 @@ impl Local {
         ground: &Ground,
         spec: &SandboxSpec,
         grade: Isolation,
+        note: Option<String>,
     ) -> Outcome<Arc<dyn Place>> {
         let layout = Layout::here();
-        let limits = limits(spec.limits, &layout, grade == Isolation::Namespaces)?;
-        let wanted = limits.wanted;
-        let groups = Groups::name(&layout, &ground.id, &wanted);
+        let mut limits = limits(spec.limits, &layout, grade == Isolation::Namespaces)?;
+        limits.notes.extend(note);
+        let groups = Groups::name(&layout, &ground.id, &limits.wanted);
         let paths = groups.paths().to_vec();
-        let started = Self::enclose(ground, &groups, &wanted)
+        let started = Self::enclose(ground, &groups)
             .and_then(|door| Self::start(ground, spec, grade, limits, &layout, door));
         let made = match started {
             Ok(started) => Self::finish(ground, started, groups).await,
@@ -154,20 +157,18 @@ impl Local {
             Err(fault) => {
                 // The first fault is the one to tell; what can't be undone now, a sweep finds.
                 drop(cgroup::remove(&paths).await);
-                let directory = ground.dir.join(namespaces::BOX);
-                drop(remove::discard(&directory));
-                remove::empty_trash(&directory);
+                drop(remove::at_once(&ground.dir.join(namespaces::BOX)));
                 Err(fault)
             }
         }
     }
 
     /// Makes the groups, written down first.
-    fn enclose(ground: &Ground, groups: &Groups, wanted: &Wanted) -> Outcome<Option<OwnedFd>> {
+    fn enclose(ground: &Ground, groups: &Groups) -> Outcome<Option<OwnedFd>> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&ground.dir);
         made.map_err(|error| Fault::io(format!("making {}", ground.dir.display()), &error))?;
         note(ground, groups, None)?;
-        groups.make(wanted)?;
+        groups.make()?;
         groups.door()
     }
 
@@ -286,16 +287,17 @@ impl Driver for Local {
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
         match spec.isolation {
             Some(it @ (Isolation::Namespaces | Isolation::Landlock)) => {
-                Self::attempt(ground, spec, it).await
+                Self::attempt(ground, spec, it, None).await
             }
             Some(other) => {
                 let what = format!("isolation {}: not with driver local", other.word());
                 Err(Fault::unsupported(what).hint("driver local has `namespaces` and `landlock`"))
             }
-            None => match Self::attempt(ground, spec, Isolation::Namespaces).await {
+            None => match Self::attempt(ground, spec, Isolation::Namespaces, None).await {
                 // Tried again only when it is this machine that can't, not this request.
-                Err(_) if !probe::namespaces_work() => {
-                    Self::attempt(ground, spec, Isolation::Landlock).await
+                Err(fault) if !probe::namespaces_work() => {
+                    let why = format!("no namespaces here, see `sandwatch doctor`: {fault}");
+                    Self::attempt(ground, spec, Isolation::Landlock, Some(why)).await
                 }
                 outcome => outcome,
             },

@@ -15,7 +15,7 @@ use rustix::{
     process::{WaitOptions, getegid, geteuid, waitpid},
 };
 
-use super::{cgroup::Layout, mounts, namespaces, sys};
+use super::{hierarchy::Layout, mounts, namespaces, sys};
 use crate::model::check::{Check, CheckStatus};
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER

@@ -56,6 +56,17 @@ pub fn discard(directory: &Path) -> Outcome<()> {
     }
 }
 
+/// Deletes a directory that no program has filled yet, before anything else goes on: in a process
+/// that may have no second thread.
+pub fn at_once(directory: &Path) -> Outcome<()> {
+    discard(directory)?;
+    match trash_of(directory).filter(|it| it.exists()) {
+        Some(trash) => delete_all(&trash)
+            .map_err(|error| Fault::io(format!("removing {}", directory.display()), &error)),
+        None => Ok(()),
+    }
+}
+
 /// Deletes the trash beside a directory in the background.
 pub fn empty_trash(beside: &Path) {
     if let Some(trash) = trash_of(beside) {

@@ -6,10 +6,13 @@ use std::{
     ffi::CStr,
     io,
     mem::size_of,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-use rustix::process::Pid;
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
+};
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Which side of a clone this is.
@@ -63,17 +66,45 @@ pub fn clone_into(namespaces: u64, group: Option<BorrowedFd<'_>>) -> io::Result<
     };
     // SAFETY: without CLONE_VM and with no stack given this is a fork: the child runs on its own copy
     // of this stack; `args` and `pidfd` outlive the call and the size is that of the structure.
-    let pid = check(unsafe {
+    let cloned = check(unsafe {
         libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>())
-    })?;
-    match Pid::from_raw(pid as i32) {
-        None => Ok(Clone::Child),
-        Some(pid) => {
-            // SAFETY: CLONE_PIDFD stored a fresh descriptor that nothing else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Clone::Parent { pid, pidfd })
+    });
+    let (pid, outside) = match cloned {
+        Ok(pid) => (pid, None),
+        // The filters of containers can't look into its arguments, and want the older call instead.
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            (older_clone(namespaces, &mut pidfd)?, group)
         }
+        Err(error) => return Err(error),
+    };
+    let Some(pid) = Pid::from_raw(pid as i32) else { return Ok(Clone::Child) };
+    // SAFETY: CLONE_PIDFD stored a fresh descriptor that nothing else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    if let Err(error) = outside.map_or(Ok(()), |it| enter_group(it, pid)) {
+        // It has done nothing yet, and may have ended by itself.
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        return Err(error);
     }
+    Ok(Clone::Parent { pid, pidfd })
+}
+
+fn older_clone(namespaces: u64, pidfd: &mut RawFd) -> io::Result<libc::c_long> {
+    let flags = namespaces | (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+    let (no_stack, nothing) = (0_usize, 0_usize);
+    // SAFETY: as above: a fork, whose only pointer is to a descriptor that outlives the call.
+    check(unsafe {
+        libc::syscall(libc::SYS_clone, flags, no_stack, std::ptr::from_mut(pidfd), nothing, nothing)
+    })
+}
+
+/// Moves a process into a control group.
+fn enter_group(group: BorrowedFd<'_>, pid: Pid) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let members = rustix::fs::openat(group, c"cgroup.procs", flags, Mode::empty())?;
+    let number = pid.as_raw_nonzero().to_string();
+    rustix::io::write(&members, number.as_bytes())?;
+    Ok(())
 }
 
 /// Forks through the C library, which makes its heap usable in the child even when the parent has

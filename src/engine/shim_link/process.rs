@@ -81,7 +81,7 @@ pub(super) fn spawn(program: &Path, dir: &Path) -> Outcome<Child> {
         .map_err(|it| Fault::io(format!("starting a shim: {}", program.display()), &it))?;
     if let Some(pid) = child.id().and_then(|it| Pid::from_raw(it.cast_signed())) {
         // It may have ended already.
-        let _ = prlimit(Some(pid), Resource::Nofile, USUAL_DESCRIPTORS.clone());
+        let _ = prlimit(Some(pid), Resource::Nofile, *USUAL_DESCRIPTORS);
     }
     Ok(child)
 }
