@@ -6,6 +6,7 @@ use std::{borrow::Cow, collections::VecDeque};
 use regex::{Regex, RegexBuilder};
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::pane::first_row;
 use crate::{
     base::{
         id::SessionId,
@@ -99,31 +100,46 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Freezes the screen as it is; `rows` of formatted lines oldest first.
+    /// Freezes the screen as it shows, in the same rows; without one, `picture` brings it.
     pub fn new(session: SessionId, screen: Option<&Screen>, height: usize) -> Self {
-        let rows = screen.map_or(0, |it| it.size().rows());
-        let lines: VecDeque<CopyLine> = (0..rows)
-            .filter_map(|row| screen.map(|it| screen_row(it, row)))
-            .map(|cells| CopyLine::new(None, Body::Cells(cells), false))
-            .collect();
-        let last = lines.len().saturating_sub(1);
-        let row = screen.and_then(Screen::cursor).map_or(last, |(row, _)| usize::from(row));
-        let count = lines.len();
-        Self {
+        let mut copy = Self {
             session,
-            lines,
-            screen_lines: count,
+            lines: VecDeque::new(),
+            screen_lines: 0,
             at_start: false,
             loading: false,
             detached: false,
-            cursor: Spot { line: row.min(last), column: 0 },
-            top: count.saturating_sub(height.max(1)),
+            cursor: Spot::default(),
+            top: 0,
             height: height.max(1),
             selection: None,
             pattern: None,
             by_mouse: false,
             from_typing: false,
+        };
+        if let Some(screen) = screen {
+            copy.picture(screen);
         }
+        copy
+    }
+
+    /// Whether the live screen is missing below what is loaded.
+    pub fn lacks_picture(&self) -> bool {
+        self.screen_lines == 0 && !self.detached
+    }
+
+    /// Puts the live screen, as it is now, below what is loaded, and shows it.
+    pub fn picture(&mut self, screen: &Screen) {
+        let above = self.lines.len();
+        let rows = screen.size().rows();
+        let first = first_row(screen, u16::try_from(self.height).unwrap_or(u16::MAX));
+        let shown = (0..rows).map(|row| screen_row(screen, row));
+        self.lines.extend(shown.map(|cells| CopyLine::new(None, Body::Cells(cells), false)));
+        self.screen_lines = usize::from(rows);
+        let row = screen.cursor().map_or(usize::from(first) + self.height - 1, |it| it.0.into());
+        self.cursor = Spot { line: above + row, column: 0 };
+        self.top = above + usize::from(first);
+        self.settle();
     }
 
     pub fn set_height(&mut self, height: usize) {
@@ -158,7 +174,17 @@ impl Copy {
 
     /// How far the window is above the live screen, in lines.
     pub fn lines_up(&self) -> usize {
-        self.lines.len().saturating_sub(self.top + self.height)
+        self.top_at_end().saturating_sub(self.top)
+    }
+
+    /// The top of the window at the live end: a screen lower than the window stands at its top, as
+    /// it does live.
+    fn top_at_end(&self) -> usize {
+        let shown = match self.screen_lines {
+            0 => self.height,
+            rows => rows.min(self.height),
+        };
+        self.lines.len().saturating_sub(shown)
     }
 
     /// Whether the next older page should be asked for.
@@ -228,7 +254,7 @@ impl Copy {
         if self.cursor.line >= self.top + self.height {
             self.top = self.cursor.line + 1 - self.height;
         }
-        self.top = self.top.min(self.lines.len().saturating_sub(self.height));
+        self.top = self.top.min(self.top_at_end());
     }
 
     /// Moves the cursor by lines; says whether it was at the newest line already.
@@ -242,7 +268,7 @@ impl Copy {
 
     /// Moves the window by lines and takes the cursor along; says whether it is at the end.
     pub fn scroll(&mut self, lines: isize) -> bool {
-        let most = self.lines.len().saturating_sub(self.height);
+        let most = self.top_at_end();
         let at_end = lines > 0 && self.top >= most;
         let before = self.top;
         self.top = self.top.saturating_add_signed(lines).min(most);

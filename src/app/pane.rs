@@ -28,6 +28,12 @@ pub enum Feed {
     },
 }
 
+/// The first row that shows of a screen higher than its pane: the cursor's row stays in sight.
+pub fn first_row(screen: &Screen, height: u16) -> u16 {
+    let spare = screen.size().rows().saturating_sub(height);
+    screen.cursor().map_or(0, |(row, _)| (row + 1).saturating_sub(height)).min(spare)
+}
+
 /// A subscription and what it showed.
 pub struct Watch {
     pub generation: u64,

@@ -11,7 +11,7 @@ use crate::{
         copy::Copy,
         fleet::Mark,
         layout::{Area, PaneArea},
-        pane::{Feed, Watch},
+        pane::{Feed, Watch, first_row},
         state::{Hold, Holder, Place},
         update::mouse::{LEAVE, STEP_IN},
     },
@@ -289,12 +289,6 @@ impl View<'_> {
         let column = u16::try_from(copy.cursor.column).ok()?.min(area.width.checked_sub(1)?);
         (row < area.height).then(|| Position::new(area.x + column, area.y + row))
     }
-}
-
-/// The first row that shows of a screen higher than its pane: the cursor's row stays in sight.
-fn first_row(screen: &Screen, height: u16) -> u16 {
-    let spare = screen.size().rows().saturating_sub(height);
-    screen.cursor().map_or(0, |(row, _)| (row + 1).saturating_sub(height)).min(spare)
 }
 
 fn borrowed(cell: &StyledCell) -> Cell<'_> {

@@ -5,6 +5,7 @@
 use super::{
     grid::Grid,
     paint::{self, Row, Style},
+    screen::Colour,
 };
 use crate::base::units::Size;
 
@@ -81,7 +82,10 @@ fn wrap(rows: Vec<Row>, cursor: Place, cols: usize) -> Picture {
         let wrapped = row.wrapped && number + 1 < used;
         line.extend(row.cells);
         if !wrapped {
-            let kept = line.iter().rposition(|it| !plain_blank(it)).map_or(0, |it| it + 1);
+            // Spaces before the cursor were typed; those behind a line only filled it up, and would
+            // make a blank row each where it is narrower.
+            let filler = if mark.is_some() { plain_blank } else { shows_nothing };
+            let kept = line.iter().rposition(|it| !filler(it)).map_or(0, |it| it + 1);
             line.truncate(kept);
             lay(&mut out, std::mem::take(&mut line), mark.take(), cols);
         }
@@ -91,6 +95,15 @@ fn wrap(rows: Vec<Row>, cursor: Place, cols: usize) -> Picture {
 
 fn plain_blank(cell: &vt100::Cell) -> bool {
     !cell.has_contents() && !cell.is_wide_continuation() && Style::of(cell) == Style::default()
+}
+
+fn shows_nothing(cell: &vt100::Cell) -> bool {
+    const UNDERLINED_OR_INVERSE: u8 = 0b11000;
+    let style = Style::of(cell);
+    matches!(cell.contents(), "" | " ")
+        && !cell.is_wide_continuation()
+        && style.background == Colour::Default
+        && style.marks & UNDERLINED_OR_INVERSE == 0
 }
 
 fn blank(row: &Row) -> bool {

@@ -8,10 +8,11 @@ use sandwatch::{
         msg::{Button, Mouse, MouseKind, Reply},
         state::{Hold, Place},
     },
-    base::{fault::Fault, id::SessionId},
+    base::{fault::Fault, id::SessionId, units::Size},
     model::{
         event::{Event, Level, SnapshotReason},
         history::{HistoryLine, HistoryMark, HistoryPage, SearchHit, SearchPage},
+        output::Output,
     },
     runtime::LeaseVerb,
     vt::key::Mods,
@@ -118,6 +119,26 @@ fn logs_of_a_name_shows_that_session() {
     console.text("logs crawler");
     console.keys("enter");
     assert_eq!(console.state.copy.as_ref().unwrap().session.as_str(), "crawler");
+}
+
+#[test]
+fn scrollback_opened_before_the_picture_came_shows_the_live_screen_at_its_end() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.keys("j j j l");
+    let session = console.state.copy.as_ref().unwrap().session.clone();
+    let mark = HistoryMark { segment: 0, line: 3 };
+    let line = HistoryLine { mark, formatted: b"nine minutes old".to_vec(), wrapped: false };
+    let page = HistoryPage { lines: vec![line], at_start: true };
+    console.answer(|it| matches!(it, Act::History { .. }), Reply::History(page));
+    let generation = console.state.watches[&session].generation;
+    let state = b"as it is now".as_slice().into();
+    let output = Output::Keyframe { offset: 0, size: Size::DEFAULT, state, lost: 0 };
+    console.send(Msg::Output { session, generation, output });
+    let picture = console.picture();
+    assert!(picture.contains("PAUSED 0 lines up"), "{picture}");
+    assert!(picture.contains("as it is now") && !picture.contains("nine minutes old"), "{picture}");
+    console.keys("ctrl-u");
+    assert!(console.picture().contains("nine minutes old"));
 }
 
 #[test]

@@ -38,6 +38,19 @@ fn the_main_screen_is_wrapped_anew() {
 }
 
 #[test]
+fn rows_filled_up_with_spaces_stay_one_row_each() {
+    let mut screen = Screen::new(Size::clamped(10, 6));
+    screen.feed(b"\x1b[H\x1b[1mone       \r\n\x1b[mtwo       \r\n\x1b[7mhead      \x1b[m\x1b[5;1H");
+    screen.resize(Size::clamped(6, 6));
+    assert_eq!(lines(&screen), ["one", "two", "head"]);
+    // What stands before the cursor was typed.
+    let mut screen = Screen::new(Size::clamped(10, 6));
+    screen.feed(b"$ echo a  ");
+    screen.resize(Size::clamped(8, 6));
+    assert_eq!(screen.cursor(), Some((1, 2)));
+}
+
+#[test]
 fn the_alternate_screen_is_cut_not_wrapped() {
     let mut screen = Screen::new(Size::clamped(10, 4));
     screen.feed(b"main line that is long\x1b[?1049h\x1b[Habcdefghij\r\n2\r\n3\r\n4");

@@ -135,9 +135,17 @@ impl Turn<'_> {
         let watch = self.state.watches.get_mut(session).filter(|it| it.generation == generation);
         let Some(watch) = watch else { return };
         let changed = watch.take(output, now);
-        // A frozen pane shows what it showed.
-        let frozen = self.state.copy.as_ref().is_some_and(|it| it.session == *session);
-        self.state.dirty |= changed && !frozen;
+        let copy = self.state.copy.as_mut().filter(|it| it.session == *session);
+        match (copy, &watch.screen) {
+            // Opened before anything had come of the session.
+            (Some(copy), Some(screen)) if copy.lacks_picture() => {
+                copy.picture(screen);
+                self.state.dirty = true;
+            }
+            // A frozen pane shows what it showed.
+            (Some(_), _) => {}
+            (None, _) => self.state.dirty |= changed,
+        }
     }
 
     pub(super) fn output_ended(

@@ -264,7 +264,7 @@ impl Turn<'_> {
                     if self.state.grid.tab().focus() != slot {
                         return;
                     }
-                    self.open_scrollback(false);
+                    self.open_scrollback();
                     let from_row = within(y, pane.body.y, pane.body.height);
                     let from_column = within(x, pane.body.x, pane.body.width);
                     if let Some(copy) = &mut self.state.copy {

@@ -21,7 +21,7 @@ impl Turn<'_> {
         match action {
             Action::Scrollback => {
                 if argument.is_empty() || self.show_named(argument) {
-                    self.open_scrollback(true);
+                    self.open_scrollback();
                 }
                 return true;
             }
@@ -31,7 +31,7 @@ impl Turn<'_> {
             }
             Action::ScrollSearch => {
                 if self.state.copy.is_none() {
-                    self.open_scrollback(false);
+                    self.open_scrollback();
                 }
                 if self.state.copy.is_some() {
                     self.open_line(LineKind::Search, "");
@@ -63,8 +63,8 @@ impl Turn<'_> {
         true
     }
 
-    /// Freezes the session that is looked at; `back` moves half a page up at once.
-    pub(super) fn open_scrollback(&mut self, back: bool) {
+    /// Freezes the session that is looked at; nothing on screen moves.
+    pub(super) fn open_scrollback(&mut self) {
         let Some(session) = self.state.focused_session().cloned() else {
             return self.notice(Level::Info, "there is no session to look back into");
         };
@@ -78,12 +78,10 @@ impl Turn<'_> {
         let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
         let mut copy = Copy::new(session, screen, usize::from(height));
         copy.from_typing = from_typing;
-        if back {
-            copy.loading = false;
-            copy.scroll(-isize::try_from(height / 2).unwrap_or(1));
-        }
         self.state.copy = Some(copy);
         self.state.place = Place::Panes;
+        // What was only passed by is looked at now, and watched at once.
+        self.state.rests_at = None;
         self.ask_older();
     }
 
@@ -122,7 +120,7 @@ impl Turn<'_> {
             if lines >= 0 {
                 return;
             }
-            self.open_scrollback(false);
+            self.open_scrollback();
         }
         let Some(copy) = &mut self.state.copy else { return };
         let at_end = copy.scroll(lines);
@@ -157,7 +155,7 @@ impl Turn<'_> {
 
     pub(super) fn search(&mut self, pattern: &str) {
         if self.state.copy.is_none() {
-            self.open_scrollback(false);
+            self.open_scrollback();
         }
         let Some(copy) = &mut self.state.copy else { return };
         match copy.look_for(pattern) {
