@@ -24,9 +24,16 @@ pub const WIRE_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(PTY_CHUNK_BYTES_MAX * 2 <= WIRE_MESSAGE_BYTES_MAX);
 
 /// One piece of a screen on the wire, in bytes: small enough that other panes get their turn between
-/// two pieces, and the whole screen: 1000x1000 cells, each with its own two colours.
+/// two pieces, and the whole screen: both of its grids, every cell with colours, attributes and accents
+/// of its own.
 pub const KEYFRAME_PIECE_BYTES: usize = 256 * 1024;
 pub const KEYFRAME_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// The most that one cell takes of it: its place 12, all of its attributes 50, its text 22.
+pub const KEYFRAME_CELL_BYTES_MAX: usize = 84;
+const _: () = assert!(
+    2 * SCREEN_CELLS_MAX as usize * KEYFRAME_CELL_BYTES_MAX + 2 * CLIPBOARD_BYTES_MAX
+        <= KEYFRAME_BYTES_MAX
+);
 
 /// One message of a listing or snapshot is closed above this many bytes.
 pub const LISTING_PIECE_BYTES: usize = 512 * 1024;
@@ -34,6 +41,8 @@ pub const LISTING_PIECE_BYTES: usize = 512 * 1024;
 /// Largest and smallest screen, in cells. vt100 is only safe from 2x2 on.
 pub const SCREEN_COLS_MAX: u16 = 1000;
 pub const SCREEN_ROWS_MAX: u16 = 1000;
+/// Most cells of a screen: twice what a wall of small print has, and few enough for a keyframe.
+pub const SCREEN_CELLS_MAX: u32 = 256 * 1024;
 pub const SCREEN_SIDE_MIN: u16 = 2;
 
 /// Input waiting for a program that does not read, in bytes; beyond it typing is refused, aloud.

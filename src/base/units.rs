@@ -1,6 +1,6 @@
 //! Numbers that know what they measure.
 
-use super::limits::{SCREEN_COLS_MAX, SCREEN_ROWS_MAX, SCREEN_SIDE_MIN};
+use super::limits::{SCREEN_CELLS_MAX, SCREEN_COLS_MAX, SCREEN_ROWS_MAX, SCREEN_SIDE_MIN};
 
 /// A share of a whole, held between 0.0 and 1.0; not-a-number becomes `None`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -28,12 +28,13 @@ pub struct Size {
 impl Size {
     pub const DEFAULT: Self = Self { cols: 80, rows: 24 };
 
-    /// Makes a size, pulled into the bounds (2x2 to 1000x1000) rather than refused.
+    /// Makes a size, pulled into the bounds rather than refused: sides from 2 to 1000, and fewer rows
+    /// where there would be too many cells.
     pub fn clamped(cols: u16, rows: u16) -> Self {
-        Self {
-            cols: cols.clamp(SCREEN_SIDE_MIN, SCREEN_COLS_MAX),
-            rows: rows.clamp(SCREEN_SIDE_MIN, SCREEN_ROWS_MAX),
-        }
+        let cols = cols.clamp(SCREEN_SIDE_MIN, SCREEN_COLS_MAX);
+        let most = SCREEN_CELLS_MAX / u32::from(cols);
+        let most = u16::try_from(most).unwrap_or(SCREEN_ROWS_MAX).min(SCREEN_ROWS_MAX);
+        Self { cols, rows: rows.clamp(SCREEN_SIDE_MIN, most) }
     }
 
     /// Reads `COLSxROWS`; `None` when it is not that or out of bounds.

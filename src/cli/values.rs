@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     base::{
-        limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX},
+        limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX},
         units::{self, Size},
     },
     model::sandbox::{Egress, Isolation, WorkspaceMode},
@@ -71,7 +71,9 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 }
 
 pub fn size(text: &str) -> Result<Size, String> {
-    Size::parse(text).ok_or_else(|| "expected COLSxROWS, each from 2 to 1000".to_owned())
+    Size::parse(text).ok_or_else(|| {
+        format!("expected COLSxROWS, each from 2 to 1000 and at most {SCREEN_CELLS_MAX} cells")
+    })
 }
 
 pub fn fleet(text: &str) -> Result<usize, String> {

@@ -21,7 +21,7 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::Outcome,
-        limits::{FACTS_PER_SECOND_MAX, KEYFRAME_BYTES_MAX, RING_BYTES},
+        limits::{FACTS_PER_SECOND_MAX, RING_BYTES},
         ring::Ring,
         units::Size,
     },
@@ -267,27 +267,9 @@ impl Shared {
 }
 
 impl Live {
-    /// The screen as it is after the newest byte, small enough for one message.
+    /// The screen as it is after the newest byte.
     pub(super) fn keyframe(&self) -> (Size, Bytes) {
-        let state = self.screen.keyframe();
-        let state = if state.len() > KEYFRAME_BYTES_MAX { self.plain_keyframe() } else { state };
-        (self.screen.size(), state.into())
-    }
-
-    /// Text without attributes, for a screen too large to be sent with them.
-    fn plain_keyframe(&self) -> Vec<u8> {
-        let mut out = b"\x1b[0m\x1b[H\x1b[2J".to_vec();
-        for (row, line) in self.screen.lines().iter().enumerate() {
-            if out.len() + line.len() + 64 > KEYFRAME_BYTES_MAX {
-                break;
-            }
-            out.extend_from_slice(format!("\x1b[{};1H", row + 1).as_bytes());
-            out.extend_from_slice(line.as_bytes());
-        }
-        if let Some((row, col)) = self.screen.cursor() {
-            out.extend_from_slice(format!("\x1b[{};{}H", row + 1, col + 1).as_bytes());
-        }
-        out
+        (self.screen.size(), self.screen.keyframe().into())
     }
 
     /// Feeds ring and screen; gives the answers for the program and what to tell.

@@ -11,7 +11,7 @@ use super::{
     state::{Charset, Charsets, PerScreen, Saved, State},
 };
 use crate::base::{
-    limits::{KITTY_STACK_MAX, TITLE_BYTES_MAX, WIRE_MESSAGE_BYTES_MAX},
+    limits::{KEYFRAME_BYTES_MAX, KITTY_STACK_MAX, TITLE_BYTES_MAX},
     units::Size,
 };
 
@@ -83,13 +83,12 @@ impl Screen {
         let mut screen = Self::new(size);
         screen.state = read_state(&mut input, size)?;
         let (state, overflow) = (input.byte()?, input.byte()? != 0);
-        screen.scanner =
-            Scanner::from_parts(state, overflow, input.bytes(WIRE_MESSAGE_BYTES_MAX)?)?;
+        screen.scanner = Scanner::from_parts(state, overflow, input.bytes(KEYFRAME_BYTES_MAX)?)?;
         screen.hints = Hints::UNKNOWN;
-        restore(&mut screen.main, input.bytes(WIRE_MESSAGE_BYTES_MAX)?, &screen.state);
+        restore(&mut screen.main, input.bytes(KEYFRAME_BYTES_MAX)?, &screen.state);
         if input.byte()? != 0 {
             let mut grid = Grid::new(size);
-            restore(&mut grid, input.bytes(WIRE_MESSAGE_BYTES_MAX)?, &screen.state);
+            restore(&mut grid, input.bytes(KEYFRAME_BYTES_MAX)?, &screen.state);
             screen.alternate = Some(grid);
         }
         if screen.state.modes.alternate_screen && screen.alternate.is_none() {

@@ -64,6 +64,7 @@ mod vt_attributes;
 mod vt_facts;
 mod vt_history;
 mod vt_keys;
+mod vt_largest;
 mod vt_margins;
 mod vt_programs;
 mod vt_screen;

@@ -431,7 +431,7 @@ pub struct Size {
     /// 2 to 1000; what lies outside is pulled in.
     #[prost(uint32, tag = "1")]
     pub cols: u32,
-    /// 2 to 1000; what lies outside is pulled in.
+    /// 2 to 1000, and at most 262144 cells in all; what lies outside is pulled in.
     #[prost(uint32, tag = "2")]
     pub rows: u32,
 }
