@@ -170,7 +170,7 @@ impl NewDialog {
             Field::Program if self.text(field).trim().is_empty() => "a shell".to_owned(),
             Field::Name if self.text(field).is_empty() => "chosen by the hub".to_owned(),
             Field::Workspace => workspace_words(self.workspace).to_owned(),
-            Field::Egress => egress_words(self.egress).to_owned(),
+            Field::Egress => self.egress.means().to_owned(),
             Field::Isolation => match self.isolation {
                 None => "auto: the strongest there is here".to_owned(),
                 Some(it) => it.word().to_owned(),
@@ -262,15 +262,6 @@ pub fn workspace_words(mode: WorkspaceMode) -> &'static str {
         WorkspaceMode::Rw => "rw: changes the real files",
         WorkspaceMode::Ro => "ro: sees the real files, can't change them",
         WorkspaceMode::None => "none: no directory of yours",
-    }
-}
-
-/// What an egress rule means.
-pub fn egress_words(egress: Egress) -> &'static str {
-    match egress {
-        Egress::Ask => "ask: each new destination asks you",
-        Egress::Deny => "deny: no network but loopback",
-        Egress::Allow => "allow: the host's network, unrestricted",
     }
 }
 

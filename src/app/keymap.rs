@@ -199,6 +199,9 @@ impl Keymap {
                     _ if is_prefix && behind.is_empty() => {
                         "the prefix: waits for one more key".to_owned()
                     }
+                    _ if is_prefix && behind == [self.prefix] => {
+                        "types the prefix itself into the program".to_owned()
+                    }
                     _ if is_prefix => self.say(Scope::Prefix, behind),
                     Step::Nothing if *scope == Scope::Pane => {
                         "goes to the program as it is".to_owned()

@@ -138,15 +138,10 @@ impl Row {
         alive.min_by_key(|it| (Mark::of_session(it), it.ordinal)).or(sessions.first())
     }
 
-    /// Since when the row is as its mark says, as far as that is known.
-    pub fn since(&self) -> Option<Timestamp> {
-        let session = self.leading();
-        match self.mark {
-            Mark::Done | Mark::Failed => session.and_then(|it| it.exited_at),
-            Mark::Idle | Mark::Stuck | Mark::Asks => session.and_then(|it| it.last_output_at),
-            Mark::Working => session.map(|it| it.started_at),
-            Mark::Paused | Mark::Unknown => None,
-        }
-        .or_else(|| (self.mark == Mark::Working).then_some(self.sandbox.created_at))
+    /// When it last printed or ended: what a list shows beside it. `None` while it prints, and where
+    /// nothing is known of it.
+    pub fn last_sign(&self) -> Option<Timestamp> {
+        let session = self.leading().filter(|_| self.mark != Mark::Working)?;
+        Some(session.last_sign())
     }
 }

@@ -184,9 +184,10 @@ pub const LEASE_IDLE: Duration = Duration::from_secs(120);
 /// thousand idle shims wake a machine 200 times a second.
 pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
-/// A session without output for this long is idle: longer than the pauses of a compiler or a
-/// spinner, short enough to be told while it still matters.
-pub const QUIET_AFTER: Duration = Duration::from_secs(2);
+/// A session without output for this long is idle: longer than the pauses of a compiler and than
+/// the 1 to 3 s between two pictures of a monitor, or its status would flicker; short enough to be
+/// told while it still matters.
+pub const QUIET_AFTER: Duration = Duration::from_secs(5);
 /// Shortest time between two reports of one sandbox, and between two that only bring new counters.
 pub const REPORT_EVERY_MIN: Duration = Duration::from_millis(100);
 pub const COUNTERS_EVERY_MIN: Duration = Duration::from_secs(1);

@@ -99,6 +99,17 @@ pub fn human_bytes(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS.get(unit).copied().unwrap_or("B"))
 }
 
+/// Writes a duration as it is, in the largest unit that it fills: `90s`, `1500ms`, `2h`.
+pub fn exact_duration(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    if duration.subsec_millis() > 0 || seconds == 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    let fills = [(86_400, "d"), (3600, "h"), (60, "m")].into_iter().find(|it| seconds % it.0 == 0);
+    let (size, unit) = fills.unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / size)
+}
+
 /// Writes a duration for people in one unit: `4s`, `12m`, `3h`, `2d`.
 pub fn human_duration(duration: std::time::Duration) -> String {
     match duration.as_secs() {

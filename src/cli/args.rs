@@ -102,7 +102,7 @@ pub struct RunArgs {
     /// Print the sandbox's name and return, instead of attaching
     #[arg(short, long)]
     pub detach: bool,
-    /// Name of the sandbox; chosen from the command if not given
+    /// Name of the sandbox; chosen from the directory if not given
     #[arg(long)]
     pub name: Option<String>,
     /// What provides the sandbox
@@ -112,9 +112,10 @@ pub struct RunArgs {
     /// through, ro forbids writing, none leaves it out [default: the current directory, cow]
     #[arg(long, value_name = "DIR[:MODE]", value_parser = values::workspace)]
     pub workspace: Option<WorkspaceArg>,
-    /// Network out of the sandbox: ask, deny or allow
-    #[arg(long, default_value = "ask", value_name = "WORD", value_parser = values::egress)]
-    pub egress: Egress,
+    /// Network out of the sandbox: deny, allow, or ask, which acts as deny: this version can't ask
+    /// yet [default: ask]
+    #[arg(long, value_name = "WORD", value_parser = values::egress)]
+    pub egress: Option<Egress>,
     /// At most so many cores, e.g. 1.5
     #[arg(long, value_name = "N", value_parser = values::cpus)]
     pub cpus: Option<f64>,
@@ -139,7 +140,7 @@ pub struct RunArgs {
     /// Remove the sandbox when its first session ends
     #[arg(long)]
     pub rm: bool,
-    /// How it is kept apart: auto, landlock, namespaces, gvisor or oci
+    /// How it is kept apart: auto, landlock or namespaces
     #[arg(long, default_value = "auto", value_name = "WORD", value_parser = values::isolation)]
     pub isolation: values::IsolationArg,
     /// Keep no recording of its sessions
@@ -212,7 +213,11 @@ pub struct ExecArgs {
 pub struct SendArgs {
     /// Name, id or unique prefix of an id
     pub session: String,
-    /// Words are typed as they are, with a space between two of them; <Enter>, <C-c>, <Up> are keys
+    /// Type every word as it is: nothing in angle brackets is a key
+    #[arg(short, long)]
+    pub literal: bool,
+    /// Words are typed as they are, with a space between two of them; <Enter>, <C-c>, <Up> are
+    /// keys, <lt> is a <
     #[arg(
         required = true,
         value_name = "TEXT|KEY",

@@ -28,10 +28,17 @@ pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
     match verb {
         KeysVerb::Check { files: named } => {
             let named = or_own(named, files.directory(), "keymaps");
+            if named.is_empty() {
+                out::tell(&none_of_your_own(&files, "keymaps"));
+            }
+            // What a built-in keymap does on purpose is no remark on a file that inherits it.
+            let presets = keymap::PRESETS.iter().filter_map(|it| keymap::load_preset(it.0));
+            let known: Vec<String> = presets.flat_map(|it| it.conflicts()).collect();
             check(&named, |path, name, text| {
-                let map = files.parse_keymap(path, name, text)?;
-                map.conflicts()
+                let conflicts = files.parse_keymap(path, name, text)?.conflicts();
+                conflicts
                     .iter()
+                    .filter(|it| !known.contains(it))
                     .for_each(|it| out::tell(&format!("{}: {it}", path.display())));
                 Ok(())
             })
@@ -120,6 +127,9 @@ pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
                 readable(&files.parse_theme(path, name, text, Depth::True)?)
             })?;
             if own {
+                if named.is_empty() {
+                    out::tell(&none_of_your_own(&files, "themes"));
+                }
                 for (name, _) in PRESETS {
                     readable(&files.theme(name, Depth::True)?)?;
                 }
@@ -178,9 +188,15 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
         ConfigVerb::Check { file } => {
             let file = file.unwrap_or_else(|| files.config_file());
             check(&[file], |path, _, text| {
-                load::config(&path.display().to_string(), text)
-                    .map(|_| ())
-                    .map_err(|flaws| files::fault(&flaws))
+                let config = load::config(&path.display().to_string(), text)
+                    .map_err(|flaws| files::fault(&flaws))?;
+                let there = files.theme(&config.theme, Depth::True).map(|_| ());
+                let there = there.and_then(|()| files.keymap(&config, &config.keymap).map(|_| ()));
+                // What the file names and is not there is a flaw of the file.
+                there.map_err(|fault| {
+                    let why = format!("{}: {}", path.display(), fault.message());
+                    Fault::invalid(why).hint(fault.hint_text().unwrap_or_default())
+                })
             })
         }
         ConfigVerb::Ls(args) => {
@@ -293,6 +309,10 @@ fn check(
         }
     }
     Ok(code)
+}
+
+fn none_of_your_own(files: &Files, kind: &str) -> String {
+    format!("no {kind} of your own in {}", files.directory().join(kind).display())
 }
 
 /// The files named, else all of the operator's own of that kind.

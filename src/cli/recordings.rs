@@ -8,6 +8,7 @@ use super::{
     args::RecordingsVerb,
     json::RecordingView,
     out, paint, resolve,
+    steer::command_of,
     table::{Cell, Table, Tone},
 };
 use crate::{
@@ -52,7 +53,7 @@ fn list(all: &[Recording]) -> Outcome<()> {
             units::human_duration(until.since(it.started_at)).into(),
             units::human_bytes(it.size_bytes).into(),
             end.into(),
-            it.command.join(" ").into(),
+            command_of(&it.command).into(),
         ]);
     }
     out::print(&table.render(paint::wanted()))

@@ -14,7 +14,7 @@ use crate::{
         units::Size,
     },
     model::{
-        sandbox::{ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
+        sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
         session::SessionSpec,
     },
     runtime::Runtime,
@@ -24,19 +24,24 @@ use crate::{
 /// What `run` was asked to do, checked as far as this process can.
 pub struct Request {
     detach: bool,
+    /// `--egress ask` was said, not merely left as it is.
+    asks: bool,
     spec: SandboxSpec,
 }
 
 impl Request {
     pub fn new(args: RunArgs) -> Outcome<Self> {
-        Ok(Self { detach: args.detach, spec: spec(args)? })
+        let (detach, asks) = (args.detach, args.egress == Some(Egress::Ask));
+        Ok(Self { detach, asks, spec: spec(args)? })
     }
 }
 
 /// Makes the sandbox; attaches, or prints its name.
 pub async fn run(runtime: &Arc<dyn Runtime>, request: Request) -> Outcome<out::Code> {
     let sandbox = runtime.create(request.spec).await?;
-    for note in &sandbox.notes {
+    // That the default can't ask yet is no news on every run; `ls --json` has it.
+    let news = |it: &&String| request.asks || *it != Egress::ASK_IS_DENY;
+    for note in sandbox.notes.iter().filter(news) {
         out::tell(&format!("{}: {note}", sandbox.name));
     }
     if request.detach {
@@ -86,7 +91,7 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         isolation: args.isolation.0,
         image: None,
         workspace: workspace(args.workspace)?,
-        egress: args.egress,
+        egress: args.egress.unwrap_or(Egress::Ask),
         allow: Vec::new(),
         limits: ResourceLimits { cpus: args.cpus, memory_bytes: args.memory, pids: args.pids },
         env: args.env.into_iter().map(|Pair { key, value }| (key, value)).collect(),

@@ -36,7 +36,8 @@ pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
         out::tell("no sandboxes; sandwatch run starts one");
         return Ok(out::DONE);
     }
-    let mut table = Table::new(&["NAME", "STATUS", "AGE", "ISOLATION", "WORKSPACE", "COMMAND"]);
+    let mut table =
+        Table::new(&["NAME", "STATUS", "QUIET", "AGE", "ISOLATION", "WORKSPACE", "COMMAND"]);
     for sandbox in &all {
         rows_of(sandbox, &mut table);
     }
@@ -61,6 +62,7 @@ fn rows_of(sandbox: &Sandbox, table: &mut Table) {
         table.row(vec![
             sandbox.name.clone().into(),
             Cell::new(&word, tone),
+            "-".into(),
             age.clone().into(),
             isolation.into(),
             place.clone().into(),
@@ -73,17 +75,26 @@ fn rows_of(sandbox: &Sandbox, table: &mut Table) {
         table.row(vec![
             session.name(&sandbox.name).into(),
             Cell::new(&word, tone),
+            quiet_for(session).into(),
             age.into(),
             isolation.into(),
             place.clone().into(),
-            command_of(session).into(),
+            command_of(&session.command).into(),
         ]);
     }
 }
 
+/// For how long it has neither printed nor ended.
+fn quiet_for(session: &Session) -> String {
+    match session.status {
+        Status::Starting | Status::Working => "now".to_owned(),
+        _ => units::human_duration(clock::wall().since(session.last_sign())),
+    }
+}
+
 /// What runs in a session; one that was given no command runs a shell.
-fn command_of(session: &Session) -> String {
-    if session.command.is_empty() { "shell".to_owned() } else { session.command.join(" ") }
+pub fn command_of(command: &[String]) -> String {
+    if command.is_empty() { "shell".to_owned() } else { command.join(" ") }
 }
 
 fn state_of(sandbox: &Sandbox) -> (String, Tone) {
@@ -121,7 +132,10 @@ pub async fn send(runtime: &dyn Runtime, args: SendArgs) -> Outcome<out::Code> {
     let (_, session) = resolve::session(&all, &args.session)?;
     let shot = runtime.screen(&session.id).await?;
     let modes = Screen::from_keyframe(shot.size, &shot.state).modes();
-    let bytes = super::typing::encode(&args.keys, &modes);
+    let bytes = match args.literal {
+        true => super::typing::literal(&args.keys, &modes),
+        false => super::typing::encode(&args.keys, &modes)?,
+    };
     for piece in bytes.chunks(crate::base::limits::INPUT_BYTES_MAX) {
         runtime.input(&session.id, bytes::Bytes::copy_from_slice(piece)).await?;
     }

@@ -1,6 +1,12 @@
 //! Every call of `Runtime`, each with its deadline and its connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -223,8 +229,13 @@ impl Runtime for Client {
 
     async fn wait(&self, id: &SessionId, what: WaitFor, within: Option<Duration>) -> Outcome<()> {
         let end = within.map(|it| clock::monotonic() + it);
+        let asked = AtomicBool::new(false);
         let waiting = self.shared.again(|wires| {
-            let left = end.map(|it| it.saturating_sub(clock::monotonic()));
+            // The first hub is told what was said, a later one what is left of it.
+            let left = match asked.swap(true, Ordering::Relaxed) {
+                false => within,
+                true => end.map(|it| it.saturating_sub(clock::monotonic())),
+            };
             let request = wires.request(wait_out(id, what.clone(), left));
             // The hub keeps the time; ours only ends what a dead hub leaves.
             let deadline = left.map_or(TTL_MAX, |it| it.saturating_add(ANSWER_WITHIN));

@@ -11,7 +11,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::SessionId,
         limits::{PATTERN_BYTES_MAX, WAIT_TEXT_BYTES_MAX},
-        units::human_duration,
+        units::exact_duration,
     },
     model::{
         output::{Fidelity, From, Output, OutputRequest},
@@ -49,7 +49,7 @@ impl Inner {
         match within {
             None => happening.await,
             Some(time) => tokio::time::timeout(time, happening).await.unwrap_or_else(|_| {
-                Err(Fault::late(format!("{words} within {}", human_duration(time))))
+                Err(Fault::late(format!("{words} within {}", exact_duration(time))))
             }),
         }
     }

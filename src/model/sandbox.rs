@@ -77,6 +77,25 @@ words! {
     }
 }
 
+impl Egress {
+    /// What a sandbox says that was to ask; the words are here for all who say it.
+    pub const ASK_IS_DENY: &str = "egress ask acts as deny: this version can't ask yet";
+
+    /// What it means in this version.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::Ask => "ask: acts as deny, this version can't ask yet",
+            Self::Deny => "deny: no network but loopback",
+            Self::Allow => "allow: the host's network, unrestricted",
+        }
+    }
+
+    /// What is done in this version, whatever was asked for.
+    pub fn in_force(self) -> Self {
+        if self == Self::Ask { Self::Deny } else { self }
+    }
+}
+
 words! {
     /// How strongly a sandbox is kept apart, weakest first.
     Isolation {

@@ -100,4 +100,9 @@ impl Session {
             it => format!("{sandbox_name}/{it}"),
         }
     }
+
+    /// When it last printed or ended; when it started, if it never did.
+    pub fn last_sign(&self) -> Timestamp {
+        self.exited_at.or(self.last_output_at).unwrap_or(self.started_at)
+    }
 }

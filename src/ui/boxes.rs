@@ -12,7 +12,7 @@ use super::{
 use crate::{
     app::{
         action::Scope,
-        dialog::{egress_words, workspace_words},
+        dialog::workspace_words,
         fleet::{Mark, Row},
         help::{Help, HelpLine},
         layout::Area,
@@ -198,7 +198,7 @@ impl View<'_> {
             ("isolation", it.isolation.map_or_else(dash, |it| it.word().to_owned()), Role::Box),
             ("workspace", it.workspace.path.to_string_lossy().into_owned(), Role::Box),
             ("", workspace_words(it.workspace.mode).to_owned(), Role::Dim),
-            ("network", egress_words(it.egress).to_owned(), Role::Box),
+            ("network", it.egress.means().to_owned(), Role::Box),
             ("limits", format!("cpus {cpus} · memory {memory} · processes {pids}"), Role::Box),
             ("created", it.created_at.rfc3339(), Role::Box),
             ("asks", it.pending_approvals.to_string(), Role::Box),

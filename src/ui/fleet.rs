@@ -116,7 +116,10 @@ impl View<'_> {
 
     /// How long the row is as it is. Without the operator ages stop, and say that they did.
     fn age(&self, row: &Row) -> String {
-        let Some(since) = row.since() else { return "—".to_owned() };
+        if row.mark() == Mark::Working {
+            return "now".to_owned();
+        }
+        let Some(since) = row.last_sign() else { return "—".to_owned() };
         let now = self.state.now.wall;
         let whole_minutes = |it: i64| it.div_euclid(60_000);
         let minutes = u64::try_from(whole_minutes(now.0) - whole_minutes(since.0)).unwrap_or(0);
@@ -146,7 +149,7 @@ impl View<'_> {
         let what = format!(
             "Start one on {directory} — workspace {}, network {}.",
             config.workspace.word(),
-            config.egress.word()
+            config.egress.in_force().word()
         );
         brush.text(x, list.y + 1, room, &what, base);
         let found = match self.state.agents.len() {

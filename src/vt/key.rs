@@ -7,7 +7,7 @@ mod parse;
 
 pub use encode::{encode, encode_focus, encode_paste};
 pub use mouse::{MouseButton, MouseEvent, MouseKind, encode_mouse};
-pub use parse::parse_keys;
+pub use parse::{KEY_NAMES, parse_keys, parse_text, unknown_key};
 
 /// A key without its modifiers. A character is as typed (`A` for shift-a).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

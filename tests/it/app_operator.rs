@@ -8,17 +8,19 @@ use sandwatch::{
         msg::{Button, Mouse, MouseKind, Reply},
         state::{Hold, Place},
     },
-    base::{fault::Fault, id::SessionId, units::Size},
+    base::{clock::Timestamp, fault::Fault, id::SessionId, units::Size},
     model::{
         event::{Event, Level, SnapshotReason},
         history::{HistoryLine, HistoryMark, HistoryPage, SearchHit, SearchPage},
         output::Output,
+        sandbox::Egress,
+        session::Status,
     },
     runtime::LeaseVerb,
     vt::key::Mods,
 };
 
-use super::app_support::{Console, day, lease, setup};
+use super::app_support::{Console, START, day, lease, sandbox, setup};
 
 fn down(console: &mut Console) -> Vec<Act> {
     let since = console.now;
@@ -119,6 +121,33 @@ fn logs_of_a_name_shows_that_session() {
     console.text("logs crawler");
     console.keys("enter");
     assert_eq!(console.state.copy.as_ref().unwrap().session.as_str(), "crawler");
+}
+
+#[test]
+fn the_time_in_the_list_is_how_long_nothing_was_heard() {
+    let mut working = sandbox("monitor", "top", Status::Working);
+    working.sessions[0].started_at = Timestamp(START - 15 * 60_000);
+    let mut idle = working.clone();
+    idle.sessions[0].status = Status::Idle;
+    idle.sessions[0].last_output_at = Some(Timestamp(START - 3 * 60_000));
+    let shown = |it| {
+        let picture = Console::with_fleet((100, 30), vec![it]).picture();
+        picture.lines().find(|it| it.starts_with('>')).unwrap().to_owned()
+    };
+    let (working, idle) = (shown(working), shown(idle));
+    assert!(working.contains("now") && !working.contains("15m"), "{working}");
+    assert!(idle.contains("3m"), "{idle}");
+}
+
+#[test]
+fn no_page_promises_to_ask() {
+    assert_eq!(Console::new((100, 30)).state.config.new.egress, Egress::Ask);
+    let mut console = Console::with_fleet((100, 30), Vec::new());
+    let page = console.picture();
+    assert!(page.contains("network deny") && !page.contains("network ask"), "{page}");
+    console.keys("n");
+    let dialog = console.picture();
+    assert!(dialog.contains("acts as deny") && !dialog.contains("asks you"), "{dialog}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use sandwatch::base::{
     id::SandboxId,
     ring::Ring,
     text,
-    units::{Ratio, Size, human_bytes, human_duration, parse_bytes, parse_duration},
+    units::{
+        Ratio, Size, exact_duration, human_bytes, human_duration, parse_bytes, parse_duration,
+    },
 };
 use std::time::Duration;
 
@@ -102,7 +104,18 @@ fn units_read_and_write_what_people_type() {
     assert_eq!(human_bytes(1_288_490_189), "1.2 G");
     assert_eq!(human_bytes(1000), "1.0 K");
     assert_eq!(human_duration(Duration::from_secs(7260)), "2h");
+    for (text, millis) in [("0ms", 0), ("100ms", 100), ("1s", 1000), ("1500ms", 1500)] {
+        assert_eq!(exact_duration(Duration::from_millis(millis)), text);
+    }
+    for text in ["90s", "10m", "61m", "2h", "1d"] {
+        assert_eq!(exact_duration(parse_duration(text).unwrap()), text);
+    }
     assert_eq!(Ratio::of(1.0, 0.0), None);
     assert_eq!(Ratio::of(3.0, 2.0).map(Ratio::get), Some(1.0));
     assert_eq!(Timestamp(0).rfc3339(), "1970-01-01T00:00:00.000Z");
+}
+
+#[test]
+fn a_program_that_prints_every_three_seconds_is_not_idle_in_between() {
+    assert!(sandwatch::base::limits::QUIET_AFTER > Duration::from_secs(4));
 }

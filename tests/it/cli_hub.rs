@@ -129,6 +129,22 @@ fn a_name_in_use_is_refused_and_one_that_is_not_there_is_not_found() {
 }
 
 #[test]
+fn that_ask_acts_as_deny_is_news_only_to_who_asked_for_it() {
+    let home = Home::new();
+    let run = |name: &str, egress: &[&str]| {
+        let args = [&["run", "-d", "--name", name][..], egress, &["--", "true"]].concat();
+        home.run(&args)
+    };
+    let (left, said) = (run("left", &[]), run("said", &["--egress", "ask"]));
+    assert!(left.code == 0 && left.stderr.is_empty(), "{left:?}");
+    assert!(said.code == 0 && said.stderr.contains("acts as deny"), "{said:?}");
+    let all = home.json(&["ls", "--all", "--json"]);
+    for it in all.as_array().unwrap() {
+        assert!(it["notes"].to_string().contains("acts as deny"), "{it}");
+    }
+}
+
+#[test]
 fn an_id_or_a_prefix_of_it_names_a_sandbox() {
     let home = Home::new();
     start(&home, "one", "sleep 1000");
@@ -176,7 +192,8 @@ fn send_screen_and_wait_steer_a_session() {
     assert_eq!((&screen["cols"], &screen["rows"]), (&Value::from(80), &Value::from(24)));
     assert!(screen["lines"].as_array().unwrap().iter().any(|it| it == "got:good day"), "{screen}");
     assert!(screen["cursor"]["row"].is_u64(), "{screen}");
-    home.run(&["wait", "one", "--for", "text=never", "--timeout", "100ms"]).failed(7, &[]);
+    home.run(&["wait", "one", "--for", "text=never", "--timeout", "100ms"]).failed(7, &["100ms"]);
+    home.run(&["send", "one", "<Entr>"]).failed(2, &["<Entr>", "Enter", "--literal"]);
     home.ok(&["send", "one", "<C-c>"]);
     home.ok(&["wait", "one", "--for", "exit", "--timeout", "30s"]);
     assert_eq!(sandbox(&home, "one")["sessions"][0]["exit_code"], 130);

@@ -147,7 +147,10 @@ fn keymap_files_are_checked_with_the_place_of_the_flaw() {
         "inherits = \"default\"\n[list]\nJ = \"list.down\"\n",
     )
     .unwrap();
-    assert!(home.ok(&["keys", "check"]).contains("good.toml: ok"));
+    let ran = home.run(&["keys", "check"]);
+    assert!(ran.code == 0 && ran.stdout.contains("good.toml: ok"), "{ran:?}");
+    // The built-in keymap's own remarks are not this file's.
+    assert_eq!(ran.stderr, "");
     let bad = keymaps.join("bad.toml");
     std::fs::write(&bad, "[list]\nJ = \"list.dwon\"\n").unwrap();
     let ran = home.run(&["keys", "check"]);
@@ -167,6 +170,10 @@ fn the_configuration_is_checked_listed_and_explained() {
     assert_eq!(settings["layout"], 2, "{settings}");
     assert!(home.ok(&["config", "explain", "layout"]).contains("layout"));
     home.run(&["config", "explain", "layuot"]).failed(3, &["layout"]);
+    for (names, word) in [("theme = \"nothere\"", "nothere"), ("keymap = \"nokm\"", "nokm")] {
+        std::fs::write(&file, names).unwrap();
+        home.run(&["config", "check"]).failed(1, &["config.toml", word, "your own"]);
+    }
     std::fs::write(&file, "layuot = 2\n").unwrap();
     let ran = home.run(&["config", "check"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -180,6 +187,14 @@ fn keys_are_listed_and_explained() {
     let keys = keys.as_array().unwrap();
     assert!(keys.iter().any(|it| it["keys"] == "enter" && it["action"] == "session.step_in"));
     assert!(home.ok(&["keys", "explain", "ctrl-b", "d"]).contains("session.leave"));
+    assert!(home.ok(&["keys", "explain", "ctrl-b", "ctrl-b"]).contains("types the prefix"));
+    // Nothing to check is said, not left open.
+    for verb in ["keys", "themes"] {
+        let ran = home.run(&[verb, "check"]);
+        assert!(
+            ran.code == 0 && ran.stderr.contains(&format!("no {verb}").replace("keys", "keymaps"))
+        );
+    }
     home.run(&["keys", "explain", "ctrl-nonsense"]).failed(2, &["nonsense"]);
 }
 

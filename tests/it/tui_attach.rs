@@ -118,7 +118,8 @@ fn a_killed_hub_is_found_again_and_the_console_goes_on() {
     let pid = home.json(&["hub", "status", "--json"])["pid"].as_u64().unwrap();
     let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    eventually("another hub runs", || home.run(&["hub", "status"]).code == 0);
+    pty.wait_for("reconnected");
+    assert_eq!(home.run(&["hub", "status"]).code, 0);
     pty.send("\r");
     pty.send("echo after$((1+1))\r");
     pty.wait_for("after2");

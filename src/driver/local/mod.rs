@@ -237,7 +237,7 @@ fn note(ground: &Ground, groups: &Groups, first: Option<First>) -> Outcome<()> {
 
 fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
     match (spec.egress, grade) {
-        (Egress::Ask, _) => Some("egress ask acts as deny: this version can't ask yet".to_owned()),
+        (Egress::Ask, _) => Some(Egress::ASK_IS_DENY.to_owned()),
         (Egress::Allow, Isolation::Namespaces) => Some(
             "egress allow shares the host's network: services on the host's loopback can be reached"
                 .to_owned(),

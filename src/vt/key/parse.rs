@@ -2,6 +2,37 @@
 
 use super::{Key, KeyPress, Mods};
 
+/// The names that keys have in angle brackets, for people who look for one.
+pub const KEY_NAMES: &str = "Enter Esc Tab BackTab BS Del Insert Home End PageUp PageDown Up Down \
+                             Left Right Space lt gt bar F1 to F24, with C- A- S- D- before";
+/// A word in angle brackets longer than this is no key that was mistyped.
+const NAME_BYTES_MAX: usize = 20;
+
+/// What in a text looks like the name of a key and is none: a word in angle brackets.
+pub fn unknown_key(text: &str) -> Option<&str> {
+    let named = text.split('<').skip(1).filter_map(|it| it.split_once('>')).map(|it| it.0);
+    let wordlike = |it: &&str| {
+        (1..=NAME_BYTES_MAX).contains(&it.len())
+            && it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+    };
+    named.filter(wordlike).find(|it| parse_key(it).is_none())
+}
+
+/// Reads text as it is: only line ends, tabs and the like are keys of their own.
+pub fn parse_text(text: &str) -> Vec<KeyPress> {
+    text.chars().map(typed).collect()
+}
+
+fn typed(it: char) -> KeyPress {
+    KeyPress::plain(match it {
+        '\n' | '\r' => Key::Enter,
+        '\t' => Key::Tab,
+        '\u{1b}' => Key::Esc,
+        '\u{7f}' => Key::Backspace,
+        it => Key::Char(it),
+    })
+}
+
 /// Reads text mixed with named keys. What is in angle brackets but names no key is typed as it is.
 pub fn parse_keys(text: &str) -> Vec<KeyPress> {
     let mut out = Vec::new();
@@ -16,13 +47,7 @@ pub fn parse_keys(text: &str) -> Vec<KeyPress> {
             out.push(press);
             rest = tail;
         } else {
-            out.push(KeyPress::plain(match first {
-                '\n' | '\r' => Key::Enter,
-                '\t' => Key::Tab,
-                '\u{1b}' => Key::Esc,
-                '\u{7f}' => Key::Backspace,
-                it => Key::Char(it),
-            }));
+            out.push(typed(first));
             rest = after;
         }
     }
