@@ -12,7 +12,7 @@ use rustix::{
     process::Pid,
 };
 
-use super::hierarchy::Layout;
+use super::{hierarchy::Layout, pace::Pace};
 use crate::base::{
     clock,
     fault::{Fault, Outcome},
@@ -226,13 +226,12 @@ fn end_members(group: &Path) {
 /// Asks again, ever more slowly, until it is so or too late.
 async fn confirm(mut is_so: impl FnMut() -> bool) -> Result<(), ()> {
     let from = clock::monotonic();
-    let mut wait = Duration::from_micros(100);
+    let mut pace = Pace::default();
     while !is_so() {
         if clock::monotonic().saturating_sub(from) > CONFIRM_WITHIN {
             return Err(());
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_millis(50));
+        tokio::time::sleep(pace.next()).await;
     }
     Ok(())
 }

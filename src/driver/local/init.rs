@@ -20,6 +20,7 @@ use rustix::{
 };
 
 use super::{
+    mark::Mark,
     message::{Description, Order, Report, Word, receive, send},
     sys,
 };
@@ -31,12 +32,16 @@ const PROGRAMS_MAX: usize = 1024;
 /// Exit code of a program that could not be started, as shells have it.
 const NOT_STARTED: i32 = 127;
 
-/// Serves the shim until it goes away; then ends, and with it everything in the sandbox.
-pub fn serve(control: OwnedFd) -> ! {
+/// Serves the shim until it goes away; then ends, and with it everything in the sandbox: by the
+/// namespace it is the first process of, or by the mark that all bear.
+pub fn serve(control: OwnedFd, mark: Option<Mark>) -> ! {
     let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
     let mut init = Init { control, children, programs: Vec::new(), started: 0 };
     loop {
         if !init.turn() {
+            if let Some(mark) = mark {
+                mark.end_all_but_this();
+            }
             sys::exit_now(0);
         }
     }

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    mark::Mark,
     message::{Description, Order, Packet, Report, Word, receive, send},
     namespaces::Held,
     sys,
@@ -46,6 +47,7 @@ pub struct Link {
     pub pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
     control: AsyncFd<OwnedFd>,
+    mark: Option<Mark>,
     programs: Mutex<Programs>,
     life: watch::Sender<Life>,
 }
@@ -62,12 +64,12 @@ impl Link {
     /// Tells the clone to go on and waits until it is ready.
     pub async fn open(held: Held) -> Outcome<Arc<Self>> {
         let fault = |error: io::Error| Fault::io("watching the sandbox", &error);
-        let Held { pid, pidfd, control } = held;
+        let Held { pid, pidfd, control, mark } = held;
         let control =
             sys::watched(control, Interest::READABLE | Interest::WRITABLE).map_err(fault)?;
         let pidfd = sys::watched(pidfd, Interest::READABLE).map_err(fault)?;
         let (life, _) = watch::channel(Life::Runs);
-        let link = Self { pid, pidfd, control, programs: Mutex::default(), life };
+        let link = Self { pid, pidfd, control, mark, programs: Mutex::default(), life };
         match timeout(ANSWER_WITHIN, link.handshake()).await {
             Ok(Ok(())) => {}
             other => {
@@ -133,6 +135,10 @@ impl Link {
             }
         }
         let reason = self.bury().await;
+        if let Some(mark) = self.mark {
+            // A program may have ended it, to be nobody's.
+            mark.end().await;
+        }
         *self.programs() = Programs::default();
         self.life.send_replace(Life::Over(reason));
     }
@@ -173,7 +179,7 @@ impl Link {
         self.life.subscribe()
     }
 
-    /// Ends everything at once. Without a process namespace, what is below init is the caller's.
+    /// Ends everything at once; `life` tells when that is so.
     pub fn kill(&self) {
         // Dead already is as good.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);

@@ -12,9 +12,11 @@ mod identity;
 mod init;
 mod link;
 mod lockdown;
+mod mark;
 mod message;
 mod mounts;
 mod namespaces;
+mod pace;
 mod place;
 mod probe;
 mod processes;
@@ -36,15 +38,13 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use async_trait::async_trait;
-use rustix::process::Signal;
-
 use self::{
     cgroup::{Groups, Wanted},
     hierarchy::Layout,
     identity::Identity,
     link::Link,
     lockdown::ProcessBounds,
+    mark::Mark,
     namespaces::Held,
     place::LocalPlace,
     traces::{First, Traces},
@@ -61,6 +61,7 @@ use crate::{
         sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, WorkspaceMode},
     },
 };
+use async_trait::async_trait;
 
 /// Closes every descriptor but the standard three: for a daemon at its very start, so that a lock or
 /// pipe of whoever started it does not live as long as it does. Nothing may have been opened yet.
@@ -146,8 +147,9 @@ impl Local {
         limits.notes.extend(note);
         let groups = Groups::name(&layout, &ground.id, &limits.wanted);
         let paths = groups.paths().to_vec();
-        let started = Self::enclose(ground, &groups)
-            .and_then(|door| Self::start(ground, spec, grade, limits, &layout, door));
+        let mark = (grade == Isolation::Landlock).then(Mark::fresh);
+        let started = Self::enclose(ground, &groups, mark)
+            .and_then(|door| Self::start(ground, spec, mark, limits, &layout, door));
         let made = match started {
             Ok(started) => Self::finish(ground, started, groups).await,
             Err(fault) => Err(fault),
@@ -164,10 +166,10 @@ impl Local {
     }
 
     /// Makes the groups, written down first.
-    fn enclose(ground: &Ground, groups: &Groups) -> Outcome<Option<OwnedFd>> {
+    fn enclose(ground: &Ground, groups: &Groups, mark: Option<Mark>) -> Outcome<Option<OwnedFd>> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&ground.dir);
         made.map_err(|error| Fault::io(format!("making {}", ground.dir.display()), &error))?;
-        note(ground, groups, None)?;
+        note(ground, groups, mark, None)?;
         groups.make()?;
         groups.door()
     }
@@ -175,11 +177,12 @@ impl Local {
     fn start(
         ground: &Ground,
         spec: &SandboxSpec,
-        grade: Isolation,
+        mark: Option<Mark>,
         limits: Limits,
         layout: &Layout,
         door: Option<OwnedFd>,
     ) -> Outcome<Started> {
+        let grade = if mark.is_some() { Isolation::Landlock } else { Isolation::Namespaces };
         let door = door.as_ref().map(AsFd::as_fd);
         let mut facts = PlaceFacts {
             isolation: Some(grade),
@@ -191,8 +194,8 @@ impl Local {
         let workspace =
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
-        if grade == Isolation::Landlock {
-            let plan = weak::plan(ground, spec, limits.bounds)?;
+        if let Some(mark) = mark {
+            let plan = weak::plan(ground, spec, limits.bounds, mark)?;
             facts.notes.extend(weak::notes());
             let mut env = env::base(&ground.name, &identity, &[]);
             env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
@@ -209,8 +212,8 @@ impl Local {
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
         let Started { held, facts, home, env } = started;
-        let entered =
-            note(ground, &groups, First::of(held.pid)).and_then(|()| groups.admit(held.pid));
+        let entered = note(ground, &groups, held.mark, First::of(held.pid))
+            .and_then(|()| groups.admit(held.pid));
         if let Err(fault) = entered {
             held.abandon();
             return Err(fault);
@@ -230,8 +233,15 @@ impl Local {
 }
 
 /// Writes down what a later process would have to clean up.
-fn note(ground: &Ground, groups: &Groups, first: Option<First>) -> Outcome<()> {
-    let traces = Traces { groups: groups.paths().to_vec(), first };
+fn note(ground: &Ground, groups: &Groups, mark: Option<Mark>, first: Option<First>) -> Outcome<()> {
+    let mut groups = groups.paths().to_vec();
+    for before in Traces::read(&ground.dir).groups {
+        // Of an attempt before this one, if it would not go.
+        if before.exists() && !groups.contains(&before) {
+            groups.push(before);
+        }
+    }
+    let traces = Traces { groups, mark, first };
     traces.write(&ground.dir).map_err(|error| Fault::io("noting what is made", &error))
 }
 
@@ -306,21 +316,24 @@ impl Driver for Local {
 
     async fn reap(&self, ground: &Ground) -> Outcome<()> {
         let traces = Traces::read(&ground.dir);
-        let mut dying = None;
-        if let Some(pid) = traces.first.and_then(First::alive) {
-            processes::stop_below(pid);
-            processes::signal_below(pid, Signal::KILL);
-            dying = traces.first.and_then(First::end);
-        }
+        let dying = traces.first.and_then(First::end);
         // This also thaws what is frozen, which could not die.
-        cgroup::remove(&traces.groups).await?;
-        let Some(first) = dying else { return Ok(()) };
-        // Only then is its directory nobody's: the first process is the last of them to go.
-        let over = async { first.readable().await.map(drop) };
+        let groups = cgroup::remove(&traces.groups).await;
+        // Only then is its directory nobody's: the first process is the last of a namespace to go, and
+        // without one it is not the only one that may be left.
+        let over = async {
+            if let Some(first) = dying {
+                first.readable().await.map(drop)?;
+            }
+            if let Some(mark) = traces.mark {
+                mark.end().await;
+            }
+            Ok(())
+        };
         match tokio::time::timeout(ANSWER_WITHIN, over).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => groups,
             Ok(Err(error)) => Err(Fault::io("waiting for a sandbox to end", &error)),
-            Err(_) => Err(Fault::late("ending the sandbox: its first process does not die")),
+            Err(_) => Err(Fault::late("ending the sandbox: its last process does not die")),
         }
     }
 

@@ -20,8 +20,9 @@ use seccompiler::BpfProgram;
 use super::{
     blueprint::{self, Blueprint, Source, WorkspaceMount},
     identity::Identity,
-    init, lockdown,
-    lockdown::{ProcessBounds, Rules},
+    init,
+    lockdown::{self, ProcessBounds, Rules},
+    mark::Mark,
     message::{Order, Word, receive, send},
     mounts::{self, Step},
     seccomp::{self, Sockets},
@@ -48,6 +49,8 @@ pub struct Held {
     pub pid: Pid,
     pub pidfd: OwnedFd,
     pub control: OwnedFd,
+    /// On what it starts, where no namespace takes that along when it ends.
+    pub mark: Option<Mark>,
 }
 
 impl Held {
@@ -208,7 +211,7 @@ pub fn mapping(ids: &Ids) -> io::Result<OwnedFd> {
             sys::exit_now(0)
         }
         sys::Clone::Parent { pid, pidfd } => {
-            let held = Held { pid, pidfd, control: theirs.into() };
+            let held = Held { pid, pidfd, control: theirs.into(), mark: None };
             let made = write_ids(pid, ids, true).and_then(|()| {
                 let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
                 Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
@@ -231,7 +234,7 @@ pub fn launch(plan: &Blueprint, group: Option<BorrowedFd<'_>>) -> Outcome<Held> 
     })?;
     let sys::Clone::Parent { pid, pidfd } = clone else { become_init(plan, &filters, theirs) };
     drop(theirs);
-    let held = Held { pid, pidfd, control: ours };
+    let held = Held { pid, pidfd, control: ours, mark: None };
     let identity = &plan.identity;
     let ids = Ids {
         uid: (identity.inside_uid, identity.host_uid),
@@ -267,7 +270,7 @@ fn become_init(plan: &Blueprint, filters: &[BpfProgram], control: OwnedFd) -> ! 
     if outcome.is_err() {
         sys::exit_now(70);
     }
-    init::serve(control)
+    init::serve(control, None)
 }
 
 fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> Result<(), String> {

@@ -87,12 +87,6 @@ impl LocalPlace {
     /// Ends every process now, paused or not, and waits until that is so.
     async fn kill(&self) -> Outcome<()> {
         self.stopping.store(true, Ordering::SeqCst);
-        if !self.has_namespaces() {
-            // No namespace takes them along: stop them all so that none gets away, then end each.
-            processes::stop_below(self.link.pid);
-            processes::signal_below(self.link.pid, Signal::KILL);
-            drop(timeout(ANSWER_WITHIN, self.none_left()).await);
-        }
         self.link.kill();
         self.groups.let_die();
         let mut life = self.link.life();

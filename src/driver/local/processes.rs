@@ -30,6 +30,17 @@ fn parse(line: &str) -> Option<Entry> {
     })
 }
 
+/// Every process of this host's.
+pub fn all() -> impl Iterator<Item = Pid> {
+    let items = fs::read_dir("/proc").into_iter().flatten().flatten();
+    items.filter_map(|it| Pid::from_raw(it.file_name().to_str()?.parse().ok()?))
+}
+
+/// Whether it runs nothing any more: gone, or waiting to be reaped.
+pub fn has_ended(pid: Pid) -> bool {
+    entry(pid.as_raw_nonzero().get()).is_none_or(|it| matches!(it.state, b'Z' | b'X'))
+}
+
 /// When a process was started, in the kernel's ticks: with its number this names it for ever.
 pub fn started(pid: Pid) -> Option<u64> {
     entry(pid.as_raw_nonzero().get()).map(|it| it.started)
@@ -58,10 +69,9 @@ impl Seen {
 /// Everything below a process, leaves before those they came from, with whether it is stopped.
 fn below(root: Pid) -> Vec<Seen> {
     let mut children: BTreeMap<i32, Vec<Seen>> = BTreeMap::new();
-    for item in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = item.file_name().to_str().and_then(|it| it.parse().ok()) else { continue };
-        let Some(it) = entry(pid).filter(|it| it.state != b'Z') else { continue };
-        let Some(pid) = Pid::from_raw(pid) else { continue };
+    for pid in all() {
+        let it = entry(pid.as_raw_nonzero().get()).filter(|it| it.state != b'Z');
+        let Some(it) = it else { continue };
         let seen = Seen { pid, started: it.started, stopped: it.state == b'T' };
         children.entry(it.parent).or_default().push(seen);
     }

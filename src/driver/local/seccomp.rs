@@ -8,6 +8,7 @@ use seccompiler::{
     SeccompRule, sock_filter,
 };
 
+use super::mark;
 use crate::{
     base::fault::{Fault, Outcome},
     model::sandbox::Egress,
@@ -130,6 +131,7 @@ const QUOTACTL_FD: libc::c_long = 443;
 const FCHMODAT2: libc::c_long = 452;
 const LSM_SET_SELF_ATTR: libc::c_long = 460;
 const OPEN_TREE_ATTR: libc::c_long = 467;
+const IOPRIO_WHO_USER: u64 = 3; // linux/ioprio.h
 /// The last call this list was checked against (Linux 6.17); younger ones "do not exist".
 const LAST_KNOWN: u32 = 469;
 
@@ -177,6 +179,40 @@ fn socket_rules(sockets: Sockets) -> Made<Vec<SeccompRule>> {
         has_bits(1, TYPE_MASK, libc::SOCK_RAW as u64)?,
         has_bits(1, TYPE_MASK, SOCK_PACKET)?,
     ])
+}
+
+/// Meddling with other processes of the user by number, where the host's are not hidden; what holds for
+/// signals does not hold for these. Asking is allowed, and so is a program's own (number 0).
+fn other_processes(rules: &mut Rules) -> Made<()> {
+    let another = |argument| SeccompRule::new(vec![is(argument, SeccompCmpOp::Ne, 0)?]);
+    let numbered = [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setattr,
+    ];
+    for call in numbered {
+        rules.insert(call, vec![another(0)?]);
+    }
+    // The call, and which kind of target is everything of a user.
+    let by_kind = [
+        (libc::SYS_setpriority, u64::from(libc::PRIO_USER)),
+        (libc::SYS_ioprio_set, IOPRIO_WHO_USER),
+    ];
+    for (call, user) in by_kind {
+        let all = SeccompRule::new(vec![is(0, SeccompCmpOp::Eq, user)?])?;
+        rules.insert(call, vec![all, another(1)?]);
+    }
+    let setting = || SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0);
+    // The bound that marks a sandbox's processes stays as it is.
+    let bound = |argument| is(argument, SeccompCmpOp::Eq, mark::BOUND_NUMBER);
+    let limits = vec![
+        SeccompRule::new(vec![is(0, SeccompCmpOp::Ne, 0)?, setting()?])?,
+        SeccompRule::new(vec![bound(1)?, setting()?])?,
+    ];
+    rules.insert(libc::SYS_prlimit64, limits);
+    rules.insert(libc::SYS_setrlimit, vec![SeccompRule::new(vec![bound(0)?])?]);
+    Ok(())
 }
 
 /// Making files that run as their owner: in a workspace that is the real one they would be a way for
@@ -247,6 +283,7 @@ fn refused(sockets: Sockets) -> Made<Rules> {
     rules.insert(libc::SYS_socket, socket_rules(sockets)?);
     if sockets != Sockets::Usual {
         rules.extend(SHARED.iter().map(|it| (*it, Vec::new())));
+        other_processes(&mut rules)?;
     }
     set_id_rules(&mut rules)?;
     Ok(rules)

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{processes, sys};
+use super::{mark::Mark, processes, sys};
 
 const FILE: &str = "traces";
 
@@ -24,19 +24,27 @@ pub struct First {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traces {
     pub groups: Vec<PathBuf>,
+    /// On its processes, where nothing else keeps them together.
+    pub mark: Option<Mark>,
     pub first: Option<First>,
 }
 
 impl Traces {
+    /// In one step: whoever kills this process finds the old ones or the new.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         let mut text = String::new();
         for group in &self.groups {
             text += &format!("group {}\n", group.display());
         }
+        if let Some(mark) = self.mark {
+            text += &format!("mark {}\n", mark.number());
+        }
         if let Some(First { pid, started }) = self.first {
             text += &format!("first {pid} {started}\n");
         }
-        fs::write(directory.join(FILE), text)
+        let fresh = directory.join("traces.new");
+        fs::write(&fresh, text)?;
+        fs::rename(&fresh, directory.join(FILE))
     }
 
     /// What can be read of them; nothing is found where nothing was made.
@@ -45,6 +53,7 @@ impl Traces {
         for line in fs::read_to_string(directory.join(FILE)).unwrap_or_default().lines() {
             match line.split_once(' ') {
                 Some(("group", path)) => traces.groups.push(PathBuf::from(path)),
+                Some(("mark", number)) => traces.mark = Mark::parse(number),
                 Some(("first", rest)) => {
                     traces.first = rest.split_once(' ').and_then(|(pid, started)| {
                         Some(First { pid: pid.parse().ok()?, started: started.parse().ok()? })
@@ -88,7 +97,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(Traces::read(home.path()), Traces::default());
         let first = First::of(rustix::process::getpid()).unwrap();
-        let traces = Traces { groups: vec!["/sys/fs/cgroup/a b".into()], first: Some(first) };
+        let traces = Traces {
+            groups: vec!["/sys/fs/cgroup/a b".into()],
+            mark: Some(Mark::fresh()),
+            first: Some(first),
+        };
         traces.write(home.path()).unwrap();
         assert_eq!(Traces::read(home.path()), traces);
         assert!(first.alive().is_some());

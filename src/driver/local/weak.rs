@@ -20,6 +20,7 @@ use seccompiler::BpfProgram;
 use super::{
     blueprint, init,
     lockdown::{self, ProcessBounds, Rules},
+    mark::Mark,
     message::{Word, send},
     namespaces::{BOX, Held, pair, wait_for_go},
     seccomp::{self, Sockets},
@@ -73,9 +74,15 @@ pub struct Plan {
     rules: Rules,
     sockets: Sockets,
     bounds: ProcessBounds,
+    mark: Mark,
 }
 
-pub fn plan(ground: &Ground, spec: &SandboxSpec, bounds: ProcessBounds) -> Outcome<Plan> {
+pub fn plan(
+    ground: &Ground,
+    spec: &SandboxSpec,
+    bounds: ProcessBounds,
+    mark: Mark,
+) -> Outcome<Plan> {
     if rustix::process::geteuid().is_root() {
         return Err(Fault::unsupported(
             "a sandbox of grade landlock for root: it would run as root",
@@ -121,6 +128,7 @@ pub fn plan(ground: &Ground, spec: &SandboxSpec, bounds: ProcessBounds) -> Outco
         },
         sockets: Sockets::without_namespaces(spec.egress),
         bounds,
+        mark,
     })
 }
 
@@ -136,7 +144,9 @@ pub fn launch(plan: &Plan, group: Option<BorrowedFd<'_>>) -> Outcome<Held> {
     let clone = sys::clone_into(0, group);
     match clone.map_err(|error| Fault::io("starting a first process", &error))? {
         sys::Clone::Child => become_init(plan, &filters, theirs),
-        sys::Clone::Parent { pid, pidfd } => Ok(Held { pid, pidfd, control: ours }),
+        sys::Clone::Parent { pid, pidfd } => {
+            Ok(Held { pid, pidfd, control: ours, mark: Some(plan.mark) })
+        }
     }
 }
 
@@ -150,7 +160,7 @@ fn become_init(plan: &Plan, filters: &[BpfProgram], control: OwnedFd) -> ! {
     if outcome.is_err() {
         sys::exit_now(70);
     }
-    init::serve(control)
+    init::serve(control, Some(plan.mark))
 }
 
 fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::Result<()> {
@@ -162,12 +172,14 @@ fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::R
     }
     rustix::process::setsid()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It has work to do when the shim dies, even if a program has stopped it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?;
     // Orphans come back here, so that the tree below this process is the whole sandbox.
     rustix::process::set_child_subreaper(Some(Pid::INIT))?;
     rustix::process::chdir("/")?;
     fs::write("/proc/self/oom_score_adj", "200")?;
     plan.bounds.apply()?;
+    plan.mark.put()?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     lockdown::drop_capabilities()?;
     lockdown::restrict_files(&plan.rules).map_err(io::Error::other)?;
