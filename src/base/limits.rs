@@ -251,6 +251,9 @@ pub const HUB_CALLS_MAX: u32 = 256;
 pub const HUB_GREETING_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls under way may take to end when the hub stops.
 pub const HUB_DRAIN_WITHIN: Duration = Duration::from_secs(5);
+/// An open console lets a hub that was told to end rest for so long before it starts another: longer
+/// than its end may take, so that who ended it sees the end and may start one of their own.
+pub const HUB_RESTS: Duration = Duration::from_secs(6);
 /// Time between two looks of a hub for its own state directory: one system call each.
 pub const HUB_LOOKS_FOR_ITS_HOME_EVERY: Duration = Duration::from_secs(5);
 /// Flow control: output under way to one subscriber that does not read, in bytes, and on one

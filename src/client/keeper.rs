@@ -17,7 +17,7 @@ use crate::{
     base::{
         clock,
         fault::Outcome,
-        limits::{LINE_BYTES_MAX, PING_EVERY, RETRY_AFTER_MAX, RETRY_AFTER_MIN},
+        limits::{HUB_RESTS, LINE_BYTES_MAX, PING_EVERY, RETRY_AFTER_MAX, RETRY_AFTER_MIN},
     },
     runtime::Link,
     wire::{
@@ -32,7 +32,7 @@ const RTT_STEP: Duration = Duration::from_millis(5);
 /// How an attendance ended.
 struct Parting {
     reason: String,
-    /// The hub was asked to end: then nobody starts another behind the operator's back.
+    /// The hub was asked to end: a console waits before it starts another, a verb starts none.
     wanted: bool,
 }
 
@@ -107,7 +107,21 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
     let since = clock::monotonic();
     let mut reason = parting.reason;
     let mut pause = RETRY_AFTER_MIN;
-    shared.upgrade()?.wires.send_replace(None);
+    let starts_after = {
+        let shared = shared.upgrade()?;
+        shared.wires.send_replace(None);
+        let console = shared.patience.is_none();
+        match (&shared.starter, parting.wanted) {
+            (Some(_), false) => Some(since),
+            (Some(_), true) if console => Some(since + HUB_RESTS),
+            _ => None,
+        }
+    };
+    match starts_after {
+        Some(at) if at > since => reason.push_str("; another is started in a moment"),
+        Some(_) => reason.push_str("; another is being started"),
+        None => {}
+    }
     loop {
         let wait = jittered(pause);
         {
@@ -119,7 +133,8 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
         pause = (pause * 2).min(RETRY_AFTER_MAX);
         let shared = shared.upgrade()?;
         let mut dialled = shared.dial().await;
-        if let (Err(_), Some(starter), false) = (&dialled, &shared.starter, parting.wanted) {
+        let starts = starts_after.is_some_and(|it| clock::monotonic() >= it);
+        if let (Err(_), Some(starter), true) = (&dialled, &shared.starter, starts) {
             dialled = match starter.start().await {
                 Ok(()) => shared.dial().await,
                 Err(fault) => Err(fault),
@@ -127,7 +142,11 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
         }
         match dialled {
             Ok(dialled) => return Some(dialled),
-            Err(fault) => fault.message().clone_into(&mut reason),
+            // Until it is time to start one, that there is none is no news.
+            Err(fault) if starts || starts_after.is_none() => {
+                fault.message().clone_into(&mut reason);
+            }
+            Err(_) => {}
         }
     }
 }

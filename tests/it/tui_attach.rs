@@ -126,3 +126,20 @@ fn a_killed_hub_is_found_again_and_the_console_goes_on() {
     pty.send("\x02d:quit\r");
     assert_eq!(pty.ended(), 0);
 }
+
+#[test]
+fn after_hub_stop_an_open_console_says_so_and_starts_another() {
+    let home = Home::new();
+    home.ok(&["run", "-d", "--name", "one", "--", "/bin/bash", "--norc"]);
+    let mut pty = Pty::start(&home, &[], (160, 36));
+    pty.wait_for("one");
+    pty.wait_for("rtt");
+    home.ok(&["hub", "stop"]);
+    pty.wait_for("another is started in a moment");
+    pty.wait_for("reconnected");
+    assert_eq!(home.run(&["hub", "status"]).code, 0);
+    pty.send("\recho after$((1+1))\r");
+    pty.wait_for("after2");
+    pty.send("\x02d:quit\r");
+    assert_eq!(pty.ended(), 0);
+}

@@ -176,6 +176,10 @@ impl Turn<'_> {
             Link::Down { why, .. } if was_up => {
                 Some((Level::Error, format!("the hub can't be reached: {why}")))
             }
+            // What is being done about it, or why that failed.
+            Link::Down { why, .. } if matches!(&self.state.link, Link::Down { why: before, .. } if before != why) => {
+                Some((Level::Error, format!("still no hub: {why}")))
+            }
             Link::Up { .. } if self.state.link_lost.is_some() && !was_up => {
                 Some((Level::Info, "reconnected".to_owned()))
             }
