@@ -198,6 +198,7 @@ fn sandbox(number: usize) -> Sandbox {
         sessions: vec![session],
         pending_approvals: 0,
         notes: Vec::new(),
+        stop_asked: false,
     }
 }
 

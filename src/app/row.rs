@@ -65,34 +65,42 @@ impl Mark {
     }
 
     /// The mark of one session, as long as its sandbox runs.
-    pub fn of_session(session: &Session) -> Self {
+    fn of_session(session: &Session) -> Self {
         match (session.status, session.exit) {
             (Status::Waiting, _) => Self::Asks,
             (Status::Stuck, _) => Self::Stuck,
             (Status::Starting | Status::Working, _) => Self::Working,
             (Status::Idle, _) => Self::Idle,
             (Status::Exited, Some(ExitStatus::Code(0))) => Self::Done,
+            // A shell ends with the code of the last command typed into it.
+            (Status::Exited, Some(ExitStatus::Code(_))) if session.command.is_empty() => Self::Done,
             (Status::Exited, Some(_)) => Self::Failed,
             (Status::Exited, None) => Self::Unknown,
         }
     }
 
     fn of(sandbox: &Sandbox) -> Self {
+        let alive = sandbox.sessions.iter().filter(|it| it.status != Status::Exited);
         match sandbox.state {
             _ if sandbox.pending_approvals > 0 => Self::Asks,
             State::Creating => Self::Working,
             State::Paused => Self::Paused,
-            State::Stopped => Self::Done,
             State::Failed | State::Gone => Self::Failed,
             State::Unknown => Self::Unknown,
-            State::Running => sandbox
-                .sessions
-                .iter()
-                .filter(|it| it.status != Status::Exited)
-                .map(Self::of_session)
-                .min()
-                .or_else(|| sandbox.sessions.first().map(Self::of_session))
-                .unwrap_or(Self::Unknown),
+            State::Running => {
+                alive.map(Self::of_session).min().unwrap_or_else(|| Self::of_end(sandbox))
+            }
+            State::Stopped => Self::of_end(sandbox),
+        }
+    }
+
+    /// How the program ended that the sandbox was made for; what somebody stopped did not fail.
+    fn of_end(sandbox: &Sandbox) -> Self {
+        match sandbox.sessions.first() {
+            _ if sandbox.stop_asked => Self::Done,
+            Some(first) if first.status == Status::Exited => Self::of_session(first),
+            _ if sandbox.state == State::Stopped => Self::Done,
+            _ => Self::Unknown,
         }
     }
 }
@@ -124,6 +132,15 @@ impl Row {
 
     pub fn mark(&self) -> Mark {
         self.mark
+    }
+
+    /// The mark of one of its sessions.
+    pub fn mark_of(&self, session: &Session) -> Mark {
+        match self.mark {
+            Mark::Paused | Mark::Unknown => self.mark,
+            _ if self.sandbox.stop_asked && session.status == Status::Exited => Mark::Done,
+            _ => Mark::of_session(session),
+        }
     }
 
     /// Lower-case text that plain filter words look into.

@@ -42,6 +42,7 @@ pub struct SandboxView<'a> {
     sessions: Vec<SessionView<'a>>,
     pending_approvals: u32,
     notes: &'a [String],
+    stop_asked: bool,
 }
 
 #[derive(Serialize)]
@@ -116,6 +117,7 @@ impl<'a> From<&'a Sandbox> for SandboxView<'a> {
             sessions: it.sessions.iter().map(|session| session_view(session, &it.name)).collect(),
             pending_approvals: it.pending_approvals,
             notes: &it.notes,
+            stop_asked: it.stop_asked,
         }
     }
 }

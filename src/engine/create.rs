@@ -70,6 +70,7 @@ impl Inner {
             sessions: Vec::new(),
             pending_approvals: 0,
             notes: Vec::new(),
+            stop_asked: false,
         };
         fleet.add(Entry::new(sandbox, spec))?;
         Ok(id)

@@ -160,6 +160,7 @@ impl Engine {
             sessions: vec![session],
             pending_approvals: 0,
             notes: Vec::new(),
+            stop_asked: false,
         };
         self.inner.fleet().add(Entry::new(sandbox, spec))
     }

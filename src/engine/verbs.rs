@@ -72,9 +72,21 @@ impl Inner {
         match (sandbox.state, seat) {
             (State::Running | State::Paused | State::Unknown, Some(seat)) => {
                 require(&sandbox, sandbox.capabilities.stop, "stopped")?;
-                self.stop_seat(id, seat.as_ref(), grace.min(GRACE_MAX)).await
+                // Before it ends, so that its end is never taken for a failure.
+                self.fleet().get_mut(id)?.sandbox_mut().stop_asked = true;
+                let stopped = self.stop_seat(id, seat.as_ref(), grace.min(GRACE_MAX)).await;
+                if stopped.is_err() {
+                    self.fleet().get_mut(id)?.sandbox_mut().stop_asked = false;
+                }
+                stopped
             }
-            (State::Stopped | State::Failed | State::Gone, _) => Ok(()),
+            // Its programs ended by themselves; whoever stops it now has seen how.
+            (State::Stopped, _) => {
+                self.fleet().get_mut(id)?.sandbox_mut().stop_asked = true;
+                self.touch(id);
+                self.persist(id).await
+            }
+            (State::Failed | State::Gone, _) => Ok(()),
             _ => Err(unfit(&sandbox, "stopped")),
         }
     }

@@ -178,4 +178,6 @@ pub struct Sandbox {
     pub pending_approvals: u32,
     /// What a person should know: why it failed, what was asked for but is not in force.
     pub notes: Vec<String>,
+    /// Somebody asked for its end: how its programs ended says nothing about them.
+    pub stop_asked: bool,
 }

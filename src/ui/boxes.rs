@@ -13,7 +13,7 @@ use crate::{
     app::{
         action::Scope,
         dialog::workspace_words,
-        fleet::{Mark, Row},
+        fleet::Row,
         help::{Help, HelpLine},
         layout::Area,
         palette::Palette,
@@ -219,7 +219,7 @@ impl View<'_> {
             lines.push(("note", note.clone(), Role::Warning));
         }
         for session in &it.sessions {
-            let mark = Mark::of_session(session);
+            let mark = row.mark_of(session);
             let pid = session.pid.map_or_else(dash, |it| it.to_string());
             let shell = session.command.is_empty();
             let command = if shell { "shell".to_owned() } else { session.command.join(" ") };

@@ -9,7 +9,6 @@ use super::{View, chrome::background, fleet::mark_role, paint::Brush, theme::Rol
 use crate::{
     app::{
         copy::Copy,
-        fleet::Mark,
         layout::{Area, PaneArea},
         pane::{Feed, Watch, first_row},
         state::{Hold, Holder, Place},
@@ -152,10 +151,7 @@ impl View<'_> {
         }
         let mut at = x + 1;
         if let Some((row, session)) = known {
-            let mark = match row.mark() {
-                mark @ (Mark::Paused | Mark::Unknown) => mark,
-                _ => Mark::of_session(session),
-            };
+            let mark = row.mark_of(session);
             let sign_style = self.theme.style(mark_role(mark)).patch(over);
             let sign_style = if typing { style } else { sign_style };
             at = header.text(at, y, 3, &format!(" {} ", mark.sign()), sign_style);

@@ -180,6 +180,7 @@ pub fn sandbox(name: &str, command: &str, status: Status) -> Sandbox {
         sessions: vec![session(name, &id, 1, command, status)],
         pending_approvals: 0,
         notes: Vec::new(),
+        stop_asked: false,
     }
 }
 

@@ -11,7 +11,7 @@ use sandwatch::{
     driver::fake::Faults,
     model::{
         event::{Event, SnapshotReason},
-        sandbox::{Egress, State, WorkspaceMode},
+        sandbox::{Egress, Sandbox, State, WorkspaceMode},
         session::{ExitStatus, Status},
     },
     runtime::WaitFor,
@@ -128,6 +128,25 @@ async fn pause_resume_stop_and_remove_are_fine_when_already_so() {
     assert_eq!(it.alice().list().await.unwrap(), []);
     assert_eq!(it.fake.count(), 0);
     assert_eq!(std::fs::read_dir(it.paths().sandboxes()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_hub_remembers_what_was_stopped_by_hand_and_what_ended_by_itself() {
+    let mut it = Instance::new().await;
+    let by_hand = it.run(&["count"]).await.id;
+    let by_itself = it.run(&["migrate"]).await.id;
+    it.alice().stop(&by_hand, STOP_GRACE).await.unwrap();
+    let ended = |all: &[Sandbox]| all.iter().all(|it| it.state == State::Stopped);
+    it.until("both have stopped", ended).await;
+    it.restart().await;
+    let asked = async |id| {
+        let all = it.alice().list().await.unwrap();
+        all.iter().find(|it| it.id == id).unwrap().stop_asked
+    };
+    assert!(asked(by_hand).await);
+    assert!(!asked(by_itself.clone()).await);
+    it.alice().stop(&by_itself, STOP_GRACE).await.unwrap();
+    assert!(asked(by_itself).await, "whoever stops it has seen how it ended");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod app_keys;
 mod app_operator;
 mod app_support;
 mod app_update;
+mod app_walk;
 mod bad_input_bytes;
 mod bad_input_disk;
 mod bad_input_verbs;

@@ -150,10 +150,11 @@ prop_compose! {
         labels in labels(), workspace in workspace(), egress in any_of(Egress::ALL),
         limits in resource_limits(), capabilities in capabilities(),
         (sessions, pending_approvals, notes) in (vec(session(), 0..3), any::<u32>(), vec(line(), 0..3)),
+        stop_asked in any::<bool>(),
     ) -> Sandbox {
         Sandbox {
             id, name, driver, state, raw_state, isolation, created_at, labels, workspace, egress,
-            limits, capabilities, sessions, pending_approvals, notes,
+            limits, capabilities, sessions, pending_approvals, notes, stop_asked,
         }
     }
 }

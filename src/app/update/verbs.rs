@@ -221,6 +221,9 @@ fn running(sandbox: &Sandbox) -> usize {
 fn losses(sandbox: &Sandbox, loss: Loss) -> Vec<String> {
     let mut lines = Vec::new();
     match running(sandbox) {
+        0 if loss == Loss::Stop => {
+            lines.push("No program of it runs; how it ended counts as seen.".to_owned());
+        }
         0 => lines.push("No program of it runs.".to_owned()),
         1 => lines.push("1 running program ends.".to_owned()),
         it => lines.push(format!("{it} running programs end.")),

@@ -238,6 +238,7 @@ impl From<&Sandbox> for v1::Sandbox {
             sessions: sandbox.sessions.iter().map(Into::into).collect(),
             pending_approvals: sandbox.pending_approvals,
             notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
+            stop_asked: sandbox.stop_asked,
         }
     }
 }
@@ -276,6 +277,7 @@ impl TryFrom<v1::Sandbox> for Sandbox {
             sessions: sessions.into_iter().map(TryInto::try_into).collect::<Outcome<_>>()?,
             pending_approvals: wire.pending_approvals,
             notes,
+            stop_asked: wire.stop_asked,
         })
     }
 }

@@ -231,6 +231,9 @@ pub struct Sandbox {
     /// What a person should know; at most 32 of at most 1024 bytes.
     #[prost(string, repeated, tag = "15")]
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Somebody asked for its end: how its programs ended says nothing about them.
+    #[prost(bool, tag = "16")]
+    pub stop_asked: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {}
