@@ -71,6 +71,7 @@ fn console(count: usize) {
         name: "bench".into(),
         hub: "local".into(),
         directory: PathBuf::from("/work"),
+        home: None,
         driver: "fake".into(),
         size: (COLS, ROWS),
         config: Config::default(),

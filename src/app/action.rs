@@ -273,16 +273,16 @@ actions! {
         [Prefix "prefix"];
     Scrollback, "session.scrollback", Panes, None, "Scrollback",
         "Go back through what the session printed; search, select and copy.",
-        [Global "l", Panes "v", Panes "ctrl-u", Panes "pageup", Prefix "[", Prefix "v",
+        [Global "l", Panes "ctrl-u", Panes "pageup", Prefix "[", Prefix "l",
          Prefix "pageup"], "logs" Sandbox;
 
     PaneNext, "pane.next", Panes, None, "Next pane",
         "Move to the next pane.",
-        [Panes "j", Panes "l", Panes "down", Panes "right", Prefix "n", Prefix "down",
+        [Panes "j", Panes "down", Panes "right", Prefix "n", Prefix "down",
          Prefix "right"];
     PanePrevious, "pane.previous", Panes, None, "Previous pane",
         "Move to the previous pane.",
-        [Panes "k", Panes "h", Panes "up", Panes "left", Prefix "up", Prefix "left"];
+        [Panes "k", Panes "up", Panes "left", Prefix "up", Prefix "left"];
     PaneAdd, "pane.add", List, None, "Keep in a pane",
         "Give this session a pane of its own beside the others.",
         [List "o", List "+"];
@@ -350,11 +350,11 @@ actions! {
         "Move to the oldest line that is loaded; again loads more.",
         [Scroll "g"];
     ScrollLive, "scroll.live", Scroll, None, "Back to live",
-        "Leave scrollback and follow the session again.",
+        "Leave scrollback and go back to where it was opened.",
         [Scroll "G", Scroll "q", Scroll "esc", Scroll "f"];
     ScrollSearch, "scroll.search", Scroll, None, "Search",
         "Look for a pattern in everything the session printed.",
-        [Scroll "/", Prefix "/"], "search" Pattern;
+        [Scroll "/", Panes "/", Prefix "/"], "search" Pattern;
     ScrollOlder, "scroll.older", Scroll, None, "Older match",
         "Go to the next match, further back.",
         [Scroll "n"];

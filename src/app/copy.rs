@@ -20,6 +20,8 @@ use crate::{
 /// Lines asked for at a time, and kept in all; beyond that the newest go, and are loaded again.
 pub const PAGE_LINES: u32 = 400;
 const LINES_MAX: usize = 20_000;
+/// Matches remembered on the way back; beyond it the way towards the present ends there.
+const TRAIL_MAX: usize = 1000;
 /// A pattern's automaton may take this much, in bytes.
 const PATTERN_MEMORY_MAX: usize = 1 << 20;
 
@@ -76,6 +78,14 @@ pub struct Selection {
     pub whole_lines: bool,
 }
 
+/// Where a look back was opened, to return there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    Fleet,
+    Pane,
+    Typing,
+}
+
 /// A frozen look back into one session.
 #[derive(Debug)]
 pub struct Copy {
@@ -95,8 +105,13 @@ pub struct Copy {
     pub pattern: Option<(String, Regex)>,
     /// Entered by the mouse: letting go copies and goes back to live.
     pub by_mouse: bool,
-    /// The session was typed into before; it is again afterwards.
-    pub from_typing: bool,
+    pub opened: Opened,
+    /// Lines that match and are newer than all of `lines`, as far as the search came by them.
+    newer: usize,
+    /// The matching line that was gone to last, and its number, counted from the newest.
+    matched: Option<(usize, usize)>,
+    /// Matches that were left for older ones out of reach: where, and their number.
+    trail: Vec<(Option<HistoryMark>, usize)>,
 }
 
 impl Copy {
@@ -115,7 +130,10 @@ impl Copy {
             selection: None,
             pattern: None,
             by_mouse: false,
-            from_typing: false,
+            opened: Opened::Pane,
+            newer: 0,
+            matched: None,
+            trail: Vec::new(),
         };
         if let Some(screen) = screen {
             copy.picture(screen);
@@ -215,20 +233,54 @@ impl Copy {
             self.lines.push_front(history_line(it));
             self.cursor.line += 1;
             self.top += 1;
+            if let Some((line, _)) = &mut self.matched {
+                *line += 1;
+            }
             if let Some(selection) = &mut self.selection {
                 selection.anchor.line += 1;
             }
         }
         while self.lines.len() > LINES_MAX {
-            self.lines.pop_back();
+            let gone = self.lines.pop_back();
+            self.newer += usize::from(gone.is_some_and(|it| self.is_match(&it)));
             self.detached = true;
             self.screen_lines = 0;
         }
         self.settle();
     }
 
-    /// Shows a page around a hit instead of what was loaded.
-    pub fn jump(&mut self, page: HistoryPage, hit: HistoryMark) {
+    fn is_match(&self, line: &CopyLine) -> bool {
+        self.pattern.as_ref().is_some_and(|(_, pattern)| pattern.is_match(&line.text))
+    }
+
+    fn matches_from(&self, line: usize) -> usize {
+        self.lines.iter().skip(line).filter(|it| self.is_match(it)).count()
+    }
+
+    /// The number of the match under the cursor, counted from the newest, and how many there are
+    /// if that is known.
+    pub fn match_position(&self) -> Option<(usize, Option<usize>)> {
+        let (_, number) = self.matched.filter(|(line, _)| *line == self.cursor.line)?;
+        let total = self.at_start.then(|| self.newer + self.matches_from(0));
+        Some((number, total))
+    }
+
+    /// Leaves a match for an older one that is not loaded: its number there.
+    pub fn leave_match(&mut self) -> usize {
+        let number = self.newer + self.matches_from(self.cursor.line);
+        if self.trail.len() < TRAIL_MAX && number > 0 {
+            self.trail.push((self.mark_at_cursor(), number));
+        }
+        number + 1
+    }
+
+    /// The match that was left last.
+    pub fn last_left(&mut self) -> Option<(Option<HistoryMark>, usize)> {
+        self.trail.pop()
+    }
+
+    /// Shows a page around a hit instead of what was loaded; `number` counts it from the newest.
+    pub fn jump(&mut self, page: HistoryPage, hit: HistoryMark, number: usize) {
         self.loading = false;
         if page.lines.is_empty() {
             return;
@@ -239,8 +291,20 @@ impl Copy {
         self.selection = None;
         self.lines = page.lines.into_iter().map(history_line).collect();
         let at = self.lines.iter().position(|it| it.mark.is_some_and(|it| it >= hit));
-        self.cursor = Spot { line: at.unwrap_or(0), column: 0 };
+        self.newer = 0;
+        self.cursor.line = at.unwrap_or(0);
+        self.newer = number.saturating_sub(self.matches_from(self.cursor.line));
         self.top = self.cursor.line.saturating_sub(self.height / 2);
+        self.go_to_match(self.cursor.line);
+    }
+
+    /// Puts the cursor on the match of a line.
+    fn go_to_match(&mut self, line: usize) {
+        let text = self.lines.get(line).map_or("", |it| it.text.as_str());
+        let found = self.pattern.as_ref().and_then(|(_, pattern)| pattern.find(text));
+        let column = found.and_then(|it| text.get(..it.start())).map_or(0, width);
+        self.cursor = Spot { line, column };
+        self.matched = Some((line, self.newer + self.matches_from(line)));
         self.settle();
     }
 
@@ -351,6 +415,8 @@ impl Copy {
 
     /// Sets what to look for; `Err` says what is wrong with it.
     pub fn look_for(&mut self, pattern: &str) -> Result<(), String> {
+        (self.matched, self.newer) = (None, 0);
+        self.trail.clear();
         if pattern.is_empty() {
             self.pattern = None;
             return Ok(());
@@ -376,9 +442,7 @@ impl Copy {
 
     /// Goes to the next match among the loaded lines; `false` when there is none.
     pub fn find(&mut self, older: bool) -> bool {
-        let Some((_, pattern)) = &self.pattern else { return false };
-        let matches =
-            |number: &usize| self.lines.get(*number).is_some_and(|it| pattern.is_match(&it.text));
+        let matches = |number: &usize| self.lines.get(*number).is_some_and(|it| self.is_match(it));
         let from = self.cursor.line;
         let found = if older {
             (0..from).rev().find(matches)
@@ -386,10 +450,7 @@ impl Copy {
             (from + 1..self.lines.len()).find(matches)
         };
         let Some(number) = found else { return false };
-        let text = self.lines.get(number).map_or("", |it| it.text.as_str());
-        let column = pattern.find(text).and_then(|it| text.get(..it.start())).map_or(0, width);
-        self.cursor = Spot { line: number, column };
-        self.settle();
+        self.go_to_match(number);
         true
     }
 

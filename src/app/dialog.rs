@@ -1,8 +1,11 @@
 //! The new-sandbox dialog and the box that asks before something is lost.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use super::{command::split, line::Editor};
+use super::{command::split, effect::EffectId, line::Editor};
 use crate::{
     base::{
         id::SandboxId,
@@ -78,8 +81,12 @@ pub struct NewDialog {
     driver: String,
     /// Programs offered for the first field.
     offers: Vec<String>,
-    /// What is wrong, and in which field; set by an attempt to start.
-    pub wrong: Option<(Field, String)>,
+    /// What `~` stands for.
+    home: Option<PathBuf>,
+    /// What is wrong, and in which field if it is one; set by an attempt to start.
+    pub wrong: Option<(Option<Field>, String)>,
+    /// The creation that the hub is asked for; until it answers nothing here changes.
+    pub asked: Option<EffectId>,
 }
 
 impl NewDialog {
@@ -89,6 +96,7 @@ impl NewDialog {
         driver: &str,
         config: &Config,
         agents: &[String],
+        home: Option<&Path>,
     ) -> Self {
         let mut texts = vec![Editor::new("", 4096); Field::ALL.len()];
         let mut set = |field: Field, text: &str, bytes_max: usize| {
@@ -113,8 +121,19 @@ impl NewDialog {
             record: new.record,
             driver: driver.to_owned(),
             offers: agents.to_vec(),
+            home: home.map(Path::to_owned),
             wrong: None,
+            asked: None,
         }
+    }
+
+    /// Shows what is wrong, with the cursor on the field.
+    pub fn refuse(&mut self, field: Option<Field>, why: String) {
+        self.asked = None;
+        if let Some(at) = field.and_then(|it| Field::ALL.iter().position(|of| *of == it)) {
+            self.focus = at;
+        }
+        self.wrong = Some((field, why));
     }
 
     pub fn focus(&self) -> Field {
@@ -131,18 +150,20 @@ impl NewDialog {
     }
 
     pub fn editor_mut(&mut self) -> Option<&mut Editor> {
-        let is_text = self.focus().is_text();
+        let is_text = self.focus().is_text() && self.asked.is_none();
         self.texts.get_mut(self.focus).filter(|_| is_text)
     }
 
     pub fn step(&mut self, forward: bool) {
         let count = Field::ALL.len();
+        self.wrong = None;
         self.focus = (self.focus + if forward { 1 } else { count - 1 }) % count;
     }
 
     /// Takes the next or previous choice; says whether this field has choices.
     pub fn choose(&mut self, forward: bool) -> bool {
         match self.focus() {
+            _ if self.asked.is_some() => return true,
             Field::Workspace => self.workspace = next(WorkspaceMode::ALL, self.workspace, forward),
             Field::Egress => self.egress = next(Egress::ALL, self.egress, forward),
             Field::Isolation => self.isolation = next(ISOLATIONS, self.isolation, forward),
@@ -167,7 +188,10 @@ impl NewDialog {
     /// What a field means, for the line beside it.
     pub fn says(&self, field: Field) -> String {
         match field {
-            Field::Program if self.text(field).trim().is_empty() => "a shell".to_owned(),
+            Field::Program if self.text(field).trim().is_empty() => {
+                let more = if self.offers.is_empty() { "" } else { ", or choose an agent" };
+                format!("a shell; type a program{more}")
+            }
             Field::Name if self.text(field).is_empty() => "chosen by the hub".to_owned(),
             Field::Workspace => workspace_words(self.workspace).to_owned(),
             Field::Egress => self.egress.means().to_owned(),
@@ -187,15 +211,19 @@ impl NewDialog {
     /// What is to be made, or which field is wrong and why.
     pub fn spec(&self, size: Size) -> Result<SandboxSpec, (Field, String)> {
         let command = split(self.text(Field::Program)).map_err(|why| (Field::Program, why))?;
+        if command.first().is_some_and(|it| it.starts_with('-')) {
+            let why = "a program comes first; options like --name are fields here";
+            return Err((Field::Program, why.to_owned()));
+        }
         let name = self.text(Field::Name);
         if !name.is_empty() && !is_name(name) {
             let why =
                 "a name is letters, digits, `-`, `_` or `.`, and starts with a letter or digit";
             return Err((Field::Name, why.to_owned()));
         }
-        let path = PathBuf::from(self.text(Field::Directory));
+        let path = self.directory();
         if self.workspace != WorkspaceMode::None && !path.is_absolute() {
-            return Err((Field::Directory, "the directory must start with `/`".to_owned()));
+            return Err((Field::Directory, "the directory must start with `/` or `~/`".to_owned()));
         }
         Ok(SandboxSpec {
             name: (!name.is_empty()).then(|| name.to_owned()),
@@ -213,6 +241,16 @@ impl NewDialog {
             remove_on_exit: false,
             first: SessionSpec { command, cwd: None, env: Vec::new(), size },
         })
+    }
+
+    /// The directory as typed, with `~` written out.
+    fn directory(&self) -> PathBuf {
+        let text = self.text(Field::Directory);
+        let below = text.strip_prefix('~').filter(|it| it.is_empty() || it.starts_with('/'));
+        match (below, &self.home) {
+            (Some(below), Some(home)) => home.join(below.trim_start_matches('/')),
+            _ => PathBuf::from(text),
+        }
     }
 
     fn limits(&self) -> Result<ResourceLimits, (Field, String)> {

@@ -2,6 +2,7 @@
 
 use super::{
     action::{ACTIONS, Scope},
+    fleet::Mark,
     keymap::Keymap,
     line::Editor,
 };
@@ -23,7 +24,13 @@ impl Default for Help {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelpLine {
     Scope(&'static str),
-    Action { keys: String, title: String, help: String },
+    /// What the marks of the fleet mean.
+    Marks(String),
+    Action {
+        keys: String,
+        title: String,
+        help: String,
+    },
 }
 
 impl Help {
@@ -31,6 +38,14 @@ impl Help {
     pub fn lines(&self, keymap: &Keymap) -> Vec<HelpLine> {
         let wanted = self.line.text().trim().to_lowercase();
         let mut out = Vec::new();
+        let marks = Mark::ALL.iter().map(|it| format!("{} {}", it.sign(), it.word()));
+        let marks: Vec<String> = marks.collect();
+        if format!("marks {}", marks.join(" ")).contains(&wanted) {
+            out.push(HelpLine::Scope("marks in the fleet"));
+            // In two lines, for narrow terminals.
+            let lines = marks.chunks(Mark::ALL.len().div_ceil(2));
+            out.extend(lines.map(|it| HelpLine::Marks(it.join("   "))));
+        }
         for scope in Scope::ALL {
             let mut lines: Vec<HelpLine> = Vec::new();
             for spec in ACTIONS.iter().filter(|it| it.scope == *scope) {

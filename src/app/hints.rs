@@ -2,8 +2,11 @@
 
 use super::{
     action::{Action, Scope},
-    state::{Overlay, State},
+    chord::Chord,
+    keymap::{Bound, Step},
+    state::{Overlay, Place, State},
 };
+use crate::base::text::width;
 
 /// A key and what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,32 @@ impl State {
         }
     }
 
+    /// The shortest key that does something where the focus is.
+    pub fn key_for(&self, action: Action) -> Option<String> {
+        let scopes = self.scopes();
+        // A key of a later scope counts only where no earlier one takes it.
+        let free = |at: usize, first: Chord| {
+            let before = scopes.iter().take(at);
+            let steps = before.map(|it| self.keymap.step(*it, &[first]));
+            steps.into_iter().all(|it| it == Step::Nothing)
+        };
+        let found = self.keymap.bindings().filter(|(scope, keys, bound)| {
+            let at = scopes.iter().position(|it| it == scope);
+            **bound == Bound::Action(action)
+                && at.zip(keys.0.first()).is_some_and(|(at, first)| free(at, *first))
+        });
+        let keys = found.map(|(_, keys, _)| self.keymap.show(keys));
+        keys.min_by_key(|it| it.chars().count())
+    }
+
+    /// How an action is asked for from here, in words: by key, else by its name after `:`.
+    pub fn key_words(&self, action: Action) -> String {
+        let spec = action.spec();
+        self.key_for(action)
+            .or_else(|| self.keymap.keys_of(action).into_iter().next().map(|(_, keys)| keys))
+            .unwrap_or_else(|| format!(":{}", spec.command.map_or(spec.id, |(name, _)| name)))
+    }
+
     /// The hints for the focus, most useful first.
     pub fn hints(&self) -> Vec<Hint> {
         if self.grip.is_some() && self.overlay.is_none() && self.line.is_none() {
@@ -36,12 +65,9 @@ impl State {
                 &[Action::LineAccept, Action::LineUp, Action::LineDown, Action::LineCancel]
             }
             (Some(Overlay::Confirm(_) | Overlay::TakeOver { .. }), _) => &[Action::DialogCancel],
-            (Some(Overlay::New(_)), _) => &[
-                Action::DialogAccept,
-                Action::DialogNext,
-                Action::DialogRight,
-                Action::DialogCancel,
-            ],
+            (Some(Overlay::New(_)), _) => {
+                &[Action::LineAccept, Action::LineComplete, Action::LineRight, Action::LineCancel]
+            }
             (Some(_), _) => &[Action::DialogAccept, Action::DialogCancel],
             _ if self.copy.is_some() => &[
                 Action::ScrollLive,
@@ -50,9 +76,7 @@ impl State {
                 Action::Select,
                 Action::Copy,
             ],
-            _ if self.is_first_run() => {
-                &[Action::StepIn, Action::New, Action::Palette, Action::Help, Action::Back]
-            }
+            _ if self.is_first_run() => &[Action::StepIn, Action::New],
             _ => &[
                 Action::StepIn,
                 Action::New,
@@ -63,21 +87,105 @@ impl State {
                 Action::Scrollback,
                 Action::NextPlace,
                 Action::PaneZoom,
-                Action::Palette,
-                Action::Help,
-                Action::Back,
             ],
         };
+        let dialog = matches!(self.overlay, Some(Overlay::New(_)));
         wanted
             .iter()
             .filter_map(|action| {
                 let says = match action {
                     Action::StepIn if self.is_first_run() => "start".to_owned(),
+                    // In the dialog a line's keys mean the dialog.
+                    Action::LineAccept if dialog => "start".to_owned(),
+                    Action::LineComplete if dialog => "next field".to_owned(),
+                    Action::LineRight if dialog => "next choice".to_owned(),
+                    Action::LineUp => "previous".to_owned(),
+                    Action::LineDown => "next".to_owned(),
                     action => action.spec().title.to_lowercase(),
                 };
                 self.key_for(*action).map(|key| Hint { key, says })
             })
             .collect()
+    }
+
+    /// The hints that fit into so many cells. The last ones are help, palette and quit, for who
+    /// knows these finds the rest.
+    pub fn hints_within(&self, cells: usize) -> Vec<Hint> {
+        let cost = |it: &Hint| width(&it.key) + width(&it.says) + 3;
+        // The gap behind the last is not needed.
+        let cells = cells + 2;
+        let mut last = self.last_hints();
+        while last.iter().map(cost).sum::<usize>() > cells * 3 / 5 && last.len() > 1 {
+            last.pop();
+        }
+        let mut left = cells.saturating_sub(last.iter().map(cost).sum());
+        let mut hints = self.hints();
+        let fits = hints.iter().take_while(|it| {
+            let fits = cost(it) <= left;
+            left = left.saturating_sub(cost(it));
+            fits
+        });
+        let fits = fits.count();
+        hints.truncate(fits);
+        hints.extend(last);
+        hints
+    }
+
+    fn last_hints(&self) -> Vec<Hint> {
+        if self.overlay.is_some() || self.line.is_some() || self.grip.is_some() {
+            return Vec::new();
+        }
+        let hint = |action: Action| {
+            let says = action.spec().title.to_lowercase();
+            self.key_for(action).map(|key| Hint { key, says })
+        };
+        let quit = Hint { key: self.quit_key(), says: Action::Quit.spec().title.to_lowercase() };
+        [hint(Action::Help), hint(Action::Palette), Some(quit)].into_iter().flatten().collect()
+    }
+
+    /// Whether letters go into a line or a field.
+    pub fn takes_text(&self) -> bool {
+        let boxed =
+            matches!(self.overlay, Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_)));
+        self.line.is_some() || boxed
+    }
+
+    /// What is said of a key that has no meaning where the focus is: where it has one, else where
+    /// all keys are told.
+    pub fn means_nothing(&self, chord: Chord) -> String {
+        let here = self.scopes();
+        if self.overlay.is_some() {
+            let close = self.key_words(Action::DialogCancel);
+            return format!("{chord} does nothing here; {close} closes the box");
+        }
+        let elsewhere = [Scope::List, Scope::Panes, Scope::Scroll].into_iter();
+        let found = elsewhere.filter(|it| !here.contains(it)).find_map(|scope| {
+            match self.keymap.step(scope, &[chord]) {
+                Step::Run(bound) => Some((scope, bound.title().to_lowercase())),
+                Step::More | Step::Nothing => None,
+            }
+        });
+        match found {
+            Some((scope, title)) => {
+                format!("{chord} does nothing here; {} it is: {title}", scope.title())
+            }
+            None => {
+                format!("{chord} does nothing; {} shows all keys", self.key_words(Action::Help))
+            }
+        }
+    }
+
+    /// The key that quits from here.
+    pub fn quit_key(&self) -> String {
+        // Going back leaves only where nothing is open.
+        let at_rest = self.place == Place::Fleet
+            && self.copy.is_none()
+            && !self.grid.tab().zoomed
+            && self.fleet.filter_text().is_empty()
+            && self.fleet.marked().is_empty();
+        let back = self.keymap.keys_of(Action::Back).into_iter().map(|(_, keys)| keys);
+        let leaves = back.filter(|it| it != "esc").find(|_| at_rest);
+        leaves.unwrap_or_else(|| self.key_words(Action::Quit))
     }
 
     /// How to leave the pane that is typed into.

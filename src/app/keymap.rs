@@ -170,7 +170,8 @@ impl Keymap {
             .flat_map(|(scope, keys)| keys.iter().map(|(keys, bound)| (*scope, keys, bound)))
     }
 
-    fn show(&self, keys: &Sequence) -> String {
+    /// Keys as shown to people, the prefix written out.
+    pub fn show(&self, keys: &Sequence) -> String {
         let real = |it: &Chord| if *it == PREFIX { self.prefix } else { *it };
         Sequence(keys.0.iter().map(real).collect()).to_string()
     }

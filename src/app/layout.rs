@@ -11,6 +11,9 @@ use crate::base::units::Size;
 pub const COLUMNS_MIN: u16 = 60;
 pub const ROWS_MIN: u16 = 15;
 
+/// As wide as names, grades and commands make use of.
+const FLEET_COLUMNS_MAX: u16 = 96;
+
 /// What a dragged border leaves to either side.
 const FLEET_COLUMNS_MIN: u16 = 20;
 const PANES_COLUMNS_MIN: u16 = 30;
@@ -115,7 +118,7 @@ pub fn frame(state: &State) -> Frame {
         ..80 => 0,
         80..110 => 28,
         110..150 => 34,
-        _ => (columns / 4).min(46),
+        _ => (columns / 4).min(FLEET_COLUMNS_MAX),
     };
     if fleet_alone || fleet_width == columns {
         frame.fleet = Some(middle.split_top(1));

@@ -1,6 +1,7 @@
 //! Layer `app`: pure state and updates of the console. No clock, no I/O, no terminal: the time
 //! comes in with each message, work goes out as effects, and their results come back as messages.
 pub mod action;
+pub mod aim;
 pub mod chord;
 pub mod command;
 pub mod copy;

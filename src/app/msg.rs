@@ -142,6 +142,8 @@ pub struct Setup {
     pub hub: String,
     /// Where new sandboxes work unless told otherwise.
     pub directory: PathBuf,
+    /// The operator's home, if it is known.
+    pub home: Option<PathBuf>,
     /// The driver of new sandboxes (`local`, or `fake` for the demo).
     pub driver: String,
     /// Columns and rows.

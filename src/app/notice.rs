@@ -27,6 +27,16 @@ pub struct Entry {
     pub times: u32,
 }
 
+impl Entry {
+    /// The text, and how often it was said.
+    pub fn words(&self) -> String {
+        match self.times {
+            0 | 1 => self.text.clone(),
+            times => format!("{} (x{times})", self.text),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Notices {
     entries: VecDeque<Entry>,

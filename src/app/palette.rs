@@ -1,9 +1,15 @@
-//! The palette: every action, narrowed by letters in order.
+//! The palette: every action, narrowed by letters in order. It opens with what is most useful for
+//! what is selected, then what was run from it lately.
 
 use super::{
     action::{ACTIONS, Action, Scope},
     line::Editor,
+    state::{Place, State},
 };
+use crate::model::sandbox;
+
+/// Actions remembered for the next time.
+pub const RECENT_MAX: usize = 5;
 
 /// Rows a page moves by.
 pub const PAGE: isize = 10;
@@ -13,22 +19,29 @@ pub const PAGE: isize = 10;
 pub struct Palette {
     pub line: Editor,
     pub selected: usize,
-}
-
-impl Default for Palette {
-    fn default() -> Self {
-        Self { line: Editor::new("", 128), selected: 0 }
-    }
+    // Invariant: every action offered, once.
+    order: Vec<Action>,
 }
 
 impl Palette {
+    pub fn new(state: &State) -> Self {
+        let mut order: Vec<Action> = Vec::with_capacity(ACTIONS.len());
+        let all = ACTIONS.iter().map(|it| it.action).filter(|it| *it != Action::Quit);
+        let first = std::iter::once(most_useful(state));
+        for action in first.chain(state.recent.iter().copied()).chain(all).chain([Action::Quit]) {
+            let scope = action.spec().scope;
+            let offered = !matches!(scope, Scope::Line | Scope::Dialog | Scope::Scroll);
+            if offered && action != Action::Palette && !order.contains(&action) {
+                order.push(action);
+            }
+        }
+        Self { line: Editor::new("", 128), selected: 0, order }
+    }
+
     /// What the line leaves, best first.
     pub fn matches(&self) -> Vec<Action> {
         let wanted = self.line.text().trim().to_lowercase();
-        let offered = ACTIONS.iter().filter(|it| {
-            !matches!(it.scope, Scope::Line | Scope::Dialog | Scope::Scroll)
-                && it.action != Action::Palette
-        });
+        let offered = self.order.iter().map(|it| it.spec());
         let mut found: Vec<(u32, Action)> = offered
             .filter_map(|it| {
                 let title = score(&it.title.to_lowercase(), &wanted);
@@ -51,6 +64,27 @@ impl Palette {
     pub fn step(&mut self, rows: isize) {
         let last = self.matches().len().saturating_sub(1);
         self.selected = self.selected.saturating_add_signed(rows).min(last);
+    }
+}
+
+/// What is done first with what is selected.
+fn most_useful(state: &State) -> Action {
+    if state.grip.is_some() {
+        return Action::Leave;
+    }
+    let row = match state.place {
+        Place::Fleet => state.fleet.current(),
+        Place::Panes => {
+            state.focused_session().and_then(|it| state.fleet.session(it)).map(|(row, _)| row)
+        }
+    };
+    let Some(row) = row else { return Action::New };
+    let session = state.aim().and_then(|it| state.fleet.session(it));
+    match row.sandbox.state {
+        sandbox::State::Paused => Action::Pause,
+        _ if session.is_some_and(|(_, it)| it.exit.is_none()) => Action::StepIn,
+        _ if session.is_some() => Action::Scrollback,
+        _ => Action::Info,
     }
 }
 

@@ -133,10 +133,11 @@ pub struct Grip {
 pub enum Pending {
     /// Only a failure is worth a word; these say of what.
     Quiet(String),
-    /// Both endings are: what was done to what.
-    Said {
+    /// One of many that are told together.
+    Deed {
+        batch: u64,
+        name: String,
         doing: String,
-        done: String,
     },
     Create,
     Open,
@@ -149,6 +150,8 @@ pub enum Pending {
     Jump {
         session: SessionId,
         hit: crate::model::history::HistoryMark,
+        /// Counted from the newest.
+        number: usize,
     },
     Search(SessionId),
     Doctor,
@@ -157,11 +160,22 @@ pub enum Pending {
     },
 }
 
+/// One thing done to many sandboxes; kept until the last has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deeds {
+    pub done: &'static str,
+    pub total: usize,
+    pub left: usize,
+    pub failed: usize,
+}
+
 pub struct State {
     pub me: ClientId,
     pub my_name: String,
     pub hub: String,
     pub directory: PathBuf,
+    /// The operator's home, which `~` stands for in the dialog.
+    pub home: Option<PathBuf>,
     pub driver: String,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
@@ -184,6 +198,8 @@ pub struct State {
     pub overlay: Option<Overlay>,
     pub line: Option<LineMode>,
     pub history: VecDeque<String>,
+    /// Run from the palette lately, newest first.
+    pub recent: VecDeque<Action>,
     pub notices: Notices,
     /// Chords of an unfinished sequence, its scope, and when it began.
     pub typed: Vec<Chord>,
@@ -198,6 +214,8 @@ pub struct State {
     /// `None` until the terminal has said so once.
     pub focused: Option<bool>,
     pub(super) pending: BTreeMap<EffectId, Pending>,
+    // At most one for each effect under way.
+    pub(super) batches: BTreeMap<u64, Deeds>,
     pub(super) next_id: u64,
     /// Chosen by the operator and not read yet; remembered once they are.
     pub(super) asked_keymap: Option<String>,
@@ -227,7 +245,7 @@ pub struct State {
 
 impl State {
     pub fn new(setup: Setup) -> Self {
-        let Setup { me, name, hub, directory, driver, size, config, keymap } = setup;
+        let Setup { me, name, hub, directory, home, driver, size, config, keymap } = setup;
         let mut grid = Grid::default();
         grid.tab_mut().set_layout(usize::from(config.layout));
         let mut state = Self {
@@ -235,6 +253,7 @@ impl State {
             my_name: name,
             hub,
             directory,
+            home,
             driver,
             size,
             mouse: config.mouse,
@@ -255,6 +274,7 @@ impl State {
             overlay: None,
             line: None,
             history: VecDeque::new(),
+            recent: VecDeque::new(),
             notices: Notices::default(),
             typed: Vec::new(),
             typed_scope: Scope::Global,
@@ -265,6 +285,7 @@ impl State {
             themes: Vec::new(),
             focused: None,
             pending: BTreeMap::new(),
+            batches: BTreeMap::new(),
             next_id: 1,
             asked_keymap: None,
             asked_theme: None,
@@ -384,18 +405,14 @@ impl State {
         match &self.overlay {
             _ if self.line.is_some() => &[Scope::Line],
             Some(Overlay::Palette(_) | Overlay::Help(_)) => &[Scope::Line],
-            Some(Overlay::New(_)) => &[Scope::Dialog, Scope::Line],
+            // First as in any line, so that what erases there erases here.
+            Some(Overlay::New(_)) => &[Scope::Line, Scope::Dialog],
             Some(_) => &[Scope::Dialog],
             None if self.grip.is_some() => &[Scope::Pane],
             None if self.copy.is_some() => &[Scope::Scroll, Scope::Global],
             None if self.place == Place::Panes => &[Scope::Panes, Scope::Global],
             None => &[Scope::List, Scope::Global],
         }
-    }
-
-    /// The shortest key that does something where the focus is.
-    pub fn key_for(&self, action: Action) -> Option<String> {
-        self.scopes().iter().find_map(|scope| self.keymap.key_of(*scope, action))
     }
 
     /// The invariants; `Err` says which one broke.

@@ -47,6 +47,37 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
+/// Breaks a text into lines of at most `cells`, between words where it can; never splits a cluster.
+/// There is at least one line.
+pub fn wrap(text: &str, cells: usize) -> Vec<String> {
+    let cells = cells.max(2);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_inclusive(' ') {
+        let bare = width(word.trim_end());
+        if used > 0 && used + bare > cells && bare <= cells {
+            lines.push(String::new());
+            used = 0;
+        }
+        for cluster in word.graphemes(true) {
+            let wide = width(cluster);
+            if used + wide > cells {
+                // A blank at the end of a line is not taken to the next one.
+                if cluster == " " {
+                    continue;
+                }
+                lines.push(String::new());
+                used = 0;
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push_str(cluster);
+            }
+            used += wide;
+        }
+    }
+    lines.iter().map(|it| it.trim_end().to_owned()).collect()
+}
+
 /// Cuts a string to at most `cells`, ending in `…` when something was cut; never splits a cluster.
 pub fn clip(text: &str, cells: usize) -> String {
     if width(text) <= cells {

@@ -31,6 +31,11 @@ pub struct Paths {
     run: PathBuf,
 }
 
+/// The operator's home directory, if the system knows one.
+pub fn home_directory() -> Option<PathBuf> {
+    directories::BaseDirs::new().map(|it| it.home_dir().to_owned())
+}
+
 impl Paths {
     /// Reads the environment: `SANDWATCH_HOME`, else the XDG directories. Touches no disk but to
     /// see whose the runtime directory is.

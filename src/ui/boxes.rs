@@ -20,7 +20,7 @@ use crate::{
     },
     base::{
         id::SandboxId,
-        text::{visible, width},
+        text::{visible, width, wrap},
         units::human_bytes,
     },
     model::check::{Check, CheckStatus},
@@ -63,6 +63,9 @@ impl View<'_> {
             match line {
                 HelpLine::Scope(title) => {
                     brush.text(rest.x, y, rest.width, title, self.on_box(Role::Title));
+                }
+                HelpLine::Marks(text) => {
+                    brush.text(rest.x + 1, y, rest.width - 1, text, self.on_box(Role::Box));
                 }
                 HelpLine::Action { keys, title, help } => {
                     let keys_width = (rest.width / 3).min(34);
@@ -111,16 +114,18 @@ impl View<'_> {
     pub(super) fn notices(&self, brush: &mut Brush<'_>, top: usize) -> Option<Position> {
         let inside = self.large(brush, "Notices");
         let mut brush = brush.within(inside);
+        let room = inside.width.saturating_sub(10);
         let shown = self.state.notices.all().skip(top);
-        for (y, entry) in (inside.y..inside.y + inside.height).zip(shown) {
+        let mut rows = inside.y..inside.y + inside.height;
+        'entries: for entry in shown {
             let at = entry.at.rfc3339();
-            let time = at.get(11..19).unwrap_or("");
-            brush.text(inside.x, y, 9, time, self.on_box(Role::Dim));
-            let times =
-                if entry.times > 1 { format!(" (x{})", entry.times) } else { String::new() };
-            let text = format!("{}{times}", entry.text);
-            let room = inside.width.saturating_sub(10);
-            brush.text(inside.x + 10, y, room, &text, self.on_box(level_role(entry.level)));
+            let mut time = at.get(11..19).unwrap_or("");
+            for line in wrap(&entry.words(), usize::from(room)) {
+                let Some(y) = rows.next() else { break 'entries };
+                brush.text(inside.x, y, 9, time, self.on_box(Role::Dim));
+                brush.text(inside.x + 10, y, room, &line, self.on_box(level_role(entry.level)));
+                time = "";
+            }
         }
         if self.state.notices.is_empty() {
             let text = "nothing was said yet";
@@ -152,8 +157,12 @@ impl View<'_> {
             let fix = it.fix.as_ref().map(|fix| (format!("{:<9} {fix}", ""), Role::Dim));
             std::iter::once((first, role)).chain(fix)
         });
-        for (y, (text, role)) in (inside.y..inside.y + inside.height).zip(lines.skip(top)) {
-            brush.text(inside.x, y, inside.width, &visible(&text), self.on_box(role));
+        let lines = lines.skip(top).flat_map(|(text, role)| {
+            let lines = wrap(&visible(&text), usize::from(inside.width));
+            lines.into_iter().map(move |it| (it, role))
+        });
+        for (y, (text, role)) in (inside.y..inside.y + inside.height).zip(lines) {
+            brush.text(inside.x, y, inside.width, &text, self.on_box(role));
         }
         None
     }
@@ -172,13 +181,15 @@ impl View<'_> {
         };
         let inside = self.large(brush, &visible(&row.sandbox.name));
         let mut brush = brush.within(inside);
-        let lines = Self::info_lines(row);
-        for (y, (label, text, role)) in
-            (inside.y..inside.y + inside.height).zip(lines.iter().skip(top))
-        {
-            brush.text(inside.x, y, 12, label, self.on_box(Role::Dim));
-            let room = inside.width.saturating_sub(13);
-            brush.text(inside.x + 13, y, room, &visible(text), self.on_box(*role));
+        let room = inside.width.saturating_sub(13);
+        let mut rows = inside.y..inside.y + inside.height;
+        'lines: for (mut label, text, role) in Self::info_lines(row).into_iter().skip(top) {
+            for text in wrap(&visible(&text), usize::from(room)) {
+                let Some(y) = rows.next() else { break 'lines };
+                brush.text(inside.x, y, 12, label, self.on_box(Role::Dim));
+                brush.text(inside.x + 13, y, room, &text, self.on_box(role));
+                label = "";
+            }
         }
         None
     }

@@ -6,13 +6,20 @@ use super::{View, paint::Brush, theme::Role};
 use crate::{
     app::{
         Link,
+        action::Action,
+        copy::Copy,
         fleet::Mark,
         layout::Area,
         state::{LineKind, LineMode},
     },
-    base::text::{visible, width},
+    base::text::{visible, width, wrap},
     model::event::Level,
 };
+
+/// Rows of a notice that does not fit into the bottom line.
+const NOTICE_ROWS_MAX: usize = 6;
+/// What the bottom line says while scrollback is open.
+const LOOKING_BACK: &str = "LOOKING BACK";
 
 impl View<'_> {
     pub(super) fn header(&self, brush: &mut Brush<'_>) {
@@ -20,7 +27,7 @@ impl View<'_> {
         let style = self.theme.style(Role::Header);
         brush.within(area).fill(style);
         let right = self.header_right(brush, area);
-        let room = right.saturating_sub(area.x + 1).saturating_sub(1);
+        let room = right.saturating_sub(area.x + 1).saturating_sub(3);
         let strong = self.theme.style(Role::Title).patch(background(style));
         let end = area.x + 1 + room;
         let mut at = brush.text(area.x + 1, area.y, room, "sandwatch", strong);
@@ -113,32 +120,43 @@ impl View<'_> {
         let mut at = brush.text(area.x, area.y, area.width, &mode, self.theme.style(Role::Mode));
         at += 1;
         let right = self.bottom_right(brush, area);
+        let room = right.saturating_sub(at + 1);
         if let Some(notice) = self.state.notices.showing() {
             let role = level_role(notice.level);
-            let look = self.theme.style(role).patch(background(style));
-            let times =
-                if notice.times > 1 { format!(" (x{})", notice.times) } else { String::new() };
-            let text = format!("{}{times}", notice.text);
-            brush.text(at, area.y, right.saturating_sub(at + 1), &text, look);
-            return None;
+            let text = notice.words();
+            // A program that is typed into keeps its last rows: there is where its cursor is.
+            if width(&text) > usize::from(room) && !self.state.is_typing() {
+                self.tall_notice(brush, &text, role);
+            } else {
+                let look = self.theme.style(role).patch(background(style));
+                brush.text(at, area.y, room, &text, look);
+                return None;
+            }
         }
         let key_style = self.theme.style(Role::HintKey);
-        for hint in self.state.hints() {
-            let needed = width(&hint.key) + width(&hint.says) + 1;
-            if usize::from(at) + needed > usize::from(right.saturating_sub(1)) {
-                break;
-            }
+        for hint in self.state.hints_within(usize::from(room)) {
             at = brush.text(at, area.y, area.width, &hint.key, key_style);
-            at = brush.text(at, area.y, area.width, &format!(" {}", hint.says), style);
-            at = brush.text(at, area.y, area.width, "  ", style);
+            at = brush.text(at, area.y, area.width, &format!(" {}", hint.says), style) + 2;
         }
         None
     }
 
+    /// A notice that the bottom line is too short for, whole, in rows above it.
+    fn tall_notice(&self, brush: &mut Brush<'_>, text: &str, role: Role) {
+        let area = self.state.frame().hint;
+        let mut lines = wrap(text, usize::from(area.width.saturating_sub(2)));
+        lines.truncate(NOTICE_ROWS_MAX);
+        let rows = u16::try_from(lines.len()).unwrap_or(1).min(area.y);
+        let strip = Area { y: area.y - rows, height: rows, ..area };
+        brush.within(strip).fill(self.on_box(Role::Box));
+        for (y, line) in (strip.y..area.y).zip(&lines) {
+            brush.text(area.x + 1, y, area.width.saturating_sub(2), line, self.on_box(role));
+        }
+    }
+
     fn bottom_right(&self, brush: &mut Brush<'_>, area: Area) -> u16 {
         let text = match &self.state.copy {
-            Some(copy) if copy.detached => "PAUSED far back ".to_owned(),
-            Some(copy) => format!("PAUSED {} lines up ", copy.lines_up()),
+            Some(copy) => looking_back(copy),
             None if self.state.is_first_run() => String::new(),
             // The way out is in sight whatever else is said here.
             None if self.state.is_typing() => format!("{} ", self.state.way_out()),
@@ -151,7 +169,7 @@ impl View<'_> {
         };
         let style = self.theme.style(role);
         let style = style.patch(background(self.theme.style(Role::Hint)));
-        brush.text_right(area.x + area.width, area.y, area.width / 3, &text, style)
+        brush.text_right(area.x + area.width, area.y, area.width / 2, &text, style)
     }
 
     fn line(&self, brush: &mut Brush<'_>, area: Area, mode: &LineMode) -> Position {
@@ -176,8 +194,13 @@ impl View<'_> {
                 LineKind::Filter { .. } => {
                     "words, status:stuck, driver:local, label:team=web, !turned-around"
                 }
-                LineKind::Command => "a command; tab completes",
-                LineKind::Search => "a regular expression; enter looks back from here",
+                LineKind::Command => {
+                    &format!("a command; {} completes", self.state.key_words(Action::LineComplete))
+                }
+                LineKind::Search => &format!(
+                    "a regular expression; {} looks back from here",
+                    self.state.key_words(Action::LineAccept)
+                ),
             };
             brush.text(
                 at,
@@ -195,6 +218,21 @@ impl View<'_> {
         let column = u16::try_from(width(before) - skip.min(width(before))).unwrap_or(0);
         Position::new((at + column).min(area.x + area.width - 1), area.y)
     }
+}
+
+/// How far back, and which match.
+fn looking_back(copy: &Copy) -> String {
+    let found = match copy.match_position() {
+        Some((number, Some(total))) => format!("match {number} of {total} · "),
+        Some((number, None)) => format!("match {number} · "),
+        None => String::new(),
+    };
+    let far = match copy.lines_up() {
+        _ if copy.detached => "far up".to_owned(),
+        1 => "1 line up".to_owned(),
+        lines => format!("{lines} lines up"),
+    };
+    format!("{found}{LOOKING_BACK} {far} ")
 }
 
 /// Only the background of a style.

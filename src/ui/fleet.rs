@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     app::{
+        action::Action,
         fleet::{Mark, Row},
         state::{FirstChoice, Place},
         update::FIRST_RUN_TOP,
@@ -30,6 +31,9 @@ pub(super) fn mark_role(mark: Mark) -> Role {
     }
 }
 
+/// Widest column of commands.
+const COMMAND_COLUMNS_MAX: u16 = 40;
+
 impl View<'_> {
     pub(super) fn fleet(&self, brush: &mut Brush<'_>) {
         let Some((header, list)) = self.state.frame().fleet else { return };
@@ -45,7 +49,7 @@ impl View<'_> {
         let at = brush.text(header.x, header.y, room, &format!(" {name} "), title);
         let filter = fleet.filter_text();
         let (text, role) = if filter.is_empty() {
-            ("/ filter".to_owned(), Role::Dim)
+            (format!("{} filter", self.state.key_words(Action::Filter)), Role::Dim)
         } else {
             (format!("/{filter}"), Role::Accent)
         };
@@ -60,8 +64,9 @@ impl View<'_> {
             self.row(&mut inside, line, row, place == fleet.cursor(), focused);
         }
         if shown == 0 && fleet.known {
-            let text = "nothing passes the filter; esc clears it";
-            inside.text(list.x + 1, list.y, list.width - 1, text, self.theme.style(Role::Dim));
+            let key = self.state.key_words(Action::Back);
+            let text = format!("nothing passes the filter; {key} clears it");
+            inside.text(list.x + 1, list.y, list.width - 1, &text, self.theme.style(Role::Dim));
         }
     }
 
@@ -72,16 +77,11 @@ impl View<'_> {
         let dim = self.theme.style(if stale { Role::Stale } else { Role::Dim });
         let mark = if stale { plain } else { self.theme.style(mark_role(row.mark())) };
         let sandbox = &row.sandbox;
-        let aside = if row.marked {
-            "▌"
-        } else if here {
-            ">"
-        } else {
-            " "
-        };
-        let marked = self.theme.style(if row.marked { Role::Marked } else { Role::Accent });
-        let mut at = brush.text(area.x, y, 1, aside, marked);
-        at = brush.text(at, y, 2, &format!("{} ", row.mark().sign()), mark);
+        let marked = self.theme.style(Role::Marked);
+        let cursor = if here { ">" } else { " " };
+        let mut at = brush.text(area.x, y, 1, cursor, self.theme.style(Role::Accent));
+        at = brush.text(at, y, 1, &row.mark().sign().to_string(), mark);
+        at = brush.text(at, y, 1, if row.marked { "▌" } else { " " }, marked);
         let right = area.x + area.width;
         let mut end = right.saturating_sub(1);
         end = brush.text_right(end, y, 5, &self.age(row), dim).min(right.saturating_sub(5));
@@ -94,12 +94,21 @@ impl View<'_> {
             brush.text(end, y, 16, &driver, dim);
         }
         let room = end.saturating_sub(at + 1);
-        let command_cells = (room / 3).clamp(5, 12);
+        let command_cells =
+            (if room < 40 { room / 3 } else { room / 2 }).clamp(5, COMMAND_COLUMNS_MAX);
         let name_cells = room.saturating_sub(command_cells + 1);
         let name = if row.marked { marked } else { plain };
         brush.text(at, y, name_cells, &visible(&sandbox.name), name);
         let leading = row.leading();
-        let command = leading.map_or_else(|| "—".to_owned(), |it| program(&it.command));
+        let command = leading.map_or_else(
+            || "—".to_owned(),
+            |it| {
+                // With its arguments where there is room for some.
+                let rest = it.command.get(1..).filter(|_| command_cells > 12).unwrap_or_default();
+                let rest: String = rest.iter().map(|it| format!(" {}", visible(it))).collect();
+                program(&it.command) + &rest
+            },
+        );
         let more = match sandbox.sessions.len() {
             0 | 1 => command,
             count => format!("{command} x{count}"),

@@ -16,7 +16,7 @@ use crate::{
     },
     base::{
         id::SessionId,
-        text::{visible, width},
+        text::{visible, width, wrap},
     },
 };
 
@@ -30,6 +30,10 @@ impl View<'_> {
     ) -> Area {
         let whole = brush.area();
         let area = whole.centred(columns.min(whole.width.saturating_sub(4)), rows);
+        if area.height + 2 > whole.height {
+            // It lies over the lines at the top and the bottom, of which nothing may stick out.
+            brush.fill(self.theme.style(Role::Base));
+        }
         let border = self.theme.style(Role::BoxBorder);
         framed(
             brush,
@@ -54,8 +58,13 @@ impl View<'_> {
         brush: &mut Brush<'_>,
         dialog: &NewDialog,
     ) -> Option<Position> {
-        let rows = u16::try_from(Field::ALL.len()).unwrap_or(10) + 5;
-        let inside = self.boxed(brush, 78, rows, "New sandbox");
+        let fields = u16::try_from(Field::ALL.len()).unwrap_or(10);
+        let columns = 78.min(brush.area().width.saturating_sub(4));
+        let (below, role) = self.below_fields(dialog, columns.saturating_sub(4));
+        let rows = fields + 3 + u16::try_from(below.len()).unwrap_or(1);
+        // Where rows are few, what must be read takes the place of the blank ones.
+        let fits = rows.min(brush.area().height);
+        let inside = self.boxed(brush, columns, fits, "New sandbox");
         let mut brush = brush.within(inside);
         let mut cursor = None;
         for (y, field) in (inside.y..).zip(Field::ALL) {
@@ -95,20 +104,34 @@ impl View<'_> {
                 brush.text(x + after, y, room.saturating_sub(after), &says, look);
             }
         }
-        let y = inside.y + rows - 4;
-        if let Some((field, why)) = &dialog.wrong {
-            let text = format!("{}: {why}", field.label());
-            brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Error));
-        } else {
-            let keys = self.keys(&[
-                (Action::DialogAccept, "start"),
-                (Action::DialogNext, "next field"),
-                (Action::DialogRight, "choose"),
-                (Action::DialogCancel, "cancel"),
-            ]);
-            brush.text(inside.x, y, inside.width, &keys, self.on_box(Role::Dim));
+        let first = inside.y + fields + u16::from(fits == rows);
+        for (y, text) in (first..inside.y + inside.height).zip(&below) {
+            brush.text(inside.x, y, inside.width, text, self.on_box(role));
         }
         cursor
+    }
+
+    /// What stands under the fields: what is wrong, that the hub is at work, or the keys.
+    fn below_fields(&self, dialog: &NewDialog, room: u16) -> (Vec<String>, Role) {
+        let room = usize::from(room);
+        let text = match &dialog.wrong {
+            Some((Some(field), why)) => format!("{}: {why}", field.label()),
+            Some((None, why)) => why.clone(),
+            None if dialog.asked.is_some() => {
+                let keys = self.keys(&[(Action::LineCancel, "does not wait for it")]);
+                return (wrap(&format!("starting   {keys}"), room), Role::Accent);
+            }
+            None => {
+                let keys = self.keys(&[
+                    (Action::LineAccept, "start"),
+                    (Action::LineComplete, "next field"),
+                    (Action::LineRight, "choose"),
+                    (Action::LineCancel, "cancel"),
+                ]);
+                return (wrap(&keys, room), Role::Dim);
+            }
+        };
+        (wrap(&visible(&text), room), Role::Error)
     }
 
     /// Keys and what they do here, from the keymap.
@@ -131,11 +154,14 @@ impl View<'_> {
             Loss::Stop => (format!("Stop {what}?"), "stop"),
             Loss::Remove => (format!("Remove {what}?"), "remove"),
         };
-        let rows = u16::try_from(confirm.lines.len()).unwrap_or(4) + 4;
+        let room = usize::from(brush.area().width.saturating_sub(8).min(66));
+        let lines = confirm.lines.iter().flat_map(|it| wrap(&visible(it), room));
+        let lines: Vec<String> = lines.collect();
+        let rows = u16::try_from(lines.len()).unwrap_or(4) + 4;
         let inside = self.boxed(brush, 70, rows, &title);
         let mut brush = brush.within(inside);
-        for (y, line) in (inside.y..).zip(&confirm.lines) {
-            brush.text(inside.x, y, inside.width, &visible(line), self.on_box(Role::Box));
+        for (y, line) in (inside.y..).zip(&lines) {
+            brush.text(inside.x, y, inside.width, line, self.on_box(Role::Box));
         }
         let y = (inside.y + inside.height).saturating_sub(1);
         let cancel = self.keys(&[(Action::DialogCancel, "leave it")]);

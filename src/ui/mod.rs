@@ -13,10 +13,13 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-use crate::app::{
-    State,
-    layout::{COLUMNS_MIN, ROWS_MIN},
-    state::Overlay,
+use crate::{
+    app::{
+        State,
+        layout::{COLUMNS_MIN, ROWS_MIN},
+        state::Overlay,
+    },
+    base::text::wrap,
 };
 use paint::Brush;
 use theme::{Role, Theme};
@@ -73,10 +76,14 @@ impl View<'_> {
         let text = format!("needs {COLUMNS_MIN}x{ROWS_MIN}, this is {columns}x{rows}");
         let asks = self.state.fleet.tally().asks;
         let base = self.theme.style(Role::Base);
-        brush.text(area.x, area.y, area.width, &text, base);
+        let lines = wrap(&text, usize::from(area.width));
+        let mut rows = area.y..area.y.saturating_add(area.height);
         if asks > 0 {
-            let style = self.theme.style(Role::Asks);
-            brush.text(area.x, area.y + 1, area.width, &format!("! {asks} asks wait"), style);
+            let (y, style) = (rows.next().unwrap_or(area.y), self.theme.style(Role::Asks));
+            brush.text(area.x, y, area.width, &format!("! {asks} asks wait"), style);
+        }
+        for (y, line) in rows.zip(&lines) {
+            brush.text(area.x, y, area.width, line, base);
         }
     }
 

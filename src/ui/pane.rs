@@ -12,7 +12,6 @@ use crate::{
         layout::{Area, PaneArea},
         pane::{Feed, Watch, first_row},
         state::{Hold, Holder, Place},
-        update::mouse::{LEAVE, STEP_IN},
     },
     base::{
         id::SessionId,
@@ -117,15 +116,8 @@ impl View<'_> {
         let mut header = brush.within(pane.header);
         self.bar(&mut header, pane.header, role);
         let right = x + cells;
-        let button = if typing {
-            Some(LEAVE)
-        } else if focused {
-            Some(STEP_IN)
-        } else {
-            None
-        };
         let mut end = right;
-        if let Some(word) = button {
+        if let Some(word) = state.button(pane.slot) {
             let look = if typing {
                 style.add_modifier(Modifier::UNDERLINED)
             } else {
@@ -150,6 +142,10 @@ impl View<'_> {
             end = header.text_right(end, y, needed, &format!(" {said} "), style);
         }
         let mut at = x + 1;
+        let aimed = state.place == Place::Fleet && state.aim() == Some(id);
+        if aimed && state.frame().panes.len() > 1 {
+            header.text(x, y, 1, ">", self.theme.style(Role::Accent).patch(over));
+        }
         if let Some((row, session)) = known {
             let mark = row.mark_of(session);
             let sign_style = self.theme.style(mark_role(mark)).patch(over);

@@ -46,6 +46,7 @@ pub fn setup(size: (u16, u16)) -> Setup {
         name: "me@here".to_owned(),
         hub: "local".to_owned(),
         directory: PathBuf::from("/home/me/project"),
+        home: Some(PathBuf::from("/home/me")),
         driver: "fake".to_owned(),
         size,
         config: Config::default(),

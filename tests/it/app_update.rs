@@ -265,11 +265,15 @@ fn the_first_run_page_starts_what_was_chosen() {
     let Act::Create(spec) = &acts[0] else { panic!("{acts:?}") };
     assert_eq!(spec.first.command, ["codex"]);
     assert_eq!(spec.workspace.path.to_str(), Some("/home/me/project"));
-    // The new one is stepped into as soon as it is there.
+    // The new one shows as soon as it is there; typing into it takes a key of its own.
     let made = sandbox("codex", "codex", Status::Working);
     let acts = console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
-    assert!(acts.iter().any(|it| matches!(it, Act::Lease { verb: LeaseVerb::Take, .. })));
     assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
+    assert!(!acts.iter().any(|it| matches!(it, Act::Lease { .. })), "{acts:?}");
+    assert!(console.picture().contains("codex is there; enter steps in"), "{}", console.picture());
+    let acts = console.keys("enter");
+    assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Take, .. }]), "{acts:?}");
+    assert_eq!(console.state.mode(), "TYPING");
 }
 
 #[test]
@@ -332,7 +336,7 @@ fn scrollback_freezes_loads_older_lines_searches_and_copies() {
     console.answer(|it| matches!(it, Act::History { .. }), Reply::History(page));
     // What was live is still there, in the same rows, whatever came above it.
     let picture = console.picture();
-    assert!(picture.contains("alpha") && picture.contains("PAUSED 0 lines up"), "{picture}");
+    assert!(picture.contains("alpha") && picture.contains("LOOKING BACK 0 lines up"), "{picture}");
     assert!(!picture.contains("old line"), "{picture}");
     console.keys("ctrl-u ctrl-u");
     assert!(console.picture().contains("old line 49"));

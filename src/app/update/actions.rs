@@ -1,6 +1,6 @@
 //! Actions: what each row of the table does.
 
-use super::Turn;
+use super::{ROWS_TRIED_MAX, Turn};
 use crate::{
     app::{
         action::Action,
@@ -9,6 +9,7 @@ use crate::{
         grid::Slot,
         help::Help,
         keymap::Keymap,
+        layout,
         palette::Palette,
         state::{LineKind, Overlay, Pending, Place},
     },
@@ -44,7 +45,10 @@ impl Turn<'_> {
         match action {
             Action::Quit => self.quit(),
             Action::Back => self.back(),
-            Action::Palette => state.overlay = Some(Overlay::Palette(Palette::default())),
+            Action::Palette => {
+                let palette = Palette::new(state);
+                state.overlay = Some(Overlay::Palette(palette));
+            }
             Action::Command => self.open_line(LineKind::Command, ""),
             Action::Help => state.overlay = Some(Overlay::Help(Help::default())),
             Action::Notices => {
@@ -146,15 +150,16 @@ impl Turn<'_> {
         if state.grid.tab().zoomed {
             state.grid.tab_mut().zoomed = false;
         } else if state.place == Place::Panes {
-            state.place = Place::Fleet;
-            state.fleet_shown = true;
+            state.return_to_fleet();
         } else if !state.fleet.filter_text().is_empty() {
             state.fleet.filter("");
         } else if !state.fleet.marked().is_empty() {
             state.fleet.unmark_all();
         } else if matches!(state.last_key, Some(crate::vt::key::Key::Esc)) {
-            // esc closes what is open; only q leaves.
-            self.notice(Level::Info, "nothing is open; q leaves, sandboxes keep running");
+            // esc closes what is open; only another key leaves.
+            let quit = self.state.quit_key();
+            let text = format!("nothing is open; {quit} quits, sandboxes keep running");
+            self.notice(Level::Info, &text);
         } else {
             self.quit();
         }
@@ -180,9 +185,7 @@ impl Turn<'_> {
             }
             (Place::Panes, false) if !zoomed && focus > 0 => state.grid.tab_mut().step(false),
             (Place::Panes, _) => {
-                state.place = Place::Fleet;
-                state.fleet_shown = true;
-                state.grid.tab_mut().zoomed = false;
+                state.return_to_fleet();
             }
         }
     }
@@ -235,6 +238,14 @@ impl Turn<'_> {
         self.state.prefs.layout = u8::try_from(count).ok();
         self.save_prefs();
         self.fill_panes();
+        if layout::frame(self.state).panes.is_empty() {
+            let key = self.state.key_words(Action::NextPlace);
+            let panes = if count == 1 { "1 pane".to_owned() } else { format!("{count} panes") };
+            self.notice(
+                Level::Info,
+                &format!("{panes}; {key} shows them, there is no room beside"),
+            );
+        }
     }
 
     /// Gives empty panes sessions that are not on screen yet.
@@ -244,7 +255,7 @@ impl Turn<'_> {
             slots.contains(&Slot::Kept(it.clone())) || self.state.follow.as_ref() == Some(it)
         };
         let mut more: Vec<Slot> = Vec::new();
-        for row in self.state.fleet.from_cursor().take(64) {
+        for row in self.state.fleet.from_cursor().take(ROWS_TRIED_MAX) {
             let sessions = row.sandbox.sessions.iter().filter(|it| it.exit.is_none());
             for id in sessions.map(|it| it.id.clone()) {
                 if !shown(&id) {

@@ -8,8 +8,8 @@ use crate::{
         dialog::{Field, TAKE_OVER_KEY},
         keymap::{self, Bound},
         line::Editor,
-        palette::PAGE,
-        state::{HISTORY_MAX, LineKind, LineMode, Overlay},
+        palette::{PAGE, RECENT_MAX},
+        state::{HISTORY_MAX, LineKind, LineMode, Overlay, Place},
     },
     base::limits::PATTERN_BYTES_MAX,
     model::event::Level,
@@ -138,6 +138,19 @@ impl Turn<'_> {
                 true
             }
             Some(Overlay::New(dialog)) => {
+                // What a line knows of accepting and moving is the dialog's here.
+                let instead = match action {
+                    Action::LineAccept => Some(Action::DialogAccept),
+                    Action::LineCancel => Some(Action::DialogCancel),
+                    Action::LineUp => Some(Action::DialogPrevious),
+                    Action::LineDown | Action::LineComplete => Some(Action::DialogNext),
+                    Action::LineLeft => Some(Action::DialogLeft),
+                    Action::LineRight => Some(Action::DialogRight),
+                    _ => None,
+                };
+                if let Some(instead) = instead {
+                    return self.dialog_action(instead);
+                }
                 let Some(editor) = dialog.editor_mut() else { return false };
                 let done = editor.act(action);
                 if done {
@@ -225,6 +238,10 @@ impl Turn<'_> {
         let Some(Overlay::Palette(palette)) = &self.state.overlay else { return false };
         let Some(action) = palette.chosen() else { return true };
         self.state.overlay = None;
+        let recent = &mut self.state.recent;
+        recent.retain(|it| *it != action);
+        recent.push_front(action);
+        recent.truncate(RECENT_MAX);
         self.run(&Bound::Action(action));
         true
     }
@@ -245,12 +262,19 @@ impl Turn<'_> {
             (Some(Overlay::New(_)), Action::DialogAccept) => self.start_new(),
             // The key that takes away is another one, on purpose.
             (Some(Overlay::Confirm(confirm)), Action::DialogAccept) => {
-                let text = format!("press `{}` to go on, esc to leave it", confirm.key);
-                self.notice(Level::Info, &text);
+                let (go, leave) = (confirm.key, self.state.key_words(Action::DialogCancel));
+                self.notice(Level::Info, &format!("press {go} to go on, {leave} to leave it"));
             }
             (Some(Overlay::TakeOver { .. }), Action::DialogAccept) => {
-                let text = format!("press `{TAKE_OVER_KEY}` to take it over, esc to leave it");
+                let leave = self.state.key_words(Action::DialogCancel);
+                let text = format!("press {TAKE_OVER_KEY} to take it over, {leave} to leave it");
                 self.notice(Level::Info, &text);
+            }
+            (Some(Overlay::TakeOver { .. }), Action::DialogCancel) => {
+                self.state.overlay = None;
+                if self.state.came_from == Place::Fleet {
+                    self.state.return_to_fleet();
+                }
             }
             (Some(_), Action::DialogAccept | Action::DialogCancel) => self.state.overlay = None,
             (Some(Overlay::New(dialog)), _) => dialog.step(rows > 0),

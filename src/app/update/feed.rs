@@ -43,7 +43,11 @@ impl Turn<'_> {
             }
             Event::Changed { sandbox, .. } => {
                 self.attention(&sandbox);
+                let new = self.state.fleet.get(&sandbox.id).is_none();
                 self.state.fleet.change(*sandbox);
+                if new {
+                    self.fill_panes();
+                }
                 self.lease_seen();
                 self.program_ended();
             }

@@ -89,7 +89,7 @@ impl Turn<'_> {
                 self.state.typed.clear();
                 if chord.key != Key::Esc {
                     let keys: Vec<String> = typed.iter().map(ToString::to_string).collect();
-                    let text = format!("`{}` is not bound to anything", keys.join(" "));
+                    let text = format!("`{}` does nothing", keys.join(" "));
                     self.notice(crate::model::event::Level::Info, &text);
                 }
             }
@@ -100,6 +100,10 @@ impl Turn<'_> {
     fn unbound(&mut self, press: KeyPress) {
         if self.state.grip.is_some() && self.state.overlay.is_none() && self.state.line.is_none() {
             return self.type_key(press);
+        }
+        if !self.state.takes_text() {
+            let text = self.state.means_nothing(Chord::of(&press));
+            return self.notice(crate::model::event::Level::Info, &text);
         }
         let Key::Char(it) = press.key else { return };
         if press.mods.ctrl || press.mods.alt || press.mods.cmd {

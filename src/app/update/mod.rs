@@ -11,13 +11,19 @@ mod scroll;
 mod verbs;
 
 use super::{
+    copy::{Copy, Opened},
     effect::{Act, Effect, EffectId},
+    fleet::Row,
+    grid::Slot,
     layout,
     msg::{Moment, Msg},
     pane::{Feed, Watch},
     state::{PENDING_MAX, Pending, Place, RESTS_AFTER, State},
 };
-use crate::{base::id::SessionId, model::event::Level};
+use crate::{
+    base::id::SessionId,
+    model::{event::Level, session::Session},
+};
 
 /// Takes one message in. `State::take_dirty` then says whether to draw, `State::wake_at` when to
 /// send `Msg::Tick`.
@@ -38,6 +44,9 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     }
     effects
 }
+
+/// Rows of the fleet that are looked through for a session to fill a pane with.
+const ROWS_TRIED_MAX: usize = 64;
 
 /// Rows above the choices of the first-run page.
 pub const FIRST_RUN_TOP: u16 = 4;
@@ -148,21 +157,44 @@ impl Turn<'_> {
         }
         if let Some(wanted) = self.state.awaited.take() {
             if self.state.fleet.session(&wanted).is_some() {
-                self.arrive(&wanted);
+                self.welcome(&wanted);
                 return;
             }
             self.state.awaited = Some(wanted);
         }
-        let current = self.state.fleet.current();
-        let here = current.map(|it| it.sandbox.id.clone());
-        let followed = self.state.follow.as_ref().and_then(|it| self.state.fleet.session(it));
-        if followed.map(|(row, _)| &row.sandbox.id) != here.as_ref() || followed.is_none() {
-            let follow = current.and_then(|it| it.leading()).map(|it| it.id.clone());
-            let before = std::mem::replace(&mut self.state.follow, follow);
-            if before.is_some() && before != self.state.follow {
-                self.moved();
-            }
+        let follow = self.to_follow();
+        let before = std::mem::replace(&mut self.state.follow, follow);
+        if before.is_some() && before != self.state.follow {
+            self.moved();
         }
+    }
+
+    /// What a following pane shows: the selection, unless another pane has it; then what it showed
+    /// before, else any running session that no pane has.
+    fn to_follow(&self) -> Option<SessionId> {
+        let fleet = &self.state.fleet;
+        let slots = self.state.grid.tab().slots();
+        let free = |it: &&Session| {
+            !slots.iter().any(|slot| matches!(slot, Slot::Kept(kept) if *kept == it.id))
+        };
+        let current = fleet.current();
+        let before = self.state.follow.as_ref().and_then(|it| fleet.session(it));
+        let before = before.filter(|(_, it)| free(it));
+        let here = before
+            .filter(|(row, _)| current.is_some_and(|current| current.sandbox.id == row.sandbox.id));
+        let leading = current.and_then(Row::leading);
+        let running = || {
+            let rows = fleet.from_cursor().take(ROWS_TRIED_MAX);
+            let sessions = rows.flat_map(|row| &row.sandbox.sessions);
+            sessions.filter(|it| it.exit.is_none()).find(free)
+        };
+        let session = match (here, leading) {
+            (Some((_, session)), _) => Some(session),
+            (None, Some(leading)) if free(&leading) => Some(leading),
+            (None, Some(_)) => before.map(|(_, it)| it).or_else(running),
+            (None, None) => None,
+        };
+        session.map(|it| it.id.clone())
     }
 
     /// A first step shows at once; further ones show when the cursor has come to rest, so that
@@ -186,8 +218,12 @@ impl Turn<'_> {
         if let Some(grip) = self.state.grip.take_if(|it| focused.as_ref() != Some(&it.session)) {
             self.let_go(&grip.session);
         }
-        if self.state.copy.as_ref().is_some_and(|it| focused.as_ref() != Some(&it.session)) {
-            self.state.copy = None;
+        let strayed = |it: &mut Copy| focused.as_ref() != Some(&it.session);
+        if let Some(copy) = self.state.copy.take_if(strayed)
+            && self.state.fleet.session(&copy.session).is_none()
+            && copy.opened == Opened::Fleet
+        {
+            self.state.return_to_fleet();
         }
         if self.state.is_first_run() && self.state.place == Place::Panes {
             self.state.place = Place::Fleet;

@@ -13,10 +13,6 @@ use crate::{
     },
 };
 
-/// The clickable way out of a pane, and into it.
-pub const LEAVE: &str = "[leave]";
-pub const STEP_IN: &str = "[step in]";
-
 impl Turn<'_> {
     pub(super) fn mouse(&mut self, mouse: Mouse) {
         // Moving about changes nothing unless a program wants to know.
@@ -149,16 +145,14 @@ impl Turn<'_> {
         if mouse.kind != MouseKind::Down(Button::Left) {
             return;
         }
+        let button = self.state.button(pane.slot);
+        let clicked = button.filter(|it| pane.button(it).contains(mouse.column, mouse.row));
         let typing = self.state.grip.is_some() && self.state.grid.tab().focus() == pane.slot;
-        if typing {
-            if pane.button(LEAVE).contains(mouse.column, mouse.row) {
-                self.leave();
-            }
-            return;
-        }
-        self.focus_pane(pane.slot);
-        if pane.button(STEP_IN).contains(mouse.column, mouse.row) {
-            self.step_in();
+        match clicked {
+            Some(_) if typing => self.leave(),
+            Some(_) => self.step_in(),
+            None if typing => {}
+            None => self.focus_pane(pane.slot),
         }
     }
 

@@ -93,12 +93,19 @@ impl Turn<'_> {
         self.show_in_focus(&next);
     }
 
+    /// Shows a session in the focused pane, or goes to the pane that has it.
     fn show_in_focus(&mut self, session: &SessionId) {
+        let slots = 0..self.state.grid.tab().slots().len();
+        let has = slots.into_iter().find(|it| self.state.session_in(*it) == Some(session));
         let tab = self.state.grid.tab_mut();
         let slot = tab.focus();
-        match tab.focused() {
-            Slot::Follow => self.state.follow = Some(session.clone()),
-            _ => tab.put(slot, Slot::Kept(session.clone())),
+        match (has, tab.focused()) {
+            (Some(has), _) => {
+                tab.set_focus(has);
+                self.state.place = Place::Panes;
+            }
+            (None, Slot::Follow) => self.state.follow = Some(session.clone()),
+            (None, _) => tab.put(slot, Slot::Kept(session.clone())),
         }
     }
 
@@ -138,16 +145,43 @@ impl Turn<'_> {
         found
     }
 
-    /// Shows a session, focuses it, and steps in.
-    pub(super) fn arrive(&mut self, session: &SessionId) {
+    /// Shows a session, focuses it, and steps in; one that has ended moves nothing.
+    fn arrive(&mut self, session: &SessionId) {
+        if self.has_ended(session) {
+            return;
+        }
         let from = self.state.place;
         self.show(session);
         self.step_in();
         self.state.came_from = from;
     }
 
+    /// A session just made here: it is in sight, and the keys stay where they are, for what is
+    /// typed meanwhile was not meant for it.
+    pub(super) fn welcome(&mut self, session: &SessionId) {
+        let place = self.state.place;
+        self.show(session);
+        self.state.place = place;
+        let name = self.state.fleet.session(session).map(|(row, it)| it.name(&row.sandbox.name));
+        let key = self.state.key_words(Action::StepIn);
+        let text = format!("{} is there; {key} steps in", name.unwrap_or_default());
+        self.notice(Level::Info, &text);
+    }
+
+    /// Says so when there is nothing left to type into.
+    fn has_ended(&mut self, session: &SessionId) -> bool {
+        let known = self.state.fleet.session(session);
+        let ended = known.is_some_and(|(_, it)| it.exit.is_some());
+        if ended {
+            let key = self.state.key_words(Action::Scrollback);
+            let text = format!("this program has ended; {key} shows what it printed");
+            self.notice(Level::Info, &text);
+        }
+        ended
+    }
+
     /// Shows a session in a pane of its own or the following one, and focuses it.
-    fn show(&mut self, session: &SessionId) {
+    pub(super) fn show(&mut self, session: &SessionId) {
         let Some((row, _)) = self.state.fleet.session(session) else { return };
         let id = row.sandbox.id.clone();
         if !self.state.fleet.select(&id) {
@@ -169,15 +203,13 @@ impl Turn<'_> {
     /// Takes the keyboard of the session that is looked at.
     pub(super) fn step_in(&mut self) {
         if self.state.place == Place::Fleet {
-            let Some(row) = self.state.fleet.current() else { return };
-            let followed = self
-                .state
-                .follow
-                .as_ref()
-                .filter(|it| row.sandbox.sessions.iter().any(|of| of.id == **it));
-            let session = followed.cloned().or_else(|| row.leading().map(|it| it.id.clone()));
-            let Some(session) = session else {
-                return self.notice(Level::Info, "this sandbox has no session; s opens a shell");
+            if self.state.fleet.current().is_none() {
+                return;
+            }
+            let Some(session) = self.state.aim().cloned() else {
+                let key = self.state.key_words(Action::Shell);
+                let text = format!("this sandbox has no session; {key} opens a shell");
+                return self.notice(Level::Info, &text);
             };
             return self.arrive(&session);
         }
@@ -185,10 +217,10 @@ impl Turn<'_> {
             return self.notice(Level::Info, "this pane is empty");
         };
         (self.state.copy, self.state.came_from) = (None, Place::Panes);
-        let Some((_, known)) = self.state.fleet.session(&session) else { return };
-        if known.exit.is_some() {
-            return self.notice(Level::Info, "this program has ended; l shows what it printed");
+        if self.has_ended(&session) {
+            return;
         }
+        let Some((_, known)) = self.state.fleet.session(&session) else { return };
         if let Holder::Other(holder) = self.state.holder(known) {
             let holder = holder.to_owned();
             let opened = self.state.now.since_start;
@@ -208,17 +240,28 @@ impl Turn<'_> {
     }
 
     pub(super) fn take_over(&mut self) {
-        let session = match self.state.overlay.take() {
+        let focused = self.state.focused_session().cloned();
+        let asked = match self.state.overlay.take() {
             Some(Overlay::TakeOver { session, .. }) => Some(session),
             other => {
                 self.state.overlay = other;
-                self.state.focused_session().cloned()
+                None
             }
         };
-        // What was asked about may have moved out of the focus meanwhile.
-        match session.filter(|it| self.state.focused_session() == Some(it)) {
-            Some(session) => self.grip(session, LeaseVerb::TakeOver),
-            None => self.notice(Level::Info, "there is no session to take over"),
+        let known = focused.as_ref().and_then(|it| self.state.fleet.session(it));
+        let held = known.is_some_and(|(_, it)| matches!(self.state.holder(it), Holder::Other(_)));
+        match (focused, asked) {
+            // What was asked about may have moved out of the focus meanwhile.
+            (Some(session), Some(asked)) if session == asked => {
+                self.grip(session, LeaseVerb::TakeOver);
+            }
+            (Some(session), None) if held => self.grip(session, LeaseVerb::TakeOver),
+            (Some(_), None) => {
+                let key = self.state.key_words(Action::StepIn);
+                let text = format!("nobody else holds this keyboard; {key} steps in");
+                self.notice(Level::Info, &text);
+            }
+            _ => self.notice(Level::Info, "there is no session to take over"),
         }
     }
 
@@ -227,10 +270,8 @@ impl Turn<'_> {
         if let Some(grip) = self.state.grip.take() {
             self.let_go(&grip.session);
         }
-        self.state.place = self.state.came_from;
-        if self.state.place == Place::Fleet {
-            self.state.fleet_shown = true;
-            self.state.grid.tab_mut().zoomed = false;
+        if self.state.came_from == Place::Fleet {
+            self.state.return_to_fleet();
         }
     }
 
@@ -304,7 +345,9 @@ impl Turn<'_> {
             return self.insert(text.lines().next().unwrap_or(""));
         }
         let Some(session) = self.state.grip.as_ref().map(|it| it.session.clone()) else {
-            return self.notice(Level::Info, "step in first; a paste needs a program to go to");
+            let key = self.state.key_words(Action::StepIn);
+            let text = format!("a paste needs a program to go to; {key} steps in");
+            return self.notice(Level::Info, &text);
         };
         self.state.typed.clear();
         let bytes = encode_paste(text, &self.modes(&session));

@@ -23,24 +23,21 @@ impl Turn<'_> {
         match (pending, result) {
             (Pending::Quiet(_) | Pending::Input(_), Ok(_)) => return,
             (Pending::Quiet(what), Err(fault)) => self.fault(&what, &fault),
-            (Pending::Said { done, .. }, Ok(_)) => self.notice(Level::Info, &done),
-            (Pending::Said { doing, .. }, Err(fault)) => self.fault(&doing, &fault),
-            (Pending::Input(session), Err(fault)) => self.input_failed(&session, &fault),
-            (Pending::Create, Ok(Reply::Sandbox(sandbox))) => {
-                let first = sandbox.sessions.first().map(|it| it.id.clone());
-                self.notice(Level::Info, &format!("{} is there", sandbox.name));
-                self.state.fleet.change(*sandbox);
-                self.expect(first);
+            (Pending::Deed { batch, name, .. }, Ok(_)) => self.deed_done(batch, &name, true),
+            (Pending::Deed { batch, name, doing }, Err(fault)) => {
+                self.fault(&doing, &fault);
+                self.deed_done(batch, &name, false);
             }
-            (Pending::Create, Err(fault)) => self.fault("starting a sandbox", &fault),
+            (Pending::Input(session), Err(fault)) => self.input_failed(&session, &fault),
+            (Pending::Create, Ok(Reply::Sandbox(sandbox))) => self.created(id, Ok(*sandbox)),
+            (Pending::Create, Err(fault)) => self.created(id, Err(fault)),
             (Pending::Open, Ok(Reply::Session(session))) => self.expect(Some(session.id)),
             (Pending::Open, Err(fault)) => self.fault("opening a shell", &fault),
             (Pending::Lease { session, verb }, result) => self.lease(session, verb, result),
             (Pending::Older(session), result) => self.older(&session, result),
-            (Pending::Jump { session, hit }, Ok(Reply::History(page))) => {
+            (Pending::Jump { session, hit, number }, Ok(Reply::History(page))) => {
                 if let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == session) {
-                    copy.jump(page, hit);
-                    copy.find(true);
+                    copy.jump(page, hit, number);
                 }
             }
             (Pending::Search(session), Ok(Reply::Search(page))) => self.searched(session, &page),
@@ -66,14 +63,14 @@ impl Turn<'_> {
         self.state.dirty = true;
     }
 
-    fn fault(&mut self, what: &str, fault: &Fault) {
+    pub(super) fn fault(&mut self, what: &str, fault: &Fault) {
         let now = self.state.now;
         self.state.notices.fault(now, what, fault);
         self.state.dirty = true;
     }
 
-    /// Waits for a new session to appear in the feed, unless someone is typing elsewhere.
-    fn expect(&mut self, session: Option<SessionId>) {
+    /// Waits for a new session to appear in the feed, to show it; not while someone is busy elsewhere.
+    pub(super) fn expect(&mut self, session: Option<SessionId>) {
         if self.state.grip.is_none() && self.state.overlay.is_none() && self.state.line.is_none() {
             self.state.awaited = session;
         }

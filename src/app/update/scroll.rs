@@ -4,7 +4,7 @@ use super::Turn;
 use crate::{
     app::{
         action::Action,
-        copy::{Copy, PAGE_LINES},
+        copy::{Copy, Opened, PAGE_LINES},
         effect::Act,
         state::{LineKind, Pending, Place},
     },
@@ -65,19 +65,25 @@ impl Turn<'_> {
 
     /// Freezes the session that is looked at; nothing on screen moves.
     pub(super) fn open_scrollback(&mut self) {
-        let Some(session) = self.state.focused_session().cloned() else {
+        let Some(session) = self.state.aim().cloned() else {
             return self.notice(Level::Info, "there is no session to look back into");
         };
-        let from_typing = self.state.grip.is_some();
-        if from_typing {
+        let opened = match self.state.place {
+            _ if self.state.grip.is_some() => Opened::Typing,
+            Place::Fleet => Opened::Fleet,
+            Place::Panes => Opened::Pane,
+        };
+        match opened {
             // Looking back needs no keyboard.
-            self.leave();
+            Opened::Typing => self.leave(),
+            Opened::Fleet => self.show(&session),
+            Opened::Pane => {}
         }
         let slot = self.state.grid.tab().focus();
         let height = self.state.frame.pane(slot).map_or(24, |it| it.body.height);
         let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
         let mut copy = Copy::new(session, screen, usize::from(height));
-        copy.from_typing = from_typing;
+        copy.opened = opened;
         self.state.copy = Some(copy);
         self.state.place = Place::Panes;
         // What was only passed by is looked at now, and watched at once.
@@ -85,13 +91,16 @@ impl Turn<'_> {
         self.ask_older();
     }
 
-    /// Back to live, and to typing if that is where it was opened from.
+    /// Back to live, and to where it was opened.
     fn close_scrollback(&mut self) {
-        let from_typing = self.state.copy.take().is_some_and(|it| it.from_typing);
-        if from_typing {
-            let from = self.state.came_from;
-            self.step_in();
-            self.state.came_from = from;
+        match self.state.copy.take().map(|it| it.opened) {
+            Some(Opened::Typing) => {
+                let from = self.state.came_from;
+                self.step_in();
+                self.state.came_from = from;
+            }
+            Some(Opened::Fleet) => self.state.return_to_fleet(),
+            Some(Opened::Pane) | None => {}
         }
     }
 
@@ -108,7 +117,7 @@ impl Turn<'_> {
         let session = copy.session.clone();
         let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
         let mut fresh = Copy::new(session, screen, copy.height());
-        fresh.from_typing = copy.from_typing;
+        fresh.opened = copy.opened;
         fresh.pattern = copy.pattern.take();
         self.state.copy = Some(fresh);
         self.ask_older();
@@ -169,18 +178,39 @@ impl Turn<'_> {
     fn find(&mut self, older: bool) {
         let Some(copy) = &mut self.state.copy else { return };
         let Some((pattern, _)) = &copy.pattern else {
-            return self.notice(Level::Info, "nothing was searched for yet");
+            let key = self.state.key_words(Action::ScrollSearch);
+            return self.notice(Level::Info, &format!("nothing was searched for yet; {key} does"));
         };
         let pattern = pattern.clone();
         if copy.find(older) {
             return;
         }
-        if !older || copy.at_start {
-            return self.notice(Level::Info, "no more matches");
+        if !older {
+            return self.find_left();
+        }
+        if copy.at_start {
+            return self.notice(Level::Info, "no older match");
         }
         let session = copy.session.clone();
         let before = copy.oldest().or_else(|| copy.mark_at_cursor());
         self.search_older(session, pattern, before);
+    }
+
+    /// Towards the present, beyond what is loaded: to the match that was left for an older one.
+    fn find_left(&mut self) {
+        let Some(copy) = &mut self.state.copy else { return };
+        let session = copy.session.clone();
+        match copy.last_left() {
+            Some((Some(mark), number)) => self.jump_to(session, mark, number),
+            // It was on the screen itself.
+            Some((None, _)) => {
+                self.show_newest();
+                if let Some(copy) = &mut self.state.copy {
+                    copy.find(true);
+                }
+            }
+            None => self.notice(Level::Info, "no newer match"),
+        }
     }
 
     fn search_older(&mut self, session: SessionId, pattern: String, before: Option<HistoryMark>) {
@@ -192,23 +222,28 @@ impl Turn<'_> {
     /// What the hub found; it searches a bounded stretch at a time.
     pub(super) fn searched(&mut self, session: SessionId, page: &SearchPage) {
         // Scrollback was closed meanwhile.
-        let Some(copy) = self.state.copy_of(&session) else { return };
+        let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == session) else {
+            return;
+        };
         let pattern = copy.pattern.as_ref().map(|(text, _)| text.clone());
         match (page.hits.first(), page.next, pattern) {
-            (Some(hit), ..) => self.jump_to(session, hit.mark),
+            (Some(hit), ..) => {
+                let number = copy.leave_match();
+                self.jump_to(session, hit.mark, number);
+            }
             (None, Some(next), Some(pattern)) => self.search_older(session, pattern, Some(next)),
-            (None, ..) => self.notice(Level::Info, "no more matches"),
+            (None, ..) => self.notice(Level::Info, "no older match"),
         }
     }
 
     /// A hit further back than what is loaded: shows a page around it.
-    pub(super) fn jump_to(&mut self, session: SessionId, hit: HistoryMark) {
+    fn jump_to(&mut self, session: SessionId, hit: HistoryMark, number: usize) {
         let below = self.state.copy.as_ref().map_or(24, Copy::height) / 2;
         let below = u32::try_from(below).unwrap_or(12);
         let end = HistoryMark { line: hit.line.saturating_add(below + 1), ..hit };
         let request = HistoryRequest { before: Some(end), lines: PAGE_LINES };
         let act = Act::History { session: session.clone(), request };
-        self.start(act, Some(Pending::Jump { session, hit }));
+        self.start(act, Some(Pending::Jump { session, hit, number }));
     }
 
     pub(super) fn copy_selection(&mut self) {

@@ -6,14 +6,14 @@ use crate::{
         action::Action,
         command::split,
         dialog::{Confirm, Loss, NewDialog},
-        effect::Act,
+        effect::{Act, EffectId},
         layout::PaneArea,
-        state::{FirstChoice, Overlay, Pending, Place},
+        state::{Deeds, FirstChoice, Overlay, Pending, Place},
     },
-    base::{id::SandboxId, units::Size},
+    base::{fault::Fault, id::SandboxId, units::Size},
     model::{
         event::Level,
-        sandbox::{Sandbox, State as Life, WorkspaceMode},
+        sandbox::{Sandbox, SandboxSpec, State as Life, WorkspaceMode},
         session::{SessionSpec, Status},
     },
 };
@@ -40,19 +40,11 @@ impl Turn<'_> {
         fleet.targets()
     }
 
-    fn names(&self, targets: &[SandboxId]) -> String {
-        let name = |id: &SandboxId| {
-            self.state.fleet.get(id).map_or_else(|| id.to_string(), |it| it.sandbox.name.clone())
-        };
-        match targets {
-            [] => "nothing".to_owned(),
-            [one] => name(one),
-            many => format!("{} sandboxes", many.len()),
-        }
-    }
-
     pub(super) fn pause(&mut self, name: &str) {
         let targets = self.targets(name);
+        if targets.is_empty() && !name.is_empty() {
+            return;
+        }
         // Marked ones all go the way of the first that can.
         let fleet = &self.state.fleet;
         let lives: Vec<(SandboxId, String, Life)> = targets
@@ -62,27 +54,64 @@ impl Turn<'_> {
             .collect();
         let resume = lives.iter().all(|(_, _, life)| *life == Life::Paused);
         let wanted = if resume { Life::Paused } else { Life::Running };
-        let mut none = true;
-        for (id, name, life) in lives {
-            if life == wanted {
-                none = false;
-                let (act, doing, done) = if resume {
-                    (Act::Resume(id), "resuming", "resumed")
-                } else {
-                    (Act::Pause(id), "pausing", "paused")
-                };
-                let (doing, done) = (format!("{doing} {name}"), format!("{done} {name}"));
-                self.start(act, Some(Pending::Said { doing, done }));
+        let able = lives.into_iter().filter(|(_, _, life)| *life == wanted);
+        let acts: Vec<(Act, String)> = able
+            .map(|(id, name, _)| (if resume { Act::Resume(id) } else { Act::Pause(id) }, name))
+            .collect();
+        if acts.is_empty() {
+            return self.notice(Level::Info, "nothing here runs or is paused");
+        }
+        let (doing, done) = if resume { ("resuming", "resumed") } else { ("pausing", "paused") };
+        self.all_of(acts, doing, done);
+    }
+
+    /// Does one thing to many, and says once how it went.
+    fn all_of(&mut self, acts: Vec<(Act, String)>, doing: &'static str, done: &'static str) {
+        let total = acts.len();
+        if total > 1 {
+            self.notice(Level::Info, &format!("{doing} {total} sandboxes"));
+        }
+        let batch = self.state.next_id;
+        let deeds = Deeds { done, total, left: total, failed: 0 };
+        self.state.batches.insert(batch, deeds);
+        for (act, name) in acts {
+            let doing = format!("{doing} {name}");
+            if self.start(act, Some(Pending::Deed { batch, name, doing })).is_none() {
+                // It was said why; those not sent are not done.
+                self.deed_done(batch, "", false);
             }
         }
-        if none {
-            self.notice(Level::Info, "nothing here runs or is paused");
+    }
+
+    /// One of many is done, or is not.
+    pub(super) fn deed_done(&mut self, batch: u64, name: &str, well: bool) {
+        let Some(deeds) = self.state.batches.get_mut(&batch) else { return };
+        deeds.left = deeds.left.saturating_sub(1);
+        deeds.failed += usize::from(!well);
+        if deeds.left > 0 {
+            return;
+        }
+        let Some(Deeds { done, total, failed, .. }) = self.state.batches.remove(&batch) else {
+            return;
+        };
+        match (total, failed) {
+            (1, 0) => self.notice(Level::Info, &format!("{done} {name}")),
+            (1, _) => {}
+            (_, 0) => self.notice(Level::Info, &format!("{done} {total} sandboxes")),
+            _ => {
+                let well = total - failed;
+                let text = format!("{done} {well} of {total} sandboxes; {failed} were not");
+                self.notice(Level::Warning, &text);
+            }
         }
     }
 
     /// Opens the box that names what will be lost.
     pub(super) fn ask_loss(&mut self, action: Action, name: &str) {
         let targets = self.targets(name);
+        if targets.is_empty() && !name.is_empty() {
+            return;
+        }
         let loss = if action == Action::Remove { Loss::Remove } else { Loss::Stop };
         let fleet = &self.state.fleet;
         let sandboxes: Vec<&Sandbox> =
@@ -99,16 +128,18 @@ impl Turn<'_> {
 
     pub(super) fn confirmed(&mut self) {
         let Some(Overlay::Confirm(confirm)) = self.state.overlay.take() else { return };
-        for id in confirm.targets {
-            let name = self.names(std::slice::from_ref(&id));
-            let (act, doing, done) = match confirm.loss {
-                Loss::Stop => (Act::Stop(id), "stopping", "stopped"),
-                Loss::Remove => (Act::Remove(id), "removing", "removed"),
-            };
-            let (doing, done) = (format!("{doing} {name}"), format!("{done} {name}"));
-            if self.start(act, Some(Pending::Said { doing, done })).is_none() {
-                break;
-            }
+        let name = |id: &SandboxId| {
+            let row = self.state.fleet.get(id);
+            row.map_or_else(|| id.to_string(), |it| it.sandbox.name.clone())
+        };
+        let acts = confirm.targets.into_iter().map(|id| {
+            let name = name(&id);
+            (if confirm.loss == Loss::Stop { Act::Stop(id) } else { Act::Remove(id) }, name)
+        });
+        let acts = acts.collect();
+        match confirm.loss {
+            Loss::Stop => self.all_of(acts, "stopping", "stopped"),
+            Loss::Remove => self.all_of(acts, "removing", "removed"),
         }
         self.state.fleet.unmark_all();
     }
@@ -141,7 +172,8 @@ impl Turn<'_> {
     fn dialog(&self, program: &str) -> NewDialog {
         let directory = self.state.directory.to_string_lossy();
         let state = &self.state;
-        NewDialog::new(program, &directory, &state.driver, &state.config, &state.agents)
+        let home = state.home.as_deref();
+        NewDialog::new(program, &directory, &state.driver, &state.config, &state.agents, home)
     }
 
     pub(super) fn open_new(&mut self, program: &str) {
@@ -159,18 +191,45 @@ impl Turn<'_> {
     pub(super) fn start_new(&mut self) {
         let size = self.pane_size();
         let Some(Overlay::New(dialog)) = &mut self.state.overlay else { return };
+        if dialog.asked.is_some() {
+            return;
+        }
         match dialog.spec(size) {
             Ok(spec) => {
-                self.state.overlay = None;
-                self.create(spec);
+                let asked = self.create(spec);
+                if let Some(Overlay::New(dialog)) = &mut self.state.overlay {
+                    (dialog.wrong, dialog.asked) = (None, asked);
+                }
             }
-            Err(wrong) => dialog.wrong = Some(wrong),
+            Err((field, why)) => dialog.refuse(Some(field), why),
         }
     }
 
-    fn create(&mut self, spec: crate::model::sandbox::SandboxSpec) {
-        if self.start(Act::Create(Box::new(spec)), Some(Pending::Create)).is_some() {
-            self.notice(Level::Info, "starting a sandbox");
+    fn create(&mut self, spec: SandboxSpec) -> Option<EffectId> {
+        let asked = self.start(Act::Create(Box::new(spec)), Some(Pending::Create))?;
+        self.notice(Level::Info, "starting a sandbox");
+        Some(asked)
+    }
+
+    /// The hub has answered a creation: the dialog that asked for it closes, or says why not.
+    pub(super) fn created(&mut self, asked: EffectId, result: Result<Sandbox, Fault>) {
+        let from_dialog =
+            |it: &mut Overlay| matches!(it, Overlay::New(of) if of.asked == Some(asked));
+        match result {
+            Ok(sandbox) => {
+                self.state.overlay.take_if(from_dialog);
+                let first = sandbox.sessions.first().map(|it| it.id.clone());
+                self.state.fleet.change(sandbox);
+                self.expect(first);
+            }
+            Err(fault) => match &mut self.state.overlay {
+                Some(Overlay::New(dialog)) if dialog.asked == Some(asked) => {
+                    let hint = fault.hint_text().map(|it| format!(" ({it})")).unwrap_or_default();
+                    dialog.refuse(None, format!("{}{hint}", fault.message()));
+                    self.state.notices.dismiss();
+                }
+                _ => self.fault("starting a sandbox", &fault),
+            },
         }
     }
 
@@ -181,7 +240,9 @@ impl Turn<'_> {
         }
         let size = self.pane_size();
         match self.dialog(command).spec(size) {
-            Ok(spec) => self.create(spec),
+            Ok(spec) => {
+                self.create(spec);
+            }
             Err((_, why)) => self.notice(Level::Error, &why),
         }
     }
@@ -192,7 +253,9 @@ impl Turn<'_> {
         match choice {
             Some(FirstChoice::Agent(agent)) => self.run_program(&agent),
             Some(FirstChoice::Shell) => match self.dialog("").spec(size) {
-                Ok(spec) => self.create(spec),
+                Ok(spec) => {
+                    self.create(spec);
+                }
                 Err((_, why)) => self.notice(Level::Error, &why),
             },
             Some(FirstChoice::Other) | None => self.open_new(""),

@@ -158,6 +158,7 @@ impl Console {
             name: start.identity.name,
             hub: start.hub,
             directory: start.directory,
+            home: crate::config::paths::home_directory(),
             driver: start.driver,
             size: cells,
             config: look.config,
