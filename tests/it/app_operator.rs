@@ -164,7 +164,7 @@ fn scrollback_opened_before_the_picture_came_shows_the_live_screen_at_its_end() 
     let output = Output::Keyframe { offset: 0, size: Size::DEFAULT, state, lost: 0 };
     console.send(Msg::Output { session, generation, output });
     let picture = console.picture();
-    assert!(picture.contains("PAUSED 0 lines up"), "{picture}");
+    assert!(picture.contains("LOOKING BACK 0 lines up"), "{picture}");
     assert!(picture.contains("as it is now") && !picture.contains("nine minutes old"), "{picture}");
     console.keys("ctrl-u");
     assert!(console.picture().contains("nine minutes old"));
