@@ -38,6 +38,27 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// The same, cut to at most `most` bytes. What it gives it gives again unchanged: a text that passed here
+/// may pass any number of times.
+pub fn shown(text: &str, most: usize) -> String {
+    let mut out = visible(cut(text, most));
+    out.truncate(cut(&out, most).len());
+    // A joiner that lost its second half joins nothing.
+    if out.ends_with('\u{200d}') {
+        out.pop();
+    }
+    out
+}
+
+/// Cuts text at a character so that it has at most `most` bytes.
+pub fn cut(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
 fn pictograph(it: char) -> bool {
     matches!(it, '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{fe0f}' | '\u{2190}'..='\u{21ff}')
 }

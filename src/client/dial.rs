@@ -28,12 +28,12 @@ use crate::{
             ANSWER_WITHIN, NAME_BYTES_MAX, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
             WIRE_STREAM_WINDOW_BYTES,
         },
+        text::shown,
     },
     config::paths::SocketPath,
     runtime::Identity,
     wire::{
         CLIENT_ID_KEY, CLIENT_NAME_KEY, CLIENT_VERSION_KEY, PROTOCOL,
-        convert::one_line,
         fault::from_status,
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, attend_response::Kind as Attend,
@@ -92,7 +92,7 @@ pub(super) async fn dial(socket: &Path, identity: &Identity) -> Outcome<Dialled>
     let Some(Attend::Welcome(welcome)) = first.and_then(|it| it.kind) else {
         return Err(Fault::failed(format!("what answers is no hub: {}", socket.display())));
     };
-    wires.version = one_line(&welcome.version, NAME_BYTES_MAX);
+    wires.version = shown(&welcome.version, NAME_BYTES_MAX);
     wires.mismatch = mismatch(&welcome, &wires.version);
     let rtt = wires.ping().await?;
     Ok(Dialled { wires: Arc::new(wires), attendance, rtt })

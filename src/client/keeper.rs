@@ -18,12 +18,10 @@ use crate::{
         clock,
         fault::Outcome,
         limits::{HUB_RESTS, LINE_BYTES_MAX, PING_EVERY, RETRY_AFTER_MAX, RETRY_AFTER_MIN},
+        text::shown,
     },
     runtime::Link,
-    wire::{
-        convert::one_line,
-        v1::{AttendResponse, attend_response::Kind},
-    },
+    wire::v1::{AttendResponse, attend_response::Kind},
 };
 
 /// A round trip is told again when it differs by more than half, and by more than this.
@@ -78,7 +76,7 @@ async fn attend(
         };
         match message {
             Ok(Some(AttendResponse { kind: Some(Kind::Goodbye(goodbye)) })) => {
-                let reason = one_line(&goodbye.reason, LINE_BYTES_MAX);
+                let reason = shown(&goodbye.reason, LINE_BYTES_MAX);
                 return Parting { reason, wanted: true };
             }
             Ok(Some(_)) => {}

@@ -20,9 +20,9 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         limits::{HUB_START_WITHIN, LINE_BYTES_MAX, LOG_TAIL_BYTES},
+        text::shown,
     },
     config::paths::{Paths, SocketPath},
-    wire::convert::one_line,
 };
 
 /// Pause between two looks for the socket of a hub that is coming up.
@@ -135,7 +135,7 @@ impl Starter {
                 Ok(()) => Fault::failed(format!("the hub {what} and left no word")),
             },
         };
-        Fault::failed(one_line(fault.message(), LINE_BYTES_MAX)).hint(hint)
+        Fault::failed(shown(fault.message(), LINE_BYTES_MAX)).hint(hint)
     }
 }
 

@@ -155,7 +155,7 @@ impl Inner {
     }
 
     /// Asks a shim that lives but does not answer, until it does, it dies or its sandbox is removed.
-    fn look_again(self: &Arc<Self>, id: SandboxId, ground: Ground) {
+    pub(super) fn look_again(self: &Arc<Self>, id: SandboxId, ground: Ground) {
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -184,6 +184,7 @@ impl Inner {
             }
             Err(fault) if ShimLink::is_dead(ground).await => {
                 if let Ok(entry) = self.fleet().get_mut(id) {
+                    entry.seat = None;
                     fail(entry.sandbox_mut(), &fault.to_string());
                 }
                 self.tell_death(id, &ground.name).await;
@@ -269,6 +270,7 @@ pub(super) async fn first_report(events: &mut BoxStream<SeatEvent>) -> Outcome<S
     match tokio::time::timeout(ANSWER_WITHIN, events.next()).await {
         Ok(Some(SeatEvent::Report(report))) => Ok(*report),
         Ok(Some(SeatEvent::Gone { reason })) => Err(Fault::lost(reason)),
+        Ok(Some(SeatEvent::Lost { fault })) => Err(fault),
         Ok(_) => Err(Fault::lost("its shim hung up")),
         Err(_) => Err(Fault::late("its shim does not say how things stand")),
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     base::{
         clock,
-        fault::Kind,
+        fault::{Fault, Kind},
         id::SandboxId,
         limits::{LAST_WORDS_WITHIN, STOP_GRACE},
     },
@@ -39,20 +39,21 @@ impl Inner {
     pub(super) fn follow(self: &Arc<Self>, id: SandboxId, mut events: BoxStream<SeatEvent>) {
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
-            let mut reason = "its connection ended".to_owned();
-            while let Some(event) = events.next().await {
+            loop {
+                let event = events.next().await;
                 let Some(engine) = engine.upgrade() else { return };
                 match event {
-                    SeatEvent::Report(report) => engine.take_report(&id, *report).await,
-                    SeatEvent::Said { session, fact } => engine.fleet().said(session, fact),
-                    SeatEvent::Gone { reason: words } => {
-                        reason = words;
-                        break;
+                    Some(SeatEvent::Report(report)) => engine.take_report(&id, *report).await,
+                    Some(SeatEvent::Said { session, fact }) => engine.fleet().said(session, fact),
+                    Some(SeatEvent::Gone { reason }) => {
+                        return engine.seat_gone(&id, &reason).await;
+                    }
+                    Some(SeatEvent::Lost { fault }) => return engine.seat_lost(&id, &fault).await,
+                    None => {
+                        let fault = Fault::lost("it says nothing more");
+                        return engine.seat_lost(&id, &fault).await;
                     }
                 }
-            }
-            if let Some(engine) = engine.upgrade() {
-                engine.seat_gone(&id, &reason).await;
             }
         });
     }
@@ -132,6 +133,28 @@ impl Inner {
         self.touch(id);
         self.reap(id, &name).await;
         self.persist_or_notice(id).await;
+    }
+
+    /// A seat can't be heard any more, and may live: nothing is ended, and it is asked until it answers
+    /// or is certainly dead.
+    async fn seat_lost(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {
+        let name = {
+            let mut fleet = self.fleet();
+            let Ok(entry) = fleet.get_mut(id) else { return };
+            if entry.removing || entry.seat.is_none() {
+                return;
+            }
+            let sandbox = entry.sandbox_mut();
+            sandbox.state = State::Unknown;
+            sandbox.notes.push(format!("its shim can't be heard: {fault}"));
+            let name = sandbox.name.clone();
+            let words = format!("{name} may run on, but its shim can't be heard: {fault}");
+            fleet.notice(Level::Warning, Some(id.clone()), &words);
+            name
+        };
+        self.touch(id);
+        self.persist_or_notice(id).await;
+        self.look_again(id.clone(), self.ground(id, &name));
     }
 
     /// Ends what a dead host left running; its files stay until the sandbox is removed.

@@ -7,7 +7,7 @@ use tokio_stream::Stream;
 
 use crate::{
     base::{
-        fault::Outcome,
+        fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
         units::Size,
     },
@@ -44,6 +44,10 @@ pub enum SeatEvent {
     /// The sandbox is gone; nothing follows. The reason is for a person.
     Gone {
         reason: String,
+    },
+    /// The connection to the seat ended, and nothing follows on it. Whether the sandbox lives is not known.
+    Lost {
+        fault: Fault,
     },
 }
 

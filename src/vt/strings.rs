@@ -34,10 +34,7 @@ impl Feed<'_> {
 
 /// Text from a program, safe to show and cut to a number of bytes.
 fn safe(bytes: &[u8], max: usize) -> String {
-    let mut out = text::visible(&String::from_utf8_lossy(bytes));
-    let end = (0..=max.min(out.len())).rev().find(|it| out.is_char_boundary(*it));
-    out.truncate(end.unwrap_or(0));
-    out
+    text::shown(&String::from_utf8_lossy(bytes), max)
 }
 
 fn base64(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -219,12 +216,14 @@ fn cwd(rest: &[u8]) -> Option<Fact> {
     Some(Fact::Cwd(safe(&out, PATH_BYTES_MAX)))
 }
 
-/// OSC 8: `PARAMETERS;URI`, an empty one ends the link.
+/// OSC 8: `PARAMETERS;URI`, an empty one ends the link. One that can't be shown as it is, or only cut, is
+/// none: it would lead elsewhere.
 fn link(rest: &[u8]) -> Option<Fact> {
-    let uri = safe(split(rest, b';').1, OSC_BYTES_MAX);
+    let uri = std::str::from_utf8(split(rest, b';').1).ok()?;
     let has =
         |scheme: &&str| uri.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
-    SCHEMES.iter().any(has).then_some(Fact::Link { uri })
+    let as_it_is = text::shown(uri, OSC_BYTES_MAX) == uri;
+    (as_it_is && SCHEMES.iter().any(has)).then(|| Fact::Link { uri: uri.to_owned() })
 }
 
 /// OSC 9: progress as `4;STATE;PERCENT`; other numbers are another terminal's commands; else a

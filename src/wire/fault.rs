@@ -7,7 +7,7 @@ use super::v1;
 use crate::base::{
     fault::{Fault, Kind},
     limits::{FAULT_HINT_BYTES_MAX, FAULT_MESSAGE_BYTES_MAX},
-    text::visible,
+    text::{cut, shown},
 };
 
 const FAULT_TYPE: &str = "type.googleapis.com/sandwatch.v1.Fault";
@@ -30,20 +30,6 @@ struct Any {
     type_url: String,
     #[prost(bytes = "vec", tag = "2")]
     value: Vec<u8>,
-}
-
-/// Cuts text at a character so that it has at most `most` bytes.
-pub(super) fn cut(text: &str, most: usize) -> &str {
-    let mut end = most.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
-}
-
-/// Text from outside as one line that is safe to show, of at most `most` bytes.
-pub(super) fn shown(text: &str, most: usize) -> String {
-    cut(&visible(cut(text, most)), most).to_owned()
 }
 
 impl From<&Fault> for v1::Fault {

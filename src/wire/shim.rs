@@ -6,16 +6,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-pub use super::generated::shim::v1::*;
-use super::{
-    convert::{
-        self,
-        sandbox::{
-            capabilities_in, capabilities_out, isolation_in, isolation_out, state_in, state_out,
-        },
+use super::convert::{
+    self,
+    sandbox::{
+        capabilities_in, capabilities_out, isolation_in, isolation_out, state_in, state_out,
     },
-    fault::{cut, shown},
 };
+pub use super::generated::shim::v1::*;
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -24,6 +21,7 @@ use crate::{
             LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
             SESSIONS_PER_SANDBOX_MAX, WIRE_MESSAGE_BYTES_MAX,
         },
+        text::{cut, shown},
     },
     driver::PlaceFacts,
     model::sandbox::{SandboxSpec, State},
@@ -214,6 +212,7 @@ pub fn event_out(event: &SeatEvent) -> Answer {
         SeatEvent::Gone { reason } => {
             answer::What::Gone(Gone { reason: cut(reason, LINE_BYTES_MAX).to_owned() })
         }
+        SeatEvent::Lost { fault } => answer::What::Fault(fault.into()),
     }
     .into()
 }
@@ -224,14 +223,12 @@ pub fn event_in(what: answer::What) -> Outcome<Option<SeatEvent>> {
         answer::What::Report(report) => Some(SeatEvent::Report(Box::new(report.try_into()?))),
         answer::What::Said(said) => {
             let session = convert::session_id(&said.session)?;
-            let fact = said.fact.filter(|it| it.kind.is_some());
-            let fact = fact.map(TryInto::try_into).transpose()?;
-            fact.map(|fact| SeatEvent::Said { session, fact })
+            convert::event::fact_in(said.fact).map(|fact| SeatEvent::Said { session, fact })
         }
         answer::What::Gone(gone) => {
             Some(SeatEvent::Gone { reason: shown(&gone.reason, LINE_BYTES_MAX) })
         }
-        answer::What::Fault(fault) => return Err(fault.into()),
+        answer::What::Fault(fault) => Some(SeatEvent::Lost { fault: fault.into() }),
         _ => None,
     })
 }

@@ -3,9 +3,12 @@
 
 use prost::Message;
 
-use super::{fault::shown, v1};
+use super::v1;
 use crate::{
-    base::fault::{Fault, Outcome},
+    base::{
+        fault::{Fault, Outcome},
+        text::shown,
+    },
     model::{
         sandbox::{Sandbox, SandboxSpec},
         session::Session,

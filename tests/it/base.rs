@@ -53,6 +53,15 @@ proptest! {
     }
 
     #[test]
+    fn text_that_was_made_safe_and_cut_passes_again_as_it_is(
+        text in "[a\u{200d}\u{202e}👨👩\x1b]{0,24}", most in 0_usize..40, again in 0_usize..40,
+    ) {
+        let once = text::shown(&text, most);
+        prop_assert!(once.len() <= most);
+        prop_assert_eq!(&text::shown(&once, most.max(again)), &once);
+    }
+
+    #[test]
     fn clipped_text_fits(text in "\\PC{0,40}", cells in 0_usize..30) {
         prop_assert!(text::width(&text::clip(&text, cells)) <= cells);
     }

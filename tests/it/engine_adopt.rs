@@ -10,7 +10,7 @@ use sandwatch::{
     model::{
         capability::Capabilities,
         check::Check,
-        event::Event,
+        event::{Event, Level},
         sandbox::{Sandbox, SandboxSpec, State},
         session::ExitStatus,
     },
@@ -189,6 +189,63 @@ async fn a_shim_that_is_killed_takes_only_its_own_sandbox_and_everybody_is_told(
         it.alice().remove(&sandbox.id).await.unwrap();
     }
     assert_eq!(it.alice().list().await.unwrap(), []);
+}
+
+/// Stands between a hub and a shim that lives; says something unreadable to the hub when told to.
+struct Between {
+    garble: tokio::sync::broadcast::Sender<()>,
+}
+
+impl Between {
+    fn stand(dir: &Path) -> Self {
+        let (socket, real) = (dir.join("shim.sock"), dir.join("real.sock"));
+        std::fs::rename(&socket, &real).unwrap();
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let garble = tokio::sync::broadcast::Sender::new(1);
+        let told = garble.clone();
+        tokio::spawn(async move {
+            while let Ok((mut hub, _)) = listener.accept().await {
+                let (real, mut told) = (real.clone(), told.subscribe());
+                tokio::spawn(async move {
+                    let mut shim = tokio::net::UnixStream::connect(real).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut hub, &mut shim) => {}
+                        _ = told.recv() => {
+                            let said = [&7_u32.to_le_bytes()[..], b"garbage"].concat();
+                            tokio::io::AsyncWriteExt::write_all(&mut hub, &said).await.unwrap();
+                            drop(shim);
+                            std::future::pending::<()>().await;
+                        }
+                    }
+                });
+            }
+        });
+        Self { garble }
+    }
+}
+
+#[tokio::test]
+async fn a_living_shim_that_says_what_cannot_be_read_is_asked_again_and_not_given_up() {
+    let mut it = Held::new().await;
+    let sandbox = it.run("cat").await;
+    let id = &sandbox.sessions[0].id;
+    it.engine = None;
+    let between = Between::stand(&it.base.paths().sandbox(&sandbox.id));
+    it.restart().await;
+    let mut events = it.alice().events().await.unwrap();
+    between.garble.send(()).unwrap();
+    let mut states = Vec::new();
+    while states.last() != Some(&State::Running) || !states.contains(&State::Unknown) {
+        match next(&mut events, "it answers again").await.unwrap().unwrap() {
+            Event::Changed { sandbox, .. } => states.push(sandbox.state),
+            Event::Notice { notice, .. } => assert_ne!(notice.level, Level::Error, "{notice:?}"),
+            _ => {}
+        }
+        assert!(!states.contains(&State::Failed), "{states:?}");
+    }
+    it.alice().input(id, "still here\r".into()).await.unwrap();
+    it.alice().wait(id, WaitFor::Text("still here".to_owned()), Some(SOON)).await.unwrap();
+    it.alice().remove(&sandbox.id).await.unwrap();
 }
 
 #[tokio::test]

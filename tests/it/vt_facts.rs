@@ -92,6 +92,21 @@ fn facts_are_safe_to_show_and_bounded() {
 }
 
 #[test]
+fn a_link_is_told_as_it_is_or_not_at_all() {
+    let link = |uri: &str| found(&format!("\x1b]8;;{uri}\x07")).facts.pop().map(|it| it.1);
+    for cut in ["https://x/👨\u{200d}", "https://x/a\u{202e}b", "https://x/a\u{1}b"] {
+        assert_eq!(link(cut), None, "{cut:?}");
+    }
+    let family = "https://x/👨\u{200d}👩".to_owned();
+    assert_eq!(link(&family), Some(Fact::Link { uri: family }));
+    // Made visible it would be longer than it may be, and end within the family.
+    let padding = "\u{200b}".repeat(510);
+    for end in 0..16 {
+        assert_eq!(link(&format!("https://x/{padding}{}👨\u{200d}👩", "x".repeat(end))), None);
+    }
+}
+
+#[test]
 fn facts_say_where_they_were() {
     let at: Vec<usize> =
         found("ab\x07cd\x1b]0;t\x1b\\e\x07").facts.into_iter().map(|it| it.0).collect();

@@ -33,7 +33,7 @@ use sandwatch::{
             output::{OutputReader, output_out, request_in, request_out},
         },
         fault::{from_status, to_status},
-        v1,
+        shim, v1,
     },
 };
 
@@ -395,6 +395,29 @@ fn what_a_newer_hub_says_promises_nothing() {
     assert!(read.capabilities.pause);
     let unknown = v1::EventsResponse { seq: 1, kind: None };
     assert_eq!(EventReader::default().take(unknown).unwrap(), None);
+}
+
+#[test]
+fn a_fact_that_cannot_be_read_ends_nothing_that_carries_it() {
+    use v1::fact::Kind::{Link, Progress, Prompt};
+    let kinds = [
+        Some(Link("https://x/👨\u{200d}".to_owned())),
+        Some(Link("javascript:alert(1)".to_owned())),
+        Some(Progress(v1::Progress { state: 99, percent: None })),
+        Some(Prompt(v1::Prompt { mark: "newer".to_owned(), exit_code: None })),
+        None,
+    ];
+    for kind in kinds {
+        let fact = v1::Fact { kind };
+        let message = v1::Output { offset: 1, kind: Some(v1::output::Kind::Fact(fact.clone())) };
+        assert_eq!(OutputReader::default().take(message).unwrap(), None, "{fact:?}");
+        let said = v1::Said { session: "a".to_owned(), fact: Some(fact.clone()) };
+        let kind = Some(v1::events_response::Kind::Said(said));
+        let read = EventReader::default().take(v1::EventsResponse { seq: 1, kind });
+        assert_eq!(read.unwrap(), None, "{fact:?}");
+        let said = shim::Said { session: "a".to_owned(), fact: Some(fact.clone()) };
+        assert_eq!(shim::event_in(shim::answer::What::Said(said)).unwrap(), None, "{fact:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One connection to a shim, and calls with one answer.
 
-use std::time::Duration;
+use std::{io, path::Path, time::Duration};
 
 use tokio::{
     net::{
@@ -15,12 +15,15 @@ use super::{
     process::{fault_file, last_words},
 };
 use crate::{
-    base::fault::{Fault, Kind, Outcome},
+    base::{
+        fault::{Fault, Kind, Outcome},
+        limits::ANSWER_WITHIN,
+    },
     config::paths::SocketPath,
     wire::shim::{Answer, Call, Frames, answer, call, send},
 };
 
-pub(super) const SOCKET_FILE: &str = "shim.sock";
+const SOCKET_FILE: &str = "shim.sock";
 
 pub(super) struct Connection {
     pub(super) answers: Frames<OwnedReadHalf>,
@@ -37,6 +40,16 @@ impl Connection {
             None => Err(Fault::lost("the connection ended")),
         }
     }
+}
+
+/// Whether nobody listens on the socket in a shim's directory: only then is it certainly no more.
+pub(super) async fn is_dead(dir: &Path) -> bool {
+    let Ok(path) = SocketPath::open(&dir.join(SOCKET_FILE)) else { return true };
+    let connected = timeout(ANSWER_WITHIN, UnixStream::connect(path.path())).await;
+    matches!(connected, Ok(Err(error)) if matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    ))
 }
 
 pub(super) fn unexpected() -> Fault {

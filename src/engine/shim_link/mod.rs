@@ -6,7 +6,6 @@ mod process;
 mod streams;
 
 use std::{
-    io,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -15,14 +14,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::{
-    net::UnixStream,
     sync::{Mutex, watch},
     time::timeout,
 };
 
 pub use self::process::raise_descriptor_bound;
 use self::{
-    connection::{Connection, SOCKET_FILE, unexpected},
+    connection::{Connection, unexpected},
     process::{last_words, reap, spawn, write_spec},
 };
 use crate::{
@@ -33,7 +31,6 @@ use crate::{
         text,
         units::Size,
     },
-    config::paths::SocketPath,
     driver::Ground,
     model::{
         output::{Output, OutputRequest},
@@ -123,12 +120,7 @@ impl ShimLink {
 
     /// Whether nobody listens on the shim's socket: only then is the shim certainly no more.
     pub async fn is_dead(ground: &Ground) -> bool {
-        let Ok(path) = SocketPath::open(&ground.dir.join(SOCKET_FILE)) else { return true };
-        let connected = timeout(ANSWER_WITHIN, UnixStream::connect(path.path())).await;
-        matches!(connected, Ok(Err(error)) if matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-        ))
+        connection::is_dead(&ground.dir).await
     }
 
     fn new(ground: &Ground, ended: watch::Receiver<Option<ExitStatus>>) -> Self {

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_stream::StreamExt;
 
 use super::{
-    connection::{Connection, unexpected},
+    connection::{Connection, is_dead, unexpected},
     process::last_words,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// What a shim reports, until it is gone. `ended` tells how its process ended.
+/// What a shim reports, until it is gone or lost. `ended` tells how its process ended.
 pub(super) fn events(
     connection: Connection,
     dir: PathBuf,
@@ -75,30 +75,40 @@ struct Events {
 impl Events {
     async fn next(&mut self) -> Option<SeatEvent> {
         while !self.over {
-            let answer = self.connection.answer().await;
-            match answer.and_then(event_in) {
+            let answer = self.connection.answers.next::<Answer>().await;
+            let event = match answer {
+                Ok(Some(Answer { what })) => what.map_or(Ok(None), event_in),
+                Ok(None) => Err(Fault::lost("the connection ended")),
+                Err(fault) => Err(fault),
+            };
+            match event {
                 Ok(None) => {}
+                Ok(Some(SeatEvent::Lost { fault })) | Err(fault) => {
+                    self.over = true;
+                    return Some(self.end(fault).await);
+                }
                 Ok(Some(event)) => {
                     self.over = matches!(event, SeatEvent::Gone { .. });
                     return Some(event);
-                }
-                Err(fault) => {
-                    self.over = true;
-                    return Some(SeatEvent::Gone { reason: self.reason(&fault).await });
                 }
             }
         }
         None
     }
 
-    /// The connection ended without a word. The process ends a moment later, if it has not yet.
-    async fn reason(&mut self, fault: &Fault) -> String {
-        let waited = timeout(ANSWER_WITHIN, self.ended.wait_for(Option::is_some)).await;
-        let status = waited.ok().and_then(Result::ok).and_then(|it| *it);
-        match status {
-            None if fault.kind() != Kind::Lost => format!("its shim: {}", fault.message()),
-            status => format!("its shim died: {}", last_words(&self.dir, status)),
+    /// The connection ended without a word: because the shim did, or for a reason of its own. Only a
+    /// shim that is certainly dead is gone.
+    async fn end(&mut self, fault: Fault) -> SeatEvent {
+        let mut status = *self.ended.borrow();
+        if status.is_none() && fault.kind() == Kind::Lost {
+            // A process that dies is waited for a moment after its connections have ended.
+            let waited = timeout(ANSWER_WITHIN, self.ended.wait_for(Option::is_some)).await;
+            status = waited.ok().and_then(Result::ok).and_then(|it| *it);
         }
+        if status.is_none() && !is_dead(&self.dir).await {
+            return SeatEvent::Lost { fault };
+        }
+        SeatEvent::Gone { reason: format!("its shim died: {}", last_words(&self.dir, status)) }
     }
 }
 

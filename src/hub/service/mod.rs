@@ -18,13 +18,10 @@ use crate::{
         fault::{Fault, Outcome},
         id::ClientId,
         limits::LABEL_BYTES_MAX,
+        text::shown,
     },
     runtime::{BoxStream, Identity, Runtime},
-    wire::{
-        CLIENT_ID_KEY, CLIENT_NAME_KEY,
-        convert::{client_id, one_line},
-        fault::to_status,
-    },
+    wire::{CLIENT_ID_KEY, CLIENT_NAME_KEY, convert::client_id, fault::to_status},
 };
 
 /// A stream of messages to a client.
@@ -76,7 +73,7 @@ fn identity(metadata: &MetadataMap) -> Outcome<Identity> {
     let name = metadata
         .get_bin(CLIENT_NAME_KEY)
         .and_then(|it| it.to_bytes().ok())
-        .map(|it| one_line(&String::from_utf8_lossy(&it), LABEL_BYTES_MAX))
+        .map(|it| shown(&String::from_utf8_lossy(&it), LABEL_BYTES_MAX))
         .filter(|it| !it.is_empty())
         .unwrap_or_else(|| client.to_string());
     Ok(Identity { client, name })

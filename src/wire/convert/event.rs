@@ -9,16 +9,14 @@ use crate::{
             CLIPBOARD_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, LISTING_PIECE_BYTES,
             OSC_BYTES_MAX, SANDBOXES_MAX, TITLE_BYTES_MAX,
         },
+        text::{cut, shown},
     },
     model::{
         event::{Event, Level, Notice, SnapshotReason},
         fact::Fact,
         sandbox::Sandbox,
     },
-    wire::{
-        fault::{cut, shown},
-        v1::{self, events_response as event, fact},
-    },
+    wire::v1::{self, events_response as event, fact},
 };
 
 /// Fields of one program status that are taken.
@@ -58,7 +56,7 @@ impl From<&Fact> for v1::Fact {
     }
 }
 
-/// A fact of a newer version is refused; callers that read a stream leave it out (`fact_in`).
+/// A fact that can't be read is refused; those who read a stream leave it out (`fact_in`).
 impl TryFrom<v1::Fact> for Fact {
     type Error = Fault;
 
@@ -116,12 +114,11 @@ fn progress_in(wire: v1::Progress) -> Outcome<Fact> {
     Ok(Fact::Progress { state, percent })
 }
 
-/// Reads a fact of a stream; `None` for a kind that this version does not know.
-pub(super) fn fact_in(wire: v1::Fact) -> Outcome<Option<Fact>> {
-    match wire.kind {
-        None => Ok(None),
-        Some(_) => wire.try_into().map(Some),
-    }
+/// Reads a fact of a stream. One that can't be read is left out: it is a program's word about itself, and
+/// never a reason to end what carries it.
+pub(in crate::wire) fn fact_in(wire: Option<v1::Fact>) -> Option<Fact> {
+    let wire = wire.filter(|it| it.kind.is_some())?;
+    wire.try_into().inspect_err(|fault| tracing::debug!(%fault, "a fact is left out")).ok()
 }
 
 impl From<&Notice> for v1::Notice {
@@ -233,8 +230,7 @@ impl EventReader {
             event::Kind::Notice(notice) => Some(Event::Notice { seq, notice: notice.try_into()? }),
             event::Kind::Said(said) => {
                 let session = super::session_id(&said.session)?;
-                let fact = fact_in(required("said.fact", said.fact)?)?;
-                fact.map(|fact| Event::Said { seq, session, fact })
+                fact_in(said.fact).map(|fact| Event::Said { seq, session, fact })
             }
         })
     }

@@ -12,16 +12,14 @@ use crate::{
             HISTORY_LINE_BYTES_MAX, HISTORY_LINES_MAX, HISTORY_PAGE_BYTES_MAX, LABEL_BYTES_MAX,
             PATTERN_BYTES_MAX, SEARCH_HITS_MAX, SEARCH_LINE_BYTES_MAX,
         },
+        text::{cut, shown},
         units::Size,
     },
     model::history::{
         HistoryLine, HistoryMark, HistoryPage, HistoryRequest, Recording, SearchHit, SearchPage,
         SearchRequest,
     },
-    wire::{
-        fault::{cut, shown},
-        v1,
-    },
+    wire::v1,
 };
 
 impl From<HistoryMark> for v1::HistoryMark {

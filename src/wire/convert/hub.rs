@@ -9,12 +9,12 @@ use crate::{
             CHECKS_MAX, FAULT_MESSAGE_BYTES_MAX, INPUT_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX,
             PTY_CHUNK_BYTES_MAX, TTL_MAX,
         },
+        text::{cut, shown},
     },
     model::check::{Check, CheckStatus},
     runtime::{ExecOutput, HubStatus, LeaseVerb, WaitFor},
     wire::{
         PROTOCOL,
-        fault::{cut, shown},
         v1::{self, exec_response, wait_request},
     },
 };

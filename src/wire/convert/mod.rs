@@ -12,14 +12,12 @@ pub mod session;
 
 use std::time::Duration;
 
-use super::{
-    fault::{cut, shown},
-    v1,
-};
+use super::v1;
 use crate::base::{
     clock::Timestamp,
     fault::{Fault, Outcome},
     limits::WIRE_MESSAGE_BYTES_MAX,
+    text::{cut, shown},
 };
 
 /// Refuses a message that is too large to be sent, before half of it is.
@@ -34,11 +32,6 @@ pub fn fits<M: prost::Message>(what: &str, message: M) -> Outcome<M> {
 /// Takes a message that must be there.
 pub fn required<T>(field: &str, value: Option<T>) -> Outcome<T> {
     value.ok_or_else(|| Fault::invalid(format!("missing: {field}")))
-}
-
-/// Text from outside as one line that is safe to show, of at most `most` bytes.
-pub fn one_line(text: &str, most: usize) -> String {
-    shown(text, most)
 }
 
 /// Takes a string of at most `most` bytes.

@@ -10,14 +10,12 @@ use crate::{
         limits::{
             KEYFRAME_BYTES_MAX, KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, TITLE_BYTES_MAX, TTL_MAX,
         },
+        text::{cut, shown},
         units::Size,
     },
     model::output::{Fidelity, From as Start, Output, OutputRequest},
     runtime::ScreenShot,
-    wire::{
-        fault::{cut, shown},
-        v1::{self, output, output_request},
-    },
+    wire::v1::{self, output, output_request},
 };
 
 /// Writes how to watch a session.
@@ -150,7 +148,9 @@ impl OutputReader {
                 state.map(|state| Output::Keyframe { offset, size, state, lost })
             }
             output::Kind::Resize(size) => Some(Output::Resize { offset, size: size.into() }),
-            output::Kind::Fact(fact) => fact_in(fact)?.map(|fact| Output::Fact { offset, fact }),
+            output::Kind::Fact(fact) => {
+                fact_in(Some(fact)).map(|fact| Output::Fact { offset, fact })
+            }
             output::Kind::Exit(status) => Some(Output::Exit { offset, status: status.try_into()? }),
         })
     }

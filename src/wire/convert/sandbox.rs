@@ -12,6 +12,7 @@ use crate::{
             LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
             SESSIONS_PER_SANDBOX_MAX, TTL_MAX,
         },
+        text::{cut, shown},
     },
     model::{
         capability::Capabilities,
@@ -20,10 +21,7 @@ use crate::{
             WorkspaceMode,
         },
     },
-    wire::{
-        fault::{cut, shown},
-        v1,
-    },
+    wire::v1,
 };
 
 /// More cores than any machine has.

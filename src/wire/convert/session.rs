@@ -9,13 +9,11 @@ use crate::{
             ARGS_BYTES_MAX, ARGS_MAX, COMMAND_SHOWN_BYTES_MAX, ENV_BYTES_MAX, ENV_ENTRIES_MAX,
             ENV_ENTRY_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX, TITLE_BYTES_MAX,
         },
+        text::{cut, shown},
         units::Size,
     },
     model::session::{ExitStatus, Lease, Session, SessionSpec, Status},
-    wire::{
-        fault::{cut, shown},
-        v1,
-    },
+    wire::v1,
 };
 
 impl From<Size> for v1::Size {
