@@ -18,7 +18,11 @@ use crate::{
         fault::{Fault, Outcome},
         text,
     },
-    config::{load, paths::Paths, schema::Config},
+    config::{
+        load,
+        paths::Paths,
+        schema::{Config, Prefs},
+    },
     tui::files::{self, Files},
     ui::theme::{Depth, PRESETS, ROLES, Theme},
 };
@@ -69,9 +73,30 @@ fn keymap_in_force(files: &Files) -> Outcome<Keymap> {
 }
 
 fn config_in_force(files: &Files) -> Outcome<Config> {
-    let mut config = files.config()?;
-    config.apply(&files.prefs());
-    Ok(config)
+    Ok(in_force(files)?.0)
+}
+
+/// The settings in force, and what of them was chosen in the console.
+fn in_force(files: &Files) -> Outcome<(Config, Prefs)> {
+    let (mut config, mut prefs) = (files.config()?, files.prefs());
+    prefs.settle(&config);
+    config.apply(&prefs);
+    Ok((config, prefs))
+}
+
+/// Where a setting comes from.
+fn origin(files: &Files, prefs: &Prefs, setting: &str) -> Outcome<&'static str> {
+    let chosen = match setting {
+        "keymap" => prefs.keymap.is_some(),
+        "theme" => prefs.theme.is_some(),
+        "layout" => prefs.layout.is_some(),
+        _ => false,
+    };
+    Ok(match chosen {
+        true => "chosen in the console",
+        false if files.says(setting)? => "config.toml",
+        false => "default",
+    })
 }
 
 /// One binding, as in `keys ls`.
@@ -200,27 +225,36 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
             })
         }
         ConfigVerb::Ls(args) => {
-            let settings = settings(&config_in_force(&files)?);
+            let (config, prefs) = in_force(&files)?;
+            let mut settings = settings(&config);
+            let mut table = Table::new(&["SETTING", "VALUE", "FROM"]);
+            let mut origins = serde_json::Map::new();
+            for (name, value) in flat(&settings) {
+                let from = origin(&files, &prefs, &name)?;
+                table.row(vec![name.as_str().into(), value.into(), from.into()]);
+                origins.insert(name, from.into());
+            }
             if args.json {
+                if let Some(all) = settings.as_object_mut() {
+                    all.insert("from".to_owned(), origins.into());
+                }
                 out::json(&settings)?;
                 return Ok(out::DONE);
-            }
-            let mut table = Table::new(&["SETTING", "VALUE"]);
-            for (name, value) in flat(&settings) {
-                table.row(vec![name.into(), value.into()]);
             }
             out::print(&table.render(paint::wanted()))?;
             Ok(out::DONE)
         }
         ConfigVerb::Explain { setting } => {
-            let settings = settings(&config_in_force(&files)?);
+            let (config, prefs) = in_force(&files)?;
+            let settings = settings(&config);
             let Some((_, value)) = flat(&settings).into_iter().find(|it| it.0 == setting) else {
                 let names: Vec<String> = flat(&settings).into_iter().map(|it| it.0).collect();
                 let shown = text::visible(&setting);
                 return Err(Fault::absent(format!("no such setting: {shown}"))
                     .hint(format!("there are {}", names.join(", "))));
             };
-            out::print(&format!("{}{setting} is {value}\n", meaning(&setting)))?;
+            let from = origin(&files, &prefs, &setting)?;
+            out::print(&format!("{}{setting} is {value}: {from}\n", meaning(&setting)))?;
             Ok(out::DONE)
         }
     }

@@ -52,7 +52,13 @@ pub fn prefs(file: &str, text: &str) -> Result<Prefs, Vec<Flaw>> {
             "keymap" => prefs.keymap = plain_name(&mut source, &item),
             "theme" => prefs.theme = plain_name(&mut source, &item),
             "layout" => prefs.layout = layout(&mut source, &item),
-            _ => source.unknown("a preference", &name, ["keymap", "theme", "layout"]),
+            "over" => each(&mut source, &item, |source, name, item| match name.text.as_str() {
+                "keymap" => prefs.over.keymap = plain_name(source, item),
+                "theme" => prefs.over.theme = plain_name(source, item),
+                "layout" => prefs.over.layout = layout(source, item),
+                _ => source.unknown("a preference", name, ["keymap", "theme", "layout"]),
+            }),
+            _ => source.unknown("a preference", &name, ["keymap", "theme", "layout", "over"]),
         }
     }
     source.finish(prefs)

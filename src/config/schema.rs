@@ -49,6 +49,16 @@ pub struct Prefs {
     pub keymap: Option<String>,
     pub theme: Option<String>,
     pub layout: Option<u8>,
+    /// What config.toml said beneath: a choice holds until that is changed.
+    pub over: Beneath,
+}
+
+/// What config.toml said when the preferences were written; `None` = not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beneath {
+    pub keymap: Option<String>,
+    pub theme: Option<String>,
+    pub layout: Option<u8>,
 }
 
 impl Default for Config {
@@ -92,14 +102,39 @@ impl Prefs {
     /// As the text of a preferences file.
     pub fn to_toml(&self) -> String {
         let mut out = String::from("# Written by the console; config.toml is yours.\n");
-        for (name, value) in [("keymap", &self.keymap), ("theme", &self.theme)] {
-            if let Some(value) = value {
-                out.push_str(&format!("{name} = {}\n", toml::Value::String(value.clone())));
-            }
-        }
-        if let Some(layout) = self.layout {
-            out.push_str(&format!("layout = {layout}\n"));
-        }
+        lines(&mut out, self.keymap.as_ref(), self.theme.as_ref(), self.layout);
+        out.push_str("\n[over]\n");
+        lines(&mut out, self.over.keymap.as_ref(), self.over.theme.as_ref(), self.over.layout);
         out
+    }
+
+    /// Takes what config.toml says now: where that has changed since, the file is right and the
+    /// choice is dropped. Says whether one was.
+    pub fn settle(&mut self, file: &Config) -> bool {
+        let now = Beneath {
+            keymap: Some(file.keymap.clone()),
+            theme: Some(file.theme.clone()),
+            layout: Some(file.layout),
+        };
+        let before = std::mem::replace(&mut self.over, now);
+        let now = &self.over;
+        let mut dropped = before.keymap.is_some_and(|it| now.keymap.as_ref() != Some(&it))
+            && self.keymap.take().is_some();
+        dropped |= before.theme.is_some_and(|it| now.theme.as_ref() != Some(&it))
+            && self.theme.take().is_some();
+        dropped |=
+            before.layout.is_some_and(|it| now.layout != Some(it)) && self.layout.take().is_some();
+        dropped
+    }
+}
+
+fn lines(out: &mut String, keymap: Option<&String>, theme: Option<&String>, layout: Option<u8>) {
+    for (name, value) in [("keymap", keymap), ("theme", theme)] {
+        if let Some(value) = value {
+            out.push_str(&format!("{name} = {}\n", toml::Value::String(value.clone())));
+        }
+    }
+    if let Some(layout) = layout {
+        out.push_str(&format!("layout = {layout}\n"));
     }
 }

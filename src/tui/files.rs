@@ -13,7 +13,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{Config, Prefs},
-        source::{FILE_BYTES_MAX, Flaw, Source},
+        source::{FILE_BYTES_MAX, Flaw, Node, Source},
     },
     ui::theme::{self, Depth, Theme},
 };
@@ -54,11 +54,17 @@ impl Files {
         }
     }
 
-    /// Whether config.toml says which theme to use.
-    pub fn names_theme(&self) -> Outcome<bool> {
+    /// Whether config.toml says it: a setting, or `table.setting`.
+    pub fn says(&self, setting: &str) -> Outcome<bool> {
         let text = read(&self.config_file())?.unwrap_or_default();
-        let table = Source::new("config.toml", &text).parse();
-        Ok(table.is_some_and(|it| it.get("theme").is_some()))
+        let Some(whole) = Source::new("config.toml", &text).parse() else { return Ok(false) };
+        Ok(match setting.split_once('.') {
+            None => whole.get(setting).is_some(),
+            Some((table, name)) => whole.get(table).is_some_and(|it| match &it.node {
+                Node::Table(inner) => inner.get(name).is_some(),
+                _ => false,
+            }),
+        })
     }
 
     /// What was chosen in the console; nothing when there is no such file or it can't be read.

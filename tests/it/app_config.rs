@@ -1,7 +1,10 @@
 //! config.toml and theme files: whole, or refused with the place of every flaw.
 
 use sandwatch::{
-    config::{load, schema::Config},
+    config::{
+        load,
+        schema::{Beneath, Config, Prefs},
+    },
     ui::theme::{self, Depth, PRESETS, ROLES},
 };
 
@@ -37,12 +40,38 @@ fn an_unknown_or_wrong_setting_is_refused_with_its_place() {
 
 #[test]
 fn preferences_read_back_as_they_were_written() {
-    let prefs = sandwatch::config::schema::Prefs {
+    let prefs = Prefs {
         keymap: Some("vim".to_owned()),
         theme: Some("light".to_owned()),
         layout: Some(4),
+        over: Beneath { keymap: Some("default".to_owned()), theme: None, layout: Some(1) },
     };
     assert_eq!(load::prefs("prefs.toml", &prefs.to_toml()), Ok(prefs));
+    assert_eq!(load::prefs("prefs.toml", &Prefs::default().to_toml()), Ok(Prefs::default()));
+}
+
+#[test]
+fn a_choice_holds_until_the_file_beneath_it_is_edited() {
+    let mut file = Config { layout: 2, ..Config::default() };
+    let mut prefs = Prefs { layout: Some(4), theme: Some("light".to_owned()), ..Prefs::default() };
+    assert!(!prefs.settle(&file));
+    let in_force = |prefs: &Prefs, file: &Config| {
+        let mut config = file.clone();
+        config.apply(prefs);
+        (config.layout, config.theme)
+    };
+    assert_eq!(in_force(&prefs, &file), (4, "light".to_owned()));
+    // Something else is edited: the choices stay.
+    file.scroll_lines = 9;
+    assert!(!prefs.settle(&file));
+    assert_eq!(in_force(&prefs, &file), (4, "light".to_owned()));
+    file.layout = 6;
+    assert!(prefs.settle(&file));
+    assert_eq!(in_force(&prefs, &file), (6, "light".to_owned()));
+    // Edited back, the old choice does not come back.
+    file.layout = 2;
+    assert!(!prefs.settle(&file));
+    assert_eq!(in_force(&prefs, &file).0, 2);
 }
 
 #[test]

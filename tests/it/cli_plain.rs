@@ -169,6 +169,19 @@ fn the_configuration_is_checked_listed_and_explained() {
     let settings = home.json(&["config", "ls", "--json"]);
     assert_eq!(settings["layout"], 2, "{settings}");
     assert!(home.ok(&["config", "explain", "layout"]).contains("layout"));
+    // What was chosen in the console holds until the file is edited, and is told apart.
+    let chosen = "layout = 4\n[over]\nlayout = 2\n";
+    std::fs::create_dir_all(home.path().join("state")).unwrap();
+    std::fs::write(home.path().join("state/console.toml"), chosen).unwrap();
+    let settings = home.json(&["config", "ls", "--json"]);
+    assert_eq!(
+        (&settings["layout"], &settings["from"]["layout"]),
+        (&4.into(), &"chosen in the console".into())
+    );
+    assert!(home.ok(&["config", "explain", "layout"]).contains("4: chosen in the console"));
+    assert!(home.ok(&["config", "explain", "new.egress"]).contains("\"ask\": default"));
+    std::fs::write(&file, "layout = 1\n").unwrap();
+    assert!(home.ok(&["config", "explain", "layout"]).contains("1: config.toml"));
     home.run(&["config", "explain", "layuot"]).failed(3, &["layout"]);
     for (names, word) in [("theme = \"nothere\"", "nothere"), ("keymap = \"nokm\"", "nokm")] {
         std::fs::write(&file, names).unwrap();

@@ -234,9 +234,16 @@ impl Turn<'_> {
 
     /// Shows that many panes, filling new ones with sessions that are not on screen yet.
     pub(super) fn set_layout(&mut self, count: usize) {
-        self.state.grid.tab_mut().set_layout(count);
         self.state.prefs.layout = u8::try_from(count).ok();
+        if let Some(layout) = self.state.prefs.layout {
+            self.state.config.layout = layout;
+        }
         self.save_prefs();
+        self.lay_out(count);
+    }
+
+    pub(super) fn lay_out(&mut self, count: usize) {
+        self.state.grid.tab_mut().set_layout(count);
         self.fill_panes();
         if layout::frame(self.state).panes.is_empty() {
             let key = self.state.key_words(Action::NextPlace);

@@ -162,6 +162,9 @@ impl Turn<'_> {
             Ok(config) => config,
             Err(fault) => return self.kept("config.toml", &fault),
         };
+        if self.state.prefs.settle(&config) {
+            self.save_prefs();
+        }
         config.apply(&self.state.prefs);
         if *config == self.state.config {
             return;
@@ -173,6 +176,9 @@ impl Turn<'_> {
         }
         if old.theme != new.theme {
             self.load_theme(&new.theme);
+        }
+        if old.layout != new.layout {
+            self.lay_out(usize::from(new.layout));
         }
         if old.mouse != new.mouse {
             self.state.mouse = new.mouse;

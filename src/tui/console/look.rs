@@ -29,9 +29,15 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn choose(files: &Files, mut config: Config, light: Option<bool>) -> Outcome<Self> {
-        let prefs = files.prefs();
+        let mut prefs = files.prefs();
+        if prefs.settle(&config)
+            && let Err(fault) = files.save_prefs(&prefs)
+        {
+            // A choice that is dropped now is dropped again at the next start.
+            tracing::warn!(%fault, "an outdated choice stays written down");
+        }
         // Where nobody chose a theme, it follows the terminal.
-        if light == Some(true) && !files.names_theme()? {
+        if light == Some(true) && !files.says("theme")? {
             "light".clone_into(&mut config.theme);
         }
         config.apply(&prefs);
@@ -73,16 +79,17 @@ impl Console {
     /// is told; that another keymap or theme is named now, the state finds out.
     pub(super) fn reload(&mut self) {
         let (files, changes, depth) = (self.files.clone(), self.changes.clone(), self.depth);
+        // What is wanted, whether or not it could be read so far: its file may be there now.
         let (config, keymap) = (self.state.config.clone(), self.state.keymap.clone());
         let theme = self.theme.clone();
         self.runner.aside(move || {
             let mut messages = vec![Msg::Config(files.config().map(Box::new))];
-            let keys = files.keymap(&config, &keymap.name);
+            let keys = files.keymap(&config, &config.keymap);
             if keys.as_ref().ok() != Some(&keymap) {
                 messages.push(Msg::Keymap(keys.map(Box::new)));
             }
             let mut changed = None;
-            match files.theme(&theme.name, depth) {
+            match files.theme(&config.theme, depth) {
                 Ok(same) if same == theme => {}
                 Ok(other) => {
                     messages.push(Msg::Theme(Ok(other.name.clone())));
