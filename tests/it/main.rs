@@ -45,6 +45,7 @@ mod hub_strange;
 mod hub_support;
 mod layers;
 mod local_life;
+mod local_programs;
 mod local_paths;
 mod local_stage;
 mod local_tools;

@@ -22,7 +22,7 @@ use rustix::{
 use super::{
     mark::Mark,
     message::{Description, Order, Report, Word, receive, send},
-    sys,
+    processes, sys,
 };
 
 /// What it is called, in /proc and in lists of processes.
@@ -50,7 +50,8 @@ pub fn serve(control: OwnedFd, mark: Option<Mark>) -> ! {
 struct Init {
     control: OwnedFd,
     children: OwnedFd,
-    programs: Vec<Pid>,
+    /// Not reaped yet, by number.
+    programs: Vec<(u64, Pid)>,
     started: u64,
 }
 
@@ -95,7 +96,7 @@ impl Init {
 
     /// Tells how a program ended; orphans it inherited are nobody's business.
     fn tell(&mut self, pid: Pid, status: WaitStatus) -> bool {
-        let Some(at) = self.programs.iter().position(|it| *it == pid) else { return true };
+        let Some(at) = self.programs.iter().position(|it| it.1 == pid) else { return true };
         self.programs.swap_remove(at);
         let pid = pid.as_raw_nonzero().get();
         match (status.exit_status(), status.terminating_signal()) {
@@ -114,7 +115,21 @@ impl Init {
             Some(order @ (Order::OnNewTerminal { .. } | Order::OnTerminal | Order::OnPipes)) => {
                 self.start(order, packet.descriptors)
             }
+            Some(Order::End { number }) => {
+                self.end(number);
+                true
+            }
             Some(Order::Go) | None => true,
+        }
+    }
+
+    /// Kills a program, with what shares its session: a shell's jobs and pipelines. Gone already, and
+    /// never started, are fine.
+    fn end(&self, number: u64) {
+        let found = self.programs.iter().find(|it| it.0 == number);
+        if let Some((_, leader)) = found {
+            // Not reaped, so that number and session are still its own.
+            processes::signal_session(*leader, Signal::KILL);
         }
     }
 
@@ -142,7 +157,7 @@ impl Init {
             Err(error) => refuse(&error),
             Ok(None) => become_program(description, &report, &streams),
             Ok(Some(pid)) => {
-                self.programs.push(pid);
+                self.programs.push((self.started, pid));
                 self.say(&Word::Started { number: self.started, pid: pid.as_raw_nonzero().get() })
             }
         }

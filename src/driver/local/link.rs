@@ -99,11 +99,13 @@ impl Link {
         }
     }
 
+    async fn put(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = order.bytes();
+        self.control.async_io(Interest::WRITABLE, |it| send(it.as_fd(), &bytes, descriptors)).await
+    }
+
     async fn order(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> Outcome<()> {
-        let sent = self
-            .control
-            .async_io(Interest::WRITABLE, |it| send(it.as_fd(), &order.bytes(), descriptors));
-        match timeout(ANSWER_WITHIN, sent).await {
+        match timeout(ANSWER_WITHIN, self.put(order, descriptors)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Fault::lost(format!("asking the sandbox: {error}"))),
             Err(_) => Err(Fault::late("asking the sandbox: its first process does not listen")),
@@ -150,6 +152,25 @@ impl Link {
         }
     }
 
+    /// Passes on how a program ended; has it killed when nobody waits for that. Ends with the program.
+    async fn attend(
+        self: Arc<Self>,
+        number: u64,
+        ended: oneshot::Receiver<ExitStatus>,
+        mut exit: oneshot::Sender<ExitStatus>,
+    ) {
+        tokio::select! {
+            biased;
+            status = ended => if let Ok(status) = status {
+                // Nobody may be waiting any more.
+                let _ = exit.send(status);
+            },
+            // However long it takes: a paused first process reads nothing, and must hear of it then. One
+            // that is gone has taken the program along.
+            () = exit.closed() => drop(self.put(Order::End { number }, &[]).await),
+        }
+    }
+
     /// Waits for init to be gone and reaps it; says how it ended.
     async fn bury(&self) -> String {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -187,7 +208,7 @@ impl Link {
 
     /// Has init start a program and waits until the program has taken over.
     pub async fn start(
-        &self,
+        self: &Arc<Self>,
         order: Order,
         what: &Description,
         streams: &[BorrowedFd<'_>],
@@ -200,7 +221,7 @@ impl Link {
         let description = memory_file(&what.bytes())
             .map_err(|error| Fault::io("describing the program", &error))?;
         let (ours, theirs) = super::namespaces::pair()?;
-        let (exit_in, exit) = oneshot::channel();
+        let (ended_in, ended) = oneshot::channel();
         rustix::net::sockopt::set_socket_passcred(&ours, true)
             .map_err(|error| Fault::io("asking for a process id", &error.into()))?;
         let mut descriptors = vec![description.as_fd(), theirs.as_fd()];
@@ -209,7 +230,7 @@ impl Link {
             let mut programs = self.programs();
             programs.sent += 1;
             let number = programs.sent;
-            programs.starting.insert(number, exit_in);
+            programs.starting.insert(number, ended_in);
             number
         };
         // The number is init's too from here on, whatever becomes of the rest.
@@ -219,6 +240,9 @@ impl Link {
         }
         drop(descriptors);
         drop(theirs);
+        // From here on, leaving without `exit` ends the program.
+        let (exit_in, exit) = oneshot::channel();
+        drop(tokio::spawn(Arc::clone(self).attend(number, ended, exit_in)));
         let reports = sys::watched(ours, Interest::READABLE)
             .map_err(|error| Fault::io("hearing from the program", &error))?;
         let reported = timeout(ANSWER_WITHIN, hear(&reports, what)).await;

@@ -28,6 +28,8 @@ pub enum Order {
     OnTerminal,
     /// Start a program on three pipes. Descriptors: description, report, stdin, stdout, stderr.
     OnPipes,
+    /// Nobody waits any more for the program with this number: kill it and what is in its session.
+    End { number: u64 },
 }
 
 /// From init to the shim.
@@ -72,6 +74,7 @@ impl Order {
             }
             Self::OnTerminal => vec![2],
             Self::OnPipes => vec![3],
+            Self::End { number } => [4].into_iter().chain(number.to_le_bytes()).collect(),
         }
     }
 
@@ -84,6 +87,9 @@ impl Order {
             }),
             [2] => Some(Self::OnTerminal),
             [3] => Some(Self::OnPipes),
+            [4, ref number @ ..] => {
+                Some(Self::End { number: u64::from_le_bytes(number.try_into().ok()?) })
+            }
             _ => None,
         }
     }
@@ -274,6 +280,7 @@ mod tests {
             Order::OnNewTerminal { cols: 300, rows: 100 },
             Order::OnTerminal,
             Order::OnPipes,
+            Order::End { number: 1 << 40 },
         ];
         for order in orders {
             assert_eq!(Order::parse(&order.bytes()), Some(order));

@@ -1,7 +1,10 @@
 //! The process tree below a sandbox's init as the host's /proc shows it: for pausing where nothing
 //! can be frozen, and for telling a recorded process from a later one with its number.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -11,6 +14,7 @@ const ROUNDS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     parent: i32,
+    session: i32,
     state: u8,
     started: u64,
 }
@@ -26,6 +30,7 @@ fn parse(line: &str) -> Option<Entry> {
     Some(Entry {
         state: *fields.first()?.as_bytes().first()?,
         parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
     })
 }
@@ -85,6 +90,26 @@ fn below(root: Pid) -> Vec<Seen> {
     }
     order.reverse();
     order
+}
+
+/// Signals a process and everything in the session it leads, until a look finds nobody new.
+pub fn signal_session(leader: Pid, signal: Signal) {
+    let mut signalled = BTreeSet::new();
+    for _ in 0..ROUNDS_MAX {
+        let mut fresh = false;
+        for pid in all() {
+            let Some(it) = entry(pid.as_raw_nonzero().get()) else { continue };
+            // One that has just been made for it has no session of its own yet.
+            let led = it.session == leader.as_raw_nonzero().get() || pid == leader;
+            if led && it.state != b'Z' && signalled.insert((pid.as_raw_nonzero(), it.started)) {
+                Seen { pid, started: it.started, stopped: false }.signal(signal);
+                fresh = true;
+            }
+        }
+        if !fresh {
+            return;
+        }
+    }
 }
 
 /// Signals everything below a process, leaves first.
@@ -152,9 +177,9 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_and_spaces_is_no_field() {
-        let line = "12 (a) S 1 (b)) T 7 12 12 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        let line = "12 (a) S 1 (b)) T 7 12 13 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
         let it = parse(line).unwrap();
-        assert_eq!((it.state, it.parent, it.started), (b'T', 7, 4711));
+        assert_eq!((it.state, it.parent, it.session, it.started), (b'T', 7, 13, 4711));
         assert_eq!(parse("garbage"), None);
     }
 }
