@@ -41,7 +41,7 @@ use crate::{
     runtime::{BoxStream, ExecOutput, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor},
     wire::{
         convert::{
-            fits,
+            entry_in, fits,
             history::{history_out, search_out},
             hub::{lease_out, wait_out},
             milliseconds,
@@ -303,7 +303,7 @@ async fn gather<Piece, Wire, Item: TryFrom<Wire, Error = Fault>>(
                 if out.len() >= most {
                     return Err(Fault::invalid(format!("the hub lists more than {most} entries")));
                 }
-                out.push(wire.try_into()?);
+                out.extend(entry_in(wire));
             }
         }
         Ok(())

@@ -14,7 +14,10 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
-        limits::{CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, SANDBOXES_MAX},
+        limits::{
+            CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, SANDBOXES_MAX,
+            SESSIONS_PER_SANDBOX_MAX,
+        },
         text,
     },
     model::{
@@ -47,6 +50,8 @@ pub(super) struct Entry {
     pub watchers: Arc<()>,
     /// Changes so far; the registry keeps the newest.
     pub version: i64,
+    /// The sessions by which this sandbox is found.
+    listed: Vec<SessionId>,
     published_at: Option<Duration>,
     /// A later publication is already arranged.
     due: bool,
@@ -64,6 +69,7 @@ impl Entry {
             execs: Arc::default(),
             watchers: Arc::default(),
             version: 0,
+            listed: Vec::new(),
             published_at: None,
             due: false,
         }
@@ -155,9 +161,6 @@ impl Fleet {
             }
             hash_map::Entry::Vacant(free) => free.insert(id.clone()),
         };
-        for session in &entry.sandbox.sessions {
-            self.sessions.insert(session.id.clone(), id.clone());
-        }
         self.entries.insert(id.clone(), entry);
         self.touch(&id);
         Ok(())
@@ -167,7 +170,9 @@ impl Fleet {
     pub(super) fn remove(&mut self, id: &SandboxId) -> Option<Entry> {
         let entry = self.entries.remove(id)?;
         self.names.remove(&entry.sandbox.name);
-        self.sessions.retain(|_, sandbox| sandbox != id);
+        for session in &entry.listed {
+            self.sessions.remove(session);
+        }
         entry.changed.send_modify(|it| *it += 1);
         self.send(|seq| Event::Removed { seq, id: id.clone() });
         Some(entry)
@@ -204,10 +209,16 @@ impl Fleet {
         let Some(entry) = self.entries.get_mut(id) else { return Telling::Arranged };
         entry.version += 1;
         entry.changed.send_modify(|it| *it += 1);
-        for session in &entry.sandbox.sessions {
-            if !self.sessions.contains_key(&session.id) {
-                self.sessions.insert(session.id.clone(), id.clone());
+        let now_listed = || entry.sandbox.sessions.iter().map(|it| &it.id);
+        if !entry.listed.iter().eq(now_listed()) {
+            for session in &entry.listed {
+                self.sessions.remove(session);
             }
+            let now_listed: Vec<SessionId> = now_listed().cloned().collect();
+            for session in &now_listed {
+                self.sessions.insert(session.clone(), id.clone());
+            }
+            entry.listed = now_listed;
         }
         if entry.due {
             return Telling::Arranged;
@@ -291,6 +302,16 @@ pub(super) fn sorted(shared: Vec<Arc<Sandbox>>) -> Vec<Sandbox> {
 /// Tells whether a program of this sandbox is still alive.
 pub(super) fn has_live_session(sandbox: &Sandbox) -> bool {
     sandbox.sessions.iter().any(|it| it.exited_at.is_none() && it.exit.is_none())
+}
+
+/// Keeps a list of sessions, oldest first, within its bound as their host does: the oldest that have ended
+/// go, never the first. Their recordings stay.
+pub(super) fn make_room(sessions: &mut Vec<Session>) {
+    while sessions.len() > SESSIONS_PER_SANDBOX_MAX {
+        let ended = |it: &Session| it.exit.is_some() || it.exited_at.is_some();
+        let Some(oldest) = sessions.iter().skip(1).position(ended) else { return };
+        sessions.remove(oldest + 1);
+    }
 }
 
 /// Marks every session as ended, with the reason as its evidence.

@@ -6,7 +6,7 @@ use tokio_stream::StreamExt;
 
 use super::{
     Inner,
-    fleet::{end_sessions, has_live_session},
+    fleet::{end_sessions, has_live_session, make_room},
     record::Durable,
 };
 use crate::{
@@ -194,13 +194,12 @@ pub(super) fn apply(sandbox: &mut Sandbox, report: SeatReport) {
             session.lease = None;
         }
     }
-    // A report from just before a session was started does not know it yet.
-    let unreported = std::mem::take(&mut sandbox.sessions).into_iter().filter(|known| {
-        let living = known.exit.is_none() && known.exited_at.is_none();
-        living && !sessions.iter().any(|it| it.id == known.id)
-    });
-    let unreported: Vec<_> = unreported.collect();
-    sessions.extend(unreported);
+    // A report from just before a session was started does not know it yet. An older one that it does
+    // not know has ended and made room.
+    let newest = sessions.iter().map(|it| it.ordinal).max();
+    let known = std::mem::take(&mut sandbox.sessions).into_iter();
+    sessions.extend(known.filter(|it| newest.is_none_or(|newest| it.ordinal > newest)));
+    make_room(&mut sessions);
     sandbox.sessions = sessions;
     sandbox.state = report.state;
     sandbox.raw_state = report.facts.raw_state;

@@ -1,7 +1,7 @@
 //! What of a sandbox is kept, in the registry and in its own directory.
 
 use super::{
-    fleet::Entry,
+    fleet::{Entry, make_room},
     store::{Kept, Row, SessionRow},
 };
 use crate::{
@@ -41,11 +41,16 @@ fn session_row(session: &Session) -> SessionRow {
     }
 }
 
-/// Reads a row back.
+/// Reads a row back. A session that can't be read costs its line in a list, not the sandbox.
 pub(super) fn read(kept: &Kept) -> Outcome<(Sandbox, SandboxSpec)> {
     let mut sandbox = stored::sandbox(&kept.record)?;
-    let sessions = kept.sessions.iter().map(|it| stored::session(it));
-    sandbox.sessions = sessions.collect::<Outcome<_>>()?;
+    for session in &kept.sessions {
+        match stored::session(session) {
+            Ok(session) => sandbox.sessions.push(session),
+            Err(fault) => sandbox.notes.push(format!("a session can't be read: {fault}")),
+        }
+    }
+    make_room(&mut sandbox.sessions);
     Ok((sandbox, stored::spec(&kept.spec)?))
 }
 

@@ -9,7 +9,12 @@ use std::{
 use bytes::Bytes;
 use tokio_stream::Stream;
 
-use super::{Inner, fleet::Entry, lease, verbs::unfit};
+use super::{
+    Inner,
+    fleet::{Entry, make_room},
+    lease,
+    verbs::unfit,
+};
 use crate::{
     base::{
         clock::{self, Timestamp},
@@ -87,7 +92,9 @@ impl Inner {
             let mut fleet = self.fleet();
             let entry = fleet.get_mut(id)?;
             if entry.session(&session.id).is_none() {
-                entry.sandbox_mut().sessions.push(session.clone());
+                let sessions = &mut entry.sandbox_mut().sessions;
+                sessions.push(session.clone());
+                make_room(sessions);
             }
         }
         self.touch(id);
@@ -126,13 +133,13 @@ impl Inner {
         id: &SessionId,
         request: OutputRequest,
     ) -> Outcome<BoxStream<Outcome<Output>>> {
-        let seat = self.seat_of(id).map(|(seat, watchers)| (seat, Some(watchers)));
-        match seat {
+        match self.seat_of(id) {
             Ok((Some(seat), watchers)) => {
                 let stream = seat.output(id, request).await?;
                 Ok(Box::pin(Held { stream, _guard: watchers }))
             }
             Ok((None, _)) => self.past_output(id, request).await,
+            // Its sandbox was removed, or it made room for a newer session.
             Err(fault) if fault.kind() == Kind::Absent => self.past_output(id, request).await,
             Err(fault) => Err(fault),
         }

@@ -211,7 +211,16 @@ impl Store {
     }
 }
 
+/// Makes a sandbox's sessions those of the row: one that made room for a newer one is kept no longer.
 fn put_sessions(change: &rusqlite::Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+    let mut kept = change.prepare_cached("SELECT id FROM session WHERE sandbox = ?1")?;
+    let mut strike = change.prepare_cached("DELETE FROM session WHERE id = ?1")?;
+    for id in kept.query_map([&row.id], |it| it.get(0))? {
+        let id: String = id?;
+        if !row.sessions.iter().any(|it| it.id == id) {
+            strike.execute([id])?;
+        }
+    }
     let mut put = change.prepare_cached(
         "INSERT INTO session (id, sandbox, ordinal, lease_holder, exit_code, record) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET \
@@ -352,6 +361,10 @@ mod tests {
         assert_eq!((kept[0].version, &kept[0].record), (3, &vec![3]));
         assert_eq!(kept[0].sessions, [vec![2]]);
         assert_eq!(store.insert(row("c", "one", 1)).await.unwrap_err().kind(), Kind::Busy);
+        let mut fewer = row("a", "one", 4);
+        fewer.sessions[0].id = "another".to_owned();
+        store.update(fewer).await.unwrap();
+        assert_eq!(store.load().await.unwrap()[0].sessions.len(), 1);
         store.delete("a".to_owned()).await.unwrap();
         assert_eq!(store.load().await.unwrap(), []);
     }

@@ -11,6 +11,7 @@ use super::convert::{
     sandbox::{
         capabilities_in, capabilities_out, isolation_in, isolation_out, state_in, state_out,
     },
+    session::{sessions_in, sessions_out},
 };
 pub use super::generated::shim::v1::*;
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         id::SandboxId,
         limits::{
             LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
-            SESSIONS_PER_SANDBOX_MAX, WIRE_MESSAGE_BYTES_MAX,
+            WIRE_MESSAGE_BYTES_MAX,
         },
         text::{cut, shown},
     },
@@ -174,7 +175,7 @@ impl From<&SeatReport> for Report {
             raw_state: facts.raw_state.as_deref().map(|it| cut(it, LABEL_BYTES_MAX).to_owned()),
             capabilities: capabilities_out(&facts.capabilities),
             notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
-            sessions: report.sessions.iter().map(Into::into).collect(),
+            sessions: sessions_out(&report.sessions),
         }
     }
 }
@@ -183,11 +184,9 @@ impl TryFrom<Report> for SeatReport {
     type Error = Fault;
 
     fn try_from(wire: Report) -> Outcome<Self> {
-        if wire.sessions.len() > SESSIONS_PER_SANDBOX_MAX {
-            let count = wire.sessions.len();
-            return Err(Fault::invalid(format!("a report of {count} sessions")));
-        }
         let notes = wire.notes.iter().take(NOTES_MAX).map(|it| shown(it, LINE_BYTES_MAX));
+        let mut notes = notes.collect();
+        let sessions = sessions_in(wire.sessions, &mut notes);
         Ok(Self {
             sandbox: convert::sandbox_id(&wire.sandbox)?,
             state: state_in(wire.state).unwrap_or(State::Unknown),
@@ -195,9 +194,9 @@ impl TryFrom<Report> for SeatReport {
                 isolation: wire.isolation.and_then(isolation_in),
                 raw_state: wire.raw_state.map(|it| shown(&it, LABEL_BYTES_MAX)),
                 capabilities: capabilities_in(wire.capabilities)?,
-                notes: notes.collect(),
+                notes,
             },
-            sessions: wire.sessions.into_iter().map(TryInto::try_into).collect::<Outcome<_>>()?,
+            sessions,
         })
     }
 }

@@ -1,12 +1,16 @@
 //! What the next engine finds.
 
-use sandwatch::model::{
-    event::{Event, Level},
-    sandbox::State,
-    session::ExitStatus,
+use sandwatch::{
+    base::{id::SessionId, limits::SESSIONS_PER_SANDBOX_MAX},
+    model::{
+        event::{Event, Level},
+        sandbox::{Sandbox, State},
+        session::ExitStatus,
+    },
+    runtime::WaitFor,
 };
 
-use crate::engine_support::{Instance, next, rows, whole_output};
+use crate::engine_support::{Instance, SOON, next, rows, session, whole_output};
 
 #[tokio::test]
 async fn the_next_engine_knows_every_sandbox_and_says_what_became_of_it() {
@@ -30,6 +34,32 @@ async fn the_next_engine_knows_every_sandbox_and_says_what_became_of_it() {
     }
     it.restart().await;
     assert_eq!(it.alice().list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn of_many_sessions_the_oldest_ended_make_room_and_are_still_read_back() {
+    let mut it = Instance::new().await;
+    let sandbox = it.run(&["sh"]).await;
+    let mut ids = vec![sandbox.sessions[0].id.clone()];
+    for number in 2..=SESSIONS_PER_SANDBOX_MAX + 9 {
+        let text = format!("echo printed $(({number})); exit 0");
+        let opened = it.alice().open(&sandbox.id, session(&["sh", "-c", &text])).await.unwrap();
+        it.alice().wait(&opened.id, WaitFor::Exit, Some(SOON)).await.unwrap();
+        ids.push(opened.id);
+        let listed = &it.alice().list().await.unwrap()[0].sessions;
+        assert!(listed.len() <= SESSIONS_PER_SANDBOX_MAX, "{} after {number}", listed.len());
+    }
+    let kept = [&ids[..1], &ids[10..]].concat();
+    let listed = |all: &[Sandbox]| -> Vec<SessionId> {
+        all[0].sessions.iter().map(|it| it.id.clone()).collect()
+    };
+    assert_eq!(listed(&it.alice().list().await.unwrap()), kept);
+    assert_eq!(it.alice().hub().await.unwrap().sessions as usize, kept.len());
+    assert!(whole_output(it.alice(), &ids[1]).await.contains("printed"));
+    it.restart().await;
+    assert_eq!(listed(&it.alice().list().await.unwrap()), kept);
+    assert!(whole_output(it.alice(), &ids[1]).await.contains("printed"));
+    it.alice().remove(&sandbox.id).await.unwrap();
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use sandwatch::{
         fault::{Fault, Kind},
         id::{ClientId, SandboxId, SessionId},
         limits::{
-            KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, SANDBOXES_MAX, WIRE_MESSAGE_BYTES_MAX,
+            KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
+            WIRE_MESSAGE_BYTES_MAX,
         },
         units::Size,
     },
@@ -420,20 +421,66 @@ fn a_fact_that_cannot_be_read_ends_nothing_that_carries_it() {
     }
 }
 
-#[test]
-fn twenty_thousand_sandboxes_arrive_in_pieces() {
-    let one = Sandbox::try_from(v1::Sandbox {
-        id: "x".to_owned(),
-        name: "x".to_owned(),
-        driver: "fake".to_owned(),
+fn plain_sandbox(id: &str) -> v1::Sandbox {
+    v1::Sandbox {
+        id: id.to_owned(),
+        name: "a".to_owned(),
+        driver: "local".to_owned(),
+        egress: v1::Egress::Deny.into(),
         workspace: Some(v1::Workspace {
-            path: vec![b'/'; 300].into(),
+            path: Bytes::from_static(b"/w"),
             mode: v1::WorkspaceMode::Ro.into(),
         }),
-        egress: v1::Egress::Deny.into(),
         ..v1::Sandbox::default()
-    });
-    let sandboxes = vec![one.unwrap(); SANDBOXES_MAX];
+    }
+}
+
+#[test]
+fn of_more_sessions_than_a_sandbox_may_have_the_first_and_the_newest_are_told() {
+    let most = SESSIONS_PER_SANDBOX_MAX as u32;
+    let session = |ordinal: u32| v1::Session {
+        id: format!("s{ordinal}"),
+        sandbox: "a".to_owned(),
+        ordinal,
+        ..v1::Session::default()
+    };
+    let mut sandbox = Sandbox::try_from(plain_sandbox("a")).unwrap();
+    sandbox.sessions = (1..=most + 9).map(|it| session(it).try_into().unwrap()).collect();
+    let told = v1::Sandbox::from(&sandbox);
+    let ordinals: Vec<u32> = told.sessions.iter().map(|it| it.ordinal).collect();
+    assert_eq!(ordinals, std::iter::once(1).chain(11..=most + 9).collect::<Vec<_>>());
+    assert_eq!(Sandbox::try_from(told).unwrap().notes, Vec::<String>::new());
+    // Whoever tells more than that, or one that can't be read, is still understood.
+    let mut wire = plain_sandbox("a");
+    wire.sessions = (1..=most + 9).map(session).collect();
+    wire.sessions[1].id = "/".to_owned();
+    wire.sessions[2].exit = Some(v1::ExitStatus { how: None });
+    let read = Sandbox::try_from(wire).unwrap();
+    assert_eq!((read.sessions.len(), read.notes.len()), (most as usize - 1, 2), "{:?}", read.notes);
+    let ended = &read.sessions[1];
+    assert!(ended.exit.is_none() && ended.exited_at.is_some(), "{ended:?}");
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_costs_itself_only() {
+    use v1::events_response::Kind;
+    let sandboxes = vec![plain_sandbox("a"), plain_sandbox("../x"), plain_sandbox("b")];
+    let snapshot = v1::Snapshot { reason: 0, sandboxes, more: false };
+    let mut reader = EventReader::default();
+    let kind = Some(Kind::Snapshot(snapshot));
+    let read = reader.take(v1::EventsResponse { seq: 1, kind }).unwrap();
+    let Some(Event::Snapshot { sandboxes, .. }) = read else { panic!("{read:?}") };
+    assert_eq!(sandboxes.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let changed = |id| v1::EventsResponse { seq: 2, kind: Some(Kind::Changed(plain_sandbox(id))) };
+    assert_eq!(reader.take(changed("../x")).unwrap(), None);
+    assert!(reader.take(changed("b")).unwrap().is_some());
+}
+
+#[test]
+fn twenty_thousand_sandboxes_arrive_in_pieces() {
+    let mut one = Sandbox::try_from(plain_sandbox("x")).unwrap();
+    one.workspace.path = "/".repeat(300).into();
+    let sandboxes = vec![one; SANDBOXES_MAX];
     let event = Event::Snapshot { seq: 5, reason: SnapshotReason::First, sandboxes };
     let messages = event_out(&event);
     assert!(messages.len() > 10);

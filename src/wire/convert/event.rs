@@ -1,6 +1,6 @@
 //! The feed of changes, and what programs say. A snapshot may take several messages.
 
-use super::{blob, list, pairs_out, required, text};
+use super::{blob, entry_in, list, pairs_out, required, text};
 use crate::{
     base::{
         clock::Timestamp,
@@ -224,10 +224,12 @@ impl EventReader {
         Ok(match kind {
             event::Kind::Snapshot(snapshot) => self.snapshot(seq, snapshot)?,
             event::Kind::Changed(sandbox) => {
-                Some(Event::Changed { seq, sandbox: Box::new(sandbox.try_into()?) })
+                entry_in(sandbox).map(|it| Event::Changed { seq, sandbox: Box::new(it) })
             }
             event::Kind::Removed(id) => Some(Event::Removed { seq, id: super::sandbox_id(&id)? }),
-            event::Kind::Notice(notice) => Some(Event::Notice { seq, notice: notice.try_into()? }),
+            event::Kind::Notice(notice) => {
+                entry_in(notice).map(|notice| Event::Notice { seq, notice })
+            }
             event::Kind::Said(said) => {
                 let session = super::session_id(&said.session)?;
                 fact_in(said.fact).map(|fact| Event::Said { seq, session, fact })
@@ -243,9 +245,7 @@ impl EventReader {
         if self.partial.len() + wire.sandboxes.len() > SANDBOXES_MAX {
             return Err(Fault::invalid(format!("more than {SANDBOXES_MAX} sandboxes")));
         }
-        for sandbox in wire.sandboxes {
-            self.partial.push(sandbox.try_into()?);
-        }
+        self.partial.extend(wire.sandboxes.into_iter().filter_map(entry_in::<_, Sandbox>));
         if wire.more {
             return Ok(None);
         }

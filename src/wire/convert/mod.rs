@@ -34,6 +34,11 @@ pub fn required<T>(field: &str, value: Option<T>) -> Outcome<T> {
     value.ok_or_else(|| Fault::invalid(format!("missing: {field}")))
 }
 
+/// Reads one entry of many. One that can't be read costs itself and not the others; the log says so.
+pub fn entry_in<W, T: TryFrom<W, Error = Fault>>(wire: W) -> Option<T> {
+    T::try_from(wire).inspect_err(|fault| tracing::warn!(%fault, "an entry is left out")).ok()
+}
+
 /// Takes a string of at most `most` bytes.
 fn text(field: &str, value: String, most: usize) -> Outcome<String> {
     if value.len() <= most {

@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
 
-use super::{blob, duration, list, milliseconds, pairs_out, required, session::environment, text};
+use super::{
+    blob, duration, list, milliseconds, pairs_out, required,
+    session::{environment, sessions_in, sessions_out},
+    text,
+};
 use crate::{
     base::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         limits::{
             ALLOW_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX, LABEL_BYTES_MAX,
-            LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
-            SESSIONS_PER_SANDBOX_MAX, TTL_MAX,
+            LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX, TTL_MAX,
         },
         text::{cut, shown},
     },
@@ -233,7 +236,7 @@ impl From<&Sandbox> for v1::Sandbox {
             egress: egress_out(sandbox.egress).into(),
             limits: Some((&sandbox.limits).into()),
             capabilities: capabilities_out(&sandbox.capabilities),
-            sessions: sandbox.sessions.iter().map(Into::into).collect(),
+            sessions: sessions_out(&sandbox.sessions),
             pending_approvals: sandbox.pending_approvals,
             notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
             stop_asked: sandbox.stop_asked,
@@ -258,7 +261,7 @@ impl TryFrom<v1::Sandbox> for Sandbox {
                 .push(format!("this version does not know its workspace mode: {}", workspace.mode));
             WorkspaceMode::Rw
         });
-        let sessions = list("sessions", wire.sessions, SESSIONS_PER_SANDBOX_MAX)?;
+        let sessions = sessions_in(wire.sessions, &mut notes);
         Ok(Self {
             id: super::sandbox_id(&wire.id)?,
             name: sandbox_name(&wire.name)?,
@@ -272,7 +275,7 @@ impl TryFrom<v1::Sandbox> for Sandbox {
             egress,
             limits: wire.limits.unwrap_or_default().try_into()?,
             capabilities: capabilities_in(wire.capabilities)?,
-            sessions: sessions.into_iter().map(TryInto::try_into).collect::<Outcome<_>>()?,
+            sessions,
             pending_approvals: wire.pending_approvals,
             notes,
             stop_asked: wire.stop_asked,

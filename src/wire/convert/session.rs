@@ -7,7 +7,8 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{
             ARGS_BYTES_MAX, ARGS_MAX, COMMAND_SHOWN_BYTES_MAX, ENV_BYTES_MAX, ENV_ENTRIES_MAX,
-            ENV_ENTRY_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX, TITLE_BYTES_MAX,
+            ENV_ENTRY_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX,
+            SESSIONS_PER_SANDBOX_MAX, TITLE_BYTES_MAX,
         },
         text::{cut, shown},
         units::Size,
@@ -203,6 +204,34 @@ impl From<&Session> for v1::Session {
     }
 }
 
+/// The sessions that a message lists: the first, which stands for its sandbox, and of the others the
+/// newest.
+pub(in crate::wire) fn sessions_out(sessions: &[Session]) -> Vec<v1::Session> {
+    let older = sessions.len().saturating_sub(SESSIONS_PER_SANDBOX_MAX);
+    let left_out = 1..=older;
+    let listed = sessions.iter().enumerate().filter(|(at, _)| !left_out.contains(at));
+    listed.map(|(_, session)| session.into()).collect()
+}
+
+/// Takes sessions that are told; those that are too many or can't be read are left out, with a note.
+pub(in crate::wire) fn sessions_in(
+    wire: Vec<v1::Session>,
+    notes: &mut Vec<String>,
+) -> Vec<Session> {
+    let count = wire.len();
+    let mut out = Vec::new();
+    for session in wire.into_iter().take(SESSIONS_PER_SANDBOX_MAX) {
+        match Session::try_from(session) {
+            Ok(session) => out.push(session),
+            Err(fault) => notes.push(format!("a session can't be read: {}", fault.message())),
+        }
+    }
+    if count > SESSIONS_PER_SANDBOX_MAX {
+        notes.push(format!("it has {count} sessions; {SESSIONS_PER_SANDBOX_MAX} are shown"));
+    }
+    out
+}
+
 impl TryFrom<v1::Session> for Session {
     type Error = Fault;
 
@@ -212,6 +241,9 @@ impl TryFrom<v1::Session> for Session {
             Some(_) => shown(&wire.status_why, LINE_BYTES_MAX),
             None => format!("a status that this version does not know: {}", wire.status),
         };
+        // A way to end that this version does not know is an end without an exit code.
+        let exit: Option<ExitStatus> = wire.exit.and_then(|it| it.try_into().ok());
+        let unknown_end = wire.exit.is_some() && exit.is_none();
         Ok(Self {
             id: session_id(&wire.id)?,
             sandbox: super::sandbox_id(&wire.sandbox)?,
@@ -223,8 +255,8 @@ impl TryFrom<v1::Session> for Session {
             size: wire.size.map_or(Size::DEFAULT, Into::into),
             title: wire.title.map(|it| shown(&it, TITLE_BYTES_MAX)),
             started_at: Timestamp(wire.started_at_ms),
-            exit: wire.exit.map(TryInto::try_into).transpose()?,
-            exited_at: stamp(wire.exited_at_ms),
+            exit,
+            exited_at: stamp(wire.exited_at_ms.or(unknown_end.then_some(wire.started_at_ms))),
             lease: wire.lease.map(TryInto::try_into).transpose()?,
             output_bytes: wire.output_bytes,
             last_output_at: stamp(wire.last_output_at_ms),
