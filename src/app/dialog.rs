@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{command::split, effect::EffectId, line::Editor};
@@ -322,6 +323,7 @@ pub struct Confirm {
     pub lines: Vec<String>,
     /// The key that does it; never the one that opened the box.
     pub key: char,
+    pub opened: Duration,
 }
 
 impl Confirm {
@@ -331,8 +333,9 @@ impl Confirm {
         targets: Vec<SandboxId>,
         lines: Vec<String>,
         trigger: Option<Key>,
+        opened: Duration,
     ) -> Self {
         let taken = matches!(trigger, Some(Key::Char('y' | 'Y')));
-        Self { loss, targets, lines, key: if taken { 'o' } else { 'y' } }
+        Self { loss, targets, lines, key: if taken { 'o' } else { 'y' }, opened }
     }
 }

@@ -19,6 +19,7 @@ impl State {
     /// The word for where the keys go.
     pub fn mode(&self) -> &'static str {
         match (&self.overlay, &self.line) {
+            _ if self.lost.is_some() => "LOST",
             (_, Some(_)) | (Some(Overlay::Palette(_) | Overlay::Help(_)), _) => "LINE",
             (Some(_), _) => "BOX",
             _ if !self.typed.is_empty() => "PREFIX",

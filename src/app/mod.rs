@@ -15,6 +15,7 @@ pub mod hints;
 pub mod keymap;
 pub mod layout;
 pub mod line;
+pub mod lost;
 pub mod msg;
 pub mod notice;
 pub mod palette;

@@ -18,6 +18,7 @@ use super::{
     keymap::Keymap,
     layout::{self, Frame},
     line::Editor,
+    lost::Lost,
     msg::{Link, Moment, Setup},
     notice::Notices,
     palette::Palette,
@@ -41,8 +42,6 @@ pub const TYPED_AHEAD_MAX: usize = 4096;
 pub const HISTORY_MAX: usize = 100;
 /// How long after the operator's last key or click the ages on screen go on.
 pub const AGES_LIVE_FOR: Duration = Duration::from_secs(60);
-/// A box that opened by itself takes no answer that soon: it was typed at something else.
-pub const DEAF_FOR: Duration = Duration::from_millis(400);
 /// The cursor rests when it did not move for that long; only then what it passed is watched.
 pub const RESTS_AFTER: Duration = Duration::from_millis(80);
 /// Two clicks on one cell within this are one double click.
@@ -76,8 +75,7 @@ pub enum Overlay {
     },
     New(Box<NewDialog>),
     Confirm(Confirm),
-    /// Somebody else holds the keyboard; take it from them? It may open while keys come in, so it
-    /// is deaf for a moment.
+    /// Somebody else holds the keyboard; take it from them?
     TakeOver {
         session: SessionId,
         holder: String,
@@ -194,6 +192,8 @@ pub struct State {
     pub follow: Option<SessionId>,
     pub watches: BTreeMap<SessionId, Watch>,
     pub grip: Option<Grip>,
+    /// The keyboard went away by itself, and the operator may not have noticed.
+    pub lost: Option<Lost>,
     pub copy: Option<Copy>,
     pub overlay: Option<Overlay>,
     pub line: Option<LineMode>,
@@ -224,6 +224,8 @@ pub struct State {
     pub(super) frame: Frame,
     pub(super) rang_at: Option<Duration>,
     pub(super) last_input: Duration,
+    /// When the last key or paste came.
+    pub(super) key_at: Duration,
     pub(super) last_key: Option<crate::vt::key::Key>,
     /// A sandbox just made here, to be shown and stepped into when it appears.
     pub(super) awaited: Option<SessionId>,
@@ -270,6 +272,7 @@ impl State {
             follow: None,
             watches: BTreeMap::new(),
             grip: None,
+            lost: None,
             copy: None,
             overlay: None,
             line: None,
@@ -293,6 +296,7 @@ impl State {
             frame: Frame::default(),
             rang_at: None,
             last_input: Duration::ZERO,
+            key_at: Duration::ZERO,
             last_key: None,
             awaited: None,
             pressed: None,
@@ -329,7 +333,7 @@ impl State {
             _ => None,
         });
         let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
-        let soonest = soonest.chain(self.rests_at).min();
+        let soonest = soonest.chain(self.rests_at).chain(self.hears_at()).min();
         let minute = self.next_minute();
         soonest.into_iter().chain(minute).min()
     }
@@ -430,6 +434,9 @@ impl State {
         }
         if self.grip.as_ref().is_some_and(|it| it.ahead.len() > TYPED_AHEAD_MAX) {
             return fail("too much typed ahead");
+        }
+        if self.grip.is_some() && self.lost.is_some() {
+            return fail("typing with a keyboard that is lost");
         }
         let typed_into = self.grip.as_ref().map(|it| &it.session);
         if typed_into.is_some() && self.focused_session() != typed_into {

@@ -121,6 +121,12 @@ impl View<'_> {
         at += 1;
         let right = self.bottom_right(brush, area);
         let room = right.saturating_sub(at + 1);
+        if let Some(lost) = &self.state.lost {
+            let look = self.theme.style(Role::Warning).patch(background(style));
+            let text = format!("keys go nowhere until you pause · {}", visible(&lost.why));
+            brush.text(at, area.y, room, &text, look);
+            return None;
+        }
         if let Some(notice) = self.state.notices.showing() {
             let role = level_role(notice.level);
             let text = notice.words();

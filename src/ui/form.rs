@@ -142,6 +142,12 @@ impl View<'_> {
         found.collect::<Vec<_>>().join("   ")
     }
 
+    /// The keys of a box that asks; the one that does it only once it would be heard.
+    fn answers(&self, does: &str, cancel: &str) -> String {
+        let shown = if self.state.hears() { does.to_owned() } else { " ".repeat(width(does)) };
+        format!("{shown}   {cancel}")
+    }
+
     pub(super) fn confirm(&self, brush: &mut Brush<'_>, confirm: &Confirm) -> Option<Position> {
         let what = match confirm.targets.as_slice() {
             [one] => {
@@ -165,7 +171,7 @@ impl View<'_> {
         }
         let y = (inside.y + inside.height).saturating_sub(1);
         let cancel = self.keys(&[(Action::DialogCancel, "leave it")]);
-        let text = format!("{} {verb}   {cancel}", confirm.key);
+        let text = self.answers(&format!("{} {verb}", confirm.key), &cancel);
         brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Warning));
         None
     }
@@ -185,7 +191,7 @@ impl View<'_> {
         let text = "Taking it over ends their typing; they are told.";
         brush.text(inside.x, inside.y + 1, inside.width, text, self.on_box(Role::Box));
         let cancel = self.keys(&[(Action::DialogCancel, "keep watching")]);
-        let keys = format!("{TAKE_OVER_KEY} take over   {cancel}");
+        let keys = self.answers(&format!("{TAKE_OVER_KEY} take over"), &cancel);
         brush.text(inside.x, inside.y + 3, inside.width, &keys, self.on_box(Role::Warning));
         None
     }

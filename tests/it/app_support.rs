@@ -8,6 +8,7 @@ use sandwatch::{
         Act, Effect, Link, Moment, Msg, Setup, State,
         chord::Chord,
         keymap::{self, Keymap},
+        lost::DEAF_FOR,
         msg::Reply,
         update,
     },
@@ -77,10 +78,21 @@ impl Console {
         self.now += Duration::from_millis(1);
         let wall = Timestamp(START + i64::try_from(self.now.as_millis()).unwrap());
         let moment = Moment { since_start: self.now, wall };
+        let asked = matches!(msg, Msg::Key(_) | Msg::Mouse(_));
+        let typed = self.state.is_typing() && self.state.overlay.is_none();
         let effects = update(&mut self.state, moment, msg);
         self.state.check().unwrap();
+        if typed && !asked && !self.state.is_typing() && self.state.line.is_none() {
+            assert!(self.state.lost.is_some(), "the keyboard went away and keys still count");
+        }
         self.effects.extend(effects.clone());
         effects.into_iter().map(|it| it.act).collect()
+    }
+
+    /// Lets the operator read what was asked before they answer.
+    pub fn read(&mut self) {
+        self.now += DEAF_FOR;
+        self.send(Msg::Tick);
     }
 
     /// Types keys as written in key files, with spaces between.

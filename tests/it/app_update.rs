@@ -129,6 +129,7 @@ fn a_keyboard_held_by_someone_else_is_asked_for_not_taken() {
     assert_eq!(console.keys("t enter"), []);
     console.now += Duration::from_secs(1);
     assert_eq!(console.keys("enter"), []);
+    console.read();
     let acts = console.keys("t");
     assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::TakeOver, .. }]), "{acts:?}");
 }
@@ -237,10 +238,12 @@ fn removing_needs_another_key_and_names_what_is_lost() {
     let picture = console.picture();
     assert!(picture.contains("Remove api-refactor?"), "{picture}");
     assert!(picture.contains("copy of /home/me/project is deleted"), "{picture}");
+    console.read();
     let acts = console.keys("y");
     assert!(matches!(&acts[..], [Act::Remove(id)] if id.as_str() == "api-refactor"), "{acts:?}");
     console.keys("* x");
     assert!(console.picture().contains("Stop 5 sandboxes?"));
+    console.read();
     assert_eq!(console.keys("y").len(), 5);
 }
 

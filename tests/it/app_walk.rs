@@ -431,7 +431,9 @@ fn newer_matches_are_found_again_after_a_far_jump() {
 #[test]
 fn what_is_done_to_many_is_said_once() {
     let mut console = Console::with_fleet((120, 40), day());
-    console.keys("* x y");
+    console.keys("* x");
+    console.read();
+    console.keys("y");
     let stops: Vec<_> =
         console.effects.iter().filter(|it| matches!(it.act, Act::Stop(_))).cloned().collect();
     assert_eq!(stops.len(), 5);

@@ -16,6 +16,7 @@
 
 mod app_config;
 mod app_keys;
+mod app_lost;
 mod app_operator;
 mod app_support;
 mod app_update;

@@ -80,8 +80,10 @@ impl Turn<'_> {
         let ended =
             session.and_then(|(row, it)| it.exit.map(|exit| (it.name(&row.sandbox.name), exit)));
         if let Some((name, exit)) = ended {
+            let why = format!("{name} ended with exit code {}", exit.code());
+            self.notice(Level::Info, &why);
             self.leave();
-            self.notice(Level::Info, &format!("{name} ended with exit code {}", exit.code()));
+            self.lose_keyboard(why);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         dialog::TAKE_OVER_KEY,
         keymap::{Bound, Step},
         msg::Moment,
-        state::{DEAF_FOR, Overlay, State},
+        state::{Overlay, State},
     },
     vt::key::{Key, KeyPress, Stroke},
 };
@@ -22,6 +22,9 @@ impl Turn<'_> {
             }
             return;
         }
+        if self.goes_nowhere(Some(press)) {
+            return;
+        }
         let chord = Chord::of(&press);
         if !self.state.typed.is_empty() {
             return self.continue_sequence(chord, press);
@@ -29,12 +32,15 @@ impl Turn<'_> {
         if let Some(Overlay::Confirm(confirm)) = &self.state.overlay
             && is_bare(press, confirm.key)
         {
-            return self.confirmed();
+            if self.state.hears() {
+                self.confirmed();
+            }
+            return;
         }
-        if let Some(Overlay::TakeOver { opened, .. }) = &self.state.overlay
+        if matches!(self.state.overlay, Some(Overlay::TakeOver { .. }))
             && is_bare(press, TAKE_OVER_KEY)
         {
-            if self.state.now.since_start >= *opened + DEAF_FOR {
+            if self.state.hears() {
                 self.take_over();
             }
             return;

@@ -4,6 +4,7 @@ mod actions;
 mod boxes;
 mod feed;
 mod keys;
+mod lost;
 pub mod mouse;
 mod panes;
 mod results;
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     base::id::SessionId,
     model::{event::Level, session::Session},
+    vt::key::Stroke,
 };
 
 /// Takes one message in. `State::take_dirty` then says whether to draw, `State::wake_at` when to
@@ -63,6 +65,9 @@ impl Turn<'_> {
             Msg::Key(press) => {
                 self.state.last_input = self.state.now.since_start;
                 self.key(press);
+                if press.stroke != Stroke::Release {
+                    self.state.key_at = self.state.now.since_start;
+                }
             }
             Msg::Mouse(mouse) => {
                 self.state.last_input = self.state.now.since_start;
@@ -71,6 +76,7 @@ impl Turn<'_> {
             Msg::Paste(text) => {
                 self.state.last_input = self.state.now.since_start;
                 self.paste(&text);
+                self.state.key_at = self.state.now.since_start;
             }
             Msg::Focus(on) => self.focus_changed(on),
             Msg::Resize(columns, rows) => self.state.size = (columns, rows),
@@ -216,7 +222,13 @@ impl Turn<'_> {
         }
         let focused = self.state.focused_session().cloned();
         if let Some(grip) = self.state.grip.take_if(|it| focused.as_ref() != Some(&it.session)) {
-            self.let_go(&grip.session);
+            if self.state.fleet.session(&grip.session).is_some() {
+                self.let_go(&grip.session);
+            } else {
+                let why = "the session that you typed into is gone";
+                self.notice(Level::Warning, why);
+                self.lose_keyboard(why.to_owned());
+            }
         }
         let strayed = |it: &mut Copy| focused.as_ref() != Some(&it.session);
         if let Some(copy) = self.state.copy.take_if(strayed)
@@ -267,6 +279,7 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let mut changed = self.state.notices.expire(now);
         changed |= self.state.shows_which_key();
+        changed |= self.keys_count_again() || self.state.asked_at().is_some();
         self.state.rests_at.take_if(|it| now >= *it);
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {

@@ -19,6 +19,9 @@ impl Turn<'_> {
         if mouse.kind == MouseKind::Moved {
             self.state.dirty = false;
         }
+        if matches!(mouse.kind, MouseKind::Down(_)) {
+            self.state.lost = None;
+        }
         if self.state.overlay.is_some() || self.state.line.is_some() {
             return self.mouse_in_box(mouse);
         }

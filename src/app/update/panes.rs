@@ -235,6 +235,7 @@ impl Turn<'_> {
         if self.start(Act::Lease { session: session.clone(), verb }, Some(pending)).is_some() {
             self.state.copy = None;
             self.state.place = Place::Panes;
+            self.state.lost = None;
             self.state.grip = Some(Grip { session, hold: Hold::Asked, ahead: Vec::new() });
         }
     }
@@ -341,6 +342,9 @@ impl Turn<'_> {
     }
 
     pub(super) fn paste(&mut self, text: &str) {
+        if self.goes_nowhere(None) {
+            return self.notice(Level::Warning, "the keyboard was lost; not pasted");
+        }
         if self.state.overlay.is_some() || self.state.line.is_some() {
             return self.insert(text.lines().next().unwrap_or(""));
         }

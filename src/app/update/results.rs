@@ -88,14 +88,16 @@ impl Turn<'_> {
             }
             Ok(_) => {}
             Err(fault) if wanted && self.is_cut() => self.not_taken_again(&session, &fault),
+            Err(fault) if !wanted => self.fault("taking the keyboard", &fault),
             Err(fault) => {
-                let dropped = self.state.grip.take_if(|it| it.session == session);
-                let bytes = dropped.map_or(0, |it| it.ahead.len());
-                if wanted && fault.kind() == Kind::Busy && verb == LeaseVerb::Take {
+                let bytes = self.state.grip.as_ref().map_or(0, |it| it.ahead.len());
+                if fault.kind() == Kind::Busy && verb == LeaseVerb::Take {
                     let (holder, opened) = (self.holder_name(&session), self.state.now.since_start);
+                    self.lose_keyboard(format!("{holder} holds the keyboard"));
                     self.state.overlay = Some(Overlay::TakeOver { session, holder, opened });
                 } else {
                     self.fault("taking the keyboard", &fault);
+                    self.lose_keyboard(format!("the keyboard was refused: {}", fault.message()));
                 }
                 if bytes > 0 {
                     self.notice(Level::Warning, "what you typed meanwhile was not sent");
@@ -120,13 +122,13 @@ impl Turn<'_> {
         if !matches!(self.state.link, Link::Up { .. }) {
             return;
         }
-        self.state.grip = None;
-        self.state.typed.clear();
         if fault.kind() == Kind::Busy {
-            let holder = self.holder_name(session);
-            self.notice(Level::Warning, &format!("{holder} took the keyboard meanwhile"));
+            let why = format!("{} took the keyboard meanwhile", self.holder_name(session));
+            self.notice(Level::Warning, &why);
+            self.lose_keyboard(why);
         } else {
             self.fault("taking the keyboard again", fault);
+            self.lose_keyboard(format!("the keyboard was refused: {}", fault.message()));
         }
     }
 
@@ -137,7 +139,7 @@ impl Turn<'_> {
             (Some(_), Kind::Busy) => {}
             // Whether the link is lost is not known yet; the next key asks for the keyboard again.
             (Some(grip), Kind::Lost | Kind::Late) if typed => grip.hold = Hold::Lapsed,
-            (grip, _) if typed => *grip = None,
+            _ if typed => self.lose_keyboard(format!("typing failed: {}", fault.message())),
             _ => {}
         }
     }
@@ -237,9 +239,8 @@ impl Turn<'_> {
         match (&session.lease, grip.hold) {
             (Some(lease), Hold::Held | Hold::Lapsed) if lease.holder != self.state.me => {
                 let text = format!("{} took the keyboard", lease.holder_name);
-                self.state.grip = None;
-                self.state.typed.clear();
                 self.notice(Level::Warning, &text);
+                self.lose_keyboard(text);
             }
             (None, Hold::Held) => grip.hold = Hold::Lapsed,
             (Some(_), Hold::Lapsed) => grip.hold = Hold::Held,

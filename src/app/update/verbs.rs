@@ -122,7 +122,8 @@ impl Turn<'_> {
             many => many_losses(many, loss),
         };
         let trigger = self.state.last_key;
-        let confirm = Confirm::new(loss, targets, lines, trigger);
+        let opened = self.state.now.since_start;
+        let confirm = Confirm::new(loss, targets, lines, trigger, opened);
         self.state.overlay = Some(Overlay::Confirm(confirm));
     }
 

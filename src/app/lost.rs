@@ -1,0 +1,52 @@
+//! A keyboard that went away by itself. Whoever was typing does not know it yet: what comes next was
+//! meant for the program and must not become commands of the console.
+
+use std::time::Duration;
+
+use super::state::{Overlay, State};
+
+/// A box takes no answer, and no key brings the console back, before this long without a key: what
+/// comes sooner was typed at something else.
+pub const DEAF_FOR: Duration = Duration::from_millis(400);
+/// Keys count again after this long without one. Longer than a typist's pause between two words.
+pub const LOST_FOR: Duration = Duration::from_secs(1);
+
+/// Keys and pastes go nowhere until the operator has noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub why: String,
+    pub at: Duration,
+}
+
+impl State {
+    /// Since when no key has come, counted from a moment at the earliest.
+    fn quiet_from(&self, at: Duration) -> Duration {
+        at.max(self.key_at)
+    }
+
+    /// Whether no key has come for that long since then.
+    pub(super) fn was_quiet(&self, at: Duration, long: Duration) -> bool {
+        self.now.since_start >= self.quiet_from(at) + long
+    }
+
+    /// When the box on screen was opened, if it asks before it does something.
+    pub(super) fn asked_at(&self) -> Option<Duration> {
+        match &self.overlay {
+            Some(Overlay::Confirm(confirm)) => Some(confirm.opened),
+            Some(Overlay::TakeOver { opened, .. }) => Some(*opened),
+            _ => None,
+        }
+    }
+
+    /// Whether the box on screen takes an answer by now.
+    pub fn hears(&self) -> bool {
+        self.lost.is_none() && self.asked_at().is_none_or(|it| self.was_quiet(it, DEAF_FOR))
+    }
+
+    /// When a box begins to hear or keys begin to count again.
+    pub(super) fn hears_at(&self) -> Option<Duration> {
+        let lost = self.lost.as_ref().map(|it| self.quiet_from(it.at) + LOST_FOR);
+        let asked = self.asked_at().filter(|_| !self.hears());
+        lost.or_else(|| asked.map(|it| self.quiet_from(it) + DEAF_FOR))
+    }
+}

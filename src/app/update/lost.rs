@@ -1,0 +1,42 @@
+//! Losing the keyboard without having asked for it, and what is typed into nothing after that.
+
+use super::Turn;
+use crate::{
+    app::lost::{DEAF_FOR, LOST_FOR, Lost},
+    vt::key::{Key, KeyPress},
+};
+
+impl Turn<'_> {
+    /// Ends typing where the operator did not ask for it.
+    pub(super) fn lose_keyboard(&mut self, why: String) {
+        self.state.grip = None;
+        self.state.typed.clear();
+        // In a box or a line the keys went to the console before, and still do.
+        if self.state.overlay.is_none() && self.state.line.is_none() {
+            self.state.lost = Some(Lost { why, at: self.state.now.since_start });
+        }
+        self.state.dirty = true;
+    }
+
+    /// Whether what was typed goes nowhere. After a pause it counts again; esc or enter after a short
+    /// one says that the operator has seen it.
+    pub(super) fn goes_nowhere(&mut self, press: Option<KeyPress>) -> bool {
+        self.keys_count_again();
+        let Some(at) = self.state.lost.as_ref().map(|it| it.at) else { return false };
+        let seen = press.is_some_and(|it| matches!(it.key, Key::Esc | Key::Enter));
+        if seen && self.state.was_quiet(at, DEAF_FOR) {
+            self.state.lost = None;
+        }
+        true
+    }
+
+    /// After a pause the operator is at the console again; says whether that was now.
+    pub(super) fn keys_count_again(&mut self) -> bool {
+        let at = self.state.lost.as_ref().map(|it| it.at);
+        let over = at.is_some_and(|it| self.state.was_quiet(it, LOST_FOR));
+        if over {
+            self.state.lost = None;
+        }
+        over
+    }
+}
