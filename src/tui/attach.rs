@@ -81,10 +81,10 @@ pub async fn run(
 ) -> Outcome<Ending> {
     let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
     let mut signals = Signals::new()?;
-    let answers = probe::ask();
+    let asked = probe::ask()?;
     terminal::hook_panics(|_| {});
-    let guard = Guard::enter(&answers)?;
-    let mut events = keyboard::listen()?;
+    let guard = Guard::enter(asked.answers, asked.raw)?;
+    let mut events = keyboard::listen(asked.ahead)?;
     let (outputs, mut waiting) = mpsc::channel(OUTPUTS_MAX);
     let follow = tokio::spawn(relay(runtime.clone(), session.id.clone(), outputs));
     let (sender, mut done) = mpsc::channel(CONSOLE_ANSWERS_MAX);

@@ -1,8 +1,6 @@
 //! Turns pictures into bytes: the difference to the last one, as one synchronised update in one
 //! write, by a thread of its own, so that a slow terminal delays frames and never keys.
 
-use std::io::Write;
-
 use ratatui::{
     backend::{Backend, CrosstermBackend},
     buffer::Buffer,
@@ -10,6 +8,7 @@ use ratatui::{
 };
 use tokio::sync::mpsc;
 
+use super::terminal;
 use crate::base::fault::{Fault, Outcome};
 
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -150,10 +149,7 @@ impl Pen {
         let (tell, done) = mpsc::channel(1);
         let body = move || {
             while let Some(frame) = waiting.blocking_recv() {
-                let mut stdout = std::io::stdout().lock();
-                let result = stdout.write_all(&frame).and_then(|()| stdout.flush());
-                drop(stdout);
-                if tell.blocking_send(result).is_err() {
+                if tell.blocking_send(terminal::write_frame(&frame)).is_err() {
                     break;
                 }
             }

@@ -9,10 +9,15 @@ use crate::base::fault::{Fault, Outcome};
 /// Events read ahead of the loop: a fast typist and a moving mouse between two turns.
 const EVENTS_MAX: usize = 256;
 
-/// Starts reading. The channel closes when the terminal is gone.
-pub fn listen() -> Outcome<mpsc::Receiver<Event>> {
+/// Starts reading, after what was typed `ahead`. The channel closes when the terminal is gone.
+pub fn listen(ahead: Vec<Event>) -> Outcome<mpsc::Receiver<Event>> {
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let body = move || {
+        for event in ahead {
+            if sender.blocking_send(event).is_err() {
+                return;
+            }
+        }
         loop {
             match crossterm::event::read() {
                 Ok(event) => {

@@ -1,5 +1,6 @@
 //! Layer `tui`: the event loop, the terminal guard and the effect runner. Sees a hub only as `dyn Runtime`.
 pub mod agents;
+mod ahead;
 pub mod attach;
 mod canvas;
 pub mod console;
@@ -10,7 +11,7 @@ pub mod files;
 mod keyboard;
 mod lane;
 mod picture;
-mod probe;
+pub mod probe;
 mod signals;
 pub mod terminal;
 mod watch;

@@ -3,9 +3,14 @@
 
 use std::{os::fd::AsFd, time::Duration};
 
+use crossterm::event::Event;
 use rustix::event::{PollFd, PollFlags};
 
-use crate::base::clock;
+use super::ahead;
+use crate::base::{
+    clock,
+    fault::{Fault, Outcome},
+};
 
 /// How long a terminal may take. One that never answers DA1 costs this once per start.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
@@ -22,16 +27,39 @@ pub struct Answers {
     pub light_background: Option<bool>,
 }
 
-/// Asks; must be called before the guard is entered. Keys typed meanwhile are lost, as after
-/// any program that reads the terminal with echo off.
-pub fn ask() -> Answers {
-    if crossterm::terminal::enable_raw_mode().is_err() {
-        return Answers::default();
+/// What came of asking.
+pub struct Asked {
+    pub answers: Answers,
+    /// Typed before or meanwhile.
+    pub ahead: Vec<Event>,
+    /// Keeps what is typed until the guard is entered as it is: no echo, no line edited, no signal.
+    pub raw: Raw,
+}
+
+/// A terminal in raw mode, until this is dropped or the guard has it.
+pub struct Raw(());
+
+impl Raw {
+    /// The guard gives the terminal back from now on.
+    pub fn hand_over(self) {
+        std::mem::forget(self);
     }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // A terminal that is gone can't be restored, and there is nobody to tell.
+        drop(crossterm::terminal::disable_raw_mode());
+    }
+}
+
+/// Asks; must be called before the guard is entered.
+pub fn ask() -> Outcome<Asked> {
+    crossterm::terminal::enable_raw_mode()
+        .map_err(|error| Fault::io("switch the terminal to raw mode", &error))?;
+    let raw = Raw(());
     let heard = exchange();
-    // The guard switches raw mode on again; in between nothing is echoed that matters.
-    drop(crossterm::terminal::disable_raw_mode());
-    read(&heard)
+    Ok(Asked { answers: read(&heard), ahead: ahead::typed(&heard), raw })
 }
 
 fn exchange() -> Vec<u8> {

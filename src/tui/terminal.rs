@@ -2,7 +2,7 @@
 //! switches a mode of it.
 
 use std::{
-    io::Write,
+    io::{StdoutLock, Write},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,7 @@ use crate::base::{
     units::Size,
 };
 
-use super::probe::Answers;
+use super::probe::{Answers, Raw};
 
 /// Alternate screen, title kept on the terminal's stack, cursor hidden, bracketed paste, focus events.
 const ENTER: &str = "\x1b[22;2t\x1b[?1049h\x1b[2J\x1b[?25l\x1b[?2004h\x1b[?1004h";
@@ -53,8 +53,9 @@ pub struct Guard {
 
 impl Guard {
     /// Takes the terminal over.
-    pub fn enter(answers: &Answers) -> Outcome<Self> {
+    pub fn enter(answers: Answers, raw: Raw) -> Outcome<Self> {
         let guard = Self { kitty: answers.kitty_keyboard, mouse: false };
+        raw.hand_over();
         if let Ok(mut owner) = OWNER.lock() {
             *owner = Some(std::thread::current().id());
         }
@@ -65,8 +66,6 @@ impl Guard {
     fn take(&self) -> Outcome<()> {
         crossterm::terminal::enable_raw_mode()
             .map_err(|error| Fault::io("switch the terminal to raw mode", &error))?;
-        KITTY.store(self.kitty, Ordering::SeqCst);
-        TAKEN.store(true, Ordering::SeqCst);
         let mut text = ENTER.to_owned();
         if self.kitty {
             text.push_str(KITTY_ON);
@@ -74,7 +73,11 @@ impl Guard {
         if self.mouse {
             text.push_str(MOUSE_ON);
         }
-        write(&text).map_err(|error| Fault::io("write to the terminal", &error))
+        let mut stdout = std::io::stdout().lock();
+        KITTY.store(self.kitty, Ordering::SeqCst);
+        TAKEN.store(true, Ordering::SeqCst);
+        write(&mut stdout, text.as_bytes())
+            .map_err(|error| Fault::io("write to the terminal", &error))
     }
 
     /// The sequence that captures the mouse or lets it go; empty when nothing changes.
@@ -112,21 +115,29 @@ impl Drop for Guard {
 
 /// Gives the terminal back, if it is ours; safe to call at any time, from a panic hook too.
 fn give_back() {
+    // Before the question: a frame on its way out is let out whole, and none comes after.
+    let mut stdout = std::io::stdout().lock();
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
     // A terminal that is gone can't be restored, and there is nobody to tell.
     if KITTY.load(Ordering::SeqCst) {
-        drop(write(KITTY_OFF));
+        drop(write(&mut stdout, KITTY_OFF.as_bytes()));
     }
-    drop(write(LEAVE));
+    drop(write(&mut stdout, LEAVE.as_bytes()));
     drop(crossterm::terminal::disable_raw_mode());
 }
 
-fn write(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+fn write(stdout: &mut StdoutLock<'_>, bytes: &[u8]) -> std::io::Result<()> {
+    stdout.write_all(bytes)?;
     stdout.flush()
+}
+
+/// Writes a frame, unless the terminal is somebody else's by now: then it is drawn afresh later, or
+/// never.
+pub fn write_frame(frame: &[u8]) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    if TAKEN.load(Ordering::SeqCst) { write(&mut stdout, frame) } else { Ok(()) }
 }
 
 /// Makes a panic of the thread that draws give the terminal back before it is reported. A panic of

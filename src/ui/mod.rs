@@ -1,5 +1,6 @@
 //! Layer `ui`: pure drawing of the state. Never asks, never waits, never panics; colours are roles.
 mod boxes;
+pub mod cell;
 mod chrome;
 pub mod colour;
 mod fleet;

@@ -5,7 +5,7 @@ use ratatui::{
     style::{Color, Modifier, Style},
 };
 
-use super::{View, chrome::background, fleet::mark_role, paint::Brush, theme::Role};
+use super::{View, cell, chrome::background, fleet::mark_role, paint::Brush, theme::Role};
 use crate::{
     app::{
         copy::Copy,
@@ -21,7 +21,7 @@ use crate::{
     model::session::Session,
     vt::{
         row::StyledCell,
-        screen::{Cell, Colour, Screen},
+        screen::{Cell, Screen},
     },
 };
 
@@ -227,28 +227,12 @@ impl View<'_> {
         base: Style,
         stale: bool,
     ) {
-        let mut style = base;
-        if let Some(colour) = lowered(self, cell.foreground) {
-            style.fg = Some(colour);
-        }
-        if let Some(colour) = lowered(self, cell.background) {
-            style.bg = Some(colour);
-        }
-        for (on, modifier) in [
-            (cell.bold, Modifier::BOLD),
-            (cell.dim || stale, Modifier::DIM),
-            (cell.italic, Modifier::ITALIC),
-            (cell.underline, Modifier::UNDERLINED),
-            (cell.inverse, Modifier::REVERSED),
-            (cell.struck, Modifier::CROSSED_OUT),
-            (cell.blink, Modifier::SLOW_BLINK),
-        ] {
-            if on {
-                style = style.add_modifier(modifier);
-            }
+        let mut style = cell::style(cell, base, |it| self.theme.lower(it));
+        if stale {
+            style = style.add_modifier(Modifier::DIM);
         }
         let wide = if cell.wide { 2 } else { 1 };
-        brush.cluster(x, y, printable(cell.text, wide), wide, style);
+        brush.cluster(x, y, cell::printable(cell), wide, style);
     }
 
     fn copy(&self, brush: &mut Brush<'_>, copy: &Copy) -> Option<Position> {
@@ -298,29 +282,4 @@ fn borrowed(cell: &StyledCell) -> Cell<'_> {
         struck: cell.struck,
         blink: cell.blink,
     }
-}
-
-fn lowered(view: &View<'_>, colour: Colour) -> Option<Color> {
-    match colour {
-        Colour::Default => None,
-        Colour::Indexed(index) => Some(view.theme.lower(Color::Indexed(index))),
-        Colour::Rgb(red, green, blue) => Some(view.theme.lower(Color::Rgb(red, green, blue))),
-    }
-}
-
-/// The text of a cell as far as every terminal agrees on its width.
-fn printable(text: &str, wide: u16) -> &str {
-    if text.len() == 1 {
-        return text;
-    }
-    if text.is_empty() {
-        return " ";
-    }
-    if width(text) == usize::from(wide) {
-        return text;
-    }
-    // A variation or joiner made it wider or narrower than the cells it has: its base alone.
-    let base = text.chars().next().map_or(0, char::len_utf8);
-    let base = text.get(..base).unwrap_or(" ");
-    if width(base) <= usize::from(wide) { base } else { " " }
 }

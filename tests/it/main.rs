@@ -63,6 +63,7 @@ mod skip;
 mod source;
 mod tui_attach;
 mod tui_demo;
+mod tui_terminal;
 mod ui_draw;
 mod vt_attributes;
 mod vt_facts;

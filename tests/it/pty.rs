@@ -51,12 +51,32 @@ pub struct Pty {
 
 impl Pty {
     /// Starts the program of `home` at a size.
-    pub fn start(home: &Home, args: &[&str], (cols, rows): (u16, u16)) -> Self {
-        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
+    pub fn start(home: &Home, args: &[&str], size: (u16, u16)) -> Self {
+        Self::start_typing(home, args, size, ("", ""))
+    }
+
+    /// The same; what is typed just before and after the terminal first answers a question.
+    pub fn start_typing(
+        home: &Home,
+        args: &[&str],
+        size: (u16, u16),
+        around: (&'static str, &'static str),
+    ) -> Self {
         let mut command = CommandBuilder::new(PROGRAM);
         command.args(args);
         command.cwd(home.workspace());
+        Self::run(command, home, size, around)
+    }
+
+    /// Any program, in the environment of `home`.
+    pub fn run(
+        mut command: CommandBuilder,
+        home: &Home,
+        (cols, rows): (u16, u16),
+        (before, after): (&'static str, &'static str),
+    ) -> Self {
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
         command.env("SANDWATCH_HOME", home.path());
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
@@ -72,6 +92,7 @@ impl Pty {
         let (theirs, replies) = (shared.clone(), writer.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
+            let mut typed = Some((before, after));
             loop {
                 let count = reader.read(&mut buffer).unwrap_or(0);
                 let mut view = theirs.0.lock().unwrap();
@@ -85,7 +106,9 @@ impl Pty {
                 drop(view);
                 theirs.1.notify_all();
                 if !found.replies.is_empty() {
-                    drop(replies.lock().unwrap().write_all(&found.replies));
+                    let (before, after) = typed.take().unwrap_or_default();
+                    let all = [before.as_bytes(), &found.replies, after.as_bytes()].concat();
+                    drop(replies.lock().unwrap().write_all(&all));
                 }
             }
         });

@@ -73,8 +73,8 @@ pub async fn run(start: Start) -> Outcome<End> {
     // A broken configuration refuses before the terminal is touched; later it keeps the last good.
     let config = start.files.config()?;
     let mut signals = Signals::new()?;
-    let terminal = probe::ask();
-    let look = Look::choose(&start.files, config, terminal.light_background)?;
+    let asked = probe::ask()?;
+    let look = Look::choose(&start.files, config, asked.answers.light_background)?;
     let (answers_in, mut answers) = mpsc::channel(CONSOLE_ANSWERS_MAX);
     let (outputs_in, mut outputs) = mpsc::channel(CONSOLE_OUTPUTS_MAX);
     let (changes_in, mut changes) = mpsc::channel(CHANGES_MAX);
@@ -83,8 +83,8 @@ pub async fn run(start: Start) -> Outcome<End> {
         // A full queue loses a notice; the log has it.
         drop(notices.try_send(Msg::Notice(Level::Error, words)));
     });
-    let guard = Guard::enter(&terminal)?;
-    let mut events = keyboard::listen()?;
+    let guard = Guard::enter(asked.answers, asked.raw)?;
+    let mut events = keyboard::listen(asked.ahead)?;
     let outbox = Outbox { answers: answers_in, outputs: outputs_in };
     let mut console = Console::new(start, look, cells, guard, outbox, changes_in)?;
     let mut watch = console.watch_files();
