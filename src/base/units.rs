@@ -105,7 +105,8 @@ pub fn exact_duration(duration: std::time::Duration) -> String {
     if duration.subsec_millis() > 0 || seconds == 0 {
         return format!("{}ms", duration.as_millis());
     }
-    let fills = [(86_400, "d"), (3600, "h"), (60, "m")].into_iter().find(|it| seconds % it.0 == 0);
+    let fills =
+        [(86_400, "d"), (3600, "h"), (60, "m")].into_iter().find(|it| seconds.is_multiple_of(it.0));
     let (size, unit) = fills.unwrap_or((1, "s"));
     format!("{}{unit}", seconds / size)
 }

@@ -293,6 +293,21 @@ pub enum RecordingsVerb {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Delete recordings for good; those of sandboxes that run are refused
+    Rm(RecordingsRmArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RecordingsRmArgs {
+    /// Names or ids of sessions; a name means its newest recording
+    #[arg(required_unless_present = "older_than", value_name = "SESSION")]
+    pub sessions: Vec<String>,
+    /// Only those that ended so long ago, e.g. 7d; without names: all of them
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub older_than: Option<std::time::Duration>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

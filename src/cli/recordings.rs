@@ -1,11 +1,11 @@
-//! `recordings`: list them, and write one as asciicast.
+//! `recordings`: list them, write one as asciicast, delete some.
 
 use std::{io::Write, path::Path};
 
 use tokio_stream::StreamExt;
 
 use super::{
-    args::RecordingsVerb,
+    args::{RecordingsRmArgs, RecordingsVerb},
     json::RecordingView,
     out, paint, resolve,
     steer::command_of,
@@ -14,12 +14,15 @@ use super::{
 use crate::{
     base::{
         clock,
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         units,
     },
     model::history::Recording,
     runtime::Runtime,
 };
+
+/// Recordings named in a question; the rest are counted.
+const NAMED_MAX: usize = 5;
 
 pub async fn recordings(runtime: &dyn Runtime, verb: RecordingsVerb) -> Outcome<out::Code> {
     let all = runtime.recordings().await?;
@@ -33,6 +36,7 @@ pub async fn recordings(runtime: &dyn Runtime, verb: RecordingsVerb) -> Outcome<
             let recording = resolve::recording(&all, &session)?;
             export(runtime, recording, output.as_deref()).await?;
         }
+        RecordingsVerb::Rm(args) => return rm(runtime, &all, &args).await,
     }
     Ok(out::DONE)
 }
@@ -57,6 +61,67 @@ fn list(all: &[Recording]) -> Outcome<()> {
         ]);
     }
     out::print(&table.render(paint::wanted()))
+}
+
+/// Nothing is deleted unless every name is known; what is gone is gone, so a terminal is asked.
+async fn rm(
+    runtime: &dyn Runtime,
+    all: &[Recording],
+    args: &RecordingsRmArgs,
+) -> Outcome<out::Code> {
+    let mut found: Vec<&Recording> = Vec::new();
+    for name in &args.sessions {
+        let recording = resolve::recording(all, name)?;
+        if !found.iter().any(|it| it.session == recording.session) {
+            found.push(recording);
+        }
+    }
+    if args.sessions.is_empty() {
+        // One without an end is being written, or its writer was killed; that one is deleted by name.
+        found.extend(all.iter().filter(|it| it.ended_at.is_some()));
+    }
+    let old = |it: &&Recording| {
+        let age = clock::wall().since(it.ended_at.unwrap_or(it.started_at));
+        args.older_than.is_none_or(|least| age >= least)
+    };
+    found.retain(old);
+    if found.is_empty() {
+        out::tell("no recording is as old as that");
+        return Ok(out::DONE);
+    }
+    if !args.yes {
+        if !out::on_terminal() {
+            let why = "recordings rm asks before it deletes, and nobody is there to ask";
+            return Err(Fault::invalid(why).hint("add --yes"));
+        }
+        if !out::confirm(&format!("delete {}?", losses(&found)))? {
+            return Err(Fault::denied("nothing was deleted"));
+        }
+    }
+    let mut code = out::DONE;
+    for it in found {
+        match runtime.remove_recording(&it.session).await {
+            Ok(()) => {}
+            // Meant by its age alone: it stays, and nothing went wrong.
+            Err(fault) if args.sessions.is_empty() && fault.kind() == Kind::Busy => {
+                out::tell(&format!("{} is kept: {}", it.session_name, fault.message()));
+            }
+            Err(fault) => {
+                let failed = out::report(&fault.context(&it.session_name));
+                code = if code == out::DONE { failed } else { code };
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// What deleting these loses, in words.
+fn losses(found: &[&Recording]) -> String {
+    let bytes = units::human_bytes(found.iter().map(|it| it.size_bytes).sum());
+    let (named, rest) = found.split_at(found.len().min(NAMED_MAX));
+    let names: Vec<&str> = named.iter().map(|it| it.session_name.as_str()).collect();
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    format!("{}{more}, {bytes} of recordings", names.join(", "))
 }
 
 async fn export(runtime: &dyn Runtime, it: &Recording, output: Option<&Path>) -> Outcome<()> {

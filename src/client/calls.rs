@@ -270,6 +270,15 @@ impl Runtime for Client {
         gather(&wires, pieces, RECORDINGS_MAX, list).await
     }
 
+    async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {
+        let wires = self.wires()?;
+        wires.same_protocol()?;
+        let mut recordings = wires.recordings();
+        let request = v1::RemoveRecordingRequest { session: id.to_string() };
+        let call = recordings.remove(wires.request(request));
+        wires.answer(CREATE_WITHIN, call).await.map(drop)
+    }
+
     async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
         let wires = self.wires()?;
         let mut recordings = wires.recordings();

@@ -164,4 +164,8 @@ impl Runtime for Client {
     async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
         self.engine.export(id).await
     }
+
+    async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {
+        self.engine.remove_recording(id).await
+    }
 }

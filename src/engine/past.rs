@@ -87,6 +87,11 @@ impl Inner {
         Ok(ahead(pieces))
     }
 
+    pub(super) async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {
+        let dir = self.journal(id)?;
+        self.reading(move || journal::remove_finished(&dir)).await
+    }
+
     /// The last screen of a session whose host is gone.
     pub(super) async fn past_screen(&self, id: &SessionId) -> Outcome<ScreenShot> {
         let dir = self.journal(id)?;

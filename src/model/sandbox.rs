@@ -91,6 +91,7 @@ impl Egress {
     }
 
     /// What is done in this version, whatever was asked for.
+    #[must_use]
     pub fn in_force(self) -> Self {
         if self == Self::Ask { Self::Deny } else { self }
     }

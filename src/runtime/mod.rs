@@ -150,4 +150,6 @@ pub trait Runtime: Send + Sync {
     async fn recordings(&self) -> Outcome<Vec<Recording>>;
     /// The recording as asciicast v3, in pieces.
     async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>>;
+    /// Deletes a recording for good; `Busy` while its sandbox runs.
+    async fn remove_recording(&self, id: &SessionId) -> Outcome<()>;
 }

@@ -292,6 +292,33 @@ fn a_recording_outlives_its_sandbox_and_is_exported() {
 }
 
 #[test]
+fn recordings_are_deleted_by_name_and_by_age_and_only_on_purpose() {
+    let home = Home::new();
+    for name in ["one", "two"] {
+        assert_eq!(home.run(&["run", "--name", name, "--", "true"]).code, 0);
+    }
+    home.ok(&["run", "-d", "--name", "shell"]);
+    let table = home.ok(&["recordings", "ls"]);
+    let shell = table.lines().find(|it| it.starts_with("shell ")).unwrap();
+    assert!(shell.trim_end().ends_with(" shell"), "{table}");
+    let left = || home.json(&["recordings", "ls", "--json"]).as_array().unwrap().len();
+    assert_eq!(home.run(&["recordings", "rm"]).code, 2);
+    home.run(&["recordings", "rm", "one"]).failed(2, &["--yes"]);
+    home.run(&["recordings", "rm", "--yes", "one", "nosuch"]).failed(3, &["nosuch"]);
+    home.run(&["recordings", "rm", "--yes", "shell"]).failed(1, &["shell", "still runs"]);
+    home.ok(&["recordings", "rm", "--yes", "--older-than", "1d"]);
+    // By age alone, what a sandbox that runs has open is kept, and that is no failure.
+    let kept = home.run(&["recordings", "rm", "--yes", "--older-than", "0s"]);
+    assert!(kept.code == 0 && kept.stderr.contains("one is kept"), "{kept:?}");
+    assert_eq!(left(), 3);
+    home.ok(&["rm", "--yes", "one", "two"]);
+    home.ok(&["recordings", "rm", "--yes", "one"]);
+    assert_eq!(left(), 2);
+    home.ok(&["recordings", "rm", "--yes", "--older-than", "0s"]);
+    assert_eq!(left(), 1);
+}
+
+#[test]
 fn doctor_grades_what_it_tried() {
     let home = Home::new();
     let checks = home.json(&["doctor", "--json"]);

@@ -75,6 +75,7 @@ deaf! {
     fn search(_id: &SessionId, _request: SearchRequest) -> SearchPage;
     fn recordings() -> Vec<Recording>;
     fn export(_id: &SessionId) -> BoxStream<Outcome<Bytes>>;
+    fn remove_recording(_id: &SessionId) -> ();
 }
 
 impl Directory for Deaf {

@@ -286,6 +286,14 @@ async fn recordings_outlive_their_sandbox(it: Stage) {
     }
     let cast = String::from_utf8(cast).unwrap();
     assert!(cast.starts_with("{\"version\":3") && cast.contains("kept"), "{cast}");
+    it.alice.remove_recording(id).await.unwrap();
+    let kept = it.bob.recordings().await.unwrap();
+    assert!(!kept.iter().any(|it| it.session == *id), "{kept:?}");
+    assert_eq!(it.alice.remove_recording(id).await.unwrap_err().kind(), Kind::Absent);
+    // One that is being written stays.
+    let made = it.run(&["idle"]).await;
+    let refused = it.alice.remove_recording(&made.sessions[0].id).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Busy, "{refused}");
 }
 
 async fn a_sandbox_is_paused_resumed_stopped_and_removed(it: Stage) {

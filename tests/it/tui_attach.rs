@@ -134,9 +134,11 @@ fn after_hub_stop_an_open_console_says_so_and_starts_another() {
     let mut pty = Pty::start(&home, &[], (160, 36));
     pty.wait_for("one");
     pty.wait_for("rtt");
-    home.ok(&["hub", "stop"]);
+    // Beside it: what the console says does not stay for ever.
+    let mut stop = home.command(&["hub", "stop"]).spawn().unwrap();
     pty.wait_for("another is started in a moment");
     pty.wait_for("reconnected");
+    assert!(stop.wait().unwrap().success());
     assert_eq!(home.run(&["hub", "status"]).code, 0);
     pty.send("\recho after$((1+1))\r");
     pty.wait_for("after2");

@@ -1,4 +1,4 @@
-//! Recordings: the list and the export.
+//! Recordings: the list, the export and their removal.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::{
         fault::to_status,
         v1::{
             self, ExportRequest, ExportResponse, ListRecordingsRequest, ListRecordingsResponse,
-            recordings_server::Recordings,
+            RemoveRecordingRequest, RemoveRecordingResponse, recordings_server::Recordings,
         },
     },
 };
@@ -37,5 +37,15 @@ impl Recordings for Service {
             let pieces = cuts(data, KEYFRAME_PIECE_BYTES).into_iter();
             pieces.map(|data| ExportResponse { data }).collect()
         }))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<RemoveRecordingRequest>,
+    ) -> Answer<RemoveRecordingResponse> {
+        let runtime = self.runtime(&request)?;
+        let session = session_id(&request.get_ref().session).map_err(|it| to_status(&it))?;
+        runtime.remove_recording(&session).await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(RemoveRecordingResponse {}))
     }
 }

@@ -86,6 +86,15 @@ pub fn prune(root: &Path, now: Timestamp) -> Outcome<usize> {
     Ok(removed)
 }
 
+/// Removes a recording that nobody writes any more.
+pub fn remove_finished(dir: &Path) -> Outcome<()> {
+    if lock::is_live(dir) {
+        return Err(Fault::busy("its sandbox still runs, and has the recording open")
+            .hint("stop or remove the sandbox first"));
+    }
+    remove(dir)
+}
+
 /// Removes one session's journal; fine if there is none.
 pub fn remove(dir: &Path) -> Outcome<()> {
     match fs::remove_dir_all(dir) {
