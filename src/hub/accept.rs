@@ -4,8 +4,8 @@
 use std::{
     fs,
     io::{self, IoSlice},
-    os::unix::fs::PermissionsExt,
-    path::Path,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -46,7 +46,7 @@ pub fn peer_allowed(own: u32, peer: u32) -> bool {
 
 /// Makes the socket under another name, private, and moves it to its place: it is never there with
 /// other rights, and a stale one is replaced in one step. The caller holds the hub's lock.
-pub(super) fn bind(path: &Path) -> Outcome<UnixListener> {
+pub(super) fn bind(path: &Path) -> Outcome<(UnixListener, Bound)> {
     let doing =
         |error: &io::Error| Fault::io(format_args!("listening on {}", path.display()), error);
     let fresh = path.with_extension("new");
@@ -56,16 +56,36 @@ pub(super) fn bind(path: &Path) -> Outcome<UnixListener> {
     }
     let short = SocketPath::open(&fresh)?;
     let listener = UnixListener::bind(short.path()).map_err(|error| doing(&error))?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
-        .and_then(|()| fs::rename(&fresh, path))
+    let inode = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))
+        .and_then(|()| inode(&fresh))
+        .and_then(|inode| fs::rename(&fresh, path).map(|()| inode))
         .map_err(|error| doing(&error))?;
-    Ok(listener)
+    Ok((listener, Bound { path: path.to_owned(), inode }))
 }
 
-pub(super) fn unbind(path: &Path) {
-    if let Err(error) = fs::remove_file(path) {
-        tracing::warn!(%error, path = %path.display(), "the hub's socket could not be removed");
+/// A socket that this hub put at its place.
+pub(super) struct Bound {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Bound {
+    /// Takes it away, unless another hub's is at its place by now.
+    pub(super) fn unbind(&self) {
+        let path = &self.path;
+        let removed = match inode(path) {
+            Ok(inode) if inode == self.inode => fs::remove_file(path),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %path.display(), "the hub's socket could not be removed");
+        }
     }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|it| (it.dev(), it.ino()))
 }
 
 /// Takes connections for as long as the task lives.

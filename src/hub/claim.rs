@@ -41,9 +41,14 @@ impl Claim {
     /// Resolves when the lock's file is gone: the instance was deleted, and nobody could find this
     /// hub any more, nor be kept from starting another.
     pub(super) async fn orphaned(&self) {
-        while self.lock.metadata().is_ok_and(|it| it.nlink() > 0) {
+        while !self.is_orphaned() {
             tokio::time::sleep(HUB_LOOKS_FOR_ITS_HOME_EVERY).await;
         }
+    }
+
+    /// Whether another hub may be at this one's place: the lock keeps nobody away any more.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.lock.metadata().is_ok_and(|it| it.nlink() == 0)
     }
 }
 

@@ -9,7 +9,7 @@ mod outgoing;
 mod service;
 mod work;
 
-use std::{future::Future, path::Path, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +19,7 @@ pub use accept::peer_allowed;
 pub use claim::{Claim, claim, ended};
 
 use self::{
-    accept::{Peers, accept},
+    accept::{Bound, Peers, accept},
     service::Service,
     work::Work,
 };
@@ -84,7 +84,7 @@ impl Claim {
         directory: Arc<dyn Directory>,
         stop: impl Future<Output = ()> + Send,
     ) -> Outcome<()> {
-        let listener = accept::bind(self.socket())?;
+        let (listener, bound) = accept::bind(self.socket())?;
         let shared = Arc::new(Shared {
             directory,
             listen: format!("unix:{}", self.socket().display()),
@@ -101,7 +101,7 @@ impl Claim {
                 () = self.orphaned() => "the hub's state directory was deleted",
             }
         };
-        let serving = run(shared.clone(), peers, stop, self.socket()).await;
+        let serving = run(shared.clone(), peers, stop, &self, &bound).await;
         accepting.abort();
         tracing::info!("the hub has ended");
         serving
@@ -112,7 +112,8 @@ async fn run(
     shared: Arc<Shared>,
     peers: Peers,
     stop: impl Future<Output = &'static str> + Send,
-    socket: &Path,
+    claim: &Claim,
+    bound: &Bound,
 ) -> Outcome<()> {
     let mut asked = shared.stop.subscribe();
     let serving = router(&shared)
@@ -121,13 +122,15 @@ async fn run(
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         done = &mut serving => {
-            return done.map_err(|error| Fault::failed(format!("serving {}: {error}", socket.display())));
+            return done.map_err(|error| Fault::failed(format!("serving {}: {error}", claim.socket().display())));
         }
         reason = stop => shared.stop(reason),
         _ = asked.wait_for(Option::is_some) => {}
     }
     // From here on a new verb starts a new hub, which waits for the lock.
-    accept::unbind(socket);
+    if !claim.is_orphaned() {
+        bound.unbind();
+    }
     let drained = async {
         drop(serving.await);
         shared.work.finished().await;

@@ -50,6 +50,24 @@ async fn a_second_hub_is_told_of_the_first_and_a_dead_ones_socket_is_replaced() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_whose_home_was_deleted_leaves_the_next_ones_socket_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path().join("home");
+    let first = Hub::start(&home, Arc::new(engine(&home).await)).await;
+    std::fs::remove_dir_all(&home).unwrap();
+    let second = Hub::start(&home, Arc::new(engine(&home).await)).await;
+    first.stop().await;
+    second.client("alice").await.hub().await.unwrap();
+    second.stop().await;
+    // Moved away, it still holds its lock, and another hub is at its place.
+    let third = Hub::start(&home, Arc::new(engine(&home).await)).await;
+    std::fs::rename(&home, temp.path().join("away")).unwrap();
+    let fourth = Hub::start(&home, Arc::new(engine(&home).await)).await;
+    third.stop().await;
+    fourth.client("alice").await.hub().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_on_the_socket_is_hung_up_on_and_disturbs_nobody() {
     let temp = tempfile::tempdir().unwrap();
     let hub = Hub::start(temp.path(), Arc::new(engine(temp.path()).await)).await;

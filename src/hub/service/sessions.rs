@@ -19,7 +19,7 @@ use crate::{
             output::{output_out, request_in, screen_out},
             required, sandbox_id, session_id,
         },
-        fault::to_status,
+        fault::{from_status, to_status},
         v1::{
             ExecRequest, ExecResponse, HistoryPage, HistoryRequest, InputRequest, InputResponse,
             LeaseRequest, LeaseResponse, OpenRequest, OpenResponse, Output, OutputRequest,
@@ -77,9 +77,12 @@ impl Sessions for Service {
         // and its program.
         let answers = request.into_inner().then(move |message| {
             let runtime = runtime.clone();
-            async move { Ok(type_in(&*runtime, message?).await) }
+            async move {
+                let message = message.map_err(|status| from_status(&status))?;
+                Ok(type_in(&*runtime, message).await)
+            }
         });
-        Ok(Response::new(Box::pin(answers)))
+        Ok(self.sending(Box::pin(answers), |answer| vec![answer]))
     }
 
     async fn resize(&self, request: Request<ResizeRequest>) -> Answer<ResizeResponse> {
