@@ -115,14 +115,18 @@ pub const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(2);
 pub const JOURNAL_READERS_MAX: usize = 4;
 /// Shortest time between two changes of one sandbox in the feed.
 pub const CHANGE_EVERY_MIN: Duration = Duration::from_millis(100);
-/// Plain text kept by `wait` for a match that spans chunks, in bytes.
-pub const WAIT_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Plain text kept by `wait` for a match that spans chunks, in bytes: a screen of text, looked through
+/// again with every chunk.
+pub const WAIT_TEXT_BYTES_MAX: usize = 4 * 1024;
 /// How long `--rm` waits for watchers to have read the last output.
 pub const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 /// Free space under which `doctor` warns, in bytes: one recording at its bound.
 pub const DISK_FREE_BYTES_MIN: u64 = RECORDING_BYTES_MAX;
 /// Pause between two looks for recordings that are too many or too old.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Pause before a removal that failed is tried again by itself; doubled each time up to the larger.
+pub const REMOVE_AGAIN_MIN: Duration = Duration::from_secs(1);
+pub const REMOVE_AGAIN_MAX: Duration = Duration::from_secs(3600);
 /// Pieces of an export or of a past session's output read ahead of a slow client.
 pub const PIECES_AHEAD_MAX: usize = 8;
 /// Largest file that describes a sandbox, in bytes: arguments and environment at their bounds.

@@ -45,12 +45,16 @@ impl Inner {
         let mut all = JoinSet::new();
         let mut entries = Vec::new();
         for kept in self.store.load().await? {
-            known.insert(kept.id.clone());
             match record::read(&kept) {
-                Ok((sandbox, spec)) => entries.push((sandbox, spec, kept.version, kept.removing)),
+                Ok((sandbox, spec)) => {
+                    known.insert(kept.id.clone());
+                    entries.push((sandbox, spec, kept.version, kept.removing));
+                }
                 Err(fault) => {
                     let words = format!("the registry's entry {} can't be read: {fault}", kept.id);
                     self.fleet().notice(Level::Error, None, &words);
+                    // Its name is free again, for the sandbox itself if its directory tells of it.
+                    self.store.delete(kept.id).await?;
                 }
             }
         }
@@ -60,7 +64,10 @@ impl Inner {
             let words = format!("{} was not in the registry and is again", sandbox.name);
             self.fleet().notice(Level::Warning, Some(sandbox.id.clone()), &words);
             let entry = Entry::new(sandbox.clone(), spec.clone());
-            self.store.insert(record::row(&entry)).await?;
+            if let Err(fault) = self.store.insert(record::row(&entry)).await {
+                let words = format!("{} can't be registered: {fault}", sandbox.name);
+                self.fleet().notice(Level::Error, Some(sandbox.id.clone()), &words);
+            }
             entries.push((sandbox, spec, 0, false));
         }
         for (sandbox, spec, version, removing) in entries {
@@ -103,7 +110,7 @@ impl Inner {
         let began = State::Creating == was;
         let mut entry = Entry::new(sandbox, spec);
         entry.version = version;
-        let finish = removing || (began && !had_session(&adopted));
+        let finish = removing || (began && !silent && !had_session(&adopted));
         let mut events = None;
         let mut died = false;
         match adopted {
@@ -174,6 +181,11 @@ impl Inner {
     async fn found(self: &Arc<Self>, id: &SandboxId, ground: &Ground) -> bool {
         let events = match adopt(ground).await {
             Ok(it) => {
+                if it.report.sessions.is_empty() {
+                    // The hub that was making it is no more.
+                    let (engine, id, name) = (self.clone(), id.clone(), ground.name.clone());
+                    tokio::spawn(async move { engine.finish_removal(&id, &name).await });
+                }
                 if let Ok(entry) = self.fleet().get_mut(id) {
                     entry.seat = Some(it.seat);
                     apply(entry.sandbox_mut(), it.report);

@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{
-    Inner, adopt::first_report, fleet::Entry, follow::apply, name, record, shim_link::ShimLink,
+    Inner,
+    adopt::first_report,
+    fleet::Entry,
+    follow::{apply, fail},
+    name, record,
+    shim_link::ShimLink,
     verbs::delete_dir,
 };
 use crate::{
@@ -23,6 +28,7 @@ use crate::{
         sandbox::{Egress, Sandbox, SandboxSpec, State, WorkspaceMode},
     },
     session::{house::House, seat::Seat},
+    wire::convert::sandbox::sandbox_name,
 };
 
 /// Smallest memory bound that lets a program start, in bytes.
@@ -163,7 +169,10 @@ impl Inner {
             left.extend(seat.remove().await.err());
         }
         let ground = self.ground(id, &name);
-        left.extend(driver.sweep(&ground).await.err());
+        let swept = driver.sweep(&ground).await;
+        if let Err(fault) = swept {
+            return self.doom(id, &name, &fault).await;
+        }
         left.extend(delete_dir(&ground.dir).await.err());
         left.extend(delete_dir(&self.paths.recording(first)).await.err());
         if let Err(fault) = self.store.delete(id.to_string()).await {
@@ -176,6 +185,20 @@ impl Inner {
             let words = format!("undoing the creation of {name}: {fault}");
             fleet.notice(Level::Error, None, &words);
         }
+    }
+
+    /// What a creation left may still run: its name and directory, by which alone it can be ended, are
+    /// kept until it is.
+    async fn doom(self: &Arc<Self>, id: &SandboxId, name: &str, fault: &Fault) {
+        let words = format!("undoing the creation of {name}: {fault}");
+        if let Ok(entry) = self.fleet().get_mut(id) {
+            entry.doomed = true;
+            entry.removal.failed(fault);
+            fail(entry.sandbox_mut(), &words);
+        }
+        self.fleet().notice(Level::Error, Some(id.clone()), &words);
+        self.keep_for_another_try(id, fault).await;
+        self.deadlines.notify_one();
     }
 
     /// The workspace is a directory, and not one that would hand the hub itself to a sandbox.
@@ -217,7 +240,7 @@ impl Inner {
 /// What is wrong with a request, whoever made it.
 fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
     if let Some(name) = &spec.name {
-        name::check(name)?;
+        sandbox_name(name)?;
     }
     let limits = &spec.limits;
     if limits.cpus.is_some_and(|it| !it.is_finite() || it <= 0.0) {

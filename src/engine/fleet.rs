@@ -15,8 +15,8 @@ use crate::{
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
         limits::{
-            CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, SANDBOXES_MAX,
-            SESSIONS_PER_SANDBOX_MAX,
+            CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, REMOVE_AGAIN_MAX,
+            REMOVE_AGAIN_MIN, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
         },
         text,
     },
@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub seat: Option<Arc<dyn Seat>>,
     /// Held by the verb at work; one at a time per sandbox.
     pub verbs: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever tells the seat of a lease.
+    pub lease_turn: Arc<tokio::sync::Mutex<()>>,
     /// Bumped with every change, for those who wait for one.
     pub changed: watch::Sender<u64>,
     /// A removal has begun: the end of its seat is no news.
@@ -48,6 +50,10 @@ pub(super) struct Entry {
     pub execs: Arc<()>,
     /// One clone for every stream of output that is open.
     pub watchers: Arc<()>,
+    /// It is to be removed, by this hub or the next, and nobody waits for it.
+    pub doomed: bool,
+    /// When its removal is tried by itself.
+    pub removal: Removal,
     /// Changes so far; the registry keeps the newest.
     pub version: i64,
     /// The sessions by which this sandbox is found.
@@ -57,17 +63,56 @@ pub(super) struct Entry {
     due: bool,
 }
 
+/// The tries to remove a sandbox that nobody waits for: one at a time, further and further apart.
+#[derive(Default)]
+pub(super) struct Removal {
+    /// A try is under way.
+    pub under_way: bool,
+    /// `clock::monotonic` before which there is no other.
+    pub not_before: Duration,
+    pause: Duration,
+    /// The last fault that was told; the same is not told again.
+    told: String,
+}
+
+impl Removal {
+    /// Takes note of a try that failed; `true` when that is news.
+    pub(super) fn failed(&mut self, fault: &Fault) -> bool {
+        self.under_way = false;
+        self.pause = (self.pause * 2).clamp(REMOVE_AGAIN_MIN, REMOVE_AGAIN_MAX);
+        self.not_before = clock::monotonic() + self.pause;
+        let words = fault.to_string();
+        let news = words != self.told;
+        self.told = words;
+        news
+    }
+}
+
 impl Entry {
+    /// How long until it is to be removed without being asked; `None` = never, or it is at work.
+    pub(super) fn removal_due(&self, now: Timestamp) -> Option<Duration> {
+        if self.removing || self.removal.under_way {
+            return None;
+        }
+        let lived = now.since(self.sandbox.created_at);
+        let left = self.spec.ttl.map(|ttl| ttl.saturating_sub(lived));
+        let left = if self.doomed { Some(Duration::ZERO) } else { left }?;
+        Some(left.max(self.removal.not_before.saturating_sub(clock::monotonic())))
+    }
+
     pub(super) fn new(sandbox: Sandbox, spec: SandboxSpec) -> Self {
         Self {
             sandbox: Arc::new(sandbox),
             spec: Arc::new(spec),
             seat: None,
             verbs: Arc::default(),
+            lease_turn: Arc::default(),
             changed: watch::Sender::new(0),
             removing: false,
             execs: Arc::default(),
             watchers: Arc::default(),
+            doomed: false,
+            removal: Removal::default(),
             version: 0,
             listed: Vec::new(),
             published_at: None,
@@ -196,6 +241,10 @@ impl Fleet {
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
+    }
+
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.values_mut()
     }
 
     /// Every sandbox as it is now, in no order; the caller copies and sorts outside of the lock.

@@ -63,8 +63,10 @@ impl Inner {
         let (durable, next) = {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
-            // While it is made or removed, the verb at work speaks.
-            if entry.removing || entry.sandbox.state == State::Creating {
+            // While it is made or removed, the verb at work speaks; of one whose host is known to be dead,
+            // a report is old.
+            let creating = entry.sandbox.state == State::Creating;
+            if entry.removing || creating || entry.seat.is_none() {
                 return;
             }
             let before = Durable::of(&entry.sandbox);

@@ -53,8 +53,7 @@ impl Inner {
         let fleet = self.fleet();
         let left = |from: Timestamp, time: Duration| time.saturating_sub(now.since(from));
         let times = fleet.entries().flat_map(|entry| {
-            let over = entry.spec.ttl.filter(|_| !entry.removing);
-            let over = over.map(|ttl| left(entry.sandbox.created_at, ttl));
+            let over = entry.removal_due(now);
             let leases = entry.sandbox.sessions.iter().filter_map(|it| it.lease.as_ref());
             over.into_iter().chain(leases.map(|it| left(it.used_at, LEASE_IDLE)))
         });

@@ -24,7 +24,7 @@ pub(super) fn row(entry: &Entry) -> Row {
         state: bare.state.word(),
         created_at: bare.created_at.0,
         version: entry.version,
-        removing: entry.removing,
+        removing: entry.removing || entry.doomed,
         spec: stored::spec_bytes(&entry.spec),
         record: stored::sandbox_bytes(&bare),
         sessions: sessions.iter().map(session_row).collect(),

@@ -172,10 +172,10 @@ impl Inner {
             living(entry, id)?;
             let seat = entry.seat()?;
             let taken = hold(entry, id, who, now)?;
-            (seat, taken.map(|lease| (sandbox, lease)))
+            (seat, taken.then_some(sandbox))
         };
-        if let Some((sandbox, lease)) = taken {
-            self.lease_changed(sandbox, id.clone(), seat.clone(), Some(lease));
+        if let Some(sandbox) = taken {
+            self.lease_changed(sandbox, id.clone(), seat.clone());
         }
         seat.input(id, bytes).await
     }
@@ -188,8 +188,7 @@ impl Inner {
             let Some(session) = entry.session(id).filter(|it| it.exit.is_none()) else {
                 return Ok(());
             };
-            if session.size == size || !lease::may_type(session.lease.as_ref(), who, clock::wall())
-            {
+            if !lease::may_type(session.lease.as_ref(), who, clock::wall()) {
                 return Ok(());
             }
             entry.seat()?
@@ -219,26 +218,30 @@ impl Inner {
         session.lease.clone_from(&after);
         drop(fleet);
         if let (true, Some(seat)) = (moved, seat) {
-            self.lease_changed(sandbox, id.clone(), seat, after.clone());
+            self.lease_changed(sandbox, id.clone(), seat);
         }
         Ok(after)
     }
 
     /// Tells that a keyboard changed hands, and has the seat and the registry remember it.
-    fn lease_changed(
-        self: &Arc<Self>,
-        sandbox: SandboxId,
-        id: SessionId,
-        seat: Arc<dyn Seat>,
-        lease: Option<Lease>,
-    ) {
+    fn lease_changed(self: &Arc<Self>, sandbox: SandboxId, id: SessionId, seat: Arc<dyn Seat>) {
         self.touch(&sandbox);
         self.deadlines.notify_one();
         let engine = self.clone();
         tokio::spawn(async move {
+            // One after the other, and each as things stand then: the seat's last word is the newest.
+            let Ok(turn) = engine.fleet().get(&sandbox).map(|it| it.lease_turn.clone()) else {
+                return;
+            };
+            let held = turn.lock().await;
+            let lease = match engine.fleet().get(&sandbox) {
+                Ok(entry) => entry.session(&id).and_then(|it| it.lease.clone()),
+                Err(_) => return,
+            };
             if let Err(fault) = seat.set_lease(&id, lease).await {
                 tracing::warn!(session = %id, %fault, "the seat did not take note of a lease");
             }
+            drop(held);
             engine.persist_or_notice(&sandbox).await;
         });
     }
@@ -264,7 +267,7 @@ impl Inner {
         }
         for (sandbox, id, seat) in changed {
             match seat {
-                Some(seat) => self.lease_changed(sandbox, id, seat, None),
+                Some(seat) => self.lease_changed(sandbox, id, seat),
                 None => self.touch(&sandbox),
             }
         }
@@ -303,23 +306,18 @@ fn fit_to_start(entry: &Entry) -> Outcome<()> {
     }
 }
 
-/// Takes or renews the keyboard for a key; gives the lease when it changed hands.
-fn hold(
-    entry: &mut Entry,
-    id: &SessionId,
-    who: &Identity,
-    now: Timestamp,
-) -> Outcome<Option<Lease>> {
-    let Some(session) = entry.session(id) else { return Ok(None) };
+/// Takes or renews the keyboard for a key; `true` when it changed hands.
+fn hold(entry: &mut Entry, id: &SessionId, who: &Identity, now: Timestamp) -> Outcome<bool> {
+    let Some(session) = entry.session(id) else { return Ok(false) };
     let held = lease::current(session.lease.as_ref(), now);
     let same = held.is_some_and(|it| it.holder == who.client);
     // Renewing to the second is enough, and spares a copy of the sandbox for every key.
     if same && held.is_some_and(|it| now.since(it.used_at).as_secs() == 0) {
-        return Ok(None);
+        return Ok(false);
     }
     let after = lease::decide(session.lease.as_ref(), who, LeaseVerb::Take, now)?;
     if let Some(session) = entry.session_mut(id) {
-        session.lease.clone_from(&after);
+        session.lease = after;
     }
-    Ok(if same { None } else { after })
+    Ok(!same)
 }

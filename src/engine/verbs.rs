@@ -5,6 +5,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use super::{
     Inner,
     fleet::{end_sessions, has_live_session},
+    follow::fail,
+    shim_link::ShimLink,
 };
 use crate::{
     base::{
@@ -13,6 +15,7 @@ use crate::{
         id::SandboxId,
         limits::{ANSWER_WITHIN, GRACE_MAX, LAST_WORDS_WITHIN},
     },
+    driver::Hosting,
     model::{
         event::Level,
         sandbox::{Sandbox, State},
@@ -196,11 +199,17 @@ impl Inner {
         struck
     }
 
-    async fn keep_for_another_try(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {
+    pub(super) async fn keep_for_another_try(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {
+        let Ok((sandbox, seat)) = self.look(id) else { return };
+        let dead = seat.is_some() && self.has_lost_its_shim(&sandbox).await;
         {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
             entry.removing = false;
+            if dead {
+                entry.seat = None;
+                fail(entry.sandbox_mut(), "its shim has ended");
+            }
             let note = format!("it could not be removed: {fault}");
             let sandbox = entry.sandbox_mut();
             if !sandbox.notes.contains(&note) {
@@ -211,26 +220,41 @@ impl Inner {
         self.persist_or_notice(id).await;
     }
 
-    /// Removes every sandbox whose time is over, and tells.
+    /// Whether the shim that held a sandbox is certainly no more.
+    async fn has_lost_its_shim(&self, sandbox: &Sandbox) -> bool {
+        let hosting = self.drivers.get(&sandbox.driver).map(|it| it.hosting());
+        let ground = self.ground(&sandbox.id, &sandbox.name);
+        matches!(hosting, Ok(Hosting::Shim)) && ShimLink::is_dead(&ground).await
+    }
+
+    /// Removes every sandbox whose time is over or whose creation could not be undone, and tells.
     pub(super) fn remove_expired(self: &Arc<Self>) {
         let now = clock::wall();
-        let expired: Vec<_> = {
-            let fleet = self.fleet();
-            let over = fleet.entries().filter(|it| {
-                let ttl = it.spec.ttl;
-                !it.removing && ttl.is_some_and(|ttl| now.since(it.sandbox.created_at) >= ttl)
-            });
-            over.map(|it| (it.sandbox.id.clone(), it.sandbox.name.clone())).collect()
-        };
-        for (id, name) in expired {
+        let mut expired = Vec::new();
+        for entry in self.fleet().entries_mut() {
+            if entry.removal_due(now).is_some_and(|left| left.is_zero()) {
+                entry.removal.under_way = true;
+                let why =
+                    if entry.doomed { "its creation had failed" } else { "its time was over" };
+                expired.push((entry.sandbox.id.clone(), entry.sandbox.name.clone(), why));
+            }
+        }
+        for (id, name, why) in expired {
             let engine = self.clone();
             tokio::spawn(async move {
-                let (level, words) = match engine.remove(&id).await {
-                    Ok(()) => (Level::Info, format!("{name} was removed: its time was over")),
-                    Err(fault) if fault.kind() == Kind::Absent => return,
-                    Err(fault) => (Level::Error, fault.to_string()),
+                let fault = match engine.remove(&id).await {
+                    Ok(()) => {
+                        let words = format!("{name} was removed: {why}");
+                        return engine.fleet().notice(Level::Info, Some(id), &words);
+                    }
+                    Err(fault) => fault,
                 };
-                engine.fleet().notice(level, Some(id), &words);
+                let mut fleet = engine.fleet();
+                let Ok(entry) = fleet.get_mut(&id) else { return };
+                if entry.removal.failed(&fault) {
+                    fleet.notice(Level::Error, Some(id), &fault.to_string());
+                }
+                engine.deadlines.notify_one();
             });
         }
     }

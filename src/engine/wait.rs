@@ -87,7 +87,8 @@ impl Inner {
                     if window.push(&plain.finish(), &pattern) {
                         return Ok(());
                     }
-                    break;
+                    let words = format!("the program ended without printing {pattern}");
+                    return Err(Fault::failed(words));
                 }
                 _ => false,
             };
@@ -95,7 +96,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        Err(Fault::failed(format!("the program ended without printing {}", pattern.as_str())))
+        Err(Fault::lost(format!("the sandbox was lost before its program printed {pattern}")))
     }
 }
 
@@ -123,13 +124,15 @@ fn compile(pattern: &str) -> Outcome<Regex> {
 #[derive(Default)]
 struct Window {
     text: String,
+    /// Where a match may begin: the character before only tells whether a line begins there.
+    from: usize,
 }
 
 impl Window {
     /// Adds text and tells whether the pattern is in what is kept.
     fn push(&mut self, text: &str, pattern: &Regex) -> bool {
         self.text.push_str(text);
-        if pattern.is_match(&self.text) {
+        if pattern.is_match_at(&self.text, self.from) {
             return true;
         }
         // Whole lines that did not match will not, but a pattern may span some of them.
@@ -137,6 +140,7 @@ impl Window {
         if excess > 0 {
             let cut = (excess..=self.text.len()).find(|at| self.text.is_char_boundary(*at));
             self.text.drain(..cut.unwrap_or(excess));
+            self.from = self.text.chars().next().map_or(0, char::len_utf8);
         }
         false
     }
@@ -156,6 +160,17 @@ mod tests {
         assert!(window.text.len() <= WAIT_TEXT_BYTES_MAX);
         assert!(!window.push("do", &pattern));
         assert!(window.push("ne: 7\n", &pattern));
+    }
+
+    #[test]
+    fn what_is_cut_off_makes_no_line_begin() {
+        let pattern = compile("^x").unwrap();
+        let mut window = Window::default();
+        assert!(!window.push("a", &pattern));
+        for _ in 0..3 * WAIT_TEXT_BYTES_MAX {
+            assert!(!window.push("x", &pattern));
+        }
+        assert!(window.push("\nx", &pattern));
     }
 
     #[test]

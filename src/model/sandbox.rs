@@ -6,7 +6,7 @@ use super::{
     capability::Capabilities,
     session::{Session, SessionSpec},
 };
-use crate::base::{clock::Timestamp, id::SandboxId};
+use crate::base::{clock::Timestamp, id::SandboxId, limits::NAME_BYTES_MAX};
 
 /// Writes an enum whose variants each have one word, with both directions from one table.
 macro_rules! words {
@@ -155,6 +155,14 @@ pub struct SandboxSpec {
     pub remove_on_exit: bool,
     /// The first session.
     pub first: SessionSpec,
+}
+
+/// Tells whether a sandbox may have this name: 1 to 63 of `a-z 0-9 -`, not starting with a dash. It is a word
+/// in commands, and `/` parts it from a session's ordinal.
+pub fn is_name(name: &str) -> bool {
+    let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
+    fits && name.bytes().all(plain) && !name.starts_with('-')
 }
 
 /// One sandbox as every console sees it.

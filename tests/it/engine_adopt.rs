@@ -1,10 +1,18 @@
 //! Shims outlive the engine that started them; the next one takes them over.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
+use prost::Message;
+use rustix::process::Signal;
 use sandwatch::{
-    base::fault::Outcome,
+    base::fault::{Fault, Kind, Outcome},
     driver::{Driver, Ground, Hosting, Place, fake::FakeDriver, registry::Registry},
     engine::{Engine, Options},
     model::{
@@ -15,12 +23,16 @@ use sandwatch::{
         session::ExitStatus,
     },
     runtime::{LeaseVerb, Runtime, WaitFor},
+    wire::v1,
 };
 
 use crate::engine_support::{Instance, SOON, next, rows, who, whole_output};
 
-/// The fake driver, held by shims.
-struct Shimmed;
+/// The fake driver, held by shims; `stuck` makes its sweep fail.
+#[derive(Clone, Default)]
+struct Shimmed {
+    stuck: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl Driver for Shimmed {
@@ -40,13 +52,17 @@ impl Driver for Shimmed {
         FakeDriver::default().create(ground, spec).await
     }
     async fn sweep(&self, _ground: &Ground) -> Outcome<()> {
-        Ok(())
+        match self.stuck.load(Ordering::SeqCst) {
+            true => Err(Fault::failed("mount is busy")),
+            false => Ok(()),
+        }
     }
 }
 
 /// An engine whose sandboxes live in shims; what is left at the end goes with its directory.
 struct Held {
     base: Instance,
+    driver: Shimmed,
     engine: Option<(Engine, Arc<dyn Runtime>)>,
 }
 
@@ -54,7 +70,7 @@ impl Held {
     async fn new() -> Self {
         let mut base = Instance::new().await;
         base.end();
-        let mut held = Self { base, engine: None };
+        let mut held = Self { base, driver: Shimmed::default(), engine: None };
         held.restart().await;
         held
     }
@@ -63,7 +79,7 @@ impl Held {
         self.engine = None;
         let engine = Engine::open(Options {
             paths: self.base.paths(),
-            drivers: Registry::default().with(Shimmed),
+            drivers: Registry::default().with(self.driver.clone()),
             program: env!("CARGO_BIN_EXE_sandwatch").into(),
         });
         let engine = engine.await.unwrap();
@@ -101,8 +117,12 @@ fn pid_with_argument(argument: &Path) -> Option<u32> {
 }
 
 fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 #[tokio::test]
@@ -163,7 +183,10 @@ async fn a_shim_that_is_killed_takes_only_its_own_sandbox_and_everybody_is_told(
     let id = &doomed.sessions[0].id;
     it.alice().wait(id, WaitFor::Text("last".to_owned()), Some(SOON)).await.unwrap();
     let mut events = it.alice().events().await.unwrap();
-    kill(it.shim_of(&doomed));
+    let never = it.alice().wait(id, WaitFor::Text("never".to_owned()), Some(SOON));
+    let killed = async { kill(it.shim_of(&doomed)) };
+    let (never, ()) = tokio::join!(never, killed);
+    assert_eq!(never.unwrap_err().kind(), Kind::Lost);
     let reason = loop {
         let event = next(&mut events, "the notice").await.unwrap().unwrap();
         match event {
@@ -189,6 +212,46 @@ async fn a_shim_that_is_killed_takes_only_its_own_sandbox_and_everybody_is_told(
         it.alice().remove(&sandbox.id).await.unwrap();
     }
     assert_eq!(it.alice().list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_removal_that_fails_after_the_shim_has_ended_says_that_nothing_runs() {
+    let it = Held::new().await;
+    let sandbox = it.run("cat").await;
+    it.driver.stuck.store(true, Ordering::SeqCst);
+    it.alice().remove(&sandbox.id).await.unwrap_err();
+    let found = &it.alice().list().await.unwrap()[0];
+    assert_eq!(found.state, State::Failed, "{found:?}");
+    assert!(found.notes.iter().any(|it| it.contains("mount is busy")), "{:?}", found.notes);
+    it.driver.stuck.store(false, Ordering::SeqCst);
+    it.alice().remove(&sandbox.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sandbox_whose_making_was_not_noted_to_its_end_is_not_removed_while_its_shim_is_silent() {
+    let mut it = Held::new().await;
+    let sandbox = it.run("cat").await;
+    it.engine = None;
+    let registry = rusqlite::Connection::open(it.base.paths().registry()).unwrap();
+    registry.busy_timeout(SOON).unwrap();
+    let record: Vec<u8> =
+        registry.query_row("SELECT record FROM sandbox", [], |row| row.get(0)).unwrap();
+    let mut record = v1::Sandbox::decode(record.as_slice()).unwrap();
+    record.state = v1::SandboxState::Creating.into();
+    registry.execute("UPDATE sandbox SET record = ?1", [record.encode_to_vec()]).unwrap();
+    drop(registry);
+    let shim = it.shim_of(&sandbox);
+    signal(shim, Signal::STOP);
+    it.restart().await;
+    assert_eq!(it.alice().list().await.unwrap()[0].state, State::Unknown);
+    signal(shim, Signal::CONT);
+    let id = &sandbox.sessions[0].id;
+    crate::given::found("it answers again", async || {
+        (it.alice().list().await.unwrap()[0].state == State::Running).then_some(())
+    })
+    .await;
+    it.alice().input(id, "still here\r".into()).await.unwrap();
+    it.alice().remove(&sandbox.id).await.unwrap();
 }
 
 /// Stands between a hub and a shim that lives; says something unreadable to the hub when told to.

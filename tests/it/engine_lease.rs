@@ -51,6 +51,16 @@ async fn an_observer_never_resizes() {
 }
 
 #[tokio::test]
+async fn the_last_of_two_sizes_is_the_one_even_before_the_first_is_reported() {
+    let it = Instance::new().await;
+    let sandbox = it.run(&["sh"]).await;
+    let id = &sandbox.sessions[0].id;
+    it.alice().resize(id, Size::clamped(100, 30)).await.unwrap();
+    it.alice().resize(id, Size::DEFAULT).await.unwrap();
+    assert_eq!(it.alice().screen(id).await.unwrap().size, Size::DEFAULT);
+}
+
+#[tokio::test]
 async fn an_ended_session_takes_no_input() {
     let it = Instance::new().await;
     let sandbox = it.run(&["sh", "-c", "exit 0"]).await;

@@ -99,6 +99,58 @@ async fn a_creation_that_fails_at_any_step_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_creation_that_cannot_be_undone_is_kept_until_it_can() {
+    let mut it = Instance::new().await;
+    let stuck = Faults {
+        spawn: Some(Fault::failed("no power")),
+        sweep: Some(Fault::failed("mount is busy")),
+        ..Faults::default()
+    };
+    it.fake.set_faults(stuck.clone());
+    it.alice().create(it.spec(&["idle"])).await.unwrap_err();
+    let all = it.alice().list().await.unwrap();
+    assert_eq!((all.len(), all[0].state), (1, State::Failed));
+    assert!(all[0].notes.iter().any(|it| it.contains("mount is busy")), "{:?}", all[0].notes);
+    assert_eq!(std::fs::read_dir(it.paths().sandboxes()).unwrap().count(), 1);
+    // This hub goes on trying ...
+    it.fake.set_faults(Faults::default());
+    it.until("it is undone", <[_]>::is_empty).await;
+    assert_eq!(std::fs::read_dir(it.paths().sandboxes()).unwrap().count(), 0);
+    // ... and the next one takes it up.
+    it.fake.set_faults(stuck);
+    it.alice().create(it.spec(&["idle"])).await.unwrap_err();
+    it.restart().await;
+    assert_eq!(it.alice().list().await.unwrap(), []);
+    assert_eq!(std::fs::read_dir(it.paths().sandboxes()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_removal_by_itself_that_fails_is_tried_again_later_and_told_once() {
+    let it = Instance::new().await;
+    let stuck = |words: &str| Faults { remove: Some(Fault::failed(words)), ..Faults::default() };
+    it.fake.set_faults(stuck("mount is busy"));
+    let mut events = it.alice().events().await.unwrap();
+    let mut spec = it.spec(&["idle"]);
+    spec.ttl = Some(Duration::from_millis(100));
+    it.alice().create(spec).await.unwrap();
+    let (mut told, mut changes) = (Vec::new(), 0);
+    while told.len() < 2 {
+        match next(&mut events, "both reasons").await.unwrap().unwrap() {
+            Event::Notice { notice, .. } => told.push(notice.text),
+            // Every try is a change; some of these are tries that had nothing new to say.
+            Event::Changed { .. } if told.len() == 1 => changes += 1,
+            _ => {}
+        }
+        if changes == 3 {
+            it.fake.set_faults(stuck("disk is gone"));
+        }
+    }
+    assert!(told[0].contains("mount is busy") && told[1].contains("disk is gone"), "{told:?}");
+    it.fake.set_faults(Faults::default());
+    it.until("removed", <[_]>::is_empty).await;
+}
+
+#[tokio::test]
 async fn pause_resume_stop_and_remove_are_fine_when_already_so() {
     let it = Instance::new().await;
     let sandbox = it.run(&["count"]).await;

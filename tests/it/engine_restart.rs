@@ -63,6 +63,24 @@ async fn of_many_sessions_the_oldest_ended_make_room_and_are_still_read_back() {
 }
 
 #[tokio::test]
+async fn an_entry_of_the_registry_that_cannot_be_read_is_rebuilt_or_frees_its_name() {
+    let mut it = Instance::new().await;
+    let (told, lost) = (it.run(&["idle"]).await, it.run(&["idle"]).await);
+    it.end();
+    let registry = rusqlite::Connection::open(it.paths().registry()).unwrap();
+    registry.busy_timeout(SOON).unwrap();
+    registry.execute("UPDATE sandbox SET record = x'ff'", []).unwrap();
+    drop(registry);
+    std::fs::write(it.paths().sandbox_record(&lost.id), b"torn").unwrap();
+    it.restart().await;
+    let all = it.alice().list().await.unwrap();
+    assert_eq!((all.len(), &all[0].id, &all[0].name), (1, &told.id, &told.name));
+    assert_eq!(it.run(&["idle"]).await.name, lost.name);
+    it.restart().await;
+    assert_eq!(it.alice().list().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_corrupt_registry_is_set_aside_and_rebuilt_from_what_is_there() {
     let mut it = Instance::new().await;
     let sandbox = it.run(&["idle"]).await;

@@ -47,7 +47,7 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+    "[a-z0-9][a-z0-9-]{0,62}"
 }
 
 fn sandbox_id() -> impl Strategy<Value = SandboxId> {
@@ -351,6 +351,10 @@ fn what_is_wrong_with_a_request_is_named_by_its_field() {
         ("isolation", |it| it.isolation = Some(0)),
         ("name", |it| it.name = Some("a/b".to_owned())),
         ("name", |it| it.name = Some("-rf".to_owned())),
+        ("name", |it| it.name = Some("Api".to_owned())),
+        ("name", |it| it.name = Some("a.b".to_owned())),
+        ("name", |it| it.name = Some("a".repeat(64))),
+        ("name", |it| it.name = Some(String::new())),
         ("driver", |it| it.driver.clear()),
         ("limits.cpus", |it| {
             it.limits = Some(v1::ResourceLimits { cpus: Some(f64::NAN), ..<_>::default() })

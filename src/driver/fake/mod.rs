@@ -50,6 +50,8 @@ pub struct Faults {
     pub spawn: Option<Fault>,
     /// `remove` fails with this.
     pub remove: Option<Fault>,
+    /// `sweep` fails with this.
+    pub sweep: Option<Fault>,
 }
 
 /// The driver; clones share their sandboxes and faults.
@@ -143,6 +145,9 @@ impl Driver for FakeDriver {
     }
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
+        if let Some(fault) = lock(&self.shared.faults).sweep.clone() {
+            return Err(fault);
+        }
         if let Some(place) = lock(&self.shared.places).remove(&ground.id) {
             place.end(Life::Removed);
         }

@@ -21,7 +21,7 @@ use crate::{
         capability::Capabilities,
         sandbox::{
             Egress, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
-            WorkspaceMode,
+            WorkspaceMode, is_name,
         },
     },
     wire::v1,
@@ -101,16 +101,14 @@ impl TryFrom<v1::ResourceLimits> for ResourceLimits {
     }
 }
 
-/// Takes a sandbox's name: it is a word in commands, and `/` parts it from a session's ordinal.
+/// Takes a sandbox's name.
 pub fn sandbox_name(name: &str) -> Outcome<String> {
-    let plain = name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it));
-    let starts = name.bytes().next().is_some_and(|it| it.is_ascii_alphanumeric());
-    if plain && starts && name.len() <= NAME_BYTES_MAX {
+    if is_name(name) {
         return Ok(name.to_owned());
     }
-    Err(Fault::invalid(format!("not a name for a sandbox: {}", shown(name, NAME_BYTES_MAX))).hint(
-        format!("use 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`, starting with a letter or digit"),
-    ))
+    let shown = shown(name, NAME_BYTES_MAX);
+    Err(Fault::invalid(format!("not a name for a sandbox: {shown:?}"))
+        .hint(format!("use 1 to {NAME_BYTES_MAX} of a-z, 0-9 and -, not starting with -")))
 }
 
 fn driver_name(name: &str) -> Outcome<String> {
