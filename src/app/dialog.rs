@@ -304,9 +304,11 @@ pub fn workspace_words(mode: WorkspaceMode) -> &'static str {
     }
 }
 
-/// What is about to be lost.
+/// What a box asks about before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum Verb {
+    Pause,
+    Resume,
     Stop,
     Remove,
 }
@@ -314,10 +316,10 @@ pub enum Loss {
 /// The key that takes the keyboard from another: never the one that steps in.
 pub const TAKE_OVER_KEY: char = 't';
 
-/// The box that asks before something is lost.
+/// The box that asks before something is done to what is not in sight, or is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirm {
-    pub loss: Loss,
+    pub verb: Verb,
     pub targets: Vec<SandboxId>,
     /// What will be lost, one line each.
     pub lines: Vec<String>,
@@ -329,13 +331,13 @@ pub struct Confirm {
 impl Confirm {
     /// `trigger` is the key that opened the box, if it was one.
     pub fn new(
-        loss: Loss,
+        verb: Verb,
         targets: Vec<SandboxId>,
         lines: Vec<String>,
         trigger: Option<Key>,
         opened: Duration,
     ) -> Self {
         let taken = matches!(trigger, Some(Key::Char('y' | 'Y')));
-        Self { loss, targets, lines, key: if taken { 'o' } else { 'y' }, opened }
+        Self { verb, targets, lines, key: if taken { 'o' } else { 'y' }, opened }
     }
 }

@@ -45,8 +45,10 @@ pub struct Fleet {
     slots: Vec<Option<Row>>,
     index: HashMap<SandboxId, usize>,
     sessions: HashMap<SessionId, usize>,
-    // Invariant: slots that pass the filter, ascending.
+    // Invariant: slots that pass the filter, and `stays`, ascending.
     shown: Vec<usize>,
+    /// The row under the cursor when it no longer passes the filter: it goes when the cursor does.
+    stays: Option<usize>,
     text: String,
     query: Query,
     /// Position in `shown`.
@@ -83,6 +85,7 @@ impl Fleet {
             }
         }
         self.refilter();
+        self.keep_under_cursor(at.1.as_ref());
         self.return_to(at);
     }
 
@@ -99,9 +102,11 @@ impl Fleet {
         let passes = self.row(slot).is_some_and(|it| self.query.passes(it));
         match (self.shown.binary_search(&slot), passes) {
             (Err(place), true) => self.shown.insert(place, slot),
+            (Ok(_), false) if at.0 == Some(slot) => self.stays = Some(slot),
             (Ok(place), false) => {
                 self.shown.remove(place);
             }
+            (Ok(_), true) if self.stays == Some(slot) => self.stays = None,
             _ => {}
         }
         self.return_to(at);
@@ -119,8 +124,10 @@ impl Fleet {
         if let Ok(place) = self.shown.binary_search(&slot) {
             self.shown.remove(place);
         }
+        self.stays.take_if(|it| *it == slot);
         if self.slots.len() > 64 && self.index.len() * 2 < self.slots.len() {
             self.compact();
+            self.keep_under_cursor(at.1.as_ref());
         }
         self.return_to(at);
     }
@@ -177,8 +184,28 @@ impl Fleet {
         self.settle();
     }
 
+    /// What is under the cursor stays in sight, whether it passes the filter or not.
+    fn keep_under_cursor(&mut self, id: Option<&SandboxId>) {
+        let Some(slot) = id.and_then(|it| self.index.get(it)).copied() else { return };
+        if let Err(place) = self.shown.binary_search(&slot) {
+            self.shown.insert(place, slot);
+            self.stays = Some(slot);
+        }
+    }
+
+    /// The cursor has moved: what it left goes, if it does not pass the filter.
+    fn let_stayed_go(&mut self) {
+        let here = self.shown.get(self.cursor).copied();
+        let Some(gone) = self.stays.take_if(|it| here != Some(*it)) else { return };
+        if let Ok(place) = self.shown.binary_search(&gone) {
+            self.shown.remove(place);
+            self.cursor -= usize::from(place < self.cursor);
+        }
+    }
+
     fn refilter(&mut self) {
         let query = &self.query;
+        self.stays = None;
         self.shown.clear();
         let rows = self.slots.iter().enumerate();
         let passing = rows.filter(|(_, row)| row.as_ref().is_some_and(|it| query.passes(it)));
@@ -221,6 +248,7 @@ impl Fleet {
     pub fn move_by(&mut self, rows: isize) {
         let last = self.shown.len().saturating_sub(1);
         self.cursor = self.cursor.saturating_add_signed(rows).min(last);
+        self.let_stayed_go();
         self.settle();
     }
 
@@ -231,6 +259,7 @@ impl Fleet {
     /// Puts the cursor on a position of the list as shown.
     pub fn move_to(&mut self, position: usize) {
         self.cursor = position.min(self.shown.len().saturating_sub(1));
+        self.let_stayed_go();
         self.settle();
     }
 
@@ -350,6 +379,14 @@ impl Fleet {
         marked.map(|it| it.sandbox.id.clone()).collect()
     }
 
+    /// How many of them the filter hides.
+    pub fn hidden_of(&self, wanted: &[SandboxId]) -> usize {
+        let hidden = |id: &&SandboxId| {
+            self.index.get(*id).is_none_or(|slot| self.shown.binary_search(slot).is_err())
+        };
+        wanted.iter().filter(hidden).count()
+    }
+
     /// What a verb acts on: all marked rows, else the one under the cursor.
     pub fn targets(&self) -> Vec<SandboxId> {
         let marked = self.marked();
@@ -369,7 +406,10 @@ impl Fleet {
             return Err("shown rows out of order".to_owned());
         }
         let passing = self.slots.iter().flatten().filter(|it| self.query.passes(it)).count();
-        if passing != self.shown.len() {
+        if self.stays.is_some() && self.stays != self.shown.get(self.cursor).copied() {
+            return Err("a row stays that the cursor has left".to_owned());
+        }
+        if passing + usize::from(self.stays.is_some()) != self.shown.len() {
             return Err(format!("{passing} rows pass the filter, {} are shown", self.shown.len()));
         }
         if self.cursor > 0 && self.cursor >= self.shown.len() {

@@ -242,15 +242,30 @@ impl Keymap {
                 found.push(format!("[{word}] {keys} ({ours}) hides {theirs} there"));
             }
         }
-        found.extend(self.no_way_out());
         found
     }
 
-    /// The one thing a keymap must not do: lock someone into a pane.
-    fn no_way_out(&self) -> Option<String> {
-        let ways = self.keys_of(Action::Leave);
-        ways.is_empty()
-            .then(|| "no key leaves a pane (session.leave); only the mouse does".to_owned())
+    /// The one thing a keymap must not do: lock someone in.
+    fn no_way_out(&self) -> Option<&'static str> {
+        let leaves = self.keys_of(Action::Leave);
+        if !leaves.iter().any(|(scope, _)| matches!(scope, Scope::Pane | Scope::Prefix)) {
+            return Some("no key leaves a pane: bind session.leave in [pane] or [prefix]");
+        }
+        // esc only closes what is open.
+        let esc = Chord { key: Key::Esc, mods: Mods::default() };
+        let quits = self.bindings().any(|(scope, keys, bound)| {
+            scope == Scope::Global
+                && match bound {
+                    Bound::Action(Action::Back) => keys.0 != [esc],
+                    Bound::Action(action) => {
+                        matches!(action, Action::Quit | Action::Command | Action::Palette)
+                    }
+                    Bound::Command(line) => {
+                        command::parse(line).is_ok_and(|it| it.action == Action::Quit)
+                    }
+                }
+        });
+        (!quits).then_some("no key leads out of the console: bind app.quit in [global]")
     }
 }
 
@@ -324,6 +339,11 @@ fn parse_at(
             }
         }
     }
+    if depth == 0
+        && let Some(why) = map.no_way_out()
+    {
+        source.flaw(0..0, why);
+    }
     source.finish(map)
 }
 
@@ -335,17 +355,20 @@ fn inherited(
     depth: usize,
 ) -> Result<Keymap, Vec<Flaw>> {
     let nothing = || Keymap { keys: BTreeMap::new(), ..Keymap::default() };
-    let Some(item) = table.get("inherits") else { return Ok(nothing()) };
+    let Some(item) = table.get("inherits") else { return Ok(Keymap::default()) };
     let Node::Text(parent) = &item.node else {
         source.flaw(item.span.clone(), "`inherits` is the name of a keymap");
-        return Ok(nothing());
+        return Ok(Keymap::default());
     };
+    if parent == "none" {
+        return Ok(nothing());
+    }
     // A user's own `default` may build on ours.
     let text = base(parent).filter(|_| parent != name).or(preset(parent).map(str::to_owned));
     match text {
         _ if depth >= INHERITS_MAX => {
             source.flaw(item.span.clone(), format!("more than {INHERITS_MAX} keymaps in a row"));
-            Ok(nothing())
+            Ok(Keymap::default())
         }
         Some(text) => {
             let file = format!("keymaps/{parent}.toml");
@@ -354,7 +377,7 @@ fn inherited(
         None => {
             let names = PRESETS.iter().map(|(name, _)| *name);
             source.flaw(item.span.clone(), unknown("a keymap", parent, names));
-            Ok(nothing())
+            Ok(Keymap::default())
         }
     }
 }
@@ -439,7 +462,8 @@ pub fn load_preset(name: &str) -> Option<Keymap> {
 pub fn default_file() -> String {
     let mut out = String::from(
         "# The keys of sandwatch, made from the table of actions. To change some, write a file of\n\
-         # your own beside config.toml, in keymaps/: `inherits = \"default\"` and the keys that differ.\n\
+         # your own beside config.toml, in keymaps/: the keys that differ, and `inherits = \"NAME\"`\n\
+         # to start from another keymap than this one, or `inherits = \"none\"` from no key at all.\n\
          # A key is bound to an action, to a line as typed after `:` (\":layout 4\"), or to \"none\".\n\
          \nprefix_key = \"ctrl-b\"\n",
     );

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::state::{Overlay, State};
+use super::state::{Overlay, Place, State};
 
 /// A box takes no answer, and no key brings the console back, before this long without a key: what
 /// comes sooner was typed at something else.
@@ -27,6 +27,12 @@ impl State {
     /// Whether no key has come for that long since then.
     pub(super) fn was_quiet(&self, at: Duration, long: Duration) -> bool {
         self.now.since_start >= self.quiet_from(at) + long
+    }
+
+    /// Whether another row came under the cursor too short a while ago to have been seen.
+    pub(super) fn row_is_news(&self) -> bool {
+        self.place == Place::Fleet
+            && self.swapped_at.is_some_and(|it| !self.was_quiet(it, DEAF_FOR))
     }
 
     /// When the box on screen was opened, if it asks before it does something.

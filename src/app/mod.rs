@@ -23,6 +23,7 @@ pub mod pane;
 mod row;
 pub mod state;
 pub mod update;
+mod voice;
 
 pub use effect::{Act, Effect, EffectId};
 pub use msg::{Link, Moment, Msg, Setup};

@@ -23,6 +23,7 @@ use super::{
     notice::Notices,
     palette::Palette,
     pane::{Feed, Watch},
+    voice::Voices,
 };
 use crate::{
     base::{
@@ -122,6 +123,8 @@ pub enum Hold {
 pub struct Grip {
     pub session: SessionId,
     pub hold: Hold,
+    /// Since when it is ours by the hub's clock; what the feed tells of before that is old.
+    pub since: Option<Timestamp>,
     /// Typed before the keyboard was ours; sent when it is, dropped aloud when it is refused.
     pub ahead: Vec<u8>,
 }
@@ -155,6 +158,8 @@ pub enum Pending {
     Doctor,
     Clipboard {
         lines: usize,
+        /// The session whose program wrote it; `None` = the operator copied it.
+        by: Option<SessionId>,
     },
 }
 
@@ -223,12 +228,17 @@ pub struct State {
     pub(super) title: String,
     pub(super) frame: Frame,
     pub(super) rang_at: Option<Duration>,
+    pub(super) voices: Voices,
     pub(super) last_input: Duration,
     /// When the last key or paste came.
     pub(super) key_at: Duration,
+    /// When another row came under the cursor without the operator's doing.
+    pub(super) swapped_at: Option<Duration>,
     pub(super) last_key: Option<crate::vt::key::Key>,
     /// A sandbox just made here, to be shown and stepped into when it appears.
     pub(super) awaited: Option<SessionId>,
+    /// When it was asked for; who has done something since is not drawn away from it.
+    pub(super) awaited_at: Duration,
     /// Where the left button went down, if in a pane's body that the console owns.
     pub(super) pressed: Option<(usize, u16, u16)>,
     /// When the cursor last went to another session, and when it will have come to rest.
@@ -295,10 +305,13 @@ impl State {
             title: String::new(),
             frame: Frame::default(),
             rang_at: None,
+            voices: Voices::default(),
             last_input: Duration::ZERO,
             key_at: Duration::ZERO,
+            swapped_at: None,
             last_key: None,
             awaited: None,
+            awaited_at: Duration::ZERO,
             pressed: None,
             moved_at: None,
             rests_at: None,
@@ -456,6 +469,9 @@ impl State {
         }
         if matches!(&self.overlay, Some(Overlay::New(it)) if !it.is_sound()) {
             return fail("the dialog is unsound");
+        }
+        if self.place == Place::Fleet && !self.fleet_shown {
+            return fail("the keys go to a fleet that is hidden");
         }
         if self.is_typing() && self.place != Place::Panes {
             return fail("typing while the fleet has the focus");

@@ -45,6 +45,16 @@ impl View<'_> {
         self.bar(brush, header, role);
         let name = if fleet.known { format!("FLEET {shown}") } else { "FLEET —".to_owned() };
         let name = if shown == all { name } else { format!("{name} of {all}") };
+        let marked = fleet.marked();
+        let name = match (marked.len(), fleet.hidden_of(&marked)) {
+            (0, _) => name,
+            // What the next key hits counts more than the title.
+            (count, 0) => format!("{} · {count} marked", name.trim_start_matches("FLEET ")),
+            (count, hidden) => {
+                let name = name.trim_start_matches("FLEET ");
+                format!("{name} · {count} marked ({hidden} hidden)")
+            }
+        };
         let room = header.width - 1;
         let at = brush.text(header.x, header.y, room, &format!(" {name} "), title);
         let filter = fleet.filter_text();

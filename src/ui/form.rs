@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{
         action::Action,
-        dialog::{Confirm, Field, Loss, NewDialog, TAKE_OVER_KEY},
+        dialog::{Confirm, Field, NewDialog, TAKE_OVER_KEY, Verb},
         layout::Area,
     },
     base::{
@@ -156,9 +156,11 @@ impl View<'_> {
             }
             many => format!("{} sandboxes", many.len()),
         };
-        let (title, verb) = match confirm.loss {
-            Loss::Stop => (format!("Stop {what}?"), "stop"),
-            Loss::Remove => (format!("Remove {what}?"), "remove"),
+        let (title, verb) = match confirm.verb {
+            Verb::Pause => (format!("Pause {what}?"), "pause"),
+            Verb::Resume => (format!("Resume {what}?"), "resume"),
+            Verb::Stop => (format!("Stop {what}?"), "stop"),
+            Verb::Remove => (format!("Remove {what}?"), "remove"),
         };
         let room = usize::from(brush.area().width.saturating_sub(8).min(66));
         let lines = confirm.lines.iter().flat_map(|it| wrap(&visible(it), room));

@@ -155,3 +155,23 @@ fn a_command_line_is_read_with_its_argument_or_refused_with_a_guess() {
     assert_eq!(words, ["sh", "-c", "a b", "c \" d", "e f"]);
     assert!(command::split("'open").is_err());
 }
+
+#[test]
+fn a_key_file_starts_from_the_default_keys_and_may_not_lock_anyone_in() {
+    let base = |it: &str| keymap::preset(it).map(str::to_owned);
+    let map = keymap::parse("mine.toml", "mine", "[list]\nJ = \"list.down\"\n", &base).unwrap();
+    assert_eq!(map.key_of(Scope::Global, Action::Help).as_deref(), Some("?"));
+    let leave = "[pane]\n\"ctrl-q\" = \"session.leave\"\n";
+    for (text, ways) in [
+        ("inherits = \"none\"\n[global]\nq = \"app.quit\"\n".to_owned(), "leaves a pane"),
+        (format!("inherits = \"none\"\n{leave}"), "out of the console"),
+        (
+            format!("inherits = \"none\"\n{leave}[global]\nesc = \"app.back\"\n"),
+            "out of the console",
+        ),
+    ] {
+        assert!(flaws(&text).iter().any(|it| it.contains(ways)), "{text}");
+    }
+    let enough = format!("inherits = \"none\"\n{leave}[global]\nf9 = \":quit\"\n");
+    assert!(keymap::parse("mine.toml", "mine", &enough, &base).is_ok());
+}

@@ -14,6 +14,7 @@
     reason = "a test may stop here"
 )]
 
+mod app_aim;
 mod app_config;
 mod app_keys;
 mod app_lost;

@@ -104,7 +104,9 @@ fn pictures_of_a_working_day() {
         ("which_key", "enter ctrl-b"),
         ("command", ": l a"),
     ] {
-        insta::assert_snapshot!(format!("{name}_100x30"), console((100, 30), keys).picture());
+        let mut console = console((100, 30), keys);
+        console.read();
+        insta::assert_snapshot!(format!("{name}_100x30"), console.picture());
     }
     let mut first = Console::with_fleet((80, 24), Vec::new());
     first.send(Msg::Agents(vec!["claude".to_owned(), "codex".to_owned()]));

@@ -31,6 +31,19 @@ impl Turn<'_> {
         if self.line_action(action) || self.dialog_action(action) {
             return;
         }
+        let hits = matches!(
+            action,
+            Action::StepIn
+                | Action::TakeOver
+                | Action::Shell
+                | Action::Pause
+                | Action::Stop
+                | Action::Remove
+        );
+        if hits && argument.is_empty() && self.state.row_is_news() {
+            let text = "another row came under the cursor; press it again if you mean this one";
+            return self.notice(Level::Warning, text);
+        }
         if self.scroll_action(action, argument)
             || self.list_action(action)
             || self.pane_action(action, argument)
@@ -77,9 +90,19 @@ impl Turn<'_> {
             }
             Action::Theme => self.choose_theme(argument),
             Action::Keymap => self.choose_keymap(argument),
-            Action::FleetToggle => state.fleet_shown = !state.fleet_shown,
-            Action::Filter if !argument.is_empty() => state.fleet.filter(argument),
+            Action::FleetToggle => {
+                state.fleet_shown = !state.fleet_shown;
+                // What is out of sight takes no keys.
+                if !state.fleet_shown {
+                    state.place = Place::Panes;
+                }
+            }
+            Action::Filter if !argument.is_empty() => {
+                state.fleet_shown = true;
+                state.fleet.filter(argument);
+            }
             Action::Filter => {
+                state.fleet_shown = true;
                 let before = state.fleet.filter_text().to_owned();
                 self.state.place = Place::Fleet;
                 self.open_line(LineKind::Filter { before: before.clone() }, &before);
@@ -120,6 +143,8 @@ impl Turn<'_> {
             Action::MarkNone => fleet.unmark_all(),
             _ => return false,
         }
+        // Whoever moves in the fleet sees it.
+        self.state.fleet_shown = true;
         true
     }
 

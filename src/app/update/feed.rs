@@ -34,6 +34,8 @@ impl Turn<'_> {
                 }
                 let first = !self.state.fleet.known;
                 self.state.fleet.snapshot(sandboxes);
+                let fleet = &self.state.fleet;
+                self.state.voices.keep(|it| fleet.get(it).is_some());
                 if first {
                     self.follow_cursor();
                     self.fill_panes();
@@ -51,7 +53,11 @@ impl Turn<'_> {
                 self.lease_seen();
                 self.program_ended();
             }
-            Event::Removed { id, .. } => self.state.fleet.remove(&id),
+            Event::Removed { id, .. } => {
+                self.state.fleet.remove(&id);
+                let fleet = &self.state.fleet;
+                self.state.voices.keep(|it| fleet.get(it).is_some());
+            }
             Event::Notice { notice, .. } => {
                 let row = notice.sandbox.as_ref().and_then(|it| self.state.fleet.get(it));
                 let text = match row {
@@ -98,23 +104,42 @@ impl Turn<'_> {
                     Some(title) => format!("{title}: {body}"),
                     None => body,
                 };
-                self.notice(Level::Info, &format!("{name} says: {body}"));
-                self.ring(Some((name, body)));
+                if self.speak_up(session, &format!("says: {body}")) {
+                    self.ring(Some((name, body)));
+                }
             }
             // Only the program that is being typed into may reach the clipboard.
             Fact::Clipboard(bytes) => {
                 let typed = self.state.grip.as_ref().is_some_and(|it| it.session == *session);
                 match String::from_utf8(bytes) {
-                    Ok(text) if typed && !text.is_empty() => self.clipboard(text),
+                    Ok(text) if typed && !text.is_empty() => {
+                        let text: String = text.chars().filter(|it| is_text(*it)).collect();
+                        let (lines, by) = (text.lines().count(), Some(session.clone()));
+                        self.start(Act::Clipboard(text), Some(Pending::Clipboard { lines, by }));
+                    }
                     _ => {
-                        let text =
-                            format!("{name} wanted to write to your clipboard; it was not let");
-                        self.notice(Level::Info, &text);
+                        self.speak_up(session, "wanted to write to your clipboard; it was not let");
                     }
                 }
             }
             _ => {}
         }
+    }
+
+    /// Says what a program did, unless its sandbox was heard just now; whether it was said.
+    pub(super) fn speak_up(&mut self, session: &SessionId, what: &str) -> bool {
+        let Some((row, known)) = self.state.fleet.session(session) else { return false };
+        let (sandbox, name) = (row.sandbox.id.clone(), known.name(&row.sandbox.name));
+        let now = self.state.now.since_start;
+        let heard = self.state.voices.hear(now, &sandbox);
+        match heard {
+            None => {}
+            Some(0) => self.notice(Level::Info, &format!("{name} {what}")),
+            Some(more) => {
+                self.notice(Level::Info, &format!("{name} {what} ({more} more were not shown)"));
+            }
+        }
+        heard.is_some()
     }
 
     /// Rings, or sends a notification, but not all the time.
@@ -245,4 +270,9 @@ impl Turn<'_> {
             self.start(Act::Lease { session, verb }, Some(pending));
         }
     }
+}
+
+/// Whether a character may be pasted into a shell without doing something by itself.
+fn is_text(it: char) -> bool {
+    !it.is_control() || matches!(it, '\n' | '\t')
 }

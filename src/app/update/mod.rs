@@ -4,6 +4,7 @@ mod actions;
 mod boxes;
 mod feed;
 mod keys;
+mod losses;
 mod lost;
 pub mod mouse;
 mod panes;
@@ -17,9 +18,9 @@ use super::{
     fleet::Row,
     grid::Slot,
     layout,
-    msg::{Moment, Msg},
+    msg::{Moment, MouseKind, Msg},
     pane::{Feed, Watch},
-    state::{PENDING_MAX, Pending, Place, RESTS_AFTER, State},
+    state::{PENDING_MAX, Pending, RESTS_AFTER, State},
 };
 use crate::{
     base::id::SessionId,
@@ -61,9 +62,22 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn message(&mut self, msg: Msg) {
+        let asked = matches!(msg, Msg::Key(_) | Msg::Mouse(_));
+        let before = self.state.fleet.current().map(|it| it.sandbox.id.clone());
+        self.take(msg);
+        let here = self.state.fleet.current().map(|it| &it.sandbox.id);
+        if before.is_some() && before.as_ref() != here {
+            self.state.swapped_at = (!asked).then_some(self.state.now.since_start);
+        }
+    }
+
+    fn take(&mut self, msg: Msg) {
         match msg {
             Msg::Key(press) => {
                 self.state.last_input = self.state.now.since_start;
+                if press.stroke != Stroke::Release {
+                    self.state.awaited = None;
+                }
                 self.key(press);
                 if press.stroke != Stroke::Release {
                     self.state.key_at = self.state.now.since_start;
@@ -71,7 +85,14 @@ impl Turn<'_> {
             }
             Msg::Mouse(mouse) => {
                 self.state.last_input = self.state.now.since_start;
+                let pressed = matches!(mouse.kind, MouseKind::Down(_));
+                if pressed {
+                    self.state.awaited = None;
+                }
                 self.mouse(mouse);
+                if pressed {
+                    self.state.key_at = self.state.now.since_start;
+                }
             }
             Msg::Paste(text) => {
                 self.state.last_input = self.state.now.since_start;
@@ -237,8 +258,8 @@ impl Turn<'_> {
         {
             self.state.return_to_fleet();
         }
-        if self.state.is_first_run() && self.state.place == Place::Panes {
-            self.state.place = Place::Fleet;
+        if self.state.is_first_run() {
+            self.state.return_to_fleet();
         }
         let choices = self.state.first_choices().len();
         self.state.first_choice = self.state.first_choice.min(choices.saturating_sub(1));

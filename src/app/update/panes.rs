@@ -11,7 +11,7 @@ use crate::{
         msg::Link,
         state::{Grip, Hold, Holder, Overlay, Pending, Place, TYPED_AHEAD_MAX},
     },
-    base::{id::SessionId, limits::INPUT_BYTES_MAX},
+    base::{clock::Timestamp, id::SessionId, limits::INPUT_BYTES_MAX},
     model::event::Level,
     runtime::LeaseVerb,
     vt::{
@@ -42,11 +42,11 @@ impl Turn<'_> {
                 let slot = tab.focus();
                 tab.close(slot);
             }
+            Action::PaneZoom if tab.zoomed => tab.zoomed = false,
             Action::PaneZoom => {
-                tab.zoomed = !tab.zoomed;
-                if tab.zoomed {
-                    self.state.place = Place::Panes;
-                }
+                self.look_at_aim();
+                self.state.grid.tab_mut().zoomed = true;
+                self.state.place = Place::Panes;
             }
             Action::Layout => self.set_layout(argument.parse().unwrap_or(1)),
             Action::LayoutOne => self.set_layout(1),
@@ -80,7 +80,9 @@ impl Turn<'_> {
 
     /// Shows the next session of the same sandbox in the focused pane.
     fn step_session(&mut self, forward: bool) {
-        let Some(now) = self.state.focused_session().cloned() else { return };
+        let place = self.state.place;
+        let Some(now) = self.look_at_aim() else { return };
+        self.state.place = place;
         let Some((row, _)) = self.state.fleet.session(&now) else { return };
         let sessions = &row.sandbox.sessions;
         let count = sessions.len();
@@ -91,6 +93,15 @@ impl Turn<'_> {
             return self.notice(Level::Info, "this sandbox has one session");
         }
         self.show_in_focus(&next);
+    }
+
+    /// The session that keys mean, in sight and in focus.
+    fn look_at_aim(&mut self) -> Option<SessionId> {
+        let session = self.state.aim().cloned()?;
+        if self.state.place == Place::Fleet {
+            self.show(&session);
+        }
+        Some(session)
     }
 
     /// Shows a session in the focused pane, or goes to the pane that has it.
@@ -236,12 +247,13 @@ impl Turn<'_> {
             self.state.copy = None;
             self.state.place = Place::Panes;
             self.state.lost = None;
-            self.state.grip = Some(Grip { session, hold: Hold::Asked, ahead: Vec::new() });
+            self.state.grip =
+                Some(Grip { session, hold: Hold::Asked, since: None, ahead: Vec::new() });
         }
     }
 
     pub(super) fn take_over(&mut self) {
-        let focused = self.state.focused_session().cloned();
+        let focused = self.look_at_aim();
         let asked = match self.state.overlay.take() {
             Some(Overlay::TakeOver { session, .. }) => Some(session),
             other => {
@@ -289,11 +301,11 @@ impl Turn<'_> {
     }
 
     /// The keyboard is ours: the session gets our size, and what was typed ahead.
-    pub(super) fn gripped(&mut self, session: &SessionId) {
+    pub(super) fn gripped(&mut self, session: &SessionId, since: Option<Timestamp>) {
         let Some(grip) = self.state.grip.as_mut().filter(|it| it.session == *session) else {
             return;
         };
-        grip.hold = Hold::Held;
+        (grip.hold, grip.since) = (Hold::Held, since);
         let ahead = std::mem::take(&mut grip.ahead);
         self.resize_typed_into();
         self.tell_focus(session, true);

@@ -53,9 +53,19 @@ impl Turn<'_> {
                 self.state.overlay.take_if(|it| matches!(it, Overlay::Doctor { .. }));
                 self.fault("asking the doctor", &fault);
             }
-            (Pending::Clipboard { lines }, Ok(_)) => {
+            (Pending::Clipboard { lines, by }, Ok(_)) => {
                 let word = if lines == 1 { "line" } else { "lines" };
-                self.notice(Level::Info, &format!("copied {lines} {word}"));
+                match by {
+                    // Whether the terminal took it, nobody says.
+                    None => {
+                        let text = format!("{lines} {word} sent to your terminal's clipboard");
+                        self.notice(Level::Info, &text);
+                    }
+                    Some(by) => {
+                        let says = format!("wrote {lines} {word} to your clipboard");
+                        self.speak_up(&by, &says);
+                    }
+                }
             }
             (Pending::Clipboard { .. }, Err(fault)) => self.fault("copying", &fault),
             (_, Ok(_)) => self.notice(Level::Error, "the hub answered something else"),
@@ -69,17 +79,25 @@ impl Turn<'_> {
         self.state.dirty = true;
     }
 
-    /// Waits for a new session to appear in the feed, to show it; not while someone is busy elsewhere.
+    /// Waits for a new session to appear in the feed, to show it; not once someone is busy elsewhere.
     pub(super) fn expect(&mut self, session: Option<SessionId>) {
-        if self.state.grip.is_none() && self.state.overlay.is_none() && self.state.line.is_none() {
-            self.state.awaited = session;
+        let state = &mut *self.state;
+        let busy = state.grip.is_some() || state.copy.is_some() || state.overlay.is_some();
+        if !busy && state.line.is_none() && state.key_at <= state.awaited_at {
+            state.awaited = session;
         }
     }
 
     fn lease(&mut self, session: SessionId, verb: LeaseVerb, result: Outcome<Reply>) {
         let wanted = self.state.grip.as_ref().is_some_and(|it| it.session == session);
         match result {
-            Ok(_) if wanted => self.gripped(&session),
+            Ok(reply) if wanted => {
+                let since = match reply {
+                    Reply::Lease(lease) => lease.map(|it| it.since),
+                    _ => None,
+                };
+                self.gripped(&session, since);
+            }
             // Left before the answer came.
             Ok(_) if verb != LeaseVerb::Release => {
                 let verb = LeaseVerb::Release;
@@ -237,6 +255,8 @@ impl Turn<'_> {
         let Some(grip) = &mut self.state.grip else { return };
         let Some((_, session)) = self.state.fleet.session(&grip.session) else { return };
         match (&session.lease, grip.hold) {
+            // Told before the keyboard became ours, heard after.
+            (Some(lease), _) if grip.since.is_some_and(|it| lease.since < it) => {}
             (Some(lease), Hold::Held | Hold::Lapsed) if lease.holder != self.state.me => {
                 let text = format!("{} took the keyboard", lease.holder_name);
                 self.notice(Level::Warning, &text);

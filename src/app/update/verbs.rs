@@ -1,11 +1,11 @@
 //! Verbs on sandboxes: new, shell, pause, stop, remove, describe.
 
-use super::Turn;
+use super::{Turn, losses};
 use crate::{
     app::{
         action::Action,
         command::split,
-        dialog::{Confirm, Loss, NewDialog},
+        dialog::{Confirm, NewDialog, Verb},
         effect::{Act, EffectId},
         layout::PaneArea,
         state::{Deeds, FirstChoice, Overlay, Pending, Place},
@@ -13,8 +13,8 @@ use crate::{
     base::{fault::Fault, id::SandboxId, units::Size},
     model::{
         event::Level,
-        sandbox::{Sandbox, SandboxSpec, State as Life, WorkspaceMode},
-        session::{SessionSpec, Status},
+        sandbox::{Sandbox, SandboxSpec, State as Life},
+        session::SessionSpec,
     },
 };
 
@@ -22,7 +22,7 @@ use crate::{
 const NAMES_COPIED_MAX: usize = 1000;
 
 impl Turn<'_> {
-    /// What a verb acts on: the one named, else all marked, else the pane's or the cursor's.
+    /// What a verb acts on: the one named, else the pane's, else all marked, else the cursor's.
     fn targets(&mut self, name: &str) -> Vec<SandboxId> {
         let fleet = &self.state.fleet;
         if !name.is_empty() {
@@ -32,12 +32,25 @@ impl Turn<'_> {
             }
             return found.into_iter().collect();
         }
-        let marked = fleet.marked();
-        if marked.is_empty() && self.state.place == Place::Panes {
-            let focused = self.state.focused_session().and_then(|it| fleet.session(it));
-            return focused.map(|(row, _)| row.sandbox.id.clone()).into_iter().collect();
+        // Marks are the fleet's: in a pane they are neither in mind nor, often, in sight.
+        match self.state.place {
+            Place::Panes => self.looked_at().into_iter().collect(),
+            Place::Fleet => fleet.targets(),
         }
-        fleet.targets()
+    }
+
+    /// What can only be done to one: the one named, else the pane's or the cursor's.
+    fn target(&mut self, name: &str) -> Option<SandboxId> {
+        if name.is_empty() { self.looked_at() } else { self.targets(name).pop() }
+    }
+
+    fn looked_at(&self) -> Option<SandboxId> {
+        let fleet = &self.state.fleet;
+        let row = match self.state.place {
+            Place::Panes => self.state.focused_session().and_then(|it| fleet.session(it)),
+            Place::Fleet => return fleet.current().map(|it| it.sandbox.id.clone()),
+        };
+        row.map(|(row, _)| row.sandbox.id.clone())
     }
 
     pub(super) fn pause(&mut self, name: &str) {
@@ -55,13 +68,38 @@ impl Turn<'_> {
         let resume = lives.iter().all(|(_, _, life)| *life == Life::Paused);
         let wanted = if resume { Life::Paused } else { Life::Running };
         let able = lives.into_iter().filter(|(_, _, life)| *life == wanted);
-        let acts: Vec<(Act, String)> = able
-            .map(|(id, name, _)| (if resume { Act::Resume(id) } else { Act::Pause(id) }, name))
-            .collect();
-        if acts.is_empty() {
-            return self.notice(Level::Info, "nothing here runs or is paused");
+        let able: Vec<SandboxId> = able.map(|(id, ..)| id).collect();
+        let verb = if resume { Verb::Resume } else { Verb::Pause };
+        if able.is_empty() {
+            self.notice(Level::Info, "nothing here runs or is paused");
+        } else if fleet.hidden_of(&able) > 0 && name.is_empty() && self.state.place == Place::Fleet
+        {
+            self.ask(verb, able);
+        } else {
+            self.do_to(verb, able);
         }
-        let (doing, done) = if resume { ("resuming", "resumed") } else { ("pausing", "paused") };
+    }
+
+    fn do_to(&mut self, verb: Verb, targets: Vec<SandboxId>) {
+        let fleet = &self.state.fleet;
+        let act = |id: SandboxId| {
+            let row = fleet.get(&id);
+            let name = row.map_or_else(|| id.to_string(), |it| it.sandbox.name.clone());
+            let act = match verb {
+                Verb::Pause => Act::Pause(id),
+                Verb::Resume => Act::Resume(id),
+                Verb::Stop => Act::Stop(id),
+                Verb::Remove => Act::Remove(id),
+            };
+            (act, name)
+        };
+        let acts = targets.into_iter().map(act).collect();
+        let (doing, done) = match verb {
+            Verb::Pause => ("pausing", "paused"),
+            Verb::Resume => ("resuming", "resumed"),
+            Verb::Stop => ("stopping", "stopped"),
+            Verb::Remove => ("removing", "removed"),
+        };
         self.all_of(acts, doing, done);
     }
 
@@ -112,41 +150,41 @@ impl Turn<'_> {
         if targets.is_empty() && !name.is_empty() {
             return;
         }
-        let loss = if action == Action::Remove { Loss::Remove } else { Loss::Stop };
+        let verb = if action == Action::Remove { Verb::Remove } else { Verb::Stop };
+        self.ask(verb, targets);
+    }
+
+    fn ask(&mut self, verb: Verb, targets: Vec<SandboxId>) {
         let fleet = &self.state.fleet;
         let sandboxes: Vec<&Sandbox> =
             targets.iter().filter_map(|it| fleet.get(it)).map(|it| &it.sandbox).collect();
-        let lines = match sandboxes.as_slice() {
+        let mut lines = match sandboxes.as_slice() {
             [] => return self.notice(Level::Info, "there is nothing to act on"),
-            [one] => losses(one, loss),
-            many => many_losses(many, loss),
+            [one] => losses::of_one(one, verb),
+            many => losses::of_many(many, verb),
         };
+        match fleet.hidden_of(&targets) {
+            0 => {}
+            1 => lines.push("1 of them is not in sight: the filter hides it.".to_owned()),
+            it => lines.push(format!("{it} of them are not in sight: the filter hides them.")),
+        }
         let trigger = self.state.last_key;
         let opened = self.state.now.since_start;
-        let confirm = Confirm::new(loss, targets, lines, trigger, opened);
+        let confirm = Confirm::new(verb, targets, lines, trigger, opened);
         self.state.overlay = Some(Overlay::Confirm(confirm));
     }
 
     pub(super) fn confirmed(&mut self) {
         let Some(Overlay::Confirm(confirm)) = self.state.overlay.take() else { return };
-        let name = |id: &SandboxId| {
-            let row = self.state.fleet.get(id);
-            row.map_or_else(|| id.to_string(), |it| it.sandbox.name.clone())
-        };
-        let acts = confirm.targets.into_iter().map(|id| {
-            let name = name(&id);
-            (if confirm.loss == Loss::Stop { Act::Stop(id) } else { Act::Remove(id) }, name)
-        });
-        let acts = acts.collect();
-        match confirm.loss {
-            Loss::Stop => self.all_of(acts, "stopping", "stopped"),
-            Loss::Remove => self.all_of(acts, "removing", "removed"),
+        let lost = matches!(confirm.verb, Verb::Stop | Verb::Remove);
+        self.do_to(confirm.verb, confirm.targets);
+        if lost {
+            self.state.fleet.unmark_all();
         }
-        self.state.fleet.unmark_all();
     }
 
     pub(super) fn open_info(&mut self, name: &str) {
-        if let Some(sandbox) = self.targets(name).into_iter().next() {
+        if let Some(sandbox) = self.target(name) {
             self.state.overlay = Some(Overlay::Info { sandbox, top: 0 });
         }
     }
@@ -166,7 +204,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn clipboard(&mut self, text: String) {
-        let pending = Pending::Clipboard { lines: text.lines().count() };
+        let pending = Pending::Clipboard { lines: text.lines().count(), by: None };
         self.start(Act::Clipboard(text), Some(pending));
     }
 
@@ -208,6 +246,7 @@ impl Turn<'_> {
 
     fn create(&mut self, spec: SandboxSpec) -> Option<EffectId> {
         let asked = self.start(Act::Create(Box::new(spec)), Some(Pending::Create))?;
+        self.state.awaited_at = self.state.now.since_start;
         self.notice(Level::Info, "starting a sandbox");
         Some(asked)
     }
@@ -270,64 +309,11 @@ impl Turn<'_> {
             Err(why) => return self.notice(Level::Error, &why),
         };
         let name = words.first().map_or("", String::as_str);
-        let Some(sandbox) = self.targets(name).into_iter().next() else { return };
+        let Some(sandbox) = self.target(name) else { return };
         let size = self.pane_size();
         let command = words.into_iter().skip(1).collect();
         let spec = SessionSpec { command, cwd: None, env: Vec::new(), size };
+        self.state.awaited_at = self.state.now.since_start;
         self.start(Act::Open { sandbox, spec }, Some(Pending::Open));
     }
-}
-
-fn running(sandbox: &Sandbox) -> usize {
-    sandbox.sessions.iter().filter(|it| it.status != Status::Exited).count()
-}
-
-fn losses(sandbox: &Sandbox, loss: Loss) -> Vec<String> {
-    let mut lines = Vec::new();
-    match running(sandbox) {
-        0 if loss == Loss::Stop => {
-            lines.push("No program of it runs; how it ended counts as seen.".to_owned());
-        }
-        0 => lines.push("No program of it runs.".to_owned()),
-        1 => lines.push("1 running program ends.".to_owned()),
-        it => lines.push(format!("{it} running programs end.")),
-    }
-    let path = sandbox.workspace.path.to_string_lossy();
-    match (loss, sandbox.workspace.mode) {
-        (Loss::Stop, _) => lines.push("Its files stay until it is removed.".to_owned()),
-        (Loss::Remove, WorkspaceMode::Cow) => {
-            lines.push(format!("What it changed in its copy of {path} is deleted."));
-            lines.push(format!("{path} itself stays as it is."));
-        }
-        (Loss::Remove, WorkspaceMode::Rw) => {
-            lines.push(format!("{path} stays with every change; its other files are deleted."));
-        }
-        (Loss::Remove, WorkspaceMode::Ro | WorkspaceMode::None) => {
-            lines.push("Its files are deleted.".to_owned());
-        }
-    }
-    if loss == Loss::Remove {
-        let recorded = sandbox.sessions.iter().any(|it| it.recording);
-        let text = if recorded { "Its recordings stay." } else { "It has no recording." };
-        lines.push(text.to_owned());
-    }
-    lines
-}
-
-fn many_losses(sandboxes: &[&Sandbox], loss: Loss) -> Vec<String> {
-    let programs: usize = sandboxes.iter().map(|it| running(it)).sum();
-    let mut lines = vec![format!("{programs} running programs end.")];
-    let names: Vec<&str> = sandboxes.iter().take(6).map(|it| it.name.as_str()).collect();
-    let more = sandboxes.len().saturating_sub(names.len());
-    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-    lines.push(format!("{}{tail}", names.join(", ")));
-    let cow = sandboxes.iter().filter(|it| it.workspace.mode == WorkspaceMode::Cow).count();
-    match loss {
-        Loss::Stop => lines.push("Their files stay until they are removed.".to_owned()),
-        Loss::Remove => {
-            lines.push(format!("What {cow} of them changed in copies of your files is deleted."));
-            lines.push("Recordings stay.".to_owned());
-        }
-    }
-    lines
 }
