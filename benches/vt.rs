@@ -1,5 +1,5 @@
 //! How fast a screen takes output, by kind of stream, beside vt100 alone: MB/s of `Screen::feed` at
-//! 200x50, medians of interleaved rounds. `cargo bench --bench vt [-- --rounds N]`
+//! 200x50, medians of interleaved rounds. `cargo bench --bench vt [-- --rounds N] [--only NAME]`
 #![allow(
     clippy::restriction,
     clippy::disallowed_methods,
@@ -20,10 +20,12 @@ const CHUNK: usize = 32 * 1024;
 const BYTES: usize = 8 << 20;
 
 fn main() {
-    let mut args = std::env::args().skip_while(|it| it != "--rounds").skip(1);
-    let rounds: usize = args.next().and_then(|it| it.parse().ok()).unwrap_or(5);
+    let flag = |name| std::env::args().skip_while(move |it| it != name).nth(1);
+    let rounds: usize = flag("--rounds").and_then(|it| it.parse().ok()).unwrap_or(5);
+    let only = flag("--only");
     println!("{:14} {:>9} {:>9} {:>9}", "MB/s", "vt100", "ours", "ours 4K");
-    for (name, piece) in streams() {
+    let wanted = |name: &str| only.as_deref().is_none_or(|it| it == name);
+    for (name, piece) in streams().into_iter().filter(|it| wanted(it.0)) {
         let stream: Vec<u8> = piece.bytes().cycle().take(BYTES).collect();
         let mut rates = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..rounds {
@@ -100,6 +102,11 @@ fn streams() -> Vec<(&'static str, String)> {
         ("TUI redraws", redraw),
         ("long lines", "0123456789abcdef".repeat(4000) + "\r\n"),
         ("CJK", "中文字符日本語テキスト한국어\r\n".repeat(40)),
+        (
+            "margins",
+            "\x1b[?69h\x1b[1;99s\x1b[2;49r\x1b[S\x1b[49;1Hnew line of a split\x1b[?69l\x1b[r"
+                .into(),
+        ),
         ("line drawing", "\x1b(0lqqqqqqqqqqk\x1b(B text\r\n".repeat(40)),
     ]
 }

@@ -11,6 +11,12 @@ use crate::base::limits::REPEAT_MAX;
 
 impl Screen {
     pub(super) fn csi(&mut self, feed: &mut Feed<'_>, body: &[u8]) {
+        if let Some((b'm', params)) = body.split_last()
+            && let Some(seen) = Sgr::of(params)
+        {
+            self.note_sgr(seen);
+            return self.pass_csi(feed, body);
+        }
         let Some(csi) = Csi::parse(body) else { return };
         match (csi.private, csi.intermediate) {
             (0, 0) => self.ansi(feed, csi, body),
@@ -47,7 +53,7 @@ impl Screen {
             return;
         }
         match csi.last {
-            b'm' => self.sgr(feed, csi, body),
+            b'm' => self.sgr(feed, csi),
             b'H' | b'f' if !self.state.origin => self.pass_csi(feed, body),
             b'C' | b'E' | b'F' | b'G' | b'`' => self.pass_csi(feed, body),
             b'J' | b'K' => self.erase(feed, body),
@@ -82,17 +88,14 @@ impl Screen {
         }
     }
 
-    fn sgr(&mut self, feed: &mut Feed<'_>, csi: Csi<'_>, body: &[u8]) {
-        let seen = csi.sgr();
-        if seen.verbatim {
-            self.note_sgr(seen);
-            return self.pass_csi(feed, body);
-        }
+    fn sgr(&mut self, feed: &mut Feed<'_>, csi: Csi<'_>) {
         let rewritten = csi.sgr_rewritten();
-        let Some(again) = Csi::parse(&rewritten) else { return };
-        self.note_sgr(again.sgr());
+        if rewritten.is_empty() {
+            return;
+        }
+        self.note_sgr(Sgr::of(rewritten.as_bytes()).unwrap_or(Sgr::UNKNOWN));
         self.flush(feed);
-        self.put_csi(&rewritten);
+        self.grid_mut().put(format!("\x1b[{rewritten}m").as_bytes());
     }
 
     fn note_sgr(&mut self, seen: Sgr) {

@@ -68,8 +68,6 @@ fn number(digits: &[u8]) -> Option<u16> {
 /// What a walk through an SGR sequence tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sgr {
-    /// vt100 reads it right as it is.
-    pub(super) verbatim: bool,
     /// The background after it may be none of the default; `None` = as before.
     pub(super) background: Option<bool>,
     /// Underline or inverse may be on after it; `None` = as before.
@@ -94,7 +92,7 @@ enum Part {
 }
 
 impl Sgr {
-    fn note(&mut self, attribute: u16) {
+    fn note(&mut self, attribute: u32) {
         match attribute {
             0 => {
                 (self.background, self.decorated) = (Some(false), Some(false));
@@ -116,29 +114,29 @@ impl Sgr {
     }
 }
 
-impl Csi<'_> {
-    /// Looks at an SGR sequence, in one pass: there is one at every other word of coloured output.
-    pub(super) fn sgr(self) -> Sgr {
-        const UNKNOWN: Sgr = Sgr {
-            verbatim: false,
-            background: Some(true),
-            decorated: Some(true),
-            extra_kept: extra::ALL,
-            extra_set: 0,
-        };
-        let mut out = Sgr { verbatim: true, background: None, decorated: None, ..UNKNOWN };
-        let (mut value, mut count, mut part) = (0_u16, 0, Part::Attribute);
-        for &byte in self.params.iter().chain(b";") {
+impl Sgr {
+    const NOTHING: Self =
+        Self { background: None, decorated: None, extra_kept: extra::ALL, extra_set: 0 };
+    /// When in doubt.
+    pub(super) const UNKNOWN: Self =
+        Self { background: Some(true), decorated: Some(true), ..Self::NOTHING };
+
+    /// Looks at the parameters of an SGR sequence, in one pass: there is one at every other word of
+    /// coloured output. `None` when vt100 would not read them right as they are.
+    pub(super) fn of(params: &[u8]) -> Option<Self> {
+        let mut out = Self::NOTHING;
+        let (mut value, mut count, mut part) = (0_u32, 0, Part::Attribute);
+        for &byte in params.iter().chain(b";") {
             match byte {
-                b';' => count += 1,
-                b':' => return UNKNOWN,
-                digit => {
-                    value = value.saturating_mul(10).saturating_add(u16::from(digit & 15));
+                b'0'..=b'9' => {
+                    value = (value * 10 + u32::from(byte & 15)).min(u32::from(u16::MAX));
                     continue;
                 }
+                b';' => count += 1,
+                _ => return None,
             }
             part = match (part, std::mem::take(&mut value)) {
-                (Part::Attribute, 21 | 58 | 59) => return UNKNOWN,
+                (Part::Attribute, 21 | 58 | 59) => return None,
                 (Part::Attribute, kind @ (38 | 48)) => Part::Kind { background: kind == 48 },
                 (Part::Attribute, value) => {
                     out.note(value);
@@ -162,13 +160,14 @@ impl Csi<'_> {
             out.background = Some(true);
             out.decorated = Some(true);
         }
-        out
+        Some(out)
     }
+}
 
+impl Csi<'_> {
     /// Writes an SGR sequence anew in the words vt100 knows: underline styles as plain underline,
-    /// colours with sub-parameters in either form, underline colours left out. Without `ESC [`; empty
-    /// when nothing is left.
-    pub(super) fn sgr_rewritten(self) -> Vec<u8> {
+    /// colours with sub-parameters in either form, underline colours left out. Only the parameters.
+    pub(super) fn sgr_rewritten(self) -> String {
         let mut out = String::new();
         let mut params = self.params();
         while let Some(param) = params.next() {
@@ -210,10 +209,6 @@ impl Csi<'_> {
             out.push_str(if out.is_empty() { "" } else { ";" });
             out.push_str(&text);
         }
-        if out.is_empty() {
-            return Vec::new();
-        }
-        out.push('m');
-        out.into_bytes()
+        out
     }
 }

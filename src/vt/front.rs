@@ -47,23 +47,33 @@ impl Screen {
         let mut reader = Reader::new(bytes);
         let mut feed = Feed { bytes, verbatim: 0..0, piece: 0..0, at: 0, found };
         while let Some(token) = scanner.next(&mut reader) {
-            feed.piece = match &token {
-                Token::Text(text) => reader.at - text.len()..reader.at,
-                Token::Csi(Cow::Borrowed(body)) => reader.at - body.len() - 2..reader.at,
-                _ => reader.at..reader.at,
-            };
             feed.at = reader.at;
-            self.token(&mut feed, token);
+            match token {
+                // Nearly all there is.
+                Token::Text(text) => {
+                    feed.piece = reader.at - text.len()..reader.at;
+                    self.text(&mut feed, text);
+                }
+                Token::Csi(Cow::Borrowed(body)) => {
+                    feed.piece = reader.at - body.len() - 2..reader.at;
+                    self.whole_csi(&mut feed, body);
+                }
+                token => {
+                    feed.piece = reader.at..reader.at;
+                    self.token(&mut feed, token);
+                }
+            }
         }
         self.flush(&mut feed);
         self.scanner = scanner;
     }
 
     fn token(&mut self, feed: &mut Feed<'_>, token: Token<'_>) {
-        match &token {
-            Token::Text(_) | Token::Control(0x07) | Token::Osc { .. } => {}
-            Token::Csi(body) if matches!(body.last(), Some(b'm' | b'J' | b'K')) => {}
-            _ => self.hints.room = 0,
+        if !matches!(
+            token,
+            Token::Text(_) | Token::Csi(_) | Token::Control(0x07) | Token::Osc { .. }
+        ) {
+            self.hints.room = 0;
         }
         match token {
             Token::Text(text) => self.text(feed, text),
@@ -80,10 +90,17 @@ impl Screen {
                 self.flush(feed);
                 self.escape(&body);
             }
-            Token::Csi(body) => self.csi(feed, &body),
+            Token::Csi(body) => self.whole_csi(feed, &body),
             Token::Osc { body, bell } => self.osc(feed, &body, bell),
             Token::Dcs(body) => Self::dcs(feed, &body),
         }
+    }
+
+    fn whole_csi(&mut self, feed: &mut Feed<'_>, body: &[u8]) {
+        if !matches!(body.last(), Some(b'm' | b'J' | b'K')) {
+            self.hints.room = 0;
+        }
+        self.csi(feed, body);
     }
 
     /// Lets the piece through to the grid, together with its neighbours.
@@ -120,8 +137,9 @@ impl Screen {
     }
 
     fn text(&mut self, feed: &mut Feed<'_>, text: &str) {
-        let extends = self.hints.marked && !text.is_ascii() && text.chars().any(is_mark);
-        if extends || !self.state.is_plain() || needs_care(text) {
+        let ascii = text.is_ascii();
+        let extends = !ascii && self.hints.marked && text.chars().any(is_mark);
+        if extends || !self.state.is_plain() || !ascii && needs_care(text) {
             self.flush(feed);
             return self.text_carefully(text);
         }
@@ -156,7 +174,11 @@ impl Screen {
 
     /// Remembers the last character for REP.
     fn note_last(&mut self, text: &str) {
-        let printed = text.chars().rev().find(|it| it.width().is_some_and(|width| width > 0));
+        let prints = |it: &char| match it {
+            ' '..='~' => true,
+            it => it.width().is_some_and(|width| width > 0),
+        };
+        let printed = text.chars().rev().find(prints);
         self.state.last = printed.or(self.state.last);
     }
 
@@ -164,10 +186,14 @@ impl Screen {
     /// grid only when the room known of is used up.
     fn fits(&mut self, feed: &mut Feed<'_>, text: &str) -> bool {
         let cols = usize::from(self.size.cols());
-        let lines = text.bytes().filter(|it| matches!(it, 0x0a..=0x0c)).count();
-        let tabs = memchr::memchr_iter(b'\t', text.as_bytes()).count();
         // No character is wider than its bytes are many, but for a tab.
-        let needed = text.len() + 7 * tabs + lines * cols;
+        let takes = |it: u8| match it {
+            // From the first column of the last row a line feed scrolls as well.
+            0x0a..=0x0c => cols + 1,
+            b'\t' => 8,
+            _ => 1,
+        };
+        let needed: usize = text.bytes().map(takes).sum();
         if needed > self.hints.room {
             self.flush(feed);
             if !self.has_background() {

@@ -5,7 +5,12 @@
 //! A wrap that is pending at the right margin is told by `pending`; the grid's cursor then stands one
 //! column further, as it does at the edge of the screen, so that combining marks find their cell.
 
-use super::{csi::Csi, front::Feed, paint, screen::Screen};
+use super::{
+    csi::Csi,
+    front::Feed,
+    paint,
+    screen::{Colour, Screen},
+};
 
 /// Margins narrower than the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,13 +216,36 @@ impl Screen {
             Move::Up(count) => row.checked_add(count).filter(|it| *it <= bottom),
             Move::Down(count) => row.checked_sub(count).filter(|it| *it >= first),
         };
+        let room = sides.right + 1 - sides.left;
         let mut out = Vec::new();
+        let screen = self.grid().screen();
+        // vt100 reads its rows faster than they can be read from outside.
+        let read = screen.rows_formatted(sides.left, room).take(usize::from(bottom) + 1);
+        let rows: Vec<String> = read.collect();
         for row in first..=bottom {
-            let cells = source(row).map(|it| self.part(it, sides.left, sides.right));
-            let room = sides.right + 1 - sides.left;
-            self.draw_part(&mut out, (row, sides.left), &cells.unwrap_or_default(), room);
+            let to = (row, sides.left);
+            let from = source(row);
+            match from.and_then(|it| rows.get(usize::from(it))) {
+                Some(text) if from.is_some_and(|it| self.is_whole(it, sides, text)) => {
+                    paint::part(&mut out, to, std::iter::empty(), room, Colour::Default);
+                    out.extend_from_slice(text.as_bytes());
+                }
+                _ => {
+                    let count = if from.is_some() { room } else { 0 };
+                    self.copy(&mut out, (from.unwrap_or(row), sides.left), count, to, room);
+                }
+            }
         }
         self.draw(out);
+    }
+
+    /// The part of a row between the margins can be drawn elsewhere as vt100 writes it: no wide character
+    /// is cut by a margin, and nothing in it erases beyond.
+    fn is_whole(&self, row: u16, sides: Sides, text: &str) -> bool {
+        let cell = |col| self.grid().screen().cell(row, col);
+        !text.ends_with("\x1b[K")
+            && cell(sides.left).is_some_and(|it| !it.is_wide_continuation())
+            && cell(sides.right).is_some_and(|it| !it.is_wide())
     }
 
     /// ICH and DCH: moves the rest of the line up to the right margin.
@@ -226,31 +254,22 @@ impl Screen {
         let (row, col) = self.place();
         let room = sides.right + 1 - col;
         let count = count.min(room);
+        let kept = room - count;
         let mut out = Vec::new();
         if insert {
-            let cells = self.part_of(row, col, room - count);
-            self.draw_part(&mut out, (row, col + count), &cells, room - count);
-            self.draw_part(&mut out, (row, col), &[], count);
+            self.copy(&mut out, (row, col), kept, (row, col + count), kept);
+            self.copy(&mut out, (row, col), 0, (row, col), count);
         } else {
-            let cells = self.part_of(row, col + count, room - count);
-            self.draw_part(&mut out, (row, col), &cells, room);
+            self.copy(&mut out, (row, col + count), kept, (row, col), room);
         }
         self.draw(out);
     }
 
-    fn part(&self, row: u16, left: u16, right: u16) -> Vec<vt100::Cell> {
-        self.part_of(row, left, right + 1 - left)
-    }
-
-    fn part_of(&self, row: u16, col: u16, count: u16) -> Vec<vt100::Cell> {
+    /// Writes `count` cells of one place to another, and blanks in the background colour up to `room`.
+    fn copy(&self, out: &mut Vec<u8>, from: (u16, u16), count: u16, to: (u16, u16), room: u16) {
         let screen = self.grid().screen();
-        (col..col + count).filter_map(|it| screen.cell(row, it).cloned()).collect()
-    }
-
-    /// Writes cells to a place, and blanks in the background colour up to `room` columns.
-    fn draw_part(&self, out: &mut Vec<u8>, at: (u16, u16), cells: &[vt100::Cell], room: u16) {
-        let background = self.grid().pen().background;
-        paint::part(out, at, cells, room, background);
+        let cells = (from.1..from.1 + count).map(|col| screen.cell(from.0, col));
+        paint::part(out, to, cells, room, self.grid().pen().background);
     }
 
     /// Lets what was written to `out` reach the grid; cursor and pen stay.

@@ -165,10 +165,10 @@ pub(super) fn rows(out: &mut Vec<u8>, rows: &[Row]) {
 
 /// Writes cells to a place in a grid that may hold others, and blanks of a background after them, up to
 /// `room` columns. Of a wide character that was cut in two nothing is left. Leaves the pen anyhow.
-pub(super) fn part(
+pub(super) fn part<'a>(
     out: &mut Vec<u8>,
     (row, left): (u16, u16),
-    cells: &[vt100::Cell],
+    cells: impl ExactSizeIterator<Item = Option<&'a vt100::Cell>>,
     room: u16,
     background: Colour,
 ) {
@@ -177,25 +177,29 @@ pub(super) fn part(
     }
     let count = u16::try_from(cells.len()).unwrap_or(u16::MAX);
     let mut pen = Style::default();
+    let mut at = None;
     let go = |out: &mut Vec<u8>, col: u16| {
         out.extend_from_slice(format!("\x1b[{};{}H", row + 1, left + col + 1).as_bytes());
     };
     out.extend_from_slice(b"\x1b[m");
     go(out, 0);
     out.extend_from_slice(format!("\x1b[{room}X").as_bytes());
-    for (col, style, piece) in pieces(cells) {
-        set(out, &mut pen, style);
-        match piece {
-            Piece::Text(text, width) if col + width <= count => {
-                go(out, col);
-                out.extend_from_slice(text.as_bytes());
-            }
-            Piece::Text(..) => {}
-            Piece::Blank(blanks) => {
-                go(out, col);
-                out.extend_from_slice(format!("\x1b[{blanks}X").as_bytes());
-            }
+    for (col, cell) in (0..count).zip(cells) {
+        let Some(cell) = cell.filter(|it| !it.is_wide_continuation()) else { continue };
+        let (style, width) = (Style::of(cell), 1 + u16::from(cell.is_wide()));
+        if col + width > count || !cell.has_contents() && style == Style::default() {
+            continue;
         }
+        if at != Some(col) {
+            go(out, col);
+        }
+        set(out, &mut pen, style);
+        out.extend_from_slice(if cell.has_contents() {
+            cell.contents().as_bytes()
+        } else {
+            b"\x1b[X"
+        });
+        at = cell.has_contents().then_some(col + width);
     }
     if count < room && background != Colour::Default {
         set(out, &mut pen, Style { background, ..Style::default() });
