@@ -12,7 +12,9 @@ use sandwatch::{
 };
 
 use crate::given::alive;
-use crate::local_stage::{Stage, exists, on_stage, run, session, sh, soon, type_in, until};
+use crate::local_stage::{
+    Before, Stage, exists, on_changed_stage, on_stage, run, session, sh, soon, type_in, until,
+};
 
 pub(crate) fn groups_of(ground: &Ground) -> usize {
     let name = format!("sandwatch-{}", ground.id);
@@ -281,6 +283,24 @@ fn what_a_killed_shim_left_is_swept() {
             nothing_is_left(&stage, &ground).await;
             Local.sweep(&ground).await.unwrap();
         }
+    });
+}
+
+#[test]
+fn what_can_not_be_deleted_keeps_nothing_else() {
+    let name = "local_life::what_can_not_be_deleted_keeps_nothing_else";
+    // Twenty places in the way, so that whatever comes first, some of the rest comes after one of them.
+    let before = "cd \"$HOME/state\"; for it in $(seq 20); do mkdir -p .trash/stuck$it .trash/more$it/deep; \
+                  mount -t tmpfs none .trash/stuck$it; : >.trash/stuck$it/file; done";
+    on_changed_stage(name, Before::Owner(before), |stage| async move {
+        let state = stage.home.join("state");
+        Local.tidy(&state);
+        let left = || {
+            let names = std::fs::read_dir(state.join(".trash")).unwrap();
+            let names = names.map(|it| it.unwrap().file_name().into_string().unwrap());
+            names.filter(|it| !it.starts_with("stuck")).count()
+        };
+        soon("the end of the rest", || left() == 0).await;
     });
 }
 

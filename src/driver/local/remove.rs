@@ -2,7 +2,7 @@
 //! finished by a later sweep if that was cut short.
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::CStr,
     fs, io,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -88,34 +88,57 @@ pub fn empty(trash: PathBuf) {
 }
 
 /// Deletes everything in a directory, and it. Never deeper than two levels: a directory found inside
-/// is moved up first, so that no hostile depth can exhaust anything. By descriptors and names without
-/// a way in them, so that a link put in the way of a directory leads nowhere.
+/// is moved up first, so that no hostile depth can exhaust anything, and never a list of what is there.
+/// By descriptors and names without a way in them, so that a link put in the way of a directory leads
+/// nowhere. What can't be deleted stays, and is told when all else is gone.
 fn delete_all(trash: &Path) -> io::Result<()> {
     let here = rustix::fs::open(trash, LISTED, Mode::empty())?;
     loop {
-        let mut found = false;
-        for name in names(&here)? {
-            found = true;
-            if !deleted(&here, &name)? {
-                tolerate(flatten(&here, &name))?;
+        let mut pass = Pass::default();
+        for item in Dir::read_from(&here)? {
+            let item = item?;
+            if is_within(item.file_name()) {
+                pass.found = true;
+                let outcome = delete(&here, item.file_name(), &mut pass);
+                pass.note(outcome);
             }
         }
-        if !found {
-            return tolerate(fs::remove_dir(trash));
+        match pass {
+            Pass { found: false, .. } => return tolerate(fs::remove_dir(trash)),
+            // Others may be at it too: what they did is found by looking again.
+            Pass { changed: true, .. } | Pass { fault: None, .. } => {}
+            Pass { fault: Some(fault), .. } => return Err(fault),
         }
     }
 }
 
-/// What is in a directory.
-fn names(directory: &OwnedFd) -> io::Result<Vec<CString>> {
-    let mut names = Vec::new();
-    for item in Dir::read_from(directory)? {
-        let name = item?.file_name().to_owned();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            names.push(name);
+/// What one look at everything came to.
+#[derive(Default)]
+struct Pass {
+    found: bool,
+    changed: bool,
+    /// The first one.
+    fault: Option<io::Error>,
+}
+
+impl Pass {
+    fn note(&mut self, outcome: io::Result<()>) {
+        if let Err(error) = tolerate(outcome) {
+            self.fault.get_or_insert(error);
         }
     }
-    Ok(names)
+}
+
+fn is_within(name: &CStr) -> bool {
+    !matches!(name.to_bytes(), b"." | b"..")
+}
+
+fn delete(here: &OwnedFd, name: &CStr, pass: &mut Pass) -> io::Result<()> {
+    if !deleted(here, name)? {
+        flatten(here, name, pass)?;
+    }
+    pass.changed = true;
+    Ok(())
 }
 
 /// Deletes what is not a directory, or an empty one; `false` when it is a full one.
@@ -141,22 +164,31 @@ fn tolerate(outcome: io::Result<()>) -> io::Result<()> {
 }
 
 /// Empties one directory: files go, directories move up into the trash; then removes it.
-fn flatten(trash: &OwnedFd, name: &CStr) -> io::Result<()> {
+fn flatten(trash: &OwnedFd, name: &CStr, pass: &mut Pass) -> io::Result<()> {
     let directory = rustix::fs::openat(trash, name, NAMED, Mode::empty())?;
     allow(&directory)?;
     let directory = rustix::fs::openat(trash, name, LISTED, Mode::empty())?;
-    for name in names(&directory)? {
-        if deleted(&directory, &name)? {
-            continue;
+    for item in Dir::read_from(&directory)? {
+        let item = item?;
+        if is_within(item.file_name()) {
+            match delete_or_raise(trash, &directory, item.file_name()) {
+                Ok(()) => pass.changed = true,
+                outcome => pass.note(outcome),
+            }
         }
-        // To move a directory elsewhere, its own owner must be allowed to write it.
-        let inner = rustix::fs::openat(&directory, &name, NAMED, Mode::empty());
-        tolerate(inner.map_err(io::Error::from).and_then(|it| allow(&it)))?;
-        let away = SandboxId::random();
-        let moved = rustix::fs::renameat(&directory, &name, trash, away.as_str());
-        tolerate(moved.map_err(io::Error::from))?;
     }
     Ok(rustix::fs::unlinkat(trash, name, AtFlags::REMOVEDIR)?)
+}
+
+fn delete_or_raise(trash: &OwnedFd, directory: &OwnedFd, name: &CStr) -> io::Result<()> {
+    if deleted(directory, name)? {
+        return Ok(());
+    }
+    // To move a directory elsewhere, its own owner must be allowed to write it.
+    let inner = rustix::fs::openat(directory, name, NAMED, Mode::empty());
+    tolerate(inner.map_err(io::Error::from).and_then(|it| allow(&it)))?;
+    let away = SandboxId::random();
+    Ok(rustix::fs::renameat(directory, name, trash, away.as_str())?)
 }
 
 /// A layer's work directory is left without any permission, even for its owner. It can't be opened
@@ -206,7 +238,7 @@ mod tests {
         // As when a program that still lives swaps the two after they were listed.
         std::os::unix::fs::symlink(&outside, trash.join("swapped")).unwrap();
         let here = rustix::fs::open(&trash, LISTED, Mode::empty()).unwrap();
-        flatten(&here, c"swapped").unwrap_err();
+        flatten(&here, c"swapped", &mut Pass::default()).unwrap_err();
         assert_eq!(fs::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o755);
         delete_all(&trash).unwrap();
         assert!(outside.join("kept").exists() && !trash.exists());
