@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags},
-    process::Pid,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use super::{hierarchy::Layout, pace::Pace};
@@ -174,7 +174,7 @@ impl Groups {
         };
         fs::write(&file, value)
             .map_err(|error| Fault::io(format!("writing {value} to {}", file.display()), &error))?;
-        confirm(|| fs::read_to_string(&proof).is_ok_and(|it| it.contains(expected)))
+        confirm(CONFIRM_WITHIN, || fs::read_to_string(&proof).is_ok_and(|it| it.contains(expected)))
             .await
             .map_err(|()| Fault::late(format!("waiting for {expected} in {}", proof.display())))
     }
@@ -192,43 +192,66 @@ impl Groups {
     }
 }
 
-/// Ends what is in the groups of a dead sandbox and removes them; only ever ours.
+/// Ends what is in the groups of a dead sandbox and removes them; only ever ours. One that does not go
+/// keeps no other; the first fault is the one to tell.
 pub async fn remove(paths: &[PathBuf]) -> Outcome<()> {
-    let ours = |it: &&PathBuf| {
-        it.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
-    };
-    for path in paths.iter().filter(ours) {
-        let gone = confirm(|| match fs::remove_dir(path) {
+    remove_within(paths, CONFIRM_WITHIN).await
+}
+
+async fn remove_within(paths: &[PathBuf], within: Duration) -> Outcome<()> {
+    let mut outcome = Ok(());
+    for path in paths {
+        let Some(name) = path.file_name().and_then(|it| it.to_str()) else { continue };
+        if !name.starts_with(PREFIX) {
+            continue;
+        }
+        let gone = confirm(within, || match fs::remove_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                end_members(path);
+                end_members(path, name);
                 false
             }
             _ => true,
         });
-        gone.await.map_err(|()| Fault::late(format!("removing the group {}", path.display())))?;
+        let gone = gone.await;
+        outcome = outcome
+            .and(gone.map_err(|()| Fault::late(format!("removing the group {}", path.display()))));
     }
-    Ok(())
+    outcome
 }
 
-fn end_members(group: &Path) {
+fn end_members(group: &Path, name: &str) {
     let state = group.join("freezer.state");
     if state.exists() {
         // Without the thaw the kill waits for ever.
         drop(fs::write(state, "THAWED"));
     }
+    // Version 2 kills them all itself. Its name is never used again: what is born in such a group later
+    // may be killed too.
+    let kill = group.join("cgroup.kill");
+    if kill.exists() && fs::write(kill, "1").is_ok() {
+        return;
+    }
     let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     for pid in members.lines().filter_map(|it| Pid::from_raw(it.parse().ok()?)) {
-        // It may be gone between the two lines.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let Ok(itself) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        // Its number may be another's since it was listed.
+        if is_member(pid, name) {
+            let _ = pidfd_send_signal(&itself, Signal::KILL);
+        }
     }
 }
 
+fn is_member(pid: Pid, name: &str) -> bool {
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero()));
+    groups.unwrap_or_default().lines().any(|it| it.rsplit('/').next() == Some(name))
+}
+
 /// Asks again, ever more slowly, until it is so or too late.
-async fn confirm(mut is_so: impl FnMut() -> bool) -> Result<(), ()> {
+async fn confirm(within: Duration, mut is_so: impl FnMut() -> bool) -> Result<(), ()> {
     let from = clock::monotonic();
     let mut pace = Pace::default();
     while !is_so() {
-        if clock::monotonic().saturating_sub(from) > CONFIRM_WITHIN {
+        if clock::monotonic().saturating_sub(from) > within {
             return Err(());
         }
         tokio::time::sleep(pace.next()).await;
@@ -341,5 +364,33 @@ mod tests {
         assert_eq!(layout, Layout::default());
         assert_eq!(layout.describe(), "none is writable");
         assert!(Groups::name(&layout, &SandboxId::random(), &ALL).paths().is_empty());
+    }
+
+    #[test]
+    fn only_members_are_ended() {
+        let host = Host::new();
+        let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        // As when a number on the list has gone to another since.
+        let group = host.group("sandwatch-a-b", &[("cgroup.procs", &format!("{}\n", other.id()))]);
+        end_members(&group, "sandwatch-a-b");
+        assert_eq!(other.try_wait().unwrap(), None);
+        let pid = Pid::from_child(&other);
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", other.id())).unwrap();
+        let own = groups.lines().next().and_then(|it| it.rsplit('/').next()).unwrap();
+        assert!(is_member(pid, own) && !is_member(pid, "sandwatch-a-b"));
+        end_members(&group, own);
+        assert!(!other.wait().unwrap().success());
+        host.group("sandwatch-a-b", &[("cgroup.kill", "")]);
+        end_members(&group, "sandwatch-a-b");
+        assert_eq!(read(&group, "cgroup.kill"), "1");
+    }
+
+    #[tokio::test]
+    async fn a_group_that_stays_keeps_no_other() {
+        let host = Host::new();
+        let stays = host.group("sandwatch-a", &[("cgroup.procs", "")]);
+        let goes = host.group("sandwatch-b", &[]);
+        remove_within(&[stays.clone(), goes.clone()], Duration::ZERO).await.unwrap_err();
+        assert!(stays.exists() && !goes.exists());
     }
 }

@@ -73,13 +73,13 @@ impl Mark {
     /// Kills all that bear it until none is left; only those that hang in the kernel hold it up.
     pub async fn end(self) {
         let mut pace = Pace::default();
-        // On a thread for it: a host may have very many processes.
-        while !tokio::task::spawn_blocking(move || self.strike()).await.unwrap_or(false) {
+        while !processes::aside(move || self.strike()).await.unwrap_or(false) {
             tokio::time::sleep(pace.next()).await;
         }
     }
 
     /// The same for a first process whose shim is gone: as far as it can in a while, then it ends too.
+    #[expect(clippy::disallowed_methods, reason = "a process of its own with nothing else to do")]
     pub fn end_all_but_this(self) {
         const ROUNDS_MAX: usize = 128;
         let mut pace = Pace::default();

@@ -22,6 +22,7 @@ use super::{
     env,
     link::{Begun, Life, Link},
     message::{Description, Order},
+    pace::Pace,
     processes, remove, terminal, weak,
 };
 use crate::{
@@ -100,16 +101,22 @@ impl LocalPlace {
     }
 
     async fn ask_to_end(&self, grace: Duration) {
-        processes::ask_to_end_below(self.link.pid);
+        let first = self.link.pid;
+        if let Err(fault) = processes::aside(move || processes::ask_to_end_below(first)).await {
+            tracing::warn!(%fault, "a sandbox was not asked to end");
+        }
         // Too late is what the kill is for.
         drop(timeout(grace, self.none_left()).await);
     }
 
     /// Waits until no process is left but the first, and the end of each program has been told.
     async fn none_left(&self) {
-        const LOOK_EVERY: Duration = Duration::from_millis(5);
-        while !(processes::none_below(self.link.pid) && self.link.runs_nothing()) {
-            tokio::time::sleep(LOOK_EVERY).await;
+        let first = self.link.pid;
+        let mut pace = Pace::default();
+        while !(self.link.runs_nothing()
+            && processes::aside(move || processes::none_below(first)).await.unwrap_or(false))
+        {
+            tokio::time::sleep(pace.next()).await;
         }
     }
 }
@@ -151,14 +158,16 @@ impl Place for LocalPlace {
 
     async fn pause(&self) -> Outcome<()> {
         self.paused.store(true, Ordering::SeqCst);
+        let first = self.link.pid;
         let outcome = if self.groups.can_freeze() {
             self.groups.freeze(true).await
-        } else if processes::stop_below(self.link.pid) {
-            Ok(())
         } else {
-            Err(Fault::busy(
-                "pausing the sandbox: it starts processes faster than they can be stopped",
-            ))
+            let stopped = processes::aside(move || processes::stop_below(first)).await;
+            stopped.and_then(|all| {
+                let what =
+                    "pausing the sandbox: it starts processes faster than they can be stopped";
+                if all { Ok(()) } else { Err(Fault::busy(what)) }
+            })
         };
         if outcome.is_err() {
             // Half paused is worse than not at all; the first fault is the one to tell.
@@ -172,7 +181,8 @@ impl Place for LocalPlace {
             self.groups.freeze(false).await?;
         } else {
             // Leaves first: a shell that wakes before its job takes it for stopped.
-            processes::signal_below(self.link.pid, Signal::CONT);
+            let first = self.link.pid;
+            processes::aside(move || processes::signal_below(first, Signal::CONT)).await?;
         }
         self.paused.store(false, Ordering::SeqCst);
         Ok(())

@@ -8,6 +8,8 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::base::fault::{Fault, Outcome};
+
 /// Rounds of a walk: each catches what was born during the one before.
 const ROUNDS_MAX: usize = 64;
 
@@ -44,6 +46,12 @@ pub fn all() -> impl Iterator<Item = Pid> {
 /// Whether it runs nothing any more: gone, or waiting to be reaped.
 pub fn has_ended(pid: Pid) -> bool {
     entry(pid.as_raw_nonzero().get()).is_none_or(|it| matches!(it.state, b'Z' | b'X'))
+}
+
+/// Does what looks at every process of the host, on a thread for that: it can take long.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Outcome<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::bug(format!("looking at processes: {error}")))
 }
 
 /// When a process was started, in the kernel's ticks: with its number this names it for ever.
