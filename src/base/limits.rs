@@ -127,7 +127,7 @@ pub const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// Pause before a removal that failed is tried again by itself; doubled each time up to the larger.
 pub const REMOVE_AGAIN_MIN: Duration = Duration::from_secs(1);
 pub const REMOVE_AGAIN_MAX: Duration = Duration::from_secs(3600);
-/// Pieces of an export or of a past session's output read ahead of a slow client.
+/// Pieces of an export or of a past session's output read at once, ahead of a slow client.
 pub const PIECES_AHEAD_MAX: usize = 8;
 /// Largest file that describes a sandbox, in bytes: arguments and environment at their bounds.
 pub const RECORD_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -162,6 +162,8 @@ pub const SCROLLBACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// All recordings of one state directory, in bytes, and the age at which one goes.
 pub const RECORDINGS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 pub const RECORDING_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What finished ones may always have of that, however much the live ones take.
+pub const RECORDINGS_BYTES_KEPT: u64 = RECORDINGS_BYTES_MAX / 4;
 
 /// Lines in one page of history, and hits in one page of search.
 pub const HISTORY_LINES_MAX: u32 = 1000;

@@ -15,7 +15,7 @@ use crate::{
         limits::{LEASE_IDLE, PRUNE_EVERY},
     },
     model::event::Level,
-    session::journal,
+    session::journal::{self, Pruned},
 };
 
 /// Deadlines closer together than this are met together.
@@ -64,13 +64,24 @@ impl Inner {
     async fn prune(&self) {
         let root = self.paths.recordings();
         let pruned = self.reading(move || journal::prune(&root, clock::wall())).await;
-        match pruned {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "old recordings removed"),
-            Err(fault) => {
-                let words = format!("removing old recordings: {fault}");
-                self.fleet().notice(Level::Warning, None, &words);
+        let fault = match pruned {
+            Ok(Pruned { removed, crowded, fault }) => {
+                if removed > 0 {
+                    tracing::info!(removed, "old recordings removed");
+                }
+                if let Some(bytes) = crowded {
+                    tracing::warn!(
+                        bytes,
+                        "recordings of running sessions leave little to older ones"
+                    );
+                }
+                fault
             }
+            Err(fault) => Some(fault),
+        };
+        if let Some(fault) = fault {
+            let words = format!("removing old recordings: {fault}");
+            self.fleet().notice(Level::Warning, None, &words);
         }
     }
 }

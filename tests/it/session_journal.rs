@@ -1,12 +1,17 @@
 //! What is on disk: bounded, mended, honest about what is missing.
 
-use std::{fs, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sandwatch::{
     base::{
         clock::{self, Timestamp},
         id::{SandboxId, SessionId},
-        limits::{JOURNAL_SEGMENT_BYTES, RECORDING_AGE_MAX},
+        limits::{JOURNAL_SEGMENT_BYTES, RECORDING_AGE_MAX, RECORDINGS_BYTES_MAX},
         units::Size,
     },
     model::{
@@ -231,9 +236,69 @@ fn old_recordings_go_and_live_ones_never_do() {
     }
     writers[0] = None;
     writers[2] = None;
-    assert_eq!(journal::prune(root.path(), now).unwrap(), 1);
+    assert_eq!(journal::prune(root.path(), now).unwrap().removed, 1);
     let left: Vec<_> =
         journal::recordings(root.path()).unwrap().into_iter().map(|it| it.session).collect();
     assert_eq!(left.len(), 2);
     assert!(!left.contains(&finished.session));
+}
+
+/// Sets when everything in a directory was last written, and it.
+fn written(dir: &Path, at: Timestamp) {
+    let at = std::time::UNIX_EPOCH + Duration::from_millis(at.0 as u64);
+    let inside = std::fs::read_dir(dir).unwrap().map(|it| it.unwrap().path());
+    for path in inside.chain([dir.to_owned()]) {
+        std::fs::File::open(path).unwrap().set_modified(at).unwrap();
+    }
+}
+
+#[test]
+fn damaged_recordings_and_those_of_killed_shims_go_by_their_last_output() {
+    let root = tempfile::tempdir().unwrap();
+    let now = clock::wall();
+    let age = RECORDING_AGE_MAX.as_millis() as i64;
+    let (old, recent) = (Timestamp(now.0 - age - 2000), Timestamp(now.0 - age + 60_000));
+    let mut kept = Vec::new();
+    for (last, whole) in [(old, true), (recent, true), (old, false), (recent, false)] {
+        let mut it = meta(None);
+        it.started_at = Timestamp(0);
+        let dir = root.path().join(it.session.as_str());
+        drop(Writer::create(&dir, u64::MAX).unwrap());
+        it.save(&dir).unwrap();
+        if !whole {
+            std::fs::write(dir.join("meta"), "torn").unwrap();
+        }
+        written(&dir, last);
+        if last == recent {
+            kept.push(dir);
+        }
+    }
+    assert_eq!(journal::prune(root.path(), now).unwrap().removed, 2);
+    assert!(kept.iter().all(|it| it.exists()));
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2);
+}
+
+/// A journal that says it has so many bytes, which takes no room on disk.
+fn of_bytes(root: &Path, bytes: u64, ended: Timestamp) -> (Writer, PathBuf) {
+    let it = meta(Some(ended));
+    let dir = root.join(it.session.as_str());
+    let writer = Writer::create(&dir, u64::MAX).unwrap();
+    it.save(&dir).unwrap();
+    let segment = std::fs::File::create(dir.join(format!("{:020}.seg", 0))).unwrap();
+    segment.set_len(bytes).unwrap();
+    (writer, dir)
+}
+
+#[test]
+fn live_recordings_leave_room_for_finished_ones() {
+    let root = tempfile::tempdir().unwrap();
+    let now = clock::wall();
+    let old = Timestamp(now.0 - RECORDING_AGE_MAX.as_millis() as i64 - 1);
+    let (_live, _) = of_bytes(root.path(), 2 * RECORDINGS_BYTES_MAX, now);
+    let finished = of_bytes(root.path(), 1000, now).1;
+    let goes = of_bytes(root.path(), 1000, old).1;
+    let pruned = journal::prune(root.path(), now).unwrap();
+    assert_eq!((pruned.removed, pruned.crowded), (1, Some(2 * RECORDINGS_BYTES_MAX)));
+    assert!(pruned.fault.is_none());
+    assert!(finished.exists() && !goes.exists());
 }

@@ -1,6 +1,10 @@
 //! Which recordings there are, and which have to go.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use super::{lock, meta::Meta, segment};
 use crate::{
@@ -8,7 +12,7 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{RECORDING_AGE_MAX, RECORDINGS_BYTES_MAX},
+        limits::{RECORDING_AGE_MAX, RECORDINGS_BYTES_KEPT, RECORDINGS_BYTES_MAX},
     },
     model::history::Recording,
 };
@@ -48,16 +52,9 @@ fn describe(meta: Meta, extent: Extent) -> Recording {
 }
 
 fn every(root: &Path) -> Outcome<Vec<(SessionId, Meta, Extent)>> {
-    let entries = match fs::read_dir(root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Fault::io(format!("reading {}", root.display()), &error)),
-    };
     let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|it| Fault::io(format!("reading {}", root.display()), &it))?;
-        let Some(id) = entry.file_name().to_str().and_then(SessionId::parse) else { continue };
-        let dir = entry.path();
+    for id in ids(root)? {
+        let dir = root.join(id.as_str());
         let (Ok(meta), Ok(segments)) = (Meta::load(&dir), segment::list(&dir)) else { continue };
         let bytes = segments.iter().map(|it| it.bytes).sum();
         let start = segments.first().map_or(0, |it| it.start);
@@ -66,24 +63,82 @@ fn every(root: &Path) -> Outcome<Vec<(SessionId, Meta, Extent)>> {
     Ok(found)
 }
 
-/// Removes the oldest recordings beyond the bounds of size and age, and what scrollback-only
-/// journals left; never a live one. Gives the number removed.
-pub fn prune(root: &Path, now: Timestamp) -> Outcome<usize> {
-    let mut found = every(root)?;
-    found.sort_by_key(|it| it.1.started_at);
-    let mut total: u64 = found.iter().map(|it| it.2.bytes).sum();
-    let mut removed = 0;
-    for (id, meta, extent) in found {
-        let ended = meta.ended_at.unwrap_or(meta.started_at);
-        let old = now.since(ended) > RECORDING_AGE_MAX;
+fn ids(root: &Path) -> Outcome<Vec<SessionId>> {
+    let fault = |it: std::io::Error| Fault::io(format!("reading {}", root.display()), &it);
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fault(error)),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        ids.extend(entry.map_err(fault)?.file_name().to_str().and_then(SessionId::parse));
+    }
+    Ok(ids)
+}
+
+/// A journal nobody writes any more, whatever state it is in.
+struct Finished {
+    dir: PathBuf,
+    at: Timestamp,
+    bytes: u64,
+    /// Scrollback of a sandbox that is gone.
+    scrap: bool,
+}
+
+/// What one round of pruning came to.
+#[derive(Debug, Default)]
+pub struct Pruned {
+    pub removed: usize,
+    /// Bytes of the live ones, where they leave the finished ones less than these should have.
+    pub crowded: Option<u64>,
+    /// What could not be removed: the first of it.
+    pub fault: Option<Fault>,
+}
+
+/// Removes the oldest recordings beyond the bounds of size and age, damaged ones like others, and what
+/// scrollback-only journals left; never a live one. One that can't be removed keeps no other.
+pub fn prune(root: &Path, now: Timestamp) -> Outcome<Pruned> {
+    let mut pruned = Pruned::default();
+    let (mut finished, mut live) = (Vec::new(), 0);
+    for id in ids(root)? {
         let dir = root.join(id.as_str());
-        if (old || !meta.record || total > RECORDINGS_BYTES_MAX) && !lock::is_live(&dir) {
-            remove(&dir)?;
-            total -= extent.bytes;
-            removed += 1;
+        let segments = segment::list(&dir).unwrap_or_default();
+        let bytes: u64 = segments.iter().map(|it| it.bytes).sum();
+        if lock::is_live(&dir) {
+            live += bytes;
+            continue;
+        }
+        let meta = Meta::load(&dir).ok();
+        let scrap = meta.as_ref().is_some_and(|it| !it.record);
+        // One whose writer was killed does not say when it ended.
+        let at = meta.and_then(|it| it.ended_at).or_else(|| last_change(&dir)).unwrap_or(now);
+        finished.push(Finished { dir, at, bytes, scrap });
+    }
+    let room = RECORDINGS_BYTES_MAX.saturating_sub(live).max(RECORDINGS_BYTES_KEPT);
+    pruned.crowded = (live > RECORDINGS_BYTES_MAX - RECORDINGS_BYTES_KEPT).then_some(live);
+    finished.sort_by_key(|it| it.at);
+    let mut total: u64 = finished.iter().map(|it| it.bytes).sum();
+    for Finished { dir, at, bytes, scrap } in finished {
+        if scrap || total > room || now.since(at) > RECORDING_AGE_MAX {
+            match remove(&dir) {
+                Ok(()) => {
+                    total -= bytes;
+                    pruned.removed += 1;
+                }
+                Err(fault) => drop(pruned.fault.get_or_insert(fault)),
+            }
         }
     }
-    Ok(removed)
+    Ok(pruned)
+}
+
+/// When anything in a directory was last written.
+fn last_change(dir: &Path) -> Option<Timestamp> {
+    let own = fs::metadata(dir).ok();
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let all = own.into_iter().chain(files.filter_map(|it| it.metadata().ok()));
+    all.map(|it| Timestamp(it.mtime().saturating_mul(1000))).max()
 }
 
 /// Removes a recording that nobody writes any more.

@@ -14,7 +14,7 @@ mod writer;
 
 pub use asciicast::export;
 pub use history::{history, search};
-pub use keep::{prune, recordings, remove, remove_finished};
+pub use keep::{Pruned, prune, recordings, remove, remove_finished};
 pub use meta::Meta;
 pub use reader::Reader;
 pub use record::Record;
