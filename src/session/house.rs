@@ -58,6 +58,14 @@ struct Rooms {
     notes: Vec<String>,
 }
 
+impl Rooms {
+    /// Never the first, which has the sandbox's name.
+    fn oldest_ended(&self) -> Option<usize> {
+        let ended = |it: &(SessionId, Arc<Host>)| it.1.session().exit.is_some();
+        self.hosts.iter().skip(1).position(ended).map(|it| it + 1)
+    }
+}
+
 impl House {
     /// `recordings` is the directory of all recordings; with `record` they outlive the sandbox.
     pub fn new(ground: Ground, place: Arc<dyn Place>, recordings: PathBuf, record: bool) -> Self {
@@ -129,9 +137,8 @@ impl Inner {
 
     /// Refuses what a sandbox in this state can't do.
     fn ready_to_start(&self) -> Outcome<()> {
-        let mut rooms = self.rooms();
         let name = &self.ground.name;
-        match rooms.state {
+        match self.rooms().state {
             State::Running => {}
             State::Paused => {
                 return Err(Fault::failed(format!("the sandbox is paused: {name}"))
@@ -142,20 +149,31 @@ impl Inner {
                     .hint("make a new one with `sandwatch run`"));
             }
         }
-        if rooms.hosts.len() >= SESSIONS_PER_SANDBOX_MAX {
-            // The oldest that has ended makes room; its recording stays.
-            let ended = |it: &(SessionId, Arc<Host>)| it.1.session().exit.is_some();
-            match rooms.hosts.iter().skip(1).position(ended) {
-                Some(index) => drop(rooms.hosts.remove(index + 1)),
-                None => {
-                    return Err(Fault::busy(format!(
-                        "the sandbox has {SESSIONS_PER_SANDBOX_MAX} sessions already: {name}"
-                    ))
-                    .hint("end one of them first"));
-                }
-            }
-        }
         Ok(())
+    }
+
+    /// Refuses one session more than there may be.
+    fn has_room(&self) -> Outcome<()> {
+        let rooms = self.rooms();
+        if rooms.hosts.len() < SESSIONS_PER_SANDBOX_MAX || rooms.oldest_ended().is_some() {
+            return Ok(());
+        }
+        let name = &self.ground.name;
+        Err(Fault::busy(format!(
+            "the sandbox has {SESSIONS_PER_SANDBOX_MAX} sessions already: {name}"
+        ))
+        .hint("end one of them first"))
+    }
+
+    /// Adds a session; when there are too many, the oldest that has ended goes. Its recording stays.
+    fn add(&self, id: SessionId, host: Host) {
+        let mut rooms = self.rooms();
+        rooms.hosts.push((id, Arc::new(host)));
+        if rooms.hosts.len() > SESSIONS_PER_SANDBOX_MAX
+            && let Some(index) = rooms.oldest_ended()
+        {
+            drop(rooms.hosts.remove(index));
+        }
     }
 
     fn new_session(&self, id: SessionId, spec: &SessionSpec, pid: Option<u32>) -> Session {
@@ -237,13 +255,14 @@ impl Seat for House {
             return Ok(host.session());
         }
         inner.ready_to_start()?;
+        inner.has_room()?;
         let program = inner.place.spawn(&spec).await?;
         let session = inner.new_session(id.clone(), &spec, program.pid);
         let journal = inner.journal(&session);
         let dir = inner.recordings.join(id.as_str());
         let host = Host::start(session, program, dir, journal, tell(inner, id.clone()));
         let session = host.session();
-        inner.rooms().hosts.push((id, Arc::new(host)));
+        inner.add(id, host);
         inner.feed.changed();
         Ok(session)
     }
@@ -303,13 +322,14 @@ impl Seat for House {
             return Ok(());
         }
         inner.place.remove().await?;
-        let hosts = std::mem::take(&mut inner.rooms().hosts);
         if !inner.record {
-            for (id, _) in &hosts {
+            let ids: Vec<_> = inner.rooms().hosts.iter().map(|it| it.0.clone()).collect();
+            for id in ids {
                 journal::remove(&inner.recordings.join(id.as_str()))?;
             }
         }
-        drop(hosts);
+        // Only now: who asks again after a fault must still find what is left.
+        drop(std::mem::take(&mut inner.rooms().hosts));
         inner.gone("it was removed".to_owned());
         Ok(())
     }

@@ -6,12 +6,15 @@ use sandwatch::{
     base::{
         fault::Kind,
         id::SessionId,
-        limits::{INPUT_BYTES_MAX, INPUT_QUEUE_BYTES_MAX, LAG_BYTES_MAX, RING_BYTES},
+        limits::{
+            INPUT_BYTES_MAX, INPUT_QUEUE_BYTES_MAX, LAG_BYTES_MAX, RING_BYTES,
+            SESSIONS_PER_SANDBOX_MAX,
+        },
         units::Size,
     },
     model::{
         fact::Fact,
-        output::{From, Output, OutputRequest},
+        output::{Fidelity, From, Output, OutputRequest},
         session::{ExitStatus, Status},
     },
     session::seat::{ExecOutput, Seat, SeatEvent},
@@ -19,6 +22,7 @@ use sandwatch::{
 };
 use tokio_stream::StreamExt;
 
+use crate::given::{session, watch};
 use crate::session_place::{Bench, Replica, found, full, numbers, screen, shell, text};
 
 /// More than the ring holds, so that a reader from the start needs the journal.
@@ -349,4 +353,43 @@ async fn what_a_program_says_reaches_the_feed_and_is_bounded() {
         }
     }
     assert!(said < 5000, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_failed_is_finished_by_the_next() {
+    let bench = Bench::new(false);
+    let id = bench.open("echo hi").await;
+    bench.all(&id).await;
+    let (journal, away) = (bench.journal(&id), bench.dir.path().join("away"));
+    std::fs::rename(&journal, &away).unwrap();
+    std::fs::write(&journal, "in the way").unwrap();
+    bench.house.remove().await.unwrap_err();
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::rename(&away, &journal).unwrap();
+    bench.house.remove().await.unwrap();
+    assert!(!journal.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_session_that_starts_takes_the_place_of_an_ended_one() {
+    let bench = Bench::new(false);
+    bench.open("read line").await;
+    let ended = bench.open("true").await;
+    bench.all(&ended).await;
+    for _ in 2..SESSIONS_PER_SANDBOX_MAX {
+        bench.open("read line").await;
+    }
+    let spec = session(&["\0"]);
+    bench.house.open(SessionId::random(), spec).await.unwrap_err();
+    // What is no session takes no place of one.
+    let stdin = Box::pin(tokio_stream::empty());
+    drop(bench.house.exec(shell("true"), stdin).await.unwrap());
+    let request = || watch(From::Start, Fidelity::Full);
+    assert!(bench.house.output(&ended, request()).await.is_ok());
+    bench.open("read line").await;
+    assert!(bench.house.output(&ended, request()).await.is_err());
+    let fault = bench.house.open(SessionId::random(), shell("true")).await.unwrap_err();
+    assert_eq!(fault.kind(), Kind::Busy);
+    let stdin = Box::pin(tokio_stream::empty());
+    drop(bench.house.exec(shell("true"), stdin).await.unwrap());
 }
