@@ -1,11 +1,10 @@
 //! What sessions printed, read from their journals: scrollback, search, recordings, and sessions
 //! whose host is gone. Everything blocks on files, so it runs on threads for that, few at a time.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::Semaphore;
 
 use super::Inner;
 use crate::{
@@ -20,7 +19,10 @@ use crate::{
         output::{From, Output, OutputRequest},
     },
     runtime::{BoxStream, ScreenShot},
-    session::journal::{self, Reader, Record},
+    session::{
+        journal::{self, Reader, Record},
+        unfold::unfold,
+    },
     vt::Screen,
 };
 
@@ -30,14 +32,7 @@ impl Inner {
         &self,
         work: impl FnOnce() -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let readers = self.readers.clone();
-        let turn = readers.acquire_owned().await.map_err(|_| Fault::bug("no readers"))?;
-        let done = tokio::task::spawn_blocking(move || {
-            let outcome = work();
-            drop(turn);
-            outcome
-        });
-        done.await.map_err(|error| Fault::bug(format!("reading a journal: {error}")))?
+        taking_turns(Arc::clone(&self.readers), work).await
     }
 
     /// The directory of a session's journal, if there is one.
@@ -84,7 +79,7 @@ impl Inner {
     pub(super) async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
         let dir = self.journal(id)?;
         let pieces = self.reading(move || journal::export(&dir)).await?;
-        Ok(ahead(pieces))
+        Ok(on_demand(&self.readers, pieces))
     }
 
     pub(super) async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {
@@ -147,7 +142,7 @@ impl Inner {
         };
         Ok(match pieces {
             Pieces::Few(list) => Box::pin(tokio_stream::iter(list.into_iter().map(Ok))),
-            Pieces::All(past) => ahead(past),
+            Pieces::All(past) => on_demand(&self.readers, past),
         })
     }
 }
@@ -157,19 +152,49 @@ enum Pieces {
     All(Past),
 }
 
-/// Reads pieces on a thread of its own, a few ahead of whoever takes them.
-fn ahead<T: Send + 'static>(
+/// Reads a few pieces whenever they are asked for, when it is its turn: no thread waits for who takes
+/// them.
+fn on_demand<T: Send + 'static>(
+    readers: &Arc<Semaphore>,
     pieces: impl Iterator<Item = Outcome<T>> + Send + 'static,
 ) -> BoxStream<Outcome<T>> {
-    let (send, receive) = mpsc::channel(PIECES_AHEAD_MAX);
-    tokio::task::spawn_blocking(move || {
-        for piece in pieces {
-            if send.blocking_send(piece).is_err() {
-                return;
+    let readers = Arc::clone(readers);
+    unfold((Some(pieces), VecDeque::new()), move |(mut pieces, mut read)| {
+        let readers = Arc::clone(&readers);
+        async move {
+            if read.is_empty()
+                && let Some(mut rest) = pieces.take()
+            {
+                let few = taking_turns(readers, move || {
+                    let few: VecDeque<_> = rest.by_ref().take(PIECES_AHEAD_MAX).collect();
+                    Ok((rest, few))
+                });
+                match few.await {
+                    Ok((rest, few)) => {
+                        pieces = (few.len() == PIECES_AHEAD_MAX).then_some(rest);
+                        read = few;
+                    }
+                    Err(fault) => read.push_back(Err(fault)),
+                }
             }
+            let next = read.pop_front();
+            ((pieces, read), next)
         }
+    })
+}
+
+/// Runs something that blocks on files, few at a time.
+async fn taking_turns<T: Send + 'static>(
+    readers: Arc<Semaphore>,
+    work: impl FnOnce() -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    let turn = readers.acquire_owned().await.map_err(|_| Fault::bug("no readers"))?;
+    let done = tokio::task::spawn_blocking(move || {
+        let outcome = work();
+        drop(turn);
+        outcome
     });
-    Box::pin(ReceiverStream::new(receive))
+    done.await.map_err(|error| Fault::bug(format!("reading a journal: {error}")))?
 }
 
 /// Output records of one journal from an offset on.
@@ -244,5 +269,30 @@ impl Iterator for Past {
             Ok(Some(Output::Chunk { .. } | Output::Keyframe { .. } | Output::Resize { .. }))
         );
         step.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    #[test]
+    fn who_takes_no_pieces_holds_no_thread() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let readers = Arc::new(Semaphore::new(1));
+            let mut streams: Vec<_> = (0..3).map(|_| on_demand(&readers, (0..).map(Ok))).collect();
+            for wanted in 0..2 * PIECES_AHEAD_MAX {
+                for stream in &mut streams {
+                    assert_eq!(stream.next().await, Some(Ok(wanted)));
+                }
+            }
+            assert_eq!(taking_turns(Arc::clone(&readers), || Ok(7)).await, Ok(7));
+            let few = on_demand(&readers, (0..11).map(Ok));
+            assert_eq!(few.collect::<Vec<_>>().await, (0..11).map(Ok).collect::<Vec<_>>());
+        });
     }
 }
