@@ -55,7 +55,8 @@ pub struct Host {
 /// What the drain, the watchers and the verbs share.
 ///
 /// Locks are taken in the order journal, live; no lock is held across an await. Watchers only take
-/// `live`, so that a slow disk delays none of them.
+/// `live`. The journal is written where the PTY is drained: a disk that does not answer holds up this
+/// session, and in a shim, which has one thread, all of its sandbox.
 pub(super) struct Shared {
     pub(super) journal_dir: PathBuf,
     journal: Mutex<Option<(Writer, Meta)>>,

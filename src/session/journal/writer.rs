@@ -1,5 +1,5 @@
 //! Appends one session's output to its segments and keeps them within their bound. A disk that
-//! can't be written pauses the journal, never the session.
+//! can't be written pauses the journal, never the session; one that does not answer does hold it up.
 
 use std::{
     collections::VecDeque,
