@@ -169,9 +169,11 @@ impl Inner {
     ) -> Outcome<()> {
         if let Some(seat) = seat {
             match seat.remove().await {
+                // It has nothing more to say, whatever becomes of what it leaves.
+                Ok(()) => self.fleet().get_mut(id)?.seat = None,
                 // Its host is dead: the driver's sweep does the rest.
                 Err(fault) if matches!(fault.kind(), Kind::Lost | Kind::Absent) => {}
-                other => other?,
+                Err(fault) => return Err(fault),
             }
         }
         let ground = self.ground(id, name);
@@ -201,14 +203,18 @@ impl Inner {
 
     pub(super) async fn keep_for_another_try(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {
         let Ok((sandbox, seat)) = self.look(id) else { return };
-        let dead = seat.is_some() && self.has_lost_its_shim(&sandbox).await;
+        let dead = match seat {
+            Some(_) => self.has_lost_its_shim(&sandbox).await,
+            // Its seat was removed; one that is not known to be dead is in an unknown state.
+            None => matches!(sandbox.state, State::Running | State::Paused | State::Stopped),
+        };
         {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
             entry.removing = false;
             if dead {
                 entry.seat = None;
-                fail(entry.sandbox_mut(), "its shim has ended");
+                fail(entry.sandbox_mut(), "what held it has ended");
             }
             let note = format!("it could not be removed: {fault}");
             let sandbox = entry.sandbox_mut();

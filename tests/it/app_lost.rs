@@ -110,7 +110,8 @@ fn keys_count_again_after_a_pause_and_the_console_wakes_to_show_it() {
     console.send(ended());
     // Every key starts the wait anew.
     for _ in 0..3 {
-        console.now += LOST_FOR - Duration::from_millis(2);
+        console.now += LOST_FOR;
+        console.now -= Duration::from_millis(2);
         console.keys("j");
     }
     assert_eq!(console.state.fleet.cursor(), 0);
