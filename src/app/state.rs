@@ -346,9 +346,16 @@ impl State {
             _ => None,
         });
         let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
-        let soonest = soonest.chain(self.rests_at).chain(self.hears_at()).min();
-        let minute = self.next_minute();
-        soonest.into_iter().chain(minute).min()
+        let soonest = soonest.chain(self.rests_at).chain(self.hears_at());
+        soonest.chain(self.next_minute()).chain(self.link_reads_anew_at()).min()
+    }
+
+    /// When the time without a hub next reads differently.
+    fn link_reads_anew_at(&self) -> Option<Duration> {
+        let Link::Down { since, .. } = self.link else { return None };
+        let down = self.now.since_start.saturating_sub(since).as_secs();
+        let step = if down < 60 { 1 } else { 60 };
+        self.ages_are_live().then(|| since + Duration::from_secs((down / step + 1) * step))
     }
 
     /// When the ages on screen next read differently. After a while without the operator they are

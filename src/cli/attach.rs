@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio_stream::StreamExt;
 
 use super::{args::AttachArgs, out, resolve, safe::Safe};
 use crate::{
-    base::fault::{Fault, Outcome},
+    base::{
+        fault::{Fault, Outcome},
+        units::Size,
+    },
     model::{
         output::{Fidelity, From, Output, OutputRequest},
         session::Session,
     },
     runtime::Runtime,
     tui,
+    vt::screen::Screen,
 };
 
 /// Whether this terminal types or only watches.
@@ -64,7 +69,7 @@ async fn stream(runtime: &Arc<dyn Runtime>, session: &Session) -> Outcome<out::C
     loop {
         let bytes = match outputs.next().await.transpose()? {
             Some(Output::Chunk { bytes, .. }) => bytes,
-            Some(Output::Keyframe { state, lost, offset, .. }) => {
+            Some(Output::Keyframe { size, state, lost, offset }) => {
                 if lost > 0 {
                     out::tell(&format!("sandwatch: {lost} bytes of output are no longer kept"));
                 }
@@ -72,7 +77,7 @@ async fn stream(runtime: &Arc<dyn Runtime>, session: &Session) -> Outcome<out::C
                 if offset == 0 {
                     continue;
                 }
-                state
+                picture(size, &state)
             }
             Some(Output::Resize { .. } | Output::Fact { .. }) => continue,
             Some(Output::Exit { status, .. }) => return Ok(status.code() as out::Code),
@@ -89,4 +94,15 @@ async fn stream(runtime: &Arc<dyn Runtime>, session: &Session) -> Outcome<out::C
             None => out::print_bytes(&bytes)?,
         }
     }
+}
+
+/// The lines of a screen, without the blank ones below the last that has text.
+fn picture(size: Size, state: &[u8]) -> Bytes {
+    let screen = Screen::from_keyframe(size, state);
+    let mut lines = screen.lines();
+    while lines.last().is_some_and(|it| it.trim_end().is_empty()) {
+        lines.pop();
+    }
+    let text: String = lines.iter().map(|it| format!("{}\r\n", it.trim_end())).collect();
+    text.into()
 }

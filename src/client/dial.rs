@@ -25,7 +25,7 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         limits::{
-            ANSWER_WITHIN, NAME_BYTES_MAX, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
+            NAME_BYTES_MAX, PING_WITHIN, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
             WIRE_STREAM_WINDOW_BYTES,
         },
         text::shown,
@@ -223,7 +223,7 @@ impl Wires {
     pub(super) async fn ping(&self) -> Outcome<Duration> {
         let asked = clock::monotonic();
         let mut pulse = self.pulse();
-        self.answer(ANSWER_WITHIN, pulse.ping(self.request(PingRequest {}))).await?;
+        self.answer(PING_WITHIN, pulse.ping(self.request(PingRequest {}))).await?;
         Ok(clock::monotonic().saturating_sub(asked))
     }
 }

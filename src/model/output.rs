@@ -41,7 +41,7 @@ pub enum Output {
     /// Bytes as the program printed them; the first has this offset. At most 32 KiB.
     Chunk { offset: u64, bytes: Bytes },
     /// A whole screen: `vt::Screen::from_keyframe(size, state)`. `lost` bytes before it were not
-    /// and will not be sent (0 for the first message of a subscription).
+    /// and will not be sent, though asked for: 0 for the first message of one that begins now.
     Keyframe { offset: u64, size: Size, state: Bytes, lost: u64 },
     /// From this offset on the screen has another size.
     Resize { offset: u64, size: Size },

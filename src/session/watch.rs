@@ -146,7 +146,6 @@ impl Watch {
     /// The first message, and where to go on from.
     fn begin(&mut self, live: &Live) -> Option<Output> {
         let end = live.ring.end();
-        let keyframe = |watch: &mut Self| Some(watch.keyframe(live, 0));
         match (self.request.from, self.request.fidelity) {
             (From::Offset(offset), _) if offset <= end => {
                 self.cursor = offset;
@@ -158,9 +157,9 @@ impl Watch {
             }
             (From::Start, Fidelity::Full) => {
                 self.journal = Reader::open(&self.shared.journal_dir, 0).ok();
-                if self.journal.is_none() { keyframe(self) } else { None }
+                if self.journal.is_none() { Some(self.keyframe(live, end)) } else { None }
             }
-            _ => keyframe(self),
+            _ => Some(self.keyframe(live, 0)),
         }
     }
 
@@ -256,7 +255,7 @@ impl Watch {
             }
             Record::Keyframe { size, state } if offset > self.cursor => {
                 // Bytes are missing here: dropped to stay within bounds, or a full disk.
-                let lost = if first { 0 } else { offset - self.cursor };
+                let lost = offset - self.cursor;
                 self.cursor = offset;
                 self.ready.push_back(Output::Keyframe { offset, size, state, lost });
             }

@@ -6,7 +6,6 @@ use crossterm::event::{
 
 use crate::{
     app::msg::{Button, Mouse, MouseKind, Msg},
-    base::limits::INPUT_BYTES_MAX,
     vt::key::{Key, KeyPress, Mods, Stroke},
 };
 
@@ -14,21 +13,11 @@ pub fn message(event: Event) -> Option<Msg> {
     match event {
         Event::Key(event) => key(event).map(Msg::Key),
         Event::Mouse(event) => Some(Msg::Mouse(mouse(event))),
-        Event::Paste(text) => Some(Msg::Paste(cut(text))),
+        Event::Paste(text) => Some(Msg::Paste(text)),
         Event::FocusGained => Some(Msg::Focus(true)),
         Event::FocusLost => Some(Msg::Focus(false)),
         Event::Resize(cols, rows) => Some(Msg::Resize(cols, rows)),
     }
-}
-
-/// A paste is bounded; what is cut off is a whole character.
-fn cut(mut text: String) -> String {
-    let mut end = text.len().min(INPUT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
 }
 
 fn key(event: KeyEvent) -> Option<KeyPress> {

@@ -166,12 +166,13 @@ impl View<'_> {
             None if self.state.is_first_run() => String::new(),
             // The way out is in sight whatever else is said here.
             None if self.state.is_typing() => format!("{} ", self.state.way_out()),
+            None if matches!(self.state.link, Link::Down { .. }) => "OLD PICTURE ".to_owned(),
             None => "FOLLOWING ".to_owned(),
         };
-        let role = match (&self.state.copy, self.state.is_typing()) {
-            (Some(_), _) => Role::Warning,
-            (None, true) => Role::HintKey,
-            (None, false) => Role::Hint,
+        let role = match (&self.state.copy, &self.state.link) {
+            (None, _) if self.state.is_typing() => Role::HintKey,
+            (Some(_), _) | (None, Link::Down { .. }) => Role::Warning,
+            (None, _) => Role::Hint,
         };
         let style = self.theme.style(role);
         let style = style.patch(background(self.theme.style(Role::Hint)));

@@ -305,7 +305,16 @@ fn a_dead_link_keeps_the_picture_and_comes_back_with_new_subscriptions() {
     console.send(Msg::Link(Link::Down { since, why: "connection refused".to_owned() }));
     let picture = console.picture();
     assert!(picture.contains("hello from before"), "{picture}");
-    assert!(picture.contains("OLD PICTURE") && picture.contains("NO HUB"), "{picture}");
+    assert!(picture.contains("OLD PICTURE") && picture.contains("NO HUB 0s"), "{picture}");
+    assert!(!picture.contains("FOLLOWING"), "{picture}");
+    // How long is counted, and the console wakes for it.
+    for expected in ["NO HUB 1s", "NO HUB 2s"] {
+        console.state.take_dirty();
+        console.now = console.state.wake_at().unwrap();
+        console.send(Msg::Tick);
+        assert!(console.state.take_dirty());
+        assert!(console.picture().contains(expected), "{}", console.picture());
+    }
     let acts = console.send(Msg::Link(Link::Up { rtt: None }));
     assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
     assert!(console.picture().contains("hello from before"));

@@ -1,13 +1,13 @@
 //! Verbs against a hub and local sandboxes, as a script uses them: off a terminal.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::Stdio,
 };
 
 use serde_json::Value;
 
-use crate::program::{Home, alive, eventually};
+use crate::program::{Home, Ran, alive, eventually};
 
 /// Starts a detached sandbox that runs a line of shell.
 fn start(home: &Home, name: &str, line: &str) {
@@ -44,6 +44,29 @@ fn every_byte_of_a_long_output_arrives_off_a_terminal() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 200_000);
     assert!(lines.iter().zip(1..).all(|(line, number)| *line == number.to_string()));
+}
+
+#[test]
+fn attach_off_a_terminal_prints_text_and_says_what_is_no_longer_kept() {
+    let home = Home::new();
+    let line = "seq 1 3000000; read it; exit 7";
+    home.ok(&["run", "-d", "--name", "long", "--no-record", "--", "/bin/sh", "-c", line]);
+    home.ok(&["wait", "long", "--for", "text=3000000", "--timeout", "60s"]);
+    let mut attach = home.command(&["attach", "long"]);
+    let mut attach = attach.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut printed = String::new();
+    let mut stdout = BufReader::new(attach.stdout.take().unwrap());
+    while !printed.ends_with("3000000\r\n") {
+        assert_ne!(stdout.read_line(&mut printed).unwrap(), 0, "{printed:?}");
+    }
+    home.ok(&["send", "long", "<Enter>"]);
+    stdout.read_to_string(&mut printed).unwrap();
+    let ran = Ran::from(attach.wait_with_output().unwrap(), &["attach"]);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.stderr.contains("bytes of output are no longer kept"), "{}", ran.stderr);
+    assert!(printed.contains("\r\n2999999\r\n3000000\r\n"), "{printed:?}");
+    let plain = |it: char| it.is_ascii_digit() || it == '\r' || it == '\n';
+    assert!(printed.chars().all(plain), "{printed:?}");
 }
 
 #[test]

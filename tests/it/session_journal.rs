@@ -142,8 +142,8 @@ async fn from_start_begins_with_a_keyframe_when_bytes_were_dropped() {
     let mut live = bench.watch(&id, full(From::Offset(u64::MAX))).await;
     while live.next().await.is_some() {}
     let outputs = bench.watch(&id, full(From::Start)).await.rest().await;
-    let Some(Output::Keyframe { offset, lost: 0, .. }) = outputs.first() else { panic!() };
-    assert!(*offset > 0);
+    let Some(Output::Keyframe { offset, lost, .. }) = outputs.first() else { panic!() };
+    assert!(*offset > 0 && lost == offset);
     let mut next = *offset;
     for output in &outputs[1..] {
         if let Output::Chunk { offset, bytes } = output {

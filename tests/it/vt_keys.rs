@@ -70,7 +70,7 @@ fn a_paste_cannot_get_out_of_its_brackets() {
     let bracketed = Modes { bracketed_paste: true, ..Modes::default() };
     let text = "a\x1b[201~b\r\nc\td\x03\u{9b}201~e";
     let paste = String::from_utf8(encode_paste(text, &bracketed)).unwrap();
-    assert_eq!(paste, "\x1b[200~ab\nc\td201~e\x1b[201~");
+    assert_eq!(paste, "\x1b[200~a[201~b\nc\td201~e\x1b[201~");
     let paste = String::from_utf8(encode_paste("a\nb\x1bc", &Modes::default())).unwrap();
     assert_eq!(paste, "a\rbc");
 }

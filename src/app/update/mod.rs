@@ -18,7 +18,7 @@ use super::{
     fleet::Row,
     grid::Slot,
     layout,
-    msg::{Moment, MouseKind, Msg},
+    msg::{Link, Moment, MouseKind, Msg},
     pane::{Feed, Watch},
     state::{PENDING_MAX, Pending, RESTS_AFTER, State},
 };
@@ -316,8 +316,8 @@ impl Turn<'_> {
         for session in again {
             self.resubscribe(&session);
         }
-        // The rest is ages, which change on the minute.
-        let due = self.state.frame.fleet.is_some();
+        // The rest is ages: of rows, which change on the minute, and of the link that is down.
+        let due = self.state.frame.fleet.is_some() || matches!(self.state.link, Link::Down { .. });
         self.state.dirty |= changed || due;
     }
 

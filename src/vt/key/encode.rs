@@ -30,7 +30,7 @@ pub fn encode_paste(text: &str, modes: &Modes) -> Vec<u8> {
     if modes.bracketed_paste {
         // Without ESC no end marker can be left, however the paste is cut up.
         let mut out = b"\x1b[200~".to_vec();
-        out.extend_from_slice(safe.collect::<String>().replace("[201~", "").as_bytes());
+        out.extend_from_slice(safe.collect::<String>().as_bytes());
         out.extend_from_slice(b"\x1b[201~");
         return out;
     }
