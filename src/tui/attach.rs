@@ -225,10 +225,10 @@ impl Attached {
         use super::signals::Signal;
         match signal {
             Signal::End(number) => self.ended = Some(Ending::Signalled(number)),
-            Signal::Suspend => {
-                self.guard.suspend()?;
-                self.restart();
-            }
+            Signal::Suspend => match self.guard.suspend() {
+                Ok(()) => self.restart(),
+                Err(fault) => self.say(fault.to_string()),
+            },
             Signal::Continue => {
                 self.guard.resume()?;
                 self.restart();

@@ -8,6 +8,7 @@ mod convert;
 mod depth;
 mod effects;
 pub mod files;
+mod jobs;
 mod keyboard;
 mod lane;
 mod picture;

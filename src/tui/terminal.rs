@@ -10,12 +10,18 @@ use std::{
     thread::ThreadId,
 };
 
-use crate::base::{
-    fault::{Fault, Outcome},
-    units::Size,
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        units::Size,
+    },
+    vt::guard,
 };
 
-use super::probe::{Answers, Raw};
+use super::{
+    jobs,
+    probe::{Answers, Raw},
+};
 
 /// Alternate screen, title kept on the terminal's stack, cursor hidden, bracketed paste, focus events.
 const ENTER: &str = "\x1b[22;2t\x1b[?1049h\x1b[2J\x1b[?25l\x1b[?2004h\x1b[?1004h";
@@ -90,8 +96,13 @@ impl Guard {
     }
 
     /// Gives the terminal back, stops this process group as ctrl-z would, and takes the terminal
-    /// again once continued.
+    /// again once continued. `Unsupported`, with nothing done, where nobody would continue it.
     pub fn suspend(&self) -> Outcome<()> {
+        if !jobs::are_watched() {
+            return Err(Fault::unsupported(
+                "nothing to suspend to: no shell with job control started this",
+            ));
+        }
         give_back();
         let group = rustix::process::getpgrp();
         rustix::process::kill_process_group(group, rustix::process::Signal::STOP)
@@ -141,17 +152,22 @@ pub fn write_frame(frame: &[u8]) -> std::io::Result<()> {
 }
 
 /// Makes a panic of the thread that draws give the terminal back before it is reported. A panic of
-/// any other thread goes to the log and to `notice`, and leaves the terminal alone.
+/// any other thread goes to the log and to `notice`, and leaves the terminal alone. One that is caught
+/// where it happens costs a picture, and is only logged.
 pub fn hook_panics(notice: impl Fn(String) + Send + Sync + 'static) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        let place = || info.location().map(ToString::to_string).unwrap_or_default();
+        if guard::is_guarded() {
+            tracing::error!(place = place(), words = payload(info), "a screen was lost");
+            return;
+        }
         let owner = OWNER.lock().ok().and_then(|it| *it);
         if owner == Some(std::thread::current().id()) || !TAKEN.load(Ordering::SeqCst) {
             give_back();
             before(info);
         } else {
-            let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let words = payload(info);
+            let (place, words) = (place(), payload(info));
             tracing::error!(%place, words, "a worker panicked");
             notice(format!("a worker of the console failed at {place}: {words}"));
         }

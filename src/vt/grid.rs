@@ -2,12 +2,10 @@
 //! whole sequences only, so that vt100's own parser is never left in the middle of one. Modes,
 //! saved cursors and charsets are not its business: see `state`.
 
-use std::{
-    num::NonZeroU16,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::num::NonZeroU16;
 
 use super::{
+    guard::guarded,
     paint::{self, Row, Style},
     sink::Sink,
 };
@@ -32,7 +30,7 @@ impl Grid {
     /// Feeds whole sequences and text. A panic inside vt100 costs the grid's content, nothing else.
     pub(super) fn put(&mut self, bytes: &[u8]) {
         let parser = &mut self.parser;
-        if catch_unwind(AssertUnwindSafe(|| parser.process(bytes))).is_err() {
+        if guarded(|| parser.process(bytes)).is_none() {
             self.renew(self.size);
             self.faults = self.faults.saturating_add(1);
         }

@@ -1,5 +1,6 @@
 //! Layer `vt`: the only user of vt100. Screens, keyframes, key encoding by terminal mode, and the
 //! side-parser that takes facts out of the output.
+pub mod guard;
 pub mod history;
 pub mod key;
 pub mod plain;

@@ -4,9 +4,12 @@
 use std::{os::fd::AsRawFd, panic::catch_unwind};
 
 use portable_pty::CommandBuilder;
-use sandwatch::tui::{
-    probe,
-    terminal::{self, Guard},
+use sandwatch::{
+    tui::{
+        probe,
+        terminal::{self, Guard},
+    },
+    vt::guard::{guarded, is_guarded},
 };
 
 use crate::{
@@ -103,6 +106,42 @@ fn a_shell_suspends_it_and_brings_it_back() {
     pty.assert_restored();
 }
 
+#[test]
+fn without_a_shell_behind_it_nothing_stops() {
+    let home = Home::new();
+    // On a terminal of its own, and behind a script that knows no jobs.
+    for line in ["exec \"$0\" demo", "\"$0\" demo; exit $?"] {
+        let mut command = CommandBuilder::new("/bin/sh");
+        command.args(["-c", line, PROGRAM]);
+        command.cwd(home.workspace());
+        let mut pty = Pty::run(command, &home, SIZE, ("", ""));
+        pty.wait_for("api-refactor");
+        pty.send("\x1a");
+        pty.wait_for("nothing to suspend to");
+        pty.send("?");
+        pty.wait_for("Help");
+        pty.send("\x1b");
+        pty.wait_until("help closes", |it| !it.has("Help"));
+        pty.send("\x03");
+        assert_eq!(pty.ended(), 0, "{line}");
+        pty.assert_restored();
+    }
+}
+
+#[test]
+fn an_attachment_that_nobody_would_continue_goes_on() {
+    let home = Home::new();
+    let mut pty = Pty::start(&home, &["run", "--", "/bin/cat"], SIZE);
+    pty.wait_until("it is drawn", |it| it.is_on("\x1b[?2026l", "\x1b[?2026h"));
+    pty.signal(rustix::process::Signal::TSTP);
+    pty.wait_for("nothing to suspend to");
+    pty.send("after\r");
+    pty.wait_for("after");
+    pty.send("\x02d");
+    assert_eq!(pty.ended(), 0);
+    pty.assert_restored();
+}
+
 /// Says which failure the process of the next test is for.
 const FAILS: &str = "SANDWATCH_TEST_FAILS";
 
@@ -115,6 +154,14 @@ fn a_program_that_fails() {
     let guard = Guard::enter(asked.answers, asked.raw).unwrap();
     let raw = std::fs::File::open("/dev/tty").unwrap();
     assert!(raw.as_raw_fd() > 2);
+    if which == "guarded" {
+        assert_eq!(guarded(|| panic!("a screen's words")), None::<()>);
+        assert!(!is_guarded());
+        let modes = rustix::termios::tcgetattr(&raw).unwrap();
+        assert!(!modes.local_modes.contains(rustix::termios::LocalModes::ICANON), "still raw");
+        drop(guard);
+        return;
+    }
     if which == "worker" {
         drop(std::thread::spawn(|| panic!("a worker's words")).join());
         let modes = rustix::termios::tcgetattr(&raw).unwrap();
@@ -132,7 +179,7 @@ fn a_program_that_fails() {
 #[test]
 fn a_failure_of_the_loop_gives_the_terminal_back_before_it_is_told() {
     let home = Home::new();
-    for which in ["loop", "worker"] {
+    for which in ["loop", "worker", "guarded"] {
         let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
         command.args(["--exact", "tui_terminal::a_program_that_fails", "--nocapture"]);
         command.env(FAILS, which);
@@ -144,6 +191,12 @@ fn a_failure_of_the_loop_gives_the_terminal_back_before_it_is_told() {
             let raw = String::from_utf8_lossy(&view.raw);
             let at = |words: &str| raw.rfind(words);
             let left = at("\x1b[?1049l").unwrap();
+            if which == "guarded" {
+                // Only the log has it.
+                assert_eq!(at("a screen's words"), None, "{raw}");
+                assert_eq!(raw.matches("\x1b[?1049l").count(), 1, "{raw}");
+                return;
+            }
             if which == "loop" {
                 assert!(at("the loop's words").unwrap() > left, "{raw}");
                 assert!(view.has("the loop's words"), "{}", view.text());

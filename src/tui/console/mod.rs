@@ -200,7 +200,7 @@ impl Console {
             }
             Woken::Gone => self.ending = Some(128 + libc::SIGHUP as u8),
             Woken::Signal(Signal::End(number)) => self.ending = Some(128 + number as u8),
-            Woken::Signal(Signal::Suspend) => self.suspend()?,
+            Woken::Signal(Signal::Suspend) => self.suspend(),
             Woken::Signal(Signal::Continue) => {
                 self.guard.resume()?;
                 self.restart();

@@ -6,7 +6,7 @@ use super::Console;
 use crate::{
     app::{Act, Effect, Msg, msg::Reply},
     base::{
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         limits::CLIPBOARD_BYTES_MAX,
         text,
     },
@@ -46,11 +46,7 @@ impl Console {
                 self.canvas.redraw();
                 self.dirty = true;
             }
-            Act::Suspend => {
-                if let Err(fault) = self.suspend() {
-                    self.update(Msg::Notice(Level::Error, fault.to_string()));
-                }
-            }
+            Act::Suspend => self.suspend(),
             Act::Quit => self.ending = Some(0),
             // All others were the runner's.
             _ => {}
@@ -80,10 +76,14 @@ impl Console {
         self.aside(sequence.as_bytes());
     }
 
-    pub(super) fn suspend(&mut self) -> Outcome<()> {
-        self.guard.suspend()?;
-        self.restart();
-        Ok(())
+    pub(super) fn suspend(&mut self) {
+        match self.guard.suspend() {
+            Ok(()) => self.restart(),
+            Err(fault) if fault.kind() == Kind::Unsupported => {
+                self.update(Msg::Notice(Level::Warning, fault.to_string()));
+            }
+            Err(fault) => self.update(Msg::Notice(Level::Error, fault.to_string())),
+        }
     }
 
     /// The terminal was somebody else's meanwhile: nothing on it is known.
