@@ -43,8 +43,8 @@ pub struct Watch {
     pub lost: u64,
     pub exit: Option<ExitStatus>,
     pub retries: u32,
-    /// Offset of the next byte.
-    next: u64,
+    /// Offset of the next byte: how far the picture has come.
+    pub next: u64,
     /// A synchronised update is open until then at the latest.
     pub held_until: Option<Duration>,
 }

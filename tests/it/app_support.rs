@@ -132,7 +132,8 @@ impl Console {
             let output = Output::Keyframe { offset: 0, size, state: "".into(), lost: 0 };
             self.send(Msg::Output { session: id.clone(), generation, output });
         }
-        let output = Output::Chunk { offset: 0, bytes: text.to_owned().into() };
+        let offset = self.state.watches[&id].next;
+        let output = Output::Chunk { offset, bytes: text.to_owned().into() };
         self.send(Msg::Output { session: id, generation, output });
     }
 

@@ -19,6 +19,7 @@ mod app_config;
 mod app_keys;
 mod app_lost;
 mod app_operator;
+mod app_scroll;
 mod app_support;
 mod app_update;
 mod app_walk;

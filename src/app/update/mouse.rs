@@ -5,6 +5,7 @@ use crate::{
     app::{
         layout::PaneArea,
         msg::{Button, Mouse, MouseKind},
+        pane::first_row,
         state::{DOUBLE_CLICK_WITHIN, Overlay, Place},
     },
     vt::{
@@ -203,7 +204,8 @@ impl Turn<'_> {
         let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
         let Some(screen) = screen else { return false };
         let (modes, size) = (screen.modes(), screen.size());
-        let (row, col) = (mouse.row - pane.body.y, mouse.column - pane.body.x);
+        let row = first_row(screen, pane.body.height) + (mouse.row - pane.body.y);
+        let col = mouse.column - pane.body.x;
         let inside = row < size.rows() && col < size.cols();
         if modes.mouse == MouseMode::Off {
             return self.wheel_as_arrows(mouse, modes.alternate_screen && modes.alternate_scroll);

@@ -68,16 +68,18 @@ impl Turn<'_> {
         let Some(session) = self.state.aim().cloned() else {
             return self.notice(Level::Info, "there is no session to look back into");
         };
+        let grip = self.state.grip.take();
         let opened = match self.state.place {
-            _ if self.state.grip.is_some() => Opened::Typing,
+            _ if grip.as_ref().is_some_and(|it| it.session == session) => Opened::Typing,
             Place::Fleet => Opened::Fleet,
             Place::Panes => Opened::Pane,
         };
-        match opened {
-            // Looking back needs no keyboard.
-            Opened::Typing => self.leave(),
-            Opened::Fleet => self.show(&session),
-            Opened::Pane => {}
+        // Looking back needs no keyboard, and moves nothing on screen.
+        if let Some(grip) = grip {
+            self.let_go(&grip.session);
+        }
+        if opened == Opened::Fleet {
+            self.show(&session);
         }
         let slot = self.state.grid.tab().focus();
         let height = self.state.frame.pane(slot).map_or(24, |it| it.body.height);
