@@ -2,12 +2,15 @@
 
 use crate::model::sandbox::{Egress, WorkspaceMode};
 
+/// The theme that is `light` on a terminal that says its background is light, else `dark`.
+pub const AUTO_THEME: &str = "auto";
+
 /// The whole configuration of a console.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// A preset or a file in keymaps/, without `.toml`.
     pub keymap: String,
-    /// A preset or a file in themes/, without `.toml`.
+    /// A preset or a file in themes/, without `.toml`; `AUTO_THEME` follows the terminal's background.
     pub theme: String,
     /// Instead of the keymap's own prefix, e.g. `ctrl-a`; `None` = the keymap's.
     pub prefix: Option<String>,
@@ -65,7 +68,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             keymap: "default".to_owned(),
-            theme: "dark".to_owned(),
+            theme: AUTO_THEME.to_owned(),
             prefix: None,
             layout: 1,
             mouse: true,

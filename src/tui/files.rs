@@ -12,7 +12,7 @@ use crate::{
     config::{
         load,
         paths::Paths,
-        schema::{Config, Prefs},
+        schema::{AUTO_THEME, Config, Prefs},
         source::{FILE_BYTES_MAX, Flaw, Node, Source},
     },
     ui::theme::{self, Depth, Theme},
@@ -24,12 +24,19 @@ pub struct Files {
     config: PathBuf,
     /// `None` where choices are not to be remembered.
     prefs: Option<PathBuf>,
+    /// Whether the terminal's background is light, for the theme that follows it.
+    light: bool,
 }
 
 impl Files {
     pub fn new(paths: &Paths) -> Self {
         let prefs = Some(paths.state().join("console.toml"));
-        Self { config: paths.config().to_owned(), prefs }
+        Self { config: paths.config().to_owned(), prefs, light: false }
+    }
+
+    /// The same files on a terminal with a background that is light, dark or not known.
+    pub fn on_background(self, light: Option<bool>) -> Self {
+        Self { light: light == Some(true), ..self }
     }
 
     /// The same files, but choices are forgotten.
@@ -110,6 +117,11 @@ impl Files {
 
     /// A theme by name: the operator's file, else a preset.
     pub fn theme(&self, name: &str, depth: Depth) -> Outcome<Theme> {
+        let name = match name {
+            AUTO_THEME if self.light => "light",
+            AUTO_THEME => "dark",
+            other => other,
+        };
         match self.text_of("themes", name)? {
             Some((path, text)) => self.parse_theme(&path, name, &text, depth),
             None => theme::preset(name, depth).ok_or_else(|| {
@@ -134,7 +146,8 @@ impl Files {
     }
 
     pub fn themes(&self) -> Vec<String> {
-        self.names("themes", theme::PRESETS.iter().map(|(name, _)| *name))
+        let presets = theme::PRESETS.iter().map(|(name, _)| *name);
+        self.names("themes", std::iter::once(AUTO_THEME).chain(presets))
     }
 
     fn names<'a>(&self, kind: &str, presets: impl Iterator<Item = &'a str>) -> Vec<String> {

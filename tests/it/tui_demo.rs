@@ -132,6 +132,28 @@ fn a_broken_configuration_refuses_to_start_with_its_place() {
     assert!(text.contains("config.toml:1:1") && text.contains("layout"), "{text}");
     assert!(pty.look(|it| !it.is_on("\x1b[?1049h", "\x1b[?1049l")));
 }
+
+/// The background of a cell inside of the fleet.
+fn ground(view: &crate::pty::View) -> sandwatch::vt::screen::Colour {
+    view.screen.cell(5, 5).unwrap().background
+}
+
+#[test]
+fn without_a_theme_named_the_colours_follow_the_terminal_and_keep_doing_so() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.config()).unwrap();
+    let light = ("\x1b]11;rgb:ffff/ffff/ffff\x07", "");
+    let pty = Pty::start_typing(&home, &["demo"], SIZE, light);
+    pty.wait_for("FLEET");
+    let before = pty.look(ground);
+    std::fs::write(home.config().join("config.toml"), "scroll_lines = 5\n").unwrap();
+    pty.wait_for("config.toml was read again");
+    assert_eq!(pty.look(ground), before);
+    std::fs::write(home.config().join("config.toml"), "theme = \"dark\"\n").unwrap();
+    pty.wait_until("the theme changes", |it| ground(it) != before);
+    quit(pty);
+}
+
 #[test]
 fn a_changed_file_is_read_again_and_a_broken_one_keeps_the_last() {
     let home = Home::new();
@@ -139,7 +161,6 @@ fn a_changed_file_is_read_again_and_a_broken_one_keeps_the_last() {
     let pty = open(&home);
     std::fs::write(home.config().join("config.toml"), "layuot = 2\n").unwrap();
     pty.wait_for("config.toml:1:1");
-    let ground = |it: &crate::pty::View| it.screen.cell(5, 5).unwrap().background;
     let before = pty.look(ground);
     std::fs::write(home.config().join("config.toml"), "theme = \"light\"\n").unwrap();
     pty.wait_until("the theme changes", |it| ground(it) != before);

@@ -28,17 +28,13 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn choose(files: &Files, mut config: Config, light: Option<bool>) -> Outcome<Self> {
+    pub(super) fn choose(files: &Files, mut config: Config) -> Outcome<Self> {
         let mut prefs = files.prefs();
         if prefs.settle(&config)
             && let Err(fault) = files.save_prefs(&prefs)
         {
             // A choice that is dropped now is dropped again at the next start.
             tracing::warn!(%fault, "an outdated choice stays written down");
-        }
-        // Where nobody chose a theme, it follows the terminal.
-        if light == Some(true) && !files.says("theme")? {
-            "light".clone_into(&mut config.theme);
         }
         config.apply(&prefs);
         let depth = depth::found();
@@ -92,7 +88,7 @@ impl Console {
             match files.theme(&config.theme, depth) {
                 Ok(same) if same == theme => {}
                 Ok(other) => {
-                    messages.push(Msg::Theme(Ok(other.name.clone())));
+                    messages.push(Msg::Theme(Ok(config.theme)));
                     changed = Some(other);
                 }
                 Err(fault) => messages.push(Msg::Theme(Err(fault))),
@@ -118,7 +114,7 @@ impl Console {
         let (files, depth, changes) = (self.files.clone(), self.depth, self.changes.clone());
         self.runner.aside(move || {
             let theme = files.theme(&name, depth);
-            let told = theme.as_ref().map(|it| it.name.clone()).map_err(Clone::clone);
+            let told = theme.as_ref().map(|_| name).map_err(Clone::clone);
             let done = told.clone().map(|_| Reply::Nothing);
             let mut messages = vec![Msg::Theme(told)];
             messages.extend(id.map(|id| Msg::Done { id, result: done }));

@@ -74,7 +74,9 @@ pub async fn run(start: Start) -> Outcome<End> {
     let config = start.files.config()?;
     let mut signals = Signals::new()?;
     let asked = probe::ask()?;
-    let look = Look::choose(&start.files, config, asked.answers.light_background)?;
+    let files = start.files.on_background(asked.answers.light_background);
+    let look = Look::choose(&files, config)?;
+    let start = Start { files, ..start };
     let (answers_in, mut answers) = mpsc::channel(CONSOLE_ANSWERS_MAX);
     let (outputs_in, mut outputs) = mpsc::channel(CONSOLE_OUTPUTS_MAX);
     let (changes_in, mut changes) = mpsc::channel(CHANGES_MAX);
