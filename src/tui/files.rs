@@ -35,6 +35,7 @@ impl Files {
     }
 
     /// The same files on a terminal with a background that is light, dark or not known.
+    #[must_use]
     pub fn on_background(self, light: Option<bool>) -> Self {
         Self { light: light == Some(true), ..self }
     }
