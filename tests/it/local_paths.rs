@@ -25,7 +25,7 @@ use crate::{
     given::alive,
     local_life::{groups_of, nothing_is_left},
     local_stage::{Before, Stage, exists, on_changed_stage, session, sh, soon, type_in, until},
-    skip::skipped,
+    skip::not_on_this_host,
 };
 
 fn is_root() -> bool {
@@ -136,7 +136,7 @@ fn a_tree_of_version_2_that_was_delegated_is_used_by_an_ordinary_user() {
     let mut tree = None;
     if std::env::var_os(TREE).is_none() {
         let Some(root) = mounted("cgroup2", "rw").filter(|_| is_root()) else {
-            return skipped("delegating control groups takes root and cgroup2");
+            return not_on_this_host("delegating control groups takes root and cgroup2");
         };
         let delegated = Delegated::below(&root);
         // What this host has of controllers; a group with processes of its own can't hand on any.
@@ -180,7 +180,7 @@ fn where_there_is_only_version_1_its_freezer_pauses() {
     let mut tree = None;
     if std::env::var_os(TREE).is_none() {
         let Some(root) = mounted("cgroup", "freezer").filter(|_| is_root()) else {
-            return skipped("the freezer of cgroup v1 takes root and its hierarchy");
+            return not_on_this_host("the freezer of cgroup v1 takes root and its hierarchy");
         };
         let delegated = Delegated::below(&root);
         let shown = delegated.0.display();
