@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use crate::{
     model::{output::Output, session::ExitStatus},
-    vt::screen::Screen,
+    vt::{screen::Screen, view::View},
 };
 
-/// How long a program may hold its picture back with a synchronised update.
-pub const SYNCHRONISED_WITHIN: Duration = Duration::from_millis(150);
 /// A broken subscription is tried again this often, this many times in a row.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub const RETRIES_MAX: u32 = 5;
@@ -37,91 +35,111 @@ pub fn first_row(screen: &Screen, height: u16) -> u16 {
 /// A subscription and what it showed.
 pub struct Watch {
     pub generation: u64,
-    pub screen: Option<Screen>,
+    /// What it shows; none before the first picture.
+    view: Option<View>,
     pub feed: Feed,
     /// Bytes that were printed and never came here.
     pub lost: u64,
     pub exit: Option<ExitStatus>,
     pub retries: u32,
-    /// Offset of the next byte: how far the picture has come.
+    /// Offset of the next byte; a picture that is held back is behind it.
     pub next: u64,
-    /// A synchronised update is open until then at the latest.
-    pub held_until: Option<Duration>,
 }
 
 impl Watch {
     pub fn new(generation: u64) -> Self {
         Self {
             generation,
-            screen: None,
+            view: None,
             feed: Feed::Waiting,
             lost: 0,
             exit: None,
             retries: 0,
             next: 0,
-            held_until: None,
         }
+    }
+
+    /// What is to be shown; `None` before the first picture.
+    pub fn screen(&self) -> Option<&Screen> {
+        self.view.as_ref().map(View::screen)
+    }
+
+    /// When a picture that its program holds back is shown at the latest.
+    pub fn held_until(&self) -> Option<Duration> {
+        self.view.as_ref().and_then(View::held_until)
+    }
+
+    /// Shows what was held back for long enough; says whether the picture is to be drawn again.
+    pub fn settle(&mut self, now: Duration) -> bool {
+        self.view.as_mut().is_some_and(|it| it.settle(now))
     }
 
     /// Begins again after a lost link, keeping the last picture until a new one comes.
     pub fn restart(&mut self, generation: u64) {
         self.generation = generation;
         self.feed = Feed::Waiting;
-        self.held_until = None;
+        self.release();
+    }
+
+    /// The subscription broke.
+    pub fn broken(&mut self, why: String, retry_at: Option<Duration>) {
+        self.feed = Feed::Broken { why, retry_at };
+        self.release();
     }
 
     /// Takes one message in; says whether the picture is to be drawn again.
     pub fn take(&mut self, output: Output, now: Duration) -> bool {
         let was_live = std::mem::replace(&mut self.feed, Feed::Live) == Feed::Live;
         self.retries = 0;
-        match output {
-            Output::Chunk { offset, bytes } => {
-                self.chunk(offset, &bytes);
-                return self.may_show(now) || !was_live;
-            }
+        let changed = match output {
+            Output::Chunk { offset, bytes } => self.chunk(offset, &bytes, now),
             Output::Keyframe { offset, size, state, lost } => {
-                self.screen = Some(Screen::from_keyframe(size, &state));
                 self.lost = self.lost.saturating_add(lost);
                 self.next = offset;
-                self.held_until = None;
+                self.keyframe(Screen::from_keyframe(size, &state), now) || lost > 0
             }
             Output::Resize { size, .. } => {
-                if let Some(screen) = &mut self.screen {
-                    screen.resize(size);
+                if let Some(view) = &mut self.view {
+                    view.resize(size);
                 }
+                true
             }
-            Output::Fact { .. } => return !was_live,
+            Output::Fact { .. } => false,
             Output::Exit { status, .. } => {
                 self.exit = Some(status);
                 self.feed = Feed::Over;
-                self.held_until = None;
-            }
-        }
-        true
-    }
-
-    fn chunk(&mut self, offset: u64, bytes: &[u8]) {
-        let Some(screen) = &mut self.screen else { return };
-        // What came twice is skipped, what never came is counted.
-        let known = usize::try_from(self.next.saturating_sub(offset)).unwrap_or(usize::MAX);
-        self.lost = self.lost.saturating_add(offset.saturating_sub(self.next));
-        let fresh = bytes.get(known..).unwrap_or_default();
-        self.next = self.next.max(offset.saturating_add(bytes.len() as u64));
-        screen.feed(fresh);
-    }
-
-    fn may_show(&mut self, now: Duration) -> bool {
-        let held = self.screen.as_ref().is_some_and(|it| it.modes().synchronised);
-        match (held, self.held_until) {
-            (false, _) => {
-                self.held_until = None;
+                self.release();
                 true
             }
-            (true, None) => {
-                self.held_until = Some(now + SYNCHRONISED_WITHIN);
-                false
+        };
+        changed || !was_live
+    }
+
+    fn keyframe(&mut self, screen: Screen, now: Duration) -> bool {
+        match &mut self.view {
+            Some(view) => view.replace(screen, now),
+            // There is nothing older to show meanwhile.
+            None => {
+                self.view = Some(View::new(screen));
+                true
             }
-            (true, Some(until)) => now >= until,
+        }
+    }
+
+    fn chunk(&mut self, offset: u64, bytes: &[u8], now: Duration) -> bool {
+        let Some(view) = &mut self.view else { return false };
+        // What came twice is skipped, what never came is counted.
+        let known = usize::try_from(self.next.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let lost = offset.saturating_sub(self.next);
+        self.lost = self.lost.saturating_add(lost);
+        let fresh = bytes.get(known..).unwrap_or_default();
+        self.next = self.next.max(offset.saturating_add(bytes.len() as u64));
+        view.feed(fresh, now) || lost > 0
+    }
+
+    fn release(&mut self) {
+        if let Some(view) = &mut self.view {
+            view.release();
         }
     }
 }

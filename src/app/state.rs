@@ -340,7 +340,7 @@ impl State {
     pub fn wake_at(&self) -> Option<Duration> {
         let which_key = (!self.typed.is_empty() && !self.shows_which_key())
             .then(|| self.typed_at + WHICH_KEY_AFTER);
-        let held = self.watches.values().filter_map(|it| it.held_until);
+        let held = self.watches.values().filter_map(Watch::held_until);
         let retries = self.watches.values().filter_map(|it| match &it.feed {
             Feed::Broken { retry_at, .. } => *retry_at,
             _ => None,

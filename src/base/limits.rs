@@ -236,6 +236,10 @@ pub const CONSOLE_OUTPUTS_MAX: usize = 64;
 pub const CONSOLE_CALLS_MAX: usize = 256;
 /// Inputs of one session waiting for the hub.
 pub const CONSOLE_INPUTS_MAX: usize = 256;
+/// How long a program may hold its next picture back with a synchronised update, and how much of it
+/// waits, in bytes: a dense true-colour screen of 300x100.
+pub const SYNCHRONISED_WITHIN: Duration = Duration::from_millis(150);
+pub const SYNCHRONISED_BYTES_MAX: usize = 1024 * 1024;
 /// Size of one log file, in bytes; one older file is kept beside it.
 pub const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Log of one shim, in bytes.

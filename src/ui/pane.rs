@@ -43,8 +43,7 @@ impl View<'_> {
         if let Some(copy) = state.copy_of(id).filter(|_| focused) {
             return self.copy(&mut body, copy);
         }
-        let Some((watch, screen)) = watch.and_then(|it| it.screen.as_ref().map(|of| (it, of)))
-        else {
+        let Some((watch, screen)) = watch.and_then(|it| Some((it, it.screen()?))) else {
             let text = match watch.map(|it| &it.feed) {
                 Some(Feed::Broken { why, .. }) => format!("no picture: {}", visible(why)),
                 _ => "waiting for a picture".to_owned(),
@@ -169,7 +168,7 @@ impl View<'_> {
         body: Area,
     ) -> String {
         let mut parts = Vec::new();
-        let size = watch.and_then(|it| it.screen.as_ref()).map(Screen::size);
+        let size = watch.and_then(Watch::screen).map(Screen::size);
         if let Some(it) = size.filter(|it| it.cols() > body.width || it.rows() > body.height) {
             parts.push(format!("part of {}x{}", it.cols(), it.rows()));
         }

@@ -14,6 +14,14 @@ use super::{
     state::Charset,
 };
 
+/// Where to stop reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Never,
+    /// Behind what begins a synchronised update.
+    AtUpdate,
+}
+
 /// One feed on its way through.
 pub(super) struct Feed<'a> {
     pub(super) bytes: &'a [u8],
@@ -42,12 +50,15 @@ fn needs_care(text: &str) -> bool {
 }
 
 impl Screen {
-    pub(super) fn read(&mut self, bytes: &[u8], found: &mut Found) {
+    /// Gives how much was read when it stopped before the end.
+    pub(super) fn read(&mut self, bytes: &[u8], found: &mut Found, stop: Stop) -> Option<usize> {
+        let mut stopped = None;
         let mut scanner = std::mem::take(&mut self.scanner);
         let mut reader = Reader::new(bytes);
         let mut feed = Feed { bytes, verbatim: 0..0, piece: 0..0, at: 0, found };
         while let Some(token) = scanner.next(&mut reader) {
             feed.at = reader.at;
+            let drawing = self.state.modes.synchronised;
             match token {
                 // Nearly all there is.
                 Token::Text(text) => {
@@ -63,9 +74,14 @@ impl Screen {
                     self.token(&mut feed, token);
                 }
             }
+            if stop == Stop::AtUpdate && self.state.modes.synchronised && !drawing {
+                stopped = Some(feed.at);
+                break;
+            }
         }
         self.flush(&mut feed);
         self.scanner = scanner;
+        stopped
     }
 
     fn token(&mut self, feed: &mut Feed<'_>, token: Token<'_>) {

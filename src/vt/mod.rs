@@ -6,6 +6,7 @@ pub mod key;
 pub mod plain;
 pub mod row;
 pub mod screen;
+pub mod view;
 
 mod control;
 mod csi;
@@ -25,3 +26,4 @@ mod strings;
 
 pub use plain::{Plain, plain};
 pub use screen::Screen;
+pub use view::View;

@@ -2,6 +2,7 @@
 
 use super::{
     extra,
+    front::Stop,
     grid::Grid,
     history::Line,
     paint::{self, Style},
@@ -176,8 +177,14 @@ impl Screen {
     /// of plain lines is skipped up to what can be seen at the end of the feed.
     pub fn feed(&mut self, bytes: &[u8]) -> Found {
         let mut found = Found::default();
-        self.read(bytes, &mut found);
+        self.read(bytes, &mut found, Stop::Never);
         found
+    }
+
+    /// Feeds output up to and with what begins a synchronised update; gives how much that was, `None`
+    /// when none began and all was taken.
+    pub fn feed_to_update(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.read(bytes, &mut Found::default(), Stop::AtUpdate)
     }
 
     /// Changes the size: the main screen is wrapped anew, the alternate screen cut or extended.

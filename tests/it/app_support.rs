@@ -126,7 +126,7 @@ impl Console {
     pub fn print(&mut self, session: &str, text: &str) {
         let id = SessionId::parse(session).unwrap();
         let Some(watch) = self.state.watches.get(&id) else { return };
-        let (generation, fresh) = (watch.generation, watch.screen.is_none());
+        let (generation, fresh) = (watch.generation, watch.screen().is_none());
         if fresh {
             let size = self.state.fleet.session(&id).unwrap().1.size;
             let output = Output::Keyframe { offset: 0, size, state: "".into(), lost: 0 };

@@ -17,6 +17,7 @@ use sandwatch::{
     model::{
         event::{Event, SnapshotReason},
         history::{HistoryLine, HistoryMark, HistoryPage},
+        output::Output,
         sandbox::Sandbox,
         session::{ExitStatus, Status},
     },
@@ -326,7 +327,7 @@ fn lost_bytes_are_counted_and_shown() {
     console.print("api-refactor", "abc");
     let id = SessionId::parse("api-refactor").unwrap();
     let generation = console.state.watches[&id].generation;
-    let output = sandwatch::model::output::Output::Chunk { offset: 2051, bytes: "def".into() };
+    let output = Output::Chunk { offset: 2051, bytes: "def".into() };
     console.send(Msg::Output { session: id, generation, output });
     assert!(console.picture().contains("2.0 K skipped"), "{}", console.picture());
 }
@@ -548,4 +549,29 @@ proptest! {
         prop_assert_eq!(console.draw(), console.draw());
         prop_assert!(START > 0);
     }
+}
+
+#[test]
+fn a_pane_shows_the_last_whole_picture_while_a_program_draws_the_next() {
+    let mut console = Console::with_fleet((100, 30), day());
+    let session = console.state.focused_session().unwrap().clone();
+    let generation = console.state.watches[&session].generation;
+    let chunk = |console: &mut Console, offset: u64, text: &str| {
+        let output = Output::Chunk { offset, bytes: text.to_owned().into() };
+        let msg = Msg::Output { session: session.clone(), generation, output };
+        console.send(msg);
+        console.state.take_dirty()
+    };
+    console.print(session.as_str(), "the whole picture");
+    let next = 17;
+    chunk(&mut console, next, "\x1b[?2026h");
+    assert!(!chunk(&mut console, next + 8, "\x1b[2J\x1b[Hhalf a"), "nothing is drawn");
+    assert!(console.picture().contains("the whole picture"), "{}", console.picture());
+    // What it never ends shows when its time is up.
+    console.now = console.state.wake_at().unwrap();
+    console.send(Msg::Tick);
+    assert!(console.state.take_dirty());
+    assert!(console.picture().contains("half a"), "{}", console.picture());
+    assert!(chunk(&mut console, next + 21, " picture\x1b[?2026l"));
+    assert!(console.picture().contains("half a picture"), "{}", console.picture());
 }

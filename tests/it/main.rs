@@ -75,4 +75,5 @@ mod vt_largest;
 mod vt_margins;
 mod vt_programs;
 mod vt_screen;
+mod vt_view;
 mod wire_convert;

@@ -90,15 +90,16 @@ fn a_signal_gives_the_terminal_back() {
 }
 
 #[test]
-fn suspended_it_gives_the_terminal_back_and_continued_takes_it_again() {
+fn stopped_by_force_and_continued_it_takes_the_terminal_again() {
     let home = Home::new();
     let pty = open(&home);
-    pty.signal(Signal::TSTP);
-    pty.wait_until("the terminal is given back", |it| it.is_on("\x1b[?1049l", "\x1b[?1049h"));
+    pty.signal(Signal::STOP);
     crate::program::eventually("it is stopped", || state_of(pty.pid()) == 'T');
+    let before = pty.look(|it| it.raw.len());
     pty.signal(Signal::CONT);
     pty.wait_until("it is drawn again", |it| {
-        it.is_on("\x1b[?1049h", "\x1b[?1049l") && it.has("api-refactor")
+        let since = String::from_utf8_lossy(&it.raw[before..]);
+        since.contains("\x1b[?1049h") && since.contains("FLEET") && it.has("api-refactor")
     });
     quit(pty);
 }

@@ -167,7 +167,7 @@ impl Turn<'_> {
         let Some(watch) = watch else { return };
         let changed = watch.take(output, now);
         let copy = self.state.copy.as_mut().filter(|it| it.session == *session);
-        match (copy, &watch.screen) {
+        match (copy, watch.screen()) {
             // Opened before anything had come of the session.
             (Some(copy), Some(screen)) if copy.lacks_picture() => {
                 copy.picture(screen);
@@ -192,11 +192,10 @@ impl Turn<'_> {
         if watch.feed == Feed::Over {
             return;
         }
-        watch.held_until = None;
         watch.retries += 1;
         let again = up && watch.retries <= RETRIES_MAX;
         let why = why.map_or_else(|| "the stream ended".to_owned(), |it| it.message().to_owned());
-        watch.feed = Feed::Broken { why, retry_at: again.then(|| now + RETRY_AFTER) };
+        watch.broken(why, again.then(|| now + RETRY_AFTER));
         self.state.dirty = true;
     }
 

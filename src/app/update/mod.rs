@@ -304,9 +304,7 @@ impl Turn<'_> {
         self.state.rests_at.take_if(|it| now >= *it);
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {
-            if watch.held_until.take_if(|it| now >= *it).is_some() {
-                changed = true;
-            }
+            changed |= watch.settle(now);
             if let Feed::Broken { retry_at, .. } = &mut watch.feed
                 && retry_at.take_if(|it| now >= *it).is_some()
             {

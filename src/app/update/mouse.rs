@@ -5,7 +5,7 @@ use crate::{
     app::{
         layout::PaneArea,
         msg::{Button, Mouse, MouseKind},
-        pane::first_row,
+        pane::{Watch, first_row},
         state::{DOUBLE_CLICK_WITHIN, Overlay, Place},
     },
     vt::{
@@ -201,7 +201,7 @@ impl Turn<'_> {
         let Some(session) = self.state.grip.as_ref().map(|it| it.session.clone()) else {
             return false;
         };
-        let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
+        let screen = self.state.watches.get(&session).and_then(Watch::screen);
         let Some(screen) = screen else { return false };
         let (modes, size) = (screen.modes(), screen.size());
         let row = first_row(screen, pane.body.height) + (mouse.row - pane.body.y);

@@ -9,6 +9,7 @@ use crate::{
         effect::Act,
         grid::Slot,
         msg::Link,
+        pane::Watch,
         state::{Grip, Hold, Holder, Overlay, Pending, Place, TYPED_AHEAD_MAX},
     },
     base::{clock::Timestamp, id::SessionId, limits::INPUT_BYTES_MAX},
@@ -338,7 +339,7 @@ impl Turn<'_> {
 
     fn modes(&self, session: &SessionId) -> Modes {
         let watch = self.state.watches.get(session);
-        watch.and_then(|it| it.screen.as_ref()).map(Screen::modes).unwrap_or_default()
+        watch.and_then(Watch::screen).map(Screen::modes).unwrap_or_default()
     }
 
     /// A key for the program, as its terminal modes want it.

@@ -6,6 +6,7 @@ use crate::{
         action::Action,
         copy::{Copy, Opened, PAGE_LINES},
         effect::Act,
+        pane::Watch,
         state::{LineKind, Pending, Place},
     },
     base::{id::SessionId, limits::CLIPBOARD_BYTES_MAX},
@@ -83,7 +84,7 @@ impl Turn<'_> {
         }
         let slot = self.state.grid.tab().focus();
         let height = self.state.frame.pane(slot).map_or(24, |it| it.body.height);
-        let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
+        let screen = self.state.watches.get(&session).and_then(Watch::screen);
         let mut copy = Copy::new(session, screen, usize::from(height));
         copy.opened = opened;
         self.state.copy = Some(copy);
@@ -117,7 +118,7 @@ impl Turn<'_> {
     fn show_newest(&mut self) {
         let Some(copy) = &mut self.state.copy else { return };
         let session = copy.session.clone();
-        let screen = self.state.watches.get(&session).and_then(|it| it.screen.as_ref());
+        let screen = self.state.watches.get(&session).and_then(Watch::screen);
         let mut fresh = Copy::new(session, screen, copy.height());
         fresh.opened = copy.opened;
         fresh.pattern = copy.pattern.take();
