@@ -6,6 +6,7 @@ pub mod inner;
 pub mod local;
 pub mod outer;
 pub mod prototype;
+pub mod slow;
 pub mod subject;
 pub mod usage;
 

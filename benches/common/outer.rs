@@ -151,6 +151,18 @@ impl Outer {
         seen.map(|at| at.saturating_duration_since(typed_at))
     }
 
+    /// Types bytes; the time until the screen is as wanted. `None` = not within `within`.
+    pub fn press(
+        &self,
+        keys: &[u8],
+        shows: impl Fn(&str) -> bool,
+        within: Duration,
+    ) -> Option<Duration> {
+        let typed_at = Instant::now();
+        self.send(keys);
+        self.wait(within, |state| shows(&state.text()).then(|| typed_at.elapsed()))
+    }
+
     /// Waits until nothing has been written for `quiet`.
     pub fn settle(&self, quiet: Duration, within: Duration) {
         let end = Instant::now() + within;

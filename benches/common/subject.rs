@@ -9,6 +9,7 @@ use std::{
 };
 
 use portable_pty::CommandBuilder;
+use rustix::process::Pid;
 
 use super::outer::Outer;
 
@@ -67,6 +68,13 @@ impl Home {
             String::from_utf8_lossy(&out.stderr)
         );
         String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    /// The process of the hub.
+    pub fn hub(&mut self) -> Pid {
+        let status: serde_json::Value =
+            serde_json::from_str(&self.verb(&["hub", "status", "--json"])).unwrap();
+        Pid::from_raw(i32::try_from(status["pid"].as_i64().unwrap()).unwrap()).unwrap()
     }
 
     /// A detached local sandbox with one inner program in it.
