@@ -17,7 +17,7 @@ use crate::crash_support::{Home, alive, eventually, numbers};
 /// Prints numbered lines until it is told to end, then its last number.
 const COUNTS: &str = "i=0; until [ -e stop ]; do i=$((i+1)); echo n$i; sleep 0.02; done; \
                       echo end $i; exit CODE";
-const KILLS: usize = 20;
+const KILLS: usize = 100;
 const SANDBOXES: usize = 5;
 
 fn watcher() -> Options {
@@ -43,7 +43,7 @@ fn essence(all: &Value) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_kills_of_the_hub_lose_no_session_and_no_line() {
+async fn a_hundred_kills_of_the_hub_lose_no_session_and_no_line() {
     let it = Home::new();
     let names: Vec<String> = (0..SANDBOXES).map(|at| format!("count-{at}")).collect();
     for (at, name) in names.iter().enumerate() {
