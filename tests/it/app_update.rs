@@ -278,6 +278,7 @@ fn the_first_run_page_starts_what_was_chosen() {
     let acts = console.keys("enter");
     assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Take, .. }]), "{acts:?}");
     assert_eq!(console.state.mode(), "TYPING");
+    assert!(!console.picture().contains("steps in"), "{}", console.picture());
 }
 
 #[test]

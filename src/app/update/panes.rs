@@ -248,6 +248,10 @@ impl Turn<'_> {
             self.state.copy = None;
             self.state.place = Place::Panes;
             self.state.lost = None;
+            // A hint that was followed makes room for the next.
+            if self.state.notices.showing().is_some_and(|it| it.level == Level::Info) {
+                self.state.notices.dismiss();
+            }
             self.state.grip =
                 Some(Grip { session, hold: Hold::Asked, since: None, ahead: Vec::new() });
         }
