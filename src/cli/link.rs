@@ -26,6 +26,13 @@ pub async fn hub(paths: &Paths) -> Outcome<Link> {
     started(paths, Some(PATIENCE)).await
 }
 
+/// The hub, started if none runs, for what may become a session on this terminal: there the lost hub
+/// shows, and who is tired of waiting detaches.
+pub async fn hub_to_attach(paths: &Paths) -> Outcome<Link> {
+    let patience = (!super::out::on_terminal()).then_some(PATIENCE);
+    started(paths, patience).await
+}
+
 /// The hub, started if none runs, for a console.
 pub async fn hub_for_console(paths: &Paths) -> Outcome<Link> {
     started(paths, None).await

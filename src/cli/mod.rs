@@ -120,14 +120,18 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Run(args)) => {
             // What is wrong with the request is said before anything is started for it.
             let request = run::Request::new(*args)?;
-            run::run(&link::hub(paths).await?.runtime, request).await
+            run::run(&link::hub_to_attach(paths).await?.runtime, request).await
+        }
+        Some(Verb::Attach(args)) => {
+            attach::attach(&link::hub_to_attach(paths).await?.runtime, args).await
+        }
+        Some(Verb::Shell(args)) => {
+            run::shell(&link::hub_to_attach(paths).await?.runtime, args).await
         }
         Some(verb) => {
             let runtime = link::hub(paths).await?.runtime;
             match verb {
                 Verb::Ls(args) => steer::ls(&*runtime, args).await,
-                Verb::Attach(args) => attach::attach(&runtime, args).await,
-                Verb::Shell(args) => run::shell(&runtime, args).await,
                 Verb::Exec(args) => exec::exec(&*runtime, args).await,
                 Verb::Send(args) => steer::send(&*runtime, args).await,
                 Verb::Screen(args) => steer::screen(&*runtime, args).await,
@@ -143,6 +147,8 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.
                 Verb::Run(_)
+                | Verb::Attach(_)
+                | Verb::Shell(_)
                 | Verb::Demo(_)
                 | Verb::Hub(_)
                 | Verb::Doctor(_)

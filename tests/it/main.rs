@@ -64,6 +64,7 @@ mod shim_process;
 mod skip;
 mod source;
 mod tui_attach;
+mod tui_attached;
 mod tui_demo;
 mod tui_terminal;
 mod ui_draw;

@@ -1,0 +1,177 @@
+//! What the operator does: keys, pastes and the mouse go to the program, behind the question for the
+//! keyboard where it is not ours; ctrl-b is for the attachment itself.
+
+use bytes::Bytes;
+use crossterm::event::Event;
+
+use super::{Attached, Ending};
+use crate::{
+    app::{EffectId, Msg, msg},
+    base::{
+        clock,
+        fault::{Kind, Outcome},
+    },
+    runtime::LeaseVerb,
+    tui::{convert, terminal},
+    vt::key::{self, Key, KeyPress, MouseButton, MouseEvent, MouseKind, Stroke},
+};
+
+const PREFIX_HELP: &str = "ctrl-b: d detach · t take the keyboard · ctrl-b send ctrl-b";
+
+/// What an answer is to.
+const INPUT: EffectId = EffectId(0);
+pub(super) const LEASE: EffectId = EffectId(1);
+
+/// Who types here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keyboard {
+    Ours,
+    /// Only watching was asked for.
+    Unwanted,
+    /// Asked for; what is typed meanwhile goes behind the question.
+    Asked,
+    /// Somebody else has it, or it could not be had.
+    Refused,
+}
+
+impl Attached {
+    pub(super) fn ask_for_keyboard(&mut self, verb: LeaseVerb) -> Outcome<()> {
+        self.lane.lease(LEASE, verb)?;
+        self.keyboard = Keyboard::Asked;
+        Ok(())
+    }
+
+    /// The hub is there again, perhaps another one, which knows of no holder.
+    pub(super) fn take_again(&mut self) {
+        if self.keyboard == Keyboard::Ours
+            && let Err(fault) = self.ask_for_keyboard(LeaseVerb::Take)
+        {
+            self.say(fault.to_string());
+        }
+    }
+
+    pub(super) fn answer(&mut self, message: Msg) {
+        let Msg::Done { id, result } = message else { return };
+        match result {
+            Ok(msg::Reply::Lease(Some(_))) => {
+                self.keyboard = Keyboard::Ours;
+                self.follow_size();
+            }
+            Ok(_) => {}
+            Err(fault) if id == LEASE => {
+                self.keyboard = Keyboard::Refused;
+                let hint = match fault.kind() {
+                    Kind::Busy => "; ctrl-b t takes it over, ctrl-b d detaches",
+                    _ => "",
+                };
+                self.say(format!("{fault}{hint}"));
+            }
+            Err(fault) => {
+                // Perhaps somebody took it over: the next key asks.
+                if fault.kind() == Kind::Busy && self.keyboard == Keyboard::Ours {
+                    self.keyboard = Keyboard::Refused;
+                }
+                self.say(fault.to_string());
+            }
+        }
+    }
+
+    /// The session takes this terminal's size; observers never resize.
+    pub(super) fn follow_size(&mut self) {
+        let (Some(size), Keyboard::Ours) = (terminal::size(), self.keyboard) else { return };
+        let (runtime, session) = (self.runtime.clone(), self.session.clone());
+        tokio::spawn(async move {
+            if let Err(fault) = runtime.resize(&session, size).await {
+                tracing::warn!(%fault, "resize");
+            }
+        });
+    }
+
+    pub(super) fn event(&mut self, event: Event) -> Outcome<()> {
+        let Some(message) = convert::message(event) else { return Ok(()) };
+        let modes = self.view.screen().modes();
+        match message {
+            Msg::Key(press) => self.key(press)?,
+            Msg::Paste(text) => self.send(key::encode_paste(&text, &modes)),
+            Msg::Focus(gained) if self.keyboard == Keyboard::Ours => {
+                let bytes = key::encode_focus(gained, &modes);
+                self.send(bytes.unwrap_or_default().to_vec());
+            }
+            Msg::Mouse(mouse) if self.keyboard == Keyboard::Ours => {
+                let bytes = key::encode_mouse(mouse_event(mouse), &modes);
+                self.send(bytes.unwrap_or_default());
+            }
+            Msg::Resize(cols, rows) => {
+                self.canvas.resize((cols, rows));
+                self.dirty = true;
+                self.follow_size();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, press: KeyPress) -> Outcome<()> {
+        let prefix = press.mods.ctrl && press.key == Key::Char('b');
+        if press.stroke == Stroke::Release && (prefix || self.prefix) {
+            return Ok(());
+        }
+        let encoded = |it: &Self| key::encode(press, &it.view.screen().modes());
+        if !std::mem::take(&mut self.prefix) {
+            if prefix {
+                self.prefix = true;
+                self.say(PREFIX_HELP);
+            } else {
+                self.send(encoded(self));
+            }
+            return Ok(());
+        }
+        self.status.unsay();
+        match press.key {
+            Key::Char('d' | 'q') => self.ended = Some(Ending::Detached),
+            Key::Char('t') if self.keyboard == Keyboard::Unwanted => {
+                self.say("attached to watch only");
+            }
+            Key::Char('t') => self.ask_for_keyboard(LeaseVerb::TakeOver)?,
+            Key::Char('b') => self.send(encoded(self)),
+            _ => self.say(PREFIX_HELP),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let asked = match self.keyboard {
+            Keyboard::Unwanted => return self.say("watching only; ctrl-b d detaches"),
+            Keyboard::Ours | Keyboard::Asked => Ok(()),
+            // The other may have left meanwhile.
+            Keyboard::Refused => self.ask_for_keyboard(LeaseVerb::Take),
+        };
+        self.typed_at = Some(clock::monotonic());
+        let sent = asked.and_then(|()| self.lane.input(INPUT, Bytes::from(bytes)));
+        if let Err(fault) = sent {
+            self.say(fault.to_string());
+        }
+    }
+}
+
+fn mouse_event(mouse: msg::Mouse) -> MouseEvent {
+    let button = |it| match it {
+        msg::Button::Left => MouseButton::Left,
+        msg::Button::Middle => MouseButton::Middle,
+        msg::Button::Right => MouseButton::Right,
+    };
+    let kind = match mouse.kind {
+        msg::MouseKind::Down(it) => MouseKind::Press(button(it)),
+        msg::MouseKind::Up(it) => MouseKind::Release(button(it)),
+        msg::MouseKind::Drag(it) => MouseKind::Motion(Some(button(it))),
+        msg::MouseKind::Moved => MouseKind::Motion(None),
+        msg::MouseKind::WheelUp => MouseKind::WheelUp,
+        msg::MouseKind::WheelDown => MouseKind::WheelDown,
+        msg::MouseKind::WheelLeft => MouseKind::WheelLeft,
+        msg::MouseKind::WheelRight => MouseKind::WheelRight,
+    };
+    MouseEvent { kind, row: mouse.row, col: mouse.column, mods: mouse.mods }
+}
