@@ -44,6 +44,8 @@ pub struct Watch {
     pub retries: u32,
     /// Offset of the next byte; a picture that is held back is behind it.
     pub next: u64,
+    /// How far the picture had come that shows while a later keyframe is held back.
+    shown_before: u64,
 }
 
 impl Watch {
@@ -56,12 +58,21 @@ impl Watch {
             exit: None,
             retries: 0,
             next: 0,
+            shown_before: 0,
         }
     }
 
     /// What is to be shown; `None` before the first picture.
     pub fn screen(&self) -> Option<&Screen> {
         self.view.as_ref().map(View::screen)
+    }
+
+    /// Offset of the first byte that is not part of what is shown.
+    pub fn shown(&self) -> u64 {
+        match self.view.as_ref().map_or(Some(0), View::behind) {
+            Some(bytes) => self.next.saturating_sub(bytes as u64),
+            None => self.shown_before,
+        }
     }
 
     /// When a picture that its program holds back is shown at the latest.
@@ -95,6 +106,7 @@ impl Watch {
             Output::Chunk { offset, bytes } => self.chunk(offset, &bytes, now),
             Output::Keyframe { offset, size, state, lost } => {
                 self.lost = self.lost.saturating_add(lost);
+                self.shown_before = self.shown();
                 self.next = offset;
                 self.keyframe(Screen::from_keyframe(size, &state), now) || lost > 0
             }

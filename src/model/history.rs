@@ -17,6 +17,8 @@ pub struct HistoryMark {
 pub struct HistoryRequest {
     /// Lines older than this; `None` = directly above the live screen.
     pub before: Option<HistoryMark>,
+    /// As if nothing had been printed from this offset on; `None` = all that was printed.
+    pub until: Option<u64>,
     /// At most `limits::HISTORY_LINES_MAX`.
     pub lines: u32,
 }
@@ -45,6 +47,8 @@ pub struct SearchRequest {
     pub pattern: String,
     /// Only older than this; `None` = from the newest.
     pub before: Option<HistoryMark>,
+    /// As if nothing had been printed from this offset on; `None` = all that was printed.
+    pub until: Option<u64>,
     pub hits: u32,
 }
 

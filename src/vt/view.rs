@@ -38,6 +38,14 @@ impl View {
         &self.screen
     }
 
+    /// Bytes that came and are not shown yet; `None` when they do not go on from what is shown.
+    pub fn behind(&self) -> Option<usize> {
+        match &self.held {
+            None => Some(0),
+            Some(held) => held.base.is_none().then_some(held.bytes.len()),
+        }
+    }
+
     /// When the rest must be shown at the latest; `None` while all is.
     pub fn held_until(&self) -> Option<Duration> {
         self.held.as_ref().map(|it| it.until)

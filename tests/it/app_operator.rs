@@ -155,14 +155,18 @@ fn scrollback_opened_before_the_picture_came_shows_the_live_screen_at_its_end() 
     let mut console = Console::with_fleet((100, 30), day());
     console.keys("j j j l");
     let session = console.state.copy.as_ref().unwrap().session.clone();
+    let generation = console.state.watches[&session].generation;
+    let state = b"as it is now".as_slice().into();
+    let output = Output::Keyframe { offset: 700, size: Size::DEFAULT, state, lost: 0 };
+    // What is older is asked for once it is known where the picture begins.
+    let asked = |it: &Act| matches!(it, Act::History { .. });
+    assert!(!console.effects.iter().any(|it| asked(&it.act)));
+    let acts = console.send(Msg::Output { session, generation, output });
+    assert!(acts.iter().any(asked), "{acts:?}");
     let mark = HistoryMark { segment: 0, line: 3 };
     let line = HistoryLine { mark, formatted: b"nine minutes old".to_vec(), wrapped: false };
     let page = HistoryPage { lines: vec![line], at_start: true };
-    console.answer(|it| matches!(it, Act::History { .. }), Reply::History(page));
-    let generation = console.state.watches[&session].generation;
-    let state = b"as it is now".as_slice().into();
-    let output = Output::Keyframe { offset: 0, size: Size::DEFAULT, state, lost: 0 };
-    console.send(Msg::Output { session, generation, output });
+    console.answer(asked, Reply::History(page));
     let picture = console.picture();
     assert!(picture.contains("LOOKING BACK 0 lines up"), "{picture}");
     assert!(picture.contains("as it is now") && !picture.contains("nine minutes old"), "{picture}");

@@ -262,12 +262,20 @@ async fn history_is_found_and_read_back(it: Stage) {
     let made = it.run(&["sh", "-c", loops]).await;
     let id = &made.sessions[0].id;
     it.alice.wait(id, WaitFor::Exit, Some(SOON)).await.unwrap();
-    let request = HistoryRequest { before: None, lines: HISTORY_LINES_MAX };
+    let request = HistoryRequest { before: None, until: None, lines: HISTORY_LINES_MAX };
     let page = it.alice.history(id, request).await.unwrap();
     assert!(page.lines.len() > 400 && page.lines.is_sorted_by_key(|it| it.mark));
-    let request = SearchRequest { pattern: "line 1[0]0".to_owned(), before: None, hits: 10 };
+    // As it was when a part of it had been printed.
+    let request = HistoryRequest { until: Some(900), ..request };
+    let part = it.bob.history(id, request).await.unwrap();
+    assert!(!part.lines.is_empty() && part.lines.len() < 100, "{}", part.lines.len());
+    assert_eq!(part.lines, page.lines[..part.lines.len()]);
+    let request =
+        SearchRequest { pattern: "line 1[0]0".to_owned(), before: None, until: None, hits: 10 };
     let found = it.bob.search(id, request.clone()).await.unwrap();
     assert!(found.hits[0].text.contains("line 100"), "{found:?}");
+    let early = SearchRequest { until: Some(900), ..request.clone() };
+    assert_eq!(it.bob.search(id, early).await.unwrap().hits, []);
     let broken = SearchRequest { pattern: "(".to_owned(), ..request };
     assert_eq!(it.bob.search(id, broken).await.unwrap_err().kind(), Kind::Invalid);
 }

@@ -46,7 +46,8 @@ impl Scribe {
 fn scrollback(dir: &Path, page: u32) -> Vec<(HistoryMark, String)> {
     let (mut all, mut before) = (Vec::new(), None);
     loop {
-        let page = journal::history(dir, &HistoryRequest { before, lines: page }).unwrap();
+        let page =
+            journal::history(dir, &HistoryRequest { before, until: None, lines: page }).unwrap();
         let lines =
             page.lines.iter().map(|it| (it.mark, plain(&it.formatted).trim_end().to_owned()));
         let mut lines: Vec<_> = lines.collect();
@@ -124,6 +125,65 @@ fn twice(lines: &[String]) -> Vec<&String> {
 }
 
 #[test]
+fn history_up_to_an_offset_is_what_had_scrolled_off_when_so_much_was_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scribe = Scribe::new(dir.path());
+    // What was printed so far, how many bytes that were, and what showed.
+    let mut frozen = Vec::new();
+    let mut offset = 0;
+    for number in 0..600 {
+        if number % 61 == 60 {
+            frozen.push((number, offset, scribe.screen.lines()));
+        }
+        let line = format!("{number}\r\n");
+        offset += line.len() as u64;
+        scribe.print(&line);
+        match number {
+            200 | 400 => scribe.segment(),
+            300 => scribe.resize(Size::clamped(80, 40)),
+            _ => {}
+        }
+    }
+    for (number, until, screen) in frozen {
+        let until = Some(until);
+        let request = HistoryRequest { before: None, until, lines: 1000 };
+        let page = journal::history(dir.path(), &request).unwrap();
+        let mut seen: Vec<_> = page.lines.iter().map(|it| plain(&it.formatted)).collect();
+        let scrolled = seen.len();
+        seen.extend(screen);
+        seen.retain(|it| !it.is_empty());
+        let wanted: Vec<_> = (0..number).map(|it: usize| it.to_string()).collect();
+        assert_eq!(seen, wanted, "{number}");
+        let pattern = format!("^{}$", scrolled - 1);
+        let request = SearchRequest { pattern, before: None, until, hits: 10 };
+        assert_eq!(journal::search(dir.path(), &request).unwrap().hits.len(), 1);
+        let request = SearchRequest { pattern: format!("^{scrolled}$"), ..request };
+        assert_eq!(journal::search(dir.path(), &request).unwrap().hits, []);
+    }
+}
+
+#[test]
+fn pages_up_to_an_offset_join_while_more_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scribe = Scribe::new(dir.path());
+    let lines: String = (0..100).map(|it| format!("{it}\r\n")).collect();
+    scribe.print(&lines);
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        scribe.print(&"later\r\n".repeat(7));
+        let request = HistoryRequest { before, until: Some(lines.len() as u64), lines: 9 };
+        let page = journal::history(dir.path(), &request).unwrap();
+        seen.splice(0..0, page.lines.iter().map(|it| plain(&it.formatted)));
+        before = page.lines.first().map(|it| it.mark);
+        if page.at_start {
+            break;
+        }
+    }
+    let wanted: Vec<_> = (0..77).map(|it| it.to_string()).collect();
+    assert_eq!(seen, wanted);
+}
+
+#[test]
 fn search_finds_every_hit_once_newest_first_in_pages() {
     let dir = tempfile::tempdir().unwrap();
     let mut scribe = Scribe::new(dir.path());
@@ -135,7 +195,12 @@ fn search_finds_every_hit_once_newest_first_in_pages() {
     }
     let (mut found, mut before) = (Vec::new(), None);
     loop {
-        let request = SearchRequest { pattern: "NUMBER? \\d*7$".to_lowercase(), before, hits: 7 };
+        let request = SearchRequest {
+            pattern: "NUMBER? \\d*7$".to_lowercase(),
+            before,
+            until: None,
+            hits: 7,
+        };
         let page = journal::search(dir.path(), &request).unwrap();
         found.extend(page.hits.into_iter().map(|it| it.text));
         before = page.next;
@@ -158,7 +223,8 @@ fn case_matters_only_with_an_upper_case_letter_and_a_bad_pattern_is_told() {
     let mut scribe = Scribe::new(dir.path());
     scribe.print(&format!("Error one\r\nerror two\r\n{}", "\r\n".repeat(50)));
     let hits = |pattern: &str| {
-        let request = SearchRequest { pattern: pattern.to_owned(), before: None, hits: 10 };
+        let request =
+            SearchRequest { pattern: pattern.to_owned(), before: None, until: None, hits: 10 };
         journal::search(dir.path(), &request).map(|it| it.hits.len())
     };
     assert_eq!(hits("error"), Ok(2));
@@ -178,14 +244,19 @@ fn a_line_wider_than_the_screen_is_found_as_one() {
         "y".repeat(200),
         "\r\n".repeat(50)
     ));
-    let request = SearchRequest { pattern: "needle in a y+$".to_owned(), before: None, hits: 10 };
+    let request = SearchRequest {
+        pattern: "needle in a y+$".to_owned(),
+        before: None,
+        until: None,
+        hits: 10,
+    };
     assert_eq!(journal::search(dir.path(), &request).unwrap().hits.len(), 1);
 }
 
 #[test]
 fn no_journal_is_absent() {
     let dir = tempfile::tempdir().unwrap();
-    let request = HistoryRequest { before: None, lines: 10 };
+    let request = HistoryRequest { before: None, until: None, lines: 10 };
     let fault = journal::history(&dir.path().join("none"), &request).unwrap_err();
     assert_eq!(fault.kind(), Kind::Absent);
 }

@@ -166,17 +166,8 @@ impl Turn<'_> {
         let watch = self.state.watches.get_mut(session).filter(|it| it.generation == generation);
         let Some(watch) = watch else { return };
         let changed = watch.take(output, now);
-        let copy = self.state.copy.as_mut().filter(|it| it.session == *session);
-        match (copy, watch.screen()) {
-            // Opened before anything had come of the session.
-            (Some(copy), Some(screen)) if copy.lacks_picture() => {
-                copy.picture(screen);
-                self.state.dirty = true;
-            }
-            // A frozen pane shows what it showed.
-            (Some(_), _) => {}
-            (None, _) => self.state.dirty |= changed,
-        }
+        // A frozen pane shows what it showed.
+        self.state.dirty |= changed && self.state.copy_of(session).is_none();
     }
 
     pub(super) fn output_ended(

@@ -170,7 +170,7 @@ impl Turn<'_> {
                 copy.set_height(height);
             }
         }
-        self.load_older();
+        self.load_scrollback();
         self.watch_what_shows();
         self.title();
     }

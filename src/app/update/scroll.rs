@@ -6,7 +6,7 @@ use crate::{
         action::Action,
         copy::{Copy, Opened, PAGE_LINES},
         effect::Act,
-        pane::Watch,
+        pane::{Feed, Watch},
         state::{LineKind, Pending, Place},
     },
     base::{id::SessionId, limits::CLIPBOARD_BYTES_MAX},
@@ -84,14 +84,13 @@ impl Turn<'_> {
         }
         let slot = self.state.grid.tab().focus();
         let height = self.state.frame.pane(slot).map_or(24, |it| it.body.height);
-        let screen = self.state.watches.get(&session).and_then(Watch::screen);
-        let mut copy = Copy::new(session, screen, usize::from(height));
+        let watch = self.state.watches.get(&session);
+        let mut copy = Copy::new(session.clone(), watch, usize::from(height));
         copy.opened = opened;
         self.state.copy = Some(copy);
         self.state.place = Place::Panes;
         // What was only passed by is looked at now, and watched at once.
         self.state.rests_at = None;
-        self.ask_older();
     }
 
     /// Back to live, and to where it was opened.
@@ -118,12 +117,11 @@ impl Turn<'_> {
     fn show_newest(&mut self) {
         let Some(copy) = &mut self.state.copy else { return };
         let session = copy.session.clone();
-        let screen = self.state.watches.get(&session).and_then(Watch::screen);
-        let mut fresh = Copy::new(session, screen, copy.height());
+        let watch = self.state.watches.get(&session);
+        let mut fresh = Copy::new(session.clone(), watch, copy.height());
         fresh.opened = copy.opened;
         fresh.pattern = copy.pattern.take();
         self.state.copy = Some(fresh);
-        self.ask_older();
     }
 
     /// The wheel: at the live end it leaves scrollback again.
@@ -144,24 +142,34 @@ impl Turn<'_> {
         }
     }
 
-    /// Asks for the next older page when the window comes near the oldest line.
-    pub(super) fn load_older(&mut self) {
-        if self.state.copy.as_ref().is_some_and(|it| it.wants_older() && it.oldest().is_some()) {
-            self.ask_older();
+    /// Takes the picture where scrollback was opened before it came, and asks for the next older page
+    /// when the window comes near the oldest line.
+    pub(super) fn load_scrollback(&mut self) {
+        let Some(copy) = &mut self.state.copy else { return };
+        let watch = self.state.watches.get(&copy.session);
+        if copy.lacks_picture() {
+            match watch {
+                Some(watch) if watch.screen().is_some() => {
+                    copy.picture(watch);
+                    self.state.dirty = true;
+                }
+                // What is older ends where the picture begins.
+                None => return,
+                Some(Watch { feed: Feed::Waiting | Feed::Live, .. }) => return,
+                // It will not come.
+                Some(Watch { feed: Feed::Over | Feed::Broken { .. }, .. }) => {}
+            }
         }
-    }
-
-    fn ask_older(&mut self) {
-        let Some(copy) = &self.state.copy else { return };
-        if copy.loading || copy.at_start {
+        if !copy.wants_older() {
             return;
         }
         let session = copy.session.clone();
-        let request = HistoryRequest { before: copy.oldest(), lines: PAGE_LINES };
+        let (before, until) = (copy.oldest(), copy.until());
+        let request = HistoryRequest { before, until, lines: PAGE_LINES };
         let act = Act::History { session: session.clone(), request };
         let started = self.start(act, Some(Pending::Older(session))).is_some();
         if let Some(copy) = &mut self.state.copy {
-            copy.loading = started;
+            (copy.loading, copy.at_start) = (started, !started);
         }
     }
 
@@ -217,7 +225,8 @@ impl Turn<'_> {
     }
 
     fn search_older(&mut self, session: SessionId, pattern: String, before: Option<HistoryMark>) {
-        let request = SearchRequest { pattern, before, hits: 1 };
+        let until = self.state.copy.as_ref().and_then(Copy::until);
+        let request = SearchRequest { pattern, before, until, hits: 1 };
         let act = Act::Search { session: session.clone(), request };
         self.start(act, Some(Pending::Search(session)));
     }
@@ -244,7 +253,8 @@ impl Turn<'_> {
         let below = self.state.copy.as_ref().map_or(24, Copy::height) / 2;
         let below = u32::try_from(below).unwrap_or(12);
         let end = HistoryMark { line: hit.line.saturating_add(below + 1), ..hit };
-        let request = HistoryRequest { before: Some(end), lines: PAGE_LINES };
+        let until = self.state.copy.as_ref().and_then(Copy::until);
+        let request = HistoryRequest { before: Some(end), until, lines: PAGE_LINES };
         let act = Act::History { session: session.clone(), request };
         self.start(act, Some(Pending::Jump { session, hit, number }));
     }

@@ -39,11 +39,11 @@ const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// Lines that scrolled off the main screen, going back in time.
 pub fn history(dir: &Path, request: &HistoryRequest) -> Outcome<HistoryPage> {
     let wanted = request.lines.min(HISTORY_LINES_MAX) as usize;
-    let segments = older_than(dir, request.before)?;
+    let segments = older_than(dir, request.before, request.until)?;
     let mut lines = Vec::new(); // newest first
     let (mut bytes, mut left) = (0, segments.len());
     'segments: for segment in segments.iter().rev() {
-        let rendered = render(dir, *segment);
+        let rendered = render(dir, *segment, request.until);
         for (number, line) in upto(&rendered, segment.start, request.before).rev() {
             let mut formatted = line.formatted.clone();
             formatted.truncate(HISTORY_LINE_BYTES_MAX);
@@ -65,14 +65,14 @@ pub fn history(dir: &Path, request: &HistoryRequest) -> Outcome<HistoryPage> {
 pub fn search(dir: &Path, request: &SearchRequest) -> Outcome<SearchPage> {
     let pattern = compile(&request.pattern)?;
     let wanted = request.hits.min(SEARCH_HITS_MAX) as usize;
-    let segments = older_than(dir, request.before)?;
+    let segments = older_than(dir, request.before, request.until)?;
     let mut hits = Vec::new();
     for (searched, segment) in segments.iter().rev().enumerate() {
         if searched == SEARCH_SEGMENTS_MAX {
             let newer = segments.get(segments.len() - searched).map_or(0, |it| it.start);
             return Ok(SearchPage { hits, next: Some(HistoryMark { segment: newer, line: 0 }) });
         }
-        let rendered = render(dir, *segment);
+        let rendered = render(dir, *segment, request.until);
         for (number, text) in whole_lines(upto(&rendered, segment.start, request.before)) {
             if !pattern.is_match(&text) {
                 continue;
@@ -88,9 +88,14 @@ pub fn search(dir: &Path, request: &SearchRequest) -> Outcome<SearchPage> {
     Ok(SearchPage { hits, next: None })
 }
 
-/// The segments that may have lines older than a mark, oldest first.
-fn older_than(dir: &Path, before: Option<HistoryMark>) -> Outcome<Vec<Segment>> {
+/// The segments that may have lines older than a mark and an offset, oldest first.
+fn older_than(
+    dir: &Path,
+    before: Option<HistoryMark>,
+    until: Option<u64>,
+) -> Outcome<Vec<Segment>> {
     let mut segments = segment::list(dir)?;
+    segments.retain(|it| until.is_none_or(|until| it.start <= until));
     if let Some(before) = before {
         segments.retain(|it| {
             it.start < before.segment || (it.start == before.segment && before.line > 0)
@@ -99,43 +104,76 @@ fn older_than(dir: &Path, before: Option<HistoryMark>) -> Outcome<Vec<Segment>> 
     Ok(segments)
 }
 
-/// The segment rendered last, with its size then: whoever scrolls asks for the next page of it.
+/// The segment rendered last: whoever scrolls asks for the next page of it.
 struct Rendered {
     dir: PathBuf,
+    /// With its size then.
     segment: Segment,
+    extent: Extent,
     lines: Arc<[Line]>,
+}
+
+/// How much of a segment was rendered.
+#[derive(Clone, Copy)]
+enum Extent {
+    /// All there was, up to this offset.
+    Whole(u64),
+    /// As if it ended at this offset; whatever comes behind it changes nothing.
+    Until(u64),
+}
+
+impl Rendered {
+    fn serves(&self, dir: &Path, segment: Segment, until: Option<u64>) -> bool {
+        let extends = match self.extent {
+            Extent::Whole(end) => self.segment == segment && until.is_none_or(|it| it >= end),
+            Extent::Until(end) => self.segment.start == segment.start && until == Some(end),
+        };
+        extends && self.dir == dir
+    }
 }
 
 static LAST: Mutex<Option<Rendered>> = Mutex::new(None);
 
-/// What scrolled off in one segment; nothing if it is gone.
-fn render(dir: &Path, segment: Segment) -> Arc<[Line]> {
+/// What scrolled off in one segment before an offset; nothing if it is gone.
+fn render(dir: &Path, segment: Segment, until: Option<u64>) -> Arc<[Line]> {
     let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(same) = last().as_ref().filter(|it| it.segment == segment && it.dir == dir) {
+    if let Some(same) = last().as_ref().filter(|it| it.serves(dir, segment, until)) {
         return Arc::clone(&same.lines);
     }
-    let lines: Arc<[Line]> = render_anew(dir, segment.start).into();
+    let (lines, extent) = render_anew(dir, segment.start, until);
+    let lines: Arc<[Line]> = lines.into();
     if lines.len() <= LINES_KEPT_MAX {
-        let rendered = Rendered { dir: dir.to_owned(), segment, lines: Arc::clone(&lines) };
-        *last() = Some(rendered);
+        let lines = Arc::clone(&lines);
+        *last() = Some(Rendered { dir: dir.to_owned(), segment, extent, lines });
     }
     lines
 }
 
-fn render_anew(dir: &Path, start: u64) -> Vec<Line> {
-    let Some(mut cursor) = Cursor::open(dir, start) else { return Vec::new() };
+fn render_anew(dir: &Path, start: u64, until: Option<u64>) -> (Vec<Line>, Extent) {
+    let mut extent = Extent::Whole(start);
+    let Some(mut cursor) = Cursor::open(dir, start) else { return (Vec::new(), extent) };
     let mut scrollback = None;
     while let Some(entry) = cursor.read() {
+        extent = Extent::Whole(cursor.place().0);
         match (entry.record, &mut scrollback) {
             (Record::Keyframe { size, state }, None) => {
                 scrollback = Some(Scrollback::from_keyframe(size, &state));
             }
-            (Record::Output(bytes), Some(scrollback)) => scrollback.feed(&bytes),
+            (Record::Output(bytes), Some(scrollback)) => {
+                let wanted = until.map_or(u64::MAX, |it| it.saturating_sub(entry.offset));
+                let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+                let fed = bytes.get(..wanted).unwrap_or(&bytes);
+                scrollback.feed(fed);
+                if let Some(until) = until.filter(|_| fed.len() < bytes.len()) {
+                    extent = Extent::Until(until);
+                    break;
+                }
+            }
             (Record::Resize(size), Some(scrollback)) => scrollback.resize(size),
             _ => {}
         }
     }
-    scrollback.map(|it| it.lines().to_vec()).unwrap_or_default()
+    (scrollback.map(|it| it.lines().to_vec()).unwrap_or_default(), extent)
 }
 
 /// A segment's lines older than a mark, with their numbers.

@@ -47,13 +47,14 @@ pub fn history_out(session: &SessionId, request: HistoryRequest) -> v1::HistoryR
         session: session.to_string(),
         before: request.before.map(Into::into),
         lines: request.lines,
+        until: request.until,
     }
 }
 
 pub fn history_in(wire: v1::HistoryRequest) -> Outcome<(SessionId, HistoryRequest)> {
     let lines = wanted("history.lines", wire.lines, HISTORY_LINES_MAX)?;
     let before = wire.before.map(Into::into);
-    Ok((session_id(&wire.session)?, HistoryRequest { before, lines }))
+    Ok((session_id(&wire.session)?, HistoryRequest { before, until: wire.until, lines }))
 }
 
 /// Writes a page; when it is larger than a page may be, its oldest lines are left for the next one.
@@ -100,6 +101,7 @@ pub fn search_out(session: &SessionId, request: SearchRequest) -> v1::SearchRequ
         pattern: request.pattern,
         before: request.before.map(Into::into),
         hits: request.hits,
+        until: request.until,
     }
 }
 
@@ -107,6 +109,7 @@ pub fn search_in(wire: v1::SearchRequest) -> Outcome<(SessionId, SearchRequest)>
     let request = SearchRequest {
         pattern: pattern(wire.pattern)?,
         before: wire.before.map(Into::into),
+        until: wire.until,
         hits: wanted("search.hits", wire.hits, SEARCH_HITS_MAX)?,
     };
     Ok((session_id(&wire.session)?, request))

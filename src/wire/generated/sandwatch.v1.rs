@@ -806,6 +806,10 @@ pub struct HistoryRequest {
     /// 1 to 1000.
     #[prost(uint32, tag = "3")]
     pub lines: u32,
+    /// Offset in the output, any: as if nothing had been printed from there on, so that what scrolled off
+    /// since a picture was taken is left out. Absent = all that was printed.
+    #[prost(uint64, optional, tag = "4")]
+    pub until: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HistoryLine {
@@ -841,6 +845,10 @@ pub struct SearchRequest {
     /// 1 to 200.
     #[prost(uint32, tag = "4")]
     pub hits: u32,
+    /// Offset in the output, any: as if nothing had been printed from there on. Absent = all that was
+    /// printed.
+    #[prost(uint64, optional, tag = "5")]
+    pub until: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SearchHit {
