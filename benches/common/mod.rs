@@ -38,6 +38,7 @@ pub fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxSpec {
         record: false,
         remove_on_exit: false,
         first: SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT },
+        search_path: Vec::new(),
     }
 }
 

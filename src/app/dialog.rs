@@ -15,7 +15,9 @@ use crate::{
     },
     config::schema::Config,
     model::{
-        sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
+        sandbox::{
+            Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode, is_name,
+        },
         session::SessionSpec,
     },
     vt::key::Key,
@@ -218,8 +220,7 @@ impl NewDialog {
         }
         let name = self.text(Field::Name);
         if !name.is_empty() && !is_name(name) {
-            let why =
-                "a name is letters, digits, `-`, `_` or `.`, and starts with a letter or digit";
+            let why = "a name is lower-case letters, digits and `-`, and does not start with `-`";
             return Err((Field::Name, why.to_owned()));
         }
         let path = self.directory();
@@ -241,6 +242,7 @@ impl NewDialog {
             record: self.record,
             remove_on_exit: false,
             first: SessionSpec { command, cwd: None, env: Vec::new(), size },
+            search_path: Vec::new(),
         })
     }
 
@@ -287,11 +289,6 @@ fn next<T: Clone + PartialEq>(all: &[T], now: T, forward: bool) -> T {
     let at = all.iter().position(|it| *it == now).unwrap_or(0);
     let count = all.len().max(1);
     all.get((at + if forward { 1 } else { count - 1 }) % count).cloned().unwrap_or(now)
-}
-
-fn is_name(name: &str) -> bool {
-    name.starts_with(|it: char| it.is_ascii_alphanumeric())
-        && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
 }
 
 /// What a workspace mode means.

@@ -64,6 +64,7 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const TITLE_BYTES_MAX: usize = 256;
 pub const LABEL_BYTES_MAX: usize = 256;
 pub const LABELS_MAX: usize = 64;
+pub const SEARCH_PATH_MAX: usize = 256;
 pub const ENV_ENTRY_BYTES_MAX: usize = 32 * 1024;
 pub const ENV_ENTRIES_MAX: usize = 512;
 /// Environment entries together, in bytes: Linux takes 2 MiB with the arguments.

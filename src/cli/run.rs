@@ -100,6 +100,7 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         record: !args.no_record,
         remove_on_exit: args.rm,
         first: SessionSpec { command, cwd: None, env: Vec::new(), size },
+        search_path: tui::agents::search_path(),
     })
 }
 

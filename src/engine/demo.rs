@@ -110,6 +110,7 @@ fn spec(name: &str, command: &str, team: &str) -> SandboxSpec {
         record: true,
         remove_on_exit: false,
         first: first(command),
+        search_path: Vec::new(),
     }
 }
 

@@ -155,6 +155,9 @@ pub struct SandboxSpec {
     pub remove_on_exit: bool,
     /// The first session.
     pub first: SessionSpec,
+    /// Where a driver on this machine looks for the operator's programs: the PATH of who asks, absolute
+    /// entries, the first wins. Empty = the hub's own.
+    pub search_path: Vec<PathBuf>,
 }
 
 /// Tells whether a sandbox may have this name: 1 to 63 of `a-z 0-9 -`, not starting with a dash. It is a word

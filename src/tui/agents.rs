@@ -1,8 +1,11 @@
 //! Looks for agent programs on PATH, for the first-run page. Blocking; called beside the loop.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
-use crate::config::environment::Variable;
+use crate::{
+    base::limits::{PATH_BYTES_MAX, SEARCH_PATH_MAX},
+    config::environment::Variable,
+};
 
 /// Agent command lines, the more widely used first.
 const KNOWN: &[&str] = &[
@@ -30,10 +33,17 @@ pub fn on_path() -> Vec<String> {
     found.map(|name| (*name).to_owned()).collect()
 }
 
+/// The operator's search path as far as a hub takes it: entries that are relative or too many mean
+/// nothing to it.
+pub fn search_path() -> Vec<PathBuf> {
+    let path = Variable::Path.raw().unwrap_or_default();
+    let fits = |it: &PathBuf| it.is_absolute() && it.as_os_str().len() <= PATH_BYTES_MAX;
+    std::env::split_paths(&path).filter(fits).take(SEARCH_PATH_MAX).collect()
+}
+
 /// Whether a program of this name can be run.
 pub fn is_on_path(name: &str) -> bool {
-    let path = Variable::Path.raw().unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| {
+    search_path().into_iter().any(|dir| {
         let seen = std::fs::metadata(dir.join(name));
         seen.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
     })

@@ -21,7 +21,7 @@ use crate::{
     runtime::{self, Runtime},
 };
 
-use super::lane::Lane;
+use super::{agents::search_path, lane::Lane};
 
 const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
@@ -82,7 +82,8 @@ impl Runner {
                     self.refuse(id, fault);
                 }
             }
-            Act::Create(spec) => self.call(id, CREATE_WITHIN, async move {
+            Act::Create(mut spec) => self.call(id, CREATE_WITHIN, async move {
+                spec.search_path = search_path();
                 runtime.create(*spec).await.map(|it| Reply::Sandbox(Box::new(it)))
             }),
             Act::Open { sandbox, spec } => self.call(id, CREATE_WITHIN, async move {

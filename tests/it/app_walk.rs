@@ -304,12 +304,12 @@ fn the_dialog_goes_to_the_wrong_field_and_knows_home() {
     console.keys("n");
     assert!(console.picture().contains("a shell; type a program"), "{}", console.picture());
     console.keys("tab");
-    console.text("my box");
+    console.text("My_box");
     console.keys("tab");
     console.keys("ctrl-u");
     console.text("~/src");
     console.keys("enter");
-    let wrong = "name: a name is letters";
+    let wrong = "name: a name is lower-case letters";
     assert!(console.picture().contains(wrong), "{}", console.picture());
     console.keys("ctrl-u");
     console.text("my-box");

@@ -56,6 +56,7 @@ pub(crate) fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxS
         record: true,
         remove_on_exit: false,
         first: session(command),
+        search_path: Vec::new(),
     }
 }
 

@@ -122,3 +122,24 @@ fn a_program_that_would_not_be_seen_inside_is_refused_in_words() {
         place.remove().await.unwrap();
     });
 }
+
+#[test]
+fn programs_are_looked_for_where_who_asks_has_them() {
+    let name = "local_tools::programs_are_looked_for_where_who_asks_has_them";
+    on_stage(name, |stage| async move {
+        let home = stage.home.clone();
+        program(&home.join("hubs/bin/agent"), "#!/bin/sh\necho of the hub\n");
+        program(&home.join("mine/bin/agent"), "#!/bin/sh\necho mine\n");
+        search_in(&[home.join("hubs/bin")]);
+        for (search_path, says) in [
+            (Vec::new(), "of the hub"),
+            (vec![home.join("none"), home.join("mine/bin"), home.join("hubs/bin")], "mine"),
+        ] {
+            let mut spec = stage.spec(WorkspaceMode::Cow);
+            spec.first.command = vec!["agent".to_owned()];
+            spec.search_path = search_path;
+            let place = stage.place(&spec).await;
+            assert_eq!(run(&place, &["agent"]).await.0.trim(), says);
+        }
+    });
+}

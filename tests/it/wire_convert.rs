@@ -104,10 +104,11 @@ prop_compose! {
         allow in vec("[a-z.:0-9]{1,40}", 0..4), limits in resource_limits(), env in environment(),
         ttl in option::of((1_u64..1_000_000_000).prop_map(Duration::from_millis)),
         flags in any::<(bool, bool)>(), (labels, first) in (labels(), session_spec()),
+        search_path in vec("/[a-z/]{0,20}".prop_map(PathBuf::from), 0..4),
     ) -> SandboxSpec {
         SandboxSpec {
             name, driver, isolation, image, workspace, egress, allow, limits, env, ttl, labels,
-            record: flags.0, remove_on_exit: flags.1, first,
+            record: flags.0, remove_on_exit: flags.1, first, search_path,
         }
     }
 }
@@ -348,6 +349,8 @@ fn what_is_wrong_with_a_request_is_named_by_its_field() {
         ("workspace.mode", |it| it.workspace.as_mut().unwrap().mode = 9),
         ("workspace.path", |it| it.workspace.as_mut().unwrap().path = Bytes::from_static(b"x")),
         ("workspace", |it| it.workspace = None),
+        ("search_path", |it| it.search_path = vec![Bytes::from_static(b"bin")]),
+        ("search_path", |it| it.search_path = vec![Bytes::from_static(b"/bin"); 257]),
         ("isolation", |it| it.isolation = Some(0)),
         ("name", |it| it.name = Some("a/b".to_owned())),
         ("name", |it| it.name = Some("-rf".to_owned())),

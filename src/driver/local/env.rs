@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::identity::Identity;
+use crate::model::sandbox::SandboxSpec;
 
 /// Roots of programs that are shown inside.
 const SHOWN: [&str; 9] =
@@ -16,8 +17,11 @@ pub fn operator_home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(PathBuf::from).filter(|it| it.is_absolute())
 }
 
-/// The operator's search path, absolute entries only.
-pub fn operator_path() -> Vec<PathBuf> {
+/// Where the operator's programs are: as who asked for the sandbox has it, else by the hub's own PATH.
+pub fn operator_path(spec: &SandboxSpec) -> Vec<PathBuf> {
+    if !spec.search_path.is_empty() {
+        return spec.search_path.clone();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).filter(|it| it.is_absolute()).collect()
 }
@@ -33,9 +37,9 @@ pub fn shell() -> String {
     (*found.unwrap_or(&"/bin/sh")).to_owned()
 }
 
-fn search_path(tools: &[PathBuf], home: &Path) -> String {
+fn search_path(operator: Vec<PathBuf>, tools: &[PathBuf], home: &Path) -> String {
     let mut path: Vec<PathBuf> = vec![home.join(".local/bin"), home.join("bin")];
-    for entry in operator_path() {
+    for entry in operator {
         let shown = is_shown(&entry);
         let tool = tools.iter().any(|it| entry.starts_with(it));
         if (shown || tool) && !path.contains(&entry) {
@@ -71,10 +75,15 @@ fn locale() -> Vec<(String, String)> {
 }
 
 /// What every program of a sandbox gets before what its specs add.
-pub fn base(name: &str, identity: &Identity, tools: &[PathBuf]) -> Vec<(String, String)> {
+pub fn base(
+    name: &str,
+    spec: &SandboxSpec,
+    identity: &Identity,
+    tools: &[PathBuf],
+) -> Vec<(String, String)> {
     let home = identity.home.display().to_string();
     let mut env: Vec<(String, String)> = [
-        ("PATH", search_path(tools, &identity.home)),
+        ("PATH", search_path(operator_path(spec), tools, &identity.home)),
         ("HOME", home),
         ("USER", identity.name.clone()),
         ("LOGNAME", identity.name.clone()),

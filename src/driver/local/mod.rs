@@ -197,14 +197,14 @@ impl Local {
         if let Some(mark) = mark {
             let plan = weak::plan(ground, spec, limits.bounds, mark)?;
             facts.notes.extend(weak::notes());
-            let mut env = env::base(&ground.name, &identity, &[]);
+            let mut env = env::base(&ground.name, spec, &identity, &[]);
             env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
             let home = workspace.unwrap_or_else(|| plan.home.clone());
             return Ok(Started { held: weak::launch(&plan, door)?, facts, home, env });
         }
         let plan = namespaces::plan(ground, spec, &identity, limits.bounds)?;
         let tools: Vec<PathBuf> = plan.tools.iter().map(|(path, _)| path.clone()).collect();
-        let env = env::base(&ground.name, &identity, &tools);
+        let env = env::base(&ground.name, spec, &identity, &tools);
         let env = env::merged([&env, &spec.env, &[]]);
         let held = namespaces::launch(&plan, door)?;
         Ok(Started { held, facts, home: workspace.unwrap_or(identity.home), env })

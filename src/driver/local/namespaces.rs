@@ -83,9 +83,8 @@ pub fn plan(
             Ok::<_, Fault>(WorkspaceMount { path, mode: spec.workspace.mode, source })
         })
         .transpose()?;
-    let program = spec.first.command.first().map(String::as_str);
     let mut tools = Vec::new();
-    for path in tools::needed(program, workspace.as_ref().map(|it| it.path.as_path()))? {
+    for path in tools::needed(spec, workspace.as_ref().map(|it| it.path.as_path()))? {
         let covered = workspace.as_ref().is_some_and(|it| path.starts_with(&it.path));
         if !covered {
             // Shown under the name it was asked for by, wherever that leads.

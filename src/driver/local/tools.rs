@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::env;
-use crate::base::fault::{Fault, Outcome};
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::sandbox::SandboxSpec,
+};
 
 /// Directories of a home that hold more than programs, keys for example; only their `bin` may be shown.
 const MIXED: [&str; 17] = [
@@ -37,13 +40,13 @@ const DEPTH_MAX: u32 = 4;
 /// Links to links, as the kernel bounds them.
 const LINKS_MAX: usize = 40;
 
-/// Directories to show for this program; empty when it is not from the operator's home. What lies in
+/// Directories to show for its first program; empty when it is not from the operator's home. What lies in
 /// the workspace is shown anyway, and whoever wrote it has no say in what else is. A program that
 /// is there but would not be seen is refused, in words.
-pub fn needed(program: Option<&str>, workspace: Option<&Path>) -> Outcome<Vec<PathBuf>> {
-    let Some(program) = program else { return Ok(Vec::new()) };
+pub fn needed(spec: &SandboxSpec, workspace: Option<&Path>) -> Outcome<Vec<PathBuf>> {
+    let Some(program) = spec.first.command.first() else { return Ok(Vec::new()) };
     let home = env::operator_home().filter(|it| it.components().count() > 1);
-    let path = env::operator_path();
+    let path = env::operator_path(spec);
     let mut search = Search {
         home: home.as_deref(),
         workspace,

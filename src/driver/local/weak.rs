@@ -106,8 +106,7 @@ pub fn plan(
         .create(home.join("tmp"))
         .map_err(|error| Fault::io(format!("preparing {}", home.display()), &error))?;
     let mut readable: Vec<PathBuf> = READABLE.iter().map(PathBuf::from).collect();
-    let program = spec.first.command.first().map(String::as_str);
-    readable.extend(tools::needed(program, workspace.as_deref())?);
+    readable.extend(tools::needed(spec, workspace.as_deref())?);
     if spec.egress == Egress::Allow {
         // Where /etc/resolv.conf usually leads.
         readable.push(fs::canonicalize("/etc/resolv.conf").unwrap_or_default());

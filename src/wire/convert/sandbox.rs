@@ -1,6 +1,12 @@
 //! Sandboxes: what is asked for, and what is known of one.
 
-use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     blob, duration, list, milliseconds, pairs_out, required,
@@ -13,7 +19,8 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{
             ALLOW_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX, LABEL_BYTES_MAX,
-            LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX, TTL_MAX,
+            LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX, SEARCH_PATH_MAX,
+            TTL_MAX,
         },
         text::{cut, shown},
     },
@@ -62,19 +69,27 @@ fn known<T>(field: &str, value: Option<T>, wire: i32) -> Outcome<T> {
 
 impl From<&Workspace> for v1::Workspace {
     fn from(workspace: &Workspace) -> Self {
-        let path = workspace.path.clone().into_os_string().into_vec();
-        Self { path: path.into(), mode: mode_out(workspace.mode).into() }
+        Self { path: path_out(&workspace.path), mode: mode_out(workspace.mode).into() }
     }
 }
 
 /// Takes the path of a workspace; only a workspace that is none may lack one.
-fn workspace_path(path: bytes::Bytes, mode: WorkspaceMode) -> Outcome<std::path::PathBuf> {
-    let path = blob("workspace.path", path, PATH_BYTES_MAX)?;
-    let absolute = path.starts_with(b"/") && !path.contains(&0);
-    let left_out = path.is_empty() && mode == WorkspaceMode::None;
-    if !absolute && !left_out {
+fn path_out(path: &Path) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(path.as_os_str().as_bytes())
+}
+
+fn workspace_path(path: bytes::Bytes, mode: WorkspaceMode) -> Outcome<PathBuf> {
+    match path.is_empty() && mode == WorkspaceMode::None {
+        true => Ok(PathBuf::new()),
+        false => absolute("workspace.path", path),
+    }
+}
+
+fn absolute(field: &str, path: bytes::Bytes) -> Outcome<PathBuf> {
+    let path = blob(field, path, PATH_BYTES_MAX)?;
+    if !path.starts_with(b"/") || path.contains(&0) {
         let path = shown(&String::from_utf8_lossy(&path), LINE_BYTES_MAX);
-        return Err(Fault::invalid(format!("workspace.path is not an absolute path: {path}")));
+        return Err(Fault::invalid(format!("{field} is not an absolute path: {path}")));
     }
     Ok(OsString::from_vec(path.to_vec()).into())
 }
@@ -170,6 +185,7 @@ impl From<&SandboxSpec> for v1::SandboxSpec {
             record: spec.record,
             remove_on_exit: spec.remove_on_exit,
             first: Some((&spec.first).into()),
+            search_path: spec.search_path.iter().map(|it| path_out(it)).collect(),
         }
     }
 }
@@ -200,6 +216,10 @@ impl TryFrom<v1::SandboxSpec> for SandboxSpec {
             record: wire.record,
             remove_on_exit: wire.remove_on_exit,
             first: required("first", wire.first)?.try_into()?,
+            search_path: list("search_path", wire.search_path, SEARCH_PATH_MAX)?
+                .into_iter()
+                .map(|it| absolute("search_path", it))
+                .collect::<Outcome<_>>()?,
         })
     }
 }

@@ -146,7 +146,7 @@ pub struct Pair {
 /// Everything that is asked for when a sandbox is made.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SandboxSpec {
-    /// 1 to 63 of \[A-Za-z0-9.\_-\], the first a letter or digit; absent = the hub chooses.
+    /// 1 to 63 of \[a-z0-9-\], the first no dash; absent = the hub chooses.
     #[prost(string, optional, tag = "1")]
     pub name: ::core::option::Option<::prost::alloc::string::String>,
     /// Which driver, e.g. local; 1 to 63 of \[a-z0-9-\].
@@ -187,6 +187,10 @@ pub struct SandboxSpec {
     /// The first session. Required.
     #[prost(message, optional, tag = "14")]
     pub first: ::core::option::Option<SessionSpec>,
+    /// Where a driver on the asker's own machine looks for the operator's programs: absolute directories, the first
+    /// wins; at most 256 of at most 4096 bytes. Empty = the hub's own PATH.
+    #[prost(bytes = "bytes", repeated, tag = "15")]
+    pub search_path: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// One sandbox as every console sees it.
 #[derive(Clone, PartialEq, ::prost::Message)]
