@@ -23,8 +23,6 @@ fn who_was_refused_types_once_the_other_has_left_and_holds_the_keyboard_then() {
     first.wait_for("mine");
     let mut second = Pty::start(&home, &["attach", "one"], (90, 20));
     second.wait_for("ctrl-b t takes it over");
-    second.send("x");
-    second.wait_for("holds the keyboard");
     first.send("\x02d");
     assert_eq!(first.ended(), 0);
     eventually("the keyboard is free", || {
@@ -39,6 +37,28 @@ fn who_was_refused_types_once_the_other_has_left_and_holds_the_keyboard_then() {
     assert!(home.json(&["ls", "--json"])[0]["sessions"][0]["lease"].is_object());
     second.send("\x02d");
     assert_eq!(second.ended(), 0);
+}
+
+#[test]
+fn who_is_taken_over_types_nothing_more_and_is_told() {
+    let home = Home::new();
+    let mut first = Pty::start(&home, &["run", "--name", "one", "--", "/bin/cat"], SIZE);
+    first.wait_until("it is drawn", drawn);
+    first.send("mine\r");
+    first.wait_for("mine");
+    let mut second = Pty::start(&home, &["attach", "one"], (90, 20));
+    second.wait_for("ctrl-b t takes it over");
+    second.send("\x02tyours\r");
+    second.wait_for("yours");
+    first.send("LATE\r");
+    first.wait_for("holds the keyboard");
+    first.send("LATE\r");
+    first.wait_for("ctrl-b t takes it over");
+    assert!(!home.ok(&["screen", "one"]).contains("LATE"));
+    for pty in [&mut first, &mut second] {
+        pty.send("\x02d");
+        assert_eq!(pty.ended(), 0);
+    }
 }
 
 /// A process that stands still until the end of the test at the latest.
@@ -84,12 +104,12 @@ fn a_hub_that_does_not_answer_is_told_and_the_attachment_goes_on_when_it_does() 
 #[test]
 fn what_was_left_out_is_counted() {
     let home = Home::new();
-    let line = "read go; seq 1 2000000; echo all of it; cat";
-    let mut pty = Pty::start(&home, &["run", "--name", "one", "--", "/bin/sh", "-c", line], SIZE);
-    pty.wait_until("it is drawn", drawn);
-    pty.send("go\r");
-    pty.wait_for("go");
+    let line = "echo ready; read go; seq 1 2000000; echo all of it; cat";
+    home.ok(&["run", "-d", "--name", "one", "--", "/bin/sh", "-c", line]);
+    let mut pty = Pty::start(&home, &["attach", "--read-only", "one"], SIZE);
+    pty.wait_for("ready");
     pty.signal(Signal::STOP);
+    home.ok(&["send", "one", "go<Enter>"]);
     home.ok(&["wait", "one", "--for", "text=all of it", "--timeout", "20s"]);
     pty.signal(Signal::CONT);
     pty.wait_for("of output were skipped");

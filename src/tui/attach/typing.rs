@@ -66,13 +66,15 @@ impl Attached {
                 };
                 self.say(format!("{fault}{hint}"));
             }
-            Err(fault) => {
-                // Perhaps somebody took it over: the next key asks.
-                if fault.kind() == Kind::Busy && self.keyboard == Keyboard::Ours {
+            // Perhaps somebody took it over: the next key asks. What was typed behind a question that
+            // was refused has been answered with it.
+            Err(fault) if fault.kind() == Kind::Busy => {
+                if self.keyboard == Keyboard::Ours {
                     self.keyboard = Keyboard::Refused;
+                    self.say(fault.to_string());
                 }
-                self.say(fault.to_string());
             }
+            Err(fault) => self.say(fault.to_string()),
         }
     }
 
