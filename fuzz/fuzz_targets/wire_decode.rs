@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use sandwatch::wire::{
-    convert::{event::EventReader, history, hub, output},
+    convert::{change, event::EventReader, history, hub, output},
     generated::v1,
 };
 
@@ -26,6 +26,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(wire) = v1::WaitRequest::decode(bytes) {
         drop(hub::wait_in(wire));
+    }
+    if let Ok(wire) = v1::DiffRequest::decode(bytes) {
+        drop(change::diff_in(wire));
+    }
+    if let Ok(wire) = v1::DiffResponse::decode(bytes) {
+        drop(change::piece_in(wire));
     }
     if let Ok(wire) = v1::InputRequest::decode(bytes) {
         drop(hub::input_in(wire));

@@ -284,3 +284,23 @@ pub const PING_EVERY: Duration = Duration::from_secs(2);
 pub const PING_WITHIN: Duration = Duration::from_secs(3);
 /// How much of the end of the hub's log is read for the reason it did not start, in bytes.
 pub const LOG_TAIL_BYTES: u64 = 8 * 1024;
+
+/// Changes of one workspace that are looked at, their paths together in bytes, and how deep they may lie:
+/// each level takes two descriptors.
+pub const CHANGES_MAX: usize = 100_000;
+pub const CHANGES_PATH_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const CHANGES_DEPTH_MAX: usize = 128;
+/// How long looking for them may take; and how many are looked at, of all sandboxes, at the same time.
+pub const CHANGES_WITHIN: Duration = Duration::from_secs(60);
+pub const CHANGES_AT_ONCE: usize = 2;
+/// Largest file whose lines are compared, in bytes: above it nobody reads them, and comparing takes several
+/// times as much memory.
+pub const CHANGE_TEXT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Largest file that is read at all to see whether it changed, in bytes.
+pub const CHANGE_COMPARED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Contents read in one diff to find files that were moved, in bytes.
+pub const RENAMES_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// One piece of a diff's text, in bytes.
+pub const CHANGE_PIECE_BYTES: usize = 256 * 1024;
+/// Paths named in one request for a diff.
+pub const CHANGE_PATHS_MAX: usize = 1024;

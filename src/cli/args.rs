@@ -52,6 +52,8 @@ pub enum Verb {
     Stop(StopArgs),
     /// Remove sandboxes and everything in them but recordings
     Rm(RmArgs),
+    /// What a sandbox changed in its copy-on-write workspace, as a unified diff
+    Diff(DiffArgs),
     /// Terminal recordings (asciicast v3)
     #[command(subcommand)]
     Recordings(RecordingsVerb),
@@ -279,6 +281,24 @@ pub struct RmArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// Name, id or unique prefix of an id
+    pub sandbox: String,
+    /// Only these files and directories of the workspace
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// A table: what became of each path, and how many lines
+    #[arg(long, conflicts_with = "json")]
+    pub stat: bool,
+    /// Also what changed in .git
+    #[arg(long)]
+    pub git: bool,
+    /// One JSON document on stdout: paths with status, modes, sizes and counts of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

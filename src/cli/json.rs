@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 
 use crate::{
     base::clock::Timestamp,
     model::{
+        change::{FileChange, Node, NodeKind},
         check::Check,
         history::Recording,
         sandbox::{Sandbox, Workspace},
@@ -244,6 +246,73 @@ impl<'a> From<&'a Recording> for RecordingView<'a> {
 }
 
 /// What a session shows.
+/// What a sandbox changed in its workspace.
+#[derive(Serialize)]
+pub struct DiffView<'a> {
+    sandbox: &'a str,
+    workspace: WorkspaceView,
+    files: Vec<FileChangeView>,
+    /// Changed `.git`s that were not looked into.
+    git_left_out: u64,
+}
+
+impl<'a> DiffView<'a> {
+    pub fn new(sandbox: &'a Sandbox, files: Vec<FileChangeView>, git_left_out: u64) -> Self {
+        let workspace = WorkspaceView::from(&sandbox.workspace);
+        Self { sandbox: &sandbox.name, workspace, files, git_left_out }
+    }
+}
+
+#[derive(Serialize)]
+pub struct FileChangeView {
+    path: String,
+    /// Only where the path is no UTF-8, and `path` so not all of it.
+    path_base64: Option<String>,
+    old_path: Option<String>,
+    old_path_base64: Option<String>,
+    status: &'static str,
+    old: Option<NodeView>,
+    new: Option<NodeView>,
+    added_lines: Option<u64>,
+    removed_lines: Option<u64>,
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+struct NodeView {
+    kind: &'static str,
+    /// Permissions in octal, as `chmod` takes them.
+    mode: String,
+    size_bytes: Option<u64>,
+}
+
+impl From<Node> for NodeView {
+    fn from(it: Node) -> Self {
+        let sized = matches!(it.kind, NodeKind::File | NodeKind::Link);
+        let size_bytes = sized.then_some(it.bytes);
+        Self { kind: it.kind.word(), mode: format!("{:04o}", it.mode), size_bytes }
+    }
+}
+
+impl From<&FileChange> for FileChangeView {
+    fn from(it: &FileChange) -> Self {
+        let text = |it: &Vec<u8>| String::from_utf8_lossy(it).into_owned();
+        let raw = |it: &Vec<u8>| std::str::from_utf8(it).is_err().then(|| BASE64.encode(it));
+        Self {
+            path: text(&it.path),
+            path_base64: raw(&it.path),
+            old_path: it.old_path.as_ref().map(text),
+            old_path_base64: it.old_path.as_ref().and_then(raw),
+            status: it.status.word(),
+            old: it.old.map(Into::into),
+            new: it.new.map(Into::into),
+            added_lines: it.lines.map(|it| it.added),
+            removed_lines: it.lines.map(|it| it.removed),
+            note: it.note.clone(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub struct ScreenView<'a> {
     session: &'a str,

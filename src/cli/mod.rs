@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod demo;
+mod diff;
 mod exec;
 mod files;
 mod hub;
@@ -144,6 +145,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 }
                 Verb::Stop(args) => steer::stop(&*runtime, args).await,
                 Verb::Rm(args) => steer::rm(&*runtime, args).await,
+                Verb::Diff(args) => diff::diff(&*runtime, args).await,
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.
                 Verb::Run(_)

@@ -31,6 +31,7 @@ use crate::{
         units::Size,
     },
     model::{
+        change::{DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -41,6 +42,7 @@ use crate::{
     runtime::{BoxStream, ExecOutput, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor},
     wire::{
         convert::{
+            change::{diff_out, piece_in},
             entry_in, fits,
             history::{history_out, search_out},
             hub::{lease_out, wait_out},
@@ -160,6 +162,21 @@ impl Runtime for Client {
         let call = sandboxes.remove(wires.request(v1::RemoveRequest { sandbox: id.to_string() }));
         wires.answer(CREATE_WITHIN, call).await?;
         Ok(())
+    }
+
+    async fn diff(
+        &self,
+        id: &SandboxId,
+        request: DiffRequest,
+    ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let call = sandboxes.diff(wires.request(fits("the request", diff_out(id, request))?));
+        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        Ok(Box::pin(pieces.map(move |piece| match piece {
+            Ok(piece) => piece_in(piece),
+            Err(status) => Err(wires.fault(&status)),
+        })))
     }
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session> {

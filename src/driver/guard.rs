@@ -5,14 +5,17 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{Driver, Ground, Hosting, PipeIo, Place, PlaceFacts, Program, PtyIo};
+use super::{Changes, Driver, Ground, Hosting, PipeIo, Place, PlaceFacts, Program, PtyIo};
 use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
         limits::{ANSWER_WITHIN, CREATE_WITHIN},
     },
-    model::{capability::Capabilities, check::Check, sandbox::SandboxSpec, session::SessionSpec},
+    model::{
+        capability::Capabilities, change::DiffRequest, check::Check, sandbox::SandboxSpec,
+        session::SessionSpec,
+    },
 };
 
 /// A driver behind its guard.
@@ -84,6 +87,10 @@ impl Driver for Guarded {
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
         within(self.inner.name(), "sweep", CREATE_WITHIN, self.inner.sweep(ground)).await
+    }
+
+    fn changes(&self, ground: &Ground, request: DiffRequest) -> Outcome<Changes> {
+        self.inner.changes(ground, request)
     }
 
     fn tidy(&self, sandboxes: &Path) {

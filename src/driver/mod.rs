@@ -5,6 +5,7 @@ pub mod fake;
 pub mod guard;
 pub mod registry;
 pub mod local;
+pub mod patch;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,9 +19,14 @@ use tokio::{
 };
 
 use crate::{
-    base::{fault::Outcome, id::SandboxId, units::Size},
+    base::{
+        fault::{Fault, Outcome},
+        id::SandboxId,
+        units::Size,
+    },
     model::{
         capability::Capabilities,
+        change::{DiffPiece, DiffRequest},
         check::Check,
         sandbox::{Isolation, SandboxSpec},
         session::{ExitStatus, SessionSpec},
@@ -72,10 +78,18 @@ pub trait Driver: Send + Sync + 'static {
     /// directory. Being called for one that left nothing is fine.
     async fn sweep(&self, ground: &Ground) -> Outcome<()>;
 
+    /// What was changed in a copy-on-write workspace, whether its sandbox runs or not.
+    fn changes(&self, _ground: &Ground, _request: DiffRequest) -> Outcome<Changes> {
+        Err(Fault::unsupported(format!("the {} driver can't tell what changed", self.name())))
+    }
+
     /// Takes up removals that the hub before did not finish, in the directory that holds those of all
     /// sandboxes. Returns at once; the work goes on in the background.
     fn tidy(&self, _sandboxes: &Path) {}
 }
+
+/// Changes one after the other, found as they are asked for. Blocks on files.
+pub type Changes = Box<dyn Iterator<Item = Outcome<DiffPiece>> + Send>;
 
 /// What is really in force for a place, as opposed to what was asked.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -15,6 +15,7 @@ use crate::{
         units::Size,
     },
     model::{
+        change::{DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -89,6 +90,14 @@ impl Runtime for Client {
 
     async fn remove(&self, id: &SandboxId) -> Outcome<()> {
         to_its_end!(self, engine, id => engine.remove(&id))
+    }
+
+    async fn diff(
+        &self,
+        id: &SandboxId,
+        request: DiffRequest,
+    ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
+        self.engine.diff(id, request)
     }
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session> {

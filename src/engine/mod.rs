@@ -1,6 +1,7 @@
 //! Layer `engine`: `Runtime` over drivers. The one truth of a hub: which sandboxes there are, who
 //! may type, what changed. It holds no screen and parses no output: that is a seat's business.
 mod adopt;
+mod changes;
 mod client;
 mod create;
 mod demo;
@@ -16,6 +17,7 @@ mod record;
 mod sessions;
 pub mod shim_link;
 mod store;
+mod turns;
 mod verbs;
 mod wait;
 
@@ -34,7 +36,7 @@ use crate::{
         clock,
         fault::Outcome,
         id::{ClientId, SandboxId},
-        limits::JOURNAL_READERS_MAX,
+        limits::{CHANGES_AT_ONCE, JOURNAL_READERS_MAX},
     },
     config::paths::Paths,
     driver::{Ground, registry::Registry},
@@ -70,6 +72,8 @@ struct Inner {
     /// Rung when the next deadline (ttl, lease) may have come nearer.
     deadlines: Arc<Notify>,
     readers: Arc<Semaphore>,
+    /// For changes of workspaces, which take longer: journals don't wait for them.
+    lookers: Arc<Semaphore>,
     started: Duration,
 }
 
@@ -95,6 +99,7 @@ impl Engine {
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
+            lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             started: clock::monotonic(),
         });
         if let Some(aside) = &opened.set_aside {

@@ -36,6 +36,8 @@ capabilities! {
     reattach = "reattach";
     /// Changes in the workspace stay apart from the real directory.
     workspace_cow = "workspace.cow";
+    /// Showing what was changed in a copy-on-write workspace.
+    workspace_diff = "workspace.diff";
     /// The real workspace, writable.
     workspace_rw = "workspace.rw";
     /// No network but loopback.

@@ -15,6 +15,7 @@ use crate::{
         units::Size,
     },
     model::{
+        change::{DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -120,6 +121,13 @@ pub trait Runtime: Send + Sync {
     async fn resume(&self, id: &SandboxId) -> Outcome<()>;
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()>;
     async fn remove(&self, id: &SandboxId) -> Outcome<()>;
+
+    /// What was changed in a copy-on-write workspace; `Unsupported` where there is none.
+    async fn diff(
+        &self,
+        id: &SandboxId,
+        request: DiffRequest,
+    ) -> Outcome<BoxStream<Outcome<DiffPiece>>>;
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session>;
     async fn exec(

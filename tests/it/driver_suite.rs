@@ -15,6 +15,7 @@ use sandwatch::{
     driver::{Ground, Hosting, fake::FakeDriver, local::Local, registry::Registry},
     engine::shim_link::ShimLink,
     model::{
+        change::{ChangeStatus, DiffPiece, DiffRequest},
         output::{Fidelity, From, Output},
         sandbox::State,
         session::{ExitStatus, SessionSpec},
@@ -219,6 +220,21 @@ async fn a_program_without_a_terminal_has_three_streams(stage: Stage) {
     stage.end().await;
 }
 
+async fn what_was_changed_is_told(stage: Stage) {
+    let changes = stage.driver.changes(&stage.ground, DiffRequest::default());
+    if !stage.driver.capabilities().workspace_diff {
+        assert_eq!(changes.err().map(|it| it.kind()), Some(Kind::Unsupported));
+        return stage.end().await;
+    }
+    collect(stage.exec("echo x > made", &[]).await).await;
+    let pieces: Vec<_> = changes.unwrap().map(Result::unwrap).collect();
+    let [DiffPiece::File(made), DiffPiece::End { git_left_out: 0 }] = &pieces[..] else {
+        panic!("{pieces:?}")
+    };
+    assert_eq!((made.path.as_slice(), made.status), (&b"made"[..], ChangeStatus::Added));
+    stage.end().await;
+}
+
 async fn pause_stops_output_and_resume_loses_nothing(stage: Stage) {
     if !stage.driver.capabilities().pause {
         assert_eq!(stage.seat.pause().await.unwrap_err().kind(), Kind::Unsupported);
@@ -344,6 +360,7 @@ macro_rules! suite {
                 a_program_that_is_not_there_is_told
                 a_program_sees_its_size_and_every_resize
                 a_program_without_a_terminal_has_three_streams
+    what_was_changed_is_told
                 pause_stops_output_and_resume_loses_nothing
                 a_paused_sandbox_can_be_stopped_and_a_stopped_one_starts_nothing
                 remove_leaves_nothing_and_may_be_repeated

@@ -12,6 +12,7 @@ use sandwatch::{
     },
     client::Client,
     model::{
+        change::{DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -62,6 +63,7 @@ deaf! {
     fn resume(_id: &SandboxId) -> ();
     fn stop(_id: &SandboxId, _grace: Duration) -> ();
     fn remove(_id: &SandboxId) -> ();
+    fn diff(_id: &SandboxId, _request: DiffRequest) -> BoxStream<Outcome<DiffPiece>>;
     fn open(_id: &SandboxId, _spec: SessionSpec) -> Session;
     fn exec(_id: &SandboxId, _spec: SessionSpec, _stdin: BoxStream<Bytes>)
         -> BoxStream<Outcome<ExecOutput>>;

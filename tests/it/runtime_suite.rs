@@ -12,6 +12,7 @@ use sandwatch::{
         units::Size,
     },
     model::{
+        change::DiffRequest,
         event::{Event, SnapshotReason},
         history::{HistoryRequest, SearchRequest},
         output::{Fidelity, From, Output},
@@ -120,6 +121,10 @@ async fn what_is_wrong_is_refused_by_kind(it: Stage) {
     it.alice.create(named.clone()).await.unwrap();
     let fault = it.bob.create(named).await.unwrap_err();
     assert_eq!(fault.kind(), Kind::Busy, "{fault}");
+    // The fake driver has no files to tell of.
+    let one = it.alice.list().await.unwrap().remove(0).id;
+    let told = it.alice.diff(&one, DiffRequest::default()).await;
+    assert_eq!(told.err().map(|it| it.kind()), Some(Kind::Unsupported));
 }
 
 async fn what_is_not_there_is_absent(it: Stage) {
@@ -130,13 +135,14 @@ async fn what_is_not_there_is_absent(it: Stage) {
         runtime.pause(&id).await.unwrap_err().kind(),
         runtime.stop(&id, STOP_GRACE).await.unwrap_err().kind(),
         runtime.remove(&id).await.unwrap_err().kind(),
+        runtime.diff(&id, DiffRequest::default()).await.err().unwrap().kind(),
         runtime.open(&id, session(&["idle"])).await.unwrap_err().kind(),
         runtime.screen(&session_id).await.unwrap_err().kind(),
         runtime.input(&session_id, Bytes::from_static(b"x")).await.unwrap_err().kind(),
         runtime.lease(&session_id, LeaseVerb::Take).await.unwrap_err().kind(),
         runtime.wait(&session_id, WaitFor::Exit, None).await.unwrap_err().kind(),
     ];
-    assert_eq!(kinds, [Kind::Absent; 8]);
+    assert_eq!(kinds, [Kind::Absent; 9]);
     let watched = runtime.output(&session_id, watch(From::Now, Fidelity::Screen)).await;
     assert_eq!(watched.err().map(|it| it.kind()), Some(Kind::Absent));
 }

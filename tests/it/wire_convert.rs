@@ -306,7 +306,7 @@ fn hostile(bytes: &[u8]) {
     fn read<M: Message + Default, T>(bytes: &[u8], convert: impl FnOnce(M) -> T) {
         drop(M::decode(bytes).map(convert));
     }
-    use sandwatch::wire::convert::{history, hub};
+    use sandwatch::wire::convert::{change, history, hub};
     read(bytes, |it: v1::SandboxSpec| SandboxSpec::try_from(it).is_ok());
     read(bytes, |it: v1::Sandbox| Sandbox::try_from(it).is_ok());
     read(bytes, |it: v1::SessionSpec| SessionSpec::try_from(it).is_ok());
@@ -318,6 +318,8 @@ fn hostile(bytes: &[u8]) {
     read(bytes, |it: v1::HistoryRequest| history::history_in(it).is_ok());
     read(bytes, |it: v1::SearchRequest| history::search_in(it).is_ok());
     read(bytes, |it: v1::Recording| Recording::try_from(it).is_ok());
+    read(bytes, |it: v1::DiffRequest| change::diff_in(it).is_ok());
+    read(bytes, |it: v1::DiffResponse| change::piece_in(it).is_ok());
     read(bytes, |it: v1::InputRequest| hub::input_in(it).is_ok());
     read(bytes, |it: v1::LeaseRequest| hub::lease_in(&it).is_ok());
     read(bytes, |it: v1::WaitRequest| hub::wait_in(it).is_ok());

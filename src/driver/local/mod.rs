@@ -6,6 +6,7 @@
 
 mod blueprint;
 mod cgroup;
+mod changes;
 mod env;
 mod hierarchy;
 mod identity;
@@ -22,10 +23,12 @@ mod probe;
 mod processes;
 mod remove;
 mod seccomp;
+mod side;
 mod sys;
 mod terminal;
 mod tools;
 mod traces;
+mod upper;
 mod weak;
 
 use std::{
@@ -40,6 +43,7 @@ use std::{
 
 use self::{
     cgroup::{Groups, Wanted},
+    changes::LocalChanges,
     hierarchy::Layout,
     identity::Identity,
     link::Link,
@@ -49,7 +53,7 @@ use self::{
     place::LocalPlace,
     traces::{First, Traces},
 };
-use super::{Driver, Ground, Hosting, Place, PlaceFacts};
+use super::{Changes, Driver, Ground, Hosting, Place, PlaceFacts};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -57,6 +61,7 @@ use crate::{
     },
     model::{
         capability::Capabilities,
+        change::DiffRequest,
         check::Check,
         sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, WorkspaceMode},
     },
@@ -265,6 +270,7 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         stop: true,
         reattach: true,
         workspace_cow: namespaces,
+        workspace_diff: namespaces,
         workspace_rw: true,
         egress_deny: true,
         egress_ask: false,
@@ -342,6 +348,10 @@ impl Driver for Local {
         remove::discard(&ground.dir)?;
         remove::empty_trash(&ground.dir);
         Ok(())
+    }
+
+    fn changes(&self, ground: &Ground, request: DiffRequest) -> Outcome<Changes> {
+        Ok(Box::new(LocalChanges::new(ground, request)))
     }
 
     fn tidy(&self, sandboxes: &Path) {

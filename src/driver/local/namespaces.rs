@@ -19,6 +19,7 @@ use seccompiler::BpfProgram;
 
 use super::{
     blueprint::{self, Blueprint, Source, WorkspaceMount},
+    changes,
     identity::Identity,
     init,
     lockdown::{self, ProcessBounds, Rules},
@@ -78,6 +79,11 @@ pub fn plan(
         .map_err(|error| Fault::io(format!("preparing {}", ground.dir.display()), &error))?;
     let workspace = workspace
         .map(|real| {
+            if spec.workspace.mode == WorkspaceMode::Cow {
+                changes::remember(&ground.dir, &real).map_err(|error| {
+                    Fault::io(format!("preparing {}", ground.dir.display()), &error)
+                })?;
+            }
             let source = open_workspace(&real, identity)?;
             let path = spec.workspace.path.clone();
             Ok::<_, Fault>(WorkspaceMount { path, mode: spec.workspace.mode, source })

@@ -6,14 +6,16 @@ use tonic::{Request, Response};
 use super::{Answer, Sending, Service, ready};
 use crate::wire::{
     convert::{
+        change::{diff_in, piece_out},
         event::{event_out, pieces},
         required, sandbox, sandbox_id,
     },
     fault::to_status,
     v1::{
-        self, CreateRequest, CreateResponse, EventsRequest, EventsResponse, ListRequest,
-        ListResponse, PauseRequest, PauseResponse, RemoveRequest, RemoveResponse, ResumeRequest,
-        ResumeResponse, StopRequest, StopResponse, sandboxes_server::Sandboxes,
+        self, CreateRequest, CreateResponse, DiffRequest, DiffResponse, EventsRequest,
+        EventsResponse, ListRequest, ListResponse, PauseRequest, PauseResponse, RemoveRequest,
+        RemoveResponse, ResumeRequest, ResumeResponse, StopRequest, StopResponse,
+        sandboxes_server::Sandboxes,
     },
 };
 
@@ -21,6 +23,7 @@ use crate::wire::{
 impl Sandboxes for Service {
     type ListStream = Sending<ListResponse>;
     type EventsStream = Sending<EventsResponse>;
+    type DiffStream = Sending<DiffResponse>;
 
     async fn list(&self, request: Request<ListRequest>) -> Answer<Self::ListStream> {
         let list = self.runtime(&request)?.list().await.map_err(|fault| to_status(&fault))?;
@@ -67,5 +70,15 @@ impl Sandboxes for Service {
         let id = sandbox_id(&request.get_ref().sandbox);
         self.change(async move { runtime.remove(&id?).await }).await?;
         Ok(Response::new(RemoveResponse {}))
+    }
+
+    async fn diff(&self, request: Request<DiffRequest>) -> Answer<Self::DiffStream> {
+        let runtime = self.runtime(&request)?;
+        let pieces = async {
+            let (id, request) = diff_in(request.into_inner())?;
+            runtime.diff(&id, request).await
+        };
+        let pieces = pieces.await.map_err(|fault| to_status(&fault))?;
+        Ok(self.sending(pieces, piece_out))
     }
 }

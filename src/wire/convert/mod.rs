@@ -3,6 +3,24 @@
 //! `TryFrom` a message checks every string, list and number against `base::limits` and names the field
 //! it refuses; `From` a model value keeps to the same bounds, cutting what is only for show. In a
 //! request an unknown enum value is refused; in an answer it becomes the value that promises least.
+/// Pairs each of our variants with the wire's; the unspecified one has no partner.
+macro_rules! enums {
+    ($($into:ident, $outof:ident: $ours:ident = $theirs:ident { $($variant:ident,)* })*) => {$(
+        pub(in crate::wire) fn $into(value: $ours) -> crate::wire::v1::$theirs {
+            match value { $($ours::$variant => crate::wire::v1::$theirs::$variant,)* }
+        }
+
+        /// `None` for an unset value or one of a newer version.
+        pub(in crate::wire) fn $outof(wire: i32) -> Option<$ours> {
+            match crate::wire::v1::$theirs::try_from(wire) {
+                $(Ok(crate::wire::v1::$theirs::$variant) => Some($ours::$variant),)*
+                Ok(crate::wire::v1::$theirs::Unspecified) | Err(_) => None,
+            }
+        }
+    )*};
+}
+
+pub mod change;
 pub mod event;
 pub mod history;
 pub mod hub;

@@ -37,22 +37,6 @@ use crate::{
 /// More cores than any machine has.
 const CPUS_MAX: f64 = 65_536.0;
 
-/// Pairs each of our variants with the wire's; the unspecified one has no partner.
-macro_rules! enums {
-    ($($into:ident, $outof:ident: $ours:ident = $theirs:ident { $($variant:ident,)* })*) => {$(
-        pub(in crate::wire) fn $into(value: $ours) -> v1::$theirs {
-            match value { $($ours::$variant => v1::$theirs::$variant,)* }
-        }
-
-        /// `None` for an unset value or one of a newer version.
-        pub(in crate::wire) fn $outof(wire: i32) -> Option<$ours> {
-            match v1::$theirs::try_from(wire) {
-                $(Ok(v1::$theirs::$variant) => Some($ours::$variant),)*
-                Ok(v1::$theirs::Unspecified) | Err(_) => None,
-            }
-        }
-    )*};
-}
 enums! {
     state_out, state_in: State = SandboxState {
         Creating, Running, Paused, Stopped, Failed, Gone, Unknown,

@@ -292,6 +292,91 @@ pub struct RemoveRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveResponse {}
+/// One side of a change.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Node {
+    #[prost(enumeration = "NodeKind", tag = "1")]
+    pub kind: i32,
+    /// Permissions, at most 0777.
+    #[prost(uint32, tag = "2")]
+    pub mode: u32,
+    /// Of a file's contents or a link's target, else 0.
+    #[prost(uint64, tag = "3")]
+    pub size_bytes: u64,
+}
+/// Lines that a change adds and takes away.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LineCount {
+    #[prost(uint64, tag = "1")]
+    pub added: u64,
+    #[prost(uint64, tag = "2")]
+    pub removed: u64,
+}
+/// One path that changed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FileChange {
+    /// As the system has it, relative to the workspace; 1 to 4096 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: ::prost::bytes::Bytes,
+    /// Where it was before, with RENAMED; absent = at the same place, or nowhere.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub old_path: ::core::option::Option<::prost::bytes::Bytes>,
+    #[prost(enumeration = "ChangeStatus", tag = "3")]
+    pub status: i32,
+    /// Absent = nothing was there.
+    #[prost(message, optional, tag = "4")]
+    pub old: ::core::option::Option<Node>,
+    /// Absent = nothing is there any more.
+    #[prost(message, optional, tag = "5")]
+    pub new: ::core::option::Option<Node>,
+    /// Absent = lines were not compared.
+    #[prost(message, optional, tag = "6")]
+    pub lines: ::core::option::Option<LineCount>,
+    /// Why the contents are not shown, at most 1024 bytes; absent = nothing to say.
+    #[prost(string, optional, tag = "7")]
+    pub note: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffRequest {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// Only these files and directories, relative to the workspace, without `.` and `..`; at most 1024 of 1 to
+    /// 4096 bytes. None = everything.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Also what lies in a `.git`.
+    #[prost(bool, tag = "3")]
+    pub git: bool,
+    /// Also the change itself, as a unified diff.
+    #[prost(bool, tag = "4")]
+    pub text: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffResponse {
+    #[prost(oneof = "diff_response::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<diff_response::Kind>,
+}
+/// Nested message and enum types in `DiffResponse`.
+pub mod diff_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        File(super::FileChange),
+        /// A part of the diff of the last file, at most 256 KiB.
+        #[prost(bytes, tag = "2")]
+        Text(::prost::bytes::Bytes),
+        /// Last message.
+        #[prost(message, tag = "3")]
+        End(super::DiffEnd),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffEnd {
+    /// Changed `.git`s that were not looked into.
+    #[prost(uint64, tag = "1")]
+    pub git_left_out: u64,
+}
 /// Something a person should read once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Notice {
@@ -1196,6 +1281,82 @@ impl Isolation {
             "ISOLATION_NAMESPACES" => Some(Self::Namespaces),
             "ISOLATION_GVISOR" => Some(Self::Gvisor),
             "ISOLATION_OCI" => Some(Self::Oci),
+            _ => None,
+        }
+    }
+}
+/// What became of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ChangeStatus {
+    Unspecified = 0,
+    Added = 1,
+    /// Its contents, its mode or its kind.
+    Modified = 2,
+    Deleted = 3,
+    /// Moved as it was.
+    Renamed = 4,
+}
+impl ChangeStatus {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHANGE_STATUS_UNSPECIFIED",
+            Self::Added => "CHANGE_STATUS_ADDED",
+            Self::Modified => "CHANGE_STATUS_MODIFIED",
+            Self::Deleted => "CHANGE_STATUS_DELETED",
+            Self::Renamed => "CHANGE_STATUS_RENAMED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHANGE_STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHANGE_STATUS_ADDED" => Some(Self::Added),
+            "CHANGE_STATUS_MODIFIED" => Some(Self::Modified),
+            "CHANGE_STATUS_DELETED" => Some(Self::Deleted),
+            "CHANGE_STATUS_RENAMED" => Some(Self::Renamed),
+            _ => None,
+        }
+    }
+}
+/// What lies at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeKind {
+    Unspecified = 0,
+    File = 1,
+    /// A symbolic link.
+    Link = 2,
+    Directory = 3,
+    /// A device, fifo or socket.
+    Special = 4,
+}
+impl NodeKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NODE_KIND_UNSPECIFIED",
+            Self::File => "NODE_KIND_FILE",
+            Self::Link => "NODE_KIND_LINK",
+            Self::Directory => "NODE_KIND_DIRECTORY",
+            Self::Special => "NODE_KIND_SPECIAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NODE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "NODE_KIND_FILE" => Some(Self::File),
+            "NODE_KIND_LINK" => Some(Self::Link),
+            "NODE_KIND_DIRECTORY" => Some(Self::Directory),
+            "NODE_KIND_SPECIAL" => Some(Self::Special),
             _ => None,
         }
     }
@@ -2208,6 +2369,31 @@ pub mod sandboxes_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Remove"));
             self.inner.unary(req, path, codec).await
         }
+        /// What was changed in a copy-on-write workspace, in the order of paths. Ends with `end`, or is not whole.
+        pub async fn diff(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiffRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::DiffResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/Diff",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Diff"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2269,6 +2455,17 @@ pub mod sandboxes_server {
             &self,
             request: tonic::Request<super::RemoveRequest>,
         ) -> std::result::Result<tonic::Response<super::RemoveResponse>, tonic::Status>;
+        /// Server streaming response type for the Diff method.
+        type DiffStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::DiffResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What was changed in a copy-on-write workspace, in the order of paths. Ends with `end`, or is not whole.
+        async fn diff(
+            &self,
+            request: tonic::Request<super::DiffRequest>,
+        ) -> std::result::Result<tonic::Response<Self::DiffStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SandboxesServer<T> {
@@ -2649,6 +2846,52 @@ pub mod sandboxes_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/Diff" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiffSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::ServerStreamingService<super::DiffRequest>
+                    for DiffSvc<T> {
+                        type Response = super::DiffResponse;
+                        type ResponseStream = T::DiffStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiffRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::diff(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiffSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,0 +1,367 @@
+//! The changes of a copy-on-write workspace, one after the other: what the walk found is compared, read
+//! only where it must be, and written as git does. Blocks on files.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ffi::OsString,
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use rustix::{fs::fstat, io::Errno};
+
+use super::{
+    namespaces::BOX,
+    side,
+    upper::{self, Look, Pair, is_directory},
+};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::{CHANGE_PIECE_BYTES, CHANGE_TEXT_BYTES_MAX, CHANGES_WITHIN, RENAMES_BYTES_MAX},
+    },
+    driver::{
+        Ground,
+        patch::{self, Patch, Side, patch},
+    },
+    model::change::{ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind},
+};
+
+/// In a sandbox's directory: the real path of its workspace, as it was when the sandbox was made.
+const WORKSPACE: &str = "workspace";
+
+/// Notes which directory the changes are to be held against.
+pub fn remember(ground: &Path, workspace: &Path) -> io::Result<()> {
+    fs::write(ground.join(WORKSPACE), workspace.as_os_str().as_encoded_bytes())
+}
+
+/// Both sides of a workspace.
+struct Sides {
+    upper: OwnedFd,
+    base: OwnedFd,
+}
+
+impl Sides {
+    fn open(ground: &Path) -> Outcome<Self> {
+        let note = ground.join(WORKSPACE);
+        let path = fs::read(&note)
+            .map_err(|error| Fault::io(format!("reading {}", note.display()), &error))?;
+        let path = PathBuf::from(OsString::from_vec(path));
+        let real = fs::canonicalize(ground)
+            .map_err(|error| Fault::io(format!("opening {}", ground.display()), &error))?;
+        let upper = upper::root(&real.join(BOX).join("upper/workspace"))?;
+        let base = upper::root(&path)
+            .map_err(|fault| fault.hint("the workspace has to be where it was"))?;
+        Ok(Self { upper, base })
+    }
+}
+
+/// A path to look at, and where its contents were before.
+struct Candidate {
+    path: Vec<u8>,
+    old_path: Option<Vec<u8>>,
+    pair: Pair,
+}
+
+/// The changes of one sandbox; nothing is looked at before the first is asked for.
+pub struct LocalChanges {
+    ground: PathBuf,
+    request: DiffRequest,
+    at: At,
+}
+
+enum At {
+    Start,
+    Under(Box<Under>),
+    End,
+}
+
+struct Under {
+    sides: Sides,
+    candidates: VecDeque<Candidate>,
+    ready: VecDeque<DiffPiece>,
+    git_left_out: u64,
+}
+
+impl LocalChanges {
+    pub fn new(ground: &Ground, request: DiffRequest) -> Self {
+        Self { ground: ground.dir.clone(), request, at: At::Start }
+    }
+
+    fn start(&self) -> Outcome<Under> {
+        let sides = Sides::open(&self.ground)?;
+        let look = Look {
+            paths: self.request.paths.clone(),
+            git: self.request.git,
+            until: clock::monotonic() + CHANGES_WITHIN,
+        };
+        let found = upper::walk(&sides.upper, &sides.base, look)?;
+        let renames = sides.renames(&found.pairs);
+        let candidates = candidates(found.pairs, renames);
+        let ready = VecDeque::new();
+        Ok(Under { sides, candidates, ready, git_left_out: found.git_left_out })
+    }
+
+    /// What was read is the sandbox's only if it is still there: what is removed empties by and by.
+    fn still_there(&self, sides: &Sides) -> Outcome<()> {
+        let now = Sides::open(&self.ground).ok();
+        let same = now.is_some_and(|now| match (fstat(&now.upper), fstat(&sides.upper)) {
+            (Ok(one), Ok(two)) => (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino),
+            _ => false,
+        });
+        if same { Ok(()) } else { Err(Fault::absent("the sandbox was removed meanwhile")) }
+    }
+
+    fn step(&mut self) -> Outcome<Option<DiffPiece>> {
+        if matches!(self.at, At::Start) {
+            self.at = At::Under(Box::new(self.start()?));
+        }
+        let At::Under(under) = &mut self.at else { return Ok(None) };
+        loop {
+            if let Some(piece) = under.ready.pop_front() {
+                return Ok(Some(piece));
+            }
+            match under.candidates.pop_front() {
+                Some(candidate) => {
+                    under.ready.extend(under.sides.examine(candidate, self.request.text));
+                }
+                None => break,
+            }
+        }
+        let git_left_out = under.git_left_out;
+        let At::Under(under) = std::mem::replace(&mut self.at, At::End) else { return Ok(None) };
+        self.still_there(&under.sides)?;
+        Ok(Some(DiffPiece::End { git_left_out }))
+    }
+}
+
+impl Iterator for LocalChanges {
+    type Item = Outcome<DiffPiece>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step();
+        if step.is_err() {
+            self.at = At::End;
+        }
+        step.transpose()
+    }
+}
+
+/// What is to be looked at, in the order of paths. A directory that came or went is told by what lies in
+/// it, if anything does.
+fn candidates(
+    pairs: BTreeMap<Vec<u8>, Pair>,
+    mut renames: HashMap<Vec<u8>, Vec<u8>>,
+) -> VecDeque<Candidate> {
+    let told = |path: &[u8], pair: &Pair| {
+        let only = is_directory(pair.old.or(pair.new)) && pair.old.is_none() != pair.new.is_none();
+        let inside = [path, b"/"].concat();
+        let next = pairs.range(inside.clone()..).next();
+        only && pair.unread.is_none() && next.is_some_and(|(it, _)| it.starts_with(&inside))
+    };
+    let gone: HashSet<Vec<u8>> = renames.values().cloned().collect();
+    let kept = pairs.iter().filter(|(path, pair)| !told(path, pair) && !gone.contains(*path));
+    let mut out = VecDeque::new();
+    for (path, pair) in kept {
+        let old_path = renames.remove(path);
+        let mut pair = *pair;
+        if let Some(old) = old_path.as_ref().and_then(|it| pairs.get(it)) {
+            pair.old = old.old;
+        }
+        out.push_back(Candidate { path: path.clone(), old_path, pair });
+    }
+    out
+}
+
+/// Contents on both sides; `None` = too large, or not to be read.
+#[derive(Default)]
+struct Contents {
+    old: Option<Vec<u8>>,
+    new: Option<Vec<u8>>,
+    /// The same on both sides, also where they were too large to be kept.
+    same: bool,
+    note: Option<String>,
+}
+
+impl Sides {
+    /// Files that lie elsewhere as they were: new path to old. A guess that `examine` checks.
+    fn renames(&self, pairs: &BTreeMap<Vec<u8>, Pair>) -> HashMap<Vec<u8>, Vec<u8>> {
+        let mut sizes: BTreeMap<u64, (Vec<&[u8]>, Vec<&[u8]>)> = BTreeMap::new();
+        for (path, pair) in pairs {
+            let file = pair.old.or(pair.new).filter(|it| it.kind == NodeKind::File && it.bytes > 0);
+            match (file, pair.old, pair.new) {
+                (Some(file), Some(_), None) => sizes.entry(file.bytes).or_default().0.push(path),
+                (Some(file), None, Some(_)) => sizes.entry(file.bytes).or_default().1.push(path),
+                _ => {}
+            }
+        }
+        let mut left = RENAMES_BYTES_MAX;
+        let mut renames = HashMap::new();
+        for (bytes, (gone, come)) in sizes {
+            let cost = bytes.saturating_mul((gone.len() + come.len()) as u64);
+            if gone.is_empty() || come.is_empty() || cost > left {
+                continue;
+            }
+            left -= cost;
+            let mut by_sum: HashMap<u64, Vec<&[u8]>> = HashMap::new();
+            for path in gone {
+                if let Ok(sum) = side::sum(&self.base, path, bytes) {
+                    by_sum.entry(sum).or_default().push(path);
+                }
+            }
+            for path in come {
+                let sum = side::sum(&self.upper, path, bytes).ok();
+                let from = sum.and_then(|it| by_sum.get_mut(&it)).filter(|it| !it.is_empty());
+                if let Some(from) = from {
+                    let alike = from.iter().position(|it| file_name(it) == file_name(path));
+                    renames.insert(path.to_vec(), from.remove(alike.unwrap_or(0)).to_vec());
+                }
+            }
+        }
+        renames
+    }
+
+    /// What changed at a path, as pieces; none when nothing did.
+    fn examine(&self, it: Candidate, text: bool) -> Vec<DiffPiece> {
+        let Candidate { path, old_path, pair } = it;
+        let from = old_path.as_deref().unwrap_or(&path);
+        let read = match pair.unread {
+            Some(error) => Err(error.into()),
+            None => self.read(&path, from, pair),
+        };
+        let read = read.unwrap_or_else(|error| unread(&error));
+        if let Some(from) = old_path.as_ref().filter(|_| !read.same) {
+            // No rename after all, or none any more.
+            let one = Pair { new: None, ..pair };
+            let two = Pair { old: None, ..pair };
+            let one = Candidate { path: from.clone(), old_path: None, pair: one };
+            let two = Candidate { path, old_path: None, pair: two };
+            return [self.examine(one, text), self.examine(two, text)].concat();
+        }
+        if read.same && pair.old == pair.new && old_path.is_none() {
+            return Vec::new();
+        }
+        let Pair { old, new, .. } = pair;
+        let patch = written(from, &path, pair, &read);
+        let plain = |it: Option<Node>| it.is_none_or(|it| git_mode(it).is_some());
+        let lines = LineCount { added: patch.added_lines, removed: patch.removed_lines };
+        let lines = (plain(old) && plain(new) && !patch.binary).then_some(lines);
+        let mut shown = patch.text;
+        if let Some(words) = read.note.clone().or_else(|| unsaid(pair)) {
+            shown.extend(patch::remark(&path, &words));
+        }
+        let status = match (old, new) {
+            _ if old_path.is_some() => ChangeStatus::Renamed,
+            (None, _) => ChangeStatus::Added,
+            (_, None) => ChangeStatus::Deleted,
+            _ => ChangeStatus::Modified,
+        };
+        let note = read.note;
+        let change = FileChange { path, old_path, status, old, new, lines, note };
+        let mut pieces = vec![DiffPiece::File(change)];
+        if text {
+            let cuts = shown.chunks(CHANGE_PIECE_BYTES);
+            pieces.extend(cuts.map(|it| DiffPiece::Text(Bytes::copy_from_slice(it))));
+        }
+        pieces
+    }
+
+    fn read(&self, path: &[u8], old_path: &[u8], pair: Pair) -> io::Result<Contents> {
+        let (base, upper) = ((self.base.as_fd(), old_path), (self.upper.as_fd(), path));
+        let file = |it: Option<Node>| it.is_some_and(|it| it.kind == NodeKind::File);
+        let large = |it: Option<Node>| it.is_some_and(|it| it.bytes > CHANGE_TEXT_BYTES_MAX);
+        let mut read = Contents::default();
+        if !large(pair.old) && !large(pair.new) {
+            let get = |(root, path), node: Option<Node>| {
+                node.map_or(Ok(Some(Vec::new())), |it| side::contents(root, path, it))
+            };
+            read.old = get(base, pair.old)?;
+            read.new = get(upper, pair.new)?;
+        }
+        if let (Some(old), Some(new)) = (&read.old, &read.new) {
+            read.same = old == new && kind(pair.old) == kind(pair.new);
+            return Ok(read);
+        }
+        let same =
+            if file(pair.old) && file(pair.new) { side::same(base, upper)? } else { Some(false) };
+        read.same = same == Some(true);
+        read.note = match same {
+            Some(true) => None,
+            Some(false) => Some("too large to be shown".to_owned()),
+            None => Some("too large to be compared".to_owned()),
+        };
+        Ok(read)
+    }
+}
+
+fn unread(error: &io::Error) -> Contents {
+    let note = match Errno::from_io_error(error) {
+        Some(Errno::ACCESS | Errno::PERM) => "may not be read".to_owned(),
+        Some(Errno::NAMETOOLONG) => "lies too deep to be looked at".to_owned(),
+        Some(Errno::NOENT | Errno::LOOP | Errno::INVAL) => {
+            "changed while it was looked at".to_owned()
+        }
+        _ => format!("can't be read: {error}"),
+    };
+    Contents { note: Some(note), ..Contents::default() }
+}
+
+/// The change as git writes it, where git has words for it.
+fn written(from: &[u8], path: &[u8], pair: Pair, read: &Contents) -> Patch {
+    let mode = |node: Option<Node>| node.and_then(git_mode);
+    let (old, new) = (mode(pair.old), mode(pair.new));
+    if read.same && old == new && from == path {
+        return Patch::default();
+    }
+    // What is the same need not be looked at again.
+    let content = |it: &'_ Option<Vec<u8>>| if read.same { Some(Vec::new()) } else { it.clone() };
+    let (before, after) = (content(&read.old), content(&read.new));
+    let before = old.map(|mode| Side { path: from, mode, content: before.as_deref() });
+    let after = new.map(|mode| Side { path, mode, content: after.as_deref() });
+    patch(before, after)
+}
+
+/// What git has no words for.
+fn unsaid(pair: Pair) -> Option<String> {
+    let word = |it: Node| match it.kind {
+        NodeKind::File => "file",
+        NodeKind::Link => "link",
+        NodeKind::Directory => "directory",
+        NodeKind::Special => "device, fifo or socket",
+    };
+    match (pair.old, pair.new) {
+        (Some(old), Some(new)) if old.kind != new.kind => {
+            Some(format!("was a {}, is a {}", word(old), word(new)))
+        }
+        (Some(old), Some(new)) if old.mode != new.mode && git_mode(old) == git_mode(new) => {
+            Some(format!("mode was {:03o}, is {:03o}", old.mode, new.mode))
+        }
+        (None, Some(it)) if git_mode(it).is_none() => Some(format!("new {}", word(it))),
+        (Some(it), None) if git_mode(it).is_none() => Some(format!("deleted {}", word(it))),
+        _ => None,
+    }
+}
+
+/// The mode by which git knows it.
+fn git_mode(node: Node) -> Option<u32> {
+    match node.kind {
+        NodeKind::File if node.mode & 0o100 != 0 => Some(0o100_755),
+        NodeKind::File => Some(0o100_644),
+        NodeKind::Link => Some(0o120_000),
+        NodeKind::Directory | NodeKind::Special => None,
+    }
+}
+
+fn kind(node: Option<Node>) -> Option<NodeKind> {
+    node.map(|it| it.kind)
+}
+
+fn file_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|it| *it == b'/').next().unwrap_or(path)
+}

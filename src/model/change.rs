@@ -1,0 +1,89 @@
+//! What a sandbox changed in a copy-on-write workspace, against the real directory.
+
+use bytes::Bytes;
+
+use super::sandbox::words;
+
+words! {
+    /// What became of a path.
+    ChangeStatus {
+        Added = "added",
+        /// Its contents, its mode or its kind.
+        Modified = "modified",
+        Deleted = "deleted",
+        /// Moved as it was; `old_path` says from where.
+        Renamed = "renamed",
+    }
+}
+
+words! {
+    /// What lies at a path.
+    NodeKind {
+        File = "file",
+        /// A symbolic link.
+        Link = "link",
+        Directory = "directory",
+        /// A device, fifo or socket: never opened.
+        Special = "special",
+    }
+}
+
+/// One side of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub kind: NodeKind,
+    /// Permissions, 9 bits.
+    pub mode: u32,
+    /// Of a file's contents or a link's target, else 0.
+    pub bytes: u64,
+}
+
+/// One path that changed. Paths are bytes, relative to the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    pub path: Vec<u8>,
+    pub old_path: Option<Vec<u8>>,
+    pub status: ChangeStatus,
+    pub old: Option<Node>,
+    pub new: Option<Node>,
+    /// `None` = the lines were not compared.
+    pub lines: Option<LineCount>,
+    /// What a person should know: why the contents are not shown.
+    pub note: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCount {
+    pub added: u64,
+    pub removed: u64,
+}
+
+/// What to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiffRequest {
+    /// Files and directories, relative to the workspace, without `.` and `..`; none = everything.
+    pub paths: Vec<Vec<u8>>,
+    /// Also what lies in a `.git`.
+    pub git: bool,
+    /// Also the change itself, as a unified diff.
+    pub text: bool,
+}
+
+/// A diff, piece by piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiffPiece {
+    File(FileChange),
+    /// A part of the last file's diff.
+    Text(Bytes),
+    /// Always the last piece; without it the diff is not whole.
+    End {
+        /// Changed `.git`s that were not looked into.
+        git_left_out: u64,
+    },
+}
+
+/// Tells whether a path names something below the workspace and nothing else.
+pub fn is_inside(path: &[u8]) -> bool {
+    let plain = |it: &[u8]| !matches!(it, b"" | b"." | b"..") && !it.contains(&0);
+    path.split(|it| *it == b'/').all(plain)
+}

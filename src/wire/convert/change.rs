@@ -1,0 +1,114 @@
+//! What a sandbox changed: the question, and the diff in pieces.
+
+use bytes::Bytes;
+
+use super::{blob, list, output::cuts, required, sandbox_id, text};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        id::SandboxId,
+        limits::{CHANGE_PATHS_MAX, CHANGE_PIECE_BYTES, LINE_BYTES_MAX, PATH_BYTES_MAX},
+        text::{cut, shown},
+    },
+    model::change::{
+        ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind, is_inside,
+    },
+    wire::v1::{self, diff_response::Kind},
+};
+
+enums! {
+    status_out, status_in: ChangeStatus = ChangeStatus { Added, Modified, Deleted, Renamed, }
+    kind_out, kind_in: NodeKind = NodeKind { File, Link, Directory, Special, }
+}
+
+/// Takes a path below the workspace.
+fn path(field: &str, value: Bytes) -> Outcome<Vec<u8>> {
+    let value = blob(field, value, PATH_BYTES_MAX)?;
+    if is_inside(&value) {
+        return Ok(value.to_vec());
+    }
+    let value = shown(&String::from_utf8_lossy(&value), LINE_BYTES_MAX);
+    Err(Fault::invalid(format!("{field} is not a path below the workspace: {value:?}")))
+}
+
+pub fn diff_out(sandbox: &SandboxId, request: DiffRequest) -> v1::DiffRequest {
+    v1::DiffRequest {
+        sandbox: sandbox.to_string(),
+        paths: request.paths.into_iter().map(Bytes::from).collect(),
+        git: request.git,
+        text: request.text,
+    }
+}
+
+pub fn diff_in(wire: v1::DiffRequest) -> Outcome<(SandboxId, DiffRequest)> {
+    let paths = list("diff.paths", wire.paths, CHANGE_PATHS_MAX)?;
+    let paths = paths.into_iter().map(|it| path("diff.paths", it)).collect::<Outcome<_>>()?;
+    let request = DiffRequest { paths, git: wire.git, text: wire.text };
+    Ok((sandbox_id(&wire.sandbox)?, request))
+}
+
+impl From<Node> for v1::Node {
+    fn from(node: Node) -> Self {
+        Self { kind: kind_out(node.kind).into(), mode: node.mode, size_bytes: node.bytes }
+    }
+}
+
+impl From<v1::Node> for Node {
+    fn from(wire: v1::Node) -> Self {
+        let kind = kind_in(wire.kind).unwrap_or(NodeKind::Special);
+        Self { kind, mode: wire.mode & 0o777, bytes: wire.size_bytes }
+    }
+}
+
+impl From<FileChange> for v1::FileChange {
+    fn from(change: FileChange) -> Self {
+        let lines = change.lines.map(|it| v1::LineCount { added: it.added, removed: it.removed });
+        Self {
+            path: change.path.into(),
+            old_path: change.old_path.map(Bytes::from),
+            status: status_out(change.status).into(),
+            old: change.old.map(Into::into),
+            new: change.new.map(Into::into),
+            lines,
+            note: change.note.map(|it| cut(&it, LINE_BYTES_MAX).to_owned()),
+        }
+    }
+}
+
+impl TryFrom<v1::FileChange> for FileChange {
+    type Error = Fault;
+
+    fn try_from(wire: v1::FileChange) -> Outcome<Self> {
+        let lines = wire.lines.map(|it| LineCount { added: it.added, removed: it.removed });
+        let note = wire.note.map(|it| text("change.note", it, LINE_BYTES_MAX)).transpose()?;
+        Ok(Self {
+            path: path("change.path", wire.path)?,
+            old_path: wire.old_path.map(|it| path("change.old_path", it)).transpose()?,
+            status: status_in(wire.status).unwrap_or(ChangeStatus::Modified),
+            old: wire.old.map(Into::into),
+            new: wire.new.map(Into::into),
+            lines,
+            note: note.map(|it| shown(&it, LINE_BYTES_MAX)),
+        })
+    }
+}
+
+/// Writes one piece as the messages it takes.
+pub fn piece_out(piece: DiffPiece) -> Vec<v1::DiffResponse> {
+    let kinds = match piece {
+        DiffPiece::File(change) => vec![Kind::File(change.into())],
+        DiffPiece::Text(bytes) => {
+            cuts(bytes, CHANGE_PIECE_BYTES).into_iter().map(Kind::Text).collect()
+        }
+        DiffPiece::End { git_left_out } => vec![Kind::End(v1::DiffEnd { git_left_out })],
+    };
+    kinds.into_iter().map(|kind| v1::DiffResponse { kind: Some(kind) }).collect()
+}
+
+pub fn piece_in(wire: v1::DiffResponse) -> Outcome<DiffPiece> {
+    Ok(match required("diff.kind", wire.kind)? {
+        Kind::File(change) => DiffPiece::File(change.try_into()?),
+        Kind::Text(bytes) => DiffPiece::Text(blob("diff.text", bytes, CHANGE_PIECE_BYTES)?),
+        Kind::End(end) => DiffPiece::End { git_left_out: end.git_left_out },
+    })
+}
