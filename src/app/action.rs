@@ -17,6 +17,8 @@ pub enum Scope {
     Scroll,
     /// Dialogs, help and other boxes.
     Dialog,
+    /// Boxes that only tell something; asked before those of all boxes.
+    Read,
     /// A line being edited: filter, command, search, palette.
     Line,
 }
@@ -30,6 +32,7 @@ impl Scope {
         Self::Prefix,
         Self::Scroll,
         Self::Dialog,
+        Self::Read,
         Self::Line,
     ];
 
@@ -43,6 +46,7 @@ impl Scope {
             Self::Prefix => "prefix",
             Self::Scroll => "scroll",
             Self::Dialog => "dialog",
+            Self::Read => "read",
             Self::Line => "line",
         }
     }
@@ -61,6 +65,7 @@ impl Scope {
             Self::Prefix => "after the prefix",
             Self::Scroll => "in scrollback",
             Self::Dialog => "in a box",
+            Self::Read => "in a box you only read",
             Self::Line => "in a line you edit",
         }
     }
@@ -376,13 +381,13 @@ actions! {
         [Dialog "enter"];
     DialogCancel, "dialog.cancel", Dialog, None, "Cancel",
         "Close the box; nothing happens.",
-        [Dialog "esc", Dialog "ctrl-c"];
+        [Dialog "esc", Dialog "ctrl-c", Read "q"];
     DialogNext, "dialog.next", Dialog, None, "Next field",
         "Move to the next field or row.",
-        [Dialog "tab", Dialog "down"];
+        [Dialog "tab", Dialog "down", Read "j"];
     DialogPrevious, "dialog.previous", Dialog, None, "Previous field",
         "Move to the previous field or row.",
-        [Dialog "backtab", Dialog "up"];
+        [Dialog "backtab", Dialog "up", Read "k"];
     DialogRight, "dialog.right", Dialog, None, "Next choice",
         "Take the next choice of the field.",
         [Dialog "right"];

@@ -69,7 +69,12 @@ impl State {
             (Some(Overlay::New(_)), _) => {
                 &[Action::LineAccept, Action::LineComplete, Action::LineRight, Action::LineCancel]
             }
-            (Some(_), _) => &[Action::DialogAccept, Action::DialogCancel],
+            (Some(_), _) => &[
+                Action::DialogNext,
+                Action::DialogPrevious,
+                Action::DialogPageDown,
+                Action::DialogCancel,
+            ],
             _ if self.copy.is_some() => &[
                 Action::ScrollLive,
                 Action::ScrollSearch,
@@ -91,6 +96,7 @@ impl State {
             ],
         };
         let dialog = matches!(self.overlay, Some(Overlay::New(_)));
+        let read = self.scopes().contains(&Scope::Read);
         wanted
             .iter()
             .filter_map(|action| {
@@ -100,6 +106,9 @@ impl State {
                     Action::LineAccept if dialog => "start".to_owned(),
                     Action::LineComplete if dialog => "next field".to_owned(),
                     Action::LineRight if dialog => "next choice".to_owned(),
+                    Action::DialogNext if read => "down".to_owned(),
+                    Action::DialogPrevious if read => "up".to_owned(),
+                    Action::DialogCancel if read => "close".to_owned(),
                     Action::LineUp => "previous".to_owned(),
                     Action::LineDown => "next".to_owned(),
                     action => action.spec().title.to_lowercase(),

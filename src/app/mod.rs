@@ -21,9 +21,11 @@ pub mod notice;
 pub mod palette;
 pub mod pane;
 mod row;
+mod sound;
 pub mod state;
 pub mod update;
 mod voice;
+mod wake;
 
 pub use effect::{Act, Effect, EffectId};
 pub use msg::{Link, Moment, Msg, Setup};

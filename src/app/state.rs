@@ -22,7 +22,7 @@ use super::{
     msg::{Link, Moment, Setup},
     notice::Notices,
     palette::Palette,
-    pane::{Feed, Watch},
+    pane::Watch,
     voice::Voices,
 };
 use crate::{
@@ -335,51 +335,6 @@ impl State {
         &self.frame
     }
 
-    /// When `Msg::Tick` is next wanted, on the clock of `Moment::since_start`; `None` = not until
-    /// something else happens.
-    pub fn wake_at(&self) -> Option<Duration> {
-        let which_key = (!self.typed.is_empty() && !self.shows_which_key())
-            .then(|| self.typed_at + WHICH_KEY_AFTER);
-        let held = self.watches.values().filter_map(Watch::held_until);
-        let retries = self.watches.values().filter_map(|it| match &it.feed {
-            Feed::Broken { retry_at, .. } => *retry_at,
-            _ => None,
-        });
-        let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
-        let soonest = soonest.chain(self.rests_at).chain(self.hears_at());
-        soonest.chain(self.next_minute()).chain(self.link_reads_anew_at()).min()
-    }
-
-    /// When the time without a hub next reads differently.
-    fn link_reads_anew_at(&self) -> Option<Duration> {
-        let Link::Down { since, .. } = self.link else { return None };
-        let down = self.now.since_start.saturating_sub(since).as_secs();
-        let step = if down < 60 { 1 } else { 60 };
-        self.ages_are_live().then(|| since + Duration::from_secs((down / step + 1) * step))
-    }
-
-    /// When the ages on screen next read differently. After a while without the operator they are
-    /// only lower bounds, shown as such, and an idle console writes nothing at all.
-    fn next_minute(&self) -> Option<Duration> {
-        let ages = self.frame.fleet.is_some() && self.fleet.counts().0 > 0;
-        if !ages || !self.ages_are_live() {
-            return None;
-        }
-        let into = u64::try_from(self.now.wall.0.rem_euclid(60_000)).unwrap_or(0);
-        let next = self.now.since_start + Duration::from_millis(60_000 - into);
-        Some(next.min(self.last_input + AGES_LIVE_FOR))
-    }
-
-    /// Whether the ages on screen are kept up to date.
-    pub fn ages_are_live(&self) -> bool {
-        self.focused != Some(false) && self.now.since_start < self.last_input + AGES_LIVE_FOR
-    }
-
-    /// Whether the box with what can follow is up.
-    pub fn shows_which_key(&self) -> bool {
-        !self.typed.is_empty() && self.now.since_start >= self.typed_at + WHICH_KEY_AFTER
-    }
-
     /// The session in a pane.
     pub fn session_in(&self, slot: usize) -> Option<&SessionId> {
         match self.grid.tab().slots().get(slot)? {
@@ -428,62 +383,19 @@ impl State {
     pub fn scopes(&self) -> &'static [Scope] {
         match &self.overlay {
             _ if self.line.is_some() => &[Scope::Line],
-            Some(Overlay::Palette(_) | Overlay::Help(_)) => &[Scope::Line],
             // First as in any line, so that what erases there erases here.
-            Some(Overlay::New(_)) => &[Scope::Line, Scope::Dialog],
-            Some(_) => &[Scope::Dialog],
+            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_)) => {
+                &[Scope::Line, Scope::Dialog]
+            }
+            Some(Overlay::Notices { .. } | Overlay::Info { .. } | Overlay::Doctor { .. }) => {
+                &[Scope::Read, Scope::Dialog]
+            }
+            Some(Overlay::Confirm(_) | Overlay::TakeOver { .. }) => &[Scope::Dialog],
             None if self.grip.is_some() => &[Scope::Pane],
             None if self.copy.is_some() => &[Scope::Scroll, Scope::Global],
             None if self.place == Place::Panes => &[Scope::Panes, Scope::Global],
             None => &[Scope::List, Scope::Global],
         }
-    }
-
-    /// The invariants; `Err` says which one broke.
-    pub fn check(&self) -> Result<(), String> {
-        self.fleet.check()?;
-        let fail = |what: &str| Err(what.to_owned());
-        if !self.grid.is_sound() {
-            return fail("the grid is unsound");
-        }
-        if self.pending.len() > PENDING_MAX {
-            return fail("too many effects under way");
-        }
-        if !self.notices.is_sound() || self.history.len() > HISTORY_MAX {
-            return fail("too many notices or lines of history");
-        }
-        if self.grip.as_ref().is_some_and(|it| it.ahead.len() > TYPED_AHEAD_MAX) {
-            return fail("too much typed ahead");
-        }
-        if self.grip.is_some() && self.lost.is_some() {
-            return fail("typing with a keyboard that is lost");
-        }
-        let typed_into = self.grip.as_ref().map(|it| &it.session);
-        if typed_into.is_some() && self.focused_session() != typed_into {
-            return fail("typing into a session that is not in the focused pane");
-        }
-        if self.copy.as_ref().is_some_and(|it| !it.is_sound()) {
-            return fail("scrollback is unsound");
-        }
-        if self.line.as_ref().is_some_and(|it| !it.editor.is_sound()) {
-            return fail("the line is unsound");
-        }
-        if self.watches.len() > 6 {
-            return fail("more sessions are watched than are on screen");
-        }
-        if self.fleet.known && self.watches.keys().any(|it| self.fleet.session(it).is_none()) {
-            return fail("a session is watched that is no more");
-        }
-        if matches!(&self.overlay, Some(Overlay::New(it)) if !it.is_sound()) {
-            return fail("the dialog is unsound");
-        }
-        if self.place == Place::Fleet && !self.fleet_shown {
-            return fail("the keys go to a fleet that is hidden");
-        }
-        if self.is_typing() && self.place != Place::Panes {
-            return fail("typing while the fleet has the focus");
-        }
-        Ok(())
     }
 }
 

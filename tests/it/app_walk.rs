@@ -126,7 +126,9 @@ fn a_key_that_means_nothing_says_so_and_where_it_would() {
     assert_eq!(said(&console), "* does nothing here; in the fleet it is: mark all");
     console.keys("esc K");
     assert_eq!(said(&console), "K does nothing; ? shows all keys");
-    console.keys("ctrl-n j");
+    console.keys("ctrl-n K");
+    assert_eq!(said(&console), "K does nothing here; q closes the box");
+    console.keys("q D j");
     assert_eq!(said(&console), "j does nothing here; esc closes the box");
     // The keys in it are those of the keymap in force.
     let mut console = Console::with_fleet((120, 40), day());

@@ -15,6 +15,7 @@
 )]
 
 mod app_aim;
+mod app_boxes;
 mod app_config;
 mod app_keys;
 mod app_lost;

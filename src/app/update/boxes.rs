@@ -109,34 +109,38 @@ impl Turn<'_> {
         let keymap = &self.state.keymap;
         let height = usize::from(self.state.size.1);
         match &mut self.state.overlay {
-            Some(Overlay::Palette(palette)) => {
-                match action {
-                    Action::LineAccept => return self.palette_chosen(),
-                    Action::LineCancel => self.state.overlay = None,
-                    Action::LineUp => palette.step(-1),
-                    Action::LineDown => palette.step(1),
-                    Action::DialogPageUp => palette.step(-PAGE),
-                    Action::DialogPageDown => palette.step(PAGE),
-                    _ => {
-                        palette.selected = 0;
-                        return palette.line.act(action);
-                    }
+            Some(Overlay::Palette(palette)) => match (action, rows_below_line(action)) {
+                (Action::LineAccept | Action::DialogAccept, _) => self.palette_chosen(),
+                (Action::LineCancel | Action::DialogCancel, _) => self.close_box(),
+                (_, Some(rows)) => {
+                    palette.step(rows);
+                    true
                 }
-                true
-            }
-            Some(Overlay::Help(help)) => {
-                let last = help.lines(keymap).len().saturating_sub(height / 2);
-                match action {
-                    Action::LineAccept | Action::LineCancel => self.state.overlay = None,
-                    Action::LineUp => help.top = help.top.saturating_sub(1),
-                    Action::LineDown => help.top = (help.top + 1).min(last),
-                    _ => {
-                        help.top = 0;
-                        return help.line.act(action);
-                    }
+                _ => {
+                    let done = palette.line.act(action);
+                    palette.selected = if done { 0 } else { palette.selected };
+                    done
                 }
-                true
-            }
+            },
+            Some(Overlay::Help(help)) => match (action, rows_below_line(action)) {
+                (
+                    Action::LineAccept
+                    | Action::LineCancel
+                    | Action::DialogAccept
+                    | Action::DialogCancel,
+                    _,
+                ) => self.close_box(),
+                (_, Some(rows)) => {
+                    let last = help.lines(keymap).len().saturating_sub(height / 2);
+                    help.top = help.top.saturating_add_signed(rows).min(last);
+                    true
+                }
+                _ => {
+                    let done = help.line.act(action);
+                    help.top = if done { 0 } else { help.top };
+                    done
+                }
+            },
             Some(Overlay::New(dialog)) => {
                 // What a line knows of accepting and moving is the dialog's here.
                 let instead = match action {
@@ -160,6 +164,11 @@ impl Turn<'_> {
             }
             _ => false,
         }
+    }
+
+    fn close_box(&mut self) -> bool {
+        self.state.overlay = None;
+        true
     }
 
     fn bar_action(&mut self, action: Action) -> bool {
@@ -314,6 +323,17 @@ impl Turn<'_> {
             }
             _ => false,
         }
+    }
+}
+
+/// Rows that an action moves by in what a line on top narrows.
+fn rows_below_line(action: Action) -> Option<isize> {
+    match action {
+        Action::LineUp | Action::DialogPrevious => Some(-1),
+        Action::LineDown | Action::LineComplete | Action::DialogNext => Some(1),
+        Action::DialogPageUp => Some(-PAGE),
+        Action::DialogPageDown => Some(PAGE),
+        _ => None,
     }
 }
 

@@ -46,6 +46,10 @@ impl Turn<'_> {
             return;
         }
         for scope in self.state.scopes() {
+            // A letter is text where a line takes it, whatever a key file says of boxes.
+            if *scope == Scope::Dialog && self.state.takes_text() && is_text(press) {
+                continue;
+            }
             match self.state.keymap.step(*scope, &[chord]) {
                 Step::Run(bound) => {
                     let bound = bound.clone();
@@ -112,7 +116,7 @@ impl Turn<'_> {
             return self.notice(crate::model::event::Level::Info, &text);
         }
         let Key::Char(it) = press.key else { return };
-        if press.mods.ctrl || press.mods.alt || press.mods.cmd {
+        if !is_text(press) {
             return;
         }
         self.insert(it.encode_utf8(&mut [0; 4]));
@@ -143,7 +147,11 @@ fn step<'s>(state: &'s State, scope: Scope, typed: &[Chord]) -> Step<'s> {
     }
 }
 
-fn is_bare(press: KeyPress, key: char) -> bool {
+fn is_text(press: KeyPress) -> bool {
     let bare = !press.mods.ctrl && !press.mods.alt && !press.mods.cmd;
-    bare && press.stroke == Stroke::Press && press.key == Key::Char(key)
+    bare && matches!(press.key, Key::Char(_))
+}
+
+fn is_bare(press: KeyPress, key: char) -> bool {
+    is_text(press) && press.stroke == Stroke::Press && press.key == Key::Char(key)
 }

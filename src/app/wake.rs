@@ -1,0 +1,56 @@
+//! When the console wants to be woken though nothing happens.
+
+use std::time::Duration;
+
+use super::{
+    msg::Link,
+    pane::{Feed, Watch},
+    state::{AGES_LIVE_FOR, State, WHICH_KEY_AFTER},
+};
+
+impl State {
+    /// When `Msg::Tick` is next wanted, on the clock of `Moment::since_start`; `None` = not until
+    /// something else happens.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let which_key = (!self.typed.is_empty() && !self.shows_which_key())
+            .then(|| self.typed_at + WHICH_KEY_AFTER);
+        let held = self.watches.values().filter_map(Watch::held_until);
+        let retries = self.watches.values().filter_map(|it| match &it.feed {
+            Feed::Broken { retry_at, .. } => *retry_at,
+            _ => None,
+        });
+        let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
+        let soonest = soonest.chain(self.rests_at).chain(self.hears_at());
+        soonest.chain(self.next_minute()).chain(self.link_reads_anew_at()).min()
+    }
+
+    /// When the time without a hub next reads differently.
+    fn link_reads_anew_at(&self) -> Option<Duration> {
+        let Link::Down { since, .. } = self.link else { return None };
+        let down = self.now.since_start.saturating_sub(since).as_secs();
+        let step = if down < 60 { 1 } else { 60 };
+        self.ages_are_live().then(|| since + Duration::from_secs((down / step + 1) * step))
+    }
+
+    /// When the ages on screen next read differently. After a while without the operator they are
+    /// only lower bounds, shown as such, and an idle console writes nothing at all.
+    fn next_minute(&self) -> Option<Duration> {
+        let ages = self.frame.fleet.is_some() && self.fleet.counts().0 > 0;
+        if !ages || !self.ages_are_live() {
+            return None;
+        }
+        let into = u64::try_from(self.now.wall.0.rem_euclid(60_000)).unwrap_or(0);
+        let next = self.now.since_start + Duration::from_millis(60_000 - into);
+        Some(next.min(self.last_input + AGES_LIVE_FOR))
+    }
+
+    /// Whether the ages on screen are kept up to date.
+    pub fn ages_are_live(&self) -> bool {
+        self.focused != Some(false) && self.now.since_start < self.last_input + AGES_LIVE_FOR
+    }
+
+    /// Whether the box with what can follow is up.
+    pub fn shows_which_key(&self) -> bool {
+        !self.typed.is_empty() && self.now.since_start >= self.typed_at + WHICH_KEY_AFTER
+    }
+}
