@@ -11,12 +11,13 @@ use sandwatch::{
         history::{HistoryLine, HistoryMark, HistoryPage, HistoryRequest, SearchHit, SearchPage},
         output::Output,
         sandbox::Sandbox,
+        session::Status,
     },
     runtime::LeaseVerb,
     vt::key::Mods,
 };
 
-use super::app_support::{Console, day};
+use super::app_support::{Console, day, session};
 
 fn changed(sandbox: Sandbox) -> Msg {
     Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
@@ -50,6 +51,10 @@ fn showing(size: (u16, u16), session: Size, lines: &[String]) -> Console {
 
 fn rows(count: u16) -> Vec<String> {
     (0..count).map(|it| format!("row {it:02}")).collect()
+}
+
+fn following(console: &Console) -> &str {
+    console.state.follow.as_ref().unwrap().as_str()
 }
 
 /// Where a text shows, from the top left of the first pane's body.
@@ -282,5 +287,28 @@ fn a_search_stops_at_the_match_that_the_hub_found() {
     for (at, place) in [(39, (40, 8)), (44, (44, 7))] {
         let mut console = showing((100, 30), Size::DEFAULT, &rows(3));
         assert_eq!(found(&mut console, at), place);
+    }
+}
+
+#[test]
+fn who_looks_back_with_the_wheel_is_not_drawn_to_a_session_asked_for_before() {
+    for looks_back in [false, true] {
+        let mut console = showing((100, 30), Size::DEFAULT, &rows(3));
+        console.keys("s");
+        let mut mine = day().remove(0);
+        let opened = session("opened", &mine.id, 2, "bash", Status::Idle);
+        let open = |it: &Act| matches!(it, Act::Open { .. });
+        console.answer(open, Reply::Session(Box::new(opened.clone())));
+        if looks_back {
+            console.send(mouse(&console, MouseKind::WheelUp, 3, 3));
+        }
+        mine.sessions.push(opened);
+        console.send(changed(mine));
+        if looks_back {
+            console.send(mouse(&console, MouseKind::WheelDown, 3, 3));
+            assert!(console.state.copy.is_none());
+        }
+        let wanted = if looks_back { "api-refactor" } else { "opened" };
+        assert_eq!(following(&console), wanted);
     }
 }

@@ -89,8 +89,8 @@ impl Turn<'_> {
         copy.opened = opened;
         self.state.copy = Some(copy);
         self.state.place = Place::Panes;
-        // What was only passed by is looked at now, and watched at once.
-        self.state.rests_at = None;
+        // What was only passed by is looked at now, and watched at once; nothing else is waited for.
+        (self.state.rests_at, self.state.awaited) = (None, None);
     }
 
     /// Back to live, and to where it was opened.
