@@ -116,9 +116,9 @@ pub const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(2);
 pub const JOURNAL_READERS_MAX: usize = 4;
 /// Shortest time between two changes of one sandbox in the feed.
 pub const CHANGE_EVERY_MIN: Duration = Duration::from_millis(100);
-/// Plain text kept by `wait` for a match that spans chunks, in bytes: a screen of text, looked through
-/// again with every chunk.
-pub const WAIT_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Plain text kept by `wait` for a match that spans chunks, in bytes: two of the largest chunks, some
+/// hundred lines. Looked through again with every chunk.
+pub const WAIT_TEXT_BYTES_MAX: usize = 64 * 1024;
 /// How long `--rm` waits for watchers to have read the last output.
 pub const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 /// Free space under which `doctor` warns, in bytes: one recording at its bound.

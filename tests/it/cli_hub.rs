@@ -397,3 +397,12 @@ fn a_hub_may_open_many_files_and_a_sandbox_as_many_as_who_started_it() {
     let bounds: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
     assert_eq!(bounds[0], bounds[1], "{line}");
 }
+
+#[test]
+fn waited_for_text_may_stretch_over_many_pieces_of_output() {
+    let home = Home::new();
+    let line = "printf BEGIN; head -c 60000 /dev/zero | tr '\\0' x; printf END; exec cat";
+    home.ok(&["run", "-d", "--name", "long", "--", "/bin/sh", "-c", line]);
+    home.ok(&["wait", "long", "--for", "text=(?s)BEGIN.*END", "--timeout", "30s"]);
+    home.ok(&["wait", "long", "--for", "text=BEGINx{1000}", "--timeout", "30s"]);
+}

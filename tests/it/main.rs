@@ -34,6 +34,7 @@ mod cli_plain;
 mod crash_hub;
 mod crash_shim;
 mod crash_support;
+mod crash_typing;
 mod documents;
 mod driver_suite;
 mod engine_adopt;

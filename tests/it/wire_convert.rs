@@ -543,3 +543,17 @@ fn a_long_fault_fits_into_headers() {
     assert!(status.message().len() <= 2048 && status.details().len() < 4096);
     assert_eq!(from_status(&status).kind(), Kind::Failed);
 }
+
+#[test]
+fn an_exit_that_cannot_be_read_is_a_fault_that_says_so() {
+    let exit = |how| {
+        let kind = Some(v1::output::Kind::Exit(v1::ExitStatus { how }));
+        OutputReader::default().take(v1::Output { offset: 9, kind })
+    };
+    for how in [None, Some(v1::exit_status::How::Signal(0))] {
+        let fault = exit(how).unwrap_err();
+        assert!(fault.message().starts_with("the program has ended, but how"), "{fault}");
+    }
+    let read = exit(Some(v1::exit_status::How::Code(3))).unwrap().unwrap();
+    assert_eq!(read, Output::Exit { offset: 9, status: ExitStatus::Code(3) });
+}

@@ -13,7 +13,10 @@ use crate::{
         text::{cut, shown},
         units::Size,
     },
-    model::output::{Fidelity, From as Start, Output, OutputRequest},
+    model::{
+        output::{Fidelity, From as Start, Output, OutputRequest},
+        session::ExitStatus,
+    },
     runtime::ScreenShot,
     wire::v1::{self, output, output_request},
 };
@@ -118,6 +121,16 @@ impl Joiner {
     }
 }
 
+/// Takes how a program ended. One that can't be read ends the subscription as a fault: all output has been
+/// handed on by then, and an exit code is nothing to guess, for scripts decide on it.
+fn exit(wire: v1::ExitStatus) -> Outcome<ExitStatus> {
+    wire.try_into().map_err(|fault: Fault| {
+        let why = fault.message();
+        Fault::invalid(format!("the program has ended, but how can't be read: {why}"))
+            .hint("its output is complete; sandwatch ls --all shows what the hub knows of it")
+    })
+}
+
 /// Puts the messages of one subscription together.
 #[derive(Clone, Debug, Default)]
 pub struct OutputReader {
@@ -151,7 +164,7 @@ impl OutputReader {
             output::Kind::Fact(fact) => {
                 fact_in(Some(fact)).map(|fact| Output::Fact { offset, fact })
             }
-            output::Kind::Exit(status) => Some(Output::Exit { offset, status: status.try_into()? }),
+            output::Kind::Exit(status) => Some(Output::Exit { offset, status: exit(status)? }),
         })
     }
 }
