@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -60,6 +60,13 @@ impl Starter {
         self.paths.prepare()?;
         let log = self.paths.hub_last_words();
         let opened = File::options().create(true).append(true).open(&log);
+        let opened = match opened {
+            // A hub is needed to make room.
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                File::options().append(true).open("/dev/null")
+            }
+            other => other,
+        };
         let opened =
             opened.map_err(|error| Fault::io(format_args!("opening {}", log.display()), &error))?;
         let mut before = opened.metadata().map_or(0, |it| it.len());

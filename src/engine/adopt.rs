@@ -54,7 +54,9 @@ impl Inner {
                     let words = format!("the registry's entry {} can't be read: {fault}", kept.id);
                     self.fleet().notice(Level::Error, None, &words);
                     // Its name is free again, for the sandbox itself if its directory tells of it.
-                    self.store.delete(kept.id).await?;
+                    if let Err(fault) = self.store.delete(kept.id.clone()).await {
+                        tracing::warn!(%fault, id = kept.id, "an unreadable entry stays");
+                    }
                 }
             }
         }
@@ -148,7 +150,7 @@ impl Inner {
         self.persist_or_notice(&id).await;
         match events {
             Some(events) => self.follow(id, events),
-            None if silent => self.look_again(id, ground),
+            None if silent => self.look_again(id, ground, began),
             None => {}
         }
     }
@@ -161,8 +163,9 @@ impl Inner {
         self.reap(id, name).await;
     }
 
-    /// Asks a shim that lives but does not answer, until it does, it dies or its sandbox is removed.
-    pub(super) fn look_again(self: &Arc<Self>, id: SandboxId, ground: Ground) {
+    /// Asks a shim that lives but does not answer, until it does, it dies or its sandbox is removed. `began`
+    /// is one whose making was not noted to its end.
+    pub(super) fn look_again(self: &Arc<Self>, id: SandboxId, ground: Ground, began: bool) {
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -170,7 +173,7 @@ impl Inner {
                 let Some(engine) = engine.upgrade() else { return };
                 let Ok(verbs) = engine.fleet().get(&id).map(|it| it.verbs.clone()) else { return };
                 let _held = verbs.lock().await;
-                if engine.fleet().get(&id).is_err() || engine.found(&id, &ground).await {
+                if engine.fleet().get(&id).is_err() || engine.found(&id, &ground, began).await {
                     return;
                 }
             }
@@ -178,10 +181,10 @@ impl Inner {
     }
 
     /// One try; `true` when it is known what became of the shim.
-    async fn found(self: &Arc<Self>, id: &SandboxId, ground: &Ground) -> bool {
+    async fn found(self: &Arc<Self>, id: &SandboxId, ground: &Ground, began: bool) -> bool {
         let events = match adopt(ground).await {
             Ok(it) => {
-                if it.report.sessions.is_empty() {
+                if began && it.report.sessions.is_empty() {
                     // The hub that was making it is no more.
                     let (engine, id, name) = (self.clone(), id.clone(), ground.name.clone());
                     tokio::spawn(async move { engine.finish_removal(&id, &name).await });

@@ -42,6 +42,9 @@ impl Inner {
         self.check_workspace(&spec).await?;
         let id = self.reserve(spec, driver.as_ref())?;
         let first = SessionId::random();
+        // Whoever removes it meanwhile waits until there is something to remove.
+        let verbs = self.fleet().get(&id)?.verbs.clone();
+        let _held = verbs.lock().await;
         match self.make(&id, &first, driver.as_ref()).await {
             Ok(()) => Ok(Sandbox::clone(&self.fleet().get(&id)?.sandbox)),
             Err(fault) => {
@@ -198,7 +201,6 @@ impl Inner {
         }
         self.fleet().notice(Level::Error, Some(id.clone()), &words);
         self.keep_for_another_try(id, fault).await;
-        self.deadlines.notify_one();
     }
 
     /// The workspace is a directory, and not one that would hand the hub itself to a sandbox.

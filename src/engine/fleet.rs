@@ -2,7 +2,7 @@
 //! held for moments only; nothing here waits or does I/O.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{HashMap, HashSet, VecDeque, hash_map},
     sync::Arc,
     time::Duration,
 };
@@ -42,10 +42,14 @@ pub(super) struct Entry {
     pub verbs: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever tells the seat of a lease.
     pub lease_turn: Arc<tokio::sync::Mutex<()>>,
+    /// Sessions whose lease somebody waits to tell the seat of.
+    pub lease_news: HashSet<SessionId>,
     /// Bumped with every change, for those who wait for one.
     pub changed: watch::Sender<u64>,
     /// A removal has begun: the end of its seat is no news.
     pub removing: bool,
+    /// A removal wants to begin: a stop under way gives way to it.
+    pub leaving: watch::Sender<bool>,
     /// One clone for every program without a PTY that runs now.
     pub execs: Arc<()>,
     /// One clone for every stream of output that is open.
@@ -107,8 +111,10 @@ impl Entry {
             seat: None,
             verbs: Arc::default(),
             lease_turn: Arc::default(),
+            lease_news: HashSet::new(),
             changed: watch::Sender::new(0),
             removing: false,
+            leaving: watch::Sender::new(false),
             execs: Arc::default(),
             watchers: Arc::default(),
             doomed: false,

@@ -156,7 +156,7 @@ impl Inner {
         };
         self.touch(id);
         self.persist_or_notice(id).await;
-        self.look_again(id.clone(), self.ground(id, &name));
+        self.look_again(id.clone(), self.ground(id, &name), false);
     }
 
     /// Ends what a dead host left running; its files stay until the sandbox is removed.

@@ -227,15 +227,24 @@ impl Inner {
     fn lease_changed(self: &Arc<Self>, sandbox: SandboxId, id: SessionId, seat: Arc<dyn Seat>) {
         self.touch(&sandbox);
         self.deadlines.notify_one();
+        let turn = {
+            let mut fleet = self.fleet();
+            let Ok(entry) = fleet.get_mut(&sandbox) else { return };
+            if !entry.lease_news.insert(id.clone()) {
+                // Whoever waits for the turn tells this too.
+                return;
+            }
+            entry.lease_turn.clone()
+        };
         let engine = self.clone();
         tokio::spawn(async move {
             // One after the other, and each as things stand then: the seat's last word is the newest.
-            let Ok(turn) = engine.fleet().get(&sandbox).map(|it| it.lease_turn.clone()) else {
-                return;
-            };
             let held = turn.lock().await;
-            let lease = match engine.fleet().get(&sandbox) {
-                Ok(entry) => entry.session(&id).and_then(|it| it.lease.clone()),
+            let lease = match engine.fleet().get_mut(&sandbox) {
+                Ok(entry) => {
+                    entry.lease_news.remove(&id);
+                    entry.session(&id).and_then(|it| it.lease.clone())
+                }
                 Err(_) => return,
             };
             if let Err(fault) = seat.set_lease(&id, lease).await {

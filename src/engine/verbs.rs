@@ -80,6 +80,8 @@ impl Inner {
                 let stopped = self.stop_seat(id, seat.as_ref(), grace.min(GRACE_MAX)).await;
                 if stopped.is_err() {
                     self.fleet().get_mut(id)?.sandbox_mut().stop_asked = false;
+                    self.touch(id);
+                    self.persist_or_notice(id).await;
                 }
                 stopped
             }
@@ -101,7 +103,12 @@ impl Inner {
         seat: &dyn Seat,
         grace: Duration,
     ) -> Outcome<()> {
-        seat.stop(grace).await?;
+        let mut leaving = self.fleet().get(id)?.leaving.subscribe();
+        tokio::select! {
+            stopped = seat.stop(grace) => stopped?,
+            // A removal ends everything at once, and waits for nobody's grace.
+            _ = leaving.wait_for(|it| *it) => return Err(Fault::failed("it is being removed")),
+        }
         self.settle(id, State::Stopped).await
     }
 
@@ -132,6 +139,8 @@ impl Inner {
     /// Removes a sandbox in whatever state; its recordings stay.
     pub(super) async fn remove(self: &Arc<Self>, id: &SandboxId) -> Outcome<()> {
         let verbs = self.verbs(id)?;
+        // A stop under way is cut short, so that this need not wait for its grace.
+        self.fleet().get(id)?.leaving.send_replace(true);
         let _held = verbs.lock().await;
         let (name, driver, seat) = {
             let mut fleet = self.fleet();
@@ -145,11 +154,11 @@ impl Inner {
         if let Err(fault) = self.persist(id).await {
             tracing::warn!(%fault, name, "a removal begins without a note of it");
         }
-        let removed = self.clear(id, &name, &driver, seat).await;
-        let removed = match removed {
-            Ok(()) => self.strike_off(id).await,
-            fault => fault,
-        };
+        let mut removed = self.clear(id, &name, &driver, seat).await;
+        if removed.is_ok() {
+            self.scrap(id).await;
+            removed = self.strike_off(id).await;
+        }
         if let Err(fault) = removed {
             self.keep_for_another_try(id, &fault).await;
             return Err(fault.context(format_args!("removing {name}")));
@@ -179,6 +188,21 @@ impl Inner {
         let ground = self.ground(id, name);
         self.drivers.get(driver)?.sweep(&ground).await?;
         delete_dir(&ground.dir).await
+    }
+
+    /// Deletes scrollback that is no recording, where the sandbox's own host could not.
+    async fn scrap(&self, id: &SandboxId) {
+        let scraps: Vec<_> = match self.fleet().get(id) {
+            Ok(entry) if !entry.spec.record => {
+                entry.sandbox.sessions.iter().map(|it| self.paths.recording(&it.id)).collect()
+            }
+            _ => return,
+        };
+        for dir in scraps {
+            if let Err(fault) = delete_dir(&dir).await {
+                tracing::warn!(%fault, "scrollback stays until recordings are pruned");
+            }
+        }
     }
 
     /// Takes a sandbox that is no more off the registry; until that succeeds it is shown as gone.
@@ -212,6 +236,7 @@ impl Inner {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
             entry.removing = false;
+            entry.leaving.send_replace(false);
             if dead {
                 entry.seat = None;
                 fail(entry.sandbox_mut(), "what held it has ended");
@@ -224,6 +249,7 @@ impl Inner {
         }
         self.touch(id);
         self.persist_or_notice(id).await;
+        self.deadlines.notify_one();
     }
 
     /// Whether the shim that held a sandbox is certainly no more.

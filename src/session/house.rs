@@ -172,7 +172,14 @@ impl Inner {
         if rooms.hosts.len() > SESSIONS_PER_SANDBOX_MAX
             && let Some(index) = rooms.oldest_ended()
         {
-            drop(rooms.hosts.remove(index));
+            let (id, host) = rooms.hosts.remove(index);
+            drop(rooms);
+            drop(host);
+            if !self.record
+                && let Err(fault) = journal::remove(&self.recordings.join(id.as_str()))
+            {
+                tracing::warn!(%fault, session = %id, "its scrollback stays until recordings are pruned");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Notices that the shim's directory is gone, so that no sandbox outlives the state it belongs to.
 
 use std::{
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -21,18 +22,26 @@ pub struct Home {
 impl Home {
     pub fn watch(dir: &Path) -> Outcome<Self> {
         let identity = identity(dir)
-            .ok_or_else(|| Fault::absent(format!("no such directory: {}", dir.display())))?;
+            .map_err(|error| Fault::io(format_args!("looking at {}", dir.display()), &error))?;
         Ok(Self { dir: dir.to_owned(), identity })
     }
 
     /// Resolves when the directory is not there any more, is another one, or has lost its spec.
     pub async fn left(&self) {
-        while identity(&self.dir) == Some(self.identity) && self.dir.join(SPEC_FILE).exists() {
+        while self.is_there() {
             tokio::time::sleep(HOME_LOOKED_AT_EVERY).await;
         }
     }
+
+    /// A disk that fails, or a limit that is reached, says nothing about what is there.
+    fn is_there(&self) -> bool {
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let same = identity(&self.dir).map_or_else(|it| !gone(&it), |it| it == self.identity);
+        let spec = std::fs::symlink_metadata(self.dir.join(SPEC_FILE));
+        same && !spec.is_err_and(|it| gone(&it))
+    }
 }
 
-fn identity(dir: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(dir).ok().map(|it| (it.dev(), it.ino()))
+fn identity(dir: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(dir).map(|it| (it.dev(), it.ino()))
 }

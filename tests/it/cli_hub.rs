@@ -70,6 +70,21 @@ fn attach_off_a_terminal_prints_text_and_says_what_is_no_longer_kept() {
 }
 
 #[test]
+fn a_removal_does_not_wait_for_the_grace_of_a_stop() {
+    let home = Home::new();
+    let deaf = "trap 'echo heard' TERM HUP; echo up; while :; do sleep 0.01; done";
+    start(&home, "deaf", deaf);
+    home.ok(&["wait", "deaf", "--for", "text=up", "--timeout", "20s"]);
+    let mut stop = home.command(&["stop", "deaf", "--grace", "30m"]);
+    let stop = stop.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    home.ok(&["wait", "deaf", "--for", "text=heard", "--timeout", "20s"]);
+    home.ok(&["rm", "--yes", "deaf"]);
+    let ran = Ran::from(stop.wait_with_output().unwrap(), &["stop"]);
+    assert!(ran.code != 0 && ran.stderr.contains("being removed"), "{ran:?}");
+    assert_eq!(home.json(&["ls", "--all", "--json"]), serde_json::json!([]));
+}
+
+#[test]
 fn ls_json_has_the_fields_scripts_rely_on() {
     let home = Home::new();
     assert_eq!(home.json(&["ls", "--json"]), serde_json::json!([]));

@@ -228,6 +228,23 @@ async fn a_removal_that_fails_after_the_shim_has_ended_says_that_nothing_runs() 
 }
 
 #[tokio::test]
+async fn scrollback_that_a_killed_shim_left_goes_with_its_sandbox() {
+    let it = Held::new().await;
+    let mut spec = it.base.spec(&["cat"]);
+    spec.record = false;
+    let sandbox = it.alice().create(spec).await.unwrap();
+    let kept = || std::fs::read_dir(it.base.paths().recordings()).unwrap().count();
+    assert_eq!(kept(), 1);
+    kill(it.shim_of(&sandbox));
+    crate::given::found("its end is noticed", async || {
+        (it.alice().list().await.unwrap()[0].state == State::Failed).then_some(())
+    })
+    .await;
+    it.alice().remove(&sandbox.id).await.unwrap();
+    assert_eq!(kept(), 0);
+}
+
+#[tokio::test]
 async fn a_sandbox_whose_making_was_not_noted_to_its_end_is_not_removed_while_its_shim_is_silent() {
     let mut it = Held::new().await;
     let sandbox = it.run("cat").await;

@@ -99,6 +99,22 @@ async fn a_creation_that_fails_at_any_step_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_removed_while_it_is_made_is_made_first_and_then_gone() {
+    let it = Instance::new().await;
+    it.fake.set_faults(Faults { create_delay: Duration::from_millis(300), ..Faults::default() });
+    let making = tokio::spawn({
+        let (alice, spec) = (it.client("alice"), it.spec(&["idle"]));
+        async move { alice.create(spec).await }
+    });
+    let all = it.until("it is being made", |all| !all.is_empty()).await;
+    assert_eq!(all[0].state, State::Creating);
+    it.alice().remove(&all[0].id).await.unwrap();
+    assert_eq!(making.await.unwrap().unwrap().id, all[0].id);
+    assert_eq!(it.alice().list().await.unwrap(), []);
+    assert_eq!(std::fs::read_dir(it.paths().sandboxes()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_creation_that_cannot_be_undone_is_kept_until_it_can() {
     let mut it = Instance::new().await;
     let stuck = Faults {

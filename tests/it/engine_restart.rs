@@ -63,6 +63,22 @@ async fn of_many_sessions_the_oldest_ended_make_room_and_are_still_read_back() {
 }
 
 #[tokio::test]
+async fn scrollback_that_is_no_recording_goes_with_its_session() {
+    let it = Instance::new().await;
+    let mut spec = it.spec(&["sh"]);
+    spec.record = false;
+    let sandbox = it.alice().create(spec).await.unwrap();
+    for _ in 0..SESSIONS_PER_SANDBOX_MAX + 3 {
+        let opened = it.alice().open(&sandbox.id, session(&["sh", "-c", "exit 0"])).await.unwrap();
+        it.alice().wait(&opened.id, WaitFor::Exit, Some(SOON)).await.unwrap();
+    }
+    let kept = || std::fs::read_dir(it.paths().recordings()).unwrap().count();
+    assert_eq!(kept(), SESSIONS_PER_SANDBOX_MAX);
+    it.alice().remove(&sandbox.id).await.unwrap();
+    assert_eq!(kept(), 0);
+}
+
+#[tokio::test]
 async fn an_entry_of_the_registry_that_cannot_be_read_is_rebuilt_or_frees_its_name() {
     let mut it = Instance::new().await;
     let (told, lost) = (it.run(&["idle"]).await, it.run(&["idle"]).await);

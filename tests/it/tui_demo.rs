@@ -145,7 +145,7 @@ fn without_a_theme_named_the_colours_follow_the_terminal_and_keep_doing_so() {
     std::fs::create_dir_all(home.config()).unwrap();
     let light = ("\x1b]11;rgb:ffff/ffff/ffff\x07", "");
     let pty = Pty::start_typing(&home, &["demo"], SIZE, light);
-    pty.wait_for("FLEET");
+    pty.wait_for("api-refactor");
     let before = pty.look(ground);
     std::fs::write(home.config().join("config.toml"), "scroll_lines = 5\n").unwrap();
     pty.wait_for("config.toml was read again");

@@ -44,7 +44,11 @@ impl Connection {
 
 /// Whether nobody listens on the socket in a shim's directory: only then is it certainly no more.
 pub(super) async fn is_dead(dir: &Path) -> bool {
-    let Ok(path) = SocketPath::open(&dir.join(SOCKET_FILE)) else { return true };
+    let Ok(path) = SocketPath::open(&dir.join(SOCKET_FILE)) else {
+        // Only a directory that is not there says so: the lack of a descriptor here says nothing.
+        let found = tokio::fs::symlink_metadata(dir).await;
+        return found.is_err_and(|it| it.kind() == io::ErrorKind::NotFound);
+    };
     let connected = timeout(ANSWER_WITHIN, UnixStream::connect(path.path())).await;
     matches!(connected, Ok(Err(error)) if matches!(
         error.kind(),
