@@ -139,14 +139,19 @@ fn ground(view: &crate::pty::View) -> sandwatch::vt::screen::Colour {
     view.screen.cell(5, 5).unwrap().background
 }
 
+/// The same, once something was drawn there.
+fn drawn(pty: &Pty) -> sandwatch::vt::screen::Colour {
+    pty.wait_until("a picture", |it| ground(it) != sandwatch::vt::screen::Colour::Default);
+    pty.look(ground)
+}
+
 #[test]
 fn without_a_theme_named_the_colours_follow_the_terminal_and_keep_doing_so() {
     let home = Home::new();
     std::fs::create_dir_all(home.config()).unwrap();
     let light = ("\x1b]11;rgb:ffff/ffff/ffff\x07", "");
     let pty = Pty::start_typing(&home, &["demo"], SIZE, light);
-    pty.wait_for("api-refactor");
-    let before = pty.look(ground);
+    let before = drawn(&pty);
     std::fs::write(home.config().join("config.toml"), "scroll_lines = 5\n").unwrap();
     pty.wait_for("config.toml was read again");
     assert_eq!(pty.look(ground), before);
@@ -162,7 +167,7 @@ fn a_changed_file_is_read_again_and_a_broken_one_keeps_the_last() {
     let pty = open(&home);
     std::fs::write(home.config().join("config.toml"), "layuot = 2\n").unwrap();
     pty.wait_for("config.toml:1:1");
-    let before = pty.look(ground);
+    let before = drawn(&pty);
     std::fs::write(home.config().join("config.toml"), "theme = \"light\"\n").unwrap();
     pty.wait_until("the theme changes", |it| ground(it) != before);
     // A file that is named before it is there is read as soon as it is.
