@@ -178,6 +178,10 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 
 /// How long a hub or shim may take to answer an ordinary request.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long the processes of a sandbox may take to die once they are killed: less than an answer may, so
+/// that it can say what still runs.
+pub const DEATH_WITHIN: Duration = Duration::from_secs(8);
+const _: () = assert!(DEATH_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
 /// How long a sandbox may take to start.
 pub const CREATE_WITHIN: Duration = Duration::from_secs(60);
 /// How long a hub may take to come up.

@@ -26,6 +26,8 @@ pub(crate) use crate::given::{session, soon};
 
 /// Nobody's uid on any sane machine.
 pub const USER: u32 = 12_345;
+/// Nor this.
+pub const OWN_USER: u32 = 12_346;
 const WITHIN: Duration = Duration::from_secs(120);
 const ON_STAGE: &str = "SANDWATCH_TEST_STAGE";
 
@@ -55,6 +57,13 @@ pub fn on_stage<F: Future<Output = ()>>(name: &str, scenario: impl Fn(Stage) -> 
         for user in if root { vec![None, Some(USER)] } else { vec![None] } {
             play(name, user, Before::Nothing);
         }
+    }
+}
+
+/// Plays a scenario as an ordinary user whom no other test plays.
+pub fn on_own_stage<F: Future<Output = ()>>(name: &str, scenario: impl Fn(Stage) -> F) {
+    if !played(scenario) {
+        play(name, rustix::process::geteuid().is_root().then_some(OWN_USER), Before::Nothing);
     }
 }
 

@@ -45,6 +45,7 @@ mod engine_scale;
 mod engine_support;
 mod given;
 mod hostile_local;
+mod hostile_processes;
 mod hostile_weak;
 mod hub_link;
 mod hub_strange;

@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::{
-    mark::Mark,
+    mark::{Hunt, Mark, Orphans},
     message::{Description, Order, Report, Word, receive, send},
     processes, sys,
 };
@@ -40,7 +40,7 @@ pub fn serve(control: OwnedFd, mark: Option<Mark>) -> ! {
     loop {
         if !init.turn() {
             if let Some(mark) = mark {
-                mark.end_all_but_this();
+                Hunt::new(mark, Orphans::Ours).end_all_but_this();
             }
             sys::exit_now(0);
         }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    mark::Mark,
+    mark::{Hunt, Mark, Orphans},
     message::{Description, Order, Packet, Report, Word, receive, send},
     namespaces::Held,
     sys,
@@ -32,6 +32,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Life {
     Runs,
+    /// Without its first process, but with others, in words.
+    Ends(String),
     Over(String),
 }
 
@@ -139,7 +141,11 @@ impl Link {
         let reason = self.bury().await;
         if let Some(mark) = self.mark {
             // A program may have ended it, to be nobody's.
-            mark.end().await;
+            let mut hunt = Hunt::new(mark, Orphans::Ours);
+            while let Some(left) = hunt.look().await {
+                self.life.send_replace(Life::Ends(left));
+                hunt.rest().await;
+            }
         }
         *self.programs() = Programs::default();
         self.life.send_replace(Life::Over(reason));

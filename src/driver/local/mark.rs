@@ -1,13 +1,17 @@
 //! How every process of a sandbox without namespaces is found, wherever it has got to: each bears a
 //! bound that it inherits, can't change (the filter of system calls refuses that) and never meets.
 
-use std::{fs, io};
+use std::{collections::BTreeSet, io};
 
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, getpid, pidfd_open, pidfd_send_signal, setrlimit,
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, pidfd_open,
+        pidfd_send_signal, setrlimit, waitid,
+    },
 };
 
-use super::{pace::Pace, processes};
+use super::{pace::Pace, processes, sys};
 use crate::base::id::SandboxId;
 
 /// The time that a real-time process may run without a rest. Nothing in a sandbox is one, and the
@@ -45,51 +49,156 @@ impl Mark {
             .map_err(|error| io::Error::other(format!("marking its processes: {error}")))
     }
 
-    fn is_on(self, pid: Pid) -> bool {
-        let path = format!("/proc/{}/limits", pid.as_raw_nonzero());
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find_map(|it| it.strip_prefix(BOUND_NAME));
-        // The second of the two figures is the one that can't be raised.
-        line.and_then(|it| it.split_whitespace().nth(1)?.parse().ok()) == Some(self.0)
+    fn is_on(self, pid: Pid) -> io::Result<bool> {
+        let number = match sys::hard_limit(pid, libc::RLIMIT_RTTIME) {
+            // Another user's, or of another main group than this process: to be seen by everybody all the same.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                processes::read(pid, "limits")?.as_deref().and_then(bound_in)
+            }
+            other => Some(other?),
+        };
+        Ok(number == Some(self.0))
     }
 
-    /// Kills all that bear it, but for this process; `true` when there were none.
-    fn strike(self) -> bool {
-        let mut none = true;
-        for pid in processes::all().filter(|it| *it != getpid()) {
-            if !self.is_on(pid) || processes::has_ended(pid) {
-                continue;
+    /// Kills a process that bears it, whatever state it seems to be in; `true` until it has ended.
+    fn strike_one(self, pid: Pid) -> io::Result<bool> {
+        if pid == getpid() || !self.is_on(pid)? {
+            return Ok(false);
+        }
+        let itself = pidfd_open(pid, PidfdFlags::empty())?;
+        // Its number may be another's since it was listed.
+        if !self.is_on(pid)? {
+            return Ok(false);
+        }
+        match pidfd_send_signal(&itself, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !processes::has_ended(&itself)? {
+            return Ok(true);
+        }
+        // An orphan that has come to this process is this one's to bury; others are not.
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        Ok(false)
+    }
+
+    /// Kills all that bear it, but for this process.
+    fn strike(self) -> Look {
+        let mut look = Look { left: BTreeSet::new(), missed: None };
+        let listed = processes::each(|pid| match self.strike_one(pid) {
+            Ok(true) => drop(look.left.insert(pid.as_raw_nonzero().get())),
+            Ok(false) => {}
+            Err(error) => look.missed = Some(error),
+        });
+        look.missed = listed.err().or(look.missed);
+        look
+    }
+}
+
+fn bound_in(limits: &[u8]) -> Option<u64> {
+    let mut lines = limits.split(|it| *it == b'\n');
+    let line = lines.find_map(|it| it.strip_prefix(BOUND_NAME.as_bytes()))?;
+    // The second of the two figures is the one that can't be raised.
+    str::from_utf8(line).ok()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+struct Look {
+    left: BTreeSet<i32>,
+    /// Why one that was listed could not be looked at. What had gone by then may have left a child.
+    missed: Option<io::Error>,
+}
+
+/// Whose orphans those of a sandbox become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orphans {
+    /// This process's: when it has no child any more, none of them is left.
+    Ours,
+    Others,
+}
+
+/// Kills what bears a mark until none is left.
+pub struct Hunt {
+    mark: Mark,
+    orphans: Orphans,
+    clean: usize,
+    left: BTreeSet<i32>,
+    pace: Pace,
+}
+
+impl Hunt {
+    pub fn new(mark: Mark, orphans: Orphans) -> Self {
+        Self { mark, orphans, clean: 0, left: BTreeSet::new(), pace: Pace::default() }
+    }
+
+    /// One look: what it left, in words; `None` when it is certain that there is nothing.
+    pub async fn look(&mut self) -> Option<String> {
+        let mark = self.mark;
+        match processes::aside(move || mark.strike()).await {
+            Ok(look) => self.judge(look),
+            Err(fault) => Some(fault.to_string()),
+        }
+    }
+
+    pub async fn rest(&mut self) {
+        tokio::time::sleep(self.pace.next()).await;
+    }
+
+    fn judge(&mut self, look: Look) -> Option<String> {
+        if !look.left.is_subset(&self.left) {
+            // Where there are new ones, to be slow is to lose.
+            self.pace = Pace::default();
+        }
+        self.left = look.left;
+        if !self.left.is_empty() {
+            self.clean = 0;
+            return Some(in_words(&self.left));
+        }
+        if self.orphans == Orphans::Ours && has_no_child() {
+            return None;
+        }
+        match look.missed {
+            Some(error) => {
+                self.clean = 0;
+                let vanished = "processes come and go too fast to see that none of its own is left";
+                Some(if processes::is_gone(&error) {
+                    vanished.to_owned()
+                } else {
+                    format!("looking for its processes: {error}")
+                })
             }
-            none = false;
-            let Ok(itself) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            // Its number may be another's since it was listed.
-            if self.is_on(pid) {
-                let _ = pidfd_send_signal(&itself, Signal::KILL);
+            None => {
+                self.clean += 1;
+                let unsure = "it is not certain yet that none of its processes is left";
+                (self.clean < processes::CLEAN_LOOKS).then(|| unsure.to_owned())
             }
         }
-        none
     }
 
-    /// Kills all that bear it until none is left; only those that hang in the kernel hold it up.
-    pub async fn end(self) {
-        let mut pace = Pace::default();
-        while !processes::aside(move || self.strike()).await.unwrap_or(false) {
-            tokio::time::sleep(pace.next()).await;
-        }
-    }
-
-    /// The same for a first process whose shim is gone: as far as it can in a while, then it ends too.
+    /// The same for a first process whose shim is gone: as far as it can in a minute, then it ends too.
     #[expect(clippy::disallowed_methods, reason = "a process of its own with nothing else to do")]
-    pub fn end_all_but_this(self) {
-        const ROUNDS_MAX: usize = 128;
-        let mut pace = Pace::default();
+    pub fn end_all_but_this(mut self) {
+        const ROUNDS_MAX: usize = 1200;
         for _ in 0..ROUNDS_MAX {
-            if self.strike() {
+            let look = self.mark.strike();
+            if self.judge(look).is_none() {
                 return;
             }
-            std::thread::sleep(pace.next());
+            std::thread::sleep(self.pace.next());
         }
     }
+}
+
+fn in_words(left: &BTreeSet<i32>) -> String {
+    const NAMED_MAX: usize = 5;
+    let named: Vec<String> = left.iter().take(NAMED_MAX).map(i32::to_string).collect();
+    let more = if left.len() > NAMED_MAX { ", …" } else { "" };
+    let processes = if left.len() == 1 { "process" } else { "processes" };
+    format!("{} {processes} killed but not ended ({}{more})", left.len(), named.join(", "))
+}
+
+fn has_no_child() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
 #[cfg(test)]
@@ -102,6 +211,34 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(Mark::parse(&one.number().to_string()), Some(one));
         assert_eq!(Mark::parse("7"), None);
-        assert!(!one.is_on(getpid()));
+        assert!(!one.is_on(getpid()).unwrap());
+    }
+
+    #[test]
+    fn what_everybody_sees_of_a_process_has_its_mark() {
+        let limits = b"Limit  Soft Limit  Hard Limit  Units\nMax processes  7  8  processes\n\
+            Max realtime timeout      1152921504606846977  1152921504606846978  us\n";
+        assert_eq!(bound_in(limits), Some(LEAST + 2));
+        assert_eq!(bound_in(b"Max realtime timeout      unlimited  unlimited  us\n"), None);
+        let own = processes::read(getpid(), "limits").unwrap().unwrap();
+        let asked = sys::hard_limit(getpid(), libc::RLIMIT_RTTIME).unwrap();
+        assert_eq!(bound_in(&own).unwrap_or(libc::RLIM_INFINITY), asked);
+    }
+
+    #[test]
+    fn an_end_is_only_believed_when_it_is_certain() {
+        let look = |left: &[i32], missed: Option<i32>| Look {
+            left: left.iter().copied().collect(),
+            missed: missed.map(io::Error::from_raw_os_error),
+        };
+        let mut hunt = Hunt::new(Mark::fresh(), Orphans::Others);
+        let words = hunt.judge(look(&[7], None)).unwrap();
+        assert_eq!(words, "1 process killed but not ended (7)");
+        assert!(hunt.judge(look(&[], None)).is_some());
+        assert!(hunt.judge(look(&[], Some(libc::ESRCH))).unwrap().contains("too fast"));
+        assert!(hunt.judge(look(&[], None)).is_some());
+        assert!(hunt.judge(look(&[], Some(libc::EMFILE))).unwrap().contains("open files"));
+        assert!(hunt.judge(look(&[], None)).is_some());
+        assert!(hunt.judge(look(&[], None)).is_none());
     }
 }

@@ -32,13 +32,13 @@ mod upper;
 mod weak;
 
 use std::{
-    fs,
+    fs, io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::DirBuilderExt,
     },
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use self::{
@@ -48,7 +48,7 @@ use self::{
     identity::Identity,
     link::Link,
     lockdown::ProcessBounds,
-    mark::Mark,
+    mark::{Hunt, Mark, Orphans},
     namespaces::Held,
     place::LocalPlace,
     traces::{First, Traces},
@@ -57,7 +57,7 @@ use super::{Changes, Driver, Ground, Hosting, Place, PlaceFacts};
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{ANSWER_WITHIN, SANDBOX_TASKS_MAX},
+        limits::{DEATH_WITHIN, SANDBOX_TASKS_MAX},
     },
     model::{
         capability::Capabilities,
@@ -217,7 +217,9 @@ impl Local {
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
         let Started { held, facts, home, env } = started;
-        let entered = note(ground, &groups, held.mark, First::of(held.pid))
+        let entered = First::of(held.pid)
+            .map_err(|error| Fault::io("looking at a first process", &error))
+            .and_then(|first| note(ground, &groups, held.mark, Some(first)))
             .and_then(|()| groups.admit(held.pid));
         if let Err(fault) = entered {
             held.abandon();
@@ -233,21 +235,23 @@ impl Local {
             env,
             paused: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            emptying: Mutex::new(None),
         })
     }
 }
 
 /// Writes down what a later process would have to clean up.
 fn note(ground: &Ground, groups: &Groups, mark: Option<Mark>, first: Option<First>) -> Outcome<()> {
+    let fault = |error: io::Error| Fault::io("noting what is made", &error);
     let mut groups = groups.paths().to_vec();
-    for before in Traces::read(&ground.dir).groups {
+    for before in Traces::read(&ground.dir).map_err(fault)?.groups {
         // Of an attempt before this one, if it would not go.
         if before.exists() && !groups.contains(&before) {
             groups.push(before);
         }
     }
     let traces = Traces { groups, mark, first };
-    traces.write(&ground.dir).map_err(|error| Fault::io("noting what is made", &error))
+    traces.write(&ground.dir).map_err(fault)
 }
 
 fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
@@ -321,32 +325,42 @@ impl Driver for Local {
     }
 
     async fn reap(&self, ground: &Ground) -> Outcome<()> {
-        let traces = Traces::read(&ground.dir);
-        let dying = traces.first.and_then(First::end);
-        // This also thaws what is frozen, which could not die.
-        let groups = cgroup::remove(&traces.groups).await;
+        let read = Traces::read(&ground.dir);
+        let traces = read.map_err(|error| Fault::io("reading what a sandbox left", &error))?;
+        let mut left = place::FIRST_STAYS.to_owned();
         // Only then is its directory nobody's: the first process is the last of a namespace to go, and
         // without one it is not the only one that may be left.
         let over = async {
-            if let Some(first) = dying {
-                first.readable().await.map(drop)?;
-            }
+            let dying = traces.first.map_or(Ok(None), First::end);
             if let Some(mark) = traces.mark {
-                mark.end().await;
+                let mut hunt = Hunt::new(mark, Orphans::Others);
+                while let Some(words) = hunt.look().await {
+                    left = words;
+                    hunt.rest().await;
+                }
+                place::FIRST_STAYS.clone_into(&mut left);
             }
-            Ok(())
+            match dying? {
+                Some(first) => first.readable().await.map(drop),
+                None => Ok(()),
+            }
         };
-        match tokio::time::timeout(ANSWER_WITHIN, over).await {
+        // Beside it, for what is frozen can't die before its group is thawed.
+        let groups = cgroup::remove(&traces.groups);
+        let (groups, over) = tokio::join!(groups, tokio::time::timeout(DEATH_WITHIN, over));
+        match over {
             Ok(Ok(())) => groups,
-            Ok(Err(error)) => Err(Fault::io("waiting for a sandbox to end", &error)),
-            Err(_) => Err(Fault::late("ending the sandbox: its last process does not die")),
+            Ok(Err(error)) => Err(Fault::io("ending what a sandbox left", &error)),
+            Err(_) => {
+                Err(Fault::late(format!("ending the sandbox: {left}")).hint(place::LATE_HINT))
+            }
         }
     }
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
         self.reap(ground).await?;
         remove::discard(&ground.dir)?;
-        remove::empty_trash(&ground.dir);
+        drop(remove::empty_trash(&ground.dir));
         Ok(())
     }
 
@@ -355,6 +369,6 @@ impl Driver for Local {
     }
 
     fn tidy(&self, sandboxes: &Path) {
-        remove::empty(sandboxes.join(remove::TRASH));
+        drop(remove::empty(sandboxes.join(remove::TRASH)));
     }
 }

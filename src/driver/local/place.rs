@@ -1,12 +1,14 @@
 //! One live local sandbox, as the trait `Place` has it.
 
 use std::{
+    io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -28,12 +30,17 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::ANSWER_WITHIN,
+        limits::DEATH_WITHIN,
         units::Size,
     },
     driver::{PipeIo, Place, PlaceFacts, Program, PtyIo},
     model::{sandbox::Isolation, session::SessionSpec},
 };
+
+pub(super) const FIRST_STAYS: &str = "its first process does not die";
+/// What to do about a sandbox whose processes do not end in time.
+pub(super) const LATE_HINT: &str =
+    "try again; a process may hang in the kernel, for example on a dead network drive";
 
 pub struct LocalPlace {
     pub(super) link: Arc<Link>,
@@ -46,6 +53,15 @@ pub struct LocalPlace {
     pub(super) paused: AtomicBool,
     /// Stopped on purpose: its end is no news.
     pub(super) stopping: AtomicBool,
+    pub(super) emptying: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for LocalPlace {
+    /// Its process is about to end, and what is being deleted is to be gone then.
+    fn drop(&mut self) {
+        let emptying = self.emptying.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        drop(emptying.map(JoinHandle::join));
+    }
 }
 
 impl LocalPlace {
@@ -93,20 +109,26 @@ impl LocalPlace {
         let mut life = self.link.life();
         let over = life.wait_for(|it| matches!(it, Life::Over(_)));
         // A closed channel means the same: nobody is left to listen for it.
-        if timeout(ANSWER_WITHIN, over).await.is_err() {
-            return Err(Fault::late("ending the sandbox: its first process does not die")
-                .hint("a process may hang in the kernel, for example on a dead network drive"));
+        if timeout(DEATH_WITHIN, over).await.is_err() {
+            let left = match &*self.link.life().borrow() {
+                Life::Ends(left) => left.clone(),
+                _ => FIRST_STAYS.to_owned(),
+            };
+            return Err(Fault::late(format!("ending the sandbox: {left}")).hint(LATE_HINT));
         }
         self.groups.remove().await
     }
 
     async fn ask_to_end(&self, grace: Duration) {
         let first = self.link.pid;
-        if let Err(fault) = processes::aside(move || processes::ask_to_end_below(first)).await {
-            tracing::warn!(%fault, "a sandbox was not asked to end");
-        }
+        let asked = async {
+            if let Err(fault) = looking(move || processes::ask_to_end_below(first)).await {
+                tracing::warn!(%fault, "not all of a sandbox was asked to end");
+            }
+            self.none_left().await;
+        };
         // Too late is what the kill is for.
-        drop(timeout(grace, self.none_left()).await);
+        drop(timeout(grace, asked).await);
     }
 
     /// Waits until no process is left but the first, and the end of each program has been told.
@@ -114,11 +136,19 @@ impl LocalPlace {
         let first = self.link.pid;
         let mut pace = Pace::default();
         while !(self.link.runs_nothing()
-            && processes::aside(move || processes::none_below(first)).await.unwrap_or(false))
+            && looking(move || processes::none_below(first)).await.unwrap_or(false))
         {
             tokio::time::sleep(pace.next()).await;
         }
     }
+}
+
+/// Walks the processes of the host, aside.
+async fn looking<T: Send + 'static>(
+    walk: impl Fn() -> io::Result<T> + Copy + Send + 'static,
+) -> Outcome<T> {
+    let outcome = processes::aside(walk).await?;
+    outcome.map_err(|error| Fault::io("looking at the sandbox's processes", &error))
 }
 
 /// Reading and writing end.
@@ -162,10 +192,8 @@ impl Place for LocalPlace {
         let outcome = if self.groups.can_freeze() {
             self.groups.freeze(true).await
         } else {
-            let stopped = processes::aside(move || processes::stop_below(first)).await;
-            stopped.and_then(|all| {
-                let what =
-                    "pausing the sandbox: it starts processes faster than they can be stopped";
+            looking(move || processes::stop_below(first)).await.and_then(|all| {
+                let what = "pausing the sandbox: processes start faster than they can be stopped";
                 if all { Ok(()) } else { Err(Fault::busy(what)) }
             })
         };
@@ -182,7 +210,7 @@ impl Place for LocalPlace {
         } else {
             // Leaves first: a shell that wakes before its job takes it for stopped.
             let first = self.link.pid;
-            processes::aside(move || processes::signal_below(first, Signal::CONT)).await?;
+            looking(move || processes::signal_below(first, Signal::CONT)).await?;
         }
         self.paused.store(false, Ordering::SeqCst);
         Ok(())
@@ -200,7 +228,9 @@ impl Place for LocalPlace {
     async fn remove(&self) -> Outcome<()> {
         self.kill().await?;
         remove::discard(&self.directory)?;
-        remove::empty_trash(&self.directory);
+        if let Some(emptying) = remove::empty_trash(&self.directory) {
+            *self.emptying.lock().unwrap_or_else(PoisonError::into_inner) = Some(emptying);
+        }
         Ok(())
     }
 

@@ -1,17 +1,30 @@
-//! The process tree below a sandbox's init as the host's /proc shows it: for pausing where nothing
-//! can be frozen, and for telling a recorded process from a later one with its number.
+//! The processes of this host as /proc shows them: the tree below a sandbox's init, for pausing where
+//! nothing can be frozen, and telling a recorded process from a later one with its number.
+//!
+//! A name in /proc may be any bytes. What can't be read is never taken for what is not there, and a
+//! process has ended when its last thread has, whatever has become of its first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Mode, OFlags, RawDir},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process},
+};
 
 use crate::base::fault::{Fault, Outcome};
 
 /// Rounds of a walk: each catches what was born during the one before.
 const ROUNDS_MAX: usize = 64;
+/// Looks in a row that must find nothing before that is so. One is enough unless numbers start over
+/// during it: they are given out upwards, and a look goes upwards too.
+pub const CLEAN_LOOKS: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
@@ -21,14 +34,41 @@ struct Entry {
     started: u64,
 }
 
-fn entry(pid: i32) -> Option<Entry> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+impl Entry {
+    /// Its first thread has ended; others may run on.
+    fn is_shell(self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// Whether this says that a process is not there any more.
+pub fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+/// A file of a process in /proc; `None` when it is another user's, and hidden from this one.
+pub fn read(pid: Pid, file: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            match test_kill_process(pid) {
+                Err(Errno::PERM) => Ok(None),
+                _ => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn entry(pid: Pid) -> io::Result<Option<Entry>> {
+    let Some(line) = read(pid, "stat")? else { return Ok(None) };
+    parse(&line).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Reads a line of /proc/PID/stat; the name in it may hold anything, so it is cut at the last `)`.
-fn parse(line: &str) -> Option<Entry> {
-    let (_, rest) = line.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
+fn parse(line: &[u8]) -> Option<Entry> {
+    let (_, rest) = line.split_at_checked(line.iter().rposition(|it| *it == b')')? + 1)?;
+    let fields: Vec<&str> = str::from_utf8(rest).ok()?.split_whitespace().collect();
     Some(Entry {
         state: *fields.first()?.as_bytes().first()?,
         parent: fields.get(1)?.parse().ok()?,
@@ -37,26 +77,52 @@ fn parse(line: &str) -> Option<Entry> {
     })
 }
 
-/// Every process of this host's.
-pub fn all() -> impl Iterator<Item = Pid> {
-    let items = fs::read_dir("/proc").into_iter().flatten().flatten();
-    items.filter_map(|it| Pid::from_raw(it.file_name().to_str()?.parse().ok()?))
+/// Shows every process of this host's, upwards and few at a time: what is shown was listed just before.
+pub fn each(mut show: impl FnMut(Pid)) -> io::Result<()> {
+    const LISTED_BYTES: usize = 1024;
+    let all = rustix::fs::open(
+        c"/proc",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let mut listed = [MaybeUninit::uninit(); LISTED_BYTES];
+    let mut list = RawDir::new(&all, &mut listed);
+    while let Some(item) = list.next() {
+        let number = item?.file_name().to_str().ok().and_then(|it| it.parse().ok());
+        if let Some(pid) = number.and_then(Pid::from_raw) {
+            show(pid);
+        }
+    }
+    Ok(())
 }
 
-/// Whether it runs nothing any more: gone, or waiting to be reaped.
-pub fn has_ended(pid: Pid) -> bool {
-    entry(pid.as_raw_nonzero().get()).is_none_or(|it| matches!(it.state, b'Z' | b'X'))
+/// Whether it runs nothing any more, in any of its threads.
+pub fn has_ended(itself: &OwnedFd) -> io::Result<bool> {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut wanted = [PollFd::new(itself, PollFlags::IN)];
+    Ok(poll(&mut wanted, Some(&at_once))? > 0)
 }
 
-/// Does what looks at every process of the host, on a thread for that: it can take long.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Outcome<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Fault::bug(format!("looking at processes: {error}")))
+/// Does what looks at every process of the host, on a thread for that: it can take long. Where no thread
+/// can be had, for the operator's processes are at their bound, it is done here: that is when what
+/// is in the way has to be ended.
+pub async fn aside<T: Send + 'static>(work: impl Fn() -> T + Copy + Send + 'static) -> Outcome<T> {
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    // Whoever asked may have left.
+    let helper = std::thread::Builder::new().spawn(move || drop(done.send(work())));
+    if helper.is_err() {
+        return Ok(work());
+    }
+    outcome.await.map_err(|_| Fault::bug("looking at processes: it was cut short"))
 }
 
-/// When a process was started, in the kernel's ticks: with its number this names it for ever.
-pub fn started(pid: Pid) -> Option<u64> {
-    entry(pid.as_raw_nonzero().get()).map(|it| it.started)
+/// When a process was started, in the kernel's ticks: with its number this names it for ever. `None`
+/// when there is none.
+pub fn started(pid: Pid) -> io::Result<Option<u64>> {
+    match entry(pid) {
+        Err(error) if is_gone(&error) => Ok(None),
+        found => Ok(found?.map(|it| it.started)),
+    }
 }
 
 /// One process as it was when looked at.
@@ -69,102 +135,157 @@ struct Seen {
 
 impl Seen {
     /// Signals this process and no other: a sandbox may make its numbers go round so fast that a
-    /// process of the operator has one of them by now.
-    fn signal(self, signal: Signal) {
-        let Ok(itself) = pidfd_open(self.pid, PidfdFlags::empty()) else { return };
-        if started(self.pid) == Some(self.started) {
-            // It may have ended since it was listed.
-            let _ = pidfd_send_signal(&itself, signal);
-        }
-    }
-}
-
-/// Everything below a process, leaves before those they came from, with whether it is stopped.
-fn below(root: Pid) -> Vec<Seen> {
-    let mut children: BTreeMap<i32, Vec<Seen>> = BTreeMap::new();
-    for pid in all() {
-        let it = entry(pid.as_raw_nonzero().get()).filter(|it| it.state != b'Z');
-        let Some(it) = it else { continue };
-        let seen = Seen { pid, started: it.started, stopped: it.state == b'T' };
-        children.entry(it.parent).or_default().push(seen);
-    }
-    let mut order = Vec::new();
-    let mut next = vec![root.as_raw_nonzero().get()];
-    while let Some(parent) = next.pop() {
-        for seen in children.remove(&parent).unwrap_or_default() {
-            next.push(seen.pid.as_raw_nonzero().get());
-            order.push(seen);
-        }
-    }
-    order.reverse();
-    order
-}
-
-/// Signals a process and everything in the session it leads, until a look finds nobody new.
-pub fn signal_session(leader: Pid, signal: Signal) {
-    let mut signalled = BTreeSet::new();
-    for _ in 0..ROUNDS_MAX {
-        let mut fresh = false;
-        for pid in all() {
-            let Some(it) = entry(pid.as_raw_nonzero().get()) else { continue };
-            // One that has just been made for it has no session of its own yet.
-            let led = it.session == leader.as_raw_nonzero().get() || pid == leader;
-            if led && it.state != b'Z' && signalled.insert((pid.as_raw_nonzero(), it.started)) {
-                Seen { pid, started: it.started, stopped: false }.signal(signal);
-                fresh = true;
+    /// process of the operator has one of them by now. It may have ended since it was listed.
+    fn signal(self, signal: Signal) -> io::Result<()> {
+        let itself = match pidfd_open(self.pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(()),
+            other => other?,
+        };
+        if started(self.pid)? == Some(self.started) {
+            match pidfd_send_signal(&itself, signal) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        if !fresh {
+        Ok(())
+    }
+}
+
+/// What is below a process.
+struct Tree {
+    /// Leaves before those they came from.
+    seen: Vec<Seen>,
+    /// Nothing ended while it was looked at, and so nothing has a parent that was missed.
+    whole: bool,
+}
+
+fn below(root: Pid) -> io::Result<Tree> {
+    let mut children: BTreeMap<i32, Vec<Seen>> = BTreeMap::new();
+    let (mut whole, mut fault) = (true, None);
+    each(|pid| match living(pid) {
+        Ok(Some((parent, seen))) => children.entry(parent).or_default().push(seen),
+        Ok(None) => {}
+        Err(error) if is_gone(&error) => whole = false,
+        Err(error) => fault = Some(error),
+    })?;
+    if let Some(error) = fault {
+        return Err(error);
+    }
+    let mut seen = Vec::new();
+    let mut next = vec![root.as_raw_nonzero().get()];
+    while let Some(parent) = next.pop() {
+        for child in children.remove(&parent).unwrap_or_default() {
+            next.push(child.pid.as_raw_nonzero().get());
+            seen.push(child);
+        }
+    }
+    seen.reverse();
+    Ok(Tree { seen, whole })
+}
+
+/// A process that has not ended, with its parent.
+fn living(pid: Pid) -> io::Result<Option<(i32, Seen)>> {
+    let Some(it) = entry(pid)? else { return Ok(None) };
+    let mut stopped = it.state == b'T';
+    if it.is_shell() {
+        if has_ended(&pidfd_open(pid, PidfdFlags::empty())?)? {
+            return Ok(None);
+        }
+        stopped = threads_are_stopped(pid)?;
+    }
+    Ok(Some((it.parent, Seen { pid, started: it.started, stopped })))
+}
+
+fn threads_are_stopped(pid: Pid) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()))? {
+        let stat = fs::read(thread?.path().join("stat"))?;
+        let it = parse(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        if it.state != b'T' && !it.is_shell() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Signals a process that this one has not reaped, and everything in the session it leads, until a look
+/// finds nobody new.
+pub fn signal_session(leader: Pid, signal: Signal) {
+    // Ended is fine, and its number is its own.
+    let _ = rustix::process::kill_process(leader, signal);
+    let mut signalled = BTreeSet::new();
+    for _ in 0..ROUNDS_MAX {
+        let (mut fresh, mut whole) = (false, true);
+        let listed = each(|pid| match entry(pid) {
+            Ok(Some(it)) if it.session == leader.as_raw_nonzero().get() => {
+                if signalled.insert((pid.as_raw_nonzero(), it.started)) {
+                    fresh = true;
+                    whole &=
+                        Seen { pid, started: it.started, stopped: false }.signal(signal).is_ok();
+                }
+            }
+            Ok(_) => {}
+            Err(_) => whole = false,
+        });
+        if listed.is_ok() && whole && !fresh {
             return;
         }
     }
 }
 
 /// Signals everything below a process, leaves first.
-pub fn signal_below(root: Pid, signal: Signal) {
-    for seen in below(root) {
-        seen.signal(signal);
-    }
+pub fn signal_below(root: Pid, signal: Signal) -> io::Result<()> {
+    let tree = below(root)?;
+    tree.seen.into_iter().map(|it| it.signal(signal)).fold(Ok(()), Result::and)
 }
 
 /// Asks everything below a process to end, each in the way it listens to: shells at a prompt ignore
 /// the usual signal and go when their terminal hangs up.
-pub fn ask_to_end_below(root: Pid) {
-    for seen in below(root) {
+pub fn ask_to_end_below(root: Pid) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for seen in below(root)?.seen {
         let signal = if ignores_term(seen.pid) { Signal::HUP } else { Signal::TERM };
-        seen.signal(signal);
-        seen.signal(Signal::CONT);
+        outcome = outcome.and(seen.signal(signal)).and(seen.signal(Signal::CONT));
     }
+    outcome
 }
 
 fn ignores_term(pid: Pid) -> bool {
     const TERM_BIT: u64 = 1 << (libc::SIGTERM - 1);
-    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
-    let status = fs::read_to_string(path).unwrap_or_default();
-    let mask = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    let status = read(pid, "status").ok().flatten().unwrap_or_default();
+    let mut lines = status.split(|it| *it == b'\n');
+    let mask = lines.find_map(|it| str::from_utf8(it.strip_prefix(b"SigIgn:")?).ok());
     mask.and_then(|it| u64::from_str_radix(it.trim(), 16).ok()).is_some_and(|it| it & TERM_BIT != 0)
 }
 
 /// Whether nothing runs below a process.
-pub fn none_below(root: Pid) -> bool {
-    below(root).is_empty()
+pub fn none_below(root: Pid) -> io::Result<bool> {
+    for _ in 0..CLEAN_LOOKS {
+        let tree = below(root)?;
+        if !tree.seen.is_empty() || !tree.whole {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-/// Stops everything below a process, until a look finds nothing running; `false` when what is there
+/// Stops everything below a process, until looks find nothing running; `false` when what is there
 /// multiplies faster than it can be stopped. Parents first: a shell that still runs when its job is
 /// stopped takes note of it.
-pub fn stop_below(root: Pid) -> bool {
+pub fn stop_below(root: Pid) -> io::Result<bool> {
+    let mut clean = 0;
     for _ in 0..ROUNDS_MAX {
-        let running: Vec<Seen> = below(root).into_iter().rev().filter(|it| !it.stopped).collect();
-        if running.is_empty() {
-            return true;
+        let tree = below(root)?;
+        let running: Vec<Seen> = tree.seen.into_iter().rev().filter(|it| !it.stopped).collect();
+        clean = if running.is_empty() && tree.whole { clean + 1 } else { 0 };
+        if clean == CLEAN_LOOKS {
+            return Ok(true);
         }
         for seen in running {
-            seen.signal(Signal::STOP);
+            seen.signal(Signal::STOP)?;
             await_stop(seen.pid);
         }
     }
-    false
+    Ok(false)
 }
 
 /// Gives a process the time to take its stop before its children get theirs. One that hangs in the
@@ -172,8 +293,8 @@ pub fn stop_below(root: Pid) -> bool {
 fn await_stop(pid: Pid) {
     const LOOKS_MAX: usize = 200;
     for _ in 0..LOOKS_MAX {
-        match entry(pid.as_raw_nonzero().get()) {
-            Some(it) if it.state != b'T' && it.state != b'Z' => std::thread::yield_now(),
+        match living(pid) {
+            Ok(Some((_, it))) if !it.stopped => std::thread::yield_now(),
             _ => return,
         }
     }
@@ -184,10 +305,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_brackets_and_spaces_is_no_field() {
-        let line = "12 (a) S 1 (b)) T 7 12 13 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+    fn a_name_may_be_any_bytes_and_is_no_field() {
+        let line =
+            b"12 (a) S 1 (b)) \xff\xfe) T 7 12 13 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n";
         let it = parse(line).unwrap();
         assert_eq!((it.state, it.parent, it.session, it.started), (b'T', 7, 13, 4711));
-        assert_eq!(parse("garbage"), None);
+        assert_eq!(parse(b"garbage"), None);
+        assert_eq!(parse(b"garbage)"), None);
+    }
+
+    #[test]
+    fn every_process_is_listed_and_this_one_lives() {
+        let own = rustix::process::getpid();
+        let (mut found, mut before) = (0, 0);
+        each(|pid| {
+            assert!(pid.as_raw_nonzero().get() > before, "not upwards");
+            before = pid.as_raw_nonzero().get();
+            found += usize::from(pid == own);
+        })
+        .unwrap();
+        assert_eq!(found, 1);
+        assert!(living(own).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_has_ended_is_told_from_what_is_not_there() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let itself = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        assert!(!has_ended(&itself).unwrap());
+        child.kill().unwrap();
+        poll(&mut [PollFd::new(&itself, PollFlags::IN)], None).unwrap();
+        assert!(living(pid).unwrap().is_none() && started(pid).unwrap().is_some());
+        child.wait().unwrap();
+        assert_eq!(started(pid).unwrap(), None);
+        assert!(is_gone(&living(pid).unwrap_err()));
     }
 }

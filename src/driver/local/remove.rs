@@ -9,6 +9,7 @@ use std::{
         unix::fs::PermissionsExt,
     },
     path::{Path, PathBuf},
+    thread::JoinHandle,
 };
 
 use rustix::{
@@ -68,23 +69,25 @@ pub fn at_once(directory: &Path) -> Outcome<()> {
 }
 
 /// Deletes the trash beside a directory in the background.
-pub fn empty_trash(beside: &Path) {
-    if let Some(trash) = trash_of(beside) {
-        empty(trash);
-    }
+pub fn empty_trash(beside: &Path) -> Option<JoinHandle<()>> {
+    trash_of(beside).and_then(empty)
 }
 
-/// Deletes a trash, if there is one, on a thread that blocks nobody.
-pub fn empty(trash: PathBuf) {
+/// Deletes a trash, if there is one, on a thread that blocks nobody and that need not be waited for: what
+/// it does not finish, the next call does.
+pub fn empty(trash: PathBuf) -> Option<JoinHandle<()>> {
     if !trash.exists() {
-        return;
+        return None;
     }
-    // Runs on by itself; what it does not finish, the next call does.
-    drop(tokio::task::spawn_blocking(move || {
+    let shown = trash.display().to_string();
+    let delete = move || {
         if let Err(error) = delete_all(&trash) {
             tracing::warn!(trash = %trash.display(), %error, "emptying the trash");
         }
-    }));
+    };
+    let thread = std::thread::Builder::new().spawn(delete);
+    // The operator's processes may be at their bound.
+    thread.inspect_err(|error| tracing::warn!(trash = shown, %error, "emptying the trash")).ok()
 }
 
 /// Deletes everything in a directory, and it. Never deeper than two levels: a directory found inside

@@ -274,6 +274,16 @@ pub fn drop_groups() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setgroups, 0_usize, std::ptr::null::<u32>()) }).map(drop)
 }
 
+/// The bound on a process that it can't raise itself.
+pub fn hard_limit(pid: Pid, resource: libc::__rlimit_resource_t) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: no new limit is given, and the structure for the old one outlives the call.
+    check_int(unsafe {
+        libc::prlimit(pid.as_raw_nonzero().get(), resource, std::ptr::null(), &raw mut limit)
+    })?;
+    Ok(limit.rlim_max)
+}
+
 /// Whether the operator may do `mode` with a path, by the effective ids.
 pub fn may(path: &CStr, mode: libc::c_int) -> bool {
     // SAFETY: the string is terminated and outlives the call.

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{mark::Mark, processes, sys};
@@ -47,10 +50,14 @@ impl Traces {
         fs::rename(&fresh, directory.join(FILE))
     }
 
-    /// What can be read of them; nothing is found where nothing was made.
-    pub fn read(directory: &Path) -> Self {
+    /// Nothing is found where nothing was made.
+    pub fn read(directory: &Path) -> io::Result<Self> {
         let mut traces = Self::default();
-        for line in fs::read_to_string(directory.join(FILE)).unwrap_or_default().lines() {
+        let text = match fs::read_to_string(directory.join(FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(traces),
+            other => other?,
+        };
+        for line in text.lines() {
             match line.split_once(' ') {
                 Some(("group", path)) => traces.groups.push(PathBuf::from(path)),
                 Some(("mark", number)) => traces.mark = Mark::parse(number),
@@ -62,29 +69,38 @@ impl Traces {
                 _ => {}
             }
         }
-        traces
+        Ok(traces)
     }
 }
 
 impl First {
-    pub fn of(pid: Pid) -> Option<Self> {
-        let started = processes::started(pid)?;
-        Some(Self { pid: pid.as_raw_nonzero().get(), started })
+    pub fn of(pid: Pid) -> io::Result<Self> {
+        let started = processes::started(pid)?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self { pid: pid.as_raw_nonzero().get(), started })
     }
 
     /// Kills the process, if it is still that one; what comes is readable when it is gone.
-    pub fn end(self) -> Option<AsyncFd<OwnedFd>> {
-        let itself = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        self.alive()?;
-        // Gone since it was looked up is as good.
-        let _ = pidfd_send_signal(&itself, Signal::KILL);
-        sys::watched(itself, Interest::READABLE).ok()
+    pub fn end(self) -> io::Result<Option<AsyncFd<OwnedFd>>> {
+        let Some(pid) = self.alive()? else { return Ok(None) };
+        let itself = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(None),
+            other => other?,
+        };
+        // Its number may be another's since it was looked up.
+        if self.alive()?.is_none() {
+            return Ok(None);
+        }
+        match pidfd_send_signal(&itself, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+        sys::watched(itself, Interest::READABLE).map(Some)
     }
 
     /// The process, if it is still that one.
-    pub fn alive(self) -> Option<Pid> {
-        let pid = Pid::from_raw(self.pid)?;
-        (processes::started(pid)? == self.started).then_some(pid)
+    pub fn alive(self) -> io::Result<Option<Pid>> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        Ok((processes::started(pid)? == Some(self.started)).then_some(pid))
     }
 }
 
@@ -95,7 +111,7 @@ mod tests {
     #[test]
     fn traces_read_back_as_written() {
         let home = tempfile::tempdir().unwrap();
-        assert_eq!(Traces::read(home.path()), Traces::default());
+        assert_eq!(Traces::read(home.path()).unwrap(), Traces::default());
         let first = First::of(rustix::process::getpid()).unwrap();
         let traces = Traces {
             groups: vec!["/sys/fs/cgroup/a b".into()],
@@ -103,8 +119,8 @@ mod tests {
             first: Some(first),
         };
         traces.write(home.path()).unwrap();
-        assert_eq!(Traces::read(home.path()), traces);
-        assert!(first.alive().is_some());
-        assert!(First { started: first.started + 1, ..first }.alive().is_none());
+        assert_eq!(Traces::read(home.path()).unwrap(), traces);
+        assert!(first.alive().unwrap().is_some());
+        assert!(First { started: first.started + 1, ..first }.alive().unwrap().is_none());
     }
 }

@@ -140,6 +140,9 @@ pub fn env(home: &Path) -> [(String, String); 2] {
 pub fn launch(plan: &Plan, group: Option<BorrowedFd<'_>>) -> Outcome<Held> {
     let filters = seccomp::filters(plan.sockets)?;
     let (ours, theirs) = pair()?;
+    // What a program leaves behind that ends its first process comes to this one.
+    rustix::process::set_child_subreaper(Some(Pid::INIT))
+        .map_err(|error| Fault::io("taking in a sandbox's orphans", &error.into()))?;
     let clone = sys::clone_into(0, group);
     match clone.map_err(|error| Fault::io("starting a first process", &error))? {
         sys::Clone::Child => become_init(plan, &filters, theirs),
