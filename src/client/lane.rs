@@ -89,9 +89,10 @@ fn queue(
     data: Bytes,
 ) -> Outcome<oneshot::Receiver<Outcome<()>>> {
     let mut lanes = wires.lanes.lanes();
+    let mut fresh = None;
     let lane = lanes.entry(session.clone()).or_insert_with(|| {
         let (requests, outgoing) = mpsc::channel(INPUT_UNDER_WAY_MAX);
-        tokio::spawn(follow(Arc::downgrade(wires), session.clone(), outgoing));
+        fresh = Some(outgoing);
         Lane { next_seq: 1, requests, pending: VecDeque::new() }
     });
     // Those who gave up waiting still count: their pieces are under way.
@@ -109,6 +110,10 @@ fn queue(
     lane.next_seq += 1;
     let (waiting, receipt) = oneshot::channel();
     lane.pending.push_back((seq, waiting));
+    // Only now: a stream that is refused at once tells the first piece why.
+    if let Some(outgoing) = fresh {
+        tokio::spawn(follow(Arc::downgrade(wires), session.clone(), outgoing));
+    }
     Ok(receipt)
 }
 
