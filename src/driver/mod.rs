@@ -133,7 +133,7 @@ pub struct Program<Io> {
     pub pid: Option<u32>,
     pub io: Io,
     /// Sent once, when the program has ended; dropped without a value = the place is gone. When the
-    /// receiver is dropped first, the driver kills the program.
+    /// receiver is dropped first, the driver kills the program with what shares its session.
     pub exit: oneshot::Receiver<ExitStatus>,
 }
 
@@ -145,7 +145,8 @@ pub struct PtyIo {
     pub resize: Box<dyn Fn(Size) -> Outcome<()> + Send + Sync>,
 }
 
-/// The three streams of a program without a PTY.
+/// The three streams of a program without a PTY. Dropping what it prints before the end is hanging up too: what the
+/// program left in its session is killed where the driver can find it.
 pub struct PipeIo {
     pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,

@@ -33,7 +33,7 @@ pub use demo::demo;
 
 use crate::{
     base::{
-        clock,
+        clock, descriptors,
         fault::Outcome,
         id::{ClientId, SandboxId},
         limits::{CHANGES_AT_ONCE, JOURNAL_READERS_MAX},
@@ -81,7 +81,10 @@ impl Engine {
     /// Opens the state directory and takes over every sandbox that lives on from a hub before.
     pub async fn open(options: Options) -> Outcome<Self> {
         options.paths.prepare()?;
-        shim_link::raise_descriptor_bound();
+        // A few for every sandbox.
+        if let Err(error) = descriptors::raise(None) {
+            tracing::warn!(%error, "the bound on open files stays as it is");
+        }
         let registry = options.paths.registry();
         let engine = Self::over(options, Some(registry)).await?;
         Ok(engine)

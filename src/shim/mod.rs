@@ -18,6 +18,7 @@ use tokio::net::UnixListener;
 
 use crate::{
     base::{
+        descriptors,
         fault::{Fault, Outcome},
         limits::{FAREWELL_WITHIN, META_BYTES_MAX},
     },
@@ -99,6 +100,9 @@ async fn make(
 ) -> Outcome<(Start, Arc<dyn Place>, UnixListener, home::Home)> {
     let home = home::Home::watch(dir)?;
     let start = read_spec(dir)?;
+    if let Err(error) = descriptors::raise(start.open_files) {
+        tracing::warn!(%error, "the bound on open files stays as it is");
+    }
     let listener = listen(dir)?;
     let driver = drivers.get(&start.spec.driver)?;
     let ground = Ground { id: start.id.clone(), name: start.name.clone(), dir: dir.to_owned() };

@@ -110,6 +110,8 @@ pub struct Start {
     pub name: String,
     pub recordings: PathBuf,
     pub spec: SandboxSpec,
+    /// How many files a program may have open unless it asks for more; `None` = no bound.
+    pub open_files: Option<u64>,
 }
 
 impl Start {
@@ -130,6 +132,7 @@ impl From<&Start> for Boot {
             name: start.name.clone(),
             recordings: start.recordings.as_os_str().to_owned().into_vec().into(),
             spec: Some((&start.spec).into()),
+            open_files: start.open_files,
         }
     }
 }
@@ -148,6 +151,7 @@ impl TryFrom<Boot> for Start {
             name: shown(&wire.name, NAME_BYTES_MAX),
             recordings,
             spec: spec.try_into()?,
+            open_files: wire.open_files,
         })
     }
 }

@@ -397,20 +397,38 @@ fn attach_off_a_terminal_streams_from_the_start() {
     assert!(text.contains("first") && text.contains("last x"), "{text:?}");
 }
 
-#[test]
-fn a_hub_may_open_many_files_and_a_sandbox_as_many_as_who_started_it() {
-    let home = Home::new();
-    let ran = home.run(&["run", "--", "/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"]);
-    let mut inside = ran.stdout.lines().map(|it| it.trim().to_owned());
-    let mine = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let shown = |it: Option<u64>| it.map_or("unlimited".to_owned(), |it| it.to_string());
-    assert_eq!(inside.next(), Some(shown(mine.current)), "{ran:?}");
-    assert_eq!(inside.next(), Some(shown(mine.maximum)), "{ran:?}");
-    let pid = home.json(&["hub", "status", "--json"])["pid"].as_u64().unwrap();
+/// The bounds on open files of a process: what it has, and what it may give itself.
+fn open_files(pid: &str) -> (String, String) {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-    let line = limits.lines().find(|it| it.starts_with("Max open files")).unwrap().to_owned();
-    let bounds: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
-    assert_eq!(bounds[0], bounds[1], "{line}");
+    let line = limits.lines().find(|it| it.starts_with("Max open files")).unwrap();
+    let mut bounds = line.split_whitespace().skip(3).map(str::to_owned);
+    (bounds.next().unwrap(), bounds.next().unwrap())
+}
+
+#[test]
+fn a_hub_and_its_shims_may_open_many_files_and_programs_half_of_that() {
+    let home = Home::new();
+    let (soft, hard) = open_files("self");
+    let half = hard.parse::<u64>().unwrap() / 2;
+    let usual = soft.parse::<u64>().unwrap().min(half);
+    let script = "ulimit -Sn; ulimit -Hn; ulimit -Hn 1000000000 || echo no more; sleep 1000";
+    start(&home, "one", script);
+    home.ok(&["wait", "one", "--for", "text=no more", "--timeout", "30s"]);
+    let shown = home.ok(&["screen", "one"]);
+    let shown: Vec<&str> = shown.lines().map(str::trim).collect();
+    assert_eq!(shown[..2], [usual.to_string(), half.to_string()], "{shown:?}");
+    let hub = home.json(&["hub", "status", "--json"])["pid"].as_u64().unwrap().to_string();
+    assert_eq!(open_files(&hub), (hard.clone(), hard.clone()));
+    let id = sandbox(&home, "one")["id"].as_str().unwrap().to_owned();
+    let shim = std::fs::read_dir("/proc").unwrap().find_map(|it| {
+        let it = it.ok()?;
+        let line = std::fs::read(it.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        (line.contains("\0shim\0") && line.contains(&id)).then(|| it.file_name())
+    });
+    let shim = shim.unwrap().into_string().unwrap();
+    assert_eq!(open_files(&shim), (hard.clone(), hard));
+    home.ok(&["rm", "--yes", "one"]);
 }
 
 #[test]

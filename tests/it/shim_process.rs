@@ -9,7 +9,7 @@ use std::{
 
 use sandwatch::{
     base::{
-        fault::Kind,
+        fault::{Fault, Kind},
         id::{SandboxId, SessionId},
         limits::RING_BYTES,
         units::Size,
@@ -22,7 +22,7 @@ use sandwatch::{
     },
     session::seat::{Seat, SeatEvent},
     shim::{listen, serve::serve},
-    wire::shim::{PROTOCOL, Welcome},
+    wire::shim::{Answer, Call, Frames, PROTOCOL, Welcome, answer, call, send},
 };
 use tokio_stream::StreamExt;
 
@@ -188,6 +188,42 @@ async fn a_socket_path_may_be_longer_than_an_address_and_is_the_operators_alone(
     ShimLink::adopt(&site.ground).await.unwrap();
     link.remove().await.unwrap();
     site.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_fails_at_something_is_not_lost() {
+    let site = Site::new();
+    let listener = listen(&site.ground.dir).unwrap();
+    let sandbox = site.ground.id.to_string();
+    let shim = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (reader, mut writer) = stream.into_split();
+            // One that only looks whether somebody listens says nothing.
+            let call = Frames::new(reader).next::<Call>().await.unwrap_or_default();
+            let answer = match call.and_then(|it| it.what) {
+                Some(call::What::Ping(_)) => answer::What::Welcome(Welcome {
+                    protocol: PROTOCOL,
+                    sandbox: sandbox.clone(),
+                    ..Welcome::default()
+                }),
+                Some(call::What::Pause(_)) => {
+                    answer::What::Fault((&Fault::lost("what it asked is gone")).into())
+                }
+                // Hangs up.
+                _ => continue,
+            };
+            send(&mut writer, &Answer::from(answer)).await.unwrap();
+        }
+    });
+    let link = ShimLink::adopt(&site.ground).await.unwrap();
+    assert_eq!(link.pause().await, Err(Fault::lost("what it asked is gone")));
+    let fault = link.resume().await.unwrap_err();
+    assert_eq!((fault.kind(), fault.hint_text()), (Kind::Lost, None));
+    assert_eq!(fault.message(), "the shim of box: the connection ended");
+    shim.abort();
+    assert!(shim.await.unwrap_err().is_cancelled());
+    let fault = link.resume().await.unwrap_err();
+    assert_eq!((fault.kind(), fault.hint_text()), (Kind::Lost, Some("sandwatch rm box")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,22 +13,25 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
-    process::{Pid, Signal, WaitOptions, WaitStatus, wait},
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
     termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
 };
 
 use super::{
     mark::{Hunt, Mark, Orphans},
-    message::{Description, Order, Report, Word, receive, send},
+    message::{Description, On, Order, Report, Word, receive, send},
     processes, sys,
 };
+use crate::base::descriptors;
 
 /// What it is called, in /proc and in lists of processes.
 pub const NAME: &CStr = c"sandwatch-init";
 /// Programs at once; what they start themselves is not counted here.
 const PROGRAMS_MAX: usize = 1024;
+/// Orphans reaped before the shim is listened to again.
+const ORPHANS_AT_ONCE: usize = 256;
 /// Exit code of a program that could not be started, as shells have it.
 const NOT_STARTED: i32 = 127;
 
@@ -36,7 +39,7 @@ const NOT_STARTED: i32 = 127;
 /// namespace it is the first process of, or by the mark that all bear.
 pub fn serve(control: OwnedFd, mark: Option<Mark>) -> ! {
     let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
-    let mut init = Init { control, children, programs: Vec::new(), started: 0 };
+    let mut init = Init { control, children, programs: Vec::new(), more: false };
     loop {
         if !init.turn() {
             if let Some(mark) = mark {
@@ -50,9 +53,21 @@ pub fn serve(control: OwnedFd, mark: Option<Mark>) -> ! {
 struct Init {
     control: OwnedFd,
     children: OwnedFd,
-    /// Not reaped yet, by number.
-    programs: Vec<(u64, Pid)>,
-    started: u64,
+    /// Not reaped yet.
+    programs: Vec<Program>,
+    /// There may be more to reap than was.
+    more: bool,
+}
+
+struct Program {
+    /// As the shim calls it.
+    number: u64,
+    /// Leads a session. For as long as it is not reaped, the number of both is nobody else's.
+    leader: Pid,
+    /// Not to be reaped: its session may still have to be ended.
+    held: bool,
+    /// How it ended has been told.
+    told: bool,
 }
 
 impl Init {
@@ -60,13 +75,14 @@ impl Init {
     fn turn(&mut self) -> bool {
         let mut wanted =
             [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
-        match poll(&mut wanted, None) {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut wanted, self.more.then_some(&at_once)) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return true,
             Err(_) => return false,
         }
         let [order, child] = wanted.map(|it| !it.revents().is_empty());
-        if child {
+        if child || self.more {
             let mut seen = [0_u8; 512];
             while rustix::io::read(&self.children, &mut seen).is_ok() {}
             if !self.reap() {
@@ -81,29 +97,41 @@ impl Init {
     }
 
     fn reap(&mut self) -> bool {
-        loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => {
-                    if !self.tell(pid, status) {
-                        return false;
-                    }
+        for it in &mut self.programs {
+            if !it.told
+                && let Some(word) = how_it_ended(it)
+            {
+                it.told = true;
+                if send(self.control.as_fd(), &word.bytes(), &[]).is_err() {
+                    return false;
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(None) | Err(_) => return true,
             }
         }
+        self.programs.retain(|it| it.held || !it.told || !bury(it.leader));
+        self.reap_orphans();
+        true
     }
 
-    /// Tells how a program ended; orphans it inherited are nobody's business.
-    fn tell(&mut self, pid: Pid, status: WaitStatus) -> bool {
-        let Some(at) = self.programs.iter().position(|it| it.1 == pid) else { return true };
-        self.programs.swap_remove(at);
-        let pid = pid.as_raw_nonzero().get();
-        match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => self.say(&Word::Exited { pid, code }),
-            (_, Some(signal)) => self.say(&Word::Killed { pid, signal }),
-            _ => true,
+    /// What lost its parent is nobody's business. No more than some at once: they may come faster than they go.
+    fn reap_orphans(&mut self) {
+        let own = |pid| self.programs.iter().any(|it| it.leader == pid);
+        self.more = false;
+        for _ in 0..ORPHANS_AT_ONCE {
+            let Ok(Some(pid)) = sys::ended_child() else { return };
+            if own(pid) {
+                // The kernel always shows the same one, and others lie behind it.
+                let rest = processes::each(|it| {
+                    if !own(it) {
+                        bury(it);
+                    }
+                });
+                // Where it could not look: the end of the next one makes it look again.
+                drop(rest);
+                return;
+            }
+            bury(pid);
         }
+        self.more = true;
     }
 
     fn obey(&mut self) -> bool {
@@ -112,56 +140,69 @@ impl Init {
             return false;
         }
         match Order::parse(&packet.bytes) {
-            Some(order @ (Order::OnNewTerminal { .. } | Order::OnTerminal | Order::OnPipes)) => {
-                self.start(order, packet.descriptors)
-            }
-            Some(Order::End { number }) => {
-                self.end(number);
-                true
-            }
+            Some(Order::Start { number, on }) => self.start(number, on, packet.descriptors),
+            Some(Order::End { number }) => self.let_go(number, true),
+            Some(Order::Done { number }) => self.let_go(number, false),
             Some(Order::Go) | None => true,
         }
     }
 
-    /// Kills a program, with what shares its session: a shell's jobs and pipelines. Gone already, and
-    /// never started, are fine.
-    fn end(&self, number: u64) {
-        let found = self.programs.iter().find(|it| it.0 == number);
-        if let Some((_, leader)) = found {
-            // Not reaped, so that number and session are still its own.
-            processes::signal_session(*leader, Signal::KILL);
+    /// Forgets a program once it has ended; `kill` ends it, with what shares its session: a shell's jobs and
+    /// pipelines. Gone already, and never started, are fine.
+    fn let_go(&mut self, number: u64, kill: bool) -> bool {
+        let Some(it) = self.programs.iter_mut().find(|it| it.number == number) else { return true };
+        it.held = false;
+        if kill {
+            processes::signal_session(it.leader, Signal::KILL);
         }
+        self.reap()
     }
 
-    /// Starts a program. What goes wrong is told on its report socket; the number is used up.
-    fn start(&mut self, order: Order, descriptors: Vec<OwnedFd>) -> bool {
-        self.started += 1;
+    /// Starts a program. What goes wrong is told on its report socket too.
+    fn start(&mut self, number: u64, on: On, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter();
         let (Some(description), Some(report)) = (descriptors.next(), descriptors.next()) else {
-            return true;
+            return self.say(&Word::Refused { number });
         };
         let refuse = |error: &io::Error| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             // If the shim stopped listening there is nobody to tell.
             drop(send(report.as_fd(), &Report::NoProgram(errno).bytes(), &[]));
-            true
+            self.say(&Word::Refused { number })
         };
         if self.programs.len() >= PROGRAMS_MAX {
             return refuse(&io::Error::from_raw_os_error(libc::EAGAIN));
         }
-        let streams = match streams(order, descriptors) {
+        let streams = match streams(on, descriptors) {
             Ok(streams) => streams,
             Err(error) => return refuse(&error),
         };
         match sys::fork() {
             Err(error) => refuse(&error),
             Ok(None) => become_program(description, &report, &streams),
-            Ok(Some(pid)) => {
-                self.programs.push((self.started, pid));
-                self.say(&Word::Started { number: self.started, pid: pid.as_raw_nonzero().get() })
+            Ok(Some(leader)) => {
+                self.programs.push(Program { number, leader, held: on == On::Pipes, told: false });
+                true
             }
         }
     }
+}
+
+/// `None` while it has not; it is left as it is.
+fn how_it_ended(program: &Program) -> Option<Word> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(program.leader), options).ok()??;
+    let number = program.number;
+    Some(match status.terminating_signal() {
+        Some(signal) => Word::Killed { number, signal },
+        None => Word::Exited { number, code: status.exit_status().unwrap_or(0) },
+    })
+}
+
+/// Reaps a process if it is a child that has ended.
+fn bury(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
 }
 
 enum Streams {
@@ -173,15 +214,15 @@ enum Streams {
     Pipes([OwnedFd; 3]),
 }
 
-fn streams(order: Order, mut given: impl Iterator<Item = OwnedFd>) -> io::Result<Streams> {
+fn streams(on: On, mut given: impl Iterator<Item = OwnedFd>) -> io::Result<Streams> {
     let mut next = || given.next().ok_or(io::Error::from_raw_os_error(libc::EBADF));
-    match order {
-        Order::OnNewTerminal { cols, rows } => {
+    match on {
+        On::NewTerminal { cols, rows } => {
             let (outer, inner) = new_terminal(cols, rows)?;
             Ok(Streams::Terminal { inner, outer: Some(outer) })
         }
-        Order::OnTerminal => Ok(Streams::Terminal { inner: next()?, outer: None }),
-        _ => Ok(Streams::Pipes([next()?, next()?, next()?])),
+        On::Terminal => Ok(Streams::Terminal { inner: next()?, outer: None }),
+        On::Pipes => Ok(Streams::Pipes([next()?, next()?, next()?])),
     }
 }
 
@@ -260,6 +301,10 @@ fn run(description: &Description) -> Report {
     let Some((program, arguments)) = description.command.split_first() else {
         return Report::NoProgram(libc::ENOENT);
     };
+    // Not before: a terminal is sent to the shim as long as this process may have as many files as that.
+    if let Err(error) = descriptors::bound_program() {
+        return Report::NoProgram(errno(error));
+    }
     let error = Command::new(program)
         .args(arguments)
         .env_clear()

@@ -16,8 +16,9 @@ use tokio::{
 
 use super::{
     mark::{Hunt, Mark, Orphans},
-    message::{Description, Order, Packet, Report, Word, receive, send},
+    message::{Description, On, Order, Packet, Report, Word, receive, send},
     namespaces::Held,
+    pace::Pace,
     sys,
 };
 use crate::{
@@ -39,10 +40,10 @@ pub enum Life {
 
 #[derive(Default)]
 struct Programs {
-    /// Orders sent so far; init counts along.
-    sent: u64,
-    starting: HashMap<u64, oneshot::Sender<ExitStatus>>,
-    running: HashMap<i32, oneshot::Sender<ExitStatus>>,
+    /// The last number given away. Init is told the number with the order, and tells it with the end.
+    last: u64,
+    /// Ordered, and not known to have ended.
+    running: HashMap<u64, oneshot::Sender<ExitStatus>>,
 }
 
 pub struct Link {
@@ -60,6 +61,21 @@ pub struct Begun {
     /// The other side of the terminal init made.
     pub terminal: Option<OwnedFd>,
     pub exit: oneshot::Receiver<ExitStatus>,
+}
+
+/// The number of a program; struck off again unless init gets the order.
+struct Enlisted<'a> {
+    link: &'a Link,
+    number: u64,
+    sent: bool,
+}
+
+impl Drop for Enlisted<'_> {
+    fn drop(&mut self) {
+        if !self.sent {
+            self.link.programs().running.remove(&self.number);
+        }
+    }
 }
 
 impl Link {
@@ -109,7 +125,7 @@ impl Link {
     async fn order(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> Outcome<()> {
         match timeout(ANSWER_WITHIN, self.put(order, descriptors)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Fault::lost(format!("asking the sandbox: {error}"))),
+            Ok(Err(error)) => Err(not_asked(&error)),
             Err(_) => Err(Fault::late("asking the sandbox: its first process does not listen")),
         }
     }
@@ -127,14 +143,9 @@ impl Link {
     async fn listen(self: Arc<Self>) {
         while let Ok(Some(word)) = self.word().await {
             match word {
-                Word::Started { number, pid } => {
-                    let mut programs = self.programs();
-                    if let Some(exit) = programs.starting.remove(&number) {
-                        programs.running.insert(pid, exit);
-                    }
-                }
-                Word::Exited { pid, code } => self.ended(pid, ExitStatus::Code(code)),
-                Word::Killed { pid, signal } => self.ended(pid, ExitStatus::Signal(signal)),
+                Word::Refused { number } => drop(self.programs().running.remove(&number)),
+                Word::Exited { number, code } => self.ended(number, ExitStatus::Code(code)),
+                Word::Killed { number, signal } => self.ended(number, ExitStatus::Signal(signal)),
                 Word::Ready | Word::Failed(_) => {}
             }
         }
@@ -151,29 +162,56 @@ impl Link {
         self.life.send_replace(Life::Over(reason));
     }
 
-    fn ended(&self, pid: i32, status: ExitStatus) {
-        if let Some(exit) = self.programs().running.remove(&pid) {
+    fn ended(&self, number: u64, status: ExitStatus) {
+        let waits = self.programs().running.remove(&number);
+        if let Some(exit) = waits {
             // Nobody may be waiting any more.
             let _ = exit.send(status);
         }
     }
 
-    /// Passes on how a program ended; has it killed when nobody waits for that. Ends with the program.
+    fn enlist(&self) -> (Enlisted<'_>, oneshot::Receiver<ExitStatus>) {
+        let (exit, ended) = oneshot::channel();
+        let mut programs = self.programs();
+        programs.last += 1;
+        let number = programs.last;
+        programs.running.insert(number, exit);
+        drop(programs);
+        (Enlisted { link: self, number, sent: false }, ended)
+    }
+
+    /// Passes on how a program ended, and has it killed with its session when nobody waits for that, or for the
+    /// end of one of `streams` (each says when it was read to its end, and hangs up otherwise).
     async fn attend(
         self: Arc<Self>,
         number: u64,
         ended: oneshot::Receiver<ExitStatus>,
         mut exit: oneshot::Sender<ExitStatus>,
+        streams: Vec<oneshot::Receiver<()>>,
     ) {
-        tokio::select! {
+        let heard = tokio::select! {
             biased;
-            status = ended => if let Ok(status) = status {
-                // Nobody may be waiting any more.
-                let _ = exit.send(status);
+            status = ended => match status {
+                Ok(status) => exit.send(status).is_ok(),
+                // Refused, or gone with everything else.
+                Err(_) => return,
             },
-            // However long it takes: a paused first process reads nothing, and must hear of it then. One
-            // that is gone has taken the program along.
-            () = exit.closed() => drop(self.put(Order::End { number }, &[]).await),
+            () = exit.closed() => false,
+        };
+        let mut whole = heard;
+        for stream in streams {
+            whole = whole && stream.await.is_ok();
+        }
+        self.tell(if whole { Order::Done { number } } else { Order::End { number } }).await;
+    }
+
+    /// Says something that init must hear, however long it takes: while it is paused it reads nothing.
+    async fn tell(&self, order: Order) {
+        let mut pace = Pace::default();
+        while let Err(error) = self.put(order, &[]).await
+            && !has_hung_up(&error)
+        {
+            tokio::time::sleep(pace.next()).await;
         }
     }
 
@@ -212,12 +250,14 @@ impl Link {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Has init start a program and waits until the program has taken over.
+    /// Has init start a program and waits until the program has taken over. `outputs` tell when they were read
+    /// to their end; one that hangs up before ends the program and its session, as does a dropped `exit`.
     pub async fn start(
         self: &Arc<Self>,
-        order: Order,
+        on: On,
         what: &Description,
         streams: &[BorrowedFd<'_>],
+        outputs: Vec<oneshot::Receiver<()>>,
     ) -> Outcome<Begun> {
         if let Life::Over(reason) = &*self.life.borrow() {
             return Err(Fault::lost(format!(
@@ -227,28 +267,19 @@ impl Link {
         let description = memory_file(&what.bytes())
             .map_err(|error| Fault::io("describing the program", &error))?;
         let (ours, theirs) = super::namespaces::pair()?;
-        let (ended_in, ended) = oneshot::channel();
         rustix::net::sockopt::set_socket_passcred(&ours, true)
             .map_err(|error| Fault::io("asking for a process id", &error.into()))?;
         let mut descriptors = vec![description.as_fd(), theirs.as_fd()];
         descriptors.extend(streams);
-        let number = {
-            let mut programs = self.programs();
-            programs.sent += 1;
-            let number = programs.sent;
-            programs.starting.insert(number, ended_in);
-            number
-        };
-        // The number is init's too from here on, whatever becomes of the rest.
-        if let Err(fault) = self.order(order, &descriptors).await {
-            self.programs().starting.remove(&number);
-            return Err(fault);
-        }
+        let (mut enlisted, ended) = self.enlist();
+        let number = enlisted.number;
+        self.order(Order::Start { number, on }, &descriptors).await?;
+        enlisted.sent = true;
         drop(descriptors);
         drop(theirs);
-        // From here on, leaving without `exit` ends the program.
+        // From here on, leaving without `exit` ends the program, as soon as init comes to it.
         let (exit_in, exit) = oneshot::channel();
-        drop(tokio::spawn(Arc::clone(self).attend(number, ended, exit_in)));
+        drop(tokio::spawn(Arc::clone(self).attend(number, ended, exit_in, outputs)));
         let reports = sys::watched(ours, Interest::READABLE)
             .map_err(|error| Fault::io("hearing from the program", &error))?;
         let reported = timeout(ANSWER_WITHIN, hear(&reports, what)).await;
@@ -256,6 +287,22 @@ impl Link {
             Fault::late(format!("starting {}: no word from the sandbox", shown(what)))
         })??;
         Ok(Begun { pid, terminal, exit })
+    }
+}
+
+fn has_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+fn not_asked(error: &io::Error) -> Fault {
+    let asking = "asking the sandbox";
+    match error.raw_os_error() {
+        _ if has_hung_up(error) => Fault::lost(format!("{asking}: its first process is gone")),
+        Some(libc::ETOOMANYREFS) => Fault::busy(format!(
+            "{asking}: this user's programs have too many open files on their way to each other"
+        ))
+        .hint("a program in one of your sandboxes may do that; `sandwatch pause` them one by one to find it"),
+        _ => Fault::io(asking, error),
     }
 }
 

@@ -22,14 +22,23 @@ const PACKET_BYTES_MAX: usize = 1024;
 pub enum Order {
     /// Ids and groups are in place: set up.
     Go,
-    /// Start a program on a new terminal. Descriptors: description, report.
-    OnNewTerminal { cols: u16, rows: u16 },
-    /// Start a program on the given terminal. Descriptors: description, report, terminal.
-    OnTerminal,
-    /// Start a program on three pipes. Descriptors: description, report, stdin, stdout, stderr.
-    OnPipes,
+    /// Start a program that has this number from now on. Descriptors: description, report, streams.
+    Start { number: u64, on: On },
     /// Nobody waits any more for the program with this number: kill it and what is in its session.
     End { number: u64 },
+    /// Everything of the program with this number was read to its end: its session is its own business.
+    Done { number: u64 },
+}
+
+/// What a program is to run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// A new terminal. No descriptor.
+    NewTerminal { cols: u16, rows: u16 },
+    /// The given terminal. Its descriptor.
+    Terminal,
+    /// Three pipes. Descriptors: stdin, stdout, stderr. Its session is not forgotten before `End` or `Done`.
+    Pipes,
 }
 
 /// From init to the shim.
@@ -39,17 +48,16 @@ pub enum Word {
     Ready,
     /// Which step failed, on what, and why.
     Failed(String),
-    /// The program with this number (counted by both from 1) has this pid in the sandbox.
-    Started {
+    /// No process was made for the program with this number.
+    Refused {
         number: u64,
-        pid: i32,
     },
     Exited {
-        pid: i32,
+        number: u64,
         code: i32,
     },
     Killed {
-        pid: i32,
+        number: u64,
         signal: i32,
     },
 }
@@ -66,30 +74,44 @@ pub enum Report {
 
 impl Order {
     pub fn bytes(self) -> Vec<u8> {
+        let numbered =
+            |tag: u8, number: u64| [tag].into_iter().chain(number.to_le_bytes()).collect();
         match self {
             Self::Go => vec![0],
-            Self::OnNewTerminal { cols, rows } => {
-                let ([a, b], [c, d]) = (cols.to_le_bytes(), rows.to_le_bytes());
-                vec![1, a, b, c, d]
+            Self::Start { number, on } => {
+                let mut bytes: Vec<u8> = numbered(1, number);
+                match on {
+                    On::Pipes => bytes.push(0),
+                    On::Terminal => bytes.push(1),
+                    On::NewTerminal { cols, rows } => {
+                        bytes.push(2);
+                        bytes.extend(cols.to_le_bytes());
+                        bytes.extend(rows.to_le_bytes());
+                    }
+                }
+                bytes
             }
-            Self::OnTerminal => vec![2],
-            Self::OnPipes => vec![3],
-            Self::End { number } => [4].into_iter().chain(number.to_le_bytes()).collect(),
+            Self::End { number } => numbered(2, number),
+            Self::Done { number } => numbered(3, number),
         }
     }
 
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        match *bytes {
-            [0] => Some(Self::Go),
-            [1, a, b, c, d] => Some(Self::OnNewTerminal {
-                cols: u16::from_le_bytes([a, b]),
-                rows: u16::from_le_bytes([c, d]),
-            }),
-            [2] => Some(Self::OnTerminal),
-            [3] => Some(Self::OnPipes),
-            [4, ref number @ ..] => {
-                Some(Self::End { number: u64::from_le_bytes(number.try_into().ok()?) })
+        let (tag, rest) = bytes.split_first()?;
+        if *tag == 0 {
+            return rest.is_empty().then_some(Self::Go);
+        }
+        let (number, rest) = rest.split_first_chunk()?;
+        let number = u64::from_le_bytes(*number);
+        match (tag, rest) {
+            (1, [0]) => Some(Self::Start { number, on: On::Pipes }),
+            (1, [1]) => Some(Self::Start { number, on: On::Terminal }),
+            (1, [2, a, b, c, d]) => {
+                let (cols, rows) = (u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]));
+                Some(Self::Start { number, on: On::NewTerminal { cols, rows } })
             }
+            (2, []) => Some(Self::End { number }),
+            (3, []) => Some(Self::Done { number }),
             _ => None,
         }
     }
@@ -97,9 +119,9 @@ impl Order {
 
 impl Word {
     pub fn bytes(&self) -> Vec<u8> {
-        let pair = |tag: u8, pid: i32, value: i32| {
+        let ended = |tag: u8, number: u64, value: i32| {
             let mut bytes = vec![tag];
-            bytes.extend(pid.to_le_bytes());
+            bytes.extend(number.to_le_bytes());
             bytes.extend(value.to_le_bytes());
             bytes
         };
@@ -110,32 +132,24 @@ impl Word {
                 bytes.extend(text.bytes().take(PACKET_BYTES_MAX - 1));
                 bytes
             }
-            Self::Started { number, pid } => {
-                let mut bytes = vec![2];
-                bytes.extend(number.to_le_bytes());
-                bytes.extend(pid.to_le_bytes());
-                bytes
-            }
-            Self::Exited { pid, code } => pair(3, *pid, *code),
-            Self::Killed { pid, signal } => pair(4, *pid, *signal),
+            Self::Refused { number } => ended(2, *number, 0),
+            Self::Exited { number, code } => ended(3, *number, *code),
+            Self::Killed { number, signal } => ended(4, *number, *signal),
         }
     }
 
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (tag, rest) = bytes.split_first()?;
-        let pair = || {
-            let pid = i32::from_le_bytes(*rest.first_chunk()?);
-            Some((pid, i32::from_le_bytes(*rest.get(4..)?.first_chunk()?)))
+        let ended = || {
+            let number = u64::from_le_bytes(*rest.first_chunk()?);
+            Some((number, i32::from_le_bytes(*rest.get(8..)?.first_chunk()?)))
         };
         match tag {
             0 => Some(Self::Ready),
             1 => Some(Self::Failed(String::from_utf8_lossy(rest).into_owned())),
-            2 => Some(Self::Started {
-                number: u64::from_le_bytes(*rest.first_chunk()?),
-                pid: i32::from_le_bytes(*rest.get(8..)?.first_chunk()?),
-            }),
-            3 => pair().map(|(pid, code)| Self::Exited { pid, code }),
-            4 => pair().map(|(pid, signal)| Self::Killed { pid, signal }),
+            2 => ended().map(|(number, _)| Self::Refused { number }),
+            3 => ended().map(|(number, code)| Self::Exited { number, code }),
+            4 => ended().map(|(number, signal)| Self::Killed { number, signal }),
             _ => None,
         }
     }
@@ -277,10 +291,11 @@ mod tests {
     fn every_message_survives_the_way_there() {
         let orders = [
             Order::Go,
-            Order::OnNewTerminal { cols: 300, rows: 100 },
-            Order::OnTerminal,
-            Order::OnPipes,
+            Order::Start { number: 1, on: On::NewTerminal { cols: 300, rows: 100 } },
+            Order::Start { number: 2, on: On::Terminal },
+            Order::Start { number: 3, on: On::Pipes },
             Order::End { number: 1 << 40 },
+            Order::Done { number: 1 << 40 },
         ];
         for order in orders {
             assert_eq!(Order::parse(&order.bytes()), Some(order));
@@ -288,9 +303,9 @@ mod tests {
         let words = [
             Word::Ready,
             Word::Failed("mounting /proc: no".into()),
-            Word::Started { number: 7, pid: 12 },
-            Word::Exited { pid: 12, code: 3 },
-            Word::Killed { pid: 12, signal: 9 },
+            Word::Refused { number: 7 },
+            Word::Exited { number: 1 << 40, code: 3 },
+            Word::Killed { number: 12, signal: 9 },
         ];
         for word in words {
             assert_eq!(Word::parse(&word.bytes()), Some(word));

@@ -18,6 +18,7 @@ mod message;
 mod mounts;
 mod namespaces;
 mod pace;
+mod pipe;
 mod place;
 mod probe;
 mod processes;
@@ -56,6 +57,7 @@ use self::{
 use super::{Changes, Driver, Ground, Hosting, Place, PlaceFacts};
 use crate::{
     base::{
+        descriptors,
         fault::{Fault, Outcome},
         limits::{DEATH_WITHIN, SANDBOX_TASKS_MAX},
     },
@@ -147,6 +149,9 @@ impl Local {
         grade: Isolation,
         note: Option<String>,
     ) -> Outcome<Arc<dyn Place>> {
+        if let Err(error) = descriptors::raise(None) {
+            tracing::warn!(%error, "the bound on open files stays as it is");
+        }
         let layout = Layout::here();
         let mut limits = limits(spec.limits, &layout, grade == Isolation::Namespaces)?;
         limits.notes.extend(note);

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,18 +14,15 @@ use std::{
 
 use async_trait::async_trait;
 use rustix::process::Signal;
-use tokio::{
-    net::unix::pipe::{Receiver, Sender},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{
     cgroup::Groups,
     env,
     link::{Begun, Life, Link},
-    message::{Description, Order},
+    message::{Description, On},
     pace::Pace,
-    processes, remove, terminal, weak,
+    pipe, processes, remove, terminal, weak,
 };
 use crate::{
     base::{
@@ -90,14 +87,14 @@ impl LocalPlace {
 
     async fn start_on_terminal(&self, what: &Description, size: Size) -> Outcome<(Begun, PtyIo)> {
         if self.has_namespaces() {
-            let order = Order::OnNewTerminal { cols: size.cols(), rows: size.rows() };
-            let mut begun = self.link.start(order, what, &[]).await?;
+            let on = On::NewTerminal { cols: size.cols(), rows: size.rows() };
+            let mut begun = self.link.start(on, what, &[], Vec::new()).await?;
             let outer = begun.terminal.take();
             let outer = outer.ok_or_else(|| Fault::bug("a program came without its terminal"))?;
             return Ok((begun, terminal::open(outer)?));
         }
         let (outer, inner) = weak::terminal(size)?;
-        let begun = self.link.start(Order::OnTerminal, what, &[inner.as_fd()]).await?;
+        let begun = self.link.start(On::Terminal, what, &[inner.as_fd()], Vec::new()).await?;
         Ok((begun, terminal::open(outer)?))
     }
 
@@ -151,12 +148,6 @@ async fn looking<T: Send + 'static>(
     outcome.map_err(|error| Fault::io("looking at the sandbox's processes", &error))
 }
 
-/// Reading and writing end.
-fn pipe() -> Outcome<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|error| Fault::io("opening a pipe", &error.into()))
-}
-
 #[async_trait]
 impl Place for LocalPlace {
     fn facts(&self) -> PlaceFacts {
@@ -171,18 +162,14 @@ impl Place for LocalPlace {
 
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
         self.awake()?;
-        let fault = |error: std::io::Error| Fault::io("opening pipes", &error);
-        let ((input, feed), (output, out), (errors, err)) = (pipe()?, pipe()?, pipe()?);
-        for end in [&feed, &output, &errors] {
-            rustix::io::ioctl_fionbio(end, true).map_err(|error| fault(error.into()))?;
-        }
-        let streams = [input.as_fd(), out.as_fd(), err.as_fd()];
-        let begun = self.link.start(Order::OnPipes, &self.describe(spec), &streams).await?;
-        let io = PipeIo {
-            stdin: Box::new(Sender::from_owned_fd(feed).map_err(fault)?),
-            stdout: Box::new(Receiver::from_owned_fd(output).map_err(fault)?),
-            stderr: Box::new(Receiver::from_owned_fd(errors).map_err(fault)?),
-        };
+        let (input, theirs) = pipe::input()?;
+        let (output, out, output_read) = pipe::output()?;
+        let (errors, err, errors_read) = pipe::output()?;
+        let streams = [theirs.as_fd(), out.as_fd(), err.as_fd()];
+        let outputs = vec![output_read, errors_read];
+        let begun = self.link.start(On::Pipes, &self.describe(spec), &streams, outputs).await?;
+        let io =
+            PipeIo { stdin: Box::new(input), stdout: Box::new(output), stderr: Box::new(errors) };
         Ok(Program { pid: begun.pid, io, exit: begun.exit })
     }
 

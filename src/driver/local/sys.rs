@@ -181,6 +181,19 @@ pub fn child_signals() -> io::Result<OwnedFd> {
     }
 }
 
+/// A child that has ended and is not reaped yet; it is left so.
+pub fn ended_child() -> io::Result<Option<Pid>> {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a zeroed structure is a valid one to fill; it outlives the call. Where nothing has ended the kernel
+    // leaves the number in it zero, and else it is one that a child's end fills.
+    let number = unsafe {
+        let mut about: libc::siginfo_t = std::mem::zeroed();
+        check_int(libc::waitid(libc::P_ALL, 0, &raw mut about, options))?;
+        about.si_pid()
+    };
+    Ok(Pid::from_raw(number))
+}
+
 /// Closes every descriptor above 2 except those in `keep`. Owners of the closed ones must never be
 /// dropped or used again: the caller is a fresh copy of a process that leaves by `exit_now` or exec.
 pub fn close_all_but(keep: &[RawFd]) {

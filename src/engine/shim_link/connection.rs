@@ -31,10 +31,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The next answer; a fault is an error.
+    /// The next answer, be it a fault of the shim's; an error is one of the connection.
     pub(super) async fn answer(&mut self) -> Outcome<answer::What> {
         match self.answers.next::<Answer>().await? {
-            Some(Answer { what: Some(answer::What::Fault(fault)) }) => Err(fault.into()),
             Some(Answer { what: Some(what) }) => Ok(what),
             Some(Answer { what: None }) => Err(unexpected()),
             None => Err(Fault::lost("the connection ended")),
@@ -63,16 +62,35 @@ pub(super) fn unexpected() -> Fault {
 
 impl ShimLink {
     pub(super) async fn connect(&self) -> Outcome<Connection> {
-        let path = SocketPath::open(&self.dir.join(SOCKET_FILE)).map_err(|it| self.lost(it))?;
-        let stream = UnixStream::connect(path.path())
-            .await
-            .map_err(|error| self.lost(Fault::lost(format!("connecting to its shim: {error}"))))?;
+        let path = match SocketPath::open(&self.dir.join(SOCKET_FILE)) {
+            Ok(path) => path,
+            Err(fault) if is_dead(&self.dir).await => return Err(self.lost(&fault)),
+            Err(fault) => return Err(fault),
+        };
+        let stream =
+            UnixStream::connect(path.path()).await.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    self.lost(&Fault::lost(format!("connecting to its shim: {error}")))
+                }
+                io::ErrorKind::WouldBlock => {
+                    Fault::busy(format!("the shim of {} has no room for another call", self.name))
+                }
+                _ => Fault::io(format!("connecting to the shim of {}", self.name), &error),
+            })?;
         let (reader, writer) = stream.into_split();
         Ok(Connection { answers: Frames::new(reader), writer })
     }
 
-    /// A shim that can't be reached: what it said last, if it is known, is the better reason.
-    pub(super) fn lost(&self, fault: Fault) -> Fault {
+    /// A fault of a connection, with the name of its shim. One that hangs up may have its reasons, and live.
+    pub(super) async fn broken(&self, fault: Fault) -> Fault {
+        if fault.kind() == Kind::Lost && is_dead(&self.dir).await {
+            return self.lost(&fault);
+        }
+        fault.context(format!("the shim of {}", self.name))
+    }
+
+    /// A shim that is no more: what it said last, if it is known, is the better reason.
+    fn lost(&self, fault: &Fault) -> Fault {
         let status = *self.ended.borrow();
         let words = match status {
             Some(_) => last_words(&self.dir, status),
@@ -88,19 +106,26 @@ impl ShimLink {
     /// Opens a connection with its first call.
     pub(super) async fn begin(&self, what: call::What) -> Outcome<Connection> {
         let mut connection = self.connect().await?;
-        let sent = send(&mut connection.writer, &Call::from(what)).await;
-        sent.map_err(|it| self.lost(Fault::lost(format!("the connection broke: {it}"))))?;
-        Ok(connection)
+        match send(&mut connection.writer, &Call::from(what)).await {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                Err(self.broken(Fault::lost(format!("the connection broke: {error}"))).await)
+            }
+        }
     }
 
     /// One call with one answer.
     pub(super) async fn ask(&self, what: call::What, within: Duration) -> Outcome<answer::What> {
         let asked = async {
             let mut connection = self.begin(what).await?;
-            connection.answer().await
+            match connection.answer().await {
+                Ok(answer) => Ok(answer),
+                Err(fault) => Err(self.broken(fault).await),
+            }
         };
         match timeout(within, asked).await {
-            Ok(Err(fault)) if fault.kind() == Kind::Lost => Err(self.lost(fault)),
+            // What it failed at is not its own end, whatever the kind.
+            Ok(Ok(answer::What::Fault(fault))) => Err(fault.into()),
             Ok(answer) => answer,
             Err(_) => Err(Fault::late(format!(
                 "the shim of {} did not answer within {} s",

@@ -18,7 +18,6 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::process::raise_descriptor_bound;
 use self::{
     connection::{Connection, unexpected},
     process::{last_words, reap, spawn, write_spec},
@@ -174,13 +173,11 @@ impl Seat for ShimLink {
         let asked = async {
             let sent = send(&mut connection.writer, &call).await;
             sent.map_err(|it| Fault::lost(format!("the connection broke: {it}")))?;
-            match connection.answers.next::<Answer>().await?.and_then(|it| it.what) {
-                Some(what) => Ok(what),
-                None => Err(Fault::lost("the connection ended")),
-            }
+            connection.answer().await
         };
         let answer = match timeout(ANSWER_WITHIN, asked).await {
-            Ok(answer) => answer.map_err(|it| self.lost(it))?,
+            Ok(Ok(answer)) => answer,
+            Ok(Err(fault)) => return Err(self.broken(fault).await),
             Err(_) => {
                 return Err(Fault::late(format!("the shim of {} does not take input", self.name)));
             }

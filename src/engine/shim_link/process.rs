@@ -8,10 +8,7 @@ use std::{
     },
     path::Path,
     process::{ExitStatus, Stdio},
-    sync::LazyLock,
 };
-
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use tokio::{
     process::{Child, Command},
@@ -20,6 +17,7 @@ use tokio::{
 
 use crate::{
     base::{
+        descriptors,
         fault::{Fault, Outcome},
         limits::LINE_BYTES_MAX,
         text,
@@ -34,23 +32,13 @@ const SPEC_FILE: &str = "spec";
 const FAULT_FILE: &str = "shim.fault";
 const LOG_FILE: &str = "shim.log";
 
-/// The bound on open descriptors that this process was started with: what a sandbox is to have.
-static USUAL_DESCRIPTORS: LazyLock<Rlimit> = LazyLock::new(|| getrlimit(Resource::Nofile));
-
-/// Lets this process have as many descriptors as it may: a hub needs a few for every sandbox.
-pub fn raise_descriptor_bound() {
-    let maximum = USUAL_DESCRIPTORS.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "the bound on open descriptors stays as it is");
-    }
-}
-
 pub(super) fn write_spec(ground: &Ground, recordings: &Path, spec: &SandboxSpec) -> Outcome<()> {
     let start = Start {
         id: ground.id.clone(),
         name: ground.name.clone(),
         recordings: recordings.to_owned(),
         spec: spec.clone(),
+        open_files: descriptors::usual(),
     };
     let path = ground.dir.join(SPEC_FILE);
     let written = std::fs::OpenOptions::new()
@@ -70,7 +58,7 @@ pub(super) fn spawn(program: &Path, dir: &Path) -> Outcome<Child> {
     let log = log.map_err(|it| Fault::io(format!("opening {}", path.display()), &it))?;
     // What a panic before its own log says must not be readable by others.
     drop(log.set_permissions(std::fs::Permissions::from_mode(0o600)));
-    let child = Command::new(program)
+    Command::new(program)
         .arg("shim")
         .arg(dir)
         .stdin(Stdio::null())
@@ -78,12 +66,7 @@ pub(super) fn spawn(program: &Path, dir: &Path) -> Outcome<Child> {
         .stderr(log)
         .kill_on_drop(false)
         .spawn()
-        .map_err(|it| Fault::io(format!("starting a shim: {}", program.display()), &it))?;
-    if let Some(pid) = child.id().and_then(|it| Pid::from_raw(it.cast_signed())) {
-        // It may have ended already.
-        let _ = prlimit(Some(pid), Resource::Nofile, *USUAL_DESCRIPTORS);
-    }
-    Ok(child)
+        .map_err(|it| Fault::io(format!("starting a shim: {}", program.display()), &it))
 }
 
 /// Waits for the process in the background, so that it leaves no zombie and its end is known.

@@ -12,6 +12,9 @@ pub struct Boot {
     pub recordings: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "4")]
     pub spec: ::core::option::Option<super::super::v1::SandboxSpec>,
+    /// How many files a program may have open unless it asks for more; none = no bound.
+    #[prost(uint64, optional, tag = "5")]
+    pub open_files: ::core::option::Option<u64>,
 }
 /// First message of every connection, and the messages that follow it.
 #[derive(Clone, PartialEq, ::prost::Message)]

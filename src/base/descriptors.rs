@@ -1,0 +1,36 @@
+//! How many files may be open.
+//!
+//! Descriptors on their way through sockets are counted for all processes of a user together, and a process can
+//! send none while there are more of them than files it may have open itself. So what serves (the hub, the
+//! shims) may have as many as there can be, and a program in a sandbox half of that.
+
+use std::{io, sync::OnceLock};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What programs may have open if they don't ask for more; `None` = no bound.
+static USUAL: OnceLock<Option<u64>> = OnceLock::new();
+
+/// Lets this process have as many open files as it may. `usual` is the bound that programs are to begin with;
+/// `None` = the one that this process has until now. The first call decides.
+pub fn raise(usual: Option<u64>) -> io::Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    USUAL.get_or_init(|| usual.or(current));
+    set(Rlimit { current: maximum, maximum })
+}
+
+/// What programs are to begin with, for a process that holds some.
+pub fn usual() -> Option<u64> {
+    *USUAL.get_or_init(|| getrlimit(Resource::Nofile).current)
+}
+
+/// Bounds this process, which is to become a program in a sandbox. It can't get out of it.
+pub fn bound_program() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum.map(|it| it / 2);
+    let current = [usual(), maximum].into_iter().flatten().min();
+    set(Rlimit { current, maximum })
+}
+
+fn set(bound: Rlimit) -> io::Result<()> {
+    Ok(setrlimit(Resource::Nofile, bound)?)
+}
