@@ -63,6 +63,10 @@ int main(int count, char **arguments)
         prctl(PR_SET_NAME, "\xff\xfe) Z 1");
         work(NULL);
     }
+    if (strcmp(arguments[1], "private") == 0) {
+        prctl(PR_SET_DUMPABLE, 0);
+        work(NULL);
+    }
     if (strcmp(arguments[1], "comet") == 0) {
         /* Never the same number for long. */
         fclose(stdout);

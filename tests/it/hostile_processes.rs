@@ -8,7 +8,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, setrlimit,
+        waitid,
+    },
+};
 use sandwatch::{
     base::{fault::Kind, id::SandboxId},
     driver::{Driver, Ground, PipeIo, Place, Program, local::Local},
@@ -18,7 +24,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::{
     local_life::{groups_of, nothing_is_left},
-    local_stage::{Stage, on_own_stage, on_stage, session, soon},
+    local_stage::{Before, Stage, on_changed_stage, on_own_stage, on_stage, session, soon},
     skip::{not_on_this_host, skipped},
 };
 
@@ -68,6 +74,12 @@ fn threads(program: &str) -> Vec<char> {
     found
 }
 
+/// Nobody is left whose parents have ended: this process takes them in.
+fn no_child_is_left() {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    assert_eq!(waitid(WaitId::All, options).err(), Some(Errno::CHILD), "outlived its sandbox");
+}
+
 fn nobody_runs(program: &str) {
     for _ in 0..LOOKS {
         assert!(threads(program).is_empty(), "outlived its sandbox: {:?}", threads(program));
@@ -91,21 +103,35 @@ async fn loose(place: &Arc<dyn Place>, program: &str, kind: &str) {
     started.exit.await.unwrap();
 }
 
-#[test]
-fn who_hides_ends_with_the_sandbox() {
-    on_stage("hostile_processes::who_hides_ends_with_the_sandbox", |stage| async move {
+/// Plays one that gets loose in a sandbox that is then removed.
+fn ends_with_its_sandbox(test: &str, kind: &str) {
+    on_stage(&format!("hostile_processes::{test}"), |stage| async move {
         let Some(program) = built(&stage).filter(|_| !stage.by_root) else { return };
-        for kind in KINDS {
-            let ground = stage.ground();
-            let spec = of_grade(&stage, Isolation::Landlock);
-            let place = stage.try_place(&ground, &spec).await.unwrap();
-            loose(&place, &program, kind).await;
-            soon("somebody who hides", || !threads(&program).is_empty()).await;
-            place.remove().await.unwrap();
-            nobody_runs(&program);
-            nothing_is_left(&stage, &ground).await;
-        }
+        let ground = stage.ground();
+        let spec = of_grade(&stage, Isolation::Landlock);
+        let place = stage.try_place(&ground, &spec).await.unwrap();
+        loose(&place, &program, kind).await;
+        soon("somebody who hides", || !threads(&program).is_empty()).await;
+        place.remove().await.unwrap();
+        nobody_runs(&program);
+        no_child_is_left();
+        nothing_is_left(&stage, &ground).await;
     });
+}
+
+#[test]
+fn a_thread_without_its_first_ends_with_its_sandbox() {
+    ends_with_its_sandbox("a_thread_without_its_first_ends_with_its_sandbox", "thread");
+}
+
+#[test]
+fn a_process_whose_name_is_no_text_ends_with_its_sandbox() {
+    ends_with_its_sandbox("a_process_whose_name_is_no_text_ends_with_its_sandbox", "name");
+}
+
+#[test]
+fn a_process_that_is_always_another_ends_with_its_sandbox() {
+    ends_with_its_sandbox("a_process_that_is_always_another_ends_with_its_sandbox", "comet");
 }
 
 #[test]
@@ -121,8 +147,55 @@ fn who_hides_and_killed_the_first_process_ends_too() {
             place.gone().await;
             drop(killer);
             nobody_runs(&program);
+            no_child_is_left();
             place.remove().await.unwrap();
         }
+    });
+}
+
+#[test]
+fn who_is_hidden_from_its_own_user_ends_too() {
+    let name = "hostile_processes::who_is_hidden_from_its_own_user_ends_too";
+    let scenario = |stage: Stage| async move {
+        let Some(program) = built(&stage) else { return };
+        let place = stage.place(&of_grade(&stage, Isolation::Landlock)).await;
+        loose(&place, &program, "private").await;
+        assert!(threads(&program).is_empty(), "not hidden");
+        place.remove().await.unwrap();
+        no_child_is_left();
+    };
+    if !rustix::process::geteuid().is_root() && std::env::var_os("SANDWATCH_TEST_STAGE").is_none() {
+        return not_on_this_host("the right to hide processes");
+    }
+    let hide = "mount -t proc -o hidepid=2 proc /proc";
+    on_changed_stage(name, Before::Root(hide), scenario);
+}
+
+#[test]
+fn who_can_not_look_does_not_say_that_nobody_is_there() {
+    let name = "hostile_processes::who_can_not_look_does_not_say_that_nobody_is_there";
+    on_stage(name, |stage| async move {
+        let Some(program) = built(&stage).filter(|_| !stage.by_root) else { return };
+        let ground = stage.ground();
+        let spec = of_grade(&stage, Isolation::Landlock);
+        let place = stage.try_place(&ground, &spec).await.unwrap();
+        loose(&place, &program, "thread").await;
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(256), ..before }).unwrap();
+        let mut all = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            all.push(file);
+        }
+        // What was made can't be read without any, and nobody be signalled with one.
+        for _ in 0..2 {
+            assert!(Local.reap(&ground).await.is_err(), "{} descriptors are used", all.len());
+            all.pop();
+        }
+        drop(all);
+        assert!(!threads(&program).is_empty(), "nothing is left to find");
+        Local.reap(&ground).await.unwrap();
+        nobody_runs(&program);
+        place.remove().await.unwrap();
     });
 }
 
@@ -212,6 +285,14 @@ fn who_hides_is_paused_too() {
                 nobody_runs(&program);
                 drop(held);
             }
+            let place = stage.place(&of_grade(&stage, grade)).await;
+            loose(&place, &program, "comet").await;
+            match place.pause().await {
+                Ok(()) => (0..LOOKS).for_each(|_| assert_eq!(threads(&program), ['T'])),
+                Err(fault) => assert_eq!(fault.kind(), Kind::Busy, "{fault}"),
+            }
+            place.remove().await.unwrap();
+            nobody_runs(&program);
         }
     });
 }

@@ -74,23 +74,48 @@ impl Mark {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        if !processes::has_ended(&itself)? {
-            return Ok(true);
+        Ok(!processes::has_ended(&itself)?)
+    }
+
+    /// Reaps those of this process's children that bear it; how many.
+    fn bury(self) -> io::Result<usize> {
+        /// As many as there are numbers for on most hosts; what is more is for the next look.
+        const AT_ONCE_MAX: usize = 32 * 1024;
+        for buried in 0..AT_ONCE_MAX {
+            match sys::dead_child() {
+                Ok(Some(pid)) if self.is_on(pid)? => {
+                    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+                }
+                Ok(_) => return Ok(buried),
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(buried),
+                Err(error) => return Err(error),
+            }
         }
-        // An orphan that has come to this process is this one's to bury; others are not.
-        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        Ok(false)
+        Ok(AT_ONCE_MAX)
     }
 
     /// Kills all that bear it, but for this process.
-    fn strike(self) -> Look {
-        let mut look = Look { left: BTreeSet::new(), missed: None };
-        let listed = processes::each(|pid| match self.strike_one(pid) {
+    fn strike(self, orphans: Orphans) -> Look {
+        let mut look = Look { left: BTreeSet::new(), buried: 0, missed: None };
+        let mut fault = None;
+        if orphans == Orphans::Ours {
+            match self.bury() {
+                Ok(buried) => look.buried = buried,
+                Err(error) => fault = Some(error),
+            }
+        }
+        let mut strike = |pid: Pid| match self.strike_one(pid) {
             Ok(true) => drop(look.left.insert(pid.as_raw_nonzero().get())),
             Ok(false) => {}
             Err(error) => look.missed = Some(error),
-        });
-        look.missed = listed.err().or(look.missed);
+        };
+        // Children first: who hurries is among them.
+        let listed = match orphans {
+            Orphans::Ours => processes::each_child(&mut strike),
+            Orphans::Others => Ok(()),
+        };
+        let listed = listed.and(processes::each(&mut strike));
+        look.missed = fault.or(listed.err()).or(look.missed);
         look
     }
 }
@@ -104,6 +129,8 @@ fn bound_in(limits: &[u8]) -> Option<u64> {
 
 struct Look {
     left: BTreeSet<i32>,
+    /// Orphans that had ended. Nothing that makes others and ends can do so without leaving one.
+    buried: usize,
     /// Why one that was listed could not be looked at. What had gone by then may have left a child.
     missed: Option<io::Error>,
 }
@@ -132,8 +159,8 @@ impl Hunt {
 
     /// One look: what it left, in words; `None` when it is certain that there is nothing.
     pub async fn look(&mut self) -> Option<String> {
-        let mark = self.mark;
-        match processes::aside(move || mark.strike()).await {
+        let (mark, orphans) = (self.mark, self.orphans);
+        match processes::aside(move || mark.strike(orphans)).await {
             Ok(look) => self.judge(look),
             Err(fault) => Some(fault.to_string()),
         }
@@ -144,33 +171,22 @@ impl Hunt {
     }
 
     fn judge(&mut self, look: Look) -> Option<String> {
-        if !look.left.is_subset(&self.left) {
+        if look.buried > 0 || !look.left.is_subset(&self.left) {
             // Where there are new ones, to be slow is to lose.
             self.pace = Pace::default();
         }
         self.left = look.left;
-        if !self.left.is_empty() {
-            self.clean = 0;
-            return Some(in_words(&self.left));
-        }
-        if self.orphans == Orphans::Ours && has_no_child() {
+        if self.left.is_empty() && self.orphans == Orphans::Ours && has_no_child() {
             return None;
         }
+        let gone = look.missed.as_ref().is_none_or(processes::is_gone);
+        let clean = self.left.is_empty() && look.buried == 0 && look.missed.is_none();
+        self.clean = if clean { self.clean + 1 } else { 0 };
         match look.missed {
-            Some(error) => {
-                self.clean = 0;
-                let vanished = "processes come and go too fast to see that none of its own is left";
-                Some(if processes::is_gone(&error) {
-                    vanished.to_owned()
-                } else {
-                    format!("looking for its processes: {error}")
-                })
-            }
-            None => {
-                self.clean += 1;
-                let unsure = "it is not certain yet that none of its processes is left";
-                (self.clean < processes::CLEAN_LOOKS).then(|| unsure.to_owned())
-            }
+            _ if !self.left.is_empty() => Some(in_words(&self.left)),
+            Some(error) if !gone => Some(format!("looking for its processes: {error}")),
+            _ if self.clean >= processes::CLEAN_LOOKS => None,
+            _ => Some("its processes come and go too fast to see that none is left".to_owned()),
         }
     }
 
@@ -179,7 +195,7 @@ impl Hunt {
     pub fn end_all_but_this(mut self) {
         const ROUNDS_MAX: usize = 1200;
         for _ in 0..ROUNDS_MAX {
-            let look = self.mark.strike();
+            let look = self.mark.strike(self.orphans);
             if self.judge(look).is_none() {
                 return;
             }
@@ -227,18 +243,25 @@ mod tests {
 
     #[test]
     fn an_end_is_only_believed_when_it_is_certain() {
-        let look = |left: &[i32], missed: Option<i32>| Look {
+        let look = |left: &[i32], buried, missed: Option<i32>| Look {
             left: left.iter().copied().collect(),
+            buried,
             missed: missed.map(io::Error::from_raw_os_error),
         };
         let mut hunt = Hunt::new(Mark::fresh(), Orphans::Others);
-        let words = hunt.judge(look(&[7], None)).unwrap();
+        let words = hunt.judge(look(&[7], 0, None)).unwrap();
         assert_eq!(words, "1 process killed but not ended (7)");
-        assert!(hunt.judge(look(&[], None)).is_some());
-        assert!(hunt.judge(look(&[], Some(libc::ESRCH))).unwrap().contains("too fast"));
-        assert!(hunt.judge(look(&[], None)).is_some());
-        assert!(hunt.judge(look(&[], Some(libc::EMFILE))).unwrap().contains("open files"));
-        assert!(hunt.judge(look(&[], None)).is_some());
-        assert!(hunt.judge(look(&[], None)).is_none());
+        let unsure = [look(&[], 0, Some(libc::ESRCH)), look(&[], 1, None)];
+        for look_again in unsure {
+            assert!(hunt.judge(look(&[], 0, None)).is_some());
+            assert!(hunt.judge(look_again).unwrap().contains("too fast"));
+        }
+        assert!(hunt.judge(look(&[], 0, None)).is_some());
+        let words = hunt.judge(look(&[], 0, Some(libc::EMFILE))).unwrap();
+        assert!(words.contains("open files"), "{words}");
+        for _ in 1..processes::CLEAN_LOOKS {
+            assert!(hunt.judge(look(&[], 0, None)).is_some());
+        }
+        assert!(hunt.judge(look(&[], 0, None)).is_none());
     }
 }

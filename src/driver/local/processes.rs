@@ -24,7 +24,7 @@ use crate::base::fault::{Fault, Outcome};
 const ROUNDS_MAX: usize = 64;
 /// Looks in a row that must find nothing before that is so. One is enough unless numbers start over
 /// during it: they are given out upwards, and a look goes upwards too.
-pub const CLEAN_LOOKS: usize = 2;
+pub const CLEAN_LOOKS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
@@ -92,6 +92,21 @@ pub fn each(mut show: impl FnMut(Pid)) -> io::Result<()> {
         if let Some(pid) = number.and_then(Pid::from_raw) {
             show(pid);
         }
+    }
+    Ok(())
+}
+
+/// Shows every child of this process's, hidden in /proc or not, where the kernel tells them.
+pub fn each_child(mut show: impl FnMut(Pid)) -> io::Result<()> {
+    for thread in fs::read_dir("/proc/self/task")? {
+        let children = match fs::read_to_string(thread?.path().join("children")) {
+            Err(error) if is_gone(&error) => continue,
+            other => other?,
+        };
+        children
+            .split_whitespace()
+            .filter_map(|it| Pid::from_raw(it.parse().ok()?))
+            .for_each(&mut show);
     }
     Ok(())
 }
