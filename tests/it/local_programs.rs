@@ -12,7 +12,7 @@ use rustix::{
         AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
         SocketType, sendmsg, socketpair,
     },
-    process::{Resource, Rlimit, getrlimit, setrlimit},
+    process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit},
 };
 use sandwatch::{
     base::fault::Kind,
@@ -179,6 +179,12 @@ impl UnderWay {
     }
 }
 
+/// Stops a sandbox, which is polite for as long as anything runs in it, or is thought to.
+async fn stop_politely(place: &Arc<dyn Place>) {
+    let stopped = place.stop(Duration::from_secs(3600));
+    tokio::time::timeout(SOON, stopped).await.expect("something is still waited for").unwrap();
+}
+
 #[test]
 fn an_order_that_could_not_be_sent_leaves_the_others_alone() {
     let name = "local_programs::an_order_that_could_not_be_sent_leaves_the_others_alone";
@@ -211,6 +217,35 @@ fn an_order_that_could_not_be_sent_leaves_the_others_alone() {
             assert!(alive(second));
             drop(two);
             soon("its end", || !alive(second)).await;
+            stop_politely(&place).await;
+            place.remove().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_order_that_was_given_up_starts_nothing_that_stays() {
+    let name = "local_programs::an_order_that_was_given_up_starts_nothing_that_stays";
+    on_stage(name, |stage| async move {
+        for place in places(&stage).await {
+            let program = place.exec(&session(&["sleep", "1000"])).await.unwrap();
+            let status = format!("/proc/{}/status", program.pid.unwrap());
+            let status = std::fs::read_to_string(status).unwrap();
+            let first = status.lines().find_map(|it| it.strip_prefix("PPid:")).unwrap().trim();
+            let first = Pid::from_raw(first.parse().unwrap()).unwrap();
+            kill_process(first, Signal::STOP).unwrap();
+            let deaf = session(&["sh", "-c", "trap '' TERM HUP; while :; do sleep 1; done"]);
+            for _ in 0..3 {
+                tokio::select! {
+                    biased;
+                    begun = place.exec(&deaf) => panic!("by one that is stopped: {}", begun.is_ok()),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            kill_process(first, Signal::CONT).unwrap();
+            assert_eq!(sh(&place, "echo on").await, "on");
+            stop_politely(&place).await;
+            assert!(program.exit.await.is_ok());
             place.remove().await.unwrap();
         }
     });
@@ -228,9 +263,7 @@ fn an_order_that_was_refused_is_forgotten() {
         let (mut full, _) = told(&place, fill).await;
         let fault = place.exec(&session(&["true"])).await.err().unwrap();
         assert_eq!(fault.kind(), Kind::Busy, "{fault}");
-        // Polite as long as anything runs, or is thought to.
-        let stopped = place.stop(Duration::from_secs(3600));
-        tokio::time::timeout(SOON, stopped).await.expect("something is still waited for").unwrap();
+        stop_politely(&place).await;
         assert!(full.exit.try_recv().is_ok());
         place.remove().await.unwrap();
     });

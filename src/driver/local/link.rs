@@ -301,7 +301,7 @@ fn not_asked(error: &io::Error) -> Fault {
         Some(libc::ETOOMANYREFS) => Fault::busy(format!(
             "{asking}: this user's programs have too many open files on their way to each other"
         ))
-        .hint("a program in one of your sandboxes may do that; `sandwatch pause` them one by one to find it"),
+        .hint("a program in one of your sandboxes does that; `sandwatch stop` ends it with its sandbox"),
         _ => Fault::io(asking, error),
     }
 }
