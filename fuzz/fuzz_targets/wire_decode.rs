@@ -30,6 +30,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(wire) = v1::DiffRequest::decode(bytes) {
         drop(change::diff_in(wire));
     }
+    if let Ok(wire) = v1::ApplyRequest::decode(bytes) {
+        drop(change::apply_in(wire));
+    }
     if let Ok(wire) = v1::DiffResponse::decode(bytes) {
         drop(change::piece_in(wire));
     }

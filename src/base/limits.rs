@@ -308,3 +308,15 @@ pub const RENAMES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const CHANGE_PIECE_BYTES: usize = 256 * 1024;
 /// Paths named in one request for a diff.
 pub const CHANGE_PATHS_MAX: usize = 1024;
+/// What one `apply` may copy, in bytes: above it, paths have to be named.
+pub const APPLY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// How long a client waits for one; it is finished even so.
+pub const APPLY_WITHIN: Duration = Duration::from_secs(600);
+/// Times that can be taken back, for one sandbox.
+pub const APPLIES_KEPT: usize = 16;
+/// States in which one path was left that are known again.
+pub const LEFT_KEPT: usize = 4;
+/// Largest list of what was applied, in bytes: every path several times.
+pub const STORE_BYTES_MAX: u64 = 8 * CHANGES_PATH_BYTES_MAX as u64;
+/// Paths in the answer to one: those that changed, and directories on the way to them.
+pub const APPLIED_MAX: usize = 4 * CHANGES_MAX;

@@ -54,6 +54,8 @@ pub enum Verb {
     Rm(RmArgs),
     /// What a sandbox changed in its copy-on-write workspace, as a unified diff
     Diff(DiffArgs),
+    /// Write what a sandbox changed to the real directory; conflicts refuse, --undo takes it back
+    Apply(ApplyArgs),
     /// Terminal recordings (asciicast v3)
     #[command(subcommand)]
     Recordings(RecordingsVerb),
@@ -297,6 +299,30 @@ pub struct DiffArgs {
     #[arg(long)]
     pub git: bool,
     /// One JSON document on stdout: paths with status, modes, sizes and counts of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Name, id or unique prefix of an id
+    pub sandbox: String,
+    /// Only these files and directories of the workspace
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Also what changed in .git
+    #[arg(long)]
+    pub git: bool,
+    /// Also links that lead out of the workspace
+    #[arg(long)]
+    pub links: bool,
+    /// Also where the real directory changed meanwhile: what is there goes, until --undo
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Take back what was applied last
+    #[arg(long, conflicts_with_all = ["paths", "git", "links"])]
+    pub undo: bool,
+    /// One JSON document on stdout: paths with status and verdict
     #[arg(long)]
     pub json: bool,
 }

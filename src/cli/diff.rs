@@ -73,7 +73,7 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
 
 /// What was typed, as paths below the workspace; none = everything. Where the operator stands in the
 /// workspace counts, as it does for git.
-fn paths(sandbox: &Sandbox, typed: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
+pub(super) fn paths(sandbox: &Sandbox, typed: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
     if typed.is_empty() {
         return Ok(Vec::new());
     }
@@ -175,7 +175,7 @@ fn named(it: &FileChange) -> String {
 }
 
 /// As git writes it: quoted when it could be misread.
-fn name(path: &[u8]) -> String {
+pub(super) fn name(path: &[u8]) -> String {
     String::from_utf8_lossy(&patch::name(b"", path)).into_owned()
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     base::clock::Timestamp,
     model::{
-        change::{FileChange, Node, NodeKind},
+        change::{Applied, FileChange, Node, NodeKind},
         check::Check,
         history::Recording,
         sandbox::{Sandbox, Workspace},
@@ -296,13 +296,11 @@ impl From<Node> for NodeView {
 
 impl From<&FileChange> for FileChangeView {
     fn from(it: &FileChange) -> Self {
-        let text = |it: &Vec<u8>| String::from_utf8_lossy(it).into_owned();
-        let raw = |it: &Vec<u8>| std::str::from_utf8(it).is_err().then(|| BASE64.encode(it));
         Self {
             path: text(&it.path),
             path_base64: raw(&it.path),
-            old_path: it.old_path.as_ref().map(text),
-            old_path_base64: it.old_path.as_ref().and_then(raw),
+            old_path: it.old_path.as_deref().map(text),
+            old_path_base64: it.old_path.as_deref().and_then(raw),
             status: it.status.word(),
             old: it.old.map(Into::into),
             new: it.new.map(Into::into),
@@ -311,6 +309,47 @@ impl From<&FileChange> for FileChangeView {
             note: it.note.clone(),
         }
     }
+}
+
+/// What came of an `apply`.
+#[derive(Serialize)]
+pub struct AppliedView<'a> {
+    sandbox: &'a str,
+    workspace: WorkspaceView,
+    paths: Vec<AppliedPathView>,
+    git_left_out: u64,
+}
+
+#[derive(Serialize)]
+struct AppliedPathView {
+    path: String,
+    path_base64: Option<String>,
+    status: &'static str,
+    verdict: &'static str,
+    note: Option<String>,
+}
+
+impl<'a> AppliedView<'a> {
+    pub fn new(sandbox: &'a Sandbox, applied: &Applied) -> Self {
+        let paths = applied.paths.iter().map(|it| AppliedPathView {
+            path: text(&it.path),
+            path_base64: raw(&it.path),
+            status: it.status.word(),
+            verdict: it.verdict.word(),
+            note: it.note.clone(),
+        });
+        let workspace = WorkspaceView::from(&sandbox.workspace);
+        let git_left_out = applied.git_left_out;
+        Self { sandbox: &sandbox.name, workspace, paths: paths.collect(), git_left_out }
+    }
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+fn raw(path: &[u8]) -> Option<String> {
+    std::str::from_utf8(path).is_err().then(|| BASE64.encode(path))
 }
 
 #[derive(Serialize)]

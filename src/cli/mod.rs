@@ -1,5 +1,6 @@
 //! Layer `cli`: arguments to verbs, results to text and exit codes. The only layer that prints, and
 //! the only one that chooses between a hub and an engine in this process.
+mod apply;
 mod args;
 mod attach;
 mod demo;
@@ -145,6 +146,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 }
                 Verb::Stop(args) => steer::stop(&*runtime, args).await,
                 Verb::Rm(args) => steer::rm(&*runtime, args).await,
+                Verb::Apply(args) => apply::apply(&*runtime, args).await,
                 Verb::Diff(args) => diff::diff(&*runtime, args).await,
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.

@@ -25,13 +25,13 @@ use crate::{
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
         limits::{
-            ANSWER_WITHIN, CREATE_WITHIN, KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX,
-            RECORDINGS_MAX, SANDBOXES_MAX, TTL_MAX,
+            ANSWER_WITHIN, APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, KEYFRAME_PIECE_BYTES,
+            PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX, TTL_MAX,
         },
         units::Size,
     },
     model::{
-        change::{DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -42,7 +42,7 @@ use crate::{
     runtime::{BoxStream, ExecOutput, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor},
     wire::{
         convert::{
-            change::{diff_out, piece_in},
+            change::{apply_out, diff_out, piece_in},
             entry_in, fits,
             history::{history_out, search_out},
             hub::{lease_out, wait_out},
@@ -177,6 +177,31 @@ impl Runtime for Client {
             Ok(piece) => piece_in(piece),
             Err(status) => Err(wires.fault(&status)),
         })))
+    }
+
+    async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = fits("the request", apply_out(id, request))?;
+        let pieces = wires.answer(APPLY_WITHIN, sandboxes.apply(wires.request(request))).await?;
+        let mut git_left_out = 0;
+        let list = |it: v1::ApplyResponse| {
+            git_left_out = it.git_left_out;
+            it.paths
+        };
+        let paths = gather(&wires, pieces, APPLIED_MAX, list).await?;
+        Ok(Applied { paths, git_left_out })
+    }
+
+    async fn take_back(&self, id: &SandboxId, overwrite: bool) -> Outcome<Applied> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = v1::TakeBackRequest { sandbox: id.to_string(), overwrite };
+        let call = sandboxes.take_back(wires.request(request));
+        let pieces = wires.answer(APPLY_WITHIN, call).await?;
+        let list = |it: v1::TakeBackResponse| it.paths;
+        let paths = gather(&wires, pieces, APPLIED_MAX, list).await?;
+        Ok(Applied { paths, git_left_out: 0 })
     }
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session> {
@@ -320,7 +345,7 @@ async fn gather<Piece, Wire, Item: TryFrom<Wire, Error = Fault>>(
     wires: &Wires,
     mut pieces: tonic::Streaming<Piece>,
     most: usize,
-    list: fn(Piece) -> Vec<Wire>,
+    mut list: impl FnMut(Piece) -> Vec<Wire>,
 ) -> Outcome<Vec<Item>> {
     let mut out = Vec::new();
     let all = async {

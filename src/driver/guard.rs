@@ -8,12 +8,15 @@ use async_trait::async_trait;
 use super::{Changes, Driver, Ground, Hosting, PipeIo, Place, PlaceFacts, Program, PtyIo};
 use crate::{
     base::{
-        clock,
+        clock::{self, Timestamp},
         fault::{Fault, Outcome},
         limits::{ANSWER_WITHIN, CREATE_WITHIN},
     },
     model::{
-        capability::Capabilities, change::DiffRequest, check::Check, sandbox::SandboxSpec,
+        capability::Capabilities,
+        change::{Applied, ApplyRequest, DiffRequest},
+        check::Check,
+        sandbox::SandboxSpec,
         session::SessionSpec,
     },
 };
@@ -91,6 +94,14 @@ impl Driver for Guarded {
 
     fn changes(&self, ground: &Ground, request: DiffRequest) -> Outcome<Changes> {
         self.inner.changes(ground, request)
+    }
+
+    fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {
+        self.inner.apply(ground, since, request)
+    }
+
+    fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
+        self.inner.take_back(ground, overwrite)
     }
 
     fn tidy(&self, sandboxes: &Path) {

@@ -20,13 +20,14 @@ use tokio::{
 
 use crate::{
     base::{
+        clock::Timestamp,
         fault::{Fault, Outcome},
         id::SandboxId,
         units::Size,
     },
     model::{
         capability::Capabilities,
-        change::{DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
         sandbox::{Isolation, SandboxSpec},
         session::{ExitStatus, SessionSpec},
@@ -81,6 +82,22 @@ pub trait Driver: Send + Sync + 'static {
     /// What was changed in a copy-on-write workspace, whether its sandbox runs or not.
     fn changes(&self, _ground: &Ground, _request: DiffRequest) -> Outcome<Changes> {
         Err(Fault::unsupported(format!("the {} driver can't tell what changed", self.name())))
+    }
+
+    /// Writes changes of a copy-on-write workspace, of a sandbox made at that time, to the real directory:
+    /// all of them or, with a conflict, none. Blocks on files.
+    fn apply(
+        &self,
+        _ground: &Ground,
+        _since: Timestamp,
+        _request: &ApplyRequest,
+    ) -> Outcome<Applied> {
+        Err(Fault::unsupported(format!("the {} driver can't apply changes", self.name())))
+    }
+
+    /// Takes back what was applied last; what changed since only if that may be overwritten. Blocks on files.
+    fn take_back(&self, _ground: &Ground, _overwrite: bool) -> Outcome<Applied> {
+        Err(Fault::unsupported(format!("the {} driver can't apply changes", self.name())))
     }
 
     /// Takes up removals that the hub before did not finish, in the directory that holds those of all

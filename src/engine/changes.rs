@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Inner, turns::on_demand, verbs::unfit};
+use super::{
+    Inner,
+    turns::{on_demand, taking_turns},
+    verbs::unfit,
+};
 use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
     },
+    driver::{Driver, Ground},
     model::{
-        change::{DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         sandbox::{Sandbox, State, WorkspaceMode},
     },
     runtime::BoxStream,
@@ -29,6 +34,48 @@ impl Inner {
         let ground = self.ground(id, &sandbox.name);
         let changes = self.drivers.get(&sandbox.driver)?.changes(&ground, request)?;
         Ok(on_demand(&self.lookers, changes))
+    }
+}
+
+impl Inner {
+    pub(super) async fn apply(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        request: ApplyRequest,
+    ) -> Outcome<Applied> {
+        self.writing(id, move |driver, ground, sandbox| {
+            driver.apply(ground, sandbox.created_at, &request)
+        })
+        .await
+    }
+
+    pub(super) async fn take_back(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        overwrite: bool,
+    ) -> Outcome<Applied> {
+        self.writing(id, move |driver, ground, _| driver.take_back(ground, overwrite)).await
+    }
+
+    /// Does something to the real directory, beside which no other verb touches the sandbox.
+    async fn writing(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        work: impl FnOnce(&dyn Driver, &Ground, &Sandbox) -> Outcome<Applied> + Send + 'static,
+    ) -> Outcome<Applied> {
+        let verbs = self.verbs(id)?;
+        let _held = verbs.lock().await;
+        let sandbox = Arc::clone(&self.fleet().get(id)?.sandbox);
+        keeps_apart(&sandbox)?;
+        if !sandbox.capabilities.workspace_apply {
+            let Sandbox { name, driver, .. } = &*sandbox;
+            return Err(Fault::unsupported(format!(
+                "the changes of sandbox {name} can't be applied: the {driver} driver can't here"
+            )));
+        }
+        let ground = self.ground(id, &sandbox.name);
+        let driver = self.drivers.get(&sandbox.driver)?;
+        taking_turns(Arc::clone(&self.lookers), move || work(&*driver, &ground, &sandbox)).await
     }
 }
 

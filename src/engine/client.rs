@@ -15,7 +15,7 @@ use crate::{
         units::Size,
     },
     model::{
-        change::{DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -98,6 +98,14 @@ impl Runtime for Client {
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
         self.engine.diff(id, request)
+    }
+
+    async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied> {
+        to_its_end!(self, engine, id => engine.apply(&id, request))
+    }
+
+    async fn take_back(&self, id: &SandboxId, overwrite: bool) -> Outcome<Applied> {
+        to_its_end!(self, engine, id => engine.take_back(&id, overwrite))
     }
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session> {

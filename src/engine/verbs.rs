@@ -27,7 +27,7 @@ use crate::{
 const REPORT_WITHIN: Duration = Duration::from_secs(2);
 
 impl Inner {
-    fn verbs(&self, id: &SandboxId) -> Outcome<Arc<tokio::sync::Mutex<()>>> {
+    pub(super) fn verbs(&self, id: &SandboxId) -> Outcome<Arc<tokio::sync::Mutex<()>>> {
         Ok(self.fleet().get(id)?.verbs.clone())
     }
 

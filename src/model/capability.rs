@@ -38,6 +38,8 @@ capabilities! {
     workspace_cow = "workspace.cow";
     /// Showing what was changed in a copy-on-write workspace.
     workspace_diff = "workspace.diff";
+    /// Writing those changes to the real directory, and taking that back.
+    workspace_apply = "workspace.apply";
     /// The real workspace, writable.
     workspace_rw = "workspace.rw";
     /// No network but loopback.

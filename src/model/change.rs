@@ -82,6 +82,54 @@ pub enum DiffPiece {
     },
 }
 
+words! {
+    /// What came of a path when changes were to be applied, or taken back.
+    Verdict {
+        Applied = "applied",
+        /// The real directory has something else there by now. Nothing was written, of any path.
+        Conflict = "conflict",
+        /// Not this one; the others were applied.
+        LeftOut = "left_out",
+    }
+}
+
+/// Which changes to write to the real directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyRequest {
+    /// As in `DiffRequest`.
+    pub paths: Vec<Vec<u8>>,
+    pub git: bool,
+    /// Also links that lead out of the workspace.
+    pub links: bool,
+    /// Also where the real directory changed meanwhile.
+    pub overwrite: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedPath {
+    pub path: Vec<u8>,
+    /// What becomes of it in the real directory.
+    pub status: ChangeStatus,
+    pub verdict: Verdict,
+    /// Why it was not applied.
+    pub note: Option<String>,
+}
+
+/// What was written to the real directory, in the order of paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub paths: Vec<AppliedPath>,
+    /// Changed `.git`s that were not looked into.
+    pub git_left_out: u64,
+}
+
+impl Applied {
+    /// There were conflicts, and so nothing was written.
+    pub fn refused(&self) -> bool {
+        self.paths.iter().any(|it| it.verdict == Verdict::Conflict)
+    }
+}
+
 /// Tells whether a path names something below the workspace and nothing else.
 pub fn is_inside(path: &[u8]) -> bool {
     let plain = |it: &[u8]| !matches!(it, b"" | b"." | b"..") && !it.contains(&0);

@@ -15,7 +15,7 @@ use crate::{
         units::Size,
     },
     model::{
-        change::{DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -128,6 +128,11 @@ pub trait Runtime: Send + Sync {
         id: &SandboxId,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>>;
+
+    /// Writes changes to the real directory; with conflicts none, and the answer says so.
+    async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied>;
+    /// Takes back what was applied last.
+    async fn take_back(&self, id: &SandboxId, overwrite: bool) -> Outcome<Applied>;
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session>;
     async fn exec(

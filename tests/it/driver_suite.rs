@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use sandwatch::{
     base::{
+        clock,
         fault::Kind,
         id::{SandboxId, SessionId},
         limits::STOP_GRACE,
@@ -15,7 +16,7 @@ use sandwatch::{
     driver::{Ground, Hosting, fake::FakeDriver, local::Local, registry::Registry},
     engine::shim_link::ShimLink,
     model::{
-        change::{ChangeStatus, DiffPiece, DiffRequest},
+        change::{ApplyRequest, ChangeStatus, DiffPiece, DiffRequest},
         output::{Fidelity, From, Output},
         sandbox::State,
         session::{ExitStatus, SessionSpec},
@@ -224,6 +225,10 @@ async fn what_was_changed_is_told(stage: Stage) {
     let changes = stage.driver.changes(&stage.ground, DiffRequest::default());
     if !stage.driver.capabilities().workspace_diff {
         assert_eq!(changes.err().map(|it| it.kind()), Some(Kind::Unsupported));
+        let applied = stage.driver.apply(&stage.ground, clock::wall(), &ApplyRequest::default());
+        assert_eq!(applied.unwrap_err().kind(), Kind::Unsupported);
+        let taken_back = stage.driver.take_back(&stage.ground, false);
+        assert_eq!(taken_back.unwrap_err().kind(), Kind::Unsupported);
         return stage.end().await;
     }
     collect(stage.exec("echo x > made", &[]).await).await;
@@ -232,6 +237,10 @@ async fn what_was_changed_is_told(stage: Stage) {
         panic!("{pieces:?}")
     };
     assert_eq!((made.path.as_slice(), made.status), (&b"made"[..], ChangeStatus::Added));
+    let applied = stage.driver.apply(&stage.ground, clock::wall(), &ApplyRequest::default());
+    assert_eq!(applied.unwrap().paths.len(), 1);
+    let taken_back = stage.driver.take_back(&stage.ground, false).unwrap();
+    assert_eq!((taken_back.paths.len(), taken_back.refused()), (1, false));
     stage.end().await;
 }
 

@@ -12,7 +12,7 @@ use sandwatch::{
     },
     client::Client,
     model::{
-        change::{DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
@@ -64,6 +64,8 @@ deaf! {
     fn stop(_id: &SandboxId, _grace: Duration) -> ();
     fn remove(_id: &SandboxId) -> ();
     fn diff(_id: &SandboxId, _request: DiffRequest) -> BoxStream<Outcome<DiffPiece>>;
+    fn apply(_id: &SandboxId, _request: ApplyRequest) -> Applied;
+    fn take_back(_id: &SandboxId, _overwrite: bool) -> Applied;
     fn open(_id: &SandboxId, _spec: SessionSpec) -> Session;
     fn exec(_id: &SandboxId, _spec: SessionSpec, _stdin: BoxStream<Bytes>)
         -> BoxStream<Outcome<ExecOutput>>;

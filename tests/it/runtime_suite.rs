@@ -12,7 +12,7 @@ use sandwatch::{
         units::Size,
     },
     model::{
-        change::DiffRequest,
+        change::{ApplyRequest, DiffRequest},
         event::{Event, SnapshotReason},
         history::{HistoryRequest, SearchRequest},
         output::{Fidelity, From, Output},
@@ -123,6 +123,10 @@ async fn what_is_wrong_is_refused_by_kind(it: Stage) {
     assert_eq!(fault.kind(), Kind::Busy, "{fault}");
     // The fake driver has no files to tell of.
     let one = it.alice.list().await.unwrap().remove(0).id;
+    let applied = it.alice.apply(&one, ApplyRequest::default()).await;
+    assert_eq!(applied.err().map(|it| it.kind()), Some(Kind::Unsupported));
+    let taken_back = it.alice.take_back(&one, false).await;
+    assert_eq!(taken_back.err().map(|it| it.kind()), Some(Kind::Unsupported));
     let told = it.alice.diff(&one, DiffRequest::default()).await;
     assert_eq!(told.err().map(|it| it.kind()), Some(Kind::Unsupported));
 }

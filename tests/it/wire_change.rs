@@ -10,10 +10,11 @@ use sandwatch::{
         limits::{CHANGE_PATHS_MAX, CHANGE_PIECE_BYTES, PATH_BYTES_MAX},
     },
     model::change::{
-        ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind, is_inside,
+        AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
+        Node, NodeKind, Verdict, is_inside,
     },
     wire::{
-        convert::change::{diff_in, diff_out, piece_in, piece_out},
+        convert::change::{apply_in, apply_out, diff_in, diff_out, piece_in, piece_out},
         v1,
     },
 };
@@ -55,6 +56,22 @@ proptest! {
                 piece_out(piece.clone()).iter().map(|it| piece_in(sent(it)).unwrap()).collect();
             prop_assert_eq!(read, vec![piece]);
         }
+    }
+
+    #[test]
+    fn what_was_applied_arrives_as_it_was_sent(
+        path in path(), status in prop::sample::select(ChangeStatus::ALL),
+        verdict in prop::sample::select(Verdict::ALL), note in option::of("[a-z ]{0,40}"),
+        flags in any::<(bool, bool, bool)>(),
+    ) {
+        let applied = AppliedPath { path: path.clone(), status, verdict, note };
+        let read = sent(&v1::AppliedPath::from(applied.clone()));
+        prop_assert_eq!(AppliedPath::try_from(read).unwrap(), applied);
+        let (git, links, overwrite) = flags;
+        let request = ApplyRequest { paths: vec![path], git, links, overwrite };
+        let id = SandboxId::parse("box").unwrap();
+        let read = apply_in(sent(&apply_out(&id, request.clone()))).unwrap();
+        prop_assert_eq!(read, (id, request));
     }
 
     #[test]

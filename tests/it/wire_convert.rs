@@ -18,6 +18,7 @@ use sandwatch::{
     },
     model::{
         capability::Capabilities,
+        change::AppliedPath,
         event::{Event, Level, Notice, SnapshotReason},
         fact::Fact,
         history::{HistoryLine, HistoryMark, HistoryPage, Recording},
@@ -319,6 +320,8 @@ fn hostile(bytes: &[u8]) {
     read(bytes, |it: v1::SearchRequest| history::search_in(it).is_ok());
     read(bytes, |it: v1::Recording| Recording::try_from(it).is_ok());
     read(bytes, |it: v1::DiffRequest| change::diff_in(it).is_ok());
+    read(bytes, |it: v1::ApplyRequest| change::apply_in(it).is_ok());
+    read(bytes, |it: v1::AppliedPath| AppliedPath::try_from(it).is_ok());
     read(bytes, |it: v1::DiffResponse| change::piece_in(it).is_ok());
     read(bytes, |it: v1::InputRequest| hub::input_in(it).is_ok());
     read(bytes, |it: v1::LeaseRequest| hub::lease_in(&it).is_ok());

@@ -42,13 +42,13 @@ pub fn remember(ground: &Path, workspace: &Path) -> io::Result<()> {
 }
 
 /// Both sides of a workspace.
-struct Sides {
-    upper: OwnedFd,
-    base: OwnedFd,
+pub struct Sides {
+    pub upper: OwnedFd,
+    pub base: OwnedFd,
 }
 
 impl Sides {
-    fn open(ground: &Path) -> Outcome<Self> {
+    pub fn open(ground: &Path) -> Outcome<Self> {
         let note = ground.join(WORKSPACE);
         let path = fs::read(&note)
             .map_err(|error| Fault::io(format!("reading {}", note.display()), &error))?;

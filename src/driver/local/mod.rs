@@ -4,6 +4,7 @@
 //! A place is made by the process that will hold it (the shim, single-threaded), which clones itself:
 //! the clone builds the sandbox around itself, locks itself in, and serves as its first process.
 
+mod apply;
 mod blueprint;
 mod cgroup;
 mod changes;
@@ -57,13 +58,14 @@ use self::{
 use super::{Changes, Driver, Ground, Hosting, Place, PlaceFacts};
 use crate::{
     base::{
+        clock::Timestamp,
         descriptors,
         fault::{Fault, Outcome},
         limits::{DEATH_WITHIN, SANDBOX_TASKS_MAX},
     },
     model::{
         capability::Capabilities,
-        change::DiffRequest,
+        change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
         sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, WorkspaceMode},
     },
@@ -280,6 +282,7 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         reattach: true,
         workspace_cow: namespaces,
         workspace_diff: namespaces,
+        workspace_apply: namespaces,
         workspace_rw: true,
         egress_deny: true,
         egress_ask: false,
@@ -371,6 +374,14 @@ impl Driver for Local {
 
     fn changes(&self, ground: &Ground, request: DiffRequest) -> Outcome<Changes> {
         Ok(Box::new(LocalChanges::new(ground, request)))
+    }
+
+    fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {
+        apply::apply(&ground.dir, since, request)
+    }
+
+    fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
+        apply::undo(&ground.dir, overwrite)
     }
 
     fn tidy(&self, sandboxes: &Path) {

@@ -46,7 +46,8 @@ pub fn contents(root: BorrowedFd<'_>, path: &[u8], node: Node) -> io::Result<Opt
     }
 }
 
-fn target(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Vec<u8>> {
+/// Where a link leads, which nobody follows.
+pub fn target(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Vec<u8>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let link = openat2(root, path, flags, Mode::empty(), BENEATH)?;
     Ok(readlinkat(&link, "", Vec::new())?.into_bytes())

@@ -330,7 +330,7 @@ impl Walk {
     }
 }
 
-fn node(stat: &Stat) -> Node {
+pub fn node(stat: &Stat) -> Node {
     let (kind, bytes) = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => (NodeKind::File, stat.st_size as u64),
         FileType::Symlink => (NodeKind::Link, stat.st_size as u64),

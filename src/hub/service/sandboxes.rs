@@ -4,18 +4,22 @@ use async_trait::async_trait;
 use tonic::{Request, Response};
 
 use super::{Answer, Sending, Service, ready};
-use crate::wire::{
-    convert::{
-        change::{diff_in, piece_out},
-        event::{event_out, pieces},
-        required, sandbox, sandbox_id,
-    },
-    fault::to_status,
-    v1::{
-        self, CreateRequest, CreateResponse, DiffRequest, DiffResponse, EventsRequest,
-        EventsResponse, ListRequest, ListResponse, PauseRequest, PauseResponse, RemoveRequest,
-        RemoveResponse, ResumeRequest, ResumeResponse, StopRequest, StopResponse,
-        sandboxes_server::Sandboxes,
+use crate::{
+    model::change::Applied,
+    wire::{
+        convert::{
+            change::{apply_in, diff_in, piece_out},
+            event::{event_out, pieces},
+            required, sandbox, sandbox_id,
+        },
+        fault::to_status,
+        v1::{
+            self, ApplyRequest, ApplyResponse, CreateRequest, CreateResponse, DiffRequest,
+            DiffResponse, EventsRequest, EventsResponse, ListRequest, ListResponse, PauseRequest,
+            PauseResponse, RemoveRequest, RemoveResponse, ResumeRequest, ResumeResponse,
+            StopRequest, StopResponse, TakeBackRequest, TakeBackResponse,
+            sandboxes_server::Sandboxes,
+        },
     },
 };
 
@@ -24,6 +28,8 @@ impl Sandboxes for Service {
     type ListStream = Sending<ListResponse>;
     type EventsStream = Sending<EventsResponse>;
     type DiffStream = Sending<DiffResponse>;
+    type ApplyStream = Sending<ApplyResponse>;
+    type TakeBackStream = Sending<TakeBackResponse>;
 
     async fn list(&self, request: Request<ListRequest>) -> Answer<Self::ListStream> {
         let list = self.runtime(&request)?.list().await.map_err(|fault| to_status(&fault))?;
@@ -80,5 +86,27 @@ impl Sandboxes for Service {
         };
         let pieces = pieces.await.map_err(|fault| to_status(&fault))?;
         Ok(self.sending(pieces, piece_out))
+    }
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Answer<Self::ApplyStream> {
+        let runtime = self.runtime(&request)?;
+        let asked = apply_in(request.into_inner());
+        let applied = self.change(async move {
+            let (id, request) = asked?;
+            runtime.apply(&id, request).await
+        });
+        let Applied { paths, git_left_out } = applied.await?;
+        let pieces = pieces(paths.into_iter().map(v1::AppliedPath::from)).into_iter();
+        let messages = pieces.map(|paths| ApplyResponse { paths, git_left_out });
+        Ok(Response::new(ready(messages.collect())))
+    }
+
+    async fn take_back(&self, request: Request<TakeBackRequest>) -> Answer<Self::TakeBackStream> {
+        let runtime = self.runtime(&request)?;
+        let TakeBackRequest { sandbox, overwrite } = request.into_inner();
+        let id = sandbox_id(&sandbox);
+        let taken = self.change(async move { runtime.take_back(&id?, overwrite).await }).await?;
+        let pieces = pieces(taken.paths.into_iter().map(v1::AppliedPath::from)).into_iter();
+        Ok(Response::new(ready(pieces.map(|paths| TakeBackResponse { paths }).collect())))
     }
 }

@@ -11,13 +11,15 @@ use crate::{
         text::{cut, shown},
     },
     model::change::{
-        ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind, is_inside,
+        AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
+        Node, NodeKind, Verdict, is_inside,
     },
     wire::v1::{self, diff_response::Kind},
 };
 
 enums! {
     status_out, status_in: ChangeStatus = ChangeStatus { Added, Modified, Deleted, Renamed, }
+    verdict_out, verdict_in: Verdict = Verdict { Applied, Conflict, LeftOut, }
     kind_out, kind_in: NodeKind = NodeKind { File, Link, Directory, Special, }
 }
 
@@ -31,6 +33,12 @@ fn path(field: &str, value: Bytes) -> Outcome<Vec<u8>> {
     Err(Fault::invalid(format!("{field} is not a path below the workspace: {value:?}")))
 }
 
+/// Takes the paths that were asked for.
+fn asked(paths: Vec<Bytes>) -> Outcome<Vec<Vec<u8>>> {
+    let paths = list("paths", paths, CHANGE_PATHS_MAX)?;
+    paths.into_iter().map(|it| path("paths", it)).collect()
+}
+
 pub fn diff_out(sandbox: &SandboxId, request: DiffRequest) -> v1::DiffRequest {
     v1::DiffRequest {
         sandbox: sandbox.to_string(),
@@ -41,9 +49,7 @@ pub fn diff_out(sandbox: &SandboxId, request: DiffRequest) -> v1::DiffRequest {
 }
 
 pub fn diff_in(wire: v1::DiffRequest) -> Outcome<(SandboxId, DiffRequest)> {
-    let paths = list("diff.paths", wire.paths, CHANGE_PATHS_MAX)?;
-    let paths = paths.into_iter().map(|it| path("diff.paths", it)).collect::<Outcome<_>>()?;
-    let request = DiffRequest { paths, git: wire.git, text: wire.text };
+    let request = DiffRequest { paths: asked(wire.paths)?, git: wire.git, text: wire.text };
     Ok((sandbox_id(&wire.sandbox)?, request))
 }
 
@@ -89,6 +95,46 @@ impl TryFrom<v1::FileChange> for FileChange {
             new: wire.new.map(Into::into),
             lines,
             note: note.map(|it| shown(&it, LINE_BYTES_MAX)),
+        })
+    }
+}
+
+pub fn apply_out(sandbox: &SandboxId, request: ApplyRequest) -> v1::ApplyRequest {
+    v1::ApplyRequest {
+        sandbox: sandbox.to_string(),
+        paths: request.paths.into_iter().map(Bytes::from).collect(),
+        git: request.git,
+        links: request.links,
+        overwrite: request.overwrite,
+    }
+}
+
+pub fn apply_in(wire: v1::ApplyRequest) -> Outcome<(SandboxId, ApplyRequest)> {
+    let v1::ApplyRequest { sandbox, paths, git, links, overwrite } = wire;
+    let request = ApplyRequest { paths: asked(paths)?, git, links, overwrite };
+    Ok((sandbox_id(&sandbox)?, request))
+}
+
+impl From<AppliedPath> for v1::AppliedPath {
+    fn from(it: AppliedPath) -> Self {
+        Self {
+            path: it.path.into(),
+            status: status_out(it.status).into(),
+            verdict: verdict_out(it.verdict).into(),
+            note: it.note.map(|it| cut(&it, LINE_BYTES_MAX).to_owned()),
+        }
+    }
+}
+
+impl TryFrom<v1::AppliedPath> for AppliedPath {
+    type Error = Fault;
+
+    fn try_from(wire: v1::AppliedPath) -> Outcome<Self> {
+        Ok(Self {
+            path: path("applied.path", wire.path)?,
+            status: status_in(wire.status).unwrap_or(ChangeStatus::Modified),
+            verdict: verdict_in(wire.verdict).unwrap_or(Verdict::Conflict),
+            note: wire.note.map(|it| shown(&it, LINE_BYTES_MAX)),
         })
     }
 }

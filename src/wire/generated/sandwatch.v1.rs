@@ -377,6 +377,62 @@ pub struct DiffEnd {
     #[prost(uint64, tag = "1")]
     pub git_left_out: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppliedPath {
+    /// As in FileChange.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: ::prost::bytes::Bytes,
+    /// What becomes of it in the real directory.
+    #[prost(enumeration = "ChangeStatus", tag = "2")]
+    pub status: i32,
+    #[prost(enumeration = "Verdict", tag = "3")]
+    pub verdict: i32,
+    /// Why it was not applied, at most 1024 bytes; absent = nothing to say.
+    #[prost(string, optional, tag = "4")]
+    pub note: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyRequest {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// As in DiffRequest.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub paths: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Also what lies in a `.git`.
+    #[prost(bool, tag = "3")]
+    pub git: bool,
+    /// Also links that lead out of the workspace.
+    #[prost(bool, tag = "4")]
+    pub links: bool,
+    /// Also where the real directory changed meanwhile.
+    #[prost(bool, tag = "5")]
+    pub overwrite: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyResponse {
+    /// At most 400,000 in all messages together.
+    #[prost(message, repeated, tag = "1")]
+    pub paths: ::prost::alloc::vec::Vec<AppliedPath>,
+    /// Changed `.git`s that were not looked into; the same in every message.
+    #[prost(uint64, tag = "2")]
+    pub git_left_out: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeBackRequest {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// Also what was changed since it was applied.
+    #[prost(bool, tag = "2")]
+    pub overwrite: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeBackResponse {
+    /// At most 400,000 in all messages together.
+    #[prost(message, repeated, tag = "1")]
+    pub paths: ::prost::alloc::vec::Vec<AppliedPath>,
+}
 /// Something a person should read once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Notice {
@@ -1357,6 +1413,42 @@ impl NodeKind {
             "NODE_KIND_LINK" => Some(Self::Link),
             "NODE_KIND_DIRECTORY" => Some(Self::Directory),
             "NODE_KIND_SPECIAL" => Some(Self::Special),
+            _ => None,
+        }
+    }
+}
+/// What came of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Verdict {
+    /// Read as CONFLICT.
+    Unspecified = 0,
+    Applied = 1,
+    /// The real directory has something else there by now. Nothing was written, of any path.
+    Conflict = 2,
+    /// Not this one; the others were applied.
+    LeftOut = 3,
+}
+impl Verdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VERDICT_UNSPECIFIED",
+            Self::Applied => "VERDICT_APPLIED",
+            Self::Conflict => "VERDICT_CONFLICT",
+            Self::LeftOut => "VERDICT_LEFT_OUT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "VERDICT_APPLIED" => Some(Self::Applied),
+            "VERDICT_CONFLICT" => Some(Self::Conflict),
+            "VERDICT_LEFT_OUT" => Some(Self::LeftOut),
             _ => None,
         }
     }
@@ -2394,6 +2486,56 @@ pub mod sandboxes_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Diff"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Writes changes to the real directory, in as many messages as it takes to tell. With a conflict, none.
+        pub async fn apply(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ApplyResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/Apply",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Apply"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes back what was applied last; answers as Apply does.
+        pub async fn take_back(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeBackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TakeBackResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/TakeBack",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "TakeBack"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2466,6 +2608,28 @@ pub mod sandboxes_server {
             &self,
             request: tonic::Request<super::DiffRequest>,
         ) -> std::result::Result<tonic::Response<Self::DiffStream>, tonic::Status>;
+        /// Server streaming response type for the Apply method.
+        type ApplyStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ApplyResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Writes changes to the real directory, in as many messages as it takes to tell. With a conflict, none.
+        async fn apply(
+            &self,
+            request: tonic::Request<super::ApplyRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ApplyStream>, tonic::Status>;
+        /// Server streaming response type for the TakeBack method.
+        type TakeBackStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TakeBackResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Takes back what was applied last; answers as Apply does.
+        async fn take_back(
+            &self,
+            request: tonic::Request<super::TakeBackRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TakeBackStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SandboxesServer<T> {
@@ -2881,6 +3045,98 @@ pub mod sandboxes_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DiffSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/Apply" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplySvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::ServerStreamingService<super::ApplyRequest>
+                    for ApplySvc<T> {
+                        type Response = super::ApplyResponse;
+                        type ResponseStream = T::ApplyStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::apply(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/TakeBack" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeBackSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::ServerStreamingService<super::TakeBackRequest>
+                    for TakeBackSvc<T> {
+                        type Response = super::TakeBackResponse;
+                        type ResponseStream = T::TakeBackStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeBackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::take_back(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeBackSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

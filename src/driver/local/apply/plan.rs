@@ -1,0 +1,230 @@
+//! What applying would do to each path, and what speaks against it. Reads both sides, writes nothing.
+
+use std::{
+    collections::BTreeSet,
+    ffi::CStr,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use rustix::{
+    fs::{AtFlags, StatxFlags, fgetxattr, statx},
+    io::Errno,
+};
+
+use super::{
+    seen::{Seen, stat},
+    store::Ledger,
+    write::{From, New, Op, STAGE, fault},
+};
+use crate::{
+    base::{clock::Timestamp, fault::Outcome},
+    driver::local::{
+        side,
+        upper::{self, Found, Pair},
+    },
+    model::change::{AppliedPath, ApplyRequest, Node, NodeKind, Verdict},
+};
+
+/// On what the overlay copied up: it was there before, and was edited in place.
+const ORIGIN: &CStr = c"user.overlay.origin";
+
+/// What is to be done, and what is not.
+#[derive(Default)]
+pub struct Plan {
+    pub ops: Vec<Op>,
+    /// Conflicts, and what is left out.
+    pub told: Vec<AppliedPath>,
+}
+
+pub struct Planner<'a> {
+    pub upper: BorrowedFd<'a>,
+    pub base: BorrowedFd<'a>,
+    pub request: &'a ApplyRequest,
+    pub ledger: &'a Ledger,
+    /// When the sandbox was made.
+    pub since: Timestamp,
+    /// Whose new files will be.
+    pub owner: (u32, u32),
+}
+
+/// What becomes of one path.
+enum Fate {
+    Same,
+    Do(Op),
+    Not(Op, Verdict, &'static str),
+}
+
+impl Planner<'_> {
+    pub fn plan(&self, found: &Found) -> Outcome<Plan> {
+        let mut plan = Plan::default();
+        let mut there = BTreeSet::new();
+        for (path, pair) in &found.pairs {
+            let fate = self.fate(path, *pair).map_err(|error| fault("reading", path, error))?;
+            match fate {
+                Fate::Same => {}
+                Fate::Do(op) => {
+                    if !matches!(op.new, New::Absent) {
+                        self.above(path, &mut there, &mut plan)?;
+                        there.insert(path.clone());
+                    }
+                    plan.ops.push(op);
+                }
+                Fate::Not(op, verdict, why) => {
+                    let (status, note) = (op.status(), Some(why.to_owned()));
+                    plan.told.push(AppliedPath { path: op.path, status, verdict, note });
+                }
+            }
+        }
+        plan.ops.sort_by(|one, two| one.path.cmp(&two.path));
+        Ok(plan)
+    }
+
+    /// Directories that a path needs and that were not asked for.
+    fn above(&self, path: &[u8], there: &mut BTreeSet<Vec<u8>>, plan: &mut Plan) -> Outcome<()> {
+        for (at, _) in path.iter().enumerate().filter(|(_, it)| **it == b'/') {
+            let above = path.get(..at).unwrap_or_default();
+            if !there.insert(above.to_vec()) {
+                continue;
+            }
+            let missing = |root| stat(root, above).map_err(|error| fault("reading", above, error));
+            if missing(self.base)?.is_none() {
+                let mode = missing(self.upper)?.map_or(0o755, |it| upper::node(&it).mode);
+                let new = New::Directory { mode };
+                plan.ops.push(Op { path: above.to_vec(), old: None, new, owner: self.owner });
+            }
+        }
+        Ok(())
+    }
+
+    fn fate(&self, path: &[u8], pair: Pair) -> io::Result<Fate> {
+        let found = stat(self.base, path)?;
+        let old = found.as_ref().map(Seen::of);
+        let owner = old.map_or(self.owner, |it| it.owner);
+        let op = |new| Op { path: path.to_vec(), old, new, owner };
+        let special = |it: Option<Node>| it.is_some_and(|it| it.kind == NodeKind::Special);
+        let left_out = |why| Ok(Fate::Not(op(New::Absent), Verdict::LeftOut, why));
+        if path.split(|it| *it == b'/').next() == Some(STAGE.as_bytes()) {
+            return left_out("sandwatch needs the name for itself");
+        }
+        if special(pair.old) || special(pair.new) {
+            return left_out("a device, fifo or socket");
+        }
+        if pair.unread.is_some() {
+            let why = "may not be read, or lies too deep";
+            return Ok(Fate::Not(op(New::Absent), Verdict::Conflict, why));
+        }
+        let new = match pair.new {
+            None => New::Absent,
+            Some(Node { kind: NodeKind::Directory, mode, .. }) => New::Directory { mode },
+            Some(Node { kind: NodeKind::Link, .. }) => {
+                New::Link { target: side::target(self.upper, path)? }
+            }
+            Some(Node { mode, .. }) => New::File { mode, from: From::Upper },
+        };
+        if let New::Link { target } = &new
+            && !self.request.links
+            && leads_out(path, target)
+        {
+            return Ok(Fate::Not(op(new), Verdict::LeftOut, "a link that leads out"));
+        }
+        if self.same(path, old, pair.new)? {
+            return Ok(Fate::Same);
+        }
+        if self.request.overwrite || !self.changed(path, old, found.as_ref(), pair)? {
+            return Ok(Fate::Do(op(new)));
+        }
+        Ok(Fate::Not(op(new), Verdict::Conflict, "changed in the workspace and in the sandbox"))
+    }
+
+    /// Both sides are alike already.
+    fn same(&self, path: &[u8], old: Option<Seen>, new: Option<Node>) -> io::Result<bool> {
+        let (Some(old), Some(new)) = (old.map(|it| it.node), new) else {
+            return Ok(old.is_none() && new.is_none());
+        };
+        if old.kind != new.kind || (old.mode != new.mode && new.kind != NodeKind::Link) {
+            return Ok(false);
+        }
+        let (base, upper) = (self.base, self.upper);
+        match new.kind {
+            NodeKind::Directory | NodeKind::Special => Ok(true),
+            NodeKind::Link => Ok(side::target(base, path)? == side::target(upper, path)?),
+            NodeKind::File => Ok(side::same((base, path), (upper, path))? == Some(true)),
+        }
+    }
+
+    /// The real one is another than the one the sandbox worked on.
+    fn changed(
+        &self,
+        path: &[u8],
+        old: Option<Seen>,
+        found: Option<&rustix::fs::Stat>,
+        pair: Pair,
+    ) -> io::Result<bool> {
+        let (Some(seen), Some(found)) = (old, found) else { return Ok(false) };
+        // What comes and goes in a directory is told by itself.
+        if seen.is_directory() || self.ledger.holds(path, &seen) {
+            return Ok(false);
+        }
+        if pair.old.is_none() {
+            return Ok(true);
+        }
+        let changed = (found.st_ctime, found.st_ctime_nsec.cast_signed());
+        let taken = match pair.new {
+            Some(Node { kind: NodeKind::File, .. }) => self.taken(path)?,
+            _ => None,
+        };
+        let made = (self.since.0.div_euclid(1000), self.since.0.rem_euclid(1000) * 1_000_000);
+        Ok(changed >= taken.unwrap_or(made))
+    }
+
+    /// When the sandbox took a file over to edit it; `None` when it wrote one of its own.
+    fn taken(&self, path: &[u8]) -> io::Result<Option<(i64, i64)>> {
+        let file = side::open(self.upper, path)?;
+        match fgetxattr(&file, ORIGIN, &mut [0_u8; 256][..]) {
+            Ok(_) => {}
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let facts = statx(file.as_fd(), "", AtFlags::EMPTY_PATH, StatxFlags::BTIME)?;
+        let known = facts.stx_mask & StatxFlags::BTIME.bits() != 0;
+        Ok(known.then(|| (facts.stx_btime.tv_sec, i64::from(facts.stx_btime.tv_nsec))))
+    }
+}
+
+/// Whether a link shows something that is not the workspace's.
+fn leads_out(path: &[u8], target: &[u8]) -> bool {
+    if target.starts_with(b"/") {
+        return true;
+    }
+    let mut depth = path.split(|it| *it == b'/').count() - 1;
+    for name in target.split(|it| *it == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." if depth == 0 => return true,
+            b".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_out_by_its_start_or_by_too_many_steps_up() {
+        for (path, target, out) in [
+            (&b"a"[..], &b"b"[..], false),
+            (b"a/b", b"../c", false),
+            (b"a/b", b"../../c", true),
+            (b"a", b"..", true),
+            (b"a", b"b/../../c", true),
+            (b"a", b"/etc", true),
+            (b"a", b"./b//c/..", false),
+        ] {
+            assert_eq!(leads_out(path, target), out, "{path:?} {target:?}");
+        }
+    }
+}
