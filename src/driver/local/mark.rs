@@ -82,7 +82,7 @@ impl Mark {
         /// As many as there are numbers for on most hosts; what is more is for the next look.
         const AT_ONCE_MAX: usize = 32 * 1024;
         for buried in 0..AT_ONCE_MAX {
-            match sys::dead_child() {
+            match sys::ended_child() {
                 Ok(Some(pid)) if self.is_on(pid)? => {
                     waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
                 }

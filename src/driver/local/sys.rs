@@ -167,18 +167,6 @@ pub fn reset_signals() {
     }
 }
 
-/// A child of this process that has ended and is still to be reaped, or none.
-pub fn dead_child() -> io::Result<Option<Pid>> {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: zeros are a valid value, and say that there is none if they stay; the structure outlives the
-    // call, and holds a process number after it.
-    unsafe {
-        let mut found: libc::siginfo_t = std::mem::zeroed();
-        check_int(libc::waitid(libc::P_ALL, 0, &raw mut found, options))?;
-        Ok(Pid::from_raw(found.si_pid()))
-    }
-}
-
 /// Blocks `SIGCHLD` and gives a descriptor that is readable when one is pending.
 pub fn child_signals() -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised by `sigemptyset` before use; the new descriptor is owned here.
