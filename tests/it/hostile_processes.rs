@@ -289,7 +289,11 @@ fn who_hides_is_paused_too() {
             let place = stage.place(&of_grade(&stage, grade)).await;
             loose(&place, &program, "comet").await;
             match place.pause().await {
-                Ok(()) => (0..LOOKS).for_each(|_| assert_eq!(threads(&program), ['T'])),
+                // One that was about to end when it was stopped is there beside its child.
+                Ok(()) => (0..LOOKS).for_each(|_| {
+                    let states = threads(&program);
+                    assert!(!states.is_empty() && states.iter().all(|it| *it == 'T'), "{states:?}");
+                }),
                 Err(fault) => assert_eq!(fault.kind(), Kind::Busy, "{fault}"),
             }
             place.remove().await.unwrap();

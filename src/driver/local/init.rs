@@ -124,6 +124,7 @@ impl Init {
                     if !own(it) {
                         bury(it);
                     }
+                    Ok(())
                 });
                 // Where it could not look: the end of the next one makes it look again.
                 drop(rest);

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{Mode, OFlags, RawDir},
+    fs::{Mode, OFlags, RawDir, SeekFrom, seek},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process},
 };
@@ -78,7 +78,9 @@ fn parse(line: &[u8]) -> Option<Entry> {
 }
 
 /// Shows every process of this host's, upwards and few at a time: what is shown was listed just before.
-pub fn each(mut show: impl FnMut(Pid)) -> io::Result<()> {
+/// After one that is gone by then, what follows is listed anew, for its children may be there: numbers
+/// are given out upwards. The last other error is told when all have been shown.
+pub fn each(mut show: impl FnMut(Pid) -> io::Result<()>) -> io::Result<()> {
     const LISTED_BYTES: usize = 1024;
     let all = rustix::fs::open(
         c"/proc",
@@ -86,29 +88,45 @@ pub fn each(mut show: impl FnMut(Pid)) -> io::Result<()> {
         Mode::empty(),
     )?;
     let mut listed = [MaybeUninit::uninit(); LISTED_BYTES];
-    let mut list = RawDir::new(&all, &mut listed);
-    while let Some(item) = list.next() {
-        let number = item?.file_name().to_str().ok().and_then(|it| it.parse().ok());
-        if let Some(pid) = number.and_then(Pid::from_raw) {
-            show(pid);
+    let (mut at, mut gone, mut outcome) = (0, None, Ok(()));
+    'anew: loop {
+        let mut list = RawDir::new(&all, &mut listed);
+        while let Some(item) = list.next() {
+            let item = item?;
+            let itself = at;
+            at = item.next_entry_cookie();
+            let number = item.file_name().to_str().ok().and_then(|it| it.parse().ok());
+            let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+            match show(pid) {
+                Err(error) if is_gone(&error) && gone.replace(pid) != Some(pid) => {
+                    at = itself;
+                    seek(&all, SeekFrom::Start(at))?;
+                    continue 'anew;
+                }
+                Err(error) => outcome = Err(error),
+                Ok(()) => {}
+            }
         }
+        return outcome;
     }
-    Ok(())
 }
 
 /// Shows every child of this process's, hidden in /proc or not, where the kernel tells them.
-pub fn each_child(mut show: impl FnMut(Pid)) -> io::Result<()> {
+pub fn each_child(mut show: impl FnMut(Pid) -> io::Result<()>) -> io::Result<()> {
+    let mut outcome = Ok(());
     for thread in fs::read_dir("/proc/self/task")? {
         let children = match fs::read_to_string(thread?.path().join("children")) {
             Err(error) if is_gone(&error) => continue,
             other => other?,
         };
-        children
-            .split_whitespace()
-            .filter_map(|it| Pid::from_raw(it.parse().ok()?))
-            .for_each(&mut show);
+        for pid in children.split_whitespace().filter_map(|it| Pid::from_raw(it.parse().ok()?)) {
+            match show(pid) {
+                Err(error) if !is_gone(&error) => outcome = Err(error),
+                _ => {}
+            }
+        }
     }
-    Ok(())
+    outcome
 }
 
 /// Whether it runs nothing any more, in any of its threads.
@@ -170,22 +188,28 @@ impl Seen {
 struct Tree {
     /// Leaves before those they came from.
     seen: Vec<Seen>,
-    /// Nothing ended while it was looked at, and so nothing has a parent that was missed.
+    /// Each that was seen has a parent that was seen, so that it is known where it belongs.
     whole: bool,
 }
 
 fn below(root: Pid) -> io::Result<Tree> {
     let mut children: BTreeMap<i32, Vec<Seen>> = BTreeMap::new();
-    let (mut whole, mut fault) = (true, None);
-    each(|pid| match living(pid) {
-        Ok(Some((parent, seen))) => children.entry(parent).or_default().push(seen),
-        Ok(None) => {}
-        Err(error) if is_gone(&error) => whole = false,
-        Err(error) => fault = Some(error),
+    let mut all = BTreeSet::new();
+    each(|pid| {
+        if let Some((parent, seen)) = living(pid)? {
+            all.insert(pid.as_raw_nonzero().get());
+            children.entry(parent).or_default().push(seen);
+        }
+        Ok(())
     })?;
-    if let Some(error) = fault {
-        return Err(error);
-    }
+    let missed = |parent: i32| {
+        let Some(pid) = Pid::from_raw(parent).filter(|_| !all.contains(&parent)) else {
+            return false;
+        };
+        // One of another user's that this one may not see is none of the sandbox's.
+        test_kill_process(pid) != Err(Errno::PERM)
+    };
+    let whole = !children.keys().any(|it| missed(*it));
     let mut seen = Vec::new();
     let mut next = vec![root.as_raw_nonzero().get()];
     while let Some(parent) = next.pop() {
@@ -213,7 +237,11 @@ fn living(pid: Pid) -> io::Result<Option<(i32, Seen)>> {
 
 fn threads_are_stopped(pid: Pid) -> io::Result<bool> {
     for thread in fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()))? {
-        let stat = fs::read(thread?.path().join("stat"))?;
+        let stat = match fs::read(thread?.path().join("stat")) {
+            // It ran, so there may be another now.
+            Err(error) if is_gone(&error) => return Ok(false),
+            other => other?,
+        };
         let it = parse(&stat).ok_or(io::ErrorKind::InvalidData)?;
         if it.state != b'T' && !it.is_shell() {
             return Ok(false);
@@ -229,19 +257,18 @@ pub fn signal_session(leader: Pid, signal: Signal) {
     let _ = rustix::process::kill_process(leader, signal);
     let mut signalled = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
-        let (mut fresh, mut whole) = (false, true);
-        let listed = each(|pid| match entry(pid) {
-            Ok(Some(it)) if it.session == leader.as_raw_nonzero().get() => {
-                if signalled.insert((pid.as_raw_nonzero(), it.started)) {
-                    fresh = true;
-                    whole &=
-                        Seen { pid, started: it.started, stopped: false }.signal(signal).is_ok();
-                }
+        let mut fresh = false;
+        let listed = each(|pid| match entry(pid)? {
+            Some(it)
+                if it.session == leader.as_raw_nonzero().get()
+                    && signalled.insert((pid.as_raw_nonzero(), it.started)) =>
+            {
+                fresh = true;
+                Seen { pid, started: it.started, stopped: false }.signal(signal)
             }
-            Ok(_) => {}
-            Err(_) => whole = false,
+            _ => Ok(()),
         });
-        if listed.is_ok() && whole && !fresh {
+        if listed.is_ok() && !fresh {
             return;
         }
     }
@@ -337,10 +364,38 @@ mod tests {
             assert!(pid.as_raw_nonzero().get() > before, "not upwards");
             before = pid.as_raw_nonzero().get();
             found += usize::from(pid == own);
+            Ok(())
         })
         .unwrap();
         assert_eq!(found, 1);
         assert!(living(own).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_child_of_one_that_ended_since_it_was_listed_is_found() {
+        let sleeper = || std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        // Numbers start over now and then.
+        for _ in 0..5 {
+            let (mut ends, mut comes, mut found) = (sleeper(), None, false);
+            let old = Pid::from_child(&ends);
+            each(|pid| {
+                if pid == old {
+                    comes = Some(sleeper());
+                    ends.kill()?;
+                    ends.wait()?;
+                }
+                found |= comes.as_ref().is_some_and(|it| pid == Pid::from_child(it));
+                entry(pid).map(drop)
+            })
+            .unwrap();
+            let (mut comes, old) = (comes.unwrap(), ends.id());
+            comes.kill().unwrap();
+            comes.wait().unwrap();
+            ends.wait().unwrap();
+            if comes.id() > old {
+                return assert!(found);
+            }
+        }
     }
 
     #[test]
