@@ -60,7 +60,8 @@ impl Mark {
         Ok(number == Some(self.0))
     }
 
-    /// Kills a process that bears it, whatever state it seems to be in; `true` until it has ended.
+    /// Kills a process that bears it, whatever state it seems to be in; `true` until it has ended, which
+    /// is an error that says so.
     fn strike_one(self, pid: Pid) -> io::Result<bool> {
         if pid == getpid() || !self.is_on(pid)? {
             return Ok(false);
@@ -74,7 +75,7 @@ impl Mark {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(!processes::has_ended(&itself)?)
+        if processes::has_ended(&itself)? { Err(processes::ended()) } else { Ok(true) }
     }
 
     /// Reaps those of this process's children that bear it; how many.

@@ -46,6 +46,11 @@ pub fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
+/// What says so of one that is there still, for nobody has asked how it ended.
+pub fn ended() -> io::Error {
+    Errno::SRCH.into()
+}
+
 /// A file of a process in /proc; `None` when it is another user's, and hidden from this one.
 pub fn read(pid: Pid, file: &str) -> io::Result<Option<Vec<u8>>> {
     match fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())) {
@@ -78,8 +83,9 @@ fn parse(line: &[u8]) -> Option<Entry> {
 }
 
 /// Shows every process of this host's, upwards and few at a time: what is shown was listed just before.
-/// After one that is gone by then, what follows is listed anew, for its children may be there: numbers
-/// are given out upwards. The last other error is told when all have been shown.
+/// One that has ended by then, be it gone or not, may have left a child that was born since, and numbers
+/// are given out upwards: what follows is listed anew, and it is shown again when it is still there. The
+/// last other error is told when all have been shown.
 pub fn each(mut show: impl FnMut(Pid) -> io::Result<()>) -> io::Result<()> {
     const LISTED_BYTES: usize = 1024;
     let all = rustix::fs::open(
@@ -88,7 +94,7 @@ pub fn each(mut show: impl FnMut(Pid) -> io::Result<()>) -> io::Result<()> {
         Mode::empty(),
     )?;
     let mut listed = [MaybeUninit::uninit(); LISTED_BYTES];
-    let (mut at, mut gone, mut outcome) = (0, None, Ok(()));
+    let (mut at, mut ended, mut outcome) = (0, None, Ok(()));
     'anew: loop {
         let mut list = RawDir::new(&all, &mut listed);
         while let Some(item) = list.next() {
@@ -98,10 +104,12 @@ pub fn each(mut show: impl FnMut(Pid) -> io::Result<()>) -> io::Result<()> {
             let number = item.file_name().to_str().ok().and_then(|it| it.parse().ok());
             let Some(pid) = number.and_then(Pid::from_raw) else { continue };
             match show(pid) {
-                Err(error) if is_gone(&error) && gone.replace(pid) != Some(pid) => {
-                    at = itself;
-                    seek(&all, SeekFrom::Start(at))?;
-                    continue 'anew;
+                Err(error) if is_gone(&error) => {
+                    if ended.replace(pid) != Some(pid) {
+                        at = itself;
+                        seek(&all, SeekFrom::Start(at))?;
+                        continue 'anew;
+                    }
                 }
                 Err(error) => outcome = Err(error),
                 Ok(()) => {}
@@ -222,13 +230,14 @@ fn below(root: Pid) -> io::Result<Tree> {
     Ok(Tree { seen, whole })
 }
 
-/// A process that has not ended, with its parent.
+/// A process, with its parent; an error that says so when it has ended, `None` when it is hidden from
+/// this one.
 fn living(pid: Pid) -> io::Result<Option<(i32, Seen)>> {
     let Some(it) = entry(pid)? else { return Ok(None) };
     let mut stopped = it.state == b'T';
     if it.is_shell() {
         if has_ended(&pidfd_open(pid, PidfdFlags::empty())?)? {
-            return Ok(None);
+            return Err(ended());
         }
         stopped = threads_are_stopped(pid)?;
     }
@@ -259,12 +268,12 @@ pub fn signal_session(leader: Pid, signal: Signal) {
     for _ in 0..ROUNDS_MAX {
         let mut fresh = false;
         let listed = each(|pid| match entry(pid)? {
-            Some(it)
-                if it.session == leader.as_raw_nonzero().get()
-                    && signalled.insert((pid.as_raw_nonzero(), it.started)) =>
-            {
-                fresh = true;
-                Seen { pid, started: it.started, stopped: false }.signal(signal)
+            Some(it) if it.session == leader.as_raw_nonzero().get() => {
+                if signalled.insert((pid.as_raw_nonzero(), it.started)) {
+                    fresh = true;
+                    Seen { pid, started: it.started, stopped: false }.signal(signal)?;
+                }
+                if it.is_shell() { Err(ended()) } else { Ok(()) }
             }
             _ => Ok(()),
         });
@@ -373,19 +382,28 @@ mod tests {
 
     #[test]
     fn a_child_of_one_that_ended_since_it_was_listed_is_found() {
+        a_child_is_found(true);
+        a_child_is_found(false);
+    }
+
+    fn a_child_is_found(reaped: bool) {
         let sleeper = || std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         // Numbers start over now and then.
         for _ in 0..5 {
             let (mut ends, mut comes, mut found) = (sleeper(), None, false);
             let old = Pid::from_child(&ends);
+            let itself = pidfd_open(old, PidfdFlags::empty()).unwrap();
             each(|pid| {
-                if pid == old {
+                if pid == old && comes.is_none() {
                     comes = Some(sleeper());
                     ends.kill()?;
-                    ends.wait()?;
+                    poll(&mut [PollFd::new(&itself, PollFlags::IN)], None)?;
+                    if reaped {
+                        ends.wait()?;
+                    }
                 }
                 found |= comes.as_ref().is_some_and(|it| pid == Pid::from_child(it));
-                entry(pid).map(drop)
+                living(pid).map(drop)
             })
             .unwrap();
             let (mut comes, old) = (comes.unwrap(), ends.id());
@@ -406,7 +424,7 @@ mod tests {
         assert!(!has_ended(&itself).unwrap());
         child.kill().unwrap();
         poll(&mut [PollFd::new(&itself, PollFlags::IN)], None).unwrap();
-        assert!(living(pid).unwrap().is_none() && started(pid).unwrap().is_some());
+        assert!(is_gone(&living(pid).unwrap_err()) && started(pid).unwrap().is_some());
         child.wait().unwrap();
         assert_eq!(started(pid).unwrap(), None);
         assert!(is_gone(&living(pid).unwrap_err()));
