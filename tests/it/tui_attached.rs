@@ -104,13 +104,13 @@ fn a_hub_that_does_not_answer_is_told_and_the_attachment_goes_on_when_it_does() 
 #[test]
 fn what_was_left_out_is_counted() {
     let home = Home::new();
-    let line = "echo ready; read go; seq 1 2000000; echo all of it; cat";
+    let line = "echo ready; read go; seq 1 1000000; echo all of it; cat";
     home.ok(&["run", "-d", "--name", "one", "--", "/bin/sh", "-c", line]);
     let mut pty = Pty::start(&home, &["attach", "--read-only", "one"], SIZE);
     pty.wait_for("ready");
     pty.signal(Signal::STOP);
     home.ok(&["send", "one", "go<Enter>"]);
-    home.ok(&["wait", "one", "--for", "text=all of it", "--timeout", "20s"]);
+    home.ok(&["wait", "one", "--for", "text=all of it", "--timeout", "60s"]);
     pty.signal(Signal::CONT);
     pty.wait_for("of output were skipped");
     pty.wait_for("all of it");
