@@ -9,7 +9,10 @@ use std::{
 
 use sandwatch::{base::fault::Kind, model::sandbox::WorkspaceMode};
 
-use crate::local_stage::{exists, on_stage, run, sh};
+use crate::{
+    local_stage::{exists, on_stage, run, sh},
+    skip::not_on_this_host,
+};
 
 fn program(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -119,6 +122,27 @@ fn a_program_that_would_not_be_seen_inside_is_refused_in_words() {
         spec.first.command = vec!["sh".to_owned()];
         let place = stage.place(&spec).await;
         assert_eq!(run(&place, &["sh", "-c", "echo here"]).await.0.trim(), "here");
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn a_program_of_the_system_that_is_a_link_through_etc_runs() {
+    let name = "local_tools::a_program_of_the_system_that_is_a_link_through_etc_runs";
+    // As Debian's alternatives are made; other systems have none of it.
+    let through_etc = |file: &Path| fs::read_link(file).is_ok_and(|it| it.starts_with("/etc"));
+    let Some(program) = ["awk", "vim", "editor", "pager", "which"]
+        .iter()
+        .find(|it| through_etc(&Path::new("/usr/bin").join(it)))
+    else {
+        return not_on_this_host("a program that is a link through /etc");
+    };
+    on_stage(name, |stage| async move {
+        let mut spec = stage.spec(WorkspaceMode::Cow);
+        spec.first.command = vec![(*program).to_owned()];
+        let place = stage.place(&spec).await;
+        let seen = sh(&place, &format!("test -x $(command -v {program}) && echo there")).await;
+        assert_eq!(seen, "there", "{program}");
         place.remove().await.unwrap();
     });
 }

@@ -13,9 +13,6 @@ use crate::{
     model::sandbox::{Egress, Workspace, WorkspaceMode},
 };
 
-/// Top-level entries of the host that programs need, where they exist.
-const SYSTEM: [&str; 12] =
-    ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu", "snap"];
 /// Places no workspace may be or contain.
 const RESERVED: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot"];
 
@@ -60,7 +57,7 @@ pub struct Blueprint {
 /// The links and the layers of this host.
 pub fn system() -> (Vec<(String, PathBuf)>, Vec<String>) {
     let (mut links, mut layers) = (Vec::new(), Vec::new());
-    for name in SYSTEM {
+    for name in env::SYSTEM {
         let path = Path::new("/").join(name);
         let Ok(facts) = fs::symlink_metadata(&path) else { continue };
         if facts.is_symlink() {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::identity::Identity;
 use crate::model::sandbox::SandboxSpec;
 
-/// Roots of programs that are shown inside.
-const SHOWN: [&str; 9] =
-    ["/usr", "/bin", "/sbin", "/opt", "/nix", "/gnu", "/snap", "/lib", "/lib64"];
+/// Top-level entries of the host that programs need: what a sandbox sees of it, where they exist.
+pub const SYSTEM: [&str; 12] =
+    ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu", "snap"];
 const USUAL_PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -28,7 +28,8 @@ pub fn operator_path(spec: &SandboxSpec) -> Vec<PathBuf> {
 
 /// Whether a sandbox sees it without being asked to.
 pub fn is_shown(file: &Path) -> bool {
-    SHOWN.iter().any(|it| file.starts_with(it))
+    let below = file.strip_prefix("/").ok();
+    below.is_some_and(|file| SYSTEM.iter().any(|it| file.starts_with(it)))
 }
 
 /// The shell of a sandbox: one that is there on every host this runs on.

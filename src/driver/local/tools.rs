@@ -125,7 +125,9 @@ impl Search<'_> {
             root_of(file, home)
         };
         let mut roots: Vec<PathBuf> = Vec::new();
-        for file in links(named) {
+        // A directory on the way may be a link too: what the program really is must be seen as well.
+        let real = fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
+        for file in links(named).into_iter().chain([real.clone()]) {
             // One that is a link itself is shown with what it leads to.
             let within =
                 |root: &PathBuf| fs::canonicalize(root).is_ok_and(|it| file.starts_with(it));
@@ -136,8 +138,6 @@ impl Search<'_> {
                 None => return Err(file),
             }
         }
-        let real = fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
-        roots.extend(in_home(&real));
         Ok((roots, real))
     }
 }

@@ -18,7 +18,7 @@ use rustix::{
 use seccompiler::BpfProgram;
 
 use super::{
-    blueprint, init,
+    blueprint, env, init,
     lockdown::{self, ProcessBounds, Rules},
     mark::Mark,
     message::{Word, send},
@@ -35,22 +35,8 @@ use crate::{
     model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
 };
 
-/// What may be read of the host.
-const READABLE: [&str; 13] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/etc",
-    "/opt",
-    "/nix",
-    "/gnu",
-    "/proc",
-    "/sys/devices/system",
-    "/snap",
-];
+/// What may be read of the host, beside its system.
+const READABLE: [&str; 2] = ["/proc", "/sys/devices/system"];
 /// No terminals: a rule for them is one for all of the operator's, and to open one is to read what is
 /// typed there. A program has its own as its standard streams and as /dev/tty.
 const DEVICES: [&str; 6] =
@@ -105,7 +91,8 @@ pub fn plan(
         .mode(0o700)
         .create(home.join("tmp"))
         .map_err(|error| Fault::io(format!("preparing {}", home.display()), &error))?;
-    let mut readable: Vec<PathBuf> = READABLE.iter().map(PathBuf::from).collect();
+    let system = env::SYSTEM.iter().map(|it| Path::new("/").join(it));
+    let mut readable: Vec<PathBuf> = system.chain(READABLE.iter().map(PathBuf::from)).collect();
     readable.extend(tools::needed(spec, workspace.as_deref())?);
     if spec.egress == Egress::Allow {
         // Where /etc/resolv.conf usually leads.
