@@ -1,6 +1,8 @@
 //! Text from outside made safe to show: control and direction-changing characters become visible,
 //! and a string is cut to a number of cells.
 
+use std::fmt;
+
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -61,6 +63,17 @@ pub fn cut(text: &str, most: usize) -> &str {
 
 fn pictograph(it: char) -> bool {
     matches!(it, '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{fe0f}' | '\u{2190}'..='\u{21ff}')
+}
+
+/// How many of something, in words: `1 sandbox`, `2 sandboxes`. A noun of several words ends in the one that
+/// changes.
+pub fn count<N: fmt::Display + PartialEq + From<u8>>(many: N, one: &str) -> String {
+    let ending = match one {
+        _ if many == N::from(1) => "",
+        _ if one.ends_with(['x', 's']) || one.ends_with("ch") || one.ends_with("sh") => "es",
+        _ => "s",
+    };
+    format!("{many} {one}{ending}")
 }
 
 /// Cells a string takes on a terminal.

@@ -36,7 +36,7 @@ pub enum Verb {
     Attach(AttachArgs),
     /// Open a new shell session beside the agent and attach to it
     Shell(ShellArgs),
-    /// Run a command without a terminal; its streams and exit code pass through
+    /// Run a command without a terminal; its output and exit code pass through, with -i its input too
     Exec(ExecArgs),
     /// Type into a session
     Send(SendArgs),
@@ -129,8 +129,9 @@ pub struct RunArgs {
     /// At most so many processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub pids: Option<u64>,
-    /// An environment variable for every session; yours are not passed on by themselves
-    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    /// An environment variable for every session, or the name of one of yours to pass on; none is
+    /// passed on by itself
+    #[arg(long, value_name = "K[=V]", value_parser = values::variable)]
     pub env: Vec<Pair>,
     /// Size of the session's terminal [default: this terminal's, else 80x24]
     #[arg(long, value_name = "COLSxROWS", value_parser = values::size)]
@@ -163,8 +164,11 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct LsArgs {
+    /// Only these, also when they are stopped: names, ids or unique prefixes of ids
+    #[arg(value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
     /// Also those that are stopped or gone
-    #[arg(long)]
+    #[arg(short, long)]
     pub all: bool,
     /// Only those with this label
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
@@ -202,8 +206,8 @@ pub struct ExecArgs {
     /// Pass this command's stdin on; without it the program's stdin is empty
     #[arg(short, long)]
     pub interactive: bool,
-    /// An environment variable for this command
-    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    /// An environment variable for this command, or the name of one of yours to pass on
+    #[arg(long, value_name = "K[=V]", value_parser = values::variable)]
     pub env: Vec<Pair>,
     /// Directory to run it in [default: the workspace]
     #[arg(long, value_name = "DIR")]
@@ -268,8 +272,14 @@ pub struct SandboxesArgs {
 #[derive(Debug, Args)]
 pub struct StopArgs {
     /// Names, ids or unique prefixes of ids
-    #[arg(required = true, value_name = "SANDBOX")]
+    #[arg(required_unless_present = "all", value_name = "SANDBOX")]
     pub sandboxes: Vec<String>,
+    /// All that run; asks first
+    #[arg(long, conflicts_with = "sandboxes")]
+    pub all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
     /// Time between asking the programs to end and ending them
     #[arg(long, value_name = "DUR", default_value = "5s", value_parser = values::duration)]
     pub grace: std::time::Duration,
@@ -278,8 +288,14 @@ pub struct StopArgs {
 #[derive(Debug, Args)]
 pub struct RmArgs {
     /// Names, ids or unique prefixes of ids
-    #[arg(required = true, value_name = "SANDBOX")]
+    #[arg(required_unless_present_any = ["all", "stopped"], value_name = "SANDBOX")]
     pub sandboxes: Vec<String>,
+    /// All there are, also those that run
+    #[arg(long, conflicts_with_all = ["sandboxes", "stopped"])]
+    pub all: bool,
+    /// All whose programs have ended or were stopped
+    #[arg(long, conflicts_with = "sandboxes")]
+    pub stopped: bool,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

@@ -31,7 +31,15 @@ pub async fn attach(runtime: &Arc<dyn Runtime>, args: AttachArgs) -> Outcome<out
     let all = runtime.list().await?;
     let (sandbox, session) = resolve::session(&all, &args.session)?;
     let part = if args.read_only { Part::Watch } else { Part::Type };
-    to(runtime, session, &sandbox.name, part).await
+    Ok(to(runtime, session, &sandbox.name, part).await?.code)
+}
+
+/// How this process came away from a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away {
+    pub code: out::Code,
+    /// The program has ended; else it goes on without us.
+    pub ended: bool,
 }
 
 /// Attaches to a session by whatever this process has: a terminal or a pipe.
@@ -40,22 +48,24 @@ pub async fn to(
     session: &Session,
     sandbox_name: &str,
     part: Part,
-) -> Outcome<out::Code> {
+) -> Outcome<Away> {
     if !out::on_terminal() {
-        return stream(runtime, session).await;
+        return Ok(Away { code: stream(runtime, session).await?, ended: true });
     }
     let name = session.name(sandbox_name);
     let ending = tui::attach::run(runtime, session, &name, part == Part::Watch).await?;
     match ending {
         tui::attach::Ending::Detached => {
             out::tell(&format!("detached from {name}; sandwatch attach {name} returns"));
-            Ok(out::DONE)
+            Ok(Away { code: out::DONE, ended: false })
         }
         tui::attach::Ending::Exited(status) => {
             out::tell(&format!("{name} ended with code {}", status.code()));
-            Ok(status.code() as out::Code)
+            Ok(Away { code: status.code() as out::Code, ended: true })
         }
-        tui::attach::Ending::Signalled(signal) => Ok((128 + signal) as out::Code),
+        tui::attach::Ending::Signalled(signal) => {
+            Ok(Away { code: (128 + signal) as out::Code, ended: false })
+        }
     }
 }
 

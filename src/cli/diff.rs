@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    io::ErrorKind,
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
@@ -31,6 +32,7 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
     let all = runtime.list().await?;
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
     let paths = paths(sandbox, &args.paths)?;
+    let mut asked = Asked::new(&paths);
     let text = !args.json && !args.stat;
     let request = DiffRequest { paths, git: args.git, text };
     let mut pieces = runtime.diff(&sandbox.id, request).await?;
@@ -43,6 +45,7 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
         match piece? {
             DiffPiece::File(change) => {
                 any = true;
+                asked.note(&change);
                 // A patch is shown as it comes; the rest needs all of it.
                 if !text {
                     files.push(change);
@@ -54,6 +57,7 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
         }
     }
     let git_left_out = end.ok_or_else(|| Fault::lost("the hub ended in the middle of the diff"))?;
+    asked.all_there(sandbox)?;
     if args.json {
         let files = files.iter().map(FileChangeView::from).collect();
         out::json(&DiffView::new(sandbox, files, git_left_out))?;
@@ -69,6 +73,37 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
         out::tell("changes in .git are left out; --git shows them");
     }
     Ok(out::DONE)
+}
+
+/// The paths that were asked for, without those of which a change was told.
+struct Asked(Vec<Vec<u8>>);
+
+impl Asked {
+    fn new(paths: &[Vec<u8>]) -> Self {
+        Self(paths.to_vec())
+    }
+
+    fn note(&mut self, change: &FileChange) {
+        let below = |path: &[u8], of: &[u8]| {
+            path.strip_prefix(of).is_some_and(|it| it.is_empty() || it.starts_with(b"/"))
+        };
+        let old = change.old_path.as_deref();
+        self.0.retain(|of| !below(&change.path, of) && !old.is_some_and(|it| below(it, of)));
+    }
+
+    /// What has not changed is in the real directory, or it is a mistake.
+    fn all_there(&self, sandbox: &Sandbox) -> Outcome<()> {
+        for path in &self.0 {
+            let real = sandbox.workspace.path.join(OsStr::from_bytes(path));
+            if let Err(error) = std::fs::symlink_metadata(&real)
+                && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+            {
+                let what = format!("neither in the workspace nor in the sandbox: {}", name(path));
+                return Err(Fault::absent(what));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What was typed, as paths below the workspace; none = everything. Where the operator stands in the
@@ -134,10 +169,10 @@ fn stat(files: &[FileChange], colour: bool) -> String {
         };
         table.row(vec![Cell::new(it.status.word(), tone), counted(it).into(), named(it).into()]);
     }
-    let many =
-        if files.len() == 1 { "1 path".to_owned() } else { format!("{} paths", files.len()) };
-    let LineCount { added, removed } = sum;
-    format!("{}{many} changed, {added} lines added, {removed} removed\n", table.render(colour))
+    let many = text::count(files.len(), "path");
+    let added = text::count(sum.added, "line");
+    let removed = sum.removed;
+    format!("{}{many} changed, {added} added, {removed} removed\n", table.render(colour))
 }
 
 fn counted(it: &FileChange) -> String {

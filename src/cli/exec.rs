@@ -1,4 +1,4 @@
-//! `exec`: a program without a terminal; its three streams and its exit code pass through.
+//! `exec`: a program without a terminal; its output and its exit code pass through, its input if asked.
 
 use std::io::Read;
 

@@ -41,7 +41,9 @@ pub async fn run(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
                 link.runtime.shutdown().await?;
                 hub::ended(paths).await?;
                 if kept > 0 {
-                    out::tell(&format!("the hub has ended; {kept} sandboxes live on"));
+                    let verb = if kept == 1 { "lives" } else { "live" };
+                    let kept = text::count(kept, "sandbox");
+                    out::tell(&format!("the hub has ended; {kept} {verb} on"));
                 }
             }
             Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),

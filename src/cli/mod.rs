@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod attach;
+mod dashes;
 mod demo;
 mod diff;
 mod exec;
@@ -55,6 +56,11 @@ pub fn main() -> ExitCode {
 
 /// Help goes to stdout and is success; a mistake goes to stderr and is 2.
 fn usage(error: &clap::Error) -> ExitCode {
+    let typed: Option<Vec<String>> =
+        std::env::args_os().skip(1).map(|it| it.into_string().ok()).collect();
+    if let Some(fault) = typed.and_then(|it| dashes::missing(error, &it)) {
+        return ExitCode::from(out::report(&fault));
+    }
     // Nobody can be told that telling failed.
     drop(error.print());
     ExitCode::from(error.exit_code() as out::Code)

@@ -64,7 +64,16 @@ fn absent(what: &str, typed: &str, any: bool) -> Fault {
 
 pub fn sandbox<'a>(all: &'a [Sandbox], typed: &str) -> Outcome<&'a Sandbox> {
     let named = all.iter().map(|it| Named { name: it.name.clone(), id: it.id.as_str(), it });
-    find("sandbox", typed, named.collect())
+    find("sandbox", typed, named.collect()).map_err(|fault| {
+        // A session's name begins with its sandbox's.
+        let of = typed.split_once('/').map(|it| it.0);
+        match all.iter().find(|it| Some(it.name.as_str()) == of) {
+            Some(of) => {
+                fault.hint(format!("that names a session; its sandbox is {}", shown(&of.name)))
+            }
+            None => fault,
+        }
+    })
 }
 
 /// A sandbox's name is its first session's; a sandbox's id means its oldest session that runs.

@@ -38,6 +38,7 @@ impl Request {
 
 /// Makes the sandbox; attaches, or prints its name.
 pub async fn run(runtime: &Arc<dyn Runtime>, request: Request) -> Outcome<out::Code> {
+    let stays = !request.spec.remove_on_exit;
     let sandbox = runtime.create(request.spec).await?;
     // That the default can't ask yet is no news on every run; `ls --json` has it.
     let news = |it: &&String| request.asks || *it != Egress::ASK_IS_DENY;
@@ -52,7 +53,12 @@ pub async fn run(runtime: &Arc<dyn Runtime>, request: Request) -> Outcome<out::C
         .sessions
         .first()
         .ok_or_else(|| Fault::bug(format!("a new sandbox has no session: {}", sandbox.name)))?;
-    attach::to(runtime, first, &sandbox.name, attach::Part::Type).await
+    let away = attach::to(runtime, first, &sandbox.name, attach::Part::Type).await?;
+    if away.ended && stays {
+        let name = &sandbox.name;
+        out::tell(&format!("{name} is kept with its files; sandwatch rm {name} removes it"));
+    }
+    Ok(away.code)
 }
 
 /// Opens one more session; attaches, or prints its name.
@@ -66,7 +72,7 @@ pub async fn shell(runtime: &Arc<dyn Runtime>, args: ShellArgs) -> Outcome<out::
         out::print(&format!("{}\n", session.name(&sandbox.name)))?;
         return Ok(out::DONE);
     }
-    attach::to(runtime, &session, &sandbox.name, attach::Part::Type).await
+    Ok(attach::to(runtime, &session, &sandbox.name, attach::Part::Type).await?.code)
 }
 
 /// This terminal's size where there is one, else the usual 80x24.

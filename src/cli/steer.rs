@@ -24,8 +24,14 @@ pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
     let mut all = runtime.list().await?;
     let labels = super::run::labels(args.label);
     all.retain(|it| labels.iter().all(|(key, value)| it.labels.get(key) == Some(value)));
+    if !args.sandboxes.is_empty() {
+        let named: Vec<_> =
+            all_named(&all, &args.sandboxes)?.into_iter().map(|it| it.id.clone()).collect();
+        all.retain(|it| named.contains(&it.id));
+    }
     let before = all.len();
-    all.retain(|it| args.all || !matches!(it.state, State::Stopped | State::Gone));
+    let whole = args.all || !args.sandboxes.is_empty();
+    all.retain(|it| whole || !is_over(it));
     if args.json {
         let views: Vec<SandboxView<'_>> = all.iter().map(SandboxView::from).collect();
         out::json(&views)?;
@@ -48,6 +54,11 @@ pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
         out::tell(&format!("{hidden} stopped; --all shows them"));
     }
     Ok(out::DONE)
+}
+
+/// Nothing runs in it, and nothing will.
+fn is_over(sandbox: &Sandbox) -> bool {
+    matches!(sandbox.state, State::Stopped | State::Gone)
 }
 
 fn rows_of(sandbox: &Sandbox, table: &mut Table) {
@@ -129,7 +140,12 @@ fn status_of(sandbox: &Sandbox, session: &Session) -> (String, Tone) {
 /// Types into a session, encoded by what its program asked of its terminal.
 pub async fn send(runtime: &dyn Runtime, args: SendArgs) -> Outcome<out::Code> {
     let all = runtime.list().await?;
-    let (_, session) = resolve::session(&all, &args.session)?;
+    let (sandbox, session) = resolve::session(&all, &args.session)?;
+    if sandbox.state == State::Paused {
+        // It would take effect at some later time, all at once.
+        return Err(Fault::busy(format!("typing into {}: it is paused", sandbox.name))
+            .hint(format!("sandwatch resume {} lets it run on", sandbox.name)));
+    }
     let shot = runtime.screen(&session.id).await?;
     let modes = Screen::from_keyframe(shot.size, &shot.state).modes();
     let bytes = match args.literal {
@@ -189,11 +205,14 @@ impl Deed {
     }
 }
 
-/// Nothing is done unless every name is known; then each is tried, and the first failure decides
-/// the exit code.
+/// Nothing is done unless every name is known.
 pub async fn each(runtime: &dyn Runtime, names: &[String], deed: Deed) -> Outcome<out::Code> {
     let all = runtime.list().await?;
-    let found = all_named(&all, names)?;
+    do_to(runtime, all_named(&all, names)?, deed).await
+}
+
+/// Each is tried, and the first failure decides the exit code.
+async fn do_to(runtime: &dyn Runtime, found: Vec<&Sandbox>, deed: Deed) -> Outcome<out::Code> {
     let mut code = out::DONE;
     for sandbox in found {
         if let Err(fault) = deed.to(runtime, sandbox).await {
@@ -215,25 +234,52 @@ fn all_named<'a>(all: &'a [Sandbox], names: &[String]) -> Outcome<Vec<&'a Sandbo
     Ok(found)
 }
 
+/// Files outlive a stop, so only one that was aimed at all of them is asked about.
 pub async fn stop(runtime: &dyn Runtime, args: StopArgs) -> Outcome<out::Code> {
-    each(runtime, &args.sandboxes, Deed::Stop(args.grace)).await
+    let all = runtime.list().await?;
+    if !args.all {
+        return do_to(runtime, all_named(&all, &args.sandboxes)?, Deed::Stop(args.grace)).await;
+    }
+    let found: Vec<&Sandbox> =
+        all.iter().filter(|it| !is_over(it) && it.state != State::Failed).collect();
+    if found.is_empty() {
+        out::tell("no sandbox runs");
+        return Ok(out::DONE);
+    }
+    if !args.yes {
+        let names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
+        let what = format!("stop {}?", names.join(", "));
+        sure("stop --all asks before it ends them", &what, "nothing was stopped")?;
+    }
+    do_to(runtime, found, Deed::Stop(args.grace)).await
 }
 
 /// Removal can't be undone: a terminal is asked, a script says `--yes`.
 pub async fn rm(runtime: &dyn Runtime, args: RmArgs) -> Outcome<out::Code> {
-    if !args.yes {
-        let all = runtime.list().await?;
-        let found = all_named(&all, &args.sandboxes)?;
-        if !out::on_terminal() {
-            return Err(Fault::invalid("rm asks before it removes, and nobody is there to ask")
-                .hint("add --yes"));
-        }
-        let losses: Vec<String> = found.iter().map(|it| loss(it)).collect();
-        if !out::confirm(&format!("remove {}?", losses.join("; ")))? {
-            return Err(Fault::denied("nothing was removed"));
-        }
+    let all = runtime.list().await?;
+    let found = match (args.all, args.stopped) {
+        (true, _) => all.iter().collect(),
+        (_, true) => all.iter().filter(|it| is_over(it)).collect(),
+        _ => all_named(&all, &args.sandboxes)?,
+    };
+    if found.is_empty() {
+        out::tell("there is no such sandbox; nothing was removed");
+        return Ok(out::DONE);
     }
-    each(runtime, &args.sandboxes, Deed::Remove).await
+    if !args.yes {
+        let losses: Vec<String> = found.iter().map(|it| loss(it)).collect();
+        let what = format!("remove {}?", losses.join("; "));
+        sure("rm asks before it removes", &what, "nothing was removed")?;
+    }
+    do_to(runtime, found, Deed::Remove).await
+}
+
+/// Asks; without a clear yes, or somebody to give it, nothing is done.
+fn sure(asks: &str, question: &str, otherwise: &str) -> Outcome<()> {
+    if !out::on_terminal() {
+        return Err(Fault::invalid(format!("{asks}, and nobody is there to ask")).hint("add --yes"));
+    }
+    if out::confirm(question)? { Ok(()) } else { Err(Fault::denied(otherwise)) }
 }
 
 /// What removing this one loses, in words.

@@ -7,6 +7,7 @@ use crate::{
         limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX},
         units::{self, Size},
     },
+    config::environment,
     model::sandbox::{Egress, Isolation, WorkspaceMode},
     runtime::WaitFor,
 };
@@ -37,6 +38,19 @@ pub fn pair(text: &str) -> Result<Pair, String> {
         ));
     }
     Ok(Pair { key: key.to_owned(), value: value.to_owned() })
+}
+
+/// `K=V`, or the name of a variable to pass on: a key in the environment is not in the list of processes.
+pub fn variable(text: &str) -> Result<Pair, String> {
+    if text.contains('=') {
+        return pair(text);
+    }
+    if text.is_empty() || text.contains('\0') {
+        return Err("expected K=V or the name of a variable".to_owned());
+    }
+    let value = environment::named(text)
+        .ok_or("your environment has no such variable; write NAME=VALUE, or export it first")?;
+    pair(&format!("{text}={value}"))
 }
 
 /// Only a suffix that is a mode counts as one, so that a directory may have colons in its name.
@@ -111,6 +125,15 @@ mod tests {
         assert_eq!((it.dir, it.mode), ("/a:b".into(), WorkspaceMode::Cow));
         let it = workspace("/a:b:ro").unwrap();
         assert_eq!((it.dir, it.mode), ("/a:b".into(), WorkspaceMode::Ro));
+    }
+
+    #[test]
+    fn a_variable_is_given_or_passed_on_by_its_name() {
+        let own = std::env::var("PATH").unwrap();
+        assert_eq!(variable("PATH").unwrap(), Pair { key: "PATH".to_owned(), value: own });
+        assert_eq!(variable("PATH=").unwrap().value, "");
+        assert!(variable("NO_SUCH_VARIABLE_HERE").unwrap_err().contains("export"));
+        assert!(variable("").is_err() && variable("=x").is_err());
     }
 
     #[test]

@@ -3,6 +3,11 @@
 
 use std::ffi::OsString;
 
+/// A variable that the operator names to be passed on to a sandbox; set and empty is set.
+pub fn named(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A variable that means something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variable {

@@ -12,7 +12,7 @@ use crate::{
         layout::Area,
         state::{LineKind, LineMode},
     },
-    base::text::{visible, width, wrap},
+    base::text::{count, visible, width, wrap},
     model::event::Level,
 };
 
@@ -236,8 +236,7 @@ fn looking_back(copy: &Copy) -> String {
     };
     let far = match copy.lines_up() {
         _ if copy.detached => "far up".to_owned(),
-        1 => "1 line up".to_owned(),
-        lines => format!("{lines} lines up"),
+        lines => format!("{} up", count(lines, "line")),
     };
     format!("{found}{LOOKING_BACK} {far} ")
 }

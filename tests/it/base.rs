@@ -73,6 +73,13 @@ proptest! {
 }
 
 #[test]
+fn one_of_a_kind_is_not_many() {
+    let all = [text::count(1_u64, "line"), text::count(0_usize, "line"), text::count(2, "match")];
+    assert_eq!(all, ["1 line", "0 lines", "2 matches"]);
+    assert_eq!(text::count(5_u32, "sandbox"), "5 sandboxes");
+}
+
+#[test]
 fn deceptive_characters_are_spelled_out() {
     assert_eq!(text::visible("rm \u{202e}fdp.exe"), "rm <U+202E>fdp.exe");
     assert_eq!(text::visible("a\x1b[31mb\x7f\r\n"), "a␛[31mb␡␍␊");

@@ -31,6 +31,7 @@ mod base;
 mod cli_apply;
 mod cli_diff;
 mod cli_hub;
+mod cli_many;
 mod cli_plain;
 mod crash_hub;
 mod crash_shim;

@@ -13,7 +13,7 @@ use crate::{
         palette::Palette,
         state::{LineKind, Overlay, Pending, Place},
     },
-    base::id::SessionId,
+    base::{id::SessionId, text},
     model::event::Level,
 };
 
@@ -272,7 +272,7 @@ impl Turn<'_> {
         self.fill_panes();
         if layout::frame(self.state).panes.is_empty() {
             let key = self.state.key_words(Action::NextPlace);
-            let panes = if count == 1 { "1 pane".to_owned() } else { format!("{count} panes") };
+            let panes = text::count(count, "pane");
             self.notice(
                 Level::Info,
                 &format!("{panes}; {key} shows them, there is no room beside"),

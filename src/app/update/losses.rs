@@ -2,6 +2,7 @@
 
 use crate::{
     app::dialog::Verb,
+    base::text::count,
     model::{
         sandbox::{Sandbox, WorkspaceMode},
         session::Status,
@@ -23,8 +24,7 @@ pub(super) fn of_one(sandbox: &Sandbox, verb: Verb) -> Vec<String> {
             lines.push("No program of it runs; how it ended counts as seen.".to_owned());
         }
         0 => lines.push("No program of it runs.".to_owned()),
-        1 => lines.push("1 running program ends.".to_owned()),
-        it => lines.push(format!("{it} running programs end.")),
+        it => lines.push(programs_end(it)),
     }
     let path = sandbox.workspace.path.to_string_lossy();
     match (verb, sandbox.workspace.mode) {
@@ -49,6 +49,11 @@ pub(super) fn of_one(sandbox: &Sandbox, verb: Verb) -> Vec<String> {
     lines
 }
 
+fn programs_end(many: usize) -> String {
+    let verb = if many == 1 { "ends" } else { "end" };
+    format!("{} {verb}.", count(many, "running program"))
+}
+
 fn of_none_lost(verb: Verb) -> Vec<String> {
     let says =
         if verb == Verb::Pause { "Every process is frozen." } else { "Every process goes on." };
@@ -60,7 +65,7 @@ pub(super) fn of_many(sandboxes: &[&Sandbox], verb: Verb) -> Vec<String> {
     let programs: usize = sandboxes.iter().map(|it| running(it)).sum();
     let mut lines = match verb {
         Verb::Pause | Verb::Resume => of_none_lost(verb),
-        Verb::Stop | Verb::Remove => vec![format!("{programs} running programs end.")],
+        Verb::Stop | Verb::Remove => vec![programs_end(programs)],
     };
     let names: Vec<&str> = sandboxes.iter().take(6).map(|it| it.name.as_str()).collect();
     let more = sandboxes.len().saturating_sub(names.len());
