@@ -6,14 +6,18 @@ use std::{
     time::Duration,
 };
 
-use super::{command::split, effect::EffectId, line::Editor};
+use super::{
+    command::split,
+    effect::{EffectId, Order},
+    line::Editor,
+};
 use crate::{
     base::{
         id::SandboxId,
-        limits::{NAME_BYTES_MAX, PATH_BYTES_MAX},
+        limits::{ENV_ENTRY_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
-    config::schema::Config,
+    config::{environment, schema::Config},
     model::{
         sandbox::{
             Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode, is_name,
@@ -31,6 +35,7 @@ pub enum Field {
     Directory,
     Workspace,
     Egress,
+    Env,
     Isolation,
     Cpus,
     Memory,
@@ -45,6 +50,7 @@ impl Field {
         Self::Directory,
         Self::Workspace,
         Self::Egress,
+        Self::Env,
         Self::Isolation,
         Self::Cpus,
         Self::Memory,
@@ -59,6 +65,7 @@ impl Field {
             Self::Directory => "directory",
             Self::Workspace => "workspace",
             Self::Egress => "network",
+            Self::Env => "variables",
             Self::Isolation => "isolation",
             Self::Cpus => "cpus",
             Self::Memory => "memory",
@@ -112,6 +119,7 @@ impl NewDialog {
         set(Field::Program, program, 4096);
         set(Field::Name, "", NAME_BYTES_MAX);
         set(Field::Directory, directory, PATH_BYTES_MAX);
+        set(Field::Env, &new.env.join(" "), ENV_ENTRY_BYTES_MAX);
         set(Field::Cpus, &number(new.cpus.map(|it| it.to_string())), 16);
         set(Field::Memory, &number(new.memory_bytes.map(|it| it.to_string())), 24);
         set(Field::Pids, &number(new.pids.map(|it| it.to_string())), 16);
@@ -128,6 +136,19 @@ impl NewDialog {
             wrong: None,
             asked: None,
         }
+    }
+
+    /// For an agent, which is nothing without the model it speaks to: the network is proposed, and the
+    /// cursor is on it.
+    pub fn propose_network(&mut self) {
+        self.egress = Egress::Allow;
+        self.focus = Field::ALL.iter().position(|it| *it == Field::Egress).unwrap_or(0);
+    }
+
+    /// A known agent that could not reach its model.
+    fn is_cut_off(&self) -> bool {
+        let program = self.text(Field::Program).split_whitespace().next().unwrap_or_default();
+        self.egress.in_force() == Egress::Deny && self.offers.iter().any(|it| it == program)
     }
 
     /// Shows what is wrong, with the cursor on the field.
@@ -197,7 +218,13 @@ impl NewDialog {
             }
             Field::Name if self.text(field).is_empty() => "chosen by the hub".to_owned(),
             Field::Workspace => workspace_words(self.workspace).to_owned(),
+            Field::Egress if self.is_cut_off() => {
+                format!("{}; the agent can't reach its model", self.egress.in_force().word())
+            }
             Field::Egress => self.egress.means().to_owned(),
+            Field::Env if self.text(field).is_empty() => {
+                "none; NAME passes yours on, NAME=value gives one".to_owned()
+            }
             Field::Isolation => match self.isolation {
                 None => "auto: the strongest there is here".to_owned(),
                 Some(it) => it.word().to_owned(),
@@ -212,7 +239,7 @@ impl NewDialog {
     }
 
     /// What is to be made, or which field is wrong and why.
-    pub fn spec(&self, size: Size) -> Result<SandboxSpec, (Field, String)> {
+    pub fn order(&self, size: Size) -> Result<Order, (Field, String)> {
         let command = split(self.text(Field::Program)).map_err(|why| (Field::Program, why))?;
         if command.first().is_some_and(|it| it.starts_with('-')) {
             let why = "a program comes first; options like --name are fields here";
@@ -227,7 +254,8 @@ impl NewDialog {
         if self.workspace != WorkspaceMode::None && !path.is_absolute() {
             return Err((Field::Directory, "the directory must start with `/` or `~/`".to_owned()));
         }
-        Ok(SandboxSpec {
+        let (env, pass) = self.variables()?;
+        let spec = SandboxSpec {
             name: (!name.is_empty()).then(|| name.to_owned()),
             driver: self.driver.clone(),
             isolation: self.isolation,
@@ -236,14 +264,34 @@ impl NewDialog {
             egress: self.egress,
             allow: Vec::new(),
             limits: self.limits()?,
-            env: Vec::new(),
+            env,
             ttl: None,
             labels: BTreeMap::new(),
             record: self.record,
             remove_on_exit: false,
             first: SessionSpec { command, cwd: None, env: Vec::new(), size },
             search_path: Vec::new(),
-        })
+        };
+        Ok(Order { spec, pass })
+    }
+
+    /// Variables with their values, and names of those to pass on.
+    fn variables(&self) -> Result<Variables, (Field, String)> {
+        let words = split(self.text(Field::Env)).map_err(|why| (Field::Env, why))?;
+        let (mut given, mut passed) = (Vec::new(), Vec::new());
+        for word in words {
+            let (name, value) =
+                word.split_once('=').map_or((word.as_str(), None), |(name, it)| (name, Some(it)));
+            if !environment::is_name(name) {
+                let why = format!("`{name}` is not the name of a variable");
+                return Err((Field::Env, why));
+            }
+            match value {
+                Some(value) => given.push((name.to_owned(), value.to_owned())),
+                None => passed.push(name.to_owned()),
+            }
+        }
+        Ok((given, passed))
     }
 
     /// The directory as typed, with `~` written out.
@@ -281,6 +329,9 @@ impl NewDialog {
         self.focus < Field::ALL.len() && self.texts.iter().all(Editor::is_sound)
     }
 }
+
+/// Those with a value, and the names of those without.
+type Variables = (Vec<(String, String)>, Vec<String>);
 
 const ISOLATIONS: &[Option<Isolation>] =
     &[None, Some(Isolation::Landlock), Some(Isolation::Namespaces), Some(Isolation::Gvisor)];

@@ -35,6 +35,14 @@ pub struct Effect {
     pub act: Act,
 }
 
+/// A sandbox to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    pub spec: SandboxSpec,
+    /// Variables of the operator's to pass on, by name: their values are read only when it is made.
+    pub pass: Vec<String>,
+}
+
 /// What to do. All but the last group call the hub, and every call ends in one `Msg::Done` within
 /// `base::limits::ANSWER_WITHIN` (`CREATE_WITHIN` for `Create`), if only with a fault.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +74,7 @@ pub enum Act {
         verb: LeaseVerb,
     },
     /// Answered with `Reply::Sandbox`.
-    Create(Box<SandboxSpec>),
+    Create(Box<Order>),
     /// Answered with `Reply::Session`.
     Open {
         sandbox: SandboxId,

@@ -31,7 +31,7 @@ use crate::{
         id::{ClientId, SandboxId, SessionId},
     },
     config::schema::{Config, Prefs},
-    model::{check::Check, session::Session},
+    model::{check::Check, sandbox::Egress, session::Session},
     runtime::LeaseVerb,
 };
 
@@ -371,6 +371,11 @@ impl State {
     /// Whether there is nothing to show but the first-run page.
     pub fn is_first_run(&self) -> bool {
         self.fleet.known && self.fleet.counts().1 == 0
+    }
+
+    /// An agent of the first page needs what its sandbox would not have.
+    pub fn first_asks_for_network(&self) -> bool {
+        self.config.new.egress.in_force() == Egress::Deny
     }
 
     /// Rows of the first-run page: agents found, a shell, and something else.

@@ -273,6 +273,7 @@ fn settings(it: &Config) -> serde_json::Value {
             "egress": it.new.egress.word(),
             "workspace": it.new.workspace.word(),
             "record": it.new.record,
+            "env": it.new.env,
             "cpus": it.new.cpus,
             "memory": it.new.memory_bytes,
             "pids": it.new.pids,

@@ -1,11 +1,12 @@
 //! Reads config.toml and the preferences file: whole, or refused with every flaw and its place.
 
 use super::{
+    environment,
     schema::{Config, Prefs},
     source::{Flaw, Item, Name, Node, Source, Table},
 };
 use crate::{
-    base::units::parse_bytes,
+    base::{limits::ENV_ENTRIES_MAX, units::parse_bytes},
     model::sandbox::{Egress, WorkspaceMode},
 };
 
@@ -14,7 +15,7 @@ pub const DEFAULT_TOML: &str = include_str!("../../assets/config.toml");
 
 const KEYS: &[&str] =
     &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "new", "notify"];
-const NEW_KEYS: &[&str] = &["egress", "workspace", "record", "cpus", "memory", "pids"];
+const NEW_KEYS: &[&str] = &["egress", "workspace", "record", "env", "cpus", "memory", "pids"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title"];
 
 /// Reads a configuration; `file` is what flaws call it.
@@ -76,6 +77,7 @@ fn new(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
             set(&mut new.workspace, word(source, item, words, WorkspaceMode::from_word));
         }
         "record" => set(&mut new.record, flag(source, item)),
+        "env" => set(&mut new.env, variables(source, item)),
         "cpus" => new.cpus = number(source, item),
         "memory" => new.memory_bytes = bytes(source, item),
         "pids" => new.pids = integer(source, item, 1, 4_194_304).map(i64::unsigned_abs),
@@ -135,6 +137,29 @@ fn plain_name(source: &mut Source<'_>, item: &Item) -> Option<String> {
 pub fn is_plain_name(text: &str) -> bool {
     (1..=40).contains(&text.len())
         && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+}
+
+/// Names of variables; their values are no part of a configuration.
+fn variables(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
+    let Node::List(items) = &item.node else {
+        wanted(source, item, "a list of names of variables");
+        return None;
+    };
+    if items.len() > ENV_ENTRIES_MAX {
+        source.flaw(item.span.clone(), format!("at most {ENV_ENTRIES_MAX} variables"));
+        return None;
+    }
+    let mut names = Vec::new();
+    for item in items {
+        match string(source, item) {
+            Some(name) if environment::is_name(&name) => names.push(name),
+            Some(_) => {
+                source.flaw(item.span.clone(), "this is not the name of a variable, like API_KEY");
+            }
+            None => {}
+        }
+    }
+    Some(names)
 }
 
 fn flag(source: &mut Source<'_>, item: &Item) -> Option<bool> {

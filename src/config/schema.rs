@@ -30,6 +30,8 @@ pub struct NewDefaults {
     pub egress: Egress,
     pub workspace: WorkspaceMode,
     pub record: bool,
+    /// Names of the operator's variables that are passed on.
+    pub env: Vec<String>,
     pub cpus: Option<f64>,
     pub memory_bytes: Option<u64>,
     pub pids: Option<u64>,
@@ -77,6 +79,7 @@ impl Default for Config {
                 egress: Egress::Ask,
                 workspace: WorkspaceMode::Cow,
                 record: true,
+                env: Vec::new(),
                 cpus: None,
                 memory_bytes: None,
                 pids: None,

@@ -11,12 +11,13 @@ use tokio::{
 use tokio_stream::StreamExt;
 
 use crate::{
-    app::{Act, Effect, EffectId, Link, Msg, msg::Reply},
+    app::{Act, Effect, EffectId, Link, Msg, effect::Order, msg::Reply},
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
         limits::{ANSWER_WITHIN, CONSOLE_CALLS_MAX, CREATE_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE},
     },
+    config::environment,
     model::output::{Fidelity, From, Output, OutputRequest},
     runtime::{self, Runtime},
 };
@@ -82,9 +83,17 @@ impl Runner {
                     self.refuse(id, fault);
                 }
             }
-            Act::Create(mut spec) => self.call(id, CREATE_WITHIN, async move {
+            Act::Create(order) => self.call(id, CREATE_WITHIN, async move {
+                let Order { mut spec, pass } = *order;
+                for name in pass {
+                    let value = environment::named(&name).ok_or_else(|| {
+                        Fault::absent(format!("your environment has no variable {name}"))
+                            .hint("it is the one that the console was started with")
+                    })?;
+                    spec.env.push((name, value));
+                }
                 spec.search_path = search_path();
-                runtime.create(*spec).await.map(|it| Reply::Sandbox(Box::new(it)))
+                runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
             }),
             Act::Open { sandbox, spec } => self.call(id, CREATE_WITHIN, async move {
                 runtime.open(&sandbox, spec).await.map(|it| Reply::Session(Box::new(it)))

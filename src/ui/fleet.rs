@@ -185,6 +185,9 @@ impl View<'_> {
             }
             let here = index == self.state.first_choice;
             let (name, says) = match choice {
+                FirstChoice::Agent(name) if self.state.first_asks_for_network() => {
+                    (visible(name), "run this agent; asks for the network it needs")
+                }
                 FirstChoice::Agent(name) => (visible(name), "run this agent in a sandbox"),
                 FirstChoice::Shell => ("a shell".to_owned(), "look around in a sandbox yourself"),
                 FirstChoice::Other => {

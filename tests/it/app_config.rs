@@ -33,6 +33,8 @@ fn an_unknown_or_wrong_setting_is_refused_with_its_place() {
         flaws("mouse = 1\n"),
         ["config.toml:1:9: this is a whole number, not true or false"]
     );
+    let names = flaws("[new]\nenv = [\"API_KEY\", \"A=1\", 2]\n");
+    assert!(names.len() == 2 && names[0].contains("like API_KEY"), "{names:?}");
     assert_eq!(flaws("theme = \"../../etc\"\n").len(), 1);
     assert_eq!(flaws("mouse = \n").len(), 1);
     assert_eq!(flaws("layout = 9\nmouse = 3\nscroll_lines = 0\n").len(), 3);

@@ -18,7 +18,7 @@ use sandwatch::{
         event::{Event, SnapshotReason},
         history::{HistoryLine, HistoryMark, HistoryPage},
         output::Output,
-        sandbox::Sandbox,
+        sandbox::{Egress, Sandbox},
         session::{ExitStatus, Status},
     },
     runtime::LeaseVerb,
@@ -265,9 +265,18 @@ fn the_first_run_page_starts_what_was_chosen() {
     console.send(Msg::Agents(vec!["claude".to_owned(), "codex".to_owned()]));
     let picture = console.picture();
     assert!(picture.contains("> claude") && picture.contains("a shell"), "{picture}");
-    let acts = console.keys("j enter");
-    let Act::Create(spec) = &acts[0] else { panic!("{acts:?}") };
-    assert_eq!(spec.first.command, ["codex"]);
+    assert_eq!(console.keys("j enter"), [], "the network is asked for");
+    let picture = console.picture();
+    assert!(picture.contains("< allow: the host's network, unrestricted >"), "{picture}");
+    console.key("left");
+    assert!(console.picture().contains("can't reach its model"), "{}", console.picture());
+    let acts = console.keys("right enter");
+    let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
+    let spec = &order.spec;
+    assert_eq!(
+        (spec.first.command.as_slice(), spec.egress),
+        (&["codex".to_owned()][..], Egress::Allow)
+    );
     assert_eq!(spec.workspace.path.to_str(), Some("/home/me/project"));
     // The new one shows as soon as it is there; typing into it takes a key of its own.
     let made = sandbox("codex", "codex", Status::Working);
@@ -282,6 +291,22 @@ fn the_first_run_page_starts_what_was_chosen() {
 }
 
 #[test]
+fn variables_are_given_or_passed_on_by_their_names() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.keys("n tab tab tab tab tab");
+    console.text("API_KEY bad-name MODE='a b'");
+    assert_eq!(console.keys("enter"), []);
+    let picture = console.picture();
+    assert!(picture.contains("`bad-name` is not the name of a variable"), "{picture}");
+    console.keys("ctrl-u");
+    console.text("API_KEY MODE='a b'");
+    let acts = console.keys("enter");
+    let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
+    assert_eq!(order.pass, ["API_KEY"]);
+    assert_eq!(order.spec.env, [("MODE".to_owned(), "a b".to_owned())]);
+}
+
+#[test]
 fn the_new_sandbox_dialog_says_which_field_is_wrong() {
     let mut console = Console::with_fleet((100, 30), day());
     console.keys("n");
@@ -293,7 +318,8 @@ fn the_new_sandbox_dialog_says_which_field_is_wrong() {
     console.text("my-box");
     console.keys("tab tab right");
     let acts = console.keys("enter");
-    let Act::Create(spec) = &acts[0] else { panic!("{acts:?}") };
+    let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
+    let spec = &order.spec;
     assert_eq!(spec.name.as_deref(), Some("my-box"));
     assert_eq!(spec.first.command, ["bash", "-c", "sleep"]);
     assert_eq!(spec.workspace.mode, sandwatch::model::sandbox::WorkspaceMode::Rw);

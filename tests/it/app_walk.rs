@@ -292,7 +292,8 @@ fn the_dialog_stays_until_the_hub_has_said_yes() {
         assert!(picture.contains(word), "{word}: {picture}");
     }
     let acts = console.keys("ctrl-u c a t enter");
-    let Act::Create(spec) = &acts[0] else { panic!("{acts:?}") };
+    let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
+    let spec = &order.spec;
     assert_eq!(spec.first.command, ["cat"]);
     let made = sandbox("project", "cat", Status::Working);
     console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
@@ -317,7 +318,8 @@ fn the_dialog_goes_to_the_wrong_field_and_knows_home() {
     console.text("my-box");
     assert!(!console.picture().contains(wrong), "{}", console.picture());
     let acts = console.keys("enter");
-    let Act::Create(spec) = &acts[0] else { panic!("{acts:?}") };
+    let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
+    let spec = &order.spec;
     assert_eq!(spec.name.as_deref(), Some("my-box"));
     assert_eq!(spec.workspace.path.to_str(), Some("/home/me/src"));
 }

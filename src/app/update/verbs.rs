@@ -6,14 +6,14 @@ use crate::{
         action::Action,
         command::split,
         dialog::{Confirm, NewDialog, Verb},
-        effect::{Act, EffectId},
+        effect::{Act, EffectId, Order},
         layout::PaneArea,
         state::{Deeds, FirstChoice, Overlay, Pending, Place},
     },
     base::{fault::Fault, id::SandboxId, units::Size},
     model::{
         event::Level,
-        sandbox::{Sandbox, SandboxSpec, State as Life},
+        sandbox::{Sandbox, State as Life},
         session::SessionSpec,
     },
 };
@@ -233,9 +233,9 @@ impl Turn<'_> {
         if dialog.asked.is_some() {
             return;
         }
-        match dialog.spec(size) {
-            Ok(spec) => {
-                let asked = self.create(spec);
+        match dialog.order(size) {
+            Ok(order) => {
+                let asked = self.create(order);
                 if let Some(Overlay::New(dialog)) = &mut self.state.overlay {
                     (dialog.wrong, dialog.asked) = (None, asked);
                 }
@@ -244,8 +244,8 @@ impl Turn<'_> {
         }
     }
 
-    fn create(&mut self, spec: SandboxSpec) -> Option<EffectId> {
-        let asked = self.start(Act::Create(Box::new(spec)), Some(Pending::Create))?;
+    fn create(&mut self, order: Order) -> Option<EffectId> {
+        let asked = self.start(Act::Create(Box::new(order)), Some(Pending::Create))?;
         self.state.awaited_at = self.state.now.since_start;
         self.notice(Level::Info, "starting a sandbox");
         Some(asked)
@@ -279,9 +279,9 @@ impl Turn<'_> {
             return self.open_new("");
         }
         let size = self.pane_size();
-        match self.dialog(command).spec(size) {
-            Ok(spec) => {
-                self.create(spec);
+        match self.dialog(command).order(size) {
+            Ok(order) => {
+                self.create(order);
             }
             Err((_, why)) => self.notice(Level::Error, &why),
         }
@@ -291,10 +291,15 @@ impl Turn<'_> {
         let choice = self.state.first_choices().into_iter().nth(self.state.first_choice);
         let size = self.pane_size();
         match choice {
+            Some(FirstChoice::Agent(agent)) if self.state.first_asks_for_network() => {
+                let mut dialog = self.dialog(&agent);
+                dialog.propose_network();
+                self.state.overlay = Some(Overlay::New(Box::new(dialog)));
+            }
             Some(FirstChoice::Agent(agent)) => self.run_program(&agent),
-            Some(FirstChoice::Shell) => match self.dialog("").spec(size) {
-                Ok(spec) => {
-                    self.create(spec);
+            Some(FirstChoice::Shell) => match self.dialog("").order(size) {
+                Ok(order) => {
+                    self.create(order);
                 }
                 Err((_, why)) => self.notice(Level::Error, &why),
             },
