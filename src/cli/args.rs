@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::values::{self, Pair, WorkspaceArg};
+use super::values::{self, Pair, Variable, WorkspaceArg};
 use crate::{base::units::Size, model::sandbox::Egress, runtime::WaitFor};
 
 const AFTER_HELP: &str = "\
@@ -132,7 +132,7 @@ pub struct RunArgs {
     /// An environment variable for every session, or the name of one of yours to pass on; none is
     /// passed on by itself
     #[arg(long, value_name = "K[=V]", value_parser = values::variable)]
-    pub env: Vec<Pair>,
+    pub env: Vec<Variable>,
     /// Size of the session's terminal [default: this terminal's, else 80x24]
     #[arg(long, value_name = "COLSxROWS", value_parser = values::size)]
     pub size: Option<Size>,
@@ -208,7 +208,7 @@ pub struct ExecArgs {
     pub interactive: bool,
     /// An environment variable for this command, or the name of one of yours to pass on
     #[arg(long, value_name = "K[=V]", value_parser = values::variable)]
-    pub env: Vec<Pair>,
+    pub env: Vec<Variable>,
     /// Directory to run it in [default: the workspace]
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,

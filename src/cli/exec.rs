@@ -5,7 +5,7 @@ use std::io::Read;
 use bytes::Bytes;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::{args::ExecArgs, out, resolve, safe::Safe};
+use super::{args::ExecArgs, out, resolve, safe::Safe, values};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -21,14 +21,10 @@ const STDIN_PIECES_MAX: usize = 4;
 
 pub async fn exec(runtime: &dyn Runtime, args: ExecArgs) -> Outcome<out::Code> {
     use std::io::IsTerminal;
+    let env = values::variables(args.env)?;
     let all = runtime.list().await?;
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
-    let spec = SessionSpec {
-        command: args.command,
-        cwd: args.cwd,
-        env: args.env.into_iter().map(|it| (it.key, it.value)).collect(),
-        size: Size::DEFAULT,
-    };
+    let spec = SessionSpec { command: args.command, cwd: args.cwd, env, size: Size::DEFAULT };
     let stdin = if args.interactive { stdin() } else { Box::pin(tokio_stream::empty()) };
     let mut outputs = runtime.exec(&sandbox.id, spec, stdin).await?;
     let mut safe_out = std::io::stdout().is_terminal().then(Safe::default);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use super::{
     args::{RunArgs, ShellArgs},
     attach, out, resolve,
-    values::{Pair, WorkspaceArg},
+    values::{self, Pair, WorkspaceArg},
 };
 use crate::{
     base::{
@@ -100,7 +100,7 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         egress: args.egress.unwrap_or(Egress::Ask),
         allow: Vec::new(),
         limits: ResourceLimits { cpus: args.cpus, memory_bytes: args.memory, pids: args.pids },
-        env: args.env.into_iter().map(|Pair { key, value }| (key, value)).collect(),
+        env: values::variables(args.env)?,
         ttl: args.ttl,
         labels: labels(args.label),
         record: !args.no_record,

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     base::{
+        fault::{Fault, Outcome},
         limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX},
         units::{self, Size},
     },
@@ -17,6 +18,14 @@ use crate::{
 pub struct Pair {
     pub key: String,
     pub value: String,
+}
+
+/// A variable for a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Variable {
+    Given(Pair),
+    /// One of the operator's, by its name.
+    Passed(String),
 }
 
 /// `DIR[:MODE]`; an empty directory means the current one.
@@ -41,16 +50,27 @@ pub fn pair(text: &str) -> Result<Pair, String> {
 }
 
 /// `K=V`, or the name of a variable to pass on: a key in the environment is not in the list of processes.
-pub fn variable(text: &str) -> Result<Pair, String> {
+pub fn variable(text: &str) -> Result<Variable, String> {
     if text.contains('=') {
-        return pair(text);
+        return pair(text).map(Variable::Given);
     }
-    if text.is_empty() || text.contains('\0') {
-        return Err("expected K=V or the name of a variable".to_owned());
+    match environment::is_name(text) {
+        true => Ok(Variable::Passed(text.to_owned())),
+        false => Err("expected K=V or the name of a variable".to_owned()),
     }
-    let value = environment::named(text)
-        .ok_or("your environment has no such variable; write NAME=VALUE, or export it first")?;
-    pair(&format!("{text}={value}"))
+}
+
+/// The variables with their values; one that is to be passed on must be there.
+pub fn variables(all: Vec<Variable>) -> Outcome<Vec<(String, String)>> {
+    let found = all.into_iter().map(|it| match it {
+        Variable::Given(Pair { key, value }) => Ok((key, value)),
+        Variable::Passed(name) => match environment::named(&name) {
+            Some(value) => Ok((name, value)),
+            None => Err(Fault::invalid(format!("no such variable in your environment: {name}"))
+                .hint(format!("export it first, or write --env {name}=VALUE"))),
+        },
+    });
+    found.collect()
 }
 
 /// Only a suffix that is a mode counts as one, so that a directory may have colons in its name.
@@ -130,10 +150,11 @@ mod tests {
     #[test]
     fn a_variable_is_given_or_passed_on_by_its_name() {
         let own = std::env::var("PATH").unwrap();
-        assert_eq!(variable("PATH").unwrap(), Pair { key: "PATH".to_owned(), value: own });
-        assert_eq!(variable("PATH=").unwrap().value, "");
-        assert!(variable("NO_SUCH_VARIABLE_HERE").unwrap_err().contains("export"));
-        assert!(variable("").is_err() && variable("=x").is_err());
+        let read = |it: &str| variables(vec![variable(it).unwrap()]);
+        assert_eq!(read("PATH").unwrap(), [("PATH".to_owned(), own)]);
+        assert_eq!(read("PATH=").unwrap(), [("PATH".to_owned(), String::new())]);
+        assert!(read("NO_SUCH_VARIABLE_HERE").unwrap_err().message().contains("NO_SUCH"));
+        assert!(variable("").is_err() && variable("=x").is_err() && variable("a-b").is_err());
     }
 
     #[test]
