@@ -31,7 +31,11 @@ use crate::{
         id::{ClientId, SandboxId, SessionId},
     },
     config::schema::{Config, Prefs},
-    model::{check::Check, sandbox::Egress, session::Session},
+    model::{
+        check::Check,
+        sandbox::{Egress, State as Life},
+        session::Session,
+    },
     runtime::LeaseVerb,
 };
 
@@ -357,6 +361,11 @@ impl State {
     /// Whether scrollback is open on a session.
     pub fn copy_of(&self, session: &SessionId) -> Option<&Copy> {
         self.copy.as_ref().filter(|it| it.session == *session)
+    }
+
+    /// Whether every process beside a session is frozen.
+    pub fn is_paused(&self, session: &Session) -> bool {
+        self.fleet.get(&session.sandbox).is_some_and(|it| it.sandbox.state == Life::Paused)
     }
 
     /// Who holds the keyboard of a session, from this console's point of view.

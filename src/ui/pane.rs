@@ -187,6 +187,9 @@ impl View<'_> {
             parts.push(format!("ended with {}", exit.code()));
             return parts.join(" · ");
         }
+        if self.state.is_paused(session) {
+            parts.push("PAUSED".to_owned());
+        }
         let hold = self.state.grip.as_ref().map(|it| it.hold);
         let keyboard = match (typing, self.state.holder(session)) {
             (true, _) if hold == Some(Hold::Cut) => "no link: nothing is typed".to_owned(),

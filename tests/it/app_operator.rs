@@ -270,3 +270,19 @@ fn a_double_click_steps_in() {
         assert!(!console.state.is_typing(), "{column},{row}");
     }
 }
+
+#[test]
+fn typing_into_a_paused_sandbox_is_warned_of() {
+    let mut console = Console::with_fleet((120, 30), day());
+    console.keys("j j j j");
+    assert!(console.picture().contains("PAUSED · watching"), "{}", console.picture());
+    console.key("enter");
+    console.answer(|it| matches!(it, Act::Lease { .. }), Reply::Lease(Some(lease("me", "me"))));
+    assert!(!console.picture().contains("waits until"), "{}", console.picture());
+    let acts = console.key("a");
+    assert!(matches!(&acts[..], [Act::Input { .. }]), "{acts:?}");
+    console.key("b");
+    let picture = console.picture();
+    assert!(picture.contains("PAUSED · you hold the keyboard"), "{picture}");
+    assert!(picture.contains("nightly is paused: what you type waits"), "{picture}");
+}

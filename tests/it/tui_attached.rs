@@ -50,8 +50,8 @@ fn who_is_taken_over_types_nothing_more_and_is_told() {
     second.wait_for("ctrl-b t takes it over");
     second.send("\x02tyours\r");
     second.wait_for("yours");
-    first.send("LATE\r");
-    first.wait_for("holds the keyboard");
+    // Told without a key, and what is typed then goes nowhere.
+    first.wait_for("took the keyboard");
     first.send("LATE\r");
     first.wait_for("ctrl-b t takes it over");
     assert!(!home.ok(&["screen", "one"]).contains("LATE"));
@@ -59,6 +59,19 @@ fn who_is_taken_over_types_nothing_more_and_is_told() {
         pty.send("\x02d");
         assert_eq!(pty.ended(), 0);
     }
+}
+
+#[test]
+fn a_pause_is_told_for_as_long_as_it_lasts() {
+    let home = Home::new();
+    let mut pty = Pty::start(&home, &["run", "--name", "one", "--", "/bin/cat"], SIZE);
+    pty.wait_until("it is drawn", drawn);
+    home.ok(&["pause", "one"]);
+    pty.wait_for("PAUSED: what is typed waits");
+    home.ok(&["resume", "one"]);
+    pty.wait_until("it runs on", |it| !it.has("PAUSED"));
+    pty.send("\x02d");
+    assert_eq!(pty.ended(), 0);
 }
 
 /// A process that stands still until the end of the test at the latest.

@@ -383,6 +383,8 @@ impl Turn<'_> {
     pub(super) fn type_bytes(&mut self, bytes: Vec<u8>) {
         let Some(grip) = self.state.grip.as_mut().filter(|_| !bytes.is_empty()) else { return };
         let session = grip.session.clone();
+        self.warn_of_pause(&session);
+        let Some(grip) = self.state.grip.as_mut() else { return };
         match grip.hold {
             Hold::Held => self.send(session, bytes),
             Hold::Cut => self.notice(Level::Warning, "no link to the hub: not typed"),
@@ -399,6 +401,19 @@ impl Turn<'_> {
                     self.start(Act::Lease { session, verb }, Some(pending));
                 }
             }
+        }
+    }
+
+    /// What is typed into a paused sandbox arrives later, all at once: said as long as it goes on.
+    fn warn_of_pause(&mut self, session: &SessionId) {
+        let Some((row, known)) = self.state.fleet.session(session) else { return };
+        if !self.state.is_paused(known) {
+            return;
+        }
+        let name = &row.sandbox.name;
+        let words = format!("{name} is paused: what you type waits until it is resumed");
+        if self.state.notices.showing().is_none_or(|it| it.text != words) {
+            self.notice(Level::Warning, &words);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One session on the whole terminal. What the program prints is interpreted and redrawn, so that
 //! no escape sequence from a sandbox reaches the operator's terminal as it is.
 
+mod feed;
 mod status;
 mod typing;
 
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 
 use self::{
+    feed::Seen,
     status::Status,
     typing::{Keyboard, LEASE},
 };
@@ -28,9 +30,9 @@ use super::{
 };
 use crate::{
     base::{
-        clock,
+        clock::{self, Timestamp},
         fault::{Fault, Outcome},
-        id::SessionId,
+        id::{ClientId, SessionId},
         limits::{CONSOLE_ANSWERS_MAX, FRAME_EVERY_MIN, FRAME_EVERY_MIN_TYPING, TYPING_FOR},
         text,
     },
@@ -74,6 +76,9 @@ pub async fn run(
     let mut events = keyboard::listen(asked.ahead)?;
     let (outputs, mut waiting) = mpsc::channel(OUTPUTS_MAX);
     let follow = tokio::spawn(relay(runtime.clone(), session.id.clone(), outputs));
+    let (seer, mut seen) = watch::channel(Seen::default());
+    let of = (session.sandbox.clone(), session.id.clone());
+    let feed = tokio::spawn(feed::follow(runtime.clone(), of, seer));
     let (sender, mut done) = mpsc::channel(CONSOLE_ANSWERS_MAX);
     let lane = Lane::open(runtime.clone(), session.id.clone(), sender);
     let mut attached = Attached {
@@ -83,6 +88,7 @@ pub async fn run(
         canvas: Canvas::new(cells)?,
         guard,
         lane,
+        held: None,
         keyboard: if read_only { Keyboard::Unwanted } else { Keyboard::Refused },
         prefix: false,
         status: Status::default(),
@@ -110,7 +116,8 @@ pub async fn run(
             },
             signal = signals.next() => attached.signal(signal)?,
             Some(message) = done.recv() => attached.answer(message),
-            link = changed(&mut link) => attached.link(&link),
+            link = changed(link.as_mut()) => attached.link(&link),
+            it = changed(Some(&mut seen)) => attached.seen(it),
             written = attached.canvas.written(), if attached.canvas.busy() => written?,
             output = waiting.recv(), if attached.ended.is_none() => match output {
                 Some(Ok(output)) => attached.output(output),
@@ -125,12 +132,8 @@ pub async fn run(
         }
     };
     follow.abort();
-    let Attached { lane, keyboard, .. } = attached;
-    if matches!(keyboard, Keyboard::Ours | Keyboard::Asked) {
-        // Full or late: the lease returns by itself.
-        drop(lane.lease(LEASE, LeaseVerb::Release));
-    }
-    let _ = tokio::time::timeout(FINISH_WITHIN, lane.finish()).await;
+    feed.abort();
+    attached.leave().await;
     Ok(ending)
 }
 
@@ -154,14 +157,14 @@ async fn relay(
     }
 }
 
-/// How the hub is reached, each time that changes.
-async fn changed(link: &mut Option<watch::Receiver<Link>>) -> Link {
-    if let Some(link) = link
-        && link.changed().await.is_ok()
+/// The newest value, each time there is one.
+async fn changed<T: Clone>(of: Option<&mut watch::Receiver<T>>) -> T {
+    if let Some(of) = of
+        && of.changed().await.is_ok()
     {
-        return link.borrow_and_update().clone();
+        return of.borrow_and_update().clone();
     }
-    // There is nothing to lose in this process.
+    // An engine in this process can't be lost, and who tells no more has told so.
     std::future::pending().await
 }
 
@@ -173,6 +176,8 @@ struct Attached {
     guard: Guard,
     lane: Lane,
     keyboard: Keyboard,
+    /// Who we are and since when it is ours, by the hub; what the feed tells of before that is old.
+    held: Option<(ClientId, Timestamp)>,
     /// ctrl-b was typed; the next key is for us.
     prefix: bool,
     status: Status,
@@ -185,6 +190,16 @@ struct Attached {
 }
 
 impl Attached {
+    /// What was typed last goes out, and the keyboard back.
+    async fn leave(self) {
+        let Self { lane, keyboard, .. } = self;
+        if matches!(keyboard, Keyboard::Ours | Keyboard::Asked) {
+            // Full or late: the lease returns by itself.
+            drop(lane.lease(LEASE, LeaseVerb::Release));
+        }
+        let _ = tokio::time::timeout(FINISH_WITHIN, lane.finish()).await;
+    }
+
     fn title(&mut self, name: &str) {
         let sequence = format!("\x1b]2;sandwatch: {}\x07", text::visible(name));
         self.canvas.send(sequence.as_bytes());
@@ -197,6 +212,13 @@ impl Attached {
     fn link(&mut self, link: &Link) {
         if self.status.link(link) {
             self.take_again();
+        }
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        self.status.paused(seen.paused);
+        if let Some(holder) = seen.holder {
+            self.lost_to(&holder);
         }
     }
 

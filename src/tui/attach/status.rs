@@ -22,6 +22,7 @@ pub(super) struct Status {
     skipped: Option<(u64, Duration)>,
     /// Since when there is no hub, and why.
     down: Option<(Duration, String)>,
+    paused: bool,
 }
 
 impl Status {
@@ -31,6 +32,10 @@ impl Status {
 
     pub(super) fn unsay(&mut self) {
         self.message = None;
+    }
+
+    pub(super) fn paused(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     /// Counts output that was never shown.
@@ -59,6 +64,9 @@ impl Status {
         if let Some((since, reason)) = &self.down {
             let age = human_duration(now.saturating_sub(*since));
             parts.push(format!("NO HUB {age}: {}", visible(reason)));
+        }
+        if self.paused {
+            parts.push("PAUSED: what is typed waits until it is resumed".to_owned());
         }
         parts.extend(self.message.as_ref().map(|it| visible(&it.0)));
         if let Some((bytes, _)) = self.skipped {

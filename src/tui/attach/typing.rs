@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use crossterm::event::Event;
 
-use super::{Attached, Ending};
+use super::{Attached, Ending, feed::Holder};
 use crate::{
     app::{EffectId, Msg, msg},
     base::{
@@ -53,8 +53,9 @@ impl Attached {
     pub(super) fn answer(&mut self, message: Msg) {
         let Msg::Done { id, result } = message else { return };
         match result {
-            Ok(msg::Reply::Lease(Some(_))) => {
+            Ok(msg::Reply::Lease(Some(lease))) => {
                 self.keyboard = Keyboard::Ours;
+                self.held = Some((lease.holder, lease.since));
                 self.follow_size();
             }
             Ok(_) => {}
@@ -75,6 +76,21 @@ impl Attached {
                 }
             }
             Err(fault) => self.say(fault.to_string()),
+        }
+    }
+
+    /// Says at once that somebody took it over: what is typed until then is lost.
+    pub(super) fn lost_to(&mut self, holder: &Holder) {
+        let taken = self
+            .held
+            .as_ref()
+            .is_some_and(|(me, since)| holder.client != *me && holder.since >= *since);
+        if taken && self.keyboard == Keyboard::Ours {
+            self.keyboard = Keyboard::Refused;
+            self.say(format!(
+                "{} took the keyboard; ctrl-b t takes it back, ctrl-b d detaches",
+                holder.name
+            ));
         }
     }
 
