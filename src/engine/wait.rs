@@ -3,6 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::{
+    ParserBuilder,
+    hir::{Class, Hir, HirKind},
+};
 use tokio_stream::StreamExt;
 
 use super::Inner;
@@ -74,7 +78,7 @@ impl Inner {
 
     /// Looks through all output from the start, then at what comes.
     async fn wait_text(self: &Arc<Self>, id: &SessionId, pattern: &str) -> Outcome<()> {
-        let pattern = compile(pattern)?;
+        let text = Pattern::new(pattern)?;
         let request =
             OutputRequest { from: From::Start, fidelity: Fidelity::Full, every_at_least: None };
         let mut output = self.output(id, request).await?;
@@ -82,9 +86,9 @@ impl Inner {
         let mut window = Window::default();
         while let Some(message) = output.next().await {
             let found = match message? {
-                Output::Chunk { bytes, .. } => window.push(&plain.feed(&bytes), &pattern),
+                Output::Chunk { bytes, .. } => window.push(&plain.feed(&bytes), &text),
                 Output::Exit { .. } => {
-                    if window.push(&plain.finish(), &pattern) {
+                    if window.push(&plain.finish(), &text) {
                         return Ok(());
                     }
                     let words = format!("the program ended without printing {pattern}");
@@ -104,20 +108,64 @@ fn ended(session: &Session) -> bool {
     session.exit.is_some() || session.exited_at.is_some()
 }
 
-fn compile(pattern: &str) -> Outcome<Regex> {
-    if pattern.len() > PATTERN_BYTES_MAX {
-        return Err(Fault::invalid(format!("pattern is longer than {PATTERN_BYTES_MAX} bytes")));
-    }
-    RegexBuilder::new(pattern)
-        .multi_line(true)
-        .size_limit(PATTERN_COMPILED_BYTES_MAX)
-        .build()
-        .map_err(|error| {
-            let why = error.to_string();
+/// What is waited for, and how far back of new text a match of it may begin.
+struct Pattern {
+    regex: Regex,
+    reach: Reach,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// No match is longer.
+    Bytes(usize),
+    /// No match has the end of a line in it.
+    Line,
+    Everything,
+}
+
+impl Pattern {
+    fn new(pattern: &str) -> Outcome<Self> {
+        if pattern.len() > PATTERN_BYTES_MAX {
+            return Err(Fault::invalid(format!(
+                "pattern is longer than {PATTERN_BYTES_MAX} bytes"
+            )));
+        }
+        let unread = |why: &str| {
             let last = why.lines().last().unwrap_or("it can't be read").trim();
             let last = last.strip_prefix("error: ").unwrap_or(last);
             Fault::invalid(format!("not a regular expression: {pattern}: {last}"))
-        })
+        };
+        let regex = RegexBuilder::new(pattern)
+            .multi_line(true)
+            .size_limit(PATTERN_COMPILED_BYTES_MAX)
+            .build()
+            .map_err(|error| unread(&error.to_string()))?;
+        let parsed = ParserBuilder::new().multi_line(true).build().parse(pattern);
+        let parsed = parsed.map_err(|error| unread(&error.to_string()))?;
+        let reach = match parsed.properties().maximum_len() {
+            Some(bytes) => Reach::Bytes(bytes),
+            None if has_line_end(&parsed) => Reach::Everything,
+            None => Reach::Line,
+        };
+        Ok(Self { regex, reach })
+    }
+}
+
+/// Whether a match may have the end of a line in it.
+fn has_line_end(it: &Hir) -> bool {
+    match it.kind() {
+        HirKind::Empty | HirKind::Look(_) => false,
+        HirKind::Literal(it) => it.0.contains(&b'\n'),
+        HirKind::Class(Class::Unicode(it)) => {
+            it.ranges().iter().any(|it| (it.start()..=it.end()).contains(&'\n'))
+        }
+        HirKind::Class(Class::Bytes(it)) => {
+            it.ranges().iter().any(|it| (it.start()..=it.end()).contains(&b'\n'))
+        }
+        HirKind::Repetition(it) => has_line_end(&it.sub),
+        HirKind::Capture(it) => has_line_end(&it.sub),
+        HirKind::Concat(all) | HirKind::Alternation(all) => all.iter().any(has_line_end),
+    }
 }
 
 /// The newest text, so that a match may span pieces; bounded.
@@ -130,9 +178,10 @@ struct Window {
 
 impl Window {
     /// Adds text and tells whether the pattern is in what is kept.
-    fn push(&mut self, text: &str, pattern: &Regex) -> bool {
+    fn push(&mut self, text: &str, pattern: &Pattern) -> bool {
+        let begin = self.begin(pattern.reach);
         self.text.push_str(text);
-        if pattern.is_match_at(&self.text, self.from) {
+        if pattern.regex.is_match_at(&self.text, begin) {
             return true;
         }
         // Whole lines that did not match will not, but a pattern may span some of them.
@@ -144,6 +193,19 @@ impl Window {
         }
         false
     }
+
+    /// Where a match may begin that was none before more text came: what went before was searched.
+    fn begin(&self, reach: Reach) -> usize {
+        let end = self.text.len();
+        let near = match reach {
+            // One more, for a match that only lacked what comes after it.
+            Reach::Bytes(bytes) => end.saturating_sub(bytes.saturating_add(1)),
+            Reach::Line => self.text.rfind('\n').unwrap_or(0),
+            Reach::Everything => 0,
+        };
+        let near = (0..=near).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
+        near.max(self.from)
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_match_may_span_pieces_and_the_window_stays_bounded() {
-        let pattern = compile("^done: [0-9]+$").unwrap();
+        let pattern = Pattern::new("^done: [0-9]+$").unwrap();
         let mut window = Window::default();
         for _ in 0..10_000 {
             assert!(!window.push("wörds and wörds\n", &pattern));
@@ -164,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_makes_no_line_begin() {
-        let pattern = compile("^x").unwrap();
+        let pattern = Pattern::new("^x").unwrap();
         let mut window = Window::default();
         assert!(!window.push("a", &pattern));
         // More than is kept, in pieces that are no part of it.
@@ -176,10 +238,63 @@ mod tests {
     }
 
     #[test]
+    fn what_was_searched_is_not_searched_again() {
+        let mut window = Window::default();
+        for piece in ["one\n", "two\n", "thr\u{e9}", "ee"] {
+            assert!(!window.push(piece, &Pattern::new("no").unwrap()));
+        }
+        let begin = |pattern: &str| {
+            let begin = window.begin(Pattern::new(pattern).unwrap().reach);
+            &window.text[begin..]
+        };
+        assert_eq!(begin("a"), "ee");
+        assert_eq!(begin("ab?"), "\u{e9}ee");
+        assert_eq!(begin("a+ .*x$"), "\nthr\u{e9}ee");
+        assert_eq!(begin("[^x]+y"), window.text);
+        assert_eq!(begin(r"a\s+b"), window.text);
+        assert_eq!(begin("(?s)a.*b"), window.text);
+        assert_eq!(begin("(a|\n)+"), window.text);
+    }
+
+    #[test]
+    fn pieces_match_as_the_whole_does() {
+        let text = "a word\n\nwords and\u{e9} more\nend: 7, 8\n";
+        for pattern in [
+            r"\bwords\b",
+            r"words\B",
+            "d$",
+            r"^\n",
+            "(?s)word.*more",
+            "[0-9]+$",
+            r"\d, \d",
+            "\u{e9}",
+            r"\s\s",
+            "^end",
+            r"e\z",
+            "nowhere",
+            r"8\n\z",
+            "$",
+            "a w",
+            r"d\b \w",
+        ] {
+            let it = Pattern::new(pattern).unwrap();
+            for size in 1..6 {
+                let mut window = Window::default();
+                let chars: Vec<char> = text.chars().collect();
+                let found =
+                    chars.chunks(size).any(|it2| window.push(&it2.iter().collect::<String>(), &it));
+                // In pieces, what ends a piece ends the text for that moment.
+                let whole = it.regex.is_match(text);
+                assert!(found || !whole, "{pattern} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
     fn a_bad_pattern_is_told_in_one_line() {
-        let fault = compile("a(b").unwrap_err();
+        let fault = Pattern::new("a(b").err().unwrap();
         assert!(fault.message().contains("unclosed group"), "{fault}");
         assert!(!fault.message().contains('\n'));
-        assert!(compile("(a{1000}){1000}").is_err());
+        assert!(Pattern::new("(a{1000}){1000}").is_err());
     }
 }
