@@ -245,7 +245,7 @@ mod tests {
         }
         let begin = |pattern: &str| {
             let begin = window.begin(Pattern::new(pattern).unwrap().reach);
-            &window.text[begin..]
+            window.text.get(begin..).unwrap()
         };
         assert_eq!(begin("a"), "ee");
         assert_eq!(begin("ab?"), "\u{e9}ee");
