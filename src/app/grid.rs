@@ -17,6 +17,14 @@ pub enum Slot {
     Empty,
 }
 
+/// Which pane is there as long as there are any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    First,
+    /// Whoever works in a pane keeps it.
+    Focus,
+}
+
 /// One tab. Invariant: the number of slots is one of `LAYOUTS`, and the focus is one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tab {
@@ -60,14 +68,19 @@ impl Tab {
         }
     }
 
-    /// Shows that many panes; empty ones are dropped first, then the last.
-    pub fn set_layout(&mut self, count: usize) {
+    /// Shows that many panes; empty ones are dropped first, then the last that need not stay.
+    pub fn set_layout(&mut self, count: usize, stays: Stays) {
         if !LAYOUTS.contains(&count) {
             return;
         }
         while self.slots.len() > count {
+            let last = self.slots.len() - 1;
             let empty = self.slots.iter().rposition(|it| *it == Slot::Empty);
-            let goes = empty.unwrap_or(self.slots.len() - 1);
+            let goes = match stays {
+                Stays::Focus if self.focus == last => last - 1,
+                Stays::Focus | Stays::First => last,
+            };
+            let goes = empty.unwrap_or(goes);
             self.slots.remove(goes);
             if self.focus > goes {
                 self.focus -= 1;
@@ -89,7 +102,7 @@ impl Tab {
         let more = LAYOUTS.iter().find(|it| **it > self.slots.len());
         if let (None, Some(more)) = (empty, more) {
             empty = Some(self.slots.len());
-            self.set_layout(*more);
+            self.set_layout(*more, Stays::First);
         }
         let slot = empty.unwrap_or(self.focus);
         self.put(slot, kept);
@@ -104,7 +117,7 @@ impl Tab {
             self.slots = vec![Slot::Follow];
         }
         let fits = LAYOUTS.iter().find(|it| **it >= used.max(1)).copied().unwrap_or(1);
-        self.set_layout(fits);
+        self.set_layout(fits, Stays::First);
     }
 
     /// Takes sessions away that are no more.

@@ -26,6 +26,13 @@ impl State {
         if typed_into.is_some() && self.focused_session() != typed_into {
             return fail("typing into a session that is not in the focused pane");
         }
+        let looked_into = self.copy.as_ref().map(|it| &it.session);
+        if looked_into.is_some() && self.focused_session() != looked_into {
+            return fail("looking back into a session that is not in the focused pane");
+        }
+        if looked_into.is_some() && self.place != Place::Panes {
+            return fail("looking back while the fleet has the focus");
+        }
         if self.copy.as_ref().is_some_and(|it| !it.is_sound()) {
             return fail("scrollback is unsound");
         }

@@ -13,7 +13,7 @@ use super::{
     dialog::{Confirm, NewDialog},
     effect::EffectId,
     fleet::Fleet,
-    grid::{Grid, Slot},
+    grid::{Grid, Slot, Stays},
     help::Help,
     keymap::Keymap,
     layout::{self, Frame},
@@ -263,7 +263,7 @@ impl State {
     pub fn new(setup: Setup) -> Self {
         let Setup { me, name, hub, directory, home, driver, size, config, keymap } = setup;
         let mut grid = Grid::default();
-        grid.tab_mut().set_layout(usize::from(config.layout));
+        grid.tab_mut().set_layout(usize::from(config.layout), Stays::First);
         let mut state = Self {
             me,
             my_name: name,

@@ -10,6 +10,7 @@ use sandwatch::{
         keymap::{self, Keymap},
         lost::DEAF_FOR,
         msg::Reply,
+        state::Place,
         update,
     },
     base::{
@@ -78,13 +79,10 @@ impl Console {
         self.now += Duration::from_millis(1);
         let wall = Timestamp(START + i64::try_from(self.now.as_millis()).unwrap());
         let moment = Moment { since_start: self.now, wall };
-        let asked = matches!(msg, Msg::Key(_) | Msg::Mouse(_));
-        let typed = self.state.is_typing() && self.state.overlay.is_none();
+        let before = Hands::of(&self.state, &msg);
         let effects = update(&mut self.state, moment, msg);
         self.state.check().unwrap();
-        if typed && !asked && !self.state.is_typing() && self.state.line.is_none() {
-            assert!(self.state.lost.is_some(), "the keyboard went away and keys still count");
-        }
+        before.hold(&self.state, &effects);
         self.effects.extend(effects.clone());
         effects.into_iter().map(|it| it.act).collect()
     }
@@ -155,6 +153,51 @@ impl Console {
         self.keys("enter");
         let lease = |it: &Act| matches!(it, Act::Lease { .. });
         self.answer(lease, Reply::Lease(None));
+    }
+}
+
+/// Where the keys went before a message.
+struct Hands {
+    by_hand: bool,
+    boxed: bool,
+    typed_into: Option<SessionId>,
+    looked_into: Option<SessionId>,
+    place: Place,
+}
+
+impl Hands {
+    fn of(state: &State, msg: &Msg) -> Self {
+        Self {
+            by_hand: matches!(msg, Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_)),
+            boxed: state.overlay.is_some() || state.line.is_some(),
+            typed_into: state.grip.as_ref().map(|it| it.session.clone()),
+            looked_into: state.copy.as_ref().map(|it| it.session.clone()),
+            place: state.place,
+        }
+    }
+
+    /// What is typed goes where the screen says, or nowhere; only a key or a click of the operator's
+    /// own changes where.
+    fn hold(self, state: &State, effects: &[Effect]) {
+        let typed_into = state.grip.as_ref().map(|it| it.session.clone());
+        for Effect { act, .. } in effects {
+            let Act::Input { session, .. } = act else { continue };
+            let known = self.typed_into.as_ref() == Some(session)
+                || !self.by_hand && typed_into.as_ref() == Some(session);
+            assert!(known, "{session} is typed into, not {:?}", self.typed_into);
+        }
+        if self.by_hand {
+            return;
+        }
+        let went = self.typed_into.is_some() && typed_into.is_none();
+        assert!(typed_into.is_none() || typed_into == self.typed_into, "another was stepped into");
+        let back = self.looked_into.is_some() && state.copy.is_none();
+        if (went || back) && !self.boxed {
+            assert!(state.lost.is_some(), "the keyboard went away and keys still count");
+        }
+        if self.place != state.place {
+            assert!(state.lost.is_some() || self.boxed || state.is_first_run(), "the focus moved");
+        }
     }
 }
 

@@ -17,6 +17,7 @@
 mod app_aim;
 mod app_boxes;
 mod app_config;
+mod app_keyboard;
 mod app_keys;
 mod app_lost;
 mod app_operator;

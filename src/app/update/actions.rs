@@ -6,7 +6,7 @@ use crate::{
         action::Action,
         command,
         effect::Act,
-        grid::Slot,
+        grid::{Slot, Stays},
         help::Help,
         keymap::Keymap,
         layout,
@@ -268,7 +268,11 @@ impl Turn<'_> {
     }
 
     pub(super) fn lay_out(&mut self, count: usize) {
-        self.state.grid.tab_mut().set_layout(count);
+        let stays = match self.state.place {
+            Place::Panes => Stays::Focus,
+            Place::Fleet => Stays::First,
+        };
+        self.state.grid.tab_mut().set_layout(count, stays);
         self.fill_panes();
         if layout::frame(self.state).panes.is_empty() {
             let key = self.state.key_words(Action::NextPlace);

@@ -20,7 +20,7 @@ use super::{
     layout,
     msg::{Link, Moment, MouseKind, Msg},
     pane::{Feed, Watch},
-    state::{PENDING_MAX, Pending, RESTS_AFTER, State},
+    state::{PENDING_MAX, Pending, Place, RESTS_AFTER, State},
 };
 use crate::{
     base::id::SessionId,
@@ -35,11 +35,12 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     let quiet = matches!(msg, Msg::Output { .. } | Msg::Tick | Msg::Done { .. });
     let typed = matches!(msg, Msg::Key(_) | Msg::Paste(_));
     let was_dirty = state.dirty;
-    let mut turn = Turn { state, effects: Vec::new() };
+    let by_hand = matches!(msg, Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_));
+    let mut turn = Turn { state, by_hand, effects: Vec::new() };
     turn.state.dirty |= !quiet;
     turn.message(msg);
     turn.settle();
-    let Turn { state, effects } = turn;
+    let Turn { state, effects, .. } = turn;
     let passed_on = effects.iter().all(|it| matches!(it.act, Act::Input { .. }));
     if typed && passed_on && !effects.is_empty() {
         // What went to the program changes nothing here; its echo will, and that frame goes first.
@@ -57,6 +58,8 @@ pub const FIRST_RUN_TOP: u16 = 4;
 /// One run of `update`: the state and the effects so far.
 struct Turn<'a> {
     state: &'a mut State,
+    /// The message is the operator's own doing.
+    by_hand: bool,
     effects: Vec<Effect>,
 }
 
@@ -241,28 +244,36 @@ impl Turn<'_> {
                 tab.retain(|id| fleet.session(id).is_some());
             }
         }
-        let focused = self.state.focused_session().cloned();
+        let focused = match self.state.place {
+            Place::Panes => self.state.focused_session().cloned(),
+            Place::Fleet => None,
+        };
         if let Some(grip) = self.state.grip.take_if(|it| focused.as_ref() != Some(&it.session)) {
-            if self.state.fleet.session(&grip.session).is_some() {
-                self.let_go(&grip.session);
-            } else {
-                let why = "the session that you typed into is gone";
-                self.notice(Level::Warning, why);
-                self.lose_keyboard(why.to_owned());
-            }
+            self.strayed(&grip.session, "the session that you typed into");
+            self.let_go(&grip.session);
         }
-        let strayed = |it: &mut Copy| focused.as_ref() != Some(&it.session);
-        if let Some(copy) = self.state.copy.take_if(strayed)
-            && self.state.fleet.session(&copy.session).is_none()
-            && copy.opened == Opened::Fleet
-        {
-            self.state.return_to_fleet();
+        let astray = |it: &mut Copy| focused.as_ref() != Some(&it.session);
+        if let Some(copy) = self.state.copy.take_if(astray) {
+            self.strayed(&copy.session, "the session that you looked back into");
+            if self.state.fleet.session(&copy.session).is_none() && copy.opened == Opened::Fleet {
+                self.state.return_to_fleet();
+            }
         }
         if self.state.is_first_run() {
             self.state.return_to_fleet();
         }
         let choices = self.state.first_choices().len();
         self.state.first_choice = self.state.first_choice.min(choices.saturating_sub(1));
+    }
+
+    /// Keys had a session that is no longer in focus: the operator's own doing, or a loss.
+    fn strayed(&mut self, session: &SessionId, what: &str) {
+        let gone = self.state.fleet.session(session).is_none();
+        if gone || !self.by_hand {
+            let why = format!("{what} {}", if gone { "is gone" } else { "went out of the focus" });
+            self.notice(Level::Warning, &why);
+            self.lose_keyboard(why);
+        }
     }
 
     /// Subscribes to exactly the sessions that are on screen.

@@ -242,9 +242,43 @@ impl Turn<'_> {
         self.grip(session, LeaseVerb::Take);
     }
 
+    /// Back from looking back: the keyboard of that session again, or none, which is a loss.
+    pub(super) fn type_again(&mut self, session: &SessionId) {
+        let from = self.state.came_from;
+        if self.state.place == Place::Panes && self.state.focused_session() == Some(session) {
+            self.step_in();
+        }
+        self.state.came_from = from;
+        if self.state.grip.is_none() {
+            let why = self.why_not(session);
+            // The box that asks about another holder came just now: no key was meant for it.
+            let asks = self.state.overlay.take();
+            self.lose_keyboard(why);
+            self.state.overlay = asks;
+        }
+    }
+
+    /// Why a session can't be typed into.
+    fn why_not(&self, session: &SessionId) -> String {
+        let Some((row, known)) = self.state.fleet.session(session) else {
+            return "the session that you typed into is gone".to_owned();
+        };
+        match (known.exit, self.state.holder(known)) {
+            (Some(exit), _) => {
+                let name = known.name(&row.sandbox.name);
+                format!("{name} ended with exit code {}", exit.code())
+            }
+            (None, Holder::Other(holder)) => format!("{holder} holds the keyboard"),
+            (None, _) => "the keyboard could not be asked for".to_owned(),
+        }
+    }
+
     fn grip(&mut self, session: SessionId, verb: LeaseVerb) {
         let pending = Pending::Lease { session: session.clone(), verb };
         if self.start(Act::Lease { session: session.clone(), verb }, Some(pending)).is_some() {
+            if let Some(other) = self.state.grip.take_if(|it| it.session != session) {
+                self.let_go(&other.session);
+            }
             self.state.copy = None;
             self.state.place = Place::Panes;
             self.state.lost = None;

@@ -95,14 +95,11 @@ impl Turn<'_> {
 
     /// Back to live, and to where it was opened.
     fn close_scrollback(&mut self) {
-        match self.state.copy.take().map(|it| it.opened) {
-            Some(Opened::Typing) => {
-                let from = self.state.came_from;
-                self.step_in();
-                self.state.came_from = from;
-            }
-            Some(Opened::Fleet) => self.state.return_to_fleet(),
-            Some(Opened::Pane) | None => {}
+        let Some(copy) = self.state.copy.take() else { return };
+        match copy.opened {
+            Opened::Typing => self.type_again(&copy.session),
+            Opened::Fleet => self.state.return_to_fleet(),
+            Opened::Pane => {}
         }
     }
 
