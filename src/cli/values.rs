@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_variable_is_given_or_passed_on_by_its_name() {
-        let own = std::env::var("PATH").unwrap();
+        let own = environment::named("PATH").unwrap();
         let read = |it: &str| variables(vec![variable(it).unwrap()]);
         assert_eq!(read("PATH").unwrap(), [("PATH".to_owned(), own)]);
         assert_eq!(read("PATH=").unwrap(), [("PATH".to_owned(), String::new())]);
