@@ -34,18 +34,23 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
     let paths = paths(sandbox, &args.paths)?;
     let mut asked = Asked::new(&paths);
     let text = !args.json && !args.stat;
-    let request = DiffRequest { paths, git: args.git, text };
-    let mut pieces = runtime.diff(&sandbox.id, request).await?;
+    // What no person reads is written for the program behind the pipe.
     let on_terminal = out::stdout_is_terminal();
+    let request = DiffRequest { paths, git: args.git, text, binary: text && !on_terminal };
+    let mut pieces = runtime.diff(&sandbox.id, request).await?;
     let mut patch = Patch { colour: paint::wanted(), ..Patch::default() };
     let mut files = Vec::new();
     let mut end = None;
     let mut any = false;
+    let mut missing = Missing::default();
     while let Some(piece) = pieces.next().await {
         match piece? {
             DiffPiece::File(change) => {
                 any = true;
                 asked.note(&change);
+                if let Some(note) = change.note.as_deref().filter(|_| text && !on_terminal) {
+                    missing.tell(&change, note);
+                }
                 // A patch is shown as it comes; the rest needs all of it.
                 if !text {
                     files.push(change);
@@ -57,6 +62,7 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
         }
     }
     let git_left_out = end.ok_or_else(|| Fault::lost("the hub ended in the middle of the diff"))?;
+    missing.sum_up();
     asked.all_there(sandbox)?;
     if args.json {
         let files = files.iter().map(FileChangeView::from).collect();
@@ -73,6 +79,28 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
         out::tell("changes in .git are left out; --git shows them");
     }
     Ok(out::DONE)
+}
+
+/// Changes told as missing one by one; the rest are counted.
+const MISSING_TOLD_MAX: u64 = 8;
+
+/// Changes that a patch can't have: whoever pipes it on should know.
+#[derive(Default)]
+struct Missing(u64);
+
+impl Missing {
+    fn tell(&mut self, change: &FileChange, why: &str) {
+        self.0 += 1;
+        if self.0 <= MISSING_TOLD_MAX {
+            out::tell(&format!("not in the patch: {} ({why})", name(&change.path)));
+        }
+    }
+
+    fn sum_up(&self) {
+        if let Some(more) = self.0.checked_sub(MISSING_TOLD_MAX).filter(|it| *it > 0) {
+            out::tell(&format!("{} more are not in the patch", text::count(more, "change")));
+        }
+    }
 }
 
 /// The paths that were asked for, without those of which a change was told.

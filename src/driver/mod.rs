@@ -5,6 +5,7 @@ pub mod fake;
 pub mod guard;
 pub mod registry;
 pub mod local;
+mod literal;
 pub mod patch;
 
 use std::{

@@ -1,10 +1,11 @@
 //! Writes one changed file as git does: headers, hunks, quoted names. Pure: bytes in, bytes out. What it
-//! writes is taken by `git apply` and `patch -p1`, but for binary contents, which are only named.
+//! writes is taken by `git apply`, and by `patch -p1` but for contents that are no text.
 
 use std::ops::Range;
 
 use imara_diff::{Algorithm, Diff, InternedInput, sources::byte_lines};
 
+use super::literal;
 use crate::base::text::is_deceptive;
 
 /// Unchanged lines shown around a change.
@@ -13,6 +14,15 @@ const CONTEXT: u32 = 3;
 const LOOKED_AT_FOR_ZERO: usize = 8000;
 /// What kind of file a mode speaks of.
 const KIND: u32 = 0o170_000;
+
+/// What is written of contents that are no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// That they differ: for people.
+    Named,
+    /// All of it: for `git apply`.
+    Whole,
+}
 
 /// One side of a change: its mode (100644, 100755 or 120000), and its content, or a link's target.
 #[derive(Clone, Copy, Debug)]
@@ -33,22 +43,27 @@ pub struct Patch {
     pub binary: bool,
 }
 
-/// Writes the change from one side to the other; a path that differs is a rename.
-pub fn patch(old: Option<Side<'_>>, new: Option<Side<'_>>) -> Patch {
+/// Writes the change from one side to the other; a path that differs is a rename. Of contents that are too
+/// large nothing is written: half a change would be a wrong one.
+pub fn patch(old: Option<Side<'_>>, new: Option<Side<'_>>, binary: Binary) -> Patch {
     let mut out = Patch::default();
+    if [old, new].into_iter().flatten().any(|it| it.content.is_none()) {
+        out.binary = true;
+        return out;
+    }
     match (old, new) {
         (Some(old), Some(new)) if old.mode & KIND != new.mode & KIND => {
             // No patch turns a file into a link: it goes, and the other comes.
-            out.part(Some(old), None);
-            out.part(None, Some(new));
+            out.part(Some(old), None, binary);
+            out.part(None, Some(new), binary);
         }
-        (old, new) => out.part(old, new),
+        (old, new) => out.part(old, new, binary),
     }
     out
 }
 
 impl Patch {
-    fn part(&mut self, old: Option<Side<'_>>, new: Option<Side<'_>>) {
+    fn part(&mut self, old: Option<Side<'_>>, new: Option<Side<'_>>, binary: Binary) {
         let (Some(before), Some(after)) = (old.or(new), new.or(old)) else { return };
         let (from, to) = (name(b"a/", before.path), name(b"b/", after.path));
         // Two names on one line: `patch` has to be told where the first one ends.
@@ -70,7 +85,7 @@ impl Patch {
             }
             _ => {}
         }
-        let same = before.content.is_some() && before.content == after.content;
+        let same = before.content == after.content;
         if before.path != after.path {
             self.line(&[b"similarity index 100%"]);
             self.line(&[b"rename from ", &name(b"", before.path)]);
@@ -83,7 +98,7 @@ impl Patch {
         let from = if old.is_some() { from } else { b"/dev/null".to_vec() };
         let to = if new.is_some() { to } else { b"/dev/null".to_vec() };
         match (content(old), content(new)) {
-            (Some(one), Some(two)) if text(one) && text(two) => {
+            (one, two) if text(one) && text(two) => {
                 if one.is_empty() && two.is_empty() {
                     // Without this line `patch` takes the end of an empty file for a mistake.
                     self.line(&[b"index ", id(old), b"..", id(new)]);
@@ -92,6 +107,17 @@ impl Patch {
                 self.line(&[b"--- ", &from, ended(&from)]);
                 self.line(&[b"+++ ", &to, ended(&to)]);
                 self.hunks(one, two);
+            }
+            (one, two) if binary == Binary::Whole => {
+                self.binary = true;
+                let id = |side: Option<Side<'_>>, of: &[u8]| {
+                    if side.is_some() { literal::id(of) } else { literal::no_id() }
+                };
+                self.line(&[b"index ", id(old, one).as_bytes(), b"..", id(new, two).as_bytes()]);
+                self.line(&[b"GIT binary patch"]);
+                // The way back comes second.
+                self.text.extend(literal::literal(two));
+                self.text.extend(literal::literal(one));
             }
             _ => {
                 self.binary = true;
@@ -161,8 +187,8 @@ fn id(side: Option<Side<'_>>) -> &'static [u8] {
 }
 
 /// A side that is not there has nothing in it.
-fn content(side: Option<Side<'_>>) -> Option<&[u8]> {
-    side.map_or(Some(&[]), |it| it.content)
+fn content(side: Option<Side<'_>>) -> &[u8] {
+    side.and_then(|it| it.content).unwrap_or_default()
 }
 
 /// A line for people that tools pass over: what a patch has no form for.
@@ -240,8 +266,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join(OsStr::from_bytes(path));
         fs::write(&file, old).unwrap();
-        let made = patch(Some(side(path, old)), Some(side(path, new)));
-        assert!(!made.binary);
+        let made = patch(Some(side(path, old)), Some(side(path, new)), Binary::Whole);
         applied(tool, home.path(), &made.text);
         assert_eq!(fs::read(&file).unwrap(), new);
     }
@@ -263,6 +288,14 @@ mod tests {
         fn git_makes_the_new_text_of_the_old_one(old in text(), new in text()) {
             check("git", b"file", &old, &new);
         }
+
+        #[test]
+        fn git_makes_the_new_bytes_of_the_old_ones(
+            old in prop::collection::vec(any::<u8>(), 0..200),
+            new in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            check("git", b"file", &[old, vec![0]].concat(), &new);
+        }
     }
 
     #[test]
@@ -279,21 +312,43 @@ mod tests {
     fn a_file_that_comes_goes_or_becomes_a_link_is_applied() {
         let home = tempfile::tempdir().unwrap();
         let link = Side { path: b"x", mode: 0o120_000, content: Some(b"target") };
-        applied("git", home.path(), &patch(None, Some(side(b"x", b"one\n"))).text);
-        applied("git", home.path(), &patch(Some(side(b"x", b"one\n")), Some(link)).text);
+        applied("git", home.path(), &patch(None, Some(side(b"x", b"one\n")), Binary::Whole).text);
+        applied(
+            "git",
+            home.path(),
+            &patch(Some(side(b"x", b"one\n")), Some(link), Binary::Whole).text,
+        );
         assert_eq!(fs::read_link(home.path().join("x")).unwrap(), Path::new("target"));
-        applied("git", home.path(), &patch(Some(link), None).text);
+        applied("git", home.path(), &patch(Some(link), None, Binary::Whole).text);
         assert!(fs::symlink_metadata(home.path().join("x")).is_err());
         let (from, to) = (side(b"old", b"same\n"), side(b"new", b"same\n"));
         fs::write(home.path().join("old"), "same\n").unwrap();
-        applied("git", home.path(), &patch(Some(from), Some(to)).text);
+        applied("git", home.path(), &patch(Some(from), Some(to), Binary::Whole).text);
         assert!(home.path().join("new").exists() && !home.path().join("old").exists());
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_only_named() {
-        let made = patch(Some(side(b"x", b"a\0b")), Some(side(b"x", b"c")));
+    fn bytes_that_are_no_text_are_named_or_applied_whole() {
+        let (old, new) = (side(b"x", b"a\0b"), side(b"x", b"c"));
+        let made = patch(Some(old), Some(new), Binary::Named);
         assert!(made.binary);
         assert!(made.text.ends_with(b"Binary files a/x and b/x differ\n"));
+        assert!(patch(Some(old), Some(new), Binary::Whole).binary);
+        let large: Vec<u8> = (0..200_000_u32).map(|it| (it.wrapping_mul(it) % 251) as u8).collect();
+        check("git", b"two words", b"text\n", &large);
+        check("git", b"x", &large, b"\0");
+        let home = tempfile::tempdir().unwrap();
+        let file = side(b"x", &large);
+        applied("git", home.path(), &patch(None, Some(file), Binary::Whole).text);
+        assert_eq!(fs::read(home.path().join("x")).unwrap(), large);
+        applied("git", home.path(), &patch(Some(file), None, Binary::Whole).text);
+        assert!(!home.path().join("x").exists());
+    }
+
+    #[test]
+    fn nothing_is_written_of_what_is_too_large() {
+        let large = Side { content: None, ..side(b"x", b"") };
+        let made = patch(Some(side(b"x", b"one")), Some(large), Binary::Whole);
+        assert!(made.text.is_empty() && made.binary);
     }
 }

@@ -67,6 +67,8 @@ pub struct DiffRequest {
     pub git: bool,
     /// Also the change itself, as a unified diff.
     pub text: bool,
+    /// In it, bytes that are no text as git's binary patches; else they are only named.
+    pub binary: bool,
 }
 
 /// A diff, piece by piece.

@@ -51,6 +51,31 @@ fn a_diff_is_a_patch_that_git_takes() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_in_the_patch_and_what_is_too_large_is_said() {
+    let home = changed("printf 'a\\0b' > bytes; printf '\\0' > old; truncate -s 9M large");
+    let ran = home.run(&["diff", "box"]);
+    assert!(ran.code == 0 && ran.stderr.contains("not in the patch: large (too large"), "{ran:?}");
+    let copy = home.path().join("copy");
+    fs::create_dir_all(&copy).unwrap();
+    fs::copy(home.workspace().join("old"), copy.join("old")).unwrap();
+    let patch = home.path().join("patch");
+    fs::write(&patch, &ran.stdout).unwrap();
+    let git = |args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.arg("apply").args(args).arg(&patch).current_dir(&copy);
+        git.env("GIT_CEILING_DIRECTORIES", home.path());
+        assert!(git.status().unwrap().success(), "{ran:?}");
+    };
+    git(&[]);
+    assert_eq!(fs::read(copy.join("bytes")).unwrap(), b"a\0b");
+    assert_eq!(fs::read(copy.join("old")).unwrap(), b"\0");
+    assert!(!copy.join("large").exists());
+    git(&["-R"]);
+    assert_eq!(fs::read_to_string(copy.join("old")).unwrap(), "is renamed\n");
+    assert!(!copy.join("bytes").exists());
+}
+
+#[test]
 fn a_table_and_json_tell_of_every_path() {
     let home = changed(SCRIPT);
     let table = home.ok(&["diff", "box", "--stat"]);

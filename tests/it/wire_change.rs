@@ -79,7 +79,7 @@ proptest! {
         paths in vec(path(), 0..4), git in any::<bool>(), text in any::<bool>(),
     ) {
         let id = SandboxId::parse("box").unwrap();
-        let request = DiffRequest { paths, git, text };
+        let request = DiffRequest { paths, git, text, binary: git != text };
         let read = diff_in(sent(&diff_out(&id, request.clone()))).unwrap();
         prop_assert_eq!(read, (id, request));
     }

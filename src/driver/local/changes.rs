@@ -28,7 +28,7 @@ use crate::{
     },
     driver::{
         Ground,
-        patch::{self, Patch, Side, patch},
+        patch::{self, Binary, Patch, Side, patch},
     },
     model::change::{ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind},
 };
@@ -129,7 +129,7 @@ impl LocalChanges {
             }
             match under.candidates.pop_front() {
                 Some(candidate) => {
-                    under.ready.extend(under.sides.examine(candidate, self.request.text));
+                    under.ready.extend(under.sides.examine(candidate, &self.request));
                 }
                 None => break,
             }
@@ -228,7 +228,7 @@ impl Sides {
     }
 
     /// What changed at a path, as pieces; none when nothing did.
-    fn examine(&self, it: Candidate, text: bool) -> Vec<DiffPiece> {
+    fn examine(&self, it: Candidate, request: &DiffRequest) -> Vec<DiffPiece> {
         let Candidate { path, old_path, pair } = it;
         let from = old_path.as_deref().unwrap_or(&path);
         let read = match pair.unread {
@@ -242,13 +242,13 @@ impl Sides {
             let two = Pair { old: None, ..pair };
             let one = Candidate { path: from.clone(), old_path: None, pair: one };
             let two = Candidate { path, old_path: None, pair: two };
-            return [self.examine(one, text), self.examine(two, text)].concat();
+            return [self.examine(one, request), self.examine(two, request)].concat();
         }
         if read.same && pair.old == pair.new && old_path.is_none() {
             return Vec::new();
         }
         let Pair { old, new, .. } = pair;
-        let patch = written(from, &path, pair, &read);
+        let patch = written(from, &path, pair, &read, request);
         let plain = |it: Option<Node>| it.is_none_or(|it| git_mode(it).is_some());
         let lines = LineCount { added: patch.added_lines, removed: patch.removed_lines };
         let lines = (plain(old) && plain(new) && !patch.binary).then_some(lines);
@@ -265,7 +265,7 @@ impl Sides {
         let note = read.note;
         let change = FileChange { path, old_path, status, old, new, lines, note };
         let mut pieces = vec![DiffPiece::File(change)];
-        if text {
+        if request.text {
             let cuts = shown.chunks(CHANGE_PIECE_BYTES);
             pieces.extend(cuts.map(|it| DiffPiece::Text(Bytes::copy_from_slice(it))));
         }
@@ -313,7 +313,7 @@ fn unread(error: &io::Error) -> Contents {
 }
 
 /// The change as git writes it, where git has words for it.
-fn written(from: &[u8], path: &[u8], pair: Pair, read: &Contents) -> Patch {
+fn written(from: &[u8], path: &[u8], pair: Pair, read: &Contents, request: &DiffRequest) -> Patch {
     let mode = |node: Option<Node>| node.and_then(git_mode);
     let (old, new) = (mode(pair.old), mode(pair.new));
     if read.same && old == new && from == path {
@@ -324,7 +324,8 @@ fn written(from: &[u8], path: &[u8], pair: Pair, read: &Contents) -> Patch {
     let (before, after) = (content(&read.old), content(&read.new));
     let before = old.map(|mode| Side { path: from, mode, content: before.as_deref() });
     let after = new.map(|mode| Side { path, mode, content: after.as_deref() });
-    patch(before, after)
+    let binary = if request.binary { Binary::Whole } else { Binary::Named };
+    patch(before, after, binary)
 }
 
 /// What git has no words for.

@@ -45,11 +45,17 @@ pub fn diff_out(sandbox: &SandboxId, request: DiffRequest) -> v1::DiffRequest {
         paths: request.paths.into_iter().map(Bytes::from).collect(),
         git: request.git,
         text: request.text,
+        binary: request.binary,
     }
 }
 
 pub fn diff_in(wire: v1::DiffRequest) -> Outcome<(SandboxId, DiffRequest)> {
-    let request = DiffRequest { paths: asked(wire.paths)?, git: wire.git, text: wire.text };
+    let request = DiffRequest {
+        paths: asked(wire.paths)?,
+        git: wire.git,
+        text: wire.text,
+        binary: wire.binary,
+    };
     Ok((sandbox_id(&wire.sandbox)?, request))
 }
 

@@ -351,6 +351,9 @@ pub struct DiffRequest {
     /// Also the change itself, as a unified diff.
     #[prost(bool, tag = "4")]
     pub text: bool,
+    /// In it, bytes that are no text as git's binary patches; else they are only named.
+    #[prost(bool, tag = "5")]
+    pub binary: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiffResponse {
