@@ -67,6 +67,7 @@ impl Console {
 
 fn console(count: usize) {
     let setup = Setup {
+        zone: sandwatch::base::clock::Zone::default(),
         me: ClientId::random(),
         name: "bench".into(),
         hub: "local".into(),

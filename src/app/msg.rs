@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     app::{effect::EffectId, keymap::Keymap},
     base::{
-        clock::Timestamp,
+        clock::{Timestamp, Zone},
         fault::{Fault, Outcome},
         id::{ClientId, SessionId},
     },
@@ -150,4 +150,5 @@ pub struct Setup {
     pub size: (u16, u16),
     pub config: Config,
     pub keymap: Keymap,
+    pub zone: Zone,
 }

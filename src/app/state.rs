@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     base::{
-        clock::Timestamp,
+        clock::{Timestamp, Zone},
         id::{ClientId, SandboxId, SessionId},
     },
     config::schema::{Config, Prefs},
@@ -189,6 +189,8 @@ pub struct State {
     pub config: Config,
     pub prefs: Prefs,
     pub keymap: Keymap,
+    /// Where times are shown.
+    pub zone: Zone,
     pub now: Moment,
     pub link: Link,
     pub fleet: Fleet,
@@ -261,7 +263,7 @@ pub struct State {
 
 impl State {
     pub fn new(setup: Setup) -> Self {
-        let Setup { me, name, hub, directory, home, driver, size, config, keymap } = setup;
+        let Setup { me, name, hub, directory, home, driver, size, config, keymap, zone } = setup;
         let mut grid = Grid::default();
         grid.tab_mut().set_layout(usize::from(config.layout), Stays::First);
         let mut state = Self {
@@ -276,6 +278,7 @@ impl State {
             config,
             prefs: Prefs::default(),
             keymap,
+            zone,
             now: Moment { since_start: Duration::ZERO, wall: Timestamp(0) },
             link: Link::Connecting,
             fleet: Fleet::default(),

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use jiff::tz::TimeZone;
+
 /// A moment of wall-clock time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -19,6 +21,40 @@ impl Timestamp {
     pub fn rfc3339(self) -> String {
         jiff::Timestamp::from_millisecond(self.0)
             .map_or_else(|_| "unknown".to_owned(), |at| format!("{at:.3}"))
+    }
+}
+
+/// Where the clocks of the operator's walls stand; UTC unless told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl Zone {
+    /// As this machine is set up.
+    pub fn here() -> Self {
+        Self(TimeZone::system())
+    }
+
+    /// For people, e.g. `2026-11-20 14:00:00`.
+    pub fn date_time(&self, at: Timestamp) -> String {
+        self.shown(at, "%Y-%m-%d %H:%M:%S")
+    }
+
+    /// For people, e.g. `14:00:00`.
+    pub fn time(&self, at: Timestamp) -> String {
+        self.shown(at, "%H:%M:%S")
+    }
+
+    fn shown(&self, at: Timestamp, form: &str) -> String {
+        jiff::Timestamp::from_millisecond(at.0).map_or_else(
+            |_| "unknown".to_owned(),
+            |it| it.to_zoned(self.0.clone()).strftime(form).to_string(),
+        )
     }
 }
 

@@ -89,13 +89,19 @@ fn summary(it: &HubStatus) -> String {
 /// Graded checks, worst last to be seen. A hub that can't start is itself the first finding.
 pub async fn doctor(paths: &Paths, args: JsonArgs) -> Outcome<out::Code> {
     let mut checks = Vec::new();
+    let ran = link::running_hub(paths).await.is_ok();
     match link::hub(paths).await {
         Ok(link) => {
             let status = link.runtime.hub().await?;
             checks.push(Check {
                 check: "hub".to_owned(),
                 status: CheckStatus::Ok,
-                detail: format!("version {} answers, pid {}", status.version, status.pid),
+                detail: format!(
+                    "version {} {}, pid {}",
+                    status.version,
+                    if ran { "answers" } else { "was started for this and stays" },
+                    status.pid
+                ),
                 fix: None,
             });
             checks.extend(link.runtime.doctor().await?);
@@ -108,7 +114,7 @@ pub async fn doctor(paths: &Paths, args: JsonArgs) -> Outcome<out::Code> {
         return Ok(out::DONE);
     }
     let mut table = Table::new(&["CHECK", "STATUS", "DETAIL"]);
-    for check in &checks {
+    for (at, check) in checks.iter().enumerate() {
         let tone = match check.status {
             CheckStatus::Ok => Tone::Good,
             CheckStatus::Degraded => Tone::Warn,
@@ -116,7 +122,9 @@ pub async fn doctor(paths: &Paths, args: JsonArgs) -> Outcome<out::Code> {
         };
         let row = [check.check.as_str().into(), Cell::new(check.status.word(), tone)];
         table.row(row.into_iter().chain([check.detail.as_str().into()]).collect());
-        if let Some(fix) = &check.fix {
+        // What mends several checks in a row is said below the last of them.
+        let next = checks.get(at + 1).and_then(|it| it.fix.as_ref());
+        if let Some(fix) = check.fix.as_ref().filter(|it| next != Some(it)) {
             table.row(vec!["".into(), "".into(), Cell::new(&format!("fix: {fix}"), Tone::Dim)]);
         }
     }

@@ -47,13 +47,14 @@ fn list(all: &[Recording]) -> Outcome<()> {
         return Ok(());
     }
     let mut table = Table::new(&["NAME", "SESSION", "STARTED", "LENGTH", "SIZE", "END", "COMMAND"]);
+    let zone = clock::Zone::here();
     for it in all {
         let until = it.ended_at.unwrap_or_else(clock::wall);
         let end = it.exit.map_or_else(|| "-".to_owned(), |exit| exit.code().to_string());
         table.row(vec![
             it.session_name.clone().into(),
             Cell::new(it.session.as_str(), Tone::Dim),
-            it.started_at.rfc3339().into(),
+            zone.date_time(it.started_at).into(),
             units::human_duration(until.since(it.started_at)).into(),
             units::human_bytes(it.size_bytes).into(),
             end.into(),

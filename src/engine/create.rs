@@ -215,7 +215,7 @@ impl Inner {
                 path.display()
             )));
         }
-        let hint = "give an existing directory with --workspace DIR, or --workspace DIR:none";
+        let hint = "choose a directory that exists, or the workspace none";
         let real = tokio::fs::canonicalize(path).await.map_err(|error| {
             Fault::invalid(format!("workspace {}: {error}", path.display())).hint(hint)
         })?;

@@ -208,7 +208,7 @@ impl Fleet {
         match self.names.entry(name) {
             hash_map::Entry::Occupied(taken) => {
                 return Err(Fault::busy(format!("name in use: {}", taken.key()))
-                    .hint("choose another with --name, or remove that sandbox"));
+                    .hint("choose another name, or remove that sandbox"));
             }
             hash_map::Entry::Vacant(free) => free.insert(id.clone()),
         };

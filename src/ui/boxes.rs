@@ -23,7 +23,10 @@ use crate::{
         text::{visible, width, wrap},
         units::human_bytes,
     },
-    model::check::{Check, CheckStatus},
+    model::{
+        capability::Capabilities,
+        check::{Check, CheckStatus},
+    },
 };
 
 impl View<'_> {
@@ -118,8 +121,8 @@ impl View<'_> {
         let shown = self.state.notices.all().skip(top);
         let mut rows = inside.y..inside.y + inside.height;
         'entries: for entry in shown {
-            let at = entry.at.rfc3339();
-            let mut time = at.get(11..19).unwrap_or("");
+            let at = self.state.zone.time(entry.at);
+            let mut time = at.as_str();
             for line in wrap(&entry.words(), usize::from(room)) {
                 let Some(y) = rows.next() else { break 'entries };
                 brush.text(inside.x, y, 9, time, self.on_box(Role::Dim));
@@ -183,7 +186,7 @@ impl View<'_> {
         let mut brush = brush.within(inside);
         let room = inside.width.saturating_sub(13);
         let mut rows = inside.y..inside.y + inside.height;
-        'lines: for (mut label, text, role) in Self::info_lines(row).into_iter().skip(top) {
+        'lines: for (mut label, text, role) in self.info_lines(row).into_iter().skip(top) {
             for text in wrap(&visible(&text), usize::from(room)) {
                 let Some(y) = rows.next() else { break 'lines };
                 brush.text(inside.x, y, 12, label, self.on_box(Role::Dim));
@@ -194,7 +197,7 @@ impl View<'_> {
         None
     }
 
-    fn info_lines(row: &Row) -> Vec<(&'static str, String, Role)> {
+    fn info_lines(&self, row: &Row) -> Vec<(&'static str, String, Role)> {
         let it = &row.sandbox;
         let dash = || "—".to_owned();
         let raw = it.raw_state.as_deref().map(|raw| format!(" ({raw})")).unwrap_or_default();
@@ -211,20 +214,13 @@ impl View<'_> {
             ("", workspace_words(it.workspace.mode).to_owned(), Role::Dim),
             ("network", it.egress.means().to_owned(), Role::Box),
             ("limits", format!("cpus {cpus} · memory {memory} · processes {pids}"), Role::Box),
-            ("created", it.created_at.rfc3339(), Role::Box),
-            ("asks", it.pending_approvals.to_string(), Role::Box),
+            ("created", self.state.zone.date_time(it.created_at), Role::Box),
         ];
+        if it.pending_approvals > 0 {
+            lines.push(("asks", it.pending_approvals.to_string(), Role::Warning));
+        }
         for (name, value) in &it.labels {
             lines.push(("label", format!("{name}={value}"), Role::Box));
-        }
-        let missing: Vec<&str> = it
-            .capabilities
-            .words()
-            .into_iter()
-            .filter_map(|(word, on)| (!on).then_some(word))
-            .collect();
-        if !missing.is_empty() {
-            lines.push(("can't", missing.join(", "), Role::Dim));
         }
         for note in &it.notes {
             lines.push(("note", note.clone(), Role::Warning));
@@ -237,6 +233,13 @@ impl View<'_> {
             let text = format!("{} {} · {command} · pid {pid}", mark.sign(), session.status.word());
             lines.push(("session", text, mark_role(mark)));
             lines.push(("", format!("because: {}", session.status_why), Role::Dim));
+        }
+        let missing = it.capabilities.words().into_iter().zip(Capabilities::MEANINGS);
+        let missing = missing.filter(|((_, on), _)| !on);
+        for (label, (_, (_, meaning))) in
+            std::iter::once("not here").chain(std::iter::repeat("")).zip(missing)
+        {
+            lines.push((label, meaning.trim().to_owned(), Role::Dim));
         }
         lines
     }

@@ -14,7 +14,7 @@ use sandwatch::{
         update,
     },
     base::{
-        clock::Timestamp,
+        clock::{Timestamp, Zone},
         id::{ClientId, SandboxId, SessionId},
         units::Size,
     },
@@ -44,6 +44,7 @@ pub const START: i64 = 1_795_000_000_000;
 
 pub fn setup(size: (u16, u16)) -> Setup {
     Setup {
+        zone: Zone::default(),
         me: ClientId::parse("me").unwrap(),
         name: "me@here".to_owned(),
         hub: "local".to_owned(),

@@ -1,7 +1,7 @@
 //! The small total types: bounds hold, text is made safe, ids are file names.
 use proptest::prelude::*;
 use sandwatch::base::{
-    clock::Timestamp,
+    clock::{Timestamp, Zone},
     id::SandboxId,
     ring::Ring,
     text,
@@ -70,6 +70,16 @@ proptest! {
     fn any_text_parses_or_is_refused(text in "\\PC{0,20}") {
         drop((Size::parse(&text), parse_bytes(&text), parse_duration(&text), SandboxId::parse(&text)));
     }
+}
+
+#[test]
+fn times_for_people_have_no_milliseconds_and_are_of_their_zone() {
+    let at = Timestamp(1_795_493_750_941);
+    assert_eq!(at.rfc3339(), "2026-11-24T04:15:50.941Z");
+    assert_eq!(Zone::default().date_time(at), "2026-11-24 04:15:50");
+    assert_eq!(Zone::default().time(at), "04:15:50");
+    assert_eq!(Zone::here().date_time(at).len(), 19);
+    assert_eq!(Zone::default().date_time(Timestamp(i64::MAX)), "unknown");
 }
 
 #[test]

@@ -52,7 +52,7 @@ async fn a_workspace_must_be_there_and_must_not_hold_the_hubs_own_state() {
     spec.workspace.path = it.temp.path().join("nowhere");
     let fault = it.alice().create(spec.clone()).await.unwrap_err();
     assert_eq!(fault.kind(), Kind::Invalid);
-    assert!(fault.hint_text().unwrap().contains("--workspace"), "{fault}");
+    assert!(fault.hint_text().unwrap().contains("workspace none"), "{fault}");
     for dir in [it.temp.path().to_owned(), it.home().join("state/sandboxes"), PathBuf::from("/")] {
         spec.workspace.path = dir;
         assert_eq!(it.alice().create(spec.clone()).await.unwrap_err().kind(), Kind::Denied);

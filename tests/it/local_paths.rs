@@ -218,7 +218,9 @@ async fn falls_back(stage: &Stage, why: &str) {
     let ground = stage.ground();
     let fault = stage.try_place(&ground, &stage.spec(WorkspaceMode::Cow)).await.err().unwrap();
     assert_eq!(fault.kind(), Kind::Unsupported, "{fault}");
-    assert!(fault.hint_text().is_some_and(|it| it.contains(":rw") && it.contains("doctor")));
+    assert!(
+        fault.hint_text().is_some_and(|it| it.contains("workspace rw") && it.contains("doctor"))
+    );
     assert!(!exists(&ground.dir.join("box")));
     // Nor is the grade that was asked for by its name.
     let mut spec = stage.spec(WorkspaceMode::Rw);

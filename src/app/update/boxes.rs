@@ -301,7 +301,10 @@ impl Turn<'_> {
         match &self.state.overlay {
             Some(Overlay::Info { sandbox, .. }) => {
                 let row = self.state.fleet.get(sandbox);
-                row.map_or(0, |it| 16 + it.sandbox.sessions.len() * 2 + it.sandbox.notes.len())
+                row.map(|it| &it.sandbox).map_or(0, |it| {
+                    let missing = it.capabilities.words().iter().filter(|it| !it.1).count();
+                    16 + it.labels.len() + missing + it.notes.len() + it.sessions.len() * 2
+                })
             }
             _ => 0,
         }

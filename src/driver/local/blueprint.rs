@@ -106,7 +106,7 @@ pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<P
 
 /// Refuses places of the system, and the operator's whole home with its keys.
 fn check_place(path: &Path, home: Option<&Path>) -> Outcome<()> {
-    const HINT: &str = "choose a project's directory, for example with --workspace ~/project";
+    const HINT: &str = "choose a project's directory, for example ~/project";
     let shown = path.display();
     let home = home.map(|it| fs::canonicalize(it).unwrap_or_else(|_| it.to_owned()));
     // Some accounts have the root as their home: that is refused below.

@@ -362,7 +362,7 @@ mod tests {
         host.group("v2", &[("cgroup.subtree_control", "cpu memory pids")]);
         let layout = host.layout(&[("v2", "cgroup2 rw")], "0::/\n");
         assert_eq!(layout, Layout::default());
-        assert_eq!(layout.describe(), "none is writable");
+        assert_eq!(layout.describe("pids"), "by none");
         assert!(Groups::name(&layout, &SandboxId::random(), &ALL).paths().is_empty());
     }
 

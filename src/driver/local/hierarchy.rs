@@ -85,18 +85,12 @@ impl Layout {
         }
     }
 
-    /// In words, for `doctor`.
-    pub fn describe(&self) -> String {
-        let unified = self.unified.as_ref().map(|(at, controllers)| {
-            let list: Vec<&str> = controllers.iter().map(String::as_str).collect();
-            let with = if list.is_empty() { "none".to_owned() } else { list.join(" ") };
-            format!("v2 at {} (controllers: {with})", at.display())
-        });
-        let legacy: Vec<&str> =
-            self.legacy.iter().flat_map(|it| it.controllers.iter().map(String::as_str)).collect();
-        let legacy = (!legacy.is_empty()).then(|| format!("v1: {}", legacy.join(" ")));
-        let parts: Vec<String> = unified.into_iter().chain(legacy).collect();
-        if parts.is_empty() { "none is writable".to_owned() } else { parts.join("; ") }
+    /// What holds a limit of this kind, in words, for `doctor`.
+    pub fn describe(&self, controller: &str) -> String {
+        let unified = self.unified.as_ref().filter(|(_, it)| it.contains(controller));
+        let v2 = unified.map(|(at, _)| format!("by cgroup v2 at {}", at.display()));
+        let v1 = self.legacy(controller).map(|at| format!("by cgroup v1 at {}", at.display()));
+        v2.or(v1).unwrap_or_else(|| "by none".to_owned())
     }
 }
 

@@ -220,13 +220,14 @@ fn mapped_mounts_check() -> Option<Check> {
 
 fn cgroup_checks() -> Vec<Check> {
     let layout = Layout::here();
-    let fix = "systemd-run --user --scope -p Delegate=yes sandwatch hub serve";
+    let fix = "run the hub where control groups are its own: `sandwatch hub stop`, then \
+               `systemd-run --user --scope -p Delegate=yes sandwatch hub serve`";
     let limits: Vec<Check> = ["cpu", "memory", "pids"]
         .into_iter()
         .map(|name| {
             let check_name = format!("limits.{name}");
             if layout.has(name) {
-                return check(&check_name, CheckStatus::Ok, layout.describe(), None);
+                return check(&check_name, CheckStatus::Ok, layout.describe(name), None);
             }
             let (status, detail) = match name {
                 "cpu" => (CheckStatus::Missing, "refused: no control group can hold it"),

@@ -77,9 +77,16 @@ pub fn plan(
     }
     let mode = spec.workspace.mode;
     if mode == WorkspaceMode::Cow {
-        return Err(Fault::unsupported("a copy-on-write workspace without user namespaces").hint(
-            "use --workspace DIR:rw or DIR:ro; `sandwatch doctor` says how to get namespaces",
-        ));
+        let why = Fault::unsupported("grade landlock has no copy-on-write workspace");
+        return Err(match spec.isolation {
+            Some(_) => {
+                why.hint("make the workspace rw, ro or none, or leave the isolation to auto")
+            }
+            None => why.hint(
+                "make the workspace rw, ro or none; `sandwatch doctor` says how to get grade \
+                 namespaces, which has one",
+            ),
+        });
     }
     if sys::landlock_version().is_none() {
         return Err(Fault::unsupported("a sandbox of grade landlock: this kernel has none"));

@@ -156,6 +156,7 @@ impl Console {
     ) -> Outcome<Self> {
         let mouse = look.config.mouse;
         let mut state = State::new(Setup {
+            zone: clock::Zone::here(),
             me: start.identity.client,
             name: start.identity.name,
             hub: start.hub,
