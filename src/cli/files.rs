@@ -22,6 +22,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{Config, Prefs},
+        source::Flaw,
     },
     tui::files::{self, Files},
     ui::theme::{Depth, PRESETS, ROLES, Theme},
@@ -39,7 +40,8 @@ pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
             let presets = keymap::PRESETS.iter().filter_map(|it| keymap::load_preset(it.0));
             let known: Vec<String> = presets.flat_map(|it| it.conflicts()).collect();
             check(&named, |path, name, text| {
-                let conflicts = files.parse_keymap(path, name, text)?.conflicts();
+                let map = files.parse_keymap(path, name, text).map_err(|it| all_of(&it))?;
+                let conflicts = map.conflicts();
                 conflicts
                     .iter()
                     .filter(|it| !known.contains(it))
@@ -149,7 +151,8 @@ pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
             let own = named.is_empty();
             let named = or_own(named, files.directory(), "themes");
             let code = check(&named, |path, name, text| {
-                readable(&files.parse_theme(path, name, text, Depth::True)?)
+                let theme = files.parse_theme(path, name, text, Depth::True);
+                readable(&theme.map_err(|it| all_of(&it))?)
             })?;
             if own {
                 if named.is_empty() {
@@ -214,14 +217,18 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
             let file = file.unwrap_or_else(|| files.config_file());
             check(&[file], |path, _, text| {
                 let config = load::config(&path.display().to_string(), text)
-                    .map_err(|flaws| files::fault(&flaws))?;
-                let there = files.theme(&config.theme, Depth::True).map(|_| ());
-                let there = there.and_then(|()| files.keymap(&config, &config.keymap).map(|_| ()));
+                    .map_err(|flaws| all_of(&flaws))?;
                 // What the file names and is not there is a flaw of the file.
-                there.map_err(|fault| {
-                    let why = format!("{}: {}", path.display(), fault.message());
-                    Fault::invalid(why).hint(fault.hint_text().unwrap_or_default())
-                })
+                let flaw = |fault: Fault, setting: &str, name: &str| {
+                    let file = path.display().to_string();
+                    let fault = files::placed(fault, &file, text, setting, name);
+                    let why = Fault::invalid(fault.message().to_owned());
+                    fault.hint_text().map(str::to_owned).into_iter().fold(why, Fault::hint)
+                };
+                let theme = files.theme(&config.theme, Depth::True);
+                theme.map_err(|it| flaw(it, "theme", &config.theme))?;
+                let keymap = files.keymap(&config, &config.keymap);
+                keymap.map_err(|it| flaw(it, "keymap", &config.keymap)).map(drop)
             })
         }
         ConfigVerb::Ls(args) => {
@@ -231,7 +238,8 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
             let mut origins = serde_json::Map::new();
             for (name, value) in flat(&settings) {
                 let from = origin(&files, &prefs, &name)?;
-                table.row(vec![name.as_str().into(), value.into(), from.into()]);
+                let shown = if value == "null" { unset(&name).to_owned() } else { value };
+                table.row(vec![name.as_str().into(), shown.into(), from.into()]);
                 origins.insert(name, from.into());
             }
             if args.json {
@@ -254,6 +262,7 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
                     .hint(format!("there are {}", names.join(", "))));
             };
             let from = origin(&files, &prefs, &setting)?;
+            let value = if value == "null" { unset(&setting).to_owned() } else { value };
             out::print(&format!("{}{setting} is {value}: {from}\n", meaning(&setting)))?;
             Ok(out::DONE)
         }
@@ -284,6 +293,11 @@ fn settings(it: &Config) -> serde_json::Value {
             "title": it.notify.title,
         },
     })
+}
+
+/// What it means that a setting has no value.
+fn unset(setting: &str) -> &'static str {
+    if setting == "prefix" { "the keymap's" } else { "no limit" }
 }
 
 /// `name` or `table.name`, with its value as text.
@@ -344,6 +358,16 @@ fn check(
         }
     }
     Ok(code)
+}
+
+/// Says every flaw; the last one is the fault.
+fn all_of(flaws: &[Flaw]) -> Fault {
+    let (last, before) = match flaws.split_last() {
+        Some((last, before)) => (last.to_string(), before),
+        None => ("unknown flaw".to_owned(), flaws),
+    };
+    before.iter().for_each(|it| out::tell(&format!("sandwatch: {it}")));
+    Fault::invalid(last)
 }
 
 fn none_of_your_own(files: &Files, kind: &str) -> String {

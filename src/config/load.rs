@@ -24,6 +24,7 @@ pub fn config(file: &str, text: &str) -> Result<Config, Vec<Flaw>> {
     let mut config = Config::default();
     for (name, item) in source.parse().unwrap_or_default().0 {
         let source = &mut source;
+        source.reads(name.text.as_str());
         match name.text.as_str() {
             "keymap" => set(&mut config.keymap, plain_name(source, &item)),
             "theme" => set(&mut config.theme, plain_name(source, &item)),
@@ -49,6 +50,7 @@ pub fn prefs(file: &str, text: &str) -> Result<Prefs, Vec<Flaw>> {
     let mut source = Source::new(file, text);
     let mut prefs = Prefs::default();
     for (name, item) in source.parse().unwrap_or_default().0 {
+        source.reads(name.text.as_str());
         match name.text.as_str() {
             "keymap" => prefs.keymap = plain_name(&mut source, &item),
             "theme" => prefs.theme = plain_name(&mut source, &item),
@@ -103,7 +105,9 @@ fn set<T>(place: &mut T, value: Option<T>) {
 fn each(source: &mut Source<'_>, item: &Item, mut take: impl FnMut(&mut Source<'_>, &Name, &Item)) {
     match &item.node {
         Node::Table(Table(entries)) => {
+            let table = source.subject.clone();
             for (name, item) in entries {
+                source.reads(format!("{table}.{}", name.text));
                 take(source, name, item);
             }
         }
@@ -112,7 +116,8 @@ fn each(source: &mut Source<'_>, item: &Item, mut take: impl FnMut(&mut Source<'
 }
 
 fn wanted(source: &mut Source<'_>, item: &Item, what: &str) {
-    source.flaw(item.span.clone(), format!("this is {}, not {what}", item.node.kind()));
+    let message = format!("{} is {}, not {what}", source.subject(), item.node.kind());
+    source.flaw(item.span.clone(), message);
 }
 
 fn string(source: &mut Source<'_>, item: &Item) -> Option<String> {
@@ -174,7 +179,8 @@ fn integer(source: &mut Source<'_>, item: &Item, least: i64, most: i64) -> Optio
     match item.node {
         Node::Integer(it) if (least..=most).contains(&it) => Some(it),
         Node::Integer(_) => {
-            source.flaw(item.span.clone(), format!("this must be from {least} to {most}"));
+            let subject = source.subject();
+            source.flaw(item.span.clone(), format!("{subject} must be from {least} to {most}"));
             None
         }
         _ => {
@@ -203,7 +209,8 @@ fn number(source: &mut Source<'_>, item: &Item) -> Option<f64> {
         }
     };
     if !(0.01..=4096.0).contains(&value) {
-        source.flaw(item.span.clone(), "this must be from 0.01 to 4096");
+        let message = format!("{} must be from 0.01 to 4096", source.subject());
+        source.flaw(item.span.clone(), message);
         return None;
     }
     Some(value)

@@ -83,11 +83,13 @@ pub struct Source<'a> {
     text: &'a str,
     flaws: Vec<Flaw>,
     more: usize,
+    /// The setting that is being read.
+    pub(super) subject: String,
 }
 
 impl<'a> Source<'a> {
     pub fn new(name: &'a str, text: &'a str) -> Self {
-        Self { name, text, flaws: Vec::new(), more: 0 }
+        Self { name, text, flaws: Vec::new(), more: 0, subject: String::new() }
     }
 
     /// Reads the whole text; a syntax error is the one flaw then.
@@ -106,15 +108,39 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Names the setting that is read from now on.
+    pub fn reads(&mut self, subject: impl Into<String>) {
+        self.subject = subject.into();
+    }
+
+    /// The setting that is read, as a flaw names it.
+    pub fn subject(&self) -> String {
+        format!("`{}`", self.subject)
+    }
+
+    /// Line and column.
+    fn place(&self, span: &Range<usize>) -> (usize, usize) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        (line, before.rsplit('\n').next().unwrap_or("").chars().count() + 1)
+    }
+
+    /// Where a setting has this text, as a flaw says it.
+    pub fn place_of(mut self, setting: &str, text: &str) -> Option<String> {
+        let whole = self.parse()?;
+        let item = whole.get(setting)?;
+        let (line, column) = self.place(&item.span);
+        let meant = matches!(&item.node, Node::Text(it) if it == text);
+        meant.then(|| format!("{}:{line}:{column}", self.name))
+    }
+
     /// Notes a flaw at a place.
     pub fn flaw(&mut self, span: Range<usize>, message: impl Into<String>) {
         if self.flaws.len() >= FLAWS_MAX {
             self.more += 1;
             return;
         }
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let (line, column) = self.place(&span);
         let file = self.name.to_owned();
         self.flaws.push(Flaw { file, line, column, message: message.into() });
     }

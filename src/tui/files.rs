@@ -13,7 +13,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{AUTO_THEME, Config, Prefs},
-        source::{FILE_BYTES_MAX, Flaw, Node, Source},
+        source::{FILE_BYTES_MAX, Flaw, Node, Source, unknown},
     },
     ui::theme::{self, Depth, Theme},
 };
@@ -91,14 +91,21 @@ impl Files {
         std::fs::rename(&beside, path).map_err(failed)
     }
 
+    /// A name that means nothing, with its place in config.toml where it comes from there.
+    fn astray(&self, setting: &str, name: &str, fault: Fault) -> Fault {
+        let text = read(&self.config_file()).ok().flatten().unwrap_or_default();
+        placed(fault, &shown(&self.config_file()), &text, setting, name)
+    }
+
     /// A keymap by name: the operator's file, else a preset; behind the configured prefix.
     pub fn keymap(&self, config: &Config, name: &str) -> Outcome<Keymap> {
         let keys = match self.text_of("keymaps", name)? {
-            Some((path, text)) => self.parse_keymap(&path, name, &text)?,
+            Some((path, text)) => self.parse_keymap(&path, name, &text).map_err(|it| fault(&it))?,
             None => keymap::load_preset(name).ok_or_else(|| {
                 let known = keymap::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
-                Fault::absent(format!("no such keymap: {name}"))
-                    .hint(format!("there are {} and your own in keymaps/", known.join(", ")))
+                let fault = Fault::absent(unknown("a keymap", name, known.iter().copied()))
+                    .hint(format!("there are {} and your own in keymaps/", known.join(", ")));
+                self.astray("keymap", name, fault)
             })?,
         };
         match config.prefix.as_deref().map(Chord::parse) {
@@ -108,12 +115,12 @@ impl Files {
         }
     }
 
-    pub fn parse_keymap(&self, path: &Path, name: &str, text: &str) -> Outcome<Keymap> {
+    pub fn parse_keymap(&self, path: &Path, name: &str, text: &str) -> Result<Keymap, Vec<Flaw>> {
         let base = |it: &str| {
             let own = if it == name { None } else { self.text_of("keymaps", it).ok().flatten() };
             own.map(|(_, text)| text).or_else(|| keymap::preset(it).map(str::to_owned))
         };
-        keymap::parse(&shown(path), name, text, &base).map_err(|flaws| fault(&flaws))
+        keymap::parse(&shown(path), name, text, &base)
     }
 
     /// A theme by name: the operator's file, else a preset.
@@ -124,21 +131,31 @@ impl Files {
             other => other,
         };
         match self.text_of("themes", name)? {
-            Some((path, text)) => self.parse_theme(&path, name, &text, depth),
+            Some((path, text)) => {
+                self.parse_theme(&path, name, &text, depth).map_err(|it| fault(&it))
+            }
             None => theme::preset(name, depth).ok_or_else(|| {
                 let known = theme::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
-                Fault::absent(format!("no such theme: {name}"))
-                    .hint(format!("there are {} and your own in themes/", known.join(", ")))
+                let offered = known.iter().copied().chain([AUTO_THEME]);
+                let fault = Fault::absent(unknown("a theme", name, offered))
+                    .hint(format!("there are {} and your own in themes/", known.join(", ")));
+                self.astray("theme", name, fault)
             }),
         }
     }
 
-    pub fn parse_theme(&self, path: &Path, name: &str, text: &str, depth: Depth) -> Outcome<Theme> {
+    pub fn parse_theme(
+        &self,
+        path: &Path,
+        name: &str,
+        text: &str,
+        depth: Depth,
+    ) -> Result<Theme, Vec<Flaw>> {
         let base = |it: &str| {
             let own = if it == name { None } else { self.text_of("themes", it).ok().flatten() };
             own.map(|(_, text)| text)
         };
-        theme::parse(&shown(path), name, text, &base, depth).map_err(|flaws| fault(&flaws))
+        theme::parse(&shown(path), name, text, &base, depth)
     }
 
     /// Names of the keymaps that can be chosen: presets, then the operator's.
@@ -203,6 +220,15 @@ pub fn read(path: &Path) -> Outcome<Option<String>> {
         Ok(_) => {}
     }
     std::fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
+}
+
+/// What is wrong with a name, at the place where a configuration names it.
+pub fn placed(fault: Fault, file: &str, text: &str, setting: &str, name: &str) -> Fault {
+    match Source::new(file, text).place_of(setting, name) {
+        // It may have been found already.
+        Some(place) if !fault.message().starts_with(&place) => fault.context(place),
+        _ => fault,
+    }
 }
 
 /// The first flaw as a fault; the rest are counted.

@@ -31,10 +31,17 @@ fn an_unknown_or_wrong_setting_is_refused_with_its_place() {
     assert_eq!(flaws("layout = 3\n"), ["config.toml:1:10: a layout is 1, 2, 4 or 6"]);
     assert_eq!(
         flaws("mouse = 1\n"),
-        ["config.toml:1:9: this is a whole number, not true or false"]
+        ["config.toml:1:9: `mouse` is a whole number, not true or false"]
     );
     let names = flaws("[new]\nenv = [\"API_KEY\", \"A=1\", 2]\n");
     assert!(names.len() == 2 && names[0].contains("like API_KEY"), "{names:?}");
+    assert_eq!(
+        flaws("[new]\ncpus = \"x\"\nmemory = 3\n"),
+        [
+            "config.toml:2:8: `new.cpus` is a string, not a number",
+            "config.toml:3:10: `new.memory` is a whole number, not a string"
+        ]
+    );
     assert_eq!(flaws("theme = \"../../etc\"\n").len(), 1);
     assert_eq!(flaws("mouse = \n").len(), 1);
     assert_eq!(flaws("layout = 9\nmouse = 3\nscroll_lines = 0\n").len(), 3);

@@ -185,8 +185,21 @@ fn the_configuration_is_checked_listed_and_explained() {
     home.run(&["config", "explain", "layuot"]).failed(3, &["layout"]);
     for (names, word) in [("theme = \"nothere\"", "nothere"), ("keymap = \"nokm\"", "nokm")] {
         std::fs::write(&file, names).unwrap();
-        home.run(&["config", "check"]).failed(1, &["config.toml", word, "your own"]);
+        home.run(&["config", "check"]).failed(1, &["config.toml:1:", word, "your own"]);
     }
+    std::fs::write(&file, "theme = \"ligth\"").unwrap();
+    home.run(&["config", "check"]).failed(1, &["config.toml:1:9: `ligth`", "did you mean `light`"]);
+    std::fs::write(&file, "layout = 3\nmouse = 1\n").unwrap();
+    let ran = home.run(&["config", "check"]);
+    let flaws: Vec<&str> = ran.stderr.lines().collect();
+    assert!(
+        ran.code == 1 && flaws.len() == 2,
+        "each flaw has a line, and no hint is none: {ran:?}"
+    );
+    assert!(flaws[1].contains("2:9: `mouse` is"), "{ran:?}");
+    std::fs::remove_file(&file).unwrap();
+    let settings = home.ok(&["config", "ls"]);
+    assert!(settings.contains("the keymap's") && !settings.contains("null"), "{settings}");
     std::fs::write(&file, "layuot = 2\n").unwrap();
     let ran = home.run(&["config", "check"]);
     assert_eq!(ran.code, 1, "{ran:?}");

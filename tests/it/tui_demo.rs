@@ -172,7 +172,7 @@ fn a_changed_file_is_read_again_and_a_broken_one_keeps_the_last() {
     pty.wait_until("the theme changes", |it| ground(it) != before);
     // A file that is named before it is there is read as soon as it is.
     std::fs::write(home.config().join("config.toml"), "keymap = \"mine\"\n").unwrap();
-    pty.wait_for("no such keymap: mine");
+    pty.wait_for("`mine` is not a keymap");
     std::fs::create_dir_all(home.config().join("keymaps")).unwrap();
     let mine = "inherits = \"default\"\n[global]\nf9 = \"app.help\"\n";
     std::fs::write(home.config().join("keymaps/mine.toml"), mine).unwrap();
