@@ -201,6 +201,8 @@ fn sandbox(number: usize) -> Sandbox {
         pending_approvals: 0,
         notes: Vec::new(),
         stop_asked: false,
+        snapshots: 0,
+        moment: None,
     }
 }
 

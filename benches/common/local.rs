@@ -16,7 +16,8 @@ pub fn start(dir: &Path) -> Duration {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let spec = super::spec("local", Path::new("/"), &["/bin/echo", "hello"]);
-        let ground = Ground { id: SandboxId::random(), name: "bench".into(), dir: dir.into() };
+        let ground =
+            Ground { id: SandboxId::random(), name: "bench".into(), dir: dir.into(), from: None };
         let at = Instant::now();
         let place = Local.create(&ground, &spec).await.unwrap();
         let mut program = place.spawn(&spec.first).await.unwrap();

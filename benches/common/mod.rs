@@ -39,6 +39,8 @@ pub fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxSpec {
         remove_on_exit: false,
         first: SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT },
         search_path: Vec::new(),
+        from: None,
+        snapshot_every: None,
     }
 }
 

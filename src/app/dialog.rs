@@ -271,6 +271,8 @@ impl NewDialog {
             remove_on_exit: false,
             first: SessionSpec { command, cwd: None, env: Vec::new(), size },
             search_path: Vec::new(),
+            from: None,
+            snapshot_every: None,
         };
         Ok(Order { spec, pass })
     }

@@ -65,6 +65,8 @@ ids! {
     SandboxId;
     /// Names one session (one program on one PTY) for ever; also names its recording.
     SessionId;
+    /// Names one snapshot for ever; never reused.
+    SnapshotId;
     /// Names one console or command-line process that talks to a hub.
     ClientId;
 }

@@ -290,7 +290,7 @@ pub const PING_WITHIN: Duration = Duration::from_secs(3);
 pub const LOG_TAIL_BYTES: u64 = 8 * 1024;
 
 /// Changes of one workspace that are looked at, their paths together in bytes, and how deep they may lie:
-/// each level takes two descriptors.
+/// each level takes up to five descriptors.
 pub const CHANGES_MAX: usize = 100_000;
 pub const CHANGES_PATH_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const CHANGES_DEPTH_MAX: usize = 128;
@@ -320,3 +320,21 @@ pub const LEFT_KEPT: usize = 4;
 pub const STORE_BYTES_MAX: u64 = 8 * CHANGES_PATH_BYTES_MAX as u64;
 /// Paths in the answer to one: those that changed, and directories on the way to them.
 pub const APPLIED_MAX: usize = 4 * CHANGES_MAX;
+
+/// Shortest time between two snapshots that are taken by themselves.
+pub const SNAPSHOT_EVERY_MIN: Duration = Duration::from_secs(60);
+/// Snapshots one hub keeps.
+pub const SNAPSHOTS_MAX: usize = 20_000;
+/// Those that nobody asked for and nobody named: how many of one sandbox stay, how long, and what they all may
+/// take on disk, in bytes; the oldest go first.
+pub const SNAPSHOTS_BY_THEMSELVES_MAX: usize = 16;
+pub const SNAPSHOT_BY_ITSELF_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const SNAPSHOTS_BY_THEMSELVES_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// How long taking one may take, and so how long a sandbox may be held still for it: a slow disk writes some
+/// 30 GB in that time.
+pub const SNAPSHOT_WITHIN: Duration = Duration::from_secs(600);
+/// How deep the files of a snapshot may lie, each level taking four descriptors; how many they may be, each taking
+/// some hundred bytes of memory while its directory is listed; and how many files with several names stay one.
+pub const SNAPSHOT_DEPTH_MAX: usize = 200;
+pub const SNAPSHOT_FILES_MAX: usize = 4_000_000;
+pub const SNAPSHOT_LINKS_MAX: usize = 1024;

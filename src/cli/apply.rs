@@ -20,7 +20,7 @@ pub async fn apply(runtime: &dyn Runtime, args: ApplyArgs) -> Outcome<out::Code>
     let applied = if args.undo {
         runtime.take_back(&sandbox.id, overwrite).await?
     } else {
-        let paths = paths(sandbox, &args.paths)?;
+        let paths = paths(&sandbox.workspace.path, &args.paths)?;
         runtime.apply(&sandbox.id, ApplyRequest { paths, git, links, overwrite }).await?
     };
     if args.json {

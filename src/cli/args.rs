@@ -56,6 +56,13 @@ pub enum Verb {
     Diff(DiffArgs),
     /// Write what a sandbox changed to the real directory; conflicts refuse, --undo takes it back
     Apply(ApplyArgs),
+    /// Moments of a sandbox's files, to go back to or to branch from
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
+    /// Give a sandbox the files of another moment and start its first command again; what it was is kept
+    Restore(RestoreArgs),
+    /// Make a sandbox from a moment of another, running or not, and start its first command
+    Fork(ForkArgs),
     /// Terminal recordings (asciicast v3)
     #[command(subcommand)]
     Recordings(RecordingsVerb),
@@ -148,6 +155,9 @@ pub struct RunArgs {
     /// How it is kept apart: auto, landlock or namespaces
     #[arg(long, default_value = "auto", value_name = "WORD", value_parser = values::isolation)]
     pub isolation: values::IsolationArg,
+    /// Take a snapshot by itself so often while programs run, e.g. 10m; the newest ones are kept
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub snapshot_every: Option<std::time::Duration>,
     /// Keep no recording of its sessions
     #[arg(long)]
     pub no_record: bool,
@@ -308,6 +318,12 @@ pub struct DiffArgs {
     /// Only these files and directories of the workspace
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Against this snapshot instead of the real directory: name, SANDBOX/NAME, id or unique prefix of an id
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub from: Option<String>,
+    /// The whole system instead of the workspace; paths are then relative to /
+    #[arg(long)]
+    pub system: bool,
     /// A table: what became of each path, and how many lines
     #[arg(long, conflicts_with = "json")]
     pub stat: bool,
@@ -317,6 +333,106 @@ pub struct DiffArgs {
     /// One JSON document on stdout: paths with status, modes, sizes and counts of lines
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SnapshotVerb {
+    /// Keep this moment of a sandbox, running or not; prints the snapshot's id
+    Create(SnapshotCreateArgs),
+    /// List the snapshots, oldest first
+    Ls(SnapshotLsArgs),
+    /// Drop snapshots for good; sandboxes that began with them go on
+    Rm(SnapshotRmArgs),
+    /// What changed up to a snapshot, or between two
+    Diff(SnapshotDiffArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotCreateArgs {
+    /// Name, id or unique prefix of an id
+    pub sandbox: String,
+    /// A word to find it by
+    #[arg(long)]
+    pub name: Option<String>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotLsArgs {
+    /// Only those of this sandbox, which may be no more
+    pub sandbox: Option<String>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotRmArgs {
+    /// Names, SANDBOX/NAME, ids or unique prefixes of ids
+    #[arg(required = true, value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotDiffArgs {
+    /// Name, SANDBOX/NAME, id or unique prefix of an id
+    pub snapshot: String,
+    /// Show what changed from the first to this one, instead of up to the first
+    #[arg(value_name = "OTHER")]
+    pub other: Option<String>,
+    /// Only these files and directories
+    #[arg(last = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The whole system instead of the workspace
+    #[arg(long)]
+    pub system: bool,
+    /// A table: what became of each path, and how many lines
+    #[arg(long, conflicts_with = "json")]
+    pub stat: bool,
+    /// Also what changed in .git
+    #[arg(long)]
+    pub git: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Name, id or unique prefix of an id
+    pub sandbox: String,
+    /// Name, SANDBOX/NAME, id or unique prefix of an id of a snapshot
+    pub snapshot: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// The sandbox as one JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ForkArgs {
+    /// A sandbox, or a snapshot: name, SANDBOX/NAME, id or unique prefix of an id
+    #[arg(value_name = "SANDBOX|SNAPSHOT")]
+    pub from: String,
+    /// Name of the new sandbox [default: the other's with -fork]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print the sandbox's name and return, instead of attaching
+    #[arg(short, long)]
+    pub detach: bool,
+    /// The sandbox as one JSON document on stdout, instead of attaching
+    #[arg(long)]
+    pub json: bool,
+    /// The command to run instead of the other's first
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

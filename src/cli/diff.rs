@@ -1,4 +1,4 @@
-//! `diff`: what a sandbox changed in its workspace, as a patch, a table or JSON.
+//! `diff`: what a sandbox changed, as a patch, a table or JSON.
 
 use std::{
     ffi::OsStr,
@@ -18,26 +18,70 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Outcome},
+        id::SnapshotId,
         text,
     },
     driver::patch,
     model::{
-        change::{ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind},
-        sandbox::Sandbox,
+        change::{
+            ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind, Subject,
+        },
+        sandbox::Workspace,
     },
     runtime::Runtime,
 };
 
+/// Which changes, and how they are shown.
+pub struct Asked<'a> {
+    pub of: Subject,
+    pub against: Option<SnapshotId>,
+    pub system: bool,
+    pub workspace: &'a Workspace,
+    /// The sandbox's.
+    pub name: &'a str,
+    pub paths: &'a [PathBuf],
+    pub git: bool,
+    pub stat: bool,
+    pub json: bool,
+}
+
 pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
     let all = runtime.list().await?;
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
-    let paths = paths(sandbox, &args.paths)?;
-    let mut asked = Asked::new(&paths);
+    let against = match &args.from {
+        Some(typed) => Some(resolve::snapshot(&runtime.snapshots().await?, typed)?.id.clone()),
+        None => None,
+    };
+    let asked = Asked {
+        of: Subject::Sandbox(sandbox.id.clone()),
+        against,
+        system: args.system,
+        workspace: &sandbox.workspace,
+        name: &sandbox.name,
+        paths: &args.paths,
+        git: args.git,
+        stat: args.stat,
+        json: args.json,
+    };
+    show(runtime, asked).await
+}
+
+pub async fn show(runtime: &dyn Runtime, args: Asked<'_>) -> Outcome<out::Code> {
+    let root = if args.system { Path::new("/") } else { &args.workspace.path };
+    let paths = paths(root, args.paths)?;
+    let mut missed = Missed::new(&paths);
     let text = !args.json && !args.stat;
     // What no person reads is written for the program behind the pipe.
     let on_terminal = out::stdout_is_terminal();
-    let request = DiffRequest { paths, git: args.git, text, binary: text && !on_terminal };
-    let mut pieces = runtime.diff(&sandbox.id, request).await?;
+    let request = DiffRequest {
+        against: args.against.clone(),
+        system: args.system,
+        paths,
+        git: args.git,
+        text,
+        binary: text && !on_terminal,
+    };
+    let mut pieces = runtime.diff(args.of.clone(), request).await?;
     let mut patch = Patch { colour: paint::wanted(), ..Patch::default() };
     let mut files = Vec::new();
     let mut end = None;
@@ -47,7 +91,7 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
         match piece? {
             DiffPiece::File(change) => {
                 any = true;
-                asked.note(&change);
+                missed.note(&change);
                 if let Some(note) = change.note.as_deref().filter(|_| text && !on_terminal) {
                     missing.tell(&change, note);
                 }
@@ -63,10 +107,21 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
     }
     let git_left_out = end.ok_or_else(|| Fault::lost("the hub ended in the middle of the diff"))?;
     missing.sum_up();
-    asked.all_there(sandbox)?;
+    missed.all_there(root)?;
     if args.json {
-        let files = files.iter().map(FileChangeView::from).collect();
-        out::json(&DiffView::new(sandbox, files, git_left_out))?;
+        let snapshot = match &args.of {
+            Subject::Snapshot(id) => Some(id.as_str()),
+            Subject::Sandbox(_) => None,
+        };
+        out::json(&DiffView {
+            sandbox: args.name,
+            workspace: args.workspace.into(),
+            snapshot,
+            against: args.against.as_ref().map(SnapshotId::as_str),
+            system: args.system,
+            files: files.iter().map(FileChangeView::from).collect(),
+            git_left_out,
+        })?;
         return Ok(out::DONE);
     }
     if !files.is_empty() {
@@ -104,9 +159,9 @@ impl Missing {
 }
 
 /// The paths that were asked for, without those of which a change was told.
-struct Asked(Vec<Vec<u8>>);
+struct Missed(Vec<Vec<u8>>);
 
-impl Asked {
+impl Missed {
     fn new(paths: &[Vec<u8>]) -> Self {
         Self(paths.to_vec())
     }
@@ -120,13 +175,14 @@ impl Asked {
     }
 
     /// What has not changed is in the real directory, or it is a mistake.
-    fn all_there(&self, sandbox: &Sandbox) -> Outcome<()> {
+    fn all_there(&self, root: &Path) -> Outcome<()> {
+        let place = if root == Path::new("/") { "this system" } else { "the workspace" };
         for path in &self.0 {
-            let real = sandbox.workspace.path.join(OsStr::from_bytes(path));
+            let real = root.join(OsStr::from_bytes(path));
             if let Err(error) = std::fs::symlink_metadata(&real)
                 && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
             {
-                let what = format!("neither in the workspace nor in the sandbox: {}", name(path));
+                let what = format!("neither in {place} nor in the sandbox: {}", name(path));
                 return Err(Fault::absent(what));
             }
         }
@@ -136,11 +192,11 @@ impl Asked {
 
 /// What was typed, as paths below the workspace; none = everything. Where the operator stands in the
 /// workspace counts, as it does for git.
-pub(super) fn paths(sandbox: &Sandbox, typed: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
+pub(super) fn paths(root: &Path, typed: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
     if typed.is_empty() {
         return Ok(Vec::new());
     }
-    let asked = sandbox.workspace.path.clone();
+    let asked = root.to_owned();
     let real = std::fs::canonicalize(&asked).unwrap_or_else(|_| asked.clone());
     let here = link::current_directory()?;
     let below = |path: &Path| {
@@ -152,7 +208,8 @@ pub(super) fn paths(sandbox: &Sandbox, typed: &[PathBuf]) -> Outcome<Vec<Vec<u8>
         let inside = if path.is_absolute() { below(path) } else { Some(here.join(path)) };
         let Some(inside) = inside.as_deref().and_then(plain) else {
             let (path, asked) = (path.to_string_lossy(), asked.to_string_lossy());
-            let words = format!("{} is not in the workspace {}", shown(&path), shown(&asked));
+            let place = if root == Path::new("/") { "" } else { "the workspace " };
+            let words = format!("{} is not in {place}{}", shown(&path), shown(&asked));
             return Err(Fault::invalid(words));
         };
         if inside.is_empty() {

@@ -7,13 +7,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 
 use crate::{
-    base::clock::Timestamp,
+    base::{clock::Timestamp, id::SnapshotId},
     model::{
         change::{Applied, FileChange, Node, NodeKind},
         check::Check,
         history::Recording,
         sandbox::{Sandbox, Workspace},
         session::{Lease, Session},
+        snapshot::Snapshot,
     },
     runtime::{HubStatus, ScreenShot},
     vt::screen::Screen,
@@ -45,10 +46,12 @@ pub struct SandboxView<'a> {
     pending_approvals: u32,
     notes: &'a [String],
     stop_asked: bool,
+    snapshots: u32,
+    moment: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct WorkspaceView {
+pub struct WorkspaceView {
     path: String,
     mode: &'static str,
 }
@@ -120,6 +123,8 @@ impl<'a> From<&'a Sandbox> for SandboxView<'a> {
             pending_approvals: it.pending_approvals,
             notes: &it.notes,
             stop_asked: it.stop_asked,
+            snapshots: it.snapshots,
+            moment: it.moment.as_ref().map(SnapshotId::as_str),
         }
     }
 }
@@ -245,21 +250,54 @@ impl<'a> From<&'a Recording> for RecordingView<'a> {
     }
 }
 
-/// What a session shows.
-/// What a sandbox changed in its workspace.
+/// What changed in a sandbox, or up to a snapshot.
 #[derive(Serialize)]
 pub struct DiffView<'a> {
-    sandbox: &'a str,
-    workspace: WorkspaceView,
-    files: Vec<FileChangeView>,
+    pub sandbox: &'a str,
+    pub workspace: WorkspaceView,
+    /// Whose changes, when it is a snapshot and not the sandbox as it is.
+    pub snapshot: Option<&'a str>,
+    /// What it is held against, when that is a snapshot and not the start.
+    pub against: Option<&'a str>,
+    /// Paths are relative to `/` instead of the workspace.
+    pub system: bool,
+    pub files: Vec<FileChangeView>,
     /// Changed `.git`s that were not looked into.
-    git_left_out: u64,
+    pub git_left_out: u64,
 }
 
-impl<'a> DiffView<'a> {
-    pub fn new(sandbox: &'a Sandbox, files: Vec<FileChangeView>, git_left_out: u64) -> Self {
-        let workspace = WorkspaceView::from(&sandbox.workspace);
-        Self { sandbox: &sandbox.name, workspace, files, git_left_out }
+#[derive(Serialize)]
+pub struct SnapshotView<'a> {
+    id: &'a str,
+    sandbox: &'a str,
+    sandbox_name: &'a str,
+    driver: &'a str,
+    name: Option<&'a str>,
+    created_at: String,
+    size_bytes: Option<u64>,
+    parent: Option<&'a str>,
+    kind: &'static str,
+    cause: &'static str,
+    workspace: WorkspaceView,
+    notes: &'a [String],
+}
+
+impl<'a> From<&'a Snapshot> for SnapshotView<'a> {
+    fn from(it: &'a Snapshot) -> Self {
+        Self {
+            id: it.id.as_str(),
+            sandbox: it.sandbox.as_str(),
+            sandbox_name: &it.sandbox_name,
+            driver: &it.driver,
+            name: it.name.as_deref(),
+            created_at: time(it.created_at),
+            size_bytes: it.size_bytes,
+            parent: it.parent.as_ref().map(SnapshotId::as_str),
+            kind: it.kind.word(),
+            cause: it.cause.word(),
+            workspace: WorkspaceView::from(&it.workspace),
+            notes: &it.notes,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod paint;
 mod recordings;
 mod resolve;
 mod run;
+mod snapshot;
 mod safe;
 mod steer;
 mod table;
@@ -133,6 +134,9 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Attach(args)) => {
             attach::attach(&link::hub_to_attach(paths).await?.runtime, args).await
         }
+        Some(Verb::Fork(args)) => {
+            snapshot::fork(&link::hub_to_attach(paths).await?.runtime, args).await
+        }
         Some(Verb::Shell(args)) => {
             run::shell(&link::hub_to_attach(paths).await?.runtime, args).await
         }
@@ -154,11 +158,14 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Rm(args) => steer::rm(&*runtime, args).await,
                 Verb::Apply(args) => apply::apply(&*runtime, args).await,
                 Verb::Diff(args) => diff::diff(&*runtime, args).await,
+                Verb::Snapshot(verb) => snapshot::snapshot(&*runtime, verb).await,
+                Verb::Restore(args) => snapshot::restore(&*runtime, args).await,
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.
                 Verb::Run(_)
                 | Verb::Attach(_)
                 | Verb::Shell(_)
+                | Verb::Fork(_)
                 | Verb::Demo(_)
                 | Verb::Hub(_)
                 | Verb::Doctor(_)

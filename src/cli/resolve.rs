@@ -10,6 +10,7 @@ use crate::{
         history::Recording,
         sandbox::Sandbox,
         session::{Session, Status},
+        snapshot::Snapshot,
     },
 };
 
@@ -54,6 +55,8 @@ fn shown(typed: &str) -> String {
 
 fn absent(what: &str, typed: &str, any: bool) -> Fault {
     let hint = match (what, any) {
+        ("snapshot", true) => "sandwatch snapshot ls shows what there is",
+        ("snapshot", false) => "there are no snapshots; sandwatch snapshot create takes one",
         ("recording", true) => "sandwatch recordings ls shows what there is",
         ("recording", false) => "nothing has been recorded yet",
         (_, true) => "sandwatch ls --all shows what there is",
@@ -102,6 +105,34 @@ fn first_session(sandbox: &Sandbox) -> Outcome<(&Sandbox, &Session)> {
         Fault::absent(format!("sandbox has no session: {}", text::visible(&sandbox.name)))
             .hint(format!("sandwatch shell {} opens one", text::visible(&sandbox.name)))
     })
+}
+
+/// A name, also behind its sandbox's and a slash; the newest of a name that several have.
+pub fn snapshot<'a>(all: &'a [Snapshot], typed: &str) -> Outcome<&'a Snapshot> {
+    let mut named = Vec::new();
+    for it in all.iter().rev() {
+        let id = it.id.as_str();
+        match &it.name {
+            Some(name) => {
+                named.push(Named { name: name.clone(), id, it });
+                named.push(Named { name: format!("{}/{name}", it.sandbox_name), id, it });
+            }
+            None => named.push(Named { name: it.sandbox_name.clone(), id, it }),
+        }
+    }
+    let same = |it: &&Snapshot| it.name.as_deref() == Some(typed);
+    let owners: std::collections::BTreeSet<_> =
+        all.iter().filter(same).map(|it| &it.sandbox).collect();
+    if owners.len() > 1 {
+        let names = all.iter().filter(same).map(|it| format!("{}/{typed}", it.sandbox_name));
+        let names: Vec<String> = names.take(CANDIDATES_MAX).collect();
+        return Err(Fault::invalid(format!("snapshot is ambiguous: {}", shown(typed)))
+            .hint(format!("it could be {}", names.join(", "))));
+    }
+    // What has no name can't be found by its sandbox's.
+    named.retain(|it| it.it.name.is_some() || it.name != typed);
+    named.dedup_by(|one, two| one.id == two.id && one.name != typed && two.name != typed);
+    find("snapshot", typed, named)
 }
 
 /// Recordings outlive sandboxes, so names may repeat: the newest of a name is meant.

@@ -107,6 +107,8 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         remove_on_exit: args.rm,
         first: SessionSpec { command, cwd: None, env: Vec::new(), size },
         search_path: tui::agents::search_path(),
+        from: None,
+        snapshot_every: args.snapshot_every,
     })
 }
 

@@ -275,7 +275,7 @@ pub async fn rm(runtime: &dyn Runtime, args: RmArgs) -> Outcome<out::Code> {
 }
 
 /// Asks; without a clear yes, or somebody to give it, nothing is done.
-fn sure(asks: &str, question: &str, otherwise: &str) -> Outcome<()> {
+pub(super) fn sure(asks: &str, question: &str, otherwise: &str) -> Outcome<()> {
     if !out::on_terminal() {
         return Err(Fault::invalid(format!("{asks}, and nobody is there to ask")).hint("add --yes"));
     }

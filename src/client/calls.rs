@@ -23,23 +23,27 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
-        id::{SandboxId, SessionId},
+        id::{SandboxId, SessionId, SnapshotId},
         limits::{
             ANSWER_WITHIN, APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, KEYFRAME_PIECE_BYTES,
-            PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX, TTL_MAX,
+            PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX, SNAPSHOT_WITHIN, SNAPSHOTS_MAX,
+            TTL_MAX,
         },
         units::Size,
     },
     model::{
-        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
+        snapshot::Snapshot,
     },
-    runtime::{BoxStream, ExecOutput, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor},
+    runtime::{
+        BoxStream, ExecOutput, Fork, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor,
+    },
     wire::{
         convert::{
             change::{apply_out, diff_out, piece_in},
@@ -49,6 +53,7 @@ use crate::{
             milliseconds,
             output::{ScreenReader, cuts},
             required,
+            snapshot::fork_out,
         },
         v1,
     },
@@ -164,14 +169,60 @@ impl Runtime for Client {
         Ok(())
     }
 
+    async fn snapshots(&self) -> Outcome<Vec<Snapshot>> {
+        let listing = self.shared.again(|wires| async move {
+            let mut sandboxes = wires.sandboxes();
+            let call = sandboxes.list_snapshots(wires.request(v1::ListSnapshotsRequest {}));
+            let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+            let list = |it: v1::ListSnapshotsResponse| it.snapshots;
+            gather(&wires, pieces, SNAPSHOTS_MAX, list).await
+        });
+        listing.await
+    }
+
+    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = v1::TakeSnapshotRequest { sandbox: id.to_string(), name };
+        let call = sandboxes.take_snapshot(wires.request(request));
+        let response = wires.answer(SNAPSHOT_WITHIN + ANSWER_WITHIN, call).await?;
+        required("snapshot", response.snapshot)?.try_into()
+    }
+
+    async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = v1::RemoveSnapshotRequest { snapshot: id.to_string() };
+        wires.answer(CREATE_WITHIN, sandboxes.remove_snapshot(wires.request(request))).await?;
+        Ok(())
+    }
+
+    async fn restore(&self, id: &SandboxId, to: &SnapshotId) -> Outcome<Sandbox> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = v1::RestoreRequest { sandbox: id.to_string(), snapshot: to.to_string() };
+        let call = sandboxes.restore(wires.request(request));
+        let response = wires.answer(SNAPSHOT_WITHIN + CREATE_WITHIN, call).await?;
+        required("sandbox", response.sandbox)?.try_into()
+    }
+
+    async fn fork(&self, from: Subject, how: Fork) -> Outcome<Sandbox> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = fits("the request", fork_out(&from, &how))?;
+        let call = sandboxes.fork(wires.request(request));
+        let response = wires.answer(SNAPSHOT_WITHIN + CREATE_WITHIN, call).await?;
+        required("sandbox", response.sandbox)?.try_into()
+    }
+
     async fn diff(
         &self,
-        id: &SandboxId,
+        of: Subject,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
         let wires = self.wires()?;
         let mut sandboxes = wires.sandboxes();
-        let call = sandboxes.diff(wires.request(fits("the request", diff_out(id, request))?));
+        let call = sandboxes.diff(wires.request(fits("the request", diff_out(&of, request))?));
         let pieces = wires.answer(ANSWER_WITHIN, call).await?;
         Ok(Box::pin(pieces.map(move |piece| match piece {
             Ok(piece) => piece_in(piece),

@@ -77,9 +77,14 @@ impl Paths {
                 return Err(unsafe_place(home));
             }
         }
-        for dir in
-            [self.state.clone(), self.run.clone(), self.logs(), self.sandboxes(), self.recordings()]
-        {
+        for dir in [
+            self.state.clone(),
+            self.run.clone(),
+            self.logs(),
+            self.sandboxes(),
+            self.snapshots(),
+            self.recordings(),
+        ] {
             make(&dir)?;
             secure(&dir)?;
         }
@@ -128,6 +133,10 @@ impl Paths {
     }
     pub fn shim_log(&self, id: &SandboxId) -> PathBuf {
         self.sandbox(id).join("shim.log")
+    }
+    /// One directory per snapshot, named by its id.
+    pub fn snapshots(&self) -> PathBuf {
+        self.state.join("snapshots")
     }
     /// One directory per session, named by its id.
     pub fn recordings(&self) -> PathBuf {

@@ -5,12 +5,15 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{Changes, Driver, Ground, Hosting, PipeIo, Place, PlaceFacts, Program, PtyIo};
+use super::{
+    Changes, Driver, Ground, Hosting, Kept, PipeIo, Place, PlaceFacts, Program, PtyIo, Shelf,
+    Stillness, Taken,
+};
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
-        limits::{ANSWER_WITHIN, CREATE_WITHIN},
+        limits::{ANSWER_WITHIN, CREATE_WITHIN, SNAPSHOT_WITHIN},
     },
     model::{
         capability::Capabilities,
@@ -92,8 +95,33 @@ impl Driver for Guarded {
         within(self.inner.name(), "sweep", CREATE_WITHIN, self.inner.sweep(ground)).await
     }
 
-    fn changes(&self, ground: &Ground, request: DiffRequest) -> Outcome<Changes> {
-        self.inner.changes(ground, request)
+    async fn snapshot(
+        &self,
+        ground: &Ground,
+        spec: &SandboxSpec,
+        shelf: &Shelf,
+        like: Option<&Shelf>,
+        stillness: Stillness,
+    ) -> Outcome<Taken> {
+        let taken = self.inner.snapshot(ground, spec, shelf, like, stillness);
+        within(self.inner.name(), "take a snapshot", SNAPSHOT_WITHIN, taken).await
+    }
+
+    async fn forget(&self, shelf: &Shelf) -> Outcome<()> {
+        within(self.inner.name(), "forget", CREATE_WITHIN, self.inner.forget(shelf)).await
+    }
+
+    async fn vacate(&self, ground: &Ground) -> Outcome<()> {
+        within(self.inner.name(), "vacate", CREATE_WITHIN, self.inner.vacate(ground)).await
+    }
+
+    fn changes(
+        &self,
+        of: &Kept,
+        against: Option<&Shelf>,
+        request: DiffRequest,
+    ) -> Outcome<Changes> {
+        self.inner.changes(of, against, request)
     }
 
     fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {

@@ -23,7 +23,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::{Fault, Outcome},
-        id::SandboxId,
+        id::{SandboxId, SnapshotId},
         units::Size,
     },
     model::{
@@ -51,6 +51,46 @@ pub struct Ground {
     pub name: String,
     /// A directory of its own, private to the operator, for everything it keeps on disk.
     pub dir: PathBuf,
+    /// The snapshot whose files it begins with.
+    pub from: Option<Shelf>,
+}
+
+/// Where a snapshot is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shelf {
+    pub id: SnapshotId,
+    /// A directory of its own, private to the operator. It may be moved between two calls.
+    pub dir: PathBuf,
+    /// What the driver called it where it keeps it elsewhere; given by `snapshot`.
+    pub reference: Option<String>,
+}
+
+/// Files that can be looked at.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    Ground(Ground),
+    /// A snapshot, and what its sandbox was made from.
+    Shelf(Shelf, Box<SandboxSpec>),
+}
+
+/// What a driver made of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// On disk, beside other snapshots; `None` = can't be told.
+    pub size_bytes: Option<u64>,
+    /// For `Shelf::reference`, at most 512 bytes.
+    pub reference: Option<String>,
+    /// What it does not hold, in words for a person.
+    pub notes: Vec<String>,
+}
+
+/// How a sandbox is while a snapshot of it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stillness {
+    /// It has programs. With `Hosting::Shim` they are held still until the call returns.
+    Live,
+    /// It has none and will have none: its files may be taken rather than copied.
+    Stopped,
 }
 
 /// An adapter to one provider of sandboxes.
@@ -80,8 +120,37 @@ pub trait Driver: Send + Sync + 'static {
     /// directory. Being called for one that left nothing is fine.
     async fn sweep(&self, ground: &Ground) -> Outcome<()>;
 
+    /// Keeps the files of a sandbox on an empty shelf, and leaves the sandbox as it is. `like` is an earlier
+    /// snapshot of it, with which it may share what did not change.
+    async fn snapshot(
+        &self,
+        _ground: &Ground,
+        _spec: &SandboxSpec,
+        _shelf: &Shelf,
+        _like: Option<&Shelf>,
+        _stillness: Stillness,
+    ) -> Outcome<Taken> {
+        Err(Fault::unsupported(format!("the {} driver can't take snapshots", self.name())))
+    }
+
+    /// Lets go of what a snapshot has outside of its shelf. Being called twice is fine.
+    async fn forget(&self, _shelf: &Shelf) -> Outcome<()> {
+        Ok(())
+    }
+
+    /// Clears a ground whose programs have ended, so that `create` can make the sandbox anew in it. What the
+    /// ground knows about the real workspace stays.
+    async fn vacate(&self, _ground: &Ground) -> Outcome<()> {
+        Err(Fault::unsupported(format!("the {} driver can't restore", self.name())))
+    }
+
     /// What was changed in a copy-on-write workspace, whether its sandbox runs or not.
-    fn changes(&self, _ground: &Ground, _request: DiffRequest) -> Outcome<Changes> {
+    fn changes(
+        &self,
+        _of: &Kept,
+        _against: Option<&Shelf>,
+        _request: DiffRequest,
+    ) -> Outcome<Changes> {
         Err(Fault::unsupported(format!("the {} driver can't tell what changed", self.name())))
     }
 

@@ -111,6 +111,7 @@ impl Inner {
             && !ShimLink::is_dead(&ground).await;
         let began = State::Creating == was;
         let mut entry = Entry::new(sandbox, spec);
+        entry.sandbox_mut().snapshots = self.shelves().count(&id);
         entry.version = version;
         let finish = removing || (began && !silent && !had_session(&adopted));
         let mut events = None;

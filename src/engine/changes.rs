@@ -12,9 +12,9 @@ use crate::{
         fault::{Fault, Outcome},
         id::SandboxId,
     },
-    driver::{Driver, Ground},
+    driver::{Driver, Ground, Kept},
     model::{
-        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         sandbox::{Sandbox, State, WorkspaceMode},
     },
     runtime::BoxStream,
@@ -23,16 +23,29 @@ use crate::{
 impl Inner {
     pub(super) fn diff(
         &self,
-        id: &SandboxId,
+        of: Subject,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
-        let sandbox = Arc::clone(&self.fleet().get(id)?.sandbox);
-        keeps_apart(&sandbox)?;
-        if sandbox.state == State::Creating {
-            return Err(unfit(&sandbox, "looked at"));
-        }
-        let ground = self.ground(id, &sandbox.name);
-        let changes = self.drivers.get(&sandbox.driver)?.changes(&ground, request)?;
+        let against = request.against.as_ref().map(|it| self.shelf_of(it)).transpose()?;
+        let (kept, driver) = match of {
+            Subject::Sandbox(id) => {
+                let sandbox = Arc::clone(&self.fleet().get(&id)?.sandbox);
+                if !request.system {
+                    keeps_apart(&sandbox)?;
+                }
+                if sandbox.state == State::Creating {
+                    return Err(unfit(&sandbox, "looked at"));
+                }
+                (Kept::Ground(self.ground(&id, &sandbox.name)), sandbox.driver.clone())
+            }
+            Subject::Snapshot(id) => {
+                let stored = self.shelves().get(&id)?;
+                let shelf = self.shelf_of(&id)?;
+                let driver = stored.snapshot.driver.clone();
+                (Kept::Shelf(shelf, Box::new(stored.spec.clone())), driver)
+            }
+        };
+        let changes = self.drivers.get(&driver)?.changes(&kept, against.as_ref(), request)?;
         Ok(on_demand(&self.lookers, changes))
     }
 }
@@ -43,10 +56,12 @@ impl Inner {
         id: &SandboxId,
         request: ApplyRequest,
     ) -> Outcome<Applied> {
-        self.writing(id, move |driver, ground, sandbox| {
-            driver.apply(ground, sandbox.created_at, &request)
-        })
-        .await
+        let since = {
+            let fleet = self.fleet();
+            let entry = fleet.get(id)?;
+            self.line_of(&entry.sandbox, &entry.spec)
+        };
+        self.writing(id, move |driver, ground| driver.apply(ground, since, &request)).await
     }
 
     pub(super) async fn take_back(
@@ -54,14 +69,14 @@ impl Inner {
         id: &SandboxId,
         overwrite: bool,
     ) -> Outcome<Applied> {
-        self.writing(id, move |driver, ground, _| driver.take_back(ground, overwrite)).await
+        self.writing(id, move |driver, ground| driver.take_back(ground, overwrite)).await
     }
 
     /// Does something to the real directory, beside which no other verb touches the sandbox.
     async fn writing(
         self: &Arc<Self>,
         id: &SandboxId,
-        work: impl FnOnce(&dyn Driver, &Ground, &Sandbox) -> Outcome<Applied> + Send + 'static,
+        work: impl FnOnce(&dyn Driver, &Ground) -> Outcome<Applied> + Send + 'static,
     ) -> Outcome<Applied> {
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
@@ -75,7 +90,7 @@ impl Inner {
         }
         let ground = self.ground(id, &sandbox.name);
         let driver = self.drivers.get(&sandbox.driver)?;
-        taking_turns(Arc::clone(&self.lookers), move || work(&*driver, &ground, &sandbox)).await
+        taking_turns(Arc::clone(&self.lookers), move || work(&*driver, &ground)).await
     }
 }
 

@@ -10,21 +10,22 @@ use super::{Inner, feed::Feed, fleet};
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        id::{SandboxId, SessionId},
+        id::{SandboxId, SessionId, SnapshotId},
         limits::ANSWER_WITHIN,
         units::Size,
     },
     model::{
-        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
+        snapshot::{Snapshot, SnapshotCause},
     },
     runtime::{
-        BoxStream, ExecOutput, HubStatus, Identity, LeaseVerb, Runtime, ScreenShot, WaitFor,
+        BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime, ScreenShot, WaitFor,
     },
 };
 
@@ -92,12 +93,33 @@ impl Runtime for Client {
         to_its_end!(self, engine, id => engine.remove(&id))
     }
 
+    async fn snapshots(&self) -> Outcome<Vec<Snapshot>> {
+        Ok(self.engine.snapshots())
+    }
+
+    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
+        to_its_end!(self, engine, id => engine.snapshot(&id, name, SnapshotCause::Asked))
+    }
+
+    async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()> {
+        to_its_end!(self, engine, id => engine.remove_snapshot(&id))
+    }
+
+    async fn restore(&self, id: &SandboxId, to: &SnapshotId) -> Outcome<Sandbox> {
+        let to = to.clone();
+        to_its_end!(self, engine, id => engine.restore(&id, &to))
+    }
+
+    async fn fork(&self, from: Subject, how: Fork) -> Outcome<Sandbox> {
+        to_its_end!(self, engine, from => engine.fork(from, how))
+    }
+
     async fn diff(
         &self,
-        id: &SandboxId,
+        of: Subject,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
-        self.engine.diff(id, request)
+        self.engine.diff(of, request)
     }
 
     async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied> {

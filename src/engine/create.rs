@@ -40,6 +40,7 @@ impl Inner {
         let driver = self.drivers.get(&spec.driver)?;
         check(&spec, &driver.capabilities(), driver.name())?;
         self.check_workspace(&spec).await?;
+        self.check_from(&spec)?;
         let id = self.reserve(spec, driver.as_ref())?;
         let first = SessionId::random();
         // Whoever removes it meanwhile waits until there is something to remove.
@@ -80,6 +81,8 @@ impl Inner {
             pending_approvals: 0,
             notes: Vec::new(),
             stop_asked: false,
+            snapshots: 0,
+            moment: spec.from.clone(),
         };
         fleet.add(Entry::new(sandbox, spec))?;
         Ok(id)
@@ -92,20 +95,17 @@ impl Inner {
         first: &SessionId,
         driver: &dyn Driver,
     ) -> Outcome<()> {
-        let (row, kept, spec, name) = {
+        let (row, spec, name) = {
             let fleet = self.fleet();
             let entry = fleet.get(id)?;
             let name = entry.sandbox.name.clone();
-            (record::row(entry), record::file(entry), entry.spec.clone(), name)
+            (record::row(entry), entry.spec.clone(), name)
         };
         self.strike_leftovers().await?;
         self.store.insert(row).await?;
         let ground = self.ground(id, &name);
         make_private(&ground.dir).await?;
-        let file = self.paths.sandbox_record(id);
-        tokio::fs::write(&file, kept)
-            .await
-            .map_err(|error| Fault::io(format_args!("writing {}", file.display()), &error))?;
+        self.write_record(id).await?;
         let seat = self.seat(ground, &spec, driver).await?;
         self.fleet().get_mut(id)?.seat = Some(seat.clone());
         let mut events = seat.events().await?;
@@ -128,6 +128,18 @@ impl Inner {
         Ok(())
     }
 
+    /// Writes down in its own directory what a sandbox is, for a hub that lost its registry.
+    pub(super) async fn write_record(&self, id: &SandboxId) -> Outcome<()> {
+        let (file, fresh) =
+            (self.paths.sandbox_record(id), self.paths.sandbox(id).join("record.new"));
+        let kept = record::file(self.fleet().get(id)?);
+        let written = async {
+            tokio::fs::write(&fresh, kept).await?;
+            tokio::fs::rename(&fresh, &file).await
+        };
+        written.await.map_err(|error| Fault::io(format_args!("writing {}", file.display()), &error))
+    }
+
     /// Deletes what a full disk kept in the registry: its name is free, and would not be there.
     async fn strike_leftovers(&self) -> Outcome<()> {
         loop {
@@ -141,7 +153,7 @@ impl Inner {
     }
 
     /// The sandbox itself, where its driver is hosted.
-    async fn seat(
+    pub(super) async fn seat(
         &self,
         ground: Ground,
         spec: &SandboxSpec,

@@ -111,6 +111,8 @@ fn spec(name: &str, command: &str, team: &str) -> SandboxSpec {
         remove_on_exit: false,
         first: first(command),
         search_path: Vec::new(),
+        from: None,
+        snapshot_every: None,
     }
 }
 
@@ -162,6 +164,8 @@ impl Engine {
             pending_approvals: 0,
             notes: Vec::new(),
             stop_asked: false,
+            snapshots: 0,
+            moment: None,
         };
         self.inner.fleet().add(Entry::new(sandbox, spec))
     }

@@ -23,7 +23,7 @@ use crate::{
     model::{
         event::{Event, Level, Notice},
         fact::Fact,
-        sandbox::{Sandbox, SandboxSpec},
+        sandbox::{Sandbox, SandboxSpec, State},
         session::Session,
     },
     session::seat::Seat,
@@ -38,6 +38,10 @@ pub(super) struct Entry {
     pub spec: Arc<SandboxSpec>,
     /// `None` while it is being made, and when its host died.
     pub seat: Option<Arc<dyn Seat>>,
+    /// Which of its seats one after the other this is: what an earlier one says is old.
+    pub incarnation: u64,
+    /// When a snapshot was last taken by itself; `None` = not since this hub knows it.
+    pub snapshot_at: Option<Timestamp>,
     /// Held by the verb at work; one at a time per sandbox.
     pub verbs: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever tells the seat of a lease.
@@ -104,11 +108,23 @@ impl Entry {
         Some(left.max(self.removal.not_before.saturating_sub(clock::monotonic())))
     }
 
+    /// How long until a snapshot is to be taken by itself; `None` = never, or not in this state.
+    pub(super) fn snapshot_due(&self, now: Timestamp) -> Option<Duration> {
+        let every = self.spec.snapshot_every?;
+        if self.sandbox.state != State::Running || self.removing {
+            return None;
+        }
+        let last = self.snapshot_at.unwrap_or(self.sandbox.created_at);
+        Some(every.saturating_sub(now.since(last)))
+    }
+
     pub(super) fn new(sandbox: Sandbox, spec: SandboxSpec) -> Self {
         Self {
             sandbox: Arc::new(sandbox),
             spec: Arc::new(spec),
             seat: None,
+            incarnation: 0,
+            snapshot_at: None,
             verbs: Arc::default(),
             lease_turn: Arc::default(),
             lease_news: HashSet::new(),

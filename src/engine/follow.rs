@@ -37,11 +37,15 @@ enum Next {
 impl Inner {
     /// Listens to one seat until it ends; the task holds no engine while it waits.
     pub(super) fn follow(self: &Arc<Self>, id: SandboxId, mut events: BoxStream<SeatEvent>) {
+        let incarnation = self.fleet().get(&id).map_or(0, |it| it.incarnation);
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
                 let event = events.next().await;
                 let Some(engine) = engine.upgrade() else { return };
+                if engine.fleet().get(&id).is_ok_and(|it| it.incarnation != incarnation) {
+                    return;
+                }
                 match event {
                     Some(SeatEvent::Report(report)) => engine.take_report(&id, *report).await,
                     Some(SeatEvent::Said { session, fact }) => engine.fleet().said(session, fact),

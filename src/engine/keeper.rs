@@ -32,10 +32,12 @@ async fn keep(engine: Weak<Inner>, bell: Arc<Notify>) {
         let Some(strong) = engine.upgrade() else { return };
         strong.release_idle();
         strong.remove_expired();
+        strong.snapshots_due();
         let now = clock::monotonic();
         if pruned.is_none_or(|at| now.saturating_sub(at) >= PRUNE_EVERY) {
             pruned = Some(now);
             strong.prune().await;
+            strong.prune_shelves(None).await;
         }
         let wait = strong.nearest(clock::wall()).min(PRUNE_EVERY).max(GRAIN);
         // Asleep it holds no engine; the end of the engine rings the bell too.
@@ -53,9 +55,9 @@ impl Inner {
         let fleet = self.fleet();
         let left = |from: Timestamp, time: Duration| time.saturating_sub(now.since(from));
         let times = fleet.entries().flat_map(|entry| {
-            let over = entry.removal_due(now);
+            let over = entry.removal_due(now).into_iter().chain(entry.snapshot_due(now));
             let leases = entry.sandbox.sessions.iter().filter_map(|it| it.lease.as_ref());
-            over.into_iter().chain(leases.map(|it| left(it.used_at, LEASE_IDLE)))
+            over.chain(leases.map(|it| left(it.used_at, LEASE_IDLE)))
         });
         times.min().unwrap_or(Duration::MAX)
     }

@@ -15,7 +15,9 @@ mod name;
 mod past;
 mod record;
 mod sessions;
+mod shelves;
 pub mod shim_link;
+mod snapshots;
 mod store;
 mod turns;
 mod verbs;
@@ -44,6 +46,7 @@ use crate::{
     runtime::{Directory, Identity, Runtime},
 };
 use fleet::{Fleet, Telling};
+use shelves::{Loaded, Shelves};
 use store::Store;
 
 /// What an engine is made of.
@@ -67,6 +70,10 @@ struct Inner {
     program: PathBuf,
     store: Store,
     fleet: Mutex<Fleet>,
+    /// Never locked before `fleet`.
+    shelves: Mutex<Shelves>,
+    /// One at a time changes or deletes the description of a snapshot.
+    shelf_turn: tokio::sync::Mutex<()>,
     /// Registered ids of what is no more, that could not be struck off when the disk was full.
     leftovers: Mutex<Vec<SandboxId>>,
     /// Rung when the next deadline (ttl, lease) may have come nearer.
@@ -93,12 +100,16 @@ impl Engine {
     /// Over a registry in this file; `None` = in memory.
     async fn over(options: Options, registry: Option<PathBuf>) -> Outcome<Self> {
         let opened = Store::open(registry).await?;
+        let root = options.paths.snapshots();
+        let Loaded { shelves, damaged } = Shelves::load(root).await?;
         let inner = Arc::new(Inner {
             paths: options.paths,
             drivers: options.drivers,
             program: options.program,
             store: opened.store,
             fleet: Mutex::new(Fleet::new()),
+            shelves: Mutex::new(shelves),
+            shelf_turn: tokio::sync::Mutex::default(),
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
@@ -112,7 +123,11 @@ impl Engine {
             );
             inner.fleet().notice(Level::Warning, None, &words);
         }
+        for words in damaged {
+            inner.fleet().notice(Level::Warning, None, &words);
+        }
         inner.adopt_all().await?;
+        inner.sweep_shelves().await;
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
         keeper::start(&inner);
@@ -165,8 +180,15 @@ impl Inner {
         }
     }
 
+    /// Where a sandbox lies. One that the fleet does not know has no snapshot under it.
     fn ground(&self, id: &SandboxId, name: &str) -> Ground {
-        Ground { id: id.clone(), name: name.to_owned(), dir: self.paths.sandbox(id) }
+        let from = self.fleet().get(id).ok().and_then(|it| it.spec.from.clone());
+        let from = from.and_then(|it| self.shelves().shelf(&it).ok());
+        Ground { id: id.clone(), name: name.to_owned(), dir: self.paths.sandbox(id), from }
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a sandbox's newest state to the registry.

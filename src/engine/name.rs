@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::base::limits::NAME_BYTES_MAX;
 
 const FALLBACK: &str = "sandbox";
+const FORK: &str = "-fork";
 /// Room for `-20000`.
 const SUFFIX_BYTES: usize = 6;
 
@@ -23,6 +24,14 @@ pub(super) fn derive(
         .map(plain)
         .find(|it| !it.is_empty())
         .unwrap_or_else(|| FALLBACK.to_owned());
+    let numbered = (2_u32..).map(|number| format!("{base}-{number}"));
+    std::iter::once(base.clone()).chain(numbered).find(|it| !taken(it)).unwrap_or(base)
+}
+
+/// Makes up a free name for what comes from another sandbox: `-fork` and, when taken, a number behind its.
+pub(super) fn after(other: &str, taken: impl Fn(&str) -> bool) -> String {
+    let stem = other.get(..other.len().min(NAME_BYTES_MAX - SUFFIX_BYTES - FORK.len()));
+    let base = format!("{}{FORK}", stem.unwrap_or(other).trim_end_matches(FORK));
     let numbered = (2_u32..).map(|number| format!("{base}-{number}"));
     std::iter::once(base.clone()).chain(numbered).find(|it| !taken(it)).unwrap_or(base)
 }
@@ -55,6 +64,9 @@ mod tests {
         assert_eq!(derive(Some(Path::new("/w/My Api__v2")), &[], free), "my-api-v2");
         assert_eq!(derive(None, &command("/usr/bin/python3.12"), free), "python3-12");
         assert_eq!(derive(Some(Path::new("/")), &command("--"), free), "sandbox");
+        assert_eq!(after("api", free), "api-fork");
+        assert_eq!(after("api-fork", |it| it == "api-fork"), "api-fork-2");
+        assert!(is_name(&after(&"x".repeat(63), |it| !it.ends_with("-19999"))));
         let taken = |it: &str| it == "api" || it == "api-2";
         assert_eq!(derive(Some(Path::new("/w/api")), &[], taken), "api-3");
         let long = "x".repeat(200);

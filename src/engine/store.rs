@@ -151,9 +151,9 @@ impl Store {
         self.run("updating the registry", move |connection| {
             let change = connection.transaction()?;
             let fresh = change.execute(
-                "UPDATE sandbox SET state = ?2, version = ?3, removing = ?4, record = ?5 \
+                "UPDATE sandbox SET state = ?2, version = ?3, removing = ?4, record = ?5, spec = ?6 \
                  WHERE id = ?1 AND version < ?3",
-                params![row.id, row.state, row.version, row.removing, row.record],
+                params![row.id, row.state, row.version, row.removing, row.record, row.spec],
             )?;
             if fresh == 1 {
                 put_sessions(&change, &row)?;

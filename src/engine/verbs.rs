@@ -32,7 +32,7 @@ impl Inner {
     }
 
     /// State and seat as a verb finds them.
-    fn look(&self, id: &SandboxId) -> Outcome<(Arc<Sandbox>, Option<Arc<dyn Seat>>)> {
+    pub(super) fn look(&self, id: &SandboxId) -> Outcome<(Arc<Sandbox>, Option<Arc<dyn Seat>>)> {
         let fleet = self.fleet();
         let entry = fleet.get(id)?;
         Ok((entry.sandbox.clone(), entry.seat.clone()))
@@ -164,6 +164,7 @@ impl Inner {
             return Err(fault.context(format_args!("removing {name}")));
         }
         self.fleet().remove(id);
+        self.orphan_shelves(id).await;
         self.deadlines.notify_one();
         Ok(())
     }

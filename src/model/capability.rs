@@ -42,6 +42,10 @@ capabilities! {
     workspace_apply = "workspace.apply";
     /// The real workspace, writable.
     workspace_rw = "workspace.rw";
+    /// Keeping a moment of the files, going back to it and branching from it.
+    snapshot = "snapshot";
+    /// The same with running programs, which go on where they were.
+    snapshot_memory = "snapshot.memory";
     /// No network but loopback.
     egress_deny = "egress.deny";
     /// Each new destination asks a person.

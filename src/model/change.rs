@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::sandbox::words;
+use crate::base::id::{SandboxId, SnapshotId};
 
 words! {
     /// What became of a path.
@@ -58,9 +59,22 @@ pub struct LineCount {
     pub removed: u64,
 }
 
+/// Whose changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A sandbox as it is now.
+    Sandbox(SandboxId),
+    /// A moment of one.
+    Snapshot(SnapshotId),
+}
+
 /// What to look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiffRequest {
+    /// What it is held against; `None` = how it was at its start: the real directory.
+    pub against: Option<SnapshotId>,
+    /// The whole system instead of the workspace; paths are then relative to `/`.
+    pub system: bool,
     /// Files and directories, relative to the workspace, without `.` and `..`; none = everything.
     pub paths: Vec<Vec<u8>>,
     /// Also what lies in a `.git`.

@@ -9,3 +9,4 @@ pub mod history;
 pub mod output;
 pub mod sandbox;
 pub mod session;
+pub mod snapshot;

@@ -6,7 +6,11 @@ use super::{
     capability::Capabilities,
     session::{Session, SessionSpec},
 };
-use crate::base::{clock::Timestamp, id::SandboxId, limits::NAME_BYTES_MAX};
+use crate::base::{
+    clock::Timestamp,
+    id::{SandboxId, SnapshotId},
+    limits::NAME_BYTES_MAX,
+};
 
 /// Writes an enum whose variants each have one word, with both directions from one table.
 macro_rules! words {
@@ -158,6 +162,10 @@ pub struct SandboxSpec {
     /// Where a driver on this machine looks for the operator's programs: the PATH of who asks, absolute
     /// entries, the first wins. Empty = the hub's own.
     pub search_path: Vec<PathBuf>,
+    /// Files to begin with instead of the driver's own.
+    pub from: Option<SnapshotId>,
+    /// A snapshot is taken by itself this often while programs run; `None` = never.
+    pub snapshot_every: Option<Duration>,
 }
 
 /// Tells whether a sandbox may have this name: 1 to 63 of `a-z 0-9 -`, not starting with a dash. It is a word
@@ -192,4 +200,8 @@ pub struct Sandbox {
     pub notes: Vec<String>,
     /// Somebody asked for its end: how its programs ended says nothing about them.
     pub stop_asked: bool,
+    /// Snapshots of it that are kept.
+    pub snapshots: u32,
+    /// The moment it goes on from: its newest snapshot, or what it was restored to or forked from.
+    pub moment: Option<SnapshotId>,
 }

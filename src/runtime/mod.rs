@@ -11,17 +11,18 @@ pub use crate::session::seat::{BoxStream, ExecOutput};
 use crate::{
     base::{
         fault::Outcome,
-        id::{ClientId, SandboxId, SessionId},
+        id::{ClientId, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     model::{
-        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
+        snapshot::Snapshot,
     },
 };
 
@@ -66,6 +67,15 @@ pub struct ScreenShot {
     /// A keyframe for `vt::Screen::from_keyframe`.
     pub state: Bytes,
     pub title: Option<String>,
+}
+
+/// How a fork differs from what it is forked from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fork {
+    /// `None` = a name derived from that of the other.
+    pub name: Option<String>,
+    /// `None` = the other's first command.
+    pub first: Option<SessionSpec>,
 }
 
 /// What to wait for.
@@ -122,10 +132,22 @@ pub trait Runtime: Send + Sync {
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()>;
     async fn remove(&self, id: &SandboxId) -> Outcome<()>;
 
+    /// Every snapshot, oldest first, also of sandboxes that are no more.
+    async fn snapshots(&self) -> Outcome<Vec<Snapshot>>;
+    /// Keeps this moment of a sandbox, running or not.
+    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot>;
+    /// Drops a snapshot for good. Sandboxes that began with it go on.
+    async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()>;
+    /// Ends the programs of a sandbox, keeps what it is now as a snapshot, gives it the files of another moment
+    /// and starts its first command again.
+    async fn restore(&self, id: &SandboxId, to: &SnapshotId) -> Outcome<Sandbox>;
+    /// Makes a sandbox from a moment of another and starts its first command.
+    async fn fork(&self, from: Subject, how: Fork) -> Outcome<Sandbox>;
+
     /// What was changed in a copy-on-write workspace; `Unsupported` where there is none.
     async fn diff(
         &self,
-        id: &SandboxId,
+        of: Subject,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>>;
 

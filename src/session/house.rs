@@ -14,7 +14,7 @@ use super::{
     feed::Feed,
     host::{Host, Tell, Told},
     journal::{self, Meta, Writer},
-    seat::{BoxStream, ExecOutput, Seat, SeatEvent, SeatReport},
+    seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent, SeatReport},
 };
 use crate::{
     base::{
@@ -248,6 +248,28 @@ fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
     })
 }
 
+/// Lets programs go on that were held, unless somebody paused or stopped them meanwhile.
+struct Held(Arc<Inner>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let inner = Arc::clone(&self.0);
+        let resume = async move {
+            if inner.rooms().state != State::Running {
+                return;
+            }
+            if let Err(fault) = inner.place.resume().await {
+                inner.rooms().notes.push(format!("its programs were held and stay so: {fault}"));
+                inner.set_state(State::Paused);
+            }
+        };
+        // Without a runtime the process is at its end, and what holds them with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(resume);
+        }
+    }
+}
+
 #[async_trait]
 impl Seat for House {
     async fn events(&self) -> Outcome<BoxStream<SeatEvent>> {
@@ -313,6 +335,27 @@ impl Seat for House {
     async fn resume(&self) -> Outcome<()> {
         self.inner.place.resume().await?;
         self.inner.set_state(State::Running);
+        Ok(())
+    }
+
+    async fn hold(&self) -> Outcome<Hold> {
+        let state = self.inner.rooms().state;
+        if state != State::Running {
+            // Nothing moves anyway.
+            return Ok(Box::new(()));
+        }
+        self.inner.place.pause().await?;
+        Ok(Box::new(Held(Arc::clone(&self.inner))))
+    }
+
+    async fn vacate(&self) -> Outcome<()> {
+        let inner = &self.inner;
+        let _one = inner.opening.lock().await;
+        if inner.rooms().state == State::Gone {
+            return Ok(());
+        }
+        inner.place.stop(std::time::Duration::ZERO).await?;
+        inner.gone("it makes room for another moment of its sandbox".to_owned());
         Ok(())
     }
 

@@ -51,6 +51,9 @@ pub enum SeatEvent {
     },
 }
 
+/// Programs are held still as long as this lives.
+pub type Hold = Box<dyn Send + Sync>;
+
 /// One message of a program without a PTY.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecOutput {
@@ -92,7 +95,12 @@ pub trait Seat: Send + Sync {
 
     async fn pause(&self) -> Outcome<()>;
     async fn resume(&self) -> Outcome<()>;
+    /// Holds every program still until what it returns is dropped, by whatever end of the caller; what was
+    /// paused stays so. The state that is reported does not change.
+    async fn hold(&self) -> Outcome<Hold>;
     async fn stop(&self, grace: std::time::Duration) -> Outcome<()>;
+    /// Ends every program and the seat itself; the sandbox's files stay. Nothing can be asked of it then.
+    async fn vacate(&self) -> Outcome<()>;
     /// Removes the sandbox and everything it has but its recordings.
     async fn remove(&self) -> Outcome<()>;
 }

@@ -65,7 +65,7 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
             return Err(fault);
         }
     };
-    let ground = Ground { id: start.id.clone(), name: start.name.clone(), dir: dir.to_owned() };
+    let ground = ground(&start, dir);
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house: Arc<dyn Seat> = Arc::new(house);
     let welcome = Welcome {
@@ -94,6 +94,11 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     removed
 }
 
+fn ground(start: &Start, dir: &Path) -> Ground {
+    let Start { id, name, from, .. } = start.clone();
+    Ground { id, name, dir: dir.to_owned(), from }
+}
+
 async fn make(
     dir: &Path,
     drivers: &Registry,
@@ -105,7 +110,7 @@ async fn make(
     }
     let listener = listen(dir)?;
     let driver = drivers.get(&start.spec.driver)?;
-    let ground = Ground { id: start.id.clone(), name: start.name.clone(), dir: dir.to_owned() };
+    let ground = ground(&start, dir);
     let place = driver.create(&ground, &start.spec).await?;
     Ok((start, place, listener, home))
 }

@@ -117,6 +117,7 @@ impl Connection {
                 return self.output(seat.output(&session, request).await?).await;
             }
             Some(call::What::Input(input)) => return self.input(input).await,
+            Some(call::What::Hold(_)) => return self.hold().await,
             Some(call::What::Exec(spec)) => return self.exec(spec.try_into()?).await,
             Some(call::What::Open(open)) => {
                 let id = convert::session_id(&open.session)?;
@@ -157,6 +158,16 @@ impl Connection {
                 _ = self.calls.next::<Call>() => return Ok(()),
             }
         }
+    }
+
+    /// Programs are held for as long as the connection is.
+    async fn hold(&mut self) -> Outcome<()> {
+        let held = self.seat.hold().await?;
+        if self.answer(answer::What::Done(Done {})).await {
+            drop(self.calls.next::<Call>().await);
+        }
+        drop(held);
+        Ok(())
     }
 
     async fn output(
@@ -260,6 +271,7 @@ async fn done(seat: &dyn Seat, what: call::What) -> Outcome<answer::What> {
         call::What::Stop(stop) => {
             seat.stop(convert::sandbox::grace(stop.grace_ms)?).await?;
         }
+        call::What::Vacate(_) => seat.vacate().await?,
         call::What::Remove(_) => seat.remove().await?,
         _ => return Err(Fault::invalid("not a call that opens a connection")),
     }

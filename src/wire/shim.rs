@@ -24,7 +24,7 @@ use crate::{
         },
         text::{cut, shown},
     },
-    driver::PlaceFacts,
+    driver::{self, PlaceFacts},
     model::sandbox::{SandboxSpec, State},
     session::seat::{SeatEvent, SeatReport},
 };
@@ -112,6 +112,8 @@ pub struct Start {
     pub spec: SandboxSpec,
     /// How many files a program may have open unless it asks for more; `None` = no bound.
     pub open_files: Option<u64>,
+    /// The snapshot whose files it begins with.
+    pub from: Option<driver::Shelf>,
 }
 
 impl Start {
@@ -133,6 +135,11 @@ impl From<&Start> for Boot {
             recordings: start.recordings.as_os_str().to_owned().into_vec().into(),
             spec: Some((&start.spec).into()),
             open_files: start.open_files,
+            from: start.from.as_ref().map(|it| Shelf {
+                id: it.id.to_string(),
+                dir: it.dir.as_os_str().to_owned().into_vec().into(),
+                reference: it.reference.clone(),
+            }),
         }
     }
 }
@@ -141,19 +148,36 @@ impl TryFrom<Boot> for Start {
     type Error = Fault;
 
     fn try_from(wire: Boot) -> Outcome<Self> {
-        let recordings = PathBuf::from(OsString::from_vec(wire.recordings.to_vec()));
-        if !recordings.is_absolute() || recordings.as_os_str().len() > PATH_BYTES_MAX {
-            return Err(Fault::invalid("boot.recordings is no absolute path"));
-        }
         let spec = wire.spec.ok_or_else(|| Fault::invalid("missing: boot.spec"))?;
         Ok(Self {
             id: convert::sandbox_id(&wire.id)?,
             name: shown(&wire.name, NAME_BYTES_MAX),
-            recordings,
+            recordings: absolute("boot.recordings", &wire.recordings)?,
             spec: spec.try_into()?,
             open_files: wire.open_files,
+            from: wire.from.map(TryInto::try_into).transpose()?,
         })
     }
+}
+
+impl TryFrom<Shelf> for driver::Shelf {
+    type Error = Fault;
+
+    fn try_from(wire: Shelf) -> Outcome<Self> {
+        Ok(Self {
+            id: convert::snapshot_id(&wire.id)?,
+            dir: absolute("boot.from.dir", &wire.dir)?,
+            reference: wire.reference.map(convert::snapshot::reference).transpose()?,
+        })
+    }
+}
+
+fn absolute(field: &str, path: &Bytes) -> Outcome<PathBuf> {
+    let path = PathBuf::from(OsString::from_vec(path.to_vec()));
+    if path.is_absolute() && path.as_os_str().len() <= PATH_BYTES_MAX {
+        return Ok(path);
+    }
+    Err(Fault::invalid(format!("{field} is no absolute path")))
 }
 
 impl From<answer::What> for Answer {

@@ -239,6 +239,8 @@ pub fn sandbox(name: &str, command: &str, status: Status) -> Sandbox {
         pending_approvals: 0,
         notes: Vec::new(),
         stop_asked: false,
+        snapshots: 0,
+        moment: None,
     }
 }
 

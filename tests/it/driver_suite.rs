@@ -13,7 +13,7 @@ use sandwatch::{
         units::Size,
     },
     config::paths::Paths,
-    driver::{Ground, Hosting, fake::FakeDriver, local::Local, registry::Registry},
+    driver::{Ground, Hosting, Kept, fake::FakeDriver, local::Local, registry::Registry},
     engine::shim_link::ShimLink,
     model::{
         change::{ApplyRequest, ChangeStatus, DiffPiece, DiffRequest},
@@ -47,7 +47,7 @@ impl Stage {
         let project = temp.path().join("project");
         std::fs::create_dir(&project).unwrap();
         let id = SandboxId::random();
-        let ground = Ground { dir: paths.sandbox(&id), id, name: "stage".to_owned() };
+        let ground = Ground { dir: paths.sandbox(&id), id, name: "stage".to_owned(), from: None };
         std::fs::create_dir(&ground.dir).unwrap();
         let driver = registry.get(driver).unwrap();
         let spec = spec(driver.name(), &project, &["sh"]);
@@ -222,7 +222,8 @@ async fn a_program_without_a_terminal_has_three_streams(stage: Stage) {
 }
 
 async fn what_was_changed_is_told(stage: Stage) {
-    let changes = stage.driver.changes(&stage.ground, DiffRequest::default());
+    let changes =
+        stage.driver.changes(&Kept::Ground(stage.ground.clone()), None, DiffRequest::default());
     if !stage.driver.capabilities().workspace_diff {
         assert_eq!(changes.err().map(|it| it.kind()), Some(Kind::Unsupported));
         let applied = stage.driver.apply(&stage.ground, clock::wall(), &ApplyRequest::default());

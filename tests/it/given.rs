@@ -57,6 +57,8 @@ pub(crate) fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxS
         remove_on_exit: false,
         first: session(command),
         search_path: Vec::new(),
+        from: None,
+        snapshot_every: None,
     }
 }
 

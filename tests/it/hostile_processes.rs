@@ -222,7 +222,7 @@ fn a_holder_to_be_killed() {
 fn held_in(directory: &Path) -> Ground {
     let id = directory.file_name().unwrap().to_str().unwrap();
     let id = SandboxId::parse(id).unwrap();
-    Ground { id, name: "held".to_owned(), dir: directory.to_owned() }
+    Ground { id, name: "held".to_owned(), dir: directory.to_owned(), from: None }
 }
 
 fn number(pid: u32) -> Pid {

@@ -83,7 +83,7 @@ fn a_holder_to_be_killed() {
 fn held(directory: &Path) -> Ground {
     let id = directory.file_name().unwrap().to_str().unwrap();
     let id = SandboxId::parse(id).unwrap();
-    Ground { id, name: "held".to_owned(), dir: directory.to_owned() }
+    Ground { id, name: "held".to_owned(), dir: directory.to_owned(), from: None }
 }
 
 /// A process that holds a sandbox, and the numbers of a loose process and of the first.

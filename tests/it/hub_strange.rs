@@ -7,22 +7,23 @@ use bytes::Bytes;
 use sandwatch::{
     base::{
         fault::{Kind, Outcome},
-        id::{ClientId, SandboxId, SessionId},
+        id::{ClientId, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     client::Client,
     model::{
-        change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
+        change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
+        snapshot::Snapshot,
     },
     runtime::{
-        BoxStream, Directory, ExecOutput, HubStatus, Identity, LeaseVerb, Runtime, ScreenShot,
-        WaitFor,
+        BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime,
+        ScreenShot, WaitFor,
     },
     wire::{
         PROTOCOL,
@@ -63,7 +64,12 @@ deaf! {
     fn resume(_id: &SandboxId) -> ();
     fn stop(_id: &SandboxId, _grace: Duration) -> ();
     fn remove(_id: &SandboxId) -> ();
-    fn diff(_id: &SandboxId, _request: DiffRequest) -> BoxStream<Outcome<DiffPiece>>;
+    fn snapshots() -> Vec<Snapshot>;
+    fn snapshot(_id: &SandboxId, _name: Option<String>) -> Snapshot;
+    fn remove_snapshot(_id: &SnapshotId) -> ();
+    fn restore(_id: &SandboxId, _to: &SnapshotId) -> Sandbox;
+    fn fork(_from: Subject, _how: Fork) -> Sandbox;
+    fn diff(_of: Subject, _request: DiffRequest) -> BoxStream<Outcome<DiffPiece>>;
     fn apply(_id: &SandboxId, _request: ApplyRequest) -> Applied;
     fn take_back(_id: &SandboxId, _overwrite: bool) -> Applied;
     fn open(_id: &SandboxId, _spec: SessionSpec) -> Session;

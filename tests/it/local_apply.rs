@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
 use sandwatch::{
     base::clock,
-    driver::{Driver, local::Local},
+    driver::{Driver, Kept, local::Local},
     model::{
         change::{Applied, ApplyRequest, DiffRequest, Verdict},
         sandbox::WorkspaceMode,
@@ -83,7 +83,13 @@ fn what_is_applied_is_what_the_sandbox_sees_and_goes_back() {
             // All of it is the workspace owner's, and nothing is different any more.
             let owner = fs::metadata(&stage.workspace).unwrap().uid();
             assert_eq!(fs::metadata(stage.workspace.join("dir/c")).unwrap().uid(), owner);
-            assert_eq!(Local.changes(&ground, DiffRequest::default()).unwrap().count(), 1);
+            assert_eq!(
+                Local
+                    .changes(&Kept::Ground(ground.clone()), None, DiffRequest::default())
+                    .unwrap()
+                    .count(),
+                1
+            );
             // The sandbox goes on from there, over files that are younger than its own.
             assert_eq!(sh(&place, "echo three >> edited; rm script").await, "");
             let more = Local.apply(&ground, since, &ApplyRequest::default()).unwrap();

@@ -16,7 +16,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use rustix::fs::inotify;
 use sandwatch::{
     base::{fault::Outcome, limits::CHANGE_COMPARED_BYTES_MAX},
-    driver::{Driver, Ground, Place, local::Local},
+    driver::{Driver, Ground, Kept, Place, local::Local},
     model::{
         change::{ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, NodeKind},
         sandbox::WorkspaceMode,
@@ -48,7 +48,7 @@ fn try_diff(ground: &Ground, request: DiffRequest) -> Outcome<Diff> {
     let mut diff = Diff::default();
     let mut text = Vec::new();
     let mut ended = false;
-    for piece in Local.changes(ground, request)? {
+    for piece in Local.changes(&Kept::Ground(ground.clone()), None, request)? {
         assert!(!ended, "a piece after the end");
         match piece? {
             DiffPiece::File(change) => diff.files.push(change),

@@ -256,7 +256,7 @@ fn a_holder_to_be_killed() {
 fn ground_of(directory: &Path) -> Ground {
     let id = directory.file_name().unwrap().to_str().unwrap();
     let id = sandwatch::base::id::SandboxId::parse(id).unwrap();
-    Ground { id, name: "held".to_owned(), dir: directory.to_owned() }
+    Ground { id, name: "held".to_owned(), dir: directory.to_owned(), from: None }
 }
 
 #[test]

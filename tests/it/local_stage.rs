@@ -167,7 +167,12 @@ fn play(name: &str, user: Option<u32>, before: Before<'_>) {
 impl Stage {
     pub fn ground(&self) -> Ground {
         let id = SandboxId::random();
-        Ground { name: "box".to_owned(), dir: self.home.join("state").join(id.as_str()), id }
+        Ground {
+            name: "box".to_owned(),
+            dir: self.home.join("state").join(id.as_str()),
+            id,
+            from: None,
+        }
     }
 
     pub fn spec(&self, mode: WorkspaceMode) -> SandboxSpec {

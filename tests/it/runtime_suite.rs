@@ -7,19 +7,19 @@ use bytes::Bytes;
 use sandwatch::{
     base::{
         fault::Kind,
-        id::{SandboxId, SessionId},
+        id::{SandboxId, SessionId, SnapshotId},
         limits::{HISTORY_LINES_MAX, STOP_GRACE},
         units::Size,
     },
     model::{
-        change::{ApplyRequest, DiffRequest},
+        change::{ApplyRequest, DiffRequest, Subject},
         event::{Event, SnapshotReason},
         history::{HistoryRequest, SearchRequest},
         output::{Fidelity, From, Output},
         sandbox::{Sandbox, State},
         session::ExitStatus,
     },
-    runtime::{ExecOutput, LeaseVerb, Runtime, WaitFor},
+    runtime::{ExecOutput, Fork, LeaseVerb, Runtime, WaitFor},
     vt::Screen,
 };
 
@@ -127,26 +127,39 @@ async fn what_is_wrong_is_refused_by_kind(it: Stage) {
     assert_eq!(applied.err().map(|it| it.kind()), Some(Kind::Unsupported));
     let taken_back = it.alice.take_back(&one, false).await;
     assert_eq!(taken_back.err().map(|it| it.kind()), Some(Kind::Unsupported));
-    let told = it.alice.diff(&one, DiffRequest::default()).await;
+    let kept = it.alice.snapshot(&one, None).await;
+    assert_eq!(kept.err().map(|it| it.kind()), Some(Kind::Unsupported));
+    assert_eq!(it.alice.snapshots().await, Ok(Vec::new()));
+    let told = it.alice.diff(Subject::Sandbox(one.clone()), DiffRequest::default()).await;
     assert_eq!(told.err().map(|it| it.kind()), Some(Kind::Unsupported));
 }
 
 async fn what_is_not_there_is_absent(it: Stage) {
     let id = SandboxId::parse("nowhere").unwrap();
     let session_id = SessionId::parse("nobody").unwrap();
+    let kept = SnapshotId::parse("never").unwrap();
     let runtime = &it.alice;
     let kinds = [
         runtime.pause(&id).await.unwrap_err().kind(),
         runtime.stop(&id, STOP_GRACE).await.unwrap_err().kind(),
         runtime.remove(&id).await.unwrap_err().kind(),
-        runtime.diff(&id, DiffRequest::default()).await.err().unwrap().kind(),
+        runtime
+            .diff(Subject::Sandbox(id.clone()), DiffRequest::default())
+            .await
+            .err()
+            .unwrap()
+            .kind(),
         runtime.open(&id, session(&["idle"])).await.unwrap_err().kind(),
+        runtime.snapshot(&id, None).await.unwrap_err().kind(),
+        runtime.remove_snapshot(&kept).await.unwrap_err().kind(),
+        runtime.restore(&id, &kept).await.unwrap_err().kind(),
+        runtime.fork(Subject::Snapshot(kept), Fork::default()).await.unwrap_err().kind(),
         runtime.screen(&session_id).await.unwrap_err().kind(),
         runtime.input(&session_id, Bytes::from_static(b"x")).await.unwrap_err().kind(),
         runtime.lease(&session_id, LeaseVerb::Take).await.unwrap_err().kind(),
         runtime.wait(&session_id, WaitFor::Exit, None).await.unwrap_err().kind(),
     ];
-    assert_eq!(kinds, [Kind::Absent; 9]);
+    assert_eq!(kinds, [Kind::Absent; 13]);
     let watched = runtime.output(&session_id, watch(From::Now, Fidelity::Screen)).await;
     assert_eq!(watched.err().map(|it| it.kind()), Some(Kind::Absent));
 }

@@ -153,6 +153,7 @@ impl Bench {
             id: SandboxId::random(),
             name: "bench".to_owned(),
             dir: dir.path().join("sandbox"),
+            from: None,
         };
         std::fs::create_dir(&ground.dir).unwrap();
         let recordings = dir.path().join("recordings");

@@ -48,8 +48,12 @@ impl Site {
 
     fn at(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ground =
-            Ground { id: SandboxId::random(), name: "box".to_owned(), dir: dir.path().join(name) };
+        let ground = Ground {
+            id: SandboxId::random(),
+            name: "box".to_owned(),
+            dir: dir.path().join(name),
+            from: None,
+        };
         std::fs::create_dir_all(&ground.dir).unwrap();
         Self { dir, ground }
     }
@@ -247,7 +251,8 @@ async fn garbage_on_the_socket_harms_nobody() {
 /// A shim's server in this process, over real PTYs.
 fn served(bench: &Bench) -> (Ground, tokio::task::JoinHandle<()>) {
     let dir = bench.dir.path().join("sandbox");
-    let ground = Ground { id: SandboxId::random(), name: "bench".to_owned(), dir: dir.clone() };
+    let ground =
+        Ground { id: SandboxId::random(), name: "bench".to_owned(), dir: dir.clone(), from: None };
     let welcome = Welcome {
         protocol: PROTOCOL,
         version: "test".to_owned(),

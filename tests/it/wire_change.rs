@@ -6,12 +6,12 @@ use prost::Message;
 use sandwatch::{
     base::{
         fault::Kind,
-        id::SandboxId,
+        id::{SandboxId, SnapshotId},
         limits::{CHANGE_PATHS_MAX, CHANGE_PIECE_BYTES, PATH_BYTES_MAX},
     },
     model::change::{
         AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
-        Node, NodeKind, Verdict, is_inside,
+        Node, NodeKind, Subject, Verdict, is_inside,
     },
     wire::{
         convert::change::{apply_in, apply_out, diff_in, diff_out, piece_in, piece_out},
@@ -77,11 +77,17 @@ proptest! {
     #[test]
     fn a_question_arrives_as_it_was_sent(
         paths in vec(path(), 0..4), git in any::<bool>(), text in any::<bool>(),
+        system in any::<bool>(), kept in any::<bool>(),
     ) {
-        let id = SandboxId::parse("box").unwrap();
-        let request = DiffRequest { paths, git, text, binary: git != text };
-        let read = diff_in(sent(&diff_out(&id, request.clone()))).unwrap();
-        prop_assert_eq!(read, (id, request));
+        let id = SnapshotId::parse("moment").unwrap();
+        let of = match kept {
+            true => Subject::Snapshot(id.clone()),
+            false => Subject::Sandbox(SandboxId::parse("box").unwrap()),
+        };
+        let against = (git == system).then_some(id);
+        let request = DiffRequest { against, system, paths, git, text, binary: git != text };
+        let read = diff_in(sent(&diff_out(&of, request.clone()))).unwrap();
+        prop_assert_eq!(read, (of, request));
     }
 }
 

@@ -9,7 +9,7 @@ use sandwatch::{
     base::{
         clock::Timestamp,
         fault::{Fault, Kind},
-        id::{ClientId, SandboxId, SessionId},
+        id::{ClientId, SandboxId, SessionId, SnapshotId},
         limits::{
             KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
             WIRE_MESSAGE_BYTES_MAX,
@@ -53,6 +53,10 @@ fn name() -> impl Strategy<Value = String> {
 
 fn sandbox_id() -> impl Strategy<Value = SandboxId> {
     "[a-z0-9][a-z0-9_.-]{0,63}".prop_map(|it| SandboxId::parse(&it).unwrap())
+}
+
+fn snapshot_id() -> impl Strategy<Value = SnapshotId> {
+    "[a-z0-9][a-z0-9_.-]{0,63}".prop_map(|it| SnapshotId::parse(&it).unwrap())
 }
 
 fn session_id() -> impl Strategy<Value = SessionId> {
@@ -106,10 +110,13 @@ prop_compose! {
         ttl in option::of((1_u64..1_000_000_000).prop_map(Duration::from_millis)),
         flags in any::<(bool, bool)>(), (labels, first) in (labels(), session_spec()),
         search_path in vec("/[a-z/]{0,20}".prop_map(PathBuf::from), 0..4),
+        from in option::of(snapshot_id()),
+        every in option::of((60_000_u64..1_000_000_000).prop_map(Duration::from_millis)),
     ) -> SandboxSpec {
         SandboxSpec {
             name, driver, isolation, image, workspace, egress, allow, limits, env, ttl, labels,
-            record: flags.0, remove_on_exit: flags.1, first, search_path,
+            record: flags.0, remove_on_exit: flags.1, first, search_path, from,
+            snapshot_every: every,
         }
     }
 }
@@ -153,11 +160,13 @@ prop_compose! {
         labels in labels(), workspace in workspace(), egress in any_of(Egress::ALL),
         limits in resource_limits(), capabilities in capabilities(),
         (sessions, pending_approvals, notes) in (vec(session(), 0..3), any::<u32>(), vec(line(), 0..3)),
-        stop_asked in any::<bool>(),
+        stop_asked in any::<bool>(), snapshots in any::<u32>(),
+        moment in option::of(snapshot_id()),
     ) -> Sandbox {
         Sandbox {
             id, name, driver, state, raw_state, isolation, created_at, labels, workspace, egress,
-            limits, capabilities, sessions, pending_approvals, notes, stop_asked,
+            limits, capabilities, sessions, pending_approvals, notes, stop_asked, snapshots,
+            moment,
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Blueprint {
     pub identity: Identity,
     /// Private to the sandbox: upper layers, /tmp, /home and so on.
     pub ground: Source,
+    /// The same of the snapshot that it begins with; nothing is written there.
+    pub below: Option<Source>,
     /// Names in / that are symbolic links on the host, with their targets.
     pub links: Vec<(String, PathBuf)>,
     /// Names in / shown with writes kept apart.

@@ -1,24 +1,22 @@
-//! The changes of a copy-on-write workspace, one after the other: what the walk found is compared, read
-//! only where it must be, and written as git does. Blocks on files.
+//! The changes of a sandbox or a snapshot, one after the other: what the walk found is compared, read only where it
+//! must be, and written as git does. Blocks on files.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     ffi::OsString,
     fs, io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStringExt,
-    },
+    os::{fd::BorrowedFd, unix::ffi::OsStringExt},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
-use rustix::{fs::fstat, io::Errno};
+use rustix::io::Errno;
 
 use super::{
     namespaces::BOX,
     side,
-    upper::{self, Look, Pair, is_directory},
+    trees::{self, Tree},
+    upper::{self, Look, Pair, View, is_directory},
 };
 use crate::{
     base::{
@@ -27,39 +25,59 @@ use crate::{
         limits::{CHANGE_PIECE_BYTES, CHANGE_TEXT_BYTES_MAX, CHANGES_WITHIN, RENAMES_BYTES_MAX},
     },
     driver::{
-        Ground,
+        Ground, Kept, Shelf,
         patch::{self, Binary, Patch, Side, patch},
     },
     model::change::{ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind},
 };
 
 /// In a sandbox's directory: the real path of its workspace, as it was when the sandbox was made.
-const WORKSPACE: &str = "workspace";
+pub const WORKSPACE: &str = "workspace";
 
 /// Notes which directory the changes are to be held against.
 pub fn remember(ground: &Path, workspace: &Path) -> io::Result<()> {
     fs::write(ground.join(WORKSPACE), workspace.as_os_str().as_encoded_bytes())
 }
 
-/// Both sides of a workspace.
+/// Both sides of a tree.
 pub struct Sides {
-    pub upper: OwnedFd,
-    pub base: OwnedFd,
+    pub new: View,
+    pub old: View,
+}
+
+/// The real path of a workspace that a sandbox has as copy-on-write.
+pub fn workspace_of(ground: &Path) -> Outcome<PathBuf> {
+    let note = ground.join(WORKSPACE);
+    let path = fs::read(&note)
+        .map_err(|error| Fault::io(format!("reading {}", note.display()), &error))?;
+    Ok(PathBuf::from(OsString::from_vec(path)))
 }
 
 impl Sides {
-    pub fn open(ground: &Path) -> Outcome<Self> {
-        let note = ground.join(WORKSPACE);
-        let path = fs::read(&note)
-            .map_err(|error| Fault::io(format!("reading {}", note.display()), &error))?;
-        let path = PathBuf::from(OsString::from_vec(path));
-        let real = fs::canonicalize(ground)
-            .map_err(|error| Fault::io(format!("opening {}", ground.display()), &error))?;
-        let upper = upper::root(&real.join(BOX).join("upper/workspace"))?;
-        let base = upper::root(&path)
-            .map_err(|fault| fault.hint("the workspace has to be where it was"))?;
-        Ok(Self { upper, base })
+    /// A sandbox's workspace beside the real directory.
+    pub fn open(ground: &Ground) -> Outcome<Self> {
+        let real = workspace_of(&ground.dir)?;
+        let mut layers = vec![real_path(&ground.dir)?.join(BOX).join("upper/workspace")];
+        upper::root(layers.first().unwrap_or(&real))?;
+        if let Some(shelf) = &ground.from {
+            layers.push(real_path(&shelf.dir)?.join(BOX).join("upper/workspace"));
+        }
+        layers.push(real.clone());
+        let old = upper::root(&real);
+        old.map_err(|fault| fault.hint("the workspace has to be where it was"))?;
+        Ok(Self { new: View::open(layers)?, old: View::open([real])? })
     }
+
+    /// The real directory.
+    pub fn base(&self) -> Outcome<BorrowedFd<'_>> {
+        let base = self.old.layer(0);
+        base.map_err(|error| Fault::io("opening the workspace", &error.into()))
+    }
+}
+
+fn real_path(directory: &Path) -> Outcome<PathBuf> {
+    fs::canonicalize(directory)
+        .map_err(|error| Fault::io(format!("opening {}", directory.display()), &error))
 }
 
 /// A path to look at, and where its contents were before.
@@ -69,9 +87,10 @@ struct Candidate {
     pair: Pair,
 }
 
-/// The changes of one sandbox; nothing is looked at before the first is asked for.
+/// The changes of one sandbox or snapshot; nothing is looked at before the first is asked for.
 pub struct LocalChanges {
-    ground: PathBuf,
+    of: Kept,
+    against: Option<Shelf>,
     request: DiffRequest,
     at: At,
 }
@@ -83,39 +102,36 @@ enum At {
 }
 
 struct Under {
-    sides: Sides,
+    /// What is still to be looked at, the next one last.
+    trees: Vec<Tree>,
+    now: Option<Tree>,
     candidates: VecDeque<Candidate>,
     ready: VecDeque<DiffPiece>,
     git_left_out: u64,
 }
 
 impl LocalChanges {
-    pub fn new(ground: &Ground, request: DiffRequest) -> Self {
-        Self { ground: ground.dir.clone(), request, at: At::Start }
+    pub fn new(of: &Kept, against: Option<&Shelf>, request: DiffRequest) -> Self {
+        Self { of: of.clone(), against: against.cloned(), request, at: At::Start }
     }
 
     fn start(&self) -> Outcome<Under> {
-        let sides = Sides::open(&self.ground)?;
-        let look = Look {
-            paths: self.request.paths.clone(),
-            git: self.request.git,
-            until: clock::monotonic() + CHANGES_WITHIN,
-        };
-        let found = upper::walk(&sides.upper, &sides.base, look)?;
-        let renames = sides.renames(&found.pairs);
-        let candidates = candidates(found.pairs, renames);
-        let ready = VecDeque::new();
-        Ok(Under { sides, candidates, ready, git_left_out: found.git_left_out })
+        let trees = trees::of(&self.of, self.against.as_ref(), self.request.system)?;
+        let (candidates, ready) = (VecDeque::new(), VecDeque::new());
+        Ok(Under { trees, now: None, candidates, ready, git_left_out: 0 })
     }
 
     /// What was read is the sandbox's only if it is still there: what is removed empties by and by.
-    fn still_there(&self, sides: &Sides) -> Outcome<()> {
-        let now = Sides::open(&self.ground).ok();
-        let same = now.is_some_and(|now| match (fstat(&now.upper), fstat(&sides.upper)) {
-            (Ok(one), Ok(two)) => (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino),
-            _ => false,
-        });
-        if same { Ok(()) } else { Err(Fault::absent("the sandbox was removed meanwhile")) }
+    fn still_there(&self) -> Outcome<()> {
+        let (place, what) = match &self.of {
+            Kept::Ground(ground) => (ground.dir.join(BOX), "the sandbox"),
+            Kept::Shelf(shelf, _) => (shelf.dir.join(BOX), "the snapshot"),
+        };
+        let against = self.against.as_ref().map(|it| it.dir.join(BOX));
+        if place.is_dir() && against.is_none_or(|it| it.is_dir()) {
+            return Ok(());
+        }
+        Err(Fault::absent(format!("{what} was removed meanwhile")))
     }
 
     fn step(&mut self) -> Outcome<Option<DiffPiece>> {
@@ -127,17 +143,35 @@ impl LocalChanges {
             if let Some(piece) = under.ready.pop_front() {
                 return Ok(Some(piece));
             }
-            match under.candidates.pop_front() {
-                Some(candidate) => {
-                    under.ready.extend(under.sides.examine(candidate, &self.request));
-                }
-                None => break,
+            if let Some(candidate) = under.candidates.pop_front()
+                && let Some(tree) = &under.now
+            {
+                under.ready.extend(tree.examine(candidate, &self.request));
+                continue;
             }
+            let Some(tree) = under.trees.pop() else { break };
+            under.look_into(tree, &self.request)?;
         }
         let git_left_out = under.git_left_out;
-        let At::Under(under) = std::mem::replace(&mut self.at, At::End) else { return Ok(None) };
-        self.still_there(&under.sides)?;
+        self.at = At::End;
+        self.still_there()?;
         Ok(Some(DiffPiece::End { git_left_out }))
+    }
+}
+
+impl Under {
+    fn look_into(&mut self, tree: Tree, request: &DiffRequest) -> Outcome<()> {
+        if let Some(paths) = tree.asked(&request.paths) {
+            let until = clock::monotonic() + CHANGES_WITHIN;
+            let look = Look { paths, git: request.git, until };
+            let mut found = upper::walk(&tree.sides.new, &tree.sides.old, look)?;
+            tree.without_mounts(&mut found);
+            let renames = tree.sides.renames(&found.pairs);
+            self.git_left_out += found.git_left_out;
+            self.candidates = candidates(found.pairs, renames);
+            self.now = Some(tree);
+        }
+        Ok(())
     }
 }
 
@@ -173,6 +207,7 @@ fn candidates(
         let mut pair = *pair;
         if let Some(old) = old_path.as_ref().and_then(|it| pairs.get(it)) {
             pair.old = old.old;
+            pair.old_at = old.old_at;
         }
         out.push_back(Candidate { path: path.clone(), old_path, pair });
     }
@@ -192,12 +227,17 @@ struct Contents {
 impl Sides {
     /// Files that lie elsewhere as they were: new path to old. A guess that `examine` checks.
     fn renames(&self, pairs: &BTreeMap<Vec<u8>, Pair>) -> HashMap<Vec<u8>, Vec<u8>> {
-        let mut sizes: BTreeMap<u64, (Vec<&[u8]>, Vec<&[u8]>)> = BTreeMap::new();
+        type Places<'a> = Vec<(&'a [u8], usize)>;
+        let mut sizes: BTreeMap<u64, (Places<'_>, Places<'_>)> = BTreeMap::new();
         for (path, pair) in pairs {
             let file = pair.old.or(pair.new).filter(|it| it.kind == NodeKind::File && it.bytes > 0);
             match (file, pair.old, pair.new) {
-                (Some(file), Some(_), None) => sizes.entry(file.bytes).or_default().0.push(path),
-                (Some(file), None, Some(_)) => sizes.entry(file.bytes).or_default().1.push(path),
+                (Some(file), Some(_), None) => {
+                    sizes.entry(file.bytes).or_default().0.push((path, pair.old_at));
+                }
+                (Some(file), None, Some(_)) => {
+                    sizes.entry(file.bytes).or_default().1.push((path, pair.new_at));
+                }
                 _ => {}
             }
         }
@@ -210,13 +250,15 @@ impl Sides {
             }
             left -= cost;
             let mut by_sum: HashMap<u64, Vec<&[u8]>> = HashMap::new();
-            for path in gone {
-                if let Ok(sum) = side::sum(&self.base, path, bytes) {
+            let sum =
+                |view: &View, (path, at): (&[u8], usize)| side::sum(view.layer(at)?, path, bytes);
+            for (path, at) in gone {
+                if let Ok(sum) = sum(&self.old, (path, at)) {
                     by_sum.entry(sum).or_default().push(path);
                 }
             }
-            for path in come {
-                let sum = side::sum(&self.upper, path, bytes).ok();
+            for (path, at) in come {
+                let sum = sum(&self.new, (path, at)).ok();
                 let from = sum.and_then(|it| by_sum.get_mut(&it)).filter(|it| !it.is_empty());
                 if let Some(from) = from {
                     let alike = from.iter().position(|it| file_name(it) == file_name(path));
@@ -227,13 +269,46 @@ impl Sides {
         renames
     }
 
+    fn read(&self, path: &[u8], old_path: &[u8], pair: Pair) -> io::Result<Contents> {
+        let file = |it: Option<Node>| it.is_some_and(|it| it.kind == NodeKind::File);
+        let large = |it: Option<Node>| it.is_some_and(|it| it.bytes > CHANGE_TEXT_BYTES_MAX);
+        let mut read = Contents::default();
+        if !large(pair.old) && !large(pair.new) {
+            let get = |view: &View, at, path, node: Option<Node>| match node {
+                None => Ok(Some(Vec::new())),
+                Some(node) => side::contents(view.layer(at)?, path, node),
+            };
+            read.old = get(&self.old, pair.old_at, old_path, pair.old)?;
+            read.new = get(&self.new, pair.new_at, path, pair.new)?;
+        }
+        if let (Some(old), Some(new)) = (&read.old, &read.new) {
+            read.same = old == new && kind(pair.old) == kind(pair.new);
+            return Ok(read);
+        }
+        let same = if file(pair.old) && file(pair.new) {
+            let old = (self.old.layer(pair.old_at)?, old_path);
+            side::same(old, (self.new.layer(pair.new_at)?, path))?
+        } else {
+            Some(false)
+        };
+        read.same = same == Some(true);
+        read.note = match same {
+            Some(true) => None,
+            Some(false) => Some("too large to be shown".to_owned()),
+            None => Some("too large to be compared".to_owned()),
+        };
+        Ok(read)
+    }
+}
+
+impl Tree {
     /// What changed at a path, as pieces; none when nothing did.
     fn examine(&self, it: Candidate, request: &DiffRequest) -> Vec<DiffPiece> {
         let Candidate { path, old_path, pair } = it;
         let from = old_path.as_deref().unwrap_or(&path);
         let read = match pair.unread {
             Some(error) => Err(error.into()),
-            None => self.read(&path, from, pair),
+            None => self.sides.read(&path, from, pair),
         };
         let read = read.unwrap_or_else(|error| unread(&error));
         if let Some(from) = old_path.as_ref().filter(|_| !read.same) {
@@ -248,6 +323,8 @@ impl Sides {
             return Vec::new();
         }
         let Pair { old, new, .. } = pair;
+        let (from, path) = (&self.shown(from), self.shown(&path));
+        let old_path = old_path.map(|it| self.shown(&it));
         let patch = written(from, &path, pair, &read, request);
         let plain = |it: Option<Node>| it.is_none_or(|it| git_mode(it).is_some());
         let lines = LineCount { added: patch.added_lines, removed: patch.removed_lines };
@@ -270,33 +347,6 @@ impl Sides {
             pieces.extend(cuts.map(|it| DiffPiece::Text(Bytes::copy_from_slice(it))));
         }
         pieces
-    }
-
-    fn read(&self, path: &[u8], old_path: &[u8], pair: Pair) -> io::Result<Contents> {
-        let (base, upper) = ((self.base.as_fd(), old_path), (self.upper.as_fd(), path));
-        let file = |it: Option<Node>| it.is_some_and(|it| it.kind == NodeKind::File);
-        let large = |it: Option<Node>| it.is_some_and(|it| it.bytes > CHANGE_TEXT_BYTES_MAX);
-        let mut read = Contents::default();
-        if !large(pair.old) && !large(pair.new) {
-            let get = |(root, path), node: Option<Node>| {
-                node.map_or(Ok(Some(Vec::new())), |it| side::contents(root, path, it))
-            };
-            read.old = get(base, pair.old)?;
-            read.new = get(upper, pair.new)?;
-        }
-        if let (Some(old), Some(new)) = (&read.old, &read.new) {
-            read.same = old == new && kind(pair.old) == kind(pair.new);
-            return Ok(read);
-        }
-        let same =
-            if file(pair.old) && file(pair.new) { side::same(base, upper)? } else { Some(false) };
-        read.same = same == Some(true);
-        read.note = match same {
-            Some(true) => None,
-            Some(false) => Some("too large to be shown".to_owned()),
-            None => Some("too large to be compared".to_owned()),
-        };
-        Ok(read)
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Identity {
 /// Host ids for sandboxes made by root: above every range that distributions hand out, below 2^31.
 const HOST_IDS_FROM: u32 = 0x7000_0000;
 const HOST_IDS_MASK: u32 = 0x0fff_ffff;
+/// Whose files are that root keeps as snapshots: nobody's, and no sandbox's.
+pub const SHELVES: (u32, u32) = (HOST_IDS_FROM, HOST_IDS_FROM);
 /// The user inside a sandbox made by root.
 const NAME: &str = "agent";
 const INSIDE_ID: u32 = 1000;

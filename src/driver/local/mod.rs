@@ -25,11 +25,13 @@ mod probe;
 mod processes;
 mod remove;
 mod seccomp;
+mod shelf;
 mod side;
 mod sys;
 mod terminal;
 mod tools;
 mod traces;
+mod trees;
 mod upper;
 mod weak;
 
@@ -55,7 +57,7 @@ use self::{
     place::LocalPlace,
     traces::{First, Traces},
 };
-use super::{Changes, Driver, Ground, Hosting, Place, PlaceFacts};
+use super::{Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken};
 use crate::{
     base::{
         clock::Timestamp,
@@ -76,6 +78,11 @@ use async_trait::async_trait;
 /// pipe of whoever started it does not live as long as it does. Nothing may have been opened yet.
 pub fn close_inherited() {
     sys::close_all_but(&[]);
+}
+
+/// Deletes a directory that a sandbox's files lie in, on a thread that blocks nobody.
+pub fn delete_in_background(directory: PathBuf) {
+    remove::in_background(directory);
 }
 
 /// The adapter; holds nothing.
@@ -283,6 +290,8 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         workspace_cow: namespaces,
         workspace_diff: namespaces,
         workspace_apply: namespaces,
+        snapshot: namespaces,
+        snapshot_memory: false,
         workspace_rw: true,
         egress_deny: true,
         egress_ask: false,
@@ -372,16 +381,49 @@ impl Driver for Local {
         Ok(())
     }
 
-    fn changes(&self, ground: &Ground, request: DiffRequest) -> Outcome<Changes> {
-        Ok(Box::new(LocalChanges::new(ground, request)))
+    async fn snapshot(
+        &self,
+        ground: &Ground,
+        _spec: &SandboxSpec,
+        shelf: &Shelf,
+        like: Option<&Shelf>,
+        stillness: Stillness,
+    ) -> Outcome<Taken> {
+        let owner = Identity::of(&ground.id)?.by_root.then_some(identity::SHELVES);
+        let (ground, shelf, like) = (ground.clone(), shelf.clone(), like.cloned());
+        let take = match stillness {
+            Stillness::Live => shelf::Take::Copies,
+            Stillness::Stopped => shelf::Take::Links,
+        };
+        let keep = move || {
+            let (below, like) = (ground.from.as_ref(), like.as_ref());
+            shelf::keep(&ground.dir, below, &shelf, like, take, owner)
+        };
+        let kept = tokio::task::spawn_blocking(keep).await;
+        kept.map_err(|error| Fault::bug(format!("keeping files: {error}")))?
+    }
+
+    async fn vacate(&self, ground: &Ground) -> Outcome<()> {
+        remove::discard(&ground.dir.join(namespaces::BOX))?;
+        drop(remove::empty_trash(&ground.dir.join(namespaces::BOX)));
+        Ok(())
+    }
+
+    fn changes(
+        &self,
+        of: &Kept,
+        against: Option<&Shelf>,
+        request: DiffRequest,
+    ) -> Outcome<Changes> {
+        Ok(Box::new(LocalChanges::new(of, against, request)))
     }
 
     fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {
-        apply::apply(&ground.dir, since, request)
+        apply::apply(ground, since, request)
     }
 
     fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
-        apply::undo(&ground.dir, overwrite)
+        apply::undo(ground, overwrite)
     }
 
     fn tidy(&self, sandboxes: &Path) {

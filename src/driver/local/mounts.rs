@@ -27,8 +27,14 @@ use crate::model::sandbox::WorkspaceMode;
 
 /// The new root, below the sandbox's directory while it is built.
 const ROOT: &str = "root";
-/// Directories of the sandbox's own, on disk, with their places inside.
-pub const OWN: [(&str, &str); 3] = [("tmp", "tmp"), ("run", "run"), ("var", "var")];
+/// Where the real workspace is mounted while it is layered.
+const STAGE: &str = "stage";
+/// The snapshot that the sandbox begins with, and files that every sandbox has of its own, in layers that lie over
+/// the host's; below the sandbox's directory.
+pub const BELOW: &str = "below";
+pub const START: &str = "start";
+/// Directories of the sandbox's own, on disk, with the same places inside.
+const OWN: [&str; 3] = ["tmp", "run", "var"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -80,19 +86,16 @@ pub fn build(plan: &Blueprint) -> Result<(), Broken> {
     for (name, target) in &plan.links {
         symlink(target, inside(name)).step(format!("linking /{name}"))?;
     }
+    if let Some(below) = &plan.below {
+        place(below, BELOW).step("opening the snapshot")?;
+    }
     for name in &plan.layers {
         system_layer(name)?;
     }
-    for (own, place) in OWN {
-        let place = inside(place);
-        make_directory(&place)?;
-        mount_bind(own, &place).step(format!("mounting /{own}"))?;
-        restrict(&place, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+    for name in OWN {
+        own_directory(name, &inside(name))?;
     }
-    let home = inside(&plan.identity.home);
-    make_directory(&home)?;
-    mount_bind("home", &home).step("mounting the home directory")?;
-    restrict(&home, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+    own_directory("home", &inside(&plan.identity.home))?;
     devices()?;
     processes()?;
     machine();
@@ -140,13 +143,36 @@ fn restrict(path: &Path, attributes: u64) -> Result<(), Broken> {
         .step(format!("restricting {}", path.display()))
 }
 
+/// Mounts a directory of the sandbox's own, over what a snapshot and every sandbox has of it.
+fn own_directory(name: &str, at: &Path) -> Result<(), Broken> {
+    make_directory(at)?;
+    let (below, start) = (Path::new(BELOW).join(name), Path::new(START).join(name));
+    let lower: Vec<&Path> =
+        [&below, &start].into_iter().map(PathBuf::as_path).filter(|it| it.is_dir()).collect();
+    if !lower.is_empty() {
+        return overlay(&lower, Path::new(name), name, at).step(format!("layering /{name}"));
+    }
+    mount_bind(name, at).step(format!("mounting /{name}"))?;
+    restrict(at, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+}
+
+/// Mounts what the sandbox wrote over a directory of the host, with the layers between them.
+fn layer(name: &str, host: &Path, at: &Path) -> io::Result<()> {
+    let below = Path::new(BELOW).join("upper").join(name);
+    let start = Path::new(START).join(name);
+    let between = [below, start].into_iter().filter(|it| it.is_dir());
+    let lower: Vec<PathBuf> = between.chain([host.to_owned()]).collect();
+    let lower: Vec<&Path> = lower.iter().map(PathBuf::as_path).collect();
+    overlay(&lower, &Path::new("upper").join(name), name, at)
+}
+
 /// Shows a top-level directory of the host with writes kept apart. Where something is mounted
 /// inside it the kernel refuses to layer it; then it is shown read-only.
 fn system_layer(name: &str) -> Result<(), Broken> {
     let place = inside(name);
     make_directory(&place)?;
     let source = Path::new("/").join(name);
-    if overlay(&source, name, &place).is_ok() {
+    if layer(name, &source, &place).is_ok() {
         return Ok(());
     }
     mount_bind_recursive(&source, &place).step(format!("showing /{name}"))?;
@@ -164,7 +190,7 @@ fn system_layer(name: &str) -> Result<(), Broken> {
 
 /// Puts the sandbox's own files over those of an /etc that could not be layered.
 fn own_etc_files(etc: &Path) -> Result<(), Broken> {
-    let own = std::fs::read_dir("upper/etc").step("listing its own /etc")?;
+    let own = std::fs::read_dir(Path::new(START).join("etc")).step("listing its own /etc")?;
     for file in own.flatten() {
         let over = etc.join(file.file_name());
         if over.exists() {
@@ -174,11 +200,18 @@ fn own_etc_files(etc: &Path) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Mounts an overlay of `lower` with the upper layer called `name`.
-fn overlay(lower: &Path, name: &str, place: &Path) -> io::Result<()> {
+/// Mounts an overlay of the directories `lower`, top first, whose names have no commas and colons.
+fn overlay(lower: &[&Path], upper: &Path, work: &str, place: &Path) -> io::Result<()> {
     let mut options = b"userxattr,lowerdir=".to_vec();
-    options.extend(lower.as_os_str().as_bytes());
-    options.extend(format!(",upperdir=upper/{name},workdir=work/{name}").as_bytes());
+    for (number, lower) in lower.iter().enumerate() {
+        if number > 0 {
+            options.push(b':');
+        }
+        options.extend(lower.as_os_str().as_bytes());
+    }
+    options.extend(b",upperdir=");
+    options.extend(upper.as_os_str().as_bytes());
+    options.extend(format!(",workdir=work/{work}").as_bytes());
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("overlay", place, "overlay", flags, options.as_c_str()).map_err(io::Error::from)
@@ -272,14 +305,15 @@ fn show_workspace(workspace: &WorkspaceMount) -> Result<(), Broken> {
         WorkspaceMode::None => Ok(()),
         WorkspaceMode::Cow => {
             // Through a place of a fixed name: the workspace's own may have commas and colons.
-            stage(&workspace.source).step(format!("opening {shown}"))?;
-            overlay(Path::new("stage"), "workspace", &place)
+            self::place(&workspace.source, STAGE).step(format!("opening {shown}"))?;
+            layer("workspace", Path::new(STAGE), &place)
                 .step(format!("layering changes over {shown}"))
         }
     }
 }
 
-fn stage(source: &Source) -> io::Result<()> {
+/// Mounts a directory at one of the sandbox's own.
+fn place(source: &Source, at: &str) -> io::Result<()> {
     let opened;
     let tree = match source {
         Source::Tree(tree) => tree,
@@ -288,7 +322,7 @@ fn stage(source: &Source) -> io::Result<()> {
             &opened
         }
     };
-    move_mount(tree, c"", CWD, "stage", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    move_mount(tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
 }
 

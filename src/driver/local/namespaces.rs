@@ -20,18 +20,18 @@ use seccompiler::BpfProgram;
 use super::{
     blueprint::{self, Blueprint, Source, WorkspaceMount},
     changes,
-    identity::Identity,
+    identity::{self, Identity},
     init,
     lockdown::{self, ProcessBounds, Rules},
     mark::Mark,
     message::{Order, Word, receive, send},
-    mounts::{self, Step},
+    mounts::{self, BELOW, START, Step},
     seccomp::{self, Sockets},
-    sys, tools,
+    shelf, sys, tools,
 };
 use crate::{
     base::fault::{Fault, Kind, Outcome},
-    driver::Ground,
+    driver::{Ground, Shelf},
     model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
 };
 
@@ -77,6 +77,7 @@ pub fn plan(
     let (links, layers) = blueprint::system();
     let root = prepare(ground, spec, identity, &layers, &hostname)
         .map_err(|error| Fault::io(format!("preparing {}", ground.dir.display()), &error))?;
+    let below = ground.from.as_ref().map(|it| open_shelf(it, identity)).transpose()?;
     let workspace = workspace
         .map(|real| {
             if spec.workspace.mode == WorkspaceMode::Cow {
@@ -103,6 +104,7 @@ pub fn plan(
         hostname,
         identity: identity.clone(),
         ground: root,
+        below,
         links,
         layers,
         tools,
@@ -132,23 +134,28 @@ fn prepare(
         own(&path)
     };
     make(root.clone(), 0o700)?;
-    for name in ["root", "stage", "upper", "work", "run", "var", "home"] {
+    for name in ["root", "stage", BELOW, START, "upper", "work", "run", "var", "home"] {
         make(root.join(name), 0o755)?;
     }
+    make(root.join(START).join("etc"), 0o755)?;
     make(root.join("tmp"), 0o700)?;
     // Not by the umask's leave.
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    make(root.join(START).join("var"), 0o755)?;
     for name in ["cache", "lib", "log", "spool", "tmp"] {
-        make(root.join("var").join(name), 0o755)?;
+        make(root.join(START).join("var").join(name), 0o755)?;
     }
-    std::os::unix::fs::symlink("/run", root.join("var/run"))?;
+    std::os::unix::fs::symlink("/run", root.join(START).join("var/run"))?;
+    for name in shelf::KEPT {
+        make(root.join("work").join(name), 0o755)?;
+    }
     let workspace = (spec.workspace.mode == WorkspaceMode::Cow).then_some("workspace");
     for name in layers.iter().map(String::as_str).chain(workspace) {
         make(root.join("upper").join(name), 0o755)?;
         make(root.join("work").join(name), 0o755)?;
     }
     for (name, text) in blueprint::etc_files(identity, hostname, spec.egress) {
-        let path = root.join("upper/etc").join(name);
+        let path = root.join(START).join("etc").join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)?;
@@ -157,6 +164,20 @@ fn prepare(
         return Ok(Source::Path(root));
     }
     mounts::detach(&fs::canonicalize(&root)?, false).map(Source::Tree)
+}
+
+/// The files of a snapshot, shown as the sandbox's own.
+fn open_shelf(shelf: &Shelf, identity: &Identity) -> Outcome<Source> {
+    let place = shelf.dir.join(BOX);
+    let real = fs::canonicalize(&place).map_err(|error| {
+        Fault::io(format!("opening snapshot {}", shelf.id), &error)
+            .hint("see `sandwatch snapshot ls`")
+    })?;
+    let source = reach(&real, identity)?;
+    if let Source::Tree(tree) = &source {
+        show_as(tree, identity::SHELVES, identity, &real)?;
+    }
+    Ok(source)
 }
 
 /// A directory as the child can reach it: by name, or opened by root.
@@ -175,18 +196,21 @@ fn open_workspace(path: &Path, identity: &Identity) -> Outcome<Source> {
     let Source::Tree(tree) = &source else { return Ok(source) };
     let facts = rustix::fs::fstat(tree)
         .map_err(|error| Fault::io(format!("opening {}", path.display()), &error.into()))?;
-    let users = mapping(&Ids {
-        uid: (facts.st_uid, identity.host_uid),
-        gid: (facts.st_gid, identity.host_gid),
-    })
-    .map_err(|error| Fault::io("making a user namespace for the workspace", &error))?;
+    show_as(tree, (facts.st_uid, facts.st_gid), identity, path)?;
+    Ok(source)
+}
+
+/// Shows a tree of one owner as the sandbox's.
+fn show_as(tree: &OwnedFd, owner: (u32, u32), identity: &Identity, path: &Path) -> Outcome<()> {
+    let users =
+        mapping(&Ids { uid: (owner.0, identity.host_uid), gid: (owner.1, identity.host_gid) })
+            .map_err(|error| Fault::io("making a user namespace for what is shown", &error))?;
     sys::map_ids(tree.as_fd(), users.as_fd()).map_err(|error| {
         let what = format!("showing {} under another user: {error}", path.display());
         Fault::unsupported(what).hint(
             "this file system can't map ids; run sandwatch as the owner of the directory, not as root",
         )
-    })?;
-    Ok(source)
+    })
 }
 
 /// One user and one group of a namespace: (inside, outside).
@@ -281,7 +305,7 @@ fn become_init(plan: &Blueprint, filters: &[BpfProgram], control: OwnedFd) -> ! 
 fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> Result<(), String> {
     sys::reset_signals();
     let mut keep = vec![control];
-    let sources = plan.tools.iter().map(|(_, it)| it).chain([&plan.ground]);
+    let sources = plan.tools.iter().map(|(_, it)| it).chain([&plan.ground]).chain(&plan.below);
     for source in sources.chain(plan.workspace.as_ref().map(|it| &it.source)) {
         if let Source::Tree(tree) = source {
             keep.push(tree.as_fd());

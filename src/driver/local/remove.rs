@@ -90,6 +90,11 @@ pub fn empty(trash: PathBuf) -> Option<JoinHandle<()>> {
     thread.inspect_err(|error| tracing::warn!(trash = shown, %error, "emptying the trash")).ok()
 }
 
+/// Deletes a directory of any kind in the background, as `empty` does.
+pub fn in_background(directory: PathBuf) {
+    drop(empty(directory));
+}
+
 /// Deletes everything in a directory, and it. Never deeper than two levels: a directory found inside
 /// is moved up first, so that no hostile depth can exhaust anything, and never a list of what is there.
 /// By descriptors and names without a way in them, so that a link put in the way of a directory leads

@@ -1,13 +1,13 @@
-//! What a sandbox changed in a copy-on-write workspace: its upper layer, read beside the directory it lies
-//! over. The upper is written by a hostile program at the same time, so everything goes by descriptors and
-//! single names: no link is followed, no mount crossed, nothing but plain files is opened.
+//! What differs between two views of a tree, each of layers that lie over one another: a sandbox's upper layer, a
+//! snapshot, the directory of the host. An upper is written by a hostile program at the same time, so everything
+//! goes by descriptors and single names: no link is followed, no mount crossed, nothing but plain files is opened.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::{CStr, CString},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -28,7 +28,7 @@ use crate::{
 
 /// Longest name of a file, in bytes.
 const NAME_MAX: usize = 255;
-const OPAQUE: &CStr = c"user.overlay.opaque";
+pub const OPAQUE: &CStr = c"user.overlay.opaque";
 /// Below a root: no link is followed on the way, and no other file system entered.
 pub const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
@@ -37,7 +37,10 @@ pub const BENEATH: ResolveFlags =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub old: Option<Node>,
+    /// The layer of the old view that has it.
+    pub old_at: usize,
     pub new: Option<Node>,
+    pub new_at: usize,
     /// Why a directory could not be looked into.
     pub unread: Option<Errno>,
 }
@@ -89,20 +92,66 @@ impl Look {
 
 /// Opens a directory that paths may be resolved below; no part of its path may be a link.
 pub fn root(path: &Path) -> Outcome<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-        .map_err(|error| Fault::io(format!("opening {}", path.display()), &error.into()))
+    open_root(path).map_err(|error| Fault::io(format!("opening {}", path.display()), &error.into()))
 }
 
-/// Walks an upper layer beside the directory below it.
-pub fn walk(upper: &OwnedFd, base: &OwnedFd, look: Look) -> Outcome<Found> {
+fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
+/// Directories that lie over one another and show one tree, top first. What a sandbox may still be writing comes
+/// first, the directory of the host or nothing last.
+#[derive(Debug)]
+pub struct View {
+    layers: Vec<OwnedFd>,
+}
+
+impl View {
+    /// Opens those that are there.
+    pub fn open(paths: impl IntoIterator<Item = PathBuf>) -> Outcome<Self> {
+        let mut layers = Vec::new();
+        for path in paths {
+            match open_root(&path) {
+                Ok(layer) => layers.push(layer),
+                Err(Errno::NOENT) => {}
+                Err(error) => {
+                    return Err(Fault::io(format!("opening {}", path.display()), &error.into()));
+                }
+            }
+        }
+        Ok(Self { layers })
+    }
+
+    /// What a path of this layer may be resolved below.
+    pub fn layer(&self, at: usize) -> Result<BorrowedFd<'_>, Errno> {
+        self.layers.get(at).map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+
+    pub fn layers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.layers.iter().map(AsFd::as_fd)
+    }
+
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+}
+
+/// Walks two views beside each other; where they lie over the same directories, those are not read.
+pub fn walk(new: &View, old: &View, look: Look) -> Outcome<Found> {
     let mut walk = Walk { found: Found::default(), look, path: Vec::new(), seen: 0, bytes: 0 };
-    match walk.directory(upper.as_fd(), Some(base.as_fd()), 0) {
+    let level = |view: &View| -> Result<Vec<Here>, Stop> {
+        let layers = view.layers().enumerate();
+        layers.map(|(at, it)| Here::of(at, it.try_clone_to_owned()?)).collect()
+    };
+    let mut walked = || {
+        let (new, old) = (level(new)?, level(old)?);
+        walk.directory(&new, &old, 0)
+    };
+    match walked() {
         Ok(()) => Ok(walk.found),
         Err(Stop::Over(fault)) => Err(fault),
-        Err(Stop::Here(error)) => {
-            Err(Fault::io("looking for changes in the workspace", &io::Error::from(error)))
-        }
+        Err(Stop::Here(error)) => Err(Fault::io("looking for changes", &io::Error::from(error))),
     }
 }
 
@@ -119,6 +168,36 @@ impl From<Fault> for Stop {
     }
 }
 
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Over(Fault::io("looking for changes", &error))
+    }
+}
+
+/// One directory in one layer of a view.
+struct Here {
+    /// Which layer.
+    at: usize,
+    directory: OwnedFd,
+    /// The same directory in both views is one.
+    itself: (u64, u64),
+}
+
+impl Here {
+    fn of(at: usize, directory: OwnedFd) -> Result<Self, Stop> {
+        let stat = rustix::fs::fstat(&directory).map_err(io::Error::from)?;
+        Ok(Self { at, directory, itself: (stat.st_dev, stat.st_ino) })
+    }
+}
+
+/// What a view shows at a name.
+struct Shown {
+    node: Node,
+    at: usize,
+    /// How far down in the list of layers it was found.
+    depth: usize,
+}
+
 struct Walk {
     found: Found,
     look: Look,
@@ -128,89 +207,80 @@ struct Walk {
 }
 
 impl Walk {
-    /// One directory that both sides have, or only the upper.
-    fn directory(
-        &mut self,
-        upper: BorrowedFd<'_>,
-        base: Option<BorrowedFd<'_>>,
-        depth: usize,
-    ) -> Result<(), Stop> {
+    /// One directory, in the layers of both views that show it.
+    fn directory(&mut self, new: &[Here], old: &[Here], depth: usize) -> Result<(), Stop> {
         self.bounded(depth)?;
-        let opaque = is_opaque(upper);
-        for name in self.names(upper)? {
-            self.at(&name, |walk| {
-                let Some(stat) = walk.stat(upper, &name)? else { return Ok(()) };
-                let old = base.map(|it| walk.stat(it, &name)).transpose()?.flatten();
-                let old = old.map(|it| node(&it));
-                let new = (!is_whiteout(&stat)).then(|| node(&stat));
-                walk.entry(upper, base, &name, Pair { old, new, unread: None }, depth)
-            })?;
+        let shared = new.iter().rev().zip(old.iter().rev());
+        let shared = shared.take_while(|(one, two)| one.itself == two.itself).count();
+        let mut names = BTreeSet::new();
+        for side in [new, old] {
+            for here in side.iter().take(side.len() - shared) {
+                names.extend(self.names(here.directory.as_fd())?);
+            }
         }
-        if let (true, Some(base)) = (opaque, base) {
-            self.hidden(upper, base, depth)?;
+        for name in names {
+            self.at(&name, |walk| {
+                let (now, before) = (walk.shown(new, &name)?, walk.shown(old, &name)?);
+                walk.entry(new, old, &name, (now, before), depth)
+            })?;
         }
         Ok(())
     }
 
     fn entry(
         &mut self,
-        upper: BorrowedFd<'_>,
-        base: Option<BorrowedFd<'_>>,
+        new: &[Here],
+        old: &[Here],
         name: &CStr,
-        pair: Pair,
+        (now, before): (Option<Shown>, Option<Shown>),
         depth: usize,
     ) -> Result<(), Stop> {
+        let pair = Pair {
+            old: before.as_ref().map(|it| it.node),
+            old_at: before.as_ref().map_or(0, |it| it.at),
+            new: now.as_ref().map(|it| it.node),
+            new_at: now.as_ref().map_or(0, |it| it.at),
+            unread: None,
+        };
         self.visit(pair, name, |walk| {
-            let below = |from: Option<BorrowedFd<'_>>, side: Option<Node>| match from {
-                Some(from) => walk.open_if(is_directory(side), from, name),
-                None => Ok(None),
-            };
-            let (old, new) = (below(base, pair.old)?, below(Some(upper), pair.new)?);
-            match (&new, &old) {
-                (Some(new), old) => {
-                    walk.directory(new.as_fd(), old.as_ref().map(AsFd::as_fd), depth + 1)
-                }
-                (None, Some(old)) => walk.gone(old.as_fd(), depth + 1),
-                (None, None) => Ok(()),
+            let now = walk.below(new, name, now.as_ref())?;
+            let before = walk.below(old, name, before.as_ref())?;
+            if now.is_empty() && before.is_empty() {
+                return Ok(());
             }
+            walk.directory(&now, &before, depth + 1)
         })
     }
 
-    /// What the base has in a directory whose contents the upper hides.
-    fn hidden(
-        &mut self,
-        upper: BorrowedFd<'_>,
-        base: BorrowedFd<'_>,
-        depth: usize,
-    ) -> Result<(), Stop> {
-        for name in self.names(base)? {
-            if self.stat(upper, &name)?.is_none() {
-                self.lost(base, &name, depth)?;
+    /// What a view shows at a name: the first that has it decides.
+    fn shown(&self, view: &[Here], name: &CStr) -> Result<Option<Shown>, Stop> {
+        for (depth, here) in view.iter().enumerate() {
+            if let Some(stat) = self.stat(here.directory.as_fd(), name)? {
+                let shown = Shown { node: node(&stat), at: here.at, depth };
+                return Ok((!is_whiteout(&stat)).then_some(shown));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// All of a directory of the base is gone.
-    fn gone(&mut self, base: BorrowedFd<'_>, depth: usize) -> Result<(), Stop> {
-        self.bounded(depth)?;
-        for name in self.names(base)? {
-            self.lost(base, &name, depth)?;
+    /// The layers that show what lies in a directory: down to one that hides those below it.
+    fn below(&self, view: &[Here], name: &CStr, shown: Option<&Shown>) -> Result<Vec<Here>, Stop> {
+        let mut inner = Vec::new();
+        let Some(first) = shown.filter(|it| is_directory(Some(it.node))) else { return Ok(inner) };
+        for here in view.iter().skip(first.depth) {
+            match self.stat(here.directory.as_fd(), name)? {
+                None => continue,
+                Some(it) if is_directory(Some(node(&it))) => {}
+                Some(_) => break,
+            }
+            let Some(opened) = self.open(here.directory.as_fd(), name)? else { break };
+            let opaque = is_opaque(opened.as_fd());
+            inner.push(Here::of(here.at, opened)?);
+            if opaque {
+                break;
+            }
         }
-        Ok(())
-    }
-
-    fn lost(&mut self, base: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Stop> {
-        self.at(name, |walk| {
-            let Some(stat) = walk.stat(base, name)? else { return Ok(()) };
-            let old = Some(node(&stat));
-            walk.visit(Pair { old, new: None, unread: None }, name, |walk| {
-                match walk.open_if(is_directory(old), base, name)? {
-                    Some(inner) => walk.gone(inner.as_fd(), depth + 1),
-                    None => Ok(()),
-                }
-            })
-        })
+        Ok(inner)
     }
 
     /// Notes a path, if it was asked for, and looks further down.
@@ -302,16 +372,8 @@ impl Walk {
         }
     }
 
-    /// `None` when it is no directory, or none any more.
-    fn open_if(
-        &self,
-        wanted: bool,
-        directory: BorrowedFd<'_>,
-        name: &CStr,
-    ) -> Result<Option<OwnedFd>, Stop> {
-        if !wanted {
-            return Ok(None);
-        }
+    /// `None` when it is no directory any more.
+    fn open(&self, directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<OwnedFd>, Stop> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match openat2(directory, name, flags, Mode::empty(), BENEATH) {
             Ok(opened) => Ok(Some(opened)),
@@ -345,11 +407,11 @@ pub fn is_directory(side: Option<Node>) -> bool {
     side.is_some_and(|it| it.kind == NodeKind::Directory)
 }
 
-fn is_whiteout(stat: &Stat) -> bool {
+pub fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn is_opaque(directory: BorrowedFd<'_>) -> bool {
+pub fn is_opaque(directory: BorrowedFd<'_>) -> bool {
     let mut value = [0_u8; 4];
     let read = rustix::fs::fgetxattr(directory, OPAQUE, &mut value[..]);
     read.is_ok_and(|it| value.get(..it) == Some(b"y"))

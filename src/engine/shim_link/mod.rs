@@ -36,7 +36,7 @@ use crate::{
         sandbox::SandboxSpec,
         session::{Lease, Session, SessionSpec},
     },
-    session::seat::{BoxStream, ExecOutput, Seat, SeatEvent},
+    session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
     wire::{
         convert::{milliseconds, output::request_out},
         shim::{self as wire, Answer, Call, Frames, PROTOCOL, answer, call, send},
@@ -207,6 +207,25 @@ impl Seat for ShimLink {
 
     async fn resume(&self) -> Outcome<()> {
         self.done(call::What::Resume(wire::Resume {}), 2 * ANSWER_WITHIN).await
+    }
+
+    async fn hold(&self) -> Outcome<Hold> {
+        let held = async {
+            let mut connection = self.begin(call::What::Hold(wire::Hold {})).await?;
+            match connection.answer().await {
+                Ok(answer::What::Done(_)) => Ok(Box::new(connection) as Hold),
+                Ok(answer::What::Fault(fault)) => Err(fault.into()),
+                Ok(_) => Err(unexpected()),
+                Err(fault) => Err(self.broken(fault).await),
+            }
+        };
+        timeout(2 * ANSWER_WITHIN, held).await.unwrap_or_else(|_| {
+            Err(Fault::late(format!("the programs of {} can't be held still", self.name)))
+        })
+    }
+
+    async fn vacate(&self) -> Outcome<()> {
+        self.done(call::What::Vacate(wire::Vacate {}), CREATE_WITHIN).await
     }
 
     async fn stop(&self, grace: Duration) -> Outcome<()> {

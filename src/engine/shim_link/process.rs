@@ -39,6 +39,7 @@ pub(super) fn write_spec(ground: &Ground, recordings: &Path, spec: &SandboxSpec)
         recordings: recordings.to_owned(),
         spec: spec.clone(),
         open_files: descriptors::usual(),
+        from: ground.from.clone(),
     };
     let path = ground.dir.join(SPEC_FILE);
     let written = std::fs::OpenOptions::new()

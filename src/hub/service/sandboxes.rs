@@ -11,14 +11,18 @@ use crate::{
             change::{apply_in, diff_in, piece_out},
             event::{event_out, pieces},
             required, sandbox, sandbox_id,
+            snapshot::{fork_in, snapshot_name},
+            snapshot_id,
         },
         fault::to_status,
         v1::{
             self, ApplyRequest, ApplyResponse, CreateRequest, CreateResponse, DiffRequest,
-            DiffResponse, EventsRequest, EventsResponse, ListRequest, ListResponse, PauseRequest,
-            PauseResponse, RemoveRequest, RemoveResponse, ResumeRequest, ResumeResponse,
-            StopRequest, StopResponse, TakeBackRequest, TakeBackResponse,
-            sandboxes_server::Sandboxes,
+            DiffResponse, EventsRequest, EventsResponse, ForkRequest, ForkResponse, ListRequest,
+            ListResponse, ListSnapshotsRequest, ListSnapshotsResponse, PauseRequest, PauseResponse,
+            RemoveRequest, RemoveResponse, RemoveSnapshotRequest, RemoveSnapshotResponse,
+            RestoreRequest, RestoreResponse, ResumeRequest, ResumeResponse, StopRequest,
+            StopResponse, TakeBackRequest, TakeBackResponse, TakeSnapshotRequest,
+            TakeSnapshotResponse, sandboxes_server::Sandboxes,
         },
     },
 };
@@ -26,6 +30,7 @@ use crate::{
 #[async_trait]
 impl Sandboxes for Service {
     type ListStream = Sending<ListResponse>;
+    type ListSnapshotsStream = Sending<ListSnapshotsResponse>;
     type EventsStream = Sending<EventsResponse>;
     type DiffStream = Sending<DiffResponse>;
     type ApplyStream = Sending<ApplyResponse>;
@@ -78,11 +83,63 @@ impl Sandboxes for Service {
         Ok(Response::new(RemoveResponse {}))
     }
 
+    async fn list_snapshots(
+        &self,
+        request: Request<ListSnapshotsRequest>,
+    ) -> Answer<Self::ListSnapshotsStream> {
+        let list = self.runtime(&request)?.snapshots().await.map_err(|fault| to_status(&fault))?;
+        let pieces = pieces(list.iter().map(v1::KeptSnapshot::from)).into_iter();
+        let messages = pieces.map(|snapshots| ListSnapshotsResponse { snapshots });
+        Ok(Response::new(ready(messages.collect())))
+    }
+
+    async fn take_snapshot(
+        &self,
+        request: Request<TakeSnapshotRequest>,
+    ) -> Answer<TakeSnapshotResponse> {
+        let runtime = self.runtime(&request)?;
+        let TakeSnapshotRequest { sandbox, name } = request.into_inner();
+        let taken = self.change(async move {
+            let name = name.as_deref().map(snapshot_name).transpose()?;
+            runtime.snapshot(&sandbox_id(&sandbox)?, name).await
+        });
+        Ok(Response::new(TakeSnapshotResponse { snapshot: Some((&taken.await?).into()) }))
+    }
+
+    async fn remove_snapshot(
+        &self,
+        request: Request<RemoveSnapshotRequest>,
+    ) -> Answer<RemoveSnapshotResponse> {
+        let runtime = self.runtime(&request)?;
+        let id = snapshot_id(&request.get_ref().snapshot);
+        self.change(async move { runtime.remove_snapshot(&id?).await }).await?;
+        Ok(Response::new(RemoveSnapshotResponse {}))
+    }
+
+    async fn restore(&self, request: Request<RestoreRequest>) -> Answer<RestoreResponse> {
+        let runtime = self.runtime(&request)?;
+        let RestoreRequest { sandbox, snapshot } = request.into_inner();
+        let restored = self.change(async move {
+            runtime.restore(&sandbox_id(&sandbox)?, &snapshot_id(&snapshot)?).await
+        });
+        Ok(Response::new(RestoreResponse { sandbox: Some((&restored.await?).into()) }))
+    }
+
+    async fn fork(&self, request: Request<ForkRequest>) -> Answer<ForkResponse> {
+        let runtime = self.runtime(&request)?;
+        let asked = fork_in(request.into_inner());
+        let made = self.change(async move {
+            let (from, how) = asked?;
+            runtime.fork(from, how).await
+        });
+        Ok(Response::new(ForkResponse { sandbox: Some((&made.await?).into()) }))
+    }
+
     async fn diff(&self, request: Request<DiffRequest>) -> Answer<Self::DiffStream> {
         let runtime = self.runtime(&request)?;
         let pieces = async {
             let (id, request) = diff_in(request.into_inner())?;
-            runtime.diff(&id, request).await
+            runtime.diff(id, request).await
         };
         let pieces = pieces.await.map_err(|fault| to_status(&fault))?;
         Ok(self.sending(pieces, piece_out))

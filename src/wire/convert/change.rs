@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{blob, list, output::cuts, required, sandbox_id, text};
+use super::{blob, list, output::cuts, required, sandbox_id, snapshot_id, text};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -12,7 +12,7 @@ use crate::{
     },
     model::change::{
         AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
-        Node, NodeKind, Verdict, is_inside,
+        Node, NodeKind, Subject, Verdict, is_inside,
     },
     wire::v1::{self, diff_response::Kind},
 };
@@ -39,9 +39,16 @@ fn asked(paths: Vec<Bytes>) -> Outcome<Vec<Vec<u8>>> {
     paths.into_iter().map(|it| path("paths", it)).collect()
 }
 
-pub fn diff_out(sandbox: &SandboxId, request: DiffRequest) -> v1::DiffRequest {
+pub fn diff_out(of: &Subject, request: DiffRequest) -> v1::DiffRequest {
+    let (sandbox, snapshot) = match of {
+        Subject::Sandbox(id) => (id.to_string(), None),
+        Subject::Snapshot(id) => (String::new(), Some(id.to_string())),
+    };
     v1::DiffRequest {
-        sandbox: sandbox.to_string(),
+        sandbox,
+        snapshot,
+        against: request.against.map(|it| it.to_string()),
+        system: request.system,
         paths: request.paths.into_iter().map(Bytes::from).collect(),
         git: request.git,
         text: request.text,
@@ -49,14 +56,20 @@ pub fn diff_out(sandbox: &SandboxId, request: DiffRequest) -> v1::DiffRequest {
     }
 }
 
-pub fn diff_in(wire: v1::DiffRequest) -> Outcome<(SandboxId, DiffRequest)> {
+pub fn diff_in(wire: v1::DiffRequest) -> Outcome<(Subject, DiffRequest)> {
     let request = DiffRequest {
+        against: wire.against.as_deref().map(snapshot_id).transpose()?,
+        system: wire.system,
         paths: asked(wire.paths)?,
         git: wire.git,
         text: wire.text,
         binary: wire.binary,
     };
-    Ok((sandbox_id(&wire.sandbox)?, request))
+    let of = match wire.snapshot {
+        Some(id) => Subject::Snapshot(snapshot_id(&id)?),
+        None => Subject::Sandbox(sandbox_id(&wire.sandbox)?),
+    };
+    Ok((of, request))
 }
 
 impl From<Node> for v1::Node {

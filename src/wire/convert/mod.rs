@@ -27,6 +27,7 @@ pub mod hub;
 pub mod output;
 pub mod sandbox;
 pub mod session;
+pub mod snapshot;
 
 use std::time::Duration;
 
@@ -94,6 +95,7 @@ macro_rules! ids {
 ids! {
     sandbox_id: SandboxId;
     session_id: SessionId;
+    snapshot_id: SnapshotId;
     client_id: ClientId;
 }
 

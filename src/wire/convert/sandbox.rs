@@ -20,7 +20,7 @@ use crate::{
         limits::{
             ALLOW_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX, LABEL_BYTES_MAX,
             LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX, SEARCH_PATH_MAX,
-            TTL_MAX,
+            SNAPSHOT_EVERY_MIN, TTL_MAX,
         },
         text::{cut, shown},
     },
@@ -69,6 +69,13 @@ fn workspace_path(path: bytes::Bytes, mode: WorkspaceMode) -> Outcome<PathBuf> {
     }
 }
 
+/// Takes a workspace whose mode must be known.
+pub(super) fn workspace_in(wire: Option<v1::Workspace>) -> Outcome<Workspace> {
+    let workspace = required("workspace", wire)?;
+    let mode = known("workspace.mode", mode_in(workspace.mode), workspace.mode)?;
+    Ok(Workspace { path: workspace_path(workspace.path, mode)?, mode })
+}
+
 fn absolute(field: &str, path: bytes::Bytes) -> Outcome<PathBuf> {
     let path = blob(field, path, PATH_BYTES_MAX)?;
     if !path.starts_with(b"/") || path.contains(&0) {
@@ -110,7 +117,7 @@ pub fn sandbox_name(name: &str) -> Outcome<String> {
         .hint(format!("use 1 to {NAME_BYTES_MAX} of a-z, 0-9 and -, not starting with -")))
 }
 
-fn driver_name(name: &str) -> Outcome<String> {
+pub(super) fn driver_name(name: &str) -> Outcome<String> {
     let plain = name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
     if plain && !name.is_empty() && name.len() <= NAME_BYTES_MAX {
         return Ok(name.to_owned());
@@ -170,6 +177,8 @@ impl From<&SandboxSpec> for v1::SandboxSpec {
             remove_on_exit: spec.remove_on_exit,
             first: Some((&spec.first).into()),
             search_path: spec.search_path.iter().map(|it| path_out(it)).collect(),
+            begins_with: spec.from.as_ref().map(ToString::to_string),
+            snapshot_every_ms: spec.snapshot_every.map(milliseconds),
         }
     }
 }
@@ -178,19 +187,25 @@ impl TryFrom<v1::SandboxSpec> for SandboxSpec {
     type Error = Fault;
 
     fn try_from(wire: v1::SandboxSpec) -> Outcome<Self> {
-        let workspace = required("workspace", wire.workspace)?;
-        let mode = known("workspace.mode", mode_in(workspace.mode), workspace.mode)?;
         let isolation = wire.isolation.map(|it| known("isolation", isolation_in(it), it));
         let ttl = wire.ttl_ms.map(|it| duration("ttl_ms", it, TTL_MAX)).transpose()?;
         if ttl.is_some_and(|it| it.is_zero()) {
             return Err(Fault::invalid("ttl_ms leaves no time: 0"));
+        }
+        let every = wire.snapshot_every_ms.map(|it| duration("snapshot_every_ms", it, TTL_MAX));
+        let every = every.transpose()?;
+        if every.is_some_and(|it| it < SNAPSHOT_EVERY_MIN) {
+            return Err(Fault::invalid(format!(
+                "a snapshot oftener than every {} s",
+                SNAPSHOT_EVERY_MIN.as_secs()
+            )));
         }
         Ok(Self {
             name: wire.name.as_deref().map(sandbox_name).transpose()?,
             driver: driver_name(&wire.driver)?,
             isolation: isolation.transpose()?,
             image: wire.image.map(image).transpose()?,
-            workspace: Workspace { path: workspace_path(workspace.path, mode)?, mode },
+            workspace: workspace_in(wire.workspace)?,
             egress: known("egress", egress_in(wire.egress), wire.egress)?,
             allow: allowed_hosts(wire.allow)?,
             limits: wire.limits.unwrap_or_default().try_into()?,
@@ -204,6 +219,8 @@ impl TryFrom<v1::SandboxSpec> for SandboxSpec {
                 .into_iter()
                 .map(|it| absolute("search_path", it))
                 .collect::<Outcome<_>>()?,
+            from: wire.begins_with.as_deref().map(super::snapshot_id).transpose()?,
+            snapshot_every: every,
         })
     }
 }
@@ -242,6 +259,8 @@ impl From<&Sandbox> for v1::Sandbox {
             pending_approvals: sandbox.pending_approvals,
             notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
             stop_asked: sandbox.stop_asked,
+            snapshots: sandbox.snapshots,
+            moment: sandbox.moment.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -281,6 +300,8 @@ impl TryFrom<v1::Sandbox> for Sandbox {
             pending_approvals: wire.pending_approvals,
             notes,
             stop_asked: wire.stop_asked,
+            snapshots: wire.snapshots,
+            moment: wire.moment.as_deref().map(super::snapshot_id).transpose()?,
         })
     }
 }

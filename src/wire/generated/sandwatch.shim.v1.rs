@@ -15,13 +15,29 @@ pub struct Boot {
     /// How many files a program may have open unless it asks for more; none = no bound.
     #[prost(uint64, optional, tag = "5")]
     pub open_files: ::core::option::Option<u64>,
+    /// The snapshot whose files it begins with; absent = none.
+    #[prost(message, optional, tag = "6")]
+    pub from: ::core::option::Option<Shelf>,
+}
+/// Where a snapshot is kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shelf {
+    /// Id of the snapshot.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Absolute path of its directory, as the system has it; at most 4096 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub dir: ::prost::bytes::Bytes,
+    /// What its driver calls it, at most 512 bytes; absent = nothing.
+    #[prost(string, optional, tag = "3")]
+    pub reference: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// First message of every connection, and the messages that follow it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -65,6 +81,11 @@ pub mod call {
         Stop(super::Stop),
         #[prost(message, tag = "14")]
         Remove(super::Remove),
+        /// Programs are held still from the Done until the connection ends.
+        #[prost(message, tag = "15")]
+        Hold(super::Hold),
+        #[prost(message, tag = "16")]
+        Vacate(super::Vacate),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -77,6 +98,10 @@ pub struct Pause {}
 pub struct Resume {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Remove {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hold {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Vacate {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StdinEnd {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -191,6 +191,12 @@ pub struct SandboxSpec {
     /// wins; at most 256 of at most 4096 bytes. Empty = the hub's own PATH.
     #[prost(bytes = "bytes", repeated, tag = "15")]
     pub search_path: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Id of the snapshot whose files it begins with; absent = the driver's own.
+    #[prost(string, optional, tag = "16")]
+    pub begins_with: ::core::option::Option<::prost::alloc::string::String>,
+    /// A snapshot is taken by itself this often while programs run, at least 60,000; absent = never.
+    #[prost(uint64, optional, tag = "17")]
+    pub snapshot_every_ms: ::core::option::Option<u64>,
 }
 /// One sandbox as every console sees it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -238,6 +244,12 @@ pub struct Sandbox {
     /// Somebody asked for its end: how its programs ended says nothing about them.
     #[prost(bool, tag = "16")]
     pub stop_asked: bool,
+    /// Snapshots of it that are kept.
+    #[prost(uint32, tag = "17")]
+    pub snapshots: u32,
+    /// Id of the snapshot it goes on from: its newest, or what it was restored to or forked from; absent = none.
+    #[prost(string, optional, tag = "18")]
+    pub moment: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {}
@@ -292,6 +304,137 @@ pub struct RemoveRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveResponse {}
+/// One moment of a sandbox. It outlives the sandbox.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptSnapshot {
+    /// 1 to 64 of \[a-z0-9-\_.\]; never used again.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Id and name of the sandbox, as it was called then.
+    #[prost(string, tag = "2")]
+    pub sandbox: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub sandbox_name: ::prost::alloc::string::String,
+    /// As in SandboxSpec.
+    #[prost(string, tag = "4")]
+    pub driver: ::prost::alloc::string::String,
+    /// 1 to 63 of \[a-zA-Z0-9-\_.\], the first a letter or digit; unique among those of its sandbox; absent = none.
+    #[prost(string, optional, tag = "5")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "6")]
+    pub created_at_ms: i64,
+    /// On disk, beside other snapshots; absent = not known.
+    #[prost(uint64, optional, tag = "7")]
+    pub size_bytes: ::core::option::Option<u64>,
+    /// Id of the moment before it; absent = the start.
+    #[prost(string, optional, tag = "8")]
+    pub parent: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "SnapshotKind", tag = "9")]
+    pub kind: i32,
+    #[prost(enumeration = "SnapshotCause", tag = "10")]
+    pub cause: i32,
+    #[prost(message, optional, tag = "11")]
+    pub workspace: ::core::option::Option<Workspace>,
+    /// What it does not hold, for people; at most 32 of at most 1024 bytes.
+    #[prost(string, repeated, tag = "12")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A snapshot at rest, in its own directory.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StoredSnapshot {
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<KeptSnapshot>,
+    /// What its sandbox was made from.
+    #[prost(message, optional, tag = "2")]
+    pub spec: ::core::option::Option<SandboxSpec>,
+    /// What its driver calls it, at most 512 bytes; absent = nothing.
+    #[prost(string, optional, tag = "3")]
+    pub reference: ::core::option::Option<::prost::alloc::string::String>,
+    /// Nobody is to see it any more; it goes with the last sandbox that began with it.
+    #[prost(bool, tag = "4")]
+    pub removed: bool,
+    /// When the first sandbox of its line was made, in milliseconds since 1970: what became of the real workspace since
+    /// then was not looked at.
+    #[prost(int64, tag = "5")]
+    pub since_ms: i64,
+    /// Its files may not be on the disk yet: written since this start of the system, at most 63 bytes; absent = they
+    /// are.
+    #[prost(string, optional, tag = "6")]
+    pub unsynced_since: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSnapshotsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSnapshotsResponse {
+    /// At most 20,000 in all messages together.
+    #[prost(message, repeated, tag = "1")]
+    pub snapshots: ::prost::alloc::vec::Vec<KeptSnapshot>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeSnapshotRequest {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// As in KeptSnapshot.
+    #[prost(string, optional, tag = "2")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeSnapshotResponse {
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<KeptSnapshot>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveSnapshotRequest {
+    /// Id of the snapshot.
+    #[prost(string, tag = "1")]
+    pub snapshot: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveSnapshotResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreRequest {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// Id of the snapshot; one of the same driver.
+    #[prost(string, tag = "2")]
+    pub snapshot: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RestoreResponse {
+    #[prost(message, optional, tag = "1")]
+    pub sandbox: ::core::option::Option<Sandbox>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ForkRequest {
+    /// As in SandboxSpec.
+    #[prost(string, optional, tag = "3")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Absent = the first command of what is forked.
+    #[prost(message, optional, tag = "4")]
+    pub first: ::core::option::Option<SessionSpec>,
+    /// Id of what is forked. Required.
+    #[prost(oneof = "fork_request::From", tags = "1, 2")]
+    pub from: ::core::option::Option<fork_request::From>,
+}
+/// Nested message and enum types in `ForkRequest`.
+pub mod fork_request {
+    /// Id of what is forked. Required.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum From {
+        #[prost(string, tag = "1")]
+        Sandbox(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Snapshot(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ForkResponse {
+    #[prost(message, optional, tag = "1")]
+    pub sandbox: ::core::option::Option<Sandbox>,
+}
 /// One side of a change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Node {
@@ -338,7 +481,7 @@ pub struct FileChange {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiffRequest {
-    /// Id of the sandbox.
+    /// Id of the sandbox; empty = `snapshot` says whose changes are meant.
     #[prost(string, tag = "1")]
     pub sandbox: ::prost::alloc::string::String,
     /// Only these files and directories, relative to the workspace, without `.` and `..`; at most 1024 of 1 to
@@ -354,6 +497,15 @@ pub struct DiffRequest {
     /// In it, bytes that are no text as git's binary patches; else they are only named.
     #[prost(bool, tag = "5")]
     pub binary: bool,
+    /// Id of a snapshot whose changes are meant instead of a sandbox's.
+    #[prost(string, optional, tag = "6")]
+    pub snapshot: ::core::option::Option<::prost::alloc::string::String>,
+    /// Id of the snapshot it is held against; absent = how it was at its start.
+    #[prost(string, optional, tag = "7")]
+    pub against: ::core::option::Option<::prost::alloc::string::String>,
+    /// The whole system instead of the workspace; paths are then relative to `/`.
+    #[prost(bool, tag = "8")]
+    pub system: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiffResponse {
@@ -1340,6 +1492,79 @@ impl Isolation {
             "ISOLATION_NAMESPACES" => Some(Self::Namespaces),
             "ISOLATION_GVISOR" => Some(Self::Gvisor),
             "ISOLATION_OCI" => Some(Self::Oci),
+            _ => None,
+        }
+    }
+}
+/// What a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SnapshotKind {
+    /// Read as FILESYSTEM.
+    Unspecified = 0,
+    Filesystem = 1,
+    /// Files and running programs, which go on where they were.
+    Memory = 2,
+}
+impl SnapshotKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SNAPSHOT_KIND_UNSPECIFIED",
+            Self::Filesystem => "SNAPSHOT_KIND_FILESYSTEM",
+            Self::Memory => "SNAPSHOT_KIND_MEMORY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SNAPSHOT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "SNAPSHOT_KIND_FILESYSTEM" => Some(Self::Filesystem),
+            "SNAPSHOT_KIND_MEMORY" => Some(Self::Memory),
+            _ => None,
+        }
+    }
+}
+/// Who wanted a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SnapshotCause {
+    /// Read as ASKED.
+    Unspecified = 0,
+    /// A person or script.
+    Asked = 1,
+    /// The sandbox was restored to another moment; this is what it was before.
+    Restore = 2,
+    /// A running sandbox was forked.
+    Fork = 3,
+    /// Time.
+    Timer = 4,
+}
+impl SnapshotCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SNAPSHOT_CAUSE_UNSPECIFIED",
+            Self::Asked => "SNAPSHOT_CAUSE_ASKED",
+            Self::Restore => "SNAPSHOT_CAUSE_RESTORE",
+            Self::Fork => "SNAPSHOT_CAUSE_FORK",
+            Self::Timer => "SNAPSHOT_CAUSE_TIMER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SNAPSHOT_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SNAPSHOT_CAUSE_ASKED" => Some(Self::Asked),
+            "SNAPSHOT_CAUSE_RESTORE" => Some(Self::Restore),
+            "SNAPSHOT_CAUSE_FORK" => Some(Self::Fork),
+            "SNAPSHOT_CAUSE_TIMER" => Some(Self::Timer),
             _ => None,
         }
     }
@@ -2464,6 +2689,129 @@ pub mod sandboxes_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Remove"));
             self.inner.unary(req, path, codec).await
         }
+        /// Every snapshot, oldest first, in as many messages as it takes.
+        pub async fn list_snapshots(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSnapshotsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ListSnapshotsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/ListSnapshots",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "ListSnapshots"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Keeps this moment of a sandbox, running or not.
+        pub async fn take_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TakeSnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/TakeSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "TakeSnapshot"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Drops a snapshot for good. Sandboxes that began with it go on.
+        pub async fn remove_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveSnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/RemoveSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "RemoveSnapshot"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the programs of a sandbox, keeps what it is now as a snapshot, gives it the files of another moment and
+        /// starts its first command again.
+        pub async fn restore(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RestoreRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/Restore",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Restore"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a sandbox from a moment of another and starts its first command.
+        pub async fn fork(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ForkRequest>,
+        ) -> std::result::Result<tonic::Response<super::ForkResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/Fork",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Fork"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What was changed in a copy-on-write workspace, in the order of paths. Ends with `end`, or is not whole.
         pub async fn diff(
             &mut self,
@@ -2600,6 +2948,47 @@ pub mod sandboxes_server {
             &self,
             request: tonic::Request<super::RemoveRequest>,
         ) -> std::result::Result<tonic::Response<super::RemoveResponse>, tonic::Status>;
+        /// Server streaming response type for the ListSnapshots method.
+        type ListSnapshotsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ListSnapshotsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Every snapshot, oldest first, in as many messages as it takes.
+        async fn list_snapshots(
+            &self,
+            request: tonic::Request<super::ListSnapshotsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ListSnapshotsStream>,
+            tonic::Status,
+        >;
+        /// Keeps this moment of a sandbox, running or not.
+        async fn take_snapshot(
+            &self,
+            request: tonic::Request<super::TakeSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TakeSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// Drops a snapshot for good. Sandboxes that began with it go on.
+        async fn remove_snapshot(
+            &self,
+            request: tonic::Request<super::RemoveSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// Ends the programs of a sandbox, keeps what it is now as a snapshot, gives it the files of another moment and
+        /// starts its first command again.
+        async fn restore(
+            &self,
+            request: tonic::Request<super::RestoreRequest>,
+        ) -> std::result::Result<tonic::Response<super::RestoreResponse>, tonic::Status>;
+        /// Makes a sandbox from a moment of another and starts its first command.
+        async fn fork(
+            &self,
+            request: tonic::Request<super::ForkRequest>,
+        ) -> std::result::Result<tonic::Response<super::ForkResponse>, tonic::Status>;
         /// Server streaming response type for the Diff method.
         type DiffStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::DiffResponse, tonic::Status>,
@@ -3002,6 +3391,228 @@ pub mod sandboxes_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/ListSnapshots" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSnapshotsSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::ServerStreamingService<super::ListSnapshotsRequest>
+                    for ListSnapshotsSvc<T> {
+                        type Response = super::ListSnapshotsResponse;
+                        type ResponseStream = T::ListSnapshotsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSnapshotsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::list_snapshots(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSnapshotsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/TakeSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeSnapshotSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::UnaryService<super::TakeSnapshotRequest>
+                    for TakeSnapshotSvc<T> {
+                        type Response = super::TakeSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::take_snapshot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/RemoveSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveSnapshotSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::UnaryService<super::RemoveSnapshotRequest>
+                    for RemoveSnapshotSvc<T> {
+                        type Response = super::RemoveSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::remove_snapshot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/Restore" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestoreSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<T: Sandboxes> tonic::server::UnaryService<super::RestoreRequest>
+                    for RestoreSvc<T> {
+                        type Response = super::RestoreResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RestoreRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::restore(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/Fork" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForkSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<T: Sandboxes> tonic::server::UnaryService<super::ForkRequest>
+                    for ForkSvc<T> {
+                        type Response = super::ForkResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ForkRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::fork(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForkSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -11,11 +11,8 @@ mod write;
 
 use std::{
     fs::{self, File},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::OpenOptionsExt,
-    },
-    path::{Path, PathBuf},
+    os::{fd::BorrowedFd, unix::fs::OpenOptionsExt},
+    path::PathBuf,
 };
 
 use rustix::{
@@ -40,34 +37,35 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{APPLY_BYTES_MAX, CHANGES_WITHIN},
     },
+    driver::Ground,
     model::change::{Applied, AppliedPath, ApplyRequest, NodeKind, Verdict},
 };
 
 /// Applies the changes of the sandbox in this directory, which was made at that time.
-pub fn apply(ground: &Path, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {
+pub fn apply(ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {
     apply_until(ground, since, request, &mut |_, _| {})
 }
 
 fn apply_until(
-    ground: &Path,
+    ground: &Ground,
     since: Timestamp,
     request: &ApplyRequest,
     before: Before<'_>,
 ) -> Outcome<Applied> {
     let sides = Sides::open(ground)?;
-    let (upper, base) = (sides.upper.as_fd(), sides.base.as_fd());
+    let base = sides.base()?;
     let _alone = alone(base)?;
     let look = Look {
         paths: request.paths.clone(),
         git: request.git,
         until: clock::monotonic() + CHANGES_WITHIN,
     };
-    let found = upper::walk(&sides.upper, &sides.base, look)?;
-    let store = Store::open(ground)?;
+    let found = upper::walk(&sides.new, &sides.old, look)?;
+    let store = Store::open(&ground.dir)?;
     let mut ledger = store.ledger()?;
     let root = fstat(base).map_err(|error| fault("reading", b".", error.into()))?;
     let owner = (root.st_uid, root.st_gid);
-    let planner = Planner { upper, base, request, ledger: &ledger, since, owner };
+    let planner = Planner { new: &sides.new, base, request, ledger: &ledger, since, owner };
     let Plan { ops, told } = planner.plan(&found)?;
     let mut applied = Applied { paths: told, git_left_out: found.git_left_out };
     if applied.refused() || ops.is_empty() {
@@ -77,7 +75,7 @@ fn apply_until(
     let stage = Stage::open(base)?;
     let number = store.begin()?;
     let mut prepare = || {
-        let left = stage.fill(&ops, upper)?;
+        let left = stage.fill(&ops, &sides.new)?;
         let entries = entries(&ops, &left, base, |index| store.saved(number, index))?;
         remember(&mut ledger, &ops, &left);
         store.write_ledger(&ledger)?;
@@ -111,14 +109,14 @@ fn apply_until(
 }
 
 /// Takes back what was applied last, but for paths that were changed since.
-pub fn undo(ground: &Path, overwrite: bool) -> Outcome<Applied> {
+pub fn undo(ground: &Ground, overwrite: bool) -> Outcome<Applied> {
     undo_until(ground, overwrite, &mut |_, _| {})
 }
 
-fn undo_until(ground: &Path, overwrite: bool, before: Before<'_>) -> Outcome<Applied> {
+fn undo_until(ground: &Ground, overwrite: bool, before: Before<'_>) -> Outcome<Applied> {
     let sides = Sides::open(ground)?;
-    let _alone = alone(sides.base.as_fd())?;
-    let store = Store::open(ground)?;
+    let _alone = alone(sides.base()?)?;
+    let store = Store::open(&ground.dir)?;
     let Some(number) = store.last()? else {
         return Err(Fault::absent("nothing was applied that could be taken back"));
     };
@@ -141,7 +139,7 @@ fn take_back(
     changed: Changed,
     before: Before<'_>,
 ) -> Outcome<Applied> {
-    let base = sides.base.as_fd();
+    let base = sides.base()?;
     let (mut ledger, mut taken_back) = (store.ledger()?, store.back(number)?);
     let mut ops = Vec::new();
     let mut undone = Applied::default();
@@ -178,7 +176,7 @@ fn take_back(
         return Ok(undone);
     }
     let stage = Stage::open(base)?;
-    let left = stage.fill(&ops, sides.upper.as_fd())?;
+    let left = stage.fill(&ops, &sides.new)?;
     remember(&mut ledger, &ops, &left);
     remember(&mut taken_back, &ops, &left);
     store.write_ledger(&ledger)?;

@@ -21,7 +21,7 @@ use crate::{
     base::{clock::Timestamp, fault::Outcome},
     driver::local::{
         side,
-        upper::{self, Found, Pair},
+        upper::{self, Found, Pair, View},
     },
     model::change::{AppliedPath, ApplyRequest, Node, NodeKind, Verdict},
 };
@@ -38,7 +38,7 @@ pub struct Plan {
 }
 
 pub struct Planner<'a> {
-    pub upper: BorrowedFd<'a>,
+    pub new: &'a View,
     pub base: BorrowedFd<'a>,
     pub request: &'a ApplyRequest,
     pub ledger: &'a Ledger,
@@ -89,7 +89,13 @@ impl Planner<'_> {
             }
             let missing = |root| stat(root, above).map_err(|error| fault("reading", above, error));
             if missing(self.base)?.is_none() {
-                let mode = missing(self.upper)?.map_or(0o755, |it| upper::node(&it).mode);
+                let mut mode = 0o755;
+                for layer in self.new.layers() {
+                    if let Some(it) = missing(layer)? {
+                        mode = upper::node(&it).mode;
+                        break;
+                    }
+                }
                 let new = New::Directory { mode };
                 plan.ops.push(Op { path: above.to_vec(), old: None, new, owner: self.owner });
             }
@@ -118,9 +124,9 @@ impl Planner<'_> {
             None => New::Absent,
             Some(Node { kind: NodeKind::Directory, mode, .. }) => New::Directory { mode },
             Some(Node { kind: NodeKind::Link, .. }) => {
-                New::Link { target: side::target(self.upper, path)? }
+                New::Link { target: side::target(self.new.layer(pair.new_at)?, path)? }
             }
-            Some(Node { mode, .. }) => New::File { mode, from: From::Upper },
+            Some(Node { mode, .. }) => New::File { mode, from: From::Layer(pair.new_at) },
         };
         if let New::Link { target } = &new
             && !self.request.links
@@ -128,7 +134,7 @@ impl Planner<'_> {
         {
             return Ok(Fate::Not(op(new), Verdict::LeftOut, "a link that leads out"));
         }
-        if self.same(path, old, pair.new)? {
+        if self.same(path, old, pair)? {
             return Ok(Fate::Same);
         }
         if self.request.overwrite || !self.changed(path, old, found.as_ref(), pair)? {
@@ -138,14 +144,14 @@ impl Planner<'_> {
     }
 
     /// Both sides are alike already.
-    fn same(&self, path: &[u8], old: Option<Seen>, new: Option<Node>) -> io::Result<bool> {
-        let (Some(old), Some(new)) = (old.map(|it| it.node), new) else {
-            return Ok(old.is_none() && new.is_none());
+    fn same(&self, path: &[u8], old: Option<Seen>, pair: Pair) -> io::Result<bool> {
+        let (Some(old), Some(new)) = (old.map(|it| it.node), pair.new) else {
+            return Ok(old.is_none() && pair.new.is_none());
         };
         if old.kind != new.kind || (old.mode != new.mode && new.kind != NodeKind::Link) {
             return Ok(false);
         }
-        let (base, upper) = (self.base, self.upper);
+        let (base, upper) = (self.base, self.new.layer(pair.new_at)?);
         match new.kind {
             NodeKind::Directory | NodeKind::Special => Ok(true),
             NodeKind::Link => Ok(side::target(base, path)? == side::target(upper, path)?),
@@ -171,16 +177,29 @@ impl Planner<'_> {
         }
         let changed = (found.st_ctime, found.st_ctime_nsec.cast_signed());
         let taken = match pair.new {
-            Some(Node { kind: NodeKind::File, .. }) => self.taken(path)?,
+            // What lies on a snapshot, or was taken from there, was taken from the real one at some time before.
+            Some(Node { kind: NodeKind::File, .. }) if !self.is_on_a_snapshot(path)? => {
+                self.taken(path)?
+            }
             _ => None,
         };
         let made = (self.since.0.div_euclid(1000), self.since.0.rem_euclid(1000) * 1_000_000);
         Ok(changed >= taken.unwrap_or(made))
     }
 
+    fn is_on_a_snapshot(&self, path: &[u8]) -> io::Result<bool> {
+        let between = self.new.layers().take(self.new.len() - 1).skip(1);
+        for layer in between {
+            if stat(layer, path)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// When the sandbox took a file over to edit it; `None` when it wrote one of its own.
     fn taken(&self, path: &[u8]) -> io::Result<Option<(i64, i64)>> {
-        let file = side::open(self.upper, path)?;
+        let file = side::open(self.new.layer(0)?, path)?;
         match fgetxattr(&file, ORIGIN, &mut [0_u8; 256][..]) {
             Ok(_) => {}
             Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),

@@ -50,6 +50,11 @@ impl World {
         self.home.path().canonicalize().unwrap().join(path)
     }
 
+    fn ground(&self) -> Ground {
+        let id = crate::base::id::SandboxId::random();
+        Ground { id, name: "world".to_owned(), dir: self.path("ground"), from: None }
+    }
+
     fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -102,11 +107,11 @@ impl World {
     }
 
     fn apply(&self, request: &ApplyRequest) -> Outcome<Applied> {
-        apply(&self.path("ground"), self.since, request)
+        apply(&self.ground(), self.since, request)
     }
 
     fn undo(&self) -> Outcome<Applied> {
-        undo(&self.path("ground"), false)
+        undo(&self.ground(), false)
     }
 }
 
@@ -245,7 +250,7 @@ fn an_apply_that_was_killed_leaves_old_or_new_and_is_finished_or_taken_back() {
             let before = world.tree();
             world.change();
             let cut = cut_short(count, |hook| {
-                apply_until(&world.path("ground"), world.since, &all(), hook).unwrap();
+                apply_until(&world.ground(), world.since, &all(), hook).unwrap();
             });
             let between = world.tree();
             for (path, what) in &between {
@@ -288,7 +293,7 @@ fn taking_back_that_was_killed_is_finished() {
         world.change();
         world.apply(&all()).unwrap();
         let cut = cut_short(count, |hook| {
-            undo_until(&world.path("ground"), false, hook).unwrap();
+            undo_until(&world.ground(), false, hook).unwrap();
         });
         if !cut {
             break;
@@ -310,7 +315,7 @@ fn a_change_at_the_last_moment_stops_it_and_is_not_lost() {
             world.write("base/edited", "by hand\n");
         }
     };
-    let fault = apply_until(&world.path("ground"), world.since, &all(), &mut hook).unwrap_err();
+    let fault = apply_until(&world.ground(), world.since, &all(), &mut hook).unwrap_err();
     assert!(
         fault.message().contains("edited") && fault.message().contains("nothing was applied"),
         "{fault}"
@@ -328,6 +333,6 @@ fn one_at_a_time() {
         let fault = world.apply(&all()).unwrap_err();
         assert_eq!(fault.kind(), crate::base::fault::Kind::Busy);
     };
-    let applied = apply_until(&world.path("ground"), world.since, &all(), &mut hook).unwrap();
+    let applied = apply_until(&world.ground(), world.since, &all(), &mut hook).unwrap();
     assert!(applied.paths.iter().any(|it| it.status == ChangeStatus::Deleted));
 }

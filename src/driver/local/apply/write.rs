@@ -23,7 +23,10 @@ use crate::{
         limits::APPLY_BYTES_MAX,
         text::visible,
     },
-    driver::local::{side, upper::BENEATH},
+    driver::local::{
+        side,
+        upper::{BENEATH, View},
+    },
     model::change::ChangeStatus,
 };
 
@@ -42,8 +45,8 @@ pub enum New {
 /// Where contents come from.
 #[derive(Clone, Debug)]
 pub enum From {
-    /// The same path in the upper layer.
-    Upper,
+    /// The same path in a layer of the new view.
+    Layer(usize),
     /// A file that was kept.
     Kept(PathBuf),
 }
@@ -155,13 +158,13 @@ impl<'a> Stage<'a> {
     }
 
     /// Stages all that is new; tells how each path will be left.
-    pub fn fill(&self, ops: &[Op], upper: BorrowedFd<'_>) -> Outcome<Vec<Option<Seen>>> {
+    pub fn fill(&self, ops: &[Op], new: &View) -> Outcome<Vec<Option<Seen>>> {
         let mut room = APPLY_BYTES_MAX;
         let mut left = Vec::with_capacity(ops.len());
         for (index, op) in ops.iter().enumerate() {
             let name = index.to_string();
             match &op.new {
-                New::File { mode, from } => self.file(&name, op, *mode, from, upper, &mut room)?,
+                New::File { mode, from } => self.file(&name, op, *mode, from, new, &mut room)?,
                 New::Link { target } => {
                     let made =
                         symlinkat(target.as_slice(), &self.held, &name).and_then(|()| match owner(
@@ -195,12 +198,14 @@ impl<'a> Stage<'a> {
         op: &Op,
         mode: u32,
         from: &From,
-        upper: BorrowedFd<'_>,
+        new: &View,
         room: &mut u64,
     ) -> Outcome<()> {
         let staging = |error| fault("staging", &op.path, error);
         let mut source = match from {
-            From::Upper => side::open(upper, &op.path),
+            From::Layer(at) => {
+                new.layer(*at).map_err(io::Error::from).and_then(|it| side::open(it, &op.path))
+            }
             From::Kept(path) => File::open(path),
         }
         .map_err(staging)?;

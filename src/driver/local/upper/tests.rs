@@ -32,9 +32,10 @@ impl Trees {
     fn walk(&self, git: bool, paths: &[&str]) -> Outcome<Found> {
         let home = self.home.path().canonicalize().unwrap();
         let until = clock::monotonic() + Duration::from_secs(60);
-        let (upper, base) = (root(&home.join("upper"))?, root(&home.join("base"))?);
+        let new = View::open([home.join("upper"), home.join("base")])?;
+        let old = View::open([home.join("base")])?;
         let paths = paths.iter().map(|it| it.as_bytes().to_vec()).collect();
-        walk(&upper, &base, Look { paths, git, until })
+        walk(&new, &old, Look { paths, git, until })
     }
 
     fn changed(&self, paths: &[&str]) -> Vec<(String, bool, bool)> {

@@ -1,0 +1,284 @@
+//! Shelves of layers that were made by hand, held against plain trees: what a shelf over the host's directory shows
+//! is what the sandbox's layers over it showed.
+
+use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt};
+
+use proptest::prelude::*;
+use rustix::fs::{Access, CWD, accessat};
+
+use super::*;
+use crate::base::id::SnapshotId;
+
+/// What a path shows: its kind, mode, contents or target, and attributes.
+type Picture = BTreeMap<Vec<u8>, String>;
+
+struct World {
+    home: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        // On a disk: in memory there may be no attributes.
+        let home = tempfile::tempdir().unwrap();
+        for place in ["ground/box/upper/workspace", "ground/box/home", "base", "first", "second"] {
+            fs::create_dir_all(home.path().join(place)).unwrap();
+        }
+        Self { home }
+    }
+
+    fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.home.path().join(path)
+    }
+
+    fn upper(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path("ground/box/upper/workspace").join(path)
+    }
+
+    fn shelf(&self, name: &str) -> Shelf {
+        Shelf { id: SnapshotId::parse(name).unwrap(), dir: self.path(name), reference: None }
+    }
+
+    fn keep(&self, below: Option<&str>, name: &str, like: Option<&str>, take: Take) -> Taken {
+        let (below, like) = (below.map(|it| self.shelf(it)), like.map(|it| self.shelf(it)));
+        let ground = self.path("ground");
+        keep(&ground, below.as_ref(), &self.shelf(name), like.as_ref(), take, None).unwrap()
+    }
+
+    fn kept(&self, name: &str) -> PathBuf {
+        self.path(name).join("box/upper/workspace")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.upper(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+fn whiteout(path: &Path) {
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+}
+
+fn opaque(path: &Path) {
+    rustix::fs::setxattr(path, OPAQUE, b"y", XattrFlags::empty()).unwrap();
+}
+
+/// Everything in a tree, by the layers' own rules: top first.
+fn shown(layers: &[PathBuf]) -> Picture {
+    let mut out = Picture::new();
+    show(layers, b"", &mut out);
+    out
+}
+
+fn show(layers: &[PathBuf], at: &[u8], out: &mut Picture) {
+    let mut hidden: HashSet<CString> = HashSet::new();
+    for (number, layer) in layers.iter().enumerate() {
+        let Ok(directory) = rustix::fs::open(layer, LISTED, Mode::empty()) else { continue };
+        for name in names(directory.as_fd()).unwrap() {
+            if !hidden.insert(name.clone()) {
+                continue;
+            }
+            let stat = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            let mut path = at.to_vec();
+            path.push(b'/');
+            path.extend(name.to_bytes());
+            let place = layer.join(OsStr::from_bytes(name.to_bytes()));
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if is_whiteout(&stat) {
+                continue;
+            }
+            let held = match kind {
+                FileType::RegularFile => format!("{:?}", fs::read(&place).unwrap()),
+                FileType::Symlink => format!("{:?}", fs::read_link(&place).unwrap()),
+                _ => String::new(),
+            };
+            let times = (stat.st_mtime, stat.st_mtime_nsec);
+            let times = (kind != FileType::Directory).then_some(times);
+            out.insert(path.clone(), format!("{kind:?} {:o} {held} {times:?}", stat.st_mode));
+            if kind == FileType::Directory {
+                let mut inner = Vec::new();
+                for below in layers.iter().skip(number) {
+                    let below = below.join(OsStr::from_bytes(name.to_bytes()));
+                    match fs::symlink_metadata(&below) {
+                        Err(_) => continue,
+                        Ok(it) if !it.is_dir() => break,
+                        Ok(_) => {}
+                    }
+                    let opened = rustix::fs::open(&below, LISTED, Mode::empty()).unwrap();
+                    let end = is_opaque(opened.as_fd());
+                    inner.push(below);
+                    if end {
+                        break;
+                    }
+                }
+                show(&inner, &path, out);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shelf_holds_every_kind_of_thing_as_it_was() {
+    let world = World::new();
+    world.write("plain", "text");
+    world.write("dir/with\nline\tbreak", "x");
+    let bytes = world.upper(OsStr::from_bytes(b"\xff\xfe"));
+    fs::write(&bytes, "no text").unwrap();
+    fs::set_permissions(world.upper("plain"), fs::Permissions::from_mode(0o640)).unwrap();
+    rustix::fs::setxattr(world.upper("plain"), c"user.note", b"kept", XattrFlags::empty()).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", world.upper("link")).unwrap();
+    fs::hard_link(world.upper("plain"), world.upper("dir/second name")).unwrap();
+    mknodat(CWD, world.upper("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(world.upper("socket")).unwrap();
+    whiteout(&world.upper("gone"));
+    fs::create_dir(world.upper("only own")).unwrap();
+    opaque(&world.upper("only own"));
+    fs::create_dir(world.upper("closed")).unwrap();
+    fs::write(world.upper("closed/inside"), "x").unwrap();
+    fs::set_permissions(world.upper("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    // A gigabyte of nothing with one byte at its end.
+    let sparse = File::create(world.upper("sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"x", 1 << 30).unwrap();
+    let taken = world.keep(None, "first", None, Take::Copies);
+    assert_eq!(taken.notes, ["sockets are not kept: 1"]);
+    assert!(taken.size_bytes.unwrap() < 1 << 20, "{taken:?}");
+    let kept = world.kept("first");
+    assert_eq!(fs::metadata(kept.join("sparse")).unwrap().len(), (1 << 30) + 1);
+    fs::remove_file(world.upper("sparse")).unwrap();
+    fs::remove_file(kept.join("sparse")).unwrap();
+    fs::remove_file(world.upper("socket")).unwrap();
+    let is_root = accessat(CWD, "/etc/shadow", Access::READ_OK, AtFlags::EACCESS).is_ok();
+    if !is_root {
+        for closed in [world.upper("closed"), kept.join("closed")] {
+            assert_eq!(fs::metadata(&closed).unwrap().permissions().mode() & 0o777, 0);
+            fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+    assert_eq!(shown(&[world.upper("")]), shown(std::slice::from_ref(&kept)));
+    let mut value = [0; 8];
+    let length = rustix::fs::getxattr(kept.join("plain"), c"user.note", &mut value[..]).unwrap();
+    assert_eq!(value.get(..length), Some(&b"kept"[..]));
+    let number = |path: &str| fstat(File::open(kept.join(path)).unwrap()).unwrap().st_ino;
+    assert_eq!(number("plain"), number("dir/second name"));
+    assert!(is_whiteout(&statat(CWD, kept.join("gone"), AtFlags::SYMLINK_NOFOLLOW).unwrap()));
+    // What is written on is not what was kept.
+    fs::write(world.upper("plain"), "later").unwrap();
+    assert_eq!(fs::read_to_string(kept.join("plain")).unwrap(), "text");
+}
+
+#[test]
+fn what_did_not_change_is_shared_with_the_shelf_before_and_what_did_is_not() {
+    let world = World::new();
+    for name in ["same", "edited", "chmod"] {
+        world.write(name, "as it was");
+    }
+    world.keep(None, "first", None, Take::Copies);
+    world.write("edited", "as it is.");
+    fs::set_permissions(world.upper("chmod"), fs::Permissions::from_mode(0o600)).unwrap();
+    // Hides that it was edited, as far as a program can.
+    let before = fstat(File::open(world.kept("first").join("edited")).unwrap()).unwrap();
+    let edited = File::options().write(true).open(world.upper("edited")).unwrap();
+    futimens(&edited, &times(&before)).unwrap();
+    world.keep(None, "second", Some("first"), Take::Copies);
+    let number = |shelf: &str, name: &str| {
+        fstat(File::open(world.kept(shelf).join(name)).unwrap()).unwrap().st_ino
+    };
+    assert_eq!(number("first", "same"), number("second", "same"));
+    assert_ne!(number("first", "edited"), number("second", "edited"));
+    assert_ne!(number("first", "chmod"), number("second", "chmod"));
+    assert_eq!(fs::read_to_string(world.kept("second").join("edited")).unwrap(), "as it is.");
+    assert_eq!(fs::read_to_string(world.kept("first").join("edited")).unwrap(), "as it was");
+}
+
+#[test]
+fn files_of_a_stopped_sandbox_are_taken_and_not_copied() {
+    let world = World::new();
+    world.write("large", &"x".repeat(1 << 20));
+    let taken = world.keep(None, "first", None, Take::Links);
+    assert_eq!(taken.size_bytes, Some(0));
+    assert_eq!(shown(&[world.upper("")]), shown(&[world.kept("first")]));
+}
+
+#[test]
+fn a_tree_that_lies_too_deep_is_refused_in_words() {
+    let world = World::new();
+    let mut deep = world.upper("");
+    for _ in 0..SNAPSHOT_DEPTH_MAX + 1 {
+        deep.push("d");
+    }
+    fs::create_dir_all(deep).unwrap();
+    let fault = keep(&world.path("ground"), None, &world.shelf("first"), None, Take::Copies, None);
+    assert!(fault.unwrap_err().to_string().contains("too deep"));
+}
+
+/// A step of what two programs one after the other do, as the kernel's overlay would note it.
+#[derive(Clone, Debug)]
+enum Deed {
+    File(u8, u8, String),
+    Whiteout(u8, u8),
+    Opaque(u8),
+    Link(u8, u8),
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let one = prop_oneof![
+        (0_u8..4, 0_u8..5, "[a-z]{0,6}").prop_map(|(a, b, text)| Deed::File(a, b, text)),
+        (0_u8..4, 0_u8..5).prop_map(|(a, b)| Deed::Whiteout(a, b)),
+        (0_u8..4).prop_map(Deed::Opaque),
+        (0_u8..4, 0_u8..5).prop_map(|(a, b)| Deed::Link(a, b)),
+    ];
+    prop::collection::vec(one, 0..14)
+}
+
+fn make(layer: &Path, deeds: &[Deed]) {
+    let directory = |a: u8| {
+        let place = layer.join(format!("d{a}"));
+        drop(fs::create_dir_all(&place));
+        place
+    };
+    for deed in deeds {
+        match deed {
+            Deed::File(a, b, text) => {
+                let place = directory(*a).join(format!("f{b}"));
+                drop(fs::remove_file(&place));
+                drop(fs::write(place, text));
+            }
+            Deed::Whiteout(a, b) => {
+                let place = directory(*a).join(format!("f{b}"));
+                drop(fs::remove_file(&place));
+                whiteout(&place);
+            }
+            Deed::Opaque(a) => opaque(&directory(*a)),
+            Deed::Link(a, b) => {
+                let place = directory(*a).join(format!("f{b}"));
+                drop(fs::remove_file(&place));
+                std::os::unix::fs::symlink("target", place).unwrap();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_line_of_snapshots_shows_what_its_layers_show(
+        base in deeds(), below in deeds(), upper in deeds(), links in any::<bool>(),
+    ) {
+        let world = World::new();
+        make(&world.path("base"), &base);
+        make(&world.upper(""), &below);
+        world.keep(None, "first", None, Take::Copies);
+        let base = world.path("base");
+        let layers = [world.upper(""), base.clone()];
+        prop_assert_eq!(shown(&layers), shown(&[world.kept("first"), base.clone()]));
+        // Another sandbox stands on it.
+        fs::remove_dir_all(world.upper("")).unwrap();
+        fs::create_dir_all(world.upper("")).unwrap();
+        make(&world.upper(""), &upper);
+        let take = if links { Take::Links } else { Take::Copies };
+        world.keep(Some("first"), "second", Some("first"), take);
+        let layers = [world.upper(""), world.kept("first"), base.clone()];
+        prop_assert_eq!(shown(&layers), shown(&[world.kept("second"), base]));
+    }
+}
