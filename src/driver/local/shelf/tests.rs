@@ -203,7 +203,7 @@ fn files_of_a_stopped_sandbox_are_taken_and_not_copied() {
 fn a_tree_that_lies_too_deep_is_refused_in_words() {
     let world = World::new();
     let mut deep = world.upper("");
-    for _ in 0..SNAPSHOT_DEPTH_MAX + 1 {
+    for _ in 0..=SNAPSHOT_DEPTH_MAX {
         deep.push("d");
     }
     fs::create_dir_all(deep).unwrap();
