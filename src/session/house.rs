@@ -48,6 +48,8 @@ struct Inner {
     rooms: Mutex<Rooms>,
     /// One start at a time: ordinals are given in order.
     opening: tokio::sync::Mutex<()>,
+    /// Held to write while all is held still, which who starts something waits for.
+    still: Arc<tokio::sync::RwLock<()>>,
 }
 
 struct Rooms {
@@ -82,6 +84,7 @@ impl House {
                 notes: Vec::new(),
             }),
             opening: tokio::sync::Mutex::new(()),
+            still: Arc::default(),
         });
         let (place, weak) = (Arc::clone(&inner.place), Arc::downgrade(&inner));
         let watching = tokio::spawn(async move {
@@ -249,12 +252,16 @@ fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
 }
 
 /// Lets programs go on that were held, unless somebody paused or stopped them meanwhile.
-struct Held(Arc<Inner>);
+struct Held {
+    inner: Arc<Inner>,
+    still: Option<tokio::sync::OwnedRwLockWriteGuard<()>>,
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let inner = Arc::clone(&self.0);
+        let (inner, still) = (Arc::clone(&self.inner), self.still.take());
         let resume = async move {
+            let _still = still;
             if inner.rooms().state != State::Running {
                 return;
             }
@@ -279,6 +286,7 @@ impl Seat for House {
 
     async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {
         let inner = &self.inner;
+        let _moving = inner.still.read().await;
         let _one = inner.opening.lock().await;
         if let Ok(host) = inner.host(&id) {
             return Ok(host.session());
@@ -301,6 +309,7 @@ impl Seat for House {
         spec: SessionSpec,
         stdin: BoxStream<Bytes>,
     ) -> Outcome<BoxStream<Outcome<ExecOutput>>> {
+        let _moving = self.inner.still.read().await;
         self.inner.ready_to_start()?;
         Ok(exec::run(self.inner.place.exec(&spec).await?, stdin))
     }
@@ -339,13 +348,14 @@ impl Seat for House {
     }
 
     async fn hold(&self) -> Outcome<Hold> {
-        let state = self.inner.rooms().state;
-        if state != State::Running {
+        let inner = Arc::clone(&self.inner);
+        let still = Some(Arc::clone(&inner.still).write_owned().await);
+        if inner.rooms().state != State::Running {
             // Nothing moves anyway.
-            return Ok(Box::new(()));
+            return Ok(Box::new(still));
         }
-        self.inner.place.pause().await?;
-        Ok(Box::new(Held(Arc::clone(&self.inner))))
+        inner.place.pause().await?;
+        Ok(Box::new(Held { inner, still }))
     }
 
     async fn vacate(&self) -> Outcome<()> {

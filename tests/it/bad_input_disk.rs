@@ -91,6 +91,31 @@ fn on_a_small_disk() -> Option<(Home, Disk)> {
 }
 
 #[test]
+fn a_snapshot_that_finds_the_disk_full_is_none_and_costs_the_sandbox_nothing() {
+    let Some((it, disk)) = on_a_small_disk() else { return };
+    let words = ["run", "-d", "--name", "box", "--egress", "deny", "--", "sh", "-c", "sleep 1000"];
+    it.ok(&words);
+    let make = "for i in $(seq 40); do head -c 40000 /dev/urandom > f$i; done; echo done";
+    assert_eq!(it.ok(&["exec", "box", "--", "sh", "-c", make]), "done\n");
+    it.ok(&["snapshot", "create", "box", "--name", "before"]);
+    it.ok(&["exec", "box", "--", "sh", "-c", "for i in $(seq 40); do echo x >> f$i; done"]);
+    disk.fill(100);
+    let ran = it.verb(&["snapshot", "create", "box", "--name", "after"]).output().unwrap();
+    let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.code() == Some(1) && words.contains("No space left"), "{ran:?}");
+    assert_eq!(it.json(&["snapshot", "ls", "--json"]).as_array().unwrap().len(), 1);
+    // It is not held any more, and has what it had.
+    assert_eq!(it.ok(&["exec", "box", "--", "sh", "-c", "tail -c 2 f40"]), "x\n");
+    eventually("nothing of it is left", || disk.names("state/snapshots").len() == 1);
+    disk.free();
+    it.ok(&["snapshot", "create", "box", "--name", "after"]);
+    let stat = it.ok(&["snapshot", "diff", "before", "after", "--stat"]);
+    assert!(stat.contains("40 paths changed"), "{stat}");
+    it.ok(&["rm", "--yes", "box"]);
+    it.ok(&["hub", "stop"]);
+}
+
+#[test]
 fn a_session_outlives_a_full_disk_and_says_what_was_not_recorded() {
     let Some((it, disk)) = on_a_small_disk() else { return };
     it.run("count", COUNTS);

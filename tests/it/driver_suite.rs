@@ -8,12 +8,14 @@ use sandwatch::{
     base::{
         clock,
         fault::Kind,
-        id::{SandboxId, SessionId},
+        id::{SandboxId, SessionId, SnapshotId},
         limits::STOP_GRACE,
         units::Size,
     },
     config::paths::Paths,
-    driver::{Ground, Hosting, Kept, fake::FakeDriver, local::Local, registry::Registry},
+    driver::{
+        Ground, Hosting, Kept, Shelf, Stillness, fake::FakeDriver, local::Local, registry::Registry,
+    },
     engine::shim_link::ShimLink,
     model::{
         change::{ApplyRequest, ChangeStatus, DiffPiece, DiffRequest},
@@ -37,6 +39,27 @@ struct Stage {
     driver: Arc<dyn sandwatch::driver::Driver>,
     ground: Ground,
     seat: Arc<dyn Seat>,
+    project: std::path::PathBuf,
+    recordings: std::path::PathBuf,
+}
+
+/// A sandbox, in the hub or behind a shim.
+async fn seat(
+    driver: &dyn sandwatch::driver::Driver,
+    ground: &Ground,
+    project: &std::path::Path,
+    recordings: &std::path::Path,
+) -> Arc<dyn Seat> {
+    let spec = spec(driver.name(), project, &["sh"]);
+    match driver.hosting() {
+        Hosting::Hub => {
+            let place = driver.create(ground, &spec).await.unwrap();
+            Arc::new(House::new(ground.clone(), place, recordings.to_owned(), true))
+        }
+        Hosting::Shim => {
+            ShimLink::launch(PROGRAM.as_ref(), ground, recordings, &spec).await.unwrap().into()
+        }
+    }
 }
 
 impl Stage {
@@ -50,18 +73,9 @@ impl Stage {
         let ground = Ground { dir: paths.sandbox(&id), id, name: "stage".to_owned(), from: None };
         std::fs::create_dir(&ground.dir).unwrap();
         let driver = registry.get(driver).unwrap();
-        let spec = spec(driver.name(), &project, &["sh"]);
-        let seat: Arc<dyn Seat> = match driver.hosting() {
-            Hosting::Hub => {
-                let place = driver.create(&ground, &spec).await.unwrap();
-                Arc::new(House::new(ground.clone(), place, paths.recordings(), true))
-            }
-            Hosting::Shim => {
-                let program = PROGRAM.as_ref();
-                ShimLink::launch(program, &ground, &paths.recordings(), &spec).await.unwrap().into()
-            }
-        };
-        Self { _temp: temp, driver, ground, seat }
+        let recordings = paths.recordings();
+        let seat = seat(&*driver, &ground, &project, &recordings).await;
+        Self { _temp: temp, driver, ground, seat, project, recordings }
     }
 
     async fn open(&self, text: &str) -> SessionId {
@@ -245,6 +259,51 @@ async fn what_was_changed_is_told(stage: Stage) {
     stage.end().await;
 }
 
+async fn a_moment_is_kept_and_begun_with(stage: Stage) {
+    let can = stage.driver.capabilities().snapshot;
+    let dir = stage.ground.dir.with_file_name("shelf");
+    std::fs::create_dir(&dir).unwrap();
+    let mut shelf = Shelf { id: SnapshotId::random(), dir, reference: None };
+    let spec = spec(stage.driver.name(), &stage.project, &["sh"]);
+    if !can {
+        let kept = stage.driver.snapshot(&stage.ground, &spec, &shelf, None, Stillness::Live).await;
+        assert_eq!(kept.unwrap_err().kind(), Kind::Unsupported);
+        let vacated = stage.driver.vacate(&stage.ground).await;
+        assert_eq!(vacated.unwrap_err().kind(), Kind::Unsupported);
+        return stage.end().await;
+    }
+    collect(stage.exec("echo kept > /tmp/moment", &[]).await).await;
+    let held = stage.seat.hold().await.unwrap();
+    let kept = stage.driver.snapshot(&stage.ground, &spec, &shelf, None, Stillness::Live).await;
+    drop(held);
+    shelf.reference = kept.unwrap().reference;
+    // It goes on, and what it does now is not kept.
+    collect(stage.exec("echo later > /tmp/moment", &[]).await).await;
+    let ground = Ground {
+        id: SandboxId::random(),
+        name: "again".to_owned(),
+        dir: stage.ground.dir.with_file_name("again"),
+        from: Some(shelf.clone()),
+    };
+    std::fs::create_dir(&ground.dir).unwrap();
+    // Twice in the same place: the second time it is made anew.
+    for _ in 0..2 {
+        let again = seat(&*stage.driver, &ground, &stage.project, &stage.recordings).await;
+        let command = session(&["sh", "-c", "cat /tmp/moment"]);
+        let (out, ..) =
+            collect(again.exec(command, Box::pin(tokio_stream::empty())).await.unwrap()).await;
+        assert_eq!(out, "kept\n");
+        again.vacate().await.unwrap();
+        stage.driver.vacate(&ground).await.unwrap();
+    }
+    stage.driver.sweep(&ground).await.unwrap();
+    stage.driver.forget(&shelf).await.unwrap();
+    stage.driver.forget(&shelf).await.unwrap();
+    let (out, ..) = collect(stage.exec("cat /tmp/moment", &[]).await).await;
+    assert_eq!(out, "later\n");
+    stage.end().await;
+}
+
 async fn pause_stops_output_and_resume_loses_nothing(stage: Stage) {
     if !stage.driver.capabilities().pause {
         assert_eq!(stage.seat.pause().await.unwrap_err().kind(), Kind::Unsupported);
@@ -371,6 +430,7 @@ macro_rules! suite {
                 a_program_sees_its_size_and_every_resize
                 a_program_without_a_terminal_has_three_streams
     what_was_changed_is_told
+                a_moment_is_kept_and_begun_with
                 pause_stops_output_and_resume_loses_nothing
                 a_paused_sandbox_can_be_stopped_and_a_stopped_one_starts_nothing
                 remove_leaves_nothing_and_may_be_repeated

@@ -384,7 +384,7 @@ impl Driver for Local {
     async fn snapshot(
         &self,
         ground: &Ground,
-        _spec: &SandboxSpec,
+        spec: &SandboxSpec,
         shelf: &Shelf,
         like: Option<&Shelf>,
         stillness: Stillness,
@@ -400,7 +400,12 @@ impl Driver for Local {
             shelf::keep(&ground.dir, below, &shelf, like, take, owner)
         };
         let kept = tokio::task::spawn_blocking(keep).await;
-        kept.map_err(|error| Fault::bug(format!("keeping files: {error}")))?
+        let mut kept = kept.map_err(|error| Fault::bug(format!("keeping files: {error}")))??;
+        if matches!(spec.workspace.mode, WorkspaceMode::Rw | WorkspaceMode::Ro) {
+            let words = "the workspace is the real directory, which is not kept";
+            kept.notes.push(words.to_owned());
+        }
+        Ok(kept)
     }
 
     async fn vacate(&self, ground: &Ground) -> Outcome<()> {
