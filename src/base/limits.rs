@@ -321,8 +321,8 @@ pub const STORE_BYTES_MAX: u64 = 8 * CHANGES_PATH_BYTES_MAX as u64;
 /// Paths in the answer to one: those that changed, and directories on the way to them.
 pub const APPLIED_MAX: usize = 4 * CHANGES_MAX;
 
-/// Shortest time between two snapshots that are taken by themselves.
-pub const SNAPSHOT_EVERY_MIN: Duration = Duration::from_secs(60);
+/// Shortest time between two snapshots that are taken by themselves: each holds the programs still for a moment.
+pub const SNAPSHOT_EVERY_MIN: Duration = Duration::from_secs(1);
 /// Snapshots one hub keeps.
 pub const SNAPSHOTS_MAX: usize = 20_000;
 /// Those that nobody asked for and nobody named: how many of one sandbox stay, how long, and what they all may

@@ -8,7 +8,7 @@ use sandwatch::{
     model::sandbox::{SandboxSpec, WorkspaceMode},
 };
 
-use crate::local_stage::{Stage, on_stage, sh};
+use crate::local_stage::{Stage, on_stage, python, sh};
 
 async fn keep(stage: &Stage, ground: &Ground, spec: &SandboxSpec, like: Option<&Shelf>) -> Shelf {
     let id = SnapshotId::random();
@@ -71,4 +71,41 @@ fn a_sandbox_begins_with_what_another_was_and_may_change_all_of_it() {
             }
         },
     );
+}
+
+#[test]
+fn ten_thousand_files_arrive_as_they_were() {
+    on_stage("local_shelf::ten_thousand_files_arrive_as_they_were", |stage| async move {
+        let spec = stage.spec(WorkspaceMode::Cow);
+        let ground = stage.ground();
+        let one = stage.try_place(&ground, &spec).await.unwrap();
+        let make = "import os
+for n in range(10000):
+    at = f'd{n % 100}'
+    os.makedirs(at, exist_ok=True)
+    with open(f'{at}/f{n}', 'w') as f: f.write('x' * (n % 50))
+    if n % 7 == 0: os.chmod(f'{at}/f{n}', 0o600 + n % 8)
+    if n % 11 == 0: os.link(f'{at}/f{n}', f'{at}/hard{n}')
+    if n % 13 == 0: os.symlink(f'f{n}', f'{at}/soft{n}')
+os.mkdir(b'a\\nb\\xff')
+";
+        let look = "import os, hashlib
+sum = hashlib.sha256()
+for at, dirs, files in sorted(os.walk(b'.')):
+    dirs.sort()
+    for name in sorted(files) + dirs:
+        p = os.path.join(at, name); s = os.lstat(p)
+        links = 0 if os.path.isdir(p) else s.st_nlink
+        held = os.readlink(p) if os.path.islink(p) else open(p, 'rb').read() if os.path.isfile(p) else b''
+        sum.update(repr((p, s.st_mode, links, s.st_mtime_ns if links else 0, held)).encode())
+print(sum.hexdigest())
+";
+        assert_eq!(python(&one, make).await, "");
+        let before = python(&one, look).await;
+        let shelf = keep(&stage, &ground, &spec, None).await;
+        let (_, two) = begin(&stage, &shelf, &spec).await;
+        assert_eq!(python(&two, look).await, before);
+        one.remove().await.unwrap();
+        two.remove().await.unwrap();
+    });
 }

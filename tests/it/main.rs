@@ -46,6 +46,7 @@ mod engine_lease;
 mod engine_life;
 mod engine_restart;
 mod engine_scale;
+mod engine_snapshots;
 mod engine_support;
 mod given;
 mod hostile_local;

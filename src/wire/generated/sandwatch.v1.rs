@@ -194,7 +194,7 @@ pub struct SandboxSpec {
     /// Id of the snapshot whose files it begins with; absent = the driver's own.
     #[prost(string, optional, tag = "16")]
     pub begins_with: ::core::option::Option<::prost::alloc::string::String>,
-    /// A snapshot is taken by itself this often while programs run, at least 60,000; absent = never.
+    /// A snapshot is taken by itself this often while programs run, at least 1000; absent = never.
     #[prost(uint64, optional, tag = "17")]
     pub snapshot_every_ms: ::core::option::Option<u64>,
 }
