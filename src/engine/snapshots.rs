@@ -28,7 +28,7 @@ use crate::{
         snapshot::{Snapshot, SnapshotCause, SnapshotKind},
     },
     runtime::Fork,
-    session::seat::Seat,
+    session::seat::{Hold, Seat},
     wire::convert::snapshot::{Stored, snapshot_name},
 };
 
@@ -51,19 +51,20 @@ impl Inner {
         }
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
-        let taken = self.take(id, name, cause).await?;
+        let (taken, hold) = self.take(id, name, cause).await?;
+        drop(hold);
         self.prune_shelves(Some(id)).await;
         self.count_snapshots(id).await;
         Ok(taken)
     }
 
-    /// The same for who has the sandbox's turn.
+    /// The same for who has the sandbox's turn. Its programs are held still as long as what comes with it lives.
     async fn take(
         self: &Arc<Self>,
         id: &SandboxId,
         name: Option<String>,
         cause: SnapshotCause,
-    ) -> Outcome<Snapshot> {
+    ) -> Outcome<(Snapshot, Option<Hold>)> {
         let (sandbox, seat) = self.look(id)?;
         if !sandbox.capabilities.snapshot {
             let Sandbox { name, driver, .. } = &*sandbox;
@@ -106,10 +107,9 @@ impl Inner {
             let fresh = Fresh::make(&root, &kept.id)?;
             let shelf = fresh.shelf();
             let taken = driver.snapshot(&ground, &spec, &shelf, like.as_ref(), stillness).await?;
-            drop(hold);
-            Ok::<_, Fault>((fresh, taken))
+            Ok::<_, Fault>((fresh, taken, hold))
         };
-        let (fresh, taken) =
+        let (fresh, taken, hold) =
             tokio::time::timeout(SNAPSHOT_WITHIN, work).await.unwrap_or_else(|_| {
                 Err(Fault::late(format!("a snapshot of {} takes too long", sandbox.name)))
             })?;
@@ -129,7 +129,7 @@ impl Inner {
         self.fleet().get_mut(id)?.sandbox_mut().moment = Some(snapshot.id.clone());
         self.touch(id);
         self.persist_or_notice(id).await;
-        Ok(snapshot)
+        Ok((snapshot, hold))
     }
 
     /// When the first sandbox of a line was made.
@@ -228,7 +228,12 @@ impl Inner {
         {
             return Err(unfit(&sandbox, "restored"));
         }
-        let before = self.take(id, None, SnapshotCause::Restore).await?;
+        let (before, hold) = self.take(id, None, SnapshotCause::Restore).await?;
+        if let Some(seat) = seat.as_ref().filter(|_| hold.is_some()) {
+            // Before anything else goes on in it, and so that its recordings have their end.
+            self.stop_seat(id, seat.as_ref(), Duration::ZERO).await?;
+        }
+        drop(hold);
         let driver = self.drivers.get(&sandbox.driver)?;
         let was = self.fleet().get(id)?.spec.clone();
         let spec = SandboxSpec { from: Some(to.clone()), ..SandboxSpec::clone(&was) };
