@@ -27,7 +27,11 @@ use crate::{
         event::Level,
         sandbox::{Egress, Sandbox, SandboxSpec, State, WorkspaceMode},
     },
-    session::{house::House, seat::Seat},
+    runtime::BoxStream,
+    session::{
+        house::House,
+        seat::{Seat, SeatEvent},
+    },
     wire::convert::sandbox::sandbox_name,
 };
 
@@ -106,26 +110,37 @@ impl Inner {
         let ground = self.ground(id, &name);
         make_private(&ground.dir).await?;
         self.write_record(id).await?;
-        let seat = self.seat(ground, &spec, driver).await?;
-        self.fleet().get_mut(id)?.seat = Some(seat.clone());
-        let mut events = seat.events().await?;
-        let report = first_report(&mut events).await?;
-        let session = seat.open(first.clone(), spec.first.clone()).await?;
-        {
-            let mut fleet = self.fleet();
-            let entry = fleet.get_mut(id)?;
-            let sandbox = entry.sandbox_mut();
-            apply(sandbox, report);
-            sandbox.state = State::Running;
-            if !sandbox.sessions.iter().any(|it| it.id == session.id) {
-                sandbox.sessions.push(session);
-            }
-        }
+        let events = self.settle_in(ground, &spec, driver, first).await?;
         self.touch(id);
         self.persist(id).await?;
         self.follow(id.clone(), events);
         self.deadlines.notify_one();
         Ok(())
+    }
+
+    /// Makes the sandbox itself and starts its first session; what its seat tells from then on.
+    pub(super) async fn settle_in(
+        self: &Arc<Self>,
+        ground: Ground,
+        spec: &SandboxSpec,
+        driver: &dyn Driver,
+        first: &SessionId,
+    ) -> Outcome<BoxStream<SeatEvent>> {
+        let id = ground.id.clone();
+        let seat = self.seat(ground, spec, driver).await?;
+        self.fleet().get_mut(&id)?.seat = Some(seat.clone());
+        let mut events = seat.events().await?;
+        let report = first_report(&mut events).await?;
+        let session = seat.open(first.clone(), spec.first.clone()).await?;
+        let mut fleet = self.fleet();
+        let sandbox = fleet.get_mut(&id)?.sandbox_mut();
+        apply(sandbox, report);
+        sandbox.state = State::Running;
+        sandbox.stop_asked = false;
+        if !sandbox.sessions.iter().any(|it| it.id == session.id) {
+            sandbox.sessions.push(session);
+        }
+        Ok(events)
     }
 
     /// Writes down in its own directory what a sandbox is, for a hub that lost its registry.
@@ -153,7 +168,7 @@ impl Inner {
     }
 
     /// The sandbox itself, where its driver is hosted.
-    pub(super) async fn seat(
+    async fn seat(
         &self,
         ground: Ground,
         spec: &SandboxSpec,

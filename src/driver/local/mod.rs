@@ -8,6 +8,7 @@ mod apply;
 mod blueprint;
 mod cgroup;
 mod changes;
+mod copy;
 mod env;
 mod hierarchy;
 mod identity;

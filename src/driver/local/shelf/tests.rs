@@ -1,7 +1,12 @@
 //! Shelves of layers that were made by hand, held against plain trees: what a shelf over the host's directory shows
 //! is what the sandbox's layers over it showed.
 
-use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::File,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+};
 
 use proptest::prelude::*;
 use rustix::fs::{Access, CWD, accessat};
