@@ -150,7 +150,10 @@ impl Inner {
         self.touch(&id);
         self.persist_or_notice(&id).await;
         match events {
-            Some(events) => self.follow(id, events),
+            Some(events) => {
+                self.follow(id.clone(), events);
+                self.catch_up(&id);
+            }
             None if silent => self.look_again(id, ground, began),
             None => {}
         }
@@ -212,6 +215,7 @@ impl Inner {
         self.persist_or_notice(id).await;
         if let Some(events) = events {
             self.follow(id.clone(), events);
+            self.catch_up(id);
         }
         true
     }

@@ -83,9 +83,21 @@ impl Inner {
             self.persist_or_notice(id).await;
         }
         if next != Next::Nothing {
-            let (engine, id) = (self.clone(), id.clone());
-            tokio::spawn(async move { engine.end_of_work(&id).await });
+            self.begin_end_of_work(id);
         }
+    }
+
+    /// Does what follows from the first report of a seat taken over: what ended while nobody listened is
+    /// not reported again.
+    pub(super) fn catch_up(self: &Arc<Self>, id: &SandboxId) {
+        if self.fleet().get(id).is_ok_and(|it| next(it) != Next::Nothing) {
+            self.begin_end_of_work(id);
+        }
+    }
+
+    fn begin_end_of_work(self: &Arc<Self>, id: &SandboxId) {
+        let (engine, id) = (self.clone(), id.clone());
+        tokio::spawn(async move { engine.end_of_work(&id).await });
     }
 
     /// Looks again whether a sandbox has nothing left to do, after something in it ended.
