@@ -59,6 +59,10 @@ pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;
 /// software takes, far below what a host has numbers for.
 pub const SANDBOX_TASKS_MAX: u64 = 8192;
 
+/// Files and directories of the system that are shown one by one in a sandbox, where something is mounted
+/// between them: a large /usr/bin or library directory twice over, and each costs an inode and a mount.
+pub const PIECES_MAX: usize = 16 * 1024;
+
 /// Longest sandbox name, title, label and environment entry, in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
 pub const TITLE_BYTES_MAX: usize = 256;
