@@ -112,7 +112,8 @@ pub const STORE_QUEUED_MAX: usize = 256;
 pub const STORE_BUSY_WITHIN: Duration = Duration::from_secs(5);
 /// Shims adopted at the same time when a hub starts: each is one connection and one snapshot.
 pub const ADOPTIONS_AT_ONCE: usize = 50;
-/// How long one shim may take to answer a new hub.
+/// How long one shim may take to answer a new hub; and when others that hang have used up that time, for a
+/// hub has to be up in HUB_START_WITHIN.
 pub const ADOPT_WITHIN: Duration = Duration::from_secs(5);
 /// Pause before a shim that lives but did not answer is asked again.
 pub const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -183,6 +184,17 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 /// How long a hub or shim may take to answer an ordinary request.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long the processes of a sandbox may take to die once they are killed: less than an answer may, so
+/// How long a client waits for a hub that may have to wait for a shim first: longer, so that it is the hub's
+/// words that arrive.
+pub const HUB_ANSWER_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() + 5);
+/// A shim that does not answer the shortest of questions for so long hangs; less than an answer may take, so
+/// that whoever waits for one is told.
+pub const SHIM_SILENT_AFTER: Duration = Duration::from_secs(5);
+const _: () = assert!(SHIM_SILENT_AFTER.as_secs() < ANSWER_WITHIN.as_secs());
+/// Pause between two such questions to a shim that somebody watches or runs a program in, and to every one
+/// while somebody follows or lists the fleet: each is one connection and wakes the shim.
+pub const PULSE_EVERY: Duration = Duration::from_secs(2);
+pub const PULSE_ALL_EVERY: Duration = Duration::from_secs(10);
 /// that it can say what still runs.
 pub const DEATH_WITHIN: Duration = Duration::from_secs(8);
 const _: () = assert!(DEATH_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());

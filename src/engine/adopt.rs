@@ -130,6 +130,7 @@ impl Inner {
             }
             Err(fault) if !matches!(was, State::Failed | State::Gone) => {
                 died = was != State::Stopped;
+                entry.unheard = true;
                 note_death(entry.sandbox_mut(), &fault);
             }
             Err(_) => {}
@@ -170,12 +171,21 @@ impl Inner {
     /// Asks a shim that lives but does not answer, until it does, it dies or its sandbox is removed. `began`
     /// is one whose making was not noted to its end.
     pub(super) fn look_again(self: &Arc<Self>, id: SandboxId, ground: Ground, began: bool) {
-        let engine = Arc::downgrade(self);
+        let weak = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(ADOPT_AGAIN_AFTER).await;
-                let Some(engine) = engine.upgrade() else { return };
-                let Ok(verbs) = engine.fleet().get(&id).map(|it| it.verbs.clone()) else { return };
+                let Some(engine) = weak.upgrade() else { return };
+                let entry =
+                    engine.fleet().get(&id).map(|it| (it.verbs.clone(), it.changed.subscribe()));
+                let Ok((verbs, mut changed)) = entry else { return };
+                drop(engine);
+                tokio::select! {
+                    () = ShimLink::heard(&ground) => {}
+                    // Its sandbox is removed, or the engine ends.
+                    () = async { while changed.changed().await.is_ok() {} } => return,
+                }
+                let Some(engine) = weak.upgrade() else { return };
                 let _held = verbs.lock().await;
                 if engine.fleet().get(&id).is_err() || engine.found(&id, &ground, began).await {
                     return;

@@ -13,6 +13,7 @@ mod keeper;
 mod lease;
 mod name;
 mod past;
+mod pulse;
 mod record;
 mod sessions;
 mod shelves;
@@ -81,6 +82,8 @@ struct Inner {
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
+    /// Rung when somebody begins to look at a sandbox or at all.
+    attention: Arc<Notify>,
     started: Duration,
 }
 
@@ -115,6 +118,7 @@ impl Engine {
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             started: clock::monotonic(),
+            attention: Arc::default(),
         });
         if let Some(aside) = &opened.set_aside {
             let words = format!(
@@ -134,6 +138,7 @@ impl Engine {
         Ok(Self { inner })
     }
 
+        pulse::start(&inner);
     /// The engine as one client sees it; leases are kept by this identity.
     pub fn client(&self, who: Identity) -> Arc<dyn Runtime> {
         Arc::new(client::Client::new(self.inner.clone(), who))
@@ -151,6 +156,7 @@ impl Drop for Inner {
     }
 }
 
+        self.attention.notify_one();
 impl Directory for Engine {
     fn client(&self, who: Identity) -> Arc<dyn Runtime> {
         Self::client(self, who)

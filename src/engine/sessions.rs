@@ -123,6 +123,8 @@ impl Inner {
         };
         let guard =
             ExecGuard { engine: Arc::downgrade(self), id: id.clone(), counted: Some(counted) };
+        self.attention.notify_one();
+        self.pulse(id, &seat).await?;
         let stream = seat.exec(spec, stdin).await?;
         Ok(Box::pin(Held { stream, _guard: guard }))
     }
@@ -134,21 +136,23 @@ impl Inner {
         request: OutputRequest,
     ) -> Outcome<BoxStream<Outcome<Output>>> {
         match self.seat_of(id) {
-            Ok((Some(seat), watchers)) => {
+            Ok((sandbox, Some(seat), watchers)) => {
+                self.attention.notify_one();
+                self.pulse(&sandbox, &seat).await?;
                 let stream = seat.output(id, request).await?;
                 Ok(Box::pin(Held { stream, _guard: watchers }))
             }
-            Ok((None, _)) => self.past_output(id, request).await,
+            Ok((_, None, _)) => self.past_output(id, request).await,
             // Its sandbox was removed, or it made room for a newer session.
             Err(fault) if fault.kind() == Kind::Absent => self.past_output(id, request).await,
             Err(fault) => Err(fault),
         }
     }
 
-    fn seat_of(&self, id: &SessionId) -> Outcome<(Option<Arc<dyn Seat>>, Arc<()>)> {
+    fn seat_of(&self, id: &SessionId) -> Outcome<(SandboxId, Option<Arc<dyn Seat>>, Arc<()>)> {
         let fleet = self.fleet();
         let entry = fleet.of_session(id)?;
-        Ok((entry.seat.clone(), entry.watchers.clone()))
+        Ok((entry.sandbox.id.clone(), entry.seat.clone(), entry.watchers.clone()))
     }
 
     /// Types into a session; takes its keyboard if that is free.

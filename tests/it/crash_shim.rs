@@ -158,3 +158,86 @@ fn an_idle_shim_is_small_and_asleep() {
     assert!(spent <= 1, "an idle shim worked for {spent} ticks");
     it.end();
 }
+
+#[test]
+fn a_shim_that_hangs_while_the_hub_lives_is_told_of_and_can_be_removed() {
+    let it = Home::new();
+    it.run("hung", "echo up; cat");
+    it.run("fine", "echo up; cat");
+    it.printed("hung", "up");
+    it.printed("fine", "up");
+    let shim = it.shim_of("hung");
+    let family = tree(shim);
+    signal(shim, rustix::process::Signal::STOP);
+    for verb in [
+        &["exec", "hung", "--", "true"][..],
+        &["attach", "hung"],
+        &["screen", "hung"],
+        &["send", "hung", "words", "<Enter>"],
+    ] {
+        let said = it.say(verb);
+        assert!([1, 7].contains(&said.code), "{verb:?}: {said:?}");
+        let words = said.err.contains("the shim of hung") || said.err.contains("unknown");
+        assert!(words && !said.err.contains("the hub did not"), "{verb:?}: {said:?}");
+    }
+    let hung = it.sandbox("hung");
+    assert_eq!(hung["state"], "unknown", "{hung:#}");
+    assert!(hung["notes"].to_string().contains("did not answer"), "{hung:#}");
+    assert_eq!(it.sandbox("fine")["state"], "running");
+    it.ok(&["exec", "fine", "--", "true"]);
+    // It may come back, and is as before.
+    signal(shim, rustix::process::Signal::CONT);
+    eventually("it is back", || it.sandbox("hung")["state"] == "running");
+    it.ok(&["send", "hung", "and on", "<Enter>"]);
+    it.printed("hung", "and on");
+    signal(shim, rustix::process::Signal::STOP);
+    it.ok(&["rm", "--yes", "hung"]);
+    eventually("nothing of it is left", || !family.iter().any(|pid| alive(*pid)));
+    assert_eq!(it.sandbox("fine")["state"], "running");
+    it.end();
+}
+
+#[test]
+fn a_shim_that_hangs_is_noticed_by_who_only_lists_or_watches() {
+    let it = Home::new();
+    for name in ["listed", "watched"] {
+        it.run(name, "echo up; cat");
+        it.printed(name, "up");
+    }
+    let (listed, watched) = (it.shim_of("listed"), it.shim_of("watched"));
+    let seen = it.temp().join("seen");
+    let mut watching = it.begin(&["attach", "watched"], &seen);
+    eventually("it is watched", || fs::read(&seen).is_ok_and(|it| !it.is_empty()));
+    for shim in [listed, watched] {
+        signal(shim, rustix::process::Signal::STOP);
+    }
+    for name in ["listed", "watched"] {
+        eventually("it is not known", || it.sandbox(name)["state"] == "unknown");
+    }
+    for shim in [listed, watched] {
+        signal(shim, rustix::process::Signal::CONT);
+    }
+    for name in ["listed", "watched"] {
+        eventually("it is back", || it.sandbox(name)["state"] == "running");
+    }
+    // Whoever watched goes on with what was printed since.
+    it.ok(&["send", "watched", "and on", "<Enter>"]);
+    eventually("the rest came", || fs::read_to_string(&seen).is_ok_and(|it| it.contains("and on")));
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    it.end();
+}
+
+#[test]
+fn a_sandbox_whose_shim_hung_before_the_hub_began_can_be_removed() {
+    let it = Home::new();
+    it.run("hung", "echo up; cat");
+    it.printed("hung", "up");
+    let shim = it.shim_of("hung");
+    let family = tree(shim);
+    signal(shim, rustix::process::Signal::STOP);
+    it.kill_hub();
+    it.ok(&["rm", "--yes", "hung"]);
+    eventually("nothing of it is left", || !family.iter().any(|pid| alive(*pid)));
+    it.end();
+}

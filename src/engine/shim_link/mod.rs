@@ -2,6 +2,7 @@
 //! input keeps one, so that keys stay in order.
 
 mod connection;
+mod hung;
 mod process;
 mod streams;
 
@@ -26,7 +27,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{ANSWER_WITHIN, CREATE_WITHIN},
+        limits::{ANSWER_WITHIN, CREATE_WITHIN, SHIM_SILENT_AFTER},
         text,
         units::Size,
     },
@@ -139,6 +140,13 @@ impl Seat for ShimLink {
         let open = wire::OpenSession { session: id.to_string(), spec: Some((&spec).into()) };
         match self.ask(call::What::Open(open), 2 * ANSWER_WITHIN).await? {
             answer::What::Session(session) => session.try_into(),
+    async fn pulse(&self) -> Outcome<()> {
+        match self.ask(call::What::Ping(wire::Ping {}), SHIM_SILENT_AFTER).await? {
+            answer::What::Welcome(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
             _ => Err(unexpected()),
         }
     }
