@@ -208,6 +208,10 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 pub const LEASE_IDLE: Duration = Duration::from_secs(120);
 
 /// How often a shim looks whether its directory is still there: an orphan ends this soon, and a
+/// How far what a shim remembers of a lease may lag behind the keys: little of that time, and few messages.
+pub const LEASE_TOLD_EVERY: Duration = Duration::from_secs(20);
+const _: () = assert!(LEASE_TOLD_EVERY.as_secs() * 4 <= LEASE_IDLE.as_secs());
+
 /// thousand idle shims wake a machine 200 times a second.
 pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         id::SandboxId,
         limits::{
@@ -275,7 +276,7 @@ fn note_death(sandbox: &mut Sandbox, fault: &Fault) {
     let reason = fault.to_string();
     if sandbox.state == State::Stopped {
         // Nothing ran in it any more: its files and recordings are what they were.
-        super::fleet::end_sessions(sandbox, &reason, crate::base::clock::wall());
+        super::fleet::end_sessions(sandbox, &reason, clock::wall());
         return;
     }
     fail(sandbox, &reason);

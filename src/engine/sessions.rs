@@ -218,7 +218,11 @@ impl Inner {
         let Some(session) = entry.session_mut(id) else { return Ok(None) };
         let after = lease::decide(session.lease.as_ref(), who, verb, now)?;
         let holder = |it: &Option<Lease>| it.as_ref().map(|it| it.holder.clone());
-        let moved = holder(&session.lease) != holder(&after);
+        let used = |it: &Option<Lease>| it.as_ref().map(|it| it.used_at);
+        let moved = holder(&session.lease) != holder(&after)
+            || used(&session.lease)
+                .zip(used(&after))
+                .is_some_and(|(before, now)| lease::is_worth_telling(before, now));
         session.lease.clone_from(&after);
         drop(fleet);
         if let (true, Some(seat)) = (moved, seat) {
@@ -319,7 +323,8 @@ fn fit_to_start(entry: &Entry) -> Outcome<()> {
     }
 }
 
-/// Takes or renews the keyboard for a key; `true` when it changed hands.
+/// Takes or renews the keyboard for a key; `true` when the seat should hear of it: it changed hands, or it is long
+/// since it heard of a key.
 fn hold(entry: &mut Entry, id: &SessionId, who: &Identity, now: Timestamp) -> Outcome<bool> {
     let Some(session) = entry.session(id) else { return Ok(false) };
     let held = lease::current(session.lease.as_ref(), now);
@@ -328,9 +333,10 @@ fn hold(entry: &mut Entry, id: &SessionId, who: &Identity, now: Timestamp) -> Ou
     if same && held.is_some_and(|it| now.since(it.used_at).as_secs() == 0) {
         return Ok(false);
     }
+    let news = !same || held.is_none_or(|it| lease::is_worth_telling(it.used_at, now));
     let after = lease::decide(session.lease.as_ref(), who, LeaseVerb::Take, now)?;
     if let Some(session) = entry.session_mut(id) {
         session.lease = after;
     }
-    Ok(!same)
+    Ok(news)
 }
