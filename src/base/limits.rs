@@ -115,6 +115,7 @@ pub const ADOPTIONS_AT_ONCE: usize = 50;
 /// How long one shim may take to answer a new hub; and when others that hang have used up that time, for a
 /// hub has to be up in HUB_START_WITHIN.
 pub const ADOPT_WITHIN: Duration = Duration::from_secs(5);
+pub const ADOPT_AT_LEAST: Duration = Duration::from_millis(250);
 /// Pause before a shim that lives but did not answer is asked again.
 pub const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Readers of journals at the same time: each renders up to a segment (1 MiB) on one thread.
@@ -183,7 +184,6 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 
 /// How long a hub or shim may take to answer an ordinary request.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long the processes of a sandbox may take to die once they are killed: less than an answer may, so
 /// How long a client waits for a hub that may have to wait for a shim first: longer, so that it is the hub's
 /// words that arrive.
 pub const HUB_ANSWER_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() + 5);
@@ -195,6 +195,7 @@ const _: () = assert!(SHIM_SILENT_AFTER.as_secs() < ANSWER_WITHIN.as_secs());
 /// while somebody follows or lists the fleet: each is one connection and wakes the shim.
 pub const PULSE_EVERY: Duration = Duration::from_secs(2);
 pub const PULSE_ALL_EVERY: Duration = Duration::from_secs(10);
+/// How long the processes of a sandbox may take to die once they are killed: less than an answer may, so
 /// that it can say what still runs.
 pub const DEATH_WITHIN: Duration = Duration::from_secs(8);
 const _: () = assert!(DEATH_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
@@ -207,11 +208,11 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// An input lease returns by itself after this long without a key.
 pub const LEASE_IDLE: Duration = Duration::from_secs(120);
 
-/// How often a shim looks whether its directory is still there: an orphan ends this soon, and a
 /// How far what a shim remembers of a lease may lag behind the keys: little of that time, and few messages.
 pub const LEASE_TOLD_EVERY: Duration = Duration::from_secs(20);
 const _: () = assert!(LEASE_TOLD_EVERY.as_secs() * 4 <= LEASE_IDLE.as_secs());
 
+/// How often a shim looks whether its directory is still there: an orphan ends this soon, and a
 /// thousand idle shims wake a machine 200 times a second.
 pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 

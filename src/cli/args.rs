@@ -144,7 +144,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "COLSxROWS", value_parser = values::size)]
     pub size: Option<Size>,
     /// Remove the sandbox so long after its creation, e.g. 90s, 30m, 2h, 1d
-    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    #[arg(long, value_name = "DUR", value_parser = values::ttl)]
     pub ttl: Option<std::time::Duration>,
     /// A label to find it by; may be given several times
     #[arg(long, value_name = "K=V", value_parser = values::pair)]

@@ -54,9 +54,12 @@ use store::Store;
 pub struct Options {
     pub paths: Paths,
     pub drivers: Registry,
-    /// The program that is started as a shim, with `shim` as its first argument.
+    /// The program that is started as a shim, with `shim` as its first argument. `OWN_PROGRAM` is this process's.
     pub program: PathBuf,
 }
+
+/// The program of this process, whatever lies by now where it was started from: an upgrade may have replaced it.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// A hub's engine; clones are the same one. It ends with its last clone.
 #[derive(Clone)]
@@ -79,11 +82,11 @@ struct Inner {
     leftovers: Mutex<Vec<SandboxId>>,
     /// Rung when the next deadline (ttl, lease) may have come nearer.
     deadlines: Arc<Notify>,
+    /// Rung when somebody begins to look at a sandbox or at all.
+    attention: Arc<Notify>,
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
-    /// Rung when somebody begins to look at a sandbox or at all.
-    attention: Arc<Notify>,
     started: Duration,
 }
 
@@ -115,10 +118,10 @@ impl Engine {
             shelf_turn: tokio::sync::Mutex::default(),
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
+            attention: Arc::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             started: clock::monotonic(),
-            attention: Arc::default(),
         });
         if let Some(aside) = &opened.set_aside {
             let words = format!(
@@ -135,10 +138,10 @@ impl Engine {
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
         keeper::start(&inner);
+        pulse::start(&inner);
         Ok(Self { inner })
     }
 
-        pulse::start(&inner);
     /// The engine as one client sees it; leases are kept by this identity.
     pub fn client(&self, who: Identity) -> Arc<dyn Runtime> {
         Arc::new(client::Client::new(self.inner.clone(), who))
@@ -153,10 +156,10 @@ impl Engine {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.deadlines.notify_one();
+        self.attention.notify_one();
     }
 }
 
-        self.attention.notify_one();
 impl Directory for Engine {
     fn client(&self, who: Identity) -> Arc<dyn Runtime> {
         Self::client(self, who)

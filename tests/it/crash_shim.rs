@@ -1,8 +1,8 @@
 //! A shim is killed, loses its directory or does not answer: only its own sandbox notices.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use crate::crash_support::{Home, alive, eventually, kill, tree};
+use crate::crash_support::{Home, PROGRAM, alive, eventually, kill, tree};
 
 /// Control groups of a sandbox, in every hierarchy.
 fn groups(id: &str) -> Vec<String> {
@@ -124,6 +124,23 @@ fn a_shim_that_does_not_answer_is_waited_for_and_not_given_up() {
     assert_eq!(it.session("slow")["pid"], pid);
     it.ok(&["send", "slow", "and on", "<Enter>"]);
     it.printed("slow", "and on");
+    it.end();
+}
+
+#[test]
+fn a_hub_whose_program_was_replaced_starts_sandboxes_all_the_same() {
+    let it = Home::new();
+    let program = it.temp().join("installed");
+    fs::copy(PROGRAM, &program).unwrap();
+    let mut start = std::process::Command::new(&program);
+    start.args(["hub", "start"]).env("SANDWATCH_HOME", it.home());
+    assert!(start.stdin(std::process::Stdio::null()).status().unwrap().success());
+    // As an upgrade does it, here to something that is no sandwatch.
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    it.run("one", "echo up; cat");
+    it.printed("one", "up");
     it.end();
 }
 
