@@ -158,7 +158,8 @@ impl Btrfs {
         fs::create_dir(&at).unwrap();
         fs::File::create(&image).unwrap().set_len(2 << 30).unwrap();
         let run = |program: &str, args: &[&Path]| {
-            let done = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut done = Command::new(program);
+            done.args(args).stdout(Stdio::null()).stderr(Stdio::null());
             done.status().is_ok_and(|it| it.success())
         };
         let made = run("mkfs.btrfs", &[&image])
