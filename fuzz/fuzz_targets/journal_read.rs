@@ -11,5 +11,5 @@ fuzz_target!(|segments: Vec<(u16, Vec<u8>)>| {
         std::fs::write(file, bytes).expect("a file in it");
     }
     let Ok(mut reader) = Reader::open(dir.path(), 0) else { return };
-    while let Ok(Some(_)) = reader.next() {}
+    while let Ok(Some(_)) = reader.read() {}
 });

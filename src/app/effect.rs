@@ -44,7 +44,7 @@ pub struct Order {
 }
 
 /// What to do. All but the last group call the hub, and every call ends in one `Msg::Done` within
-/// `base::limits::ANSWER_WITHIN` (`CREATE_WITHIN` for `Create`), if only with a fault.
+/// `base::limits::HUB_ANSWER_WITHIN` (more for what makes, changes or removes a sandbox), if only with a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
     /// Watch a session from now on, with `Fidelity::Screen`: `Msg::Output` each, then one

@@ -371,6 +371,11 @@ impl State {
         self.fleet.get(&session.sandbox).is_some_and(|it| it.sandbox.state == Life::Paused)
     }
 
+    /// Whether nobody knows how a session stands: what is shown of it is how it stood.
+    pub fn is_unheard(&self, session: &Session) -> bool {
+        self.fleet.get(&session.sandbox).is_some_and(|it| it.sandbox.state == Life::Unknown)
+    }
+
     /// Who holds the keyboard of a session, from this console's point of view.
     pub fn holder<'s>(&self, session: &'s Session) -> Holder<'s> {
         match &session.lease {

@@ -59,6 +59,10 @@ pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;
 /// software takes, far below what a host has numbers for.
 pub const SANDBOX_TASKS_MAX: u64 = 8192;
 
+/// Files and directories of the system that are shown one by one in a sandbox, where something is mounted
+/// between them: a large /usr/bin or library directory twice over, and each costs an inode and a mount.
+pub const PIECES_MAX: usize = 16 * 1024;
+
 /// Longest sandbox name, title, label and environment entry, in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
 pub const TITLE_BYTES_MAX: usize = 256;
@@ -108,8 +112,10 @@ pub const STORE_QUEUED_MAX: usize = 256;
 pub const STORE_BUSY_WITHIN: Duration = Duration::from_secs(5);
 /// Shims adopted at the same time when a hub starts: each is one connection and one snapshot.
 pub const ADOPTIONS_AT_ONCE: usize = 50;
-/// How long one shim may take to answer a new hub.
+/// How long one shim may take to answer a new hub; and when others that hang have used up that time, for a
+/// hub has to be up in HUB_START_WITHIN.
 pub const ADOPT_WITHIN: Duration = Duration::from_secs(5);
+pub const ADOPT_AT_LEAST: Duration = Duration::from_millis(250);
 /// Pause before a shim that lives but did not answer is asked again.
 pub const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Readers of journals at the same time: each renders up to a segment (1 MiB) on one thread.
@@ -178,6 +184,17 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 
 /// How long a hub or shim may take to answer an ordinary request.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a client waits for a hub that may have to wait for a shim first: longer, so that it is the hub's
+/// words that arrive.
+pub const HUB_ANSWER_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_secs() + 5);
+/// A shim that does not answer the shortest of questions for so long hangs; less than an answer may take, so
+/// that whoever waits for one is told.
+pub const SHIM_SILENT_AFTER: Duration = Duration::from_secs(5);
+const _: () = assert!(SHIM_SILENT_AFTER.as_secs() < ANSWER_WITHIN.as_secs());
+/// Pause between two such questions to a shim that somebody watches or runs a program in, and to every one
+/// while somebody follows or lists the fleet: each is one connection and wakes the shim.
+pub const PULSE_EVERY: Duration = Duration::from_secs(2);
+pub const PULSE_ALL_EVERY: Duration = Duration::from_secs(10);
 /// How long the processes of a sandbox may take to die once they are killed: less than an answer may, so
 /// that it can say what still runs.
 pub const DEATH_WITHIN: Duration = Duration::from_secs(8);
@@ -190,6 +207,10 @@ pub const HUB_START_WITHIN: Duration = Duration::from_secs(10);
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// An input lease returns by itself after this long without a key.
 pub const LEASE_IDLE: Duration = Duration::from_secs(120);
+
+/// How far what a shim remembers of a lease may lag behind the keys: little of that time, and few messages.
+pub const LEASE_TOLD_EVERY: Duration = Duration::from_secs(20);
+const _: () = assert!(LEASE_TOLD_EVERY.as_secs() * 4 <= LEASE_IDLE.as_secs());
 
 /// How often a shim looks whether its directory is still there: an orphan ends this soon, and a
 /// thousand idle shims wake a machine 200 times a second.

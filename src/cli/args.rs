@@ -144,7 +144,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "COLSxROWS", value_parser = values::size)]
     pub size: Option<Size>,
     /// Remove the sandbox so long after its creation, e.g. 90s, 30m, 2h, 1d
-    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    #[arg(long, value_name = "DUR", value_parser = values::ttl)]
     pub ttl: Option<std::time::Duration>,
     /// A label to find it by; may be given several times
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
@@ -510,7 +510,11 @@ pub struct ServeArgs {
 #[derive(Debug, Subcommand)]
 pub enum KeysVerb {
     /// Check keymap files (by default those in the configuration) for errors and collisions
-    Check { files: Vec<PathBuf> },
+    Check {
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        args: JsonArgs,
+    },
     /// List the bindings in force
     Ls(JsonArgs),
     /// What a key does, and where
@@ -518,27 +522,45 @@ pub enum KeysVerb {
         /// As written in a keymap, e.g. `ctrl-b d` or `<C-b>d`
         #[arg(required = true)]
         keys: Vec<String>,
+        #[command(flatten)]
+        args: JsonArgs,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ThemesVerb {
     /// Check theme files (by default all) for missing roles and poor contrast
-    Check { files: Vec<PathBuf> },
+    Check {
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        args: JsonArgs,
+    },
     /// List the themes
     Ls(JsonArgs),
     /// Where each colour of a theme comes from
-    Explain { theme: String },
+    Explain {
+        theme: String,
+        #[command(flatten)]
+        args: JsonArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
     /// Check the configuration file
-    Check { file: Option<PathBuf> },
+    Check {
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        args: JsonArgs,
+    },
     /// List the settings in force
     Ls(JsonArgs),
     /// What a setting does
-    Explain { setting: String },
+    Explain {
+        setting: String,
+        #[command(flatten)]
+        args: JsonArgs,
+    },
 }
 
 /// How `screen` prints.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{
-    args::{ConfigVerb, KeysVerb, ThemesVerb},
+    args::{ConfigVerb, JsonArgs, KeysVerb, ThemesVerb},
     out, paint,
     table::Table,
 };
@@ -15,7 +15,7 @@ use crate::{
         keymap::{self, Bound, Keymap, PREFIX},
     },
     base::{
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         text,
     },
     config::{
@@ -25,29 +25,27 @@ use crate::{
         source::Flaw,
     },
     tui::files::{self, Files},
-    ui::theme::{Depth, PRESETS, ROLES, Theme},
+    ui::theme::{Depth, PRESETS, ROLES, Role, Theme},
 };
 
 pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
     let files = Files::new(paths);
     match verb {
-        KeysVerb::Check { files: named } => {
+        KeysVerb::Check { files: named, args } => {
             let named = or_own(named, files.directory(), "keymaps");
-            if named.is_empty() {
+            if named.is_empty() && !args.json {
                 out::tell(&none_of_your_own(&files, "keymaps"));
             }
             // What a built-in keymap does on purpose is no remark on a file that inherits it.
             let presets = keymap::PRESETS.iter().filter_map(|it| keymap::load_preset(it.0));
             let known: Vec<String> = presets.flat_map(|it| it.conflicts()).collect();
-            check(&named, |path, name, text| {
-                let map = files.parse_keymap(path, name, text).map_err(|it| all_of(&it))?;
-                let conflicts = map.conflicts();
-                conflicts
-                    .iter()
-                    .filter(|it| !known.contains(it))
-                    .for_each(|it| out::tell(&format!("{}: {it}", path.display())));
+            let judged = check(&named, |path, name, text, found| {
+                let map = files.parse_keymap(path, name, text).map_err(|it| found.all_of(&it))?;
+                let conflicts = map.conflicts().into_iter();
+                found.remarks.extend(conflicts.filter(|it| !known.contains(it)));
                 Ok(())
-            })
+            });
+            tell_checked(&judged, &args)
         }
         KeysVerb::Ls(args) => {
             let map = keymap_in_force(&files)?;
@@ -65,7 +63,9 @@ pub fn keys(paths: &Paths, verb: KeysVerb) -> Outcome<out::Code> {
             out::print(&table.render(paint::wanted()))?;
             Ok(out::DONE)
         }
-        KeysVerb::Explain { keys } => explain_keys(&keymap_in_force(&files)?, &keys.join(" ")),
+        KeysVerb::Explain { keys, args } => {
+            explain_keys(&keymap_in_force(&files)?, &keys.join(" "), &args)
+        }
     }
 }
 
@@ -121,7 +121,14 @@ impl From<(Scope, &keymap::Sequence, &Bound)> for KeyView {
     }
 }
 
-fn explain_keys(map: &Keymap, typed: &str) -> Outcome<out::Code> {
+/// What a key does in one place, as in `keys explain`.
+#[derive(Serialize)]
+struct MeaningView {
+    scope: &'static str,
+    title: String,
+}
+
+fn explain_keys(map: &Keymap, typed: &str, args: &JsonArgs) -> Outcome<out::Code> {
     let mut chords = keymap::parse_sequence(typed)
         .map_err(|why| Fault::invalid(why).hint("keys are written as in `sandwatch keys ls`"))?
         .0;
@@ -136,6 +143,11 @@ fn explain_keys(map: &Keymap, typed: &str) -> Outcome<out::Code> {
         return Err(Fault::absent(format!("no key of keymap {}: {typed}", map.name))
             .hint("while you type into a pane it goes to the program"));
     }
+    if args.json {
+        let view = |(scope, title): (Scope, String)| MeaningView { scope: scope.word(), title };
+        out::json(&found.into_iter().map(view).collect::<Vec<_>>())?;
+        return Ok(out::DONE);
+    }
     let mut table = Table::new(&["WHERE", "WHAT IT DOES"]);
     for (scope, words) in found {
         table.row(vec![scope.title().into(), words.into()]);
@@ -147,15 +159,16 @@ fn explain_keys(map: &Keymap, typed: &str) -> Outcome<out::Code> {
 pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
     let files = Files::new(paths);
     match verb {
-        ThemesVerb::Check { files: named } => {
+        ThemesVerb::Check { files: named, args } => {
             let own = named.is_empty();
             let named = or_own(named, files.directory(), "themes");
-            let code = check(&named, |path, name, text| {
+            let judged = check(&named, |path, name, text, found| {
                 let theme = files.parse_theme(path, name, text, Depth::True);
-                readable(&theme.map_err(|it| all_of(&it))?)
-            })?;
+                readable(&theme.map_err(|it| found.all_of(&it))?)
+            });
+            let code = tell_checked(&judged, &args)?;
             if own {
-                if named.is_empty() {
+                if named.is_empty() && !args.json {
                     out::tell(&none_of_your_own(&files, "themes"));
                 }
                 for (name, _) in PRESETS {
@@ -176,8 +189,13 @@ pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
             }
             Ok(out::DONE)
         }
-        ThemesVerb::Explain { theme } => {
+        ThemesVerb::Explain { theme, args } => {
             let theme = files.theme(&theme, Depth::True)?;
+            if args.json {
+                let roles = ROLES.iter().map(|it| RoleView::of(&theme, it)).collect::<Vec<_>>();
+                out::json(&roles)?;
+                return Ok(out::DONE);
+            }
             let mut table = Table::new(&["ROLE", "TEXT", "BACKGROUND", "MODS", "WHAT FOR"]);
             for (role, name, help) in ROLES {
                 let style = theme.style(*role);
@@ -193,6 +211,30 @@ pub fn themes(paths: &Paths, verb: ThemesVerb) -> Outcome<out::Code> {
             }
             out::print(&table.render(paint::wanted()))?;
             Ok(out::DONE)
+        }
+    }
+}
+
+/// One role of a theme, as in `themes explain`; null is what the terminal itself has.
+#[derive(Serialize)]
+struct RoleView {
+    role: &'static str,
+    text: Option<String>,
+    background: Option<String>,
+    mods: Vec<String>,
+    meaning: &'static str,
+}
+
+impl RoleView {
+    fn of(theme: &Theme, (role, name, meaning): &(Role, &'static str, &'static str)) -> Self {
+        let style = theme.style(*role);
+        let mods = style.add_modifier.iter_names().map(|it| it.0.to_lowercase());
+        Self {
+            role: name,
+            text: style.fg.map(|it| it.to_string()),
+            background: style.bg.map(|it| it.to_string()),
+            mods: mods.collect(),
+            meaning,
         }
     }
 }
@@ -213,11 +255,11 @@ fn readable(theme: &Theme) -> Outcome<()> {
 pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
     let files = Files::new(paths);
     match verb {
-        ConfigVerb::Check { file } => {
+        ConfigVerb::Check { file, args } => {
             let file = file.unwrap_or_else(|| files.config_file());
-            check(&[file], |path, _, text| {
+            let judged = check(&[file], |path, _, text, found| {
                 let config = load::config(&path.display().to_string(), text)
-                    .map_err(|flaws| all_of(&flaws))?;
+                    .map_err(|flaws| found.all_of(&flaws))?;
                 // What the file names and is not there is a flaw of the file.
                 let flaw = |fault: Fault, setting: &str, name: &str| {
                     let file = path.display().to_string();
@@ -229,7 +271,8 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
                 theme.map_err(|it| flaw(it, "theme", &config.theme))?;
                 let keymap = files.keymap(&config, &config.keymap);
                 keymap.map_err(|it| flaw(it, "keymap", &config.keymap)).map(drop)
-            })
+            });
+            tell_checked(&judged, &args)
         }
         ConfigVerb::Ls(args) => {
             let (config, prefs) = in_force(&files)?;
@@ -252,7 +295,7 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
             out::print(&table.render(paint::wanted()))?;
             Ok(out::DONE)
         }
-        ConfigVerb::Explain { setting } => {
+        ConfigVerb::Explain { setting, args } => {
             let (config, prefs) = in_force(&files)?;
             let settings = settings(&config);
             let Some((_, value)) = flat(&settings).into_iter().find(|it| it.0 == setting) else {
@@ -262,6 +305,16 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
                     .hint(format!("there are {}", names.join(", "))));
             };
             let from = origin(&files, &prefs, &setting)?;
+            if args.json {
+                let pointer = format!("/{}", setting.replace('.', "/"));
+                let value = settings.pointer(&pointer);
+                let meaning = meaning(&setting);
+                let meaning = meaning.trim_end();
+                out::json(&serde_json::json!({
+                    "setting": setting, "value": value, "from": from, "meaning": meaning,
+                }))?;
+                return Ok(out::DONE);
+            }
             let value = if value == "null" { unset(&setting).to_owned() } else { value };
             out::print(&format!("{}{setting} is {value}: {from}\n", meaning(&setting)))?;
             Ok(out::DONE)
@@ -337,37 +390,100 @@ fn meaning(setting: &str) -> String {
     String::new()
 }
 
-/// Reads each file and lets it be judged; every failure is told, and any makes the exit code 1.
-fn check(
-    named: &[PathBuf],
-    judge: impl Fn(&Path, &str, &str) -> Outcome<()>,
-) -> Outcome<out::Code> {
-    let mut code = out::DONE;
-    for path in named {
-        let name = path.file_stem().and_then(|it| it.to_str()).unwrap_or("file");
-        let judged = files::read(path).and_then(|text| match text {
-            Some(text) => judge(path, name, &text),
-            None => Err(Fault::absent(format!("no such file: {}", path.display()))),
-        });
-        match judged {
-            Ok(()) => out::print(&format!("{}: ok\n", path.display()))?,
-            Err(fault) => {
-                let failed = out::report(&fault);
-                code = code.max(if failed == 3 { 3 } else { 1 });
-            }
-        }
-    }
-    Ok(code)
+/// What was found in one file.
+#[derive(Default)]
+struct Found {
+    /// What is allowed and perhaps not meant.
+    remarks: Vec<String>,
+    /// All but the last, which is the fault.
+    flaws: Vec<String>,
 }
 
-/// Says every flaw; the last one is the fault.
-fn all_of(flaws: &[Flaw]) -> Fault {
-    let (last, before) = match flaws.split_last() {
-        Some((last, before)) => (last.to_string(), before),
-        None => ("unknown flaw".to_owned(), flaws),
-    };
-    before.iter().for_each(|it| out::tell(&format!("sandwatch: {it}")));
-    Fault::invalid(last)
+impl Found {
+    /// Keeps every flaw; the last one is the fault.
+    fn all_of(&mut self, flaws: &[Flaw]) -> Fault {
+        let (last, before) = match flaws.split_last() {
+            Some((last, before)) => (last.to_string(), before),
+            None => ("unknown flaw".to_owned(), flaws),
+        };
+        self.flaws.extend(before.iter().map(ToString::to_string));
+        Fault::invalid(last)
+    }
+}
+
+struct Judged {
+    path: PathBuf,
+    found: Found,
+    outcome: Outcome<()>,
+}
+
+/// One file, as in `keys check`.
+#[derive(Serialize)]
+struct CheckedView<'a> {
+    file: String,
+    ok: bool,
+    flaws: Vec<&'a str>,
+    /// How the last flaw can be mended.
+    fix: Option<&'a str>,
+    remarks: &'a [String],
+}
+
+impl<'a> From<&'a Judged> for CheckedView<'a> {
+    fn from(it: &'a Judged) -> Self {
+        let fault = it.outcome.as_ref().err();
+        let flaws = it.found.flaws.iter().map(String::as_str);
+        Self {
+            file: it.path.display().to_string(),
+            ok: fault.is_none(),
+            flaws: flaws.chain(fault.map(Fault::message)).collect(),
+            fix: fault.and_then(Fault::hint_text),
+            remarks: &it.found.remarks,
+        }
+    }
+}
+
+/// Reads each file and lets it be judged.
+fn check(
+    named: &[PathBuf],
+    judge: impl Fn(&Path, &str, &str, &mut Found) -> Outcome<()>,
+) -> Vec<Judged> {
+    let judged = named.iter().map(|path| {
+        let name = path.file_stem().and_then(|it| it.to_str()).unwrap_or("file");
+        let mut found = Found::default();
+        let outcome = files::read(path).and_then(|text| match text {
+            Some(text) => judge(path, name, &text, &mut found),
+            None => Err(Fault::absent(format!("no such file: {}", path.display()))),
+        });
+        Judged { path: path.clone(), found, outcome }
+    });
+    judged.collect()
+}
+
+/// Tells how each file was found; any failure makes the exit code 1, or 3 where a file is not there.
+fn tell_checked(judged: &[Judged], args: &JsonArgs) -> Outcome<out::Code> {
+    let mut code = out::DONE;
+    for it in judged {
+        let failed = match &it.outcome {
+            Ok(()) => out::DONE,
+            Err(fault) if fault.kind() == Kind::Absent => 3,
+            Err(_) => 1,
+        };
+        code = code.max(failed);
+        if args.json {
+            continue;
+        }
+        let path = it.path.display();
+        it.found.remarks.iter().for_each(|it| out::tell(&format!("{path}: {it}")));
+        it.found.flaws.iter().for_each(|it| out::tell(&format!("sandwatch: {it}")));
+        match &it.outcome {
+            Ok(()) => out::print(&format!("{path}: ok\n"))?,
+            Err(fault) => drop(out::report(fault)),
+        }
+    }
+    if args.json {
+        out::json(&judged.iter().map(CheckedView::from).collect::<Vec<_>>())?;
+    }
+    Ok(code)
 }
 
 fn none_of_your_own(files: &Files, kind: &str) -> String {

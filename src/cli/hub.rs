@@ -15,7 +15,7 @@ use crate::{
     },
     config::paths::Paths,
     driver::{local::Local, registry::Registry},
-    engine::{Engine, Options},
+    engine::{Engine, OWN_PROGRAM, Options},
     hub,
     model::check::{Check, CheckStatus},
     runtime::HubStatus,
@@ -61,8 +61,7 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
         Err(fault) if detached && fault.kind() == Kind::Busy => return Ok(()),
         claim => claim?,
     };
-    let program = std::env::current_exe()
-        .map_err(|error| Fault::io("find the program of this process", &error))?;
+    let program = OWN_PROGRAM.into();
     let drivers = Registry::default().with(Local);
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
     claim.serve(Arc::new(engine), hub::told_to_end()).await

@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX},
+        limits::{
+            ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX, TTL_MAX,
+        },
         units::{self, Size},
     },
     config::environment,
@@ -118,6 +120,16 @@ pub fn fleet(text: &str) -> Result<usize, String> {
 pub fn duration(text: &str) -> Result<Duration, String> {
     units::parse_duration(text)
         .ok_or_else(|| "expected a duration such as 500ms, 90s, 5m, 2h or 1d".to_owned())
+}
+
+/// How long a sandbox may live.
+pub fn ttl(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        it if it.is_zero() || it > TTL_MAX => {
+            Err("it must be more than 0 and at most ten years".to_owned())
+        }
+        it => Ok(it),
+    }
 }
 
 pub fn wait_for(text: &str) -> Result<WaitFor, String> {

@@ -25,7 +25,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId, SnapshotId},
         limits::{
-            ANSWER_WITHIN, APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, KEYFRAME_PIECE_BYTES,
+            APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, KEYFRAME_PIECE_BYTES,
             PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX, SNAPSHOT_WITHIN, SNAPSHOTS_MAX,
             TTL_MAX,
         },
@@ -72,7 +72,7 @@ async fn screen(wires: Arc<Wires>, id: &SessionId) -> Outcome<ScreenShot> {
     let mut streams = wires.streams();
     let request = v1::ScreenRequest { session: id.to_string() };
     let call = streams.screen(wires.request(request));
-    let mut pieces = wires.answer(ANSWER_WITHIN, call).await?;
+    let mut pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
     let mut reader = ScreenReader::default();
     let shot = async {
         while let Some(piece) = pieces.message().await.map_err(|it| wires.fault(&it))? {
@@ -82,7 +82,7 @@ async fn screen(wires: Arc<Wires>, id: &SessionId) -> Outcome<ScreenShot> {
         }
         Err(Fault::failed("the hub sent half a screen"))
     };
-    within(ANSWER_WITHIN, shot).await
+    within(HUB_ANSWER_WITHIN, shot).await
 }
 
 #[async_trait]
@@ -95,14 +95,14 @@ impl Runtime for Client {
         let wires = self.shared.wires()?;
         let mut hub = wires.hub();
         let call = hub.status(wires.request(v1::StatusRequest {}));
-        wires.answer(ANSWER_WITHIN, call).await?.try_into()
+        wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
     }
 
     async fn shutdown(&self) -> Outcome<()> {
         let wires = self.shared.wires()?;
         let mut hub = wires.hub();
         let call = hub.shutdown(wires.request(v1::ShutdownRequest {}));
-        wires.answer(ANSWER_WITHIN, call).await?;
+        wires.answer(HUB_ANSWER_WITHIN, call).await?;
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Runtime for Client {
         let listing = self.shared.again(|wires| async move {
             let mut sandboxes = wires.sandboxes();
             let call = sandboxes.list(wires.request(v1::ListRequest {}));
-            let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+            let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
             gather(&wires, pieces, SANDBOXES_MAX, |it: v1::ListResponse| it.sandboxes).await
         });
         listing.await
@@ -132,7 +132,7 @@ impl Runtime for Client {
         let mut sandboxes = wires.sandboxes();
         let request = fits("the request", v1::CreateRequest { spec: Some((&spec).into()) })?;
         let call = sandboxes.create(wires.request(request));
-        let response = wires.answer(CREATE_WITHIN + ANSWER_WITHIN, call).await?;
+        let response = wires.answer(CREATE_WITHIN + 2 * HUB_ANSWER_WITHIN, call).await?;
         required("sandbox", response.sandbox)?.try_into()
     }
 
@@ -165,7 +165,8 @@ impl Runtime for Client {
         let wires = self.wires()?;
         let mut sandboxes = wires.sandboxes();
         let call = sandboxes.remove(wires.request(v1::RemoveRequest { sandbox: id.to_string() }));
-        wires.answer(CREATE_WITHIN, call).await?;
+        // A shim may take as long as that, and then there are its files.
+        wires.answer(2 * CREATE_WITHIN + HUB_ANSWER_WITHIN, call).await?;
         Ok(())
     }
 
@@ -173,7 +174,7 @@ impl Runtime for Client {
         let listing = self.shared.again(|wires| async move {
             let mut sandboxes = wires.sandboxes();
             let call = sandboxes.list_snapshots(wires.request(v1::ListSnapshotsRequest {}));
-            let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+            let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
             let list = |it: v1::ListSnapshotsResponse| it.snapshots;
             gather(&wires, pieces, SNAPSHOTS_MAX, list).await
         });
@@ -185,7 +186,7 @@ impl Runtime for Client {
         let mut sandboxes = wires.sandboxes();
         let request = v1::TakeSnapshotRequest { sandbox: id.to_string(), name };
         let call = sandboxes.take_snapshot(wires.request(request));
-        let response = wires.answer(SNAPSHOT_WITHIN + ANSWER_WITHIN, call).await?;
+        let response = wires.answer(SNAPSHOT_WITHIN + HUB_ANSWER_WITHIN, call).await?;
         required("snapshot", response.snapshot)?.try_into()
     }
 
@@ -223,7 +224,7 @@ impl Runtime for Client {
         let wires = self.wires()?;
         let mut sandboxes = wires.sandboxes();
         let call = sandboxes.diff(wires.request(fits("the request", diff_out(&of, request))?));
-        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
         Ok(Box::pin(pieces.map(move |piece| match piece {
             Ok(piece) => piece_in(piece),
             Err(status) => Err(wires.fault(&status)),
@@ -308,7 +309,7 @@ impl Runtime for Client {
         let mut typing = wires.typing();
         let request = v1::ResizeRequest { session: id.to_string(), size: Some(size.into()) };
         let call = typing.resize(wires.request(request));
-        wires.answer(ANSWER_WITHIN, call).await?;
+        wires.answer(HUB_ANSWER_WITHIN, call).await?;
         Ok(())
     }
 
@@ -316,7 +317,7 @@ impl Runtime for Client {
         let wires = self.wires()?;
         let mut typing = wires.typing();
         let call = typing.lease(wires.request(lease_out(id, verb)));
-        let response = wires.answer(ANSWER_WITHIN, call).await?;
+        let response = wires.answer(HUB_ANSWER_WITHIN, call).await?;
         response.lease.map(TryInto::try_into).transpose()
     }
 
@@ -331,7 +332,7 @@ impl Runtime for Client {
             };
             let request = wires.request(wait_out(id, what.clone(), left));
             // The hub keeps the time; ours only ends what a dead hub leaves.
-            let deadline = left.map_or(TTL_MAX, |it| it.saturating_add(ANSWER_WITHIN));
+            let deadline = left.map_or(TTL_MAX, |it| it.saturating_add(HUB_ANSWER_WITHIN));
             async move {
                 let mut streams = wires.streams();
                 wires.answer(deadline, streams.wait(request)).await.map(drop)
@@ -344,21 +345,21 @@ impl Runtime for Client {
         let wires = self.wires()?;
         let mut streams = wires.streams();
         let call = streams.history(wires.request(history_out(id, request)));
-        wires.answer(ANSWER_WITHIN, call).await?.try_into()
+        wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
     }
 
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage> {
         let wires = self.wires()?;
         let mut streams = wires.streams();
         let call = streams.search(wires.request(search_out(id, request)));
-        wires.answer(ANSWER_WITHIN, call).await?.try_into()
+        wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
     }
 
     async fn recordings(&self) -> Outcome<Vec<Recording>> {
         let wires = self.wires()?;
         let mut recordings = wires.recordings();
         let call = recordings.list(wires.request(v1::ListRecordingsRequest {}));
-        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
         let list = |it: v1::ListRecordingsResponse| it.recordings;
         gather(&wires, pieces, RECORDINGS_MAX, list).await
     }
@@ -376,7 +377,7 @@ impl Runtime for Client {
         let wires = self.wires()?;
         let mut recordings = wires.recordings();
         let call = recordings.export(wires.request(v1::ExportRequest { session: id.to_string() }));
-        let pieces = wires.answer(ANSWER_WITHIN, call).await?;
+        let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
         Ok(Box::pin(pieces.map(move |piece| match piece {
             Ok(piece) if piece.data.len() <= KEYFRAME_PIECE_BYTES => Ok(piece.data),
             Ok(piece) => Err(Fault::invalid(format!("a piece is too long: {}", piece.data.len()))),
@@ -410,7 +411,7 @@ async fn gather<Piece, Wire, Item: TryFrom<Wire, Error = Fault>>(
         }
         Ok(())
     };
-    within(ANSWER_WITHIN, all).await?;
+    within(HUB_ANSWER_WITHIN, all).await?;
     Ok(out)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{ANSWER_WITHIN, INPUT_BYTES_MAX, INPUT_STREAM_IDLE, INPUT_UNDER_WAY_MAX},
+        limits::{HUB_ANSWER_WITHIN, INPUT_BYTES_MAX, INPUT_STREAM_IDLE, INPUT_UNDER_WAY_MAX},
     },
     wire::{
         fault::link_broke,
@@ -53,7 +53,7 @@ impl Lanes {
             return Err(Fault::invalid(message).hint("send it in pieces"));
         }
         let receipt = queue(wires, session, bytes)?;
-        match tokio::time::timeout(ANSWER_WITHIN, receipt).await {
+        match tokio::time::timeout(HUB_ANSWER_WITHIN, receipt).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(lost()),
             Err(_) => Err(Fault::late("the hub did not confirm what was typed")),

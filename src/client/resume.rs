@@ -15,7 +15,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::ANSWER_WITHIN,
+        limits::HUB_ANSWER_WITHIN,
     },
     model::{
         event::{Event, SnapshotReason},
@@ -77,7 +77,7 @@ impl<S: Source> Resuming<S> {
     pub(super) async fn start(shared: Arc<Shared>, source: S) -> Outcome<Self> {
         let ask = |wires: Arc<Wires>| {
             let asked = source.clone().ask(wires.clone());
-            async move { Ok((wires.answer(ANSWER_WITHIN, asked).await?, wires)) }
+            async move { Ok((wires.answer(HUB_ANSWER_WITHIN, asked).await?, wires)) }
         };
         let (stream, wires) = shared.again(ask).await?;
         Ok(Self { shared, source, stage: Stage::Open(wires, Box::new(stream)) })
@@ -91,7 +91,7 @@ impl<S: Source> Resuming<S> {
         self.stage = Stage::Opening(Box::pin(async move {
             let wires = next.await.map_err(Refusal::Fault)?;
             wires.same_protocol().map_err(Refusal::Fault)?;
-            match tokio::time::timeout(ANSWER_WITHIN, source.ask(wires.clone())).await {
+            match tokio::time::timeout(HUB_ANSWER_WITHIN, source.ask(wires.clone())).await {
                 Ok(Ok(response)) => Ok((wires, response.into_inner())),
                 Ok(Err(status)) if link_broke(&status) => Err(Refusal::Broke(wires)),
                 Ok(Err(status)) => Err(Refusal::Fault(wires.fault(&status))),

@@ -1,7 +1,7 @@
 //! Taking over from the hub before: every registered sandbox, and what lives without being
 //! registered. Nothing is ever dropped in silence.
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_stream::StreamExt;
@@ -15,11 +15,14 @@ use super::{
 };
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         id::SandboxId,
         limits::{
-            ADOPT_AGAIN_AFTER, ADOPT_WITHIN, ADOPTIONS_AT_ONCE, ANSWER_WITHIN, RECORD_BYTES_MAX,
+            ADOPT_AGAIN_AFTER, ADOPT_AT_LEAST, ADOPT_WITHIN, ADOPTIONS_AT_ONCE, ANSWER_WITHIN,
+            RECORD_BYTES_MAX,
         },
+        units::exact_duration,
     },
     driver::{Ground, Hosting},
     model::{
@@ -72,11 +75,13 @@ impl Inner {
             }
             entries.push((sandbox, spec, 0, false));
         }
+        let began = clock::monotonic();
         for (sandbox, spec, version, removing) in entries {
             let (engine, turns) = (self.clone(), turns.clone());
             all.spawn(async move {
                 let _turn = turns.acquire_owned().await;
-                engine.take_over(sandbox, spec, version, removing).await;
+                let within = patience(clock::monotonic().saturating_sub(began));
+                engine.take_over(sandbox, spec, version, removing, within).await;
             });
         }
         while let Some(done) = all.join_next().await {
@@ -95,12 +100,13 @@ impl Inner {
         spec: SandboxSpec,
         version: i64,
         removing: bool,
+        within: Duration,
     ) {
         let (id, name, was) = (sandbox.id.clone(), sandbox.name.clone(), sandbox.state);
         let hosting = self.drivers.get(&sandbox.driver).map(|it| it.hosting());
         let ground = self.ground(&id, &name);
         let adopted = match &hosting {
-            Ok(Hosting::Shim) => adopt(&ground).await,
+            Ok(Hosting::Shim) => adopt(&ground, within).await,
             Ok(Hosting::Hub) => Err(Fault::lost("it ended with the hub that held it")),
             Err(fault) => Err(fault.clone()),
         };
@@ -124,6 +130,7 @@ impl Inner {
                 events = Some(it.events);
             }
             Err(fault) if silent => {
+                entry.unheard = true;
                 let sandbox = entry.sandbox_mut();
                 sandbox.state = State::Unknown;
                 sandbox.notes.push(fault.to_string());
@@ -150,7 +157,10 @@ impl Inner {
         self.touch(&id);
         self.persist_or_notice(&id).await;
         match events {
-            Some(events) => self.follow(id, events),
+            Some(events) => {
+                self.follow(id.clone(), events);
+                self.catch_up(&id);
+            }
             None if silent => self.look_again(id, ground, began),
             None => {}
         }
@@ -167,12 +177,21 @@ impl Inner {
     /// Asks a shim that lives but does not answer, until it does, it dies or its sandbox is removed. `began`
     /// is one whose making was not noted to its end.
     pub(super) fn look_again(self: &Arc<Self>, id: SandboxId, ground: Ground, began: bool) {
-        let engine = Arc::downgrade(self);
+        let weak = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(ADOPT_AGAIN_AFTER).await;
-                let Some(engine) = engine.upgrade() else { return };
-                let Ok(verbs) = engine.fleet().get(&id).map(|it| it.verbs.clone()) else { return };
+                let Some(engine) = weak.upgrade() else { return };
+                let entry =
+                    engine.fleet().get(&id).map(|it| (it.verbs.clone(), it.changed.subscribe()));
+                let Ok((verbs, mut changed)) = entry else { return };
+                drop(engine);
+                tokio::select! {
+                    () = ShimLink::heard(&ground) => {}
+                    // Its sandbox is removed, or the engine ends.
+                    () = async { while changed.changed().await.is_ok() {} } => return,
+                }
+                let Some(engine) = weak.upgrade() else { return };
                 let _held = verbs.lock().await;
                 if engine.fleet().get(&id).is_err() || engine.found(&id, &ground, began).await {
                     return;
@@ -183,7 +202,7 @@ impl Inner {
 
     /// One try; `true` when it is known what became of the shim.
     async fn found(self: &Arc<Self>, id: &SandboxId, ground: &Ground, began: bool) -> bool {
-        let events = match adopt(ground).await {
+        let events = match adopt(ground, ADOPT_WITHIN).await {
             Ok(it) => {
                 if began && it.report.sessions.is_empty() {
                     // The hub that was making it is no more.
@@ -212,6 +231,7 @@ impl Inner {
         self.persist_or_notice(id).await;
         if let Some(events) = events {
             self.follow(id.clone(), events);
+            self.catch_up(id);
         }
         true
     }
@@ -228,8 +248,29 @@ impl Inner {
     /// Sandboxes that have a directory but no entry in the registry.
     async fn unregistered(&self, known: &HashSet<String>) -> Vec<(Sandbox, SandboxSpec)> {
         let mut found = Vec::new();
-        let Ok(mut dirs) = tokio::fs::read_dir(self.paths.sandboxes()).await else { return found };
-        while let Ok(Some(dir)) = dirs.next_entry().await {
+        let path = self.paths.sandboxes();
+        let tell = |error: &std::io::Error| {
+            let what =
+                format_args!("looking for sandboxes that are not registered: {}", path.display());
+            let words = Fault::io(what, error).to_string();
+            self.fleet().notice(Level::Error, None, &words);
+        };
+        let mut dirs = match tokio::fs::read_dir(&path).await {
+            Ok(dirs) => dirs,
+            Err(error) => {
+                tell(&error);
+                return found;
+            }
+        };
+        loop {
+            let dir = match dirs.next_entry().await {
+                Ok(Some(dir)) => dir,
+                Ok(None) => break,
+                Err(error) => {
+                    tell(&error);
+                    break;
+                }
+            };
             let name = dir.file_name();
             let Some(id) = name.to_str().filter(|it| !known.contains(*it)) else { continue };
             let Some(id) = SandboxId::parse(id) else { continue };
@@ -261,23 +302,28 @@ fn note_death(sandbox: &mut Sandbox, fault: &Fault) {
     let reason = fault.to_string();
     if sandbox.state == State::Stopped {
         // Nothing ran in it any more: its files and recordings are what they were.
-        super::fleet::end_sessions(sandbox, &reason, crate::base::clock::wall());
+        super::fleet::end_sessions(sandbox, &reason, clock::wall());
         return;
     }
     fail(sandbox, &reason);
 }
 
+/// How long one shim may take, so long after the first was asked: whoever started this hub waits for it, and those
+/// that do not answer at once are asked again later.
+fn patience(since: Duration) -> Duration {
+    ADOPT_WITHIN.saturating_sub(since).max(ADOPT_AT_LEAST)
+}
+
 /// Connects to a shim and takes its first report.
-async fn adopt(ground: &Ground) -> Outcome<Adopted> {
-    let answered = tokio::time::timeout(ADOPT_WITHIN, async {
+async fn adopt(ground: &Ground, within: Duration) -> Outcome<Adopted> {
+    let answered = tokio::time::timeout(within, async {
         let seat: Arc<dyn Seat> = ShimLink::adopt(ground).await?.into();
         let mut events = seat.events().await?;
         let report = first_report(&mut events).await?;
         Ok(Adopted { seat, report, events })
     });
     answered.await.unwrap_or_else(|_| {
-        let seconds = ADOPT_WITHIN.as_secs();
-        Err(Fault::late(format!("its shim did not answer within {seconds} s")))
+        Err(Fault::late(format!("its shim did not answer within {}", exact_duration(within))))
     })
 }
 
@@ -299,4 +345,21 @@ async fn read_record(path: &Path) -> Outcome<(Sandbox, SandboxSpec)> {
         return Err(Fault::failed(format!("{} is too large", path.display())));
     }
     record::read_file(&tokio::fs::read(path).await.map_err(fault)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::HUB_START_WITHIN;
+
+    #[test]
+    fn a_hub_is_up_in_time_however_many_shims_hang() {
+        const HUNG: usize = 500;
+        let mut spent = Duration::ZERO;
+        for _ in 0..HUNG.div_ceil(ADOPTIONS_AT_ONCE) {
+            spent += patience(spent);
+        }
+        assert!(spent < HUB_START_WITHIN, "{spent:?}");
+        assert_eq!(patience(Duration::ZERO), ADOPT_WITHIN);
+    }
 }

@@ -64,11 +64,14 @@ impl Runtime for Client {
     }
 
     async fn events(&self) -> Outcome<BoxStream<Outcome<Event>>> {
-        Ok(Box::pin(Feed::open(&self.engine)))
+        let feed = Feed::open(&self.engine);
+        self.engine.attention.notify_one();
+        Ok(Box::pin(feed))
     }
 
     async fn list(&self) -> Outcome<Vec<Sandbox>> {
         let shared = self.engine.fleet().shared();
+        self.engine.attention.notify_one();
         Ok(fleet::sorted(shared))
     }
 

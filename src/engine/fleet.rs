@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::{
     base::{
@@ -50,6 +50,12 @@ pub(super) struct Entry {
     pub lease_news: HashSet<SessionId>,
     /// Bumped with every change, for those who wait for one.
     pub changed: watch::Sender<u64>,
+    /// Its seat can't be heard, and is asked again until it is or its host is dead.
+    pub unheard: bool,
+    /// It is being asked whether its seat answers.
+    pub pulsing: bool,
+    /// Rung for whoever listens to the seat, who then stops.
+    pub deaf: Arc<Notify>,
     /// A removal has begun: the end of its seat is no news.
     pub removing: bool,
     /// A removal wants to begin: a stop under way gives way to it.
@@ -129,6 +135,9 @@ impl Entry {
             lease_turn: Arc::default(),
             lease_news: HashSet::new(),
             changed: watch::Sender::new(0),
+            unheard: false,
+            pulsing: false,
+            deaf: Arc::default(),
             removing: false,
             leaving: watch::Sender::new(false),
             execs: Arc::default(),
@@ -356,6 +365,11 @@ impl Fleet {
     /// A place in the feed: what is sent from now on, and the number of the last change before.
     pub(super) fn subscribe(&self) -> (u64, broadcast::Receiver<Arc<Event>>) {
         (self.seq, self.feed.subscribe())
+    }
+
+    /// Whether anybody listens to the feed.
+    pub(super) fn is_followed(&self) -> bool {
+        self.feed.receiver_count() > 0
     }
 
     pub(super) fn seq(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_stream::StreamExt;
 
 use super::{
@@ -37,11 +38,22 @@ enum Next {
 impl Inner {
     /// Listens to one seat until it ends; the task holds no engine while it waits.
     pub(super) fn follow(self: &Arc<Self>, id: SandboxId, mut events: BoxStream<SeatEvent>) {
-        let incarnation = self.fleet().get(&id).map_or(0, |it| it.incarnation);
+        // Its own, so that a word meant for whoever listened before does not reach it.
+        let deaf = Arc::new(Notify::new());
+        let incarnation = match self.fleet().get_mut(&id) {
+            Ok(entry) => {
+                (entry.deaf, entry.unheard) = (deaf.clone(), false);
+                entry.incarnation
+            }
+            Err(_) => return,
+        };
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                let event = events.next().await;
+                let event = tokio::select! {
+                    event = events.next() => event,
+                    () = deaf.notified() => return,
+                };
                 let Some(engine) = engine.upgrade() else { return };
                 if engine.fleet().get(&id).is_ok_and(|it| it.incarnation != incarnation) {
                     return;
@@ -83,9 +95,21 @@ impl Inner {
             self.persist_or_notice(id).await;
         }
         if next != Next::Nothing {
-            let (engine, id) = (self.clone(), id.clone());
-            tokio::spawn(async move { engine.end_of_work(&id).await });
+            self.begin_end_of_work(id);
         }
+    }
+
+    /// Does what follows from the first report of a seat taken over: what ended while nobody listened is
+    /// not reported again.
+    pub(super) fn catch_up(self: &Arc<Self>, id: &SandboxId) {
+        if self.fleet().get(id).is_ok_and(|it| next(it) != Next::Nothing) {
+            self.begin_end_of_work(id);
+        }
+    }
+
+    fn begin_end_of_work(self: &Arc<Self>, id: &SandboxId) {
+        let (engine, id) = (self.clone(), id.clone());
+        tokio::spawn(async move { engine.end_of_work(&id).await });
     }
 
     /// Looks again whether a sandbox has nothing left to do, after something in it ended.
@@ -143,13 +167,14 @@ impl Inner {
 
     /// A seat can't be heard any more, and may live: nothing is ended, and it is asked until it answers
     /// or is certainly dead.
-    async fn seat_lost(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {
+    pub(super) async fn seat_lost(self: &Arc<Self>, id: &SandboxId, fault: &Fault) {
         let name = {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
-            if entry.removing || entry.seat.is_none() {
+            if entry.removing || entry.seat.is_none() || entry.unheard {
                 return;
             }
+            entry.unheard = true;
             let sandbox = entry.sandbox_mut();
             sandbox.state = State::Unknown;
             sandbox.notes.push(format!("its shim can't be heard: {fault}"));

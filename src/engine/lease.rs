@@ -4,7 +4,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::{Fault, Outcome},
-        limits::LEASE_IDLE,
+        limits::{LEASE_IDLE, LEASE_TOLD_EVERY},
         units::human_duration,
     },
     model::session::Lease,
@@ -19,6 +19,14 @@ pub(super) fn current(lease: Option<&Lease>, now: Timestamp) -> Option<&Lease> {
 /// Tells whether `who` may type without asking: it is free or theirs.
 pub(super) fn may_type(lease: Option<&Lease>, who: &Identity, now: Timestamp) -> bool {
     current(lease, now).is_none_or(|it| it.holder == who.client)
+}
+
+/// Whether whoever remembers a lease for the next hub should hear that it was used: once in a while is enough, for
+/// keys are many, and what is remembered is never older than that.
+pub(super) fn is_worth_telling(before: Timestamp, now: Timestamp) -> bool {
+    let every = i64::try_from(LEASE_TOLD_EVERY.as_millis()).unwrap_or(i64::MAX);
+    let turn = |it: Timestamp| it.0.div_euclid(every);
+    turn(before) != turn(now)
 }
 
 /// What the lease is after a request; a refusal names the holder.
@@ -84,6 +92,24 @@ mod tests {
         assert!(may_type(alice.as_ref(), &who("bob"), LATER));
         let bob = decide(alice.as_ref(), &who("bob"), LeaseVerb::Take, LATER).unwrap();
         assert_eq!(bob.unwrap().since, LATER);
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_long_use_is_never_old_and_seldom_told() {
+        for pause in [1, 7, 30, 119] {
+            let (mut used, mut told, mut times) = (NOW, NOW, 0);
+            for key in 1..=3600 / pause {
+                let now = Timestamp(NOW.0 + key * pause * 1000);
+                // As it stands when a hub dies right before this key.
+                assert!(now.since(told) < LEASE_IDLE + LEASE_TOLD_EVERY, "{pause}");
+                assert!(used.since(told) < LEASE_TOLD_EVERY, "{pause}");
+                if is_worth_telling(used, now) {
+                    (told, times) = (now, times + 1);
+                }
+                used = now;
+            }
+            assert!(times <= 3600 / 20, "{times}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod lease;
 mod name;
 mod past;
 mod prune;
+mod pulse;
 mod record;
 mod restore;
 mod sessions;
@@ -55,9 +56,12 @@ use store::Store;
 pub struct Options {
     pub paths: Paths,
     pub drivers: Registry,
-    /// The program that is started as a shim, with `shim` as its first argument.
+    /// The program that is started as a shim, with `shim` as its first argument. `OWN_PROGRAM` is this process's.
     pub program: PathBuf,
 }
+
+/// The program of this process, whatever lies by now where it was started from: an upgrade may have replaced it.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// A hub's engine; clones are the same one. It ends with its last clone.
 #[derive(Clone)]
@@ -80,6 +84,8 @@ struct Inner {
     leftovers: Mutex<Vec<SandboxId>>,
     /// Rung when the next deadline (ttl, lease) may have come nearer.
     deadlines: Arc<Notify>,
+    /// Rung when somebody begins to look at a sandbox or at all.
+    attention: Arc<Notify>,
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
@@ -114,6 +120,7 @@ impl Engine {
             shelf_turn: tokio::sync::Mutex::default(),
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
+            attention: Arc::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             started: clock::monotonic(),
@@ -133,6 +140,7 @@ impl Engine {
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
         keeper::start(&inner);
+        pulse::start(&inner);
         Ok(Self { inner })
     }
 
@@ -150,6 +158,7 @@ impl Engine {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.deadlines.notify_one();
+        self.attention.notify_one();
     }
 }
 

@@ -123,6 +123,8 @@ impl Inner {
         };
         let guard =
             ExecGuard { engine: Arc::downgrade(self), id: id.clone(), counted: Some(counted) };
+        self.attention.notify_one();
+        self.pulse(id, &seat).await?;
         let stream = seat.exec(spec, stdin).await?;
         Ok(Box::pin(Held { stream, _guard: guard }))
     }
@@ -134,21 +136,23 @@ impl Inner {
         request: OutputRequest,
     ) -> Outcome<BoxStream<Outcome<Output>>> {
         match self.seat_of(id) {
-            Ok((Some(seat), watchers)) => {
+            Ok((sandbox, Some(seat), watchers)) => {
+                self.attention.notify_one();
+                self.pulse(&sandbox, &seat).await?;
                 let stream = seat.output(id, request).await?;
                 Ok(Box::pin(Held { stream, _guard: watchers }))
             }
-            Ok((None, _)) => self.past_output(id, request).await,
+            Ok((_, None, _)) => self.past_output(id, request).await,
             // Its sandbox was removed, or it made room for a newer session.
             Err(fault) if fault.kind() == Kind::Absent => self.past_output(id, request).await,
             Err(fault) => Err(fault),
         }
     }
 
-    fn seat_of(&self, id: &SessionId) -> Outcome<(Option<Arc<dyn Seat>>, Arc<()>)> {
+    fn seat_of(&self, id: &SessionId) -> Outcome<(SandboxId, Option<Arc<dyn Seat>>, Arc<()>)> {
         let fleet = self.fleet();
         let entry = fleet.of_session(id)?;
-        Ok((entry.seat.clone(), entry.watchers.clone()))
+        Ok((entry.sandbox.id.clone(), entry.seat.clone(), entry.watchers.clone()))
     }
 
     /// Types into a session; takes its keyboard if that is free.
@@ -214,7 +218,11 @@ impl Inner {
         let Some(session) = entry.session_mut(id) else { return Ok(None) };
         let after = lease::decide(session.lease.as_ref(), who, verb, now)?;
         let holder = |it: &Option<Lease>| it.as_ref().map(|it| it.holder.clone());
-        let moved = holder(&session.lease) != holder(&after);
+        let used = |it: &Option<Lease>| it.as_ref().map(|it| it.used_at);
+        let moved = holder(&session.lease) != holder(&after)
+            || used(&session.lease)
+                .zip(used(&after))
+                .is_some_and(|(before, now)| lease::is_worth_telling(before, now));
         session.lease.clone_from(&after);
         drop(fleet);
         if let (true, Some(seat)) = (moved, seat) {
@@ -315,7 +323,8 @@ fn fit_to_start(entry: &Entry) -> Outcome<()> {
     }
 }
 
-/// Takes or renews the keyboard for a key; `true` when it changed hands.
+/// Takes or renews the keyboard for a key; `true` when the seat should hear of it: it changed hands, or it is long
+/// since it heard of a key.
 fn hold(entry: &mut Entry, id: &SessionId, who: &Identity, now: Timestamp) -> Outcome<bool> {
     let Some(session) = entry.session(id) else { return Ok(false) };
     let held = lease::current(session.lease.as_ref(), now);
@@ -324,9 +333,10 @@ fn hold(entry: &mut Entry, id: &SessionId, who: &Identity, now: Timestamp) -> Ou
     if same && held.is_some_and(|it| now.since(it.used_at).as_secs() == 0) {
         return Ok(false);
     }
+    let news = !same || held.is_none_or(|it| lease::is_worth_telling(it.used_at, now));
     let after = lease::decide(session.lease.as_ref(), who, LeaseVerb::Take, now)?;
     if let Some(session) = entry.session_mut(id) {
         session.lease = after;
     }
-    Ok(!same)
+    Ok(news)
 }

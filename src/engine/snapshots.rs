@@ -91,7 +91,7 @@ impl Inner {
         let root = self.shelves().root().to_owned();
         let work = async {
             let hold = match seat {
-                Some(seat) => Some(seat.hold().await?),
+                Some(seat) => Some(self.hold(id, &seat).await?),
                 None => None,
             };
             let stillness = if live { Stillness::Live } else { Stillness::Stopped };
@@ -121,6 +121,12 @@ impl Inner {
         self.touch(id);
         self.persist_or_notice(id).await;
         Ok((snapshot, hold))
+    }
+
+    /// Holds a sandbox still. One whose host hangs is known as such sooner than a snapshot may take.
+    async fn hold(self: &Arc<Self>, id: &SandboxId, seat: &Arc<dyn Seat>) -> Outcome<Hold> {
+        self.pulse(id, seat).await?;
+        seat.hold().await
     }
 
     /// When the first sandbox of a line was made.

@@ -258,7 +258,10 @@ fn fault(doing: &str, error: &rusqlite::Error) -> Fault {
 
 fn open_or_set_aside(path: Option<&Path>) -> Outcome<(Connection, Option<PathBuf>)> {
     match connect(path) {
-        Ok(connection) => Ok((connection, None)),
+        Ok(connection) => {
+            refuse_newer(&connection)?;
+            Ok((connection, None))
+        }
         Err(error) if damaged(&error) => {
             let Some(path) = path else { return Err(fault("opening the registry", &error)) };
             let aside = set_aside(path)?;
@@ -309,6 +312,21 @@ fn connect(path: Option<&Path>) -> rusqlite::Result<Connection> {
     }
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// The version of a registry that a newer program has changed: what it means by its tables is not known here.
+fn refuse_newer(connection: &Connection) -> Outcome<()> {
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| fault("opening the registry", &error))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if version <= known {
+        return Ok(());
+    }
+    Err(Fault::unsupported(format!(
+        "the registry is of a newer version of sandwatch: {version}, and this one knows {known}"
+    ))
+    .hint("start the newer one, or set SANDWATCH_HOME to another directory"))
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -367,6 +385,26 @@ mod tests {
         assert_eq!(store.load().await.unwrap()[0].sessions.len(), 1);
         store.delete("a".to_owned()).await.unwrap();
         assert_eq!(store.load().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_registry_of_a_newer_version_is_refused_in_words_and_left_as_it_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("registry.db");
+        drop(Store::open(Some(path.clone())).await.unwrap());
+        let newer = i64::try_from(MIGRATIONS.len()).unwrap() + 1;
+        let connection = Connection::open(&path).unwrap();
+        connection.busy_timeout(STORE_BUSY_WITHIN).unwrap();
+        connection.pragma_update(None, "user_version", newer).unwrap();
+        let fault = Store::open(Some(path.clone())).await.err().unwrap();
+        assert_eq!(fault.kind(), Kind::Unsupported);
+        assert!(
+            fault.message().contains("newer version") && fault.hint_text().is_some(),
+            "{fault}"
+        );
+        let kept: i64 =
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(kept, newer);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use super::{
     Inner,
     fleet::{end_sessions, has_live_session},
     follow::fail,
+    pulse::is_silence,
     shim_link::ShimLink,
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         id::SandboxId,
         limits::{ANSWER_WITHIN, GRACE_MAX, LAST_WORDS_WITHIN},
     },
-    driver::Hosting,
+    driver::{Ground, Hosting},
     model::{
         event::Level,
         sandbox::{Sandbox, State},
@@ -177,18 +178,41 @@ impl Inner {
         driver: &str,
         seat: Option<Arc<dyn Seat>>,
     ) -> Outcome<()> {
-        if let Some(seat) = seat {
-            match seat.remove().await {
-                // It has nothing more to say, whatever becomes of what it leaves.
-                Ok(()) => self.fleet().get_mut(id)?.seat = None,
-                // Its host is dead: the driver's sweep does the rest.
-                Err(fault) if matches!(fault.kind(), Kind::Lost | Kind::Absent) => {}
-                Err(fault) => return Err(fault),
-            }
-        }
         let ground = self.ground(id, name);
-        self.drivers.get(driver)?.sweep(&ground).await?;
+        let driver = self.drivers.get(driver)?;
+        let removed = match &seat {
+            // One that hangs is not waited for as long as a removal may take.
+            Some(seat) => match seat.pulse().await {
+                Ok(()) => seat.remove().await,
+                Err(fault) if is_silence(&fault) && driver.hosting() == Hosting::Shim => {
+                    self.end_shim(&ground).await
+                }
+                Err(fault) => Err(fault),
+            },
+            // It could not be heard since the hub began, or it is dead.
+            None if driver.hosting() == Hosting::Shim => self.end_shim(&ground).await,
+            None => Ok(()),
+        };
+        match removed {
+            // It has nothing more to say, whatever becomes of what it leaves.
+            Ok(()) => self.fleet().get_mut(id)?.seat = None,
+            // Its host is dead: the driver's sweep does the rest.
+            Err(fault) if matches!(fault.kind(), Kind::Lost | Kind::Absent) => {}
+            Err(fault) => return Err(fault),
+        }
+        driver.sweep(&ground).await?;
         delete_dir(&ground.dir).await
+    }
+
+    /// Ends a shim that does not answer, and tells; one that is dead is fine.
+    async fn end_shim(&self, ground: &Ground) -> Outcome<()> {
+        if ShimLink::is_dead(ground).await {
+            return Ok(());
+        }
+        ShimLink::end(ground).await?;
+        let words = format!("the shim of {} did not answer and was ended", ground.name);
+        self.fleet().notice(Level::Warning, Some(ground.id.clone()), &words);
+        Ok(())
     }
 
     /// Deletes scrollback that is no recording, where the sandbox's own host could not.

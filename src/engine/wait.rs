@@ -15,14 +15,14 @@ use crate::{
         fault::{Fault, Outcome},
         id::SessionId,
         limits::{PATTERN_BYTES_MAX, WAIT_TEXT_BYTES_MAX},
-        units::exact_duration,
+        units::{Size, exact_duration},
     },
     model::{
         output::{Fidelity, From, Output, OutputRequest},
         session::{Session, Status},
     },
     runtime::WaitFor,
-    vt::Plain,
+    vt::{Plain, Screen},
 };
 
 /// Compiled size of a pattern, in bytes: what a person types is far smaller.
@@ -87,6 +87,8 @@ impl Inner {
         while let Some(message) = output.next().await {
             let found = match message? {
                 Output::Chunk { bytes, .. } => window.push(&plain.feed(&bytes), &text),
+                // What it stands for is not kept; what it shows was printed.
+                Output::Keyframe { size, state, .. } => window.push(&shown(size, &state), &text),
                 Output::Exit { .. } => {
                     if window.push(&plain.finish(), &text) {
                         return Ok(());
@@ -101,6 +103,16 @@ impl Inner {
             }
         }
         Err(Fault::lost(format!("the sandbox was lost before its program printed {pattern}")))
+    }
+}
+
+/// The lines of a screen down to the last that has text, as if they had just been printed.
+fn shown(size: Size, state: &[u8]) -> String {
+    let lines = Screen::from_keyframe(size, state).lines();
+    let text = lines.iter().map(|it| it.trim_end()).collect::<Vec<_>>().join("\n");
+    match text.trim_end_matches('\n') {
+        "" => String::new(),
+        text => format!("\n{text}\n"),
     }
 }
 
@@ -288,6 +300,20 @@ mod tests {
                 assert!(found || !whole, "{pattern} in pieces of {size}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_screen_shows_was_printed() {
+        let mut screen = Screen::new(Size::DEFAULT);
+        assert_eq!(shown(screen.size(), &screen.keyframe()), "");
+        screen.feed(b"one\r\n\r\ndone: 7");
+        let text = shown(screen.size(), &screen.keyframe());
+        assert_eq!(text, "\none\n\ndone: 7\n");
+        // And what came before it ended somewhere else.
+        let mut window = Window::default();
+        let pattern = Pattern::new("^done: [0-9]+$").unwrap();
+        assert!(!window.push("do", &pattern));
+        assert!(window.push(&text, &pattern));
     }
 
     #[test]

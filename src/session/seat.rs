@@ -66,6 +66,11 @@ pub enum ExecOutput {
 /// One sandbox's sessions, wherever they are held.
 #[async_trait]
 pub trait Seat: Send + Sync {
+    /// Whether it answers: `Late` when it does not within a short time. What is in this process does.
+    async fn pulse(&self) -> Outcome<()> {
+        Ok(())
+    }
+
     /// The feed of reports and facts; starts with a report.
     async fn events(&self) -> Outcome<BoxStream<SeatEvent>>;
 

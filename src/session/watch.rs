@@ -21,6 +21,7 @@ use crate::{
         },
     },
     model::output::{Fidelity, From, Output, OutputRequest},
+    vt::Screen,
 };
 
 /// What to do next, decided under the lock, done without it.
@@ -157,10 +158,24 @@ impl Watch {
             }
             (From::Start, Fidelity::Full) => {
                 self.journal = Reader::open(&self.shared.journal_dir, 0).ok();
-                if self.journal.is_none() { Some(self.keyframe(live, end)) } else { None }
+                self.journal.is_none().then(|| self.begin_in_ring(live))
             }
             _ => Some(self.keyframe(live, 0)),
         }
+    }
+
+    /// From the oldest byte still in memory, where no journal has what came before. Bytes are what is asked
+    /// for here, so they begin on a blank screen rather than be left out for a right one.
+    fn begin_in_ring(&mut self, live: &Live) -> Output {
+        let offset = live.ring.start();
+        self.cursor = offset;
+        self.mark = live.marks.from(offset);
+        if offset == 0 {
+            return Output::Resize { offset, size: live.first_size };
+        }
+        let size = live.screen.size();
+        let state = Bytes::from(Screen::new(size).keyframe());
+        Output::Keyframe { offset, size, state, lost: offset }
     }
 
     fn mark_output(&mut self, offset: u64, mark: &Mark) -> Output {
@@ -242,7 +257,14 @@ impl Watch {
     fn read_journal(&mut self) -> Outcome<bool> {
         let mut reader = match self.journal.take() {
             Some(reader) => reader,
-            None => Reader::open(&self.shared.journal_dir, self.cursor)?,
+            // None was made, or it can't be read: the same as one that has nothing more.
+            None => match Reader::open(&self.shared.journal_dir, self.cursor) {
+                Ok(reader) => reader,
+                Err(fault) => {
+                    tracing::debug!(%fault, "a watcher goes on without a journal");
+                    return Ok(false);
+                }
+            },
         };
         let first = self.request.from == From::Start && self.cursor == 0;
         let entry = reader.read()?;
@@ -282,9 +304,15 @@ impl Watch {
     /// and said to be.
     fn leave_journal(&mut self, live: &Live) {
         if self.cursor >= live.ring.start() && live.marks.complete_from(self.cursor) {
+            self.mark = self.mark.max(live.marks.from(self.cursor));
             return;
         }
         self.journal = None;
+        if self.cursor == 0 && self.request.from == From::Start {
+            let first = self.begin_in_ring(live);
+            self.ready.push_back(first);
+            return;
+        }
         let lost = live.ring.end().saturating_sub(self.cursor);
         let keyframe = self.keyframe(live, lost);
         self.ready.push_back(keyframe);

@@ -15,7 +15,9 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{ANSWER_WITHIN, CONSOLE_CALLS_MAX, CREATE_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE},
+        limits::{
+            CONSOLE_CALLS_MAX, CREATE_WITHIN, HUB_ANSWER_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE,
+        },
     },
     config::environment,
     model::output::{Fidelity, From, Output, OutputRequest},
@@ -74,7 +76,7 @@ impl Runner {
                 }
             }
             Act::Input { session, bytes } => self.type_into(id, session, bytes),
-            Act::Resize { session, size } => self.call(id, ANSWER_WITHIN, async move {
+            Act::Resize { session, size } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.resize(&session, size).await.map(|()| Reply::Nothing)
             }),
             Act::Lease { session, verb } => {
@@ -83,7 +85,7 @@ impl Runner {
                     self.refuse(id, fault);
                 }
             }
-            Act::Create(order) => self.call(id, CREATE_WITHIN, async move {
+            Act::Create(order) => self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
                 let Order { mut spec, pass } = *order;
                 for name in pass {
                     let value = environment::named(&name).ok_or_else(|| {
@@ -98,26 +100,27 @@ impl Runner {
             Act::Open { sandbox, spec } => self.call(id, CREATE_WITHIN, async move {
                 runtime.open(&sandbox, spec).await.map(|it| Reply::Session(Box::new(it)))
             }),
-            Act::Pause(sandbox) => self.call(id, ANSWER_WITHIN, async move {
+            Act::Pause(sandbox) => self.call(id, 2 * HUB_ANSWER_WITHIN, async move {
                 runtime.pause(&sandbox).await.map(|()| Reply::Nothing)
             }),
-            Act::Resume(sandbox) => self.call(id, ANSWER_WITHIN, async move {
+            Act::Resume(sandbox) => self.call(id, 2 * HUB_ANSWER_WITHIN, async move {
                 runtime.resume(&sandbox).await.map(|()| Reply::Nothing)
             }),
-            Act::Stop(sandbox) => self.call(id, ANSWER_WITHIN + STOP_GRACE, async move {
+            Act::Stop(sandbox) => self.call(id, 2 * HUB_ANSWER_WITHIN + STOP_GRACE, async move {
                 runtime.stop(&sandbox, STOP_GRACE).await.map(|()| Reply::Nothing)
             }),
-            Act::Remove(sandbox) => self.call(id, ANSWER_WITHIN + STOP_GRACE, async move {
+            Act::Remove(sandbox) => self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
                 runtime.remove(&sandbox).await.map(|()| Reply::Nothing)
             }),
-            Act::History { session, request } => self.call(id, ANSWER_WITHIN, async move {
+            Act::History { session, request } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.history(&session, request).await.map(Reply::History)
             }),
-            Act::Search { session, request } => self.call(id, ANSWER_WITHIN, async move {
+            Act::Search { session, request } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.search(&session, request).await.map(Reply::Search)
             }),
-            Act::Doctor => self
-                .call(id, ANSWER_WITHIN, async move { runtime.doctor().await.map(Reply::Checks) }),
+            Act::Doctor => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.doctor().await.map(Reply::Checks)
+            }),
             act => return Some(Effect { id, act }),
         }
         None

@@ -11,7 +11,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{ANSWER_WITHIN, CONSOLE_INPUTS_MAX, INPUT_BYTES_MAX},
+        limits::{CONSOLE_INPUTS_MAX, HUB_ANSWER_WITHIN, INPUT_BYTES_MAX},
     },
     runtime::{LeaseVerb, Runtime},
 };
@@ -91,8 +91,9 @@ impl Carrier {
     }
 
     async fn within<T>(&self, call: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-        let late = || Err(Fault::late(format!("the hub did not answer within {ANSWER_WITHIN:?}")));
-        tokio::time::timeout(ANSWER_WITHIN, call).await.unwrap_or_else(|_| late())
+        let late =
+            || Err(Fault::late(format!("the hub did not answer within {HUB_ANSWER_WITHIN:?}")));
+        tokio::time::timeout(HUB_ANSWER_WITHIN, call).await.unwrap_or_else(|_| late())
     }
 
     async fn answer(&self, id: EffectId, result: Outcome<Reply>) {

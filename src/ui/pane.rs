@@ -57,7 +57,9 @@ impl View<'_> {
             );
             return None;
         };
+        let unheard = state.fleet.session(id).is_some_and(|it| state.is_unheard(it.1));
         let live = matches!(watch.feed, Feed::Live | Feed::Over)
+            && !unheard
             && matches!(state.link, crate::app::Link::Up { .. });
         self.screen(&mut body, screen, !live);
         let typing = focused && state.grip.as_ref().is_some_and(|it| it.session == *id);
@@ -178,6 +180,9 @@ impl View<'_> {
         match watch.map(|it| &it.feed) {
             Some(Feed::Broken { .. }) => parts.push("OLD PICTURE".to_owned()),
             _ if !matches!(self.state.link, crate::app::Link::Up { .. }) => {
+                parts.push("OLD PICTURE".to_owned());
+            }
+            _ if session.is_some_and(|it| self.state.is_unheard(it)) => {
                 parts.push("OLD PICTURE".to_owned());
             }
             _ => {}

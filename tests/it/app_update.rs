@@ -326,6 +326,21 @@ fn the_new_sandbox_dialog_says_which_field_is_wrong() {
 }
 
 #[test]
+fn what_is_shown_of_a_sandbox_that_can_not_be_heard_is_an_old_picture() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.print("api-refactor", "hello from before");
+    assert!(!console.picture().contains("OLD PICTURE"));
+    let mut silent = day().into_iter().find(|it| it.name == "api-refactor").unwrap();
+    silent.state = sandwatch::model::sandbox::State::Unknown;
+    console.send(changed(silent.clone()));
+    let picture = console.picture();
+    assert!(picture.contains("hello from before") && picture.contains("OLD PICTURE"), "{picture}");
+    silent.state = sandwatch::model::sandbox::State::Running;
+    console.send(changed(silent));
+    assert!(!console.picture().contains("OLD PICTURE"), "{}", console.picture());
+}
+
+#[test]
 fn a_dead_link_keeps_the_picture_and_comes_back_with_new_subscriptions() {
     let mut console = Console::with_fleet((100, 30), day());
     console.print("api-refactor", "hello from before");

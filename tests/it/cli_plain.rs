@@ -156,6 +156,11 @@ fn keymap_files_are_checked_with_the_place_of_the_flaw() {
     let ran = home.run(&["keys", "check"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.contains("bad.toml:2:5") && ran.stderr.contains("list.down"), "{ran:?}");
+    let ran = home.run(&["keys", "check", "--json"]);
+    let checked: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, ran.stderr.as_str(), &checked[0]["ok"]), (1, "", &false.into()));
+    assert!(checked[0]["flaws"][0].as_str().unwrap().contains("bad.toml:2:5"), "{checked}");
+    assert_eq!((&checked[1]["ok"], &checked[1]["flaws"]), (&true.into(), &serde_json::json!([])));
     home.run(&["keys", "check", "/no/such.toml"]).failed(3, &["/no/such.toml"]);
 }
 
@@ -182,6 +187,12 @@ fn the_configuration_is_checked_listed_and_explained() {
     assert!(home.ok(&["config", "explain", "new.egress"]).contains("\"ask\": default"));
     std::fs::write(&file, "layout = 1\n").unwrap();
     assert!(home.ok(&["config", "explain", "layout"]).contains("1: config.toml"));
+    let layout = home.json(&["config", "explain", "layout", "--json"]);
+    assert_eq!((&layout["value"], &layout["from"]), (&1.into(), &"config.toml".into()));
+    assert!(!layout["meaning"].as_str().unwrap().is_empty(), "{layout}");
+    let memory = home.json(&["config", "explain", "new.memory", "--json"]);
+    assert!(memory["value"].is_null(), "{memory}");
+    assert_eq!(home.json(&["config", "check", "--json"])[0]["ok"], true);
     home.run(&["config", "explain", "layuot"]).failed(3, &["layout"]);
     for (names, word) in [("theme = \"nothere\"", "nothere"), ("keymap = \"nokm\"", "nokm")] {
         std::fs::write(&file, names).unwrap();
@@ -214,6 +225,9 @@ fn keys_are_listed_and_explained() {
     assert!(keys.iter().any(|it| it["keys"] == "enter" && it["action"] == "session.step_in"));
     assert!(home.ok(&["keys", "explain", "ctrl-b", "d"]).contains("session.leave"));
     assert!(home.ok(&["keys", "explain", "ctrl-b", "ctrl-b"]).contains("types the prefix"));
+    let meanings = home.json(&["keys", "explain", "ctrl-b", "d", "--json"]);
+    assert!(meanings[0]["title"].as_str().unwrap().contains("session.leave"), "{meanings}");
+    assert_eq!(home.json(&["keys", "check", "--json"]), serde_json::json!([]));
     // Nothing to check is said, not left open.
     for verb in ["keys", "themes"] {
         let ran = home.run(&[verb, "check"]);
@@ -230,5 +244,9 @@ fn themes_are_listed_and_checked() {
     let themes = home.json(&["themes", "ls", "--json"]);
     assert!(themes.as_array().unwrap().iter().any(|it| it == "dark"), "{themes}");
     home.ok(&["themes", "check"]);
+    assert_eq!(home.json(&["themes", "check", "--json"]), serde_json::json!([]));
+    let roles = home.json(&["themes", "explain", "dark", "--json"]);
+    let base = roles.as_array().unwrap().iter().find(|it| it["role"] == "base").unwrap();
+    assert!(base["text"].is_string() && base["mods"].is_array(), "{base}");
     home.run(&["themes", "explain", "no-such"]).failed(3, &["no-such", "dark"]);
 }

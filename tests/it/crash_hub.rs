@@ -134,6 +134,32 @@ fn what_happens_while_the_hub_is_dead_is_known_to_the_next() {
 }
 
 #[test]
+fn programs_that_end_while_the_hub_is_dead_stop_or_remove_their_sandbox() {
+    let it = Home::new();
+    let wait = "until [ -e go ]; do sleep 0.02; done";
+    let project = format!("{}:rw", it.project().display());
+    for (name, more) in [("leaves", &["--rm"][..]), ("stays", &[])] {
+        let words = ["run", "-d", "--name", name, "--workspace", &project, "--egress", "deny"];
+        it.ok(&[&words[..], more, &["--", "bash", "-c", wait]].concat());
+    }
+    let pids = ["leaves", "stays"].map(|name| it.session(name)["pid"].as_u64().unwrap());
+    let shim = it.shim_of("leaves");
+    it.kill_hub();
+    fs::write(it.project().join("go"), "").unwrap();
+    eventually("both have ended", || !pids.iter().any(|pid| alive(u32::try_from(*pid).unwrap())));
+    let shown = || it.json(&["ls", "--all", "--json"]);
+    let named = |all: &Value, name: &str| {
+        all.as_array().unwrap().iter().find(|it| it["name"] == name).cloned()
+    };
+    eventually("the one is removed", || named(&shown(), "leaves").is_none());
+    eventually("its shim has ended", || !alive(shim));
+    eventually("the other has stopped", || {
+        named(&shown(), "stays").is_some_and(|it| it["state"] == "stopped")
+    });
+    it.end();
+}
+
+#[test]
 fn a_verb_that_waits_goes_on_with_the_next_hub() {
     let it = Home::new();
     it.run("slow", "until [ -e go ]; do sleep 0.02; done; echo it is done; exit 3");

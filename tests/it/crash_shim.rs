@@ -1,8 +1,8 @@
 //! A shim is killed, loses its directory or does not answer: only its own sandbox notices.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use crate::crash_support::{Home, alive, eventually, kill, tree};
+use crate::crash_support::{Home, PROGRAM, alive, eventually, kill, tree};
 
 /// Control groups of a sandbox, in every hierarchy.
 fn groups(id: &str) -> Vec<String> {
@@ -127,6 +127,23 @@ fn a_shim_that_does_not_answer_is_waited_for_and_not_given_up() {
     it.end();
 }
 
+#[test]
+fn a_hub_whose_program_was_replaced_starts_sandboxes_all_the_same() {
+    let it = Home::new();
+    let program = it.temp().join("installed");
+    fs::copy(PROGRAM, &program).unwrap();
+    let mut start = std::process::Command::new(&program);
+    start.args(["hub", "start"]).env("SANDWATCH_HOME", it.home());
+    assert!(start.stdin(std::process::Stdio::null()).status().unwrap().success());
+    // As an upgrade does it, here to something that is no sandwatch.
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    it.run("one", "echo up; cat");
+    it.printed("one", "up");
+    it.end();
+}
+
 /// Private memory of a process, in bytes: what would be free if it ended.
 fn private_bytes(pid: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
@@ -156,5 +173,88 @@ fn an_idle_shim_is_small_and_asleep() {
     let bound = if cfg!(debug_assertions) { 16 } else { 3 };
     assert!(bytes < bound * 1024 * 1024, "{bytes}");
     assert!(spent <= 1, "an idle shim worked for {spent} ticks");
+    it.end();
+}
+
+#[test]
+fn a_shim_that_hangs_while_the_hub_lives_is_told_of_and_can_be_removed() {
+    let it = Home::new();
+    it.run("hung", "echo up; cat");
+    it.run("fine", "echo up; cat");
+    it.printed("hung", "up");
+    it.printed("fine", "up");
+    let shim = it.shim_of("hung");
+    let family = tree(shim);
+    signal(shim, rustix::process::Signal::STOP);
+    for verb in [
+        &["exec", "hung", "--", "true"][..],
+        &["attach", "hung"],
+        &["screen", "hung"],
+        &["send", "hung", "words", "<Enter>"],
+    ] {
+        let said = it.say(verb);
+        assert!([1, 7].contains(&said.code), "{verb:?}: {said:?}");
+        let words = said.err.contains("the shim of hung") || said.err.contains("unknown");
+        assert!(words && !said.err.contains("the hub did not"), "{verb:?}: {said:?}");
+    }
+    let hung = it.sandbox("hung");
+    assert_eq!(hung["state"], "unknown", "{hung:#}");
+    assert!(hung["notes"].to_string().contains("did not answer"), "{hung:#}");
+    assert_eq!(it.sandbox("fine")["state"], "running");
+    it.ok(&["exec", "fine", "--", "true"]);
+    // It may come back, and is as before.
+    signal(shim, rustix::process::Signal::CONT);
+    eventually("it is back", || it.sandbox("hung")["state"] == "running");
+    it.ok(&["send", "hung", "and on", "<Enter>"]);
+    it.printed("hung", "and on");
+    signal(shim, rustix::process::Signal::STOP);
+    it.ok(&["rm", "--yes", "hung"]);
+    eventually("nothing of it is left", || !family.iter().any(|pid| alive(*pid)));
+    assert_eq!(it.sandbox("fine")["state"], "running");
+    it.end();
+}
+
+#[test]
+fn a_shim_that_hangs_is_noticed_by_who_only_lists_or_watches() {
+    let it = Home::new();
+    for name in ["listed", "watched"] {
+        it.run(name, "echo up; cat");
+        it.printed(name, "up");
+    }
+    let (listed, watched) = (it.shim_of("listed"), it.shim_of("watched"));
+    let seen = it.temp().join("seen");
+    let mut watching = it.begin(&["attach", "watched"], &seen);
+    eventually("it is watched", || fs::read(&seen).is_ok_and(|it| !it.is_empty()));
+    for shim in [listed, watched] {
+        signal(shim, rustix::process::Signal::STOP);
+    }
+    for name in ["listed", "watched"] {
+        eventually("it is not known", || it.sandbox(name)["state"] == "unknown");
+    }
+    for shim in [listed, watched] {
+        signal(shim, rustix::process::Signal::CONT);
+    }
+    for name in ["listed", "watched"] {
+        eventually("it is back", || it.sandbox(name)["state"] == "running");
+    }
+    // Whoever watched goes on with what was printed since.
+    it.ok(&["send", "watched", "and on", "<Enter>"]);
+    eventually("the rest came", || fs::read_to_string(&seen).is_ok_and(|it| it.contains("and on")));
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    it.end();
+}
+
+#[test]
+fn a_sandbox_whose_shim_hung_before_the_hub_began_can_be_removed() {
+    let it = Home::new();
+    it.run("hung", "echo up; cat");
+    it.printed("hung", "up");
+    let shim = it.shim_of("hung");
+    let family = tree(shim);
+    signal(shim, rustix::process::Signal::STOP);
+    it.kill_hub();
+    it.ok(&["rm", "--yes", "hung"]);
+    eventually("nothing of it is left", || !family.iter().any(|pid| alive(*pid)));
     it.end();
 }

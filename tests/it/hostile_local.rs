@@ -10,7 +10,7 @@ use std::{
 
 use sandwatch::model::sandbox::{Isolation, WorkspaceMode};
 
-use super::local_stage::{on_stage, python, session, sh};
+use super::local_stage::{on_stage, on_stages_changed_by_root, python, session, sh};
 
 #[test]
 fn the_first_process_tells_nothing_of_where_it_came_from() {
@@ -203,4 +203,104 @@ fn a_workspace_is_named_plainly_and_is_not_the_whole_home() {
             }
         },
     );
+}
+
+/// A system directory with mounts inside it, as drivers of graphics cards and package stores make them.
+const MOUNTED_INSIDE: &str = "mount -t tmpfs none /opt
+mkdir -p /opt/plain/inner /opt/way/x /opt/way/beside '/opt/odd, na:me'
+mount -t tmpfs none /opt/way/x
+mkdir /opt/way/x/deep
+for it in /opt /opt/plain /opt/way /opt/way/beside /opt/way/x /opt/way/x/deep '/opt/odd, na:me'; do
+    chmod 777 \"$it\"; echo there >\"$it/file\"; mkfifo \"$it/fifo\"; done
+ln -s plain/file /opt/link
+echo covered >/opt/way/bound; mount --bind /opt/file /opt/way/bound";
+
+#[test]
+fn services_of_the_host_behind_sockets_beside_a_mount_are_out_of_reach() {
+    let name = "hostile_local::services_of_the_host_behind_sockets_beside_a_mount_are_out_of_reach";
+    on_stages_changed_by_root(name, MOUNTED_INSIDE, |stage| async move {
+        const DIRS: [&str; 7] = [
+            "/opt",
+            "/opt/plain",
+            "/opt/way",
+            "/opt/way/beside",
+            "/opt/way/x",
+            "/opt/way/x/deep",
+            "/opt/odd, na:me",
+        ];
+        let listen = |dir: &&str| {
+            let path = Path::new(dir).join("service");
+            let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+            listener
+        };
+        let _listeners: Vec<_> = DIRS.iter().map(listen).collect();
+        let place = stage.place(&stage.spec(WorkspaceMode::Cow)).await;
+        let script = format!(
+            r#"
+import os, socket, stat
+for dir in {DIRS:?}:
+    service = socket.socket(socket.AF_UNIX)
+    try:
+        service.connect(dir + "/service"); print(dir, "OUT")
+    except OSError:
+        print(dir, "closed")
+    try:
+        os.open(dir + "/fifo", os.O_WRONLY | os.O_NONBLOCK); print(dir, "OUT")
+    except OSError:
+        pass
+"#
+        );
+        let text = python(&place, &script).await;
+        assert_eq!(text.lines().count(), DIRS.len(), "{text}");
+        assert!(!text.contains("OUT"), "{text}");
+        // What is no door is there all the same, and writes are kept apart.
+        for dir in DIRS {
+            let read = sh(&place, &format!("cat '{dir}/file'")).await;
+            assert_eq!(read, "there", "{dir}");
+            let wrote =
+                format!("(echo new >'{dir}/new') 2>/dev/null && cat '{dir}/new' || echo no");
+            // Made anew, or another user's and not the top of a layer.
+            let fixed = ["/opt", "/opt/way", "/opt/way/x/deep"].contains(&dir);
+            assert_eq!(sh(&place, &wrote).await, if fixed { "no" } else { "new" }, "{dir}");
+            assert!(!Path::new(dir).join("new").exists(), "{dir}");
+        }
+        assert_eq!(sh(&place, "cat /opt/link /opt/way/bound").await, "there\nthere");
+        assert_eq!(sh(&place, "(echo x >/opt/file) 2>/dev/null || echo no").await, "no");
+        let notes = place.facts().notes;
+        let note =
+            notes.iter().find(|it| it.contains("/opt")).unwrap_or_else(|| panic!("{notes:?}"));
+        assert!(note.contains("mounted inside") && note.contains("/opt/way"), "{note}");
+        assert_eq!(notes.iter().filter(|it| it.contains("unix sockets")).count(), 0, "{notes:?}");
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn an_etc_with_mounts_inside_has_the_sandboxs_own_files_all_the_same() {
+    let name = "hostile_local::an_etc_with_mounts_inside_has_the_sandboxs_own_files_all_the_same";
+    // As containers have it.
+    let before = "mount --bind /etc/hostname /etc/hostname; mount --bind /etc/hosts /etc/hosts";
+    on_stages_changed_by_root(name, before, |stage| async move {
+        let place = stage.place(&stage.spec(WorkspaceMode::Cow)).await;
+        assert_eq!(sh(&place, "cat /etc/hostname").await, "box");
+        assert_eq!(
+            sh(&place, "grep -c \"^$(whoami):\" /etc/passwd /etc/group").await.lines().count(),
+            2
+        );
+        assert_eq!(
+            sh(&place, "echo 1.2.3.4 x >>/etc/hosts; tail -1 /etc/hosts").await,
+            "1.2.3.4 x"
+        );
+        let own = |list: &str| list.lines().map(str::to_owned).collect::<Vec<_>>();
+        let mut inside = own(&sh(&place, "ls -A /etc").await);
+        let mut outside = own(&String::from_utf8_lossy(
+            &std::process::Command::new("ls").args(["-A", "/etc"]).output().unwrap().stdout,
+        ));
+        for list in [&mut inside, &mut outside] {
+            list.retain(|it| it != "resolv.conf" && it != ".pwd.lock");
+        }
+        assert_eq!(inside, outside);
+        place.remove().await.unwrap();
+    });
 }

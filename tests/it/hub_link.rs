@@ -223,3 +223,53 @@ async fn no_hub_is_said_in_words() {
     assert_eq!(fault.kind(), Kind::Lost);
     assert!(fault.message().contains("no hub runs"), "{fault}");
 }
+
+async fn grpc(socket: std::path::PathBuf) -> tonic::transport::Channel {
+    let connect = tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move {
+            let stream = tokio::net::UnixStream::connect(socket).await?;
+            Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
+        }
+    });
+    let endpoint = tonic::transport::Endpoint::from_static("http://hub");
+    endpoint.connect_with_connector(connect).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_grpc_tool_can_ask_whether_the_hub_is_well_and_what_it_offers() {
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    const OURS: [&str; 4] = [
+        "sandwatch.v1.Hub",
+        "sandwatch.v1.Recordings",
+        "sandwatch.v1.Sandboxes",
+        "sandwatch.v1.Sessions",
+    ];
+    let temp = tempfile::tempdir().unwrap();
+    let hub = Hub::start(temp.path(), Arc::new(engine(temp.path()).await)).await;
+    let channel = grpc(hub.paths.hub_socket()).await;
+    let mut health = HealthClient::new(channel.clone());
+    for service in OURS.into_iter().chain([""]) {
+        let asked = health.check(HealthCheckRequest { service: service.to_owned() }).await;
+        assert_eq!(asked.unwrap().into_inner().status(), ServingStatus::Serving, "{service}");
+    }
+    let asked = health.check(HealthCheckRequest { service: "nothing.Here".to_owned() }).await;
+    assert_eq!(asked.unwrap_err().code(), tonic::Code::NotFound);
+    let mut reflection = ServerReflectionClient::new(channel);
+    let list = MessageRequest::ListServices(String::new());
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let answers = reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let answer = answers.into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("{answer:?}")
+    };
+    let names: Vec<_> = list.service.into_iter().map(|it| it.name).collect();
+    assert!(OURS.iter().all(|it| names.iter().any(|name| name == it)), "{names:?}");
+    hub.stop().await;
+}

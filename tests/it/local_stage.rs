@@ -78,6 +78,23 @@ pub fn on_changed_stage<F: Future<Output = ()>>(
     }
 }
 
+/// Plays a scenario as root and as an ordinary user, after root did something; root only.
+pub fn on_stages_changed_by_root<F: Future<Output = ()>>(
+    name: &str,
+    before: &str,
+    scenario: impl Fn(Stage) -> F,
+) {
+    if played(scenario) {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        return crate::skip::not_on_this_host("root");
+    }
+    for user in [None, Some(USER)] {
+        play(name, user, Before::Root(before));
+    }
+}
+
 /// Plays it here, if this is the process for it.
 fn played<F: Future<Output = ()>>(scenario: impl Fn(Stage) -> F) -> bool {
     let Ok(home) = std::env::var(ON_STAGE) else { return false };

@@ -65,6 +65,7 @@ mod local_shelf;
 mod local_stage;
 mod local_tools;
 mod local_view;
+mod other_user;
 mod program;
 mod pty;
 mod runtime_suite;

@@ -393,3 +393,50 @@ async fn only_a_session_that_starts_takes_the_place_of_an_ended_one() {
     let stdin = Box::pin(tokio_stream::empty());
     drop(bench.house.exec(shell("true"), stdin).await.unwrap());
 }
+
+/// Recordings can't be made here: the place is taken by a file.
+async fn without_a_journal(script: &str) -> (Bench, SessionId) {
+    let bench = Bench::new(true);
+    std::fs::write(bench.dir.path().join("recordings"), "").unwrap();
+    let id = bench.open(script).await;
+    (bench, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_journal_a_watcher_has_all_that_is_in_memory_and_a_count_of_the_rest() {
+    let (bench, id) = without_a_journal(MANY_LINES).await;
+    bench.watch(&id, screen(From::Now)).await.rest().await;
+    let wanted = numbers(250_000).into_bytes();
+    let outputs = bench.watch(&id, full(From::Start)).await.rest().await;
+    let Some(Output::Keyframe { offset, lost, .. }) = outputs.first() else {
+        panic!("{:?}", outputs.first())
+    };
+    assert_eq!((*offset, *lost), ((wanted.len() - RING_BYTES) as u64, *offset));
+    let mut bytes = Vec::new();
+    for output in &outputs {
+        if let Output::Chunk { offset: at, bytes: more } = output {
+            assert_eq!(*at, offset + bytes.len() as u64);
+            bytes.extend_from_slice(more);
+        }
+    }
+    assert!(bytes == wanted[wanted.len() - RING_BYTES..], "as printed");
+    assert!(matches!(outputs.last(), Some(Output::Exit { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_journal_a_watcher_that_lags_goes_on_with_a_keyframe() {
+    let (bench, id) = without_a_journal("echo first; read go; seq 1 250000; echo last").await;
+    let mut outputs = bench.watch(&id, full(From::Start)).await;
+    let mut replica = Replica::new();
+    while replica.offset < 7 {
+        replica.take(outputs.next().await.unwrap());
+    }
+    bench.house.input(&id, text("\r")).await.unwrap();
+    // It does not read until all is over.
+    bench.watch(&id, screen(From::Now)).await.rest().await;
+    for output in outputs.rest().await {
+        replica.take(output);
+    }
+    assert!(replica.lost > 0 && replica.exit.is_some(), "{}", replica.lost);
+    assert!(replica.screen.lines().iter().any(|it| it == "last"));
+}

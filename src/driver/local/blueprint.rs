@@ -14,7 +14,10 @@ use crate::{
 };
 
 /// Places no workspace may be or contain.
-const RESERVED: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot"];
+const RESERVED: [&str; 13] = [
+    "/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot", "/bin", "/sbin", "/lib", "/lib32",
+    "/lib64", "/libx32",
+];
 
 /// Shared directories that hold other programs' files and sockets: too much for a workspace, though
 /// what lies in them may be one.
@@ -102,17 +105,17 @@ pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<P
     if path.starts_with(state) {
         return Err(Fault::invalid(format!("workspace {shown}: lies in the state of sandwatch")));
     }
-    check_place(&path, env::operator_home().as_deref())?;
+    check_place(&path, &env::operator_homes())?;
     Ok(Some(path))
 }
 
 /// Refuses places of the system, and the operator's whole home with its keys.
-fn check_place(path: &Path, home: Option<&Path>) -> Outcome<()> {
+fn check_place(path: &Path, homes: &[PathBuf]) -> Outcome<()> {
     const HINT: &str = "choose a project's directory, for example ~/project";
     let shown = path.display();
-    let home = home.map(|it| fs::canonicalize(it).unwrap_or_else(|_| it.to_owned()));
+    let mut homes = homes.iter().map(|it| fs::canonicalize(it).unwrap_or_else(|_| it.to_owned()));
     // Some accounts have the root as their home: that is refused below.
-    if home.is_some_and(|it| it.starts_with(path)) {
+    if homes.any(|it| it.starts_with(path)) {
         let what = format!("workspace {shown}: holds your home, and the keys in it");
         return Err(Fault::invalid(what).hint(HINT));
     }
@@ -185,12 +188,25 @@ mod tests {
     #[test]
     fn a_workspace_is_a_projects_directory_and_nobodys_whole_home() {
         let home = tempfile::tempdir().unwrap();
-        let check = |path: &Path| check_place(path, Some(home.path())).is_ok();
+        let listed = PathBuf::from("/srv/home/operator");
+        let homes = [home.path().to_owned(), listed.clone()];
+        let check = |path: &Path| check_place(path, &homes).is_ok();
         assert!(check(&home.path().join("project")));
-        assert!(!check(home.path()));
-        for path in ["/", "/home", "/tmp", "/var", "/proc/1", "/etc/ssl", "/run/user/1000"] {
+        assert!(!check(home.path()) && !check(&listed) && !check(listed.parent().unwrap()));
+        assert!(check(&listed.join("project")));
+        for path in [
+            "/",
+            "/home",
+            "/tmp",
+            "/var",
+            "/proc/1",
+            "/etc/ssl",
+            "/run/user/1000",
+            "/bin",
+            "/lib64/x",
+        ] {
             assert!(!check(Path::new(path)), "{path}");
         }
-        assert!(check_place(Path::new("/srv/project"), None).is_ok());
+        assert!(check_place(Path::new("/srv/project"), &[]).is_ok());
     }
 }

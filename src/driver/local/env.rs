@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::identity::Identity;
+use super::identity::{self, Identity};
 use crate::model::sandbox::SandboxSpec;
 
 /// Top-level entries of the host that programs need: what a sandbox sees of it, where they exist.
@@ -14,7 +14,20 @@ const USUAL_PATH: [&str; 6] =
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 
 pub fn operator_home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from).filter(|it| it.is_absolute())
+    operator_homes().into_iter().next()
+}
+
+/// Every directory that counts as the operator's home, what their environment says first: it may say
+/// nothing, or have been taken along from another user.
+pub fn operator_homes() -> Vec<PathBuf> {
+    let said = std::env::var_os("HOME").map(PathBuf::from);
+    let listed = identity::listed_home(rustix::process::geteuid().as_raw());
+    // For accounts that no file lists.
+    let known = said.is_none().then(std::env::home_dir).flatten();
+    let mut homes: Vec<PathBuf> = [said, listed, known].into_iter().flatten().collect();
+    homes.retain(|it| it.is_absolute());
+    homes.dedup();
+    homes
 }
 
 /// Where the operator's programs are: as who asked for the sandbox has it, else by the hub's own PATH.

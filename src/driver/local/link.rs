@@ -79,8 +79,8 @@ impl Drop for Enlisted<'_> {
 }
 
 impl Link {
-    /// Tells the clone to go on and waits until it is ready.
-    pub async fn open(held: Held) -> Outcome<Arc<Self>> {
+    /// Tells the clone to go on and waits until it is ready; with what it has to say of itself.
+    pub async fn open(held: Held) -> Outcome<(Arc<Self>, Vec<String>)> {
         let fault = |error: io::Error| Fault::io("watching the sandbox", &error);
         let Held { pid, pidfd, control, mark } = held;
         let control =
@@ -88,8 +88,8 @@ impl Link {
         let pidfd = sys::watched(pidfd, Interest::READABLE).map_err(fault)?;
         let (life, _) = watch::channel(Life::Runs);
         let link = Self { pid, pidfd, control, mark, programs: Mutex::default(), life };
-        match timeout(ANSWER_WITHIN, link.handshake()).await {
-            Ok(Ok(())) => {}
+        let notes = match timeout(ANSWER_WITHIN, link.handshake()).await {
+            Ok(Ok(notes)) => notes,
             other => {
                 link.kill();
                 link.bury().await;
@@ -98,17 +98,17 @@ impl Link {
                     _ => Fault::late("building the sandbox: it did not get ready in time"),
                 });
             }
-        }
+        };
         let link = Arc::new(link);
         // Ends by itself when init has died.
         drop(tokio::spawn(Arc::clone(&link).listen()));
-        Ok(link)
+        Ok((link, notes))
     }
 
-    async fn handshake(&self) -> Outcome<()> {
+    async fn handshake(&self) -> Outcome<Vec<String>> {
         self.order(Order::Go, &[]).await?;
         match self.word().await {
-            Ok(Some(Word::Ready)) => Ok(()),
+            Ok(Some(Word::Ready(notes))) => Ok(notes.lines().map(str::to_owned).collect()),
             Ok(Some(Word::Failed(text))) => {
                 Err(Fault::failed(format!("building the sandbox: {text}"))
                     .hint("`sandwatch doctor` tries each part of it on its own"))
@@ -146,7 +146,7 @@ impl Link {
                 Word::Refused { number } => drop(self.programs().running.remove(&number)),
                 Word::Exited { number, code } => self.ended(number, ExitStatus::Code(code)),
                 Word::Killed { number, signal } => self.ended(number, ExitStatus::Signal(signal)),
-                Word::Ready | Word::Failed(_) => {}
+                Word::Ready(_) | Word::Failed(_) => {}
             }
         }
         let reason = self.bury().await;

@@ -14,8 +14,8 @@ use rustix::net::{
 
 /// Most descriptors in one packet: a program's description, its report socket, three streams.
 const DESCRIPTORS_MAX: usize = 5;
-/// Largest packet, in bytes; only the text of a failed set-up comes near.
-const PACKET_BYTES_MAX: usize = 1024;
+/// Largest packet, in bytes; only the texts of a set-up come near.
+const PACKET_BYTES_MAX: usize = 8 * 1024;
 
 /// From the shim to init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub enum On {
 /// From init to the shim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// Set up and locked in.
-    Ready,
+    /// Set up and locked in; what a person should know of it, a line each.
+    Ready(String),
     /// Which step failed, on what, and why.
     Failed(String),
     /// No process was made for the program with this number.
@@ -125,13 +125,14 @@ impl Word {
             bytes.extend(value.to_le_bytes());
             bytes
         };
+        let said = |tag: u8, text: &str| {
+            let mut bytes = vec![tag];
+            bytes.extend(text.bytes().take(PACKET_BYTES_MAX - 1));
+            bytes
+        };
         match self {
-            Self::Ready => vec![0],
-            Self::Failed(text) => {
-                let mut bytes = vec![1];
-                bytes.extend(text.bytes().take(PACKET_BYTES_MAX - 1));
-                bytes
-            }
+            Self::Ready(notes) => said(0, notes),
+            Self::Failed(text) => said(1, text),
             Self::Refused { number } => ended(2, *number, 0),
             Self::Exited { number, code } => ended(3, *number, *code),
             Self::Killed { number, signal } => ended(4, *number, *signal),
@@ -145,7 +146,7 @@ impl Word {
             Some((number, i32::from_le_bytes(*rest.get(8..)?.first_chunk()?)))
         };
         match tag {
-            0 => Some(Self::Ready),
+            0 => Some(Self::Ready(String::from_utf8_lossy(rest).into_owned())),
             1 => Some(Self::Failed(String::from_utf8_lossy(rest).into_owned())),
             2 => ended().map(|(number, _)| Self::Refused { number }),
             3 => ended().map(|(number, code)| Self::Exited { number, code }),
@@ -301,7 +302,8 @@ mod tests {
             assert_eq!(Order::parse(&order.bytes()), Some(order));
         }
         let words = [
-            Word::Ready,
+            Word::Ready(String::new()),
+            Word::Ready("one thing\nanother".into()),
             Word::Failed("mounting /proc: no".into()),
             Word::Refused { number: 7 },
             Word::Exited { number: 1 << 40, code: 3 },

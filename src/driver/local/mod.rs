@@ -20,6 +20,7 @@ mod message;
 mod mounts;
 mod namespaces;
 mod pace;
+mod pieces;
 mod pipe;
 mod place;
 mod probe;
@@ -231,7 +232,7 @@ impl Local {
     }
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
-        let Started { held, facts, home, env } = started;
+        let Started { held, mut facts, home, env } = started;
         let entered = First::of(held.pid)
             .map_err(|error| Fault::io("looking at a first process", &error))
             .and_then(|first| note(ground, &groups, held.mark, Some(first)))
@@ -240,7 +241,8 @@ impl Local {
             held.abandon();
             return Err(fault);
         }
-        let link = Link::open(held).await?;
+        let (link, notes) = Link::open(held).await?;
+        facts.notes.extend(notes);
         Ok(LocalPlace {
             link,
             groups,

@@ -15,15 +15,16 @@ use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
-        mount_bind, mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
+        mount_bind, mount_change, move_mount, open_tree, unmount,
     },
 };
 
 use super::{
     blueprint::{Blueprint, Source, WorkspaceMount},
+    pieces,
     sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY},
 };
-use crate::model::sandbox::WorkspaceMode;
+use crate::{base::limits::PIECES_MAX, model::sandbox::WorkspaceMode};
 
 /// The new root, below the sandbox's directory while it is built.
 const ROOT: &str = "root";
@@ -75,22 +76,25 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     }
 }
 
-/// Builds everything and makes it the root.
-pub fn build(plan: &Blueprint) -> Result<(), Broken> {
+/// Builds everything and makes it the root; gives what a person should know of it.
+pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step("keeping mounts to itself")?;
     enter_ground(&plan.ground).step("entering its directory")?;
     let plain = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", ROOT, "tmpfs", plain, c"size=1m,nr_inodes=4096,mode=755")
-        .step("making a root")?;
+    // An inode for each piece, and for the rest of the way to what is shown.
+    let options = CString::new(format!("size=1m,nr_inodes={},mode=755", PIECES_MAX + 4096));
+    let options = options.step("making a root")?;
+    mount("tmpfs", ROOT, "tmpfs", plain, options.as_c_str()).step("making a root")?;
     for (name, target) in &plan.links {
         symlink(target, inside(name)).step(format!("linking /{name}"))?;
     }
     if let Some(below) = &plan.below {
         place(below, BELOW).step("opening the snapshot")?;
     }
+    let mut notes = Vec::new();
     for name in &plan.layers {
-        system_layer(name)?;
+        notes.extend(system_layer(name)?);
     }
     for name in OWN {
         own_directory(name, &inside(name))?;
@@ -108,7 +112,8 @@ pub fn build(plan: &Blueprint) -> Result<(), Broken> {
         show_workspace(workspace)?;
     }
     restrict(Path::new(ROOT), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
-    enter_root()
+    enter_root()?;
+    Ok(notes)
 }
 
 /// Goes to the sandbox's directory by this namespace's own mounts; others can't be mounted on.
@@ -167,37 +172,15 @@ fn layer(name: &str, host: &Path, at: &Path) -> io::Result<()> {
 }
 
 /// Shows a top-level directory of the host with writes kept apart. Where something is mounted
-/// inside it the kernel refuses to layer it; then it is shown read-only.
-fn system_layer(name: &str) -> Result<(), Broken> {
+/// inside it the kernel refuses to layer it as one; what should be known of it then is given.
+fn system_layer(name: &str) -> Result<Vec<String>, Broken> {
     let place = inside(name);
     make_directory(&place)?;
     let source = Path::new("/").join(name);
     if layer(name, &source, &place).is_ok() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    mount_bind_recursive(&source, &place).step(format!("showing /{name}"))?;
-    let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    rustix::fs::open(&place, flags, Mode::empty())
-        .map_err(io::Error::from)
-        .and_then(|it| sys::restrict_mount(it.as_fd(), attributes, true))
-        .step(format!("making /{name} read-only"))?;
-    if name == "etc" {
-        own_etc_files(&place)?;
-    }
-    Ok(())
-}
-
-/// Puts the sandbox's own files over those of an /etc that could not be layered.
-fn own_etc_files(etc: &Path) -> Result<(), Broken> {
-    let own = std::fs::read_dir(Path::new(START).join("etc")).step("listing its own /etc")?;
-    for file in own.flatten() {
-        let over = etc.join(file.file_name());
-        if over.exists() {
-            mount_bind(file.path(), &over).step(format!("mounting {}", over.display()))?;
-        }
-    }
-    Ok(())
+    pieces::show(name, &place)
 }
 
 /// Mounts an overlay of the directories `lower`, top first, whose names have no commas and colons.

@@ -317,8 +317,8 @@ fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> 
         sys::exit_now(0);
     }
     take_identity(&plan.identity).map_err(|it| it.to_string())?;
-    mounts::build(plan).map_err(|it| it.to_string())?;
-    finish(plan, filters, control).map_err(|it| it.to_string())
+    let notes = mounts::build(plan).map_err(|it| it.to_string())?;
+    finish(plan, filters, control, notes).map_err(|it| it.to_string())
 }
 
 /// Waits for the parent's `go`; `false` when it went away instead.
@@ -346,6 +346,7 @@ fn finish(
     plan: &Blueprint,
     filters: &[BpfProgram],
     control: BorrowedFd<'_>,
+    notes: Vec<String>,
 ) -> Result<(), mounts::Broken> {
     // The trees it was built from are mounted; whoever has one open could walk out by it.
     sys::close_all_but(&[control.as_raw_fd()]);
@@ -363,7 +364,7 @@ fn finish(
     lockdown::drop_capabilities().step("dropping capabilities")?;
     lockdown::restrict_files(&rules(plan)).map_err(io::Error::other).step("applying landlock")?;
     lockdown::filter_calls(filters).step("filtering system calls")?;
-    send(control, &Word::Ready.bytes(), &[]).step("reporting")
+    send(control, &Word::Ready(notes.join("\n")).bytes(), &[]).step("reporting")
 }
 
 /// Everything in the view may be read; what is the sandbox's own may be written.

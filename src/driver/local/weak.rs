@@ -180,7 +180,7 @@ fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::R
     lockdown::drop_capabilities()?;
     lockdown::restrict_files(&plan.rules).map_err(io::Error::other)?;
     lockdown::filter_calls(filters)?;
-    send(control, &Word::Ready.bytes(), &[])
+    send(control, &Word::Ready(String::new()).bytes(), &[])
 }
 
 /// Opens a terminal on the host's side: the controlling side, and the program's.

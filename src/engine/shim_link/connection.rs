@@ -23,7 +23,7 @@ use crate::{
     wire::shim::{Answer, Call, Frames, answer, call, send},
 };
 
-const SOCKET_FILE: &str = "shim.sock";
+pub(super) const SOCKET_FILE: &str = "shim.sock";
 
 pub(super) struct Connection {
     pub(super) answers: Frames<OwnedReadHalf>,
@@ -131,6 +131,10 @@ impl ShimLink {
                 "the shim of {} did not answer within {} s",
                 self.name,
                 within.as_secs()
+            ))
+            .hint(format!(
+                "it may come back; to end it with all it holds: sandwatch rm {}",
+                self.name
             ))),
         }
     }

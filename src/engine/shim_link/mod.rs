@@ -2,6 +2,7 @@
 //! input keeps one, so that keys stay in order.
 
 mod connection;
+mod hung;
 mod process;
 mod streams;
 
@@ -26,7 +27,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{ANSWER_WITHIN, CREATE_WITHIN},
+        limits::{ANSWER_WITHIN, CREATE_WITHIN, SHIM_SILENT_AFTER},
         text,
         units::Size,
     },
@@ -56,7 +57,7 @@ pub struct ShimLink {
 impl ShimLink {
     /// Starts a shim (`program shim DIR`) for a sandbox and waits until the sandbox is made; the
     /// driver's own fault is returned when it could not be. `program`: normally
-    /// `std::env::current_exe()`. `ground.dir` must exist; recordings go under `recordings`.
+    /// `engine::OWN_PROGRAM`. `ground.dir` must exist; recordings go under `recordings`.
     pub async fn launch(
         program: &Path,
         ground: &Ground,
@@ -71,9 +72,11 @@ impl ShimLink {
         };
         let answer = timeout(CREATE_WITHIN, answers.next::<Answer>()).await;
         let fault = match answer {
-            Ok(Ok(Some(Answer { what: Some(answer::What::Welcome(_)) }))) => {
-                let ended = reap(child);
-                return Ok(Box::new(Self::new(ground, ended)));
+            Ok(Ok(Some(Answer { what: Some(answer::What::Welcome(welcome)) }))) => {
+                match compatible(&welcome, &ground.name) {
+                    Ok(()) => return Ok(Box::new(Self::new(ground, reap(child)))),
+                    Err(fault) => fault,
+                }
             }
             Ok(Ok(Some(Answer { what: Some(answer::What::Fault(fault)) }))) => fault.into(),
             Err(_) => Fault::late(format!(
@@ -104,15 +107,10 @@ impl ShimLink {
                     ground.dir.display()
                 )))
             }
-            answer::What::Welcome(welcome) if welcome.protocol > PROTOCOL => {
-                let version = text::visible(&welcome.version);
-                Err(Fault::unsupported(format!(
-                    "the shim of {} is of version {version}, newer than this hub",
-                    ground.name
-                ))
-                .hint("start the newer hub again"))
+            answer::What::Welcome(welcome) => {
+                compatible(&welcome, &ground.name)?;
+                Ok(Box::new(link))
             }
-            answer::What::Welcome(_) => Ok(Box::new(link)),
             _ => Err(unexpected()),
         }
     }
@@ -128,8 +126,27 @@ impl ShimLink {
     }
 }
 
+/// Whether this hub can work with a shim that introduces itself so.
+fn compatible(welcome: &wire::Welcome, name: &str) -> Outcome<()> {
+    if welcome.protocol <= PROTOCOL {
+        return Ok(());
+    }
+    let version = text::visible(&welcome.version);
+    Err(Fault::unsupported(format!(
+        "the shim of {name} is of version {version}, newer than this hub"
+    ))
+    .hint("start the newer hub again"))
+}
+
 #[async_trait]
 impl Seat for ShimLink {
+    async fn pulse(&self) -> Outcome<()> {
+        match self.ask(call::What::Ping(wire::Ping {}), SHIM_SILENT_AFTER).await? {
+            answer::What::Welcome(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn events(&self) -> Outcome<BoxStream<SeatEvent>> {
         let connection = self.begin(call::What::Events(wire::Events {})).await?;
         Ok(streams::events(connection, self.dir.clone(), self.ended.clone()))

@@ -28,6 +28,8 @@ use crate::{
 };
 
 /// Names of a shim's files, as the shim itself has them.
+/// What a shim is called in lists of processes, wherever its program lies.
+const NAME: &str = "sandwatch";
 const SPEC_FILE: &str = "spec";
 const FAULT_FILE: &str = "shim.fault";
 const LOG_FILE: &str = "shim.log";
@@ -60,6 +62,7 @@ pub(super) fn spawn(program: &Path, dir: &Path) -> Outcome<Child> {
     // What a panic before its own log says must not be readable by others.
     drop(log.set_permissions(std::fs::Permissions::from_mode(0o600)));
     Command::new(program)
+        .arg0(NAME)
         .arg("shim")
         .arg(dir)
         .stdin(Stdio::null())

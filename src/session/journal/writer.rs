@@ -125,11 +125,17 @@ impl Writer {
         }
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
+        let mut replaced = false;
         let written = options.open(&path).and_then(|mut file| {
+            replaced = true;
             file.write_all(&buffer).map(|()| file).inspect_err(|_| {
                 drop(fs::remove_file(&path));
             })
         });
+        if replaced {
+            // One that was closed without a byte of output had the same name.
+            self.finished.retain(|it| it.0 != self.end);
+        }
         match written {
             Ok(file) => {
                 let length = buffer.len() as u64;
@@ -210,5 +216,33 @@ impl Writer {
             drop(fs::remove_file(segment::path(&self.dir, start)));
             total -= bytes;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_without_output_that_could_not_be_written_is_not_dropped_for_the_one_in_its_place()
+    {
+        let temp = tempfile::tempdir().unwrap();
+        let (now, size) = (clock::wall(), Size::DEFAULT);
+        let opening = || Bytes::from(vec![b'x'; 400 * 1024]);
+        let mut writer = Writer::create(temp.path(), 2 * JOURNAL_SEGMENT_BYTES).unwrap();
+        writer.keyframe(now, size, opening());
+        // A resize that can't be written, before anything was printed.
+        let path = segment::path(temp.path(), 0);
+        writer.open.as_mut().unwrap().file = File::open(&path).unwrap();
+        writer.resize(now, size);
+        assert!(writer.failure().is_some());
+        for _ in 0..4 {
+            writer.keyframe(now, size, opening());
+            assert_eq!(writer.failure(), None);
+            assert!(path.exists(), "the segment that is written to is there");
+            writer.open.as_mut().unwrap().file = File::open(&path).unwrap();
+            writer.resize(now, size);
+        }
+        assert_eq!(writer.finished.len(), 1);
     }
 }
