@@ -130,7 +130,10 @@ fn push_lower(to: &mut String, text: &str) {
 impl Row {
     pub(super) fn new(sandbox: Sandbox, marked: bool) -> Self {
         let mark = Mark::of(&sandbox);
-        let mut haystack = String::new();
+        let words = sandbox.sessions.iter().flat_map(|it| &it.command).map(|it| it.len() + 1);
+        let labels = sandbox.labels.iter().map(|it| it.0.len() + it.1.len() + 2);
+        let room = sandbox.name.len() + words.chain(labels).sum::<usize>();
+        let mut haystack = String::with_capacity(room);
         push_lower(&mut haystack, &sandbox.name);
         for session in &sandbox.sessions {
             for word in &session.command {
