@@ -17,7 +17,7 @@ use std::{
 use common::{inner, load, median, millis, option, quantile, subject::Home, usage};
 use ratatui::{buffer::Buffer, layout::Rect};
 use sandwatch::{
-    app::{Moment, Msg, Setup, State, keymap, update},
+    app::{Moment, Msg, Setup, State, keymap, state::RESTS_AFTER, update},
     base::{
         clock::{self, Timestamp},
         id::{ClientId, SandboxId, SessionId},
@@ -114,6 +114,9 @@ fn panes(console: &mut Console) {
     console.buffer = Buffer::empty(console.area);
     console.take(Msg::Resize(200, 50));
     console.take(key('4'));
+    // What the cursor passed is watched once it rests.
+    std::thread::sleep(2 * RESTS_AFTER);
+    console.take(Msg::Tick);
     let watched: Vec<(SessionId, u64)> =
         console.state.watches.iter().map(|(id, it)| (id.clone(), it.generation)).collect();
     assert_eq!(watched.len(), 4, "four panes were to be watched");

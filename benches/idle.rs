@@ -1,5 +1,6 @@
 //! Idle: what fifty silent panes cost over a minute, in bytes written outside, CPU, wake-ups and
-//! memory by process. `cargo bench --bench idle [-- --panes N --seconds N --only tmux,console]`
+//! memory by process. Nobody has touched anything for a while when it begins: sessions are idle, and the
+//! console counts no minutes any more. `cargo bench --bench idle [-- --panes N --seconds N --rest N --only tmux,console]`
 #![allow(
     clippy::restriction,
     clippy::disallowed_methods,
@@ -18,10 +19,11 @@ fn main() {
     inner::run_if_asked();
     let panes: usize = option("--panes", 50);
     let seconds: u64 = option("--seconds", 60);
-    println!("{panes} idle panes over {seconds} s, load {}", load());
+    let rest: u64 = option("--rest", 75);
+    println!("{panes} idle panes over {seconds} s after {rest} s of rest, load {}", load());
     for name in chosen(SUBJECTS) {
         let (home, outer) = subject::many_idle(&name, panes);
-        outer.settle(Duration::from_secs(3), Duration::from_secs(20));
+        std::thread::sleep(Duration::from_secs(rest));
         let (bytes, before) = (outer.bytes(), usage::of(&home.mark()));
         std::thread::sleep(Duration::from_secs(seconds));
         let after = usage::of(&home.mark());

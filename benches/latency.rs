@@ -1,5 +1,5 @@
 //! Echo latency: from a key typed into the outer terminal to the cell that shows it, idle and beside
-//! flooding panes. `cargo bench --bench latency [-- --rounds N --keys N --only tmux,console]`
+//! flooding panes. `cargo bench --bench latency [-- --rounds N --keys N --floods N --only tmux,console]`
 #![allow(
     clippy::restriction,
     clippy::disallowed_methods,
@@ -24,7 +24,8 @@ fn main() {
     let subjects = chosen(SUBJECTS);
     println!("echo latency in ms at {}x{}, load {}", subject::COLS, subject::ROWS, load());
     println!("median of {rounds} interleaved rounds of {keys} keys; ± is the spread of rounds");
-    for floods in [0, 1, 8] {
+    let only: Option<usize> = option("--floods", String::new()).parse().ok();
+    for floods in [0, 1, 8].into_iter().filter(|it| only.is_none_or(|only| only == *it)) {
         println!("beside {floods} flooding panes:");
         let mut results = vec![(Vec::new(), Vec::new(), 0); subjects.len()];
         for _ in 0..rounds {

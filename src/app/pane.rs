@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     model::{output::Output, session::ExitStatus},
-    vt::{screen::Screen, view::View},
+    vt::{screen::Screen, touched::Touched, view::View},
 };
 
 /// A broken subscription is tried again this often, this many times in a row.
@@ -65,6 +65,11 @@ impl Watch {
     /// What is to be shown; `None` before the first picture.
     pub fn screen(&self) -> Option<&Screen> {
         self.view.as_ref().map(View::screen)
+    }
+
+    /// The rows that may look different than when this was last asked.
+    pub fn take_touched(&mut self) -> Touched {
+        self.view.as_mut().map_or(Touched::Nothing, View::take_touched)
     }
 
     /// Offset of the first byte that is not part of what is shown.

@@ -114,18 +114,38 @@ pub struct Row {
     haystack: String,
 }
 
+/// Adds a text in lower case; nearly all there is takes no memory of its own meanwhile.
+fn push_lower(to: &mut String, text: &str) {
+    if text.is_ascii() {
+        let start = to.len();
+        to.push_str(text);
+        if let Some(added) = to.get_mut(start..) {
+            added.make_ascii_lowercase();
+        }
+    } else {
+        to.push_str(&text.to_lowercase());
+    }
+}
+
 impl Row {
     pub(super) fn new(sandbox: Sandbox, marked: bool) -> Self {
         let mark = Mark::of(&sandbox);
-        let mut haystack = sandbox.name.to_lowercase();
+        let words = sandbox.sessions.iter().flat_map(|it| &it.command).map(|it| it.len() + 1);
+        let labels = sandbox.labels.iter().map(|it| it.0.len() + it.1.len() + 2);
+        let room = sandbox.name.len() + words.chain(labels).sum::<usize>();
+        let mut haystack = String::with_capacity(room);
+        push_lower(&mut haystack, &sandbox.name);
         for session in &sandbox.sessions {
             for word in &session.command {
                 haystack.push('\0');
-                haystack.push_str(&word.to_lowercase());
+                push_lower(&mut haystack, word);
             }
         }
         for (name, value) in &sandbox.labels {
-            haystack.push_str(&format!("\0{}={}", name.to_lowercase(), value.to_lowercase()));
+            haystack.push('\0');
+            push_lower(&mut haystack, name);
+            haystack.push('=');
+            push_lower(&mut haystack, value);
         }
         Self { sandbox, marked, mark, haystack }
     }

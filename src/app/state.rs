@@ -22,7 +22,7 @@ use super::{
     msg::{Link, Moment, Setup},
     notice::Notices,
     palette::Palette,
-    pane::Watch,
+    pane::{Watch, first_row},
     voice::Voices,
 };
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
         session::Session,
     },
     runtime::LeaseVerb,
+    vt::touched::Touched,
 };
 
 /// Effects under way at once; beyond it new ones are refused, aloud.
@@ -259,6 +260,8 @@ pub struct State {
     /// Columns of the fleet as dragged; `None` = by the width of the terminal.
     pub(super) fleet_columns: Option<u16>,
     pub(super) dirty: bool,
+    /// Programs have printed, and nothing else has happened.
+    pub(super) printed: bool,
 }
 
 impl State {
@@ -327,6 +330,7 @@ impl State {
             dragging: None,
             fleet_columns: None,
             dirty: true,
+            printed: false,
         };
         state.frame = layout::frame(&state);
         state
@@ -334,7 +338,36 @@ impl State {
 
     /// Whether the picture may have changed since the last time this was asked.
     pub fn take_dirty(&mut self) -> bool {
-        std::mem::take(&mut self.dirty)
+        self.take_touched() != Touched::Nothing
+    }
+
+    /// The rows of the picture that may have changed since the last time this was asked.
+    pub fn take_touched(&mut self) -> Touched {
+        let (dirty, printed) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.printed));
+        if !(dirty || printed) {
+            return Touched::Nothing;
+        }
+        let mut touched = Touched::Nothing;
+        for pane in &self.frame.panes {
+            let Some(id) = self.session_in(pane.slot).cloned() else { continue };
+            let Some(watch) = self.watches.get_mut(&id) else { continue };
+            let rows = watch.take_touched();
+            let first = watch.screen().map_or(0, |it| first_row(it, pane.body.height));
+            touched = touched.and(match rows {
+                // What lies above the pane's first row has moved it there: all may have moved.
+                Touched::Rows(from, to) if from >= first => {
+                    Touched::Rows(pane.body.y + from - first, pane.body.y + to - first)
+                }
+                Touched::Rows(..) => Touched::All,
+                other => other,
+            });
+        }
+        // What lies over panes, or stands still in one, knows no rows.
+        let covered = self.overlay.is_some() || self.copy.is_some() || self.shows_which_key();
+        if dirty || covered || self.is_first_run() || self.frame.too_small {
+            return Touched::All;
+        }
+        touched
     }
 
     /// Where everything lies, as of the last message.

@@ -6,7 +6,13 @@ use std::time::Duration;
 /// behind output.
 pub const PTY_CHUNK_BYTES_MAX: usize = 32 * 1024;
 
-/// Bytes parsed by a screen before a waiting key or frame may go first.
+/// A program that twice in a row has this much ready, in bytes, floods: it fills what a terminal holds.
+pub const FLOOD_FILL_BYTES: usize = 4 * 1024;
+/// How long output of a flood is gathered before it is parsed, up to one chunk: it costs a flood nothing, and
+/// nobody else is held up.
+pub const FLOOD_GATHERED_WITHIN: Duration = Duration::from_millis(1);
+
+/// Bytes of output a console parses before a waiting key or frame may go first.
 pub const PARSE_SLICE_BYTES: usize = 8 * 1024;
 
 /// Output kept in memory per session, in bytes: a watcher that lags further gets a keyframe.
@@ -212,9 +218,9 @@ pub const LEASE_IDLE: Duration = Duration::from_secs(120);
 pub const LEASE_TOLD_EVERY: Duration = Duration::from_secs(20);
 const _: () = assert!(LEASE_TOLD_EVERY.as_secs() * 4 <= LEASE_IDLE.as_secs());
 
-/// How often a shim looks whether its directory is still there: an orphan ends this soon, and a
-/// thousand idle shims wake a machine 200 times a second.
-pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+/// How often a shim looks whether its directory is still there: an orphan ends this soon, and a thousand
+/// idle shims wake a machine 200 times a second, three times for each look.
+pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(15);
 
 /// A session without output for this long is idle: longer than the pauses of a compiler and than
 /// the 1 to 3 s between two pictures of a monitor, or its status would flicker; short enough to be

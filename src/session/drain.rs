@@ -13,7 +13,8 @@ use crate::{
     base::{
         clock,
         limits::{
-            EXIT_DRAIN_MAX, EXIT_SILENCE, PARSE_SLICE_BYTES, PTY_CHUNK_BYTES_MAX, QUIET_AFTER,
+            EXIT_DRAIN_MAX, EXIT_SILENCE, FLOOD_FILL_BYTES, FLOOD_GATHERED_WITHIN,
+            PTY_CHUNK_BYTES_MAX, QUIET_AFTER,
         },
     },
     model::session::ExitStatus,
@@ -42,6 +43,7 @@ pub(super) async fn run(
 ) {
     let fallen = Fallen(&shared);
     let mut buffer = vec![0; PTY_CHUNK_BYTES_MAX];
+    let mut flood = Flood::default();
     let mut phase = Phase::Running;
     // Only set while there is something to wait for: an idle session has no timer.
     let mut quiet = Some(Instant::now() + QUIET_AFTER);
@@ -58,11 +60,13 @@ pub(super) async fn run(
                     _ => phase = Phase::Mute,
                 },
                 count => {
-                    for slice in buffer.get(..count).unwrap_or_default().chunks(PARSE_SLICE_BYTES) {
-                        shared.take(slice);
-                        // Keys, frames and other sessions go first.
-                        tokio::task::yield_now().await;
-                    }
+                    let count = match flood.goes_on(count) {
+                        true => gather(&mut reader, &mut buffer, count).await,
+                        false => count,
+                    };
+                    shared.take(buffer.get(..count).unwrap_or_default());
+                    // Keys, frames and other sessions go first.
+                    tokio::task::yield_now().await;
                     quiet = quiet.or_else(|| Some(Instant::now() + QUIET_AFTER));
                 }
             },
@@ -91,6 +95,39 @@ pub(super) async fn run(
         }
         None => shared.ended(ExitStatus::Signal(9), "its sandbox is gone".to_owned()),
     }
+}
+
+/// Whether a program prints more than anybody reads. One large picture is none.
+#[derive(Default)]
+struct Flood {
+    /// When much came last.
+    last: Option<Instant>,
+}
+
+impl Flood {
+    fn goes_on(&mut self, count: usize) -> bool {
+        if count < FLOOD_FILL_BYTES {
+            self.last = None;
+            return false;
+        }
+        let now = Instant::now();
+        let last = self.last.replace(now);
+        last.is_some_and(|it| now.saturating_duration_since(it) <= 2 * FLOOD_GATHERED_WITHIN)
+    }
+}
+
+/// Reads on for a moment, up to the buffer's size: a terminal gives a few kilobytes at a time, and of many lines
+/// at once only those are drawn that can be seen in the end.
+async fn gather(reader: &mut Reader, buffer: &mut [u8], mut filled: usize) -> usize {
+    let until = Instant::now() + FLOOD_GATHERED_WITHIN;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|it| !it.is_empty()) {
+        match tokio::time::timeout_at(until, fill(reader, rest)).await {
+            // The end is told once more.
+            Ok(0) | Err(_) => break,
+            Ok(count) => filled += count,
+        }
+    }
+    filled
 }
 
 /// Ends the session when the drain itself falls: it must not look alive with nobody reading.
@@ -146,4 +183,31 @@ async fn fill(reader: &mut Reader, buffer: &mut [u8]) -> usize {
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_large_picture_is_no_flood() {
+        let mut flood = Flood::default();
+        assert!(!flood.goes_on(FLOOD_FILL_BYTES));
+        assert!(!flood.goes_on(10));
+        assert!(!flood.goes_on(PTY_CHUNK_BYTES_MAX));
+    }
+
+    #[test]
+    fn what_is_gathered_is_all_there_is_up_to_one_chunk() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut buffer = vec![0; 10];
+            let mut endless: Reader = Box::new(tokio::io::repeat(7));
+            assert_eq!(gather(&mut endless, &mut buffer, 4).await, 10);
+            assert_eq!(buffer, [0, 0, 0, 0, 7, 7, 7, 7, 7, 7]);
+            let mut short: Reader = Box::new(&b"abc"[..]);
+            assert_eq!(gather(&mut short, &mut buffer, 4).await, 7);
+            assert_eq!(&buffer[4..7], b"abc");
+        });
+    }
 }

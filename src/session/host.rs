@@ -187,7 +187,7 @@ impl Shared {
         (self.tell)(Told::Changed);
     }
 
-    /// Takes a piece of output, at most a parse slice: journal first, then ring and screen
+    /// Takes a piece of output, at most a chunk: journal first, then ring and screen
     /// together, then the watchers.
     pub(super) fn take(&self, bytes: &[u8]) {
         let (now, at) = (clock::monotonic(), clock::wall());

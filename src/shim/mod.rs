@@ -23,7 +23,7 @@ use crate::{
         limits::{FAREWELL_WITHIN, META_BYTES_MAX},
     },
     config::paths::SocketPath,
-    driver::{Ground, Place, fake::FakeDriver, registry::Registry},
+    driver::{Ground, Place, fake::FakeDriver, local, registry::Registry},
     session::{house::House, seat::Seat},
     wire::shim::{PROTOCOL, Start, Welcome, answer, framed},
 };
@@ -57,6 +57,7 @@ pub fn run(dir: &Path) -> ExitCode {
 }
 
 async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
+    local::step_back();
     let made = make(dir, &drivers).await;
     let (start, place, listener, home) = match made {
         Ok(made) => made,

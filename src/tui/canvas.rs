@@ -1,5 +1,8 @@
 //! Turns pictures into bytes: the difference to the last one, as one synchronised update in one
-//! write, by a thread of its own, so that a slow terminal delays frames and never keys.
+//! write. What the terminal does not take at once is written by a thread of its own, so that a slow terminal
+//! delays frames and never keys.
+
+use std::os::fd::OwnedFd;
 
 use ratatui::{
     backend::{Backend, CrosstermBackend},
@@ -9,7 +12,10 @@ use ratatui::{
 use tokio::sync::mpsc;
 
 use super::terminal;
-use crate::base::fault::{Fault, Outcome};
+use crate::{
+    base::fault::{Fault, Outcome},
+    vt::touched::Touched,
+};
 
 const BEGIN: &[u8] = b"\x1b[?2026h";
 const END: &[u8] = b"\x1b[?2026l";
@@ -70,17 +76,21 @@ impl Canvas {
         self.pen.written().await
     }
 
-    /// Draws a picture. Writes nothing when nothing changed. Must not be called while `busy`.
+    /// Draws a picture, or only the rows of it that may have changed: `paint` is given the area of all and a
+    /// buffer of what to draw. Writes nothing when nothing changed. Must not be called while `busy`.
     pub fn draw(
         &mut self,
+        touched: Touched,
         paint: impl FnOnce(Rect, &mut Buffer) -> Option<Position>,
     ) -> Outcome<()> {
-        self.next.reset();
-        let area = self.next.area;
-        let cursor = paint(area, &mut self.next).filter(|it| area.contains(*it));
         let mut bytes = std::mem::take(&mut self.aside);
         let before = bytes.len();
-        self.difference(cursor, &mut bytes)?;
+        match touched {
+            Touched::Rows(from, to) if !self.afresh => {
+                self.draw_rows((from, to), paint, &mut bytes)?;
+            }
+            _ => self.draw_all(paint, &mut bytes)?,
+        }
         if self.afresh || bytes.len() > before {
             let mut framed = Vec::with_capacity(bytes.len() + 64);
             framed.extend_from_slice(BEGIN);
@@ -89,22 +99,63 @@ impl Canvas {
             bytes = framed;
         }
         self.afresh = false;
-        self.cursor = cursor;
-        std::mem::swap(&mut self.shown, &mut self.next);
         if bytes.is_empty() { Ok(()) } else { self.pen.write(bytes) }
     }
 
-    fn difference(&mut self, cursor: Option<Position>, bytes: &mut Vec<u8>) -> Outcome<()> {
+    fn draw_all(
+        &mut self,
+        paint: impl FnOnce(Rect, &mut Buffer) -> Option<Position>,
+        bytes: &mut Vec<u8>,
+    ) -> Outcome<()> {
+        let (mut shown, mut next) =
+            (std::mem::take(&mut self.shown), std::mem::take(&mut self.next));
+        next.reset();
         if self.afresh {
-            self.shown.reset();
+            shown.reset();
             bytes.extend_from_slice(CLEAR);
         }
-        tame(&mut self.next);
-        let changes = self.shown.diff(&self.next);
-        if changes.is_empty() && cursor == self.cursor && !self.afresh {
+        let area = next.area;
+        let cursor = paint(area, &mut next).filter(|it| area.contains(*it));
+        let told = self.difference(&shown, &mut next, cursor, bytes);
+        (self.shown, self.next) = (next, shown);
+        told
+    }
+
+    fn draw_rows(
+        &mut self,
+        (from, to): (u16, u16),
+        paint: impl FnOnce(Rect, &mut Buffer) -> Option<Position>,
+        bytes: &mut Vec<u8>,
+    ) -> Outcome<()> {
+        let area = self.shown.area;
+        let height = to.saturating_sub(from).saturating_add(1);
+        let part = Rect { y: from, height, ..area }.intersection(area);
+        let start = usize::from(part.y.saturating_sub(area.y)) * usize::from(area.width);
+        let cells = start..start + usize::from(part.width) * usize::from(part.height);
+        let content = self.shown.content.get(cells.clone()).unwrap_or_default().to_vec();
+        let shown = Buffer { area: part, content };
+        let mut next = Buffer::empty(part);
+        let cursor = paint(area, &mut next).filter(|it| area.contains(*it));
+        self.difference(&shown, &mut next, cursor, bytes)?;
+        let cells = self.shown.content.get_mut(cells).unwrap_or_default();
+        cells.iter_mut().zip(next.content).for_each(|(cell, next)| *cell = next);
+        Ok(())
+    }
+
+    fn difference(
+        &mut self,
+        shown: &Buffer,
+        next: &mut Buffer,
+        cursor: Option<Position>,
+        bytes: &mut Vec<u8>,
+    ) -> Outcome<()> {
+        tame(next);
+        let changes = shown.diff(next);
+        let before = std::mem::replace(&mut self.cursor, cursor);
+        if changes.is_empty() && cursor == before && !self.afresh {
             return Ok(());
         }
-        if self.cursor.is_some() {
+        if before.is_some() {
             bytes.extend_from_slice(HIDE_CURSOR);
         }
         if !changes.is_empty() {
@@ -136,8 +187,10 @@ fn tame(buffer: &mut Buffer) {
     }
 }
 
-/// The thread that writes, one frame at a time.
+/// Writes one frame at a time: at once what the terminal takes, the rest by a thread.
 struct Pen {
+    /// `None` where the terminal can't be opened once more; then the thread writes all.
+    prompt: Option<OwnedFd>,
     frames: mpsc::Sender<Vec<u8>>,
     done: mpsc::Receiver<std::io::Result<()>>,
     busy: bool,
@@ -158,10 +211,18 @@ impl Pen {
             .name("pen".to_owned())
             .spawn(body)
             .map_err(|error| Fault::io("start the thread that writes", &error))?;
-        Ok(Self { frames, done, busy: false })
+        Ok(Self { prompt: terminal::open_prompt(), frames, done, busy: false })
     }
 
-    fn write(&mut self, bytes: Vec<u8>) -> Outcome<()> {
+    fn write(&mut self, mut bytes: Vec<u8>) -> Outcome<()> {
+        if let Some(prompt) = &self.prompt {
+            let taken = terminal::write_at_once(prompt, &bytes)
+                .map_err(|error| Fault::io("write to the terminal", &error))?;
+            if taken >= bytes.len() {
+                return Ok(());
+            }
+            bytes.drain(..taken);
+        }
         let sent = self.frames.try_send(bytes);
         sent.map_err(|_| Fault::bug("a frame was drawn before the last one was written"))?;
         self.busy = true;

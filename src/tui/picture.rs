@@ -10,11 +10,13 @@ use crate::{ui::cell, vt::screen::Screen};
 
 /// Draws the top left of a screen; answers where its cursor is, if it shows and is inside.
 pub fn draw(screen: &Screen, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    let area = area.intersection(buffer.area);
     let (rows, cols) =
         (screen.size().rows().min(area.height), screen.size().cols().min(area.width));
     let plain = Style::new().fg(Color::Reset).bg(Color::Reset);
-    for row in 0..rows {
+    // Looking a cell up costs more than drawing it: only those the buffer has.
+    let drawn = area.intersection(buffer.area);
+    let drawn = drawn.top().saturating_sub(area.y)..drawn.bottom().saturating_sub(area.y);
+    for row in drawn.start..drawn.end.min(rows) {
         for col in 0..cols {
             let Some(cell) = screen.cell(row, col).filter(|it| !it.wide_rest) else { continue };
             // Half of a wide character at the edge is nothing.

@@ -3,12 +3,15 @@
 
 use std::{
     io::{StdoutLock, Write},
+    os::fd::OwnedFd,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::ThreadId,
 };
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::{
     base::{
@@ -149,6 +152,26 @@ fn write(stdout: &mut StdoutLock<'_>, bytes: &[u8]) -> std::io::Result<()> {
 pub fn write_frame(frame: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     if TAKEN.load(Ordering::SeqCst) { write(&mut stdout, frame) } else { Ok(()) }
+}
+
+/// The terminal of stdout, opened once more so that writing to it never waits: the mode is the descriptor's,
+/// and that of stdout is shared with whoever started us. `None` where that can't be done.
+pub fn open_prompt() -> Option<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()).ok()
+}
+
+/// Writes as much of a frame as the terminal takes without waiting, and tells how much that was; of one that is
+/// somebody else's by now all counts as written. Must not be called while `write_frame` is under way.
+pub fn write_at_once(to: &OwnedFd, frame: &[u8]) -> std::io::Result<usize> {
+    let _stdout = std::io::stdout().lock();
+    if !TAKEN.load(Ordering::SeqCst) {
+        return Ok(frame.len());
+    }
+    match rustix::io::retry_on_intr(|| rustix::io::write(to, frame)) {
+        Err(rustix::io::Errno::AGAIN) => Ok(0),
+        written => Ok(written?),
+    }
 }
 
 /// Makes a panic of the thread that draws give the terminal back before it is reported. A panic of

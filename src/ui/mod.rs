@@ -31,7 +31,8 @@ struct View<'a> {
     theme: &'a Theme,
 }
 
-/// Draws the whole console into `area`; answers where the terminal's cursor belongs, if it shows.
+/// Draws the whole console into `area`; answers where the terminal's cursor belongs, if it shows. Of a buffer
+/// that has only some rows of it, those are drawn, if `State::take_touched` said that they are enough.
 /// A part of the state that does not fit into `area` is cut; nothing is written outside of it.
 pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Option<Position> {
     let mut brush = Brush::new(buf, area);

@@ -61,7 +61,7 @@ impl View<'_> {
         let live = matches!(watch.feed, Feed::Live | Feed::Over)
             && !unheard
             && matches!(state.link, crate::app::Link::Up { .. });
-        self.screen(&mut body, screen, !live);
+        self.screen(&mut body, pane.body, screen, !live);
         let typing = focused && state.grip.as_ref().is_some_and(|it| it.session == *id);
         let (row, col) = screen.cursor().filter(|_| typing)?;
         let row = row.checked_sub(first_row(screen, pane.body.height))?;
@@ -210,13 +210,16 @@ impl View<'_> {
         parts.join(" · ")
     }
 
-    fn screen(&self, brush: &mut Brush<'_>, screen: &Screen, stale: bool) {
-        let area = brush.area();
+    fn screen(&self, brush: &mut Brush<'_>, area: Area, screen: &Screen, stale: bool) {
         let base = self.theme.style(Role::Base);
         let rows = screen.size().rows().min(area.height);
         let cols = screen.size().cols().min(area.width);
         let first = first_row(screen, area.height);
-        for row in 0..rows {
+        // Looking a cell up costs more than drawing it: only those that can be drawn.
+        let drawn = brush.area();
+        let drawn = drawn.y.saturating_sub(area.y)
+            ..drawn.y.saturating_add(drawn.height).saturating_sub(area.y);
+        for row in drawn.start..drawn.end.min(rows) {
             for col in 0..cols {
                 let Some(cell) = screen.cell(first + row, col) else { break };
                 if !cell.wide_rest {

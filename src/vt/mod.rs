@@ -6,6 +6,7 @@ pub mod key;
 pub mod plain;
 pub mod row;
 pub mod screen;
+pub mod touched;
 pub mod view;
 
 mod control;

@@ -120,6 +120,11 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
+    /// Whether what comes next begins a piece of its own.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.state == State::Ground
+    }
+
     /// What a keyframe keeps: state number, overflow, held bytes.
     pub(super) fn parts(&self) -> (u8, bool, &[u8]) {
         (self.state as u8, self.overflow, &self.held)

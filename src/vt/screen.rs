@@ -10,6 +10,7 @@ use super::{
     scan::Scanner,
     sink,
     state::State,
+    touched::{Touched, stays_in_row},
 };
 use crate::{
     base::{limits::SEGMENT_LINES_MAX, units::Size},
@@ -158,6 +159,8 @@ pub struct Screen {
     pub(super) scanner: Scanner,
     pub(super) hints: Hints,
     pub(super) colours: ((u8, u8, u8), (u8, u8, u8)),
+    /// Since it was last asked for.
+    pub(super) touched: Touched,
 }
 
 impl Screen {
@@ -170,6 +173,7 @@ impl Screen {
             scanner: Scanner::default(),
             hints: Hints::default(),
             colours: COLOURS,
+            touched: Touched::All,
         }
     }
 
@@ -177,14 +181,41 @@ impl Screen {
     /// of plain lines is skipped up to what can be seen at the end of the feed.
     pub fn feed(&mut self, bytes: &[u8]) -> Found {
         let mut found = Found::default();
+        let faults = self.touch(bytes);
         self.read(bytes, &mut found, Stop::Never);
+        self.touch_lost(faults);
         found
     }
 
     /// Feeds output up to and with what begins a synchronised update; gives how much that was, `None`
     /// when none began and all was taken.
     pub fn feed_to_update(&mut self, bytes: &[u8]) -> Option<usize> {
-        self.read(bytes, &mut Found::default(), Stop::AtUpdate)
+        let faults = self.touch(bytes);
+        let taken = self.read(bytes, &mut Found::default(), Stop::AtUpdate);
+        self.touch_lost(faults);
+        taken
+    }
+
+    /// Notes which rows output is going to touch; answers how many pictures were lost before.
+    fn touch(&mut self, bytes: &[u8]) -> u64 {
+        let (row, column) = self.place();
+        // Where margins are set, a row may end before its edge.
+        let plain = self.state.sides.is_none() && self.scanner.is_at_rest();
+        let stays = plain && stays_in_row(bytes, column, self.size.cols());
+        self.touched = self.touched.and(if stays { Touched::Rows(row, row) } else { Touched::All });
+        self.faults()
+    }
+
+    /// A picture that was lost meanwhile is another one in all rows.
+    fn touch_lost(&mut self, faults: u64) {
+        if self.faults() != faults {
+            self.touched = Touched::All;
+        }
+    }
+
+    /// The rows that may look different than when this was last asked.
+    pub fn take_touched(&mut self) -> Touched {
+        std::mem::replace(&mut self.touched, Touched::Nothing)
     }
 
     /// Changes the size: the main screen is wrapped anew, the alternate screen cut or extended.
@@ -202,6 +233,7 @@ impl Screen {
             reflow::crop(grid, size);
         }
         self.size = size;
+        self.touched = Touched::All;
         self.state.resize(size);
         self.hints.room = 0;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use memchr::memmem;
 
-use super::screen::Screen;
+use super::{screen::Screen, touched::Touched};
 use crate::base::{
     limits::{SYNCHRONISED_BYTES_MAX, SYNCHRONISED_WITHIN},
     units::Size,
@@ -36,6 +36,11 @@ impl View {
     /// What is to be shown.
     pub fn screen(&self) -> &Screen {
         &self.screen
+    }
+
+    /// The rows that may look different than when this was last asked.
+    pub fn take_touched(&mut self) -> Touched {
+        self.screen.take_touched()
     }
 
     /// Bytes that came and are not shown yet; `None` when they do not go on from what is shown.

@@ -2,7 +2,7 @@
 
 use sandwatch::model::{sandbox::WorkspaceMode, session::ExitStatus};
 
-use super::local_stage::{on_stage, run, session, sh, type_in, until};
+use super::local_stage::{on_stage, run, session, sh, soon, type_in, until};
 
 #[test]
 fn a_shell_runs_on_a_terminal_of_its_own() {
@@ -32,6 +32,30 @@ fn a_program_without_a_terminal_has_its_streams_and_its_code() {
         let fault = place.exec(&session(&["no-such-program"])).await.err().unwrap();
         assert_eq!(fault.kind(), sandwatch::base::fault::Kind::Absent, "{fault}");
         assert_eq!(sh(&place, "echo $CANARY$EXTRA").await, "given");
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn a_program_goes_behind_whoever_started_it() {
+    on_stage("local_view::a_program_goes_behind_whoever_started_it", |stage| async move {
+        let place = stage.place(&stage.spec(WorkspaceMode::None)).await;
+        let nice = |pid: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().to_owned()
+        };
+        let ours: i32 = nice("self").parse().unwrap();
+        let theirs = (ours + 5).min(19).to_string();
+        assert_eq!(sh(&place, "nice").await, theirs);
+        let program = place.spawn(&session(&["sleep", "60"])).await.unwrap();
+        let pid = program.pid.unwrap().to_string();
+        assert_eq!(nice(&pid), theirs);
+        // Where sessions are weighed against each other, its own is moved; ordinary users wait their turn.
+        let group = || std::fs::read_to_string(format!("/proc/{pid}/autogroup"));
+        if group().is_ok_and(|it| !it.is_empty()) {
+            soon("a session that is moved", || group().unwrap().trim_end().ends_with("nice 10"))
+                .await;
+        }
         place.remove().await.unwrap();
     });
 }

@@ -10,6 +10,7 @@ use sandwatch::{
         self,
         theme::{self, Depth},
     },
+    vt::touched::Touched,
 };
 
 use super::app_support::{Console, day, picture, sandbox};
@@ -52,6 +53,78 @@ fn console(size: (u16, u16), keys: &str) -> Console {
 fn draw(console: &Console, area: Rect, buffer: &mut Buffer) {
     let theme = theme::preset("dark", Depth::True).unwrap();
     ui::draw(&console.state, &theme, area, buffer);
+}
+
+/// What the rows that were touched give when they are drawn over the picture before, and what all give.
+fn redrawn(console: &mut Console, before: &Buffer) -> (Buffer, Buffer) {
+    let area = before.area;
+    let mut all = Buffer::empty(area);
+    let touched = console.state.take_touched();
+    draw(console, area, &mut all);
+    let mut pieced = before.clone();
+    match touched {
+        Touched::Nothing => {}
+        Touched::All => pieced = all.clone(),
+        Touched::Rows(from, to) => {
+            let mut rows = Buffer::empty(Rect { y: from, height: to - from + 1, ..area });
+            draw(console, area, &mut rows);
+            pieced.merge(&rows);
+        }
+    }
+    (pieced, all)
+}
+
+#[test]
+fn the_rows_that_were_touched_are_all_that_changed() {
+    const PRINTED: &[&str] = &[
+        "a",
+        "bc",
+        "\r",
+        "\x1b[K",
+        "\x08 \x08",
+        "\r\n",
+        "\x1b[31mred\x1b[m",
+        "\x1b[3;5Hthere",
+        "\x1b[2P",
+        "\x1b[4@",
+        "long enough to wrap at some edge of the pane, or of the screen that it shows",
+        "\t",
+        "日",
+        "\x1b[2J",
+        "\x1b[?25l",
+        "\x1b[?25h",
+        "\x1b[5A",
+        "\x1b[1;10r",
+        "\x1b[?69h\x1b[3;9s",
+        "\x1b[?69l",
+        "x",
+        "\x1b[?2026h",
+        "held",
+        "\x1b[?2026l",
+        "\x1b]2;title\x07",
+        "\x1b[?1049h",
+        "y",
+        "\x1b[?1049l",
+        "\x1b",
+        "[1mz",
+    ];
+    for keys in STATES {
+        for size in [(120, 40), (60, 16), (20, 5)] {
+            let mut console = console(size, keys);
+            let area = Rect::new(0, 0, size.0, size.1);
+            console.state.take_touched();
+            let mut before = Buffer::empty(area);
+            draw(&console, area, &mut before);
+            let mut seed = 1_usize;
+            for _ in 0..120 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_041);
+                console.print("api-refactor", PRINTED[(seed >> 33) % PRINTED.len()]);
+                let (pieced, all) = redrawn(&mut console, &before);
+                assert_eq!(pieced, all, "{keys:?} at {size:?}");
+                before = all;
+            }
+        }
+    }
 }
 
 #[test]

@@ -165,9 +165,14 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let watch = self.state.watches.get_mut(session).filter(|it| it.generation == generation);
         let Some(watch) = watch else { return };
+        let before = (watch.feed == Feed::Live, watch.lost);
         let changed = watch.take(output, now);
+        // What the header says has changed as well.
+        let said = before != (watch.feed == Feed::Live, watch.lost);
         // A frozen pane shows what it showed.
-        self.state.dirty |= changed && self.state.copy_of(session).is_none();
+        let changed = changed && self.state.copy_of(session).is_none();
+        self.state.printed |= changed;
+        self.state.dirty |= changed && said;
     }
 
     pub(super) fn output_ended(

@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{hierarchy::Layout, pace::Pace};
+use super::{hierarchy::Layout, pace::Pace, turns};
 use crate::base::{
     clock,
     fault::{Fault, Outcome},
@@ -44,8 +44,11 @@ impl Wanted {
             const QUOTA_US_MIN: u64 = 1000; // the kernel's own least
             let quota = ((cpus * PERIOD_US as f64) as u64).max(QUOTA_US_MIN);
             let period = ("cpu.cfs_period_us", PERIOD_US.to_string());
-            let legacy = vec![period, ("cpu.cfs_quota_us", quota.to_string())];
-            all.push(("cpu", vec![("cpu.max", format!("{quota} {PERIOD_US}"))], legacy));
+            let shares = ("cpu.shares", turns::LEGACY_GROUP.to_owned());
+            let legacy = vec![period, ("cpu.cfs_quota_us", quota.to_string()), shares];
+            let weight = ("cpu.weight", turns::GROUP.to_owned());
+            let unified = vec![("cpu.max", format!("{quota} {PERIOD_US}")), weight];
+            all.push(("cpu", unified, legacy));
         }
         if let Some(bytes) = self.memory_bytes.map(|it| it.to_string()) {
             let unified = vec![("memory.max", bytes.clone()), (SWAP, "0".to_owned())];
@@ -312,6 +315,7 @@ mod tests {
         assert_eq!(group.parent(), Some(&*host.0.path().join("user")));
         groups.make().unwrap();
         assert_eq!(read(group, "cpu.max"), "150000 100000");
+        assert_eq!(read(group, "cpu.weight"), "11");
         assert_eq!(read(group, "memory.max"), "67108864");
         assert_eq!(read(group, "pids.max"), "21");
         assert!(groups.door().unwrap().is_some());
@@ -336,6 +340,7 @@ mod tests {
         groups.make().unwrap();
         assert!(cpu.starts_with(host.0.path().join("cpu,cpuacct/a")), "{cpu:?}");
         assert_eq!(read(cpu, "cpu.cfs_quota_us"), "150000");
+        assert_eq!(read(cpu, "cpu.shares"), "112");
         assert_eq!(read(memory, "memory.limit_in_bytes"), "67108864");
     }
 

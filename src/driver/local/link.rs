@@ -19,7 +19,7 @@ use super::{
     message::{Description, On, Order, Packet, Report, Word, receive, send},
     namespaces::Held,
     pace::Pace,
-    sys,
+    sys, turns,
 };
 use crate::{
     base::{
@@ -286,6 +286,9 @@ impl Link {
         let (pid, terminal) = reported.map_err(|_| {
             Fault::late(format!("starting {}: no word from the sandbox", shown(what)))
         })??;
+        if let Some(pid) = pid {
+            turns::program(pid);
+        }
         Ok(Begun { pid, terminal, exit })
     }
 }

@@ -34,6 +34,7 @@ mod terminal;
 mod tools;
 mod traces;
 mod trees;
+mod turns;
 mod upper;
 mod weak;
 
@@ -85,6 +86,12 @@ pub fn close_inherited() {
 /// Deletes a directory that a sandbox's files lie in, on a thread that blocks nobody.
 pub fn delete_in_background(directory: PathBuf) {
     remove::in_background(directory);
+}
+
+/// Steps back behind hub and console, as the process that hosts a sandbox; in a runtime, before anything is
+/// started.
+pub fn step_back() {
+    turns::host();
 }
 
 /// The adapter; holds nothing.

@@ -27,7 +27,7 @@ use super::{
     message::{Order, Word, receive, send},
     mounts::{self, BELOW, START, Step},
     seccomp::{self, Sockets},
-    shelf, sys, tools,
+    shelf, sys, tools, turns,
 };
 use crate::{
     base::fault::{Fault, Kind, Outcome},
@@ -304,6 +304,7 @@ fn become_init(plan: &Blueprint, filters: &[BpfProgram], control: OwnedFd) -> ! 
 
 fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> Result<(), String> {
     sys::reset_signals();
+    turns::sandbox();
     let mut keep = vec![control];
     let sources = plan.tools.iter().map(|(_, it)| it).chain([&plan.ground]).chain(&plan.below);
     for source in sources.chain(plan.workspace.as_ref().map(|it| &it.source)) {

@@ -24,7 +24,7 @@ use super::{
     message::{Word, send},
     namespaces::{BOX, Held, pair, wait_for_go},
     seccomp::{self, Sockets},
-    sys, tools,
+    sys, tools, turns,
 };
 use crate::{
     base::{
@@ -161,6 +161,7 @@ fn become_init(plan: &Plan, filters: &[BpfProgram], control: OwnedFd) -> ! {
 
 fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::Result<()> {
     sys::reset_signals();
+    turns::sandbox();
     init::shed(&[control])?;
     sys::forget_start(init::NAME)?;
     if !wait_for_go(control) {

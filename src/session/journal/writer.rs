@@ -147,7 +147,7 @@ impl Writer {
         }
         // A keyframe may be large; what is kept for the next records need not be.
         buffer.clear();
-        buffer.shrink_to(2 * crate::base::limits::PARSE_SLICE_BYTES);
+        buffer.shrink_to(2 * crate::base::limits::PTY_CHUNK_BYTES_MAX);
         self.buffer = buffer;
         self.drop_oldest();
     }

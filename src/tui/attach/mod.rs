@@ -44,6 +44,7 @@ use crate::{
     vt::{
         View,
         screen::{MouseMode, Screen},
+        touched::Touched,
     },
 };
 
@@ -93,6 +94,7 @@ pub async fn run(
         prefix: false,
         status: Status::default(),
         words: None,
+        covered: true,
         dirty: true,
         drawn_at: Duration::ZERO,
         typed_at: None,
@@ -183,6 +185,8 @@ struct Attached {
     status: Status,
     /// What was drawn of it.
     words: Option<String>,
+    /// Words were drawn last.
+    covered: bool,
     dirty: bool,
     drawn_at: Duration,
     typed_at: Option<Duration>,
@@ -302,8 +306,15 @@ impl Attached {
         if !self.dirty || self.canvas.busy() || !self.until_frame().is_zero() {
             return Ok(());
         }
+        let touched = self.view.take_touched();
+        // Words lie over a row of the picture, now or before.
+        let touched = match self.words.is_none() && !self.covered {
+            true => touched,
+            false => Touched::All,
+        };
+        self.covered = self.words.is_some();
         let (screen, words) = (self.view.screen(), self.words.as_deref());
-        self.canvas.draw(|area, buffer| picture(screen, words, area, buffer))?;
+        self.canvas.draw(touched, |area, buffer| picture(screen, words, area, buffer))?;
         self.drawn_at = clock::monotonic();
         self.dirty = false;
         Ok(())

@@ -40,6 +40,7 @@ use crate::{
         self,
         theme::{Depth, Theme},
     },
+    vt::touched::Touched,
 };
 
 /// How long the last keys may take to reach the hub when the console ends.
@@ -141,7 +142,7 @@ struct Console {
     echo_due: Option<SessionId>,
     /// An echo is to be shown: its frame waits for no interval. Keys bound how often.
     echo_here: bool,
-    dirty: bool,
+    touched: Touched,
     ending: Option<u8>,
 }
 
@@ -181,7 +182,7 @@ impl Console {
             typed_at: None,
             echo_due: None,
             echo_here: false,
-            dirty: true,
+            touched: Touched::All,
             ending: None,
         };
         console.capture_mouse(mouse);
@@ -194,7 +195,7 @@ impl Console {
             Woken::Event(event) => {
                 if let Event::Resize(cols, rows) = event {
                     self.canvas.resize((cols, rows));
-                    self.dirty = true;
+                    self.touched = Touched::All;
                 }
                 if let Some(message) = convert::message(event) {
                     self.typed_at = Some(clock::monotonic());
@@ -212,7 +213,7 @@ impl Console {
             Woken::Change(Change { theme, messages }) => {
                 if let Some(theme) = theme {
                     self.theme = theme;
-                    self.dirty = true;
+                    self.touched = Touched::All;
                 }
                 for message in messages {
                     self.update(message);
@@ -245,6 +246,10 @@ impl Console {
         }
     }
 
+    fn is_dirty(&self) -> bool {
+        self.touched != Touched::Nothing
+    }
+
     /// Zero when a frame may be drawn now.
     fn until_frame(&self, now: Duration) -> Duration {
         if self.echo_here {
@@ -258,22 +263,22 @@ impl Console {
     /// How long until the loop must go on by itself; `None` = not before something happens.
     fn until_timer(&mut self) -> Option<Duration> {
         let now = clock::monotonic();
-        let frame = (self.dirty && !self.canvas.busy()).then(|| self.until_frame(now));
+        let frame = (self.is_dirty() && !self.canvas.busy()).then(|| self.until_frame(now));
         let tick = self.state.wake_at().map(|at| at.saturating_sub(now));
         frame.into_iter().chain(tick).min()
     }
 
     fn frame(&mut self) -> Outcome<()> {
-        self.dirty |= self.state.take_dirty();
+        self.touched = self.touched.and(self.state.take_touched());
         let now = clock::monotonic();
-        if !self.dirty || self.canvas.busy() || !self.until_frame(now).is_zero() {
+        if !self.is_dirty() || self.canvas.busy() || !self.until_frame(now).is_zero() {
             return Ok(());
         }
         let (state, theme) = (&self.state, &self.theme);
-        self.canvas.draw(|area, buffer| ui::draw(state, theme, area, buffer))?;
+        self.canvas.draw(self.touched, |area, buffer| ui::draw(state, theme, area, buffer))?;
         self.drawn_at = now;
         self.echo_here = false;
-        self.dirty = false;
+        self.touched = Touched::Nothing;
         Ok(())
     }
 }

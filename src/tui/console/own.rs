@@ -12,6 +12,7 @@ use crate::{
     },
     model::event::Level,
     tui::terminal,
+    vt::touched::Touched,
 };
 
 impl Console {
@@ -34,7 +35,7 @@ impl Console {
             Act::SetTitle(title) => {
                 let sequence = format!("\x1b]2;{}\x07", text::visible(&title));
                 self.canvas.send(sequence.as_bytes());
-                self.dirty = true;
+                self.touched = Touched::All;
             }
             Act::Bell => self.aside(b"\x07"),
             Act::Notify { title, body } => {
@@ -44,7 +45,7 @@ impl Console {
             Act::CaptureMouse(on) => self.capture_mouse(on),
             Act::Redraw => {
                 self.canvas.redraw();
-                self.dirty = true;
+                self.touched = Touched::All;
             }
             Act::Suspend => self.suspend(),
             Act::Quit => self.ending = Some(0),
@@ -55,7 +56,7 @@ impl Console {
 
     fn aside(&mut self, sequence: &[u8]) {
         self.canvas.send(sequence);
-        self.dirty = true;
+        self.touched = Touched::All;
     }
 
     /// OSC 52; whether the terminal takes it can't be known, whether it may is checked.
@@ -93,6 +94,6 @@ impl Console {
             self.canvas.resize((cols, rows));
             self.update(Msg::Resize(cols, rows));
         }
-        self.dirty = true;
+        self.touched = Touched::All;
     }
 }
