@@ -19,7 +19,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec, State},
         snapshot::{Snapshot, SnapshotCause, SnapshotKind},
     },
-    session::seat::Hold,
+    session::seat::{Hold, Seat},
     wire::convert::snapshot::{Stored, snapshot_name},
 };
 
