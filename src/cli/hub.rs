@@ -14,7 +14,7 @@ use crate::{
         text, units,
     },
     config::paths::Paths,
-    driver::{local::Local, registry::Registry},
+    driver::registry::Registry,
     engine::{Engine, Options},
     hub,
     model::check::{Check, CheckStatus},
@@ -63,7 +63,7 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
     };
     let program = std::env::current_exe()
         .map_err(|error| Fault::io("find the program of this process", &error))?;
-    let drivers = Registry::default().with(Local);
+    let drivers = Registry::standard();
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
     claim.serve(Arc::new(engine), hub::told_to_end()).await
 }

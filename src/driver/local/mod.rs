@@ -45,6 +45,7 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
+pub(super) use self::blueprint::{check_workspace, hostname};
 use self::{
     cgroup::{Groups, Wanted},
     changes::LocalChanges,
@@ -206,6 +207,7 @@ impl Local {
         let mut facts = PlaceFacts {
             isolation: Some(grade),
             raw_state: None,
+            state: None,
             capabilities: capabilities(grade, layout),
             notes: limits.notes,
         };
@@ -287,6 +289,7 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         pause: true,
         stop: true,
         reattach: true,
+        image: false,
         workspace_cow: namespaces,
         workspace_diff: namespaces,
         workspace_apply: namespaces,
