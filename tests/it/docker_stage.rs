@@ -13,7 +13,7 @@ use std::{
 
 use sandwatch::{driver::Ground, model::sandbox::SandboxSpec};
 
-use crate::program::{Home, Ran};
+use crate::program::{Home, Ran, alive, eventually};
 
 pub(crate) const IMAGE: &str = "sandwatch-test:latest";
 /// The same, whose programs run as a user with a name.
@@ -127,6 +127,11 @@ impl Engine {
         let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         self.stop();
+        // It has taken its containerd along, whose corpse nobody may have buried: the next must not wait for it.
+        let pid_file = self.dir.join("exec/containerd/containerd.pid");
+        let containerd = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+        eventually("containerd is dead", || !alive(containerd));
+        fs::remove_file(pid_file).unwrap();
     }
 
     /// Ends the engine as a service manager would; it can be started again.
