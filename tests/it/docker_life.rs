@@ -222,6 +222,37 @@ fn a_program_that_nobody_waits_for_any_more_is_ended_with_its_jobs() {
 }
 
 #[test]
+fn a_moment_is_kept_gone_back_to_and_branched_from() {
+    if !can() {
+        return;
+    }
+    let (docked, engine) = (Docked::new(Engine::shared()), Engine::shared());
+    fs::write(docked.home.workspace().join("file"), "real").unwrap();
+    docked.start("trunk", &[], "echo up; exec sleep 1000");
+    let inside = |name: &str, line: &str| docked.ok(&["exec", name, "--", "sh", "-c", line]);
+    inside("trunk", "echo then > file");
+    docked.ok(&["snapshot", "create", "trunk", "--name", "then"]);
+    assert_eq!(docked.sandbox("trunk")["state"], "running");
+    inside("trunk", "echo now > file");
+    let kept: Value = serde_json::from_str(&docked.ok(&["snapshot", "ls", "--json"])).unwrap();
+    let id = kept[0]["id"].as_str().unwrap().to_owned();
+    assert!(kept[0]["size_bytes"].as_u64().is_some_and(|it| it > 0), "{kept:#}");
+    docked.ok(&["fork", "trunk", "--name", "branch"]);
+    docked.ok(&["restore", "trunk", &id, "--yes"]);
+    assert_eq!(inside("trunk", "cat file"), "then\n");
+    assert_eq!(inside("branch", "cat file"), "now\n");
+    let real = fs::read_to_string(docked.home.workspace().join("file")).unwrap();
+    assert_eq!(real, "real");
+    docked.ok(&["stop", "branch", "--grace", "0s"]);
+    docked.ok(&["snapshot", "create", "branch", "--name", "stopped"]);
+    docked.ok(&["rm", "--yes", "trunk", "branch"]);
+    docked.ok(&["snapshot", "rm", "--yes", "then"]);
+    docked.ok(&["snapshot", "rm", "--yes", "stopped"]);
+    let left = format!("sandwatch-snapshot:{id}");
+    assert!(!engine.said(&["images"]).contains(&id), "{left} is left");
+}
+
+#[test]
 fn sessions_live_on_while_the_hub_is_down() {
     if !can() {
         return;
