@@ -198,7 +198,7 @@ pub trait Place: Send + Sync {
 
     /// Resolves each time `facts` may say something else; never, where that does not happen by itself.
     async fn changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Starts a program on a PTY of its own.

@@ -237,7 +237,7 @@ fn a_moment_is_kept_gone_back_to_and_branched_from() {
     let kept: Value = serde_json::from_str(&docked.ok(&["snapshot", "ls", "--json"])).unwrap();
     let id = kept[0]["id"].as_str().unwrap().to_owned();
     assert!(kept[0]["size_bytes"].as_u64().is_some_and(|it| it > 0), "{kept:#}");
-    docked.ok(&["fork", "trunk", "--name", "branch"]);
+    docked.ok(&["fork", "trunk", "-d", "--name", "branch"]);
     docked.ok(&["restore", "trunk", &id, "--yes"]);
     assert_eq!(inside("trunk", "cat file"), "then\n");
     assert_eq!(inside("branch", "cat file"), "now\n");

@@ -4,7 +4,10 @@
 use std::{
     fs,
     io::Write,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -99,7 +102,7 @@ impl Engine {
             wait "$engine"
             [ "$word" = again ] && exit 0
             kill "$(cat "$1/exec/containerd/containerd.pid" 2>/dev/null)" 2>/dev/null
-            rm -rf "$1"
+            rm -rf "$1" || { sleep 1; rm -rf "$1"; }
         "#;
         let overlay =
             fs::read_to_string("/proc/filesystems").is_ok_and(|it| it.contains("overlay"));
@@ -110,6 +113,8 @@ impl Engine {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // Whoever ends the tests must not end it before it has cleaned up.
+            .process_group(0)
             .spawn()
             .unwrap();
         self.keeper = Some(keeper);

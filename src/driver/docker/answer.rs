@@ -1,8 +1,6 @@
 //! What an engine answers, as far as it is read. Everything is optional: engines differ, and one may be
 //! none at all.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,7 +92,7 @@ pub struct Information {
     pub cpu_cfs_quota: bool,
     pub pids_limit: bool,
     pub security_options: Option<Vec<String>>,
-    pub runtimes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    pub runtimes: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Information {

@@ -186,7 +186,7 @@ fn host(plan: &Plan<'_>) -> Outcome<Value> {
     });
     let Some(fields) = host.as_object_mut() else { return Ok(host) };
     if information.pids_limit {
-        let most = limits.pids.map(|it| it.saturating_add(1)).unwrap_or(SANDBOX_TASKS_MAX);
+        let most = limits.pids.map_or(SANDBOX_TASKS_MAX, |it| it.saturating_add(1));
         fields.insert("PidsLimit".to_owned(), most.into());
     }
     if let Some(bytes) = limits.memory_bytes {

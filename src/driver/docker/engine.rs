@@ -108,10 +108,11 @@ impl Pieces {
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             match self.body.frame().await {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) => return Some(bytes),
-                    Err(_) => continue,
-                },
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Some(bytes);
+                    }
+                }
                 Some(Err(_)) | None => return None,
             }
         }

@@ -121,6 +121,7 @@ mod tests {
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
+    use crate::base::clock;
 
     /// Runs it here and sends it a signal.
     fn ended_by(signal: Signal) -> std::process::ExitStatus {
@@ -140,8 +141,8 @@ mod tests {
             std::fs::read_link(&exe).is_ok_and(|it| it == path)
                 && std::fs::read_to_string(&stat).is_ok_and(|it| it.contains("sigtimedwait"))
         };
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
-        while !asleep() && std::time::Instant::now() < deadline {
+        let deadline = clock::monotonic() + std::time::Duration::from_secs(2);
+        while !asleep() && clock::monotonic() < deadline {
             std::thread::yield_now();
         }
         kill_process(Pid::from_child(&child), signal).unwrap();

@@ -304,6 +304,12 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
     }
 }
 
+/// What sandboxes of this driver can do where everything works, for the reference.
+pub fn at_best() -> Capabilities {
+    let here = capabilities(Isolation::Namespaces, &Layout::here());
+    Capabilities { limits_cpu: true, limits_pids: true, ..here }
+}
+
 #[async_trait]
 impl Driver for Local {
     fn name(&self) -> &'static str {
