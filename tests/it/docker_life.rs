@@ -89,7 +89,7 @@ fn a_container_has_no_more_than_it_needs() {
     assert!(inside.contains("NoNewPrivs:\t1"), "{inside}");
     assert!(inside.contains("\nlo\n") && !inside.contains("eth0"), "{inside}");
     assert!(
-        inside.contains("/.sandwatch-init") && !inside.contains("Z"),
+        inside.contains("/.sandwatch-init") && !inside.contains('Z'),
         "an orphan stays: {inside}"
     );
 }
