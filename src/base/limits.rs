@@ -365,3 +365,41 @@ pub const SNAPSHOT_WITHIN: Duration = Duration::from_secs(600);
 pub const SNAPSHOT_DEPTH_MAX: usize = 200;
 pub const SNAPSHOT_FILES_MAX: usize = 4_000_000;
 pub const SNAPSHOT_LINKS_MAX: usize = 1024;
+
+/// One answer of a Docker engine, in bytes: what it says of a container is some 10 KB, of a hundred 1 MB.
+pub const ENGINE_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Head of one, in bytes and in lines: hyper's own smallest buffer and what servers send at most.
+pub const ENGINE_HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const ENGINE_HEADERS_MAX: usize = 64;
+/// What is shown of one sentence of an engine, in bytes.
+pub const ENGINE_WORDS_BYTES_MAX: usize = 512;
+/// How long an engine may take for an ordinary answer: less than who waits for it does, so that it can
+/// be said.
+pub const ENGINE_ANSWER_WITHIN: Duration = Duration::from_secs(8);
+/// ... to make or start a container, and to remove one: several of its own deadlines are 10 s.
+pub const ENGINE_START_WITHIN: Duration = Duration::from_secs(20);
+pub const ENGINE_REMOVE_WITHIN: Duration = Duration::from_secs(30);
+const _: () = assert!(ENGINE_ANSWER_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
+const _: () = assert!(ENGINE_REMOVE_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
+/// Shortest time between two looks at one container, however often its engine says that something happened.
+pub const ENGINE_LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
+/// How long after a program in it was killed a container may take to be reported as ended, too.
+pub const ENGINE_END_WITHIN: Duration = Duration::from_millis(500);
+/// Pause before a program that has not begun or ended yet is looked at again; doubled up to the larger.
+pub const ENGINE_LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
+pub const ENGINE_LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Files that say where an engine is, in bytes; contexts among which one is looked for; certificates in one
+/// file.
+pub const ENGINE_FILE_BYTES_MAX: u64 = 1024 * 1024;
+pub const ENGINE_CONTEXTS_MAX: usize = 256;
+pub const ENGINE_CERTIFICATES_MAX: usize = 256;
+/// A workspace that is copied into a container: its contents in bytes, its files, how deep they lie (each level
+/// takes two descriptors), and how long that may take, within the time in which a sandbox is made.
+pub const COPY_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+pub const COPY_ENTRIES_MAX: u64 = 1_000_000;
+pub const COPY_DEPTH_MAX: usize = 128;
+pub const COPY_WITHIN: Duration = Duration::from_secs(45);
+const _: () = assert!(COPY_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
+/// One piece of such a copy, in bytes, and pieces read ahead of a slow engine.
+pub const COPY_PIECE_BYTES: usize = 128 * 1024;
+pub const COPY_PIECES_AHEAD_MAX: usize = 4;

@@ -116,9 +116,13 @@ pub struct RunArgs {
     /// Name of the sandbox; chosen from the directory if not given
     #[arg(long)]
     pub name: Option<String>,
-    /// What provides the sandbox
+    /// What provides the sandbox: local, or docker for a container
     #[arg(long, default_value = "local")]
     pub driver: String,
+    /// Image that a container begins with; the engine must have it [default: SANDWATCH_IMAGE, else
+    /// debian:stable-slim]
+    #[arg(long, value_name = "REF")]
+    pub image: Option<String>,
     /// Directory to work in, at the same path inside: cow keeps the changes apart, rw writes
     /// through, ro forbids writing, none leaves it out [default: the current directory, cow]
     #[arg(long, value_name = "DIR[:MODE]", value_parser = values::workspace)]
@@ -152,7 +156,7 @@ pub struct RunArgs {
     /// Remove the sandbox when its first session ends
     #[arg(long)]
     pub rm: bool,
-    /// How it is kept apart: auto, landlock or namespaces
+    /// How it is kept apart: auto; local has landlock and namespaces, docker oci and gvisor
     #[arg(long, default_value = "auto", value_name = "WORD", value_parser = values::isolation)]
     pub isolation: values::IsolationArg,
     /// Take a snapshot by itself so often while programs run, e.g. 10m; the newest ones are kept
@@ -161,10 +165,7 @@ pub struct RunArgs {
     /// Keep no recording of its sessions
     #[arg(long)]
     pub no_record: bool,
-    /// Not offered by the local driver
-    #[arg(long, hide = true)]
-    pub image: Option<String>,
-    /// Not offered by the local driver
+    /// Not offered yet
     #[arg(long, hide = true)]
     pub gpus: Option<String>,
     /// Not offered yet

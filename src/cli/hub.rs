@@ -14,7 +14,7 @@ use crate::{
         text, units,
     },
     config::paths::Paths,
-    driver::{local::Local, registry::Registry},
+    driver::registry::Registry,
     engine::{Engine, OWN_PROGRAM, Options},
     hub,
     model::check::{Check, CheckStatus},
@@ -62,7 +62,7 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
         claim => claim?,
     };
     let program = OWN_PROGRAM.into();
-    let drivers = Registry::default().with(Local);
+    let drivers = Registry::standard();
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
     claim.serve(Arc::new(engine), hub::told_to_end()).await
 }

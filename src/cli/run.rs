@@ -13,6 +13,7 @@ use crate::{
         text,
         units::Size,
     },
+    config::environment::Variable,
     model::{
         sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
         session::SessionSpec,
@@ -20,6 +21,10 @@ use crate::{
     runtime::Runtime,
     tui,
 };
+
+/// The driver whose programs are this machine's own, and the one whose programs an image has.
+const LOCAL: &str = "local";
+const DOCKER: &str = "docker";
 
 /// What `run` was asked to do, checked as far as this process can.
 pub struct Request {
@@ -87,15 +92,19 @@ pub fn terminal_size() -> Size {
 fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
     refuse_what_is_not_there(&args)?;
     let command = match &args.agent {
-        Some(agent) => vec![on_path(agent)?],
+        Some(agent) if args.driver == LOCAL => vec![on_path(agent)?],
+        // It is the image that has it, or not.
+        Some(agent) => vec![agent.clone()],
         None => args.command,
     };
     let size = args.size.unwrap_or_else(terminal_size);
+    // The variable is a default for what has images at all.
+    let image = args.image.or_else(|| Variable::Image.text().filter(|_| args.driver == DOCKER));
     Ok(SandboxSpec {
         name: args.name,
         driver: args.driver,
         isolation: args.isolation.0,
-        image: None,
+        image,
         workspace: workspace(args.workspace)?,
         egress: args.egress.unwrap_or(Egress::Ask),
         allow: Vec::new(),
@@ -118,8 +127,7 @@ pub fn labels(pairs: Vec<Pair>) -> BTreeMap<String, String> {
 
 fn refuse_what_is_not_there(args: &RunArgs) -> Outcome<()> {
     let refused = [
-        (args.image.is_some(), "--image", "a local sandbox sees this machine's own system"),
-        (args.gpus.is_some(), "--gpus", "a local sandbox gets no devices"),
+        (args.gpus.is_some(), "--gpus", "a sandbox gets no devices yet"),
         (!args.allow.is_empty(), "--allow", "use --egress allow to let everything out"),
     ];
     match refused.iter().find(|(given, ..)| *given) {

@@ -92,7 +92,7 @@ pub fn isolation(text: &str) -> Result<IsolationArg, String> {
     match (text, Isolation::from_word(text)) {
         ("auto", _) => Ok(IsolationArg(None)),
         (_, Some(it)) if it != Isolation::None => Ok(IsolationArg(Some(it))),
-        _ => Err("expected auto, landlock or namespaces".to_owned()),
+        _ => Err("expected auto, landlock, namespaces, oci or gvisor".to_owned()),
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Variable {
     Home,
     /// How much goes to the log files.
     Log,
+    /// The image of a container when none is named.
+    Image,
     /// Any value turns colour off.
     NoColour,
     /// What the terminal says of its colours.
@@ -40,6 +42,7 @@ impl Variable {
         match self {
             Self::Home => "SANDWATCH_HOME",
             Self::Log => "SANDWATCH_LOG",
+            Self::Image => "SANDWATCH_IMAGE",
             Self::NoColour => "NO_COLOR",
             Self::ColourTerm => "COLORTERM",
             Self::Term => "TERM",

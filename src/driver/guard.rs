@@ -158,6 +158,10 @@ impl Place for GuardedPlace {
         self.inner.facts()
     }
 
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {
         self.require(|it| it.pty, "start a program on a terminal")?;
         within(self.driver, "spawn", ANSWER_WITHIN, self.inner.spawn(spec)).await

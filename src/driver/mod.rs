@@ -1,6 +1,7 @@
 //! Layer `driver`: one trait for whatever provides sandboxes. Drivers translate; retries,
 //! deadlines, the capability check and tracing wrap around them once, in `guard`.
 
+pub mod docker;
 pub mod fake;
 pub mod guard;
 pub mod registry;
@@ -30,7 +31,7 @@ use crate::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
-        sandbox::{Isolation, SandboxSpec},
+        sandbox::{Isolation, SandboxSpec, State},
         session::{ExitStatus, SessionSpec},
     },
 };
@@ -183,6 +184,8 @@ pub type Changes = Box<dyn Iterator<Item = Outcome<DiffPiece>> + Send>;
 pub struct PlaceFacts {
     pub isolation: Option<Isolation>,
     pub raw_state: Option<String>,
+    /// Whether it runs, is frozen or can't be asked, where the place knows that better than whoever uses it.
+    pub state: Option<State>,
     pub capabilities: Capabilities,
     /// What was asked for but is not in force, in words for a person.
     pub notes: Vec<String>,
@@ -192,6 +195,11 @@ pub struct PlaceFacts {
 #[async_trait]
 pub trait Place: Send + Sync {
     fn facts(&self) -> PlaceFacts;
+
+    /// Resolves each time `facts` may say something else; never, where that does not happen by itself.
+    async fn changed(&self) {
+        std::future::pending::<()>().await;
+    }
 
     /// Starts a program on a PTY of its own.
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>>;

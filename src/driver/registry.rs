@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Driver, guard::Guarded, local::Local};
+use super::{Driver, docker::Docker, guard::Guarded, local::Local};
 use crate::base::fault::{Fault, Outcome};
 
 /// The drivers of one hub or shim, each behind its guard.
@@ -14,7 +14,7 @@ pub struct Registry {
 impl Registry {
     /// Every driver that is offered to users. The fake one is not: `demo` and tests add it.
     pub fn standard() -> Self {
-        Self::default().with(Local)
+        Self::default().with(Local).with(Docker::default())
     }
 
     /// Adds a driver; a later one of the same name takes its place.

@@ -286,6 +286,7 @@ fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
     }
     let mode = spec.workspace.mode;
     let asked = [
+        (spec.image.is_some() && !can.image, "begin with an image (--image)"),
         (limits.cpus.is_some() && !can.limits_cpu, "bound the cpu (--cpus)"),
         (limits.memory_bytes.is_some() && !can.limits_memory, "bound the memory (--memory)"),
         (limits.pids.is_some() && !can.limits_pids, "bound the processes (--pids)"),

@@ -34,6 +34,8 @@ capabilities! {
     stop = "stop";
     /// Sessions live on while the hub is down and are adopted by the next.
     reattach = "reattach";
+    /// Choosing the image that a sandbox's files begin as.
+    image = "image";
     /// Changes in the workspace stay apart from the real directory.
     workspace_cow = "workspace.cow";
     /// Showing what was changed in a copy-on-write workspace.

@@ -61,6 +61,14 @@ struct Rooms {
 }
 
 impl Rooms {
+    /// While it lives, a place may know better what happened to it by other hands.
+    fn state_by(&self, seen: Option<State>) -> State {
+        match self.state {
+            State::Running | State::Paused => seen.unwrap_or(self.state),
+            state => state,
+        }
+    }
+
     /// Never the first, which has the sandbox's name.
     fn oldest_ended(&self) -> Option<usize> {
         let ended = |it: &(SessionId, Arc<Host>)| it.1.session().exit.is_some();
@@ -88,7 +96,15 @@ impl House {
         });
         let (place, weak) = (Arc::clone(&inner.place), Arc::downgrade(&inner));
         let watching = tokio::spawn(async move {
-            let reason = place.gone().await;
+            let reason = loop {
+                tokio::select! {
+                    biased;
+                    reason = place.gone() => break reason,
+                    () = place.changed() => {}
+                }
+                let Some(inner) = weak.upgrade() else { return };
+                inner.feed.changed();
+            };
             if let Some(inner) = weak.upgrade() {
                 inner.gone(reason);
             }
@@ -128,11 +144,15 @@ impl Inner {
 
     fn report(&self) -> SeatReport {
         let mut facts = self.place.facts();
+        // Held still for a moment is not paused.
+        let held = self.still.try_read().is_err();
+        let seen = facts.state.filter(|it| !(held && *it == State::Paused));
         let rooms = self.rooms();
+        let state = rooms.state_by(seen);
         facts.notes.extend(rooms.notes.iter().cloned());
         SeatReport {
             sandbox: self.ground.id.clone(),
-            state: rooms.state,
+            state,
             facts,
             sessions: rooms.hosts.iter().map(|it| it.1.session()).collect(),
         }
@@ -141,8 +161,10 @@ impl Inner {
     /// Refuses what a sandbox in this state can't do.
     fn ready_to_start(&self) -> Outcome<()> {
         let name = &self.ground.name;
-        match self.rooms().state {
-            State::Running => {}
+        let seen = self.place.facts().state;
+        match self.rooms().state_by(seen) {
+            // What can't be asked whether it runs says itself what is the matter.
+            State::Running | State::Unknown => {}
             State::Paused => {
                 return Err(Fault::failed(format!("the sandbox is paused: {name}"))
                     .hint(format!("sandwatch resume {name}")));

@@ -221,6 +221,8 @@ impl TryFrom<Report> for SeatReport {
             facts: PlaceFacts {
                 isolation: wire.isolation.and_then(isolation_in),
                 raw_state: wire.raw_state.map(|it| shown(&it, LABEL_BYTES_MAX)),
+                // The report's own state has it.
+                state: None,
                 capabilities: capabilities_in(wire.capabilities)?,
                 notes,
             },

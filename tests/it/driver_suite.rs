@@ -14,7 +14,8 @@ use sandwatch::{
     },
     config::paths::Paths,
     driver::{
-        Ground, Hosting, Kept, Shelf, Stillness, fake::FakeDriver, local::Local, registry::Registry,
+        Ground, Hosting, Kept, Shelf, Stillness, docker::Docker, fake::FakeDriver, local::Local,
+        registry::Registry,
     },
     engine::shim_link::ShimLink,
     model::{
@@ -31,6 +32,7 @@ use sandwatch::{
     vt::Screen,
 };
 
+use crate::docker_stage;
 use crate::given::{PROGRAM, SOON, next, session, spec, watch};
 
 /// One sandbox of one driver.
@@ -50,7 +52,10 @@ async fn seat(
     project: &std::path::Path,
     recordings: &std::path::Path,
 ) -> Arc<dyn Seat> {
-    let spec = spec(driver.name(), project, &["sh"]);
+    let mut spec = spec(driver.name(), project, &["sh"]);
+    if driver.name() == "docker" {
+        docker_stage::name_engine(ground, &mut spec);
+    }
     match driver.hosting() {
         Hosting::Hub => {
             let place = driver.create(ground, &spec).await.unwrap();
@@ -443,8 +448,8 @@ macro_rules! suite {
     (@cases $driver:ident, $registry:expr, $reason:expr; $($case:ident)*) => {$(
         #[tokio::test]
         async fn $case() {
-            if let Some(why) = $reason {
-                return crate::skip::skipped(why);
+            if let Some(skip) = $reason {
+                return skip();
             }
             let registry: Registry = $registry;
             super::$case(Stage::new(&registry, stringify!($driver)).await).await;
@@ -453,5 +458,9 @@ macro_rules! suite {
 }
 
 // Rootless or root, namespaces or landlock: there is always something to run in.
-suite!(local: Registry::default().with(Local), None::<&str>);
-suite!(fake: Registry::default().with(FakeDriver::default()), None::<&str>);
+suite!(local: Registry::default().with(Local), None::<fn()>);
+suite!(
+    docker: Registry::default().with(Docker::at(&docker_stage::Engine::shared().socket())),
+    docker_stage::reason()
+);
+suite!(fake: Registry::default().with(FakeDriver::default()), None::<fn()>);

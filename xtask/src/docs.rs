@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf};
 
 use sandwatch::{
     app::action::{ACTIONS, ActionSpec, Risk, Scope},
+    driver::{Driver, docker::Docker, fake::FakeDriver, local},
     model::capability::Capabilities,
     ui::{
         colour,
@@ -144,10 +145,24 @@ fn capabilities() -> String {
     let mut page = format!("{MADE}# Capabilities\n\n");
     page.push_str(
         "What a driver may be able to do with a sandbox, as `ls --json` shows it. A verb that needs a\n\
-         missing one exits with 5 and says so.\n\n| capability | meaning |\n|---|---|\n",
+         missing one exits with 5 and says so. The columns are drivers where all they need is there;\n\
+         `sandwatch doctor` says what this machine or engine lacks.\n\n",
     );
+    let drivers = [
+        ("local", local::at_best()),
+        ("docker", Docker::default().capabilities()),
+        ("fake", FakeDriver::default().capabilities()),
+    ];
+    page.push_str("| capability | meaning |");
+    drivers.iter().for_each(|(name, _)| page.push_str(&format!(" {name} |")));
+    page.push_str(&format!("\n|---|---|{}\n", "---|".repeat(drivers.len())));
     for (word, meaning) in Capabilities::MEANINGS {
-        page.push_str(&format!("| `{word}` | {} |\n", meaning.trim()));
+        page.push_str(&format!("| `{word}` | {} |", meaning.trim()));
+        for (_, can) in &drivers {
+            let has = can.words().into_iter().any(|(it, has)| it == *word && has);
+            page.push_str(if has { " yes |" } else { " |" });
+        }
+        page.push('\n');
     }
     page
 }

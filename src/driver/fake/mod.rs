@@ -236,6 +236,7 @@ impl Place for FakePlace {
         PlaceFacts {
             isolation: Some(Isolation::None),
             raw_state: None,
+            state: None,
             capabilities: capabilities(),
             notes: Vec::new(),
         }

@@ -48,6 +48,7 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
+pub(super) use self::blueprint::{check_workspace, hostname};
 use self::{
     cgroup::{Groups, Wanted},
     changes::LocalChanges,
@@ -215,6 +216,7 @@ impl Local {
         let mut facts = PlaceFacts {
             isolation: Some(grade),
             raw_state: None,
+            state: None,
             capabilities: capabilities(grade, layout),
             notes: limits.notes,
         };
@@ -297,6 +299,7 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         pause: true,
         stop: true,
         reattach: true,
+        image: false,
         workspace_cow: namespaces,
         workspace_diff: namespaces,
         workspace_apply: namespaces,
@@ -309,6 +312,12 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         limits_memory: true,
         limits_pids: namespaces || layout.has("pids"),
     }
+}
+
+/// What sandboxes of this driver can do where everything works, for the reference.
+pub fn at_best() -> Capabilities {
+    let here = capabilities(Isolation::Namespaces, &Layout::here());
+    Capabilities { limits_cpu: true, limits_pids: true, ..here }
 }
 
 #[async_trait]

@@ -1,0 +1,118 @@
+//! What an engine answers, as far as it is read. Everything is optional: engines differ, and one may be
+//! none at all.
+
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Message {
+    pub message: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Created {
+    pub id: String,
+    pub warnings: Option<Vec<String>>,
+}
+
+/// One line of a list of containers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Listed {
+    pub id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Container {
+    pub id: String,
+    pub state: ContainerState,
+    pub mounts: Option<Vec<Mount>>,
+    /// What it wrote over its image, in bytes, if that was asked for.
+    pub size_rw: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Mount {
+    #[serde(rename = "Type")]
+    pub kind: String,
+    pub destination: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ContainerState {
+    /// created, running, paused, restarting, removing, exited or dead.
+    pub status: String,
+    pub running: bool,
+    pub paused: bool,
+    #[serde(rename = "OOMKilled")]
+    pub out_of_memory: bool,
+    pub exit_code: i64,
+    pub error: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Exec {
+    pub running: bool,
+    pub exit_code: Option<i64>,
+    /// As the engine's machine sees it; 0 = it has not started, or never did.
+    pub pid: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Image {
+    pub id: String,
+    pub architecture: String,
+    pub os: String,
+    pub size: Option<u64>,
+    pub config: Option<ImageConfig>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageConfig {
+    pub user: String,
+    pub working_dir: String,
+}
+
+/// What `docker info` is made of.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Information {
+    pub server_version: String,
+    #[serde(rename = "OSType")]
+    pub os_type: String,
+    pub memory_limit: bool,
+    pub swap_limit: bool,
+    pub cpu_cfs_quota: bool,
+    pub pids_limit: bool,
+    pub security_options: Option<Vec<String>>,
+    pub runtimes: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Information {
+    fn is_set(&self, name: &str) -> bool {
+        let name = format!("name={name}");
+        let found = |it: &String| it.split(',').any(|it| it == name);
+        self.security_options.as_ref().is_some_and(|all| all.iter().any(found))
+    }
+
+    /// The engine runs as its user, who is root inside of containers.
+    pub fn is_rootless(&self) -> bool {
+        self.is_set("rootless")
+    }
+
+    /// Users inside are others outside.
+    pub fn maps_users(&self) -> bool {
+        self.is_set("userns")
+    }
+
+    pub fn has_runtime(&self, name: &str) -> bool {
+        self.runtimes.as_ref().is_some_and(|all| all.contains_key(name))
+    }
+}

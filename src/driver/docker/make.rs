@@ -1,0 +1,319 @@
+//! Making a container, step by step; whoever calls undoes what was done when one of them fails.
+
+use std::{
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use hyper::{Method, StatusCode};
+use tokio::sync::{Mutex, mpsc, watch};
+
+use super::{
+    answer::{Created, Image, Information},
+    container::{self, HOME, Plan, User},
+    copy::{self, Copied},
+    engine::{Engine, Payload, escaped},
+    first,
+    life::Watched,
+    place::DockerPlace,
+    program::Programs,
+    snapshot,
+    tar::{self, Entry, Kind},
+    trace::{self, Trace},
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind as FaultKind, Outcome},
+        limits::{
+            COPY_PIECES_AHEAD_MAX, COPY_WITHIN, ENGINE_ANSWER_WITHIN, ENGINE_START_WITHIN,
+            ENGINE_WORDS_BYTES_MAX,
+        },
+        text,
+        units::human_bytes,
+    },
+    driver::{Ground, PlaceFacts, Shelf},
+    model::sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
+};
+
+/// What a sandbox begins with when nothing else is named: small, and with a shell.
+pub const USUAL_IMAGE: &str = "debian:stable-slim";
+const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
+
+/// Makes a container with no program in it yet.
+pub async fn make(
+    engine: Arc<Engine>,
+    ground: &Ground,
+    spec: &SandboxSpec,
+) -> Outcome<DockerPlace> {
+    check_workspace(&engine, ground, spec)?;
+    let information: Information = engine.get("/info").await?;
+    if information.os_type != "linux" {
+        return Err(Fault::unsupported("this docker engine runs no Linux containers"));
+    }
+    container::runtime(spec, &information)?;
+    container::check_limits(spec, &information)?;
+    let image = match &ground.from {
+        Some(shelf) => kept(&engine, shelf).await?,
+        None => image(&engine, spec.image.as_deref().unwrap_or(USUAL_IMAGE)).await?,
+    };
+    let program = first::program(&image.architecture);
+    let plan = Plan {
+        ground,
+        spec,
+        home: &trace::home(&ground.dir),
+        image: &image,
+        information: &information,
+        user: user(spec, &information)?,
+        own_first: program.is_none(),
+    };
+    let mut trace = Trace { engine: engine.address.clone(), container: None };
+    trace.write(&ground.dir)?;
+    let (id, mut notes) = create(&engine, &plan).await?;
+    trace.container = Some(id.clone());
+    trace.write(&ground.dir)?;
+    furnish(&engine, &id, &plan, program.as_deref()).await?;
+    // The copy of a snapshot is among its files.
+    if spec.workspace.mode == WorkspaceMode::Cow && ground.from.is_none() {
+        let owner = owner(&engine, &id, &image).await?;
+        notes.extend(copied(copy_in(&engine, &id, &spec.workspace.path, owner).await?));
+    }
+    start(&engine, &id).await?;
+    let shell = shell(&engine, &id).await?;
+    notes.extend(egress_note(spec.egress));
+    let (life, watching) = Watched::start(Arc::clone(&engine), id.clone());
+    let directory = (spec.workspace.mode != WorkspaceMode::None)
+        .then(|| spec.workspace.path.to_string_lossy().into_owned());
+    let changes = Mutex::new(life.changes());
+    let programs =
+        Programs { engine, container: id, life, directory, shell, live: watch::Sender::new(0) };
+    Ok(DockerPlace {
+        programs: Arc::new(programs),
+        facts: PlaceFacts {
+            isolation: Some(spec.isolation.unwrap_or(Isolation::Oci)),
+            capabilities: container::capabilities(&information),
+            notes,
+            ..PlaceFacts::default()
+        },
+        directory: ground.dir.clone(),
+        changes,
+        stopping: AtomicBool::new(false),
+        _watching: watching,
+    })
+}
+
+/// A directory that is mounted must be one of the engine's own machine.
+fn check_workspace(engine: &Engine, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
+    crate::driver::local::check_workspace(&spec.workspace, &ground.dir)?;
+    let mounted = matches!(spec.workspace.mode, WorkspaceMode::Rw | WorkspaceMode::Ro);
+    if mounted && !engine.address.is_here() {
+        let mode = spec.workspace.mode.word();
+        return Err(Fault::unsupported(format!(
+            "workspace {mode}: the docker engine is on another machine: {}",
+            engine.address.shown()
+        ))
+        .hint("use cow, which copies the workspace, or none"));
+    }
+    if spec.workspace.mode != WorkspaceMode::None && spec.workspace.path.to_str().is_none() {
+        let shown = spec.workspace.path.display();
+        return Err(Fault::invalid(format!("workspace {shown}: docker takes only UTF-8")));
+    }
+    Ok(())
+}
+
+/// As whom programs run: where a workspace is mounted, as its owner.
+fn user(spec: &SandboxSpec, information: &Information) -> Outcome<User> {
+    if !matches!(spec.workspace.mode, WorkspaceMode::Rw | WorkspaceMode::Ro) {
+        return Ok(User::Image);
+    }
+    if information.is_rootless() {
+        return Ok(User::Root);
+    }
+    let path = &spec.workspace.path;
+    let seen = std::fs::metadata(path)
+        .map_err(|error| Fault::io(format!("looking at {}", path.display()), &error))?;
+    Ok(match seen.uid() {
+        0 => User::Image,
+        uid => User::Owner { uid, gid: seen.gid() },
+    })
+}
+
+/// The image of a snapshot.
+async fn kept(engine: &Engine, shelf: &Shelf) -> Outcome<Image> {
+    let id = snapshot::image(shelf)?;
+    engine.get(&format!("/images/{}/json", escaped(id))).await.map_err(|fault| match fault.kind() {
+        FaultKind::Absent => Fault::absent(format!(
+            "the docker engine has no image of snapshot {} any more",
+            shelf.id
+        )),
+        _ => fault,
+    })
+}
+
+/// The image, if the engine has it: it is not fetched, for what runs here is the operator's choice.
+async fn image(engine: &Engine, name: &str) -> Outcome<Image> {
+    let found: Outcome<Image> = engine.get(&format!("/images/{}/json", escaped(name))).await;
+    match found {
+        Ok(image) if image.id.is_empty() => {
+            Err(Fault::failed(format!("the docker engine does not know its own image: {name}")))
+        }
+        Ok(image) if !matches!(image.os.as_str(), "linux" | "") => {
+            Err(Fault::unsupported(format!("not an image of Linux: {name}")))
+        }
+        Err(fault) if fault.kind() == FaultKind::Absent => {
+            Err(Fault::absent(format!("the docker engine has no image {name}"))
+                .hint(format!("docker pull {name}, or name another by --image")))
+        }
+        found => found,
+    }
+}
+
+/// The container itself; gives its id and what the engine warns of.
+async fn create(engine: &Engine, plan: &Plan<'_>) -> Outcome<(String, Vec<String>)> {
+    let path = format!("/containers/create?name={}", escaped(&container::name(plan.ground)));
+    let body = Payload::Json(container::body(plan)?);
+    let answer = engine.call(Method::POST, &path, body, ENGINE_START_WITHIN).await?;
+    let made: Created = answer.json()?;
+    if made.id.is_empty() {
+        return Err(Fault::failed("the docker engine does not name the container it made"));
+    }
+    let warnings = made.warnings.unwrap_or_default();
+    let warnings =
+        warnings.iter().map(|it| format!("docker: {}", text::shown(it, ENGINE_WORDS_BYTES_MAX)));
+    Ok((made.id, warnings.collect()))
+}
+
+/// Puts in what every container needs: its first process, and a home for a user it does not know.
+async fn furnish(
+    engine: &Engine,
+    id: &str,
+    plan: &Plan<'_>,
+    program: Option<&[u8]>,
+) -> Outcome<()> {
+    const EXECUTABLE: u32 = 0o555;
+    let mut archive = Vec::new();
+    if let Some(program) = program {
+        tar::file(&mut archive, first::PATH.trim_start_matches('/'), EXECUTABLE, program);
+    }
+    if let User::Owner { uid, gid } = plan.user {
+        archive.extend(tar::header(&Entry {
+            path: HOME.trim_start_matches('/').as_bytes(),
+            kind: Kind::Directory,
+            mode: 0o700,
+            owner: (uid, gid),
+            bytes: 0,
+            modified: 0,
+            target: b"",
+        }));
+    }
+    archive.extend(tar::END);
+    let (pieces, taken) = mpsc::channel(1);
+    // There is room for one.
+    drop(pieces.try_send(Ok(archive.into())));
+    drop(pieces);
+    unpack(engine, id, taken).await
+}
+
+async fn unpack(
+    engine: &Engine,
+    id: &str,
+    pieces: mpsc::Receiver<std::io::Result<bytes::Bytes>>,
+) -> Outcome<()> {
+    let path = format!("/containers/{}/archive?path=/&noOverwriteDirNonDir=true", escaped(id));
+    engine.call(Method::PUT, &path, Payload::Archive(pieces), COPY_WITHIN).await?.done()
+}
+
+/// The ids that files must have to be the programs' own.
+async fn owner(engine: &Engine, id: &str, image: &Image) -> Outcome<(u32, u32)> {
+    let named = image.config.as_ref().map(|it| it.user.as_str()).unwrap_or_default();
+    let (user, group) = named.split_once(':').map_or((named, None), |it| (it.0, Some(it.1)));
+    let group = group.and_then(|it| it.parse().ok());
+    if user.is_empty() {
+        return Ok((0, group.unwrap_or(0)));
+    }
+    if let Ok(uid) = user.parse() {
+        return Ok((uid, group.unwrap_or(0)));
+    }
+    let path = format!("/containers/{}/archive?path=/etc/passwd", escaped(id));
+    let answer = engine.call(Method::GET, &path, Payload::Nothing, ENGINE_ANSWER_WITHIN).await?;
+    answer.done()?;
+    let passwd = tar::first_file(&answer.bytes).unwrap_or_default();
+    let passwd = String::from_utf8_lossy(passwd);
+    let found = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(user);
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        found.then_some((uid, gid))
+    });
+    let (uid, gid) = found.ok_or_else(|| {
+        let user = text::shown(user, ENGINE_WORDS_BYTES_MAX);
+        Fault::failed(format!("the image's user is not in its own list of users: {user}"))
+    })?;
+    Ok((uid, group.unwrap_or(gid)))
+}
+
+async fn copy_in(
+    engine: &Engine,
+    id: &str,
+    workspace: &Path,
+    owner: (u32, u32),
+) -> Outcome<Copied> {
+    let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
+    let workspace = workspace.to_owned();
+    let sending = tokio::task::spawn_blocking(move || copy::send(&workspace, owner, &pieces));
+    let unpacked = unpack(engine, id, taken).await;
+    let sent = sending
+        .await
+        .map_err(|error| Fault::bug(format!("copying a workspace ended unexpectedly: {error}")))?;
+    match (unpacked, sent) {
+        (Ok(()), sent) => sent,
+        // That the engine takes no more is what follows from the other's fault.
+        (Err(_), Err(sent)) if sent.kind() != FaultKind::Lost => Err(sent),
+        (Err(fault), _) => Err(fault.context("copying the workspace into the container")),
+    }
+}
+
+fn copied(copied: Copied) -> Vec<String> {
+    let Copied { entries, bytes, left_out } = copied;
+    let mut notes = vec![format!(
+        "the workspace is a copy in the container: {}, {}; changes stay there",
+        text::count(entries, "file"),
+        human_bytes(bytes)
+    )];
+    if left_out > 0 {
+        let what = text::count(left_out, "file");
+        notes.push(format!("{what} left out of the copy: not readable, or no file"));
+    }
+    notes
+}
+
+async fn start(engine: &Engine, id: &str) -> Outcome<()> {
+    let path = format!("/containers/{}/start", escaped(id));
+    let started = engine.call(Method::POST, &path, Payload::Nothing, ENGINE_START_WITHIN).await?;
+    started.done().map_err(|it| it.context("starting the container"))
+}
+
+/// The image's shell, for sessions that name no program.
+async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
+    for shell in SHELLS {
+        let path = format!("/containers/{}/archive?path={shell}", escaped(id));
+        let seen = engine.call(Method::HEAD, &path, Payload::Nothing, ENGINE_ANSWER_WITHIN).await?;
+        if seen.status == StatusCode::OK {
+            return Ok(shell.to_owned());
+        }
+    }
+    let [.., usual] = SHELLS;
+    Ok(usual.to_owned())
+}
+
+fn egress_note(egress: Egress) -> Option<String> {
+    match egress {
+        Egress::Ask => Some(Egress::ASK_IS_DENY.to_owned()),
+        Egress::Allow => Some(
+            "egress allow is docker's bridge network: what listens on this machine can be reached"
+                .to_owned(),
+        ),
+        Egress::Deny => None,
+    }
+}

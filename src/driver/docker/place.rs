@@ -1,0 +1,143 @@
+//! One live container, as the trait `Place` has it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{Mutex, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    engine::{Engine, Payload, escaped},
+    life::{Life, Watching},
+    program::{Programs, ended},
+    remove,
+};
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        limits::{DEATH_WITHIN, ENGINE_LOOK_AGAIN_MIN},
+    },
+    driver::{PipeIo, Place, PlaceFacts, Program, PtyIo},
+    model::{sandbox::State, session::SessionSpec},
+};
+
+pub struct DockerPlace {
+    pub programs: Arc<Programs>,
+    pub facts: PlaceFacts,
+    pub directory: PathBuf,
+    pub changes: Mutex<watch::Receiver<Life>>,
+    /// Ended on purpose: its end is no news.
+    pub stopping: AtomicBool,
+    pub _watching: Watching,
+}
+
+impl DockerPlace {
+    fn engine(&self) -> &Engine {
+        &self.programs.engine
+    }
+
+    async fn verb(&self, verb: &str, wanted: &Life) -> Outcome<()> {
+        let path = format!("/containers/{}/{verb}", escaped(&self.programs.container));
+        let done = self.engine().post(&path, Payload::Nothing).await?.done();
+        let now = self.programs.life.look().await;
+        // An engine does not like to be told twice, and each version says so in another way.
+        if now == *wanted { Ok(()) } else { done }
+    }
+}
+
+#[async_trait]
+impl Place for DockerPlace {
+    fn facts(&self) -> PlaceFacts {
+        let mut facts = self.facts.clone();
+        let (raw, state) = match self.programs.life.now() {
+            Life::Running => ("running", Some(State::Running)),
+            Life::Paused => ("paused", Some(State::Paused)),
+            Life::Unheard(why) => {
+                facts.notes.push(why);
+                ("unreachable", Some(State::Unknown))
+            }
+            Life::Over(_) => ("exited", None),
+        };
+        facts.raw_state = Some(raw.to_owned());
+        facts.state = state;
+        facts
+    }
+
+    async fn changed(&self) {
+        if self.changes.lock().await.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {
+        self.programs.on_terminal(spec).await
+    }
+
+    async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
+        self.programs.on_pipes(spec).await
+    }
+
+    async fn pause(&self) -> Outcome<()> {
+        self.verb("pause", &Life::Paused).await
+    }
+
+    async fn resume(&self) -> Outcome<()> {
+        self.verb("unpause", &Life::Running).await
+    }
+
+    async fn stop(&self, grace: Duration) -> Outcome<()> {
+        let was = self.stopping.swap(true, Ordering::SeqCst);
+        let stopped = async {
+            if !grace.is_zero() && self.programs.life.look().await == Life::Running {
+                match self.programs.ask_to_end().await {
+                    Ok(()) => ended(&self.programs, grace).await,
+                    Err(fault) => tracing::debug!(%fault, "programs can't be asked to end"),
+                }
+            }
+            Programs::kill_all(self.engine(), &self.programs.container).await?;
+            let dead = async {
+                while !matches!(self.programs.life.look().await, Life::Over(_)) {
+                    sleep(ENGINE_LOOK_AGAIN_MIN).await;
+                }
+            };
+            timeout(DEATH_WITHIN, dead).await.map_err(|_| {
+                Fault::late("stopping the container: it does not end")
+                    .hint("try again; see `docker ps`")
+            })
+        };
+        let stopped = stopped.await;
+        if stopped.is_err() {
+            self.stopping.store(was, Ordering::SeqCst);
+        }
+        stopped
+    }
+
+    async fn remove(&self) -> Outcome<()> {
+        self.stopping.store(true, Ordering::SeqCst);
+        remove::container(self.engine(), &self.programs.container).await?;
+        remove::directory(&self.directory).await
+    }
+
+    async fn gone(&self) -> String {
+        let mut changes = self.programs.life.changes();
+        let over = changes.wait_for(|it| matches!(it, Life::Over(_))).await.map(|it| it.clone());
+        let reason = match over {
+            Ok(Life::Over(reason)) => reason,
+            _ => "nobody watches it any more".to_owned(),
+        };
+        if self.stopping.load(Ordering::SeqCst) {
+            // Ended on purpose: whoever did it knows.
+            std::future::pending::<()>().await;
+        }
+        reason
+    }
+}

@@ -1,0 +1,406 @@
+//! Programs in a container: each is an exec of the engine's, with a connection that carries what it says and is
+//! told. The engine has no call that ends one, so that another exec does it.
+
+use std::{
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::{Method, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, ReadBuf, ReadHalf, duplex, split},
+    sync::{oneshot, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    answer::{Created, Exec},
+    engine::{Engine, Payload, escaped},
+    frames::{self, End},
+    life::{Life, Watched},
+};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Outcome},
+        id::SessionId,
+        limits::{
+            ENGINE_ANSWER_WITHIN, ENGINE_END_WITHIN, ENGINE_LOOK_AGAIN_MAX, ENGINE_LOOK_AGAIN_MIN,
+            ENGINE_LOOK_EVERY_MIN, ENGINE_WORDS_BYTES_MAX, PTY_CHUNK_BYTES_MAX,
+        },
+        text,
+        units::Size,
+    },
+    driver::{PipeIo, Program, PtyIo},
+    model::session::{ExitStatus, SessionSpec},
+};
+
+/// The variable by which a program, and what it starts, is found again inside.
+const MARK: &str = "SANDWATCH_PROGRAM";
+
+/// Kills a session: that of process `$2` inside or, where it is not known, of the process that came from
+/// outside (its parent is none here) with mark `$1`. A shell and `kill` are all that is asked of an image.
+const KILL: &str = r#"
+s=$2
+if [ -z "$s" ]; then
+    for d in /proc/[0-9]*; do
+        { tr '\0' '\n' <"$d/environ" | grep -qxF "SANDWATCH_PROGRAM=$1"; } 2>/dev/null || continue
+        l=$(cat "$d/stat" 2>/dev/null) || continue
+        p=${d#/proc/}
+        set -- "$1" ${l##*) }
+        [ "$3" = 0 ] && s=$p
+    done
+fi
+[ -n "$s" ] || exit 0
+for d in /proc/[0-9]*; do
+    l=$(cat "$d/stat" 2>/dev/null) || continue
+    set -- ${l##*) }
+    [ "$4" = "$s" ] && kill -9 "${d#/proc/}"
+done
+"#;
+
+/// What all programs of one container share.
+pub struct Programs {
+    pub engine: Arc<Engine>,
+    pub container: String,
+    pub life: Arc<Watched>,
+    /// Where programs start that name no directory; `None` = where the image has it.
+    pub directory: Option<String>,
+    /// For a command that names no program.
+    pub shell: String,
+    /// How many run that were started here.
+    pub live: watch::Sender<usize>,
+}
+
+/// One that was just started.
+struct Begun {
+    exec: String,
+    mark: String,
+    /// As this machine sees it, where it does.
+    pid: Option<u32>,
+    stream: TokioIo<Upgraded>,
+}
+
+impl Programs {
+    pub async fn on_terminal(self: &Arc<Self>, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {
+        let begun = self.begin(spec, Some(spec.size)).await?;
+        let (reader, writer) = split(begun.stream);
+        let (end, ended) = oneshot::channel();
+        let reader = Ending { inner: reader, end: Some(end) };
+        let size = watch::Sender::new(spec.size);
+        tokio::spawn(Arc::clone(self).resize(begun.exec.clone(), size.subscribe()));
+        let (report, exit) = oneshot::channel();
+        let pid = begun.pid;
+        let attended = Attended { exec: begun.exec, mark: begun.mark, pid };
+        tokio::spawn(Arc::clone(self).attend(attended, async { drop(ended.await) }, report));
+        let resize = move |wanted: Size| {
+            size.send_if_modified(|it| std::mem::replace(it, wanted) != wanted);
+            Ok(())
+        };
+        let io =
+            PtyIo { reader: Box::new(reader), writer: Box::new(writer), resize: Box::new(resize) };
+        Ok(Program { pid, io, exit })
+    }
+
+    pub async fn on_pipes(self: &Arc<Self>, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
+        let begun = self.begin(spec, None).await?;
+        let (reader, stdin) = split(begun.stream);
+        let (stdout, out) = duplex(PTY_CHUNK_BYTES_MAX);
+        let (stderr, errors) = duplex(PTY_CHUNK_BYTES_MAX);
+        let (report, exit) = oneshot::channel();
+        let pid = begun.pid;
+        let attended = Attended { exec: begun.exec, mark: begun.mark, pid };
+        let (this, mark) = (Arc::clone(self), attended.mark.clone());
+        let parting = async move {
+            if frames::part(reader, out, errors).await == End::Unread {
+                // Nobody reads on: that is hanging up too.
+                this.kill(&mark, pid).await;
+            }
+        };
+        tokio::spawn(Arc::clone(self).attend(attended, parting, report));
+        let io =
+            PipeIo { stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr) };
+        Ok(Program { pid, io, exit })
+    }
+
+    /// Starts a program; one that can't be started is told in the engine's words.
+    async fn begin(&self, spec: &SessionSpec, terminal: Option<Size>) -> Outcome<Begun> {
+        let mark = SessionId::random().to_string();
+        let command = match spec.command.as_slice() {
+            [] => vec![self.shell.clone()],
+            command => command.to_vec(),
+        };
+        let mut env: Vec<String> =
+            spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        env.push(format!("{MARK}={mark}"));
+        let at_start = self.engine.takes_size_at_start().await;
+        let size = terminal.filter(|_| at_start);
+        let size = size.map(|it| json!([it.rows(), it.cols()]));
+        let mut asked = json!({
+            "AttachStdin": true,
+            "AttachStdout": true,
+            "AttachStderr": true,
+            "Tty": terminal.is_some(),
+            "Cmd": command,
+            "Env": env,
+        });
+        if let Some(fields) = asked.as_object_mut() {
+            if let Some(cwd) = spec.cwd.as_ref().or(self.directory.as_ref()) {
+                fields.insert("WorkingDir".to_owned(), cwd.as_str().into());
+            }
+            if let Some(size) = &size {
+                fields.insert("ConsoleSize".to_owned(), size.clone());
+            }
+        }
+        let exec = self.make(asked).await?;
+        let start = json!({ "Detach": false, "Tty": terminal.is_some(), "ConsoleSize": size });
+        let path = format!("/exec/{}/start", escaped(&exec));
+        let mut stream = self.engine.hijack(&path, Payload::Json(start)).await?;
+        let seen = self.started(&exec).await?;
+        if seen.pid == 0 && !seen.running {
+            let program = command.first().map(String::as_str).unwrap_or_default();
+            return Err(refused(program, &mut stream).await);
+        }
+        if let Some(size) = terminal.filter(|_| !at_start) {
+            self.first_size(&exec, size).await;
+        }
+        let pid = self.seen_here(seen.pid).await;
+        Ok(Begun { exec, mark, pid, stream })
+    }
+
+    async fn make(&self, asked: Value) -> Outcome<String> {
+        let path = format!("/containers/{}/exec", escaped(&self.container));
+        let made: Created = self.engine.post(&path, Payload::Json(asked)).await?.json()?;
+        if made.id.is_empty() {
+            return Err(Fault::failed("the docker engine does not name the program it made"));
+        }
+        Ok(made.id)
+    }
+
+    async fn exec(&self, exec: &str) -> Outcome<Exec> {
+        self.engine.get(&format!("/exec/{}/json", escaped(exec))).await
+    }
+
+    /// Waits until it runs or has ended.
+    async fn started(&self, exec: &str) -> Outcome<Exec> {
+        let looking = async {
+            loop {
+                let seen = self.exec(exec).await?;
+                if seen.running && seen.pid > 0 || seen.exit_code.is_some() {
+                    return Ok(seen);
+                }
+                sleep(ENGINE_LOOK_AGAIN_MIN).await;
+            }
+        };
+        timeout(ENGINE_ANSWER_WITHIN, looking).await.unwrap_or_else(|_| {
+            Err(Fault::late("the docker engine did not start the program in time"))
+        })
+    }
+
+    /// An older engine can't be told before, and forgets what it is told too early.
+    async fn first_size(&self, exec: &str, size: Size) {
+        let trying = async {
+            while self.tell_size(exec, size).await.is_err_and(|it| it.kind() != Kind::Absent) {
+                sleep(ENGINE_LOOK_AGAIN_MIN).await;
+            }
+        };
+        if timeout(ENGINE_ANSWER_WITHIN / 10, trying).await.is_err() {
+            tracing::warn!(exec, "a terminal has not got its first size");
+        }
+    }
+
+    async fn tell_size(&self, exec: &str, size: Size) -> Outcome<()> {
+        let (exec, rows, cols) = (escaped(exec), size.rows(), size.cols());
+        let path = format!("/exec/{exec}/resize?h={rows}&w={cols}");
+        self.engine.post(&path, Payload::Nothing).await?.done()
+    }
+
+    /// Passes sizes on, the newest only, until nobody has any more.
+    async fn resize(self: Arc<Self>, exec: String, mut wanted: watch::Receiver<Size>) {
+        while wanted.changed().await.is_ok() {
+            let size = *wanted.borrow_and_update();
+            if let Err(fault) = self.tell_size(&exec, size).await {
+                tracing::debug!(%fault, exec, "a terminal was not resized");
+            }
+        }
+    }
+
+    /// The process id, if it is one of this machine: an engine may be in a machine of its own.
+    async fn seen_here(&self, pid: u32) -> Option<u32> {
+        if !self.engine.address.is_here() || pid == 0 {
+            return None;
+        }
+        let groups = tokio::fs::read_to_string(format!("/proc/{pid}/cgroup")).await.ok()?;
+        groups.contains(&self.container).then_some(pid)
+    }
+
+    /// Sees a program to its end: `ended` is the end of its output.
+    async fn attend(
+        self: Arc<Self>,
+        program: Attended,
+        ended: impl Future<Output = ()> + Send,
+        mut report: oneshot::Sender<ExitStatus>,
+    ) {
+        self.live.send_modify(|it| *it += 1);
+        let hung_up = {
+            let over = async {
+                ended.await;
+                self.status(&program.exec).await
+            };
+            tokio::select! {
+                status = over => Some(status),
+                () = report.closed() => None,
+            }
+        };
+        match hung_up {
+            None => self.kill(&program.mark, program.pid).await,
+            Some(status) => {
+                // That the container is over is told before the end of what ran in it.
+                self.look_after(status).await;
+                if let Some(status) = status {
+                    let _nobody_waits = report.send(status);
+                }
+            }
+        }
+        self.live.send_modify(|it| *it = it.saturating_sub(1));
+    }
+
+    /// Looks whether the container lives on. Of one that is killed the programs are reported first.
+    async fn look_after(&self, status: Option<ExitStatus>) {
+        const KILLED: Option<ExitStatus> = Some(ExitStatus::Signal(9));
+        let over = async {
+            while self.life.look().await == Life::Running && status == KILLED {
+                sleep(ENGINE_LOOK_EVERY_MIN).await;
+            }
+        };
+        let _lives_on = timeout(ENGINE_END_WITHIN, over).await;
+    }
+
+    /// How it ended; `None` when nobody knows.
+    async fn status(&self, exec: &str) -> Option<ExitStatus> {
+        let mut pause = ENGINE_LOOK_AGAIN_MIN;
+        loop {
+            match self.exec(exec).await {
+                Ok(Exec { running: false, exit_code: Some(code), .. }) => return Some(read(code)),
+                Ok(_) if matches!(self.life.now(), Life::Over(_)) => return None,
+                // It has let go of its output, and goes on.
+                Ok(_) => {}
+                Err(fault) if fault.kind() == Kind::Absent => return None,
+                Err(_) if matches!(self.life.look().await, Life::Unheard(_) | Life::Over(_)) => {
+                    return None;
+                }
+                Err(_) => {}
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(ENGINE_LOOK_AGAIN_MAX);
+        }
+    }
+
+    /// Ends a program and what shares its session.
+    async fn kill(&self, mark: &str, pid: Option<u32>) {
+        if matches!(self.life.now(), Life::Over(_)) {
+            return;
+        }
+        let inside = pid.and_then(number_inside).map(|it| it.to_string()).unwrap_or_default();
+        if let Err(fault) = self.silently(&["sh", "-c", KILL, "sh", mark, &inside]).await {
+            tracing::warn!(%fault, "a program that nobody watches any more may run on");
+        }
+    }
+
+    /// Asks every program to end.
+    pub async fn ask_to_end(&self) -> Outcome<()> {
+        self.silently(&["sh", "-c", "kill -TERM -1"]).await
+    }
+
+    /// Runs something whose output nobody takes.
+    async fn silently(&self, command: &[&str]) -> Outcome<()> {
+        let exec = self.make(json!({ "Cmd": command })).await?;
+        let path = format!("/exec/{}/start", escaped(&exec));
+        let start = Payload::Json(json!({ "Detach": true, "Tty": false }));
+        self.engine.post(&path, start).await?.done()
+    }
+
+    /// Ends the container's processes at once; fine when there are none.
+    pub async fn kill_all(engine: &Engine, container: &str) -> Outcome<()> {
+        let path = format!("/containers/{}/kill?signal=SIGKILL", escaped(container));
+        let killed =
+            engine.call(Method::POST, &path, Payload::Nothing, ENGINE_ANSWER_WITHIN).await?;
+        match killed.done() {
+            // It does not run, or is no more.
+            Err(fault) if matches!(fault.kind(), Kind::Busy | Kind::Absent) => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+struct Attended {
+    exec: String,
+    mark: String,
+    pid: Option<u32>,
+}
+
+/// The number that a process of this machine has inside its container.
+fn number_inside(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
+    let status = status.ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("NSpid:"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+/// An exit code as a shell has it: 128+N for a signal.
+fn read(code: i64) -> ExitStatus {
+    const SIGNALS: std::ops::RangeInclusive<i64> = 129..=192;
+    let code32 = i32::try_from(code).unwrap_or(i32::MAX);
+    if SIGNALS.contains(&code) {
+        ExitStatus::Signal(code32 - 128)
+    } else {
+        ExitStatus::Code(code32)
+    }
+}
+
+/// Why a program was not started, which comes in place of its output.
+async fn refused(program: &str, stream: &mut TokioIo<Upgraded>) -> Fault {
+    let mut words = Vec::new();
+    let mut stream = stream.take(ENGINE_WORDS_BYTES_MAX as u64);
+    let reading = stream.read_to_end(&mut words);
+    let _as_far_as_it_came = timeout(ENGINE_ANSWER_WITHIN / 10, reading).await;
+    let words = String::from_utf8_lossy(&words);
+    // Without a terminal a header is in front.
+    let words = words.trim_start_matches(|it: char| it.is_control() || !it.is_ascii());
+    let words = text::shown(words.trim(), ENGINE_WORDS_BYTES_MAX);
+    let program = text::shown(program, ENGINE_WORDS_BYTES_MAX);
+    let words =
+        if words.is_empty() { "the docker engine does not say why".to_owned() } else { words };
+    Fault::failed(format!("starting {program} in the container: {words}"))
+}
+
+/// The output of a program on a terminal; its end, or that nobody reads on, is told once.
+struct Ending {
+    inner: ReadHalf<TokioIo<Upgraded>>,
+    end: Option<oneshot::Sender<()>>,
+}
+
+impl AsyncRead for Ending {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = into.remaining();
+        let read = ready!(Pin::new(&mut self.inner).poll_read(context, into));
+        if read.is_err() || (before > 0 && into.remaining() == before) {
+            self.end = None;
+        }
+        Poll::Ready(read)
+    }
+}
+
+/// How long programs get before a look at them is repeated, for those who wait for them.
+pub async fn ended(programs: &Programs, grace: Duration) {
+    let mut live = programs.live.subscribe();
+    drop(timeout(grace, live.wait_for(|it| *it == 0)).await);
+}
