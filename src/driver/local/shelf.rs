@@ -18,7 +18,7 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Uid, XattrFlags, chownat,
+        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Uid, XattrFlags, chmodat, chownat,
         fchmod, fchown, fsetxattr, fstat, futimens, ioctl_ficlone, linkat, mkdirat, mknodat,
         openat, readlinkat, statat, statx, symlinkat, utimensat,
     },
@@ -282,9 +282,12 @@ impl Keeper {
                 self.own(level.to, name)
             }
             FileType::Fifo => {
+                mknodat(level.to, name, FileType::Fifo, Mode::empty(), 0)?;
+                self.own(level.to, name)?;
+                // Not by the umask's leave; on a shelf nobody puts a link in the way.
                 let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
-                mknodat(level.to, name, FileType::Fifo, mode, 0)?;
-                self.own(level.to, name)
+                chmodat(level.to, name, mode, AtFlags::empty())?;
+                Ok(utimensat(level.to, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)?)
             }
             _ => {
                 self.left_out += 1;
