@@ -55,6 +55,16 @@ fn flags_of_later_drivers_are_refused_with_words() {
 }
 
 #[test]
+fn a_time_to_live_that_leaves_none_is_a_usage_error_in_words() {
+    let home = Home::new();
+    for ttl in ["0s", "4000d"] {
+        let ran = home.run(&["run", "-d", "--ttl", ttl, "--", "true"]);
+        assert!(ran.code == 2 && ran.stderr.contains("--ttl"), "{ran:?}");
+        assert!(ran.stderr.contains("more than 0 and at most ten years"), "{ran:?}");
+    }
+}
+
+#[test]
 fn an_agent_or_workspace_that_is_not_there_is_not_found() {
     let home = Home::new();
     home.run(&["run", "no-such-agent-here"]).failed(3, &["no-such-agent-here", "PATH"]);

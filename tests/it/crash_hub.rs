@@ -60,7 +60,7 @@ async fn a_hundred_kills_of_the_hub_lose_no_session_and_no_line() {
     let client = Client::connect(&it.socket(), watcher()).await.unwrap();
     client.lease(&SessionId::parse(&held).unwrap(), LeaseVerb::Take).await.unwrap();
     let seen = it.temp().join("seen");
-    let mut watching = it.begin(&["attach", "count-0"], &seen);
+    let mut watching = it.begin_long(&["attach", "count-0"], &seen);
     let before = essence(&it.json(&["ls", "--all", "--json"]));
     assert_eq!(before.len(), SANDBOXES + 2);
     let verbs: [&[&str]; 4] = [

@@ -75,7 +75,12 @@ impl Home {
 
     /// A verb, not started yet; it stands in the project and is ended if it hangs.
     pub(crate) fn verb(&self, words: &[&str]) -> Command {
-        let timeout = ["timeout", "--kill-after=1", "25", PROGRAM].map(str::to_owned);
+        self.verb_for("25", words)
+    }
+
+    /// The same, ended only after so many seconds.
+    fn verb_for(&self, seconds: &str, words: &[&str]) -> Command {
+        let timeout = ["timeout", "--kill-after=1", seconds, PROGRAM].map(str::to_owned);
         let mut line = self.prefix.iter().chain(&timeout);
         let mut command = Command::new(line.next().unwrap());
         command.args(line).args(words);
@@ -110,6 +115,12 @@ impl Home {
     pub(crate) fn begin(&self, words: &[&str], out: &Path) -> Child {
         let file = fs::File::create(out).unwrap();
         self.verb(words).stdout(file).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The same for a verb that lives as long as its test.
+    pub(crate) fn begin_long(&self, words: &[&str], out: &Path) -> Child {
+        let file = fs::File::create(out).unwrap();
+        self.verb_for("300", words).stdout(file).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub(crate) fn hub_pid(&self) -> u32 {

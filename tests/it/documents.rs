@@ -73,3 +73,26 @@ fn every_link_within_the_documents_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "links to nothing:\n{}", wrong.join("\n"));
 }
+
+/// Fields of a `.proto` file that have no comment right above them.
+fn uncommented(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_field = |line: &str| {
+        let number = line.strip_suffix(';').and_then(|it| it.rsplit_once(" = ")).map(|it| it.1);
+        let words = line.split(' ').take_while(|it| *it != "=").count();
+        // A type and a name: a value of an enum has only a name.
+        words >= 2 && number.is_some_and(|it| it.parse::<u32>().is_ok())
+    };
+    let pairs = lines.windows(2).filter(|it| is_field(it[1]) && !it[0].starts_with("//"));
+    pairs.map(|it| it[1]).collect()
+}
+
+#[test]
+fn every_field_of_the_wire_says_what_it_is() {
+    let sample = "message A {\n  // Known.\n  string a = 1;\n  optional uint64 b = 2;\n}\nenum E {\n  E_X = 0;\n}";
+    assert_eq!(uncommented(sample), ["optional uint64 b = 2;"]);
+    for file in ["sandwatch/v1/sandwatch.proto", "sandwatch/shim/v1/shim.proto"] {
+        let text = fs::read_to_string(root().join("proto").join(file)).unwrap();
+        assert_eq!(uncommented(&text), Vec::<&str>::new(), "{file}");
+    }
+}

@@ -17,6 +17,9 @@ use crate::{
     model::history::Recording,
 };
 
+/// Times that a directory is emptied again, into which something was written meanwhile.
+const TRIES_AGAIN_MAX: usize = 8;
+
 /// Every recording under `root`, oldest first; scrollback-only journals are not listed, a damaged
 /// one is left out.
 pub fn recordings(root: &Path) -> Outcome<Vec<Recording>> {
@@ -152,7 +155,15 @@ pub fn remove_finished(dir: &Path) -> Outcome<()> {
 
 /// Removes one session's journal; fine if there is none.
 pub fn remove(dir: &Path) -> Outcome<()> {
-    match fs::remove_dir_all(dir) {
+    // Its writer may just be noting the end of the program; it does that once.
+    let mut removed = fs::remove_dir_all(dir);
+    for _ in 0..TRIES_AGAIN_MAX {
+        if !removed.as_ref().is_err_and(|it| it.kind() == std::io::ErrorKind::DirectoryNotEmpty) {
+            break;
+        }
+        removed = fs::remove_dir_all(dir);
+    }
+    match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Fault::io(format!("removing {}", dir.display()), &error))
         }

@@ -190,7 +190,7 @@ impl TryFrom<v1::SandboxSpec> for SandboxSpec {
         let isolation = wire.isolation.map(|it| known("isolation", isolation_in(it), it));
         let ttl = wire.ttl_ms.map(|it| duration("ttl_ms", it, TTL_MAX)).transpose()?;
         if ttl.is_some_and(|it| it.is_zero()) {
-            return Err(Fault::invalid("the time to live must be more than 0"));
+            return Err(Fault::invalid("ttl_ms leaves no time: 0"));
         }
         let every = wire.snapshot_every_ms.map(|it| duration("snapshot_every_ms", it, TTL_MAX));
         let every = every.transpose()?;

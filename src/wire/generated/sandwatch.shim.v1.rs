@@ -5,11 +5,13 @@ pub struct Boot {
     /// Id and name of the sandbox.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
+    /// As in Sandbox.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     /// Absolute path of the directory of all recordings, as the system has it; at most 4096 bytes.
     #[prost(bytes = "bytes", tag = "3")]
     pub recordings: ::prost::bytes::Bytes,
+    /// Required.
     #[prost(message, optional, tag = "4")]
     pub spec: ::core::option::Option<super::super::v1::SandboxSpec>,
     /// How many files a program may have open unless it asks for more; none = no bound.
@@ -64,26 +66,34 @@ pub mod call {
         /// program.
         #[prost(message, tag = "6")]
         Exec(super::super::super::v1::SessionSpec),
+        /// Only on a connection for `exec`: a piece of the input.
         #[prost(message, tag = "7")]
         Stdin(super::Stdin),
+        /// Only there: the end of the input.
         #[prost(message, tag = "8")]
         StdinEnd(super::StdinEnd),
         /// The others are answered with one Done.
         #[prost(message, tag = "9")]
         Resize(super::Resize),
+        /// Remembers who holds a keyboard.
         #[prost(message, tag = "10")]
         SetLease(super::SetLease),
+        /// Holds all programs still.
         #[prost(message, tag = "11")]
         Pause(super::Pause),
+        /// Lets them go on.
         #[prost(message, tag = "12")]
         Resume(super::Resume),
+        /// Ends all programs.
         #[prost(message, tag = "13")]
         Stop(super::Stop),
+        /// Ends them and removes all but the recordings.
         #[prost(message, tag = "14")]
         Remove(super::Remove),
         /// Programs are held still from the Done until the connection ends.
         #[prost(message, tag = "15")]
         Hold(super::Hold),
+        /// Ends them and the shim; the files stay.
         #[prost(message, tag = "16")]
         Vacate(super::Vacate),
     }
@@ -130,6 +140,7 @@ pub struct OpenSession {
     /// Id the new session gets.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// Required.
     #[prost(message, optional, tag = "2")]
     pub spec: ::core::option::Option<super::super::v1::SessionSpec>,
 }
@@ -138,6 +149,7 @@ pub struct Resize {
     /// Id of the session.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// Required.
     #[prost(message, optional, tag = "2")]
     pub size: ::core::option::Option<super::super::v1::Size>,
 }
@@ -163,20 +175,28 @@ pub mod answer {
         /// The call failed; nothing follows, except on an input connection.
         #[prost(message, tag = "1")]
         Fault(super::super::super::v1::Fault),
+        /// The call was done.
         #[prost(message, tag = "2")]
         Done(super::Done),
+        /// Answers Ping, and is the one message on standard output.
         #[prost(message, tag = "3")]
         Welcome(super::Welcome),
+        /// At first and after every change, on a connection for Events.
         #[prost(message, tag = "4")]
         Report(super::Report),
+        /// The same, when a program says something.
         #[prost(message, tag = "5")]
         Said(super::Said),
+        /// The last of them.
         #[prost(message, tag = "6")]
         Gone(super::Gone),
+        /// Answers OpenSession.
         #[prost(message, tag = "7")]
         Session(super::super::super::v1::Session),
+        /// Answers OutputRequest, any number of times.
         #[prost(message, tag = "8")]
         Output(super::super::super::v1::Output),
+        /// Answers `exec`, any number of times.
         #[prost(message, tag = "9")]
         Exec(super::super::super::v1::ExecResponse),
     }
@@ -204,6 +224,7 @@ pub struct Report {
     /// Id of the sandbox.
     #[prost(string, tag = "1")]
     pub sandbox: ::prost::alloc::string::String,
+    /// Unspecified is read as UNKNOWN.
     #[prost(enumeration = "super::super::v1::SandboxState", tag = "2")]
     pub state: i32,
     /// The grade really in force; absent = not known.
@@ -228,6 +249,7 @@ pub struct Said {
     /// Id of the session.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// One without a kind that is known is passed over.
     #[prost(message, optional, tag = "2")]
     pub fact: ::core::option::Option<super::super::v1::Fact>,
 }

@@ -2,6 +2,7 @@
 /// A failure, as it is told to people.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fault {
+    /// What code decides on; unspecified is read as FAILED.
     #[prost(enumeration = "FaultKind", tag = "1")]
     pub kind: i32,
     /// One line: what failed, on what. At most 2048 bytes.
@@ -26,8 +27,10 @@ pub struct AttendResponse {
 pub mod attend_response {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
+        /// The first message, once.
         #[prost(message, tag = "1")]
         Welcome(super::Welcome),
+        /// The last message of a hub that ends.
         #[prost(message, tag = "2")]
         Goodbye(super::Goodbye),
     }
@@ -75,8 +78,10 @@ pub struct StatusResponse {
     /// Sandboxes, sessions and open questions it knows.
     #[prost(uint32, tag = "5")]
     pub sandboxes: u32,
+    /// The same, of sessions.
     #[prost(uint32, tag = "6")]
     pub sessions: u32,
+    /// The same, of open questions; always 0 so far.
     #[prost(uint32, tag = "7")]
     pub pending_approvals: u32,
     /// Resident memory of the hub, in bytes; absent = can't be read there.
@@ -104,6 +109,7 @@ pub struct Check {
     /// Stable name for scripts, e.g. isolation.namespaces. At most 63 bytes.
     #[prost(string, tag = "1")]
     pub check: ::prost::alloc::string::String,
+    /// Unspecified is read as MISSING.
     #[prost(enumeration = "CheckStatus", tag = "2")]
     pub status: i32,
     /// What was seen, at most 2048 bytes.
@@ -119,6 +125,7 @@ pub struct Workspace {
     /// Absolute path as the system has it, at most 4096 bytes; empty only with mode NONE.
     #[prost(bytes = "bytes", tag = "1")]
     pub path: ::prost::bytes::Bytes,
+    /// Unspecified is refused.
     #[prost(enumeration = "WorkspaceMode", tag = "2")]
     pub mode: i32,
 }
@@ -138,8 +145,10 @@ pub struct ResourceLimits {
 /// One name with its value: an environment entry, a label or a field of a program's status.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pair {
+    /// As long as what it is used for says: with `value`, at most 32 KiB for an environment entry, 256 bytes for a label.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
+    /// May be empty; bounded with `key`.
     #[prost(string, tag = "2")]
     pub value: ::prost::alloc::string::String,
 }
@@ -161,6 +170,7 @@ pub struct SandboxSpec {
     /// Required.
     #[prost(message, optional, tag = "5")]
     pub workspace: ::core::option::Option<Workspace>,
+    /// Unspecified is refused.
     #[prost(enumeration = "Egress", tag = "6")]
     pub egress: i32,
     /// HOST\[:PORT\] always allowed out; at most 256 of at most 261 bytes.
@@ -210,6 +220,7 @@ pub struct Sandbox {
     /// As in SandboxSpec.
     #[prost(string, tag = "3")]
     pub driver: ::prost::alloc::string::String,
+    /// Unspecified is read as UNKNOWN.
     #[prost(enumeration = "SandboxState", tag = "4")]
     pub state: i32,
     /// The driver's own word for the state, at most 256 bytes; absent = it has none.
@@ -224,10 +235,13 @@ pub struct Sandbox {
     /// As in SandboxSpec.
     #[prost(message, repeated, tag = "8")]
     pub labels: ::prost::alloc::vec::Vec<Pair>,
+    /// As in SandboxSpec. Always there.
     #[prost(message, optional, tag = "9")]
     pub workspace: ::core::option::Option<Workspace>,
+    /// As in SandboxSpec; unspecified is shown as DENY.
     #[prost(enumeration = "Egress", tag = "10")]
     pub egress: i32,
+    /// As in SandboxSpec; absent = none.
     #[prost(message, optional, tag = "11")]
     pub limits: ::core::option::Option<ResourceLimits>,
     /// The words of what it can do, e.g. pause; at most 64 of at most 63 bytes. What is not listed it can't do.
@@ -236,6 +250,7 @@ pub struct Sandbox {
     /// Oldest first, at most 64.
     #[prost(message, repeated, tag = "13")]
     pub sessions: ::prost::alloc::vec::Vec<Session>,
+    /// Questions that wait for a person; always 0 so far.
     #[prost(uint32, tag = "14")]
     pub pending_approvals: u32,
     /// What a person should know; at most 32 of at most 1024 bytes.
@@ -261,11 +276,13 @@ pub struct ListResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateRequest {
+    /// Required.
     #[prost(message, optional, tag = "1")]
     pub spec: ::core::option::Option<SandboxSpec>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateResponse {
+    /// As it is after its start. Always there.
     #[prost(message, optional, tag = "1")]
     pub sandbox: ::core::option::Option<Sandbox>,
 }
@@ -313,6 +330,7 @@ pub struct KeptSnapshot {
     /// Id and name of the sandbox, as it was called then.
     #[prost(string, tag = "2")]
     pub sandbox: ::prost::alloc::string::String,
+    /// As in Sandbox.
     #[prost(string, tag = "3")]
     pub sandbox_name: ::prost::alloc::string::String,
     /// As in SandboxSpec.
@@ -330,10 +348,13 @@ pub struct KeptSnapshot {
     /// Id of the moment before it; absent = the start.
     #[prost(string, optional, tag = "8")]
     pub parent: ::core::option::Option<::prost::alloc::string::String>,
+    /// Unspecified is read as FILESYSTEM.
     #[prost(enumeration = "SnapshotKind", tag = "9")]
     pub kind: i32,
+    /// Unspecified is read as ASKED.
     #[prost(enumeration = "SnapshotCause", tag = "10")]
     pub cause: i32,
+    /// As the sandbox had it. Always there.
     #[prost(message, optional, tag = "11")]
     pub workspace: ::core::option::Option<Workspace>,
     /// What it does not hold, for people; at most 32 of at most 1024 bytes.
@@ -343,6 +364,7 @@ pub struct KeptSnapshot {
 /// A snapshot at rest, in its own directory.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StoredSnapshot {
+    /// Required.
     #[prost(message, optional, tag = "1")]
     pub snapshot: ::core::option::Option<KeptSnapshot>,
     /// What its sandbox was made from.
@@ -382,6 +404,7 @@ pub struct TakeSnapshotRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TakeSnapshotResponse {
+    /// What was kept. Always there.
     #[prost(message, optional, tag = "1")]
     pub snapshot: ::core::option::Option<KeptSnapshot>,
 }
@@ -404,6 +427,7 @@ pub struct RestoreRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RestoreResponse {
+    /// As it is after its new start. Always there.
     #[prost(message, optional, tag = "1")]
     pub sandbox: ::core::option::Option<Sandbox>,
 }
@@ -424,20 +448,24 @@ pub mod fork_request {
     /// Id of what is forked. Required.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum From {
+        /// Id of a sandbox, as it is now.
         #[prost(string, tag = "1")]
         Sandbox(::prost::alloc::string::String),
+        /// Id of a snapshot.
         #[prost(string, tag = "2")]
         Snapshot(::prost::alloc::string::String),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ForkResponse {
+    /// The new one, as it is after its start. Always there.
     #[prost(message, optional, tag = "1")]
     pub sandbox: ::core::option::Option<Sandbox>,
 }
 /// One side of a change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Node {
+    /// Unspecified is read as SPECIAL.
     #[prost(enumeration = "NodeKind", tag = "1")]
     pub kind: i32,
     /// Permissions, at most 0777.
@@ -450,8 +478,10 @@ pub struct Node {
 /// Lines that a change adds and takes away.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LineCount {
+    /// Number of lines.
     #[prost(uint64, tag = "1")]
     pub added: u64,
+    /// Number of lines.
     #[prost(uint64, tag = "2")]
     pub removed: u64,
 }
@@ -464,6 +494,7 @@ pub struct FileChange {
     /// Where it was before, with RENAMED; absent = at the same place, or nowhere.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub old_path: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Unspecified is read as MODIFIED.
     #[prost(enumeration = "ChangeStatus", tag = "3")]
     pub status: i32,
     /// Absent = nothing was there.
@@ -516,6 +547,7 @@ pub struct DiffResponse {
 pub mod diff_response {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
+        /// A path that changed; the pieces of its text follow.
         #[prost(message, tag = "1")]
         File(super::FileChange),
         /// A part of the diff of the last file, at most 256 KiB.
@@ -540,6 +572,7 @@ pub struct AppliedPath {
     /// What becomes of it in the real directory.
     #[prost(enumeration = "ChangeStatus", tag = "2")]
     pub status: i32,
+    /// Unspecified is read as CONFLICT.
     #[prost(enumeration = "Verdict", tag = "3")]
     pub verdict: i32,
     /// Why it was not applied, at most 1024 bytes; absent = nothing to say.
@@ -594,6 +627,7 @@ pub struct Notice {
     /// Milliseconds since 1970.
     #[prost(int64, tag = "1")]
     pub at_ms: i64,
+    /// Unspecified is read as WARNING.
     #[prost(enumeration = "Level", tag = "2")]
     pub level: i32,
     /// Id of the sandbox it is about; absent = about none or the hub.
@@ -606,6 +640,7 @@ pub struct Notice {
 /// All sandboxes, in as many messages as it takes; between them nothing else is sent.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Snapshot {
+    /// Unspecified is read as GAP.
     #[prost(enumeration = "SnapshotReason", tag = "1")]
     pub reason: i32,
     /// At most 20,000 in all pieces together.
@@ -621,6 +656,7 @@ pub struct Said {
     /// Id of the session.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// One without a kind that is known is passed over.
     #[prost(message, optional, tag = "2")]
     pub fact: ::core::option::Option<Fact>,
 }
@@ -638,6 +674,7 @@ pub struct EventsResponse {
 pub mod events_response {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
+        /// A piece of all there is: at first, and after a gap.
         #[prost(message, tag = "2")]
         Snapshot(super::Snapshot),
         /// A sandbox is new or different; this is all of it.
@@ -646,8 +683,10 @@ pub mod events_response {
         /// Id of a sandbox that is no more.
         #[prost(string, tag = "4")]
         Removed(::prost::alloc::string::String),
+        /// Something a person should read.
         #[prost(message, tag = "5")]
         Notice(super::Notice),
+        /// A program said something.
         #[prost(message, tag = "6")]
         Said(super::Said),
     }
@@ -665,6 +704,7 @@ pub mod fact {
         /// OSC 0/2: the title, at most 256 bytes, safe to show.
         #[prost(string, tag = "1")]
         Title(::prost::alloc::string::String),
+        /// BEL.
         #[prost(message, tag = "2")]
         Bell(super::Bell),
         /// OSC 7: the working directory, as the program says; at most 4096 bytes.
@@ -676,12 +716,16 @@ pub mod fact {
         /// OSC 52: wanted on the clipboard, at most 56,244 bytes.
         #[prost(bytes, tag = "5")]
         Clipboard(::prost::bytes::Bytes),
+        /// OSC 9, 99 and 777: wants to be noticed.
         #[prost(message, tag = "6")]
         Notify(super::Notify),
+        /// OSC 9;4: how far it is.
         #[prost(message, tag = "7")]
         Progress(super::Progress),
+        /// OSC 133: where a shell and its commands begin and end.
         #[prost(message, tag = "8")]
         Prompt(super::Prompt),
+        /// What it says of its own state.
         #[prost(message, tag = "9")]
         Program(super::Program),
     }
@@ -803,6 +847,7 @@ pub struct Session {
     /// What was started, cut to 4096 bytes for show.
     #[prost(string, repeated, tag = "4")]
     pub command: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Unspecified is read as WORKING.
     #[prost(enumeration = "SessionStatus", tag = "5")]
     pub status: i32,
     /// The evidence for `status`, one line of at most 1024 bytes.
@@ -811,6 +856,7 @@ pub struct Session {
     /// Process id as the host sees it; absent = none to see.
     #[prost(uint32, optional, tag = "7")]
     pub pid: ::core::option::Option<u32>,
+    /// Of its terminal, as it is now. Always there.
     #[prost(message, optional, tag = "8")]
     pub size: ::core::option::Option<Size>,
     /// Last title the program set, at most 256 bytes, safe to show; absent = it set none.
@@ -849,11 +895,13 @@ pub struct OpenRequest {
     /// Id of the sandbox.
     #[prost(string, tag = "1")]
     pub sandbox: ::prost::alloc::string::String,
+    /// Required.
     #[prost(message, optional, tag = "2")]
     pub spec: ::core::option::Option<SessionSpec>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenResponse {
+    /// As it is after its start. Always there.
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<Session>,
 }
@@ -909,6 +957,7 @@ pub struct OutputRequest {
     /// Id of the session.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// Unspecified is read as SCREEN.
     #[prost(enumeration = "Fidelity", tag = "5")]
     pub fidelity: i32,
     /// Shortest time between two messages that carry output; absent = as it comes.
@@ -954,6 +1003,7 @@ pub mod output {
         /// Bytes as printed, the first at `offset`; at most 32 KiB.
         #[prost(bytes, tag = "2")]
         Chunk(::prost::bytes::Bytes),
+        /// A whole screen, or a piece of one.
         #[prost(message, tag = "3")]
         Keyframe(super::Keyframe),
         /// From `offset` on the screen has this size.
@@ -970,6 +1020,7 @@ pub mod output {
 /// A whole screen, in as many messages of the same offset as it takes; between them nothing else is sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Keyframe {
+    /// Of the screen. Always there.
     #[prost(message, optional, tag = "1")]
     pub size: ::core::option::Option<Size>,
     /// A piece of the screen as escape sequences; at most 256 KiB, and 48 MiB in all pieces together.
@@ -993,6 +1044,7 @@ pub struct ScreenResponse {
     /// Bytes the screen stands for.
     #[prost(uint64, tag = "1")]
     pub offset: u64,
+    /// Of the screen. Always there.
     #[prost(message, optional, tag = "2")]
     pub size: ::core::option::Option<Size>,
     /// A piece of the screen, bounded as in Keyframe.
@@ -1042,6 +1094,7 @@ pub struct LeaseRequest {
     /// Id of the session.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// Unspecified is refused.
     #[prost(enumeration = "LeaseVerb", tag = "2")]
     pub verb: i32,
 }
@@ -1113,6 +1166,7 @@ pub struct HistoryRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HistoryLine {
+    /// Where it is, to ask for what is before it. Always there.
     #[prost(message, optional, tag = "1")]
     pub mark: ::core::option::Option<HistoryMark>,
     /// Text with its colours and nothing else, at most 64 KiB.
@@ -1152,6 +1206,7 @@ pub struct SearchRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SearchHit {
+    /// Where its line is. Always there.
     #[prost(message, optional, tag = "1")]
     pub mark: ::core::option::Option<HistoryMark>,
     /// The line without its colours, at most 8 KiB.
@@ -1176,6 +1231,7 @@ pub struct Recording {
     /// Names at the time, at most 256 bytes each.
     #[prost(string, tag = "2")]
     pub sandbox_name: ::prost::alloc::string::String,
+    /// The same, of the session.
     #[prost(string, tag = "3")]
     pub session_name: ::prost::alloc::string::String,
     /// What was started, cut to 4096 bytes for show.
@@ -1190,6 +1246,7 @@ pub struct Recording {
     /// Absent = still running, or not known.
     #[prost(message, optional, tag = "7")]
     pub exit: ::core::option::Option<ExitStatus>,
+    /// Of its terminal at the start. Always there.
     #[prost(message, optional, tag = "8")]
     pub size: ::core::option::Option<Size>,
     /// On disk.
