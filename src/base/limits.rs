@@ -385,6 +385,8 @@ const _: () = assert!(ENGINE_REMOVE_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
 pub const ENGINE_LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
 /// How long after a program in it was killed a container may take to be reported as ended, too.
 pub const ENGINE_END_WITHIN: Duration = Duration::from_millis(500);
+/// How long what is typed waits for a change of size that was asked for before it.
+pub const ENGINE_SIZE_WITHIN: Duration = Duration::from_secs(1);
 /// Pause before a program that has not begun or ended yet is looked at again; doubled up to the larger.
 pub const ENGINE_LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
 pub const ENGINE_LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);

@@ -102,6 +102,8 @@ impl Engine {
             wait "$engine"
             [ "$word" = again ] && exit 0
             kill "$(cat "$1/exec/containerd/containerd.pid" 2>/dev/null)" 2>/dev/null
+            # One that was killed leaves its own directory mounted on itself.
+            while umount "$1/data" 2>/dev/null; do :; done
             rm -rf "$1" || { sleep 1; rm -rf "$1"; }
         "#;
         let overlay =

@@ -13,7 +13,10 @@ use hyper::{Method, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, ReadBuf, ReadHalf, duplex, split},
+    io::{
+        AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf, duplex,
+        split,
+    },
     sync::{oneshot, watch},
     time::{sleep, timeout},
 };
@@ -30,7 +33,7 @@ use crate::{
         id::SessionId,
         limits::{
             ENGINE_ANSWER_WITHIN, ENGINE_END_WITHIN, ENGINE_LOOK_AGAIN_MAX, ENGINE_LOOK_AGAIN_MIN,
-            ENGINE_LOOK_EVERY_MIN, ENGINE_WORDS_BYTES_MAX, PTY_CHUNK_BYTES_MAX,
+            ENGINE_LOOK_EVERY_MIN, ENGINE_SIZE_WITHIN, ENGINE_WORDS_BYTES_MAX, PTY_CHUNK_BYTES_MAX,
         },
         text,
         units::Size,
@@ -92,7 +95,11 @@ impl Programs {
         let (end, ended) = oneshot::channel();
         let reader = Ending { inner: reader, end: Some(end) };
         let size = watch::Sender::new(spec.size);
-        tokio::spawn(Arc::clone(self).resize(begun.exec.clone(), size.subscribe()));
+        let (told, seen) = watch::channel(spec.size);
+        tokio::spawn(Arc::clone(self).resize(begun.exec.clone(), size.subscribe(), told));
+        // What is typed after a change of size is read after it.
+        let (typed, keys) = duplex(PTY_CHUNK_BYTES_MAX);
+        tokio::spawn(type_in(keys, writer, size.subscribe(), seen));
         let (report, exit) = oneshot::channel();
         let pid = begun.pid;
         let attended = Attended { exec: begun.exec, mark: begun.mark, pid };
@@ -102,7 +109,7 @@ impl Programs {
             Ok(())
         };
         let io =
-            PtyIo { reader: Box::new(reader), writer: Box::new(writer), resize: Box::new(resize) };
+            PtyIo { reader: Box::new(reader), writer: Box::new(typed), resize: Box::new(resize) };
         Ok(Program { pid, io, exit })
     }
 
@@ -220,12 +227,18 @@ impl Programs {
     }
 
     /// Passes sizes on, the newest only, until nobody has any more.
-    async fn resize(self: Arc<Self>, exec: String, mut wanted: watch::Receiver<Size>) {
+    async fn resize(
+        self: Arc<Self>,
+        exec: String,
+        mut wanted: watch::Receiver<Size>,
+        told: watch::Sender<Size>,
+    ) {
         while wanted.changed().await.is_ok() {
             let size = *wanted.borrow_and_update();
             if let Err(fault) = self.tell_size(&exec, size).await {
                 tracing::debug!(%fault, exec, "a terminal was not resized");
             }
+            told.send_replace(size);
         }
     }
 
@@ -333,6 +346,29 @@ impl Programs {
             // It does not run, or is no more.
             Err(fault) if matches!(fault.kind(), Kind::Busy | Kind::Absent) => Ok(()),
             outcome => outcome,
+        }
+    }
+}
+
+/// Passes on what is typed, each piece when the terminal has the size it had for who typed it.
+async fn type_in(
+    mut keys: DuplexStream,
+    mut terminal: WriteHalf<TokioIo<Upgraded>>,
+    wanted: watch::Receiver<Size>,
+    mut told: watch::Receiver<Size>,
+) {
+    let mut buffer = vec![0; PTY_CHUNK_BYTES_MAX];
+    loop {
+        let count = match keys.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => count,
+        };
+        let ready = told.wait_for(|it| *it == *wanted.borrow());
+        // Not for ever: an engine that does not resize must not keep keys back.
+        drop(timeout(ENGINE_SIZE_WITHIN, ready).await);
+        let piece = buffer.get(..count).unwrap_or_default();
+        if terminal.write_all(piece).await.is_err() || terminal.flush().await.is_err() {
+            return;
         }
     }
 }
