@@ -158,8 +158,9 @@ impl Btrfs {
         fs::create_dir(&at).unwrap();
         fs::File::create(&image).unwrap().set_len(2 << 30).unwrap();
         let run = |program: &str, args: &[&Path]| {
-            let done = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null());
-            done.status().is_ok_and(|it| it.success())
+            let mut command = Command::new(program);
+            command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|it| it.success())
         };
         let made = run("mkfs.btrfs", &[&image])
             && run("mount", &[Path::new("-o"), Path::new("loop"), &image, &at]);
