@@ -603,7 +603,7 @@ proptest! {
         open in prop::sample::select(vec!["S", "d", "S enter", "S g d"]),
         messages in prop::collection::vec((any_msg(), any::<u8>()), 0..60)
     ) {
-        let mut console = Console::with_fleet((90, 30), day());
+        let mut console = Console::with_fleet((90, 30), app_views::able());
         for key in open.split(' ') {
             let seen = console.effects.len();
             console.key(key);

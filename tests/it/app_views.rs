@@ -97,9 +97,19 @@ fn read(files: Vec<FileChange>, text: &str) -> Reply {
     Reply::Diff(Box::new(DiffRead { files, text, ..DiffRead::default() }))
 }
 
+/// A working day whose sandboxes can all that is asked of them here.
+pub fn able() -> Vec<Sandbox> {
+    let mut all = day();
+    for it in &mut all {
+        (it.capabilities.snapshot, it.capabilities.workspace_diff) = (true, true);
+        it.capabilities.workspace_apply = true;
+    }
+    all
+}
+
 /// The place of snapshots, with its list and what changed up to now.
 pub fn in_snapshots(size: (u16, u16)) -> Console {
-    let mut all = day();
+    let mut all = able();
     all[0].snapshots = 4;
     all[0].moment = Some(SnapshotId::parse("dddd4444").unwrap());
     let mut console = Console::with_fleet(SIZE, all);
@@ -113,7 +123,7 @@ pub fn in_snapshots(size: (u16, u16)) -> Console {
 
 /// The place of changes, with the lines of its first file.
 pub fn in_diff(size: (u16, u16)) -> Console {
-    let mut console = Console::with_fleet(SIZE, day());
+    let mut console = Console::with_fleet(SIZE, able());
     console.keys("d");
     console.answer(is_list, read(changes(), ""));
     console.answer(is_lines, read(Vec::new(), PATCH));
@@ -475,7 +485,7 @@ fn files_are_staged_and_only_they_are_applied_after_a_question_that_names_the_pl
 fn a_moved_file_is_asked_for_and_applied_by_both_its_names() {
     let mut moved = change("src/new.rs", ChangeStatus::Renamed, 0, 0);
     moved.old_path = Some(b"src/old.rs".to_vec());
-    let mut console = Console::with_fleet(SIZE, day());
+    let mut console = Console::with_fleet(SIZE, able());
     console.keys("d");
     let acts = console.answer(is_list, read(vec![moved], ""));
     let [Act::Diff { request, .. }] = &acts[..] else { panic!("{acts:?}") };
@@ -609,7 +619,9 @@ fn what_the_driver_cannot_is_said_in_the_place() {
     let fault = Fault::unsupported("the fake driver can't tell what changed");
     refuse(&mut console, is_list, fault);
     assert!(console.picture().contains("the fake driver can't"), "{}", console.picture());
-    assert!(matches!(console.keys("a space u esc")[..], []));
+    assert!(matches!(console.keys("a space u")[..], []));
+    assert_eq!(said(&console), "api-refactor: the fake driver can't apply changes");
+    assert!(console.state.overlay.is_none());
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     model::{
         change::{Applied, ApplyRequest, Subject, Verdict},
         event::Level,
-        sandbox::State as Life,
+        sandbox::{Sandbox, State as Life},
     },
 };
 
@@ -197,11 +197,13 @@ impl Turn<'_> {
             Ok(request) => request,
             Err(why) => return self.notice(Level::Error, &why),
         };
-        let row = self.state.fleet.get(&it.sandbox);
-        let Some(life) = row.map(|it| it.sandbox.state) else {
+        let Some(sandbox) = self.state.fleet.get(&it.sandbox).map(|it| &it.sandbox) else {
             return self.notice(Level::Info, "the sandbox is no more, and its changes with it");
         };
-        let runs = life == Life::Running;
+        if let Some(why) = cannot(sandbox) {
+            return self.notice(Level::Info, &why);
+        }
+        let runs = sandbox.state == Life::Running;
         let lines = losses::of_apply(it, overwrite, runs);
         let directory = it.directory.to_string_lossy().into_owned();
         let many = count(it.chosen().len(), "path");
@@ -218,6 +220,10 @@ impl Turn<'_> {
 
     fn ask_take_back(&mut self, overwrite: bool) {
         let Some(it) = self.diff() else { return };
+        let row = self.state.fleet.get(&it.sandbox);
+        if let Some(why) = row.and_then(|it| cannot(&it.sandbox)) {
+            return self.notice(Level::Info, &why);
+        }
         let directory = it.directory.to_string_lossy().into_owned();
         let mut lines =
             vec![format!("What the last apply of {} wrote is undone in {directory}.", it.name)];
@@ -357,6 +363,13 @@ impl Turn<'_> {
         self.notice(Level::Info, &text);
         self.changed_outside(sandbox);
     }
+}
+
+/// Why nothing of a sandbox can be applied, where its driver knows beforehand.
+fn cannot(it: &Sandbox) -> Option<String> {
+    let driver = &it.driver;
+    let can = it.capabilities.workspace_apply;
+    (!can).then(|| format!("{}: the {driver} driver can't apply changes", it.name))
 }
 
 /// A failure in a place: the message and its way out.
