@@ -15,6 +15,12 @@ pub enum Scope {
     Prefix,
     /// Scrollback and copy mode.
     Scroll,
+    /// The snapshots of a sandbox.
+    Snapshots,
+    /// What a sandbox changed.
+    Diff,
+    /// Both of these, asked after each.
+    View,
     /// Dialogs, help and other boxes.
     Dialog,
     /// Boxes that only tell something; asked before those of all boxes.
@@ -31,6 +37,9 @@ impl Scope {
         Self::Pane,
         Self::Prefix,
         Self::Scroll,
+        Self::Snapshots,
+        Self::Diff,
+        Self::View,
         Self::Dialog,
         Self::Read,
         Self::Line,
@@ -45,6 +54,9 @@ impl Scope {
             Self::Pane => "pane",
             Self::Prefix => "prefix",
             Self::Scroll => "scroll",
+            Self::Snapshots => "snapshots",
+            Self::Diff => "diff",
+            Self::View => "view",
             Self::Dialog => "dialog",
             Self::Read => "read",
             Self::Line => "line",
@@ -64,6 +76,9 @@ impl Scope {
             Self::Pane => "in a pane you type into",
             Self::Prefix => "after the prefix",
             Self::Scroll => "in scrollback",
+            Self::Snapshots => "in snapshots",
+            Self::Diff => "in what changed",
+            Self::View => "in snapshots and in what changed",
             Self::Dialog => "in a box",
             Self::Read => "in a box you only read",
             Self::Line => "in a line you edit",
@@ -112,6 +127,8 @@ pub enum Argument {
     Sandbox,
     /// Such a name, and a program with its arguments; empty = a shell.
     SandboxProgram,
+    /// Such a name, and one for what is made.
+    SandboxName,
     /// Text to look for.
     Pattern,
 }
@@ -127,6 +144,7 @@ impl Argument {
             Self::Program => "[COMMAND...]",
             Self::Sandbox => "[SANDBOX]",
             Self::SandboxProgram => "[SANDBOX [COMMAND...]]",
+            Self::SandboxName => "[SANDBOX [NAME]]",
             Self::Pattern => "[TEXT]",
         }
     }
@@ -207,22 +225,22 @@ actions! {
 
     ListDown, "list.down", List, None, "Down",
         "Move to the next row.",
-        [List "j", List "down"];
+        [List "j", List "down", View "j", View "down"];
     ListUp, "list.up", List, None, "Up",
         "Move to the previous row.",
-        [List "k", List "up"];
+        [List "k", List "up", View "k", View "up"];
     ListTop, "list.top", List, None, "First",
         "Move to the first row.",
-        [List "g", List "home"];
+        [List "g", List "home", View "g", View "home"];
     ListBottom, "list.bottom", List, None, "Last",
         "Move to the last row.",
-        [List "G", List "end"];
+        [List "G", List "end", View "G", View "end"];
     ListHalfDown, "list.half_down", List, None, "Half a page down",
         "Move down by half of the visible rows.",
-        [List "ctrl-d", List "pagedown"];
+        [List "ctrl-d", List "pagedown", View "ctrl-d", View "pagedown"];
     ListHalfUp, "list.half_up", List, None, "Half a page up",
         "Move up by half of the visible rows.",
-        [List "ctrl-u", List "pageup"];
+        [List "ctrl-u", List "pageup", View "ctrl-u", View "pageup"];
     ListNextAttention, "list.attention", List, None, "Next that needs you",
         "Move to the next sandbox that asks, is stuck, or failed.",
         [List "!", Prefix "!"], "attention" Nothing;
@@ -262,7 +280,89 @@ actions! {
         [Global "i", Prefix "i"], "info" Sandbox;
     CopyName, "sandbox.copy", List, None, "Copy name",
         "Copy the name of the session or sandbox to the clipboard.",
-        [List "y"];
+        [List "y", View "y"];
+
+    Snapshot, "snapshot.take", List, None, "Snapshot",
+        "Keep this moment of the sandbox's files, at once.",
+        [Global "c"], "snapshot" SandboxName;
+    SnapshotNamed, "snapshot.take_named", List, None, "Named snapshot",
+        "Keep this moment of the sandbox's files under a name.",
+        [Global "C"];
+    Snapshots, "snapshot.show", List, None, "Snapshots",
+        "Show what is kept of the sandbox: go back to it, branch from it, see what changed.",
+        [Global "S", Prefix "S"], "snapshots" Sandbox;
+    Diff, "diff.show", List, None, "What changed",
+        "Show what the sandbox changed in its copy of the workspace, and apply it.",
+        [Global "d", Prefix "D"], "diff" Sandbox;
+
+    DiffBefore, "snapshot.diff_before", Snapshots, None, "Changes up to it",
+        "Show what changed from the snapshot before to this one.",
+        [Snapshots "enter"];
+    DiffNow, "snapshot.diff_now", Snapshots, None, "Changes since",
+        "Show what changed from this snapshot to now.",
+        [Snapshots "d"];
+    Restore, "snapshot.restore", Snapshots, Confirm, "Restore",
+        "End the sandbox's programs and give it the files of this snapshot; what it is now is kept.",
+        [Snapshots "r"];
+    Fork, "snapshot.fork", List, None, "Fork",
+        "Make a new sandbox that begins with this snapshot, or with the sandbox as it is.",
+        [Snapshots "F"], "fork" SandboxName;
+    SnapshotRemove, "snapshot.remove", Snapshots, Confirm, "Remove snapshot",
+        "Delete this snapshot for good.",
+        [Snapshots "D", Snapshots "delete"];
+
+    DiffEnter, "diff.enter", Diff, None, "Read",
+        "Go to the changed lines of the file under the cursor.",
+        [Diff "enter"];
+    Stage, "diff.stage", Diff, None, "Stage",
+        "Choose the file under the cursor for applying, or no longer.",
+        [Diff "space"];
+    StageAll, "diff.stage_all", Diff, None, "Stage all",
+        "Choose every file for applying.",
+        [Diff "*"];
+    StageNone, "diff.stage_none", Diff, None, "Stage none",
+        "Choose no file.",
+        [Diff "\\"];
+    Apply, "diff.apply", Diff, Confirm, "Apply",
+        "Write what is staged, else the file under the cursor, to the real directory.",
+        [Diff "a"];
+    ApplyOver, "diff.apply_over", Diff, Confirm, "Apply over conflicts",
+        "The same, also where the real directory has changed meanwhile.",
+        [Diff "A"];
+    TakeBack, "diff.take_back", Diff, Confirm, "Take back",
+        "Undo the last apply; what was changed since stays.",
+        [Diff "u"];
+    TakeBackOver, "diff.take_back_over", Diff, Confirm, "Take back over",
+        "Undo the last apply, also where the real directory has changed since.",
+        [Diff "U"];
+    HunkNext, "diff.hunk_next", Diff, None, "Next hunk",
+        "Go to the next changed place of the file.",
+        [Diff "]"];
+    HunkPrevious, "diff.hunk_previous", Diff, None, "Previous hunk",
+        "Go to the changed place before it.",
+        [Diff "["];
+    DiffRight, "diff.right", Diff, None, "Right",
+        "From the files to the lines; there, further along long ones.",
+        [Diff "l", Diff "right"];
+    DiffLeft, "diff.left", Diff, None, "Left",
+        "Back along long lines, then to the files.",
+        [Diff "h", Diff "left"];
+    DiffSystem, "diff.system", Diff, None, "System on/off",
+        "Look at the whole system instead of the workspace, or back.",
+        [Diff "t"];
+
+    Find, "view.find", View, None, "Find",
+        "Look for a pattern: in snapshots, in paths, or in the lines of a file.",
+        [View "/"];
+    FindNext, "view.find_next", View, None, "Next match",
+        "Go to the next match.",
+        [View "n"];
+    FindPrevious, "view.find_previous", View, None, "Previous match",
+        "Go to the match before it.",
+        [View "N"];
+    Again, "view.again", View, None, "Look again",
+        "Ask the hub anew.",
+        [View "R"];
 
     StepIn, "session.step_in", Panes, None, "Step in",
         "Take the keyboard of the session and type into it.",

@@ -13,12 +13,13 @@ use super::{
 };
 use crate::{
     base::{
-        id::SandboxId,
+        id::{SandboxId, SnapshotId},
         limits::{ENV_ENTRY_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
     config::{environment, schema::Config},
     model::{
+        change::ApplyRequest,
         sandbox::{
             Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode, is_name,
         },
@@ -363,14 +364,26 @@ pub enum Verb {
     Remove,
 }
 
+/// What is done once the box was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Verb { verb: Verb, targets: Vec<SandboxId> },
+    Restore { sandbox: SandboxId, to: SnapshotId, label: String },
+    RemoveSnapshot { id: SnapshotId, what: String },
+    Apply { sandbox: SandboxId, directory: String, request: ApplyRequest },
+    TakeBack { sandbox: SandboxId, directory: String, overwrite: bool },
+}
+
 /// The key that takes the keyboard from another: never the one that steps in.
 pub const TAKE_OVER_KEY: char = 't';
 
 /// The box that asks before something is done to what is not in sight, or is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirm {
-    pub verb: Verb,
-    pub targets: Vec<SandboxId>,
+    pub deed: Deed,
+    pub title: String,
+    /// What the key does, in a word.
+    pub word: &'static str,
     /// What will be lost, one line each.
     pub lines: Vec<String>,
     /// The key that does it; never the one that opened the box.
@@ -381,13 +394,14 @@ pub struct Confirm {
 impl Confirm {
     /// `trigger` is the key that opened the box, if it was one.
     pub fn new(
-        verb: Verb,
-        targets: Vec<SandboxId>,
+        deed: Deed,
+        (title, word): (String, &'static str),
         lines: Vec<String>,
         trigger: Option<Key>,
         opened: Duration,
     ) -> Self {
         let taken = matches!(trigger, Some(Key::Char('y' | 'Y')));
-        Self { verb, targets, lines, key: if taken { 'o' } else { 'y' }, opened }
+        let key = if taken { 'o' } else { 'y' };
+        Self { deed, title, word, lines, key, opened }
     }
 }

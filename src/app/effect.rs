@@ -6,16 +6,17 @@ use bytes::Bytes;
 
 use crate::{
     base::{
-        id::{SandboxId, SessionId},
+        id::{SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     config::schema::Prefs,
     model::{
+        change::{ApplyRequest, DiffRequest, Subject},
         history::{HistoryRequest, SearchRequest},
         sandbox::SandboxSpec,
         session::SessionSpec,
     },
-    runtime::LeaseVerb,
+    runtime::{Fork, LeaseVerb},
 };
 
 /// Names one effect; its `Msg::Done` carries the same.
@@ -96,6 +97,42 @@ pub enum Act {
     },
     /// Answered with `Reply::Checks`.
     Doctor,
+
+    /// Answered with `Reply::Snapshots`.
+    Snapshots,
+    /// Answered with `Reply::Snapshot`.
+    Snapshot {
+        sandbox: SandboxId,
+        name: Option<String>,
+    },
+    RemoveSnapshot(SnapshotId),
+    /// Answered with `Reply::Sandbox`.
+    Restore {
+        sandbox: SandboxId,
+        to: SnapshotId,
+    },
+    /// Answered with `Reply::Sandbox`.
+    Fork {
+        from: Subject,
+        how: Fork,
+    },
+    /// Answered with `Reply::Diff`.
+    Diff {
+        of: Subject,
+        request: DiffRequest,
+    },
+    /// Answered with `Reply::Applied`.
+    Apply {
+        sandbox: SandboxId,
+        request: ApplyRequest,
+    },
+    /// Answered with `Reply::Applied`.
+    TakeBack {
+        sandbox: SandboxId,
+        overwrite: bool,
+    },
+    /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.
+    Cancel(EffectId),
 
     /// Write to the operator's clipboard (OSC 52). Answered, so that a failure can be said.
     Clipboard(String),

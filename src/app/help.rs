@@ -51,8 +51,12 @@ impl Help {
             for spec in ACTIONS.iter().filter(|it| it.scope == *scope) {
                 let keys: Vec<String> =
                     keymap.keys_of(spec.action).into_iter().map(|(_, keys)| keys).collect();
-                let mut shown = keys.clone();
-                shown.dedup();
+                let mut shown: Vec<String> = Vec::new();
+                for key in keys {
+                    if !shown.contains(&key) {
+                        shown.push(key);
+                    }
+                }
                 let mut keys = shown.join("  ");
                 if let Some((name, takes)) = spec.command {
                     let line = format!(":{name} {}", takes.usage());

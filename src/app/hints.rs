@@ -3,8 +3,10 @@
 use super::{
     action::{Action, Scope},
     chord::Chord,
+    diff::Half,
     keymap::{Bound, Step},
     state::{Overlay, Place, State},
+    view::View,
 };
 use crate::base::text::width;
 
@@ -24,6 +26,8 @@ impl State {
             (Some(_), _) => "BOX",
             _ if !self.typed.is_empty() => "PREFIX",
             _ if self.grip.is_some() => "TYPING",
+            _ if matches!(self.view(), Some(View::Snapshots(_))) => "SNAPSHOTS",
+            _ if self.view().is_some() => "DIFF",
             _ if self.copy.is_some() => "SCROLL",
             _ => "NORMAL",
         }
@@ -75,6 +79,7 @@ impl State {
                 Action::DialogPageDown,
                 Action::DialogCancel,
             ],
+            _ if self.view().is_some() => self.view_hints(),
             _ if self.copy.is_some() => &[
                 Action::ScrollLive,
                 Action::ScrollSearch,
@@ -87,6 +92,8 @@ impl State {
                 Action::StepIn,
                 Action::New,
                 Action::Pause,
+                Action::Snapshot,
+                Action::Diff,
                 Action::Shell,
                 Action::PaneAdd,
                 Action::Filter,
@@ -109,6 +116,12 @@ impl State {
                     Action::DialogNext if read => "down".to_owned(),
                     Action::DialogPrevious if read => "up".to_owned(),
                     Action::DialogCancel if read => "close".to_owned(),
+                    Action::DiffBefore | Action::Diff => "changes".to_owned(),
+                    Action::DiffNow => "since".to_owned(),
+                    Action::SnapshotRemove => "remove".to_owned(),
+                    Action::DiffLeft => "files".to_owned(),
+                    Action::HunkNext => "next".to_owned(),
+                    Action::DiffSystem => "whole system".to_owned(),
                     Action::LineUp => "previous".to_owned(),
                     Action::LineDown => "next".to_owned(),
                     action => action.spec().title.to_lowercase(),
@@ -149,6 +162,9 @@ impl State {
             let says = action.spec().title.to_lowercase();
             self.key_for(action).map(|key| Hint { key, says })
         };
+        if !self.views.is_empty() {
+            return [hint(Action::Help), hint(Action::Back)].into_iter().flatten().collect();
+        }
         let quit = Hint { key: self.quit_key(), says: Action::Quit.spec().title.to_lowercase() };
         [hint(Action::Help), hint(Action::Palette), Some(quit)].into_iter().flatten().collect()
     }
@@ -168,7 +184,8 @@ impl State {
             let close = self.key_words(Action::DialogCancel);
             return format!("{chord} does nothing here; {close} closes the box");
         }
-        let elsewhere = [Scope::List, Scope::Panes, Scope::Scroll].into_iter();
+        let elsewhere =
+            [Scope::List, Scope::Panes, Scope::Scroll, Scope::Snapshots, Scope::Diff].into_iter();
         let found = elsewhere.filter(|it| !here.contains(it)).find_map(|scope| {
             match self.keymap.step(scope, &[chord]) {
                 Step::Run(bound) => Some((scope, bound.title().to_lowercase())),
@@ -189,6 +206,7 @@ impl State {
     pub fn quit_key(&self) -> String {
         // Going back leaves only where nothing is open.
         let at_rest = self.place == Place::Fleet
+            && self.views.is_empty()
             && self.copy.is_none()
             && !self.grid.tab().zoomed
             && self.fleet.filter_text().is_empty()
@@ -196,6 +214,34 @@ impl State {
         let back = self.keymap.keys_of(Action::Back).into_iter().map(|(_, keys)| keys);
         let leaves = back.filter(|it| it != "esc").find(|_| at_rest);
         leaves.unwrap_or_else(|| self.key_words(Action::Quit))
+    }
+
+    fn view_hints(&self) -> &'static [Action] {
+        match self.view() {
+            Some(View::Snapshots(_)) => &[
+                Action::DiffBefore,
+                Action::DiffNow,
+                Action::Restore,
+                Action::Fork,
+                Action::Snapshot,
+                Action::SnapshotRemove,
+                Action::Find,
+            ],
+            Some(View::Diff(it)) if it.half == Half::Lines => {
+                &[Action::DiffLeft, Action::HunkNext, Action::Find, Action::Stage, Action::Apply]
+            }
+            Some(View::Diff(it)) if !it.is_appliable() => {
+                &[Action::DiffEnter, Action::Find, Action::DiffSystem]
+            }
+            _ => &[
+                Action::DiffEnter,
+                Action::Stage,
+                Action::Apply,
+                Action::TakeBack,
+                Action::Find,
+                Action::DiffSystem,
+            ],
+        }
     }
 
     /// How to leave the pane that is typed into.

@@ -2,8 +2,10 @@
 //! size a session gets.
 
 use super::{
+    diff::Half,
     grid::Tab,
     state::{Place, State},
+    view::View,
 };
 use crate::base::units::Size;
 
@@ -13,6 +15,13 @@ pub const ROWS_MIN: u16 = 15;
 
 /// As wide as names, grades and commands make use of.
 const FLEET_COLUMNS_MAX: u16 = 96;
+
+/// From so many columns on, the two halves of a place lie side by side; and what they make use of.
+const BESIDE_COLUMNS_MIN: u16 = 110;
+const SNAPSHOT_COLUMNS_MAX: u16 = 90;
+const FILE_COLUMNS_MAX: u16 = 70;
+/// With fewer rows only one of them is shown.
+const STACKED_ROWS_MIN: u16 = 16;
 
 /// What a dragged border leaves to either side.
 const FLEET_COLUMNS_MIN: u16 = 20;
@@ -78,6 +87,17 @@ pub struct PaneArea {
     pub body: Area,
 }
 
+/// A place over fleet and panes: a list, and beside or below it what is under its cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewArea {
+    /// Header line and rows; empty where only the other half fits.
+    pub list: (Area, Area),
+    /// The same.
+    pub side: (Area, Area),
+    /// The line between them, where they lie side by side.
+    pub divider: Option<Area>,
+}
+
 /// The whole screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
@@ -91,6 +111,8 @@ pub struct Frame {
     /// The line between fleet and panes.
     pub divider: Option<Area>,
     pub panes: Vec<PaneArea>,
+    /// What lies over fleet and panes; these are not on screen then.
+    pub view: Option<ViewArea>,
     /// The lines between panes.
     pub dividers: Vec<Area>,
 }
@@ -105,6 +127,10 @@ pub fn frame(state: &State) -> Frame {
     let (header, rest) = whole.split_top(1);
     let (middle, hint) = rest.split_top(rest.height - 1);
     let mut frame = Frame { whole, header, hint, ..Frame::default() };
+    if let Some(view) = state.view() {
+        frame.view = Some(place_view(view, middle));
+        return frame;
+    }
     let tab = state.grid.tab();
     let fleet_alone = state.fleet.known && state.fleet.counts().1 == 0;
     let fleet_width = match columns {
@@ -133,6 +159,37 @@ pub fn frame(state: &State) -> Frame {
     }
     place_panes(&mut frame, tab, right);
     frame
+}
+
+fn place_view(view: &View, area: Area) -> ViewArea {
+    let split = |(list, side): (Area, Area), divider| ViewArea {
+        list: list.split_top(1),
+        side: side.split_top(1),
+        divider,
+    };
+    if area.width >= BESIDE_COLUMNS_MIN {
+        let columns = match view {
+            View::Snapshots(_) => (area.width / 2).min(SNAPSHOT_COLUMNS_MAX),
+            View::Diff(_) => (area.width * 3 / 10).clamp(34, FILE_COLUMNS_MAX),
+        };
+        let (list, rest) = area.split_left(columns);
+        let (divider, side) = rest.split_left(1);
+        return split((list, side), Some(divider));
+    }
+    let rows = match view {
+        View::Snapshots(_) if area.height < 20 => area.height - area.height / 3,
+        View::Snapshots(_) => area.height.saturating_sub(9),
+        // Where both would be too short to read, the one with the keys has it all.
+        View::Diff(it) if area.height < STACKED_ROWS_MIN => match it.half {
+            Half::Files => area.height,
+            Half::Lines => 0,
+        },
+        View::Diff(it) => {
+            let wanted = u16::try_from(it.files.len()).unwrap_or(u16::MAX).saturating_add(1);
+            wanted.clamp(3, (area.height * 2 / 5).max(3))
+        }
+    };
+    split(area.split_top(rows), None)
 }
 
 fn place_panes(frame: &mut Frame, tab: &Tab, area: Area) {

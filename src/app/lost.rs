@@ -32,6 +32,7 @@ impl State {
     /// Whether another row came under the cursor too short a while ago to have been seen.
     pub(super) fn row_is_news(&self) -> bool {
         self.place == Place::Fleet
+            && self.views.is_empty()
             && self.swapped_at.is_some_and(|it| !self.was_quiet(it, DEAF_FOR))
     }
 

@@ -11,12 +11,14 @@ use crate::{
     },
     config::schema::Config,
     model::{
+        change::{Applied, FileChange},
         check::Check,
         event::{Event, Level},
         history::{HistoryPage, SearchPage},
         output::Output,
         sandbox::Sandbox,
         session::{Lease, Session},
+        snapshot::Snapshot,
     },
     vt::key::{KeyPress, Mods},
 };
@@ -87,6 +89,23 @@ pub enum Reply {
     History(HistoryPage),
     Search(SearchPage),
     Checks(Vec<Check>),
+    Snapshots(Vec<Snapshot>),
+    Snapshot(Box<Snapshot>),
+    Diff(Box<DiffRead>),
+    Applied(Box<Applied>),
+}
+
+/// What was read of a diff, up to the console's bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiffRead {
+    pub files: Vec<FileChange>,
+    /// There are more files.
+    pub more: bool,
+    pub git_left_out: u64,
+    /// The change itself, of the paths that were asked for.
+    pub text: Vec<u8>,
+    /// The text goes on.
+    pub cut: bool,
 }
 
 /// How the hub is reached right now.

@@ -5,6 +5,7 @@ use super::{
     action::{ACTIONS, Action, Scope},
     line::Editor,
     state::{Place, State},
+    view::View,
 };
 use crate::model::sandbox;
 
@@ -28,9 +29,15 @@ impl Palette {
         let mut order: Vec<Action> = Vec::with_capacity(ACTIONS.len());
         let all = ACTIONS.iter().map(|it| it.action).filter(|it| *it != Action::Quit);
         let first = std::iter::once(most_useful(state));
+        let here = state.scopes();
         for action in first.chain(state.recent.iter().copied()).chain(all).chain([Action::Quit]) {
             let scope = action.spec().scope;
-            let offered = !matches!(scope, Scope::Line | Scope::Dialog | Scope::Scroll);
+            let offered = match scope {
+                Scope::Line | Scope::Dialog | Scope::Scroll => false,
+                // These do something only where they are.
+                Scope::Snapshots | Scope::Diff | Scope::View => here.contains(&scope),
+                _ => true,
+            };
             if offered && action != Action::Palette && !order.contains(&action) {
                 order.push(action);
             }
@@ -71,6 +78,12 @@ impl Palette {
 fn most_useful(state: &State) -> Action {
     if state.grip.is_some() {
         return Action::Leave;
+    }
+    match state.view() {
+        Some(View::Snapshots(_)) => return Action::DiffBefore,
+        Some(View::Diff(it)) if it.is_appliable() => return Action::Apply,
+        Some(View::Diff(_)) => return Action::DiffEnter,
+        None => {}
     }
     let row = match state.place {
         Place::Fleet => state.fleet.current(),

@@ -54,6 +54,18 @@ impl State {
         if self.is_typing() && self.place != Place::Panes {
             return fail("typing while the fleet has the focus");
         }
+        if self.views.len() > super::view::VIEWS_MAX {
+            return fail("too many places lie over one another");
+        }
+        for view in &self.views {
+            view.check()?;
+        }
+        if !self.views.is_empty() && (self.grip.is_some() || self.copy.is_some()) {
+            return fail("a place lies over a pane that has the keys");
+        }
+        if self.works.keys().any(|it| !self.pending.contains_key(it)) {
+            return fail("something is waited for that is not under way");
+        }
         Ok(())
     }
 }

@@ -23,12 +23,13 @@ use super::{
     notice::Notices,
     palette::Palette,
     pane::{Watch, first_row},
+    view::{View, Work},
     voice::Voices,
 };
 use crate::{
     base::{
         clock::{Timestamp, Zone},
-        id::{ClientId, SandboxId, SessionId},
+        id::{ClientId, SandboxId, SessionId, SnapshotId},
     },
     config::schema::{Config, Prefs},
     model::{
@@ -98,6 +99,10 @@ pub enum LineKind {
     },
     Command,
     Search,
+    /// A pattern for the place that is open over fleet and panes.
+    Find,
+    /// What the next snapshot of a sandbox is called.
+    SnapshotName(SandboxId),
 }
 
 /// A line being edited in the bottom bar.
@@ -161,6 +166,33 @@ pub enum Pending {
     },
     Search(SessionId),
     Doctor,
+    Snapshots,
+    Snapshot {
+        sandbox: String,
+    },
+    RemoveSnapshot {
+        what: String,
+    },
+    Restore {
+        sandbox: String,
+        to: String,
+    },
+    Fork {
+        of: String,
+    },
+    /// What changed up to a row of the snapshots.
+    Told(Option<SnapshotId>),
+    Changes,
+    /// The lines of one path.
+    Lines(Vec<u8>),
+    Apply {
+        sandbox: SandboxId,
+        directory: String,
+    },
+    TakeBack {
+        sandbox: SandboxId,
+        directory: String,
+    },
     Clipboard {
         lines: usize,
         /// The session whose program wrote it; `None` = the operator copied it.
@@ -200,6 +232,10 @@ pub struct State {
     /// Where the keyboard of the session was taken from, to return there.
     pub came_from: Place,
     pub fleet_shown: bool,
+    /// Places over fleet and panes, the last on top.
+    pub(super) views: Vec<View>,
+    /// What is waited for, as long as it is.
+    pub(super) works: BTreeMap<EffectId, Work>,
     /// The session that following panes show.
     pub follow: Option<SessionId>,
     pub watches: BTreeMap<SessionId, Watch>,
@@ -289,6 +325,8 @@ impl State {
             place: Place::Fleet,
             came_from: Place::Fleet,
             fleet_shown: true,
+            views: Vec::new(),
+            works: BTreeMap::new(),
             follow: None,
             watches: BTreeMap::new(),
             grip: None,
@@ -447,6 +485,10 @@ impl State {
             }
             Some(Overlay::Confirm(_) | Overlay::TakeOver { .. }) => &[Scope::Dialog],
             None if self.grip.is_some() => &[Scope::Pane],
+            None if matches!(self.view(), Some(View::Snapshots(_))) => {
+                &[Scope::Snapshots, Scope::View, Scope::Global]
+            }
+            None if self.view().is_some() => &[Scope::Diff, Scope::View, Scope::Global],
             None if self.copy.is_some() => &[Scope::Scroll, Scope::Global],
             None if self.place == Place::Panes => &[Scope::Panes, Scope::Global],
             None => &[Scope::List, Scope::Global],

@@ -6,6 +6,7 @@ use super::{
     msg::Link,
     pane::{Feed, Watch},
     state::{AGES_LIVE_FOR, State, WHICH_KEY_AFTER},
+    view::View,
 };
 
 impl State {
@@ -21,6 +22,8 @@ impl State {
         });
         let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
         let soonest = soonest.chain(self.rests_at).chain(self.hears_at());
+        let soonest = soonest.chain(self.work_reads_anew_at());
+        let soonest = soonest.chain(self.views.last().and_then(View::rests_at));
         soonest.chain(self.next_minute()).chain(self.link_reads_anew_at()).min()
     }
 

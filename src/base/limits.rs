@@ -268,6 +268,23 @@ pub const CONSOLE_OUTPUTS_MAX: usize = 64;
 pub const CONSOLE_CALLS_MAX: usize = 256;
 /// Inputs of one session waiting for the hub.
 pub const CONSOLE_INPUTS_MAX: usize = 256;
+/// Snapshots of one sandbox that the console lists, the newest; and changed paths, in number and in bytes: more
+/// than anybody goes through by hand. The rest are counted, and the verbs have them.
+pub const CONSOLE_SNAPSHOTS_MAX: usize = 2000;
+pub const CONSOLE_CHANGES_MAX: usize = 10_000;
+pub const CONSOLE_CHANGES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Changed paths that the console names beside a snapshot; they fill a tall screen.
+pub const CONSOLE_TOLD_MAX: usize = 100;
+/// What the console knows of what changed before each snapshot, for so many of them.
+pub const CONSOLE_TOLD_KEPT: usize = 64;
+/// One file's diff as the console shows it, in bytes, in lines, and one line of it; cut with words.
+pub const CONSOLE_PATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const CONSOLE_PATCH_LINES_MAX: usize = 20_000;
+pub const CONSOLE_PATCH_LINE_BYTES_MAX: usize = 4096;
+/// Files whose diff the console keeps, to go back and forth without asking again.
+pub const CONSOLE_PATCHES_KEPT: usize = 4;
+/// What the console waits for is told from then on.
+pub const CONSOLE_WORK_SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// How long a program may hold its next picture back with a synchronised update, and how much of it
 /// waits, in bytes: a dense true-colour screen of 300x100.
 pub const SYNCHRONISED_WITHIN: Duration = Duration::from_millis(150);

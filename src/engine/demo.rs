@@ -1,13 +1,17 @@
 //! A fleet of scripted sandboxes for `sandwatch demo`, tests and benchmarks: no process, no
 //! registry on disk.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{Engine, Options, fleet::Entry};
 use crate::{
     base::{
         clock::{self, Timestamp},
-        fault::Outcome,
+        fault::{Fault, Outcome},
         id::{ClientId, SandboxId, SessionId},
         units::Size,
     },
@@ -51,7 +55,11 @@ enum Fate {
 pub async fn demo(home: PathBuf, fleet: usize) -> Outcome<Engine> {
     let paths = Paths::under(&home);
     paths.prepare()?;
-    let fake = FakeDriver::default();
+    // There has to be one; nothing here looks into it.
+    let project = home.join("project");
+    std::fs::create_dir_all(&project)
+        .map_err(|error| Fault::io(format_args!("make {}", project.display()), &error))?;
+    let fake = FakeDriver::staged();
     let options = Options {
         paths,
         drivers: Registry::default().with(fake.clone()),
@@ -62,18 +70,25 @@ pub async fn demo(home: PathBuf, fleet: usize) -> Outcome<Engine> {
     let director = Identity { client: ClientId::random(), name: "demo".to_owned() };
     let runtime = engine.client(director);
     for member in CAST.iter().take(fleet) {
-        stage(runtime.as_ref(), member).await?;
+        stage(runtime.as_ref(), member, &project).await?;
     }
     for number in CAST.len()..fleet {
-        engine.rest(number, &fake)?;
+        engine.rest(number, &fake, &project)?;
     }
     Ok(engine)
 }
 
-async fn stage(runtime: &dyn Runtime, member: &(&str, &str, &str, Fate)) -> Outcome<()> {
+async fn stage(
+    runtime: &dyn Runtime,
+    member: &(&str, &str, &str, Fate),
+    project: &Path,
+) -> Outcome<()> {
     let (name, command, team, fate) = *member;
-    let sandbox = runtime.create(spec(name, command, team)).await?;
+    let sandbox = runtime.create(spec(name, command, team, project)).await?;
     if name == "api-refactor" {
+        for kept in ["green", "retries"] {
+            runtime.snapshot(&sandbox.id, Some(kept.to_owned())).await?;
+        }
         let shell = SessionSpec { command: vec!["bash".to_owned()], ..first("bash") };
         runtime.open(&sandbox.id, shell).await?;
     }
@@ -93,14 +108,14 @@ fn first(command: &str) -> SessionSpec {
     }
 }
 
-fn spec(name: &str, command: &str, team: &str) -> SandboxSpec {
+fn spec(name: &str, command: &str, team: &str, project: &Path) -> SandboxSpec {
     let labels = BTreeMap::from([("team".to_owned(), team.to_owned())]);
     SandboxSpec {
         name: Some(name.to_owned()),
         driver: "fake".to_owned(),
         isolation: None,
         image: None,
-        workspace: Workspace { path: PathBuf::new(), mode: WorkspaceMode::None },
+        workspace: Workspace { path: project.to_owned(), mode: WorkspaceMode::Cow },
         egress: Egress::Deny,
         allow: Vec::new(),
         limits: ResourceLimits::default(),
@@ -118,12 +133,12 @@ fn spec(name: &str, command: &str, team: &str) -> SandboxSpec {
 
 impl Engine {
     /// Adds a sandbox that has done its work: listed like any other, at the cost of its facts.
-    fn rest(&self, number: usize, driver: &FakeDriver) -> Outcome<()> {
+    fn rest(&self, number: usize, driver: &FakeDriver, project: &Path) -> Outcome<()> {
         const COMMANDS: [&str; 4] = ["claude", "codex", "aider", "bash"];
         const TEAMS: [&str; 5] = ["api", "web", "data", "docs", "ci"];
         let pick = |list: &[&'static str]| list.get(number % list.len()).copied().unwrap_or("sh");
         let (command, team) = (pick(&COMMANDS), pick(&TEAMS));
-        let spec = spec(&format!("agent-{number:05}"), command, team);
+        let spec = spec(&format!("agent-{number:05}"), command, team, project);
         let failed = number.is_multiple_of(7);
         let id = SandboxId::random();
         let began = Timestamp(clock::wall().0 - i64::try_from(number).unwrap_or(0) * 1000);

@@ -11,21 +11,34 @@ use tokio::{
 use tokio_stream::StreamExt;
 
 use crate::{
-    app::{Act, Effect, EffectId, Link, Msg, effect::Order, msg::Reply},
+    app::{
+        Act, Effect, EffectId, Link, Msg,
+        effect::Order,
+        msg::{DiffRead, Reply},
+    },
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
         limits::{
-            CONSOLE_CALLS_MAX, CREATE_WITHIN, HUB_ANSWER_WITHIN, PARSE_SLICE_BYTES, STOP_GRACE,
+            APPLY_WITHIN, CHANGES_WITHIN, CONSOLE_CALLS_MAX, CONSOLE_CHANGES_BYTES_MAX,
+            CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN, HUB_ANSWER_WITHIN,
+            PARSE_SLICE_BYTES, SNAPSHOT_WITHIN, STOP_GRACE,
         },
     },
     config::environment,
-    model::output::{Fidelity, From, Output, OutputRequest},
+    model::{
+        change::{DiffPiece, DiffRequest, Subject},
+        output::{Fidelity, From, Output, OutputRequest},
+    },
     runtime::{self, Runtime},
 };
 
 use super::{agents::search_path, lane::Lane};
 
+/// Taking a snapshot, and making a sandbox of one.
+const SNAPSHOT_CALL_WITHIN: Duration = SNAPSHOT_WITHIN.saturating_add(CREATE_WITHIN);
+/// Looking for changes, with others before it.
+const DIFF_CALL_WITHIN: Duration = CHANGES_WITHIN.saturating_mul(3);
 const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
 
@@ -44,6 +57,8 @@ pub struct Runner {
     streams: HashMap<(SessionId, u64), AbortHandle>,
     subscriptions: JoinSet<()>,
     lanes: HashMap<SessionId, Lane>,
+    /// Calls that only read and may be given up.
+    reads: HashMap<EffectId, AbortHandle>,
 }
 
 impl Runner {
@@ -55,6 +70,7 @@ impl Runner {
             streams: HashMap::new(),
             subscriptions: JoinSet::new(),
             lanes: HashMap::new(),
+            reads: HashMap::new(),
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
         runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
@@ -118,6 +134,42 @@ impl Runner {
             Act::Search { session, request } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.search(&session, request).await.map(Reply::Search)
             }),
+            Act::Snapshots => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.snapshots().await.map(Reply::Snapshots)
+            }),
+            Act::Snapshot { sandbox, name } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
+                runtime.snapshot(&sandbox, name).await.map(|it| Reply::Snapshot(Box::new(it)))
+            }),
+            Act::RemoveSnapshot(snapshot) => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
+                runtime.remove_snapshot(&snapshot).await.map(|()| Reply::Nothing)
+            }),
+            Act::Restore { sandbox, to } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
+                runtime.restore(&sandbox, &to).await.map(|it| Reply::Sandbox(Box::new(it)))
+            }),
+            Act::Fork { from, how } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
+                runtime.fork(from, how).await.map(|it| Reply::Sandbox(Box::new(it)))
+            }),
+            Act::Apply { sandbox, request } => self.call(id, APPLY_WITHIN, async move {
+                runtime.apply(&sandbox, request).await.map(|it| Reply::Applied(Box::new(it)))
+            }),
+            Act::TakeBack { sandbox, overwrite } => self.call(id, APPLY_WITHIN, async move {
+                runtime.take_back(&sandbox, overwrite).await.map(|it| Reply::Applied(Box::new(it)))
+            }),
+            Act::Diff { of, request } => {
+                let read = async move {
+                    let read = read_diff(&*runtime, of, request).await;
+                    read.map(|it| Reply::Diff(Box::new(it)))
+                };
+                if let Some(call) = self.start_call(id, DIFF_CALL_WITHIN, read) {
+                    self.reads.retain(|_, it| !it.is_finished());
+                    self.reads.insert(id, call);
+                }
+            }
+            Act::Cancel(read) => {
+                if let Some(call) = self.reads.remove(&read) {
+                    call.abort();
+                }
+            }
             Act::Doctor => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.doctor().await.map(Reply::Checks)
             }),
@@ -169,15 +221,27 @@ impl Runner {
         within: Duration,
         work: impl Future<Output = Outcome<Reply>> + Send + 'static,
     ) {
+        drop(self.start_call(id, within, work));
+    }
+
+    /// Starts a call; `None` when it is refused, which is answered.
+    fn start_call(
+        &mut self,
+        id: EffectId,
+        within: Duration,
+        work: impl Future<Output = Outcome<Reply>> + Send + 'static,
+    ) -> Option<AbortHandle> {
         if self.calls.len() >= CONSOLE_CALLS_MAX {
-            return self.refuse(id, Fault::busy("too much is waiting for the hub"));
+            self.refuse(id, Fault::busy("too much is waiting for the hub"));
+            return None;
         }
         let answers = self.outbox.answers.clone();
-        self.calls.spawn(async move {
+        let call = self.calls.spawn(async move {
             let late = || Err(Fault::late(format!("the hub did not answer within {within:?}")));
             let result = tokio::time::timeout(within, work).await.unwrap_or_else(|_| late());
             drop(answers.send(Msg::Done { id, result }).await);
         });
+        Some(call)
     }
 
     fn refuse(&mut self, id: EffectId, fault: Fault) {
@@ -197,6 +261,43 @@ impl Runner {
             older.abort();
         }
     }
+}
+
+/// Reads a diff as far as the console shows one; the rest is not even sent.
+async fn read_diff(runtime: &dyn Runtime, of: Subject, request: DiffRequest) -> Outcome<DiffRead> {
+    let (text, wanted) = (request.text, request.paths.clone());
+    let mut pieces = runtime.diff(of, request).await?;
+    let mut read = DiffRead::default();
+    let (mut bytes, mut is_wanted) = (0, false);
+    while let Some(piece) = pieces.next().await {
+        match piece? {
+            DiffPiece::File(change) => {
+                // A directory that was asked for brings what is in it.
+                is_wanted = wanted.contains(&change.path);
+                bytes += change.path.len() + change.old_path.as_ref().map_or(0, Vec::len);
+                if read.files.len() >= CONSOLE_CHANGES_MAX || bytes > CONSOLE_CHANGES_BYTES_MAX {
+                    read.more = true;
+                    return Ok(read);
+                }
+                read.files.push(change);
+            }
+            DiffPiece::Text(piece) if text && is_wanted => {
+                let room = CONSOLE_PATCH_BYTES_MAX - read.text.len();
+                if piece.len() > room {
+                    read.text.extend_from_slice(piece.get(..room).unwrap_or_default());
+                    read.cut = true;
+                    return Ok(read);
+                }
+                read.text.extend_from_slice(&piece);
+            }
+            DiffPiece::Text(_) => {}
+            DiffPiece::End { git_left_out } => {
+                read.git_left_out = git_left_out;
+                return Ok(read);
+            }
+        }
+    }
+    Err(Fault::lost("the hub ended in the middle of the diff"))
 }
 
 /// One subscription: its messages, then its end.

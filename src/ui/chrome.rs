@@ -1,16 +1,19 @@
 //! The top line (where am I, how is everything) and the bottom line (what do keys do, what is new).
 
+use std::time::Duration;
+
 use ratatui::layout::Position;
 
 use super::{View, paint::Brush, theme::Role};
 use crate::{
     app::{
-        Link,
+        self, Link,
         action::Action,
         copy::Copy,
         fleet::Mark,
         layout::Area,
         state::{LineKind, LineMode},
+        view::{Left, Work},
     },
     base::text::{count, visible, width, wrap},
     model::event::Level,
@@ -55,6 +58,15 @@ impl View<'_> {
         let state = self.state;
         let mut crumbs = vec![visible(&state.hub)];
         if state.is_first_run() {
+            return crumbs;
+        }
+        if let Some(view) = state.view() {
+            let row = state.fleet.get(view.sandbox());
+            crumbs.extend(row.map(|it| visible(&it.sandbox.name)));
+            crumbs.push(match view {
+                app::view::View::Snapshots(_) => "snapshots".to_owned(),
+                app::view::View::Diff(_) => "what changed".to_owned(),
+            });
             return crumbs;
         }
         let session = state.focused_session().and_then(|it| state.fleet.session(it));
@@ -161,7 +173,14 @@ impl View<'_> {
     }
 
     fn bottom_right(&self, brush: &mut Brush<'_>, area: Area) -> u16 {
+        if let Some((_, work, waited)) = self.state.work() {
+            return self.work(brush, area, work, waited);
+        }
         let text = match &self.state.copy {
+            _ if self.state.view().is_some() => match self.state.link {
+                Link::Down { .. } => "OLD PICTURE ".to_owned(),
+                _ => String::new(),
+            },
             Some(copy) => looking_back(copy),
             None if self.state.is_first_run() => String::new(),
             // The way out is in sight whatever else is said here.
@@ -179,18 +198,40 @@ impl View<'_> {
         brush.text_right(area.x + area.width, area.y, area.width / 2, &text, style)
     }
 
+    /// What is waited for, how long by now, and how not to.
+    fn work(&self, brush: &mut Brush<'_>, area: Area, work: &Work, waited: Duration) -> u16 {
+        let style = self.theme.style(Role::Warning);
+        let style = style.patch(background(self.theme.style(Role::Hint)));
+        let waited = crate::base::units::human_duration(waited);
+        let most = area.width * 3 / 5;
+        // The time and the way out are whole, whatever it is called.
+        let way_out = match work.left {
+            Left::Finished if self.state.overlay.is_none() => " · esc stops waiting",
+            Left::Finished | Left::Ended => "",
+        };
+        let tail = format!(" {waited}{way_out} ");
+        let tail_width = u16::try_from(width(&tail)).unwrap_or(most);
+        let at = brush.text_right(area.x + area.width, area.y, most, &tail, style);
+        let room = most.saturating_sub(tail_width);
+        brush.text_right(at, area.y, room, &visible(&work.what), style)
+    }
+
     fn line(&self, brush: &mut Brush<'_>, area: Area, mode: &LineMode) -> Position {
         let style = self.theme.style(Role::Input);
         brush.within(area).fill(style);
-        let sign = if mode.kind == LineKind::Command { ":" } else { "/" };
+        let sign = match mode.kind {
+            LineKind::Command => ":",
+            LineKind::Filter { .. } | LineKind::Search | LineKind::Find => "/",
+            LineKind::SnapshotName(_) => "snapshot: ",
+        };
         let at = brush.text(
             area.x,
             area.y,
-            1,
+            10,
             sign,
             self.theme.style(Role::Accent).patch(background(style)),
         );
-        let room = area.width.saturating_sub(2);
+        let room = (area.x + area.width).saturating_sub(at + 1);
         // A long line shows the part around its cursor.
         let before = mode.editor.before();
         let skip = width(before).saturating_sub(usize::from(room).saturating_sub(1));
@@ -204,6 +245,11 @@ impl View<'_> {
                 LineKind::Command => {
                     &format!("a command; {} completes", self.state.key_words(Action::LineComplete))
                 }
+                LineKind::Find => "a regular expression",
+                LineKind::SnapshotName(_) => &format!(
+                    "a name for this moment, or none; {} keeps it",
+                    self.state.key_words(Action::LineAccept)
+                ),
                 LineKind::Search => &format!(
                     "a regular expression; {} looks back from here",
                     self.state.key_words(Action::LineAccept)

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{
         action::Action,
-        dialog::{Confirm, Field, NewDialog, TAKE_OVER_KEY, Verb},
+        dialog::{Confirm, Field, NewDialog, TAKE_OVER_KEY},
         layout::Area,
     },
     base::{
@@ -149,31 +149,18 @@ impl View<'_> {
     }
 
     pub(super) fn confirm(&self, brush: &mut Brush<'_>, confirm: &Confirm) -> Option<Position> {
-        let what = match confirm.targets.as_slice() {
-            [one] => {
-                let row = self.state.fleet.get(one);
-                row.map_or_else(|| "it".to_owned(), |it| visible(&it.sandbox.name))
-            }
-            many => format!("{} sandboxes", many.len()),
-        };
-        let (title, verb) = match confirm.verb {
-            Verb::Pause => (format!("Pause {what}?"), "pause"),
-            Verb::Resume => (format!("Resume {what}?"), "resume"),
-            Verb::Stop => (format!("Stop {what}?"), "stop"),
-            Verb::Remove => (format!("Remove {what}?"), "remove"),
-        };
         let room = usize::from(brush.area().width.saturating_sub(8).min(66));
         let lines = confirm.lines.iter().flat_map(|it| wrap(&visible(it), room));
         let lines: Vec<String> = lines.collect();
         let rows = u16::try_from(lines.len()).unwrap_or(4) + 4;
-        let inside = self.boxed(brush, 70, rows, &title);
+        let inside = self.boxed(brush, 70, rows, &visible(&confirm.title));
         let mut brush = brush.within(inside);
         for (y, line) in (inside.y..).zip(&lines) {
             brush.text(inside.x, y, inside.width, line, self.on_box(Role::Box));
         }
         let y = (inside.y + inside.height).saturating_sub(1);
         let cancel = self.keys(&[(Action::DialogCancel, "leave it")]);
-        let text = self.answers(&format!("{} {verb}", confirm.key), &cancel);
+        let text = self.answers(&format!("{} {}", confirm.key, confirm.word), &cancel);
         brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Warning));
         None
     }

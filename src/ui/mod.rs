@@ -3,10 +3,12 @@ mod boxes;
 pub mod cell;
 mod chrome;
 pub mod colour;
+mod diff;
 mod fleet;
 mod form;
 mod paint;
 mod pane;
+mod snapshots;
 pub mod theme;
 
 use ratatui::{
@@ -16,7 +18,7 @@ use ratatui::{
 
 use crate::{
     app::{
-        State,
+        self, State,
         layout::{COLUMNS_MIN, ROWS_MIN},
         state::Overlay,
     },
@@ -48,7 +50,15 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
     }
     view.header(&mut brush);
     let mut cursor = None;
-    if state.is_first_run() {
+    if let (Some(area), Some(place)) = (&frame.view, state.view()) {
+        match place {
+            app::view::View::Snapshots(it) => view.snapshots(&mut brush, it, area),
+            app::view::View::Diff(it) => view.diff(&mut brush, it, area),
+        }
+        if let Some(divider) = area.divider {
+            brush.line(divider, "│", theme.style(Role::Border));
+        }
+    } else if state.is_first_run() {
         view.first_run(&mut brush);
     } else {
         view.fleet(&mut brush);

@@ -76,6 +76,9 @@ roles! {
     Match, "match", Text, "Text that a search found.";
     Copy, "copy", Text, "Text being selected.";
     Stale, "stale", Dim, "A picture or figure that is old.";
+    Added, "diff.added", Text, "Lines that are new.";
+    Removed, "diff.removed", Text, "Lines that are gone.";
+    Hunk, "diff.hunk", Text, "Where a changed place begins.";
     Button, "button", Text, "Something to click on.";
 }
 

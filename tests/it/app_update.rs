@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sandwatch::{
     app::{
         Act, Link, Msg,
-        msg::{Button, Mouse, MouseKind, Reply},
+        msg::{Button, DiffRead, Mouse, MouseKind, Reply},
         state::{Hold, Overlay, Place},
     },
     base::{
@@ -15,6 +15,7 @@ use sandwatch::{
         id::{SandboxId, SessionId},
     },
     model::{
+        change::{Applied, AppliedPath, ChangeStatus, Verdict},
         event::{Event, SnapshotReason},
         history::{HistoryLine, HistoryMark, HistoryPage},
         output::Output,
@@ -25,7 +26,10 @@ use sandwatch::{
     vt::key::{Key, KeyPress, Mods, Stroke},
 };
 
-use super::app_support::{Console, START, day, lease, sandbox, session};
+use super::{
+    app_support::{Console, START, day, lease, sandbox, session},
+    app_views,
+};
 
 fn changed(sandbox: Sandbox) -> Msg {
     Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
@@ -543,7 +547,7 @@ fn any_msg() -> impl Strategy<Value = Msg> {
 
 /// Answers an effect as a hub might, or with a fault.
 fn reply(act: &Act, good: bool) -> Option<Result<Reply, Fault>> {
-    if matches!(act, Act::Subscribe { .. } | Act::Unsubscribe { .. }) {
+    if matches!(act, Act::Subscribe { .. } | Act::Unsubscribe { .. } | Act::Cancel(_)) {
         return None;
     }
     if !good {
@@ -563,12 +567,75 @@ fn reply(act: &Act, good: bool) -> Option<Result<Reply, Fault>> {
             Reply::History(HistoryPage { lines, at_start: end <= 10 })
         }
         Act::Doctor => Reply::Checks(Vec::new()),
+        Act::Snapshots => Reply::Snapshots(app_views::line()),
+        Act::Snapshot { .. } => {
+            Reply::Snapshot(Box::new(app_views::kept("made", Some("x"), None, 9)))
+        }
+        Act::Restore { sandbox: of, .. } => {
+            Reply::Sandbox(Box::new(sandbox(of.as_str(), "claude", Status::Working)))
+        }
+        Act::Fork { .. } => Reply::Sandbox(Box::new(sandbox("fork", "claude", Status::Idle))),
+        Act::Diff { request, .. } => Reply::Diff(Box::new(DiffRead {
+            files: app_views::changes(),
+            text: app_views::PATCH.into(),
+            more: request.system,
+            ..DiffRead::default()
+        })),
+        Act::Apply { request, .. } => {
+            let of = |path: &Vec<u8>| AppliedPath {
+                path: path.clone(),
+                status: ChangeStatus::Modified,
+                verdict: if request.overwrite { Verdict::Applied } else { Verdict::Conflict },
+                note: None,
+            };
+            let paths = request.paths.iter().map(of).collect();
+            Reply::Applied(Box::new(Applied { paths, git_left_out: 0 }))
+        }
+        Act::TakeBack { .. } => Reply::Applied(Box::default()),
         _ => Reply::Nothing,
     }))
 }
 
+/// Answers what was asked since, and what follows from the answers.
+fn answered(console: &mut Console, since: usize, good: bool) {
+    let mut next = since;
+    while let Some(effect) = console.effects.get(next).cloned() {
+        next += 1;
+        if next > since + 40 {
+            return;
+        }
+        if let Some(result) = reply(&effect.act, good) {
+            console.send(Msg::Done { id: effect.id, result });
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_keys_in_the_places_keep_the_state_sound_and_drawable(
+        open in prop::sample::select(vec!["S", "d", "S enter", "S g d"]),
+        messages in prop::collection::vec((any_msg(), any::<u8>()), 0..60)
+    ) {
+        let mut console = Console::with_fleet((90, 30), app_views::able());
+        for key in open.split(' ') {
+            let seen = console.effects.len();
+            console.key(key);
+            answered(&mut console, seen, true);
+        }
+        for (msg, answer) in messages {
+            let seen = console.effects.len();
+            console.send(msg);
+            if answer % 4 == 0 {
+                console.read();
+            }
+            if answer % 3 != 0 {
+                answered(&mut console, seen, answer % 5 != 0);
+            }
+        }
+        prop_assert_eq!(console.draw(), console.draw());
+    }
 
     #[test]
     fn any_message_sequence_keeps_the_state_sound_and_drawable(

@@ -60,6 +60,24 @@ fn the_filter_narrows_the_fleet_as_it_is_typed() {
 }
 
 #[test]
+fn the_demo_has_snapshots_and_changes_to_look_at() {
+    let home = Home::new();
+    let pty = open(&home);
+    pty.send("S");
+    pty.wait_for("2 kept");
+    pty.wait_for("since retries: 2 paths changed");
+    pty.send("c");
+    pty.wait_for("3 kept");
+    pty.send("qd");
+    pty.wait_for("4 paths");
+    pty.send("/client\r");
+    pty.wait_for("retry: Retry,");
+    pty.send("a");
+    pty.wait_for("the fake driver can't apply changes");
+    quit(pty);
+}
+
+#[test]
 fn the_picture_follows_the_size() {
     let home = Home::new();
     let pty = open(&home);

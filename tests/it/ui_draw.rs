@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use ratatui::{buffer::Buffer, layout::Rect};
 use sandwatch::{
-    app::Msg,
-    model::session::Status,
+    app::{
+        Act, Msg,
+        msg::{DiffRead, Reply},
+    },
+    model::{change::ChangeStatus, session::Status},
     ui::{
         self,
         theme::{self, Depth},
@@ -13,7 +16,10 @@ use sandwatch::{
     vt::touched::Touched,
 };
 
-use super::app_support::{Console, day, picture, sandbox};
+use super::{
+    app_support::{Console, day, picture, sandbox},
+    app_views::{change, in_diff, in_snapshots},
+};
 
 /// Keys that lead to every box and place.
 const STATES: &[&str] = &[
@@ -184,6 +190,72 @@ fn pictures_of_a_working_day() {
     let mut first = Console::with_fleet((80, 24), Vec::new());
     first.send(Msg::Agents(vec!["claude".to_owned(), "codex".to_owned()]));
     insta::assert_snapshot!("first_run_80x24", first.picture());
+}
+
+#[test]
+fn pictures_of_snapshots_and_changes() {
+    for (name, size) in
+        [("80x24", (80, 24)), ("20x5", (20, 5)), ("60x15", (60, 15)), ("200x60", (200, 60))]
+    {
+        insta::assert_snapshot!(format!("snapshots_{name}"), in_snapshots(size).picture());
+        insta::assert_snapshot!(format!("diff_{name}"), in_diff(size).picture());
+    }
+    for (name, keys) in [("restore", "g r"), ("apply", "g k space enter")] {
+        let mut console = in_snapshots((80, 24));
+        console.keys(keys);
+        if name == "apply" {
+            console = in_diff((80, 24));
+            console.keys("space space a");
+        }
+        console.read();
+        insta::assert_snapshot!(format!("{name}_80x24"), console.picture());
+    }
+}
+
+#[test]
+fn places_draw_at_every_size_and_only_inside_of_their_area() {
+    for keys in ["", "j", "enter", "space", "/ x", "? esc", "r", "D", "a", "d", "enter ] l l"] {
+        for mut console in [in_snapshots((120, 40)), in_diff((120, 40))] {
+            console.keys(keys);
+            for columns in [0, 1, 2, 20, 59, 60, 61, 80, 109, 110, 121, 300] {
+                for rows in [0, 1, 5, 14, 15, 16, 18, 24, 100] {
+                    console.send(Msg::Resize(columns, rows));
+                    let area = Rect::new(0, 0, columns, rows);
+                    let mut buffer = Buffer::empty(area);
+                    draw(&console, area, &mut buffer);
+                    let part = Rect::new(3, 2, columns.min(30), rows.min(9));
+                    let whole = Rect::new(0, 0, 340, 110);
+                    let mut buffer = Buffer::filled(whole, ratatui::buffer::Cell::new("#"));
+                    draw(&console, part, &mut buffer);
+                    let outside = (0..110).flat_map(|y| (0..340).map(move |x| (x, y)));
+                    let mut outside = outside.filter(|it| !part.contains((*it).into()));
+                    assert!(outside.all(|it| buffer[it].symbol() == "#"), "{keys} {part:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_paths_and_lines_are_made_visible() {
+    let mut console = in_diff((100, 30));
+    let bad = change("a\u{1b}[31m\u{202e}b\u{9b}", ChangeStatus::Added, 1, 0);
+    let text = "@@ -0,0 +1,2 @@\n+\u{1b}]0;x\u{7}\u{202e}\u{feff}\n+\u{9b}31m\n";
+    console.keys("R");
+    let list = |it: &Act| matches!(it, Act::Diff { request, .. } if !request.text);
+    let read = |files, text: &str| {
+        let text = text.as_bytes().to_vec();
+        Reply::Diff(Box::new(DiffRead { files, text, ..DiffRead::default() }))
+    };
+    console.answer(list, read(vec![bad], ""));
+    let lines = |it: &Act| matches!(it, Act::Diff { request, .. } if request.text);
+    console.answer(lines, read(Vec::new(), text));
+    for keys in ["", "enter", "esc space a"] {
+        console.keys(keys);
+        let shown = console.picture();
+        assert!(shown.chars().all(|it| !it.is_control() || it == '\n'), "{shown:?}");
+        assert!(!shown.contains('\u{202e}') && shown.contains("<U+202E>"), "{shown}");
+    }
 }
 
 #[test]

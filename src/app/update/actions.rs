@@ -31,11 +31,17 @@ impl Turn<'_> {
         if self.line_action(action) || self.dialog_action(action) {
             return;
         }
+        if self.view_action(action, argument) {
+            return;
+        }
         let hits = matches!(
             action,
             Action::StepIn
                 | Action::TakeOver
                 | Action::Shell
+                | Action::Snapshot
+                | Action::SnapshotNamed
+                | Action::Fork
                 | Action::Pause
                 | Action::Stop
                 | Action::Remove
@@ -43,6 +49,9 @@ impl Turn<'_> {
         if hits && argument.is_empty() && self.state.row_is_news() {
             let text = "another row came under the cursor; press it again if you mean this one";
             return self.notice(Level::Warning, text);
+        }
+        if !self.lies_beside(action) {
+            self.close_views();
         }
         if self.scroll_action(action, argument)
             || self.list_action(action)
@@ -112,6 +121,11 @@ impl Turn<'_> {
             Action::Shell => self.open_shell(argument),
             Action::Pause => self.pause(argument),
             Action::Stop | Action::Remove => self.ask_loss(action, argument),
+            Action::Snapshot => self.take_snapshot(argument),
+            Action::SnapshotNamed => self.name_snapshot(),
+            Action::Snapshots => self.open_snapshots(argument),
+            Action::Fork => self.fork(argument),
+            Action::Diff => self.open_diff(argument),
             Action::Info => self.open_info(argument),
             Action::CopyName => self.copy_name(),
             _ => {}
@@ -171,6 +185,9 @@ impl Turn<'_> {
 
     /// Closes the nearest open thing: a filter, the focus on the panes, the console itself.
     fn back(&mut self) {
+        if self.give_up() {
+            return;
+        }
         let state = &mut *self.state;
         if state.grid.tab().zoomed {
             state.grid.tab_mut().zoomed = false;

@@ -11,7 +11,7 @@ use crate::{
         palette::{PAGE, RECENT_MAX},
         state::{HISTORY_MAX, LineKind, LineMode, Overlay, Place},
     },
-    base::limits::PATTERN_BYTES_MAX,
+    base::limits::{NAME_BYTES_MAX, PATTERN_BYTES_MAX},
     model::event::Level,
 };
 
@@ -23,7 +23,8 @@ impl Turn<'_> {
         let bytes_max = match kind {
             LineKind::Filter { .. } => crate::app::filter::FILTER_BYTES_MAX,
             LineKind::Command => command::COMMAND_BYTES_MAX,
-            LineKind::Search => PATTERN_BYTES_MAX,
+            LineKind::Search | LineKind::Find => PATTERN_BYTES_MAX,
+            LineKind::SnapshotName(_) => NAME_BYTES_MAX,
         };
         let editor = Editor::new(text, bytes_max);
         let mode = LineMode { kind, editor, offers: Vec::new(), offered: None, back: 0 };
@@ -75,7 +76,7 @@ impl Turn<'_> {
                     mode.offers = offers;
                 }
             }
-            LineKind::Search => {}
+            LineKind::Search | LineKind::Find | LineKind::SnapshotName(_) => {}
         }
     }
 
@@ -96,7 +97,9 @@ impl Turn<'_> {
                 crate::app::filter::KEYS.iter().map(|it| format!("{it}:")).collect()
             }
             Argument::Program => self.state.agents.clone(),
-            Argument::Sandbox | Argument::SandboxProgram => self.state.fleet.names(OFFERS_MAX),
+            Argument::Sandbox | Argument::SandboxProgram | Argument::SandboxName => {
+                self.state.fleet.names(OFFERS_MAX)
+            }
             Argument::Nothing | Argument::Pattern => Vec::new(),
         }
     }
@@ -201,6 +204,8 @@ impl Turn<'_> {
         match mode.kind {
             LineKind::Filter { .. } => {}
             LineKind::Search => self.search(&text),
+            LineKind::Find => self.find_in_view(&text),
+            LineKind::SnapshotName(sandbox) => self.snapshot_named(sandbox, &text),
             LineKind::Command if text.is_empty() => {}
             LineKind::Command => {
                 self.state.history.retain(|it| *it != text);
@@ -231,10 +236,13 @@ impl Turn<'_> {
 
     fn recall(&mut self, older: bool) {
         let Some(mode) = &mut self.state.line else { return };
-        if mode.kind != LineKind::Command {
+        match mode.kind {
+            LineKind::Command => {}
             // While filtering, the arrows move in the list.
-            self.state.fleet.move_by(if older { -1 } else { 1 });
-            return;
+            LineKind::Filter { .. } => {
+                return self.state.fleet.move_by(if older { -1 } else { 1 });
+            }
+            LineKind::Search | LineKind::Find | LineKind::SnapshotName(_) => return,
         }
         let last = self.state.history.len();
         mode.back = if older { (mode.back + 1).min(last) } else { mode.back.saturating_sub(1) };

@@ -220,6 +220,7 @@ impl Turn<'_> {
             self.cut();
         }
         if is_up && !was_up {
+            self.look_again_after_link();
             self.take_again();
             let sessions: Vec<SessionId> = self.state.watches.keys().cloned().collect();
             for session in sessions {

@@ -1,11 +1,12 @@
 //! The lines of the box that asks first: what will happen, and what will be lost.
 
 use crate::{
-    app::dialog::Verb,
-    base::text::count,
+    app::{dialog::Verb, diff::Diff},
+    base::{clock::Zone, text::count, units::human_bytes},
     model::{
         sandbox::{Sandbox, WorkspaceMode},
         session::Status,
+        snapshot::Snapshot,
     },
 };
 
@@ -79,6 +80,87 @@ pub(super) fn of_many(sandboxes: &[&Sandbox], verb: Verb) -> Vec<String> {
             lines.push(format!("What {cow} of them changed in copies of your files is deleted."));
             lines.push("Recordings stay.".to_owned());
         }
+    }
+    lines
+}
+
+/// Programs, paths and the like named in a box; the rest are counted.
+const NAMED_MAX: usize = 5;
+
+fn and_more(mut names: Vec<String>, all: usize) -> Vec<String> {
+    names.truncate(NAMED_MAX);
+    if all > names.len() {
+        names.push(format!("and {} more", all - names.len()));
+    }
+    names
+}
+
+/// What happens when a sandbox goes back to a snapshot.
+pub(super) fn of_restore(sandbox: &Sandbox, to: &Snapshot, zone: &Zone) -> Vec<String> {
+    let alive: Vec<_> = sandbox.sessions.iter().filter(|it| it.status != Status::Exited).collect();
+    let mut lines = vec![format!("Its files become those of {}.", zone.date_time(to.created_at))];
+    if alive.is_empty() {
+        lines.push("No program of it runs.".to_owned());
+    } else {
+        let program = |command: &[String]| {
+            let first = command.first().map_or("shell", String::as_str);
+            first.rsplit('/').next().unwrap_or(first).to_owned()
+        };
+        let names = alive.iter().map(|it| program(&it.command)).collect();
+        let names = and_more(names, alive.len()).join(", ");
+        lines.push(format!("{} What runs: {names}.", programs_end(alive.len())));
+    }
+    lines.push(
+        "What it is now is kept as a snapshot first; its first command starts again.".to_owned(),
+    );
+    let path = sandbox.workspace.path.to_string_lossy();
+    match sandbox.workspace.mode {
+        WorkspaceMode::Rw => lines.push(format!("{path} stays as it is: it is not in a snapshot.")),
+        WorkspaceMode::Cow => lines.push(format!("{path} itself stays as it is.")),
+        WorkspaceMode::Ro | WorkspaceMode::None => {}
+    }
+    lines
+}
+
+/// What is lost with a snapshot.
+pub(super) fn of_snapshot(it: &Snapshot, after: usize, zone: &Zone) -> Vec<String> {
+    let size = it.size_bytes.map_or_else(String::new, |it| format!(", {}", human_bytes(it)));
+    let mut lines =
+        vec![format!("What {} was at {}{size}.", it.sandbox_name, zone.date_time(it.created_at))];
+    lines.push("Nothing brings it back.".to_owned());
+    match after {
+        0 => {}
+        1 => lines.push("The one after it stays.".to_owned()),
+        many => lines.push(format!("The {many} after it stay.")),
+    }
+    lines.push("Sandboxes that began with it go on.".to_owned());
+    lines
+}
+
+/// What is written to the real directory.
+pub(super) fn of_apply(it: &Diff, overwrite: bool, runs: bool) -> Vec<String> {
+    let chosen = it.chosen();
+    let directory = it.directory.to_string_lossy();
+    let all = it.files.len();
+    let of = if it.staged() == 0 { ", the one under the cursor" } else { "" };
+    let mut lines =
+        vec![format!("{} of {} changed{of}, to {directory}:", chosen.len(), count(all, "path"))];
+    let names = chosen
+        .iter()
+        .take(NAMED_MAX)
+        .map(|it| format!("{} {}", it.change.status.word(), it.paths()));
+    lines.extend(and_more(names.collect(), chosen.len()));
+    if overwrite {
+        let conflicts = it.conflicts().len();
+        if conflicts > 0 {
+            lines.push(format!("Changed on both sides: {}.", count(conflicts, "path")));
+        }
+        lines.push("What was changed there meanwhile is replaced.".to_owned());
+    } else {
+        lines.push("If one was changed there meanwhile, nothing is written.".to_owned());
+    }
+    if runs {
+        lines.push("The sandbox runs on: what it has then is what is written.".to_owned());
     }
     lines
 }

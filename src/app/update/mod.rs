@@ -2,6 +2,7 @@
 
 mod actions;
 mod boxes;
+mod diff;
 mod feed;
 mod keys;
 mod losses;
@@ -10,7 +11,9 @@ pub mod mouse;
 mod panes;
 mod results;
 mod scroll;
+mod snapshots;
 mod verbs;
+mod views;
 
 use super::{
     copy::{Copy, Opened},
@@ -159,6 +162,7 @@ impl Turn<'_> {
             self.state.dirty = true;
             self.resize_typed_into();
         }
+        self.settle_views();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));
         if let Some(copy) = &self.state.copy {
@@ -312,6 +316,7 @@ impl Turn<'_> {
         let mut changed = self.state.notices.expire(now);
         changed |= self.state.shows_which_key();
         changed |= self.keys_count_again() || self.state.asked_at().is_some();
+        changed |= self.state.work().is_some();
         self.state.rests_at.take_if(|it| now >= *it);
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {

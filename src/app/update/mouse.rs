@@ -33,6 +33,9 @@ impl Turn<'_> {
             return;
         }
         let again = self.is_double_click(mouse);
+        if let Some(view) = frame.view {
+            return self.mouse_in_view(mouse, view, again);
+        }
         let pane = frame.panes.iter().find(|it| it.header.contains(x, y) || it.body.contains(x, y));
         if let Some((slot, ..)) = self.state.pressed {
             if let Some(pane) = frame.pane(slot) {

@@ -175,8 +175,12 @@ impl Turn<'_> {
         self.show(session);
         self.state.place = place;
         let name = self.state.fleet.session(session).map(|(row, it)| it.name(&row.sandbox.name));
-        let key = self.state.key_words(Action::StepIn);
-        let text = format!("{} is there; {key} steps in", name.unwrap_or_default());
+        let name = name.unwrap_or_default();
+        let text = if self.state.views.is_empty() {
+            format!("{name} is there; {} steps in", self.state.key_words(Action::StepIn))
+        } else {
+            format!("{name} is there; {} goes to it", self.state.key_words(Action::Back))
+        };
         self.notice(Level::Info, &text);
     }
 

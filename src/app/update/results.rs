@@ -19,6 +19,7 @@ use crate::{
 
 impl Turn<'_> {
     pub(super) fn done(&mut self, id: EffectId, result: Outcome<Reply>) {
+        self.state.works.remove(&id);
         let Some(pending) = self.state.pending.remove(&id) else { return };
         match (pending, result) {
             (Pending::Quiet(_) | Pending::Input(_), Ok(_)) => return,
@@ -44,6 +45,22 @@ impl Turn<'_> {
             (Pending::Jump { .. } | Pending::Search(_), Err(fault)) => {
                 self.fault("searching", &fault);
             }
+            (
+                it @ (Pending::Snapshots
+                | Pending::Snapshot { .. }
+                | Pending::RemoveSnapshot { .. }
+                | Pending::Restore { .. }
+                | Pending::Fork { .. }),
+                result,
+            ) => self.snapshots_done(id, it, result),
+            (
+                it @ (Pending::Told(_)
+                | Pending::Changes
+                | Pending::Lines(_)
+                | Pending::Apply { .. }
+                | Pending::TakeBack { .. }),
+                result,
+            ) => self.diff_done(id, it, result),
             (Pending::Doctor, Ok(Reply::Checks(found))) => {
                 if let Some(Overlay::Doctor { checks, .. }) = &mut self.state.overlay {
                     *checks = Some(found);

@@ -5,7 +5,7 @@ use crate::{
     app::{
         action::Action,
         command::split,
-        dialog::{Confirm, NewDialog, Verb},
+        dialog::{Confirm, Deed, NewDialog, Verb},
         effect::{Act, EffectId, Order},
         layout::PaneArea,
         state::{Deeds, FirstChoice, Overlay, Pending, Place},
@@ -23,7 +23,7 @@ const NAMES_COPIED_MAX: usize = 1000;
 
 impl Turn<'_> {
     /// What a verb acts on: the one named, else the pane's, else all marked, else the cursor's.
-    fn targets(&mut self, name: &str) -> Vec<SandboxId> {
+    pub(super) fn targets(&mut self, name: &str) -> Vec<SandboxId> {
         let fleet = &self.state.fleet;
         if !name.is_empty() {
             let found = fleet.named(name).map(|it| it.sandbox.id.clone());
@@ -31,6 +31,9 @@ impl Turn<'_> {
                 self.notice(Level::Error, &format!("there is no sandbox `{name}`"));
             }
             return found.into_iter().collect();
+        }
+        if !self.state.views.is_empty() {
+            return self.looked_at().into_iter().collect();
         }
         // Marks are the fleet's: in a pane they are neither in mind nor, often, in sight.
         match self.state.place {
@@ -40,12 +43,15 @@ impl Turn<'_> {
     }
 
     /// What can only be done to one: the one named, else the pane's or the cursor's.
-    fn target(&mut self, name: &str) -> Option<SandboxId> {
+    pub(super) fn target(&mut self, name: &str) -> Option<SandboxId> {
         if name.is_empty() { self.looked_at() } else { self.targets(name).pop() }
     }
 
     fn looked_at(&self) -> Option<SandboxId> {
         let fleet = &self.state.fleet;
+        if let Some(view) = self.state.view() {
+            return fleet.get(view.sandbox()).map(|it| it.sandbox.id.clone());
+        }
         let row = match self.state.place {
             Place::Panes => self.state.focused_session().and_then(|it| fleet.session(it)),
             Place::Fleet => return fleet.current().map(|it| it.sandbox.id.clone()),
@@ -104,7 +110,12 @@ impl Turn<'_> {
     }
 
     /// Does one thing to many, and says once how it went.
-    fn all_of(&mut self, acts: Vec<(Act, String)>, doing: &'static str, done: &'static str) {
+    pub(super) fn all_of(
+        &mut self,
+        acts: Vec<(Act, String)>,
+        doing: &'static str,
+        done: &'static str,
+    ) {
         let total = acts.len();
         if total > 1 {
             self.notice(Level::Info, &format!("{doing} {total} sandboxes"));
@@ -168,18 +179,47 @@ impl Turn<'_> {
             1 => lines.push("1 of them is not in sight: the filter hides it.".to_owned()),
             it => lines.push(format!("{it} of them are not in sight: the filter hides them.")),
         }
+        let what = match sandboxes.as_slice() {
+            [one] => one.name.clone(),
+            many => format!("{} sandboxes", many.len()),
+        };
+        let title = match verb {
+            Verb::Pause => (format!("Pause {what}?"), "pause"),
+            Verb::Resume => (format!("Resume {what}?"), "resume"),
+            Verb::Stop => (format!("Stop {what}?"), "stop"),
+            Verb::Remove => (format!("Remove {what}?"), "remove"),
+        };
+        self.ask_first(Deed::Verb { verb, targets }, title, lines);
+    }
+
+    /// Opens the box that asks before it does something.
+    pub(super) fn ask_first(
+        &mut self,
+        deed: Deed,
+        title: (String, &'static str),
+        lines: Vec<String>,
+    ) {
         let trigger = self.state.last_key;
         let opened = self.state.now.since_start;
-        let confirm = Confirm::new(verb, targets, lines, trigger, opened);
+        let confirm = Confirm::new(deed, title, lines, trigger, opened);
         self.state.overlay = Some(Overlay::Confirm(confirm));
     }
 
     pub(super) fn confirmed(&mut self) {
         let Some(Overlay::Confirm(confirm)) = self.state.overlay.take() else { return };
-        let lost = matches!(confirm.verb, Verb::Stop | Verb::Remove);
-        self.do_to(confirm.verb, confirm.targets);
-        if lost {
-            self.state.fleet.unmark_all();
+        match confirm.deed {
+            Deed::Verb { verb, targets } => {
+                self.do_to(verb, targets);
+                if matches!(verb, Verb::Stop | Verb::Remove) {
+                    self.state.fleet.unmark_all();
+                }
+            }
+            Deed::Restore { sandbox, to, label } => self.restore(sandbox, to, label),
+            Deed::RemoveSnapshot { id, what } => self.remove_snapshot(id, what),
+            Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
+            Deed::TakeBack { sandbox, directory, overwrite } => {
+                self.take_back(sandbox, directory, overwrite);
+            }
         }
     }
 
@@ -190,6 +230,9 @@ impl Turn<'_> {
     }
 
     pub(super) fn copy_name(&mut self) {
+        if let Some(text) = self.copied_from_view() {
+            return self.clipboard(text);
+        }
         let targets = self.targets("");
         let fleet = &self.state.fleet;
         let names: Vec<String> = targets
@@ -221,7 +264,7 @@ impl Turn<'_> {
     }
 
     /// The size of the pane a new session will appear in.
-    fn pane_size(&self) -> Size {
+    pub(super) fn pane_size(&self) -> Size {
         let frame = &self.state.frame;
         let pane = frame.pane(self.state.grid.tab().focus()).or(frame.panes.first());
         pane.filter(|it| !it.body.is_empty()).map_or(Size::DEFAULT, PaneArea::session_size)

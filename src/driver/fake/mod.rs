@@ -1,6 +1,7 @@
 //! Sandboxes of scripted programs: no process, no file, no isolation. For demos and for tests of
 //! everything above the driver; never offered unless asked for.
 
+mod changes;
 mod editor;
 mod program;
 mod script;
@@ -19,7 +20,10 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-use super::{Driver, Ground, Hosting, PipeIo, Place, PlaceFacts, Program, PtyIo};
+use super::{
+    Changes, Driver, Ground, Hosting, Kept, PipeIo, Place, PlaceFacts, Program, PtyIo, Shelf,
+    Stillness, Taken,
+};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -28,6 +32,7 @@ use crate::{
     },
     model::{
         capability::Capabilities,
+        change::DiffRequest,
         check::{Check, CheckStatus},
         sandbox::{Isolation, SandboxSpec},
         session::{ExitStatus, SessionSpec},
@@ -58,6 +63,8 @@ pub struct Faults {
 #[derive(Clone, Default)]
 pub struct FakeDriver {
     shared: Arc<Shared>,
+    /// Snapshots of nothing and a script of changes, for the demo.
+    staged: bool,
 }
 
 #[derive(Default)]
@@ -71,6 +78,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FakeDriver {
+    /// One whose sandboxes also have snapshots and changes to show, all of them made up.
+    pub fn staged() -> Self {
+        Self { staged: true, ..Self::default() }
+    }
+
     /// Sets what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         *lock(&self.shared.faults) = faults;
@@ -89,7 +101,7 @@ impl FakeDriver {
     }
 }
 
-fn capabilities() -> Capabilities {
+fn capabilities(staged: bool) -> Capabilities {
     Capabilities {
         pty: true,
         exec: true,
@@ -99,6 +111,8 @@ fn capabilities() -> Capabilities {
         workspace_rw: true,
         // There is no network to leave by.
         egress_deny: true,
+        snapshot: staged,
+        workspace_diff: staged,
         ..Capabilities::default()
     }
 }
@@ -114,7 +128,7 @@ impl Driver for FakeDriver {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities()
+        capabilities(self.staged)
     }
 
     async fn probe(&self) -> Vec<Check> {
@@ -136,12 +150,51 @@ impl Driver for FakeDriver {
         }
         let place = Arc::new(FakePlace {
             id: ground.id.clone(),
+            staged: self.staged,
             driver: self.shared.clone(),
             frozen: watch::Sender::new(false),
             life: watch::Sender::new(Life::Alive),
         });
         lock(&self.shared.places).insert(ground.id.clone(), place.clone());
         Ok(place)
+    }
+
+    async fn snapshot(
+        &self,
+        _ground: &Ground,
+        _spec: &SandboxSpec,
+        _shelf: &Shelf,
+        like: Option<&Shelf>,
+        _stillness: Stillness,
+    ) -> Outcome<Taken> {
+        if !self.staged {
+            return Err(Fault::unsupported("the fake driver can't take snapshots"));
+        }
+        // The first has all, the next what changed since.
+        let size_bytes = Some(if like.is_none() { 18_432 } else { 4_096 });
+        Ok(Taken { size_bytes, ..Taken::default() })
+    }
+
+    async fn vacate(&self, ground: &Ground) -> Outcome<()> {
+        if !self.staged {
+            return Err(Fault::unsupported("the fake driver can't restore"));
+        }
+        if let Some(place) = lock(&self.shared.places).remove(&ground.id) {
+            place.end(Life::Removed);
+        }
+        Ok(())
+    }
+
+    fn changes(
+        &self,
+        of: &Kept,
+        against: Option<&Shelf>,
+        request: DiffRequest,
+    ) -> Outcome<Changes> {
+        if !self.staged {
+            return Err(Fault::unsupported("the fake driver can't tell what changed"));
+        }
+        Ok(changes::changes(of, against.is_some(), &request))
     }
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
@@ -167,6 +220,7 @@ enum Life {
 /// One fake sandbox. Each program is a task that ends with it.
 struct FakePlace {
     id: SandboxId,
+    staged: bool,
     driver: Arc<Shared>,
     frozen: watch::Sender<bool>,
     life: watch::Sender<Life>,
@@ -237,7 +291,7 @@ impl Place for FakePlace {
             isolation: Some(Isolation::None),
             raw_state: None,
             state: None,
-            capabilities: capabilities(),
+            capabilities: capabilities(self.staged),
             notes: Vec::new(),
         }
     }

@@ -18,9 +18,9 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Uid, XattrFlags, chmodat, chownat,
-        fchmod, fchown, fsetxattr, fstat, futimens, ioctl_ficlone, linkat, mkdirat, mknodat,
-        openat, readlinkat, statat, statx, symlinkat, utimensat,
+        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Uid, XattrFlags, chmodat,
+        chownat, fchmod, fchown, fsetxattr, fstat, futimens, ioctl_ficlone, linkat, mkdirat,
+        mknodat, openat, readlinkat, statat, statx, symlinkat, utimensat,
     },
     io::Errno,
 };

@@ -1,0 +1,331 @@
+//! What one sandbox changed: the files, the lines of the one under the cursor, and which are to be applied.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+};
+
+use super::{
+    effect::EffectId,
+    hunks::Patch,
+    view::{Cursor, Pattern, Rest},
+};
+use crate::{
+    base::{
+        id::{SandboxId, SnapshotId},
+        limits::{CHANGE_PATHS_MAX, CONSOLE_CHANGES_MAX, CONSOLE_PATCHES_KEPT},
+        text::visible,
+    },
+    model::change::{Applied, ApplyRequest, DiffRequest, FileChange, NodeKind, Subject, Verdict},
+};
+
+/// Cells that one step along a long line goes.
+const STEP_CELLS: usize = 8;
+/// Further along no line goes.
+const COLUMN_MAX: usize = 4096;
+
+/// Which half has the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    Files,
+    Lines,
+}
+
+/// The two sides that are held against one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sides {
+    pub of: Subject,
+    pub against: Option<SnapshotId>,
+    /// Both, in words.
+    pub words: String,
+}
+
+/// The place.
+#[derive(Debug)]
+pub struct Diff {
+    pub sandbox: SandboxId,
+    /// As it was called when the place was opened.
+    pub name: String,
+    /// The real directory.
+    pub directory: PathBuf,
+    pub sides: Sides,
+    pub system: bool,
+    pub files: Vec<File>,
+    pub cursor: Cursor,
+    pub half: Half,
+    /// The cursor in the lines of the file.
+    pub lines: Cursor,
+    /// Cells of them that are out of sight at the left.
+    pub column: usize,
+    /// Whether the hub has answered once.
+    pub known: bool,
+    /// Why it did not answer last.
+    pub wrong: Option<String>,
+    /// There are more files than are listed.
+    pub more: bool,
+    pub git_left_out: u64,
+    pub pattern: Option<Pattern>,
+    pub(super) rest: Rest,
+    pub(super) asked: Option<EffectId>,
+    pub(super) reading: Option<(EffectId, Vec<u8>)>,
+    /// Newest first.
+    patches: VecDeque<(Vec<u8>, Read)>,
+    /// What came of each path when it was last applied.
+    verdicts: BTreeMap<Vec<u8>, (Verdict, Option<String>)>,
+}
+
+/// A file's diff as it was read, or why it was not.
+pub type Read = Result<Patch, String>;
+
+/// One changed file.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub change: FileChange,
+    pub staged: bool,
+}
+
+impl File {
+    /// Its path as it is shown: safe, a directory with a slash.
+    pub fn path(&self) -> String {
+        let kind = self.change.new.or(self.change.old).map(|it| it.kind);
+        let slash = if kind == Some(NodeKind::Directory) { "/" } else { "" };
+        format!("{}{slash}", shown(&self.change.path))
+    }
+
+    /// Both names, where it was moved.
+    pub fn paths(&self) -> String {
+        match &self.change.old_path {
+            Some(old) => format!("{} -> {}", shown(old), self.path()),
+            None => self.path(),
+        }
+    }
+
+    /// What a request names for it.
+    fn asked(&self) -> impl Iterator<Item = Vec<u8>> {
+        [Some(&self.change.path), self.change.old_path.as_ref()].into_iter().flatten().cloned()
+    }
+}
+
+/// A path, safe to show.
+pub fn shown(path: &[u8]) -> String {
+    visible(&String::from_utf8_lossy(path))
+}
+
+impl Diff {
+    pub fn new(sandbox: SandboxId, name: String, directory: PathBuf, sides: Sides) -> Self {
+        Self {
+            sandbox,
+            name,
+            directory,
+            sides,
+            system: false,
+            files: Vec::new(),
+            cursor: Cursor::default(),
+            half: Half::Files,
+            lines: Cursor::default(),
+            column: 0,
+            known: false,
+            wrong: None,
+            more: false,
+            git_left_out: 0,
+            pattern: None,
+            rest: Rest::default(),
+            asked: None,
+            reading: None,
+            patches: VecDeque::new(),
+            verdicts: BTreeMap::new(),
+        }
+    }
+
+    /// Asks for the list.
+    pub(super) fn request(&self) -> DiffRequest {
+        DiffRequest {
+            against: self.sides.against.clone(),
+            system: self.system,
+            ..DiffRequest::default()
+        }
+    }
+
+    /// Asks for the lines of one file.
+    pub(super) fn request_of(&self, file: &File) -> DiffRequest {
+        DiffRequest { paths: file.asked().collect(), text: true, ..self.request() }
+    }
+
+    /// Takes a new list; the cursor stays on its file, and what was staged and still differs stays so.
+    pub(super) fn list(&mut self, files: Vec<FileChange>, more: bool, git_left_out: u64) {
+        let here = self.current().map(|it| it.change.path.clone());
+        let staged: Vec<Vec<u8>> =
+            self.files.iter().filter(|it| it.staged).map(|it| it.change.path.clone()).collect();
+        let files = files.into_iter().take(CONSOLE_CHANGES_MAX);
+        self.files = files
+            .map(|change| File { staged: staged.binary_search(&change.path).is_ok(), change })
+            .collect();
+        self.files.sort_by(|a, b| a.change.path.cmp(&b.change.path));
+        (self.known, self.wrong) = (true, None);
+        (self.more, self.git_left_out) = (more, git_left_out);
+        self.patches.clear();
+        self.reading = None;
+        self.cursor.set_count(self.files.len());
+        let place = here.and_then(|here| self.files.iter().position(|it| it.change.path == here));
+        match place {
+            Some(row) => self.cursor.move_to(row),
+            None => self.from_the_top(),
+        }
+        self.settle();
+    }
+
+    /// The file under the cursor.
+    pub fn current(&self) -> Option<&File> {
+        self.files.get(self.cursor.at())
+    }
+
+    /// Its lines, as far as they were read.
+    pub fn patch(&self) -> Option<&Read> {
+        let path = &self.current()?.change.path;
+        self.patches.iter().find(|(of, _)| of == path).map(|(_, it)| it)
+    }
+
+    fn read_lines(&self) -> Option<&Patch> {
+        self.patch().and_then(|it| it.as_ref().ok())
+    }
+
+    /// Takes what was read of a file.
+    pub(super) fn read(&mut self, path: Vec<u8>, read: Read) {
+        let here = self.current().is_some_and(|it| it.change.path == path);
+        self.patches.retain(|(of, _)| *of != path);
+        self.patches.push_front((path, read));
+        self.patches.truncate(CONSOLE_PATCHES_KEPT);
+        if here {
+            self.from_the_top();
+        }
+    }
+
+    /// Another file is under the cursor: its lines begin at the first hunk.
+    pub(super) fn from_the_top(&mut self) {
+        let start = self.read_lines().map_or(0, Patch::start);
+        self.column = 0;
+        self.settle();
+        // What is said about the file stays in sight.
+        self.lines.show_from(start, start);
+    }
+
+    pub(super) fn settle(&mut self) {
+        let count = self.read_lines().map_or(0, |it| it.lines.len());
+        self.lines.set_count(count);
+    }
+
+    /// Moves along long lines; `false` when it was at their start already.
+    pub(super) fn step_column(&mut self, right: bool) -> bool {
+        let before = self.column;
+        self.column = match right {
+            true => (before + STEP_CELLS).min(COLUMN_MAX),
+            false => before.saturating_sub(STEP_CELLS),
+        };
+        before != self.column
+    }
+
+    pub(super) fn hunk(&mut self, forward: bool) -> bool {
+        let from = self.lines.at();
+        let found = self.read_lines().and_then(|it| it.hunk(from, forward));
+        if let Some(row) = found {
+            self.lines.show_from(row, 3);
+        }
+        found.is_some()
+    }
+
+    /// The row of the next match in the half that has the keys.
+    pub(super) fn find(&self, forward: bool) -> Option<usize> {
+        let pattern = self.pattern.as_ref()?;
+        match self.half {
+            Half::Files => {
+                let text = |row: usize| self.files.get(row).map(File::paths).unwrap_or_default();
+                pattern.next(self.cursor.at(), self.files.len(), forward, text)
+            }
+            Half::Lines => {
+                let patch = self.read_lines()?;
+                let text =
+                    |row: usize| patch.lines.get(row).map(|it| it.text.clone()).unwrap_or_default();
+                pattern.next(self.lines.at(), patch.lines.len(), forward, text)
+            }
+        }
+    }
+
+    pub fn staged(&self) -> usize {
+        self.files.iter().filter(|it| it.staged).count()
+    }
+
+    pub(super) fn stage(&mut self) {
+        let at = self.cursor.at();
+        if let Some(file) = self.files.get_mut(at) {
+            file.staged = !file.staged;
+        }
+    }
+
+    pub(super) fn stage_all(&mut self, on: bool) {
+        self.files.iter_mut().for_each(|it| it.staged = on);
+    }
+
+    /// What is to be applied: what is staged, else the file under the cursor.
+    pub(super) fn chosen(&self) -> Vec<&File> {
+        let staged: Vec<&File> = self.files.iter().filter(|it| it.staged).collect();
+        if staged.is_empty() { self.current().into_iter().collect() } else { staged }
+    }
+
+    /// The request for that; `Err` says why there can't be one.
+    pub(super) fn apply(&self, overwrite: bool) -> Result<ApplyRequest, String> {
+        let chosen = self.chosen();
+        let paths: Vec<Vec<u8>> = chosen.iter().flat_map(|it| it.asked()).collect();
+        let all = chosen.len() == self.files.len() && !self.more;
+        // A request names only so many; all of them need not be named.
+        let paths = match paths.len() {
+            ..=CHANGE_PATHS_MAX => paths,
+            _ if all => Vec::new(),
+            count => {
+                return Err(format!(
+                    "{count} paths are staged; at most {CHANGE_PATHS_MAX} at a time, or all"
+                ));
+            }
+        };
+        Ok(ApplyRequest { paths, overwrite, ..ApplyRequest::default() })
+    }
+
+    /// What came of a path when it was applied.
+    pub fn verdict(&self, file: &File) -> Option<&(Verdict, Option<String>)> {
+        let old = file.change.old_path.as_ref().and_then(|it| self.verdicts.get(it));
+        self.verdicts.get(&file.change.path).or(old)
+    }
+
+    /// Notes what came of an apply, and goes to the first conflict.
+    pub(super) fn applied(&mut self, applied: &Applied) {
+        let told = applied.paths.iter().filter(|it| it.verdict != Verdict::Applied);
+        let told = told.take(CONSOLE_CHANGES_MAX);
+        self.verdicts = told.map(|it| (it.path.clone(), (it.verdict, it.note.clone()))).collect();
+        let conflict = |it: &File| self.verdict(it).is_some_and(|it| it.0 == Verdict::Conflict);
+        if let Some(row) = self.files.iter().position(conflict) {
+            self.cursor.move_to(row);
+            self.from_the_top();
+        }
+    }
+
+    /// How many of those that are to be applied are known to be in conflict.
+    pub(super) fn conflicts(&self) -> Vec<&File> {
+        let of = |it: &&File| self.verdict(it).is_some_and(|it| it.0 == Verdict::Conflict);
+        self.files.iter().filter(of).collect()
+    }
+
+    /// What is shown is what apply would write.
+    pub fn is_appliable(&self) -> bool {
+        matches!(self.sides.of, Subject::Sandbox(_)) && self.sides.against.is_none() && !self.system
+    }
+
+    pub fn check(&self) -> Result<(), String> {
+        let lines = self.read_lines().map_or(0, |it| it.lines.len());
+        if !self.cursor.is_sound(self.files.len()) || !self.lines.is_sound(lines) {
+            return Err("a cursor of the diff is unsound".to_owned());
+        }
+        if self.files.len() > CONSOLE_CHANGES_MAX || self.patches.len() > CONSOLE_PATCHES_KEPT {
+            return Err("too much is held of the diff".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,396 @@
+//! The places over fleet and panes: opening and closing, moving and searching in them, and what is waited for.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::{Action, Scope},
+        copy::Opened,
+        diff::Half,
+        effect::{Act, EffectId},
+        layout::ViewArea,
+        msg::{Button, Mouse, MouseKind},
+        snapshots::label,
+        state::{LineKind, Pending},
+        view::{Left, Pattern, VIEWS_MAX, View, Work},
+    },
+    base::id::SandboxId,
+    model::event::Level,
+    vt::key::Key,
+};
+
+impl Turn<'_> {
+    /// Opens a place; over the one that it is asked from, or instead of it.
+    pub(super) fn open_view(&mut self, view: View, over: bool) {
+        if let Some(grip) = self.state.grip.take() {
+            self.let_go(&grip.session);
+        }
+        // Looking at something else ends looking back.
+        if let Some(copy) = self.state.copy.take()
+            && copy.opened == Opened::Fleet
+        {
+            self.state.return_to_fleet();
+        }
+        if !over {
+            self.close_views();
+        }
+        while self.state.views.len() >= VIEWS_MAX {
+            self.close_view();
+        }
+        self.state.overlay = None;
+        // A hint that was followed makes room for the next.
+        if self.state.notices.showing().is_some_and(|it| it.level == Level::Info) {
+            self.state.notices.dismiss();
+        }
+        self.state.views.push(view);
+    }
+
+    /// Closes the one on top; what it asked for is not wanted any more.
+    fn close_view(&mut self) {
+        let reads = match self.state.views.pop() {
+            Some(View::Snapshots(it)) => [it.asked, it.telling.map(|(id, _)| id)],
+            Some(View::Diff(it)) => [it.asked, it.reading.map(|(id, _)| id)],
+            None => return,
+        };
+        reads.into_iter().flatten().for_each(|it| self.cancel(it));
+    }
+
+    pub(super) fn close_views(&mut self) {
+        while !self.state.views.is_empty() {
+            self.close_view();
+        }
+    }
+
+    /// Ends a call that only reads.
+    pub(super) fn cancel(&mut self, id: EffectId) {
+        self.state.works.remove(&id);
+        if self.state.pending.remove(&id).is_some() {
+            self.start(Act::Cancel(id), None);
+        }
+    }
+
+    /// Starts something that may take a while, and is then told.
+    pub(super) fn begin(
+        &mut self,
+        act: Act,
+        pending: Pending,
+        what: String,
+        left: Left,
+    ) -> Option<EffectId> {
+        let id = self.start(act, Some(pending))?;
+        let since = self.state.now.since_start;
+        self.state.works.insert(id, Work { what, since, left });
+        Some(id)
+    }
+
+    /// esc no longer waits for what the hub finishes anyway; says whether there was something. What only
+    /// reads ends with the place that it is read for.
+    pub(super) fn give_up(&mut self) -> bool {
+        if !matches!(self.state.last_key, Some(Key::Esc)) {
+            return false;
+        }
+        let found = self.state.work().filter(|(_, it, _)| it.left == Left::Finished);
+        let Some((id, work, _)) = found else { return false };
+        let text = format!("{}: no longer waited for; the hub finishes it", work.what);
+        self.state.works.remove(&id);
+        self.notice(Level::Info, &text);
+        true
+    }
+
+    /// Whether an action leaves the places open; all others are about fleet and panes.
+    pub(super) fn lies_beside(&self, action: Action) -> bool {
+        use Action as A;
+        matches!(
+            action,
+            A::Quit
+                | A::Back
+                | A::Palette
+                | A::Command
+                | A::Help
+                | A::Notices
+                | A::Doctor
+                | A::Suspend
+                | A::Redraw
+                | A::Mouse
+                | A::Theme
+                | A::Keymap
+                | A::New
+                | A::Run
+                | A::Shell
+                | A::Pause
+                | A::Stop
+                | A::Remove
+                | A::Info
+                | A::CopyName
+                | A::Snapshot
+                | A::SnapshotNamed
+                | A::Snapshots
+                | A::Fork
+                | A::Diff
+                | A::Leave
+        )
+    }
+
+    /// Actions of a place, and those that mean it while it is open.
+    pub(super) fn view_action(&mut self, action: Action, argument: &str) -> bool {
+        let scope = action.spec().scope;
+        let now = self.state.now.since_start;
+        let is_snapshots = match self.state.views.last_mut() {
+            None => {
+                let elsewhere = match scope {
+                    Scope::Snapshots => Some(Action::Snapshots),
+                    Scope::Diff | Scope::View => Some(Action::Diff),
+                    _ => None,
+                };
+                if let Some(place) = elsewhere {
+                    let (title, key) = (action.spec().title, self.state.key_words(place));
+                    self.notice(Level::Info, &format!("{title}: {key} opens where it works"));
+                }
+                return elsewhere.is_some();
+            }
+            Some(View::Snapshots(it)) => {
+                if it.cursor.act(action) {
+                    it.rest.moved(now);
+                    return true;
+                }
+                true
+            }
+            Some(View::Diff(it)) => {
+                let moved = match it.half {
+                    Half::Files => it.cursor.act(action),
+                    Half::Lines => it.lines.act(action),
+                };
+                if moved {
+                    if it.half == Half::Files {
+                        it.from_the_top();
+                        it.rest.moved(now);
+                    }
+                    return true;
+                }
+                false
+            }
+        };
+        match (action, scope) {
+            (Action::Back, _) => self.back_in_view(),
+            (Action::NextPlace | Action::PreviousPlace, _) => self.other_half(),
+            (Action::Find, _) => self.open_line(LineKind::Find, ""),
+            (Action::FindNext, _) => self.find_step(true),
+            (Action::FindPrevious, _) => self.find_step(false),
+            (Action::Again, _) => self.look_again(),
+            (Action::Fork, _) if is_snapshots && argument.is_empty() => self.fork_from_row(),
+            (_, Scope::Snapshots) if is_snapshots => self.snapshots_action(action),
+            (_, Scope::Diff) if !is_snapshots => self.diff_action(action),
+            (_, Scope::Snapshots | Scope::Diff) => {
+                let title = action.spec().title;
+                self.notice(Level::Info, &format!("{title} does nothing here"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn back_in_view(&mut self) {
+        if self.give_up() {
+            return;
+        }
+        if let Some(View::Diff(it)) = self.state.views.last_mut()
+            && it.half == Half::Lines
+        {
+            it.half = Half::Files;
+            return;
+        }
+        self.close_view();
+    }
+
+    fn other_half(&mut self) {
+        match self.state.views.last_mut() {
+            Some(View::Diff(it)) => {
+                it.half = if it.half == Half::Files { Half::Lines } else { Half::Files };
+            }
+            _ => {
+                let key = self.state.key_words(Action::Back);
+                self.notice(
+                    Level::Info,
+                    &format!("there is no other place beside; {key} goes back"),
+                );
+            }
+        }
+    }
+
+    /// Looks for what was typed; nothing typed = no longer.
+    pub(super) fn find_in_view(&mut self, text: &str) {
+        let pattern = match Pattern::new(text) {
+            Ok(it) => (!text.is_empty()).then_some(it),
+            Err(why) => return self.notice(Level::Error, &format!("the pattern: {why}")),
+        };
+        let looks = pattern.is_some();
+        match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) => it.pattern = pattern,
+            Some(View::Diff(it)) => it.pattern = pattern,
+            None => return,
+        }
+        if looks {
+            self.find_step(true);
+        }
+    }
+
+    fn find_step(&mut self, forward: bool) {
+        let now = self.state.now.since_start;
+        let (found, looks) = match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) => {
+                let text = |row: usize| it.rows.get(row).map(|it| it.text()).unwrap_or_default();
+                let count = it.rows.len();
+                let pattern = it.pattern.as_ref();
+                let found = pattern.and_then(|of| of.next(it.cursor.at(), count, forward, text));
+                if let Some(row) = found {
+                    it.cursor.move_to(row);
+                    it.rest.moved(now);
+                }
+                (found.is_some(), it.pattern.is_some())
+            }
+            Some(View::Diff(it)) => {
+                let found = it.find(forward);
+                match (found, it.half) {
+                    (Some(row), Half::Files) => {
+                        it.cursor.move_to(row);
+                        it.from_the_top();
+                        it.rest.moved(now);
+                    }
+                    (Some(row), Half::Lines) => it.lines.move_to(row),
+                    (None, _) => {}
+                }
+                (found.is_some(), it.pattern.is_some())
+            }
+            None => return,
+        };
+        if !looks {
+            let key = self.state.key_words(Action::Find);
+            self.notice(Level::Info, &format!("nothing was looked for yet; {key} does"));
+        } else if !found {
+            self.notice(Level::Info, "it is nowhere here");
+        }
+    }
+
+    fn look_again(&mut self) {
+        let reads = match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) => {
+                it.seen = None;
+                it.forget_now();
+                [it.asked.take(), it.telling.take().map(|(id, _)| id)]
+            }
+            Some(View::Diff(it)) => {
+                it.wrong = None;
+                [it.asked.take(), it.reading.take().map(|(id, _)| id)]
+            }
+            None => return,
+        };
+        reads.into_iter().flatten().for_each(|it| self.cancel(it));
+        if matches!(self.state.view(), Some(View::Diff(_))) {
+            self.ask_changes();
+        }
+    }
+
+    /// The hub is there again: what it could not be asked is asked now.
+    pub(super) fn look_again_after_link(&mut self) {
+        let wrong = match self.state.view() {
+            Some(View::Snapshots(it)) => it.wrong.is_some(),
+            Some(View::Diff(it)) => it.wrong.is_some(),
+            None => false,
+        };
+        if wrong {
+            self.look_again();
+        }
+    }
+
+    /// The windows have their heights, and what they show is asked for.
+    pub(super) fn settle_views(&mut self) {
+        let Some(ViewArea { list: (_, list), side: (_, side), .. }) = self.state.frame.view else {
+            return;
+        };
+        match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) => it.cursor.set_height(usize::from(list.height)),
+            Some(View::Diff(it)) => {
+                it.cursor.set_height(usize::from(list.height));
+                it.lines.set_height(usize::from(side.height));
+            }
+            None => return,
+        }
+        match self.state.views.last() {
+            Some(View::Snapshots(_)) => self.load_snapshots(),
+            Some(View::Diff(_)) => self.load_diff(),
+            None => {}
+        }
+    }
+
+    /// What copying means in a place; `None` when none is open.
+    pub(super) fn copied_from_view(&self) -> Option<String> {
+        match self.state.view()? {
+            View::Snapshots(it) => Some(it.kept().map_or_else(|| it.name.clone(), label)),
+            View::Diff(it) => {
+                let path = &it.current()?.change.path;
+                Some(String::from_utf8_lossy(path).into_owned())
+            }
+        }
+    }
+
+    /// The name of a sandbox as it is known, for words.
+    pub(super) fn name_of(&self, id: &SandboxId) -> String {
+        let row = self.state.fleet.get(id);
+        row.map_or_else(|| id.to_string(), |it| it.sandbox.name.clone())
+    }
+
+    pub(super) fn mouse_in_view(&mut self, mouse: Mouse, area: ViewArea, again: bool) {
+        let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
+        let now = self.state.now.since_start;
+        let (x, y) = (mouse.column, mouse.row);
+        let (in_list, in_side) = (area.list.1.contains(x, y), area.side.1.contains(x, y));
+        let rows = match mouse.kind {
+            MouseKind::WheelUp => -lines,
+            MouseKind::WheelDown => lines,
+            MouseKind::Down(Button::Left) => 0,
+            _ => return,
+        };
+        let clicked = rows == 0;
+        match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) if in_list => {
+                let row = it.cursor.top() + usize::from(y - area.list.1.y);
+                if !clicked {
+                    it.cursor.move_by(rows);
+                } else if row < it.rows.len() {
+                    it.cursor.move_to(row);
+                }
+                it.rest.moved(now);
+            }
+            Some(View::Diff(it)) if in_list => {
+                it.half = Half::Files;
+                let row = it.cursor.top() + usize::from(y - area.list.1.y);
+                let before = it.cursor.at();
+                if !clicked {
+                    it.cursor.move_by(rows);
+                } else if row < it.files.len() {
+                    it.cursor.move_to(row);
+                }
+                if before != it.cursor.at() {
+                    it.from_the_top();
+                    it.rest.moved(now);
+                }
+            }
+            Some(View::Diff(it)) if in_side => {
+                let row = it.lines.top() + usize::from(y - area.side.1.y);
+                if !clicked {
+                    it.lines.move_by(rows);
+                } else {
+                    it.half = Half::Lines;
+                    it.lines.move_to(row);
+                }
+            }
+            _ => return,
+        }
+        if again && in_list {
+            let enter = match self.state.view() {
+                Some(View::Snapshots(_)) => Action::DiffBefore,
+                _ => Action::DiffEnter,
+            };
+            self.act(enter);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Places that take the whole middle of the screen for one sandbox: its snapshots, what it changed. They lie
+//! over fleet and panes, one over the other, and closing them leads back to where one was.
+
+use std::time::Duration;
+
+use regex::{Regex, RegexBuilder};
+
+use super::{
+    action::Action,
+    diff::Diff,
+    effect::EffectId,
+    snapshots::Snapshots,
+    state::{RESTS_AFTER, State},
+};
+use crate::base::{
+    id::SandboxId,
+    limits::{CONSOLE_WORK_SHOWN_AFTER, PATTERN_BYTES_MAX},
+};
+
+/// How many lie over one another: what changed, over the snapshots it was asked from.
+pub const VIEWS_MAX: usize = 2;
+/// A pattern's automaton may take this much, in bytes.
+const PATTERN_MEMORY_MAX: usize = 1 << 20;
+
+/// One such place.
+#[derive(Debug)]
+pub enum View {
+    Snapshots(Box<Snapshots>),
+    Diff(Box<Diff>),
+}
+
+impl View {
+    pub fn sandbox(&self) -> &SandboxId {
+        match self {
+            Self::Snapshots(it) => &it.sandbox,
+            Self::Diff(it) => &it.sandbox,
+        }
+    }
+
+    /// When its cursor will have come to rest, if what it is on is to be asked for then.
+    pub(super) fn rests_at(&self) -> Option<Duration> {
+        match self {
+            Self::Snapshots(it) => it.rest.at(),
+            Self::Diff(it) => it.rest.at(),
+        }
+    }
+
+    /// The invariants; `Err` says which one broke.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Snapshots(it) => it.check(),
+            Self::Diff(it) => it.check(),
+        }
+    }
+}
+
+/// A cursor in a list, and the window around it. Invariant: both lie in the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    at: usize,
+    top: usize,
+    height: usize,
+    count: usize,
+}
+
+impl Cursor {
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    pub fn top(&self) -> usize {
+        self.top
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    pub fn set_count(&mut self, count: usize) {
+        self.count = count;
+        self.settle();
+    }
+
+    pub fn set_height(&mut self, height: usize) {
+        self.height = height;
+        self.settle();
+    }
+
+    pub fn move_by(&mut self, rows: isize) {
+        self.at = self.at.saturating_add_signed(rows);
+        self.settle();
+    }
+
+    pub fn move_to(&mut self, row: usize) {
+        self.at = row;
+        self.settle();
+    }
+
+    /// Puts the cursor on a row and shows what is below it.
+    pub fn show_from(&mut self, row: usize, above: usize) {
+        self.at = row;
+        self.top = row.saturating_sub(above);
+        self.settle();
+    }
+
+    /// Does what an action of lists says; `false` when it is none.
+    pub fn act(&mut self, action: Action) -> bool {
+        let half = isize::try_from((self.height / 2).max(1)).unwrap_or(1);
+        match action {
+            Action::ListDown => self.move_by(1),
+            Action::ListUp => self.move_by(-1),
+            Action::ListTop => self.move_to(0),
+            Action::ListBottom => self.move_to(usize::MAX),
+            Action::ListHalfDown => self.move_by(half),
+            Action::ListHalfUp => self.move_by(-half),
+            _ => return false,
+        }
+        true
+    }
+
+    fn settle(&mut self) {
+        let height = self.height.max(1);
+        self.at = self.at.min(self.count.saturating_sub(1));
+        self.top = self.top.min(self.at);
+        if self.at >= self.top + height {
+            self.top = self.at + 1 - height;
+        }
+        self.top = self.top.min(self.count.saturating_sub(height));
+    }
+
+    pub fn is_sound(&self, count: usize) -> bool {
+        self.count == count && (self.at < count || self.at == 0) && self.top <= self.at
+    }
+}
+
+/// What the cursor passes is not asked for: the first step is, then what it comes to rest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    moved_at: Option<Duration>,
+    rests_at: Option<Duration>,
+}
+
+impl Rest {
+    pub fn moved(&mut self, now: Duration) {
+        let running = self.moved_at.is_some_and(|it| now < it + RESTS_AFTER);
+        self.moved_at = Some(now);
+        self.rests_at = running.then_some(now + RESTS_AFTER);
+    }
+
+    /// Whether it rests by now.
+    pub fn has_come(&mut self, now: Duration) -> bool {
+        self.rests_at.take_if(|it| now >= *it);
+        self.rests_at.is_none()
+    }
+
+    pub fn at(self) -> Option<Duration> {
+        self.rests_at
+    }
+}
+
+/// What is looked for, in the lists of a place. In capitals only what is typed so.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    pub text: String,
+    built: Regex,
+}
+
+impl Pattern {
+    /// `Err` says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes"));
+        }
+        let built = RegexBuilder::new(text)
+            .case_insensitive(!text.chars().any(char::is_uppercase))
+            .size_limit(PATTERN_MEMORY_MAX)
+            .build();
+        match built {
+            Ok(built) => Ok(Self { text: text.to_owned(), built }),
+            Err(error) => {
+                let text = error.to_string();
+                Err(text.lines().last().unwrap_or("not a pattern").trim().to_owned())
+            }
+        }
+    }
+
+    pub fn is_in(&self, text: &str) -> bool {
+        self.built.is_match(text)
+    }
+
+    /// Where it is, as from..to in bytes; a bounded number of times.
+    pub fn places(&self, text: &str) -> Vec<(usize, usize)> {
+        let found = self.built.find_iter(text).take(64).filter(|it| !it.is_empty());
+        found.map(|it| (it.start(), it.end())).collect()
+    }
+
+    /// The next row that has it, around the end.
+    pub fn next(
+        &self,
+        from: usize,
+        count: usize,
+        forward: bool,
+        text: impl Fn(usize) -> String,
+    ) -> Option<usize> {
+        let count = count.max(1);
+        (1..=count)
+            .map(|step| (from + if forward { step } else { count - step }) % count)
+            .find(|row| self.is_in(&text(*row)))
+    }
+}
+
+/// What becomes of work that is not waited for any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It only reads: it ends with the place that it is read for.
+    Ended,
+    /// The hub finishes it, and its end is said.
+    Finished,
+}
+
+/// Something the hub was asked for and is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// What is done, e.g. `restoring api`.
+    pub what: String,
+    pub since: Duration,
+    pub left: Left,
+}
+
+impl State {
+    /// The place over the others, if there is one.
+    pub fn view(&self) -> Option<&View> {
+        self.views.last()
+    }
+
+    /// What is waited for long enough to be told, and for how long; the newest.
+    pub fn work(&self) -> Option<(EffectId, &Work, Duration)> {
+        let now = self.now.since_start;
+        let waited = |it: &Work| now.saturating_sub(it.since);
+        let all = self.works.iter().map(|(id, it)| (*id, it, waited(it)));
+        let long = all.filter(|(_, _, waited)| *waited >= CONSOLE_WORK_SHOWN_AFTER);
+        // What changes something counts more than what only reads.
+        long.max_by_key(|(id, it, _)| (it.left == Left::Finished, *id))
+    }
+
+    /// When that next reads differently.
+    pub(super) fn work_reads_anew_at(&self) -> Option<Duration> {
+        let next = |it: &Work| {
+            let waited = self.now.since_start.saturating_sub(it.since);
+            it.since + Duration::from_secs(waited.as_secs() + 1)
+        };
+        self.works.values().map(next).min()
+    }
+}

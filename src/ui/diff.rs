@@ -1,0 +1,267 @@
+//! The place of changes: the files, and the lines of the one under the cursor with their numbers.
+
+use super::{View, chrome::skip_cells, paint::Brush, snapshots::change_mark, theme::Role};
+use crate::{
+    app::{
+        action::Action,
+        diff::{Diff, File, Half, shown},
+        hunks::{Kind, Line, Patch},
+        layout::{Area, ViewArea},
+    },
+    base::text::{count, visible, width, wrap},
+    model::change::{NodeKind, Verdict},
+};
+
+/// With fewer cells only the new side has its numbers.
+const BOTH_NUMBERS_CELLS_MIN: u16 = 60;
+/// With fewer cells there are none.
+const NUMBERS_CELLS_MIN: u16 = 40;
+
+impl View<'_> {
+    pub(super) fn diff(&self, brush: &mut Brush<'_>, it: &Diff, area: &ViewArea) {
+        self.files(brush, it, area.list);
+        self.lines(brush, it, area.side);
+    }
+
+    fn files(&self, brush: &mut Brush<'_>, it: &Diff, (header, list): (Area, Area)) {
+        if header.is_empty() {
+            return;
+        }
+        let focused = it.half == Half::Files && self.state.overlay.is_none();
+        let what = if it.system { "SYSTEM" } else { "CHANGED" };
+        let end = self.view_title(brush, header, focused, what, "");
+        let right = header.x + header.width;
+        let pattern = it.pattern.as_ref().map(|it| format!("/{} · ", visible(&it.text)));
+        let (all, staged) = (it.files.len(), it.staged());
+        let text = match (it.known, staged) {
+            (false, _) => "—".to_owned(),
+            (_, 0) => count(all, "path"),
+            (_, many) => format!("{many} of {all} staged"),
+        };
+        let text = format!(" {}{text} ", pattern.unwrap_or_default());
+        let style =
+            self.on_bar(if focused { Role::BorderFocus } else { Role::BorderTitle }, focused);
+        brush.text_right(right, header.y, right.saturating_sub(end + 1), &text, style);
+        let mut inside = brush.within(list);
+        let (text, role) = self.instead_of_files(it);
+        let room = usize::from(list.width.saturating_sub(2));
+        for (y, line) in (list.y..list.y + list.height).zip(wrap(&text, room)) {
+            inside.text(list.x + 1, y, list.width, &line, self.theme.style(role));
+        }
+        let rows = it.files.iter().enumerate().skip(it.cursor.top());
+        for (y, (at, file)) in (list.y..list.y + list.height).zip(rows) {
+            self.file_row(&mut inside, y, it, file, at == it.cursor.at(), focused);
+        }
+    }
+
+    /// What is said where there is no file.
+    fn instead_of_files(&self, it: &Diff) -> (String, Role) {
+        let again = self.state.key_words(Action::Again);
+        match &it.wrong {
+            _ if !it.files.is_empty() => (String::new(), Role::Dim),
+            Some(why) => {
+                (format!("not known: {}; {again} asks again", visible(why)), Role::Warning)
+            }
+            None if !it.known => ("looking for what changed".to_owned(), Role::Dim),
+            None => {
+                let git = git_words(it.git_left_out);
+                (format!("nothing changed {}{git}", visible(&it.sides.words)), Role::Dim)
+            }
+        }
+    }
+
+    fn file_row(
+        &self,
+        brush: &mut Brush<'_>,
+        y: u16,
+        it: &Diff,
+        file: &File,
+        here: bool,
+        focused: bool,
+    ) {
+        let area = brush.area();
+        let stale = it.wrong.is_some();
+        let plain = self.theme.style(if stale { Role::Stale } else { Role::Base });
+        let cursor = if here { ">" } else { " " };
+        let mut at = brush.text(area.x, y, 1, cursor, self.theme.style(Role::Accent));
+        let marked = self.theme.style(Role::Marked);
+        at = brush.text(at, y, 1, if file.staged { "▌" } else { " " }, marked);
+        let (mark, role) = match it.verdict(file) {
+            Some((Verdict::Conflict, _)) => ('!', Role::Error),
+            Some((Verdict::LeftOut, _)) => ('x', Role::Warning),
+            _ => change_mark(file.change.status),
+        };
+        at = brush.text(at, y, 2, &format!("{mark} "), self.theme.style(role));
+        let right = (area.x + area.width).saturating_sub(1);
+        let end = self.line_counts(brush, (at, y, right), &file.change);
+        let room = end.saturating_sub(at + 1);
+        let style = if file.staged { marked } else { plain };
+        // Of a path that is too long its end tells most.
+        let path = file.paths();
+        let over = width(&path).saturating_sub(usize::from(room));
+        let path = match over {
+            0 => path,
+            over => format!("…{}", skip_cells(&path, over + 1)),
+        };
+        self.with_matches(brush, (at, y, room), &path, style, it.pattern.as_ref());
+        if here {
+            let role = if focused { Role::Selection } else { Role::SelectionAside };
+            let style = ratatui::style::Style { fg: None, ..self.theme.style(role) };
+            brush.style(Area::new(area.x, y, area.width, 1), style);
+        }
+    }
+
+    fn lines(&self, brush: &mut Brush<'_>, it: &Diff, (header, body): (Area, Area)) {
+        if header.is_empty() {
+            return;
+        }
+        let focused = it.half == Half::Lines && self.state.overlay.is_none();
+        let words = visible(&it.sides.words);
+        let title = it.current().map_or_else(|| words.clone(), File::paths);
+        let end = self.view_title(brush, header, focused, &title, "");
+        let right = header.x + header.width;
+        let room = right.saturating_sub(end + 1);
+        if it.current().is_some() && width(&words) + 2 <= usize::from(room) {
+            let style = self.on_bar(Role::Dim, focused);
+            brush.text_right(right, header.y, room, &format!(" {words} "), style);
+        }
+        let mut rows = body;
+        let said = self.said_of_file(it);
+        for (text, role) in said {
+            for line in wrap(&text, usize::from(body.width.saturating_sub(2))) {
+                if rows.is_empty() {
+                    return;
+                }
+                brush.text(rows.x + 1, rows.y, rows.width, &line, self.theme.style(role));
+                (_, rows) = rows.split_top(1);
+            }
+        }
+        let Some(Ok(patch)) = it.patch() else { return };
+        let mut inside = brush.within(rows);
+        let shown = patch.lines.iter().enumerate().skip(it.lines.top());
+        for (y, (at, line)) in (rows.y..rows.y + rows.height).zip(shown) {
+            let here = at == it.lines.at() && focused;
+            self.line_row(&mut inside, y, (it, patch), line, here);
+        }
+    }
+
+    /// What a person should know before the lines, and where there are none.
+    fn said_of_file(&self, it: &Diff) -> Vec<(String, Role)> {
+        let mut said = Vec::new();
+        let Some(file) = it.current() else { return said };
+        if let Some(why) = &it.wrong {
+            let again = self.state.key_words(Action::Again);
+            said.push((format!("old list: {}; {again} asks again", visible(why)), Role::Warning));
+        }
+        match it.verdict(file) {
+            Some((Verdict::Conflict, note)) => {
+                let note = note.as_deref().map(|it| format!(" ({})", visible(it)));
+                let over = self.state.key_words(Action::ApplyOver);
+                let text = format!(
+                    "conflict{}: - is the real directory now, + the sandbox; {over} writes the sandbox's",
+                    note.unwrap_or_default()
+                );
+                said.push((text, Role::Error));
+            }
+            Some((Verdict::LeftOut, note)) => {
+                let note = note.as_deref().map_or_else(String::new, visible);
+                said.push((format!("left out when it was applied: {note}"), Role::Warning));
+            }
+            _ => {}
+        }
+        let change = &file.change;
+        if let (Some(old), Some(new)) = (change.old, change.new) {
+            if old.kind != new.kind {
+                let text = format!("{} -> {}", old.kind.word(), new.kind.word());
+                said.push((text, Role::Warning));
+            } else if old.mode != new.mode {
+                said.push((format!("mode {:03o} -> {:03o}", old.mode, new.mode), Role::Dim));
+            }
+        }
+        if let Some(note) = &change.note {
+            said.push((visible(note), Role::Warning));
+        }
+        let dim = |text: &str| (text.to_owned(), Role::Dim);
+        match it.patch() {
+            None => said.push(dim("reading")),
+            Some(Err(why)) => said.push((format!("not read: {}", visible(why)), Role::Warning)),
+            Some(Ok(patch)) if patch.cut => {
+                let lines = count(patch.lines.len(), "line");
+                let path = shown(&change.path);
+                let text = format!(
+                    "only the first {lines} are shown; sandwatch diff {} {path} has all",
+                    visible(&it.name)
+                );
+                said.push((text, Role::Warning));
+            }
+            Some(Ok(patch)) if patch.lines.is_empty() => {
+                let kind = change.new.or(change.old).map(|it| it.kind);
+                said.push(dim(match kind {
+                    Some(NodeKind::Directory) => "a directory",
+                    Some(NodeKind::Special) => "a device, fifo or socket",
+                    _ => "no line to show",
+                }));
+            }
+            Some(Ok(_)) => {}
+        }
+        if it.more {
+            let text = format!(
+                "only the first {} are listed; `sandwatch diff --stat` has all",
+                count(it.files.len(), "path")
+            );
+            said.push((text, Role::Warning));
+        }
+        said
+    }
+
+    fn line_row(
+        &self,
+        brush: &mut Brush<'_>,
+        y: u16,
+        (it, patch): (&Diff, &Patch),
+        line: &Line,
+        here: bool,
+    ) {
+        let area = brush.area();
+        let (sign, role) = match line.kind {
+            Kind::About => ("", Role::Dim),
+            Kind::Hunk => ("", Role::Hunk),
+            Kind::Same => (" ", Role::Base),
+            Kind::Added => ("+", Role::Added),
+            Kind::Removed => ("-", Role::Removed),
+        };
+        let style = self.theme.style(role);
+        let mut at = area.x;
+        let digits = u16::try_from(patch.digits()).unwrap_or(4);
+        let number = |it: Option<u64>| it.map_or_else(String::new, |it| it.to_string());
+        let dim = self.theme.style(Role::Dim);
+        let sides = match area.width {
+            BOTH_NUMBERS_CELLS_MIN.. => vec![line.old, line.new],
+            NUMBERS_CELLS_MIN.. => vec![line.new],
+            _ => Vec::new(),
+        };
+        if matches!(line.kind, Kind::Same | Kind::Added | Kind::Removed) {
+            for side in sides {
+                brush.text_right(at + digits, y, digits, &number(side), dim);
+                at += digits + 1;
+            }
+        }
+        at = brush.text(at, y, 1, sign, style);
+        let room = (area.x + area.width).saturating_sub(at);
+        let moves = !matches!(line.kind, Kind::About | Kind::Hunk);
+        let text = skip_cells(&line.text, if moves { it.column } else { 0 });
+        let pattern = it.pattern.as_ref().filter(|_| it.half == Half::Lines);
+        self.with_matches(brush, (at, y, room), text, style, pattern);
+        if here {
+            let style = ratatui::style::Style { fg: None, ..self.theme.style(Role::Selection) };
+            brush.style(Area::new(area.x, y, area.width, 1), style);
+        }
+    }
+}
+
+fn git_words(left_out: u64) -> String {
+    match left_out {
+        0 => String::new(),
+        _ => "; changes in .git are left out".to_owned(),
+    }
+}
