@@ -169,7 +169,7 @@ impl Diff {
         let place = here.and_then(|here| self.files.iter().position(|it| it.change.path == here));
         match place {
             Some(row) => self.cursor.move_to(row),
-            None => self.from_the_top(),
+            None => self.show_start(),
         }
         self.settle();
     }
@@ -196,12 +196,12 @@ impl Diff {
         self.patches.push_front((path, read));
         self.patches.truncate(CONSOLE_PATCHES_KEPT);
         if here {
-            self.from_the_top();
+            self.show_start();
         }
     }
 
     /// Another file is under the cursor: its lines begin at the first hunk.
-    pub(super) fn from_the_top(&mut self) {
+    pub(super) fn show_start(&mut self) {
         let start = self.read_lines().map_or(0, Patch::start);
         self.column = 0;
         self.settle();
@@ -303,7 +303,7 @@ impl Diff {
         let conflict = |it: &File| self.verdict(it).is_some_and(|it| it.0 == Verdict::Conflict);
         if let Some(row) = self.files.iter().position(conflict) {
             self.cursor.move_to(row);
-            self.from_the_top();
+            self.show_start();
         }
     }
 

@@ -23,6 +23,7 @@ pub mod notice;
 pub mod palette;
 pub mod pane;
 mod row;
+pub mod said;
 pub mod snapshots;
 mod sound;
 pub mod state;

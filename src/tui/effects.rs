@@ -134,6 +134,18 @@ impl Runner {
             Act::Search { session, request } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.search(&session, request).await.map(Reply::Search)
             }),
+            Act::Doctor => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.doctor().await.map(Reply::Checks)
+            }),
+            act => return self.start_on_files(id, act),
+        }
+        None
+    }
+
+    /// The same for what concerns the files of a sandbox.
+    fn start_on_files(&mut self, id: EffectId, act: Act) -> Option<Effect> {
+        let runtime = self.runtime.clone();
+        match act {
             Act::Snapshots => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.snapshots().await.map(Reply::Snapshots)
             }),
@@ -170,9 +182,6 @@ impl Runner {
                     call.abort();
                 }
             }
-            Act::Doctor => self.call(id, HUB_ANSWER_WITHIN, async move {
-                runtime.doctor().await.map(Reply::Checks)
-            }),
             act => return Some(Effect { id, act }),
         }
         None

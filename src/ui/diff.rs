@@ -4,12 +4,13 @@ use super::{View, chrome::skip_cells, paint::Brush, snapshots::change_mark, them
 use crate::{
     app::{
         action::Action,
-        diff::{Diff, File, Half, shown},
+        diff::{Diff, File, Half},
         hunks::{Kind, Line, Patch},
         layout::{Area, ViewArea},
+        said::Tone,
     },
     base::text::{count, visible, width, wrap},
-    model::change::{NodeKind, Verdict},
+    model::change::Verdict,
 };
 
 /// With fewer cells only the new side has its numbers.
@@ -126,15 +127,14 @@ impl View<'_> {
             brush.text_right(right, header.y, room, &format!(" {words} "), style);
         }
         let mut rows = body;
-        let said = self.said_of_file(it);
-        for (text, role) in said {
-            for line in wrap(&text, usize::from(body.width.saturating_sub(2))) {
-                if rows.is_empty() {
-                    return;
-                }
-                brush.text(rows.x + 1, rows.y, rows.width, &line, self.theme.style(role));
-                (_, rows) = rows.split_top(1);
-            }
+        for (text, tone) in self.state.said_of_file(it, body.width) {
+            let role = match tone {
+                Tone::Plain => Role::Dim,
+                Tone::Warning => Role::Warning,
+                Tone::Error => Role::Error,
+            };
+            brush.within(rows).text(rows.x + 1, rows.y, rows.width, &text, self.theme.style(role));
+            (_, rows) = rows.split_top(1);
         }
         let Some(Ok(patch)) = it.patch() else { return };
         let mut inside = brush.within(rows);
@@ -143,75 +143,6 @@ impl View<'_> {
             let here = at == it.lines.at() && focused;
             self.line_row(&mut inside, y, (it, patch), line, here);
         }
-    }
-
-    /// What a person should know before the lines, and where there are none.
-    fn said_of_file(&self, it: &Diff) -> Vec<(String, Role)> {
-        let mut said = Vec::new();
-        let Some(file) = it.current() else { return said };
-        if let Some(why) = &it.wrong {
-            let again = self.state.key_words(Action::Again);
-            said.push((format!("old list: {}; {again} asks again", visible(why)), Role::Warning));
-        }
-        match it.verdict(file) {
-            Some((Verdict::Conflict, note)) => {
-                let note = note.as_deref().map(|it| format!(" ({})", visible(it)));
-                let over = self.state.key_words(Action::ApplyOver);
-                let text = format!(
-                    "conflict{}: - is the real directory now, + the sandbox; {over} writes the sandbox's",
-                    note.unwrap_or_default()
-                );
-                said.push((text, Role::Error));
-            }
-            Some((Verdict::LeftOut, note)) => {
-                let note = note.as_deref().map_or_else(String::new, visible);
-                said.push((format!("left out when it was applied: {note}"), Role::Warning));
-            }
-            _ => {}
-        }
-        let change = &file.change;
-        if let (Some(old), Some(new)) = (change.old, change.new) {
-            if old.kind != new.kind {
-                let text = format!("{} -> {}", old.kind.word(), new.kind.word());
-                said.push((text, Role::Warning));
-            } else if old.mode != new.mode {
-                said.push((format!("mode {:03o} -> {:03o}", old.mode, new.mode), Role::Dim));
-            }
-        }
-        if let Some(note) = &change.note {
-            said.push((visible(note), Role::Warning));
-        }
-        let dim = |text: &str| (text.to_owned(), Role::Dim);
-        match it.patch() {
-            None => said.push(dim("reading")),
-            Some(Err(why)) => said.push((format!("not read: {}", visible(why)), Role::Warning)),
-            Some(Ok(patch)) if patch.cut => {
-                let lines = count(patch.lines.len(), "line");
-                let path = shown(&change.path);
-                let text = format!(
-                    "only the first {lines} are shown; sandwatch diff {} {path} has all",
-                    visible(&it.name)
-                );
-                said.push((text, Role::Warning));
-            }
-            Some(Ok(patch)) if patch.lines.is_empty() => {
-                let kind = change.new.or(change.old).map(|it| it.kind);
-                said.push(dim(match kind {
-                    Some(NodeKind::Directory) => "a directory",
-                    Some(NodeKind::Special) => "a device, fifo or socket",
-                    _ => "no line to show",
-                }));
-            }
-            Some(Ok(_)) => {}
-        }
-        if it.more {
-            let text = format!(
-                "only the first {} are listed; `sandwatch diff --stat` has all",
-                count(it.files.len(), "path")
-            );
-            said.push((text, Role::Warning));
-        }
-        said
     }
 
     fn line_row(

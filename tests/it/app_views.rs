@@ -371,7 +371,7 @@ fn a_fork_is_selected_and_the_keys_stay_where_they_are() {
     let made = sandbox("api-refactor-fork", "claude", Status::Working);
     console.answer(|it| matches!(it, Act::Fork { .. }), Reply::Sandbox(Box::new(made)));
     assert!(matches!(console.state.view(), Some(View::Snapshots(_))));
-    assert_eq!(said(&console), "api-refactor-fork is there; q goes to it");
+    assert_eq!(said(&console), "api-refactor-fork is there, selected in the fleet");
     assert_eq!(console.state.fleet.current().unwrap().sandbox.name, "api-refactor-fork");
 }
 
@@ -517,6 +517,13 @@ fn conflicts_are_marked_and_written_over_only_by_a_key_of_its_own() {
     let picture = console.picture();
     assert!(picture.contains("conflict (changed there since)"), "{picture}");
     assert!(picture.contains("! src/main.rs"), "{picture}");
+    // What is said takes rows from the lines: the last of them is in sight all the same.
+    console.answer(is_lines, read(Vec::new(), PATCH));
+    console.send(Msg::Resize(80, 18));
+    console.keys("enter G");
+    assert!(console.picture().contains("42  tail"), "{}", console.picture());
+    console.keys("h");
+    console.send(Msg::Resize(SIZE.0, SIZE.1));
     console.keys("A");
     console.read();
     let picture = console.picture();

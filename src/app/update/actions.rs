@@ -1,6 +1,6 @@
 //! Actions: what each row of the table does.
 
-use super::{ROWS_TRIED_MAX, Turn};
+use super::{ROWS_TRIED_MAX, Turn, views::lies_beside};
 use crate::{
     app::{
         action::Action,
@@ -50,7 +50,7 @@ impl Turn<'_> {
             let text = "another row came under the cursor; press it again if you mean this one";
             return self.notice(Level::Warning, text);
         }
-        if !self.lies_beside(action) {
+        if !lies_beside(action) {
             self.close_views();
         }
         if self.scroll_action(action, argument)

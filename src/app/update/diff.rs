@@ -114,11 +114,8 @@ impl Turn<'_> {
                 Half::Files => it.half = Half::Lines,
                 Half::Lines => drop(it.step_column(true)),
             },
-            Action::DiffLeft => {
-                if it.half == Half::Files || !it.step_column(false) {
-                    it.half = Half::Files;
-                }
-            }
+            Action::DiffLeft if it.half == Half::Lines && it.step_column(false) => {}
+            Action::DiffLeft => it.half = Half::Files,
             Action::HunkNext | Action::HunkPrevious => {
                 let forward = action == Action::HunkNext;
                 it.half = Half::Lines;
@@ -176,7 +173,7 @@ impl Turn<'_> {
                 it.stage();
                 if it.half == Half::Files {
                     it.cursor.move_by(1);
-                    it.from_the_top();
+                    it.show_start();
                     it.rest.moved(now);
                 }
             }

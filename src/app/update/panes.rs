@@ -179,7 +179,7 @@ impl Turn<'_> {
         let text = if self.state.views.is_empty() {
             format!("{name} is there; {} steps in", self.state.key_words(Action::StepIn))
         } else {
-            format!("{name} is there; {} goes to it", self.state.key_words(Action::Back))
+            format!("{name} is there, selected in the fleet")
         };
         self.notice(Level::Info, &text);
     }

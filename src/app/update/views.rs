@@ -9,7 +9,7 @@ use crate::{
         effect::{Act, EffectId},
         layout::ViewArea,
         msg::{Button, Mouse, MouseKind},
-        snapshots::label,
+        snapshots::{Row, label},
         state::{LineKind, Pending},
         view::{Left, Pattern, VIEWS_MAX, View, Work},
     },
@@ -96,40 +96,6 @@ impl Turn<'_> {
         true
     }
 
-    /// Whether an action leaves the places open; all others are about fleet and panes.
-    pub(super) fn lies_beside(&self, action: Action) -> bool {
-        use Action as A;
-        matches!(
-            action,
-            A::Quit
-                | A::Back
-                | A::Palette
-                | A::Command
-                | A::Help
-                | A::Notices
-                | A::Doctor
-                | A::Suspend
-                | A::Redraw
-                | A::Mouse
-                | A::Theme
-                | A::Keymap
-                | A::New
-                | A::Run
-                | A::Shell
-                | A::Pause
-                | A::Stop
-                | A::Remove
-                | A::Info
-                | A::CopyName
-                | A::Snapshot
-                | A::SnapshotNamed
-                | A::Snapshots
-                | A::Fork
-                | A::Diff
-                | A::Leave
-        )
-    }
-
     /// Actions of a place, and those that mean it while it is open.
     pub(super) fn view_action(&mut self, action: Action, argument: &str) -> bool {
         let scope = action.spec().scope;
@@ -161,7 +127,7 @@ impl Turn<'_> {
                 };
                 if moved {
                     if it.half == Half::Files {
-                        it.from_the_top();
+                        it.show_start();
                         it.rest.moved(now);
                     }
                     return true;
@@ -237,7 +203,7 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let (found, looks) = match self.state.views.last_mut() {
             Some(View::Snapshots(it)) => {
-                let text = |row: usize| it.rows.get(row).map(|it| it.text()).unwrap_or_default();
+                let text = |row: usize| it.rows.get(row).map(Row::text).unwrap_or_default();
                 let count = it.rows.len();
                 let pattern = it.pattern.as_ref();
                 let found = pattern.and_then(|of| of.next(it.cursor.at(), count, forward, text));
@@ -252,7 +218,7 @@ impl Turn<'_> {
                 match (found, it.half) {
                     (Some(row), Half::Files) => {
                         it.cursor.move_to(row);
-                        it.from_the_top();
+                        it.show_start();
                         it.rest.moved(now);
                     }
                     (Some(row), Half::Lines) => it.lines.move_to(row),
@@ -306,11 +272,12 @@ impl Turn<'_> {
         let Some(ViewArea { list: (_, list), side: (_, side), .. }) = self.state.frame.view else {
             return;
         };
+        let said = self.said_rows();
         match self.state.views.last_mut() {
             Some(View::Snapshots(it)) => it.cursor.set_height(usize::from(list.height)),
             Some(View::Diff(it)) => {
                 it.cursor.set_height(usize::from(list.height));
-                it.lines.set_height(usize::from(side.height));
+                it.lines.set_height(usize::from(side.height).saturating_sub(said));
             }
             None => return,
         }
@@ -318,6 +285,15 @@ impl Turn<'_> {
             Some(View::Snapshots(_)) => self.load_snapshots(),
             Some(View::Diff(_)) => self.load_diff(),
             None => {}
+        }
+    }
+
+    /// Rows that what is said of a file takes from its lines.
+    fn said_rows(&self) -> usize {
+        let side = self.state.frame.view.map_or(0, |it| it.side.1.width);
+        match self.state.view() {
+            Some(View::Diff(it)) => self.state.said_of_file(it, side).len(),
+            _ => 0,
         }
     }
 
@@ -350,6 +326,7 @@ impl Turn<'_> {
             _ => return,
         };
         let clicked = rows == 0;
+        let said = self.said_rows();
         match self.state.views.last_mut() {
             Some(View::Snapshots(it)) if in_list => {
                 let row = it.cursor.top() + usize::from(y - area.list.1.y);
@@ -370,17 +347,19 @@ impl Turn<'_> {
                     it.cursor.move_to(row);
                 }
                 if before != it.cursor.at() {
-                    it.from_the_top();
+                    it.show_start();
                     it.rest.moved(now);
                 }
             }
             Some(View::Diff(it)) if in_side => {
-                let row = it.lines.top() + usize::from(y - area.side.1.y);
-                if !clicked {
-                    it.lines.move_by(rows);
-                } else {
-                    it.half = Half::Lines;
-                    it.lines.move_to(row);
+                let row = usize::from(y - area.side.1.y).checked_sub(said);
+                match row {
+                    _ if !clicked => it.lines.move_by(rows),
+                    Some(row) => {
+                        it.half = Half::Lines;
+                        it.lines.move_to(it.lines.top() + row);
+                    }
+                    None => it.half = Half::Lines,
                 }
             }
             _ => return,
@@ -393,4 +372,38 @@ impl Turn<'_> {
             self.act(enter);
         }
     }
+}
+
+/// Whether an action leaves the places open; all others are about fleet and panes.
+pub(super) fn lies_beside(action: Action) -> bool {
+    use Action as A;
+    matches!(
+        action,
+        A::Quit
+            | A::Back
+            | A::Palette
+            | A::Command
+            | A::Help
+            | A::Notices
+            | A::Doctor
+            | A::Suspend
+            | A::Redraw
+            | A::Mouse
+            | A::Theme
+            | A::Keymap
+            | A::New
+            | A::Run
+            | A::Shell
+            | A::Pause
+            | A::Stop
+            | A::Remove
+            | A::Info
+            | A::CopyName
+            | A::Snapshot
+            | A::SnapshotNamed
+            | A::Snapshots
+            | A::Fork
+            | A::Diff
+            | A::Leave
+    )
 }

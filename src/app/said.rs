@@ -1,0 +1,97 @@
+//! What is said of a changed file before its lines: conflicts, notes, what is missing. It takes rows from them.
+
+use super::{
+    action::Action,
+    diff::{Diff, shown},
+    state::State,
+};
+use crate::{
+    base::text::{count, visible, wrap},
+    model::change::{NodeKind, Verdict},
+};
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Warning,
+    Error,
+}
+
+impl State {
+    /// What a person should know before the lines, and where there are none; in rows of so many cells.
+    pub fn said_of_file(&self, it: &Diff, cells: u16) -> Vec<(String, Tone)> {
+        let room = usize::from(cells.saturating_sub(2));
+        let said = self.said(it).into_iter();
+        said.flat_map(|(text, tone)| wrap(&text, room).into_iter().map(move |it| (it, tone)))
+            .collect()
+    }
+
+    fn said(&self, it: &Diff) -> Vec<(String, Tone)> {
+        let mut said = Vec::new();
+        let Some(file) = it.current() else { return said };
+        if let Some(why) = &it.wrong {
+            let again = self.key_words(Action::Again);
+            said.push((format!("old list: {}; {again} asks again", visible(why)), Tone::Warning));
+        }
+        match it.verdict(file) {
+            Some((Verdict::Conflict, note)) => {
+                let note = note.as_deref().map(|it| format!(" ({})", visible(it)));
+                let over = self.key_words(Action::ApplyOver);
+                let text = format!(
+                    "conflict{}: - is the real directory now, + the sandbox; {over} writes the sandbox's",
+                    note.unwrap_or_default()
+                );
+                said.push((text, Tone::Error));
+            }
+            Some((Verdict::LeftOut, note)) => {
+                let note = note.as_deref().map_or_else(String::new, visible);
+                said.push((format!("left out when it was applied: {note}"), Tone::Warning));
+            }
+            _ => {}
+        }
+        let change = &file.change;
+        if let (Some(old), Some(new)) = (change.old, change.new) {
+            if old.kind != new.kind {
+                let text = format!("{} -> {}", old.kind.word(), new.kind.word());
+                said.push((text, Tone::Warning));
+            } else if old.mode != new.mode {
+                said.push((format!("mode {:03o} -> {:03o}", old.mode, new.mode), Tone::Plain));
+            }
+        }
+        if let Some(note) = &change.note {
+            said.push((visible(note), Tone::Warning));
+        }
+        let dim = |text: &str| (text.to_owned(), Tone::Plain);
+        match it.patch() {
+            None => said.push(dim("reading")),
+            Some(Err(why)) => said.push((format!("not read: {}", visible(why)), Tone::Warning)),
+            Some(Ok(patch)) if patch.cut => {
+                let lines = count(patch.lines.len(), "line");
+                let path = shown(&change.path);
+                let text = format!(
+                    "only the first {lines} are shown; sandwatch diff {} {path} has all",
+                    visible(&it.name)
+                );
+                said.push((text, Tone::Warning));
+            }
+            Some(Ok(patch)) if patch.lines.is_empty() => {
+                let kind = change.new.or(change.old).map(|it| it.kind);
+                said.push(dim(match kind {
+                    Some(NodeKind::Directory) => "a directory",
+                    Some(NodeKind::Special) => "a device, fifo or socket",
+                    _ => "no line to show",
+                }));
+            }
+            Some(Ok(_)) => {}
+        }
+        if it.more {
+            let text = format!(
+                "only the first {} are listed; `sandwatch diff --stat` has all",
+                count(it.files.len(), "path")
+            );
+            said.push((text, Tone::Warning));
+        }
+        said
+    }
+}
