@@ -5,8 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use sandwatch::{
     app::{
         Act, Link, Msg,
-        diff::Half,
+        diff::{File, Half},
         msg::{Button, DiffRead, Mouse, MouseKind, Reply},
+        snapshots::Row,
         state::Overlay,
         view::View,
     },
@@ -146,8 +147,8 @@ fn changed(sandbox: Sandbox) -> Msg {
 
 fn at(console: &Console) -> String {
     match console.state.view() {
-        Some(View::Snapshots(it)) => it.current().map(|it| it.text()).unwrap_or_default(),
-        Some(View::Diff(it)) => it.current().map(|it| it.path()).unwrap_or_default(),
+        Some(View::Snapshots(it)) => it.current().map(Row::text).unwrap_or_default(),
+        Some(View::Diff(it)) => it.current().map(File::path).unwrap_or_default(),
         None => String::new(),
     }
 }

@@ -317,10 +317,9 @@ impl Turn<'_> {
         if applied.refused() {
             let many = count(of(Verdict::Conflict), "path");
             let over = self.state.key_words(Action::ApplyOver);
-            let text = format!(
-                "nothing was written: {many} changed on both sides, marked `!`; lines with - are the \
-                 real directory's; {over} writes all the same"
-            );
+            // The file says the rest, where both sides are.
+            let text =
+                format!("nothing was written: {many} changed on both sides; {over} overwrites");
             return self.notice(Level::Error, &text);
         }
         let written = of(Verdict::Applied);
