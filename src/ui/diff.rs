@@ -36,6 +36,7 @@ impl View<'_> {
         let (all, staged) = (it.files.len(), it.staged());
         let text = match (it.known, staged) {
             (false, _) => "—".to_owned(),
+            (_, 0) if it.more => format!("{all}+ paths"),
             (_, 0) => count(all, "path"),
             (_, many) => format!("{many} of {all} staged"),
         };
