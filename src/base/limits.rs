@@ -367,6 +367,8 @@ pub const APPLIED_MAX: usize = 4 * CHANGES_MAX;
 
 /// Shortest time between two snapshots that are taken by themselves: each holds the programs still for a moment.
 pub const SNAPSHOT_EVERY_MIN: Duration = Duration::from_secs(1);
+/// Snapshots taken by themselves at the same time: each writes to the disk as fast as it can.
+pub const SNAPSHOTS_AT_ONCE: usize = 2;
 /// Snapshots one hub keeps.
 pub const SNAPSHOTS_MAX: usize = 20_000;
 /// Those that nobody asked for and nobody named: how many of one sandbox stay, how long, and what they all may

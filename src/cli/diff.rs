@@ -10,7 +10,7 @@ use std::{
 use tokio_stream::StreamExt;
 
 use super::{
-    args::DiffArgs,
+    args::{DiffArgs, ShowArgs},
     json::{DiffView, FileChangeView},
     link, out, paint, resolve,
     table::{Cell, Table, Tone},
@@ -35,14 +35,11 @@ use crate::{
 pub struct Asked<'a> {
     pub of: Subject,
     pub against: Option<SnapshotId>,
-    pub system: bool,
     pub workspace: &'a Workspace,
     /// The sandbox's.
     pub name: &'a str,
     pub paths: &'a [PathBuf],
-    pub git: bool,
-    pub stat: bool,
-    pub json: bool,
+    pub show: &'a ShowArgs,
 }
 
 pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
@@ -55,29 +52,26 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
     let asked = Asked {
         of: Subject::Sandbox(sandbox.id.clone()),
         against,
-        system: args.system,
         workspace: &sandbox.workspace,
         name: &sandbox.name,
         paths: &args.paths,
-        git: args.git,
-        stat: args.stat,
-        json: args.json,
+        show: &args.show,
     };
     show(runtime, asked).await
 }
 
 pub async fn show(runtime: &dyn Runtime, args: Asked<'_>) -> Outcome<out::Code> {
-    let root = if args.system { Path::new("/") } else { &args.workspace.path };
+    let root = if args.show.system { Path::new("/") } else { &args.workspace.path };
     let paths = paths(root, args.paths)?;
     let mut missed = Missed::new(&paths);
-    let text = !args.json && !args.stat;
+    let text = !args.show.json && !args.show.stat;
     // What no person reads is written for the program behind the pipe.
     let on_terminal = out::stdout_is_terminal();
     let request = DiffRequest {
         against: args.against.clone(),
-        system: args.system,
+        system: args.show.system,
         paths,
-        git: args.git,
+        git: args.show.git,
         text,
         binary: text && !on_terminal,
     };
@@ -108,7 +102,7 @@ pub async fn show(runtime: &dyn Runtime, args: Asked<'_>) -> Outcome<out::Code> 
     let git_left_out = end.ok_or_else(|| Fault::lost("the hub ended in the middle of the diff"))?;
     missing.sum_up();
     missed.all_there(root)?;
-    if args.json {
+    if args.show.json {
         let snapshot = match &args.of {
             Subject::Snapshot(id) => Some(id.as_str()),
             Subject::Sandbox(_) => None,
@@ -118,7 +112,7 @@ pub async fn show(runtime: &dyn Runtime, args: Asked<'_>) -> Outcome<out::Code> 
             workspace: args.workspace.into(),
             snapshot,
             against: args.against.as_ref().map(SnapshotId::as_str),
-            system: args.system,
+            system: args.show.system,
             files: files.iter().map(FileChangeView::from).collect(),
             git_left_out,
         })?;

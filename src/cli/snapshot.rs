@@ -62,13 +62,10 @@ pub async fn snapshot(runtime: &dyn Runtime, verb: SnapshotVerb) -> Outcome<out:
                 // As it reads: from the first to the second.
                 of: Subject::Snapshot(other.unwrap_or(one).id.clone()),
                 against: other.map(|_| one.id.clone()),
-                system: args.system,
                 workspace: &one.workspace,
                 name: &one.sandbox_name,
                 paths: &args.paths,
-                git: args.git,
-                stat: args.stat,
-                json: args.json,
+                show: &args.show,
             };
             return diff::show(runtime, asked).await;
         }

@@ -10,7 +10,7 @@ use super::{
     Inner,
     fleet::Entry,
     follow::{apply, fail},
-    record,
+    record, restore,
     shim_link::ShimLink,
 };
 use crate::{
@@ -118,7 +118,9 @@ impl Inner {
         let began = State::Creating == was;
         let mut entry = Entry::new(sandbox, spec);
         entry.sandbox_mut().snapshots = self.shelves().count(&id);
+        entry.snapshot_at = self.last_by_time(&id);
         entry.version = version;
+        let restoring = restore::cut_short(entry.sandbox_mut());
         let finish = removing || (began && !silent && !had_session(&adopted));
         let mut events = None;
         let mut died = false;
@@ -160,6 +162,9 @@ impl Inner {
             Some(events) => {
                 self.follow(id.clone(), events);
                 self.catch_up(&id);
+                if restoring {
+                    self.begin_at_last(&id);
+                }
             }
             None if silent => self.look_again(id, ground, began),
             None => {}

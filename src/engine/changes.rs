@@ -36,7 +36,7 @@ impl Inner {
                 if sandbox.state == State::Creating {
                     return Err(unfit(&sandbox, "looked at"));
                 }
-                (Kept::Ground(self.ground(&id, &sandbox.name)), sandbox.driver.clone())
+                (Kept::Ground(self.whole_ground(&id, &sandbox.name)?), sandbox.driver.clone())
             }
             Subject::Snapshot(id) => {
                 let stored = self.shelves().get(&id)?;
@@ -88,7 +88,7 @@ impl Inner {
                 "the changes of sandbox {name} can't be applied: the {driver} driver can't here"
             )));
         }
-        let ground = self.ground(id, &sandbox.name);
+        let ground = self.whole_ground(id, &sandbox.name)?;
         let driver = self.drivers.get(&sandbox.driver)?;
         taking_turns(Arc::clone(&self.lookers), move || work(&*driver, &ground)).await
     }

@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use super::{
@@ -44,7 +45,7 @@ impl Inner {
         let driver = self.drivers.get(&spec.driver)?;
         check(&spec, &driver.capabilities(), driver.name())?;
         self.check_workspace(&spec).await?;
-        self.check_from(&spec)?;
+        let _pin = self.check_from(&spec)?;
         let id = self.reserve(spec, driver.as_ref())?;
         let first = SessionId::random();
         // Whoever removes it meanwhile waits until there is something to remove.
@@ -107,7 +108,7 @@ impl Inner {
         };
         self.strike_leftovers().await?;
         self.store.insert(row).await?;
-        let ground = self.ground(id, &name);
+        let ground = self.whole_ground(id, &name)?;
         make_private(&ground.dir).await?;
         self.write_record(id).await?;
         let events = self.settle_in(ground, &spec, driver, first).await?;
@@ -127,6 +128,10 @@ impl Inner {
         first: &SessionId,
     ) -> Outcome<BoxStream<SeatEvent>> {
         let id = ground.id.clone();
+        let lived = clock::wall().since(self.fleet().get(&id)?.sandbox.created_at);
+        // Its host counts from now on, and may be the second one.
+        let left = spec.ttl.map(|it| it.saturating_sub(lived).max(Duration::from_millis(1)));
+        let spec = &SandboxSpec { ttl: left, ..spec.clone() };
         let seat = self.seat(ground, spec, driver).await?;
         self.fleet().get_mut(&id)?.seat = Some(seat.clone());
         let mut events = seat.events().await?;
@@ -290,6 +295,7 @@ fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
         (limits.cpus.is_some() && !can.limits_cpu, "bound the cpu (--cpus)"),
         (limits.memory_bytes.is_some() && !can.limits_memory, "bound the memory (--memory)"),
         (limits.pids.is_some() && !can.limits_pids, "bound the processes (--pids)"),
+        (spec.snapshot_every.is_some() && !can.snapshot, "take snapshots (--snapshot-every)"),
         (mode == WorkspaceMode::Cow && !can.workspace_cow, "give a copy-on-write workspace"),
         (mode == WorkspaceMode::Rw && !can.workspace_rw, "give a writable workspace"),
         (spec.egress == Egress::Deny && !can.egress_deny, "cut the network off (--egress deny)"),

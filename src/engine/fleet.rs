@@ -40,8 +40,10 @@ pub(super) struct Entry {
     pub seat: Option<Arc<dyn Seat>>,
     /// Which of its seats one after the other this is: what an earlier one says is old.
     pub incarnation: u64,
-    /// When a snapshot was last taken by itself; `None` = not since this hub knows it.
+    /// When a snapshot was last taken by time, or failed to be; `None` = not yet.
     pub snapshot_at: Option<Timestamp>,
+    /// One is being taken by itself.
+    pub snapshot_under_way: bool,
     /// Held by the verb at work; one at a time per sandbox.
     pub verbs: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever tells the seat of a lease.
@@ -117,7 +119,8 @@ impl Entry {
     /// How long until a snapshot is to be taken by itself; `None` = never, or not in this state.
     pub(super) fn snapshot_due(&self, now: Timestamp) -> Option<Duration> {
         let every = self.spec.snapshot_every?;
-        if self.sandbox.state != State::Running || self.removing {
+        let at_work = self.sandbox.state == State::Running && !self.removing;
+        if !at_work || self.snapshot_under_way {
             return None;
         }
         let last = self.snapshot_at.unwrap_or(self.sandbox.created_at);
@@ -131,6 +134,7 @@ impl Entry {
             seat: None,
             incarnation: 0,
             snapshot_at: None,
+            snapshot_under_way: false,
             verbs: Arc::default(),
             lease_turn: Arc::default(),
             lease_news: HashSet::new(),

@@ -39,9 +39,9 @@ pub use demo::demo;
 use crate::{
     base::{
         clock, descriptors,
-        fault::Outcome,
+        fault::{Fault, Kind, Outcome},
         id::{ClientId, SandboxId},
-        limits::{CHANGES_AT_ONCE, JOURNAL_READERS_MAX},
+        limits::{CHANGES_AT_ONCE, JOURNAL_READERS_MAX, SNAPSHOTS_AT_ONCE},
     },
     config::paths::Paths,
     driver::{Ground, registry::Registry},
@@ -76,7 +76,7 @@ struct Inner {
     program: PathBuf,
     store: Store,
     fleet: Mutex<Fleet>,
-    /// Never locked before `fleet`.
+    /// Where both are locked, `fleet` is first.
     shelves: Mutex<Shelves>,
     /// One at a time changes or deletes the description of a snapshot.
     shelf_turn: tokio::sync::Mutex<()>,
@@ -89,6 +89,8 @@ struct Inner {
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
+    /// For snapshots that are taken by time: many may be due at once.
+    timers: Arc<Semaphore>,
     started: Duration,
 }
 
@@ -109,7 +111,7 @@ impl Engine {
     async fn over(options: Options, registry: Option<PathBuf>) -> Outcome<Self> {
         let opened = Store::open(registry).await?;
         let root = options.paths.snapshots();
-        let Loaded { shelves, damaged } = Shelves::load(root).await?;
+        let Loaded { shelves, damaged, unfinished } = Shelves::load(root).await?;
         let inner = Arc::new(Inner {
             paths: options.paths,
             drivers: options.drivers,
@@ -123,6 +125,7 @@ impl Engine {
             attention: Arc::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
+            timers: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             started: clock::monotonic(),
         });
         if let Some(aside) = &opened.set_aside {
@@ -136,6 +139,7 @@ impl Engine {
             inner.fleet().notice(Level::Warning, None, &words);
         }
         inner.adopt_all().await?;
+        unfinished.into_iter().for_each(|it| inner.clear_up(it));
         inner.sweep_shelves().await;
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
@@ -191,7 +195,19 @@ impl Inner {
         }
     }
 
-    /// Where a sandbox lies. One that the fleet does not know has no snapshot under it.
+    /// The same with all that it stands on: without that, its files are not what they were.
+    fn whole_ground(&self, id: &SandboxId, name: &str) -> Outcome<Ground> {
+        let from = self.fleet().get(id)?.spec.from.clone();
+        if let Some(from) = from {
+            self.shelves().shelf(&from).map_err(|_| {
+                Fault::failed(format!("sandbox {name} stands on a snapshot that is lost: {from}"))
+                    .hint(format!("fork a snapshot that is there, or: sandwatch rm {name}"))
+            })?;
+        }
+        Ok(self.ground(id, name))
+    }
+
+    /// Where a sandbox lies, to end and to delete it. What it stands on may be lost.
     fn ground(&self, id: &SandboxId, name: &str) -> Ground {
         let from = self.fleet().get(id).ok().and_then(|it| it.spec.from.clone());
         let from = from.and_then(|it| self.shelves().shelf(&it).ok());
@@ -211,7 +227,7 @@ impl Inner {
     /// The same where nobody waits for the answer: a failure becomes a notice.
     async fn persist_or_notice(&self, id: &SandboxId) {
         if let Err(fault) = self.persist(id).await
-            && fault.kind() != crate::base::fault::Kind::Absent
+            && fault.kind() != Kind::Absent
         {
             self.fleet().notice(Level::Warning, Some(id.clone()), &fault.to_string());
         }
@@ -223,9 +239,7 @@ impl Inner {
     ) -> Outcome<T> {
         match tokio::spawn(verb).await {
             Ok(outcome) => outcome,
-            Err(error) => {
-                Err(crate::base::fault::Fault::bug(format!("a verb ended unexpectedly: {error}")))
-            }
+            Err(error) => Err(Fault::bug(format!("a verb ended unexpectedly: {error}"))),
         }
     }
 }

@@ -26,8 +26,9 @@ impl Inner {
             let removed = shelves.all().filter(|it| it.removed);
             removed.map(|it| it.snapshot.id.clone()).collect()
         };
-        for id in removed.iter().filter(|it| !self.stands_on(it)) {
-            if let Err(fault) = self.let_go(id).await {
+        for id in removed {
+            // What something stands on stays.
+            if let Err(fault) = self.let_go(&id).await {
                 tracing::warn!(%fault, %id, "a removed snapshot stays");
             }
         }
@@ -71,14 +72,21 @@ impl Inner {
         self.sweep_shelves().await;
     }
 
-    /// Takes the snapshots whose time has come; how long until the next.
+    /// When a snapshot of a sandbox was last taken by time.
+    pub(super) fn last_by_time(&self, id: &SandboxId) -> Option<Timestamp> {
+        let shelves = self.shelves();
+        let own = shelves.all().map(|it| &it.snapshot).filter(|it| it.sandbox == *id);
+        own.filter(|it| it.cause == SnapshotCause::Timer).map(|it| it.created_at).max()
+    }
+
+    /// Takes the snapshots whose time has come, a few at a time.
     pub(super) fn snapshots_due(self: &Arc<Self>) {
         let now = clock::wall();
         let due: Vec<_> = {
             let mut fleet = self.fleet();
             let due = fleet.entries_mut().filter(|it| it.snapshot_due(now) == Some(Duration::ZERO));
             due.map(|it| {
-                it.snapshot_at = Some(now);
+                it.snapshot_under_way = true;
                 it.sandbox.id.clone()
             })
             .collect()
@@ -86,9 +94,16 @@ impl Inner {
         for id in due {
             let engine = self.clone();
             tokio::spawn(async move {
-                if let Err(fault) = engine.snapshot(&id, None, SnapshotCause::Timer).await {
+                let _turn = Arc::clone(&engine.timers).acquire_owned().await;
+                let taken = engine.snapshot(&id, None, SnapshotCause::Timer).await;
+                let mut fleet = engine.fleet();
+                let Ok(entry) = fleet.get_mut(&id) else { return };
+                entry.snapshot_under_way = false;
+                entry.snapshot_at = Some(clock::wall());
+                engine.deadlines.notify_one();
+                if let Err(fault) = taken {
                     let words = format!("a snapshot by itself: {fault}");
-                    engine.fleet().notice(Level::Warning, Some(id), &words);
+                    fleet.notice(Level::Warning, Some(id), &words);
                 }
             });
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Inner, follow::fail, name, verbs::unfit};
+use super::{Inner, follow::fail, name, shelves::Pin, snapshots::Then, verbs::unfit};
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
@@ -11,15 +11,51 @@ use crate::{
     driver::Driver,
     model::{
         change::Subject,
+        event::Level,
         sandbox::{Sandbox, SandboxSpec, State, WorkspaceMode},
         snapshot::{Snapshot, SnapshotCause},
     },
     runtime::Fork,
-    session::seat::Seat,
+    session::seat::{Hold, Seat},
     wire::convert::snapshot::Stored,
 };
 
+/// The note of a sandbox between two moments.
+const UNDER_WAY: &str = "it is being restored";
+
+/// Tells that a sandbox was just being restored when its hub ended; its note then says what to do.
+pub(super) fn cut_short(sandbox: &mut Sandbox) -> bool {
+    let Some(note) = sandbox.notes.iter_mut().find(|it| *it == UNDER_WAY) else { return false };
+    let to = sandbox.moment.as_ref().map(|it| format!(" {it}")).unwrap_or_default();
+    *note = format!("its restore was cut short: sandwatch restore {}{to} goes on", sandbox.name);
+    true
+}
+
 impl Inner {
+    /// Starts the first program of a sandbox whose restore was cut short just before that.
+    pub(super) fn begin_at_last(self: &Arc<Self>, id: &SandboxId) {
+        let (engine, id) = (self.clone(), id.clone());
+        tokio::spawn(async move {
+            let Ok(verbs) = engine.verbs(&id) else { return };
+            let _held = verbs.lock().await;
+            let Ok((sandbox, Some(seat))) = engine.look(&id) else { return };
+            if !sandbox.sessions.is_empty() || sandbox.state != State::Running {
+                return;
+            }
+            let Ok(spec) = engine.fleet().get(&id).map(|it| it.spec.clone()) else { return };
+            let opened = seat.open(SessionId::random(), spec.first.clone()).await;
+            let (level, words) = match opened {
+                Ok(_) => {
+                    (Level::Info, format!("{} was being restored and runs again", sandbox.name))
+                }
+                Err(fault) => {
+                    (Level::Error, format!("{} was being restored: {fault}", sandbox.name))
+                }
+            };
+            engine.fleet().notice(level, Some(id.clone()), &words);
+        });
+    }
+
     /// Gives a sandbox the files of another moment and starts its first command again.
     pub(super) async fn restore(
         self: &Arc<Self>,
@@ -29,101 +65,117 @@ impl Inner {
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
         let (sandbox, seat) = self.look(id)?;
-        let stored = self.shelves().get(to)?;
+        // Whoever removes it meanwhile finds that it is needed.
+        let (stored, _pin) = self.shelves().pin(to)?;
         fits(&sandbox, &stored)?;
         if !matches!(sandbox.state, State::Running | State::Paused | State::Stopped | State::Failed)
         {
             return Err(unfit(&sandbox, "restored"));
         }
-        let (before, hold) = self.take(id, None, SnapshotCause::Restore).await?;
-        if let Some(seat) = seat.as_ref().filter(|_| hold.is_some()) {
-            // Before anything else goes on in it, and so that its recordings have their end.
-            self.stop_seat(id, seat.as_ref(), Duration::ZERO).await?;
-        }
-        drop(hold);
-        let driver = self.drivers.get(&sandbox.driver)?;
-        let was = self.fleet().get(id)?.spec.clone();
-        let spec = SandboxSpec { from: Some(to.clone()), ..SandboxSpec::clone(&was) };
-        self.begin_again(id, spec);
-        let first = SessionId::random();
-        let mut made = self.make_again(id, seat, &*driver, &first).await;
-        if let Err(fault) = &made {
-            // What it was before is kept: that it can be again.
-            tracing::warn!(%fault, "a restore failed; the sandbox is made as it was");
-            let spec = SandboxSpec { from: Some(before.id.clone()), ..SandboxSpec::clone(&was) };
-            self.begin_again(id, spec);
-            let seat = self.fleet().get_mut(id)?.seat.take();
-            let again = self.make_again(id, seat, &*driver, &SessionId::random()).await;
-            made = Err(match again {
-                Ok(()) => fault.clone().context(format!(
-                    "restoring {}, which was started again as it was",
-                    sandbox.name
-                )),
-                Err(second) => {
-                    let words =
-                        format!("restoring it failed: {fault}; so did going back: {second}");
-                    if let Ok(entry) = self.fleet().get_mut(id) {
-                        fail(entry.sandbox_mut(), &words);
-                    }
-                    Fault::failed(words)
-                        .hint(format!("its files are in snapshot {}: sandwatch fork it", before.id))
-                }
-            });
-        }
-        if made.is_ok() {
-            self.fleet().get_mut(id)?.sandbox_mut().moment = Some(to.clone());
+        let cause = SnapshotCause::Restore;
+        let (before, hold) = self.take(id, None, cause, Then::StayStill).await?;
+        let restored = self.go_back(id, seat, hold, &before, to).await;
+        if restored.is_err() {
+            // It may be the only one of what it was: it goes when somebody says so.
+            let asked = self.rewrite(&before.id, |it| it.snapshot.cause = SnapshotCause::Asked);
+            if let Err(fault) = asked.await {
+                tracing::warn!(%fault, "what a sandbox was before a restore may be pruned");
+            }
         }
         self.touch(id);
         self.persist_or_notice(id).await;
         self.sweep_shelves().await;
         self.prune_shelves(Some(id)).await;
         self.count_snapshots(id).await;
-        made?;
+        restored?;
         Ok(Sandbox::clone(&self.fleet().get(id)?.sandbox))
     }
 
-    /// What a sandbox is between two moments: a hub that comes meanwhile finds it stopped, on its new files.
-    fn begin_again(&self, id: &SandboxId, spec: SandboxSpec) {
-        if let Ok(entry) = self.fleet().get_mut(id) {
-            entry.seat = None;
-            entry.incarnation += 1;
-            entry.version += 1;
-            entry.spec = Arc::new(spec);
-            let sandbox = entry.sandbox_mut();
-            sandbox.state = State::Stopped;
-            sandbox.stop_asked = true;
-            sandbox.sessions.clear();
-            sandbox.notes = vec!["it is being restored".to_owned()];
-        }
-    }
-
-    /// Ends what holds a sandbox and makes it anew in the same place, from what its spec says now.
-    async fn make_again(
+    /// Ends what runs, which is kept, and begins with the other moment; else with what was kept.
+    async fn go_back(
         self: &Arc<Self>,
         id: &SandboxId,
         seat: Option<Arc<dyn Seat>>,
-        driver: &dyn Driver,
-        first: &SessionId,
+        hold: Option<Hold>,
+        before: &Snapshot,
+        to: &SnapshotId,
     ) -> Outcome<()> {
-        self.persist(id).await?;
-        let (spec, name) = {
+        let name = &before.sandbox_name;
+        if let Some(seat) = seat.as_ref().filter(|_| hold.is_some()) {
+            // Before anything else goes on in it, and so that its recordings have their end.
+            self.stop_seat(id, seat.as_ref(), Duration::ZERO).await?;
+        }
+        drop(hold);
+        let driver = self.drivers.get(&before.driver)?;
+        let Err(fault) = self.begin_with(id, &*driver, &before.id, to).await else {
+            return Ok(());
+        };
+        tracing::warn!(%fault, name, "a restore failed; the sandbox is made as it was");
+        let Err(second) = self.begin_with(id, &*driver, &before.id, &before.id).await else {
+            let words = format!("restoring {name}, which was started again as it was");
+            return Err(fault.context(words));
+        };
+        let words = format!("restoring it failed: {fault}; so did going back: {second}");
+        if let Ok(entry) = self.fleet().get_mut(id) {
+            fail(entry.sandbox_mut(), &words);
+        }
+        let hint = format!("its files are in snapshot {0}: sandwatch fork {0}", before.id);
+        Err(Fault::failed(words).hint(hint))
+    }
+
+    /// Makes a sandbox anew in the same place from another moment. `before` has all that it was, so that its own
+    /// layer over it shows the same: killed anywhere, it is what it was or what it is to be.
+    async fn begin_with(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        driver: &dyn Driver,
+        before: &SnapshotId,
+        moment: &SnapshotId,
+    ) -> Outcome<()> {
+        self.stand_on(id, before).await?;
+        let (seat, name) = {
             let fleet = self.fleet();
             let entry = fleet.get(id)?;
-            (entry.spec.clone(), entry.sandbox.name.clone())
+            (entry.seat.clone(), entry.sandbox.name.clone())
         };
-        let ground = self.ground(id, &name);
         if let Some(seat) = seat {
             match seat.vacate().await {
                 Err(fault) if fault.kind() != Kind::Lost => return Err(fault),
-                _ => {}
+                _ => self.fleet().get_mut(id)?.seat = None,
             }
         }
+        let ground = self.whole_ground(id, &name)?;
         driver.reap(&ground).await?;
         driver.vacate(&ground).await?;
-        self.write_record(id).await?;
-        let events = self.settle_in(ground, &spec, driver, first).await?;
+        self.stand_on(id, moment).await?;
+        let spec = self.fleet().get(id)?.spec.clone();
+        let ground = self.whole_ground(id, &name)?;
+        let events = self.settle_in(ground, &spec, driver, &SessionId::random()).await?;
         self.follow(id.clone(), events);
         Ok(())
+    }
+
+    /// Writes down which moment a sandbox stands on, whose programs have ended: a hub that comes meanwhile finds it
+    /// stopped.
+    async fn stand_on(self: &Arc<Self>, id: &SandboxId, moment: &SnapshotId) -> Outcome<()> {
+        {
+            let mut fleet = self.fleet();
+            let entry = fleet.get_mut(id)?;
+            entry.incarnation += 1;
+            entry.version += 1;
+            entry.spec = Arc::new(SandboxSpec {
+                from: Some(moment.clone()),
+                ..SandboxSpec::clone(&entry.spec)
+            });
+            let sandbox = entry.sandbox_mut();
+            sandbox.state = State::Stopped;
+            sandbox.stop_asked = true;
+            sandbox.moment = Some(moment.clone());
+            sandbox.sessions.clear();
+            sandbox.notes = vec![UNDER_WAY.to_owned()];
+        }
+        self.persist(id).await?;
+        self.write_record(id).await
     }
 
     /// Makes a sandbox from a moment of another.
@@ -132,7 +184,7 @@ impl Inner {
             Subject::Snapshot(id) => (id, false),
             Subject::Sandbox(id) => (self.snapshot(&id, None, SnapshotCause::Fork).await?.id, true),
         };
-        let stored = self.shelves().get(&kept)?;
+        let (stored, pin) = self.shelves().pin(&kept)?;
         let name = how.name.unwrap_or_else(|| {
             let fleet = self.fleet();
             name::after(&stored.snapshot.sandbox_name, |it| fleet.has_name(it))
@@ -144,6 +196,7 @@ impl Inner {
             ..stored.spec.clone()
         };
         let made = self.create(spec).await;
+        drop(pin);
         if made.is_err() && by_itself {
             // Nobody asked for the snapshot alone.
             if let Err(fault) = self.remove_snapshot(&kept).await {
@@ -153,10 +206,10 @@ impl Inner {
         made
     }
 
-    /// Refuses a snapshot that a sandbox can't begin with.
-    pub(super) fn check_from(&self, spec: &SandboxSpec) -> Outcome<()> {
-        let Some(from) = &spec.from else { return Ok(()) };
-        let stored = self.shelves().get(from)?;
+    /// Refuses a snapshot that a sandbox can't begin with, and keeps the one that it can until it does.
+    pub(super) fn check_from(&self, spec: &SandboxSpec) -> Outcome<Option<Pin>> {
+        let Some(from) = &spec.from else { return Ok(None) };
+        let (stored, pin) = self.shelves().pin(from)?;
         if stored.snapshot.driver != spec.driver {
             return Err(Fault::invalid(format!(
                 "snapshot {from} is of driver {}, not {}",
@@ -166,7 +219,7 @@ impl Inner {
         if stored.snapshot.workspace != spec.workspace {
             return Err(Fault::invalid(format!("snapshot {from} is of another workspace")));
         }
-        Ok(())
+        Ok(Some(pin))
     }
 }
 

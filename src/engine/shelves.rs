@@ -30,28 +30,46 @@ const RECORD: &str = "record";
 /// All snapshots of this hub.
 pub(super) struct Shelves {
     root: PathBuf,
-    kept: HashMap<SnapshotId, Arc<Stored>>,
+    kept: HashMap<SnapshotId, Kept>,
+}
+
+struct Kept {
+    stored: Arc<Stored>,
+    pins: Arc<()>,
+}
+
+impl Kept {
+    fn new(stored: Stored) -> Self {
+        Self { stored: Arc::new(stored), pins: Arc::default() }
+    }
+}
+
+/// As long as this lives, a snapshot is not deleted.
+pub(super) struct Pin {
+    _counted: Arc<()>,
 }
 
 pub(super) struct Loaded {
     pub shelves: Shelves,
     /// What could not be read, in words.
     pub damaged: Vec<String>,
+    /// Of snapshots that were cut short, or of which something was left.
+    pub unfinished: Vec<PathBuf>,
 }
 
 impl Shelves {
-    /// Reads what is there and deletes what was cut short.
+    /// Reads what is there.
     pub(super) async fn load(root: PathBuf) -> Outcome<Loaded> {
         let loaded = tokio::task::spawn_blocking(move || Self::read_all(root));
         loaded.await.map_err(|error| Fault::bug(format!("reading snapshots: {error}")))?
     }
 
     fn read_all(root: PathBuf) -> Outcome<Loaded> {
-        let (mut kept, mut damaged) = (HashMap::new(), Vec::new());
+        let (mut kept, mut damaged, mut unfinished) = (HashMap::new(), Vec::new(), Vec::new());
         let listed = match fs::read_dir(&root) {
             // An engine in memory has none.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Loaded { shelves: Self { root, kept }, damaged });
+                return Ok(Loaded { shelves: Self { root, kept }, damaged, unfinished });
             }
             listed => listed.map_err(|error| reading(&root, &error))?,
         };
@@ -59,7 +77,7 @@ impl Shelves {
             let item = item.map_err(|error| reading(&root, &error))?;
             let name = item.file_name().to_string_lossy().into_owned();
             if name.starts_with(UNFINISHED) || name.starts_with(DOOMED) {
-                discard(item.path());
+                unfinished.push(item.path());
                 continue;
             }
             let Some(id) = SnapshotId::parse(&name) else { continue };
@@ -67,24 +85,16 @@ impl Shelves {
                 Ok(it) if it.snapshot.id != id => {
                     damaged.push(left_alone(&item.path(), "it describes another snapshot"));
                 }
-                Ok(it) if it.unsynced_since.as_ref().is_some_and(|it| *it != system_start()) => {
-                    let Snapshot { sandbox_name, .. } = &it.snapshot;
-                    let words = "the system stopped before its files were on the disk";
-                    damaged.push(format!("snapshot {id} of {sandbox_name} is lost: {words}"));
-                    discard(item.path());
-                }
-                Ok(stored) => drop(kept.insert(id, Arc::new(stored))),
+                Ok(stored) => drop(kept.insert(id, Kept::new(stored))),
                 Err(fault) => damaged.push(left_alone(&item.path(), fault.message())),
             }
         }
-        Ok(Loaded { shelves: Self { root, kept }, damaged })
+        Ok(Loaded { shelves: Self { root, kept }, damaged, unfinished })
     }
 
     pub(super) fn get(&self, id: &SnapshotId) -> Outcome<Arc<Stored>> {
-        let found = self.kept.get(id).cloned();
-        found.ok_or_else(|| {
-            Fault::absent(format!("no such snapshot: {id}")).hint("see `sandwatch snapshot ls`")
-        })
+        let found = self.kept.get(id).map(|it| Arc::clone(&it.stored));
+        found.ok_or_else(|| absent(id))
     }
 
     /// Where one lies; `Absent` when there is none.
@@ -96,11 +106,18 @@ impl Shelves {
 
     /// Those that people see, in no order.
     pub(super) fn listed(&self) -> impl Iterator<Item = &Arc<Stored>> {
-        self.kept.values().filter(|it| !it.removed)
+        self.all().filter(|it| !it.removed)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Stored>> {
-        self.kept.values()
+        self.kept.values().map(|it| &it.stored)
+    }
+
+    /// One that people see, kept from being deleted while something is made of it.
+    pub(super) fn pin(&self, id: &SnapshotId) -> Outcome<(Arc<Stored>, Pin)> {
+        let seen = self.kept.get(id).filter(|it| !it.stored.removed);
+        let pin = |it: &Kept| Pin { _counted: Arc::clone(&it.pins) };
+        seen.map(|it| (Arc::clone(&it.stored), pin(it))).ok_or_else(|| absent(id))
     }
 
     /// How many people see of a sandbox.
@@ -127,12 +144,19 @@ impl Shelves {
         }
     }
 
+    /// Adds one, or writes it anew.
     pub(super) fn insert(&mut self, stored: Stored) {
-        self.kept.insert(stored.snapshot.id.clone(), Arc::new(stored));
+        let id = stored.snapshot.id.clone();
+        match self.kept.get_mut(&id) {
+            Some(kept) => kept.stored = Arc::new(stored),
+            None => drop(self.kept.insert(id, Kept::new(stored))),
+        }
     }
 
+    /// Takes one off, so that nothing can be made of it any more; `None` when somebody is just doing so.
     pub(super) fn take(&mut self, id: &SnapshotId) -> Option<Arc<Stored>> {
-        self.kept.remove(id)
+        let free = self.kept.get(id).is_some_and(|it| Arc::strong_count(&it.pins) == 1);
+        free.then(|| self.kept.remove(id)).flatten().map(|it| it.stored)
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -140,45 +164,60 @@ impl Shelves {
     }
 }
 
-/// An empty shelf that goes with this value unless it is finished.
+/// An empty shelf, which goes back to who clears it up unless it is finished.
 pub(super) struct Fresh {
     id: SnapshotId,
     root: PathBuf,
     dir: PathBuf,
-    finished: bool,
+    clear_up: Option<ClearUp>,
 }
+
+/// Is given the directory of a shelf that came to nothing.
+pub(super) type ClearUp = Box<dyn FnOnce(PathBuf) + Send>;
 
 impl Fresh {
     /// Blocks on files.
-    pub(super) fn make(root: &Path, id: &SnapshotId) -> Outcome<Self> {
+    pub(super) fn make(root: &Path, id: &SnapshotId, clear_up: ClearUp) -> Outcome<Self> {
         let dir = root.join(format!("{UNFINISHED}{id}"));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|error| Fault::io(format!("making {}", dir.display()), &error))?;
-        Ok(Self { id: id.clone(), root: root.to_owned(), dir, finished: false })
+        Ok(Self { id: id.clone(), root: root.to_owned(), dir, clear_up: Some(clear_up) })
     }
 
     pub(super) fn shelf(&self) -> Shelf {
         Shelf { id: self.id.clone(), dir: self.dir.clone(), reference: None }
     }
 
-    /// Everything is on it: from here on the snapshot is there, whatever is killed. Blocks on files.
+    /// Everything is on it: from here on the snapshot is there, whatever is killed, and after a power cut. Blocks
+    /// on files.
     pub(super) fn finish(mut self, stored: &Stored) -> Outcome<()> {
+        sync(&self.dir)?;
         write(&self.dir, stored)?;
         let place = self.root.join(self.id.as_str());
         let placed =
             fs::rename(&self.dir, &place).and_then(|()| File::open(&self.root)?.sync_all());
         placed.map_err(|error| Fault::io(format!("placing {}", place.display()), &error))?;
-        self.finished = true;
+        self.clear_up = None;
         Ok(())
     }
 }
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        if !self.finished {
-            discard(self.dir.clone());
+        if let Some(clear_up) = self.clear_up.take() {
+            clear_up(self.dir.clone());
         }
     }
+}
+
+/// Which snapshot a directory was to be, or was.
+pub(super) fn id_of(dir: &Path) -> Option<SnapshotId> {
+    let name = dir.file_name()?.to_str()?;
+    SnapshotId::parse(name.trim_start_matches(DOOMED).trim_start_matches(UNFINISHED))
+}
+
+fn absent(id: &SnapshotId) -> Fault {
+    Fault::absent(format!("no such snapshot: {id}")).hint("see `sandwatch snapshot ls`")
 }
 
 /// Writes the description of a snapshot in one step.
@@ -222,14 +261,8 @@ fn left_alone(dir: &Path, why: &str) -> String {
     format!("left alone, not a snapshot that can be read: {}: {why}", dir.display())
 }
 
-/// Which start of the system this is; the same all the time where that can't be told.
-pub(super) fn system_start() -> String {
-    let read = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    read.map(|it| it.trim().to_owned()).unwrap_or_default()
-}
-
 /// Waits until everything on the file system of a directory is on the disk.
-pub(super) fn sync(dir: &Path) -> Outcome<()> {
+fn sync(dir: &Path) -> Outcome<()> {
     let synced = File::open(dir).and_then(|it| Ok(rustix::fs::syncfs(it)?));
     synced.map_err(|error| Fault::io(format!("syncing {}", dir.display()), &error))
 }

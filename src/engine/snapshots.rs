@@ -1,6 +1,9 @@
 //! Snapshots: taking one, listing them, and letting go of one.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     Inner,
@@ -12,7 +15,7 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{SandboxId, SnapshotId},
-        limits::SNAPSHOT_WITHIN,
+        limits::{REMOVE_AGAIN_MAX, REMOVE_AGAIN_MIN, SNAPSHOT_WITHIN},
     },
     driver::{Shelf, Stillness},
     model::{
@@ -22,6 +25,14 @@ use crate::{
     session::seat::{Hold, Seat},
     wire::convert::snapshot::{Stored, snapshot_name},
 };
+
+/// What becomes of programs that were held still for a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    GoOn,
+    /// They are to end; until then they do nothing that nobody would have.
+    StayStill,
+}
 
 impl Inner {
     pub(super) fn snapshots(&self) -> Vec<Snapshot> {
@@ -42,34 +53,21 @@ impl Inner {
         }
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
-        let (taken, hold) = self.take(id, name, cause).await?;
-        drop(hold);
+        let (taken, _) = self.take(id, name, cause, Then::GoOn).await?;
         self.prune_shelves(Some(id)).await;
         self.count_snapshots(id).await;
         Ok(taken)
     }
 
-    /// The same for who has the sandbox's turn. Its programs are held still as long as what comes with it lives.
+    /// The same for who has the sandbox's turn.
     pub(super) async fn take(
         self: &Arc<Self>,
         id: &SandboxId,
         name: Option<String>,
         cause: SnapshotCause,
+        then: Then,
     ) -> Outcome<(Snapshot, Option<Hold>)> {
-        let (sandbox, seat) = self.look(id)?;
-        if !sandbox.capabilities.snapshot {
-            let Sandbox { name, driver, .. } = &*sandbox;
-            return Err(Fault::unsupported(format!(
-                "sandbox {name} can't be kept as a snapshot: the {driver} driver can't here"
-            )));
-        }
-        self.shelves().has_room(id, name.as_deref())?;
-        let live = matches!(sandbox.state, State::Running | State::Paused);
-        let seat = match (sandbox.state, seat) {
-            (State::Running | State::Paused, Some(seat)) => Some(seat),
-            (State::Stopped | State::Failed, _) => None,
-            _ => return Err(unfit(&sandbox, "kept as a snapshot")),
-        };
+        let (sandbox, seat) = self.fit_for_snapshot(id, name.as_deref())?;
         let spec = self.fleet().get(id)?.spec.clone();
         let kept = Snapshot {
             id: SnapshotId::random(),
@@ -87,23 +85,35 @@ impl Inner {
         };
         let like = sandbox.moment.as_ref().and_then(|it| self.shelves().shelf(it).ok());
         let driver = self.drivers.get(&sandbox.driver)?;
-        let ground = self.ground(id, &sandbox.name);
+        let ground = self.whole_ground(id, &sandbox.name)?;
         let root = self.shelves().root().to_owned();
         let work = async {
             let hold = match seat {
                 Some(seat) => Some(self.hold(id, &seat).await?),
                 None => None,
             };
-            let stillness = if live { Stillness::Live } else { Stillness::Stopped };
-            let fresh = Fresh::make(&root, &kept.id)?;
+            if sandbox.state == State::Failed {
+                // What is left of a dead host's programs must not write to what is taken.
+                driver.reap(&ground).await?;
+            }
+            let stillness = if hold.is_some() { Stillness::Live } else { Stillness::Stopped };
+            let engine = self.clone();
+            let clear_up = Box::new(move |dir| engine.clear_up(dir));
+            let (root, fresh) = (root, kept.id.clone());
+            let fresh = blocking(move || Fresh::make(&root, &fresh, clear_up)).await?;
             let shelf = fresh.shelf();
             let taken = driver.snapshot(&ground, &spec, &shelf, like.as_ref(), stillness).await?;
             Ok::<_, Fault>((fresh, taken, hold))
         };
-        let (fresh, taken, hold) =
-            tokio::time::timeout(SNAPSHOT_WITHIN, work).await.unwrap_or_else(|_| {
+        let mut leaving = self.fleet().get(id)?.leaving.subscribe();
+        let (fresh, taken, hold) = tokio::select! {
+            taken = tokio::time::timeout(SNAPSHOT_WITHIN, work) => taken.unwrap_or_else(|_| {
                 Err(Fault::late(format!("a snapshot of {} takes too long", sandbox.name)))
-            })?;
+            })?,
+            // A removal waits for no picture of what it removes.
+            _ = leaving.wait_for(|it| *it) => return Err(Fault::failed("it is being removed")),
+        };
+        let hold = hold.filter(|_| then == Then::StayStill);
         let snapshot = Snapshot { size_bytes: taken.size_bytes, notes: taken.notes, ..kept };
         let stored = Stored {
             snapshot,
@@ -111,16 +121,35 @@ impl Inner {
             reference: taken.reference,
             removed: false,
             since: self.line_of(&sandbox, &spec),
-            unsynced_since: Some(shelves::system_start()),
         };
         let snapshot = stored.snapshot.clone();
         let stored = blocking(move || fresh.finish(&stored).map(|()| stored)).await?;
         self.shelves().insert(stored);
-        self.settle_on_disk(snapshot.id.clone());
         self.fleet().get_mut(id)?.sandbox_mut().moment = Some(snapshot.id.clone());
         self.touch(id);
         self.persist_or_notice(id).await;
         Ok((snapshot, hold))
+    }
+
+    /// A sandbox that can be kept as a snapshot now, and its host if it has one that runs.
+    fn fit_for_snapshot(
+        &self,
+        id: &SandboxId,
+        name: Option<&str>,
+    ) -> Outcome<(Arc<Sandbox>, Option<Arc<dyn Seat>>)> {
+        let (sandbox, seat) = self.look(id)?;
+        if !sandbox.capabilities.snapshot {
+            let Sandbox { name, driver, .. } = &*sandbox;
+            return Err(Fault::unsupported(format!(
+                "sandbox {name} can't be kept as a snapshot: the {driver} driver can't here"
+            )));
+        }
+        self.shelves().has_room(id, name)?;
+        match (sandbox.state, seat) {
+            (State::Running | State::Paused, Some(seat)) => Ok((sandbox, Some(seat))),
+            (State::Stopped | State::Failed, _) => Ok((sandbox, None)),
+            _ => Err(unfit(&sandbox, "kept as a snapshot")),
+        }
     }
 
     /// Holds a sandbox still. One whose host hangs is known as such sooner than a snapshot may take.
@@ -135,23 +164,12 @@ impl Inner {
         from.map_or(sandbox.created_at, |it| it.since.min(sandbox.created_at))
     }
 
-    /// Waits, aside, until the files of a snapshot are on the disk, and notes so.
-    fn settle_on_disk(self: &Arc<Self>, id: SnapshotId) {
-        let engine = self.clone();
-        tokio::spawn(async move {
-            let Ok(Shelf { dir, .. }) = engine.shelf_of(&id) else { return };
-            let settled = async {
-                blocking(move || shelves::sync(&dir)).await?;
-                engine.rewrite(&id, |it| it.unsynced_since = None).await
-            };
-            if let Err(fault) = settled.await {
-                tracing::warn!(%fault, %id, "a snapshot may not be on the disk");
-            }
-        });
-    }
-
     /// Changes what is written of a snapshot.
-    async fn rewrite(&self, id: &SnapshotId, change: impl FnOnce(&mut Stored)) -> Outcome<()> {
+    pub(super) async fn rewrite(
+        &self,
+        id: &SnapshotId,
+        change: impl FnOnce(&mut Stored),
+    ) -> Outcome<()> {
         let turn = self.shelf_turn.lock().await;
         let mut stored = Stored::clone(&*self.shelves().get(id)?);
         change(&mut stored);
@@ -168,34 +186,67 @@ impl Inner {
         if stored.removed {
             return Err(Fault::absent(format!("no such snapshot: {id}")));
         }
-        if self.stands_on(id) {
+        if !self.let_go(id).await? {
             self.rewrite(id, |it| it.removed = true).await?;
-        } else {
-            self.let_go(id).await?;
         }
         self.count_snapshots(&stored.snapshot.sandbox).await;
         Ok(())
     }
 
-    /// Whether a sandbox begins with the files of a snapshot.
-    pub(super) fn stands_on(&self, id: &SnapshotId) -> bool {
-        self.fleet().entries().any(|it| it.spec.from.as_ref() == Some(id))
+    /// Deletes what a snapshot left that came to nothing, with all that a driver may keep of it elsewhere.
+    pub(super) fn clear_up(self: &Arc<Self>, dir: PathBuf) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let engine = Arc::downgrade(self);
+        runtime.spawn(async move {
+            let mut pause = REMOVE_AGAIN_MIN;
+            while let Some(engine) = engine.upgrade() {
+                match engine.forget_shelf(&dir).await {
+                    Ok(()) => {
+                        shelves::discard(dir);
+                        return;
+                    }
+                    Err(fault) => tracing::warn!(%fault, dir = %dir.display(), "a shelf stays"),
+                }
+                drop(engine);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(REMOVE_AGAIN_MAX);
+            }
+        });
     }
 
-    /// Deletes a snapshot that nothing stands on.
-    pub(super) async fn let_go(&self, id: &SnapshotId) -> Outcome<()> {
-        let _turn = self.shelf_turn.lock().await;
-        let (stored, shelf) = {
-            let shelves = self.shelves();
-            (shelves.get(id)?, shelves.shelf(id)?)
-        };
-        if let Ok(driver) = self.drivers.get(&stored.snapshot.driver) {
+    async fn forget_shelf(&self, dir: &Path) -> Outcome<()> {
+        let Some(id) = shelves::id_of(dir) else { return Ok(()) };
+        let shelf = Shelf { id, dir: dir.to_owned(), reference: None };
+        // Which driver it was of may not have been written down yet; one that knows nothing of it says so.
+        for driver in self.drivers.all() {
             tolerate_absent(driver.forget(&shelf).await)?;
         }
-        self.shelves().take(id);
+        Ok(())
+    }
+
+    /// Deletes a snapshot; `false` when something stands on it, or is just being made of it.
+    pub(super) async fn let_go(&self, id: &SnapshotId) -> Outcome<bool> {
+        let _turn = self.shelf_turn.lock().await;
+        let (stored, shelf) = {
+            // Both, so that nothing begins to stand on it in between.
+            let fleet = self.fleet();
+            let mut shelves = self.shelves();
+            let shelf = shelves.shelf(id)?;
+            if fleet.entries().any(|it| it.spec.from.as_ref() == Some(id)) {
+                return Ok(false);
+            }
+            let Some(stored) = shelves.take(id) else { return Ok(false) };
+            (stored, shelf)
+        };
+        if let Ok(driver) = self.drivers.get(&stored.snapshot.driver)
+            && let Err(fault) = tolerate_absent(driver.forget(&shelf).await)
+        {
+            self.shelves().insert(Stored::clone(&stored));
+            return Err(fault);
+        }
         blocking(move || {
             shelves::discard(shelf.dir);
-            Ok(())
+            Ok(true)
         })
         .await
     }

@@ -18,7 +18,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{
             FAREWELL_WITHIN, INPUT_BYTES_MAX, PTY_CHUNK_BYTES_MAX, SHIM_CONNECTIONS_MAX,
-            STDIN_QUEUED_MAX,
+            SNAPSHOT_WITHIN, STDIN_QUEUED_MAX,
         },
     },
     model::session::SessionSpec,
@@ -164,7 +164,9 @@ impl Connection {
     async fn hold(&mut self) -> Outcome<()> {
         let held = self.seat.hold().await?;
         if self.answer(answer::What::Done(Done {})).await {
-            drop(self.calls.next::<Call>().await);
+            // A hub that hangs is not waited for longer than it would work.
+            let until = tokio::time::timeout(2 * SNAPSHOT_WITHIN, self.calls.next::<Call>());
+            drop(until.await);
         }
         drop(held);
         Ok(())

@@ -3,19 +3,18 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use sandwatch::{
+    base::{fault::Kind, id::SnapshotId},
     config::paths::Paths,
     driver::{local::Local, registry::Registry},
     engine::{Engine, Options},
     model::{
-        event::Event,
-        sandbox::{SandboxSpec, WorkspaceMode},
+        sandbox::{SandboxSpec, State, WorkspaceMode},
         snapshot::SnapshotCause,
     },
     runtime::Runtime,
-    wire::convert::snapshot::Stored,
 };
 
-use crate::given::{PROGRAM, found, next, spec, who};
+use crate::given::{PROGRAM, found, spec, who};
 
 async fn open(home: &Path) -> (Engine, Arc<dyn Runtime>) {
     let drivers = Registry::default().with(Local);
@@ -53,43 +52,52 @@ async fn snapshots_taken_by_themselves_go_with_their_sandbox_and_those_asked_for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_that_a_power_cut_may_have_torn_is_dropped_and_said() {
+async fn what_was_cut_short_is_cleared_up_and_the_whole_ones_are_found_again() {
     let temp = tempfile::tempdir().unwrap();
     let home = temp.path().join("home");
     let (engine, alice) = open(&home).await;
     let sandbox = alice.create(wanted(temp.path())).await.unwrap();
     let kept = alice.snapshot(&sandbox.id, Some("whole".to_owned())).await.unwrap();
-    let torn = alice.snapshot(&sandbox.id, Some("torn".to_owned())).await.unwrap();
-    let record = |id: &str| home.join("state/snapshots").join(id).join("record");
-    found("both are on the disk", async || {
-        let read = |id| Stored::decode(&fs::read(record(id)).unwrap()).unwrap();
-        let synced = |id| read(id).unsynced_since.is_none().then_some(());
-        synced(kept.id.as_str()).and(synced(torn.id.as_str()))
-    })
-    .await;
     drop((engine, alice));
-    // As it was before that, and then the system started again.
-    let path = record(torn.id.as_str());
-    let mut stored = Stored::decode(&fs::read(&path).unwrap()).unwrap();
-    stored.unsynced_since = Some("another start".to_owned());
-    fs::write(&path, stored.encode()).unwrap();
-    fs::create_dir(home.join("state/snapshots/.making-half")).unwrap();
+    let root = home.join("state/snapshots");
+    for half in [".making-half".to_owned(), format!(".making-{}", SnapshotId::random())] {
+        fs::create_dir_all(root.join(half).join("upper/deep")).unwrap();
+    }
+    fs::create_dir(root.join(format!(".trash-{}", SnapshotId::random()))).unwrap();
     let (_engine, alice) = open(&home).await;
     let left = alice.snapshots().await.unwrap();
     assert_eq!(left.iter().map(|it| &it.id).collect::<Vec<_>>(), [&kept.id]);
     assert_eq!(alice.list().await.unwrap()[0].snapshots, 1);
-    let mut events = alice.events().await.unwrap();
-    loop {
-        if let Event::Notice { notice, .. } = next(&mut events, "a notice").await.unwrap().unwrap()
-            && notice.text.contains("is lost")
-        {
-            break;
-        }
-    }
-    found("nothing of either is left", async || {
-        let entries = fs::read_dir(home.join("state/snapshots")).unwrap().count();
-        (entries == 1).then_some(())
+    found("nothing of what was cut short is left", async || {
+        (fs::read_dir(&root).unwrap().count() == 1).then_some(())
     })
     .await;
     alice.remove(&sandbox.id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_moment_that_somebody_removes_while_it_is_gone_back_to_stays_until_that_is_done() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path().join("home");
+    let (_engine, alice) = open(&home).await;
+    let sandbox = alice.create(wanted(temp.path())).await.unwrap();
+    for _ in 0..5 {
+        let kept = alice.snapshot(&sandbox.id, None).await.unwrap();
+        let (restored, removed) =
+            tokio::join!(alice.restore(&sandbox.id, &kept.id), alice.remove_snapshot(&kept.id));
+        // Whichever came first: either it is gone and nothing was restored, or it is stood on.
+        removed.unwrap();
+        let now = alice.list().await.unwrap().remove(0);
+        assert_eq!(now.state, State::Running, "{:?}", now.notes);
+        match restored {
+            Ok(_) => assert_eq!(now.moment, Some(kept.id.clone())),
+            Err(fault) => assert_eq!(fault.kind(), Kind::Absent, "{fault}"),
+        }
+        assert!(alice.snapshots().await.unwrap().iter().all(|it| it.id != kept.id));
+    }
+    alice.remove(&sandbox.id).await.unwrap();
+    found("nothing of them is left", async || {
+        (fs::read_dir(home.join("state/snapshots")).unwrap().count() == 0).then_some(())
+    })
+    .await;
 }

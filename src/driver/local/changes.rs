@@ -5,7 +5,10 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     ffi::OsString,
     fs, io,
-    os::{fd::BorrowedFd, unix::ffi::OsStringExt},
+    os::{
+        fd::BorrowedFd,
+        unix::{ffi::OsStringExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -58,7 +61,9 @@ impl Sides {
     pub fn open(ground: &Ground) -> Outcome<Self> {
         let real = workspace_of(&ground.dir)?;
         let mut layers = vec![real_path(&ground.dir)?.join(BOX).join("upper/workspace")];
-        upper::root(layers.first().unwrap_or(&real))?;
+        if ground.from.is_none() {
+            upper::root(layers.first().unwrap_or(&real))?;
+        }
         if let Some(shelf) = &ground.from {
             layers.push(real_path(&shelf.dir)?.join(BOX).join("upper/workspace"));
         }
@@ -108,6 +113,8 @@ struct Under {
     candidates: VecDeque<Candidate>,
     ready: VecDeque<DiffPiece>,
     git_left_out: u64,
+    /// As they were at the start.
+    places: Vec<Option<(u64, u64)>>,
 }
 
 impl LocalChanges {
@@ -116,22 +123,23 @@ impl LocalChanges {
     }
 
     fn start(&self) -> Outcome<Under> {
+        let places = self.places();
         let trees = trees::of(&self.of, self.against.as_ref(), self.request.system)?;
         let (candidates, ready) = (VecDeque::new(), VecDeque::new());
-        Ok(Under { trees, now: None, candidates, ready, git_left_out: 0 })
+        Ok(Under { trees, now: None, candidates, ready, git_left_out: 0, places })
     }
 
-    /// What was read is the sandbox's only if it is still there: what is removed empties by and by.
-    fn still_there(&self) -> Outcome<()> {
-        let (place, what) = match &self.of {
-            Kept::Ground(ground) => (ground.dir.join(BOX), "the sandbox"),
-            Kept::Shelf(shelf, _) => (shelf.dir.join(BOX), "the snapshot"),
+    /// Where what is looked at lies. What was read is whole only if it is the same at the end: what is removed or
+    /// restored empties by and by.
+    fn places(&self) -> Vec<Option<(u64, u64)>> {
+        let of = match &self.of {
+            Kept::Ground(ground) => &ground.dir,
+            Kept::Shelf(shelf, _) => &shelf.dir,
         };
-        let against = self.against.as_ref().map(|it| it.dir.join(BOX));
-        if place.is_dir() && against.is_none_or(|it| it.is_dir()) {
-            return Ok(());
-        }
-        Err(Fault::absent(format!("{what} was removed meanwhile")))
+        let against = self.against.as_ref().map(|it| &it.dir);
+        let itself = |it: &PathBuf| fs::metadata(it).ok().map(|it| (it.dev(), it.ino()));
+        let dirs = [Some(of), against].into_iter().flatten();
+        dirs.flat_map(|it| [itself(it), itself(&it.join(BOX))]).collect()
     }
 
     fn step(&mut self) -> Outcome<Option<DiffPiece>> {
@@ -153,8 +161,11 @@ impl LocalChanges {
             under.look_into(tree, &self.request)?;
         }
         let git_left_out = under.git_left_out;
+        let places = std::mem::take(&mut under.places);
         self.at = At::End;
-        self.still_there()?;
+        if self.places() != places {
+            return Err(Fault::absent("it was removed or restored meanwhile"));
+        }
         Ok(Some(DiffPiece::End { git_left_out }))
     }
 }

@@ -45,7 +45,10 @@ use std::{
         unix::fs::DirBuilderExt,
     },
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub(super) use self::blueprint::{check_workspace, hostname};
@@ -320,6 +323,16 @@ pub fn at_best() -> Capabilities {
     Capabilities { limits_cpu: true, limits_pids: true, ..here }
 }
 
+/// Tells who works on a thread, when it is dropped, that nobody waits for the work any more.
+#[derive(Default)]
+struct WaitedFor(Arc<AtomicBool>);
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[async_trait]
 impl Driver for Local {
     fn name(&self) -> &'static str {
@@ -414,9 +427,11 @@ impl Driver for Local {
             Stillness::Live => shelf::Take::Copies,
             Stillness::Stopped => shelf::Take::Links,
         };
+        let waited_for = WaitedFor::default();
+        let given_up = Arc::clone(&waited_for.0);
         let keep = move || {
             let (below, like) = (ground.from.as_ref(), like.as_ref());
-            shelf::keep(&ground.dir, below, &shelf, like, take, owner)
+            shelf::keep(&ground.dir, below, &shelf, like, take, owner, &given_up)
         };
         let kept = tokio::task::spawn_blocking(keep).await;
         let mut kept = kept.map_err(|error| Fault::bug(format!("keeping files: {error}")))??;

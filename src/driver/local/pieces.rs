@@ -4,20 +4,24 @@
 //! unix socket in a bound directory can be connected to, whatever the sandbox may reach otherwise.
 
 use std::{
-    ffi::{CString, OsStr},
+    ffi::{CString, OsStr, OsString},
     fs, io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, OwnedFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
-            fs::symlink,
+            fs::{PermissionsExt, symlink},
         },
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, fstat, open},
+    fs::{
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat,
+        openat2, readlinkat, statat,
+    },
+    io::Errno,
     mount::{
         MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_bind_recursive,
         move_mount, open_tree,
@@ -70,32 +74,53 @@ impl Pieces {
         make_directory(place)?;
         self.anew.push(source.to_owned());
         // What it may not list is empty to it: nothing in it could be found by a program either.
-        let Ok(entries) = fs::read_dir(source) else { return Ok(()) };
-        for entry in entries.flatten() {
+        let hosts = fs::read_dir(source).into_iter().flatten().flatten();
+        let hosts: Vec<OsString> = hosts.map(|it| it.file_name()).take(PIECES_MAX).collect();
+        // What is there by the snapshot alone.
+        let added = Layer::kept(source).map(|it| it.names()).unwrap_or_default();
+        let added: Vec<_> = added.into_iter().filter(|it| !hosts.contains(it)).collect();
+        for name in hosts.iter().chain(&added) {
             self.count += 1;
             if self.count > PIECES_MAX {
                 self.left_out.push(source.to_owned());
                 return Ok(());
             }
-            self.entry(&entry.path(), &place.join(entry.file_name()))?;
+            self.entry(&source.join(name), &place.join(name))?;
         }
         own_files(source, place)
     }
 
     fn entry(&mut self, source: &Path, place: &Path) -> Result<(), Broken> {
-        if is_struck_out(&kept(source)) {
-            return Ok(());
+        let kept = Kept::at(source);
+        match &kept {
+            Kept::Nothing | Kept::Directory => {}
+            // A file of its own comes with the others; what is deleted stays away.
+            Kept::File | Kept::Other => return Ok(()),
+            Kept::Link(target) => {
+                return symlink(OsStr::from_bytes(target), place)
+                    .step(format!("linking {}", source.display()));
+            }
         }
         // By descriptor, for what is mounted over it counts; and it stays what it was found to be.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = open(source, flags, Mode::empty());
-        let Ok((opened, facts)) = opened.and_then(|it| fstat(&it).map(|facts| (it, facts))) else {
+        let opened = match opened.and_then(|it| fstat(&it).map(|facts| (it, facts))) {
+            Err(Errno::NOENT) if kept == Kept::Directory => {
+                return self.layer(source, place, false);
+            }
+            opened => opened,
+        };
+        let Ok((opened, facts)) = opened else {
             self.left_out.push(source.to_owned());
             return Ok(());
         };
+        let directory = FileType::from_raw_mode(facts.st_mode) == FileType::Directory;
+        if kept == Kept::Directory && !directory {
+            return self.layer(source, place, false);
+        }
         match FileType::from_raw_mode(facts.st_mode) {
             FileType::Directory if self.leads_to_a_mount(source) => self.directory(source, place),
-            FileType::Directory => self.layer(source, place),
+            FileType::Directory => self.layer(source, place, true),
             FileType::Symlink => {
                 let target = fs::read_link(source).step(format!("reading {}", source.display()))?;
                 symlink(target, place).step(format!("linking {}", source.display()))
@@ -112,16 +137,21 @@ impl Pieces {
         }
     }
 
-    fn layer(&mut self, source: &Path, place: &Path) -> Result<(), Broken> {
+    /// One directory with writes kept apart, over that of the host if there is one.
+    fn layer(&mut self, source: &Path, place: &Path, host: bool) -> Result<(), Broken> {
         make_directory(place)?;
         let upper = own(source);
-        let lower: Vec<PathBuf> = between(source).into_iter().chain([source.to_owned()]).collect();
+        let between = Layer::between(source).into_iter().map(|it| it.path);
+        let lower: Vec<PathBuf> = between.chain(host.then(|| source.to_owned())).collect();
         let work = Path::new("work").join(format!("piece-{}", self.layers));
         self.layers += 1;
         let made = fs::create_dir_all(&upper)
             .and_then(|()| fs::create_dir_all(&work))
             .and_then(|()| overlay(&lower, &upper, &work, place));
-        if made.is_err() { self.whole(source, place) } else { Ok(()) }
+        match made {
+            Err(_) if host => self.whole(source, place),
+            made => made.step(format!("layering {}", source.display())),
+        }
     }
 
     /// What the kernel does not layer at all is shown as it is, and said so.
@@ -172,46 +202,113 @@ fn own(source: &Path) -> PathBuf {
     Path::new("upper").join(source.strip_prefix("/").unwrap_or(source))
 }
 
-/// The same in the snapshot that the sandbox was made from.
-fn kept(source: &Path) -> PathBuf {
-    Path::new(BELOW).join(own(source))
+/// A directory of one of the layers under the sandbox's own. A program wrote what lies in a snapshot: no part of the
+/// way to it may be a link. Nothing writes there any more, so what was found stays so.
+struct Layer {
+    path: PathBuf,
+    opened: OwnedFd,
 }
 
-/// The layers between the host's directory and the sandbox's own, top first.
-fn between(source: &Path) -> Vec<PathBuf> {
-    let start = Path::new(START).join(source.strip_prefix("/").unwrap_or(source));
-    [kept(source), start].into_iter().filter(|it| it.is_dir()).collect()
+impl Layer {
+    /// What the snapshot has that the sandbox was made from.
+    fn kept(source: &Path) -> Option<Self> {
+        Self::open(Path::new(BELOW).join(own(source)))
+    }
+
+    /// The layers between the host's directory and the sandbox's own, top first.
+    fn between(source: &Path) -> Vec<Self> {
+        let start = Path::new(START).join(source.strip_prefix("/").unwrap_or(source));
+        [Self::kept(source), Self::open(start)].into_iter().flatten().collect()
+    }
+
+    fn open(path: PathBuf) -> Option<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let way = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let opened = openat2(CWD, &path, flags, Mode::empty(), way).ok()?;
+        Some(Self { path, opened })
+    }
+
+    fn names(&self) -> Vec<OsString> {
+        let listed = Dir::read_from(&self.opened).into_iter().flatten().flatten();
+        let names = listed.map(|it| OsString::from_vec(it.file_name().to_bytes().to_vec()));
+        names.filter(|it| *it != "." && *it != "..").take(PIECES_MAX).collect()
+    }
+
+    fn stat(&self, name: &OsStr) -> Option<Stat> {
+        statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW).ok()
+    }
 }
 
-/// A layer that has this in the place of a file hides what lies under it.
-fn is_struck_out(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_char_device())
+/// What a snapshot has in the place of something of the host's.
+#[derive(Debug, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    Directory,
+    File,
+    Link(Vec<u8>),
+    /// That it was deleted, or what is not shown.
+    Other,
+}
+
+impl Kept {
+    fn at(source: &Path) -> Self {
+        let Some((parent, name)) = source.parent().zip(source.file_name()) else {
+            return Self::Nothing;
+        };
+        let Some(layer) = Layer::kept(parent) else { return Self::Nothing };
+        let Some(stat) = layer.stat(name) else { return Self::Nothing };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Self::Directory,
+            FileType::RegularFile => Self::File,
+            FileType::Symlink => match readlinkat(&layer.opened, name, Vec::new()) {
+                Ok(target) => Self::Link(target.into_bytes()),
+                Err(_) => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Puts the sandbox's own files over those of a directory that is not layered: what it wrote, what its snapshot
 /// has and what every sandbox begins with. They are its own from then on, as a layer would have it.
 fn own_files(source: &Path, place: &Path) -> Result<(), Broken> {
     let upper = own(source);
-    for layer in between(source) {
-        for file in plain_files(&layer) {
-            let copy = upper.join(file.file_name());
-            if fs::symlink_metadata(&copy).is_err() {
+    for layer in Layer::between(source) {
+        for name in layer.names() {
+            let stat = layer.stat(&name);
+            let plain = |it: Stat| FileType::from_raw_mode(it.st_mode) == FileType::RegularFile;
+            let copy = upper.join(&name);
+            if stat.is_some_and(plain) && fs::symlink_metadata(&copy).is_err() {
+                let shown = layer.path.join(&name);
                 fs::create_dir_all(&upper)
-                    .and_then(|()| fs::copy(file.path(), &copy))
-                    .step(format!("copying {}", file.path().display()))?;
+                    .and_then(|()| copy_file(&layer, &name, &copy))
+                    .step(format!("copying {}", shown.display()))?;
             }
         }
     }
     for file in plain_files(&upper) {
         let over = place.join(file.file_name());
-        if !over.exists() && fs::File::create(&over).is_err() {
-            // Below a read-only mount, or where a link leads nowhere.
+        // A link there is the host's, and what it leads to outside of the sandbox.
+        let there = match fs::symlink_metadata(&over) {
+            Ok(facts) => facts.is_file(),
+            Err(_) => fs::File::create_new(&over).is_ok(),
+        };
+        if !there {
+            // Also below a read-only mount.
             continue;
         }
         mount_bind(file.path(), &over).step(format!("mounting {}", over.display()))?;
     }
     Ok(())
+}
+
+fn copy_file(layer: &Layer, name: &OsStr, to: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut from = fs::File::from(openat(&layer.opened, name, flags, Mode::empty())?);
+    let facts = from.metadata()?;
+    let mut to = fs::File::create_new(to)?;
+    io::copy(&mut from, &mut to)?;
+    to.set_permissions(fs::Permissions::from_mode(facts.permissions().mode() & 0o777))
 }
 
 fn plain_files(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
@@ -260,7 +357,7 @@ fn mount_points(text: &[u8]) -> Vec<PathBuf> {
     const PLACE: usize = 4;
     let place = |line: &[u8]| {
         let field = line.split(|it| *it == b' ').nth(PLACE)?;
-        Some(PathBuf::from(std::ffi::OsString::from_vec(unescaped(field))))
+        Some(PathBuf::from(OsString::from_vec(unescaped(field))))
     };
     text.split(|it| *it == b'\n').filter_map(place).collect()
 }

@@ -14,13 +14,14 @@ use std::{
         unix::fs::{DirBuilderExt, chown},
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, StatxFlags, Uid, XattrFlags, chmodat,
-        chownat, fchmod, fchown, fsetxattr, fstat, futimens, ioctl_ficlone, linkat, mkdirat,
-        mknodat, openat, readlinkat, statat, statx, symlinkat, utimensat,
+        AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chmodat, chownat, fchmod,
+        fchown, fgetxattr, fsetxattr, fstat, fstatfs, futimens, ioctl_ficlone, linkat, mkdirat,
+        mknodat, openat, readlinkat, statat, symlinkat, utimensat,
     },
     io::Errno,
 };
@@ -28,10 +29,12 @@ use rustix::{
 use super::{
     copy::{attributes, contents, readable, times},
     namespaces::BOX,
+    side,
     upper::{OPAQUE, is_opaque, is_whiteout},
 };
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         limits::{SNAPSHOT_DEPTH_MAX, SNAPSHOT_FILES_MAX, SNAPSHOT_LINKS_MAX},
         text::visible,
@@ -46,6 +49,16 @@ pub const UPPER: &str = "upper";
 
 const ITSELF: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const LISTED: OFlags = OFlags::RDONLY.union(ITSELF);
+/// On a copy: which file it is a copy of, as it was then. Programs inside can neither read nor write it.
+const SOURCE: &CStr = c"user.overlay.kept";
+const SOURCE_BYTES_MAX: usize = 128;
+/// A file that was at rest for so long when it was copied shows by its change time when it is written to again.
+/// Before that, memory that a program maps may be written to without a trace until it is on the disk, which the
+/// system puts off for some half a minute.
+const AT_REST_AFTER: i64 = 60;
+/// `f_type` of file systems in memory, which leave no trace of that ever (linux/magic.h).
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+
 /// What to do with the files of the sandbox itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
@@ -67,15 +80,13 @@ pub fn keep(
     like: Option<&Shelf>,
     take: Take,
     owner: Owner,
+    given_up: &AtomicBool,
 ) -> Outcome<Taken> {
-    let since = like
-        .map(|it| born(&it.dir.join(BOX)))
-        .transpose()
-        .map_err(|error| Fault::io("looking at the snapshot before", &error))?;
     let mut keeper = Keeper {
         take,
         owner,
-        unchanged_before: since.flatten(),
+        given_up,
+        now: clock::wall().0.div_euclid(1000),
         path: Vec::new(),
         bytes: 0,
         files: 0,
@@ -90,11 +101,13 @@ pub fn keep(
     made.map_err(|error| Fault::io(format!("making {}", place.display()), &error))?;
     let roots = [Some(ground), below.map(|it| it.dir.as_path())];
     let roots: Vec<_> = roots.into_iter().flatten().map(|it| it.join(BOX)).collect();
+    // One that has gone meanwhile shares nothing.
     let like = like.map(|it| it.dir.join(BOX));
     keeper.volumes(&roots, &place, like.as_deref()).map_err(|error| {
         let at = visible(&String::from_utf8_lossy(&keeper.path));
         match error.raw_os_error() {
             Some(libc::ENAMETOOLONG) => Fault::failed(format!("keeping {at}: it lies too deep")),
+            Some(libc::ECANCELED) => Fault::failed("nobody waits for the snapshot any more"),
             Some(libc::E2BIG) => {
                 Fault::failed(format!("a sandbox of more than {SNAPSHOT_FILES_MAX} changed files"))
             }
@@ -109,11 +122,13 @@ pub fn keep(
     })
 }
 
-struct Keeper {
+struct Keeper<'a> {
     take: Take,
     owner: Owner,
-    /// When the earlier shelf was begun, its programs held still already: what did not change since is on it.
-    unchanged_before: Option<(i64, i64)>,
+    /// Set when nobody waits for it any more.
+    given_up: &'a AtomicBool,
+    /// When it began, in seconds since 1970.
+    now: i64,
     /// Where it is, for who reads of a failure.
     path: Vec<u8>,
     /// On disk, beside what was there before.
@@ -139,7 +154,16 @@ struct Level<'a> {
     like: Option<BorrowedFd<'a>>,
 }
 
-impl Keeper {
+/// One directory of a level, and the first layer that has it.
+struct Spot<'a> {
+    number: usize,
+    own: bool,
+    name: &'a CStr,
+    depth: usize,
+    stat: &'a Stat,
+}
+
+impl Keeper<'_> {
     fn volumes(&mut self, roots: &[PathBuf], to: &Path, like: Option<&Path>) -> io::Result<()> {
         let mut names: Vec<String> = KEPT.iter().map(ToString::to_string).collect();
         let mut layered = HashSet::new();
@@ -193,10 +217,12 @@ impl Keeper {
         }
         let mut seen: HashSet<CString> = HashSet::new();
         for (number, layer) in level.layers.iter().enumerate() {
-            let own = level.own && number == 0;
             let last = number + 1 == level.layers.len();
             for name in names(layer.as_fd())? {
                 self.files += 1;
+                if self.given_up.load(Ordering::Relaxed) {
+                    return Err(Errno::CANCELED.into());
+                }
                 if self.files > SNAPSHOT_FILES_MAX {
                     return Err(Errno::TOOBIG.into());
                 }
@@ -206,7 +232,7 @@ impl Keeper {
                 let before = self.path.len();
                 self.path.push(b'/');
                 self.path.extend_from_slice(name.to_bytes());
-                self.entry(level, number, own, &name, depth)?;
+                self.entry(level, number, &name, depth)?;
                 self.path.truncate(before);
                 if !last {
                     seen.insert(name);
@@ -223,53 +249,32 @@ impl Keeper {
         &mut self,
         level: &Level<'_>,
         number: usize,
-        own: bool,
         name: &CStr,
         depth: usize,
     ) -> io::Result<()> {
         let Some(layer) = level.layers.get(number) else { return Ok(()) };
+        let own = level.own && number == 0;
         let stat = statat(layer, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        match FileType::from_raw_mode(stat.st_mode) {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let at_rest = !own || self.take == Take::Links;
+        if at_rest
+            && !matches!(kind, FileType::Directory | FileType::Socket)
+            && self.link(layer.as_fd(), name, level.to)?
+        {
+            if own && kind == FileType::RegularFile && stat.st_nlink == 1 {
+                // Its only one, once the sandbox is gone.
+                self.bytes += stat.st_blocks as u64 * 512;
+            }
+            return Ok(());
+        }
+        match kind {
             FileType::Directory => {
-                mkdirat(level.to, name, Mode::from_raw_mode(0o700))?;
-                let to = openat(level.to, name, LISTED, Mode::empty())?;
-                let mut layers = Vec::new();
-                for layer in level.layers.iter().skip(number) {
-                    match statat(layer, name, AtFlags::SYMLINK_NOFOLLOW) {
-                        Ok(it) if FileType::from_raw_mode(it.st_mode) == FileType::Directory => {
-                            layers.push(listed(layer.as_fd(), name)?);
-                        }
-                        Err(Errno::NOENT) => continue,
-                        Err(error) => return Err(error.into()),
-                        // A file, or a whiteout: what lies below it is not seen.
-                        Ok(_) => break,
-                    }
-                    if layers.last().is_some_and(|it| is_opaque(it.as_fd())) {
-                        break;
-                    }
-                }
-                let like = level.like.and_then(|it| openat(it, name, LISTED, Mode::empty()).ok());
-                let inner = Level {
-                    own,
-                    layers: &layers,
-                    to: to.as_fd(),
-                    like: like.as_ref().map(AsFd::as_fd),
-                };
-                self.directory(&inner, depth + 1)?;
-                // Opaque below is opaque here: the merged one hides as much.
-                if layers.iter().any(|it| is_opaque(it.as_fd())) {
-                    fsetxattr(&to, OPAQUE, b"y", XattrFlags::empty())?;
-                }
-                match layers.first() {
-                    Some(top) => self.dress(top.as_fd(), to.as_fd(), &stat),
-                    None => Ok(()),
-                }
+                self.subdirectory(level, &Spot { number, own, name, depth, stat: &stat })
             }
             FileType::Socket => {
                 self.left_out += 1;
                 Ok(())
             }
-            _ if !own || self.take == Take::Links => self.link(layer.as_fd(), name, level.to),
             FileType::RegularFile => self.file(layer.as_fd(), name, &stat, level),
             FileType::Symlink => {
                 let target = readlinkat(layer, name, Vec::new())?;
@@ -296,17 +301,50 @@ impl Keeper {
         }
     }
 
-    /// A file that nobody writes to any more.
-    fn link(&self, from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>) -> io::Result<()> {
-        match linkat(from, name, to, name, AtFlags::empty()) {
-            // So many snapshots share it that the file system counts no further.
-            Err(Errno::MLINK) => {
-                let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                self.copy(from, name, &stat, to).map(drop)
+    /// Goes into a directory, which those below may show through.
+    fn subdirectory(&mut self, level: &Level<'_>, spot: &Spot<'_>) -> io::Result<()> {
+        let Spot { number, own, name, depth, stat } = *spot;
+        mkdirat(level.to, name, Mode::from_raw_mode(0o700))?;
+        let to = openat(level.to, name, LISTED, Mode::empty())?;
+        let (mut layers, mut hides) = (Vec::new(), false);
+        for layer in level.layers.iter().skip(number) {
+            match statat(layer, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(it) if FileType::from_raw_mode(it.st_mode) == FileType::Directory => {
+                    layers.push(listed(layer.as_fd(), name)?);
+                }
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+                // A file, or a whiteout: what lies below it is not seen.
+                Ok(_) => hides = true,
             }
+            hides |= layers.last().is_some_and(|it| is_opaque(it.as_fd()));
+            if hides {
+                break;
+            }
+        }
+        let like = level.like.and_then(|it| openat(it, name, LISTED, Mode::empty()).ok());
+        let inner =
+            Level { own, layers: &layers, to: to.as_fd(), like: like.as_ref().map(AsFd::as_fd) };
+        self.directory(&inner, depth + 1)?;
+        // What hid something below it in a line of layers hides it in the one layer too.
+        if hides {
+            fsetxattr(&to, OPAQUE, b"y", XattrFlags::empty())?;
+        }
+        match layers.first() {
+            Some(top) => self.dress(top.as_fd(), to.as_fd(), stat),
+            None => Ok(()),
+        }
+    }
+
+    /// Shares what nobody writes to any more; `false` where the file system counts no further names of it, or
+    /// it lies on another one.
+    fn link(&self, from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>) -> io::Result<bool> {
+        match linkat(from, name, to, name, AtFlags::empty()) {
+            Err(Errno::MLINK | Errno::XDEV) => Ok(false),
             linked => {
                 linked?;
-                self.own(to, name)
+                self.own(to, name)?;
+                Ok(true)
             }
         }
     }
@@ -328,7 +366,7 @@ impl Keeper {
             return Ok(());
         }
         let shared = match level.like {
-            Some(like) if self.is_on(like, name, stat) => {
+            Some(like) if is_on(like, from, name, stat) => {
                 linkat(like, name, level.to, name, AtFlags::empty()).is_ok()
             }
             _ => false,
@@ -336,23 +374,12 @@ impl Keeper {
         if !shared {
             self.bytes += self.copy(from, name, stat, level.to)?;
         }
-        if stat.st_nlink > 1 && self.links.len() < SNAPSHOT_LINKS_MAX {
+        let known = self.links.contains_key(&number);
+        if stat.st_nlink > 1 && (known || self.links.len() < SNAPSHOT_LINKS_MAX) {
             let directory = level.to.try_clone_to_owned()?;
             self.links.insert(number, First { directory, name: name.to_owned() });
         }
         Ok(())
-    }
-
-    /// Whether the earlier shelf has a file as it is.
-    fn is_on(&self, like: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> bool {
-        // The one time that a program can't set as it likes; the rest is for a clock that was set back.
-        let changed = (stat.st_ctime, stat.st_ctime_nsec.cast_signed());
-        if self.unchanged_before.is_none_or(|since| changed >= since) {
-            return false;
-        }
-        let facts = |it: &Stat| (it.st_mode & !0o7000, it.st_size, it.st_mtime, it.st_mtime_nsec);
-        let kept = statat(like, name, AtFlags::SYMLINK_NOFOLLOW);
-        kept.is_ok_and(|it| facts(&it) == facts(stat))
     }
 
     /// Copies a file with all it has; how much it takes on disk.
@@ -371,6 +398,9 @@ impl Keeper {
         if !cloned {
             contents(&source, &copy, stat.st_size as u64)?;
         }
+        let source_is = Source::of(stat, self.now).text();
+        // Where that can't be noted, it is copied again the next time.
+        let _ = fsetxattr(&copy, SOURCE, source_is.as_bytes(), XattrFlags::empty());
         self.dress(source.as_fd(), copy.as_fd(), stat)?;
         Ok(if cloned { 0 } else { fstat(&copy)?.st_blocks as u64 * 512 })
     }
@@ -400,6 +430,33 @@ impl Keeper {
     }
 }
 
+/// Whether the earlier shelf has a file as it is. Its times prove nothing by themselves: a program sets them, and
+/// a directory that takes another's place brings its own.
+fn is_on(like: BorrowedFd<'_>, from: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let look = || -> io::Result<bool> {
+        let kept = openat(like, name, flags, Mode::empty())?;
+        let mut text = [0_u8; SOURCE_BYTES_MAX];
+        let length = fgetxattr(&kept, SOURCE, text.as_mut_slice())?;
+        let source = text.get(..length).and_then(Source::parse);
+        let Some(source) =
+            source.filter(|it| *it == Source { copied_at: it.copied_at, ..Source::of(stat, 0) })
+        else {
+            return Ok(false);
+        };
+        if fstat(&kept)?.st_mode & 0o777 != stat.st_mode & 0o777 {
+            return Ok(false);
+        }
+        let in_memory = IN_MEMORY.contains(&fstatfs(from)?.f_type);
+        if !in_memory && source.copied_at - stat.st_ctime >= AT_REST_AFTER {
+            return Ok(true);
+        }
+        let name = name.to_bytes();
+        Ok(side::same((from, name), (like, name))? == Some(true))
+    };
+    look().unwrap_or(false)
+}
+
 fn names(directory: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let mut names = Vec::new();
     for item in Dir::read_from(directory)? {
@@ -418,12 +475,36 @@ fn listed(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     readable(directory, name, LISTED)
 }
 
-/// When a directory was made; `None` where the file system does not know.
-fn born(directory: &Path) -> io::Result<Option<(i64, i64)>> {
-    let opened = rustix::fs::open(directory, LISTED, Mode::empty())?;
-    let facts = statx(&opened, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME)?;
-    let known = facts.stx_mask & StatxFlags::BTIME.bits() != 0;
-    Ok(known.then(|| (facts.stx_btime.tv_sec, i64::from(facts.stx_btime.tv_nsec))))
+/// Which file a copy was made of, as it was then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Source {
+    number: u64,
+    /// Its change time, which no program can set; seconds and nanoseconds.
+    changed: (i64, i64),
+    bytes: i64,
+    /// In seconds since 1970.
+    copied_at: i64,
+}
+
+impl Source {
+    fn of(stat: &Stat, copied_at: i64) -> Self {
+        let changed = (stat.st_ctime, stat.st_ctime_nsec.cast_signed());
+        Self { number: stat.st_ino, changed, bytes: stat.st_size, copied_at }
+    }
+
+    fn text(self) -> String {
+        let Self { number, changed: (seconds, nanoseconds), bytes, copied_at } = self;
+        format!("{number} {seconds} {nanoseconds} {bytes} {copied_at}")
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut fields = std::str::from_utf8(text).ok()?.split(' ');
+        let number = fields.next()?.parse().ok()?;
+        let mut next = || fields.next()?.parse::<i64>().ok();
+        let (seconds, nanoseconds) = (next()?, next()?);
+        let (bytes, copied_at) = (next()?, next()?);
+        Some(Self { number, changed: (seconds, nanoseconds), bytes, copied_at })
+    }
 }
 
 #[cfg(test)]

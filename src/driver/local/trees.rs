@@ -85,7 +85,8 @@ impl Stack {
             Kept::Shelf(shelf, _) => ([Some(real(&shelf.dir)?.join(BOX)), None], None),
         };
         let roots: Vec<_> = roots.into_iter().flatten().collect();
-        match roots.first().filter(|it| !it.is_dir()) {
+        // Of one that is being restored there may be no more than the moment it stands on.
+        match roots.first().filter(|_| !roots.iter().any(|it| it.is_dir())) {
             Some(missing) => {
                 Err(Fault::absent(format!("nothing is kept in {}", missing.display())))
             }

@@ -92,8 +92,6 @@ pub struct Stored {
     pub removed: bool,
     /// When the first sandbox of its line was made: what became of the real workspace since then was not looked at.
     pub since: Timestamp,
-    /// Its files may not be on the disk yet: written since this start of the system.
-    pub unsynced_since: Option<String>,
 }
 
 impl Stored {
@@ -104,7 +102,6 @@ impl Stored {
             reference: self.reference.clone(),
             removed: self.removed,
             since_ms: self.since.0,
-            unsynced_since: self.unsynced_since.clone(),
         }
         .encode_to_vec()
     }
@@ -120,10 +117,6 @@ impl Stored {
             reference: wire.reference.map(reference).transpose()?,
             removed: wire.removed,
             since: Timestamp(wire.since_ms),
-            unsynced_since: wire
-                .unsynced_since
-                .map(|it| text("unsynced_since", it, NAME_BYTES_MAX))
-                .transpose()?,
         })
     }
 }

@@ -380,10 +380,6 @@ pub struct StoredSnapshot {
     /// then was not looked at.
     #[prost(int64, tag = "5")]
     pub since_ms: i64,
-    /// Its files may not be on the disk yet: written since this start of the system, at most 63 bytes; absent = they
-    /// are.
-    #[prost(string, optional, tag = "6")]
-    pub unsynced_since: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSnapshotsRequest {}

@@ -1,10 +1,17 @@
 //! Every verb and flag, once: the parser, `--help`, the manual page and the completions come from
 //! this table.
 
+mod changes;
+mod settings;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::{
+    changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
+    settings::{ConfigVerb, KeysVerb, ThemesVerb},
+};
 use super::values::{self, Pair, Variable, WorkspaceArg};
 use crate::{base::units::Size, model::sandbox::Egress, runtime::WaitFor};
 
@@ -312,154 +319,6 @@ pub struct RmArgs {
     pub yes: bool,
 }
 
-#[derive(Debug, Args)]
-pub struct DiffArgs {
-    /// Name, id or unique prefix of an id
-    pub sandbox: String,
-    /// Only these files and directories of the workspace
-    #[arg(value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-    /// Against this snapshot instead of the real directory: name, SANDBOX/NAME, id or unique prefix of an id
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub from: Option<String>,
-    /// The whole system instead of the workspace; paths are then relative to /
-    #[arg(long)]
-    pub system: bool,
-    /// A table: what became of each path, and how many lines
-    #[arg(long, conflicts_with = "json")]
-    pub stat: bool,
-    /// Also what changed in .git
-    #[arg(long)]
-    pub git: bool,
-    /// One JSON document on stdout: paths with status, modes, sizes and counts of lines
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum SnapshotVerb {
-    /// Keep this moment of a sandbox, running or not; prints the snapshot's id
-    Create(SnapshotCreateArgs),
-    /// List the snapshots, oldest first
-    Ls(SnapshotLsArgs),
-    /// Drop snapshots for good; sandboxes that began with them go on
-    Rm(SnapshotRmArgs),
-    /// What changed up to a snapshot, or between two
-    Diff(SnapshotDiffArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct SnapshotCreateArgs {
-    /// Name, id or unique prefix of an id
-    pub sandbox: String,
-    /// A word to find it by
-    #[arg(long)]
-    pub name: Option<String>,
-    /// One JSON document on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct SnapshotLsArgs {
-    /// Only those of this sandbox, which may be no more
-    pub sandbox: Option<String>,
-    /// One JSON document on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct SnapshotRmArgs {
-    /// Names, SANDBOX/NAME, ids or unique prefixes of ids
-    #[arg(required = true, value_name = "SNAPSHOT")]
-    pub snapshots: Vec<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct SnapshotDiffArgs {
-    /// Name, SANDBOX/NAME, id or unique prefix of an id
-    pub snapshot: String,
-    /// Show what changed from the first to this one, instead of up to the first
-    #[arg(value_name = "OTHER")]
-    pub other: Option<String>,
-    /// Only these files and directories
-    #[arg(last = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-    /// The whole system instead of the workspace
-    #[arg(long)]
-    pub system: bool,
-    /// A table: what became of each path, and how many lines
-    #[arg(long, conflicts_with = "json")]
-    pub stat: bool,
-    /// Also what changed in .git
-    #[arg(long)]
-    pub git: bool,
-    /// One JSON document on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct RestoreArgs {
-    /// Name, id or unique prefix of an id
-    pub sandbox: String,
-    /// Name, SANDBOX/NAME, id or unique prefix of an id of a snapshot
-    pub snapshot: String,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
-    /// The sandbox as one JSON document on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ForkArgs {
-    /// A sandbox, or a snapshot: name, SANDBOX/NAME, id or unique prefix of an id
-    #[arg(value_name = "SANDBOX|SNAPSHOT")]
-    pub from: String,
-    /// Name of the new sandbox [default: the other's with -fork]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Print the sandbox's name and return, instead of attaching
-    #[arg(short, long)]
-    pub detach: bool,
-    /// The sandbox as one JSON document on stdout, instead of attaching
-    #[arg(long)]
-    pub json: bool,
-    /// The command to run instead of the other's first
-    #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// Name, id or unique prefix of an id
-    pub sandbox: String,
-    /// Only these files and directories of the workspace
-    #[arg(value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-    /// Also what changed in .git
-    #[arg(long)]
-    pub git: bool,
-    /// Also links that lead out of the workspace
-    #[arg(long)]
-    pub links: bool,
-    /// Also where the real directory changed meanwhile: what is there goes, until --undo
-    #[arg(long)]
-    pub overwrite: bool,
-    /// Take back what was applied last
-    #[arg(long, conflicts_with_all = ["paths", "git", "links"])]
-    pub undo: bool,
-    /// One JSON document on stdout: paths with status and verdict
-    #[arg(long)]
-    pub json: bool,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum RecordingsVerb {
     /// List the recordings
@@ -506,62 +365,6 @@ pub struct ServeArgs {
     /// Leave the terminal and the directory it was started from
     #[arg(long, hide = true)]
     pub detached: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum KeysVerb {
-    /// Check keymap files (by default those in the configuration) for errors and collisions
-    Check {
-        files: Vec<PathBuf>,
-        #[command(flatten)]
-        args: JsonArgs,
-    },
-    /// List the bindings in force
-    Ls(JsonArgs),
-    /// What a key does, and where
-    Explain {
-        /// As written in a keymap, e.g. `ctrl-b d` or `<C-b>d`
-        #[arg(required = true)]
-        keys: Vec<String>,
-        #[command(flatten)]
-        args: JsonArgs,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ThemesVerb {
-    /// Check theme files (by default all) for missing roles and poor contrast
-    Check {
-        files: Vec<PathBuf>,
-        #[command(flatten)]
-        args: JsonArgs,
-    },
-    /// List the themes
-    Ls(JsonArgs),
-    /// Where each colour of a theme comes from
-    Explain {
-        theme: String,
-        #[command(flatten)]
-        args: JsonArgs,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ConfigVerb {
-    /// Check the configuration file
-    Check {
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        args: JsonArgs,
-    },
-    /// List the settings in force
-    Ls(JsonArgs),
-    /// What a setting does
-    Explain {
-        setting: String,
-        #[command(flatten)]
-        args: JsonArgs,
-    },
 }
 
 /// How `screen` prints.
