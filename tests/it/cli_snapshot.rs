@@ -155,10 +155,13 @@ fn pid(home: &Home) -> Pid {
 
 #[test]
 fn a_hub_that_is_killed_while_it_keeps_or_restores_leaves_the_old_or_the_new() {
-    let home =
-        changed("for i in $(seq 400); do echo $i > n$i; done; head -c 8000000 /dev/zero > big");
+    let write = |what: &str| format!("for i in $(seq 400); do echo {what} > n$i; done");
+    let home = changed(&format!("{}; head -c 8000000 /dev/zero > big", write("whole")));
     home.ok(&["snapshot", "create", "box", "--name", "whole"]);
+    let list = || home.json(&["snapshot", "ls", "--json"]).as_array().unwrap().clone();
     for round in 0..8_u64 {
+        let now = format!("round-{round}");
+        inside(&home, "box", &write(&now));
         let hub = pid(&home);
         let killer = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(3 + 9 * round));
@@ -172,7 +175,7 @@ fn a_hub_that_is_killed_while_it_keeps_or_restores_leaves_the_old_or_the_new() {
         home.run(verb);
         killer.join().unwrap().unwrap();
         // The next hub knows every snapshot as whole or not at all.
-        for it in home.json(&["snapshot", "ls", "--json"]).as_array().unwrap() {
+        for it in list() {
             let id = it["id"].as_str().unwrap();
             let stat = home.ok(&["snapshot", "diff", id, "--stat"]);
             assert!(stat.contains("401 paths changed"), "round {round}, {id}: {stat}");
@@ -187,8 +190,44 @@ fn a_hub_that_is_killed_while_it_keeps_or_restores_leaves_the_old_or_the_new() {
         if all[0]["state"] != "running" {
             home.ok(&["restore", "box", "whole", "--yes"]);
         }
-        assert_eq!(inside(&home, "box", "ls | wc -l").trim(), "403", "round {round}");
+        // All of it is of one moment, and the other one is kept.
+        let found = inside(&home, "box", "cat n* | sort -u; ls | wc -l");
+        if found == "whole\n403\n" {
+            let has_it = |it: &serde_json::Value| {
+                let id = it["id"].as_str().unwrap();
+                home.ok(&["snapshot", "diff", id, "--", "n1", "n400"]).matches(&now).count() == 2
+            };
+            assert!(list().iter().any(has_it), "round {round} is lost");
+        } else {
+            assert_eq!(found, format!("{now}\n403\n"));
+        }
     }
-    let known = home.json(&["snapshot", "ls", "--json"]).as_array().unwrap().len();
+    let known = list().len();
     eventually("nothing half made is left", || shelves(&home) == known);
+}
+
+#[test]
+fn what_a_line_of_moments_deleted_and_made_anew_stays_deleted() {
+    let home = Home::new();
+    let project = home.workspace();
+    for path in ["d/old", "d/in/old", "f"] {
+        fs::create_dir_all(project.join(path).parent().unwrap()).unwrap();
+        fs::write(project.join(path), "host\n").unwrap();
+    }
+    home.ok(&["run", "-d", "--name", "one", "--", "/bin/sh", "-c", "sleep 1000"]);
+    inside(&home, "one", "echo a > d/one; rm -r d/in");
+    home.ok(&["fork", "one", "--name", "two", "--json"]);
+    inside(&home, "two", "rm -r d; mkdir d; echo b > d/two; rm f; mkdir f");
+    home.ok(&["fork", "two", "--name", "three", "--json"]);
+    let look = "find . | sort; cat d/two";
+    assert_eq!(inside(&home, "three", look), ".\n./d\n./d/two\n./f\nb\n");
+    inside(&home, "three", "mkdir d/in; rm -r f; echo c > f");
+    home.ok(&["fork", "three", "--name", "four", "--json"]);
+    assert_eq!(inside(&home, "four", "find . | sort"), ".\n./d\n./d/in\n./d/two\n./f\n");
+    // Also when it was the stopped one that was kept.
+    home.ok(&["stop", "four"]);
+    home.ok(&["snapshot", "create", "four", "--name", "last"]);
+    home.ok(&["fork", "last", "--name", "five", "--json"]);
+    assert_eq!(inside(&home, "five", "find . | sort; cat f"), ".\n./d\n./d/in\n./d/two\n./f\nc\n");
+    home.ok(&["rm", "--yes", "one", "two", "three", "four", "five"]);
 }

@@ -3,12 +3,16 @@
 use std::{
     os::{
         fd::AsRawFd,
-        unix::fs::{MetadataExt, PermissionsExt},
+        unix::fs::{MetadataExt, PermissionsExt, symlink},
     },
     path::Path,
 };
 
-use sandwatch::model::sandbox::{Isolation, WorkspaceMode};
+use sandwatch::{
+    base::id::SnapshotId,
+    driver::{Driver, Ground, Shelf, Stillness, local::Local},
+    model::sandbox::{Isolation, WorkspaceMode},
+};
 
 use super::local_stage::{on_stage, on_stages_changed_by_root, python, session, sh};
 
@@ -272,6 +276,81 @@ for dir in {DIRS:?}:
             notes.iter().find(|it| it.contains("/opt")).unwrap_or_else(|| panic!("{notes:?}"));
         assert!(note.contains("mounted inside") && note.contains("/opt/way"), "{note}");
         assert_eq!(notes.iter().filter(|it| it.contains("unix sockets")).count(), 0, "{notes:?}");
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn a_moment_that_links_out_of_itself_shows_nothing_where_something_was_mounted_since() {
+    let name = "hostile_local::a_moment_that_links_out_of_itself_shows_nothing_where_something_was_mounted_since";
+    let before = "mount -t tmpfs none /opt; mkdir -p /opt/way/x /opt/plain /opt/odd
+        for it in way plain odd; do echo there >/opt/$it/file; done
+        mount -t tmpfs none /opt/way/x; chmod -R 755 /opt";
+    on_stages_changed_by_root(name, before, |stage| async move {
+        let (ground, spec) = (stage.ground(), stage.spec(WorkspaceMode::Cow));
+        let place = stage.try_place(&ground, &spec).await.unwrap();
+        let shelf = Shelf {
+            id: SnapshotId::random(),
+            dir: stage.home.join("state/shelf"),
+            reference: None,
+        };
+        std::fs::create_dir(&shelf.dir).unwrap();
+        Local.snapshot(&ground, &spec, &shelf, None, Stillness::Live).await.unwrap();
+        place.remove().await.unwrap();
+        // As programs can leave it where nothing is mounted: links to what is not theirs.
+        let outside = stage.home.join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("file"), "the operator's").unwrap();
+        let upper = shelf.dir.join("box/upper/opt");
+        std::fs::create_dir_all(&upper).unwrap();
+        for it in ["way", "plain", "new", "odd"] {
+            drop(std::fs::remove_dir_all(upper.join(it)));
+        }
+        for it in ["way", "plain", "new"] {
+            symlink(&outside, upper.join(it)).unwrap();
+        }
+        std::fs::create_dir(upper.join("odd")).unwrap();
+        symlink(outside.join("file"), upper.join("odd/file")).unwrap();
+        let again = Ground { from: Some(shelf), ..stage.ground() };
+        let place = stage.try_place(&again, &spec).await.unwrap();
+        for it in ["way", "plain", "new", "odd"] {
+            let read = sh(&place, &format!("cat /opt/{it}/file || echo closed")).await;
+            assert!(read.starts_with("closed"), "{it}: {read}");
+            sh(&place, &format!("echo x > /opt/{it}/made")).await;
+        }
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+        // They are links, as the moment has them.
+        assert_eq!(sh(&place, "readlink /opt/way").await, outside.to_str().unwrap());
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn a_link_of_the_host_is_not_followed_for_a_file_of_a_moment() {
+    let name = "hostile_local::a_link_of_the_host_is_not_followed_for_a_file_of_a_moment";
+    let before = "mount -t tmpfs none /opt; mkdir -p /opt/x; chmod -R 755 /opt
+        ln -s \"$SANDWATCH_TEST_STAGE/state/made\" /opt/dangling
+        ln -s \"$SANDWATCH_TEST_STAGE/secret\" /opt/leads; mount -t tmpfs none /opt/x";
+    on_stages_changed_by_root(name, before, |stage| async move {
+        let (ground, spec) = (stage.ground(), stage.spec(WorkspaceMode::Cow));
+        let place = stage.try_place(&ground, &spec).await.unwrap();
+        let dir = stage.home.join("state/shelf");
+        let shelf = Shelf { id: SnapshotId::random(), dir, reference: None };
+        std::fs::create_dir(&shelf.dir).unwrap();
+        Local.snapshot(&ground, &spec, &shelf, None, Stillness::Live).await.unwrap();
+        place.remove().await.unwrap();
+        let upper = shelf.dir.join("box/upper/opt");
+        std::fs::create_dir_all(&upper).unwrap();
+        for it in ["dangling", "leads"] {
+            std::fs::write(upper.join(it), "of the moment").unwrap();
+        }
+        let again = Ground { from: Some(shelf), ..stage.ground() };
+        let place = stage.try_place(&again, &spec).await.unwrap();
+        assert_eq!(sh(&place, "cat /opt/dangling /opt/leads").await, "of the momentof the moment");
+        sh(&place, "echo x > /opt/dangling; echo x > /opt/leads").await;
+        assert!(!stage.home.join("state/made").exists());
+        let secret = std::fs::read_to_string(stage.home.join("secret")).unwrap();
+        assert_eq!(secret, "the operator's");
         place.remove().await.unwrap();
     });
 }

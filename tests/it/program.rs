@@ -3,9 +3,16 @@
 use std::{
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 pub(crate) use crate::given::{PROGRAM, alive, eventually};
+
+/// Far longer than anything here takes.
+const STUCK: Duration = Duration::from_secs(180);
 
 /// A directory that holds one instance: configuration, state, sockets, and a workspace.
 pub struct Home(tempfile::TempDir);
@@ -45,7 +52,20 @@ impl Home {
 
     /// Runs to the end with no terminal anywhere.
     pub fn run(&self, args: &[&str]) -> Ran {
-        Ran::from(self.command(args).output().unwrap(), args)
+        let mut command = self.command(args);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (ended, end) = mpsc::channel::<()>();
+        // One that never ends fails its own test and not the whole run.
+        let guard = std::thread::spawn(move || {
+            if end.recv_timeout(STUCK) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(ended);
+        guard.join().unwrap();
+        Ran::from(output, args)
     }
 
     /// Runs, must succeed, gives stdout.

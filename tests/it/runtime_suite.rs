@@ -116,6 +116,9 @@ async fn what_is_wrong_is_refused_by_kind(it: Stage) {
     let mut bad = good.clone();
     bad.name = Some("no/name".to_owned());
     assert_eq!(it.alice.create(bad).await.unwrap_err().kind(), Kind::Invalid);
+    let mut bad = good.clone();
+    bad.snapshot_every = Some(Duration::from_secs(60));
+    assert_eq!(it.alice.create(bad).await.unwrap_err().kind(), Kind::Unsupported);
     let mut named = good;
     named.name = Some("one".to_owned());
     it.alice.create(named.clone()).await.unwrap();
