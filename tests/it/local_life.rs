@@ -11,6 +11,8 @@ use sandwatch::{
     },
 };
 
+use tokio::io::AsyncBufReadExt;
+
 use crate::given::alive;
 use crate::local_stage::{
     Before, Stage, exists, on_changed_stage, on_stage, run, session, sh, soon, type_in, until,
@@ -65,6 +67,31 @@ fn a_pause_keeps_every_line_in_order() {
             let wanted = format!("line-{number:03}-\r\n");
             let at = rest.find(&wanted).unwrap_or_else(|| panic!("no {wanted:?} in order: {text}"));
             rest = &rest[at + wanted.len()..];
+        }
+        place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn a_job_that_was_put_aside_stays_so_after_a_pause() {
+    on_stage("local_life::a_job_that_was_put_aside_stays_so_after_a_pause", |stage| async move {
+        let place = stage.place(&stage.spec(WorkspaceMode::Cow)).await;
+        // Its parent lives on: jobs of a shell that has ended are woken by the kernel.
+        let script = "sleep 1000 & job=$!
+            until grep -q sleep /proc/$job/comm; do :; done; kill -STOP $job
+            sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done; echo $job $!; wait";
+        let program = place.exec(&session(&["/bin/sh", "-c", script])).await.unwrap();
+        let mut line = String::new();
+        tokio::io::BufReader::new(program.io.stdout).read_line(&mut line).await.unwrap();
+        let [aside, running] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        for _ in 0..2 {
+            place.pause().await.unwrap();
+            place.pause().await.unwrap();
+            place.resume().await.unwrap();
+            let states = format!("cut -d ' ' -f 3 /proc/{aside}/stat /proc/{running}/stat");
+            assert_eq!(sh(&place, &states).await, "T\nS");
         }
         place.remove().await.unwrap();
     });

@@ -263,6 +263,7 @@ impl Local {
             home,
             env,
             paused: AtomicBool::new(false),
+            asleep: Mutex::default(),
             stopping: AtomicBool::new(false),
             emptying: Mutex::new(None),
         })

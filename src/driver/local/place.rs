@@ -13,7 +13,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rustix::process::Signal;
 use tokio::time::timeout;
 
 use super::{
@@ -22,7 +21,9 @@ use super::{
     link::{Begun, Life, Link},
     message::{Description, On},
     pace::Pace,
-    pipe, processes, remove, terminal, weak,
+    pipe,
+    processes::{self, Asleep},
+    remove, terminal, weak,
 };
 use crate::{
     base::{
@@ -48,6 +49,8 @@ pub struct LocalPlace {
     pub(super) home: PathBuf,
     pub(super) env: Vec<(String, String)>,
     pub(super) paused: AtomicBool,
+    /// What no resume wakes, where there is no control group to freeze.
+    pub(super) asleep: Mutex<Asleep>,
     /// Stopped on purpose: its end is no news.
     pub(super) stopping: AtomicBool,
     pub(super) emptying: Mutex<Option<JoinHandle<()>>>,
@@ -98,6 +101,19 @@ impl LocalPlace {
         Ok((begun, terminal::open(outer)?))
     }
 
+    /// Stops every process by signals; `again` when that was done before.
+    async fn halt(&self, again: bool) -> Outcome<()> {
+        let first = self.link.pid;
+        if !again {
+            let asleep = looking(move || processes::asleep_below(first)).await?;
+            *self.asleep.lock().unwrap_or_else(PoisonError::into_inner) = asleep;
+        }
+        if looking(move || processes::stop_below(first)).await? {
+            return Ok(());
+        }
+        Err(Fault::busy("pausing the sandbox: processes start faster than they can be stopped"))
+    }
+
     /// Ends every process now, paused or not, and waits until that is so.
     async fn kill(&self) -> Outcome<()> {
         self.stopping.store(true, Ordering::SeqCst);
@@ -142,7 +158,7 @@ impl LocalPlace {
 
 /// Walks the processes of the host, aside.
 async fn looking<T: Send + 'static>(
-    walk: impl Fn() -> io::Result<T> + Copy + Send + 'static,
+    walk: impl Fn() -> io::Result<T> + Clone + Send + 'static,
 ) -> Outcome<T> {
     let outcome = processes::aside(walk).await?;
     outcome.map_err(|error| Fault::io("looking at the sandbox's processes", &error))
@@ -174,15 +190,11 @@ impl Place for LocalPlace {
     }
 
     async fn pause(&self) -> Outcome<()> {
-        self.paused.store(true, Ordering::SeqCst);
-        let first = self.link.pid;
+        let again = self.paused.swap(true, Ordering::SeqCst);
         let outcome = if self.groups.can_freeze() {
             self.groups.freeze(true).await
         } else {
-            looking(move || processes::stop_below(first)).await.and_then(|all| {
-                let what = "pausing the sandbox: processes start faster than they can be stopped";
-                if all { Ok(()) } else { Err(Fault::busy(what)) }
-            })
+            self.halt(again).await
         };
         if outcome.is_err() {
             // Half paused is worse than not at all; the first fault is the one to tell.
@@ -197,7 +209,8 @@ impl Place for LocalPlace {
         } else {
             // Leaves first: a shell that wakes before its job takes it for stopped.
             let first = self.link.pid;
-            looking(move || processes::signal_below(first, Signal::CONT)).await?;
+            let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            looking(move || processes::wake_below(first, &asleep)).await?;
         }
         self.paused.store(false, Ordering::SeqCst);
         Ok(())

@@ -147,12 +147,13 @@ pub fn has_ended(itself: &OwnedFd) -> io::Result<bool> {
 /// Does what looks at every process of the host, on a thread for that: it can take long. Where no thread
 /// can be had, for the operator's processes are at their bound, it is done here: that is when what
 /// is in the way has to be ended.
-pub async fn aside<T: Send + 'static>(work: impl Fn() -> T + Copy + Send + 'static) -> Outcome<T> {
+pub async fn aside<T: Send + 'static>(work: impl Fn() -> T + Clone + Send + 'static) -> Outcome<T> {
     let (done, outcome) = tokio::sync::oneshot::channel();
     // Whoever asked may have left.
+    let here = work.clone();
     let helper = std::thread::Builder::new().spawn(move || drop(done.send(work())));
     if helper.is_err() {
-        return Ok(work());
+        return Ok(here());
     }
     outcome.await.map_err(|_| Fault::bug("looking at processes: it was cut short"))
 }
@@ -283,10 +284,21 @@ pub fn signal_session(leader: Pid, signal: Signal) {
     }
 }
 
-/// Signals everything below a process, leaves first.
-pub fn signal_below(root: Pid, signal: Signal) -> io::Result<()> {
-    let tree = below(root)?;
-    tree.seen.into_iter().map(|it| it.signal(signal)).fold(Ok(()), Result::and)
+/// Processes that stood still by themselves, each with when it started.
+pub type Asleep = BTreeSet<(i32, u64)>;
+
+/// What stands still below a process, as a job does that was put aside with ^Z.
+pub fn asleep_below(root: Pid) -> io::Result<Asleep> {
+    let asleep = below(root)?.seen.into_iter().filter(|it| it.stopped);
+    Ok(asleep.map(|it| (it.pid.as_raw_nonzero().get(), it.started)).collect())
+}
+
+/// Lets everything below a process go on but what was asleep, leaves first.
+pub fn wake_below(root: Pid, asleep: &Asleep) -> io::Result<()> {
+    let stopped = below(root)?.seen.into_iter();
+    let stopped =
+        stopped.filter(|it| !asleep.contains(&(it.pid.as_raw_nonzero().get(), it.started)));
+    stopped.map(|it| it.signal(Signal::CONT)).fold(Ok(()), Result::and)
 }
 
 /// Asks everything below a process to end, each in the way it listens to: shells at a prompt ignore
