@@ -352,6 +352,8 @@ pub const RENAMES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const CHANGE_PIECE_BYTES: usize = 256 * 1024;
 /// Paths named in one request for a diff.
 pub const CHANGE_PATHS_MAX: usize = 1024;
+/// Hunks in one request to apply, in bytes.
+pub const APPLY_HUNKS_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What one `apply` may copy, in bytes: above it, paths have to be named.
 pub const APPLY_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// How long a client waits for one; it is finished even so.

@@ -4,7 +4,7 @@ use super::{
     args::ApplyArgs,
     diff::{name, paths},
     json::AppliedView,
-    out, paint, resolve,
+    out, paint, patch, resolve,
     table::{Cell, Table, Tone},
 };
 use crate::{
@@ -20,8 +20,9 @@ pub async fn apply(runtime: &dyn Runtime, args: ApplyArgs) -> Outcome<out::Code>
     let applied = if args.undo {
         runtime.take_back(&sandbox.id, overwrite).await?
     } else {
+        let parts = args.patch.as_deref().map(patch::read).transpose()?.unwrap_or_default();
         let paths = paths(&sandbox.workspace.path, &args.paths)?;
-        runtime.apply(&sandbox.id, ApplyRequest { paths, git, links, overwrite }).await?
+        runtime.apply(&sandbox.id, ApplyRequest { paths, parts, git, links, overwrite }).await?
     };
     if args.json {
         out::json(&AppliedView::new(sandbox, &applied))?;

@@ -15,6 +15,7 @@ mod logs;
 mod manual;
 mod out;
 mod paint;
+mod patch;
 mod recordings;
 mod resolve;
 mod run;

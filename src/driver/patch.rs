@@ -241,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::hunk;
 
     fn side<'a>(path: &'a [u8], content: &'a [u8]) -> Side<'a> {
         Side { path, mode: 0o100_644, content: Some(content) }
@@ -287,6 +288,24 @@ mod tests {
         #[test]
         fn git_makes_the_new_text_of_the_old_one(old in text(), new in text()) {
             check("git", b"file", &old, &new);
+        }
+
+        #[test]
+        fn some_of_the_hunks_and_then_the_others_make_the_new_text(
+            old in text(), new in text(), wanted in prop::collection::vec(any::<bool>(), 8),
+        ) {
+            let hunks = |old: &[u8], new: &[u8]| {
+                let patch = patch(Some(side(b"file", old)), Some(side(b"file", new)), Binary::Named);
+                let text = String::from_utf8(patch.text).unwrap();
+                text.find("\n@@ ").map_or(Vec::new(), |at| hunk::all(&text.as_bytes()[at + 1..]).unwrap())
+            };
+            let all = hunks(&old, &new);
+            prop_assert_eq!(&hunk::merge(&old, &all).unwrap(), &new);
+            prop_assert_eq!(&hunk::merge(&new, &[]).unwrap(), &new);
+            let some: Vec<_> =
+                all.into_iter().zip(wanted.iter().cycle()).filter_map(|(it, yes)| yes.then_some(it)).collect();
+            let between = hunk::merge(&old, &some).unwrap();
+            prop_assert_eq!(&hunk::merge(&between, &hunks(&between, &new)).unwrap(), &new);
         }
 
         #[test]

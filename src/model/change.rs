@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::sandbox::words;
+use super::{hunk::Part, sandbox::words};
 use crate::base::id::{SandboxId, SnapshotId};
 
 words! {
@@ -112,8 +112,10 @@ words! {
 /// Which changes to write to the real directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplyRequest {
-    /// As in `DiffRequest`.
+    /// As in `DiffRequest`; but with `parts`, none = nothing more.
     pub paths: Vec<Vec<u8>>,
+    /// Of these files only some hunks, as they were shown: they go where their lines are now.
+    pub parts: Vec<Part>,
     pub git: bool,
     /// Also links that lead out of the workspace.
     pub links: bool,

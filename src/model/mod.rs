@@ -4,6 +4,7 @@ pub mod capability;
 pub mod change;
 pub mod check;
 pub mod event;
+pub mod hunk;
 pub mod fact;
 pub mod history;
 pub mod output;

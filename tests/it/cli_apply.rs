@@ -52,6 +52,38 @@ fn changes_are_applied_by_path_told_and_taken_back() {
 }
 
 #[test]
+fn hunks_that_were_left_in_a_diff_are_applied_though_the_file_changed_meanwhile() {
+    let home = Home::new();
+    let lines = |change: &dyn Fn(u32) -> String| (1..=30).map(change).collect::<String>();
+    fs::write(home.workspace().join("file"), lines(&|it| format!("{it}\n"))).unwrap();
+    home.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-c", "sleep 1000"]);
+    home.ok(&["exec", "box", "--", "sed", "-i", "s/^3$/three/; s/^25$/twenty/", "file"]);
+    let diff = home.ok(&["diff", "box"]);
+    let second = diff.rfind("@@ -").unwrap();
+    let patch = home.path().join("some.patch");
+    fs::write(&patch, &diff[..second]).unwrap();
+    let by_hand = |it: u32| if it == 15 { "by hand\n".to_owned() } else { format!("{it}\n") };
+    fs::write(home.workspace().join("file"), lines(&by_hand)).unwrap();
+    home.run(&["apply", "box"]).failed(1, &["conflicts: 1"]);
+    home.ok(&["apply", "box", "--patch", patch.to_str().unwrap()]);
+    let expected = lines(&|it| if it == 3 { "three\n".to_owned() } else { by_hand(it) });
+    assert_eq!(read(&home, "file"), expected);
+    home.ok(&["apply", "box", "--undo"]);
+    assert_eq!(read(&home, "file"), lines(&by_hand));
+    for (text, words) in [
+        ("", "no hunk in it"),
+        ("@@ -1 +1 @@\n", "no part of a diff"),
+        ("--- a/file\n+++ b/file\n@@ -3,2 +3 @@\n-3\n+x\n", "it ends too soon"),
+        ("--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n", "added or deleted"),
+        ("--- a/../up\n+++ b/../up\n@@ -1 +1 @@\n-x\n+y\n", "not a path below"),
+    ] {
+        fs::write(&patch, text).unwrap();
+        home.run(&["apply", "box", "--patch", patch.to_str().unwrap()]).failed(2, &[words]);
+    }
+    home.run(&["apply", "box", "--patch", "/nowhere"]).failed(1, &["/nowhere"]);
+}
+
+#[test]
 fn a_conflict_writes_nothing_and_has_its_exit_code() {
     let home = changed("echo two >> file; echo x > new");
     fs::write(home.workspace().join("file"), "by hand\n").unwrap();

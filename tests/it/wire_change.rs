@@ -7,11 +7,14 @@ use sandwatch::{
     base::{
         fault::Kind,
         id::{SandboxId, SnapshotId},
-        limits::{CHANGE_PATHS_MAX, CHANGE_PIECE_BYTES, PATH_BYTES_MAX},
+        limits::{APPLY_HUNKS_BYTES_MAX, CHANGE_PATHS_MAX, CHANGE_PIECE_BYTES, PATH_BYTES_MAX},
     },
-    model::change::{
-        AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
-        Node, NodeKind, Subject, Verdict, is_inside,
+    model::{
+        change::{
+            AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
+            Node, NodeKind, Subject, Verdict, is_inside,
+        },
+        hunk::Part,
     },
     wire::{
         convert::change::{apply_in, apply_out, diff_in, diff_out, piece_in, piece_out},
@@ -68,10 +71,18 @@ proptest! {
         let read = sent(&v1::AppliedPath::from(applied.clone()));
         prop_assert_eq!(AppliedPath::try_from(read).unwrap(), applied);
         let (git, links, overwrite) = flags;
-        let request = ApplyRequest { paths: vec![path], git, links, overwrite };
+        let part = Part { path: path.clone(), hunks: "@@ -1 +1 @@\n-a\n+b\n".into() };
+        let request =
+            ApplyRequest { paths: vec![path], parts: vec![part.clone()], git, links, overwrite };
         let id = SandboxId::parse("box").unwrap();
         let read = apply_in(sent(&apply_out(&id, request.clone()))).unwrap();
-        prop_assert_eq!(read, (id, request));
+        prop_assert_eq!(&read, &(id.clone(), request));
+        let broken = Part { hunks: "@@ -1 +1 @@\n-a\n".into(), ..part.clone() };
+        let large = Part { hunks: vec![b'x'; APPLY_HUNKS_BYTES_MAX + 1].into(), ..part.clone() };
+        for parts in [vec![part.clone(), part], vec![broken], vec![large]] {
+            let request = ApplyRequest { parts, ..ApplyRequest::default() };
+            prop_assert!(apply_in(sent(&apply_out(&id, request))).is_err());
+        }
     }
 
     #[test]

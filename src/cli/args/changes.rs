@@ -141,8 +141,12 @@ pub struct ApplyArgs {
     /// Also where the real directory changed meanwhile: what is there goes, until --undo
     #[arg(long)]
     pub overwrite: bool,
+    /// Only the hunks in this file, or `-` for standard input: what `sandwatch diff` printed, without what is not
+    /// wanted
+    #[arg(long, value_name = "FILE")]
+    pub patch: Option<PathBuf>,
     /// Take back what was applied last
-    #[arg(long, conflicts_with_all = ["paths", "git", "links"])]
+    #[arg(long, conflicts_with_all = ["paths", "patch", "git", "links"])]
     pub undo: bool,
     /// One JSON document on stdout: paths with status and verdict
     #[arg(long)]

@@ -1,5 +1,7 @@
 //! What a sandbox changed: the question, and the diff in pieces.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::{blob, list, output::cuts, required, sandbox_id, snapshot_id, text};
@@ -7,12 +9,18 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{CHANGE_PATHS_MAX, CHANGE_PIECE_BYTES, LINE_BYTES_MAX, PATH_BYTES_MAX},
+        limits::{
+            APPLY_HUNKS_BYTES_MAX, CHANGE_PATHS_MAX, CHANGE_PIECE_BYTES, LINE_BYTES_MAX,
+            PATH_BYTES_MAX,
+        },
         text::{cut, shown},
     },
-    model::change::{
-        AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
-        Node, NodeKind, Subject, Verdict, is_inside,
+    model::{
+        change::{
+            AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
+            Node, NodeKind, Subject, Verdict, is_inside,
+        },
+        hunk::{self, Part},
     },
     wire::v1::{self, diff_response::Kind},
 };
@@ -125,12 +133,36 @@ pub fn apply_out(sandbox: &SandboxId, request: ApplyRequest) -> v1::ApplyRequest
         git: request.git,
         links: request.links,
         overwrite: request.overwrite,
+        parts: request.parts.into_iter().map(part_out).collect(),
     }
 }
 
+fn part_out(it: Part) -> v1::ApplyPart {
+    v1::ApplyPart { path: it.path.into(), hunks: it.hunks }
+}
+
+/// Hunks that can be read, of each file once.
+fn parts(wire: Vec<v1::ApplyPart>) -> Outcome<Vec<Part>> {
+    let wire = list("parts", wire, CHANGE_PATHS_MAX)?;
+    let (mut bytes, mut named) = (0, BTreeSet::new());
+    let parts = wire.into_iter().map(|v1::ApplyPart { path: named_path, hunks }| {
+        bytes += hunks.len();
+        if bytes > APPLY_HUNKS_BYTES_MAX {
+            return Err(Fault::invalid(format!("parts: more than {APPLY_HUNKS_BYTES_MAX} bytes")));
+        }
+        hunk::all(&hunks).map_err(|it| it.context("parts"))?;
+        let path = path("parts.path", named_path)?;
+        if !named.insert(path.clone()) {
+            return Err(Fault::invalid("parts: a file is named twice"));
+        }
+        Ok(Part { path, hunks })
+    });
+    parts.collect()
+}
+
 pub fn apply_in(wire: v1::ApplyRequest) -> Outcome<(SandboxId, ApplyRequest)> {
-    let v1::ApplyRequest { sandbox, paths, git, links, overwrite } = wire;
-    let request = ApplyRequest { paths: asked(paths)?, git, links, overwrite };
+    let v1::ApplyRequest { sandbox, paths, git, links, overwrite, parts: some } = wire;
+    let request = ApplyRequest { paths: asked(paths)?, parts: parts(some)?, git, links, overwrite };
     Ok((sandbox_id(&sandbox)?, request))
 }
 

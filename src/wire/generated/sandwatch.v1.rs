@@ -575,12 +575,22 @@ pub struct AppliedPath {
     #[prost(string, optional, tag = "4")]
     pub note: ::core::option::Option<::prost::alloc::string::String>,
 }
+/// Some hunks of one file.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyPart {
+    /// As in FileChange.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: ::prost::bytes::Bytes,
+    /// As a unified diff has them, from a line that begins with `@@` on, in the order of the file.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub hunks: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyRequest {
     /// Id of the sandbox.
     #[prost(string, tag = "1")]
     pub sandbox: ::prost::alloc::string::String,
-    /// As in DiffRequest.
+    /// As in DiffRequest; but with parts, none = nothing more.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub paths: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// Also what lies in a `.git`.
@@ -592,6 +602,10 @@ pub struct ApplyRequest {
     /// Also where the real directory changed meanwhile.
     #[prost(bool, tag = "5")]
     pub overwrite: bool,
+    /// Of these files only some hunks, each file once, at most 1024 files and 2 MiB of hunks. They go where their lines
+    /// are now; lines that are not there any more are a conflict.
+    #[prost(message, repeated, tag = "6")]
+    pub parts: ::prost::alloc::vec::Vec<ApplyPart>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyResponse {

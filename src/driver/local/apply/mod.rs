@@ -55,8 +55,9 @@ fn apply_until(
     let sides = Sides::open(ground)?;
     let base = sides.base()?;
     let _alone = alone(base)?;
+    let parts = request.parts.iter().map(|it| it.path.clone());
     let look = Look {
-        paths: request.paths.clone(),
+        paths: request.paths.iter().cloned().chain(parts).collect(),
         git: request.git,
         until: clock::monotonic() + CHANGES_WITHIN,
     };
@@ -199,14 +200,14 @@ fn back(entry: &Entry, now: Option<Seen>, kept: PathBuf) -> Op {
         Some(NodeKind::File) => New::File { mode, from: From::Kept(kept) },
     };
     let owner = entry.old.or(now).map_or((0, 0), |it| it.owner);
-    Op { path: entry.path.clone(), old: now, new, owner }
+    Op { path: entry.path.clone(), old: now, new, owner, shared: false }
 }
 
 /// Notes how paths will be left, before they are.
 fn remember(ledger: &mut Ledger, ops: &[Op], left: &[Option<Seen>]) {
     for (op, seen) in ops.iter().zip(left) {
-        if let Some(seen) = seen {
-            ledger.add(&op.path, *seen);
+        if let Some(seen) = seen.filter(|_| !op.shared) {
+            ledger.add(&op.path, seen);
         }
     }
 }

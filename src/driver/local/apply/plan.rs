@@ -1,7 +1,7 @@
 //! What applying would do to each path, and what speaks against it. Reads both sides, writes nothing.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::CStr,
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -23,7 +23,10 @@ use crate::{
         side,
         upper::{self, Found, Pair, View},
     },
-    model::change::{AppliedPath, ApplyRequest, Node, NodeKind, Verdict},
+    model::{
+        change::{AppliedPath, ApplyRequest, ChangeStatus, Node, NodeKind, Verdict},
+        hunk::{self, Hunk, Misfit, Part},
+    },
 };
 
 /// On what the overlay copied up: it was there before, and was edited in place.
@@ -59,9 +62,15 @@ impl Planner<'_> {
     pub fn plan(&self, found: &Found) -> Outcome<Plan> {
         let mut plan = Plan::default();
         let mut there = BTreeSet::new();
+        let mut parts: BTreeMap<&[u8], &Part> =
+            self.request.parts.iter().map(|it| (it.path.as_slice(), it)).collect();
         for (path, pair) in &found.pairs {
-            let fate = self.fate(path, *pair).map_err(|error| fault("reading", path, error))?;
-            match fate {
+            let fate = match parts.remove(path.as_slice()) {
+                Some(part) => self.part(part, *pair)?,
+                None if self.is_asked(path) => self.fate(path, *pair),
+                None => continue,
+            };
+            match fate.map_err(|error| fault("reading", path, error))? {
                 Fate::Same => {}
                 Fate::Do(op) => {
                     if !matches!(op.new, New::Absent) {
@@ -76,8 +85,56 @@ impl Planner<'_> {
                 }
             }
         }
+        for path in parts.into_keys() {
+            let (status, verdict) = (ChangeStatus::Modified, Verdict::Conflict);
+            let note = Some("the sandbox has no change of it any more".to_owned());
+            plan.told.push(AppliedPath { path: path.to_vec(), status, verdict, note });
+        }
         plan.ops.sort_by(|one, two| one.path.cmp(&two.path));
         Ok(plan)
+    }
+
+    /// All of a path is meant, and not only what is beside a part of one.
+    fn is_asked(&self, path: &[u8]) -> bool {
+        let ApplyRequest { paths, parts, .. } = self.request;
+        let covers = |it: &Vec<u8>| {
+            path.strip_prefix(it.as_slice())
+                .is_some_and(|it| matches!(it.first(), None | Some(b'/')))
+        };
+        (paths.is_empty() && parts.is_empty()) || paths.iter().any(covers)
+    }
+
+    /// What becomes of a file of which some hunks are meant.
+    fn part(&self, part: &Part, pair: Pair) -> Outcome<io::Result<Fate>> {
+        let hunks = hunk::all(&part.hunks)?;
+        Ok(self.merge(&part.path, &hunks, pair))
+    }
+
+    fn merge(&self, path: &[u8], hunks: &[Hunk], pair: Pair) -> io::Result<Fate> {
+        let found = stat(self.base, path)?;
+        let old = found.as_ref().map(Seen::of);
+        let conflict = |why| {
+            let op =
+                Op { path: path.to_vec(), old, new: New::Absent, owner: self.owner, shared: true };
+            Ok(Fate::Not(op, Verdict::Conflict, why))
+        };
+        let Some(seen) = old.filter(|it| it.node.kind == NodeKind::File) else {
+            return conflict("there is no such file in the workspace");
+        };
+        let Some(text) = side::contents(self.base, path, seen.node)? else {
+            return conflict("too large for a part of it");
+        };
+        let merged = match hunk::merge(&text, hunks) {
+            Ok(merged) if merged == text => return Ok(Fate::Same),
+            Ok(merged) => merged,
+            Err(Misfit::Gone) => return conflict("its lines are others by now"),
+            Err(Misfit::Unclear) => {
+                return conflict("its lines moved, and are there more than once");
+            }
+        };
+        let shared = self.changed(path, old, found.as_ref(), pair)?;
+        let new = New::File { mode: seen.node.mode, from: From::Merged(merged) };
+        Ok(Fate::Do(Op { path: path.to_vec(), old, new, owner: seen.owner, shared }))
     }
 
     /// Directories that a path needs and that were not asked for.
@@ -97,7 +154,8 @@ impl Planner<'_> {
                     }
                 }
                 let new = New::Directory { mode };
-                plan.ops.push(Op { path: above.to_vec(), old: None, new, owner: self.owner });
+                let path = above.to_vec();
+                plan.ops.push(Op { path, old: None, new, owner: self.owner, shared: false });
             }
         }
         Ok(())
@@ -107,7 +165,7 @@ impl Planner<'_> {
         let found = stat(self.base, path)?;
         let old = found.as_ref().map(Seen::of);
         let owner = old.map_or(self.owner, |it| it.owner);
-        let op = |new| Op { path: path.to_vec(), old, new, owner };
+        let op = |new| Op { path: path.to_vec(), old, new, owner, shared: false };
         let special = |it: Option<Node>| it.is_some_and(|it| it.kind == NodeKind::Special);
         let left_out = |why| Ok(Fate::Not(op(New::Absent), Verdict::LeftOut, why));
         if path.split(|it| *it == b'/').next() == Some(STAGE.as_bytes()) {

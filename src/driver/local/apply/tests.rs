@@ -12,7 +12,10 @@ use super::{
     write::{STAGE, Step},
     *,
 };
-use crate::{driver::local::changes, model::change::ChangeStatus};
+use crate::{
+    driver::local::changes,
+    model::{change::ChangeStatus, hunk::Part},
+};
 
 /// In memory where that can hold what an overlay writes: every apply waits for its disk.
 fn quick() -> tempfile::TempDir {
@@ -193,6 +196,61 @@ fn what_changed_meanwhile_is_refused_and_nothing_is_written() {
     world.upper("edited", "by the sandbox again\n");
     assert_eq!(verdicts(&world.apply(&all()).unwrap()), [("edited".to_owned(), Verdict::Conflict)]);
     assert_eq!(world.tree()["edited"], "644 by hand\n");
+}
+
+fn part(path: &str, hunks: &'static str) -> ApplyRequest {
+    let part = Part { path: path.into(), hunks: hunks.into() };
+    ApplyRequest { parts: vec![part], ..all() }
+}
+
+const FIRST: &str = "@@ -1,3 +1,3 @@\n-a\n+A\n b\n c\n";
+
+#[test]
+fn some_hunks_are_applied_the_others_later_and_taken_back_one_by_one() {
+    let world = World::new();
+    world.write("base/edited", "a\nb\nc\nd\ne\n");
+    // There before the sandbox was.
+    let world = World { since: Timestamp(clock::wall().0 + 1000), ..world };
+    world.upper("edited", "A\nb\nc\nd\nE\n");
+    world.upper("other", "x");
+    let before = world.tree();
+    let applied = world.apply(&part("edited", FIRST)).unwrap();
+    assert_eq!(verdicts(&applied), [("edited".to_owned(), Verdict::Applied)]);
+    assert_eq!(world.tree()["edited"], "644 A\nb\nc\nd\ne\n");
+    assert!(!world.tree().contains_key("other"));
+    // Again is nothing to do; and what was left by it is no conflict for the rest.
+    assert!(world.apply(&part("edited", FIRST)).unwrap().paths.is_empty());
+    assert!(!world.apply(&all()).unwrap().refused());
+    assert_eq!(world.tree()["edited"], "644 A\nb\nc\nd\nE\n");
+    world.undo().unwrap();
+    assert_eq!(world.tree()["edited"], "644 A\nb\nc\nd\ne\n");
+    world.undo().unwrap();
+    assert_eq!(world.tree(), before);
+}
+
+#[test]
+fn hunks_go_into_a_file_that_changed_elsewhere_and_its_changes_stay_safe() {
+    let world = World { since: Timestamp(clock::wall().0 - 60_000), ..World::new() };
+    world.upper("edited", "A\nb\nc\nd\ne\n");
+    world.write("base/edited", "by hand\na\nb\nc\nd\ne\n");
+    assert!(!world.apply(&part("edited", FIRST)).unwrap().refused());
+    assert_eq!(world.tree()["edited"], "644 by hand\nA\nb\nc\nd\ne\n");
+    // The whole file would lose what was written by hand.
+    let whole = ApplyRequest { paths: vec![b"edited".to_vec()], ..all() };
+    assert!(world.apply(&whole).unwrap().refused());
+    for (text, why) in [("a\nb\nX\n", "are others"), ("x\na\nb\nc\na\nb\nc\n", "more than once")] {
+        world.write("base/edited", text);
+        let refused = world.apply(&part("edited", FIRST)).unwrap();
+        assert!(refused.paths[0].note.as_ref().unwrap().contains(why), "{refused:?}");
+        assert_eq!(world.tree()["edited"], format!("644 {text}"));
+    }
+    for (path, why) in [("gone", "no change"), ("nowhere", "no change"), ("link", "no such file")] {
+        if path == "link" {
+            world.upper("link", "A\nb\nc\n");
+        }
+        let refused = world.apply(&part(path, FIRST)).unwrap();
+        assert!(refused.paths[0].note.as_ref().unwrap().contains(why), "{refused:?}");
+    }
 }
 
 #[test]

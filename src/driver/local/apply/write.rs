@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
 };
@@ -49,6 +49,8 @@ pub enum From {
     Layer(usize),
     /// A file that was kept.
     Kept(PathBuf),
+    /// The real file with some hunks put in.
+    Merged(Vec<u8>),
 }
 
 /// One path, as it is now and as it is to be.
@@ -58,6 +60,8 @@ pub struct Op {
     pub old: Option<Seen>,
     pub new: New,
     pub owner: (u32, u32),
+    /// Somebody else's changes are in it too: it is not the sandbox's to overwrite the next time.
+    pub shared: bool,
 }
 
 impl Op {
@@ -202,17 +206,20 @@ impl<'a> Stage<'a> {
         room: &mut u64,
     ) -> Outcome<()> {
         let staging = |error| fault("staging", &op.path, error);
-        let mut source = match from {
-            From::Layer(at) => {
-                new.layer(*at).map_err(io::Error::from).and_then(|it| side::open(it, &op.path))
-            }
-            From::Kept(path) => File::open(path),
-        }
-        .map_err(staging)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat2(&self.held, name, flags, Mode::RUSR | Mode::WUSR, BENEATH);
         let mut file = File::from(file.map_err(|error| staging(error.into()))?);
-        copy(&mut source, &mut file, &op.path, room)?;
+        match from {
+            From::Layer(at) => {
+                let layer = new.layer(*at).map_err(io::Error::from);
+                let mut source = layer.and_then(|it| side::open(it, &op.path)).map_err(staging)?;
+                copy(&mut source, &mut file, &op.path, room)?;
+            }
+            From::Kept(path) => {
+                copy(&mut File::open(path).map_err(staging)?, &mut file, &op.path, room)?;
+            }
+            From::Merged(text) => file.write_all(text).map_err(staging)?,
+        }
         let owned = match owner(op) {
             Some((user, group)) => fchown(&file, Some(user), Some(group)),
             None => Ok(()),
