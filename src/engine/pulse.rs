@@ -1,6 +1,6 @@
 //! Whether those who hold sandboxes still answer. Asked are, every so often, those that somebody watches
-//! or runs a program in, and now and then all of them while somebody follows or lists the fleet. Without anybody
-//! it has no timer.
+//! or runs a program in, and now and then all of them while somebody follows or lists the fleet. It sleeps until
+//! the next of these is due; without anybody it has no timer.
 
 use std::{
     sync::{Arc, Weak},
@@ -41,11 +41,19 @@ async fn look(engine: Weak<Inner>, bell: Arc<Notify>) {
         let watched = strong.pulse_some(all, &turns);
         // Asleep it holds no engine; the end of the engine rings the bell too.
         drop(strong);
+        let pause = if watched {
+            Some(PULSE_EVERY)
+        } else {
+            // Whoever comes to watch rings the bell.
+            followed.then(|| {
+                let since = all_at.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+                PULSE_ALL_EVERY.saturating_sub(since)
+            })
+        };
         let wait = async {
-            if watched || followed {
-                tokio::time::sleep(PULSE_EVERY).await;
-            } else {
-                std::future::pending::<()>().await;
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
             }
         };
         rung = tokio::select! {

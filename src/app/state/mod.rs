@@ -28,6 +28,7 @@ use super::{
     msg::{Link, Moment, Setup},
     notice::Notices,
     pane::{Watch, first_row},
+    staged::Staged,
     view::{View, Work},
     voice::Voices,
 };
@@ -91,6 +92,7 @@ pub struct State {
     pub fleet_shown: bool,
     /// Places over fleet and panes, the last on top.
     pub(super) views: Vec<View>,
+    pub(super) staged: Staged,
     /// What is waited for, as long as it is.
     pub(super) works: BTreeMap<EffectId, Work>,
     /// The session that following panes show.
@@ -183,6 +185,7 @@ impl State {
             came_from: Place::Fleet,
             fleet_shown: true,
             views: Vec::new(),
+            staged: Staged::default(),
             works: BTreeMap::new(),
             follow: None,
             watches: BTreeMap::new(),
