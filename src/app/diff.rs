@@ -95,6 +95,10 @@ pub struct Diff {
     pub(super) reading: Option<(EffectId, Vec<u8>)>,
     /// Newest first.
     patches: VecDeque<(Vec<u8>, Read)>,
+    /// The file under the cursor when the workspace, or the system, was last in sight.
+    elsewhere: Option<Vec<u8>>,
+    /// The one to go to when the list is there.
+    wanted: Option<Vec<u8>>,
     /// Where the cursor was in the lines of a file that are read anew, and the row on top.
     place: Option<(Vec<u8>, usize, usize)>,
     marks: Marks,
@@ -163,6 +167,8 @@ impl Diff {
             asked: None,
             reading: None,
             patches: VecDeque::new(),
+            elsewhere: None,
+            wanted: None,
             place: None,
             marks: Marks::new(),
             moment: None,
@@ -186,7 +192,8 @@ impl Diff {
 
     /// Takes a new list; the cursor stays on its file, and what is staged and still differs stays so.
     pub(super) fn list(&mut self, files: Vec<FileChange>, more: bool, git_left_out: u64) {
-        let here = self.current().map(|it| it.change.path.clone());
+        let wanted = self.wanted.take();
+        let here = self.current().map(|it| it.change.path.clone()).or(wanted);
         let marks = self.is_appliable().then(|| std::mem::take(&mut self.marks));
         let is_staged = |path: &Vec<u8>| marks.as_ref().is_some_and(|it| it.contains(path));
         let files = files.into_iter().take(CONSOLE_CHANGES_MAX);
@@ -208,8 +215,11 @@ impl Diff {
         self.settle();
     }
 
-    /// What is shown is of another kind now; what is staged is remembered.
-    pub(super) fn clear(&mut self) {
+    /// The workspace instead of the system, or the other way round; what is staged is remembered.
+    pub(super) fn turn(&mut self) {
+        self.system = !self.system;
+        let here = self.current().map(|it| it.change.path.clone());
+        self.wanted = std::mem::replace(&mut self.elsewhere, here);
         self.files.clear();
         self.cursor.set_count(0);
         (self.known, self.wrong, self.half) = (false, None, Half::Files);

@@ -156,6 +156,11 @@ impl Rest {
         self.rests_at.is_none()
     }
 
+    /// It counts as resting at once.
+    pub fn come(&mut self) {
+        self.rests_at = None;
+    }
+
     pub fn at(self) -> Option<Duration> {
         self.rests_at
     }

@@ -15,7 +15,7 @@ use crate::{
         layout::{Area, ViewArea},
         said::Tone,
     },
-    base::text::{count, visible, width, wrap},
+    base::text::{clip, count, visible, width, wrap},
     model::change::Verdict,
 };
 
@@ -38,7 +38,6 @@ impl View<'_> {
         let what = if it.system { "SYSTEM" } else { "CHANGED" };
         let end = self.view_title(brush, header, focused, what, "");
         let right = header.x + header.width;
-        let pattern = it.pattern.as_ref().map(|it| format!("/{} · ", visible(&it.text)));
         let (all, staged) = (it.files.len(), it.staged());
         let text = match (it.known, staged) {
             (false, _) => "—".to_owned(),
@@ -46,6 +45,11 @@ impl View<'_> {
             (_, 0) => count(all, "path"),
             (_, many) => format!("{many} of {all} staged"),
         };
+        // How many there are is whole, whatever is looked for.
+        let room = usize::from(right.saturating_sub(end + 1)).saturating_sub(width(&text) + 5);
+        let pattern = it.pattern.as_ref().filter(|_| room > 1);
+        let pattern =
+            pattern.map(|it| format!("{} · ", clip(&format!("/{}", visible(&it.text)), room)));
         let text = format!(" {}{text} ", pattern.unwrap_or_default());
         let style =
             self.on_bar(if focused { Role::BorderFocus } else { Role::BorderTitle }, focused);

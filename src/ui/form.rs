@@ -153,8 +153,9 @@ impl View<'_> {
         let says = &confirm.says;
         let mut lines: Vec<String> =
             says.lines.iter().flat_map(|it| wrap(&visible(it), room)).collect();
-        // The sentences are whole; of the names there are as many as fit. Four rows are the box's own.
-        let most = usize::from(brush.area().height).saturating_sub(lines.len() + 4);
+        // The sentences are whole; of the names there are as many as fit. Four rows are the box's own, and
+        // four around it show where one is.
+        let most = usize::from(brush.area().height).saturating_sub(lines.len() + 8).max(2);
         lines.extend(name_rows(says, most, room));
         let rows = u16::try_from(lines.len()).unwrap_or(4) + 4;
         let inside = self.boxed(brush, 70, rows, &visible(&confirm.title));

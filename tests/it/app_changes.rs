@@ -98,9 +98,9 @@ fn what_would_be_lost_is_in_sight_whatever_files_are_called() {
         console.send(Msg::Resize(size.0, size.1));
         let picture = console.picture();
         // Words may go on in the next row of the box.
-        let words: Vec<&str> =
-            picture.split(['│', ' ', '\n']).filter(|it| !it.is_empty()).collect();
-        let flat = words.join(" ");
+        let boxed = |it: &str| Some(it.split_once("│ ")?.1.rsplit_once('│')?.0.trim().to_owned());
+        let rows = picture.lines().filter_map(boxed).collect::<Vec<_>>().join(" ");
+        let flat = rows.split_whitespace().collect::<Vec<_>>().join(" ");
         for wanted in [
             "What was changed there meanwhile is replaced.",
             "The sandbox runs on: what it has then is what is written.",
@@ -157,6 +157,7 @@ fn what_is_staged_is_remembered_while_it_is_out_of_sight() {
     console.keys("t");
     console.answer(is_list, read(changes(), ""));
     assert_eq!(staged(&console), ["docs/old.md", "src/main.rs"]);
+    assert_eq!(at(&console), "src/retry.rs", "where one was");
     // To the snapshots, to another sandbox's changes, and back; one of them is as it was by then.
     console.keys("S esc j d");
     console.answer(is_list, read(changes(), ""));
@@ -251,6 +252,19 @@ fn what_changes_are_held_against_is_called_what_it_is() {
     assert!(console.picture().contains("against the real directory"));
     console.keys("a");
     assert!(console.state.overlay.is_some());
+}
+
+#[test]
+fn how_many_are_staged_is_told_whole_beside_a_long_pattern() {
+    let mut console = in_diff(SIZE);
+    console.keys("space /");
+    console.text("a-very-long-pattern-that-is-nowhere");
+    console.keys("enter");
+    assert!(console.picture().contains("… · 1 of 3 staged"), "{}", console.picture());
+    // Nor does an old hint stand below a box.
+    assert_eq!(said(&console), "it is nowhere here");
+    console.keys("a");
+    assert!(!console.picture().contains("nowhere here"), "{}", console.picture());
 }
 
 #[test]

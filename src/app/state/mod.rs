@@ -29,7 +29,7 @@ use super::{
     notice::Notices,
     pane::{Watch, first_row},
     staged::Staged,
-    view::{View, Work},
+    view::{Rest, View, Work},
     voice::Voices,
 };
 use crate::{
@@ -144,8 +144,7 @@ pub struct State {
     /// Where the left button went down, if in a pane's body that the console owns.
     pub(super) pressed: Option<(usize, u16, u16)>,
     /// When the cursor last went to another session, and when it will have come to rest.
-    pub(super) moved_at: Option<Duration>,
-    pub(super) rests_at: Option<Duration>,
+    pub(super) rest: Rest,
     /// When the link was lost, until the snapshot that comes after it.
     pub(super) link_lost: Option<Duration>,
     /// The last press of the left button, for the second one.
@@ -221,8 +220,7 @@ impl State {
             awaited: None,
             awaited_at: Duration::ZERO,
             pressed: None,
-            moved_at: None,
-            rests_at: None,
+            rest: Rest::default(),
             link_lost: None,
             clicked: None,
             dragging: None,

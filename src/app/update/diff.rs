@@ -159,8 +159,7 @@ impl Turn<'_> {
 
     fn toggle_system(&mut self) {
         let Some(it) = self.diff_mut() else { return };
-        it.system = !it.system;
-        it.clear();
+        it.turn();
         let reads = [it.asked.take(), it.reading.take().map(|(id, _)| id)];
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
     }

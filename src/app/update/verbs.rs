@@ -194,6 +194,8 @@ impl Turn<'_> {
 
     /// Opens the box that asks before it does something.
     pub(super) fn ask_first(&mut self, deed: Deed, title: (String, &'static str), says: Says) {
+        // A hint that was followed is not the box's.
+        self.hint_was_followed();
         let trigger = self.state.last_key;
         let opened = self.state.now.since_start;
         let confirm = Confirm::new(deed, title, says, trigger, opened);

@@ -38,10 +38,7 @@ impl Turn<'_> {
             self.close_view();
         }
         self.state.overlay = None;
-        // A hint that was followed makes room for the next.
-        if self.state.notices.showing().is_some_and(|it| it.level == Level::Info) {
-            self.state.notices.dismiss();
-        }
+        self.hint_was_followed();
         let view = match view {
             View::Diff(mut it) if it.is_appliable() => {
                 it.remember(self.state.staged.take(&it.sandbox));
@@ -50,6 +47,13 @@ impl Turn<'_> {
             other => other,
         };
         self.state.views.push(view);
+    }
+
+    /// It makes room for the next.
+    pub(super) fn hint_was_followed(&mut self) {
+        if self.state.notices.showing().is_some_and(|it| it.level == Level::Info) {
+            self.state.notices.dismiss();
+        }
     }
 
     /// Closes the one on top; what it asked for is not wanted any more.
