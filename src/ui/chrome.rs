@@ -126,6 +126,11 @@ impl View<'_> {
         let style = self.theme.style(Role::Hint);
         brush.within(area).fill(style);
         if let Some(line) = &self.state.line {
+            // What is wrong with it stands above it.
+            if let Some(notice) = self.state.notices.showing().filter(|it| it.level == Level::Error)
+            {
+                self.tall_notice(brush, &notice.words(), level_role(notice.level));
+            }
             return Some(self.line(brush, area, line));
         }
         let mode = format!(" {} ", self.state.mode());

@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// With fewer rows a box that asks may take them all.
+const ROWS_FOR_AROUND: u16 = 20;
+
 impl View<'_> {
     pub(super) fn boxed(
         &self,
@@ -153,9 +156,10 @@ impl View<'_> {
         let says = &confirm.says;
         let mut lines: Vec<String> =
             says.lines.iter().flat_map(|it| wrap(&visible(it), room)).collect();
-        // The sentences are whole; of the names there are as many as fit. Four rows are the box's own, and
-        // four around it show where one is.
-        let most = usize::from(brush.area().height).saturating_sub(lines.len() + 8).max(2);
+        // The sentences are whole; of the names there are as many as fit. Four rows are the box's own; those
+        // around it, where there are enough, show where one is.
+        let around = if brush.area().height < ROWS_FOR_AROUND { 0 } else { 4 };
+        let most = usize::from(brush.area().height).saturating_sub(lines.len() + 4 + around);
         lines.extend(name_rows(says, most, room));
         let rows = u16::try_from(lines.len()).unwrap_or(4) + 4;
         let inside = self.boxed(brush, 70, rows, &visible(&confirm.title));

@@ -106,7 +106,7 @@ fn what_would_be_lost_is_in_sight_whatever_files_are_called() {
             "The sandbox runs on: what it has then is what is written.",
             "150 of 150 changed paths:",
             "y write",
-            "to /home/me/project",
+            "to /home/me/project added …",
             "more",
         ] {
             assert!(flat.contains(wanted), "{size:?}, {wanted}: {picture}");
@@ -265,6 +265,10 @@ fn how_many_are_staged_is_told_whole_beside_a_long_pattern() {
     assert_eq!(said(&console), "it is nowhere here");
     console.keys("a");
     assert!(!console.picture().contains("nowhere here"), "{}", console.picture());
+    console.keys("n");
+    assert!(console.picture().contains("esc closes the box"));
+    console.keys("esc");
+    assert!(!console.picture().contains("esc closes the box"), "{}", console.picture());
 }
 
 #[test]
@@ -331,8 +335,10 @@ fn changes_are_asked_for_anew_when_another_console_may_have_made_them_old() {
     let asked = newest(&console, is_list);
     assert_eq!(console.send(changed(now)), []);
     assert_eq!(newest(&console, is_list), asked);
-    // Two snapshots are what they are.
+    // Two snapshots are what they are, and only the last of many moments can be another by now.
     let mut console = in_snapshots(SIZE);
+    assert!(console.send(Msg::Focus(true)).iter().any(is_list));
+    console.answer(is_list, read(changes(), ""));
     console.keys("k enter");
     console.answer(is_list, read(changes(), ""));
     console.answer(is_lines, read(Vec::new(), PATCH));

@@ -184,6 +184,11 @@ fn a_moment_can_be_given_a_name_that_is_one() {
     console.text("a b");
     assert_eq!(console.keys("enter"), []);
     assert!(said(&console).contains("a snapshot's name is"), "{}", said(&console));
+    let picture = console.picture();
+    assert!(
+        picture.contains("a snapshot's name is") && picture.contains("snapshot: a b"),
+        "{picture}"
+    );
     console.keys("ctrl-u");
     console.text("before-merge");
     let acts = console.keys("enter");

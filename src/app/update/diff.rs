@@ -80,8 +80,10 @@ impl Turn<'_> {
     /// Another console may have written to the real directory or restored the sandbox meanwhile: what is
     /// shown is asked for anew.
     pub(super) fn look_again_if_old(&mut self) {
-        if self.diff().is_some_and(Diff::may_be_old) {
-            self.ask_changes();
+        match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) if it.telling.is_none() => it.forget_now(),
+            Some(View::Diff(it)) if it.may_be_old() => self.ask_changes(),
+            _ => {}
         }
     }
 
