@@ -1,7 +1,10 @@
 //! The `:` line: words to an action with its argument, and the completion of both.
 
 use super::action::{ACTIONS, Action, Argument};
-use crate::{base::limits::ARGS_MAX, config::source::unknown};
+use crate::{
+    base::{limits::ARGS_MAX, text::is_deceptive},
+    config::source::unknown,
+};
 
 /// Longest command line, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 4096;
@@ -96,4 +99,29 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
         return Err(format!("at most {ARGS_MAX} words"));
     }
     Ok(words)
+}
+
+/// A name from outside as one word for a shell: it is that name, does nothing else, and can be looked at. What
+/// could act on a terminal or deceive is written as bash, zsh and ksh read it, byte by byte.
+pub fn quote(name: &[u8]) -> String {
+    // Not an option of the program.
+    let here = if name.starts_with(b"-") { "./" } else { "" };
+    let plain = |it: &u8| it.is_ascii_alphanumeric() || b"_-+=:,./@%".contains(it);
+    let text = std::str::from_utf8(name).ok().filter(|it| !it.contains(is_deceptive));
+    match text {
+        Some(text) if !name.is_empty() && name.iter().all(plain) => format!("{here}{text}"),
+        Some(text) => format!("'{here}{}'", text.replace('\'', r"'\''")),
+        None => {
+            let bytes: String = name.iter().map(|it| escaped(*it)).collect();
+            format!("$'{here}{bytes}'")
+        }
+    }
+}
+
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'\\' | b'\'' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    }
 }

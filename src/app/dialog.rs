@@ -377,6 +377,23 @@ pub enum Deed {
 /// The key that takes the keyboard from another: never the one that steps in.
 pub const TAKE_OVER_KEY: char = 't';
 
+/// What a box that asks says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Says {
+    /// What will be lost, in sentences: always whole.
+    pub lines: Vec<String>,
+    /// What it is done to, one row each: a word, and a name whose end tells most. As many as there is room for.
+    pub names: Vec<(&'static str, String)>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl From<Vec<String>> for Says {
+    fn from(lines: Vec<String>) -> Self {
+        Self { lines, ..Self::default() }
+    }
+}
+
 /// The box that asks before something is done to what is not in sight, or is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirm {
@@ -384,8 +401,7 @@ pub struct Confirm {
     pub title: String,
     /// What the key does, in a word.
     pub word: &'static str,
-    /// What will be lost, one line each.
-    pub lines: Vec<String>,
+    pub says: Says,
     /// The key that does it; never the one that opened the box.
     pub key: char,
     pub opened: Duration,
@@ -396,12 +412,12 @@ impl Confirm {
     pub fn new(
         deed: Deed,
         (title, word): (String, &'static str),
-        lines: Vec<String>,
+        says: Says,
         trigger: Option<Key>,
         opened: Duration,
     ) -> Self {
         let taken = matches!(trigger, Some(Key::Char('y' | 'Y')));
         let key = if taken { 'o' } else { 'y' };
-        Self { deed, title, word, lines, key, opened }
+        Self { deed, title, word, says, key, opened }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use super::{
     effect::EffectId,
     hunks::Patch,
+    staged::Marks,
     view::{Cursor, Pattern, Rest},
 };
 use crate::{
@@ -36,8 +37,32 @@ pub enum Half {
 pub struct Sides {
     pub of: Subject,
     pub against: Option<SnapshotId>,
-    /// Both, in words.
-    pub words: String,
+    /// What the old side is called; `None` = what is really there, whoever the sandbox was forked from.
+    pub from: Option<String>,
+    /// What the new side is called; `None` = the sandbox as it is now.
+    pub to: Option<String>,
+}
+
+impl Sides {
+    /// What apply would write.
+    pub fn of_apply(sandbox: SandboxId) -> Self {
+        Self { of: Subject::Sandbox(sandbox), against: None, from: None, to: None }
+    }
+
+    pub fn words(&self, system: bool) -> String {
+        let real = if system { "the real system" } else { "the real directory" };
+        let from = self.from.as_deref();
+        match (from, &self.to) {
+            (None, None) => format!("against {real}"),
+            (from, Some(to)) => format!("from {} to {to}", from.unwrap_or(real)),
+            (Some(from), None) => format!("from {from} to now"),
+        }
+    }
+
+    /// Neither side ever changes.
+    fn are_kept(&self) -> bool {
+        matches!(self.of, Subject::Snapshot(_)) && self.against.is_some()
+    }
 }
 
 /// The place.
@@ -70,6 +95,15 @@ pub struct Diff {
     pub(super) reading: Option<(EffectId, Vec<u8>)>,
     /// Newest first.
     patches: VecDeque<(Vec<u8>, Read)>,
+    /// The file under the cursor when the workspace, or the system, was last in sight.
+    elsewhere: Option<Vec<u8>>,
+    /// The one to go to when the list is there.
+    wanted: Option<Vec<u8>>,
+    /// Where the cursor was in the lines of a file that are read anew, and the row on top.
+    place: Option<(Vec<u8>, usize, usize)>,
+    marks: Marks,
+    /// The moment that the sandbox went on from when the list was asked for.
+    pub(super) moment: Option<SnapshotId>,
     /// What came of each path when it was last applied.
     verdicts: BTreeMap<Vec<u8>, (Verdict, Option<String>)>,
 }
@@ -133,6 +167,11 @@ impl Diff {
             asked: None,
             reading: None,
             patches: VecDeque::new(),
+            elsewhere: None,
+            wanted: None,
+            place: None,
+            marks: Marks::new(),
+            moment: None,
             verdicts: BTreeMap::new(),
         }
     }
@@ -151,19 +190,21 @@ impl Diff {
         DiffRequest { paths: file.asked().collect(), text: true, ..self.request() }
     }
 
-    /// Takes a new list; the cursor stays on its file, and what was staged and still differs stays so.
+    /// Takes a new list; the cursor stays on its file, and what is staged and still differs stays so.
     pub(super) fn list(&mut self, files: Vec<FileChange>, more: bool, git_left_out: u64) {
-        let here = self.current().map(|it| it.change.path.clone());
-        let staged: Vec<Vec<u8>> =
-            self.files.iter().filter(|it| it.staged).map(|it| it.change.path.clone()).collect();
+        let wanted = self.wanted.take();
+        let here = self.current().map(|it| it.change.path.clone()).or(wanted);
+        let marks = self.is_appliable().then(|| std::mem::take(&mut self.marks));
+        let is_staged = |path: &Vec<u8>| marks.as_ref().is_some_and(|it| it.contains(path));
         let files = files.into_iter().take(CONSOLE_CHANGES_MAX);
-        self.files = files
-            .map(|change| File { staged: staged.binary_search(&change.path).is_ok(), change })
-            .collect();
+        self.files = files.map(|change| File { staged: is_staged(&change.path), change }).collect();
         self.files.sort_by(|a, b| a.change.path.cmp(&b.change.path));
+        if marks.is_some() {
+            self.mark();
+        }
         (self.known, self.wrong) = (true, None);
         (self.more, self.git_left_out) = (more, git_left_out);
-        self.patches.clear();
+        self.forget_lines();
         self.reading = None;
         self.cursor.set_count(self.files.len());
         let place = here.and_then(|here| self.files.iter().position(|it| it.change.path == here));
@@ -172,6 +213,35 @@ impl Diff {
             None => self.show_start(),
         }
         self.settle();
+    }
+
+    /// The workspace instead of the system, or the other way round; what is staged is remembered.
+    pub(super) fn turn(&mut self) {
+        self.system = !self.system;
+        let here = self.current().map(|it| it.change.path.clone());
+        self.wanted = std::mem::replace(&mut self.elsewhere, here);
+        self.files.clear();
+        self.cursor.set_count(0);
+        (self.known, self.wrong, self.half) = (false, None, Half::Files);
+        (self.more, self.git_left_out) = (false, 0);
+        self.patches.clear();
+        self.place = None;
+        self.show_start();
+    }
+
+    /// What was read of files is not so any more.
+    pub(super) fn forget_lines(&mut self) {
+        if let (Some(Ok(_)), Some(file)) = (self.patch(), self.current()) {
+            let path = file.change.path.clone();
+            self.place = Some((path, self.lines.at(), self.lines.top()));
+        }
+        self.patches.clear();
+        self.settle();
+    }
+
+    /// Both sides, in words.
+    pub fn words(&self) -> String {
+        self.sides.words(self.system)
     }
 
     /// The file under the cursor.
@@ -195,13 +265,24 @@ impl Diff {
         self.patches.retain(|(of, _)| *of != path);
         self.patches.push_front((path, read));
         self.patches.truncate(CONSOLE_PATCHES_KEPT);
-        if here {
-            self.show_start();
+        if !here {
+            return;
+        }
+        let again = |(of, ..): &mut (Vec<u8>, usize, usize)| {
+            self.patches.front().is_some_and(|(path, _)| path == of)
+        };
+        match self.place.take_if(again) {
+            Some((_, at, top)) => {
+                self.settle();
+                self.lines.show_from(at, at.saturating_sub(top));
+            }
+            None => self.show_start(),
         }
     }
 
     /// Another file is under the cursor: its lines begin at the first hunk.
     pub(super) fn show_start(&mut self) {
+        self.place = None;
         let start = self.read_lines().map_or(0, Patch::start);
         self.column = 0;
         self.settle();
@@ -259,10 +340,26 @@ impl Diff {
         if let Some(file) = self.files.get_mut(at) {
             file.staged = !file.staged;
         }
+        self.mark();
     }
 
     pub(super) fn stage_all(&mut self, on: bool) {
         self.files.iter_mut().for_each(|it| it.staged = on);
+        self.mark();
+    }
+
+    fn mark(&mut self) {
+        let staged = self.files.iter().filter(|it| it.staged);
+        self.marks = staged.map(|it| it.change.path.clone()).collect();
+    }
+
+    /// What was staged when the place was left; it counts when the list is there.
+    pub(super) fn remember(&mut self, marks: Marks) {
+        self.marks = marks;
+    }
+
+    pub(super) fn marks(self) -> Marks {
+        self.marks
     }
 
     /// What is to be applied: what is staged, else the file under the cursor.
@@ -291,6 +388,10 @@ impl Diff {
 
     /// What came of a path when it was applied.
     pub fn verdict(&self, file: &File) -> Option<&(Verdict, Option<String>)> {
+        // Elsewhere the same words name other files.
+        if !self.is_appliable() {
+            return None;
+        }
         let old = file.change.old_path.as_ref().and_then(|it| self.verdicts.get(it));
         self.verdicts.get(&file.change.path).or(old)
     }
@@ -315,7 +416,17 @@ impl Diff {
 
     /// What is shown is what apply would write.
     pub fn is_appliable(&self) -> bool {
-        matches!(self.sides.of, Subject::Sandbox(_)) && self.sides.against.is_none() && !self.system
+        self.stages() && !self.system
+    }
+
+    /// So it is, or would be with the workspace in sight.
+    pub(super) fn stages(&self) -> bool {
+        matches!(self.sides.of, Subject::Sandbox(_)) && self.sides.against.is_none()
+    }
+
+    /// Whether what is shown can be out of date without anybody having said so.
+    pub(super) fn may_be_old(&self) -> bool {
+        self.known && self.asked.is_none() && !self.sides.are_kept()
     }
 
     pub fn check(&self) -> Result<(), String> {

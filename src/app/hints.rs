@@ -121,6 +121,7 @@ impl State {
                     Action::SnapshotRemove => "remove".to_owned(),
                     Action::DiffLeft => "files".to_owned(),
                     Action::HunkNext => "next".to_owned(),
+                    Action::DiffSystem if self.shows_system() => "workspace".to_owned(),
                     Action::DiffSystem => "whole system".to_owned(),
                     Action::LineUp => "previous".to_owned(),
                     Action::LineDown => "next".to_owned(),
@@ -216,6 +217,10 @@ impl State {
         leaves.unwrap_or_else(|| self.key_words(Action::Quit))
     }
 
+    fn shows_system(&self) -> bool {
+        matches!(self.view(), Some(View::Diff(it)) if it.system)
+    }
+
     fn view_hints(&self) -> &'static [Action] {
         match self.view() {
             Some(View::Snapshots(_)) => &[
@@ -227,19 +232,22 @@ impl State {
                 Action::SnapshotRemove,
                 Action::Find,
             ],
+            Some(View::Diff(it)) if !it.is_appliable() => match it.half {
+                Half::Files => &[Action::DiffEnter, Action::DiffSystem, Action::Find],
+                Half::Lines => {
+                    &[Action::DiffLeft, Action::HunkNext, Action::DiffSystem, Action::Find]
+                }
+            },
             Some(View::Diff(it)) if it.half == Half::Lines => {
-                &[Action::DiffLeft, Action::HunkNext, Action::Find, Action::Stage, Action::Apply]
-            }
-            Some(View::Diff(it)) if !it.is_appliable() => {
-                &[Action::DiffEnter, Action::Find, Action::DiffSystem]
+                &[Action::DiffLeft, Action::HunkNext, Action::Stage, Action::Apply, Action::Find]
             }
             _ => &[
                 Action::DiffEnter,
                 Action::Stage,
                 Action::Apply,
+                Action::DiffSystem,
                 Action::TakeBack,
                 Action::Find,
-                Action::DiffSystem,
             ],
         }
     }

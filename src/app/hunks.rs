@@ -36,13 +36,14 @@ pub struct Patch {
     pub lines: Vec<Line>,
     /// It goes on, and is not shown.
     pub cut: bool,
+    digits: usize,
 }
 
 impl Patch {
     /// Reads what `diff` wrote of one file; `cut` when that is not all of it.
     pub fn read(bytes: &[u8], cut: bool) -> Self {
         let mut reader = Reader::default();
-        let mut patch = Self { lines: Vec::new(), cut };
+        let mut patch = Self { cut, ..Self::default() };
         let end = if cut { bytes.iter().rposition(|it| *it == b'\n') } else { None };
         // The last line of what was cut is not whole.
         let whole = bytes.get(..end.map_or(bytes.len(), |it| it + 1)).unwrap_or(bytes);
@@ -56,6 +57,8 @@ impl Patch {
             }
             patch.lines.push(line);
         }
+        let largest = patch.lines.iter().filter_map(|it| it.old.max(it.new)).max();
+        patch.digits = largest.map_or(1, |it| it.to_string().len());
         patch
     }
 
@@ -76,8 +79,7 @@ impl Patch {
 
     /// Cells that the largest line number takes.
     pub fn digits(&self) -> usize {
-        let largest = self.lines.iter().filter_map(|it| it.old.max(it.new)).max();
-        largest.map_or(1, |it| it.to_string().len())
+        self.digits
     }
 }
 

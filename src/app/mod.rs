@@ -26,6 +26,7 @@ mod row;
 pub mod said;
 pub mod snapshots;
 mod sound;
+mod staged;
 pub mod state;
 pub mod update;
 pub mod view;

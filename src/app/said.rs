@@ -1,13 +1,9 @@
 //! What is said of a changed file before its lines: conflicts, notes, what is missing. It takes rows from them.
 
-use super::{
-    action::Action,
-    diff::{Diff, shown},
-    state::State,
-};
+use super::{action::Action, command::quote, diff::Diff, state::State};
 use crate::{
     base::text::{count, visible, wrap},
-    model::change::{NodeKind, Verdict},
+    model::change::{NodeKind, Subject, Verdict},
 };
 
 /// How much it matters.
@@ -68,11 +64,8 @@ impl State {
             Some(Err(why)) => said.push((format!("not read: {}", visible(why)), Tone::Warning)),
             Some(Ok(patch)) if patch.cut => {
                 let lines = count(patch.lines.len(), "line");
-                let path = shown(&change.path);
-                let text = format!(
-                    "only the first {lines} are shown; sandwatch diff {} {path} has all",
-                    visible(&it.name)
-                );
+                let command = command(it, Some(&change.path));
+                let text = format!("only the first {lines} are shown; {command} has all");
                 said.push((text, Tone::Warning));
             }
             Some(Ok(patch)) if patch.lines.is_empty() => {
@@ -87,11 +80,36 @@ impl State {
         }
         if it.more {
             let text = format!(
-                "only the first {} are listed; `sandwatch diff --stat` has all",
-                count(it.files.len(), "path")
+                "only the first {} are listed; {} has all",
+                count(it.files.len(), "path"),
+                command(it, None)
             );
             said.push((text, Tone::Warning));
         }
         said
     }
+}
+
+/// The verb that shows the same whole, for a shell: of one file, or of all how much.
+fn command(it: &Diff, path: Option<&[u8]>) -> String {
+    let mut words = vec!["sandwatch".to_owned()];
+    let against = it.sides.against.as_ref().map(|it| quote(it.as_str().as_bytes()));
+    let mut paths = path.map(quote).into_iter().collect::<Vec<_>>();
+    match &it.sides.of {
+        Subject::Sandbox(_) => {
+            words.extend(["diff".to_owned(), quote(it.name.as_bytes())]);
+            words.extend(against.into_iter().flat_map(|it| ["--from".to_owned(), it]));
+        }
+        Subject::Snapshot(of) => {
+            words.extend(["snapshot".to_owned(), "diff".to_owned()]);
+            words.extend(against.into_iter().chain([quote(of.as_str().as_bytes())]));
+            if path.is_some() {
+                paths.insert(0, "--".to_owned());
+            }
+        }
+    }
+    let options = [("--system", it.system), ("--stat", path.is_none())];
+    words.extend(options.into_iter().filter(|it| it.1).map(|it| it.0.to_owned()));
+    words.extend(paths);
+    words.join(" ")
 }

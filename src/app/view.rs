@@ -7,8 +7,10 @@ use regex::{Regex, RegexBuilder};
 
 use super::{
     action::Action,
+    chord::Chord,
     diff::Diff,
     effect::EffectId,
+    keymap::{Bound, Step},
     snapshots::Snapshots,
     state::{RESTS_AFTER, State},
 };
@@ -16,6 +18,7 @@ use crate::base::{
     id::SandboxId,
     limits::{CONSOLE_WORK_SHOWN_AFTER, PATTERN_BYTES_MAX},
 };
+use crate::vt::key::{Key, Mods};
 
 /// How many lie over one another: what changed, over the snapshots it was asked from.
 pub const VIEWS_MAX: usize = 2;
@@ -153,6 +156,11 @@ impl Rest {
         self.rests_at.is_none()
     }
 
+    /// It counts as resting at once.
+    pub fn come(&mut self) {
+        self.rests_at = None;
+    }
+
     pub fn at(self) -> Option<Duration> {
         self.rests_at
     }
@@ -241,6 +249,18 @@ impl State {
         let long = all.filter(|(_, _, waited)| *waited >= CONSOLE_WORK_SHOWN_AFTER);
         // What changes something counts more than what only reads.
         long.max_by_key(|(id, it, _)| (it.left == Left::Finished, *id))
+    }
+
+    /// Whether esc, where the keys go now, ends the waiting and nothing else.
+    pub fn esc_gives_up(&self) -> bool {
+        let esc = Chord { key: Key::Esc, mods: Mods::default() };
+        let boxed = self.overlay.is_some() || self.lost.is_some();
+        if boxed || !self.typed.is_empty() {
+            return false;
+        }
+        let steps = self.scopes().iter().map(|it| self.keymap.step(*it, &[esc]));
+        let first = steps.into_iter().find(|it| *it != Step::Nothing);
+        first == Some(Step::Run(&Bound::Action(Action::Back)))
     }
 
     /// When that next reads differently.

@@ -21,7 +21,7 @@ impl State {
             _ => None,
         });
         let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
-        let soonest = soonest.chain(self.rests_at).chain(self.hears_at());
+        let soonest = soonest.chain(self.rest.at()).chain(self.hears_at());
         let soonest = soonest.chain(self.work_reads_anew_at());
         let soonest = soonest.chain(self.views.last().and_then(View::rests_at));
         soonest.chain(self.next_minute()).chain(self.link_reads_anew_at()).min()

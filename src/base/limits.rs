@@ -283,6 +283,10 @@ pub const CONSOLE_PATCH_LINES_MAX: usize = 20_000;
 pub const CONSOLE_PATCH_LINE_BYTES_MAX: usize = 4096;
 /// Files whose diff the console keeps, to go back and forth without asking again.
 pub const CONSOLE_PATCHES_KEPT: usize = 4;
+/// Sandboxes of which it remembers what is staged while their changes are out of sight.
+pub const CONSOLE_STAGED_KEPT: usize = 16;
+/// Paths named in a box that asks; no screen has more rows. The rest are counted.
+pub const CONSOLE_NAMED_MAX: usize = 100;
 /// What the console waits for is told from then on.
 pub const CONSOLE_WORK_SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// How long a program may hold its next picture back with a synchronised update, and how much of it

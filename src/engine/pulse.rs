@@ -1,6 +1,6 @@
 //! Whether those who hold sandboxes still answer. Asked are, every so often, those that somebody watches
-//! or runs a program in, and now and then all of them while somebody follows or lists the fleet. Without anybody
-//! it has no timer.
+//! or runs a program in, and now and then all of them while somebody follows or lists the fleet. It sleeps until
+//! the next of these is due; without anybody it has no timer.
 
 use std::{
     sync::{Arc, Weak},
@@ -41,11 +41,12 @@ async fn look(engine: Weak<Inner>, bell: Arc<Notify>) {
         let watched = strong.pulse_some(all, &turns);
         // Asleep it holds no engine; the end of the engine rings the bell too.
         drop(strong);
+        let since = all_at.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        let pause = pause(watched, followed.then(|| PULSE_ALL_EVERY.saturating_sub(since)));
         let wait = async {
-            if watched || followed {
-                tokio::time::sleep(PULSE_EVERY).await;
-            } else {
-                std::future::pending::<()>().await;
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
             }
         };
         rung = tokio::select! {
@@ -53,6 +54,12 @@ async fn look(engine: Weak<Inner>, bell: Arc<Notify>) {
             () = bell.notified() => true,
         };
     }
+}
+
+/// How long nothing is asked: `all_in` until all of them are. `None` = until the bell rings, as it does for
+/// whoever comes to watch, to follow or to list.
+fn pause(watched: bool, all_in: Option<Duration>) -> Option<Duration> {
+    if watched { Some(PULSE_EVERY) } else { all_in }
 }
 
 /// Whether this says that nobody answers, rather than what.
@@ -117,5 +124,18 @@ impl Inner {
             entry.deaf.notify_one();
         }
         self.seat_lost(id, fault).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_that_is_only_followed_is_left_alone_until_all_are_asked() {
+        let left = PULSE_ALL_EVERY / 2;
+        assert_eq!(pause(false, Some(left)), Some(left));
+        assert_eq!(pause(false, None), None);
+        assert_eq!(pause(true, Some(left)), Some(PULSE_EVERY));
     }
 }

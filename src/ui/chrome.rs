@@ -126,6 +126,11 @@ impl View<'_> {
         let style = self.theme.style(Role::Hint);
         brush.within(area).fill(style);
         if let Some(line) = &self.state.line {
+            // What is wrong with it stands above it.
+            if let Some(notice) = self.state.notices.showing().filter(|it| it.level == Level::Error)
+            {
+                self.tall_notice(brush, &notice.words(), level_role(notice.level));
+            }
             return Some(self.line(brush, area, line));
         }
         let mode = format!(" {} ", self.state.mode());
@@ -206,8 +211,9 @@ impl View<'_> {
         let most = area.width * 3 / 5;
         // The time and the way out are whole, whatever it is called.
         let way_out = match work.left {
-            Left::Finished if self.state.overlay.is_none() => " · esc stops waiting",
-            Left::Finished | Left::Ended => "",
+            Left::Finished if self.state.esc_gives_up() => " · esc stops waiting".to_owned(),
+            _ if self.state.is_typing() => format!(" · {}", self.state.way_out()),
+            Left::Finished | Left::Ended => String::new(),
         };
         let tail = format!(" {waited}{way_out} ");
         let tail_width = u16::try_from(width(&tail)).unwrap_or(most);
@@ -304,6 +310,14 @@ pub(super) fn level_role(level: Level) -> Role {
 pub(super) fn program(command: &[String]) -> String {
     let first = command.first().map_or("shell", String::as_str);
     visible(first.rsplit('/').next().unwrap_or(first))
+}
+
+/// A text cut to so many cells at its start: of a path the end tells most.
+pub(super) fn clip_start(text: &str, cells: usize) -> String {
+    match width(text).saturating_sub(cells) {
+        0 => text.to_owned(),
+        over => format!("…{}", skip_cells(text, over + 1)),
+    }
 }
 
 /// A text without its first cells.

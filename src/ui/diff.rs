@@ -1,15 +1,21 @@
 //! The place of changes: the files, and the lines of the one under the cursor with their numbers.
 
-use super::{View, chrome::skip_cells, paint::Brush, snapshots::change_mark, theme::Role};
+use super::{
+    View,
+    chrome::{clip_start, skip_cells},
+    paint::Brush,
+    snapshots::change_mark,
+    theme::Role,
+};
 use crate::{
     app::{
         action::Action,
         diff::{Diff, File, Half},
-        hunks::{Kind, Line, Patch},
+        hunks::{Kind, Line},
         layout::{Area, ViewArea},
         said::Tone,
     },
-    base::text::{count, visible, width, wrap},
+    base::text::{clip, count, visible, width, wrap},
     model::change::Verdict,
 };
 
@@ -32,7 +38,6 @@ impl View<'_> {
         let what = if it.system { "SYSTEM" } else { "CHANGED" };
         let end = self.view_title(brush, header, focused, what, "");
         let right = header.x + header.width;
-        let pattern = it.pattern.as_ref().map(|it| format!("/{} · ", visible(&it.text)));
         let (all, staged) = (it.files.len(), it.staged());
         let text = match (it.known, staged) {
             (false, _) => "—".to_owned(),
@@ -40,6 +45,11 @@ impl View<'_> {
             (_, 0) => count(all, "path"),
             (_, many) => format!("{many} of {all} staged"),
         };
+        // How many there are is whole, whatever is looked for.
+        let room = usize::from(right.saturating_sub(end + 1)).saturating_sub(width(&text) + 5);
+        let pattern = it.pattern.as_ref().filter(|_| room > 1);
+        let pattern =
+            pattern.map(|it| format!("{} · ", clip(&format!("/{}", visible(&it.text)), room)));
         let text = format!(" {}{text} ", pattern.unwrap_or_default());
         let style =
             self.on_bar(if focused { Role::BorderFocus } else { Role::BorderTitle }, focused);
@@ -67,7 +77,7 @@ impl View<'_> {
             None if !it.known => ("looking for what changed".to_owned(), Role::Dim),
             None => {
                 let git = git_words(it.git_left_out);
-                (format!("nothing changed {}{git}", visible(&it.sides.words)), Role::Dim)
+                (format!("nothing changed {}{git}", visible(&it.words())), Role::Dim)
             }
         }
     }
@@ -99,12 +109,7 @@ impl View<'_> {
         let room = end.saturating_sub(at + 1);
         let style = if file.staged { marked } else { plain };
         // Of a path that is too long its end tells most.
-        let path = file.paths();
-        let over = width(&path).saturating_sub(usize::from(room));
-        let path = match over {
-            0 => path,
-            over => format!("…{}", skip_cells(&path, over + 1)),
-        };
+        let path = clip_start(&file.paths(), usize::from(room));
         self.with_matches(brush, (at, y, room), &path, style, it.pattern.as_ref());
         if here {
             let role = if focused { Role::Selection } else { Role::SelectionAside };
@@ -118,7 +123,7 @@ impl View<'_> {
             return;
         }
         let focused = it.half == Half::Lines && self.state.overlay.is_none();
-        let words = visible(&it.sides.words);
+        let words = visible(&it.words());
         let title = it.current().map_or_else(|| words.clone(), File::paths);
         let end = self.view_title(brush, header, focused, &title, "");
         let right = header.x + header.width;
@@ -138,11 +143,12 @@ impl View<'_> {
             (_, rows) = rows.split_top(1);
         }
         let Some(Ok(patch)) = it.patch() else { return };
+        let digits = u16::try_from(patch.digits()).unwrap_or(4);
         let mut inside = brush.within(rows);
         let shown = patch.lines.iter().enumerate().skip(it.lines.top());
         for (y, (at, line)) in (rows.y..rows.y + rows.height).zip(shown) {
             let here = at == it.lines.at() && focused;
-            self.line_row(&mut inside, y, (it, patch), line, here);
+            self.line_row(&mut inside, y, (it, digits), line, here);
         }
     }
 
@@ -150,7 +156,7 @@ impl View<'_> {
         &self,
         brush: &mut Brush<'_>,
         y: u16,
-        (it, patch): (&Diff, &Patch),
+        (it, digits): (&Diff, u16),
         line: &Line,
         here: bool,
     ) {
@@ -164,7 +170,6 @@ impl View<'_> {
         };
         let style = self.theme.style(role);
         let mut at = area.x;
-        let digits = u16::try_from(patch.digits()).unwrap_or(4);
         let number = |it: Option<u64>| it.map_or_else(String::new, |it| it.to_string());
         let dim = self.theme.style(Role::Dim);
         let sides = match area.width {

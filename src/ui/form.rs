@@ -4,14 +4,14 @@ use ratatui::layout::Position;
 
 use super::{
     View,
-    chrome::background,
+    chrome::{background, clip_start},
     paint::{Brush, framed},
     theme::Role,
 };
 use crate::{
     app::{
         action::Action,
-        dialog::{Confirm, Field, NewDialog, TAKE_OVER_KEY},
+        dialog::{Confirm, Field, NewDialog, Says, TAKE_OVER_KEY},
         layout::Area,
     },
     base::{
@@ -19,6 +19,9 @@ use crate::{
         text::{visible, width, wrap},
     },
 };
+
+/// With fewer rows a box that asks may take them all.
+const ROWS_FOR_AROUND: u16 = 20;
 
 impl View<'_> {
     pub(super) fn boxed(
@@ -150,15 +153,21 @@ impl View<'_> {
 
     pub(super) fn confirm(&self, brush: &mut Brush<'_>, confirm: &Confirm) -> Option<Position> {
         let room = usize::from(brush.area().width.saturating_sub(8).min(66));
-        let lines = confirm.lines.iter().flat_map(|it| wrap(&visible(it), room));
-        let lines: Vec<String> = lines.collect();
+        let says = &confirm.says;
+        let mut lines: Vec<String> =
+            says.lines.iter().flat_map(|it| wrap(&visible(it), room)).collect();
+        // The sentences are whole; of the names there are as many as fit. Four rows are the box's own; those
+        // around it, where there are enough, show where one is.
+        let around = if brush.area().height < ROWS_FOR_AROUND { 0 } else { 4 };
+        let most = usize::from(brush.area().height).saturating_sub(lines.len() + 4 + around);
+        lines.extend(name_rows(says, most, room));
         let rows = u16::try_from(lines.len()).unwrap_or(4) + 4;
         let inside = self.boxed(brush, 70, rows, &visible(&confirm.title));
         let mut brush = brush.within(inside);
-        for (y, line) in (inside.y..).zip(&lines) {
+        let y = (inside.y + inside.height).saturating_sub(1);
+        for (y, line) in (inside.y..y).zip(&lines) {
             brush.text(inside.x, y, inside.width, line, self.on_box(Role::Box));
         }
-        let y = (inside.y + inside.height).saturating_sub(1);
         let cancel = self.keys(&[(Action::DialogCancel, "leave it")]);
         let text = self.answers(&format!("{} {}", confirm.key, confirm.word), &cancel);
         brush.text(inside.x, y, inside.width, &text, self.on_box(Role::Warning));
@@ -184,4 +193,23 @@ impl View<'_> {
         brush.text(inside.x, inside.y + 3, inside.width, &keys, self.on_box(Role::Warning));
         None
     }
+}
+
+/// The rows of the names, the last of them a count where there is no room for all.
+fn name_rows(says: &Says, most: usize, room: usize) -> Vec<String> {
+    let all = says.names.len() + says.more;
+    let shown = match all {
+        _ if all <= most && says.more == 0 => all,
+        _ => says.names.len().min(most.saturating_sub(1)),
+    };
+    let words = says.names.iter().take(shown).map(|it| width(it.0)).max().unwrap_or(0);
+    let row = |(word, name): &(&'static str, String)| {
+        let name = clip_start(&visible(name), room.saturating_sub(words + 1));
+        format!("{word:words$} {name}")
+    };
+    let mut rows: Vec<String> = says.names.iter().take(shown).map(row).collect();
+    if all > shown && most > 0 {
+        rows.push(format!("and {} more", all - shown));
+    }
+    rows
 }

@@ -203,7 +203,8 @@ impl View<'_> {
             ));
         }
         let before = match &row.before {
-            None => "since its start".to_owned(),
+            // Of a fork, too: what apply would write.
+            None => "against the real directory".to_owned(),
             Some(before) => {
                 let found = it.rows.iter().filter_map(|it| it.kept.as_ref());
                 let found = found.into_iter().find(|it| it.id == *before);

@@ -85,15 +85,15 @@ pub const PATCH: &str = "diff --git a/src/main.rs b/src/main.rs\n--- a/src/main.
     @@ -1,4 +1,5 @@ fn main() {\n fn main() {\n-    old();\n+    new();\n+\ttabbed(\u{202e});\n }\n \n\
     @@ -40,2 +41,2 @@\n-gone\n+came\n tail\n";
 
-fn is_list(act: &Act) -> bool {
+pub fn is_list(act: &Act) -> bool {
     matches!(act, Act::Diff { request, .. } if !request.text)
 }
 
-fn is_lines(act: &Act) -> bool {
+pub fn is_lines(act: &Act) -> bool {
     matches!(act, Act::Diff { request, .. } if request.text)
 }
 
-fn read(files: Vec<FileChange>, text: &str) -> Reply {
+pub fn read(files: Vec<FileChange>, text: &str) -> Reply {
     let text = text.as_bytes().to_vec();
     Reply::Diff(Box::new(DiffRead { files, text, ..DiffRead::default() }))
 }
@@ -132,7 +132,7 @@ pub fn in_diff(size: (u16, u16)) -> Console {
     console
 }
 
-fn said(console: &Console) -> String {
+pub fn said(console: &Console) -> String {
     console.state.notices.all().next().map_or_else(String::new, |it| it.text.clone())
 }
 
@@ -141,11 +141,11 @@ fn refuse(console: &mut Console, wanted: impl Fn(&Act) -> bool, fault: Fault) {
     console.send(Msg::Done { id, result: Err(fault) });
 }
 
-fn changed(sandbox: Sandbox) -> Msg {
+pub fn changed(sandbox: Sandbox) -> Msg {
     Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
 }
 
-fn at(console: &Console) -> String {
+pub fn at(console: &Console) -> String {
     match console.state.view() {
         Some(View::Snapshots(it)) => it.current().map(Row::text).unwrap_or_default(),
         Some(View::Diff(it)) => it.current().map(File::path).unwrap_or_default(),
@@ -184,6 +184,11 @@ fn a_moment_can_be_given_a_name_that_is_one() {
     console.text("a b");
     assert_eq!(console.keys("enter"), []);
     assert!(said(&console).contains("a snapshot's name is"), "{}", said(&console));
+    let picture = console.picture();
+    assert!(
+        picture.contains("a snapshot's name is") && picture.contains("snapshot: a b"),
+        "{picture}"
+    );
     console.keys("ctrl-u");
     console.text("before-merge");
     let acts = console.keys("enter");
@@ -450,7 +455,7 @@ fn files_are_staged_and_only_they_are_applied_after_a_question_that_names_the_pl
     for words in [
         "Write 2 paths to /home/me/project?",
         "deleted docs/old.md",
-        "added src/retry.rs",
+        "added   src/retry.rs",
         "The sandbox runs on",
         "y write",
     ] {
@@ -519,6 +524,7 @@ fn conflicts_are_marked_and_written_over_only_by_a_key_of_its_own() {
     assert!(picture.contains("conflict (changed there since)"), "{picture}");
     assert!(picture.contains("! src/main.rs"), "{picture}");
     // What is said takes rows from the lines: the last of them is in sight all the same.
+    console.answer(is_list, read(changes(), ""));
     console.answer(is_lines, read(Vec::new(), PATCH));
     console.send(Msg::Resize(80, 18));
     console.keys("enter G");

@@ -16,11 +16,13 @@
 
 mod app_aim;
 mod app_boxes;
+mod app_changes;
 mod app_config;
 mod app_keyboard;
 mod app_keys;
 mod app_lost;
 mod app_operator;
+mod app_presets;
 mod app_scroll;
 mod app_support;
 mod app_update;

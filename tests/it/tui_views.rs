@@ -64,7 +64,6 @@ fn a_moment_is_kept_looked_at_restored_and_the_rest_applied_and_taken_back() {
     pty.wait_for("y write");
     pty.send("y");
     pty.wait_for("nothing was written: 1 path changed on both sides");
-    pty.send("R");
     pty.wait_until("both sides", |it| it.has("-by hand") && it.has("+two") && it.has("! file"));
     assert_eq!(fs::read_to_string(&file).unwrap(), "by hand\n");
     pty.send("\x03");

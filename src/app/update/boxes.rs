@@ -293,7 +293,10 @@ impl Turn<'_> {
                     self.state.return_to_fleet();
                 }
             }
-            (Some(_), Action::DialogAccept | Action::DialogCancel) => self.state.overlay = None,
+            (Some(_), Action::DialogAccept | Action::DialogCancel) => {
+                self.state.overlay = None;
+                self.hint_was_followed();
+            }
             (Some(Overlay::New(dialog)), _) => dialog.step(rows > 0),
             (Some(Overlay::Notices { top }), _) => scroll(top, rows, notices),
             (Some(Overlay::Info { top, .. }), _) => scroll(top, rows, sessions),

@@ -3,7 +3,7 @@
 use super::{Turn, losses};
 use crate::{
     app::{
-        action::{Action, Scope},
+        action::Action,
         dialog::Deed,
         diff::{Diff, Half, Sides, shown},
         effect::{Act, EffectId},
@@ -15,11 +15,11 @@ use crate::{
     },
     base::{
         fault::{Fault, Outcome},
-        id::SandboxId,
+        id::{SandboxId, SnapshotId},
         text::count,
     },
     model::{
-        change::{Applied, ApplyRequest, Subject, Verdict},
+        change::{Applied, ApplyRequest, Verdict},
         event::Level,
         sandbox::{Sandbox, State as Life},
     },
@@ -27,6 +27,8 @@ use crate::{
 
 /// Paths named in one notice.
 const NAMED_MAX: usize = 3;
+/// Why nothing can be applied of a sandbox that was removed.
+const GONE: &str = "the sandbox is no more, and its changes with it";
 
 impl Turn<'_> {
     pub(super) fn open_diff(&mut self, argument: &str) {
@@ -38,8 +40,7 @@ impl Turn<'_> {
         };
         let Some(row) = self.state.fleet.get(&id) else { return };
         let (name, directory) = (row.sandbox.name.clone(), row.sandbox.workspace.path.clone());
-        let words = "since its start".to_owned();
-        let sides = Sides { of: Subject::Sandbox(id.clone()), against: None, words };
+        let sides = Sides::of_apply(id.clone());
         self.open_view(View::Diff(Box::new(Diff::new(id, name, directory, sides))), false);
     }
 
@@ -62,12 +63,35 @@ impl Turn<'_> {
         let Some(it) = self.diff() else { return };
         let act = Act::Diff { of: it.sides.of.clone(), request: it.request() };
         let what = format!("looking for changes in {}", it.name);
+        let moment = self.moment_of(&it.sandbox);
         let asked = self.begin(act, Pending::Changes, what, Left::Ended);
         if let Some(it) = self.diff_mut() {
-            it.asked = asked;
+            (it.asked, it.moment) = (asked, moment);
             if asked.is_none() {
                 it.wrong = Some("too much is under way".to_owned());
             }
+        }
+    }
+
+    fn moment_of(&self, sandbox: &SandboxId) -> Option<SnapshotId> {
+        self.state.fleet.get(sandbox)?.sandbox.moment.clone()
+    }
+
+    /// Another console may have written to the real directory or restored the sandbox meanwhile: what is
+    /// shown is asked for anew.
+    pub(super) fn look_again_if_old(&mut self) {
+        match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) if it.telling.is_none() => it.forget_now(),
+            Some(View::Diff(it)) if it.may_be_old() => self.ask_changes(),
+            _ => {}
+        }
+    }
+
+    /// The feed told of the sandbox: what it is now may be another thing.
+    pub(super) fn diff_seen(&mut self, sandbox: &SandboxId) {
+        let Some(it) = self.diff().filter(|it| it.sandbox == *sandbox) else { return };
+        if it.moment != self.moment_of(sandbox) {
+            self.look_again_if_old();
         }
     }
 
@@ -137,10 +161,7 @@ impl Turn<'_> {
 
     fn toggle_system(&mut self) {
         let Some(it) = self.diff_mut() else { return };
-        it.system = !it.system;
-        (it.known, it.wrong, it.half) = (false, None, Half::Files);
-        it.list(Vec::new(), false, 0);
-        it.known = false;
+        it.turn();
         let reads = [it.asked.take(), it.reading.take().map(|(id, _)| id)];
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
     }
@@ -154,9 +175,11 @@ impl Turn<'_> {
         let text = if it.system {
             let key = self.state.key_words(Action::DiffSystem);
             format!("only the workspace can be applied; {key} goes back to it")
+        } else if self.state.fleet.get(&it.sandbox).is_none() {
+            GONE.to_owned()
         } else {
-            let key = self.state.keymap.key_of(Scope::Global, Action::Diff).unwrap_or_default();
-            format!("this is not what apply writes; {key} in the fleet shows that")
+            let key = self.state.key_words(Action::Diff);
+            format!("this is not what apply writes; {key} shows that")
         };
         self.notice(Level::Info, &text);
         false
@@ -195,18 +218,18 @@ impl Turn<'_> {
             Err(why) => return self.notice(Level::Error, &why),
         };
         let Some(sandbox) = self.state.fleet.get(&it.sandbox).map(|it| &it.sandbox) else {
-            return self.notice(Level::Info, "the sandbox is no more, and its changes with it");
+            return self.notice(Level::Info, GONE);
         };
         if let Some(why) = cannot(sandbox) {
             return self.notice(Level::Info, &why);
         }
         let runs = sandbox.state == Life::Running;
-        let lines = losses::of_apply(it, overwrite, runs);
+        let says = losses::of_apply(it, overwrite, runs);
         let directory = it.directory.to_string_lossy().into_owned();
         let many = count(it.chosen().len(), "path");
         let title = (format!("Write {many} to {directory}?"), "write");
         let deed = Deed::Apply { sandbox: it.sandbox.clone(), directory, request };
-        self.ask_first(deed, title, lines);
+        self.ask_first(deed, title, says);
     }
 
     pub(super) fn apply(&mut self, sandbox: SandboxId, directory: String, request: ApplyRequest) {
@@ -222,17 +245,20 @@ impl Turn<'_> {
             return self.notice(Level::Info, &why);
         }
         let directory = it.directory.to_string_lossy().into_owned();
-        let mut lines =
-            vec![format!("What the last apply of {} wrote is undone in {directory}.", it.name)];
-        lines.push(if overwrite {
+        let since = if overwrite {
             "What was changed there since is lost, too.".to_owned()
         } else {
             "If it was changed there since, nothing is undone.".to_owned()
-        });
-        lines.push("The sandbox keeps its changes; they can be applied again.".to_owned());
+        };
+        // However long the name of the directory is, what is lost stays in sight.
+        let lines = vec![
+            since,
+            "The sandbox keeps its changes; they can be applied again.".to_owned(),
+            format!("What the last apply of {} wrote is undone in {directory}.", it.name),
+        ];
         let title = (format!("Take back from {directory}?"), "take back");
         let sandbox = it.sandbox.clone();
-        self.ask_first(Deed::TakeBack { sandbox, directory, overwrite }, title, lines);
+        self.ask_first(Deed::TakeBack { sandbox, directory, overwrite }, title, lines.into());
     }
 
     pub(super) fn take_back(&mut self, sandbox: SandboxId, directory: String, overwrite: bool) {
@@ -297,22 +323,22 @@ impl Turn<'_> {
         }
     }
 
-    /// The places that show changes of a sandbox, to be read anew.
+    /// The place that shows changes of a sandbox is read anew; until then no line of it is shown.
     fn changed_outside(&mut self, sandbox: &SandboxId) {
-        let top = self.diff().is_some_and(|it| it.sandbox == *sandbox);
-        if top {
-            let old = self.diff_mut().and_then(|it| it.asked.take());
-            if let Some(old) = old {
-                self.cancel(old);
-            }
-            self.ask_changes();
-        }
+        let Some(it) = self.diff_mut().filter(|it| it.sandbox == *sandbox) else { return };
+        it.forget_lines();
+        let old = [it.asked.take(), it.reading.take().map(|(id, _)| id)];
+        old.into_iter().flatten().for_each(|it| self.cancel(it));
+        self.ask_changes();
     }
 
     fn applied(&mut self, sandbox: &SandboxId, directory: &str, applied: &Applied) {
-        if let Some(it) = self.diff_mut().filter(|it| it.sandbox == *sandbox) {
+        let asked_here = |it: &&mut Diff| it.sandbox == *sandbox && it.is_appliable();
+        if let Some(it) = self.diff_mut().filter(asked_here) {
             it.applied(applied);
         }
+        // Whatever came of it, it says how the real directory is now.
+        self.changed_outside(sandbox);
         let of = |verdict| applied.paths.iter().filter(|it| it.verdict == verdict).count();
         if applied.refused() {
             let many = count(of(Verdict::Conflict), "path");
@@ -336,10 +362,10 @@ impl Turn<'_> {
         }
         let level = if left_out > 0 { Level::Warning } else { Level::Info };
         self.notice(level, &text);
-        self.changed_outside(sandbox);
     }
 
     fn taken_back(&mut self, sandbox: &SandboxId, directory: &str, applied: &Applied) {
+        self.changed_outside(sandbox);
         let conflicts = applied.paths.iter().filter(|it| it.verdict == Verdict::Conflict);
         let names: Vec<String> =
             conflicts.clone().take(NAMED_MAX).map(|it| shown(&it.path)).collect();
@@ -357,7 +383,6 @@ impl Turn<'_> {
         let done = applied.paths.iter().filter(|it| it.verdict == Verdict::Applied).count();
         let text = format!("took {} back from {directory}", count(done, "path"));
         self.notice(Level::Info, &text);
-        self.changed_outside(sandbox);
     }
 }
 

@@ -36,6 +36,10 @@ impl Turn<'_> {
                 self.state.fleet.snapshot(sandboxes);
                 let fleet = &self.state.fleet;
                 self.state.voices.keep(|it| fleet.get(it).is_some());
+                // What was missed meanwhile is not known.
+                if !first {
+                    self.look_again_if_old();
+                }
                 if first {
                     self.follow_cursor();
                     self.fill_panes();
@@ -45,16 +49,19 @@ impl Turn<'_> {
             }
             Event::Changed { sandbox, .. } => {
                 self.attention(&sandbox);
-                let new = self.state.fleet.get(&sandbox.id).is_none();
+                let id = sandbox.id.clone();
+                let new = self.state.fleet.get(&id).is_none();
                 self.state.fleet.change(*sandbox);
                 if new {
                     self.fill_panes();
                 }
+                self.diff_seen(&id);
                 self.lease_seen();
                 self.program_ended();
             }
             Event::Removed { id, .. } => {
                 self.state.fleet.remove(&id);
+                self.state.staged.forget(&id);
                 let fleet = &self.state.fleet;
                 self.state.voices.keep(|it| fleet.get(it).is_some());
             }

@@ -1,8 +1,11 @@
 //! The lines of the box that asks first: what will happen, and what will be lost.
 
 use crate::{
-    app::{dialog::Verb, diff::Diff},
-    base::{clock::Zone, text::count, units::human_bytes},
+    app::{
+        dialog::{Says, Verb},
+        diff::Diff,
+    },
+    base::{clock::Zone, limits::CONSOLE_NAMED_MAX, text::count, units::human_bytes},
     model::{
         sandbox::{Sandbox, WorkspaceMode},
         session::Status,
@@ -84,7 +87,7 @@ pub(super) fn of_many(sandboxes: &[&Sandbox], verb: Verb) -> Vec<String> {
     lines
 }
 
-/// Programs, paths and the like named in a box; the rest are counted.
+/// Programs named in a box; the rest are counted.
 const NAMED_MAX: usize = 5;
 
 fn and_more(mut names: Vec<String>, all: usize) -> Vec<String> {
@@ -138,18 +141,9 @@ pub(super) fn of_snapshot(it: &Snapshot, after: usize, zone: &Zone) -> Vec<Strin
 }
 
 /// What is written to the real directory.
-pub(super) fn of_apply(it: &Diff, overwrite: bool, runs: bool) -> Vec<String> {
+pub(super) fn of_apply(it: &Diff, overwrite: bool, runs: bool) -> Says {
     let chosen = it.chosen();
-    let directory = it.directory.to_string_lossy();
-    let all = it.files.len();
-    let of = if it.staged() == 0 { ", the one under the cursor" } else { "" };
-    let mut lines =
-        vec![format!("{} of {} changed{of}, to {directory}:", chosen.len(), count(all, "path"))];
-    let names = chosen
-        .iter()
-        .take(NAMED_MAX)
-        .map(|it| format!("{} {}", it.change.status.word(), it.paths()));
-    lines.extend(and_more(names.collect(), chosen.len()));
+    let mut lines = Vec::new();
     if overwrite {
         let conflicts = it.conflicts().len();
         if conflicts > 0 {
@@ -162,5 +156,12 @@ pub(super) fn of_apply(it: &Diff, overwrite: bool, runs: bool) -> Vec<String> {
     if runs {
         lines.push("The sandbox runs on: what it has then is what is written.".to_owned());
     }
-    lines
+    let of = if it.staged() == 0 { ", the one under the cursor" } else { "" };
+    lines.push(format!("{} of {}{of}:", chosen.len(), count(it.files.len(), "changed path")));
+    let named = chosen.iter().take(CONSOLE_NAMED_MAX);
+    let named = named.map(|it| (it.change.status.word(), it.paths()));
+    let to = ("to", it.directory.to_string_lossy().into_owned());
+    let names: Vec<_> = std::iter::once(to).chain(named).collect();
+    let more = (chosen.len() + 1).saturating_sub(names.len());
+    Says { lines, names, more }
 }

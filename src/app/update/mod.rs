@@ -23,7 +23,7 @@ use super::{
     layout,
     msg::{Link, Moment, MouseKind, Msg},
     pane::{Feed, Watch},
-    state::{PENDING_MAX, Pending, Place, RESTS_AFTER, State},
+    state::{PENDING_MAX, Pending, Place, State},
 };
 use crate::{
     base::id::SessionId,
@@ -235,9 +235,7 @@ impl Turn<'_> {
     /// running through a long list asks the hub for nothing on the way.
     fn moved(&mut self) {
         let now = self.state.now.since_start;
-        let running = self.state.moved_at.is_some_and(|it| now < it + RESTS_AFTER);
-        self.state.moved_at = Some(now);
-        self.state.rests_at = running.then_some(now + RESTS_AFTER);
+        self.state.rest.moved(now);
     }
 
     /// Lets go of what is no longer there.
@@ -293,7 +291,7 @@ impl Turn<'_> {
                 self.start(Act::Unsubscribe { session, generation }, None);
             }
         }
-        let at_rest = self.state.rests_at.is_none() || self.state.grip.is_some();
+        let at_rest = self.state.rest.at().is_none() || self.state.grip.is_some();
         for session in wanted {
             let passing = !at_rest && self.state.follow.as_ref() == Some(&session);
             if !passing && !self.state.watches.contains_key(&session) {
@@ -317,7 +315,7 @@ impl Turn<'_> {
         changed |= self.state.shows_which_key();
         changed |= self.keys_count_again() || self.state.asked_at().is_some();
         changed |= self.state.work().is_some();
-        self.state.rests_at.take_if(|it| now >= *it);
+        self.state.rest.has_come(now);
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {
             changed |= watch.settle(now);

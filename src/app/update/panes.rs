@@ -469,6 +469,7 @@ impl Turn<'_> {
         self.state.focused = Some(on);
         if on {
             self.state.last_input = self.state.now.since_start;
+            self.look_again_if_old();
         }
         let held = self.state.grip.as_ref().filter(|it| it.hold == Hold::Held);
         if let Some(session) = held.map(|it| it.session.clone()) {

@@ -90,7 +90,8 @@ impl Turn<'_> {
         self.state.copy = Some(copy);
         self.state.place = Place::Panes;
         // What was only passed by is looked at now, and watched at once; nothing else is waited for.
-        (self.state.rests_at, self.state.awaited) = (None, None);
+        self.state.rest.come();
+        self.state.awaited = None;
     }
 
     /// Back to live, and to where it was opened.

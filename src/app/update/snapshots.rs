@@ -156,29 +156,25 @@ impl Turn<'_> {
                 it.rows.iter().filter_map(|it| it.kept.as_ref()).find(|it| it.id == *before);
             found.map_or_else(|| before.to_string(), label)
         });
-        let (of, against, words) = match (&row.kept, before) {
-            (None, _) => match name_before {
-                Some(name) => {
-                    (row.subject(&it.sandbox), row.before.clone(), format!("from {name} to now"))
-                }
-                None => (row.subject(&it.sandbox), None, "since its start".to_owned()),
+        let sides = match &row.kept {
+            Some(kept) if !before => Sides {
+                of: Subject::Sandbox(it.sandbox.clone()),
+                against: Some(kept.id.clone()),
+                from: Some(label(kept)),
+                to: None,
             },
-            (Some(kept), true) => {
-                let from = name_before.unwrap_or_else(|| "its start".to_owned());
-                let words = format!("from {from} to {}", label(kept));
-                (row.subject(&it.sandbox), row.before.clone(), words)
-            }
-            (Some(kept), false) => {
-                let words = format!("from {} to now", label(kept));
-                (Subject::Sandbox(it.sandbox.clone()), Some(kept.id.clone()), words)
-            }
+            kept => Sides {
+                of: row.subject(&it.sandbox),
+                against: row.before.clone(),
+                from: name_before,
+                to: kept.as_ref().map(label),
+            },
         };
         let directory = match (&row.kept, self.state.fleet.get(&it.sandbox)) {
             (Some(kept), _) => kept.workspace.path.clone(),
             (None, Some(row)) => row.sandbox.workspace.path.clone(),
             (None, None) => return,
         };
-        let sides = Sides { of, against, words };
         let diff = Diff::new(it.sandbox.clone(), it.name.clone(), directory, sides);
         self.open_view(View::Diff(Box::new(diff)), true);
     }
@@ -197,7 +193,7 @@ impl Turn<'_> {
         let lines = losses::of_restore(sandbox, &kept, &self.state.zone);
         let title = (format!("Restore {} to {label}?", sandbox.name), "restore");
         let deed = Deed::Restore { sandbox: sandbox.id.clone(), to: kept.id, label };
-        self.ask_first(deed, title, lines);
+        self.ask_first(deed, title, lines.into());
     }
 
     pub(super) fn restore(&mut self, id: SandboxId, to: SnapshotId, label: String) {
@@ -217,7 +213,7 @@ impl Turn<'_> {
         let label = label(kept);
         let title = (format!("Remove snapshot {label}?"), "remove");
         let what = format!("{label} of {}", kept.sandbox_name);
-        self.ask_first(Deed::RemoveSnapshot { id: kept.id.clone(), what }, title, lines);
+        self.ask_first(Deed::RemoveSnapshot { id: kept.id.clone(), what }, title, lines.into());
     }
 
     pub(super) fn remove_snapshot(&mut self, id: SnapshotId, what: String) {

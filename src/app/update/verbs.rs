@@ -5,7 +5,7 @@ use crate::{
     app::{
         action::Action,
         command::split,
-        dialog::{Confirm, Deed, NewDialog, Verb},
+        dialog::{Confirm, Deed, NewDialog, Says, Verb},
         effect::{Act, EffectId, Order},
         layout::PaneArea,
         state::{Deeds, FirstChoice, Overlay, Pending, Place},
@@ -189,19 +189,16 @@ impl Turn<'_> {
             Verb::Stop => (format!("Stop {what}?"), "stop"),
             Verb::Remove => (format!("Remove {what}?"), "remove"),
         };
-        self.ask_first(Deed::Verb { verb, targets }, title, lines);
+        self.ask_first(Deed::Verb { verb, targets }, title, lines.into());
     }
 
     /// Opens the box that asks before it does something.
-    pub(super) fn ask_first(
-        &mut self,
-        deed: Deed,
-        title: (String, &'static str),
-        lines: Vec<String>,
-    ) {
+    pub(super) fn ask_first(&mut self, deed: Deed, title: (String, &'static str), says: Says) {
+        // A hint that was followed is not the box's.
+        self.hint_was_followed();
         let trigger = self.state.last_key;
         let opened = self.state.now.since_start;
-        let confirm = Confirm::new(deed, title, lines, trigger, opened);
+        let confirm = Confirm::new(deed, title, says, trigger, opened);
         self.state.overlay = Some(Overlay::Confirm(confirm));
     }
 

@@ -4,6 +4,7 @@ use super::Turn;
 use crate::{
     app::{
         action::{Action, Scope},
+        command::quote,
         copy::Opened,
         diff::Half,
         effect::{Act, EffectId},
@@ -37,18 +38,36 @@ impl Turn<'_> {
             self.close_view();
         }
         self.state.overlay = None;
-        // A hint that was followed makes room for the next.
+        self.hint_was_followed();
+        let view = match view {
+            View::Diff(mut it) if it.is_appliable() => {
+                it.remember(self.state.staged.take(&it.sandbox));
+                View::Diff(it)
+            }
+            other => other,
+        };
+        self.state.views.push(view);
+    }
+
+    /// It makes room for the next.
+    pub(super) fn hint_was_followed(&mut self) {
         if self.state.notices.showing().is_some_and(|it| it.level == Level::Info) {
             self.state.notices.dismiss();
         }
-        self.state.views.push(view);
     }
 
     /// Closes the one on top; what it asked for is not wanted any more.
     fn close_view(&mut self) {
         let reads = match self.state.views.pop() {
             Some(View::Snapshots(it)) => [it.asked, it.telling.map(|(id, _)| id)],
-            Some(View::Diff(it)) => [it.asked, it.reading.map(|(id, _)| id)],
+            Some(View::Diff(it)) => {
+                let reads = [it.asked, it.reading.as_ref().map(|(id, _)| *id)];
+                // Of one that is removed nothing is remembered.
+                if it.stages() && self.state.fleet.get(&it.sandbox).is_some() {
+                    self.state.staged.keep(it.sandbox.clone(), it.marks());
+                }
+                reads
+            }
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
@@ -301,10 +320,7 @@ impl Turn<'_> {
     pub(super) fn copied_from_view(&self) -> Option<String> {
         match self.state.view()? {
             View::Snapshots(it) => Some(it.kept().map_or_else(|| it.name.clone(), label)),
-            View::Diff(it) => {
-                let path = &it.current()?.change.path;
-                Some(String::from_utf8_lossy(path).into_owned())
-            }
+            View::Diff(it) => Some(quote(&it.current()?.change.path)),
         }
     }
 

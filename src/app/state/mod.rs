@@ -1,5 +1,14 @@
 //! Everything the console knows. Only `update` changes it; `ui::draw` only reads it.
 
+mod grip;
+mod over;
+mod pending;
+
+pub use grip::{Grip, Hold, Holder};
+pub use over::{LineKind, LineMode, Overlay};
+pub(super) use pending::Deeds;
+pub use pending::Pending;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
@@ -10,34 +19,29 @@ use super::{
     action::{Action, Scope},
     chord::Chord,
     copy::Copy,
-    dialog::{Confirm, NewDialog},
     effect::EffectId,
     fleet::Fleet,
     grid::{Grid, Slot, Stays},
-    help::Help,
     keymap::Keymap,
     layout::{self, Frame},
-    line::Editor,
     lost::Lost,
     msg::{Link, Moment, Setup},
     notice::Notices,
-    palette::Palette,
     pane::{Watch, first_row},
-    view::{View, Work},
+    staged::Staged,
+    view::{Rest, View, Work},
     voice::Voices,
 };
 use crate::{
     base::{
         clock::{Timestamp, Zone},
-        id::{ClientId, SandboxId, SessionId, SnapshotId},
+        id::{ClientId, SessionId},
     },
     config::schema::{Config, Prefs},
     model::{
-        check::Check,
         sandbox::{Egress, State as Life},
         session::Session,
     },
-    runtime::LeaseVerb,
     vt::touched::Touched,
 };
 
@@ -61,152 +65,6 @@ pub const WHICH_KEY_AFTER: Duration = Duration::from_millis(250);
 pub enum Place {
     Fleet,
     Panes,
-}
-
-/// What lies over everything else.
-#[derive(Clone, Debug)]
-pub enum Overlay {
-    Help(Help),
-    Palette(Palette),
-    Notices {
-        top: usize,
-    },
-    Info {
-        sandbox: SandboxId,
-        top: usize,
-    },
-    /// `None` until the hub has answered.
-    Doctor {
-        checks: Option<Vec<Check>>,
-        top: usize,
-    },
-    New(Box<NewDialog>),
-    Confirm(Confirm),
-    /// Somebody else holds the keyboard; take it from them?
-    TakeOver {
-        session: SessionId,
-        holder: String,
-        opened: Duration,
-    },
-}
-
-/// What a line being edited is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LineKind {
-    /// The filter of the fleet; what it was before, for cancelling.
-    Filter {
-        before: String,
-    },
-    Command,
-    Search,
-    /// A pattern for the place that is open over fleet and panes.
-    Find,
-    /// What the next snapshot of a sandbox is called.
-    SnapshotName(SandboxId),
-}
-
-/// A line being edited in the bottom bar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineMode {
-    pub kind: LineKind,
-    pub editor: Editor,
-    /// Completions of the command line, and the one chosen.
-    pub offers: Vec<String>,
-    pub offered: Option<usize>,
-    /// How far back in the history of commands; 0 = the line itself.
-    pub back: usize,
-}
-
-/// How the keyboard of a session is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    Asked,
-    Held,
-    /// It went back by itself; the next key asks again.
-    Lapsed,
-    /// The hub can't be reached, or has not said yet that it is still ours: keys are refused.
-    Cut,
-}
-
-/// The session that is typed into.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grip {
-    pub session: SessionId,
-    pub hold: Hold,
-    /// Since when it is ours by the hub's clock; what the feed tells of before that is old.
-    pub since: Option<Timestamp>,
-    /// Typed before the keyboard was ours; sent when it is, dropped aloud when it is refused.
-    pub ahead: Vec<u8>,
-}
-
-/// What an effect under way was for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pending {
-    /// Only a failure is worth a word; these say of what.
-    Quiet(String),
-    /// One of many that are told together.
-    Deed {
-        batch: u64,
-        name: String,
-        doing: String,
-    },
-    Create,
-    Open,
-    Lease {
-        session: SessionId,
-        verb: LeaseVerb,
-    },
-    Input(SessionId),
-    Older(SessionId),
-    Jump {
-        session: SessionId,
-        hit: crate::model::history::HistoryMark,
-        /// Counted from the newest.
-        number: usize,
-    },
-    Search(SessionId),
-    Doctor,
-    Snapshots,
-    Snapshot {
-        sandbox: String,
-    },
-    RemoveSnapshot {
-        what: String,
-    },
-    Restore {
-        sandbox: String,
-        to: String,
-    },
-    Fork {
-        of: String,
-    },
-    /// What changed up to a row of the snapshots.
-    Told(Option<SnapshotId>),
-    Changes,
-    /// The lines of one path.
-    Lines(Vec<u8>),
-    Apply {
-        sandbox: SandboxId,
-        directory: String,
-    },
-    TakeBack {
-        sandbox: SandboxId,
-        directory: String,
-    },
-    Clipboard {
-        lines: usize,
-        /// The session whose program wrote it; `None` = the operator copied it.
-        by: Option<SessionId>,
-    },
-}
-
-/// One thing done to many sandboxes; kept until the last has answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Deeds {
-    pub done: &'static str,
-    pub total: usize,
-    pub left: usize,
-    pub failed: usize,
 }
 
 pub struct State {
@@ -234,6 +92,7 @@ pub struct State {
     pub fleet_shown: bool,
     /// Places over fleet and panes, the last on top.
     pub(super) views: Vec<View>,
+    pub(super) staged: Staged,
     /// What is waited for, as long as it is.
     pub(super) works: BTreeMap<EffectId, Work>,
     /// The session that following panes show.
@@ -285,8 +144,7 @@ pub struct State {
     /// Where the left button went down, if in a pane's body that the console owns.
     pub(super) pressed: Option<(usize, u16, u16)>,
     /// When the cursor last went to another session, and when it will have come to rest.
-    pub(super) moved_at: Option<Duration>,
-    pub(super) rests_at: Option<Duration>,
+    pub(super) rest: Rest,
     /// When the link was lost, until the snapshot that comes after it.
     pub(super) link_lost: Option<Duration>,
     /// The last press of the left button, for the second one.
@@ -326,6 +184,7 @@ impl State {
             came_from: Place::Fleet,
             fleet_shown: true,
             views: Vec::new(),
+            staged: Staged::default(),
             works: BTreeMap::new(),
             follow: None,
             watches: BTreeMap::new(),
@@ -361,8 +220,7 @@ impl State {
             awaited: None,
             awaited_at: Duration::ZERO,
             pressed: None,
-            moved_at: None,
-            rests_at: None,
+            rest: Rest::default(),
             link_lost: None,
             clicked: None,
             dragging: None,
@@ -503,12 +361,4 @@ pub enum FirstChoice {
     Shell,
     /// Opens the dialog.
     Other,
-}
-
-/// Who holds a keyboard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder<'a> {
-    Nobody,
-    Me,
-    Other(&'a str),
 }

@@ -1,0 +1,68 @@
+//! What lies over everything else: boxes, and the line being edited at the bottom.
+
+use std::time::Duration;
+
+use crate::{
+    app::{
+        dialog::{Confirm, NewDialog},
+        help::Help,
+        line::Editor,
+        palette::Palette,
+    },
+    base::id::{SandboxId, SessionId},
+    model::check::Check,
+};
+
+/// What lies over everything else.
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    Help(Help),
+    Palette(Palette),
+    Notices {
+        top: usize,
+    },
+    Info {
+        sandbox: SandboxId,
+        top: usize,
+    },
+    /// `None` until the hub has answered.
+    Doctor {
+        checks: Option<Vec<Check>>,
+        top: usize,
+    },
+    New(Box<NewDialog>),
+    Confirm(Confirm),
+    /// Somebody else holds the keyboard; take it from them?
+    TakeOver {
+        session: SessionId,
+        holder: String,
+        opened: Duration,
+    },
+}
+
+/// What a line being edited is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// The filter of the fleet; what it was before, for cancelling.
+    Filter {
+        before: String,
+    },
+    Command,
+    Search,
+    /// A pattern for the place that is open over fleet and panes.
+    Find,
+    /// What the next snapshot of a sandbox is called.
+    SnapshotName(SandboxId),
+}
+
+/// A line being edited in the bottom bar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineMode {
+    pub kind: LineKind,
+    pub editor: Editor,
+    /// Completions of the command line, and the one chosen.
+    pub offers: Vec<String>,
+    pub offered: Option<usize>,
+    /// How far back in the history of commands; 0 = the line itself.
+    pub back: usize,
+}

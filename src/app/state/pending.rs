@@ -1,0 +1,76 @@
+//! What the hub was asked for and has not answered yet.
+
+use crate::{
+    base::id::{SandboxId, SessionId, SnapshotId},
+    runtime::LeaseVerb,
+};
+
+/// What an effect under way was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Only a failure is worth a word; these say of what.
+    Quiet(String),
+    /// One of many that are told together.
+    Deed {
+        batch: u64,
+        name: String,
+        doing: String,
+    },
+    Create,
+    Open,
+    Lease {
+        session: SessionId,
+        verb: LeaseVerb,
+    },
+    Input(SessionId),
+    Older(SessionId),
+    Jump {
+        session: SessionId,
+        hit: crate::model::history::HistoryMark,
+        /// Counted from the newest.
+        number: usize,
+    },
+    Search(SessionId),
+    Doctor,
+    Snapshots,
+    Snapshot {
+        sandbox: String,
+    },
+    RemoveSnapshot {
+        what: String,
+    },
+    Restore {
+        sandbox: String,
+        to: String,
+    },
+    Fork {
+        of: String,
+    },
+    /// What changed up to a row of the snapshots.
+    Told(Option<SnapshotId>),
+    Changes,
+    /// The lines of one path.
+    Lines(Vec<u8>),
+    Apply {
+        sandbox: SandboxId,
+        directory: String,
+    },
+    TakeBack {
+        sandbox: SandboxId,
+        directory: String,
+    },
+    Clipboard {
+        lines: usize,
+        /// The session whose program wrote it; `None` = the operator copied it.
+        by: Option<SessionId>,
+    },
+}
+
+/// One thing done to many sandboxes; kept until the last has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::app) struct Deeds {
+    pub done: &'static str,
+    pub total: usize,
+    pub left: usize,
+    pub failed: usize,
+}

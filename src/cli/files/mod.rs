@@ -1,0 +1,50 @@
+//! `keys`, `themes` and `config`: check, list and explain the operator's files, without a hub.
+
+mod check;
+mod config;
+mod keys;
+mod themes;
+
+pub use config::config;
+pub use keys::keys;
+pub use themes::themes;
+
+use std::path::{Path, PathBuf};
+
+use check::{check, tell_checked};
+
+use crate::{
+    base::fault::Outcome,
+    config::schema::{Config, Prefs},
+    tui::files::Files,
+};
+
+fn config_in_force(files: &Files) -> Outcome<Config> {
+    Ok(in_force(files)?.0)
+}
+
+/// The settings in force, and what of them was chosen in the console.
+fn in_force(files: &Files) -> Outcome<(Config, Prefs)> {
+    let (mut config, mut prefs) = (files.config()?, files.prefs());
+    prefs.settle(&config);
+    config.apply(&prefs);
+    Ok((config, prefs))
+}
+
+fn none_of_your_own(files: &Files, kind: &str) -> String {
+    format!("no {kind} of your own in {}", files.directory().join(kind).display())
+}
+
+/// The files named, else all of the operator's own of that kind.
+fn or_own(named: Vec<PathBuf>, config: &Path, kind: &str) -> Vec<PathBuf> {
+    if !named.is_empty() {
+        return named;
+    }
+    let entries = std::fs::read_dir(config.join(kind)).into_iter().flatten();
+    let mut own: Vec<PathBuf> = entries
+        .filter_map(|it| Some(it.ok()?.path()))
+        .filter(|it| it.extension().is_some_and(|it| it == "toml"))
+        .collect();
+    own.sort();
+    own
+}
