@@ -206,6 +206,7 @@ fn sandbox(number: usize) -> Sandbox {
         stop_asked: false,
         snapshots: 0,
         moment: None,
+        writes: 0,
     }
 }
 

@@ -25,6 +25,10 @@ const STEP_CELLS: usize = 8;
 /// Further along no line goes.
 const COLUMN_MAX: usize = 4096;
 
+/// What tells that changes may be others than those shown: the moment that a sandbox went on from, and how often it
+/// was applied.
+pub(super) type Stand = (Option<SnapshotId>, u32);
+
 /// Which half has the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
@@ -102,8 +106,8 @@ pub struct Diff {
     /// Where the cursor was in the lines of a file that are read anew, and the row on top.
     place: Option<(Vec<u8>, usize, usize)>,
     marks: Marks,
-    /// The moment that the sandbox went on from when the list was asked for.
-    pub(super) moment: Option<SnapshotId>,
+    /// Where the sandbox stood when the list was asked for.
+    pub(super) stand: Option<Stand>,
     /// What came of each path when it was last applied.
     verdicts: BTreeMap<Vec<u8>, (Verdict, Option<String>)>,
 }
@@ -171,7 +175,7 @@ impl Diff {
             wanted: None,
             place: None,
             marks: Marks::new(),
-            moment: None,
+            stand: None,
             verdicts: BTreeMap::new(),
         }
     }

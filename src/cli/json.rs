@@ -48,6 +48,7 @@ pub struct SandboxView<'a> {
     stop_asked: bool,
     snapshots: u32,
     moment: Option<&'a str>,
+    writes: u32,
 }
 
 #[derive(Serialize)]
@@ -125,6 +126,7 @@ impl<'a> From<&'a Sandbox> for SandboxView<'a> {
             stop_asked: it.stop_asked,
             snapshots: it.snapshots,
             moment: it.moment.as_ref().map(SnapshotId::as_str),
+            writes: it.writes,
         }
     }
 }

@@ -90,7 +90,17 @@ impl Inner {
         }
         let ground = self.whole_ground(id, &sandbox.name)?;
         let driver = self.drivers.get(&sandbox.driver)?;
-        taking_turns(Arc::clone(&self.lookers), move || work(&*driver, &ground)).await
+        let applied =
+            taking_turns(Arc::clone(&self.lookers), move || work(&*driver, &ground)).await?;
+        if !applied.refused() && !applied.paths.is_empty() {
+            // Who looks at the same changes elsewhere is to know.
+            if let Ok(entry) = self.fleet().get_mut(id) {
+                entry.sandbox_mut().writes += 1;
+            }
+            self.touch(id);
+            self.persist_or_notice(id).await;
+        }
+        Ok(applied)
     }
 }
 

@@ -88,6 +88,7 @@ impl Inner {
             stop_asked: false,
             snapshots: 0,
             moment: spec.from.clone(),
+            writes: 0,
         };
         fleet.add(Entry::new(sandbox, spec))?;
         Ok(id)

@@ -181,6 +181,7 @@ impl Engine {
             stop_asked: false,
             snapshots: 0,
             moment: None,
+            writes: 0,
         };
         self.inner.fleet().add(Entry::new(sandbox, spec))
     }

@@ -204,4 +204,6 @@ pub struct Sandbox {
     pub snapshots: u32,
     /// The moment it goes on from: its newest snapshot, or what it was restored to or forked from.
     pub moment: Option<SnapshotId>,
+    /// How many times its changes were written to the real directory, or taken back.
+    pub writes: u32,
 }

@@ -333,8 +333,14 @@ fn changes_are_asked_for_anew_when_another_console_may_have_made_them_old() {
     let acts = console.send(changed(now.clone()));
     assert!(acts.iter().any(is_list), "{acts:?}");
     let asked = newest(&console, is_list);
-    assert_eq!(console.send(changed(now)), []);
+    assert_eq!(console.send(changed(now.clone())), []);
     assert_eq!(newest(&console, is_list), asked);
+    console.answer(is_list, read(changes(), ""));
+    console.answer(is_lines, read(Vec::new(), PATCH));
+    // It was applied from another console.
+    now.writes += 1;
+    let acts = console.send(changed(now));
+    assert!(acts.iter().any(is_list), "{acts:?}");
     // Two snapshots are what they are, and only the last of many moments can be another by now.
     let mut console = in_snapshots(SIZE);
     assert!(console.send(Msg::Focus(true)).iter().any(is_list));

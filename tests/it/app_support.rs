@@ -241,6 +241,7 @@ pub fn sandbox(name: &str, command: &str, status: Status) -> Sandbox {
         stop_asked: false,
         snapshots: 0,
         moment: None,
+        writes: 0,
     }
 }
 

@@ -44,7 +44,10 @@ fn changes_are_applied_by_path_told_and_taken_back() {
     assert_eq!(all, [("file", "modified", "applied"), ("way", "added", "left_out")]);
     assert_eq!(json["git_left_out"], 1);
     assert!(!home.workspace().join("way").exists() && !home.workspace().join(".git").exists());
+    let writes = || home.json(&["ls", "--json"])[0]["writes"].as_u64().unwrap();
+    assert_eq!(writes(), 2);
     home.ok(&["apply", "box", "--undo"]);
+    assert_eq!(writes(), 3);
     assert_eq!((read(&home, "sub/new").as_str(), read(&home, "file").as_str()), ("x\n", "one\n"));
     home.ok(&["apply", "box", "--undo"]);
     assert!(!home.workspace().join("sub").exists());

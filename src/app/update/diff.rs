@@ -5,7 +5,7 @@ use crate::{
     app::{
         action::Action,
         dialog::Deed,
-        diff::{Diff, Half, Sides, shown},
+        diff::{Diff, Half, Sides, Stand, shown},
         effect::{Act, EffectId},
         hunks::Patch,
         msg::{DiffRead, Reply},
@@ -15,7 +15,7 @@ use crate::{
     },
     base::{
         fault::{Fault, Outcome},
-        id::{SandboxId, SnapshotId},
+        id::SandboxId,
         text::count,
     },
     model::{
@@ -63,18 +63,19 @@ impl Turn<'_> {
         let Some(it) = self.diff() else { return };
         let act = Act::Diff { of: it.sides.of.clone(), request: it.request() };
         let what = format!("looking for changes in {}", it.name);
-        let moment = self.moment_of(&it.sandbox);
+        let stand = self.stand_of(&it.sandbox);
         let asked = self.begin(act, Pending::Changes, what, Left::Ended);
         if let Some(it) = self.diff_mut() {
-            (it.asked, it.moment) = (asked, moment);
+            (it.asked, it.stand) = (asked, stand);
             if asked.is_none() {
                 it.wrong = Some("too much is under way".to_owned());
             }
         }
     }
 
-    fn moment_of(&self, sandbox: &SandboxId) -> Option<SnapshotId> {
-        self.state.fleet.get(sandbox)?.sandbox.moment.clone()
+    fn stand_of(&self, sandbox: &SandboxId) -> Option<Stand> {
+        let it = &self.state.fleet.get(sandbox)?.sandbox;
+        Some((it.moment.clone(), it.writes))
     }
 
     /// Another console may have written to the real directory or restored the sandbox meanwhile: what is
@@ -90,7 +91,7 @@ impl Turn<'_> {
     /// The feed told of the sandbox: what it is now may be another thing.
     pub(super) fn diff_seen(&mut self, sandbox: &SandboxId) {
         let Some(it) = self.diff().filter(|it| it.sandbox == *sandbox) else { return };
-        if it.moment != self.moment_of(sandbox) {
+        if it.stand != self.stand_of(sandbox) {
             self.look_again_if_old();
         }
     }

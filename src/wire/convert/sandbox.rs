@@ -261,6 +261,7 @@ impl From<&Sandbox> for v1::Sandbox {
             stop_asked: sandbox.stop_asked,
             snapshots: sandbox.snapshots,
             moment: sandbox.moment.as_ref().map(ToString::to_string),
+            writes: sandbox.writes,
         }
     }
 }
@@ -302,6 +303,7 @@ impl TryFrom<v1::Sandbox> for Sandbox {
             stop_asked: wire.stop_asked,
             snapshots: wire.snapshots,
             moment: wire.moment.as_deref().map(super::snapshot_id).transpose()?,
+            writes: wire.writes,
         })
     }
 }

@@ -265,6 +265,9 @@ pub struct Sandbox {
     /// Id of the snapshot it goes on from: its newest, or what it was restored to or forked from; absent = none.
     #[prost(string, optional, tag = "18")]
     pub moment: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many times its changes were written to the real directory, or taken back.
+    #[prost(uint32, tag = "19")]
+    pub writes: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {}
