@@ -428,6 +428,7 @@ fn an_engine_goes_and_comes_back(end: fn(&mut Engine)) {
     assert_ne!(ran.code, 0, "{ran:?}");
     let ran = docked.run(&["run", "-d", "--driver", "docker", "--name", "new", "--", "sh"]);
     ran.failed(6, &["docker engine"]);
+    docked.run(&["rm", "--yes", "in-it"]).failed(6, &["docker engine", "docker.json"]);
     engine.start();
     docked.start("new", &[], "sleep 1000");
     docked.ok(&["rm", "--yes", "in-it"]);

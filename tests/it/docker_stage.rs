@@ -208,6 +208,9 @@ impl Drop for Engine {
             drop(keeper.stdin.take());
             drop(keeper.wait());
         } else {
+            // One that was killed leaves its own directory mounted on itself.
+            let data = self.dir.join("data");
+            while Command::new("umount").arg(&data).output().is_ok_and(|it| it.status.success()) {}
             drop(fs::remove_dir_all(&self.dir));
         }
     }

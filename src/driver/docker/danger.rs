@@ -9,14 +9,23 @@ use super::{
     address::{Address, Way},
     env::Environment,
 };
-use crate::base::fault::{Fault, Outcome};
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::sandbox::WorkspaceMode,
+};
 
 /// Refuses a workspace, by where it really is: with the engine's socket a program would be root on its machine,
-/// and the docker command line's own directory names programs that run outside, and holds passwords.
-pub fn check(workspace: &Path, engine: &Address, environment: &Environment) -> Outcome<()> {
+/// and the docker command line's own directory names programs that run outside, and holds passwords. A copy has no
+/// sockets.
+pub fn check(
+    workspace: &Path,
+    mode: WorkspaceMode,
+    engine: &Address,
+    environment: &Environment,
+) -> Outcome<()> {
     let socket = match engine.way()? {
-        Way::Unix(path) => Some(path),
-        Way::Tcp { .. } | Way::Ssh { .. } => None,
+        Way::Unix(path) if mode != WorkspaceMode::Cow => Some(path),
+        _ => None,
     };
     let certificates = engine.tls.as_ref().map(|it| it.directory.clone());
     let own = [environment.own(), certificates];
@@ -95,7 +104,7 @@ mod tests {
         for (workspace, engine, environment, refused) in cases {
             let path = root.join(workspace);
             let path = fs::canonicalize(path).unwrap();
-            let checked = check(&path, &engine, environment);
+            let checked = check(&path, WorkspaceMode::Ro, &engine, environment);
             match refused {
                 Some(word) => {
                     let fault = checked.expect_err(workspace);
@@ -104,5 +113,6 @@ mod tests {
                 None => checked.unwrap_or_else(|fault| panic!("{workspace}: {fault}")),
             }
         }
+        check(&root.join("run"), WorkspaceMode::Cow, &unix("run/docker.sock"), &none).unwrap();
     }
 }

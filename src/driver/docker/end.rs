@@ -21,28 +21,35 @@ pub const MARK: &str = "SANDWATCH_PROGRAM";
 
 /// Kills a session: that of process `$2` inside, if it began at `$3` or is no more, whose jobs keep its number
 /// from others. Where it is not known it is that of the process that came from outside (its parent is none here)
-/// with mark `$1`. A shell and `kill` are all that is asked of an image.
+/// with mark `$1`, or of what it left behind with that mark. Twice, for what was just being started was missed. A
+/// shell and `kill` are all that is asked of an image.
 const KILL: &str = r#"
-s=$2
-if [ -n "$s" ] && l=$(cat "/proc/$s/stat" 2>/dev/null); then
-    set -- "$1" "$3" ${l##*) }
-    [ "${22}" = "$2" ] || s=
-fi
-if [ -z "$s" ]; then
+pass() {
+    s=$2
+    if [ -n "$s" ] && l=$(cat "/proc/$s/stat" 2>/dev/null); then
+        set -- "$1" "$3" ${l##*) }
+        [ "${22}" = "$2" ] || s=
+    fi
+    if [ -z "$s" ]; then
+        for d in /proc/[0-9]*; do
+            { tr '\0' '\n' <"$d/environ" | grep -qxF "SANDWATCH_PROGRAM=$1"; } 2>/dev/null || continue
+            l=$(cat "$d/stat" 2>/dev/null) || continue
+            set -- "$1" ${l##*) }
+            [ "$3" = 0 ] && s="$s ${d#/proc/}"
+            [ "$5" = 0 ] || [ -d "/proc/$5" ] || s="$s $5"
+        done
+    fi
+    [ -n "$s" ] || return 0
     for d in /proc/[0-9]*; do
-        { tr '\0' '\n' <"$d/environ" | grep -qxF "SANDWATCH_PROGRAM=$1"; } 2>/dev/null || continue
         l=$(cat "$d/stat" 2>/dev/null) || continue
-        p=${d#/proc/}
-        set -- "$1" ${l##*) }
-        [ "$3" = 0 ] && s=$p
+        set -- ${l##*) }
+        case " $s " in
+            *" $4 "*) kill -9 "${d#/proc/}" ;;
+        esac
     done
-fi
-[ -n "$s" ] || exit 0
-for d in /proc/[0-9]*; do
-    l=$(cat "$d/stat" 2>/dev/null) || continue
-    set -- ${l##*) }
-    [ "$4" = "$s" ] && kill -9 "${d#/proc/}"
-done
+}
+pass "$@"
+pass "$@"
 "#;
 
 /// A process of a container, as this machine sees it.
@@ -152,23 +159,31 @@ mod tests {
     use std::{
         os::unix::process::ExitStatusExt,
         process::{Child, Command},
+        time::Duration,
     };
 
     use super::*;
+    use crate::base::clock;
 
-    fn kill(inside: u32, began: u64) {
+    fn kill(mark: &str, inside: u32, began: u64) {
         let (inside, began) = (inside.to_string(), began.to_string());
-        let args = ["-c", KILL, "sh", "no-such-mark", &inside, &began];
-        Command::new("sh").args(args).status().unwrap();
+        let inside = if inside == "0" { "" } else { &inside };
+        Command::new("sh").args(["-c", KILL, "sh", mark, inside, &began]).status().unwrap();
+    }
+
+    fn eventually(what: &str, so: impl Fn() -> bool) {
+        let deadline = clock::monotonic() + Duration::from_secs(20);
+        while !so() {
+            assert!(clock::monotonic() < deadline, "never: {what}");
+            std::thread::yield_now();
+        }
     }
 
     /// A session of its own, and when it began.
     fn session() -> (Child, Seen) {
         let mut child = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-        while !stat().contains("(sleep)") {
-            std::thread::yield_now();
-        }
+        eventually("it runs", || stat().contains("(sleep)"));
         assert_eq!(child.try_wait().unwrap(), None);
         let seen = Seen::look(child.id(), "").unwrap();
         (child, seen)
@@ -177,10 +192,29 @@ mod tests {
     #[test]
     fn a_number_that_another_process_has_by_now_is_not_killed() {
         let (mut child, seen) = session();
-        kill(seen.inside, seen.began + 1);
+        kill("no-such-mark", seen.inside, seen.began + 1);
         assert_eq!(child.try_wait().unwrap(), None, "another process was killed");
-        kill(seen.inside, seen.began);
+        kill("no-such-mark", seen.inside, seen.began);
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         assert_eq!(Seen::look(child.id(), ""), None);
+    }
+
+    #[test]
+    fn what_a_program_left_behind_is_found_by_its_mark() {
+        let mark = crate::base::id::SessionId::random().to_string();
+        let output = Command::new("setsid")
+            .args(["--wait", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"])
+            .env(MARK, &mark)
+            .output()
+            .unwrap();
+        let job = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        let stat = || std::fs::read_to_string(format!("/proc/{job}/stat")).unwrap_or_default();
+        eventually("it runs", || stat().contains("(sleep)"));
+        kill(&mark, 0, 0);
+        // Who buries it is not known: it is gone, or a corpse.
+        eventually("it is ended", || {
+            let stat = stat();
+            stat.is_empty() || stat.contains(") Z") || stat.contains(") X")
+        });
     }
 }

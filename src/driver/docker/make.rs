@@ -120,7 +120,7 @@ fn check_workspace(
 ) -> Outcome<Option<PathBuf>> {
     let real = crate::driver::local::check_workspace(&spec.workspace, &ground.dir)?;
     if let Some(real) = &real {
-        danger::check(real, &engine.address, &Environment::read())?;
+        danger::check(real, spec.workspace.mode, &engine.address, &Environment::read())?;
     }
     let mounted = matches!(spec.workspace.mode, WorkspaceMode::Rw | WorkspaceMode::Ro);
     if mounted && !engine.address.is_here() {
