@@ -415,6 +415,22 @@ pub const ENGINE_SIZE_WITHIN: Duration = Duration::from_secs(1);
 /// Pause before a program that has not begun or ended yet is looked at again; doubled up to the larger.
 pub const ENGINE_LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
 pub const ENGINE_LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// An engine that tells nothing is looked at all the same, every so often: its network may be gone. What could
+/// not be asked once is asked again after the pause of `RETRY_AFTER_MAX`.
+pub const ENGINE_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Silence on a connection to an engine elsewhere before it is probed, and between probes; so many without an
+/// answer end it.
+pub const ENGINE_PROBE_AFTER: Duration = Duration::from_secs(20);
+pub const ENGINE_PROBES_MAX: u32 = 3;
+/// How long what an engine was asked to make, and did not answer, may still come: several times what who asked
+/// waited for. An image takes longer: its files are packed.
+pub const ENGINE_MAKES_WITHIN: Duration = Duration::from_secs(120);
+pub const ENGINE_KEEPS_WITHIN: Duration = Duration::from_secs(2 * SNAPSHOT_WITHIN.as_secs());
+const _: () = assert!(ENGINE_START_WITHIN.as_secs() < ENGINE_MAKES_WITHIN.as_secs());
+/// What is kept of the last words of the `ssh` that leads to an engine, and how long they are waited for once it
+/// has ended.
+pub const ENGINE_WAY_WORDS_BYTES_MAX: usize = 512;
+pub const ENGINE_WAY_WORDS_WITHIN: Duration = Duration::from_millis(200);
 /// Files that say where an engine is, in bytes; contexts among which one is looked for; certificates in one
 /// file.
 pub const ENGINE_FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -14,7 +14,7 @@ pub struct Registry {
 impl Registry {
     /// Every driver that is offered to users. The fake one is not: `demo` and tests add it.
     pub fn standard() -> Self {
-        Self::default().with(Local).with(Docker::default())
+        Self::default().with(Local).with(Docker)
     }
 
     /// Adds a driver; a later one of the same name takes its place.

@@ -77,6 +77,7 @@ fn a_container_has_no_more_than_it_needs() {
     assert_eq!(host["NetworkMode"], "none");
     assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]));
     assert_eq!(host["SecurityOpt"], serde_json::json!(["no-new-privileges"]));
+    assert_eq!((&host["CgroupnsMode"], &host["IpcMode"]), (&"private".into(), &"private".into()));
     assert_eq!((&host["Memory"], &host["NanoCpus"]), (&(64 << 20).into(), &500_000_000.into()));
     assert_eq!(host["PidsLimit"], 51);
     assert_eq!(seen[0]["Config"]["Labels"]["team"], "a");
@@ -253,6 +254,100 @@ fn a_moment_is_kept_gone_back_to_and_branched_from() {
 }
 
 #[test]
+fn a_program_that_puts_something_in_the_way_keeps_nobody_from_going_back() {
+    if !can() {
+        return;
+    }
+    let docked = Docked::new(Engine::shared());
+    docked.start("trap", &[], "echo up; exec sleep 1000");
+    let line = "rm /.sandwatch-init; mkdir -p /.sandwatch-init/full; touch /.sandwatch-init/full/x";
+    docked.ok(&["exec", "trap", "--", "sh", "-c", line]);
+    docked.ok(&["snapshot", "create", "trap", "--name", "set"]);
+    docked.ok(&["fork", "set", "-d", "--name", "out"]);
+    docked.ok(&["restore", "trap", "set", "--yes"]);
+    for name in ["trap", "out"] {
+        let seen = docked.ok(&["exec", name, "--", "stat", "-c", "%F %s", "/.sandwatch-init"]);
+        assert!(seen.starts_with("regular file"), "{seen}");
+    }
+}
+
+#[test]
+fn a_moment_is_gone_back_to_where_it_is_kept() {
+    if !can() {
+        return;
+    }
+    let mut docked = Docked::new(Engine::shared());
+    docked.start("kept", &[], "echo up; exec sleep 1000");
+    docked.ok(&["exec", "kept", "--", "sh", "-c", "echo then > file"]);
+    docked.ok(&["snapshot", "create", "kept", "--name", "then"]);
+    docked.ok(&["hub", "stop"]);
+    docked.url = "unix:///nowhere/docker.sock".to_owned();
+    docked.ok(&["fork", "then", "-d", "--name", "again"]);
+    assert_eq!(docked.ok(&["exec", "again", "--", "cat", "file"]), "then\n");
+    docked.ok(&["restore", "kept", "then", "--yes"]);
+    assert_eq!(docked.ok(&["exec", "kept", "--", "cat", "file"]), "then\n");
+    let ran = docked.run(&["run", "-d", "--driver", "docker", "--", "sh"]);
+    ran.failed(6, &["/nowhere/docker.sock"]);
+    // What nobody has any more can't be gone back from, and that is said with a way on.
+    Engine::shared().said(&["rm", "-f", &Engine::shared().containers("kept")[0]]);
+    docked.comes_to("kept", "failed");
+    docked.run(&["restore", "kept", "then", "--yes"]).failed(3, &["container", "sandwatch fork"]);
+}
+
+#[test]
+fn a_secret_is_in_the_programs_and_in_nothing_that_is_kept() {
+    if !can() {
+        return;
+    }
+    let (docked, engine) = (Docked::new(Engine::shared()), Engine::shared());
+    docked.start("sworn", &["--env", "KEY=tell-nobody"], "echo up; exec sleep 1000");
+    let said = |name: &str| docked.ok(&["exec", name, "--", "sh", "-c", "echo $KEY"]);
+    assert_eq!(said("sworn"), "tell-nobody\n");
+    docked.ok(&["snapshot", "create", "sworn", "--name", "sealed"]);
+    docked.ok(&["fork", "sealed", "-d", "--name", "heir"]);
+    assert_eq!(said("heir"), "tell-nobody\n");
+    let kept: Value = serde_json::from_str(&docked.ok(&["snapshot", "ls", "--json"])).unwrap();
+    let image = format!("sandwatch-snapshot:{}", kept[0]["id"].as_str().unwrap());
+    for it in [&image, &engine.containers("sworn")[0], &engine.containers("heir")[0]] {
+        let seen = engine.said(&["inspect", it]);
+        assert!(seen.contains("sandwatch.sandbox") && !seen.contains("tell-nobody"), "{seen}");
+    }
+    assert!(!engine.said(&["history", "--no-trunc", &image]).contains("tell-nobody"));
+}
+
+#[test]
+fn a_workspace_that_would_hand_over_the_engine_is_refused() {
+    if !can() {
+        return;
+    }
+    let docked = Docked::new(Engine::shared());
+    let beside = Engine::shared().socket();
+    let beside = beside.parent().unwrap().display();
+    for mode in ["rw", "ro"] {
+        let workspace = format!("{beside}:{mode}");
+        let ran =
+            docked.run(&["run", "-d", "--driver", "docker", "--workspace", &workspace, "--", "sh"]);
+        ran.failed(2, &["socket of the docker engine", "docker.sock"]);
+    }
+    let own = docked.home.workspace().join("login");
+    std::fs::create_dir(&own).unwrap();
+    let mut command = docked.home.command(&[
+        "run",
+        "-d",
+        "--driver",
+        "docker",
+        "--workspace",
+        ".:rw",
+        "--",
+        "sh",
+    ]);
+    docked.ok(&["hub", "stop"]);
+    let command = command.env("DOCKER_HOST", Engine::shared().url()).env("DOCKER_CONFIG", &own);
+    let ran = crate::program::Ran::from(command.output().unwrap(), &["run"]);
+    ran.failed(2, &["shows what docker logs in with", "login"]);
+}
+
+#[test]
 fn sessions_live_on_while_the_hub_is_down() {
     if !can() {
         return;
@@ -333,6 +428,7 @@ fn an_engine_goes_and_comes_back(end: fn(&mut Engine)) {
     assert_ne!(ran.code, 0, "{ran:?}");
     let ran = docked.run(&["run", "-d", "--driver", "docker", "--name", "new", "--", "sh"]);
     ran.failed(6, &["docker engine"]);
+    docked.run(&["rm", "--yes", "in-it"]).failed(6, &["docker engine", "docker.json"]);
     engine.start();
     docked.start("new", &[], "sleep 1000");
     docked.ok(&["rm", "--yes", "in-it"]);

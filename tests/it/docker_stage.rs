@@ -53,8 +53,11 @@ pub(crate) fn can() -> bool {
 
 /// Makes a sandbox begin with the tests' image at the tests' engine, whatever its shim's environment says.
 pub(crate) fn name_engine(ground: &Ground, spec: &mut SandboxSpec) {
+    name_engine_at(ground, spec, &Engine::shared().url());
+}
+
+pub(crate) fn name_engine_at(ground: &Ground, spec: &mut SandboxSpec, url: &str) {
     spec.image = Some(IMAGE.to_owned());
-    let url = Engine::shared().url();
     let trace = serde_json::json!({ "engine": { "url": url, "tls": null }, "container": null });
     fs::write(ground.dir.join("docker.json"), trace.to_string()).unwrap();
 }
@@ -205,6 +208,9 @@ impl Drop for Engine {
             drop(keeper.stdin.take());
             drop(keeper.wait());
         } else {
+            // One that was killed leaves its own directory mounted on itself.
+            let data = self.dir.join("data");
+            while Command::new("umount").arg(&data).output().is_ok_and(|it| it.status.success()) {}
             drop(fs::remove_dir_all(&self.dir));
         }
     }
@@ -213,7 +219,7 @@ impl Drop for Engine {
 /// A hub whose operator has named an engine.
 pub(crate) struct Docked {
     pub home: Home,
-    url: String,
+    pub url: String,
 }
 
 impl Docked {

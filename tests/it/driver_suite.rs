@@ -460,7 +460,7 @@ macro_rules! suite {
 // Rootless or root, namespaces or landlock: there is always something to run in.
 suite!(local: Registry::default().with(Local), None::<fn()>);
 suite!(
-    docker: Registry::default().with(Docker::at(&docker_stage::Engine::shared().socket())),
+    docker: Registry::default().with(Docker),
     docker_stage::reason()
 );
 suite!(fake: Registry::default().with(FakeDriver::default()), None::<fn()>);

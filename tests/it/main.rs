@@ -42,6 +42,8 @@ mod crash_hub;
 mod crash_shim;
 mod crash_support;
 mod crash_typing;
+mod docker_between;
+mod docker_late;
 mod docker_life;
 mod docker_stage;
 mod docker_strange;

@@ -150,7 +150,7 @@ fn capabilities() -> String {
     );
     let drivers = [
         ("local", local::at_best()),
-        ("docker", Docker::default().capabilities()),
+        ("docker", Docker.capabilities()),
         ("fake", FakeDriver::default().capabilities()),
     ];
     page.push_str("| capability | meaning |");

@@ -74,6 +74,7 @@ impl Address {
         let (scheme, rest) = self.url.split_once("://").ok_or_else(wrong)?;
         match scheme {
             "unix" if rest.starts_with('/') => Ok(Way::Unix(PathBuf::from(rest))),
+            "https" if self.tls.is_none() => Err(no_tls(&self.shown())),
             "tcp" | "http" | "https" => {
                 let rest = rest.trim_end_matches('/');
                 let usual = if self.tls.is_some() { 2376 } else { 2375 };
@@ -125,15 +126,25 @@ fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
 /// Finds the engine: what the environment names, else the docker command line's context, else the socket
 /// of the system's engine, else that of the operator's own.
 pub fn find(environment: &Environment) -> Outcome<Address> {
+    let named =
+        [("DOCKER_CONFIG", &environment.config), ("DOCKER_CERT_PATH", &environment.certificates)];
+    for (name, path) in named {
+        // A hub has its own working directory, and shims have theirs.
+        if let Some(path) = path.as_ref().filter(|it| !it.is_absolute()) {
+            return Err(Fault::invalid(format!("{name} is no absolute path: {}", path.display())));
+        }
+    }
     let own = environment.own();
     if let Some(url) = &environment.host {
-        let by_tls = environment.tls || url.starts_with("https://");
-        let directory = environment.certificates.clone().or(own);
-        let tls = directory.filter(|_| by_tls && !url.starts_with("unix://"));
-        return Ok(Address {
-            url: url.clone(),
-            tls: tls.map(|directory| Certificates { directory }),
-        });
+        let over_tcp = !url.starts_with("unix://") && !url.starts_with("ssh://");
+        let by_tls = over_tcp && (environment.tls || url.starts_with("https://"));
+        let tls = if by_tls {
+            let directory = environment.certificates.clone().or(own);
+            Some(certificates(directory, &text::visible(url))?)
+        } else {
+            None
+        };
+        return Ok(Address { url: url.clone(), tls });
     }
     if let Some(own) = own {
         let named = environment.context.clone();
@@ -148,6 +159,24 @@ pub fn find(environment: &Environment) -> Outcome<Address> {
     usual_socket(environment).map(|it| Address::unix(&it)).ok_or_else(|| {
         Fault::lost(format!("no docker engine: there is no {SYSTEM_SOCKET}")).hint(HINT)
     })
+}
+
+fn no_tls(shown: &str) -> Fault {
+    Fault::invalid(format!("TLS to the docker engine: no ca.pem by which to know it: {shown}"))
+        .hint("put ca.pem, cert.pem and key.pem into DOCKER_CERT_PATH, or create the docker context with them")
+}
+
+/// Never without: who the engine is would not be known, and keys be typed to anybody.
+fn certificates(directory: Option<PathBuf>, shown: &str) -> Outcome<Certificates> {
+    let directory = directory.ok_or_else(|| no_tls(shown))?;
+    let ca = directory.join("ca.pem");
+    match fs::metadata(&ca) {
+        Ok(_) => Ok(Certificates { directory }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(no_tls(&format!("{shown}, {}", ca.display())))
+        }
+        Err(error) => Err(Fault::io(format!("looking at {}", ca.display()), &error)),
+    }
 }
 
 fn usual_socket(environment: &Environment) -> Option<PathBuf> {
@@ -195,6 +224,8 @@ struct Endpoints {
 #[serde(rename_all = "PascalCase")]
 struct Endpoint {
     host: String,
+    #[serde(default, rename = "SkipTLSVerify")]
+    unchecked: bool,
 }
 
 /// Looks a context up; its directory has a name made from its own.
@@ -207,12 +238,23 @@ fn context_address(own: &Path, name: &str) -> Outcome<Address> {
         let Ok(context) = serde_json::from_slice::<Context>(&bytes) else { continue };
         if context.name == name {
             let directory = own.join("contexts/tls").join(entry.file_name()).join("docker");
-            let tls = directory.is_dir().then_some(Certificates { directory });
-            return Ok(Address { url: context.endpoints.docker.host, tls });
+            let Endpoint { host: url, unchecked } = context.endpoints.docker;
+            let over_tcp = !url.starts_with("unix://") && !url.starts_with("ssh://");
+            let by_tls =
+                over_tcp && (unchecked || url.starts_with("https://") || is_there(&directory)?);
+            let at = format!("docker context {shown}");
+            let tls = by_tls.then(|| certificates(Some(directory), &at)).transpose()?;
+            return Ok(Address { url, tls });
         }
     }
     Err(Fault::absent(format!("no such docker context: {shown}"))
         .hint("see `docker context ls`, or set DOCKER_HOST"))
+}
+
+/// One that can't be looked at is there.
+fn is_there(directory: &Path) -> Outcome<bool> {
+    let seen = directory.try_exists();
+    seen.map_err(|error| Fault::io(format!("looking at {}", directory.display()), &error))
 }
 
 /// A file of the docker command line; `None` when it is not there.
@@ -232,6 +274,7 @@ fn read(path: &Path) -> Outcome<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::fault::Kind;
 
     #[test]
     fn an_address_is_read_as_the_docker_command_line_reads_it() {
@@ -258,6 +301,7 @@ mod tests {
             ("ssh://me@h/run/d.sock", ssh(Some("me"), None, Some("/run/d.sock"))),
             ("ssh://-oProxyCommand=x", None),
             ("ssh://-x@h", None),
+            ("https://h", None),
             ("npipe:////./pipe/x", None),
             ("", None),
         ];
@@ -272,7 +316,9 @@ mod tests {
         let own = temp.path().join(".docker");
         let meta = own.join("contexts/meta/abc");
         fs::create_dir_all(&meta).unwrap();
-        fs::create_dir_all(own.join("contexts/tls/abc/docker")).unwrap();
+        let keys = own.join("contexts/tls/abc/docker");
+        fs::create_dir_all(&keys).unwrap();
+        fs::write(keys.join("ca.pem"), "").unwrap();
         let written =
             r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://far:2376"}}}"#;
         fs::write(meta.join("meta.json"), written).unwrap();
@@ -289,5 +335,42 @@ mod tests {
         fs::write(own.join("config.json"), "{").unwrap();
         (environment.host, environment.context) = (None, None);
         assert!(find(&environment).unwrap_err().message().contains("config.json"));
+    }
+
+    #[test]
+    fn an_engine_to_be_reached_by_tls_is_reached_by_nothing_less() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, keys) = (temp.path().join("home"), temp.path().join("keys"));
+        for dir in [&home, &keys] {
+            fs::create_dir(dir).unwrap();
+        }
+        fs::write(keys.join("ca.pem"), "").unwrap();
+        let base = Environment { home: Some(home), ..Environment::default() };
+        let at = |url: &str, tls, certificates: Option<&str>| {
+            let certificates = certificates.map(|it| temp.path().join(it));
+            find(&Environment { host: Some(url.to_owned()), tls, certificates, ..base.clone() })
+        };
+        assert_eq!(at("tcp://h", false, None).unwrap().tls, None);
+        assert_eq!(at("unix:///x", true, None).unwrap().tls, None);
+        assert_eq!(at("tcp://h", true, Some("keys")).unwrap().tls.unwrap().directory, keys);
+        assert!(at("https://h", false, Some("keys")).unwrap().way().is_ok());
+        for (url, tls, keys) in [
+            ("https://h", false, None),
+            ("tcp://h", true, None),
+            ("tcp://h", true, Some("home")),
+            ("tcp://h", true, Some("none")),
+        ] {
+            let fault = at(url, tls, keys).expect_err(url);
+            assert!(fault.kind() == Kind::Invalid && fault.message().contains("ca.pem"), "{fault}");
+        }
+        let relative = Environment {
+            host: Some("tcp://h".to_owned()),
+            tls: true,
+            certificates: Some(PathBuf::from("keys")),
+            ..base.clone()
+        };
+        assert!(find(&relative).unwrap_err().message().contains("DOCKER_CERT_PATH"));
+        let relative = Environment { config: Some(PathBuf::from("own")), ..base };
+        assert!(find(&relative).unwrap_err().message().contains("DOCKER_CONFIG"));
     }
 }

@@ -1,6 +1,8 @@
 //! What an engine answers, as far as it is read. Everything is optional: engines differ, and one may be
 //! none at all.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +30,7 @@ pub struct Listed {
 pub struct Container {
     pub id: String,
     pub state: ContainerState,
+    pub config: Option<Config>,
     pub mounts: Option<Vec<Mount>>,
     /// What it wrote over its image, in bytes, if that was asked for.
     pub size_rw: Option<u64>,
@@ -70,14 +73,22 @@ pub struct Image {
     pub architecture: String,
     pub os: String,
     pub size: Option<u64>,
-    pub config: Option<ImageConfig>,
+    pub repo_tags: Option<Vec<String>>,
+    pub config: Option<Config>,
 }
 
+/// Of a container or an image.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub struct ImageConfig {
+pub struct Config {
     pub user: String,
-    pub working_dir: String,
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+impl Config {
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.as_ref()?.get(name).map(String::as_str)
+    }
 }
 
 /// What `docker info` is made of.
@@ -85,6 +96,7 @@ pub struct ImageConfig {
 #[serde(default, rename_all = "PascalCase")]
 pub struct Information {
     pub server_version: String,
+    pub kernel_version: String,
     #[serde(rename = "OSType")]
     pub os_type: String,
     pub memory_limit: bool,
@@ -105,6 +117,13 @@ impl Information {
     /// The engine runs as its user, who is root inside of containers.
     pub fn is_rootless(&self) -> bool {
         self.is_set("rootless")
+    }
+
+    /// A container can see control groups of its own only: with Linux 4.6 and newer.
+    pub fn has_group_namespaces(&self) -> bool {
+        let mut numbers = self.kernel_version.split(|it: char| !it.is_ascii_digit());
+        let mut next = || numbers.next()?.parse::<u32>().ok();
+        next().zip(next()).is_none_or(|it| it >= (4, 6))
     }
 
     /// Users inside are others outside.

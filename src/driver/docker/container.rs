@@ -1,5 +1,7 @@
 //! What an engine is told to make: a sandbox's spec in the engine's words, and nothing else of it.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -44,6 +46,8 @@ pub struct Plan<'a> {
     pub home: &'a str,
     pub image: &'a Image,
     pub information: &'a Information,
+    /// Where the workspace really is; `None` = there is none.
+    pub workspace: Option<&'a Path>,
     pub user: User,
     /// The engine's own command for a first process that does nothing, where there is none of ours.
     pub own_first: bool,
@@ -118,7 +122,8 @@ pub fn name(ground: &Ground) -> String {
     format!("sandwatch-{}-{id}", ground.name)
 }
 
-/// What programs get before what their specs add; the image's own variables are below it.
+/// What programs get before what their specs add; the image's own variables are below it. It goes with each
+/// program and not into the container, whose variables end in every image that is made of it.
 pub fn environment(plan: &Plan<'_>) -> Vec<String> {
     let mut own = vec![
         "TERM=xterm-256color".to_owned(),
@@ -150,7 +155,6 @@ pub fn body(plan: &Plan<'_>) -> Outcome<Value> {
         "Image": plan.image.id,
         "Hostname": crate::driver::local::hostname(&ground.name),
         "Labels": labels,
-        "Env": environment(plan),
         "Entrypoint": first,
         "Cmd": [],
         "Tty": false,
@@ -177,14 +181,18 @@ fn host(plan: &Plan<'_>) -> Outcome<Value> {
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],
         "Privileged": false,
+        "IpcMode": "private",
         "AutoRemove": false,
         "RestartPolicy": { "Name": "no" },
         // Its first process prints nothing.
         "LogConfig": { "Type": "none" },
         "Init": plan.own_first,
-        "Mounts": mounts(spec),
+        "Mounts": mounts(plan),
     });
     let Some(fields) = host.as_object_mut() else { return Ok(host) };
+    if information.has_group_namespaces() {
+        fields.insert("CgroupnsMode".to_owned(), "private".into());
+    }
     if information.pids_limit {
         let most = limits.pids.map_or(SANDBOX_TASKS_MAX, |it| it.saturating_add(1));
         fields.insert("PidsLimit".to_owned(), most.into());
@@ -208,20 +216,130 @@ fn host(plan: &Plan<'_>) -> Outcome<Value> {
     Ok(host)
 }
 
-/// The workspace, where it is mounted and not copied.
-fn mounts(spec: &SandboxSpec) -> Value {
+/// The workspace, where it is mounted and not copied: the directory that was looked at, by the name it was
+/// asked for.
+fn mounts(plan: &Plan<'_>) -> Value {
+    let (Some(directory), spec) = (plan.workspace, plan.spec) else { return json!([]) };
     let read_only = match spec.workspace.mode {
         WorkspaceMode::Rw => false,
         WorkspaceMode::Ro => true,
         WorkspaceMode::Cow | WorkspaceMode::None => return json!([]),
     };
-    let path = spec.workspace.path.to_string_lossy();
     json!([{
         "Type": "bind",
-        "Source": path,
-        "Target": path,
+        "Source": directory.to_string_lossy(),
+        "Target": spec.workspace.path.to_string_lossy(),
         "ReadOnly": read_only,
         // What is mounted below would stay writable: it is not shown.
         "BindOptions": { "Propagation": "rprivate", "NonRecursive": read_only },
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf};
+
+    use super::*;
+    use crate::{
+        base::{id::SandboxId, units::Size},
+        model::{
+            sandbox::{ResourceLimits, Workspace},
+            session::SessionSpec,
+        },
+    };
+
+    fn spec(mode: WorkspaceMode) -> SandboxSpec {
+        let first =
+            SessionSpec { command: Vec::new(), cwd: None, env: Vec::new(), size: Size::DEFAULT };
+        SandboxSpec {
+            name: None,
+            driver: "docker".to_owned(),
+            isolation: None,
+            image: None,
+            workspace: Workspace { path: PathBuf::from("/asked"), mode },
+            egress: Egress::Deny,
+            allow: Vec::new(),
+            limits: ResourceLimits::default(),
+            env: vec![("KEY".to_owned(), "secret".to_owned())],
+            ttl: None,
+            labels: BTreeMap::from([(SANDBOX_LABEL.to_owned(), "forged".to_owned())]),
+            record: false,
+            remove_on_exit: false,
+            first,
+            search_path: Vec::new(),
+            from: None,
+            snapshot_every: None,
+        }
+    }
+
+    fn made(spec: &SandboxSpec, user: User, information: &Information) -> (Value, Vec<String>) {
+        let ground = Ground {
+            id: SandboxId::random(),
+            name: "box".to_owned(),
+            dir: PathBuf::from("/state/box"),
+            from: None,
+        };
+        let plan = Plan {
+            ground: &ground,
+            spec,
+            home: "hash",
+            image: &Image { id: "sha256:1".to_owned(), ..Image::default() },
+            information,
+            workspace: Some(Path::new("/real")),
+            user,
+            own_first: false,
+        };
+        let body = body(&plan).unwrap();
+        assert_eq!(body["Labels"][SANDBOX_LABEL], ground.id.as_str());
+        (body, environment(&plan))
+    }
+
+    #[test]
+    fn a_container_is_told_what_it_may_and_no_secret() {
+        let (body, env) = made(
+            &spec(WorkspaceMode::Cow),
+            User::Image,
+            &Information { kernel_version: "3.10.0-1160.el7".to_owned(), ..Information::default() },
+        );
+        assert!(!body.to_string().contains("secret"), "{body:#}");
+        assert!(
+            env.contains(&"KEY=secret".to_owned()) && !env.iter().any(|it| it.starts_with("HOME="))
+        );
+        let host = &body["HostConfig"];
+        assert_eq!(host["NetworkMode"], "none");
+        assert_eq!((&host["CapDrop"], &host["Privileged"]), (&json!(["ALL"]), &false.into()));
+        assert_eq!((&host["IpcMode"], &host["Mounts"]), (&"private".into(), &json!([])));
+        // An engine that has none of it is not asked for it.
+        for field in ["CgroupnsMode", "PidsLimit", "Memory", "NanoCpus", "Runtime", "UsernsMode"] {
+            assert_eq!(host[field], Value::Null, "{field}");
+        }
+        assert_eq!(body["User"], Value::Null);
+    }
+
+    #[test]
+    fn a_mounted_workspace_is_the_one_that_was_looked_at() {
+        let information = Information {
+            kernel_version: "4.6".to_owned(),
+            pids_limit: true,
+            swap_limit: true,
+            security_options: Some(vec!["name=userns".to_owned()]),
+            ..Information::default()
+        };
+        let mut spec = spec(WorkspaceMode::Ro);
+        spec.limits = ResourceLimits { cpus: Some(0.5), memory_bytes: Some(7), pids: Some(9) };
+        spec.egress = Egress::Allow;
+        let (body, env) = made(&spec, User::Owner { uid: 5, gid: 6 }, &information);
+        let host = &body["HostConfig"];
+        let mount = &host["Mounts"][0];
+        assert_eq!((&mount["Source"], &mount["Target"]), (&"/real".into(), &"/asked".into()));
+        assert_eq!((&mount["ReadOnly"], &body["User"]), (&true.into(), &"5:6".into()));
+        assert_eq!(
+            (&host["CgroupnsMode"], &host["UsernsMode"]),
+            (&"private".into(), &"host".into())
+        );
+        assert_eq!((&host["PidsLimit"], &host["NanoCpus"]), (&10.into(), &500_000_000.into()));
+        assert_eq!((&host["Memory"], &host["MemorySwap"]), (&7.into(), &7.into()));
+        assert_eq!(host["NetworkMode"], "bridge");
+        assert!(env.contains(&format!("HOME={HOME}")));
+    }
 }

@@ -333,7 +333,10 @@ async fn within<T>(
 }
 
 fn hung_up(whom: &str, error: &hyper::Error) -> Fault {
-    Fault::lost(format!("{whom} hung up: {error}")).hint("see whether it works: docker version")
+    // The way to it may have said why.
+    let why = std::error::Error::source(error).map(|it| format!(": {it}")).unwrap_or_default();
+    Fault::lost(format!("{whom} hung up: {error}{why}"))
+        .hint("see whether it works: docker version")
 }
 
 fn nonsense(whom: &str, what: &str) -> Fault {

@@ -9,6 +9,7 @@ pub struct Environment {
     pub context: Option<String>,
     /// Where the docker command line keeps its contexts; `None` = `.docker` in the home.
     pub config: Option<PathBuf>,
+    /// With which certificates; it may be no absolute path, as `config` may.
     pub certificates: Option<PathBuf>,
     /// Whether a `tcp` engine is spoken to by TLS.
     pub tls: bool,
@@ -20,12 +21,17 @@ fn raw(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|it| !it.is_empty())
 }
 
+/// What can't be read is no address, and must not be taken for none.
 fn text(name: &str) -> Option<String> {
-    raw(name)?.into_string().ok()
+    raw(name).map(|it| it.to_string_lossy().into_owned())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    raw(name).map(PathBuf::from)
 }
 
 fn directory(name: &str) -> Option<PathBuf> {
-    raw(name).map(PathBuf::from).filter(|it| it.is_absolute())
+    path(name).filter(|it| it.is_absolute())
 }
 
 impl Environment {
@@ -33,9 +39,9 @@ impl Environment {
         Self {
             host: text("DOCKER_HOST"),
             context: text("DOCKER_CONTEXT"),
-            config: directory("DOCKER_CONFIG"),
-            certificates: directory("DOCKER_CERT_PATH"),
-            tls: raw("DOCKER_TLS_VERIFY").is_some(),
+            config: path("DOCKER_CONFIG"),
+            certificates: path("DOCKER_CERT_PATH"),
+            tls: raw("DOCKER_TLS_VERIFY").or_else(|| raw("DOCKER_TLS")).is_some(),
             home: directory("HOME"),
             runtime: directory("XDG_RUNTIME_DIR"),
         }

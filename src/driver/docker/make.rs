@@ -2,8 +2,8 @@
 
 use std::{
     os::unix::fs::MetadataExt,
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use hyper::{Method, StatusCode};
@@ -13,7 +13,9 @@ use super::{
     answer::{Created, Image, Information},
     container::{self, HOME, Plan, User},
     copy::{self, Copied},
+    danger,
     engine::{Engine, Payload, escaped},
+    env::Environment,
     first,
     life::Watched,
     place::DockerPlace,
@@ -46,7 +48,7 @@ pub async fn make(
     ground: &Ground,
     spec: &SandboxSpec,
 ) -> Outcome<DockerPlace> {
-    check_workspace(&engine, ground, spec)?;
+    let workspace = check_workspace(&engine, ground, spec)?;
     let information: Information = engine.get("/info").await?;
     if information.os_type != "linux" {
         return Err(Fault::unsupported("this docker engine runs no Linux containers"));
@@ -64,13 +66,12 @@ pub async fn make(
         home: &trace::home(&ground.dir),
         image: &image,
         information: &information,
+        workspace: workspace.as_deref(),
         user: user(spec, &information)?,
         own_first: program.is_none(),
     };
-    let mut trace = Trace { engine: engine.address.clone(), container: None };
-    trace.write(&ground.dir)?;
     let (id, mut notes) = create(&engine, &plan).await?;
-    trace.container = Some(id.clone());
+    let trace = Trace { container: Some(id.clone()), ..Trace::new(engine.address.clone()) };
     trace.write(&ground.dir)?;
     furnish(&engine, &id, &plan, program.as_deref()).await?;
     // The copy of a snapshot is among its files.
@@ -85,8 +86,17 @@ pub async fn make(
     let directory = (spec.workspace.mode != WorkspaceMode::None)
         .then(|| spec.workspace.path.to_string_lossy().into_owned());
     let changes = Mutex::new(life.changes());
-    let programs =
-        Programs { engine, container: id, life, directory, shell, live: watch::Sender::new(0) };
+    let programs = Programs {
+        // A sandbox of gVisor's has numbers of its own.
+        sees_processes: engine.address.is_here() && spec.isolation != Some(Isolation::Gvisor),
+        engine,
+        container: id,
+        life,
+        env: container::environment(&plan),
+        directory,
+        shell,
+        live: watch::Sender::new(0),
+    };
     Ok(DockerPlace {
         programs: Arc::new(programs),
         facts: PlaceFacts {
@@ -95,16 +105,23 @@ pub async fn make(
             notes,
             ..PlaceFacts::default()
         },
-        directory: ground.dir.clone(),
+        ground: ground.clone(),
         changes,
-        stopping: AtomicBool::new(false),
+        stopping: watch::Sender::new(false),
         _watching: watching,
     })
 }
 
-/// A directory that is mounted must be one of the engine's own machine.
-fn check_workspace(engine: &Engine, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
-    crate::driver::local::check_workspace(&spec.workspace, &ground.dir)?;
+/// A directory that is mounted must be one of the engine's own machine. Gives where it really is.
+fn check_workspace(
+    engine: &Engine,
+    ground: &Ground,
+    spec: &SandboxSpec,
+) -> Outcome<Option<PathBuf>> {
+    let real = crate::driver::local::check_workspace(&spec.workspace, &ground.dir)?;
+    if let Some(real) = &real {
+        danger::check(real, spec.workspace.mode, &engine.address, &Environment::read())?;
+    }
     let mounted = matches!(spec.workspace.mode, WorkspaceMode::Rw | WorkspaceMode::Ro);
     if mounted && !engine.address.is_here() {
         let mode = spec.workspace.mode.word();
@@ -114,11 +131,12 @@ fn check_workspace(engine: &Engine, ground: &Ground, spec: &SandboxSpec) -> Outc
         ))
         .hint("use cow, which copies the workspace, or none"));
     }
-    if spec.workspace.mode != WorkspaceMode::None && spec.workspace.path.to_str().is_none() {
-        let shown = spec.workspace.path.display();
+    let as_asked = real.as_ref().map(|_| &spec.workspace.path);
+    if let Some(path) = as_asked.into_iter().chain(&real).find(|it| it.to_str().is_none()) {
+        let shown = path.display();
         return Err(Fault::invalid(format!("workspace {shown}: docker takes only UTF-8")));
     }
-    Ok(())
+    Ok(real)
 }
 
 /// As whom programs run: where a workspace is mounted, as its owner.
@@ -143,7 +161,8 @@ async fn kept(engine: &Engine, shelf: &Shelf) -> Outcome<Image> {
     let id = snapshot::image(shelf)?;
     engine.get(&format!("/images/{}/json", escaped(id))).await.map_err(|fault| match fault.kind() {
         FaultKind::Absent => Fault::absent(format!(
-            "the docker engine has no image of snapshot {} any more",
+            "the docker engine at {} has no image of snapshot {} any more",
+            engine.address.shown(),
             shelf.id
         )),
         _ => fault,
@@ -172,7 +191,10 @@ async fn image(engine: &Engine, name: &str) -> Outcome<Image> {
 async fn create(engine: &Engine, plan: &Plan<'_>) -> Outcome<(String, Vec<String>)> {
     let path = format!("/containers/create?name={}", escaped(&container::name(plan.ground)));
     let body = Payload::Json(container::body(plan)?);
+    Trace::asking(engine.address.clone()).write(&plan.ground.dir)?;
     let answer = engine.call(Method::POST, &path, body, ENGINE_START_WITHIN).await?;
+    // Whatever it says, nothing comes by itself any more.
+    Trace::new(engine.address.clone()).write(&plan.ground.dir)?;
     let made: Created = answer.json()?;
     if made.id.is_empty() {
         return Err(Fault::failed("the docker engine does not name the container it made"));
@@ -214,12 +236,14 @@ async fn furnish(
     unpack(engine, id, taken).await
 }
 
+/// What lies in the way is replaced, a directory by a file too: of a snapshot, that may be what a program of the
+/// sandbox put there.
 async fn unpack(
     engine: &Engine,
     id: &str,
     pieces: mpsc::Receiver<std::io::Result<bytes::Bytes>>,
 ) -> Outcome<()> {
-    let path = format!("/containers/{}/archive?path=/&noOverwriteDirNonDir=true", escaped(id));
+    let path = format!("/containers/{}/archive?path=/", escaped(id));
     engine.call(Method::PUT, &path, Payload::Archive(pieces), COPY_WITHIN).await?.done()
 }
 

@@ -7,7 +7,9 @@ mod address;
 mod answer;
 mod container;
 mod copy;
+mod danger;
 mod dial;
+mod end;
 mod engine;
 mod env;
 mod first;
@@ -23,49 +25,35 @@ mod tar;
 mod tls;
 mod trace;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::{
-    address::Address, engine::Engine, env::Environment, place::DockerPlace, program::Programs,
-    trace::Trace,
-};
+use self::{engine::Engine, env::Environment, place::DockerPlace, program::Programs, trace::Trace};
 use super::{Driver, Ground, Hosting, Place, Shelf, Stillness, Taken};
 use crate::{
     base::fault::Outcome,
     model::{capability::Capabilities, check::Check, sandbox::SandboxSpec},
 };
 
-/// The adapter; holds nothing but where its engine is.
-#[derive(Clone, Debug, Default)]
-pub struct Docker {
-    /// `None` = as the operator's environment says.
-    engine: Option<Address>,
+/// The adapter; holds nothing: where an engine is, is written down beside what it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Docker;
+
+/// The engine that the operator's environment names.
+fn named() -> Outcome<Engine> {
+    Ok(Engine::new(address::find(&Environment::read())?))
 }
 
-impl Docker {
-    /// Of the engine that listens on a socket, whatever the environment says.
-    pub fn at(socket: &Path) -> Self {
-        Self { engine: Some(Address::unix(socket)) }
-    }
-
-    fn engine(&self) -> Outcome<Engine> {
-        let address = match &self.engine {
-            Some(address) => address.clone(),
-            None => address::find(&Environment::read())?,
-        };
-        Ok(Engine::new(address))
-    }
-
-    async fn attempt(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<DockerPlace> {
-        let engine = match Trace::read(&ground.dir)? {
-            // Decided by who noted it first.
-            Some(trace) => Engine::new(trace.engine),
-            None => self.engine()?,
-        };
-        make::make(Arc::new(engine), ground, spec).await
-    }
+async fn attempt(ground: &Ground, spec: &SandboxSpec) -> Outcome<DockerPlace> {
+    let engine = match (&ground.from, Trace::read(&ground.dir)?) {
+        // Only there can it be begun with.
+        (Some(shelf), _) => snapshot::engine(shelf)?,
+        // Decided by who noted it first.
+        (None, Some(trace)) => Engine::new(trace.engine),
+        (None, None) => named()?,
+    };
+    make::make(Arc::new(engine), ground, spec).await
 }
 
 #[async_trait]
@@ -84,11 +72,11 @@ impl Driver for Docker {
     }
 
     async fn probe(&self) -> Vec<Check> {
-        probe::all(self.engine()).await
+        probe::all(named()).await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
-        match self.attempt(ground, spec).await {
+        match attempt(ground, spec).await {
             Ok(place) => Ok(Arc::new(place)),
             Err(fault) => {
                 // The first fault is the one to tell; what can't be undone now, a sweep finds.
@@ -101,16 +89,22 @@ impl Driver for Docker {
     }
 
     async fn reap(&self, ground: &Ground) -> Outcome<()> {
-        let Some(Trace { engine, container: Some(id) }) = Trace::read(&ground.dir)? else {
+        // One that may only come yet has nothing that runs: it is started by who made it.
+        let Some(Trace { engine, container: Some(id), .. }) = Trace::read(&ground.dir)? else {
             return Ok(());
         };
-        Programs::kill_all(&Engine::new(engine), &id).await
+        let engine = Engine::new(engine);
+        if remove::is_ours(&engine, &id, ground).await? {
+            Programs::kill_all(&engine, &id).await?;
+        }
+        Ok(())
     }
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
         remove::everything(ground).await?;
         remove::directory(&ground.dir).await
     }
+
     /// Frozen by who calls, or by the engine while it looks.
     async fn snapshot(
         &self,

@@ -1,13 +1,6 @@
 //! One live container, as the trait `Place` has it.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{
@@ -26,21 +19,40 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{DEATH_WITHIN, ENGINE_LOOK_AGAIN_MIN},
     },
-    driver::{PipeIo, Place, PlaceFacts, Program, PtyIo},
+    driver::{Ground, PipeIo, Place, PlaceFacts, Program, PtyIo},
     model::{sandbox::State, session::SessionSpec},
 };
 
 pub struct DockerPlace {
     pub programs: Arc<Programs>,
     pub facts: PlaceFacts,
-    pub directory: PathBuf,
+    pub ground: Ground,
     pub changes: Mutex<watch::Receiver<Life>>,
     /// Ended on purpose: its end is no news.
-    pub stopping: AtomicBool,
+    pub stopping: watch::Sender<bool>,
     pub _watching: Watching,
 }
 
+/// Takes back that a place was to end, unless it did: also where who wanted it is gone.
+struct Stopping<'a> {
+    place: &'a DockerPlace,
+    was: bool,
+    done: bool,
+}
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.place.stopping.send_replace(self.was);
+        }
+    }
+}
+
 impl DockerPlace {
+    fn stopping(&self) -> Stopping<'_> {
+        Stopping { place: self, was: self.stopping.send_replace(true), done: false }
+    }
+
     fn engine(&self) -> &Engine {
         &self.programs.engine
     }
@@ -95,36 +107,33 @@ impl Place for DockerPlace {
     }
 
     async fn stop(&self, grace: Duration) -> Outcome<()> {
-        let was = self.stopping.swap(true, Ordering::SeqCst);
-        let stopped = async {
-            if !grace.is_zero() && self.programs.life.look().await == Life::Running {
-                match self.programs.ask_to_end().await {
-                    Ok(()) => ended(&self.programs, grace).await,
-                    Err(fault) => tracing::debug!(%fault, "programs can't be asked to end"),
-                }
+        let mut stopping = self.stopping();
+        if !grace.is_zero() && self.programs.life.look().await == Life::Running {
+            match self.programs.ask_to_end().await {
+                Ok(()) => ended(&self.programs, grace).await,
+                Err(fault) => tracing::debug!(%fault, "programs can't be asked to end"),
             }
-            Programs::kill_all(self.engine(), &self.programs.container).await?;
-            let dead = async {
-                while !matches!(self.programs.life.look().await, Life::Over(_)) {
-                    sleep(ENGINE_LOOK_AGAIN_MIN).await;
-                }
-            };
-            timeout(DEATH_WITHIN, dead).await.map_err(|_| {
-                Fault::late("stopping the container: it does not end")
-                    .hint("try again; see `docker ps`")
-            })
-        };
-        let stopped = stopped.await;
-        if stopped.is_err() {
-            self.stopping.store(was, Ordering::SeqCst);
         }
-        stopped
+        Programs::kill_all(self.engine(), &self.programs.container).await?;
+        let dead = async {
+            while !matches!(self.programs.life.look().await, Life::Over(_)) {
+                sleep(ENGINE_LOOK_AGAIN_MIN).await;
+            }
+        };
+        timeout(DEATH_WITHIN, dead).await.map_err(|_| {
+            Fault::late("stopping the container: it does not end")
+                .hint("try again; see `docker ps`")
+        })?;
+        stopping.done = true;
+        Ok(())
     }
 
     async fn remove(&self) -> Outcome<()> {
-        self.stopping.store(true, Ordering::SeqCst);
-        remove::container(self.engine(), &self.programs.container).await?;
-        remove::directory(&self.directory).await
+        let mut stopping = self.stopping();
+        remove::everything(&self.ground).await?;
+        remove::directory(&self.ground.dir).await?;
+        stopping.done = true;
+        Ok(())
     }
 
     async fn gone(&self) -> String {
@@ -134,8 +143,9 @@ impl Place for DockerPlace {
             Ok(Life::Over(reason)) => reason,
             _ => "nobody watches it any more".to_owned(),
         };
-        if self.stopping.load(Ordering::SeqCst) {
-            // Ended on purpose: whoever did it knows.
+        // Ended on purpose: whoever did it knows, unless they gave up.
+        let mut stopping = self.stopping.subscribe();
+        if stopping.wait_for(|it| !it).await.is_err() {
             std::future::pending::<()>().await;
         }
         reason

@@ -1,15 +1,14 @@
 //! Programs in a container: each is an exec of the engine's, with a connection that carries what it says and is
-//! told. The engine has no call that ends one, so that another exec does it.
+//! told.
 
 use std::{
-    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use hyper::{Method, upgrade::Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
@@ -23,6 +22,7 @@ use tokio::{
 
 use super::{
     answer::{Created, Exec},
+    end::{MARK, Seen, Unattended},
     engine::{Engine, Payload, escaped},
     frames::{self, End},
     life::{Life, Watched},
@@ -42,35 +42,15 @@ use crate::{
     model::session::{ExitStatus, SessionSpec},
 };
 
-/// The variable by which a program, and what it starts, is found again inside.
-const MARK: &str = "SANDWATCH_PROGRAM";
-
-/// Kills a session: that of process `$2` inside or, where it is not known, of the process that came from
-/// outside (its parent is none here) with mark `$1`. A shell and `kill` are all that is asked of an image.
-const KILL: &str = r#"
-s=$2
-if [ -z "$s" ]; then
-    for d in /proc/[0-9]*; do
-        { tr '\0' '\n' <"$d/environ" | grep -qxF "SANDWATCH_PROGRAM=$1"; } 2>/dev/null || continue
-        l=$(cat "$d/stat" 2>/dev/null) || continue
-        p=${d#/proc/}
-        set -- "$1" ${l##*) }
-        [ "$3" = 0 ] && s=$p
-    done
-fi
-[ -n "$s" ] || exit 0
-for d in /proc/[0-9]*; do
-    l=$(cat "$d/stat" 2>/dev/null) || continue
-    set -- ${l##*) }
-    [ "$4" = "$s" ] && kill -9 "${d#/proc/}"
-done
-"#;
-
 /// What all programs of one container share.
 pub struct Programs {
     pub engine: Arc<Engine>,
     pub container: String,
     pub life: Arc<Watched>,
+    /// Whether the engine's processes are seen on this machine.
+    pub sees_processes: bool,
+    /// What each program gets, below what its own spec adds.
+    pub env: Vec<String>,
     /// Where programs start that name no directory; `None` = where the image has it.
     pub directory: Option<String>,
     /// For a command that names no program.
@@ -84,8 +64,9 @@ struct Begun {
     exec: String,
     mark: String,
     /// As this machine sees it, where it does.
-    pid: Option<u32>,
+    seen: Option<Seen>,
     stream: TokioIo<Upgraded>,
+    unattended: Unattended,
 }
 
 impl Programs {
@@ -101,16 +82,17 @@ impl Programs {
         let (typed, keys) = duplex(PTY_CHUNK_BYTES_MAX);
         tokio::spawn(type_in(keys, writer, size.subscribe(), seen));
         let (report, exit) = oneshot::channel();
-        let pid = begun.pid;
-        let attended = Attended { exec: begun.exec, mark: begun.mark, pid };
+        let seen_as = begun.seen;
+        let attended = Attended { exec: begun.exec, mark: begun.mark, seen: seen_as };
         tokio::spawn(Arc::clone(self).attend(attended, async { drop(ended.await) }, report));
+        begun.unattended.attended();
         let resize = move |wanted: Size| {
             size.send_if_modified(|it| std::mem::replace(it, wanted) != wanted);
             Ok(())
         };
         let io =
             PtyIo { reader: Box::new(reader), writer: Box::new(typed), resize: Box::new(resize) };
-        Ok(Program { pid, io, exit })
+        Ok(Program { pid: seen_as.map(|it| it.pid), io, exit })
     }
 
     pub async fn on_pipes(self: &Arc<Self>, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
@@ -119,30 +101,31 @@ impl Programs {
         let (stdout, out) = duplex(PTY_CHUNK_BYTES_MAX);
         let (stderr, errors) = duplex(PTY_CHUNK_BYTES_MAX);
         let (report, exit) = oneshot::channel();
-        let pid = begun.pid;
-        let attended = Attended { exec: begun.exec, mark: begun.mark, pid };
+        let seen = begun.seen;
+        let attended = Attended { exec: begun.exec, mark: begun.mark, seen };
         let (this, mark) = (Arc::clone(self), attended.mark.clone());
         let parting = async move {
             if frames::part(reader, out, errors).await == End::Unread {
                 // Nobody reads on: that is hanging up too.
-                this.kill(&mark, pid).await;
+                this.kill(&mark, seen).await;
             }
         };
         tokio::spawn(Arc::clone(self).attend(attended, parting, report));
+        begun.unattended.attended();
         let io =
             PipeIo { stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr) };
-        Ok(Program { pid, io, exit })
+        Ok(Program { pid: seen.map(|it| it.pid), io, exit })
     }
 
     /// Starts a program; one that can't be started is told in the engine's words.
-    async fn begin(&self, spec: &SessionSpec, terminal: Option<Size>) -> Outcome<Begun> {
+    async fn begin(self: &Arc<Self>, spec: &SessionSpec, terminal: Option<Size>) -> Outcome<Begun> {
         let mark = SessionId::random().to_string();
         let command = match spec.command.as_slice() {
             [] => vec![self.shell.clone()],
             command => command.to_vec(),
         };
-        let mut env: Vec<String> =
-            spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut env = self.env.clone();
+        env.extend(spec.env.iter().map(|(key, value)| format!("{key}={value}")));
         env.push(format!("{MARK}={mark}"));
         let at_start = self.engine.takes_size_at_start().await;
         let size = terminal.filter(|_| at_start);
@@ -166,20 +149,28 @@ impl Programs {
         let exec = self.make(asked).await?;
         let start = json!({ "Detach": false, "Tty": terminal.is_some(), "ConsoleSize": size });
         let path = format!("/exec/{}/start", escaped(&exec));
-        let mut stream = self.engine.hijack(&path, Payload::Json(start)).await?;
+        let unattended = Unattended::new(Arc::clone(self), exec.clone(), mark.clone());
+        let mut stream = match self.engine.hijack(&path, Payload::Json(start)).await {
+            Err(fault) if !matches!(fault.kind(), Kind::Late | Kind::Lost) => {
+                unattended.attended();
+                return Err(fault);
+            }
+            stream => stream?,
+        };
         let seen = self.started(&exec).await?;
         if seen.pid == 0 && !seen.running {
+            unattended.attended();
             let program = command.first().map(String::as_str).unwrap_or_default();
             return Err(refused(program, &mut stream).await);
         }
         if let Some(size) = terminal.filter(|_| !at_start) {
             self.first_size(&exec, size).await;
         }
-        let pid = self.seen_here(seen.pid).await;
-        Ok(Begun { exec, mark, pid, stream })
+        let seen = self.seen_here(seen.pid).await;
+        Ok(Begun { exec, mark, seen, stream, unattended })
     }
 
-    async fn make(&self, asked: Value) -> Outcome<String> {
+    pub async fn make(&self, asked: Value) -> Outcome<String> {
         let path = format!("/containers/{}/exec", escaped(&self.container));
         let made: Created = self.engine.post(&path, Payload::Json(asked)).await?.json()?;
         if made.id.is_empty() {
@@ -193,7 +184,7 @@ impl Programs {
     }
 
     /// Waits until it runs or has ended.
-    async fn started(&self, exec: &str) -> Outcome<Exec> {
+    pub async fn started(&self, exec: &str) -> Outcome<Exec> {
         let looking = async {
             loop {
                 let seen = self.exec(exec).await?;
@@ -242,13 +233,13 @@ impl Programs {
         }
     }
 
-    /// The process id, if it is one of this machine: an engine may be in a machine of its own.
-    async fn seen_here(&self, pid: u32) -> Option<u32> {
-        if !self.engine.address.is_here() || pid == 0 {
+    /// The process, if it is one of this machine: an engine may be in a machine of its own.
+    async fn seen_here(&self, pid: u32) -> Option<Seen> {
+        if !self.sees_processes || pid == 0 {
             return None;
         }
-        let groups = tokio::fs::read_to_string(format!("/proc/{pid}/cgroup")).await.ok()?;
-        groups.contains(&self.container).then_some(pid)
+        let container = self.container.clone();
+        tokio::task::spawn_blocking(move || Seen::look(pid, &container)).await.ok()?
     }
 
     /// Sees a program to its end: `ended` is the end of its output.
@@ -270,7 +261,7 @@ impl Programs {
             }
         };
         match hung_up {
-            None => self.kill(&program.mark, program.pid).await,
+            None => self.kill(&program.mark, program.seen).await,
             Some(status) => {
                 // That the container is over is told before the end of what ran in it.
                 self.look_after(status).await;
@@ -312,42 +303,6 @@ impl Programs {
             pause = (pause * 2).min(ENGINE_LOOK_AGAIN_MAX);
         }
     }
-
-    /// Ends a program and what shares its session.
-    async fn kill(&self, mark: &str, pid: Option<u32>) {
-        if matches!(self.life.now(), Life::Over(_)) {
-            return;
-        }
-        let inside = pid.and_then(number_inside).map(|it| it.to_string()).unwrap_or_default();
-        if let Err(fault) = self.silently(&["sh", "-c", KILL, "sh", mark, &inside]).await {
-            tracing::warn!(%fault, "a program that nobody watches any more may run on");
-        }
-    }
-
-    /// Asks every program to end.
-    pub async fn ask_to_end(&self) -> Outcome<()> {
-        self.silently(&["sh", "-c", "kill -TERM -1"]).await
-    }
-
-    /// Runs something whose output nobody takes.
-    async fn silently(&self, command: &[&str]) -> Outcome<()> {
-        let exec = self.make(json!({ "Cmd": command })).await?;
-        let path = format!("/exec/{}/start", escaped(&exec));
-        let start = Payload::Json(json!({ "Detach": true, "Tty": false }));
-        self.engine.post(&path, start).await?.done()
-    }
-
-    /// Ends the container's processes at once; fine when there are none.
-    pub async fn kill_all(engine: &Engine, container: &str) -> Outcome<()> {
-        let path = format!("/containers/{}/kill?signal=SIGKILL", escaped(container));
-        let killed =
-            engine.call(Method::POST, &path, Payload::Nothing, ENGINE_ANSWER_WITHIN).await?;
-        match killed.done() {
-            // It does not run, or is no more.
-            Err(fault) if matches!(fault.kind(), Kind::Busy | Kind::Absent) => Ok(()),
-            outcome => outcome,
-        }
-    }
 }
 
 /// Passes on what is typed, each piece when the terminal has the size it had for who typed it.
@@ -376,15 +331,7 @@ async fn type_in(
 struct Attended {
     exec: String,
     mark: String,
-    pid: Option<u32>,
-}
-
-/// The number that a process of this machine has inside its container.
-fn number_inside(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
-    let status = status.ok()?;
-    let line = status.lines().find_map(|it| it.strip_prefix("NSpid:"))?;
-    line.split_whitespace().last()?.parse().ok()
+    seen: Option<Seen>,
 }
 
 /// An exit code as a shell has it: 128+N for a signal.
