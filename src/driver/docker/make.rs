@@ -19,7 +19,6 @@ use super::{
     place::DockerPlace,
     program::Programs,
     snapshot,
-    tar::{self, Entry, Kind},
     trace::{self, Trace},
 };
 use crate::{
@@ -32,7 +31,10 @@ use crate::{
         text,
         units::human_bytes,
     },
-    driver::{Ground, PlaceFacts, Shelf},
+    driver::{
+        Ground, PlaceFacts, Shelf,
+        tar::{self, Entry, Kind},
+    },
     model::sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
 };
 

@@ -19,7 +19,6 @@ mod probe;
 mod program;
 mod remove;
 mod snapshot;
-mod tar;
 mod tls;
 mod trace;
 
