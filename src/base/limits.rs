@@ -92,8 +92,8 @@ pub const CAPABILITIES_MAX: usize = 64;
 /// Hosts allowed out, and the longest: a DNS name with a port.
 pub const ALLOW_MAX: usize = 256;
 pub const HOST_BYTES_MAX: usize = 261;
-/// Longest image reference, in bytes.
-pub const IMAGE_BYTES_MAX: usize = 512;
+/// Longest reference of an image, in bytes: for the driver `local` it is a path.
+pub const IMAGE_BYTES_MAX: usize = PATH_BYTES_MAX;
 /// Lines of one `doctor`.
 pub const CHECKS_MAX: usize = 256;
 /// Recordings in one listing.
@@ -446,3 +446,29 @@ const _: () = assert!(COPY_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
 /// One piece of such a copy, in bytes, and pieces read ahead of a slow engine.
 pub const COPY_PIECE_BYTES: usize = 128 * 1024;
 pub const COPY_PIECES_AHEAD_MAX: usize = 4;
+
+/// What describes one entry of an archive (long names, attributes), in bytes.
+pub const ARCHIVE_HEADER_BYTES_MAX: u64 = 1024 * 1024;
+/// Images of the driver `local`: what one may be when unpacked, in bytes, and compressed layers with all they hold; its
+/// files; how deep they lie; its layers (Docker takes 127), and what describes it (its history grows with them).
+pub const IMAGE_UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+pub const IMAGE_FILES_MAX: usize = 2_000_000;
+pub const IMAGE_DEPTH_MAX: usize = 128;
+pub const IMAGE_LAYERS_MAX: usize = 512;
+pub const IMAGE_TEXT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Entries of an archive that holds an image: four for each layer, and those of others.
+pub const IMAGE_BLOBS_MAX: usize = 16 * 1024;
+/// Links from one entry of such an archive to the next, and lists of images in lists of images.
+pub const IMAGE_LINKS_MAX: usize = 8;
+/// Free space that unpacking one leaves, in bytes, and how often that is looked at: a bomb is not to fill the disk.
+pub const IMAGE_DISK_FREE_BYTES_MIN: u64 = 2 * DISK_FREE_BYTES_MIN;
+pub const IMAGE_DISK_LOOKED_AT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+/// Most memory for what a zstd layer refers back to, in bytes: what `zstd` itself takes without being asked.
+pub const IMAGE_WINDOW_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// How long reading and unpacking one may take: a slow disk writes some 30 GB in that time.
+pub const IMAGE_WITHIN: Duration = Duration::from_secs(600);
+/// Unpacked images that nothing stands on: how many stay, and how long after they were used last.
+pub const IMAGES_UNUSED_MAX: usize = 8;
+pub const IMAGE_UNUSED_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Lists of users and groups of an image, in bytes.
+pub const IMAGE_USERS_BYTES_MAX: u64 = 1024 * 1024;

@@ -92,7 +92,7 @@ pub fn terminal_size() -> Size {
 fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
     refuse_what_is_not_there(&args)?;
     let command = match &args.agent {
-        Some(agent) if args.driver == LOCAL => vec![on_path(agent)?],
+        Some(agent) if args.driver == LOCAL && args.image.is_none() => vec![on_path(agent)?],
         // It is the image that has it, or not.
         Some(agent) => vec![agent.clone()],
         None => args.command,
@@ -100,6 +100,7 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
     let size = args.size.unwrap_or_else(terminal_size);
     // The variable is a default for what has images at all.
     let image = args.image.or_else(|| Variable::Image.text().filter(|_| args.driver == DOCKER));
+    let image = image.map(|it| if args.driver == LOCAL { at_path(it) } else { it });
     Ok(SandboxSpec {
         name: args.name,
         driver: args.driver,
@@ -119,6 +120,12 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         from: None,
         snapshot_every: args.snapshot_every,
     })
+}
+
+/// An image that is here, by a path that holds for the hub too; what is not here is for the hub to refuse.
+fn at_path(image: String) -> String {
+    let real = std::fs::canonicalize(&image).ok().and_then(|it| it.into_os_string().into_string().ok());
+    real.unwrap_or(image)
 }
 
 pub fn labels(pairs: Vec<Pair>) -> BTreeMap<String, String> {

@@ -25,7 +25,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId, SnapshotId},
         limits::{
-            APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, KEYFRAME_PIECE_BYTES,
+            APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN, KEYFRAME_PIECE_BYTES,
             PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX, SNAPSHOT_WITHIN, SNAPSHOTS_MAX,
             TTL_MAX,
         },
@@ -132,7 +132,10 @@ impl Runtime for Client {
         let mut sandboxes = wires.sandboxes();
         let request = fits("the request", v1::CreateRequest { spec: Some((&spec).into()) })?;
         let call = sandboxes.create(wires.request(request));
-        let response = wires.answer(CREATE_WITHIN + 2 * HUB_ANSWER_WITHIN, call).await?;
+        // It may have to be unpacked first.
+        let image = spec.image.map_or(Duration::ZERO, |_| IMAGE_WITHIN);
+        let within = CREATE_WITHIN + 2 * HUB_ANSWER_WITHIN + image;
+        let response = wires.answer(within, call).await?;
         required("sandbox", response.sandbox)?.try_into()
     }
 

@@ -13,7 +13,7 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
-        limits::{ANSWER_WITHIN, CREATE_WITHIN, SNAPSHOT_WITHIN},
+        limits::{ANSWER_WITHIN, CREATE_WITHIN, IMAGE_WITHIN, SNAPSHOT_WITHIN},
     },
     model::{
         capability::Capabilities,
@@ -70,6 +70,10 @@ impl Driver for Guarded {
 
     async fn probe(&self) -> Vec<Check> {
         self.inner.probe().await
+    }
+
+    async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
+        within(self.inner.name(), "get the image", IMAGE_WITHIN, self.inner.ready(ground, spec)).await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
@@ -130,6 +134,10 @@ impl Driver for Guarded {
 
     fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
         self.inner.take_back(ground, overwrite)
+    }
+
+    fn prune(&self, sandboxes: &Path, snapshots: &Path) -> Outcome<()> {
+        self.inner.prune(sandboxes, snapshots)
     }
 
     fn tidy(&self, sandboxes: &Path) {

@@ -8,6 +8,7 @@ pub mod registry;
 pub mod local;
 mod literal;
 pub mod patch;
+mod tar;
 
 use std::{
     path::{Path, PathBuf},
@@ -108,6 +109,12 @@ pub trait Driver: Send + Sync + 'static {
     /// Checks for `doctor`; each tries the thing it names.
     async fn probe(&self) -> Vec<Check>;
 
+    /// Gets what a sandbox is to begin with, where that may take longer than making one. `create` does it too where it
+    /// was not done before.
+    async fn ready(&self, _ground: &Ground, _spec: &SandboxSpec) -> Outcome<()> {
+        Ok(())
+    }
+
     /// Makes a sandbox with no program in it yet. On an error everything done so far is undone.
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>>;
 
@@ -169,6 +176,12 @@ pub trait Driver: Send + Sync + 'static {
     /// Takes back what was applied last; what changed since only if that may be overwritten. Blocks on files.
     fn take_back(&self, _ground: &Ground, _overwrite: bool) -> Outcome<Applied> {
         Err(Fault::unsupported(format!("the {} driver can't apply changes", self.name())))
+    }
+
+    /// Lets go of what it kept for later and nothing stands on, by the directories that hold those of all sandboxes
+    /// and snapshots. Blocks on files.
+    fn prune(&self, _sandboxes: &Path, _snapshots: &Path) -> Outcome<()> {
+        Ok(())
     }
 
     /// Takes up removals that the hub before did not finish, in the directory that holds those of all

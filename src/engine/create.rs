@@ -181,6 +181,7 @@ impl Inner {
         driver: &dyn Driver,
     ) -> Outcome<Arc<dyn Seat>> {
         let recordings = self.paths.recordings();
+        driver.ready(&ground, spec).await?;
         Ok(match driver.hosting() {
             Hosting::Hub => {
                 let place = driver.create(&ground, spec).await?;

@@ -38,6 +38,7 @@ async fn keep(engine: Weak<Inner>, bell: Arc<Notify>) {
             pruned = Some(now);
             strong.prune().await;
             strong.prune_shelves(None).await;
+            strong.prune_drivers().await;
         }
         let wait = strong.nearest(clock::wall()).min(PRUNE_EVERY).max(GRAIN);
         // Asleep it holds no engine; the end of the engine rings the bell too.

@@ -56,6 +56,18 @@ impl Inner {
         }
     }
 
+    /// Lets the drivers let go of what they keep and nothing stands on.
+    pub(super) async fn prune_drivers(&self) {
+        for driver in self.drivers.all() {
+            let (driver, paths) = (Arc::clone(driver), self.paths.clone());
+            let prune = move || driver.prune(&paths.sandboxes(), &paths.snapshots());
+            let pruned = tokio::task::spawn_blocking(prune).await;
+            if let Ok(Err(fault)) = pruned {
+                tracing::warn!(%fault, "what nothing stands on stays");
+            }
+        }
+    }
+
     /// Snapshots of a sandbox that is no more: those nobody asked for go with it.
     pub(super) async fn orphan_shelves(self: &Arc<Self>, id: &SandboxId) {
         let own: Vec<_> = {

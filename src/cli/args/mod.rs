@@ -126,7 +126,8 @@ pub struct RunArgs {
     /// What provides the sandbox: local, or docker for a container
     #[arg(long, default_value = "local")]
     pub driver: String,
-    /// Image that a container begins with; the engine must have it [default: SANDWATCH_IMAGE, else
+    /// Image that it begins with. Local: a root file system, as a directory or a tar archive, or an image as
+    /// `docker save` or an OCI tool writes it. Docker: one that the engine has [default: SANDWATCH_IMAGE, else
     /// debian:stable-slim]
     #[arg(long, value_name = "REF")]
     pub image: Option<String>,

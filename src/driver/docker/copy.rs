@@ -17,7 +17,7 @@ use rustix::{
 };
 use tokio::sync::mpsc;
 
-use super::tar::{self, Entry, Kind};
+use crate::driver::tar::{self, Entry, Kind};
 use crate::base::{
     fault::{Fault, Outcome},
     limits::{COPY_BYTES_MAX, COPY_DEPTH_MAX, COPY_ENTRIES_MAX, COPY_PIECE_BYTES},

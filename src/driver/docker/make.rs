@@ -21,7 +21,6 @@ use super::{
     place::DockerPlace,
     program::Programs,
     snapshot,
-    tar::{self, Entry, Kind},
     trace::{self, Trace},
 };
 use crate::{
@@ -34,7 +33,10 @@ use crate::{
         text,
         units::human_bytes,
     },
-    driver::{Ground, PlaceFacts, Shelf},
+    driver::{
+        Ground, PlaceFacts, Shelf,
+        tar::{self, Entry, Kind},
+    },
     model::sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
 };
 

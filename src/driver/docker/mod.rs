@@ -21,7 +21,6 @@ mod probe;
 mod program;
 mod remove;
 mod snapshot;
-mod tar;
 mod tls;
 mod trace;
 

@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{env, identity::Identity, lockdown::ProcessBounds};
+use super::{env, identity::Identity, image::Standing, lockdown::ProcessBounds};
 use crate::{
     base::fault::{Fault, Outcome},
     model::sandbox::{Egress, Workspace, WorkspaceMode},
@@ -48,6 +48,8 @@ pub struct Blueprint {
     pub ground: Source,
     /// The same of the snapshot that it begins with; nothing is written there.
     pub below: Option<Source>,
+    /// A root file system to stand on instead of the host's directories: there are no links and layers then.
+    pub image: Option<Source>,
     /// Names in / that are symbolic links on the host, with their targets.
     pub links: Vec<(String, PathBuf)>,
     /// Names in / shown with writes kept apart.
@@ -134,13 +136,19 @@ fn check_place(path: &Path, homes: &[PathBuf]) -> Outcome<()> {
     Ok(())
 }
 
-/// Files of /etc that differ from the host's: contents by name.
+/// Files of /etc that differ from those that the sandbox stands on: contents by name.
 pub fn etc_files(
     identity: &Identity,
     hostname: &str,
     egress: Egress,
+    image: Option<&Standing>,
 ) -> Vec<(&'static str, String)> {
     let host = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
+    let base = |name: &str| match image {
+        Some(it) => it.read(&format!("/etc/{name}")).unwrap_or_default(),
+        None => host(name),
+    };
+    let shell = image.and_then(|it| it.shell().ok()).unwrap_or_else(|| "/bin/bash".to_owned());
     let (uid, gid) = (identity.inside_uid, identity.inside_gid);
     let (name, home) = (&identity.name, identity.home.display());
     let own = |list: &str, id: u32, entry: String| {
@@ -153,8 +161,19 @@ pub fn etc_files(
         kept.push(&entry);
         kept.join("\n") + "\n"
     };
-    let passwd = own(&host("passwd"), uid, format!("{name}:x:{uid}:{gid}::{home}:/bin/bash"));
-    let group = own(&host("group"), gid, format!("{name}:x:{gid}:"));
+    // What an image has of it stays as it is.
+    let has = |list: &str, fields: &[(usize, String)]| {
+        let same = |line: &str| fields.iter().all(|(at, it)| line.split(':').nth(*at) == Some(it));
+        image.is_some() && list.lines().any(same)
+    };
+    let mut passwd = base("passwd");
+    if !has(&passwd, &[(0, name.clone()), (2, uid.to_string()), (5, home.to_string())]) {
+        passwd = own(&passwd, uid, format!("{name}:x:{uid}:{gid}::{home}:{shell}"));
+    }
+    let mut group = base("group");
+    if !has(&group, &[(2, gid.to_string())]) {
+        group = own(&group, gid, format!("{name}:x:{gid}:"));
+    }
     let hosts = format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
     );

@@ -113,6 +113,23 @@ pub fn base(
     env
 }
 
+/// The same over an image: nothing of this machine but the terminal.
+pub fn of_image(name: &str, identity: &Identity, shell: String) -> Vec<(String, String)> {
+    let own = [
+        ("PATH", USUAL_PATH.join(":")),
+        ("HOME", identity.home.display().to_string()),
+        ("USER", identity.name.clone()),
+        ("LOGNAME", identity.name.clone()),
+        ("SHELL", shell),
+        ("TERM", "xterm-256color".to_owned()),
+        ("COLORTERM", "truecolor".to_owned()),
+        ("TERM_PROGRAM", "sandwatch".to_owned()),
+        ("SANDWATCH_SANDBOX", name.to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+    ];
+    own.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
 /// Later entries win over earlier ones of the same name.
 pub fn merged(parts: [&[(String, String)]; 3]) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();

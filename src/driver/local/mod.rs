@@ -12,6 +12,7 @@ mod copy;
 mod env;
 mod hierarchy;
 mod identity;
+mod image;
 mod init;
 mod link;
 mod lockdown;
@@ -57,6 +58,7 @@ use self::{
     changes::LocalChanges,
     hierarchy::Layout,
     identity::Identity,
+    image::Standing,
     link::Link,
     lockdown::ProcessBounds,
     mark::{Hunt, Mark, Orphans},
@@ -161,6 +163,8 @@ struct Started {
     facts: PlaceFacts,
     home: PathBuf,
     env: Vec<(String, String)>,
+    first: Vec<String>,
+    shell: String,
 }
 
 impl Local {
@@ -227,24 +231,40 @@ impl Local {
         let workspace =
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
+        let shell = env::shell();
         if let Some(mark) = mark {
+            if spec.image.is_some() || image::of(&Kept::Ground(ground.clone()))?.is_some() {
+                return Err(Standing::refuse(grade.word()));
+            }
             let plan = weak::plan(ground, spec, limits.bounds, mark)?;
             facts.notes.extend(weak::notes());
             let mut env = env::base(&ground.name, spec, &identity, &[]);
             env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
             let home = workspace.unwrap_or_else(|| plan.home.clone());
-            return Ok(Started { held: weak::launch(&plan, door)?, facts, home, env });
+            let (held, first) = (weak::launch(&plan, door)?, Vec::new());
+            return Ok(Started { held, facts, home, env, first, shell });
         }
-        let plan = namespaces::plan(ground, spec, &identity, limits.bounds)?;
+        if let Some(image) = image::ready(ground, spec, &AtomicBool::new(false))? {
+            let identity = image.identity(&identity)?;
+            facts.notes.extend(image.notes());
+            let plan = namespaces::plan(ground, spec, &identity, limits.bounds, Some(&image))?;
+            let env = env::merged([&image.env(&ground.name, &identity)?, &spec.env, &[]]);
+            let home = workspace.unwrap_or_else(|| image.directory(&identity.home));
+            let (first, shell) = (image.command(), image.shell()?);
+            let held = namespaces::launch(&plan, door)?;
+            return Ok(Started { held, facts, home, env, first, shell });
+        }
+        let plan = namespaces::plan(ground, spec, &identity, limits.bounds, None)?;
         let tools: Vec<PathBuf> = plan.tools.iter().map(|(path, _)| path.clone()).collect();
         let env = env::base(&ground.name, spec, &identity, &tools);
         let env = env::merged([&env, &spec.env, &[]]);
         let held = namespaces::launch(&plan, door)?;
-        Ok(Started { held, facts, home: workspace.unwrap_or(identity.home), env })
+        let home = workspace.unwrap_or(identity.home);
+        Ok(Started { held, facts, home, env, first: Vec::new(), shell })
     }
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
-        let Started { held, mut facts, home, env } = started;
+        let Started { held, mut facts, home, env, first: command, shell } = started;
         let entered = First::of(held.pid)
             .map_err(|error| Fault::io("looking at a first process", &error))
             .and_then(|first| note(ground, &groups, held.mark, Some(first)))
@@ -262,6 +282,8 @@ impl Local {
             directory: ground.dir.clone(),
             home,
             env,
+            first: Mutex::new(command),
+            shell,
             paused: AtomicBool::new(false),
             asleep: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -303,7 +325,7 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         pause: true,
         stop: true,
         reattach: true,
-        image: false,
+        image: namespaces,
         workspace_cow: namespaces,
         workspace_diff: namespaces,
         workspace_apply: namespaces,
@@ -352,6 +374,24 @@ impl Driver for Local {
 
     async fn probe(&self) -> Vec<Check> {
         probe::all()
+    }
+
+    async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
+        if let Some(other) = spec.isolation.filter(|it| *it != Isolation::Namespaces) {
+            return match spec.image {
+                Some(_) => Err(Standing::refuse(other.word())),
+                None => Ok(()),
+            };
+        }
+        if spec.image.is_none() && ground.from.is_none() {
+            return Ok(());
+        }
+        let (ground, spec) = (ground.clone(), spec.clone());
+        let waited_for = WaitedFor::default();
+        let given_up = Arc::clone(&waited_for.0);
+        let ready = move || image::ready(&ground, &spec, &given_up).map(drop);
+        let ready = tokio::task::spawn_blocking(ready).await;
+        ready.map_err(|error| Fault::bug(format!("unpacking an image: {error}")))?
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
@@ -423,6 +463,7 @@ impl Driver for Local {
         stillness: Stillness,
     ) -> Outcome<Taken> {
         let owner = Identity::of(&ground.id)?.by_root.then_some(identity::SHELVES);
+        image::pass_on(ground, shelf)?;
         let (ground, shelf, like) = (ground.clone(), shelf.clone(), like.cloned());
         let take = match stillness {
             Stillness::Live => shelf::Take::Copies,
@@ -464,6 +505,10 @@ impl Driver for Local {
 
     fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
         apply::undo(ground, overwrite)
+    }
+
+    fn prune(&self, sandboxes: &Path, snapshots: &Path) -> Outcome<()> {
+        image::prune(sandboxes, snapshots)
     }
 
     fn tidy(&self, sandboxes: &Path) {

@@ -13,6 +13,7 @@ use std::{
 
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
         mount_bind, mount_change, move_mount, open_tree, unmount,
@@ -21,6 +22,7 @@ use rustix::{
 
 use super::{
     blueprint::{Blueprint, Source, WorkspaceMount},
+    image::LAYER,
     pieces,
     sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY},
 };
@@ -34,6 +36,7 @@ const STAGE: &str = "stage";
 /// the host's; below the sandbox's directory.
 pub const BELOW: &str = "below";
 pub const START: &str = "start";
+const READ_ONLY: u64 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 /// Directories of the sandbox's own, on disk, with the same places inside.
 const OWN: [&str; 3] = ["tmp", "run", "var"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -81,25 +84,16 @@ pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step("keeping mounts to itself")?;
     enter_ground(&plan.ground).step("entering its directory")?;
-    let plain = MountFlags::NOSUID | MountFlags::NODEV;
-    // An inode for each piece, and for the rest of the way to what is shown.
-    let options = CString::new(format!("size=1m,nr_inodes={},mode=755", PIECES_MAX + 4096));
-    let options = options.step("making a root")?;
-    mount("tmpfs", ROOT, "tmpfs", plain, options.as_c_str()).step("making a root")?;
-    for (name, target) in &plan.links {
-        symlink(target, inside(name)).step(format!("linking /{name}"))?;
-    }
     if let Some(below) = &plan.below {
         place(below, BELOW).step("opening the snapshot")?;
     }
-    let mut notes = Vec::new();
-    for name in &plan.layers {
-        notes.extend(system_layer(name)?);
-    }
-    for name in OWN {
-        own_directory(name, &inside(name))?;
-    }
-    own_directory("home", &inside(&plan.identity.home))?;
+    let notes = match &plan.image {
+        Some(image) => {
+            over_image(image)?;
+            Vec::new()
+        }
+        None => over_host(plan)?,
+    };
     devices()?;
     processes()?;
     machine();
@@ -111,9 +105,61 @@ pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     if let Some(workspace) = &plan.workspace {
         show_workspace(workspace)?;
     }
-    restrict(Path::new(ROOT), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+    if plan.image.is_none() {
+        restrict(Path::new(ROOT), READ_ONLY)?;
+    } else {
+        ["dev", "sys"].iter().try_for_each(|it| restrict(&inside(it), READ_ONLY))?;
+    }
     enter_root()?;
     Ok(notes)
+}
+
+/// A root of the host's directories, each with writes kept apart, and of the sandbox's own.
+fn over_host(plan: &Blueprint) -> Result<Vec<String>, Broken> {
+    // An inode for each piece, and for the rest of the way to what is shown.
+    memory(Path::new(ROOT), &format!("size=1m,nr_inodes={},mode=755", PIECES_MAX + 4096))?;
+    for (name, target) in &plan.links {
+        symlink(target, inside(name)).step(format!("linking /{name}"))?;
+    }
+    let mut notes = Vec::new();
+    for name in &plan.layers {
+        notes.extend(system_layer(name)?);
+    }
+    for name in OWN {
+        own_directory(name, &inside(name))?;
+    }
+    own_directory("home", &inside(&plan.identity.home))?;
+    Ok(notes)
+}
+
+/// A root that is an image as a whole, with writes kept apart.
+fn over_image(image: &Source) -> Result<(), Broken> {
+    place(image, LAYER).step("opening the image")?;
+    layer(LAYER, Path::new(LAYER), Path::new(ROOT)).step("layering changes over the image")?;
+    let run = inside("run");
+    make_directory(&run)?;
+    let lower = Path::new(LAYER).join("run");
+    // A link there would lead to the host's.
+    if std::fs::symlink_metadata(&lower).is_ok_and(|it| it.is_dir()) {
+        overlay(&[&lower], Path::new("run"), "run", &run).step("layering /run")?;
+    } else {
+        mount_bind("run", &run).step("mounting /run")?;
+        restrict(&run, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+    }
+    for name in ["dev", "sys"] {
+        make_directory(&inside(name))?;
+        memory(&inside(name), "size=64k,mode=755")?;
+    }
+    Ok(())
+}
+
+/// Mounts a place in memory.
+fn memory(at: &Path, options: &str) -> Result<(), Broken> {
+    let plain = MountFlags::NOSUID | MountFlags::NODEV;
+    CString::new(options)
+        .map_err(io::Error::from)
+        .and_then(|it| Ok(mount("tmpfs", at, "tmpfs", plain, it.as_c_str())?))
+        .step(format!("making {}", at.display()))
 }
 
 /// Goes to the sandbox's directory by this namespace's own mounts; others can't be mounted on.
@@ -136,8 +182,26 @@ fn inside(path: impl AsRef<Path>) -> PathBuf {
     Path::new(ROOT).join(path.strip_prefix("/").unwrap_or(path))
 }
 
+/// Makes a place to mount on, with all on the way to it. A link there may be a program's or an image's, and would
+/// lead to the host's files: it is an error.
 fn make_directory(path: &Path) -> Result<(), Broken> {
-    std::fs::create_dir_all(path).step(format!("making {}", path.display()))
+    const ITSELF: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+    let way = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let open = |at: &OwnedFd, name: &std::ffi::OsStr| openat2(at, name, ITSELF, Mode::empty(), way);
+    let made = || -> io::Result<()> {
+        let mut at = rustix::fs::open(".", ITSELF, Mode::empty())?;
+        for part in path {
+            at = match open(&at, part) {
+                Err(Errno::NOENT) => {
+                    rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o755))?;
+                    open(&at, part)?
+                }
+                opened => opened?,
+            };
+        }
+        Ok(())
+    };
+    made().step(format!("making {}", path.display()))
 }
 
 fn restrict(path: &Path, attributes: u64) -> Result<(), Broken> {

@@ -21,6 +21,7 @@ use super::{
     blueprint::{self, Blueprint, Source, WorkspaceMount},
     changes,
     identity::{self, Identity},
+    image::{self, Standing},
     init,
     lockdown::{self, ProcessBounds, Rules},
     mark::Mark,
@@ -71,13 +72,15 @@ pub fn plan(
     spec: &SandboxSpec,
     identity: &Identity,
     bounds: ProcessBounds,
+    image: Option<&Standing>,
 ) -> Outcome<Blueprint> {
     let workspace = blueprint::check_workspace(&spec.workspace, &ground.dir)?;
     let hostname = blueprint::hostname(&ground.name);
-    let (links, layers) = blueprint::system();
-    let root = prepare(ground, spec, identity, &layers, &hostname)
+    let (links, layers) = image.map_or_else(blueprint::system, |_| Default::default());
+    let root = prepare(ground, spec, identity, &layers, &hostname, image)
         .map_err(|error| Fault::io(format!("preparing {}", ground.dir.display()), &error))?;
     let below = ground.from.as_ref().map(|it| open_shelf(it, identity)).transpose()?;
+    let over = image.map(|it| open_image(it, identity)).transpose()?;
     let workspace = workspace
         .map(|real| {
             if spec.workspace.mode == WorkspaceMode::Cow {
@@ -91,7 +94,12 @@ pub fn plan(
         })
         .transpose()?;
     let mut tools = Vec::new();
-    for path in tools::needed(spec, workspace.as_ref().map(|it| it.path.as_path()))? {
+    // It is the image that has them, or not.
+    let needed = match image {
+        Some(_) => Vec::new(),
+        None => tools::needed(spec, workspace.as_ref().map(|it| it.path.as_path()))?,
+    };
+    for path in needed {
         let covered = workspace.as_ref().is_some_and(|it| path.starts_with(&it.path));
         if !covered {
             // Shown under the name it was asked for by, wherever that leads.
@@ -105,6 +113,7 @@ pub fn plan(
         identity: identity.clone(),
         ground: root,
         below,
+        image: over,
         links,
         layers,
         tools,
@@ -121,6 +130,7 @@ fn prepare(
     identity: &Identity,
     layers: &[String],
     hostname: &str,
+    image: Option<&Standing>,
 ) -> io::Result<Source> {
     let root = ground.dir.join(BOX);
     let own = |path: &Path| {
@@ -154,8 +164,18 @@ fn prepare(
         make(root.join("upper").join(name), 0o755)?;
         make(root.join("work").join(name), 0o755)?;
     }
-    for (name, text) in blueprint::etc_files(identity, hostname, spec.egress) {
-        let path = root.join(START).join("etc").join(name);
+    let mut start = root.join(START);
+    if let Some(image) = image {
+        start.push(image::LAYER);
+        for part in [START, "upper", "work"] {
+            make(root.join(part).join(image::LAYER), 0o755)?;
+        }
+        make(root.join(image::LAYER), 0o755)?;
+        make(root.join("work/run"), 0o755)?;
+        image.furnish(&start, identity)?;
+    }
+    for (name, text) in blueprint::etc_files(identity, hostname, spec.egress, image) {
+        let path = start.join("etc").join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)?;
@@ -176,6 +196,18 @@ fn open_shelf(shelf: &Shelf, identity: &Identity) -> Outcome<Source> {
     let source = reach(&real, identity)?;
     if let Source::Tree(tree) = &source {
         show_as(tree, identity::SHELVES, identity, &real)?;
+    }
+    Ok(source)
+}
+
+/// The files of an image, shown as the sandbox's own.
+fn open_image(image: &Standing, identity: &Identity) -> Outcome<Source> {
+    if !image.is_unpacked() {
+        return open_workspace(&image.root, identity);
+    }
+    let source = reach(&image.root, identity)?;
+    if let Source::Tree(tree) = &source {
+        show_as(tree, identity::SHELVES, identity, &image.root)?;
     }
     Ok(source)
 }
@@ -307,6 +339,7 @@ fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> 
     turns::sandbox();
     let mut keep = vec![control];
     let sources = plan.tools.iter().map(|(_, it)| it).chain([&plan.ground]).chain(&plan.below);
+    let sources = sources.chain(&plan.image);
     for source in sources.chain(plan.workspace.as_ref().map(|it| &it.source)) {
         if let Source::Tree(tree) = source {
             keep.push(tree.as_fd());
@@ -374,6 +407,8 @@ fn rules(plan: &Blueprint) -> Rules {
         ["/tmp", "/run", "/var", "/proc", "/dev/shm"].iter().map(PathBuf::from).collect();
     writable.push(plan.identity.home.clone());
     writable.extend(plan.layers.iter().map(|it| Path::new("/").join(it)));
+    // All of it is the sandbox's own, but what is mounted read-only.
+    writable.extend(plan.image.is_some().then(|| PathBuf::from("/")));
     if let Some(it) = plan.workspace.as_ref().filter(|it| it.mode != WorkspaceMode::Ro) {
         writable.push(it.path.clone());
     }

@@ -48,6 +48,9 @@ pub struct LocalPlace {
     /// Where programs start that name no directory.
     pub(super) home: PathBuf,
     pub(super) env: Vec<(String, String)>,
+    /// What the first program is that nobody names, where an image has one; after it, and else, the shell.
+    pub(super) first: Mutex<Vec<String>>,
+    pub(super) shell: String,
     pub(super) paused: AtomicBool,
     /// What no resume wakes, where there is no control group to freeze.
     pub(super) asleep: Mutex<Asleep>,
@@ -68,7 +71,10 @@ impl LocalPlace {
     fn describe(&self, spec: &SessionSpec) -> Description {
         let mut command = spec.command.clone();
         if command.is_empty() {
-            command.push(env::shell());
+            command = std::mem::take(&mut *self.first.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        if command.is_empty() {
+            command.push(self.shell.clone());
         }
         let cwd = spec.cwd.clone().unwrap_or_else(|| self.home.display().to_string());
         let own = [("PWD".to_owned(), cwd.clone())];

@@ -10,6 +10,7 @@ use super::{
     changes::{Sides, workspace_of},
     env,
     identity::Identity,
+    image,
     mounts::START,
     namespaces::BOX,
     shelf::{KEPT, UPPER},
@@ -105,6 +106,12 @@ impl Stack {
 /// What to look at, the first one last.
 pub fn of(kept: &Kept, against: Option<&Shelf>, system: bool) -> Outcome<Vec<Tree>> {
     let new = Stack::of(kept)?;
+    let image = image::of(kept)?.map(|it| it.root);
+    if let Some(shelf) = against
+        && image::at(&shelf.dir)?.map(|it| it.root) != image
+    {
+        return Err(Fault::invalid("the two stand on different images"));
+    }
     let old = match against {
         Some(shelf) => Stack { roots: vec![real(&shelf.dir)?.join(BOX)], start: new.start.clone() },
         None => Stack { roots: Vec::new(), start: new.start.clone() },
@@ -127,6 +134,16 @@ pub fn of(kept: &Kept, against: Option<&Shelf>, system: bool) -> Outcome<Vec<Tre
         let here = super::upper::root(&below);
         here.map_err(|fault| fault.hint("the workspace has to be where it was"))?;
         add("upper/workspace", Some(&below), Path::new(""))?;
+        return Ok(trees);
+    }
+    if let Some(image) = &image {
+        let there = super::upper::root(image);
+        there.map_err(|fault| fault.hint("the image has to be where it was"))?;
+        add(&format!("{UPPER}/{}", image::LAYER), Some(image), Path::new("/"))?;
+        if let Some(below) = workspace {
+            add(&format!("{UPPER}/{WORKSPACE}"), Some(&below), &below)?;
+        }
+        trees.reverse();
         return Ok(trees);
     }
     let home = match kept {

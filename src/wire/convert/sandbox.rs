@@ -22,7 +22,7 @@ use crate::{
             LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX, SEARCH_PATH_MAX,
             SNAPSHOT_EVERY_MIN, TTL_MAX,
         },
-        text::{cut, shown},
+        text::{cut, is_deceptive, shown},
     },
     model::{
         capability::Capabilities,
@@ -153,7 +153,8 @@ fn allowed_hosts(value: Vec<String>) -> Outcome<Vec<String>> {
 
 fn image(value: String) -> Outcome<String> {
     let value = text("image", value, IMAGE_BYTES_MAX)?;
-    if value.is_empty() || !value.bytes().all(|it| it.is_ascii_graphic()) {
+    // A path may have any character that shows itself as what it is.
+    if value.is_empty() || value.chars().any(is_deceptive) {
         return Err(Fault::invalid(format!("not a reference of an image: {}", shown(&value, 64))));
     }
     Ok(value)

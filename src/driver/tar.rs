@@ -1,4 +1,10 @@
-//! Archives as an engine takes and gives them: headers of the GNU format, and the first file of one.
+//! Archives of tar: written as an engine takes them, with headers of the GNU format; read in `read`.
+
+pub mod read;
+
+use std::io::Cursor;
+
+use self::read::{MemberKind, Reader};
 
 /// One block; everything is padded to it.
 pub const BLOCK: usize = 512;
@@ -138,18 +144,16 @@ pub fn file(out: &mut Vec<u8>, path: &str, mode: u32, contents: &[u8]) {
 pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// The contents of the first plain file of an archive, which an engine made.
-pub fn first_file(mut archive: &[u8]) -> Option<&[u8]> {
-    loop {
-        let (head, rest) = archive.split_first_chunk::<BLOCK>()?;
-        let field = head.get(124..135)?;
-        let text = std::str::from_utf8(field).ok()?.trim_matches(['\0', ' ']);
-        let bytes = if text.is_empty() { 0 } else { u64::from_str_radix(text, 8).ok()? };
-        let length = usize::try_from(bytes).ok()?;
-        if matches!(head.get(156), Some(b'0' | 0)) {
-            return rest.get(..length);
+pub fn first_file(archive: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(Cursor::new(archive));
+    while let Ok(Some(member)) = reader.next() {
+        if member.kind == MemberKind::File {
+            let start = usize::try_from(member.at).ok()?;
+            let end = start.checked_add(usize::try_from(member.bytes).ok()?)?;
+            return archive.get(start..end);
         }
-        archive = rest.get(length.checked_add(padding(bytes))?..)?;
     }
+    None
 }
 
 #[cfg(test)]
