@@ -443,6 +443,8 @@ pub const COPY_ENTRIES_MAX: u64 = 1_000_000;
 pub const COPY_DEPTH_MAX: usize = 128;
 pub const COPY_WITHIN: Duration = Duration::from_secs(45);
 const _: () = assert!(COPY_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
+/// How long one the other way may take.
+pub const FETCH_WITHIN: Duration = Duration::from_secs(120);
 /// One piece of such a copy, in bytes, and pieces read ahead of a slow engine.
 pub const COPY_PIECE_BYTES: usize = 128 * 1024;
 pub const COPY_PIECES_AHEAD_MAX: usize = 4;

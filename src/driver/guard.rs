@@ -13,7 +13,7 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
-        limits::{ANSWER_WITHIN, CREATE_WITHIN, IMAGE_WITHIN, SNAPSHOT_WITHIN},
+        limits::{ANSWER_WITHIN, CREATE_WITHIN, FETCH_WITHIN, IMAGE_WITHIN, SNAPSHOT_WITHIN},
     },
     model::{
         capability::Capabilities,
@@ -117,6 +117,16 @@ impl Driver for Guarded {
 
     async fn vacate(&self, ground: &Ground) -> Outcome<()> {
         within(self.inner.name(), "vacate", CREATE_WITHIN, self.inner.vacate(ground)).await
+    }
+
+    async fn fetch(
+        &self,
+        ground: &Ground,
+        spec: &SandboxSpec,
+        paths: &[Vec<u8>],
+    ) -> Outcome<()> {
+        let fetched = self.inner.fetch(ground, spec, paths);
+        within(self.inner.name(), "get the files", FETCH_WITHIN, fetched).await
     }
 
     fn changes(

@@ -178,6 +178,17 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't apply changes", self.name())))
     }
 
+    /// Brings up to date what `changes` and `apply` look at, for a sandbox whose files lie elsewhere: at least these
+    /// paths of its workspace, or all with none. One call at a time for each sandbox.
+    async fn fetch(
+        &self,
+        _ground: &Ground,
+        _spec: &SandboxSpec,
+        _paths: &[Vec<u8>],
+    ) -> Outcome<()> {
+        Ok(())
+    }
+
     /// Lets go of what it kept for later and nothing stands on, by the directories that hold those of all sandboxes
     /// and snapshots. Blocks on files.
     fn prune(&self, _sandboxes: &Path, _snapshots: &Path) -> Outcome<()> {

@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Inner {
-    pub(super) fn diff(
-        &self,
+    pub(super) async fn diff(
+        self: &Arc<Self>,
         of: Subject,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
@@ -36,7 +36,9 @@ impl Inner {
                 if sandbox.state == State::Creating {
                     return Err(unfit(&sandbox, "looked at"));
                 }
-                (Kept::Ground(self.whole_ground(&id, &sandbox.name)?), sandbox.driver.clone())
+                let ground = self.whole_ground(&id, &sandbox.name)?;
+                self.fetch(&id, &sandbox.driver, &ground, &request.paths).await?;
+                (Kept::Ground(ground), sandbox.driver.clone())
             }
             Subject::Snapshot(id) => {
                 let stored = self.shelves().get(&id)?;
@@ -61,7 +63,10 @@ impl Inner {
             let entry = fleet.get(id)?;
             self.line_of(&entry.sandbox, &entry.spec)
         };
-        self.writing(id, move |driver, ground| driver.apply(ground, since, &request)).await
+        let parts = request.parts.iter().map(|it| it.path.clone());
+        let paths = request.paths.iter().cloned().chain(parts).collect();
+        self.writing(id, Some(paths), move |driver, ground| driver.apply(ground, since, &request))
+            .await
     }
 
     pub(super) async fn take_back(
@@ -69,13 +74,32 @@ impl Inner {
         id: &SandboxId,
         overwrite: bool,
     ) -> Outcome<Applied> {
-        self.writing(id, move |driver, ground| driver.take_back(ground, overwrite)).await
+        self.writing(id, None, move |driver, ground| driver.take_back(ground, overwrite)).await
     }
 
-    /// Does something to the real directory, beside which no other verb touches the sandbox.
+    /// Brings the files here that are looked at, where they lie elsewhere.
+    async fn fetch(
+        &self,
+        id: &SandboxId,
+        driver: &str,
+        ground: &Ground,
+        paths: &[Vec<u8>],
+    ) -> Outcome<()> {
+        let (fetching, spec) = {
+            let fleet = self.fleet();
+            let entry = fleet.get(id)?;
+            (Arc::clone(&entry.fetching), Arc::clone(&entry.spec))
+        };
+        let _alone = fetching.lock().await;
+        self.drivers.get(driver)?.fetch(ground, &spec, paths).await
+    }
+
+    /// Does something to the real directory, beside which no other verb touches the sandbox, with the newest state of
+    /// these paths of it.
     async fn writing(
         self: &Arc<Self>,
         id: &SandboxId,
+        newest: Option<Vec<Vec<u8>>>,
         work: impl FnOnce(&dyn Driver, &Ground) -> Outcome<Applied> + Send + 'static,
     ) -> Outcome<Applied> {
         let verbs = self.verbs(id)?;
@@ -89,6 +113,9 @@ impl Inner {
             )));
         }
         let ground = self.whole_ground(id, &sandbox.name)?;
+        if let Some(paths) = newest {
+            self.fetch(id, &sandbox.driver, &ground, &paths).await?;
+        }
         let driver = self.drivers.get(&sandbox.driver)?;
         let applied =
             taking_turns(Arc::clone(&self.lookers), move || work(&*driver, &ground)).await?;

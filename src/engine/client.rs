@@ -122,7 +122,7 @@ impl Runtime for Client {
         of: Subject,
         request: DiffRequest,
     ) -> Outcome<BoxStream<Outcome<DiffPiece>>> {
-        self.engine.diff(of, request)
+        self.engine.diff(of, request).await
     }
 
     async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied> {

@@ -46,6 +46,8 @@ pub(super) struct Entry {
     pub snapshot_under_way: bool,
     /// Held by the verb at work; one at a time per sandbox.
     pub verbs: Arc<tokio::sync::Mutex<()>>,
+    /// Held while files of it are brought here.
+    pub fetching: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever tells the seat of a lease.
     pub lease_turn: Arc<tokio::sync::Mutex<()>>,
     /// Sessions whose lease somebody waits to tell the seat of.
@@ -136,6 +138,7 @@ impl Entry {
             snapshot_at: None,
             snapshot_under_way: false,
             verbs: Arc::default(),
+            fetching: Arc::default(),
             lease_turn: Arc::default(),
             lease_news: HashSet::new(),
             changed: watch::Sender::new(0),

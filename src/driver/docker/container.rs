@@ -74,6 +74,8 @@ pub fn usual() -> Capabilities {
         image: true,
         workspace_cow: true,
         workspace_rw: true,
+        workspace_diff: true,
+        workspace_apply: true,
         snapshot: true,
         egress_deny: true,
         limits_cpu: true,

@@ -17,11 +17,16 @@ use rustix::{
 };
 use tokio::sync::mpsc;
 
-use crate::driver::tar::{self, Entry, Kind};
-use crate::base::{
-    fault::{Fault, Outcome},
-    limits::{COPY_BYTES_MAX, COPY_DEPTH_MAX, COPY_ENTRIES_MAX, COPY_PIECE_BYTES},
-    units::human_bytes,
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        limits::{COPY_BYTES_MAX, COPY_DEPTH_MAX, COPY_ENTRIES_MAX, COPY_PIECE_BYTES},
+        units::human_bytes,
+    },
+    driver::{
+        local::pulled::Sending,
+        tar::{self, Entry, Kind},
+    },
 };
 
 /// Where pieces of an archive go.
@@ -38,9 +43,15 @@ pub struct Copied {
 
 /// Writes `directory` with all that is in it, under its own path, as files of `owner`. Blocks on files and on
 /// whoever takes the pieces. A fault also ends the archive, so that nobody takes half of it for the whole.
-pub fn send(directory: &Path, owner: (u32, u32), pieces: &Pieces) -> Outcome<Copied> {
-    let mut copy = Copy { owner, pieces, pending: Vec::new(), copied: Copied::default() };
-    let done = copy.whole(directory);
+pub fn send(
+    directory: &Path,
+    owner: (u32, u32),
+    pieces: &Pieces,
+    noted: Sending,
+) -> Outcome<Copied> {
+    let top = directory.as_os_str().as_bytes().len();
+    let mut copy = Copy { owner, pieces, noted, top, pending: Vec::new(), copied: Copied::default() };
+    let done = copy.whole(directory).and_then(|()| copy.noted.finish());
     if let Err(fault) = &done {
         let _nobody_takes_it = pieces.blocking_send(Err(io::Error::other(fault.to_string())));
     }
@@ -50,6 +61,9 @@ pub fn send(directory: &Path, owner: (u32, u32), pieces: &Pieces) -> Outcome<Cop
 struct Copy<'a> {
     owner: (u32, u32),
     pieces: &'a Pieces,
+    noted: Sending,
+    /// How much of every path is the workspace's own, with the dividing line behind it.
+    top: usize,
     pending: Vec<u8>,
     copied: Copied,
 }
@@ -212,6 +226,9 @@ impl Copy<'_> {
             ))
             .hint("choose a smaller directory, or --workspace DIR:rw"));
         }
+        if let Some(below) = found.path.get(self.top..) {
+            self.noted.add(below, found.stat)?;
+        }
         // Never the bits by which a program runs as another user.
         let mode = Mode::from_raw_mode(found.stat.st_mode)
             & (Mode::RWXU | Mode::RWXG | Mode::RWXO | Mode::SVTX);
@@ -266,7 +283,8 @@ mod tests {
                 input.write_all(&piece.unwrap()).unwrap();
             }
         });
-        let done = send(from, (0, 0), &pieces).unwrap();
+        let noted = Sending::begin(into).unwrap();
+        let done = send(from, (0, 0), &pieces, noted).unwrap();
         drop(pieces);
         writing.join().unwrap();
         assert!(child.wait().unwrap().success());
@@ -304,6 +322,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (pieces, taken) = mpsc::channel(1);
         drop(taken);
-        assert!(send(temp.path(), (0, 0), &pieces).is_err());
+        let noted = Sending::begin(temp.path()).unwrap();
+        assert!(send(temp.path(), (0, 0), &pieces, noted).is_err());
     }
 }

@@ -346,10 +346,14 @@ fn nonsense(whom: &str, what: &str) -> Fault {
 
 /// A part of a path or query: what could end it is escaped, a slash and a colon are kept.
 pub fn escaped(part: &str) -> String {
+    escaped_bytes(part.as_bytes())
+}
+
+pub fn escaped_bytes(part: &[u8]) -> String {
     let mut out = String::with_capacity(part.len());
-    for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte) {
-            out.push(char::from(byte));
+    for byte in part {
+        if byte.is_ascii_alphanumeric() || b"-._~/:@".contains(byte) {
+            out.push(char::from(*byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
         }

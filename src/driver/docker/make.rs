@@ -35,6 +35,7 @@ use crate::{
     },
     driver::{
         Ground, PlaceFacts, Shelf,
+        local::pulled::{self, Sending},
         tar::{self, Entry, Kind},
     },
     model::sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
@@ -77,9 +78,18 @@ pub async fn make(
     trace.write(&ground.dir)?;
     furnish(&engine, &id, &plan, program.as_deref()).await?;
     // The copy of a snapshot is among its files.
-    if spec.workspace.mode == WorkspaceMode::Cow && ground.from.is_none() {
-        let owner = owner(&engine, &id, &image).await?;
-        notes.extend(copied(copy_in(&engine, &id, &spec.workspace.path, owner).await?));
+    match (&workspace, &ground.from) {
+        (Some(real), Some(shelf)) if spec.workspace.mode == WorkspaceMode::Cow => {
+            pulled::begin(&ground.dir, real)?;
+            pulled::pass_on(&shelf.dir, &ground.dir)?;
+        }
+        (Some(real), None) if spec.workspace.mode == WorkspaceMode::Cow => {
+            pulled::begin(&ground.dir, real)?;
+            let owner = owner(&engine, &id, &image).await?;
+            let copied_in = copy_in(&engine, &id, &spec.workspace.path, &ground.dir, owner).await;
+            notes.extend(copied(copied_in?));
+        }
+        _ => {}
     }
     start(&engine, &id).await?;
     let shell = shell(&engine, &id).await?;
@@ -283,11 +293,14 @@ async fn copy_in(
     engine: &Engine,
     id: &str,
     workspace: &Path,
+    ground: &Path,
     owner: (u32, u32),
 ) -> Outcome<Copied> {
     let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
     let workspace = workspace.to_owned();
-    let sending = tokio::task::spawn_blocking(move || copy::send(&workspace, owner, &pieces));
+    let noted = Sending::begin(ground)?;
+    let sending =
+        tokio::task::spawn_blocking(move || copy::send(&workspace, owner, &pieces, noted));
     let unpacked = unpack(engine, id, taken).await;
     let sent = sending
         .await
@@ -303,7 +316,7 @@ async fn copy_in(
 fn copied(copied: Copied) -> Vec<String> {
     let Copied { entries, bytes, left_out } = copied;
     let mut notes = vec![format!(
-        "the workspace is a copy in the container: {}, {}; changes stay there",
+        "the workspace is a copy in the container: {}, {}; changes stay there until they are applied",
         text::count(entries, "file"),
         human_bytes(bytes)
     )];

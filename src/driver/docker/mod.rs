@@ -19,6 +19,7 @@ mod make;
 mod place;
 mod probe;
 mod program;
+mod pull;
 mod remove;
 mod snapshot;
 mod tls;
@@ -29,10 +30,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::{engine::Engine, env::Environment, place::DockerPlace, program::Programs, trace::Trace};
-use super::{Driver, Ground, Hosting, Place, Shelf, Stillness, Taken};
+use super::{
+    Changes, Driver, Ground, Hosting, Kept, Place, Shelf, Stillness, Taken, local::pulled,
+};
 use crate::{
-    base::fault::Outcome,
-    model::{capability::Capabilities, check::Check, sandbox::SandboxSpec},
+    base::{clock::Timestamp, fault::Outcome},
+    model::{
+        capability::Capabilities,
+        change::{Applied, ApplyRequest, DiffRequest},
+        check::Check,
+        sandbox::SandboxSpec,
+    },
 };
 
 /// The adapter; holds nothing: where an engine is, is written down beside what it has.
@@ -122,5 +130,31 @@ impl Driver for Docker {
 
     async fn vacate(&self, ground: &Ground) -> Outcome<()> {
         snapshot::vacate(ground).await
+    }
+
+    async fn fetch(
+        &self,
+        ground: &Ground,
+        spec: &SandboxSpec,
+        paths: &[Vec<u8>],
+    ) -> Outcome<()> {
+        pull::fetch(ground, spec, paths).await
+    }
+
+    fn changes(
+        &self,
+        of: &Kept,
+        against: Option<&Shelf>,
+        request: DiffRequest,
+    ) -> Outcome<Changes> {
+        pull::changes(of, against, request)
+    }
+
+    fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {
+        pulled::apply(ground, since, request)
+    }
+
+    fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
+        pulled::take_back(ground, overwrite)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         },
         text,
     },
-    driver::{Ground, Shelf, Taken},
+    driver::{Ground, Shelf, Taken, local::pulled},
     model::sandbox::{SandboxSpec, WorkspaceMode},
 };
 
@@ -56,6 +56,7 @@ pub async fn take(ground: &Ground, spec: &SandboxSpec, shelf: &Shelf) -> Outcome
     if made.id.is_empty() {
         return Err(Fault::failed("the docker engine does not name the image it made"));
     }
+    pulled::pass_on(&ground.dir, &shelf.dir)?;
     Ok(Taken { size_bytes: seen.size_rw, reference: Some(made.id), notes: notes(spec, &seen) })
 }
 

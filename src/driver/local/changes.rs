@@ -37,6 +37,9 @@ use crate::{
 /// In a sandbox's directory: the real path of its workspace, as it was when the sandbox was made.
 pub const WORKSPACE: &str = "workspace";
 
+/// In it: what it keeps apart, from the system's directories and from the workspace.
+const UPPER: &str = "box/upper";
+
 /// Notes which directory the changes are to be held against.
 pub fn remember(ground: &Path, workspace: &Path) -> io::Result<()> {
     fs::write(ground.join(WORKSPACE), workspace.as_os_str().as_encoded_bytes())
@@ -139,7 +142,7 @@ impl LocalChanges {
         let against = self.against.as_ref().map(|it| &it.dir);
         let itself = |it: &PathBuf| fs::metadata(it).ok().map(|it| (it.dev(), it.ino()));
         let dirs = [Some(of), against].into_iter().flatten();
-        dirs.flat_map(|it| [itself(it), itself(&it.join(BOX))]).collect()
+        dirs.flat_map(|it| [itself(it), itself(&it.join(BOX)), itself(&it.join(UPPER))]).collect()
     }
 
     fn step(&mut self) -> Outcome<Option<DiffPiece>> {
@@ -164,7 +167,7 @@ impl LocalChanges {
         let places = std::mem::take(&mut under.places);
         self.at = At::End;
         if self.places() != places {
-            return Err(Fault::absent("it was removed or restored meanwhile"));
+            return Err(Fault::absent("it was removed, restored or looked at anew meanwhile"));
         }
         Ok(Some(DiffPiece::End { git_left_out }))
     }

@@ -26,6 +26,7 @@ mod pipe;
 mod place;
 mod probe;
 mod processes;
+pub(super) mod pulled;
 mod remove;
 mod seccomp;
 mod shelf;

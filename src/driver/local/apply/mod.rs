@@ -3,7 +3,7 @@
 //! apply that was killed anywhere leaves every path old or new and can be finished or taken back.
 
 mod plan;
-mod seen;
+pub(super) mod seen;
 mod store;
 #[cfg(test)]
 mod tests;
