@@ -185,7 +185,12 @@ impl<'a> Unpacker<'a> {
             MemberKind::HardLink => self.hard_link(parent, name, &member.target)?,
             MemberKind::Other => {}
         }
-        self.fresh.insert(self.sums.hash_one(parts.as_slice()));
+        if means == Means::Layer {
+            // With what it lies in.
+            for end in 1..=parts.len() {
+                self.fresh.insert(self.sums.hash_one(parts.get(..end).unwrap_or_default()));
+            }
+        }
         Ok(())
     }
 
@@ -204,7 +209,6 @@ impl<'a> Unpacker<'a> {
                     made => made?,
                 }
                 self.own(parent.as_fd(), name)?;
-                self.fresh.insert(self.sums.hash_one(path));
                 self.open(path)?
             }
             Err(Errno::NOTDIR) => return Err(bad("something on the way is no directory")),
@@ -295,6 +299,9 @@ impl<'a> Unpacker<'a> {
     }
 
     fn whiteout(&mut self, up: &Parts<'_>, hidden: &[u8]) -> io::Result<()> {
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(bad("it deletes what is no name"));
+        }
         let directory = match self.open(up) {
             // Nothing below, so nothing to hide.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
@@ -308,16 +315,20 @@ impl<'a> Unpacker<'a> {
             // Of another kind of layers, and nothing to us.
             return Ok(());
         }
-        if matches!(hidden, b"" | b"." | b"..") {
-            return Err(bad("it deletes what is no name"));
-        }
         let mut path = up.to_vec();
         path.push(hidden);
-        if self.fresh.contains(&self.sums.hash_one(path.as_slice())) {
-            // It hides only what lies below its own layer.
-            return Ok(());
+        if !self.fresh.contains(&self.sums.hash_one(path.as_slice())) {
+            return self.remove(directory.as_fd(), hidden, 0);
         }
-        self.remove(directory.as_fd(), hidden, 0)
+        // It hides only what lies below its own layer.
+        match kind(look(directory.as_fd(), hidden)?.as_ref()) {
+            Some(FileType::Directory) => {
+                let inner =
+                    openat(&directory, hidden, LISTED | OFlags::NOFOLLOW, Mode::empty())?;
+                self.clear(&inner, &mut path, 0)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes what the layers below have in a directory.

@@ -19,7 +19,7 @@ fn all(archive: &[u8]) -> io::Result<Vec<(Member, Vec<u8>)>> {
 fn what_the_systems_own_program_writes_is_read_in_every_form() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("root");
-    let long = "l".repeat(120);
+    let long = "l".repeat(90);
     let deep = root.join(&long).join(&long);
     std::fs::create_dir_all(&deep).unwrap();
     std::fs::write(deep.join("file"), "contents").unwrap();
@@ -28,10 +28,13 @@ fn what_the_systems_own_program_writes_is_read_in_every_form() {
     std::fs::write(root.join("new\nline"), vec![b'x'; 1000]).unwrap();
     for form in ["gnu", "pax", "ustar"] {
         if form == "ustar" {
+            // It has no room for such targets.
             std::fs::remove_file(root.join("link")).unwrap();
+            std::fs::remove_file(root.join("other")).unwrap();
         }
-        let out = Command::new("tar").arg("-C").arg(&root).args(["--sort=name", "-c", "."]);
-        let out = out.arg(format!("--format={form}")).output().unwrap();
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&root).args(["--sort=name", "-c", "."]);
+        let out = tar.arg(format!("--format={form}")).output().unwrap();
         assert!(out.status.success(), "{out:?}");
         let read = all(&out.stdout).unwrap();
         let find = |kind: MemberKind, end: &str| {
@@ -42,10 +45,11 @@ fn what_the_systems_own_program_writes_is_read_in_every_form() {
         };
         let file = format!("{long}/{long}/file");
         assert_eq!(find(MemberKind::File, &file).1, b"contents");
-        assert_eq!(find(MemberKind::HardLink, "other").0.target, format!("./{file}").as_bytes());
         assert_eq!(find(MemberKind::File, "new\nline").1.len(), 1000);
         find(MemberKind::Directory, &format!("{long}/"));
         if form != "ustar" {
+            let hard = &find(MemberKind::HardLink, "other").0;
+            assert_eq!(hard.target, format!("./{file}").as_bytes());
             assert_eq!(find(MemberKind::Link, "link").0.target, "t".repeat(300).as_bytes());
         }
     }
@@ -93,7 +97,7 @@ fn a_name_that_would_fill_the_memory_is_refused() {
 proptest! {
     #[test]
     fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
-        let _ = all(&bytes);
+        drop(all(&bytes));
     }
 
     #[test]
@@ -114,6 +118,6 @@ proptest! {
         if let Some(it) = archive.get_mut(at) {
             *it = byte;
         }
-        let _ = all(&archive);
+        drop(all(&archive));
     }
 }
