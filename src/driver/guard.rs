@@ -73,7 +73,8 @@ impl Driver for Guarded {
     }
 
     async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
-        within(self.inner.name(), "get the image", IMAGE_WITHIN, self.inner.ready(ground, spec)).await
+        within(self.inner.name(), "get the image", IMAGE_WITHIN, self.inner.ready(ground, spec))
+            .await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
@@ -119,12 +120,7 @@ impl Driver for Guarded {
         within(self.inner.name(), "vacate", CREATE_WITHIN, self.inner.vacate(ground)).await
     }
 
-    async fn fetch(
-        &self,
-        ground: &Ground,
-        spec: &SandboxSpec,
-        paths: &[Vec<u8>],
-    ) -> Outcome<()> {
+    async fn fetch(&self, ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Outcome<()> {
         let fetched = self.inner.fetch(ground, spec, paths);
         within(self.inner.name(), "get the files", FETCH_WITHIN, fetched).await
     }

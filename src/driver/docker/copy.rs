@@ -50,7 +50,8 @@ pub fn send(
     noted: Sending,
 ) -> Outcome<Copied> {
     let top = directory.as_os_str().as_bytes().len();
-    let mut copy = Copy { owner, pieces, noted, top, pending: Vec::new(), copied: Copied::default() };
+    let mut copy =
+        Copy { owner, pieces, noted, top, pending: Vec::new(), copied: Copied::default() };
     let done = copy.whole(directory).and_then(|()| copy.noted.finish());
     if let Err(fault) = &done {
         let _nobody_takes_it = pieces.blocking_send(Err(io::Error::other(fault.to_string())));

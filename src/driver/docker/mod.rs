@@ -132,12 +132,7 @@ impl Driver for Docker {
         snapshot::vacate(ground).await
     }
 
-    async fn fetch(
-        &self,
-        ground: &Ground,
-        spec: &SandboxSpec,
-        paths: &[Vec<u8>],
-    ) -> Outcome<()> {
+    async fn fetch(&self, ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Outcome<()> {
         pull::fetch(ground, spec, paths).await
     }
 

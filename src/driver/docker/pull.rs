@@ -31,7 +31,8 @@ pub async fn fetch(ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Ou
         return Err(Fault::absent(format!("{} has no container any more", ground.name)));
     };
     let engine = Engine::new(engine);
-    let few = !paths.is_empty() && paths.len() <= SINGLE_PATHS_MAX && pulled::has_layer(&ground.dir);
+    let few =
+        !paths.is_empty() && paths.len() <= SINGLE_PATHS_MAX && pulled::has_layer(&ground.dir);
     if few && some(&engine, &container, ground, spec, paths).await.is_ok() {
         return Ok(());
     }
@@ -64,7 +65,8 @@ async fn one(
         whole.push(b'/');
         whole.extend_from_slice(path);
     }
-    let asked = format!("/containers/{}/archive?path={}", escaped(container), escaped_bytes(&whole));
+    let asked =
+        format!("/containers/{}/archive?path={}", escaped(container), escaped_bytes(&whole));
     let archive = match engine.listen(&asked).await {
         Err(fault) if fault.kind() == FaultKind::Absent && !path.is_empty() => None,
         archive => Some(archive.map_err(|fault| {

@@ -167,8 +167,8 @@ impl Sent {
 
 fn sent(ground: &Path) -> Outcome<HashMap<Vec<u8>, Sent>> {
     let path = ground.join(SENT);
-    let text =
-        fs::read(&path).map_err(|error| Fault::io(format!("reading {}", path.display()), &error))?;
+    let text = fs::read(&path)
+        .map_err(|error| Fault::io(format!("reading {}", path.display()), &error))?;
     let lines = text.split(|it| *it == 0).filter(|it| !it.is_empty());
     let all: Option<HashMap<_, _>> = lines.map(Sent::parse).collect();
     all.ok_or_else(|| Fault::failed(format!("{} is damaged", path.display())))
@@ -259,9 +259,8 @@ impl Pull {
             None => self.finish().map(|()| None),
             fault => Ok(fault),
         });
-        let named = |error: io::Error| {
-            Fault::io(visible(&String::from_utf8_lossy(&self.now)), &error)
-        };
+        let named =
+            |error: io::Error| Fault::io(visible(&String::from_utf8_lossy(&self.now)), &error);
         done.map_err(named)?.map_or(Ok(()), Err)
     }
 
@@ -368,7 +367,8 @@ impl Pull {
                 self.file(path, mode, old, contents)
             }
             MemberKind::HardLink => {
-                let Some(first) = self.place(&member.target).filter(|it| self.seen.contains(it)) else {
+                let Some(first) = self.place(&member.target).filter(|it| self.seen.contains(it))
+                else {
                     return Err(io::Error::other("a hard link to nothing"));
                 };
                 let (mut from, facts) = match side::open(self.upper.as_fd(), &first) {

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Barrier, atomic::{AtomicUsize, Ordering}};
+use std::sync::{
+    Arc, Barrier,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::*;
 use crate::base::fault::Kind;

@@ -71,7 +71,8 @@ fn unpack(layers: &[Vec<Vec<u8>>], means: Means) -> (tempfile::TempDir, io::Resu
     let mut outcome = Ok(());
     for layer in layers {
         let archive = [layer.concat(), END.to_vec()].concat();
-        outcome = outcome.and_then(|()| unpacker.add(&mut Reader::new(Cursor::new(archive)), means));
+        outcome =
+            outcome.and_then(|()| unpacker.add(&mut Reader::new(Cursor::new(archive)), means));
     }
     let outcome = outcome.and_then(|()| unpacker.finish());
     assert_eq!(fs::read_to_string(temp.path().join("outside")).unwrap(), "untouched");
@@ -227,7 +228,8 @@ fn layers_hide_what_lies_below_and_not_what_they_bring() {
     outcome.unwrap();
     assert_eq!(
         tree(&temp.path().join("root")).into_keys().collect::<Vec<_>>(),
-        [&b"both"[..], b"both/new", b"d", b"d/new", b"d/sub", b"d/sub/new", b"kept"].map(<[u8]>::to_vec)
+        [&b"both"[..], b"both/new", b"d", b"d/new", b"d/sub", b"d/sub/new", b"kept"]
+            .map(<[u8]>::to_vec)
     );
     // In a tree of its own these are names like others.
     let (temp, outcome) = unpack(&[below, above], Means::Tree);
