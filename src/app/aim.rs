@@ -20,6 +20,16 @@ impl State {
         followed.or_else(|| row.leading().map(|it| &it.id))
     }
 
+    /// The pane on screen that shows what is selected, if one does; the first is the one that follows.
+    pub fn pane_of_selected(&self) -> Option<usize> {
+        let row = self.fleet.current()?;
+        let shows = |slot: usize| {
+            let session = self.session_in(slot).and_then(|it| self.fleet.session(it));
+            session.is_some_and(|(of, _)| of.sandbox.id == row.sandbox.id)
+        };
+        self.frame.panes.iter().map(|it| it.slot).find(|it| shows(*it))
+    }
+
     /// What can be clicked in a pane's header.
     pub fn button(&self, slot: usize) -> Option<&'static str> {
         if self.place != Place::Panes || self.grid.tab().focus() != slot {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    agent::key_left_out,
     command::split,
     effect::{EffectId, Order},
     line::Editor,
@@ -20,6 +21,7 @@ use crate::{
     config::{environment, schema::Config},
     model::{
         change::ApplyRequest,
+        place::{PLACE_HINT, refused_place},
         sandbox::{
             Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode, is_name,
         },
@@ -27,6 +29,9 @@ use crate::{
     },
     vt::key::Key,
 };
+
+/// The driver of the demo.
+const DEMO_DRIVER: &str = "fake";
 
 /// Which field of the dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +95,10 @@ pub struct NewDialog {
     pub isolation: Option<Isolation>,
     pub record: bool,
     driver: String,
+    /// The network as configured, until it is chosen by hand: an agent is proposed what it needs.
+    egress_untouched: Option<Egress>,
+    /// Variables with keys that are set in the operator's environment.
+    keys_set: Vec<&'static str>,
     /// Programs offered for the first field.
     offers: Vec<String>,
     /// What `~` stands for.
@@ -124,9 +133,11 @@ impl NewDialog {
         set(Field::Cpus, &number(new.cpus.map(|it| it.to_string())), 16);
         set(Field::Memory, &number(new.memory_bytes.map(|it| it.to_string())), 24);
         set(Field::Pids, &number(new.pids.map(|it| it.to_string())), 16);
-        Self {
+        let mut dialog = Self {
             focus: 0,
             texts,
+            egress_untouched: Some(new.egress),
+            keys_set: Vec::new(),
             workspace: new.workspace,
             egress: new.egress,
             isolation: None,
@@ -136,20 +147,54 @@ impl NewDialog {
             home: home.map(Path::to_owned),
             wrong: None,
             asked: None,
+        };
+        dialog.propose_network();
+        dialog
+    }
+
+    /// Which variables with keys of agents the operator has.
+    pub fn know_keys(&mut self, keys_set: &[&'static str]) {
+        self.keys_set = keys_set.to_vec();
+    }
+
+    /// An agent is nothing without the model it speaks to: as long as nobody chose otherwise, the network is
+    /// proposed for one, and for nothing else.
+    pub fn propose_network(&mut self) {
+        if let Some(configured) = self.egress_untouched {
+            let needs = self.is_agent() && configured.in_force() == Egress::Deny;
+            self.egress = if needs { Egress::Allow } else { configured };
         }
     }
 
-    /// For an agent, which is nothing without the model it speaks to: the network is proposed, and the
-    /// cursor is on it.
-    pub fn propose_network(&mut self) {
-        self.egress = Egress::Allow;
+    /// Puts the cursor on what was proposed.
+    pub fn ask_for_network(&mut self) {
         self.focus = Field::ALL.iter().position(|it| *it == Field::Egress).unwrap_or(0);
+    }
+
+    fn program(&self) -> &str {
+        self.text(Field::Program).split_whitespace().next().unwrap_or_default()
+    }
+
+    fn is_agent(&self) -> bool {
+        let program = self.program();
+        self.offers.iter().any(|it| it == program)
     }
 
     /// A known agent that could not reach its model.
     fn is_cut_off(&self) -> bool {
-        let program = self.text(Field::Program).split_whitespace().next().unwrap_or_default();
-        self.egress.in_force() == Egress::Deny && self.offers.iter().any(|it| it == program)
+        self.egress.in_force() == Egress::Deny && self.is_agent()
+    }
+
+    /// Its network was proposed, not chosen.
+    fn is_proposed(&self) -> bool {
+        self.egress_untouched.is_some_and(|it| it != self.egress)
+    }
+
+    /// A variable with the agent's key, which the operator has and does not hand in.
+    fn key_left_out(&self) -> Option<&'static str> {
+        let handed_in = split(self.text(Field::Env)).unwrap_or_default();
+        let agent = Some(self.program()).filter(|_| self.is_agent())?;
+        key_left_out(agent, &self.keys_set, &handed_in)
     }
 
     /// Shows what is wrong, with the cursor on the field.
@@ -190,7 +235,10 @@ impl NewDialog {
         match self.focus() {
             _ if self.asked.is_some() => return true,
             Field::Workspace => self.workspace = next(WorkspaceMode::ALL, self.workspace, forward),
-            Field::Egress => self.egress = next(Egress::ALL, self.egress, forward),
+            Field::Egress => {
+                self.egress = next(Egress::ALL, self.egress, forward);
+                self.egress_untouched = None;
+            }
             Field::Isolation => self.isolation = next(ISOLATIONS, self.isolation, forward),
             Field::Record => self.record = !self.record,
             Field::Program if !self.offers.is_empty() => {
@@ -204,6 +252,7 @@ impl NewDialog {
                 if let Some(editor) = self.editor_mut() {
                     editor.set(&chosen);
                 }
+                self.propose_network();
             }
             _ => return false,
         }
@@ -222,10 +271,15 @@ impl NewDialog {
             Field::Egress if self.is_cut_off() => {
                 format!("{}; the agent can't reach its model", self.egress.in_force().word())
             }
-            Field::Egress => self.egress.means().to_owned(),
-            Field::Env if self.text(field).is_empty() => {
-                "none; NAME passes yours on, NAME=value gives one".to_owned()
+            Field::Egress if self.is_proposed() => {
+                format!("{} (for an agent)", self.egress.means())
             }
+            Field::Egress => self.egress.means().to_owned(),
+            Field::Env => match (self.key_left_out(), self.text(field).is_empty()) {
+                (Some(key), _) => format!("your {key} is not passed on; its name here does"),
+                (None, true) => "none; NAME passes yours on; NAME=value; blanks between".to_owned(),
+                (None, false) => String::new(),
+            },
             Field::Isolation => match self.isolation {
                 None => "auto: the strongest there is here".to_owned(),
                 Some(it) => it.word().to_owned(),
@@ -255,6 +309,9 @@ impl NewDialog {
         if self.workspace != WorkspaceMode::None && !path.is_absolute() {
             return Err((Field::Directory, "the directory must start with `/` or `~/`".to_owned()));
         }
+        if let Some(why) = self.refused_place(&path) {
+            return Err((Field::Directory, format!("{why}; {PLACE_HINT}, or workspace none")));
+        }
         let (env, pass) = self.variables()?;
         let spec = SandboxSpec {
             name: (!name.is_empty()).then(|| name.to_owned()),
@@ -276,6 +333,19 @@ impl NewDialog {
             snapshot_every: None,
         };
         Ok(Order { spec, pass })
+    }
+
+    /// Why the hub would refuse to work on a directory, as far as its path tells.
+    fn refused_place(&self, path: &Path) -> Option<&'static str> {
+        // The demo's sandboxes have no directory.
+        let real = self.workspace != WorkspaceMode::None && self.driver != DEMO_DRIVER;
+        let homes: Vec<PathBuf> = self.home.iter().cloned().collect();
+        real.then(|| refused_place(path, &homes)).flatten()
+    }
+
+    /// Why nothing can be started as the form stands.
+    pub fn refused(&self) -> Option<&'static str> {
+        self.refused_place(&self.directory())
     }
 
     /// Variables with their values, and names of those to pass on.
@@ -369,6 +439,7 @@ pub enum Verb {
 pub enum Deed {
     Verb { verb: Verb, targets: Vec<SandboxId> },
     Restore { sandbox: SandboxId, to: SnapshotId, label: String },
+    Start(SandboxId),
     RemoveSnapshot { id: SnapshotId, what: String },
     Apply { sandbox: SandboxId, directory: String, request: ApplyRequest },
     TakeBack { sandbox: SandboxId, directory: String, overwrite: bool },

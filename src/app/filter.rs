@@ -1,6 +1,7 @@
 //! The fleet's filter: words and `key:value` tokens, each turned around by a leading `!`.
 
-use super::fleet::Row;
+use super::fleet::{Mark, Row};
+use crate::model::sandbox::{Isolation, State};
 
 /// Longest filter line, in bytes, and most tokens in it.
 pub const FILTER_BYTES_MAX: usize = 512;
@@ -8,6 +9,29 @@ const TOKENS_MAX: usize = 16;
 
 /// Keys that a token may have.
 pub const KEYS: &[&str] = &["status", "state", "driver", "label", "name", "isolation"];
+
+/// What can stand behind the tokens of a line whose words are none of those there are.
+pub fn words_for(text: &str) -> Vec<String> {
+    let marks = Mark::SHOWN.iter().map(|it| it.word());
+    let states = State::ALL.iter().map(|it| it.word());
+    let grades = Isolation::ALL.iter().map(|it| it.word());
+    let known: [(&str, Vec<&str>); 3] =
+        [("status", marks.collect()), ("state", states.collect()), ("isolation", grades.collect())];
+    let words = text.split_whitespace().map(|it| it.trim_start_matches('!').to_lowercase());
+    let tokens: Vec<(String, String)> = words
+        .filter_map(|it| it.split_once(':').map(|(key, of)| (key.to_owned(), of.to_owned())))
+        .collect();
+    let none_of = |(key, value): &(String, String)| {
+        let (key, words) = known.iter().find(|(of, _)| of == key)?;
+        let none = !words.iter().any(|it| it.starts_with(value.as_str()));
+        none.then(|| format!("{key}: is one of {}", words.join(", ")))
+    };
+    let mut said: Vec<String> = tokens.iter().filter_map(none_of).collect();
+    if tokens.iter().any(|(key, _)| !KEYS.contains(&key.as_str())) {
+        said.push(format!("tokens are {}:", KEYS.join(":, ")));
+    }
+    said
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Test {

@@ -39,6 +39,11 @@ impl Tally {
     }
 }
 
+/// What a row keeps when its sandbox is told anew.
+fn kept_of(row: Option<&Row>) -> (bool, Option<SessionId>) {
+    row.map_or((false, None), |it| (it.marked, it.called().cloned()))
+}
+
 /// The list. A row keeps its slot for as long as it lives, so rows never change order.
 #[derive(Debug, Default)]
 pub struct Fleet {
@@ -91,8 +96,9 @@ impl Fleet {
             // A list that names one twice is the hub's fault; the first counts.
             if !self.index.contains_key(&sandbox.id) {
                 let slot = old_index.get(&sandbox.id).and_then(|it| old.get(*it));
-                let marked = slot.and_then(Option::as_ref).is_some_and(|it| it.marked);
-                self.put(Row::new(sandbox, marked), None);
+                let old = slot.and_then(Option::as_ref);
+                let (marked, called) = kept_of(old);
+                self.put(Row::new(sandbox, marked, called), None);
             }
         }
         self.refilter();
@@ -108,8 +114,8 @@ impl Fleet {
         if new && self.index.len() >= SANDBOXES_MAX {
             return;
         }
-        let marked = slot.and_then(|it| self.row(it)).is_some_and(|it| it.marked);
-        let slot = self.put(Row::new(sandbox, marked), slot);
+        let (marked, called) = kept_of(slot.and_then(|it| self.row(it)));
+        let slot = self.put(Row::new(sandbox, marked, called), slot);
         let passes = self.row(slot).is_some_and(|it| self.query.passes(it));
         match (self.shown.binary_search(&slot), passes) {
             (Err(place), true) => self.shown.insert(place, slot),
@@ -121,6 +127,16 @@ impl Fleet {
             _ => {}
         }
         self.return_to(at);
+    }
+
+    /// A session called, or somebody has looked at the one that did.
+    pub fn set_called(&mut self, id: &SandboxId, session: Option<SessionId>) {
+        let slot = self.index.get(id).copied();
+        let row = slot.and_then(|it| self.slots.get_mut(it)).and_then(Option::as_mut);
+        let Some(row) = row.filter(|it| it.called() != session.as_ref()) else { return };
+        row.set_called(session);
+        let sandbox = row.sandbox.clone();
+        self.change(sandbox);
     }
 
     pub fn remove(&mut self, id: &SandboxId) {

@@ -8,7 +8,7 @@ pub const TABS_MAX: usize = 9;
 /// Numbers of panes that a tab can show.
 pub const LAYOUTS: &[usize] = &[1, 2, 4, 6];
 
-/// What one pane shows.
+/// What one pane shows. The first follows, and no other does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
     /// Whatever the fleet's cursor is on.
@@ -25,7 +25,8 @@ pub enum Stays {
     Focus,
 }
 
-/// One tab. Invariant: the number of slots is one of `LAYOUTS`, and the focus is one of them.
+/// One tab. Invariant: the number of slots is one of `LAYOUTS`, the focus is one of them, and the first
+/// follows, alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tab {
     slots: Vec<Slot>,
@@ -68,20 +69,26 @@ impl Tab {
         }
     }
 
-    /// Shows that many panes; empty ones are dropped first, then the last that need not stay.
-    pub fn set_layout(&mut self, count: usize, stays: Stays) {
+    /// Shows that many panes; empty ones are dropped first, then the last that need not stay. Where only
+    /// the following pane is left of a focused one, that one's session is answered: it is to be followed.
+    #[must_use]
+    pub fn set_layout(&mut self, count: usize, stays: Stays) -> Option<SessionId> {
         if !LAYOUTS.contains(&count) {
-            return;
+            return None;
         }
+        let mut led = None;
         while self.slots.len() > count {
             let last = self.slots.len() - 1;
             let empty = self.slots.iter().rposition(|it| *it == Slot::Empty);
             let goes = match stays {
-                Stays::Focus if self.focus == last => last - 1,
+                Stays::Focus if self.focus == last && last > 1 => last - 1,
                 Stays::Focus | Stays::First => last,
             };
             let goes = empty.unwrap_or(goes);
-            self.slots.remove(goes);
+            let gone = self.slots.remove(goes);
+            if let (Slot::Kept(id), Stays::Focus, true) = (gone, stays, self.focus == goes) {
+                led = Some(id);
+            }
             if self.focus > goes {
                 self.focus -= 1;
             }
@@ -89,10 +96,11 @@ impl Tab {
         self.slots.resize(count, Slot::Empty);
         self.focus = self.focus.min(count - 1);
         self.zoomed = false;
+        led
     }
 
     /// Gives a session a pane: where it already is, else an empty one, else a new one, else the
-    /// focused one. Answers which.
+    /// focused one, or the last where that follows. Answers which.
     pub fn keep(&mut self, session: &SessionId) -> usize {
         let kept = Slot::Kept(session.clone());
         if let Some(slot) = self.slots.iter().position(|it| *it == kept) {
@@ -102,22 +110,32 @@ impl Tab {
         let more = LAYOUTS.iter().find(|it| **it > self.slots.len());
         if let (None, Some(more)) = (empty, more) {
             empty = Some(self.slots.len());
-            self.set_layout(*more, Stays::First);
+            self.slots.resize(*more, Slot::Empty);
+            self.zoomed = false;
         }
-        let slot = empty.unwrap_or(self.focus);
+        let focus = if self.focus == 0 { self.slots.len() - 1 } else { self.focus };
+        let slot = empty.unwrap_or(focus);
         self.put(slot, kept);
         slot
     }
 
-    /// Empties a pane and shrinks to the smallest layout that holds the rest.
-    pub fn close(&mut self, slot: usize) {
-        self.put(slot, Slot::Empty);
-        let used = self.slots.iter().filter(|it| **it != Slot::Empty).count();
-        if used == 0 {
-            self.slots = vec![Slot::Follow];
+    /// Empties a pane and shrinks to the smallest layout that holds the rest. The following one can't be
+    /// empty: the next takes its place, and its session is answered, to be followed.
+    #[must_use]
+    pub fn close(&mut self, slot: usize) -> Option<SessionId> {
+        let next = self.slots.iter().position(|it| matches!(it, Slot::Kept(_)));
+        let (closed, led) = match (slot, next.and_then(|it| self.slots.get(it))) {
+            (0, Some(Slot::Kept(id))) => (next.unwrap_or(0), Some(id.clone())),
+            _ => (slot, None),
+        };
+        if closed > 0 {
+            self.put(closed, Slot::Empty);
         }
-        let fits = LAYOUTS.iter().find(|it| **it >= used.max(1)).copied().unwrap_or(1);
-        self.set_layout(fits, Stays::First);
+        let used = self.slots.iter().filter(|it| **it != Slot::Empty).count();
+        let fits = LAYOUTS.iter().find(|it| **it >= used).copied().unwrap_or(1);
+        // Nothing but empty ones goes here.
+        drop(self.set_layout(fits, Stays::First));
+        led
     }
 
     /// Takes sessions away that are no more.
@@ -130,7 +148,12 @@ impl Tab {
     }
 
     fn is_sound(&self) -> bool {
-        LAYOUTS.contains(&self.slots.len()) && self.focus < self.slots.len()
+        let follows = self.slots.iter().position(|it| *it == Slot::Follow);
+        let alone = self.slots.iter().filter(|it| **it == Slot::Follow).count() == 1;
+        LAYOUTS.contains(&self.slots.len())
+            && self.focus < self.slots.len()
+            && follows == Some(0)
+            && alone
     }
 }
 
@@ -156,6 +179,13 @@ impl Grid {
     #[expect(clippy::indexing_slicing, reason = "the invariant above")]
     pub fn tab_mut(&mut self) -> &mut Tab {
         &mut self.tabs[self.current]
+    }
+
+    /// One tab with so many panes.
+    pub fn with_panes(count: usize) -> Self {
+        let mut grid = Self::default();
+        drop(grid.tab_mut().set_layout(count, Stays::First));
+        grid
     }
 
     pub fn tabs_mut(&mut self) -> impl Iterator<Item = &mut Tab> {

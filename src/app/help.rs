@@ -12,12 +12,8 @@ use super::{
 pub struct Help {
     pub line: Editor,
     pub top: usize,
-}
-
-impl Default for Help {
-    fn default() -> Self {
-        Self { line: Editor::new("", 128), top: 0 }
-    }
+    /// The scopes of the place it was opened from: their keys come first.
+    first: Vec<Scope>,
 }
 
 /// One line of help.
@@ -34,19 +30,24 @@ pub enum HelpLine {
 }
 
 impl Help {
+    /// `scopes` are those whose keys count where it is opened.
+    pub fn new(scopes: &[Scope]) -> Self {
+        let mut first = scopes.to_vec();
+        if first.contains(&Scope::Pane) {
+            first.push(Scope::Prefix);
+        }
+        Self { line: Editor::new("", 128), top: 0, first }
+    }
+
     /// The lines that match, by scope.
     pub fn lines(&self, keymap: &Keymap) -> Vec<HelpLine> {
         let wanted = self.line.text().trim().to_lowercase();
         let mut out = Vec::new();
-        let marks = Mark::ALL.iter().map(|it| format!("{} {}", it.sign(), it.word()));
-        let marks: Vec<String> = marks.collect();
-        if format!("marks {}", marks.join(" ")).contains(&wanted) {
-            out.push(HelpLine::Scope("marks in the fleet"));
-            // In two lines, for narrow terminals.
-            let lines = marks.chunks(Mark::ALL.len().div_ceil(2));
-            out.extend(lines.map(|it| HelpLine::Marks(it.join("   "))));
-        }
-        for scope in Scope::ALL {
+        let rest = Scope::ALL.iter().filter(|it| !self.first.contains(it));
+        for (index, scope) in self.first.iter().chain(rest).enumerate() {
+            if index == self.first.len() {
+                marks(&wanted, &mut out);
+            }
             let mut lines: Vec<HelpLine> = Vec::new();
             for spec in ACTIONS.iter().filter(|it| it.scope == *scope) {
                 let keys: Vec<String> =
@@ -75,5 +76,16 @@ impl Help {
             }
         }
         out
+    }
+}
+
+/// What the marks of the fleet mean.
+fn marks(wanted: &str, out: &mut Vec<HelpLine>) {
+    let marks = Mark::SHOWN.iter().map(|it| format!("{} {}", it.sign(), it.means()));
+    let marks: Vec<String> = marks.collect();
+    if format!("marks {}", marks.join(" ")).contains(wanted) {
+        out.push(HelpLine::Scope("marks in the fleet"));
+        // Two in a line, for narrow terminals.
+        out.extend(marks.chunks(2).map(|it| HelpLine::Marks(it.join("   "))));
     }
 }

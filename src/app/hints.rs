@@ -8,7 +8,7 @@ use super::{
     state::{Overlay, Place, State},
     view::View,
 };
-use crate::base::text::width;
+use crate::{base::text::width, model::sandbox::State as Life};
 
 /// A key and what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ impl State {
             _ if self.grip.is_some() => "TYPING",
             _ if matches!(self.view(), Some(View::Snapshots(_))) => "SNAPSHOTS",
             _ if self.view().is_some() => "DIFF",
+            _ if self.copy.as_ref().is_some_and(|it| it.selection.is_some()) => "SELECT",
             _ if self.copy.is_some() => "SCROLL",
             _ => "NORMAL",
         }
@@ -79,16 +80,67 @@ impl State {
                 Action::DialogPageDown,
                 Action::DialogCancel,
             ],
+            _ => self.place_hints(),
+        };
+        let known = wanted.iter().filter(|it| **it != Action::Start || self.can_start());
+        let hint =
+            |it: &Action| self.key_for(*it).map(|key| Hint { key, says: self.hint_says(*it) });
+        known.filter_map(hint).collect()
+    }
+
+    /// What a hint says its key does: shorter than the title where the place makes it clear.
+    fn hint_says(&self, action: Action) -> String {
+        let dialog = matches!(self.overlay, Some(Overlay::New(_)));
+        let read = self.scopes().contains(&Scope::Read);
+        match action {
+            Action::StepIn if self.is_first_run() => "start".to_owned(),
+            // In the dialog a line's keys mean the dialog.
+            Action::LineAccept if dialog => "start".to_owned(),
+            Action::LineComplete if dialog => "next field".to_owned(),
+            Action::LineRight if dialog => "next choice".to_owned(),
+            Action::DialogNext if read => "down".to_owned(),
+            Action::DialogPrevious if read => "up".to_owned(),
+            Action::DialogCancel if read => "close".to_owned(),
+            Action::DiffBefore | Action::Diff => "changes".to_owned(),
+            Action::DiffNow => "since".to_owned(),
+            Action::SnapshotRemove => "remove".to_owned(),
+            Action::DiffLeft => "files".to_owned(),
+            Action::HunkNext => "next".to_owned(),
+            Action::DiffSystem if self.shows_system() => "workspace".to_owned(),
+            Action::DiffSystem => "whole system".to_owned(),
+            Action::Select if self.mode() == "SELECT" => "end selecting".to_owned(),
+            Action::LineUp => "previous".to_owned(),
+            Action::LineDown => "next".to_owned(),
+            action => action.spec().title.to_lowercase(),
+        }
+    }
+
+    /// The hints where no box and no line has the keys.
+    fn place_hints(&self) -> &'static [Action] {
+        match &self.copy {
             _ if self.view().is_some() => self.view_hints(),
-            _ if self.copy.is_some() => &[
+            Some(it) if it.selection.is_some() => {
+                &[Action::Copy, Action::Select, Action::SelectLines, Action::ScrollLive]
+            }
+            Some(_) => &[
                 Action::ScrollLive,
                 Action::ScrollSearch,
                 Action::ScrollOlder,
                 Action::Select,
                 Action::Copy,
             ],
-            _ if self.is_first_run() => &[Action::StepIn, Action::New],
-            _ => &[
+            None if self.is_first_run() => &[Action::StepIn, Action::New],
+            None if self.means_stopped() => &[
+                Action::Scrollback,
+                Action::Start,
+                Action::Diff,
+                Action::Snapshots,
+                Action::Remove,
+                Action::New,
+                Action::Filter,
+                Action::NextPlace,
+            ],
+            None => &[
                 Action::StepIn,
                 Action::New,
                 Action::Pause,
@@ -101,35 +153,7 @@ impl State {
                 Action::NextPlace,
                 Action::PaneZoom,
             ],
-        };
-        let dialog = matches!(self.overlay, Some(Overlay::New(_)));
-        let read = self.scopes().contains(&Scope::Read);
-        wanted
-            .iter()
-            .filter_map(|action| {
-                let says = match action {
-                    Action::StepIn if self.is_first_run() => "start".to_owned(),
-                    // In the dialog a line's keys mean the dialog.
-                    Action::LineAccept if dialog => "start".to_owned(),
-                    Action::LineComplete if dialog => "next field".to_owned(),
-                    Action::LineRight if dialog => "next choice".to_owned(),
-                    Action::DialogNext if read => "down".to_owned(),
-                    Action::DialogPrevious if read => "up".to_owned(),
-                    Action::DialogCancel if read => "close".to_owned(),
-                    Action::DiffBefore | Action::Diff => "changes".to_owned(),
-                    Action::DiffNow => "since".to_owned(),
-                    Action::SnapshotRemove => "remove".to_owned(),
-                    Action::DiffLeft => "files".to_owned(),
-                    Action::HunkNext => "next".to_owned(),
-                    Action::DiffSystem if self.shows_system() => "workspace".to_owned(),
-                    Action::DiffSystem => "whole system".to_owned(),
-                    Action::LineUp => "previous".to_owned(),
-                    Action::LineDown => "next".to_owned(),
-                    action => action.spec().title.to_lowercase(),
-                };
-                self.key_for(*action).map(|key| Hint { key, says })
-            })
-            .collect()
+        }
     }
 
     /// The hints that fit into so many cells. The last ones are help, palette and quit, for who
@@ -203,6 +227,28 @@ impl State {
         }
     }
 
+    fn can_start(&self) -> bool {
+        let named = |it: &super::fleet::Row| it.is_startable();
+        match self.place {
+            Place::Fleet => self.fleet.current().is_some_and(named),
+            Place::Panes => {
+                let session = self.focused_session().and_then(|it| self.fleet.session(it));
+                session.is_some_and(|(row, _)| named(row))
+            }
+        }
+    }
+
+    /// Whether what keys mean has no program left that runs.
+    fn means_stopped(&self) -> bool {
+        let row = match self.place {
+            Place::Fleet => self.fleet.current(),
+            Place::Panes => {
+                self.focused_session().and_then(|it| self.fleet.session(it)).map(|it| it.0)
+            }
+        };
+        row.is_some_and(|it| matches!(it.sandbox.state, Life::Stopped | Life::Failed | Life::Gone))
+    }
+
     /// The key that quits from here.
     pub fn quit_key(&self) -> String {
         // Going back leaves only where nothing is open.
@@ -257,6 +303,17 @@ impl State {
         match self.keymap.key_of(Scope::Prefix, Action::Leave) {
             Some(key) => format!("{key} leave"),
             None => format!("{} prefix", self.keymap.prefix()),
+        }
+    }
+
+    /// What keys do while the terminal is too small to show anything.
+    pub fn unseen_hint(&self) -> String {
+        if self.grip.is_some() {
+            return format!("keys go nowhere; {}", self.way_out());
+        }
+        match self.keymap.key_of(Scope::Global, Action::Quit) {
+            Some(quit) => format!("keys do nothing here; {quit} quits"),
+            None => "keys do nothing here".to_owned(),
         }
     }
 

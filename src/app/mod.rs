@@ -1,6 +1,7 @@
 //! Layer `app`: pure state and updates of the console. No clock, no I/O, no terminal: the time
 //! comes in with each message, work goes out as effects, and their results come back as messages.
 pub mod action;
+pub mod agent;
 pub mod aim;
 pub mod chord;
 pub mod command;
@@ -31,7 +32,7 @@ pub mod state;
 pub mod update;
 pub mod view;
 mod voice;
-mod wake;
+pub mod wake;
 
 pub use effect::{Act, Effect, EffectId};
 pub use msg::{Link, Moment, Msg, Setup};

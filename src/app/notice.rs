@@ -1,8 +1,15 @@
 //! Notices: short lines a person should read once, newest shown, all kept for a while.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    mem::{Discriminant, discriminant},
+    time::Duration,
+};
 
-use super::msg::Moment;
+use super::{
+    msg::Moment,
+    state::{Overlay, Place, State},
+};
 use crate::{
     base::{
         clock::Timestamp,
@@ -37,10 +44,38 @@ impl Entry {
     }
 }
 
+/// Where the operator is: what is said of what they do there is over when they leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    mode: &'static str,
+    place: Place,
+    pane: usize,
+    views: usize,
+    /// Boxes differ too.
+    boxed: Option<Discriminant<Overlay>>,
+}
+
+impl State {
+    pub(super) fn whereabouts(&self) -> Whereabouts {
+        let mode = match self.mode() {
+            // A key of a sequence, or a mark set, leads nowhere else.
+            "PREFIX" if self.grip.is_some() => "TYPING",
+            "PREFIX" => "NORMAL",
+            "SELECT" => "SCROLL",
+            other => other,
+        };
+        let boxed = self.overlay.as_ref().map(discriminant);
+        let pane = self.grid.tab().focus();
+        Whereabouts { mode, place: self.place, pane, views: self.views.len(), boxed }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Notices {
     entries: VecDeque<Entry>,
     until: Option<Duration>,
+    /// Where the newest was called forth, if it is about what was done there.
+    place: Option<Whereabouts>,
 }
 
 impl Notices {
@@ -52,6 +87,7 @@ impl Notices {
             Level::Error => 20,
         };
         self.until = Some(now.since_start + Duration::from_secs(stays));
+        self.place = None;
         match self.entries.front_mut() {
             Some(last) if last.text == text && last.level == level => {
                 last.times = last.times.saturating_add(1);
@@ -90,6 +126,20 @@ impl Notices {
     /// Takes the newest off the bar.
     pub fn dismiss(&mut self) {
         self.until = None;
+    }
+
+    /// The newest belongs to a place.
+    pub(super) fn belongs(&mut self, place: Whereabouts) {
+        self.place = Some(place);
+    }
+
+    /// Takes the newest off the bar if its place was left; says whether it was.
+    pub(super) fn left_for(&mut self, place: Whereabouts) -> bool {
+        let left = self.until.is_some() && self.place.is_some_and(|it| it != place);
+        if left {
+            self.until = None;
+        }
+        left
     }
 
     /// Newest first.

@@ -1,7 +1,7 @@
 //! One row of the fleet: a sandbox and its mark, which says at a glance how it is.
 
 use crate::{
-    base::clock::Timestamp,
+    base::{clock::Timestamp, id::SessionId},
     model::{
         sandbox::{Sandbox, State},
         session::{ExitStatus, Session, Status},
@@ -12,6 +12,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mark {
     Asks,
+    /// It rang the bell or sent a notification that nobody has looked at since.
+    Calls,
     Stuck,
     Failed,
     Working,
@@ -24,7 +26,19 @@ pub enum Mark {
 impl Mark {
     pub const ALL: &[Self] = &[
         Self::Asks,
+        Self::Calls,
         Self::Stuck,
+        Self::Failed,
+        Self::Working,
+        Self::Idle,
+        Self::Paused,
+        Self::Done,
+        Self::Unknown,
+    ];
+
+    /// Those that this version can show: nothing asks the hub yet, and nothing is found to be stuck.
+    pub const SHOWN: &[Self] = &[
+        Self::Calls,
         Self::Failed,
         Self::Working,
         Self::Idle,
@@ -36,6 +50,7 @@ impl Mark {
     pub fn sign(self) -> char {
         match self {
             Self::Asks => '!',
+            Self::Calls => '^',
             Self::Stuck => '~',
             Self::Failed => 'x',
             Self::Working => '*',
@@ -49,6 +64,7 @@ impl Mark {
     pub fn word(self) -> &'static str {
         match self {
             Self::Asks => "asks",
+            Self::Calls => "calls",
             Self::Stuck => "stuck",
             Self::Failed => "failed",
             Self::Working => "working",
@@ -59,9 +75,24 @@ impl Mark {
         }
     }
 
+    /// What it says, where it is explained.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::Asks => "asks",
+            Self::Calls => "calls: rang or sent a notification",
+            Self::Stuck => "stuck",
+            Self::Failed => "failed",
+            Self::Working => "working: prints",
+            Self::Idle => "idle: prints nothing",
+            Self::Paused => "paused",
+            Self::Done => "done or stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether a person should look.
     pub fn needs_someone(self) -> bool {
-        matches!(self, Self::Asks | Self::Stuck | Self::Failed)
+        matches!(self, Self::Asks | Self::Calls | Self::Stuck | Self::Failed)
     }
 
     /// The mark of one session, as long as its sandbox runs.
@@ -110,6 +141,8 @@ impl Mark {
 pub struct Row {
     pub sandbox: Sandbox,
     pub marked: bool,
+    /// The session that called last, as long as nobody has looked at it.
+    called: Option<SessionId>,
     mark: Mark,
     haystack: String,
 }
@@ -128,8 +161,15 @@ fn push_lower(to: &mut String, text: &str) {
 }
 
 impl Row {
-    pub(super) fn new(sandbox: Sandbox, marked: bool) -> Self {
-        let mark = Mark::of(&sandbox);
+    pub(super) fn new(sandbox: Sandbox, marked: bool, called: Option<SessionId>) -> Self {
+        let alive = |id: &SessionId| {
+            sandbox.sessions.iter().any(|it| it.id == *id && it.status != Status::Exited)
+        };
+        let called = called.filter(alive);
+        let mark = match Mark::of(&sandbox) {
+            it @ (Mark::Working | Mark::Idle) if called.is_some() => it.min(Mark::Calls),
+            it => it,
+        };
         let words = sandbox.sessions.iter().flat_map(|it| &it.command).map(|it| it.len() + 1);
         let labels = sandbox.labels.iter().map(|it| it.0.len() + it.1.len() + 2);
         let room = sandbox.name.len() + words.chain(labels).sum::<usize>();
@@ -147,7 +187,7 @@ impl Row {
             haystack.push('=');
             push_lower(&mut haystack, value);
         }
-        Self { sandbox, marked, mark, haystack }
+        Self { sandbox, marked, called, mark, haystack }
     }
 
     pub fn mark(&self) -> Mark {
@@ -159,6 +199,7 @@ impl Row {
         match self.mark {
             Mark::Paused | Mark::Unknown => self.mark,
             _ if self.sandbox.stop_asked && session.status == Status::Exited => Mark::Done,
+            _ if self.called.as_ref() == Some(&session.id) => Mark::Calls,
             _ => Mark::of_session(session),
         }
     }
@@ -172,13 +213,37 @@ impl Row {
     pub fn leading(&self) -> Option<&Session> {
         let sessions = &self.sandbox.sessions;
         let alive = sessions.iter().filter(|it| it.status != Status::Exited);
-        alive.min_by_key(|it| (Mark::of_session(it), it.ordinal)).or(sessions.first())
+        let calls = |it: &Session| self.called.as_ref() != Some(&it.id);
+        alive.min_by_key(|it| (calls(it), Mark::of_session(it), it.ordinal)).or(sessions.first())
+    }
+
+    /// The session that called, and that nobody has looked at since.
+    pub fn called(&self) -> Option<&SessionId> {
+        self.called.as_ref()
+    }
+
+    pub(super) fn set_called(&mut self, session: Option<SessionId>) {
+        self.called = session;
+    }
+
+    /// Whether it is stopped and its first command can be started again.
+    pub fn is_startable(&self) -> bool {
+        self.sandbox.state == State::Stopped && self.sandbox.capabilities.snapshot
+    }
+
+    /// Whether a program of it prints just now, or it is being made.
+    pub fn prints(&self) -> bool {
+        let working = |it: &Session| matches!(it.status, Status::Working | Status::Starting);
+        match self.sandbox.state {
+            State::Running => self.leading().is_some_and(working),
+            other => other == State::Creating,
+        }
     }
 
     /// When it last printed or ended: what a list shows beside it. `None` while it prints, and where
     /// nothing is known of it.
     pub fn last_sign(&self) -> Option<Timestamp> {
-        let session = self.leading().filter(|_| self.mark != Mark::Working)?;
+        let session = self.leading().filter(|_| !self.prints())?;
         Some(session.last_sign())
     }
 }

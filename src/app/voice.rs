@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::base::id::SandboxId;
+use crate::base::id::{SandboxId, SessionId};
 
 /// A sandbox is heard that often; what it says in between is counted.
 pub const HEARD_EVERY: Duration = Duration::from_secs(10);
@@ -16,6 +16,8 @@ struct Voice {
 /// Who was heard when. Entries of sandboxes that are gone are let go by `keep`.
 #[derive(Debug, Default)]
 pub struct Voices {
+    /// What the operator had in sight when the last key came.
+    pub looked_at: Option<SessionId>,
     voices: BTreeMap<SandboxId, Voice>,
 }
 

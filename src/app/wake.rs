@@ -8,6 +8,21 @@ use super::{
     state::{AGES_LIVE_FOR, State, WHICH_KEY_AFTER},
     view::View,
 };
+use crate::base::clock::Timestamp;
+
+/// An age as it is shown, and how long until it reads differently: in steps of five seconds, then in the
+/// unit that it is written in.
+pub fn age(since: Timestamp, now: Timestamp) -> (Duration, Duration) {
+    let exact = Duration::from_millis(u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0));
+    let step = match exact.as_secs() {
+        0..60 => 5,
+        60..3600 => 60,
+        3600..86_400 => 3600,
+        _ => 86_400,
+    };
+    let shown = Duration::from_secs(exact.as_secs() / step * step);
+    (shown, (shown + Duration::from_secs(step)).saturating_sub(exact))
+}
 
 impl State {
     /// When `Msg::Tick` is next wanted, on the clock of `Moment::since_start`; `None` = not until
@@ -24,7 +39,7 @@ impl State {
         let soonest = soonest.chain(self.rest.at()).chain(self.hears_at());
         let soonest = soonest.chain(self.work_reads_anew_at());
         let soonest = soonest.chain(self.views.last().and_then(View::rests_at));
-        soonest.chain(self.next_minute()).chain(self.link_reads_anew_at()).min()
+        soonest.chain(self.ages_read_anew_at()).chain(self.link_reads_anew_at()).min()
     }
 
     /// When the time without a hub next reads differently.
@@ -37,14 +52,12 @@ impl State {
 
     /// When the ages on screen next read differently. After a while without the operator they are
     /// only lower bounds, shown as such, and an idle console writes nothing at all.
-    fn next_minute(&self) -> Option<Duration> {
-        let ages = self.frame.fleet.is_some() && self.fleet.counts().0 > 0;
-        if !ages || !self.ages_are_live() {
-            return None;
-        }
-        let into = u64::try_from(self.now.wall.0.rem_euclid(60_000)).unwrap_or(0);
-        let next = self.now.since_start + Duration::from_millis(60_000 - into);
-        Some(next.min(self.last_input + AGES_LIVE_FOR))
+    fn ages_read_anew_at(&self) -> Option<Duration> {
+        let (_, list) = self.frame.fleet.filter(|_| self.ages_are_live())?;
+        let rows = self.fleet.window(self.fleet.top(), usize::from(list.height));
+        let signs = rows.filter_map(|(_, row)| row.last_sign());
+        let next = signs.map(|since| age(since, self.now.wall).1).min()?;
+        Some((self.now.since_start + next).min(self.last_input + AGES_LIVE_FOR))
     }
 
     /// Whether the ages on screen are kept up to date.

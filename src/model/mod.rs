@@ -8,6 +8,7 @@ pub mod hunk;
 pub mod fact;
 pub mod history;
 pub mod output;
+pub mod place;
 pub mod sandbox;
 pub mod session;
 pub mod snapshot;

@@ -3,8 +3,9 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::{
+    app::agent::key_variables,
     base::limits::{PATH_BYTES_MAX, SEARCH_PATH_MAX},
-    config::environment::Variable,
+    config::environment::{self, Variable},
 };
 
 /// Agent command lines, the more widely used first.
@@ -31,6 +32,13 @@ const KNOWN: &[&str] = &[
 pub fn on_path() -> Vec<String> {
     let found = KNOWN.iter().filter(|name| is_on_path(name));
     found.map(|name| (*name).to_owned()).collect()
+}
+
+/// The variables with keys of known agents that are set in the environment. Their values stay there.
+pub fn keys_set() -> Vec<&'static str> {
+    let mut found = key_variables();
+    found.retain(|it| environment::named(it).is_some_and(|it| !it.is_empty()));
+    found
 }
 
 /// The operator's search path as far as a hub takes it: entries that are relative or too many mean

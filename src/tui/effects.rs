@@ -131,9 +131,14 @@ impl Runner {
             Act::History { session, request } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.history(&session, request).await.map(Reply::History)
             }),
-            Act::Search { session, request } => self.call(id, HUB_ANSWER_WITHIN, async move {
-                runtime.search(&session, request).await.map(Reply::Search)
-            }),
+            Act::Search { session, request } => {
+                let search =
+                    async move { runtime.search(&session, request).await.map(Reply::Search) };
+                if let Some(call) = self.start_call(id, HUB_ANSWER_WITHIN, search) {
+                    self.reads.retain(|_, it| !it.is_finished());
+                    self.reads.insert(id, call);
+                }
+            }
             Act::Doctor => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.doctor().await.map(Reply::Checks)
             }),

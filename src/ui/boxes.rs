@@ -61,23 +61,38 @@ impl View<'_> {
         let (cursor, rest) = self.search_line(brush, inside, &help.line, "type to narrow");
         let mut brush = brush.within(rest);
         let lines = help.lines(&self.state.keymap);
-        let shown = lines.iter().skip(help.top);
-        for (y, line) in (rest.y..rest.y + rest.height).zip(shown) {
+        let mut y = rest.y;
+        for line in lines.iter().skip(help.top) {
+            if y >= rest.y + rest.height {
+                break;
+            }
             match line {
                 HelpLine::Scope(title) => {
                     brush.text(rest.x, y, rest.width, title, self.on_box(Role::Title));
+                    y += 1;
                 }
                 HelpLine::Marks(text) => {
                     brush.text(rest.x + 1, y, rest.width - 1, text, self.on_box(Role::Box));
+                    y += 1;
                 }
                 HelpLine::Action { keys, title, help } => {
                     let keys_width = (rest.width / 3).min(34);
-                    brush.text(rest.x + 1, y, keys_width - 1, keys, self.on_box(Role::Accent));
                     let x = rest.x + keys_width + 1;
-                    brush.text(x, y, 20, title, self.on_box(Role::Box));
-                    let x = x + 21;
-                    let room = (rest.x + rest.width).saturating_sub(x);
-                    brush.text(x, y, room, help, self.on_box(Role::Dim));
+                    let columns = [
+                        (rest.x + 1, keys_width - 1, keys, Role::Accent),
+                        (x, 20, title, Role::Box),
+                        (x + 21, (rest.x + rest.width).saturating_sub(x + 21), help, Role::Dim),
+                    ];
+                    // What is longer than its column goes on below.
+                    let mut rows = 1;
+                    for (x, room, text, role) in columns {
+                        let wrapped = wrap(text, usize::from(room));
+                        rows = rows.max(u16::try_from(wrapped.len()).unwrap_or(1));
+                        for (y, line) in (y..rest.y + rest.height).zip(&wrapped) {
+                            brush.text(x, y, room, line, self.on_box(role));
+                        }
+                    }
+                    y = y.saturating_add(rows);
                 }
             }
         }
@@ -236,10 +251,11 @@ impl View<'_> {
         }
         let missing = it.capabilities.words().into_iter().zip(Capabilities::MEANINGS);
         let missing = missing.filter(|((_, on), _)| !on);
-        for (label, (_, (_, meaning))) in
-            std::iter::once("not here").chain(std::iter::repeat("")).zip(missing)
+        for (label, ((word, _), (_, meaning))) in
+            std::iter::once("lacks").chain(std::iter::repeat("")).zip(missing)
         {
-            lines.push((label, meaning.trim().to_owned(), Role::Dim));
+            let meaning = meaning.trim().trim_end_matches('.');
+            lines.push((label, format!("{word} ({meaning})"), Role::Dim));
         }
         lines
     }

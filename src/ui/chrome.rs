@@ -100,11 +100,13 @@ impl View<'_> {
         let room = area.width / 2;
         let mut at = brush.text_right(area.x + area.width, area.y, room, &text, on_header(role));
         let tally = self.state.fleet.tally();
-        let running = tally.of(Mark::Working) + tally.of(Mark::Idle) + tally.of(Mark::Asks);
+        let alive = [Mark::Working, Mark::Idle, Mark::Asks, Mark::Calls, Mark::Stuck];
+        let calls = tally.of(Mark::Calls);
         let counts = [
-            (running + tally.of(Mark::Stuck), "running", Role::Header),
+            (alive.into_iter().map(|it| tally.of(it)).sum(), "running", Role::Header),
             (tally.of(Mark::Failed), "failed", Role::Failed),
             (tally.of(Mark::Stuck), "stuck", Role::Stuck),
+            (calls, if calls == 1 { "call" } else { "calls" }, Role::Asks),
             (tally.asks, if tally.asks == 1 { "ask" } else { "asks" }, Role::Asks),
         ];
         let mut first = true;
@@ -191,7 +193,11 @@ impl View<'_> {
             // The way out is in sight whatever else is said here.
             None if self.state.is_typing() => format!("{} ", self.state.way_out()),
             None if matches!(self.state.link, Link::Down { .. }) => "OLD PICTURE ".to_owned(),
-            None => "FOLLOWING ".to_owned(),
+            None => match self.state.pane_of_selected() {
+                Some(0) => "FOLLOWING ".to_owned(),
+                Some(slot) => format!("IN PANE {} ", slot + 1),
+                None => String::new(),
+            },
         };
         let role = match (&self.state.copy, &self.state.link) {
             (None, _) if self.state.is_typing() => Role::HintKey,
@@ -213,6 +219,7 @@ impl View<'_> {
         let way_out = match work.left {
             Left::Finished if self.state.esc_gives_up() => " · esc stops waiting".to_owned(),
             _ if self.state.is_typing() => format!(" · {}", self.state.way_out()),
+            Left::Ended if self.state.searches() => " · esc stops it".to_owned(),
             Left::Finished | Left::Ended => String::new(),
         };
         let tail = format!(" {waited}{way_out} ");
@@ -246,7 +253,7 @@ impl View<'_> {
         if mode.editor.text().is_empty() {
             let text = match mode.kind {
                 LineKind::Filter { .. } => {
-                    "words, status:stuck, driver:local, label:team=web, !turned-around"
+                    "words, status:failed, driver:local, label:team=web, !turned-around"
                 }
                 LineKind::Command => {
                     &format!("a command; {} completes", self.state.key_words(Action::LineComplete))

@@ -1,7 +1,5 @@
 //! The fleet list and the page for when there is no fleet yet.
 
-use std::time::Duration;
-
 use super::{
     View,
     chrome::{background, program},
@@ -11,16 +9,21 @@ use super::{
 use crate::{
     app::{
         action::Action,
+        filter::words_for,
         fleet::{Mark, Row},
         state::{FirstChoice, Place},
         update::FIRST_RUN_TOP,
+        wake::age,
     },
-    base::{text::visible, units::human_duration},
+    base::{
+        text::{visible, wrap},
+        units::human_duration,
+    },
 };
 
 pub(super) fn mark_role(mark: Mark) -> Role {
     match mark {
-        Mark::Asks => Role::Asks,
+        Mark::Asks | Mark::Calls => Role::Asks,
         Mark::Stuck => Role::Stuck,
         Mark::Failed => Role::Failed,
         Mark::Working => Role::Working,
@@ -74,9 +77,15 @@ impl View<'_> {
             self.row(&mut inside, line, row, place == fleet.cursor(), focused);
         }
         if shown == 0 && fleet.known {
-            let key = self.state.key_words(Action::Back);
-            let text = format!("nothing passes the filter; {key} clears it");
-            inside.text(list.x + 1, list.y, list.width - 1, &text, self.theme.style(Role::Dim));
+            let back = if self.state.line.is_some() { Action::LineCancel } else { Action::Back };
+            let key = self.state.key_words(back);
+            let mut lines = vec![format!("nothing passes the filter; {key} clears it")];
+            lines.extend(words_for(filter));
+            let room = list.width.saturating_sub(1);
+            let lines = lines.iter().flat_map(|it| wrap(it, usize::from(room)));
+            for (y, line) in (list.y..list.y + list.height).zip(lines) {
+                inside.text(list.x + 1, y, room, &line, self.theme.style(Role::Dim));
+            }
         }
     }
 
@@ -133,20 +142,14 @@ impl View<'_> {
         }
     }
 
-    /// How long the row is as it is. Without the operator ages stop, and say that they did.
+    /// How long ago it last printed or ended. Without the operator ages stop, and say that they did.
     fn age(&self, row: &Row) -> String {
-        if row.mark() == Mark::Working {
+        if row.prints() {
             return "now".to_owned();
         }
         let Some(since) = row.last_sign() else { return "—".to_owned() };
-        let now = self.state.now.wall;
-        let whole_minutes = |it: i64| it.div_euclid(60_000);
-        let minutes = u64::try_from(whole_minutes(now.0) - whole_minutes(since.0)).unwrap_or(0);
-        let text = match minutes {
-            0 => "now".to_owned(),
-            it => human_duration(Duration::from_secs(it * 60)),
-        };
-        if self.state.ages_are_live() || minutes == 0 { text } else { format!("{text}+") }
+        let text = human_duration(age(since, self.state.now.wall).0);
+        if self.state.ages_are_live() { text } else { format!("{text}+") }
     }
 
     pub(super) fn first_run(&self, brush: &mut Brush<'_>) {
@@ -170,13 +173,28 @@ impl View<'_> {
             config.workspace.word(),
             config.egress.in_force().word()
         );
-        brush.text(x, list.y + 1, room, &what, base);
+        match self.state.refused_here() {
+            // Below it where there is room: it is more than a line.
+            Some(why) => {
+                let warning = self.theme.style(Role::Warning);
+                for (y, line) in
+                    (list.y + 1..).zip(wrap(&visible(&why), usize::from(room)).iter().take(2))
+                {
+                    brush.text(x, y, room, line, warning);
+                }
+            }
+            None => {
+                brush.text(x, list.y + 1, room, &what, base);
+            }
+        }
         let found = match self.state.agents.len() {
             0 => "No agent program was found on your PATH.".to_owned(),
             1 => "One agent program was found on your PATH:".to_owned(),
             it => format!("{it} agent programs were found on your PATH:"),
         };
-        brush.text(x, list.y + 2, room, &found, dim);
+        if self.state.refused_here().is_none() {
+            brush.text(x, list.y + 2, room, &found, dim);
+        }
         for (index, choice) in self.state.first_choices().iter().enumerate() {
             let Ok(offset) = u16::try_from(index) else { break };
             let y = list.y + FIRST_RUN_TOP + offset;
@@ -186,7 +204,7 @@ impl View<'_> {
             let here = index == self.state.first_choice;
             let (name, says) = match choice {
                 FirstChoice::Agent(name) if self.state.first_asks_for_network() => {
-                    (visible(name), "run this agent; asks for the network it needs")
+                    (visible(name), "opens the form, with the network it needs")
                 }
                 FirstChoice::Agent(name) => (visible(name), "run this agent in a sandbox"),
                 FirstChoice::Shell => ("a shell".to_owned(), "look around in a sandbox yourself"),

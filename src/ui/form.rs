@@ -178,18 +178,25 @@ impl View<'_> {
         &self,
         brush: &mut Brush<'_>,
         session: &SessionId,
-        holder: &str,
+        (holder, free): (&str, bool),
     ) -> Option<Position> {
         let known = self.state.fleet.session(session);
         let name = known.map_or_else(String::new, |(row, it)| visible(&it.name(&row.sandbox.name)));
-        let inside = self.boxed(brush, 66, 6, &format!("{name}: the keyboard is taken"));
+        let (title, lines, does) = if free {
+            let gave = format!("{} gave the keyboard back.", visible(holder));
+            ("the keyboard is free", [gave, "Nobody holds it now.".to_owned()], "take it")
+        } else {
+            let holds = format!("{} holds the keyboard.", visible(holder));
+            let ends = "Taking it over ends their typing; they are told.".to_owned();
+            ("the keyboard is taken", [holds, ends], "take over")
+        };
+        let inside = self.boxed(brush, 66, 6, &format!("{name}: {title}"));
         let mut brush = brush.within(inside);
-        let text = format!("{} holds the keyboard.", visible(holder));
-        brush.text(inside.x, inside.y, inside.width, &text, self.on_box(Role::Box));
-        let text = "Taking it over ends their typing; they are told.";
-        brush.text(inside.x, inside.y + 1, inside.width, text, self.on_box(Role::Box));
+        for (y, line) in (inside.y..).zip(&lines) {
+            brush.text(inside.x, y, inside.width, line, self.on_box(Role::Box));
+        }
         let cancel = self.keys(&[(Action::DialogCancel, "keep watching")]);
-        let keys = self.answers(&format!("{TAKE_OVER_KEY} take over"), &cancel);
+        let keys = self.answers(&format!("{TAKE_OVER_KEY} {does}"), &cancel);
         brush.text(inside.x, inside.y + 3, inside.width, &keys, self.on_box(Role::Warning));
         None
     }

@@ -88,7 +88,8 @@ impl View<'_> {
         let text = format!("needs {COLUMNS_MIN}x{ROWS_MIN}, this is {columns}x{rows}");
         let asks = self.state.fleet.tally().asks;
         let base = self.theme.style(Role::Base);
-        let lines = wrap(&text, usize::from(area.width));
+        let mut lines = wrap(&text, usize::from(area.width));
+        lines.extend(wrap(&self.state.unseen_hint(), usize::from(area.width)));
         let mut rows = area.y..area.y.saturating_add(area.height);
         if asks > 0 {
             let (y, style) = (rows.next().unwrap_or(area.y), self.theme.style(Role::Asks));
@@ -108,7 +109,9 @@ impl View<'_> {
             Overlay::Doctor { checks, top } => self.doctor(brush, checks.as_deref(), *top),
             Overlay::New(dialog) => self.new_sandbox(brush, dialog),
             Overlay::Confirm(confirm) => self.confirm(brush, confirm),
-            Overlay::TakeOver { session, holder, .. } => self.ask_take_over(brush, session, holder),
+            Overlay::TakeOver { session, holder, free, .. } => {
+                self.ask_take_over(brush, session, (holder, *free))
+            }
         }
     }
 }

@@ -271,7 +271,10 @@ fn the_first_run_page_starts_what_was_chosen() {
     assert!(picture.contains("> claude") && picture.contains("a shell"), "{picture}");
     assert_eq!(console.keys("j enter"), [], "the network is asked for");
     let picture = console.picture();
-    assert!(picture.contains("< allow: the host's network, unrestricted >"), "{picture}");
+    assert!(
+        picture.contains("< allow: the host's network, unrestricted (for an agent) >"),
+        "{picture}"
+    );
     console.key("left");
     assert!(console.picture().contains("can't reach its model"), "{}", console.picture());
     let acts = console.keys("right enter");

@@ -349,7 +349,8 @@ fn the_bottom_line_ends_with_help_palette_and_quit_where_they_fit() {
         let picture = console.picture();
         let last = picture.lines().last().unwrap();
         assert!(last.contains(wanted), "{size:?} {keys}: {last}");
-        assert!(last.ends_with("FOLLOWING") || keys == "l", "{last}");
+        let unseen = console.state.frame().panes.is_empty();
+        assert!(last.ends_with("FOLLOWING") || keys == "l" || unseen, "{last}");
     }
 }
 
@@ -357,8 +358,9 @@ fn the_bottom_line_ends_with_help_palette_and_quit_where_they_fit() {
 fn help_explains_the_marks() {
     let mut console = Console::with_fleet((80, 24), day());
     console.keys("?");
+    console.text("marks");
     let picture = console.picture();
-    for mark in Mark::ALL {
+    for mark in Mark::SHOWN {
         assert!(picture.contains(&format!("{} {}", mark.sign(), mark.word())), "{picture}");
     }
 }
@@ -395,7 +397,7 @@ fn a_search_goes_both_ways_and_counts() {
     console.keys("n");
     assert_eq!(said(&console), "no older match");
     console.keys("N N");
-    assert!(console.state.notices.showing().is_some());
+    assert!(console.state.notices.showing().is_none(), "it is over once there is one");
     console.keys("esc l");
     console.answer(|it| matches!(it, Act::History { .. }), page(0, 60));
     console.keys("/");

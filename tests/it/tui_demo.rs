@@ -60,6 +60,29 @@ fn the_filter_narrows_the_fleet_as_it_is_typed() {
 }
 
 #[test]
+fn a_program_that_rings_for_its_operator_is_found() {
+    let home = Home::new();
+    let pty = open(&home);
+    pty.wait_until("a program calls", |it| it.text().contains(" call"));
+    pty.send("/status:calls\r");
+    pty.wait_until("its row is there", |it| it.text().contains(">^"));
+    quit(pty);
+}
+
+#[test]
+fn a_terminal_that_is_too_small_hears_only_how_to_leave() {
+    let home = Home::new();
+    let pty = open(&home);
+    pty.resize((40, 10));
+    pty.wait_for("ctrl-c quits");
+    pty.send("Gxyn");
+    pty.resize(SIZE);
+    pty.wait_for("web-shop");
+    pty.wait_until("nothing was done", |it| !it.has("New sandbox") && !it.has("Stop "));
+    quit(pty);
+}
+
+#[test]
 fn the_demo_has_snapshots_and_changes_to_look_at() {
     let home = Home::new();
     let pty = open(&home);

@@ -94,10 +94,10 @@ actions! {
         "Move up by half of the visible rows.",
         [List "ctrl-u", List "pageup", View "ctrl-u", View "pageup"];
     ListNextAttention, "list.attention", List, None, "Next that needs you",
-        "Move to the next sandbox that asks, is stuck, or failed.",
+        "Move to the next sandbox that calls (it rang or sent a notification) or failed.",
         [List "!", Prefix "!"], "attention" Nothing;
     Filter, "list.filter", List, None, "Filter",
-        "Narrow the fleet by words and tokens such as status:stuck; `!` turns one around.",
+        "Narrow the fleet by words and tokens such as status:failed; `!` turns one around.",
         [List "/"], "filter" Filter;
     Mark, "list.mark", List, None, "Mark",
         "Mark or unmark a row; verbs then act on all marked ones.",
@@ -124,6 +124,9 @@ actions! {
     Stop, "sandbox.stop", List, Confirm, "Stop",
         "End every process of the sandbox; its files stay.",
         [List "x"], "stop" Sandbox;
+    Start, "sandbox.start", List, Confirm, "Start again",
+        "Start the first command of a stopped sandbox again, on its files as they are.",
+        [List "r", Panes "r"], "start" Sandbox;
     Remove, "sandbox.remove", List, Confirm, "Remove",
         "End the sandbox and delete its files; recordings stay.",
         [List "D", List "delete"], "remove" Sandbox;
@@ -303,8 +306,8 @@ actions! {
     ScrollHalfUp, "scroll.half_up", Scroll, None, "Half a page up",
         "Move half a page back.",
         [Scroll "ctrl-u", Scroll "pageup", Scroll "ctrl-b"];
-    ScrollTop, "scroll.top", Scroll, None, "Oldest loaded",
-        "Move to the oldest line that is loaded; again loads more.",
+    ScrollTop, "scroll.top", Scroll, None, "Oldest",
+        "Move to the oldest line there is.",
         [Scroll "g"];
     ScrollLive, "scroll.live", Scroll, None, "Back to live",
         "Leave scrollback and go back to where it was opened.",

@@ -77,6 +77,35 @@ impl Copy {
         self.lines.iter().skip(line).filter(|it| self.is_match(it)).count()
     }
 
+    /// Whether anything matches, as far as is known.
+    pub fn has_match(&self) -> bool {
+        self.newer > 0 || !self.trail.is_empty() || self.matches_from(0) > 0
+    }
+
+    /// Shows the first lines there are; an empty page says that they are to be loaded step by step.
+    pub fn show_start(&mut self, page: HistoryPage) {
+        self.loading = false;
+        let Some(oldest) = self.oldest() else {
+            if !page.lines.is_empty() {
+                self.older(page);
+            }
+            return self.to_top();
+        };
+        let overlaps = page.lines.last().is_none_or(|it| it.mark >= oldest);
+        if page.lines.is_empty() {
+            return;
+        }
+        if overlaps {
+            self.older(page);
+        } else {
+            (self.at_start, self.detached, self.screen_lines) = (true, true, 0);
+            (self.selection, self.matched) = (None, None);
+            self.newer += self.matches_from(0);
+            self.lines = page.lines.into_iter().map(history_line).collect();
+        }
+        self.to_top();
+    }
+
     /// The number of the match under the cursor, counted from the newest, and how many there are
     /// if that is known.
     pub fn match_position(&self) -> Option<(usize, Option<usize>)> {

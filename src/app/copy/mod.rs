@@ -51,6 +51,8 @@ pub struct Copy {
     pub at_start: bool,
     /// A page is on its way.
     pub loading: bool,
+    /// Lines the wheel went up by that are not loaded yet.
+    owed: usize,
     /// The newest lines here are not the newest there are.
     pub detached: bool,
     pub cursor: Spot,
@@ -79,6 +81,7 @@ impl Copy {
             until: None,
             at_start: false,
             loading: false,
+            owed: 0,
             detached: false,
             cursor: Spot::default(),
             top: 0,
@@ -203,6 +206,11 @@ impl Copy {
                 selection.anchor.line += 1;
             }
         }
+        // What the wheel asked for before it was there.
+        let owed = std::mem::take(&mut self.owed);
+        if owed > 0 {
+            self.scroll(0_isize.saturating_sub_unsigned(owed));
+        }
         while self.lines.len() > LINES_MAX {
             let gone = self.lines.pop_back();
             self.newer += usize::from(gone.is_some_and(|it| self.is_match(&it)));
@@ -228,6 +236,7 @@ impl Copy {
     /// Moves the cursor by lines; says whether it was at the newest line already.
     pub fn move_lines(&mut self, lines: isize) -> bool {
         let last = self.lines.len().saturating_sub(1);
+        self.owed = 0;
         let at_end = lines > 0 && self.cursor.line >= last;
         self.cursor.line = self.cursor.line.saturating_add_signed(lines).min(last);
         self.settle();
@@ -239,6 +248,11 @@ impl Copy {
         let most = self.top_at_end();
         let at_end = lines > 0 && self.top >= most;
         let before = self.top;
+        let short = lines.unsigned_abs().saturating_sub(before);
+        self.owed = match self.at_start || lines > 0 {
+            true => 0,
+            false => (self.owed + short).min(PAGE_LINES as usize),
+        };
         self.top = self.top.saturating_add_signed(lines).min(most);
         let moved = isize::try_from(self.top).unwrap_or(0) - isize::try_from(before).unwrap_or(0);
         self.cursor.line = self.cursor.line.saturating_add_signed(moved);

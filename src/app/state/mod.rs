@@ -19,9 +19,10 @@ use super::{
     action::{Action, Scope},
     chord::Chord,
     copy::Copy,
+    dialog::NewDialog,
     effect::EffectId,
     fleet::Fleet,
-    grid::{Grid, Slot, Stays},
+    grid::{Grid, Slot},
     keymap::Keymap,
     layout::{self, Frame},
     lost::Lost,
@@ -39,6 +40,7 @@ use crate::{
     },
     config::schema::{Config, Prefs},
     model::{
+        place::PLACE_HINT,
         sandbox::{Egress, State as Life},
         session::Session,
     },
@@ -93,6 +95,8 @@ pub struct State {
     /// Places over fleet and panes, the last on top.
     pub(super) views: Vec<View>,
     pub(super) staged: Staged,
+    /// A search of the hub's for scrollback, and when it was asked for.
+    pub(super) searching: Option<(EffectId, Duration)>,
     /// What is waited for, as long as it is.
     pub(super) works: BTreeMap<EffectId, Work>,
     /// The session that following panes show.
@@ -115,6 +119,8 @@ pub struct State {
     /// Which row of the first-run page is chosen.
     pub first_choice: usize,
     pub agents: Vec<String>,
+    /// Variables with keys of agents that are set in the operator's environment; never their values.
+    pub keys_set: Vec<&'static str>,
     pub keymaps: Vec<String>,
     pub themes: Vec<String>,
     pub mouse: bool,
@@ -161,8 +167,6 @@ pub struct State {
 impl State {
     pub fn new(setup: Setup) -> Self {
         let Setup { me, name, hub, directory, home, driver, size, config, keymap, zone } = setup;
-        let mut grid = Grid::default();
-        grid.tab_mut().set_layout(usize::from(config.layout), Stays::First);
         let mut state = Self {
             me,
             my_name: name,
@@ -172,6 +176,7 @@ impl State {
             driver,
             size,
             mouse: config.mouse,
+            grid: Grid::with_panes(usize::from(config.layout)),
             config,
             prefs: Prefs::default(),
             keymap,
@@ -179,12 +184,12 @@ impl State {
             now: Moment { since_start: Duration::ZERO, wall: Timestamp(0) },
             link: Link::Connecting,
             fleet: Fleet::default(),
-            grid,
             place: Place::Fleet,
             came_from: Place::Fleet,
             fleet_shown: true,
             views: Vec::new(),
             staged: Staged::default(),
+            searching: None,
             works: BTreeMap::new(),
             follow: None,
             watches: BTreeMap::new(),
@@ -201,6 +206,7 @@ impl State {
             typed_at: Duration::ZERO,
             first_choice: 0,
             agents: Vec::new(),
+            keys_set: Vec::new(),
             keymaps: Vec::new(),
             themes: Vec::new(),
             focused: None,
@@ -290,6 +296,11 @@ impl State {
         self.grip.is_some()
     }
 
+    /// Whether esc ends a search and nothing else.
+    pub fn searches(&self) -> bool {
+        self.searching.is_some() && self.overlay.is_none() && self.line.is_none()
+    }
+
     /// Whether scrollback is open on a session.
     pub fn copy_of(&self, session: &SessionId) -> Option<&Copy> {
         self.copy.as_ref().filter(|it| it.session == *session)
@@ -317,6 +328,22 @@ impl State {
     /// Whether there is nothing to show but the first-run page.
     pub fn is_first_run(&self) -> bool {
         self.fleet.known && self.fleet.counts().1 == 0
+    }
+
+    /// The form of a new sandbox with the defaults.
+    pub(super) fn dialog(&self, program: &str) -> NewDialog {
+        let (directory, home) = (self.directory.to_string_lossy(), self.home.as_deref());
+        let mut dialog =
+            NewDialog::new(program, &directory, &self.driver, &self.config, &self.agents, home);
+        dialog.know_keys(&self.keys_set);
+        dialog
+    }
+
+    /// Why nothing can be started on the directory that the console was opened in, and what to do.
+    pub fn refused_here(&self) -> Option<String> {
+        let why = self.dialog("").refused()?;
+        let directory = self.directory.display();
+        Some(format!("{directory} can't be a workspace: {why}; {PLACE_HINT}, or workspace none"))
     }
 
     /// An agent of the first page needs what its sandbox would not have.

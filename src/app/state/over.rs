@@ -36,6 +36,8 @@ pub enum Overlay {
     TakeOver {
         session: SessionId,
         holder: String,
+        /// Nobody does any more, as the feed tells.
+        free: bool,
         opened: Duration,
     },
 }
@@ -43,9 +45,10 @@ pub enum Overlay {
 /// What a line being edited is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineKind {
-    /// The filter of the fleet; what it was before, for cancelling.
+    /// The filter of the fleet; what it was before and where the cursor was, for cancelling.
     Filter {
         before: String,
+        at: Option<SandboxId>,
     },
     Command,
     Search,

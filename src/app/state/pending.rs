@@ -24,6 +24,8 @@ pub enum Pending {
     },
     Input(SessionId),
     Older(SessionId),
+    /// The first page there is.
+    Oldest(SessionId),
     Jump {
         session: SessionId,
         hit: crate::model::history::HistoryMark,
@@ -42,6 +44,11 @@ pub enum Pending {
     Restore {
         sandbox: String,
         to: String,
+    },
+    /// A snapshot of a stopped sandbox, and then back to that.
+    Start {
+        sandbox: String,
+        of: Option<SandboxId>,
     },
     Fork {
         of: String,

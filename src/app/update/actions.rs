@@ -44,6 +44,7 @@ impl Turn<'_> {
                 | Action::Fork
                 | Action::Pause
                 | Action::Stop
+                | Action::Start
                 | Action::Remove
         );
         if hits && argument.is_empty() && self.state.row_is_news() {
@@ -72,7 +73,7 @@ impl Turn<'_> {
                 state.overlay = Some(Overlay::Palette(palette));
             }
             Action::Command => self.open_line(LineKind::Command, ""),
-            Action::Help => state.overlay = Some(Overlay::Help(Help::default())),
+            Action::Help => state.overlay = Some(Overlay::Help(Help::new(state.scopes()))),
             Action::Notices => {
                 state.notices.dismiss();
                 state.overlay = Some(Overlay::Notices { top: 0 });
@@ -114,13 +115,15 @@ impl Turn<'_> {
                 state.fleet_shown = true;
                 let before = state.fleet.filter_text().to_owned();
                 self.state.place = Place::Fleet;
-                self.open_line(LineKind::Filter { before: before.clone() }, &before);
+                let at = self.state.fleet.current().map(|it| it.sandbox.id.clone());
+                self.open_line(LineKind::Filter { before: before.clone(), at }, &before);
             }
             Action::New => self.open_new(argument),
             Action::Run => self.run_program(argument),
             Action::Shell => self.open_shell(argument),
             Action::Pause => self.pause(argument),
             Action::Stop | Action::Remove => self.ask_loss(action, argument),
+            Action::Start => self.ask_start(argument),
             Action::Snapshot => self.take_snapshot(argument),
             Action::SnapshotNamed => self.name_snapshot(),
             Action::Snapshots => self.open_snapshots(argument),
@@ -146,7 +149,7 @@ impl Turn<'_> {
             Action::ListHalfUp => fleet.move_by(-fleet.half_page()),
             Action::ListNextAttention => {
                 if !fleet.next_attention() {
-                    self.notice(Level::Info, "nothing asks, is stuck or failed");
+                    self.notice(Level::Info, "nothing calls or failed");
                 }
             }
             Action::Mark => {
@@ -289,7 +292,8 @@ impl Turn<'_> {
             Place::Panes => Stays::Focus,
             Place::Fleet => Stays::First,
         };
-        self.state.grid.tab_mut().set_layout(count, stays);
+        let led = self.state.grid.tab_mut().set_layout(count, stays);
+        self.lead(led);
         self.fill_panes();
         if layout::frame(self.state).panes.is_empty() {
             let key = self.state.key_words(Action::NextPlace);

@@ -58,6 +58,9 @@ impl Turn<'_> {
             editor.insert(text);
             self.line_changed();
         }
+        if let Some(Overlay::New(dialog)) = &mut self.state.overlay {
+            dialog.propose_network();
+        }
     }
 
     /// What follows from a changed line: a live filter, fresh completions.
@@ -162,6 +165,7 @@ impl Turn<'_> {
                 let done = editor.act(action);
                 if done {
                     dialog.wrong = None;
+                    dialog.propose_network();
                 }
                 done
             }
@@ -178,10 +182,13 @@ impl Turn<'_> {
         match action {
             Action::LineAccept => self.accept_line(),
             Action::LineCancel => {
-                if let Some(LineMode { kind: LineKind::Filter { before }, .. }) =
+                if let Some(LineMode { kind: LineKind::Filter { before, at }, .. }) =
                     self.state.line.take()
                 {
                     self.state.fleet.filter(&before);
+                    if let Some(at) = at {
+                        self.state.fleet.select(&at);
+                    }
                 }
             }
             Action::LineComplete => self.complete(),

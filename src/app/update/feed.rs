@@ -16,6 +16,7 @@ use crate::{
         fact::Fact,
         output::Output,
         sandbox::Sandbox,
+        session::Session,
     },
     runtime::LeaseVerb,
 };
@@ -50,12 +51,14 @@ impl Turn<'_> {
             Event::Changed { sandbox, .. } => {
                 self.attention(&sandbox);
                 let id = sandbox.id.clone();
-                let new = self.state.fleet.get(&id).is_none();
+                let appears = self.appears(&sandbox);
                 self.state.fleet.change(*sandbox);
-                if new {
+                if appears {
+                    self.drop_gone();
                     self.fill_panes();
                 }
                 self.diff_seen(&id);
+                self.holder_seen(&id);
                 self.lease_seen();
                 self.program_ended();
             }
@@ -75,6 +78,13 @@ impl Turn<'_> {
             }
             Event::Said { session, fact, .. } => self.said(&session, fact),
         }
+    }
+
+    /// Whether the programs of a sandbox are news: a sandbox itself is there before they are.
+    fn appears(&self, sandbox: &Sandbox) -> bool {
+        let known = |it: &Session| self.state.fleet.session(&it.id).is_some();
+        let sessions = &sandbox.sessions;
+        sessions.iter().any(|it| it.exit.is_none()) && !sessions.iter().any(known)
     }
 
     /// Calls the operator when a sandbox begins to need someone and the terminal has no focus.
@@ -104,6 +114,9 @@ impl Turn<'_> {
         let Some((row, known)) = self.state.fleet.session(session) else { return };
         let name = known.name(&row.sandbox.name);
         let shown = self.state.watches.contains_key(session);
+        if matches!(fact, Fact::Bell | Fact::Notify { .. }) {
+            self.calls(session);
+        }
         match fact {
             Fact::Bell if !shown || self.state.focused == Some(false) => self.ring(None),
             Fact::Notify { title, body } => {
@@ -131,6 +144,36 @@ impl Turn<'_> {
             }
             _ => {}
         }
+    }
+
+    /// A program calls: its row says so until the operator has looked at it. Who types into it has.
+    fn calls(&mut self, session: &SessionId) {
+        let typed = self.state.grip.as_ref().is_some_and(|it| it.session == *session);
+        if typed && self.state.focused != Some(false) {
+            return;
+        }
+        self.state.voices.looked_at.take_if(|it| it == session);
+        let Some((row, _)) = self.state.fleet.session(session) else { return };
+        let sandbox = row.sandbox.id.clone();
+        self.state.fleet.set_called(&sandbox, Some(session.clone()));
+        self.state.dirty = true;
+    }
+
+    /// A call was seen once a key came with the session in sight, and then another.
+    pub(super) fn call_seen(&mut self, session: &SessionId) {
+        let Some((row, _)) = self.state.fleet.session(session) else { return };
+        if row.called() == Some(session) {
+            let sandbox = row.sandbox.id.clone();
+            self.state.fleet.set_called(&sandbox, None);
+        }
+    }
+
+    /// The session that is meant, if its pane is on screen.
+    pub(super) fn in_sight(&self) -> Option<SessionId> {
+        let state = &*self.state;
+        let session = state.aim().filter(|_| state.overlay.is_none())?;
+        let shown = state.frame.panes.iter().any(|it| state.session_in(it.slot) == Some(session));
+        shown.then(|| session.clone())
     }
 
     /// Says what a program did, unless its sandbox was heard just now; whether it was said.

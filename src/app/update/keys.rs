@@ -5,6 +5,7 @@ use crate::{
     app::{
         action::{Action, Scope},
         chord::Chord,
+        command,
         dialog::TAKE_OVER_KEY,
         keymap::{Bound, Step},
         msg::Moment,
@@ -69,6 +70,36 @@ impl Turn<'_> {
         self.unbound(press);
     }
 
+    /// A key while the terminal is too small to show what it would do: only what leaves a pane or the
+    /// console acts, and what draws.
+    pub(super) fn key_unseen(&mut self, press: KeyPress) {
+        if press.stroke == Stroke::Release || self.goes_nowhere(Some(press)) {
+            return;
+        }
+        let chord = Chord::of(&press);
+        let begun = !self.state.typed.is_empty();
+        let mut typed = std::mem::take(&mut self.state.typed);
+        typed.push(chord);
+        let scope = match self.state.grip {
+            _ if begun => self.state.typed_scope,
+            Some(_) => Scope::Pane,
+            None => Scope::Global,
+        };
+        let from = usize::from(begun && scope == Scope::Prefix);
+        let found = step(self.state, scope, typed.get(from..).unwrap_or_default());
+        match found {
+            Step::Run(bound) if acts_unseen(bound, self.state.grip.is_some()) => {
+                let bound = bound.clone();
+                self.run(&bound);
+            }
+            Step::Run(_) => {}
+            Step::More if begun => self.state.typed = typed,
+            Step::More => self.begin_sequence(scope, chord),
+            Step::Nothing if !begun && chord == self.state.keymap.prefix() => self.begin_prefix(),
+            Step::Nothing => {}
+        }
+    }
+
     fn begin_sequence(&mut self, scope: Scope, chord: Chord) {
         let Moment { since_start, .. } = self.state.now;
         (self.state.typed_scope, self.state.typed_at) = (scope, since_start);
@@ -131,6 +162,19 @@ impl Turn<'_> {
 
     pub(super) fn act(&mut self, action: Action) {
         self.act_on(action, "");
+    }
+}
+
+/// What needs no picture.
+fn acts_unseen(bound: &Bound, typing: bool) -> bool {
+    let action = match bound {
+        Bound::Action(action) => Some(*action),
+        Bound::Command(line) => command::parse(line).ok().map(|it| it.action),
+    };
+    match action {
+        Some(Action::Quit | Action::Redraw) => true,
+        Some(Action::Leave) => typing,
+        _ => false,
     }
 }
 

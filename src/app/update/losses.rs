@@ -125,6 +125,16 @@ pub(super) fn of_restore(sandbox: &Sandbox, to: &Snapshot, zone: &Zone) -> Vec<S
     lines
 }
 
+/// What happens when a stopped sandbox is started again.
+pub(super) fn of_start(sandbox: &Sandbox) -> Vec<String> {
+    let command = sandbox.sessions.first().map(|it| it.command.join(" ")).unwrap_or_default();
+    let command = if command.is_empty() { "a shell".to_owned() } else { command };
+    vec![
+        format!("Starts anew: {command}"),
+        "Its files stay as they are; what it was is kept as a snapshot first.".to_owned(),
+    ]
+}
+
 /// What is lost with a snapshot.
 pub(super) fn of_snapshot(it: &Snapshot, after: usize, zone: &Zone) -> Vec<String> {
     let size = it.size_bytes.map_or_else(String::new, |it| format!(", {}", human_bytes(it)));

@@ -39,7 +39,12 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     let typed = matches!(msg, Msg::Key(_) | Msg::Paste(_));
     let was_dirty = state.dirty;
     let by_hand = matches!(msg, Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_));
-    let mut turn = Turn { state, by_hand, effects: Vec::new() };
+    let looks = match &msg {
+        Msg::Key(press) => press.stroke != Stroke::Release,
+        Msg::Mouse(mouse) => matches!(mouse.kind, MouseKind::Down(_)),
+        _ => false,
+    };
+    let mut turn = Turn { state, by_hand, looks, spoke: false, effects: Vec::new() };
     turn.state.dirty |= !quiet;
     turn.message(msg);
     turn.settle();
@@ -63,6 +68,10 @@ struct Turn<'a> {
     state: &'a mut State,
     /// The message is the operator's own doing.
     by_hand: bool,
+    /// The operator has looked at what there is, and acts.
+    looks: bool,
+    /// Something was said of what is done where the operator is.
+    spoke: bool,
     effects: Vec<Effect>,
 }
 
@@ -70,6 +79,11 @@ impl Turn<'_> {
     fn message(&mut self, msg: Msg) {
         let asked = matches!(msg, Msg::Key(_) | Msg::Mouse(_));
         let before = self.state.fleet.current().map(|it| it.sandbox.id.clone());
+        // What was only run past was not looked at.
+        let seen = self.in_sight().filter(|_| self.looks && self.state.rest.at().is_none());
+        if let Some(seen) = seen.filter(|it| self.state.voices.looked_at.as_ref() == Some(it)) {
+            self.call_seen(&seen);
+        }
         self.take(msg);
         let here = self.state.fleet.current().map(|it| &it.sandbox.id);
         if before.is_some() && before.as_ref() != here {
@@ -84,7 +98,11 @@ impl Turn<'_> {
                 if press.stroke != Stroke::Release {
                     self.state.awaited = None;
                 }
-                self.key(press);
+                if self.state.frame.too_small {
+                    self.key_unseen(press);
+                } else {
+                    self.key(press);
+                }
                 if press.stroke != Stroke::Release {
                     self.state.key_at = self.state.now.since_start;
                 }
@@ -95,7 +113,10 @@ impl Turn<'_> {
                 if pressed {
                     self.state.awaited = None;
                 }
-                self.mouse(mouse);
+                // Where nothing is drawn, nothing is clicked.
+                if !self.state.frame.too_small {
+                    self.mouse(mouse);
+                }
                 if pressed {
                     self.state.key_at = self.state.now.since_start;
                 }
@@ -149,6 +170,7 @@ impl Turn<'_> {
     fn notice(&mut self, level: Level, text: &str) {
         let now = self.state.now;
         self.state.notices.push(now, level, text);
+        self.spoke = self.by_hand;
         self.state.dirty = true;
     }
 
@@ -178,8 +200,20 @@ impl Turn<'_> {
             }
         }
         self.load_scrollback();
+        self.end_search_of_closed();
         self.watch_what_shows();
         self.title();
+        if self.looks {
+            self.state.voices.looked_at = self.in_sight();
+            if let Some(typed) = self.state.grip.as_ref().map(|it| it.session.clone()) {
+                self.call_seen(&typed);
+            }
+        }
+        let place = self.state.whereabouts();
+        if std::mem::take(&mut self.spoke) {
+            self.state.notices.belongs(place);
+        }
+        self.state.dirty |= self.state.notices.left_for(place);
     }
 
     /// Following panes show the session that leads under the cursor, until told otherwise.
@@ -238,14 +272,17 @@ impl Turn<'_> {
         self.state.rest.moved(now);
     }
 
+    /// Panes of sessions that are no more are empty.
+    fn drop_gone(&mut self) {
+        let fleet = &self.state.fleet;
+        for tab in self.state.grid.tabs_mut().filter(|_| fleet.known) {
+            tab.retain(|id| fleet.session(id).is_some());
+        }
+    }
+
     /// Lets go of what is no longer there.
     fn keep_focus_true(&mut self) {
-        let fleet = &self.state.fleet;
-        if fleet.known {
-            for tab in self.state.grid.tabs_mut() {
-                tab.retain(|id| fleet.session(id).is_some());
-            }
-        }
+        self.drop_gone();
         let focused = match self.state.place {
             Place::Panes => self.state.focused_session().cloned(),
             Place::Fleet => None,
@@ -328,7 +365,7 @@ impl Turn<'_> {
         for session in again {
             self.resubscribe(&session);
         }
-        // The rest is ages: of rows, which change on the minute, and of the link that is down.
+        // The rest is ages: of rows and of the link that is down.
         let due = self.state.frame.fleet.is_some() || matches!(self.state.link, Link::Down { .. });
         self.state.dirty |= changed || due;
     }

@@ -40,8 +40,8 @@ impl Turn<'_> {
             }
             Action::PaneAdd => self.keep_pane(),
             Action::PaneClose => {
-                let slot = tab.focus();
-                tab.close(slot);
+                let led = tab.close(tab.focus());
+                self.lead(led);
             }
             Action::PaneZoom if tab.zoomed => tab.zoomed = false,
             Action::PaneZoom => {
@@ -187,33 +187,47 @@ impl Turn<'_> {
     /// Says so when there is nothing left to type into.
     fn has_ended(&mut self, session: &SessionId) -> bool {
         let known = self.state.fleet.session(session);
-        let ended = known.is_some_and(|(_, it)| it.exit.is_some());
-        if ended {
-            let key = self.state.key_words(Action::Scrollback);
-            let text = format!("this program has ended; {key} shows what it printed");
-            self.notice(Level::Info, &text);
+        let Some((row, _)) = known.filter(|(_, it)| it.exit.is_some()) else { return false };
+        let key = self.state.key_words(Action::Scrollback);
+        let mut text = format!("this program has ended; {key} shows what it printed");
+        if row.is_startable() {
+            let key = self.state.key_words(Action::Start);
+            text.push_str(&format!("; {key} starts it again"));
         }
-        ended
+        self.notice(Level::Info, &text);
+        true
     }
 
     /// Shows a session in a pane of its own or the following one, and focuses it.
     pub(super) fn show(&mut self, session: &SessionId) {
-        let Some((row, _)) = self.state.fleet.session(session) else { return };
+        if !self.select_row_of(session) {
+            return;
+        }
+        let slots = self.state.grid.tab().slots();
+        let kept = slots.iter().position(|it| *it == Slot::Kept(session.clone()));
+        self.state.grid.tab_mut().set_focus(kept.unwrap_or(0));
+        if kept.is_none() {
+            self.state.follow = Some(session.clone());
+        }
+        self.state.place = Place::Panes;
+    }
+
+    /// Puts the cursor of the fleet on the row of a session, which the filter may have hidden.
+    fn select_row_of(&mut self, session: &SessionId) -> bool {
+        let Some((row, _)) = self.state.fleet.session(session) else { return false };
         let id = row.sandbox.id.clone();
         if !self.state.fleet.select(&id) {
             self.state.fleet.filter("");
             self.state.fleet.select(&id);
         }
-        let slots = self.state.grid.tab().slots();
-        let kept = slots.iter().position(|it| *it == Slot::Kept(session.clone()));
-        let follows = slots.iter().position(|it| *it == Slot::Follow);
-        let shown = kept.or(follows);
-        let slot = shown.unwrap_or_else(|| self.state.grid.tab_mut().keep(session));
-        self.state.grid.tab_mut().set_focus(slot);
-        if kept.is_none() {
-            self.state.follow = Some(session.clone());
+        true
+    }
+
+    /// A pane went and the following one took its place: it shows what that had, and so does the fleet.
+    pub(super) fn lead(&mut self, session: Option<SessionId>) {
+        if let Some(session) = session.filter(|it| self.select_row_of(it)) {
+            self.state.follow = Some(session);
         }
-        self.state.place = Place::Panes;
     }
 
     /// Takes the keyboard of the session that is looked at.
@@ -240,7 +254,7 @@ impl Turn<'_> {
         if let Holder::Other(holder) = self.state.holder(known) {
             let holder = holder.to_owned();
             let opened = self.state.now.since_start;
-            self.state.overlay = Some(Overlay::TakeOver { session, holder, opened });
+            self.state.overlay = Some(Overlay::TakeOver { session, holder, free: false, opened });
             return;
         }
         self.grip(session, LeaseVerb::Take);
@@ -399,6 +413,10 @@ impl Turn<'_> {
     pub(super) fn paste(&mut self, text: &str) {
         if self.goes_nowhere(None) {
             return self.notice(Level::Warning, "the keyboard was lost; not pasted");
+        }
+        if self.state.frame.too_small {
+            let text = "the terminal was too small to show where it would go; not pasted";
+            return self.notice(Level::Warning, text);
         }
         if self.state.overlay.is_some() || self.state.line.is_some() {
             return self.insert(text.lines().next().unwrap_or(""));

@@ -10,10 +10,10 @@ use crate::{
     },
     base::{
         fault::{Fault, Kind, Outcome},
-        id::SessionId,
+        id::{SandboxId, SessionId},
     },
     config::schema::Config,
-    model::event::Level,
+    model::{event::Level, history::HistoryPage},
     runtime::LeaseVerb,
 };
 
@@ -35,14 +35,12 @@ impl Turn<'_> {
             (Pending::Open, Ok(Reply::Session(session))) => self.expect(Some(session.id)),
             (Pending::Open, Err(fault)) => self.fault("opening a shell", &fault),
             (Pending::Lease { session, verb }, result) => self.lease(session, verb, result),
-            (Pending::Older(session), result) => self.older(&session, result),
-            (Pending::Jump { session, hit, number }, Ok(Reply::History(page))) => {
-                if let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == session) {
-                    copy.jump(page, hit, number);
-                }
+            (it @ (Pending::Older(_) | Pending::Oldest(_) | Pending::Jump { .. }), result) => {
+                self.history_done(it, result);
             }
             (Pending::Search(session), Ok(Reply::Search(page))) => self.searched(session, &page),
-            (Pending::Jump { .. } | Pending::Search(_), Err(fault)) => {
+            (Pending::Search(_), Err(fault)) => {
+                self.state.searching = None;
                 self.fault("searching", &fault);
             }
             (
@@ -50,6 +48,7 @@ impl Turn<'_> {
                 | Pending::Snapshot { .. }
                 | Pending::RemoveSnapshot { .. }
                 | Pending::Restore { .. }
+                | Pending::Start { .. }
                 | Pending::Fork { .. }),
                 result,
             ) => self.snapshots_done(id, it, result),
@@ -129,7 +128,8 @@ impl Turn<'_> {
                 if fault.kind() == Kind::Busy && verb == LeaseVerb::Take {
                     let (holder, opened) = (self.holder_name(&session), self.state.now.since_start);
                     self.lose_keyboard(format!("{holder} holds the keyboard"));
-                    self.state.overlay = Some(Overlay::TakeOver { session, holder, opened });
+                    self.state.overlay =
+                        Some(Overlay::TakeOver { session, holder, free: false, opened });
                 } else {
                     self.fault("taking the keyboard", &fault);
                     self.lose_keyboard(format!("the keyboard was refused: {}", fault.message()));
@@ -169,6 +169,7 @@ impl Turn<'_> {
 
     fn input_failed(&mut self, session: &SessionId, fault: &Fault) {
         self.fault("typing", fault);
+        self.spoke = true;
         let typed = self.state.grip.as_ref().is_some_and(|it| it.session == *session);
         match (&mut self.state.grip, fault.kind()) {
             (Some(_), Kind::Busy) => {}
@@ -176,6 +177,27 @@ impl Turn<'_> {
             (Some(grip), Kind::Lost | Kind::Late) if typed => grip.hold = Hold::Lapsed,
             _ if typed => self.lose_keyboard(format!("typing failed: {}", fault.message())),
             _ => {}
+        }
+    }
+
+    fn history_done(&mut self, pending: Pending, result: Outcome<Reply>) {
+        match (pending, result) {
+            (Pending::Older(session), result) => self.older(&session, result),
+            (Pending::Oldest(session), Ok(Reply::History(page))) => {
+                self.started_at(&session, page);
+            }
+            // Step by step it is then.
+            (Pending::Oldest(session), Err(_)) => {
+                let page = HistoryPage { lines: Vec::new(), at_start: false };
+                self.started_at(&session, page);
+            }
+            (Pending::Jump { session, hit, number }, Ok(Reply::History(page))) => {
+                if let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == session) {
+                    copy.jump(page, hit, number);
+                }
+            }
+            (_, Err(fault)) => self.fault("searching", &fault),
+            (_, Ok(_)) => self.notice(Level::Error, "the hub answered something else"),
         }
     }
 
@@ -265,6 +287,19 @@ impl Turn<'_> {
     /// A file that can't be used changes nothing.
     fn kept(&mut self, what: &str, fault: &Fault) {
         self.fault(&format!("{what} stays as it was"), fault);
+    }
+
+    /// The box over a keyboard that is taken says who has it now.
+    pub(super) fn holder_seen(&mut self, sandbox: &SandboxId) {
+        let Some(Overlay::TakeOver { session, holder, free, .. }) = &mut self.state.overlay else {
+            return;
+        };
+        let known = self.state.fleet.session(session);
+        let Some((_, known)) = known.filter(|(row, _)| row.sandbox.id == *sandbox) else { return };
+        *free = known.lease.is_none();
+        if let Some(lease) = &known.lease {
+            holder.clone_from(&lease.holder_name);
+        }
     }
 
     /// The lease as the feed tells it, for the session typed into.

@@ -1,5 +1,7 @@
 //! Scrollback: moving, searching, selecting, copying, and loading what is older.
 
+use std::time::Duration;
+
 use super::Turn;
 use crate::{
     app::{
@@ -8,12 +10,14 @@ use crate::{
         effect::Act,
         pane::{Feed, Watch},
         state::{LineKind, Pending, Place},
+        view::Left,
     },
     base::{id::SessionId, limits::CLIPBOARD_BYTES_MAX},
     model::{
         event::Level,
-        history::{HistoryMark, HistoryRequest, SearchPage, SearchRequest},
+        history::{HistoryMark, HistoryPage, HistoryRequest, SearchPage, SearchRequest},
     },
+    vt::key::Key,
 };
 
 impl Turn<'_> {
@@ -39,6 +43,7 @@ impl Turn<'_> {
                 }
                 return true;
             }
+            Action::ScrollLive if self.stop_searching() => return true,
             _ => {}
         }
         let Some(copy) = &mut self.state.copy else { return false };
@@ -52,7 +57,7 @@ impl Turn<'_> {
             Action::ScrollRight => copy.move_columns(1),
             Action::ScrollLineStart => copy.to_line_edge(false),
             Action::ScrollLineEnd => copy.to_line_edge(true),
-            Action::ScrollTop => copy.to_top(),
+            Action::ScrollTop => self.go_to_start(),
             Action::ScrollLive => self.close_scrollback(),
             Action::ScrollOlder => self.find(true),
             Action::ScrollNewer => self.find(false),
@@ -101,6 +106,48 @@ impl Turn<'_> {
             Opened::Typing => self.type_again(&copy.session),
             Opened::Fleet => self.state.return_to_fleet(),
             Opened::Pane => {}
+        }
+    }
+
+    /// To the oldest line there is, wherever the window is.
+    fn go_to_start(&mut self) {
+        let Some(copy) = &mut self.state.copy else { return };
+        copy.to_top();
+        if copy.at_start || copy.loading {
+            return;
+        }
+        let (session, until) = (copy.session.clone(), copy.until());
+        let end = HistoryMark { segment: 0, line: PAGE_LINES };
+        let request = HistoryRequest { before: Some(end), until, lines: PAGE_LINES };
+        let act = Act::History { session: session.clone(), request };
+        let started = self.start(act, Some(Pending::Oldest(session))).is_some();
+        if let Some(copy) = &mut self.state.copy {
+            copy.loading = started;
+        }
+    }
+
+    /// The first page there is; without one what is older is loaded step by step.
+    pub(super) fn started_at(&mut self, session: &SessionId, page: HistoryPage) {
+        let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == *session) else {
+            return;
+        };
+        copy.show_start(page);
+    }
+
+    /// esc ends a search that goes on, and nothing else.
+    fn stop_searching(&mut self) -> bool {
+        let esc = matches!(self.state.last_key, Some(Key::Esc));
+        let Some((id, _)) = self.state.searching.take_if(|_| esc) else { return false };
+        self.cancel(id);
+        self.notice(Level::Info, "no longer searched for");
+        true
+    }
+
+    /// Nobody waits for a search whose scrollback is closed.
+    pub(super) fn end_search_of_closed(&mut self) {
+        let open = self.state.copy.is_some();
+        if let Some((id, _)) = self.state.searching.take_if(|_| !open) {
+            self.cancel(id);
         }
     }
 
@@ -192,17 +239,32 @@ impl Turn<'_> {
         };
         let pattern = pattern.clone();
         if copy.find(older) {
+            // What was said of the search before is over.
+            return self.hint_was_followed();
+        }
+        if self.state.searching.is_some() {
             return;
         }
         if !older {
             return self.find_left();
         }
         if copy.at_start {
-            return self.notice(Level::Info, "no older match");
+            return self.no_older_match();
         }
         let session = copy.session.clone();
         let before = copy.oldest().or_else(|| copy.mark_at_cursor());
-        self.search_older(session, pattern, before);
+        let since = self.state.now.since_start;
+        self.search_older(session, pattern, before, since);
+    }
+
+    fn no_older_match(&mut self) {
+        let Some(copy) = &self.state.copy else { return };
+        let text = match &copy.pattern {
+            Some((pattern, _)) if !copy.has_match() => format!("{pattern}: not found"),
+            _ => "no older match".to_owned(),
+        };
+        self.notice(Level::Info, &text);
+        self.spoke = true;
     }
 
     /// Towards the present, beyond what is loaded: to the match that was left for an older one.
@@ -222,15 +284,28 @@ impl Turn<'_> {
         }
     }
 
-    fn search_older(&mut self, session: SessionId, pattern: String, before: Option<HistoryMark>) {
+    /// `since` is when the operator asked: the hub may have to be asked more than once.
+    fn search_older(
+        &mut self,
+        session: SessionId,
+        pattern: String,
+        before: Option<HistoryMark>,
+        since: Duration,
+    ) {
         let until = self.state.copy.as_ref().and_then(Copy::until);
+        let what = format!("searching for {pattern}");
         let request = SearchRequest { pattern, before, until, hits: 1 };
         let act = Act::Search { session: session.clone(), request };
-        self.start(act, Some(Pending::Search(session)));
+        let id = self.begin(act, Pending::Search(session), what, Left::Ended);
+        if let Some(work) = id.and_then(|it| self.state.works.get_mut(&it)) {
+            work.since = since;
+        }
+        self.state.searching = id.map(|it| (it, since));
     }
 
     /// What the hub found; it searches a bounded stretch at a time.
     pub(super) fn searched(&mut self, session: SessionId, page: &SearchPage) {
+        let since = self.state.searching.take().map_or(self.state.now.since_start, |it| it.1);
         // Scrollback was closed meanwhile.
         let Some(copy) = self.state.copy.as_mut().filter(|it| it.session == session) else {
             return;
@@ -241,8 +316,10 @@ impl Turn<'_> {
                 let number = copy.leave_match();
                 self.jump_to(session, hit.mark, number);
             }
-            (None, Some(next), Some(pattern)) => self.search_older(session, pattern, Some(next)),
-            (None, ..) => self.notice(Level::Info, "no older match"),
+            (None, Some(next), Some(pattern)) => {
+                self.search_older(session, pattern, Some(next), since);
+            }
+            (None, ..) => self.no_older_match(),
         }
     }
 

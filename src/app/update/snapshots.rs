@@ -20,6 +20,7 @@ use crate::{
     model::{
         change::{DiffRequest, Subject},
         event::Level,
+        sandbox::State as Life,
         snapshot::{Snapshot, is_name},
     },
     runtime::Fork,
@@ -203,6 +204,52 @@ impl Turn<'_> {
         self.begin(act, Pending::Restore { sandbox, to: label }, what, Left::Finished);
     }
 
+    /// A stopped sandbox again, as it is: a snapshot of it, and back to that.
+    pub(super) fn ask_start(&mut self, name: &str) {
+        let Some(id) = self.target(name) else { return };
+        let Some(row) = self.state.fleet.get(&id) else { return };
+        let name = row.sandbox.name.clone();
+        if row.sandbox.state != Life::Stopped {
+            let text = format!("{name} is not stopped");
+            return self.notice(Level::Info, &text);
+        }
+        if !row.is_startable() {
+            let key = self.state.key_words(Action::New);
+            let text = format!(
+                "{name} keeps no snapshots, and can't be started again; {key} makes a new one"
+            );
+            return self.notice(Level::Info, &text);
+        }
+        let lines = losses::of_start(&row.sandbox);
+        self.ask_first(Deed::Start(id), (format!("Start {name} again?"), "start"), lines.into());
+    }
+
+    pub(super) fn start_again(&mut self, id: SandboxId) {
+        let sandbox = self.name_of(&id);
+        self.state.awaited_at = self.state.now.since_start;
+        let what = format!("starting {sandbox} again");
+        let act = Act::Snapshot { sandbox: id.clone(), name: None };
+        self.begin(act, Pending::Start { sandbox, of: Some(id) }, what, Left::Finished);
+    }
+
+    fn starts(&mut self, sandbox: String, of: Option<SandboxId>, result: Outcome<Reply>) {
+        match (result, of) {
+            (Ok(Reply::Snapshot(kept)), Some(id)) => {
+                let what = format!("starting {sandbox} again");
+                let act = Act::Restore { sandbox: id, to: kept.id };
+                self.begin(act, Pending::Start { sandbox, of: None }, what, Left::Finished);
+            }
+            (Ok(Reply::Sandbox(now)), None) => {
+                let first = now.sessions.first().map(|it| it.id.clone());
+                self.notice(Level::Info, &format!("{sandbox} is started again"));
+                self.state.fleet.change(*now);
+                self.expect(first);
+            }
+            (Ok(_), _) => self.notice(Level::Error, "the hub answered something else"),
+            (Err(fault), _) => self.fault(&format!("starting {sandbox} again"), &fault),
+        }
+    }
+
     fn ask_remove_snapshot(&mut self) {
         let Some((it, row)) = self.in_snapshots() else { return };
         let Some(kept) = &row.kept else {
@@ -268,6 +315,7 @@ impl Turn<'_> {
             (Pending::RemoveSnapshot { what }, Err(fault)) => {
                 self.fault(&format!("removing snapshot {what}"), &fault);
             }
+            (Pending::Start { sandbox, of }, result) => self.starts(sandbox, of, result),
             (Pending::Restore { sandbox, to }, Ok(Reply::Sandbox(now))) => {
                 self.state.fleet.change(*now);
                 let text = format!("{sandbox} has the files of {to}; what it was is kept too");

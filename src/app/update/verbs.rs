@@ -5,7 +5,7 @@ use crate::{
     app::{
         action::Action,
         command::split,
-        dialog::{Confirm, Deed, NewDialog, Says, Verb},
+        dialog::{Confirm, Deed, Field, NewDialog, Says, Verb},
         effect::{Act, EffectId, Order},
         layout::PaneArea,
         state::{Deeds, FirstChoice, Overlay, Pending, Place},
@@ -174,6 +174,11 @@ impl Turn<'_> {
             [one] => losses::of_one(one, verb),
             many => losses::of_many(many, verb),
         };
+        let startable = |it: &&Sandbox| it.capabilities.snapshot;
+        if verb == Verb::Stop && sandboxes.iter().any(startable) {
+            let key = self.state.key_words(Action::Start);
+            lines.push(format!("{key} starts a stopped one again, on its files."));
+        }
         match fleet.hidden_of(&targets) {
             0 => {}
             1 => lines.push("1 of them is not in sight: the filter hides it.".to_owned()),
@@ -211,6 +216,7 @@ impl Turn<'_> {
                     self.state.fleet.unmark_all();
                 }
             }
+            Deed::Start(sandbox) => self.start_again(sandbox),
             Deed::Restore { sandbox, to, label } => self.restore(sandbox, to, label),
             Deed::RemoveSnapshot { id, what } => self.remove_snapshot(id, what),
             Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
@@ -249,10 +255,7 @@ impl Turn<'_> {
     }
 
     fn dialog(&self, program: &str) -> NewDialog {
-        let directory = self.state.directory.to_string_lossy();
-        let state = &self.state;
-        let home = state.home.as_deref();
-        NewDialog::new(program, &directory, &state.driver, &state.config, &state.agents, home)
+        self.state.dialog(program)
     }
 
     pub(super) fn open_new(&mut self, program: &str) {
@@ -305,7 +308,7 @@ impl Turn<'_> {
             Err(fault) => match &mut self.state.overlay {
                 Some(Overlay::New(dialog)) if dialog.asked == Some(asked) => {
                     let hint = fault.hint_text().map(|it| format!(" ({it})")).unwrap_or_default();
-                    dialog.refuse(None, format!("{}{hint}", fault.message()));
+                    dialog.refuse(None, format!("{}{hint}", without_number(fault.message())));
                     self.state.notices.dismiss();
                 }
                 _ => self.fault("starting a sandbox", &fault),
@@ -330,10 +333,21 @@ impl Turn<'_> {
     pub(super) fn first_run_choice(&mut self) {
         let choice = self.state.first_choices().into_iter().nth(self.state.first_choice);
         let size = self.pane_size();
+        // What can't be started here is not tried: the form asks for another directory.
+        if let Some(why) = self.state.refused_here() {
+            let program = match &choice {
+                Some(FirstChoice::Agent(agent)) => agent.as_str(),
+                _ => "",
+            };
+            let mut dialog = self.dialog(program);
+            dialog.refuse(Some(Field::Directory), why);
+            self.state.overlay = Some(Overlay::New(Box::new(dialog)));
+            return;
+        }
         match choice {
             Some(FirstChoice::Agent(agent)) if self.state.first_asks_for_network() => {
                 let mut dialog = self.dialog(&agent);
-                dialog.propose_network();
+                dialog.ask_for_network();
                 self.state.overlay = Some(Overlay::New(Box::new(dialog)));
             }
             Some(FirstChoice::Agent(agent)) => self.run_program(&agent),
@@ -355,10 +369,26 @@ impl Turn<'_> {
         };
         let name = words.first().map_or("", String::as_str);
         let Some(sandbox) = self.target(name) else { return };
+        if let Some(row) = self.state.fleet.get(&sandbox).filter(|it| it.is_startable()) {
+            let (name, key) = (&row.sandbox.name, self.state.key_words(Action::Start));
+            let text = format!("{name} is stopped, and has no shell then; {key} starts it again");
+            return self.notice(Level::Info, &text);
+        }
         let size = self.pane_size();
         let command = words.into_iter().skip(1).collect();
         let spec = SessionSpec { command, cwd: None, env: Vec::new(), size };
         self.state.awaited_at = self.state.now.since_start;
         self.start(Act::Open { sandbox, spec }, Some(Pending::Open));
+    }
+}
+
+/// What the system said, without its number: that tells an operator nothing.
+fn without_number(text: &str) -> String {
+    match text.split_once(" (os error ") {
+        Some((before, after)) => {
+            let rest = after.trim_start_matches(|it: char| it.is_ascii_digit());
+            format!("{before}{}", rest.strip_prefix(')').unwrap_or(rest))
+        }
+        None => text.to_owned(),
     }
 }

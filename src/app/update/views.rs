@@ -412,6 +412,7 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::Shell
             | A::Pause
             | A::Stop
+            | A::Start
             | A::Remove
             | A::Info
             | A::CopyName

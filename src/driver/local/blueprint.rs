@@ -10,18 +10,11 @@ use std::{
 use super::{env, identity::Identity, image::Standing, lockdown::ProcessBounds};
 use crate::{
     base::fault::{Fault, Outcome},
-    model::sandbox::{Egress, Workspace, WorkspaceMode},
+    model::{
+        place::{PLACE_HINT, refused_place},
+        sandbox::{Egress, Workspace, WorkspaceMode},
+    },
 };
-
-/// Places no workspace may be or contain.
-const RESERVED: [&str; 13] = [
-    "/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/boot", "/bin", "/sbin", "/lib", "/lib32",
-    "/lib64", "/libx32",
-];
-
-/// Shared directories that hold other programs' files and sockets: too much for a workspace, though
-/// what lies in them may be one.
-const SHARED: [&str; 4] = ["/home", "/tmp", "/var", "/var/tmp"];
 
 /// A directory shown inside.
 #[derive(Debug)]
@@ -113,27 +106,15 @@ pub fn check_workspace(workspace: &Workspace, ground: &Path) -> Outcome<Option<P
 
 /// Refuses places of the system, and the operator's whole home with its keys.
 fn check_place(path: &Path, homes: &[PathBuf]) -> Outcome<()> {
-    const HINT: &str = "choose a project's directory, for example ~/project";
-    let shown = path.display();
-    let mut homes = homes.iter().map(|it| fs::canonicalize(it).unwrap_or_else(|_| it.to_owned()));
-    // Some accounts have the root as their home: that is refused below.
-    if homes.any(|it| it.starts_with(path)) {
-        let what = format!("workspace {shown}: holds your home, and the keys in it");
-        return Err(Fault::invalid(what).hint(HINT));
-    }
-    if SHARED.iter().any(|it| path == Path::new(it)) {
-        return Err(Fault::invalid(format!("workspace {shown}: shared by everybody")).hint(HINT));
-    }
-    for reserved in RESERVED {
-        let reserved = Path::new(reserved);
-        let exempt = reserved == Path::new("/usr") && path.starts_with("/usr/src/");
-        if reserved.starts_with(path) || (path.starts_with(reserved) && !exempt) {
-            return Err(
-                Fault::invalid(format!("workspace {shown}: a place of the system")).hint(HINT)
-            );
+    let homes: Vec<PathBuf> =
+        homes.iter().map(|it| fs::canonicalize(it).unwrap_or_else(|_| it.to_owned())).collect();
+    match refused_place(path, &homes) {
+        Some(why) => {
+            let what = format!("workspace {}: {why}", path.display());
+            Err(Fault::invalid(what).hint(PLACE_HINT))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Files of /etc that differ from those that the sandbox stands on: contents by name.

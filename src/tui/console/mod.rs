@@ -169,6 +169,7 @@ impl Console {
             keymap: look.keymap,
         });
         state.prefs = look.prefs;
+        state.keys_set = crate::tui::agents::keys_set();
         let mut console = Self {
             state,
             theme: look.theme,
