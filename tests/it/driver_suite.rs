@@ -252,6 +252,8 @@ async fn what_was_changed_is_told(stage: Stage) {
         return stage.end().await;
     }
     collect(stage.exec("echo x > made", &[]).await).await;
+    let spec = spec(stage.driver.name(), &stage.project, &["sh"]);
+    stage.driver.fetch(&stage.ground, &spec, &[]).await.unwrap();
     let pieces: Vec<_> = changes.unwrap().map(Result::unwrap).collect();
     let [DiffPiece::File(made), DiffPiece::End { git_left_out: 0 }] = &pieces[..] else {
         panic!("{pieces:?}")

@@ -46,6 +46,7 @@ mod crash_typing;
 mod docker_between;
 mod docker_late;
 mod docker_life;
+mod docker_same;
 mod docker_stage;
 mod docker_strange;
 mod documents;

@@ -4,7 +4,7 @@
 //! directory would look like the sandbox's work. Blocks on files.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{self, File},
     io::{self, BufWriter, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -197,7 +197,7 @@ pub fn pull(ground: &Path, path: &[u8], archive: Option<impl Read>) -> Outcome<(
         base: upper::root(&workspace_of(ground)?)?,
         sent: sent(ground)?,
         prefix: path.to_vec(),
-        seen: HashSet::new(),
+        seen: HashMap::new(),
         modes: Vec::new(),
         bytes: 0,
         now: path.to_vec(),
@@ -241,7 +241,8 @@ struct Pull {
     sent: HashMap<Vec<u8>, Sent>,
     /// The path that the archive is of; empty = all.
     prefix: Vec<u8>,
-    seen: HashSet<Vec<u8>>,
+    /// What the archive has, and whether that is a directory.
+    seen: HashMap<Vec<u8>, bool>,
     /// Of directories in the layer, which their owner has to fill first.
     modes: Vec<(Vec<u8>, u32)>,
     bytes: u64,
@@ -283,7 +284,7 @@ impl Pull {
                 return Ok(Some(Fault::failed(format!("more than {most}"))));
             }
             self.member(&path, &member, archive)?;
-            self.seen.insert(path);
+            self.seen.insert(path, member.kind == MemberKind::Directory);
         }
         if !archive.has_ended() {
             return Ok(Some(Fault::lost("the archive ends in the middle")));
@@ -304,11 +305,13 @@ impl Pull {
         if prefix.is_empty() {
             let base = self.base.try_clone()?;
             self.deleted(&base, &mut Vec::new(), 0)?;
-        } else if !self.seen.contains(&prefix) {
+        } else if !self.seen.contains_key(&prefix) {
             if self.sent.contains_key(&prefix) && stat(self.base.as_fd(), &prefix)?.is_some() {
                 self.hide(&prefix)?;
             }
-        } else if let Some(base) = listed(self.base.as_fd(), &prefix)? {
+        } else if self.seen.get(&prefix) == Some(&true)
+            && let Some(base) = listed(self.base.as_fd(), &prefix)?
+        {
             self.deleted(&base, &mut prefix.clone(), 0)?;
         }
         for (path, mode) in self.modes.iter().rev() {
@@ -333,7 +336,10 @@ impl Pull {
                 let mode = member.mode & 0o777;
                 let same = match (sent, &real) {
                     // One that the operator removed meanwhile comes back only with what is new in it.
-                    (Some(sent), _) => sent.permissions() == mode,
+                    (Some(sent), _) => {
+                        FileType::from_raw_mode(sent.mode) == FileType::Directory
+                            && sent.permissions() == mode
+                    }
                     (None, Some(real)) => real.st_mode & 0o777 == mode,
                     (None, None) => false,
                 };
@@ -367,7 +373,8 @@ impl Pull {
                 self.file(path, mode, old, contents)
             }
             MemberKind::HardLink => {
-                let Some(first) = self.place(&member.target).filter(|it| self.seen.contains(it))
+                let Some(first) =
+                    self.place(&member.target).filter(|it| self.seen.contains_key(it))
                 else {
                     return Err(io::Error::other("a hard link to nothing"));
                 };
@@ -486,8 +493,9 @@ impl Pull {
             }
             path.extend_from_slice(name);
             self.now.clone_from(path);
-            if self.seen.contains(path) {
-                if let Some(inner) = listed(directory.as_fd(), name)? {
+            if let Some(is_directory) = self.seen.get(path) {
+                // What is no directory any more hides all that was in it.
+                if *is_directory && let Some(inner) = listed(directory.as_fd(), name)? {
                     self.deleted(&inner, path, depth + 1)?;
                 }
             } else if self.sent.contains_key(path) {
@@ -537,3 +545,6 @@ fn fill(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
     }
     Ok(filled)
 }
+
+#[cfg(test)]
+mod tests;
