@@ -383,7 +383,7 @@ pub struct Says {
     /// What will be lost, in sentences: always whole.
     pub lines: Vec<String>,
     /// What it is done to, one row each: a word, and a name whose end tells most. As many as there is room for.
-    pub names: Vec<(&'static str, String)>,
+    pub names: Vec<(String, String)>,
     /// How many more there are.
     pub more: usize,
 }

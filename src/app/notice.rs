@@ -41,6 +41,8 @@ impl Entry {
 pub struct Notices {
     entries: VecDeque<Entry>,
     until: Option<Duration>,
+    /// The newest speaks of the place that is open.
+    of_place: bool,
 }
 
 impl Notices {
@@ -52,6 +54,7 @@ impl Notices {
             Level::Error => 20,
         };
         self.until = Some(now.since_start + Duration::from_secs(stays));
+        self.of_place = false;
         match self.entries.front_mut() {
             Some(last) if last.text == text && last.level == level => {
                 last.times = last.times.saturating_add(1);
@@ -60,6 +63,19 @@ impl Notices {
             _ => self.entries.push_front(Entry { at: now.wall, level, text, times: 1 }),
         }
         self.entries.truncate(KEPT_MAX);
+    }
+
+    /// One that means something only in the place that is open.
+    pub fn push_here(&mut self, now: Moment, level: Level, text: &str) {
+        self.push(now, level, text);
+        self.of_place = true;
+    }
+
+    /// A place is left: what spoke of it goes off the bar.
+    pub fn leave(&mut self) {
+        if self.of_place {
+            self.dismiss();
+        }
     }
 
     /// A failure in one line, with its way out.

@@ -18,6 +18,7 @@ mod app_aim;
 mod app_boxes;
 mod app_changes;
 mod app_config;
+mod app_hunks;
 mod app_keyboard;
 mod app_keys;
 mod app_lost;

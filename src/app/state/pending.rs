@@ -2,6 +2,7 @@
 
 use crate::{
     base::id::{SandboxId, SessionId, SnapshotId},
+    model::change::ApplyRequest,
     runtime::LeaseVerb,
 };
 
@@ -54,6 +55,7 @@ pub enum Pending {
     Apply {
         sandbox: SandboxId,
         directory: String,
+        request: Box<ApplyRequest>,
     },
     TakeBack {
         sandbox: SandboxId,

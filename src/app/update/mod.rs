@@ -1,6 +1,7 @@
 //! `update`: one message in, state changed, effects out. Never waits for anything.
 
 mod actions;
+mod apply;
 mod boxes;
 mod diff;
 mod feed;
@@ -150,6 +151,17 @@ impl Turn<'_> {
         let now = self.state.now;
         self.state.notices.push(now, level, text);
         self.state.dirty = true;
+    }
+
+    /// Said of the place that is open; it goes with it.
+    fn notice_here(&mut self, level: Level, text: &str) {
+        let now = self.state.now;
+        if self.state.view().is_some() {
+            self.state.notices.push_here(now, level, text);
+            self.state.dirty = true;
+        } else {
+            self.notice(level, text);
+        }
     }
 
     /// Brings everything that follows from the state up to date with it.
