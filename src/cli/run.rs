@@ -124,7 +124,8 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
 
 /// An image that is here, by a path that holds for the hub too; what is not here is for the hub to refuse.
 fn at_path(image: String) -> String {
-    let real = std::fs::canonicalize(&image).ok().and_then(|it| it.into_os_string().into_string().ok());
+    let real =
+        std::fs::canonicalize(&image).ok().and_then(|it| it.into_os_string().into_string().ok());
     real.unwrap_or(image)
 }
 

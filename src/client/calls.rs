@@ -25,9 +25,9 @@ use crate::{
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId, SnapshotId},
         limits::{
-            APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN, KEYFRAME_PIECE_BYTES,
-            PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX, SNAPSHOT_WITHIN, SNAPSHOTS_MAX,
-            TTL_MAX,
+            APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN,
+            KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX,
+            SNAPSHOT_WITHIN, SNAPSHOTS_MAX, TTL_MAX,
         },
         units::Size,
     },

@@ -73,7 +73,8 @@ impl Driver for Guarded {
     }
 
     async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
-        within(self.inner.name(), "get the image", IMAGE_WITHIN, self.inner.ready(ground, spec)).await
+        within(self.inner.name(), "get the image", IMAGE_WITHIN, self.inner.ready(ground, spec))
+            .await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {

@@ -17,12 +17,12 @@ use rustix::{
 };
 use tokio::sync::mpsc;
 
-use crate::driver::tar::{self, Entry, Kind};
 use crate::base::{
     fault::{Fault, Outcome},
     limits::{COPY_BYTES_MAX, COPY_DEPTH_MAX, COPY_ENTRIES_MAX, COPY_PIECE_BYTES},
     units::human_bytes,
 };
+use crate::driver::tar::{self, Entry, Kind};
 
 /// Where pieces of an archive go.
 pub type Pieces = mpsc::Sender<io::Result<Bytes>>;

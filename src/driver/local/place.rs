@@ -71,7 +71,8 @@ impl LocalPlace {
     fn describe(&self, spec: &SessionSpec) -> Description {
         let mut command = spec.command.clone();
         if command.is_empty() {
-            command = std::mem::take(&mut *self.first.lock().unwrap_or_else(PoisonError::into_inner));
+            command =
+                std::mem::take(&mut *self.first.lock().unwrap_or_else(PoisonError::into_inner));
         }
         if command.is_empty() {
             command.push(self.shell.clone());

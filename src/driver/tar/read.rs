@@ -243,9 +243,9 @@ fn number(field: &[u8]) -> Option<u64> {
     if *first & 0x80 != 0 {
         // A negative one has the next bit set, too.
         let start = u64::from(first & 0x7f);
-        return rest.iter().try_fold(start, |sum, byte| {
-            sum.checked_mul(256).map(|it| it | u64::from(*byte))
-        });
+        return rest
+            .iter()
+            .try_fold(start, |sum, byte| sum.checked_mul(256).map(|it| it | u64::from(*byte)));
     }
     let text = std::str::from_utf8(cut(field)).ok()?.trim();
     if text.is_empty() { Some(0) } else { u64::from_str_radix(text, 8).ok() }

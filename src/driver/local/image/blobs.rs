@@ -96,7 +96,9 @@ impl Packing {
         let mut start = Vec::new();
         piece.clone().take(6).read_to_end(&mut start)?;
         let other = |name: &str, unpack: &str| {
-            Err(bad(format!("it is packed by {name}, which is not read here: unpack it by {unpack}")))
+            Err(bad(format!(
+                "it is packed by {name}, which is not read here: unpack it by {unpack}"
+            )))
         };
         match start.as_slice() {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),

@@ -134,11 +134,7 @@ impl Cache {
         Ok((place.join(ROOT), placed?))
     }
 
-    fn fill(
-        &self,
-        making: &Path,
-        fill: impl FnOnce(&OwnedFd) -> Outcome<About>,
-    ) -> Outcome<About> {
+    fn fill(&self, making: &Path, fill: impl FnOnce(&OwnedFd) -> Outcome<About>) -> Outcome<About> {
         let broken = |error: io::Error| fault("unpacking to", making, &error);
         let root = making.join(ROOT);
         let opened = fs::DirBuilder::new().mode(0o755).create(&root).and_then(|()| open(&root));
@@ -185,10 +181,10 @@ impl Cache {
         let changed = was.ctime().saturating_mul(1000) + was.ctime_nsec() / 1_000_000;
         let at_rest = clock::wall().0.saturating_sub(changed) >= AT_REST_AFTER;
         if at_rest && file.metadata().is_ok_and(|it| same(&it)) {
-            let fresh = self.dir.join(KNOWN).join(format!(
-                ".fresh-{}",
-                crate::base::id::SandboxId::random()
-            ));
+            let fresh = self
+                .dir
+                .join(KNOWN)
+                .join(format!(".fresh-{}", crate::base::id::SandboxId::random()));
             let kept = fs::write(&fresh, key).and_then(|()| fs::rename(fresh, self.mark(was)));
             if let Err(error) = kept {
                 tracing::warn!(%error, "an image is read again the next time");
@@ -270,7 +266,9 @@ pub fn prune(sandboxes: &Path, in_use: impl FnOnce() -> Outcome<HashSet<String>>
     }
     for item in fs::read_dir(dir.join(KNOWN)).into_iter().flatten().flatten() {
         let key = fs::read_to_string(item.path()).unwrap_or_default();
-        if !kept.contains(&key) {
+        let noted = item.metadata().map_or(0, |it| it.mtime().saturating_mul(1000));
+        let old = clock::wall().since(Timestamp(noted)) > IMAGE_UNUSED_AGE_MAX;
+        if old || !kept.contains(&key) {
             drop(fs::remove_file(item.path()));
         }
     }

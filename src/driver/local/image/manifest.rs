@@ -130,7 +130,10 @@ fn oci(blobs: &Blobs) -> io::Result<Image> {
         let digest = digest_of(it)?;
         let piece = blobs.open(&place(&digest))?;
         if piece.len() != it.size {
-            return Err(bad(format!("a layer has not the size that it should have: {}", it.digest)));
+            return Err(bad(format!(
+                "a layer has not the size that it should have: {}",
+                it.digest
+            )));
         }
         Ok(Layer { piece, packed: Some(digest), unpacked: None })
     };

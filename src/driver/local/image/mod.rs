@@ -41,10 +41,7 @@ use crate::{
         fault::{Fault, Outcome},
         text::shown,
     },
-    driver::{
-        Ground, Kept, Shelf,
-        tar::read::Reader,
-    },
+    driver::{Ground, Kept, Shelf, tar::read::Reader},
     model::sandbox::SandboxSpec,
 };
 
@@ -217,7 +214,9 @@ fn directory(path: &Path, ground: &Ground) -> Outcome<Found> {
     }
     if !SYSTEM.iter().any(|it| path.join(it).is_dir()) {
         let words = format!("image {shown}: neither a root file system nor a layout of OCI");
-        return Err(Fault::invalid(words).hint("a root file system has a directory usr, bin or etc"));
+        return Err(
+            Fault::invalid(words).hint("a root file system has a directory usr, bin or etc")
+        );
     }
     Ok(Found::Root)
 }
@@ -415,7 +414,9 @@ impl Standing {
             for part in place.components() {
                 way.push(part);
                 match fs::create_dir(&way) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(error);
+                    }
                     _ => {}
                 }
                 // Not by the umask's leave.

@@ -1,4 +1,9 @@
-use std::sync::{Arc, Barrier, atomic::{AtomicUsize, Ordering}};
+//! Several at once, killed, old and unused.
+
+use std::sync::{
+    Arc, Barrier,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::*;
 use crate::base::fault::Kind;

@@ -1,3 +1,5 @@
+//! What an archive can try, and what comes of it.
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -71,7 +73,8 @@ fn unpack(layers: &[Vec<Vec<u8>>], means: Means) -> (tempfile::TempDir, io::Resu
     let mut outcome = Ok(());
     for layer in layers {
         let archive = [layer.concat(), END.to_vec()].concat();
-        outcome = outcome.and_then(|()| unpacker.add(&mut Reader::new(Cursor::new(archive)), means));
+        outcome =
+            outcome.and_then(|()| unpacker.add(&mut Reader::new(Cursor::new(archive)), means));
     }
     let outcome = outcome.and_then(|()| unpacker.finish());
     assert_eq!(fs::read_to_string(temp.path().join("outside")).unwrap(), "untouched");
@@ -162,6 +165,7 @@ fn devices_are_left_out_and_no_bit_gives_rights() {
             entry(b'4', b"b", b"", 0o666, b""),
             entry(b'6', b"p", b"", 0o666, b""),
             entry(b'V', b"volume", b"", 0o666, b""),
+            entry(b'3', b"dev/null", b"", 0o666, b""),
             entry(b'0', b"s", b"", 0o6755, b"x"),
             entry(b'0', b"none", b"", 0, b"x"),
             entry(b'5', b"d", b"", 0o7511, b""),
@@ -227,7 +231,8 @@ fn layers_hide_what_lies_below_and_not_what_they_bring() {
     outcome.unwrap();
     assert_eq!(
         tree(&temp.path().join("root")).into_keys().collect::<Vec<_>>(),
-        [&b"both"[..], b"both/new", b"d", b"d/new", b"d/sub", b"d/sub/new", b"kept"].map(<[u8]>::to_vec)
+        [&b"both"[..], b"both/new", b"d", b"d/new", b"d/sub", b"d/sub/new", b"kept"]
+            .map(<[u8]>::to_vec)
     );
     // In a tree of its own these are names like others.
     let (temp, outcome) = unpack(&[below, above], Means::Tree);
