@@ -254,7 +254,7 @@ fn packed(
         None => {
             let mut unpacked = None;
             if packing == Packing::Plain {
-                let all = Unpacked::new(piece.clone(), packing, given_up).map_err(broken)?;
+                let all = Unpacked::new(piece.clone(), packing, given_up);
                 io::copy(&mut Summed::new(all, &sum), &mut io::sink()).map_err(broken)?;
                 unpacked = Some(sum.digest());
             }
@@ -278,7 +278,7 @@ fn spill(
 ) -> io::Result<Piece> {
     let file = cache.nameless()?;
     let mut raw = Summed::new(from, sum);
-    let mut unpacked = Unpacked::new(&mut raw, packing, given_up)?;
+    let mut unpacked = Unpacked::new(&mut raw, packing, given_up);
     let mut room = unpack::Room::of(file.as_fd());
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -328,7 +328,7 @@ fn layer(
         None => Box::new(&mut piece),
     };
     {
-        let inner = Unpacked::new(&mut raw, packing, given_up)?;
+        let inner = Unpacked::new(&mut raw, packing, given_up);
         let inner: Box<dyn Read + '_> = match &layer.unpacked {
             Some(_) => Box::new(Summed::new(inner, &unpacked)),
             None => Box::new(inner),
