@@ -59,7 +59,6 @@ use self::{
     changes::LocalChanges,
     hierarchy::Layout,
     identity::Identity,
-    image::Standing,
     link::Link,
     lockdown::ProcessBounds,
     mark::{Hunt, Mark, Orphans},
@@ -234,9 +233,7 @@ impl Local {
         let identity = Identity::of(&ground.id)?;
         let shell = env::shell();
         if let Some(mark) = mark {
-            if spec.image.is_some() || image::of(&Kept::Ground(ground.clone()))?.is_some() {
-                return Err(Standing::refuse(grade.word()));
-            }
+            image::refuse(ground, spec, grade)?;
             let plan = weak::plan(ground, spec, limits.bounds, mark)?;
             facts.notes.extend(weak::notes());
             let mut env = env::base(&ground.name, spec, &identity, &[]);
@@ -378,21 +375,7 @@ impl Driver for Local {
     }
 
     async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
-        if let Some(other) = spec.isolation.filter(|it| *it != Isolation::Namespaces) {
-            return match spec.image {
-                Some(_) => Err(Standing::refuse(other.word())),
-                None => Ok(()),
-            };
-        }
-        if spec.image.is_none() && ground.from.is_none() {
-            return Ok(());
-        }
-        let (ground, spec) = (ground.clone(), spec.clone());
-        let waited_for = WaitedFor::default();
-        let given_up = Arc::clone(&waited_for.0);
-        let ready = move || image::ready(&ground, &spec, &given_up).map(drop);
-        let ready = tokio::task::spawn_blocking(ready).await;
-        ready.map_err(|error| Fault::bug(format!("unpacking an image: {error}")))?
+        image::before(ground, spec).await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
