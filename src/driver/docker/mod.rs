@@ -10,7 +10,7 @@ mod copy;
 mod dial;
 mod engine;
 mod env;
-mod first;
+pub(super) mod first;
 mod frames;
 mod life;
 mod make;

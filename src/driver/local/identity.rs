@@ -35,7 +35,7 @@ impl Identity {
     pub fn of(id: &SandboxId) -> Outcome<Self> {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         if uid == 0 {
-            let host = HOST_IDS_FROM | (hash(id.as_str()) & HOST_IDS_MASK);
+            let host = host_id(id.as_str());
             return Ok(Self {
                 inside_uid: INSIDE_ID,
                 inside_gid: INSIDE_ID,
@@ -61,6 +61,11 @@ impl Identity {
             by_root: false,
         })
     }
+}
+
+/// A host id of its own for what has this name.
+pub fn host_id(name: &str) -> u32 {
+    HOST_IDS_FROM | (hash(name) & HOST_IDS_MASK)
 }
 
 /// FNV-1a: spreads ids; two sandboxes of root with the same host id would still be kept apart by
