@@ -73,6 +73,7 @@ mod other_user;
 mod program;
 mod pty;
 mod runtime_suite;
+mod runtimes;
 mod session_history;
 mod session_host;
 mod session_journal;

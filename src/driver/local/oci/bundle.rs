@@ -72,9 +72,7 @@ impl Container<'_> {
     }
 
     fn mounts(&self) -> Vec<Value> {
-        let one = |at: &str, kind: &str, options: &[&str]| {
-            json!({ "destination": at, "type": kind, "source": kind, "options": options })
-        };
+        let one = |at: &str, kind: &str, options: &[&str]| json!({ "destination": at, "type": kind, "source": kind, "options": options });
         let mut all = vec![
             one("/proc", "proc", &["nosuid", "noexec", "nodev"]),
             one("/dev", "tmpfs", &["nosuid", "mode=755", "size=1m"]),

@@ -65,18 +65,21 @@ pub fn become_keeper(plan: &Plan, control: OwnedFd) -> ! {
         own_network: plan.blueprint.own_network,
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        if let Err(text) = set_up(plan, &tool, control.as_fd()) {
-            drop(send(control.as_fd(), &Word::Failed(text).bytes(), &[]));
-            sys::exit_now(1);
+        match set_up(plan, &tool, control.as_fd()) {
+            Ok(first) => serve(tool, first, control),
+            Err(text) => {
+                drop(send(control.as_fd(), &Word::Failed(text).bytes(), &[]));
+                sys::exit_now(1)
+            }
         }
-        serve(tool, control)
     }));
     // A panic has been told by its hook.
     drop(outcome);
     sys::exit_now(70)
 }
 
-fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<(), String> {
+/// Gives the container's first process.
+fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, String> {
     sys::reset_signals();
     turns::sandbox();
     let blueprint = &plan.blueprint;
@@ -99,12 +102,13 @@ fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<(), S
         .map_err(|error| format!("tying its life: {error}"))?;
     let notes = build(plan).map_err(|it| it.to_string())?;
     lockdown::keep_to_itself().map_err(|error| format!("applying landlock: {error}"))?;
-    tool.run(Path::new(BUNDLE))?;
+    let first = tool.run(Path::new(BUNDLE))?;
     // The trees it was built from are mounted.
     sys::close_all_but(&[std::os::fd::AsRawFd::as_raw_fd(&control)]);
     rustix::thread::set_name(NAME).map_err(|error| format!("taking a name: {error}"))?;
     send(control, &Word::Ready(notes.join("\n")).bytes(), &[])
-        .map_err(|error| format!("reporting: {error}"))
+        .map_err(|error| format!("reporting: {error}"))?;
+    Ok(first)
 }
 
 fn build(plan: &Plan) -> Result<Vec<String>, mounts::Broken> {
@@ -122,16 +126,26 @@ fn build(plan: &Plan) -> Result<Vec<String>, mounts::Broken> {
     Ok(notes)
 }
 
-/// Serves the shim until it goes away; then ends, and with it the container.
-fn serve(tool: Tool<'_>, control: OwnedFd) -> ! {
+/// Serves the shim until it goes away or the container does; then ends, and with it all there is.
+fn serve(tool: Tool<'_>, first: Pid, control: OwnedFd) -> ! {
     let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
-    let mut keeper = Keeper { tool, control, children, programs: Vec::new(), more: false };
-    while keeper.turn() {}
-    sys::exit_now(0)
+    let mut keeper = Keeper { tool, first, control, children, programs: Vec::new(), more: false };
+    loop {
+        if !keeper.turn() {
+            sys::exit_now(0);
+        }
+        match init::how_it_ended(0, first) {
+            Some(Word::Killed { signal, .. }) => sys::exit_now(128 + signal),
+            Some(_) => sys::exit_now(1),
+            None => {}
+        }
+    }
 }
 
 struct Keeper<'a> {
     tool: Tool<'a>,
+    /// Of the container; of runsc, what holds it.
+    first: Pid,
     control: OwnedFd,
     children: OwnedFd,
     programs: Vec<Program>,
@@ -252,13 +266,15 @@ impl Keeper<'_> {
     /// What lost its parent is nobody's business, unless it is a program that was started just now.
     fn reap_orphans(&mut self) {
         let own = |pid: Pid| {
-            self.programs.iter().any(|it| match it.stage {
-                Stage::Starting(starter) => {
-                    starter == pid || start::noted(&start::place(it.number), OUTSIDE) == Some(pid)
-                }
-                Stage::Runs(leader) => leader == pid,
-                Stage::Over => false,
-            })
+            pid == self.first
+                || self.programs.iter().any(|it| match it.stage {
+                    Stage::Starting(starter) => {
+                        starter == pid
+                            || start::noted(&start::place(it.number), OUTSIDE) == Some(pid)
+                    }
+                    Stage::Runs(leader) => leader == pid,
+                    Stage::Over => false,
+                })
         };
         self.more = false;
         for _ in 0..ORPHANS_AT_ONCE {

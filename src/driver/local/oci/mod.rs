@@ -19,8 +19,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::probe::checks;
 use self::bundle::Container;
+pub use self::probe::checks;
 use super::{
     blueprint::Blueprint,
     env,
@@ -90,9 +90,9 @@ impl Runtime {
     /// Where it is installed.
     fn find(self, search: &[PathBuf]) -> Outcome<PathBuf> {
         let places = search.iter().cloned().chain(USUAL.map(PathBuf::from));
-        let found = places
-            .map(|it| it.join(self.program()))
-            .find(|it| fs::metadata(it).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0));
+        let found = places.map(|it| it.join(self.program())).find(|it| {
+            fs::metadata(it).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+        });
         let found = found.ok_or_else(|| {
             let what = format!("isolation {}: no {} here", self.grade().word(), self.program());
             Fault::unsupported(what).hint(self.how_to_install())
@@ -100,7 +100,11 @@ impl Runtime {
         let real = fs::canonicalize(&found)
             .map_err(|error| Fault::io(format!("looking at {}", found.display()), &error))?;
         if HIDDEN.iter().any(|it| real.starts_with(it)) {
-            let what = format!("isolation {}: can't be run from there: {}", self.grade().word(), real.display());
+            let what = format!(
+                "isolation {}: can't be run from there: {}",
+                self.grade().word(),
+                real.display()
+            );
             return Err(Fault::unsupported(what).hint("install it in /usr/local/bin"));
         }
         Ok(real)
@@ -117,9 +121,8 @@ pub fn check(grade: Isolation, spec: &SandboxSpec, layout: &Layout) -> Outcome<(
         ));
     }
     if runtime == Runtime::Runsc && spec.limits.pids.is_some() {
-        return Err(no("no limit on processes: gVisor's are none of this kernel's").hint(
-            "leave --pids away; --memory bounds them too",
-        ));
+        return Err(no("no limit on processes: gVisor's are none of this kernel's")
+            .hint("leave --pids away; --memory bounds them too"));
     }
     if runtime == Runtime::Runsc && spec.limits.memory_bytes.is_some() && !layout.has("memory") {
         return Err(no("no limit on memory: no memory control group can be made here"));
@@ -152,7 +155,8 @@ pub fn plan(
         Fault::unsupported(format!("containers on this processor: {}", std::env::consts::ARCH))
     })?;
     let blueprint = namespaces::plan(ground, spec, identity, bounds)?;
-    let container = Container { runtime, blueprint: &blueprint, inner_root: inner_root(&ground.id), bounds };
+    let container =
+        Container { runtime, blueprint: &blueprint, inner_root: inner_root(&ground.id), bounds };
     let container = container.text();
     Ok(Plan { blueprint, runtime, program, container, first, bounds })
 }

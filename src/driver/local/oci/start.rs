@@ -60,20 +60,27 @@ impl Tool<'_> {
             Runtime::Runsc => {
                 let network = if self.own_network { "--network=none" } else { "--network=host" };
                 // Layers are the sandbox's own affair, and others read and write the files too.
-                command.args(["--ignore-cgroups", "--overlay2=none", "--file-access=shared", network])
+                command.args([
+                    "--ignore-cgroups",
+                    "--overlay2=none",
+                    "--file-access=shared",
+                    network,
+                ])
             }
         };
         command.arg(verb);
         command
     }
 
-    /// Makes the container and starts its first process.
-    pub fn run(&self, bundle: &Path) -> Result<(), String> {
+    /// Makes the container and starts its first process, or what holds that.
+    pub fn run(&self, bundle: &Path) -> Result<Pid, String> {
         let log = bundle.join("log");
         let mut command = self.command(&log, "run");
-        command.args(["--detach", "--bundle"]).arg(bundle).arg(CONTAINER);
+        command.args(["--detach", "--bundle"]).arg(bundle);
+        command.arg("--pid-file").arg(bundle.join(OUTSIDE)).arg(CONTAINER);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        call(&mut command, &log)
+        call(&mut command, &log)?;
+        noted(bundle, OUTSIDE).ok_or_else(|| "the runtime does not say what it started".to_owned())
     }
 
     /// Runs something in the container whose output nobody takes, for the keeper's own ends.
@@ -132,7 +139,8 @@ fn ends_within(pid: Pid, within: Duration) -> io::Result<bool> {
 fn last_words(log: &Path) -> String {
     let mut bytes = Vec::new();
     // Without a log there are no words.
-    let read = File::open(log).and_then(|it| it.take(RUNTIME_LOG_BYTES_MAX).read_to_end(&mut bytes));
+    let read =
+        File::open(log).and_then(|it| it.take(RUNTIME_LOG_BYTES_MAX).read_to_end(&mut bytes));
     if read.is_err() {
         return String::new();
     }
