@@ -18,6 +18,8 @@ pub struct Identity {
     pub host_gid: u32,
     pub name: String,
     pub home: PathBuf,
+    /// Another user of the host's who makes files in its name, and then gives them to it.
+    pub helper: Option<u32>,
     /// Made by root: ids are dropped, and files are shown through mapped mounts.
     pub by_root: bool,
 }
@@ -43,6 +45,7 @@ impl Identity {
                 host_gid: host,
                 name: NAME.to_owned(),
                 home: PathBuf::from("/home").join(NAME),
+                helper: None,
                 by_root: true,
             });
         }
@@ -58,6 +61,7 @@ impl Identity {
             host_gid: gid,
             name,
             home,
+            helper: None,
             by_root: false,
         })
     }

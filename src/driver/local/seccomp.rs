@@ -320,13 +320,23 @@ fn unknown() -> BpfProgram {
 
 /// The filters of a sandbox, in the order they are to be installed.
 pub fn filters(sockets: Sockets) -> Outcome<Vec<BpfProgram>> {
+    Ok(vec![compiled(refused(sockets))?, unknown()])
+}
+
+/// Of who keeps a container, and so of all that a runtime does for its programs.
+pub fn of_keeper() -> Outcome<Vec<BpfProgram>> {
+    let mut rules = Rules::new();
+    Ok(vec![compiled(set_id_rules(&mut rules).map(|()| rules))?])
+}
+
+fn compiled(rules: Made<Rules>) -> Outcome<BpfProgram> {
     let architecture = std::env::consts::ARCH.try_into().map_err(|_| {
         Fault::unsupported(format!(
             "filtering system calls on this processor: {}",
             std::env::consts::ARCH
         ))
     })?;
-    let made = refused(sockets).and_then(|rules| {
+    let made = rules.and_then(|rules| {
         SeccompFilter::new(
             rules,
             SeccompAction::Allow,
@@ -335,9 +345,7 @@ pub fn filters(sockets: Sockets) -> Outcome<Vec<BpfProgram>> {
         )
         .and_then(BpfProgram::try_from)
     });
-    let filter =
-        made.map_err(|error| Fault::bug(format!("making the system call filter: {error}")))?;
-    Ok(vec![filter, unknown()])
+    made.map_err(|error| Fault::bug(format!("making the system call filter: {error}")))
 }
 
 #[cfg(test)]
@@ -347,7 +355,7 @@ mod tests {
     #[test]
     fn every_kind_of_filter_compiles_within_the_kernels_bound() {
         for sockets in [Sockets::Usual, Sockets::None, Sockets::InternetOnly] {
-            for filter in filters(sockets).unwrap() {
+            for filter in filters(sockets).unwrap().into_iter().chain(of_keeper().unwrap()) {
                 assert!(!filter.is_empty() && filter.len() < 4096);
             }
         }

@@ -41,18 +41,14 @@ impl Container<'_> {
         let below_proc = |names: &[&str]| -> Vec<String> {
             names.iter().map(|it| format!("/proc/{it}")).collect()
         };
-        let mut linux = json!({
+        let linux = json!({
             "namespaces": self.namespaces(),
             "uidMappings": mappings(self.inner_root, identity.inside_uid, identity.host_uid),
             "gidMappings": mappings(self.inner_root, identity.inside_gid, identity.host_gid),
             "maskedPaths": below_proc(&PROC_HIDDEN),
             "readonlyPaths": below_proc(&PROC_READ_ONLY),
+            "seccomp": calls::profile(std::env::consts::ARCH),
         });
-        if self.runtime == Runtime::Runc
-            && let Some(linux) = linux.as_object_mut()
-        {
-            linux.insert("seccomp".to_owned(), calls::profile(std::env::consts::ARCH));
-        }
         let container = json!({
             "ociVersion": VERSION,
             "process": process(&first, identity, self.bounds, None),

@@ -102,6 +102,8 @@ fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, 
         .map_err(|error| format!("tying its life: {error}"))?;
     let notes = build(plan).map_err(|it| it.to_string())?;
     lockdown::keep_to_itself().map_err(|error| format!("applying landlock: {error}"))?;
+    lockdown::filter_calls(&plan.filters)
+        .map_err(|error| format!("filtering system calls: {error}"))?;
     let first = tool.run(Path::new(BUNDLE))?;
     // The trees it was built from are mounted.
     sys::close_all_but(&[std::os::fd::AsRawFd::as_raw_fd(&control)]);

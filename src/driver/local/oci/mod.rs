@@ -19,6 +19,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use seccompiler::BpfProgram;
+
 use self::bundle::Container;
 pub use self::probe::checks;
 use super::{
@@ -29,7 +31,7 @@ use super::{
     lockdown::ProcessBounds,
     mounts,
     namespaces::{self, Held},
-    sys,
+    seccomp, sys,
 };
 use crate::{
     base::{
@@ -138,6 +140,7 @@ pub struct Plan {
     container: Vec<u8>,
     first: Vec<u8>,
     bounds: ProcessBounds,
+    filters: Vec<BpfProgram>,
 }
 
 /// Decides how it will be and prepares its directory.
@@ -154,11 +157,22 @@ pub fn plan(
     let first = first::program(std::env::consts::ARCH).ok_or_else(|| {
         Fault::unsupported(format!("containers on this processor: {}", std::env::consts::ARCH))
     })?;
-    let blueprint = namespaces::plan(ground, spec, identity, bounds)?;
-    let container =
-        Container { runtime, blueprint: &blueprint, inner_root: inner_root(&ground.id), bounds };
+    let inner_root = inner_root(&ground.id);
+    // What serves files to gVisor is root inside, and makes each as such first.
+    let helper = (runtime == Runtime::Runsc).then_some(inner_root);
+    let identity = Identity { helper, ..identity.clone() };
+    let blueprint = namespaces::plan(ground, spec, &identity, bounds)?;
+    let container = Container { runtime, blueprint: &blueprint, inner_root, bounds };
     let container = container.text();
-    Ok(Plan { blueprint, runtime, program, container, first, bounds })
+    Ok(Plan {
+        blueprint,
+        runtime,
+        program,
+        container,
+        first,
+        bounds,
+        filters: seccomp::of_keeper()?,
+    })
 }
 
 /// Who is root in a container's user namespace: nobody on the host. The runtime needs one to make it.
