@@ -69,6 +69,7 @@ mod local_shelf;
 mod local_stage;
 mod local_tools;
 mod local_view;
+mod oci;
 mod other_user;
 mod program;
 mod pty;

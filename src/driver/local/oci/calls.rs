@@ -43,7 +43,7 @@ pub fn profile(architecture: &str) -> Value {
     rules.push(when(&["unshare"], masked(0, CLONE_NEWTIME, CLONE_NEWTIME)));
     for request in [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD] {
         // Only the lower half is looked at by the kernel.
-        rules.push(when(&["ioctl"], masked(1, 0xffff_ffff, request as u64)));
+        rules.push(when(&["ioctl"], masked(1, 0xffff_ffff, request)));
     }
     rules.extend(sockets());
     rules.extend(personalities());

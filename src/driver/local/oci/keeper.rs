@@ -340,14 +340,11 @@ impl Keeper<'_> {
 
     /// Does something that takes its time in a copy of this process, which is nobody's afterwards.
     fn aside(&self, work: impl FnOnce(&Tool<'_>)) {
-        match sys::fork() {
-            Ok(None) => {
-                sys::reset_signals();
-                work(&self.tool);
-                sys::exit_now(0)
-            }
-            // There is no room: then what was to be asked goes on until all of it is ended.
-            Ok(Some(_)) | Err(_) => {}
+        // Where there is no room for one, what was to be asked goes on until all of it is ended.
+        if let Ok(None) = sys::fork() {
+            sys::reset_signals();
+            work(&self.tool);
+            sys::exit_now(0)
         }
     }
 
