@@ -32,6 +32,16 @@ fn run(it: &Home, grade: &str, name: &str, more: &[&str], script: &str) {
     it.ok(&[&words[..], &["--egress", "deny"], more, &["--", "sh", "-c", script]].concat());
 }
 
+#[test]
+fn no_program_ends_the_first_process() {
+    each(|it, grade| {
+        run(it, grade, "kept", &[], "kill -9 1; kill 1; kill -9 -1; echo still; sleep 1000");
+        it.printed("kept", "still");
+        it.ok(&["exec", "kept", "--", "true"]);
+        assert_eq!(it.sandbox("kept")["state"], "running");
+    });
+}
+
 const FAMILY: &str = "sleep 1000 & setsid sleep 1000 & echo up; wait";
 
 #[test]

@@ -49,9 +49,14 @@ impl Container<'_> {
             "readonlyPaths": below_proc(&PROC_READ_ONLY),
             "seccomp": calls::profile(std::env::consts::ARCH),
         });
+        let mut process = process(&first, identity, self.bounds, None);
+        // Root inside, without any right: a program can't signal it, whatever the kernel allows.
+        if let Some(process) = process.as_object_mut() {
+            process.insert("user".to_owned(), json!({ "uid": 0, "gid": 0 }));
+        }
         let container = json!({
             "ociVersion": VERSION,
-            "process": process(&first, identity, self.bounds, None),
+            "process": process,
             // Read-only already, but for what lies in it.
             "root": { "path": ROOT, "readonly": false },
             "hostname": self.blueprint.hostname,

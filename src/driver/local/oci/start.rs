@@ -113,7 +113,9 @@ fn call(command: &mut Command, log: &Path) -> Result<(), String> {
         // It may just have ended.
         drop(child.kill());
         drop(child.wait());
-        return Err(format!("{name} did not answer in time: {}", last_words(log)));
+        let words = last_words(log);
+        let words = if words.is_empty() { words } else { format!(": {words}") };
+        return Err(format!("{name} did not answer in time{words}"));
     }
     let status = child.wait().map_err(failed)?;
     match (status.success(), last_words(log)) {
