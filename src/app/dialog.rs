@@ -191,7 +191,7 @@ impl NewDialog {
             _ if self.asked.is_some() => return true,
             Field::Workspace => self.workspace = next(WorkspaceMode::ALL, self.workspace, forward),
             Field::Egress => self.egress = next(Egress::ALL, self.egress, forward),
-            Field::Isolation => self.isolation = next(ISOLATIONS, self.isolation, forward),
+            Field::Isolation => self.isolation = next(&isolations(), self.isolation, forward),
             Field::Record => self.record = !self.record,
             Field::Program if !self.offers.is_empty() => {
                 let now = self.text(Field::Program).to_owned();
@@ -336,8 +336,10 @@ impl NewDialog {
 /// Those with a value, and the names of those without.
 type Variables = (Vec<(String, String)>, Vec<String>);
 
-const ISOLATIONS: &[Option<Isolation>] =
-    &[None, Some(Isolation::Landlock), Some(Isolation::Namespaces), Some(Isolation::Gvisor)];
+/// `auto` and all grades.
+fn isolations() -> Vec<Option<Isolation>> {
+    [None].into_iter().chain(Isolation::GRADES.map(Some)).collect()
+}
 
 fn next<T: Clone + PartialEq>(all: &[T], now: T, forward: bool) -> T {
     let at = all.iter().position(|it| *it == now).unwrap_or(0);
