@@ -239,7 +239,7 @@ impl NewDialog {
                 self.egress = next(Egress::ALL, self.egress, forward);
                 self.egress_untouched = None;
             }
-            Field::Isolation => self.isolation = next(ISOLATIONS, self.isolation, forward),
+            Field::Isolation => self.isolation = next(&isolations(), self.isolation, forward),
             Field::Record => self.record = !self.record,
             Field::Program if !self.offers.is_empty() => {
                 let now = self.text(Field::Program).to_owned();
@@ -406,8 +406,10 @@ impl NewDialog {
 /// Those with a value, and the names of those without.
 type Variables = (Vec<(String, String)>, Vec<String>);
 
-const ISOLATIONS: &[Option<Isolation>] =
-    &[None, Some(Isolation::Landlock), Some(Isolation::Namespaces), Some(Isolation::Gvisor)];
+/// `auto` and all grades.
+fn isolations() -> Vec<Option<Isolation>> {
+    [None].into_iter().chain(Isolation::GRADES.map(Some)).collect()
+}
 
 fn next<T: Clone + PartialEq>(all: &[T], now: T, forward: bool) -> T {
     let at = all.iter().position(|it| *it == now).unwrap_or(0);
@@ -454,7 +456,7 @@ pub struct Says {
     /// What will be lost, in sentences: always whole.
     pub lines: Vec<String>,
     /// What it is done to, one row each: a word, and a name whose end tells most. As many as there is room for.
-    pub names: Vec<(&'static str, String)>,
+    pub names: Vec<(String, String)>,
     /// How many more there are.
     pub more: usize,
 }

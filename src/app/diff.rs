@@ -1,20 +1,20 @@
-//! What one sandbox changed: the files, the lines of the one under the cursor, and which are to be applied.
+//! What one sandbox changed: the files, the lines of the one under the cursor, and what came of applying them.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
 };
 
 use super::{
     effect::EffectId,
     hunks::Patch,
-    staged::Marks,
+    staged::{Dropped, Marks},
     view::{Cursor, Pattern, Rest},
 };
 use crate::{
     base::{
         id::{SandboxId, SnapshotId},
-        limits::{CHANGE_PATHS_MAX, CONSOLE_CHANGES_MAX, CONSOLE_PATCHES_KEPT},
+        limits::{CONSOLE_CHANGES_MAX, CONSOLE_PATCHES_KEPT},
         text::visible,
     },
     model::change::{Applied, ApplyRequest, DiffRequest, FileChange, NodeKind, Subject, Verdict},
@@ -98,18 +98,27 @@ pub struct Diff {
     pub(super) asked: Option<EffectId>,
     pub(super) reading: Option<(EffectId, Vec<u8>)>,
     /// Newest first.
-    patches: VecDeque<(Vec<u8>, Read)>,
+    pub(super) patches: VecDeque<(Vec<u8>, Read)>,
     /// The file under the cursor when the workspace, or the system, was last in sight.
     elsewhere: Option<Vec<u8>>,
     /// The one to go to when the list is there.
     wanted: Option<Vec<u8>>,
     /// Where the cursor was in the lines of a file that are read anew, and the row on top.
     place: Option<(Vec<u8>, usize, usize)>,
-    marks: Marks,
+    pub(super) marks: Marks,
     /// Where the sandbox stood when the list was asked for.
     pub(super) stand: Option<Stand>,
     /// What came of each path when it was last applied.
-    verdicts: BTreeMap<Vec<u8>, (Verdict, Option<String>)>,
+    verdicts: BTreeMap<Vec<u8>, Came>,
+}
+
+/// What came of a path when it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Came {
+    pub verdict: Verdict,
+    pub note: Option<String>,
+    /// Only some hunks of it were meant.
+    pub hunks: bool,
 }
 
 /// A file's diff as it was read, or why it was not.
@@ -119,7 +128,6 @@ pub type Read = Result<Patch, String>;
 #[derive(Clone, Debug)]
 pub struct File {
     pub change: FileChange,
-    pub staged: bool,
 }
 
 impl File {
@@ -139,7 +147,7 @@ impl File {
     }
 
     /// What a request names for it.
-    fn asked(&self) -> impl Iterator<Item = Vec<u8>> {
+    pub(super) fn asked(&self) -> impl Iterator<Item = Vec<u8>> {
         [Some(&self.change.path), self.change.old_path.as_ref()].into_iter().flatten().cloned()
     }
 }
@@ -195,17 +203,18 @@ impl Diff {
     }
 
     /// Takes a new list; the cursor stays on its file, and what is staged and still differs stays so.
-    pub(super) fn list(&mut self, files: Vec<FileChange>, more: bool, git_left_out: u64) {
+    pub(super) fn list(
+        &mut self,
+        files: Vec<FileChange>,
+        more: bool,
+        git_left_out: u64,
+    ) -> Dropped {
         let wanted = self.wanted.take();
         let here = self.current().map(|it| it.change.path.clone()).or(wanted);
-        let marks = self.is_appliable().then(|| std::mem::take(&mut self.marks));
-        let is_staged = |path: &Vec<u8>| marks.as_ref().is_some_and(|it| it.contains(path));
         let files = files.into_iter().take(CONSOLE_CHANGES_MAX);
-        self.files = files.map(|change| File { staged: is_staged(&change.path), change }).collect();
+        self.files = files.map(|change| File { change }).collect();
         self.files.sort_by(|a, b| a.change.path.cmp(&b.change.path));
-        if marks.is_some() {
-            self.mark();
-        }
+        let dropped = self.keep_marks();
         (self.known, self.wrong) = (true, None);
         (self.more, self.git_left_out) = (more, git_left_out);
         self.forget_lines();
@@ -217,6 +226,7 @@ impl Diff {
             None => self.show_start(),
         }
         self.settle();
+        dropped
     }
 
     /// The workspace instead of the system, or the other way round; what is staged is remembered.
@@ -259,18 +269,19 @@ impl Diff {
         self.patches.iter().find(|(of, _)| of == path).map(|(_, it)| it)
     }
 
-    fn read_lines(&self) -> Option<&Patch> {
+    pub fn read_lines(&self) -> Option<&Patch> {
         self.patch().and_then(|it| it.as_ref().ok())
     }
 
     /// Takes what was read of a file.
-    pub(super) fn read(&mut self, path: Vec<u8>, read: Read) {
+    pub(super) fn read(&mut self, path: Vec<u8>, read: Read) -> Dropped {
+        let dropped = self.keep_pieces(&path, &read);
         let here = self.current().is_some_and(|it| it.change.path == path);
         self.patches.retain(|(of, _)| *of != path);
         self.patches.push_front((path, read));
         self.patches.truncate(CONSOLE_PATCHES_KEPT);
         if !here {
-            return;
+            return dropped;
         }
         let again = |(of, ..): &mut (Vec<u8>, usize, usize)| {
             self.patches.front().is_some_and(|(path, _)| path == of)
@@ -282,6 +293,7 @@ impl Diff {
             }
             None => self.show_start(),
         }
+        dropped
     }
 
     /// Another file is under the cursor: its lines begin at the first hunk.
@@ -335,63 +347,8 @@ impl Diff {
         }
     }
 
-    pub fn staged(&self) -> usize {
-        self.files.iter().filter(|it| it.staged).count()
-    }
-
-    pub(super) fn stage(&mut self) {
-        let at = self.cursor.at();
-        if let Some(file) = self.files.get_mut(at) {
-            file.staged = !file.staged;
-        }
-        self.mark();
-    }
-
-    pub(super) fn stage_all(&mut self, on: bool) {
-        self.files.iter_mut().for_each(|it| it.staged = on);
-        self.mark();
-    }
-
-    fn mark(&mut self) {
-        let staged = self.files.iter().filter(|it| it.staged);
-        self.marks = staged.map(|it| it.change.path.clone()).collect();
-    }
-
-    /// What was staged when the place was left; it counts when the list is there.
-    pub(super) fn remember(&mut self, marks: Marks) {
-        self.marks = marks;
-    }
-
-    pub(super) fn marks(self) -> Marks {
-        self.marks
-    }
-
-    /// What is to be applied: what is staged, else the file under the cursor.
-    pub(super) fn chosen(&self) -> Vec<&File> {
-        let staged: Vec<&File> = self.files.iter().filter(|it| it.staged).collect();
-        if staged.is_empty() { self.current().into_iter().collect() } else { staged }
-    }
-
-    /// The request for that; `Err` says why there can't be one.
-    pub(super) fn apply(&self, overwrite: bool) -> Result<ApplyRequest, String> {
-        let chosen = self.chosen();
-        let paths: Vec<Vec<u8>> = chosen.iter().flat_map(|it| it.asked()).collect();
-        let all = chosen.len() == self.files.len() && !self.more;
-        // A request names only so many; all of them need not be named.
-        let paths = match paths.len() {
-            ..=CHANGE_PATHS_MAX => paths,
-            _ if all => Vec::new(),
-            count => {
-                return Err(format!(
-                    "{count} paths are staged; at most {CHANGE_PATHS_MAX} at a time, or all"
-                ));
-            }
-        };
-        Ok(ApplyRequest { paths, overwrite, ..ApplyRequest::default() })
-    }
-
     /// What came of a path when it was applied.
-    pub fn verdict(&self, file: &File) -> Option<&(Verdict, Option<String>)> {
+    pub fn verdict(&self, file: &File) -> Option<&Came> {
         // Elsewhere the same words name other files.
         if !self.is_appliable() {
             return None;
@@ -401,21 +358,22 @@ impl Diff {
     }
 
     /// Notes what came of an apply, and goes to the first conflict.
-    pub(super) fn applied(&mut self, applied: &Applied) {
+    pub(super) fn applied(&mut self, request: &ApplyRequest, applied: &Applied) {
+        let parts: BTreeSet<&Vec<u8>> = request.parts.iter().map(|it| &it.path).collect();
         let told = applied.paths.iter().filter(|it| it.verdict != Verdict::Applied);
-        let told = told.take(CONSOLE_CHANGES_MAX);
-        self.verdicts = told.map(|it| (it.path.clone(), (it.verdict, it.note.clone()))).collect();
-        let conflict = |it: &File| self.verdict(it).is_some_and(|it| it.0 == Verdict::Conflict);
-        if let Some(row) = self.files.iter().position(conflict) {
+        let came = told.take(CONSOLE_CHANGES_MAX).map(|it| {
+            let (verdict, note) = (it.verdict, it.note.clone());
+            (it.path.clone(), Came { verdict, note, hunks: parts.contains(&it.path) })
+        });
+        self.verdicts = came.collect();
+        if let Some(row) = self.files.iter().position(|it| self.is_conflict(it)) {
             self.cursor.move_to(row);
             self.show_start();
         }
     }
 
-    /// How many of those that are to be applied are known to be in conflict.
-    pub(super) fn conflicts(&self) -> Vec<&File> {
-        let of = |it: &&File| self.verdict(it).is_some_and(|it| it.0 == Verdict::Conflict);
-        self.files.iter().filter(of).collect()
+    pub(super) fn is_conflict(&self, file: &File) -> bool {
+        self.verdict(file).is_some_and(|it| it.verdict == Verdict::Conflict)
     }
 
     /// What is shown is what apply would write.
@@ -440,6 +398,9 @@ impl Diff {
         }
         if self.files.len() > CONSOLE_CHANGES_MAX || self.patches.len() > CONSOLE_PATCHES_KEPT {
             return Err("too much is held of the diff".to_owned());
+        }
+        if !self.marks_are_sound() {
+            return Err("what is staged is not there".to_owned());
         }
         Ok(())
     }

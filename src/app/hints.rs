@@ -106,6 +106,8 @@ impl State {
             Action::SnapshotRemove => "remove".to_owned(),
             Action::DiffLeft => "files".to_owned(),
             Action::HunkNext => "next".to_owned(),
+            Action::Stage if self.in_lines() => "stage hunk".to_owned(),
+            Action::StageFile => "file".to_owned(),
             Action::DiffSystem if self.shows_system() => "workspace".to_owned(),
             Action::DiffSystem => "whole system".to_owned(),
             Action::Select if self.mode() == "SELECT" => "end selecting".to_owned(),
@@ -267,6 +269,10 @@ impl State {
         matches!(self.view(), Some(View::Diff(it)) if it.system)
     }
 
+    fn in_lines(&self) -> bool {
+        matches!(self.view(), Some(View::Diff(it)) if it.half == Half::Lines)
+    }
+
     fn view_hints(&self) -> &'static [Action] {
         match self.view() {
             Some(View::Snapshots(_)) => &[
@@ -284,9 +290,14 @@ impl State {
                     &[Action::DiffLeft, Action::HunkNext, Action::DiffSystem, Action::Find]
                 }
             },
-            Some(View::Diff(it)) if it.half == Half::Lines => {
-                &[Action::DiffLeft, Action::HunkNext, Action::Stage, Action::Apply, Action::Find]
-            }
+            Some(View::Diff(it)) if it.half == Half::Lines => &[
+                Action::DiffLeft,
+                Action::HunkNext,
+                Action::Stage,
+                Action::StageFile,
+                Action::Apply,
+                Action::Find,
+            ],
             _ => &[
                 Action::DiffEnter,
                 Action::Stage,

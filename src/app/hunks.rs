@@ -1,8 +1,13 @@
-//! One file's diff as lines to look at: made safe, numbered on both sides, bounded.
+//! One file's diff as lines to look at: made safe, numbered on both sides, bounded. Its hunks are kept as they came.
 
-use crate::base::{
-    limits::{CONSOLE_PATCH_LINE_BYTES_MAX, CONSOLE_PATCH_LINES_MAX},
-    text::{cut, visible},
+use bytes::Bytes;
+
+use crate::{
+    base::{
+        limits::{CONSOLE_PATCH_LINE_BYTES_MAX, CONSOLE_PATCH_LINES_MAX},
+        text::{cut, visible},
+    },
+    model::change::LineCount,
 };
 
 /// Cells from one tab stop to the next.
@@ -30,10 +35,20 @@ pub struct Line {
     pub text: String,
 }
 
+/// One hunk, byte for byte as the hub sent it: what is staged and applied is this, not what is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The row of its first line.
+    pub row: usize,
+    pub text: Bytes,
+    pub lines: LineCount,
+}
+
 /// A file's diff, or as much of it as is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
     pub lines: Vec<Line>,
+    pub pieces: Vec<Piece>,
     /// It goes on, and is not shown.
     pub cut: bool,
     digits: usize,
@@ -41,25 +56,52 @@ pub struct Patch {
 
 impl Patch {
     /// Reads what `diff` wrote of one file; `cut` when that is not all of it.
-    pub fn read(bytes: &[u8], cut: bool) -> Self {
+    pub fn read(text: impl Into<Bytes>, cut: bool) -> Self {
+        let text = text.into();
         let mut reader = Reader::default();
         let mut patch = Self { cut, ..Self::default() };
-        let end = if cut { bytes.iter().rposition(|it| *it == b'\n') } else { None };
+        let end = if cut { text.iter().rposition(|it| *it == b'\n') } else { None };
         // The last line of what was cut is not whole.
-        let whole = bytes.get(..end.map_or(bytes.len(), |it| it + 1)).unwrap_or(bytes);
-        for line in whole.split_inclusive(|it| *it == b'\n') {
-            let Some(line) = reader.line(line.strip_suffix(b"\n").unwrap_or(line)) else {
+        let whole = text.slice(..end.map_or(text.len(), |it| it + 1));
+        // Where the next line begins, and the hunk that it may belong to.
+        let (mut next, mut hunk) = (0, None);
+        for raw in whole.split_inclusive(|it| *it == b'\n') {
+            let start = next;
+            next += raw.len();
+            let Some(line) = reader.line(raw.strip_suffix(b"\n").unwrap_or(raw)) else {
+                hunk = None;
                 continue;
             };
             if patch.lines.len() >= CONSOLE_PATCH_LINES_MAX {
                 patch.cut = true;
                 break;
             }
+            match line.kind {
+                Kind::Hunk => {
+                    hunk = Some(start);
+                    let row = patch.lines.len();
+                    let (text, lines) = (Bytes::new(), LineCount::default());
+                    patch.pieces.push(Piece { row, text, lines });
+                }
+                Kind::About if !raw.starts_with(b"\\") => hunk = None,
+                _ => {}
+            }
+            if let (Some(from), Some(piece)) = (hunk, patch.pieces.last_mut()) {
+                piece.text = whole.slice(from..next);
+                piece.lines.added += u64::from(line.kind == Kind::Added);
+                piece.lines.removed += u64::from(line.kind == Kind::Removed);
+            }
             patch.lines.push(line);
         }
         let largest = patch.lines.iter().filter_map(|it| it.old.max(it.new)).max();
         patch.digits = largest.map_or(1, |it| it.to_string().len());
         patch
+    }
+
+    /// The hunk that a row belongs to.
+    pub fn piece_at(&self, row: usize) -> Option<&Piece> {
+        let after = self.pieces.partition_point(|it| it.row <= row);
+        self.pieces.get(after.checked_sub(1)?)
     }
 
     /// Where the next hunk begins, or the one before.
@@ -205,15 +247,34 @@ mod tests {
     }
 
     #[test]
+    fn a_hunk_is_kept_byte_for_byte_and_found_from_each_of_its_rows() {
+        let patch = Patch::read(TEXT, false);
+        let texts: Vec<&[u8]> = patch.pieces.iter().map(|it| &it.text[..]).collect();
+        let place = |of: &[u8; 5]| TEXT.windows(5).position(|it| it == of).unwrap();
+        let (first, second) = (place(b"@@ -3"), place(b"@@ -9"));
+        assert_eq!(texts, [&TEXT[first..second], &TEXT[second..]]);
+        assert_eq!(patch.pieces[0].lines, LineCount { added: 2, removed: 1 });
+        let at = |row: usize| patch.piece_at(row).map(|it| it.row);
+        assert_eq!([0, 1, 6, 7, 9].map(at), [None, Some(1), Some(1), Some(7), Some(7)]);
+        let two = [TEXT, TEXT].concat();
+        let patch = Patch::read(two, false);
+        assert_eq!(
+            &patch.pieces[1].text[..],
+            &TEXT[second..],
+            "it ends where the next file begins"
+        );
+    }
+
+    #[test]
     fn what_is_cut_says_so_and_ends_with_a_whole_line() {
         let patch = Patch::read(&TEXT[..TEXT.len() - 4], true);
         assert!(patch.cut);
         assert_eq!(patch.lines.last().unwrap().text, "@@ -9 +10 @@");
         let many = format!("@@ -0,0 +1,30000 @@\n{}", "+x\n".repeat(30_000));
-        let patch = Patch::read(many.as_bytes(), false);
+        let patch = Patch::read(many, false);
         assert!(patch.cut && patch.lines.len() == CONSOLE_PATCH_LINES_MAX);
         let long = format!("@@ -0,0 +1 @@\n+{}\n", "界".repeat(10_000));
-        let patch = Patch::read(long.as_bytes(), false);
+        let patch = Patch::read(long, false);
         assert!(patch.lines[1].text.ends_with('…'));
         assert!(patch.lines[1].text.len() <= CONSOLE_PATCH_LINE_BYTES_MAX + 4);
     }

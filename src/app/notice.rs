@@ -98,6 +98,13 @@ impl Notices {
         self.entries.truncate(KEPT_MAX);
     }
 
+    /// A place is left: what spoke of it goes off the bar.
+    pub fn leave(&mut self) {
+        if self.place.is_some() {
+            self.dismiss();
+        }
+    }
+
     /// A failure in one line, with its way out.
     pub fn fault(&mut self, now: Moment, what: &str, fault: &Fault) {
         let hint = fault.hint_text().map(|it| format!(" ({it})")).unwrap_or_default();

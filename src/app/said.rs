@@ -1,6 +1,11 @@
 //! What is said of a changed file before its lines: conflicts, notes, what is missing. It takes rows from them.
 
-use super::{action::Action, command::quote, diff::Diff, state::State};
+use super::{
+    action::Action,
+    command::quote,
+    diff::{Came, Diff},
+    state::State,
+};
 use crate::{
     base::text::{count, visible, wrap},
     model::change::{NodeKind, Subject, Verdict},
@@ -31,16 +36,23 @@ impl State {
             said.push((format!("old list: {}; {again} asks again", visible(why)), Tone::Warning));
         }
         match it.verdict(file) {
-            Some((Verdict::Conflict, note)) => {
+            Some(Came { verdict: Verdict::Conflict, note, hunks }) => {
                 let note = note.as_deref().map(|it| format!(" ({})", visible(it)));
+                let note = note.unwrap_or_default();
                 let over = self.key_words(Action::ApplyOver);
-                let text = format!(
-                    "conflict{}: - is the real directory now, + the sandbox; {over} writes the sandbox's",
-                    note.unwrap_or_default()
-                );
+                let sides = "- is the real directory now, + the sandbox";
+                let text = if *hunks {
+                    let whole = self.key_words(Action::StageFile);
+                    format!(
+                        "conflict{note}: what was staged of it does not fit; {sides}; stage what is \
+                         shown now, or {whole} and {over} for the sandbox's file"
+                    )
+                } else {
+                    format!("conflict{note}: {sides}; {over} writes the sandbox's")
+                };
                 said.push((text, Tone::Error));
             }
-            Some((Verdict::LeftOut, note)) => {
+            Some(Came { verdict: Verdict::LeftOut, note, .. }) => {
                 let note = note.as_deref().map_or_else(String::new, visible);
                 said.push((format!("left out when it was applied: {note}"), Tone::Warning));
             }

@@ -26,9 +26,14 @@ pub fn usual() -> Option<u64> {
 
 /// Bounds this process, which is to become a program in a sandbox. It can't get out of it.
 pub fn bound_program() -> io::Result<()> {
+    set(of_program())
+}
+
+/// The bound on a program in a sandbox.
+pub fn of_program() -> Rlimit {
     let maximum = getrlimit(Resource::Nofile).maximum.map(|it| it / 2);
     let current = [usual(), maximum].into_iter().flatten().min();
-    set(Rlimit { current, maximum })
+    Rlimit { current, maximum }
 }
 
 fn set(bound: Rlimit) -> io::Result<()> {

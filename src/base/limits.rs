@@ -405,6 +405,16 @@ pub const ENGINE_ANSWER_WITHIN: Duration = Duration::from_secs(8);
 pub const ENGINE_START_WITHIN: Duration = Duration::from_secs(20);
 pub const ENGINE_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 const _: () = assert!(ENGINE_ANSWER_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
+
+/// How long an OCI runtime (runc, runsc) may take to start a container or a program in one: less than who
+/// waits for it does.
+pub const RUNTIME_WITHIN: Duration = Duration::from_secs(8);
+const _: () = assert!(RUNTIME_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
+/// What is read of its log, and shown of its last sentence, in bytes.
+pub const RUNTIME_LOG_BYTES_MAX: u64 = 64 * 1024;
+pub const RUNTIME_WORDS_BYTES_MAX: usize = 512;
+/// Processes and threads of its own while it starts a program, on top of those that a sandbox may have.
+pub const RUNTIME_TASKS: u64 = 32;
 const _: () = assert!(ENGINE_REMOVE_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
 /// Shortest time between two looks at one container, however often its engine says that something happened.
 pub const ENGINE_LOOK_EVERY_MIN: Duration = Duration::from_millis(50);

@@ -89,10 +89,13 @@ pub fn egress(text: &str) -> Result<Egress, String> {
 }
 
 pub fn isolation(text: &str) -> Result<IsolationArg, String> {
-    match (text, Isolation::from_word(text)) {
-        ("auto", _) => Ok(IsolationArg(None)),
-        (_, Some(it)) if it != Isolation::None => Ok(IsolationArg(Some(it))),
-        _ => Err("expected auto, landlock, namespaces, oci or gvisor".to_owned()),
+    match Isolation::GRADES.into_iter().find(|it| it.word() == text) {
+        Some(it) => Ok(IsolationArg(Some(it))),
+        None if text == "auto" => Ok(IsolationArg(None)),
+        None => {
+            let grades = Isolation::GRADES.map(Isolation::word).join(", ");
+            Err(format!("expected auto or one of {grades}"))
+        }
     }
 }
 

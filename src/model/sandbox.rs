@@ -117,6 +117,11 @@ words! {
     }
 }
 
+impl Isolation {
+    /// Those that can be asked for.
+    pub const GRADES: [Self; 4] = [Self::Landlock, Self::Namespaces, Self::Oci, Self::Gvisor];
+}
+
 /// Directory the agent works in; it appears inside at the same path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {

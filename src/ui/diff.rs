@@ -23,6 +23,9 @@ use crate::{
 const BOTH_NUMBERS_CELLS_MIN: u16 = 60;
 /// With fewer cells there are none.
 const NUMBERS_CELLS_MIN: u16 = 40;
+/// Before what is staged, and before a file of which only some hunks are.
+const STAGED: &str = "▌";
+const STAGED_IN_PART: &str = "▖";
 
 impl View<'_> {
     pub(super) fn diff(&self, brush: &mut Brush<'_>, it: &Diff, area: &ViewArea) {
@@ -97,17 +100,23 @@ impl View<'_> {
         let cursor = if here { ">" } else { " " };
         let mut at = brush.text(area.x, y, 1, cursor, self.theme.style(Role::Accent));
         let marked = self.theme.style(Role::Marked);
-        at = brush.text(at, y, 1, if file.staged { "▌" } else { " " }, marked);
-        let (mark, role) = match it.verdict(file) {
-            Some((Verdict::Conflict, _)) => ('!', Role::Error),
-            Some((Verdict::LeftOut, _)) => ('x', Role::Warning),
+        let staged = it.mark(file);
+        let sign = match staged {
+            None => " ",
+            Some(mark) if mark.covers(&file.change) => STAGED,
+            Some(_) => STAGED_IN_PART,
+        };
+        at = brush.text(at, y, 1, sign, marked);
+        let (mark, role) = match it.verdict(file).map(|it| it.verdict) {
+            Some(Verdict::Conflict) => ('!', Role::Error),
+            Some(Verdict::LeftOut) => ('x', Role::Warning),
             _ => change_mark(file.change.status),
         };
         at = brush.text(at, y, 2, &format!("{mark} "), self.theme.style(role));
         let right = (area.x + area.width).saturating_sub(1);
         let end = self.line_counts(brush, (at, y, right), &file.change);
         let room = end.saturating_sub(at + 1);
-        let style = if file.staged { marked } else { plain };
+        let style = if staged.is_some() { marked } else { plain };
         // Of a path that is too long its end tells most.
         let path = clip_start(&file.paths(), usize::from(room));
         self.with_matches(brush, (at, y, room), &path, style, it.pattern.as_ref());
@@ -128,9 +137,14 @@ impl View<'_> {
         let end = self.view_title(brush, header, focused, &title, "");
         let right = header.x + header.width;
         let room = right.saturating_sub(end + 1);
-        if it.current().is_some() && width(&words) + 2 <= usize::from(room) {
+        let staged = it.staged_hunks();
+        let staged = staged.map(|(some, all)| format!("{some} of {} staged", count(all, "hunk")));
+        let both = staged.iter().map(|it| format!("{it} · {words}"));
+        let texts = both.chain(staged.clone()).chain([words.clone()]);
+        let text = texts.filter(|_| it.current().is_some());
+        if let Some(text) = { text }.find(|it| width(it) + 2 <= usize::from(room)) {
             let style = self.on_bar(Role::Dim, focused);
-            brush.text_right(right, header.y, room, &format!(" {words} "), style);
+            brush.text_right(right, header.y, room, &format!(" {text} "), style);
         }
         let mut rows = body;
         for (text, tone) in self.state.said_of_file(it, body.width) {
@@ -148,7 +162,8 @@ impl View<'_> {
         let shown = patch.lines.iter().enumerate().skip(it.lines.top());
         for (y, (at, line)) in (rows.y..rows.y + rows.height).zip(shown) {
             let here = at == it.lines.at() && focused;
-            self.line_row(&mut inside, y, (it, digits), line, here);
+            let staged = it.is_staged(patch, at);
+            self.line_row(&mut inside, y, (it, digits), (line, staged), here);
         }
     }
 
@@ -157,7 +172,7 @@ impl View<'_> {
         brush: &mut Brush<'_>,
         y: u16,
         (it, digits): (&Diff, u16),
-        line: &Line,
+        (line, staged): (&Line, bool),
         here: bool,
     ) {
         let area = brush.area();
@@ -168,8 +183,13 @@ impl View<'_> {
             Kind::Added => ("+", Role::Added),
             Kind::Removed => ("-", Role::Removed),
         };
-        let style = self.theme.style(role);
+        let marked = self.theme.style(Role::Marked);
+        let is_head = line.kind == Kind::Hunk;
+        let style = if staged && is_head { marked } else { self.theme.style(role) };
         let mut at = area.x;
+        if it.is_appliable() {
+            at = brush.text(at, y, 1, if staged { STAGED } else { " " }, marked);
+        }
         let number = |it: Option<u64>| it.map_or_else(String::new, |it| it.to_string());
         let dim = self.theme.style(Role::Dim);
         let sides = match area.width {
@@ -184,7 +204,12 @@ impl View<'_> {
             }
         }
         at = brush.text(at, y, 1, sign, style);
-        let room = (area.x + area.width).saturating_sub(at);
+        let mut right = area.x + area.width;
+        if staged && is_head {
+            brush.text_right(right, y, area.width, " staged ", marked);
+            right = right.saturating_sub(8);
+        }
+        let room = right.saturating_sub(at);
         let moves = !matches!(line.kind, Kind::About | Kind::Hunk);
         let text = skip_cells(&line.text, if moves { it.column } else { 0 });
         let pattern = it.pattern.as_ref().filter(|_| it.half == Half::Lines);

@@ -209,8 +209,8 @@ fn name_rows(says: &Says, most: usize, room: usize) -> Vec<String> {
         _ if all <= most && says.more == 0 => all,
         _ => says.names.len().min(most.saturating_sub(1)),
     };
-    let words = says.names.iter().take(shown).map(|it| width(it.0)).max().unwrap_or(0);
-    let row = |(word, name): &(&'static str, String)| {
+    let words = says.names.iter().take(shown).map(|it| width(&it.0)).max().unwrap_or(0);
+    let row = |(word, name): &(String, String)| {
         let name = clip_start(&visible(name), room.saturating_sub(words + 1));
         format!("{word:words$} {name}")
     };

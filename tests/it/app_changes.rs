@@ -6,7 +6,7 @@ use sandwatch::{
     app::{
         Act, Msg,
         command::quote,
-        diff::Half,
+        diff::{File, Half},
         effect::EffectId,
         msg::{DiffRead, Reply},
         view::View,
@@ -61,7 +61,7 @@ fn with_files(files: Vec<FileChange>) -> Console {
 
 fn staged(console: &Console) -> Vec<String> {
     let Some(View::Diff(it)) = console.state.view() else { panic!("not open") };
-    it.files.iter().filter(|it| it.staged).map(sandwatch::app::diff::File::path).collect()
+    it.files.iter().filter(|of| it.mark(of).is_some()).map(File::path).collect()
 }
 
 #[test]

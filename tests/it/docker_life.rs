@@ -160,7 +160,7 @@ fn what_is_not_there_is_said_with_the_way_to_get_it() {
     run(&["--isolation", "landlock"]).failed(5, &["landlock", "oci"]);
     run(&["--isolation", "gvisor"]).failed(5, &["runsc"]);
     let ran = docked.run(&["run", "--driver", "local", "--image", "x", "--", "sh"]);
-    ran.failed(5, &["--image"]);
+    ran.failed(3, &["no image at this path: x", "docker save"]);
     assert_eq!(docked.ok(&["ls", "--all", "--json"]).trim(), "[]");
     docked.start("here", &[], "sleep 1000");
     docked.run(&["exec", "here", "--", "surely-not-there"]).failed(1, &["surely-not-there"]);

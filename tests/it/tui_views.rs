@@ -70,3 +70,52 @@ fn a_moment_is_kept_looked_at_restored_and_the_rest_applied_and_taken_back() {
     assert_eq!(pty.ended(), 0);
     pty.assert_restored();
 }
+
+#[test]
+fn a_single_hunk_is_staged_applied_and_taken_back() {
+    let home = Home::new();
+    let file = home.workspace().join("app.py");
+    let text = |second: &str, last: &str| {
+        let lines = (1..=30).map(|it| match it {
+            2 => format!("{second}\n"),
+            29 => format!("{last}\n"),
+            it => format!("line {it}\n"),
+        });
+        lines.collect::<String>()
+    };
+    let before = text("two", "last");
+    fs::write(&file, &before).unwrap();
+    home.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-c", "sleep 1000"]);
+    let inside = |script: &str| home.ok(&["exec", "box", "--", "/bin/sh", "-ec", script]);
+    inside("sed -i -e 's/^two$/TWO\\tof\\rthem/' -e 's/^last$/LAST\\x1b[1m/' app.py; echo x > new");
+    let mut pty = Pty::start(&home, &[], SIZE);
+    pty.wait_for("box");
+    pty.send("d");
+    pty.wait_until("both hunks", |it| it.has("-two") && it.has("-last"));
+    // What is new has no hunks to choose from.
+    pty.send("j");
+    pty.wait_for("+x");
+    pty.send("l ");
+    pty.wait_for("it is new; w stages the file");
+    pty.send("hk");
+    pty.wait_for("-two");
+    pty.send("l] ");
+    pty.wait_for("1 of 2 hunks staged");
+    pty.send("a");
+    pty.wait_for("Write 1 hunk of app.py to");
+    pty.wait_for("y write");
+    pty.send("y");
+    pty.wait_for("wrote 1 hunk of app.py to");
+    // Byte for byte what the sandbox wrote, and not what was to be seen of it.
+    assert_eq!(fs::read_to_string(&file).unwrap(), text("two", "LAST\x1b[1m"));
+    pty.wait_until("the rest", |it| it.has("-two") && !it.has("-last") && it.has("2 paths"));
+    pty.send("u");
+    pty.wait_for("y take back");
+    pty.send("y");
+    pty.wait_for("took 1 path back");
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    pty.wait_until("both again", |it| it.has("-two") && it.has("-last"));
+    pty.send("\x03");
+    assert_eq!(pty.ended(), 0);
+    pty.assert_restored();
+}

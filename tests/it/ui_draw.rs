@@ -17,6 +17,7 @@ use sandwatch::{
 };
 
 use super::{
+    app_hunks::in_second_file,
     app_support::{Console, day, picture, sandbox},
     app_views::{change, in_diff, in_snapshots},
 };
@@ -212,10 +213,32 @@ fn pictures_of_snapshots_and_changes() {
     }
 }
 
+const PARTLY: &str = "enter ] space [";
+
+#[test]
+fn pictures_of_single_hunks() {
+    for size in [(80, 24), (120, 36), (60, 15)] {
+        let mut console = in_second_file(size);
+        console.keys("enter ] space k k k");
+        let name = format!("{}x{}", size.0, size.1);
+        insta::assert_snapshot!(format!("hunks_{name}"), console.picture());
+        console.keys("h j space a");
+        console.read();
+        insta::assert_snapshot!(format!("apply_hunks_{name}"), console.picture());
+    }
+}
+
 #[test]
 fn places_draw_at_every_size_and_only_inside_of_their_area() {
-    for keys in ["", "j", "enter", "space", "/ x", "? esc", "r", "D", "a", "d", "enter ] l l"] {
-        for mut console in [in_snapshots((120, 40)), in_diff((120, 40))] {
+    for keys in
+        ["", "j", "enter", "space", "/ x", "? esc", "r", "D", "a", "d", "enter ] l l", PARTLY]
+    {
+        let size = (120, 40);
+        let consoles = match keys {
+            PARTLY => vec![in_second_file(size)],
+            _ => vec![in_snapshots(size), in_diff(size)],
+        };
+        for mut console in consoles {
             console.keys(keys);
             for columns in [0, 1, 2, 20, 59, 60, 61, 80, 109, 110, 121, 300] {
                 for rows in [0, 1, 5, 14, 15, 16, 18, 24, 100] {

@@ -170,13 +170,16 @@ actions! {
         "Go to the changed lines of the file under the cursor.",
         [Diff "enter"];
     Stage, "diff.stage", Diff, None, "Stage",
-        "Choose the file under the cursor for applying, or no longer.",
+        "Choose the file under the cursor for applying, or in its lines the hunk; or no longer.",
         [Diff "space"];
+    StageFile, "diff.stage_file", Diff, None, "Stage file",
+        "Choose all of the file under the cursor, from its lines too; or no longer.",
+        [Diff "w"];
     StageAll, "diff.stage_all", Diff, None, "Stage all",
         "Choose every file for applying.",
         [Diff "*"];
     StageNone, "diff.stage_none", Diff, None, "Stage none",
-        "Choose no file.",
+        "Choose no file and no hunk.",
         [Diff "\\"];
     Apply, "diff.apply", Diff, Confirm, "Apply",
         "Write what is staged, else the file under the cursor, to the real directory.",

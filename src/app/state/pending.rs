@@ -2,6 +2,7 @@
 
 use crate::{
     base::id::{SandboxId, SessionId, SnapshotId},
+    model::change::ApplyRequest,
     runtime::LeaseVerb,
 };
 
@@ -61,6 +62,7 @@ pub enum Pending {
     Apply {
         sandbox: SandboxId,
         directory: String,
+        request: Box<ApplyRequest>,
     },
     TakeBack {
         sandbox: SandboxId,

@@ -1,11 +1,10 @@
-//! What a sandbox changed: reading it, choosing from it, applying it to the real directory and taking that back.
+//! What a sandbox changed: reading it, and moving in it. `apply` chooses from it and writes it.
 
-use super::{Turn, losses};
+use super::Turn;
 use crate::{
     app::{
         action::Action,
-        dialog::Deed,
-        diff::{Diff, Half, Sides, Stand, shown},
+        diff::{Diff, Half, Sides, Stand},
         effect::{Act, EffectId},
         hunks::Patch,
         msg::{DiffRead, Reply},
@@ -16,19 +15,9 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        text::count,
     },
-    model::{
-        change::{Applied, ApplyRequest, Verdict},
-        event::Level,
-        sandbox::{Sandbox, State as Life},
-    },
+    model::event::Level,
 };
-
-/// Paths named in one notice.
-const NAMED_MAX: usize = 3;
-/// Why nothing can be applied of a sandbox that was removed.
-const GONE: &str = "the sandbox is no more, and its changes with it";
 
 impl Turn<'_> {
     pub(super) fn open_diff(&mut self, argument: &str) {
@@ -44,14 +33,14 @@ impl Turn<'_> {
         self.open_view(View::Diff(Box::new(Diff::new(id, name, directory, sides))), false);
     }
 
-    fn diff(&self) -> Option<&Diff> {
+    pub(super) fn diff(&self) -> Option<&Diff> {
         match self.state.view() {
             Some(View::Diff(it)) => Some(it),
             _ => None,
         }
     }
 
-    fn diff_mut(&mut self) -> Option<&mut Diff> {
+    pub(super) fn diff_mut(&mut self) -> Option<&mut Diff> {
         match self.state.views.last_mut() {
             Some(View::Diff(it)) => Some(it),
             _ => None,
@@ -126,7 +115,7 @@ impl Turn<'_> {
         if let Some(it) = self.diff_mut() {
             match asked {
                 Some(id) => it.reading = Some((id, path)),
-                None => it.read(path, Err("too much is under way".to_owned())),
+                None => drop(it.read(path, Err("too much is under way".to_owned()))),
             }
         }
     }
@@ -151,7 +140,9 @@ impl Turn<'_> {
                 }
             }
             Action::DiffSystem => self.toggle_system(),
-            Action::Stage | Action::StageAll | Action::StageNone => self.stage(action),
+            Action::Stage | Action::StageFile | Action::StageAll | Action::StageNone => {
+                self.stage(action);
+            }
             Action::Apply => self.ask_apply(false),
             Action::ApplyOver => self.ask_apply(true),
             Action::TakeBack => self.ask_take_back(false),
@@ -161,117 +152,18 @@ impl Turn<'_> {
     }
 
     fn toggle_system(&mut self) {
+        // What is said of one side is not said of the other.
+        self.state.notices.leave();
         let Some(it) = self.diff_mut() else { return };
         it.turn();
         let reads = [it.asked.take(), it.reading.take().map(|(id, _)| id)];
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
     }
 
-    /// Only what is shown as it would be written is applied.
-    fn is_appliable(&mut self) -> bool {
-        let Some(it) = self.diff() else { return false };
-        if it.is_appliable() {
-            return true;
-        }
-        let text = if it.system {
-            let key = self.state.key_words(Action::DiffSystem);
-            format!("only the workspace can be applied; {key} goes back to it")
-        } else if self.state.fleet.get(&it.sandbox).is_none() {
-            GONE.to_owned()
-        } else {
-            let key = self.state.key_words(Action::Diff);
-            format!("this is not what apply writes; {key} shows that")
-        };
-        self.notice(Level::Info, &text);
-        false
-    }
-
-    fn stage(&mut self, action: Action) {
-        if !self.is_appliable() {
-            return;
-        }
-        let now = self.state.now.since_start;
-        let Some(it) = self.diff_mut() else { return };
-        match action {
-            Action::Stage => {
-                it.stage();
-                if it.half == Half::Files {
-                    it.cursor.move_by(1);
-                    it.show_start();
-                    it.rest.moved(now);
-                }
-            }
-            Action::StageAll => it.stage_all(true),
-            _ => it.stage_all(false),
-        }
-    }
-
-    fn ask_apply(&mut self, overwrite: bool) {
-        if !self.is_appliable() {
-            return;
-        }
-        let Some(it) = self.diff() else { return };
-        if it.files.is_empty() {
-            return self.notice(Level::Info, "there is nothing to apply");
-        }
-        let request = match it.apply(overwrite) {
-            Ok(request) => request,
-            Err(why) => return self.notice(Level::Error, &why),
-        };
-        let Some(sandbox) = self.state.fleet.get(&it.sandbox).map(|it| &it.sandbox) else {
-            return self.notice(Level::Info, GONE);
-        };
-        if let Some(why) = cannot(sandbox) {
-            return self.notice(Level::Info, &why);
-        }
-        let runs = sandbox.state == Life::Running;
-        let says = losses::of_apply(it, overwrite, runs);
-        let directory = it.directory.to_string_lossy().into_owned();
-        let many = count(it.chosen().len(), "path");
-        let title = (format!("Write {many} to {directory}?"), "write");
-        let deed = Deed::Apply { sandbox: it.sandbox.clone(), directory, request };
-        self.ask_first(deed, title, says);
-    }
-
-    pub(super) fn apply(&mut self, sandbox: SandboxId, directory: String, request: ApplyRequest) {
-        let what = format!("writing to {directory}");
-        let pending = Pending::Apply { sandbox: sandbox.clone(), directory };
-        self.begin(Act::Apply { sandbox, request }, pending, what, Left::Finished);
-    }
-
-    fn ask_take_back(&mut self, overwrite: bool) {
-        let Some(it) = self.diff() else { return };
-        let row = self.state.fleet.get(&it.sandbox);
-        if let Some(why) = row.and_then(|it| cannot(&it.sandbox)) {
-            return self.notice(Level::Info, &why);
-        }
-        let directory = it.directory.to_string_lossy().into_owned();
-        let since = if overwrite {
-            "What was changed there since is lost, too.".to_owned()
-        } else {
-            "If it was changed there since, nothing is undone.".to_owned()
-        };
-        // However long the name of the directory is, what is lost stays in sight.
-        let lines = vec![
-            since,
-            "The sandbox keeps its changes; they can be applied again.".to_owned(),
-            format!("What the last apply of {} wrote is undone in {directory}.", it.name),
-        ];
-        let title = (format!("Take back from {directory}?"), "take back");
-        let sandbox = it.sandbox.clone();
-        self.ask_first(Deed::TakeBack { sandbox, directory, overwrite }, title, lines.into());
-    }
-
-    pub(super) fn take_back(&mut self, sandbox: SandboxId, directory: String, overwrite: bool) {
-        let what = format!("taking back from {directory}");
-        let pending = Pending::TakeBack { sandbox: sandbox.clone(), directory };
-        self.begin(Act::TakeBack { sandbox, overwrite }, pending, what, Left::Finished);
-    }
-
     pub(super) fn diff_done(&mut self, id: EffectId, pending: Pending, result: Outcome<Reply>) {
         match (pending, result) {
-            (Pending::Apply { sandbox, directory }, Ok(Reply::Applied(applied))) => {
-                self.applied(&sandbox, &directory, &applied);
+            (Pending::Apply { sandbox, directory, request }, Ok(Reply::Applied(applied))) => {
+                self.applied(&sandbox, &directory, &request, &applied);
             }
             (Pending::TakeBack { sandbox, directory }, Ok(Reply::Applied(applied))) => {
                 self.taken_back(&sandbox, &directory, &applied);
@@ -309,15 +201,20 @@ impl Turn<'_> {
                 }
                 View::Diff(it) if it.asked == Some(id) => {
                     it.asked = None;
-                    return match read {
+                    let dropped = match read {
                         Ok(read) => it.list(read.files, read.more, read.git_left_out),
-                        Err(why) => it.wrong = Some(why),
+                        Err(why) => {
+                            it.wrong = Some(why);
+                            return;
+                        }
                     };
+                    return self.tell_dropped(&dropped);
                 }
                 View::Diff(it) => {
                     if let Some((_, path)) = it.reading.take_if(|it| it.0 == id) {
-                        let read = read.map(|it| Patch::read(&it.text, it.cut));
-                        return it.read(path, read);
+                        let read = read.map(|it| Patch::read(it.text, it.cut));
+                        let dropped = it.read(path, read);
+                        return self.tell_dropped(&dropped);
                     }
                 }
             }
@@ -325,73 +222,13 @@ impl Turn<'_> {
     }
 
     /// The place that shows changes of a sandbox is read anew; until then no line of it is shown.
-    fn changed_outside(&mut self, sandbox: &SandboxId) {
+    pub(super) fn changed_outside(&mut self, sandbox: &SandboxId) {
         let Some(it) = self.diff_mut().filter(|it| it.sandbox == *sandbox) else { return };
         it.forget_lines();
         let old = [it.asked.take(), it.reading.take().map(|(id, _)| id)];
         old.into_iter().flatten().for_each(|it| self.cancel(it));
         self.ask_changes();
     }
-
-    fn applied(&mut self, sandbox: &SandboxId, directory: &str, applied: &Applied) {
-        let asked_here = |it: &&mut Diff| it.sandbox == *sandbox && it.is_appliable();
-        if let Some(it) = self.diff_mut().filter(asked_here) {
-            it.applied(applied);
-        }
-        // Whatever came of it, it says how the real directory is now.
-        self.changed_outside(sandbox);
-        let of = |verdict| applied.paths.iter().filter(|it| it.verdict == verdict).count();
-        if applied.refused() {
-            let many = count(of(Verdict::Conflict), "path");
-            let over = self.state.key_words(Action::ApplyOver);
-            // The file says the rest, where both sides are.
-            let text =
-                format!("nothing was written: {many} changed on both sides; {over} overwrites");
-            return self.notice(Level::Error, &text);
-        }
-        let written = of(Verdict::Applied);
-        let left_out = of(Verdict::LeftOut);
-        let key = self.state.key_words(Action::TakeBack);
-        let mut text = match written {
-            0 => format!("nothing was left to write to {directory}"),
-            it => format!("wrote {} to {directory}; {key} takes it back", count(it, "path")),
-        };
-        if left_out > 0 {
-            let first = applied.paths.iter().find(|it| it.verdict == Verdict::LeftOut);
-            let why = first.and_then(|it| it.note.as_deref()).unwrap_or("see the list");
-            text.push_str(&format!(" · left out: {} ({why})", count(left_out, "path")));
-        }
-        let level = if left_out > 0 { Level::Warning } else { Level::Info };
-        self.notice(level, &text);
-    }
-
-    fn taken_back(&mut self, sandbox: &SandboxId, directory: &str, applied: &Applied) {
-        self.changed_outside(sandbox);
-        let conflicts = applied.paths.iter().filter(|it| it.verdict == Verdict::Conflict);
-        let names: Vec<String> =
-            conflicts.clone().take(NAMED_MAX).map(|it| shown(&it.path)).collect();
-        if applied.refused() {
-            let more = conflicts.count().saturating_sub(names.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let over = self.state.key_words(Action::TakeBackOver);
-            let text = format!(
-                "nothing was taken back: changed in {directory} since: {}{more}; {over} takes back \
-                 all the same",
-                names.join(", ")
-            );
-            return self.notice(Level::Error, &text);
-        }
-        let done = applied.paths.iter().filter(|it| it.verdict == Verdict::Applied).count();
-        let text = format!("took {} back from {directory}", count(done, "path"));
-        self.notice(Level::Info, &text);
-    }
-}
-
-/// Why nothing of a sandbox can be applied, where its driver knows beforehand.
-fn cannot(it: &Sandbox) -> Option<String> {
-    let driver = &it.driver;
-    let can = it.capabilities.workspace_apply;
-    (!can).then(|| format!("{}: the {driver} driver can't apply changes", it.name))
 }
 
 /// A failure in a place: the message and its way out.

@@ -3,7 +3,7 @@
 use crate::{
     app::{
         dialog::{Says, Verb},
-        diff::Diff,
+        diff::{Diff, Half},
     },
     base::{clock::Zone, limits::CONSOLE_NAMED_MAX, text::count, units::human_bytes},
     model::{
@@ -153,24 +153,41 @@ pub(super) fn of_snapshot(it: &Snapshot, after: usize, zone: &Zone) -> Vec<Strin
 /// What is written to the real directory.
 pub(super) fn of_apply(it: &Diff, overwrite: bool, runs: bool) -> Says {
     let chosen = it.chosen();
+    let wholes = chosen.iter().any(|it| it.hunks.is_none());
+    let hunks = chosen.iter().any(|it| it.hunks.is_some());
     let mut lines = Vec::new();
-    if overwrite {
-        let conflicts = it.conflicts().len();
+    if overwrite && wholes {
+        let conflicts = it.conflicts();
         if conflicts > 0 {
             lines.push(format!("Changed on both sides: {}.", count(conflicts, "path")));
         }
-        lines.push("What was changed there meanwhile is replaced.".to_owned());
-    } else {
-        lines.push("If one was changed there meanwhile, nothing is written.".to_owned());
+        let what = if hunks { " by whole files" } else { "" };
+        lines.push(format!("What was changed there meanwhile is replaced{what}."));
+    } else if wholes {
+        let one = if hunks { "a whole file" } else { "one" };
+        lines.push(format!("If {one} was changed there meanwhile, nothing is written."));
     }
-    if runs {
+    if hunks {
+        lines.push("Hunks go to where their lines are now, or nothing is written.".into());
+    }
+    if runs && wholes {
         lines.push("The sandbox runs on: what it has then is what is written.".to_owned());
     }
-    let of = if it.staged() == 0 { ", the one under the cursor" } else { "" };
+    if hunks {
+        lines.push("Hunks are written as they were shown.".to_owned());
+    }
+    let of = match it.half {
+        _ if it.staged() > 0 => "",
+        Half::Files => ", the one under the cursor",
+        Half::Lines => ", all of the file under the cursor",
+    };
     lines.push(format!("{} of {}{of}:", chosen.len(), count(it.files.len(), "changed path")));
-    let named = chosen.iter().take(CONSOLE_NAMED_MAX);
-    let named = named.map(|it| (it.change.status.word(), it.paths()));
-    let to = ("to", it.directory.to_string_lossy().into_owned());
+    let named = chosen.iter().take(CONSOLE_NAMED_MAX).map(|it| {
+        let word = it.file.change.status.word();
+        let word = it.hunks.map_or_else(|| word.to_owned(), |it| count(it.len(), "hunk"));
+        (word, it.file.paths())
+    });
+    let to = ("to".to_owned(), it.directory.to_string_lossy().into_owned());
     let names: Vec<_> = std::iter::once(to).chain(named).collect();
     let more = (chosen.len() + 1).saturating_sub(names.len());
     Says { lines, names, more }

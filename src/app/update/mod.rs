@@ -1,6 +1,7 @@
 //! `update`: one message in, state changed, effects out. Never waits for anything.
 
 mod actions;
+mod apply;
 mod boxes;
 mod diff;
 mod feed;
@@ -172,6 +173,12 @@ impl Turn<'_> {
         self.state.notices.push(now, level, text);
         self.spoke = self.by_hand;
         self.state.dirty = true;
+    }
+
+    /// Said of the place that is open; it goes with it.
+    fn notice_here(&mut self, level: Level, text: &str) {
+        self.notice(level, text);
+        self.spoke |= self.state.view().is_some();
     }
 
     /// Brings everything that follows from the state up to date with it.

@@ -39,6 +39,7 @@ impl Turn<'_> {
         }
         self.state.overlay = None;
         self.hint_was_followed();
+        self.state.notices.leave();
         let view = match view {
             View::Diff(mut it) if it.is_appliable() => {
                 it.remember(self.state.staged.take(&it.sandbox));
@@ -58,6 +59,7 @@ impl Turn<'_> {
 
     /// Closes the one on top; what it asked for is not wanted any more.
     fn close_view(&mut self) {
+        self.state.notices.leave();
         let reads = match self.state.views.pop() {
             Some(View::Snapshots(it)) => [it.asked, it.telling.map(|(id, _)| id)],
             Some(View::Diff(it)) => {
@@ -205,7 +207,7 @@ impl Turn<'_> {
     pub(super) fn find_in_view(&mut self, text: &str) {
         let pattern = match Pattern::new(text) {
             Ok(it) => (!text.is_empty()).then_some(it),
-            Err(why) => return self.notice(Level::Error, &format!("the pattern: {why}")),
+            Err(why) => return self.notice_here(Level::Error, &format!("the pattern: {why}")),
         };
         let looks = pattern.is_some();
         match self.state.views.last_mut() {

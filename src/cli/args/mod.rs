@@ -164,7 +164,7 @@ pub struct RunArgs {
     /// Remove the sandbox when its first session ends
     #[arg(long)]
     pub rm: bool,
-    /// How it is kept apart: auto; local has landlock and namespaces, docker oci and gvisor
+    /// How it is kept apart: auto, landlock, namespaces, oci or gvisor; docker has the last two
     #[arg(long, default_value = "auto", value_name = "WORD", value_parser = values::isolation)]
     pub isolation: values::IsolationArg,
     /// Take a snapshot by itself so often while programs run, e.g. 10m; the newest ones are kept

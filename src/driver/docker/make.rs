@@ -77,19 +77,8 @@ pub async fn make(
     let trace = Trace { container: Some(id.clone()), ..Trace::new(engine.address.clone()) };
     trace.write(&ground.dir)?;
     furnish(&engine, &id, &plan, program.as_deref()).await?;
-    // The copy of a snapshot is among its files.
-    match (&workspace, &ground.from) {
-        (Some(real), Some(shelf)) if spec.workspace.mode == WorkspaceMode::Cow => {
-            pulled::begin(&ground.dir, real)?;
-            pulled::pass_on(&shelf.dir, &ground.dir)?;
-        }
-        (Some(real), None) if spec.workspace.mode == WorkspaceMode::Cow => {
-            pulled::begin(&ground.dir, real)?;
-            let owner = owner(&engine, &id, &image).await?;
-            let copied_in = copy_in(&engine, &id, &spec.workspace.path, &ground.dir, owner).await;
-            notes.extend(copied(copied_in?));
-        }
-        _ => {}
+    if let Some(real) = workspace.as_ref().filter(|_| spec.workspace.mode == WorkspaceMode::Cow) {
+        notes.extend(bring(&engine, &id, &plan, real).await?);
     }
     start(&engine, &id).await?;
     let shell = shell(&engine, &id).await?;
@@ -287,6 +276,20 @@ async fn owner(engine: &Engine, id: &str, image: &Image) -> Outcome<(u32, u32)> 
         Fault::failed(format!("the image's user is not in its own list of users: {user}"))
     })?;
     Ok((uid, group.unwrap_or(gid)))
+}
+
+/// A copy of the workspace, and what its changes will be held against; what should be known of it.
+async fn bring(engine: &Engine, id: &str, plan: &Plan<'_>, real: &Path) -> Outcome<Vec<String>> {
+    let Plan { ground, spec, image, .. } = plan;
+    pulled::begin(&ground.dir, real)?;
+    if let Some(shelf) = &ground.from {
+        // The copy of a snapshot is among its files.
+        pulled::pass_on(&shelf.dir, &ground.dir)?;
+        return Ok(Vec::new());
+    }
+    let owner = owner(engine, id, image).await?;
+    let made = copy_in(engine, id, &spec.workspace.path, &ground.dir, owner).await?;
+    Ok(copied(made))
 }
 
 async fn copy_in(

@@ -12,7 +12,7 @@ mod dial;
 mod end;
 mod engine;
 mod env;
-mod first;
+pub(super) mod first;
 mod frames;
 mod life;
 mod make;

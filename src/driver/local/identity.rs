@@ -18,6 +18,8 @@ pub struct Identity {
     pub host_gid: u32,
     pub name: String,
     pub home: PathBuf,
+    /// Another user of the host's who makes files in its name, and then gives them to it.
+    pub helper: Option<u32>,
     /// Made by root: ids are dropped, and files are shown through mapped mounts.
     pub by_root: bool,
 }
@@ -35,7 +37,7 @@ impl Identity {
     pub fn of(id: &SandboxId) -> Outcome<Self> {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
         if uid == 0 {
-            let host = HOST_IDS_FROM | (hash(id.as_str()) & HOST_IDS_MASK);
+            let host = host_id(id.as_str());
             return Ok(Self {
                 inside_uid: INSIDE_ID,
                 inside_gid: INSIDE_ID,
@@ -43,6 +45,7 @@ impl Identity {
                 host_gid: host,
                 name: NAME.to_owned(),
                 home: PathBuf::from("/home").join(NAME),
+                helper: None,
                 by_root: true,
             });
         }
@@ -58,9 +61,15 @@ impl Identity {
             host_gid: gid,
             name,
             home,
+            helper: None,
             by_root: false,
         })
     }
+}
+
+/// A host id of its own for what has this name.
+pub fn host_id(name: &str) -> u32 {
+    HOST_IDS_FROM | (hash(name) & HOST_IDS_MASK)
 }
 
 /// FNV-1a: spreads ids; two sandboxes of root with the same host id would still be kept apart by

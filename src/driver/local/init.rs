@@ -29,9 +29,9 @@ use crate::base::descriptors;
 /// What it is called, in /proc and in lists of processes.
 pub const NAME: &CStr = c"sandwatch-init";
 /// Programs at once; what they start themselves is not counted here.
-const PROGRAMS_MAX: usize = 1024;
+pub const PROGRAMS_MAX: usize = 1024;
 /// Orphans reaped before the shim is listened to again.
-const ORPHANS_AT_ONCE: usize = 256;
+pub const ORPHANS_AT_ONCE: usize = 256;
 /// Exit code of a program that could not be started, as shells have it.
 const NOT_STARTED: i32 = 127;
 
@@ -99,7 +99,7 @@ impl Init {
     fn reap(&mut self) -> bool {
         for it in &mut self.programs {
             if !it.told
-                && let Some(word) = how_it_ended(it)
+                && let Some(word) = how_it_ended(it.number, it.leader)
             {
                 it.told = true;
                 if send(self.control.as_fd(), &word.bytes(), &[]).is_err() {
@@ -144,7 +144,7 @@ impl Init {
             Some(Order::Start { number, on }) => self.start(number, on, packet.descriptors),
             Some(Order::End { number }) => self.let_go(number, true),
             Some(Order::Done { number }) => self.let_go(number, false),
-            Some(Order::Go) | None => true,
+            Some(Order::Go | Order::Leave) | None => true,
         }
     }
 
@@ -190,10 +190,9 @@ impl Init {
 }
 
 /// `None` while it has not; it is left as it is.
-fn how_it_ended(program: &Program) -> Option<Word> {
+pub fn how_it_ended(number: u64, leader: Pid) -> Option<Word> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(program.leader), options).ok()??;
-    let number = program.number;
+    let status = waitid(WaitId::Pid(leader), options).ok()??;
     Some(match status.terminating_signal() {
         Some(signal) => Word::Killed { number, signal },
         None => Word::Exited { number, code: status.exit_status().unwrap_or(0) },
@@ -201,7 +200,7 @@ fn how_it_ended(program: &Program) -> Option<Word> {
 }
 
 /// Reaps a process if it is a child that has ended.
-fn bury(pid: Pid) -> bool {
+pub fn bury(pid: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
 }
@@ -287,7 +286,7 @@ fn enter(streams: &Streams) -> io::Result<()> {
     Ok(())
 }
 
-fn read_all(file: &File) -> io::Result<Vec<u8>> {
+pub fn read_all(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)

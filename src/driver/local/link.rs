@@ -24,7 +24,8 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::ANSWER_WITHIN,
+        limits::{ANSWER_WITHIN, RUNTIME_WORDS_BYTES_MAX},
+        text,
     },
     model::session::ExitStatus,
 };
@@ -235,6 +236,11 @@ impl Link {
         }
     }
 
+    /// Has who keeps a container ask its programs to end.
+    pub async fn ask_to_end(&self) -> Outcome<()> {
+        self.order(Order::Leave, &[]).await
+    }
+
     /// Whether the end of every program has been told.
     pub fn runs_nothing(&self) -> bool {
         self.programs().running.is_empty()
@@ -340,6 +346,10 @@ async fn hear(
                 )));
             }
             Some(Report::NoProgram(errno)) => return Err(no_program(shown(what), errno)),
+            Some(Report::Refused(words)) => {
+                let words = text::shown(&words, RUNTIME_WORDS_BYTES_MAX);
+                return Err(Fault::failed(format!("starting {}: {words}", shown(what))));
+            }
             None => return Err(Fault::bug("a program's report makes no sense")),
         }
     }
@@ -358,7 +368,7 @@ fn no_program(program: &str, errno: i32) -> Fault {
     }
 }
 
-fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     let mut file = std::fs::File::from(rustix::fs::memfd_create(c"program", flags)?);
     file.write_all(bytes)?;

@@ -74,6 +74,15 @@ pub fn restrict_files(rules: &Rules) -> Result<(), RulesetError> {
     Ok(())
 }
 
+/// Keeps signals and abstract sockets inside, of this process and all it starts, and nothing else.
+pub fn keep_to_itself() -> Result<(), RulesetError> {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let created = ruleset.scope(Scope::from_all(ABI_USED))?.create()?;
+    // Whoever has this right needs no promise, and a runtime starts no program that could gain one.
+    created.no_new_privs(false).restrict_self()?;
+    Ok(())
+}
+
 /// Installs the system call filters, the last thing of all.
 pub fn filter_calls(filters: &[BpfProgram]) -> io::Result<()> {
     for filter in filters {

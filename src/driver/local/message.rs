@@ -7,9 +7,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+use rustix::{
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, UCred, recvmsg, sendmsg,
+    },
+    process::{Pid, getegid, geteuid},
 };
 
 /// Most descriptors in one packet: a program's description, its report socket, three streams.
@@ -28,6 +31,8 @@ pub enum Order {
     End { number: u64 },
     /// Everything of the program with this number was read to its end: its session is its own business.
     Done { number: u64 },
+    /// Ask every program to end. Only of who keeps a container.
+    Leave,
 }
 
 /// What a program is to run on.
@@ -63,13 +68,15 @@ pub enum Word {
 }
 
 /// From a program about to start, on its own report socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// It is about to be replaced by the program; a new terminal's other side is attached.
     Here,
     /// It could not enter the directory / be replaced: the error number.
     NoDirectory(i32),
     NoProgram(i32),
+    /// An OCI runtime did not start it, and said why.
+    Refused(String),
 }
 
 impl Order {
@@ -78,6 +85,7 @@ impl Order {
             |tag: u8, number: u64| [tag].into_iter().chain(number.to_le_bytes()).collect();
         match self {
             Self::Go => vec![0],
+            Self::Leave => vec![4],
             Self::Start { number, on } => {
                 let mut bytes: Vec<u8> = numbered(1, number);
                 match on {
@@ -98,8 +106,10 @@ impl Order {
 
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (tag, rest) = bytes.split_first()?;
-        if *tag == 0 {
-            return rest.is_empty().then_some(Self::Go);
+        match tag {
+            0 => return rest.is_empty().then_some(Self::Go),
+            4 => return rest.is_empty().then_some(Self::Leave),
+            _ => {}
         }
         let (number, rest) = rest.split_first_chunk()?;
         let number = u64::from_le_bytes(*number);
@@ -117,17 +127,17 @@ impl Order {
     }
 }
 
+/// A text, as far as it fits.
+fn said(tag: u8, text: &str) -> Vec<u8> {
+    [tag].into_iter().chain(text.bytes().take(PACKET_BYTES_MAX - 1)).collect()
+}
+
 impl Word {
     pub fn bytes(&self) -> Vec<u8> {
         let ended = |tag: u8, number: u64, value: i32| {
             let mut bytes = vec![tag];
             bytes.extend(number.to_le_bytes());
             bytes.extend(value.to_le_bytes());
-            bytes
-        };
-        let said = |tag: u8, text: &str| {
-            let mut bytes = vec![tag];
-            bytes.extend(text.bytes().take(PACKET_BYTES_MAX - 1));
             bytes
         };
         match self {
@@ -157,18 +167,20 @@ impl Word {
 }
 
 impl Report {
-    pub fn bytes(self) -> [u8; 5] {
-        let (tag, [a, b, c, d]) = match self {
-            Self::Here => (0, [0; 4]),
-            Self::NoDirectory(errno) => (1, errno.to_le_bytes()),
-            Self::NoProgram(errno) => (2, errno.to_le_bytes()),
-        };
-        [tag, a, b, c, d]
+    pub fn bytes(&self) -> Vec<u8> {
+        let number = |tag: u8, errno: i32| [tag].into_iter().chain(errno.to_le_bytes()).collect();
+        match self {
+            Self::Here => vec![0],
+            Self::NoDirectory(errno) => number(1, *errno),
+            Self::NoProgram(errno) => number(2, *errno),
+            Self::Refused(words) => said(3, words),
+        }
     }
 
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         match *bytes {
-            [0, ..] => Some(Self::Here),
+            [0] => Some(Self::Here),
+            [3, ref words @ ..] => Some(Self::Refused(String::from_utf8_lossy(words).into_owned())),
             [1, a, b, c, d] => Some(Self::NoDirectory(i32::from_le_bytes([a, b, c, d]))),
             [2, a, b, c, d] => Some(Self::NoProgram(i32::from_le_bytes([a, b, c, d]))),
             _ => None,
@@ -239,8 +251,25 @@ pub fn send(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    send_as(socket, bytes, descriptors, None)
+}
+
+/// The same in another's name, which only root may do: the receiver's view of that process is told.
+pub fn send_as(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    sender: Option<Pid>,
+) -> io::Result<()> {
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX), ScmCredentials(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
+    if let Some(pid) = sender {
+        let who = UCred { pid, uid: geteuid(), gid: getegid() };
+        if !control.push(SendAncillaryMessage::ScmCredentials(who)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+    }
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -297,6 +326,7 @@ mod tests {
             Order::Start { number: 3, on: On::Pipes },
             Order::End { number: 1 << 40 },
             Order::Done { number: 1 << 40 },
+            Order::Leave,
         ];
         for order in orders {
             assert_eq!(Order::parse(&order.bytes()), Some(order));
@@ -312,7 +342,8 @@ mod tests {
         for word in words {
             assert_eq!(Word::parse(&word.bytes()), Some(word));
         }
-        for report in [Report::Here, Report::NoDirectory(2), Report::NoProgram(13)] {
+        let refused = Report::Refused("no".into());
+        for report in [Report::Here, Report::NoDirectory(2), Report::NoProgram(13), refused] {
             assert_eq!(Report::parse(&report.bytes()), Some(report));
         }
         let description = Description {

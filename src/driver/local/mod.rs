@@ -1,5 +1,5 @@
 //! The driver `local`: sandboxes on this machine by our own launcher (namespaces, overlay,
-//! pivot_root, landlock, seccomp, control groups), rootless or as root.
+//! pivot_root, landlock, seccomp, control groups), rootless or as root; or by an OCI runtime.
 //!
 //! A place is made by the process that will hold it (the shim, single-threaded), which clones itself:
 //! the clone builds the sandbox around itself, locks itself in, and serves as its first process.
@@ -20,6 +20,7 @@ mod mark;
 mod message;
 mod mounts;
 mod namespaces;
+mod oci;
 mod pace;
 mod pieces;
 mod pipe;
@@ -55,11 +56,11 @@ use std::{
 
 pub(super) use self::blueprint::{check_workspace, hostname};
 use self::{
+    blueprint::Blueprint,
     cgroup::{Groups, Wanted},
     changes::LocalChanges,
     hierarchy::Layout,
     identity::Identity,
-    image::Standing,
     link::Link,
     lockdown::ProcessBounds,
     mark::{Hunt, Mark, Orphans},
@@ -73,7 +74,7 @@ use crate::{
         clock::Timestamp,
         descriptors,
         fault::{Fault, Outcome},
-        limits::{DEATH_WITHIN, SANDBOX_TASKS_MAX},
+        limits::{DEATH_WITHIN, RUNTIME_TASKS, SANDBOX_TASKS_MAX},
     },
     model::{
         capability::Capabilities,
@@ -113,7 +114,10 @@ struct Limits {
     notes: Vec<String>,
 }
 
-fn limits(asked: ResourceLimits, layout: &Layout, own_users: bool) -> Outcome<Limits> {
+fn limits(asked: ResourceLimits, layout: &Layout, grade: Isolation) -> Outcome<Limits> {
+    let own_users = matches!(grade, Isolation::Namespaces | Isolation::Oci);
+    // Those of a runtime are counted with the sandbox's.
+    let more = if grade == Isolation::Oci { RUNTIME_TASKS } else { 0 };
     let mut wanted = Wanted::default();
     let mut bounds = ProcessBounds::default();
     let mut notes = Vec::new();
@@ -143,9 +147,9 @@ fn limits(asked: ResourceLimits, layout: &Layout, own_users: bool) -> Outcome<Li
     }
     if let Some(count) = asked.pids {
         if layout.has("pids") {
-            wanted.pids = Some(count);
+            wanted.pids = Some(count.saturating_add(more));
         } else if own_users {
-            bounds.processes = Some(count + 1);
+            bounds.processes = Some(count.saturating_add(1 + more));
         } else {
             return Err(Fault::unsupported(
                 "limiting processes: no pids control group can be made here",
@@ -154,6 +158,11 @@ fn limits(asked: ResourceLimits, layout: &Layout, own_users: bool) -> Outcome<Li
         }
     } else if own_users {
         bounds.processes = Some(SANDBOX_TASKS_MAX);
+    }
+    if asked.pids.is_some() && more > 0 {
+        notes.push(format!(
+            "the limit on processes counts the runtime's own while it starts a program: it has room for {more} more"
+        ));
     }
     Ok(Limits { wanted, bounds, notes })
 }
@@ -180,13 +189,14 @@ impl Local {
             tracing::warn!(%error, "the bound on open files stays as it is");
         }
         let layout = Layout::here();
-        let mut limits = limits(spec.limits, &layout, grade == Isolation::Namespaces)?;
+        oci::check(grade, spec, &layout)?;
+        let mut limits = limits(spec.limits, &layout, grade)?;
         limits.notes.extend(note);
         let groups = Groups::name(&layout, &ground.id, &limits.wanted);
         let paths = groups.paths().to_vec();
         let mark = (grade == Isolation::Landlock).then(Mark::fresh);
         let started = Self::enclose(ground, &groups, mark)
-            .and_then(|door| Self::start(ground, spec, mark, limits, &layout, door));
+            .and_then(|door| Self::start(ground, spec, grade, mark, limits, &layout, door));
         let made = match started {
             Ok(started) => Self::finish(ground, started, groups).await,
             Err(fault) => Err(fault),
@@ -214,12 +224,12 @@ impl Local {
     fn start(
         ground: &Ground,
         spec: &SandboxSpec,
+        grade: Isolation,
         mark: Option<Mark>,
         limits: Limits,
         layout: &Layout,
         door: Option<OwnedFd>,
     ) -> Outcome<Started> {
-        let grade = if mark.is_some() { Isolation::Landlock } else { Isolation::Namespaces };
         let door = door.as_ref().map(AsFd::as_fd);
         let mut facts = PlaceFacts {
             isolation: Some(grade),
@@ -233,10 +243,10 @@ impl Local {
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
         let shell = env::shell();
+        if grade != Isolation::Namespaces {
+            image::refuse(ground, spec, grade)?;
+        }
         if let Some(mark) = mark {
-            if spec.image.is_some() || image::of(&Kept::Ground(ground.clone()))?.is_some() {
-                return Err(Standing::refuse(grade.word()));
-            }
             let plan = weak::plan(ground, spec, limits.bounds, mark)?;
             facts.notes.extend(weak::notes());
             let mut env = env::base(&ground.name, spec, &identity, &[]);
@@ -255,11 +265,15 @@ impl Local {
             let held = namespaces::launch(&plan, door)?;
             return Ok(Started { held, facts, home, env, first, shell });
         }
-        let plan = namespaces::plan(ground, spec, &identity, limits.bounds, None)?;
-        let tools: Vec<PathBuf> = plan.tools.iter().map(|(path, _)| path.clone()).collect();
+        let (tools, held) = if oci::Runtime::of(grade).is_some() {
+            let plan = oci::plan(grade, ground, spec, &identity, limits.bounds)?;
+            (shown(&plan.blueprint), oci::launch(&plan, door)?)
+        } else {
+            let plan = namespaces::plan(ground, spec, &identity, limits.bounds, None)?;
+            (shown(&plan), namespaces::launch(&plan, door)?)
+        };
         let env = env::base(&ground.name, spec, &identity, &tools);
         let env = env::merged([&env, &spec.env, &[]]);
-        let held = namespaces::launch(&plan, door)?;
         let home = workspace.unwrap_or(identity.home);
         Ok(Started { held, facts, home, env, first: Vec::new(), shell })
     }
@@ -293,6 +307,11 @@ impl Local {
     }
 }
 
+/// Programs in the operator's home that a sandbox sees.
+fn shown(plan: &Blueprint) -> Vec<PathBuf> {
+    plan.tools.iter().map(|(path, _)| path.clone()).collect()
+}
+
 /// Writes down what a later process would have to clean up.
 fn note(ground: &Ground, groups: &Groups, mark: Option<Mark>, first: Option<First>) -> Outcome<()> {
     let fault = |error: io::Error| Fault::io("noting what is made", &error);
@@ -310,7 +329,7 @@ fn note(ground: &Ground, groups: &Groups, mark: Option<Mark>, first: Option<Firs
 fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
     match (spec.egress, grade) {
         (Egress::Ask, _) => Some(Egress::ASK_IS_DENY.to_owned()),
-        (Egress::Allow, Isolation::Namespaces) => Some(
+        (Egress::Allow, Isolation::Namespaces | Isolation::Oci | Isolation::Gvisor) => Some(
             "egress allow shares the host's network: services on the host's loopback can be reached"
                 .to_owned(),
         ),
@@ -319,11 +338,12 @@ fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
 }
 
 fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
-    let namespaces = grade == Isolation::Namespaces;
+    let container = oci::Runtime::of(grade).is_some();
+    let namespaces = grade == Isolation::Namespaces || container;
     Capabilities {
         pty: true,
         exec: true,
-        pause: true,
+        pause: !container || layout.can_freeze().is_some(),
         stop: true,
         reattach: true,
         image: namespaces,
@@ -336,8 +356,11 @@ fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         egress_deny: true,
         egress_ask: false,
         limits_cpu: layout.has("cpu"),
-        limits_memory: true,
-        limits_pids: namespaces || layout.has("pids"),
+        limits_memory: grade != Isolation::Gvisor || layout.has("memory"),
+        limits_pids: match grade {
+            Isolation::Gvisor => false,
+            _ => namespaces || layout.has("pids"),
+        },
     }
 }
 
@@ -374,36 +397,23 @@ impl Driver for Local {
     }
 
     async fn probe(&self) -> Vec<Check> {
-        probe::all()
+        let mut checks = probe::all();
+        checks.extend(oci::checks().await);
+        checks
     }
 
     async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
-        if let Some(other) = spec.isolation.filter(|it| *it != Isolation::Namespaces) {
-            return match spec.image {
-                Some(_) => Err(Standing::refuse(other.word())),
-                None => Ok(()),
-            };
-        }
-        if spec.image.is_none() && ground.from.is_none() {
-            return Ok(());
-        }
-        let (ground, spec) = (ground.clone(), spec.clone());
-        let waited_for = WaitedFor::default();
-        let given_up = Arc::clone(&waited_for.0);
-        let ready = move || image::ready(&ground, &spec, &given_up).map(drop);
-        let ready = tokio::task::spawn_blocking(ready).await;
-        ready.map_err(|error| Fault::bug(format!("unpacking an image: {error}")))?
+        image::before(ground, spec).await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
         match spec.isolation {
-            Some(it @ (Isolation::Namespaces | Isolation::Landlock)) => {
-                Self::attempt(ground, spec, it, None).await
+            Some(Isolation::None) => {
+                let what = "isolation none: not with driver local";
+                Err(Fault::unsupported(what)
+                    .hint("driver local has `namespaces`, `landlock`, `oci` and `gvisor`"))
             }
-            Some(other) => {
-                let what = format!("isolation {}: not with driver local", other.word());
-                Err(Fault::unsupported(what).hint("driver local has `namespaces` and `landlock`"))
-            }
+            Some(it) => Self::attempt(ground, spec, it, None).await,
             None => match Self::attempt(ground, spec, Isolation::Namespaces, None).await {
                 // Tried again only when it is this machine that can't, not this request.
                 Err(fault) if !probe::namespaces_work() => {

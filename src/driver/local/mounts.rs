@@ -6,7 +6,10 @@ use std::{
     fmt, io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::symlink},
+        unix::{
+            ffi::OsStrExt,
+            fs::{PermissionsExt, symlink},
+        },
     },
     path::{Path, PathBuf},
 };
@@ -28,8 +31,12 @@ use super::{
 };
 use crate::{base::limits::PIECES_MAX, model::sandbox::WorkspaceMode};
 
+/// Any directory that every host has: it is hidden, in this namespace only, until the root is changed.
+const BORROWED: &str = "/tmp";
 /// The new root, below the sandbox's directory while it is built.
 const ROOT: &str = "root";
+/// Where the root of a container stays, for its runtime.
+pub const HELD_ROOT: &str = "/tmp/root";
 /// Where the real workspace is mounted while it is layered.
 const STAGE: &str = "stage";
 /// The snapshot that the sandbox begins with, and files that every sandbox has of its own, in layers that lie over
@@ -48,9 +55,9 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 /// Parts of /proc that speak of the machine rather than the sandbox: read-only.
-const PROC_READ_ONLY: [&str; 6] = ["sys", "bus", "fs", "irq", "tty", "acpi"];
+pub const PROC_READ_ONLY: [&str; 6] = ["sys", "bus", "fs", "irq", "tty", "acpi"];
 /// Parts of /proc that are hidden.
-const PROC_HIDDEN: [&str; 6] =
+pub const PROC_HIDDEN: [&str; 6] =
     ["kcore", "keys", "timer_list", "sched_debug", "sysrq-trigger", "kallsyms"];
 /// Parts of /sys that programs count processors with.
 const SYS_SHOWN: [&str; 2] = ["devices/system/cpu", "devices/system/node"];
@@ -81,6 +88,40 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 
 /// Builds everything and makes it the root; gives what a person should know of it.
 pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
+    let notes = furnish(plan, || {
+        devices()?;
+        processes()?;
+        machine();
+        Ok(())
+    })?;
+    enter_root()?;
+    Ok(notes)
+}
+
+/// Builds everything for a container at `HELD_ROOT`, but what its runtime mounts itself; `first` is to be its
+/// first process, at `first_at`.
+pub fn build_for_container(
+    plan: &Blueprint,
+    first_at: &str,
+    first: &[u8],
+) -> Result<Vec<String>, Broken> {
+    furnish(plan, || {
+        for name in ["dev", "proc", "sys"] {
+            make_directory(&inside(name))?;
+        }
+        machine();
+        let at = inside(first_at);
+        std::fs::write(&at, first).step("making a first process")?;
+        let everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&at, everybody).step("making a first process")
+    })
+}
+
+/// Builds the new root, with what only this kind of it has.
+fn furnish(
+    plan: &Blueprint,
+    own: impl FnOnce() -> Result<(), Broken>,
+) -> Result<Vec<String>, Broken> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step("keeping mounts to itself")?;
     enter_ground(&plan.ground).step("entering its directory")?;
@@ -94,9 +135,7 @@ pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
         }
         None => over_host(plan)?,
     };
-    devices()?;
-    processes()?;
-    machine();
+    own()?;
     for (path, source) in &plan.tools {
         let place = inside(path);
         make_directory(&place)?;
@@ -110,7 +149,6 @@ pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     } else {
         ["dev", "sys"].iter().try_for_each(|it| restrict(&inside(it), READ_ONLY))?;
     }
-    enter_root()?;
     Ok(notes)
 }
 
@@ -164,8 +202,6 @@ fn memory(at: &Path, options: &str) -> Result<(), Broken> {
 
 /// Goes to the sandbox's directory by this namespace's own mounts; others can't be mounted on.
 fn enter_ground(ground: &Source) -> io::Result<()> {
-    // Any directory that every host has: it is hidden, here only, until the root is changed.
-    const BORROWED: &str = "/tmp";
     match ground {
         Source::Path(path) => rustix::process::chdir(path)?,
         Source::Tree(tree) => {

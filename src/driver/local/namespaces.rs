@@ -234,9 +234,10 @@ fn open_workspace(path: &Path, identity: &Identity) -> Outcome<Source> {
 
 /// Shows a tree of one owner as the sandbox's.
 fn show_as(tree: &OwnedFd, owner: (u32, u32), identity: &Identity, path: &Path) -> Outcome<()> {
-    let users =
-        mapping(&Ids { uid: (owner.0, identity.host_uid), gid: (owner.1, identity.host_gid) })
-            .map_err(|error| Fault::io("making a user namespace for what is shown", &error))?;
+    let helper = identity.helper;
+    let ids = Ids { uid: (owner.0, identity.host_uid), gid: (owner.1, identity.host_gid), helper };
+    let users = mapping(&ids)
+        .map_err(|error| Fault::io("making a user namespace for what is shown", &error))?;
     sys::map_ids(tree.as_fd(), users.as_fd()).map_err(|error| {
         let what = format!("showing {} under another user: {error}", path.display());
         Fault::unsupported(what).hint(
@@ -249,6 +250,8 @@ fn show_as(tree: &OwnedFd, owner: (u32, u32), identity: &Identity, path: &Path) 
 pub struct Ids {
     pub uid: (u32, u32),
     pub gid: (u32, u32),
+    /// One more user and group, the same on both sides.
+    pub helper: Option<u32>,
 }
 
 /// Writes the ids of a process that is alone in a new user namespace.
@@ -257,8 +260,12 @@ fn write_ids(pid: Pid, ids: &Ids, by_root: bool) -> io::Result<()> {
     if !by_root {
         fs::write(of("setgroups"), "deny")?;
     }
-    fs::write(of("uid_map"), format!("{} {} 1", ids.uid.0, ids.uid.1))?;
-    fs::write(of("gid_map"), format!("{} {} 1", ids.gid.0, ids.gid.1))
+    let lines = |(inside, outside): (u32, u32)| {
+        let helper = ids.helper.map(|it| format!("{it} {it} 1\n"));
+        format!("{inside} {outside} 1\n{}", helper.unwrap_or_default())
+    };
+    fs::write(of("uid_map"), lines(ids.uid))?;
+    fs::write(of("gid_map"), lines(ids.gid))
 }
 
 /// A user namespace that only describes a mapping; its one process is gone again at once.
@@ -300,6 +307,7 @@ pub fn launch(plan: &Blueprint, group: Option<BorrowedFd<'_>>) -> Outcome<Held> 
     let ids = Ids {
         uid: (identity.inside_uid, identity.host_uid),
         gid: (identity.inside_gid, identity.host_gid),
+        helper: None,
     };
     if let Err(error) = write_ids(pid, &ids, identity.by_root) {
         held.abandon();

@@ -91,8 +91,14 @@ impl LocalPlace {
         Ok(())
     }
 
+    /// Its terminals are its own.
     fn has_namespaces(&self) -> bool {
-        self.facts.isolation == Some(Isolation::Namespaces)
+        self.facts.isolation != Some(Isolation::Landlock)
+    }
+
+    /// Its processes are none of this kernel's.
+    fn has_a_kernel(&self) -> bool {
+        self.facts.isolation == Some(Isolation::Gvisor)
     }
 
     async fn start_on_terminal(&self, what: &Description, size: Size) -> Outcome<(Begun, PtyIo)> {
@@ -142,7 +148,11 @@ impl LocalPlace {
     async fn ask_to_end(&self, grace: Duration) {
         let first = self.link.pid;
         let asked = async {
-            if let Err(fault) = looking(move || processes::ask_to_end_below(first)).await {
+            if self.has_a_kernel() {
+                if let Err(fault) = self.link.ask_to_end().await {
+                    tracing::warn!(%fault, "a sandbox was not asked to end");
+                }
+            } else if let Err(fault) = looking(move || processes::ask_to_end_below(first)).await {
                 tracing::warn!(%fault, "not all of a sandbox was asked to end");
             }
             self.none_left().await;
@@ -155,9 +165,14 @@ impl LocalPlace {
     async fn none_left(&self) {
         let first = self.link.pid;
         let mut pace = Pace::default();
-        while !(self.link.runs_nothing()
-            && looking(move || processes::none_below(first)).await.unwrap_or(false))
-        {
+        loop {
+            let told = self.link.runs_nothing();
+            let so = told
+                && (self.has_a_kernel()
+                    || looking(move || processes::none_below(first)).await.unwrap_or(false));
+            if so {
+                return;
+            }
             tokio::time::sleep(pace.next()).await;
         }
     }

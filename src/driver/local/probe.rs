@@ -202,7 +202,8 @@ fn mapped_mounts_check() -> Option<Check> {
     let tried = (|| -> io::Result<OwnedFd> {
         const SOME: u32 = 65_534;
         let tree = mounts::detach(&std::env::temp_dir().canonicalize()?, false)?;
-        let users = namespaces::mapping(&namespaces::Ids { uid: (0, SOME), gid: (0, SOME) })?;
+        let users =
+            namespaces::mapping(&namespaces::Ids { uid: (0, SOME), gid: (0, SOME), helper: None })?;
         sys::map_ids(tree.as_fd(), users.as_fd())?;
         Ok(tree)
     })();

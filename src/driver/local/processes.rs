@@ -306,10 +306,22 @@ pub fn wake_below(root: Pid, asleep: &Asleep) -> io::Result<()> {
 pub fn ask_to_end_below(root: Pid) -> io::Result<()> {
     let mut outcome = Ok(());
     for seen in below(root)?.seen {
+        if leads_namespace(seen.pid) {
+            continue;
+        }
         let signal = if ignores_term(seen.pid) { Signal::HUP } else { Signal::TERM };
         outcome = outcome.and(seen.signal(signal)).and(seen.signal(Signal::CONT));
     }
     outcome
+}
+
+/// Whether it is process 1 of a namespace below this one: it stands for those in it, which end with it.
+fn leads_namespace(pid: Pid) -> bool {
+    let status = read(pid, "status").ok().flatten().unwrap_or_default();
+    let mut lines = status.split(|it| *it == b'\n');
+    let numbers = lines.find_map(|it| str::from_utf8(it.strip_prefix(b"NSpid:")?).ok());
+    let numbers: Vec<&str> = numbers.unwrap_or_default().split_whitespace().collect();
+    numbers.len() > 1 && numbers.last() == Some(&"1")
 }
 
 fn ignores_term(pid: Pid) -> bool {
@@ -324,7 +336,7 @@ fn ignores_term(pid: Pid) -> bool {
 pub fn none_below(root: Pid) -> io::Result<bool> {
     for _ in 0..CLEAN_LOOKS {
         let tree = below(root)?;
-        if !tree.seen.is_empty() || !tree.whole {
+        if !tree.seen.iter().all(|it| leads_namespace(it.pid)) || !tree.whole {
             return Ok(false);
         }
     }

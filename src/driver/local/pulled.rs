@@ -3,22 +3,25 @@
 //! other. What was sent is written down at the start: without that, what the operator did meanwhile to the real
 //! directory would look like the sandbox's work. Blocks on files.
 
+mod sent;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{self, File},
-    io::{self, BufWriter, Read, Write},
+    io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use rustix::{
     fs::{
-        CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, mkdirat, mknodat, openat2, renameat,
-        symlinkat,
+        CWD, Dir, FileType, Mode, OFlags, fchmod, mkdirat, mknodat, openat2, renameat, symlinkat,
     },
     io::Errno,
 };
 
+pub use self::sent::Sending;
+use self::sent::{SENT, Sent, noting};
 use super::{
     apply::seen::{parent, stat},
     changes::{LocalChanges, workspace_of},
@@ -41,45 +44,11 @@ use crate::{
     model::change::{Applied, ApplyRequest, DiffRequest},
 };
 
-/// In a sandbox's directory, and on the shelf of its snapshots: what was sent.
-pub const SENT: &str = "sent";
 /// Where the layer lies among the sandbox's files, as one of an overlay does.
 const LAYER: &str = "upper/workspace";
 const ABOVE: &str = "upper";
 const WORKSPACE: &str = "workspace";
 const PIECE_BYTES: usize = 64 * 1024;
-
-/// Writes down what is sent, as it is sent.
-pub struct Sending {
-    file: BufWriter<File>,
-}
-
-impl Sending {
-    /// In the directory of a sandbox that has just begun.
-    pub fn begin(ground: &Path) -> Outcome<Self> {
-        let file = File::create(ground.join(SENT)).map_err(noting)?;
-        Ok(Self { file: BufWriter::new(file) })
-    }
-
-    /// One path below the workspace, as it was found.
-    pub fn add(&mut self, path: &[u8], stat: &Stat) -> Outcome<()> {
-        let Sent { mode, bytes, modified, changed, number } = Sent::of(stat);
-        let numbers = format!(
-            "{mode:o} {bytes} {} {} {} {} {number} ",
-            modified.0, modified.1, changed.0, changed.1
-        );
-        let parts = [numbers.as_bytes(), path, &[0]];
-        parts.into_iter().try_for_each(|it| self.file.write_all(it)).map_err(noting)
-    }
-
-    pub fn finish(&mut self) -> Outcome<()> {
-        self.file.flush().map_err(noting)
-    }
-}
-
-fn noting(error: io::Error) -> Fault {
-    Fault::io("noting what is sent", &error)
-}
 
 /// Notes, in the directory of a sandbox that has just begun, which directory its changes will be held against.
 pub fn begin(ground: &Path, workspace: &Path) -> Outcome<()> {
@@ -114,66 +83,6 @@ pub fn take_back(ground: &Ground, overwrite: bool) -> Outcome<Applied> {
     super::apply::undo(&alone(ground), overwrite)
 }
 
-/// What was found of a path when it was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sent {
-    /// With the kind.
-    mode: u32,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    number: u64,
-}
-
-impl Sent {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            mode: stat.st_mode,
-            bytes: u64::try_from(stat.st_size).unwrap_or_default(),
-            modified: (stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
-            changed: (stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
-            number: stat.st_ino,
-        }
-    }
-
-    fn parse(line: &[u8]) -> Option<(Vec<u8>, Self)> {
-        let mut words = line.splitn(8, |it| *it == b' ');
-        let mut word = || std::str::from_utf8(words.next()?).ok();
-        let mode = u32::from_str_radix(word()?, 8).ok()?;
-        let bytes = word()?.parse().ok()?;
-        let modified = (word()?.parse().ok()?, word()?.parse().ok()?);
-        let changed = (word()?.parse().ok()?, word()?.parse().ok()?);
-        let number = word()?.parse().ok()?;
-        Some((words.next()?.to_vec(), Self { mode, bytes, modified, changed, number }))
-    }
-
-    fn permissions(&self) -> u32 {
-        self.mode & 0o777
-    }
-
-    /// The sandbox has it as it was sent, as far as that shows: times are sent in whole seconds.
-    fn is(&self, member: &Member) -> bool {
-        let kind = FileType::from_raw_mode(self.mode);
-        let bytes = match member.kind {
-            MemberKind::File => (kind == FileType::RegularFile).then_some(member.bytes),
-            MemberKind::Link => (kind == FileType::Symlink).then_some(member.target.len() as u64),
-            _ => None,
-        };
-        bytes == Some(self.bytes)
-            && member.modified == self.modified.0.max(0)
-            && (member.kind == MemberKind::Link || member.mode & 0o777 == self.permissions())
-    }
-}
-
-fn sent(ground: &Path) -> Outcome<HashMap<Vec<u8>, Sent>> {
-    let path = ground.join(SENT);
-    let text = fs::read(&path)
-        .map_err(|error| Fault::io(format!("reading {}", path.display()), &error))?;
-    let lines = text.split(|it| *it == 0).filter(|it| !it.is_empty());
-    let all: Option<HashMap<_, _>> = lines.map(Sent::parse).collect();
-    all.ok_or_else(|| Fault::failed(format!("{} is damaged", path.display())))
-}
-
 /// Whether the layer was made before.
 pub fn has_layer(ground: &Path) -> bool {
     ground.join(BOX).join(LAYER).exists()
@@ -195,9 +104,9 @@ pub fn pull(ground: &Path, path: &[u8], archive: Option<impl Read>) -> Outcome<(
     let mut pull = Pull {
         upper: upper::root(&layer)?,
         base: upper::root(&workspace_of(ground)?)?,
-        sent: sent(ground)?,
+        sent: sent::read(ground)?,
         prefix: path.to_vec(),
-        seen: HashSet::new(),
+        seen: HashMap::new(),
         modes: Vec::new(),
         bytes: 0,
         now: path.to_vec(),
@@ -241,7 +150,8 @@ struct Pull {
     sent: HashMap<Vec<u8>, Sent>,
     /// The path that the archive is of; empty = all.
     prefix: Vec<u8>,
-    seen: HashSet<Vec<u8>>,
+    /// What the archive has, and whether that is a directory.
+    seen: HashMap<Vec<u8>, bool>,
     /// Of directories in the layer, which their owner has to fill first.
     modes: Vec<(Vec<u8>, u32)>,
     bytes: u64,
@@ -283,7 +193,7 @@ impl Pull {
                 return Ok(Some(Fault::failed(format!("more than {most}"))));
             }
             self.member(&path, &member, archive)?;
-            self.seen.insert(path);
+            self.seen.insert(path, member.kind == MemberKind::Directory);
         }
         if !archive.has_ended() {
             return Ok(Some(Fault::lost("the archive ends in the middle")));
@@ -304,11 +214,13 @@ impl Pull {
         if prefix.is_empty() {
             let base = self.base.try_clone()?;
             self.deleted(&base, &mut Vec::new(), 0)?;
-        } else if !self.seen.contains(&prefix) {
+        } else if !self.seen.contains_key(&prefix) {
             if self.sent.contains_key(&prefix) && stat(self.base.as_fd(), &prefix)?.is_some() {
                 self.hide(&prefix)?;
             }
-        } else if let Some(base) = listed(self.base.as_fd(), &prefix)? {
+        } else if self.seen.get(&prefix) == Some(&true)
+            && let Some(base) = listed(self.base.as_fd(), &prefix)?
+        {
             self.deleted(&base, &mut prefix.clone(), 0)?;
         }
         for (path, mode) in self.modes.iter().rev() {
@@ -333,7 +245,10 @@ impl Pull {
                 let mode = member.mode & 0o777;
                 let same = match (sent, &real) {
                     // One that the operator removed meanwhile comes back only with what is new in it.
-                    (Some(sent), _) => sent.permissions() == mode,
+                    (Some(sent), _) => {
+                        FileType::from_raw_mode(sent.mode) == FileType::Directory
+                            && sent.permissions() == mode
+                    }
                     (None, Some(real)) => real.st_mode & 0o777 == mode,
                     (None, None) => false,
                 };
@@ -367,7 +282,8 @@ impl Pull {
                 self.file(path, mode, old, contents)
             }
             MemberKind::HardLink => {
-                let Some(first) = self.place(&member.target).filter(|it| self.seen.contains(it))
+                let Some(first) =
+                    self.place(&member.target).filter(|it| self.seen.contains_key(it))
                 else {
                     return Err(io::Error::other("a hard link to nothing"));
                 };
@@ -486,8 +402,9 @@ impl Pull {
             }
             path.extend_from_slice(name);
             self.now.clone_from(path);
-            if self.seen.contains(path) {
-                if let Some(inner) = listed(directory.as_fd(), name)? {
+            if let Some(is_directory) = self.seen.get(path) {
+                // What is no directory any more hides all that was in it.
+                if *is_directory && let Some(inner) = listed(directory.as_fd(), name)? {
                     self.deleted(&inner, path, depth + 1)?;
                 }
             } else if self.sent.contains_key(path) {
@@ -537,3 +454,6 @@ fn fill(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
     }
     Ok(filled)
 }
+
+#[cfg(test)]
+mod tests;

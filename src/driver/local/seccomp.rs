@@ -32,82 +32,94 @@ impl Sockets {
     }
 }
 
-/// Calls refused whatever their arguments.
-const REFUSED: &[libc::c_long] = &[
+/// Calls refused whatever their arguments: their numbers, and what OCI runtimes call them.
+macro_rules! refused {
+    ($($(#[$only:meta])* $call:ident,)*) => {
+        const REFUSED: &[libc::c_long] = {
+            #[allow(clippy::wildcard_imports, reason = "the list names some hundred of them")]
+            use libc::*;
+            &[$($(#[$only])* $call,)*]
+        };
+        /// With `SYS_` in front.
+        pub const REFUSED_NAMES: &[&str] = &[$($(#[$only])* stringify!($call),)*];
+    };
+}
+
+refused! {
     // Mounting and roots.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    OPEN_TREE_ATTR,
-    libc::SYS_setns,
+    SYS_mount,
+    SYS_umount2,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_move_mount,
+    SYS_open_tree,
+    SYS_fsopen,
+    SYS_fsconfig,
+    SYS_fsmount,
+    SYS_fspick,
+    SYS_mount_setattr,
+    SYS_open_tree_attr,
+    SYS_setns,
     // The kernel itself.
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_acct,
-    libc::SYS_syslog,
-    libc::SYS_quotactl,
-    QUOTACTL_FD,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_vhangup,
-    libc::SYS_nfsservctl,
-    libc::SYS_lookup_dcookie,
-    LSM_SET_SELF_ATTR,
+    SYS_bpf,
+    SYS_perf_event_open,
+    SYS_kexec_load,
+    SYS_kexec_file_load,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_delete_module,
+    SYS_reboot,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_acct,
+    SYS_syslog,
+    SYS_quotactl,
+    SYS_quotactl_fd,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_clock_adjtime,
+    SYS_sethostname,
+    SYS_setdomainname,
+    SYS_vhangup,
+    SYS_nfsservctl,
+    SYS_lookup_dcookie,
+    SYS_lsm_set_self_attr,
     // Keys are shared by all processes of a user, in or out of a sandbox.
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_keyctl,
     // Other processes.
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    libc::SYS_move_pages,
-    libc::SYS_migrate_pages,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_pidfd_getfd,
+    SYS_kcmp,
+    SYS_move_pages,
+    SYS_migrate_pages,
     // Ways around other checks, and favourite roads of exploits.
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_userfaultfd,
-    libc::SYS_fanotify_init,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_name_to_handle_at,
+    SYS_io_uring_setup,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+    SYS_userfaultfd,
+    SYS_fanotify_init,
+    SYS_open_by_handle_at,
+    SYS_name_to_handle_at,
     // One architecture only.
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_iopl,
+    SYS_iopl,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_ioperm,
+    SYS_ioperm,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_modify_ldt,
+    SYS_modify_ldt,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_uselib,
+    SYS_uselib,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_ustat,
+    SYS_ustat,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_sysfs,
+    SYS_sysfs,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS__sysctl,
-];
+    SYS__sysctl,
+}
 
 /// Memory and messages that all processes of a user share; refused where the host's are not hidden.
 const SHARED: &[libc::c_long] = &[
@@ -127,17 +139,18 @@ const SHARED: &[libc::c_long] = &[
 ];
 
 // Numbers that are the same everywhere and younger than the C library's headers.
-const QUOTACTL_FD: libc::c_long = 443;
 const FCHMODAT2: libc::c_long = 452;
-const LSM_SET_SELF_ATTR: libc::c_long = 460;
-const OPEN_TREE_ATTR: libc::c_long = 467;
+#[allow(non_upper_case_globals, reason = "named as the C library will")]
+const SYS_lsm_set_self_attr: libc::c_long = 460;
+#[allow(non_upper_case_globals, reason = "named as the C library will")]
+const SYS_open_tree_attr: libc::c_long = 467;
 const IOPRIO_WHO_USER: u64 = 3; // linux/ioprio.h
 /// The last call this list was checked against (Linux 6.17); younger ones "do not exist".
 const LAST_KNOWN: u32 = 469;
 
 /// Every namespace flag of `clone` and `unshare`. `CLONE_NEWTIME` lies in `clone`'s signal bits, so
 /// it is one of `unshare` only.
-const NAMESPACES: [libc::c_int; 7] = [
+pub const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNS,
     libc::CLONE_NEWUTS,
     libc::CLONE_NEWIPC,
@@ -146,7 +159,7 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNET,
     libc::CLONE_NEWCGROUP,
 ];
-const CLONE_NEWTIME: u64 = 0x80;
+pub const CLONE_NEWTIME: u64 = 0x80;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 type Made<T> = Result<T, seccompiler::BackendError>;
@@ -307,13 +320,23 @@ fn unknown() -> BpfProgram {
 
 /// The filters of a sandbox, in the order they are to be installed.
 pub fn filters(sockets: Sockets) -> Outcome<Vec<BpfProgram>> {
+    Ok(vec![compiled(refused(sockets))?, unknown()])
+}
+
+/// Of who keeps a container, and so of all that a runtime does for its programs.
+pub fn of_keeper() -> Outcome<Vec<BpfProgram>> {
+    let mut rules = Rules::new();
+    Ok(vec![compiled(set_id_rules(&mut rules).map(|()| rules))?])
+}
+
+fn compiled(rules: Made<Rules>) -> Outcome<BpfProgram> {
     let architecture = std::env::consts::ARCH.try_into().map_err(|_| {
         Fault::unsupported(format!(
             "filtering system calls on this processor: {}",
             std::env::consts::ARCH
         ))
     })?;
-    let made = refused(sockets).and_then(|rules| {
+    let made = rules.and_then(|rules| {
         SeccompFilter::new(
             rules,
             SeccompAction::Allow,
@@ -322,9 +345,7 @@ pub fn filters(sockets: Sockets) -> Outcome<Vec<BpfProgram>> {
         )
         .and_then(BpfProgram::try_from)
     });
-    let filter =
-        made.map_err(|error| Fault::bug(format!("making the system call filter: {error}")))?;
-    Ok(vec![filter, unknown()])
+    made.map_err(|error| Fault::bug(format!("making the system call filter: {error}")))
 }
 
 #[cfg(test)]
@@ -334,7 +355,7 @@ mod tests {
     #[test]
     fn every_kind_of_filter_compiles_within_the_kernels_bound() {
         for sockets in [Sockets::Usual, Sockets::None, Sockets::InternetOnly] {
-            for filter in filters(sockets).unwrap() {
+            for filter in filters(sockets).unwrap().into_iter().chain(of_keeper().unwrap()) {
                 assert!(!filter.is_empty() && filter.len() < 4096);
             }
         }

@@ -5,10 +5,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufReader, Read},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::Path,
     sync::{
         Arc,
@@ -119,11 +116,7 @@ pub struct Unpacked<'a> {
 }
 
 impl<'a> Unpacked<'a> {
-    pub fn new(
-        raw: impl Read + 'a,
-        packing: Packing,
-        given_up: &'a AtomicBool,
-    ) -> io::Result<Self> {
+    pub fn new(raw: impl Read + 'a, packing: Packing, given_up: &'a AtomicBool) -> Self {
         let raw = BufReader::with_capacity(READ_BYTES, raw);
         let inner: Box<dyn Read + 'a> = match packing {
             Packing::Plain => Box::new(raw),
@@ -132,7 +125,7 @@ impl<'a> Unpacked<'a> {
             }
             Packing::Zstd => Box::new(BufReader::with_capacity(READ_BYTES, Frames::new(raw))),
         };
-        Ok(Self { inner, left: IMAGE_UNPACKED_BYTES_MAX, given_up })
+        Self { inner, left: IMAGE_UNPACKED_BYTES_MAX, given_up }
     }
 }
 
@@ -283,8 +276,7 @@ fn open_in(directory: &OwnedFd, name: &str) -> io::Result<Piece> {
 /// Opens a directory that an image or a root file system may be.
 pub fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
-    Ok(opened.as_fd().try_clone_to_owned()?)
+    Ok(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
 }
 
 /// A name without what means nothing; `None` where it leads out.

@@ -117,7 +117,7 @@ impl Cache {
                 break lock;
             }
         };
-        let filled = self.fill(&making, fill);
+        let filled = Self::fill(&making, fill);
         let placed = filled.and_then(|about| {
             if place.exists() {
                 // One whose description can't be read.
@@ -134,7 +134,7 @@ impl Cache {
         Ok((place.join(ROOT), placed?))
     }
 
-    fn fill(&self, making: &Path, fill: impl FnOnce(&OwnedFd) -> Outcome<About>) -> Outcome<About> {
+    fn fill(making: &Path, fill: impl FnOnce(&OwnedFd) -> Outcome<About>) -> Outcome<About> {
         let broken = |error: io::Error| fault("unpacking to", making, &error);
         let root = making.join(ROOT);
         let opened = fs::DirBuilder::new().mode(0o755).create(&root).and_then(|()| open(&root));
@@ -266,7 +266,9 @@ pub fn prune(sandboxes: &Path, in_use: impl FnOnce() -> Outcome<HashSet<String>>
     }
     for item in fs::read_dir(dir.join(KNOWN)).into_iter().flatten().flatten() {
         let key = fs::read_to_string(item.path()).unwrap_or_default();
-        if !kept.contains(&key) {
+        let noted = item.metadata().map_or(0, |it| it.mtime().saturating_mul(1000));
+        let old = clock::wall().since(Timestamp(noted)) > IMAGE_UNUSED_AGE_MAX;
+        if old || !kept.contains(&key) {
             drop(fs::remove_file(item.path()));
         }
     }

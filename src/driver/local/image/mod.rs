@@ -17,7 +17,7 @@ use std::{
         unix::fs::{OpenOptionsExt, chown},
     },
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use rustix::fs::FileType;
@@ -31,7 +31,7 @@ use self::{
     unpack::{Means, Unpacker},
 };
 use super::{
-    env,
+    WaitedFor, env,
     identity::{self, Identity},
     shelf::Owner,
     upper,
@@ -42,7 +42,7 @@ use crate::{
         text::shown,
     },
     driver::{Ground, Kept, Shelf, tar::read::Reader},
-    model::sandbox::SandboxSpec,
+    model::sandbox::{Isolation, SandboxSpec},
 };
 
 /// In the directory of a sandbox or a snapshot: what it stands on.
@@ -111,6 +111,31 @@ pub fn ready(
     let standing = Standing { asked: asked.clone(), root, key, about };
     cache::write(&ground.dir.join(NOTE), &standing)?;
     Ok(Some(standing))
+}
+
+/// The same before there is a process for the sandbox, aside, for as long as somebody waits for it.
+pub async fn before(ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
+    if let Some(other) = spec.isolation.filter(|it| *it != Isolation::Namespaces) {
+        return refuse(ground, spec, other);
+    }
+    if spec.image.is_none() && ground.from.is_none() {
+        return Ok(());
+    }
+    let (ground, spec) = (ground.clone(), spec.clone());
+    let waited_for = WaitedFor::default();
+    let given_up = Arc::clone(&waited_for.0);
+    let ready = tokio::task::spawn_blocking(move || ready(&ground, &spec, &given_up).map(drop));
+    ready.await.map_err(|error| Fault::bug(format!("unpacking an image: {error}")))?
+}
+
+/// Refuses an image to a grade that can't begin with one.
+pub fn refuse(ground: &Ground, spec: &SandboxSpec, grade: Isolation) -> Outcome<()> {
+    if spec.image.is_none() && of(&Kept::Ground(ground.clone()))?.is_none() {
+        return Ok(());
+    }
+    let words = format!("a sandbox of grade {} can't begin with an image", grade.word());
+    Err(Fault::unsupported(words)
+        .hint("grade namespaces can; `sandwatch doctor` says how to get it"))
 }
 
 /// What a sandbox or a snapshot stands on; `None` = the host's directories.
@@ -254,7 +279,7 @@ fn packed(
         None => {
             let mut unpacked = None;
             if packing == Packing::Plain {
-                let all = Unpacked::new(piece.clone(), packing, given_up).map_err(broken)?;
+                let all = Unpacked::new(piece.clone(), packing, given_up);
                 io::copy(&mut Summed::new(all, &sum), &mut io::sink()).map_err(broken)?;
                 unpacked = Some(sum.digest());
             }
@@ -278,7 +303,7 @@ fn spill(
 ) -> io::Result<Piece> {
     let file = cache.nameless()?;
     let mut raw = Summed::new(from, sum);
-    let mut unpacked = Unpacked::new(&mut raw, packing, given_up)?;
+    let mut unpacked = Unpacked::new(&mut raw, packing, given_up);
     let mut room = unpack::Room::of(file.as_fd());
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -328,7 +353,7 @@ fn layer(
         None => Box::new(&mut piece),
     };
     {
-        let inner = Unpacked::new(&mut raw, packing, given_up)?;
+        let inner = Unpacked::new(&mut raw, packing, given_up);
         let inner: Box<dyn Read + '_> = match &layer.unpacked {
             Some(_) => Box::new(Summed::new(inner, &unpacked)),
             None => Box::new(inner),
@@ -433,11 +458,5 @@ impl Standing {
     /// A file of the image.
     pub fn read(&self, path: &str) -> Option<String> {
         user::read(user::open(&self.root).ok()?.as_fd(), path)
-    }
-
-    /// Refuses a grade that has no root of its own.
-    pub fn refuse(grade: &str) -> Fault {
-        Fault::unsupported(format!("a sandbox of grade {grade} can't begin with an image"))
-            .hint("grade namespaces can; `sandwatch doctor` says how to get it")
     }
 }

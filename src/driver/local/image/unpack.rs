@@ -156,7 +156,8 @@ impl<'a> Unpacker<'a> {
             return self.whiteout(up, hidden);
         }
         if member.kind == MemberKind::Other {
-            self.left_out += 1;
+            // Sandboxes have a /dev of their own.
+            self.left_out += u64::from(parts.first() != Some(&b"dev".as_slice()));
             return Ok(());
         }
         let parent = self.directory(up)?;
@@ -294,8 +295,7 @@ impl<'a> Unpacker<'a> {
             opened => opened?,
         };
         if hidden == OPAQUE {
-            let mut path = up.to_vec();
-            return self.clear(&directory, &mut path, 0);
+            return self.clear(&directory, up, 0);
         }
         if hidden.starts_with(WHITEOUT) {
             // Of another kind of layers, and nothing to us.
@@ -310,27 +310,22 @@ impl<'a> Unpacker<'a> {
         match kind(look(directory.as_fd(), hidden)?.as_ref()) {
             Some(FileType::Directory) => {
                 let inner = openat(&directory, hidden, LISTED | OFlags::NOFOLLOW, Mode::empty())?;
-                self.clear(&inner, &mut path, 0)
+                self.clear(&inner, &path, 0)
             }
             _ => Ok(()),
         }
     }
 
     /// Deletes what the layers below have in a directory.
-    fn clear(
-        &mut self,
-        directory: &OwnedFd,
-        path: &mut Vec<&[u8]>,
-        depth: usize,
-    ) -> io::Result<()> {
+    fn clear(&mut self, directory: &OwnedFd, path: &Parts<'_>, depth: usize) -> io::Result<()> {
         for name in names(directory.as_fd(), depth)? {
-            let mut path = path.clone();
+            let mut path = path.to_vec();
             path.push(&name);
             if !self.fresh.contains(&self.sums.hash_one(path.as_slice())) {
                 self.remove(directory.as_fd(), &name, depth + 1)?;
             } else if kind(look(directory.as_fd(), &name)?.as_ref()) == Some(FileType::Directory) {
                 let inner = openat(directory, &*name, LISTED | OFlags::NOFOLLOW, Mode::empty())?;
-                self.clear(&inner, &mut path, depth + 1)?;
+                self.clear(&inner, &path, depth + 1)?;
             }
         }
         Ok(())

@@ -1,3 +1,5 @@
+//! Archives of the system's own program, and damaged ones.
+
 use std::{io::Cursor, process::Command};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Several at once, killed, old and unused.
+
 use std::sync::{
     Arc, Barrier,
     atomic::{AtomicUsize, Ordering},
@@ -8,8 +10,8 @@ use crate::base::fault::Kind;
 
 fn fill(root: &OwnedFd) -> Outcome<About> {
     let flags = OFlags::CREATE | OFlags::WRONLY;
-    rustix::fs::openat(root, "file", flags, Mode::from_raw_mode(0o644)).unwrap();
-    Ok(About::default())
+    let made = rustix::fs::openat(root, "file", flags, Mode::from_raw_mode(0o644));
+    made.map(|_| About::default()).map_err(|error| Fault::io("filling", &error.into()))
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -81,7 +83,7 @@ fn unused_ones_go_when_they_are_many_or_old_and_used_ones_stay() {
     for number in 0..IMAGES_UNUSED_MAX + 3 {
         let key = format!("tar-{number:02}");
         cache.make(&key, fill).unwrap();
-        age(&key, number as i64 * 10);
+        age(&key, 10 * i64::try_from(number).unwrap());
     }
     for key in ["used", "old"] {
         cache.make(key, fill).unwrap();

@@ -1,0 +1,393 @@
+//! The keeper of a container: process 1 of a namespace that everything of the container is in, and so the one to
+//! end it. Starts programs through the runtime on request, reaps, tells how they ended. Unlike an init it is
+//! root and outside of what it keeps; no program of the sandbox can see it.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::Mode,
+    mount::{MountFlags, mount},
+    process::{Pid, Signal},
+};
+
+use super::{
+    Plan, Runtime, keep_groups,
+    start::{self, INSIDE, OUTSIDE, Tool, become_starter},
+};
+use crate::{
+    base::units::Size,
+    driver::{
+        docker::first,
+        local::{
+            blueprint::Source,
+            init::{self, ORPHANS_AT_ONCE, PROGRAMS_MAX},
+            lockdown,
+            message::{On, Order, Report, Word, receive, send},
+            mounts::{self, Step},
+            namespaces::wait_for_go,
+            processes, sys, turns,
+        },
+    },
+};
+
+/// What it is called, in /proc and in lists of processes.
+const NAME: &std::ffi::CStr = c"sandwatch-keep";
+/// The runtime's own state; like all in /run it is in memory, and seen by the keeper and the runtime only.
+pub const STATE: &str = "/run/state";
+const BUNDLE: &str = "/run/bundle";
+const PROGRAMS: &str = "/run/programs";
+
+/// Kills what shares the session of process `$1`; a shell and `kill` are all that is asked of the container.
+const KILL_SESSION: &str = r#"
+for d in /proc/[0-9]*; do
+    l=$(cat "$d/stat" 2>/dev/null) || continue
+    p=${d#/proc/}
+    set -- "$1" ${l##*) }
+    [ "$5" = "$1" ] && [ "$p" != $$ ] && kill -9 "$p"
+done
+kill -9 "$1"
+"#;
+/// Asks all to end, and then what did not listen, as shells at a prompt: those go when they are hung up on.
+const ASK_TO_END: &str = "kill -TERM -1; sleep 1; kill -HUP -1";
+
+/// Everything the clone does, from waking up to serving. Never returns into the shim's code.
+pub fn become_keeper(plan: &Plan, control: OwnedFd) -> ! {
+    let tool = Tool {
+        runtime: plan.runtime,
+        program: &plan.program,
+        identity: &plan.blueprint.identity,
+        bounds: plan.bounds,
+        own_network: plan.blueprint.own_network,
+    };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        match set_up(plan, &tool, control.as_fd()) {
+            Ok(first) => serve(tool, first, control),
+            Err(text) => {
+                drop(send(control.as_fd(), &Word::Failed(text).bytes(), &[]));
+                sys::exit_now(1)
+            }
+        }
+    }));
+    // A panic has been told by its hook.
+    drop(outcome);
+    sys::exit_now(70)
+}
+
+/// Gives the container's first process.
+fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, String> {
+    sys::reset_signals();
+    turns::sandbox();
+    let blueprint = &plan.blueprint;
+    let mut keep = vec![control];
+    let sources =
+        blueprint.tools.iter().map(|(_, it)| it).chain([&blueprint.ground]).chain(&blueprint.below);
+    for source in sources.chain(blueprint.workspace.as_ref().map(|it| &it.source)) {
+        if let Source::Tree(tree) = source {
+            keep.push(tree.as_fd());
+        }
+    }
+    init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
+    sys::forget_start(NAME).map_err(|error| format!("forgetting its start: {error}"))?;
+    if !wait_for_go(control) {
+        sys::exit_now(0);
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::drop_groups().map_err(|error| format!("dropping groups: {error}"))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| format!("tying its life: {error}"))?;
+    let notes = build(plan).map_err(|it| it.to_string())?;
+    lockdown::keep_to_itself().map_err(|error| format!("applying landlock: {error}"))?;
+    lockdown::filter_calls(&plan.filters)
+        .map_err(|error| format!("filtering system calls: {error}"))?;
+    let first = tool.run(Path::new(BUNDLE))?;
+    // The trees it was built from are mounted.
+    sys::close_all_but(&[std::os::fd::AsRawFd::as_raw_fd(&control)]);
+    rustix::thread::set_name(NAME).map_err(|error| format!("taking a name: {error}"))?;
+    send(control, &Word::Ready(notes.join("\n")).bytes(), &[])
+        .map_err(|error| format!("reporting: {error}"))?;
+    Ok(first)
+}
+
+fn build(plan: &Plan) -> Result<Vec<String>, mounts::Broken> {
+    let notes = mounts::build_for_container(&plan.blueprint, first::PATH, &plan.first)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    let memory = c"size=64m,mode=700";
+    mount("tmpfs", "/run", "tmpfs", flags, memory).step("mounting /run")?;
+    mount("proc", "/proc", "proc", flags | MountFlags::NOEXEC, c"").step("mounting /proc")?;
+    keep_groups().step("protecting control groups")?;
+    for directory in [BUNDLE, STATE, PROGRAMS] {
+        fs::create_dir(directory).step(format!("making {directory}"))?;
+    }
+    let config = Path::new(BUNDLE).join("config.json");
+    fs::write(config, &plan.container).step("describing the container")?;
+    Ok(notes)
+}
+
+/// Serves the shim until it goes away or the container does; then ends, and with it all there is.
+fn serve(tool: Tool<'_>, first: Pid, control: OwnedFd) -> ! {
+    let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
+    let mut keeper = Keeper { tool, first, control, children, programs: Vec::new(), more: false };
+    loop {
+        if !keeper.turn() {
+            sys::exit_now(0);
+        }
+        match init::how_it_ended(0, first) {
+            Some(Word::Killed { signal, .. }) => sys::exit_now(128 + signal),
+            Some(_) => sys::exit_now(1),
+            None => {}
+        }
+    }
+}
+
+struct Keeper<'a> {
+    tool: Tool<'a>,
+    /// Of the container; of runsc, what holds it.
+    first: Pid,
+    control: OwnedFd,
+    children: OwnedFd,
+    programs: Vec<Program>,
+    /// There may be more to reap than was.
+    more: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// By this copy of the keeper.
+    Starting(Pid),
+    /// Leads a session or, of runsc, waits for the end of who does. Not reaped, so its number is its own.
+    Runs(Pid),
+    Over,
+}
+
+struct Program {
+    number: u64,
+    stage: Stage,
+    /// As the container sees it, where nobody else does.
+    inside: Option<Pid>,
+    /// Not to be reaped: its session may still have to be ended.
+    held: bool,
+    /// To be ended as soon as it runs.
+    doomed: bool,
+    told: bool,
+}
+
+impl Keeper<'_> {
+    /// Waits for one thing and does it; `false` when the shim is gone.
+    fn turn(&mut self) -> bool {
+        let mut wanted =
+            [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut wanted, self.more.then_some(&at_once)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return true,
+            Err(_) => return false,
+        }
+        let [order, child] = wanted.map(|it| !it.revents().is_empty());
+        if child || self.more {
+            let mut seen = [0_u8; 512];
+            while rustix::io::read(&self.children, &mut seen).is_ok() {}
+            if !self.reap() {
+                return false;
+            }
+        }
+        !order || self.obey()
+    }
+
+    fn say(&self, word: &Word) -> bool {
+        send(self.control.as_fd(), &word.bytes(), &[]).is_ok()
+    }
+
+    fn reap(&mut self) -> bool {
+        for at in 0..self.programs.len() {
+            if !self.follow(at) {
+                return false;
+            }
+        }
+        let forgotten = |it: &Program| match it.stage {
+            Stage::Runs(pid) => !it.held && it.told && init::bury(pid),
+            Stage::Starting(_) => false,
+            Stage::Over => true,
+        };
+        self.programs.retain(|it| !forgotten(it));
+        self.reap_orphans();
+        true
+    }
+
+    /// Sees how far a program is.
+    fn follow(&mut self, at: usize) -> bool {
+        let Some(it) = self.programs.get_mut(at) else { return true };
+        if let Stage::Starting(starter) = it.stage {
+            let Some(word) = init::how_it_ended(it.number, starter) else { return true };
+            let place = start::place(it.number);
+            let pid = start::noted(&place, OUTSIDE);
+            it.inside = start::noted(&place, INSIDE);
+            // It holds the program's variables.
+            drop(fs::remove_dir_all(place));
+            init::bury(starter);
+            let started = matches!(word, Word::Exited { code: 0, .. });
+            let Some(pid) = pid.filter(|_| started) else {
+                it.stage = Stage::Over;
+                let number = it.number;
+                return self.say(&Word::Refused { number });
+            };
+            it.stage = Stage::Runs(pid);
+            if it.doomed {
+                let inside = it.inside;
+                self.end(pid, inside);
+            }
+        }
+        let Some(it) = self.programs.get_mut(at) else { return true };
+        let Stage::Runs(pid) = it.stage else { return true };
+        if it.told {
+            return true;
+        }
+        let Some(word) = init::how_it_ended(it.number, pid) else { return true };
+        it.told = true;
+        let word = self.translated(word);
+        self.say(&word)
+    }
+
+    /// Who waits for a program of runsc ends as a shell would say that the program did.
+    fn translated(&self, word: Word) -> Word {
+        const SIGNALS: std::ops::RangeInclusive<i32> = 129..=192;
+        match word {
+            Word::Exited { number, code }
+                if self.tool.runtime == Runtime::Runsc && SIGNALS.contains(&code) =>
+            {
+                Word::Killed { number, signal: code - 128 }
+            }
+            word => word,
+        }
+    }
+
+    /// What lost its parent is nobody's business, unless it is a program that was started just now.
+    fn reap_orphans(&mut self) {
+        let own = |pid: Pid| {
+            pid == self.first
+                || self.programs.iter().any(|it| match it.stage {
+                    Stage::Starting(starter) => {
+                        starter == pid
+                            || start::noted(&start::place(it.number), OUTSIDE) == Some(pid)
+                    }
+                    Stage::Runs(leader) => leader == pid,
+                    Stage::Over => false,
+                })
+        };
+        self.more = false;
+        for _ in 0..ORPHANS_AT_ONCE {
+            let Ok(Some(pid)) = sys::ended_child() else { return };
+            if own(pid) {
+                // The kernel always shows the same one, and others lie behind it.
+                let rest = processes::each(|it| {
+                    if !own(it) {
+                        init::bury(it);
+                    }
+                    Ok(())
+                });
+                // Where it could not look: the end of the next one makes it look again.
+                drop(rest);
+                return;
+            }
+            init::bury(pid);
+        }
+        self.more = true;
+    }
+
+    fn obey(&mut self) -> bool {
+        let Ok(packet) = receive(&self.control) else { return false };
+        if packet.bytes.is_empty() {
+            return false;
+        }
+        match Order::parse(&packet.bytes) {
+            Some(Order::Start { number, on }) => self.start(number, on, packet.descriptors),
+            Some(Order::End { number }) => self.let_go(number, true),
+            Some(Order::Done { number }) => self.let_go(number, false),
+            Some(Order::Leave) => {
+                self.aside(|tool| tool.silently(ASK_TO_END, ""));
+                true
+            }
+            Some(Order::Go) | None => true,
+        }
+    }
+
+    /// Forgets a program once it has ended; `kill` ends it, with what shares its session.
+    fn let_go(&mut self, number: u64, kill: bool) -> bool {
+        let Some(it) = self.programs.iter_mut().find(|it| it.number == number) else { return true };
+        it.held = false;
+        let (stage, inside) = (it.stage, it.inside);
+        it.doomed |= kill;
+        if let (true, Stage::Runs(pid)) = (kill, stage) {
+            self.end(pid, inside);
+        }
+        self.reap()
+    }
+
+    /// Kills a program and what shares its session.
+    fn end(&self, leader: Pid, inside: Option<Pid>) {
+        let Some(inside) = inside else { return processes::signal_session(leader, Signal::KILL) };
+        let inside = inside.as_raw_nonzero().to_string();
+        self.aside(|tool| {
+            tool.silently(KILL_SESSION, &inside);
+            // Where there is no shell.
+            tool.kill(&inside);
+        });
+    }
+
+    /// Does something that takes its time in a copy of this process, which is nobody's afterwards.
+    fn aside(&self, work: impl FnOnce(&Tool<'_>)) {
+        // Where there is no room for one, what was to be asked goes on until all of it is ended.
+        if let Ok(None) = sys::fork() {
+            sys::reset_signals();
+            work(&self.tool);
+            sys::exit_now(0)
+        }
+    }
+
+    /// Starts a program. What goes wrong is told on its report socket too.
+    fn start(&mut self, number: u64, on: On, descriptors: Vec<OwnedFd>) -> bool {
+        let mut descriptors = descriptors.into_iter();
+        let (Some(description), Some(report)) = (descriptors.next(), descriptors.next()) else {
+            return self.say(&Word::Refused { number });
+        };
+        let refuse = |error: &io::Error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            // If the shim stopped listening there is nobody to tell.
+            drop(send(report.as_fd(), &Report::NoProgram(errno).bytes(), &[]));
+            self.say(&Word::Refused { number })
+        };
+        if self.programs.len() >= PROGRAMS_MAX {
+            return refuse(&io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        let size = match on {
+            On::NewTerminal { cols, rows } => Some(Size::clamped(cols, rows)),
+            On::Terminal | On::Pipes => None,
+        };
+        let streams: Vec<OwnedFd> = descriptors.collect();
+        let streams: Option<[OwnedFd; 3]> = streams.try_into().ok();
+        if size.is_none() && streams.is_none() {
+            return refuse(&io::Error::from_raw_os_error(libc::EBADF));
+        }
+        match sys::fork() {
+            Err(error) => refuse(&error),
+            Ok(None) => {
+                become_starter(&self.tool, number, size, description, &report, streams.as_ref())
+            }
+            Ok(Some(starter)) => {
+                self.programs.push(Program {
+                    number,
+                    stage: Stage::Starting(starter),
+                    inside: None,
+                    held: on == On::Pipes,
+                    doomed: false,
+                    told: false,
+                });
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Sandboxes that an OCI runtime holds: what only these can do wrong. What all must do is in `driver_suite`.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use sandwatch::{
+    base::fault::Kind,
+    model::sandbox::{Isolation, SandboxSpec, WorkspaceMode},
+};
+
+use crate::{
+    crash_support::{Home, alive, eventually, kill, tree},
+    local_stage::on_own_stage,
+    runtimes,
+};
+
+/// Plays with each grade that there is here.
+fn each(scenario: impl Fn(&Home, &str)) {
+    for grade in [Isolation::Oci, Isolation::Gvisor] {
+        if let Some(skip) = runtimes::reason(grade) {
+            skip();
+            continue;
+        }
+        let it = Home::new();
+        scenario(&it, grade.word());
+        it.end();
+    }
+}
+
+fn run(it: &Home, grade: &str, name: &str, more: &[&str], script: &str) {
+    let project = format!("{}:rw", it.project().display());
+    let words = ["run", "-d", "--name", name, "--isolation", grade, "--workspace", &project];
+    it.ok(&[&words[..], &["--egress", "deny"], more, &["--", "sh", "-c", script]].concat());
+}
+
+#[test]
+fn no_program_ends_the_first_process() {
+    each(|it, grade| {
+        run(it, grade, "kept", &[], "kill -9 1; kill 1; kill -9 -1; echo still; sleep 1000");
+        it.printed("kept", "still");
+        it.ok(&["exec", "kept", "--", "true"]);
+        assert_eq!(it.sandbox("kept")["state"], "running");
+    });
+}
+
+const FAMILY: &str = "sleep 1000 & setsid sleep 1000 & echo up; wait";
+
+#[test]
+fn a_killed_shim_takes_its_container_along_and_nothing_stays() {
+    each(|it, grade| {
+        run(it, grade, "doomed", &[], FAMILY);
+        it.printed("doomed", "up");
+        let id = it.sandbox("doomed")["id"].as_str().unwrap().to_owned();
+        let shim = it.shim_of("doomed");
+        let family = tree(shim);
+        assert!(family.len() >= 4, "shim, keeper, first process and program: {family:?}");
+        kill(shim);
+        eventually("its processes are gone", || !family.iter().any(|pid| alive(*pid)));
+        eventually("it has failed", || it.sandbox("doomed")["state"] == "failed");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&id), "{mounts}");
+    });
+}
+
+#[test]
+fn a_container_that_ends_by_itself_is_told() {
+    each(|it, grade| {
+        run(it, grade, "ended", &[], "echo up; sleep 1000");
+        it.printed("ended", "up");
+        let words =
+            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let holds = |pid: &u32| {
+            words(pid).starts_with("/.sandwatch-init") || words(pid).starts_with("runsc-sandbox")
+        };
+        let first: Vec<u32> = tree(it.shim_of("ended")).into_iter().filter(holds).collect();
+        kill(*first.first().unwrap());
+        eventually("it has ended", || it.sandbox("ended")["state"] != "running");
+        assert_eq!(it.session("ended")["status"], "exited");
+    });
+}
+
+#[test]
+fn who_hangs_up_on_a_program_ends_it_with_its_session() {
+    each(|it, grade| {
+        run(it, grade, "held", &[], "echo up; sleep 1000");
+        it.printed("held", "up");
+        let script = "sleep 4321 & echo going; wait";
+        let out = it.temp().join("out");
+        let mut cut = it.begin(&["exec", "held", "--", "sh", "-c", script], &out);
+        eventually("it goes", || fs::read_to_string(&out).is_ok_and(|it| it.contains("going")));
+        // Not by the signal that nobody passes on: it is a child of a program with a deadline.
+        let timed = rustix::process::Pid::from_child(&cut);
+        rustix::process::kill_process(timed, rustix::process::Signal::TERM).unwrap();
+        cut.wait().unwrap();
+        // By what the sandbox itself sees: its processes need not be any of this kernel's.
+        let count =
+            "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep [4]321 ' || true";
+        eventually("its job is gone", || {
+            it.ok(&["exec", "held", "--", "sh", "-c", count]).trim() == "0"
+        });
+        assert_ne!(it.session("held")["status"], "exited");
+    });
+}
+
+#[test]
+fn limits_hold_or_are_refused_in_words() {
+    each(|it, grade| {
+        let eat = "python3 -c 'bytearray(600 << 20)'; echo rc $?; sleep 1000";
+        run(it, grade, "small", &["--memory", "200M"], eat);
+        // The kernel of gVisor is in the group too, and goes with it.
+        eventually("it hit its limit", || {
+            it.recorded("small").contains("rc 137") || it.session("small")["status"] == "exited"
+        });
+        if grade == "gvisor" {
+            let said = it.say(&["run", "-d", "--isolation", grade, "--pids", "20", "--", "true"]);
+            assert_eq!(said.code, 5, "{said:?}");
+        } else {
+            let fork = "for i in $(seq 200); do sleep 1000 & done; echo never";
+            run(it, grade, "few", &["--pids", "20"], fork);
+            it.printed("few", "[Cc]annot fork");
+        }
+    });
+}
+
+#[test]
+fn no_file_that_runs_as_its_owner_comes_into_the_real_directory() {
+    each(|it, grade| {
+        let make = "cp /bin/true t; chmod 4755 t; chmod 2755 t; echo done";
+        run(it, grade, "made", &[], make);
+        it.printed("made", "done");
+        let mode = fs::metadata(it.project().join("t")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o6000, 0, "{mode:o}");
+    });
+}
+
+#[test]
+fn an_ordinary_user_is_refused_in_words() {
+    on_own_stage("oci::an_ordinary_user_is_refused_in_words", |stage| async move {
+        for grade in [Isolation::Oci, Isolation::Gvisor] {
+            let spec = SandboxSpec { isolation: Some(grade), ..stage.spec(WorkspaceMode::Cow) };
+            let ground = stage.ground();
+            let Err(fault) = stage.try_place(&ground, &spec).await else { panic!("it was made") };
+            assert_eq!(fault.kind(), Kind::Unsupported);
+            assert!(fault.message().contains("ordinary user"), "{fault}");
+            assert!(!Path::new(&ground.dir).join("box").exists());
+        }
+    });
+}
