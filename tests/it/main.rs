@@ -91,6 +91,7 @@ mod tui_attach;
 mod tui_attached;
 mod tui_demo;
 mod tui_terminal;
+mod tui_typing;
 mod tui_views;
 mod ui_draw;
 mod vt_attributes;

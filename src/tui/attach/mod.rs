@@ -29,6 +29,7 @@ use super::{
     terminal::{self, Guard},
 };
 use crate::{
+    app::lost::Hole,
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
@@ -98,6 +99,8 @@ pub async fn run(
         dirty: true,
         drawn_at: Duration::ZERO,
         typed_at: None,
+        run: 1,
+        hole: None,
         ended: None,
     };
     let mut link = runtime.link();
@@ -190,6 +193,10 @@ struct Attached {
     dirty: bool,
     drawn_at: Duration,
     typed_at: Option<Duration>,
+    /// Counts what was typed in one go, without anything lost in between.
+    run: u64,
+    /// Something typed was lost a moment ago.
+    hole: Option<Hole>,
     ended: Option<Ending>,
 }
 

@@ -6,10 +6,11 @@ use crossterm::event::Event;
 
 use super::{Attached, Ending, feed::Holder};
 use crate::{
-    app::{EffectId, Msg, msg},
+    app::{EffectId, Msg, lost::Hole, msg},
     base::{
         clock,
         fault::{Kind, Outcome},
+        limits::INPUT_BYTES_MAX,
     },
     runtime::LeaseVerb,
     tui::{convert, terminal},
@@ -70,13 +71,23 @@ impl Attached {
             // Perhaps somebody took it over: the next key asks. What was typed behind a question that
             // was refused has been answered with it.
             Err(fault) if fault.kind() == Kind::Busy => {
+                self.broke_off();
                 if self.keyboard == Keyboard::Ours {
                     self.keyboard = Keyboard::Refused;
                     self.say(fault.to_string());
                 }
             }
-            Err(fault) => self.say(fault.to_string()),
+            Err(fault) => {
+                self.broke_off();
+                self.say(fault.to_string());
+            }
         }
+    }
+
+    /// Something that was typed is lost: what was typed behind it must not arrive without it.
+    fn broke_off(&mut self) {
+        self.run += 1;
+        self.hole = Some(Hole::at(clock::monotonic()));
     }
 
     /// Says at once that somebody took it over: what is typed until then is lost.
@@ -161,15 +172,27 @@ impl Attached {
         if bytes.is_empty() {
             return;
         }
+        let now = clock::monotonic();
+        if self.hole.as_mut().is_some_and(|it| it.refuses(now)) {
+            // Who was refused the keyboard has been told how to get it.
+            if self.keyboard != Keyboard::Refused {
+                self.say("what you typed did not all get through; the rest is not sent");
+            }
+            return;
+        }
+        self.hole = None;
         let asked = match self.keyboard {
             Keyboard::Unwanted => return self.say("watching only; ctrl-b d detaches"),
             Keyboard::Ours | Keyboard::Asked => Ok(()),
             // The other may have left meanwhile.
             Keyboard::Refused => self.ask_for_keyboard(LeaseVerb::Take),
         };
-        self.typed_at = Some(clock::monotonic());
-        let sent = asked.and_then(|()| self.lane.input(INPUT, Bytes::from(bytes)));
+        self.typed_at = Some(now);
+        let mut pieces = bytes.chunks(INPUT_BYTES_MAX).map(Bytes::copy_from_slice);
+        let run = self.run;
+        let sent = asked.and_then(|()| pieces.try_for_each(|it| self.lane.input(INPUT, run, it)));
         if let Err(fault) = sent {
+            self.broke_off();
             self.say(fault.to_string());
         }
     }

@@ -1,0 +1,127 @@
+//! Keys that come faster than they are taken, and keys for a hub that does not answer: what was typed
+//! arrives whole and in order, or not at all from the first key that was lost on.
+
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    program::{Home, eventually},
+    pty::{Pty, View},
+};
+
+const SIZE: (u16, u16) = (100, 30);
+
+/// A sandbox whose program writes what is typed into a file of the real directory.
+fn typist(home: &Home) -> PathBuf {
+    let workspace = format!("{}:rw", home.workspace().display());
+    let line = "stty -echo; echo ready; exec cat > typed";
+    let words = ["run", "-d", "--name", "one", "--workspace", &workspace, "--", "sh", "-c", line];
+    home.ok(&words);
+    home.ok(&["wait", "one", "--for", "text=ready", "--timeout", "60s"]);
+    home.workspace().join("typed")
+}
+
+/// A way to type into it, and the keys that end it.
+fn ways(home: &Home) -> [(&'static str, Pty, &'static str); 2] {
+    let console = Pty::start(home, &[], SIZE);
+    console.wait_for("one");
+    console.send("\r");
+    console.wait_for("TYPING");
+    // One after the other: there is one keyboard.
+    let leave = |pty: &Pty| pty.send("\x02d");
+    leave(&console);
+    console.wait_until("it has left", |it| !it.has("TYPING"));
+    let attached = Pty::start(home, &["attach", "one"], SIZE);
+    attached.wait_until("it is drawn", |view: &View| view.is_on("\x1b[?2026l", "\x1b[?2026h"));
+    [("attach", attached, "\x02d"), ("console", console, "\x02d:quit\r")]
+}
+
+/// So many keys in lines, each of which says where it belongs.
+fn keys(many: usize) -> String {
+    let mut keys = String::new();
+    for line in 0.. {
+        keys.push_str(&format!("{line} the quick brown fox jumps over the lazy dog\r"));
+        if keys.len() >= many {
+            break;
+        }
+    }
+    keys
+}
+
+fn begin(way: &str, pty: &Pty) {
+    if way == "console" {
+        pty.send("\r");
+        pty.wait_for("TYPING");
+    }
+}
+
+#[test]
+fn five_thousand_keys_in_one_write_arrive_whole_and_in_order() {
+    let home = Home::new();
+    let typed = typist(&home);
+    let burst = keys(5_000);
+    let mut expected = String::new();
+    for (way, mut pty, end) in ways(&home) {
+        begin(way, &pty);
+        pty.send(&burst);
+        expected.push_str(&burst.replace('\r', "\n"));
+        eventually("all of it has arrived", || {
+            let arrived = std::fs::read_to_string(&typed).unwrap_or_default();
+            assert!(expected.starts_with(&arrived), "{way}: {}", pty.text());
+            arrived == expected
+        });
+        pty.send(end);
+        assert_eq!(pty.ended(), 0, "{way}");
+    }
+}
+
+/// A process that stands still until the end of the test at the latest.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn hub(home: &Home) -> Self {
+        let pid = home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+        let pid = Pid::from_raw(pid as i32).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // Gone is fine.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[test]
+fn what_is_typed_at_a_hub_that_stands_still_does_not_arrive_when_it_goes_on() {
+    let home = Home::new();
+    let typed = typist(&home);
+    let mut before = String::new();
+    for (way, mut pty, end) in ways(&home) {
+        begin(way, &pty);
+        pty.send("before\r");
+        before.push_str("before\n");
+        let arrived = || std::fs::read_to_string(&typed).unwrap_or_default();
+        eventually("the line before", || arrived() == before);
+        let stopped = Stopped::hub(&home);
+        for key in "rm -rf x\r".chars() {
+            pty.send(&key.to_string());
+        }
+        let down = if way == "console" { "down" } else { "NO HUB" };
+        pty.wait_until("it is known to be down", |it| it.has(down));
+        pty.wait_until("for more than a second", |it| {
+            (2..30).any(|seconds| it.has(&format!("{down} {seconds}s")))
+        });
+        drop(stopped);
+        pty.wait_until("it is there again", |it| !it.has(down));
+        pty.send("after\r");
+        before.push_str("after\n");
+        eventually("the line after", || arrived().ends_with("after\n"));
+        assert_eq!(arrived(), before, "{way}");
+        pty.send(end);
+        assert_eq!(pty.ended(), 0, "{way}");
+    }
+}
