@@ -7,10 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
-};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -38,17 +35,6 @@ struct Lane {
     requests: mpsc::Sender<InputRequest>,
     /// Pieces under way, oldest first.
     pending: VecDeque<(u64, oneshot::Sender<Outcome<()>>)>,
-    /// Reads the receipts.
-    follows: Option<AbortHandle>,
-}
-
-impl Drop for Lane {
-    /// Nothing holds the connection of a hub that was given up: it is to see that at once.
-    fn drop(&mut self) {
-        if let Some(follows) = &self.follows {
-            follows.abort();
-        }
-    }
 }
 
 fn lost() -> Fault {
@@ -107,7 +93,7 @@ fn queue(
     let lane = lanes.entry(session.clone()).or_insert_with(|| {
         let (requests, outgoing) = mpsc::channel(INPUT_UNDER_WAY_MAX);
         fresh = Some(outgoing);
-        Lane { next_seq: 1, requests, pending: VecDeque::new(), follows: None }
+        Lane { next_seq: 1, requests, pending: VecDeque::new() }
     });
     // Those who gave up waiting still count: their pieces are under way.
     if lane.pending.len() >= INPUT_UNDER_WAY_MAX {
@@ -126,8 +112,7 @@ fn queue(
     lane.pending.push_back((seq, waiting));
     // Only now: a stream that is refused at once tells the first piece why.
     if let Some(outgoing) = fresh {
-        let task = tokio::spawn(follow(Arc::downgrade(wires), session.clone(), outgoing));
-        lane.follows = Some(task.abort_handle());
+        tokio::spawn(follow(Arc::downgrade(wires), session.clone(), outgoing));
     }
     Ok(receipt)
 }
@@ -151,8 +136,8 @@ async fn follow(wires: Weak<Wires>, session: SessionId, outgoing: mpsc::Receiver
     };
     // Whoever still waits learns of it; the next key opens a new stream.
     let Some(wires) = wires.upgrade() else { return };
-    let Some(mut lane) = wires.lanes.lanes().remove(&session) else { return };
-    for (_, waiting) in lane.pending.drain(..) {
+    let lane = wires.lanes.lanes().remove(&session);
+    for (_, waiting) in lane.into_iter().flat_map(|it| it.pending) {
         drop(waiting.send(Err(ended.clone())));
     }
 }

@@ -124,7 +124,9 @@ impl Lane {
     pub fn lease(&self, id: EffectId, verb: LeaseVerb) -> Outcome<()> {
         let mut queue = self.shared.queue();
         if queue.leases >= CONSOLE_LEASES_MAX {
-            return Err(Fault::busy("the keyboard was asked for too often; the hub does not answer"));
+            return Err(Fault::busy(
+                "the keyboard was asked for too often; the hub does not answer",
+            ));
         }
         queue.leases += 1;
         queue.items.push_back(Item::Lease(id, verb));

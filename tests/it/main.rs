@@ -34,6 +34,7 @@ mod bad_input_verbs;
 mod base;
 mod cli_apply;
 mod cli_diff;
+mod cli_first;
 mod cli_hub;
 mod cli_image;
 mod cli_many;

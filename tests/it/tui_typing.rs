@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     program::{Home, eventually},
-    pty::{Pty, View},
+    pty::Pty,
 };
 
 const SIZE: (u16, u16) = (100, 30);
@@ -22,20 +22,21 @@ fn typist(home: &Home) -> PathBuf {
     home.workspace().join("typed")
 }
 
-/// A way to type into it, and the keys that end it.
-fn ways(home: &Home) -> [(&'static str, Pty, &'static str); 2] {
-    let console = Pty::start(home, &[], SIZE);
-    console.wait_for("one");
-    console.send("\r");
-    console.wait_for("TYPING");
-    // One after the other: there is one keyboard.
-    let leave = |pty: &Pty| pty.send("\x02d");
-    leave(&console);
-    console.wait_until("it has left", |it| !it.has("TYPING"));
-    let attached = Pty::start(home, &["attach", "one"], SIZE);
-    attached.wait_until("it is drawn", |view: &View| view.is_on("\x1b[?2026l", "\x1b[?2026h"));
-    [("attach", attached, "\x02d"), ("console", console, "\x02d:quit\r")]
+/// Types into it by the console or by `attach`; what is typed at the end.
+fn sit_down(home: &Home, way: &str) -> (Pty, &'static str) {
+    if way == "attach" {
+        let pty = Pty::start(home, &["attach", "one"], SIZE);
+        pty.wait_until("it is drawn", |it| it.is_on("\x1b[?2026l", "\x1b[?2026h"));
+        return (pty, "\x02d");
+    }
+    let pty = Pty::start(home, &[], SIZE);
+    pty.wait_for("ready");
+    pty.send("\r");
+    pty.wait_for("TYPING");
+    (pty, "\x02d:quit\r")
 }
+
+const WAYS: [&str; 2] = ["attach", "console"];
 
 /// So many keys in lines, each of which says where it belongs.
 fn keys(many: usize) -> String {
@@ -49,23 +50,15 @@ fn keys(many: usize) -> String {
     keys
 }
 
-fn begin(way: &str, pty: &Pty) {
-    if way == "console" {
-        pty.send("\r");
-        pty.wait_for("TYPING");
-    }
-}
-
 #[test]
 fn five_thousand_keys_in_one_write_arrive_whole_and_in_order() {
-    let home = Home::new();
-    let typed = typist(&home);
     let burst = keys(5_000);
-    let mut expected = String::new();
-    for (way, mut pty, end) in ways(&home) {
-        begin(way, &pty);
+    let expected = burst.replace('\r', "\n");
+    for way in WAYS {
+        let home = Home::new();
+        let typed = typist(&home);
+        let (mut pty, end) = sit_down(&home, way);
         pty.send(&burst);
-        expected.push_str(&burst.replace('\r', "\n"));
         eventually("all of it has arrived", || {
             let arrived = std::fs::read_to_string(&typed).unwrap_or_default();
             assert!(expected.starts_with(&arrived), "{way}: {}", pty.text());
@@ -97,20 +90,18 @@ impl Drop for Stopped {
 
 #[test]
 fn what_is_typed_at_a_hub_that_stands_still_does_not_arrive_when_it_goes_on() {
-    let home = Home::new();
-    let typed = typist(&home);
-    let mut before = String::new();
-    for (way, mut pty, end) in ways(&home) {
-        begin(way, &pty);
+    for way in WAYS {
+        let home = Home::new();
+        let typed = typist(&home);
+        let (mut pty, end) = sit_down(&home, way);
         pty.send("before\r");
-        before.push_str("before\n");
         let arrived = || std::fs::read_to_string(&typed).unwrap_or_default();
-        eventually("the line before", || arrived() == before);
+        eventually("the line before", || arrived() == "before\n");
         let stopped = Stopped::hub(&home);
         for key in "rm -rf x\r".chars() {
             pty.send(&key.to_string());
         }
-        let down = if way == "console" { "down" } else { "NO HUB" };
+        let down = "NO HUB";
         pty.wait_until("it is known to be down", |it| it.has(down));
         pty.wait_until("for more than a second", |it| {
             (2..30).any(|seconds| it.has(&format!("{down} {seconds}s")))
@@ -118,9 +109,8 @@ fn what_is_typed_at_a_hub_that_stands_still_does_not_arrive_when_it_goes_on() {
         drop(stopped);
         pty.wait_until("it is there again", |it| !it.has(down));
         pty.send("after\r");
-        before.push_str("after\n");
         eventually("the line after", || arrived().ends_with("after\n"));
-        assert_eq!(arrived(), before, "{way}");
+        assert_eq!(arrived(), "before\nafter\n", "{way}");
         pty.send(end);
         assert_eq!(pty.ended(), 0, "{way}");
     }

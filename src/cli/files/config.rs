@@ -35,7 +35,15 @@ pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
     let files = Files::new(paths);
     match verb {
         ConfigVerb::Check { file, args } => {
-            let file = file.unwrap_or_else(|| files.config_file());
+            let own = files.config_file();
+            if file.is_none() && !own.exists() {
+                if !args.json {
+                    let directory = files.directory().display();
+                    out::tell(&format!("no config.toml of your own in {directory}"));
+                }
+                return tell_checked(&[], &args);
+            }
+            let file = file.unwrap_or(own);
             let judged = check(&[file], |path, _, text, found| {
                 let config = load::config(&path.display().to_string(), text)
                     .map_err(|flaws| found.all_of(&flaws))?;

@@ -29,7 +29,7 @@ use super::{
     terminal::{self, Guard},
 };
 use crate::{
-    app::lost::Hole,
+    app::{chord::Chord, lost::Hole},
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
@@ -68,6 +68,7 @@ pub async fn run(
     runtime: &Arc<dyn Runtime>,
     session: &Session,
     name: &str,
+    leader: Chord,
     read_only: bool,
 ) -> Outcome<Ending> {
     let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
@@ -92,6 +93,7 @@ pub async fn run(
         lane,
         held: None,
         keyboard: if read_only { Keyboard::Unwanted } else { Keyboard::Refused },
+        leader,
         prefix: false,
         status: Status::default(),
         words: None,
@@ -183,7 +185,9 @@ struct Attached {
     keyboard: Keyboard,
     /// Who we are and since when it is ours, by the hub; what the feed tells of before that is old.
     held: Option<(ClientId, Timestamp)>,
-    /// ctrl-b was typed; the next key is for us.
+    /// The key in front of those that are for us.
+    leader: Chord,
+    /// It was typed; the next key is for us.
     prefix: bool,
     status: Status,
     /// What was drawn of it.

@@ -1,12 +1,12 @@
 //! What the operator does: keys, pastes and the mouse go to the program, behind the question for the
-//! keyboard where it is not ours; ctrl-b is for the attachment itself.
+//! keyboard where it is not ours; the prefix is for the attachment itself.
 
 use bytes::Bytes;
 use crossterm::event::Event;
 
 use super::{Attached, Ending, feed::Holder};
 use crate::{
-    app::{EffectId, Msg, lost::Hole, msg},
+    app::{EffectId, Msg, chord::Chord, lost::Hole, msg},
     base::{
         clock,
         fault::{Kind, Outcome},
@@ -16,8 +16,6 @@ use crate::{
     tui::{convert, terminal},
     vt::key::{self, Key, KeyPress, MouseButton, MouseEvent, MouseKind, Stroke},
 };
-
-const PREFIX_HELP: &str = "ctrl-b: d detach · t take the keyboard · ctrl-b send ctrl-b";
 
 /// What an answer is to.
 const INPUT: EffectId = EffectId(0);
@@ -63,8 +61,8 @@ impl Attached {
             Err(fault) if id == LEASE => {
                 self.keyboard = Keyboard::Refused;
                 let hint = match fault.kind() {
-                    Kind::Busy => "; ctrl-b t takes it over, ctrl-b d detaches",
-                    _ => "",
+                    Kind::Busy => format!("; {0} t takes it over, {0} d detaches", self.leader),
+                    _ => String::new(),
                 };
                 self.say(format!("{fault}{hint}"));
             }
@@ -98,8 +96,9 @@ impl Attached {
             .is_some_and(|(me, since)| holder.client != *me && holder.since >= *since);
         if taken && self.keyboard == Keyboard::Ours {
             self.keyboard = Keyboard::Refused;
+            let leader = self.leader;
             self.say(format!(
-                "{} took the keyboard; ctrl-b t takes it back, ctrl-b d detaches",
+                "{} took the keyboard; {leader} t takes it back, {leader} d detaches",
                 holder.name
             ));
         }
@@ -141,7 +140,7 @@ impl Attached {
     }
 
     fn key(&mut self, press: KeyPress) -> Outcome<()> {
-        let prefix = press.mods.ctrl && press.key == Key::Char('b');
+        let prefix = Chord::of(&press) == self.leader;
         if press.stroke == Stroke::Release && (prefix || self.prefix) {
             return Ok(());
         }
@@ -149,7 +148,7 @@ impl Attached {
         if !std::mem::take(&mut self.prefix) {
             if prefix {
                 self.prefix = true;
-                self.say(PREFIX_HELP);
+                self.say_keys();
             } else {
                 self.send(encoded(self));
             }
@@ -157,15 +156,21 @@ impl Attached {
         }
         self.status.unsay();
         match press.key {
+            _ if prefix => self.send(encoded(self)),
             Key::Char('d' | 'q') => self.ended = Some(Ending::Detached),
             Key::Char('t') if self.keyboard == Keyboard::Unwanted => {
                 self.say("attached to watch only");
             }
             Key::Char('t') => self.ask_for_keyboard(LeaseVerb::TakeOver)?,
-            Key::Char('b') => self.send(encoded(self)),
-            _ => self.say(PREFIX_HELP),
+            _ => self.say_keys(),
         }
         Ok(())
+    }
+
+    /// What can follow the prefix.
+    fn say_keys(&mut self) {
+        let it = self.leader;
+        self.say(format!("{it}: d detach · t take the keyboard · {it} send {it}"));
     }
 
     fn send(&mut self, bytes: Vec<u8>) {
@@ -182,7 +187,9 @@ impl Attached {
         }
         self.hole = None;
         let asked = match self.keyboard {
-            Keyboard::Unwanted => return self.say("watching only; ctrl-b d detaches"),
+            Keyboard::Unwanted => {
+                return self.say(format!("watching only; {} d detaches", self.leader));
+            }
             Keyboard::Ours | Keyboard::Asked => Ok(()),
             // The other may have left meanwhile.
             Keyboard::Refused => self.ask_for_keyboard(LeaseVerb::Take),
