@@ -80,7 +80,6 @@ pub fn variables(all: Vec<Variable>) -> Outcome<Vec<(String, String)>> {
 }
 
 /// Only a suffix that is a mode counts as one, so that a directory may have colons in its name.
-#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that may fail")]
 pub fn workspace(text: &str) -> Result<WorkspaceArg, String> {
     let split = text.rsplit_once(':').and_then(|(dir, mode)| {
         Some(WorkspaceArg { dir: dir.into(), mode: WorkspaceMode::from_word(mode)? })

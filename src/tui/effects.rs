@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn slices_of_a_chunk_are_the_chunk() {
-        let bytes = Bytes::from(vec![7; PARSE_SLICE_BYTES * 2 + 5]);
+        let bytes = bytes::Bytes::from(vec![7; PARSE_SLICE_BYTES * 2 + 5]);
         let parts = slices(Output::Chunk { offset: 100, bytes: bytes.clone() });
         let mut next = 100;
         let mut whole = Vec::new();

@@ -223,5 +223,5 @@ async fn down(link: Option<&mut watch::Receiver<Link>>) {
         return;
     }
     // An engine in this process can't be lost.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -158,11 +158,16 @@ pub struct State {
     pub(super) printed: bool,
 }
 
+fn first_grid(config: &Config) -> Grid {
+    let mut grid = Grid::default();
+    grid.tab_mut().set_layout(usize::from(config.layout), Stays::First);
+    grid
+}
+
 impl State {
     pub fn new(setup: Setup) -> Self {
         let Setup { me, name, hub, directory, home, driver, size, config, keymap, zone } = setup;
-        let mut grid = Grid::default();
-        grid.tab_mut().set_layout(usize::from(config.layout), Stays::First);
+        let grid = first_grid(&config);
         let mut state = Self {
             me,
             my_name: name,

@@ -18,7 +18,7 @@ use tokio_stream::StreamExt;
 use self::{
     feed::Seen,
     status::Status,
-    typing::{Keyboard, LEASE},
+    typing::{Keyboard, LEASE, Typing},
 };
 use super::{
     canvas::Canvas,
@@ -29,7 +29,7 @@ use super::{
     terminal::{self, Guard},
 };
 use crate::{
-    app::{chord::Chord, lost::Hole},
+    app::chord::Chord,
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
@@ -93,16 +93,12 @@ pub async fn run(
         lane,
         held: None,
         keyboard: if read_only { Keyboard::Unwanted } else { Keyboard::Refused },
-        leader,
-        prefix: false,
+        typing: Typing::behind(leader),
         status: Status::default(),
         words: None,
         covered: true,
         dirty: true,
         drawn_at: Duration::ZERO,
-        typed_at: None,
-        run: 1,
-        hole: None,
         ended: None,
     };
     let mut link = runtime.link();
@@ -185,10 +181,7 @@ struct Attached {
     keyboard: Keyboard,
     /// Who we are and since when it is ours, by the hub; what the feed tells of before that is old.
     held: Option<(ClientId, Timestamp)>,
-    /// The key in front of those that are for us.
-    leader: Chord,
-    /// It was typed; the next key is for us.
-    prefix: bool,
+    typing: Typing,
     status: Status,
     /// What was drawn of it.
     words: Option<String>,
@@ -196,11 +189,6 @@ struct Attached {
     covered: bool,
     dirty: bool,
     drawn_at: Duration,
-    typed_at: Option<Duration>,
-    /// Counts what was typed in one go, without anything lost in between.
-    run: u64,
-    /// Something typed was lost a moment ago.
-    hole: Option<Hole>,
     ended: Option<Ending>,
 }
 
@@ -288,7 +276,7 @@ impl Attached {
     /// Frames come at once after a rest, else at a bounded rate, higher while somebody types.
     fn until_frame(&self) -> Duration {
         let now = clock::monotonic();
-        let typing = self.typed_at.is_some_and(|at| now < at + TYPING_FOR);
+        let typing = self.typing.at.is_some_and(|at| now < at + TYPING_FOR);
         let every = if typing { FRAME_EVERY_MIN_TYPING } else { FRAME_EVERY_MIN };
         (self.drawn_at + every).saturating_sub(now)
     }

@@ -1,6 +1,8 @@
 //! What the operator does: keys, pastes and the mouse go to the program, behind the question for the
 //! keyboard where it is not ours; the prefix is for the attachment itself.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use crossterm::event::Event;
 
@@ -33,6 +35,27 @@ pub(super) enum Keyboard {
     Refused,
 }
 
+/// What was typed so far, and what it is for.
+#[derive(Debug)]
+pub(super) struct Typing {
+    /// The key in front of those that are for us.
+    leader: Chord,
+    /// It was typed; the next key is for us.
+    prefix: bool,
+    /// When something was typed for the program.
+    pub(super) at: Option<Duration>,
+    /// Counts what was typed in one go, without anything lost in between.
+    run: u64,
+    /// Something was lost a moment ago.
+    hole: Option<Hole>,
+}
+
+impl Typing {
+    pub(super) fn behind(leader: Chord) -> Self {
+        Self { leader, prefix: false, at: None, run: 1, hole: None }
+    }
+}
+
 impl Attached {
     pub(super) fn ask_for_keyboard(&mut self, verb: LeaseVerb) -> Outcome<()> {
         self.lane.lease(LEASE, verb)?;
@@ -61,7 +84,9 @@ impl Attached {
             Err(fault) if id == LEASE => {
                 self.keyboard = Keyboard::Refused;
                 let hint = match fault.kind() {
-                    Kind::Busy => format!("; {0} t takes it over, {0} d detaches", self.leader),
+                    Kind::Busy => {
+                        format!("; {0} t takes it over, {0} d detaches", self.typing.leader)
+                    }
                     _ => String::new(),
                 };
                 self.say(format!("{fault}{hint}"));
@@ -84,8 +109,8 @@ impl Attached {
 
     /// Something that was typed is lost: what was typed behind it must not arrive without it.
     fn broke_off(&mut self) {
-        self.run += 1;
-        self.hole = Some(Hole::at(clock::monotonic()));
+        self.typing.run += 1;
+        self.typing.hole = Some(Hole::at(clock::monotonic()));
     }
 
     /// Says at once that somebody took it over: what is typed until then is lost.
@@ -96,7 +121,7 @@ impl Attached {
             .is_some_and(|(me, since)| holder.client != *me && holder.since >= *since);
         if taken && self.keyboard == Keyboard::Ours {
             self.keyboard = Keyboard::Refused;
-            let leader = self.leader;
+            let leader = self.typing.leader;
             self.say(format!(
                 "{} took the keyboard; {leader} t takes it back, {leader} d detaches",
                 holder.name
@@ -140,14 +165,14 @@ impl Attached {
     }
 
     fn key(&mut self, press: KeyPress) -> Outcome<()> {
-        let prefix = Chord::of(&press) == self.leader;
-        if press.stroke == Stroke::Release && (prefix || self.prefix) {
+        let prefix = Chord::of(&press) == self.typing.leader;
+        if press.stroke == Stroke::Release && (prefix || self.typing.prefix) {
             return Ok(());
         }
         let encoded = |it: &Self| key::encode(press, &it.view.screen().modes());
-        if !std::mem::take(&mut self.prefix) {
+        if !std::mem::take(&mut self.typing.prefix) {
             if prefix {
-                self.prefix = true;
+                self.typing.prefix = true;
                 self.say_keys();
             } else {
                 self.send(encoded(self));
@@ -169,7 +194,7 @@ impl Attached {
 
     /// What can follow the prefix.
     fn say_keys(&mut self) {
-        let it = self.leader;
+        let it = self.typing.leader;
         self.say(format!("{it}: d detach · t take the keyboard · {it} send {it}"));
     }
 
@@ -178,25 +203,25 @@ impl Attached {
             return;
         }
         let now = clock::monotonic();
-        if self.hole.as_mut().is_some_and(|it| it.refuses(now)) {
+        if self.typing.hole.as_mut().is_some_and(|it| it.refuses(now)) {
             // Who was refused the keyboard has been told how to get it.
             if self.keyboard != Keyboard::Refused {
                 self.say("what you typed did not all get through; the rest is not sent");
             }
             return;
         }
-        self.hole = None;
+        self.typing.hole = None;
         let asked = match self.keyboard {
             Keyboard::Unwanted => {
-                return self.say(format!("watching only; {} d detaches", self.leader));
+                return self.say(format!("watching only; {} d detaches", self.typing.leader));
             }
             Keyboard::Ours | Keyboard::Asked => Ok(()),
             // The other may have left meanwhile.
             Keyboard::Refused => self.ask_for_keyboard(LeaseVerb::Take),
         };
-        self.typed_at = Some(now);
+        self.typing.at = Some(now);
         let mut pieces = bytes.chunks(INPUT_BYTES_MAX).map(Bytes::copy_from_slice);
-        let run = self.run;
+        let run = self.typing.run;
         let sent = asked.and_then(|()| pieces.try_for_each(|it| self.lane.input(INPUT, run, it)));
         if let Err(fault) = sent {
             self.broke_off();
