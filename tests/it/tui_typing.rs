@@ -77,7 +77,16 @@ impl Stopped {
         let pid = home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
         let pid = Pid::from_raw(pid as i32).unwrap();
         kill_process(pid, Signal::STOP).unwrap();
-        Self(pid)
+        let stopped = Self(pid);
+        // Every thread of it: one that still runs would take what is typed next.
+        let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+        eventually("it stands still", || {
+            std::fs::read_dir(&tasks).unwrap().all(|it| {
+                let stat = std::fs::read_to_string(it.unwrap().path().join("stat")).unwrap();
+                stat.rsplit(") ").next().is_some_and(|it| it.starts_with('T'))
+            })
+        });
+        stopped
     }
 }
 
