@@ -60,10 +60,12 @@ pub enum Act {
         generation: u64,
     },
 
-    /// Inputs of one session arrive in the order of their effects, and before anything else.
+    /// Inputs of one session arrive in the order of their effects, and before anything else. When one
+    /// fails, none of the same `run` behind it is sent.
     Input {
         session: SessionId,
         bytes: Bytes,
+        run: u64,
     },
     Resize {
         session: SessionId,

@@ -18,6 +18,31 @@ pub struct Lost {
     pub at: Duration,
 }
 
+/// Something typed was lost. What follows is refused until the operator has paused: the end of a line
+/// must not arrive without its middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// When something was typed last.
+    typed_at: Duration,
+}
+
+impl Hole {
+    pub fn at(now: Duration) -> Self {
+        Self { typed_at: now }
+    }
+
+    /// Whether what is typed now is refused.
+    pub fn refuses(&mut self, now: Duration) -> bool {
+        let refuses = !self.is_over(now);
+        self.typed_at = now;
+        refuses
+    }
+
+    pub fn is_over(&self, now: Duration) -> bool {
+        now >= self.typed_at + LOST_FOR
+    }
+}
+
 impl State {
     /// Since when no key has come, counted from a moment at the earliest.
     fn quiet_from(&self, at: Duration) -> Duration {

@@ -1,6 +1,7 @@
 //! What always holds of the console's state.
 
-use super::state::{HISTORY_MAX, Overlay, PENDING_MAX, Place, State, TYPED_AHEAD_MAX};
+use super::state::{HISTORY_MAX, Overlay, PENDING_MAX, Place, State};
+use crate::base::limits::TYPED_BYTES_MAX;
 
 impl State {
     /// The invariants; `Err` says which one broke.
@@ -16,7 +17,7 @@ impl State {
         if !self.notices.is_sound() || self.history.len() > HISTORY_MAX {
             return fail("too many notices or lines of history");
         }
-        if self.grip.as_ref().is_some_and(|it| it.ahead.len() > TYPED_AHEAD_MAX) {
+        if self.grip.as_ref().is_some_and(|it| it.ahead.len() > TYPED_BYTES_MAX) {
             return fail("too much typed ahead");
         }
         if self.grip.is_some() && self.lost.is_some() {

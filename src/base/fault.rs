@@ -73,7 +73,10 @@ impl Fault {
 
     /// Wraps an I/O error with what was being done on what; a full disk gets its own hint.
     pub fn io(doing: impl fmt::Display, error: &std::io::Error) -> Self {
-        let fault = Self::failed(format!("{doing}: {error}"));
+        // The number that the system gives it tells nobody anything.
+        let why = error.to_string();
+        let why = why.split_once(" (os error ").map_or(why.as_str(), |it| it.0);
+        let fault = Self::failed(format!("{doing}: {why}"));
         match error.kind() {
             std::io::ErrorKind::StorageFull => fault.hint("free some disk space, then try again"),
             _ => fault,

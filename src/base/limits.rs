@@ -266,8 +266,13 @@ pub const CONSOLE_ANSWERS_MAX: usize = 1024;
 pub const CONSOLE_OUTPUTS_MAX: usize = 64;
 /// Calls to the hub in flight from one console; more are refused, aloud.
 pub const CONSOLE_CALLS_MAX: usize = 256;
-/// Inputs of one session waiting for the hub.
-pub const CONSOLE_INPUTS_MAX: usize = 256;
+/// Questions for the keyboard of one session waiting for the hub.
+pub const CONSOLE_LEASES_MAX: usize = 64;
+/// How long a verb whose program has ended waits for the hub to know of it, and for `--rm` to be done.
+pub const END_KNOWN_WITHIN: Duration = Duration::from_secs(5);
+/// What is typed or pasted as keys into one session and not taken yet, in bytes: a terminal that knows no
+/// paste sends a whole file as keys. Beyond it typing is refused, aloud.
+pub const TYPED_BYTES_MAX: usize = 1024 * 1024;
 /// Snapshots of one sandbox that the console lists, the newest; and changed paths, in number and in bytes: more
 /// than anybody goes through by hand. The rest are counted, and the verbs have them.
 pub const CONSOLE_SNAPSHOTS_MAX: usize = 2000;

@@ -2,7 +2,7 @@
 
 use super::{
     args::ApplyArgs,
-    diff::{name, paths},
+    diff::{self, name, paths},
     json::AppliedView,
     out, paint, patch, resolve,
     table::{Cell, Table, Tone},
@@ -22,6 +22,7 @@ pub async fn apply(runtime: &dyn Runtime, args: ApplyArgs) -> Outcome<out::Code>
     } else {
         let parts = args.patch.as_deref().map(patch::read).transpose()?.unwrap_or_default();
         let paths = paths(&sandbox.workspace.path, &args.paths)?;
+        diff::are_there(runtime, sandbox, &paths, git).await?;
         runtime.apply(&sandbox.id, ApplyRequest { paths, parts, git, links, overwrite }).await?
     };
     if args.json {

@@ -7,16 +7,19 @@ use tokio_stream::StreamExt;
 
 use super::{args::AttachArgs, out, resolve, safe::Safe};
 use crate::{
+    app::{chord::Chord, keymap::Keymap},
     base::{
         fault::{Fault, Outcome},
+        limits::END_KNOWN_WITHIN,
         units::Size,
     },
+    config::paths::Paths,
     model::{
         output::{Fidelity, From, Output, OutputRequest},
         session::Session,
     },
-    runtime::Runtime,
-    tui,
+    runtime::{Runtime, WaitFor},
+    tui::{self, files::Files},
     vt::screen::Screen,
 };
 
@@ -27,11 +30,32 @@ pub enum Part {
     Watch,
 }
 
-pub async fn attach(runtime: &Arc<dyn Runtime>, args: AttachArgs) -> Outcome<out::Code> {
+pub async fn attach(
+    runtime: &Arc<dyn Runtime>,
+    paths: &Paths,
+    args: AttachArgs,
+) -> Outcome<out::Code> {
     let all = runtime.list().await?;
     let (sandbox, session) = resolve::session(&all, &args.session)?;
     let part = if args.read_only { Part::Watch } else { Part::Type };
-    Ok(to(runtime, session, &sandbox.name, part).await?.code)
+    Ok(to(runtime, paths, session, &sandbox.name, part).await?.code)
+}
+
+/// The key in front of those that are not for the program, as in the console. A mistake in the files that
+/// say so is told; who wants to attach gets there all the same.
+fn prefix(paths: &Paths) -> Chord {
+    let files = Files::new(paths);
+    let keymap = files.config().and_then(|mut config| {
+        config.apply(&files.prefs());
+        files.keymap(&config, &config.keymap)
+    });
+    match keymap {
+        Ok(keymap) => keymap.prefix(),
+        Err(fault) => {
+            out::report(&fault);
+            Keymap::default().prefix()
+        }
+    }
 }
 
 /// How this process came away from a session.
@@ -45,15 +69,19 @@ pub struct Away {
 /// Attaches to a session by whatever this process has: a terminal or a pipe.
 pub async fn to(
     runtime: &Arc<dyn Runtime>,
+    paths: &Paths,
     session: &Session,
     sandbox_name: &str,
     part: Part,
 ) -> Outcome<Away> {
     if !out::on_terminal() {
-        return Ok(Away { code: stream(runtime, session).await?, ended: true });
+        let code = stream(runtime, session).await?;
+        end_is_known(runtime, session).await;
+        return Ok(Away { code, ended: true });
     }
     let name = session.name(sandbox_name);
-    let ending = tui::attach::run(runtime, session, &name, part == Part::Watch).await?;
+    let watch = part == Part::Watch;
+    let ending = tui::attach::run(runtime, session, &name, prefix(paths), watch).await?;
     match ending {
         tui::attach::Ending::Detached => {
             out::tell(&format!("detached from {name}; sandwatch attach {name} returns"));
@@ -61,11 +89,19 @@ pub async fn to(
         }
         tui::attach::Ending::Exited(status) => {
             out::tell(&format!("{name} ended with code {}", status.code()));
+            end_is_known(runtime, session).await;
             Ok(Away { code: status.code() as out::Code, ended: true })
         }
         tui::attach::Ending::Signalled(signal) => {
             Ok(Away { code: (128 + signal) as out::Code, ended: false })
         }
+    }
+}
+
+/// Until the hub knows of the end as well: the verb after this one is to find it.
+async fn end_is_known(runtime: &Arc<dyn Runtime>, session: &Session) {
+    if let Err(fault) = runtime.wait(&session.id, WaitFor::Exit, Some(END_KNOWN_WITHIN)).await {
+        tracing::debug!(%fault, "the end is not known yet");
     }
 }
 

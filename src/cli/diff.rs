@@ -26,7 +26,7 @@ use crate::{
         change::{
             ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount, Node, NodeKind, Subject,
         },
-        sandbox::Workspace,
+        sandbox::{Sandbox, Workspace},
     },
     runtime::Runtime,
 };
@@ -173,15 +173,43 @@ impl Missed {
         let place = if root == Path::new("/") { "this system" } else { "the workspace" };
         for path in &self.0 {
             let real = root.join(OsStr::from_bytes(path));
-            if let Err(error) = std::fs::symlink_metadata(&real)
-                && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-            {
+            if is_absent(&real) {
                 let what = format!("neither in {place} nor in the sandbox: {}", name(path));
                 return Err(Fault::absent(what));
             }
         }
         Ok(())
     }
+}
+
+/// Refuses paths that are neither in the real directory nor among what a sandbox changed.
+pub(super) async fn are_there(
+    runtime: &dyn Runtime,
+    sandbox: &Sandbox,
+    paths: &[Vec<u8>],
+    git: bool,
+) -> Outcome<()> {
+    let root = &sandbox.workspace.path;
+    let mut missed = Missed::new(paths);
+    missed.0.retain(|it| is_absent(&root.join(OsStr::from_bytes(it))));
+    if missed.0.is_empty() {
+        return Ok(());
+    }
+    let paths = missed.0.clone();
+    let request =
+        DiffRequest { against: None, system: false, paths, git, text: false, binary: false };
+    let mut pieces = runtime.diff(Subject::Sandbox(sandbox.id.clone()), request).await?;
+    while let Some(piece) = pieces.next().await {
+        if let DiffPiece::File(change) = piece? {
+            missed.note(&change);
+        }
+    }
+    missed.all_there(root)
+}
+
+fn is_absent(real: &Path) -> bool {
+    let found = std::fs::symlink_metadata(real);
+    found.is_err_and(|it| matches!(it.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 /// What was typed, as paths below the workspace; none = everything. Where the operator stands in the

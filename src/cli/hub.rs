@@ -113,6 +113,7 @@ pub async fn doctor(paths: &Paths, args: JsonArgs) -> Outcome<out::Code> {
         return Ok(out::DONE);
     }
     let mut table = Table::new(&["CHECK", "STATUS", "DETAIL"]);
+    let mut mends = Vec::new();
     for (at, check) in checks.iter().enumerate() {
         let tone = match check.status {
             CheckStatus::Ok => Tone::Good,
@@ -121,10 +122,13 @@ pub async fn doctor(paths: &Paths, args: JsonArgs) -> Outcome<out::Code> {
         };
         let row = [check.check.as_str().into(), Cell::new(check.status.word(), tone)];
         table.row(row.into_iter().chain([check.detail.as_str().into()]).collect());
-        // What mends several checks in a row is said below the last of them.
-        let next = checks.get(at + 1).and_then(|it| it.fix.as_ref());
-        if let Some(fix) = check.fix.as_ref().filter(|it| next != Some(it)) {
-            table.row(vec!["".into(), "".into(), Cell::new(&format!("fix: {fix}"), Tone::Dim)]);
+        // What mends several checks in a row is said below the last of them, with their names.
+        let Some(fix) = &check.fix else { continue };
+        mends.push(check.check.as_str());
+        if checks.get(at + 1).and_then(|it| it.fix.as_ref()) != Some(fix) {
+            let of = std::mem::take(&mut mends);
+            let of = if of.len() > 1 { format!(" {}", of.join(", ")) } else { String::new() };
+            table.row(vec!["".into(), "".into(), Cell::new(&format!("fix{of}: {fix}"), Tone::Dim)]);
         }
     }
     out::print(&table.render(paint::wanted()))?;

@@ -130,16 +130,16 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Run(args)) => {
             // What is wrong with the request is said before anything is started for it.
             let request = run::Request::new(*args)?;
-            run::run(&link::hub_to_attach(paths).await?.runtime, request).await
+            run::run(&link::hub_to_attach(paths).await?.runtime, paths, request).await
         }
         Some(Verb::Attach(args)) => {
-            attach::attach(&link::hub_to_attach(paths).await?.runtime, args).await
+            attach::attach(&link::hub_to_attach(paths).await?.runtime, paths, args).await
         }
         Some(Verb::Fork(args)) => {
-            snapshot::fork(&link::hub_to_attach(paths).await?.runtime, args).await
+            snapshot::fork(&link::hub_to_attach(paths).await?.runtime, paths, args).await
         }
         Some(Verb::Shell(args)) => {
-            run::shell(&link::hub_to_attach(paths).await?.runtime, args).await
+            run::shell(&link::hub_to_attach(paths).await?.runtime, paths, args).await
         }
         Some(verb) => {
             let runtime = link::hub(paths).await?.runtime;

@@ -78,7 +78,7 @@ async fn rm(
         }
     }
     if args.sessions.is_empty() {
-        // One without an end is being written, or its writer was killed; that one is deleted by name.
+        // One without an end is being written.
         found.extend(all.iter().filter(|it| it.ended_at.is_some()));
     }
     let old = |it: &&Recording| {

@@ -1,6 +1,12 @@
 //! `run` and `shell`: from flags to a sandbox or a session, then attached.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio_stream::StreamExt;
 
 use super::{
     args::{RunArgs, ShellArgs},
@@ -10,11 +16,14 @@ use super::{
 use crate::{
     base::{
         fault::{Fault, Outcome},
+        id::SandboxId,
+        limits::END_KNOWN_WITHIN,
         text,
         units::Size,
     },
-    config::environment::Variable,
+    config::{environment::Variable, paths::Paths},
     model::{
+        event::Event,
         sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
         session::SessionSpec,
     },
@@ -42,7 +51,11 @@ impl Request {
 }
 
 /// Makes the sandbox; attaches, or prints its name.
-pub async fn run(runtime: &Arc<dyn Runtime>, request: Request) -> Outcome<out::Code> {
+pub async fn run(
+    runtime: &Arc<dyn Runtime>,
+    paths: &Paths,
+    request: Request,
+) -> Outcome<out::Code> {
     let stays = !request.spec.remove_on_exit;
     let sandbox = runtime.create(request.spec).await?;
     // That the default can't ask yet is no news on every run; `ls --json` has it.
@@ -58,16 +71,38 @@ pub async fn run(runtime: &Arc<dyn Runtime>, request: Request) -> Outcome<out::C
         .sessions
         .first()
         .ok_or_else(|| Fault::bug(format!("a new sandbox has no session: {}", sandbox.name)))?;
-    let away = attach::to(runtime, first, &sandbox.name, attach::Part::Type).await?;
+    let away = attach::to(runtime, paths, first, &sandbox.name, attach::Part::Type).await?;
     if away.ended && stays {
         let name = &sandbox.name;
         out::tell(&format!("{name} is kept with its files; sandwatch rm {name} removes it"));
     }
+    if away.ended && !stays {
+        let gone = is_gone(&**runtime, &sandbox.id);
+        if tokio::time::timeout(END_KNOWN_WITHIN, gone).await.is_err() {
+            out::tell(&format!("{} is still being removed", sandbox.name));
+        }
+    }
     Ok(away.code)
 }
 
+/// Resolves when there is no such sandbox any more, or nobody can tell.
+async fn is_gone(runtime: &dyn Runtime, id: &SandboxId) {
+    let Ok(mut events) = runtime.events().await else { return };
+    while let Some(Ok(event)) = events.next().await {
+        match event {
+            Event::Removed { id: gone, .. } if gone == *id => return,
+            Event::Snapshot { sandboxes, .. } if sandboxes.iter().all(|it| it.id != *id) => return,
+            _ => {}
+        }
+    }
+}
+
 /// Opens one more session; attaches, or prints its name.
-pub async fn shell(runtime: &Arc<dyn Runtime>, args: ShellArgs) -> Outcome<out::Code> {
+pub async fn shell(
+    runtime: &Arc<dyn Runtime>,
+    paths: &Paths,
+    args: ShellArgs,
+) -> Outcome<out::Code> {
     let all = runtime.list().await?;
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
     let spec =
@@ -77,7 +112,7 @@ pub async fn shell(runtime: &Arc<dyn Runtime>, args: ShellArgs) -> Outcome<out::
         out::print(&format!("{}\n", session.name(&sandbox.name)))?;
         return Ok(out::DONE);
     }
-    Ok(attach::to(runtime, &session, &sandbox.name, attach::Part::Type).await?.code)
+    Ok(attach::to(runtime, paths, &session, &sandbox.name, attach::Part::Type).await?.code)
 }
 
 /// This terminal's size where there is one, else the usual 80x24.
@@ -100,7 +135,10 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
     let size = args.size.unwrap_or_else(terminal_size);
     // The variable is a default for what has images at all.
     let image = args.image.or_else(|| Variable::Image.text().filter(|_| args.driver == DOCKER));
-    let image = image.map(|it| if args.driver == LOCAL { at_path(it) } else { it });
+    let image = match image {
+        Some(image) if args.driver == LOCAL => Some(at_path(image)?),
+        other => other,
+    };
     Ok(SandboxSpec {
         name: args.name,
         driver: args.driver,
@@ -122,11 +160,19 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
     })
 }
 
-/// An image that is here, by a path that holds for the hub too; what is not here is for the hub to refuse.
-fn at_path(image: String) -> String {
-    let real =
-        std::fs::canonicalize(&image).ok().and_then(|it| it.into_os_string().into_string().ok());
-    real.unwrap_or(image)
+/// An image that is here, by a path that holds for the hub too.
+fn at_path(image: String) -> Outcome<String> {
+    let real = std::fs::canonicalize(&image);
+    let named = !Path::new(&image).is_absolute();
+    if named && real.as_ref().is_err_and(|it| it.kind() == std::io::ErrorKind::NotFound) {
+        let image = text::shown(&image, 256);
+        return Err(Fault::absent(format!("no image at this path: {image}")).hint(
+            "name a directory with a root file system, or an archive: docker save REF -o file.tar, \
+             then --image ./file.tar; images go by their names with --driver docker",
+        ));
+    }
+    // What else is wrong with it is for the hub to say.
+    Ok(real.ok().and_then(|it| it.into_os_string().into_string().ok()).unwrap_or(image))
 }
 
 pub fn labels(pairs: Vec<Pair>) -> BTreeMap<String, String> {

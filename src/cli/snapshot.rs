@@ -14,6 +14,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         units,
     },
+    config::paths::Paths,
     model::{
         change::Subject,
         sandbox::{Sandbox, State},
@@ -105,10 +106,16 @@ fn list(all: &[Snapshot]) -> Outcome<()> {
             zone.date_time(it.created_at).into(),
             it.size_bytes.map_or_else(|| "-".to_owned(), units::human_bytes).into(),
             it.cause.word().into(),
-            it.parent.as_ref().map_or("-", |it| it.as_str()).into(),
+            before(it, all).map_or("-", |it| it.id.as_str()).into(),
         ]);
     }
     out::print(&table.render(paint::wanted()))
+}
+
+/// The moment before one, if it is still kept.
+fn before<'a>(it: &Snapshot, all: &'a [Snapshot]) -> Option<&'a Snapshot> {
+    let parent = it.parent.as_ref()?;
+    all.iter().find(|it| it.id == *parent)
 }
 
 async fn rm(runtime: &dyn Runtime, args: SnapshotRmArgs) -> Outcome<out::Code> {
@@ -170,7 +177,7 @@ pub async fn restore(runtime: &dyn Runtime, args: RestoreArgs) -> Outcome<out::C
 }
 
 /// Makes a sandbox from a moment; attaches, or prints its name.
-pub async fn fork(runtime: &Arc<dyn Runtime>, args: ForkArgs) -> Outcome<out::Code> {
+pub async fn fork(runtime: &Arc<dyn Runtime>, paths: &Paths, args: ForkArgs) -> Outcome<out::Code> {
     let from = subject(&**runtime, &args.from).await?;
     let first = (!args.command.is_empty()).then(|| SessionSpec {
         command: args.command,
@@ -188,7 +195,7 @@ pub async fn fork(runtime: &Arc<dyn Runtime>, args: ForkArgs) -> Outcome<out::Co
         return Ok(out::DONE);
     }
     let session = made.sessions.first().ok_or_else(|| Fault::bug("a fork without a session"))?;
-    Ok(attach::to(runtime, session, &made.name, attach::Part::Type).await?.code)
+    Ok(attach::to(runtime, paths, session, &made.name, attach::Part::Type).await?.code)
 }
 
 /// A sandbox, else a snapshot.

@@ -16,12 +16,13 @@ use crate::{
         sandbox::{Sandbox, State, WorkspaceMode},
         session::{Session, Status},
     },
-    runtime::Runtime,
+    runtime::{LeaseVerb, Runtime},
     vt::screen::Screen,
 };
 
 pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
     let mut all = runtime.list().await?;
+    let none = all.is_empty();
     let labels = super::run::labels(args.label);
     all.retain(|it| labels.iter().all(|(key, value)| it.labels.get(key) == Some(value)));
     if !args.sandboxes.is_empty() {
@@ -39,7 +40,10 @@ pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
     }
     let hidden = before - all.len();
     if all.is_empty() && hidden == 0 {
-        out::tell("no sandboxes; sandwatch run starts one");
+        out::tell(match none {
+            true => "no sandboxes; sandwatch run starts one",
+            false => "no sandbox has these labels",
+        });
         return Ok(out::DONE);
     }
     let mut table =
@@ -152,10 +156,18 @@ pub async fn send(runtime: &dyn Runtime, args: SendArgs) -> Outcome<out::Code> {
         true => super::typing::literal(&args.keys, &modes),
         false => super::typing::encode(&args.keys, &modes)?,
     };
+    let mut sent = Ok(());
     for piece in bytes.chunks(crate::base::limits::INPUT_BYTES_MAX) {
-        runtime.input(&session.id, bytes::Bytes::copy_from_slice(piece)).await?;
+        sent = runtime.input(&session.id, bytes::Bytes::copy_from_slice(piece)).await;
+        if sent.is_err() {
+            break;
+        }
     }
-    Ok(out::DONE)
+    // Typing took the keyboard. Nobody is at it any more; not ours or gone with the program is fine.
+    if let Err(fault) = runtime.lease(&session.id, LeaseVerb::Release).await {
+        tracing::debug!(%fault, "the keyboard was not given back");
+    }
+    sent.map(|()| out::DONE)
 }
 
 pub async fn screen(runtime: &dyn Runtime, args: ScreenArgs) -> Outcome<out::Code> {

@@ -1,6 +1,9 @@
 //! Values of flags, parsed and checked once. Messages say what was expected; clap adds the flag.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     base::{
@@ -8,6 +11,7 @@ use crate::{
         limits::{
             ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX, TTL_MAX,
         },
+        text::visible,
         units::{self, Size},
     },
     config::environment,
@@ -76,12 +80,18 @@ pub fn variables(all: Vec<Variable>) -> Outcome<Vec<(String, String)>> {
 }
 
 /// Only a suffix that is a mode counts as one, so that a directory may have colons in its name.
-#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that may fail")]
 pub fn workspace(text: &str) -> Result<WorkspaceArg, String> {
     let split = text.rsplit_once(':').and_then(|(dir, mode)| {
         Some(WorkspaceArg { dir: dir.into(), mode: WorkspaceMode::from_word(mode)? })
     });
-    Ok(split.unwrap_or_else(|| WorkspaceArg { dir: text.into(), mode: WorkspaceMode::Cow }))
+    let whole = || WorkspaceArg { dir: text.into(), mode: WorkspaceMode::Cow };
+    match text.rsplit_once(':') {
+        // A colon may be in the name of a directory.
+        Some((_, mode)) if split.is_none() && !mode.contains('/') && !Path::new(text).exists() => {
+            Err(format!("no such mode: {}; it is cow, rw, ro or none", visible(mode)))
+        }
+        _ => Ok(split.unwrap_or_else(whole)),
+    }
 }
 
 pub fn egress(text: &str) -> Result<Egress, String> {

@@ -3,9 +3,10 @@
 use std::{
     future::Future,
     io,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -59,7 +60,11 @@ pub(super) struct Wires {
     version: String,
     /// Why nothing but `Hub` calls may be made.
     mismatch: Option<Fault>,
+    /// The socket under `input`, for hanging up.
+    tap: Tap,
 }
+
+type Tap = Arc<OnceLock<OwnedFd>>;
 
 /// Who asks, ready to be put on every call.
 struct Marks {
@@ -76,14 +81,16 @@ pub(super) struct Dialled {
 
 /// Connects, says who we are and learns who is there. The caller sets the deadline.
 pub(super) async fn dial(socket: &Path, identity: &Identity) -> Outcome<Dialled> {
+    let tap = Tap::default();
     let mut wires = Wires {
-        input: channel(socket).await?,
-        control: channel(socket).await?,
-        bulk: channel(socket).await?,
+        input: channel(socket, tap.clone()).await?,
+        control: channel(socket, Tap::default()).await?,
+        bulk: channel(socket, Tap::default()).await?,
         marks: Marks::new(identity)?,
         lanes: Lanes::default(),
         version: String::new(),
         mismatch: None,
+        tap,
     };
     let request = wires.request(AttendRequest { protocol: PROTOCOL });
     let attendance = wires.hub().attend(request).await;
@@ -108,19 +115,23 @@ fn mismatch(welcome: &Welcome, version: &str) -> Option<Fault> {
     })
 }
 
-async fn channel(socket: &Path) -> Outcome<Channel> {
+async fn channel(socket: &Path, tap: Tap) -> Outcome<Channel> {
     // A channel of gRPC reconnects by itself; this one must not, or it would speak to a new hub
     // without having been introduced.
     let used = Arc::new(AtomicBool::new(false));
     let path: Arc<PathBuf> = Arc::new(socket.to_owned());
     let connector = tower::service_fn(move |_| {
         let (path, again) = (path.clone(), used.swap(true, Ordering::Relaxed));
+        let tap = tap.clone();
         async move {
             if again {
                 return Err(io::Error::from(io::ErrorKind::ConnectionReset));
             }
             let short = SocketPath::open(&path).map_err(io::Error::other)?;
-            Ok(TokioIo::new(UnixStream::connect(short.path()).await?))
+            let stream = UnixStream::connect(short.path()).await?;
+            // There is one connection, and so one tap.
+            drop(tap.set(stream.as_fd().try_clone_to_owned()?));
+            Ok(TokioIo::new(stream))
         }
     });
     Endpoint::from_static("http://hub")
@@ -152,6 +163,16 @@ impl Marks {
         let client = identity.client.as_str().parse::<MetadataValue<Ascii>>();
         let client = client.map_err(|_| Fault::bug("a client id that no header can hold"))?;
         Ok(Self { client, name: MetadataValue::from_bytes(identity.name.as_bytes()) })
+    }
+}
+
+impl Wires {
+    /// Ends the connection for input, with all that the hub has not read: it was told to be lost.
+    pub(super) fn hang_up(&self) {
+        if let Some(tap) = self.tap.get() {
+            // Closed by the other side is fine.
+            let _ = rustix::net::shutdown(tap, rustix::net::Shutdown::Both);
+        }
     }
 }
 

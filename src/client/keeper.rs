@@ -107,7 +107,11 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
     let mut pause = RETRY_AFTER_MIN;
     let starts_after = {
         let shared = shared.upgrade()?;
-        shared.wires.send_replace(None);
+        let broken = shared.wires.send_replace(None);
+        // A hub that was asked to end finishes what it was told before.
+        if let Some(broken) = broken.filter(|_| !parting.wanted) {
+            broken.hang_up();
+        }
         let console = shared.patience.is_none();
         match (&shared.starter, parting.wanted) {
             (Some(_), false) => Some(since),

@@ -142,6 +142,10 @@ impl Driver for Guarded {
         self.inner.take_back(ground, overwrite)
     }
 
+    fn alone(&self, shelf: &Shelf) -> Option<u64> {
+        self.inner.alone(shelf)
+    }
+
     fn prune(&self, sandboxes: &Path, snapshots: &Path) -> Outcome<()> {
         self.inner.prune(sandboxes, snapshots)
     }

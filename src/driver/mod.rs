@@ -146,6 +146,12 @@ pub trait Driver: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What is gone from the disk with a snapshot, in bytes: no other shares it. `None` = can't be told. Blocks on
+    /// files.
+    fn alone(&self, _shelf: &Shelf) -> Option<u64> {
+        None
+    }
+
     /// Clears a ground whose programs have ended, so that `create` can make the sandbox anew in it. What the
     /// ground knows about the real workspace stays.
     async fn vacate(&self, _ground: &Ground) -> Outcome<()> {

@@ -186,7 +186,9 @@ impl Inner {
         if stored.removed {
             return Err(Fault::absent(format!("no such snapshot: {id}")));
         }
-        if !self.let_go(id).await? {
+        if self.let_go(id).await? {
+            self.move_on(&stored.snapshot).await;
+        } else {
             self.rewrite(id, |it| it.removed = true).await?;
         }
         self.count_snapshots(&stored.snapshot.sandbox).await;
@@ -226,6 +228,52 @@ impl Inner {
 
     /// Deletes a snapshot; `false` when something stands on it, or is just being made of it.
     pub(super) async fn let_go(&self, id: &SnapshotId) -> Outcome<bool> {
+        let Some((gone, shared)) = self.delete(id).await? else { return Ok(false) };
+        self.hand_on(&gone.snapshot, shared).await;
+        Ok(true)
+    }
+
+    /// Those after one that is gone come after the one before it. What it shared with them is the oldest one's now.
+    async fn hand_on(&self, gone: &Snapshot, mut shared: u64) {
+        let mut after: Vec<Snapshot> = {
+            let shelves = self.shelves();
+            let after = shelves.all().map(|it| &it.snapshot);
+            after.filter(|it| it.parent.as_ref() == Some(&gone.id)).cloned().collect()
+        };
+        after.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        for Snapshot { id, .. } in after {
+            let more = std::mem::take(&mut shared);
+            let written = self.rewrite(&id, |it| {
+                it.snapshot.parent.clone_from(&gone.parent);
+                it.snapshot.size_bytes = it.snapshot.size_bytes.map(|it| it.saturating_add(more));
+            });
+            if let Err(fault) = written.await {
+                tracing::warn!(%fault, %id, "it is listed as after one that is gone");
+            }
+        }
+    }
+
+    /// Sandboxes that came from one that is gone come from the one before it.
+    async fn move_on(self: &Arc<Self>, gone: &Snapshot) {
+        let there: Vec<SandboxId> = {
+            let mut fleet = self.fleet();
+            let of = fleet.entries().filter(|it| it.sandbox.moment.as_ref() == Some(&gone.id));
+            let there: Vec<_> = of.map(|it| it.sandbox.id.clone()).collect();
+            for id in &there {
+                if let Ok(entry) = fleet.get_mut(id) {
+                    entry.sandbox_mut().moment.clone_from(&gone.parent);
+                }
+            }
+            there
+        };
+        for id in there {
+            self.touch(&id);
+            self.persist_or_notice(&id).await;
+        }
+    }
+
+    /// Takes one off the list and its files out of sight; gives what they shared with others, in bytes.
+    async fn delete(&self, id: &SnapshotId) -> Outcome<Option<(Arc<Stored>, u64)>> {
         let _turn = self.shelf_turn.lock().await;
         let (stored, shelf) = {
             // Both, so that nothing begins to stand on it in between.
@@ -233,20 +281,26 @@ impl Inner {
             let mut shelves = self.shelves();
             let shelf = shelves.shelf(id)?;
             if fleet.entries().any(|it| it.spec.from.as_ref() == Some(id)) {
-                return Ok(false);
+                return Ok(None);
             }
-            let Some(stored) = shelves.take(id) else { return Ok(false) };
+            let Some(stored) = shelves.take(id) else { return Ok(None) };
             (stored, shelf)
         };
-        if let Ok(driver) = self.drivers.get(&stored.snapshot.driver)
+        let driver = self.drivers.get(&stored.snapshot.driver).ok();
+        if let Some(driver) = &driver
             && let Err(fault) = tolerate_absent(driver.forget(&shelf).await)
         {
             self.shelves().insert(Stored::clone(&stored));
             return Err(fault);
         }
+        let has_next = self.shelves().all().any(|it| it.snapshot.parent.as_ref() == Some(id));
+        let driver = driver.filter(|_| has_next);
         blocking(move || {
+            let alone = driver.and_then(|it| it.alone(&shelf));
+            let shared =
+                stored.snapshot.size_bytes.zip(alone).map(|(all, it)| all.saturating_sub(it));
             shelves::discard(shelf.dir);
-            Ok(true)
+            Ok(Some((stored, shared.unwrap_or(0))))
         })
         .await
     }

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{RecvFlags, recv};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{RecvFlags, recv},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{UnixListener, UnixStream},
@@ -170,12 +173,26 @@ impl Connected for Peer {
     fn connect_info(&self) {}
 }
 
+impl Peer {
+    /// Whether the other side is gone altogether.
+    fn hung_up(&self) -> bool {
+        let mut asked = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let found = poll(&mut asked, Some(&Timespec::default()));
+        found.is_ok_and(|it| it > 0) && asked.iter().any(|it| it.revents().contains(PollFlags::HUP))
+    }
+}
+
 impl AsyncRead for Peer {
+    /// What is left of one who has hung up is not read: a hub that stood still and goes on must not type
+    /// what somebody typed long ago and was told is lost.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.hung_up() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
@@ -91,7 +90,11 @@ impl Runner {
                     stream.abort();
                 }
             }
-            Act::Input { session, bytes } => self.type_into(id, session, bytes),
+            Act::Input { session, bytes, run } => {
+                if let Err(fault) = self.lane(&session).input(id, run, bytes) {
+                    self.refuse(id, fault);
+                }
+            }
             Act::Resize { session, size } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.resize(&session, size).await.map(|()| Reply::Nothing)
             }),
@@ -221,12 +224,6 @@ impl Runner {
         self.lanes.entry(session.clone()).or_insert_with(|| {
             Lane::open(self.runtime.clone(), session.clone(), self.outbox.answers.clone())
         })
-    }
-
-    fn type_into(&mut self, id: EffectId, session: SessionId, bytes: Bytes) {
-        if let Err(fault) = self.lane(&session).input(id, bytes) {
-            self.refuse(id, fault);
-        }
     }
 
     fn call(
@@ -406,7 +403,7 @@ mod tests {
 
     #[test]
     fn slices_of_a_chunk_are_the_chunk() {
-        let bytes = Bytes::from(vec![7; PARSE_SLICE_BYTES * 2 + 5]);
+        let bytes = bytes::Bytes::from(vec![7; PARSE_SLICE_BYTES * 2 + 5]);
         let parts = slices(Output::Chunk { offset: 100, bytes: bytes.clone() });
         let mut next = 100;
         let mut whole = Vec::new();

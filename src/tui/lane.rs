@@ -1,52 +1,138 @@
 //! What is typed into one session, in order: one task, one bounded queue. Keys that wait are sent
-//! together.
+//! together, and nothing is sent behind what failed.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::{Bytes, BytesMut};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     app::{EffectId, Msg, msg::Reply},
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{CONSOLE_INPUTS_MAX, HUB_ANSWER_WITHIN, INPUT_BYTES_MAX},
+        limits::{CONSOLE_LEASES_MAX, HUB_ANSWER_WITHIN, INPUT_BYTES_MAX, TYPED_BYTES_MAX},
     },
-    runtime::{LeaseVerb, Runtime},
+    runtime::{LeaseVerb, Link, Runtime},
 };
 
 enum Item {
-    Input(EffectId, Bytes),
+    Input(Typed),
     Lease(EffectId, LeaseVerb),
+}
+
+/// Keys that are sent together.
+struct Typed {
+    ids: Vec<EffectId>,
+    run: u64,
+    bytes: BytesMut,
+}
+
+/// What waits.
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    /// Of all inputs in there.
+    bytes: usize,
+    leases: usize,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    rung: Notify,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next thing to do; `None` once nothing more comes.
+    async fn next(&self) -> Option<Item> {
+        loop {
+            {
+                let mut queue = self.queue();
+                match queue.items.pop_front() {
+                    Some(Item::Input(typed)) => {
+                        queue.bytes -= typed.bytes.len();
+                        return Some(Item::Input(typed));
+                    }
+                    Some(lease) => {
+                        queue.leases -= 1;
+                        return Some(lease);
+                    }
+                    None if queue.closed => return None,
+                    None => {}
+                }
+            }
+            // Rung meanwhile, it returns at once.
+            self.rung.notified().await;
+        }
+    }
 }
 
 /// One session's queue.
 pub struct Lane {
-    queue: mpsc::Sender<Item>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
 impl Lane {
     pub fn open(runtime: Arc<dyn Runtime>, session: SessionId, answers: mpsc::Sender<Msg>) -> Self {
-        let (queue, items) = mpsc::channel(CONSOLE_INPUTS_MAX);
-        let lane = Carrier { runtime, session, answers };
-        Self { queue, task: tokio::spawn(lane.run(items)) }
+        let shared = Arc::new(Shared::default());
+        let link = runtime.link();
+        let carrier = Carrier { runtime, session, answers, link, broken: None };
+        let task = tokio::spawn(carrier.run(shared.clone()));
+        Self { shared, task }
     }
 
-    pub fn input(&self, id: EffectId, bytes: Bytes) -> Outcome<()> {
-        self.put(Item::Input(id, bytes))
+    /// Takes all of it or none. When an input fails, those of the same `run` and of earlier ones fail
+    /// with it, whenever they come: whoever types begins another once it is known.
+    pub fn input(&self, id: EffectId, run: u64, bytes: Bytes) -> Outcome<()> {
+        let mut queue = self.shared.queue();
+        if queue.bytes + bytes.len() > TYPED_BYTES_MAX {
+            return Err(Fault::busy("what is typed does not get through; not sent"));
+        }
+        queue.bytes += bytes.len();
+        match queue.items.back_mut() {
+            Some(Item::Input(last))
+                if last.run == run && last.bytes.len() + bytes.len() <= INPUT_BYTES_MAX =>
+            {
+                last.bytes.extend_from_slice(&bytes);
+                if last.ids.last() != Some(&id) {
+                    last.ids.push(id);
+                }
+            }
+            _ => {
+                let typed = Typed { ids: vec![id], run, bytes: BytesMut::from(&bytes[..]) };
+                queue.items.push_back(Item::Input(typed));
+            }
+        }
+        drop(queue);
+        self.shared.rung.notify_one();
+        Ok(())
     }
 
     pub fn lease(&self, id: EffectId, verb: LeaseVerb) -> Outcome<()> {
-        self.put(Item::Lease(id, verb))
-    }
-
-    fn put(&self, item: Item) -> Outcome<()> {
-        let full = |_| {
-            Fault::busy("keys are typed faster than the hub takes them; the last were not sent")
-        };
-        self.queue.try_send(item).map_err(full)
+        let mut queue = self.shared.queue();
+        if queue.leases >= CONSOLE_LEASES_MAX {
+            return Err(Fault::busy(
+                "the keyboard was asked for too often; the hub does not answer",
+            ));
+        }
+        queue.leases += 1;
+        queue.items.push_back(Item::Lease(id, verb));
+        drop(queue);
+        self.shared.rung.notify_one();
+        Ok(())
     }
 
     pub fn ended(&self) -> bool {
@@ -54,9 +140,21 @@ impl Lane {
     }
 
     /// Takes no more; resolves when all was sent.
-    pub async fn finish(self) {
-        drop(self.queue);
-        drop(self.task.await);
+    pub async fn finish(mut self) {
+        self.close();
+        // Ended otherwise is fine: the console is closing.
+        drop((&mut self.task).await);
+    }
+
+    fn close(&self) {
+        self.shared.queue().closed = true;
+        self.shared.rung.notify_one();
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -64,36 +162,46 @@ struct Carrier {
     runtime: Arc<dyn Runtime>,
     session: SessionId,
     answers: mpsc::Sender<Msg>,
+    link: Option<watch::Receiver<Link>>,
+    /// The run that failed, and why.
+    broken: Option<(u64, Fault)>,
 }
 
 impl Carrier {
-    async fn run(self, mut items: mpsc::Receiver<Item>) {
-        let mut next = items.recv().await;
-        while let Some(item) = next.take() {
+    async fn run(mut self, shared: Arc<Shared>) {
+        while let Some(item) = shared.next().await {
             match item {
-                Item::Input(id, bytes) => {
-                    let (ids, bytes, after) = gather(id, bytes, &mut items);
-                    next = after;
-                    let result = self.within(self.runtime.input(&self.session, bytes)).await;
+                Item::Input(Typed { ids, run, bytes }) => {
+                    let result = self.send(run, bytes.freeze()).await;
                     for id in ids {
                         self.answer(id, result.clone().map(|()| Reply::Nothing)).await;
                     }
                 }
                 Item::Lease(id, verb) => {
-                    let result = self.within(self.runtime.lease(&self.session, verb)).await;
+                    let result = within(self.runtime.lease(&self.session, verb)).await;
                     self.answer(id, result.map(Reply::Lease)).await;
                 }
-            }
-            if next.is_none() {
-                next = items.recv().await;
             }
         }
     }
 
-    async fn within<T>(&self, call: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-        let late =
-            || Err(Fault::late(format!("the hub did not answer within {HUB_ANSWER_WITHIN:?}")));
-        tokio::time::timeout(HUB_ANSWER_WITHIN, call).await.unwrap_or_else(|_| late())
+    async fn send(&mut self, run: u64, bytes: Bytes) -> Outcome<()> {
+        if let Some((broken, why)) = self.broken.as_ref().filter(|it| run <= it.0) {
+            tracing::debug!(run, broken, "typed behind what was lost; not sent");
+            return Err(why.clone());
+        }
+        // A hub that stands still may go on long after: what waits must not be sent then.
+        let sent = tokio::select! {
+            biased;
+            sent = within(self.runtime.input(&self.session, bytes)) => sent,
+            () = down(self.link.as_mut()) => {
+                Err(Fault::lost("the link broke while typing; it may or may not have arrived"))
+            }
+        };
+        if let Err(fault) = &sent {
+            self.broken = Some((run, fault.clone()));
+        }
+        sent
     }
 
     async fn answer(&self, id: EffectId, result: Outcome<Reply>) {
@@ -102,31 +210,18 @@ impl Carrier {
     }
 }
 
-/// Joins the inputs that wait right behind this one; gives back what came after them.
-fn gather(
-    id: EffectId,
-    first: Bytes,
-    items: &mut mpsc::Receiver<Item>,
-) -> (Vec<EffectId>, Bytes, Option<Item>) {
-    let mut ids = vec![id];
-    let mut joined = BytesMut::new();
-    loop {
-        match items.try_recv() {
-            Ok(Item::Input(id, bytes))
-                if first.len() + joined.len() + bytes.len() <= INPUT_BYTES_MAX =>
-            {
-                ids.push(id);
-                joined.extend_from_slice(&bytes);
-            }
-            after => {
-                if joined.is_empty() {
-                    return (ids, first, after.ok());
-                }
-                let mut all = BytesMut::with_capacity(first.len() + joined.len());
-                all.extend_from_slice(&first);
-                all.extend_from_slice(&joined);
-                return (ids, all.freeze(), after.ok());
-            }
-        }
+async fn within<T>(call: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let late = || Err(Fault::late(format!("the hub did not answer within {HUB_ANSWER_WITHIN:?}")));
+    tokio::time::timeout(HUB_ANSWER_WITHIN, call).await.unwrap_or_else(|_| late())
+}
+
+/// Resolves when the hub can't be reached.
+async fn down(link: Option<&mut watch::Receiver<Link>>) {
+    if let Some(link) = link
+        && link.wait_for(|it| matches!(it, Link::Down { .. })).await.is_ok()
+    {
+        return;
     }
+    // An engine in this process can't be lost.
+    std::future::pending::<()>().await;
 }

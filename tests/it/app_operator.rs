@@ -5,6 +5,7 @@ use std::time::Duration;
 use sandwatch::{
     app::{
         Act, Link, Msg, State,
+        lost::LOST_FOR,
         msg::{Button, Mouse, MouseKind, Reply},
         state::{Hold, Place},
     },
@@ -51,6 +52,10 @@ fn a_lost_link_keeps_the_pane_and_types_nothing_until_the_keyboard_is_ours_again
     let acts = console.answer(takes, Reply::Lease(None));
     assert!(!acts.iter().any(|it| matches!(it, Act::Input { .. })), "{acts:?}");
     assert_eq!(console.state.grip.as_ref().unwrap().hold, Hold::Held);
+    // In the middle of a line the rest of it is refused, too.
+    assert_eq!(console.keys("z"), []);
+    assert!(said(&console, "the rest is not sent"));
+    console.now += LOST_FOR;
     assert!(matches!(&console.keys("z")[..], [Act::Input { bytes, .. }] if &bytes[..] == b"z"));
 }
 

@@ -49,7 +49,7 @@ fn without_a_terminal_the_console_says_what_to_do() {
 #[test]
 fn flags_of_later_drivers_are_refused_with_words() {
     let home = Home::new();
-    home.run(&["run", "--image", "x", "--", "true"]).failed(3, &["no image at this path: x"]);
+    home.run(&["run", "--image", "x", "--", "true"]).failed(3, &["--image", "--driver docker"]);
     home.run(&["run", "--gpus", "all", "--", "true"]).failed(5, &["--gpus"]);
     home.run(&["run", "--allow", "a.example", "--", "true"]).failed(5, &["--allow"]);
 }

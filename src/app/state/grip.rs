@@ -1,6 +1,9 @@
 //! The keyboard of a session: whether it is ours, and who has it else.
 
-use crate::base::{clock::Timestamp, id::SessionId};
+use crate::{
+    app::lost::Hole,
+    base::{clock::Timestamp, id::SessionId},
+};
 
 /// How the keyboard of a session is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +23,11 @@ pub struct Grip {
     pub hold: Hold,
     /// Since when it is ours by the hub's clock; what the feed tells of before that is old.
     pub since: Option<Timestamp>,
-    /// Typed before the keyboard was ours; sent when it is, dropped aloud when it is refused.
+    /// Typed before the keyboard was ours or faster than it is taken; sent when it can be, dropped
+    /// aloud when it can't.
     pub ahead: Vec<u8>,
+    /// Something typed was lost a moment ago.
+    pub hole: Option<Hole>,
 }
 
 /// Who holds a keyboard.

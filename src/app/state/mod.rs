@@ -49,8 +49,6 @@ use crate::{
 
 /// Effects under way at once; beyond it new ones are refused, aloud.
 pub const PENDING_MAX: usize = 512;
-/// Keys typed while the keyboard is still being asked for, in bytes.
-pub const TYPED_AHEAD_MAX: usize = 4096;
 /// Command lines remembered.
 pub const HISTORY_MAX: usize = 100;
 /// How long after the operator's last key or click the ages on screen go on.
@@ -130,6 +128,8 @@ pub struct State {
     // At most one for each effect under way.
     pub(super) batches: BTreeMap<u64, Deeds>,
     pub(super) next_id: u64,
+    /// Counts what was typed in one go, without anything lost in between.
+    pub(super) run: u64,
     /// Chosen by the operator and not read yet; remembered once they are.
     pub(super) asked_keymap: Option<String>,
     pub(super) asked_theme: Option<String>,
@@ -213,6 +213,7 @@ impl State {
             pending: BTreeMap::new(),
             batches: BTreeMap::new(),
             next_id: 1,
+            run: 1,
             asked_keymap: None,
             asked_theme: None,
             title: String::new(),

@@ -181,7 +181,7 @@ impl Turn<'_> {
 
     fn quit(&mut self) {
         if let Some(grip) = self.state.grip.take() {
-            self.let_go(&grip.session);
+            self.let_go(grip);
         }
         self.start(Act::Quit, None);
     }

@@ -257,7 +257,15 @@ impl Turn<'_> {
                 Some((Level::Error, format!("still no hub: {why}")))
             }
             Link::Up { .. } if self.state.link_lost.is_some() && !was_up => {
-                Some((Level::Info, "reconnected".to_owned()))
+                let hole = self.state.grip.as_ref().is_some_and(|it| it.hole.is_some());
+                Some(match hole {
+                    // Or nobody would read of it: a hub is often there again at once.
+                    true => {
+                        let text = "reconnected; your last keys may not have arrived";
+                        (Level::Warning, text.to_owned())
+                    }
+                    false => (Level::Info, "reconnected".to_owned()),
+                })
             }
             _ => None,
         };
@@ -287,11 +295,14 @@ impl Turn<'_> {
         let before = self.state.pending.len();
         self.state.pending.retain(|_, it| !matches!(it, Pending::Input(_)));
         let mut unsure = before - self.state.pending.len() > 0;
+        let now = self.state.now.since_start;
         if let Some(grip) = &mut self.state.grip {
             grip.hold = Hold::Cut;
-            unsure |= !std::mem::take(&mut grip.ahead).is_empty();
+            grip.hole.take_if(|it| it.is_over(now));
+            unsure |= !grip.ahead.is_empty();
         }
         if unsure {
+            self.broke_off();
             self.notice(Level::Warning, "the link broke: your last keys may not have arrived");
         }
     }

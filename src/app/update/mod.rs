@@ -13,6 +13,7 @@ mod panes;
 mod results;
 mod scroll;
 mod snapshots;
+mod typing;
 mod verbs;
 mod views;
 
@@ -296,7 +297,7 @@ impl Turn<'_> {
         };
         if let Some(grip) = self.state.grip.take_if(|it| focused.as_ref() != Some(&it.session)) {
             self.strayed(&grip.session, "the session that you typed into");
-            self.let_go(&grip.session);
+            self.let_go(grip);
         }
         let astray = |it: &mut Copy| focused.as_ref() != Some(&it.session);
         if let Some(copy) = self.state.copy.take_if(astray) {

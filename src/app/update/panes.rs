@@ -1,6 +1,4 @@
-//! Panes: stepping in and out, the lease, and what is typed or pasted into a session.
-
-use bytes::Bytes;
+//! Panes: stepping in and out, and the lease.
 
 use super::Turn;
 use crate::{
@@ -8,21 +6,12 @@ use crate::{
         action::Action,
         effect::Act,
         grid::Slot,
-        msg::Link,
-        pane::Watch,
-        state::{Grip, Hold, Holder, Overlay, Pending, Place, TYPED_AHEAD_MAX},
+        state::{Grip, Hold, Holder, Overlay, Pending, Place},
     },
-    base::{clock::Timestamp, id::SessionId, limits::INPUT_BYTES_MAX},
+    base::id::SessionId,
     model::event::Level,
     runtime::LeaseVerb,
-    vt::{
-        key::{KeyPress, encode, encode_focus, encode_paste},
-        screen::{Modes, Screen},
-    },
 };
-
-/// Inputs on their way at once; a program that is not reached for that long is said.
-const INPUTS_MAX: usize = 64;
 
 impl Turn<'_> {
     pub(super) fn pane_action(&mut self, action: Action, argument: &str) -> bool {
@@ -294,9 +283,13 @@ impl Turn<'_> {
     fn grip(&mut self, session: SessionId, verb: LeaseVerb) {
         let pending = Pending::Lease { session: session.clone(), verb };
         if self.start(Act::Lease { session: session.clone(), verb }, Some(pending)).is_some() {
-            if let Some(other) = self.state.grip.take_if(|it| it.session != session) {
-                self.let_go(&other.session);
-            }
+            let before = match self.state.grip.take() {
+                Some(other) if other.session != session => {
+                    self.let_go(other);
+                    None
+                }
+                same => same,
+            };
             self.state.copy = None;
             self.state.place = Place::Panes;
             self.state.lost = None;
@@ -304,8 +297,9 @@ impl Turn<'_> {
             if self.state.notices.showing().is_some_and(|it| it.level == Level::Info) {
                 self.state.notices.dismiss();
             }
-            self.state.grip =
-                Some(Grip { session, hold: Hold::Asked, since: None, ahead: Vec::new() });
+            let (ahead, hole) = before.map_or_else(Default::default, |it| (it.ahead, it.hole));
+            let hold = Hold::Asked;
+            self.state.grip = Some(Grip { session, hold, since: None, ahead, hole });
         }
     }
 
@@ -338,42 +332,10 @@ impl Turn<'_> {
     /// Gives the keyboard back and returns to where it was taken from.
     pub(super) fn leave(&mut self) {
         if let Some(grip) = self.state.grip.take() {
-            self.let_go(&grip.session);
+            self.let_go(grip);
         }
         if self.state.came_from == Place::Fleet {
             self.state.return_to_fleet();
-        }
-    }
-
-    pub(super) fn let_go(&mut self, session: &SessionId) {
-        self.state.typed.clear();
-        let up = matches!(self.state.link, Link::Up { .. });
-        // Without a link it is given back once there is one.
-        if !up || self.state.fleet.session(session).is_none() {
-            return;
-        }
-        self.tell_focus(session, false);
-        let act = Act::Lease { session: session.clone(), verb: LeaseVerb::Release };
-        self.start(act, Some(Pending::Quiet("giving the keyboard back".to_owned())));
-    }
-
-    /// The keyboard is ours: the session gets our size, and what was typed ahead.
-    pub(super) fn gripped(&mut self, session: &SessionId, since: Option<Timestamp>) {
-        let Some(grip) = self.state.grip.as_mut().filter(|it| it.session == *session) else {
-            return;
-        };
-        (grip.hold, grip.since) = (Hold::Held, since);
-        let ahead = std::mem::take(&mut grip.ahead);
-        self.resize_typed_into();
-        self.tell_focus(session, true);
-        if !ahead.is_empty() {
-            self.send(session.clone(), ahead);
-        }
-    }
-
-    fn tell_focus(&mut self, session: &SessionId, gained: bool) {
-        if let Some(bytes) = encode_focus(gained, &self.modes(session)) {
-            self.send(session.clone(), bytes.to_vec());
         }
     }
 
@@ -390,108 +352,6 @@ impl Turn<'_> {
         if held && known != Some(size) {
             let pending = Pending::Quiet("fitting the session into its pane".to_owned());
             self.start(Act::Resize { session, size }, Some(pending));
-        }
-    }
-
-    fn modes(&self, session: &SessionId) -> Modes {
-        let watch = self.state.watches.get(session);
-        watch.and_then(Watch::screen).map(Screen::modes).unwrap_or_default()
-    }
-
-    /// A key for the program, as its terminal modes want it.
-    pub(super) fn type_key(&mut self, press: KeyPress) {
-        let Some(session) = self.state.grip.as_ref().map(|it| it.session.clone()) else { return };
-        let bytes = encode(press, &self.modes(&session));
-        self.type_bytes(bytes);
-    }
-
-    fn send_prefix(&mut self) {
-        let prefix = self.state.keymap.prefix();
-        self.type_key(KeyPress { key: prefix.key, mods: prefix.mods, stroke: <_>::default() });
-    }
-
-    pub(super) fn paste(&mut self, text: &str) {
-        if self.goes_nowhere(None) {
-            return self.notice(Level::Warning, "the keyboard was lost; not pasted");
-        }
-        if self.state.frame.too_small {
-            let text = "the terminal was too small to show where it would go; not pasted";
-            return self.notice(Level::Warning, text);
-        }
-        if self.state.overlay.is_some() || self.state.line.is_some() {
-            return self.insert(text.lines().next().unwrap_or(""));
-        }
-        let Some(session) = self.state.grip.as_ref().map(|it| it.session.clone()) else {
-            let key = self.state.key_words(Action::StepIn);
-            let text = format!("a paste needs a program to go to; {key} steps in");
-            return self.notice(Level::Info, &text);
-        };
-        self.state.typed.clear();
-        let bytes = encode_paste(text, &self.modes(&session));
-        if bytes.len() > INPUT_BYTES_MAX {
-            let text = format!("the paste has {} bytes, more than {INPUT_BYTES_MAX}", bytes.len());
-            return self.notice(Level::Error, &text);
-        }
-        self.type_bytes(bytes);
-    }
-
-    /// Sends what was typed, or keeps it until the keyboard is ours.
-    pub(super) fn type_bytes(&mut self, bytes: Vec<u8>) {
-        let Some(grip) = self.state.grip.as_mut().filter(|_| !bytes.is_empty()) else { return };
-        let session = grip.session.clone();
-        self.warn_of_pause(&session);
-        let Some(grip) = self.state.grip.as_mut() else { return };
-        match grip.hold {
-            Hold::Held => self.send(session, bytes),
-            Hold::Cut => self.notice(Level::Warning, "no link to the hub: not typed"),
-            Hold::Asked | Hold::Lapsed => {
-                let ask = grip.hold == Hold::Lapsed;
-                if grip.ahead.len() + bytes.len() > TYPED_AHEAD_MAX {
-                    return self.notice(Level::Warning, "the keyboard is not yours yet; not typed");
-                }
-                grip.ahead.extend(bytes);
-                if ask {
-                    grip.hold = Hold::Asked;
-                    let verb = LeaseVerb::Take;
-                    let pending = Pending::Lease { session: session.clone(), verb };
-                    self.start(Act::Lease { session, verb }, Some(pending));
-                }
-            }
-        }
-    }
-
-    /// What is typed into a paused sandbox arrives later, all at once: said as long as it goes on.
-    fn warn_of_pause(&mut self, session: &SessionId) {
-        let Some((row, known)) = self.state.fleet.session(session) else { return };
-        if !self.state.is_paused(known) {
-            return;
-        }
-        let name = &row.sandbox.name;
-        let words = format!("{name} is paused: what you type waits until it is resumed");
-        if self.state.notices.showing().is_none_or(|it| it.text != words) {
-            self.notice(Level::Warning, &words);
-        }
-    }
-
-    pub(super) fn send(&mut self, session: SessionId, bytes: Vec<u8>) {
-        let inputs = self.state.pending.values();
-        let waiting = inputs.filter(|it| matches!(it, Pending::Input(of) if *of == session));
-        if waiting.count() >= INPUTS_MAX {
-            return self.notice(Level::Error, "what you type does not get through; not sent");
-        }
-        let pending = Pending::Input(session.clone());
-        self.start(Act::Input { session, bytes: Bytes::from(bytes) }, Some(pending));
-    }
-
-    pub(super) fn focus_changed(&mut self, on: bool) {
-        self.state.focused = Some(on);
-        if on {
-            self.state.last_input = self.state.now.since_start;
-            self.look_again_if_old();
-        }
-        let held = self.state.grip.as_ref().filter(|it| it.hold == Hold::Held);
-        if let Some(session) = held.map(|it| it.session.clone()) {
-            self.tell_focus(&session, on);
         }
     }
 }

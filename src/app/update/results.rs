@@ -22,7 +22,8 @@ impl Turn<'_> {
         self.state.works.remove(&id);
         let Some(pending) = self.state.pending.remove(&id) else { return };
         match (pending, result) {
-            (Pending::Quiet(_) | Pending::Input(_), Ok(_)) => return,
+            (Pending::Quiet(_), Ok(_)) => return,
+            (Pending::Input(_), Ok(_)) => return self.forward(),
             (Pending::Quiet(what), Err(fault)) => self.fault(&what, &fault),
             (Pending::Deed { batch, name, .. }, Ok(_)) => self.deed_done(batch, &name, true),
             (Pending::Deed { batch, name, doing }, Err(fault)) => {
@@ -164,19 +165,6 @@ impl Turn<'_> {
         } else {
             self.fault("taking the keyboard again", fault);
             self.lose_keyboard(format!("the keyboard was refused: {}", fault.message()));
-        }
-    }
-
-    fn input_failed(&mut self, session: &SessionId, fault: &Fault) {
-        self.fault("typing", fault);
-        self.spoke = true;
-        let typed = self.state.grip.as_ref().is_some_and(|it| it.session == *session);
-        match (&mut self.state.grip, fault.kind()) {
-            (Some(_), Kind::Busy) => {}
-            // Whether the link is lost is not known yet; the next key asks for the keyboard again.
-            (Some(grip), Kind::Lost | Kind::Late) if typed => grip.hold = Hold::Lapsed,
-            _ if typed => self.lose_keyboard(format!("typing failed: {}", fault.message())),
-            _ => {}
         }
     }
 

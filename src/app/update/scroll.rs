@@ -82,7 +82,7 @@ impl Turn<'_> {
         };
         // Looking back needs no keyboard, and moves nothing on screen.
         if let Some(grip) = grip {
-            self.let_go(&grip.session);
+            self.let_go(grip);
         }
         if opened == Opened::Fleet {
             self.show(&session);

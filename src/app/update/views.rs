@@ -23,7 +23,7 @@ impl Turn<'_> {
     /// Opens a place; over the one that it is asked from, or instead of it.
     pub(super) fn open_view(&mut self, view: View, over: bool) {
         if let Some(grip) = self.state.grip.take() {
-            self.let_go(&grip.session);
+            self.let_go(grip);
         }
         // Looking at something else ends looking back.
         if let Some(copy) = self.state.copy.take()

@@ -1,12 +1,18 @@
 //! `config`: the operator's settings, and where each comes from.
 
+use std::path::PathBuf;
+
 use super::{check, in_force, tell_checked};
 use crate::{
     base::{
         fault::{Fault, Outcome},
         text,
     },
-    cli::{args::ConfigVerb, out, paint, table::Table},
+    cli::{
+        args::{ConfigVerb, JsonArgs},
+        out, paint,
+        table::Table,
+    },
     config::{
         load,
         paths::Paths,
@@ -31,12 +37,25 @@ fn origin(files: &Files, prefs: &Prefs, setting: &str) -> Outcome<&'static str> 
     })
 }
 
+/// The file to check. There need not be one of the operator's own.
+fn own_unless_named(files: &Files, named: Option<PathBuf>, args: &JsonArgs) -> Vec<PathBuf> {
+    let own = files.config_file();
+    if named.is_none() && !own.exists() {
+        if !args.json {
+            let directory = files.directory().display();
+            out::tell(&format!("no config.toml of your own in {directory}"));
+        }
+        return Vec::new();
+    }
+    vec![named.unwrap_or(own)]
+}
+
 pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
     let files = Files::new(paths);
     match verb {
         ConfigVerb::Check { file, args } => {
-            let file = file.unwrap_or_else(|| files.config_file());
-            let judged = check(&[file], |path, _, text, found| {
+            let named = own_unless_named(&files, file, &args);
+            let judged = check(&named, |path, _, text, found| {
                 let config = load::config(&path.display().to_string(), text)
                     .map_err(|flaws| found.all_of(&flaws))?;
                 // What the file names and is not there is a flaw of the file.

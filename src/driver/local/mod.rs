@@ -31,6 +31,7 @@ pub(super) mod pulled;
 mod remove;
 mod seccomp;
 mod shelf;
+mod shelf_size;
 mod side;
 mod sys;
 mod terminal;
@@ -516,6 +517,11 @@ impl Driver for Local {
 
     fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
         apply::undo(ground, overwrite)
+    }
+
+    fn alone(&self, shelf: &Shelf) -> Option<u64> {
+        let found = shelf_size::alone(&shelf.dir.join(namespaces::BOX));
+        found.inspect_err(|error| tracing::warn!(%error, id = %shelf.id, "its size")).ok()
     }
 
     fn prune(&self, sandboxes: &Path, snapshots: &Path) -> Outcome<()> {

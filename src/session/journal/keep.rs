@@ -26,7 +26,14 @@ pub fn recordings(root: &Path) -> Outcome<Vec<Recording>> {
     let mut found: Vec<_> = every(root)?
         .into_iter()
         .filter(|it| it.1.record)
-        .map(|(_, meta, size)| describe(meta, size))
+        .map(|(id, mut meta, size)| {
+            let dir = root.join(id.as_str());
+            if meta.ended_at.is_none() && !lock::is_live(&dir) {
+                // Its writer was ended with its sandbox, or killed: it wrote last when that printed last.
+                meta.ended_at = last_change(&dir).map(|it| it.max(meta.started_at));
+            }
+            describe(meta, size)
+        })
         .collect();
     found.sort_by(|a, b| (a.started_at, &a.session).cmp(&(b.started_at, &b.session)));
     Ok(found)
@@ -141,7 +148,10 @@ fn last_change(dir: &Path) -> Option<Timestamp> {
     let own = fs::metadata(dir).ok();
     let files = fs::read_dir(dir).into_iter().flatten().flatten();
     let all = own.into_iter().chain(files.filter_map(|it| it.metadata().ok()));
-    all.map(|it| Timestamp(it.mtime().saturating_mul(1000))).max()
+    let written = |it: fs::Metadata| {
+        Timestamp(it.mtime().saturating_mul(1000).saturating_add(it.mtime_nsec() / 1_000_000))
+    };
+    all.map(written).max()
 }
 
 /// Removes a recording that nobody writes any more.

@@ -18,7 +18,7 @@ use tokio_stream::StreamExt;
 use self::{
     feed::Seen,
     status::Status,
-    typing::{Keyboard, LEASE},
+    typing::{Keyboard, LEASE, Typing},
 };
 use super::{
     canvas::Canvas,
@@ -29,6 +29,7 @@ use super::{
     terminal::{self, Guard},
 };
 use crate::{
+    app::chord::Chord,
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
@@ -67,6 +68,7 @@ pub async fn run(
     runtime: &Arc<dyn Runtime>,
     session: &Session,
     name: &str,
+    leader: Chord,
     read_only: bool,
 ) -> Outcome<Ending> {
     let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
@@ -91,13 +93,12 @@ pub async fn run(
         lane,
         held: None,
         keyboard: if read_only { Keyboard::Unwanted } else { Keyboard::Refused },
-        prefix: false,
+        typing: Typing::behind(leader),
         status: Status::default(),
         words: None,
         covered: true,
         dirty: true,
         drawn_at: Duration::ZERO,
-        typed_at: None,
         ended: None,
     };
     let mut link = runtime.link();
@@ -180,8 +181,7 @@ struct Attached {
     keyboard: Keyboard,
     /// Who we are and since when it is ours, by the hub; what the feed tells of before that is old.
     held: Option<(ClientId, Timestamp)>,
-    /// ctrl-b was typed; the next key is for us.
-    prefix: bool,
+    typing: Typing,
     status: Status,
     /// What was drawn of it.
     words: Option<String>,
@@ -189,7 +189,6 @@ struct Attached {
     covered: bool,
     dirty: bool,
     drawn_at: Duration,
-    typed_at: Option<Duration>,
     ended: Option<Ending>,
 }
 
@@ -277,7 +276,7 @@ impl Attached {
     /// Frames come at once after a rest, else at a bounded rate, higher while somebody types.
     fn until_frame(&self) -> Duration {
         let now = clock::monotonic();
-        let typing = self.typed_at.is_some_and(|at| now < at + TYPING_FOR);
+        let typing = self.typing.at.is_some_and(|at| now < at + TYPING_FOR);
         let every = if typing { FRAME_EVERY_MIN_TYPING } else { FRAME_EVERY_MIN };
         (self.drawn_at + every).saturating_sub(now)
     }

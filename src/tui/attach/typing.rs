@@ -1,22 +1,23 @@
 //! What the operator does: keys, pastes and the mouse go to the program, behind the question for the
-//! keyboard where it is not ours; ctrl-b is for the attachment itself.
+//! keyboard where it is not ours; the prefix is for the attachment itself.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use crossterm::event::Event;
 
 use super::{Attached, Ending, feed::Holder};
 use crate::{
-    app::{EffectId, Msg, msg},
+    app::{EffectId, Msg, chord::Chord, lost::Hole, msg},
     base::{
         clock,
         fault::{Kind, Outcome},
+        limits::INPUT_BYTES_MAX,
     },
     runtime::LeaseVerb,
     tui::{convert, terminal},
     vt::key::{self, Key, KeyPress, MouseButton, MouseEvent, MouseKind, Stroke},
 };
-
-const PREFIX_HELP: &str = "ctrl-b: d detach · t take the keyboard · ctrl-b send ctrl-b";
 
 /// What an answer is to.
 const INPUT: EffectId = EffectId(0);
@@ -32,6 +33,27 @@ pub(super) enum Keyboard {
     Asked,
     /// Somebody else has it, or it could not be had.
     Refused,
+}
+
+/// What was typed so far, and what it is for.
+#[derive(Debug)]
+pub(super) struct Typing {
+    /// The key in front of those that are for us.
+    leader: Chord,
+    /// It was typed; the next key is for us.
+    prefix: bool,
+    /// When something was typed for the program.
+    pub(super) at: Option<Duration>,
+    /// Counts what was typed in one go, without anything lost in between.
+    run: u64,
+    /// Something was lost a moment ago.
+    hole: Option<Hole>,
+}
+
+impl Typing {
+    pub(super) fn behind(leader: Chord) -> Self {
+        Self { leader, prefix: false, at: None, run: 1, hole: None }
+    }
 }
 
 impl Attached {
@@ -62,21 +84,33 @@ impl Attached {
             Err(fault) if id == LEASE => {
                 self.keyboard = Keyboard::Refused;
                 let hint = match fault.kind() {
-                    Kind::Busy => "; ctrl-b t takes it over, ctrl-b d detaches",
-                    _ => "",
+                    Kind::Busy => {
+                        format!("; {0} t takes it over, {0} d detaches", self.typing.leader)
+                    }
+                    _ => String::new(),
                 };
                 self.say(format!("{fault}{hint}"));
             }
             // Perhaps somebody took it over: the next key asks. What was typed behind a question that
             // was refused has been answered with it.
             Err(fault) if fault.kind() == Kind::Busy => {
+                self.broke_off();
                 if self.keyboard == Keyboard::Ours {
                     self.keyboard = Keyboard::Refused;
                     self.say(fault.to_string());
                 }
             }
-            Err(fault) => self.say(fault.to_string()),
+            Err(fault) => {
+                self.broke_off();
+                self.say(fault.to_string());
+            }
         }
+    }
+
+    /// Something that was typed is lost: what was typed behind it must not arrive without it.
+    fn broke_off(&mut self) {
+        self.typing.run += 1;
+        self.typing.hole = Some(Hole::at(clock::monotonic()));
     }
 
     /// Says at once that somebody took it over: what is typed until then is lost.
@@ -87,8 +121,9 @@ impl Attached {
             .is_some_and(|(me, since)| holder.client != *me && holder.since >= *since);
         if taken && self.keyboard == Keyboard::Ours {
             self.keyboard = Keyboard::Refused;
+            let leader = self.typing.leader;
             self.say(format!(
-                "{} took the keyboard; ctrl-b t takes it back, ctrl-b d detaches",
+                "{} took the keyboard; {leader} t takes it back, {leader} d detaches",
                 holder.name
             ));
         }
@@ -130,15 +165,15 @@ impl Attached {
     }
 
     fn key(&mut self, press: KeyPress) -> Outcome<()> {
-        let prefix = press.mods.ctrl && press.key == Key::Char('b');
-        if press.stroke == Stroke::Release && (prefix || self.prefix) {
+        let prefix = Chord::of(&press) == self.typing.leader;
+        if press.stroke == Stroke::Release && (prefix || self.typing.prefix) {
             return Ok(());
         }
         let encoded = |it: &Self| key::encode(press, &it.view.screen().modes());
-        if !std::mem::take(&mut self.prefix) {
+        if !std::mem::take(&mut self.typing.prefix) {
             if prefix {
-                self.prefix = true;
-                self.say(PREFIX_HELP);
+                self.typing.prefix = true;
+                self.say_keys();
             } else {
                 self.send(encoded(self));
             }
@@ -146,30 +181,50 @@ impl Attached {
         }
         self.status.unsay();
         match press.key {
+            _ if prefix => self.send(encoded(self)),
             Key::Char('d' | 'q') => self.ended = Some(Ending::Detached),
             Key::Char('t') if self.keyboard == Keyboard::Unwanted => {
                 self.say("attached to watch only");
             }
             Key::Char('t') => self.ask_for_keyboard(LeaseVerb::TakeOver)?,
-            Key::Char('b') => self.send(encoded(self)),
-            _ => self.say(PREFIX_HELP),
+            _ => self.say_keys(),
         }
         Ok(())
+    }
+
+    /// What can follow the prefix.
+    fn say_keys(&mut self) {
+        let it = self.typing.leader;
+        self.say(format!("{it}: d detach · t take the keyboard · {it} send {it}"));
     }
 
     fn send(&mut self, bytes: Vec<u8>) {
         if bytes.is_empty() {
             return;
         }
+        let now = clock::monotonic();
+        if self.typing.hole.as_mut().is_some_and(|it| it.refuses(now)) {
+            // Who was refused the keyboard has been told how to get it.
+            if self.keyboard != Keyboard::Refused {
+                self.say("what you typed did not all get through; the rest is not sent");
+            }
+            return;
+        }
+        self.typing.hole = None;
         let asked = match self.keyboard {
-            Keyboard::Unwanted => return self.say("watching only; ctrl-b d detaches"),
+            Keyboard::Unwanted => {
+                return self.say(format!("watching only; {} d detaches", self.typing.leader));
+            }
             Keyboard::Ours | Keyboard::Asked => Ok(()),
             // The other may have left meanwhile.
             Keyboard::Refused => self.ask_for_keyboard(LeaseVerb::Take),
         };
-        self.typed_at = Some(clock::monotonic());
-        let sent = asked.and_then(|()| self.lane.input(INPUT, Bytes::from(bytes)));
+        self.typing.at = Some(now);
+        let mut pieces = bytes.chunks(INPUT_BYTES_MAX).map(Bytes::copy_from_slice);
+        let run = self.typing.run;
+        let sent = asked.and_then(|()| pieces.try_for_each(|it| self.lane.input(INPUT, run, it)));
         if let Err(fault) = sent {
+            self.broke_off();
             self.say(fault.to_string());
         }
     }

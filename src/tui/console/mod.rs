@@ -106,6 +106,10 @@ pub async fn run(start: Start) -> Outcome<End> {
         };
         let turn = Turn::begin(&woken);
         console.take(woken)?;
+        // However much is typed: what waits behind it goes on with an answer.
+        if let Ok(message) = answers.try_recv() {
+            console.take(Woken::Message(message))?;
+        }
         for _ in 0..TURN_MESSAGES_MAX {
             if turn.over() || console.ending.is_some() {
                 break;
