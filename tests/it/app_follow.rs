@@ -2,7 +2,7 @@
 
 use sandwatch::{
     app::{Act, Msg},
-    base::id::SandboxId,
+    base::id::{SandboxId, SessionId},
     model::{
         event::Event,
         sandbox::{self, Sandbox},
@@ -139,12 +139,12 @@ fn an_empty_pane_fills_as_soon_as_the_programs_of_a_new_sandbox_are_there() {
     three.state = sandbox::State::Running;
     three.sessions = sessions;
     console.send(changed(&three));
-    assert_eq!(console.state.session_in(1).map(|it| it.as_str()), Some("three"));
+    assert_eq!(console.state.session_in(1).map(SessionId::as_str), Some("three"));
     // Its programs begin anew, as after going back to a snapshot.
     let id = SandboxId::parse("three").unwrap();
     three.sessions = vec![session("three-again", &id, 1, "bash", Status::Idle)];
     console.send(changed(&three));
-    assert_eq!(console.state.session_in(1).map(|it| it.as_str()), Some("three-again"));
+    assert_eq!(console.state.session_in(1).map(SessionId::as_str), Some("three-again"));
 }
 
 #[test]
