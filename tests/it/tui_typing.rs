@@ -116,7 +116,8 @@ fn what_is_typed_at_a_hub_that_stands_still_does_not_arrive_when_it_goes_on() {
             (2..30).any(|seconds| it.has(&format!("{down} {seconds}s")))
         });
         drop(stopped);
-        pty.wait_until("it is there again", |it| !it.has(down));
+        // And the keyboard with it.
+        pty.wait_until("it is there again", |it| !it.has(down) && !it.has("nothing is typed"));
         pty.send("after\r");
         eventually("the line after", || arrived().ends_with("after\n"));
         assert_eq!(arrived(), "before\nafter\n", "{way}");
