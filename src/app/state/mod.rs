@@ -167,7 +167,7 @@ pub struct State {
 impl State {
     pub fn new(setup: Setup) -> Self {
         let Setup { me, name, hub, directory, home, driver, size, config, keymap, zone } = setup;
-        let mut state = Self {
+        let state = Self {
             me,
             my_name: name,
             hub,
@@ -235,8 +235,7 @@ impl State {
             dirty: true,
             printed: false,
         };
-        state.frame = layout::frame(&state);
-        state
+        Self { frame: layout::frame(&state), ..state }
     }
 
     /// Whether the picture may have changed since the last time this was asked.
