@@ -166,10 +166,15 @@ mod tests {
 
     #[test]
     fn a_directory_with_a_colon_keeps_its_name() {
-        let it = workspace("/a:b").unwrap();
-        assert_eq!((it.dir, it.mode), ("/a:b".into(), WorkspaceMode::Cow));
-        let it = workspace("/a:b:ro").unwrap();
-        assert_eq!((it.dir, it.mode), ("/a:b".into(), WorkspaceMode::Ro));
+        let home = tempfile::tempdir().unwrap();
+        let there = home.path().join("a:b");
+        std::fs::create_dir(&there).unwrap();
+        let text = there.display().to_string();
+        let it = workspace(&text).unwrap();
+        assert_eq!((&it.dir, it.mode), (&there, WorkspaceMode::Cow));
+        let it = workspace(&format!("{text}:ro")).unwrap();
+        assert_eq!((it.dir, it.mode), (there, WorkspaceMode::Ro));
+        assert!(workspace("/nowhere:rx").unwrap_err().contains("cow, rw, ro or none"));
     }
 
     #[test]
