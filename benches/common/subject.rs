@@ -265,14 +265,13 @@ fn zellij_echo_beside(home: &Home, floods: usize) -> Outer {
         layout.push_str(&pane("", &["flood", "--mb", "0"]));
     }
     layout.push_str("}\n");
-    let file = home.path().join("layout.kdl");
-    fs::write(&file, layout).unwrap();
     let config = home.path().join("config.kdl");
     fs::write(
         &config,
         "show_startup_tips false\nshow_release_notes false\non_force_close \"quit\"\n",
     )
     .unwrap();
-    let (file, config) = (file.display().to_string(), config.display().to_string());
-    home.outer(&["zellij", "--config", &config, "--new-session-with-layout", &file])
+    let config = config.display().to_string();
+    // A layout in a file is passed over by some versions.
+    home.outer(&["zellij", "--config", &config, "--layout-string", &layout])
 }
