@@ -111,7 +111,8 @@ pub enum Act {
     /// Answered with `Reply::Sandbox`.
     Restore {
         sandbox: SandboxId,
-        to: SnapshotId,
+        /// `None` = what it is now.
+        to: Option<SnapshotId>,
     },
     /// Answered with `Reply::Sandbox`.
     Fork {

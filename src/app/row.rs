@@ -37,15 +37,9 @@ impl Mark {
     ];
 
     /// Those that this version can show: nothing asks the hub yet, and nothing is found to be stuck.
-    pub const SHOWN: &[Self] = &[
-        Self::Calls,
-        Self::Failed,
-        Self::Working,
-        Self::Idle,
-        Self::Paused,
-        Self::Done,
-        Self::Unknown,
-    ];
+    pub fn shown() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|it| !matches!(it, Self::Asks | Self::Stuck))
+    }
 
     pub fn sign(self) -> char {
         match self {

@@ -157,7 +157,7 @@ impl Diff {
 
     /// Stages the hunk under the cursor, or no longer; `Err` says why it can't be.
     pub(super) fn stage_hunk(&mut self) -> Result<(), String> {
-        let file = self.current().ok_or("there is no file here")?;
+        let file = self.current().ok_or("nothing changed that could be staged")?;
         let mark = self.mark(file);
         let says = |it: &str| format!("hunks of {} can't be staged singly: {it}", file.path());
         if let Some(why) = file.indivisible() {

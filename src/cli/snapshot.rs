@@ -155,13 +155,14 @@ fn told(it: &Snapshot) -> String {
 pub async fn restore(runtime: &dyn Runtime, args: RestoreArgs) -> Outcome<out::Code> {
     let (all, kept) = (runtime.list().await?, runtime.snapshots().await?);
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
-    let to = resolve::snapshot(&kept, &args.snapshot)?;
+    let to = args.snapshot.as_deref().map(|it| resolve::snapshot(&kept, it)).transpose()?;
     let running = sandbox.sessions.iter().filter(|it| it.exit.is_none()).count();
     if !args.yes && running > 0 && sandbox.state != State::Stopped {
-        let what = format!("restore {} to {}, ending {running} running?", sandbox.name, told(to));
+        let to = to.map_or("what it is now".to_owned(), told);
+        let what = format!("restore {} to {to}, ending {running} running?", sandbox.name);
         sure("restore asks before it ends programs", &what, "nothing was restored")?;
     }
-    let restored = runtime.restore(&sandbox.id, &to.id).await?;
+    let restored = runtime.restore(&sandbox.id, to.map(|it| &it.id)).await?;
     if args.json {
         out::json(&SandboxView::from(&restored))?;
         return Ok(out::DONE);

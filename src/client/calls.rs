@@ -201,10 +201,11 @@ impl Runtime for Client {
         Ok(())
     }
 
-    async fn restore(&self, id: &SandboxId, to: &SnapshotId) -> Outcome<Sandbox> {
+    async fn restore(&self, id: &SandboxId, to: Option<&SnapshotId>) -> Outcome<Sandbox> {
         let wires = self.wires()?;
         let mut sandboxes = wires.sandboxes();
-        let request = v1::RestoreRequest { sandbox: id.to_string(), snapshot: to.to_string() };
+        let snapshot = to.map(ToString::to_string);
+        let request = v1::RestoreRequest { sandbox: id.to_string(), snapshot };
         let call = sandboxes.restore(wires.request(request));
         let response = wires.answer(SNAPSHOT_WITHIN + CREATE_WITHIN, call).await?;
         required("sandbox", response.sandbox)?.try_into()

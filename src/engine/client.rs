@@ -108,9 +108,9 @@ impl Runtime for Client {
         to_its_end!(self, engine, id => engine.remove_snapshot(&id))
     }
 
-    async fn restore(&self, id: &SandboxId, to: &SnapshotId) -> Outcome<Sandbox> {
-        let to = to.clone();
-        to_its_end!(self, engine, id => engine.restore(&id, &to))
+    async fn restore(&self, id: &SandboxId, to: Option<&SnapshotId>) -> Outcome<Sandbox> {
+        let to = to.cloned();
+        to_its_end!(self, engine, id => engine.restore(&id, to.as_ref()))
     }
 
     async fn fork(&self, from: Subject, how: Fork) -> Outcome<Sandbox> {

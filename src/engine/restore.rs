@@ -56,25 +56,28 @@ impl Inner {
         });
     }
 
-    /// Gives a sandbox the files of another moment and starts its first command again.
+    /// Gives a sandbox the files of another moment, or with `None` its own, and starts its first command again.
     pub(super) async fn restore(
         self: &Arc<Self>,
         id: &SandboxId,
-        to: &SnapshotId,
+        to: Option<&SnapshotId>,
     ) -> Outcome<Sandbox> {
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
         let (sandbox, seat) = self.look(id)?;
         // Whoever removes it meanwhile finds that it is needed.
-        let (stored, _pin) = self.shelves().pin(to)?;
-        fits(&sandbox, &stored)?;
+        let pinned = to.map(|it| self.shelves().pin(it)).transpose()?;
+        pinned.iter().try_for_each(|(stored, _)| fits(&sandbox, stored))?;
         if !matches!(sandbox.state, State::Running | State::Paused | State::Stopped | State::Failed)
         {
             return Err(unfit(&sandbox, "restored"));
         }
+        if to.is_none() && !matches!(sandbox.state, State::Stopped | State::Failed) {
+            return Err(unfit(&sandbox, "started again"));
+        }
         let cause = SnapshotCause::Restore;
         let (before, hold) = self.take(id, None, cause, Then::StayStill).await?;
-        let restored = self.go_back(id, seat, hold, &before, to).await;
+        let restored = self.go_back(id, seat, hold, &before, to.unwrap_or(&before.id)).await;
         if restored.is_err() {
             // It may be the only one of what it was: it goes when somebody says so.
             let asked = self.rewrite(&before.id, |it| it.snapshot.cause = SnapshotCause::Asked);

@@ -140,7 +140,7 @@ pub trait Runtime: Send + Sync {
     async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()>;
     /// Ends the programs of a sandbox, keeps what it is now as a snapshot, gives it the files of another moment
     /// and starts its first command again.
-    async fn restore(&self, id: &SandboxId, to: &SnapshotId) -> Outcome<Sandbox>;
+    async fn restore(&self, id: &SandboxId, to: Option<&SnapshotId>) -> Outcome<Sandbox>;
     /// Makes a sandbox from a moment of another and starts its first command.
     async fn fork(&self, from: Subject, how: Fork) -> Outcome<Sandbox>;
 

@@ -164,7 +164,7 @@ impl Runner {
                 runtime.remove_snapshot(&snapshot).await.map(|()| Reply::Nothing)
             }),
             Act::Restore { sandbox, to } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
-                runtime.restore(&sandbox, &to).await.map(|it| Reply::Sandbox(Box::new(it)))
+                runtime.restore(&sandbox, to.as_ref()).await.map(|it| Reply::Sandbox(Box::new(it)))
             }),
             Act::Fork { from, how } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
                 runtime.fork(from, how).await.map(|it| Reply::Sandbox(Box::new(it)))

@@ -18,14 +18,10 @@ use sandwatch::{
         history::{HistoryLine, HistoryMark, HistoryPage, SearchPage},
         sandbox::{self, Egress, Sandbox, WorkspaceMode},
         session::{ExitStatus, Status},
-        snapshot::Snapshot,
     },
 };
 
-use super::{
-    app_support::{Console, START, day, lease, sandbox},
-    app_views::kept,
-};
+use super::app_support::{Console, START, day, lease, sandbox};
 
 fn changed(it: &Sandbox) -> Msg {
     Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(it.clone()) })
@@ -169,12 +165,7 @@ fn a_stopped_sandbox_offers_what_works_and_a_way_back() {
     console.read();
     assert!(console.picture().contains("Start job again?"), "{}", console.picture());
     let acts = console.keys("y");
-    assert!(matches!(acts.as_slice(), [Act::Snapshot { .. }]), "{acts:?}");
-    let moment: Snapshot = kept("moment", None, None, 0);
-    let id = moment.id.clone();
-    let acts =
-        console.answer(|it| matches!(it, Act::Snapshot { .. }), Reply::Snapshot(Box::new(moment)));
-    assert!(acts.iter().any(|it| matches!(it, Act::Restore { to, .. } if *to == id)), "{acts:?}");
+    assert!(matches!(acts.as_slice(), [Act::Restore { to: None, .. }]), "{acts:?}");
     let again = sandbox("job", "claude", Status::Working);
     console.answer(|it| matches!(it, Act::Restore { .. }), Reply::Sandbox(Box::new(again)));
     assert!(console.state.notices.all().any(|it| it.text == "job is started again"));

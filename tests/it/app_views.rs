@@ -338,7 +338,10 @@ fn restoring_says_what_ends_and_what_is_kept_and_takes_another_key() {
     console.read();
     let acts = console.keys("y");
     let to = SnapshotId::parse("aaaa1111").unwrap();
-    assert_eq!(acts, [Act::Restore { sandbox: SandboxId::parse("api-refactor").unwrap(), to }]);
+    assert_eq!(
+        acts,
+        [Act::Restore { sandbox: SandboxId::parse("api-refactor").unwrap(), to: Some(to) }]
+    );
     let now = sandbox("api-refactor", "claude", Status::Working);
     let wanted = |it: &Act| matches!(it, Act::Restore { .. });
     console.answer(wanted, Reply::Sandbox(Box::new(now)));

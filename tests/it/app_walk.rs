@@ -360,7 +360,7 @@ fn help_explains_the_marks() {
     console.keys("?");
     console.text("marks");
     let picture = console.picture();
-    for mark in Mark::SHOWN {
+    for mark in Mark::shown() {
         assert!(picture.contains(&format!("{} {}", mark.sign(), mark.word())), "{picture}");
     }
 }

@@ -83,8 +83,10 @@ async fn a_moment_that_somebody_removes_while_it_is_gone_back_to_stays_until_tha
     let sandbox = alice.create(wanted(temp.path())).await.unwrap();
     for _ in 0..5 {
         let kept = alice.snapshot(&sandbox.id, None).await.unwrap();
-        let (restored, removed) =
-            tokio::join!(alice.restore(&sandbox.id, &kept.id), alice.remove_snapshot(&kept.id));
+        let (restored, removed) = tokio::join!(
+            alice.restore(&sandbox.id, Some(&kept.id)),
+            alice.remove_snapshot(&kept.id)
+        );
         // Whichever came first: either it is gone and nothing was restored, or it is stood on.
         removed.unwrap();
         let now = alice.list().await.unwrap().remove(0);

@@ -67,7 +67,7 @@ deaf! {
     fn snapshots() -> Vec<Snapshot>;
     fn snapshot(_id: &SandboxId, _name: Option<String>) -> Snapshot;
     fn remove_snapshot(_id: &SnapshotId) -> ();
-    fn restore(_id: &SandboxId, _to: &SnapshotId) -> Sandbox;
+    fn restore(_id: &SandboxId, _to: Option<&SnapshotId>) -> Sandbox;
     fn fork(_from: Subject, _how: Fork) -> Sandbox;
     fn diff(_of: Subject, _request: DiffRequest) -> BoxStream<Outcome<DiffPiece>>;
     fn apply(_id: &SandboxId, _request: ApplyRequest) -> Applied;

@@ -155,7 +155,7 @@ async fn what_is_not_there_is_absent(it: Stage) {
         runtime.open(&id, session(&["idle"])).await.unwrap_err().kind(),
         runtime.snapshot(&id, None).await.unwrap_err().kind(),
         runtime.remove_snapshot(&kept).await.unwrap_err().kind(),
-        runtime.restore(&id, &kept).await.unwrap_err().kind(),
+        runtime.restore(&id, Some(&kept)).await.unwrap_err().kind(),
         runtime.fork(Subject::Snapshot(kept), Fork::default()).await.unwrap_err().kind(),
         runtime.screen(&session_id).await.unwrap_err().kind(),
         runtime.input(&session_id, Bytes::from_static(b"x")).await.unwrap_err().kind(),

@@ -49,7 +49,6 @@ pub enum Pending {
     /// A snapshot of a stopped sandbox, and then back to that.
     Start {
         sandbox: String,
-        of: Option<SandboxId>,
     },
     Fork {
         of: String,

@@ -200,11 +200,11 @@ impl Turn<'_> {
     pub(super) fn restore(&mut self, id: SandboxId, to: SnapshotId, label: String) {
         let sandbox = self.name_of(&id);
         let what = format!("restoring {sandbox}");
-        let act = Act::Restore { sandbox: id, to };
+        let act = Act::Restore { sandbox: id, to: Some(to) };
         self.begin(act, Pending::Restore { sandbox, to: label }, what, Left::Finished);
     }
 
-    /// A stopped sandbox again, as it is: a snapshot of it, and back to that.
+    /// A stopped sandbox again, on its files.
     pub(super) fn ask_start(&mut self, name: &str) {
         let Some(id) = self.target(name) else { return };
         let Some(row) = self.state.fleet.get(&id) else { return };
@@ -228,25 +228,20 @@ impl Turn<'_> {
         let sandbox = self.name_of(&id);
         self.state.awaited_at = self.state.now.since_start;
         let what = format!("starting {sandbox} again");
-        let act = Act::Snapshot { sandbox: id.clone(), name: None };
-        self.begin(act, Pending::Start { sandbox, of: Some(id) }, what, Left::Finished);
+        let act = Act::Restore { sandbox: id, to: None };
+        self.begin(act, Pending::Start { sandbox }, what, Left::Finished);
     }
 
-    fn starts(&mut self, sandbox: String, of: Option<SandboxId>, result: Outcome<Reply>) {
-        match (result, of) {
-            (Ok(Reply::Snapshot(kept)), Some(id)) => {
-                let what = format!("starting {sandbox} again");
-                let act = Act::Restore { sandbox: id, to: kept.id };
-                self.begin(act, Pending::Start { sandbox, of: None }, what, Left::Finished);
-            }
-            (Ok(Reply::Sandbox(now)), None) => {
+    fn starts(&mut self, sandbox: &str, result: Outcome<Reply>) {
+        match result {
+            Ok(Reply::Sandbox(now)) => {
                 let first = now.sessions.first().map(|it| it.id.clone());
                 self.notice(Level::Info, &format!("{sandbox} is started again"));
                 self.state.fleet.change(*now);
                 self.expect(first);
             }
-            (Ok(_), _) => self.notice(Level::Error, "the hub answered something else"),
-            (Err(fault), _) => self.fault(&format!("starting {sandbox} again"), &fault),
+            Ok(_) => self.notice(Level::Error, "the hub answered something else"),
+            Err(fault) => self.fault(&format!("starting {sandbox} again"), &fault),
         }
     }
 
@@ -315,7 +310,7 @@ impl Turn<'_> {
             (Pending::RemoveSnapshot { what }, Err(fault)) => {
                 self.fault(&format!("removing snapshot {what}"), &fault);
             }
-            (Pending::Start { sandbox, of }, result) => self.starts(sandbox, of, result),
+            (Pending::Start { sandbox }, result) => self.starts(&sandbox, result),
             (Pending::Restore { sandbox, to }, Ok(Reply::Sandbox(now))) => {
                 self.state.fleet.change(*now);
                 let text = format!("{sandbox} has the files of {to}; what it was is kept too");

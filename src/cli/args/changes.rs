@@ -96,8 +96,8 @@ pub struct SnapshotDiffArgs {
 pub struct RestoreArgs {
     /// Name, id or unique prefix of an id
     pub sandbox: String,
-    /// Name, SANDBOX/NAME, id or unique prefix of an id of a snapshot
-    pub snapshot: String,
+    /// Name, SANDBOX/NAME, id or unique prefix of an id of a snapshot; none = start it again on the files it has
+    pub snapshot: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

@@ -13,15 +13,15 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
+    process::{Pid, Signal},
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
     termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
 };
 
 use super::{
+    desk::{Come, Desk, bury, how_it_ended},
     mark::{Hunt, Mark, Orphans},
-    message::{Description, On, Order, Report, Word, receive, send},
+    message::{Description, On, Order, Report, Word, send},
     processes, sys,
 };
 use crate::base::descriptors;
@@ -30,16 +30,13 @@ use crate::base::descriptors;
 pub const NAME: &CStr = c"sandwatch-init";
 /// Programs at once; what they start themselves is not counted here.
 pub const PROGRAMS_MAX: usize = 1024;
-/// Orphans reaped before the shim is listened to again.
-pub const ORPHANS_AT_ONCE: usize = 256;
 /// Exit code of a program that could not be started, as shells have it.
 const NOT_STARTED: i32 = 127;
 
 /// Serves the shim until it goes away; then ends, and with it everything in the sandbox: by the
 /// namespace it is the first process of, or by the mark that all bear.
 pub fn serve(control: OwnedFd, mark: Option<Mark>) -> ! {
-    let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
-    let mut init = Init { control, children, programs: Vec::new(), more: false };
+    let mut init = Init { desk: Desk::take(control), programs: Vec::new() };
     loop {
         if !init.turn() {
             if let Some(mark) = mark {
@@ -51,12 +48,9 @@ pub fn serve(control: OwnedFd, mark: Option<Mark>) -> ! {
 }
 
 struct Init {
-    control: OwnedFd,
-    children: OwnedFd,
+    desk: Desk,
     /// Not reaped yet.
     programs: Vec<Program>,
-    /// There may be more to reap than was.
-    more: bool,
 }
 
 struct Program {
@@ -73,27 +67,8 @@ struct Program {
 impl Init {
     /// Waits for one thing and does it; `false` when the shim is gone.
     fn turn(&mut self) -> bool {
-        let mut wanted =
-            [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut wanted, self.more.then_some(&at_once)) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return true,
-            Err(_) => return false,
-        }
-        let [order, child] = wanted.map(|it| !it.revents().is_empty());
-        if child || self.more {
-            let mut seen = [0_u8; 512];
-            while rustix::io::read(&self.children, &mut seen).is_ok() {}
-            if !self.reap() {
-                return false;
-            }
-        }
-        !order || self.obey()
-    }
-
-    fn say(&self, word: &Word) -> bool {
-        send(self.control.as_fd(), &word.bytes(), &[]).is_ok()
+        let Some(Come { order, child }) = self.desk.wait() else { return false };
+        (!child || self.reap()) && (!order || self.obey())
     }
 
     fn reap(&mut self) -> bool {
@@ -102,46 +77,20 @@ impl Init {
                 && let Some(word) = how_it_ended(it.number, it.leader)
             {
                 it.told = true;
-                if send(self.control.as_fd(), &word.bytes(), &[]).is_err() {
+                if !self.desk.say(&word) {
                     return false;
                 }
             }
         }
         self.programs.retain(|it| it.held || !it.told || !bury(it.leader));
-        self.reap_orphans();
+        self.desk.reap_orphans(|pid| self.programs.iter().any(|it| it.leader == pid));
         true
     }
 
-    /// What lost its parent is nobody's business. No more than some at once: they may come faster than they go.
-    fn reap_orphans(&mut self) {
-        let own = |pid| self.programs.iter().any(|it| it.leader == pid);
-        self.more = false;
-        for _ in 0..ORPHANS_AT_ONCE {
-            let Ok(Some(pid)) = sys::ended_child() else { return };
-            if own(pid) {
-                // The kernel always shows the same one, and others lie behind it.
-                let rest = processes::each(|it| {
-                    if !own(it) {
-                        bury(it);
-                    }
-                    Ok(())
-                });
-                // Where it could not look: the end of the next one makes it look again.
-                drop(rest);
-                return;
-            }
-            bury(pid);
-        }
-        self.more = true;
-    }
-
     fn obey(&mut self) -> bool {
-        let Ok(packet) = receive(&self.control) else { return false };
-        if packet.bytes.is_empty() {
-            return false;
-        }
-        match Order::parse(&packet.bytes) {
-            Some(Order::Start { number, on }) => self.start(number, on, packet.descriptors),
+        let Some((order, descriptors)) = self.desk.order() else { return false };
+        match order {
+            Some(Order::Start { number, on }) => self.start(number, on, descriptors),
             Some(Order::End { number }) => self.let_go(number, true),
             Some(Order::Done { number }) => self.let_go(number, false),
             Some(Order::Go | Order::Leave) | None => true,
@@ -163,13 +112,13 @@ impl Init {
     fn start(&mut self, number: u64, on: On, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter();
         let (Some(description), Some(report)) = (descriptors.next(), descriptors.next()) else {
-            return self.say(&Word::Refused { number });
+            return self.desk.say(&Word::Refused { number });
         };
         let refuse = |error: &io::Error| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             // If the shim stopped listening there is nobody to tell.
             drop(send(report.as_fd(), &Report::NoProgram(errno).bytes(), &[]));
-            self.say(&Word::Refused { number })
+            self.desk.say(&Word::Refused { number })
         };
         if self.programs.len() >= PROGRAMS_MAX {
             return refuse(&io::Error::from_raw_os_error(libc::EAGAIN));
@@ -187,22 +136,6 @@ impl Init {
             }
         }
     }
-}
-
-/// `None` while it has not; it is left as it is.
-pub fn how_it_ended(number: u64, leader: Pid) -> Option<Word> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(leader), options).ok()??;
-    Some(match status.terminating_signal() {
-        Some(signal) => Word::Killed { number, signal },
-        None => Word::Exited { number, code: status.exit_status().unwrap_or(0) },
-    })
-}
-
-/// Reaps a process if it is a child that has ended.
-pub fn bury(pid: Pid) -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
 }
 
 enum Streams {

@@ -9,6 +9,7 @@ mod blueprint;
 mod cgroup;
 mod changes;
 mod copy;
+mod desk;
 mod env;
 mod hierarchy;
 mod identity;
@@ -35,6 +36,7 @@ mod shelf_size;
 mod side;
 mod sys;
 mod terminal;
+mod terms;
 mod tools;
 mod traces;
 mod trees;
@@ -56,17 +58,18 @@ use std::{
 };
 
 pub(super) use self::blueprint::{check_workspace, hostname};
+pub use self::terms::at_best;
 use self::{
     blueprint::Blueprint,
-    cgroup::{Groups, Wanted},
+    cgroup::Groups,
     changes::LocalChanges,
     hierarchy::Layout,
     identity::Identity,
     link::Link,
-    lockdown::ProcessBounds,
     mark::{Hunt, Mark, Orphans},
     namespaces::Held,
     place::LocalPlace,
+    terms::{Limits, capabilities, egress_note, limits},
     traces::{First, Traces},
 };
 use super::{Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken};
@@ -75,13 +78,13 @@ use crate::{
         clock::Timestamp,
         descriptors,
         fault::{Fault, Outcome},
-        limits::{DEATH_WITHIN, RUNTIME_TASKS, SANDBOX_TASKS_MAX},
+        limits::DEATH_WITHIN,
     },
     model::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
-        sandbox::{Egress, Isolation, ResourceLimits, SandboxSpec, WorkspaceMode},
+        sandbox::{Isolation, SandboxSpec, WorkspaceMode},
     },
 };
 use async_trait::async_trait;
@@ -106,67 +109,6 @@ pub fn step_back() {
 /// The adapter; holds nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local;
-
-/// What will enforce the limits: groups for the whole sandbox where there are any, else bounds on
-/// each process, else nothing and a refusal.
-struct Limits {
-    wanted: Wanted,
-    bounds: ProcessBounds,
-    notes: Vec<String>,
-}
-
-fn limits(asked: ResourceLimits, layout: &Layout, grade: Isolation) -> Outcome<Limits> {
-    let own_users = matches!(grade, Isolation::Namespaces | Isolation::Oci);
-    // Those of a runtime are counted with the sandbox's.
-    let more = if grade == Isolation::Oci { RUNTIME_TASKS } else { 0 };
-    let mut wanted = Wanted::default();
-    let mut bounds = ProcessBounds::default();
-    let mut notes = Vec::new();
-    let hint = "start sandwatch where control groups are delegated \
-                (systemd-run --user --scope -p Delegate=yes sandwatch hub serve), or as root";
-    if let Some(cpus) = asked.cpus {
-        if !(cpus.is_finite() && cpus > 0.0) {
-            return Err(Fault::invalid(format!("limiting cpus: not a positive number: {cpus}")));
-        }
-        if !layout.has("cpu") {
-            return Err(Fault::unsupported("limiting cpus: no cpu control group can be made here")
-                .hint(hint));
-        }
-        wanted.cpus = Some(cpus);
-    }
-    if let Some(bytes) = asked.memory_bytes {
-        if layout.has("memory") {
-            wanted.memory_bytes = Some(bytes);
-        } else {
-            bounds.data_bytes = Some(bytes);
-            notes.push(
-                "the memory limit holds for each process, not for all together: no memory \
-                        control group can be made here"
-                    .to_owned(),
-            );
-        }
-    }
-    if let Some(count) = asked.pids {
-        if layout.has("pids") {
-            wanted.pids = Some(count.saturating_add(more));
-        } else if own_users {
-            bounds.processes = Some(count.saturating_add(1 + more));
-        } else {
-            return Err(Fault::unsupported(
-                "limiting processes: no pids control group can be made here",
-            )
-            .hint(hint));
-        }
-    } else if own_users {
-        bounds.processes = Some(SANDBOX_TASKS_MAX);
-    }
-    if asked.pids.is_some() && more > 0 {
-        notes.push(format!(
-            "the limit on processes counts the runtime's own while it starts a program: it has room for {more} more"
-        ));
-    }
-    Ok(Limits { wanted, bounds, notes })
-}
 
 /// A sandbox on its way: what must be undone if it does not get there.
 struct Started {
@@ -325,50 +267,6 @@ fn note(ground: &Ground, groups: &Groups, mark: Option<Mark>, first: Option<Firs
     }
     let traces = Traces { groups, mark, first };
     traces.write(&ground.dir).map_err(fault)
-}
-
-fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
-    match (spec.egress, grade) {
-        (Egress::Ask, _) => Some(Egress::ASK_IS_DENY.to_owned()),
-        (Egress::Allow, Isolation::Namespaces | Isolation::Oci | Isolation::Gvisor) => Some(
-            "egress allow shares the host's network: services on the host's loopback can be reached"
-                .to_owned(),
-        ),
-        _ => None,
-    }
-}
-
-fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
-    let container = oci::Runtime::of(grade).is_some();
-    let namespaces = grade == Isolation::Namespaces || container;
-    Capabilities {
-        pty: true,
-        exec: true,
-        pause: !container || layout.can_freeze().is_some(),
-        stop: true,
-        reattach: true,
-        image: namespaces,
-        workspace_cow: namespaces,
-        workspace_diff: namespaces,
-        workspace_apply: namespaces,
-        snapshot: namespaces,
-        snapshot_memory: false,
-        workspace_rw: true,
-        egress_deny: true,
-        egress_ask: false,
-        limits_cpu: layout.has("cpu"),
-        limits_memory: grade != Isolation::Gvisor || layout.has("memory"),
-        limits_pids: match grade {
-            Isolation::Gvisor => false,
-            _ => namespaces || layout.has("pids"),
-        },
-    }
-}
-
-/// What sandboxes of this driver can do where everything works, for the reference.
-pub fn at_best() -> Capabilities {
-    let here = capabilities(Isolation::Namespaces, &Layout::here());
-    Capabilities { limits_cpu: true, limits_pids: true, ..here }
 }
 
 /// Tells who works on a thread, when it is dropped, that nobody waits for the work any more.

@@ -5,6 +5,8 @@
 //! The files are a hostile program's: everything goes by descriptors and single names, and no link is followed.
 //! Its programs are held still meanwhile.
 
+mod source;
+
 use std::{
     collections::{HashMap, HashSet},
     ffi::{CStr, CString},
@@ -20,8 +22,8 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chmodat, chownat, fchmod,
-        fchown, fgetxattr, fsetxattr, fstat, fstatfs, futimens, ioctl_ficlone, linkat, mkdirat,
-        mknodat, openat, readlinkat, statat, symlinkat, utimensat,
+        fchown, fsetxattr, fstat, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
+        readlinkat, statat, symlinkat, utimensat,
     },
     io::Errno,
 };
@@ -29,7 +31,6 @@ use rustix::{
 use super::{
     copy::{attributes, contents, readable, times},
     namespaces::BOX,
-    side,
     upper::{OPAQUE, is_opaque, is_whiteout},
 };
 use crate::{
@@ -49,16 +50,6 @@ pub const UPPER: &str = "upper";
 
 const ITSELF: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const LISTED: OFlags = OFlags::RDONLY.union(ITSELF);
-/// On a copy: which file it is a copy of, as it was then. Programs inside can neither read nor write it.
-const SOURCE: &CStr = c"user.overlay.kept";
-const SOURCE_BYTES_MAX: usize = 128;
-/// A file that was at rest for so long when it was copied shows by its change time when it is written to again.
-/// Before that, memory that a program maps may be written to without a trace until it is on the disk, which the
-/// system puts off for some half a minute.
-const AT_REST_AFTER: i64 = 60;
-/// `f_type` of file systems in memory, which leave no trace of that ever (linux/magic.h).
-const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
-
 /// What to do with the files of the sandbox itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Take {
@@ -366,7 +357,7 @@ impl Keeper<'_> {
             return Ok(());
         }
         let shared = match level.like {
-            Some(like) if is_on(like, from, name, stat) => {
+            Some(like) if source::is_on(like, from, name, stat) => {
                 linkat(like, name, level.to, name, AtFlags::empty()).is_ok()
             }
             _ => false,
@@ -398,9 +389,7 @@ impl Keeper<'_> {
         if !cloned {
             contents(&source, &copy, stat.st_size as u64)?;
         }
-        let source_is = Source::of(stat, self.now).text();
-        // Where that can't be noted, it is copied again the next time.
-        let _ = fsetxattr(&copy, SOURCE, source_is.as_bytes(), XattrFlags::empty());
+        source::note(&copy, stat, self.now);
         self.dress(source.as_fd(), copy.as_fd(), stat)?;
         Ok(if cloned { 0 } else { fstat(&copy)?.st_blocks as u64 * 512 })
     }
@@ -408,6 +397,9 @@ impl Keeper<'_> {
     /// Gives a copy the owner, mode, attributes and times of what it is a copy of.
     fn dress(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
         for (name, value) in attributes(from)? {
+            if name.as_c_str() == source::SOURCE {
+                continue;
+            }
             match fsetxattr(to, name.as_c_str(), &value, XattrFlags::empty()) {
                 // Lists of rights name users that the shelf does not know.
                 Err(Errno::INVAL | Errno::OPNOTSUPP) if !name.to_bytes().starts_with(b"user.") => {}
@@ -430,33 +422,6 @@ impl Keeper<'_> {
     }
 }
 
-/// Whether the earlier shelf has a file as it is. Its times prove nothing by themselves: a program sets them, and
-/// a directory that takes another's place brings its own.
-fn is_on(like: BorrowedFd<'_>, from: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let look = || -> io::Result<bool> {
-        let kept = openat(like, name, flags, Mode::empty())?;
-        let mut text = [0_u8; SOURCE_BYTES_MAX];
-        let length = fgetxattr(&kept, SOURCE, text.as_mut_slice())?;
-        let source = text.get(..length).and_then(Source::parse);
-        let Some(source) =
-            source.filter(|it| *it == Source { copied_at: it.copied_at, ..Source::of(stat, 0) })
-        else {
-            return Ok(false);
-        };
-        if fstat(&kept)?.st_mode & 0o777 != stat.st_mode & 0o777 {
-            return Ok(false);
-        }
-        let in_memory = IN_MEMORY.contains(&fstatfs(from)?.f_type);
-        if !in_memory && source.copied_at - stat.st_ctime >= AT_REST_AFTER {
-            return Ok(true);
-        }
-        let name = name.to_bytes();
-        Ok(side::same((from, name), (like, name))? == Some(true))
-    };
-    look().unwrap_or(false)
-}
-
 fn names(directory: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let mut names = Vec::new();
     for item in Dir::read_from(directory)? {
@@ -473,38 +438,6 @@ fn names(directory: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
 
 fn listed(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     readable(directory, name, LISTED)
-}
-
-/// Which file a copy was made of, as it was then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Source {
-    number: u64,
-    /// Its change time, which no program can set; seconds and nanoseconds.
-    changed: (i64, i64),
-    bytes: i64,
-    /// In seconds since 1970.
-    copied_at: i64,
-}
-
-impl Source {
-    fn of(stat: &Stat, copied_at: i64) -> Self {
-        let changed = (stat.st_ctime, stat.st_ctime_nsec.cast_signed());
-        Self { number: stat.st_ino, changed, bytes: stat.st_size, copied_at }
-    }
-
-    fn text(self) -> String {
-        let Self { number, changed: (seconds, nanoseconds), bytes, copied_at } = self;
-        format!("{number} {seconds} {nanoseconds} {bytes} {copied_at}")
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let mut fields = std::str::from_utf8(text).ok()?.split(' ');
-        let number = fields.next()?.parse().ok()?;
-        let mut next = || fields.next()?.parse::<i64>().ok();
-        let (seconds, nanoseconds) = (next()?, next()?);
-        let (bytes, copied_at) = (next()?, next()?);
-        Some(Self { number, changed: (seconds, nanoseconds), bytes, copied_at })
-    }
 }
 
 #[cfg(test)]

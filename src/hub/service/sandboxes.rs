@@ -120,7 +120,8 @@ impl Sandboxes for Service {
         let runtime = self.runtime(&request)?;
         let RestoreRequest { sandbox, snapshot } = request.into_inner();
         let restored = self.change(async move {
-            runtime.restore(&sandbox_id(&sandbox)?, &snapshot_id(&snapshot)?).await
+            let to = snapshot.as_deref().map(snapshot_id).transpose()?;
+            runtime.restore(&sandbox_id(&sandbox)?, to.as_ref()).await
         });
         Ok(Response::new(RestoreResponse { sandbox: Some((&restored.await?).into()) }))
     }

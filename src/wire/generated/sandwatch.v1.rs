@@ -420,9 +420,9 @@ pub struct RestoreRequest {
     /// Id of the sandbox.
     #[prost(string, tag = "1")]
     pub sandbox: ::prost::alloc::string::String,
-    /// Id of the snapshot; one of the same driver.
-    #[prost(string, tag = "2")]
-    pub snapshot: ::prost::alloc::string::String,
+    /// Id of the snapshot; one of the same driver. Absent = what the sandbox is now: its programs start again on its files.
+    #[prost(string, optional, tag = "2")]
+    pub snapshot: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RestoreResponse {

@@ -9,7 +9,6 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     fs::Mode,
     mount::{MountFlags, mount},
     process::{Pid, Signal},
@@ -25,9 +24,10 @@ use crate::{
         docker::first,
         local::{
             blueprint::Source,
-            init::{self, ORPHANS_AT_ONCE, PROGRAMS_MAX},
+            desk::{Come, Desk, bury, how_it_ended},
+            init::{self, PROGRAMS_MAX},
             lockdown,
-            message::{On, Order, Report, Word, receive, send},
+            message::{On, Order, Report, Word, send},
             mounts::{self, Step},
             namespaces::wait_for_go,
             processes, sys, turns,
@@ -130,13 +130,12 @@ fn build(plan: &Plan) -> Result<Vec<String>, mounts::Broken> {
 
 /// Serves the shim until it goes away or the container does; then ends, and with it all there is.
 fn serve(tool: Tool<'_>, first: Pid, control: OwnedFd) -> ! {
-    let Ok(children) = sys::child_signals() else { sys::exit_now(1) };
-    let mut keeper = Keeper { tool, first, control, children, programs: Vec::new(), more: false };
+    let mut keeper = Keeper { tool, first, desk: Desk::take(control), programs: Vec::new() };
     loop {
         if !keeper.turn() {
             sys::exit_now(0);
         }
-        match init::how_it_ended(0, first) {
+        match how_it_ended(0, first) {
             Some(Word::Killed { signal, .. }) => sys::exit_now(128 + signal),
             Some(_) => sys::exit_now(1),
             None => {}
@@ -148,11 +147,8 @@ struct Keeper<'a> {
     tool: Tool<'a>,
     /// Of the container; of runsc, what holds it.
     first: Pid,
-    control: OwnedFd,
-    children: OwnedFd,
+    desk: Desk,
     programs: Vec<Program>,
-    /// There may be more to reap than was.
-    more: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,27 +175,8 @@ struct Program {
 impl Keeper<'_> {
     /// Waits for one thing and does it; `false` when the shim is gone.
     fn turn(&mut self) -> bool {
-        let mut wanted =
-            [PollFd::new(&self.control, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut wanted, self.more.then_some(&at_once)) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return true,
-            Err(_) => return false,
-        }
-        let [order, child] = wanted.map(|it| !it.revents().is_empty());
-        if child || self.more {
-            let mut seen = [0_u8; 512];
-            while rustix::io::read(&self.children, &mut seen).is_ok() {}
-            if !self.reap() {
-                return false;
-            }
-        }
-        !order || self.obey()
-    }
-
-    fn say(&self, word: &Word) -> bool {
-        send(self.control.as_fd(), &word.bytes(), &[]).is_ok()
+        let Some(Come { order, child }) = self.desk.wait() else { return false };
+        (!child || self.reap()) && (!order || self.obey())
     }
 
     fn reap(&mut self) -> bool {
@@ -209,7 +186,7 @@ impl Keeper<'_> {
             }
         }
         let forgotten = |it: &Program| match it.stage {
-            Stage::Runs(pid) => !it.held && it.told && init::bury(pid),
+            Stage::Runs(pid) => !it.held && it.told && bury(pid),
             Stage::Starting(_) => false,
             Stage::Over => true,
         };
@@ -222,18 +199,18 @@ impl Keeper<'_> {
     fn follow(&mut self, at: usize) -> bool {
         let Some(it) = self.programs.get_mut(at) else { return true };
         if let Stage::Starting(starter) = it.stage {
-            let Some(word) = init::how_it_ended(it.number, starter) else { return true };
+            let Some(word) = how_it_ended(it.number, starter) else { return true };
             let place = start::place(it.number);
             let pid = start::noted(&place, OUTSIDE);
             it.inside = start::noted(&place, INSIDE);
             // It holds the program's variables.
             drop(fs::remove_dir_all(place));
-            init::bury(starter);
+            bury(starter);
             let started = matches!(word, Word::Exited { code: 0, .. });
             let Some(pid) = pid.filter(|_| started) else {
                 it.stage = Stage::Over;
                 let number = it.number;
-                return self.say(&Word::Refused { number });
+                return self.desk.say(&Word::Refused { number });
             };
             it.stage = Stage::Runs(pid);
             if it.doomed {
@@ -246,10 +223,10 @@ impl Keeper<'_> {
         if it.told {
             return true;
         }
-        let Some(word) = init::how_it_ended(it.number, pid) else { return true };
+        let Some(word) = how_it_ended(it.number, pid) else { return true };
         it.told = true;
         let word = self.translated(word);
-        self.say(&word)
+        self.desk.say(&word)
     }
 
     /// Who waits for a program of runsc ends as a shell would say that the program did.
@@ -278,33 +255,13 @@ impl Keeper<'_> {
                     Stage::Over => false,
                 })
         };
-        self.more = false;
-        for _ in 0..ORPHANS_AT_ONCE {
-            let Ok(Some(pid)) = sys::ended_child() else { return };
-            if own(pid) {
-                // The kernel always shows the same one, and others lie behind it.
-                let rest = processes::each(|it| {
-                    if !own(it) {
-                        init::bury(it);
-                    }
-                    Ok(())
-                });
-                // Where it could not look: the end of the next one makes it look again.
-                drop(rest);
-                return;
-            }
-            init::bury(pid);
-        }
-        self.more = true;
+        self.desk.reap_orphans(own);
     }
 
     fn obey(&mut self) -> bool {
-        let Ok(packet) = receive(&self.control) else { return false };
-        if packet.bytes.is_empty() {
-            return false;
-        }
-        match Order::parse(&packet.bytes) {
-            Some(Order::Start { number, on }) => self.start(number, on, packet.descriptors),
+        let Some((order, descriptors)) = self.desk.order() else { return false };
+        match order {
+            Some(Order::Start { number, on }) => self.start(number, on, descriptors),
             Some(Order::End { number }) => self.let_go(number, true),
             Some(Order::Done { number }) => self.let_go(number, false),
             Some(Order::Leave) => {
@@ -352,13 +309,13 @@ impl Keeper<'_> {
     fn start(&mut self, number: u64, on: On, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter();
         let (Some(description), Some(report)) = (descriptors.next(), descriptors.next()) else {
-            return self.say(&Word::Refused { number });
+            return self.desk.say(&Word::Refused { number });
         };
         let refuse = |error: &io::Error| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             // If the shim stopped listening there is nobody to tell.
             drop(send(report.as_fd(), &Report::NoProgram(errno).bytes(), &[]));
-            self.say(&Word::Refused { number })
+            self.desk.say(&Word::Refused { number })
         };
         if self.programs.len() >= PROGRAMS_MAX {
             return refuse(&io::Error::from_raw_os_error(libc::EAGAIN));

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::File,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt},
+    },
 };
 
 use proptest::prelude::*;
@@ -184,11 +187,11 @@ impl World {
     /// As if a copy had been made when its file was long at rest.
     fn long_at_rest(&self, shelf: &str, path: &str) {
         let kept = File::open(self.kept(shelf).join(path)).unwrap();
-        let mut text = [0_u8; SOURCE_BYTES_MAX];
-        let length = fgetxattr(&kept, SOURCE, text.as_mut_slice()).unwrap();
-        let mut source = Source::parse(&text[..length]).unwrap();
-        source.copied_at += AT_REST_AFTER + 1;
-        fsetxattr(&kept, SOURCE, source.text().as_bytes(), XattrFlags::empty()).unwrap();
+        let mut text = [0_u8; source::SOURCE_BYTES_MAX];
+        let length = rustix::fs::fgetxattr(&kept, source::SOURCE, text.as_mut_slice()).unwrap();
+        let mut noted = source::Source::parse(&text[..length]).unwrap();
+        noted.copied_at += source::AT_REST_AFTER + 1;
+        fsetxattr(&kept, source::SOURCE, noted.text().as_bytes(), XattrFlags::empty()).unwrap();
     }
 }
 
@@ -235,6 +238,19 @@ fn a_directory_that_takes_anothers_place_brings_its_own_files() {
         (world.reads("second", "r1/version"), world.reads("second", "r2/version")),
         ("2".into(), "1".into())
     );
+}
+
+#[test]
+fn what_a_program_says_that_its_file_is_a_copy_of_counts_for_nothing() {
+    let world = World::new();
+    let own = world.path("ground/box/home/file");
+    fs::write(&own, "x").unwrap();
+    rustix::fs::setxattr(&own, source::SOURCE, b"1 2 3 4 5", XattrFlags::empty()).unwrap();
+    world.keep(None, "first", None, Take::Copies);
+    let mut text = [0; 128];
+    let kept = world.path("first/box/home/file");
+    let length = rustix::fs::getxattr(&kept, source::SOURCE, &mut text[..]).unwrap();
+    assert!(text[..length].starts_with(format!("{} ", own.metadata().unwrap().ino()).as_bytes()));
 }
 
 #[test]
