@@ -10,6 +10,7 @@ mod tests;
 mod write;
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     os::{fd::BorrowedFd, unix::fs::OpenOptionsExt},
     path::PathBuf,
@@ -23,7 +24,7 @@ use rustix::{
 use self::{
     plan::{Plan, Planner},
     seen::{Seen, look},
-    store::{Entry, Ledger, Left, Store},
+    store::{Entry, Ledger, Left, Store, Written},
     write::{Before, From, New, Op, Stage, copy, fault, shown},
 };
 use super::{
@@ -78,7 +79,7 @@ fn apply_until(
     let mut prepare = || {
         let left = stage.fill(&ops, &sides.new)?;
         let entries = entries(&ops, &left, base, |index| store.saved(number, index))?;
-        remember(&mut ledger, &ops, &left);
+        remember(&mut ledger, &ops, &left, |_| None);
         store.write_ledger(&ledger)?;
         store.write(number, &entries)?;
         store.sync()?;
@@ -141,24 +142,24 @@ fn take_back(
     before: Before<'_>,
 ) -> Outcome<Applied> {
     let base = sides.base()?;
-    let (mut ledger, mut taken_back) = (store.ledger()?, store.back(number)?);
+    let mut ledger = store.ledger()?;
     let mut ops = Vec::new();
+    let mut was = HashMap::new();
     let mut undone = Applied::default();
     for (index, entry) in store.read(number)?.into_iter().enumerate() {
         let now = look(base, &entry.path).map_err(|error| fault("reading", &entry.path, error))?;
         let directory = now.is_some_and(|it| it.is_directory());
-        let ours = |ledger: &Ledger| now.is_some_and(|it| ledger.holds(&entry.path, &it));
         let was_directory = entry.old.is_some_and(|it| it.is_directory());
-        let as_it_was = now == entry.old || (directory && was_directory) || ours(&taken_back);
+        // What was taken back before, then or now, is the same with another number.
+        let first = |it: Option<Seen>| it.map(|it| ledger.first(&entry.path, it));
+        let as_it_was = first(now) == first(entry.old) || (directory && was_directory);
         let as_left = match entry.left {
             Left::Absent => now.is_none(),
             // A file made room for it, and then the process was killed.
             Left::Directory => directory || now.is_none(),
             Left::Placed(_) if was_directory && now.is_none() => true,
-            Left::Placed(seen) => now == Some(seen),
+            Left::Placed(seen) => first(now) == first(Some(seen)),
         };
-        // What a later time was taken back to is the same with another number.
-        let as_left = as_left || ours(&ledger);
         let op = back(&entry, now, store.saved(number, index));
         // A directory may be where it was, and have another mode.
         let only_mode = directory && was_directory;
@@ -166,6 +167,7 @@ fn take_back(
             continue;
         }
         if as_left || only_mode || changed == Changed::Overwrite {
+            was.extend(entry.old.map(|it| (entry.path, it)));
             ops.push(op);
         } else if changed == Changed::Refuse {
             let (status, verdict) = (op.status(), Verdict::Conflict);
@@ -178,10 +180,8 @@ fn take_back(
     }
     let stage = Stage::open(base)?;
     let left = stage.fill(&ops, &sides.new)?;
-    remember(&mut ledger, &ops, &left);
-    remember(&mut taken_back, &ops, &left);
+    remember(&mut ledger, &ops, &left, |path| was.get(path).copied());
     store.write_ledger(&ledger)?;
-    store.write_back(number, &taken_back)?;
     store.sync()?;
     let kept = stage.place(&ops, before)?;
     stage.close()?;
@@ -200,14 +200,21 @@ fn back(entry: &Entry, now: Option<Seen>, kept: PathBuf) -> Op {
         Some(NodeKind::File) => New::File { mode, from: From::Kept(kept) },
     };
     let owner = entry.old.or(now).map_or((0, 0), |it| it.owner);
-    Op { path: entry.path.clone(), old: now, new, owner, shared: false }
+    let path = entry.path.clone();
+    Op { path, old: now, new, owner, foreign: false, shared: entry.foreign }
 }
 
-/// Notes how paths will be left, before they are.
-fn remember(ledger: &mut Ledger, ops: &[Op], left: &[Option<Seen>]) {
+/// Notes how paths will be left, before they are; and what they had been before, where they are that again.
+fn remember(
+    ledger: &mut Ledger,
+    ops: &[Op],
+    left: &[Option<Seen>],
+    before: impl Fn(&[u8]) -> Option<Seen>,
+) {
     for (op, seen) in ops.iter().zip(left) {
-        if let Some(seen) = seen.filter(|_| !op.shared) {
-            ledger.add(&op.path, seen);
+        if let Some(seen) = *seen {
+            let again = before(&op.path).map(|it| ledger.first(&op.path, it));
+            ledger.add(&op.path, Written { seen, again, foreign: op.shared });
         }
     }
 }
@@ -263,7 +270,8 @@ fn entries(
             (_, Some(seen)) => Left::Placed(*seen),
             (_, None) => Left::Absent,
         };
-        entries.push(Entry { path: op.path.clone(), old: op.old, target, left });
+        let (path, old, foreign) = (op.path.clone(), op.old, op.foreign);
+        entries.push(Entry { path, old, target, left, foreign });
     }
     Ok(entries)
 }

@@ -114,8 +114,8 @@ impl Planner<'_> {
         let found = stat(self.base, path)?;
         let old = found.as_ref().map(Seen::of);
         let conflict = |why| {
-            let op =
-                Op { path: path.to_vec(), old, new: New::Absent, owner: self.owner, shared: true };
+            let (path, new, owner) = (path.to_vec(), New::Absent, self.owner);
+            let op = Op { path, old, new, owner, foreign: true, shared: true };
             Ok(Fate::Not(op, Verdict::Conflict, why))
         };
         let Some(seen) = old.filter(|it| it.node.kind == NodeKind::File) else {
@@ -132,9 +132,10 @@ impl Planner<'_> {
                 return conflict("its lines moved, and are there more than once");
             }
         };
-        let shared = self.changed(path, old, found.as_ref(), pair)?;
+        let foreign = self.changed(path, old, found.as_ref(), pair)?;
         let new = New::File { mode: seen.node.mode, from: From::Merged(merged) };
-        Ok(Fate::Do(Op { path: path.to_vec(), old, new, owner: seen.owner, shared }))
+        let (path, owner) = (path.to_vec(), seen.owner);
+        Ok(Fate::Do(Op { path, old, new, owner, foreign, shared: foreign }))
     }
 
     /// Directories that a path needs and that were not asked for.
@@ -154,8 +155,8 @@ impl Planner<'_> {
                     }
                 }
                 let new = New::Directory { mode };
-                let path = above.to_vec();
-                plan.ops.push(Op { path, old: None, new, owner: self.owner, shared: false });
+                let (path, owner) = (above.to_vec(), self.owner);
+                plan.ops.push(Op { path, old: None, new, owner, foreign: false, shared: false });
             }
         }
         Ok(())
@@ -165,7 +166,7 @@ impl Planner<'_> {
         let found = stat(self.base, path)?;
         let old = found.as_ref().map(Seen::of);
         let owner = old.map_or(self.owner, |it| it.owner);
-        let op = |new| Op { path: path.to_vec(), old, new, owner, shared: false };
+        let op = |new| Op { path: path.to_vec(), old, new, owner, foreign: false, shared: false };
         let special = |it: Option<Node>| it.is_some_and(|it| it.kind == NodeKind::Special);
         let left_out = |why| Ok(Fate::Not(op(New::Absent), Verdict::LeftOut, why));
         if path.split(|it| *it == b'/').next() == Some(STAGE.as_bytes()) {
@@ -195,8 +196,9 @@ impl Planner<'_> {
         if self.same(path, old, pair)? {
             return Ok(Fate::Same);
         }
-        if self.request.overwrite || !self.changed(path, old, found.as_ref(), pair)? {
-            return Ok(Fate::Do(op(new)));
+        let foreign = self.changed(path, old, found.as_ref(), pair)?;
+        if self.request.overwrite || !foreign {
+            return Ok(Fate::Do(Op { foreign, ..op(new) }));
         }
         Ok(Fate::Not(op(new), Verdict::Conflict, "changed in the workspace and in the sandbox"))
     }
@@ -227,7 +229,7 @@ impl Planner<'_> {
     ) -> io::Result<bool> {
         let (Some(seen), Some(found)) = (old, found) else { return Ok(false) };
         // What comes and goes in a directory is told by itself.
-        if seen.is_directory() || self.ledger.holds(path, &seen) {
+        if seen.is_directory() || self.ledger.owns(path, &seen) {
             return Ok(false);
         }
         if pair.old.is_none() {

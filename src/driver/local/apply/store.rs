@@ -21,8 +21,6 @@ use crate::{
 const DIRECTORY: &str = "applied";
 const MANIFEST: &str = "manifest";
 const LEDGER: &str = "ledger";
-/// In one time's directory: how paths were left that were taken back.
-const BACK: &str = "back";
 
 /// One path of one time: how it was, and how it was left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +30,8 @@ pub struct Entry {
     /// Of a link that was there.
     pub target: Vec<u8>,
     pub left: Left,
+    /// Somebody else's changes were in what was there.
+    pub foreign: bool,
 }
 
 /// How a path was left.
@@ -61,18 +61,38 @@ impl Left {
     }
 }
 
+/// What was written to a path at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub seen: Seen,
+    /// What it was first, when it was put back: the same contents had another number then.
+    pub again: Option<Seen>,
+    /// Somebody else's changes are in it.
+    pub foreign: bool,
+}
+
 /// How each path was left, by whatever time; the newest last.
 #[derive(Debug, Default)]
-pub struct Ledger(HashMap<Vec<u8>, Vec<Seen>>);
+pub struct Ledger(HashMap<Vec<u8>, Vec<Written>>);
 
 impl Ledger {
-    pub fn holds(&self, path: &[u8], seen: &Seen) -> bool {
-        self.0.get(path).is_some_and(|it| it.contains(seen))
+    /// What lies there was written by applying, and nobody else's changes are in it.
+    pub fn owns(&self, path: &[u8], seen: &Seen) -> bool {
+        self.find(path, seen).is_some_and(|it| !it.foreign)
     }
 
-    pub fn add(&mut self, path: &[u8], seen: Seen) {
+    /// What lies there, as it was when it was first there.
+    pub fn first(&self, path: &[u8], seen: Seen) -> Seen {
+        self.find(path, &seen).and_then(|it| it.again).unwrap_or(seen)
+    }
+
+    fn find(&self, path: &[u8], seen: &Seen) -> Option<&Written> {
+        self.0.get(path)?.iter().rfind(|it| it.seen == *seen)
+    }
+
+    pub fn add(&mut self, path: &[u8], written: Written) {
         let all = self.0.entry(path.to_vec()).or_default();
-        all.push(seen);
+        all.push(written);
         if all.len() > LEFT_KEPT {
             all.remove(0);
         }
@@ -132,10 +152,8 @@ impl Store {
         for it in entries {
             let old = it.old.map(|it| it.text()).unwrap_or_default();
             let left = it.left.text();
-            for field in [&it.path, old.as_bytes(), &it.target, left.as_bytes()] {
-                text.extend_from_slice(field);
-                text.push(0);
-            }
+            let rest = [&it.target, left.as_bytes(), flag(it.foreign)];
+            put_fields(&mut text, [&it.path, old.as_bytes()].into_iter().chain(rest));
         }
         self.put(&self.at(number).join(MANIFEST), &text)
     }
@@ -145,58 +163,46 @@ impl Store {
         let text = self.get(&path)?;
         let fields: Vec<&[u8]> = fields(&text);
         let entry = |it: &[&[u8]]| {
-            let [path, old, target, left] = it else { return None };
-            let old = if old.is_empty() { None } else { Some(seen(old)?) };
-            let (path, target) = (path.to_vec(), target.to_vec());
-            Some(Entry { path, old, target, left: Left::from_text(left)? })
+            let [path, old, target, left, foreign] = it else { return None };
+            let (old, left, foreign) = (maybe(old)?, Left::from_text(left)?, from_flag(foreign)?);
+            Some(Entry { path: path.to_vec(), old, target: target.to_vec(), left, foreign })
         };
-        let entries: Option<Vec<Entry>> = fields.chunks(4).map(entry).collect();
+        let entries: Option<Vec<Entry>> = fields.chunks(5).map(entry).collect();
         entries.ok_or_else(|| damaged(&path))
     }
 
     pub fn ledger(&self) -> Outcome<Ledger> {
-        self.get_ledger(&self.home.join(LEDGER))
-    }
-
-    pub fn write_ledger(&self, ledger: &Ledger) -> Outcome<()> {
-        self.put_ledger(&self.home.join(LEDGER), ledger)
-    }
-
-    /// What was taken back of one time, should that have been cut short.
-    pub fn back(&self, number: u64) -> Outcome<Ledger> {
-        self.get_ledger(&self.at(number).join(BACK))
-    }
-
-    pub fn write_back(&self, number: u64, back: &Ledger) -> Outcome<()> {
-        self.put_ledger(&self.at(number).join(BACK), back)
-    }
-
-    fn get_ledger(&self, path: &Path) -> Outcome<Ledger> {
+        let path = &self.home.join(LEDGER);
         if !path.exists() {
             return Ok(Ledger::default());
         }
         let text = self.get(path)?;
         let mut ledger = Ledger::default();
-        for it in fields(&text).chunks(2) {
-            let [path_of, left] = it else { return Err(damaged(path)) };
-            ledger.add(path_of, seen(left).ok_or_else(|| damaged(path))?);
+        let written = |it: &[&[u8]]| {
+            let [path, left, again, foreign] = it else { return None };
+            let (seen, again, foreign) = (seen(left)?, maybe(again)?, from_flag(foreign)?);
+            Some((path.to_vec(), Written { seen, again, foreign }))
+        };
+        for it in fields(&text).chunks(4) {
+            let (of, written) = written(it).ok_or_else(|| damaged(path))?;
+            ledger.add(&of, written);
         }
         Ok(ledger)
     }
 
-    fn put_ledger(&self, path: &Path, ledger: &Ledger) -> Outcome<()> {
+    pub fn write_ledger(&self, ledger: &Ledger) -> Outcome<()> {
         let mut text = Vec::new();
         for (path, all) in &ledger.0 {
             // What is not known again is a conflict more, and no harm.
             let room = text.len() as u64 <= STORE_BYTES_MAX / 2;
             for it in all.iter().filter(|_| room) {
-                text.extend_from_slice(path);
-                text.push(0);
-                text.extend_from_slice(it.text().as_bytes());
-                text.push(0);
+                let (left, again) = (it.seen.text(), it.again.map(|it| it.text()));
+                let again = again.as_deref().unwrap_or_default();
+                let fields = [path, left.as_bytes(), again.as_bytes(), flag(it.foreign)];
+                put_fields(&mut text, fields.into_iter());
             }
         }
-        self.put(path, &text)
+        self.put(&self.home.join(LEDGER), &text)
     }
 
     /// All of it is on disk.
@@ -250,6 +256,13 @@ fn damaged(path: &Path) -> Fault {
 }
 
 /// Every field ends with a zero byte, which is in no path.
+fn put_fields<'a>(text: &mut Vec<u8>, fields: impl Iterator<Item = &'a [u8]>) {
+    for it in fields {
+        text.extend_from_slice(it);
+        text.push(0);
+    }
+}
+
 fn fields(text: &[u8]) -> Vec<&[u8]> {
     let mut fields: Vec<&[u8]> = text.split(|it| *it == 0).collect();
     fields.pop();
@@ -258,4 +271,21 @@ fn fields(text: &[u8]) -> Vec<&[u8]> {
 
 fn seen(text: &[u8]) -> Option<Seen> {
     std::str::from_utf8(text).ok().and_then(Seen::from_text)
+}
+
+/// An empty field is `None`.
+fn maybe(text: &[u8]) -> Option<Option<Seen>> {
+    if text.is_empty() { Some(None) } else { seen(text).map(Some) }
+}
+
+fn flag(set: bool) -> &'static [u8] {
+    if set { b"foreign" } else { b"" }
+}
+
+fn from_flag(text: &[u8]) -> Option<bool> {
+    match text {
+        b"" => Some(false),
+        b"foreign" => Some(true),
+        _ => None,
+    }
 }

@@ -228,6 +228,54 @@ fn some_hunks_are_applied_the_others_later_and_taken_back_one_by_one() {
     assert_eq!(world.tree(), before);
 }
 
+const SECOND: &str = "@@ -3,3 +3,3 @@\n c\n d\n-e\n+E\n";
+
+#[test]
+fn what_others_wrote_stays_theirs_when_it_is_taken_back() {
+    let by_hand = "by hand\na\nb\nc\nd\ne\n";
+    let conflict = [("edited".to_owned(), Verdict::Conflict)];
+    let whole = ApplyRequest { paths: vec![b"edited".to_vec()], ..all() };
+    let overwrite = ApplyRequest { overwrite: true, ..whole.clone() };
+    let first_ways: [&[ApplyRequest]; 4] = [
+        &[part("edited", FIRST)],
+        std::slice::from_ref(&overwrite),
+        &[part("edited", FIRST), part("edited", SECOND)],
+        &[part("edited", SECOND), overwrite.clone()],
+    ];
+    for ways in first_ways {
+        let world = World { since: Timestamp(clock::wall().0 - 60_000), ..World::new() };
+        world.upper("edited", "A\nb\nc\nd\nE\n");
+        world.write("base/edited", by_hand);
+        for way in ways {
+            assert!(!world.apply(way).unwrap().refused(), "{way:?}");
+        }
+        for _ in ways {
+            assert!(!world.undo().unwrap().refused(), "{ways:?}");
+        }
+        assert_eq!(world.tree()["edited"], format!("644 {by_hand}"));
+        assert_eq!(verdicts(&world.apply(&whole).unwrap()), conflict, "{ways:?}");
+        // Again, and over what was put back: what is taken back then is it once more.
+        assert!(!world.apply(&overwrite).unwrap().refused());
+        assert!(!world.undo().unwrap().refused());
+        assert_eq!(verdicts(&world.apply(&whole).unwrap()), conflict);
+        assert_eq!(world.tree()["edited"], format!("644 {by_hand}"));
+    }
+}
+
+#[test]
+fn what_others_wrote_between_two_times_is_not_taken_back() {
+    let world = World { since: Timestamp(clock::wall().0 - 60_000), ..World::new() };
+    world.write("base/edited", "a\nb\nc\nd\ne\n");
+    world.upper("edited", "A\nb\nc\nd\nE\n");
+    assert!(!world.apply(&part("edited", FIRST)).unwrap().refused());
+    world.write("base/edited", "by hand\nA\nb\nc\nd\ne\n");
+    assert!(!world.apply(&part("edited", SECOND)).unwrap().refused());
+    assert!(!world.undo().unwrap().refused());
+    // It was put there by taking back, but is not what the first time left.
+    assert!(world.undo().unwrap().refused());
+    assert_eq!(world.tree()["edited"], "644 by hand\nA\nb\nc\nd\ne\n");
+}
+
 #[test]
 fn hunks_go_into_a_file_that_changed_elsewhere_and_its_changes_stay_safe() {
     let world = World { since: Timestamp(clock::wall().0 - 60_000), ..World::new() };

@@ -60,7 +60,9 @@ pub struct Op {
     pub old: Option<Seen>,
     pub new: New,
     pub owner: (u32, u32),
-    /// Somebody else's changes are in it too: it is not the sandbox's to overwrite the next time.
+    /// Somebody else's changes are in what is there.
+    pub foreign: bool,
+    /// They will be in what it becomes too: it is not the sandbox's to overwrite the next time.
     pub shared: bool,
 }
 
