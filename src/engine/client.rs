@@ -101,7 +101,9 @@ impl Runtime for Client {
     }
 
     async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
-        to_its_end!(self, engine, id => engine.snapshot(&id, name, SnapshotCause::Asked))
+        to_its_end!(self, engine, id => async {
+            Ok(engine.snapshot(&id, name, SnapshotCause::Asked).await?.0)
+        })
     }
 
     async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()> {

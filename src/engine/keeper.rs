@@ -36,9 +36,13 @@ async fn keep(engine: Weak<Inner>, bell: Arc<Notify>) {
         let now = clock::monotonic();
         if pruned.is_none_or(|at| now.saturating_sub(at) >= PRUNE_EVERY) {
             pruned = Some(now);
-            strong.prune().await;
-            strong.prune_shelves(None).await;
-            strong.prune_drivers().await;
+            // Deadlines wait for no disk.
+            let engine = Arc::clone(&strong);
+            tokio::spawn(async move {
+                engine.prune().await;
+                engine.prune_drivers().await;
+            });
+            strong.tidy_shelves(None);
         }
         let wait = strong.nearest(clock::wall()).min(PRUNE_EVERY).max(GRAIN);
         // Asleep it holds no engine; the end of the engine rings the bell too.

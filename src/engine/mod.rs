@@ -90,7 +90,7 @@ struct Inner {
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
     /// For snapshots that are taken by time: many may be due at once.
-    timers: Arc<Semaphore>,
+    timers: Semaphore,
     started: Duration,
 }
 
@@ -125,7 +125,7 @@ impl Engine {
             attention: Arc::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
-            timers: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
+            timers: Semaphore::new(SNAPSHOTS_AT_ONCE),
             started: clock::monotonic(),
         });
         if let Some(aside) = &opened.set_aside {
@@ -140,7 +140,6 @@ impl Engine {
         }
         inner.adopt_all().await?;
         unfinished.into_iter().for_each(|it| inner.clear_up(it));
-        inner.sweep_shelves().await;
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
         keeper::start(&inner);

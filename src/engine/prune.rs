@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Inner;
+use super::{Inner, shelves::tolerate_absent};
 use crate::{
     base::{
         clock::{self, Timestamp},
@@ -19,8 +19,18 @@ use crate::{
 };
 
 impl Inner {
+    /// Lets go of all that nobody needs any more, of one sandbox or of all, in the background: a driver may take
+    /// its time.
+    pub(super) fn tidy_shelves(self: &Arc<Self>, of: Option<&SandboxId>) {
+        let (engine, of) = (Arc::clone(self), of.cloned());
+        tokio::spawn(async move {
+            engine.sweep_shelves().await;
+            engine.prune_shelves(of.as_ref()).await;
+        });
+    }
+
     /// Deletes snapshots that nobody sees any more and nothing stands on.
-    pub(super) async fn sweep_shelves(&self) {
+    async fn sweep_shelves(self: &Arc<Self>) {
         let removed: Vec<_> = {
             let shelves = self.shelves();
             let removed = shelves.all().filter(|it| it.removed);
@@ -28,14 +38,14 @@ impl Inner {
         };
         for id in removed {
             // What something stands on stays.
-            if let Err(fault) = self.let_go(&id).await {
+            if let Err(fault) = tolerate_absent(self.let_go(&id).await.map(drop)) {
                 tracing::warn!(%fault, %id, "a removed snapshot stays");
             }
         }
     }
 
     /// Lets the oldest of those that nobody asked for go: of one sandbox, or of all.
-    pub(super) async fn prune_shelves(self: &Arc<Self>, of: Option<&SandboxId>) {
+    async fn prune_shelves(self: &Arc<Self>, of: Option<&SandboxId>) {
         let now = clock::wall();
         let spare = {
             let shelves = self.shelves();
@@ -49,7 +59,8 @@ impl Inner {
             superfluous(&by_itself, of, now)
         };
         for id in spare {
-            if let Err(fault) = self.remove_snapshot(&id).await {
+            // Somebody else may have been faster.
+            if let Err(fault) = tolerate_absent(self.remove_snapshot(&id).await) {
                 let words = format!("removing an old snapshot: {fault}");
                 self.fleet().notice(Level::Warning, of.cloned(), &words);
             }
@@ -106,8 +117,7 @@ impl Inner {
         for id in due {
             let engine = self.clone();
             tokio::spawn(async move {
-                let _turn = Arc::clone(&engine.timers).acquire_owned().await;
-                let taken = engine.snapshot(&id, None, SnapshotCause::Timer).await;
+                let taken = engine.snapshot_by_time(&id).await;
                 let mut fleet = engine.fleet();
                 let Ok(entry) = fleet.get_mut(&id) else { return };
                 entry.snapshot_under_way = false;

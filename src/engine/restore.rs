@@ -2,7 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Inner, follow::fail, name, shelves::Pin, snapshots::Then, verbs::unfit};
+use super::{
+    Inner,
+    follow::fail,
+    name,
+    shelves::Pin,
+    snapshots::{Taken, Then},
+    verbs::unfit,
+};
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
@@ -76,7 +83,9 @@ impl Inner {
             return Err(unfit(&sandbox, "started again"));
         }
         let cause = SnapshotCause::Restore;
-        let (before, hold) = self.take(id, None, cause, Then::StayStill).await?;
+        let taken = self.take(id, None, cause, Then::StayStill).await?;
+        // Until the end it is what there is to go back to.
+        let Taken { snapshot: before, pin: _pin, hold } = taken;
         let restored = self.go_back(id, seat, hold, &before, to.unwrap_or(&before.id)).await;
         if restored.is_err() {
             // It may be the only one of what it was: it goes when somebody says so.
@@ -87,8 +96,7 @@ impl Inner {
         }
         self.touch(id);
         self.persist_or_notice(id).await;
-        self.sweep_shelves().await;
-        self.prune_shelves(Some(id)).await;
+        self.tidy_shelves(Some(id));
         self.count_snapshots(id).await;
         restored?;
         Ok(Sandbox::clone(&self.fleet().get(id)?.sandbox))
@@ -183,11 +191,17 @@ impl Inner {
 
     /// Makes a sandbox from a moment of another.
     pub(super) async fn fork(self: &Arc<Self>, from: Subject, how: Fork) -> Outcome<Sandbox> {
-        let (kept, by_itself) = match from {
-            Subject::Snapshot(id) => (id, false),
-            Subject::Sandbox(id) => (self.snapshot(&id, None, SnapshotCause::Fork).await?.id, true),
+        let (stored, pin, by_itself) = match from {
+            Subject::Snapshot(id) => {
+                let (stored, pin) = self.shelves().pin(&id)?;
+                (stored, pin, false)
+            }
+            Subject::Sandbox(id) => {
+                let (taken, pin) = self.snapshot(&id, None, SnapshotCause::Fork).await?;
+                (self.shelves().get(&taken.id)?, pin, true)
+            }
         };
-        let (stored, pin) = self.shelves().pin(&kept)?;
+        let kept = stored.snapshot.id.clone();
         let name = how.name.unwrap_or_else(|| {
             let fleet = self.fleet();
             name::after(&stored.snapshot.sandbox_name, |it| fleet.has_name(it))
@@ -212,7 +226,7 @@ impl Inner {
     /// Refuses a snapshot that a sandbox can't begin with, and keeps the one that it can until it does.
     pub(super) fn check_from(&self, spec: &SandboxSpec) -> Outcome<Option<Pin>> {
         let Some(from) = &spec.from else { return Ok(None) };
-        let (stored, pin) = self.shelves().pin(from)?;
+        let (stored, pin) = self.shelves().pin_kept(from)?;
         if stored.snapshot.driver != spec.driver {
             return Err(Fault::invalid(format!(
                 "snapshot {from} is of driver {}, not {}",

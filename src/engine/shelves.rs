@@ -2,7 +2,7 @@
 //! when all of it is there, so that what was cut short is known by its name and deleted.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -41,6 +41,10 @@ struct Kept {
 impl Kept {
     fn new(stored: Stored) -> Self {
         Self { stored: Arc::new(stored), pins: Arc::default() }
+    }
+
+    fn pin(&self) -> Pin {
+        Pin { _counted: Arc::clone(&self.pins) }
     }
 }
 
@@ -89,6 +93,7 @@ impl Shelves {
                 Err(fault) => damaged.push(left_alone(&item.path(), fault.message())),
             }
         }
+        forget_lost_parents(&mut kept);
         Ok(Loaded { shelves: Self { root, kept }, damaged, unfinished })
     }
 
@@ -115,9 +120,13 @@ impl Shelves {
 
     /// One that people see, kept from being deleted while something is made of it.
     pub(super) fn pin(&self, id: &SnapshotId) -> Outcome<(Arc<Stored>, Pin)> {
-        let seen = self.kept.get(id).filter(|it| !it.stored.removed);
-        let pin = |it: &Kept| Pin { _counted: Arc::clone(&it.pins) };
-        seen.map(|it| (Arc::clone(&it.stored), pin(it))).ok_or_else(|| absent(id))
+        self.pin_kept(id).and_then(|it| if it.0.removed { Err(absent(id)) } else { Ok(it) })
+    }
+
+    /// The same of one that somebody removed, who found that it was needed.
+    pub(super) fn pin_kept(&self, id: &SnapshotId) -> Outcome<(Arc<Stored>, Pin)> {
+        let kept = self.kept.get(id).ok_or_else(|| absent(id))?;
+        Ok((Arc::clone(&kept.stored), kept.pin()))
     }
 
     /// How many people see of a sandbox.
@@ -144,12 +153,19 @@ impl Shelves {
         }
     }
 
-    /// Adds one, or writes it anew.
-    pub(super) fn insert(&mut self, stored: Stored) {
-        let id = stored.snapshot.id.clone();
-        match self.kept.get_mut(&id) {
-            Some(kept) => kept.stored = Arc::new(stored),
-            None => drop(self.kept.insert(id, Kept::new(stored))),
+    /// Adds one, pinned before anybody else can see it.
+    pub(super) fn add(&mut self, mut stored: Stored) -> Pin {
+        stored.snapshot.parent = stored.snapshot.parent.filter(|it| self.kept.contains_key(it));
+        let (id, kept) = (stored.snapshot.id.clone(), Kept::new(stored));
+        let pin = kept.pin();
+        self.kept.insert(id, kept);
+        pin
+    }
+
+    /// Changes one that is listed; one that was taken off stays away.
+    pub(super) fn set(&mut self, stored: Stored) {
+        if let Some(kept) = self.kept.get_mut(&stored.snapshot.id) {
+            kept.stored = Arc::new(stored);
         }
     }
 
@@ -194,9 +210,12 @@ impl Fresh {
         sync(&self.dir)?;
         write(&self.dir, stored)?;
         let place = self.root.join(self.id.as_str());
-        let placed =
-            fs::rename(&self.dir, &place).and_then(|()| File::open(&self.root)?.sync_all());
-        placed.map_err(|error| Fault::io(format!("placing {}", place.display()), &error))?;
+        let placing = |error| Fault::io(format!("placing {}", place.display()), &error);
+        fs::rename(&self.dir, &place).map_err(placing)?;
+        // What can't be kept for sure is cleared up where it is now.
+        self.dir.clone_from(&place);
+        let synced = File::open(&self.root).and_then(|it| it.sync_all());
+        synced.map_err(placing)?;
         self.clear_up = None;
         Ok(())
     }
@@ -242,6 +261,17 @@ pub(super) fn discard(dir: PathBuf) {
         Ok(()) => crate::driver::local::delete_in_background(away),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(dir = %dir.display(), %error, "a snapshot's files stay"),
+    }
+}
+
+/// A hub that was killed may have deleted one and not told those after it.
+fn forget_lost_parents(kept: &mut HashMap<SnapshotId, Kept>) {
+    let there: HashSet<_> = kept.keys().cloned().collect();
+    for it in kept.values_mut() {
+        let parent = it.stored.snapshot.parent.as_ref();
+        if parent.is_some_and(|it| !there.contains(it)) {
+            Arc::make_mut(&mut it.stored).snapshot.parent = None;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Inner,
-    shelves::{self, Fresh, tolerate_absent},
+    shelves::{self, Fresh, Pin, tolerate_absent},
     verbs::unfit,
 };
 use crate::{
@@ -34,6 +34,14 @@ pub(super) enum Then {
     StayStill,
 }
 
+/// A snapshot that was just taken. Nobody deletes it as long as its pin lives.
+pub(super) struct Taken {
+    pub snapshot: Snapshot,
+    pub pin: Pin,
+    /// On programs that stay still.
+    pub hold: Option<Hold>,
+}
+
 impl Inner {
     pub(super) fn snapshots(&self) -> Vec<Snapshot> {
         let mut all: Vec<_> = self.shelves().listed().map(|it| it.snapshot.clone()).collect();
@@ -47,16 +55,41 @@ impl Inner {
         id: &SandboxId,
         name: Option<String>,
         cause: SnapshotCause,
-    ) -> Outcome<Snapshot> {
+    ) -> Outcome<(Snapshot, Pin)> {
         if let Some(name) = &name {
             snapshot_name(name)?;
         }
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
-        let (taken, _) = self.take(id, name, cause, Then::GoOn).await?;
-        self.prune_shelves(Some(id)).await;
+        self.take_and_go_on(id, name, cause).await
+    }
+
+    /// The same by itself, at the sandbox's turn and that of those that are taken by time. Who waits for one of
+    /// them holds up nobody who needs the other.
+    pub(super) async fn snapshot_by_time(self: &Arc<Self>, id: &SandboxId) -> Outcome<()> {
+        let verbs = self.verbs(id)?;
+        let _turns = loop {
+            let among_many = self.timers.acquire().await;
+            match verbs.try_lock() {
+                Ok(held) => break (among_many, held),
+                Err(_) => drop(among_many),
+            }
+            drop(verbs.lock().await);
+        };
+        self.take_and_go_on(id, None, SnapshotCause::Timer).await?;
+        Ok(())
+    }
+
+    async fn take_and_go_on(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        name: Option<String>,
+        cause: SnapshotCause,
+    ) -> Outcome<(Snapshot, Pin)> {
+        let Taken { snapshot, pin, .. } = self.take(id, name, cause, Then::GoOn).await?;
+        self.tidy_shelves(Some(id));
         self.count_snapshots(id).await;
-        Ok(taken)
+        Ok((snapshot, pin))
     }
 
     /// The same for who has the sandbox's turn.
@@ -66,7 +99,7 @@ impl Inner {
         name: Option<String>,
         cause: SnapshotCause,
         then: Then,
-    ) -> Outcome<(Snapshot, Option<Hold>)> {
+    ) -> Outcome<Taken> {
         let (sandbox, seat) = self.fit_for_snapshot(id, name.as_deref())?;
         let spec = self.fleet().get(id)?.spec.clone();
         let kept = Snapshot {
@@ -124,11 +157,11 @@ impl Inner {
         };
         let snapshot = stored.snapshot.clone();
         let stored = blocking(move || fresh.finish(&stored).map(|()| stored)).await?;
-        self.shelves().insert(stored);
+        let pin = self.shelves().add(stored);
         self.fleet().get_mut(id)?.sandbox_mut().moment = Some(snapshot.id.clone());
         self.touch(id);
         self.persist_or_notice(id).await;
-        Ok((snapshot, hold))
+        Ok(Taken { snapshot, pin, hold })
     }
 
     /// A sandbox that can be kept as a snapshot now, and its host if it has one that runs.
@@ -175,7 +208,7 @@ impl Inner {
         change(&mut stored);
         let dir = self.shelf_of(id)?.dir;
         let stored = blocking(move || shelves::write(&dir, &stored).map(|()| stored)).await?;
-        self.shelves().insert(stored);
+        self.shelves().set(stored);
         drop(turn);
         Ok(())
     }
@@ -186,9 +219,7 @@ impl Inner {
         if stored.removed {
             return Err(Fault::absent(format!("no such snapshot: {id}")));
         }
-        if self.let_go(id).await? {
-            self.move_on(&stored.snapshot).await;
-        } else {
+        if !self.let_go(id).await? {
             self.rewrite(id, |it| it.removed = true).await?;
         }
         self.count_snapshots(&stored.snapshot.sandbox).await;
@@ -227,9 +258,10 @@ impl Inner {
     }
 
     /// Deletes a snapshot; `false` when something stands on it, or is just being made of it.
-    pub(super) async fn let_go(&self, id: &SnapshotId) -> Outcome<bool> {
+    pub(super) async fn let_go(self: &Arc<Self>, id: &SnapshotId) -> Outcome<bool> {
         let Some((gone, shared)) = self.delete(id).await? else { return Ok(false) };
         self.hand_on(&gone.snapshot, shared).await;
+        self.move_on(&gone.snapshot).await;
         Ok(true)
     }
 
@@ -274,26 +306,15 @@ impl Inner {
 
     /// Takes one off the list and its files out of sight; gives what they shared with others, in bytes.
     async fn delete(&self, id: &SnapshotId) -> Outcome<Option<(Arc<Stored>, u64)>> {
-        let _turn = self.shelf_turn.lock().await;
-        let (stored, shelf) = {
-            // Both, so that nothing begins to stand on it in between.
-            let fleet = self.fleet();
-            let mut shelves = self.shelves();
-            let shelf = shelves.shelf(id)?;
-            if fleet.entries().any(|it| it.spec.from.as_ref() == Some(id)) {
-                return Ok(None);
-            }
-            let Some(stored) = shelves.take(id) else { return Ok(None) };
-            (stored, shelf)
-        };
+        let Some((stored, shelf, has_next)) = self.take_off(id).await? else { return Ok(None) };
+        // From here on nobody finds it, and nobody else waits.
         let driver = self.drivers.get(&stored.snapshot.driver).ok();
         if let Some(driver) = &driver
             && let Err(fault) = tolerate_absent(driver.forget(&shelf).await)
         {
-            self.shelves().insert(Stored::clone(&stored));
+            self.shelves().add(Stored::clone(&stored));
             return Err(fault);
         }
-        let has_next = self.shelves().all().any(|it| it.snapshot.parent.as_ref() == Some(id));
         let driver = driver.filter(|_| has_next);
         blocking(move || {
             let alone = driver.and_then(|it| it.alone(&shelf));
@@ -303,6 +324,21 @@ impl Inner {
             Ok(Some((stored, shared.unwrap_or(0))))
         })
         .await
+    }
+
+    /// Takes one off the list, and tells whether others come after it; `None` when it is needed.
+    async fn take_off(&self, id: &SnapshotId) -> Outcome<Option<(Arc<Stored>, Shelf, bool)>> {
+        let _turn = self.shelf_turn.lock().await;
+        // Both, so that nothing begins to stand on it in between.
+        let fleet = self.fleet();
+        let mut shelves = self.shelves();
+        let shelf = shelves.shelf(id)?;
+        if fleet.entries().any(|it| it.spec.from.as_ref() == Some(id)) {
+            return Ok(None);
+        }
+        let Some(stored) = shelves.take(id) else { return Ok(None) };
+        let has_next = shelves.all().any(|it| it.snapshot.parent.as_ref() == Some(id));
+        Ok(Some((stored, shelf, has_next)))
     }
 
     /// Writes into a sandbox how many snapshots of it there are; one that is gone has nobody to tell.

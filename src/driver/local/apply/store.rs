@@ -164,7 +164,8 @@ impl Store {
         let fields: Vec<&[u8]> = fields(&text);
         let entry = |it: &[&[u8]]| {
             let [path, old, target, left, foreign] = it else { return None };
-            let (old, left, foreign) = (maybe(old)?, Left::from_text(left)?, from_flag(foreign)?);
+            let old = if old.is_empty() { None } else { Some(seen(old)?) };
+            let (left, foreign) = (Left::from_text(left)?, from_flag(foreign)?);
             Some(Entry { path: path.to_vec(), old, target: target.to_vec(), left, foreign })
         };
         let entries: Option<Vec<Entry>> = fields.chunks(5).map(entry).collect();
@@ -180,7 +181,8 @@ impl Store {
         let mut ledger = Ledger::default();
         let written = |it: &[&[u8]]| {
             let [path, left, again, foreign] = it else { return None };
-            let (seen, again, foreign) = (seen(left)?, maybe(again)?, from_flag(foreign)?);
+            let again = if again.is_empty() { None } else { Some(seen(again)?) };
+            let (seen, foreign) = (seen(left)?, from_flag(foreign)?);
             Some((path.to_vec(), Written { seen, again, foreign }))
         };
         for it in fields(&text).chunks(4) {
@@ -271,11 +273,6 @@ fn fields(text: &[u8]) -> Vec<&[u8]> {
 
 fn seen(text: &[u8]) -> Option<Seen> {
     std::str::from_utf8(text).ok().and_then(Seen::from_text)
-}
-
-/// An empty field is `None`.
-fn maybe(text: &[u8]) -> Option<Option<Seen>> {
-    if text.is_empty() { Some(None) } else { seen(text).map(Some) }
 }
 
 fn flag(set: bool) -> &'static [u8] {
