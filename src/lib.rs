@@ -6,6 +6,7 @@ pub mod base;
 pub mod model;
 pub mod vt;
 pub mod config;
+pub mod policy;
 pub mod driver;
 pub mod session;
 pub mod runtime;

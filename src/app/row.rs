@@ -107,7 +107,7 @@ impl Mark {
     fn of(sandbox: &Sandbox) -> Self {
         let alive = sandbox.sessions.iter().filter(|it| it.status != Status::Exited);
         match sandbox.state {
-            _ if sandbox.pending_approvals > 0 => Self::Asks,
+            _ if !sandbox.asks.is_empty() => Self::Asks,
             State::Creating => Self::Working,
             State::Paused => Self::Paused,
             State::Failed | State::Gone => Self::Failed,

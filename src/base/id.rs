@@ -67,6 +67,8 @@ ids! {
     SessionId;
     /// Names one snapshot for ever; never reused.
     SnapshotId;
+    /// Names one ask for ever; never reused.
+    AskId;
     /// Names one console or command-line process that talks to a hub.
     ClientId;
 }

@@ -57,6 +57,27 @@ pub const INPUT_QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// Largest single piece of input (a paste), in bytes.
 pub const INPUT_BYTES_MAX: usize = 64 * 1024;
 
+/// What is asked for, in bytes: all that a person is shown of it, whole or not at all.
+pub const ASK_BYTES_MAX: usize = 48 * 1024;
+/// Names and values of one ask beside its subject.
+pub const ASK_DETAILS_MAX: usize = 16;
+/// Asks of one sandbox that wait at once, and all of them together, in bytes: more than a person reads. What comes
+/// then is denied unseen, and counted.
+pub const ASKS_PENDING_MAX: usize = 16;
+pub const ASKS_BYTES_MAX: usize = 192 * 1024;
+/// Asks of one sandbox in a burst, and how soon there may be another after it.
+pub const ASKS_BURST: u32 = 8;
+pub const ASK_EVERY_MIN: Duration = Duration::from_millis(100);
+/// How long an ask waits for an answer unless it says so, and at most.
+pub const ASK_WITHIN: Duration = Duration::from_secs(300);
+pub const ASK_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What a person says to an agent with an answer, in bytes.
+pub const ANSWER_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// Connections of a sandbox's programs that ask, at once.
+pub const ASKERS_MAX: usize = 64;
+/// Asks that are kept after their end, over all sandboxes; the oldest go.
+pub const ASKS_KEPT: usize = 10_000;
+
 /// Sandboxes one hub keeps, and sessions in one sandbox: above what one person or host can hold.
 pub const SANDBOXES_MAX: usize = 20_000;
 pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;

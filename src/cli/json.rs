@@ -43,7 +43,7 @@ pub struct SandboxView<'a> {
     limits: LimitsView,
     capabilities: BTreeMap<String, bool>,
     sessions: Vec<SessionView<'a>>,
-    pending_approvals: u32,
+    pending_approvals: usize,
     notes: &'a [String],
     stop_asked: bool,
     snapshots: u32,
@@ -121,7 +121,7 @@ impl<'a> From<&'a Sandbox> for SandboxView<'a> {
                 .map(|(word, on)| (snake(word), on))
                 .collect(),
             sessions: it.sessions.iter().map(|session| session_view(session, &it.name)).collect(),
-            pending_approvals: it.pending_approvals,
+            pending_approvals: it.asks.len(),
             notes: &it.notes,
             stop_asked: it.stop_asked,
             snapshots: it.snapshots,

@@ -23,15 +23,16 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
-        id::{SandboxId, SessionId, SnapshotId},
+        id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::{
-            APPLIED_MAX, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN,
+            APPLIED_MAX, ASKS_KEPT, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN,
             KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX,
             SNAPSHOT_WITHIN, SNAPSHOTS_MAX, TTL_MAX,
         },
         units::Size,
     },
     model::{
+        ask::{Answer, Ask},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -46,6 +47,7 @@ use crate::{
     },
     wire::{
         convert::{
+            ask::decide_out,
             change::{apply_out, diff_out, piece_in},
             entry_in, fits,
             history::{history_out, search_out},
@@ -171,6 +173,23 @@ impl Runtime for Client {
         // A shim may take as long as that, and then there are its files.
         wires.answer(2 * CREATE_WITHIN + HUB_ANSWER_WITHIN, call).await?;
         Ok(())
+    }
+
+    async fn asks(&self) -> Outcome<Vec<Ask>> {
+        let listing = self.shared.again(|wires| async move {
+            let mut asks = wires.asks();
+            let call = asks.list(wires.request(v1::ListAsksRequest {}));
+            let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+            gather(&wires, pieces, ASKS_KEPT, |it: v1::ListAsksResponse| it.asks).await
+        });
+        listing.await
+    }
+
+    async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {
+        let wires = self.wires()?;
+        let mut asks = wires.asks();
+        let call = asks.decide(wires.request(decide_out(id, digest, &answer)));
+        required("ask", wires.answer(HUB_ANSWER_WITHIN, call).await?.ask)?.try_into()
     }
 
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>> {

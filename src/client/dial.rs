@@ -38,7 +38,7 @@ use crate::{
         fault::from_status,
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, attend_response::Kind as Attend,
-            hub_client::HubClient, recordings_client::RecordingsClient,
+            asks_client::AsksClient, hub_client::HubClient, recordings_client::RecordingsClient,
             sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
         },
     },
@@ -195,6 +195,7 @@ impl Wires {
         sessions: SessionsClient over control;
         streams: SessionsClient over bulk;
         recordings: RecordingsClient over bulk;
+        asks: AsksClient over control;
     }
 
     /// Marks a message with who sends it.

@@ -46,6 +46,13 @@ pub enum Hosting {
     Shim,
 }
 
+/// In a ground: what a sandbox is shown so that its programs can ask a person.
+pub const ASK_DIR: &str = "ask";
+pub const ASK_SOCKET: &str = "ask.sock";
+pub const ASK_PROGRAM: &str = "sandwatch";
+/// The variable that names the socket to programs.
+pub const ASK_VARIABLE: &str = "SANDWATCH_ASK";
+
 /// What a place needs from its host to be made.
 #[derive(Clone, Debug)]
 pub struct Ground {

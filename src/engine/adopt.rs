@@ -124,10 +124,12 @@ impl Inner {
         let finish = removing || (began && !silent && !had_session(&adopted));
         let mut events = None;
         let mut died = false;
+        let mut asked = Vec::new();
         match adopted {
             Ok(it) => {
                 entry.seat = Some(it.seat);
                 keep_leases(&it.report, entry.sandbox_mut());
+                asked.clone_from(&it.report.asks);
                 apply(entry.sandbox_mut(), it.report);
                 events = Some(it.events);
             }
@@ -160,6 +162,7 @@ impl Inner {
         self.persist_or_notice(&id).await;
         match events {
             Some(events) => {
+                self.take_asks(&id, asked).await;
                 self.follow(id.clone(), events);
                 self.catch_up(&id);
                 if restoring {
@@ -214,10 +217,12 @@ impl Inner {
                     let (engine, id, name) = (self.clone(), id.clone(), ground.name.clone());
                     tokio::spawn(async move { engine.finish_removal(&id, &name).await });
                 }
+                let asked = it.report.asks.clone();
                 if let Ok(entry) = self.fleet().get_mut(id) {
                     entry.seat = Some(it.seat);
                     apply(entry.sandbox_mut(), it.report);
                 }
+                self.take_asks(id, asked).await;
                 let words = format!("{} answers again", ground.name);
                 self.fleet().notice(Level::Info, Some(id.clone()), &words);
                 Some(it.events)

@@ -10,11 +10,12 @@ use super::{Inner, feed::Feed, fleet};
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        id::{SandboxId, SessionId, SnapshotId},
+        id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::ANSWER_WITHIN,
         units::Size,
     },
     model::{
+        ask::{Answer, Ask},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -94,6 +95,15 @@ impl Runtime for Client {
 
     async fn remove(&self, id: &SandboxId) -> Outcome<()> {
         to_its_end!(self, engine, id => engine.remove(&id))
+    }
+
+    async fn asks(&self) -> Outcome<Vec<Ask>> {
+        self.engine.ended_asks().await
+    }
+
+    async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {
+        let (who, digest) = (self.who.clone(), digest.to_owned());
+        to_its_end!(self, engine, id => engine.decide(&who, &id, &digest, answer))
     }
 
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>> {

@@ -83,7 +83,7 @@ impl Inner {
             limits: spec.limits,
             capabilities: driver.capabilities(),
             sessions: Vec::new(),
-            pending_approvals: 0,
+            asks: Vec::new(),
             notes: Vec::new(),
             stop_asked: false,
             snapshots: 0,

@@ -176,7 +176,7 @@ impl Engine {
             limits: spec.limits,
             capabilities: driver.capabilities(),
             sessions: vec![session],
-            pending_approvals: 0,
+            asks: Vec::new(),
             notes: Vec::new(),
             stop_asked: false,
             snapshots: 0,

@@ -11,9 +11,10 @@ use crate::{
 
 impl Inner {
     pub(super) fn status(&self) -> HubStatus {
-        let (sandboxes, sessions) = {
+        let (sandboxes, sessions, asks) = {
             let fleet = self.fleet();
-            (fleet.len(), fleet.session_count())
+            let asks: usize = fleet.entries().map(|it| it.sandbox.asks.len()).sum();
+            (fleet.len(), fleet.session_count(), asks)
         };
         HubStatus {
             pid: std::process::id(),
@@ -22,7 +23,7 @@ impl Inner {
             listen: Vec::new(),
             sandboxes: u32::try_from(sandboxes).unwrap_or(u32::MAX),
             sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
-            pending_approvals: 0,
+            pending_approvals: u32::try_from(asks).unwrap_or(u32::MAX),
             rss_bytes: resident_bytes(),
         }
     }

@@ -9,11 +9,12 @@ use std::{
 
 use tokio::sync::{Notify, broadcast, watch};
 
+use super::asks::Standing;
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
-        id::{SandboxId, SessionId},
+        id::{AskId, SandboxId, SessionId},
         limits::{
             CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, REMOVE_AGAIN_MAX,
             REMOVE_AGAIN_MIN, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
@@ -52,6 +53,10 @@ pub(super) struct Entry {
     pub lease_turn: Arc<tokio::sync::Mutex<()>>,
     /// Sessions whose lease somebody waits to tell the seat of.
     pub lease_news: HashSet<SessionId>,
+    /// Asks that somebody has just answered.
+    pub deciding: HashSet<AskId>,
+    /// Answers that hold on.
+    pub standing: Vec<Standing>,
     /// Bumped with every change, for those who wait for one.
     pub changed: watch::Sender<u64>,
     /// Its seat can't be heard, and is asked again until it is or its host is dead.
@@ -141,6 +146,8 @@ impl Entry {
             fetching: Arc::default(),
             lease_turn: Arc::default(),
             lease_news: HashSet::new(),
+            deciding: HashSet::new(),
+            standing: Vec::new(),
             changed: watch::Sender::new(0),
             unheard: false,
             pulsing: false,

@@ -76,6 +76,7 @@ impl Inner {
 
     /// Takes over what a seat says of its sandbox.
     pub(super) async fn take_report(self: &Arc<Self>, id: &SandboxId, report: SeatReport) {
+        let asks = report.asks.clone();
         let (durable, next) = {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
@@ -90,6 +91,7 @@ impl Inner {
             let next = next(entry);
             (before != Durable::of(&entry.sandbox), next)
         };
+        self.take_asks(id, asks).await;
         self.touch(id);
         if durable {
             self.persist_or_notice(id).await;
@@ -160,6 +162,7 @@ impl Inner {
             fleet.notice(Level::Error, Some(id.clone()), &format!("{name} failed: {reason}"));
             name
         };
+        self.take_asks(id, Vec::new()).await;
         self.touch(id);
         self.reap(id, &name).await;
         self.persist_or_notice(id).await;

@@ -1,6 +1,7 @@
 //! Layer `engine`: `Runtime` over drivers. The one truth of a hub: which sandboxes there are, who
 //! may type, what changed. It holds no screen and parses no output: that is a seat's business.
 mod adopt;
+mod asks;
 mod changes;
 mod client;
 mod create;
@@ -139,6 +140,7 @@ impl Engine {
             inner.fleet().notice(Level::Warning, None, &words);
         }
         inner.adopt_all().await?;
+        inner.settle_asks().await?;
         unfinished.into_iter().for_each(|it| inner.clear_up(it));
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));

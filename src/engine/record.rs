@@ -17,6 +17,8 @@ use crate::{
 pub(super) fn row(entry: &Entry) -> Row {
     let mut bare = Sandbox::clone(&entry.sandbox);
     let sessions = std::mem::take(&mut bare.sessions);
+    // They have a table of their own.
+    bare.asks.clear();
     Row {
         id: bare.id.to_string(),
         name: bare.name.clone(),
@@ -56,7 +58,8 @@ pub(super) fn read(kept: &Kept) -> Outcome<(Sandbox, SandboxSpec)> {
 
 /// The file in a sandbox's own directory: length and bytes of the sandbox, then the spec.
 pub(super) fn file(entry: &Entry) -> Vec<u8> {
-    let sandbox = stored::sandbox_bytes(&entry.sandbox);
+    let sandbox = Sandbox { asks: Vec::new(), ..Sandbox::clone(&entry.sandbox) };
+    let sandbox = stored::sandbox_bytes(&sandbox);
     let mut out = (sandbox.len() as u64).to_be_bytes().to_vec();
     out.extend(sandbox);
     out.extend(stored::spec_bytes(&entry.spec));

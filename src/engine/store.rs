@@ -36,6 +36,17 @@ const MIGRATIONS: &[&str] = &["
         record BLOB NOT NULL
     ) STRICT;
     CREATE INDEX session_sandbox ON session (sandbox);
+", "
+    -- Outlives its sandbox: it is the record of who allowed what.
+    CREATE TABLE ask (
+        id TEXT PRIMARY KEY,
+        sandbox TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX ask_created ON ask (created_at);
+    CREATE INDEX ask_state ON ask (state);
 "];
 
 /// One sandbox as it is kept.
@@ -60,6 +71,16 @@ pub(super) struct SessionRow {
     pub ordinal: u32,
     pub lease_holder: Option<String>,
     pub exit_code: Option<i32>,
+    pub record: Vec<u8>,
+}
+
+/// One ask as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AskRow {
+    pub id: String,
+    pub sandbox: String,
+    pub created_at: i64,
+    pub state: &'static str,
     pub record: Vec<u8>,
 }
 
@@ -196,6 +217,57 @@ impl Store {
                 all.push(kept);
             }
             Ok(all)
+        })
+        .await
+    }
+
+    /// Writes an ask's newest state. What was decided stays so.
+    pub(super) async fn put_ask(&self, row: AskRow) -> Outcome<()> {
+        self.run("keeping an ask", move |connection| {
+            let put = "INSERT INTO ask (id, sandbox, created_at, state, record) \
+                       VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET \
+                       state = excluded.state, record = excluded.record \
+                       WHERE state NOT IN ('allowed', 'denied')";
+            let row = params![row.id, row.sandbox, row.created_at, row.state, row.record];
+            connection.execute(put, row).map(drop)
+        })
+        .await
+    }
+
+    pub(super) async fn ask(&self, id: String) -> Outcome<Option<Vec<u8>>> {
+        self.run("reading an ask", move |connection| {
+            let read = "SELECT record FROM ask WHERE id = ?1";
+            connection.query_row(read, [id], |row| row.get(0)).optional()
+        })
+        .await
+    }
+
+    /// The newest, newest first.
+    pub(super) async fn asks(&self, most: usize) -> Outcome<Vec<Vec<u8>>> {
+        self.run("reading asks", move |connection| {
+            let read = "SELECT record FROM ask ORDER BY created_at DESC, id LIMIT ?1";
+            let mut read = connection.prepare_cached(read)?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            read.query_map([most], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
+    pub(super) async fn pending_asks(&self) -> Outcome<Vec<Vec<u8>>> {
+        self.run("reading asks", |connection| {
+            let mut read = connection.prepare("SELECT record FROM ask WHERE state = 'pending'")?;
+            read.query_map([], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
+    /// Keeps the newest.
+    pub(super) async fn forget_asks(&self, most: usize) -> Outcome<()> {
+        self.run("forgetting old asks", move |connection| {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let old = "DELETE FROM ask WHERE state != 'pending' AND id NOT IN \
+                       (SELECT id FROM ask ORDER BY created_at DESC, id LIMIT ?1)";
+            connection.execute(old, [most]).map(drop)
         })
         .await
     }

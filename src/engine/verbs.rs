@@ -164,6 +164,7 @@ impl Inner {
             self.keep_for_another_try(id, &fault).await;
             return Err(fault.context(format_args!("removing {name}")));
         }
+        self.take_asks(id, Vec::new()).await;
         self.fleet().remove(id);
         self.orphan_shelves(id).await;
         self.deadlines.notify_one();

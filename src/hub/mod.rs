@@ -36,7 +36,7 @@ use crate::{
     wire::{
         DESCRIPTORS,
         v1::{
-            hub_server::HubServer, recordings_server::RecordingsServer,
+            asks_server::AsksServer, hub_server::HubServer, recordings_server::RecordingsServer,
             sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
         },
     },
@@ -170,6 +170,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
     reporter.set_serving::<SandboxesServer<Service>>().await;
     reporter.set_serving::<SessionsServer<Service>>().await;
     reporter.set_serving::<RecordingsServer<Service>>().await;
+    reporter.set_serving::<AsksServer<Service>>().await;
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
     macro_rules! bounded {
         ($server:ident) => {
@@ -186,6 +187,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
         .add_service(bounded!(SandboxesServer))
         .add_service(bounded!(SessionsServer))
         .add_service(bounded!(RecordingsServer))
+        .add_service(bounded!(AsksServer))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection))
 }

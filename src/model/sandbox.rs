@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
+    ask::Ask,
     capability::Capabilities,
     session::{Session, SessionSpec},
 };
@@ -200,7 +201,8 @@ pub struct Sandbox {
     pub capabilities: Capabilities,
     /// Oldest first; the first has ordinal 1.
     pub sessions: Vec<Session>,
-    pub pending_approvals: u32,
+    /// What waits for a person, oldest first.
+    pub asks: Vec<Ask>,
     /// What a person should know: why it failed, what was asked for but is not in force.
     pub notes: Vec<String>,
     /// Somebody asked for its end: how its programs ended says nothing about them.

@@ -11,10 +11,11 @@ pub use crate::session::seat::{BoxStream, ExecOutput};
 use crate::{
     base::{
         fault::Outcome,
-        id::{ClientId, SandboxId, SessionId, SnapshotId},
+        id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     model::{
+        ask::{Answer, Ask},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -131,6 +132,11 @@ pub trait Runtime: Send + Sync {
     async fn resume(&self, id: &SandboxId) -> Outcome<()>;
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()>;
     async fn remove(&self, id: &SandboxId) -> Outcome<()>;
+
+    /// Asks that have ended, newest first; those that wait are in their sandboxes.
+    async fn asks(&self) -> Outcome<Vec<Ask>>;
+    /// Answers an ask that waits: the first answer counts, and only if the digest is that of what was shown.
+    async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask>;
 
     /// Every snapshot, oldest first, also of sandboxes that are no more.
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>>;

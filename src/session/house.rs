@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use super::{
+    asks::Asks,
     exec,
     feed::Feed,
     host::{Host, Tell, Told},
@@ -20,12 +22,13 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
-        id::SessionId,
+        id::{AskId, SessionId},
         limits::{RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX, SESSIONS_PER_SANDBOX_MAX},
         units::Size,
     },
     driver::{Ground, Place},
     model::{
+        ask::{Answer, Request},
         output::{Output, OutputRequest},
         sandbox::State,
         session::{Lease, Session, SessionSpec, Status},
@@ -45,6 +48,7 @@ struct Inner {
     recordings: PathBuf,
     record: bool,
     feed: Arc<Feed>,
+    asks: Arc<Asks>,
     rooms: Mutex<Rooms>,
     /// One start at a time: ordinals are given in order.
     opening: tokio::sync::Mutex<()>,
@@ -85,6 +89,7 @@ impl House {
             recordings,
             record,
             feed: Arc::default(),
+            asks: Arc::default(),
             rooms: Mutex::new(Rooms {
                 state: State::Running,
                 hosts: Vec::new(),
@@ -110,6 +115,26 @@ impl House {
             }
         });
         Self { inner, watching: watching.abort_handle() }
+    }
+
+    /// Asks whoever is at a hub for one of its programs; whoever drops this waits no more.
+    pub async fn ask(
+        &self,
+        request: Request,
+        session: Option<SessionId>,
+        within: Duration,
+    ) -> Outcome<Answer> {
+        self.inner.asks.ask(&self.inner.feed, request, session, within).await
+    }
+
+    /// The session whose program this is, or which started it; as long as it runs.
+    pub fn session_of(&self, parents: &[u32]) -> Option<SessionId> {
+        let rooms = self.inner.rooms();
+        let leads = |it: &&(SessionId, Arc<Host>)| {
+            let session = it.1.session();
+            session.exit.is_none() && session.pid.is_some_and(|it| parents.contains(&it))
+        };
+        rooms.hosts.iter().find(leads).map(|it| it.0.clone())
     }
 }
 
@@ -149,12 +174,13 @@ impl Inner {
         let seen = facts.state.filter(|it| !(held && *it == State::Paused));
         let rooms = self.rooms();
         let state = rooms.state_by(seen);
-        facts.notes.extend(rooms.notes.iter().cloned());
+        facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
         SeatReport {
             sandbox: self.ground.id.clone(),
             state,
             facts,
             sessions: rooms.hosts.iter().map(|it| it.1.session()).collect(),
+            asks: self.asks.pending(),
         }
     }
 
@@ -355,6 +381,10 @@ impl Seat for House {
     async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()> {
         self.inner.host(session)?.set_lease(lease);
         Ok(())
+    }
+
+    async fn answer(&self, ask: &AskId, answer: Answer) -> Outcome<()> {
+        self.inner.asks.answer(ask, answer)
     }
 
     async fn pause(&self) -> Outcome<()> {

@@ -8,11 +8,12 @@ use tokio_stream::Stream;
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        id::{SandboxId, SessionId},
+        id::{AskId, SandboxId, SessionId},
         units::Size,
     },
     driver::PlaceFacts,
     model::{
+        ask::{Answer, Asked},
         fact::Fact,
         output::{Output, OutputRequest},
         sandbox::State,
@@ -30,6 +31,8 @@ pub struct SeatReport {
     pub state: State,
     pub facts: PlaceFacts,
     pub sessions: Vec<Session>,
+    /// What its programs wait for an answer to.
+    pub asks: Vec<Asked>,
 }
 
 /// What a seat tells without being asked.
@@ -97,6 +100,9 @@ pub trait Seat: Send + Sync {
 
     /// Remembers who holds the keyboard, so that the next hub knows. The hub decides, not the seat.
     async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()>;
+
+    /// Answers what a program asked; `Absent` when it waits no more.
+    async fn answer(&self, ask: &AskId, answer: Answer) -> Outcome<()>;
 
     async fn pause(&self) -> Outcome<()>;
     async fn resume(&self) -> Outcome<()>;

@@ -3,6 +3,7 @@
 //!
 //! It is lean on purpose: one thread, one slow timer while nothing happens, nothing allocated before it
 //! is needed.
+mod ask;
 mod home;
 mod log;
 pub mod serve;
@@ -59,7 +60,7 @@ pub fn run(dir: &Path) -> ExitCode {
 async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     local::step_back();
     let made = make(dir, &drivers).await;
-    let (start, place, listener, home) = match made {
+    let (start, place, listener, asking, home) = match made {
         Ok(made) => made,
         Err(fault) => {
             tell(&answer::What::Fault((&fault).into()));
@@ -68,7 +69,9 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     };
     let ground = ground(&start, dir);
     let house = House::new(ground, place, start.recordings, start.spec.record);
-    let house: Arc<dyn Seat> = Arc::new(house);
+    let house = Arc::new(house);
+    let asked = ask::serve(asking, Arc::clone(&house));
+    let house: Arc<dyn Seat> = house;
     let welcome = Welcome {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -85,6 +88,7 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let mut serving = std::pin::pin!(serve::serve(listener, Arc::clone(&house), welcome));
     let why = tokio::select! {
         () = &mut serving => return Ok(()),
+        () = asked => "nobody can ask any more",
         () = home.left() => "its directory is gone",
         () = lifetime => "its time is over",
     };
@@ -103,7 +107,7 @@ fn ground(start: &Start, dir: &Path) -> Ground {
 async fn make(
     dir: &Path,
     drivers: &Registry,
-) -> Outcome<(Start, Arc<dyn Place>, UnixListener, home::Home)> {
+) -> Outcome<(Start, Arc<dyn Place>, UnixListener, UnixListener, home::Home)> {
     let home = home::Home::watch(dir)?;
     let start = read_spec(dir)?;
     if let Err(error) = descriptors::raise(start.open_files) {
@@ -112,8 +116,9 @@ async fn make(
     let listener = listen(dir)?;
     let driver = drivers.get(&start.spec.driver)?;
     let ground = ground(&start, dir);
+    let asking = ask::open(dir)?;
     let place = driver.create(&ground, &start.spec).await?;
-    Ok((start, place, listener, home))
+    Ok((start, place, listener, asking, home))
 }
 
 fn read_spec(dir: &Path) -> Outcome<Start> {

@@ -268,6 +268,10 @@ async fn done(seat: &dyn Seat, what: call::What) -> Outcome<answer::What> {
             let id = convert::session_id(&lease.session)?;
             seat.set_lease(&id, lease.lease.map(TryInto::try_into).transpose()?).await?;
         }
+        call::What::AnswerAsk(it) => {
+            let answer = convert::required("answer_ask.answer", it.answer)?;
+            seat.answer(&convert::ask_id(&it.ask)?, answer.try_into()?).await?;
+        }
         call::What::Pause(_) => seat.pause().await?,
         call::What::Resume(_) => seat.resume().await?,
         call::What::Stop(stop) => {

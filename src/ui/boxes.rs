@@ -231,8 +231,8 @@ impl View<'_> {
             ("limits", format!("cpus {cpus} · memory {memory} · processes {pids}"), Role::Box),
             ("created", self.state.zone.date_time(it.created_at), Role::Box),
         ];
-        if it.pending_approvals > 0 {
-            lines.push(("asks", it.pending_approvals.to_string(), Role::Warning));
+        if !it.asks.is_empty() {
+            lines.push(("asks", it.asks.len().to_string(), Role::Warning));
         }
         for (name, value) in &it.labels {
             lines.push(("label", format!("{name}={value}"), Role::Box));

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::convert::{
     self,
+    ask::entries_in,
     sandbox::{
         capabilities_in, capabilities_out, isolation_in, isolation_out, state_in, state_out,
     },
@@ -19,7 +20,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::SandboxId,
         limits::{
-            LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
+            ASKS_PENDING_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
             WIRE_MESSAGE_BYTES_MAX,
         },
         text::{cut, shown},
@@ -204,6 +205,7 @@ impl From<&SeatReport> for Report {
             capabilities: capabilities_out(&facts.capabilities),
             notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
             sessions: sessions_out(&report.sessions),
+            asks: report.asks.iter().take(ASKS_PENDING_MAX).map(Into::into).collect(),
         }
     }
 }
@@ -227,6 +229,7 @@ impl TryFrom<Report> for SeatReport {
                 notes,
             },
             sessions,
+            asks: entries_in(wire.asks),
         })
     }
 }

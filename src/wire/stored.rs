@@ -10,6 +10,7 @@ use crate::{
         text::shown,
     },
     model::{
+        ask::Ask,
         sandbox::{Sandbox, SandboxSpec},
         session::Session,
     },
@@ -36,6 +37,8 @@ stored! {
     sandbox_bytes, sandbox: Sandbox = Sandbox;
     /// What was asked for.
     spec_bytes, spec: SandboxSpec = SandboxSpec;
+    /// One ask.
+    ask_bytes, ask: Ask = Ask;
     /// One session.
     session_bytes, session: Session = Session;
 }

@@ -89,8 +89,8 @@ impl Turn<'_> {
 
     /// Calls the operator when a sandbox begins to need someone and the terminal has no focus.
     fn attention(&mut self, sandbox: &Sandbox) {
-        let before = self.state.fleet.get(&sandbox.id).map_or(0, |it| it.sandbox.pending_approvals);
-        if sandbox.pending_approvals > before {
+        let before = self.state.fleet.get(&sandbox.id).map_or(0, |it| it.sandbox.asks.len());
+        if sandbox.asks.len() > before {
             let body = format!("{} asks", sandbox.name);
             self.ring(Some((sandbox.name.clone(), body)));
         }

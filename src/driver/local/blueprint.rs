@@ -47,6 +47,8 @@ pub struct Blueprint {
     pub links: Vec<(String, PathBuf)>,
     /// Names in / shown with writes kept apart.
     pub layers: Vec<String>,
+    /// What its programs ask a person with; `None` = they can't.
+    pub asking: Option<Source>,
     /// Programs in the operator's home that were asked for, read-only.
     pub tools: Vec<(PathBuf, Source)>,
     pub workspace: Option<WorkspaceMount>,

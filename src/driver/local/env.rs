@@ -3,8 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::identity::{self, Identity};
-use crate::model::sandbox::SandboxSpec;
+use super::{
+    identity::{self, Identity},
+    mounts,
+};
+use crate::{
+    driver::{ASK_DIR, ASK_SOCKET, ASK_VARIABLE, Ground},
+    model::sandbox::{Isolation, SandboxSpec},
+};
 
 /// Top-level entries of the host that programs need: what a sandbox sees of it, where they exist.
 pub const SYSTEM: [&str; 12] =
@@ -128,6 +134,24 @@ pub fn of_image(name: &str, identity: &Identity, shell: String) -> Vec<(String, 
         ("LANG", "C.UTF-8".to_owned()),
     ];
     own.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// Tells programs how they ask a person, where they can.
+pub fn ask_by(env: &mut Vec<(String, String)>, ground: &Ground, grade: Option<Isolation>) {
+    let own = ground.dir.join(ASK_DIR);
+    let place = match grade {
+        // It reaches no socket of another kernel's.
+        Some(Isolation::Gvisor) => return,
+        Some(Isolation::Landlock) => own.clone(),
+        _ => PathBuf::from(mounts::ASKING),
+    };
+    if !own.is_dir() || env.iter().any(|(key, _)| key == ASK_VARIABLE) {
+        return;
+    }
+    env.push((ASK_VARIABLE.to_owned(), place.join(ASK_SOCKET).display().to_string()));
+    if let Some((_, path)) = env.iter_mut().find(|(key, _)| key == "PATH") {
+        path.push_str(&format!(":{}", place.display()));
+    }
 }
 
 /// Later entries win over earlier ones of the same name.

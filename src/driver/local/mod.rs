@@ -222,7 +222,8 @@ impl Local {
     }
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
-        let Started { held, mut facts, home, env, first: command, shell } = started;
+        let Started { held, mut facts, home, mut env, first: command, shell } = started;
+        env::ask_by(&mut env, ground, facts.isolation);
         let entered = First::of(held.pid)
             .map_err(|error| Fault::io("looking at a first process", &error))
             .and_then(|first| note(ground, &groups, held.mark, Some(first)))

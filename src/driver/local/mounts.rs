@@ -31,6 +31,8 @@ use super::{
 };
 use crate::{base::limits::PIECES_MAX, model::sandbox::WorkspaceMode};
 
+/// Where a sandbox has what its programs ask a person with.
+pub const ASKING: &str = "/run/sandwatch";
 /// Any directory that every host has: it is hidden, in this namespace only, until the root is changed.
 const BORROWED: &str = "/tmp";
 /// The new root, below the sandbox's directory while it is built.
@@ -140,6 +142,11 @@ fn furnish(
         let place = inside(path);
         make_directory(&place)?;
         show(source, &place, true).step(format!("showing {}", path.display()))?;
+    }
+    if let Some(asking) = &plan.asking {
+        let place = inside(ASKING);
+        make_directory(&place)?;
+        show(asking, &place, true).step(format!("showing {ASKING}"))?;
     }
     if let Some(workspace) = &plan.workspace {
         show_workspace(workspace)?;

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     base::fault::{Fault, Kind, Outcome},
-    driver::{Ground, Shelf},
+    driver::{ASK_DIR, Ground, Shelf},
     model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
 };
 
@@ -93,6 +93,8 @@ pub fn plan(
             Ok::<_, Fault>(WorkspaceMount { path, mode: spec.workspace.mode, source })
         })
         .transpose()?;
+    let asking = ground.dir.join(ASK_DIR);
+    let asking = fs::canonicalize(&asking).ok().map(|it| reach(&it, identity)).transpose()?;
     let mut tools = Vec::new();
     // It is the image that has them, or not.
     let needed = match image {
@@ -116,6 +118,7 @@ pub fn plan(
         image: over,
         links,
         layers,
+        asking,
         tools,
         workspace,
         own_network: spec.egress != Egress::Allow,

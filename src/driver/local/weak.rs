@@ -31,7 +31,7 @@ use crate::{
         fault::{Fault, Outcome},
         units::Size,
     },
-    driver::Ground,
+    driver::{ASK_DIR, Ground},
     model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
 };
 
@@ -101,6 +101,7 @@ pub fn plan(
     let system = env::SYSTEM.iter().map(|it| Path::new("/").join(it));
     let mut readable: Vec<PathBuf> = system.chain(READABLE.iter().map(PathBuf::from)).collect();
     readable.extend(tools::needed(spec, workspace.as_deref())?);
+    readable.push(ground.dir.join(ASK_DIR));
     if spec.egress == Egress::Allow {
         // Where /etc/resolv.conf usually leads.
         readable.push(fs::canonicalize("/etc/resolv.conf").unwrap_or_default());

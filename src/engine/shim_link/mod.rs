@@ -26,13 +26,14 @@ use self::{
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        id::SessionId,
+        id::{AskId, SessionId},
         limits::{ANSWER_WITHIN, CREATE_WITHIN, SHIM_SILENT_AFTER},
         text,
         units::Size,
     },
     driver::Ground,
     model::{
+        ask,
         output::{Output, OutputRequest},
         sandbox::SandboxSpec,
         session::{Lease, Session, SessionSpec},
@@ -216,6 +217,11 @@ impl Seat for ShimLink {
         let lease = lease.as_ref().map(Into::into);
         let lease = wire::SetLease { session: session.to_string(), lease };
         self.done(call::What::SetLease(lease), ANSWER_WITHIN).await
+    }
+
+    async fn answer(&self, ask: &AskId, answer: ask::Answer) -> Outcome<()> {
+        let answer = wire::AnswerAsk { ask: ask.to_string(), answer: Some((&answer).into()) };
+        self.done(call::What::AnswerAsk(answer), ANSWER_WITHIN).await
     }
 
     async fn pause(&self) -> Outcome<()> {

@@ -1,6 +1,7 @@
 //! The services: who asks, the call to the runtime, and the answer or the fault. No decision is made
 //! here.
 mod about;
+mod asks;
 mod attendance;
 mod recordings;
 mod sandboxes;

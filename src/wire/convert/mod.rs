@@ -20,6 +20,7 @@ macro_rules! enums {
     )*};
 }
 
+pub mod ask;
 pub mod change;
 pub mod event;
 pub mod history;
@@ -96,6 +97,7 @@ ids! {
     sandbox_id: SandboxId;
     session_id: SessionId;
     snapshot_id: SnapshotId;
+    ask_id: AskId;
     client_id: ClientId;
 }
 

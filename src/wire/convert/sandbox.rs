@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    ask::entries_in,
     blob, duration, list, milliseconds, pairs_out, required,
     session::{environment, sessions_in, sessions_out},
     text,
@@ -18,7 +19,7 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         limits::{
-            ALLOW_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX, LABEL_BYTES_MAX,
+            ALLOW_MAX, ASKS_PENDING_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX, LABEL_BYTES_MAX,
             LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX, SEARCH_PATH_MAX,
             SNAPSHOT_EVERY_MIN, TTL_MAX,
         },
@@ -257,7 +258,8 @@ impl From<&Sandbox> for v1::Sandbox {
             limits: Some((&sandbox.limits).into()),
             capabilities: capabilities_out(&sandbox.capabilities),
             sessions: sessions_out(&sandbox.sessions),
-            pending_approvals: sandbox.pending_approvals,
+            pending_approvals: u32::try_from(sandbox.asks.len()).unwrap_or(u32::MAX),
+            asks: sandbox.asks.iter().take(ASKS_PENDING_MAX).map(Into::into).collect(),
             notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
             stop_asked: sandbox.stop_asked,
             snapshots: sandbox.snapshots,
@@ -299,7 +301,7 @@ impl TryFrom<v1::Sandbox> for Sandbox {
             limits: wire.limits.unwrap_or_default().try_into()?,
             capabilities: capabilities_in(wire.capabilities)?,
             sessions,
-            pending_approvals: wire.pending_approvals,
+            asks: entries_in(wire.asks),
             notes,
             stop_asked: wire.stop_asked,
             snapshots: wire.snapshots,

@@ -39,7 +39,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -96,6 +96,9 @@ pub mod call {
         /// Ends them and the shim; the files stay.
         #[prost(message, tag = "16")]
         Vacate(super::Vacate),
+        /// Answers what a program asked.
+        #[prost(message, tag = "17")]
+        AnswerAsk(super::AnswerAsk),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -134,6 +137,43 @@ pub struct Input {
     /// At most 64 KiB.
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnswerAsk {
+    /// Id of the ask.
+    #[prost(string, tag = "1")]
+    pub ask: ::prost::alloc::string::String,
+    /// Required.
+    #[prost(message, optional, tag = "2")]
+    pub answer: ::core::option::Option<super::super::v1::AskAnswer>,
+}
+/// What a program in a sandbox says on the socket `ask.sock` there, with the same framing; it asks once, and
+/// gives up by closing the connection.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Plea {
+    /// Required.
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<super::super::v1::AskRequest>,
+    /// How long it waits, at most a day; absent = 5 minutes.
+    #[prost(uint64, optional, tag = "2")]
+    pub within_ms: ::core::option::Option<u64>,
+}
+/// What it is answered, once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reply {
+    #[prost(oneof = "reply::What", tags = "1, 2")]
+    pub what: ::core::option::Option<reply::What>,
+}
+/// Nested message and enum types in `Reply`.
+pub mod reply {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        /// It can't even be asked.
+        #[prost(message, tag = "1")]
+        Fault(super::super::super::v1::Fault),
+        #[prost(message, tag = "2")]
+        Answer(super::super::super::v1::AskAnswer),
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenSession {
@@ -242,6 +282,9 @@ pub struct Report {
     /// Oldest first, at most 64.
     #[prost(message, repeated, tag = "7")]
     pub sessions: ::prost::alloc::vec::Vec<super::super::v1::Session>,
+    /// What its programs wait for an answer to, oldest first, at most 16.
+    #[prost(message, repeated, tag = "8")]
+    pub asks: ::prost::alloc::vec::Vec<super::super::v1::Asked>,
 }
 /// A program said something.
 #[derive(Clone, PartialEq, ::prost::Message)]

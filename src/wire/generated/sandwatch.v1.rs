@@ -250,7 +250,7 @@ pub struct Sandbox {
     /// Oldest first, at most 64.
     #[prost(message, repeated, tag = "13")]
     pub sessions: ::prost::alloc::vec::Vec<Session>,
-    /// Questions that wait for a person; always 0 so far.
+    /// How many asks wait for a person.
     #[prost(uint32, tag = "14")]
     pub pending_approvals: u32,
     /// What a person should know; at most 32 of at most 1024 bytes.
@@ -268,6 +268,9 @@ pub struct Sandbox {
     /// How many times its changes were written to the real directory, or taken back.
     #[prost(uint32, tag = "19")]
     pub writes: u32,
+    /// Those that wait, oldest first, at most 16.
+    #[prost(message, repeated, tag = "20")]
+    pub asks: ::prost::alloc::vec::Vec<Ask>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {}
@@ -1300,6 +1303,130 @@ pub struct RemoveRecordingRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveRecordingResponse {}
+/// What is wanted, in the words of who asks; at most 48 KiB in all, and not made safe to show.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AskRequest {
+    /// One that is unspecified or unknown is refused.
+    #[prost(enumeration = "AskKind", tag = "1")]
+    pub kind: i32,
+    /// What it is about, byte for byte. Not empty.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// What else belongs to it; at most 16.
+    #[prost(message, repeated, tag = "3")]
+    pub details: ::prost::alloc::vec::Vec<Pair>,
+    /// Why, as the agent says; absent = it does not say.
+    #[prost(string, optional, tag = "4")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
+    /// Which agent asks, as it says, at most 63 bytes; absent = it does not say.
+    #[prost(string, optional, tag = "5")]
+    pub agent: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A request that waits.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Asked {
+    /// 1 to 64 of \[a-z0-9-\_.\]; never used again.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Required.
+    #[prost(message, optional, tag = "2")]
+    pub request: ::core::option::Option<AskRequest>,
+    /// Id of the session that it comes from, as the system says; absent = from no session's program.
+    #[prost(string, optional, tag = "3")]
+    pub session: ::core::option::Option<::prost::alloc::string::String>,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "4")]
+    pub created_at_ms: i64,
+    /// When it is denied, in milliseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub deadline_at_ms: i64,
+    /// How many ask for the very same; 0 is read as 1.
+    #[prost(uint32, tag = "6")]
+    pub askers: u32,
+}
+/// An ask as people see it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Ask {
+    /// Always there.
+    #[prost(message, optional, tag = "1")]
+    pub asked: ::core::option::Option<Asked>,
+    /// Id of the sandbox.
+    #[prost(string, tag = "2")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// As the sandbox was called then.
+    #[prost(string, tag = "3")]
+    pub sandbox_name: ::prost::alloc::string::String,
+    /// Of all that is asked for, 64 of \[0-9a-f\].
+    #[prost(string, tag = "4")]
+    pub digest: ::prost::alloc::string::String,
+    /// Unspecified is read as HIGH.
+    #[prost(enumeration = "RiskLevel", tag = "5")]
+    pub risk: i32,
+    /// What to look at, the gravest first; at most 32 of at most 1024 bytes.
+    #[prost(string, repeated, tag = "6")]
+    pub findings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Unspecified is read as WITHDRAWN.
+    #[prost(enumeration = "AskState", tag = "7")]
+    pub state: i32,
+    /// Absent while it waits, and when nobody decided.
+    #[prost(message, optional, tag = "8")]
+    pub decision: ::core::option::Option<Decision>,
+}
+/// What a person decides.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskAnswer {
+    /// Unspecified or unknown is DENY.
+    #[prost(enumeration = "AskVerdict", tag = "1")]
+    pub verdict: i32,
+    /// Unspecified or unknown is ONCE.
+    #[prost(enumeration = "AskScope", tag = "2")]
+    pub scope: i32,
+    /// For the agent, at most 4096 bytes; absent = nothing.
+    #[prost(string, optional, tag = "3")]
+    pub message: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// An answer, and whose it was.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Decision {
+    /// Required.
+    #[prost(message, optional, tag = "1")]
+    pub answer: ::core::option::Option<AskAnswer>,
+    /// For people, at most 256 bytes.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "3")]
+    pub at_ms: i64,
+    /// How long it had waited.
+    #[prost(uint64, tag = "4")]
+    pub waited_ms: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAsksRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAsksResponse {
+    /// At most 10,000 in all messages together.
+    #[prost(message, repeated, tag = "1")]
+    pub asks: ::prost::alloc::vec::Vec<Ask>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecideRequest {
+    /// Id of the ask.
+    #[prost(string, tag = "1")]
+    pub ask: ::prost::alloc::string::String,
+    /// The digest that was shown.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    /// Required; here both verdict and scope must be known.
+    #[prost(message, optional, tag = "3")]
+    pub answer: ::core::option::Option<AskAnswer>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DecideResponse {
+    /// As it is now. Always there.
+    #[prost(message, optional, tag = "1")]
+    pub ask: ::core::option::Option<Ask>,
+}
 /// The class of a failure; programs decide on this, never on the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1923,6 +2050,196 @@ impl LeaseVerb {
             "LEASE_VERB_TAKE" => Some(Self::Take),
             "LEASE_VERB_TAKE_OVER" => Some(Self::TakeOver),
             "LEASE_VERB_RELEASE" => Some(Self::Release),
+            _ => None,
+        }
+    }
+}
+/// What an ask is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AskKind {
+    Unspecified = 0,
+    /// A command to be run.
+    Exec = 1,
+    /// A file to be written.
+    File = 2,
+    /// A connection to be made.
+    Network = 3,
+    /// A secret to be used.
+    Credential = 4,
+    /// A call of a tool that is none of these.
+    Tool = 5,
+    /// More rights from now on.
+    Grant = 6,
+    /// A question to a person.
+    Question = 7,
+}
+impl AskKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ASK_KIND_UNSPECIFIED",
+            Self::Exec => "ASK_KIND_EXEC",
+            Self::File => "ASK_KIND_FILE",
+            Self::Network => "ASK_KIND_NETWORK",
+            Self::Credential => "ASK_KIND_CREDENTIAL",
+            Self::Tool => "ASK_KIND_TOOL",
+            Self::Grant => "ASK_KIND_GRANT",
+            Self::Question => "ASK_KIND_QUESTION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ASK_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "ASK_KIND_EXEC" => Some(Self::Exec),
+            "ASK_KIND_FILE" => Some(Self::File),
+            "ASK_KIND_NETWORK" => Some(Self::Network),
+            "ASK_KIND_CREDENTIAL" => Some(Self::Credential),
+            "ASK_KIND_TOOL" => Some(Self::Tool),
+            "ASK_KIND_GRANT" => Some(Self::Grant),
+            "ASK_KIND_QUESTION" => Some(Self::Question),
+            _ => None,
+        }
+    }
+}
+/// How far an ask is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AskState {
+    Unspecified = 0,
+    Pending = 1,
+    Allowed = 2,
+    Denied = 3,
+    /// Nobody answered in time, which denied it.
+    Expired = 4,
+    /// Who asked waits no more.
+    Withdrawn = 5,
+}
+impl AskState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ASK_STATE_UNSPECIFIED",
+            Self::Pending => "ASK_STATE_PENDING",
+            Self::Allowed => "ASK_STATE_ALLOWED",
+            Self::Denied => "ASK_STATE_DENIED",
+            Self::Expired => "ASK_STATE_EXPIRED",
+            Self::Withdrawn => "ASK_STATE_WITHDRAWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ASK_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ASK_STATE_PENDING" => Some(Self::Pending),
+            "ASK_STATE_ALLOWED" => Some(Self::Allowed),
+            "ASK_STATE_DENIED" => Some(Self::Denied),
+            "ASK_STATE_EXPIRED" => Some(Self::Expired),
+            "ASK_STATE_WITHDRAWN" => Some(Self::Withdrawn),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AskVerdict {
+    Unspecified = 0,
+    Allow = 1,
+    Deny = 2,
+}
+impl AskVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ASK_VERDICT_UNSPECIFIED",
+            Self::Allow => "ASK_VERDICT_ALLOW",
+            Self::Deny => "ASK_VERDICT_DENY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ASK_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "ASK_VERDICT_ALLOW" => Some(Self::Allow),
+            "ASK_VERDICT_DENY" => Some(Self::Deny),
+            _ => None,
+        }
+    }
+}
+/// For what else an answer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AskScope {
+    Unspecified = 0,
+    /// For this ask alone.
+    Once = 1,
+    /// For the very same ask of the same sandbox, as long as the sandbox is there.
+    Session = 2,
+    /// The same for an hour.
+    Hour = 3,
+}
+impl AskScope {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ASK_SCOPE_UNSPECIFIED",
+            Self::Once => "ASK_SCOPE_ONCE",
+            Self::Session => "ASK_SCOPE_SESSION",
+            Self::Hour => "ASK_SCOPE_HOUR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ASK_SCOPE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ASK_SCOPE_ONCE" => Some(Self::Once),
+            "ASK_SCOPE_SESSION" => Some(Self::Session),
+            "ASK_SCOPE_HOUR" => Some(Self::Hour),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RiskLevel {
+    Unspecified = 0,
+    Low = 1,
+    Medium = 2,
+    High = 3,
+}
+impl RiskLevel {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RISK_LEVEL_UNSPECIFIED",
+            Self::Low => "RISK_LEVEL_LOW",
+            Self::Medium => "RISK_LEVEL_MEDIUM",
+            Self::High => "RISK_LEVEL_HIGH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RISK_LEVEL_UNSPECIFIED" => Some(Self::Unspecified),
+            "RISK_LEVEL_LOW" => Some(Self::Low),
+            "RISK_LEVEL_MEDIUM" => Some(Self::Medium),
+            "RISK_LEVEL_HIGH" => Some(Self::High),
             _ => None,
         }
     }
@@ -3873,6 +4190,379 @@ pub mod sandboxes_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "sandwatch.v1.Sandboxes";
     impl<T> tonic::server::NamedService for SandboxesServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod asks_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What programs in sandboxes may only do if a person says so.
+    #[derive(Debug, Clone)]
+    pub struct AsksClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl AsksClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> AsksClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AsksClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AsksClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Those that have ended, newest first, in as many messages as it takes. Those that wait are in their sandboxes.
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAsksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ListAsksResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Asks/List");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Asks", "List"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Answers one that waits. The first answer counts: a later one is FAILED_PRECONDITION, as one to something else
+        /// than what was shown.
+        pub async fn decide(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DecideRequest>,
+        ) -> std::result::Result<tonic::Response<super::DecideResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Asks/Decide");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Asks", "Decide"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod asks_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AsksServer.
+    #[async_trait]
+    pub trait Asks: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the List method.
+        type ListStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ListAsksResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Those that have ended, newest first, in as many messages as it takes. Those that wait are in their sandboxes.
+        async fn list(
+            &self,
+            request: tonic::Request<super::ListAsksRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ListStream>, tonic::Status>;
+        /// Answers one that waits. The first answer counts: a later one is FAILED_PRECONDITION, as one to something else
+        /// than what was shown.
+        async fn decide(
+            &self,
+            request: tonic::Request<super::DecideRequest>,
+        ) -> std::result::Result<tonic::Response<super::DecideResponse>, tonic::Status>;
+    }
+    /// What programs in sandboxes may only do if a person says so.
+    #[derive(Debug)]
+    pub struct AsksServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AsksServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AsksServer<T>
+    where
+        T: Asks,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/sandwatch.v1.Asks/List" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSvc<T: Asks>(pub Arc<T>);
+                    impl<
+                        T: Asks,
+                    > tonic::server::ServerStreamingService<super::ListAsksRequest>
+                    for ListSvc<T> {
+                        type Response = super::ListAsksResponse;
+                        type ResponseStream = T::ListStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAsksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Asks>::list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Asks/Decide" => {
+                    #[allow(non_camel_case_types)]
+                    struct DecideSvc<T: Asks>(pub Arc<T>);
+                    impl<T: Asks> tonic::server::UnaryService<super::DecideRequest>
+                    for DecideSvc<T> {
+                        type Response = super::DecideResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DecideRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Asks>::decide(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DecideSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AsksServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "sandwatch.v1.Asks";
+    impl<T> tonic::server::NamedService for AsksServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

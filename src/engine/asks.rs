@@ -1,0 +1,313 @@
+//! The broker of asks: what programs wait for becomes what people see, and what they say is written down first and
+//! released then. In every doubt nothing is allowed.
+
+use std::{collections::HashSet, sync::Arc};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    Inner,
+    fleet::{Entry, Fleet},
+    store::AskRow,
+};
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::{Fault, Kind, Outcome},
+        id::{AskId, SandboxId},
+        limits::ASKS_KEPT,
+    },
+    model::{
+        ask::{Answer, Ask, AskState, Asked, Decision, Request, Scope, Verdict},
+        event::Level,
+    },
+    policy::risk,
+    runtime::Identity,
+    session::seat::Seat,
+    wire::stored,
+};
+
+/// How long an answer for an hour holds.
+const HOUR_MS: i64 = 3_600_000;
+
+/// An answer that holds for the very same request.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    digest: String,
+    decision: Decision,
+    /// `None` = as long as the sandbox is there.
+    until: Option<Timestamp>,
+}
+
+impl Inner {
+    /// Those that have ended, newest first.
+    pub(super) async fn ended_asks(&self) -> Outcome<Vec<Ask>> {
+        let kept = self.store.asks(ASKS_KEPT).await?;
+        let read = kept.iter().filter_map(|it| stored::ask(it).ok());
+        Ok(read.filter(|it| it.state != AskState::Pending).collect())
+    }
+
+    /// Takes over what a seat tells of the asks in its sandbox: all that wait now.
+    pub(super) async fn take_asks(self: &Arc<Self>, id: &SandboxId, told: Vec<Asked>) {
+        let (fresh, over) = {
+            let mut fleet = self.fleet();
+            let Ok(entry) = fleet.get_mut(id) else { return };
+            let there: HashSet<&AskId> = told.iter().map(|it| &it.id).collect();
+            let known: HashSet<AskId> = {
+                let shown = entry.sandbox.asks.iter().map(|it| it.asked.id.clone());
+                shown.chain(entry.deciding.iter().cloned()).collect()
+            };
+            let over: Vec<Ask> = {
+                let asks = entry.sandbox.asks.iter();
+                asks.filter(|it| !there.contains(&it.asked.id)).cloned().collect()
+            };
+            if !over.is_empty() {
+                let asks = &mut entry.sandbox_mut().asks;
+                asks.retain(|it| there.contains(&it.asked.id));
+            }
+            for it in &told {
+                // How many ask for it is all that may change.
+                let shown = entry.sandbox.asks.iter().position(|ask| ask.asked.id == it.id);
+                let other = shown.filter(|at| {
+                    entry.sandbox.asks.get(*at).is_some_and(|ask| ask.asked.askers != it.askers)
+                });
+                if let Some(ask) = other.and_then(|at| entry.sandbox_mut().asks.get_mut(at)) {
+                    ask.asked.askers = it.askers;
+                }
+            }
+            let fresh = told.into_iter().filter(|it| !known.contains(&it.id)).collect::<Vec<_>>();
+            (fresh, over)
+        };
+        if fresh.is_empty() && over.is_empty() {
+            return;
+        }
+        for ask in over {
+            self.end(ask).await;
+        }
+        for asked in fresh {
+            if let Err(fault) = self.begin_ask(id, asked).await {
+                // It waits on where it is, and is denied there when its time is over.
+                let words = format!("an ask can't be kept, so it can't be answered: {fault}");
+                self.fleet().notice(Level::Error, Some(id.clone()), &words);
+            }
+        }
+        self.touch(id);
+    }
+
+    /// Nobody waits for it any more.
+    async fn end(&self, ask: Ask) {
+        let late = clock::wall() >= ask.asked.deadline_at;
+        let state = if late { AskState::Expired } else { AskState::Withdrawn };
+        let ask = Ask { state, ..ask };
+        if let Err(fault) = self.store.put_ask(row(&ask)).await {
+            tracing::warn!(%fault, "the end of an ask is not kept");
+        }
+    }
+
+    /// Puts a new one before people, unless it was answered already.
+    async fn begin_ask(self: &Arc<Self>, id: &SandboxId, asked: Asked) -> Outcome<()> {
+        let kept = self.store.ask(asked.id.to_string()).await?;
+        if let Some(kept) = kept.and_then(|it| stored::ask(&it).ok())
+            && let (Some(decision), true) = (kept.decision, kept.sandbox == *id)
+        {
+            // Decided, and then the hub died before it was released; or it was told just before it was.
+            let released = self.release(id, &asked.id, &decision.answer).await;
+            if let Err(fault) = released {
+                tracing::debug!(%fault, "an answer finds nobody who waits");
+            }
+            return Ok(());
+        }
+        let (sandbox, standing) = {
+            let fleet = self.fleet();
+            let entry = fleet.get(id)?;
+            (entry.sandbox.clone(), entry.standing.clone())
+        };
+        let digest = digest(id, &asked.request);
+        let ask = Ask {
+            risk: risk::look(&asked.request, &sandbox.workspace.path),
+            asked,
+            sandbox: id.clone(),
+            sandbox_name: sandbox.name.clone(),
+            digest,
+            state: AskState::Pending,
+            decision: None,
+        };
+        let now = clock::wall();
+        let holds = |it: &&Standing| it.digest == ask.digest && it.until.is_none_or(|it| now < it);
+        if let Some(standing) = standing.iter().find(holds) {
+            let was = &standing.decision;
+            let answer = Answer { scope: Scope::Once, ..was.answer.clone() };
+            let by = format!("{} ({})", was.by, was.answer.scope.word());
+            let decision = Decision { answer, by, at: now, waited_ms: waited(&ask, now) };
+            return self.settle_ask(id, ask, decision).await;
+        }
+        self.store.put_ask(row(&ask)).await?;
+        self.fleet().get_mut(id)?.sandbox_mut().asks.push(ask);
+        Ok(())
+    }
+
+    /// Writes a decision down, and only then releases who waits.
+    async fn settle_ask(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        ask: Ask,
+        decision: Decision,
+    ) -> Outcome<()> {
+        let state = match decision.answer.verdict {
+            Verdict::Allow => AskState::Allowed,
+            Verdict::Deny => AskState::Denied,
+        };
+        let answer = decision.answer.clone();
+        let ask = Ask { state, decision: Some(decision), ..ask };
+        self.store.put_ask(row(&ask)).await?;
+        self.release(id, &ask.asked.id, &answer).await
+    }
+
+    async fn release(&self, id: &SandboxId, ask: &AskId, answer: &Answer) -> Outcome<()> {
+        let seat: Arc<dyn Seat> = self.fleet().get(id)?.seat()?;
+        match seat.answer(ask, answer.clone()).await {
+            Err(fault) if fault.kind() == Kind::Absent => {
+                Err(Fault::failed("it was withdrawn just before, so nothing came of the answer"))
+            }
+            answered => answered,
+        }
+    }
+
+    /// A person's answer to what they were shown. The first one counts.
+    pub(super) async fn decide(
+        self: &Arc<Self>,
+        who: &Identity,
+        id: &AskId,
+        digest: &str,
+        answer: Answer,
+    ) -> Outcome<Ask> {
+        let Some(taken) = self.fleet().take_ask(id, digest) else {
+            return Err(self.why_not(id).await);
+        };
+        let ask = taken?;
+        let sandbox = ask.sandbox.clone();
+        let now = clock::wall();
+        let waited_ms = waited(&ask, now);
+        let decision = Decision { answer, by: who.name.clone(), at: now, waited_ms };
+        let settled = self.settle_ask(&sandbox, ask.clone(), decision.clone()).await;
+        let decided = self.store.ask(id.to_string()).await;
+        let decided = decided.ok().flatten().and_then(|it| stored::ask(&it).ok());
+        {
+            let mut fleet = self.fleet();
+            if let Ok(entry) = fleet.get_mut(&sandbox) {
+                entry.deciding.remove(id);
+                let written = decided.as_ref().is_some_and(|it| it.decision.is_some());
+                if !written {
+                    // Not written down is not decided: it waits on.
+                    entry.sandbox_mut().asks.push(ask.clone());
+                } else if settled.is_ok() {
+                    entry.stand(&ask.digest, &decision);
+                }
+            }
+        }
+        self.touch(&sandbox);
+        settled?;
+        decided.ok_or_else(|| Fault::failed("the answer can't be read back"))
+    }
+
+    /// Why an ask can't be answered.
+    async fn why_not(&self, id: &AskId) -> Fault {
+        let kept = self.store.ask(id.to_string()).await.ok().flatten();
+        let Some(ask) = kept.and_then(|it| stored::ask(&it).ok()) else {
+            return Fault::absent(format!("no such ask: {id}")).hint("see `sandwatch approvals ls`");
+        };
+        let word = ask.state.word();
+        match ask.decision {
+            Some(it) => Fault::failed(format!("it was {word} already, by {}", it.by)),
+            None => Fault::failed(format!("it is {word}")),
+        }
+    }
+
+    /// Takes up the answers that hold on. Ends what was pending when the hub before ended and nobody waits for any more; forgets the oldest.
+    pub(super) async fn settle_asks(&self) -> Outcome<()> {
+        for kept in self.store.pending_asks().await? {
+            let Ok(ask) = stored::ask(&kept) else { continue };
+            let waits = self.fleet().get(&ask.sandbox).is_ok_and(|it| {
+                // One that can't be heard may tell of it yet.
+                it.unheard || it.sandbox.asks.iter().any(|it| it.asked.id == ask.asked.id)
+            });
+            if !waits {
+                self.end(ask).await;
+            }
+        }
+        // The oldest first, so that the newest answer to the same holds.
+        for ask in self.ended_asks().await?.into_iter().rev() {
+            let Some(decision) = &ask.decision else { continue };
+            if let Ok(entry) = self.fleet().get_mut(&ask.sandbox) {
+                entry.stand(&ask.digest, decision);
+            }
+        }
+        self.store.forget_asks(ASKS_KEPT).await
+    }
+}
+
+impl Fleet {
+    /// Takes an ask from those that wait, for the one who answers it; `None` when it does not wait.
+    fn take_ask(&mut self, id: &AskId, digest: &str) -> Option<Outcome<Ask>> {
+        let (entry, ask) = self.entries_mut().find_map(|entry| {
+            let found = entry.sandbox.asks.iter().find(|it| it.asked.id == *id).cloned();
+            found.map(|ask| (entry, ask))
+        })?;
+        if ask.digest != digest {
+            let fault = Fault::failed("it is another request than the one that was shown");
+            return Some(Err(fault.hint("look at it again: sandwatch approvals show")));
+        }
+        if entry.seat.is_none() {
+            return Some(Err(Fault::failed("who asked is not there any more")));
+        }
+        entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
+        entry.deciding.insert(id.clone());
+        Some(Ok(ask))
+    }
+}
+
+impl Entry {
+    /// An answer that holds on.
+    fn stand(&mut self, digest: &str, decision: &Decision) {
+        let until = match decision.answer.scope {
+            Scope::Once => return,
+            Scope::Session => None,
+            Scope::Hour => Some(Timestamp(decision.at.0.saturating_add(HOUR_MS))),
+        };
+        self.standing.retain(|it| it.digest != digest);
+        let (digest, decision) = (digest.to_owned(), decision.clone());
+        self.standing.push(Standing { digest, decision, until });
+    }
+}
+
+fn waited(ask: &Ask, now: Timestamp) -> u64 {
+    now.0.saturating_sub(ask.asked.created_at.0).max(0).cast_unsigned()
+}
+
+fn row(ask: &Ask) -> AskRow {
+    AskRow {
+        id: ask.asked.id.to_string(),
+        sandbox: ask.sandbox.to_string(),
+        created_at: ask.asked.created_at.0,
+        state: ask.state.word(),
+        record: stored::ask_bytes(ask),
+    }
+}
+
+/// Of all that is asked for, and by whom: each part with its length in front, so that no two requests are alike by
+/// how they are put together. The agent's reason is no part of it: it changes nothing.
+fn digest(sandbox: &SandboxId, request: &Request) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |it: &str| {
+        hash.update((it.len() as u64).to_be_bytes());
+        hash.update(it.as_bytes());
+    };
+    part(sandbox.as_str());
+    part(request.kind.word());
+    part(&request.subject);
+    for (key, value) in &request.details {
+        part(key);
+        part(value);
+    }
+    hash.finalize().iter().map(|it| format!("{it:02x}")).collect()
+}

@@ -1,0 +1,148 @@
+//! An ask: something that a program in a sandbox may only do if a person says so, and what was said.
+
+use super::sandbox::words;
+use crate::base::{
+    clock::Timestamp,
+    id::{AskId, SandboxId, SessionId},
+};
+
+words! {
+    /// What it is about.
+    AskKind {
+        /// A command to be run.
+        Exec = "exec",
+        /// A file to be written.
+        File = "file",
+        /// A connection to be made.
+        Network = "network",
+        /// A secret to be used.
+        Credential = "credential",
+        /// A call of a tool that is none of these.
+        Tool = "tool",
+        /// More rights from now on.
+        Grant = "grant",
+        /// A question to a person.
+        Question = "question",
+    }
+}
+
+words! {
+    /// How far it is.
+    AskState {
+        /// The program waits for an answer.
+        Pending = "pending",
+        Allowed = "allowed",
+        Denied = "denied",
+        /// Nobody answered in time, which denied it.
+        Expired = "expired",
+        /// Who asked waits no more: it went away, was answered elsewhere, or has ended.
+        Withdrawn = "withdrawn",
+    }
+}
+
+words! {
+    Verdict {
+        Allow = "allow",
+        Deny = "deny",
+    }
+}
+
+words! {
+    /// For what else an answer holds.
+    Scope {
+        /// For this ask alone.
+        Once = "once",
+        /// For the very same ask of the same sandbox, as long as the sandbox is there.
+        Session = "session",
+        /// The same for an hour.
+        Hour = "1h",
+    }
+}
+
+words! {
+    /// How much is at stake, as far as can be told from the request.
+    RiskLevel {
+        Low = "low",
+        Medium = "medium",
+        High = "high",
+    }
+}
+
+/// What may go wrong, told from the request alone: it says what to look at, and never that it is safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Risk {
+    pub level: RiskLevel,
+    /// In words, the gravest first.
+    pub findings: Vec<String>,
+}
+
+/// What is wanted, in the words of who asks. All of it is a program's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub kind: AskKind,
+    /// What it is about, byte for byte: a command, a path, a host and port, a name.
+    pub subject: String,
+    /// What else belongs to it: names and values.
+    pub details: Vec<(String, String)>,
+    /// Why, as the agent says.
+    pub reason: Option<String>,
+    /// Which agent asks, as it says.
+    pub agent: Option<String>,
+}
+
+impl Request {
+    /// What is there to be looked through.
+    pub fn bytes(&self) -> usize {
+        let details: usize = self.details.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let said = [&self.reason, &self.agent].into_iter().flatten().map(String::len).sum::<usize>();
+        self.subject.len() + details + said
+    }
+}
+
+/// A request that waits, as the host of its sandbox tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub id: AskId,
+    pub request: Request,
+    /// The session that it comes from, as the system says; `None` = from no session's program.
+    pub session: Option<SessionId>,
+    pub created_at: Timestamp,
+    /// It is denied then, whoever is there.
+    pub deadline_at: Timestamp,
+    /// How many ask for the very same; at least 1.
+    pub askers: u32,
+}
+
+/// An ask as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub asked: Asked,
+    pub sandbox: SandboxId,
+    /// As the sandbox was called then.
+    pub sandbox_name: String,
+    /// Of all that is asked for; who answers names it, and so answers what was shown.
+    pub digest: String,
+    pub risk: Risk,
+    pub state: AskState,
+    /// `None` while it waits, and when nobody decided.
+    pub decision: Option<Decision>,
+}
+
+/// What a person decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub verdict: Verdict,
+    pub scope: Scope,
+    /// For the agent.
+    pub message: Option<String>,
+}
+
+/// An answer, and whose it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub answer: Answer,
+    /// For people.
+    pub by: String,
+    pub at: Timestamp,
+    pub waited_ms: u64,
+}

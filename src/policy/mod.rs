@@ -1,0 +1,2 @@
+//! Layer `policy`: what can be told of a request without asking anybody. Pure.
+pub mod risk;

@@ -1,0 +1,233 @@
+//! What programs of one sandbox wait for an answer to. It is kept where the programs are: a hub that dies takes no
+//! ask along, and the next one finds them all in its first report.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::feed::Feed;
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::{Fault, Outcome},
+        id::{AskId, SessionId},
+        limits::{
+            ASK_EVERY_MIN, ASK_WITHIN_MAX, ASKS_BURST, ASKS_BYTES_MAX, ASKS_PENDING_MAX,
+        },
+        text::count,
+    },
+    model::ask::{Answer, Asked, Request},
+};
+
+/// The asks that wait.
+#[derive(Default)]
+pub struct Asks {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    /// Denied unseen.
+    refused: u64,
+    /// What is left of a burst, as of `clock::monotonic`; `None` = all of it.
+    burst: Option<(f64, Duration)>,
+}
+
+struct Waiting {
+    asked: Asked,
+    answer: watch::Sender<Option<Answer>>,
+}
+
+impl Asks {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that wait, oldest first.
+    pub fn pending(&self) -> Vec<Asked> {
+        self.lock().waiting.iter().map(|it| it.asked.clone()).collect()
+    }
+
+    /// What a person should know of those that nobody saw.
+    pub fn note(&self) -> Option<String> {
+        let refused = self.lock().refused;
+        (refused > 0).then(|| format!("{} denied unseen: too many at once", count(refused, "ask")))
+    }
+
+    /// Waits for an answer. `Late` when nobody gave one in time, `Busy` when too much is asked already: both deny.
+    /// Whoever drops this waits no more.
+    pub async fn ask(
+        self: &Arc<Self>,
+        feed: &Arc<Feed>,
+        request: Request,
+        session: Option<SessionId>,
+        within: Duration,
+    ) -> Outcome<Answer> {
+        let joined = self.join(request, session, within);
+        feed.changed();
+        let (id, mut answered, left) = joined?;
+        let _leaves = Asker { asks: Arc::clone(self), feed: Arc::clone(feed), id };
+        match tokio::time::timeout(left, answered.wait_for(Option::is_some)).await {
+            Ok(Ok(answer)) => match &*answer {
+                Some(answer) => Ok(answer.clone()),
+                None => Err(Fault::bug("an answer that is none")),
+            },
+            Ok(Err(_)) => Err(Fault::lost("the sandbox ends")),
+            Err(_) => Err(Fault::late("nobody answered in time")),
+        }
+    }
+
+    /// Begins to wait, beside others that ask for the very same if there are any.
+    fn join(
+        &self,
+        request: Request,
+        session: Option<SessionId>,
+        within: Duration,
+    ) -> Outcome<(AskId, watch::Receiver<Option<Answer>>, Duration)> {
+        let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
+        let mut state = self.lock();
+        let same =
+            |it: &&mut Waiting| it.asked.request == request && it.asked.session == session;
+        if let Some(it) = state.waiting.iter_mut().find(same) {
+            it.asked.askers += 1;
+            // Who came later waits no longer than the ask that is shown.
+            let left = Duration::from_millis(it.asked.deadline_at.0.saturating_sub(now.0).max(0).cast_unsigned());
+            return Ok((it.asked.id.clone(), it.answer.subscribe(), left.min(within)));
+        }
+        let bytes: usize = state.waiting.iter().map(|it| it.asked.request.bytes()).sum();
+        let full = state.waiting.len() >= ASKS_PENDING_MAX
+            || bytes + request.bytes() > ASKS_BYTES_MAX
+            || !state.may_ask(clock::monotonic());
+        if full {
+            state.refused += 1;
+            return Err(Fault::busy("too much is asked at once, so nobody was asked"));
+        }
+        let (answer, answered) = watch::channel(None);
+        let deadline = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+        let asked = Asked {
+            id: AskId::random(),
+            request,
+            session,
+            created_at: now,
+            deadline_at: Timestamp(now.0.saturating_add(deadline)),
+            askers: 1,
+        };
+        let id = asked.id.clone();
+        state.waiting.push(Waiting { asked, answer });
+        Ok((id, answered, within))
+    }
+
+    /// Answers all who ask for it.
+    pub fn answer(&self, id: &AskId, answer: Answer) -> Outcome<()> {
+        let state = self.lock();
+        let found = state.waiting.iter().find(|it| it.asked.id == *id);
+        let found = found.ok_or_else(|| Fault::absent(format!("no ask waits by that id: {id}")))?;
+        found.answer.send_if_modified(|it| {
+            let first = it.is_none();
+            it.get_or_insert(answer);
+            first
+        });
+        Ok(())
+    }
+
+    /// One asker less; with the last one the ask is gone.
+    fn leave(&self, id: &AskId) {
+        let mut state = self.lock();
+        if let Some(it) = state.waiting.iter_mut().find(|it| it.asked.id == *id) {
+            it.asked.askers -= 1;
+        }
+        state.waiting.retain(|it| it.asked.askers > 0);
+    }
+}
+
+impl State {
+    /// A burst, and then one after the other.
+    fn may_ask(&mut self, now: Duration) -> bool {
+        let most = f64::from(ASKS_BURST);
+        let left = self.burst.map_or(most, |(left, at)| {
+            let more = now.saturating_sub(at).as_secs_f64() / ASK_EVERY_MIN.as_secs_f64();
+            (left + more).min(most)
+        });
+        let may = left >= 1.0;
+        self.burst = Some((if may { left - 1.0 } else { left }, now));
+        may
+    }
+}
+
+/// Somebody who waits.
+struct Asker {
+    asks: Arc<Asks>,
+    feed: Arc<Feed>,
+    id: AskId,
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.asks.leave(&self.id);
+        self.feed.changed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::fault::Kind,
+        model::ask::{AskKind, Scope, Verdict},
+    };
+
+    fn request(subject: &str) -> Request {
+        let subject = subject.to_owned();
+        Request { kind: AskKind::Exec, subject, details: Vec::new(), reason: None, agent: None }
+    }
+
+    fn allow() -> Answer {
+        Answer { verdict: Verdict::Allow, scope: Scope::Once, message: None }
+    }
+
+    #[tokio::test]
+    async fn the_very_same_is_asked_once_and_all_who_ask_are_answered() {
+        let (asks, feed) = (Arc::<Asks>::default(), Arc::<Feed>::default());
+        let ask = |subject: &str| {
+            let (asks, feed, request) = (Arc::clone(&asks), Arc::clone(&feed), request(subject));
+            tokio::spawn(async move { asks.ask(&feed, request, None, ASK_WITHIN_MAX).await })
+        };
+        let (one, two, other) = (ask("make"), ask("make"), ask("rm"));
+        while asks.pending().iter().map(|it| it.askers).sum::<u32>() < 3 {
+            tokio::task::yield_now().await;
+        }
+        let pending = asks.pending();
+        assert_eq!(pending.iter().map(|it| it.askers).collect::<Vec<_>>(), [2, 1]);
+        asks.answer(&pending[0].id, allow()).unwrap();
+        // The first answer counts.
+        asks.answer(&pending[0].id, Answer { verdict: Verdict::Deny, ..allow() }).unwrap();
+        assert_eq!((one.await.unwrap().unwrap(), two.await.unwrap().unwrap()), (allow(), allow()));
+        other.abort();
+        assert!(other.await.is_err());
+        assert_eq!(asks.pending(), []);
+        assert_eq!(asks.answer(&pending[0].id, allow()).unwrap_err().kind(), Kind::Absent);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_answers_or_nobody_can_read_is_denied() {
+        let (asks, feed) = (Arc::<Asks>::default(), Arc::<Feed>::default());
+        let late = asks.ask(&feed, request("x"), None, Duration::ZERO).await;
+        assert_eq!(late.unwrap_err().kind(), Kind::Late);
+        assert_eq!((asks.pending(), asks.note()), (Vec::new(), None));
+        let mut kinds = Vec::new();
+        for number in 0..1000 {
+            let asked = asks.ask(&feed, request(&number.to_string()), None, Duration::ZERO);
+            kinds.push(asked.await.unwrap_err().kind());
+        }
+        assert!(kinds.iter().filter(|it| **it == Kind::Late).count() <= 20);
+        assert!(asks.note().unwrap().contains("denied unseen"));
+        let held: Vec<_> = (0..100)
+            .map(|it| asks.join(request(&format!("{it}{}", "x".repeat(40_000))), None, ASK_WITHIN_MAX))
+            .collect();
+        assert!(held.iter().filter(|it| it.is_ok()).count() <= 4);
+    }
+}

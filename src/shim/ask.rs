@@ -1,0 +1,124 @@
+//! The socket on which programs in the sandbox ask a person. It can do nothing else: whoever speaks on it is not
+//! to be trusted with more.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream, unix::OwnedReadHalf},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        limits::{ANSWER_WITHIN, ASK_WITHIN, ASK_WITHIN_MAX, ASKERS_MAX, FAREWELL_WITHIN},
+    },
+    config::paths::SocketPath,
+    driver::{ASK_DIR, ASK_PROGRAM, ASK_SOCKET},
+    session::house::House,
+    wire::{
+        convert::{duration, required},
+        shim::{Frames, Plea, Reply, reply, send},
+    },
+};
+
+/// Makes the directory that is shown in the sandbox: the socket, and this program, which speaks on it.
+pub fn open(ground: &Path) -> Outcome<UnixListener> {
+    let dir = ground.join(ASK_DIR);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir);
+    // Not by the umask's leave.
+    made.and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)))
+        .map_err(|error| Fault::io(format!("making {}", dir.display()), &error))?;
+    let program = dir.join(ASK_PROGRAM);
+    if !program.exists() {
+        let linked = link_own(&program).or_else(|_| fs::copy("/proc/self/exe", &program).map(drop));
+        if let Err(error) = linked {
+            tracing::warn!(%error, "programs in the sandbox have no sandwatch to ask with");
+        }
+    }
+    let path = dir.join(ASK_SOCKET);
+    drop(fs::remove_file(&path));
+    let short = SocketPath::open(&path)?;
+    UnixListener::bind(short.path())
+        .and_then(|it| fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map(|()| it))
+        .map_err(|error| Fault::io(format!("listening on {}", path.display()), &error))
+}
+
+fn link_own(to: &Path) -> std::io::Result<()> {
+    let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
+    Ok(rustix::fs::linkat(rustix::fs::CWD, "/proc/self/exe", rustix::fs::CWD, to, flags)?)
+}
+
+/// Serves whoever asks, for as long as it is polled.
+pub async fn serve(listener: UnixListener, house: Arc<House>) {
+    let mut askers = JoinSet::new();
+    let places = Arc::new(Semaphore::new(ASKERS_MAX));
+    loop {
+        tokio::select! {
+            Some(_) = askers.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Beyond the bound a connection is closed at once, which denies.
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+                    let house = Arc::clone(&house);
+                    askers.spawn(async move {
+                        converse(stream, &house).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "somebody who asks was not accepted");
+                    tokio::time::sleep(FAREWELL_WITHIN).await;
+                }
+            },
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, house: &House) {
+    let parents = stream.peer_cred().ok().and_then(|it| it.pid()).map(parents).unwrap_or_default();
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = Frames::new(reader);
+    let answered = async {
+        let plea = tokio::time::timeout(ANSWER_WITHIN, reader.next::<Plea>()).await;
+        let plea = plea.map_err(|_| Fault::late("nothing was asked"))??;
+        let plea = plea.ok_or_else(|| Fault::lost("nothing was asked"))?;
+        let request = required("plea.request", plea.request)?.try_into()?;
+        let within = plea.within_ms.map(|it| duration("plea.within_ms", it, ASK_WITHIN_MAX));
+        let within = within.transpose()?.unwrap_or(ASK_WITHIN);
+        let session = house.session_of(&parents);
+        tokio::select! {
+            answer = house.ask(request, session, within) => answer,
+            () = hung_up(&mut reader) => Err(Fault::lost("who asked waits no more")),
+        }
+    };
+    let what = match answered.await {
+        Ok(answer) => reply::What::Answer((&answer).into()),
+        Err(fault) => reply::What::Fault((&fault).into()),
+    };
+    drop(tokio::time::timeout(ANSWER_WITHIN, send(&mut writer, &Reply { what: Some(what) })).await);
+}
+
+/// Nothing more is expected: whatever comes ends it.
+async fn hung_up(reader: &mut Frames<OwnedReadHalf>) {
+    drop(reader.next::<Plea>().await);
+}
+
+/// A process and those it comes from, nearest first; a bounded number of them.
+fn parents(pid: i32) -> Vec<u32> {
+    const MANY: usize = 64;
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may have anything in it but ends with the last parenthesis.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let first = u32::try_from(pid).ok().filter(|it| *it > 1);
+    std::iter::successors(first, |it| parent(*it).filter(|it| *it > 1)).take(MANY).collect()
+}
+

@@ -1,0 +1,215 @@
+//! Asks: what is wanted, what people see of it, and what they say.
+
+use super::{ask_id, entry_in, list, pairs_out, required, text};
+use crate::{
+    base::{
+        clock::Timestamp,
+        fault::{Fault, Outcome},
+        id::AskId,
+        limits::{
+            ANSWER_MESSAGE_BYTES_MAX, ASK_BYTES_MAX, ASK_DETAILS_MAX, ASKS_PENDING_MAX,
+            LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX,
+        },
+        text::{cut, shown},
+    },
+    model::ask::{
+        Answer, Ask, AskKind, AskState, Asked, Decision, Request, Risk, RiskLevel, Scope, Verdict,
+    },
+    wire::v1,
+};
+
+/// Characters of a digest.
+const DIGEST_BYTES: usize = 64;
+
+enums! {
+    kind_out, kind_in: AskKind = AskKind {
+        Exec, File, Network, Credential, Tool, Grant, Question,
+    }
+    ask_state_out, ask_state_in: AskState = AskState {
+        Pending, Allowed, Denied, Expired, Withdrawn,
+    }
+    verdict_out, verdict_in: Verdict = AskVerdict { Allow, Deny, }
+    scope_out, scope_in: Scope = AskScope { Once, Session, Hour, }
+    risk_out, risk_in: RiskLevel = RiskLevel { Low, Medium, High, }
+}
+
+impl From<&Request> for v1::AskRequest {
+    fn from(request: &Request) -> Self {
+        Self {
+            kind: kind_out(request.kind).into(),
+            subject: request.subject.clone(),
+            details: pairs_out(request.details.iter().map(|(key, value)| (key, value))),
+            reason: request.reason.clone(),
+            agent: request.agent.clone(),
+        }
+    }
+}
+
+/// Whole or not at all: a person answers what is asked, and no part of it.
+impl TryFrom<v1::AskRequest> for Request {
+    type Error = Fault;
+
+    fn try_from(wire: v1::AskRequest) -> Outcome<Self> {
+        let kind = kind_in(wire.kind);
+        let kind = kind
+            .ok_or_else(|| Fault::invalid(format!("not a kind of ask known here: {}", wire.kind)))?;
+        let details = list("ask.details", wire.details, ASK_DETAILS_MAX)?;
+        let details: Vec<_> = details.into_iter().map(|it| (it.key, it.value)).collect();
+        let agent = wire.agent.map(|it| text("ask.agent", it, NAME_BYTES_MAX)).transpose()?;
+        let request = Self { kind, subject: wire.subject, details, reason: wire.reason, agent };
+        if request.subject.trim().is_empty() {
+            return Err(Fault::invalid("ask.subject is empty"));
+        }
+        let bytes = request.bytes();
+        if bytes > ASK_BYTES_MAX {
+            return Err(Fault::invalid(format!(
+                "an ask of more than {ASK_BYTES_MAX} bytes, which nobody can look through: {bytes}"
+            )));
+        }
+        Ok(request)
+    }
+}
+
+impl From<&Asked> for v1::Asked {
+    fn from(asked: &Asked) -> Self {
+        Self {
+            id: asked.id.to_string(),
+            request: Some((&asked.request).into()),
+            session: asked.session.as_ref().map(ToString::to_string),
+            created_at_ms: asked.created_at.0,
+            deadline_at_ms: asked.deadline_at.0,
+            askers: asked.askers,
+        }
+    }
+}
+
+impl TryFrom<v1::Asked> for Asked {
+    type Error = Fault;
+
+    fn try_from(wire: v1::Asked) -> Outcome<Self> {
+        Ok(Self {
+            id: ask_id(&wire.id)?,
+            request: required("asked.request", wire.request)?.try_into()?,
+            session: wire.session.as_deref().map(super::session_id).transpose()?,
+            created_at: Timestamp(wire.created_at_ms),
+            deadline_at: Timestamp(wire.deadline_at_ms),
+            askers: wire.askers.max(1),
+        })
+    }
+}
+
+/// Those that a message lists. One that can't be read costs itself: nobody can answer it.
+pub(in crate::wire) fn entries_in<W, T: TryFrom<W, Error = Fault>>(wire: Vec<W>) -> Vec<T> {
+    wire.into_iter().take(ASKS_PENDING_MAX).filter_map(entry_in).collect()
+}
+
+impl From<&Ask> for v1::Ask {
+    fn from(ask: &Ask) -> Self {
+        let findings = ask.risk.findings.iter().take(NOTES_MAX);
+        Self {
+            asked: Some((&ask.asked).into()),
+            sandbox: ask.sandbox.to_string(),
+            sandbox_name: ask.sandbox_name.clone(),
+            digest: ask.digest.clone(),
+            risk: risk_out(ask.risk.level).into(),
+            findings: findings.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
+            state: ask_state_out(ask.state).into(),
+            decision: ask.decision.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::Ask> for Ask {
+    type Error = Fault;
+
+    fn try_from(wire: v1::Ask) -> Outcome<Self> {
+        let findings = wire.findings.iter().take(NOTES_MAX);
+        Ok(Self {
+            asked: required("ask.asked", wire.asked)?.try_into()?,
+            sandbox: super::sandbox_id(&wire.sandbox)?,
+            sandbox_name: super::sandbox::sandbox_name(&wire.sandbox_name)?,
+            digest: digest(wire.digest)?,
+            risk: Risk {
+                level: risk_in(wire.risk).unwrap_or(RiskLevel::High),
+                findings: findings.map(|it| shown(it, LINE_BYTES_MAX)).collect(),
+            },
+            state: ask_state_in(wire.state).unwrap_or(AskState::Withdrawn),
+            decision: wire.decision.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+/// Takes a digest as it was shown.
+pub fn digest(value: String) -> Outcome<String> {
+    let hex = value.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it));
+    if hex && value.len() == DIGEST_BYTES {
+        return Ok(value);
+    }
+    Err(Fault::invalid(format!("not a digest of an ask: {}", shown(&value, DIGEST_BYTES))))
+}
+
+impl From<&Answer> for v1::AskAnswer {
+    fn from(answer: &Answer) -> Self {
+        let message = answer.message.as_deref();
+        Self {
+            verdict: verdict_out(answer.verdict).into(),
+            scope: scope_out(answer.scope).into(),
+            message: message.map(|it| cut(it, ANSWER_MESSAGE_BYTES_MAX).to_owned()),
+        }
+    }
+}
+
+/// What is not known denies.
+impl TryFrom<v1::AskAnswer> for Answer {
+    type Error = Fault;
+
+    fn try_from(wire: v1::AskAnswer) -> Outcome<Self> {
+        Ok(Self {
+            verdict: verdict_in(wire.verdict).unwrap_or(Verdict::Deny),
+            scope: scope_in(wire.scope).unwrap_or(Scope::Once),
+            message: wire
+                .message
+                .map(|it| text("answer.message", it, ANSWER_MESSAGE_BYTES_MAX))
+                .transpose()?,
+        })
+    }
+}
+
+impl From<&Decision> for v1::Decision {
+    fn from(decision: &Decision) -> Self {
+        Self {
+            answer: Some((&decision.answer).into()),
+            by: cut(&decision.by, LABEL_BYTES_MAX).to_owned(),
+            at_ms: decision.at.0,
+            waited_ms: decision.waited_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::Decision> for Decision {
+    type Error = Fault;
+
+    fn try_from(wire: v1::Decision) -> Outcome<Self> {
+        Ok(Self {
+            answer: required("decision.answer", wire.answer)?.try_into()?,
+            by: shown(&wire.by, LABEL_BYTES_MAX),
+            at: Timestamp(wire.at_ms),
+            waited_ms: wire.waited_ms,
+        })
+    }
+}
+
+/// Writes what a person decides.
+pub fn decide_out(id: &AskId, digest: &str, answer: &Answer) -> v1::DecideRequest {
+    let (ask, digest) = (id.to_string(), digest.to_owned());
+    v1::DecideRequest { ask, digest, answer: Some(answer.into()) }
+}
+
+/// Reads it: here nothing is made of what is not known.
+pub fn decide_in(wire: v1::DecideRequest) -> Outcome<(AskId, String, Answer)> {
+    let answer = required("decide.answer", wire.answer)?;
+    if verdict_in(answer.verdict).is_none() || scope_in(answer.scope).is_none() {
+        return Err(Fault::invalid("decide.answer has a verdict or scope that is not known here"));
+    }
+    Ok((ask_id(&wire.ask)?, digest(wire.digest)?, answer.try_into()?))
+}
