@@ -7,8 +7,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 
 use crate::{
-    base::{clock::Timestamp, id::SnapshotId},
+    base::{clock::Timestamp, id::{SessionId, SnapshotId}},
     model::{
+        ask::{Answer, Ask, Verdict},
         change::{Applied, FileChange, Node, NodeKind},
         check::Check,
         history::Recording,
@@ -300,6 +301,98 @@ impl<'a> From<&'a Snapshot> for SnapshotView<'a> {
             workspace: WorkspaceView::from(&it.workspace),
             notes: &it.notes,
         }
+    }
+}
+
+#[derive(Serialize)]
+pub struct AskView<'a> {
+    id: &'a str,
+    sandbox: &'a str,
+    sandbox_name: &'a str,
+    session: Option<&'a str>,
+    kind: &'static str,
+    subject: &'a str,
+    details: Vec<DetailView<'a>>,
+    reason: Option<&'a str>,
+    agent: Option<&'a str>,
+    risk: RiskView<'a>,
+    digest: &'a str,
+    state: &'static str,
+    created_at: String,
+    deadline_at: String,
+    /// What happens when nobody answers.
+    on_timeout: &'static str,
+    askers: u32,
+    decision: Option<DecisionView<'a>>,
+}
+
+#[derive(Serialize)]
+struct DetailView<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+#[derive(Serialize)]
+struct RiskView<'a> {
+    level: &'static str,
+    findings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct DecisionView<'a> {
+    verdict: &'static str,
+    scope: &'static str,
+    by: &'a str,
+    at: String,
+    message: Option<&'a str>,
+    waited_ms: u64,
+}
+
+impl<'a> From<&'a Ask> for AskView<'a> {
+    fn from(it: &'a Ask) -> Self {
+        let request = &it.asked.request;
+        let details = request.details.iter();
+        Self {
+            id: it.asked.id.as_str(),
+            sandbox: it.sandbox.as_str(),
+            sandbox_name: &it.sandbox_name,
+            session: it.asked.session.as_ref().map(SessionId::as_str),
+            kind: request.kind.word(),
+            subject: &request.subject,
+            details: details.map(|(name, value)| DetailView { name, value }).collect(),
+            reason: request.reason.as_deref(),
+            agent: request.agent.as_deref(),
+            risk: RiskView { level: it.risk.level.word(), findings: &it.risk.findings },
+            digest: &it.digest,
+            state: it.state.word(),
+            created_at: time(it.asked.created_at),
+            deadline_at: time(it.asked.deadline_at),
+            on_timeout: Verdict::Deny.word(),
+            askers: it.asked.askers,
+            decision: it.decision.as_ref().map(|it| DecisionView {
+                verdict: it.answer.verdict.word(),
+                scope: it.answer.scope.word(),
+                by: &it.by,
+                at: time(it.at),
+                message: it.answer.message.as_deref(),
+                waited_ms: it.waited_ms,
+            }),
+        }
+    }
+}
+
+/// What a program in a sandbox is answered.
+#[derive(Serialize)]
+pub struct AnswerView<'a> {
+    verdict: &'static str,
+    scope: &'static str,
+    message: Option<&'a str>,
+}
+
+impl<'a> From<&'a Answer> for AnswerView<'a> {
+    fn from(it: &'a Answer) -> Self {
+        let (verdict, scope) = (it.verdict.word(), it.scope.word());
+        Self { verdict, scope, message: it.message.as_deref() }
     }
 }
 

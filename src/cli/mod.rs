@@ -1,13 +1,16 @@
 //! Layer `cli`: arguments to verbs, results to text and exit codes. The only layer that prints, and
 //! the only one that chooses between a hub and an engine in this process.
 mod apply;
+mod approvals;
 mod args;
+mod ask;
 mod attach;
 mod dashes;
 mod demo;
 mod diff;
 mod exec;
 mod files;
+mod hook;
 mod hub;
 mod json;
 mod link;
@@ -72,6 +75,9 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
     match verb {
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man) => manual::page(),
+        // In a sandbox there is no home, no log and no hub.
+        Some(Verb::Ask(args)) => inside(ask::ask(args)),
+        Some(Verb::Hook(args)) => inside(hook::hook(args)),
         verb => {
             let paths = Paths::from_environment()?;
             match verb {
@@ -82,6 +88,14 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
             }
         }
     }
+}
+
+fn inside(verb: impl Future<Output = Outcome<out::Code>>) -> Outcome<out::Code> {
+    let tasks = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::io("start the task runtime", &error))?;
+    tasks.block_on(verb)
 }
 
 /// Verbs that wait for a hub, a terminal or time. Only the hub and the console use several threads.
@@ -161,6 +175,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Diff(args) => diff::diff(&*runtime, args).await,
                 Verb::Snapshot(verb) => snapshot::snapshot(&*runtime, verb).await,
                 Verb::Restore(args) => snapshot::restore(&*runtime, args).await,
+                Verb::Approvals(verb) => approvals::approvals(&*runtime, verb).await,
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.
                 Verb::Run(_)
@@ -172,6 +187,8 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 | Verb::Doctor(_)
                 | Verb::Completions { .. }
                 | Verb::Man
+                | Verb::Ask(_)
+                | Verb::Hook(_)
                 | Verb::Keys(_)
                 | Verb::Themes(_)
                 | Verb::Config(_) => Err(Fault::bug("a verb was dispatched twice")),

@@ -73,6 +73,13 @@ pub fn json<T: serde::Serialize>(value: &T) -> Outcome<()> {
     print(&document)
 }
 
+/// Prints a value as one line of JSON.
+pub fn json_line<T: serde::Serialize>(value: &T) -> Outcome<()> {
+    let line = serde_json::to_string(value);
+    let line = line.map_err(|error| Fault::bug(format!("write JSON: {error}")))?;
+    print(&format!("{line}\n"))
+}
+
 /// This process talks to a person: both ends are a terminal.
 pub fn on_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()

@@ -7,6 +7,7 @@ use crate::{
         text,
     },
     model::{
+        ask::Ask,
         history::Recording,
         sandbox::Sandbox,
         session::{Session, Status},
@@ -57,6 +58,8 @@ fn absent(what: &str, typed: &str, any: bool) -> Fault {
     let hint = match (what, any) {
         ("snapshot", true) => "sandwatch snapshot ls shows what there is",
         ("snapshot", false) => "there are no snapshots; sandwatch snapshot create takes one",
+        ("ask", true) => "sandwatch approvals ls --all shows what there is",
+        ("ask", false) => "nothing has been asked yet",
         ("recording", true) => "sandwatch recordings ls shows what there is",
         ("recording", false) => "nothing has been recorded yet",
         (_, true) => "sandwatch ls --all shows what there is",
@@ -77,6 +80,13 @@ pub fn sandbox<'a>(all: &'a [Sandbox], typed: &str) -> Outcome<&'a Sandbox> {
             None => fault,
         }
     })
+}
+
+/// By its id: a sandbox may have many.
+pub fn ask<'a>(all: &'a [Ask], typed: &str) -> Outcome<&'a Ask> {
+    let id = |it: &'a Ask| it.asked.id.as_str();
+    let named = all.iter().map(|it| Named { name: id(it).to_owned(), id: id(it), it });
+    find("ask", typed, named.collect())
 }
 
 /// A sandbox's name is its first session's; a sandbox's id means its oldest session that runs.

@@ -23,6 +23,8 @@ pub enum Variable {
     Log,
     /// The image of a container when none is named.
     Image,
+    /// In a sandbox: the socket on which its programs ask a person.
+    Ask,
     /// Any value turns colour off.
     NoColour,
     /// What the terminal says of its colours.
@@ -43,6 +45,7 @@ impl Variable {
             Self::Home => "SANDWATCH_HOME",
             Self::Log => "SANDWATCH_LOG",
             Self::Image => "SANDWATCH_IMAGE",
+            Self::Ask => "SANDWATCH_ASK",
             Self::NoColour => "NO_COLOR",
             Self::ColourTerm => "COLORTERM",
             Self::Term => "TERM",

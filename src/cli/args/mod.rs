@@ -1,6 +1,7 @@
 //! Every verb and flag, once: the parser, `--help`, the manual page and the completions come from
 //! this table.
 
+mod asks;
 mod changes;
 mod settings;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::{
+    asks::{AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs, WatchAsksArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };
@@ -70,6 +72,13 @@ pub enum Verb {
     Restore(RestoreArgs),
     /// Make a sandbox from a moment of another, running or not, and start its first command
     Fork(ForkArgs),
+    /// What programs in sandboxes ask, and the answers
+    #[command(subcommand)]
+    Approvals(ApprovalsVerb),
+    /// From inside a sandbox: ask a person, and wait for the answer (0 yes, 4 no, 7 nobody answered)
+    Ask(AskArgs),
+    /// From inside a sandbox: an agent's hook, which asks a person in the agent's place
+    Hook(HookArgs),
     /// Terminal recordings (asciicast v3)
     #[command(subcommand)]
     Recordings(RecordingsVerb),

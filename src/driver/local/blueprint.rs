@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
@@ -54,6 +54,19 @@ pub struct Blueprint {
     pub workspace: Option<WorkspaceMount>,
     pub own_network: bool,
     pub bounds: ProcessBounds,
+}
+
+impl Blueprint {
+    /// What was opened outside, and must stay open until it is shown.
+    pub fn trees(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let Self { ground, below, image, asking, tools, workspace, .. } = self;
+        let sources = tools.iter().map(|(_, it)| it).chain([ground]).chain(below).chain(image);
+        let sources = sources.chain(asking).chain(workspace.as_ref().map(|it| &it.source));
+        sources.filter_map(|it| match it {
+            Source::Tree(tree) => Some(tree.as_fd()),
+            Source::Path(_) => None,
+        })
+    }
 }
 
 /// The links and the layers of this host.

@@ -23,7 +23,6 @@ use crate::{
     driver::{
         docker::first,
         local::{
-            blueprint::Source,
             desk::{Come, Desk, bury, how_it_ended},
             init::{self, PROGRAMS_MAX},
             lockdown,
@@ -82,15 +81,7 @@ pub fn become_keeper(plan: &Plan, control: OwnedFd) -> ! {
 fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, String> {
     sys::reset_signals();
     turns::sandbox();
-    let blueprint = &plan.blueprint;
-    let mut keep = vec![control];
-    let sources =
-        blueprint.tools.iter().map(|(_, it)| it).chain([&blueprint.ground]).chain(&blueprint.below);
-    for source in sources.chain(blueprint.workspace.as_ref().map(|it| &it.source)) {
-        if let Source::Tree(tree) = source {
-            keep.push(tree.as_fd());
-        }
-    }
+    let keep: Vec<_> = plan.blueprint.trees().chain([control]).collect();
     init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
     sys::forget_start(NAME).map_err(|error| format!("forgetting its start: {error}"))?;
     if !wait_for_go(control) {

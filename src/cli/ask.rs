@@ -1,0 +1,71 @@
+//! `ask`, and the way to a person from inside a sandbox: its socket, on which nothing else can be said.
+
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+
+use super::{args::AskArgs, json::AnswerView, out};
+use crate::{
+    base::{
+        fault::{Fault, Kind, Outcome},
+        limits::ANSWER_WITHIN,
+        text,
+    },
+    config::{environment::Variable, paths::SocketPath},
+    model::ask::{Answer, Request, Verdict},
+    wire::{
+        convert::milliseconds,
+        shim::{Frames, Plea, Reply, reply, send},
+    },
+};
+
+pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
+    let details = args.detail.into_iter().map(|it| (it.key, it.value)).collect();
+    let request = Request {
+        kind: args.kind,
+        subject: args.subject,
+        details,
+        reason: args.reason,
+        agent: None,
+    };
+    let answer = person(&request, args.timeout).await?;
+    if args.json {
+        out::json(&AnswerView::from(&answer))?;
+    } else if let Some(message) = &answer.message {
+        out::print(&format!("{}\n", text::visible(message)))?;
+    }
+    match answer.verdict {
+        Verdict::Allow => Ok(out::DONE),
+        Verdict::Deny if args.json => Ok(out::code_of(Kind::Denied)),
+        Verdict::Deny => Err(Fault::denied("a person said no")),
+    }
+}
+
+/// Asks a person, from inside a sandbox. `Late` when nobody answers in time.
+pub async fn person(request: &Request, within: Duration) -> Outcome<Answer> {
+    let outside = || {
+        Fault::unsupported("nobody can be asked from here: this is no sandbox that can ask")
+            .hint("`sandwatch ask` is for programs in sandboxes of driver local, but not of gVisor")
+    };
+    let path = Variable::Ask.raw().ok_or_else(outside)?;
+    let path = SocketPath::open(std::path::Path::new(&path)).map_err(|_| outside())?;
+    let stream = UnixStream::connect(path.path())
+        .await
+        .map_err(|error| Fault::lost(format!("reaching who is to be asked: {error}")))?;
+    let (reader, mut writer) = stream.into_split();
+    let plea = Plea { request: Some(request.into()), within_ms: Some(milliseconds(within)) };
+    let asked = async {
+        send(&mut writer, &plea)
+            .await
+            .map_err(|error| Fault::lost(format!("the question did not get through: {error}")))?;
+        let reply = Frames::new(reader).next::<Reply>().await?;
+        match reply.and_then(|it| it.what) {
+            Some(reply::What::Answer(answer)) => answer.try_into(),
+            Some(reply::What::Fault(fault)) => Err(fault.into()),
+            None => Err(Fault::lost("no answer came")),
+        }
+    };
+    let late = || Fault::late("nobody answered in time");
+    // Who holds it answers at its deadline; one that hangs does not.
+    tokio::time::timeout(within + ANSWER_WITHIN, asked).await.unwrap_or_else(|_| Err(late()))
+}
