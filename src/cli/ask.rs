@@ -43,6 +43,25 @@ pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
 
 /// Asks a person, from inside a sandbox. `Late` when nobody answers in time.
 pub async fn person(request: &Request, within: Duration) -> Outcome<Answer> {
+    let plea =
+        Plea { request: Some(request.into()), within_ms: Some(milliseconds(within)), over: false };
+    match speak(&plea, within).await? {
+        reply::What::Answer(answer) => answer.try_into(),
+        reply::What::Fault(fault) => Err(fault.into()),
+        reply::What::Done(_) => Err(Fault::lost("no answer came")),
+    }
+}
+
+/// Tells that what was asked, this or all of it, was answered elsewhere.
+pub async fn over(request: Option<&Request>) -> Outcome<()> {
+    let plea = Plea { request: request.map(Into::into), within_ms: None, over: true };
+    match speak(&plea, Duration::ZERO).await? {
+        reply::What::Fault(fault) => Err(fault.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn speak(plea: &Plea, within: Duration) -> Outcome<reply::What> {
     let outside = || {
         Fault::unsupported("nobody can be asked from here: this is no sandbox that can ask")
             .hint("`sandwatch ask` is for programs in sandboxes of driver local, but not of gVisor")
@@ -53,17 +72,12 @@ pub async fn person(request: &Request, within: Duration) -> Outcome<Answer> {
         .await
         .map_err(|error| Fault::lost(format!("reaching who is to be asked: {error}")))?;
     let (reader, mut writer) = stream.into_split();
-    let plea = Plea { request: Some(request.into()), within_ms: Some(milliseconds(within)) };
     let asked = async {
-        send(&mut writer, &plea)
+        send(&mut writer, plea)
             .await
             .map_err(|error| Fault::lost(format!("the question did not get through: {error}")))?;
         let reply = Frames::new(reader).next::<Reply>().await?;
-        match reply.and_then(|it| it.what) {
-            Some(reply::What::Answer(answer)) => answer.try_into(),
-            Some(reply::What::Fault(fault)) => Err(fault.into()),
-            None => Err(Fault::lost("no answer came")),
-        }
+        reply.and_then(|it| it.what).ok_or_else(|| Fault::lost("no answer came"))
     };
     let late = || Fault::late("nobody answered in time");
     // Who holds it answers at its deadline; one that hangs does not.

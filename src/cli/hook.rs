@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     args::{HookAgent, HookArgs},
-    ask::person,
+    ask::{over, person},
     out,
 };
 use crate::{
@@ -27,79 +27,92 @@ pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
     let mut input = Vec::new();
     let read = io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut input);
     read.map_err(|error| Fault::io("reading what the agent says", &error))?;
-    let call = Call::read(args.agent, &input);
-    let call = match call {
-        Ok(Some(call)) => call,
-        // News, which need no answer.
-        Ok(None) => return Ok(out::DONE),
+    let (question, request) = match read_call(args.agent, &input) {
+        Ok(Call::Asks(question, request)) => (question, request),
+        Ok(Call::Over(request)) => {
+            // That nobody is there to be told is no fault of the agent's.
+            drop(over(request.as_ref()).await);
+            return Ok(out::DONE);
+        }
+        Ok(Call::News) => return Ok(out::DONE),
         Err(fault) => {
             out::report(&fault);
             return Ok(BLOCK);
         }
     };
-    let (verdict, message) = match person(&call.request, args.timeout).await {
+    let at_its_own_prompt = question == Question::PermissionRequest;
+    let (verdict, message) = match person(&request, args.timeout).await {
         Ok(answer) => (answer.verdict, answer.message),
-        // Its own prompt is still there for whoever sits at the terminal.
-        Err(fault) if call.event == Event::PermissionRequest && fault.kind() == Kind::Unsupported => {
+        // Somebody answered there.
+        Err(fault) if at_its_own_prompt && fault.kind() == Kind::Lost => return Ok(out::DONE),
+        // It is still there for whoever sits at the terminal.
+        Err(fault) if at_its_own_prompt && fault.kind() == Kind::Unsupported => {
             out::report(&fault);
             return Ok(1);
         }
         // Every agent goes on by itself when a hook fails: so nothing here may fail but by a no.
         Err(fault) => (Verdict::Deny, Some(fault.message().to_owned())),
     };
-    let mut reply = call.reply(verdict, message.as_deref()).to_string();
+    let mut reply = question.reply(verdict, message.as_deref()).to_string();
     reply.push('\n');
     let mut out = io::stdout().lock();
     let written = out.write_all(reply.as_bytes()).and_then(|()| out.flush());
     Ok(if written.is_ok() { out::DONE } else { BLOCK })
 }
 
+/// How an agent asks, and so how it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+enum Question {
     /// Before every call of a tool.
     PreToolUse,
-    /// The agent would ask a person itself.
+    /// The agent asks a person itself at the same time.
     PermissionRequest,
     /// Gemini's before every call.
     BeforeTool,
 }
 
-/// What an agent wants to know.
+/// What an agent tells its hook.
 #[derive(Debug, PartialEq)]
-struct Call {
-    event: Event,
-    request: Request,
+enum Call {
+    Asks(Question, Request),
+    /// What was asked needs no answer any more; `None` = all of it.
+    Over(Option<Request>),
+    News,
 }
 
-impl Call {
-    /// `None` where nothing is asked.
-    fn read(agent: HookAgent, input: &[u8]) -> Outcome<Option<Self>> {
-        if input.len() as u64 > INPUT_BYTES_MAX {
-            return Err(Fault::invalid("the agent says more than a hook can take"));
-        }
-        let input: Value = serde_json::from_slice(input)
-            .map_err(|error| Fault::invalid(format!("not what {agent:?} says to a hook: {error}")))?;
-        let event = match input.get("hook_event_name").and_then(Value::as_str) {
-            Some("PreToolUse") => Event::PreToolUse,
-            Some("PermissionRequest") => Event::PermissionRequest,
-            Some("BeforeTool") => Event::BeforeTool,
-            Some(_) => return Ok(None),
-            None => return Err(Fault::invalid("the agent does not say what happens")),
-        };
+fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<Call> {
+    if input.len() as u64 > INPUT_BYTES_MAX {
+        return Err(Fault::invalid("the agent says more than a hook can take"));
+    }
+    let input: Value = serde_json::from_slice(input)
+        .map_err(|error| Fault::invalid(format!("not what {agent:?} says to a hook: {error}")))?;
+    let happens = input.get("hook_event_name").and_then(Value::as_str);
+    let happens = happens.ok_or_else(|| Fault::invalid("the agent does not say what happens"))?;
+    let asked = || {
         let tool = input.get("tool_name").and_then(Value::as_str).unwrap_or_default();
         let arguments = input.get("tool_input").cloned().unwrap_or(Value::Null);
         let cwd = input.get("cwd").and_then(Value::as_str);
-        let name = format!("{agent:?}").to_lowercase();
-        let request = request(&name, tool, &arguments, cwd)?;
-        Ok(Some(Self { event, request }))
-    }
+        request(&format!("{agent:?}").to_lowercase(), tool, &arguments, cwd)
+    };
+    Ok(match happens {
+        "PreToolUse" => Call::Asks(Question::PreToolUse, asked()?),
+        "PermissionRequest" => Call::Asks(Question::PermissionRequest, asked()?),
+        "BeforeTool" => Call::Asks(Question::BeforeTool, asked()?),
+        // It ran: what could not even be asked for was answered elsewhere all the same.
+        "PostToolUse" => Call::Over(asked().ok()),
+        "Stop" | "UserPromptSubmit" => Call::Over(None),
+        _ => Call::News,
+    })
+}
 
-    fn reply(&self, verdict: Verdict, message: Option<&str>) -> Value {
+impl Question {
+    fn reply(self, verdict: Verdict, message: Option<&str>) -> Value {
         let allowed = verdict == Verdict::Allow;
         let word = if allowed { "allow" } else { "deny" };
-        let why = message.unwrap_or(if allowed { "allowed by a person" } else { "a person said no" });
-        match self.event {
-            Event::PermissionRequest => {
+        let why =
+            message.unwrap_or(if allowed { "allowed by a person" } else { "a person said no" });
+        match self {
+            Self::PermissionRequest => {
                 let decision = match allowed {
                     true => json!({ "behavior": word }),
                     false => json!({ "behavior": word, "message": why }),
@@ -108,12 +121,12 @@ impl Call {
                     "hookEventName": "PermissionRequest", "decision": decision,
                 } })
             }
-            Event::PreToolUse => json!({ "hookSpecificOutput": {
+            Self::PreToolUse => json!({ "hookSpecificOutput": {
                 "hookEventName": "PreToolUse",
                 "permissionDecision": word,
                 "permissionDecisionReason": why,
             } }),
-            Event::BeforeTool => json!({ "decision": word, "reason": why }),
+            Self::BeforeTool => json!({ "decision": word, "reason": why }),
         }
     }
 }
@@ -141,7 +154,13 @@ fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Out
     let path = first(&["file_path", "notebook_path", "path"]).filter(|_| {
         matches!(
             tool,
-            "Edit" | "MultiEdit" | "Write" | "NotebookEdit" | "write_file" | "replace" | "apply_patch"
+            "Edit"
+                | "MultiEdit"
+                | "Write"
+                | "NotebookEdit"
+                | "write_file"
+                | "replace"
+                | "apply_patch"
         )
     });
     let url = text_of("url").filter(|_| matches!(tool, "WebFetch" | "web_fetch"));
@@ -197,51 +216,63 @@ fn changes(arguments: &Value, details: &mut Vec<(String, String)>) {
 mod tests {
     use super::*;
 
-    fn read(agent: HookAgent, input: Value) -> Outcome<Option<Call>> {
-        Call::read(agent, input.to_string().as_bytes())
+    fn read(agent: HookAgent, input: &Value) -> Outcome<Call> {
+        read_call(agent, input.to_string().as_bytes())
+    }
+
+    fn asks(agent: HookAgent, input: &Value) -> (Question, Request) {
+        match read(agent, input).unwrap() {
+            Call::Asks(question, request) => (question, request),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn a_command_an_edit_and_a_tool_are_asked_for_as_what_they_are() {
-        let input = json!({
+        let mut input = json!({
             "hook_event_name": "PermissionRequest", "tool_name": "Bash", "cwd": "/w",
             "tool_input": { "command": "make it", "description": "Builds", "timeout": 5 },
         });
-        let call = read(HookAgent::Claude, input).unwrap().unwrap();
-        let Request { kind, subject, details, reason, agent } = call.request;
+        let (_, request) = asks(HookAgent::Claude, &input);
+        let Request { kind, subject, details, reason, agent } = request.clone();
         assert_eq!((kind, subject.as_str()), (AskKind::Exec, "make it"));
         assert_eq!((reason.as_deref(), agent.as_deref()), (Some("Builds"), Some("claude")));
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(details, [pair("cwd", "/w"), pair("timeout", "5")]);
+        // When it ran, the very same need not be asked any more.
+        input["hook_event_name"] = "PostToolUse".into();
+        assert_eq!(read(HookAgent::Claude, &input).unwrap(), Call::Over(Some(request)));
         let input = json!({
             "hook_event_name": "PreToolUse", "tool_name": "Edit",
             "tool_input": { "file_path": "a", "old_string": "x\ny", "new_string": "z", "replace_all": true },
         });
-        let call = read(HookAgent::Claude, input).unwrap().unwrap();
-        assert_eq!((call.request.kind, call.request.subject.as_str()), (AskKind::File, "a"));
-        assert_eq!(call.request.details, [pair("diff", "-x\n-y\n+z\n"), pair("replace_all", "true")]);
-        let reply = call.reply(Verdict::Deny, Some("not now"));
+        let (question, request) = asks(HookAgent::Claude, &input);
+        assert_eq!((request.kind, request.subject.as_str()), (AskKind::File, "a"));
+        assert_eq!(request.details, [pair("diff", "-x\n-y\n+z\n"), pair("replace_all", "true")]);
+        let reply = question.reply(Verdict::Deny, Some("not now"));
         assert_eq!(reply["hookSpecificOutput"]["permissionDecisionReason"], "not now");
         let input = json!({
             "hook_event_name": "PreToolUse", "tool_name": "mcp__x__y", "tool_input": { "command": "z" },
         });
-        let call = read(HookAgent::Codex, input).unwrap().unwrap();
-        assert_eq!((call.request.kind, call.request.subject.as_str()), (AskKind::Tool, "mcp__x__y"));
-        assert!(call.request.details.iter().any(|it| it.1.contains("\"command\": \"z\"")));
+        let (_, request) = asks(HookAgent::Codex, &input);
+        assert_eq!((request.kind, request.subject.as_str()), (AskKind::Tool, "mcp__x__y"));
+        assert!(request.details.iter().any(|it| it.1.contains("\"command\": \"z\"")));
     }
 
     #[test]
     fn news_are_passed_over_and_what_is_no_question_is_refused() {
         let news = json!({ "hook_event_name": "Notification", "message": "x" });
-        assert_eq!(read(HookAgent::Claude, news).unwrap(), None);
+        assert_eq!(read(HookAgent::Claude, &news).unwrap(), Call::News);
+        let stop = json!({ "hook_event_name": "Stop" });
+        assert_eq!(read(HookAgent::Claude, &stop).unwrap(), Call::Over(None));
         for bad in [json!({}), json!([1]), json!({ "tool_name": "Bash" })] {
-            assert!(read(HookAgent::Claude, bad).is_err());
+            assert!(read(HookAgent::Claude, &bad).is_err());
         }
-        assert!(Call::read(HookAgent::Gemini, b"{").is_err());
+        assert!(read_call(HookAgent::Gemini, b"{").is_err());
         let long = json!({
             "hook_event_name": "PreToolUse", "tool_name": "Bash",
             "tool_input": { "command": "x".repeat(ASK_BYTES_MAX) },
         });
-        assert!(read(HookAgent::Claude, long).is_err());
+        assert!(read(HookAgent::Claude, &long).is_err());
     }
 }

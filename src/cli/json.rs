@@ -7,7 +7,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Serialize;
 
 use crate::{
-    base::{clock::Timestamp, id::{SessionId, SnapshotId}},
+    base::{
+        clock::Timestamp,
+        id::{SessionId, SnapshotId},
+    },
     model::{
         ask::{Answer, Ask, Verdict},
         change::{Applied, FileChange, Node, NodeKind},

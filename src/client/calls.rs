@@ -25,7 +25,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::{
-            APPLIED_MAX, ASKS_KEPT, APPLY_WITHIN, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN,
+            APPLIED_MAX, APPLY_WITHIN, ASKS_KEPT, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN,
             KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX,
             SNAPSHOT_WITHIN, SNAPSHOTS_MAX, TTL_MAX,
         },

@@ -37,9 +37,10 @@ use crate::{
         CLIENT_ID_KEY, CLIENT_NAME_KEY, CLIENT_VERSION_KEY, PROTOCOL,
         fault::from_status,
         v1::{
-            AttendRequest, AttendResponse, PingRequest, Welcome, attend_response::Kind as Attend,
-            asks_client::AsksClient, hub_client::HubClient, recordings_client::RecordingsClient,
-            sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
+            AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
+            attend_response::Kind as Attend, hub_client::HubClient,
+            recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
+            sessions_client::SessionsClient,
         },
     },
 };

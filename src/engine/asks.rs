@@ -214,7 +214,8 @@ impl Inner {
     async fn why_not(&self, id: &AskId) -> Fault {
         let kept = self.store.ask(id.to_string()).await.ok().flatten();
         let Some(ask) = kept.and_then(|it| stored::ask(&it).ok()) else {
-            return Fault::absent(format!("no such ask: {id}")).hint("see `sandwatch approvals ls`");
+            return Fault::absent(format!("no such ask: {id}"))
+                .hint("see `sandwatch approvals ls`");
         };
         let word = ask.state.word();
         match ask.decision {

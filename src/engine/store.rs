@@ -13,7 +13,8 @@ use crate::base::{
 };
 
 /// Each step takes the database from its index to the next; never edited, only added to.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE sandbox (
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -36,7 +37,8 @@ const MIGRATIONS: &[&str] = &["
         record BLOB NOT NULL
     ) STRICT;
     CREATE INDEX session_sandbox ON session (sandbox);
-", "
+",
+    "
     -- Outlives its sandbox: it is the record of who allowed what.
     CREATE TABLE ask (
         id TEXT PRIMARY KEY,
@@ -47,7 +49,8 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX ask_created ON ask (created_at);
     CREATE INDEX ask_state ON ask (state);
-"];
+",
+];
 
 /// One sandbox as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

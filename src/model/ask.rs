@@ -94,7 +94,8 @@ impl Request {
     /// What is there to be looked through.
     pub fn bytes(&self) -> usize {
         let details: usize = self.details.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let said = [&self.reason, &self.agent].into_iter().flatten().map(String::len).sum::<usize>();
+        let said =
+            [&self.reason, &self.agent].into_iter().flatten().map(String::len).sum::<usize>();
         self.subject.len() + details + said
     }
 }

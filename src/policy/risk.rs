@@ -51,7 +51,8 @@ pub fn look(request: &Request, workspace: &Path) -> Risk {
             found.high(format!("has characters that hide what it is: U+{:04X}", u32::from(it)));
         }
     }
-    let cwd = request.details.iter().find(|(key, _)| key == "cwd").map(|(_, value)| Path::new(value));
+    let cwd =
+        request.details.iter().find(|(key, _)| key == "cwd").map(|(_, value)| Path::new(value));
     match request.kind {
         AskKind::Exec => command(&request.subject, &mut found),
         AskKind::File => file(&request.subject, cwd.unwrap_or(workspace), workspace, &mut found),
@@ -113,7 +114,9 @@ fn command(line: &str, found: &mut Found) {
         if let Some(it) = has(&BECOME_ANOTHER) {
             found.high(format!("runs as another user: {}", base(it)));
         }
-        if let Some(it) = words.iter().find(|it| DESTROY.iter().any(|name| base(it).starts_with(name))) {
+        if let Some(it) =
+            words.iter().find(|it| DESTROY.iter().any(|name| base(it).starts_with(name)))
+        {
             found.high(format!("destroys what is on a disk: {}", base(it)));
         }
         if has(&["rm"]).is_some()
@@ -124,8 +127,9 @@ fn command(line: &str, found: &mut Found) {
         if has(&["dd"]).is_some() && words.iter().any(|it| it.starts_with("of=")) {
             found.high("writes over what it names: dd");
         }
-        if let Some((program, verb)) =
-            PUBLISH.iter().find(|(program, verb)| has(&[program]).is_some() && has(&[verb]).is_some())
+        if let Some((program, verb)) = PUBLISH
+            .iter()
+            .find(|(program, verb)| has(&[program]).is_some() && has(&[verb]).is_some())
         {
             found.high(format!("changes something outside of the sandbox: {program} {verb}"));
         }

@@ -14,9 +14,7 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{AskId, SessionId},
-        limits::{
-            ASK_EVERY_MIN, ASK_WITHIN_MAX, ASKS_BURST, ASKS_BYTES_MAX, ASKS_PENDING_MAX,
-        },
+        limits::{ASK_EVERY_MIN, ASK_WITHIN_MAX, ASKS_BURST, ASKS_BYTES_MAX, ASKS_PENDING_MAX},
         text::count,
     },
     model::ask::{Answer, Asked, Request},
@@ -39,7 +37,7 @@ struct State {
 
 struct Waiting {
     asked: Asked,
-    answer: watch::Sender<Option<Answer>>,
+    answer: watch::Sender<Option<Outcome<Answer>>>,
 }
 
 impl Asks {
@@ -73,7 +71,7 @@ impl Asks {
         let _leaves = Asker { asks: Arc::clone(self), feed: Arc::clone(feed), id };
         match tokio::time::timeout(left, answered.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => match &*answer {
-                Some(answer) => Ok(answer.clone()),
+                Some(answer) => answer.clone(),
                 None => Err(Fault::bug("an answer that is none")),
             },
             Ok(Err(_)) => Err(Fault::lost("the sandbox ends")),
@@ -87,15 +85,16 @@ impl Asks {
         request: Request,
         session: Option<SessionId>,
         within: Duration,
-    ) -> Outcome<(AskId, watch::Receiver<Option<Answer>>, Duration)> {
+    ) -> Outcome<(AskId, watch::Receiver<Option<Outcome<Answer>>>, Duration)> {
         let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
         let mut state = self.lock();
-        let same =
-            |it: &&mut Waiting| it.asked.request == request && it.asked.session == session;
+        let same = |it: &&mut Waiting| it.asked.request == request && it.asked.session == session;
         if let Some(it) = state.waiting.iter_mut().find(same) {
             it.asked.askers += 1;
             // Who came later waits no longer than the ask that is shown.
-            let left = Duration::from_millis(it.asked.deadline_at.0.saturating_sub(now.0).max(0).cast_unsigned());
+            let left = Duration::from_millis(
+                it.asked.deadline_at.0.saturating_sub(now.0).max(0).cast_unsigned(),
+            );
             return Ok((it.asked.id.clone(), it.answer.subscribe(), left.min(within)));
         }
         let bytes: usize = state.waiting.iter().map(|it| it.asked.request.bytes()).sum();
@@ -126,12 +125,20 @@ impl Asks {
         let state = self.lock();
         let found = state.waiting.iter().find(|it| it.asked.id == *id);
         let found = found.ok_or_else(|| Fault::absent(format!("no ask waits by that id: {id}")))?;
-        found.answer.send_if_modified(|it| {
-            let first = it.is_none();
-            it.get_or_insert(answer);
-            first
-        });
+        found.say(Ok(answer));
         Ok(())
+    }
+
+    /// What a session asks for, this or all of it, was answered elsewhere: nobody need wait any more.
+    pub fn over(&self, session: Option<&SessionId>, request: Option<&Request>) {
+        let state = self.lock();
+        let meant = |it: &&Waiting| {
+            it.asked.session.as_ref() == session
+                && request.is_none_or(|one| it.asked.request == *one)
+        };
+        for it in state.waiting.iter().filter(meant) {
+            it.say(Err(Fault::lost("it was answered elsewhere")));
+        }
     }
 
     /// One asker less; with the last one the ask is gone.
@@ -141,6 +148,17 @@ impl Asks {
             it.asked.askers -= 1;
         }
         state.waiting.retain(|it| it.asked.askers > 0);
+    }
+}
+
+impl Waiting {
+    /// The first to say something decides.
+    fn say(&self, what: Outcome<Answer>) {
+        self.answer.send_if_modified(|it| {
+            let first = it.is_none();
+            it.get_or_insert(what);
+            first
+        });
     }
 }
 
@@ -206,6 +224,15 @@ mod tests {
         // The first answer counts.
         asks.answer(&pending[0].id, Answer { verdict: Verdict::Deny, ..allow() }).unwrap();
         assert_eq!((one.await.unwrap().unwrap(), two.await.unwrap().unwrap()), (allow(), allow()));
+        asks.over(None, Some(&request("nothing")));
+        asks.over(Some(&SessionId::random()), None);
+        assert_eq!(asks.pending().len(), 1);
+        let third = ask("third");
+        while asks.pending().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        asks.over(None, Some(&request("third")));
+        assert_eq!(third.await.unwrap().unwrap_err().kind(), Kind::Lost);
         other.abort();
         assert!(other.await.is_err());
         assert_eq!(asks.pending(), []);
@@ -226,7 +253,9 @@ mod tests {
         assert!(kinds.iter().filter(|it| **it == Kind::Late).count() <= 20);
         assert!(asks.note().unwrap().contains("denied unseen"));
         let held: Vec<_> = (0..100)
-            .map(|it| asks.join(request(&format!("{it}{}", "x".repeat(40_000))), None, ASK_WITHIN_MAX))
+            .map(|it| {
+                asks.join(request(&format!("{it}{}", "x".repeat(40_000))), None, ASK_WITHIN_MAX)
+            })
             .collect();
         assert!(held.iter().filter(|it| it.is_ok()).count() <= 4);
     }

@@ -127,6 +127,11 @@ impl House {
         self.inner.asks.ask(&self.inner.feed, request, session, within).await
     }
 
+    /// What a session asked for was answered elsewhere; `None` = all of it.
+    pub fn over(&self, session: Option<&SessionId>, request: Option<&Request>) {
+        self.inner.asks.over(session, request);
+    }
+
     /// The session whose program this is, or which started it; as long as it runs.
     pub fn session_of(&self, parents: &[u32]) -> Option<SessionId> {
         let rooms = self.inner.rooms();

@@ -24,7 +24,7 @@ use crate::{
     session::house::House,
     wire::{
         convert::{duration, required},
-        shim::{Frames, Plea, Reply, reply, send},
+        shim::{Done, Frames, Plea, Reply, reply, send},
     },
 };
 
@@ -89,19 +89,23 @@ async fn converse(stream: UnixStream, house: &House) {
         let plea = tokio::time::timeout(ANSWER_WITHIN, reader.next::<Plea>()).await;
         let plea = plea.map_err(|_| Fault::late("nothing was asked"))??;
         let plea = plea.ok_or_else(|| Fault::lost("nothing was asked"))?;
+        if plea.over {
+            let request = plea.request.map(TryInto::try_into).transpose()?;
+            house.over(house.session_of(&parents).as_ref(), request.as_ref());
+            return Ok(reply::What::Done(Done {}));
+        }
         let request = required("plea.request", plea.request)?.try_into()?;
         let within = plea.within_ms.map(|it| duration("plea.within_ms", it, ASK_WITHIN_MAX));
         let within = within.transpose()?.unwrap_or(ASK_WITHIN);
         let session = house.session_of(&parents);
         tokio::select! {
-            answer = house.ask(request, session, within) => answer,
+            answer = house.ask(request, session, within) => {
+                answer.map(|it| reply::What::Answer((&it).into()))
+            }
             () = hung_up(&mut reader) => Err(Fault::lost("who asked waits no more")),
         }
     };
-    let what = match answered.await {
-        Ok(answer) => reply::What::Answer((&answer).into()),
-        Err(fault) => reply::What::Fault((&fault).into()),
-    };
+    let what = answered.await.unwrap_or_else(|fault| reply::What::Fault((&fault).into()));
     drop(tokio::time::timeout(ANSWER_WITHIN, send(&mut writer, &Reply { what: Some(what) })).await);
 }
 
@@ -121,4 +125,3 @@ fn parents(pid: i32) -> Vec<u32> {
     let first = u32::try_from(pid).ok().filter(|it| *it > 1);
     std::iter::successors(first, |it| parent(*it).filter(|it| *it > 1)).take(MANY).collect()
 }
-

@@ -20,8 +20,8 @@ use crate::{
         fault::{Fault, Outcome},
         id::SandboxId,
         limits::{
-            ASKS_PENDING_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
-            WIRE_MESSAGE_BYTES_MAX,
+            ASKS_PENDING_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX,
+            PATH_BYTES_MAX, WIRE_MESSAGE_BYTES_MAX,
         },
         text::{cut, shown},
     },

@@ -134,11 +134,7 @@ fn scope(word: &str) -> Result<Scope, String> {
     word_of(word, Scope::ALL, |it| it.word())
 }
 
-fn word_of<T: Copy>(
-    typed: &str,
-    all: &[T],
-    word: impl Fn(T) -> &'static str,
-) -> Result<T, String> {
+fn word_of<T: Copy>(typed: &str, all: &[T], word: impl Fn(T) -> &'static str) -> Result<T, String> {
     let found = all.iter().copied().find(|it| word(*it) == typed);
     found.ok_or_else(|| {
         let words: Vec<&str> = all.iter().map(|it| word(*it)).collect();

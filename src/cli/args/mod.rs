@@ -10,7 +10,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::{
-    asks::{AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs, WatchAsksArgs},
+    asks::{
+        AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs,
+        WatchAsksArgs,
+    },
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };

@@ -4,6 +4,7 @@
 //! A place is made by the process that will hold it (the shim, single-threaded), which clones itself:
 //! the clone builds the sandbox around itself, locks itself in, and serves as its first process.
 
+mod agents;
 mod apply;
 mod blueprint;
 mod cgroup;

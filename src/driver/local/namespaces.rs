@@ -18,6 +18,7 @@ use rustix::{
 use seccompiler::BpfProgram;
 
 use super::{
+    agents,
     blueprint::{self, Blueprint, Source, WorkspaceMount},
     changes,
     identity::{self, Identity},
@@ -182,6 +183,15 @@ fn prepare(
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)?;
+    }
+    if ground.dir.join(ASK_DIR).is_dir() {
+        for (name, text) in agents::files() {
+            let path = start.join("etc").join(name);
+            path.parent().map_or(Ok(()), |it| make(it.to_owned(), 0o755))?;
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+            own(&path)?;
+        }
     }
     if !identity.by_root {
         return Ok(Source::Path(root));

@@ -8,8 +8,7 @@ use crate::wire::{
     convert::{ask::decide_in, event::pieces},
     fault::to_status,
     v1::{
-        self, DecideRequest, DecideResponse, ListAsksRequest, ListAsksResponse,
-        asks_server::Asks,
+        self, DecideRequest, DecideResponse, ListAsksRequest, ListAsksResponse, asks_server::Asks,
     },
 };
 

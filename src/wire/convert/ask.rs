@@ -51,8 +51,9 @@ impl TryFrom<v1::AskRequest> for Request {
 
     fn try_from(wire: v1::AskRequest) -> Outcome<Self> {
         let kind = kind_in(wire.kind);
-        let kind = kind
-            .ok_or_else(|| Fault::invalid(format!("not a kind of ask known here: {}", wire.kind)))?;
+        let kind = kind.ok_or_else(|| {
+            Fault::invalid(format!("not a kind of ask known here: {}", wire.kind))
+        })?;
         let details = list("ask.details", wire.details, ASK_DETAILS_MAX)?;
         let details: Vec<_> = details.into_iter().map(|it| (it.key, it.value)).collect();
         let agent = wire.agent.map(|it| text("ask.agent", it, NAME_BYTES_MAX)).transpose()?;

@@ -19,9 +19,9 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         limits::{
-            ALLOW_MAX, ASKS_PENDING_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX, LABEL_BYTES_MAX,
-            LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX, SEARCH_PATH_MAX,
-            SNAPSHOT_EVERY_MIN, TTL_MAX,
+            ALLOW_MAX, ASKS_PENDING_MAX, CAPABILITIES_MAX, HOST_BYTES_MAX, IMAGE_BYTES_MAX,
+            LABEL_BYTES_MAX, LABELS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
+            SEARCH_PATH_MAX, SNAPSHOT_EVERY_MIN, TTL_MAX,
         },
         text::{cut, is_deceptive, shown},
     },

@@ -151,17 +151,20 @@ pub struct AnswerAsk {
 /// gives up by closing the connection.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Plea {
-    /// Required.
+    /// Required, but for `over`.
     #[prost(message, optional, tag = "1")]
     pub request: ::core::option::Option<super::super::v1::AskRequest>,
     /// How long it waits, at most a day; absent = 5 minutes.
     #[prost(uint64, optional, tag = "2")]
     pub within_ms: ::core::option::Option<u64>,
+    /// Nothing is asked: what the same session asked for, this or all of it, was answered elsewhere.
+    #[prost(bool, tag = "3")]
+    pub over: bool,
 }
 /// What it is answered, once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reply {
-    #[prost(oneof = "reply::What", tags = "1, 2")]
+    #[prost(oneof = "reply::What", tags = "1, 2, 3")]
     pub what: ::core::option::Option<reply::What>,
 }
 /// Nested message and enum types in `Reply`.
@@ -173,6 +176,9 @@ pub mod reply {
         Fault(super::super::super::v1::Fault),
         #[prost(message, tag = "2")]
         Answer(super::super::super::v1::AskAnswer),
+        /// To what is `over`.
+        #[prost(message, tag = "3")]
+        Done(super::Done),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
