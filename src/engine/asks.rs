@@ -53,10 +53,8 @@ impl Inner {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
             let there: HashSet<&AskId> = told.iter().map(|it| &it.id).collect();
-            let known: HashSet<AskId> = {
-                let shown = entry.sandbox.asks.iter().map(|it| it.asked.id.clone());
-                shown.chain(entry.deciding.iter().cloned()).collect()
-            };
+            let known: HashSet<AskId> =
+                entry.sandbox.asks.iter().map(|it| it.asked.id.clone()).collect();
             let over: Vec<Ask> = {
                 let asks = entry.sandbox.asks.iter();
                 asks.filter(|it| !there.contains(&it.asked.id)).cloned().collect()
@@ -160,17 +158,23 @@ impl Inner {
         let answer = decision.answer.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
         self.store.put_ask(row(&ask)).await?;
-        self.release(id, &ask.asked.id, &answer).await
+        let released = self.release(id, &ask.asked.id, &answer).await;
+        if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
+            // Nothing was allowed by it: the record says so.
+            self.store.take_ask_back(row(&Ask { state: AskState::Withdrawn, ..ask })).await?;
+        }
+        released
     }
 
     async fn release(&self, id: &SandboxId, ask: &AskId, answer: &Answer) -> Outcome<()> {
         let seat: Arc<dyn Seat> = self.fleet().get(id)?.seat()?;
-        match seat.answer(ask, answer.clone()).await {
-            Err(fault) if fault.kind() == Kind::Absent => {
-                Err(Fault::failed("it was withdrawn just before, so nothing came of the answer"))
+        let answered = seat.answer(ask, answer.clone()).await;
+        answered.map_err(|fault| match fault.kind() {
+            Kind::Absent => {
+                Fault::absent("it was withdrawn just before, so nothing came of the answer")
             }
-            answered => answered,
-        }
+            _ => fault,
+        })
     }
 
     /// A person's answer to what they were shown. The first one counts.
@@ -181,33 +185,32 @@ impl Inner {
         digest: &str,
         answer: Answer,
     ) -> Outcome<Ask> {
-        let Some(taken) = self.fleet().take_ask(id, digest) else {
+        let answering = {
+            let fleet = self.fleet();
+            let of = fleet.entries().find(|it| it.ask(id).is_some());
+            of.map(|it| Arc::clone(&it.answering))
+        };
+        let Some(answering) = answering else { return Err(self.why_not(id).await) };
+        let _first = answering.lock().await;
+        let Some(found) = self.fleet().shown_ask(id, digest) else {
             return Err(self.why_not(id).await);
         };
-        let ask = taken?;
-        let sandbox = ask.sandbox.clone();
-        let now = clock::wall();
+        let ask = found?;
+        let (sandbox, now) = (ask.sandbox.clone(), clock::wall());
         let waited_ms = waited(&ask, now);
         let decision = Decision { answer, by: who.name.clone(), at: now, waited_ms };
-        let settled = self.settle_ask(&sandbox, ask.clone(), decision.clone()).await;
-        let decided = self.store.ask(id.to_string()).await;
-        let decided = decided.ok().flatten().and_then(|it| stored::ask(&it).ok());
-        {
-            let mut fleet = self.fleet();
-            if let Ok(entry) = fleet.get_mut(&sandbox) {
-                entry.deciding.remove(id);
-                let written = decided.as_ref().is_some_and(|it| it.decision.is_some());
-                if !written {
-                    // Not written down is not decided: it waits on.
-                    entry.sandbox_mut().asks.push(ask.clone());
-                } else if settled.is_ok() {
-                    entry.stand(&ask.digest, &decision);
-                }
-            }
+        let settled = self.settle_ask(&sandbox, ask, decision).await;
+        // What was not written down is not decided, and waits on.
+        let kept = self.store.ask(id.to_string()).await?;
+        let kept = kept.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
+        let decided = stored::ask(&kept)?;
+        if let (Some(decision), Ok(entry)) = (&decided.decision, self.fleet().get_mut(&sandbox)) {
+            entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
+            entry.stand(&decided.digest, decision);
         }
         self.touch(&sandbox);
         settled?;
-        decided.ok_or_else(|| Fault::failed("the answer can't be read back"))
+        Ok(decided)
     }
 
     /// Why an ask can't be answered.
@@ -248,12 +251,10 @@ impl Inner {
 }
 
 impl Fleet {
-    /// Takes an ask from those that wait, for the one who answers it; `None` when it does not wait.
-    fn take_ask(&mut self, id: &AskId, digest: &str) -> Option<Outcome<Ask>> {
-        let (entry, ask) = self.entries_mut().find_map(|entry| {
-            let found = entry.sandbox.asks.iter().find(|it| it.asked.id == *id).cloned();
-            found.map(|ask| (entry, ask))
-        })?;
+    /// An ask that waits, for one who answers what was shown; `None` when it does not wait.
+    fn shown_ask(&self, id: &AskId, digest: &str) -> Option<Outcome<Ask>> {
+        let (entry, ask) =
+            self.entries().find_map(|entry| entry.ask(id).map(|ask| (entry, ask)))?;
         if ask.digest != digest {
             let fault = Fault::failed("it is another request than the one that was shown");
             return Some(Err(fault.hint("look at it again: sandwatch approvals show")));
@@ -261,13 +262,15 @@ impl Fleet {
         if entry.seat.is_none() {
             return Some(Err(Fault::failed("who asked is not there any more")));
         }
-        entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
-        entry.deciding.insert(id.clone());
-        Some(Ok(ask))
+        Some(Ok(ask.clone()))
     }
 }
 
 impl Entry {
+    fn ask(&self, id: &AskId) -> Option<&Ask> {
+        self.sandbox.asks.iter().find(|it| it.asked.id == *id)
+    }
+
     /// An answer that holds on.
     fn stand(&mut self, digest: &str, decision: &Decision) {
         let until = match decision.answer.scope {

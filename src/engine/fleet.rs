@@ -14,7 +14,7 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
-        id::{AskId, SandboxId, SessionId},
+        id::{SandboxId, SessionId},
         limits::{
             CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, REMOVE_AGAIN_MAX,
             REMOVE_AGAIN_MIN, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
@@ -53,8 +53,8 @@ pub(super) struct Entry {
     pub lease_turn: Arc<tokio::sync::Mutex<()>>,
     /// Sessions whose lease somebody waits to tell the seat of.
     pub lease_news: HashSet<SessionId>,
-    /// Asks that somebody has just answered.
-    pub deciding: HashSet<AskId>,
+    /// Held by whoever answers an ask: the first one counts, and the next one learns of it.
+    pub answering: Arc<tokio::sync::Mutex<()>>,
     /// Answers that hold on.
     pub standing: Vec<Standing>,
     /// Bumped with every change, for those who wait for one.
@@ -146,7 +146,7 @@ impl Entry {
             fetching: Arc::default(),
             lease_turn: Arc::default(),
             lease_news: HashSet::new(),
-            deciding: HashSet::new(),
+            answering: Arc::default(),
             standing: Vec::new(),
             changed: watch::Sender::new(0),
             unheard: false,

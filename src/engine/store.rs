@@ -237,6 +237,15 @@ impl Store {
         .await
     }
 
+    /// Writes it over a decision of which nothing came.
+    pub(super) async fn take_ask_back(&self, row: AskRow) -> Outcome<()> {
+        self.run("keeping an ask", move |connection| {
+            let put = "UPDATE ask SET state = ?2, record = ?3 WHERE id = ?1";
+            connection.execute(put, params![row.id, row.state, row.record]).map(drop)
+        })
+        .await
+    }
+
     pub(super) async fn ask(&self, id: String) -> Outcome<Option<Vec<u8>>> {
         self.run("reading an ask", move |connection| {
             let read = "SELECT record FROM ask WHERE id = ?1";

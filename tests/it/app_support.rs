@@ -15,11 +15,12 @@ use sandwatch::{
     },
     base::{
         clock::{Timestamp, Zone},
-        id::{ClientId, SandboxId, SessionId},
+        id::{AskId, ClientId, SandboxId, SessionId},
         units::Size,
     },
     config::schema::Config,
     model::{
+        ask::{Ask, AskKind, AskState, Asked, Request, Risk, RiskLevel},
         capability::Capabilities,
         event::{Event, SnapshotReason},
         output::Output,
@@ -236,7 +237,7 @@ pub fn sandbox(name: &str, command: &str, status: Status) -> Sandbox {
         limits: ResourceLimits::default(),
         capabilities: Capabilities::default(),
         sessions: vec![session(name, &id, 1, command, status)],
-        pending_approvals: 0,
+        asks: Vec::new(),
         notes: Vec::new(),
         stop_asked: false,
         snapshots: 0,
@@ -283,10 +284,37 @@ pub fn lease(holder: &str, name: &str) -> Lease {
     }
 }
 
+/// Commands that wait for an answer.
+pub fn asks(of: &Sandbox, count: usize) -> Vec<Ask> {
+    let ask = |number: usize| Ask {
+        asked: Asked {
+            id: AskId::parse(&format!("ask-{number}")).unwrap(),
+            request: Request {
+                kind: AskKind::Exec,
+                subject: format!("make part-{number}"),
+                details: Vec::new(),
+                reason: None,
+                agent: None,
+            },
+            session: None,
+            created_at: Timestamp(START),
+            deadline_at: Timestamp(START + 300_000),
+            askers: 1,
+        },
+        sandbox: of.id.clone(),
+        sandbox_name: of.name.clone(),
+        digest: format!("{number:064x}"),
+        risk: Risk { level: RiskLevel::Low, findings: Vec::new() },
+        state: AskState::Pending,
+        decision: None,
+    };
+    (0..count).map(ask).collect()
+}
+
 /// Five sandboxes that look like a working day.
 pub fn day() -> Vec<Sandbox> {
     let mut api = sandbox("api-refactor", "claude", Status::Working);
-    api.pending_approvals = 2;
+    api.asks = asks(&api, 2);
     let mut nightly = sandbox("nightly", "opencode", Status::Idle);
     nightly.state = sandbox::State::Paused;
     let mut all = vec![

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use sandwatch::{
     base::{
         fault::{Kind, Outcome},
-        id::{ClientId, SandboxId, SessionId, SnapshotId},
+        id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     client::Client,
     model::{
+        ask::{Answer, Ask},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -56,6 +57,8 @@ macro_rules! deaf {
 deaf! {
     fn hub() -> HubStatus;
     fn shutdown() -> ();
+    fn asks() -> Vec<Ask>;
+    fn decide(_id: &AskId, _digest: &str, _answer: Answer) -> Ask;
     fn doctor() -> Vec<Check>;
     fn events() -> BoxStream<Outcome<Event>>;
     fn list() -> Vec<Sandbox>;

@@ -9,7 +9,7 @@ use sandwatch::{
     base::{
         clock::Timestamp,
         fault::{Fault, Kind},
-        id::{ClientId, SandboxId, SessionId, SnapshotId},
+        id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
         limits::{
             KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
             WIRE_MESSAGE_BYTES_MAX,
@@ -17,6 +17,10 @@ use sandwatch::{
         units::Size,
     },
     model::{
+        ask::{
+            Answer, Ask, AskKind, AskState, Asked, Decision, Request, Risk, RiskLevel, Scope,
+            Verdict,
+        },
         capability::Capabilities,
         change::AppliedPath,
         event::{Event, Level, Notice, SnapshotReason},
@@ -159,15 +163,42 @@ prop_compose! {
         isolation in option::of(any_of(Isolation::ALL)), created_at in stamp(),
         labels in labels(), workspace in workspace(), egress in any_of(Egress::ALL),
         limits in resource_limits(), capabilities in capabilities(),
-        (sessions, pending_approvals, notes) in (vec(session(), 0..3), any::<u32>(), vec(line(), 0..3)),
+        (sessions, asks, notes) in (vec(session(), 0..3), vec(ask(), 0..3), vec(line(), 0..3)),
         stop_asked in any::<bool>(), (snapshots, writes) in any::<(u32, u32)>(),
         moment in option::of(snapshot_id()),
     ) -> Sandbox {
         Sandbox {
             id, name, driver, state, raw_state, isolation, created_at, labels, workspace, egress,
-            limits, capabilities, sessions, pending_approvals, notes, stop_asked, snapshots,
+            limits, capabilities, sessions, asks, notes, stop_asked, snapshots,
             moment, writes,
         }
+    }
+}
+
+prop_compose! {
+    fn ask()(
+        (id, sandbox, sandbox_name) in ("[a-z0-9]{1,12}", sandbox_id(), name()),
+        kind in any_of(AskKind::ALL), subject in "[a-z \u{202e}\\n]{0,20}x",
+        details in vec((line(), line()), 0..4), reason in option::of(line()),
+        agent in option::of("[a-z]{1,20}"), session in option::of(session_id()),
+        (created_at, deadline_at) in (stamp(), stamp()), askers in 1_u32..,
+        digest in "[0-9a-f]{64}", level in any_of(RiskLevel::ALL), findings in vec(line(), 0..3),
+        state in any_of(AskState::ALL), decision in option::of(decision()),
+    ) -> Ask {
+        let request = Request { kind, subject, details, reason, agent };
+        let id = AskId::parse(&id).unwrap();
+        let asked = Asked { id, request, session, created_at, deadline_at, askers };
+        let risk = Risk { level, findings };
+        Ask { asked, sandbox, sandbox_name, digest, risk, state, decision }
+    }
+}
+
+prop_compose! {
+    fn decision()(
+        verdict in any_of(Verdict::ALL), scope in any_of(Scope::ALL), message in option::of(line()),
+        by in line(), at in stamp(), waited_ms in any::<u64>(),
+    ) -> Decision {
+        Decision { answer: Answer { verdict, scope, message }, by, at, waited_ms }
     }
 }
 
