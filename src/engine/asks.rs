@@ -206,7 +206,9 @@ impl Inner {
         let decided = stored::ask(&kept)?;
         if let (Some(decision), Ok(entry)) = (&decided.decision, self.fleet().get_mut(&sandbox)) {
             entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
-            entry.stand(&decided.digest, decision);
+            if settled.is_ok() {
+                entry.stand(&decided.digest, decision);
+            }
         }
         self.touch(&sandbox);
         settled?;
