@@ -30,6 +30,7 @@ mod probe;
 mod processes;
 pub(super) mod pulled;
 mod remove;
+mod room;
 mod seccomp;
 mod shelf;
 mod shelf_size;

@@ -21,6 +21,7 @@ use crate::{
     base::{
         limits::{
             IMAGE_BLOBS_MAX, IMAGE_LINKS_MAX, IMAGE_UNPACKED_BYTES_MAX, IMAGE_WINDOW_BYTES_MAX,
+            PATH_BYTES_MAX,
         },
         units::human_bytes,
     },
@@ -206,6 +207,10 @@ impl Blobs {
         let mut reader = Reader::with(piece.clone(), Piece::pass);
         let mut members = HashMap::new();
         while let Some(member) = reader.next()? {
+            // Of many such names, nothing is to be kept.
+            if member.path.len().max(member.target.len()) > PATH_BYTES_MAX {
+                return Err(bad("a path in it is too long"));
+            }
             let Some(path) = plain(&member.path) else { return Ok(None) };
             let top = path.split(|it| *it == b'/').next().unwrap_or_default();
             if members.len() >= IMAGE_BLOBS_MAX || SYSTEM.contains(&top) {

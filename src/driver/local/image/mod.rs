@@ -33,12 +33,14 @@ use self::{
 use super::{
     WaitedFor, env,
     identity::{self, Identity},
+    room::Room,
     shelf::Owner,
     upper,
 };
 use crate::{
     base::{
         fault::{Fault, Outcome},
+        limits::IMAGE_UNPACKED_BYTES_MAX,
         text::shown,
     },
     driver::{Ground, Kept, Shelf, tar::read::Reader},
@@ -304,7 +306,7 @@ fn spill(
     let file = cache.nameless()?;
     let mut raw = Summed::new(from, sum);
     let mut unpacked = Unpacked::new(&mut raw, packing, given_up);
-    let mut room = unpack::Room::of(file.as_fd());
+    let mut room = Room::of(file.as_fd(), IMAGE_UNPACKED_BYTES_MAX)?;
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let count = unpacked.read(&mut buffer)?;
@@ -329,7 +331,8 @@ fn unpacked(
     path: &Path,
 ) -> Outcome<(PathBuf, About)> {
     cache.make(&image.key, |root| {
-        let mut unpacker = Unpacker::new(root.as_fd(), owner);
+        let unpacker = Unpacker::new(root.as_fd(), owner);
+        let mut unpacker = unpacker.map_err(|error| broken(path, &error))?;
         let mut layers = image.layers.iter();
         layers
             .try_for_each(|it| layer(&mut unpacker, it, means, given_up))

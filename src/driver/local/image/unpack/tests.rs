@@ -69,7 +69,7 @@ fn unpack(layers: &[Vec<Vec<u8>>], means: Means) -> (tempfile::TempDir, io::Resu
     fs::write(temp.path().join("outside"), "untouched").unwrap();
     fs::create_dir(temp.path().join("out")).unwrap();
     let opened = super::super::blobs::open_directory(&root).unwrap();
-    let mut unpacker = Unpacker::new(opened.as_fd(), None);
+    let mut unpacker = Unpacker::new(opened.as_fd(), None).unwrap();
     let mut outcome = Ok(());
     for layer in layers {
         let archive = [layer.concat(), END.to_vec()].concat();
@@ -356,7 +356,7 @@ proptest! {
         let root = temp.path().canonicalize().unwrap().join("root");
         fs::create_dir(&root).unwrap();
         let opened = super::super::blobs::open_directory(&root).unwrap();
-        let mut unpacker = Unpacker::new(opened.as_fd(), None);
+        let mut unpacker = Unpacker::new(opened.as_fd(), None).unwrap();
         unpacker.add(&mut Reader::new(Cursor::new(out.stdout)), Means::Tree).unwrap();
         prop_assert_eq!(unpacker.finish().unwrap(), 0);
         prop_assert_eq!(tree(&root), tree(&from));
@@ -375,7 +375,7 @@ proptest! {
             if let Some(it) = archive.get_mut(at + number) { *it = byte; }
         }
         let opened = super::super::blobs::open_directory(&root).unwrap();
-        let mut unpacker = Unpacker::new(opened.as_fd(), None);
+        let mut unpacker = Unpacker::new(opened.as_fd(), None).unwrap();
         drop(unpacker.add(&mut Reader::new(Cursor::new(archive)), Means::Layer));
         prop_assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
     }
