@@ -20,7 +20,6 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -433,11 +432,11 @@ impl Standing {
     /// the directories of who runs in it.
     pub fn furnish(&self, start: &Path, identity: &Identity) -> io::Result<()> {
         let root = user::open(&self.root)?;
-        let missing = |it: &PathBuf| user::kind(root.as_fd(), it) != Some(FileType::Directory);
-        let places = ["dev", "etc", "proc", "run", "sys", "tmp"].map(PathBuf::from);
-        let own = [Some(identity.home.clone()), self.place()].into_iter().flatten();
-        let own = own.filter(missing).filter_map(|it| Some(it.strip_prefix("/").ok()?.to_owned()));
-        for place in places.into_iter().chain(own) {
+        let mut places = ["dev", "etc", "proc", "run", "sys", "tmp"].map(PathBuf::from).to_vec();
+        for own in [Some(identity.home.clone()), self.place()].into_iter().flatten() {
+            places.extend(user::missing(root.as_fd(), &own)?);
+        }
+        for place in places {
             let mut way = start.to_owned();
             for part in place.components() {
                 way.push(part);
