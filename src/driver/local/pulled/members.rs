@@ -55,6 +55,12 @@ enum Lies {
     Nowhere,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    lies: Lies,
+    bytes: u64,
+}
+
 pub struct Members {
     layer: OwnedFd,
     base: OwnedFd,
@@ -62,7 +68,7 @@ pub struct Members {
     /// The name that the archive is of; empty = all.
     prefix: Vec<u8>,
     /// What the archives have, by sums of paths: those themselves would be as long as a sandbox likes.
-    seen: HashMap<u64, Lies>,
+    seen: HashMap<u64, Entry>,
     sums: RandomState,
     /// Of directories in the layer, which their owner has to fill first.
     modes: Vec<(Vec<u8>, u32)>,
@@ -160,7 +166,7 @@ impl Members {
             if self.modes_bytes > CHANGES_PATH_BYTES_MAX {
                 return Ok(Some(Fault::failed("more changed directories than can be looked at")));
             }
-            self.seen.insert(self.sum(&path), lies);
+            self.seen.insert(self.sum(&path), Entry { lies, bytes: self.bytes_of(&member) });
         }
         if !archive.has_ended() {
             return Ok(Some(Fault::lost("the archive ends in the middle")));
@@ -187,7 +193,14 @@ impl Members {
     }
 
     fn seen(&self, path: &[u8]) -> Option<Lies> {
-        self.seen.get(&self.sum(path)).copied()
+        self.seen.get(&self.sum(path)).map(|it| it.lies)
+    }
+
+    /// Of a file, by whatever name.
+    fn bytes_of(&self, member: &Member) -> u64 {
+        let first = (member.kind == MemberKind::HardLink).then(|| self.place(&member.target));
+        let first = first.flatten().and_then(|it| self.seen.get(&self.sum(&it)));
+        first.map_or(member.bytes, |it| it.bytes)
     }
 
     /// Tells whether that is too much.
@@ -252,7 +265,7 @@ impl Members {
                 self.file(path, member, old, contents)
             }
             MemberKind::HardLink => self.hard_link(path, member, real.as_ref()),
-            MemberKind::Other => self.special(path, kind),
+            MemberKind::Other => Ok(self.special(path, kind)),
         }
     }
 
@@ -276,8 +289,12 @@ impl Members {
             Lies::Layer => &self.layer,
             Lies::There => &self.base,
             Lies::Directory | Lies::Nowhere => {
-                let kind = real.map(|it| FileType::from_raw_mode(it.st_mode));
-                return self.special(path, kind);
+                let (kind, bytes) = (MemberKind::File, self.bytes_of(member));
+                let known = Member { kind, bytes, ..member.clone() };
+                if !self.sent.get(path).is_some_and(|it| it.is(&known)) {
+                    self.unread.add(path, "another name of what is not brought here");
+                }
+                return Ok(Lies::Nowhere);
             }
         };
         let facts = stat(holder.as_fd(), &first)?
@@ -301,13 +318,12 @@ impl Members {
     }
 
     /// Nobody opens one: that it is there is all there is to tell.
-    fn special(&mut self, path: &[u8], real: Option<FileType>) -> io::Result<Lies> {
+    fn special(&mut self, path: &[u8], real: Option<FileType>) -> Lies {
         use FileType::{Directory, RegularFile, Symlink};
         if real.is_none_or(|it| matches!(it, Directory | RegularFile | Symlink)) {
-            let (parent, name) = self.parent(path)?;
-            mknodat(&parent, name, FileType::Fifo, Mode::RUSR, 0)?;
+            self.unread.add(path, "a device, fifo or socket");
         }
-        Ok(Lies::Nowhere)
+        Lies::Nowhere
     }
 
     /// Takes a file over unless the old one holds the same; nothing is written as long as it does.
