@@ -69,6 +69,11 @@ impl World {
         files.collect()
     }
 
+    fn apply_pulled(&self) -> Applied {
+        self.pull("");
+        self.apply()
+    }
+
     fn apply(&self) -> Applied {
         apply(&self.ground(), Timestamp(clock::wall().0 + 60_000), &ApplyRequest::default())
             .unwrap()
@@ -480,5 +485,68 @@ proptest! {
         let applied = world.apply();
         prop_assert!(applied.paths.iter().all(|it| it.verdict == Verdict::Applied), "{:?}", applied);
         prop_assert_eq!(tree(&world.real), tree(&world.copy));
+    }
+
+    #[test]
+    fn through_all_rounds_only_the_sandboxs_work_is_shown(
+        steps in prop::collection::vec((0_u8..9, 0_usize..4), 1..14),
+    ) {
+        const NAMES: [&str; 4] = ["edited", "kept", "dir/a", "fresh"];
+        let world = World::new(files);
+        // Of no two files the size is the same: times are told in seconds.
+        let mut size = 100;
+        let mut write = |at: PathBuf| {
+            size += 1;
+            fs::write(at, vec![b'x'; size]).unwrap();
+        };
+        // Whose newest state nobody has applied; and what was applied just now.
+        let mut dirty = [false; 4];
+        // What both had once: only of that it is work to remove it.
+        let mut known = [true, true, true, false];
+        let mut last: Vec<usize> = Vec::new();
+        for (what, which) in steps {
+            let name = NAMES[which];
+            match what {
+                0 | 1 => {
+                    write(world.copy.join(name));
+                    dirty[which] = true;
+                }
+                2 if fs::remove_file(world.copy.join(name)).is_ok() => dirty[which] = known[which],
+                2 => {}
+                3 | 4 => write(world.real.join(name)),
+                5 => drop(fs::remove_file(world.real.join(name))),
+                6 | 7 => {
+                    let applied = world.apply_pulled();
+                    let is_applied = |it: &usize| {
+                        let name = NAMES[*it].as_bytes();
+                        applied.paths.iter().any(|it| it.path == name && it.verdict == Verdict::Applied)
+                    };
+                    last = (0..4).filter(is_applied).collect();
+                    for it in &last {
+                        (dirty[*it], known[*it]) = (false, world.real.join(NAMES[*it]).exists());
+                    }
+                }
+                _ => {
+                    if !last.is_empty() {
+                        prop_assert!(!take_back(&world.ground(), false).unwrap().refused());
+                    }
+                    for it in last.drain(..) {
+                        (dirty[it], known[it]) = (true, world.real.join(NAMES[it]).exists());
+                    }
+                }
+            }
+            if matches!(what, 3..=5) {
+                last.clear();
+            }
+            world.pull("");
+            let shown: Vec<String> = world.changes().into_iter().map(|it| it.0).collect();
+            let differs = |it: &usize| {
+                let read = |root: &Path| fs::read(root.join(NAMES[*it])).ok();
+                dirty[*it] && read(&world.copy) != read(&world.real)
+            };
+            let mut expected: Vec<&str> = (0..4).filter(differs).map(|it| NAMES[it]).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(shown, expected);
+        }
     }
 }
