@@ -257,7 +257,7 @@ mod tests {
         for remove in [whole, away] {
             let victim = home.path().join("victim");
             fs::create_dir_all(victim.join("closed/inner")).unwrap();
-            fs::set_permissions(victim.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(victim.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
             fs::write(home.path().join("kept"), "x").unwrap();
             remove(&victim).unwrap();
             remove(&victim).unwrap();

@@ -1,30 +1,31 @@
 //! What an archive of a sandbox's workspace has, held against the real directory: what differs goes into a layer. Who
 //! made the archive may be hostile: all goes by descriptors below the layer, and everything has a bound.
 
+mod file;
+mod gone;
+
 use std::{
     collections::HashMap,
     fs::File,
     hash::{BuildHasher, RandomState},
     io::{self, Read},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::fd::{AsFd, OwnedFd},
 };
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchmod, linkat, mkdirat,
-        mknodat, openat2, symlinkat, unlinkat, utimensat,
+        AtFlags, FileType, Mode, OFlags, Stat, fchmod, linkat, mkdirat, openat2, symlinkat,
+        unlinkat,
     },
     io::Errno,
 };
 
+use self::file::times;
 use super::{
     super::{
         apply::seen::{parent, stat},
         room::Room,
-        side::{self, PIECE_BYTES, fill},
+        side,
         upper::BENEATH,
     },
     sent::Sent,
@@ -150,8 +151,8 @@ impl Members {
             if self.count(member.bytes) {
                 return Ok(Some(too_much()));
             }
-            let parts = path.iter().filter(|it| **it == b'/').count();
-            let lies = if path.len() >= PATH_BYTES_MAX || parts >= COPY_DEPTH_MAX {
+            let parts = path.split(|it| *it == b'/').count();
+            let lies = if path.len() >= PATH_BYTES_MAX || parts > COPY_DEPTH_MAX {
                 Err(Errno::NAMETOOLONG.into())
             } else {
                 self.member(&path, &member, archive)
@@ -326,66 +327,6 @@ impl Members {
         Lies::Nowhere
     }
 
-    /// Takes a file over unless the old one holds the same; nothing is written as long as it does.
-    fn file(
-        &mut self,
-        path: &[u8],
-        member: &Member,
-        mut old: Option<File>,
-        contents: &mut impl Read,
-    ) -> io::Result<Lies> {
-        let (mut piece, mut other) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
-        let mut alike = 0_u64;
-        let mut new: Option<Writing> = None;
-        loop {
-            let count = fill(contents, &mut piece)?;
-            let read = piece.get(..count).unwrap_or_default();
-            if let Some(file) = &mut old {
-                let there = fill(file, &mut other)?;
-                if other.get(..there) == Some(read) {
-                    if count < PIECE_BYTES {
-                        return Ok(Lies::There);
-                    }
-                    alike += count as u64;
-                    continue;
-                }
-                old = None;
-            }
-            let file = match &mut new {
-                Some(file) => file,
-                None => new.insert(self.begin(path, member.mode & 0o777, alike)?),
-            };
-            file.put(read, &mut self.room)?;
-            if count < PIECE_BYTES {
-                file.file.set_len(file.at)?;
-                let (parent, name) = parent(self.layer.as_fd(), path)?;
-                times(&parent, name, member.modified)?;
-                return Ok(Lies::Layer);
-            }
-        }
-    }
-
-    /// A new file that begins as the real one does.
-    fn begin(&mut self, path: &[u8], mode: u32, alike: u64) -> io::Result<Writing> {
-        let (parent, name) = self.parent(path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = File::from(openat2(&parent, name, flags, Mode::RWXU, BENEATH)?);
-        fchmod(&file, Mode::from_raw_mode(mode))?;
-        let mut new = Writing { file, at: 0 };
-        if alike > 0 {
-            let mut start = side::open(self.base.as_fd(), path)?.take(alike);
-            let mut piece = vec![0; PIECE_BYTES];
-            while new.at < alike {
-                let count = fill(&mut start, &mut piece)?;
-                if count == 0 {
-                    return Err(changed());
-                }
-                new.put(piece.get(..count).unwrap_or_default(), &mut self.room)?;
-            }
-        }
-        Ok(new)
-    }
-
     /// The directory in the layer that a path lies in, made with what is above it.
     fn parent<'a>(&mut self, path: &'a [u8]) -> io::Result<(OwnedFd, &'a [u8])> {
         match parent(self.layer.as_fd(), path) {
@@ -415,103 +356,6 @@ impl Members {
         self.modes.push((path.to_vec(), mode));
         Ok(())
     }
-
-    /// Hides what was sent and is not there any more.
-    fn hide_what_is_gone(&mut self) -> io::Result<()> {
-        let prefix = self.prefix.clone();
-        let mut gone = Vec::new();
-        let base = self.base.try_clone()?;
-        if prefix.is_empty() {
-            self.look_for_gone(&base, &mut Vec::new(), 0, &mut gone)?;
-        } else {
-            self.look_at(&base, &prefix, &mut prefix.clone(), 0, &mut gone)?;
-        }
-        for path in gone {
-            self.now.clone_from(&path);
-            let hidden = self.parent(&path).and_then(|(parent, name)| {
-                Ok(mknodat(&parent, name, FileType::CharacterDevice, Mode::empty(), 0)?)
-            });
-            if let Err(error) = hidden {
-                self.leave(&path, error)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes what is gone of a directory. Tells whether that is all that is in it.
-    fn look_for_gone(
-        &mut self,
-        directory: &OwnedFd,
-        path: &mut Vec<u8>,
-        depth: usize,
-        gone: &mut Vec<Vec<u8>>,
-    ) -> io::Result<bool> {
-        if depth >= COPY_DEPTH_MAX {
-            return Ok(false);
-        }
-        let mut all = true;
-        for item in Dir::read_from(directory)? {
-            let item = item?;
-            let name = item.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
-                continue;
-            }
-            let before = path.len();
-            if before > 0 {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name);
-            all &= self.look_at(directory, name, path, depth, gone)?;
-            path.truncate(before);
-        }
-        Ok(all)
-    }
-
-    /// The same of one name of the real directory, which has been noted then.
-    fn look_at(
-        &mut self,
-        directory: &OwnedFd,
-        name: &[u8],
-        path: &mut Vec<u8>,
-        depth: usize,
-        gone: &mut Vec<Vec<u8>>,
-    ) -> io::Result<bool> {
-        let lies = self.seen(path);
-        let is_gone = lies.is_none() && self.sent.contains_key(path);
-        // What is no directory any more hides all that was in it; what was never sent is the operator's.
-        if !is_gone && lies != Some(Lies::Directory) {
-            return Ok(false);
-        }
-        self.now.clone_from(path);
-        let noted = gone.len();
-        let all = match listed(directory, name)? {
-            Some(inner) => self.look_for_gone(&inner, path, depth + 1, gone)?,
-            None => stat(directory.as_fd(), name)?
-                .is_some_and(|it| FileType::from_raw_mode(it.st_mode) != FileType::Directory),
-        };
-        if is_gone && all {
-            gone.truncate(noted);
-            gone.push(path.clone());
-        }
-        Ok(is_gone && all)
-    }
-}
-
-/// A file that grows, with its holes.
-struct Writing {
-    file: File,
-    at: u64,
-}
-
-impl Writing {
-    fn put(&mut self, piece: &[u8], room: &mut Room) -> io::Result<()> {
-        if piece.iter().any(|it| *it != 0) {
-            room.take(piece.len() as u64)?;
-            self.file.write_all_at(piece, self.at)?;
-        }
-        self.at += piece.len() as u64;
-        Ok(())
-    }
 }
 
 fn too_much() -> Fault {
@@ -520,26 +364,6 @@ fn too_much() -> Fault {
 
 fn changed() -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, "it changes in the real directory")
-}
-
-/// Gives a file the time that it has in the sandbox: by that it is known again.
-fn times(parent: &OwnedFd, name: &[u8], seconds: i64) -> io::Result<()> {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    match utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
-        // A time that this file system does not know.
-        Err(Errno::INVAL | Errno::OVERFLOW) => Ok(()),
-        set => Ok(set?),
-    }
-}
-
-fn listed(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat2(directory, name, flags, Mode::empty(), BENEATH) {
-        Ok(inner) => Ok(Some(inner)),
-        Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT | Errno::ACCESS | Errno::XDEV) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// A path without the workspace's own name in front; `None` = it leads out.
