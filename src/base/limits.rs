@@ -479,8 +479,8 @@ pub const IMAGE_TEXT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const IMAGE_BLOBS_MAX: usize = 16 * 1024;
 /// Links from one entry of such an archive to the next, and lists of images in lists of images.
 pub const IMAGE_LINKS_MAX: usize = 8;
-/// What each of its files takes on disk at least, directories included.
-pub const IMAGE_FILE_BYTES: u64 = 4096;
+/// What a file takes on disk at least that is unpacked or brought here, directories included.
+pub const UNPACKED_FILE_BYTES: u64 = 4096;
 /// Free space that unpacking one leaves, or bringing a workspace here, in bytes, and how often that is looked at: a bomb
 /// is not to fill the disk.
 pub const UNPACKED_DISK_FREE_BYTES_MIN: u64 = 2 * DISK_FREE_BYTES_MIN;

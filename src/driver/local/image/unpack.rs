@@ -25,8 +25,8 @@ use super::blobs::bad;
 use crate::{
     base::{
         limits::{
-            IMAGE_DEPTH_MAX, IMAGE_FILE_BYTES, IMAGE_FILES_MAX, IMAGE_UNPACKED_BYTES_MAX,
-            PATH_BYTES_MAX,
+            IMAGE_DEPTH_MAX, IMAGE_FILES_MAX, IMAGE_UNPACKED_BYTES_MAX, PATH_BYTES_MAX,
+            UNPACKED_FILE_BYTES,
         },
         text::{shown, visible},
     },
@@ -94,7 +94,7 @@ impl<'a> Unpacker<'a> {
         if self.files > IMAGE_FILES_MAX {
             return Err(bad(format!("it has more than {IMAGE_FILES_MAX} files")));
         }
-        self.room.take(IMAGE_FILE_BYTES)
+        self.room.take(UNPACKED_FILE_BYTES)
     }
 
     /// All is there; how much could not be unpacked.

@@ -36,7 +36,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{
             CHANGES_PATH_BYTES_MAX, COPY_BYTES_MAX, COPY_DEPTH_MAX, COPY_ENTRIES_MAX,
-            PATH_BYTES_MAX,
+            PATH_BYTES_MAX, UNPACKED_FILE_BYTES,
         },
         text::visible,
         units::human_bytes,
@@ -84,7 +84,8 @@ pub struct Members {
 
 impl Members {
     pub fn new(layer: OwnedFd, base: OwnedFd, sent: HashMap<Vec<u8>, Sent>) -> Outcome<Self> {
-        let room = Room::of(layer.as_fd(), COPY_BYTES_MAX);
+        let most = COPY_BYTES_MAX + COPY_ENTRIES_MAX * UNPACKED_FILE_BYTES;
+        let room = Room::of(layer.as_fd(), most);
         let room = room.map_err(|error| Fault::io("looking at the disk", &error))?;
         Ok(Self {
             layer,
@@ -327,8 +328,9 @@ impl Members {
         Lies::Nowhere
     }
 
-    /// The directory in the layer that a path lies in, made with what is above it.
+    /// The directory in the layer that a path is to be made in, made with what is above it.
     fn parent<'a>(&mut self, path: &'a [u8]) -> io::Result<(OwnedFd, &'a [u8])> {
+        self.room.take(UNPACKED_FILE_BYTES)?;
         match parent(self.layer.as_fd(), path) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
             found => return found,

@@ -114,7 +114,7 @@ fn what_is_only_on_the_way_to_a_file_counts_too() {
     unpacker.add(&mut Reader::new(Cursor::new(archive.as_slice())), Means::Tree).unwrap();
     assert_eq!(unpacker.files, 101);
     // Every one of them takes room, whatever is in it.
-    let room = Room::of(opened.as_fd(), 100 * IMAGE_FILE_BYTES).unwrap();
+    let room = Room::of(opened.as_fd(), 100 * UNPACKED_FILE_BYTES).unwrap();
     let mut unpacker = Unpacker { room, ..Unpacker::new(opened.as_fd(), None).unwrap() };
     let again = [file(&format!("{}x", "e/".repeat(100)), ""), END.to_vec()].concat();
     let error = unpacker.add(&mut Reader::new(Cursor::new(again)), Means::Tree).unwrap_err();

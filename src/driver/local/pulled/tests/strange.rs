@@ -145,3 +145,14 @@ fn another_name_of_a_file_takes_no_room_and_holes_stay_holes() {
     assert_eq!(told, [&b"fifth"[..], b"fourth", b"pipe"]);
     assert!(["pipe", "fourth", "fifth"].iter().all(|it| !layer.join(it).exists()));
 }
+
+#[test]
+fn many_names_of_a_large_file_count_as_many_files() {
+    let world = World::new(files);
+    let large = "\0".repeat(64 << 20);
+    let names: Vec<String> = (0..128).map(|it| format!("real/{it}")).collect();
+    let mut lines = vec![("real/", b'5', ""), ("real/first", b'0', large.as_str())];
+    lines.extend(names.iter().map(|it| (it.as_str(), b'1', "real/first")));
+    let fault = pull(&world.ground, b"", Some(&archive(&lines))).unwrap_err();
+    assert!(fault.message().contains("more than"), "{fault}");
+}
