@@ -460,6 +460,8 @@ pub const COPY_WITHIN: Duration = Duration::from_secs(45);
 const _: () = assert!(COPY_WITHIN.as_secs() < CREATE_WITHIN.as_secs());
 /// How long one the other way may take.
 pub const FETCH_WITHIN: Duration = Duration::from_secs(120);
+/// Paths that could not be brought here and are told one by one.
+pub const FETCH_TOLD_MAX: usize = 1000;
 /// One piece of such a copy, in bytes, and pieces read ahead of a slow engine.
 pub const COPY_PIECE_BYTES: usize = 128 * 1024;
 pub const COPY_PIECES_AHEAD_MAX: usize = 4;
@@ -477,9 +479,12 @@ pub const IMAGE_TEXT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const IMAGE_BLOBS_MAX: usize = 16 * 1024;
 /// Links from one entry of such an archive to the next, and lists of images in lists of images.
 pub const IMAGE_LINKS_MAX: usize = 8;
-/// Free space that unpacking one leaves, in bytes, and how often that is looked at: a bomb is not to fill the disk.
-pub const IMAGE_DISK_FREE_BYTES_MIN: u64 = 2 * DISK_FREE_BYTES_MIN;
-pub const IMAGE_DISK_LOOKED_AT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+/// What a file takes on disk at least that is unpacked or brought here, directories included.
+pub const UNPACKED_FILE_BYTES: u64 = 4096;
+/// Free space that unpacking one leaves, or bringing a workspace here, in bytes, and how often that is looked at: a bomb
+/// is not to fill the disk.
+pub const UNPACKED_DISK_FREE_BYTES_MIN: u64 = 2 * DISK_FREE_BYTES_MIN;
+pub const UNPACKED_DISK_LOOKED_AT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 /// Most memory for what a zstd layer refers back to, in bytes: what `zstd` itself takes without being asked.
 pub const IMAGE_WINDOW_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// How long reading and unpacking one may take: a slow disk writes some 30 GB in that time.
