@@ -4,7 +4,7 @@ mod grip;
 mod over;
 mod pending;
 
-pub use grip::{Grip, Hold, Holder};
+pub use grip::{Ahead, Grip, Hold, Holder};
 pub use over::{LineKind, LineMode, Overlay};
 pub(super) use pending::Deeds;
 pub use pending::Pending;
