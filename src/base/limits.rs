@@ -254,8 +254,8 @@ pub const TURN_MESSAGES_MAX: usize = 256;
 pub const TURN_WITHIN: Duration = Duration::from_millis(4);
 /// A turn of the console longer than this is logged with its cause: it cost a frame.
 pub const TURN_SLOW: Duration = Duration::from_millis(16);
-/// Shortest time between two frames; shorter while somebody types, so that an echo beside a flood
-/// does not wait for the flood's next frame.
+/// Shortest time between two frames; shorter for what answers somebody who types, so that an echo beside a
+/// flood does not wait for the flood's next frame, nor behind one that nobody waits for.
 pub const FRAME_EVERY_MIN: Duration = Duration::from_micros(16_667);
 pub const FRAME_EVERY_MIN_TYPING: Duration = Duration::from_millis(4);
 /// How long after a key the shorter one holds.
