@@ -184,6 +184,34 @@ fn ages_change_together_and_what_changes_nothing_draws_nothing() {
 }
 
 #[test]
+fn what_a_flood_counts_draws_nothing() {
+    let mut busy = sandbox("busy", "yes", Status::Working);
+    busy.sessions[0].lease = Some(lease("me", "me@here"));
+    let mut console = Console::with_fleet((120, 40), vec![busy.clone()]);
+    let tell = |console: &mut Console, it: &Sandbox| {
+        console.state.take_dirty();
+        console.send(changed(it));
+        console.state.take_dirty()
+    };
+    for _ in 0..3 {
+        let it = &mut busy.sessions[0];
+        it.output_bytes += 1_000_000;
+        it.last_output_at = Some(Timestamp(START));
+        it.status_why = "printed just now".to_owned();
+        it.lease.as_mut().unwrap().used_at = Timestamp(START + 1);
+        assert!(!tell(&mut console, &busy));
+    }
+    // The box about it shows that.
+    console.keys("i");
+    assert!(tell(&mut console, &busy));
+    console.keys("esc");
+    busy.sessions[0].status = Status::Idle;
+    assert!(tell(&mut console, &busy));
+    busy.sessions[0].last_output_at = Some(Timestamp(START - 60_000));
+    assert!(tell(&mut console, &busy), "an age is shown");
+}
+
+#[test]
 fn a_stopped_sandbox_offers_what_works_and_a_way_back() {
     let mut console =
         Console::with_fleet((160, 40), vec![stopped("job"), sandbox("other", "x", Status::Idle)]);

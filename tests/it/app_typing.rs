@@ -19,11 +19,13 @@ fn is_input(act: &Act) -> bool {
 
 /// What goes to the program, piece by piece.
 fn pieces(acts: &[Act]) -> Vec<&[u8]> {
-    let piece = |it| match it {
-        &Act::Input { ref bytes, .. } => Some(&bytes[..]),
-        _ => None,
-    };
-    acts.iter().filter_map(piece).collect()
+    let mut pieces = Vec::new();
+    for act in acts {
+        if let Act::Input { bytes, .. } = act {
+            pieces.push(&bytes[..]);
+        }
+    }
+    pieces
 }
 
 fn stepped_in() -> Console {
@@ -57,8 +59,8 @@ fn a_paste_goes_in_one_piece_whatever_was_typed_before_it() {
     let whole = pieces(&acts).concat();
     assert_eq!(whole, format!("abc{long}{long}d").as_bytes());
     for piece in pieces(&acts) {
-        let pasted = piece.iter().filter(|it| **it == b'p').count();
-        assert!(pasted % long.len() == 0, "{pasted} bytes of a paste");
+        let pasted = std::str::from_utf8(piece).unwrap().matches('p').count();
+        assert!(pasted.is_multiple_of(long.len()), "{pasted} bytes of a paste");
         assert!(piece.len() <= INPUT_BYTES_MAX);
     }
 }

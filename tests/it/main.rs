@@ -98,6 +98,7 @@ mod source;
 mod tui_attach;
 mod tui_attached;
 mod tui_demo;
+mod tui_lane;
 mod tui_terminal;
 mod tui_typing;
 mod tui_views;

@@ -135,7 +135,6 @@ pub struct State {
     pub(super) asked_theme: Option<String>,
     pub(super) title: String,
     pub(super) frame: Frame,
-    pub(super) rang_at: Option<Duration>,
     pub(super) voices: Voices,
     pub(super) last_input: Duration,
     /// When the last key or paste came.
@@ -220,7 +219,6 @@ impl State {
             asked_theme: None,
             title: String::new(),
             frame: Frame::default(),
-            rang_at: None,
             voices: Voices::default(),
             last_input: Duration::ZERO,
             key_at: Duration::ZERO,

@@ -195,7 +195,7 @@ impl Turn<'_> {
     /// Rings, or sends a notification, but not all the time.
     fn ring(&mut self, note: Option<(String, String)>) {
         let now = self.state.now.since_start;
-        if self.state.rang_at.is_some_and(|it| now < it + RING_EVERY) {
+        if self.state.voices.rang_at.is_some_and(|it| now < it + RING_EVERY) {
             return;
         }
         let notify = &self.state.config.notify;
@@ -207,7 +207,7 @@ impl Turn<'_> {
             self.start(Act::Notify { title, body }, None);
         }
         if bell || desktop {
-            self.state.rang_at = Some(now);
+            self.state.voices.rang_at = Some(now);
         }
     }
 

@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     base::id::SessionId,
-    model::{event::Level, session::Session},
+    model::{
+        event::{Event, Level},
+        session::Session,
+    },
     vt::key::Stroke,
 };
 
@@ -37,7 +40,14 @@ use crate::{
 /// send `Msg::Tick`.
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
-    let quiet = matches!(msg, Msg::Output { .. } | Msg::Tick | Msg::Done { .. });
+    let quiet = match &msg {
+        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } => true,
+        // Where no box shows all there is to know of one.
+        Msg::Event(Event::Changed { sandbox, .. }) if state.overlay.is_none() => {
+            state.fleet.get(&sandbox.id).is_some_and(|it| it.looks_like(sandbox))
+        }
+        _ => false,
+    };
     let typed = matches!(msg, Msg::Key(_) | Msg::Paste(_));
     let was_dirty = state.dirty;
     let by_hand = matches!(msg, Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_));
