@@ -82,7 +82,8 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
             None => std::future::pending().await,
         }
     };
-    let mut serving = std::pin::pin!(serve::serve(listener, Arc::clone(&house), welcome));
+    let mut serving =
+        std::pin::pin!(serve::serve(listener, Arc::clone(&house), welcome, home.connections()));
     let why = tokio::select! {
         () = &mut serving => return Ok(()),
         () = home.left() => "its directory is gone",

@@ -4,7 +4,7 @@ mod grip;
 mod over;
 mod pending;
 
-pub use grip::{Grip, Hold, Holder};
+pub use grip::{Ahead, Grip, Hold, Holder};
 pub use over::{LineKind, LineMode, Overlay};
 pub(super) use pending::Deeds;
 pub use pending::Pending;
@@ -135,7 +135,6 @@ pub struct State {
     pub(super) asked_theme: Option<String>,
     pub(super) title: String,
     pub(super) frame: Frame,
-    pub(super) rang_at: Option<Duration>,
     pub(super) voices: Voices,
     pub(super) last_input: Duration,
     /// When the last key or paste came.
@@ -160,6 +159,8 @@ pub struct State {
     /// Columns of the fleet as dragged; `None` = by the width of the terminal.
     pub(super) fleet_columns: Option<u16>,
     pub(super) dirty: bool,
+    /// When the ages on screen were looked at, and whether they were kept up to date then.
+    pub(super) aged: (Timestamp, bool),
     /// Programs have printed, and nothing else has happened.
     pub(super) printed: bool,
 }
@@ -218,7 +219,6 @@ impl State {
             asked_theme: None,
             title: String::new(),
             frame: Frame::default(),
-            rang_at: None,
             voices: Voices::default(),
             last_input: Duration::ZERO,
             key_at: Duration::ZERO,
@@ -233,6 +233,7 @@ impl State {
             dragging: None,
             fleet_columns: None,
             dirty: true,
+            aged: (Timestamp(0), false),
             printed: false,
         };
         Self { frame: layout::frame(&state), ..state }
