@@ -19,6 +19,15 @@ pub struct Lost {
     pub at: Duration,
 }
 
+/// What is still to come of a link that was lost. Either comes first: they are told by different tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Returns {
+    /// That it is there again, which is said.
+    pub link: bool,
+    /// The list that comes with it, which is no news.
+    pub list: bool,
+}
+
 /// Something typed was lost. What follows is refused until the operator has paused: the end of a line
 /// must not arrive without its middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

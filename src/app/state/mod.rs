@@ -25,7 +25,7 @@ use super::{
     grid::{Grid, Slot},
     keymap::Keymap,
     layout::{self, Frame},
-    lost::Lost,
+    lost::{Lost, Returns},
     msg::{Link, Moment, Setup},
     notice::Notices,
     pane::{Watch, first_row},
@@ -150,8 +150,8 @@ pub struct State {
     pub(super) pressed: Option<(usize, u16, u16)>,
     /// When the cursor last went to another session, and when it will have come to rest.
     pub(super) rest: Rest,
-    /// When the link was lost, until the snapshot that comes after it.
-    pub(super) link_lost: Option<Duration>,
+    /// Of a link that was lost.
+    pub(super) returns: Returns,
     /// The last press of the left button, for the second one.
     pub(super) clicked: Option<(Duration, u16, u16)>,
     /// The column that the line between fleet and panes is being dragged from.
@@ -228,7 +228,7 @@ impl State {
             awaited_at: Duration::ZERO,
             pressed: None,
             rest: Rest::default(),
-            link_lost: None,
+            returns: Returns::default(),
             clicked: None,
             dragging: None,
             fleet_columns: None,

@@ -6,6 +6,7 @@ use super::Turn;
 use crate::{
     app::{
         effect::Act,
+        lost::Returns,
         msg::Link,
         pane::{Feed, RETRIES_MAX, RETRY_AFTER},
         state::{Hold, Pending},
@@ -29,7 +30,7 @@ impl Turn<'_> {
         match event {
             Event::Snapshot { reason, sandboxes, .. } => {
                 // After a lost link a new list is no news: that the link is back was said.
-                let behind = self.state.link_lost.take().is_none();
+                let behind = !std::mem::take(&mut self.state.returns.list);
                 if reason == SnapshotReason::Gap && self.state.fleet.known && behind {
                     self.notice(Level::Info, "the console fell behind; the list was read anew");
                 }
@@ -256,7 +257,7 @@ impl Turn<'_> {
             Link::Down { why, .. } if matches!(&self.state.link, Link::Down { why: before, .. } if before != why) => {
                 Some((Level::Error, format!("still no hub: {why}")))
             }
-            Link::Up { .. } if self.state.link_lost.is_some() && !was_up => {
+            Link::Up { .. } if std::mem::take(&mut self.state.returns.link) => {
                 let hole = self.state.grip.as_ref().is_some_and(|it| it.hole.is_some());
                 Some(match hole {
                     // Or nobody would read of it: a hub is often there again at once.
@@ -274,12 +275,16 @@ impl Turn<'_> {
             self.notice(level, &text);
         }
         if was_up && !is_up {
-            self.state.link_lost = Some(self.state.now.since_start);
+            self.state.returns = Returns { link: true, list: true };
             self.cut();
         }
         if is_up && !was_up {
             self.look_again_after_link();
             self.take_again();
+            // Before the list comes, nobody knows what is held.
+            if !self.state.returns.list {
+                self.give_back_unused();
+            }
             let sessions: Vec<SessionId> = self.state.watches.keys().cloned().collect();
             for session in sessions {
                 let over = self.state.watches.get(&session).is_some_and(|it| it.feed == Feed::Over);
