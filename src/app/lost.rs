@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::state::{Overlay, Place, State};
+use crate::base::limits::INPUT_BYTES_MAX;
 
 /// A box takes no answer, and no key brings the console back, before this long without a key: what
 /// comes sooner was typed at something else.
@@ -16,6 +17,15 @@ pub const LOST_FOR: Duration = Duration::from_secs(1);
 pub struct Lost {
     pub why: String,
     pub at: Duration,
+}
+
+/// What is still to come of a link that was lost. Either comes first: they are told by different tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Returns {
+    /// That it is there again, which is said.
+    pub link: bool,
+    /// The list that comes with it, which is no news.
+    pub list: bool,
 }
 
 /// Something typed was lost. What follows is refused until the operator has paused: the end of a line
@@ -41,6 +51,13 @@ impl Hole {
     pub fn is_over(&self, now: Duration) -> bool {
         now >= self.typed_at + LOST_FOR
     }
+}
+
+/// Why a paste can't go whole, and so goes not at all.
+pub fn too_long(pasted: &[u8]) -> Option<String> {
+    let bytes = pasted.len();
+    (bytes > INPUT_BYTES_MAX)
+        .then(|| format!("the paste has {bytes} bytes, more than {INPUT_BYTES_MAX}; not pasted"))
 }
 
 impl State {

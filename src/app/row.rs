@@ -234,6 +234,23 @@ impl Row {
         }
     }
 
+    /// Whether it looks the same with this in place of what it has: the counters of what prints don't show.
+    pub fn looks_like(&self, other: &Sandbox) -> bool {
+        let mut like = self.sandbox.clone();
+        for (one, other) in like.sessions.iter_mut().zip(&other.sessions) {
+            one.output_bytes = other.output_bytes;
+            one.journal_lost_bytes = other.journal_lost_bytes;
+            one.status_why.clone_from(&other.status_why);
+            if one.status == Status::Working {
+                one.last_output_at = other.last_output_at;
+            }
+            if let (Some(one), Some(other)) = (&mut one.lease, &other.lease) {
+                one.used_at = other.used_at;
+            }
+        }
+        like == *other
+    }
+
     /// When it last printed or ended: what a list shows beside it. `None` while it prints, and where
     /// nothing is known of it.
     pub fn last_sign(&self) -> Option<Timestamp> {

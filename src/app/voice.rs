@@ -18,6 +18,8 @@ struct Voice {
 pub struct Voices {
     /// What the operator had in sight when the last key came.
     pub looked_at: Option<SessionId>,
+    /// When the operator was last called.
+    pub rang_at: Option<Duration>,
     voices: BTreeMap<SandboxId, Voice>,
 }
 

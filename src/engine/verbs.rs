@@ -16,7 +16,7 @@ use crate::{
         id::SandboxId,
         limits::{ANSWER_WITHIN, GRACE_MAX, LAST_WORDS_WITHIN},
     },
-    driver::{Ground, Hosting},
+    driver::{self, Ground, Hosting},
     model::{
         event::Level,
         sandbox::{Sandbox, State},
@@ -341,12 +341,13 @@ pub(super) fn unfit(sandbox: &Sandbox, done: &str) -> Fault {
 
 /// Deletes a directory and all that is in it; one that is not there is fine.
 pub(super) async fn delete_dir(dir: &Path) -> Outcome<()> {
-    let deleted = tokio::time::timeout(ANSWER_WITHIN * 6, tokio::fs::remove_dir_all(dir)).await;
-    match deleted {
-        Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Fault::io(format_args!("deleting {}", dir.display()), &error))
+    let path = dir.to_owned();
+    let deleting = tokio::task::spawn_blocking(move || driver::local::delete(&path));
+    match tokio::time::timeout(ANSWER_WITHIN * 6, deleting).await {
+        Ok(deleted) => {
+            let unfinished = |error| Fault::bug(format!("deleting {}: {error}", dir.display()));
+            deleted.map_err(unfinished)?
         }
-        Ok(_) => Ok(()),
         Err(_) => Err(Fault::late(format!("deleting {} takes too long", dir.display()))),
     }
 }

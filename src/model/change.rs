@@ -148,6 +148,11 @@ impl Applied {
     }
 }
 
+/// Tells whether a path is another one or lies in it.
+pub fn covers(top: &[u8], path: &[u8]) -> bool {
+    path.strip_prefix(top).is_some_and(|it| matches!(it.first(), None | Some(b'/')))
+}
+
 /// Tells whether a path names something below the workspace and nothing else.
 pub fn is_inside(path: &[u8]) -> bool {
     let plain = |it: &[u8]| !matches!(it, b"" | b"." | b"..") && !it.contains(&0);

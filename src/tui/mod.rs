@@ -10,7 +10,7 @@ mod effects;
 pub mod files;
 mod jobs;
 mod keyboard;
-mod lane;
+pub mod lane;
 mod picture;
 pub mod probe;
 mod signals;

@@ -87,6 +87,28 @@ fn a_keyboard_left_without_a_link_is_given_back_with_the_next_list() {
 }
 
 #[test]
+fn a_link_whose_list_comes_first_is_back_all_the_same() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.step_in();
+    down(&mut console);
+    console.keys("ctrl-q");
+    let mut sandboxes = day();
+    sandboxes[0].sessions[0].lease = Some(lease("me", "me@here"));
+    let list =
+        |sandboxes| Msg::Event(Event::Snapshot { seq: 1, reason: SnapshotReason::Gap, sandboxes });
+    assert_eq!(console.send(list(sandboxes)), []);
+    assert!(!said(&console, "reconnected"));
+    let acts = console.send(Msg::Link(Link::Up { rtt: None }));
+    assert!(said(&console, "reconnected"));
+    let gives_back = |it: &Act| matches!(it, Act::Lease { verb: LeaseVerb::Release, .. });
+    assert!(acts.iter().any(gives_back), "{acts:?}");
+    // What is missed later is news again.
+    assert!(!said(&console, "fell behind"));
+    console.send(list(day()));
+    assert!(said(&console, "fell behind"));
+}
+
+#[test]
 fn running_through_the_fleet_watches_only_where_it_ends() {
     let mut console = Console::with_fleet((100, 30), day());
     console.now += Duration::from_secs(1);

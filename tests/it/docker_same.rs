@@ -133,3 +133,36 @@ fn changes_in_a_copy_are_read_from_the_container_each_time() {
     docked.start("open", &["--workspace", ".:ro"], "exec sleep 1000");
     docked.run(&["diff", "open"]).failed(5, &["keeps no changes apart"]);
 }
+
+#[test]
+fn what_is_not_found_is_gone_only_where_the_workspace_is_there() {
+    if !can() {
+        return;
+    }
+    let docked = Docked::new(Engine::shared());
+    let workspace = docked.home.workspace();
+    fs::write(workspace.join("file"), "as it was\n").unwrap();
+    fs::create_dir(workspace.join("dir")).unwrap();
+    fs::write(workspace.join("dir/one"), "1\n").unwrap();
+    docked.start("box", &[], "exec sleep 1000");
+    let inside = |line: &str| docked.ok(&["exec", "box", "--", "sh", "-ec", line]);
+    docked.ok(&["diff", "box"]);
+    inside("rm file; ln dir/one dir/two; echo 2 > dir/one");
+    assert!(docked.ok(&["diff", "box", "file"]).contains("-as it was\n"));
+    // Two names of one file are two files here.
+    let applied = docked.ok(&["apply", "box", "dir"]);
+    assert!(applied.contains("dir/two"), "{applied}");
+    for name in ["dir/one", "dir/two"] {
+        assert_eq!(fs::read_to_string(workspace.join(name)).unwrap(), "2\n");
+    }
+    // What the operator does with them next is not the sandbox's.
+    fs::write(workspace.join("dir/one"), "by hand\n").unwrap();
+    assert_eq!(docked.ok(&["diff", "box", "dir"]), "");
+    inside(&format!("cd /; mv {0} {0}.away", workspace.display()));
+    for path in ["file", "dir"] {
+        let ran = docked.run(&["diff", "box", path]);
+        assert!(ran.code != 0 && ran.stderr.contains("not in the container any more"), "{ran:?}");
+    }
+    assert!(docked.run(&["diff", "box"]).code != 0);
+    assert!(workspace.join("file").exists());
+}

@@ -72,11 +72,19 @@ proptest! {
         prop_assert_eq!(AppliedPath::try_from(read).unwrap(), applied);
         let (git, links, overwrite) = flags;
         let part = Part { path: path.clone(), hunks: "@@ -1 +1 @@\n-a\n+b\n".into() };
+        let beside = [&path[..], b"-beside"].concat();
         let request =
-            ApplyRequest { paths: vec![path], parts: vec![part.clone()], git, links, overwrite };
+            ApplyRequest { paths: vec![beside], parts: vec![part.clone()], git, links, overwrite };
         let id = SandboxId::parse("box").unwrap();
         let read = apply_in(sent(&apply_out(&id, request.clone()))).unwrap();
-        prop_assert_eq!(&read, &(id.clone(), request));
+        prop_assert_eq!(&read, &(id.clone(), request.clone()));
+        // Hunks of what is asked for as a whole would be put into what they are in.
+        let top = path.split(|it| *it == b'/').next().unwrap().to_vec();
+        for paths in [vec![path], vec![top]] {
+            let both = ApplyRequest { paths, ..request.clone() };
+            let fault = apply_in(sent(&apply_out(&id, both))).unwrap_err();
+            prop_assert_eq!(fault.kind(), Kind::Invalid);
+        }
         let broken = Part { hunks: "@@ -1 +1 @@\n-a\n".into(), ..part.clone() };
         let large = Part { hunks: vec![b'x'; APPLY_HUNKS_BYTES_MAX + 1].into(), ..part.clone() };
         for parts in [vec![part.clone(), part], vec![broken], vec![large]] {

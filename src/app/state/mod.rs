@@ -4,7 +4,7 @@ mod grip;
 mod over;
 mod pending;
 
-pub use grip::{Grip, Hold, Holder};
+pub use grip::{Ahead, Grip, Hold, Holder};
 pub use over::{LineKind, LineMode, Overlay};
 pub(super) use pending::Deeds;
 pub use pending::Pending;
@@ -25,7 +25,7 @@ use super::{
     grid::{Grid, Slot},
     keymap::Keymap,
     layout::{self, Frame},
-    lost::Lost,
+    lost::{Lost, Returns},
     msg::{Link, Moment, Setup},
     notice::Notices,
     pane::{Watch, first_row},
@@ -135,7 +135,6 @@ pub struct State {
     pub(super) asked_theme: Option<String>,
     pub(super) title: String,
     pub(super) frame: Frame,
-    pub(super) rang_at: Option<Duration>,
     pub(super) voices: Voices,
     pub(super) last_input: Duration,
     /// When the last key or paste came.
@@ -151,8 +150,8 @@ pub struct State {
     pub(super) pressed: Option<(usize, u16, u16)>,
     /// When the cursor last went to another session, and when it will have come to rest.
     pub(super) rest: Rest,
-    /// When the link was lost, until the snapshot that comes after it.
-    pub(super) link_lost: Option<Duration>,
+    /// Of a link that was lost.
+    pub(super) returns: Returns,
     /// The last press of the left button, for the second one.
     pub(super) clicked: Option<(Duration, u16, u16)>,
     /// The column that the line between fleet and panes is being dragged from.
@@ -160,6 +159,8 @@ pub struct State {
     /// Columns of the fleet as dragged; `None` = by the width of the terminal.
     pub(super) fleet_columns: Option<u16>,
     pub(super) dirty: bool,
+    /// When the ages on screen were looked at, and whether they were kept up to date then.
+    pub(super) aged: (Timestamp, bool),
     /// Programs have printed, and nothing else has happened.
     pub(super) printed: bool,
 }
@@ -218,7 +219,6 @@ impl State {
             asked_theme: None,
             title: String::new(),
             frame: Frame::default(),
-            rang_at: None,
             voices: Voices::default(),
             last_input: Duration::ZERO,
             key_at: Duration::ZERO,
@@ -228,11 +228,12 @@ impl State {
             awaited_at: Duration::ZERO,
             pressed: None,
             rest: Rest::default(),
-            link_lost: None,
+            returns: Returns::default(),
             clicked: None,
             dragging: None,
             fleet_columns: None,
             dirty: true,
+            aged: (Timestamp(0), false),
             printed: false,
         };
         Self { frame: layout::frame(&state), ..state }

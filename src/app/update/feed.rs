@@ -6,6 +6,7 @@ use super::Turn;
 use crate::{
     app::{
         effect::Act,
+        lost::Returns,
         msg::Link,
         pane::{Feed, RETRIES_MAX, RETRY_AFTER},
         state::{Hold, Pending},
@@ -29,7 +30,7 @@ impl Turn<'_> {
         match event {
             Event::Snapshot { reason, sandboxes, .. } => {
                 // After a lost link a new list is no news: that the link is back was said.
-                let behind = self.state.link_lost.take().is_none();
+                let behind = !std::mem::take(&mut self.state.returns.list);
                 if reason == SnapshotReason::Gap && self.state.fleet.known && behind {
                     self.notice(Level::Info, "the console fell behind; the list was read anew");
                 }
@@ -195,7 +196,7 @@ impl Turn<'_> {
     /// Rings, or sends a notification, but not all the time.
     fn ring(&mut self, note: Option<(String, String)>) {
         let now = self.state.now.since_start;
-        if self.state.rang_at.is_some_and(|it| now < it + RING_EVERY) {
+        if self.state.voices.rang_at.is_some_and(|it| now < it + RING_EVERY) {
             return;
         }
         let notify = &self.state.config.notify;
@@ -207,7 +208,7 @@ impl Turn<'_> {
             self.start(Act::Notify { title, body }, None);
         }
         if bell || desktop {
-            self.state.rang_at = Some(now);
+            self.state.voices.rang_at = Some(now);
         }
     }
 
@@ -256,7 +257,7 @@ impl Turn<'_> {
             Link::Down { why, .. } if matches!(&self.state.link, Link::Down { why: before, .. } if before != why) => {
                 Some((Level::Error, format!("still no hub: {why}")))
             }
-            Link::Up { .. } if self.state.link_lost.is_some() && !was_up => {
+            Link::Up { .. } if std::mem::take(&mut self.state.returns.link) => {
                 let hole = self.state.grip.as_ref().is_some_and(|it| it.hole.is_some());
                 Some(match hole {
                     // Or nobody would read of it: a hub is often there again at once.
@@ -274,12 +275,16 @@ impl Turn<'_> {
             self.notice(level, &text);
         }
         if was_up && !is_up {
-            self.state.link_lost = Some(self.state.now.since_start);
+            self.state.returns = Returns { link: true, list: true };
             self.cut();
         }
         if is_up && !was_up {
             self.look_again_after_link();
             self.take_again();
+            // Before the list comes, nobody knows what is held.
+            if !self.state.returns.list {
+                self.give_back_unused();
+            }
             let sessions: Vec<SessionId> = self.state.watches.keys().cloned().collect();
             for session in sessions {
                 let over = self.state.watches.get(&session).is_some_and(|it| it.feed == Feed::Over);
@@ -293,7 +298,7 @@ impl Turn<'_> {
     /// The link is gone: the pane stays stepped into, but nothing typed goes anywhere.
     fn cut(&mut self) {
         let before = self.state.pending.len();
-        self.state.pending.retain(|_, it| !matches!(it, Pending::Input(_)));
+        self.state.pending.retain(|_, it| !matches!(it, Pending::Input { .. }));
         let mut unsure = before - self.state.pending.len() > 0;
         let now = self.state.now.since_start;
         if let Some(grip) = &mut self.state.grip {
@@ -312,7 +317,11 @@ impl Turn<'_> {
         let Some(grip) = &self.state.grip else { return };
         let (session, verb) = (grip.session.clone(), LeaseVerb::Take);
         let pending = Pending::Lease { session: session.clone(), verb };
-        self.start(Act::Lease { session, verb }, Some(pending));
+        let asked = self.start(Act::Lease { session, verb }, Some(pending)).is_some();
+        if let Some(grip) = self.state.grip.as_mut().filter(|_| !asked) {
+            // The next key asks.
+            grip.hold = Hold::Lapsed;
+        }
     }
 
     /// Gives back what the hub says is ours and nobody types into: it was left while the link was

@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     base::id::SessionId,
-    model::{event::Level, session::Session},
+    model::{
+        event::{Event, Level},
+        session::Session,
+    },
     vt::key::Stroke,
 };
 
@@ -37,7 +40,14 @@ use crate::{
 /// send `Msg::Tick`.
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
-    let quiet = matches!(msg, Msg::Output { .. } | Msg::Tick | Msg::Done { .. });
+    let quiet = match &msg {
+        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } => true,
+        // Where no box shows all there is to know of one.
+        Msg::Event(Event::Changed { sandbox, .. }) if state.overlay.is_none() => {
+            state.fleet.get(&sandbox.id).is_some_and(|it| it.looks_like(sandbox))
+        }
+        _ => false,
+    };
     let typed = matches!(msg, Msg::Key(_) | Msg::Paste(_));
     let was_dirty = state.dirty;
     let by_hand = matches!(msg, Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_));
@@ -56,6 +66,7 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
         // What went to the program changes nothing here; its echo will, and that frame goes first.
         state.dirty = was_dirty;
     }
+    state.dirty |= state.ages_read_anew();
     effects
 }
 
@@ -373,9 +384,8 @@ impl Turn<'_> {
         for session in again {
             self.resubscribe(&session);
         }
-        // The rest is ages: of rows and of the link that is down.
-        let due = self.state.frame.fleet.is_some() || matches!(self.state.link, Link::Down { .. });
-        self.state.dirty |= changed || due;
+        // The rest is the age of a link that is down.
+        self.state.dirty |= changed || matches!(self.state.link, Link::Down { .. });
     }
 
     fn resubscribe(&mut self, session: &SessionId) {

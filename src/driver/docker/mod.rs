@@ -31,7 +31,8 @@ use async_trait::async_trait;
 
 use self::{engine::Engine, env::Environment, place::DockerPlace, program::Programs, trace::Trace};
 use super::{
-    Changes, Driver, Ground, Hosting, Kept, Place, Shelf, Stillness, Taken, local::pulled,
+    Changes, Driver, Ground, Hosting, Kept, Place, Shelf, Stillness, Taken,
+    local::{self, pulled},
 };
 use crate::{
     base::{clock::Timestamp, fault::Outcome},
@@ -109,7 +110,7 @@ impl Driver for Docker {
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
         remove::everything(ground).await?;
-        remove::directory(&ground.dir).await
+        local::remove::away(&ground.dir)
     }
 
     /// Frozen by who calls, or by the engine while it looks.

@@ -19,7 +19,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{DEATH_WITHIN, ENGINE_LOOK_AGAIN_MIN},
     },
-    driver::{Ground, PipeIo, Place, PlaceFacts, Program, PtyIo},
+    driver::{Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, local},
     model::{sandbox::State, session::SessionSpec},
 };
 
@@ -131,7 +131,7 @@ impl Place for DockerPlace {
     async fn remove(&self) -> Outcome<()> {
         let mut stopping = self.stopping();
         remove::everything(&self.ground).await?;
-        remove::directory(&self.ground.dir).await?;
+        local::remove::away(&self.ground.dir)?;
         stopping.done = true;
         Ok(())
     }

@@ -2,94 +2,145 @@
 //! layer that is read, and applied, as a local sandbox's own is.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
 };
 
 use bytes::Bytes;
+use hyper::{Method, StatusCode};
 use tokio::sync::mpsc;
 
 use super::{
-    engine::{Engine, escaped, escaped_bytes},
+    engine::{Engine, Payload, escaped, escaped_bytes},
     trace::Trace,
 };
 use crate::{
     base::{
         fault::{Fault, Kind as FaultKind, Outcome},
-        limits::COPY_PIECES_AHEAD_MAX,
+        limits::{COPY_PIECES_AHEAD_MAX, ENGINE_ANSWER_WITHIN},
+        text::visible,
     },
-    driver::{Changes, Ground, Kept, Shelf, local::pulled},
+    driver::{
+        Changes, Ground, Kept, Shelf,
+        local::pulled::{self, Pulling},
+    },
     model::{change::DiffRequest, sandbox::SandboxSpec},
 };
 
-/// Of more paths than that, the whole workspace comes.
-const SINGLE_PATHS_MAX: usize = 8;
+/// Of more names at its top than that, the whole workspace comes.
+const SINGLE_NAMES_MAX: usize = 8;
 
-/// Brings the layer of changes up to date: these paths, if there are few, or all of it.
+/// Brings the layer of changes up to date: what these paths lie in, if that is little, or all of it.
 pub async fn fetch(ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Outcome<()> {
     let Some(Trace { engine, container: Some(container), .. }) = Trace::read(&ground.dir)? else {
         return Err(Fault::absent(format!("{} has no container any more", ground.name)));
     };
-    let engine = Engine::new(engine);
-    let few =
-        !paths.is_empty() && paths.len() <= SINGLE_PATHS_MAX && pulled::has_layer(&ground.dir);
-    if few && some(&engine, &container, ground, spec, paths).await.is_ok() {
-        return Ok(());
-    }
-    one(&engine, &container, ground, spec, b"").await
-}
-
-async fn some(
-    engine: &Engine,
-    container: &str,
-    ground: &Ground,
-    spec: &SandboxSpec,
-    paths: &[Vec<u8>],
-) -> Outcome<()> {
-    for path in paths {
-        one(engine, container, ground, spec, path).await?;
-    }
-    Ok(())
-}
-
-/// Brings one path of the workspace here, or with an empty one all of it.
-async fn one(
-    engine: &Engine,
-    container: &str,
-    ground: &Ground,
-    spec: &SandboxSpec,
-    path: &[u8],
-) -> Outcome<()> {
-    let mut whole = spec.workspace.path.as_os_str().as_bytes().to_vec();
-    if !path.is_empty() {
-        whole.push(b'/');
-        whole.extend_from_slice(path);
-    }
-    let asked =
-        format!("/containers/{}/archive?path={}", escaped(container), escaped_bytes(&whole));
-    let archive = match engine.listen(&asked).await {
-        Err(fault) if fault.kind() == FaultKind::Absent && !path.is_empty() => None,
-        archive => Some(archive.map_err(|fault| {
-            fault.context(format!("looking at {} in the container", spec.workspace.path.display()))
-        })?),
-    };
-    let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
-    let (directory, path) = (ground.dir.clone(), path.to_vec());
-    let is_there = archive.is_some();
-    let pulling = tokio::task::spawn_blocking(move || {
-        let archive = Taken { pieces: taken, now: Bytes::new() };
-        pulled::pull(&directory, &path, is_there.then_some(archive))
-    });
-    if let Some(mut archive) = archive {
-        while let Some(piece) = archive.next().await {
-            if pieces.send(piece).await.is_err() {
-                // What came so far was wrong: the fault says how.
-                break;
-            }
+    let workspace = spec.workspace.path.as_os_str().as_bytes().to_vec();
+    let fetch = Fetch { engine: Engine::new(engine), container, workspace };
+    let names: BTreeSet<&[u8]> =
+        paths.iter().filter_map(|it| it.split(|it| *it == b'/').next()).collect();
+    let few = !names.is_empty() && names.len() <= SINGLE_NAMES_MAX;
+    if few && pulled::has_layer(&ground.dir) {
+        let names: Vec<Vec<u8>> = names.into_iter().map(<[u8]>::to_vec).collect();
+        match fetch.names(ground, Some(names)).await {
+            // What is wrong with these may be right with all.
+            Err(fault) if fault.kind() == FaultKind::Failed => {}
+            done => return done,
         }
     }
-    drop(pieces);
-    pulling.await.map_err(|error| Fault::bug(format!("reading an archive: {error}")))?
+    fetch.names(ground, None).await
+}
+
+/// Does what blocks aside.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::bug(format!("reading an archive: {error}")))?
+}
+
+/// A workspace in a container.
+struct Fetch {
+    engine: Engine,
+    container: String,
+    workspace: Vec<u8>,
+}
+
+impl Fetch {
+    /// Brings names at the top of the workspace here, or all of it.
+    async fn names(&self, ground: &Ground, names: Option<Vec<Vec<u8>>>) -> Outcome<()> {
+        let (directory, asked) = (ground.dir.clone(), names.clone());
+        let mut pulling = aside(move || Pulling::begin(&directory, asked)).await?;
+        for name in names.unwrap_or_else(|| vec![Vec::new()]) {
+            pulling = self.one(pulling, name).await?;
+        }
+        aside(move || pulling.place()).await
+    }
+
+    async fn one(&self, mut pulling: Pulling, name: Vec<u8>) -> Outcome<Pulling> {
+        let mut whole = self.workspace.clone();
+        if !name.is_empty() {
+            whole.push(b'/');
+            whole.extend_from_slice(&name);
+        }
+        let archive = match self.engine.listen(&self.archive(&whole)).await {
+            Err(fault) if fault.kind() == FaultKind::Absent && !name.is_empty() => {
+                self.is_there().await?;
+                None
+            }
+            archive => Some(archive.map_err(|fault| {
+                fault.context(format!("looking at {} in the container", self.shown()))
+            })?),
+        };
+        let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
+        let is_there = archive.is_some();
+        let taking = tokio::spawn(aside(move || {
+            let archive = Taken { pieces: taken, now: Bytes::new() };
+            pulling.take(&name, is_there.then_some(archive))?;
+            Ok(pulling)
+        }));
+        if let Some(mut archive) = archive {
+            while let Some(piece) = archive.next().await {
+                if pieces.send(piece).await.is_err() {
+                    // What came so far was wrong: the fault says how.
+                    break;
+                }
+            }
+        }
+        drop(pieces);
+        taking.await.map_err(|error| Fault::bug(format!("reading an archive: {error}")))?
+    }
+
+    /// The question for a path as an archive.
+    fn archive(&self, path: &[u8]) -> String {
+        let container = escaped(&self.container);
+        format!("/containers/{container}/archive?path={}", escaped_bytes(path))
+    }
+
+    fn shown(&self) -> String {
+        visible(&String::from_utf8_lossy(&self.workspace))
+    }
+
+    /// What is not found in the workspace is gone only if that is there itself, and its container.
+    async fn is_there(&self) -> Outcome<()> {
+        self.engine.inspect(&self.container).await?;
+        let asked = self.archive(&self.workspace);
+        let answer = self.engine.call(Method::HEAD, &asked, Payload::Nothing, ENGINE_ANSWER_WITHIN);
+        let status = answer.await?.status;
+        if status == StatusCode::NOT_FOUND {
+            return Err(Fault::absent(format!(
+                "{} is not in the container any more",
+                self.shown()
+            )));
+        }
+        if !status.is_success() {
+            let words =
+                format!("looking at {} in the container: the engine says {status}", self.shown());
+            return Err(Fault::failed(words).hint("see whether it works: docker version"));
+        }
+        Ok(())
+    }
 }
 
 /// An archive on its way, as what a thread reads.

@@ -1,7 +1,5 @@
 //! Removing a container so that nothing of it is left, by whoever comes: its host, or a hub that finds traces.
 
-use std::path::Path;
-
 use hyper::{Method, StatusCode};
 use tokio::time::{sleep, timeout};
 
@@ -116,14 +114,4 @@ async fn named(engine: &Engine, ground: &Ground) -> Outcome<Vec<String>> {
     let path = format!("/containers/json?all=1&filters={}", escaped(&filters));
     let found: Vec<Listed> = engine.get(&path).await?;
     Ok(found.into_iter().map(|it| it.id).filter(|it| !it.is_empty()).collect())
-}
-
-/// Deletes a sandbox's own directory; fine when it is not there.
-pub async fn directory(directory: &Path) -> Outcome<()> {
-    match tokio::fs::remove_dir_all(directory).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Fault::io(format_args!("deleting {}", directory.display()), &error))
-        }
-        _ => Ok(()),
-    }
 }

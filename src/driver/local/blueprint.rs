@@ -25,6 +25,15 @@ pub enum Source {
     Path(PathBuf),
 }
 
+impl Source {
+    fn open(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tree(tree) => Some(tree.as_fd()),
+            Self::Path(_) => None,
+        }
+    }
+}
+
 /// How the workspace comes in.
 #[derive(Debug)]
 pub struct WorkspaceMount {
@@ -57,15 +66,13 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// What was opened outside, and must stay open until it is shown.
-    pub fn trees(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let Self { ground, below, image, asking, tools, workspace, .. } = self;
-        let sources = tools.iter().map(|(_, it)| it).chain([ground]).chain(below).chain(image);
-        let sources = sources.chain(asking).chain(workspace.as_ref().map(|it| &it.source));
-        sources.filter_map(|it| match it {
-            Source::Tree(tree) => Some(tree.as_fd()),
-            Source::Path(_) => None,
-        })
+    /// What of it is open: trees of files that the sandbox is built from.
+    pub fn open(&self) -> Vec<BorrowedFd<'_>> {
+        let tools = self.tools.iter().map(|(_, it)| it);
+        let sources =
+            tools.chain([&self.ground]).chain(&self.below).chain(&self.image).chain(&self.asking);
+        let sources = sources.chain(self.workspace.as_ref().map(|it| &it.source));
+        sources.filter_map(Source::open).collect()
     }
 }
 

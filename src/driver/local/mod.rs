@@ -30,7 +30,8 @@ mod place;
 mod probe;
 mod processes;
 pub(super) mod pulled;
-mod remove;
+pub(super) mod remove;
+mod room;
 mod seccomp;
 mod shelf;
 mod shelf_size;
@@ -94,6 +95,11 @@ use async_trait::async_trait;
 /// pipe of whoever started it does not live as long as it does. Nothing may have been opened yet.
 pub fn close_inherited() {
     sys::close_all_but(&[]);
+}
+
+/// Deletes a directory of a sandbox's, whatever a program left in it; one that is not there is fine.
+pub fn delete(directory: &Path) -> Outcome<()> {
+    remove::whole(directory)
 }
 
 /// Deletes a directory that a sandbox's files lie in, on a thread that blocks nobody.
@@ -361,9 +367,7 @@ impl Driver for Local {
 
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
         self.reap(ground).await?;
-        remove::discard(&ground.dir)?;
-        drop(remove::empty_trash(&ground.dir));
-        Ok(())
+        remove::away(&ground.dir)
     }
 
     async fn snapshot(
@@ -397,9 +401,7 @@ impl Driver for Local {
     }
 
     async fn vacate(&self, ground: &Ground) -> Outcome<()> {
-        remove::discard(&ground.dir.join(namespaces::BOX))?;
-        drop(remove::empty_trash(&ground.dir.join(namespaces::BOX)));
-        Ok(())
+        remove::away(&ground.dir.join(namespaces::BOX))
     }
 
     fn changes(

@@ -244,7 +244,12 @@ fn make_directory(path: &Path) -> Result<(), Broken> {
         }
         Ok(())
     };
-    made().step(format!("making {}", path.display()))
+    let made = made().map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::other("a link is in the way, which is not followed"),
+        Some(Errno::NOTDIR) => io::Error::other("something in the way is no directory"),
+        _ => error,
+    });
+    made.step(format!("making {}", path.display()))
 }
 
 fn restrict(path: &Path, attributes: u64) -> Result<(), Broken> {

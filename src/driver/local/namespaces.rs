@@ -178,19 +178,20 @@ fn prepare(
         make(root.join("work/run"), 0o755)?;
         image.furnish(&start, identity)?;
     }
-    for (name, text) in blueprint::etc_files(identity, hostname, spec.egress, image) {
+    let write = |name: &str, text: &str| {
         let path = start.join("etc").join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
-        own(&path)?;
+        own(&path)
+    };
+    for (name, text) in blueprint::etc_files(identity, hostname, spec.egress, image) {
+        write(name, &text)?;
     }
     if ground.dir.join(ASK_DIR).is_dir() {
         for (name, text) in agents::files() {
-            let path = start.join("etc").join(name);
-            path.parent().map_or(Ok(()), |it| make(it.to_owned(), 0o755))?;
-            fs::write(&path, text)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
-            own(&path)?;
+            let above = Path::new(name).parent().filter(|it| !it.as_os_str().is_empty());
+            above.map_or(Ok(()), |it| make(start.join("etc").join(it), 0o755))?;
+            write(name, text)?;
         }
     }
     if !identity.by_root {
@@ -358,7 +359,8 @@ fn become_init(plan: &Blueprint, filters: &[BpfProgram], control: OwnedFd) -> ! 
 fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> Result<(), String> {
     sys::reset_signals();
     turns::sandbox();
-    let keep: Vec<_> = plan.trees().chain([control]).collect();
+    let mut keep = plan.open();
+    keep.push(control);
     init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
     sys::forget_start(init::NAME).map_err(|error| format!("forgetting its start: {error}"))?;
     if !wait_for_go(control) {

@@ -57,6 +57,23 @@ pub fn discard(directory: &Path) -> Outcome<()> {
     }
 }
 
+/// Takes a directory away at once; what was in it is deleted in the background. Not being there is fine.
+pub fn away(directory: &Path) -> Outcome<()> {
+    discard(directory)?;
+    drop(empty_trash(directory));
+    Ok(())
+}
+
+/// Deletes a directory where it lies, whatever is in it, before anything else goes on. Not being there is fine.
+pub fn whole(directory: &Path) -> Outcome<()> {
+    match delete_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Fault::io(format!("deleting {}", directory.display()), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Deletes a directory that no program has filled yet, before anything else goes on: in a process
 /// that may have no second thread.
 pub fn at_once(directory: &Path) -> Outcome<()> {
@@ -232,6 +249,20 @@ mod tests {
         delete_all(&trash).unwrap();
         assert!(!trash.exists());
         assert!(outside.join("kept").exists());
+    }
+
+    #[test]
+    fn a_directory_goes_where_it_lies_or_out_of_sight() {
+        let home = tempfile::tempdir().unwrap();
+        for remove in [whole, away] {
+            let victim = home.path().join("victim");
+            fs::create_dir_all(victim.join("closed/inner")).unwrap();
+            fs::set_permissions(victim.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+            fs::write(home.path().join("kept"), "x").unwrap();
+            remove(&victim).unwrap();
+            remove(&victim).unwrap();
+            assert!(!victim.exists() && home.path().join("kept").exists());
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     model::change::{Node, NodeKind},
 };
 
-const PIECE_BYTES: usize = 64 * 1024;
+pub const PIECE_BYTES: usize = 64 * 1024;
 
 /// Opens a plain file for reading; waits for nothing, whatever lies there by now.
 pub fn open(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
@@ -81,11 +81,11 @@ pub fn same(
     Ok(None)
 }
 
-/// Reads until the piece is full or the file at its end.
-fn fill(file: &mut File, piece: &mut [u8]) -> io::Result<usize> {
+/// Reads until the piece is full or there is no more.
+pub fn fill(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = piece.get_mut(filled..).filter(|it| !it.is_empty()) {
-        match file.read(rest) {
+        match from.read(rest) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -18,7 +18,7 @@ use crate::{
     model::{
         change::{
             AppliedPath, ApplyRequest, ChangeStatus, DiffPiece, DiffRequest, FileChange, LineCount,
-            Node, NodeKind, Subject, Verdict, is_inside,
+            Node, NodeKind, Subject, Verdict, covers, is_inside,
         },
         hunk::{self, Part},
     },
@@ -163,6 +163,12 @@ fn parts(wire: Vec<v1::ApplyPart>) -> Outcome<Vec<Part>> {
 pub fn apply_in(wire: v1::ApplyRequest) -> Outcome<(SandboxId, ApplyRequest)> {
     let v1::ApplyRequest { sandbox, paths, git, links, overwrite, parts: some } = wire;
     let request = ApplyRequest { paths: asked(paths)?, parts: parts(some)?, git, links, overwrite };
+    let whole = |part: &&Part| request.paths.iter().any(|it| covers(it, &part.path));
+    if let Some(part) = request.parts.iter().find(whole) {
+        let path = shown(&String::from_utf8_lossy(&part.path), LINE_BYTES_MAX);
+        let words = format!("{path} is asked for as a whole and in parts");
+        return Err(Fault::invalid(words).hint("name a file, or hunks of it, not both"));
+    }
     Ok((sandbox_id(&sandbox)?, request))
 }
 

@@ -609,7 +609,7 @@ pub struct ApplyRequest {
     #[prost(bool, tag = "5")]
     pub overwrite: bool,
     /// Of these files only some hunks, each file once, at most 1024 files and 2 MiB of hunks. They go where their lines
-    /// are now; lines that are not there any more are a conflict.
+    /// are now; lines that are not there any more are a conflict. None of them may be, or lie in, one of `paths`.
     #[prost(message, repeated, tag = "6")]
     pub parts: ::prost::alloc::vec::Vec<ApplyPart>,
 }

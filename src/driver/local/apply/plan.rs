@@ -24,7 +24,7 @@ use crate::{
         upper::{self, Found, Pair, View},
     },
     model::{
-        change::{AppliedPath, ApplyRequest, ChangeStatus, Node, NodeKind, Verdict},
+        change::{AppliedPath, ApplyRequest, ChangeStatus, Node, NodeKind, Verdict, covers},
         hunk::{self, Hunk, Misfit, Part},
     },
 };
@@ -97,11 +97,7 @@ impl Planner<'_> {
     /// All of a path is meant, and not only what is beside a part of one.
     fn is_asked(&self, path: &[u8]) -> bool {
         let ApplyRequest { paths, parts, .. } = self.request;
-        let covers = |it: &Vec<u8>| {
-            path.strip_prefix(it.as_slice())
-                .is_some_and(|it| matches!(it.first(), None | Some(b'/')))
-        };
-        (paths.is_empty() && parts.is_empty()) || paths.iter().any(covers)
+        (paths.is_empty() && parts.is_empty()) || paths.iter().any(|it| covers(it, path))
     }
 
     /// What becomes of a file of which some hunks are meant.

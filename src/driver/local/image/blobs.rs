@@ -20,7 +20,8 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use crate::{
     base::{
         limits::{
-            IMAGE_BLOBS_MAX, IMAGE_LINKS_MAX, IMAGE_UNPACKED_BYTES_MAX, IMAGE_WINDOW_BYTES_MAX,
+            IMAGE_BLOBS_MAX, IMAGE_LINKS_MAX, IMAGE_TEXT_BYTES_MAX, IMAGE_UNPACKED_BYTES_MAX,
+            IMAGE_WINDOW_BYTES_MAX, PATH_BYTES_MAX,
         },
         units::human_bytes,
     },
@@ -205,10 +206,17 @@ impl Blobs {
         const SYSTEM: [&[u8]; 4] = [b"usr", b"bin", b"etc", b"sbin"];
         let mut reader = Reader::with(piece.clone(), Piece::pass);
         let mut members = HashMap::new();
+        let mut names = 0;
         while let Some(member) = reader.next()? {
+            // Of many such names, nothing is to be kept.
+            if member.path.len().max(member.target.len()) > PATH_BYTES_MAX {
+                return Err(bad("a path in it is too long"));
+            }
             let Some(path) = plain(&member.path) else { return Ok(None) };
             let top = path.split(|it| *it == b'/').next().unwrap_or_default();
-            if members.len() >= IMAGE_BLOBS_MAX || SYSTEM.contains(&top) {
+            names += (member.path.len() + member.target.len()) as u64;
+            let many = members.len() >= IMAGE_BLOBS_MAX || names > IMAGE_TEXT_BYTES_MAX;
+            if many || SYSTEM.contains(&top) {
                 return Ok(None);
             }
             let spot = match member.kind {

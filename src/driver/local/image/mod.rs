@@ -20,7 +20,6 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -33,12 +32,14 @@ use self::{
 use super::{
     WaitedFor, env,
     identity::{self, Identity},
+    room::Room,
     shelf::Owner,
     upper,
 };
 use crate::{
     base::{
         fault::{Fault, Outcome},
+        limits::IMAGE_UNPACKED_BYTES_MAX,
         text::shown,
     },
     driver::{Ground, Kept, Shelf, tar::read::Reader},
@@ -304,7 +305,7 @@ fn spill(
     let file = cache.nameless()?;
     let mut raw = Summed::new(from, sum);
     let mut unpacked = Unpacked::new(&mut raw, packing, given_up);
-    let mut room = unpack::Room::of(file.as_fd());
+    let mut room = Room::of(file.as_fd(), IMAGE_UNPACKED_BYTES_MAX)?;
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let count = unpacked.read(&mut buffer)?;
@@ -329,7 +330,8 @@ fn unpacked(
     path: &Path,
 ) -> Outcome<(PathBuf, About)> {
     cache.make(&image.key, |root| {
-        let mut unpacker = Unpacker::new(root.as_fd(), owner);
+        let unpacker = Unpacker::new(root.as_fd(), owner);
+        let mut unpacker = unpacker.map_err(|error| broken(path, &error))?;
         let mut layers = image.layers.iter();
         layers
             .try_for_each(|it| layer(&mut unpacker, it, means, given_up))
@@ -430,11 +432,11 @@ impl Standing {
     /// the directories of who runs in it.
     pub fn furnish(&self, start: &Path, identity: &Identity) -> io::Result<()> {
         let root = user::open(&self.root)?;
-        let missing = |it: &PathBuf| user::kind(root.as_fd(), it) != Some(FileType::Directory);
-        let places = ["dev", "etc", "proc", "run", "sys", "tmp"].map(PathBuf::from);
-        let own = [Some(identity.home.clone()), self.place()].into_iter().flatten();
-        let own = own.filter(missing).filter_map(|it| Some(it.strip_prefix("/").ok()?.to_owned()));
-        for place in places.into_iter().chain(own) {
+        let mut places = ["dev", "etc", "proc", "run", "sys", "tmp"].map(PathBuf::from).to_vec();
+        for own in [Some(identity.home.clone()), self.place()].into_iter().flatten() {
+            places.extend(user::missing(root.as_fd(), &own)?);
+        }
+        for place in places {
             let mut way = start.to_owned();
             for part in place.components() {
                 way.push(part);

@@ -15,8 +15,8 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-        chownat, fchmod, fchown, fstatvfs, futimens, linkat, mkdirat, openat, openat2, statat,
-        symlinkat, unlinkat,
+        chownat, fchmod, fchown, futimens, linkat, mkdirat, openat, openat2, statat, symlinkat,
+        unlinkat,
     },
     io::Errno,
 };
@@ -25,14 +25,13 @@ use super::blobs::bad;
 use crate::{
     base::{
         limits::{
-            IMAGE_DEPTH_MAX, IMAGE_DISK_FREE_BYTES_MIN, IMAGE_DISK_LOOKED_AT_EVERY_BYTES,
-            IMAGE_FILES_MAX, IMAGE_UNPACKED_BYTES_MAX, PATH_BYTES_MAX,
+            IMAGE_DEPTH_MAX, IMAGE_FILES_MAX, IMAGE_UNPACKED_BYTES_MAX, PATH_BYTES_MAX,
+            UNPACKED_FILE_BYTES,
         },
         text::{shown, visible},
-        units::human_bytes,
     },
     driver::{
-        local::shelf::Owner,
+        local::{room::Room, shelf::Owner},
         tar::read::{Member, MemberKind, Reader},
     },
 };
@@ -57,48 +56,12 @@ pub enum Means {
     Layer,
 }
 
-/// What is written stays within its bound and leaves the disk some room.
-pub struct Room<'a> {
-    on: BorrowedFd<'a>,
-    bytes: u64,
-    looked_at: u64,
-}
-
-impl<'a> Room<'a> {
-    pub fn of(on: BorrowedFd<'a>) -> Self {
-        Self { on, bytes: 0, looked_at: 0 }
-    }
-
-    /// So much more is about to be written.
-    pub fn take(&mut self, bytes: u64) -> io::Result<()> {
-        self.bytes += bytes;
-        if self.bytes > IMAGE_UNPACKED_BYTES_MAX {
-            let most = human_bytes(IMAGE_UNPACKED_BYTES_MAX);
-            return Err(bad(format!("the image has more than {most} when unpacked")));
-        }
-        if self.bytes >= self.looked_at {
-            self.looked_at = self.bytes + IMAGE_DISK_LOOKED_AT_EVERY_BYTES;
-            let disk = fstatvfs(self.on)?;
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            if free < IMAGE_DISK_FREE_BYTES_MIN {
-                let words = format!(
-                    "unpacking it would fill the disk: {} are written, {} are free",
-                    human_bytes(self.bytes),
-                    human_bytes(free)
-                );
-                return Err(io::Error::new(io::ErrorKind::StorageFull, words));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// One tree that grows.
 pub struct Unpacker<'a> {
     root: BorrowedFd<'a>,
     owner: Owner,
     files: usize,
-    room: Room<'a>,
+    room: Room,
     /// Paths of the layer that is being unpacked, by their sums.
     fresh: HashSet<u64>,
     sums: RandomState,
@@ -112,17 +75,26 @@ pub struct Unpacker<'a> {
 type Parts<'a> = [&'a [u8]];
 
 impl<'a> Unpacker<'a> {
-    pub fn new(root: BorrowedFd<'a>, owner: Owner) -> Self {
-        Self {
+    pub fn new(root: BorrowedFd<'a>, owner: Owner) -> io::Result<Self> {
+        Ok(Self {
             root,
             owner,
             files: 0,
-            room: Room::of(root),
+            room: Room::of(root, IMAGE_UNPACKED_BYTES_MAX)?,
             fresh: HashSet::new(),
             sums: RandomState::new(),
             here: None,
             left_out: 0,
+        })
+    }
+
+    /// One more file or directory, also one that is only on the way to another; it takes room whatever is in it.
+    fn count(&mut self) -> io::Result<()> {
+        self.files += 1;
+        if self.files > IMAGE_FILES_MAX {
+            return Err(bad(format!("it has more than {IMAGE_FILES_MAX} files")));
         }
+        self.room.take(UNPACKED_FILE_BYTES)
     }
 
     /// All is there; how much could not be unpacked.
@@ -146,10 +118,7 @@ impl<'a> Unpacker<'a> {
         let parts = parts(&member.path)?;
         // The root itself is there.
         let Some((name, up)) = parts.split_last() else { return Ok(()) };
-        self.files += 1;
-        if self.files > IMAGE_FILES_MAX {
-            return Err(bad(format!("it has more than {IMAGE_FILES_MAX} files")));
-        }
+        self.count()?;
         if means == Means::Layer
             && let Some(hidden) = name.strip_prefix(WHITEOUT)
         {
@@ -199,6 +168,7 @@ impl<'a> Unpacker<'a> {
             Err(Errno::NOENT) => {
                 let Some((name, up)) = path.split_last() else { return Err(Errno::NOENT.into()) };
                 let parent = self.directory(up)?;
+                self.count()?;
                 match mkdirat(&parent, *name, Mode::from_raw_mode(0o755)) {
                     Err(Errno::EXIST) => return Err(bad("a link on the way leads nowhere")),
                     made => made?,
@@ -389,14 +359,17 @@ fn names(directory: BorrowedFd<'_>, depth: usize) -> io::Result<Vec<Vec<u8>>> {
 
 /// A path of an archive, below the root however it is written.
 fn parts(path: &[u8]) -> io::Result<Vec<&[u8]>> {
+    let long = || bad("its path is too long or lies too deep");
+    if path.len() > PATH_BYTES_MAX {
+        return Err(long());
+    }
     let parts: Vec<&[u8]> =
         path.split(|it| *it == b'/').filter(|it| !matches!(*it, b"" | b".")).collect();
     if parts.contains(&b"..".as_slice()) {
         return Err(bad("its path leads out of the image"));
     }
-    let long = parts.iter().any(|it| it.len() > NAME_MAX) || path.len() >= PATH_BYTES_MAX;
-    if long || parts.len() > IMAGE_DEPTH_MAX {
-        return Err(bad("its path is too long or lies too deep"));
+    if parts.iter().any(|it| it.len() > NAME_MAX) || parts.len() > IMAGE_DEPTH_MAX {
+        return Err(long());
     }
     Ok(parts)
 }

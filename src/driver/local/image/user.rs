@@ -2,9 +2,9 @@
 //! a sandbox are; what an image says chooses only how they see themselves.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -42,6 +42,28 @@ pub fn kind(root: BorrowedFd<'_>, path: &Path) -> Option<FileType> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let opened = openat2(root, path, flags, Mode::empty(), WITHIN).ok()?;
     Some(FileType::from_raw_mode(fstat(&opened).ok()?.st_mode))
+}
+
+/// Where a directory that an image lacks is to be made, below its root: links on the way lead there as programs will
+/// follow them, and what leads nowhere is hidden by a directory. `None` = it is there.
+pub fn missing(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<PathBuf>> {
+    let plain = path.strip_prefix("/").unwrap_or(path).to_owned();
+    if kind(root, path) == Some(FileType::Directory) {
+        return Ok(None);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let real = |it: BorrowedFd<'_>| fs::read_link(format!("/proc/self/fd/{}", it.as_raw_fd()));
+    for above in plain.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty()) {
+        let Ok(found) = openat2(root, above, flags, Mode::empty(), WITHIN) else { continue };
+        let Ok(rest) = plain.strip_prefix(above) else { continue };
+        let place =
+            Path::new("/").join(real(found.as_fd())?.strip_prefix(real(root)?).unwrap_or(above));
+        if is_place(&place) {
+            return Ok(place.join(rest).strip_prefix("/").ok().map(Path::to_owned));
+        }
+        break;
+    }
+    Ok(Some(plain))
 }
 
 /// A plain absolute path that may be made in an image.
@@ -132,8 +154,6 @@ pub fn shell(root: BorrowedFd<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::base::id::SandboxId;
 
@@ -164,6 +184,39 @@ mod tests {
         assert_eq!(who("8"), is(42, 42, "8", "/eight"));
         for user in ["nobody-here", "root:nobody", "4294967295"] {
             assert!(identity(&base, opened.as_fd(), user).is_err(), "{user}");
+        }
+    }
+
+    #[test]
+    fn a_home_is_made_where_links_of_the_image_lead() {
+        use std::os::unix::fs::symlink;
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap().join("root");
+        for it in ["var/homes", "srv/there", "dev", "proc"] {
+            fs::create_dir_all(root.join(it)).unwrap();
+        }
+        let out = temp.path().join("out");
+        fs::create_dir(&out).unwrap();
+        for (to, at) in [("var/homes", "home"), ("/proc", "odd"), ("/nowhere", "lost")] {
+            symlink(to, root.join(at)).unwrap();
+        }
+        symlink(&out, root.join("out")).unwrap();
+        symlink("../..", root.join("up")).unwrap();
+        let opened = open(&root).unwrap();
+        for (path, place) in [
+            ("/srv/there", None),
+            ("/srv/new/x", Some("srv/new/x")),
+            ("/home/agent", Some("var/homes/agent")),
+            ("/up/var/agent", Some("var/agent")),
+            ("/root", Some("root")),
+            // What is not the image's, or leads nowhere in it, gives way to a directory.
+            ("/odd/agent", Some("odd/agent")),
+            ("/lost/agent", Some("lost/agent")),
+            ("/out/agent", Some("out/agent")),
+            ("/lost", Some("lost")),
+        ] {
+            let found = missing(opened.as_fd(), Path::new(path)).unwrap();
+            assert_eq!(found.as_deref(), place.map(Path::new), "{path}");
         }
     }
 

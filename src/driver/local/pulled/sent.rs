@@ -31,13 +31,7 @@ impl Sending {
 
     /// One path below the workspace, as it was found.
     pub fn add(&mut self, path: &[u8], stat: &Stat) -> Outcome<()> {
-        let Sent { mode, bytes, modified, changed, number } = Sent::of(stat);
-        let numbers = format!(
-            "{mode:o} {bytes} {} {} {} {} {number} ",
-            modified.0, modified.1, changed.0, changed.1
-        );
-        let parts = [numbers.as_bytes(), path, &[0]];
-        parts.into_iter().try_for_each(|it| self.file.write_all(it)).map_err(noting)
+        Sent::of(stat).write(path, &mut self.file).map_err(noting)
     }
 
     pub fn finish(&mut self) -> Outcome<()> {
@@ -58,6 +52,8 @@ pub struct Sent {
     modified: (i64, i64),
     changed: (i64, i64),
     number: u64,
+    /// Size and time of what the sandbox has, where that is not a copy of this.
+    theirs: Option<(u64, i64)>,
 }
 
 impl Sent {
@@ -68,7 +64,29 @@ impl Sent {
             modified: (stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
             changed: (stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
             number: stat.st_ino,
+            theirs: None,
         }
+    }
+
+    /// What the sandbox has of it is this, in a layer.
+    pub fn with_theirs(self, layer: Option<&Stat>) -> Self {
+        let theirs = layer.map(Self::of).map(|it| (it.bytes, it.modified.0));
+        Self { theirs, ..self }
+    }
+
+    /// The real one is as it was when it was sent.
+    pub fn is_still(&self, real: &Stat) -> bool {
+        Self { theirs: self.theirs, ..Self::of(real) } == *self
+    }
+
+    fn write(&self, path: &[u8], into: &mut impl Write) -> io::Result<()> {
+        let Self { mode, bytes, modified, changed, number, theirs } = self;
+        let ((one, two), (three, four)) = (modified, changed);
+        write!(into, "{mode:o} {bytes} {one} {two} {three} {four} {number}")?;
+        if let Some((bytes, seconds)) = theirs {
+            write!(into, ":{bytes}:{seconds}")?;
+        }
+        [b" ", path, &[0]].into_iter().try_for_each(|it| into.write_all(it))
     }
 
     fn parse(line: &[u8]) -> Option<(Vec<u8>, Self)> {
@@ -78,8 +96,14 @@ impl Sent {
         let bytes = word()?.parse().ok()?;
         let modified = (word()?.parse().ok()?, word()?.parse().ok()?);
         let changed = (word()?.parse().ok()?, word()?.parse().ok()?);
-        let number = word()?.parse().ok()?;
-        Some((words.next()?.to_vec(), Self { mode, bytes, modified, changed, number }))
+        let mut last = word()?.splitn(3, ':');
+        let number = last.next()?.parse().ok()?;
+        let theirs = match (last.next(), last.next()) {
+            (Some(bytes), Some(seconds)) => Some((bytes.parse().ok()?, seconds.parse().ok()?)),
+            _ => None,
+        };
+        let sent = Self { mode, bytes, modified, changed, number, theirs };
+        Some((words.next()?.to_vec(), sent))
     }
 
     pub fn permissions(&self) -> u32 {
@@ -94,8 +118,9 @@ impl Sent {
             MemberKind::Link => (kind == FileType::Symlink).then_some(member.target.len() as u64),
             _ => None,
         };
-        bytes == Some(self.bytes)
-            && member.modified == self.modified.0.max(0)
+        let (size, seconds) = self.theirs.unwrap_or((self.bytes, self.modified.0.max(0)));
+        bytes == Some(size)
+            && member.modified == seconds
             && (member.kind == MemberKind::Link || member.mode & 0o777 == self.permissions())
     }
 }
@@ -108,4 +133,23 @@ pub fn read(ground: &Path) -> Outcome<HashMap<Vec<u8>, Sent>> {
     let lines = text.split(|it| *it == 0).filter(|it| !it.is_empty());
     let all: Option<HashMap<_, _>> = lines.map(Sent::parse).collect();
     all.ok_or_else(|| Fault::failed(format!("{} is damaged", path.display())))
+}
+
+/// Notes what paths are by now, and those that are no more: with that the sandbox goes on.
+pub fn rewrite(ground: &Path, now: Vec<(Vec<u8>, Option<Sent>)>) -> Outcome<()> {
+    let mut all = read(ground)?;
+    for (path, sent) in now {
+        match sent {
+            Some(sent) => drop(all.insert(path, sent)),
+            None => drop(all.remove(&path)),
+        }
+    }
+    let (path, next) = (ground.join(SENT), ground.join("sent.new"));
+    let written = || {
+        let mut file = BufWriter::new(File::create(&next)?);
+        all.iter().try_for_each(|(path, sent)| sent.write(path, &mut file))?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(&next, &path)
+    };
+    written().map_err(noting)
 }

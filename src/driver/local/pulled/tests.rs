@@ -1,19 +1,21 @@
 //! A copy that is changed beside the real directory, brought back through the system's own `tar`.
 
+mod strange;
+
 use std::{
     collections::BTreeMap,
     os::unix::fs::{PermissionsExt, symlink},
     path::PathBuf,
     process::Command,
+    time::Duration,
 };
 
 use proptest::prelude::*;
-use rustix::fs::lstat;
+use rustix::fs::{FlockOperation, lstat};
 
-use super::*;
+use super::{super::side::PIECE_BYTES, *};
 use crate::{
-    base::clock,
-    base::id::SandboxId,
+    base::{clock, id::SandboxId},
     model::change::{ChangeStatus, DiffPiece, Verdict},
 };
 
@@ -52,6 +54,10 @@ impl World {
         pull(&self.ground, path.as_bytes(), archive).unwrap();
     }
 
+    fn layers(&self) -> usize {
+        fs::read_dir(self.ground.join(BOX)).unwrap().count()
+    }
+
     fn ground(&self) -> Ground {
         let id = SandboxId::random();
         Ground { id, name: "box".to_owned(), dir: self.ground.clone(), from: None }
@@ -66,10 +72,21 @@ impl World {
         files.collect()
     }
 
+    fn apply_pulled(&self) -> Applied {
+        self.pull("");
+        self.apply()
+    }
+
     fn apply(&self) -> Applied {
         apply(&self.ground(), Timestamp(clock::wall().0 + 60_000), &ApplyRequest::default())
             .unwrap()
     }
+}
+
+fn pull(ground: &Path, name: &[u8], archive: Option<&[u8]>) -> Outcome<()> {
+    let mut pulling = Pulling::begin(ground, (!name.is_empty()).then(|| vec![name.to_vec()]))?;
+    pulling.take(name, archive)?;
+    pulling.place()
 }
 
 /// Every path below a directory, in any order.
@@ -101,6 +118,15 @@ fn tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
         tree.insert(below.to_vec(), what);
     });
     tree
+}
+
+/// Waits for what a thread does meanwhile.
+fn eventually(what: &str, is: impl Fn() -> bool) {
+    let deadline = clock::monotonic() + Duration::from_secs(60);
+    while !is() {
+        assert!(clock::monotonic() < deadline, "{what}");
+        std::thread::yield_now();
+    }
 }
 
 fn files(root: &Path) {
@@ -180,7 +206,7 @@ fn one_path_is_brought_up_to_date() {
     world.pull("");
     for (path, text) in [("edited", "1"), ("dir/deep/b", "2"), ("fresh", "3")] {
         fs::write(at(path), text).unwrap();
-        world.pull(path);
+        world.pull(path.split('/').next().unwrap());
     }
     assert_eq!(world.changes().len(), 3);
     fs::write(at("edited"), "edited\n").unwrap();
@@ -192,59 +218,99 @@ fn one_path_is_brought_up_to_date() {
     }
     let paths: Vec<_> = world.changes().into_iter().map(|it| it.0).collect();
     assert_eq!(paths, ["dir/a", "dir/deep/b", "gone"]);
-    // Below what is gone nothing can be made room for: then all of it is asked for.
-    assert!(pull(&world.ground, b"dir/a", None::<&[u8]>).is_err());
 }
 
 #[test]
-fn a_hostile_archive_writes_nowhere_else() {
+fn what_was_applied_is_what_is_gone_on_from() {
     let world = World::new(files);
-    let outside = world.ground.join("../outside");
-    fs::create_dir(&outside).unwrap();
-    let archive = |lines: &[(&str, u8, &str)]| {
-        let mut out = Vec::new();
-        for (path, letter, text) in lines {
-            let mut head = [0_u8; 512];
-            head[..path.len()].copy_from_slice(path.as_bytes());
-            head[100..107].copy_from_slice(b"0000755");
-            head[156] = *letter;
-            let link = matches!(letter, b'1' | b'2');
-            let bytes = if link { 0 } else { text.len() };
-            head[124..135].copy_from_slice(format!("{bytes:011o}").as_bytes());
-            if link {
-                head[157..157 + text.len()].copy_from_slice(text.as_bytes());
-            }
-            head[148..156].fill(b' ');
-            let sum: u32 = head.iter().map(|it| u32::from(*it)).sum();
-            head[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-            out.extend(head);
-            if bytes > 0 {
-                out.extend(text.as_bytes());
-                out.resize(out.len().next_multiple_of(512), 0);
-            }
-        }
-        out.extend([0; 1024]);
-        out
-    };
-    let away = outside.display().to_string();
-    for lines in [
-        vec![("real/../../x", b'0', "x")],
-        vec![("real/way", b'2', away.as_str()), ("real/way/x", b'0', "x")],
-        vec![("real/hard", b'1', "real/../../ground/sent")],
-        vec![("real/hard", b'1', "real/nothing")],
-    ] {
-        let whole = archive(&lines);
-        assert!(pull(&world.ground, b"", Some(whole.as_slice())).is_err(), "{lines:?}");
-        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    let (at, real) = (|it: &str| world.copy.join(it), |it: &str| world.real.join(it));
+    fs::write(at("edited"), "by the sandbox\n").unwrap();
+    fs::write(at("new"), "new\n").unwrap();
+    fs::remove_file(at("gone")).unwrap();
+    world.pull("");
+    world.apply();
+    // From here on the operator goes on alone: nothing of that is the sandbox's.
+    fs::write(real("edited"), "by the operator, after that\n").unwrap();
+    fs::write(real("gone"), "there again\n").unwrap();
+    world.pull("");
+    assert_eq!(world.changes(), []);
+    // What is removed that came with an apply is removed.
+    fs::remove_file(at("new")).unwrap();
+    world.pull("");
+    assert_eq!(world.changes(), [("new".to_owned(), ChangeStatus::Deleted)]);
+}
+
+#[test]
+fn what_was_taken_back_is_the_sandboxs_change_again() {
+    let world = World::new(files);
+    let (at, real) = (|it: &str| world.copy.join(it), |it: &str| world.real.join(it));
+    fs::write(at("edited"), "by the sandbox\n").unwrap();
+    fs::write(at("new"), "new\n").unwrap();
+    fs::remove_file(at("gone")).unwrap();
+    world.pull("");
+    let changes = world.changes();
+    assert_eq!(changes.len(), 3);
+    world.apply();
+    take_back(&world.ground(), false).unwrap();
+    world.pull("");
+    assert_eq!(world.changes(), changes);
+    fs::write(real("kept"), "by the operator\n").unwrap();
+    world.pull("");
+    assert_eq!(world.changes(), changes);
+}
+
+#[test]
+fn what_the_operator_made_in_a_directory_that_is_gone_inside_stays() {
+    let world = World::new(files);
+    fs::write(world.real.join("dir/deep/mine"), "by the operator\n").unwrap();
+    fs::remove_dir_all(world.copy.join("dir")).unwrap();
+    for path in ["", "dir"] {
+        world.pull(path);
+        let gone = ["dir/a", "dir/deep/b"].map(|it| (it.to_owned(), ChangeStatus::Deleted));
+        assert_eq!(world.changes(), gone);
     }
-    let half = archive(&[("real/a", b'0', "x")]);
-    assert!(pull(&world.ground, b"", Some(&half[..600])).is_err());
-    assert!(pull(&world.ground, b"", Some(&half[..1024])).is_err());
-    // What is there after all that is what was there before.
+    let applied = world.apply();
+    assert!(applied.paths.iter().all(|it| it.verdict == Verdict::Applied), "{applied:?}");
+    assert_eq!(fs::read(world.real.join("dir/deep/mine")).unwrap(), b"by the operator\n");
+    assert!(!world.real.join("dir/a").exists());
+}
+
+#[test]
+fn one_at_a_time_and_whoever_is_killed_leaves_the_old_or_the_new() {
+    let world = World::new(files);
+    let free = |how| placing::hold(&world.ground, how).is_ok();
+    fs::write(world.copy.join("dir/a"), "1").unwrap();
+    fs::set_permissions(world.copy.join("dir"), fs::Permissions::from_mode(0o500)).unwrap();
+    fs::write(world.copy.join("edited"), "2").unwrap();
     world.pull("");
     let before = world.changes();
-    assert!(pull(&world.ground, b"", Some(&half[..600])).is_err());
+    // Ended before it was placed.
+    let mut pulling = Pulling::begin(&world.ground, Some(vec![b"edited".to_vec()])).unwrap();
+    assert!(!free(FlockOperation::NonBlockingLockShared));
+    pulling.take(b"edited", None::<&[u8]>).unwrap();
+    drop(pulling);
+    assert!(free(FlockOperation::NonBlockingLockShared));
     assert_eq!(world.changes(), before);
+    {
+        let _applying = settled(&world.ground).unwrap();
+        assert!(free(FlockOperation::NonBlockingLockShared));
+        assert!(!free(FlockOperation::NonBlockingLockExclusive));
+    }
+    // Ended while it was placed, with one name still to be moved over.
+    pull(&world.ground, b"edited", None).unwrap();
+    let after = world.changes();
+    assert_ne!(after, before);
+    let (above, ready) =
+        (world.ground.join(BOX).join(ABOVE), world.ground.join(BOX).join("placing"));
+    let (old, new) = (above.join(WORKSPACE), ready.join(WORKSPACE));
+    fs::rename(&above, &ready).unwrap();
+    fs::create_dir_all(&old).unwrap();
+    fs::set_permissions(new.join("dir"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::rename(new.join("dir"), old.join("dir")).unwrap();
+    fs::write(old.join("edited"), "old").unwrap();
+    drop(settled(&world.ground).unwrap());
+    assert_eq!(world.changes(), after);
+    eventually("the trash is emptied", || world.layers() == 1);
 }
 
 proptest! {
@@ -281,5 +347,68 @@ proptest! {
         let applied = world.apply();
         prop_assert!(applied.paths.iter().all(|it| it.verdict == Verdict::Applied), "{:?}", applied);
         prop_assert_eq!(tree(&world.real), tree(&world.copy));
+    }
+
+    #[test]
+    fn through_all_rounds_only_the_sandboxs_work_is_shown(
+        steps in prop::collection::vec((0_u8..9, 0_usize..4), 1..14),
+    ) {
+        const NAMES: [&str; 4] = ["edited", "kept", "dir/a", "fresh"];
+        let world = World::new(files);
+        // Of no two files the size is the same: times are told in seconds.
+        let mut size = 100;
+        let mut write = |at: PathBuf| {
+            size += 1;
+            fs::write(at, vec![b'x'; size]).unwrap();
+        };
+        // Whose newest state nobody has applied; and what was applied just now.
+        let mut dirty = [false; 4];
+        // What both had once: only of that it is work to remove it.
+        let mut known = [true, true, true, false];
+        let mut last: Vec<usize> = Vec::new();
+        for (what, which) in steps {
+            let name = NAMES[which];
+            match what {
+                0 | 1 => {
+                    write(world.copy.join(name));
+                    dirty[which] = true;
+                }
+                2 if fs::remove_file(world.copy.join(name)).is_ok() => dirty[which] = known[which],
+                2 => {}
+                3 | 4 => write(world.real.join(name)),
+                5 => drop(fs::remove_file(world.real.join(name))),
+                6 | 7 => {
+                    let applied = world.apply_pulled();
+                    let is_applied = |it: &usize| {
+                        let name = NAMES[*it].as_bytes();
+                        applied.paths.iter().any(|it| it.path == name && it.verdict == Verdict::Applied)
+                    };
+                    last = (0..4).filter(is_applied).collect();
+                    for it in &last {
+                        (dirty[*it], known[*it]) = (false, world.real.join(NAMES[*it]).exists());
+                    }
+                }
+                _ => {
+                    if !last.is_empty() {
+                        prop_assert!(!take_back(&world.ground(), false).unwrap().refused());
+                    }
+                    for it in last.drain(..) {
+                        (dirty[it], known[it]) = (true, world.real.join(NAMES[it]).exists());
+                    }
+                }
+            }
+            if matches!(what, 3..=5) {
+                last.clear();
+            }
+            world.pull("");
+            let shown: Vec<String> = world.changes().into_iter().map(|it| it.0).collect();
+            let differs = |it: &usize| {
+                let read = |root: &Path| fs::read(root.join(NAMES[*it])).ok();
+                dirty[*it] && read(&world.copy) != read(&world.real)
+            };
+            let mut expected: Vec<&str> = (0..4).filter(differs).map(|it| NAMES[it]).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(shown, expected);
+        }
     }
 }

@@ -69,7 +69,7 @@ fn unpack(layers: &[Vec<Vec<u8>>], means: Means) -> (tempfile::TempDir, io::Resu
     fs::write(temp.path().join("outside"), "untouched").unwrap();
     fs::create_dir(temp.path().join("out")).unwrap();
     let opened = super::super::blobs::open_directory(&root).unwrap();
-    let mut unpacker = Unpacker::new(opened.as_fd(), None);
+    let mut unpacker = Unpacker::new(opened.as_fd(), None).unwrap();
     let mut outcome = Ok(());
     for layer in layers {
         let archive = [layer.concat(), END.to_vec()].concat();
@@ -102,6 +102,40 @@ fn a_path_that_leads_out_is_refused() {
     refused(vec![file(&"n".repeat(300), "x")], "too long");
     refused(vec![file(&format!("{}x", "long/".repeat(900)), "x")], "too long");
     refused(vec![file("bad\nname/../..", "x")], "leads out");
+}
+
+#[test]
+fn what_is_only_on_the_way_to_a_file_counts_too() {
+    let temp = tempfile::tempdir().unwrap();
+    let opened = super::super::blobs::open_directory(&temp.path().canonicalize().unwrap()).unwrap();
+    let mut unpacker = Unpacker::new(opened.as_fd(), None).unwrap();
+    let archive =
+        [file(&format!("{}x", "d/".repeat(99)), ""), file("d/y", ""), END.to_vec()].concat();
+    unpacker.add(&mut Reader::new(Cursor::new(archive.as_slice())), Means::Tree).unwrap();
+    assert_eq!(unpacker.files, 101);
+    // Every one of them takes room, whatever is in it.
+    let room = Room::of(opened.as_fd(), 100 * UNPACKED_FILE_BYTES).unwrap();
+    let mut unpacker = Unpacker { room, ..Unpacker::new(opened.as_fd(), None).unwrap() };
+    let again = [file(&format!("{}x", "e/".repeat(100)), ""), END.to_vec()].concat();
+    let error = unpacker.add(&mut Reader::new(Cursor::new(again)), Means::Tree).unwrap_err();
+    assert!(error.to_string().contains("when unpacked"), "{error}");
+    unpacker.files = IMAGE_FILES_MAX - 1;
+    unpacker.room = Room::of(opened.as_fd(), IMAGE_UNPACKED_BYTES_MAX).unwrap();
+    let way = [file("new/way/x", ""), END.to_vec()].concat();
+    let error = unpacker.add(&mut Reader::new(Cursor::new(way)), Means::Tree).unwrap_err();
+    assert!(error.to_string().contains("files"), "{error}");
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_refused_before_others_are_kept() {
+    let long = "l".repeat(PATH_BYTES_MAX + 1);
+    for entry in [file(&long, ""), link("a", &long), entry(b'1', b"a", long.as_bytes(), 0, b"")] {
+        let mut archive = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut archive, &[file("manifest.json", "[]"), entry].concat()).unwrap();
+        let listed = super::super::blobs::Blobs::list(&Piece::whole(archive).unwrap());
+        let error = listed.err().unwrap();
+        assert!(error.to_string().contains("too long"), "{error}");
+    }
 }
 
 #[test]
@@ -356,7 +390,7 @@ proptest! {
         let root = temp.path().canonicalize().unwrap().join("root");
         fs::create_dir(&root).unwrap();
         let opened = super::super::blobs::open_directory(&root).unwrap();
-        let mut unpacker = Unpacker::new(opened.as_fd(), None);
+        let mut unpacker = Unpacker::new(opened.as_fd(), None).unwrap();
         unpacker.add(&mut Reader::new(Cursor::new(out.stdout)), Means::Tree).unwrap();
         prop_assert_eq!(unpacker.finish().unwrap(), 0);
         prop_assert_eq!(tree(&root), tree(&from));
@@ -375,7 +409,7 @@ proptest! {
             if let Some(it) = archive.get_mut(at + number) { *it = byte; }
         }
         let opened = super::super::blobs::open_directory(&root).unwrap();
-        let mut unpacker = Unpacker::new(opened.as_fd(), None);
+        let mut unpacker = Unpacker::new(opened.as_fd(), None).unwrap();
         drop(unpacker.add(&mut Reader::new(Cursor::new(archive)), Means::Layer));
         prop_assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
     }
