@@ -124,14 +124,13 @@ impl Inner {
         let finish = removing || (began && !silent && !had_session(&adopted));
         let mut events = None;
         let mut died = false;
-        let mut asked = Vec::new();
         match adopted {
             Ok(it) => {
                 entry.seat = Some(it.seat);
                 keep_leases(&it.report, entry.sandbox_mut());
-                asked.clone_from(&it.report.asks);
+                let asked = it.report.asks.clone();
                 apply(entry.sandbox_mut(), it.report);
-                events = Some(it.events);
+                events = Some((it.events, asked));
             }
             Err(fault) if silent => {
                 entry.unheard = true;
@@ -161,7 +160,7 @@ impl Inner {
         self.touch(&id);
         self.persist_or_notice(&id).await;
         match events {
-            Some(events) => {
+            Some((events, asked)) => {
                 self.take_asks(&id, asked).await;
                 self.follow(id.clone(), events);
                 self.catch_up(&id);

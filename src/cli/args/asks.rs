@@ -127,11 +127,11 @@ pub struct HookArgs {
 const _: () = assert!(ASK_WITHIN.as_secs() == 300 && ASK_WITHIN_MAX.as_secs() >= 300);
 
 fn kind(word: &str) -> Result<AskKind, String> {
-    word_of(word, AskKind::ALL, |it| it.word())
+    word_of(word, AskKind::ALL, AskKind::word)
 }
 
 fn scope(word: &str) -> Result<Scope, String> {
-    word_of(word, Scope::ALL, |it| it.word())
+    word_of(word, Scope::ALL, Scope::word)
 }
 
 fn word_of<T: Copy>(typed: &str, all: &[T], word: impl Fn(T) -> &'static str) -> Result<T, String> {
