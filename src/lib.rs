@@ -4,9 +4,9 @@
 //! ARCHITECTURE.md says what each does and which invariants hold.
 pub mod base;
 pub mod model;
+pub mod policy;
 pub mod vt;
 pub mod config;
-pub mod policy;
 pub mod driver;
 pub mod session;
 pub mod runtime;

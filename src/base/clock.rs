@@ -17,6 +17,11 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Reads RFC 3339 with its offset; `None` when it is none.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|it| Self(it.as_millisecond()))
+    }
+
     /// RFC 3339 in UTC with milliseconds, e.g. `2026-11-20T13:00:00.000Z`.
     pub fn rfc3339(self) -> String {
         jiff::Timestamp::from_millisecond(self.0)

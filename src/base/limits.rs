@@ -75,6 +75,8 @@ pub const ASK_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const ANSWER_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Connections of a sandbox's programs that ask, at once.
 pub const ASKERS_MAX: usize = 64;
+/// Rules in one policy: more than a person keeps in mind.
+pub const RULES_MAX: usize = 1000;
 /// Asks that are kept after their end, over all sandboxes; the oldest go.
 pub const ASKS_KEPT: usize = 10_000;
 

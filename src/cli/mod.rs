@@ -19,6 +19,7 @@ mod manual;
 mod out;
 mod paint;
 mod patch;
+mod policy;
 mod recordings;
 mod resolve;
 mod run;
@@ -81,6 +82,7 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
         verb => {
             let paths = Paths::from_environment()?;
             match verb {
+                Some(Verb::Policy(verb)) => policy::policy(&paths, verb),
                 Some(Verb::Keys(verb)) => files::keys(&paths, verb),
                 Some(Verb::Themes(verb)) => files::themes(&paths, verb),
                 Some(Verb::Config(verb)) => files::config(&paths, verb),
@@ -187,6 +189,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 | Verb::Doctor(_)
                 | Verb::Completions { .. }
                 | Verb::Man
+                | Verb::Policy(_)
                 | Verb::Ask(_)
                 | Verb::Hook(_)
                 | Verb::Keys(_)

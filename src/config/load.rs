@@ -115,12 +115,12 @@ fn each(source: &mut Source<'_>, item: &Item, mut take: impl FnMut(&mut Source<'
     }
 }
 
-fn wanted(source: &mut Source<'_>, item: &Item, what: &str) {
+pub(super) fn wanted(source: &mut Source<'_>, item: &Item, what: &str) {
     let message = format!("{} is {}, not {what}", source.subject(), item.node.kind());
     source.flaw(item.span.clone(), message);
 }
 
-fn string(source: &mut Source<'_>, item: &Item) -> Option<String> {
+pub(super) fn string(source: &mut Source<'_>, item: &Item) -> Option<String> {
     let Node::Text(text) = &item.node else {
         wanted(source, item, "a string");
         return None;

@@ -2,5 +2,6 @@
 pub mod environment;
 pub mod load;
 pub mod paths;
+pub mod policy;
 pub mod schema;
 pub mod source;

@@ -94,6 +94,10 @@ impl Paths {
     pub fn config(&self) -> &Path {
         &self.config
     }
+    /// The rules that answer asks; there need not be one.
+    pub fn policy(&self) -> PathBuf {
+        self.config.join("policy.toml")
+    }
     pub fn state(&self) -> &Path {
         &self.state
     }

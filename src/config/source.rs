@@ -1,8 +1,10 @@
 //! TOML text as values that know where they stand, so that every flaw names file, line and column.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, path::Path};
 
 use toml::de::{DeTable, DeValue};
+
+use crate::base::fault::{Fault, Outcome};
 
 /// Most flaws told about one file; the rest are counted.
 const FLAWS_MAX: usize = 20;
@@ -75,6 +77,26 @@ impl Table {
     pub fn get(&self, name: &str) -> Option<&Item> {
         self.0.iter().find(|(it, _)| it.text == name).map(|(_, item)| item)
     }
+}
+
+/// The text of a file; `None` when there is none.
+pub fn read(path: &Path) -> Outcome<Option<String>> {
+    let failed = |error: &std::io::Error| Fault::io(format_args!("read {}", path.display()), error);
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&error)),
+        Ok(seen) if !seen.is_file() => {
+            return Err(Fault::invalid(format!("not a file: {}", path.display())));
+        }
+        Ok(seen) if seen.len() > FILE_BYTES_MAX as u64 => {
+            return Err(Fault::invalid(format!(
+                "larger than {FILE_BYTES_MAX} bytes: {}",
+                path.display()
+            )));
+        }
+        Ok(_) => {}
+    }
+    std::fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
 }
 
 /// A file's text with its name, and the flaws found in it so far.

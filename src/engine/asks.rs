@@ -21,7 +21,10 @@ use crate::{
         ask::{Answer, Ask, AskState, Asked, Decision, Request, Scope, Verdict},
         event::Level,
     },
-    policy::risk,
+    policy::{
+        risk,
+        rules::{self, Ruling, judge},
+    },
     runtime::Identity,
     session::seat::Seat,
     wire::stored,
@@ -131,6 +134,10 @@ impl Inner {
             decision: None,
         };
         let now = clock::wall();
+        let judged = judge(&self.rules().await, &ask.asked.request, &sandbox.workspace.path, now);
+        if let Some(decision) = by_rule(&judged, &ask, now) {
+            return self.settle_ask(id, ask, decision).await;
+        }
         let holds = |it: &&Standing| it.digest == ask.digest && it.until.is_none_or(|it| now < it);
         if let Some(standing) = standing.iter().find(holds) {
             let was = &standing.decision;
@@ -284,6 +291,19 @@ impl Entry {
         let (digest, decision) = (digest.to_owned(), decision.clone());
         self.standing.push(Standing { digest, decision, until });
     }
+}
+
+/// What rules decide without a person.
+fn by_rule(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<Decision> {
+    let names: Vec<&str> = judged.by.iter().map(|it| it.id.as_str()).collect();
+    let by = format!("policy: {}", names.join(", "));
+    let (verdict, message) = match judged.ruling {
+        Ruling::Deny => (Verdict::Deny, judged.by.first().map(|it| it.why.clone())),
+        Ruling::Allow => (Verdict::Allow, None),
+        Ruling::Ask => return None,
+    };
+    let answer = Answer { verdict, scope: Scope::Once, message };
+    Some(Decision { answer, by, at: now, waited_ms: waited(ask, now) })
 }
 
 fn waited(ask: &Ask, now: Timestamp) -> u64 {

@@ -18,6 +18,7 @@ mod prune;
 mod pulse;
 mod record;
 mod restore;
+mod rules;
 mod sessions;
 mod shelves;
 pub mod shim_link;
@@ -87,6 +88,7 @@ struct Inner {
     deadlines: Arc<Notify>,
     /// Rung when somebody begins to look at a sandbox or at all.
     attention: Arc<Notify>,
+    rules: rules::Rules,
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
@@ -124,6 +126,7 @@ impl Engine {
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
             attention: Arc::default(),
+            rules: rules::Rules::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),

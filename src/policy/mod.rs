@@ -1,2 +1,4 @@
-//! Layer `policy`: what can be told of a request without asking anybody. Pure.
+//! Layer `policy`: what can be told of a request, and what rules say of it, without asking anybody. Pure.
 pub mod risk;
+pub mod rules;
+pub mod shell;

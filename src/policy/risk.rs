@@ -1,8 +1,12 @@
 //! What may go wrong with a request. It sees what is written in it and nothing else: that it finds nothing says
 //! nothing.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
+use super::{
+    rules::{host_and_port, plain},
+    shell::base,
+};
 use crate::{
     base::text::is_deceptive,
     model::ask::{AskKind, Request, Risk, RiskLevel},
@@ -99,11 +103,6 @@ fn programs(line: &str) -> Vec<Vec<&str>> {
         .collect()
 }
 
-/// The name of a program without the way to it.
-fn base(word: &str) -> &str {
-    word.rsplit('/').next().unwrap_or(word)
-}
-
 fn command(line: &str, found: &mut Found) {
     if line.len() > LONG_BYTES {
         found.medium(format!("long: {} bytes", line.len()));
@@ -158,19 +157,6 @@ fn trusted(part: &std::ffi::OsStr) -> Option<&str> {
     part.to_str().filter(|it| TRUSTED.contains(it))
 }
 
-/// A path without `.` and `..`, by its text.
-fn plain(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(out.pop()),
-            Component::CurDir => {}
-            part => out.push(part),
-        }
-    }
-    out
-}
-
 fn file(path: &str, cwd: &Path, workspace: &Path, found: &mut Found) {
     let path = plain(&cwd.join(path));
     if let Some(part) = path.iter().find_map(trusted) {
@@ -182,13 +168,7 @@ fn file(path: &str, cwd: &Path, workspace: &Path, found: &mut Found) {
 }
 
 fn host(subject: &str, found: &mut Found) {
-    let name = subject.split_whitespace().next().unwrap_or_default();
-    let name = name.split_once("://").map_or(name, |it| it.1);
-    let name = name.split(['/', '?']).next().unwrap_or_default();
-    let name = match name.strip_prefix('[').and_then(|it| it.split_once(']')) {
-        Some((address, _)) => address,
-        None => name.rsplit_once(':').map_or(name, |it| it.0),
-    };
+    let (name, _) = host_and_port(subject);
     if let Ok(address) = name.parse::<std::net::IpAddr>() {
         let internal = match address {
             std::net::IpAddr::V4(it) => {
@@ -207,8 +187,8 @@ fn host(subject: &str, found: &mut Found) {
             found.medium("an address without a name");
         }
     }
-    let last = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    if INTERNAL.contains(&last.as_str()) || name.to_ascii_lowercase().starts_with("metadata.") {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if INTERNAL.contains(&last) || name.starts_with("metadata.") {
         found.high("a name of this machine or its own network");
     }
     if !name.is_ascii() || name.split('.').any(|it| it.starts_with("xn--")) {

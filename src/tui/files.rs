@@ -13,7 +13,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{AUTO_THEME, Config, Prefs},
-        source::{FILE_BYTES_MAX, Flaw, Node, Source, unknown},
+        source::{Flaw, Node, Source, read, unknown},
     },
     ui::theme::{self, Depth, Theme},
 };
@@ -200,26 +200,6 @@ impl Files {
 
 fn shown(path: &Path) -> String {
     crate::base::text::visible(&path.display().to_string())
-}
-
-/// The text of a file; `None` when there is none.
-pub fn read(path: &Path) -> Outcome<Option<String>> {
-    let failed = |error: &std::io::Error| Fault::io(format_args!("read {}", path.display()), error);
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(&error)),
-        Ok(seen) if !seen.is_file() => {
-            return Err(Fault::invalid(format!("not a file: {}", path.display())));
-        }
-        Ok(seen) if seen.len() > FILE_BYTES_MAX as u64 => {
-            return Err(Fault::invalid(format!(
-                "larger than {FILE_BYTES_MAX} bytes: {}",
-                path.display()
-            )));
-        }
-        Ok(_) => {}
-    }
-    std::fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
 }
 
 /// What is wrong with a name, at the place where a configuration names it.

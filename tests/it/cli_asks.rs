@@ -328,3 +328,66 @@ fn an_ask_names_the_session_that_it_comes_from() {
     home.ok(&["approvals", "allow", &id]);
     home.ok(&["wait", "box", "--for", "text=answered 0", "--timeout", "20s"]);
 }
+
+const RULES: &str = r#"
+[[rule]]
+id = "tests"
+verdict = "allow"
+command = ["make", ["test", "check"]]
+match = ["make test"]
+not_match = ["make", "make test > x"]
+[[rule]]
+id = "no-push"
+verdict = "deny"
+command = ["git", "push"]
+why = "a person pushes"
+"#;
+
+#[test]
+fn rules_answer_at_once_and_what_they_do_not_know_is_asked() {
+    let home = with_box();
+    std::fs::create_dir_all(home.config()).unwrap();
+    let file = home.config().join("policy.toml");
+    let ask = |subject: &str| {
+        let words = ["exec", "box", "--", "sandwatch", "ask", "--kind", "exec"];
+        home.run(&[&words[..], &["--timeout", "20s", "--subject", subject]].concat())
+    };
+    std::fs::write(&file, RULES).unwrap();
+    assert_eq!(ask("make test && make check").code, 0);
+    let denied = ask("bash -c 'make test; git push'");
+    assert!(denied.code == 4 && denied.stdout.contains("a person pushes"), "{denied:?}");
+    let all = home.json(&["approvals", "ls", "--all", "--json"]);
+    assert_eq!(all[0]["decision"]["by"], "policy: tests");
+    assert_eq!(
+        (&all[1]["state"], &all[1]["decision"]["by"]),
+        (&"denied".into(), &"policy: no-push".into())
+    );
+    let asker = asking(&home, &["--kind", "exec", "--subject", "make install"]);
+    home.ok(&["approvals", "allow", &one_waits(&home, "make install"), "--scope", "session"]);
+    assert_eq!(ended(asker).0, 0);
+
+    // A file that can't be read changes nothing, and what it denied before stays denied.
+    std::fs::write(&file, RULES.replace("verdict = \"deny\"", "verdict = \"dany\"")).unwrap();
+    assert_eq!(ask("git push").code, 4);
+    let check = home.run(&["policy", "check"]);
+    assert!(check.code == 1 && check.stderr.contains("policy.toml:10:11"), "{check:?}");
+    // A rule that denies is above what a person said before.
+    let more = format!(
+        "{RULES}[[rule]]\nid = \"no-install\"\nverdict = \"deny\"\ncommand = [\"make\", \"install\"]\n"
+    );
+    std::fs::write(&file, more).unwrap();
+    assert_eq!(ask("make install").code, 4);
+    let shown = home.json(&["policy", "show", "--json"]);
+    assert_eq!(
+        (&shown[0]["id"], &shown[0]["subject"]),
+        (&"tests".into(), &"command make test|check".into())
+    );
+    assert_eq!(shown[1]["why"], "a person pushes");
+    for (subject, verdict) in [("make test", "allow"), ("git -C x push", "deny"), ("ls", "ask")] {
+        let said = home.json(&["policy", "test", "--subject", subject, "--json"]);
+        assert_eq!(said["verdict"], verdict, "{said}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert!(home.ok(&["policy", "check"]).is_empty());
+    assert_eq!(home.json(&["policy", "show", "--json"]), json!([]));
+}

@@ -1,7 +1,10 @@
 //! The verbs about what programs in sandboxes ask: answering, asking, and agents' own hooks.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::JsonArgs;
 use crate::{
     base::limits::{ASK_WITHIN, ASK_WITHIN_MAX},
     cli::values::{self, Pair},
@@ -101,6 +104,36 @@ pub struct AskArgs {
     /// How long to wait for an answer; then it is a no
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
     pub timeout: std::time::Duration,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyVerb {
+    /// List the rules in force
+    Show(JsonArgs),
+    /// Check a policy (by default your own) with the cases in it
+    Check {
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        args: JsonArgs,
+    },
+    /// What the rules say of a request, and why
+    Test(PolicyTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyTestArgs {
+    /// What it is about
+    #[arg(long, value_name = "KIND", default_value = "exec", value_parser = kind)]
+    pub kind: AskKind,
+    /// What is asked for: a command, a path, HOST:PORT, the name of a tool
+    #[arg(long, value_name = "TEXT")]
+    pub subject: String,
+    /// The sandbox's workspace [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,

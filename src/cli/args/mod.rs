@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub use self::{
     asks::{
         AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs,
-        WatchAsksArgs,
+        PolicyTestArgs, PolicyVerb, WatchAsksArgs,
     },
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
@@ -78,6 +78,9 @@ pub enum Verb {
     /// What programs in sandboxes ask, and the answers
     #[command(subcommand)]
     Approvals(ApprovalsVerb),
+    /// The rules that answer asks without a person: policy.toml
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// From inside a sandbox: ask a person, and wait for the answer (0 yes, 4 no, 7 nobody answered)
     Ask(AskArgs),
     /// From inside a sandbox: an agent's hook, which asks a person in the agent's place

@@ -7,8 +7,7 @@ use serde::Serialize;
 use crate::{
     base::fault::{Fault, Kind, Outcome},
     cli::{args::JsonArgs, out},
-    config::source::Flaw,
-    tui::files,
+    config::source::{self, Flaw},
 };
 
 /// What was found in one file.
@@ -71,7 +70,7 @@ pub(super) fn check(
     let judged = named.iter().map(|path| {
         let name = path.file_stem().and_then(|it| it.to_str()).unwrap_or("file");
         let mut found = Found::default();
-        let outcome = files::read(path).and_then(|text| match text {
+        let outcome = source::read(path).and_then(|text| match text {
             Some(text) => judge(path, name, &text, &mut found),
             None => Err(Fault::absent(format!("no such file: {}", path.display()))),
         });

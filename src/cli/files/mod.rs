@@ -1,4 +1,4 @@
-//! `keys`, `themes` and `config`: check, list and explain the operator's files, without a hub.
+//! `keys`, `themes`, `config` and `policy`: check, list and explain the operator's files, without a hub.
 
 mod check;
 mod config;
@@ -15,9 +15,30 @@ use check::{check, tell_checked};
 
 use crate::{
     base::fault::Outcome,
-    config::schema::{Config, Prefs},
+    cli::{args::JsonArgs, out},
+    config::{
+        paths::Paths,
+        policy,
+        schema::{Config, Prefs},
+    },
     tui::files::Files,
 };
+
+/// Checks policies with the cases in them. There need not be one of the operator's own.
+pub fn policy(paths: &Paths, named: Option<PathBuf>, args: &JsonArgs) -> Outcome<out::Code> {
+    let own = paths.policy();
+    if named.is_none() && !own.exists() {
+        if !args.json {
+            out::tell(&format!("no {} of your own: a person is asked everything", own.display()));
+        }
+        return tell_checked(&[], args);
+    }
+    let judged = check(&[named.unwrap_or(own)], |path, _, text, found| {
+        let rules = policy::rules(&path.display().to_string(), text);
+        rules.map(drop).map_err(|flaws| found.all_of(&flaws))
+    });
+    tell_checked(&judged, args)
+}
 
 fn config_in_force(files: &Files) -> Outcome<Config> {
     Ok(in_force(files)?.0)

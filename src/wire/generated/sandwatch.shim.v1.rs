@@ -174,6 +174,7 @@ pub mod reply {
         /// It can't even be asked.
         #[prost(message, tag = "1")]
         Fault(super::super::super::v1::Fault),
+        /// What a person or a rule decided.
         #[prost(message, tag = "2")]
         Answer(super::super::super::v1::AskAnswer),
         /// To what is `over`.

@@ -1,0 +1,264 @@
+//! Reads policy.toml: rules that answer asks, each with the cases that show what it means.
+
+use super::{
+    load::{is_plain_name, string, wanted},
+    source::{Flaw, Item, Node, Source, Table},
+};
+use crate::{
+    base::{clock::Timestamp, limits::RULES_MAX},
+    model::ask::{AskKind, Request},
+    policy::rules::{Rule, Ruling, Subject, judge},
+};
+
+const KEYS: &[&str] =
+    &["id", "verdict", "command", "path", "host", "tool", "why", "until", "match", "not_match"];
+/// Stands for the workspace in cases.
+const WORKSPACE: &str = "/workspace";
+
+/// Reads the rules; `file` is what flaws call it.
+pub fn rules(file: &str, text: &str) -> Result<Vec<Rule>, Vec<Flaw>> {
+    let mut source = Source::new(file, text);
+    let mut rules: Vec<Rule> = Vec::new();
+    for (name, item) in source.parse().unwrap_or_default().0 {
+        source.reads(name.text.as_str());
+        let Node::List(items) = &item.node else {
+            match name.text.as_str() {
+                "rule" => wanted(&mut source, &item, "a list of tables, as [[rule]] begins one"),
+                _ => source.unknown("in a policy", &name, ["rule"]),
+            }
+            continue;
+        };
+        if name.text != "rule" {
+            source.unknown("in a policy", &name, ["rule"]);
+            continue;
+        }
+        if items.len() > RULES_MAX {
+            source.flaw(item.span.clone(), format!("more than {RULES_MAX} rules"));
+        }
+        for item in items.iter().take(RULES_MAX) {
+            let Some(rule) = rule(&mut source, item) else { continue };
+            if rules.iter().any(|it| it.id == rule.id) {
+                source.flaw(item.span.clone(), format!("two rules are called `{}`", rule.id));
+            }
+            rules.push(rule);
+        }
+    }
+    source.finish(rules)
+}
+
+/// One rule, when nothing in it is wrong.
+fn rule(source: &mut Source<'_>, item: &Item) -> Option<Rule> {
+    let Node::Table(table) = &item.node else {
+        wanted(source, item, "a table");
+        return None;
+    };
+    let Table(entries) = table;
+    let (mut id, mut ruling, mut why, mut until) = (None, None, None, None);
+    let (mut subjects, mut good, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, item) in entries {
+        source.reads(format!("rule.{}", name.text));
+        match name.text.as_str() {
+            "id" => id = word(source, item),
+            "verdict" => ruling = verdict(source, item),
+            "command" => subjects.extend(command(source, item)),
+            "path" => subjects.extend(string(source, item).map(Subject::Path)),
+            "host" => subjects.extend(host(source, item)),
+            "tool" => subjects.extend(string(source, item).map(Subject::Tool)),
+            "why" => why = string(source, item),
+            "until" => until = time(source, item),
+            "match" => good = cases(source, item),
+            "not_match" => bad = cases(source, item),
+            _ => source.unknown("in a rule", name, KEYS.iter().copied()),
+        }
+    }
+    let mut lacks = |what: &str| source.flaw(item.span.clone(), format!("a rule lacks {what}"));
+    if table.get("id").is_none() {
+        lacks("`id`, a word to name it by");
+    }
+    if table.get("verdict").is_none() {
+        lacks("`verdict`: deny, ask or allow");
+    }
+    let named = ["command", "path", "host", "tool"].iter().filter(|it| table.get(it).is_some());
+    match named.count() {
+        1 => {}
+        0 => lacks("what it is about: `command`, `path`, `host` or `tool`"),
+        _ => source.flaw(item.span.clone(), "a rule is about one of command, path, host and tool"),
+    }
+    let subject = subjects.pop()?;
+    let why = why.unwrap_or_else(|| "policy.toml".to_owned());
+    let rule = Rule { id: id?, ruling: ruling?, subject, why, until };
+    hold(source, &rule, &good, true);
+    hold(source, &rule, &bad, false);
+    Some(rule)
+}
+
+/// Every case must come out as the rule says.
+fn hold(source: &mut Source<'_>, rule: &Rule, cases: &[(String, Item)], wanted: bool) {
+    let kind = match rule.subject {
+        Subject::Command(_) => AskKind::Exec,
+        Subject::Path(_) => AskKind::File,
+        Subject::Host(..) => AskKind::Network,
+        Subject::Tool(_) => AskKind::Tool,
+    };
+    let lasting = [Rule { until: None, ..rule.clone() }];
+    for (case, item) in cases {
+        let subject = case.clone();
+        let request = Request { kind, subject, details: Vec::new(), reason: None, agent: None };
+        let fits = !judge(&lasting, &request, WORKSPACE.as_ref(), Timestamp(0)).by.is_empty();
+        if fits != wanted {
+            let does = if fits { "matches" } else { "does not match" };
+            let message = format!("rule `{}` {does} its own case: {case}", rule.id);
+            source.flaw(item.span.clone(), crate::base::text::visible(&message));
+        }
+    }
+}
+
+fn word(source: &mut Source<'_>, item: &Item) -> Option<String> {
+    let text = string(source, item)?;
+    if is_plain_name(&text) {
+        return Some(text);
+    }
+    source.flaw(item.span.clone(), "an id is 1 to 40 letters, digits, `-` or `_`");
+    None
+}
+
+fn verdict(source: &mut Source<'_>, item: &Item) -> Option<Ruling> {
+    let text = string(source, item)?;
+    let found = Ruling::from_word(&text);
+    if found.is_none() {
+        source.flaw(item.span.clone(), "a verdict is deny, ask or allow");
+    }
+    found
+}
+
+/// `["git", ["push", "fetch"]]`: first words of a command, some with several that may stand there.
+fn command(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
+    let Node::List(items) = &item.node else {
+        wanted(source, item, "a list of words");
+        return None;
+    };
+    let mut words = Vec::new();
+    for item in items {
+        let may = match &item.node {
+            Node::Text(text) => vec![text.clone()],
+            Node::List(all) => all.iter().filter_map(|it| string(source, it)).collect(),
+            _ => {
+                wanted(source, item, "a word or a list of words");
+                return None;
+            }
+        };
+        if may.is_empty() || may.iter().any(|it| it.is_empty() || it.contains(char::is_whitespace))
+        {
+            source.flaw(item.span.clone(), "each word of a command is one without spaces");
+            return None;
+        }
+        words.push(may);
+    }
+    if words.is_empty() {
+        source.flaw(
+            item.span.clone(),
+            "a command has at least one word: all commands are not one rule",
+        );
+        return None;
+    }
+    Some(Subject::Command(words))
+}
+
+fn host(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
+    let text = string(source, item)?;
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) => (name, Some(port.parse::<u16>().ok().filter(|it| *it > 0))),
+        None => (text.as_str(), None),
+    };
+    let plain = name.strip_prefix("*.").unwrap_or(name);
+    let fits = !plain.is_empty()
+        && plain.bytes().all(|it| it.is_ascii_alphanumeric() || b"-.".contains(&it));
+    if !fits || port == Some(None) {
+        source.flaw(item.span.clone(), "a host is NAME, NAME:PORT or *.NAME[:PORT]");
+        return None;
+    }
+    Some(Subject::Host(name.to_ascii_lowercase(), port.flatten()))
+}
+
+fn time(source: &mut Source<'_>, item: &Item) -> Option<Timestamp> {
+    let text = string(source, item)?;
+    let time = Timestamp::from_rfc3339(&text);
+    if time.is_none() {
+        source.flaw(item.span.clone(), "a time is as in \"2026-11-20T13:00:00Z\"");
+    }
+    time
+}
+
+fn cases(source: &mut Source<'_>, item: &Item) -> Vec<(String, Item)> {
+    let Node::List(items) = &item.node else {
+        wanted(source, item, "a list of strings");
+        return Vec::new();
+    };
+    items.iter().filter_map(|it| Some((string(source, it)?, it.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_read_whole_and_its_cases_hold() {
+        let text = r#"
+            [[rule]]
+            id = "tests"
+            verdict = "allow"
+            command = ["cargo", ["test", "check"]]
+            why = "harmless"
+            until = "2030-01-01T00:00:00Z"
+            match = ["cargo test -p x", "cargo check && cargo test"]
+            not_match = ["cargo run", "cargo test > /etc/x", "cargo test; rm x"]
+            [[rule]]
+            id = "keys"
+            verdict = "deny"
+            path = "**/*.pem"
+            match = ["a/b.pem"]
+            [[rule]]
+            id = "index"
+            verdict = "allow"
+            host = "*.pypi.example:443"
+            match = ["files.pypi.example:443"]
+            not_match = ["pypi.example:443", "files.pypi.example:80"]
+        "#;
+        let rules = rules("policy.toml", text).unwrap();
+        assert_eq!(
+            rules.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
+            ["tests", "keys", "index"]
+        );
+        assert_eq!(rules[0].until.map(Timestamp::rfc3339).unwrap(), "2030-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_policy_is_told_with_its_place() {
+        for (text, words) in [
+            ("rule = 1", "1:8"),
+            ("[[rules]]\nid = \"x\"", "did you mean `rule`"),
+            ("[[rule]]\nid = \"x\"\nverdict = \"allow\"", "what it is about"),
+            ("[[rule]]\nverdict = \"allow\"\ntool = \"x\"", "lacks `id`"),
+            ("[[rule]]\nid = \"x\"\nverdict = \"maybe\"\ntool = \"x\"", "3:11"),
+            ("[[rule]]\nid = \"x\"\nverdict = \"deny\"\ncommand = []", "at least one word"),
+            ("[[rule]]\nid = \"x\"\nverdict = \"deny\"\ncommand = [\"a b\"]", "without spaces"),
+            (
+                "[[rule]]\nid = \"x\"\nverdict = \"deny\"\ntool = \"x\"\npath = \"y\"",
+                "about one of",
+            ),
+            ("[[rule]]\nid = \"x\"\nverdict = \"deny\"\nhost = \"a:b\"", "a host is"),
+            (
+                "[[rule]]\nid = \"x\"\nverdict = \"allow\"\ncommand = [\"ls\"]\nmatch = [\"rm\"]",
+                "does not match its own case: rm",
+            ),
+            (
+                "[[rule]]\nid = \"x\"\nverdict = \"allow\"\ncommand = [\"ls\"]\nnot_match = [\"ls\"]",
+                "matches its own case",
+            ),
+        ] {
+            let flaws = rules("policy.toml", text).unwrap_err();
+            let told: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+            assert!(told.iter().any(|it| it.contains(words)), "{text}: {told:?}");
+        }
+    }
+}
