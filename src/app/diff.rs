@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     base::{
-        id::{SandboxId, SnapshotId},
+        id::{SandboxId, SessionId, SnapshotId},
         limits::{CONSOLE_CHANGES_MAX, CONSOLE_PATCHES_KEPT},
         text::visible,
     },
@@ -25,9 +25,9 @@ const STEP_CELLS: usize = 8;
 /// Further along no line goes.
 const COLUMN_MAX: usize = 4096;
 
-/// What tells that changes may be others than those shown: the moment that a sandbox went on from, and how often it
-/// was applied.
-pub(super) type Stand = (Option<SnapshotId>, u32);
+/// What tells that changes may be others than those shown: its first program, which every restore starts anew, and
+/// how often it was applied. A snapshot taken of it changes nothing that is shown.
+pub(super) type Stand = (Option<SessionId>, u32);
 
 /// Which half has the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

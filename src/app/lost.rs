@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::state::{Overlay, Place, State};
+use crate::base::limits::INPUT_BYTES_MAX;
 
 /// A box takes no answer, and no key brings the console back, before this long without a key: what
 /// comes sooner was typed at something else.
@@ -41,6 +42,13 @@ impl Hole {
     pub fn is_over(&self, now: Duration) -> bool {
         now >= self.typed_at + LOST_FOR
     }
+}
+
+/// Why a paste can't go whole, and so goes not at all.
+pub fn too_long(pasted: &[u8]) -> Option<String> {
+    let bytes = pasted.len();
+    (bytes > INPUT_BYTES_MAX)
+        .then(|| format!("the paste has {bytes} bytes, more than {INPUT_BYTES_MAX}; not pasted"))
 }
 
 impl State {

@@ -17,7 +17,7 @@ impl State {
         if !self.notices.is_sound() || self.history.len() > HISTORY_MAX {
             return fail("too many notices or lines of history");
         }
-        if self.grip.as_ref().is_some_and(|it| it.ahead.len() > TYPED_BYTES_MAX) {
+        if self.grip.as_ref().is_some_and(|it| it.ahead.bytes() > TYPED_BYTES_MAX) {
             return fail("too much typed ahead");
         }
         if self.grip.is_some() && self.lost.is_some() {

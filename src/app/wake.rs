@@ -10,10 +10,19 @@ use super::{
 };
 use crate::base::clock::Timestamp;
 
+/// All ages on screen are looked at together, so often.
+const AGES_EVERY: i64 = 5_000;
+
+/// When the ages that are shown at that time were looked at.
+pub fn ages_at(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(now.0.rem_euclid(AGES_EVERY)))
+}
+
 /// An age as it is shown, and how long until it reads differently: in steps of five seconds, then in the
 /// unit that it is written in.
 pub fn age(since: Timestamp, now: Timestamp) -> (Duration, Duration) {
-    let exact = Duration::from_millis(u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0));
+    let millis = |it: i64| Duration::from_millis(u64::try_from(it).unwrap_or(0));
+    let exact = millis(ages_at(now).0.saturating_sub(since.0));
     let step = match exact.as_secs() {
         0..60 => 5,
         60..3600 => 60,
@@ -21,7 +30,10 @@ pub fn age(since: Timestamp, now: Timestamp) -> (Duration, Duration) {
         _ => 86_400,
     };
     let shown = Duration::from_secs(exact.as_secs() / step * step);
-    (shown, (shown + Duration::from_secs(step)).saturating_sub(exact))
+    let older = i64::try_from((shown + Duration::from_secs(step)).as_millis()).unwrap_or(i64::MAX);
+    // The first common look that finds it older.
+    let next = ages_at(Timestamp(since.0.saturating_add(older).saturating_add(AGES_EVERY - 1)));
+    (shown, millis(next.0.saturating_sub(now.0)))
 }
 
 impl State {
@@ -53,11 +65,27 @@ impl State {
     /// When the ages on screen next read differently. After a while without the operator they are
     /// only lower bounds, shown as such, and an idle console writes nothing at all.
     fn ages_read_anew_at(&self) -> Option<Duration> {
-        let (_, list) = self.frame.fleet.filter(|_| self.ages_are_live())?;
-        let rows = self.fleet.window(self.fleet.top(), usize::from(list.height));
-        let signs = rows.filter_map(|(_, row)| row.last_sign());
-        let next = signs.map(|since| age(since, self.now.wall).1).min()?;
+        if !self.ages_are_live() {
+            return None;
+        }
+        let next = self.signs().map(|since| age(since, self.now.wall).1).min()?;
         Some((self.now.since_start + next).min(self.last_input + AGES_LIVE_FOR))
+    }
+
+    /// What the ages on screen are counted from.
+    fn signs(&self) -> impl Iterator<Item = Timestamp> {
+        let rows = self.frame.fleet.map_or(0, |(_, list)| usize::from(list.height));
+        self.fleet.window(self.fleet.top(), rows).filter_map(|(_, row)| row.last_sign())
+    }
+
+    /// Whether an age on screen reads differently than when this was last asked.
+    pub(super) fn ages_read_anew(&mut self) -> bool {
+        let (at, live) = (ages_at(self.now.wall), self.ages_are_live());
+        let (before, was_live) = std::mem::replace(&mut self.aged, (at, live));
+        if live != was_live {
+            return self.frame.fleet.is_some();
+        }
+        live && at != before && self.signs().any(|it| age(it, at).0 != age(it, before).0)
     }
 
     /// Whether the ages on screen are kept up to date.

@@ -219,9 +219,11 @@ pub const HUB_ANSWER_WITHIN: Duration = Duration::from_secs(ANSWER_WITHIN.as_sec
 pub const SHIM_SILENT_AFTER: Duration = Duration::from_secs(5);
 const _: () = assert!(SHIM_SILENT_AFTER.as_secs() < ANSWER_WITHIN.as_secs());
 /// Pause between two such questions to a shim that somebody watches or runs a program in, and to every one
-/// while somebody follows or lists the fleet: each is one connection and wakes the shim.
+/// while somebody follows the fleet, or just lists it: each is one connection and wakes the shim. One that dies
+/// is noticed at once without them.
 pub const PULSE_EVERY: Duration = Duration::from_secs(2);
-pub const PULSE_ALL_EVERY: Duration = Duration::from_secs(10);
+pub const PULSE_ALL_EVERY: Duration = Duration::from_secs(30);
+pub const PULSE_LISTED_EVERY: Duration = Duration::from_secs(10);
 /// How long the processes of a sandbox may take to die once they are killed: less than an answer may, so
 /// that it can say what still runs.
 pub const DEATH_WITHIN: Duration = Duration::from_secs(8);
@@ -239,9 +241,13 @@ pub const LEASE_IDLE: Duration = Duration::from_secs(120);
 pub const LEASE_TOLD_EVERY: Duration = Duration::from_secs(20);
 const _: () = assert!(LEASE_TOLD_EVERY.as_secs() * 4 <= LEASE_IDLE.as_secs());
 
-/// How often a shim looks whether its directory is still there: an orphan ends this soon, and a thousand
-/// idle shims wake a machine 200 times a second, three times for each look.
-pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(15);
+/// How often a shim looks whether its directory is still there. It does so too whenever somebody comes or has
+/// gone, and so without being woken for it while its hub asks how it is; a hub ends soon after its state is gone.
+/// Each look of its own wakes the machine three times.
+pub const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
+const _: () = assert!(PULSE_ALL_EVERY.as_secs() < HOME_LOOKED_AT_EVERY.as_secs());
+/// The same while nobody has a connection to it: an orphan ends this soon.
+pub const HOME_LOOKED_AT_ALONE_EVERY: Duration = Duration::from_secs(15);
 
 /// A session without output for this long is idle: longer than the pauses of a compiler and than
 /// the 1 to 3 s between two pictures of a monitor, or its status would flicker; short enough to be
@@ -275,8 +281,8 @@ pub const TURN_MESSAGES_MAX: usize = 256;
 pub const TURN_WITHIN: Duration = Duration::from_millis(4);
 /// A turn of the console longer than this is logged with its cause: it cost a frame.
 pub const TURN_SLOW: Duration = Duration::from_millis(16);
-/// Shortest time between two frames; shorter while somebody types, so that an echo beside a flood
-/// does not wait for the flood's next frame.
+/// Shortest time between two frames; shorter for what answers somebody who types, so that an echo beside a
+/// flood does not wait for the flood's next frame, nor behind one that nobody waits for.
 pub const FRAME_EVERY_MIN: Duration = Duration::from_micros(16_667);
 pub const FRAME_EVERY_MIN_TYPING: Duration = Duration::from_millis(4);
 /// How long after a key the shorter one holds.

@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use super::Inner;
 use crate::{
-    base::{clock, fault::Outcome, limits::DISK_FREE_BYTES_MIN, units::human_bytes},
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::DISK_FREE_BYTES_MIN,
+        units::human_bytes,
+    },
+    driver::Driver,
     model::check::{Check, CheckStatus},
     runtime::HubStatus,
 };
@@ -29,9 +35,17 @@ impl Inner {
     }
 
     pub(super) async fn doctor(self: &Arc<Self>) -> Vec<Check> {
+        // One that has to be waited for holds up no other.
+        let ask = |driver: Arc<dyn Driver>| {
+            (driver.name(), tokio::spawn(async move { driver.probe().await }))
+        };
+        let asked: Vec<_> = self.drivers.all().cloned().map(ask).collect();
         let mut checks = Vec::new();
-        for driver in self.drivers.all() {
-            checks.extend(driver.probe().await);
+        for (name, asked) in asked {
+            let fell = |error| Fault::bug(format!("trying the driver {name}: {error}"));
+            let found = asked.await.map_err(fell);
+            checks
+                .extend(found.unwrap_or_else(|it| vec![check(&format!("driver.{name}"), Err(it))]));
         }
         checks.push(self.check_state().await);
         checks.push(self.check_disk());
@@ -49,7 +63,7 @@ impl Inner {
                     .and_then(|()| std::fs::remove_file(&probe));
                 done.map_err(|error| {
                     let doing = format!("writing in {}", paths.state().display());
-                    crate::base::fault::Fault::io(doing, &error)
+                    Fault::io(doing, &error)
                 })
             })
             .await;
@@ -60,10 +74,7 @@ impl Inner {
     fn check_disk(&self) -> Check {
         let name = "state.disk";
         match rustix::fs::statvfs(self.paths.state()) {
-            Err(error) => check(
-                name,
-                Err(crate::base::fault::Fault::io("asking for free space", &error.into())),
-            ),
+            Err(error) => check(name, Err(Fault::io("asking for free space", &error.into()))),
             Ok(seen) => {
                 let free = seen.f_bavail.saturating_mul(seen.f_frsize);
                 let low = free < DISK_FREE_BYTES_MIN;

@@ -15,7 +15,7 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
-        limits::{ADOPTIONS_AT_ONCE, PULSE_ALL_EVERY, PULSE_EVERY},
+        limits::{ADOPTIONS_AT_ONCE, PULSE_ALL_EVERY, PULSE_EVERY, PULSE_LISTED_EVERY},
     },
     session::seat::Seat,
 };
@@ -33,7 +33,8 @@ async fn look(engine: Weak<Inner>, bell: Arc<Notify>) {
         let Some(strong) = engine.upgrade() else { return };
         let now = clock::monotonic();
         let followed = strong.fleet().is_followed();
-        let due = all_at.is_none_or(|at| now.saturating_sub(at) >= PULSE_ALL_EVERY);
+        let every = if rung { PULSE_LISTED_EVERY } else { PULSE_ALL_EVERY };
+        let due = all_at.is_none_or(|at| now.saturating_sub(at) >= every);
         let all = due && (followed || rung);
         if all {
             all_at = Some(now);

@@ -6,10 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::{sync::watch, time::timeout};
+
 use super::SPEC_FILE;
 use crate::base::{
     fault::{Fault, Outcome},
-    limits::HOME_LOOKED_AT_EVERY,
+    limits::{HOME_LOOKED_AT_ALONE_EVERY, HOME_LOOKED_AT_EVERY},
 };
 
 /// The directory, by name: a descriptor of it would hide its removal. It is looked at now and then, for
@@ -17,19 +19,33 @@ use crate::base::{
 pub struct Home {
     dir: PathBuf,
     identity: (u64, u64),
+    /// Connections that somebody has to the shim.
+    connections: watch::Sender<usize>,
 }
 
 impl Home {
     pub fn watch(dir: &Path) -> Outcome<Self> {
         let identity = identity(dir)
             .map_err(|error| Fault::io(format_args!("looking at {}", dir.display()), &error))?;
-        Ok(Self { dir: dir.to_owned(), identity })
+        Ok(Self { dir: dir.to_owned(), identity, connections: watch::Sender::new(0) })
+    }
+
+    /// To be told how many connections there are: when that changes the shim is awake, and a hub that has ended
+    /// may have ended because of what happened to the directory.
+    pub fn connections(&self) -> &watch::Sender<usize> {
+        &self.connections
     }
 
     /// Resolves when the directory is not there any more, is another one, or has lost its spec.
     pub async fn left(&self) {
+        let mut connections = self.connections.subscribe();
         while self.is_there() {
-            tokio::time::sleep(HOME_LOOKED_AT_EVERY).await;
+            let every = match *connections.borrow_and_update() {
+                0 => HOME_LOOKED_AT_ALONE_EVERY,
+                _ => HOME_LOOKED_AT_EVERY,
+            };
+            // Whichever comes first.
+            drop(timeout(every, connections.changed()).await);
         }
     }
 

@@ -85,7 +85,8 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
             None => std::future::pending().await,
         }
     };
-    let mut serving = std::pin::pin!(serve::serve(listener, Arc::clone(&house), welcome));
+    let mut serving =
+        std::pin::pin!(serve::serve(listener, Arc::clone(&house), welcome, home.connections()));
     let why = tokio::select! {
         () = &mut serving => return Ok(()),
         () = asked => "nobody can ask any more",

@@ -8,7 +8,7 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -34,8 +34,13 @@ use crate::{
 
 type Calls = Frames<OwnedReadHalf>;
 
-/// Serves until the sandbox is gone, then lets the hub read why.
-pub async fn serve(listener: UnixListener, seat: Arc<dyn Seat>, welcome: Welcome) {
+/// Serves until the sandbox is gone, then lets the hub read why. Tells how many connections there are.
+pub async fn serve(
+    listener: UnixListener,
+    seat: Arc<dyn Seat>,
+    welcome: Welcome,
+    open: &watch::Sender<usize>,
+) {
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(SHIM_CONNECTIONS_MAX));
     let mut gone = std::pin::pin!(gone(Arc::clone(&seat)));
@@ -43,7 +48,7 @@ pub async fn serve(listener: UnixListener, seat: Arc<dyn Seat>, welcome: Welcome
         tokio::select! {
             biased;
             () = &mut gone => break,
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => drop(open.send_replace(connections.len())),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if is_own(&stream) => {
                     // Beyond the bound a connection is closed at once: the caller says so.
@@ -53,6 +58,7 @@ pub async fn serve(listener: UnixListener, seat: Arc<dyn Seat>, welcome: Welcome
                         converse(stream, seat, welcome).await;
                         drop(place);
                     });
+                    open.send_replace(connections.len());
                 }
                 Ok(_) => tracing::warn!("a connection of another user was refused"),
                 Err(error) => {

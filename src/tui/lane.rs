@@ -1,5 +1,5 @@
 //! What is typed into one session, in order: one task, one bounded queue. Keys that wait are sent
-//! together, and nothing is sent behind what failed.
+//! together, and nothing is sent behind what failed, which the queue alone knows.
 
 use std::{
     collections::VecDeque,
@@ -27,8 +27,9 @@ enum Item {
     Lease(EffectId, LeaseVerb),
 }
 
-/// Keys that are sent together.
+/// Keys that are sent together, arriving all or none.
 struct Typed {
+    /// Those that it is the end of.
     ids: Vec<EffectId>,
     run: u64,
     bytes: BytesMut,
@@ -42,6 +43,32 @@ struct Queue {
     bytes: usize,
     leases: usize,
     closed: bool,
+    /// The run that failed last, and why: nothing more of it is sent.
+    broken: Option<(u64, Fault)>,
+}
+
+impl Queue {
+    /// Why what belongs to this run goes no more.
+    fn refusal(&self, run: u64) -> Option<&Fault> {
+        self.broken.as_ref().filter(|it| run <= it.0).map(|it| &it.1)
+    }
+
+    /// Puts one piece behind the others; together with the last where both fit into one.
+    fn push(&mut self, id: Option<EffectId>, run: u64, piece: &[u8]) {
+        self.bytes += piece.len();
+        match self.items.back_mut() {
+            Some(Item::Input(last))
+                if last.run == run && last.bytes.len() + piece.len() <= INPUT_BYTES_MAX =>
+            {
+                last.bytes.extend_from_slice(piece);
+                last.ids.extend(id.filter(|it| last.ids.last() != Some(it)));
+            }
+            _ => {
+                let ids = id.into_iter().collect();
+                self.items.push_back(Item::Input(Typed { ids, run, bytes: piece.into() }));
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -89,32 +116,26 @@ impl Lane {
     pub fn open(runtime: Arc<dyn Runtime>, session: SessionId, answers: mpsc::Sender<Msg>) -> Self {
         let shared = Arc::new(Shared::default());
         let link = runtime.link();
-        let carrier = Carrier { runtime, session, answers, link, broken: None };
-        let task = tokio::spawn(carrier.run(shared.clone()));
+        let carrier = Carrier { runtime, session, answers, link, shared: shared.clone() };
+        let task = tokio::spawn(carrier.run());
         Self { shared, task }
     }
 
-    /// Takes all of it or none. When an input fails, those of the same `run` and of earlier ones fail
-    /// with it, whenever they come: whoever types begins another once it is known.
+    /// Takes all of it or none. What fits into one piece arrives whole or not at all; what is longer
+    /// is sent in several, and answered once. When an input fails, those of the same `run` and of
+    /// earlier ones fail with it, whenever they come: whoever types begins another once it is known.
     pub fn input(&self, id: EffectId, run: u64, bytes: Bytes) -> Outcome<()> {
         let mut queue = self.shared.queue();
+        if let Some(why) = queue.refusal(run) {
+            return Err(why.clone());
+        }
         if queue.bytes + bytes.len() > TYPED_BYTES_MAX {
             return Err(Fault::busy("what is typed does not get through; not sent"));
         }
-        queue.bytes += bytes.len();
-        match queue.items.back_mut() {
-            Some(Item::Input(last))
-                if last.run == run && last.bytes.len() + bytes.len() <= INPUT_BYTES_MAX =>
-            {
-                last.bytes.extend_from_slice(&bytes);
-                if last.ids.last() != Some(&id) {
-                    last.ids.push(id);
-                }
-            }
-            _ => {
-                let typed = Typed { ids: vec![id], run, bytes: BytesMut::from(&bytes[..]) };
-                queue.items.push_back(Item::Input(typed));
-            }
+        let mut pieces = bytes.chunks(INPUT_BYTES_MAX).peekable();
+        while let Some(piece) = pieces.next() {
+            let last = pieces.peek().is_none();
+            queue.push(last.then_some(id), run, piece);
         }
         drop(queue);
         self.shared.rung.notify_one();
@@ -163,13 +184,12 @@ struct Carrier {
     session: SessionId,
     answers: mpsc::Sender<Msg>,
     link: Option<watch::Receiver<Link>>,
-    /// The run that failed, and why.
-    broken: Option<(u64, Fault)>,
+    shared: Arc<Shared>,
 }
 
 impl Carrier {
-    async fn run(mut self, shared: Arc<Shared>) {
-        while let Some(item) = shared.next().await {
+    async fn run(mut self) {
+        while let Some(item) = self.shared.next().await {
             match item {
                 Item::Input(Typed { ids, run, bytes }) => {
                     let result = self.send(run, bytes.freeze()).await;
@@ -186,8 +206,8 @@ impl Carrier {
     }
 
     async fn send(&mut self, run: u64, bytes: Bytes) -> Outcome<()> {
-        if let Some((broken, why)) = self.broken.as_ref().filter(|it| run <= it.0) {
-            tracing::debug!(run, broken, "typed behind what was lost; not sent");
+        if let Some(why) = self.shared.queue().refusal(run) {
+            tracing::debug!(run, "typed behind what was lost; not sent");
             return Err(why.clone());
         }
         // A hub that stands still may go on long after: what waits must not be sent then.
@@ -199,7 +219,7 @@ impl Carrier {
             }
         };
         if let Err(fault) = &sent {
-            self.broken = Some((run, fault.clone()));
+            self.shared.queue().broken = Some((run, fault.clone()));
         }
         sent
     }

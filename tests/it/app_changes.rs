@@ -11,7 +11,7 @@ use sandwatch::{
         msg::{DiffRead, Reply},
         view::View,
     },
-    base::id::{SandboxId, SnapshotId},
+    base::id::{SandboxId, SessionId, SnapshotId},
     model::{
         change::{Applied, AppliedPath, ChangeStatus, FileChange, Verdict},
         event::Event,
@@ -326,10 +326,16 @@ fn changes_are_asked_for_anew_when_another_console_may_have_made_them_old() {
     console.answer(is_list, read(changes(), ""));
     console.answer(is_lines, read(Vec::new(), PATCH));
     assert_eq!((at(&console), line(&console)), ("src/main.rs".to_owned(), (Half::Lines, 10)));
-    // It was restored, there or here.
+    // What is kept of it while somebody reads takes nothing from under their eyes.
     let mut now = able().remove(0);
-    assert_eq!(console.send(changed(now.clone())), []);
-    now.moment = Some(SnapshotId::parse("aaaa1111").unwrap());
+    for moment in ["aaaa1111", "bbbb2222"] {
+        assert_eq!(console.send(changed(now.clone())), []);
+        now.moment = Some(SnapshotId::parse(moment).unwrap());
+        now.snapshots += 1;
+        assert_eq!(console.send(changed(now.clone())), []);
+    }
+    // It was restored, there or here: its first program is another.
+    now.sessions[0].id = SessionId::parse("anew").unwrap();
     let acts = console.send(changed(now.clone()));
     assert!(acts.iter().any(is_list), "{acts:?}");
     let asked = newest(&console, is_list);

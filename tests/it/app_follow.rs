@@ -190,6 +190,9 @@ fn what_is_typed_goes_to_a_program_only_while_its_pane_is_in_sight() {
         assert_eq!(console.keys("enter"), []);
         assert_eq!(console.send(Msg::Paste("ls".to_owned())), []);
         console.send(Msg::Resize(120, 40));
+        // What comes at once is the end of it, and goes nowhere without its beginning.
+        assert_eq!(console.keys("a"), [], "{name}");
+        console.now += sandwatch::app::lost::LOST_FOR;
         assert_eq!(console.keys("a").len(), 1, "{name}");
         console.send(Msg::Resize(40, 10));
         let press = sandwatch::vt::key::KeyPress {

@@ -139,15 +139,48 @@ fn now_is_what_prints_now_and_all_else_has_its_age() {
     let seconds = Duration::from_secs;
     for (millis, shown, next) in [
         (0, 0, 5_000),
-        (4_999, 0, 1),
-        (59_000, 55, 1_000),
-        (61_000, 60, 59_000),
+        // All at common moments, of which the start is one.
+        (4_999, 0, 5_000),
+        (59_000, 55, 5_000),
+        (61_000, 60, 60_000),
         (3_600_000, 3600, 3_600_000),
-        (-9, 0, 5_000),
+        (-9, 0, 10_000),
     ] {
         let (age, until) = age(Timestamp(START - millis), Timestamp(START));
         assert_eq!((age, until), (seconds(shown), Duration::from_millis(next)), "{millis}");
     }
+}
+
+#[test]
+fn ages_change_together_and_what_changes_nothing_draws_nothing() {
+    let quiet = |name: &str, millis: i64| {
+        let mut it = sandbox(name, "bash", Status::Idle);
+        it.sessions[0].last_output_at = Some(Timestamp(START - millis));
+        it
+    };
+    let rows = [("a", 1_100), ("b", 12_345), ("c", 33_999), ("d", 600_000)];
+    let rows = rows.map(|(name, millis)| quiet(name, millis));
+    let mut console = Console::with_fleet((120, 40), rows.to_vec());
+    console.send(Msg::Focus(true));
+    console.keys("j");
+    console.read();
+    for seconds in [5, 10, 15] {
+        console.state.take_dirty();
+        let before = console.picture();
+        let wake = console.state.wake_at().unwrap();
+        assert_eq!(wake, Duration::from_secs(seconds), "one moment for all");
+        // Woken for something else.
+        console.send(Msg::Tick);
+        assert!(!console.state.take_dirty());
+        console.now = wake;
+        console.send(Msg::Tick);
+        assert!(console.state.take_dirty());
+        assert_ne!(console.picture(), before);
+    }
+    // Ages in minutes are looked at once a minute.
+    let mut console = Console::with_fleet((120, 40), vec![quiet("d", 600_000), quiet("e", 90_000)]);
+    console.send(Msg::Focus(true));
+    assert_eq!(console.state.wake_at(), Some(Duration::from_secs(30)));
 }
 
 #[test]

@@ -88,6 +88,8 @@ fn a_shim_whose_directory_is_deleted_ends_itself_and_all_it_held() {
     let ids = ["one", "two"].map(|name| it.sandbox(name)["id"].as_str().unwrap().to_owned());
     let trees = ["one", "two"].map(|name| tree(it.shim_of(name)));
     let dir = it.state().join("sandboxes").join(&ids[0]);
+    // Nobody is there to care.
+    it.kill_hub();
     eventually("its directory is deleted", || {
         drop(fs::remove_dir_all(&dir));
         !dir.exists()
@@ -95,9 +97,7 @@ fn a_shim_whose_directory_is_deleted_ends_itself_and_all_it_held() {
     eventually("it has ended", || !trees[0].iter().any(|pid| alive(*pid)));
     eventually("the hub knows", || it.sandbox("one")["state"] != "running");
     assert_eq!(it.sandbox("two")["state"], "running");
-    // The whole state, and nobody is there to care.
-    kill(it.hub_pid());
-    // The shim deletes as well.
+    // The whole state, and the hub's with it. The shim deletes as well.
     eventually("the state is deleted", || {
         drop(fs::remove_dir_all(it.state()));
         !it.state().exists()

@@ -28,6 +28,7 @@ mod app_operator;
 mod app_presets;
 mod app_scroll;
 mod app_support;
+mod app_typing;
 mod app_update;
 mod app_views;
 mod app_walk;

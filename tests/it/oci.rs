@@ -1,6 +1,11 @@
 //! Sandboxes that an OCI runtime holds: what only these can do wrong. What all must do is in `driver_suite`.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use sandwatch::{
     base::fault::Kind,
@@ -8,7 +13,7 @@ use sandwatch::{
 };
 
 use crate::{
-    crash_support::{Home, alive, eventually, kill, tree},
+    crash_support::{Home, alive, eventually, kill, said, tree},
     local_stage::on_own_stage,
     runtimes,
 };
@@ -144,4 +149,47 @@ fn an_ordinary_user_is_refused_in_words() {
             assert!(!Path::new(&ground.dir).join("box").exists());
         }
     });
+}
+
+#[test]
+fn a_trial_of_a_runtime_that_hangs_is_told_in_time_and_ends_with_its_hub() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::skip::not_on_this_host("root");
+    }
+    let it = Home::new();
+    // In no place that the keeper hides.
+    let tools = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let runc = tools.path().join("runc");
+    fs::write(&runc, "#!/bin/sh\nsleep 1000\n").unwrap();
+    fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
+    let with_it = |mut verb: Command| {
+        verb.env("PATH", &path).env("TMPDIR", it.temp());
+        verb
+    };
+    assert_eq!(said(with_it(it.verb(&["ls"]))).code, 0);
+    let hub = it.hub_pid();
+    let quiet = Stdio::null;
+    let mut asks = with_it(it.verb(&["doctor"])).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+    let words = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let hangs = |pid: &u32| words(pid).contains(runc.to_str().unwrap());
+    eventually("it hangs", || tree(hub).iter().any(hangs));
+    let family: Vec<u32> = tree(hub).into_iter().filter(|pid| *pid != hub).collect();
+    for pid in &family {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let open = open.filter_map(|it| fs::read_link(it.unwrap().path()).ok());
+        let of_hub: Vec<_> = open.filter(|at| at.starts_with(it.home())).collect();
+        assert!(of_hub.is_empty(), "{pid} ({}) holds {of_hub:?}", words(pid));
+    }
+    kill(hub);
+    eventually("all of it is gone", || !family.iter().any(|pid| alive(*pid)));
+    asks.wait().unwrap();
+    // Another hub tries it to the end.
+    let checks = said(with_it(it.verb(&["doctor", "--json"])));
+    let checks: serde_json::Value = serde_json::from_str(&checks.text()).unwrap();
+    let checks = checks.as_array().unwrap();
+    let told = checks.iter().find(|it| it["check"] == "isolation.oci").unwrap();
+    assert_eq!(told["status"], "missing", "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("in time"), "{told}");
+    it.end();
 }

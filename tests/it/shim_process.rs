@@ -24,6 +24,7 @@ use sandwatch::{
     shim::{listen, serve::serve},
     wire::shim::{Answer, Call, Frames, PROTOCOL, Welcome, answer, call, send},
 };
+use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
 use crate::{
@@ -260,7 +261,9 @@ fn served(bench: &Bench) -> (Ground, tokio::task::JoinHandle<()>) {
         sandbox: ground.id.to_string(),
     };
     let seat: Arc<dyn Seat> = bench.house.clone();
-    (ground, tokio::spawn(serve(listen(&dir).unwrap(), seat, welcome)))
+    let listener = listen(&dir).unwrap();
+    let serving = async move { serve(listener, seat, welcome, &watch::Sender::new(0)).await };
+    (ground, tokio::spawn(serving))
 }
 
 #[tokio::test(flavor = "multi_thread")]

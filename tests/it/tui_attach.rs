@@ -109,16 +109,32 @@ fn a_session_of_the_console_is_still_there_when_it_comes_back() {
     }
 }
 
+/// Opens the list of notices, where what was said stays to be read.
+fn open_notices(pty: &Pty) {
+    pty.send("\x0e");
+    pty.wait_for("Notices");
+}
+
+/// Closes it once the link is there again, and the sandbox is known to run.
+fn wait_for_link(home: &Home, pty: &Pty) {
+    pty.wait_for("reconnected");
+    pty.send("q");
+    pty.wait_until("the list is closed", |it| !it.has("Notices") && !it.has("NO HUB"));
+    eventually("it runs", || home.json(&["ls", "--json"])[0]["state"] == "running");
+}
+
 #[test]
 fn a_killed_hub_is_found_again_and_the_console_goes_on() {
     let home = Home::new();
     home.ok(&["run", "-d", "--name", "one", "--", "/bin/bash", "--norc"]);
     let mut pty = Pty::start(&home, &[], (120, 36));
     pty.wait_for("one");
+    pty.wait_for("rtt");
+    open_notices(&pty);
     let pid = home.json(&["hub", "status", "--json"])["pid"].as_u64().unwrap();
     let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    pty.wait_for("reconnected");
+    wait_for_link(&home, &pty);
     assert_eq!(home.run(&["hub", "status"]).code, 0);
     pty.send("\r");
     pty.send("echo after$((1+1))\r");
@@ -134,10 +150,11 @@ fn after_hub_stop_an_open_console_says_so_and_starts_another() {
     let mut pty = Pty::start(&home, &[], (160, 36));
     pty.wait_for("one");
     pty.wait_for("rtt");
-    // Beside it: what the console says does not stay for ever.
+    open_notices(&pty);
+    // Beside it: it waits for the end, and another is there soon after.
     let mut stop = home.command(&["hub", "stop"]).spawn().unwrap();
     pty.wait_for("another is started in a moment");
-    pty.wait_for("reconnected");
+    wait_for_link(&home, &pty);
     assert!(stop.wait().unwrap().success());
     assert_eq!(home.run(&["hub", "status"]).code, 0);
     pty.send("\recho after$((1+1))\r");

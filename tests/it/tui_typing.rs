@@ -125,3 +125,23 @@ fn what_is_typed_at_a_hub_that_stands_still_does_not_arrive_when_it_goes_on() {
         assert_eq!(pty.ended(), 0, "{way}");
     }
 }
+
+#[test]
+fn a_paste_that_is_too_long_goes_not_at_all_and_nothing_goes_behind_it() {
+    for way in WAYS {
+        let home = Home::new();
+        let typed = typist(&home);
+        let (mut pty, end) = sit_down(&home, way);
+        let pasted = "a line of a paste\r".repeat(70_000);
+        pty.send(&format!("\x1b[200~{pasted}\x1b[201~the end of it\r"));
+        let refused = "the rest is not sent";
+        pty.wait_for(refused);
+        pty.wait_until("it has been said for long enough", |it| !it.has(refused));
+        pty.send("after\r");
+        let arrived = || std::fs::read_to_string(&typed).unwrap_or_default();
+        eventually("the line after", || arrived().ends_with("after\n"));
+        assert_eq!(arrived(), "after\n", "{way}");
+        pty.send(end);
+        assert_eq!(pty.ended(), 0, "{way}");
+    }
+}

@@ -4,7 +4,7 @@ mod grip;
 mod over;
 mod pending;
 
-pub use grip::{Grip, Hold, Holder};
+pub use grip::{Ahead, Grip, Hold, Holder};
 pub use over::{LineKind, LineMode, Overlay};
 pub(super) use pending::Deeds;
 pub use pending::Pending;
@@ -160,6 +160,8 @@ pub struct State {
     /// Columns of the fleet as dragged; `None` = by the width of the terminal.
     pub(super) fleet_columns: Option<u16>,
     pub(super) dirty: bool,
+    /// When the ages on screen were looked at, and whether they were kept up to date then.
+    pub(super) aged: (Timestamp, bool),
     /// Programs have printed, and nothing else has happened.
     pub(super) printed: bool,
 }
@@ -233,6 +235,7 @@ impl State {
             dragging: None,
             fleet_columns: None,
             dirty: true,
+            aged: (Timestamp(0), false),
             printed: false,
         };
         Self { frame: layout::frame(&state), ..state }

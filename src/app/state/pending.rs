@@ -23,7 +23,11 @@ pub enum Pending {
         session: SessionId,
         verb: LeaseVerb,
     },
-    Input(SessionId),
+    /// Typed in this run.
+    Input {
+        session: SessionId,
+        run: u64,
+    },
     Older(SessionId),
     /// The first page there is.
     Oldest(SessionId),

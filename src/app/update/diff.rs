@@ -64,7 +64,7 @@ impl Turn<'_> {
 
     fn stand_of(&self, sandbox: &SandboxId) -> Option<Stand> {
         let it = &self.state.fleet.get(sandbox)?.sandbox;
-        Some((it.moment.clone(), it.writes))
+        Some((it.sessions.first().map(|it| it.id.clone()), it.writes))
     }
 
     /// Another console may have written to the real directory or restored the sandbox meanwhile: what is

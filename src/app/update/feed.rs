@@ -293,7 +293,7 @@ impl Turn<'_> {
     /// The link is gone: the pane stays stepped into, but nothing typed goes anywhere.
     fn cut(&mut self) {
         let before = self.state.pending.len();
-        self.state.pending.retain(|_, it| !matches!(it, Pending::Input(_)));
+        self.state.pending.retain(|_, it| !matches!(it, Pending::Input { .. }));
         let mut unsure = before - self.state.pending.len() > 0;
         let now = self.state.now.since_start;
         if let Some(grip) = &mut self.state.grip {
@@ -312,7 +312,11 @@ impl Turn<'_> {
         let Some(grip) = &self.state.grip else { return };
         let (session, verb) = (grip.session.clone(), LeaseVerb::Take);
         let pending = Pending::Lease { session: session.clone(), verb };
-        self.start(Act::Lease { session, verb }, Some(pending));
+        let asked = self.start(Act::Lease { session, verb }, Some(pending)).is_some();
+        if let Some(grip) = self.state.grip.as_mut().filter(|_| !asked) {
+            // The next key asks.
+            grip.hold = Hold::Lapsed;
+        }
     }
 
     /// Gives back what the hub says is ours and nobody types into: it was left while the link was

@@ -92,11 +92,11 @@ impl Turn<'_> {
                 let bound = bound.clone();
                 self.run(&bound);
             }
-            Step::Run(_) => {}
             Step::More if begun => self.state.typed = typed,
             Step::More => self.begin_sequence(scope, chord),
             Step::Nothing if !begun && chord == self.state.keymap.prefix() => self.begin_prefix(),
-            Step::Nothing => {}
+            // Meant for the program, perhaps: what is typed behind it does not go without it.
+            Step::Run(_) | Step::Nothing => self.left_out(),
         }
     }
 

@@ -56,6 +56,7 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
         // What went to the program changes nothing here; its echo will, and that frame goes first.
         state.dirty = was_dirty;
     }
+    state.dirty |= state.ages_read_anew();
     effects
 }
 
@@ -373,9 +374,8 @@ impl Turn<'_> {
         for session in again {
             self.resubscribe(&session);
         }
-        // The rest is ages: of rows and of the link that is down.
-        let due = self.state.frame.fleet.is_some() || matches!(self.state.link, Link::Down { .. });
-        self.state.dirty |= changed || due;
+        // The rest is the age of a link that is down.
+        self.state.dirty |= changed || matches!(self.state.link, Link::Down { .. });
     }
 
     fn resubscribe(&mut self, session: &SessionId) {

@@ -297,6 +297,10 @@ impl Turn<'_> {
             if self.state.notices.showing().is_some_and(|it| it.level == Level::Info) {
                 self.state.notices.dismiss();
             }
+            if before.is_none() {
+                // What failed of what was typed earlier is no part of what is typed from now on.
+                self.state.run += 1;
+            }
             let (ahead, hole) = before.map_or_else(Default::default, |it| (it.ahead, it.hole));
             let hold = Hold::Asked;
             self.state.grip = Some(Grip { session, hold, since: None, ahead, hole });

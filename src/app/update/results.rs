@@ -23,14 +23,16 @@ impl Turn<'_> {
         let Some(pending) = self.state.pending.remove(&id) else { return };
         match (pending, result) {
             (Pending::Quiet(_), Ok(_)) => return,
-            (Pending::Input(_), Ok(_)) => return self.forward(),
+            (Pending::Input { .. }, Ok(_)) => return self.forward(),
             (Pending::Quiet(what), Err(fault)) => self.fault(&what, &fault),
             (Pending::Deed { batch, name, .. }, Ok(_)) => self.deed_done(batch, &name, true),
             (Pending::Deed { batch, name, doing }, Err(fault)) => {
                 self.fault(&doing, &fault);
                 self.deed_done(batch, &name, false);
             }
-            (Pending::Input(session), Err(fault)) => self.input_failed(&session, &fault),
+            (Pending::Input { session, run }, Err(fault)) => {
+                self.input_failed(&session, run, &fault);
+            }
             (Pending::Create, Ok(Reply::Sandbox(sandbox))) => self.created(id, Ok(*sandbox)),
             (Pending::Create, Err(fault)) => self.created(id, Err(fault)),
             (Pending::Open, Ok(Reply::Session(session))) => self.expect(Some(session.id)),
@@ -125,7 +127,7 @@ impl Turn<'_> {
             Err(fault) if wanted && self.is_cut() => self.not_taken_again(&session, &fault),
             Err(fault) if !wanted => self.fault("taking the keyboard", &fault),
             Err(fault) => {
-                let bytes = self.state.grip.as_ref().map_or(0, |it| it.ahead.len());
+                let ahead = self.state.grip.as_ref().is_some_and(|it| !it.ahead.is_empty());
                 if fault.kind() == Kind::Busy && verb == LeaseVerb::Take {
                     let (holder, opened) = (self.holder_name(&session), self.state.now.since_start);
                     self.lose_keyboard(format!("{holder} holds the keyboard"));
@@ -135,7 +137,7 @@ impl Turn<'_> {
                     self.fault("taking the keyboard", &fault);
                     self.lose_keyboard(format!("the keyboard was refused: {}", fault.message()));
                 }
-                if bytes > 0 {
+                if ahead {
                     self.notice(Level::Warning, "what you typed meanwhile was not sent");
                 }
             }

@@ -7,7 +7,7 @@ use super::Turn;
 use crate::{
     app::{
         effect::Act,
-        lost::Hole,
+        lost::{Hole, too_long},
         msg::Link,
         pane::Watch,
         state::{Grip, Hold, Pending},
@@ -16,7 +16,6 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Kind},
         id::SessionId,
-        limits::{INPUT_BYTES_MAX, TYPED_BYTES_MAX},
     },
     model::event::Level,
     runtime::LeaseVerb,
@@ -33,7 +32,7 @@ impl Turn<'_> {
     /// Gives a keyboard back, behind what was typed with it.
     pub(super) fn let_go(&mut self, grip: Grip) {
         self.state.typed.clear();
-        let Grip { session, hold, ahead, .. } = grip;
+        let Grip { session, hold, mut ahead, .. } = grip;
         let up = matches!(self.state.link, Link::Up { .. });
         let there = self.state.fleet.session(&session).is_some();
         if !ahead.is_empty() && (hold != Hold::Held || !there) {
@@ -44,8 +43,10 @@ impl Turn<'_> {
             return;
         }
         if hold == Hold::Held {
-            for piece in ahead.chunks(INPUT_BYTES_MAX) {
-                self.send(session.clone(), piece.to_vec());
+            while let Some(piece) = ahead.pop() {
+                if !self.send(session.clone(), piece) {
+                    break;
+                }
             }
         }
         self.tell_focus(&session, false);
@@ -59,11 +60,13 @@ impl Turn<'_> {
             return;
         };
         (grip.hold, grip.since) = (Hold::Held, since);
-        let ahead = std::mem::take(&mut grip.ahead);
+        let mut ahead = std::mem::take(&mut grip.ahead);
         self.resize_typed_into();
         self.tell_focus(session, true);
         if let Some(grip) = &mut self.state.grip {
-            grip.ahead.extend(ahead);
+            while let Some(piece) = ahead.pop() {
+                grip.ahead.push(piece);
+            }
         }
         self.forward();
     }
@@ -72,10 +75,10 @@ impl Turn<'_> {
         let Some(bytes) = encode_focus(gained, &self.modes(session)) else { return };
         match self.state.grip.as_mut().filter(|it| it.session == *session) {
             // Behind what was typed before.
-            Some(grip) if grip.ahead.len() + bytes.len() > TYPED_BYTES_MAX => {}
             Some(grip) => {
-                grip.ahead.extend(bytes);
-                self.forward();
+                if grip.ahead.push(bytes.to_vec()) {
+                    self.forward();
+                }
             }
             None => drop(self.send(session.clone(), bytes.to_vec())),
         }
@@ -103,6 +106,7 @@ impl Turn<'_> {
             return self.notice(Level::Warning, "the keyboard was lost; not pasted");
         }
         if self.state.frame.too_small {
+            self.left_out();
             let text = "the terminal was too small to show where it would go; not pasted";
             return self.notice(Level::Warning, text);
         }
@@ -116,8 +120,8 @@ impl Turn<'_> {
         };
         self.state.typed.clear();
         let bytes = encode_paste(text, &self.modes(&session));
-        if bytes.len() > INPUT_BYTES_MAX {
-            let text = format!("the paste has {} bytes, more than {INPUT_BYTES_MAX}", bytes.len());
+        if let Some(text) = too_long(&bytes) {
+            self.left_out();
             return self.notice(Level::Error, &text);
         }
         self.type_bytes(bytes);
@@ -128,7 +132,7 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let Some(grip) = self.state.grip.as_mut().filter(|_| !bytes.is_empty()) else { return };
         if grip.hold == Hold::Cut {
-            grip.hole = Some(Hole::at(now));
+            self.left_out();
             return self.notice(Level::Warning, "no link to the hub: not typed");
         }
         if grip.hole.as_mut().is_some_and(|it| it.refuses(now)) {
@@ -136,21 +140,22 @@ impl Turn<'_> {
             return self.notice(Level::Error, text);
         }
         grip.hole = None;
-        if grip.ahead.len() + bytes.len() > TYPED_BYTES_MAX {
-            grip.hole = Some(Hole::at(now));
+        if !grip.ahead.push(bytes) {
+            self.left_out();
             return self.notice(Level::Error, "what you type does not get through; not sent");
         }
-        grip.ahead.extend(bytes);
         let (session, hold) = (grip.session.clone(), grip.hold);
         self.warn_of_pause(&session);
         match hold {
             Hold::Lapsed => {
+                let verb = LeaseVerb::Take;
+                let pending = Pending::Lease { session: session.clone(), verb };
+                if self.start(Act::Lease { session, verb }, Some(pending)).is_none() {
+                    return self.broke_off();
+                }
                 if let Some(grip) = &mut self.state.grip {
                     grip.hold = Hold::Asked;
                 }
-                let verb = LeaseVerb::Take;
-                let pending = Pending::Lease { session: session.clone(), verb };
-                self.start(Act::Lease { session, verb }, Some(pending));
             }
             Hold::Held => self.forward(),
             Hold::Asked | Hold::Cut => {}
@@ -177,12 +182,13 @@ impl Turn<'_> {
         {
             let session = grip.session.clone();
             let inputs = self.state.pending.values();
-            let under_way = inputs.filter(|it| matches!(it, Pending::Input(of) if *of == session));
+            let ours =
+                |it: &&Pending| matches!(it, Pending::Input { session: of, .. } if *of == session);
+            let under_way = inputs.filter(ours);
             if under_way.count() >= INPUTS_MAX {
                 return;
             }
-            let rest = grip.ahead.split_off(grip.ahead.len().min(INPUT_BYTES_MAX));
-            let piece = std::mem::replace(&mut grip.ahead, rest);
+            let Some(piece) = grip.ahead.pop() else { return };
             if !self.send(session, piece) {
                 return self.broke_off();
             }
@@ -191,24 +197,34 @@ impl Turn<'_> {
 
     /// Says whether it is on its way; if not, it was said why.
     fn send(&mut self, session: SessionId, bytes: Vec<u8>) -> bool {
-        let pending = Pending::Input(session.clone());
-        let act = Act::Input { session, bytes: Bytes::from(bytes), run: self.state.run };
+        let run = self.state.run;
+        let pending = Pending::Input { session: session.clone(), run };
+        let act = Act::Input { session, bytes: Bytes::from(bytes), run };
         self.start(act, Some(pending)).is_some()
     }
 
     /// Something that was typed is lost: what was typed behind it must not arrive without it.
     pub(super) fn broke_off(&mut self) {
         self.state.run += 1;
-        let now = self.state.now.since_start;
+        self.left_out();
         if let Some(grip) = &mut self.state.grip {
-            grip.hole = Some(Hole::at(now));
             grip.ahead.clear();
         }
     }
 
-    pub(super) fn input_failed(&mut self, session: &SessionId, fault: &Fault) {
+    /// Something that was meant for the program is not sent; what went before it may still arrive.
+    pub(super) fn left_out(&mut self) {
+        let now = self.state.now.since_start;
+        if let Some(grip) = &mut self.state.grip {
+            grip.hole = Some(Hole::at(now));
+        }
+    }
+
+    pub(super) fn input_failed(&mut self, session: &SessionId, run: u64, fault: &Fault) {
         self.fault("typing", fault);
-        if self.state.grip.as_ref().is_none_or(|it| it.session != *session) {
+        // What is typed now is no part of what was left or is known to be lost.
+        if run != self.state.run || self.state.grip.as_ref().is_none_or(|it| it.session != *session)
+        {
             return;
         }
         self.broke_off();

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
@@ -23,6 +23,15 @@ pub enum Source {
     Tree(OwnedFd),
     /// Reached by the child itself, with the operator's own rights.
     Path(PathBuf),
+}
+
+impl Source {
+    fn open(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tree(tree) => Some(tree.as_fd()),
+            Self::Path(_) => None,
+        }
+    }
 }
 
 /// How the workspace comes in.
@@ -54,6 +63,16 @@ pub struct Blueprint {
     pub workspace: Option<WorkspaceMount>,
     pub own_network: bool,
     pub bounds: ProcessBounds,
+}
+
+impl Blueprint {
+    /// What of it is open: trees of files that the sandbox is built from.
+    pub fn open(&self) -> Vec<BorrowedFd<'_>> {
+        let tools = self.tools.iter().map(|(_, it)| it);
+        let sources = tools.chain([&self.ground]).chain(&self.below).chain(&self.image);
+        let sources = sources.chain(self.workspace.as_ref().map(|it| &it.source));
+        sources.filter_map(Source::open).collect()
+    }
 }
 
 /// The links and the layers of this host.

@@ -348,14 +348,8 @@ fn become_init(plan: &Blueprint, filters: &[BpfProgram], control: OwnedFd) -> ! 
 fn set_up(plan: &Blueprint, filters: &[BpfProgram], control: BorrowedFd<'_>) -> Result<(), String> {
     sys::reset_signals();
     turns::sandbox();
-    let mut keep = vec![control];
-    let sources = plan.tools.iter().map(|(_, it)| it).chain([&plan.ground]).chain(&plan.below);
-    let sources = sources.chain(&plan.image);
-    for source in sources.chain(plan.workspace.as_ref().map(|it| &it.source)) {
-        if let Source::Tree(tree) = source {
-            keep.push(tree.as_fd());
-        }
-    }
+    let mut keep = plan.open();
+    keep.push(control);
     init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
     sys::forget_start(init::NAME).map_err(|error| format!("forgetting its start: {error}"))?;
     if !wait_for_go(control) {

@@ -8,20 +8,23 @@ use crossterm::event::Event;
 
 use super::{Attached, Ending, feed::Holder};
 use crate::{
-    app::{EffectId, Msg, chord::Chord, lost::Hole, msg},
+    app::{
+        EffectId, Msg,
+        chord::Chord,
+        lost::{self, Hole},
+        msg,
+    },
     base::{
         clock,
         fault::{Kind, Outcome},
-        limits::INPUT_BYTES_MAX,
     },
     runtime::LeaseVerb,
     tui::{convert, terminal},
     vt::key::{self, Key, KeyPress, MouseButton, MouseEvent, MouseKind, Stroke},
 };
 
-/// What an answer is to.
-const INPUT: EffectId = EffectId(0);
-pub(super) const LEASE: EffectId = EffectId(1);
+/// What an answer is to; what is typed has the number of its run, which is another.
+pub(super) const LEASE: EffectId = EffectId(0);
 
 /// Who types here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,8 @@ impl Attached {
                 };
                 self.say(format!("{fault}{hint}"));
             }
+            // Typed before what is lost and known to be.
+            Err(_) if id != EffectId(self.typing.run) => {}
             // Perhaps somebody took it over: the next key asks. What was typed behind a question that
             // was refused has been answered with it.
             Err(fault) if fault.kind() == Kind::Busy => {
@@ -111,6 +116,12 @@ impl Attached {
     fn broke_off(&mut self) {
         self.typing.run += 1;
         self.typing.hole = Some(Hole::at(clock::monotonic()));
+    }
+
+    /// Something typed is not sent, and what went before it may still arrive.
+    fn left_out(&mut self, why: String) {
+        self.typing.hole = Some(Hole::at(clock::monotonic()));
+        self.say(why);
     }
 
     /// Says at once that somebody took it over: what is typed until then is lost.
@@ -145,7 +156,13 @@ impl Attached {
         let modes = self.view.screen().modes();
         match message {
             Msg::Key(press) => self.key(press)?,
-            Msg::Paste(text) => self.send(key::encode_paste(&text, &modes)),
+            Msg::Paste(text) => {
+                let bytes = key::encode_paste(&text, &modes);
+                match lost::too_long(&bytes).filter(|_| self.keyboard != Keyboard::Unwanted) {
+                    Some(why) => self.left_out(why),
+                    None => self.send(bytes),
+                }
+            }
             Msg::Focus(gained) if self.keyboard == Keyboard::Ours => {
                 let bytes = key::encode_focus(gained, &modes);
                 self.send(bytes.unwrap_or_default().to_vec());
@@ -220,12 +237,10 @@ impl Attached {
             Keyboard::Refused => self.ask_for_keyboard(LeaseVerb::Take),
         };
         self.typing.at = Some(now);
-        let mut pieces = bytes.chunks(INPUT_BYTES_MAX).map(Bytes::copy_from_slice);
         let run = self.typing.run;
-        let sent = asked.and_then(|()| pieces.try_for_each(|it| self.lane.input(INPUT, run, it)));
+        let sent = asked.and_then(|()| self.lane.input(EffectId(run), run, Bytes::from(bytes)));
         if let Err(fault) = sent {
-            self.broke_off();
-            self.say(fault.to_string());
+            self.left_out(fault.to_string());
         }
     }
 }

@@ -146,6 +146,10 @@ struct Console {
     echo_due: Option<SessionId>,
     /// An echo is to be shown: its frame waits for no interval. Keys bound how often.
     echo_here: bool,
+    /// The session that was typed into last.
+    typed_into: Option<SessionId>,
+    /// What is to be drawn is what the operator did or what answers it, not only what prints by itself.
+    near: bool,
     touched: Touched,
     ending: Option<u8>,
 }
@@ -187,6 +191,8 @@ impl Console {
             typed_at: None,
             echo_due: None,
             echo_here: false,
+            typed_into: None,
+            near: true,
             touched: Touched::All,
             ending: None,
         };
@@ -240,15 +246,24 @@ impl Console {
         let now = Moment { since_start: clock::monotonic(), wall: clock::wall() };
         if let Msg::Output { session, .. } = &message {
             self.echo_here |= self.echo_due.take_if(|due| due == session).is_some();
+            self.near |= self.typed_into.as_ref() == Some(session);
         }
+        let by_hand = matches!(message, Msg::Key(_) | Msg::Paste(_) | Msg::Mouse(_));
+        let mut passed_on = false;
         for effect in app::update(&mut self.state, now, message) {
             if let Act::Input { session, .. } = &effect.act {
+                passed_on = true;
                 self.echo_due = Some(session.clone());
+                if self.typed_into.as_ref() != Some(session) {
+                    self.typed_into = Some(session.clone());
+                }
             }
             if let Some(effect) = self.runner.start(effect) {
                 self.here(effect);
             }
         }
+        // What went to a program draws nothing itself.
+        self.near |= by_hand && !passed_on;
     }
 
     fn is_dirty(&self) -> bool {
@@ -260,7 +275,7 @@ impl Console {
         if self.echo_here {
             return Duration::ZERO;
         }
-        let typing = self.typed_at.is_some_and(|at| now < at + TYPING_FOR);
+        let typing = self.near && self.typed_at.is_some_and(|at| now < at + TYPING_FOR);
         let every = if typing { FRAME_EVERY_MIN_TYPING } else { FRAME_EVERY_MIN };
         (self.drawn_at + every).saturating_sub(now)
     }
@@ -282,7 +297,7 @@ impl Console {
         let (state, theme) = (&self.state, &self.theme);
         self.canvas.draw(self.touched, |area, buffer| ui::draw(state, theme, area, buffer))?;
         self.drawn_at = now;
-        self.echo_here = false;
+        (self.echo_here, self.near) = (false, false);
         self.touched = Touched::Nothing;
         Ok(())
     }

@@ -6,12 +6,13 @@ use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
+    time::Duration,
 };
 
 use rustix::{
     fs::Mode,
     mount::{MountFlags, mount},
-    process::{Pid, Signal},
+    process::{Pid, PidfdFlags, Signal, pidfd_open},
 };
 
 use super::{
@@ -23,7 +24,6 @@ use crate::{
     driver::{
         docker::first,
         local::{
-            blueprint::Source,
             desk::{Come, Desk, bury, how_it_ended},
             init::{self, PROGRAMS_MAX},
             lockdown,
@@ -42,6 +42,9 @@ pub const STATE: &str = "/run/state";
 const BUNDLE: &str = "/run/bundle";
 const PROGRAMS: &str = "/run/programs";
 
+/// Goes before the other where the process has ended: who has its number now is another, and so is that one's
+/// session. As long as one of its own lives, nobody can have it.
+const UNLESS_IT_LIVES: &str = r#"[ -e "/proc/$1" ] && exit"#;
 /// Kills what shares the session of process `$1`; a shell and `kill` are all that is asked of the container.
 const KILL_SESSION: &str = r#"
 for d in /proc/[0-9]*; do
@@ -52,6 +55,8 @@ for d in /proc/[0-9]*; do
 done
 kill -9 "$1"
 "#;
+/// How long after a program was killed who waits for it may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Asks all to end, and then what did not listen, as shells at a prompt: those go when they are hung up on.
 const ASK_TO_END: &str = "kill -TERM -1; sleep 1; kill -HUP -1";
 
@@ -82,15 +87,8 @@ pub fn become_keeper(plan: &Plan, control: OwnedFd) -> ! {
 fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, String> {
     sys::reset_signals();
     turns::sandbox();
-    let blueprint = &plan.blueprint;
-    let mut keep = vec![control];
-    let sources =
-        blueprint.tools.iter().map(|(_, it)| it).chain([&blueprint.ground]).chain(&blueprint.below);
-    for source in sources.chain(blueprint.workspace.as_ref().map(|it| &it.source)) {
-        if let Source::Tree(tree) = source {
-            keep.push(tree.as_fd());
-        }
-    }
+    let mut keep = plan.blueprint.open();
+    keep.push(control);
     init::shed(&keep).map_err(|error| format!("closing files: {error}"))?;
     sys::forget_start(NAME).map_err(|error| format!("forgetting its start: {error}"))?;
     if !wait_for_go(control) {
@@ -284,14 +282,23 @@ impl Keeper<'_> {
         self.reap()
     }
 
-    /// Kills a program and what shares its session.
+    /// Kills a program and what shares its session. Its leader is not reaped, so that number is its own; the one
+    /// inside is only while the leader, which waits for the program, lives.
     fn end(&self, leader: Pid, inside: Option<Pid>) {
         let Some(inside) = inside else { return processes::signal_session(leader, Signal::KILL) };
         let inside = inside.as_raw_nonzero().to_string();
+        // As where there is no room for a copy of this process.
+        let Ok(waits) = pidfd_open(leader, PidfdFlags::empty()) else { return };
         self.aside(|tool| {
+            let has_ended = |within| start::ends_within(&waits, within).unwrap_or(true);
+            if has_ended(Duration::ZERO) {
+                return tool.silently(&format!("{UNLESS_IT_LIVES}\n{KILL_SESSION}"), &inside);
+            }
             tool.silently(KILL_SESSION, &inside);
             // Where there is no shell.
-            tool.kill(&inside);
+            if !has_ended(ENDS_WITHIN) {
+                tool.kill(&inside);
+            }
         });
     }
 
@@ -346,5 +353,26 @@ impl Keeper<'_> {
                 true
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn what_has_the_number_of_a_program_that_ended_is_not_killed_for_it() {
+        let mut other = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
+        let number = other.id().to_string();
+        let say = |script: &str| {
+            let status = Command::new("sh").args(["-c", script, "sh", &number]).status();
+            status.unwrap()
+        };
+        assert!(say(&format!("{UNLESS_IT_LIVES}\n{KILL_SESSION}")).success());
+        assert!(other.try_wait().unwrap().is_none());
+        say(KILL_SESSION);
+        assert_eq!(other.wait().unwrap().signal(), Some(9));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::DirBuilderExt,
     },
     path::PathBuf,
@@ -20,9 +20,10 @@ use rustix::{
 use super::{Plan, Runtime, check, launch, plan};
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{RUNTIME_WITHIN, RUNTIME_WORDS_BYTES_MAX},
+        limits::{HUB_ANSWER_WITHIN, RUNTIME_WORDS_BYTES_MAX},
         text,
         units::Size,
     },
@@ -31,6 +32,7 @@ use crate::{
         local::{
             hierarchy::Layout,
             identity::Identity,
+            init,
             link::memory_file,
             lockdown::ProcessBounds,
             message::{Description, On, Order, Report, Word, receive, send},
@@ -45,8 +47,11 @@ use crate::{
     },
 };
 
-/// A trial is a container and a program, each with the runtime's own deadline.
-const TRIAL_WITHIN: Duration = Duration::from_secs(3 * RUNTIME_WITHIN.as_secs());
+/// Both trials, beside each other, with all they start: less than who asks the doctor waits.
+const TRIALS_WITHIN: Duration = Duration::from_secs(12);
+const _: () = assert!(TRIALS_WITHIN.as_secs() + 2 < HUB_ANSWER_WITHIN.as_secs());
+/// What is left of that for a trial to say what it waits for.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
 /// Some versions run programs, and answer them wrongly where they look at files, or fall over them.
 const TRIED: &str = "ls -l / >/dev/null && test -d /proc/1 || exit 1
 \
@@ -54,8 +59,9 @@ const TRIED: &str = "ls -l / >/dev/null && test -d /proc/1 || exit 1
 
 /// One for each grade.
 pub async fn checks() -> Vec<Check> {
+    let until = clock::monotonic() + TRIALS_WITHIN;
     let trials = [Isolation::Oci, Isolation::Gvisor].map(|grade| {
-        let trial = tokio::task::spawn_blocking(move || of(grade));
+        let trial = tokio::task::spawn_blocking(move || told(grade, &tried(grade, until)));
         async move {
             let lost = |error| Fault::bug(format!("trying a runtime: {error}"));
             trial.await.unwrap_or_else(|error| told(grade, &Err(lost(error))))
@@ -76,11 +82,7 @@ fn told(grade: Isolation, outcome: &Outcome<PathBuf>) -> Check {
     Check { check: format!("isolation.{}", grade.word()), status, detail, fix }
 }
 
-fn of(grade: Isolation) -> Check {
-    told(grade, &tried(grade))
-}
-
-fn tried(grade: Isolation) -> Outcome<PathBuf> {
+fn tried(grade: Isolation, until: Duration) -> Outcome<PathBuf> {
     let spec = spec();
     check(grade, &spec, &Layout::here())?;
     let runtime = Runtime::of(grade).ok_or_else(|| Fault::bug("no runtime for a grade"))?;
@@ -91,7 +93,7 @@ fn tried(grade: Isolation) -> Outcome<PathBuf> {
     let ground = Ground { name: "doctor".to_owned(), dir: dir.clone(), id, from: None };
     let identity = Identity::of(&ground.id)?;
     let outcome = plan(grade, &ground, &spec, &identity, ProcessBounds::default())
-        .and_then(|plan| apart(&plan).map(|()| plan.program.clone()));
+        .and_then(|plan| apart(&plan, until).map(|()| plan.program.clone()));
     // What can't be deleted now lies in a directory for such things.
     drop(fs::remove_dir_all(&dir));
     outcome.map_err(|fault| {
@@ -121,18 +123,24 @@ fn spec() -> SandboxSpec {
     }
 }
 
-/// Tries it in a copy of this process: what is cloned there has one thread.
-fn apart(plan: &Plan) -> Outcome<()> {
+/// Tries it in a copy of this process: what is cloned there has one thread. It holds nothing that this
+/// process has open, and ends with it.
+fn apart(plan: &Plan, until: Duration) -> Outcome<()> {
     let program = plan.runtime.program();
     let fault = |error: io::Error| Fault::io(format!("trying {program}"), &error);
     let (mut reader, mut writer) = io::pipe().map_err(fault)?;
+    let parent = rustix::process::getpid();
     let Some(child) = sys::fork().map_err(fault)? else {
-        let words = attempt(plan).err().unwrap_or_default();
+        let trial = || by_itself(plan, parent, writer.as_fd()).and_then(|()| attempt(plan, until));
+        // Nothing of it goes on as the process that it is a copy of.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(trial));
+        let outcome = outcome.unwrap_or_else(|_| Err(format!("trying {program} fell over")));
+        let words = outcome.err().unwrap_or_default();
         drop(writer.write_all(words.as_bytes()));
         sys::exit_now(i32::from(!words.is_empty()))
     };
     drop(writer);
-    let in_time = over(child, TRIAL_WITHIN).map_err(fault)?;
+    let in_time = over(child, until).map_err(fault)?;
     let status = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
     let status = status.map_err(|error| fault(error.into()))?;
     let mut words = Vec::new();
@@ -149,33 +157,53 @@ fn apart(plan: &Plan) -> Outcome<()> {
     }
 }
 
+/// In the copy: ties its life to the one it was copied from, and lets go of all but what it needs.
+fn by_itself(plan: &Plan, parent: Pid, words: BorrowedFd<'_>) -> Result<(), String> {
+    let failed = |error: io::Error| format!("preparing a trial: {error}");
+    sys::reset_signals();
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| failed(error.into()))?;
+    // It may have ended before that.
+    if rustix::process::getppid() != Some(parent) {
+        sys::exit_now(1);
+    }
+    let mut keep = plan.blueprint.open();
+    keep.push(words);
+    init::shed(&keep).map_err(failed)
+}
+
 /// Waits for the end of a child, or ends it; what it made goes with it.
-fn over(child: Pid, within: Duration) -> io::Result<bool> {
+fn over(child: Pid, until: Duration) -> io::Result<bool> {
     let itself = pidfd_open(child, PidfdFlags::empty())?;
-    let in_time = readable(&itself, within)?;
+    let in_time = readable(&itself, until)?;
     if !in_time {
         pidfd_send_signal(&itself, Signal::KILL)?;
     }
     Ok(in_time)
 }
 
-fn readable(what: &OwnedFd, within: Duration) -> io::Result<bool> {
-    let within = Timespec { tv_sec: within.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: 0 };
+fn readable(what: &OwnedFd, until: Duration) -> io::Result<bool> {
     let mut wanted = [PollFd::new(what, PollFlags::IN)];
-    Ok(rustix::io::retry_on_intr(|| poll(&mut wanted, Some(&within)))? > 0)
+    let ready = rustix::io::retry_on_intr(|| {
+        let left = until.saturating_sub(clock::monotonic());
+        let tv_sec = left.as_secs().try_into().unwrap_or(i64::MAX);
+        let left = Timespec { tv_sec, tv_nsec: left.subsec_nanos().into() };
+        poll(&mut wanted, Some(&left))
+    });
+    Ok(ready? > 0)
 }
 
 /// A container, and a program in it.
-fn attempt(plan: &Plan) -> Result<(), String> {
+fn attempt(plan: &Plan, until: Duration) -> Result<(), String> {
     let held = launch(plan, None).map_err(|fault| fault.to_string())?;
-    let outcome = with(&held.control);
+    let outcome = with(&held.control, until.saturating_sub(SAID_WITHIN));
     held.abandon();
     outcome
 }
 
-fn with(control: &OwnedFd) -> Result<(), String> {
+fn with(control: &OwnedFd, until: Duration) -> Result<(), String> {
     let failed = |error: io::Error| format!("talking to the keeper: {error}");
-    let next = |from: &OwnedFd| match readable(from, RUNTIME_WITHIN + Duration::from_secs(1)) {
+    let next = |from: &OwnedFd| match readable(from, until) {
         Ok(true) => receive(from).map(|it| it.bytes).map_err(failed),
         Ok(false) => Err("it did not get ready in time".to_owned()),
         Err(error) => Err(failed(error)),

@@ -109,7 +109,9 @@ fn call(command: &mut Command, log: &Path) -> Result<(), String> {
     let name = name.to_string_lossy().into_owned();
     let failed = |error: io::Error| format!("running {name}: {error}");
     let mut child = command.spawn().map_err(failed)?;
-    if !ends_within(Pid::from_child(&child), RUNTIME_WITHIN).map_err(failed)? {
+    let itself = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+    let itself = itself.map_err(|error| failed(error.into()))?;
+    if !ends_within(&itself, RUNTIME_WITHIN).map_err(failed)? {
         // It may just have ended.
         drop(child.kill());
         drop(child.wait());
@@ -125,10 +127,10 @@ fn call(command: &mut Command, log: &Path) -> Result<(), String> {
     }
 }
 
-fn ends_within(pid: Pid, within: Duration) -> io::Result<bool> {
-    let itself = pidfd_open(pid, PidfdFlags::empty())?;
+/// Whether a process ends in that time, or has.
+pub fn ends_within(itself: &OwnedFd, within: Duration) -> io::Result<bool> {
     let within = Timespec { tv_sec: within.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: 0 };
-    let mut wanted = [PollFd::new(&itself, PollFlags::IN)];
+    let mut wanted = [PollFd::new(itself, PollFlags::IN)];
     loop {
         match poll(&mut wanted, Some(&within)) {
             Err(rustix::io::Errno::INTR) => {}
