@@ -72,6 +72,8 @@ deaf! {
     fn diff(_of: Subject, _request: DiffRequest) -> BoxStream<Outcome<DiffPiece>>;
     fn apply(_id: &SandboxId, _request: ApplyRequest) -> Applied;
     fn take_back(_id: &SandboxId, _overwrite: bool) -> Applied;
+    fn asks() -> Vec<Ask>;
+    fn decide(_id: &AskId, _digest: &str, _answer: Answer) -> Ask;
     fn open(_id: &SandboxId, _spec: SessionSpec) -> Session;
     fn exec(_id: &SandboxId, _spec: SessionSpec, _stdin: BoxStream<Bytes>)
         -> BoxStream<Outcome<ExecOutput>>;

@@ -159,14 +159,14 @@ prop_compose! {
         isolation in option::of(any_of(Isolation::ALL)), created_at in stamp(),
         labels in labels(), workspace in workspace(), egress in any_of(Egress::ALL),
         limits in resource_limits(), capabilities in capabilities(),
-        (sessions, pending_approvals, notes) in (vec(session(), 0..3), any::<u32>(), vec(line(), 0..3)),
+        (sessions, notes) in (vec(session(), 0..3), vec(line(), 0..3)),
         stop_asked in any::<bool>(), (snapshots, writes) in any::<(u32, u32)>(),
         moment in option::of(snapshot_id()),
     ) -> Sandbox {
         Sandbox {
             id, name, driver, state, raw_state, isolation, created_at, labels, workspace, egress,
-            limits, capabilities, sessions, pending_approvals, notes, stop_asked, snapshots,
-            moment, writes,
+            limits, capabilities, sessions, asks: Vec::new(), notes, stop_asked, snapshots, moment,
+            writes,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod apply;
+mod asks;
 mod boxes;
 mod diff;
 mod feed;
@@ -30,14 +31,14 @@ use super::{
 use crate::{
     base::id::SessionId,
     model::{event::Level, session::Session},
-    vt::key::Stroke,
+    vt::key::{KeyPress, Stroke},
 };
 
 /// Takes one message in. `State::take_dirty` then says whether to draw, `State::wake_at` when to
 /// send `Msg::Tick`.
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
-    let quiet = matches!(msg, Msg::Output { .. } | Msg::Tick | Msg::Done { .. });
+    let quiet = matches!(msg, Msg::Output { .. } | Msg::Tick | Msg::Done { .. } | Msg::Drawn(_));
     let typed = matches!(msg, Msg::Key(_) | Msg::Paste(_));
     let was_dirty = state.dirty;
     let by_hand = matches!(msg, Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_));
@@ -46,7 +47,11 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
         Msg::Mouse(mouse) => matches!(mouse.kind, MouseKind::Down(_)),
         _ => false,
     };
-    let mut turn = Turn { state, by_hand, looks, spoke: false, effects: Vec::new() };
+    let press = match &msg {
+        Msg::Key(press) => Some(*press),
+        _ => None,
+    };
+    let mut turn = Turn { state, by_hand, press, looks, spoke: false, effects: Vec::new() };
     turn.state.dirty |= !quiet;
     turn.message(msg);
     turn.settle();
@@ -71,6 +76,8 @@ struct Turn<'a> {
     state: &'a mut State,
     /// The message is the operator's own doing.
     by_hand: bool,
+    /// The message is this key.
+    press: Option<KeyPress>,
     /// The operator has looked at what there is, and acts.
     looks: bool,
     /// Something was said of what is done where the operator is.
@@ -108,6 +115,7 @@ impl Turn<'_> {
                 }
                 if press.stroke != Stroke::Release {
                     self.state.key_at = self.state.now.since_start;
+                    self.state.pressed_last = Some(press.key);
                 }
             }
             Msg::Mouse(mouse) => {
@@ -129,8 +137,15 @@ impl Turn<'_> {
                 self.paste(&text);
                 self.state.key_at = self.state.now.since_start;
             }
-            Msg::Focus(on) => self.focus_changed(on),
-            Msg::Resize(columns, rows) => self.state.size = (columns, rows),
+            Msg::Focus(on) => {
+                self.focus_changed(on);
+                self.look_at_ask_anew(false);
+            }
+            Msg::Resize(columns, rows) => {
+                self.state.size = (columns, rows);
+                self.look_at_ask_anew(true);
+            }
+            Msg::Drawn(glimpse) => self.drawn(glimpse),
             Msg::Tick => self.tick(),
             Msg::Event(event) => self.event(event),
             Msg::Output { session, generation, output } => {
@@ -187,6 +202,7 @@ impl Turn<'_> {
     fn settle(&mut self) {
         self.follow_cursor();
         self.keep_focus_true();
+        self.count_asks();
         let frame = layout::frame(self.state);
         if frame != self.state.frame {
             self.state.frame = frame;
@@ -194,6 +210,7 @@ impl Turn<'_> {
             self.resize_typed_into();
         }
         self.settle_views();
+        self.settle_ask();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));
         if let Some(copy) = &self.state.copy {

@@ -63,6 +63,9 @@ impl Turn<'_> {
                 | Pending::TakeBack { .. }),
                 result,
             ) => self.diff_done(id, it, result),
+            (it @ (Pending::Asks | Pending::Decide { .. }), result) => {
+                self.asks_done(id, it, result);
+            }
             (Pending::Doctor, Ok(Reply::Checks(found))) => {
                 if let Some(Overlay::Doctor { checks, .. }) = &mut self.state.overlay {
                     *checks = Some(found);
