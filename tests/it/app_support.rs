@@ -15,11 +15,12 @@ use sandwatch::{
     },
     base::{
         clock::{Timestamp, Zone},
-        id::{ClientId, SandboxId, SessionId},
+        id::{AskId, ClientId, SandboxId, SessionId},
         units::Size,
     },
     config::schema::Config,
     model::{
+        ask::{Ask, AskKind, AskState, Asked, Request, Risk, RiskLevel},
         capability::Capabilities,
         event::{Event, SnapshotReason},
         output::Output,
@@ -236,7 +237,7 @@ pub fn sandbox(name: &str, command: &str, status: Status) -> Sandbox {
         limits: ResourceLimits::default(),
         capabilities: Capabilities::default(),
         sessions: vec![session(name, &id, 1, command, status)],
-        pending_approvals: 0,
+        asks: Vec::new(),
         notes: Vec::new(),
         stop_asked: false,
         snapshots: 0,
@@ -274,6 +275,33 @@ pub fn session(
     }
 }
 
+/// An ask of a sandbox whose id is its name; a later number, a later ask.
+pub fn ask(id: &str, sandbox: &str, kind: AskKind, subject: &str, level: RiskLevel) -> Ask {
+    let number: i64 = id.rsplit('-').next().and_then(|it| it.parse().ok()).unwrap_or(0);
+    Ask {
+        asked: Asked {
+            id: AskId::parse(id).unwrap(),
+            request: Request {
+                kind,
+                subject: subject.to_owned(),
+                details: vec![("cwd".to_owned(), "/home/me/project".to_owned())],
+                reason: Some("it is the next step".to_owned()),
+                agent: Some("claude".to_owned()),
+            },
+            session: Some(SessionId::parse(sandbox).unwrap()),
+            created_at: Timestamp(START - 60_000 + number * 1000),
+            deadline_at: Timestamp(START + 240_000 + number * 1000),
+            askers: 1,
+        },
+        sandbox: SandboxId::parse(sandbox).unwrap(),
+        sandbox_name: sandbox.to_owned(),
+        digest: format!("{id}-0123456789abcdef"),
+        risk: Risk { level, findings: vec!["runs what it fetched".to_owned()] },
+        state: AskState::Pending,
+        decision: None,
+    }
+}
+
 pub fn lease(holder: &str, name: &str) -> Lease {
     Lease {
         holder: ClientId::parse(holder).unwrap(),
@@ -286,7 +314,10 @@ pub fn lease(holder: &str, name: &str) -> Lease {
 /// Five sandboxes that look like a working day.
 pub fn day() -> Vec<Sandbox> {
     let mut api = sandbox("api-refactor", "claude", Status::Working);
-    api.pending_approvals = 2;
+    api.asks = vec![
+        ask("ask-1", "api-refactor", AskKind::Exec, "cargo publish", RiskLevel::Medium),
+        ask("ask-2", "api-refactor", AskKind::Network, "pkg.example:443", RiskLevel::Low),
+    ];
     let mut nightly = sandbox("nightly", "opencode", Status::Idle);
     nightly.state = sandbox::State::Paused;
     let mut all = vec![

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use sandwatch::{
     base::{
         fault::{Kind, Outcome},
-        id::{ClientId, SandboxId, SessionId, SnapshotId},
+        id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     client::Client,
     model::{
+        ask::{Answer, Ask},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,

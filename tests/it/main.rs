@@ -15,6 +15,7 @@
 )]
 
 mod app_aim;
+mod app_asks;
 mod app_boxes;
 mod app_changes;
 mod app_config;

@@ -219,7 +219,7 @@ actions! {
     AskAllow, "ask.allow", Ask, None, "Allow once",
         "Allow this ask alone; with a high risk, after a word is typed.",
         [Ask "a"];
-    AskAllowSession, "ask.allow_session", Ask, None, "Allow for the session",
+    AskAllowSession, "ask.allow_session", Ask, None, "Allow for session",
         "Allow the very same request of this sandbox until it is removed.",
         [Ask "s"];
     AskAllowHour, "ask.allow_hour", Ask, None, "Allow for an hour",
