@@ -20,6 +20,8 @@ use crate::{
 pub const LABEL_CELLS: u16 = 10;
 /// The detail that is read as a change to a file.
 const DIFF: &str = "diff";
+/// Before a row that goes on with the line of the one before, so that nobody takes it for a line of its own.
+const GOES_ON: &str = "        ↪";
 /// Of the digest, that many characters are shown.
 const DIGEST_SHOWN: usize = 12;
 
@@ -56,37 +58,37 @@ pub fn scope_words(scope: Scope) -> &'static str {
     }
 }
 
+/// A row of a text, and whether it goes on with the line of the row before.
+pub type Row = (String, bool);
+
 /// A program's text in rows of so many cells: nothing of it is dropped, and a row ends only where there is no more
 /// room or where the text has a new line, which is shown as well.
-pub fn fold(text: &str, cells: usize) -> Vec<String> {
+pub fn fold(text: &str, cells: usize) -> Vec<Row> {
     let cells = cells.max(10);
     let mut rows = Vec::new();
     for line in text.split_inclusive('\n') {
-        let mut row = String::new();
-        let mut used = 0;
+        let (mut row, mut used, mut goes_on) = (String::new(), 0, false);
         for piece in whole(&visible(line)).graphemes(true).flat_map(seen) {
             let wide = width(&piece);
             if used + wide > cells {
-                rows.push(std::mem::take(&mut row));
-                used = 0;
+                rows.push((std::mem::take(&mut row), goes_on));
+                (used, goes_on) = (0, true);
             }
             row.push_str(&piece);
             used += wide;
         }
-        rows.push(row);
+        rows.push((row, goes_on));
     }
     if rows.is_empty() {
-        rows.push(String::new());
+        rows.push((String::new(), false));
     }
     rows
 }
 
-/// Blanks at either end, which nobody would see.
+/// Blanks at the end of a line, which nobody would see otherwise.
 fn whole(line: &str) -> String {
-    let bare = line.trim_matches(' ');
-    let before = line.len() - line.trim_start_matches(' ').len();
-    let after = (line.len() - before).saturating_sub(bare.len());
-    format!("{}{bare}{}", "\u{2420}".repeat(before), "\u{2420}".repeat(after))
+    let bare = line.trim_end_matches(' ');
+    format!("{bare}{}", "\u{2420}".repeat(line.len() - bare.len()))
 }
 
 /// A cluster as it can be seen: one without any width is named.
@@ -210,6 +212,14 @@ impl State {
         let asked = human_duration(age(created, now).0);
         format!("for {asked}, {} left", left(deadline, now))
     }
+
+    /// Only how long it will.
+    pub fn ask_left(&self, deadline: Timestamp) -> String {
+        match self.ages_are_live() {
+            true => format!("{} left", left(deadline, self.now.wall)),
+            false => format!("until {}", self.zone.time(deadline)),
+        }
+    }
 }
 
 /// The time that is left, in steps of five seconds and then in minutes.
@@ -232,16 +242,21 @@ struct Page {
 }
 
 impl Page {
-    fn push(&mut self, label: &str, rows: Vec<String>, tone: Tone) {
+    fn push(&mut self, label: &str, rows: Vec<Row>, tone: Tone) {
         let mut label = label.to_owned();
-        for text in rows {
-            self.lines.push(Line { label: std::mem::take(&mut label), text, tone });
+        for (text, goes_on) in rows {
+            let label = match goes_on {
+                true => GOES_ON.to_owned(),
+                false => std::mem::take(&mut label),
+            };
+            self.lines.push(Line { label, text, tone });
         }
     }
 
     /// Our own words, and what is safe already.
     fn words(&mut self, label: &str, text: &str, tone: Tone) {
-        self.push(label, wrap(text, self.room), tone);
+        let rows = wrap(text, self.room).into_iter().map(|it| (it, false)).collect();
+        self.push(label, rows, tone);
     }
 
     /// A program's.

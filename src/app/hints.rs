@@ -210,13 +210,10 @@ impl State {
 
     /// Whether letters go into a line or a field.
     pub fn takes_text(&self) -> bool {
-        let boxed =
-            matches!(
-                self.overlay,
-                Some(
-                    Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_)
-                )
-            );
+        let boxed = matches!(
+            self.overlay,
+            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_))
+        );
         self.line.is_some() || boxed
     }
 

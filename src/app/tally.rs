@@ -22,6 +22,7 @@ impl Tally {
         if let Some(count) = self.counts.get_mut(row.mark() as usize) {
             step(count, sign);
         }
-        step(&mut self.asks, sign * row.sandbox.asks.len() as i64);
+        let asks = i64::try_from(row.sandbox.asks.len()).unwrap_or(i64::MAX);
+        step(&mut self.asks, sign.saturating_mul(asks));
     }
 }

@@ -48,7 +48,8 @@ impl State {
             _ => None,
         });
         let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
-        let soonest = soonest.chain(self.rest.at()).chain(self.hears_at()).chain(self.ask_hears_at());
+        let soonest =
+            soonest.chain(self.rest.at()).chain(self.hears_at()).chain(self.ask_hears_at());
         let soonest = soonest.chain(self.work_reads_anew_at());
         let soonest = soonest.chain(self.views.last().and_then(View::rests_at));
         soonest.chain(self.ages_read_anew_at()).chain(self.link_reads_anew_at()).min()

@@ -185,9 +185,8 @@ impl Runner {
                     self.reads.insert(id, call);
                 }
             }
-            Act::Asks => self.call(id, HUB_ANSWER_WITHIN, async move {
-                runtime.asks().await.map(Reply::Asks)
-            }),
+            Act::Asks => self
+                .call(id, HUB_ANSWER_WITHIN, async move { runtime.asks().await.map(Reply::Asks) }),
             Act::Decide { ask, digest, answer } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 let decided = runtime.decide(&ask, &digest, answer).await;
                 decided.map(|it| Reply::Ask(Box::new(it)))

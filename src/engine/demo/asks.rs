@@ -36,20 +36,26 @@ fn script(name: &str) -> Vec<Request> {
     let here = ("cwd", "/home/demo/project");
     match name {
         "api-refactor" => vec![
-            request(AskKind::Exec, "cargo test --workspace", &[here], "see whether it is green", "claude"),
+            request(
+                AskKind::Exec,
+                "cargo test --workspace",
+                &[here],
+                "see whether it is green",
+                "claude",
+            ),
             request(
                 AskKind::File,
                 "src/retry.rs",
-                &[here, ("diff", DIFF)],
+                &[("diff", DIFF)],
                 "send again what failed for a moment",
                 "claude",
             ),
         ],
         "docs-site" => vec![request(
             AskKind::Network,
-            "registry.npmjs.org:443",
+            "203.0.113.20:4873",
             &[("program", "/usr/bin/npm")],
-            "install the missing dependency",
+            "install the missing dependency from the mirror",
             "codex",
         )],
         _ => vec![request(
