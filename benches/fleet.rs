@@ -201,7 +201,7 @@ fn sandbox(number: usize) -> Sandbox {
         limits: ResourceLimits::default(),
         capabilities: Capabilities::default(),
         sessions: vec![session],
-        pending_approvals: 0,
+        asks: Vec::new(),
         notes: Vec::new(),
         stop_asked: false,
         snapshots: 0,

@@ -145,8 +145,8 @@ impl State {
             page.words("agent", &format!("says it is {}", visible(agent)), Tone::Dim);
         }
         if let Some(reason) = &request.reason {
-            page.exact("why", &format!("\u{201c}{reason}\u{201d}"), Tone::Plain);
-            page.words("", "(the agent's words; nobody has checked them)", Tone::Dim);
+            let quoted = format!("\u{201c}{reason}\u{201d} (the agent's words)");
+            page.exact("its words", &quoted, Tone::Plain);
         }
         for (key, value) in &request.details {
             page.detail(key, value);
@@ -156,12 +156,15 @@ impl State {
             RiskLevel::Medium => Tone::Warning,
             RiskLevel::High => Tone::Error,
         };
-        page.words("risk", &ask.risk.level.word().to_uppercase(), tone);
-        for finding in &ask.risk.findings {
-            page.words("", &visible(finding), tone);
-        }
+        let level = ask.risk.level.word().to_uppercase();
         if ask.risk.findings.is_empty() {
-            page.words("", "nothing stands out, which says nothing of what it does", Tone::Dim);
+            let text = format!("{level} · nothing stands out, which proves nothing");
+            page.words("risk", &text, tone);
+        }
+        let mut before = ("risk", format!("{level} · "));
+        for finding in &ask.risk.findings {
+            let (label, level) = std::mem::take(&mut before);
+            page.words(label, &format!("{level}{}", visible(finding)), tone);
         }
         let zone = &self.zone;
         let (at, until) = (zone.date_time(asked.created_at), zone.date_time(asked.deadline_at));
@@ -174,7 +177,7 @@ impl State {
         if ask.state == AskState::Pending {
             for scope in [Scope::Once, Scope::Session, Scope::Hour] {
                 let word = if scope == Scope::Hour { "1 h" } else { scope.word() };
-                page.words(word, &format!("means {}", scope_words(scope)), Tone::Dim);
+                page.words(word, scope_words(scope), Tone::Dim);
             }
         }
         page.lines

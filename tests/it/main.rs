@@ -22,6 +22,7 @@ mod app_config;
 mod app_follow;
 mod app_honest;
 mod app_hunks;
+mod app_inbox;
 mod app_keyboard;
 mod app_keys;
 mod app_lost;

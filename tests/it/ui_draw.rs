@@ -44,6 +44,9 @@ const STATES: &[&str] = &[
     "* x",
     "F",
     "enter ctrl-b",
+    "I",
+    "I I",
+    "I tab",
 ];
 
 fn console(size: (u16, u16), keys: &str) -> Console {
