@@ -1,15 +1,18 @@
 //! What waits for an answer over the whole fleet, what became of what waited, and the place that shows both.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    action::Action,
-    ask::{Line, brief},
+    action::{Action, Scope},
+    ask::{Line, brief, end_words},
+    chord::Chord,
     effect::EffectId,
     fleet::Fleet,
-    gate::{Gate, Glimpse},
+    gate::{Gate, Glimpse, HELD_FOR},
+    keymap::{Bound, Step},
     layout::Area,
     line::Editor,
+    lost::DEAF_FOR,
     state::{Overlay, State},
     view::{Cursor, View},
 };
@@ -19,11 +22,20 @@ use crate::{
         id::{AskId, SandboxId},
         limits::CONSOLE_ASKS_MAX,
     },
-    model::ask::{Ask, AskState, Scope},
+    model::ask::{Ask, AskState, Scope as Holds},
+    vt::key::Mods,
 };
 
 /// The word that allows what is risky.
 pub const ALLOW_WORD: &str = "allow";
+/// What answers.
+const ANSWERS: [Action; 5] = [
+    Action::AskAllow,
+    Action::AskAllowSession,
+    Action::AskAllowHour,
+    Action::AskDeny,
+    Action::AskDenySay,
+];
 /// With fewer columns the keys of an ask take two rows.
 const KEYS_COLUMNS: u16 = 74;
 /// Cells of a subject in a notice.
@@ -162,7 +174,7 @@ pub struct Shown {
 
 impl Shown {
     pub(super) fn new(ask: Ask, mark: u64) -> Self {
-        let over = (ask.state != AskState::Pending).then(|| super::ask::end_words(&ask));
+        let over = (ask.state != AskState::Pending).then(|| end_words(&ask));
         Self {
             ask,
             over,
@@ -201,7 +213,7 @@ impl Shown {
 #[derive(Clone, Debug)]
 pub struct AllowBox {
     pub ask: Ask,
-    pub scope: Scope,
+    pub scope: Holds,
     pub editor: Editor,
     pub wrong: Option<String>,
     pub gate: Gate,
@@ -306,10 +318,20 @@ impl State {
         it.gate.wanted(it.top, it.height)
     }
 
+    /// When the last key is so long ago that the next one is meant for what is on screen.
+    pub(super) fn keys_quiet_at(&self) -> Duration {
+        let last = self.pressed_last.map(|key| Chord { key, mods: Mods::default() });
+        let answers = last.is_some_and(|it| match self.keymap.step(Scope::Ask, &[it]) {
+            Step::Run(Bound::Action(action)) => ANSWERS.contains(action),
+            _ => false,
+        });
+        self.key_at + if answers { HELD_FOR } else { DEAF_FOR }
+    }
+
     /// When keys begin to answer.
-    pub(super) fn ask_hears_at(&self) -> Option<std::time::Duration> {
+    pub(super) fn ask_hears_at(&self) -> Option<Duration> {
         let it = self.shown_ask().filter(|it| !it.lit && it.over.is_none())?;
-        it.gate.opens_at(self.key_at).filter(|_| !self.ask_is_covered())
+        it.gate.opens_at(self.keys_quiet_at()).filter(|_| !self.ask_is_covered())
     }
 
     /// Times of asks on screen: when they were asked, and until when they wait.

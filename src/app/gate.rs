@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::lost::DEAF_FOR;
 
-/// A key that was pressed last counts again only after this long without one: the first repeat of a key that is
+/// After a key that answers none does for this long, and no key is the same as the last one sooner: the first repeat of a key that is
 /// held down comes as late as that, and where a terminal does not say that it is one, nobody can tell.
 pub const HELD_FOR: Duration = Duration::from_secs(1);
 
@@ -64,13 +64,14 @@ impl Gate {
         (self.seen < self.total).then_some(self.seen)
     }
 
-    /// When it opens, if no key comes; `None` = not before it was drawn.
-    pub fn opens_at(&self, last_key: Duration) -> Option<Duration> {
-        self.whole_at.map(|it| it.max(last_key) + DEAF_FOR)
+    /// When it opens, if no key comes; `None` = not before it was drawn. `quiet_at` is when the last key is long
+    /// enough ago.
+    pub fn opens_at(&self, quiet_at: Duration) -> Option<Duration> {
+        self.whole_at.map(|it| quiet_at.max(it + DEAF_FOR))
     }
 
     /// Whether a key counts.
-    pub fn is_open(&self, now: Duration, last_key: Duration) -> bool {
-        self.opens_at(last_key).is_some_and(|it| now >= it)
+    pub fn is_open(&self, now: Duration, quiet_at: Duration) -> bool {
+        self.opens_at(quiet_at).is_some_and(|it| now >= it)
     }
 }

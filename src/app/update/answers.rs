@@ -25,7 +25,8 @@ impl Turn<'_> {
     /// A key wants to answer. Why it does not is said, but to keys that repeat.
     pub(super) fn answer(&mut self, verdict: Verdict, scope: Scope, say: bool) {
         let now = self.state.now.since_start;
-        let (key_at, last) = (self.state.key_at, self.state.pressed_last);
+        let (quiet_at, last) = (self.state.keys_quiet_at(), self.state.pressed_last);
+        let key_at = self.state.key_at;
         let Some(it) = self.state.shown_ask() else {
             let (key, what) = (self.state.key_words(Action::AskOpen), "an ask is answered where");
             return self.notice(Level::Info, &format!("{what} all of it is read; {key} opens it"));
@@ -52,7 +53,7 @@ impl Turn<'_> {
             let text = format!("{} of it were not on screen yet", count(left, "row"));
             return self.notice(Level::Warning, &text);
         }
-        if !it.gate.is_open(now, key_at) || self.state.ask_is_covered() {
+        if !it.gate.is_open(now, quiet_at) || self.state.ask_is_covered() {
             return self.notice(Level::Warning, "too soon to have been read: pause, then answer");
         }
         if last == Some(press.key) && now < key_at + HELD_FOR {
@@ -114,12 +115,12 @@ impl Turn<'_> {
 
     /// A letter for the box that wants a word: typed, one by one, after it was on screen for a while.
     pub(super) fn type_in_allow(&mut self, text: &str) {
-        let (now, key_at) = (self.state.now.since_start, self.state.key_at);
+        let (now, quiet_at) = (self.state.now.since_start, self.state.keys_quiet_at());
         let is_key = self.press.is_some_and(|it| it.stroke == Stroke::Press);
         let Some(Overlay::Allow(it)) = &mut self.state.overlay else { return };
         if !is_key {
             it.wrong = Some("the word is typed, not pasted and not held".to_owned());
-        } else if it.editor.text().is_empty() && !it.gate.is_open(now, key_at) {
+        } else if it.editor.text().is_empty() && !it.gate.is_open(now, quiet_at) {
             it.wrong = Some("too soon to have been read: pause, then type".to_owned());
         } else {
             it.wrong = None;

@@ -214,7 +214,7 @@ impl Turn<'_> {
     /// The place has its sizes and its rows, and what is read opens or closes its gate.
     pub(super) fn settle_ask(&mut self) {
         let Some(area) = self.state.frame.view else { return };
-        let (now, key_at) = (self.state.now.since_start, self.state.key_at);
+        let (now, quiet_at) = (self.state.now.since_start, self.state.keys_quiet_at());
         let covered = self.state.ask_is_covered();
         let ended = self.state.asks.ended.len();
         let Some(inbox) = self.inbox_mut() else { return };
@@ -238,7 +238,7 @@ impl Turn<'_> {
             it.gate.close(mark);
         }
         it.covered = covered;
-        let lit = !covered && it.over.is_none() && it.gate.is_open(now, key_at);
+        let lit = !covered && it.over.is_none() && it.gate.is_open(now, quiet_at);
         let news = std::mem::replace(&mut it.lit, lit) != lit;
         self.state.dirty |= news;
     }
