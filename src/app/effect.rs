@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use crate::{
     base::{
-        id::{SandboxId, SessionId, SnapshotId},
+        id::{AskId, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     config::schema::Prefs,
     model::{
+        ask::Answer,
         change::{ApplyRequest, DiffRequest, Subject},
         history::{HistoryRequest, SearchRequest},
         sandbox::SandboxSpec,
@@ -133,6 +134,15 @@ pub enum Act {
     TakeBack {
         sandbox: SandboxId,
         overwrite: bool,
+    },
+    /// Answered with `Reply::Asks`: those that have ended.
+    Asks,
+    /// Answered with `Reply::Ask`.
+    Decide {
+        ask: AskId,
+        /// Of what was on screen.
+        digest: String,
+        answer: Answer,
     },
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.
     Cancel(EffectId),

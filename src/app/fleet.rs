@@ -1,43 +1,23 @@
 //! The fleet: every sandbox in an order that never changes under the cursor, a filter, marks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::filter::Query;
-pub use super::row::{Mark, Row};
+pub use super::{
+    row::{Mark, Row},
+    tally::Tally,
+};
 use crate::{
     base::{
         id::{ClientId, SandboxId, SessionId},
         limits::SANDBOXES_MAX,
     },
     model::{
+        ask::Ask,
         sandbox::{Sandbox, State},
         session::Session,
     },
 };
-
-/// How many rows there are of each mark.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    counts: [u32; Mark::ALL.len()],
-    /// Asks the hub holds, over all sandboxes.
-    pub asks: u32,
-}
-
-impl Tally {
-    pub fn of(&self, mark: Mark) -> u32 {
-        self.counts.get(mark as usize).copied().unwrap_or(0)
-    }
-
-    fn add(&mut self, row: &Row, sign: i64) {
-        let step = |count: &mut u32, by: i64| {
-            *count = u32::try_from(i64::from(*count) + by).unwrap_or(0);
-        };
-        if let Some(count) = self.counts.get_mut(row.mark() as usize) {
-            step(count, sign);
-        }
-        step(&mut self.asks, sign * i64::try_from(row.sandbox.asks.len()).unwrap_or(i64::MAX));
-    }
-}
 
 /// What a row keeps when its sandbox is told anew.
 fn kept_of(row: Option<&Row>) -> (bool, Option<SessionId>) {
@@ -62,6 +42,9 @@ pub struct Fleet {
     top: usize,
     height: usize,
     tally: Tally,
+    /// Slots of those that ask, and how often what they ask may have changed.
+    asking: BTreeSet<usize>,
+    asks_changed: u64,
     /// Whether a first snapshot has come: an empty list is news, an unknown one is not.
     pub known: bool,
 }
@@ -75,6 +58,8 @@ impl Fleet {
         let old = std::mem::take(&mut self.slots);
         let old_index = std::mem::take(&mut self.index);
         (self.tally, self.sessions) = <_>::default();
+        self.asking.clear();
+        self.asks_changed += 1;
         // What stays comes first and in the order it had, then what is new by age. Numbers are sorted, for
         // moving ten thousand sandboxes about costs a frame.
         let mut order: Vec<_> = sandboxes
@@ -144,6 +129,7 @@ impl Fleet {
         let at = self.here();
         if let Some(row) = self.slots.get_mut(slot).and_then(Option::take) {
             self.tally.add(&row, -1);
+            self.asks_changed += u64::from(self.asking.remove(&slot));
             for session in &row.sandbox.sessions {
                 self.sessions.remove(&session.id);
             }
@@ -162,6 +148,7 @@ impl Fleet {
     fn compact(&mut self) {
         let old = std::mem::take(&mut self.slots);
         (self.tally, self.index, self.sessions) = <_>::default();
+        self.asking.clear();
         for row in old.into_iter().flatten() {
             self.put(row, None);
         }
@@ -179,6 +166,14 @@ impl Fleet {
             }
         }
         self.tally.add(&row, 1);
+        let asked = match row.sandbox.asks.is_empty() {
+            true => self.asking.remove(&slot),
+            false => {
+                self.asking.insert(slot);
+                true
+            }
+        };
+        self.asks_changed += u64::from(asked);
         self.index.insert(row.sandbox.id.clone(), slot);
         for session in &row.sandbox.sessions {
             self.sessions.insert(session.id.clone(), slot);
@@ -334,6 +329,16 @@ impl Fleet {
         self.tally
     }
 
+    /// All that wait for an answer.
+    pub fn asks(&self) -> impl Iterator<Item = &Ask> {
+        self.asking.iter().filter_map(|it| self.row(*it)).flat_map(|it| &it.sandbox.asks)
+    }
+
+    /// Another number whenever these may be others.
+    pub(super) fn asks_changed(&self) -> u64 {
+        self.asks_changed
+    }
+
     /// The rows of a window of the list as shown, with their positions.
     pub fn window(&self, from: usize, count: usize) -> impl Iterator<Item = (usize, &Row)> {
         let slots = self.shown.iter().enumerate().skip(from).take(count);
@@ -444,6 +449,9 @@ impl Fleet {
         }
         let mut tally = Tally::default();
         self.slots.iter().flatten().for_each(|it| tally.add(it, 1));
+        if usize::try_from(tally.asks).ok() != Some(self.asks().count()) {
+            return Err("asks are not found".to_owned());
+        }
         if tally != self.tally {
             return Err(format!("tally {:?}, counted {tally:?}", self.tally));
         }

@@ -2,6 +2,7 @@
 
 use super::{
     action::{Action, Scope},
+    asks::Listed,
     chord::Chord,
     diff::Half,
     keymap::{Bound, Step},
@@ -23,10 +24,13 @@ impl State {
         match (&self.overlay, &self.line) {
             _ if self.lost.is_some() => "LOST",
             (_, Some(_)) | (Some(Overlay::Palette(_) | Overlay::Help(_)), _) => "LINE",
+            (Some(Overlay::Allow(_)), _) => "LINE",
             (Some(_), _) => "BOX",
             _ if !self.typed.is_empty() => "PREFIX",
             _ if self.grip.is_some() => "TYPING",
             _ if matches!(self.view(), Some(View::Snapshots(_))) => "SNAPSHOTS",
+            _ if self.shown_ask().is_some() => "ASK",
+            _ if self.inbox().is_some() => "ASKS",
             _ if self.view().is_some() => "DIFF",
             _ if self.copy.as_ref().is_some_and(|it| it.selection.is_some()) => "SELECT",
             _ if self.copy.is_some() => "SCROLL",
@@ -71,6 +75,7 @@ impl State {
                 &[Action::LineAccept, Action::LineUp, Action::LineDown, Action::LineCancel]
             }
             (Some(Overlay::Confirm(_) | Overlay::TakeOver { .. }), _) => &[Action::DialogCancel],
+            (Some(Overlay::Allow(_)), _) => &[Action::LineAccept, Action::LineCancel],
             (Some(Overlay::New(_)), _) => {
                 &[Action::LineAccept, Action::LineComplete, Action::LineRight, Action::LineCancel]
             }
@@ -113,6 +118,13 @@ impl State {
             Action::Select if self.mode() == "SELECT" => "end selecting".to_owned(),
             Action::LineUp => "previous".to_owned(),
             Action::LineDown => "next".to_owned(),
+            Action::NextPlace if self.shown_ask().is_some() => "next ask".to_owned(),
+            Action::NextPlace if self.inbox().is_some() => match self.inbox().map(|it| it.tab) {
+                Some(Listed::Waiting) => "ended".to_owned(),
+                _ => "waiting".to_owned(),
+            },
+            Action::ListHalfDown => "further".to_owned(),
+            Action::ListDown => "down".to_owned(),
             action => action.spec().title.to_lowercase(),
         }
     }
@@ -198,8 +210,10 @@ impl State {
 
     /// Whether letters go into a line or a field.
     pub fn takes_text(&self) -> bool {
-        let boxed =
-            matches!(self.overlay, Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_)));
+        let boxed = matches!(
+            self.overlay,
+            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_))
+        );
         self.line.is_some() || boxed
     }
 
@@ -275,6 +289,10 @@ impl State {
 
     fn view_hints(&self) -> &'static [Action] {
         match self.view() {
+            Some(View::Asks(it)) if it.shown.is_some() => {
+                &[Action::ListHalfDown, Action::ListDown, Action::NextPlace]
+            }
+            Some(View::Asks(_)) => &[Action::AskOpen, Action::NextPlace, Action::ListDown],
             Some(View::Snapshots(_)) => &[
                 Action::DiffBefore,
                 Action::DiffNow,

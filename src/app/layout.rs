@@ -2,6 +2,7 @@
 //! size a session gets.
 
 use super::{
+    asks::Listed,
     diff::Half,
     grid::Tab,
     state::{Place, State},
@@ -22,6 +23,11 @@ const SNAPSHOT_COLUMNS_MAX: u16 = 90;
 const FILE_COLUMNS_MAX: u16 = 70;
 /// With fewer rows only one of them is shown.
 const STACKED_ROWS_MIN: u16 = 16;
+
+/// From so many rows on the bar of asks has two.
+const ASKS_ROWS_MIN: u16 = 30;
+/// Columns that the list of asks makes use of.
+const ASKS_COLUMNS_MAX: u16 = 80;
 
 /// What a dragged border leaves to either side.
 const FLEET_COLUMNS_MIN: u16 = 20;
@@ -106,6 +112,8 @@ pub struct Frame {
     pub too_small: bool,
     pub header: Area,
     pub hint: Area,
+    /// What tells, in every place but its own, that something asks; `None` while nothing does.
+    pub asks: Option<Area>,
     /// Header line of the fleet, then its rows; `None` while hidden.
     pub fleet: Option<(Area, Area)>,
     /// The line between fleet and panes.
@@ -127,6 +135,9 @@ pub fn frame(state: &State) -> Frame {
     let (header, rest) = whole.split_top(1);
     let (middle, hint) = rest.split_top(rest.height - 1);
     let mut frame = Frame { whole, header, hint, ..Frame::default() };
+    let bar = ask_rows(state, rows);
+    let (middle, asks) = middle.split_top(middle.height - bar);
+    frame.asks = (bar > 0).then_some(asks);
     if let Some(view) = state.view() {
         frame.view = Some(place_view(view, middle));
         return frame;
@@ -161,6 +172,15 @@ pub fn frame(state: &State) -> Frame {
     frame
 }
 
+/// Rows of the bar of asks. Below the place of asks there is none: there they are.
+fn ask_rows(state: &State, rows: u16) -> u16 {
+    match rows {
+        _ if state.asks.waiting().is_empty() || state.inbox().is_some() => 0,
+        ASKS_ROWS_MIN.. => 2,
+        _ => 1,
+    }
+}
+
 fn place_view(view: &View, area: Area) -> ViewArea {
     let split = |(list, side): (Area, Area), divider| ViewArea {
         list: list.split_top(1),
@@ -171,12 +191,24 @@ fn place_view(view: &View, area: Area) -> ViewArea {
         let columns = match view {
             View::Snapshots(_) => (area.width / 2).min(SNAPSHOT_COLUMNS_MAX),
             View::Diff(_) => (area.width * 3 / 10).clamp(34, FILE_COLUMNS_MAX),
+            View::Asks(it) if it.shown.is_some() => 0,
+            View::Asks(_) => (area.width / 2).min(ASKS_COLUMNS_MAX),
         };
         let (list, rest) = area.split_left(columns);
+        if columns == 0 {
+            return split((list, rest), None);
+        }
         let (divider, side) = rest.split_left(1);
         return split((list, side), Some(divider));
     }
     let rows = match view {
+        View::Asks(it) if it.shown.is_some() => 0,
+        View::Asks(_) if area.height < STACKED_ROWS_MIN => area.height,
+        View::Asks(it) => {
+            let count = if it.tab == Listed::Waiting { it.rows.len() } else { it.ended.count() };
+            let wanted = u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
+            wanted.clamp(4, area.height / 2)
+        }
         View::Snapshots(_) if area.height < 20 => area.height - area.height / 3,
         View::Snapshots(_) => area.height.saturating_sub(9),
         // Where both would be too short to read, the one with the keys has it all.

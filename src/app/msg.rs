@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    app::{effect::EffectId, keymap::Keymap},
+    app::{effect::EffectId, gate::Glimpse, keymap::Keymap},
     base::{
         clock::{Timestamp, Zone},
         fault::{Fault, Outcome},
@@ -11,6 +11,7 @@ use crate::{
     },
     config::schema::Config,
     model::{
+        ask::Ask,
         change::{Applied, FileChange},
         check::Check,
         event::{Event, Level},
@@ -62,6 +63,8 @@ pub enum Msg {
         id: EffectId,
         result: Outcome<Reply>,
     },
+    /// A frame with this is on the terminal, as far as can be known; see `State::glimpse`.
+    Drawn(Glimpse),
     /// config.toml was read again; a fault keeps the last good one.
     Config(Outcome<Box<Config>>),
     /// A key file was read again; a fault keeps the last good one.
@@ -93,6 +96,8 @@ pub enum Reply {
     Snapshot(Box<Snapshot>),
     Diff(Box<DiffRead>),
     Applied(Box<Applied>),
+    Asks(Vec<Ask>),
+    Ask(Box<Ask>),
 }
 
 /// What was read of a diff, up to the console's bounds.

@@ -33,9 +33,10 @@ impl Palette {
         for action in first.chain(state.recent.iter().copied()).chain(all).chain([Action::Quit]) {
             let scope = action.spec().scope;
             let offered = match scope {
-                Scope::Line | Scope::Dialog | Scope::Scroll => false,
+                // An ask is answered by a key, with nothing over it.
+                Scope::Line | Scope::Dialog | Scope::Scroll | Scope::Ask => false,
                 // These do something only where they are.
-                Scope::Snapshots | Scope::Diff | Scope::View => here.contains(&scope),
+                Scope::Snapshots | Scope::Diff | Scope::Asks | Scope::View => here.contains(&scope),
                 _ => true,
             };
             if offered && action != Action::Palette && !order.contains(&action) {
@@ -83,6 +84,7 @@ fn most_useful(state: &State) -> Action {
         Some(View::Snapshots(_)) => return Action::DiffBefore,
         Some(View::Diff(it)) if it.is_appliable() => return Action::Apply,
         Some(View::Diff(_)) => return Action::DiffEnter,
+        Some(View::Asks(_)) => return Action::AsksShow,
         None => {}
     }
     let row = match state.place {

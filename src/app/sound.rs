@@ -59,7 +59,7 @@ impl State {
             return fail("too many places lie over one another");
         }
         for view in &self.views {
-            view.check()?;
+            view.check(self.asks.ended.len())?;
         }
         if !self.views.is_empty() && (self.grip.is_some() || self.copy.is_some()) {
             return fail("a place lies over a pane that has the keys");

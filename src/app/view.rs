@@ -7,6 +7,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::{
     action::Action,
+    asks::{Inbox, Listed},
     chord::Chord,
     diff::Diff,
     effect::EffectId,
@@ -20,8 +21,8 @@ use crate::base::{
 };
 use crate::vt::key::{Key, Mods};
 
-/// How many lie over one another: what changed, over the snapshots it was asked from.
-pub const VIEWS_MAX: usize = 2;
+/// How many lie over one another: the asks, over what changed, over the snapshots it was asked from.
+pub const VIEWS_MAX: usize = 3;
 /// A pattern's automaton may take this much, in bytes.
 const PATTERN_MEMORY_MAX: usize = 1 << 20;
 
@@ -30,13 +31,20 @@ const PATTERN_MEMORY_MAX: usize = 1 << 20;
 pub enum View {
     Snapshots(Box<Snapshots>),
     Diff(Box<Diff>),
+    Asks(Box<Inbox>),
 }
 
 impl View {
-    pub fn sandbox(&self) -> &SandboxId {
+    /// The sandbox that it is about, or what is under its cursor.
+    pub fn sandbox(&self) -> Option<&SandboxId> {
         match self {
-            Self::Snapshots(it) => &it.sandbox,
-            Self::Diff(it) => &it.sandbox,
+            Self::Snapshots(it) => Some(&it.sandbox),
+            Self::Diff(it) => Some(&it.sandbox),
+            Self::Asks(it) => match &it.shown {
+                Some(it) => Some(&it.ask.sandbox),
+                None if it.tab == Listed::Waiting => it.current().map(|it| &it.sandbox),
+                None => None,
+            },
         }
     }
 
@@ -45,14 +53,16 @@ impl View {
         match self {
             Self::Snapshots(it) => it.rest.at(),
             Self::Diff(it) => it.rest.at(),
+            Self::Asks(_) => None,
         }
     }
 
     /// The invariants; `Err` says which one broke.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, ended: usize) -> Result<(), String> {
         match self {
             Self::Snapshots(it) => it.check(),
             Self::Diff(it) => it.check(),
+            Self::Asks(it) => it.check(ended),
         }
     }
 }

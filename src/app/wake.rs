@@ -48,7 +48,8 @@ impl State {
             _ => None,
         });
         let soonest = held.chain(retries).chain(which_key).chain(self.notices.until());
-        let soonest = soonest.chain(self.rest.at()).chain(self.hears_at());
+        let soonest =
+            soonest.chain(self.rest.at()).chain(self.hears_at()).chain(self.ask_hears_at());
         let soonest = soonest.chain(self.work_reads_anew_at());
         let soonest = soonest.chain(self.views.last().and_then(View::rests_at));
         soonest.chain(self.ages_read_anew_at()).chain(self.link_reads_anew_at()).min()
@@ -68,7 +69,14 @@ impl State {
         if !self.ages_are_live() {
             return None;
         }
-        let next = self.signs().map(|since| age(since, self.now.wall).1).min()?;
+        let looks = || {
+            let next = ages_at(self.now.wall).0.saturating_add(AGES_EVERY);
+            let left = next.saturating_sub(self.now.wall.0).max(0);
+            Duration::from_millis(left.cast_unsigned())
+        };
+        let asks = (!self.ask_signs().is_empty()).then(looks);
+        let ages = self.signs().map(|since| age(since, self.now.wall).1);
+        let next = ages.chain(asks).min()?;
         Some((self.now.since_start + next).min(self.last_input + AGES_LIVE_FOR))
     }
 
@@ -83,9 +91,14 @@ impl State {
         let (at, live) = (ages_at(self.now.wall), self.ages_are_live());
         let (before, was_live) = std::mem::replace(&mut self.aged, (at, live));
         if live != was_live {
-            return self.frame.fleet.is_some();
+            return self.frame.fleet.is_some() || !self.ask_signs().is_empty();
         }
-        live && at != before && self.signs().any(|it| age(it, at).0 != age(it, before).0)
+        let asks = || {
+            let times = |(created, deadline), at| self.ask_times_at(created, deadline, at, live);
+            self.ask_signs().into_iter().any(|it| times(it, at) != times(it, before))
+        };
+        let ages = || self.signs().any(|it| age(it, at).0 != age(it, before).0);
+        live && at != before && (ages() || asks())
     }
 
     /// Whether the ages on screen are kept up to date.

@@ -302,6 +302,8 @@ pub const END_KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// What is typed or pasted as keys into one session and not taken yet, in bytes: a terminal that knows no
 /// paste sends a whole file as keys. Beyond it typing is refused, aloud.
 pub const TYPED_BYTES_MAX: usize = 1024 * 1024;
+/// Asks that have ended that the console lists, the newest.
+pub const CONSOLE_ASKS_MAX: usize = 1000;
 /// Snapshots of one sandbox that the console lists, the newest; and changed paths, in number and in bytes: more
 /// than anybody goes through by hand. The rest are counted, and the verbs have them.
 pub const CONSOLE_SNAPSHOTS_MAX: usize = 2000;

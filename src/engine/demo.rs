@@ -1,13 +1,16 @@
 //! A fleet of scripted sandboxes for `sandwatch demo`, tests and benchmarks: no process, no
 //! registry on disk.
 
+mod asks;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use super::{Engine, Options, fleet::Entry};
+use super::{Engine, Options, adopt::first_report, fleet::Entry, follow, record};
 use crate::{
     base::{
         clock::{self, Timestamp},
@@ -22,6 +25,7 @@ use crate::{
     },
     model::session::{ExitStatus, Session, SessionSpec, Status},
     runtime::{Identity, Runtime},
+    session::{house::House, seat::Seat},
 };
 
 /// Name, command, team, and what is done to it after it started.
@@ -70,7 +74,7 @@ pub async fn demo(home: PathBuf, fleet: usize) -> Outcome<Engine> {
     let director = Identity { client: ClientId::random(), name: "demo".to_owned() };
     let runtime = engine.client(director);
     for member in CAST.iter().take(fleet) {
-        stage(runtime.as_ref(), member, &project).await?;
+        stage(&engine, &fake, runtime.as_ref(), member, &project).await?;
     }
     for number in CAST.len()..fleet {
         engine.rest(number, &fake, &project)?;
@@ -79,12 +83,18 @@ pub async fn demo(home: PathBuf, fleet: usize) -> Outcome<Engine> {
 }
 
 async fn stage(
+    engine: &Engine,
+    fake: &FakeDriver,
     runtime: &dyn Runtime,
     member: &(&str, &str, &str, Fate),
     project: &Path,
 ) -> Outcome<()> {
     let (name, command, team, fate) = *member;
-    let sandbox = runtime.create(spec(name, command, team, project)).await?;
+    let spec = spec(name, command, team, project);
+    let sandbox = match asks::ASKING.contains(&name) {
+        true => engine.ask(fake, spec).await?,
+        false => runtime.create(spec).await?,
+    };
     if name == "api-refactor" {
         for kept in ["green", "retries"] {
             runtime.snapshot(&sandbox.id, Some(kept.to_owned())).await?;
@@ -131,6 +141,36 @@ fn spec(name: &str, command: &str, team: &str, project: &Path) -> SandboxSpec {
     }
 }
 
+fn sandbox(
+    id: SandboxId,
+    spec: &SandboxSpec,
+    driver: &FakeDriver,
+    state: State,
+    created_at: Timestamp,
+) -> Sandbox {
+    Sandbox {
+        id,
+        name: spec.name.clone().unwrap_or_default(),
+        driver: spec.driver.clone(),
+        state,
+        raw_state: None,
+        isolation: Some(Isolation::None),
+        created_at,
+        labels: spec.labels.clone(),
+        workspace: spec.workspace.clone(),
+        egress: spec.egress,
+        limits: spec.limits,
+        capabilities: driver.capabilities(),
+        sessions: Vec::new(),
+        asks: Vec::new(),
+        notes: Vec::new(),
+        stop_asked: false,
+        snapshots: 0,
+        moment: None,
+        writes: 0,
+    }
+}
+
 impl Engine {
     /// Adds a sandbox that has done its work: listed like any other, at the cost of its facts.
     fn rest(&self, number: usize, driver: &FakeDriver, project: &Path) -> Outcome<()> {
@@ -162,27 +202,44 @@ impl Engine {
             bells: 0,
             recording: false,
         };
-        let sandbox = Sandbox {
-            id,
-            name: spec.name.clone().unwrap_or_default(),
-            driver: spec.driver.clone(),
-            state: if failed { State::Failed } else { State::Stopped },
-            raw_state: None,
-            isolation: Some(Isolation::None),
-            created_at: began,
-            labels: spec.labels.clone(),
-            workspace: spec.workspace.clone(),
-            egress: spec.egress,
-            limits: spec.limits,
-            capabilities: driver.capabilities(),
-            sessions: vec![session],
-            asks: Vec::new(),
-            notes: Vec::new(),
-            stop_asked: false,
-            snapshots: 0,
-            moment: None,
-            writes: 0,
-        };
+        let state = if failed { State::Failed } else { State::Stopped };
+        let mut sandbox = sandbox(id, &spec, driver, state, began);
+        sandbox.sessions.push(session);
         self.inner.fleet().add(Entry::new(sandbox, spec))
+    }
+
+    /// Makes one whose programs ask: like any other, but for a hand on its house.
+    async fn ask(&self, driver: &FakeDriver, spec: SandboxSpec) -> Outcome<Sandbox> {
+        let inner = &self.inner;
+        let id = SandboxId::random();
+        let made = sandbox(id.clone(), &spec, driver, State::Creating, clock::wall());
+        let name = made.name.clone();
+        inner.fleet().add(Entry::new(made, spec.clone()))?;
+        let row = record::row(inner.fleet().get(&id)?);
+        inner.store.insert(row).await?;
+        let ground = inner.ground(&id, &name);
+        tokio::fs::create_dir_all(&ground.dir)
+            .await
+            .map_err(|error| Fault::io(format_args!("make {}", ground.dir.display()), &error))?;
+        inner.write_record(&id).await?;
+        let place = driver.create(&ground, &spec).await?;
+        let house = House::new(ground, place, inner.paths.recordings(), spec.record);
+        let house = Arc::new(house);
+        inner.fleet().get_mut(&id)?.seat = Some(house.clone());
+        let mut events = house.events().await?;
+        let report = first_report(&mut events).await?;
+        let session = house.open(SessionId::random(), spec.first.clone()).await?;
+        asks::ask(&name, &house, &session.id);
+        {
+            let mut fleet = inner.fleet();
+            let sandbox = fleet.get_mut(&id)?.sandbox_mut();
+            follow::apply(sandbox, report);
+            sandbox.state = State::Running;
+            sandbox.sessions.push(session);
+        }
+        inner.touch(&id);
+        inner.persist(&id).await?;
+        inner.follow(id.clone(), events);
+        Ok(inner.fleet().get(&id)?.sandbox.as_ref().clone())
     }
 }

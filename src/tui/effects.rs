@@ -150,7 +150,7 @@ impl Runner {
         None
     }
 
-    /// The same for what concerns the files of a sandbox.
+    /// The same for asks, and for what concerns the files of a sandbox.
     fn start_on_files(&mut self, id: EffectId, act: Act) -> Option<Effect> {
         let runtime = self.runtime.clone();
         match act {
@@ -185,6 +185,12 @@ impl Runner {
                     self.reads.insert(id, call);
                 }
             }
+            Act::Asks => self
+                .call(id, HUB_ANSWER_WITHIN, async move { runtime.asks().await.map(Reply::Asks) }),
+            Act::Decide { ask, digest, answer } => self.call(id, HUB_ANSWER_WITHIN, async move {
+                let decided = runtime.decide(&ask, &digest, answer).await;
+                decided.map(|it| Reply::Ask(Box::new(it)))
+            }),
             Act::Cancel(read) => {
                 if let Some(call) = self.reads.remove(&read) {
                     call.abort();

@@ -61,11 +61,12 @@ impl View<'_> {
             return crumbs;
         }
         if let Some(view) = state.view() {
-            let row = state.fleet.get(view.sandbox());
+            let row = view.sandbox().and_then(|it| state.fleet.get(it));
             crumbs.extend(row.map(|it| visible(&it.sandbox.name)));
             crumbs.push(match view {
                 app::view::View::Snapshots(_) => "snapshots".to_owned(),
                 app::view::View::Diff(_) => "what changed".to_owned(),
+                app::view::View::Asks(_) => "asks".to_owned(),
             });
             return crumbs;
         }
@@ -150,7 +151,10 @@ impl View<'_> {
             let role = level_role(notice.level);
             let text = notice.words();
             // A program that is typed into keeps its last rows: there is where its cursor is.
-            if width(&text) > usize::from(room) && !self.state.is_typing() {
+            if width(&text) > usize::from(room) && !self.state.is_typing()
+                // Nothing lies over an ask that is read.
+                && self.state.shown_ask().is_none()
+            {
                 self.tall_notice(brush, &text, role);
             } else {
                 let look = self.theme.style(role).patch(background(style));
@@ -236,11 +240,12 @@ impl View<'_> {
             LineKind::Command => ":",
             LineKind::Filter { .. } | LineKind::Search | LineKind::Find => "/",
             LineKind::SnapshotName(_) => "snapshot: ",
+            LineKind::DenySay { .. } => "deny, and say: ",
         };
         let at = brush.text(
             area.x,
             area.y,
-            10,
+            15,
             sign,
             self.theme.style(Role::Accent).patch(background(style)),
         );
@@ -259,6 +264,10 @@ impl View<'_> {
                     &format!("a command; {} completes", self.state.key_words(Action::LineComplete))
                 }
                 LineKind::Find => "a regular expression",
+                LineKind::DenySay { .. } => &format!(
+                    "what the agent is told, or nothing; {} denies",
+                    self.state.key_words(Action::LineAccept)
+                ),
                 LineKind::SnapshotName(_) => &format!(
                     "a name for this moment, or none; {} keeps it",
                     self.state.key_words(Action::LineAccept)

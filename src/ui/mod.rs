@@ -1,4 +1,5 @@
 //! Layer `ui`: pure drawing of the state. Never asks, never waits, never panics; colours are roles.
+mod asks;
 mod boxes;
 pub mod cell;
 mod chrome;
@@ -22,7 +23,7 @@ use crate::{
         layout::{COLUMNS_MIN, ROWS_MIN},
         state::Overlay,
     },
-    base::text::wrap,
+    base::text::{visible, wrap},
 };
 use paint::Brush;
 use theme::{Role, Theme};
@@ -54,6 +55,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
         match place {
             app::view::View::Snapshots(it) => view.snapshots(&mut brush, it, area),
             app::view::View::Diff(it) => view.diff(&mut brush, it, area),
+            app::view::View::Asks(it) => view.asks(&mut brush, it, area),
         }
         if let Some(divider) = area.divider {
             brush.line(divider, "│", theme.style(Role::Border));
@@ -69,6 +71,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
             brush.line(*divider, "│", theme.style(Role::Border));
         }
     }
+    view.ask_bar(&mut brush);
     if let Some(at) = view.bottom(&mut brush) {
         cursor = Some(at);
     }
@@ -93,11 +96,22 @@ impl View<'_> {
         let mut rows = area.y..area.y.saturating_add(area.height);
         if asks > 0 {
             let (y, style) = (rows.next().unwrap_or(area.y), self.theme.style(Role::Asks));
-            brush.text(area.x, y, area.width, &format!("! {asks} asks wait"), style);
+            brush.text(area.x, y, area.width, &self.asks_in_short(asks), style);
         }
         for (y, line) in rows.zip(&lines) {
             brush.text(area.x, y, area.width, line, base);
         }
+    }
+
+    /// That something asks, and what first, where there is room for nothing else.
+    fn asks_in_short(&self, asks: u32) -> String {
+        let first = self.state.asks.waiting().first().and_then(|it| self.state.ask(it));
+        let what = first.map_or_else(String::new, |it| {
+            let request = &it.asked.request;
+            let subject = visible(&request.subject);
+            format!(": {} {} {subject}", request.kind.word(), visible(&it.sandbox_name))
+        });
+        if asks == 1 { format!("! 1 asks{what}") } else { format!("! {asks} ask{what}") }
     }
 
     fn overlay(&self, brush: &mut Brush<'_>) -> Option<Position> {
@@ -109,6 +123,7 @@ impl View<'_> {
             Overlay::Doctor { checks, top } => self.doctor(brush, checks.as_deref(), *top),
             Overlay::New(dialog) => self.new_sandbox(brush, dialog),
             Overlay::Confirm(confirm) => self.confirm(brush, confirm),
+            Overlay::Allow(it) => Some(self.allow_box(brush, it)),
             Overlay::TakeOver { session, holder, free, .. } => {
                 self.ask_take_over(brush, session, (holder, *free))
             }

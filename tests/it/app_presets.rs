@@ -1,4 +1,4 @@
-//! The keymaps that come with the program, in the places of snapshots and of changes.
+//! The keymaps that come with the program, in the places of snapshots, of changes and of asks.
 
 use sandwatch::app::{
     Msg,
@@ -8,11 +8,14 @@ use sandwatch::app::{
 };
 
 use super::{
+    app_asks::{in_ask, in_asks},
     app_support::{Console, preset},
     app_views::{in_diff, in_snapshots},
 };
 
 const SNAPSHOTS: &[Scope] = &[Scope::Snapshots, Scope::View, Scope::Global];
+const ASKS: &[Scope] = &[Scope::Asks, Scope::View, Scope::Global];
+const ASK: &[Scope] = &[Scope::Ask, Scope::View, Scope::Global];
 const DIFF: &[Scope] = &[Scope::Diff, Scope::View, Scope::Global];
 
 /// What keys typed one after the other do where these scopes are asked.
@@ -25,9 +28,15 @@ fn does(map: &Keymap, scopes: &[Scope], keys: &Sequence) -> Option<Action> {
     }
 }
 
-fn places(name: &str) -> [(Console, &'static [Scope]); 2] {
+fn places(name: &str) -> [(Console, &'static [Scope]); 4] {
     let size = (120, 36);
-    [(in_snapshots(size), SNAPSHOTS), (in_diff(size), DIFF)].map(|(mut console, scopes)| {
+    let all = [
+        (in_snapshots(size), SNAPSHOTS),
+        (in_diff(size), DIFF),
+        (in_asks(size), ASKS),
+        (in_ask(size), ASK),
+    ];
+    all.map(|(mut console, scopes)| {
         console.send(Msg::Keymap(Ok(Box::new(preset(name)))));
         assert_eq!(console.state.scopes(), scopes);
         (console, scopes)
@@ -82,7 +91,7 @@ fn a_hint_names_a_key_that_does_it_in_every_preset() {
 fn no_key_of_one_place_hides_one_of_both_in_any_preset() {
     for (name, _) in PRESETS {
         let map = preset(name);
-        for scopes in [SNAPSHOTS, DIFF] {
+        for scopes in [SNAPSHOTS, DIFF, ASKS, ASK] {
             for (_, keys, bound) in map.bindings().filter(|it| it.0 == Scope::View) {
                 let Bound::Action(wanted) = bound else { continue };
                 let found = does(&map, scopes, keys);

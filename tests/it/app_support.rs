@@ -275,6 +275,33 @@ pub fn session(
     }
 }
 
+/// An ask of a sandbox whose id is its name; a later number, a later ask.
+pub fn ask(id: &str, sandbox: &str, kind: AskKind, subject: &str, level: RiskLevel) -> Ask {
+    let number: i64 = id.rsplit('-').next().and_then(|it| it.parse().ok()).unwrap_or(0);
+    Ask {
+        asked: Asked {
+            id: AskId::parse(id).unwrap(),
+            request: Request {
+                kind,
+                subject: subject.to_owned(),
+                details: vec![("cwd".to_owned(), "/home/me/project".to_owned())],
+                reason: Some("it is the next step".to_owned()),
+                agent: Some("claude".to_owned()),
+            },
+            session: Some(SessionId::parse(sandbox).unwrap()),
+            created_at: Timestamp(START - 60_000 + number * 1000),
+            deadline_at: Timestamp(START + 240_000 + number * 1000),
+            askers: 1,
+        },
+        sandbox: SandboxId::parse(sandbox).unwrap(),
+        sandbox_name: sandbox.to_owned(),
+        digest: format!("{id}-0123456789abcdef"),
+        risk: Risk { level, findings: vec!["runs what it fetched".to_owned()] },
+        state: AskState::Pending,
+        decision: None,
+    }
+}
+
 pub fn lease(holder: &str, name: &str) -> Lease {
     Lease {
         holder: ClientId::parse(holder).unwrap(),
@@ -284,37 +311,13 @@ pub fn lease(holder: &str, name: &str) -> Lease {
     }
 }
 
-/// Commands that wait for an answer.
-pub fn asks(of: &Sandbox, count: usize) -> Vec<Ask> {
-    let ask = |number: usize| Ask {
-        asked: Asked {
-            id: AskId::parse(&format!("ask-{number}")).unwrap(),
-            request: Request {
-                kind: AskKind::Exec,
-                subject: format!("make part-{number}"),
-                details: Vec::new(),
-                reason: None,
-                agent: None,
-            },
-            session: None,
-            created_at: Timestamp(START),
-            deadline_at: Timestamp(START + 300_000),
-            askers: 1,
-        },
-        sandbox: of.id.clone(),
-        sandbox_name: of.name.clone(),
-        digest: format!("{number:064x}"),
-        risk: Risk { level: RiskLevel::Low, findings: Vec::new() },
-        state: AskState::Pending,
-        decision: None,
-    };
-    (0..count).map(ask).collect()
-}
-
 /// Five sandboxes that look like a working day.
 pub fn day() -> Vec<Sandbox> {
     let mut api = sandbox("api-refactor", "claude", Status::Working);
-    api.asks = asks(&api, 2);
+    api.asks = vec![
+        ask("ask-1", "api-refactor", AskKind::Exec, "cargo publish", RiskLevel::Medium),
+        ask("ask-2", "api-refactor", AskKind::Network, "pkg.example:443", RiskLevel::Low),
+    ];
     let mut nightly = sandbox("nightly", "opencode", Status::Idle);
     nightly.state = sandbox::State::Paused;
     let mut all = vec![

@@ -15,12 +15,14 @@
 )]
 
 mod app_aim;
+mod app_asks;
 mod app_boxes;
 mod app_changes;
 mod app_config;
 mod app_follow;
 mod app_honest;
 mod app_hunks;
+mod app_inbox;
 mod app_keyboard;
 mod app_keys;
 mod app_lost;

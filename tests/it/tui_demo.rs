@@ -220,3 +220,20 @@ fn a_changed_file_is_read_again_and_a_broken_one_keeps_the_last() {
     pty.wait_for("keymap mine");
     quit(pty);
 }
+
+#[test]
+fn an_ask_is_read_and_answered_once_it_was_on_screen() {
+    let home = Home::new();
+    let pty = open(&home);
+    pty.wait_for("! 4 ask");
+    pty.send("I");
+    pty.wait_for("4 waiting");
+    // In one go, as if it were typed ahead: it opens, and is not answered.
+    pty.send("Iad");
+    pty.wait_for("ASK 1 of 4");
+    pty.wait_for("keys answer this ask");
+    pty.send("d");
+    pty.wait_for("denied: ");
+    pty.wait_for("of 3");
+    quit(pty);
+}

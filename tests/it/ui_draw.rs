@@ -17,6 +17,7 @@ use sandwatch::{
 };
 
 use super::{
+    app_asks::{in_allow, in_ask, in_asks, in_risk},
     app_hunks::in_second_file,
     app_support::{Console, day, picture, sandbox},
     app_views::{change, in_diff, in_snapshots},
@@ -43,6 +44,9 @@ const STATES: &[&str] = &[
     "* x",
     "F",
     "enter ctrl-b",
+    "I",
+    "I I",
+    "I tab",
 ];
 
 fn console(size: (u16, u16), keys: &str) -> Console {
@@ -210,6 +214,43 @@ fn pictures_of_snapshots_and_changes() {
         }
         console.read();
         insta::assert_snapshot!(format!("{name}_80x24"), console.picture());
+    }
+}
+
+#[test]
+fn pictures_of_asks() {
+    for (name, size) in [("60x15", (60, 15)), ("80x24", (80, 24)), ("120x36", (120, 36))] {
+        insta::assert_snapshot!(format!("asks_{name}"), in_asks(size).picture());
+        let mut ended = in_asks(size);
+        ended.keys("tab");
+        insta::assert_snapshot!(format!("asks_ended_{name}"), ended.picture());
+        insta::assert_snapshot!(format!("ask_{name}"), in_ask(size).picture());
+        insta::assert_snapshot!(format!("ask_risk_{name}"), in_risk(size).picture());
+        insta::assert_snapshot!(format!("ask_allow_{name}"), in_allow(size).picture());
+        let mut typing = Console::with_fleet(size, day());
+        typing.keys("tab");
+        typing.step_in();
+        insta::assert_snapshot!(format!("ask_bar_typing_{name}"), typing.picture());
+    }
+}
+
+#[test]
+fn asks_draw_at_every_size_and_only_inside_of_their_area() {
+    let size = (120, 40);
+    for mut console in [in_asks(size), in_ask(size), in_risk(size), in_allow(size)] {
+        for columns in [0, 1, 2, 20, 59, 60, 61, 80, 109, 110, 121, 300] {
+            for rows in [0, 1, 5, 14, 15, 16, 18, 24, 100] {
+                console.send(Msg::Resize(columns, rows));
+                let part = Rect::new(3, 2, columns.min(30), rows.min(9));
+                let whole = Rect::new(0, 0, 340, 110);
+                let mut buffer = Buffer::filled(whole, ratatui::buffer::Cell::new("#"));
+                draw(&console, part, &mut buffer);
+                let outside = (0..110).flat_map(|y| (0..340).map(move |x| (x, y)));
+                let mut outside = outside.filter(|it| !part.contains((*it).into()));
+                assert!(outside.all(|it| buffer[it].symbol() == "#"), "{part:?}");
+                console.draw();
+            }
+        }
     }
 }
 

@@ -23,7 +23,11 @@ pub enum Scope {
     Snapshots,
     /// What a sandbox changed.
     Diff,
-    /// Both of these, asked after each.
+    /// What waits for an answer, and what was answered.
+    Asks,
+    /// One ask, to be read and answered.
+    Ask,
+    /// All of these, asked after each.
     View,
     /// Dialogs, help and other boxes.
     Dialog,
@@ -43,6 +47,8 @@ impl Scope {
         Self::Scroll,
         Self::Snapshots,
         Self::Diff,
+        Self::Asks,
+        Self::Ask,
         Self::View,
         Self::Dialog,
         Self::Read,
@@ -60,6 +66,8 @@ impl Scope {
             Self::Scroll => "scroll",
             Self::Snapshots => "snapshots",
             Self::Diff => "diff",
+            Self::Asks => "asks",
+            Self::Ask => "ask",
             Self::View => "view",
             Self::Dialog => "dialog",
             Self::Read => "read",
@@ -82,7 +90,9 @@ impl Scope {
             Self::Scroll => "in scrollback",
             Self::Snapshots => "in snapshots",
             Self::Diff => "in what changed",
-            Self::View => "in snapshots and in what changed",
+            Self::Asks => "in the list of asks",
+            Self::Ask => "in an ask that you read",
+            Self::View => "in snapshots, in what changed and in asks",
             Self::Dialog => "in a box",
             Self::Read => "in a box you only read",
             Self::Line => "in a line you edit",

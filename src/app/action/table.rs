@@ -89,7 +89,7 @@ actions! {
         [List "G", List "end", View "G", View "end"];
     ListHalfDown, "list.half_down", List, None, "Half a page down",
         "Move down by half of the visible rows.",
-        [List "ctrl-d", List "pagedown", View "ctrl-d", View "pagedown"];
+        [List "ctrl-d", List "pagedown", View "ctrl-d", View "pagedown", Ask "space"];
     ListHalfUp, "list.half_up", List, None, "Half a page up",
         "Move up by half of the visible rows.",
         [List "ctrl-u", List "pageup", View "ctrl-u", View "pageup"];
@@ -150,6 +150,10 @@ actions! {
         "Show what the sandbox changed in its copy of the workspace, and apply it.",
         [Global "d", Prefix "D"], "diff" Sandbox;
 
+    AsksShow, "asks.show", List, None, "Asks",
+        "Show what waits for an answer in the whole fleet, and what was answered; again opens the one under the cursor.",
+        [Global "I", Prefix "a"], "asks" Nothing;
+
     DiffBefore, "snapshot.diff_before", Snapshots, None, "Changes up to it",
         "Show what changed from the snapshot before to this one.",
         [Snapshots "enter"];
@@ -208,6 +212,28 @@ actions! {
     DiffSystem, "diff.system", Diff, None, "System on/off",
         "Look at the whole system instead of the workspace, or back.",
         [Diff "t"];
+
+    AskOpen, "asks.open", Asks, None, "Read",
+        "Read all of the ask under the cursor, to answer it.",
+        [Asks "enter"];
+    AskAllow, "ask.allow", Ask, None, "Allow once",
+        "Allow this ask alone; with a high risk, after a word is typed.",
+        [Ask "a"];
+    AskAllowSession, "ask.allow_session", Ask, None, "Allow for session",
+        "Allow the very same request of this sandbox until it is removed.",
+        [Ask "s"];
+    AskAllowHour, "ask.allow_hour", Ask, None, "Allow for an hour",
+        "Allow the very same request of this sandbox for an hour.",
+        [Ask "t"];
+    AskDeny, "ask.deny", Ask, None, "Deny",
+        "Deny this ask.",
+        [Ask "d"];
+    AskDenySay, "ask.deny_say", Ask, None, "Deny and say",
+        "Deny this ask, with a line for the agent.",
+        [Ask "r"];
+    AskFocused, "ask.focused", Ask, None, "Take what is set off",
+        "Deny an ask of high risk; after one that is over, go on to the next.",
+        [Ask "enter"];
 
     Find, "view.find", View, None, "Find",
         "Look for a pattern: in snapshots, in paths, or in the lines of a file.",

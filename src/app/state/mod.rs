@@ -17,6 +17,7 @@ use std::{
 
 use super::{
     action::{Action, Scope},
+    asks::Asks,
     chord::Chord,
     copy::Copy,
     dialog::NewDialog,
@@ -85,6 +86,7 @@ pub struct State {
     pub now: Moment,
     pub link: Link,
     pub fleet: Fleet,
+    pub asks: Asks,
     pub grid: Grid,
     pub place: Place,
     /// Where the keyboard of the session was taken from, to return there.
@@ -142,6 +144,8 @@ pub struct State {
     /// When another row came under the cursor without the operator's doing.
     pub(super) swapped_at: Option<Duration>,
     pub(super) last_key: Option<crate::vt::key::Key>,
+    /// The key that was pressed or repeated last.
+    pub(super) pressed_last: Option<crate::vt::key::Key>,
     /// A sandbox just made here, to be shown and stepped into when it appears.
     pub(super) awaited: Option<SessionId>,
     /// When it was asked for; who has done something since is not drawn away from it.
@@ -166,6 +170,7 @@ pub struct State {
 }
 
 impl State {
+    #[expect(clippy::too_many_lines, reason = "one line for each of its fields")]
     pub fn new(setup: Setup) -> Self {
         let Setup { me, name, hub, directory, home, driver, size, config, keymap, zone } = setup;
         let state = Self {
@@ -185,6 +190,7 @@ impl State {
             now: Moment { since_start: Duration::ZERO, wall: Timestamp(0) },
             link: Link::Connecting,
             fleet: Fleet::default(),
+            asks: Asks::default(),
             place: Place::Fleet,
             came_from: Place::Fleet,
             fleet_shown: true,
@@ -224,6 +230,7 @@ impl State {
             key_at: Duration::ZERO,
             swapped_at: None,
             last_key: None,
+            pressed_last: None,
             awaited: None,
             awaited_at: Duration::ZERO,
             pressed: None,
@@ -363,7 +370,7 @@ impl State {
         match &self.overlay {
             _ if self.line.is_some() => &[Scope::Line],
             // First as in any line, so that what erases there erases here.
-            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_)) => {
+            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_)) => {
                 &[Scope::Line, Scope::Dialog]
             }
             Some(Overlay::Notices { .. } | Overlay::Info { .. } | Overlay::Doctor { .. }) => {
@@ -374,6 +381,8 @@ impl State {
             None if matches!(self.view(), Some(View::Snapshots(_))) => {
                 &[Scope::Snapshots, Scope::View, Scope::Global]
             }
+            None if self.shown_ask().is_some() => &[Scope::Ask, Scope::View, Scope::Global],
+            None if self.inbox().is_some() => &[Scope::Asks, Scope::View, Scope::Global],
             None if self.view().is_some() => &[Scope::Diff, Scope::View, Scope::Global],
             None if self.copy.is_some() => &[Scope::Scroll, Scope::Global],
             None if self.place == Place::Panes => &[Scope::Panes, Scope::Global],

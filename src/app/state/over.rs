@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::{
     app::{
+        asks::AllowBox,
         dialog::{Confirm, NewDialog},
         help::Help,
         line::Editor,
         palette::Palette,
     },
-    base::id::{SandboxId, SessionId},
+    base::id::{AskId, SandboxId, SessionId},
     model::check::Check,
 };
 
@@ -32,6 +33,8 @@ pub enum Overlay {
     },
     New(Box<NewDialog>),
     Confirm(Confirm),
+    /// A word is to be typed before something risky is allowed.
+    Allow(Box<AllowBox>),
     /// Somebody else holds the keyboard; take it from them?
     TakeOver {
         session: SessionId,
@@ -56,6 +59,11 @@ pub enum LineKind {
     Find,
     /// What the next snapshot of a sandbox is called.
     SnapshotName(SandboxId),
+    /// What is said to an agent with the answer that denies this ask, as it was on screen.
+    DenySay {
+        ask: AskId,
+        digest: String,
+    },
 }
 
 /// A line being edited in the bottom bar.

@@ -1,7 +1,7 @@
 //! What the hub was asked for and has not answered yet.
 
 use crate::{
-    base::id::{SandboxId, SessionId, SnapshotId},
+    base::id::{AskId, SandboxId, SessionId, SnapshotId},
     model::change::ApplyRequest,
     runtime::LeaseVerb,
 };
@@ -70,6 +70,12 @@ pub enum Pending {
     TakeBack {
         sandbox: SandboxId,
         directory: String,
+    },
+    Asks,
+    /// An answer to an ask; what it is about in words.
+    Decide {
+        ask: AskId,
+        says: String,
     },
     Clipboard {
         lines: usize,

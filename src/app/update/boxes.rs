@@ -11,7 +11,7 @@ use crate::{
         palette::{PAGE, RECENT_MAX},
         state::{HISTORY_MAX, LineKind, LineMode, Overlay, Place},
     },
-    base::limits::{NAME_BYTES_MAX, PATTERN_BYTES_MAX},
+    base::limits::{ANSWER_MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PATTERN_BYTES_MAX},
     model::event::Level,
 };
 
@@ -25,6 +25,7 @@ impl Turn<'_> {
             LineKind::Command => command::COMMAND_BYTES_MAX,
             LineKind::Search | LineKind::Find => PATTERN_BYTES_MAX,
             LineKind::SnapshotName(_) => NAME_BYTES_MAX,
+            LineKind::DenySay { .. } => ANSWER_MESSAGE_BYTES_MAX,
         };
         let editor = Editor::new(text, bytes_max);
         let mode = LineMode { kind, editor, offers: Vec::new(), offered: None, back: 0 };
@@ -35,6 +36,9 @@ impl Turn<'_> {
 
     /// Text that was typed or pasted, to whatever is being edited.
     pub(super) fn insert(&mut self, text: &str) {
+        if self.state.line.is_none() && matches!(self.state.overlay, Some(Overlay::Allow(_))) {
+            return self.type_in_allow(text);
+        }
         let editor = match (&mut self.state.line, &mut self.state.overlay) {
             (Some(line), _) => Some(&mut line.editor),
             (None, Some(Overlay::Palette(palette))) => {
@@ -79,7 +83,10 @@ impl Turn<'_> {
                     mode.offers = offers;
                 }
             }
-            LineKind::Search | LineKind::Find | LineKind::SnapshotName(_) => {}
+            LineKind::Search
+            | LineKind::Find
+            | LineKind::SnapshotName(_)
+            | LineKind::DenySay { .. } => {}
         }
     }
 
@@ -111,6 +118,9 @@ impl Turn<'_> {
     pub(super) fn line_action(&mut self, action: Action) -> bool {
         if self.state.line.is_some() {
             return self.bar_action(action);
+        }
+        if matches!(self.state.overlay, Some(Overlay::Allow(_))) {
+            return self.allow_action(action);
         }
         let keymap = &self.state.keymap;
         let height = usize::from(self.state.size.1);
@@ -213,6 +223,7 @@ impl Turn<'_> {
             LineKind::Search => self.search(&text),
             LineKind::Find => self.find_in_view(&text),
             LineKind::SnapshotName(sandbox) => self.snapshot_named(sandbox, &text),
+            LineKind::DenySay { ask, digest } => self.deny_said(&ask, &digest, &text),
             LineKind::Command if text.is_empty() => {}
             LineKind::Command => {
                 self.state.history.retain(|it| *it != text);
@@ -249,7 +260,10 @@ impl Turn<'_> {
             LineKind::Filter { .. } => {
                 return self.state.fleet.move_by(if older { -1 } else { 1 });
             }
-            LineKind::Search | LineKind::Find | LineKind::SnapshotName(_) => return,
+            LineKind::Search
+            | LineKind::Find
+            | LineKind::SnapshotName(_)
+            | LineKind::DenySay { .. } => return,
         }
         let last = self.state.history.len();
         mode.back = if older { (mode.back + 1).min(last) } else { mode.back.saturating_sub(1) };

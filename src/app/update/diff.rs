@@ -217,6 +217,7 @@ impl Turn<'_> {
                         return self.tell_dropped(&dropped);
                     }
                 }
+                View::Asks(_) => {}
             }
         }
     }

@@ -1,7 +1,9 @@
 //! `update`: one message in, state changed, effects out. Never waits for anything.
 
 mod actions;
+mod answers;
 mod apply;
+mod asks;
 mod boxes;
 mod diff;
 mod feed;
@@ -33,7 +35,7 @@ use crate::{
         event::{Event, Level},
         session::Session,
     },
-    vt::key::Stroke,
+    vt::key::{KeyPress, Stroke},
 };
 
 /// Takes one message in. `State::take_dirty` then says whether to draw, `State::wake_at` when to
@@ -41,7 +43,7 @@ use crate::{
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
     let quiet = match &msg {
-        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } => true,
+        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } | Msg::Drawn(_) => true,
         // Where no box shows all there is to know of one.
         Msg::Event(Event::Changed { sandbox, .. }) if state.overlay.is_none() => {
             state.fleet.get(&sandbox.id).is_some_and(|it| it.looks_like(sandbox))
@@ -56,7 +58,11 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
         Msg::Mouse(mouse) => matches!(mouse.kind, MouseKind::Down(_)),
         _ => false,
     };
-    let mut turn = Turn { state, by_hand, looks, spoke: false, effects: Vec::new() };
+    let press = match &msg {
+        Msg::Key(press) => Some(*press),
+        _ => None,
+    };
+    let mut turn = Turn { state, by_hand, press, looks, spoke: false, effects: Vec::new() };
     turn.state.dirty |= !quiet;
     turn.message(msg);
     turn.settle();
@@ -81,6 +87,8 @@ struct Turn<'a> {
     state: &'a mut State,
     /// The message is the operator's own doing.
     by_hand: bool,
+    /// The message is this key.
+    press: Option<KeyPress>,
     /// The operator has looked at what there is, and acts.
     looks: bool,
     /// Something was said of what is done where the operator is.
@@ -118,6 +126,7 @@ impl Turn<'_> {
                 }
                 if press.stroke != Stroke::Release {
                     self.state.key_at = self.state.now.since_start;
+                    self.state.pressed_last = Some(press.key);
                 }
             }
             Msg::Mouse(mouse) => {
@@ -139,8 +148,15 @@ impl Turn<'_> {
                 self.paste(&text);
                 self.state.key_at = self.state.now.since_start;
             }
-            Msg::Focus(on) => self.focus_changed(on),
-            Msg::Resize(columns, rows) => self.state.size = (columns, rows),
+            Msg::Focus(on) => {
+                self.focus_changed(on);
+                self.look_at_ask_anew(false);
+            }
+            Msg::Resize(columns, rows) => {
+                self.state.size = (columns, rows);
+                self.look_at_ask_anew(true);
+            }
+            Msg::Drawn(glimpse) => self.drawn(glimpse),
             Msg::Tick => self.tick(),
             Msg::Event(event) => self.event(event),
             Msg::Output { session, generation, output } => {
@@ -197,6 +213,7 @@ impl Turn<'_> {
     fn settle(&mut self) {
         self.follow_cursor();
         self.keep_focus_true();
+        self.count_asks();
         let frame = layout::frame(self.state);
         if frame != self.state.frame {
             self.state.frame = frame;
@@ -204,6 +221,7 @@ impl Turn<'_> {
             self.resize_typed_into();
         }
         self.settle_views();
+        self.settle_ask();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));
         if let Some(copy) = &self.state.copy {

@@ -63,15 +63,10 @@ impl Turn<'_> {
                 | Pending::TakeBack { .. }),
                 result,
             ) => self.diff_done(id, it, result),
-            (Pending::Doctor, Ok(Reply::Checks(found))) => {
-                if let Some(Overlay::Doctor { checks, .. }) = &mut self.state.overlay {
-                    *checks = Some(found);
-                }
+            (it @ (Pending::Asks | Pending::Decide { .. }), result) => {
+                self.asks_done(id, it, result);
             }
-            (Pending::Doctor, Err(fault)) => {
-                self.state.overlay.take_if(|it| matches!(it, Overlay::Doctor { .. }));
-                self.fault("asking the doctor", &fault);
-            }
+            (Pending::Doctor, result) => self.checked(result),
             (Pending::Clipboard { lines, by }, Ok(_)) => {
                 let word = if lines == 1 { "line" } else { "lines" };
                 match by {
@@ -90,6 +85,20 @@ impl Turn<'_> {
             (_, Ok(_)) => self.notice(Level::Error, "the hub answered something else"),
         }
         self.state.dirty = true;
+    }
+
+    fn checked(&mut self, result: Outcome<Reply>) {
+        match (result, &mut self.state.overlay) {
+            (Ok(Reply::Checks(found)), Some(Overlay::Doctor { checks, .. })) => {
+                *checks = Some(found);
+            }
+            (Ok(Reply::Checks(_)), _) => {}
+            (Ok(_), _) => self.notice(Level::Error, "the hub answered something else"),
+            (Err(fault), _) => {
+                self.state.overlay.take_if(|it| matches!(it, Overlay::Doctor { .. }));
+                self.fault("asking the doctor", &fault);
+            }
+        }
     }
 
     pub(super) fn fault(&mut self, what: &str, fault: &Fault) {

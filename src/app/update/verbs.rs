@@ -50,7 +50,7 @@ impl Turn<'_> {
     fn looked_at(&self) -> Option<SandboxId> {
         let fleet = &self.state.fleet;
         if let Some(view) = self.state.view() {
-            return fleet.get(view.sandbox()).map(|it| it.sandbox.id.clone());
+            return view.sandbox().and_then(|it| fleet.get(it)).map(|it| it.sandbox.id.clone());
         }
         let row = match self.state.place {
             Place::Panes => self.state.focused_session().and_then(|it| fleet.session(it)),

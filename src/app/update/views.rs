@@ -14,7 +14,7 @@ use crate::{
         state::{LineKind, Pending},
         view::{Left, Pattern, VIEWS_MAX, View, Work},
     },
-    base::id::SandboxId,
+    base::{id::SandboxId, text::visible},
     model::event::Level,
     vt::key::Key,
 };
@@ -58,10 +58,11 @@ impl Turn<'_> {
     }
 
     /// Closes the one on top; what it asked for is not wanted any more.
-    fn close_view(&mut self) {
+    pub(super) fn close_view(&mut self) {
         self.state.notices.leave();
         let reads = match self.state.views.pop() {
             Some(View::Snapshots(it)) => [it.asked, it.telling.map(|(id, _)| id)],
+            Some(View::Asks(_)) => [None, None],
             Some(View::Diff(it)) => {
                 let reads = [it.asked, it.reading.as_ref().map(|(id, _)| *id)];
                 // Of one that is removed nothing is remembered.
@@ -126,6 +127,7 @@ impl Turn<'_> {
                 let elsewhere = match scope {
                     Scope::Snapshots => Some(Action::Snapshots),
                     Scope::Diff | Scope::View => Some(Action::Diff),
+                    Scope::Asks | Scope::Ask => Some(Action::AsksShow),
                     _ => None,
                 };
                 if let Some(place) = elsewhere {
@@ -133,6 +135,12 @@ impl Turn<'_> {
                     self.notice(Level::Info, &format!("{title}: {key} opens where it works"));
                 }
                 return elsewhere.is_some();
+            }
+            Some(View::Asks(_)) => {
+                if self.asks_action(action) {
+                    return true;
+                }
+                false
             }
             Some(View::Snapshots(it)) => {
                 if it.cursor.act(action) {
@@ -165,8 +173,10 @@ impl Turn<'_> {
             (Action::Again, _) => self.look_again(),
             (Action::Fork, _) if is_snapshots && argument.is_empty() => self.fork_from_row(),
             (_, Scope::Snapshots) if is_snapshots => self.snapshots_action(action),
-            (_, Scope::Diff) if !is_snapshots => self.diff_action(action),
-            (_, Scope::Snapshots | Scope::Diff) => {
+            (_, Scope::Diff) if self.state.inbox().is_none() && !is_snapshots => {
+                self.diff_action(action);
+            }
+            (_, Scope::Snapshots | Scope::Diff | Scope::Asks | Scope::Ask) => {
                 let title = action.spec().title;
                 self.notice(Level::Info, &format!("{title} does nothing here"));
             }
@@ -213,7 +223,7 @@ impl Turn<'_> {
         match self.state.views.last_mut() {
             Some(View::Snapshots(it)) => it.pattern = pattern,
             Some(View::Diff(it)) => it.pattern = pattern,
-            None => return,
+            Some(View::Asks(_)) | None => return,
         }
         if looks {
             self.find_step(true);
@@ -247,7 +257,7 @@ impl Turn<'_> {
                 }
                 (found.is_some(), it.pattern.is_some())
             }
-            None => return,
+            Some(View::Asks(_)) | None => return,
         };
         if !looks {
             let key = self.state.key_words(Action::Find);
@@ -268,6 +278,7 @@ impl Turn<'_> {
                 it.wrong = None;
                 [it.asked.take(), it.reading.take().map(|(id, _)| id)]
             }
+            Some(View::Asks(_)) => return self.ask_ended(),
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
@@ -281,6 +292,7 @@ impl Turn<'_> {
         let wrong = match self.state.view() {
             Some(View::Snapshots(it)) => it.wrong.is_some(),
             Some(View::Diff(it)) => it.wrong.is_some(),
+            Some(View::Asks(_)) => self.state.asks.wrong.is_some(),
             None => false,
         };
         if wrong {
@@ -300,12 +312,12 @@ impl Turn<'_> {
                 it.cursor.set_height(usize::from(list.height));
                 it.lines.set_height(usize::from(side.height).saturating_sub(said));
             }
-            None => return,
+            Some(View::Asks(_)) | None => return,
         }
         match self.state.views.last() {
             Some(View::Snapshots(_)) => self.load_snapshots(),
             Some(View::Diff(_)) => self.load_diff(),
-            None => {}
+            Some(View::Asks(_)) | None => {}
         }
     }
 
@@ -323,6 +335,11 @@ impl Turn<'_> {
         match self.state.view()? {
             View::Snapshots(it) => Some(it.kept().map_or_else(|| it.name.clone(), label)),
             View::Diff(it) => Some(quote(&it.current()?.change.path)),
+            View::Asks(it) => {
+                let row = || it.current().and_then(|it| self.state.ask(it));
+                let ask = it.shown.as_ref().map(|it| &it.ask).or_else(row)?;
+                Some(visible(&ask.asked.request.subject))
+            }
         }
     }
 
@@ -333,6 +350,11 @@ impl Turn<'_> {
     }
 
     pub(super) fn mouse_in_view(&mut self, mouse: Mouse, area: ViewArea, again: bool) {
+        if matches!(self.state.view(), Some(View::Asks(_))) {
+            let inside = area.list.1.contains(mouse.column, mouse.row);
+            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
+            return self.mouse_in_asks(mouse, row, again);
+        }
         let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
         let now = self.state.now.since_start;
         let (x, y) = (mouse.column, mouse.row);
@@ -423,6 +445,7 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::Snapshots
             | A::Fork
             | A::Diff
+            | A::AsksShow
             | A::Leave
     )
 }

@@ -24,7 +24,7 @@ use super::{
     terminal::{self, Guard},
 };
 use crate::{
-    app::{self, Act, Moment, Msg, Setup, State},
+    app::{self, Act, Moment, Msg, Setup, State, gate::Glimpse},
     base::{
         clock,
         fault::{Fault, Outcome},
@@ -151,6 +151,8 @@ struct Console {
     /// What is to be drawn is what the operator did or what answers it, not only what prints by itself.
     near: bool,
     touched: Touched,
+    /// What the frame under way shows, for who waits for it to have been seen.
+    glimpse: Option<Glimpse>,
     ending: Option<u8>,
 }
 
@@ -194,6 +196,7 @@ impl Console {
             typed_into: None,
             near: true,
             touched: Touched::All,
+            glimpse: None,
             ending: None,
         };
         console.capture_mouse(mouse);
@@ -230,7 +233,10 @@ impl Console {
                     self.update(message);
                 }
             }
-            Woken::Written(written) => written?,
+            Woken::Written(written) => {
+                written?;
+                self.drawn();
+            }
             Woken::Files => self.reload(),
             Woken::Timer => {
                 let now = clock::monotonic();
@@ -295,10 +301,23 @@ impl Console {
             return Ok(());
         }
         let (state, theme) = (&self.state, &self.theme);
+        let glimpse = state.glimpse();
         self.canvas.draw(self.touched, |area, buffer| ui::draw(state, theme, area, buffer))?;
         self.drawn_at = now;
         (self.echo_here, self.near) = (false, false);
         self.touched = Touched::Nothing;
+        self.glimpse = glimpse;
+        if !self.canvas.busy() {
+            self.drawn();
+        }
         Ok(())
+    }
+
+    /// The last frame is on the terminal.
+    fn drawn(&mut self) {
+        if let Some(glimpse) = self.glimpse.take() {
+            self.update(Msg::Drawn(glimpse));
+            self.touched = self.touched.and(self.state.take_touched());
+        }
     }
 }

@@ -1,0 +1,352 @@
+//! What waits for an answer over the whole fleet, what became of what waited, and the place that shows both.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    action::{Action, Scope},
+    ask::{Line, brief, end_words},
+    chord::Chord,
+    effect::EffectId,
+    fleet::Fleet,
+    gate::{Gate, Glimpse, HELD_FOR},
+    keymap::{Bound, Step},
+    layout::Area,
+    line::Editor,
+    lost::DEAF_FOR,
+    state::{Overlay, State},
+    view::{Cursor, View},
+};
+use crate::{
+    base::{
+        clock::Timestamp,
+        id::{AskId, SandboxId},
+        limits::CONSOLE_ASKS_MAX,
+    },
+    model::ask::{Ask, AskState, Scope as Holds},
+    vt::key::Mods,
+};
+
+/// The word that allows what is risky.
+pub const ALLOW_WORD: &str = "allow";
+/// What answers.
+const ANSWERS: [Action; 5] = [
+    Action::AskAllow,
+    Action::AskAllowSession,
+    Action::AskAllowHour,
+    Action::AskDeny,
+    Action::AskDenySay,
+];
+/// With fewer columns the keys of an ask take two rows.
+const KEYS_COLUMNS: u16 = 74;
+/// Cells of a subject in a notice.
+const NOTICE_CELLS: usize = 60;
+
+/// One that waits, without what only its own picture needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    pub id: AskId,
+    pub sandbox: SandboxId,
+    pub created_at: Timestamp,
+    pub deadline_at: Timestamp,
+    digest: String,
+    /// In a few words, for when it is over.
+    pub says: String,
+}
+
+impl Waits {
+    fn of(ask: &Ask) -> Self {
+        Self {
+            id: ask.asked.id.clone(),
+            sandbox: ask.sandbox.clone(),
+            created_at: ask.asked.created_at,
+            deadline_at: ask.asked.deadline_at,
+            digest: ask.digest.clone(),
+            says: in_words(ask),
+        }
+    }
+}
+
+/// An ask in a few words, for a notice.
+pub(super) fn in_words(ask: &Ask) -> String {
+    let request = &ask.asked.request;
+    let subject = brief(&request.subject, NOTICE_CELLS);
+    format!("{} of {}: {subject}", request.kind.word(), ask.sandbox_name)
+}
+
+/// What the console knows of all asks.
+#[derive(Debug, Default)]
+pub struct Asks {
+    /// Oldest first.
+    pub(super) waiting: Vec<Waits>,
+    /// Up to which change of the fleet.
+    pub(super) seen: u64,
+    /// Newest first.
+    pub ended: Vec<Ask>,
+    /// Whether the hub was asked for those once, and why it did not answer last.
+    pub known: bool,
+    pub wrong: Option<String>,
+    pub(super) asked: Option<EffectId>,
+    /// More has ended since.
+    pub(super) again: bool,
+    /// Over, and what became of them is not told; with how often the hub was asked.
+    pub(super) over: Vec<(Waits, u8)>,
+    /// Answered here; the first ones are not confirmed.
+    pub(super) deciding: BTreeSet<AskId>,
+    pub(super) decided: BTreeSet<AskId>,
+    /// Counts the gates.
+    pub(super) marks: u64,
+}
+
+impl Asks {
+    /// Those that wait, oldest first.
+    pub fn waiting(&self) -> &[Waits] {
+        &self.waiting
+    }
+
+    pub(super) fn mark(&mut self) -> u64 {
+        self.marks += 1;
+        self.marks
+    }
+
+    /// Takes note of those that wait now; which do not any more.
+    pub(super) fn renew(&mut self, fleet: &Fleet) -> Vec<Waits> {
+        self.seen = fleet.asks_changed();
+        let mut fresh: Vec<Waits> = fleet.asks().map(Waits::of).collect();
+        fresh.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        let there: BTreeSet<&AskId> = fresh.iter().map(|it| &it.id).collect();
+        let mut over = std::mem::take(&mut self.waiting);
+        over.retain(|it| !there.contains(&it.id));
+        self.waiting = fresh;
+        over
+    }
+
+    /// The next to be looked at after one that was answered.
+    pub(super) fn next_after(&self, at: Timestamp, id: &AskId) -> Option<&Waits> {
+        let open = |it: &&Waits| !self.deciding.contains(&it.id) && it.id != *id;
+        let later = self.waiting.iter().filter(open).find(|it| (it.created_at, &it.id) > (at, id));
+        later.or_else(|| self.waiting.iter().find(open))
+    }
+
+    pub(super) fn keep_ended(&mut self, mut ended: Vec<Ask>) {
+        ended.truncate(CONSOLE_ASKS_MAX);
+        (self.ended, self.known, self.wrong) = (ended, true, None);
+    }
+}
+
+/// Which list of the place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listed {
+    #[default]
+    Waiting,
+    Ended,
+}
+
+/// The place.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    pub tab: Listed,
+    /// Those that wait; the one under the cursor stays when it waits no more, until the cursor leaves it.
+    pub rows: Vec<Waits>,
+    pub cursor: Cursor,
+    pub ended: Cursor,
+    /// The one that is read.
+    pub shown: Option<Shown>,
+}
+
+/// An ask that is read, and perhaps answered.
+#[derive(Debug)]
+pub struct Shown {
+    /// As it is drawn.
+    pub ask: Ask,
+    /// It waits no more, as far as is known by now.
+    pub over: Option<String>,
+    pub lines: Vec<Line>,
+    /// The first row on screen.
+    pub top: usize,
+    pub(super) height: usize,
+    pub gate: Gate,
+    /// What it was broken into lines for.
+    pub(super) cells: u16,
+    pub(super) covered: bool,
+    /// Whether keys answer, as it was drawn last.
+    pub lit: bool,
+}
+
+impl Shown {
+    pub(super) fn new(ask: Ask, mark: u64) -> Self {
+        let over = (ask.state != AskState::Pending).then(|| end_words(&ask));
+        Self {
+            ask,
+            over,
+            lines: Vec::new(),
+            top: 0,
+            height: 0,
+            gate: Gate::new(mark, usize::MAX),
+            cells: 0,
+            covered: false,
+            lit: false,
+        }
+    }
+
+    pub(super) fn scroll_to(&mut self, row: usize) {
+        self.top = row.min(self.lines.len().saturating_sub(self.height));
+    }
+
+    /// Does what an action of lists says; `false` when it is none.
+    pub(super) fn act(&mut self, action: Action) -> bool {
+        let half = (self.height / 2).max(1);
+        let row = match action {
+            Action::ListDown => self.top.saturating_add(1),
+            Action::ListUp => self.top.saturating_sub(1),
+            Action::ListTop => 0,
+            Action::ListBottom => usize::MAX,
+            Action::ListHalfDown => self.top.saturating_add(half),
+            Action::ListHalfUp => self.top.saturating_sub(half),
+            _ => return false,
+        };
+        self.scroll_to(row);
+        true
+    }
+}
+
+/// The box in which a word allows what is risky.
+#[derive(Clone, Debug)]
+pub struct AllowBox {
+    pub ask: Ask,
+    pub scope: Holds,
+    pub editor: Editor,
+    pub wrong: Option<String>,
+    pub gate: Gate,
+}
+
+impl Inbox {
+    /// The row under the cursor.
+    pub fn current(&self) -> Option<&Waits> {
+        self.rows.get(self.cursor.at())
+    }
+
+    /// Takes what waits now; what is under the cursor stays under it, and where it is on screen.
+    pub(super) fn list(&mut self, waiting: &[Waits]) {
+        let (at, above) = (self.cursor.at(), self.cursor.at().saturating_sub(self.cursor.top()));
+        let here = self.current().cloned();
+        self.rows = waiting.to_vec();
+        let found = here.as_ref().and_then(|it| self.rows.iter().position(|row| row.id == it.id));
+        let row = match (found, here) {
+            (Some(row), _) => row,
+            (None, Some(gone)) => {
+                let key = (gone.created_at, gone.id.clone());
+                let row = self.rows.partition_point(|it| (it.created_at, it.id.clone()) < key);
+                self.rows.insert(row, gone);
+                row
+            }
+            (None, None) => at,
+        };
+        self.cursor.set_count(self.rows.len());
+        self.cursor.show_from(row, above);
+    }
+
+    /// What waits no more goes when the cursor has left it.
+    pub(super) fn leave_over(&mut self, waiting: &[Waits]) {
+        let here = self.current().map(|it| it.id.clone());
+        let there: BTreeSet<&AskId> = waiting.iter().map(|it| &it.id).collect();
+        let stays = |it: &Waits| there.contains(&it.id) || Some(&it.id) == here.as_ref();
+        if self.rows.iter().all(stays) {
+            return;
+        }
+        let above = self.cursor.at().saturating_sub(self.cursor.top());
+        self.rows.retain(stays);
+        let row = self.rows.iter().position(|it| Some(&it.id) == here.as_ref()).unwrap_or(0);
+        self.cursor.set_count(self.rows.len());
+        self.cursor.show_from(row, above);
+    }
+
+    pub fn check(&self, ended: usize) -> Result<(), String> {
+        if !self.cursor.is_sound(self.rows.len()) || !self.ended.is_sound(ended) {
+            return Err("a cursor of the asks is unsound".to_owned());
+        }
+        match &self.shown {
+            Some(it) if it.top > it.lines.len() => {
+                Err("the window of an ask is unsound".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The rows of an ask, and those with its keys below them.
+pub fn with_foot(area: Area) -> (Area, Area) {
+    let keys = if area.width < KEYS_COLUMNS { 3 } else { 2 };
+    area.split_top(area.height.saturating_sub(keys))
+}
+
+impl State {
+    /// The place of asks, if it is open.
+    pub fn inbox(&self) -> Option<&Inbox> {
+        match self.view() {
+            Some(View::Asks(it)) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// The ask that is read, if the place is open on one.
+    pub fn shown_ask(&self) -> Option<&Shown> {
+        self.inbox()?.shown.as_ref()
+    }
+
+    /// One that waits, whole.
+    pub fn ask(&self, it: &Waits) -> Option<&Ask> {
+        let row = self.fleet.get(&it.sandbox)?;
+        row.sandbox.asks.iter().find(|ask| ask.asked.id == it.id)
+    }
+
+    /// Whether something lies over an ask that is read, or takes its keys.
+    pub(super) fn ask_is_covered(&self) -> bool {
+        self.overlay.is_some()
+            || self.line.is_some()
+            || !self.typed.is_empty()
+            || self.lost.is_some()
+            || self.frame.too_small
+    }
+
+    /// What the next frame shows of what is to be seen before it can be answered. Who drew it says so by
+    /// `Msg::Drawn`.
+    pub fn glimpse(&self) -> Option<Glimpse> {
+        if let Some(Overlay::Allow(it)) = &self.overlay {
+            return it.gate.wanted(0, 0).filter(|_| !self.frame.too_small);
+        }
+        let it = self.shown_ask().filter(|it| it.over.is_none() && !self.ask_is_covered())?;
+        it.gate.wanted(it.top, it.height)
+    }
+
+    /// When the last key is so long ago that the next one is meant for what is on screen.
+    pub(super) fn keys_quiet_at(&self) -> Duration {
+        let last = self.pressed_last.map(|key| Chord { key, mods: Mods::default() });
+        let answers = last.is_some_and(|it| match self.keymap.step(Scope::Ask, &[it]) {
+            Step::Run(Bound::Action(action)) => ANSWERS.contains(action),
+            _ => false,
+        });
+        self.key_at + if answers { HELD_FOR } else { DEAF_FOR }
+    }
+
+    /// When keys begin to answer.
+    pub(super) fn ask_hears_at(&self) -> Option<Duration> {
+        let it = self.shown_ask().filter(|it| !it.lit && it.over.is_none())?;
+        it.gate.opens_at(self.keys_quiet_at()).filter(|_| !self.ask_is_covered())
+    }
+
+    /// Times of asks on screen: when they were asked, and until when they wait.
+    pub(super) fn ask_signs(&self) -> Vec<(Timestamp, Timestamp)> {
+        let of = |it: &Waits| (it.created_at, it.deadline_at);
+        match self.inbox() {
+            None => self.asks.waiting.first().map(of).into_iter().collect(),
+            Some(Inbox { shown: Some(it), .. }) => {
+                let asked = &it.ask.asked;
+                vec![(asked.created_at, asked.deadline_at)]
+            }
+            Some(it) => {
+                let rows = self.frame.view.map_or(0, |it| usize::from(it.list.1.height));
+                it.rows.iter().skip(it.cursor.top()).take(rows).map(of).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Answers to asks. A key answers only what was on screen, whole and for long enough, and only if it was pressed for
+//! that.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::Action,
+        asks::{ALLOW_WORD, AllowBox, Shown, in_words},
+        effect::Act,
+        gate::{Gate, Glimpse, HELD_FOR},
+        line::Editor,
+        lost::Lost,
+        msg::Link,
+        state::{LineKind, Overlay, Pending},
+    },
+    base::{id::AskId, text::count},
+    model::{
+        ask::{Answer, Ask, RiskLevel, Scope, Verdict},
+        event::Level,
+    },
+    vt::key::Stroke,
+};
+
+impl Turn<'_> {
+    /// A key wants to answer. Why it does not is said, but to keys that repeat.
+    pub(super) fn answer(&mut self, verdict: Verdict, scope: Scope, say: bool) {
+        let now = self.state.now.since_start;
+        let (quiet_at, last) = (self.state.keys_quiet_at(), self.state.pressed_last);
+        let key_at = self.state.key_at;
+        let Some(it) = self.state.shown_ask() else {
+            let (key, what) = (self.state.key_words(Action::AskOpen), "an ask is answered where");
+            return self.notice(Level::Info, &format!("{what} all of it is read; {key} opens it"));
+        };
+        if let Some(over) = &it.over {
+            let text = format!("nothing is answered: {over}");
+            return self.notice(Level::Info, &text);
+        }
+        // What is not a key that was pressed answers nothing.
+        let Some(press) = self.press else {
+            return self.notice(Level::Info, "only a key answers an ask");
+        };
+        if press.stroke != Stroke::Press {
+            return;
+        }
+        if !matches!(self.state.link, Link::Up { .. }) {
+            return self.notice(Level::Warning, "there is no hub to answer to");
+        }
+        if let Some(row) = it.gate.unseen() {
+            let left = it.lines.len().saturating_sub(row);
+            if let Some(it) = self.shown_mut() {
+                it.scroll_to(row);
+            }
+            let text = format!("{} of it were not on screen yet", count(left, "row"));
+            return self.notice(Level::Warning, &text);
+        }
+        if !it.gate.is_open(now, quiet_at) || self.state.ask_is_covered() {
+            return self.notice(Level::Warning, "too soon to have been read: pause, then answer");
+        }
+        if last == Some(press.key) && now < key_at + HELD_FOR {
+            let text = "the same key again: a moment's pause, so that it is no key held down";
+            return self.notice(Level::Warning, text);
+        }
+        let ask = it.ask.clone();
+        match verdict {
+            Verdict::Deny if say => {
+                let (id, digest) = (ask.asked.id.clone(), ask.digest.clone());
+                self.open_line(LineKind::DenySay { ask: id, digest }, "");
+            }
+            Verdict::Deny => self.decide(&ask, Answer { verdict, scope, message: None }),
+            Verdict::Allow if ask.risk.level == RiskLevel::High => {
+                let gate = Gate::new(self.state.asks.mark(), 0);
+                let editor = Editor::new("", ALLOW_WORD.len() * 2);
+                let open = AllowBox { ask, scope, editor, wrong: None, gate };
+                self.hint_was_followed();
+                self.state.overlay = Some(Overlay::Allow(Box::new(open)));
+            }
+            Verdict::Allow => self.decide(&ask, Answer { verdict, scope, message: None }),
+        }
+    }
+
+    /// Sends an answer to what was on screen, and goes on to what waits next.
+    fn decide(&mut self, ask: &Ask, answer: Answer) {
+        let id = ask.asked.id.clone();
+        if !self.state.asks.waiting.iter().any(|it| it.id == id) {
+            return self.notice(Level::Warning, "it waits no more; nothing is answered");
+        }
+        let does = match answer.verdict {
+            Verdict::Allow => format!("allowing {}", in_words(ask)),
+            Verdict::Deny => format!("denying {}", in_words(ask)),
+        };
+        let act = Act::Decide { ask: id.clone(), digest: ask.digest.clone(), answer };
+        let pending = Pending::Decide { ask: id.clone(), says: does };
+        if self.start(act, Some(pending)).is_none() {
+            return;
+        }
+        self.state.asks.deciding.insert(id);
+        self.go_on();
+    }
+
+    /// The line with what is said to the agent was accepted.
+    pub(super) fn deny_said(&mut self, id: &AskId, digest: &str, message: &str) {
+        let is_key = self.press.is_some_and(|it| it.stroke == Stroke::Press);
+        let same =
+            |it: &&Shown| it.over.is_none() && it.ask.asked.id == *id && it.ask.digest == digest;
+        let Some(ask) = self.state.shown_ask().filter(same).map(|it| it.ask.clone()) else {
+            let text = "what was asked waits no more as it was; nothing is answered";
+            return self.notice(Level::Warning, text);
+        };
+        if !is_key {
+            return;
+        }
+        let message = (!message.is_empty()).then(|| message.to_owned());
+        self.decide(&ask, Answer { verdict: Verdict::Deny, scope: Scope::Once, message });
+    }
+
+    /// A letter for the box that wants a word: typed, one by one, after it was on screen for a while.
+    pub(super) fn type_in_allow(&mut self, text: &str) {
+        let (now, quiet_at) = (self.state.now.since_start, self.state.keys_quiet_at());
+        let is_key = self.press.is_some_and(|it| it.stroke == Stroke::Press);
+        let Some(Overlay::Allow(it)) = &mut self.state.overlay else { return };
+        if !is_key {
+            it.wrong = Some("the word is typed, not pasted and not held".to_owned());
+        } else if it.editor.text().is_empty() && !it.gate.is_open(now, quiet_at) {
+            it.wrong = Some("too soon to have been read: pause, then type".to_owned());
+        } else {
+            it.wrong = None;
+            it.editor.insert(text);
+        }
+    }
+
+    /// Actions in that box.
+    pub(super) fn allow_action(&mut self, action: Action) -> bool {
+        let is_key = self.press.is_some_and(|it| it.stroke == Stroke::Press);
+        let Some(Overlay::Allow(it)) = &mut self.state.overlay else { return false };
+        match action {
+            Action::LineCancel | Action::DialogCancel => self.state.overlay = None,
+            Action::LineAccept | Action::DialogAccept if !is_key => {}
+            Action::LineAccept | Action::DialogAccept if it.editor.text() != ALLOW_WORD => {
+                it.wrong = Some(format!("nothing is allowed: the word is `{ALLOW_WORD}`"));
+            }
+            Action::LineAccept | Action::DialogAccept => {
+                let (ask, scope) = (it.ask.clone(), it.scope);
+                self.state.overlay = None;
+                let answer = Answer { verdict: Verdict::Allow, scope, message: None };
+                self.decide(&ask, answer);
+            }
+            _ => return it.editor.act(action),
+        }
+        true
+    }
+
+    /// A frame with what was to be seen is out.
+    pub(super) fn drawn(&mut self, it: Glimpse) {
+        let now = self.state.now.since_start;
+        let boxed = match &mut self.state.overlay {
+            Some(Overlay::Allow(open)) => Some(open.gate.drawn(it, now)),
+            _ => None,
+        };
+        let news = match boxed {
+            Some(news) => news,
+            None => self.shown_mut().is_some_and(|shown| shown.gate.drawn(it, now)),
+        };
+        self.state.dirty |= news;
+    }
+
+    /// What is on screen may not be what was read: it is to be seen anew before it is answered.
+    pub(super) fn look_at_ask_anew(&mut self, afresh: bool) {
+        let mark = self.state.asks.mark();
+        if let Some(it) = self.shown_mut() {
+            if afresh {
+                it.gate = Gate::new(mark, it.lines.len());
+            } else {
+                it.gate.close(mark);
+            }
+        }
+        if let Some(Overlay::Allow(it)) = &mut self.state.overlay {
+            it.gate.close(mark);
+            it.editor.set("");
+        }
+        self.state.dirty = true;
+    }
+
+    /// A box or a line that would have answered it is of no use any more; what is typed for it goes nowhere.
+    pub(super) fn take_answer_away(&mut self, id: &AskId) {
+        let boxed =
+            matches!(&self.state.overlay, Some(Overlay::Allow(it)) if it.ask.asked.id == *id);
+        let line = self.state.line.as_ref().map(|it| &it.kind);
+        let lined = matches!(line, Some(LineKind::DenySay { ask, .. }) if ask == id);
+        if !(boxed || lined) {
+            return;
+        }
+        (self.state.overlay, self.state.line) = (None, None);
+        let why = "what you were answering waits no more as it was".to_owned();
+        self.notice(Level::Warning, &why);
+        self.state.lost = Some(Lost { why, at: self.state.now.since_start });
+    }
+}
