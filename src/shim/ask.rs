@@ -28,31 +28,25 @@ use crate::{
     },
 };
 
-/// Makes the directory that is shown in the sandbox: the socket, and this program, which speaks on it.
+/// Makes the directory that is shown in the sandbox, with the socket, and a place for this program, which speaks on
+/// it.
 pub fn open(ground: &Path) -> Outcome<UnixListener> {
     let dir = ground.join(ASK_DIR);
     let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir);
     // Not by the umask's leave.
     made.and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)))
+        .and_then(|()| {
+            // A shim before may have left a link: never to be written through.
+            drop(fs::remove_file(dir.join(ASK_PROGRAM)));
+            fs::File::create_new(dir.join(ASK_PROGRAM)).map(drop)
+        })
         .map_err(|error| Fault::io(format!("making {}", dir.display()), &error))?;
-    let program = dir.join(ASK_PROGRAM);
-    if !program.exists() {
-        let linked = link_own(&program).or_else(|_| fs::copy("/proc/self/exe", &program).map(drop));
-        if let Err(error) = linked {
-            tracing::warn!(%error, "programs in the sandbox have no sandwatch to ask with");
-        }
-    }
     let path = dir.join(ASK_SOCKET);
     drop(fs::remove_file(&path));
     let short = SocketPath::open(&path)?;
     UnixListener::bind(short.path())
         .and_then(|it| fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map(|()| it))
         .map_err(|error| Fault::io(format!("listening on {}", path.display()), &error))
-}
-
-fn link_own(to: &Path) -> std::io::Result<()> {
-    let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
-    Ok(rustix::fs::linkat(rustix::fs::CWD, "/proc/self/exe", rustix::fs::CWD, to, flags)?)
 }
 
 /// Serves whoever asks, for as long as it is polled.

@@ -200,7 +200,7 @@ fn what_docker_saves_is_an_image_of_the_local_driver() {
         engine.said(&["save", image, "-o", file]);
         started(&home, user, file);
         let seen = inside(&home, user, "id -un; id -u; echo $PATH; cat /etc/hostname");
-        assert_eq!(seen, format!("{user}\n{id}\n/bin\n{user}\n"));
+        assert_eq!(seen, format!("{user}\n{id}\n/bin:/run/sandwatch\n{user}\n"));
     }
     let both = at.join("both.tar");
     let both = both.to_str().unwrap();

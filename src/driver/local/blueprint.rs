@@ -34,6 +34,14 @@ impl Source {
     }
 }
 
+/// What programs ask a person with.
+#[derive(Debug)]
+pub struct Asking {
+    /// With the socket, and an empty file where the program goes.
+    pub directory: Source,
+    pub program: Source,
+}
+
 /// How the workspace comes in.
 #[derive(Debug)]
 pub struct WorkspaceMount {
@@ -57,7 +65,7 @@ pub struct Blueprint {
     /// Names in / shown with writes kept apart.
     pub layers: Vec<String>,
     /// What its programs ask a person with; `None` = they can't.
-    pub asking: Option<Source>,
+    pub asking: Option<Asking>,
     /// Programs in the operator's home that were asked for, read-only.
     pub tools: Vec<(PathBuf, Source)>,
     pub workspace: Option<WorkspaceMount>,
@@ -69,8 +77,9 @@ impl Blueprint {
     /// What of it is open: trees of files that the sandbox is built from.
     pub fn open(&self) -> Vec<BorrowedFd<'_>> {
         let tools = self.tools.iter().map(|(_, it)| it);
-        let sources =
-            tools.chain([&self.ground]).chain(&self.below).chain(&self.image).chain(&self.asking);
+        let sources = tools.chain([&self.ground]).chain(&self.below).chain(&self.image);
+        let asking = self.asking.iter().flat_map(|it| [&it.directory, &it.program]);
+        let sources = sources.chain(asking);
         let sources = sources.chain(self.workspace.as_ref().map(|it| &it.source));
         sources.filter_map(Source::open).collect()
     }

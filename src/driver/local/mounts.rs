@@ -29,7 +29,7 @@ use super::{
     pieces,
     sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY},
 };
-use crate::{base::limits::PIECES_MAX, model::sandbox::WorkspaceMode};
+use crate::{base::limits::PIECES_MAX, driver::ASK_PROGRAM, model::sandbox::WorkspaceMode};
 
 /// Where a sandbox has what its programs ask a person with.
 pub const ASKING: &str = "/run/sandwatch";
@@ -130,7 +130,7 @@ fn furnish(
     if let Some(below) = &plan.below {
         place(below, BELOW).step("opening the snapshot")?;
     }
-    let notes = match &plan.image {
+    let mut notes = match &plan.image {
         Some(image) => {
             over_image(image)?;
             Vec::new()
@@ -146,7 +146,11 @@ fn furnish(
     if let Some(asking) = &plan.asking {
         let place = inside(ASKING);
         make_directory(&place)?;
-        show(asking, &place, true).step(format!("showing {ASKING}"))?;
+        show(&asking.directory, &place, true).step(format!("showing {ASKING}"))?;
+        let program = show(&asking.program, &place.join(ASK_PROGRAM), true);
+        if let Err(error) = program {
+            notes.push(format!("its programs have no sandwatch to ask with: {error}"));
+        }
     }
     if let Some(workspace) = &plan.workspace {
         show_workspace(workspace)?;
@@ -429,11 +433,11 @@ fn enter_root() -> Result<(), Broken> {
     rustix::process::chdir("/").step("entering /")
 }
 
-/// Opens a directory as a detached copy of its mount, and of those below it if asked. By its real path
+/// Opens a directory or file as a detached copy of its mount, and of those below it if asked. By its real path
 /// only: a link that has come into it since it was checked, from a sandbox that may write there, is
 /// an error.
 pub fn detach(path: &Path, below: bool) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let place = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

@@ -19,7 +19,7 @@ use seccompiler::BpfProgram;
 
 use super::{
     agents,
-    blueprint::{self, Blueprint, Source, WorkspaceMount},
+    blueprint::{self, Asking, Blueprint, Source, WorkspaceMount},
     changes,
     identity::{self, Identity},
     image::{self, Standing},
@@ -94,8 +94,7 @@ pub fn plan(
             Ok::<_, Fault>(WorkspaceMount { path, mode: spec.workspace.mode, source })
         })
         .transpose()?;
-    let asking = ground.dir.join(ASK_DIR);
-    let asking = fs::canonicalize(&asking).ok().map(|it| reach(&it, identity)).transpose()?;
+    let asking = open_asking(ground, identity)?;
     let mut tools = Vec::new();
     // It is the image that has them, or not.
     let needed = match image {
@@ -198,6 +197,20 @@ fn prepare(
         return Ok(Source::Path(root));
     }
     mounts::detach(&fs::canonicalize(&root)?, false).map(Source::Tree)
+}
+
+/// What programs ask with; `None` where nobody serves it. This program is where it was started from, or, replaced by
+/// another, nowhere.
+fn open_asking(ground: &Ground, identity: &Identity) -> Outcome<Option<Asking>> {
+    let directory = fs::canonicalize(ground.dir.join(ASK_DIR));
+    let (Ok(directory), Ok(program)) = (directory, fs::read_link("/proc/self/exe")) else {
+        return Ok(None);
+    };
+    let program = match program.exists() {
+        true => reach(&program, identity)?,
+        false => Source::Path(program),
+    };
+    Ok(Some(Asking { directory: reach(&directory, identity)?, program }))
 }
 
 /// The files of a snapshot, shown as the sandbox's own.
