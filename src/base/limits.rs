@@ -65,6 +65,9 @@ pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;
 /// software takes, far below what a host has numbers for.
 pub const SANDBOX_TASKS_MAX: u64 = 8192;
 
+/// Graphics processors that a sandbox can be given by number: more than any one machine has.
+pub const GPUS_MAX: u32 = 64;
+
 /// Files and directories of the system that are shown one by one in a sandbox, where something is mounted
 /// between them: a large /usr/bin or library directory twice over, and each costs an inode and a mount.
 pub const PIECES_MAX: usize = 16 * 1024;

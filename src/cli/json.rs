@@ -12,7 +12,7 @@ use crate::{
         change::{Applied, FileChange, Node, NodeKind},
         check::Check,
         history::Recording,
-        sandbox::{Sandbox, Workspace},
+        sandbox::{Gpus, Sandbox, Workspace},
         session::{Lease, Session},
         snapshot::Snapshot,
     },
@@ -62,6 +62,15 @@ struct LimitsView {
     cpus: Option<f64>,
     memory_bytes: Option<u64>,
     pids: Option<u64>,
+    gpus: Option<GpusView>,
+}
+
+/// `"all"`, or a number.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum GpusView {
+    All(&'static str),
+    Count(u32),
 }
 
 #[derive(Serialize)]
@@ -113,6 +122,10 @@ impl<'a> From<&'a Sandbox> for SandboxView<'a> {
                 cpus: it.limits.cpus,
                 memory_bytes: it.limits.memory_bytes,
                 pids: it.limits.pids,
+                gpus: it.limits.gpus.map(|it| match it {
+                    Gpus::All => GpusView::All("all"),
+                    Gpus::Count(number) => GpusView::Count(number),
+                }),
             },
             capabilities: it
                 .capabilities

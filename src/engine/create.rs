@@ -288,6 +288,12 @@ fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
     if limits.pids == Some(0) {
         return Err(Fault::invalid("--pids must be at least 1"));
     }
+    if limits.gpus.is_some() && !can.gpu {
+        let words = format!("the {driver} driver can't give graphics processors (--gpus)");
+        return Err(
+            Fault::unsupported(words).hint("driver docker can, with nvidia-container-toolkit")
+        );
+    }
     if spec.ttl.is_some_and(|it| it.is_zero() || it > TTL_MAX) {
         return Err(Fault::invalid("--ttl must be more than 0 and at most ten years"));
     }

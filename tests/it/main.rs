@@ -49,6 +49,7 @@ mod crash_shim;
 mod crash_support;
 mod crash_typing;
 mod docker_between;
+mod docker_gpus;
 mod docker_late;
 mod docker_life;
 mod docker_same;

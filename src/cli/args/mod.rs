@@ -13,7 +13,11 @@ pub use self::{
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };
 use super::values::{self, Pair, Variable, WorkspaceArg};
-use crate::{base::units::Size, model::sandbox::Egress, runtime::WaitFor};
+use crate::{
+    base::units::Size,
+    model::sandbox::{Egress, Gpus},
+    runtime::WaitFor,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 5 the driver cannot do that, 6 no hub
@@ -148,6 +152,9 @@ pub struct RunArgs {
     /// At most so many processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub pids: Option<u64>,
+    /// Graphics processors that it may use: all, or how many; only docker has them
+    #[arg(long, value_name = "all|N", value_parser = values::gpus)]
+    pub gpus: Option<Gpus>,
     /// An environment variable for every session, or the name of one of yours to pass on; none is
     /// passed on by itself
     #[arg(long, value_name = "K[=V]", value_parser = values::variable)]
@@ -173,9 +180,6 @@ pub struct RunArgs {
     /// Keep no recording of its sessions
     #[arg(long)]
     pub no_record: bool,
-    /// Not offered yet
-    #[arg(long, hide = true)]
-    pub gpus: Option<String>,
     /// Not offered yet
     #[arg(long, hide = true)]
     pub allow: Vec<String>,

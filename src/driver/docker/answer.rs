@@ -105,6 +105,15 @@ pub struct Information {
     pub pids_limit: bool,
     pub security_options: Option<Vec<String>>,
     pub runtimes: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Devices that the engine finds described in files (CDI); engines of 2025 and later tell.
+    pub discovered_devices: Option<Vec<Device>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Device {
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 impl Information {
@@ -129,6 +138,12 @@ impl Information {
     /// Users inside are others outside.
     pub fn maps_users(&self) -> bool {
         self.is_set("userns")
+    }
+
+    /// Graphics processors can be had, as far as the engine tells: one that has them may not.
+    pub fn has_gpus(&self) -> bool {
+        let described = self.discovered_devices.iter().flatten();
+        self.has_runtime("nvidia") || described.into_iter().any(|it| it.id.contains("/gpu="))
     }
 
     pub fn has_runtime(&self, name: &str) -> bool {

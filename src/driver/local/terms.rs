@@ -108,6 +108,7 @@ pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
             Isolation::Gvisor => false,
             _ => namespaces || layout.has("pids"),
         },
+        gpu: false,
     }
 }
 

@@ -141,6 +141,9 @@ pub struct ResourceLimits {
     /// Processes and threads, at least 1; absent = no bound.
     #[prost(uint64, optional, tag = "3")]
     pub pids: ::core::option::Option<u64>,
+    /// Graphics processors, at most 64; 0 = all there are; absent = none.
+    #[prost(uint32, optional, tag = "4")]
+    pub gpus: ::core::option::Option<u32>,
 }
 /// One name with its value: an environment entry, a label or a field of a program's status.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
