@@ -11,6 +11,7 @@ use crate::{
     model::{
         change::{Applied, FileChange, Node, NodeKind},
         check::Check,
+        foreign::Foreign,
         history::Recording,
         sandbox::{Gpus, Sandbox, Workspace},
         session::{Lease, Session},
@@ -279,6 +280,29 @@ pub struct DiffView<'a> {
     pub files: Vec<FileChangeView>,
     /// Changed `.git`s that were not looked into.
     pub git_left_out: u64,
+}
+
+#[derive(Serialize)]
+pub struct ForeignView<'a> {
+    driver: &'a str,
+    id: &'a str,
+    name: &'a str,
+    image: &'a str,
+    state: &'a str,
+    created_at: String,
+}
+
+impl<'a> From<&'a Foreign> for ForeignView<'a> {
+    fn from(it: &'a Foreign) -> Self {
+        Self {
+            driver: &it.driver,
+            id: &it.id,
+            name: &it.name,
+            image: &it.image,
+            state: &it.state,
+            created_at: time(it.created_at),
+        }
+    }
 }
 
 #[derive(Serialize)]

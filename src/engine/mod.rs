@@ -9,6 +9,7 @@ mod doctor;
 mod feed;
 mod fleet;
 mod follow;
+mod foreign;
 mod keeper;
 mod lease;
 mod name;

@@ -48,6 +48,7 @@ mod crash_hub;
 mod crash_shim;
 mod crash_support;
 mod crash_typing;
+mod docker_adopt;
 mod docker_between;
 mod docker_gpus;
 mod docker_late;

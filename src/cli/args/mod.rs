@@ -43,6 +43,8 @@ pub enum Verb {
     Run(Box<RunArgs>),
     /// List sandboxes with their sessions
     Ls(LsArgs),
+    /// Take over a running container that sandwatch did not make; nothing in it is changed, and it stays
+    Adopt(AdoptArgs),
     /// Make this terminal the session's; ctrl-b d detaches
     Attach(AttachArgs),
     /// Open a new shell session beside the agent and attach to it
@@ -196,7 +198,22 @@ pub struct LsArgs {
     /// Only those with this label
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
     pub label: Vec<Pair>,
+    /// Containers that sandwatch did not make instead: of the docker engine
+    #[arg(long, conflicts_with_all = ["sandboxes", "all", "label"])]
+    pub foreign: bool,
     /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// Name, id or unique prefix of an id, as `ls --foreign` lists them
+    pub container: String,
+    /// Name of the sandbox; the container's if not given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print the sandbox as one JSON document
     #[arg(long)]
     pub json: bool,
 }

@@ -23,6 +23,12 @@ pub struct Created {
 #[serde(default, rename_all = "PascalCase")]
 pub struct Listed {
     pub id: String,
+    pub names: Option<Vec<String>>,
+    pub image: String,
+    pub state: String,
+    /// Seconds since 1970.
+    pub created: i64,
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,9 +37,17 @@ pub struct Container {
     pub id: String,
     pub state: ContainerState,
     pub config: Option<Config>,
+    pub host_config: Option<HostConfig>,
     pub mounts: Option<Vec<Mount>>,
     /// What it wrote over its image, in bytes, if that was asked for.
     pub size_rw: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct HostConfig {
+    /// Of OCI, by the engine's own word.
+    pub runtime: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -129,17 +129,22 @@ pub fn name(ground: &Ground) -> String {
 /// What programs get before what their specs add; the image's own variables are below it. It goes with each
 /// program and not into the container, whose variables end in every image that is made of it.
 pub fn environment(plan: &Plan<'_>) -> Vec<String> {
-    let mut own = vec![
-        "TERM=xterm-256color".to_owned(),
-        "COLORTERM=truecolor".to_owned(),
-        "TERM_PROGRAM=sandwatch".to_owned(),
-        format!("SANDWATCH_SANDBOX={}", plan.ground.name),
-    ];
+    let mut own = own_environment(&plan.ground.name);
     if matches!(plan.user, User::Owner { .. }) {
         own.push(format!("HOME={HOME}"));
     }
     own.extend(plan.spec.env.iter().map(|(key, value)| format!("{key}={value}")));
     own
+}
+
+/// What the programs of a sandbox get in every container.
+pub fn own_environment(name: &str) -> Vec<String> {
+    vec![
+        "TERM=xterm-256color".to_owned(),
+        "COLORTERM=truecolor".to_owned(),
+        "TERM_PROGRAM=sandwatch".to_owned(),
+        format!("SANDWATCH_SANDBOX={name}"),
+    ]
 }
 
 /// The body of the call that makes it.

@@ -100,6 +100,7 @@ pub async fn make(
         directory,
         shell,
         live: watch::Sender::new(0),
+        ours: std::sync::Mutex::default(),
     };
     Ok(DockerPlace {
         programs: Arc::new(programs),
@@ -114,6 +115,7 @@ pub async fn make(
             ..PlaceFacts::default()
         },
         ground: ground.clone(),
+        adopted: false,
         changes,
         stopping: watch::Sender::new(false),
         _watching: watching,
@@ -356,7 +358,7 @@ async fn start(engine: &Engine, id: &str, spec: &SandboxSpec) -> Outcome<()> {
 }
 
 /// The image's shell, for sessions that name no program.
-async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
+pub async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
     for shell in SHELLS {
         let path = format!("/containers/{}/archive?path={shell}", escaped(id));
         let seen = engine.call(Method::HEAD, &path, Payload::Nothing, ENGINE_ANSWER_WITHIN).await?;

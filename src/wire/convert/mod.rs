@@ -22,6 +22,7 @@ macro_rules! enums {
 
 pub mod change;
 pub mod event;
+pub mod foreign;
 pub mod history;
 pub mod hub;
 pub mod output;
