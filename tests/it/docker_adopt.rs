@@ -164,3 +164,22 @@ fn a_container_that_ends_and_a_session_that_ends_are_told_apart() {
     docked.comes_to("held", "failed");
     docked.ok(&["rm", "--yes", "held"]);
 }
+
+#[test]
+fn an_engine_that_goes_away_is_told_and_letting_go_needs_none() {
+    if !can() {
+        return;
+    }
+    let mut engine = Engine::new();
+    let docked = Docked::new(&engine);
+    engine.said(&["run", "-d", "--network", "none", "--name", "far", IMAGE, "sleep", "1000"]);
+    docked.ok(&["adopt", "far"]);
+    engine.crash();
+    docked.run(&["exec", "far", "--", "true"]).failed(6, &["docker engine"]);
+    docked.run(&["ls", "--foreign"]).failed(6, &["docker engine"]);
+    let lost = docked.sandbox("far");
+    assert!(["unknown", "failed"].contains(&lost["state"].as_str().unwrap()), "{lost:#}");
+    docked.ok(&["rm", "--yes", "far"]);
+    assert_eq!(docked.ok(&["ls", "--all", "--json"]).trim(), "[]");
+    engine.start();
+}

@@ -21,6 +21,7 @@ use sandwatch::{
         change::AppliedPath,
         event::{Event, Level, Notice, SnapshotReason},
         fact::Fact,
+        foreign,
         history::{HistoryLine, HistoryMark, HistoryPage, Recording},
         output::{Fidelity, From as Start, Output, OutputRequest},
         sandbox::{
@@ -343,6 +344,8 @@ fn hostile(bytes: &[u8]) {
     read(bytes, |it: v1::ApplyRequest| change::apply_in(it).is_ok());
     read(bytes, |it: v1::AppliedPath| AppliedPath::try_from(it).is_ok());
     read(bytes, |it: v1::DiffResponse| change::piece_in(it).is_ok());
+    read(bytes, |it: v1::ForeignContainer| foreign::Foreign::try_from(it).is_ok());
+    read(bytes, |it: v1::AdoptRequest| foreign::Adoption::try_from(it).is_ok());
     read(bytes, |it: v1::InputRequest| hub::input_in(it).is_ok());
     read(bytes, |it: v1::LeaseRequest| hub::lease_in(&it).is_ok());
     read(bytes, |it: v1::WaitRequest| hub::wait_in(it).is_ok());

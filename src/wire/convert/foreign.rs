@@ -68,3 +68,38 @@ impl TryFrom<v1::AdoptRequest> for Adoption {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_and_listed_comes_over_whole_and_nothing_else_does() {
+        let asked = Adoption {
+            driver: "docker".to_owned(),
+            container: "web_1".to_owned(),
+            name: Some("web".to_owned()),
+        };
+        assert_eq!(Adoption::try_from(v1::AdoptRequest::from(&asked)).unwrap(), asked);
+        let of = |container: &str| v1::AdoptRequest {
+            container: container.to_owned(),
+            ..v1::AdoptRequest::from(&asked)
+        };
+        for bad in ["", ".", "..", "a\nb", &"a".repeat(257)] {
+            assert!(Adoption::try_from(of(bad)).is_err(), "{bad:?}");
+        }
+        let listed = Foreign {
+            driver: "docker".to_owned(),
+            id: "abc".to_owned(),
+            name: "web".to_owned(),
+            image: "nginx:1".to_owned(),
+            state: "running".to_owned(),
+            created_at: Timestamp(-5),
+        };
+        assert_eq!(Foreign::try_from(v1::ForeignContainer::from(&listed)).unwrap(), listed);
+        let mut wire = v1::ForeignContainer::from(&listed);
+        wire.name = "\u{1b}[2J".repeat(500);
+        let read = Foreign::try_from(wire).unwrap();
+        assert!(!read.name.contains('\u{1b}') && read.name.len() < 1024, "{}", read.name.len());
+    }
+}
