@@ -88,6 +88,9 @@ pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;
 /// software takes, far below what a host has numbers for.
 pub const SANDBOX_TASKS_MAX: u64 = 8192;
 
+/// Graphics processors that a sandbox can be given by number: more than any one machine has.
+pub const GPUS_MAX: u32 = 64;
+
 /// Files and directories of the system that are shown one by one in a sandbox, where something is mounted
 /// between them: a large /usr/bin or library directory twice over, and each costs an inode and a mount.
 pub const PIECES_MAX: usize = 16 * 1024;
@@ -481,6 +484,10 @@ pub const ENGINE_WAY_WORDS_WITHIN: Duration = Duration::from_millis(200);
 /// file.
 pub const ENGINE_FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub const ENGINE_CONTEXTS_MAX: usize = 256;
+/// Containers that sandwatch did not make, in a list: the newest, as many as a person may look through; what one is
+/// called, in bytes.
+pub const FOREIGN_MAX: usize = 1000;
+pub const FOREIGN_NAME_BYTES_MAX: usize = 256;
 pub const ENGINE_CERTIFICATES_MAX: usize = 256;
 /// A workspace that is copied into a container: its contents in bytes, its files, how deep they lie (each level
 /// takes two descriptors), and how long that may take, within the time in which a sandbox is made.

@@ -15,8 +15,9 @@ use crate::{
         ask::{Answer, Ask, Verdict},
         change::{Applied, FileChange, Node, NodeKind},
         check::Check,
+        foreign::Foreign,
         history::Recording,
-        sandbox::{Sandbox, Workspace},
+        sandbox::{Gpus, Sandbox, Workspace},
         session::{Lease, Session},
         snapshot::Snapshot,
     },
@@ -66,6 +67,15 @@ struct LimitsView {
     cpus: Option<f64>,
     memory_bytes: Option<u64>,
     pids: Option<u64>,
+    gpus: Option<GpusView>,
+}
+
+/// `"all"`, or a number.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum GpusView {
+    All(&'static str),
+    Count(u32),
 }
 
 #[derive(Serialize)]
@@ -117,6 +127,10 @@ impl<'a> From<&'a Sandbox> for SandboxView<'a> {
                 cpus: it.limits.cpus,
                 memory_bytes: it.limits.memory_bytes,
                 pids: it.limits.pids,
+                gpus: it.limits.gpus.map(|it| match it {
+                    Gpus::All => GpusView::All("all"),
+                    Gpus::Count(number) => GpusView::Count(number),
+                }),
             },
             capabilities: it
                 .capabilities
@@ -270,6 +284,29 @@ pub struct DiffView<'a> {
     pub files: Vec<FileChangeView>,
     /// Changed `.git`s that were not looked into.
     pub git_left_out: u64,
+}
+
+#[derive(Serialize)]
+pub struct ForeignView<'a> {
+    driver: &'a str,
+    id: &'a str,
+    name: &'a str,
+    image: &'a str,
+    state: &'a str,
+    created_at: String,
+}
+
+impl<'a> From<&'a Foreign> for ForeignView<'a> {
+    fn from(it: &'a Foreign) -> Self {
+        Self {
+            driver: &it.driver,
+            id: &it.id,
+            name: &it.name,
+            image: &it.image,
+            state: &it.state,
+            created_at: time(it.created_at),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ mod demo;
 mod diff;
 mod exec;
 mod files;
+mod foreign;
 mod hook;
 mod hub;
 mod json;
@@ -160,7 +161,9 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         Some(verb) => {
             let runtime = link::hub(paths).await?.runtime;
             match verb {
+                Verb::Ls(args) if args.foreign => foreign::ls(&*runtime, args.json).await,
                 Verb::Ls(args) => steer::ls(&*runtime, args).await,
+                Verb::Adopt(args) => foreign::adopt(&*runtime, args).await,
                 Verb::Exec(args) => exec::exec(&*runtime, args).await,
                 Verb::Send(args) => steer::send(&*runtime, args).await,
                 Verb::Screen(args) => steer::screen(&*runtime, args).await,

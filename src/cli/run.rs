@@ -147,7 +147,12 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         workspace: workspace(args.workspace)?,
         egress: args.egress.unwrap_or(Egress::Ask),
         allow: Vec::new(),
-        limits: ResourceLimits { cpus: args.cpus, memory_bytes: args.memory, pids: args.pids },
+        limits: ResourceLimits {
+            cpus: args.cpus,
+            memory_bytes: args.memory,
+            pids: args.pids,
+            gpus: args.gpus,
+        },
         env: values::variables(args.env)?,
         ttl: args.ttl,
         labels: labels(args.label),
@@ -180,10 +185,7 @@ pub fn labels(pairs: Vec<Pair>) -> BTreeMap<String, String> {
 }
 
 fn refuse_what_is_not_there(args: &RunArgs) -> Outcome<()> {
-    let refused = [
-        (args.gpus.is_some(), "--gpus", "a sandbox gets no devices yet"),
-        (!args.allow.is_empty(), "--allow", "use --egress allow to let everything out"),
-    ];
+    let refused = [(!args.allow.is_empty(), "--allow", "use --egress allow to let everything out")];
     match refused.iter().find(|(given, ..)| *given) {
         Some((_, flag, hint)) => {
             let driver = text::visible(&args.driver);

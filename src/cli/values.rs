@@ -9,13 +9,14 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         limits::{
-            ENV_ENTRY_BYTES_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX, TTL_MAX,
+            ENV_ENTRY_BYTES_MAX, GPUS_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX,
+            TTL_MAX,
         },
         text::visible,
         units::{self, Size},
     },
     config::environment,
-    model::sandbox::{Egress, Isolation, WorkspaceMode},
+    model::sandbox::{Egress, Gpus, Isolation, WorkspaceMode},
     runtime::WaitFor,
 };
 
@@ -114,6 +115,10 @@ pub fn cpus(text: &str) -> Result<f64, String> {
     cpus.ok_or_else(|| "expected a number of cores, 0.01 or more".to_owned())
 }
 
+pub fn gpus(text: &str) -> Result<Gpus, String> {
+    Gpus::from_word(text).ok_or_else(|| format!("expected all or a number from 1 to {GPUS_MAX}"))
+}
+
 pub fn bytes(text: &str) -> Result<u64, String> {
     let bytes = units::parse_bytes(text).filter(|it| *it > 0);
     bytes.ok_or_else(|| "expected a size such as 512M or 2G".to_owned())
@@ -191,6 +196,9 @@ mod tests {
     fn nonsense_values_are_refused() {
         assert!(pair("=x").is_err() && pair("x").is_err());
         assert!(cpus("0").is_err() && cpus("NaN").is_err() && cpus("-1").is_err());
+        assert!(gpus("0").is_err() && gpus("65").is_err() && gpus("-1").is_err());
+        assert!(gpus("").is_err() && gpus("ALL").is_err() && gpus("1.5").is_err());
+        assert_eq!((gpus("all"), gpus("64")), (Ok(Gpus::All), Ok(Gpus::Count(64))));
         assert!(bytes("0").is_err() && bytes("1q").is_err());
         assert!(isolation("none").is_err());
         assert!(wait_for("text=(").is_err() && wait_for("never").is_err());

@@ -25,8 +25,8 @@ use crate::{
         fault::{Fault, Outcome},
         id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::{
-            APPLIED_MAX, APPLY_WITHIN, ASKS_KEPT, CREATE_WITHIN, HUB_ANSWER_WITHIN, IMAGE_WITHIN,
-            KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX,
+            APPLIED_MAX, APPLY_WITHIN, ASKS_KEPT, CREATE_WITHIN, FOREIGN_MAX, HUB_ANSWER_WITHIN,
+            IMAGE_WITHIN, KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX,
             SNAPSHOT_WITHIN, SNAPSHOTS_MAX, TTL_MAX,
         },
         units::Size,
@@ -36,6 +36,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
+        foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
@@ -138,6 +139,25 @@ impl Runtime for Client {
         let image = spec.image.map_or(Duration::ZERO, |_| IMAGE_WITHIN);
         let within = CREATE_WITHIN + 2 * HUB_ANSWER_WITHIN + image;
         let response = wires.answer(within, call).await?;
+        required("sandbox", response.sandbox)?.try_into()
+    }
+
+    async fn others(&self) -> Outcome<Vec<Foreign>> {
+        let listing = self.shared.again(|wires| async move {
+            let mut sandboxes = wires.sandboxes();
+            let call = sandboxes.list_foreign(wires.request(v1::ListForeignRequest {}));
+            let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+            let list = |it: v1::ListForeignResponse| it.containers;
+            gather(&wires, pieces, FOREIGN_MAX, list).await
+        });
+        listing.await
+    }
+
+    async fn adopt(&self, adoption: Adoption) -> Outcome<Sandbox> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let call = sandboxes.adopt(wires.request(v1::AdoptRequest::from(&adoption)));
+        let response = wires.answer(CREATE_WITHIN + 2 * HUB_ANSWER_WITHIN, call).await?;
         required("sandbox", response.sandbox)?.try_into()
     }
 

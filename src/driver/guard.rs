@@ -19,6 +19,7 @@ use crate::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
+        foreign::{Adoption, Foreign},
         sandbox::SandboxSpec,
         session::SessionSpec,
     },
@@ -75,6 +76,15 @@ impl Driver for Guarded {
     async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
         within(self.inner.name(), "get the image", IMAGE_WITHIN, self.inner.ready(ground, spec))
             .await
+    }
+
+    async fn others(&self) -> Outcome<Vec<Foreign>> {
+        within(self.inner.name(), "list what is there", ANSWER_WITHIN, self.inner.others()).await
+    }
+
+    async fn take_over(&self, ground: &Ground, adoption: &Adoption) -> Outcome<()> {
+        let noted = self.inner.take_over(ground, adoption);
+        within(self.inner.name(), "look at what is there", ANSWER_WITHIN, noted).await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {

@@ -32,6 +32,7 @@ use crate::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
+        foreign::{Adoption, Foreign},
         sandbox::{Isolation, SandboxSpec, State},
         session::{ExitStatus, SessionSpec},
     },
@@ -120,6 +121,17 @@ pub trait Driver: Send + Sync + 'static {
     /// was not done before.
     async fn ready(&self, _ground: &Ground, _spec: &SandboxSpec) -> Outcome<()> {
         Ok(())
+    }
+
+    /// What runs where it is and sandwatch did not make, the newest first; bounded.
+    async fn others(&self) -> Outcome<Vec<Foreign>> {
+        Ok(Vec::new())
+    }
+
+    /// Notes on an empty ground that `create` is to take over what is there already, and to make nothing.
+    async fn take_over(&self, _ground: &Ground, _adoption: &Adoption) -> Outcome<()> {
+        let words = format!("the {} driver can't take over what it did not make", self.name());
+        Err(Fault::unsupported(words))
     }
 
     /// Makes a sandbox with no program in it yet. On an error everything done so far is undone.

@@ -19,6 +19,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
+        foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
@@ -79,6 +80,15 @@ impl Runtime for Client {
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox> {
         let engine = self.engine.clone();
         Inner::detached(async move { engine.create(spec).await }).await
+    }
+
+    async fn others(&self) -> Outcome<Vec<Foreign>> {
+        self.engine.others().await
+    }
+
+    async fn adopt(&self, adoption: Adoption) -> Outcome<Sandbox> {
+        let engine = self.engine.clone();
+        Inner::detached(async move { engine.take_in(adoption).await }).await
     }
 
     async fn pause(&self, id: &SandboxId) -> Outcome<()> {

@@ -26,6 +26,7 @@ use crate::{
     model::{
         capability::Capabilities,
         event::Level,
+        foreign::Adoption,
         sandbox::{Egress, Sandbox, SandboxSpec, State, WorkspaceMode},
     },
     runtime::BoxStream,
@@ -36,12 +37,28 @@ use crate::{
     wire::convert::sandbox::sandbox_name,
 };
 
+/// How a sandbox comes to be.
+#[derive(Clone, Copy)]
+pub(super) enum Begin<'a> {
+    Anew,
+    /// From what is there already.
+    Over(&'a Adoption),
+}
+
 /// Smallest memory bound that lets a program start, in bytes.
 const MEMORY_BYTES_MIN: u64 = 1024 * 1024;
 
 impl Inner {
     /// Makes a sandbox and starts its first session.
     pub(super) async fn create(self: &Arc<Self>, spec: SandboxSpec) -> Outcome<Sandbox> {
+        self.create_with(spec, Begin::Anew).await
+    }
+
+    pub(super) async fn create_with(
+        self: &Arc<Self>,
+        spec: SandboxSpec,
+        begin: Begin<'_>,
+    ) -> Outcome<Sandbox> {
         let driver = self.drivers.get(&spec.driver)?;
         check(&spec, &driver.capabilities(), driver.name())?;
         self.check_workspace(&spec).await?;
@@ -51,7 +68,7 @@ impl Inner {
         // Whoever removes it meanwhile waits until there is something to remove.
         let verbs = self.fleet().get(&id)?.verbs.clone();
         let _held = verbs.lock().await;
-        match self.make(&id, &first, driver.as_ref()).await {
+        match self.make(&id, &first, driver.as_ref(), begin).await {
             Ok(()) => Ok(Sandbox::clone(&self.fleet().get(&id)?.sandbox)),
             Err(fault) => {
                 self.undo(&id, &first, driver.as_ref()).await;
@@ -100,6 +117,7 @@ impl Inner {
         id: &SandboxId,
         first: &SessionId,
         driver: &dyn Driver,
+        begin: Begin<'_>,
     ) -> Outcome<()> {
         let (row, spec, name) = {
             let fleet = self.fleet();
@@ -112,6 +130,13 @@ impl Inner {
         let ground = self.whole_ground(id, &name)?;
         make_private(&ground.dir).await?;
         self.write_record(id).await?;
+        let first = match begin {
+            Begin::Anew => Some(first),
+            Begin::Over(adoption) => {
+                driver.take_over(&ground, adoption).await?;
+                None
+            }
+        };
         let events = self.settle_in(ground, &spec, driver, first).await?;
         self.touch(id);
         self.persist(id).await?;
@@ -120,13 +145,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes the sandbox itself and starts its first session; what its seat tells from then on.
+    /// Makes the sandbox itself and starts its first session, if it is to have one; what its seat tells from then on.
     pub(super) async fn settle_in(
         self: &Arc<Self>,
         ground: Ground,
         spec: &SandboxSpec,
         driver: &dyn Driver,
-        first: &SessionId,
+        first: Option<&SessionId>,
     ) -> Outcome<BoxStream<SeatEvent>> {
         let id = ground.id.clone();
         let lived = clock::wall().since(self.fleet().get(&id)?.sandbox.created_at);
@@ -137,14 +162,19 @@ impl Inner {
         self.fleet().get_mut(&id)?.seat = Some(seat.clone());
         let mut events = seat.events().await?;
         let report = first_report(&mut events).await?;
-        let session = seat.open(first.clone(), spec.first.clone()).await?;
+        let session = match first {
+            Some(first) => Some(seat.open(first.clone(), spec.first.clone()).await?),
+            None => None,
+        };
         let mut fleet = self.fleet();
         let sandbox = fleet.get_mut(&id)?.sandbox_mut();
         apply(sandbox, report);
-        sandbox.state = State::Running;
         sandbox.stop_asked = false;
-        if !sandbox.sessions.iter().any(|it| it.id == session.id) {
-            sandbox.sessions.push(session);
+        if let Some(session) = session {
+            sandbox.state = State::Running;
+            if !sandbox.sessions.iter().any(|it| it.id == session.id) {
+                sandbox.sessions.push(session);
+            }
         }
         Ok(events)
     }
@@ -287,6 +317,12 @@ fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
     }
     if limits.pids == Some(0) {
         return Err(Fault::invalid("--pids must be at least 1"));
+    }
+    if limits.gpus.is_some() && !can.gpu {
+        let words = format!("the {driver} driver can't give graphics processors (--gpus)");
+        return Err(
+            Fault::unsupported(words).hint("driver docker can, with nvidia-container-toolkit")
+        );
     }
     if spec.ttl.is_some_and(|it| it.is_zero() || it > TTL_MAX) {
         return Err(Fault::invalid("--ttl must be more than 0 and at most ten years"));

@@ -252,7 +252,7 @@ fn next(entry: &super::fleet::Entry) -> Next {
         return Next::Remove;
     }
     let busy = has_live_session(sandbox) || Arc::strong_count(&entry.execs) > 1;
-    if first_ended && !busy && sandbox.state == State::Running {
+    if first_ended && !busy && sandbox.state == State::Running && sandbox.capabilities.stop {
         return Next::Stop;
     }
     Next::Nothing

@@ -10,6 +10,7 @@ mod doctor;
 mod feed;
 mod fleet;
 mod follow;
+mod foreign;
 mod keeper;
 mod lease;
 mod name;

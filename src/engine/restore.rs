@@ -161,7 +161,7 @@ impl Inner {
         self.stand_on(id, moment).await?;
         let spec = self.fleet().get(id)?.spec.clone();
         let ground = self.whole_ground(id, &name)?;
-        let events = self.settle_in(ground, &spec, driver, &SessionId::random()).await?;
+        let events = self.settle_in(ground, &spec, driver, Some(&SessionId::random())).await?;
         self.follow(id.clone(), events);
         Ok(())
     }

@@ -75,7 +75,9 @@ impl Inner {
         let (sandbox, seat) = self.look(id)?;
         match (sandbox.state, seat) {
             (State::Running | State::Paused | State::Unknown, Some(seat)) => {
-                require(&sandbox, sandbox.capabilities.stop, "stopped")?;
+                require(&sandbox, sandbox.capabilities.stop, "stopped").map_err(|it| {
+                    it.hint("who made it may stop it; sandwatch rm lets go of what was adopted")
+                })?;
                 // Before it ends, so that its end is never taken for a failure.
                 self.fleet().get_mut(id)?.sandbox_mut().stop_asked = true;
                 let stopped = self.stop_seat(id, seat.as_ref(), grace.min(GRACE_MAX)).await;

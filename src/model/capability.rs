@@ -58,4 +58,6 @@ capabilities! {
     limits_memory = "limits.memory";
     /// A bound on processes and threads.
     limits_pids = "limits.pids";
+    /// Graphics processors of the machine.
+    gpu = "gpu";
 }

@@ -7,6 +7,7 @@ pub mod check;
 pub mod event;
 pub mod hunk;
 pub mod fact;
+pub mod foreign;
 pub mod history;
 pub mod output;
 pub mod place;

@@ -10,7 +10,7 @@ use super::{
 use crate::base::{
     clock::Timestamp,
     id::{SandboxId, SnapshotId},
-    limits::NAME_BYTES_MAX,
+    limits::{GPUS_MAX, NAME_BYTES_MAX},
 };
 
 /// Writes an enum whose variants each have one word, with both directions from one table.
@@ -138,6 +138,31 @@ pub struct ResourceLimits {
     pub memory_bytes: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Graphics processors; `None` means none.
+    pub gpus: Option<Gpus>,
+}
+
+/// Graphics processors of the machine that a sandbox may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gpus {
+    All,
+    /// So many, of the driver's choice; at least 1.
+    Count(u32),
+}
+
+impl Gpus {
+    /// `all`, or a number that some machine can have.
+    pub fn from_word(text: &str) -> Option<Self> {
+        match text {
+            "all" => Some(Self::All),
+            _ => text.parse().ok().and_then(Self::count),
+        }
+    }
+
+    /// So many; `None` = no machine has that many, or it is none at all.
+    pub fn count(number: u32) -> Option<Self> {
+        (1..=GPUS_MAX).contains(&number).then_some(Self::Count(number))
+    }
 }
 
 /// Everything `run` asks for. Validated once, at the edge (`wire::convert`, `cli`).

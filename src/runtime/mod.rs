@@ -19,6 +19,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
+        foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
@@ -128,6 +129,10 @@ pub trait Runtime: Send + Sync {
 
     /// Makes a sandbox and starts its first session.
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox>;
+    /// What sandwatch did not make, where drivers are.
+    async fn others(&self) -> Outcome<Vec<Foreign>>;
+    /// Takes one of them over as a sandbox, with no program of its own yet.
+    async fn adopt(&self, adoption: Adoption) -> Outcome<Sandbox>;
     async fn pause(&self, id: &SandboxId) -> Outcome<()>;
     async fn resume(&self, id: &SandboxId) -> Outcome<()>;
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()>;

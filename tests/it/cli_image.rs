@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use sandwatch::model::sandbox::Isolation;
 use serde_json::json;
 
 use crate::{
     docker_stage,
     image_forms::{self, docker, oci, packed, root, usual},
     program::{Home, eventually},
+    runtimes,
 };
 
 fn inside(home: &Home, name: &str, script: &str) -> String {
@@ -15,13 +17,28 @@ fn inside(home: &Home, name: &str, script: &str) -> String {
 }
 
 /// A sandbox that begins with an image.
-fn started(home: &Home, name: &str, image: &str) {
+fn started(home: &Home, name: &str, image: &str, grade: &str) {
     let sleep = ["--", "/bin/sh", "-c", "echo begun; exec sleep 1000"];
-    home.ok(&[&["run", "-d", "--name", name, "--image", image], &sleep[..]].concat());
+    let run = ["run", "-d", "--name", name, "--image", image, "--isolation", grade];
+    home.ok(&[&run, &sleep[..]].concat());
 }
 
 #[test]
 fn what_changed_over_an_image_is_diffed_kept_forked_and_restored() {
+    of_grade("auto");
+}
+
+#[test]
+fn so_it_is_where_runc_or_gvisor_has_the_image() {
+    for grade in [Isolation::Oci, Isolation::Gvisor] {
+        match runtimes::reason(grade) {
+            Some(skip) => skip(),
+            None => of_grade(grade.word()),
+        }
+    }
+}
+
+fn of_grade(grade: &str) {
     if !image_forms::can() {
         return;
     }
@@ -34,7 +51,7 @@ fn what_changed_over_an_image_is_diffed_kept_forked_and_restored() {
     }
     // By a path that only the one who asks can follow.
     let image = image.file_name().unwrap().to_str().unwrap();
-    started(&home, "box", &format!("./{image}"));
+    started(&home, "box", &format!("./{image}"), grade);
     assert_eq!(home.ok(&["diff", "box", "--system", "--stat"]), "");
     inside(
         &home,
@@ -143,7 +160,7 @@ fn a_program_that_an_image_has_not_is_the_usual_error() {
     eventually("nothing is left of them", || {
         home.json(&["ls", "--all", "--json"]).as_array().unwrap().is_empty()
     });
-    started(&home, "box", image);
+    started(&home, "box", image, "auto");
     assert_eq!(inside(&home, "box", "id -u; cat /opt/new"), "0\nabove\n");
 }
 
@@ -176,7 +193,7 @@ fn a_hub_that_is_killed_while_it_unpacks_leaves_nothing_that_is_taken_for_whole(
     rustix::process::kill_process(hub, rustix::process::Signal::KILL).unwrap();
     asked.wait().unwrap();
     drop(home.run(&["rm", "--yes", "box"]));
-    started(&home, "again", image.to_str().unwrap());
+    started(&home, "again", image.to_str().unwrap(), "auto");
     let last = inside(&home, "again", "cat /srv/app/file-* > /tmp/all; stat -c %s /tmp/all");
     assert_eq!(last.trim(), "60000000");
     assert_eq!(making().len(), 1, "{:?}", making());
@@ -198,7 +215,7 @@ fn what_docker_saves_is_an_image_of_the_local_driver() {
         let file = at.join(format!("{user}.tar"));
         let file = file.to_str().unwrap();
         engine.said(&["save", image, "-o", file]);
-        started(&home, user, file);
+        started(&home, user, file, "auto");
         let seen = inside(&home, user, "id -un; id -u; echo $PATH; cat /etc/hostname");
         assert_eq!(seen, format!("{user}\n{id}\n/bin:/run/sandwatch\n{user}\n"));
     }

@@ -50,7 +50,12 @@ fn without_a_terminal_the_console_says_what_to_do() {
 fn flags_of_later_drivers_are_refused_with_words() {
     let home = Home::new();
     home.run(&["run", "--image", "x", "--", "true"]).failed(3, &["--image", "--driver docker"]);
-    home.run(&["run", "--gpus", "all", "--", "true"]).failed(5, &["--gpus"]);
+    home.run(&["run", "--gpus", "all", "--", "true"]).failed(5, &["--gpus", "driver docker"]);
+    for none in ["0", "65", "some", "-1", "1.5", ""] {
+        let ran = home.run(&["run", &format!("--gpus={none}"), "--", "true"]);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.stderr.contains("expected all or a number from 1 to 64"), "{ran:?}");
+    }
     home.run(&["run", "--allow", "a.example", "--", "true"]).failed(5, &["--allow"]);
 }
 

@@ -180,8 +180,9 @@ impl Home {
         self.ok(&["hub", "stop"]);
         eventually("no process is left", || self.processes().is_empty());
         let left = fs::read_dir(self.state().join("sandboxes")).unwrap().flatten();
-        // What was removed may still be on its way out; the next hub sees to it.
-        let left = left.map(|it| it.path()).filter(|it| !it.ends_with(".trash"));
+        // What was removed may still be on its way out; the next hub sees to it. Unpacked images stay for a while.
+        let stays = |it: &PathBuf| it.ends_with(".trash") || it.ends_with(".images");
+        let left = left.map(|it| it.path()).filter(|it| !stays(it));
         assert_eq!(left.collect::<Vec<_>>(), Vec::<PathBuf>::new());
     }
 

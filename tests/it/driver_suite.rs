@@ -33,7 +33,7 @@ use sandwatch::{
 };
 
 use crate::given::{PROGRAM, SOON, next, session, spec, watch};
-use crate::{docker_stage, runtimes};
+use crate::{docker_stage, image_forms, runtimes};
 
 /// One sandbox of one driver.
 struct Stage {
@@ -54,7 +54,16 @@ async fn seat(
     project: &std::path::Path,
     recordings: &std::path::Path,
 ) -> Arc<dyn Seat> {
-    let mut spec = SandboxSpec { isolation, ..spec(driver.name(), project, &["sh"]) };
+    let spec = SandboxSpec { isolation, ..spec(driver.name(), project, &["sh"]) };
+    seat_of(driver, spec, ground, recordings).await
+}
+
+async fn seat_of(
+    driver: &dyn sandwatch::driver::Driver,
+    mut spec: SandboxSpec,
+    ground: &Ground,
+    recordings: &std::path::Path,
+) -> Arc<dyn Seat> {
     if driver.name() == "docker" {
         docker_stage::name_engine(ground, &mut spec);
     }
@@ -190,9 +199,9 @@ async fn a_report_shows_what_create_made(stage: Stage) {
     {
         // A grade that was asked for may lack what the driver's own has; what it has is tried all the same.
         let lacks: &[&str] = match stage.isolation {
-            Some(Isolation::Oci) => &["image"],
-            Some(Isolation::Gvisor) => &["image", "limits.pids"],
-            _ => &[],
+            Some(Isolation::Gvisor) => &["limits.pids"],
+            // The machine's, where it has any.
+            _ => &["gpu"],
         };
         assert!(there || !promised || lacks.contains(&word), "{word} was promised");
     }
@@ -324,6 +333,38 @@ async fn a_moment_is_kept_and_begun_with(stage: Stage) {
     stage.end().await;
 }
 
+async fn an_image_is_what_a_sandbox_stands_on(stage: Stage) {
+    let offered = stage.report(|_| true).await.facts.capabilities.image;
+    assert!(offered || !stage.driver.capabilities().image);
+    if !offered || !image_forms::can() {
+        return stage.end().await;
+    }
+    let ground = Ground {
+        id: SandboxId::random(),
+        name: "over".to_owned(),
+        dir: stage.ground.dir.with_file_name("over"),
+        from: None,
+    };
+    std::fs::create_dir(&ground.dir).unwrap();
+    let image = image_forms::root(stage.project.parent().unwrap());
+    let spec = SandboxSpec {
+        isolation: stage.isolation,
+        image: Some(image.display().to_string()),
+        ..spec(stage.driver.name(), &stage.project, &["sh"])
+    };
+    let over = seat_of(&*stage.driver, spec, &ground, &stage.recordings).await;
+    let look =
+        session(&["sh", "-c", "readlink /bin/cat; id -u; pwd; echo x > made; echo y > /etc/y"]);
+    let ran = over.exec(look, Box::pin(tokio_stream::empty())).await.unwrap();
+    let (out, errors, status) = collect(ran).await;
+    let found = format!("{}\n0\n{}\n", "busybox", stage.project.display());
+    assert_eq!((out, errors, status), (found, String::new(), ExitStatus::Code(0)));
+    assert!(!stage.project.join("made").exists() && !image.join("etc/y").exists());
+    over.remove().await.unwrap();
+    stage.driver.sweep(&ground).await.unwrap();
+    stage.end().await;
+}
+
 async fn pause_stops_output_and_resume_loses_nothing(stage: Stage) {
     if !stage.driver.capabilities().pause {
         assert_eq!(stage.seat.pause().await.unwrap_err().kind(), Kind::Unsupported);
@@ -451,6 +492,7 @@ macro_rules! suite {
                 a_program_without_a_terminal_has_three_streams
     what_was_changed_is_told
                 a_moment_is_kept_and_begun_with
+                an_image_is_what_a_sandbox_stands_on
                 pause_stops_output_and_resume_loses_nothing
                 a_paused_sandbox_can_be_stopped_and_a_stopped_one_starts_nothing
                 remove_leaves_nothing_and_may_be_repeated

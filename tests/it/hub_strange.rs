@@ -16,6 +16,7 @@ use sandwatch::{
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
+        foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
@@ -63,6 +64,8 @@ deaf! {
     fn events() -> BoxStream<Outcome<Event>>;
     fn list() -> Vec<Sandbox>;
     fn create(_spec: SandboxSpec) -> Sandbox;
+    fn others() -> Vec<Foreign>;
+    fn adopt(_adoption: Adoption) -> Sandbox;
     fn pause(_id: &SandboxId) -> ();
     fn resume(_id: &SandboxId) -> ();
     fn stop(_id: &SandboxId, _grace: Duration) -> ();

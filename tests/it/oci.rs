@@ -14,6 +14,7 @@ use sandwatch::{
 
 use crate::{
     crash_support::{Home, alive, eventually, kill, said, tree},
+    image_forms,
     local_stage::on_own_stage,
     runtimes,
 };
@@ -44,6 +45,69 @@ fn no_program_ends_the_first_process() {
         it.printed("kept", "still");
         it.ok(&["exec", "kept", "--", "true"]);
         assert_eq!(it.sandbox("kept")["state"], "running");
+    });
+}
+
+/// A sandbox over a root file system, whose programs are its root.
+fn over_image(it: &Home, grade: &str, script: &str) {
+    let image = image_forms::root(it.temp());
+    let image = image.to_str().unwrap();
+    let project = format!("{}:cow", it.project().display());
+    let words = ["run", "-d", "--name", "over", "--isolation", grade, "--workspace", &project];
+    it.ok(&[&words[..], &["--image", image, "--", "sh", "-c", script]].concat());
+}
+
+#[test]
+fn roots_programs_over_an_image_have_no_rights_and_end_no_first_process() {
+    if !image_forms::can() {
+        return;
+    }
+    each(|it, grade| {
+        over_image(it, grade, "kill -9 1; kill 1; kill -9 -1; tty; echo still; sleep 1000");
+        it.printed("over", "still");
+        let look = "id -u; echo $HOME; pwd; ls -a /; cat /proc/self/status; echo x > made; \
+                    touch ~/t /etc/t /srv/t && stat -c %u ~/t /etc/t";
+        let seen = it.ok(&["exec", "over", "--", "sh", "-c", look]);
+        let project = it.project();
+        assert!(seen.starts_with(&format!("0\n/root\n{}\n", project.display())), "{seen}");
+        assert!(seen.contains("CapEff:\t0000000000000000"), "{seen}");
+        assert!(seen.ends_with("0\n0\n") && !project.join("made").exists(), "{seen}");
+        assert_eq!(it.sandbox("over")["state"], "running");
+        // To this machine they are nobody's root.
+        for pid in tree(it.shim_of("over")) {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let uid = status.lines().find(|it| it.starts_with("Uid:")).unwrap_or("Uid:\t-");
+            assert!(!words.starts_with(b"sleep") || !uid.starts_with("Uid:\t0\t"), "{status}");
+        }
+    });
+}
+
+#[test]
+fn what_a_program_puts_where_the_runtime_mounts_leads_out_of_no_container() {
+    if !image_forms::can() {
+        return;
+    }
+    each(|it, grade| {
+        over_image(it, grade, "echo up; sleep 1000");
+        it.printed("over", "up");
+        let diff = it.ok(&["diff", "over", "--system", "--stat"]);
+        assert_eq!(diff.trim(), "", "what begins with an image has changed nothing");
+        // What is mounted on can't be taken away; where there is nothing mounted, a link is left.
+        let script = "rm -f /.sandwatch-init; for d in tmp dev proc sys; do rm -rf /$d 2>/dev/null; \
+                      ln -s / /$d 2>/dev/null; done; readlink /tmp || true";
+        let left = it.ok(&["exec", "over", "--", "sh", "-c", script]);
+        it.ok(&["snapshot", "create", "over", "--name", "trap"]);
+        let said = it.say(&["fork", "trap", "--name", "two", "--json"]);
+        if left.trim() == "/" {
+            assert_ne!(said.code, 0, "{said:?}");
+            assert!(said.err.contains("a link is in the way"), "{said:?}");
+        } else {
+            assert_eq!(said.code, 0, "{said:?}");
+            let root =
+                it.ok(&["exec", "two", "--", "sh", "-c", "cat /tmp/etc/debian_version; ls /"]);
+            assert!(root.contains("srv"), "{root}");
+        }
     });
 }
 

@@ -25,10 +25,11 @@ use sandwatch::{
         change::AppliedPath,
         event::{Event, Level, Notice, SnapshotReason},
         fact::Fact,
+        foreign,
         history::{HistoryLine, HistoryMark, HistoryPage, Recording},
         output::{Fidelity, From as Start, Output, OutputRequest},
         sandbox::{
-            Egress, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
+            Egress, Gpus, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
             WorkspaceMode,
         },
         session::{ExitStatus, Lease, Session, SessionSpec, Status},
@@ -101,8 +102,19 @@ fn workspace() -> impl Strategy<Value = Workspace> {
 }
 
 fn resource_limits() -> impl Strategy<Value = ResourceLimits> {
-    (option::of(0.01..1000.0_f64), option::of(1..u64::MAX), option::of(1..u64::MAX))
-        .prop_map(|(cpus, memory_bytes, pids)| ResourceLimits { cpus, memory_bytes, pids })
+    let gpus = prop_oneof![Just(Gpus::All), (1..=64_u32).prop_map(Gpus::Count)];
+    (
+        option::of(0.01..1000.0_f64),
+        option::of(1..u64::MAX),
+        option::of(1..u64::MAX),
+        option::of(gpus),
+    )
+        .prop_map(|(cpus, memory_bytes, pids, gpus)| ResourceLimits {
+            cpus,
+            memory_bytes,
+            pids,
+            gpus,
+        })
 }
 
 prop_compose! {
@@ -363,6 +375,8 @@ fn hostile(bytes: &[u8]) {
     read(bytes, |it: v1::ApplyRequest| change::apply_in(it).is_ok());
     read(bytes, |it: v1::AppliedPath| AppliedPath::try_from(it).is_ok());
     read(bytes, |it: v1::DiffResponse| change::piece_in(it).is_ok());
+    read(bytes, |it: v1::ForeignContainer| foreign::Foreign::try_from(it).is_ok());
+    read(bytes, |it: v1::AdoptRequest| foreign::Adoption::try_from(it).is_ok());
     read(bytes, |it: v1::InputRequest| hub::input_in(it).is_ok());
     read(bytes, |it: v1::LeaseRequest| hub::lease_in(&it).is_ok());
     read(bytes, |it: v1::WaitRequest| hub::wait_in(it).is_ok());
@@ -409,6 +423,9 @@ fn what_is_wrong_with_a_request_is_named_by_its_field() {
         }),
         ("limits.pids", |it| {
             it.limits = Some(v1::ResourceLimits { pids: Some(0), ..<_>::default() })
+        }),
+        ("limits.gpus", |it| {
+            it.limits = Some(v1::ResourceLimits { gpus: Some(65), ..<_>::default() })
         }),
         ("env", |it| it.env = vec![v1::Pair { key: "A=B".to_owned(), value: String::new() }]),
         ("env", |it| it.env = vec![v1::Pair::default(); 600]),

@@ -18,7 +18,11 @@ pub use self::{
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };
 use super::values::{self, Pair, Variable, WorkspaceArg};
-use crate::{base::units::Size, model::sandbox::Egress, runtime::WaitFor};
+use crate::{
+    base::units::Size,
+    model::sandbox::{Egress, Gpus},
+    runtime::WaitFor,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 5 the driver cannot do that, 6 no hub
@@ -44,6 +48,8 @@ pub enum Verb {
     Run(Box<RunArgs>),
     /// List sandboxes with their sessions
     Ls(LsArgs),
+    /// Take over a running container that sandwatch did not make; nothing in it is changed, and it stays
+    Adopt(AdoptArgs),
     /// Make this terminal the session's; ctrl-b d detaches
     Attach(AttachArgs),
     /// Open a new shell session beside the agent and attach to it
@@ -163,6 +169,9 @@ pub struct RunArgs {
     /// At most so many processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub pids: Option<u64>,
+    /// Graphics processors that it may use: all, or how many; only docker has them
+    #[arg(long, value_name = "all|N", value_parser = values::gpus)]
+    pub gpus: Option<Gpus>,
     /// An environment variable for every session, or the name of one of yours to pass on; none is
     /// passed on by itself
     #[arg(long, value_name = "K[=V]", value_parser = values::variable)]
@@ -190,9 +199,6 @@ pub struct RunArgs {
     pub no_record: bool,
     /// Not offered yet
     #[arg(long, hide = true)]
-    pub gpus: Option<String>,
-    /// Not offered yet
-    #[arg(long, hide = true)]
     pub allow: Vec<String>,
 }
 
@@ -207,7 +213,22 @@ pub struct LsArgs {
     /// Only those with this label
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
     pub label: Vec<Pair>,
+    /// Containers that sandwatch did not make instead: of the docker engine
+    #[arg(long, conflicts_with_all = ["sandboxes", "all", "label"])]
+    pub foreign: bool,
     /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// Name, id or unique prefix of an id, as `ls --foreign` lists them
+    pub container: String,
+    /// Name of the sandbox; the container's if not given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print the sandbox as one JSON document
     #[arg(long)]
     pub json: bool,
 }

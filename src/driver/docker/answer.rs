@@ -23,6 +23,12 @@ pub struct Created {
 #[serde(default, rename_all = "PascalCase")]
 pub struct Listed {
     pub id: String,
+    pub names: Option<Vec<String>>,
+    pub image: String,
+    pub state: String,
+    /// Seconds since 1970.
+    pub created: i64,
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,9 +37,17 @@ pub struct Container {
     pub id: String,
     pub state: ContainerState,
     pub config: Option<Config>,
+    pub host_config: Option<HostConfig>,
     pub mounts: Option<Vec<Mount>>,
     /// What it wrote over its image, in bytes, if that was asked for.
     pub size_rw: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct HostConfig {
+    /// Of OCI, by the engine's own word.
+    pub runtime: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -105,6 +119,15 @@ pub struct Information {
     pub pids_limit: bool,
     pub security_options: Option<Vec<String>>,
     pub runtimes: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Devices that the engine finds described in files (CDI); engines of 2025 and later tell.
+    pub discovered_devices: Option<Vec<Device>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Device {
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 impl Information {
@@ -129,6 +152,12 @@ impl Information {
     /// Users inside are others outside.
     pub fn maps_users(&self) -> bool {
         self.is_set("userns")
+    }
+
+    /// Graphics processors can be had, as far as the engine tells: one that has them may not.
+    pub fn has_gpus(&self) -> bool {
+        let described = self.discovered_devices.iter().flatten();
+        self.has_runtime("nvidia") || described.into_iter().any(|it| it.id.contains("/gpu="))
     }
 
     pub fn has_runtime(&self, name: &str) -> bool {

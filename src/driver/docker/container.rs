@@ -16,7 +16,7 @@ use crate::{
     driver::Ground,
     model::{
         capability::Capabilities,
-        sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
+        sandbox::{Egress, Gpus, Isolation, SandboxSpec, WorkspaceMode},
     },
 };
 
@@ -59,6 +59,7 @@ pub fn capabilities(information: &Information) -> Capabilities {
         limits_cpu: information.cpu_cfs_quota,
         limits_memory: information.memory_limit,
         limits_pids: information.pids_limit,
+        gpu: information.has_gpus(),
         ..usual()
     }
 }
@@ -81,6 +82,7 @@ pub fn usual() -> Capabilities {
         limits_cpu: true,
         limits_memory: true,
         limits_pids: true,
+        gpu: true,
         ..Capabilities::default()
     }
 }
@@ -127,17 +129,22 @@ pub fn name(ground: &Ground) -> String {
 /// What programs get before what their specs add; the image's own variables are below it. It goes with each
 /// program and not into the container, whose variables end in every image that is made of it.
 pub fn environment(plan: &Plan<'_>) -> Vec<String> {
-    let mut own = vec![
-        "TERM=xterm-256color".to_owned(),
-        "COLORTERM=truecolor".to_owned(),
-        "TERM_PROGRAM=sandwatch".to_owned(),
-        format!("SANDWATCH_SANDBOX={}", plan.ground.name),
-    ];
+    let mut own = own_environment(&plan.ground.name);
     if matches!(plan.user, User::Owner { .. }) {
         own.push(format!("HOME={HOME}"));
     }
     own.extend(plan.spec.env.iter().map(|(key, value)| format!("{key}={value}")));
     own
+}
+
+/// What the programs of a sandbox get in every container.
+pub fn own_environment(name: &str) -> Vec<String> {
+    vec![
+        "TERM=xterm-256color".to_owned(),
+        "COLORTERM=truecolor".to_owned(),
+        "TERM_PROGRAM=sandwatch".to_owned(),
+        format!("SANDWATCH_SANDBOX={name}"),
+    ]
 }
 
 /// The body of the call that makes it.
@@ -207,6 +214,15 @@ fn host(plan: &Plan<'_>) -> Outcome<Value> {
     }
     if let Some(cpus) = limits.cpus {
         fields.insert("NanoCpus".to_owned(), ((cpus * 1e9) as u64).into());
+    }
+    if let Some(gpus) = limits.gpus {
+        // As the command line of docker asks: whichever driver of the engine has them.
+        let count = match gpus {
+            Gpus::All => -1,
+            Gpus::Count(number) => i64::from(number),
+        };
+        let request = json!([{ "Driver": "", "Count": count, "Capabilities": [["gpu"]] }]);
+        fields.insert("DeviceRequests".to_owned(), request);
     }
     if let Some(runtime) = runtime(spec, information)? {
         fields.insert("Runtime".to_owned(), runtime.into());
@@ -312,7 +328,15 @@ mod tests {
         assert_eq!((&host["CapDrop"], &host["Privileged"]), (&json!(["ALL"]), &false.into()));
         assert_eq!((&host["IpcMode"], &host["Mounts"]), (&"private".into(), &json!([])));
         // An engine that has none of it is not asked for it.
-        for field in ["CgroupnsMode", "PidsLimit", "Memory", "NanoCpus", "Runtime", "UsernsMode"] {
+        for field in [
+            "CgroupnsMode",
+            "PidsLimit",
+            "Memory",
+            "NanoCpus",
+            "Runtime",
+            "UsernsMode",
+            "DeviceRequests",
+        ] {
             assert_eq!(host[field], Value::Null, "{field}");
         }
         assert_eq!(body["User"], Value::Null);
@@ -328,7 +352,12 @@ mod tests {
             ..Information::default()
         };
         let mut spec = spec(WorkspaceMode::Ro);
-        spec.limits = ResourceLimits { cpus: Some(0.5), memory_bytes: Some(7), pids: Some(9) };
+        spec.limits = ResourceLimits {
+            cpus: Some(0.5),
+            memory_bytes: Some(7),
+            pids: Some(9),
+            gpus: Some(Gpus::Count(2)),
+        };
         spec.egress = Egress::Allow;
         let (body, env) = made(&spec, User::Owner { uid: 5, gid: 6 }, &information);
         let host = &body["HostConfig"];
@@ -342,6 +371,11 @@ mod tests {
         assert_eq!((&host["PidsLimit"], &host["NanoCpus"]), (&10.into(), &500_000_000.into()));
         assert_eq!((&host["Memory"], &host["MemorySwap"]), (&7.into(), &7.into()));
         assert_eq!(host["NetworkMode"], "bridge");
+        let asked = json!([{ "Driver": "", "Count": 2, "Capabilities": [["gpu"]] }]);
+        assert_eq!(host["DeviceRequests"], asked);
+        spec.limits.gpus = Some(Gpus::All);
+        let (body, _) = made(&spec, User::Image, &information);
+        assert_eq!(body["HostConfig"]["DeviceRequests"][0]["Count"], -1);
         assert!(env.contains(&format!("HOME={HOME}")));
     }
 }

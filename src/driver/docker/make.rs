@@ -38,7 +38,10 @@ use crate::{
         local::pulled::{self, Sending},
         tar::{self, Entry, Kind},
     },
-    model::sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
+    model::{
+        capability::Capabilities,
+        sandbox::{Egress, Isolation, SandboxSpec, WorkspaceMode},
+    },
 };
 
 /// What a sandbox begins with when nothing else is named: small, and with a shell.
@@ -80,7 +83,7 @@ pub async fn make(
     if let Some(real) = workspace.as_ref().filter(|_| spec.workspace.mode == WorkspaceMode::Cow) {
         notes.extend(bring(&engine, &id, &plan, real).await?);
     }
-    start(&engine, &id).await?;
+    start(&engine, &id, spec).await?;
     let shell = shell(&engine, &id).await?;
     notes.extend(egress_note(spec.egress));
     let (life, watching) = Watched::start(Arc::clone(&engine), id.clone());
@@ -97,16 +100,22 @@ pub async fn make(
         directory,
         shell,
         live: watch::Sender::new(0),
+        ours: std::sync::Mutex::default(),
     };
     Ok(DockerPlace {
         programs: Arc::new(programs),
         facts: PlaceFacts {
             isolation: Some(spec.isolation.unwrap_or(Isolation::Oci)),
-            capabilities: container::capabilities(&information),
+            capabilities: Capabilities {
+                // What it started with, it has, whether the engine tells of it or not.
+                gpu: spec.limits.gpus.is_some() || information.has_gpus(),
+                ..container::capabilities(&information)
+            },
             notes,
             ..PlaceFacts::default()
         },
         ground: ground.clone(),
+        adopted: false,
         changes,
         stopping: watch::Sender::new(false),
         _watching: watching,
@@ -330,14 +339,26 @@ fn copied(copied: Copied) -> Vec<String> {
     notes
 }
 
-async fn start(engine: &Engine, id: &str) -> Outcome<()> {
+async fn start(engine: &Engine, id: &str, spec: &SandboxSpec) -> Outcome<()> {
     let path = format!("/containers/{}/start", escaped(id));
     let started = engine.call(Method::POST, &path, Payload::Nothing, ENGINE_START_WITHIN).await?;
-    started.done().map_err(|it| it.context("starting the container"))
+    started.done().map_err(|fault| {
+        // The engine has one code for all that goes wrong there: only its words tell.
+        let no_driver = fault.message().contains("could not select device driver");
+        if spec.limits.gpus.is_some() && no_driver {
+            let words =
+                format!("graphics processors (--gpus): this engine has none to give: {fault}");
+            return Fault::unsupported(words).hint(
+                "install nvidia-container-toolkit on the engine's machine, run `nvidia-ctk runtime \
+                 configure --runtime=docker`, and restart the engine",
+            );
+        }
+        fault.context("starting the container")
+    })
 }
 
 /// The image's shell, for sessions that name no program.
-async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
+pub async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
     for shell in SHELLS {
         let path = format!("/containers/{}/archive?path={shell}", escaped(id));
         let seen = engine.call(Method::HEAD, &path, Payload::Nothing, ENGINE_ANSWER_WITHIN).await?;

@@ -4,6 +4,7 @@
 //! driver is made, adopted or removed, or `doctor` asks.
 
 mod address;
+mod adopt;
 mod answer;
 mod container;
 mod copy;
@@ -40,6 +41,7 @@ use crate::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
+        foreign::{Adoption, Foreign},
         sandbox::SandboxSpec,
     },
 };
@@ -58,6 +60,9 @@ async fn attempt(ground: &Ground, spec: &SandboxSpec) -> Outcome<DockerPlace> {
         // Only there can it be begun with.
         (Some(shelf), _) => snapshot::engine(shelf)?,
         // Decided by who noted it first.
+        (None, Some(Trace { engine, container: Some(id), adopted: true, .. })) => {
+            return adopt::hold(Arc::new(Engine::new(engine)), ground, spec, id).await;
+        }
         (None, Some(trace)) => Engine::new(trace.engine),
         (None, None) => named()?,
     };
@@ -81,6 +86,14 @@ impl Driver for Docker {
 
     async fn probe(&self) -> Vec<Check> {
         probe::all(named()).await
+    }
+
+    async fn others(&self) -> Outcome<Vec<Foreign>> {
+        adopt::others(&named()?).await
+    }
+
+    async fn take_over(&self, ground: &Ground, adoption: &Adoption) -> Outcome<()> {
+        adopt::note(named()?, ground, adoption).await
     }
 
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {

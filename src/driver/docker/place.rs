@@ -27,6 +27,8 @@ pub struct DockerPlace {
     pub programs: Arc<Programs>,
     pub facts: PlaceFacts,
     pub ground: Ground,
+    /// The container is not the sandbox's, and outlives it.
+    pub adopted: bool,
     pub changes: Mutex<watch::Receiver<Life>>,
     /// Ended on purpose: its end is no news.
     pub stopping: watch::Sender<bool>,
@@ -107,6 +109,10 @@ impl Place for DockerPlace {
     }
 
     async fn stop(&self, grace: Duration) -> Outcome<()> {
+        if self.adopted {
+            let words = "the container was not made by sandwatch, and is not stopped by it";
+            return Err(Fault::unsupported(words));
+        }
         let mut stopping = self.stopping();
         if !grace.is_zero() && self.programs.life.look().await == Life::Running {
             match self.programs.ask_to_end().await {
@@ -130,6 +136,9 @@ impl Place for DockerPlace {
 
     async fn remove(&self) -> Outcome<()> {
         let mut stopping = self.stopping();
+        if self.adopted {
+            self.programs.end_ours().await;
+        }
         remove::everything(&self.ground).await?;
         local::remove::away(&self.ground.dir)?;
         stopping.done = true;

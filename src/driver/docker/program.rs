@@ -2,8 +2,9 @@
 //! told.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -57,6 +58,8 @@ pub struct Programs {
     pub shell: String,
     /// How many run that were started here.
     pub live: watch::Sender<usize>,
+    /// Their marks, and where they are seen.
+    pub ours: Mutex<BTreeMap<String, Option<Seen>>>,
 }
 
 /// One that was just started.
@@ -250,6 +253,7 @@ impl Programs {
         mut report: oneshot::Sender<ExitStatus>,
     ) {
         self.live.send_modify(|it| *it += 1);
+        self.ours().insert(program.mark.clone(), program.seen);
         let hung_up = {
             let over = async {
                 ended.await;
@@ -270,7 +274,21 @@ impl Programs {
                 }
             }
         }
+        self.ours().remove(&program.mark);
         self.live.send_modify(|it| *it = it.saturating_sub(1));
+    }
+
+    fn ours(&self) -> MutexGuard<'_, BTreeMap<String, Option<Seen>>> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what was started here, and nothing else in the container.
+    pub async fn end_ours(&self) {
+        let ours: Vec<_> = self.ours().iter().map(|(mark, seen)| (mark.clone(), *seen)).collect();
+        for (mark, seen) in ours {
+            self.kill(&mark, seen).await;
+        }
+        ended(self, ENGINE_END_WITHIN).await;
     }
 
     /// Looks whether the container lives on. Of one that is killed the programs are reported first.

@@ -73,6 +73,10 @@ async fn vanished(engine: &Engine, id: &str) -> Outcome<()> {
 /// has that never comes back.
 pub async fn everything(ground: &Ground) -> Outcome<()> {
     let Some(found) = Trace::read(&ground.dir)? else { return Ok(()) };
+    if found.adopted {
+        // It is let go of, and stays as it is.
+        return Trace::forget(&ground.dir);
+    }
     let removed = all(&found, ground).await.map_err(|fault| match fault.kind() {
         Kind::Lost | Kind::Late => fault.hint(format!(
             "start that engine and try again; if it is gone for good, delete {}, then try again: container {} \

@@ -29,12 +29,15 @@ pub struct Trace {
     /// When the engine was asked to make it, in milliseconds since 1970; `None` once it has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at: Option<i64>,
+    /// It was there before its sandbox, and stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 impl Trace {
     /// Of nothing yet.
     pub fn new(engine: Address) -> Self {
-        Self { engine, container: None, asked_at: None }
+        Self { engine, container: None, asked_at: None, adopted: false }
     }
 
     /// Of what the engine is just going to be asked for.

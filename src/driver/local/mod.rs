@@ -27,6 +27,7 @@ mod pace;
 mod pieces;
 mod pipe;
 mod place;
+mod planned;
 mod probe;
 mod processes;
 pub(super) mod pulled;
@@ -62,7 +63,6 @@ use std::{
 pub(super) use self::blueprint::{check_workspace, hostname};
 pub use self::terms::at_best;
 use self::{
-    blueprint::Blueprint,
     cgroup::Groups,
     changes::LocalChanges,
     hierarchy::Layout,
@@ -71,6 +71,7 @@ use self::{
     mark::{Hunt, Mark, Orphans},
     namespaces::Held,
     place::LocalPlace,
+    planned::Planned,
     terms::{Limits, capabilities, egress_note, limits},
     traces::{First, Traces},
 };
@@ -193,7 +194,7 @@ impl Local {
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
         let shell = env::shell();
-        if grade != Isolation::Namespaces {
+        if !image::can_be_under(grade) {
             image::refuse(ground, spec, grade)?;
         }
         if let Some(mark) = mark {
@@ -205,27 +206,23 @@ impl Local {
             let (held, first) = (weak::launch(&plan, door)?, Vec::new());
             return Ok(Started { held, facts, home, env, first, shell });
         }
-        if let Some(image) = image::ready(ground, spec, &AtomicBool::new(false))? {
-            let identity = image.identity(&identity)?;
-            facts.notes.extend(image.notes());
-            let plan = namespaces::plan(ground, spec, &identity, limits.bounds, Some(&image))?;
-            let env = env::merged([&image.env(&ground.name, &identity)?, &spec.env, &[]]);
-            let home = workspace.unwrap_or_else(|| image.directory(&identity.home));
-            let (first, shell) = (image.command(), image.shell()?);
-            let held = namespaces::launch(&plan, door)?;
-            return Ok(Started { held, facts, home, env, first, shell });
-        }
-        let (tools, held) = if oci::Runtime::of(grade).is_some() {
-            let plan = oci::plan(grade, ground, spec, &identity, limits.bounds)?;
-            (shown(&plan.blueprint), oci::launch(&plan, door)?)
-        } else {
-            let plan = namespaces::plan(ground, spec, &identity, limits.bounds, None)?;
-            (shown(&plan), namespaces::launch(&plan, door)?)
+        let image = image::ready(ground, spec, &AtomicBool::new(false))?;
+        let identity = image.as_ref().map_or(Ok(identity.clone()), |it| it.identity(&identity))?;
+        let plan = Planned::of(grade, ground, spec, &identity, limits.bounds, image.as_ref())?;
+        let (env, home, first, shell) = match &image {
+            Some(image) => {
+                facts.notes.extend(image.notes());
+                let home = image.directory(&identity.home);
+                (image.env(&ground.name, &identity)?, home, image.command(), image.shell()?)
+            }
+            None => {
+                let env = env::base(&ground.name, spec, &identity, &plan.tools());
+                (env, identity.home, Vec::new(), shell)
+            }
         };
-        let env = env::base(&ground.name, spec, &identity, &tools);
         let env = env::merged([&env, &spec.env, &[]]);
-        let home = workspace.unwrap_or(identity.home);
-        Ok(Started { held, facts, home, env, first: Vec::new(), shell })
+        let (home, held) = (workspace.unwrap_or(home), plan.launch(door)?);
+        Ok(Started { held, facts, home, env, first, shell })
     }
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
@@ -256,11 +253,6 @@ impl Local {
             emptying: Mutex::new(None),
         })
     }
-}
-
-/// Programs in the operator's home that a sandbox sees.
-fn shown(plan: &Blueprint) -> Vec<PathBuf> {
-    plan.tools.iter().map(|(path, _)| path.clone()).collect()
 }
 
 /// Writes down what a later process would have to clean up.
@@ -310,6 +302,10 @@ impl Driver for Local {
     }
 
     async fn ready(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
+        if let Some(grade) = spec.isolation {
+            // What can't be made needs no image.
+            oci::check(grade, spec, &Layout::here())?;
+        }
         image::before(ground, spec).await
     }
 

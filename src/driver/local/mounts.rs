@@ -8,7 +8,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
-            fs::{PermissionsExt, symlink},
+            fs::{lchown, symlink},
         },
     },
     path::{Path, PathBuf},
@@ -29,7 +29,11 @@ use super::{
     pieces,
     sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY},
 };
-use crate::{base::limits::PIECES_MAX, driver::ASK_PROGRAM, model::sandbox::WorkspaceMode};
+use crate::{
+    base::limits::PIECES_MAX,
+    driver::{ASK_PROGRAM, docker},
+    model::sandbox::WorkspaceMode,
+};
 
 /// Where a sandbox has what its programs ask a person with.
 pub const ASKING: &str = "/run/sandwatch";
@@ -100,23 +104,37 @@ pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     Ok(notes)
 }
 
-/// Builds everything for a container at `HELD_ROOT`, but what its runtime mounts itself; `first` is to be its
-/// first process, at `first_at`.
-pub fn build_for_container(
-    plan: &Blueprint,
-    first_at: &str,
-    first: &[u8],
-) -> Result<Vec<String>, Broken> {
+/// Builds everything for a container at `HELD_ROOT`, but what its runtime mounts itself.
+pub fn build_for_container(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     furnish(plan, || {
-        for name in ["dev", "proc", "sys"] {
+        // What is a link there, which only a program of a sandbox over an image can have made, the runtime would
+        // follow out of the container.
+        for name in ["dev", "proc", "sys", "tmp"] {
             make_directory(&inside(name))?;
         }
         machine();
-        let at = inside(first_at);
-        std::fs::write(&at, first).step("making a first process")?;
-        let everybody = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&at, everybody).step("making a first process")
+        first_place(plan).step("making a first process")
     })
+}
+
+/// Something to show a first process on. Over an image a program may have taken it away, or put something there.
+fn first_place(plan: &Blueprint) -> io::Result<()> {
+    let place = inside(docker::first::PATH);
+    match std::fs::File::create_new(&place) {
+        Ok(_) => lchown(&place, Some(plan.identity.host_uid), Some(plan.identity.host_gid)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Shows the first process of a container at its place, over whatever lies there: a link is not followed.
+pub fn show_first(program: &Path, at: &str) -> Result<(), Broken> {
+    let place = Path::new(HELD_ROOT).join(at.trim_start_matches('/'));
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, program, flags)
+        .map_err(io::Error::from)
+        .and_then(|it| show(&Source::Tree(it), &place, true))
+        .step("showing the first process")
 }
 
 /// Builds the new root, with what only this kind of it has.

@@ -1,6 +1,6 @@
 //! What a sandbox of a grade can do on this machine, and what bounds it.
 
-use super::{cgroup::Wanted, hierarchy::Layout, lockdown::ProcessBounds, oci};
+use super::{cgroup::Wanted, hierarchy::Layout, image, lockdown::ProcessBounds, oci};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -93,7 +93,7 @@ pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         pause: !container || layout.can_freeze().is_some(),
         stop: true,
         reattach: true,
-        image: grade == Isolation::Namespaces,
+        image: image::can_be_under(grade),
         workspace_cow: namespaces,
         workspace_diff: namespaces,
         workspace_apply: namespaces,
@@ -108,6 +108,7 @@ pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
             Isolation::Gvisor => false,
             _ => namespaces || layout.has("pids"),
         },
+        gpu: false,
     }
 }
 

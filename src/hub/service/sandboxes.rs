@@ -5,7 +5,7 @@ use tonic::{Request, Response};
 
 use super::{Answer, Sending, Service, ready};
 use crate::{
-    model::change::Applied,
+    model::{change::Applied, foreign::Adoption},
     wire::{
         convert::{
             change::{apply_in, diff_in, piece_out},
@@ -16,9 +16,10 @@ use crate::{
         },
         fault::to_status,
         v1::{
-            self, ApplyRequest, ApplyResponse, CreateRequest, CreateResponse, DiffRequest,
-            DiffResponse, EventsRequest, EventsResponse, ForkRequest, ForkResponse, ListRequest,
-            ListResponse, ListSnapshotsRequest, ListSnapshotsResponse, PauseRequest, PauseResponse,
+            self, AdoptRequest, AdoptResponse, ApplyRequest, ApplyResponse, CreateRequest,
+            CreateResponse, DiffRequest, DiffResponse, EventsRequest, EventsResponse, ForkRequest,
+            ForkResponse, ListForeignRequest, ListForeignResponse, ListRequest, ListResponse,
+            ListSnapshotsRequest, ListSnapshotsResponse, PauseRequest, PauseResponse,
             RemoveRequest, RemoveResponse, RemoveSnapshotRequest, RemoveSnapshotResponse,
             RestoreRequest, RestoreResponse, ResumeRequest, ResumeResponse, StopRequest,
             StopResponse, TakeBackRequest, TakeBackResponse, TakeSnapshotRequest,
@@ -31,6 +32,7 @@ use crate::{
 impl Sandboxes for Service {
     type ListStream = Sending<ListResponse>;
     type ListSnapshotsStream = Sending<ListSnapshotsResponse>;
+    type ListForeignStream = Sending<ListForeignResponse>;
     type EventsStream = Sending<EventsResponse>;
     type DiffStream = Sending<DiffResponse>;
     type ApplyStream = Sending<ApplyResponse>;
@@ -52,6 +54,23 @@ impl Sandboxes for Service {
         let spec = required("spec", request.into_inner().spec).and_then(TryInto::try_into);
         let made = self.change(async move { runtime.create(spec?).await }).await?;
         Ok(Response::new(CreateResponse { sandbox: Some((&made).into()) }))
+    }
+
+    async fn list_foreign(
+        &self,
+        request: Request<ListForeignRequest>,
+    ) -> Answer<Self::ListForeignStream> {
+        let list = self.runtime(&request)?.others().await.map_err(|fault| to_status(&fault))?;
+        let pieces = pieces(list.iter().map(v1::ForeignContainer::from)).into_iter();
+        let messages = pieces.map(|containers| ListForeignResponse { containers });
+        Ok(Response::new(ready(messages.collect())))
+    }
+
+    async fn adopt(&self, request: Request<AdoptRequest>) -> Answer<AdoptResponse> {
+        let runtime = self.runtime(&request)?;
+        let adoption = Adoption::try_from(request.into_inner());
+        let made = self.change(async move { runtime.adopt(adoption?).await }).await?;
+        Ok(Response::new(AdoptResponse { sandbox: Some((&made).into()) }))
     }
 
     async fn pause(&self, request: Request<PauseRequest>) -> Answer<PauseResponse> {

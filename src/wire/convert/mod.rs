@@ -23,6 +23,7 @@ macro_rules! enums {
 pub mod ask;
 pub mod change;
 pub mod event;
+pub mod foreign;
 pub mod history;
 pub mod hub;
 pub mod output;

@@ -28,7 +28,7 @@ use crate::{
     model::{
         capability::Capabilities,
         sandbox::{
-            Egress, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
+            Egress, Gpus, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
             WorkspaceMode, is_name,
         },
     },
@@ -88,7 +88,11 @@ fn absolute(field: &str, path: bytes::Bytes) -> Outcome<PathBuf> {
 
 impl From<&ResourceLimits> for v1::ResourceLimits {
     fn from(limits: &ResourceLimits) -> Self {
-        Self { cpus: limits.cpus, memory_bytes: limits.memory_bytes, pids: limits.pids }
+        let gpus = limits.gpus.map(|it| match it {
+            Gpus::All => 0,
+            Gpus::Count(number) => number,
+        });
+        Self { cpus: limits.cpus, memory_bytes: limits.memory_bytes, pids: limits.pids, gpus }
     }
 }
 
@@ -104,7 +108,14 @@ impl TryFrom<v1::ResourceLimits> for ResourceLimits {
                 return Err(Fault::invalid(format!("limits.{field} leaves nothing: 0")));
             }
         }
-        Ok(Self { cpus: wire.cpus, memory_bytes: wire.memory_bytes, pids: wire.pids })
+        let gpus = match wire.gpus {
+            None => None,
+            Some(0) => Some(Gpus::All),
+            Some(number) => Some(Gpus::count(number).ok_or_else(|| {
+                Fault::invalid(format!("limits.gpus is more than any machine has: {number}"))
+            })?),
+        };
+        Ok(Self { cpus: wire.cpus, memory_bytes: wire.memory_bytes, pids: wire.pids, gpus })
     }
 }
 

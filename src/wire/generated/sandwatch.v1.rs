@@ -141,6 +141,9 @@ pub struct ResourceLimits {
     /// Processes and threads, at least 1; absent = no bound.
     #[prost(uint64, optional, tag = "3")]
     pub pids: ::core::option::Option<u64>,
+    /// Graphics processors, at most 64; 0 = all there are; absent = none.
+    #[prost(uint32, optional, tag = "4")]
+    pub gpus: ::core::option::Option<u32>,
 }
 /// One name with its value: an environment entry, a label or a field of a program's status.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -289,6 +292,54 @@ pub struct CreateRequest {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateResponse {
     /// As it is after its start. Always there.
+    #[prost(message, optional, tag = "1")]
+    pub sandbox: ::core::option::Option<Sandbox>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListForeignRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListForeignResponse {
+    /// At most 1000 in all messages together.
+    #[prost(message, repeated, tag = "1")]
+    pub containers: ::prost::alloc::vec::Vec<ForeignContainer>,
+}
+/// A container that sandwatch did not make.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForeignContainer {
+    /// As in SandboxSpec.
+    #[prost(string, tag = "1")]
+    pub driver: ::prost::alloc::string::String,
+    /// What its driver calls it; at most 256 bytes.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// What its operator calls it, for people; at most 256 bytes.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// At most 1024 bytes.
+    #[prost(string, tag = "4")]
+    pub image: ::prost::alloc::string::String,
+    /// The driver's own word, for people; at most 256 bytes.
+    #[prost(string, tag = "5")]
+    pub state: ::prost::alloc::string::String,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "6")]
+    pub created_at_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdoptRequest {
+    /// As in SandboxSpec. Required.
+    #[prost(string, tag = "1")]
+    pub driver: ::prost::alloc::string::String,
+    /// Its id or name; at most 256 bytes. Required.
+    #[prost(string, tag = "2")]
+    pub container: ::prost::alloc::string::String,
+    /// Name of the sandbox, as in SandboxSpec; absent = one is made up.
+    #[prost(string, optional, tag = "3")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AdoptResponse {
+    /// Always there.
     #[prost(message, optional, tag = "1")]
     pub sandbox: ::core::option::Option<Sandbox>,
 }
@@ -3274,6 +3325,53 @@ pub mod sandboxes_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "TakeBack"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Containers that run where drivers are and that sandwatch did not make, in as many messages as it takes.
+        pub async fn list_foreign(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListForeignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ListForeignResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/ListForeign",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "ListForeign"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes one of them over as a sandbox, and changes nothing in it.
+        pub async fn adopt(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdoptRequest>,
+        ) -> std::result::Result<tonic::Response<super::AdoptResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/Adopt",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Adopt"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3409,6 +3507,25 @@ pub mod sandboxes_server {
             &self,
             request: tonic::Request<super::TakeBackRequest>,
         ) -> std::result::Result<tonic::Response<Self::TakeBackStream>, tonic::Status>;
+        /// Server streaming response type for the ListForeign method.
+        type ListForeignStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ListForeignResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Containers that run where drivers are and that sandwatch did not make, in as many messages as it takes.
+        async fn list_foreign(
+            &self,
+            request: tonic::Request<super::ListForeignRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ListForeignStream>,
+            tonic::Status,
+        >;
+        /// Takes one of them over as a sandbox, and changes nothing in it.
+        async fn adopt(
+            &self,
+            request: tonic::Request<super::AdoptRequest>,
+        ) -> std::result::Result<tonic::Response<super::AdoptResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SandboxesServer<T> {
@@ -4149,6 +4266,95 @@ pub mod sandboxes_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/ListForeign" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListForeignSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::ServerStreamingService<super::ListForeignRequest>
+                    for ListForeignSvc<T> {
+                        type Response = super::ListForeignResponse;
+                        type ResponseStream = T::ListForeignStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListForeignRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::list_foreign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListForeignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/Adopt" => {
+                    #[allow(non_camel_case_types)]
+                    struct AdoptSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<T: Sandboxes> tonic::server::UnaryService<super::AdoptRequest>
+                    for AdoptSvc<T> {
+                        type Response = super::AdoptResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdoptRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::adopt(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AdoptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -116,7 +116,7 @@ pub fn ready(
 
 /// The same before there is a process for the sandbox, aside, for as long as somebody waits for it.
 pub async fn before(ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
-    if let Some(other) = spec.isolation.filter(|it| *it != Isolation::Namespaces) {
+    if let Some(other) = spec.isolation.filter(|it| !can_be_under(*it)) {
         return refuse(ground, spec, other);
     }
     if spec.image.is_none() && ground.from.is_none() {
@@ -129,6 +129,11 @@ pub async fn before(ground: &Ground, spec: &SandboxSpec) -> Outcome<()> {
     ready.await.map_err(|error| Fault::bug(format!("unpacking an image: {error}")))?
 }
 
+/// Whether sandboxes of a grade have a root of their own, which may be an image.
+pub fn can_be_under(grade: Isolation) -> bool {
+    matches!(grade, Isolation::Namespaces | Isolation::Oci | Isolation::Gvisor)
+}
+
 /// Refuses an image to a grade that can't begin with one.
 pub fn refuse(ground: &Ground, spec: &SandboxSpec, grade: Isolation) -> Outcome<()> {
     if spec.image.is_none() && of(&Kept::Ground(ground.clone()))?.is_none() {
@@ -136,7 +141,7 @@ pub fn refuse(ground: &Ground, spec: &SandboxSpec, grade: Isolation) -> Outcome<
     }
     let words = format!("a sandbox of grade {} can't begin with an image", grade.word());
     Err(Fault::unsupported(words)
-        .hint("grade namespaces can; `sandwatch doctor` says how to get it"))
+        .hint("grades namespaces, oci and gvisor can; `sandwatch doctor` says how to get them"))
 }
 
 /// What a sandbox or a snapshot stands on; `None` = the host's directories.

@@ -50,9 +50,10 @@ impl Container<'_> {
             "seccomp": calls::profile(std::env::consts::ARCH),
         });
         let mut process = process(&first, identity, self.bounds, None);
-        // Root inside, without any right: a program can't signal it, whatever the kernel allows.
+        // Another than the programs' user, without any right: they can't signal it, whatever the kernel allows.
+        let (uid, gid) = (second(identity.inside_uid), second(identity.inside_gid));
         if let Some(process) = process.as_object_mut() {
-            process.insert("user".to_owned(), json!({ "uid": 0, "gid": 0 }));
+            process.insert("user".to_owned(), json!({ "uid": uid, "gid": gid }));
         }
         let container = json!({
             "ociVersion": VERSION,
@@ -95,9 +96,16 @@ impl Container<'_> {
     }
 }
 
+/// The other user or group of a container, beside that of its programs. The runtime needs a root: where programs are
+/// that, as those of many images, it does with theirs.
+fn second(inside: u32) -> u32 {
+    const NOBODY: u32 = 65_534;
+    if inside == 0 { NOBODY } else { 0 }
+}
+
 fn mappings(inner_root: u32, inside: u32, host: u32) -> Value {
     json!([
-        { "containerID": 0, "hostID": inner_root, "size": 1 },
+        { "containerID": second(inside), "hostID": inner_root, "size": 1 },
         { "containerID": inside, "hostID": host, "size": 1 },
     ])
 }

@@ -4,7 +4,10 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::Path,
     time::Duration,
 };
@@ -112,7 +115,7 @@ fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, 
 }
 
 fn build(plan: &Plan) -> Result<Vec<String>, mounts::Broken> {
-    let notes = mounts::build_for_container(&plan.blueprint, first::PATH, &plan.first)?;
+    let notes = mounts::build_for_container(&plan.blueprint)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     let memory = c"size=64m,mode=700";
     mount("tmpfs", "/run", "tmpfs", flags, memory).step("mounting /run")?;
@@ -121,6 +124,11 @@ fn build(plan: &Plan) -> Result<Vec<String>, mounts::Broken> {
     for directory in [BUNDLE, STATE, PROGRAMS] {
         fs::create_dir(directory).step(format!("making {directory}"))?;
     }
+    let source = Path::new(BUNDLE).join("first");
+    fs::write(&source, &plan.first).step("making a first process")?;
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&source, everybody).step("making a first process")?;
+    mounts::show_first(&source, first::PATH)?;
     let config = Path::new(BUNDLE).join("config.json");
     fs::write(config, &plan.container).step("describing the container")?;
     Ok(notes)

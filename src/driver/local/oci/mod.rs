@@ -28,6 +28,7 @@ use super::{
     env,
     hierarchy::Layout,
     identity::Identity,
+    image::{self, Standing},
     lockdown::ProcessBounds,
     mounts,
     namespaces::{self, Held},
@@ -150,6 +151,7 @@ pub fn plan(
     spec: &SandboxSpec,
     identity: &Identity,
     bounds: ProcessBounds,
+    image: Option<&Standing>,
 ) -> Outcome<Plan> {
     let runtime = Runtime::of(grade)
         .ok_or_else(|| Fault::bug(format!("a container of grade {}", grade.word())))?;
@@ -161,7 +163,14 @@ pub fn plan(
     // What serves files to gVisor is root inside, and makes each as such first.
     let helper = (runtime == Runtime::Runsc).then_some(inner_root);
     let identity = Identity { helper, ..identity.clone() };
-    let blueprint = namespaces::plan(ground, spec, &identity, bounds, None)?;
+    let blueprint = namespaces::plan(ground, spec, &identity, bounds, image)?;
+    if image.is_some() {
+        // Something to show its first process on, that counts for no change of the sandbox's.
+        let start = ground.dir.join(namespaces::BOX).join(mounts::START).join(image::LAYER);
+        let place = start.join(first::PATH.trim_start_matches('/'));
+        fs::write(&place, "")
+            .map_err(|error| Fault::io(format!("making {}", place.display()), &error))?;
+    }
     let container = Container { runtime, blueprint: &blueprint, inner_root, bounds };
     let container = container.text();
     Ok(Plan {

@@ -92,7 +92,7 @@ fn tried(grade: Isolation, until: Duration) -> Outcome<PathBuf> {
     fs::DirBuilder::new().mode(0o700).create(&dir).map_err(fault)?;
     let ground = Ground { name: "doctor".to_owned(), dir: dir.clone(), id, from: None };
     let identity = Identity::of(&ground.id)?;
-    let outcome = plan(grade, &ground, &spec, &identity, ProcessBounds::default())
+    let outcome = plan(grade, &ground, &spec, &identity, ProcessBounds::default(), None)
         .and_then(|plan| apart(&plan, until).map(|()| plan.program.clone()));
     // What can't be deleted now lies in a directory for such things.
     drop(fs::remove_dir_all(&dir));
