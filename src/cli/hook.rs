@@ -26,8 +26,8 @@ const BLOCK: out::Code = 2;
 pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
     let mut input = Vec::new();
     let read = io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut input);
-    read.map_err(|error| Fault::io("reading what the agent says", &error))?;
-    let (question, request) = match read_call(args.agent, &input) {
+    let read = read.map_err(|error| Fault::io("reading what the agent says", &error));
+    let (question, request) = match read.and_then(|_| read_call(args.agent, &input)) {
         Ok(Call::Asks(question, request)) => (question, request),
         Ok(Call::Over(request)) => {
             // That nobody is there to be told is no fault of the agent's.

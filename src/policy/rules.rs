@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::shell::{self, base};
+use super::shell::{self, base, named};
 use crate::{
     base::clock::Timestamp,
     model::{
@@ -123,10 +123,7 @@ fn command(rules: &[&Rule], line: &str) -> Outcome {
     let mut by: Vec<Rule> = Vec::new();
     for words in &line_read.commands {
         // What is in `bash -c` is among the commands by itself.
-        let is_shell = words
-            .first()
-            .is_some_and(|it| ["sh", "bash", "dash", "zsh", "ksh"].contains(&base(it)));
-        if is_shell {
+        if runs_its_words(words) {
             continue;
         }
         let (end, otherwise) = shell::in_the_end(words);
@@ -149,26 +146,31 @@ fn command(rules: &[&Rule], line: &str) -> Outcome {
     }
 }
 
-/// Whether a word may stand there; a program goes by its name unless the rule has a path.
-fn word_fits(word: &str, may: &[String], program: bool) -> bool {
-    may.iter().any(|it| it == word || (program && !it.contains('/') && it == base(word)))
+/// A shell that runs the text behind `-c` and nothing of its own.
+fn runs_its_words(words: &[String]) -> bool {
+    let [program, flag, _, ..] = words else { return false };
+    let shell = named(program).is_some_and(|it| shell::SHELLS.contains(&it));
+    shell && matches!(flag.as_str(), "-c" | "-lc")
 }
 
-/// The first words are these and no others.
+/// Whether a word may stand there.
+fn word_fits(word: &str, may: &[String], name: Option<&str>) -> bool {
+    may.iter().any(|it| it == word || name == Some(it.as_str()))
+}
+
+/// The first words are these and no others. A program may be named with the way to it, if that is the system's.
 fn starts_with(words: &[String], prefix: &[Vec<String>]) -> bool {
-    words.len() >= prefix.len()
-        && words
-            .iter()
-            .zip(prefix)
-            .enumerate()
-            .all(|(at, (word, may))| word_fits(word, may, at == 0))
+    let fits = |(at, (word, may)): (usize, (&String, &Vec<String>))| {
+        word_fits(word, may, if at == 0 { named(word) } else { None })
+    };
+    words.len() >= prefix.len() && words.iter().zip(prefix).enumerate().all(fits)
 }
 
-/// The same, whatever options with or without a value stand between them.
+/// The same wherever the program lies, and whatever options with or without a value stand between them.
 fn meets(words: &[String], prefix: &[Vec<String>], program: bool) -> bool {
     let Some((may, after)) = prefix.split_first() else { return true };
     let Some((word, behind)) = words.split_first() else { return false };
-    if word_fits(word, may, program) && meets(behind, after, false) {
+    if word_fits(word, may, program.then(|| base(word))) && meets(behind, after, false) {
         return true;
     }
     !program
@@ -322,6 +324,13 @@ mod tests {
             ("ls `rm x`", Deny, &["rm"]),
             ("xargs rm", Deny, &["rm"]),
             ("find . -exec rm {} +", Deny, &["rm"]),
+            ("./ls", Ask, &[]),
+            ("/tmp/x/ls", Ask, &[]),
+            ("./timeout 5 ls", Ask, &[]),
+            ("./bash -c ls", Ask, &[]),
+            ("bash --rcfile x -ic ls", Ask, &[]),
+            ("./rm x", Deny, &["rm"]),
+            ("if ls; then rm x; fi", Deny, &["rm"]),
             ("make", Ask, &[]),
             ("sh script", Ask, &[]),
             ("", Ask, &[]),

@@ -14,13 +14,22 @@ const RUNNERS: [&str; 10] =
     ["nice", "nohup", "time", "timeout", "command", "exec", "stdbuf", "setsid", "ionice", "env"];
 /// Those that run them as somebody else.
 const RUNNERS_AS: [&str; 4] = ["sudo", "doas", "pkexec", "runuser"];
-const SHELLS: [&str; 5] = ["sh", "bash", "dash", "zsh", "ksh"];
+pub const SHELLS: [&str; 5] = ["sh", "bash", "dash", "zsh", "ksh"];
+const SYSTEM: [&str; 6] =
+    ["/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin", "/usr/local/sbin"];
 /// Commands in commands are followed so deep.
 const DEPTH_MAX: usize = 8;
 
 /// The name of a program without the way to it.
 pub fn base(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
+}
+
+/// The name of a program that is found where programs are: by its name alone, or in a directory of the system. What
+/// lies elsewhere may be anything by that name.
+pub fn named(word: &str) -> Option<&str> {
+    let Some((directory, name)) = word.rsplit_once('/') else { return Some(word) };
+    SYSTEM.contains(&directory).then_some(name)
 }
 
 /// Takes a line apart; what a shell in it would run is part of it.
@@ -66,7 +75,7 @@ pub fn in_the_end(words: &[String]) -> (&[String], bool) {
     let (mut rest, mut otherwise) = (words, false);
     for _ in 0..DEPTH_MAX {
         let Some((first, behind)) = rest.split_first() else { break };
-        let name = base(first);
+        let name = named(first).unwrap_or_default();
         let assigns = first.split_once('=').is_some_and(|(key, _)| is_variable(key));
         let as_other = RUNNERS_AS.contains(&name);
         if !assigns && !as_other && !RUNNERS.contains(&name) {
