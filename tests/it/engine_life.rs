@@ -18,6 +18,7 @@ use sandwatch::{
 };
 
 use crate::engine_support::{Instance, SOON, next, open, session, shows, whole_output};
+use crate::given;
 
 #[tokio::test]
 async fn a_sandbox_is_made_listed_and_says_what_it_printed() {
@@ -206,6 +207,14 @@ async fn the_hub_remembers_what_was_stopped_by_hand_and_what_ended_by_itself() {
     it.alice().stop(&by_hand, STOP_GRACE).await.unwrap();
     let ended = |all: &[Sandbox]| all.iter().all(|it| it.state == State::Stopped);
     it.until("both have stopped", ended).await;
+    // In a process of its own the hub before would have ended with all that it was writing.
+    let registry = rusqlite::Connection::open(it.paths().registry()).unwrap();
+    given::found("both are kept as stopped", async || {
+        let count = "SELECT count(*) FROM sandbox WHERE state = 'stopped'";
+        let kept: i64 = registry.query_row(count, [], |row| row.get(0)).ok()?;
+        (kept == 2).then_some(())
+    })
+    .await;
     it.restart().await;
     let asked = async |id| {
         let all = it.alice().list().await.unwrap();
