@@ -61,9 +61,12 @@ fn order(ask: &Ask) -> (clock::Timestamp, &AskId) {
 
 /// The same after those that have ended.
 async fn everything(runtime: &dyn Runtime) -> Outcome<Vec<Ask>> {
+    // In this order, so that one that ends meanwhile is in one of them at least.
+    let waiting = waiting(runtime).await?;
     let mut all = runtime.asks().await?;
     all.reverse();
-    all.extend(waiting(runtime).await?);
+    let ended: HashSet<AskId> = all.iter().map(|it| it.asked.id.clone()).collect();
+    all.extend(waiting.into_iter().filter(|it| !ended.contains(&it.asked.id)));
     Ok(all)
 }
 
