@@ -8,6 +8,7 @@ pub mod policy;
 pub mod vt;
 pub mod config;
 pub mod driver;
+pub mod gate;
 pub mod session;
 pub mod runtime;
 pub mod wire;

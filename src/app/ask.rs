@@ -151,6 +151,9 @@ impl State {
         for (key, value) in &request.details {
             page.detail(key, value);
         }
+        for (key, value) in &ask.asked.about {
+            page.exact(key, value, Tone::Plain);
+        }
         let tone = match ask.risk.level {
             RiskLevel::Low => Tone::Plain,
             RiskLevel::Medium => Tone::Warning,

@@ -75,6 +75,30 @@ pub const ASK_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const ANSWER_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Connections of a sandbox's programs that ask, at once.
 pub const ASKERS_MAX: usize = 64;
+/// Processes that are named of who asks: itself, and those it comes from.
+pub const ASK_PROCESSES_MAX: usize = 16;
+
+/// Connections out of one sandbox at once; what comes then is closed unseen, and counted.
+pub const GATE_FLOWS_MAX: usize = 256;
+/// Connections that are remembered, of one sandbox.
+pub const GATE_FLOWS_KEPT: usize = 512;
+/// Names that an address stands for, in one sandbox.
+pub const GATE_NAMES_MAX: usize = 4096;
+/// Answers that hold for longer than once, in one sandbox.
+pub const GATE_LEARNED_MAX: usize = 1024;
+/// How many look at a sandbox's processes at once, and for how long one does.
+pub const GATE_LOOKS_MAX: usize = 2;
+pub const GATE_LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// What of a program's first words is looked at, in bytes: more than any greeting has.
+pub const GATE_WORDS_BYTES_MAX: usize = 32 * 1024;
+/// For how long they are waited for before somebody is asked, who is told what they say. Some programs wait to be
+/// spoken to.
+pub const GATE_LISTEN_WITHIN: Duration = Duration::from_millis(150);
+/// And when it was let out: then nothing is passed on before they are understood.
+pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(30);
+/// For each step of reaching a place.
+pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
+
 /// Rules in one policy: more than a person keeps in mind.
 pub const RULES_MAX: usize = 1000;
 /// Asks that are kept after their end, over all sandboxes; the oldest go.

@@ -121,6 +121,9 @@ fn described(ask: &Ask) -> String {
     for (key, value) in &asked.request.details {
         lines.push(("detail", format!("{}: {}", text::visible(key), block(value))));
     }
+    for (key, value) in &asked.about {
+        lines.push(("seen", format!("{}: {}", text::visible(key), block(value))));
+    }
     let claims = [("agent", &asked.request.agent), ("reason", &asked.request.reason)];
     for (name, said) in claims {
         lines.extend(said.as_ref().map(|it| (name, format!("{} (it says)", text::visible(it)))));

@@ -20,6 +20,7 @@ use crate::{
         sandbox::{Gpus, Sandbox, Workspace},
         session::{Lease, Session},
         snapshot::Snapshot,
+        traffic::{Flow, Traffic},
     },
     runtime::{HubStatus, ScreenShot},
     vt::screen::Screen,
@@ -363,6 +364,8 @@ pub struct AskView<'a> {
     /// What happens when nobody answers.
     on_timeout: &'static str,
     askers: u32,
+    /// What the host knows of it beside the request.
+    about: Vec<DetailView<'a>>,
     decision: Option<DecisionView<'a>>,
 }
 
@@ -409,6 +412,7 @@ impl<'a> From<&'a Ask> for AskView<'a> {
             deadline_at: time(it.asked.deadline_at),
             on_timeout: Verdict::Deny.word(),
             askers: it.asked.askers,
+            about: it.asked.about.iter().map(|(name, value)| DetailView { name, value }).collect(),
             decision: it.decision.as_ref().map(|it| DecisionView {
                 verdict: it.answer.verdict.word(),
                 scope: it.answer.scope.word(),
@@ -417,6 +421,61 @@ impl<'a> From<&'a Ask> for AskView<'a> {
                 message: it.answer.message.as_deref(),
                 waited_ms: it.waited_ms,
             }),
+        }
+    }
+}
+
+/// What went out of a sandbox, or was kept in.
+#[derive(Serialize)]
+pub struct TrafficView<'a> {
+    flows: Vec<FlowView<'a>>,
+    allowed: u64,
+    denied: u64,
+    unseen: u64,
+    names_refused: u64,
+    dropped_udp: Option<u64>,
+    dropped_other: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct FlowView<'a> {
+    number: u64,
+    started_at: String,
+    ended_at: Option<String>,
+    place: &'a str,
+    program: Option<&'a str>,
+    state: &'static str,
+    why: &'a str,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+impl<'a> From<&'a Traffic> for TrafficView<'a> {
+    fn from(it: &'a Traffic) -> Self {
+        Self {
+            flows: it.flows.iter().map(FlowView::from).collect(),
+            allowed: it.allowed,
+            denied: it.denied,
+            unseen: it.unseen,
+            names_refused: it.names_refused,
+            dropped_udp: it.dropped.map(|it| it.0),
+            dropped_other: it.dropped.map(|it| it.1),
+        }
+    }
+}
+
+impl<'a> From<&'a Flow> for FlowView<'a> {
+    fn from(it: &'a Flow) -> Self {
+        Self {
+            number: it.number,
+            started_at: time(it.started_at),
+            ended_at: it.ended_at.map(time),
+            place: &it.place,
+            program: it.program.as_deref(),
+            state: it.state.word(),
+            why: &it.why,
+            sent_bytes: it.sent_bytes,
+            received_bytes: it.received_bytes,
         }
     }
 }

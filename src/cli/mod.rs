@@ -8,6 +8,7 @@ mod attach;
 mod dashes;
 mod demo;
 mod diff;
+mod egress;
 mod exec;
 mod files;
 mod foreign;
@@ -163,6 +164,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
             match verb {
                 Verb::Ls(args) if args.foreign => foreign::ls(&*runtime, args.json).await,
                 Verb::Ls(args) => steer::ls(&*runtime, args).await,
+                Verb::Egress(args) => egress::egress(&*runtime, args).await,
                 Verb::Adopt(args) => foreign::adopt(&*runtime, args).await,
                 Verb::Exec(args) => exec::exec(&*runtime, args).await,
                 Verb::Send(args) => steer::send(&*runtime, args).await,

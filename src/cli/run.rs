@@ -125,7 +125,7 @@ pub fn terminal_size() -> Size {
 
 /// Checks what only this process can check, and refuses what no driver offers yet.
 fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
-    refuse_what_is_not_there(&args)?;
+    check_allow(&args)?;
     let command = match &args.agent {
         Some(agent) if args.driver == LOCAL && args.image.is_none() => vec![on_path(agent)?],
         // It is the image that has it, or not.
@@ -146,7 +146,7 @@ fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
         image,
         workspace: workspace(args.workspace)?,
         egress: args.egress.unwrap_or(Egress::Ask),
-        allow: Vec::new(),
+        allow: args.allow,
         limits: ResourceLimits {
             cpus: args.cpus,
             memory_bytes: args.memory,
@@ -184,15 +184,12 @@ pub fn labels(pairs: Vec<Pair>) -> BTreeMap<String, String> {
     pairs.into_iter().map(|Pair { key, value }| (key, value)).collect()
 }
 
-fn refuse_what_is_not_there(args: &RunArgs) -> Outcome<()> {
-    let refused = [(!args.allow.is_empty(), "--allow", "use --egress allow to let everything out")];
-    match refused.iter().find(|(given, ..)| *given) {
-        Some((_, flag, hint)) => {
-            let driver = text::visible(&args.driver);
-            Err(Fault::unsupported(format!("driver {driver} does not offer {flag}")).hint(*hint))
-        }
-        None => Ok(()),
+/// A list of what may go out is nothing where all may.
+fn check_allow(args: &RunArgs) -> Outcome<()> {
+    if args.allow.is_empty() || args.egress != Some(Egress::Allow) {
+        return Ok(());
     }
+    Err(Fault::invalid("--allow HOST is for --egress ask and --egress deny: --egress allow lets all out"))
 }
 
 fn workspace(wanted: Option<WorkspaceArg>) -> Outcome<Workspace> {

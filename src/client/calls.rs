@@ -42,6 +42,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
+        traffic::Traffic,
     },
     runtime::{
         BoxStream, ExecOutput, Fork, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor,
@@ -203,6 +204,17 @@ impl Runtime for Client {
             gather(&wires, pieces, ASKS_KEPT, |it: v1::ListAsksResponse| it.asks).await
         });
         listing.await
+    }
+
+    async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic> {
+        let telling = self.shared.again(|wires| async move {
+            let mut sandboxes = wires.sandboxes();
+            let request = v1::TrafficRequest { sandbox: id.to_string() };
+            let call = sandboxes.traffic(wires.request(request));
+            let response = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+            Ok(required("traffic", response.traffic)?.into())
+        });
+        telling.await
     }
 
     async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {

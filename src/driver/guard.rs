@@ -6,7 +6,7 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    Changes, Driver, Ground, Hosting, Kept, PipeIo, Place, PlaceFacts, Program, PtyIo, Shelf,
+    Changes, Doors, Driver, Ground, Hosting, Kept, PipeIo, Place, PlaceFacts, Program, PtyIo, Shelf,
     Stillness, Taken,
 };
 use crate::{
@@ -188,6 +188,10 @@ impl Place for GuardedPlace {
 
     async fn changed(&self) {
         self.inner.changed().await;
+    }
+
+    fn doors(&self) -> Option<Doors> {
+        self.inner.doors()
     }
 
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {

@@ -11,6 +11,7 @@ pub mod patch;
 mod tar;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -250,6 +251,11 @@ pub trait Place: Send + Sync {
         std::future::pending::<()>().await;
     }
 
+    /// The ways out of its network, where all of it asks; given away once.
+    fn doors(&self) -> Option<Doors> {
+        None
+    }
+
     /// Starts a program on a PTY of its own.
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>>;
 
@@ -269,6 +275,30 @@ pub trait Place: Send + Sync {
 
     /// Resolves when the place is gone by itself, with the reason in words.
     async fn gone(&self) -> String;
+}
+
+/// The ways out of a sandbox's network: all that its programs send to elsewhere arrives here, and nowhere else.
+pub struct Doors {
+    /// Connections, each with the place it was meant for as its original destination.
+    pub streams: Vec<std::net::TcpListener>,
+    /// Questions for names.
+    pub names: std::net::UdpSocket,
+    /// Packets that were held back so far: of UDP, and of all else.
+    pub held_back: Box<dyn Fn() -> std::io::Result<(u64, u64)> + Send + Sync>,
+    /// Which program has the end `from` of a connection to `to`. Blocks on every process of the sandbox.
+    pub sender: Box<dyn Fn(SocketAddr, SocketAddr) -> Option<Sender> + Send + Sync>,
+}
+
+/// A program of a sandbox, as the host knows it. All its words are the sandbox's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// The path of its file, as seen in the sandbox.
+    pub program: Option<String>,
+    pub command: String,
+    /// What it is called, and those it comes from, nearest first.
+    pub processes: Vec<String>,
+    /// Their numbers on the host.
+    pub pids: Vec<u32>,
 }
 
 /// A started program.

@@ -20,6 +20,7 @@ use crate::{
     model::{
         ask::{Answer, Ask, AskState, Asked, Decision, Request, Scope, Verdict},
         event::Level,
+        traffic::Traffic,
     },
     policy::{
         risk,
@@ -182,6 +183,12 @@ impl Inner {
             }
             _ => fault,
         })
+    }
+
+    /// What went out of a sandbox, or was kept from it.
+    pub(super) async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic> {
+        let seat: Arc<dyn Seat> = self.fleet().get(id)?.seat()?;
+        seat.traffic().await
     }
 
     /// A person's answer to what they were shown. The first one counts.

@@ -25,6 +25,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
         snapshot::{Snapshot, SnapshotCause},
+        traffic::Traffic,
     },
     runtime::{
         BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime, ScreenShot, WaitFor,
@@ -109,6 +110,10 @@ impl Runtime for Client {
 
     async fn asks(&self) -> Outcome<Vec<Ask>> {
         self.engine.ended_asks().await
+    }
+
+    async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic> {
+        self.engine.traffic(id).await
     }
 
     async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {

@@ -218,7 +218,12 @@ impl Inner {
                 Arc::new(House::new(ground, place, recordings, spec.record))
             }
             Hosting::Shim => {
-                ShimLink::launch(&self.program, &ground, &recordings, spec).await?.into()
+                {
+                let policy = self.paths.policy();
+                let policy = Some(policy.as_path());
+                let made = ShimLink::launch(&self.program, &ground, &recordings, policy, spec);
+                made.await?.into()
+            }
             }
         })
     }
@@ -337,6 +342,7 @@ fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
         (mode == WorkspaceMode::Cow && !can.workspace_cow, "give a copy-on-write workspace"),
         (mode == WorkspaceMode::Rw && !can.workspace_rw, "give a writable workspace"),
         (spec.egress == Egress::Deny && !can.egress_deny, "cut the network off (--egress deny)"),
+        (!spec.allow.is_empty() && !can.egress_ask, "let out some hosts only (--allow)"),
     ];
     match asked.iter().find(|(missing, _)| *missing) {
         Some((_, what)) => {

@@ -112,6 +112,8 @@ pub struct Asked {
     pub deadline_at: Timestamp,
     /// How many ask for the very same; at least 1.
     pub askers: u32,
+    /// What the host knows of it beside the request: names, and values that are the sandbox's own words.
+    pub about: Vec<(String, String)>,
 }
 
 /// An ask as people see it.

@@ -14,3 +14,4 @@ pub mod place;
 pub mod sandbox;
 pub mod session;
 pub mod snapshot;
+pub mod traffic;

@@ -25,6 +25,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
+        traffic::Traffic,
     },
 };
 
@@ -138,6 +139,8 @@ pub trait Runtime: Send + Sync {
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()>;
     async fn remove(&self, id: &SandboxId) -> Outcome<()>;
 
+    /// What went out of a sandbox, or was kept from it; `Unsupported` where its network does not ask.
+    async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic>;
     /// Asks that have ended, newest first; those that wait are in their sandboxes.
     async fn asks(&self) -> Outcome<Vec<Ask>>;
     /// Answers an ask that waits: the first answer counts, and only if the digest is that of what was shown.

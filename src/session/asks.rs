@@ -35,6 +35,16 @@ struct State {
     burst: Option<(f64, Duration)>,
 }
 
+/// What is asked, and by whom.
+#[derive(Clone, Debug)]
+pub struct Plea {
+    pub request: Request,
+    /// `None` = by no session's program.
+    pub session: Option<SessionId>,
+    /// What the host knows of it beside the request.
+    pub about: Vec<(String, String)>,
+}
+
 struct Waiting {
     asked: Asked,
     answer: watch::Sender<Option<Outcome<Answer>>>,
@@ -61,11 +71,10 @@ impl Asks {
     pub async fn ask(
         self: &Arc<Self>,
         feed: &Arc<Feed>,
-        request: Request,
-        session: Option<SessionId>,
+        plea: Plea,
         within: Duration,
     ) -> Outcome<Answer> {
-        let joined = self.join(request, session, within);
+        let joined = self.join(plea, within);
         feed.changed();
         let (id, mut answered, left) = joined?;
         let _leaves = Asker { asks: Arc::clone(self), feed: Arc::clone(feed), id };
@@ -82,10 +91,10 @@ impl Asks {
     /// Begins to wait, beside others that ask for the very same if there are any.
     fn join(
         &self,
-        request: Request,
-        session: Option<SessionId>,
+        plea: Plea,
         within: Duration,
     ) -> Outcome<(AskId, watch::Receiver<Option<Outcome<Answer>>>, Duration)> {
+        let Plea { request, session, about } = plea;
         let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
         let mut state = self.lock();
         let same = |it: &&mut Waiting| it.asked.request == request && it.asked.session == session;
@@ -114,6 +123,7 @@ impl Asks {
             created_at: now,
             deadline_at: Timestamp(now.0.saturating_add(deadline)),
             askers: 1,
+            about,
         };
         let id = asked.id.clone();
         state.waiting.push(Waiting { asked, answer });
@@ -203,6 +213,10 @@ mod tests {
         Request { kind: AskKind::Exec, subject, details: Vec::new(), reason: None, agent: None }
     }
 
+    fn plea(subject: &str) -> Plea {
+        Plea { request: request(subject), session: None, about: Vec::new() }
+    }
+
     fn allow() -> Answer {
         Answer { verdict: Verdict::Allow, scope: Scope::Once, message: None }
     }
@@ -211,8 +225,8 @@ mod tests {
     async fn the_very_same_is_asked_once_and_all_who_ask_are_answered() {
         let (asks, feed) = (Arc::<Asks>::default(), Arc::<Feed>::default());
         let ask = |subject: &str| {
-            let (asks, feed, request) = (Arc::clone(&asks), Arc::clone(&feed), request(subject));
-            tokio::spawn(async move { asks.ask(&feed, request, None, ASK_WITHIN_MAX).await })
+            let (asks, feed, plea) = (Arc::clone(&asks), Arc::clone(&feed), plea(subject));
+            tokio::spawn(async move { asks.ask(&feed, plea, ASK_WITHIN_MAX).await })
         };
         let (one, two, other) = (ask("make"), ask("make"), ask("rm"));
         while asks.pending().iter().map(|it| it.askers).sum::<u32>() < 3 {
@@ -242,19 +256,19 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_answers_or_nobody_can_read_is_denied() {
         let (asks, feed) = (Arc::<Asks>::default(), Arc::<Feed>::default());
-        let late = asks.ask(&feed, request("x"), None, Duration::ZERO).await;
+        let late = asks.ask(&feed, plea("x"), Duration::ZERO).await;
         assert_eq!(late.unwrap_err().kind(), Kind::Late);
         assert_eq!((asks.pending(), asks.note()), (Vec::new(), None));
         let mut kinds = Vec::new();
         for number in 0..1000 {
-            let asked = asks.ask(&feed, request(&number.to_string()), None, Duration::ZERO);
+            let asked = asks.ask(&feed, plea(&number.to_string()), Duration::ZERO);
             kinds.push(asked.await.unwrap_err().kind());
         }
         assert!(kinds.iter().filter(|it| **it == Kind::Late).count() <= 20);
         assert!(asks.note().unwrap().contains("denied unseen"));
         let held: Vec<_> = (0..100)
             .map(|it| {
-                asks.join(request(&format!("{it}{}", "x".repeat(40_000))), None, ASK_WITHIN_MAX)
+                asks.join(plea(&format!("{it}{}", "x".repeat(40_000))), ASK_WITHIN_MAX)
             })
             .collect();
         assert!(held.iter().filter(|it| it.is_ok()).count() <= 4);

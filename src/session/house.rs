@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use super::{
-    asks::Asks,
+    asks::{Asks, Plea},
     exec,
     feed::Feed,
     host::{Host, Tell, Told},
@@ -27,11 +27,13 @@ use crate::{
         units::Size,
     },
     driver::{Ground, Place},
+    gate,
     model::{
         ask::{Answer, Request},
         output::{Output, OutputRequest},
         sandbox::State,
         session::{Lease, Session, SessionSpec, Status},
+        traffic::Traffic,
     },
 };
 
@@ -49,6 +51,8 @@ struct Inner {
     record: bool,
     feed: Arc<Feed>,
     asks: Arc<Asks>,
+    /// What all that goes out passes, where it is asked for.
+    gate: OnceLock<gate::Watch>,
     rooms: Mutex<Rooms>,
     /// One start at a time: ordinals are given in order.
     opening: tokio::sync::Mutex<()>,
@@ -90,6 +94,7 @@ impl House {
             record,
             feed: Arc::default(),
             asks: Arc::default(),
+            gate: OnceLock::new(),
             rooms: Mutex::new(Rooms {
                 state: State::Running,
                 hosts: Vec::new(),
@@ -118,13 +123,13 @@ impl House {
     }
 
     /// Asks whoever is at a hub for one of its programs; whoever drops this waits no more.
-    pub async fn ask(
-        &self,
-        request: Request,
-        session: Option<SessionId>,
-        within: Duration,
-    ) -> Outcome<Answer> {
-        self.inner.asks.ask(&self.inner.feed, request, session, within).await
+    pub async fn ask(&self, plea: Plea, within: Duration) -> Outcome<Answer> {
+        self.inner.asks.ask(&self.inner.feed, plea, within).await
+    }
+
+    /// What all that goes out passes from now on; the first one counts.
+    pub fn goes_out_by(&self, gate: gate::Watch) {
+        drop(self.inner.gate.set(gate));
     }
 
     /// What a session asked for was answered elsewhere; `None` = all of it.
@@ -335,6 +340,14 @@ impl Seat for House {
     async fn events(&self) -> Outcome<BoxStream<SeatEvent>> {
         let inner = Arc::clone(&self.inner);
         Ok(self.inner.feed.subscribe(Box::new(move || inner.report())))
+    }
+
+    async fn traffic(&self) -> Outcome<Traffic> {
+        let gate = self.inner.gate.get().ok_or_else(|| {
+            Fault::unsupported("nothing is known of its network: it does not ask")
+                .hint("sandwatch run --egress ask")
+        })?;
+        Ok(gate.traffic())
     }
 
     async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {

@@ -18,6 +18,7 @@ use crate::{
         output::{Output, OutputRequest},
         sandbox::State,
         session::{ExitStatus, Lease, Session, SessionSpec},
+        traffic::Traffic,
     },
 };
 
@@ -100,6 +101,11 @@ pub trait Seat: Send + Sync {
 
     /// Remembers who holds the keyboard, so that the next hub knows. The hub decides, not the seat.
     async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()>;
+
+    /// What went out of the sandbox, or was kept from it.
+    async fn traffic(&self) -> Outcome<Traffic> {
+        Err(Fault::unsupported("nothing is known of its network: it does not ask"))
+    }
 
     /// Answers what a program asked; `Absent` when it waits no more.
     async fn answer(&self, ask: &AskId, answer: Answer) -> Outcome<()>;

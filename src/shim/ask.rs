@@ -21,7 +21,7 @@ use crate::{
     },
     config::paths::SocketPath,
     driver::{ASK_DIR, ASK_PROGRAM, ASK_SOCKET},
-    session::house::House,
+    session::{asks::Plea as Asking, house::House},
     wire::{
         convert::{duration, required},
         shim::{Done, Frames, Plea, Reply, reply, send},
@@ -93,7 +93,7 @@ async fn converse(stream: UnixStream, house: &House) {
         let within = within.transpose()?.unwrap_or(ASK_WITHIN);
         let session = house.session_of(&parents);
         tokio::select! {
-            answer = house.ask(request, session, within) => {
+            answer = house.ask(Asking { request, session, about: Vec::new() }, within) => {
                 answer.map(|it| reply::What::Answer((&it).into()))
             }
             () = hung_up(&mut reader) => Err(Fault::lost("who asked waits no more")),

@@ -4,6 +4,7 @@
 //! It is lean on purpose: one thread, one slow timer while nothing happens, nothing allocated before it
 //! is needed.
 mod ask;
+mod gate;
 mod home;
 mod log;
 pub mod serve;
@@ -68,9 +69,17 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
         }
     };
     let ground = ground(&start, dir);
+    let doors = place.doors();
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
     let asked = ask::serve(asking, Arc::clone(&house));
+    let out = doors.map(|it| gate::open(it, &start.spec, start.policy, &house)).transpose()?;
+    let gate = async {
+        match out {
+            Some(gate) => gate.serve().await,
+            None => std::future::pending().await,
+        }
+    };
     let house: Arc<dyn Seat> = house;
     let welcome = Welcome {
         protocol: PROTOCOL,
@@ -90,6 +99,7 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let why = tokio::select! {
         () = &mut serving => return Ok(()),
         () = asked => "nobody can ask any more",
+        () = gate => "nothing can be let out any more",
         () = home.left() => "its directory is gone",
         () = lifetime => "its time is over",
     };

@@ -130,6 +130,9 @@ impl Connection {
                 let spec = open.spec.ok_or_else(|| Fault::invalid("missing: open.spec"))?;
                 answer::What::Session((&seat.open(id, spec.try_into()?).await?).into())
             }
+            Some(call::What::TellTraffic(_)) => {
+                answer::What::Traffic((&seat.traffic().await?).into())
+            }
             Some(other) => done(&*seat, other).await?,
             None => {
                 let version = env!("CARGO_PKG_VERSION");

@@ -115,6 +115,8 @@ pub struct Start {
     pub open_files: Option<u64>,
     /// The snapshot whose files it begins with.
     pub from: Option<driver::Shelf>,
+    /// The file of rules; `None` = there are none.
+    pub policy: Option<PathBuf>,
 }
 
 impl Start {
@@ -141,6 +143,10 @@ impl From<&Start> for Boot {
                 dir: it.dir.as_os_str().to_owned().into_vec().into(),
                 reference: it.reference.clone(),
             }),
+            policy: start
+                .policy
+                .as_ref()
+                .map_or_else(Bytes::new, |it| it.as_os_str().to_owned().into_vec().into()),
         }
     }
 }
@@ -157,6 +163,10 @@ impl TryFrom<Boot> for Start {
             spec: spec.try_into()?,
             open_files: wire.open_files,
             from: wire.from.map(TryInto::try_into).transpose()?,
+            policy: match wire.policy.is_empty() {
+                true => None,
+                false => Some(absolute("boot.policy", &wire.policy)?),
+            },
         })
     }
 }

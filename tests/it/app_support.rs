@@ -292,6 +292,7 @@ pub fn ask(id: &str, sandbox: &str, kind: AskKind, subject: &str, level: RiskLev
             created_at: Timestamp(START - 60_000 + number * 1000),
             deadline_at: Timestamp(START + 240_000 + number * 1000),
             askers: 1,
+            about: Vec::new(),
         },
         sandbox: SandboxId::parse(sandbox).unwrap(),
         sandbox_name: sandbox.to_owned(),

@@ -194,12 +194,12 @@ prop_compose! {
         details in vec((line(), line()), 0..4), reason in option::of(line()),
         agent in option::of("[a-z]{1,20}"), session in option::of(session_id()),
         (created_at, deadline_at) in (stamp(), stamp()), askers in 1_u32..,
-        digest in "[0-9a-f]{64}", level in any_of(RiskLevel::ALL), findings in vec(line(), 0..3),
+        about in vec((line(), line()), 0..3), digest in "[0-9a-f]{64}", level in any_of(RiskLevel::ALL), findings in vec(line(), 0..3),
         state in any_of(AskState::ALL), decision in option::of(decision()),
     ) -> Ask {
         let request = Request { kind, subject, details, reason, agent };
         let id = AskId::parse(&id).unwrap();
-        let asked = Asked { id, request, session, created_at, deadline_at, askers };
+        let asked = Asked { id, request, session, created_at, deadline_at, askers, about };
         let risk = Risk { level, findings };
         Ask { asked, sandbox, sandbox_name, digest, risk, state, decision }
     }

@@ -66,6 +66,8 @@ pub enum Verb {
     Pause(SandboxesArgs),
     /// Let paused sandboxes run on
     Resume(SandboxesArgs),
+    /// What went out of a sandbox whose network asks, and what was kept in
+    Egress(EgressArgs),
     /// End every process of sandboxes; their files stay
     Stop(StopArgs),
     /// Remove sandboxes and everything in them but recordings
@@ -156,10 +158,13 @@ pub struct RunArgs {
     /// through, ro forbids writing, none leaves it out [default: the current directory, cow]
     #[arg(long, value_name = "DIR[:MODE]", value_parser = values::workspace)]
     pub workspace: Option<WorkspaceArg>,
-    /// Network out of the sandbox: deny, allow, or ask, which acts as deny: this version can't ask
-    /// yet [default: ask]
+    /// Network out of the sandbox: deny, allow, or ask, which holds each connection to a host that no rule knows
+    /// until somebody answers; where a driver can't ask, it acts as deny and says so [default: ask]
     #[arg(long, value_name = "WORD", value_parser = values::egress)]
     pub egress: Option<Egress>,
+    /// A host that may be reached without asking, `*.` in front for all below it; may be given several times
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow: Vec<String>,
     /// At most so many cores, e.g. 1.5
     #[arg(long, value_name = "N", value_parser = values::cpus)]
     pub cpus: Option<f64>,
@@ -197,9 +202,16 @@ pub struct RunArgs {
     /// Keep no recording of its sessions
     #[arg(long)]
     pub no_record: bool,
-    /// Not offered yet
-    #[arg(long, hide = true)]
-    pub allow: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct EgressArgs {
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "SANDBOX")]
+    pub sandbox: String,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use crate::{
     base::fault::{Fault, Outcome},
     model::{
         place::{PLACE_HINT, refused_place},
-        sandbox::{Egress, Workspace, WorkspaceMode},
+        sandbox::{Egress, SandboxSpec, Workspace, WorkspaceMode},
     },
 };
 
@@ -50,6 +50,27 @@ pub struct WorkspaceMount {
     pub source: Source,
 }
 
+/// Which network its programs see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The host's.
+    Host,
+    /// One of its own that leads nowhere.
+    None,
+    /// One of its own, all ways out of which lead to us.
+    Gated,
+}
+
+impl Network {
+    pub fn of(spec: &SandboxSpec) -> Self {
+        match spec.egress {
+            Egress::Allow => Self::Host,
+            Egress::Deny if spec.allow.is_empty() => Self::None,
+            Egress::Ask | Egress::Deny => Self::Gated,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Blueprint {
     pub hostname: String,
@@ -69,7 +90,7 @@ pub struct Blueprint {
     /// Programs in the operator's home that were asked for, read-only.
     pub tools: Vec<(PathBuf, Source)>,
     pub workspace: Option<WorkspaceMount>,
-    pub own_network: bool,
+    pub network: Network,
     pub bounds: ProcessBounds,
 }
 
@@ -152,7 +173,7 @@ fn check_place(path: &Path, homes: &[PathBuf]) -> Outcome<()> {
 pub fn etc_files(
     identity: &Identity,
     hostname: &str,
-    egress: Egress,
+    network: Network,
     image: Option<&Standing>,
 ) -> Vec<(&'static str, String)> {
     let host = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
@@ -189,8 +210,12 @@ pub fn etc_files(
     let hosts = format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
     );
-    // Read through links into /run, which is not shown inside.
-    let resolv = if egress == Egress::Allow { host("resolv.conf") } else { String::new() };
+    let resolv = match network {
+        // Read through links into /run, which is not shown inside.
+        Network::Host => host("resolv.conf"),
+        Network::None => String::new(),
+        Network::Gated => "nameserver 127.0.0.1\noptions ndots:1\n".to_owned(),
+    };
     vec![
         ("passwd", passwd),
         ("group", group),

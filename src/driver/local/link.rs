@@ -56,6 +56,14 @@ pub struct Link {
     life: watch::Sender<Life>,
 }
 
+/// What a sandbox's first process says when it is built and locked in.
+pub struct Ready {
+    /// What it has to say of itself.
+    pub notes: Vec<String>,
+    /// What it opened inside.
+    pub opened: Vec<OwnedFd>,
+}
+
 /// A program that init has started.
 pub struct Begun {
     pub pid: Option<u32>,
@@ -80,8 +88,8 @@ impl Drop for Enlisted<'_> {
 }
 
 impl Link {
-    /// Tells the clone to go on and waits until it is ready; with what it has to say of itself.
-    pub async fn open(held: Held) -> Outcome<(Arc<Self>, Vec<String>)> {
+    /// Tells the clone to go on and waits until it is ready.
+    pub async fn open(held: Held) -> Outcome<(Arc<Self>, Ready)> {
         let fault = |error: io::Error| Fault::io("watching the sandbox", &error);
         let Held { pid, pidfd, control, mark } = held;
         let control =
@@ -89,8 +97,8 @@ impl Link {
         let pidfd = sys::watched(pidfd, Interest::READABLE).map_err(fault)?;
         let (life, _) = watch::channel(Life::Runs);
         let link = Self { pid, pidfd, control, mark, programs: Mutex::default(), life };
-        let notes = match timeout(ANSWER_WITHIN, link.handshake()).await {
-            Ok(Ok(notes)) => notes,
+        let ready = match timeout(ANSWER_WITHIN, link.handshake()).await {
+            Ok(Ok(ready)) => ready,
             other => {
                 link.kill();
                 link.bury().await;
@@ -103,14 +111,20 @@ impl Link {
         let link = Arc::new(link);
         // Ends by itself when init has died.
         drop(tokio::spawn(Arc::clone(&link).listen()));
-        Ok((link, notes))
+        Ok((link, ready))
     }
 
-    async fn handshake(&self) -> Outcome<Vec<String>> {
+    async fn handshake(&self) -> Outcome<Ready> {
         self.order(Order::Go, &[]).await?;
-        match self.word().await {
-            Ok(Some(Word::Ready(notes))) => Ok(notes.lines().map(str::to_owned).collect()),
-            Ok(Some(Word::Failed(text))) => {
+        let packet = self.control.async_io(Interest::READABLE, |it| receive(it)).await;
+        let (word, opened) = packet.map_or((None, Vec::new()), |it| {
+            (Word::parse(&it.bytes), it.descriptors)
+        });
+        match word {
+            Some(Word::Ready(notes)) => {
+                Ok(Ready { notes: notes.lines().map(str::to_owned).collect(), opened })
+            }
+            Some(Word::Failed(text)) => {
                 Err(Fault::failed(format!("building the sandbox: {text}"))
                     .hint("`sandwatch doctor` tries each part of it on its own"))
             }

@@ -12,6 +12,7 @@ mod changes;
 mod copy;
 mod desk;
 mod env;
+mod gate;
 mod hierarchy;
 mod identity;
 mod image;
@@ -22,6 +23,7 @@ mod mark;
 mod message;
 mod mounts;
 mod namespaces;
+mod netlink;
 mod oci;
 mod pace;
 mod pieces;
@@ -63,6 +65,7 @@ use std::{
 pub(super) use self::blueprint::{check_workspace, hostname};
 pub use self::terms::at_best;
 use self::{
+    blueprint::Network,
     cgroup::Groups,
     changes::LocalChanges,
     hierarchy::Layout,
@@ -121,6 +124,9 @@ pub struct Local;
 /// A sandbox on its way: what must be undone if it does not get there.
 struct Started {
     held: Held,
+    /// What goes out is to come by us; and if nothing can, there is to be no sandbox.
+    gated: bool,
+    must: bool,
     facts: PlaceFacts,
     home: PathBuf,
     env: Vec<(String, String)>,
@@ -204,7 +210,8 @@ impl Local {
             env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
             let home = workspace.unwrap_or_else(|| plan.home.clone());
             let (held, first) = (weak::launch(&plan, door)?, Vec::new());
-            return Ok(Started { held, facts, home, env, first, shell });
+            let (gated, must) = (false, false);
+            return Ok(Started { held, gated, must, facts, home, env, first, shell });
         }
         let image = image::ready(ground, spec, &AtomicBool::new(false))?;
         let identity = image.as_ref().map_or(Ok(identity.clone()), |it| it.identity(&identity))?;
@@ -222,11 +229,14 @@ impl Local {
         };
         let env = env::merged([&env, &spec.env, &[]]);
         let (home, held) = (workspace.unwrap_or(home), plan.launch(door)?);
-        Ok(Started { held, facts, home, env, first, shell })
+        let gated = grade == Isolation::Namespaces && Network::of(spec) == Network::Gated;
+        let must = gated && !spec.allow.is_empty();
+        Ok(Started { held, gated, must, facts, home, env, first, shell })
     }
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
-        let Started { held, mut facts, home, mut env, first: command, shell } = started;
+        let Started { held, gated, must, mut facts, home, mut env, first: command, shell } =
+            started;
         env::ask_by(&mut env, ground, facts.isolation);
         let entered = First::of(held.pid)
             .map_err(|error| Fault::io("looking at a first process", &error))
@@ -236,12 +246,20 @@ impl Local {
             held.abandon();
             return Err(fault);
         }
-        let (link, notes) = Link::open(held).await?;
-        facts.notes.extend(notes);
+        let (link, ready) = Link::open(held).await?;
+        facts.notes.extend(ready.notes);
+        let doors = gate::doors(ready.opened, link.pid);
+        if doors.is_none() && must {
+            link.kill();
+            return Err(Fault::unsupported(format!("--allow: {}", gate::CLOSED))
+                .hint("see `sandwatch doctor`"));
+        }
+        facts.capabilities.egress_ask &= doors.is_some() || !gated;
         Ok(LocalPlace {
             link,
             groups,
             facts,
+            doors: Mutex::new(doors),
             directory: ground.dir.clone(),
             home,
             env,

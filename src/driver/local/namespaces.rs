@@ -19,8 +19,8 @@ use seccompiler::BpfProgram;
 
 use super::{
     agents,
-    blueprint::{self, Asking, Blueprint, Source, WorkspaceMount},
-    changes,
+    blueprint::{self, Asking, Blueprint, Network, Source, WorkspaceMount},
+    changes, gate,
     identity::{self, Identity},
     image::{self, Standing},
     init,
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     base::fault::{Fault, Kind, Outcome},
     driver::{ASK_DIR, Ground, Shelf},
-    model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
+    model::sandbox::{SandboxSpec, WorkspaceMode},
 };
 
 /// Name of the part of a ground that the sandbox itself may see pieces of.
@@ -121,7 +121,7 @@ pub fn plan(
         asking,
         tools,
         workspace,
-        own_network: spec.egress != Egress::Allow,
+        network: Network::of(spec),
         bounds,
     })
 }
@@ -183,7 +183,7 @@ fn prepare(
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)
     };
-    for (name, text) in blueprint::etc_files(identity, hostname, spec.egress, image) {
+    for (name, text) in blueprint::etc_files(identity, hostname, Network::of(spec), image) {
         write(name, &text)?;
     }
     if ground.dir.join(ASK_DIR).is_dir() {
@@ -322,7 +322,7 @@ pub fn mapping(ids: &Ids) -> io::Result<OwnedFd> {
 pub fn launch(plan: &Blueprint, group: Option<BorrowedFd<'_>>) -> Outcome<Held> {
     let filters = seccomp::filters(Sockets::Usual)?;
     let (ours, theirs) = pair()?;
-    let network = if plan.own_network { libc::CLONE_NEWNET } else { 0 };
+    let network = if plan.network == Network::Host { 0 } else { libc::CLONE_NEWNET };
     let clone = sys::clone_into((NAMESPACES | network) as u64, group).map_err(|error| {
         Fault::unsupported(format!("making namespaces: {error}"))
             .hint("see `sandwatch doctor`; --isolation landlock needs no namespaces")
@@ -409,16 +409,24 @@ fn finish(
     plan: &Blueprint,
     filters: &[BpfProgram],
     control: BorrowedFd<'_>,
-    notes: Vec<String>,
+    mut notes: Vec<String>,
 ) -> Result<(), mounts::Broken> {
     // The trees it was built from are mounted; whoever has one open could walk out by it.
     sys::close_all_but(&[control.as_raw_fd()]);
     rustix::system::sethostname(plan.hostname.as_bytes()).step("naming the host")?;
-    if plan.own_network {
+    if plan.network != Network::Host {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)
             .step("opening the network")?;
         sys::loopback_up(socket.as_fd()).step("starting the loopback network")?;
+    }
+    let mut doors = Vec::new();
+    if plan.network == Network::Gated {
+        match gate::open() {
+            Ok(opened) => doors = opened,
+            // What can't be held there does not get out either.
+            Err(error) => notes.push(format!("{}: {error}", gate::CLOSED)),
+        }
     }
     plan.bounds.apply().step("setting limits")?;
     rustix::thread::set_name(init::NAME).step("taking a name")?;
@@ -427,7 +435,8 @@ fn finish(
     lockdown::drop_capabilities().step("dropping capabilities")?;
     lockdown::restrict_files(&rules(plan)).map_err(io::Error::other).step("applying landlock")?;
     lockdown::filter_calls(filters).step("filtering system calls")?;
-    send(control, &Word::Ready(notes.join("\n")).bytes(), &[]).step("reporting")
+    let doors: Vec<_> = doors.iter().map(AsFd::as_fd).collect();
+    send(control, &Word::Ready(notes.join("\n")).bytes(), &doors).step("reporting")
 }
 
 /// Everything in the view may be read; what is the sandbox's own may be written.

@@ -31,7 +31,7 @@ use crate::{
         limits::DEATH_WITHIN,
         units::Size,
     },
-    driver::{PipeIo, Place, PlaceFacts, Program, PtyIo},
+    driver::{Doors, PipeIo, Place, PlaceFacts, Program, PtyIo},
     model::{sandbox::Isolation, session::SessionSpec},
 };
 
@@ -44,6 +44,7 @@ pub struct LocalPlace {
     pub(super) link: Arc<Link>,
     pub(super) groups: Groups,
     pub(super) facts: PlaceFacts,
+    pub(super) doors: Mutex<Option<Doors>>,
     pub(super) directory: PathBuf,
     /// Where programs start that name no directory.
     pub(super) home: PathBuf,
@@ -190,6 +191,10 @@ async fn looking<T: Send + 'static>(
 impl Place for LocalPlace {
     fn facts(&self) -> PlaceFacts {
         self.facts.clone()
+    }
+
+    fn doors(&self) -> Option<Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {

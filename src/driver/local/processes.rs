@@ -231,6 +231,16 @@ fn below(root: Pid) -> io::Result<Tree> {
     Ok(Tree { seen, whole })
 }
 
+/// Shows every process below this one, until one is taken.
+pub fn each_below<T>(root: Pid, mut show: impl FnMut(Pid) -> Option<T>) -> io::Result<Option<T>> {
+    Ok(below(root)?.seen.into_iter().find_map(|it| show(it.pid)))
+}
+
+/// The process that it comes from, while it lives.
+pub fn parent(pid: Pid) -> Option<Pid> {
+    entry(pid).ok().flatten().and_then(|it| Pid::from_raw(it.parent))
+}
+
 /// A process, with its parent; an error that says so when it has ended, `None` when it is hidden from
 /// this one.
 fn living(pid: Pid) -> io::Result<Option<(i32, Seen)>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     base::{id::SessionId, limits::ASK_WITHIN_MAX},
     model::ask::{AskKind, Request},
-    session::house::House,
+    session::{asks::Plea, house::House},
 };
 
 const DIFF: &str = "--- a/src/retry.rs
@@ -74,7 +74,8 @@ pub(super) fn ask(name: &str, house: &Arc<House>, session: &SessionId) {
         let (house, session) = (house.clone(), session.clone());
         tokio::spawn(async move {
             // Nothing follows from an answer: it is a script.
-            let _answer = house.ask(request, Some(session), ASK_WITHIN_MAX).await;
+            let plea = Plea { request, session: Some(session), about: Vec::new() };
+            let _answer = house.ask(plea, ASK_WITHIN_MAX).await;
         });
     }
 }

@@ -36,6 +36,7 @@ use crate::{
         ask,
         output::{Output, OutputRequest},
         sandbox::SandboxSpec,
+        traffic::Traffic,
         session::{Lease, Session, SessionSpec},
     },
     session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
@@ -63,9 +64,10 @@ impl ShimLink {
         program: &Path,
         ground: &Ground,
         recordings: &Path,
+        policy: Option<&Path>,
         spec: &SandboxSpec,
     ) -> Outcome<Box<dyn Seat>> {
-        write_spec(ground, recordings, spec)?;
+        write_spec(ground, recordings, policy, spec)?;
         let mut child = spawn(program, &ground.dir)?;
         let mut answers = match child.stdout.take() {
             Some(stdout) => Frames::new(stdout),
@@ -217,6 +219,13 @@ impl Seat for ShimLink {
         let lease = lease.as_ref().map(Into::into);
         let lease = wire::SetLease { session: session.to_string(), lease };
         self.done(call::What::SetLease(lease), ANSWER_WITHIN).await
+    }
+
+    async fn traffic(&self) -> Outcome<Traffic> {
+        match self.ask(call::What::TellTraffic(wire::TellTraffic {}), ANSWER_WITHIN).await? {
+            answer::What::Traffic(it) => Ok(it.into()),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn answer(&self, ask: &AskId, answer: ask::Answer) -> Outcome<()> {

@@ -34,7 +34,12 @@ const SPEC_FILE: &str = "spec";
 const FAULT_FILE: &str = "shim.fault";
 const LOG_FILE: &str = "shim.log";
 
-pub(super) fn write_spec(ground: &Ground, recordings: &Path, spec: &SandboxSpec) -> Outcome<()> {
+pub(super) fn write_spec(
+    ground: &Ground,
+    recordings: &Path,
+    policy: Option<&Path>,
+    spec: &SandboxSpec,
+) -> Outcome<()> {
     let start = Start {
         id: ground.id.clone(),
         name: ground.name.clone(),
@@ -42,6 +47,7 @@ pub(super) fn write_spec(ground: &Ground, recordings: &Path, spec: &SandboxSpec)
         spec: spec.clone(),
         open_files: descriptors::usual(),
         from: ground.from.clone(),
+        policy: policy.map(Path::to_owned),
     };
     let path = ground.dir.join(SPEC_FILE);
     let written = std::fs::OpenOptions::new()

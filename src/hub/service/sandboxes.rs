@@ -23,7 +23,7 @@ use crate::{
             RemoveRequest, RemoveResponse, RemoveSnapshotRequest, RemoveSnapshotResponse,
             RestoreRequest, RestoreResponse, ResumeRequest, ResumeResponse, StopRequest,
             StopResponse, TakeBackRequest, TakeBackResponse, TakeSnapshotRequest,
-            TakeSnapshotResponse, sandboxes_server::Sandboxes,
+            TakeSnapshotResponse, TrafficRequest, TrafficResponse, sandboxes_server::Sandboxes,
         },
     },
 };
@@ -71,6 +71,16 @@ impl Sandboxes for Service {
         let adoption = Adoption::try_from(request.into_inner());
         let made = self.change(async move { runtime.adopt(adoption?).await }).await?;
         Ok(Response::new(AdoptResponse { sandbox: Some((&made).into()) }))
+    }
+
+    async fn traffic(&self, request: Request<TrafficRequest>) -> Answer<TrafficResponse> {
+        let runtime = self.runtime(&request)?;
+        let told = async {
+            let id = sandbox_id(&request.get_ref().sandbox)?;
+            runtime.traffic(&id).await
+        };
+        let traffic = told.await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(TrafficResponse { traffic: Some((&traffic).into()) }))
     }
 
     async fn pause(&self, request: Request<PauseRequest>) -> Answer<PauseResponse> {

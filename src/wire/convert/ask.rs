@@ -8,7 +8,7 @@ use crate::{
         id::AskId,
         limits::{
             ANSWER_MESSAGE_BYTES_MAX, ASK_BYTES_MAX, ASK_DETAILS_MAX, ASKS_PENDING_MAX,
-            LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX,
+            LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
         },
         text::{cut, shown},
     },
@@ -80,6 +80,7 @@ impl From<&Asked> for v1::Asked {
             created_at_ms: asked.created_at.0,
             deadline_at_ms: asked.deadline_at.0,
             askers: asked.askers,
+            about: pairs_out(asked.about.iter().map(|(key, value)| (key, value))),
         }
     }
 }
@@ -95,8 +96,13 @@ impl TryFrom<v1::Asked> for Asked {
             created_at: Timestamp(wire.created_at_ms),
             deadline_at: Timestamp(wire.deadline_at_ms),
             askers: wire.askers.max(1),
+            about: wire.about.into_iter().take(ASK_DETAILS_MAX).map(about_in).collect(),
         })
     }
+}
+
+fn about_in(wire: v1::Pair) -> (String, String) {
+    (shown(&wire.key, LABEL_BYTES_MAX), shown(&wire.value, PATH_BYTES_MAX))
 }
 
 /// Those that a message lists. One that can't be read costs itself: nobody can answer it.

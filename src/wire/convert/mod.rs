@@ -30,6 +30,7 @@ pub mod output;
 pub mod sandbox;
 pub mod session;
 pub mod snapshot;
+mod traffic;
 
 use std::time::Duration;
 

@@ -20,6 +20,9 @@ pub struct Boot {
     /// The snapshot whose files it begins with; absent = none.
     #[prost(message, optional, tag = "6")]
     pub from: ::core::option::Option<Shelf>,
+    /// Absolute path of the file of rules, as the system has it, at most 4096 bytes; empty = none.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub policy: ::prost::bytes::Bytes,
 }
 /// Where a snapshot is kept.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -39,7 +42,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -99,6 +102,9 @@ pub mod call {
         /// Answers what a program asked.
         #[prost(message, tag = "17")]
         AnswerAsk(super::AnswerAsk),
+        /// Answered with one Traffic.
+        #[prost(message, tag = "18")]
+        TellTraffic(super::TellTraffic),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -115,6 +121,8 @@ pub struct Remove {}
 pub struct Hold {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Vacate {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TellTraffic {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StdinEnd {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -212,7 +220,7 @@ pub struct SetLease {
 /// What a shim sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answer {
-    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub what: ::core::option::Option<answer::What>,
 }
 /// Nested message and enum types in `Answer`.
@@ -246,6 +254,9 @@ pub mod answer {
         /// Answers `exec`, any number of times.
         #[prost(message, tag = "9")]
         Exec(super::super::super::v1::ExecResponse),
+        /// Answers TellTraffic.
+        #[prost(message, tag = "10")]
+        Traffic(super::super::super::v1::Traffic),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -344,6 +344,74 @@ pub struct AdoptResponse {
     pub sandbox: ::core::option::Option<Sandbox>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrafficRequest {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TrafficResponse {
+    /// Always there.
+    #[prost(message, optional, tag = "1")]
+    pub traffic: ::core::option::Option<Traffic>,
+}
+/// One connection out of a sandbox.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flow {
+    /// Grows with each connection of a sandbox.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "2")]
+    pub started_at_ms: i64,
+    /// Milliseconds since 1970; absent = it goes on.
+    #[prost(int64, optional, tag = "3")]
+    pub ended_at_ms: ::core::option::Option<i64>,
+    /// HOST:PORT, as the program named it; at most 512 bytes.
+    #[prost(string, tag = "4")]
+    pub place: ::prost::alloc::string::String,
+    /// Path of the program's file in the sandbox, at most 1024 bytes; absent = not known.
+    #[prost(string, optional, tag = "5")]
+    pub program: ::core::option::Option<::prost::alloc::string::String>,
+    /// How it stands.
+    #[prost(enumeration = "FlowState", tag = "6")]
+    pub state: i32,
+    /// Whose word it is, or what is the matter, for people; at most 1024 bytes.
+    #[prost(string, tag = "7")]
+    pub why: ::prost::alloc::string::String,
+    /// Bytes by the program.
+    #[prost(uint64, tag = "8")]
+    pub sent_bytes: u64,
+    /// Bytes to the program.
+    #[prost(uint64, tag = "9")]
+    pub received_bytes: u64,
+}
+/// What there was of it since the sandbox was made.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Traffic {
+    /// The newest first, at most 512.
+    #[prost(message, repeated, tag = "1")]
+    pub flows: ::prost::alloc::vec::Vec<Flow>,
+    /// Connections let out.
+    #[prost(uint64, tag = "2")]
+    pub allowed: u64,
+    /// Connections kept in.
+    #[prost(uint64, tag = "3")]
+    pub denied: u64,
+    /// Of those, the ones of which no record was made: too many at once.
+    #[prost(uint64, tag = "4")]
+    pub unseen: u64,
+    /// Questions for names that were not answered with an address.
+    #[prost(uint64, tag = "5")]
+    pub names_refused: u64,
+    /// Packets of UDP that were dropped; absent = can't be told.
+    #[prost(uint64, optional, tag = "6")]
+    pub dropped_udp: ::core::option::Option<u64>,
+    /// Packets of all else but TCP that were dropped; absent = can't be told.
+    #[prost(uint64, optional, tag = "7")]
+    pub dropped_other: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PauseRequest {
     /// Id of the sandbox.
     #[prost(string, tag = "1")]
@@ -1394,6 +1462,10 @@ pub struct Asked {
     /// How many ask for the very same; 0 is read as 1.
     #[prost(uint32, tag = "6")]
     pub askers: u32,
+    /// What the host knows of it beside the request: names, and values that are the sandbox's; at most 16 of at most
+    /// 4096 bytes.
+    #[prost(message, repeated, tag = "7")]
+    pub about: ::prost::alloc::vec::Vec<Pair>,
 }
 /// An ask as people see it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1740,6 +1812,51 @@ impl Isolation {
             "ISOLATION_NAMESPACES" => Some(Self::Namespaces),
             "ISOLATION_GVISOR" => Some(Self::Gvisor),
             "ISOLATION_OCI" => Some(Self::Oci),
+            _ => None,
+        }
+    }
+}
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FlowState {
+    /// Read as DENIED.
+    Unspecified = 0,
+    /// A person or a rule is asked.
+    Asked = 1,
+    /// It was let out, and goes on.
+    Open = 2,
+    /// It was let out, and has ended.
+    Over = 3,
+    /// It was kept in.
+    Denied = 4,
+    /// It was let out and came to nothing.
+    Failed = 5,
+}
+impl FlowState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FLOW_STATE_UNSPECIFIED",
+            Self::Asked => "FLOW_STATE_ASKED",
+            Self::Open => "FLOW_STATE_OPEN",
+            Self::Over => "FLOW_STATE_OVER",
+            Self::Denied => "FLOW_STATE_DENIED",
+            Self::Failed => "FLOW_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FLOW_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "FLOW_STATE_ASKED" => Some(Self::Asked),
+            "FLOW_STATE_OPEN" => Some(Self::Open),
+            "FLOW_STATE_OVER" => Some(Self::Over),
+            "FLOW_STATE_DENIED" => Some(Self::Denied),
+            "FLOW_STATE_FAILED" => Some(Self::Failed),
             _ => None,
         }
     }
@@ -3372,6 +3489,31 @@ pub mod sandboxes_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Adopt"));
             self.inner.unary(req, path, codec).await
         }
+        /// What went out of a sandbox, or was kept from it; UNIMPLEMENTED where nothing asks.
+        pub async fn traffic(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TrafficRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TrafficResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/Traffic",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Traffic"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3526,6 +3668,11 @@ pub mod sandboxes_server {
             &self,
             request: tonic::Request<super::AdoptRequest>,
         ) -> std::result::Result<tonic::Response<super::AdoptResponse>, tonic::Status>;
+        /// What went out of a sandbox, or was kept from it; UNIMPLEMENTED where nothing asks.
+        async fn traffic(
+            &self,
+            request: tonic::Request<super::TrafficRequest>,
+        ) -> std::result::Result<tonic::Response<super::TrafficResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SandboxesServer<T> {
@@ -4344,6 +4491,49 @@ pub mod sandboxes_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AdoptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/Traffic" => {
+                    #[allow(non_camel_case_types)]
+                    struct TrafficSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<T: Sandboxes> tonic::server::UnaryService<super::TrafficRequest>
+                    for TrafficSvc<T> {
+                        type Response = super::TrafficResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TrafficRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::traffic(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TrafficSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -9,7 +9,7 @@ use crate::{
     driver::{
         docker::first,
         local::{
-            blueprint::Blueprint,
+            blueprint::{Blueprint, Network},
             identity::Identity,
             lockdown::ProcessBounds,
             message::Description,
@@ -68,7 +68,7 @@ impl Container<'_> {
     }
 
     fn namespaces(&self) -> Vec<Value> {
-        let own = self.blueprint.own_network.then_some("network");
+        let own = (self.blueprint.network != Network::Host).then_some("network");
         let kinds = ["user", "mount", "pid", "ipc", "uts", "cgroup"].into_iter().chain(own);
         kinds.map(|it| json!({ "type": it })).collect()
     }

@@ -27,6 +27,7 @@ use crate::{
     driver::{
         docker::first,
         local::{
+            blueprint::Network,
             desk::{Come, Desk, bury, how_it_ended},
             init::{self, PROGRAMS_MAX},
             lockdown,
@@ -70,7 +71,7 @@ pub fn become_keeper(plan: &Plan, control: OwnedFd) -> ! {
         program: &plan.program,
         identity: &plan.blueprint.identity,
         bounds: plan.bounds,
-        own_network: plan.blueprint.own_network,
+        own_network: plan.blueprint.network != Network::Host,
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match set_up(plan, &tool, control.as_fd()) {

@@ -1,0 +1,366 @@
+//! One connection of a program's: what it is for, whether it may, and then there and back.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use rustix::net::sockopt;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes},
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    Inner, Learned, allows, dns,
+    hello::{self, Words},
+    log::Bytes,
+    names::Meant,
+    reach::{self, Host, Place, Unreached},
+    rules, web,
+};
+use crate::{
+    base::{
+        limits::{
+            FAREWELL_WITHIN, FIRST_WORDS_WITHIN, GATE_LISTEN_WITHIN, GATE_LOOK_WITHIN,
+            GATE_WORDS_BYTES_MAX,
+        },
+        text::{shown, visible},
+    },
+    driver::Sender,
+    model::traffic::FlowState,
+    policy::rules::Ruling,
+};
+
+/// What is carried at once, each way.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// A program's end of a connection, and what it has said so far.
+pub struct Client {
+    pub stream: TcpStream,
+    pub said: Vec<u8>,
+    /// It says no more.
+    pub over: bool,
+}
+
+impl Client {
+    /// Reads on; what it said so far is kept.
+    async fn hear(&mut self) -> io::Result<()> {
+        let room = GATE_WORDS_BYTES_MAX.saturating_sub(self.said.len());
+        let mut piece = vec![0; room.min(PIECE_BYTES)];
+        let length = self.stream.read(&mut piece).await?;
+        self.said.extend(piece.get(..length).unwrap_or_default());
+        self.over |= length == 0;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.said.len() >= GATE_WORDS_BYTES_MAX
+    }
+
+    fn words(&self) -> Words {
+        hello::read(&self.said, self.over || self.is_full())
+    }
+
+    /// Waits until it can be told what it speaks, or for so long.
+    pub async fn listen(&mut self, within: Duration) -> Words {
+        let until = Instant::now() + within;
+        while self.words() == Words::Unknown {
+            if !matches!(timeout_at(until, self.hear()).await, Ok(Ok(()))) {
+                break;
+            }
+        }
+        self.words()
+    }
+
+    /// Resolves when it has hung up.
+    async fn hung_up(&mut self) {
+        while !self.over && !self.is_full() {
+            if self.hear().await.is_err() {
+                return;
+            }
+        }
+        if !self.over {
+            // It has said more than is kept, and is not heard any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Closes a connection so that the other side knows it was not its end.
+pub fn reset(stream: TcpStream) {
+    let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    drop(stream);
+}
+
+/// Tells a program that it may not, in the words of what it speaks.
+async fn refuse(mut client: Client, why: &str) {
+    let words = match client.words() {
+        Words::Http { .. } => {
+            let text = format!("sandwatch: {why}\n");
+            format!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
+                text.len()
+            )
+            .into_bytes()
+        }
+        // A fatal alert: access denied.
+        Words::Tls(_) => vec![0x15, 3, 3, 0, 2, 2, 49],
+        Words::Unknown | Words::Other => return reset(client.stream),
+    };
+    let farewell = async {
+        client.stream.write_all(&words).await?;
+        client.stream.shutdown().await?;
+        // What it goes on saying would make the kernel take back what it is told.
+        let mut rest = vec![0; PIECE_BYTES];
+        while client.stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    drop(timeout(FAREWELL_WITHIN, farewell).await);
+}
+
+/// One connection as the log has it.
+pub struct Entry<'a> {
+    gate: &'a Inner,
+    number: u64,
+    pub bytes: Arc<Bytes>,
+    told: bool,
+}
+
+impl<'a> Entry<'a> {
+    fn begin(gate: &'a Inner, place: &str) -> Self {
+        let (number, bytes) = gate.log().begin(visible(place));
+        Self { gate, number, bytes, told: false }
+    }
+
+    fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
+        self.told = !matches!(state, FlowState::Asked | FlowState::Open);
+        self.gate.log().becomes(self.number, state, why.into());
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.gate.log().becomes(self.number, FlowState::Over, None);
+        }
+    }
+}
+
+fn meant_for(stream: &TcpStream) -> io::Result<SocketAddr> {
+    Ok(match stream.local_addr()? {
+        SocketAddr::V4(_) => SocketAddr::V4(sockopt::ip_original_dst(stream)?),
+        SocketAddr::V6(_) => SocketAddr::V6(sockopt::ipv6_original_dst(stream)?),
+    })
+}
+
+/// Serves one connection to its end.
+pub async fn serve(gate: &Inner, stream: TcpStream) {
+    // One that was not redirected was meant for the gate itself.
+    let direct = stream.local_addr().ok();
+    let Some(to) = meant_for(&stream).ok().filter(|it| Some(*it) != direct) else {
+        return reset(stream);
+    };
+    if to.ip().is_loopback() && to.port() == 53 {
+        return dns::serve_stream(gate, stream).await;
+    }
+    let meant = gate.names().meant(to.ip());
+    let (host, forgotten) = match meant {
+        Meant::Name(name) => (Host::Name(name), false),
+        Meant::Forgotten => (Host::Address(to.ip()), true),
+        Meant::Address(it) => (Host::Address(it), false),
+    };
+    let place = Place { host, port: to.port() };
+    let mut entry = Entry::begin(gate, &place.to_string());
+    let mut client = Client { stream, said: Vec::new(), over: false };
+    let decided = match forgotten {
+        true => Err("the name that it stood for was too long ago: look it up again".to_owned()),
+        false => decide(gate, &mut entry, &mut client, &place, to).await,
+    };
+    let (by, named) = match decided {
+        Ok(decided) => decided,
+        Err(why) => {
+            drop(client.listen(GATE_LISTEN_WITHIN).await);
+            entry.becomes(FlowState::Denied, visible(&why));
+            return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
+        }
+    };
+    match reach::dial(&place, named).await {
+        Ok(server) => {
+            entry.becomes(FlowState::Open, by);
+            carry(entry, client, server, &place).await;
+        }
+        Err(Unreached::Kept(why)) => {
+            drop(client.listen(GATE_LISTEN_WITHIN).await);
+            entry.becomes(FlowState::Denied, why.clone());
+            refuse(client, &why).await;
+        }
+        Err(Unreached::Failed(why)) => {
+            tracing::debug!(%why, "a connection out failed");
+            entry.becomes(FlowState::Failed, why);
+            reset(client.stream);
+        }
+    }
+}
+
+/// Whose word lets it out, and whether that names it; or why it does not get out.
+async fn decide(
+    gate: &Inner,
+    entry: &mut Entry<'_>,
+    client: &mut Client,
+    place: &Place,
+    to: SocketAddr,
+) -> Result<(String, bool), String> {
+    let said = super::locked(&gate.rules).judge(place);
+    let by = said.by.unwrap_or_default();
+    match said.ruling {
+        Ruling::Allow if place.kept().is_none() || said.named => return Ok((by, said.named)),
+        Ruling::Deny => return Err(by),
+        Ruling::Allow | Ruling::Ask => {}
+    }
+    if let Some(what) = place.kept().filter(|_| !said.named) {
+        return Err(format!("{what}, which only a rule that names it opens"));
+    }
+    if !gate.ask {
+        return Err("only what --allow or a rule names gets out".to_owned());
+    }
+    let words = client.listen(GATE_LISTEN_WITHIN).await;
+    if let Err(why) = speaks_to(&words, place) {
+        return Err(why);
+    }
+    let sender = look(gate, client.stream.peer_addr(), to).await;
+    let program = sender.as_ref().and_then(|it| it.program.clone());
+    gate.log().program(entry.number, program.as_deref().map(visible));
+    let what = Learned { place: place.clone(), program };
+    let answer = match gate.remembered(&what) {
+        Some(answer) => answer,
+        None => {
+            let request = rules::request(place, what.program.as_deref());
+            let pids = sender.as_ref().map(|it| it.pids.clone()).unwrap_or_default();
+            let asked = gate.asker.ask(request, about(&words, sender.as_ref()), &pids);
+            let answer = tokio::select! {
+                answer = asked => answer.map_err(|it| it.to_string())?,
+                () = client.hung_up() => return Err("the program waited no longer".to_owned()),
+            };
+            gate.remember(what, &answer);
+            answer
+        }
+    };
+    let message = answer.message.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
+    let word = format!("answered {} for {}{message}", answer.verdict.word(), answer.scope.word());
+    if allows(&answer) { Ok((word, said.named)) } else { Err(word) }
+}
+
+/// Which program it is, where that can be told in time.
+async fn look(gate: &Inner, from: io::Result<SocketAddr>, to: SocketAddr) -> Option<Sender> {
+    let from = from.ok()?;
+    let look = async {
+        let _one = gate.looks.acquire().await.ok()?;
+        let sender = Arc::clone(&gate.sender);
+        tokio::task::spawn_blocking(move || sender(from, to)).await.ok()?
+    };
+    timeout(GATE_LOOK_WITHIN, look).await.ok().flatten()
+}
+
+/// What is known of it beside what is asked for, for a person.
+fn about(words: &Words, sender: Option<&Sender>) -> Vec<(String, String)> {
+    const SHOWN_BYTES: usize = 2048;
+    let mut about = Vec::new();
+    if let Some(sender) = sender {
+        about.push(("command", sender.command.clone()));
+        about.push(("processes", sender.processes.join(" < ")));
+    }
+    about.extend(words.described().map(|it| ("begins", it)));
+    about.into_iter().map(|(key, it)| (key.to_owned(), shown(&it, SHOWN_BYTES))).collect()
+}
+
+/// What a program says it speaks to must be what it asked for.
+fn speaks_to(words: &Words, place: &Place) -> Result<(), String> {
+    let (what, name) = match words {
+        Words::Tls(Some(name)) => ("its TLS", name),
+        Words::Http { host: Some(name), .. } => ("its request", name),
+        _ => return Ok(()),
+    };
+    if place.is_called(name) {
+        return Ok(());
+    }
+    Err(format!("{what} is for {}, and not for {place}", shown(name, 256)))
+}
+
+/// There and back, once it is let out. What the program says first is checked before it is passed on.
+async fn carry(mut entry: Entry<'_>, mut client: Client, server: TcpStream, place: &Place) {
+    let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
+    let mut byte = [0];
+    let words = tokio::select! {
+        words = client.listen(FIRST_WORDS_WITHIN) => words,
+        // The other side speaks first, as it does for mail and shells.
+        _ = server.inner.peek(&mut byte) => Words::Other,
+    };
+    if let Err(why) = speaks_to(&words, place) {
+        entry.becomes(FlowState::Denied, why.clone());
+        return refuse(client, &why).await;
+    }
+    if matches!(words, Words::Http { .. }) {
+        return web::carry(client, server, place).await;
+    }
+    if server.write_all(&client.said).await.is_err() {
+        return reset(client.stream);
+    }
+    if client.over {
+        drop(server.shutdown().await);
+    }
+    let carried =
+        copy_bidirectional_with_sizes(&mut client.stream, &mut server, PIECE_BYTES, PIECE_BYTES);
+    if let Err(error) = carried.await {
+        tracing::debug!(%error, "a connection out broke");
+        reset(client.stream);
+    }
+}
+
+/// Counts what is written to it as sent, and what is read as received.
+pub struct Counted<T> {
+    pub inner: T,
+    pub bytes: Arc<Bytes>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
+        let more = buffer.filled().len() - before;
+        self.bytes.received.fetch_add(more as u64, Ordering::Relaxed);
+        Poll::Ready(read)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes));
+        if let Ok(written) = &written {
+            self.bytes.sent.fetch_add(*written as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

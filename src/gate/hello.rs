@@ -1,0 +1,199 @@
+//! What a program says first on a connection: enough to tell what it speaks and whom it thinks it speaks to.
+
+/// First words, as far as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// It may become anything yet.
+    Unknown,
+    /// A TLS client, and the name it wants; `None` = it names nobody.
+    Tls(Option<String>),
+    /// A request, and the host that it names.
+    Http { method: String, target: String, host: Option<String> },
+    /// Something else.
+    Other,
+}
+
+impl Words {
+    /// For a person, in one line.
+    pub fn described(&self) -> Option<String> {
+        match self {
+            Self::Unknown | Self::Other => None,
+            Self::Tls(None) => Some("TLS, which names no host".to_owned()),
+            Self::Tls(Some(name)) => Some(format!("TLS for {name}")),
+            Self::Http { method, target, host } => {
+                let host = host.as_deref().unwrap_or("no host");
+                Some(format!("HTTP {method} {target} of {host}"))
+            }
+        }
+    }
+}
+
+/// Reads first words; `all` = there will be no more.
+pub fn read(bytes: &[u8], all: bool) -> Words {
+    let words = match bytes.first() {
+        None => Some(Words::Unknown).filter(|_| !all),
+        Some(0x16) => tls(bytes, all),
+        Some(it) if it.is_ascii_uppercase() => http(bytes, all),
+        Some(_) => None,
+    };
+    words.unwrap_or(Words::Other)
+}
+
+/// Takes a first part off, if there is so much.
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (part, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(part)
+}
+
+/// A part with its length in front, of `size` bytes.
+fn counted<'a>(rest: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
+    let length = take(rest, size)?.iter().fold(0, |sum, it| (sum << 8) | usize::from(*it));
+    take(rest, length)
+}
+
+/// `None` = it is no TLS.
+fn tls(bytes: &[u8], all: bool) -> Option<Words> {
+    let more = if all { None } else { Some(Words::Unknown) };
+    // A greeting may come in several records.
+    let (mut rest, mut greeting) = (bytes, Vec::new());
+    loop {
+        if bytes.get(1).is_some_and(|it| *it != 3) {
+            return None;
+        }
+        let mut record = rest;
+        let Some([0x16, 3, _]) = take(&mut record, 3) else {
+            return if rest.len() < 3 { more } else { None };
+        };
+        let Some(part) = counted(&mut record, 2) else { return more };
+        greeting.extend(part);
+        rest = record;
+        let mut words = &greeting[..];
+        if take(&mut words, 1).is_some_and(|it| it != [1]) {
+            return None;
+        }
+        if let Some(body) = counted(&mut words, 3) {
+            return Some(Words::Tls(server_name(body)?));
+        }
+    }
+}
+
+/// `None` = it can't be read; the name that a client wants is of the one kind there is.
+fn server_name(mut body: &[u8]) -> Option<Option<String>> {
+    // Version and a random number.
+    take(&mut body, 34)?;
+    for size in [1, 2, 1] {
+        counted(&mut body, size)?;
+    }
+    if body.is_empty() {
+        return Some(None);
+    }
+    let mut extensions = counted(&mut body, 2)?;
+    let mut found = None;
+    while !extensions.is_empty() {
+        let kind = take(&mut extensions, 2)?;
+        let mut value = counted(&mut extensions, 2)?;
+        if kind != [0, 0] {
+            continue;
+        }
+        let mut list = counted(&mut value, 2)?;
+        let kind = take(&mut list, 1)?;
+        let name = counted(&mut list, 2)?;
+        // One name, once: two may be read in two ways.
+        if kind != [0] || !list.is_empty() || !value.is_empty() || found.is_some() {
+            return None;
+        }
+        found = Some(String::from_utf8(name.to_vec()).ok()?);
+    }
+    Some(found)
+}
+
+/// `None` = it is no request.
+fn http(bytes: &[u8], all: bool) -> Option<Words> {
+    const METHOD_BYTES_MAX: usize = 32;
+    let method_end = bytes.iter().position(|it| !(it.is_ascii_uppercase() || *it == b'-'));
+    let more = if all { None } else { Some(Words::Unknown) };
+    let Some(method_end) = method_end else {
+        return if bytes.len() <= METHOD_BYTES_MAX { more } else { None };
+    };
+    if bytes.get(method_end) != Some(&b' ') || method_end > METHOD_BYTES_MAX {
+        return None;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let Some((first, _)) = text.split_once('\n') else {
+        return if text.contains(['\0']) { None } else { more };
+    };
+    let mut words = first.trim_end().split(' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    // The second version begins with something alike, and says all else in another way.
+    if !version.starts_with("HTTP/1.") || words.next().is_some() {
+        return None;
+    }
+    let end = text.find("\r\n\r\n").or_else(|| text.find("\n\n"));
+    let Some(end) = end else { return more };
+    let head = text.get(..end)?;
+    let host = head.lines().skip(1).find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case("host").then(|| value.trim().to_owned())
+    });
+    Some(Words::Http { method: method.to_owned(), target: target.to_owned(), host })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A greeting as clients send it, with these names in it.
+    fn greeting(names: &[&str]) -> Vec<u8> {
+        let framed = |size: usize, body: &[u8]| -> Vec<u8> {
+            let length = body.len().to_be_bytes();
+            [&length[length.len() - size..], body].concat()
+        };
+        let mut extensions = vec![0, 43, 0, 3, 2, 3, 4];
+        for name in names {
+            let entry = [&[0][..], &framed(2, name.as_bytes())].concat();
+            extensions.extend([0, 0]);
+            extensions.extend(framed(2, &framed(2, &entry)));
+        }
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend(framed(1, &[9; 32]));
+        body.extend(framed(2, &[0x13, 1]));
+        body.extend(framed(1, &[0]));
+        body.extend(framed(2, &extensions));
+        let words = [&[1][..], &framed(3, &body)].concat();
+        [&[0x16, 3, 1][..], &framed(2, &words)].concat()
+    }
+
+    #[test]
+    fn a_tls_client_is_heard_out_before_its_name_is_believed() {
+        let whole = greeting(&["files.example"]);
+        assert_eq!(read(&whole, false), Words::Tls(Some("files.example".into())));
+        for end in 0..whole.len() {
+            assert_eq!(read(&whole[..end], false), Words::Unknown, "{end}");
+            assert_eq!(read(&whole[..end], true), Words::Other, "{end}");
+        }
+        // In two records.
+        let (first, second) = whole[5..].split_at(20);
+        let mut split = vec![0x16, 3, 1, 0, 20];
+        split.extend(first);
+        split.extend([0x16, 3, 1]);
+        split.extend((second.len() as u16).to_be_bytes());
+        split.extend(second);
+        assert_eq!(read(&split, false), Words::Tls(Some("files.example".into())));
+        assert_eq!(read(&greeting(&[]), false), Words::Tls(None));
+        assert_eq!(read(&greeting(&["a.example", "b.example"]), false), Words::Other);
+    }
+
+    #[test]
+    fn a_request_names_its_host() {
+        let words = read(b"GET /x HTTP/1.1\r\nhOst: a.example:80\r\nX: y\r\n\r\n", false);
+        let wanted = ("GET".into(), "/x".into(), Some("a.example:80".into()));
+        let Words::Http { method, target, host } = words else { panic!("{words:?}") };
+        assert_eq!((method, target, host), wanted);
+        assert_eq!(read(b"GET /x HTTP/1.1\r\nHost:", false), Words::Unknown);
+        assert_eq!(read(b"SSH-2.0-x\r\n", false), Words::Other);
+        assert_eq!(read(b"PRI * HTTP/2.0\r\n\r\n", false), Words::Other);
+        assert_eq!(read(b"\x00\x01", false), Words::Other);
+    }
+}

@@ -1,0 +1,304 @@
+//! Layer `gate`: the one way out of a sandbox whose network asks. All that its programs send arrives here; what a rule
+//! or a person lets out is sent on, and nothing else.
+//!
+//! It keeps no verdict of its own beyond what it was told for longer than once, and in every doubt it lets nothing
+//! out: a hub that is away leaves those who ask waiting.
+mod dns;
+mod flow;
+mod hello;
+mod log;
+mod names;
+mod reach;
+mod rules;
+mod web;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+use self::{log::Log, names::Names, reach::Place, rules::Rules};
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::Outcome,
+        limits::{FAREWELL_WITHIN, GATE_FLOWS_MAX, GATE_LEARNED_MAX, GATE_LOOKS_MAX},
+    },
+    driver::{Doors, Sender},
+    model::{
+        ask::{Answer, Request, Scope, Verdict},
+        traffic::Traffic,
+    },
+};
+
+/// How long an answer for an hour holds.
+const HOUR_MS: i64 = 3_600_000;
+
+/// Whoever asks a person.
+#[async_trait]
+pub trait Asker: Send + Sync {
+    /// What a person says; any fault is a no. Whoever drops this waits no more. `about` is what the host knows of it
+    /// beside the request, and `pids` whose it is, nearest first.
+    async fn ask(
+        &self,
+        request: Request,
+        about: Vec<(String, String)>,
+        pids: &[u32],
+    ) -> Outcome<Answer>;
+}
+
+/// On what terms programs get out.
+pub struct Terms {
+    /// What no rule knows is asked; else it is denied.
+    pub ask: bool,
+    /// `HOST` and `HOST:PORT`.
+    pub allow: Vec<String>,
+    pub policy: PathBuf,
+    pub workspace: PathBuf,
+}
+
+/// A gate, which is open for as long as it is served.
+pub struct Gate {
+    inner: Arc<Inner>,
+    streams: Vec<TcpListener>,
+    names: UdpSocket,
+}
+
+pub(in crate::gate) struct Inner {
+    asker: Arc<dyn Asker>,
+    ask: bool,
+    held_back: Box<dyn Fn() -> io::Result<(u64, u64)> + Send + Sync>,
+    sender: Arc<dyn Fn(SocketAddr, SocketAddr) -> Option<Sender> + Send + Sync>,
+    /// For looking at all processes of a sandbox.
+    looks: Semaphore,
+    names: Mutex<Names>,
+    rules: Mutex<Rules>,
+    log: Mutex<Log>,
+    learned: Mutex<HashMap<Learned, Lesson>>,
+}
+
+/// What an answer was about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::gate) struct Learned {
+    pub place: Place,
+    pub program: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Lesson {
+    answer: Answer,
+    at: Timestamp,
+    /// `None` = as long as the sandbox is there.
+    until: Option<Timestamp>,
+}
+
+fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn names(&self) -> MutexGuard<'_, Names> {
+        locked(&self.names)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        locked(&self.log)
+    }
+
+    fn refused_name(&self) {
+        self.log().names_refused += 1;
+    }
+
+    fn traffic(&self) -> Traffic {
+        let dropped = (self.held_back)();
+        let dropped = dropped.inspect_err(|error| tracing::debug!(%error, "what was held back"));
+        self.log().traffic(dropped.ok())
+    }
+
+    /// What was said of it before, for longer than once.
+    fn remembered(&self, what: &Learned) -> Option<Answer> {
+        let now = clock::wall();
+        let lessons = locked(&self.learned);
+        let found = lessons.get(what)?;
+        // A clock that was set back makes no answer last longer.
+        let holds = now >= found.at && found.until.is_none_or(|it| now < it);
+        holds.then(|| found.answer.clone())
+    }
+
+    fn remember(&self, what: Learned, answer: &Answer) {
+        let at = clock::wall();
+        let until = match answer.scope {
+            Scope::Once => return,
+            Scope::Session => None,
+            Scope::Hour => Some(Timestamp(at.0.saturating_add(HOUR_MS))),
+        };
+        let mut lessons = locked(&self.learned);
+        if lessons.len() >= GATE_LEARNED_MAX && !lessons.contains_key(&what) {
+            // It is asked again, which is no harm.
+            let oldest = lessons.iter().min_by_key(|it| it.1.at).map(|it| it.0.clone());
+            oldest.map(|it| lessons.remove(&it));
+        }
+        lessons.insert(what, Lesson { answer: answer.clone(), at, until });
+    }
+
+    /// Lets go of what was said of a request; it is asked again.
+    fn forget(&self, request: &Request) {
+        let program = request.details.iter().find(|it| it.0 == "program").map(|it| &it.1);
+        locked(&self.learned).retain(|it, _| {
+            it.place.to_string() != request.subject || it.program.as_ref() != program
+        });
+    }
+}
+
+impl Gate {
+    /// Takes over the ways out; inside a runtime.
+    pub fn new(doors: Doors, terms: Terms, asker: Arc<dyn Asker>) -> io::Result<Self> {
+        let Doors { streams, names, held_back, sender } = doors;
+        let streams = streams.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        let inner = Inner {
+            asker,
+            ask: terms.ask,
+            held_back,
+            sender: sender.into(),
+            looks: Semaphore::new(GATE_LOOKS_MAX),
+            names: Mutex::default(),
+            rules: Mutex::new(Rules::new(terms.policy, terms.workspace, &terms.allow)),
+            log: Mutex::default(),
+            learned: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner), streams, names: UdpSocket::from_std(names)? })
+    }
+
+    /// What asks it how it stands while it is served.
+    pub fn watch(&self) -> Watch {
+        Watch { inner: Arc::clone(&self.inner) }
+    }
+
+    /// Serves for as long as it is polled.
+    pub async fn serve(self) {
+        let places = Arc::new(Semaphore::new(GATE_FLOWS_MAX));
+        let mut parts = JoinSet::new();
+        for listener in self.streams {
+            parts.spawn(serve_streams(Arc::clone(&self.inner), listener, Arc::clone(&places)));
+        }
+        parts.spawn(dns::serve(Arc::clone(&self.inner), self.names));
+        while parts.join_next().await.is_some() {}
+    }
+}
+
+async fn serve_streams(inner: Arc<Inner>, listener: TcpListener, places: Arc<Semaphore>) {
+    let mut flows = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = flows.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                        inner.log().unseen();
+                        flow::reset(stream);
+                        continue;
+                    };
+                    let inner = Arc::clone(&inner);
+                    flows.spawn(async move {
+                        flow::serve(&inner, stream).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection out was not accepted");
+                    tokio::time::sleep(FAREWELL_WITHIN).await;
+                }
+            },
+        }
+    }
+}
+
+/// Looks at a gate from beside it.
+#[derive(Clone)]
+pub struct Watch {
+    inner: Arc<Inner>,
+}
+
+impl Watch {
+    pub fn traffic(&self) -> Traffic {
+        self.inner.traffic()
+    }
+
+    /// What was said of a request for longer than once holds no more.
+    pub fn forget(&self, request: &Request) {
+        self.inner.forget(request);
+    }
+}
+
+/// Whether an answer lets it out.
+fn allows(answer: &Answer) -> bool {
+    answer.verdict == Verdict::Allow
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::fault::Fault;
+
+    struct Nobody;
+
+    #[async_trait]
+    impl Asker for Nobody {
+        async fn ask(
+            &self,
+            _: Request,
+            _: Vec<(String, String)>,
+            _: &[u32],
+        ) -> Outcome<Answer> {
+            Err(Fault::late("nobody is there"))
+        }
+    }
+
+    impl Inner {
+        pub(in crate::gate) fn for_tests(allow: &[String]) -> Self {
+            Self {
+                asker: Arc::new(Nobody),
+                ask: true,
+                held_back: Box::new(|| Ok((0, 0))),
+                sender: Arc::new(|_, _| None),
+                looks: Semaphore::new(1),
+                names: Mutex::default(),
+                rules: Mutex::new(Rules::new("/nonexistent".into(), "/w".into(), allow)),
+                log: Mutex::default(),
+                learned: Mutex::default(),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_said_for_longer_is_remembered_of_that_program_and_place_alone() {
+        let gate = Inner::for_tests(&[]);
+        let what = |port, program: &str| Learned {
+            place: Place { host: reach::Host::Name("a.example".into()), port },
+            program: Some(program.to_owned()),
+        };
+        let answer = |scope| Answer { verdict: Verdict::Allow, scope, message: None };
+        gate.remember(what(1, "curl"), &answer(Scope::Once));
+        assert_eq!(gate.remembered(&what(1, "curl")), None);
+        gate.remember(what(1, "curl"), &answer(Scope::Session));
+        assert!(gate.remembered(&what(1, "curl")).is_some());
+        assert_eq!(gate.remembered(&what(2, "curl")), None);
+        assert_eq!(gate.remembered(&what(1, "node")), None);
+        gate.forget(&rules::request(&what(1, "curl").place, Some("curl")));
+        assert_eq!(gate.remembered(&what(1, "curl")), None);
+        for port in 0..=u16::try_from(GATE_LEARNED_MAX).unwrap() {
+            gate.remember(what(port, "curl"), &answer(Scope::Hour));
+        }
+        assert_eq!(locked(&gate.learned).len(), GATE_LEARNED_MAX);
+    }
+}

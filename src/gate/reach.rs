@@ -1,0 +1,197 @@
+//! Reaches a place for a program that was let out to it, and nothing behind it that it was not.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::base::limits::GATE_DIAL_WITHIN;
+
+/// Stands for the machine that sandwatch runs on, where a rule names it.
+pub const HOST: &str = "host.internal";
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 6;
+
+/// Where a program wants to go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub host: Host,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    Name(String),
+    Address(IpAddr),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+            Host::Address(it) => write!(f, "{}", SocketAddr::new(*it, self.port)),
+        }
+    }
+}
+
+impl Place {
+    /// Whether somebody else's word for a host, with or without a port, means this one.
+    pub fn is_called(&self, name: &str) -> bool {
+        let name = name.strip_suffix(&format!(":{}", self.port)).unwrap_or(name);
+        match &self.host {
+            Host::Name(it) => super::names::plain(name).is_some_and(|name| name == *it),
+            // Who was let out to an address may call it what they like.
+            Host::Address(_) => true,
+        }
+    }
+
+    /// Why nobody is asked about it: only a rule that names it opens it.
+    pub fn kept(&self) -> Option<&'static str> {
+        match &self.host {
+            Host::Name(name) if name == HOST => Some("this machine itself"),
+            Host::Name(_) => None,
+            Host::Address(it) => internal(*it),
+        }
+    }
+}
+
+/// What an address is that no program of a sandbox is to reach by itself.
+pub fn internal(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(it) => internal_v4(it),
+        IpAddr::V6(it) => internal_v6(it),
+    }
+}
+
+fn internal_v4(it: Ipv4Addr) -> Option<&'static str> {
+    let [a, b, c, _] = it.octets();
+    match (a, b, c) {
+        (127, ..) => Some("this machine itself"),
+        (169, 254, _) => Some("the local link, where clouds keep their metadata"),
+        (10, ..) | (192, 168, _) | (172, 16..=31, _) => Some("a private network"),
+        (100, 64..=127, _) => Some("the network of a provider"),
+        (0, ..) | (192, 0, 0) | (198, 18..=19, _) | (224.., ..) => Some("no host's address"),
+        _ => None,
+    }
+}
+
+fn internal_v6(it: Ipv6Addr) -> Option<&'static str> {
+    if let Some(four) = it.to_ipv4_mapped() {
+        return internal_v4(four);
+    }
+    let [a, b, c, d, e, f, g, h] = it.segments();
+    let four = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match (a, b) {
+        (0, 0) if (c, d, e, f, g) == (0, 0, 0, 0, 0) && h <= 1 => Some("this machine itself"),
+        (0, _) => Some("no host's address"),
+        // Ways to IPv4.
+        (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => internal_v4(four(g, h)),
+        (0x64, 0xff9b) => Some("a private network"),
+        (0x2002, _) => internal_v4(four(b, c)),
+        (0x2001, 0) => Some("no host's address"),
+        (0xfe80..=0xfebf, _) => Some("the local link"),
+        (0xfc00..=0xfdff | 0xfec0..=0xfeff, _) => Some("a private network"),
+        (0xff00.., _) => Some("no host's address"),
+        _ => None,
+    }
+}
+
+/// Why it was not reached.
+#[derive(Debug)]
+pub enum Unreached {
+    /// It leads where it may not.
+    Kept(String),
+    /// Nobody answers.
+    Failed(String),
+}
+
+/// Connects to it. `named` = a rule names it, which opens a private network too.
+pub async fn dial(place: &Place, named: bool) -> Result<TcpStream, Unreached> {
+    let port = place.port;
+    let found: Vec<SocketAddr> = match &place.host {
+        Host::Address(it) => vec![SocketAddr::new(*it, port)],
+        Host::Name(name) if name == HOST => {
+            vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+        }
+        Host::Name(name) => {
+            let found = timeout(GATE_DIAL_WITHIN, tokio::net::lookup_host((name.as_str(), port)));
+            match found.await {
+                Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
+                Ok(Err(error)) => return Err(Unreached::Failed(format!("looking up {name}: {error}"))),
+                Err(_) => return Err(Unreached::Failed(format!("looking up {name}: no answer in time"))),
+            }
+        }
+    };
+    let mut last = Unreached::Failed(format!("{place} has no address"));
+    for address in found {
+        if let Some(words) = shut(place, address.ip(), named) {
+            // One that leads inside makes the name's others no better.
+            return Err(Unreached::Kept(words));
+        }
+        match timeout(GATE_DIAL_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return checked(place, stream, named),
+            Ok(Err(error)) => last = Unreached::Failed(format!("connecting to {address}: {error}")),
+            Err(_) => last = Unreached::Failed(format!("connecting to {address}: no answer in time")),
+        }
+    }
+    Err(last)
+}
+
+fn shut(place: &Place, address: IpAddr, named: bool) -> Option<String> {
+    let what = internal(address)?;
+    let private = matches!(what, "a private network" | "the network of a provider");
+    let open = match &place.host {
+        Host::Name(name) if name == HOST => named,
+        // A name that comes to mean this machine is nothing a rule meant.
+        Host::Name(_) => named && private,
+        Host::Address(_) => named,
+    };
+    let hint = if private { ", which a rule has to name" } else { "" };
+    (!open).then(|| format!("{place} is {address}: {what}{hint}"))
+}
+
+/// An address that is this machine's own, whatever it looks like, leads to what listens here.
+fn checked(place: &Place, stream: TcpStream, named: bool) -> Result<TcpStream, Unreached> {
+    let ends = (stream.local_addr().map(|it| it.ip()), stream.peer_addr().map(|it| it.ip()));
+    match ends {
+        (Ok(ours), Ok(theirs)) if ours != theirs || named => Ok(stream),
+        (Ok(_), Ok(it)) => Err(Unreached::Kept(format!("{place} is {it}: this machine itself"))),
+        (Err(error), _) | (_, Err(error)) => Err(Unreached::Failed(format!("{place}: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_inside_is_known_in_every_spelling() {
+        for (address, inside) in [
+            ("10.1.2.3", true), ("172.31.0.1", true), ("172.32.0.1", false), ("192.168.1.1", true),
+            ("169.254.169.254", true), ("100.100.0.1", true), ("127.9.9.9", true), ("0.0.0.0", true),
+            ("198.18.0.5", true), ("255.255.255.255", true), ("224.0.0.1", true), ("93.184.216.34", false),
+            ("203.0.113.7", false), ("::1", true), ("::", true), ("::ffff:10.0.0.1", true),
+            ("::ffff:93.184.216.34", false), ("::10.0.0.1", true), ("64:ff9b::a00:1", true),
+            ("64:ff9b::5db8:d822", false), ("2002:a00:1::", true), ("fe80::1", true), ("fd00::1", true),
+            ("ff02::1", true), ("2001:0:1::1", true), ("2606:4700::1111", false), ("2001:db8::1", false),
+        ] {
+            assert_eq!(internal(address.parse().unwrap()).is_some(), inside, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_rule_opens_what_it_names_and_no_more() {
+        let place = |host: Host| Place { host, port: 80 };
+        let name = place(Host::Name("a.example".into()));
+        let (private, own): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "127.0.0.1".parse().unwrap());
+        assert!(shut(&name, private, false).is_some() && shut(&name, private, true).is_none());
+        assert!(shut(&name, own, true).is_some());
+        assert!(shut(&place(Host::Name(HOST.into())), own, true).is_none());
+        let raw = place(Host::Address(own));
+        assert!(shut(&raw, own, false).is_some() && shut(&raw, own, true).is_none());
+        assert!(name.is_called("A.example.:80") && name.is_called("a.example") && !name.is_called("a.example:81"));
+        assert!(!name.is_called("b.example"));
+    }
+}

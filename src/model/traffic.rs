@@ -1,0 +1,56 @@
+//! What went out of a sandbox, or was kept from it.
+
+use super::sandbox::words;
+use crate::base::clock::Timestamp;
+
+words! {
+    /// How a connection stands.
+    FlowState {
+        /// A person or a rule is asked.
+        Asked = "asked",
+        /// It was let out, and goes on.
+        Open = "open",
+        /// It was let out, and has ended.
+        Over = "over",
+        /// It was kept in.
+        Denied = "denied",
+        /// It was let out and came to nothing: nobody answers there.
+        Failed = "failed",
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Grows with each; never the same in one sandbox.
+    pub number: u64,
+    pub started_at: Timestamp,
+    /// `None` while it goes on.
+    pub ended_at: Option<Timestamp>,
+    /// `HOST:PORT`, as the program named it.
+    pub place: String,
+    /// The path of the program's file in the sandbox; `None` = not known.
+    pub program: Option<String>,
+    pub state: FlowState,
+    /// Whose word it is, or what is the matter, for a person.
+    pub why: String,
+    /// By the program, and to it.
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+}
+
+/// What there was of it since the sandbox was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// The newest first; bounded.
+    pub flows: Vec<Flow>,
+    /// Connections let out, and kept in.
+    pub allowed: u64,
+    pub denied: u64,
+    /// Of the denied, those of which no record was made: too many at once.
+    pub unseen: u64,
+    /// Questions for names that were not answered with an address.
+    pub names_refused: u64,
+    /// Packets that were dropped: of UDP, and of all else but TCP. `None` = can't be told.
+    pub dropped: Option<(u64, u64)>,
+}
