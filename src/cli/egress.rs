@@ -3,9 +3,7 @@
 use super::{
     args::EgressArgs,
     json::TrafficView,
-    out,
-    paint,
-    resolve,
+    out, paint, resolve,
     table::{Cell, Table, Tone},
 };
 use crate::{

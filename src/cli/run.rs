@@ -189,7 +189,9 @@ fn check_allow(args: &RunArgs) -> Outcome<()> {
     if args.allow.is_empty() || args.egress != Some(Egress::Allow) {
         return Ok(());
     }
-    Err(Fault::invalid("--allow HOST is for --egress ask and --egress deny: --egress allow lets all out"))
+    Err(Fault::invalid(
+        "--allow HOST is for --egress ask and --egress deny: --egress allow lets all out",
+    ))
 }
 
 fn workspace(wanted: Option<WorkspaceArg>) -> Outcome<Workspace> {

@@ -218,12 +218,10 @@ impl Inner {
                 Arc::new(House::new(ground, place, recordings, spec.record))
             }
             Hosting::Shim => {
-                {
                 let policy = self.paths.policy();
                 let policy = Some(policy.as_path());
                 let made = ShimLink::launch(&self.program, &ground, &recordings, policy, spec);
                 made.await?.into()
-            }
             }
         })
     }

@@ -108,7 +108,8 @@ fn reply(question: &[u8], length: usize, code: u8, address: Option<[u8; 4]>) -> 
     let mut reply = question.get(..length).unwrap_or_default().to_vec();
     let recursion = question.get(2).map_or(0, |it| it & 1);
     let asked = u8::from(length > HEAD);
-    let head = [0x80 | recursion, 0x80 | code, 0, asked, 0, u8::from(address.is_some()), 0, 0, 0, 0];
+    let head =
+        [0x80 | recursion, 0x80 | code, 0, asked, 0, u8::from(address.is_some()), 0, 0, 0, 0];
     if let Some(it) = reply.get_mut(2..HEAD) {
         it.copy_from_slice(&head);
     }
@@ -177,7 +178,9 @@ mod tests {
         assert_eq!(gate.names().address("files.example").octets(), address);
         assert_eq!(told[..2], [0xab, 0xcd]);
         assert_eq!((told[3] & 0xf, told[5], told[7]), (0, 1, 1));
-        for (name, kind, code) in [("x.example", 28, 0), ("x.example", 16, 0), ("", A, NO_SUCH), ("a b", A, NO_SUCH)] {
+        for (name, kind, code) in
+            [("x.example", 28, 0), ("x.example", 16, 0), ("", A, NO_SUCH), ("a b", A, NO_SUCH)]
+        {
             let told = answer(&gate, &question(name, kind)).unwrap();
             assert_eq!((told[3] & 0xf, told[7]), (code, 0), "{name} {kind}");
         }

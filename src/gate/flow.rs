@@ -11,7 +11,9 @@ use std::{
 
 use rustix::net::sockopt;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes},
+    io::{
+        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes,
+    },
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
@@ -33,7 +35,7 @@ use crate::{
         text::{shown, visible},
     },
     driver::Sender,
-    model::traffic::FlowState,
+    model::{ask::Answer, traffic::FlowState},
     policy::rules::Ruling,
 };
 
@@ -234,27 +236,38 @@ async fn decide(
     if let Err(why) = speaks_to(&words, place) {
         return Err(why);
     }
-    let sender = look(gate, client.stream.peer_addr(), to).await;
-    let program = sender.as_ref().and_then(|it| it.program.clone());
-    gate.log().program(entry.number, program.as_deref().map(visible));
-    let what = Learned { place: place.clone(), program };
-    let answer = match gate.remembered(&what) {
-        Some(answer) => answer,
-        None => {
-            let request = rules::request(place, what.program.as_deref());
-            let pids = sender.as_ref().map(|it| it.pids.clone()).unwrap_or_default();
-            let asked = gate.asker.ask(request, about(&words, sender.as_ref()), &pids);
-            let answer = tokio::select! {
-                answer = asked => answer.map_err(|it| it.to_string())?,
-                () = client.hung_up() => return Err("the program waited no longer".to_owned()),
-            };
-            gate.remember(what, &answer);
-            answer
-        }
+    let from = client.stream.peer_addr();
+    let answer = tokio::select! {
+        answer = ask(gate, entry, &words, place, from, to) => answer?,
+        () = client.hung_up() => return Err("the program waited no longer".to_owned()),
     };
     let message = answer.message.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
     let word = format!("answered {} for {}{message}", answer.verdict.word(), answer.scope.word());
     if allows(&answer) { Ok((word, said.named)) } else { Err(word) }
+}
+
+/// What a person says of it, or said before.
+async fn ask(
+    gate: &Inner,
+    entry: &Entry<'_>,
+    words: &Words,
+    place: &Place,
+    from: io::Result<SocketAddr>,
+    to: SocketAddr,
+) -> Result<Answer, String> {
+    let sender = look(gate, from, to).await;
+    let program = sender.as_ref().and_then(|it| it.program.clone());
+    gate.log().program(entry.number, program.as_deref().map(visible));
+    let what = Learned { place: place.clone(), program };
+    if let Some(answer) = gate.remembered(&what) {
+        return Ok(answer);
+    }
+    let request = rules::request(place, what.program.as_deref());
+    let pids = sender.as_ref().map(|it| it.pids.clone()).unwrap_or_default();
+    let asked = gate.asker.ask(request, about(words, sender.as_ref()), &pids);
+    let answer = asked.await.map_err(|it| it.to_string())?;
+    gate.remember(what, &answer);
+    Ok(answer)
 }
 
 /// Which program it is, where that can be told in time.

@@ -254,12 +254,7 @@ mod tests {
 
     #[async_trait]
     impl Asker for Nobody {
-        async fn ask(
-            &self,
-            _: Request,
-            _: Vec<(String, String)>,
-            _: &[u32],
-        ) -> Outcome<Answer> {
+        async fn ask(&self, _: Request, _: Vec<(String, String)>, _: &[u32]) -> Outcome<Answer> {
             Err(Fault::late("nobody is there"))
         }
     }

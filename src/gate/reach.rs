@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
 use tokio::{net::TcpStream, time::timeout};
@@ -11,6 +11,7 @@ use crate::base::limits::GATE_DIAL_WITHIN;
 
 /// Stands for the machine that sandwatch runs on, where a rule names it.
 pub const HOST: &str = "host.internal";
+const OWN: &str = "this machine itself";
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 6;
 
@@ -50,9 +51,9 @@ impl Place {
     /// Why nobody is asked about it: only a rule that names it opens it.
     pub fn kept(&self) -> Option<&'static str> {
         match &self.host {
-            Host::Name(name) if name == HOST => Some("this machine itself"),
+            Host::Name(name) if name == HOST => Some(OWN),
             Host::Name(_) => None,
-            Host::Address(it) => internal(*it),
+            Host::Address(it) => internal(*it).or_else(|| is_own(*it).then_some(OWN)),
         }
     }
 }
@@ -68,7 +69,7 @@ pub fn internal(address: IpAddr) -> Option<&'static str> {
 fn internal_v4(it: Ipv4Addr) -> Option<&'static str> {
     let [a, b, c, _] = it.octets();
     match (a, b, c) {
-        (127, ..) => Some("this machine itself"),
+        (127, ..) => Some(OWN),
         (169, 254, _) => Some("the local link, where clouds keep their metadata"),
         (10, ..) | (192, 168, _) | (172, 16..=31, _) => Some("a private network"),
         (100, 64..=127, _) => Some("the network of a provider"),
@@ -84,7 +85,7 @@ fn internal_v6(it: Ipv6Addr) -> Option<&'static str> {
     let [a, b, c, d, e, f, g, h] = it.segments();
     let four = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match (a, b) {
-        (0, 0) if (c, d, e, f, g) == (0, 0, 0, 0, 0) && h <= 1 => Some("this machine itself"),
+        (0, 0) if (c, d, e, f, g) == (0, 0, 0, 0, 0) && h <= 1 => Some(OWN),
         (0, _) => Some("no host's address"),
         // Ways to IPv4.
         (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => internal_v4(four(g, h)),
@@ -119,8 +120,12 @@ pub async fn dial(place: &Place, named: bool) -> Result<TcpStream, Unreached> {
             let found = timeout(GATE_DIAL_WITHIN, tokio::net::lookup_host((name.as_str(), port)));
             match found.await {
                 Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
-                Ok(Err(error)) => return Err(Unreached::Failed(format!("looking up {name}: {error}"))),
-                Err(_) => return Err(Unreached::Failed(format!("looking up {name}: no answer in time"))),
+                Ok(Err(error)) => {
+                    return Err(Unreached::Failed(format!("looking up {name}: {error}")));
+                }
+                Err(_) => {
+                    return Err(Unreached::Failed(format!("looking up {name}: no answer in time")));
+                }
             }
         }
     };
@@ -131,16 +136,18 @@ pub async fn dial(place: &Place, named: bool) -> Result<TcpStream, Unreached> {
             return Err(Unreached::Kept(words));
         }
         match timeout(GATE_DIAL_WITHIN, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return checked(place, stream, named),
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = Unreached::Failed(format!("connecting to {address}: {error}")),
-            Err(_) => last = Unreached::Failed(format!("connecting to {address}: no answer in time")),
+            Err(_) => {
+                last = Unreached::Failed(format!("connecting to {address}: no answer in time"))
+            }
         }
     }
     Err(last)
 }
 
 fn shut(place: &Place, address: IpAddr, named: bool) -> Option<String> {
-    let what = internal(address)?;
+    let what = internal(address).or_else(|| is_own(address).then_some(OWN))?;
     let private = matches!(what, "a private network" | "the network of a provider");
     let open = match &place.host {
         Host::Name(name) if name == HOST => named,
@@ -152,14 +159,19 @@ fn shut(place: &Place, address: IpAddr, named: bool) -> Option<String> {
     (!open).then(|| format!("{place} is {address}: {what}{hint}"))
 }
 
-/// An address that is this machine's own, whatever it looks like, leads to what listens here.
-fn checked(place: &Place, stream: TcpStream, named: bool) -> Result<TcpStream, Unreached> {
-    let ends = (stream.local_addr().map(|it| it.ip()), stream.peer_addr().map(|it| it.ip()));
-    match ends {
-        (Ok(ours), Ok(theirs)) if ours != theirs || named => Ok(stream),
-        (Ok(_), Ok(it)) => Err(Unreached::Kept(format!("{place} is {it}: this machine itself"))),
-        (Err(error), _) | (_, Err(error)) => Err(Unreached::Failed(format!("{place}: {error}"))),
-    }
+/// An address that is this machine's own, whatever it looks like, leads to what listens here: who would send to it
+/// would send from it. Nothing is sent for that.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|it| {
+        it.connect((address, 1))?;
+        it.local_addr()
+    });
+    // Where nothing leads, nothing of ours listens.
+    from.is_ok_and(|it| it.ip() == address)
 }
 
 #[cfg(test)]
@@ -169,13 +181,33 @@ mod tests {
     #[test]
     fn what_is_inside_is_known_in_every_spelling() {
         for (address, inside) in [
-            ("10.1.2.3", true), ("172.31.0.1", true), ("172.32.0.1", false), ("192.168.1.1", true),
-            ("169.254.169.254", true), ("100.100.0.1", true), ("127.9.9.9", true), ("0.0.0.0", true),
-            ("198.18.0.5", true), ("255.255.255.255", true), ("224.0.0.1", true), ("93.184.216.34", false),
-            ("203.0.113.7", false), ("::1", true), ("::", true), ("::ffff:10.0.0.1", true),
-            ("::ffff:93.184.216.34", false), ("::10.0.0.1", true), ("64:ff9b::a00:1", true),
-            ("64:ff9b::5db8:d822", false), ("2002:a00:1::", true), ("fe80::1", true), ("fd00::1", true),
-            ("ff02::1", true), ("2001:0:1::1", true), ("2606:4700::1111", false), ("2001:db8::1", false),
+            ("10.1.2.3", true),
+            ("172.31.0.1", true),
+            ("172.32.0.1", false),
+            ("192.168.1.1", true),
+            ("169.254.169.254", true),
+            ("100.100.0.1", true),
+            ("127.9.9.9", true),
+            ("0.0.0.0", true),
+            ("198.18.0.5", true),
+            ("255.255.255.255", true),
+            ("224.0.0.1", true),
+            ("93.184.216.34", false),
+            ("203.0.113.7", false),
+            ("::1", true),
+            ("::", true),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:93.184.216.34", false),
+            ("::10.0.0.1", true),
+            ("64:ff9b::a00:1", true),
+            ("64:ff9b::5db8:d822", false),
+            ("2002:a00:1::", true),
+            ("fe80::1", true),
+            ("fd00::1", true),
+            ("ff02::1", true),
+            ("2001:0:1::1", true),
+            ("2606:4700::1111", false),
+            ("2001:db8::1", false),
         ] {
             assert_eq!(internal(address.parse().unwrap()).is_some(), inside, "{address}");
         }
@@ -185,13 +217,18 @@ mod tests {
     fn a_rule_opens_what_it_names_and_no_more() {
         let place = |host: Host| Place { host, port: 80 };
         let name = place(Host::Name("a.example".into()));
-        let (private, own): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "127.0.0.1".parse().unwrap());
+        let (private, own): (IpAddr, IpAddr) =
+            ("10.0.0.1".parse().unwrap(), "127.0.0.1".parse().unwrap());
         assert!(shut(&name, private, false).is_some() && shut(&name, private, true).is_none());
         assert!(shut(&name, own, true).is_some());
         assert!(shut(&place(Host::Name(HOST.into())), own, true).is_none());
         let raw = place(Host::Address(own));
         assert!(shut(&raw, own, false).is_some() && shut(&raw, own, true).is_none());
-        assert!(name.is_called("A.example.:80") && name.is_called("a.example") && !name.is_called("a.example:81"));
+        assert!(
+            name.is_called("A.example.:80")
+                && name.is_called("a.example")
+                && !name.is_called("a.example:81")
+        );
         assert!(!name.is_called("b.example"));
     }
 }

@@ -1,9 +1,6 @@
 //! What may go out without a person: `--allow` of the sandbox, and policy.toml as it is when something wants to go out.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use super::reach::Place;
 use crate::{
@@ -79,7 +76,8 @@ impl Rules {
         let all = self.now();
         let now = clock::wall();
         let judged = rules::judge(&all, &request, &self.workspace, now);
-        let exact = |it: &&Rule| matches!(&it.subject, Subject::Host(name, _) if !name.starts_with("*."));
+        let exact =
+            |it: &&Rule| matches!(&it.subject, Subject::Host(name, _) if !name.starts_with("*."));
         let exact: Vec<Rule> = all.iter().filter(exact).cloned().collect();
         let named = rules::judge(&exact, &request, &self.workspace, now);
         let by = judged.by.first().map(|it| match it.id.as_str() {
@@ -122,7 +120,8 @@ mod tests {
         assert_eq!(said("files.example", 443), (Ruling::Allow, true));
         assert_eq!(said("files.example", 80), (Ruling::Ask, false));
         assert_eq!(said("a.mirror.example", 80), (Ruling::Allow, false));
-        let rule = "[[rule]]\nid = \"no\"\nverdict = \"deny\"\nhost = \"files.example\"\nwhy = \"so\"\n";
+        let rule =
+            "[[rule]]\nid = \"no\"\nverdict = \"deny\"\nhost = \"files.example\"\nwhy = \"so\"\n";
         std::fs::write(&file, rule).unwrap();
         assert_eq!(said("files.example", 443), (Ruling::Deny, true));
         std::fs::write(&file, "[[rule]]\nid = 1").unwrap();

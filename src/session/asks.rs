@@ -267,9 +267,7 @@ mod tests {
         assert!(kinds.iter().filter(|it| **it == Kind::Late).count() <= 20);
         assert!(asks.note().unwrap().contains("denied unseen"));
         let held: Vec<_> = (0..100)
-            .map(|it| {
-                asks.join(plea(&format!("{it}{}", "x".repeat(40_000))), ASK_WITHIN_MAX)
-            })
+            .map(|it| asks.join(plea(&format!("{it}{}", "x".repeat(40_000))), ASK_WITHIN_MAX))
             .collect();
         assert!(held.iter().filter(|it| it.is_ok()).count() <= 4);
     }

@@ -22,6 +22,7 @@ use sandwatch::{
         sandbox::{Sandbox, SandboxSpec},
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
+        traffic::Traffic,
     },
     runtime::{
         BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime,
@@ -59,6 +60,7 @@ deaf! {
     fn hub() -> HubStatus;
     fn shutdown() -> ();
     fn asks() -> Vec<Ask>;
+    fn traffic(_id: &SandboxId) -> Traffic;
     fn decide(_id: &AskId, _digest: &str, _answer: Answer) -> Ask;
     fn doctor() -> Vec<Check>;
     fn events() -> BoxStream<Outcome<Event>>;

@@ -41,6 +41,7 @@ mod base;
 mod cli_apply;
 mod cli_asks;
 mod cli_diff;
+mod cli_egress;
 mod cli_first;
 mod cli_hub;
 mod cli_image;

@@ -9,7 +9,9 @@ use std::{
 };
 
 use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt},
+    net::{
+        AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt,
+    },
     process::Pid,
 };
 

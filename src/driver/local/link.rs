@@ -117,17 +117,14 @@ impl Link {
     async fn handshake(&self) -> Outcome<Ready> {
         self.order(Order::Go, &[]).await?;
         let packet = self.control.async_io(Interest::READABLE, |it| receive(it)).await;
-        let (word, opened) = packet.map_or((None, Vec::new()), |it| {
-            (Word::parse(&it.bytes), it.descriptors)
-        });
+        let (word, opened) =
+            packet.map_or((None, Vec::new()), |it| (Word::parse(&it.bytes), it.descriptors));
         match word {
             Some(Word::Ready(notes)) => {
                 Ok(Ready { notes: notes.lines().map(str::to_owned).collect(), opened })
             }
-            Some(Word::Failed(text)) => {
-                Err(Fault::failed(format!("building the sandbox: {text}"))
-                    .hint("`sandwatch doctor` tries each part of it on its own"))
-            }
+            Some(Word::Failed(text)) => Err(Fault::failed(format!("building the sandbox: {text}"))
+                .hint("`sandwatch doctor` tries each part of it on its own")),
             _ => Err(Fault::failed("building the sandbox: its first process ended without a word")),
         }
     }

@@ -108,7 +108,10 @@ enum Step {
     /// What it carries is this protocol.
     Carries(u8),
     /// It goes to an address that begins with these bytes, `at` bytes into its head.
-    To { at: u32, begins: Vec<u8> },
+    To {
+        at: u32,
+        begins: Vec<u8>,
+    },
     /// It goes to this port.
     ToPort(u16),
     /// It comes to this port of the sandbox's own instead.
@@ -227,7 +230,8 @@ pub fn gate(streams: u16, names: u16) -> io::Result<OwnedFd> {
     chain(&mut batch, NAT, "nat", -100, ACCEPT);
     chain(&mut batch, FILTER, "filter", 0, DROP);
     let v4 = |step: Step| vec![Family(IPV4), step];
-    let with = |first: Vec<Step>, more: Vec<Step>| first.into_iter().chain(more).collect::<Vec<_>>();
+    let with =
+        |first: Vec<Step>, more: Vec<Step>| first.into_iter().chain(more).collect::<Vec<_>>();
     for steps in [
         vec![Family(IPV4), Carries(UDP), ToPort(53), Redirect(names)],
         with(v4(to_v4(&[127, 0, 0, 1])), vec![Carries(TCP), ToPort(53), Redirect(streams)]),

@@ -36,8 +36,8 @@ use crate::{
         ask,
         output::{Output, OutputRequest},
         sandbox::SandboxSpec,
-        traffic::Traffic,
         session::{Lease, Session, SessionSpec},
+        traffic::Traffic,
     },
     session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
     wire::{

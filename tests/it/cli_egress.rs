@@ -1,0 +1,471 @@
+//! What goes out of a sandbox whose network asks, against servers in a network beyond the hub's.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{
+    program::{Home, eventually},
+    skip::not_on_this_host,
+};
+
+/// The address of the servers, and names that mean it or worse.
+const HOSTS: &str = "127.0.0.1 localhost\n203.0.113.7 files.example other.example\n\
+                     10.77.0.7 rebound.example\n127.0.0.1 tricky.example\n169.254.169.254 meta.example\n\
+                     203.0.113.1 ours.example\n";
+
+/// Answers requests with the host that was asked for, greets on another port, and swallows on a third; says what came.
+const SERVER: &str = r#"
+import http.server, socket, socketserver, sys, threading, time
+say = lambda *it: (sys.stdout.write(" ".join(map(str, it)) + "\n"), sys.stdout.flush())
+class Web(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        say("web", self.command, self.path, self.headers["Host"])
+        body = ("from " + str(self.headers["Host"]) + "\n").encode() * (40000 if self.path == "/large" else 1)
+        self.send_response(200); self.send_header("Content-Length", len(body)); self.end_headers()
+        self.wfile.write(body)
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        say("web", self.command, self.path, len(body))
+        self.send_response(200); self.send_header("Content-Length", 2); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *it): pass
+class Greet(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"hello from beyond\n")
+        self.request.sendall(self.request.recv(100))
+class Swallow(socketserver.BaseRequestHandler):
+    def handle(self):
+        say("swallowed", len(self.request.recv(70000)))
+class Many(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True; daemon_threads = True
+while True:
+    try: socket.create_server(("203.0.113.7", 9)).close(); break
+    except OSError: time.sleep(0.02)
+class WebServer(http.server.ThreadingHTTPServer): daemon_threads = True
+for server in (WebServer(("0.0.0.0", 80), Web), Many(("0.0.0.0", 2222), Greet), Many(("0.0.0.0", 443), Swallow)):
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+say("up")
+sys.stdin.read()
+"#;
+
+/// A hub in a network of its own, and servers in another one beside it.
+struct Beyond {
+    home: Home,
+    servers: Child,
+    said: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+fn run(program: &str, args: &[&str]) {
+    let done = Command::new(program).args(args).output().unwrap();
+    assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+impl Beyond {
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            not_on_this_host("root");
+            return None;
+        }
+        let home = Home::new();
+        let hosts = home.workspace().join("hosts");
+        fs::write(&hosts, HOSTS).unwrap();
+        let program = home.command(&["hub", "start"]);
+        let mut hub = Command::new("unshare");
+        let script = "ip link set lo up && mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+        hub.args(["--net", "--mount", "sh", "-c", script, "sh"]).arg(&hosts);
+        hub.arg(program.get_program()).args(program.get_args());
+        for (key, value) in program.get_envs() {
+            match value {
+                Some(value) => hub.env(key, value),
+                None => hub.env_remove(key),
+            };
+        }
+        let started = hub.output().unwrap();
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        let pid = home.json(&["hub", "status", "--json"])["pid"].to_string();
+        let mut servers = Command::new("unshare")
+            .args(["--net", "python3", "-c", SERVER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = servers.stdout.take().unwrap();
+        let said = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let heard = std::sync::Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                heard.lock().unwrap().push(line);
+            }
+        });
+        // The program that unshares becomes the server, so its number stays.
+        let theirs = servers.id().to_string();
+        let own = fs::read_link("/proc/self/ns/net").unwrap();
+        eventually("the servers have a network of their own", || {
+            fs::read_link(format!("/proc/{theirs}/ns/net")).is_ok_and(|it| it != own)
+        });
+        let (ours, beyond) = (format!("a{pid}"), format!("b{pid}"));
+        let link = [
+            "link", "add", &ours, "netns", &pid, "type", "veth", "peer", "name", &beyond, "netns",
+            &theirs,
+        ];
+        run("ip", &link);
+        let inside = |of: &str, words: &[&str]| {
+            run("nsenter", &[&["--net", "-t", of, "ip"][..], words].concat());
+        };
+        for (of, link, address) in
+            [(&pid, &ours, "203.0.113.1/24"), (&theirs, &beyond, "203.0.113.7/24")]
+        {
+            inside(of, &["addr", "add", address, "dev", link]);
+            inside(of, &["link", "set", link, "up"]);
+            inside(of, &["link", "set", "lo", "up"]);
+        }
+        inside(&theirs, &["addr", "add", "10.77.0.7/32", "dev", "lo"]);
+        inside(&pid, &["route", "add", "10.77.0.0/24", "via", "203.0.113.7"]);
+        let it = Self { home, servers, said };
+        it.heard("up");
+        Some(it)
+    }
+
+    /// Waits until a server has said this.
+    fn heard(&self, words: &str) {
+        eventually(&format!("a server says {words}"), || {
+            self.said.lock().unwrap().iter().any(|it| it.starts_with(words))
+        });
+    }
+
+    fn heard_of(&self, words: &str) -> usize {
+        self.said.lock().unwrap().iter().filter(|it| it.contains(words)).count()
+    }
+
+    fn start(&self, more: &[&str]) {
+        let words = [&["run", "-d", "--name", "box"][..], more, &["--", "sleep", "1000"]].concat();
+        self.home.ok(&words);
+    }
+
+    /// Runs in the sandbox; gives the exit code and all it printed.
+    fn inside(&self, script: &str) -> (i32, String) {
+        let ran = self.home.run(&["exec", "box", "--", "sh", "-c", script]);
+        (ran.code, ran.stdout + &ran.stderr)
+    }
+
+    fn begin(&self, script: &str) -> Child {
+        let mut command = self.home.command(&["exec", "box", "--", "sh", "-c", script]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn waits(&self, subject: &str) -> Value {
+        let mut found = Value::Null;
+        eventually(&format!("{subject} is asked"), || {
+            let all: Vec<Value> =
+                serde_json::from_value(self.home.json(&["approvals", "ls", "--json"])).unwrap();
+            let it = all.into_iter().find(|it| it["subject"] == subject);
+            found = it.unwrap_or_default();
+            !found.is_null()
+        });
+        found
+    }
+
+    fn answer(&self, subject: &str, words: &[&str]) {
+        let id = self.waits(subject)["id"].as_str().unwrap().to_owned();
+        self.home.ok(&[&["approvals", words[0], &id][..], &words[1..]].concat());
+    }
+
+    fn flows(&self) -> Value {
+        self.home.json(&["egress", "box", "--json"])
+    }
+}
+
+impl Drop for Beyond {
+    fn drop(&mut self) {
+        drop(self.servers.kill());
+        drop(self.servers.wait());
+    }
+}
+
+fn ended(child: Child) -> (i32, String) {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), said.into_owned())
+}
+
+const CURL: &str = "curl -sS -m 30";
+
+#[test]
+fn a_connection_is_held_until_somebody_answers_and_then_made_or_refused() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&[]);
+    let held = it.begin(&format!("{CURL} http://files.example/one"));
+    let ask = it.waits("files.example:80");
+    assert_eq!((&ask["kind"], &ask["state"]), (&"network".into(), &"pending".into()));
+    let about = ask["about"].to_string();
+    assert!(about.contains("curl -sS") && about.contains("GET /one of files.example"), "{about}");
+    assert!(ask["details"].to_string().contains("/curl"), "{ask}");
+    // Nothing has left before the answer.
+    assert_eq!(it.heard_of("web"), 0);
+    assert_eq!(it.flows()["flows"][0]["state"], "asked");
+    it.answer("files.example:80", &["allow"]);
+    assert_eq!(ended(held), (0, "from files.example\n".to_owned()));
+
+    // Once was once; what is denied is told why, in the program's own words.
+    let held = it.begin(&format!("{CURL} http://files.example/two"));
+    it.answer("files.example:80", &["deny", "--message", "use the mirror"]);
+    let (code, said) = ended(held);
+    assert!(
+        code == 0 && said.contains("out of reach") && said.contains("use the mirror"),
+        "{said}"
+    );
+    assert_eq!(it.heard_of("/two"), 0);
+    let held = it.begin(&format!("{CURL} https://files.example/"));
+    it.answer("files.example:443", &["deny"]);
+    let (code, said) = ended(held);
+    assert!(code == 35 && said.contains("access denied"), "{code}: {said}");
+    assert_eq!(it.heard_of("swallowed"), 0);
+
+    // For the session: the same program is not asked about again, another one is.
+    let held = it.begin(&format!("{CURL} http://files.example/large | wc -c"));
+    it.answer("files.example:80", &["allow", "--scope", "session"]);
+    assert_eq!(ended(held), (0, "760000\n".to_owned()));
+    assert_eq!(it.inside(&format!("{CURL} http://files.example/three")).0, 0);
+    let held = it.begin("busybox wget -q -O - http://files.example/four");
+    let ask = it.waits("files.example:80");
+    assert!(ask["details"].to_string().contains("busybox"), "{ask}");
+    it.answer("files.example:80", &["allow"]);
+    assert_eq!(ended(held), (0, "from files.example\n".to_owned()));
+
+    // Who speaks second, and whoever says nothing first.
+    let greet = "python3 -c 'import socket; s = socket.create_connection((\"files.example\", 2222)); \
+                 print(s.recv(100)); s.sendall(b\"back\"); print(s.recv(100))'";
+    let held = it.begin(greet);
+    it.answer("files.example:2222", &["allow"]);
+    let (code, said) = ended(held);
+    assert!(code == 0 && said.contains("hello from beyond") && said.contains("back"), "{said}");
+
+    // Who hangs up is not asked about any more.
+    let held = it.begin("curl -sS -m 1 http://other.example/");
+    it.waits("other.example:80");
+    assert_eq!(ended(held).0, 28);
+    eventually("its ask is withdrawn", || {
+        it.home.json(&["approvals", "ls", "--json"]).as_array().unwrap().is_empty()
+    });
+    let flows = it.flows();
+    assert_eq!(flows["flows"][0]["state"], "denied");
+    assert!(flows["allowed"].as_u64() >= Some(5) && flows["denied"].as_u64() >= Some(3), "{flows}");
+    let large = flows["flows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|it| it["state"] == "over" && it["received_bytes"].as_u64() > Some(760_000));
+    assert!(large, "{flows}");
+}
+
+#[test]
+fn rules_answer_at_once_and_a_changed_file_counts_for_the_next_connection() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&["--allow", "files.example:80"]);
+    let get = format!("{CURL} http://files.example/");
+    assert_eq!(it.inside(&get), (0, "from files.example\n".to_owned()));
+    let policy = it.home.config().join("policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    let rule = |id: &str, verdict: &str, host: &str| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\nverdict = \"{verdict}\"\nhost = \"{host}\"\nwhy = \"so it is\"\n"
+        )
+    };
+    fs::write(&policy, rule("no", "deny", "files.example")).unwrap();
+    let (code, said) = it.inside(&get);
+    assert!(code == 0 && said.contains("rule no: so it is"), "{said}");
+    fs::write(&policy, rule("yes", "allow", "*.example")).unwrap();
+    assert_eq!(it.inside(&get).1, "from files.example\n");
+    assert_eq!(it.inside(&format!("{CURL} http://other.example/")).1, "from other.example\n");
+    // A rule for all that are called alike opens nothing inside; one that names it does.
+    let (_, said) = it.inside(&format!("{CURL} http://rebound.example/"));
+    assert!(said.contains("a private network") && it.heard_of("rebound") == 0, "{said}");
+    fs::write(&policy, rule("yes", "allow", "rebound.example")).unwrap();
+    assert_eq!(it.inside(&format!("{CURL} http://rebound.example/")).1, "from rebound.example\n");
+    // With no hub the rules hold on.
+    let later =
+        format!("until test -e go; do sleep 0.1; done; {CURL} http://rebound.example/later");
+    it.home.ok(&["shell", "box", "-d", "--", "sh", "-c", &later]);
+    it.inside("(sleep 1; touch go) >/dev/null 2>&1 &");
+    let pid = it.home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    it.heard("web GET /later");
+}
+
+#[test]
+fn nothing_gets_around_the_gate() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&["--egress", "deny", "--allow", "files.example"]);
+    let get = |url: &str| it.inside(&format!("curl -sS -m 5 --noproxy '*' {url}")).1;
+    assert_eq!(get("http://files.example/"), "from files.example\n");
+    // What nobody named, by name and by address.
+    assert!(get("http://other.example/").contains("only what --allow or a rule names"));
+    assert!(get("http://203.0.113.7/").contains("only what --allow or a rule names"));
+    // A name that means this machine, its own network, or metadata.
+    let policy = it.home.config().join("policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    fs::write(
+        &policy,
+        "[[rule]]\nid = \"all\"\nverdict = \"allow\"\nhost = \"*.example\"\nwhy = \"x\"\n",
+    )
+    .unwrap();
+    for (name, words) in [
+        ("rebound.example", "a private network"),
+        ("tricky.example", "this machine itself"),
+        ("ours.example", "this machine itself"),
+        ("meta.example", "metadata"),
+    ] {
+        let said = get(&format!("http://{name}/"));
+        assert!(said.contains(words), "{name}: {said}");
+    }
+    for address in [
+        "10.77.0.7",
+        "169.254.169.254",
+        "0.0.0.0",
+        "203.0.113.1",
+        "[::ffff:10.77.0.7]",
+        "[fd00::1]",
+    ] {
+        let said = get(&format!("http://{address}/"));
+        assert!(!said.starts_with("from "), "{address}: {said}");
+    }
+    // Another host inside of a connection to the one that was let out.
+    assert!(
+        get("-H 'Host: other.example' http://files.example/x").contains("is for other.example")
+    );
+    let script = r#"
+import socket
+s = socket.create_connection(("files.example", 80))
+s.sendall(b"GET /first HTTP/1.1\r\nHost: files.example\r\n\r\n")
+s.recv(1000)
+s.sendall(b"GET /second HTTP/1.1\r\nHost: other.example\r\n\r\n")
+print(s.recv(1000))
+s.close()
+for words in (b"CONNECT other.example:80 HTTP/1.1\r\nHost: files.example\r\n\r\n",
+              b"GET http://other.example/third HTTP/1.1\r\nHost: files.example\r\n\r\n"):
+    s = socket.create_connection(("files.example", 80)); s.sendall(words); print(s.recv(1000)); s.close()
+"#;
+    let (_, said) = it.inside(&format!("python3 -c '{script}'"));
+    assert_eq!(said.matches("403").count(), 3, "{said}");
+    assert_eq!((it.heard_of("/first"), it.heard_of("/second"), it.heard_of("/third")), (1, 0, 0));
+    // A TLS client that wants somebody else.
+    let (_, said) = it.inside(
+        "curl -sS -m 5 --connect-to other.example:443:files.example:443 https://other.example/",
+    );
+    assert!(said.contains("access denied"), "{said}");
+    // It was reached, and told nothing.
+    assert_eq!(it.heard_of("swallowed"), it.heard_of("swallowed 0"));
+    // Neither other protocols nor other sockets, and questions for names stay here.
+    let script = r#"
+import socket
+def tried(what, f):
+    try: print(what, "WENT", f())
+    except OSError as e: print(what, e.errno)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+tried("udp", lambda: udp.sendto(b"x", ("203.0.113.7", 4433)))
+six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+tried("udp6", lambda: six.sendto(b"x", ("2001:db8::7", 53)))
+tried("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+tried("sctp", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132).connect(("203.0.113.7", 80)))
+tried("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12).send(b"x" * 20))
+q = b"\0\1\1\0\0\1\0\0\0\0\0\0" + b"\x1e" + b"d" * 30 + b"\7example\0\0\x10\0\1"
+dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); dns.settimeout(5)
+dns.sendto(q, ("203.0.113.7", 53)); print("dns", dns.recv(600)[7])
+"#;
+    let (_, said) = it.inside(&format!("python3 -c '{script}'"));
+    assert!(!said.contains("WENT") && said.contains("dns 0"), "{said}");
+    let flows = it.flows();
+    assert!(flows["dropped_udp"].as_u64() >= Some(2) && flows["names_refused"] == 1, "{flows}");
+    // The gate's own port is no way out.
+    let found = it.inside("cat /proc/net/tcp").1;
+    let ports = found.lines().filter(|it| it.contains(" 0A ")).filter_map(|line| {
+        u16::from_str_radix(line.split_whitespace().nth(1)?.rsplit(':').next()?, 16).ok()
+    });
+    let ports: Vec<u16> = ports.collect();
+    assert!(!ports.is_empty(), "{found}");
+    for port in ports {
+        let said = get(&format!("http://127.0.0.1:{port}/"));
+        assert!(said.contains("curl: (") && !said.starts_with("from "), "{said}");
+    }
+    // Nobody but the host can change the rules.
+    assert!(
+        it.inside("nft flush ruleset 2>&1 || ip route flush table main 2>&1 || echo kept")
+            .1
+            .contains("kept")
+    );
+}
+
+#[test]
+fn a_hub_that_dies_while_a_connection_waits_allows_nothing_and_loses_nothing() {
+    let Some(it) = Beyond::new() else { return };
+    let get = "curl -sS -m 60 http://files.example/held";
+    it.home.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--",
+        "sh",
+        "-c",
+        &format!("{get}; echo over; sleep 1000"),
+    ]);
+    it.waits("files.example:80");
+    let pid = it.home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    // Another one, which the next verb starts.
+    it.waits("files.example:80");
+    assert_eq!(it.heard_of("web"), 0);
+    it.answer("files.example:80", &["allow"]);
+    it.home.ok(&["wait", "box", "--for", "text=over", "--timeout", "20s"]);
+    it.heard("web GET /held");
+    assert!(it.home.ok(&["screen", "box"]).contains("from files.example"));
+}
+
+#[test]
+fn a_thousand_connections_at_once_are_bounded_and_ask_little() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&["--pids", "4000"]);
+    let script = r#"
+import socket
+held = []
+for number in range(1000):
+    s = socket.socket(); s.setblocking(False)
+    try: s.connect(("198.51.100.%d" % (number % 250 + 1), 80 + number // 250))
+    except BlockingIOError: pass
+    held.append(s)
+print("made", len(held), flush=True)
+import time; time.sleep(3)
+"#;
+    let flood = it.begin(&format!("ulimit -n 4096; python3 -c '{script}'"));
+    eventually("what is too much is closed unseen", || it.flows()["unseen"].as_u64() > Some(100));
+    let waiting = it.home.json(&["approvals", "ls", "--json"]);
+    assert!(waiting.as_array().unwrap().len() <= 16, "{waiting}");
+    drop(ended(flood));
+    eventually("all of it is over", || {
+        it.home.json(&["approvals", "ls", "--json"]).as_array().unwrap().is_empty()
+    });
+    // And there is room again.
+    let held = it.begin(&format!("{CURL} http://files.example/after"));
+    it.answer("files.example:80", &["allow"]);
+    assert_eq!(ended(held), (0, "from files.example\n".to_owned()));
+    let flows = it.flows();
+    assert_eq!(flows["allowed"], 1, "{flows}");
+    assert!(flows["flows"].as_array().unwrap().len() <= 512);
+}
+
+#[test]
+fn a_list_of_hosts_is_for_a_network_that_is_kept() {
+    let home = Home::new();
+    let words = ["run", "-d", "--egress", "allow", "--allow", "a.example", "--", "true"];
+    home.run(&words).failed(2, &["--allow", "--egress ask"]);
+    let words = ["run", "-d", "--isolation", "landlock", "--allow", "a.example", "--", "true"];
+    assert_eq!(home.run(&words).code, 5);
+    assert!(Path::new("/proc/self/ns/net").exists());
+}
