@@ -157,12 +157,12 @@ impl NewDialog {
         self.keys_set = keys_set.to_vec();
     }
 
-    /// An agent is nothing without the model it speaks to: as long as nobody chose otherwise, the network is
-    /// proposed for one, and for nothing else.
+    /// An agent is nothing without the model it speaks to: as long as nobody chose otherwise, asking is
+    /// proposed for one where nothing would be let out.
     pub fn propose_network(&mut self) {
         if let Some(configured) = self.egress_untouched {
-            let needs = self.is_agent() && configured.in_force() == Egress::Deny;
-            self.egress = if needs { Egress::Allow } else { configured };
+            let needs = self.is_agent() && configured == Egress::Deny;
+            self.egress = if needs { Egress::Ask } else { configured };
         }
     }
 
@@ -182,7 +182,7 @@ impl NewDialog {
 
     /// A known agent that could not reach its model.
     fn is_cut_off(&self) -> bool {
-        self.egress.in_force() == Egress::Deny && self.is_agent()
+        self.egress == Egress::Deny && self.is_agent()
     }
 
     /// Its network was proposed, not chosen.
@@ -269,7 +269,7 @@ impl NewDialog {
             Field::Name if self.text(field).is_empty() => "chosen by the hub".to_owned(),
             Field::Workspace => workspace_words(self.workspace).to_owned(),
             Field::Egress if self.is_cut_off() => {
-                format!("{}; the agent can't reach its model", self.egress.in_force().word())
+                format!("{}; the agent can't reach its model", self.egress.word())
             }
             Field::Egress if self.is_proposed() => {
                 format!("{} (for an agent)", self.egress.means())

@@ -58,7 +58,7 @@ pub async fn run(
 ) -> Outcome<out::Code> {
     let stays = !request.spec.remove_on_exit;
     let sandbox = runtime.create(request.spec).await?;
-    // That the default can't ask yet is no news on every run; `ls --json` has it.
+    // That the default can't ask here is no news on every run; `ls --json` has it.
     let news = |it: &&String| request.asks || *it != Egress::ASK_IS_DENY;
     for note in sandbox.notes.iter().filter(news) {
         out::tell(&format!("{}: {note}", sandbox.name));

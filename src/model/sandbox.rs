@@ -83,22 +83,16 @@ words! {
 }
 
 impl Egress {
-    /// What a sandbox says that was to ask; the words are here for all who say it.
-    pub const ASK_IS_DENY: &str = "egress ask acts as deny: this version can't ask yet";
+    /// What a sandbox says that was to ask and can't; the words are here for all who say it.
+    pub const ASK_IS_DENY: &str = "egress ask acts as deny: sandboxes of this kind can't ask yet";
 
-    /// What it means in this version.
+    /// What it means.
     pub fn means(self) -> &'static str {
         match self {
-            Self::Ask => "ask: acts as deny, this version can't ask yet",
+            Self::Ask => "ask: each new host waits for your answer",
             Self::Deny => "deny: no network but loopback",
             Self::Allow => "allow: the host's network, unrestricted",
         }
-    }
-
-    /// What is done in this version, whatever was asked for.
-    #[must_use]
-    pub fn in_force(self) -> Self {
-        if self == Self::Ask { Self::Deny } else { self }
     }
 }
 

@@ -342,6 +342,13 @@ impl Seat for House {
         Ok(self.inner.feed.subscribe(Box::new(move || inner.report())))
     }
 
+    async fn forget(&self, request: &Request) -> Outcome<()> {
+        if let Some(gate) = self.inner.gate.get() {
+            gate.forget(request);
+        }
+        Ok(())
+    }
+
     async fn traffic(&self) -> Outcome<Traffic> {
         let gate = self.inner.gate.get().ok_or_else(|| {
             Fault::unsupported("nothing is known of its network: it does not ask")

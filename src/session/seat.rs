@@ -13,7 +13,7 @@ use crate::{
     },
     driver::PlaceFacts,
     model::{
-        ask::{Answer, Asked},
+        ask::{Answer, Asked, Request},
         fact::Fact,
         output::{Output, OutputRequest},
         sandbox::State,
@@ -105,6 +105,11 @@ pub trait Seat: Send + Sync {
     /// What went out of the sandbox, or was kept from it.
     async fn traffic(&self) -> Outcome<Traffic> {
         Err(Fault::unsupported("nothing is known of its network: it does not ask"))
+    }
+
+    /// What was answered for longer than once holds no more. Fine where nothing is remembered.
+    async fn forget(&self, _request: &Request) -> Outcome<()> {
+        Ok(())
     }
 
     /// Answers what a program asked; `Absent` when it waits no more.

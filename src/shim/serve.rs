@@ -281,6 +281,9 @@ async fn done(seat: &dyn Seat, what: call::What) -> Outcome<answer::What> {
             let answer = convert::required("answer_ask.answer", it.answer)?;
             seat.answer(&convert::ask_id(&it.ask)?, answer.try_into()?).await?;
         }
+        call::What::Forget(it) => {
+            seat.forget(&convert::required("forget.request", it.request)?.try_into()?).await?;
+        }
         call::What::Pause(_) => seat.pause().await?,
         call::What::Resume(_) => seat.resume().await?,
         call::What::Stop(stop) => {

@@ -26,6 +26,7 @@ use crate::{
     model::{
         capability::Capabilities,
         check::{Check, CheckStatus},
+        sandbox::Egress,
     },
 };
 
@@ -220,6 +221,10 @@ impl View<'_> {
         let memory = limits.memory_bytes.map_or_else(dash, human_bytes);
         let cpus = limits.cpus.map_or_else(dash, |it| it.to_string());
         let pids = limits.pids.map_or_else(dash, |it| it.to_string());
+        let network = match it.egress {
+            Egress::Ask if !it.capabilities.egress_ask => "ask: acts as deny here".to_owned(),
+            egress => egress.means().to_owned(),
+        };
         let mut lines = vec![
             ("id", it.id.to_string(), Role::Box),
             ("state", format!("{}{raw}", it.state.word()), mark_role(row.mark())),
@@ -227,7 +232,7 @@ impl View<'_> {
             ("isolation", it.isolation.map_or_else(dash, |it| it.word().to_owned()), Role::Box),
             ("workspace", it.workspace.path.to_string_lossy().into_owned(), Role::Box),
             ("", workspace_words(it.workspace.mode).to_owned(), Role::Dim),
-            ("network", it.egress.means().to_owned(), Role::Box),
+            ("network", network, Role::Box),
             ("limits", format!("cpus {cpus} · memory {memory} · processes {pids}"), Role::Box),
             ("created", self.state.zone.date_time(it.created_at), Role::Box),
         ];

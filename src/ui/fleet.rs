@@ -171,7 +171,7 @@ impl View<'_> {
         let what = format!(
             "Start one on {directory} — workspace {}, network {}.",
             config.workspace.word(),
-            config.egress.in_force().word()
+            config.egress.word()
         );
         match self.state.refused_here() {
             // Below it where there is room: it is more than a line.

@@ -279,18 +279,19 @@ fn an_agent_is_proposed_the_same_network_from_the_first_page_and_in_the_form() {
         _ => panic!("no form"),
     };
     let mut console = Console::with_fleet((100, 30), Vec::new());
+    console.state.config.new.egress = Egress::Deny;
     console.send(agents());
     console.keys("enter");
-    assert_eq!(egress(&console), Egress::Allow);
-    assert!(console.picture().contains("unrestricted (for an agent)"), "{}", console.picture());
+    assert_eq!(egress(&console), Egress::Ask);
+    assert!(console.picture().contains("your answer (for an agent)"), "{}", console.picture());
     console.keys("esc n");
-    assert_eq!(egress(&console), Console::new((80, 24)).state.config.new.egress);
+    assert_eq!(egress(&console), Egress::Deny);
     console.keys("right");
-    assert_eq!(egress(&console), Egress::Allow);
+    assert_eq!(egress(&console), Egress::Ask);
     // For another program it is as configured again.
     console.text(" x");
     console.keys("ctrl-u m a k e");
-    assert_eq!(egress(&console), Console::new((80, 24)).state.config.new.egress);
+    assert_eq!(egress(&console), Egress::Deny);
     // What was chosen by hand stays.
     console.keys("tab tab tab tab right backtab backtab backtab backtab ctrl-u");
     let chosen = egress(&console);

@@ -266,23 +266,24 @@ fn pause_goes_by_the_state_and_acts_on_all_marked() {
 #[test]
 fn the_first_run_page_starts_what_was_chosen() {
     let mut console = Console::with_fleet((100, 30), Vec::new());
+    console.state.config.new.egress = Egress::Deny;
     console.send(Msg::Agents(vec!["claude".to_owned(), "codex".to_owned()]));
     let picture = console.picture();
     assert!(picture.contains("> claude") && picture.contains("a shell"), "{picture}");
     assert_eq!(console.keys("j enter"), [], "the network is asked for");
     let picture = console.picture();
     assert!(
-        picture.contains("< allow: the host's network, unrestricted (for an agent) >"),
+        picture.contains("< ask: each new host waits for your answer (for an agent) >"),
         "{picture}"
     );
-    console.key("left");
+    console.key("right");
     assert!(console.picture().contains("can't reach its model"), "{}", console.picture());
-    let acts = console.keys("right enter");
+    let acts = console.keys("left enter");
     let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
     let spec = &order.spec;
     assert_eq!(
         (spec.first.command.as_slice(), spec.egress),
-        (&["codex".to_owned()][..], Egress::Allow)
+        (&["codex".to_owned()][..], Egress::Ask)
     );
     assert_eq!(spec.workspace.path.to_str(), Some("/home/me/project"));
     // The new one shows as soon as it is there; typing into it takes a key of its own.

@@ -356,7 +356,7 @@ impl State {
 
     /// An agent of the first page needs what its sandbox would not have.
     pub fn first_asks_for_network(&self) -> bool {
-        self.config.new.egress.in_force() == Egress::Deny
+        self.config.new.egress == Egress::Deny
     }
 
     /// Rows of the first-run page: agents found, a shell, and something else.

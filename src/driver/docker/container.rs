@@ -181,7 +181,7 @@ pub fn body(plan: &Plan<'_>) -> Outcome<Value> {
 fn host(plan: &Plan<'_>) -> Outcome<Value> {
     let Plan { spec, information, .. } = plan;
     let limits = &spec.limits;
-    let network = match spec.egress.in_force() {
+    let network = match spec.egress {
         Egress::Allow => "bridge",
         Egress::Deny | Egress::Ask => "none",
     };

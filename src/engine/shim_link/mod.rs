@@ -221,6 +221,11 @@ impl Seat for ShimLink {
         self.done(call::What::SetLease(lease), ANSWER_WITHIN).await
     }
 
+    async fn forget(&self, request: &ask::Request) -> Outcome<()> {
+        let forget = wire::Forget { request: Some(request.into()) };
+        self.done(call::What::Forget(forget), ANSWER_WITHIN).await
+    }
+
     async fn traffic(&self) -> Outcome<Traffic> {
         match self.ask(call::What::TellTraffic(wire::TellTraffic {}), ANSWER_WITHIN).await? {
             answer::What::Traffic(it) => Ok(it.into()),

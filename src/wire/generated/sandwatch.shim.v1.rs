@@ -42,7 +42,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -105,6 +105,9 @@ pub mod call {
         /// Answered with one Traffic.
         #[prost(message, tag = "18")]
         TellTraffic(super::TellTraffic),
+        /// What was answered for longer than once holds no more; answered with Done.
+        #[prost(message, tag = "19")]
+        Forget(super::Forget),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -123,6 +126,12 @@ pub struct Hold {}
 pub struct Vacate {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TellTraffic {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Forget {
+    /// Required: what was asked.
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<super::super::v1::AskRequest>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StdinEnd {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
