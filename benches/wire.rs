@@ -32,7 +32,7 @@ const FLOOD: &str = "flood 1000000000000";
 
 fn who(name: &str) -> Identity {
     let client = ClientId::parse(name).expect("a plain id");
-    Identity { client, name: name.to_owned() }
+    Identity { client, name: name.to_owned(), peer: None }
 }
 
 async fn session(runtime: &dyn Runtime, home: &Path, program: &str) -> SessionId {

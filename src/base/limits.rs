@@ -104,6 +104,25 @@ pub const RULES_MAX: usize = 1000;
 /// Asks that are kept after their end, over all sandboxes; the oldest go.
 pub const ASKS_KEPT: usize = 10_000;
 
+/// One text of an entry of the audit record, in bytes: a line that a person reads. What is longer is cut.
+pub const AUDIT_TEXT_BYTES_MAX: usize = LINE_BYTES_MAX;
+/// Details of one entry: twice what the longest of ours has; and one list among them, in bytes: a command.
+pub const AUDIT_DETAILS_MAX: usize = 24;
+pub const AUDIT_LIST_BYTES_MAX: usize = COMMAND_SHOWN_BYTES_MAX;
+/// Entries read in one go, so that nobody who decides waits behind one who reads.
+pub const AUDIT_PAGE: usize = 128;
+/// Entries in one listing, and those of one that says nothing else. An export has no bound: it is never held whole.
+pub const AUDIT_LISTED_MAX: u32 = 10_000;
+pub const AUDIT_LISTED: u32 = 100;
+/// One line of an export, in bytes: an entry whose every character takes six.
+pub const AUDIT_LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Steps into panes that wait to be written down: nobody who types waits for a disk. What comes then is counted, and told.
+pub const AUDIT_NOTES_QUEUED_MAX: usize = 1024;
+/// Entries of one sandbox on asks that nobody decides, in a burst, and how often after it: a program that asks all
+/// day makes the record grow by some 5 MB. What is left out is counted in the next one.
+pub const AUDIT_ASKS_BURST: u32 = 256;
+pub const AUDIT_ASK_EVERY: Duration = Duration::from_secs(10);
+
 /// Sandboxes one hub keeps, and sessions in one sandbox: above what one person or host can hold.
 pub const SANDBOXES_MAX: usize = 20_000;
 pub const SESSIONS_PER_SANDBOX_MAX: usize = 64;

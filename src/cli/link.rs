@@ -62,6 +62,8 @@ pub fn identity() -> Identity {
     Identity {
         client: ClientId::random(),
         name: crate::base::text::clip(&crate::base::text::visible(&format!("{user}@{host}")), 63),
+        // What the hub sees of us.
+        peer: None,
     }
 }
 

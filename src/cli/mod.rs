@@ -5,6 +5,7 @@ mod approvals;
 mod args;
 mod ask;
 mod attach;
+mod audit;
 mod dashes;
 mod demo;
 mod diff;
@@ -15,6 +16,7 @@ mod foreign;
 mod hook;
 mod hub;
 mod json;
+mod jsonl;
 mod link;
 mod logs;
 mod manual;
@@ -81,6 +83,10 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
         // In a sandbox there is no home, no log and no hub.
         Some(Verb::Ask(args)) => inside(ask::ask(args)),
         Some(Verb::Hook(args)) => inside(hook::hook(args)),
+        // It may lie where nothing else of sandwatch is.
+        Some(Verb::Audit(args::AuditVerb::Verify(
+            args @ args::AuditVerifyArgs { file: Some(_), .. },
+        ))) => audit::verify_file(&args),
         verb => {
             let paths = Paths::from_environment()?;
             match verb {
@@ -182,6 +188,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Diff(args) => diff::diff(&*runtime, args).await,
                 Verb::Snapshot(verb) => snapshot::snapshot(&*runtime, verb).await,
                 Verb::Restore(args) => snapshot::restore(&*runtime, args).await,
+                Verb::Audit(verb) => audit::audit(&*runtime, verb).await,
                 Verb::Approvals(verb) => approvals::approvals(&*runtime, verb).await,
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.

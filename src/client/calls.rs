@@ -33,6 +33,7 @@ use crate::{
     },
     model::{
         ask::{Answer, Ask},
+        audit::{AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -50,6 +51,7 @@ use crate::{
     wire::{
         convert::{
             ask::decide_out,
+            audit::entries_in,
             change::{apply_out, diff_out, piece_in},
             entry_in, fits,
             history::{history_out, search_out},
@@ -222,6 +224,26 @@ impl Runtime for Client {
         let mut asks = wires.asks();
         let call = asks.decide(wires.request(decide_out(id, digest, &answer)));
         required("ask", wires.answer(HUB_ANSWER_WITHIN, call).await?.ask)?.try_into()
+    }
+
+    async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>> {
+        let wires = self.wires()?;
+        let mut audit = wires.audit();
+        let call = audit.read(wires.request(v1::ReadAuditRequest::from(&request)));
+        let pages = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+        Ok(Box::pin(pages.map(move |page| match page {
+            Ok(page) => entries_in(page),
+            Err(status) => Err(wires.fault(&status)),
+        })))
+    }
+
+    async fn audit_head(&self) -> Outcome<Head> {
+        let reading = self.shared.again(|wires| async move {
+            let mut audit = wires.audit();
+            let call = audit.head(wires.request(v1::AuditHeadRequest {}));
+            wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
+        });
+        reading.await
     }
 
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>> {

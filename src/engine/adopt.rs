@@ -8,6 +8,7 @@ use tokio_stream::StreamExt;
 
 use super::{
     Inner,
+    audit::words::{about, by_hub},
     fleet::Entry,
     follow::{apply, fail},
     record, restore,
@@ -26,6 +27,7 @@ use crate::{
     },
     driver::{Ground, Hosting},
     model::{
+        audit::Action,
         event::Level,
         sandbox::{Sandbox, SandboxSpec, State},
     },
@@ -248,7 +250,12 @@ impl Inner {
     /// A removal or a creation that the hub before did not finish is undone to its end.
     async fn finish_removal(self: &Arc<Self>, id: &SandboxId, name: &str) {
         let (level, words) = match self.remove(id).await {
-            Ok(()) => (Level::Info, format!("{name}, left half made or half removed, is removed")),
+            Ok(()) => {
+                let why = "a hub before had left it half made or half removed";
+                let act = by_hub(Action::SandboxRemoved, name, why);
+                self.record(about(act, id, name)).await;
+                (Level::Info, format!("{name}, left half made or half removed, is removed"))
+            }
             Err(fault) => (Level::Error, fault.to_string()),
         };
         self.fleet().notice(level, Some(id.clone()), &words);

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Inner,
+    audit::words,
     fleet::{Entry, Fleet},
     store::AskRow,
 };
@@ -19,6 +20,7 @@ use crate::{
     },
     model::{
         ask::{Answer, Ask, AskState, Asked, Decision, Request, Scope, Verdict},
+        audit::Act,
         event::Level,
         traffic::Traffic,
     },
@@ -33,6 +35,15 @@ use crate::{
 
 /// How long an answer for an hour holds.
 const HOUR_MS: i64 = 3_600_000;
+
+/// Who decides, and from where.
+pub(super) enum By<'a> {
+    Person(&'a Identity),
+    /// The rules of these names.
+    Policy(Vec<String>),
+    /// An answer of before, which holds this long.
+    Standing(Scope),
+}
 
 /// An answer that holds for the very same request.
 #[derive(Clone, Debug)]
@@ -101,17 +112,28 @@ impl Inner {
         let late = clock::wall() >= ask.asked.deadline_at;
         let state = if late { AskState::Expired } else { AskState::Withdrawn };
         let ask = Ask { state, ..ask };
-        if let Err(fault) = self.store.put_ask(row(&ask)).await {
-            tracing::warn!(%fault, "the end of an ask is not kept");
+        let act = self.if_room(&ask.sandbox, words::ended(&ask));
+        if let Err(fault) = self.store.put_ask(row(&ask), act).await {
+            let words = format!("the end of an ask is not kept: {fault}");
+            self.fleet().notice(Level::Error, Some(ask.sandbox), &words);
         }
+    }
+
+    /// An entry of the audit record that a program brought about, unless its sandbox has had its share.
+    fn if_room(&self, id: &SandboxId, act: Act) -> Option<Act> {
+        let mut fleet = self.fleet();
+        let Ok(entry) = fleet.get_mut(id) else { return Some(act) };
+        let before = entry.asks_noted.take(clock::monotonic())?;
+        Some(act.with_any("left_out_before", Some(before).filter(|it| *it > 0)))
     }
 
     /// Puts a new one before people, unless it was answered already.
     async fn begin_ask(self: &Arc<Self>, id: &SandboxId, asked: Asked) -> Outcome<()> {
         let kept = self.store.ask(asked.id.to_string()).await?;
-        if let Some(kept) = kept.and_then(|it| stored::ask(&it).ok())
-            && let (Some(decision), true) = (kept.decision, kept.sandbox == *id)
-        {
+        let kept = kept.and_then(|it| stored::ask(&it).ok()).filter(|it| it.sandbox == *id);
+        // A hub before wrote down that it is asked.
+        let known = kept.is_some();
+        if let Some(decision) = kept.and_then(|it| it.decision) {
             // Decided, and then the hub died before it was released; or it was told just before it was.
             let released = self.release(id, &asked.id, &decision.answer).await;
             if let Err(fault) = released {
@@ -136,8 +158,8 @@ impl Inner {
         };
         let now = clock::wall();
         let judged = judge(&self.rules().await, &ask.asked.request, &sandbox.workspace.path, now);
-        if let Some(decision) = by_rule(&judged, &ask, now) {
-            return self.settle_ask(id, ask, decision).await;
+        if let Some((decision, by)) = by_rule(&judged, &ask, now) {
+            return self.settle_ask(id, ask, decision, &by).await;
         }
         let holds = |it: &&Standing| it.digest == ask.digest && it.until.is_none_or(|it| now < it);
         if let Some(standing) = standing.iter().find(holds) {
@@ -145,19 +167,22 @@ impl Inner {
             let answer = Answer { scope: Scope::Once, ..was.answer.clone() };
             let by = format!("{} ({})", was.by, was.answer.scope.word());
             let decision = Decision { answer, by, at: now, waited_ms: waited(&ask, now) };
-            return self.settle_ask(id, ask, decision).await;
+            let by = By::Standing(was.answer.scope);
+            return self.settle_ask(id, ask, decision, &by).await;
         }
-        self.store.put_ask(row(&ask)).await?;
+        let act = if known { None } else { self.if_room(id, words::asked(&ask)) };
+        self.store.put_ask(row(&ask), act).await?;
         self.fleet().get_mut(id)?.sandbox_mut().asks.push(ask);
         Ok(())
     }
 
-    /// Writes a decision down, and only then releases who waits.
+    /// Writes a decision down, in the audit record too, and only then releases who waits.
     async fn settle_ask(
         self: &Arc<Self>,
         id: &SandboxId,
         ask: Ask,
         decision: Decision,
+        by: &By<'_>,
     ) -> Outcome<()> {
         let state = match decision.answer.verdict {
             Verdict::Allow => AskState::Allowed,
@@ -165,11 +190,12 @@ impl Inner {
         };
         let answer = decision.answer.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
-        self.store.put_ask(row(&ask)).await?;
+        self.store.put_ask(row(&ask), Some(words::decided(&ask, by))).await?;
         let released = self.release(id, &ask.asked.id, &answer).await;
         if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
             // Nothing was allowed by it: the record says so.
-            self.store.take_ask_back(row(&Ask { state: AskState::Withdrawn, ..ask })).await?;
+            let ask = Ask { state: AskState::Withdrawn, ..ask };
+            self.store.take_ask_back(row(&ask), words::fruitless(&ask)).await?;
         }
         released
     }
@@ -213,7 +239,7 @@ impl Inner {
         let (sandbox, now) = (ask.sandbox.clone(), clock::wall());
         let waited_ms = waited(&ask, now);
         let decision = Decision { answer, by: who.name.clone(), at: now, waited_ms };
-        let settled = self.settle_ask(&sandbox, ask, decision).await;
+        let settled = self.settle_ask(&sandbox, ask, decision, &By::Person(who)).await;
         // What was not written down is not decided, and waits on.
         let kept = self.store.ask(id.to_string()).await?;
         let kept = kept.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
@@ -301,8 +327,8 @@ impl Entry {
 }
 
 /// What rules decide without a person.
-fn by_rule(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<Decision> {
-    let names: Vec<&str> = judged.by.iter().map(|it| it.id.as_str()).collect();
+fn by_rule<'a>(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<(Decision, By<'a>)> {
+    let names: Vec<String> = judged.by.iter().map(|it| it.id.clone()).collect();
     let by = format!("policy: {}", names.join(", "));
     let (verdict, message) = match judged.ruling {
         Ruling::Deny => (Verdict::Deny, judged.by.first().map(|it| it.why.clone())),
@@ -310,7 +336,8 @@ fn by_rule(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<Decisio
         Ruling::Ask => return None,
     };
     let answer = Answer { verdict, scope: Scope::Once, message };
-    Some(Decision { answer, by, at: now, waited_ms: waited(ask, now) })
+    let decision = Decision { answer, by, at: now, waited_ms: waited(ask, now) };
+    Some((decision, By::Policy(names)))
 }
 
 fn waited(ask: &Ask, now: Timestamp) -> u64 {

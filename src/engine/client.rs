@@ -6,7 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_stream::StreamExt;
 
-use super::{Inner, feed::Feed, fleet};
+use super::{
+    Inner,
+    audit::words::{self, about, by_client},
+    feed::Feed,
+    fleet,
+};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -16,6 +21,7 @@ use crate::{
     },
     model::{
         ask::{Answer, Ask},
+        audit::{Act, Action, AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -52,6 +58,21 @@ macro_rules! to_its_end {
     }};
 }
 
+/// The same, with an entry in the audit record before the answer, once it is done.
+macro_rules! recorded {
+    ($self:ident, $engine:ident, $id:ident, $action:ident => $verb:expr) => {{
+        let ($engine, $id, who) = ($self.engine.clone(), $id.clone(), $self.who.clone());
+        Inner::detached(async move {
+            // What is removed has no name any more.
+            let act = $engine.act(&who, Action::$action, &$id);
+            let done = $verb.await?;
+            $engine.record(words::now(act)).await;
+            Ok(done)
+        })
+        .await
+    }};
+}
+
 #[async_trait]
 impl Runtime for Client {
     async fn hub(&self) -> Outcome<HubStatus> {
@@ -79,8 +100,14 @@ impl Runtime for Client {
     }
 
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox> {
-        let engine = self.engine.clone();
-        Inner::detached(async move { engine.create(spec).await }).await
+        let (engine, who) = (self.engine.clone(), self.who.clone());
+        let work = async move {
+            let made = engine.create(spec.clone()).await?;
+            let act = by_client(&who, Action::SandboxCreated, &made.name);
+            engine.record(words::made(act, &made, &spec)).await;
+            Ok(made)
+        };
+        Inner::detached(work).await
     }
 
     async fn others(&self) -> Outcome<Vec<Foreign>> {
@@ -88,24 +115,32 @@ impl Runtime for Client {
     }
 
     async fn adopt(&self, adoption: Adoption) -> Outcome<Sandbox> {
-        let engine = self.engine.clone();
-        Inner::detached(async move { engine.take_in(adoption).await }).await
+        let (engine, who) = (self.engine.clone(), self.who.clone());
+        let work = async move {
+            let container = adoption.container.clone();
+            let made = engine.take_in(adoption).await?;
+            let act = by_client(&who, Action::SandboxAdopted, &made.name);
+            let act = about(act, &made.id, &made.name).with("container", container);
+            engine.record(act.with("driver", made.driver.as_str())).await;
+            Ok(made)
+        };
+        Inner::detached(work).await
     }
 
     async fn pause(&self, id: &SandboxId) -> Outcome<()> {
-        to_its_end!(self, engine, id => engine.pause(&id))
+        recorded!(self, engine, id, SandboxPaused => engine.pause(&id))
     }
 
     async fn resume(&self, id: &SandboxId) -> Outcome<()> {
-        to_its_end!(self, engine, id => engine.resume(&id))
+        recorded!(self, engine, id, SandboxResumed => engine.resume(&id))
     }
 
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()> {
-        to_its_end!(self, engine, id => engine.stop(&id, grace))
+        recorded!(self, engine, id, SandboxStopped => engine.stop(&id, grace))
     }
 
     async fn remove(&self, id: &SandboxId) -> Outcome<()> {
-        to_its_end!(self, engine, id => engine.remove(&id))
+        recorded!(self, engine, id, SandboxRemoved => engine.remove(&id))
     }
 
     async fn asks(&self) -> Outcome<Vec<Ask>> {
@@ -121,27 +156,67 @@ impl Runtime for Client {
         to_its_end!(self, engine, id => engine.decide(&who, &id, &digest, answer))
     }
 
+    async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>> {
+        self.engine.audit(request).await
+    }
+
+    async fn audit_head(&self) -> Outcome<Head> {
+        self.engine.audit_head().await
+    }
+
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>> {
         Ok(self.engine.snapshots())
     }
 
     async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
+        let who = self.who.clone();
         to_its_end!(self, engine, id => async {
-            Ok(engine.snapshot(&id, name, SnapshotCause::Asked).await?.0)
+            let (taken, _pin) = engine.snapshot(&id, name, SnapshotCause::Asked).await?;
+            let act = by_client(&who, Action::SnapshotTaken, taken.id.as_str());
+            engine.record(words::of_snapshot(act, &taken)).await;
+            Ok(taken)
         })
     }
 
     async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()> {
-        to_its_end!(self, engine, id => engine.remove_snapshot(&id))
+        let who = self.who.clone();
+        to_its_end!(self, engine, id => async {
+            let gone = engine.shelves().get(&id)?;
+            engine.remove_snapshot(&id).await?;
+            let act = by_client(&who, Action::SnapshotRemoved, id.as_str());
+            engine.record(words::of_snapshot(act, &gone.snapshot)).await;
+            Ok(())
+        })
     }
 
     async fn restore(&self, id: &SandboxId, to: Option<&SnapshotId>) -> Outcome<Sandbox> {
-        let to = to.cloned();
-        to_its_end!(self, engine, id => engine.restore(&id, to.as_ref()))
+        let (who, to) = (self.who.clone(), to.cloned());
+        to_its_end!(self, engine, id => async {
+            let restored = engine.restore(&id, to.as_ref()).await?;
+            let act = engine.act(&who, Action::SandboxRestored, &id);
+            engine.record(act.with_any("to", to.as_ref().map(SnapshotId::as_str))).await;
+            Ok(restored)
+        })
     }
 
     async fn fork(&self, from: Subject, how: Fork) -> Outcome<Sandbox> {
-        to_its_end!(self, engine, from => engine.fork(from, how))
+        let who = self.who.clone();
+        to_its_end!(self, engine, from => async {
+            let origin = match &from {
+                Subject::Sandbox(id) => id.to_string(),
+                Subject::Snapshot(id) => id.to_string(),
+            };
+            let made = engine.fork(from, how).await?;
+            let act = by_client(&who, Action::SandboxForked, &made.name);
+            let spec = engine.fleet().get(&made.id).map(|it| Arc::clone(&it.spec));
+            let act = match spec {
+                Ok(spec) => words::made(act, &made, &spec),
+                // Removed already.
+                Err(_) => about(act, &made.id, &made.name),
+            };
+            engine.record(act.with("of", origin)).await;
+            Ok(made)
+        })
     }
 
     async fn diff(
@@ -153,15 +228,39 @@ impl Runtime for Client {
     }
 
     async fn apply(&self, id: &SandboxId, request: ApplyRequest) -> Outcome<Applied> {
-        to_its_end!(self, engine, id => engine.apply(&id, request))
+        let who = self.who.clone();
+        to_its_end!(self, engine, id => async {
+            let act = engine.act(&who, Action::WorkspaceApplied, &id);
+            let act = words::applying(act, &request);
+            let applied = engine.apply(&id, request).await?;
+            if !applied.refused() {
+                engine.record(words::written(words::now(act), &applied)).await;
+            }
+            Ok(applied)
+        })
     }
 
     async fn take_back(&self, id: &SandboxId, overwrite: bool) -> Outcome<Applied> {
-        to_its_end!(self, engine, id => engine.take_back(&id, overwrite))
+        let who = self.who.clone();
+        to_its_end!(self, engine, id => async {
+            let act = engine.act(&who, Action::WorkspaceTakenBack, &id);
+            let applied = engine.take_back(&id, overwrite).await?;
+            if !applied.refused() {
+                engine.record(words::written(words::now(act), &applied)).await;
+            }
+            Ok(applied)
+        })
     }
 
     async fn open(&self, id: &SandboxId, spec: SessionSpec) -> Outcome<Session> {
-        to_its_end!(self, engine, id => engine.open(&id, spec))
+        let who = self.who.clone();
+        to_its_end!(self, engine, id => async {
+            let act = words::program(engine.act(&who, Action::SessionOpened, &id), &spec);
+            let session = engine.open(&id, spec).await?;
+            let act = Act { subject: session.name(&act.subject), ..words::now(act) };
+            engine.record(act.with("session", session.id.as_str())).await;
+            Ok(session)
+        })
     }
 
     async fn exec(
@@ -170,6 +269,10 @@ impl Runtime for Client {
         spec: SessionSpec,
         stdin: BoxStream<Bytes>,
     ) -> Outcome<BoxStream<Outcome<ExecOutput>>> {
+        self.engine.fleet().get(id)?;
+        // Before it runs, so that none runs that is not in the record.
+        let act = self.engine.act(&self.who, Action::ProgramRun, id);
+        self.engine.record(words::program(act, &spec)).await;
         self.engine.exec(id, spec, stdin).await
     }
 
@@ -235,6 +338,9 @@ impl Runtime for Client {
     }
 
     async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {
-        self.engine.remove_recording(id).await
+        self.engine.remove_recording(id).await?;
+        let act = by_client(&self.who, Action::RecordingRemoved, id.as_str());
+        self.engine.record(act.with("session", id.as_str())).await;
+        Ok(())
     }
 }

@@ -71,7 +71,7 @@ pub async fn demo(home: PathBuf, fleet: usize) -> Outcome<Engine> {
         program: PathBuf::new(),
     };
     let engine = Engine::over(options, None).await?;
-    let director = Identity { client: ClientId::random(), name: "demo".to_owned() };
+    let director = Identity { client: ClientId::random(), name: "demo".to_owned(), peer: None };
     let runtime = engine.client(director);
     for member in CAST.iter().take(fleet) {
         stage(&engine, &fake, runtime.as_ref(), member, &project).await?;

@@ -50,6 +50,7 @@ impl Inner {
         checks.push(self.check_state().await);
         checks.push(self.check_disk());
         checks.push(self.check_registry().await);
+        checks.push(self.check_audit().await);
         checks
     }
 
@@ -108,6 +109,20 @@ impl Inner {
             },
         });
         seen.unwrap_or_else(|fault| check("state.registry", Err(fault)))
+    }
+
+    /// It is never made shorter, so its size is to be known.
+    async fn check_audit(&self) -> Check {
+        let seen = async {
+            let (head, bytes) = (self.store.audit_head().await?, self.store.bytes().await?);
+            let entries = match head.seq {
+                1 => "1 entry".to_owned(),
+                many => format!("{many} entries"),
+            };
+            let size = human_bytes(bytes);
+            Ok(format!("{entries}; the registry, which holds them, takes {size}"))
+        };
+        check("state.audit", seen.await)
     }
 }
 

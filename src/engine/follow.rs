@@ -7,6 +7,7 @@ use tokio_stream::StreamExt;
 
 use super::{
     Inner,
+    audit::words::{about, by_hub},
     fleet::{end_sessions, has_live_session, make_room},
     record::Durable,
 };
@@ -18,6 +19,7 @@ use crate::{
         limits::{LAST_WORDS_WITHIN, STOP_GRACE},
     },
     model::{
+        audit::Action,
         event::Level,
         sandbox::{Sandbox, State},
     },
@@ -118,10 +120,11 @@ impl Inner {
     pub(super) async fn end_of_work(self: &Arc<Self>, id: &SandboxId) {
         let Ok(verbs) = self.fleet().get(id).map(|it| it.verbs.clone()) else { return };
         let held = verbs.lock().await;
-        let (next, seat, watchers) = {
+        let (name, next, seat, watchers) = {
             let fleet = self.fleet();
             let Ok(entry) = fleet.get(id) else { return };
-            (next(entry), entry.seat.clone(), Arc::downgrade(&entry.watchers))
+            let name = entry.sandbox.name.clone();
+            (name, next(entry), entry.seat.clone(), Arc::downgrade(&entry.watchers))
         };
         match (next, seat) {
             (Next::Stop, Some(seat)) => {
@@ -138,11 +141,16 @@ impl Inner {
                     tokio::time::sleep(LAST_WORDS_WITHIN / 100).await;
                 }
                 match self.remove(id).await {
+                    Ok(()) => {
+                        let why = "its program ended, and it was made for that alone";
+                        let act = by_hub(Action::SandboxRemoved, &name, why);
+                        self.record(about(act, id, &name)).await;
+                    }
                     Err(fault) if fault.kind() != Kind::Absent => {
                         let words = format!("removing it after its program ended: {fault}");
                         self.fleet().notice(Level::Error, Some(id.clone()), &words);
                     }
-                    _ => {}
+                    Err(_) => {}
                 }
             }
             _ => {}

@@ -69,7 +69,7 @@ mod tests {
     use crate::base::{fault::Kind, id::ClientId};
 
     fn who(name: &str) -> Identity {
-        Identity { client: ClientId::parse(name).unwrap(), name: name.to_owned() }
+        Identity { client: ClientId::parse(name).unwrap(), name: name.to_owned(), peer: None }
     }
 
     const NOW: Timestamp = Timestamp(1_000_000);

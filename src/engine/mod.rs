@@ -2,6 +2,7 @@
 //! may type, what changed. It holds no screen and parses no output: that is a seat's business.
 mod adopt;
 mod asks;
+pub mod audit;
 mod changes;
 mod client;
 mod create;
@@ -48,9 +49,10 @@ use crate::{
     },
     config::paths::Paths,
     driver::{Ground, registry::Registry},
-    model::event::Level,
+    model::{audit::Action, event::Level},
     runtime::{Directory, Identity, Runtime},
 };
+use audit::{notes::Notes, words};
 use fleet::{Fleet, Telling};
 use shelves::{Loaded, Shelves};
 use store::Store;
@@ -90,6 +92,7 @@ struct Inner {
     /// Rung when somebody begins to look at a sandbox or at all.
     attention: Arc<Notify>,
     rules: rules::Rules,
+    notes: Notes,
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
@@ -116,6 +119,8 @@ impl Engine {
         let opened = Store::open(registry).await?;
         let root = options.paths.snapshots();
         let Loaded { shelves, damaged, unfinished } = Shelves::load(root).await?;
+        let (notes, writer) = Notes::new();
+        let rules = rules::Rules::since(opened.store.last_policy().await?.as_ref());
         let inner = Arc::new(Inner {
             paths: options.paths,
             drivers: options.drivers,
@@ -127,12 +132,19 @@ impl Engine {
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
             attention: Arc::default(),
-            rules: rules::Rules::default(),
+            rules,
+            notes,
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),
             started: clock::monotonic(),
         });
+        writer.start(Arc::downgrade(&inner), inner.store.clone());
+        let began = words::by_hub(Action::HubStarted, "hub", "it was started")
+            .with("pid", u64::from(std::process::id()))
+            .with("version", env!("CARGO_PKG_VERSION"))
+            .with_any("set_aside", opened.set_aside.as_ref().map(|it| it.display().to_string()));
+        inner.record(began).await;
         if let Some(aside) = &opened.set_aside {
             let words = format!(
                 "the registry was damaged and is now {}; it was rebuilt from what lives",

@@ -11,6 +11,7 @@ use tokio_stream::Stream;
 
 use super::{
     Inner,
+    audit::words::{by_client, keyboard, left},
     fleet::{Entry, make_room},
     lease,
     verbs::unfit,
@@ -24,6 +25,7 @@ use crate::{
         units::Size,
     },
     model::{
+        audit::Action,
         output::{Output, OutputRequest},
         sandbox::State,
         session::{Lease, Session, SessionSpec},
@@ -175,8 +177,11 @@ impl Inner {
             let entry = fleet.get_mut(&sandbox)?;
             living(entry, id)?;
             let seat = entry.seat()?;
-            let taken = hold(entry, id, who, now)?;
-            (seat, taken.then_some(sandbox))
+            let news = hold(entry, id, who, now)?;
+            if news == Some(News::Taken) {
+                self.note_step(entry, id, who, Action::KeyboardTaken, None);
+            }
+            (seat, news.map(|_| sandbox))
         };
         if let Some(sandbox) = taken {
             self.lease_changed(sandbox, id.clone(), seat.clone());
@@ -217,6 +222,7 @@ impl Inner {
         let seat = entry.seat.clone();
         let Some(session) = entry.session_mut(id) else { return Ok(None) };
         let after = lease::decide(session.lease.as_ref(), who, verb, now)?;
+        let before = lease::current(session.lease.as_ref(), now).cloned();
         let holder = |it: &Option<Lease>| it.as_ref().map(|it| it.holder.clone());
         let used = |it: &Option<Lease>| it.as_ref().map(|it| it.used_at);
         let moved = holder(&session.lease) != holder(&after)
@@ -224,11 +230,32 @@ impl Inner {
                 .zip(used(&after))
                 .is_some_and(|(before, now)| lease::is_worth_telling(before, now));
         session.lease.clone_from(&after);
+        if holder(&before) != holder(&after) {
+            let (action, from) = match (&before, &after) {
+                (Some(other), Some(_)) => (Action::KeyboardTakenOver, Some(&other.holder_name)),
+                (None, _) => (Action::KeyboardTaken, None),
+                (_, None) => (Action::KeyboardGivenBack, None),
+            };
+            self.note_step(entry, id, who, action, from.map(String::as_str));
+        }
         drop(fleet);
         if let (true, Some(seat)) = (moved, seat) {
             self.lease_changed(sandbox, id.clone(), seat);
         }
         Ok(after)
+    }
+
+    /// Has the audit record say that somebody stepped in or out; `from` is whom they took it from.
+    fn note_step(
+        &self,
+        entry: &Entry,
+        id: &SessionId,
+        who: &Identity,
+        action: Action,
+        from: Option<&str>,
+    ) {
+        let act = by_client(who, action, &name_of(entry, id));
+        self.notes.note(keyboard(act, id, &entry.sandbox).with_any("taken_from", from));
     }
 
     /// Tells that a keyboard changed hands, and has the seat and the registry remember it.
@@ -264,7 +291,7 @@ impl Inner {
     }
 
     /// Frees every keyboard that `free` says is free, and tells.
-    fn release_where(self: &Arc<Self>, free: impl Fn(&Lease) -> bool) {
+    fn release_where(self: &Arc<Self>, why: &str, free: impl Fn(&Lease) -> bool) {
         let mut changed = Vec::new();
         {
             let mut fleet = self.fleet();
@@ -276,8 +303,10 @@ impl Inner {
                 .collect();
             for (sandbox, id) in held {
                 let Ok(entry) = fleet.get_mut(&sandbox) else { continue };
-                if let Some(session) = entry.session_mut(&id) {
-                    session.lease = None;
+                let lease = entry.session_mut(&id).and_then(|it| it.lease.take());
+                if let Some(lease) = lease {
+                    let act = left(&lease, &name_of(entry, &id), why);
+                    self.notes.note(keyboard(act, &id, &entry.sandbox));
                 }
                 changed.push((sandbox, id, entry.seat.clone()));
             }
@@ -291,13 +320,26 @@ impl Inner {
     }
 
     pub(super) fn release_all(self: &Arc<Self>, client: &ClientId) {
-        self.release_where(|it| it.holder == *client);
+        self.release_where("its client is gone", |it| it.holder == *client);
     }
 
     pub(super) fn release_idle(self: &Arc<Self>) {
         let now = clock::wall();
-        self.release_where(|it| lease::current(Some(it), now).is_none());
+        self.release_where("it was not used", |it| lease::current(Some(it), now).is_none());
     }
+}
+
+fn name_of(entry: &Entry, id: &SessionId) -> String {
+    entry.session(id).map_or_else(|| id.to_string(), |it| it.name(&entry.sandbox.name))
+}
+
+/// What is worth telling of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// The keyboard changed hands.
+    Taken,
+    /// It is used, and whoever remembers that heard of it long ago.
+    Used,
 }
 
 /// A session that can be typed into, or why not.
@@ -323,17 +365,24 @@ fn fit_to_start(entry: &Entry) -> Outcome<()> {
     }
 }
 
-/// Takes or renews the keyboard for a key; `true` when the seat should hear of it: it changed hands, or it is long
-/// since it heard of a key.
-fn hold(entry: &mut Entry, id: &SessionId, who: &Identity, now: Timestamp) -> Outcome<bool> {
-    let Some(session) = entry.session(id) else { return Ok(false) };
+/// Takes or renews the keyboard for a key.
+fn hold(
+    entry: &mut Entry,
+    id: &SessionId,
+    who: &Identity,
+    now: Timestamp,
+) -> Outcome<Option<News>> {
+    let Some(session) = entry.session(id) else { return Ok(None) };
     let held = lease::current(session.lease.as_ref(), now);
     let same = held.is_some_and(|it| it.holder == who.client);
     // Renewing to the second is enough, and spares a copy of the sandbox for every key.
     if same && held.is_some_and(|it| now.since(it.used_at).as_secs() == 0) {
-        return Ok(false);
+        return Ok(None);
     }
-    let news = !same || held.is_none_or(|it| lease::is_worth_telling(it.used_at, now));
+    let news = match held.filter(|_| same) {
+        None => Some(News::Taken),
+        Some(it) => lease::is_worth_telling(it.used_at, now).then_some(News::Used),
+    };
     let after = lease::decide(session.lease.as_ref(), who, LeaseVerb::Take, now)?;
     if let Some(session) = entry.session_mut(id) {
         session.lease = after;

@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::base::{
-    clock,
-    fault::{Fault, Outcome},
-    limits::{STORE_BUSY_WITHIN, STORE_QUEUED_MAX},
+use super::audit::table as audit;
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::{STORE_BUSY_WITHIN, STORE_QUEUED_MAX},
+    },
+    model::audit::Act,
 };
 
 /// Each step takes the database from its index to the next; never edited, only added to.
@@ -50,6 +54,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX ask_created ON ask (created_at);
     CREATE INDEX ask_state ON ask (state);
 ",
+    audit::TABLE,
 ];
 
 /// One sandbox as it is kept.
@@ -138,7 +143,8 @@ impl Store {
         Ok(Opened { store: Self { jobs }, set_aside })
     }
 
-    async fn run<T: Send + 'static>(
+    /// Does something with the database, at its turn.
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -224,24 +230,32 @@ impl Store {
         .await
     }
 
-    /// Writes an ask's newest state. What was decided stays so.
-    pub(super) async fn put_ask(&self, row: AskRow) -> Outcome<()> {
-        self.run("keeping an ask", move |connection| {
-            let put = "INSERT INTO ask (id, sandbox, created_at, state, record) \
-                       VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET \
-                       state = excluded.state, record = excluded.record \
-                       WHERE state NOT IN ('allowed', 'denied')";
-            let row = params![row.id, row.sandbox, row.created_at, row.state, row.record];
-            connection.execute(put, row).map(drop)
-        })
-        .await
+    /// Writes an ask's newest state, and in the same breath what the audit record is to say of it: both or neither.
+    /// What was decided stays so.
+    pub(super) async fn put_ask(&self, row: AskRow, act: Option<Act>) -> Outcome<()> {
+        let put = "INSERT INTO ask (id, sandbox, created_at, state, record) \
+                   VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET \
+                   state = excluded.state, record = excluded.record \
+                   WHERE state NOT IN ('allowed', 'denied')";
+        self.change_ask(put, row, act).await
     }
 
     /// Writes it over a decision of which nothing came.
-    pub(super) async fn take_ask_back(&self, row: AskRow) -> Outcome<()> {
+    pub(super) async fn take_ask_back(&self, row: AskRow, act: Act) -> Outcome<()> {
+        let put = "UPDATE ask SET sandbox = ?2, created_at = ?3, state = ?4, record = ?5 \
+                   WHERE id = ?1";
+        self.change_ask(put, row, Some(act)).await
+    }
+
+    async fn change_ask(&self, put: &'static str, row: AskRow, act: Option<Act>) -> Outcome<()> {
         self.run("keeping an ask", move |connection| {
-            let put = "UPDATE ask SET state = ?2, record = ?3 WHERE id = ?1";
-            connection.execute(put, params![row.id, row.state, row.record]).map(drop)
+            let change = connection.transaction()?;
+            let row = params![row.id, row.sandbox, row.created_at, row.state, row.record];
+            let changed = change.prepare_cached(put)?.execute(row)?;
+            if let (1.., Some(act)) = (changed, act) {
+                audit::append(&change, act)?;
+            }
+            change.commit()
         })
         .await
     }
@@ -317,6 +331,9 @@ fn put_sessions(change: &rusqlite::Transaction<'_>, row: &Row) -> rusqlite::Resu
     Ok(())
 }
 
+/// A name that another has.
+const UNIQUE: Option<i32> = Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE);
+
 fn damaged(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
@@ -326,7 +343,9 @@ fn fault(doing: &str, error: &rusqlite::Error) -> Fault {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Fault::failed(format!("{doing}: the disk is full"))
             .hint("free some disk space, then try again"),
-        Some(ErrorCode::ConstraintViolation) => Fault::busy(format!("{doing}: the name is taken")),
+        Some(ErrorCode::ConstraintViolation) if error.sqlite_extended_error_code() == UNIQUE => {
+            Fault::busy(format!("{doing}: the name is taken"))
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             Fault::failed(format!("{doing}: {error}"))
                 .hint("make the state directory writable, or set SANDWATCH_HOME to another")

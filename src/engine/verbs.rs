@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
     Inner,
+    audit::words::{about, by_hub},
     fleet::{end_sessions, has_live_session},
     follow::fail,
     pulse::is_silence,
@@ -18,6 +19,7 @@ use crate::{
     },
     driver::{self, Ground, Hosting},
     model::{
+        audit::Action,
         event::Level,
         sandbox::{Sandbox, State},
     },
@@ -304,6 +306,8 @@ impl Inner {
             tokio::spawn(async move {
                 let fault = match engine.remove(&id).await {
                     Ok(()) => {
+                        let act = by_hub(Action::SandboxRemoved, &name, why);
+                        engine.record(about(act, &id, &name)).await;
                         let words = format!("{name} was removed: {why}");
                         return engine.fleet().notice(Level::Info, Some(id), &words);
                     }

@@ -30,6 +30,7 @@ use crate::{
         limits::{HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN},
     },
     config::paths::SocketPath,
+    runtime,
 };
 
 /// What every HTTP/2 client says first.
@@ -109,8 +110,11 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
                 continue;
             }
         };
-        match stream.peer_cred() {
-            Ok(peer) if peer_allowed(own, peer.uid()) => {}
+        let who = match stream.peer_cred() {
+            Ok(peer) if peer_allowed(own, peer.uid()) => {
+                let pid = peer.pid().and_then(|it| u32::try_from(it).ok());
+                runtime::Peer { uid: peer.uid(), pid }
+            }
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "a connection of another user was refused");
                 continue;
@@ -119,7 +123,7 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
                 tracing::warn!(%error, "a connection of nobody known was refused");
                 continue;
             }
-        }
+        };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             tracing::warn!(most = HUB_CONNECTIONS_MAX, "a connection too many was refused");
             continue;
@@ -128,7 +132,7 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
         tokio::spawn(async move {
             let greeted = tokio::time::timeout(HUB_GREETING_WITHIN, greets(&stream)).await;
             if matches!(greeted, Ok(Ok(true))) {
-                drop(passed.send(Ok(Peer { stream, _permit: permit })).await);
+                drop(passed.send(Ok(Peer { stream, who, _permit: permit })).await);
             } else {
                 tracing::debug!("a connection that does not speak HTTP/2 was closed");
             }
@@ -164,13 +168,16 @@ async fn greets(stream: &UnixStream) -> io::Result<bool> {
 /// One connection, counted until it ends.
 pub(super) struct Peer {
     stream: UnixStream,
+    who: runtime::Peer,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connected for Peer {
-    type ConnectInfo = ();
+    type ConnectInfo = runtime::Peer;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> runtime::Peer {
+        self.who
+    }
 }
 
 impl Peer {

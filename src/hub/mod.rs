@@ -36,8 +36,9 @@ use crate::{
     wire::{
         DESCRIPTORS,
         v1::{
-            asks_server::AsksServer, hub_server::HubServer, recordings_server::RecordingsServer,
-            sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
+            asks_server::AsksServer, audit_server::AuditServer, hub_server::HubServer,
+            recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
+            sessions_server::SessionsServer,
         },
     },
 };
@@ -171,6 +172,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
     reporter.set_serving::<SessionsServer<Service>>().await;
     reporter.set_serving::<RecordingsServer<Service>>().await;
     reporter.set_serving::<AsksServer<Service>>().await;
+    reporter.set_serving::<AuditServer<Service>>().await;
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
     macro_rules! bounded {
         ($server:ident) => {
@@ -188,6 +190,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
         .add_service(bounded!(SessionsServer))
         .add_service(bounded!(RecordingsServer))
         .add_service(bounded!(AsksServer))
+        .add_service(bounded!(AuditServer))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection))
 }

@@ -1,6 +1,7 @@
 //! Layer `model`: the plain facts everything else talks about. No I/O, no serde, no behaviour
 //! beyond names and small derivations.
 pub mod ask;
+pub mod audit;
 pub mod capability;
 pub mod change;
 pub mod check;

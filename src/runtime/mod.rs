@@ -16,6 +16,7 @@ use crate::{
     },
     model::{
         ask::{Answer, Ask},
+        audit::{AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -33,8 +34,18 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub client: ClientId,
-    /// For people, e.g. `alice@laptop`.
+    /// For people, e.g. `alice@laptop`. The client's own word.
     pub name: String,
+    /// Who is there, as the system says; `None` = a part of this process.
+    pub peer: Option<Peer>,
+}
+
+/// The process behind a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub uid: u32,
+    /// Of whoever connected; `None` = the system does not say.
+    pub pid: Option<u32>,
 }
 
 /// What a hub says of itself.
@@ -145,6 +156,11 @@ pub trait Runtime: Send + Sync {
     async fn asks(&self) -> Outcome<Vec<Ask>>;
     /// Answers an ask that waits: the first answer counts, and only if the digest is that of what was shown.
     async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask>;
+
+    /// Entries of the audit record as they were written, oldest first, in pieces. They are as the hub reads them:
+    /// who wants to know whether they are what they were looks through them.
+    async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>>;
+    async fn audit_head(&self) -> Outcome<Head>;
 
     /// Every snapshot, oldest first, also of sandboxes that are no more.
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>>;

@@ -22,7 +22,10 @@ const SANDBOXES: usize = 5;
 
 fn watcher() -> Options {
     let client = ClientId::parse("watcher1").unwrap();
-    Options { identity: Identity { client, name: "a watcher".to_owned() }, patience: None }
+    Options {
+        identity: Identity { client, name: "a watcher".to_owned(), peer: None },
+        patience: None,
+    }
 }
 
 /// What must be the same before and after: ids, pids, states, leases, ends.

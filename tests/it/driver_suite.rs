@@ -200,7 +200,8 @@ async fn a_report_shows_what_create_made(stage: Stage) {
     {
         // A grade that was asked for may lack what the driver's own has; what it has is tried all the same.
         let lacks: &[&str] = match stage.isolation {
-            Some(Isolation::Gvisor) => &["limits.pids"],
+            Some(Isolation::Gvisor) => &["limits.pids", "egress.ask"],
+            Some(Isolation::Oci) => &["egress.ask", "gpu"],
             // The machine's, where it has any.
             _ => &["gpu"],
         };

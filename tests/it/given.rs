@@ -27,7 +27,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 pub(crate) fn who(name: &str) -> Identity {
-    Identity { client: ClientId::parse(name).unwrap(), name: name.to_owned() }
+    Identity { client: ClientId::parse(name).unwrap(), name: name.to_owned(), peer: None }
 }
 
 pub(crate) fn session(command: &[&str]) -> SessionSpec {

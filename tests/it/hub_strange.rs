@@ -13,6 +13,7 @@ use sandwatch::{
     client::Client,
     model::{
         ask::{Answer, Ask},
+        audit::{AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
         event::Event,
@@ -62,6 +63,8 @@ deaf! {
     fn asks() -> Vec<Ask>;
     fn traffic(_id: &SandboxId) -> Traffic;
     fn decide(_id: &AskId, _digest: &str, _answer: Answer) -> Ask;
+    fn audit(_request: AuditRequest) -> BoxStream<Outcome<Vec<Entry>>>;
+    fn audit_head() -> Head;
     fn doctor() -> Vec<Check>;
     fn events() -> BoxStream<Outcome<Event>>;
     fn list() -> Vec<Sandbox>;

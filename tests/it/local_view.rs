@@ -325,11 +325,10 @@ c = socket.create_connection(("localhost", s.getsockname()[1])); print("loopback
         assert_eq!(sh(&place, "cat /proc/net/dev | grep -c :").await, "1");
         place.remove().await.unwrap();
 
-        // With nobody there to ask, nothing gets out. Allowing shares the host's network.
+        // Who asks has ways out that lead to who keeps it. Allowing shares the host's network.
         spec.egress = sandwatch::model::sandbox::Egress::Ask;
         let place = stage.place(&spec).await;
         assert!(place.facts().capabilities.egress_ask && place.doors().is_some());
-        assert!(!super::local_stage::python(&place, &script).await.contains("OUT"));
         place.remove().await.unwrap();
         spec.egress = sandwatch::model::sandbox::Egress::Allow;
         let place = stage.place(&spec).await;

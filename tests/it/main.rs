@@ -40,6 +40,7 @@ mod bad_input_verbs;
 mod base;
 mod cli_apply;
 mod cli_asks;
+mod cli_audit;
 mod cli_diff;
 mod cli_egress;
 mod cli_first;

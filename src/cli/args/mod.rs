@@ -2,6 +2,7 @@
 //! this table.
 
 mod asks;
+mod audit;
 mod changes;
 mod settings;
 
@@ -14,6 +15,7 @@ pub use self::{
         AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs,
         PolicyTestArgs, PolicyVerb, WatchAsksArgs,
     },
+    audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };
@@ -89,6 +91,9 @@ pub enum Verb {
     /// The rules that answer asks without a person: policy.toml
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// The record of who did and decided what: each entry holds the hash of the one before
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// From inside a sandbox: ask a person, and wait for the answer (0 yes, 4 no, 7 nobody answered)
     Ask(AskArgs),
     /// From inside a sandbox: an agent's hook, which asks a person in the agent's place

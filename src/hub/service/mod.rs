@@ -3,6 +3,7 @@
 mod about;
 mod asks;
 mod attendance;
+mod audit;
 mod recordings;
 mod sandboxes;
 mod sessions;
@@ -21,7 +22,7 @@ use crate::{
         limits::LABEL_BYTES_MAX,
         text::shown,
     },
-    runtime::{BoxStream, Identity, Runtime},
+    runtime::{BoxStream, Identity, Peer, Runtime},
     wire::{CLIENT_ID_KEY, CLIENT_NAME_KEY, convert::client_id, fault::to_status},
 };
 
@@ -42,7 +43,8 @@ impl Service {
 
     /// The runtime as the one who asks sees it.
     fn runtime<T>(&self, request: &Request<T>) -> Result<Arc<dyn Runtime>, Status> {
-        let who = identity(request.metadata()).map_err(|fault| to_status(&fault))?;
+        let mut who = identity(request.metadata()).map_err(|fault| to_status(&fault))?;
+        who.peer = request.extensions().get::<Peer>().copied();
         Ok(self.shared.directory.client(who))
     }
 
@@ -77,7 +79,7 @@ fn identity(metadata: &MetadataMap) -> Outcome<Identity> {
         .map(|it| shown(&String::from_utf8_lossy(&it), LABEL_BYTES_MAX))
         .filter(|it| !it.is_empty())
         .unwrap_or_else(|| client.to_string());
-    Ok(Identity { client, name })
+    Ok(Identity { client, name, peer: None })
 }
 
 /// Values that are there already, as a stream.

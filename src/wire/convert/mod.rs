@@ -21,6 +21,7 @@ macro_rules! enums {
 }
 
 pub mod ask;
+pub mod audit;
 pub mod change;
 pub mod event;
 pub mod foreign;
