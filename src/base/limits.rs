@@ -88,6 +88,8 @@ pub const GATE_NAMES_MAX: usize = 4096;
 pub const GATE_LEARNED_MAX: usize = 1024;
 /// How many look at a sandbox's processes at once, and for how long one does.
 pub const GATE_LOOKS_MAX: usize = 2;
+/// Names of one sandbox that are looked up at once.
+pub const GATE_LOOKUPS_MAX: usize = 8;
 pub const GATE_LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// What of a program's first words is looked at, in bytes: more than any greeting has.
 pub const GATE_WORDS_BYTES_MAX: usize = 32 * 1024;

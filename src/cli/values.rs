@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use crate::model::host;
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -147,6 +148,14 @@ pub fn ttl(text: &str) -> Result<Duration, String> {
             Err("it must be more than 0 and at most ten years".to_owned())
         }
         it => Ok(it),
+    }
+}
+
+/// A host to be let out to, as it will be compared.
+pub fn host(text: &str) -> Result<String, String> {
+    match host::pattern(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("expected HOST[:PORT], *.HOST[:PORT] or an address".to_owned()),
     }
 }
 

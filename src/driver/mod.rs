@@ -286,13 +286,18 @@ pub struct Doors {
     /// Packets that were held back so far: of UDP, and of all else.
     pub held_back: Box<dyn Fn() -> std::io::Result<(u64, u64)> + Send + Sync>,
     /// Which program has the end `from` of a connection to `to`. Blocks on every process of the sandbox.
-    pub sender: Box<dyn Fn(SocketAddr, SocketAddr) -> Option<Sender> + Send + Sync>,
+    pub sender: Box<Look>,
+    /// Whether any has it. Blocks on a file as long as there are connections.
+    pub held: Box<dyn Fn(SocketAddr, SocketAddr) -> bool + Send + Sync>,
 }
+
+/// Looks for a program by its end of a connection and the other one, no longer than until then.
+pub type Look = dyn Fn(SocketAddr, SocketAddr, std::time::Instant) -> Option<Sender> + Send + Sync;
 
 /// A program of a sandbox, as the host knows it. All its words are the sandbox's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sender {
-    /// The path of its file, as seen in the sandbox.
+    /// The path of its file, as seen in the sandbox; `None` where several have the connection.
     pub program: Option<String>,
     pub command: String,
     /// What it is called, and those it comes from, nearest first.

@@ -15,6 +15,7 @@ use tokio::{
         AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes,
     },
     net::TcpStream,
+    sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -42,12 +43,17 @@ use crate::{
 /// What is carried at once, each way.
 const PIECE_BYTES: usize = 8 * 1024;
 
+/// First words come in few pieces; whoever sends them byte by byte wants something else.
+const HEARD_MAX: usize = 64;
+
 /// A program's end of a connection, and what it has said so far.
 pub struct Client {
     pub stream: TcpStream,
     pub said: Vec<u8>,
     /// It says no more.
     pub over: bool,
+    /// How often it was heard.
+    heard: usize,
 }
 
 impl Client {
@@ -58,11 +64,12 @@ impl Client {
         let length = self.stream.read(&mut piece).await?;
         self.said.extend(piece.get(..length).unwrap_or_default());
         self.over |= length == 0;
+        self.heard += 1;
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.said.len() >= GATE_WORDS_BYTES_MAX
+        self.said.len() >= GATE_WORDS_BYTES_MAX || self.heard >= HEARD_MAX
     }
 
     fn words(&self) -> Words {
@@ -73,23 +80,23 @@ impl Client {
     pub async fn listen(&mut self, within: Duration) -> Words {
         let until = Instant::now() + within;
         while self.words() == Words::Unknown {
-            if !matches!(timeout_at(until, self.hear()).await, Ok(Ok(()))) {
+            if self.over || !matches!(timeout_at(until, self.hear()).await, Ok(Ok(()))) {
                 break;
             }
         }
         self.words()
     }
 
-    /// Resolves when it has hung up.
-    async fn hung_up(&mut self) {
+    /// Resolves when it has hung up. Whoever says no more may still listen.
+    async fn hung_up(&mut self, gate: &Inner, from: SocketAddr, to: SocketAddr) {
         while !self.over && !self.is_full() {
             if self.hear().await.is_err() {
                 return;
             }
         }
-        if !self.over {
-            // It has said more than is kept, and is not heard any more.
-            std::future::pending::<()>().await;
+        // It has said all, or more than is kept, and is not heard any more.
+        while waits(gate, from, to).await {
+            tokio::time::sleep(GATE_LOOK_WITHIN).await;
         }
     }
 }
@@ -114,7 +121,7 @@ async fn refuse(mut client: Client, why: &str) {
         }
         // A fatal alert: access denied.
         Words::Tls(_) => vec![0x15, 3, 3, 0, 2, 2, 49],
-        Words::Unknown | Words::Other => return reset(client.stream),
+        Words::Unknown | Words::Other | Words::Garbled(_) => return reset(client.stream),
     };
     let farewell = async {
         client.stream.write_all(&words).await?;
@@ -180,7 +187,7 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
     };
     let place = Place { host, port: to.port() };
     let mut entry = Entry::begin(gate, &place.to_string());
-    let mut client = Client { stream, said: Vec::new(), over: false };
+    let mut client = Client { stream, said: Vec::new(), over: false, heard: 0 };
     let decided = match forgotten {
         true => Err("the name that it stood for was too long ago: look it up again".to_owned()),
         false => decide(gate, &mut entry, &mut client, &place, to).await,
@@ -193,7 +200,12 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
-    match reach::dial(&place, named).await {
+    let denied = |address| {
+        let said = super::locked(&gate.rules)
+            .judge(&Place { host: Host::Address(address), port: to.port() });
+        said.by.filter(|_| said.ruling == Ruling::Deny)
+    };
+    match reach::dial(&place, named, &gate.lookups, denied).await {
         Ok(server) => {
             entry.becomes(FlowState::Open, by);
             carry(entry, client, server, &place).await;
@@ -233,13 +245,11 @@ async fn decide(
         return Err("only what --allow or a rule names gets out".to_owned());
     }
     let words = client.listen(GATE_LISTEN_WITHIN).await;
-    if let Err(why) = speaks_to(&words, place) {
-        return Err(why);
-    }
-    let from = client.stream.peer_addr();
+    speaks_to(&words, place)?;
+    let from = client.stream.peer_addr().map_err(|it| it.to_string())?;
     let answer = tokio::select! {
         answer = ask(gate, entry, &words, place, from, to) => answer?,
-        () = client.hung_up() => return Err("the program waited no longer".to_owned()),
+        () = client.hung_up(gate, from, to) => return Err("the program waited no longer".to_owned()),
     };
     let message = answer.message.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
     let word = format!("answered {} for {}{message}", answer.verdict.word(), answer.scope.word());
@@ -252,33 +262,56 @@ async fn ask(
     entry: &Entry<'_>,
     words: &Words,
     place: &Place,
-    from: io::Result<SocketAddr>,
+    from: SocketAddr,
     to: SocketAddr,
 ) -> Result<Answer, String> {
     let sender = look(gate, from, to).await;
     let program = sender.as_ref().and_then(|it| it.program.clone());
     gate.log().program(entry.number, program.as_deref().map(visible));
     let what = Learned { place: place.clone(), program };
-    if let Some(answer) = gate.remembered(&what) {
+    // What nobody knows is no other's, and is asked each time.
+    let known = what.program.is_some();
+    if let Some(answer) = gate.remembered(&what).filter(|_| known) {
         return Ok(answer);
     }
     let request = rules::request(place, what.program.as_deref());
     let pids = sender.as_ref().map(|it| it.pids.clone()).unwrap_or_default();
     let asked = gate.asker.ask(request, about(words, sender.as_ref()), &pids);
     let answer = asked.await.map_err(|it| it.to_string())?;
-    gate.remember(what, &answer);
+    if known {
+        gate.remember(what, &answer);
+    }
     Ok(answer)
 }
 
 /// Which program it is, where that can be told in time.
-async fn look(gate: &Inner, from: io::Result<SocketAddr>, to: SocketAddr) -> Option<Sender> {
-    let from = from.ok()?;
-    let look = async {
-        let _one = gate.looks.acquire().await.ok()?;
-        let sender = Arc::clone(&gate.sender);
-        tokio::task::spawn_blocking(move || sender(from, to)).await.ok()?
+async fn look(gate: &Inner, from: SocketAddr, to: SocketAddr) -> Option<Sender> {
+    let sender = Arc::clone(&gate.sender);
+    let until = std::time::Instant::now() + GATE_LOOK_WITHIN;
+    aside(&gate.looks, move || sender(from, to, until)).await.flatten()
+}
+
+/// Whether a program has its end of a connection still open. In doubt it has.
+async fn waits(gate: &Inner, from: SocketAddr, to: SocketAddr) -> bool {
+    let held = Arc::clone(&gate.held);
+    aside(&gate.glances, move || held(from, to)).await.unwrap_or(true)
+}
+
+/// Looks at what the sandbox can make long, on a thread of its own, as long as it takes; there are few of them.
+async fn aside<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let looking = async {
+        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = look();
+            drop(place);
+            found
+        });
+        looked.await.ok()
     };
-    timeout(GATE_LOOK_WITHIN, look).await.ok().flatten()
+    timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
 }
 
 /// What is known of it beside what is asked for, for a person.
@@ -289,7 +322,7 @@ fn about(words: &Words, sender: Option<&Sender>) -> Vec<(String, String)> {
         about.push(("command", sender.command.clone()));
         about.push(("processes", sender.processes.join(" < ")));
     }
-    about.extend(words.described().map(|it| ("begins", it)));
+    about.extend(words.described().map(|it| ("it says", it)));
     about.into_iter().map(|(key, it)| (key.to_owned(), shown(&it, SHOWN_BYTES))).collect()
 }
 
@@ -298,6 +331,7 @@ fn speaks_to(words: &Words, place: &Place) -> Result<(), String> {
     let (what, name) = match words {
         Words::Tls(Some(name)) => ("its TLS", name),
         Words::Http { host: Some(name), .. } => ("its request", name),
+        Words::Garbled(why) => return Err((*why).to_owned()),
         _ => return Ok(()),
     };
     if place.is_called(name) {
@@ -315,7 +349,18 @@ async fn carry(mut entry: Entry<'_>, mut client: Client, server: TcpStream, plac
         // The other side speaks first, as it does for mail and shells.
         _ = server.inner.peek(&mut byte) => Words::Other,
     };
-    if let Err(why) = speaks_to(&words, place) {
+    let unheard = match &words {
+        Words::Unknown if !client.said.is_empty() => {
+            Err("it began to speak and did not go on".to_owned())
+        }
+        Words::Other | Words::Unknown
+            if matches!(place.port, 80 | 443) && !client.said.is_empty() =>
+        {
+            Err(format!("port {} is for HTTP and TLS, and this is neither", place.port))
+        }
+        words => speaks_to(words, place),
+    };
+    if let Err(why) = unheard {
         entry.becomes(FlowState::Denied, why.clone());
         return refuse(client, &why).await;
     }

@@ -9,6 +9,8 @@ pub enum Words {
     Tls(Option<String>),
     /// A request, and the host that it names.
     Http { method: String, target: String, host: Option<String> },
+    /// Begins as one of these and can't be read, so that nobody can tell whom it is for.
+    Garbled(&'static str),
     /// Something else.
     Other,
 }
@@ -17,7 +19,7 @@ impl Words {
     /// For a person, in one line.
     pub fn described(&self) -> Option<String> {
         match self {
-            Self::Unknown | Self::Other => None,
+            Self::Unknown | Self::Other | Self::Garbled(_) => None,
             Self::Tls(None) => Some("TLS, which names no host".to_owned()),
             Self::Tls(Some(name)) => Some(format!("TLS for {name}")),
             Self::Http { method, target, host } => {
@@ -30,13 +32,20 @@ impl Words {
 
 /// Reads first words; `all` = there will be no more.
 pub fn read(bytes: &[u8], all: bool) -> Words {
-    let words = match bytes.first() {
-        None => Some(Words::Unknown).filter(|_| !all),
-        Some(0x16) => tls(bytes, all),
-        Some(it) if it.is_ascii_uppercase() => http(bytes, all),
-        Some(_) => None,
-    };
-    words.unwrap_or(Words::Other)
+    // Servers pass over empty lines before a request.
+    let blank = bytes.iter().take_while(|it| matches!(**it, b'\r' | b'\n')).count();
+    let request = bytes.get(blank..).unwrap_or_default();
+    match (bytes.first(), request.first()) {
+        (None, _) => Words::Unknown,
+        (Some(0x16), _) => {
+            tls(bytes, all).unwrap_or(Words::Garbled("its TLS greeting can't be read"))
+        }
+        // The older form of the greeting, which names nobody.
+        (Some(0x80), _) => Words::Garbled("its TLS greeting is of a form that is too old"),
+        (_, None) if !all => Words::Unknown,
+        (_, Some(it)) if it.is_ascii_alphabetic() => http(request, all),
+        _ => Words::Other,
+    }
 }
 
 /// Takes a first part off, if there is so much.
@@ -73,20 +82,20 @@ fn tls(bytes: &[u8], all: bool) -> Option<Words> {
             return None;
         }
         if let Some(body) = counted(&mut words, 3) {
-            return Some(Words::Tls(server_name(body)?));
+            return server_name(body);
         }
     }
 }
 
 /// `None` = it can't be read; the name that a client wants is of the one kind there is.
-fn server_name(mut body: &[u8]) -> Option<Option<String>> {
+fn server_name(mut body: &[u8]) -> Option<Words> {
     // Version and a random number.
     take(&mut body, 34)?;
     for size in [1, 2, 1] {
         counted(&mut body, size)?;
     }
     if body.is_empty() {
-        return Some(None);
+        return Some(Words::Tls(None));
     }
     let mut extensions = counted(&mut body, 2)?;
     let mut found = None;
@@ -105,38 +114,49 @@ fn server_name(mut body: &[u8]) -> Option<Option<String>> {
         }
         found = Some(String::from_utf8(name.to_vec()).ok()?);
     }
-    Some(found)
+    Some(Words::Tls(found))
 }
 
-/// `None` = it is no request.
-fn http(bytes: &[u8], all: bool) -> Option<Words> {
-    const METHOD_BYTES_MAX: usize = 32;
-    let method_end = bytes.iter().position(|it| !(it.is_ascii_uppercase() || *it == b'-'));
-    let more = if all { None } else { Some(Words::Unknown) };
-    let Some(method_end) = method_end else {
-        return if bytes.len() <= METHOD_BYTES_MAX { more } else { None };
+/// A request, if it is one.
+fn http(bytes: &[u8], all: bool) -> Words {
+    const LINE_BYTES_MAX: usize = 16 * 1024;
+    let end = bytes.iter().position(|it| *it == b'\n');
+    let first = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+    let is_text =
+        first.iter().all(|it| it.is_ascii_graphic() || matches!(*it, b' ' | b'\t' | b'\r'));
+    let more = if all { Words::Garbled("its request is not whole") } else { Words::Unknown };
+    if end.is_none() {
+        // Whatever is no line of text in so many bytes is no request.
+        let may_be = is_text && first.len() < LINE_BYTES_MAX && first.contains(&b' ');
+        return match is_text && !all && first.len() < 32 || may_be {
+            true => more,
+            false => Words::Other,
+        };
+    }
+    let line = String::from_utf8_lossy(first);
+    if !line.contains("HTTP/") {
+        return Words::Other;
+    }
+    let mut words = line.trim_end_matches('\r').split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Words::Garbled("its request can't be read");
     };
-    if bytes.get(method_end) != Some(&b' ') || method_end > METHOD_BYTES_MAX {
-        return None;
+    // The second version begins with something alike, and says all else in another way.
+    if !matches!(version, "HTTP/1.0" | "HTTP/1.1") {
+        return Words::Garbled("it speaks a version of HTTP that is not let out without TLS");
+    }
+    if !method.bytes().all(|it| it.is_ascii_uppercase() || it == b'-' || it == b'_') {
+        return Words::Garbled("its request can't be read");
     }
     let text = String::from_utf8_lossy(bytes);
-    let Some((first, _)) = text.split_once('\n') else {
-        return if text.contains(['\0']) { None } else { more };
-    };
-    let mut words = first.trim_end().split(' ');
-    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-    // The second version begins with something alike, and says all else in another way.
-    if !version.starts_with("HTTP/1.") || words.next().is_some() {
-        return None;
-    }
-    let end = text.find("\r\n\r\n").or_else(|| text.find("\n\n"));
-    let Some(end) = end else { return more };
-    let head = text.get(..end)?;
-    let host = head.lines().skip(1).find_map(|line| {
+    let Some(head) = text.find("\r\n\r\n").or_else(|| text.find("\n\n")) else { return more };
+    let host = text.get(..head).unwrap_or_default().lines().skip(1).find_map(|line| {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case("host").then(|| value.trim().to_owned())
     });
-    Some(Words::Http { method: method.to_owned(), target: target.to_owned(), host })
+    Words::Http { method: method.to_owned(), target: target.to_owned(), host }
 }
 
 #[cfg(test)]
@@ -171,7 +191,8 @@ mod tests {
         assert_eq!(read(&whole, false), Words::Tls(Some("files.example".into())));
         for end in 0..whole.len() {
             assert_eq!(read(&whole[..end], false), Words::Unknown, "{end}");
-            assert_eq!(read(&whole[..end], true), Words::Other, "{end}");
+            let cut = read(&whole[..end], true);
+            assert!(end == 0 || matches!(cut, Words::Garbled(_)), "{end}: {cut:?}");
         }
         // In two records.
         let (first, second) = whole[5..].split_at(20);
@@ -182,7 +203,8 @@ mod tests {
         split.extend(second);
         assert_eq!(read(&split, false), Words::Tls(Some("files.example".into())));
         assert_eq!(read(&greeting(&[]), false), Words::Tls(None));
-        assert_eq!(read(&greeting(&["a.example", "b.example"]), false), Words::Other);
+        assert!(matches!(read(&greeting(&["a.example", "b.example"]), false), Words::Garbled(_)));
+        assert!(matches!(read(&[0x16, 9, 9, 9], false), Words::Garbled(_)));
     }
 
     #[test]
@@ -193,7 +215,22 @@ mod tests {
         assert_eq!((method, target, host), wanted);
         assert_eq!(read(b"GET /x HTTP/1.1\r\nHost:", false), Words::Unknown);
         assert_eq!(read(b"SSH-2.0-x\r\n", false), Words::Other);
-        assert_eq!(read(b"PRI * HTTP/2.0\r\n\r\n", false), Words::Other);
+        for bad in [
+            &b"PRI * HTTP/2.0\r\n\r\n"[..],
+            b"GET  / HTTP/1.1\r\n\r\n",
+            b"get / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1 x\r\n",
+            b"GET\t/ HTTP/1.1\r\n",
+        ] {
+            assert!(
+                matches!(read(bad, false), Words::Garbled(_)),
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
+        }
+        assert!(matches!(read(b"GET /x HTTP/1.1\r\nHo", true), Words::Garbled(_)));
+        let blank = read(b"\r\n\r\nGET /x HTTP/1.1\r\nHost: b\r\n\r\n", false);
+        assert!(matches!(&blank, Words::Http { host: Some(host), .. } if host == "b"), "{blank:?}");
         assert_eq!(read(b"\x00\x01", false), Words::Other);
     }
 }

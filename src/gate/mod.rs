@@ -32,9 +32,11 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::Outcome,
-        limits::{FAREWELL_WITHIN, GATE_FLOWS_MAX, GATE_LEARNED_MAX, GATE_LOOKS_MAX},
+        limits::{
+            FAREWELL_WITHIN, GATE_FLOWS_MAX, GATE_LEARNED_MAX, GATE_LOOKS_MAX, GATE_LOOKUPS_MAX,
+        },
     },
-    driver::{Doors, Sender},
+    driver::{Doors, Look},
     model::{
         ask::{Answer, Request, Scope, Verdict},
         traffic::Traffic,
@@ -63,7 +65,8 @@ pub struct Terms {
     pub ask: bool,
     /// `HOST` and `HOST:PORT`.
     pub allow: Vec<String>,
-    pub policy: PathBuf,
+    /// `None` = there are no rules but those.
+    pub policy: Option<PathBuf>,
     pub workspace: PathBuf,
 }
 
@@ -78,9 +81,12 @@ pub(in crate::gate) struct Inner {
     asker: Arc<dyn Asker>,
     ask: bool,
     held_back: Box<dyn Fn() -> io::Result<(u64, u64)> + Send + Sync>,
-    sender: Arc<dyn Fn(SocketAddr, SocketAddr) -> Option<Sender> + Send + Sync>,
-    /// For looking at all processes of a sandbox.
-    looks: Semaphore,
+    sender: Arc<Look>,
+    held: Arc<dyn Fn(SocketAddr, SocketAddr) -> bool + Send + Sync>,
+    /// For looking at all processes of a sandbox, at the list of its connections, and for looking up names.
+    looks: Arc<Semaphore>,
+    glances: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
     names: Mutex<Names>,
     rules: Mutex<Rules>,
     log: Mutex<Log>,
@@ -163,14 +169,17 @@ impl Inner {
 impl Gate {
     /// Takes over the ways out; inside a runtime.
     pub fn new(doors: Doors, terms: Terms, asker: Arc<dyn Asker>) -> io::Result<Self> {
-        let Doors { streams, names, held_back, sender } = doors;
+        let Doors { streams, names, held_back, sender, held } = doors;
         let streams = streams.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
         let inner = Inner {
             asker,
             ask: terms.ask,
             held_back,
             sender: sender.into(),
-            looks: Semaphore::new(GATE_LOOKS_MAX),
+            held: held.into(),
+            looks: Arc::new(Semaphore::new(GATE_LOOKS_MAX)),
+            glances: Arc::new(Semaphore::new(GATE_LOOKS_MAX)),
+            lookups: Arc::new(Semaphore::new(GATE_LOOKUPS_MAX)),
             names: Mutex::default(),
             rules: Mutex::new(Rules::new(terms.policy, terms.workspace, &terms.allow)),
             log: Mutex::default(),
@@ -265,10 +274,13 @@ mod tests {
                 asker: Arc::new(Nobody),
                 ask: true,
                 held_back: Box::new(|| Ok((0, 0))),
-                sender: Arc::new(|_, _| None),
-                looks: Semaphore::new(1),
+                sender: Arc::new(|_, _, _| None),
+                held: Arc::new(|_, _| true),
+                looks: Arc::new(Semaphore::new(1)),
+                glances: Arc::new(Semaphore::new(1)),
+                lookups: Arc::new(Semaphore::new(1)),
                 names: Mutex::default(),
-                rules: Mutex::new(Rules::new("/nonexistent".into(), "/w".into(), allow)),
+                rules: Mutex::new(Rules::new(None, "/w".into(), allow)),
                 log: Mutex::default(),
                 learned: Mutex::default(),
             }

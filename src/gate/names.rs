@@ -6,14 +6,11 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::base::limits::GATE_NAMES_MAX;
+use crate::{base::limits::GATE_NAMES_MAX, model::host};
 
 /// 198.18.0.0/15 is set aside for measurements and is nobody's.
 const FIRST: u32 = 0xc612_0000;
 const COUNT: u32 = 1 << 17;
-/// A name has so many bytes at most, and each part of it.
-const NAME_BYTES_MAX: usize = 253;
-const LABEL_BYTES_MAX: usize = 63;
 
 /// What an address of a connection is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,14 +65,8 @@ fn address(number: u32) -> Ipv4Addr {
 
 /// A name as it is compared: small letters, no last dot. `None` for what is no host's name.
 pub fn plain(name: &str) -> Option<String> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let label = |it: &str| {
-        !it.is_empty()
-            && it.len() <= LABEL_BYTES_MAX
-            && it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'_')
-    };
-    let good = name.len() <= NAME_BYTES_MAX && name.split('.').all(label);
-    good.then(|| name.to_ascii_lowercase())
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    host::is_name(&name).then_some(name)
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! Reaches a place for a program that was let out to it, and nothing behind it that it was not.
 
 use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    sync::Arc,
 };
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
 use crate::base::limits::GATE_DIAL_WITHIN;
 
 /// Stands for the machine that sandwatch runs on, where a rule names it.
 pub const HOST: &str = "host.internal";
 const OWN: &str = "this machine itself";
+const PRIVATE: &str = "a private network";
+const METADATA: &str = "the metadata of a cloud";
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 6;
 
@@ -71,9 +74,11 @@ fn internal_v4(it: Ipv4Addr) -> Option<&'static str> {
     match (a, b, c) {
         (127, ..) => Some(OWN),
         (169, 254, _) => Some("the local link, where clouds keep their metadata"),
-        (10, ..) | (192, 168, _) | (172, 16..=31, _) => Some("a private network"),
+        // What two providers have there.
+        (168, 63, 129) | (100, 100, 100) => Some(METADATA),
+        (10, ..) | (192, 168, _) | (172, 16..=31, _) => Some(PRIVATE),
         (100, 64..=127, _) => Some("the network of a provider"),
-        (0, ..) | (192, 0, 0) | (198, 18..=19, _) | (224.., ..) => Some("no host's address"),
+        (0 | 224.., ..) | (192, 0, 0) | (198, 18..=19, _) => Some("no host's address"),
         _ => None,
     }
 }
@@ -82,18 +87,21 @@ fn internal_v6(it: Ipv6Addr) -> Option<&'static str> {
     if let Some(four) = it.to_ipv4_mapped() {
         return internal_v4(four);
     }
-    let [a, b, c, d, e, f, g, h] = it.segments();
-    let four = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    match (a, b) {
-        (0, 0) if (c, d, e, f, g) == (0, 0, 0, 0, 0) && h <= 1 => Some(OWN),
+    let bits = it.to_bits();
+    let [first, second, ..] = it.segments();
+    let four = |shift: u32| Ipv4Addr::from_bits((bits >> shift) as u32);
+    match (first, second) {
+        _ if bits <= 1 => Some(OWN),
         (0, _) => Some("no host's address"),
         // Ways to IPv4.
-        (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => internal_v4(four(g, h)),
-        (0x64, 0xff9b) => Some("a private network"),
-        (0x2002, _) => internal_v4(four(b, c)),
+        (0x64, 0xff9b) if (bits >> 32) << 32 == 0x0064_ff9b << 96 => internal_v4(four(0)),
+        (0x64, 0xff9b) => Some(PRIVATE),
+        (0x2002, _) => internal_v4(four(80)),
+        // What a provider has there.
+        (0xfd00, 0x0ec2) => Some(METADATA),
         (0x2001, 0) => Some("no host's address"),
         (0xfe80..=0xfebf, _) => Some("the local link"),
-        (0xfc00..=0xfdff | 0xfec0..=0xfeff, _) => Some("a private network"),
+        (0xfc00..=0xfdff | 0xfec0..=0xfeff, _) => Some(PRIVATE),
         (0xff00.., _) => Some("no host's address"),
         _ => None,
     }
@@ -108,8 +116,14 @@ pub enum Unreached {
     Failed(String),
 }
 
-/// Connects to it. `named` = a rule names it, which opens a private network too.
-pub async fn dial(place: &Place, named: bool) -> Result<TcpStream, Unreached> {
+/// Connects to it. `named` = a rule names it, which opens a private network too. `lookups` are had by those who look
+/// up a name, for as long as that takes, and `denied` says why an address that a name means is forbidden.
+pub async fn dial(
+    place: &Place,
+    named: bool,
+    lookups: &Arc<Semaphore>,
+    denied: impl Fn(IpAddr) -> Option<String>,
+) -> Result<TcpStream, Unreached> {
     let port = place.port;
     let found: Vec<SocketAddr> = match &place.host {
         Host::Address(it) => vec![SocketAddr::new(*it, port)],
@@ -117,16 +131,9 @@ pub async fn dial(place: &Place, named: bool) -> Result<TcpStream, Unreached> {
             vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
         }
         Host::Name(name) => {
-            let found = timeout(GATE_DIAL_WITHIN, tokio::net::lookup_host((name.as_str(), port)));
-            match found.await {
-                Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
-                Ok(Err(error)) => {
-                    return Err(Unreached::Failed(format!("looking up {name}: {error}")));
-                }
-                Err(_) => {
-                    return Err(Unreached::Failed(format!("looking up {name}: no answer in time")));
-                }
-            }
+            let found = timeout(GATE_DIAL_WITHIN, look_up(name.clone(), port, lookups)).await;
+            let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            found.map_err(|error| Unreached::Failed(format!("looking up {name}: {error}")))?
         }
     };
     let mut last = Unreached::Failed(format!("{place} has no address"));
@@ -135,11 +142,14 @@ pub async fn dial(place: &Place, named: bool) -> Result<TcpStream, Unreached> {
             // One that leads inside makes the name's others no better.
             return Err(Unreached::Kept(words));
         }
+        if let Some(words) = denied(address.ip()) {
+            return Err(Unreached::Kept(format!("{place} is {address}: {words}")));
+        }
         match timeout(GATE_DIAL_WITHIN, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = Unreached::Failed(format!("connecting to {address}: {error}")),
             Err(_) => {
-                last = Unreached::Failed(format!("connecting to {address}: no answer in time"))
+                last = Unreached::Failed(format!("connecting to {address}: no answer in time"));
             }
         }
     }
@@ -148,7 +158,7 @@ pub async fn dial(place: &Place, named: bool) -> Result<TcpStream, Unreached> {
 
 fn shut(place: &Place, address: IpAddr, named: bool) -> Option<String> {
     let what = internal(address).or_else(|| is_own(address).then_some(OWN))?;
-    let private = matches!(what, "a private network" | "the network of a provider");
+    let private = matches!(what, PRIVATE | "the network of a provider");
     let open = match &place.host {
         Host::Name(name) if name == HOST => named,
         // A name that comes to mean this machine is nothing a rule meant.
@@ -159,19 +169,21 @@ fn shut(place: &Place, address: IpAddr, named: bool) -> Option<String> {
     (!open).then(|| format!("{place} is {address}: {what}{hint}"))
 }
 
-/// An address that is this machine's own, whatever it looks like, leads to what listens here: who would send to it
-/// would send from it. Nothing is sent for that.
+/// An address that is this machine's own, whatever it looks like, leads to what listens here. Only such a one can be
+/// listened at.
 fn is_own(address: IpAddr) -> bool {
-    let any: IpAddr = match address {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let from = UdpSocket::bind((any, 0)).and_then(|it| {
-        it.connect((address, 1))?;
-        it.local_addr()
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Asks the host's resolver; whoever has waited too long leaves the question where it is, with its place.
+async fn look_up(name: String, port: u16, lookups: &Arc<Semaphore>) -> io::Result<Vec<SocketAddr>> {
+    let place = Arc::clone(lookups).acquire_owned().await.map_err(io::Error::other)?;
+    let found = tokio::task::spawn_blocking(move || {
+        let found = (name.as_str(), port).to_socket_addrs();
+        drop(place);
+        found.map(|it| it.take(ADDRESSES_MAX).collect())
     });
-    // Where nothing leads, nothing of ours listens.
-    from.is_ok_and(|it| it.ip() == address)
+    found.await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]
@@ -208,6 +220,9 @@ mod tests {
             ("2001:0:1::1", true),
             ("2606:4700::1111", false),
             ("2001:db8::1", false),
+            ("fd00:ec2::254", true),
+            ("168.63.129.16", true),
+            ("100.100.100.200", true),
         ] {
             assert_eq!(internal(address.parse().unwrap()).is_some(), inside, "{address}");
         }

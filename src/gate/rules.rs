@@ -1,12 +1,21 @@
 //! What may go out without a person: `--allow` of the sandbox, and policy.toml as it is when something wants to go out.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use super::reach::Place;
 use crate::{
-    base::{clock, fault::Fault},
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+    },
     config::{policy, source},
-    model::ask::{AskKind, Request},
+    model::{
+        ask::{AskKind, Request},
+        host,
+    },
     policy::rules::{self, Rule, Ruling, Subject},
 };
 
@@ -23,63 +32,81 @@ pub struct Said {
     pub named: bool,
 }
 
-/// The rules in force. A file that can't be read leaves those before it.
+/// A file as it was when it was read: device, number, length, and when it was written and changed.
+type Seen = (u64, u64, u64, i64, i64, i64);
+
+/// The rules in force. A file that can't be read leaves those before it; if there are none, nothing is let out by a rule.
 pub struct Rules {
-    file: PathBuf,
+    /// `None` = there are none but those of the sandbox.
+    file: Option<PathBuf>,
     workspace: PathBuf,
     own: Vec<Rule>,
-    /// What was read last, good or bad.
-    text: Option<String>,
-    all: Arc<Vec<Rule>>,
+    /// `None` = not read yet; `Some(None)` = there was no file.
+    seen: Option<Option<Seen>>,
+    all: Vec<Rule>,
+    /// Of those, the ones that name a host.
+    exact: Vec<Rule>,
+    /// Why they are not known, and never were.
+    unknown: Option<String>,
 }
 
 impl Rules {
     /// `allow` has `HOST` and `HOST:PORT`.
-    pub fn new(file: PathBuf, workspace: PathBuf, allow: &[String]) -> Self {
-        let own = allow.iter().map(|it| {
-            let (host, port) = rules::host_and_port(it);
+    pub fn new(file: Option<PathBuf>, workspace: PathBuf, allow: &[String]) -> Self {
+        let own = allow.iter().filter_map(|it| {
+            let (host, port) = host::pattern(it)?;
             let subject = Subject::Host(host, port);
             let why = format!("{ALLOW} {it}");
-            Rule { id: ALLOW.to_owned(), ruling: Ruling::Allow, subject, why, until: None }
+            Some(Rule { id: ALLOW.to_owned(), ruling: Ruling::Allow, subject, why, until: None })
         });
-        let own: Vec<Rule> = own.collect();
-        Self { file, workspace, all: Arc::new(own.clone()), own, text: None }
+        let mut rules = Self {
+            file,
+            workspace,
+            own: own.collect(),
+            seen: None,
+            all: Vec::new(),
+            exact: Vec::new(),
+            unknown: None,
+        };
+        rules.take(Vec::new());
+        rules
     }
 
-    /// Those of the file as it is now, and those of the sandbox.
-    fn now(&mut self) -> Arc<Vec<Rule>> {
-        let name = self.file.display().to_string();
-        let read = source::read(&self.file);
-        let text = match read {
-            Ok(text) if text == self.text => return Arc::clone(&self.all),
-            Ok(text) => text,
-            Err(fault) => {
-                tracing::warn!(%fault, "the rules stay as they were");
-                return Arc::clone(&self.all);
-            }
-        };
-        let rules = text.as_deref().map_or(Ok(Vec::new()), |it| {
-            policy::rules(&name, it).map_err(|flaws| {
-                Fault::invalid(flaws.first().map(ToString::to_string).unwrap_or_default())
-            })
-        });
-        match rules {
-            Ok(rules) => self.all = Arc::new(rules.into_iter().chain(self.own.clone()).collect()),
+    fn take(&mut self, file: Vec<Rule>) {
+        let exact =
+            |it: &&Rule| matches!(&it.subject, Subject::Host(name, _) if !name.starts_with("*."));
+        let about = |it: &Rule| matches!(it.subject, Subject::Host(..));
+        self.all = file.into_iter().filter(about).chain(self.own.clone()).collect();
+        self.exact = self.all.iter().filter(exact).cloned().collect();
+        self.unknown = None;
+    }
+
+    /// Reads the file again if it is another one.
+    fn look(&mut self) {
+        let Some(file) = self.file.clone() else { return };
+        let seen = seen(&file);
+        if self.seen.as_ref() == Some(&seen) {
+            return;
+        }
+        let first = self.seen.is_none() || self.unknown.is_some();
+        match read(&file) {
+            Ok(rules) => self.take(rules),
+            Err(fault) if first => self.unknown = Some(fault.to_string()),
             Err(fault) => tracing::warn!(%fault, "the rules stay as they were"),
         }
-        self.text = text;
-        Arc::clone(&self.all)
+        self.seen = Some(seen);
     }
 
     pub fn judge(&mut self, place: &Place) -> Said {
+        self.look();
+        if let Some(why) = &self.unknown {
+            let by = Some(format!("the rules can't be read: {why}"));
+            return Said { ruling: Ruling::Deny, by, named: false };
+        }
         let request = request(place, None);
-        let all = self.now();
         let now = clock::wall();
-        let judged = rules::judge(&all, &request, &self.workspace, now);
-        let exact =
-            |it: &&Rule| matches!(&it.subject, Subject::Host(name, _) if !name.starts_with("*."));
-        let exact: Vec<Rule> = all.iter().filter(exact).cloned().collect();
-        let named = rules::judge(&exact, &request, &self.workspace, now);
+        let judged = rules::judge(&self.all, &request, &self.workspace, now);
+        let named = rules::judge(&self.exact, &request, &self.workspace, now);
         let by = judged.by.first().map(|it| match it.id.as_str() {
             ALLOW => it.why.clone(),
             id => format!("rule {id}: {}", it.why),
@@ -87,6 +114,18 @@ impl Rules {
         let named = !named.by.is_empty() && named.ruling == judged.ruling;
         Said { ruling: judged.ruling, by, named }
     }
+}
+
+fn seen(file: &Path) -> Option<Seen> {
+    let it = std::fs::metadata(file).ok()?;
+    Some((it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec(), it.ctime_nsec()))
+}
+
+fn read(file: &Path) -> Outcome<Vec<Rule>> {
+    let name = file.display().to_string();
+    let Some(text) = source::read(file)? else { return Ok(Vec::new()) };
+    policy::rules(&name, &text)
+        .map_err(|flaws| Fault::invalid(flaws.first().map(ToString::to_string).unwrap_or_default()))
 }
 
 /// What a person is asked. Whom the program is, is part of it: what one may, another may not.
@@ -111,7 +150,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         let allow = ["files.example:443".to_owned(), "*.mirror.example".to_owned()];
-        let mut rules = Rules::new(file.clone(), "/w".into(), &allow);
+        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &allow);
         let place = |name: &str, port| Place { host: Host::Name(name.into()), port };
         let mut said = |name: &str, port| {
             let said = rules.judge(&place(name, port));
@@ -126,7 +165,21 @@ mod tests {
         assert_eq!(said("files.example", 443), (Ruling::Deny, true));
         std::fs::write(&file, "[[rule]]\nid = 1").unwrap();
         assert_eq!(said("files.example", 443), (Ruling::Deny, true));
+        assert_eq!(said("a.mirror.example", 80), (Ruling::Allow, false));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(said("files.example", 443), (Ruling::Allow, true));
+    }
+
+    #[test]
+    fn rules_that_were_never_read_let_nothing_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.toml");
+        std::fs::write(&file, "[[rule]]\nid = 1").unwrap();
+        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &["a.example".to_owned()]);
+        let place = Place { host: Host::Name("a.example".into()), port: 80 };
+        let said = rules.judge(&place);
+        assert!(said.ruling == Ruling::Deny && said.by.unwrap().contains("policy.toml:"));
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(rules.judge(&place).ruling, Ruling::Allow);
     }
 }

@@ -14,11 +14,11 @@ use hyper::{
     Method, Request, Response, StatusCode, Uri,
     body::Incoming,
     client::conn::http1 as client_http,
-    header::{CONTENT_TYPE, HOST},
+    header::{CONTENT_TYPE, HOST, UPGRADE},
     server::conn::http1 as server_http,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
     net::TcpStream,
@@ -30,7 +30,10 @@ use super::{
     flow::{Client, Counted},
     reach::{Host, Place},
 };
-use crate::base::text::shown;
+use crate::base::{
+    limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
+    text::shown,
+};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 type Requests = Mutex<client_http::SendRequest<Incoming>>;
@@ -41,6 +44,7 @@ type Other = Arc<std::sync::Mutex<Option<JoinHandle<()>>>>;
 pub async fn carry(client: Client, server: Counted<TcpStream>, place: &Place) {
     let shaken = client_http::Builder::new()
         .preserve_header_case(true)
+        .max_buf_size(GATE_WORDS_BYTES_MAX)
         .handshake::<_, Incoming>(TokioIo::new(server))
         .await;
     let (requests, connection) = match shaken {
@@ -59,6 +63,9 @@ pub async fn carry(client: Client, server: Counted<TcpStream>, place: &Place) {
     let heard = Heard { said: client.said.into(), stream: client.stream };
     let serving = server_http::Builder::new()
         .preserve_header_case(true)
+        .max_buf_size(GATE_WORDS_BYTES_MAX)
+        .timer(TokioTimer::new())
+        .header_read_timeout(FIRST_WORDS_WITHIN)
         .half_close(true)
         .serve_connection(TokioIo::new(heard), service)
         .with_upgrades();
@@ -130,6 +137,12 @@ async fn pass_on(
         // As one asks a server, and not a proxy.
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
+    let becomes_one = request.headers().get(UPGRADE);
+    if becomes_one.is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        // Another protocol would say in its own way whom it is for.
+        request.headers_mut().remove(UPGRADE);
+        request.headers_mut().remove("http2-settings");
     }
     let upgrade = hyper::upgrade::on(&mut request);
     let mut requests = requests.lock().await;

@@ -10,6 +10,7 @@ pub mod hunk;
 pub mod fact;
 pub mod foreign;
 pub mod history;
+pub mod host;
 pub mod output;
 pub mod place;
 pub mod sandbox;

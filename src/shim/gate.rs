@@ -18,9 +18,6 @@ use crate::{
     session::{asks::Plea, house::House},
 };
 
-/// Where no rules are: a name in a directory that has no names.
-const NO_RULES: &str = "/dev/null/policy.toml";
-
 /// Opens it; it lets out what it is served for.
 pub fn open(
     doors: Doors,
@@ -31,7 +28,7 @@ pub fn open(
     let terms = Terms {
         ask: spec.egress == Egress::Ask,
         allow: spec.allow.clone(),
-        policy: policy.unwrap_or_else(|| NO_RULES.into()),
+        policy,
         workspace: spec.workspace.path.clone(),
     };
     let asker = Arc::new(People { house: Arc::clone(house) });

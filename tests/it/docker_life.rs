@@ -34,7 +34,10 @@ fn the_verbs_of_an_operator_do_the_same_as_on_a_local_sandbox() {
     for driver in ["docker", "local"] {
         let line = "echo ready; read it; echo got $it; exec sh";
         let run = ["run", "-d", "--driver", driver, "--egress", "deny", "--name", driver];
-        assert_eq!(docked.ok(&[&run[..], &["--", "sh", "-c", line]].concat()), format!("{driver}\n"));
+        assert_eq!(
+            docked.ok(&[&run[..], &["--", "sh", "-c", line]].concat()),
+            format!("{driver}\n")
+        );
         docked.ok(&["wait", driver, "--for", "text=ready", "--timeout", "20s"]);
         docked.ok(&["send", driver, "this", "<Enter>"]);
         docked.ok(&["wait", driver, "--for", "text=got this", "--timeout", "20s"]);

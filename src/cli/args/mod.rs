@@ -168,7 +168,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "WORD", value_parser = values::egress)]
     pub egress: Option<Egress>,
     /// A host that may be reached without asking, `*.` in front for all below it; may be given several times
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = values::host)]
     pub allow: Vec<String>,
     /// At most so many cores, e.g. 1.5
     #[arg(long, value_name = "N", value_parser = values::cpus)]

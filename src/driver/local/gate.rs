@@ -2,10 +2,12 @@
 //! arrives, and which of its programs it is that sends.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
+    time::Instant,
 };
 
 use rustix::{
@@ -23,6 +25,8 @@ use crate::{
 
 /// What a person is told where there are none.
 pub const CLOSED: &str = "nothing gets out, and nothing asks: this kernel does not redirect";
+/// Programs that have one connection and are named.
+const SHARERS_MAX: usize = 4;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 128;
 
@@ -68,25 +72,35 @@ pub fn doors(opened: Vec<OwnedFd>, first: Pid) -> Option<Doors> {
         streams: [Some(streams), opened.next()].into_iter().flatten().map(Into::into).collect(),
         names: names.into(),
         held_back: Box::new(move || netlink::held_back(counts.as_fd())),
-        sender: Box::new(move |from, to| sender(first, from, to)),
+        sender: Box::new(move |from, to, until| sender(first, from, to, until)),
+        held: Box::new(move |from, to| socket_number(first, from, to).is_some()),
     })
 }
 
-/// Who has this end of a connection open. Looks at every process of the sandbox.
-fn sender(first: Pid, from: SocketAddr, to: SocketAddr) -> Option<Sender> {
-    let socket = socket_number(first, from, to)?;
-    let link = format!("socket:[{socket}]");
-    let mut found = None;
+/// Who has this end of a connection open. Looks at every process of the sandbox, no longer than until then: what was
+/// not looked through is not known.
+fn sender(first: Pid, from: SocketAddr, to: SocketAddr, until: Instant) -> Option<Sender> {
+    let link = format!("socket:[{}]", socket_number(first, from, to)?);
+    let mut found: Vec<Pid> = Vec::new();
     let looked = processes::each_below(first, |pid| {
-        let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).ok()?;
-        let has = open
-            .filter_map(Result::ok)
-            .any(|it| fs::read_link(it.path()).is_ok_and(|it| it.as_os_str() == link.as_str()));
-        // The one it was handed down to last is the one that uses it.
-        has.then(|| found = Some(pid))
+        if let Ok(open) = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())) {
+            for it in open.filter_map(Result::ok) {
+                if Instant::now() > until {
+                    return Some(());
+                }
+                if fs::read_link(it.path()).is_ok_and(|it| it.as_os_str() == link.as_str()) {
+                    found.push(pid);
+                    break;
+                }
+            }
+        }
+        None
     });
-    looked.ok()?;
-    let pid = found?;
+    // The one it was handed down to last comes first.
+    let pid = *found.first().filter(|_| looked.is_ok_and(|it| it.is_none()))?;
+    let programs: BTreeSet<Option<PathBuf>> = found.iter().map(|it| program(*it)).collect();
+    // Whoever hands a connection on may do so to be taken for another.
+    let program = if programs.len() == 1 { programs.into_iter().next().flatten() } else { None };
     let mut line = vec![pid];
     while let Some(parent) = processes::parent(*line.last()?).filter(|it| *it != first)
         && line.len() < ASK_PROCESSES_MAX
@@ -95,11 +109,12 @@ fn sender(first: Pid, from: SocketAddr, to: SocketAddr) -> Option<Sender> {
     }
     let named = |pid: &Pid| {
         let name = processes::read(*pid, "comm").ok().flatten().unwrap_or_default();
-        String::from_utf8_lossy(&name).trim_end().to_owned()
+        visible(String::from_utf8_lossy(&name).trim_end())
     };
+    let commands: Vec<String> = found.iter().take(SHARERS_MAX).map(|it| command(*it)).collect();
     Some(Sender {
-        program: program(pid).map(|it| it.display().to_string()),
-        command: visible(&command(pid)),
+        program: program.map(|it| it.display().to_string()),
+        command: visible(&commands.join(" ; beside it: ")),
         processes: line.iter().map(named).collect(),
         pids: line.iter().map(|it| it.as_raw_nonzero().get().cast_unsigned()).collect(),
     })

@@ -200,6 +200,13 @@ impl Local {
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
         let shell = env::shell();
+        if grade != Isolation::Namespaces && !spec.allow.is_empty() {
+            let what = format!(
+                "--allow: a sandbox of grade {} can't let out some hosts only",
+                grade.word()
+            );
+            return Err(Fault::unsupported(what).hint("--isolation namespaces can"));
+        }
         if !image::can_be_under(grade) {
             image::refuse(ground, spec, grade)?;
         }

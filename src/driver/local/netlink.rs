@@ -13,6 +13,7 @@ use rustix::net::{
 /// The loopback interface is the first of every network namespace.
 const LOOPBACK: u32 = 1;
 const TABLE: &str = "sandwatch";
+const RAW: &str = "raw";
 const NAT: &str = "nat";
 const FILTER: &str = "filter";
 
@@ -116,6 +117,10 @@ enum Step {
     ToPort(u16),
     /// It comes to this port of the sandbox's own instead.
     Redirect(u16),
+    /// It comes from this port.
+    FromPort(u16),
+    /// The kernel keeps no account of it.
+    Untracked,
     Count,
     Verdict(i32),
 }
@@ -175,6 +180,11 @@ impl Step {
                 payload(list, 2, 2, 2);
                 is(list, &port.to_be_bytes());
             }
+            Self::FromPort(port) => {
+                payload(list, 2, 0, 2);
+                is(list, &port.to_be_bytes());
+            }
+            Self::Untracked => expression(list, "notrack", &|_| {}),
             Self::Redirect(port) => {
                 expression(list, "immediate", &|it| {
                     number(it, 1, REGISTER);
@@ -219,7 +229,7 @@ fn rule(batch: &mut Batch, chain: &str, steps: &[Step]) {
 /// Sends all streams to `streams` and all questions for names to `names`, ports of the sandbox's own loopback, and
 /// lets nothing else out. Gives what the counts of it are read from.
 pub fn gate(streams: u16, names: u16) -> io::Result<OwnedFd> {
-    use Step::{Carries, Count, Family, Redirect, ToPort, Verdict};
+    use Step::{Carries, Count, Family, FromPort, Redirect, ToPort, Untracked, Verdict};
     let mut loopback = [0_u8; 16];
     if let Some(last) = loopback.last_mut() {
         *last = 1;
@@ -227,13 +237,27 @@ pub fn gate(streams: u16, names: u16) -> io::Result<OwnedFd> {
     let mut batch = Batch::default();
     batch.bound(0x10);
     batch.rules(0, CREATE | ACKNOWLEDGE, |it| text(it, 1, TABLE));
+    chain(&mut batch, RAW, "filter", -300, ACCEPT);
     chain(&mut batch, NAT, "nat", -100, ACCEPT);
     chain(&mut batch, FILTER, "filter", 0, DROP);
     let v4 = |step: Step| vec![Family(IPV4), step];
     let with =
         |first: Vec<Step>, more: Vec<Step>| first.into_iter().chain(more).collect::<Vec<_>>();
+    // What a sandbox says to itself needs no account, which it could fill without end: all but what is redirected, and
+    // the answers to that.
     for steps in [
-        vec![Family(IPV4), Carries(UDP), ToPort(53), Redirect(names)],
+        vec![Carries(TCP), FromPort(streams), Verdict(ACCEPT)],
+        vec![Carries(UDP), FromPort(names), Verdict(ACCEPT)],
+        with(v4(to_v4(&[127, 0, 0, 1])), vec![ToPort(53), Verdict(ACCEPT)]),
+        with(v4(to_v4(&[127])), vec![Untracked]),
+        vec![Family(IPV6), to_v6(&loopback), Untracked],
+        // Nothing else of UDP gets any further.
+        vec![Carries(UDP), Untracked],
+    ] {
+        rule(&mut batch, RAW, &steps);
+    }
+    for steps in [
+        with(v4(to_v4(&[127, 0, 0, 1])), vec![Carries(UDP), ToPort(53), Redirect(names)]),
         with(v4(to_v4(&[127, 0, 0, 1])), vec![Carries(TCP), ToPort(53), Redirect(streams)]),
         with(v4(to_v4(&[127])), vec![Verdict(RETURN)]),
         vec![Family(IPV6), to_v6(&loopback), Verdict(RETURN)],

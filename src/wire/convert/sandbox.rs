@@ -27,6 +27,7 @@ use crate::{
     },
     model::{
         capability::Capabilities,
+        host,
         sandbox::{
             Egress, Gpus, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
             WorkspaceMode, is_name,
@@ -154,9 +155,7 @@ fn labels(value: Vec<v1::Pair>) -> Outcome<BTreeMap<String, String>> {
 
 fn allowed_hosts(value: Vec<String>) -> Outcome<Vec<String>> {
     let value = list("allow", value, ALLOW_MAX)?;
-    let fits = |it: &&String| {
-        !it.is_empty() && it.len() <= HOST_BYTES_MAX && it.bytes().all(|it| it.is_ascii_graphic())
-    };
+    let fits = |it: &&String| it.len() <= HOST_BYTES_MAX && host::pattern(it).is_some();
     match value.iter().find(|it| !fits(it)) {
         Some(bad) => Err(Fault::invalid(format!("allow has no HOST[:PORT]: {}", shown(bad, 64)))),
         None => Ok(value),
