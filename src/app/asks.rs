@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::{
         clock::Timestamp,
-        id::{AskId, SandboxId},
+        id::{AskId, SandboxId, SessionId},
         limits::CONSOLE_ASKS_MAX,
     },
     model::ask::{Ask, AskState, Scope as Holds},
@@ -108,16 +108,20 @@ impl Asks {
         self.marks
     }
 
-    /// Takes note of those that wait now; which do not any more.
-    pub(super) fn renew(&mut self, fleet: &Fleet) -> Vec<Waits> {
-        self.seen = fleet.asks_changed();
+    /// Takes note of those that wait now: which do not any more, and which are new. Those of the first list are not:
+    /// who opens a console sees them.
+    pub(super) fn renew(&mut self, fleet: &Fleet) -> (Vec<Waits>, Vec<AskId>) {
+        let first = std::mem::replace(&mut self.seen, fleet.asks_changed()) == 0;
         let mut fresh: Vec<Waits> = fleet.asks().map(Waits::of).collect();
         fresh.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let there: BTreeSet<&AskId> = fresh.iter().map(|it| &it.id).collect();
         let mut over = std::mem::take(&mut self.waiting);
+        let known: BTreeSet<AskId> = over.iter().map(|it| it.id.clone()).collect();
+        let new = fresh.iter().map(|it| &it.id).filter(|it| !first && !known.contains(*it));
+        let new = new.cloned().collect();
         over.retain(|it| !there.contains(&it.id));
         self.waiting = fresh;
-        over
+        (over, new)
     }
 
     /// The next to be looked at after one that was answered.
@@ -151,6 +155,8 @@ pub struct Inbox {
     pub ended: Cursor,
     /// The one that is read.
     pub shown: Option<Shown>,
+    /// The session that was typed into when the place was opened.
+    pub typed_into: Option<SessionId>,
 }
 
 /// An ask that is read, and perhaps answered.

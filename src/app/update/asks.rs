@@ -8,11 +8,16 @@ use crate::{
         asks::{Inbox, Listed, Shown, Waits, in_words, with_foot},
         effect::{Act, EffectId},
         gate::Gate,
+        lost::Until,
         msg::{Button, Mouse, MouseKind, Reply},
         state::Pending,
         view::View,
     },
-    base::{fault::Outcome, id::AskId, text::count},
+    base::{
+        fault::Outcome,
+        id::{AskId, SessionId},
+        text::count,
+    },
     model::{
         ask::{Ask, AskState, Asked, RiskLevel, Scope, Verdict},
         event::Level,
@@ -31,7 +36,8 @@ impl Turn<'_> {
             Some(it) if it.shown.is_none() => self.read_ask(),
             Some(_) => {}
             None => {
-                let mut inbox = Inbox::default();
+                let typed_into = self.state.grip.as_ref().map(|it| it.session.clone());
+                let mut inbox = Inbox { typed_into, ..Inbox::default() };
                 inbox.list(&self.state.asks.waiting);
                 if inbox.rows.is_empty() {
                     inbox.tab = Listed::Ended;
@@ -136,7 +142,14 @@ impl Turn<'_> {
         let shown = self.inbox_mut().and_then(|it| it.shown.take());
         match shown {
             Some(_) => self.list_asks(),
-            None => self.close_view(),
+            None => {
+                let typed = self.state.inbox().and_then(|it| it.typed_into.clone());
+                self.close_view();
+                if let Some(typed) = typed {
+                    let why = self.no_longer_typing(&typed);
+                    self.deafen(why, Until::Seen);
+                }
+            }
         }
     }
 
@@ -200,8 +213,24 @@ impl Turn<'_> {
         let (at, id) = (it.ask.asked.created_at, it.ask.asked.id.clone());
         match self.state.asks.next_after(at, &id).map(|it| it.id.clone()) {
             Some(next) => self.show_waiting(&next),
-            None => self.close_view(),
+            None => {
+                let typed = self.state.inbox().and_then(|it| it.typed_into.clone());
+                self.close_view();
+                // The same key again, or one that is held down, was not meant for what lies below.
+                let why = match typed {
+                    Some(it) => self.no_longer_typing(&it),
+                    None => "nothing more waits for an answer".to_owned(),
+                };
+                self.deafen(why, Until::Quiet);
+            }
         }
+    }
+
+    /// Said to somebody who opened the place out of a pane: the keyboard did not come back with it.
+    fn no_longer_typing(&self, session: &SessionId) -> String {
+        let known = self.state.fleet.session(session);
+        let name = known.map_or_else(|| "it".to_owned(), |(row, it)| it.name(&row.sandbox.name));
+        format!("you no longer type into {name}; {} does", self.state.key_words(Action::StepIn))
     }
 
     /// What waits is what the fleet says.
@@ -245,7 +274,9 @@ impl Turn<'_> {
 
     /// The fleet asks for something else than before.
     fn asks_changed(&mut self) {
-        let over = self.state.asks.renew(&self.state.fleet);
+        let (over, new) = self.state.asks.renew(&self.state.fleet);
+        self.state.voices.owed.extend(new);
+        self.call_for_asks();
         let asks = &mut self.state.asks;
         for it in over {
             if !asks.decided.remove(&it.id) && !asks.deciding.contains(&it.id) {

@@ -262,6 +262,8 @@ impl Turn<'_> {
         let before = self.state.keymap.clone();
         self.use_keymap(*keymap);
         if self.state.keymap != before {
+            // The keys that are written below an ask are others now.
+            self.look_at_ask_anew(false);
             self.notice(Level::Info, &format!("keymap {name}"));
         }
     }
