@@ -56,6 +56,9 @@ impl TryFrom<v1::AskRequest> for Request {
         })?;
         let details = list("ask.details", wire.details, ASK_DETAILS_MAX)?;
         let details: Vec<_> = details.into_iter().map(|it| (it.key, it.value)).collect();
+        if details.iter().any(|(key, _): &(String, String)| key.trim().is_empty()) {
+            return Err(Fault::invalid("ask.details has one without a name"));
+        }
         let agent = wire.agent.map(|it| text("ask.agent", it, NAME_BYTES_MAX)).transpose()?;
         let request = Self { kind, subject: wire.subject, details, reason: wire.reason, agent };
         if request.subject.trim().is_empty() {
