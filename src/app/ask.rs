@@ -110,6 +110,18 @@ pub fn brief(text: &str, cells: usize) -> String {
     clip(&visible(text), cells)
 }
 
+/// For what an answer holds, how often it was used, and whether it was taken back.
+pub fn holds_words(it: &Decision) -> String {
+    let mut words = it.answer.scope.word().to_owned();
+    if it.answer.scope != Scope::Once {
+        words.push_str(&format!(", used {}", count(it.uses, "time")));
+    }
+    if let Some(by) = &it.revoked {
+        words.push_str(&format!(", taken back by {}", visible(&by.by)));
+    }
+    words
+}
+
 /// How it ended, and by whose word.
 pub fn end_words(ask: &Ask) -> String {
     let word = match ask.state {
@@ -120,7 +132,7 @@ pub fn end_words(ask: &Ask) -> String {
         AskState::Withdrawn => "withdrawn: who asked waits no more",
     };
     match &ask.decision {
-        Some(it) => format!("{word} by {} ({})", visible(&it.by), it.answer.scope.word()),
+        Some(it) => format!("{word} by {} ({})", visible(&it.by), holds_words(it)),
         None => word.to_owned(),
     }
 }

@@ -88,6 +88,8 @@ pub struct Asks {
     pub(super) asked: Option<EffectId>,
     /// More has ended since.
     pub(super) again: bool,
+    /// The whole list is to be read the next time.
+    pub(super) list_wanted: bool,
     /// Over, and what became of them is not told; with how often the hub was asked.
     pub(super) over: Vec<(Waits, u8)>,
     /// Answered here; the first ones are not confirmed.
@@ -129,6 +131,18 @@ impl Asks {
         let open = |it: &&Waits| !self.deciding.contains(&it.id) && it.id != *id;
         let later = self.waiting.iter().filter(open).find(|it| (it.created_at, &it.id) > (at, id));
         later.or_else(|| self.waiting.iter().find(open))
+    }
+
+    /// Takes in what is known of some that have ended.
+    pub(super) fn learn(&mut self, some: Vec<Ask>) {
+        let ids: BTreeSet<&AskId> = some.iter().map(|it| &it.asked.id).collect();
+        self.ended.retain(|it| !ids.contains(&it.asked.id));
+        self.ended.extend(some);
+        self.ended.sort_by(|a, b| {
+            let key = |it: &Ask| (std::cmp::Reverse(it.asked.created_at), it.asked.id.clone());
+            key(a).cmp(&key(b))
+        });
+        self.ended.truncate(CONSOLE_ASKS_MAX);
     }
 
     pub(super) fn keep_ended(&mut self, mut ended: Vec<Ask>) {
@@ -192,6 +206,11 @@ impl Shown {
             covered: false,
             lit: false,
         }
+    }
+
+    /// It is over, and how is not known yet.
+    pub(super) fn is_unexplained(&self) -> bool {
+        self.over.is_some() && self.ask.state == AskState::Pending
     }
 
     pub(super) fn scroll_to(&mut self, row: usize) {

@@ -79,6 +79,19 @@ pub const ASKERS_MAX: usize = 64;
 pub const RULES_MAX: usize = 1000;
 /// Asks that are kept after their end, over all sandboxes; the oldest go.
 pub const ASKS_KEPT: usize = 10_000;
+/// ... and their bytes, which a hub that starts reads; and of one sandbox, so that none drives out what was decided
+/// for another.
+pub const ASKS_KEPT_BYTES: usize = 64 * 1024 * 1024;
+pub const ASKS_KEPT_OF_ONE: usize = 500;
+pub const ASKS_KEPT_OF_ONE_BYTES: usize = 4 * 1024 * 1024;
+/// After so many changes the oldest go: to look for them at each would cost more than it frees.
+pub const ASKS_FORGOTTEN_EVERY: u32 = 64;
+/// Bytes of those that have ended in one list: as many as a console keeps.
+pub const ASKS_LISTED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Ids in one question for asks: a fleet's that end at once.
+pub const ASKS_WANTED_MAX: usize = 256;
+/// Answers of one sandbox that hold on: each is a person's.
+pub const ASKS_STANDING_MAX: usize = 256;
 
 /// Sandboxes one hub keeps, and sessions in one sandbox: above what one person or host can hold.
 pub const SANDBOXES_MAX: usize = 20_000;

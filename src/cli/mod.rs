@@ -4,6 +4,7 @@ mod apply;
 mod approvals;
 mod args;
 mod ask;
+mod asks_watch;
 mod attach;
 mod dashes;
 mod demo;

@@ -89,6 +89,28 @@ pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Asks for a word on the terminal: anything else is no. What was typed before the question is no answer to it.
+pub fn confirm_by_word(question: &str, word: &str) -> Outcome<bool> {
+    let asked = format!("{question} Type `{word}`: ");
+    Ok(typed_after(&asked)?.trim() == word)
+}
+
+/// A line that is typed after this was on screen.
+fn typed_after(question: &str) -> Outcome<String> {
+    {
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{}", text::visible(question))
+            .and_then(|()| stderr.flush())
+            .map_err(|error| Fault::io("ask", &error))?;
+    }
+    let stdin = io::stdin();
+    rustix::termios::tcflush(&stdin, rustix::termios::QueueSelector::IFlush)
+        .map_err(|error| Fault::io("ask", &error.into()))?;
+    let mut line = String::new();
+    stdin.read_line(&mut line).map_err(|error| Fault::io("read the answer", &error))?;
+    Ok(line)
+}
+
 /// Asks a yes-or-no question on the terminal; anything but a clear yes is no.
 pub fn confirm(question: &str) -> Outcome<bool> {
     {

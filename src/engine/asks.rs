@@ -1,7 +1,10 @@
 //! The broker of asks: what programs wait for becomes what people see, and what they say is written down first and
 //! released then. In every doubt nothing is allowed.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -15,7 +18,10 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
         id::{AskId, SandboxId},
-        limits::ASKS_KEPT,
+        limits::{
+            ASKS_FORGOTTEN_EVERY, ASKS_KEPT, ASKS_KEPT_BYTES, ASKS_KEPT_OF_ONE,
+            ASKS_KEPT_OF_ONE_BYTES, ASKS_LISTED_BYTES_MAX, ASKS_WANTED_MAX,
+        },
     },
     model::{
         ask::{Answer, Ask, AskState, Asked, Decision, Request, Scope, Verdict},
@@ -25,29 +31,44 @@ use crate::{
         risk,
         rules::{self, Ruling, judge},
     },
-    runtime::Identity,
+    runtime::{AsksWanted, Identity},
     session::seat::Seat,
     wire::stored,
 };
 
-/// How long an answer for an hour holds.
-const HOUR_MS: i64 = 3_600_000;
-
-/// An answer that holds for the very same request.
-#[derive(Clone, Debug)]
-pub(super) struct Standing {
-    digest: String,
-    decision: Decision,
-    /// `None` = as long as the sandbox is there.
-    until: Option<Timestamp>,
-}
-
 impl Inner {
     /// Those that have ended, newest first.
-    pub(super) async fn ended_asks(&self) -> Outcome<Vec<Ask>> {
-        let kept = self.store.asks(ASKS_KEPT).await?;
+    pub(super) async fn ended_asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>> {
+        let kept = match wanted.ids.is_empty() {
+            true => self.store.asks(wanted.most.min(ASKS_KEPT), ASKS_LISTED_BYTES_MAX).await?,
+            false => {
+                let ids = wanted.ids.iter().take(ASKS_WANTED_MAX);
+                self.store.asks_by_id(ids.map(ToString::to_string).collect()).await?
+            }
+        };
         let read = kept.iter().filter_map(|it| stored::ask(it).ok());
-        Ok(read.filter(|it| it.state != AskState::Pending).collect())
+        let mut ended: Vec<Ask> = read.filter(|it| it.state != AskState::Pending).collect();
+        ended.truncate(wanted.most);
+        Ok(ended)
+    }
+
+    /// Writes one down, and forgets the oldest now and then.
+    async fn keep_ask(&self, ask: &Ask) -> Outcome<()> {
+        self.store.put_ask(row(ask)).await?;
+        let count = self.asks_kept.fetch_add(1, Ordering::Relaxed);
+        let due = count % ASKS_FORGOTTEN_EVERY == 0 && self.asks_settled.load(Ordering::Acquire);
+        if due && let Err(fault) = self.forget_asks().await {
+            tracing::warn!(%fault, "old asks stay where they are");
+        }
+        Ok(())
+    }
+
+    /// What holds on is never forgotten: nobody could take it back.
+    async fn forget_asks(&self) -> Outcome<()> {
+        let these = self.fleet().standing_ids();
+        let these = serde_json::Value::from(these).to_string();
+        let each = (ASKS_KEPT_OF_ONE, ASKS_KEPT_OF_ONE_BYTES);
+        self.store.forget_asks(each, (ASKS_KEPT, ASKS_KEPT_BYTES), these).await
     }
 
     /// Takes over what a seat tells of the asks in its sandbox: all that wait now.
@@ -100,7 +121,7 @@ impl Inner {
         let late = clock::wall() >= ask.asked.deadline_at;
         let state = if late { AskState::Expired } else { AskState::Withdrawn };
         let ask = Ask { state, ..ask };
-        if let Err(fault) = self.store.put_ask(row(&ask)).await {
+        if let Err(fault) = self.keep_ask(&ask).await {
             tracing::warn!(%fault, "the end of an ask is not kept");
         }
     }
@@ -118,11 +139,7 @@ impl Inner {
             }
             return Ok(());
         }
-        let (sandbox, standing) = {
-            let fleet = self.fleet();
-            let entry = fleet.get(id)?;
-            (entry.sandbox.clone(), entry.standing.clone())
-        };
+        let sandbox = self.fleet().get(id)?.sandbox.clone();
         let digest = digest(id, &asked.request);
         let ask = Ask {
             risk: risk::look(&asked.request, &sandbox.workspace.path),
@@ -138,15 +155,16 @@ impl Inner {
         if let Some(decision) = by_rule(&judged, &ask, now) {
             return self.settle_ask(id, ask, decision).await;
         }
-        let holds = |it: &&Standing| it.digest == ask.digest && it.until.is_none_or(|it| now < it);
-        if let Some(standing) = standing.iter().find(holds) {
+        let standing = self.fleet().get(id)?.standing(&ask.digest, now).cloned();
+        if let Some(standing) = standing {
             let was = &standing.decision;
             let answer = Answer { scope: Scope::Once, ..was.answer.clone() };
             let by = format!("{} ({})", was.by, was.answer.scope.word());
-            let decision = Decision { answer, by, at: now, waited_ms: waited(&ask, now) };
-            return self.settle_ask(id, ask, decision).await;
+            let decision = Decision::new(answer, by, now, waited(&ask, now));
+            self.settle_ask(id, ask, decision).await?;
+            return self.count_use(id, &standing.ask).await;
         }
-        self.store.put_ask(row(&ask)).await?;
+        self.keep_ask(&ask).await?;
         self.fleet().get_mut(id)?.sandbox_mut().asks.push(ask);
         Ok(())
     }
@@ -164,11 +182,11 @@ impl Inner {
         };
         let answer = decision.answer.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
-        self.store.put_ask(row(&ask)).await?;
+        self.keep_ask(&ask).await?;
         let released = self.release(id, &ask.asked.id, &answer).await;
         if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
             // Nothing was allowed by it: the record says so.
-            self.store.take_ask_back(row(&Ask { state: AskState::Withdrawn, ..ask })).await?;
+            self.store.amend_ask(row(&Ask { state: AskState::Withdrawn, ..ask })).await?;
         }
         released
     }
@@ -205,7 +223,7 @@ impl Inner {
         let ask = found?;
         let (sandbox, now) = (ask.sandbox.clone(), clock::wall());
         let waited_ms = waited(&ask, now);
-        let decision = Decision { answer, by: who.name.clone(), at: now, waited_ms };
+        let decision = Decision::new(answer, who.name.clone(), now, waited_ms);
         let settled = self.settle_ask(&sandbox, ask, decision).await;
         // What was not written down is not decided, and waits on.
         let kept = self.store.ask(id.to_string()).await?;
@@ -214,7 +232,7 @@ impl Inner {
         if let (Some(decision), Ok(entry)) = (&decided.decision, self.fleet().get_mut(&sandbox)) {
             entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
             if settled.is_ok() {
-                entry.stand(&decided.digest, decision);
+                entry.stand(&decided, decision);
             }
         }
         self.touch(&sandbox);
@@ -249,13 +267,15 @@ impl Inner {
             }
         }
         // The oldest first, so that the newest answer to the same holds.
-        for ask in self.ended_asks().await?.into_iter().rev() {
+        let kept = self.store.asks(usize::MAX, usize::MAX).await?;
+        for ask in kept.iter().rev().filter_map(|it| stored::ask(it).ok()) {
             let Some(decision) = &ask.decision else { continue };
             if let Ok(entry) = self.fleet().get_mut(&ask.sandbox) {
-                entry.stand(&ask.digest, decision);
+                entry.stand(&ask, decision);
             }
         }
-        self.store.forget_asks(ASKS_KEPT).await
+        self.asks_settled.store(true, Ordering::Release);
+        self.forget_asks().await
     }
 }
 
@@ -279,18 +299,6 @@ impl Entry {
     fn ask(&self, id: &AskId) -> Option<&Ask> {
         self.sandbox.asks.iter().find(|it| it.asked.id == *id)
     }
-
-    /// An answer that holds on.
-    fn stand(&mut self, digest: &str, decision: &Decision) {
-        let until = match decision.answer.scope {
-            Scope::Once => return,
-            Scope::Session => None,
-            Scope::Hour => Some(Timestamp(decision.at.0.saturating_add(HOUR_MS))),
-        };
-        self.standing.retain(|it| it.digest != digest);
-        let (digest, decision) = (digest.to_owned(), decision.clone());
-        self.standing.push(Standing { digest, decision, until });
-    }
 }
 
 /// What rules decide without a person.
@@ -303,14 +311,14 @@ fn by_rule(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<Decisio
         Ruling::Ask => return None,
     };
     let answer = Answer { verdict, scope: Scope::Once, message };
-    Some(Decision { answer, by, at: now, waited_ms: waited(ask, now) })
+    Some(Decision::new(answer, by, now, waited(ask, now)))
 }
 
 fn waited(ask: &Ask, now: Timestamp) -> u64 {
     now.0.saturating_sub(ask.asked.created_at.0).max(0).cast_unsigned()
 }
 
-fn row(ask: &Ask) -> AskRow {
+pub(super) fn row(ask: &Ask) -> AskRow {
     AskRow {
         id: ask.asked.id.to_string(),
         sandbox: ask.sandbox.to_string(),

@@ -27,7 +27,8 @@ use crate::{
         snapshot::{Snapshot, SnapshotCause},
     },
     runtime::{
-        BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime, ScreenShot, WaitFor,
+        AsksWanted, BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime,
+        ScreenShot, WaitFor,
     },
 };
 
@@ -107,8 +108,17 @@ impl Runtime for Client {
         to_its_end!(self, engine, id => engine.remove(&id))
     }
 
-    async fn asks(&self) -> Outcome<Vec<Ask>> {
-        self.engine.ended_asks().await
+    async fn asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>> {
+        self.engine.ended_asks(wanted).await
+    }
+
+    async fn standing(&self) -> Outcome<Vec<Ask>> {
+        self.engine.standing_asks().await
+    }
+
+    async fn revoke(&self, id: &AskId) -> Outcome<Ask> {
+        let who = self.who.clone();
+        to_its_end!(self, engine, id => engine.revoke(&who, &id))
     }
 
     async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {

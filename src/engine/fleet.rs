@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::asks::Standing;
+use super::standing::Standing;
 use crate::{
     base::{
         clock::{self, Timestamp},
@@ -57,6 +57,8 @@ pub(super) struct Entry {
     pub answering: Arc<tokio::sync::Mutex<()>>,
     /// Answers that hold on.
     pub standing: Vec<Standing>,
+    /// Held by whoever changes what is kept of one of those.
+    pub standing_turn: Arc<tokio::sync::Mutex<()>>,
     /// Bumped with every change, for those who wait for one.
     pub changed: watch::Sender<u64>,
     /// Its seat can't be heard, and is asked again until it is or its host is dead.
@@ -148,6 +150,7 @@ impl Entry {
             lease_news: HashSet::new(),
             answering: Arc::default(),
             standing: Vec::new(),
+            standing_turn: Arc::default(),
             changed: watch::Sender::new(0),
             unheard: false,
             pulsing: false,

@@ -24,6 +24,7 @@ mod sessions;
 mod shelves;
 pub mod shim_link;
 mod snapshots;
+mod standing;
 mod store;
 mod turns;
 mod verbs;
@@ -31,7 +32,10 @@ mod wait;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32},
+    },
     time::Duration,
 };
 
@@ -90,6 +94,10 @@ struct Inner {
     /// Rung when somebody begins to look at a sandbox or at all.
     attention: Arc<Notify>,
     rules: rules::Rules,
+    /// Counts what is written of asks.
+    asks_kept: AtomicU32,
+    /// It is known which answers hold on: before, none is forgotten.
+    asks_settled: AtomicBool,
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
@@ -128,6 +136,8 @@ impl Engine {
             deadlines: Arc::default(),
             attention: Arc::default(),
             rules: rules::Rules::default(),
+            asks_kept: AtomicU32::default(),
+            asks_settled: AtomicBool::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),

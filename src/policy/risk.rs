@@ -235,7 +235,7 @@ mod tests {
             (Exec, "rm x\u{e0101}y", High, "U+E0101"),
             (Exec, "rm \u{34f}y", High, "U+034F"),
             (Exec, "rm \u{3164}", High, "U+3164"),
-            (Exec, "rm\u{a0}-r", Medium, "U+00A0"),
+            (Exec, "ls\u{a0}x", Medium, "U+00A0"),
             (Exec, "echo \u{2800}", Medium, "blank"),
             (Exec, "git commit -m '\u{2764}\u{fe0f} it'", Low, ""),
             (Exec, "git commit -m '\u{2764}\u{fe0f}\u{fe0f}'", High, "U+FE0F"),

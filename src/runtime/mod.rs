@@ -12,6 +12,7 @@ use crate::{
     base::{
         fault::Outcome,
         id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
+        limits::ASKS_WANTED_MAX,
         units::Size,
     },
     model::{
@@ -34,6 +35,27 @@ pub struct Identity {
     pub client: ClientId,
     /// For people, e.g. `alice@laptop`.
     pub name: String,
+}
+
+/// Which asks that have ended are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsksWanted {
+    /// At most `ASKS_WANTED_MAX`; empty = all.
+    pub ids: Vec<AskId>,
+    /// How many at most, at least 1.
+    pub most: usize,
+}
+
+impl AsksWanted {
+    /// The newest of all.
+    pub fn newest(most: usize) -> Self {
+        Self { ids: Vec::new(), most }
+    }
+
+    /// These.
+    pub fn only(ids: impl IntoIterator<Item = AskId>) -> Self {
+        Self { ids: ids.into_iter().take(ASKS_WANTED_MAX).collect(), most: ASKS_WANTED_MAX }
+    }
 }
 
 /// What a hub says of itself.
@@ -139,9 +161,13 @@ pub trait Runtime: Send + Sync {
     async fn remove(&self, id: &SandboxId) -> Outcome<()>;
 
     /// Asks that have ended, newest first; those that wait are in their sandboxes.
-    async fn asks(&self) -> Outcome<Vec<Ask>>;
+    async fn asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>>;
     /// Answers an ask that waits: the first answer counts, and only if the digest is that of what was shown.
     async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask>;
+    /// Asks whose answer holds for the very same request, newest first.
+    async fn standing(&self) -> Outcome<Vec<Ask>>;
+    /// Takes such an answer back; the very same is asked again. Absent when it holds no more.
+    async fn revoke(&self, id: &AskId) -> Outcome<Ask>;
 
     /// Every snapshot, oldest first, also of sandboxes that are no more.
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>>;

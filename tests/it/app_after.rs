@@ -4,20 +4,22 @@ use std::time::Duration;
 
 use sandwatch::{
     app::{
-        Act, Msg, chord::Chord, gate::HELD_FOR, lost::LOST_FOR, state::Place, voice::RING_EVERY,
+        Act, Msg, chord::Chord, gate::HELD_FOR, lost::LOST_FOR, msg::Reply, state::Place,
+        voice::RING_EVERY,
     },
-    base::id::SessionId,
+    base::id::{AskId, SessionId},
     model::{
-        ask::{Ask, AskKind, RiskLevel},
+        ask::{Ask, AskKind, AskState, Revoked, RiskLevel, Scope},
         event::{Event, SnapshotReason},
         fact::Fact,
         sandbox::Sandbox,
     },
+    runtime::AsksWanted,
     vt::key::{KeyPress, Stroke},
 };
 
 use super::{
-    app_asks::{answered, asking, settle, shown, tell},
+    app_asks::{answered, asking, ended, is_asks, settle, shown, tell},
     app_support::{Console, ask, preset},
 };
 
@@ -211,4 +213,66 @@ fn every_new_ask_calls_the_operator_whatever_rings_besides() {
     assert_eq!(shown(&console), None);
     // Those of the first list are on screen for who opens the console.
     assert!(!Console::with_fleet(SIZE, asking()).effects.iter().any(|it| it.act == Act::Bell));
+}
+
+/// An answer of bob's that holds on for the session.
+fn standing() -> Ask {
+    let mut it = ended("old-1", AskState::Allowed, Some("bob"));
+    if let Some(decision) = &mut it.decision {
+        (decision.answer.scope, decision.uses) = (Scope::Session, 3);
+    }
+    it
+}
+
+#[test]
+fn an_answer_that_holds_on_is_told_with_its_uses_and_taken_back() {
+    let mut console = Console::with_fleet(SIZE, asking());
+    console.keys("I");
+    let plain = ended("old-0", AskState::Allowed, Some("bob"));
+    console.answer(is_asks, Reply::Asks(vec![standing(), plain]));
+    // Not those that wait, and not one that held for itself alone.
+    assert!(!console.keys("u").iter().any(|it| matches!(it, Act::Revoke(_))));
+    console.keys("tab");
+    assert!(console.picture().contains("allowed session ×3"), "{}", console.picture());
+    assert!(held(&mut console, "u").is_empty());
+    let acts = console.keys("u");
+    let id = AskId::parse("old-1").unwrap();
+    assert!(acts.contains(&Act::Revoke(id)), "{acts:?}");
+    let mut gone = standing();
+    let revoked = Revoked { by: "me@here".to_owned(), at: gone.asked.created_at };
+    gone.decision.as_mut().unwrap().revoked = Some(revoked);
+    console.answer(|it| matches!(it, Act::Revoke(_)), Reply::Ask(Box::new(gone)));
+    assert!(!console.picture().contains("×3"), "{}", console.picture());
+    console.keys("enter");
+    let shown = console.picture();
+    assert!(shown.contains("session, used 3 times, taken back by me@here"), "{shown}");
+    console.keys("esc j");
+    assert!(!console.keys("u").iter().any(|it| matches!(it, Act::Revoke(_))));
+}
+
+#[test]
+fn of_those_that_end_only_they_are_asked_for() {
+    let mut console = Console::with_fleet(SIZE, asking());
+    let acts = tell(&mut console, 0, Vec::new());
+    let only = AsksWanted::only([AskId::parse("ask-1").unwrap()]);
+    assert!(acts.contains(&Act::Asks(only)), "{acts:?}");
+    console.answer(is_asks, Reply::Asks(vec![ended("ask-1", AskState::Denied, Some("bob"))]));
+    // The list is read when somebody looks at it, and keeps what was learnt since.
+    let acts = console.keys("I");
+    assert!(acts.iter().any(|it| matches!(it, Act::Asks(it) if it.ids.is_empty())), "{acts:?}");
+    console.answer(is_asks, Reply::Asks(vec![standing()]));
+    tell(&mut console, 1, asking()[1].asks[1..].to_vec());
+    console.answer(is_asks, Reply::Asks(vec![ended("ask-2", AskState::Denied, Some("bob"))]));
+    let ids: Vec<_> = console.state.asks.ended.iter().map(|it| it.asked.id.to_string()).collect();
+    assert_eq!(ids, ["ask-2", "old-1"]);
+    // What is answered here is known by the answer.
+    let mut console = only_one();
+    console.keys("a");
+    let decided = ended("ask-1", AskState::Allowed, Some("me@here"));
+    let acts = console.answer(|it| matches!(it, Act::Decide { .. }), Reply::Ask(Box::new(decided)));
+    assert!(!acts.iter().any(is_asks), "{acts:?}");
+}
+
+fn only_one() -> Console {
+    only(RiskLevel::Low)
 }

@@ -74,19 +74,15 @@ pub fn in_ask(size: (u16, u16)) -> Console {
 }
 
 pub fn is_asks(act: &Act) -> bool {
-    *act == Act::Asks
+    matches!(act, Act::Asks(_))
 }
 
 pub fn ended(id: &str, state: AskState, by: Option<&str>) -> Ask {
     let mut it = ask(id, "api-refactor", AskKind::Exec, "make", RiskLevel::Low);
     it.state = state;
     let verdict = if state == AskState::Allowed { Verdict::Allow } else { Verdict::Deny };
-    it.decision = by.map(|by| Decision {
-        answer: Answer { verdict, scope: Scope::Once, message: None },
-        by: by.to_owned(),
-        at: it.asked.created_at,
-        waited_ms: 12_000,
-    });
+    let answer = Answer { verdict, scope: Scope::Once, message: None };
+    it.decision = by.map(|by| Decision::new(answer, by.to_owned(), it.asked.created_at, 12_000));
     it
 }
 

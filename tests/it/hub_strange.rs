@@ -24,8 +24,8 @@ use sandwatch::{
         snapshot::Snapshot,
     },
     runtime::{
-        BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime,
-        ScreenShot, WaitFor,
+        AsksWanted, BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb,
+        Runtime, ScreenShot, WaitFor,
     },
     wire::{
         PROTOCOL,
@@ -58,7 +58,9 @@ macro_rules! deaf {
 deaf! {
     fn hub() -> HubStatus;
     fn shutdown() -> ();
-    fn asks() -> Vec<Ask>;
+    fn asks(_wanted: &AsksWanted) -> Vec<Ask>;
+    fn standing() -> Vec<Ask>;
+    fn revoke(_id: &AskId) -> Ask;
     fn decide(_id: &AskId, _digest: &str, _answer: Answer) -> Ask;
     fn doctor() -> Vec<Check>;
     fn events() -> BoxStream<Outcome<Event>>;

@@ -6,6 +6,7 @@ mod apply;
 mod asks;
 mod boxes;
 mod diff;
+mod ended;
 mod feed;
 mod keys;
 mod losses;

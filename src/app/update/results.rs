@@ -63,7 +63,7 @@ impl Turn<'_> {
                 | Pending::TakeBack { .. }),
                 result,
             ) => self.diff_done(id, it, result),
-            (it @ (Pending::Asks | Pending::Decide { .. }), result) => {
+            (it @ (Pending::Asks { .. } | Pending::Decide { .. } | Pending::Revoke(_)), result) => {
                 self.asks_done(id, it, result);
             }
             (Pending::Doctor, result) => self.checked(result),

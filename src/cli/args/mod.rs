@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub use self::{
     asks::{
         AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs,
-        PolicyTestArgs, PolicyVerb, WatchAsksArgs,
+        PolicyTestArgs, PolicyVerb, RevokeArgs, WatchAsksArgs,
     },
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
