@@ -22,6 +22,8 @@ use crate::{
     runtime::{AsksWanted, Runtime},
 };
 
+/// Cells of the names of parts.
+const LABEL_CELLS: usize = 11;
 /// Bytes of a subject in a list.
 pub(super) const SUBJECT_SHOWN: usize = 100;
 
@@ -33,7 +35,7 @@ pub async fn approvals(runtime: &dyn Runtime, verb: ApprovalsVerb) -> Outcome<ou
             if args.json {
                 out::json(&AskView::from(&ask))?;
             } else {
-                out::print(&described(&ask))?;
+                out::print(&described(&ask, columns(out::stdout_is_terminal())))?;
             }
             Ok(out::DONE)
         }
@@ -127,9 +129,9 @@ fn left(ask: &Ask) -> String {
     }
 }
 
-/// All of one, a line for each part. What is a program's comes last, is made visible, and stands to the right of
-/// whatever names it.
-fn described(ask: &Ask) -> String {
+/// All of one, a line for each part, in rows of so many cells. What is a program's comes last, is made visible, and stands
+/// to the right of whatever names it.
+fn described(ask: &Ask, cells: usize) -> String {
     let (asked, request) = (&ask.asked, &ask.asked.request);
     let zone = clock::Zone::here();
     let mut lines = vec![
@@ -138,7 +140,7 @@ fn described(ask: &Ask) -> String {
         ("kind", request.kind.word().to_owned()),
         ("risk", ask.risk.level.word().to_owned()),
     ];
-    lines.extend(ask.risk.findings.iter().map(|it| ("look at", text::visible(it))));
+    lines.extend(ask.risk.findings.iter().map(|it| ("look at", it.clone())));
     lines.push(("state", ask.state.word().to_owned()));
     lines.push(("asked", zone.date_time(asked.created_at)));
     if asked.askers > 1 {
@@ -149,29 +151,38 @@ fn described(ask: &Ask) -> String {
     }
     if let Some(it) = &ask.decision {
         let waited = units::human_duration(std::time::Duration::from_millis(it.waited_ms));
-        let holds = holds_words(it);
-        lines.push(("decided", format!("by {} after {waited}, {holds}", text::visible(&it.by))));
-        lines.extend(it.answer.message.as_ref().map(|it| ("message", block(it))));
+        lines.push(("decided", format!("by {} after {waited}, {}", it.by, holds_words(it))));
+        lines.extend(it.answer.message.clone().map(|it| ("message", it)));
     }
     lines.push(("digest", ask.digest.clone()));
-    lines.push(("subject", block(&request.subject)));
-    let claims = [("agent", &request.agent), ("reason", &request.reason)];
-    for (name, said) in claims {
-        lines.extend(said.as_ref().map(|it| (name, format!("{} (it says)", block(it)))));
-    }
-    for (key, value) in &request.details {
-        lines.push(("detail", format!("{}: {}", text::visible(key), block(value))));
-    }
-    lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
+    lines.push(("subject", request.subject.clone()));
+    lines.extend(request.agent.as_ref().map(|it| ("agent", format!("{it} (it says)"))));
+    lines.extend(request.reason.as_ref().map(|it| ("reason", format!("{it} (it says)"))));
+    lines.extend(request.details.iter().flat_map(|(key, value)| {
+        let name = format!("{}:", text::visible(key));
+        let short = !value.contains('\n') && value.len() < SUBJECT_SHOWN;
+        match short {
+            true => vec![("detail", format!("{name} {value}"))],
+            false => vec![("detail", name), ("", value.clone())],
+        }
+    }));
+    lines.iter().flat_map(|(name, value)| rows(name, value, cells)).collect()
 }
 
-/// Text as the console shows it, with the ends of its lines; several lines below their name.
-fn block(value: &str) -> String {
-    let rows = fold(value, usize::MAX);
-    match rows.as_slice() {
-        [(one, _)] => one.clone(),
-        many => many.iter().map(|(row, _)| format!("\n           {row}")).collect(),
-    }
+/// One part, as the console shows it: with the ends of its lines, and a mark where a row goes on with the one before.
+fn rows(name: &str, value: &str, cells: usize) -> Vec<String> {
+    let mut name = name;
+    let row = |(row, goes_on): &(String, bool)| {
+        let name = if *goes_on { "         ↪" } else { std::mem::take(&mut name) };
+        format!("{name:<10} {row}\n")
+    };
+    fold(value, cells.saturating_sub(LABEL_CELLS)).iter().map(row).collect()
+}
+
+/// Columns of what is printed there; where nobody looks, rows are as long as they are.
+fn columns(terminal: bool) -> usize {
+    let size = terminal.then(crate::tui::terminal::size).flatten();
+    size.map_or(usize::MAX, |it| usize::from(it.cols()))
 }
 
 fn message(message: Option<String>) -> Outcome<Option<String>> {
@@ -215,7 +226,7 @@ fn make_sure(ask: &Ask, scope: Scope) -> Outcome<()> {
         );
         return Err(Fault::invalid(text).hint(hint));
     }
-    out::print_error_bytes(described(ask).as_bytes())?;
+    out::print_error_bytes(described(ask, columns(true)).as_bytes())?;
     let what = format!("{why}: allow it, {}?", scope.word());
     match out::confirm_by_word(&what, Verdict::Allow.word())? {
         true => Ok(()),
@@ -297,4 +308,18 @@ async fn decide(
     let (state, kind) = (decided.state.word(), request.kind.word());
     out::tell(&format!("{state}{on}: {kind} {subject} of {}", decided.sandbox_name));
     Ok(out::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_program_looks_like_a_row_of_ours() {
+        let evil = format!("x{}risk       low", " ".repeat(28));
+        let shown = rows("subject", &evil, 40).concat();
+        assert!(shown.lines().skip(1).all(|it| it.starts_with("         ↪ ")), "{shown}");
+        let lines = rows("subject", "x\r\nrisk       low", 40).concat();
+        assert_eq!(lines, "subject    x␍␊\n           risk       low\n");
+    }
 }

@@ -25,6 +25,15 @@ const REMARK: &str = "description";
 /// What blocks a call, in the protocol that these agents share.
 const BLOCK: out::Code = 2;
 
+/// Runs it so that whatever goes wrong blocks the call: an agent goes on when its hook fails in any other way.
+pub fn or_block(run: impl FnOnce() -> Outcome<out::Code>) -> out::Code {
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    ended.unwrap_or_else(|_| Err(Fault::bug("the hook broke"))).unwrap_or_else(|fault| {
+        out::report(&fault);
+        BLOCK
+    })
+}
+
 pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
     let mut input = Vec::new();
     let read = io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut input);
@@ -101,8 +110,13 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<Call> {
         "PermissionRequest" => Call::Asks(Question::PermissionRequest, asked()?),
         "BeforeTool" => Call::Asks(Question::BeforeTool, asked()?),
         // It ran: what could not even be asked for was answered elsewhere all the same.
-        "PostToolUse" => Call::Over(asked().ok()),
+        "PostToolUse" | "PostToolUseFailure" | "AfterTool" => Call::Over(asked().ok()),
         "Stop" | "UserPromptSubmit" => Call::Over(None),
+        // It may well be a question, by another name than is known here.
+        _ if input.get("tool_name").is_some() => {
+            let happens = text::shown(happens, NAME_BYTES_MAX);
+            return Err(Fault::invalid(format!("not known what becomes of the tool: {happens}")));
+        }
         _ => Call::News,
     })
 }
@@ -322,12 +336,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_goes_wrong_blocks() {
+        assert_eq!(or_block(|| Ok(out::DONE)), out::DONE);
+        assert_eq!(or_block(|| Err(Fault::lost("nobody is there"))), BLOCK);
+        assert_eq!(or_block(|| panic!("it breaks")), BLOCK);
+    }
+
+    #[test]
     fn news_are_passed_over_and_what_is_no_question_is_refused() {
         let news = json!({ "hook_event_name": "Notification", "message": "x" });
         assert_eq!(read(HookAgent::Claude, &news).unwrap(), Call::News);
         let stop = json!({ "hook_event_name": "Stop" });
         assert_eq!(read(HookAgent::Claude, &stop).unwrap(), Call::Over(None));
-        for bad in [json!({}), json!([1]), json!({ "tool_name": "Bash" })] {
+        let unknown = json!({ "hook_event_name": "BeforeEveryTool", "tool_name": "Bash" });
+        for bad in [unknown, json!({}), json!([1]), json!({ "tool_name": "Bash" })] {
             assert!(read(HookAgent::Claude, &bad).is_err());
         }
         assert!(read_call(HookAgent::Gemini, b"{").is_err());

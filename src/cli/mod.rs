@@ -80,7 +80,7 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Man) => manual::page(),
         // In a sandbox there is no home, no log and no hub.
         Some(Verb::Ask(args)) => inside(ask::ask(args)),
-        Some(Verb::Hook(args)) => inside(hook::hook(args)),
+        Some(Verb::Hook(args)) => Ok(hook::or_block(|| inside(hook::hook(args)))),
         verb => {
             let paths = Paths::from_environment()?;
             match verb {

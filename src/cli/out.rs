@@ -70,14 +70,28 @@ pub fn json<T: serde::Serialize>(value: &T) -> Outcome<()> {
     let mut document = serde_json::to_string_pretty(value)
         .map_err(|error| Fault::bug(format!("write JSON: {error}")))?;
     document.push('\n');
-    print(&document)
+    print(&escaped(&document))
 }
 
 /// Prints a value as one line of JSON.
 pub fn json_line<T: serde::Serialize>(value: &T) -> Outcome<()> {
     let line = serde_json::to_string(value);
     let line = line.map_err(|error| Fault::bug(format!("write JSON: {error}")))?;
-    print(&format!("{line}\n"))
+    print(&escaped(&format!("{line}\n")))
+}
+
+/// The same JSON, in which no character acts on a terminal or goes unseen: only texts in it have such.
+fn escaped(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for it in document.chars() {
+        if it != '\n' && (text::is_deceptive(it) || text::is_unseen(it)) {
+            let units = it.encode_utf16(&mut [0; 2]).to_vec();
+            out.extend(units.iter().map(|it| format!("\\u{it:04x}")));
+        } else {
+            out.push(it);
+        }
+    }
+    out
 }
 
 /// This process talks to a person: both ends are a terminal.
@@ -122,4 +136,19 @@ pub fn confirm(question: &str) -> Outcome<bool> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(|error| Fault::io("read the answer", &error))?;
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_acts_on_no_terminal_and_says_the_same() {
+        let text = "a\u{9b}2J\u{85}\u{7f}\u{1b}\n\u{202e}\u{200b}\u{e0041}\u{fe0f}\u{a0}ä日👩";
+        let document = serde_json::to_string_pretty(&[text]).unwrap();
+        let safe = escaped(&document);
+        assert!(safe.chars().all(|it| it == '\n' || !text::is_deceptive(it)), "{safe}");
+        assert!(safe.contains("\\u009b2J") && safe.contains("\\udb40\\udc41"), "{safe}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), [text]);
+    }
 }

@@ -56,7 +56,8 @@ impl Inner {
     async fn keep_ask(&self, ask: &Ask) -> Outcome<()> {
         self.store.put_ask(row(ask)).await?;
         let count = self.asks_kept.fetch_add(1, Ordering::Relaxed);
-        let due = count % ASKS_FORGOTTEN_EVERY == 0 && self.asks_settled.load(Ordering::Acquire);
+        let due =
+            count.is_multiple_of(ASKS_FORGOTTEN_EVERY) && self.asks_settled.load(Ordering::Acquire);
         if due && let Err(fault) = self.forget_asks().await {
             tracing::warn!(%fault, "old asks stay where they are");
         }

@@ -316,6 +316,10 @@ fn agents_are_answered_in_their_own_words() {
     eventually("it is withdrawn", || show(&home, &id)["state"] == "withdrawn");
     // What can't be read is a no, for an agent goes on when its hook fails.
     assert_eq!(ended(hook(&home, "claude", &json!([1]))).0, 2);
+    // Not even where the hook can't begin.
+    let script = "ulimit -n 4; exec \"$0\" hook claude </dev/null";
+    let ran = std::process::Command::new("sh").args(["-c", script, PROGRAM]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{ran:?}");
     // The settings that make an agent ask are there without anybody's doing.
     let settings = ["exec", "box", "--", "cat", "/etc/claude-code/managed-settings.json"];
     assert!(home.ok(&settings).contains("hook claude"));
@@ -446,7 +450,7 @@ fn a_beginning_of_a_digest_is_long_and_what_a_list_cuts_is_not_allowed_unseen() 
     let asker = asking(&home, &["--subject", "lines", "--detail", "x=1\r\n2 "]);
     let id = one_waits(&home, "lines");
     let text = home.ok(&["approvals", "show", &id]);
-    assert!(text.contains("x: \n           1␍␊\n           2␠\n"), "{text}");
+    assert!(text.contains("detail     x:\n           1␍␊\n           2␠\n"), "{text}");
     home.ok(&["approvals", "deny", &id]);
     assert_eq!(ended(asker).0, 4);
     let asker = asking(&home, &["--kind", "exec", "--subject", &long]);

@@ -618,3 +618,17 @@ fn an_exit_that_cannot_be_read_is_a_fault_that_says_so() {
     let read = exit(Some(v1::exit_status::How::Code(3))).unwrap().unwrap();
     assert_eq!(read, Output::Exit { offset: 9, status: ExitStatus::Code(3) });
 }
+
+#[test]
+fn an_ask_with_a_part_that_has_no_name_is_refused() {
+    for key in ["", " ", "\n"] {
+        let wire = v1::AskRequest {
+            kind: v1::AskKind::Exec.into(),
+            subject: "make".to_owned(),
+            details: vec![v1::Pair { key: key.to_owned(), value: "x".to_owned() }],
+            reason: None,
+            agent: None,
+        };
+        assert_eq!(Request::try_from(wire).unwrap_err().kind(), Kind::Invalid, "{key:?}");
+    }
+}
