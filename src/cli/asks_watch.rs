@@ -108,8 +108,13 @@ async fn ended(runtime: &dyn Runtime, known: &mut Told, json: bool) -> Outcome<(
 /// Tells of those that began and ended while nothing was heard.
 async fn missed(runtime: &dyn Runtime, known: &Told, since: Timestamp, json: bool) -> Outcome<()> {
     let all = runtime.asks(&AsksWanted::newest(ASKS_KEPT)).await?;
+    tell_all(unheard(&all, known, since), json)
+}
+
+/// Oldest first, of those that are listed newest first.
+fn unheard<'a>(all: &'a [Ask], known: &Told, since: Timestamp) -> Vec<&'a Ask> {
     let new = all.iter().rev().filter(|it| it.asked.created_at >= since);
-    tell_all(new.filter(|it| !known.knows(&it.asked.id)).collect(), json)
+    new.filter(|it| !known.knows(&it.asked.id)).collect()
 }
 
 fn tell_all(asks: Vec<&Ask>, json: bool) -> Outcome<()> {
@@ -131,4 +136,47 @@ fn told(ask: &Ask, json: bool) -> Outcome<()> {
         ask.sandbox_name,
         request.kind.word(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ask::{AskKind, AskState, Asked, Request, Risk, RiskLevel};
+
+    fn ask(id: &str, sandbox: &str, at: i64) -> Ask {
+        let subject = id.to_owned();
+        let kind = AskKind::Exec;
+        Ask {
+            asked: Asked {
+                id: AskId::parse(id).unwrap(),
+                request: Request { kind, subject, details: Vec::new(), reason: None, agent: None },
+                session: None,
+                created_at: Timestamp(at),
+                deadline_at: Timestamp(at + 1),
+                askers: 1,
+            },
+            sandbox: SandboxId::parse(sandbox).unwrap(),
+            sandbox_name: sandbox.to_owned(),
+            digest: "0".repeat(64),
+            risk: Risk { level: RiskLevel::Low, findings: Vec::new() },
+            state: AskState::Pending,
+            decision: None,
+        }
+    }
+
+    #[test]
+    fn a_change_of_one_sandbox_ends_nothing_of_another_and_a_gap_hides_nothing() {
+        let (one, two) = (ask("one", "a", 1), ask("two", "b", 2));
+        let mut told = Told::default();
+        assert_eq!(told.wait(&one.sandbox, std::slice::from_ref(&one)).len(), 1);
+        assert_eq!(told.wait(&two.sandbox, std::slice::from_ref(&two)).len(), 1);
+        assert!(told.wait(&one.sandbox, std::slice::from_ref(&one)).is_empty());
+        assert!(told.over.is_empty(), "nothing is looked for");
+        told.wait(&two.sandbox, &[]);
+        assert_eq!(told.over.keys().collect::<Vec<_>>(), [&two.asked.id]);
+        // Newest first, as the hub lists them; what was told or is old is none of them.
+        let all = [ask("five", "a", 9), ask("four", "a", 8), two, ask("old", "a", 1)];
+        let new: Vec<_> = unheard(&all, &told, Timestamp(2)).into_iter().collect();
+        assert_eq!(new, [&all[1], &all[0]]);
+    }
 }
