@@ -10,10 +10,10 @@ use super::{
 use crate::{
     base::{
         clock::Timestamp,
-        text::{clip, count, visible, width, wrap},
+        text::{CLUSTER_MAX, clip, count, visible, width, wrap},
         units::human_duration,
     },
-    model::ask::{Ask, AskState, Decision, RiskLevel, Scope, Verdict},
+    model::ask::{Ask, AskState, Decision, Request, RiskLevel, Scope, Verdict},
 };
 
 /// Cells of the words before the lines.
@@ -22,6 +22,9 @@ pub const LABEL_CELLS: u16 = 10;
 const DIFF: &str = "diff";
 /// Before a row that goes on with the line of the one before, so that nobody takes it for a line of its own.
 const GOES_ON: &str = "        ↪";
+/// Before the name of what belongs to a request: the name is the program's, and may be a word of ours.
+const ITS_OWN: &str = "›";
+const CLAIMED: &str = "─── what follows is told by the program ───";
 /// Of the digest, that many characters are shown.
 const DIGEST_SHOWN: usize = 12;
 
@@ -91,17 +94,32 @@ fn whole(line: &str) -> String {
     format!("{bare}{}", "\u{2420}".repeat(line.len() - bare.len()))
 }
 
-/// A cluster as it can be seen: one without any width is named.
+/// A cluster as it can be seen: one without any width is named, and so is what is heaped upon one.
 fn seen(cluster: &str) -> Vec<String> {
-    match width(cluster) {
-        0 => cluster.chars().map(|it| format!("<U+{:04X}>", u32::from(it))).collect(),
-        _ => vec![cluster.to_owned()],
+    let name = |it: char| format!("<U+{:04X}>", u32::from(it));
+    if width(cluster) == 0 {
+        return cluster.chars().map(name).collect();
     }
+    let mut all = vec![cluster.chars().take(CLUSTER_MAX).collect()];
+    all.extend(cluster.chars().skip(CLUSTER_MAX).map(name));
+    all
 }
 
 /// In one row of so many cells, with an ellipsis where there is more.
 pub fn brief(text: &str, cells: usize) -> String {
     clip(&visible(text), cells)
+}
+
+/// For what an answer holds, how often it was used, and whether it was taken back.
+pub fn holds_words(it: &Decision) -> String {
+    let mut words = it.answer.scope.word().to_owned();
+    if it.answer.scope != Scope::Once {
+        words.push_str(&format!(", used {}", count(it.uses, "time")));
+    }
+    if let Some(by) = &it.revoked {
+        words.push_str(&format!(", taken back by {}", visible(&by.by)));
+    }
+    words
 }
 
 /// How it ended, and by whose word.
@@ -114,7 +132,7 @@ pub fn end_words(ask: &Ask) -> String {
         AskState::Withdrawn => "withdrawn: who asked waits no more",
     };
     match &ask.decision {
-        Some(it) => format!("{word} by {} ({})", visible(&it.by), it.answer.scope.word()),
+        Some(it) => format!("{word} by {} ({})", visible(&it.by), holds_words(it)),
         None => word.to_owned(),
     }
 }
@@ -140,20 +158,6 @@ impl State {
             |it| format!("session {}", visible(&it)),
         );
         page.words("from", &format!("{} · {session}", visible(&ask.sandbox_name)), Tone::Plain);
-        let agent = request.agent.as_ref();
-        if let Some(agent) = agent {
-            page.words("agent", &format!("says it is {}", visible(agent)), Tone::Dim);
-        }
-        if let Some(reason) = &request.reason {
-            let quoted = format!("\u{201c}{reason}\u{201d} (the agent's words)");
-            page.exact("its words", &quoted, Tone::Plain);
-        }
-        for (key, value) in &request.details {
-            page.detail(key, value);
-        }
-        for (key, value) in &ask.asked.about {
-            page.exact(key, value, Tone::Plain);
-        }
         let tone = match ask.risk.level {
             RiskLevel::Low => Tone::Plain,
             RiskLevel::Medium => Tone::Warning,
@@ -183,6 +187,7 @@ impl State {
                 page.words(word, scope_words(scope), Tone::Dim);
             }
         }
+        claimed(&mut page, request, &asked.about);
         page.lines
     }
 
@@ -225,6 +230,25 @@ impl State {
             true => format!("{} left", left(deadline, self.now.wall)),
             false => format!("until {}", self.zone.time(deadline)),
         }
+    }
+}
+
+/// What a program says besides: below all that is known for sure, with a line between, and each name marked as its own.
+fn claimed(page: &mut Page, request: &Request, about: &[(String, String)]) {
+    let (agent, reason) = (request.agent.as_ref(), request.reason.as_ref());
+    if agent.is_none() && reason.is_none() && request.details.is_empty() && about.is_empty() {
+        return;
+    }
+    page.words("", CLAIMED, Tone::Dim);
+    if let Some(agent) = agent {
+        page.words("agent", &format!("says it is {}", visible(agent)), Tone::Dim);
+    }
+    if let Some(reason) = reason {
+        let quoted = format!("\u{201c}{reason}\u{201d} (the agent's words)");
+        page.exact("its words", &quoted, Tone::Plain);
+    }
+    for (key, value) in request.details.iter().chain(about) {
+        page.detail(key, value);
     }
 }
 
@@ -271,17 +295,19 @@ impl Page {
     }
 
     fn detail(&mut self, key: &str, value: &str) {
-        let mut label = visible(key);
+        let mut label = format!("{ITS_OWN}{}", visible(key));
         if width(&label) >= usize::from(LABEL_CELLS) {
-            self.exact("detail", key, Tone::Dim);
+            self.exact(ITS_OWN, key, Tone::Dim);
             label = String::new();
+        }
+        if value.is_empty() {
+            return self.words(&label, "(empty)", Tone::Dim);
         }
         if key != DIFF {
             return self.exact(&label, value, Tone::Plain);
         }
         for line in value.split('\n') {
             let tone = match line.as_bytes().first() {
-                _ if line.starts_with("+++ ") || line.starts_with("--- ") => Tone::Dim,
                 Some(b'+') => Tone::Added,
                 Some(b'-') => Tone::Removed,
                 Some(b'@') => Tone::Hunk,

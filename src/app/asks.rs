@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::{
         clock::Timestamp,
-        id::{AskId, SandboxId},
+        id::{AskId, SandboxId, SessionId},
         limits::CONSOLE_ASKS_MAX,
     },
     model::ask::{Ask, AskState, Scope as Holds},
@@ -88,6 +88,8 @@ pub struct Asks {
     pub(super) asked: Option<EffectId>,
     /// More has ended since.
     pub(super) again: bool,
+    /// The whole list is to be read the next time.
+    pub(super) list_wanted: bool,
     /// Over, and what became of them is not told; with how often the hub was asked.
     pub(super) over: Vec<(Waits, u8)>,
     /// Answered here; the first ones are not confirmed.
@@ -108,16 +110,20 @@ impl Asks {
         self.marks
     }
 
-    /// Takes note of those that wait now; which do not any more.
-    pub(super) fn renew(&mut self, fleet: &Fleet) -> Vec<Waits> {
-        self.seen = fleet.asks_changed();
+    /// Takes note of those that wait now: which do not any more, and which are new. Those of the first list are not:
+    /// who opens a console sees them.
+    pub(super) fn renew(&mut self, fleet: &Fleet) -> (Vec<Waits>, Vec<AskId>) {
+        let first = std::mem::replace(&mut self.seen, fleet.asks_changed()) == 0;
         let mut fresh: Vec<Waits> = fleet.asks().map(Waits::of).collect();
         fresh.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let there: BTreeSet<&AskId> = fresh.iter().map(|it| &it.id).collect();
         let mut over = std::mem::take(&mut self.waiting);
+        let known: BTreeSet<AskId> = over.iter().map(|it| it.id.clone()).collect();
+        let new = fresh.iter().map(|it| &it.id).filter(|it| !first && !known.contains(*it));
+        let new = new.cloned().collect();
         over.retain(|it| !there.contains(&it.id));
         self.waiting = fresh;
-        over
+        (over, new)
     }
 
     /// The next to be looked at after one that was answered.
@@ -125,6 +131,18 @@ impl Asks {
         let open = |it: &&Waits| !self.deciding.contains(&it.id) && it.id != *id;
         let later = self.waiting.iter().filter(open).find(|it| (it.created_at, &it.id) > (at, id));
         later.or_else(|| self.waiting.iter().find(open))
+    }
+
+    /// Takes in what is known of some that have ended.
+    pub(super) fn learn(&mut self, some: Vec<Ask>) {
+        let ids: BTreeSet<&AskId> = some.iter().map(|it| &it.asked.id).collect();
+        self.ended.retain(|it| !ids.contains(&it.asked.id));
+        self.ended.extend(some);
+        self.ended.sort_by(|a, b| {
+            let key = |it: &Ask| (std::cmp::Reverse(it.asked.created_at), it.asked.id.clone());
+            key(a).cmp(&key(b))
+        });
+        self.ended.truncate(CONSOLE_ASKS_MAX);
     }
 
     pub(super) fn keep_ended(&mut self, mut ended: Vec<Ask>) {
@@ -151,6 +169,8 @@ pub struct Inbox {
     pub ended: Cursor,
     /// The one that is read.
     pub shown: Option<Shown>,
+    /// The session that was typed into when the place was opened.
+    pub typed_into: Option<SessionId>,
 }
 
 /// An ask that is read, and perhaps answered.
@@ -186,6 +206,11 @@ impl Shown {
             covered: false,
             lit: false,
         }
+    }
+
+    /// It is over, and how is not known yet.
+    pub(super) fn is_unexplained(&self) -> bool {
+        self.over.is_some() && self.ask.state == AskState::Pending
     }
 
     pub(super) fn scroll_to(&mut self, row: usize) {

@@ -17,7 +17,7 @@ use crate::{
         sandbox::SandboxSpec,
         session::SessionSpec,
     },
-    runtime::{Fork, LeaseVerb},
+    runtime::{AsksWanted, Fork, LeaseVerb},
 };
 
 /// Names one effect; its `Msg::Done` carries the same.
@@ -136,7 +136,9 @@ pub enum Act {
         overwrite: bool,
     },
     /// Answered with `Reply::Asks`: those that have ended.
-    Asks,
+    Asks(AsksWanted),
+    /// Answered with `Reply::Ask`: its answer holds no more.
+    Revoke(AskId),
     /// Answered with `Reply::Ask`.
     Decide {
         ask: AskId,

@@ -292,6 +292,9 @@ impl State {
             Some(View::Asks(it)) if it.shown.is_some() => {
                 &[Action::ListHalfDown, Action::ListDown, Action::NextPlace]
             }
+            Some(View::Asks(it)) if it.tab == Listed::Ended => {
+                &[Action::AskOpen, Action::AskRevoke, Action::NextPlace, Action::ListDown]
+            }
             Some(View::Asks(_)) => &[Action::AskOpen, Action::NextPlace, Action::ListDown],
             Some(View::Snapshots(_)) => &[
                 Action::DiffBefore,

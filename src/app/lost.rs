@@ -17,6 +17,16 @@ pub const LOST_FOR: Duration = Duration::from_secs(1);
 pub struct Lost {
     pub why: String,
     pub at: Duration,
+    pub until: Until,
+}
+
+/// What makes keys count again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// A pause, or esc or enter after a short one.
+    Seen,
+    /// A pause alone: one of those may be the very key that was pressed twice, or is held down.
+    Quiet,
 }
 
 /// What is still to come of a link that was lost. Either comes first: they are told by different tasks.

@@ -35,7 +35,7 @@ pub mod state;
 mod tally;
 pub mod update;
 pub mod view;
-mod voice;
+pub mod voice;
 pub mod wake;
 
 pub use effect::{Act, Effect, EffectId};

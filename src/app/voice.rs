@@ -1,11 +1,17 @@
 //! How often the programs of one sandbox may speak up: none of them flushes what the others said.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use crate::base::id::{SandboxId, SessionId};
+use crate::base::id::{AskId, SandboxId, SessionId};
 
 /// A sandbox is heard that often; what it says in between is counted.
 pub const HEARD_EVERY: Duration = Duration::from_secs(10);
+
+/// Shortest time between two calls for attention: a program that rings all the time rings once.
+pub const RING_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Voice {
@@ -18,8 +24,12 @@ struct Voice {
 pub struct Voices {
     /// What the operator had in sight when the last key came.
     pub looked_at: Option<SessionId>,
-    /// When the operator was last called.
+    /// When the operator was last called by a program, and when for asks: a program that rings can't keep an ask from
+    /// being heard.
     pub rang_at: Option<Duration>,
+    pub rang_for_asks_at: Option<Duration>,
+    /// Asks that the operator was not called for yet; those that wait no more are let go.
+    pub owed: BTreeSet<AskId>,
     voices: BTreeMap<SandboxId, Voice>,
 }
 

@@ -7,6 +7,7 @@ use super::{
     pane::{Feed, Watch},
     state::{AGES_LIVE_FOR, State, WHICH_KEY_AFTER},
     view::View,
+    voice::RING_EVERY,
 };
 use crate::base::clock::Timestamp;
 
@@ -52,7 +53,18 @@ impl State {
             soonest.chain(self.rest.at()).chain(self.hears_at()).chain(self.ask_hears_at());
         let soonest = soonest.chain(self.work_reads_anew_at());
         let soonest = soonest.chain(self.views.last().and_then(View::rests_at));
-        soonest.chain(self.ages_read_anew_at()).chain(self.link_reads_anew_at()).min()
+        soonest
+            .chain(self.ages_read_anew_at())
+            .chain(self.link_reads_anew_at())
+            .chain(self.asks_ring_at())
+            .min()
+    }
+
+    /// When the operator is next called for asks.
+    pub(super) fn asks_ring_at(&self) -> Option<Duration> {
+        let voices = &self.voices;
+        let soonest = voices.rang_for_asks_at.map_or(Duration::ZERO, |it| it + RING_EVERY);
+        (!voices.owed.is_empty()).then_some(soonest)
     }
 
     /// When the time without a hub next reads differently.

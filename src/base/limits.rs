@@ -105,6 +105,19 @@ pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
 pub const RULES_MAX: usize = 1000;
 /// Asks that are kept after their end, over all sandboxes; the oldest go.
 pub const ASKS_KEPT: usize = 10_000;
+/// ... and their bytes, which a hub that starts reads; and of one sandbox, so that none drives out what was decided
+/// for another.
+pub const ASKS_KEPT_BYTES: usize = 64 * 1024 * 1024;
+pub const ASKS_KEPT_OF_ONE: usize = 500;
+pub const ASKS_KEPT_OF_ONE_BYTES: usize = 4 * 1024 * 1024;
+/// After so many changes the oldest go: to look for them at each would cost more than it frees.
+pub const ASKS_FORGOTTEN_EVERY: u32 = 64;
+/// Bytes of those that have ended in one list: as many as a console keeps.
+pub const ASKS_LISTED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Ids in one question for asks: a fleet's that end at once.
+pub const ASKS_WANTED_MAX: usize = 256;
+/// Answers of one sandbox that hold on: each is a person's.
+pub const ASKS_STANDING_MAX: usize = 256;
 
 /// One text of an entry of the audit record, in bytes: a line that a person reads. What is longer is cut.
 pub const AUDIT_TEXT_BYTES_MAX: usize = LINE_BYTES_MAX;

@@ -2,49 +2,48 @@
 
 use std::collections::HashSet;
 
-use tokio_stream::StreamExt;
-
 use super::{
-    args::{AllowArgs, ApprovalsLsArgs, ApprovalsVerb, DenyArgs, WatchAsksArgs},
+    args::{AllowArgs, ApprovalsLsArgs, ApprovalsVerb, DenyArgs, RevokeArgs},
+    asks_watch::watch,
     json::AskView,
     out, paint, resolve,
-    steer::sure,
     table::{Cell, Table, Tone},
 };
 use crate::{
+    app::ask::{fold, holds_words},
     base::{
         clock,
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         id::AskId,
-        limits::ANSWER_MESSAGE_BYTES_MAX,
+        limits::{ANSWER_MESSAGE_BYTES_MAX, ASKS_KEPT, NAME_BYTES_MAX},
         text, units,
     },
-    model::{
-        ask::{Answer, Ask, AskState, RiskLevel, Scope, Verdict},
-        event::Event,
-    },
-    runtime::Runtime,
+    model::ask::{Answer, Ask, AskState, RiskLevel, Scope, Verdict},
+    runtime::{AsksWanted, Runtime},
 };
 
+/// Cells of the names of parts.
+const LABEL_CELLS: usize = 11;
 /// Bytes of a subject in a list.
-const SUBJECT_SHOWN: usize = 100;
+pub(super) const SUBJECT_SHOWN: usize = 100;
 
 pub async fn approvals(runtime: &dyn Runtime, verb: ApprovalsVerb) -> Outcome<out::Code> {
     match verb {
         ApprovalsVerb::Ls(args) => ls(runtime, &args).await,
         ApprovalsVerb::Show(args) => {
-            let all = everything(runtime).await?;
-            let ask = resolve::ask(&all, &args.ask)?;
+            let ask = one(runtime, &args.ask).await?;
             if args.json {
-                out::json(&AskView::from(ask))?;
+                out::json(&AskView::from(&ask))?;
             } else {
-                out::print(&described(ask))?;
+                out::print(&described(&ask, columns(out::stdout_is_terminal())))?;
             }
             Ok(out::DONE)
         }
         ApprovalsVerb::Allow(args) => allow(runtime, args).await,
         ApprovalsVerb::Deny(args) => deny(runtime, args).await,
         ApprovalsVerb::Watch(args) => watch(runtime, &args).await,
+        ApprovalsVerb::Standing(args) => standing(runtime, args.json).await,
+        ApprovalsVerb::Revoke(args) => revoke(runtime, &args).await,
     }
 }
 
@@ -63,11 +62,33 @@ fn order(ask: &Ask) -> (clock::Timestamp, &AskId) {
 async fn everything(runtime: &dyn Runtime) -> Outcome<Vec<Ask>> {
     // In this order, so that one that ends meanwhile is in one of them at least.
     let waiting = waiting(runtime).await?;
-    let mut all = runtime.asks().await?;
+    with_ended(runtime, waiting).await
+}
+
+async fn with_ended(runtime: &dyn Runtime, waiting: Vec<Ask>) -> Outcome<Vec<Ask>> {
+    let mut all = runtime.asks(&AsksWanted::newest(ASKS_KEPT)).await?;
     all.reverse();
     let ended: HashSet<AskId> = all.iter().map(|it| it.asked.id.clone()).collect();
     all.extend(waiting.into_iter().filter(|it| !ended.contains(&it.asked.id)));
     Ok(all)
+}
+
+/// The one that is meant: among those that wait first, so that what has ended, which may be much, is read only when it
+/// is asked for.
+async fn one(runtime: &dyn Runtime, typed: &str) -> Outcome<Ask> {
+    let waiting = waiting(runtime).await?;
+    match resolve::ask(&waiting, typed) {
+        Ok(it) => return Ok(it.clone()),
+        Err(fault) if fault.kind() != Kind::Absent => return Err(fault),
+        Err(_) => {}
+    }
+    if let Some(id) = AskId::parse(typed)
+        && let Some(it) = runtime.asks(&AsksWanted::only([id])).await?.pop()
+    {
+        return Ok(it);
+    }
+    let all = with_ended(runtime, waiting).await?;
+    resolve::ask(&all, typed).cloned()
 }
 
 async fn ls(runtime: &dyn Runtime, args: &ApprovalsLsArgs) -> Outcome<out::Code> {
@@ -94,7 +115,7 @@ async fn ls(runtime: &dyn Runtime, args: &ApprovalsLsArgs) -> Outcome<out::Code>
             Cell::new(it.risk.level.word(), tone),
             it.state.word().into(),
             left(it).into(),
-            text::shown(&it.asked.request.subject, SUBJECT_SHOWN).into(),
+            text::shown_part(&it.asked.request.subject, SUBJECT_SHOWN).into(),
         ]);
     }
     out::print(&table.render(paint::wanted()))?;
@@ -108,28 +129,18 @@ fn left(ask: &Ask) -> String {
     }
 }
 
-/// All of one, a line for each part; what is a program's is made visible.
-fn described(ask: &Ask) -> String {
-    let asked = &ask.asked;
+/// All of one, a line for each part, in rows of so many cells. What is a program's comes last, is made visible, and stands
+/// to the right of whatever names it.
+fn described(ask: &Ask, cells: usize) -> String {
+    let (asked, request) = (&ask.asked, &ask.asked.request);
     let zone = clock::Zone::here();
     let mut lines = vec![
         ("ask", asked.id.to_string()),
         ("sandbox", ask.sandbox_name.clone()),
-        ("kind", asked.request.kind.word().to_owned()),
-        ("subject", text::visible(&asked.request.subject)),
+        ("kind", request.kind.word().to_owned()),
+        ("risk", ask.risk.level.word().to_owned()),
     ];
-    for (key, value) in &asked.request.details {
-        lines.push(("detail", format!("{}: {}", text::visible(key), block(value))));
-    }
-    for (key, value) in &asked.about {
-        lines.push(("seen", format!("{}: {}", text::visible(key), block(value))));
-    }
-    let claims = [("agent", &asked.request.agent), ("reason", &asked.request.reason)];
-    for (name, said) in claims {
-        lines.extend(said.as_ref().map(|it| (name, format!("{} (it says)", text::visible(it)))));
-    }
-    lines.push(("risk", ask.risk.level.word().to_owned()));
-    lines.extend(ask.risk.findings.iter().map(|it| ("look at", text::visible(it))));
+    lines.extend(ask.risk.findings.iter().map(|it| ("look at", it.clone())));
     lines.push(("state", ask.state.word().to_owned()));
     lines.push(("asked", zone.date_time(asked.created_at)));
     if asked.askers > 1 {
@@ -140,20 +151,38 @@ fn described(ask: &Ask) -> String {
     }
     if let Some(it) = &ask.decision {
         let waited = units::human_duration(std::time::Duration::from_millis(it.waited_ms));
-        let scope = it.answer.scope.word();
-        lines.push(("decided", format!("by {} after {waited}, {scope}", text::visible(&it.by))));
-        lines.extend(it.answer.message.as_ref().map(|it| ("message", text::visible(it))));
+        lines.push(("decided", format!("by {} after {waited}, {}", it.by, holds_words(it))));
+        lines.extend(it.answer.message.clone().map(|it| ("message", it)));
     }
     lines.push(("digest", ask.digest.clone()));
-    lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
+    lines.push(("subject", request.subject.clone()));
+    lines.extend(request.agent.as_ref().map(|it| ("agent", format!("{it} (it says)"))));
+    lines.extend(request.reason.as_ref().map(|it| ("reason", format!("{it} (it says)"))));
+    lines.extend(request.details.iter().chain(&asked.about).flat_map(|(key, value)| {
+        let name = format!("{}:", text::visible(key));
+        let short = !value.contains('\n') && value.len() < SUBJECT_SHOWN;
+        match short {
+            true => vec![("detail", format!("{name} {value}"))],
+            false => vec![("detail", name), ("", value.clone())],
+        }
+    }));
+    lines.iter().flat_map(|(name, value)| rows(name, value, cells)).collect()
 }
 
-/// Text of several lines below its name.
-fn block(value: &str) -> String {
-    if !value.contains('\n') {
-        return text::visible(value);
-    }
-    value.lines().map(|it| format!("\n    {}", text::visible(it))).collect()
+/// One part, as the console shows it: with the ends of its lines, and a mark where a row goes on with the one before.
+fn rows(name: &str, value: &str, cells: usize) -> Vec<String> {
+    let mut name = name;
+    let row = |(row, goes_on): &(String, bool)| {
+        let name = if *goes_on { "         ↪" } else { std::mem::take(&mut name) };
+        format!("{name:<10} {row}\n")
+    };
+    fold(value, cells.saturating_sub(LABEL_CELLS)).iter().map(row).collect()
+}
+
+/// Columns of what is printed there; where nobody looks, rows are as long as they are.
+fn columns(terminal: bool) -> usize {
+    let size = terminal.then(crate::tui::terminal::size).flatten();
+    size.map_or(usize::MAX, |it| usize::from(it.cols()))
 }
 
 fn message(message: Option<String>) -> Outcome<Option<String>> {
@@ -167,30 +196,98 @@ fn message(message: Option<String>) -> Outcome<Option<String>> {
 }
 
 async fn allow(runtime: &dyn Runtime, args: AllowArgs) -> Outcome<out::Code> {
-    let all = everything(runtime).await?;
-    let ask = resolve::ask(&all, &args.ask)?;
+    let ask = one(runtime, &args.ask).await?;
     if let Some(digest) = args.digest.as_ref().filter(|it| !ask.digest.starts_with(*it)) {
         let digest = text::shown(digest, 64);
         return Err(Fault::failed(format!("it asks for something else than {digest}"))
             .hint(format!("look again: sandwatch approvals show {}", ask.asked.id)));
     }
-    let grave = ask.risk.level == RiskLevel::High && ask.state == AskState::Pending;
-    if grave && !args.yes && args.digest.is_none() {
-        out::print(&described(ask))?;
-        let what = format!("much is at stake: allow it, {}?", args.scope.word());
-        sure("approvals allow asks where much is at stake", &what, "nothing was allowed")?;
-    }
     let message = message(args.message)?;
+    if ask.state == AskState::Pending && !args.yes && args.digest.is_none() {
+        make_sure(&ask, args.scope)?;
+    }
     let answer = Answer { verdict: Verdict::Allow, scope: args.scope, message };
-    decide(runtime, ask, answer, args.json).await
+    decide(runtime, &ask, answer, args.json).await
+}
+
+/// Where much is at stake, or a list shows only a part of it, all of it is shown first, and a word allows it.
+fn make_sure(ask: &Ask, scope: Scope) -> Outcome<()> {
+    let grave = ask.risk.level == RiskLevel::High;
+    let long = ask.asked.request.subject.len() > SUBJECT_SHOWN;
+    if !grave && !long {
+        return Ok(());
+    }
+    let why = if grave { "much is at stake" } else { "lists show only a part of it" };
+    if !out::on_terminal() {
+        let text = format!("{why}, and nobody is there to look at it");
+        let hint = format!(
+            "look at it with `sandwatch approvals show {}`, then add --digest with what it says, or --yes",
+            ask.asked.id
+        );
+        return Err(Fault::invalid(text).hint(hint));
+    }
+    out::print_error_bytes(described(ask, columns(true)).as_bytes())?;
+    let what = format!("{why}: allow it, {}?", scope.word());
+    match out::confirm_by_word(&what, Verdict::Allow.word())? {
+        true => Ok(()),
+        false => Err(Fault::denied("nothing was allowed")),
+    }
 }
 
 async fn deny(runtime: &dyn Runtime, args: DenyArgs) -> Outcome<out::Code> {
-    let all = everything(runtime).await?;
-    let ask = resolve::ask(&all, &args.ask)?;
+    let ask = one(runtime, &args.ask).await?;
     let message = message(args.message)?;
     let answer = Answer { verdict: Verdict::Deny, scope: args.scope, message };
-    decide(runtime, ask, answer, args.json).await
+    decide(runtime, &ask, answer, args.json).await
+}
+
+/// Answers that hold on.
+async fn standing(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
+    let all = runtime.standing().await?;
+    if json {
+        out::json(&all.iter().map(AskView::from).collect::<Vec<_>>())?;
+        return Ok(out::DONE);
+    }
+    if all.is_empty() {
+        out::tell("no answer holds on");
+        return Ok(out::DONE);
+    }
+    let now = clock::wall();
+    let mut table =
+        Table::new(&["ASK", "SANDBOX", "ANSWER", "LEFT", "USES", "BY", "KIND", "SUBJECT"]);
+    for (ask, it) in all.iter().filter_map(|ask| Some((ask, ask.decision.as_ref()?))) {
+        let left =
+            it.until().map_or_else(|| "-".to_owned(), |it| units::human_duration(it.since(now)));
+        table.row(vec![
+            ask.asked.id.as_str().into(),
+            ask.sandbox_name.clone().into(),
+            format!("{} {}", it.answer.verdict.word(), it.answer.scope.word()).into(),
+            left.into(),
+            it.uses.to_string().into(),
+            text::shown(&it.by, NAME_BYTES_MAX).into(),
+            ask.asked.request.kind.word().into(),
+            text::shown_part(&ask.asked.request.subject, SUBJECT_SHOWN).into(),
+        ]);
+    }
+    out::print(&table.render(paint::wanted()))?;
+    Ok(out::DONE)
+}
+
+async fn revoke(runtime: &dyn Runtime, args: &RevokeArgs) -> Outcome<out::Code> {
+    let all = runtime.standing().await?;
+    let ask = resolve::ask(&all, &args.ask)
+        .map_err(|fault| fault.hint("see `sandwatch approvals standing`"))?;
+    let ask = runtime.revoke(&ask.asked.id).await?;
+    if args.json {
+        out::json(&AskView::from(&ask))?;
+        return Ok(out::DONE);
+    }
+    let request = &ask.asked.request;
+    let subject = text::shown_part(&request.subject, SUBJECT_SHOWN);
+    let uses = ask.decision.as_ref().map_or(0, |it| it.uses);
+    let (kind, uses) = (request.kind.word(), text::count(uses, "time"));
+    out::tell(&format!("taken back, used {uses}: {kind} {subject} of {}", ask.sandbox_name));
+    Ok(out::DONE)
 }
 
 async fn decide(
@@ -206,57 +303,23 @@ async fn decide(
         return Ok(out::DONE);
     }
     let request = &decided.asked.request;
-    let subject = text::shown(&request.subject, SUBJECT_SHOWN);
+    let subject = text::shown_part(&request.subject, SUBJECT_SHOWN);
     let on = if scope == Scope::Once { String::new() } else { format!(", {}", scope.word()) };
     let (state, kind) = (decided.state.word(), request.kind.word());
     out::tell(&format!("{state}{on}: {kind} {subject} of {}", decided.sandbox_name));
     Ok(out::DONE)
 }
 
-/// Prints each ask when it begins to wait and when it waits no more.
-async fn watch(runtime: &dyn Runtime, args: &WatchAsksArgs) -> Outcome<out::Code> {
-    let mut events = runtime.events().await?;
-    let mut known: HashSet<AskId> = HashSet::new();
-    while let Some(event) = events.next().await {
-        let changed = match event? {
-            Event::Snapshot { sandboxes, .. } => sandboxes,
-            Event::Changed { sandbox, .. } => vec![*sandbox],
-            _ => continue,
-        };
-        // Whether one that is not among these has ended, the list of those that have says.
-        let here: HashSet<&AskId> =
-            changed.iter().flat_map(|it| &it.asks).map(|it| &it.asked.id).collect();
-        let ended: Vec<AskId> = known.iter().filter(|it| !here.contains(it)).cloned().collect();
-        for ask in changed.iter().flat_map(|it| &it.asks) {
-            if known.insert(ask.asked.id.clone()) {
-                told(ask, args.json)?;
-            }
-        }
-        if ended.is_empty() {
-            continue;
-        }
-        for ask in runtime.asks().await?.iter().rev() {
-            if ended.contains(&ask.asked.id) && known.remove(&ask.asked.id) {
-                told(ask, args.json)?;
-            }
-        }
-    }
-    Ok(out::DONE)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn told(ask: &Ask, json: bool) -> Outcome<()> {
-    if json {
-        return out::json_line(&AskView::from(ask));
+    #[test]
+    fn no_text_of_a_program_looks_like_a_row_of_ours() {
+        let evil = format!("x{}risk       low", " ".repeat(28));
+        let shown = rows("subject", &evil, 40).concat();
+        assert!(shown.lines().skip(1).all(|it| it.starts_with("         ↪ ")), "{shown}");
+        let lines = rows("subject", "x\r\nrisk       low", 40).concat();
+        assert_eq!(lines, "subject    x␍␊\n           risk       low\n");
     }
-    let request = &ask.asked.request;
-    let subject = text::shown(&request.subject, SUBJECT_SHOWN);
-    let by = ask.decision.as_ref().map(|it| format!(" by {}", it.by)).unwrap_or_default();
-    let by = text::visible(&by);
-    out::print(&format!(
-        "{}  {:<9} {}  {} {subject}{by}\n",
-        ask.asked.id,
-        ask.state.word(),
-        ask.sandbox_name,
-        request.kind.word(),
-    ))
 }

@@ -20,8 +20,19 @@ use crate::{
 
 /// What an agent writes to a hook, in bytes.
 const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The argument in which an agent says why.
+const REMARK: &str = "description";
 /// What blocks a call, in the protocol that these agents share.
 const BLOCK: out::Code = 2;
+
+/// Runs it so that whatever goes wrong blocks the call: an agent goes on when its hook fails in any other way.
+pub fn or_block(run: impl FnOnce() -> Outcome<out::Code>) -> out::Code {
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    ended.unwrap_or_else(|_| Err(Fault::bug("the hook broke"))).unwrap_or_else(|fault| {
+        out::report(&fault);
+        BLOCK
+    })
+}
 
 pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
     let mut input = Vec::new();
@@ -99,8 +110,13 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<Call> {
         "PermissionRequest" => Call::Asks(Question::PermissionRequest, asked()?),
         "BeforeTool" => Call::Asks(Question::BeforeTool, asked()?),
         // It ran: what could not even be asked for was answered elsewhere all the same.
-        "PostToolUse" => Call::Over(asked().ok()),
+        "PostToolUse" | "PostToolUseFailure" | "AfterTool" => Call::Over(asked().ok()),
         "Stop" | "UserPromptSubmit" => Call::Over(None),
+        // It may well be a question, by another name than is known here.
+        _ if input.get("tool_name").is_some() => {
+            let happens = text::shown(happens, NAME_BYTES_MAX);
+            return Err(Fault::invalid(format!("not known what becomes of the tool: {happens}")));
+        }
         _ => Call::News,
     })
 }
@@ -131,63 +147,37 @@ impl Question {
     }
 }
 
-/// What a call of a tool means. All of it is in the request, or it is not asked for.
+/// What a call of a tool means. All of it is in the request, or it is not asked for: each argument is in the subject,
+/// in the diff, is the agent's remark, or stands by its own name.
 fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Outcome<Request> {
     let text_of = |key: &str| arguments.get(key).and_then(Value::as_str).map(str::to_owned);
-    let first = |keys: &[&str]| keys.iter().find_map(|it| text_of(it));
     let mut details = Vec::new();
     details.extend(cwd.map(|it| ("cwd".to_owned(), it.to_owned())));
-    let whole = |details: &mut Vec<(String, String)>| {
-        details.push(("tool".to_owned(), tool.to_owned()));
-        let arguments = serde_json::to_string_pretty(arguments).unwrap_or_default();
-        details.push(("arguments".to_owned(), arguments));
-    };
-    // What is not told by the subject and is no remark.
-    let rest = |details: &mut Vec<(String, String)>, told: &[&str]| {
-        let Some(fields) = arguments.as_object() else { return };
-        for (key, value) in fields.iter().filter(|(key, _)| !told.contains(&key.as_str())) {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            details.push((key.clone(), value));
+    details.push(("tool".to_owned(), tool.to_owned()));
+    let mut told = Vec::new();
+    let (kind, subject) = match subject(tool, arguments) {
+        Some((kind, key, subject)) => {
+            told.push(key);
+            if kind == AskKind::File {
+                told.extend(changes(tool, arguments, &mut details));
+            }
+            let reason = text_of(REMARK).map(|_| REMARK);
+            told.extend(reason);
+            let fields = arguments.as_object().into_iter().flatten();
+            for (key, value) in fields.filter(|(key, _)| !told.contains(&key.as_str())) {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                details.push((key.clone(), value));
+            }
+            (kind, subject)
         }
-    };
-    let command = text_of("command").filter(|_| matches!(tool, "Bash" | "run_shell_command"));
-    let path = first(&["file_path", "notebook_path", "path"]).filter(|_| {
-        matches!(
-            tool,
-            "Edit"
-                | "MultiEdit"
-                | "Write"
-                | "NotebookEdit"
-                | "write_file"
-                | "replace"
-                | "apply_patch"
-        )
-    });
-    let url = text_of("url").filter(|_| matches!(tool, "WebFetch" | "web_fetch"));
-    let (kind, subject) = match (command, path, url) {
-        (Some(command), ..) => {
-            rest(&mut details, &["command", "description"]);
-            (AskKind::Exec, command)
-        }
-        (_, Some(path), _) => {
-            changes(arguments, &mut details);
-            rest(
-                &mut details,
-                &["file_path", "notebook_path", "path", "old_string", "new_string", "content"],
-            );
-            (AskKind::File, path)
-        }
-        (.., Some(url)) => {
-            rest(&mut details, &["url"]);
-            (AskKind::Network, url)
-        }
-        _ => {
-            whole(&mut details);
+        None => {
+            let arguments = serde_json::to_string_pretty(arguments).unwrap_or_default();
+            details.push(("arguments".to_owned(), arguments));
             let name = if tool.is_empty() { "a tool without a name" } else { tool };
             (AskKind::Tool, name.to_owned())
         }
     };
-    let (reason, agent) = (text_of("description"), text::shown(agent, NAME_BYTES_MAX));
+    let (reason, agent) = (text_of(REMARK), text::shown(agent, NAME_BYTES_MAX));
     let request = Request { kind, subject, details, reason, agent: Some(agent) };
     if request.bytes() > ASK_BYTES_MAX {
         return Err(Fault::invalid(format!(
@@ -198,18 +188,59 @@ fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Out
     Ok(request)
 }
 
-/// What an edit takes away and puts in.
-fn changes(arguments: &Value, details: &mut Vec<(String, String)>) {
-    let text_of = |key: &str| arguments.get(key).and_then(Value::as_str);
-    let lines = |sign: char, text: &str| -> String {
-        text.lines().map(|it| format!("{sign}{it}\n")).collect()
+/// What a tool that is known is about, and in which argument that stands; `None` = nobody knows.
+fn subject(tool: &str, arguments: &Value) -> Option<(AskKind, &'static str, String)> {
+    let (kind, keys): (AskKind, &[&'static str]) = match tool {
+        "Bash" | "run_shell_command" => (AskKind::Exec, &["command"]),
+        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" | "write_file" | "replace"
+        | "apply_patch" => (AskKind::File, &["file_path", "notebook_path", "path"]),
+        "WebFetch" | "web_fetch" => (AskKind::Network, &["url"]),
+        _ => return None,
     };
-    let mut diff = String::new();
-    diff.extend(text_of("old_string").map(|it| lines('-', it)));
-    diff.extend(text_of("new_string").or_else(|| text_of("content")).map(|it| lines('+', it)));
+    let value = |key: &'static str| Some((key, arguments.get(key)?.as_str()?));
+    let (key, value) = keys.iter().find_map(|it| value(it))?;
+    Some((kind, key, value.to_owned()))
+}
+
+/// What an edit takes away and puts in, and which arguments that tells.
+fn changes(
+    tool: &str,
+    arguments: &Value,
+    details: &mut Vec<(String, String)>,
+) -> Vec<&'static str> {
+    let text_of = |key: &str| arguments.get(key).and_then(Value::as_str);
+    let content = text_of("content").filter(|_| matches!(tool, "Write" | "write_file"));
+    if let Some(content) = content {
+        let what =
+            if content.is_empty() { "all of the file, by nothing" } else { "all of the file" };
+        details.push(("replaces".to_owned(), what.to_owned()));
+    }
+    let parts = [
+        ("old_string", '-', text_of("old_string")),
+        ("new_string", '+', text_of("new_string")),
+        ("content", '+', content),
+    ];
+    let (mut diff, mut told) = (String::new(), Vec::new());
+    // Two that put something in could not be told apart.
+    let many = parts.iter().filter(|(_, sign, text)| *sign == '+' && text.is_some()).count() > 1;
+    for (key, sign, text) in parts.into_iter().filter(|_| !many) {
+        let Some(text) = text else { continue };
+        for line in text.split_inclusive('\n') {
+            diff.push(sign);
+            diff.push_str(line);
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            diff.push_str("\n\\ no newline at the end\n");
+        }
+        // What is not there to be seen stands by its name.
+        if !text.is_empty() || key == "content" {
+            told.push(key);
+        }
+    }
     if !diff.is_empty() {
         details.push(("diff".to_owned(), diff));
     }
+    told
 }
 
 #[cfg(test)]
@@ -238,7 +269,7 @@ mod tests {
         assert_eq!((kind, subject.as_str()), (AskKind::Exec, "make it"));
         assert_eq!((reason.as_deref(), agent.as_deref()), (Some("Builds"), Some("claude")));
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(details, [pair("cwd", "/w"), pair("timeout", "5")]);
+        assert_eq!(details, [pair("cwd", "/w"), pair("tool", "Bash"), pair("timeout", "5")]);
         // When it ran, the very same need not be asked any more.
         input["hook_event_name"] = "PostToolUse".into();
         assert_eq!(read(HookAgent::Claude, &input).unwrap(), Call::Over(Some(request)));
@@ -248,7 +279,12 @@ mod tests {
         });
         let (question, request) = asks(HookAgent::Claude, &input);
         assert_eq!((request.kind, request.subject.as_str()), (AskKind::File, "a"));
-        assert_eq!(request.details, [pair("diff", "-x\n-y\n+z\n"), pair("replace_all", "true")]);
+        let end = "\\ no newline at the end\n";
+        let diff = format!("-x\n-y\n{end}+z\n{end}");
+        assert_eq!(
+            request.details,
+            [pair("tool", "Edit"), pair("diff", &diff), pair("replace_all", "true")]
+        );
         let reply = question.reply(Verdict::Deny, Some("not now"));
         assert_eq!(reply["hookSpecificOutput"]["permissionDecisionReason"], "not now");
         let input = json!({
@@ -260,12 +296,60 @@ mod tests {
     }
 
     #[test]
+    fn no_two_calls_ask_for_the_same_and_none_hides_what_it_does() {
+        let calls = [
+            ("Write", json!({ "file_path": "a", "content": "x\n" })),
+            ("Write", json!({ "file_path": "a", "content": "x" })),
+            ("Write", json!({ "file_path": "a", "content": "x\r\n" })),
+            ("Write", json!({ "file_path": "a", "content": "" })),
+            ("Write", json!({ "file_path": "a" })),
+            ("Write", json!({ "file_path": "a", "path": "b", "content": "x\n" })),
+            ("Write", json!({ "file_path": "a", "content": "x\n", "new_string": "y\n" })),
+            ("Write", json!({ "file_path": "a", "content": "y\n", "new_string": "x\n" })),
+            ("write_file", json!({ "file_path": "a", "content": "x\n" })),
+            ("Edit", json!({ "file_path": "a", "old_string": "", "new_string": "x\n" })),
+            ("Edit", json!({ "file_path": "a", "new_string": "x\n" })),
+            ("Edit", json!({ "file_path": "a", "old_string": "x\n", "new_string": "" })),
+            ("Edit", json!({ "file_path": "a", "content": "x\n" })),
+            ("Bash", json!({ "command": "a" })),
+            ("run_shell_command", json!({ "command": "a" })),
+            ("Bash", json!({ "command": "a", "description": { "x": 1 } })),
+        ];
+        let asked = |(tool, input): &(&str, Value)| {
+            let call = json!({
+                "hook_event_name": "PreToolUse", "tool_name": tool, "tool_input": input,
+            });
+            let (_, request) = asks(HookAgent::Claude, &call);
+            (request.kind, request.subject, request.details)
+        };
+        let all: Vec<_> = calls.iter().map(asked).collect();
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one), "{:?}", calls[at]);
+            assert!(one.2.iter().any(|it| *it == ("tool".to_owned(), calls[at].0.to_owned())));
+        }
+        let says =
+            |at: usize| all[at].2.iter().map(|it| it.1.as_str()).collect::<Vec<_>>().join(" ");
+        assert!(says(3).contains("all of the file, by nothing"), "{}", says(3));
+        assert!(says(2).contains("+x\r\n") && says(1).contains("no newline"), "{}", says(2));
+        assert!(says(5).contains('b') && says(12).contains("x\n"), "{}", says(5));
+        assert!(says(15).contains("{\"x\":1}"), "{}", says(15));
+    }
+
+    #[test]
+    fn whatever_goes_wrong_blocks() {
+        assert_eq!(or_block(|| Ok(out::DONE)), out::DONE);
+        assert_eq!(or_block(|| Err(Fault::lost("nobody is there"))), BLOCK);
+        assert_eq!(or_block(|| panic!("it breaks")), BLOCK);
+    }
+
+    #[test]
     fn news_are_passed_over_and_what_is_no_question_is_refused() {
         let news = json!({ "hook_event_name": "Notification", "message": "x" });
         assert_eq!(read(HookAgent::Claude, &news).unwrap(), Call::News);
         let stop = json!({ "hook_event_name": "Stop" });
         assert_eq!(read(HookAgent::Claude, &stop).unwrap(), Call::Over(None));
-        for bad in [json!({}), json!([1]), json!({ "tool_name": "Bash" })] {
+        let unknown = json!({ "hook_event_name": "BeforeEveryTool", "tool_name": "Bash" });
+        for bad in [unknown, json!({}), json!([1]), json!({ "tool_name": "Bash" })] {
             assert!(read(HookAgent::Claude, &bad).is_err());
         }
         assert!(read_call(HookAgent::Gemini, b"{").is_err());

@@ -12,7 +12,7 @@ use crate::{
         id::{SessionId, SnapshotId},
     },
     model::{
-        ask::{Answer, Ask, Verdict},
+        ask::{Answer, Ask, Scope, Verdict},
         change::{Applied, FileChange, Node, NodeKind},
         check::Check,
         foreign::Foreign,
@@ -389,6 +389,19 @@ struct DecisionView<'a> {
     at: String,
     message: Option<&'a str>,
     waited_ms: u64,
+    /// Whether it answers the very same now, as far as its own time goes.
+    holds: bool,
+    /// `None` = it has no end of its own, or holds for one ask alone.
+    until: Option<String>,
+    /// How often it has answered since.
+    uses: u64,
+    revoked: Option<RevokedView<'a>>,
+}
+
+#[derive(Serialize)]
+struct RevokedView<'a> {
+    by: &'a str,
+    at: String,
 }
 
 impl<'a> From<&'a Ask> for AskView<'a> {
@@ -420,6 +433,10 @@ impl<'a> From<&'a Ask> for AskView<'a> {
                 at: time(it.at),
                 message: it.answer.message.as_deref(),
                 waited_ms: it.waited_ms,
+                holds: it.holds(crate::base::clock::wall()),
+                until: it.until().filter(|_| it.answer.scope != Scope::Once).map(time),
+                uses: it.uses,
+                revoked: it.revoked.as_ref().map(|it| RevokedView { by: &it.by, at: time(it.at) }),
             }),
         }
     }

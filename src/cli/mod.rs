@@ -4,6 +4,7 @@ mod apply;
 mod approvals;
 mod args;
 mod ask;
+mod asks_watch;
 mod attach;
 mod audit;
 mod dashes;
@@ -82,7 +83,7 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Man) => manual::page(),
         // In a sandbox there is no home, no log and no hub.
         Some(Verb::Ask(args)) => inside(ask::ask(args)),
-        Some(Verb::Hook(args)) => inside(hook::hook(args)),
+        Some(Verb::Hook(args)) => Ok(hook::or_block(|| inside(hook::hook(args)))),
         // It may lie where nothing else of sandwatch is.
         Some(Verb::Audit(args::AuditVerb::Verify(
             args @ args::AuditVerifyArgs { file: Some(_), .. },

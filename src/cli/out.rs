@@ -70,14 +70,28 @@ pub fn json<T: serde::Serialize>(value: &T) -> Outcome<()> {
     let mut document = serde_json::to_string_pretty(value)
         .map_err(|error| Fault::bug(format!("write JSON: {error}")))?;
     document.push('\n');
-    print(&document)
+    print(&escaped(&document))
 }
 
 /// Prints a value as one line of JSON.
 pub fn json_line<T: serde::Serialize>(value: &T) -> Outcome<()> {
     let line = serde_json::to_string(value);
     let line = line.map_err(|error| Fault::bug(format!("write JSON: {error}")))?;
-    print(&format!("{line}\n"))
+    print(&escaped(&format!("{line}\n")))
+}
+
+/// The same JSON, in which no character acts on a terminal or goes unseen: only texts in it have such.
+fn escaped(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for it in document.chars() {
+        if it != '\n' && (text::is_deceptive(it) || text::is_unseen(it)) {
+            let units = it.encode_utf16(&mut [0; 2]).to_vec();
+            out.extend(units.iter().map(|it| format!("\\u{it:04x}")));
+        } else {
+            out.push(it);
+        }
+    }
+    out
 }
 
 /// This process talks to a person: both ends are a terminal.
@@ -87,6 +101,28 @@ pub fn on_terminal() -> bool {
 
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Asks for a word on the terminal: anything else is no. What was typed before the question is no answer to it.
+pub fn confirm_by_word(question: &str, word: &str) -> Outcome<bool> {
+    let asked = format!("{question} Type `{word}`: ");
+    Ok(typed_after(&asked)?.trim() == word)
+}
+
+/// A line that is typed after this was on screen.
+fn typed_after(question: &str) -> Outcome<String> {
+    {
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{}", text::visible(question))
+            .and_then(|()| stderr.flush())
+            .map_err(|error| Fault::io("ask", &error))?;
+    }
+    let stdin = io::stdin();
+    rustix::termios::tcflush(&stdin, rustix::termios::QueueSelector::IFlush)
+        .map_err(|error| Fault::io("ask", &error.into()))?;
+    let mut line = String::new();
+    stdin.read_line(&mut line).map_err(|error| Fault::io("read the answer", &error))?;
+    Ok(line)
 }
 
 /// Asks a yes-or-no question on the terminal; anything but a clear yes is no.
@@ -100,4 +136,19 @@ pub fn confirm(question: &str) -> Outcome<bool> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(|error| Fault::io("read the answer", &error))?;
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_acts_on_no_terminal_and_says_the_same() {
+        let text = "a\u{9b}2J\u{85}\u{7f}\u{1b}\n\u{202e}\u{200b}\u{e0041}\u{fe0f}\u{a0}ä日👩";
+        let document = serde_json::to_string_pretty(&[text]).unwrap();
+        let safe = escaped(&document);
+        assert!(safe.chars().all(|it| it == '\n' || !text::is_deceptive(it)), "{safe}");
+        assert!(safe.contains("\\u009b2J") && safe.contains("\\udb40\\udc41"), "{safe}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), [text]);
+    }
 }

@@ -46,11 +46,12 @@ use crate::{
         traffic::Traffic,
     },
     runtime::{
-        BoxStream, ExecOutput, Fork, HubStatus, LeaseVerb, Link, Runtime, ScreenShot, WaitFor,
+        AsksWanted, BoxStream, ExecOutput, Fork, HubStatus, LeaseVerb, Link, Runtime, ScreenShot,
+        WaitFor,
     },
     wire::{
         convert::{
-            ask::decide_out,
+            ask::{decide_out, wanted_out},
             audit::entries_in,
             change::{apply_out, diff_out, piece_in},
             entry_in, fits,
@@ -198,12 +199,16 @@ impl Runtime for Client {
         Ok(())
     }
 
-    async fn asks(&self) -> Outcome<Vec<Ask>> {
-        let listing = self.shared.again(|wires| async move {
-            let mut asks = wires.asks();
-            let call = asks.list(wires.request(v1::ListAsksRequest {}));
-            let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
-            gather(&wires, pieces, ASKS_KEPT, |it: v1::ListAsksResponse| it.asks).await
+    async fn asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>> {
+        let wanted = wanted_out(wanted);
+        let listing = self.shared.again(|wires| {
+            let wanted = wanted.clone();
+            async move {
+                let mut asks = wires.asks();
+                let call = asks.list(wires.request(wanted));
+                let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+                gather(&wires, pieces, ASKS_KEPT, |it: v1::ListAsksResponse| it.asks).await
+            }
         });
         listing.await
     }
@@ -217,6 +222,23 @@ impl Runtime for Client {
             Ok(required("traffic", response.traffic)?.into())
         });
         telling.await
+    }
+
+    async fn standing(&self) -> Outcome<Vec<Ask>> {
+        let listing = self.shared.again(|wires| async move {
+            let mut asks = wires.asks();
+            let call = asks.standing(wires.request(v1::StandingRequest {}));
+            let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+            gather(&wires, pieces, ASKS_KEPT, |it: v1::StandingResponse| it.asks).await
+        });
+        listing.await
+    }
+
+    async fn revoke(&self, id: &AskId) -> Outcome<Ask> {
+        let wires = self.wires()?;
+        let mut asks = wires.asks();
+        let call = asks.revoke(wires.request(v1::RevokeRequest { ask: id.to_string() }));
+        required("ask", wires.answer(HUB_ANSWER_WITHIN, call).await?.ask)?.try_into()
     }
 
     async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {

@@ -1,7 +1,10 @@
 //! The broker of asks: what programs wait for becomes what people see, and what they say is written down first and
 //! released then. In every doubt nothing is allowed.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -16,7 +19,10 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
         id::{AskId, SandboxId},
-        limits::ASKS_KEPT,
+        limits::{
+            ASKS_FORGOTTEN_EVERY, ASKS_KEPT, ASKS_KEPT_BYTES, ASKS_KEPT_OF_ONE,
+            ASKS_KEPT_OF_ONE_BYTES, ASKS_LISTED_BYTES_MAX, ASKS_WANTED_MAX,
+        },
     },
     model::{
         ask::{Answer, Ask, AskState, Asked, Decision, Request, Scope, Verdict},
@@ -28,13 +34,10 @@ use crate::{
         risk,
         rules::{self, Ruling, judge},
     },
-    runtime::Identity,
+    runtime::{AsksWanted, Identity},
     session::seat::Seat,
     wire::stored,
 };
-
-/// How long an answer for an hour holds.
-const HOUR_MS: i64 = 3_600_000;
 
 /// Who decides, and from where.
 pub(super) enum By<'a> {
@@ -45,21 +48,40 @@ pub(super) enum By<'a> {
     Standing(Scope),
 }
 
-/// An answer that holds for the very same request.
-#[derive(Clone, Debug)]
-pub(super) struct Standing {
-    digest: String,
-    decision: Decision,
-    /// `None` = as long as the sandbox is there.
-    until: Option<Timestamp>,
-}
-
 impl Inner {
     /// Those that have ended, newest first.
-    pub(super) async fn ended_asks(&self) -> Outcome<Vec<Ask>> {
-        let kept = self.store.asks(ASKS_KEPT).await?;
+    pub(super) async fn ended_asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>> {
+        let kept = match wanted.ids.is_empty() {
+            true => self.store.asks(wanted.most.min(ASKS_KEPT), ASKS_LISTED_BYTES_MAX).await?,
+            false => {
+                let ids = wanted.ids.iter().take(ASKS_WANTED_MAX);
+                self.store.asks_by_id(ids.map(ToString::to_string).collect()).await?
+            }
+        };
         let read = kept.iter().filter_map(|it| stored::ask(it).ok());
-        Ok(read.filter(|it| it.state != AskState::Pending).collect())
+        let mut ended: Vec<Ask> = read.filter(|it| it.state != AskState::Pending).collect();
+        ended.truncate(wanted.most);
+        Ok(ended)
+    }
+
+    /// Writes one down, and forgets the oldest now and then.
+    async fn keep_ask(&self, ask: &Ask, act: Option<Act>) -> Outcome<()> {
+        self.store.put_ask(row(ask), act).await?;
+        let count = self.asks_kept.fetch_add(1, Ordering::Relaxed);
+        let due =
+            count.is_multiple_of(ASKS_FORGOTTEN_EVERY) && self.asks_settled.load(Ordering::Acquire);
+        if due && let Err(fault) = self.forget_asks().await {
+            tracing::warn!(%fault, "old asks stay where they are");
+        }
+        Ok(())
+    }
+
+    /// What holds on is never forgotten: nobody could take it back.
+    async fn forget_asks(&self) -> Outcome<()> {
+        let these = self.fleet().standing_ids();
+        let these = serde_json::Value::from(these).to_string();
+        let each = (ASKS_KEPT_OF_ONE, ASKS_KEPT_OF_ONE_BYTES);
+        self.store.forget_asks(each, (ASKS_KEPT, ASKS_KEPT_BYTES), these).await
     }
 
     /// Takes over what a seat tells of the asks in its sandbox: all that wait now.
@@ -113,7 +135,7 @@ impl Inner {
         let state = if late { AskState::Expired } else { AskState::Withdrawn };
         let ask = Ask { state, ..ask };
         let act = self.if_room(&ask.sandbox, words::ended(&ask));
-        if let Err(fault) = self.store.put_ask(row(&ask), act).await {
+        if let Err(fault) = self.keep_ask(&ask, act).await {
             let words = format!("the end of an ask is not kept: {fault}");
             self.fleet().notice(Level::Error, Some(ask.sandbox), &words);
         }
@@ -141,11 +163,7 @@ impl Inner {
             }
             return Ok(());
         }
-        let (sandbox, standing) = {
-            let fleet = self.fleet();
-            let entry = fleet.get(id)?;
-            (entry.sandbox.clone(), entry.standing.clone())
-        };
+        let sandbox = self.fleet().get(id)?.sandbox.clone();
         let digest = digest(id, &asked.request);
         let ask = Ask {
             risk: risk::look(&asked.request, &sandbox.workspace.path),
@@ -161,17 +179,18 @@ impl Inner {
         if let Some((decision, by)) = by_rule(&judged, &ask, now) {
             return self.settle_ask(id, ask, decision, &by).await;
         }
-        let holds = |it: &&Standing| it.digest == ask.digest && it.until.is_none_or(|it| now < it);
-        if let Some(standing) = standing.iter().find(holds) {
+        let standing = self.fleet().get(id)?.standing(&ask.digest, now).cloned();
+        if let Some(standing) = standing {
             let was = &standing.decision;
             let answer = Answer { scope: Scope::Once, ..was.answer.clone() };
             let by = format!("{} ({})", was.by, was.answer.scope.word());
-            let decision = Decision { answer, by, at: now, waited_ms: waited(&ask, now) };
+            let decision = Decision::new(answer, by, now, waited(&ask, now));
             let by = By::Standing(was.answer.scope);
-            return self.settle_ask(id, ask, decision, &by).await;
+            self.settle_ask(id, ask, decision, &by).await?;
+            return self.count_use(id, &standing.ask).await;
         }
         let act = if known { None } else { self.if_room(id, words::asked(&ask)) };
-        self.store.put_ask(row(&ask), act).await?;
+        self.keep_ask(&ask, act).await?;
         self.fleet().get_mut(id)?.sandbox_mut().asks.push(ask);
         Ok(())
     }
@@ -190,12 +209,12 @@ impl Inner {
         };
         let answer = decision.answer.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
-        self.store.put_ask(row(&ask), Some(words::decided(&ask, by))).await?;
+        self.keep_ask(&ask, Some(words::decided(&ask, by))).await?;
         let released = self.release(id, &ask.asked.id, &answer).await;
         if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
             // Nothing was allowed by it: the record says so.
             let ask = Ask { state: AskState::Withdrawn, ..ask };
-            self.store.take_ask_back(row(&ask), words::fruitless(&ask)).await?;
+            self.store.amend_ask(row(&ask), Some(words::fruitless(&ask))).await?;
         }
         released
     }
@@ -238,7 +257,7 @@ impl Inner {
         let ask = found?;
         let (sandbox, now) = (ask.sandbox.clone(), clock::wall());
         let waited_ms = waited(&ask, now);
-        let decision = Decision { answer, by: who.name.clone(), at: now, waited_ms };
+        let decision = Decision::new(answer, who.name.clone(), now, waited_ms);
         let settled = self.settle_ask(&sandbox, ask, decision, &By::Person(who)).await;
         // What was not written down is not decided, and waits on.
         let kept = self.store.ask(id.to_string()).await?;
@@ -247,7 +266,7 @@ impl Inner {
         if let (Some(decision), Ok(entry)) = (&decided.decision, self.fleet().get_mut(&sandbox)) {
             entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
             if settled.is_ok() {
-                entry.stand(&decided.digest, decision);
+                entry.stand(&decided, decision);
             }
         }
         self.touch(&sandbox);
@@ -282,13 +301,15 @@ impl Inner {
             }
         }
         // The oldest first, so that the newest answer to the same holds.
-        for ask in self.ended_asks().await?.into_iter().rev() {
+        let kept = self.store.asks(usize::MAX, usize::MAX).await?;
+        for ask in kept.iter().rev().filter_map(|it| stored::ask(it).ok()) {
             let Some(decision) = &ask.decision else { continue };
             if let Ok(entry) = self.fleet().get_mut(&ask.sandbox) {
-                entry.stand(&ask.digest, decision);
+                entry.stand(&ask, decision);
             }
         }
-        self.store.forget_asks(ASKS_KEPT).await
+        self.asks_settled.store(true, Ordering::Release);
+        self.forget_asks().await
     }
 }
 
@@ -312,18 +333,6 @@ impl Entry {
     fn ask(&self, id: &AskId) -> Option<&Ask> {
         self.sandbox.asks.iter().find(|it| it.asked.id == *id)
     }
-
-    /// An answer that holds on.
-    fn stand(&mut self, digest: &str, decision: &Decision) {
-        let until = match decision.answer.scope {
-            Scope::Once => return,
-            Scope::Session => None,
-            Scope::Hour => Some(Timestamp(decision.at.0.saturating_add(HOUR_MS))),
-        };
-        self.standing.retain(|it| it.digest != digest);
-        let (digest, decision) = (digest.to_owned(), decision.clone());
-        self.standing.push(Standing { digest, decision, until });
-    }
 }
 
 /// What rules decide without a person.
@@ -336,15 +345,14 @@ fn by_rule<'a>(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<(De
         Ruling::Ask => return None,
     };
     let answer = Answer { verdict, scope: Scope::Once, message };
-    let decision = Decision { answer, by, at: now, waited_ms: waited(ask, now) };
-    Some((decision, By::Policy(names)))
+    Some((Decision::new(answer, by, now, waited(ask, now)), By::Policy(names)))
 }
 
 fn waited(ask: &Ask, now: Timestamp) -> u64 {
     now.0.saturating_sub(ask.asked.created_at.0).max(0).cast_unsigned()
 }
 
-fn row(ask: &Ask) -> AskRow {
+pub(super) fn row(ask: &Ask) -> AskRow {
     AskRow {
         id: ask.asked.id.to_string(),
         sandbox: ask.sandbox.to_string(),

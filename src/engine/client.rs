@@ -34,7 +34,8 @@ use crate::{
         traffic::Traffic,
     },
     runtime::{
-        BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime, ScreenShot, WaitFor,
+        AsksWanted, BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime,
+        ScreenShot, WaitFor,
     },
 };
 
@@ -143,8 +144,17 @@ impl Runtime for Client {
         recorded!(self, engine, id, SandboxRemoved => engine.remove(&id))
     }
 
-    async fn asks(&self) -> Outcome<Vec<Ask>> {
-        self.engine.ended_asks().await
+    async fn asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>> {
+        self.engine.ended_asks(wanted).await
+    }
+
+    async fn standing(&self) -> Outcome<Vec<Ask>> {
+        self.engine.standing_asks().await
+    }
+
+    async fn revoke(&self, id: &AskId) -> Outcome<Ask> {
+        let who = self.who.clone();
+        to_its_end!(self, engine, id => engine.revoke(&who, &id))
     }
 
     async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic> {

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::{asks::Standing, audit::budget::Budget};
+use super::{audit::budget::Budget, standing::Standing};
 use crate::{
     base::{
         clock::{self, Timestamp},
@@ -59,6 +59,8 @@ pub(super) struct Entry {
     pub standing: Vec<Standing>,
     /// Its share of the audit record for what its programs bring about.
     pub asks_noted: Budget,
+    /// Held by whoever changes what is kept of one of those.
+    pub standing_turn: Arc<tokio::sync::Mutex<()>>,
     /// Bumped with every change, for those who wait for one.
     pub changed: watch::Sender<u64>,
     /// Its seat can't be heard, and is asked again until it is or its host is dead.
@@ -151,6 +153,7 @@ impl Entry {
             answering: Arc::default(),
             standing: Vec::new(),
             asks_noted: Budget::default(),
+            standing_turn: Arc::default(),
             changed: watch::Sender::new(0),
             unheard: false,
             pulsing: false,

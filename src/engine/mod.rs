@@ -25,6 +25,7 @@ mod sessions;
 mod shelves;
 pub mod shim_link;
 mod snapshots;
+mod standing;
 mod store;
 mod turns;
 mod verbs;
@@ -32,7 +33,10 @@ mod wait;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32},
+    },
     time::Duration,
 };
 
@@ -93,6 +97,10 @@ struct Inner {
     attention: Arc<Notify>,
     rules: rules::Rules,
     notes: Notes,
+    /// Counts what is written of asks.
+    asks_kept: AtomicU32,
+    /// It is known which answers hold on: before, none is forgotten.
+    asks_settled: AtomicBool,
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
@@ -134,6 +142,8 @@ impl Engine {
             attention: Arc::default(),
             rules,
             notes,
+            asks_kept: AtomicU32::default(),
+            asks_settled: AtomicBool::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),

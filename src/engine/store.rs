@@ -92,6 +92,9 @@ pub(super) struct AskRow {
     pub record: Vec<u8>,
 }
 
+/// How many asks are kept, and how many bytes of them.
+pub(super) type Share = (usize, usize);
+
 /// What a row gives back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -240,11 +243,11 @@ impl Store {
         self.change_ask(put, row, act).await
     }
 
-    /// Writes it over a decision of which nothing came.
-    pub(super) async fn take_ask_back(&self, row: AskRow, act: Act) -> Outcome<()> {
+    /// Writes it over what was decided: nothing came of that, or it holds no more, or was used.
+    pub(super) async fn amend_ask(&self, row: AskRow, act: Option<Act>) -> Outcome<()> {
         let put = "UPDATE ask SET sandbox = ?2, created_at = ?3, state = ?4, record = ?5 \
                    WHERE id = ?1";
-        self.change_ask(put, row, Some(act)).await
+        self.change_ask(put, row, act).await
     }
 
     async fn change_ask(&self, put: &'static str, row: AskRow, act: Option<Act>) -> Outcome<()> {
@@ -261,20 +264,34 @@ impl Store {
     }
 
     pub(super) async fn ask(&self, id: String) -> Outcome<Option<Vec<u8>>> {
-        self.run("reading an ask", move |connection| {
-            let read = "SELECT record FROM ask WHERE id = ?1";
-            connection.query_row(read, [id], |row| row.get(0)).optional()
+        Ok(self.asks_by_id(vec![id]).await?.pop())
+    }
+
+    /// Those of these that are known.
+    pub(super) async fn asks_by_id(&self, ids: Vec<String>) -> Outcome<Vec<Vec<u8>>> {
+        self.run("reading asks", move |connection| {
+            let mut read = connection.prepare_cached("SELECT record FROM ask WHERE id = ?1")?;
+            let found = ids.iter().map(|it| read.query_row([it], |row| row.get(0)).optional());
+            found.filter_map(Result::transpose).collect()
         })
         .await
     }
 
-    /// The newest, newest first.
-    pub(super) async fn asks(&self, most: usize) -> Outcome<Vec<Vec<u8>>> {
+    /// The newest that have ended, newest first, as far as they fit into so many bytes.
+    pub(super) async fn asks(&self, most: usize, bytes: usize) -> Outcome<Vec<Vec<u8>>> {
         self.run("reading asks", move |connection| {
-            let read = "SELECT record FROM ask ORDER BY created_at DESC, id LIMIT ?1";
+            let read = "SELECT record FROM ask WHERE state != 'pending' \
+                        ORDER BY created_at DESC, id LIMIT ?1";
             let mut read = connection.prepare_cached(read)?;
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            read.query_map([most], |row| row.get(0))?.collect()
+            let mut rows = read.query([i64::try_from(most).unwrap_or(i64::MAX)])?;
+            let (mut all, mut left) = (Vec::<Vec<u8>>::new(), bytes);
+            while let Some(row) = rows.next()? {
+                let record: Vec<u8> = row.get(0)?;
+                let Some(less) = left.checked_sub(record.len()) else { break };
+                left = less;
+                all.push(record);
+            }
+            Ok(all)
         })
         .await
     }
@@ -287,13 +304,23 @@ impl Store {
         .await
     }
 
-    /// Keeps the newest.
-    pub(super) async fn forget_asks(&self, most: usize) -> Outcome<()> {
+    /// Keeps the newest of each sandbox and then of all, those that somebody decided before others, and these whatever
+    /// comes.
+    pub(super) async fn forget_asks(&self, each: Share, all: Share, these: String) -> Outcome<()> {
         self.run("forgetting old asks", move |connection| {
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            let old = "DELETE FROM ask WHERE state != 'pending' AND id NOT IN \
-                       (SELECT id FROM ask ORDER BY created_at DESC, id LIMIT ?1)";
-            connection.execute(old, [most]).map(drop)
+            for (share, by) in [(each, "PARTITION BY sandbox"), (all, "")] {
+                let old = format!(
+                    "DELETE FROM ask WHERE id IN (SELECT id FROM (SELECT id, state, \
+                     ROW_NUMBER() OVER newest AS nth, SUM(LENGTH(record)) OVER newest AS bytes \
+                     FROM ask WINDOW newest AS ({by} ORDER BY state IN ('allowed', 'denied') DESC, \
+                     created_at DESC, id ROWS UNBOUNDED PRECEDING)) \
+                     WHERE state != 'pending' AND (nth > ?1 OR bytes > ?2)) \
+                     AND id NOT IN (SELECT value FROM json_each(?3))"
+                );
+                let number = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
+                connection.execute(&old, params![number(share.0), number(share.1), these])?;
+            }
+            Ok(())
         })
         .await
     }
@@ -488,6 +515,45 @@ mod tests {
         assert_eq!(store.load().await.unwrap()[0].sessions.len(), 1);
         store.delete("a".to_owned()).await.unwrap();
         assert_eq!(store.load().await.unwrap(), []);
+    }
+
+    fn ask(id: &str, sandbox: &str, at: i64, state: &'static str, bytes: usize) -> AskRow {
+        let (id, sandbox) = (id.to_owned(), sandbox.to_owned());
+        AskRow { record: id.clone().into_bytes().repeat(bytes), id, sandbox, created_at: at, state }
+    }
+
+    #[tokio::test]
+    async fn no_sandbox_drives_out_the_asks_of_another_and_what_holds_on_stays() {
+        let store = Store::open(None).await.unwrap().store;
+        store.put_ask(ask("o", "other", 1, "allowed", 1), None).await.unwrap();
+        store.put_ask(ask("s", "flood", 2, "allowed", 1), None).await.unwrap();
+        store.put_ask(ask("d", "flood", 3, "denied", 1), None).await.unwrap();
+        store.put_ask(ask("w", "flood", 4, "pending", 1), None).await.unwrap();
+        for at in 0..50 {
+            store.put_ask(ask(&format!("{at:02}"), "flood", 10 + at, "expired", 1), None).await.unwrap();
+        }
+        let ids = async |store: &Store| -> Vec<String> {
+            let all = store.asks(usize::MAX, usize::MAX).await.unwrap();
+            all.into_iter().map(|it| String::from_utf8(it).unwrap()).collect()
+        };
+        store.forget_asks((4, 1000), (1000, 1000), "[]".to_owned()).await.unwrap();
+        // What somebody decided stays longer than what nobody did; what waits is no matter of this.
+        assert_eq!(ids(&store).await, ["49", "48", "d", "s", "o"]);
+        assert_eq!(store.pending_asks().await.unwrap().len(), 1);
+        store.forget_asks((1, 1000), (3, 1000), r#"["s"]"#.to_owned()).await.unwrap();
+        assert_eq!(ids(&store).await, ["d", "s", "o"]);
+        // By their bytes, too.
+        store.put_ask(ask("big", "flood", 99, "denied", 100), None).await.unwrap();
+        store.forget_asks((9, 200), (9, 1000), "[]".to_owned()).await.unwrap();
+        assert_eq!(ids(&store).await, ["o"]);
+        // A list is cut at its bytes, newest first.
+        for at in 0..9 {
+            store.put_ask(ask(&format!("{at}"), "third", 200 + at, "denied", 10), None).await.unwrap();
+        }
+        assert_eq!(store.asks(100, 35).await.unwrap().len(), 3);
+        assert_eq!(store.asks(2, 1000).await.unwrap().len(), 2);
+        let some = store.asks_by_id(vec!["o".to_owned(), "none".to_owned()]).await.unwrap();
+        assert_eq!(some, [b"o".to_vec()]);
     }
 
     #[tokio::test]

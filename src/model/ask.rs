@@ -6,6 +6,9 @@ use crate::base::{
     id::{AskId, SandboxId, SessionId},
 };
 
+/// How long an answer for an hour holds.
+const HOUR_MS: i64 = 3_600_000;
+
 words! {
     /// What it is about.
     AskKind {
@@ -148,4 +151,36 @@ pub struct Decision {
     pub by: String,
     pub at: Timestamp,
     pub waited_ms: u64,
+    /// How often it has answered since, where it holds on.
+    pub uses: u64,
+    /// Who took it back, so that it holds no more.
+    pub revoked: Option<Revoked>,
+}
+
+/// An answer that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// For people.
+    pub by: String,
+    pub at: Timestamp,
+}
+
+impl Decision {
+    pub fn new(answer: Answer, by: String, at: Timestamp, waited_ms: u64) -> Self {
+        Self { answer, by, at, waited_ms, uses: 0, revoked: None }
+    }
+
+    /// Until when it answers the very same as well; `None` = as long as the sandbox is there.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self.answer.scope {
+            Scope::Once => Some(self.at),
+            Scope::Session => None,
+            Scope::Hour => Some(Timestamp(self.at.0.saturating_add(HOUR_MS))),
+        }
+    }
+
+    /// Whether it answers the very same now.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.until().is_none_or(|it| now < it)
+    }
 }

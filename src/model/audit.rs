@@ -22,6 +22,8 @@ words! {
         AskExpired = "ask.expired",
         /// Who asked waited no more.
         AskWithdrawn = "ask.withdrawn",
+        /// An answer that held on was taken back.
+        AskRevoked = "ask.revoked",
         /// Other rules are in force.
         PolicyChanged = "policy.changed",
         /// Rules that can't be read changed nothing.

@@ -8,7 +8,7 @@ use super::{
     shell::base,
 };
 use crate::{
-    base::text::is_deceptive,
+    base::text::{hidden, is_blank_alike, is_heaped},
     model::ask::{AskKind, Request, Risk, RiskLevel},
 };
 
@@ -51,8 +51,15 @@ pub fn look(request: &Request, workspace: &Path) -> Risk {
     let mut found = Found::default();
     let details = request.details.iter().flat_map(|(key, value)| [key, value]);
     for text in [&request.subject].into_iter().chain(details) {
-        if let Some(it) = text.chars().find(|it| is_deceptive(*it) && !"\n\t".contains(*it)) {
-            found.high(format!("has characters that hide what it is: U+{:04X}", u32::from(it)));
+        let code = |it: char| format!("U+{:04X}", u32::from(it));
+        if let Some(it) = hidden(text).find(|it| !is_blank_alike(*it)) {
+            found.high(format!("has characters that hide what it is: {}", code(it)));
+        }
+        if let Some(it) = hidden(text).find(|it| is_blank_alike(*it)) {
+            found.medium(format!("has what looks like a blank and is none: {}", code(it)));
+        }
+        if is_heaped(text) {
+            found.high("heaps marks upon one letter");
         }
     }
     let cwd =
@@ -224,6 +231,20 @@ mod tests {
             (Exec, "mkfs.ext4 /dev/sda", High, "disk"),
             (Exec, "echo \u{202e}harmless", High, "U+202E"),
             (Exec, "printf 'a\nb'", Low, ""),
+            (Exec, "rm x\u{fe0f}", High, "U+FE0F"),
+            (Exec, "rm x\u{e0101}y", High, "U+E0101"),
+            (Exec, "rm \u{34f}y", High, "U+034F"),
+            (Exec, "rm \u{3164}", High, "U+3164"),
+            (Exec, "ls\u{a0}x", Medium, "U+00A0"),
+            (Exec, "echo \u{2800}", Medium, "blank"),
+            (Exec, "git commit -m '\u{2764}\u{fe0f} it'", Low, ""),
+            (Exec, "git commit -m '\u{2764}\u{fe0f}\u{fe0f}'", High, "U+FE0F"),
+            (
+                Exec,
+                "echo e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}",
+                High,
+                "one letter",
+            ),
             (File, "src/main.rs", Low, ""),
             (File, "/w/src/../../etc/passwd", Medium, "outside"),
             (File, ".git/hooks/pre-commit", High, ".git"),

@@ -12,6 +12,7 @@ use crate::{
     base::{
         fault::Outcome,
         id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
+        limits::ASKS_WANTED_MAX,
         units::Size,
     },
     model::{
@@ -46,6 +47,27 @@ pub struct Peer {
     pub uid: u32,
     /// Of whoever connected; `None` = the system does not say.
     pub pid: Option<u32>,
+}
+
+/// Which asks that have ended are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsksWanted {
+    /// At most `ASKS_WANTED_MAX`; empty = all.
+    pub ids: Vec<AskId>,
+    /// How many at most, at least 1.
+    pub most: usize,
+}
+
+impl AsksWanted {
+    /// The newest of all.
+    pub fn newest(most: usize) -> Self {
+        Self { ids: Vec::new(), most }
+    }
+
+    /// These.
+    pub fn only(ids: impl IntoIterator<Item = AskId>) -> Self {
+        Self { ids: ids.into_iter().take(ASKS_WANTED_MAX).collect(), most: ASKS_WANTED_MAX }
+    }
 }
 
 /// What a hub says of itself.
@@ -153,9 +175,13 @@ pub trait Runtime: Send + Sync {
     /// What went out of a sandbox, or was kept from it; `Unsupported` where its network does not ask.
     async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic>;
     /// Asks that have ended, newest first; those that wait are in their sandboxes.
-    async fn asks(&self) -> Outcome<Vec<Ask>>;
+    async fn asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>>;
     /// Answers an ask that waits: the first answer counts, and only if the digest is that of what was shown.
     async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask>;
+    /// Asks whose answer holds for the very same request, newest first.
+    async fn standing(&self) -> Outcome<Vec<Ask>>;
+    /// Takes such an answer back; the very same is asked again. Absent when it holds no more.
+    async fn revoke(&self, id: &AskId) -> Outcome<Ask>;
 
     /// Entries of the audit record as they were written, oldest first, in pieces. They are as the hub reads them:
     /// who wants to know whether they are what they were looks through them.

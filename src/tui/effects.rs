@@ -185,8 +185,12 @@ impl Runner {
                     self.reads.insert(id, call);
                 }
             }
-            Act::Asks => self
-                .call(id, HUB_ANSWER_WITHIN, async move { runtime.asks().await.map(Reply::Asks) }),
+            Act::Asks(wanted) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.asks(&wanted).await.map(Reply::Asks)
+            }),
+            Act::Revoke(ask) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.revoke(&ask).await.map(|it| Reply::Ask(Box::new(it)))
+            }),
             Act::Decide { ask, digest, answer } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 let decided = runtime.decide(&ask, &digest, answer).await;
                 decided.map(|it| Reply::Ask(Box::new(it)))

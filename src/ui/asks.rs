@@ -181,9 +181,15 @@ impl View<'_> {
 
     fn ended_row(&self, brush: &mut Brush<'_>, y: u16, ask: &Ask, here: bool) {
         let by = ask.decision.as_ref().map(|it| visible(&it.by)).unwrap_or_default();
+        let now = self.state.now.wall;
+        let holds = ask.decision.as_ref().filter(|it| it.holds(now));
+        let by = match holds {
+            Some(it) => format!("{} ×{}", it.answer.scope.word(), it.uses),
+            None => format!("by {by}"),
+        };
         let (word, role) = match ask.state {
-            AskState::Allowed => (format!("allowed by {by}"), Role::Ok),
-            AskState::Denied => (format!("denied by {by}"), Role::Warning),
+            AskState::Allowed => (format!("allowed {by}"), Role::Ok),
+            AskState::Denied => (format!("denied {by}"), Role::Warning),
             other => (other.word().to_owned(), Role::Dim),
         };
         self.ask_row(brush, y, ask, (&word, role), here);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sandwatch::{
     app::{
         Act, Link, Msg,
+        ask::Tone,
         chord::Chord,
         gate::HELD_FOR,
         lost::{DEAF_FOR, LOST_FOR},
@@ -73,19 +74,15 @@ pub fn in_ask(size: (u16, u16)) -> Console {
 }
 
 pub fn is_asks(act: &Act) -> bool {
-    *act == Act::Asks
+    matches!(act, Act::Asks(_))
 }
 
 pub fn ended(id: &str, state: AskState, by: Option<&str>) -> Ask {
     let mut it = ask(id, "api-refactor", AskKind::Exec, "make", RiskLevel::Low);
     it.state = state;
     let verdict = if state == AskState::Allowed { Verdict::Allow } else { Verdict::Deny };
-    it.decision = by.map(|by| Decision {
-        answer: Answer { verdict, scope: Scope::Once, message: None },
-        by: by.to_owned(),
-        at: it.asked.created_at,
-        waited_ms: 12_000,
-    });
+    let answer = Answer { verdict, scope: Scope::Once, message: None };
+    it.decision = by.map(|by| Decision::new(answer, by.to_owned(), it.asked.created_at, 12_000));
     it
 }
 
@@ -325,6 +322,34 @@ fn what_is_shown_is_all_of_it_and_visible() {
     for wanted in [" a␛[2J␍␊", "b␉ <U+200B><U+009B>c␠␠", "3 askers for the very same"] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
+}
+
+#[test]
+fn a_program_writes_no_row_of_the_consoles_own() {
+    let mut all = asking();
+    let request = &mut all[0].asks[0].asked.request;
+    request.subject = "make\u{3164}\u{a0}x\u{fe0f}".to_owned();
+    request.details =
+        [("risk", "LOW · harmless"), ("from", "you"), ("old_string", ""), ("diff", "+++ x")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec();
+    let mut console = Console::with_fleet(SIZE, all);
+    console.keys("I I");
+    settle(&mut console);
+    let shown = console.picture();
+    assert!(shown.contains("make<U+3164><U+00A0>x<U+FE0F>"), "{shown}");
+    let lines = &console.state.shown_ask().unwrap().lines;
+    let at = |label: &str| lines.iter().position(|it| it.label == label);
+    let mark = lines.iter().position(|it| it.text.contains("told by the program"));
+    for ours in ["risk", "from", "asked", "denied", "digest", "1 h"] {
+        assert!(at(ours).is_some() && at(ours) < mark, "{ours}: {shown}");
+        assert_eq!(lines.iter().filter(|it| it.label == ours).count(), 1, "{ours}: {shown}");
+    }
+    for its in ["agent", "its words", "›risk", "›from", "›diff"] {
+        assert!(at(its) > mark, "{its}: {shown}");
+    }
+    assert!(lines.iter().any(|it| it.text == "(empty)"), "{shown}");
+    assert!(lines.iter().any(|it| it.text == "+++ x" && it.tone == Tone::Added), "{shown}");
 }
 
 #[test]

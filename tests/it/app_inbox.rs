@@ -81,7 +81,7 @@ fn the_place_opens_by_key_by_command_and_from_a_pane_that_is_typed_into() {
         let mut console = Console::with_fleet(SIZE, asking());
         let acts = console.keys(keys);
         assert!(matches!(console.state.view(), Some(View::Asks(_))), "{keys}");
-        assert!(acts.contains(&Act::Asks), "{keys}: {acts:?}");
+        assert!(acts.iter().any(is_asks), "{keys}: {acts:?}");
         assert_eq!(shown(&console), None);
     }
     let mut console = Console::with_fleet(SIZE, asking());
@@ -135,7 +135,7 @@ fn what_others_answered_and_what_is_over_is_said() {
     for (state, by, wanted) in cases {
         let mut console = Console::with_fleet(SIZE, asking());
         let acts = tell(&mut console, 0, Vec::new());
-        assert!(acts.contains(&Act::Asks), "{acts:?}");
+        assert!(acts.iter().any(is_asks), "{acts:?}");
         console.answer(is_asks, Reply::Asks(vec![ended("ask-1", state, by)]));
         assert!(said(&console).contains(wanted), "{}", said(&console));
     }
@@ -143,7 +143,7 @@ fn what_others_answered_and_what_is_over_is_said() {
     let mut console = Console::with_fleet(SIZE, asking());
     tell(&mut console, 0, Vec::new());
     let mut asked = 0;
-    while console.answer(is_asks, Reply::Asks(Vec::new())).contains(&Act::Asks) {
+    while console.answer(is_asks, Reply::Asks(Vec::new())).iter().any(is_asks) {
         asked += 1;
         assert!(asked < 5);
     }
@@ -151,7 +151,7 @@ fn what_others_answered_and_what_is_over_is_said() {
     // With the whole list anew, too.
     let mut console = Console::with_fleet(SIZE, asking());
     let none = Event::Snapshot { seq: 5, reason: SnapshotReason::Gap, sandboxes: day() };
-    assert!(console.send(Msg::Event(none)).contains(&Act::Asks));
+    assert!(console.send(Msg::Event(none)).iter().any(is_asks));
 }
 
 #[test]

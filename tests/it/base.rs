@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn text_that_was_made_safe_and_cut_passes_again_as_it_is(
-        text in "[a\u{200d}\u{202e}👨👩\x1b]{0,24}", most in 0_usize..40, again in 0_usize..40,
+        text in "[a\u{200d}\u{202e}\u{fe0f}\u{a0}❤👨👩\x1b]{0,24}", most in 0_usize..40, again in 0_usize..40,
     ) {
         let once = text::shown(&text, most);
         prop_assert!(once.len() <= most);
@@ -95,6 +95,36 @@ fn deceptive_characters_are_spelled_out() {
     assert_eq!(text::visible("a\x1b[31mb\x7f\r\n"), "a␛[31mb␡␍␊");
     assert_eq!(text::visible("\u{9b}31m"), "<U+009B>31m");
     assert_eq!(text::visible("👩\u{200d}💻 a\u{200d}b"), "👩\u{200d}💻 a<U+200D>b");
+}
+
+#[test]
+fn what_leaves_no_trace_or_looks_like_a_blank_is_spelled_out_but_in_an_emoji() {
+    for code in [
+        0xa0, 0x34f, 0x115f, 0x1160, 0x1680, 0x17b4, 0x17b5, 0x180b, 0x180d, 0x180e, 0x2000,
+        0x200a, 0x202f, 0x205f, 0x2800, 0x3000, 0x3164, 0xfe00, 0xfe0e, 0xfe0f, 0xffa0, 0x1d173,
+        0xe0100, 0xe01ef, 0xe0041,
+    ] {
+        let it = char::from_u32(code).unwrap();
+        let text = format!("rm x{it}y");
+        assert_eq!(text::visible(&text), format!("rm x<U+{code:04X}>y"));
+        assert_eq!(text::hidden(&text).collect::<Vec<_>>(), [it]);
+    }
+    for emoji in ["❤\u{fe0f}", "👩\u{200d}💻", "👩\u{200d}❤\u{fe0f}\u{200d}👩", "©\u{fe0f}"]
+    {
+        assert_eq!(text::visible(emoji), emoji);
+        assert_eq!(text::hidden(emoji).count(), 0);
+    }
+    assert_eq!(text::visible("❤\u{fe0f}\u{fe0f}"), "❤\u{fe0f}<U+FE0F>");
+    assert_eq!(text::visible("x\u{fe0f}\u{200d}👩"), "x<U+FE0F><U+200D>👩");
+    assert!(!text::is_heaped("👩\u{200d}❤\u{fe0f}\u{200d}👩 क्षि"));
+}
+
+#[test]
+fn a_list_says_how_much_of_a_text_it_leaves_out() {
+    assert_eq!(text::shown_part("make", 10), "make");
+    assert_eq!(text::shown_part("make all of it", 8), "make all… (+6 bytes)");
+    assert_eq!(text::shown_part("ab\u{202e}cd", 8), "ab… (+5 bytes)");
+    assert_eq!(text::shown_part("日本", 4), "日… (+3 bytes)");
 }
 
 #[test]

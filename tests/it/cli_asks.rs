@@ -1,14 +1,18 @@
 //! What programs in a sandbox ask, and the answers, through the real hub, shim and socket.
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     process::{Child, Output, Stdio},
 };
 
+use portable_pty::CommandBuilder;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::program::{Home, eventually};
+use crate::{
+    program::{Home, PROGRAM, eventually},
+    pty::Pty,
+};
 
 fn with_box() -> Home {
     let home = Home::new();
@@ -110,7 +114,7 @@ fn what_is_grave_is_not_allowed_in_passing_and_only_what_was_shown_is_allowed() 
     assert!(!text.contains('\u{202e}') && text.contains("U+202E"), "{text}");
     let refused = home.run(&["approvals", "allow", &id]);
     assert!(refused.code == 2 && refused.stderr.contains("--yes"), "{refused:?}");
-    let other = home.run(&["approvals", "allow", &id, "--yes", "--digest", "0123abcd"]);
+    let other = home.run(&["approvals", "allow", &id, "--yes", "--digest", "0123456789ab"]);
     assert!(other.code == 1 && other.stderr.contains("something else"), "{other:?}");
     assert_eq!(waiting(&home).len(), 1);
     let digest = show(&home, &id)["digest"].as_str().unwrap().to_owned();
@@ -312,6 +316,10 @@ fn agents_are_answered_in_their_own_words() {
     eventually("it is withdrawn", || show(&home, &id)["state"] == "withdrawn");
     // What can't be read is a no, for an agent goes on when its hook fails.
     assert_eq!(ended(hook(&home, "claude", &json!([1]))).0, 2);
+    // Not even where the hook can't begin.
+    let script = "ulimit -n 4; exec \"$0\" hook claude </dev/null";
+    let ran = std::process::Command::new("sh").args(["-c", script, PROGRAM]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{ran:?}");
     // The settings that make an agent ask are there without anybody's doing.
     let settings = ["exec", "box", "--", "cat", "/etc/claude-code/managed-settings.json"];
     assert!(home.ok(&settings).contains("hook claude"));
@@ -390,4 +398,150 @@ fn rules_answer_at_once_and_what_they_do_not_know_is_asked() {
     std::fs::remove_file(&file).unwrap();
     assert!(home.ok(&["policy", "check"]).is_empty());
     assert_eq!(home.json(&["policy", "show", "--json"]), json!([]));
+}
+
+/// Asks and is answered for the session; gives the id.
+fn held(home: &Home, subject: &str) -> String {
+    let asker = asking(home, &["--kind", "exec", "--subject", subject]);
+    let id = one_waits(home, subject);
+    home.ok(&["approvals", "allow", &id, "--scope", "session"]);
+    assert_eq!(ended(asker).0, 0);
+    id
+}
+
+#[test]
+fn an_answer_that_holds_on_is_listed_with_its_uses_and_can_be_taken_back() {
+    let home = with_box();
+    assert_eq!(home.json(&["approvals", "standing", "--json"]), json!([]));
+    let (id, other) = (held(&home, "make"), held(&home, "make check"));
+    let same = ["exec", "box", "--", "sandwatch", "ask", "--kind", "exec", "--subject", "make"];
+    home.ok(&same);
+    home.ok(&same);
+    eventually("both uses are counted", || {
+        let all = home.json(&["approvals", "standing", "--json"]);
+        let all = all.as_array().unwrap().clone();
+        let of = all.iter().find(|it| it["id"] == id.as_str()).unwrap();
+        all.len() == 2 && of["decision"]["uses"] == 2 && of["decision"]["holds"] == true
+    });
+    assert!(home.ok(&["approvals", "standing"]).contains("allow session"));
+    let revoked = home.json(&["approvals", "revoke", &id, "--json"]);
+    assert_eq!(
+        (&revoked["decision"]["holds"], &revoked["state"]),
+        (&false.into(), &"allowed".into())
+    );
+    assert!(revoked["decision"]["revoked"]["by"].as_str().unwrap().contains('@'), "{revoked}");
+    assert_eq!(home.run(&["approvals", "revoke", &id]).code, 3);
+    assert_eq!(home.run(&["approvals", "revoke", "nothing"]).code, 3);
+    // The next hub keeps to both.
+    for _ in 0..2 {
+        let asker = asking(&home, &["--kind", "exec", "--subject", "make"]);
+        home.ok(&["approvals", "deny", &one_waits(&home, "make")]);
+        assert_eq!(ended(asker).0, 4);
+        kill_hub(&home);
+    }
+    let all = home.json(&["approvals", "standing", "--json"]);
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["id"]), (1, &other.as_str().into()));
+}
+
+#[test]
+fn a_beginning_of_a_digest_is_long_and_what_a_list_cuts_is_not_allowed_unseen() {
+    let home = with_box();
+    let long = format!("echo {}; rm x", "a".repeat(200));
+    let asker = asking(&home, &["--subject", "lines", "--detail", "x=1\r\n2 "]);
+    let id = one_waits(&home, "lines");
+    let text = home.ok(&["approvals", "show", &id]);
+    assert!(text.contains("detail     x:\n           1␍␊\n           2␠\n"), "{text}");
+    home.ok(&["approvals", "deny", &id]);
+    assert_eq!(ended(asker).0, 4);
+    let asker = asking(&home, &["--kind", "exec", "--subject", &long]);
+    let id = one_waits(&home, &long);
+    let listed = home.ok(&["approvals", "ls"]);
+    assert!(listed.contains("… (+111 bytes)"), "{listed}");
+    let digest = show(&home, &id)["digest"].as_str().unwrap().to_owned();
+    for short in ["", "0", &digest[..11], &digest[..12].to_uppercase(), &format!("{digest}0")] {
+        let refused = home.run(&["approvals", "allow", &id, "--yes", "--digest", short]);
+        assert_eq!((refused.code, waiting(&home).len()), (2, 1), "{short}: {refused:?}");
+    }
+    let refused = home.run(&["approvals", "allow", &id]);
+    assert!(refused.code == 2 && refused.stderr.contains("only a part"), "{refused:?}");
+    home.ok(&["approvals", "allow", &id, "--digest", &digest[..12]]);
+    assert_eq!(ended(asker).0, 0);
+}
+
+#[test]
+fn on_a_terminal_a_word_allows_what_is_risky_and_nothing_typed_ahead_does() {
+    let home = with_box();
+    let asker = asking(&home, &["--kind", "exec", "--subject", "rm -rf all"]);
+    let id = one_waits(&home, "rm -rf all");
+    for typed in ["y\r", "yes\r", "\r", "allowed\r"] {
+        let pty = Pty::start(&home, &["approvals", "allow", &id], (100, 30));
+        pty.wait_for("Type `allow`:");
+        assert!(pty.look(|it| it.has("rm -rf all") && it.has("deletes whole directories")));
+        pty.send(typed);
+        pty.wait_for("nothing was allowed");
+    }
+    // Typed before the question was there.
+    let held = home.path().join("held");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &held,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let mut command = CommandBuilder::new("/bin/sh");
+    let script = "echo ready; cat \"$1\"; exec \"$2\" approvals allow \"$3\"";
+    command.args(["-c", script, "sh", held.to_str().unwrap(), PROGRAM, &id]);
+    let pty = Pty::run(command, &home, (100, 30), ("", ""));
+    pty.wait_for("ready");
+    pty.send("allow\r");
+    pty.wait_for("allow");
+    drop(std::fs::File::options().write(true).open(&held).unwrap());
+    pty.wait_for("Type `allow`:");
+    assert_eq!(waiting(&home).len(), 1);
+    pty.send("allow\r");
+    assert_eq!(ended(asker).0, 0);
+    drop(pty);
+    // What scripts read is JSON and nothing else.
+    let asker = asking(&home, &["--kind", "exec", "--subject", "rm -rf all"]);
+    let id = one_waits(&home, "rm -rf all");
+    let decided = home.json(&["approvals", "allow", &id, "--yes", "--json"]);
+    assert_eq!(decided["state"], "allowed");
+    assert_eq!(ended(asker).0, 0);
+}
+
+#[test]
+fn a_watcher_is_told_of_each_that_comes_and_of_each_that_ends() {
+    let home = with_box();
+    home.ok(&["run", "-d", "--name", "other", "--", "/bin/sh", "-c", "sleep 1000"]);
+    let first = asking(&home, &["--subject", "first"]);
+    let id = one_waits(&home, "first");
+    let mut command = home.command(&["approvals", "watch", "--json"]);
+    let mut watcher = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    let mut next = || -> (String, String) {
+        let it: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let text = |key: &str| it[key].as_str().unwrap().to_owned();
+        (text("subject"), text("state"))
+    };
+    let told = |subject: &str, state: &str| (subject.to_owned(), state.to_owned());
+    assert_eq!(next(), told("first", "pending"));
+    // Another sandbox changes meanwhile: nothing of the first has ended by that.
+    let words = ["exec", "other", "--", "sandwatch", "ask", "--subject", "second"];
+    let second = home.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(next(), told("second", "pending"));
+    home.ok(&["approvals", "deny", &one_waits(&home, "second")]);
+    assert_eq!(next(), told("second", "denied"));
+    home.ok(&["approvals", "allow", &id]);
+    assert_eq!(next(), told("first", "allowed"));
+    assert_eq!((ended(first).0, ended(second).0), (0, 4));
+    // With its sandbox an ask ends too.
+    let third = asking(&home, &["--subject", "third"]);
+    assert_eq!(next(), told("third", "pending"));
+    home.ok(&["rm", "--yes", "box"]);
+    assert_eq!(next(), told("third", "withdrawn"));
+    assert_ne!(ended(third).0, 0);
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
 }

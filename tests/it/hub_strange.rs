@@ -26,8 +26,8 @@ use sandwatch::{
         traffic::Traffic,
     },
     runtime::{
-        BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime,
-        ScreenShot, WaitFor,
+        AsksWanted, BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb,
+        Runtime, ScreenShot, WaitFor,
     },
     wire::{
         PROTOCOL,
@@ -60,8 +60,10 @@ macro_rules! deaf {
 deaf! {
     fn hub() -> HubStatus;
     fn shutdown() -> ();
-    fn asks() -> Vec<Ask>;
+    fn asks(_wanted: &AsksWanted) -> Vec<Ask>;
     fn traffic(_id: &SandboxId) -> Traffic;
+    fn standing() -> Vec<Ask>;
+    fn revoke(_id: &AskId) -> Ask;
     fn decide(_id: &AskId, _digest: &str, _answer: Answer) -> Ask;
     fn audit(_request: AuditRequest) -> BoxStream<Outcome<Vec<Entry>>>;
     fn audit_head() -> Head;

@@ -14,6 +14,7 @@
     reason = "a test may stop here"
 )]
 
+mod app_after;
 mod app_aim;
 mod app_asks;
 mod app_boxes;

@@ -18,8 +18,8 @@ use sandwatch::{
     },
     model::{
         ask::{
-            Answer, Ask, AskKind, AskState, Asked, Decision, Request, Risk, RiskLevel, Scope,
-            Verdict,
+            Answer, Ask, AskKind, AskState, Asked, Decision, Request, Revoked, Risk, RiskLevel,
+            Scope, Verdict,
         },
         capability::Capabilities,
         change::AppliedPath,
@@ -191,7 +191,7 @@ prop_compose! {
     fn ask()(
         (id, sandbox, sandbox_name) in ("[a-z0-9]{1,12}", sandbox_id(), name()),
         kind in any_of(AskKind::ALL), subject in "[a-z \u{202e}\\n]{0,20}x",
-        details in vec((line(), line()), 0..4), reason in option::of(line()),
+        details in vec(("[a-z\u{202e}]{1,9}", line()), 0..4), reason in option::of(line()),
         agent in option::of("[a-z]{1,20}"), session in option::of(session_id()),
         (created_at, deadline_at) in (stamp(), stamp()), askers in 1_u32..,
         about in vec((line(), line()), 0..3), digest in "[0-9a-f]{64}", level in any_of(RiskLevel::ALL), findings in vec(line(), 0..3),
@@ -208,9 +208,10 @@ prop_compose! {
 prop_compose! {
     fn decision()(
         verdict in any_of(Verdict::ALL), scope in any_of(Scope::ALL), message in option::of(line()),
-        by in line(), at in stamp(), waited_ms in any::<u64>(),
+        by in line(), at in stamp(), waited_ms in any::<u64>(), uses in any::<u64>(),
+        revoked in option::of((line(), stamp()).prop_map(|(by, at)| Revoked { by, at })),
     ) -> Decision {
-        Decision { answer: Answer { verdict, scope, message }, by, at, waited_ms }
+        Decision { answer: Answer { verdict, scope, message }, by, at, waited_ms, uses, revoked }
     }
 }
 
@@ -616,4 +617,18 @@ fn an_exit_that_cannot_be_read_is_a_fault_that_says_so() {
     }
     let read = exit(Some(v1::exit_status::How::Code(3))).unwrap().unwrap();
     assert_eq!(read, Output::Exit { offset: 9, status: ExitStatus::Code(3) });
+}
+
+#[test]
+fn an_ask_with_a_part_that_has_no_name_is_refused() {
+    for key in ["", " ", "\n"] {
+        let wire = v1::AskRequest {
+            kind: v1::AskKind::Exec.into(),
+            subject: "make".to_owned(),
+            details: vec![v1::Pair { key: key.to_owned(), value: "x".to_owned() }],
+            reason: None,
+            agent: None,
+        };
+        assert_eq!(Request::try_from(wire).unwrap_err().kind(), Kind::Invalid, "{key:?}");
+    }
 }

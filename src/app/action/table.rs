@@ -216,6 +216,9 @@ actions! {
     AskOpen, "asks.open", Asks, None, "Read",
         "Read all of the ask under the cursor, to answer it.",
         [Asks "enter"];
+    AskRevoke, "asks.revoke", Asks, None, "Take back",
+        "Among those that have ended: take back an answer that holds on, so that the very same is asked again.",
+        [Asks "u"];
     AskAllow, "ask.allow", Ask, None, "Allow once",
         "Allow this ask alone; with a high risk, after a word is typed.",
         [Ask "a"];

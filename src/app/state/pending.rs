@@ -71,7 +71,11 @@ pub enum Pending {
         sandbox: SandboxId,
         directory: String,
     },
-    Asks,
+    Asks {
+        /// All of them, not only those that were missed.
+        whole: bool,
+    },
+    Revoke(String),
     /// An answer to an ask; what it is about in words.
     Decide {
         ask: AskId,

@@ -15,6 +15,7 @@ use crate::{
     },
     base::{id::SessionId, text},
     model::event::Level,
+    vt::key::Stroke,
 };
 
 impl Turn<'_> {
@@ -47,6 +48,10 @@ impl Turn<'_> {
                 | Action::Start
                 | Action::Remove
         );
+        // A key that is held down was pressed for something else.
+        if hits && self.press.is_some_and(|it| it.stroke == Stroke::Repeat) {
+            return;
+        }
         if hits && argument.is_empty() && self.state.row_is_news() {
             let text = "another row came under the cursor; press it again if you mean this one";
             return self.notice(Level::Warning, text);

@@ -9,7 +9,7 @@ use crate::{
         effect::Act,
         gate::{Gate, Glimpse, HELD_FOR},
         line::Editor,
-        lost::Lost,
+        lost::Until,
         msg::Link,
         state::{LineKind, Overlay, Pending},
     },
@@ -192,6 +192,6 @@ impl Turn<'_> {
         (self.state.overlay, self.state.line) = (None, None);
         let why = "what you were answering waits no more as it was".to_owned();
         self.notice(Level::Warning, &why);
-        self.state.lost = Some(Lost { why, at: self.state.now.since_start });
+        self.deafen(why, Until::Seen);
     }
 }

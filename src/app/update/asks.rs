@@ -1,5 +1,7 @@
 //! Asks: what waits and what became of it, and the place that shows it.
 
+use std::collections::BTreeSet;
+
 use super::Turn;
 use crate::{
     app::{
@@ -8,15 +10,22 @@ use crate::{
         asks::{Inbox, Listed, Shown, Waits, in_words, with_foot},
         effect::{Act, EffectId},
         gate::Gate,
-        msg::{Button, Mouse, MouseKind, Reply},
+        lost::Until,
+        msg::Reply,
         state::Pending,
         view::View,
     },
-    base::{fault::Outcome, id::AskId, text::count},
+    base::{
+        fault::Outcome,
+        id::{AskId, SessionId},
+        limits::CONSOLE_ASKS_MAX,
+        text::count,
+    },
     model::{
         ask::{Ask, AskState, Asked, RiskLevel, Scope, Verdict},
         event::Level,
     },
+    runtime::AsksWanted,
 };
 
 /// How often the hub is asked what became of an ask that is over.
@@ -31,7 +40,8 @@ impl Turn<'_> {
             Some(it) if it.shown.is_none() => self.read_ask(),
             Some(_) => {}
             None => {
-                let mut inbox = Inbox::default();
+                let typed_into = self.state.grip.as_ref().map(|it| it.session.clone());
+                let mut inbox = Inbox { typed_into, ..Inbox::default() };
                 inbox.list(&self.state.asks.waiting);
                 if inbox.rows.is_empty() {
                     inbox.tab = Listed::Ended;
@@ -39,12 +49,12 @@ impl Turn<'_> {
                 inbox.ended.set_count(self.state.asks.ended.len());
                 let over = !self.state.views.is_empty();
                 self.open_view(View::Asks(Box::new(inbox)), over);
-                self.ask_ended();
+                self.list_ended();
             }
         }
     }
 
-    fn inbox_mut(&mut self) -> Option<&mut Inbox> {
+    pub(super) fn inbox_mut(&mut self) -> Option<&mut Inbox> {
         match self.state.views.last_mut() {
             Some(View::Asks(it)) => Some(it),
             _ => None,
@@ -56,7 +66,7 @@ impl Turn<'_> {
     }
 
     /// Shows all of the ask under the cursor.
-    fn read_ask(&mut self) {
+    pub(super) fn read_ask(&mut self) {
         let Some(inbox) = self.state.inbox() else { return };
         let ask = match inbox.tab {
             Listed::Ended => self.state.asks.ended.get(inbox.ended.at()).cloned(),
@@ -97,7 +107,8 @@ impl Turn<'_> {
             Action::NextPlace | Action::PreviousPlace => {
                 self.beside_in_asks(action == Action::NextPlace);
             }
-            Action::Again => self.ask_ended(),
+            Action::Again => self.list_ended(),
+            Action::AskRevoke => self.revoke(),
             Action::AskOpen => self.read_ask(),
             Action::AskAllow => self.answer(Verdict::Allow, Scope::Once, false),
             Action::AskAllowSession => self.answer(Verdict::Allow, Scope::Session, false),
@@ -136,7 +147,14 @@ impl Turn<'_> {
         let shown = self.inbox_mut().and_then(|it| it.shown.take());
         match shown {
             Some(_) => self.list_asks(),
-            None => self.close_view(),
+            None => {
+                let typed = self.state.inbox().and_then(|it| it.typed_into.clone());
+                self.close_view();
+                if let Some(typed) = typed {
+                    let why = self.no_longer_typing(&typed);
+                    self.deafen(why, Until::Seen);
+                }
+            }
         }
     }
 
@@ -200,8 +218,24 @@ impl Turn<'_> {
         let (at, id) = (it.ask.asked.created_at, it.ask.asked.id.clone());
         match self.state.asks.next_after(at, &id).map(|it| it.id.clone()) {
             Some(next) => self.show_waiting(&next),
-            None => self.close_view(),
+            None => {
+                let typed = self.state.inbox().and_then(|it| it.typed_into.clone());
+                self.close_view();
+                // The same key again, or one that is held down, was not meant for what lies below.
+                let why = match typed {
+                    Some(it) => self.no_longer_typing(&it),
+                    None => "nothing more waits for an answer".to_owned(),
+                };
+                self.deafen(why, Until::Quiet);
+            }
         }
+    }
+
+    /// Said to somebody who opened the place out of a pane: the keyboard did not come back with it.
+    fn no_longer_typing(&self, session: &SessionId) -> String {
+        let known = self.state.fleet.session(session);
+        let name = known.map_or_else(|| "it".to_owned(), |(row, it)| it.name(&row.sandbox.name));
+        format!("you no longer type into {name}; {} does", self.state.key_words(Action::StepIn))
     }
 
     /// What waits is what the fleet says.
@@ -245,7 +279,9 @@ impl Turn<'_> {
 
     /// The fleet asks for something else than before.
     fn asks_changed(&mut self) {
-        let over = self.state.asks.renew(&self.state.fleet);
+        let (over, new) = self.state.asks.renew(&self.state.fleet);
+        self.state.voices.owed.extend(new);
+        self.call_for_asks();
         let asks = &mut self.state.asks;
         for it in over {
             if !asks.decided.remove(&it.id) && !asks.deciding.contains(&it.id) {
@@ -294,22 +330,38 @@ impl Turn<'_> {
         }
     }
 
-    /// Asks what became of those that wait no more.
+    /// Reads the list of those that have ended anew.
+    pub(super) fn list_ended(&mut self) {
+        self.state.asks.list_wanted = true;
+        self.ask_ended();
+    }
+
+    /// Asks what became of those that wait no more: of these alone, for the list may be long.
     pub(super) fn ask_ended(&mut self) {
-        if self.state.asks.asked.is_some() {
-            self.state.asks.again = true;
+        let asks = &mut self.state.asks;
+        if asks.asked.is_some() {
+            asks.again = true;
             return;
         }
-        self.state.asks.again = false;
-        self.state.asks.asked = self.start(Act::Asks, Some(Pending::Asks));
+        asks.again = false;
+        let whole = std::mem::take(&mut asks.list_wanted);
+        let mut ids: BTreeSet<AskId> = asks.over.iter().map(|(it, _)| it.id.clone()).collect();
+        let shown = self.state.shown_ask().filter(|it| it.is_unexplained());
+        ids.extend(shown.map(|it| it.ask.asked.id.clone()));
+        let wanted = match whole {
+            true => AsksWanted::newest(CONSOLE_ASKS_MAX),
+            false if ids.is_empty() => return,
+            false => AsksWanted::only(ids),
+        };
+        self.state.asks.asked = self.start(Act::Asks(wanted), Some(Pending::Asks { whole }));
     }
 
     pub(super) fn asks_done(&mut self, id: EffectId, pending: Pending, result: Outcome<Reply>) {
         match (pending, result) {
-            (Pending::Asks, result) => {
+            (Pending::Asks { whole }, result) => {
                 self.state.asks.asked.take_if(|it| *it == id);
                 match result {
-                    Ok(Reply::Asks(ended)) => self.take_ended(ended),
+                    Ok(Reply::Asks(ended)) => self.take_ended(ended, whole),
                     Ok(_) => {
                         self.state.asks.wrong = Some("the hub answered something else".to_owned());
                     }
@@ -334,8 +386,10 @@ impl Turn<'_> {
                     _ => "denied".to_owned(),
                 };
                 self.notice(Level::Info, &format!("{word}: {}", in_words(&now)));
-                self.ask_ended();
+                self.learn_ended(vec![*now], false);
             }
+            (Pending::Revoke(_), Ok(Reply::Ask(now))) => self.revoked(*now),
+            (Pending::Revoke(says), Err(fault)) => self.fault(&says, &fault),
             (Pending::Decide { ask, says }, Err(fault)) => {
                 self.state.asks.deciding.remove(&ask);
                 self.fault(&says, &fault);
@@ -344,9 +398,7 @@ impl Turn<'_> {
         }
     }
 
-    fn take_ended(&mut self, ended: Vec<Ask>) {
-        let here = self.state.inbox().and_then(|it| self.state.asks.ended.get(it.ended.at()));
-        let here = here.map(|it| it.asked.id.clone());
+    fn take_ended(&mut self, ended: Vec<Ask>, whole: bool) {
         let over = std::mem::take(&mut self.state.asks.over);
         let mut told: Vec<(Level, String)> = Vec::new();
         for (it, tries) in over {
@@ -368,16 +420,7 @@ impl Turn<'_> {
             it.ask = ask.clone();
             it.lines.clear();
         }
-        self.state.asks.keep_ended(ended);
-        let row = here.and_then(|id| self.state.asks.ended.iter().position(|it| it.asked.id == id));
-        let count_of = self.state.asks.ended.len();
-        if let Some(inbox) = self.inbox_mut() {
-            let above = inbox.ended.at().saturating_sub(inbox.ended.top());
-            inbox.ended.set_count(count_of);
-            if let Some(row) = row.filter(|_| inbox.ended.at() > 0) {
-                inbox.ended.show_from(row, above);
-            }
-        }
+        self.learn_ended(ended, whole);
         if told.len() > ENDS_TOLD_MAX {
             let key = self.state.key_words(Action::AsksShow);
             let text =
@@ -386,33 +429,6 @@ impl Turn<'_> {
         }
         for (level, text) in told {
             self.notice(level, &text);
-        }
-    }
-
-    pub(super) fn mouse_in_asks(&mut self, mouse: Mouse, row: Option<usize>, again: bool) {
-        let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
-        let rows = match mouse.kind {
-            MouseKind::WheelUp => -lines,
-            MouseKind::WheelDown => lines,
-            MouseKind::Down(Button::Left) => 0,
-            _ => return,
-        };
-        let Some(inbox) = self.inbox_mut() else { return };
-        if let Some(it) = &mut inbox.shown {
-            return it.scroll_to(it.top.saturating_add_signed(rows));
-        }
-        let cursor =
-            if inbox.tab == Listed::Waiting { &mut inbox.cursor } else { &mut inbox.ended };
-        match row.map(|it| cursor.top() + it).filter(|it| *it < cursor.count()) {
-            _ if rows != 0 => cursor.move_by(rows),
-            Some(row) => cursor.move_to(row),
-            None => return,
-        }
-        if let Some(View::Asks(it)) = self.state.views.last_mut() {
-            it.leave_over(&self.state.asks.waiting);
-        }
-        if again && rows == 0 {
-            self.read_ask();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What comes without being asked: the hub's feed, output, the state of the link.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use super::Turn;
 use crate::{
@@ -10,8 +10,13 @@ use crate::{
         msg::Link,
         pane::{Feed, RETRIES_MAX, RETRY_AFTER},
         state::{Hold, Pending},
+        voice::RING_EVERY,
     },
-    base::{fault::Fault, id::SessionId},
+    base::{
+        fault::Fault,
+        id::{AskId, SessionId},
+        text::count,
+    },
     model::{
         event::{Event, Level, SnapshotReason},
         fact::Fact,
@@ -21,9 +26,6 @@ use crate::{
     },
     runtime::LeaseVerb,
 };
-
-/// Shortest time between two calls for attention: a program that rings all the time rings once.
-const RING_EVERY: Duration = Duration::from_secs(2);
 
 impl Turn<'_> {
     pub(super) fn event(&mut self, event: Event) {
@@ -50,7 +52,6 @@ impl Turn<'_> {
                 self.give_back_unused();
             }
             Event::Changed { sandbox, .. } => {
-                self.attention(&sandbox);
                 let id = sandbox.id.clone();
                 let appears = self.appears(&sandbox);
                 self.state.fleet.change(*sandbox);
@@ -86,15 +87,6 @@ impl Turn<'_> {
         let known = |it: &Session| self.state.fleet.session(&it.id).is_some();
         let sessions = &sandbox.sessions;
         sessions.iter().any(|it| it.exit.is_none()) && !sessions.iter().any(known)
-    }
-
-    /// Calls the operator when a sandbox begins to need someone and the terminal has no focus.
-    fn attention(&mut self, sandbox: &Sandbox) {
-        let before = self.state.fleet.get(&sandbox.id).map_or(0, |it| it.sandbox.asks.len());
-        if sandbox.asks.len() > before {
-            let body = format!("{} asks", sandbox.name);
-            self.ring(Some((sandbox.name.clone(), body)));
-        }
     }
 
     /// Nothing is left to type into once the program has ended.
@@ -193,12 +185,39 @@ impl Turn<'_> {
         heard.is_some()
     }
 
-    /// Rings, or sends a notification, but not all the time.
+    /// Rings for a program, or sends a notification, but not all the time.
     fn ring(&mut self, note: Option<(String, String)>) {
         let now = self.state.now.since_start;
         if self.state.voices.rang_at.is_some_and(|it| now < it + RING_EVERY) {
             return;
         }
+        if self.ring_out(note) {
+            self.state.voices.rang_at = Some(now);
+        }
+    }
+
+    /// Calls the operator for asks that are new; when that was done just now, a little later.
+    pub(super) fn call_for_asks(&mut self) {
+        let waiting = self.state.asks.waiting();
+        let there: BTreeSet<&AskId> = waiting.iter().map(|it| &it.id).collect();
+        self.state.voices.owed.retain(|it| there.contains(it));
+        let now = self.state.now.since_start;
+        if self.state.asks_ring_at().is_none_or(|it| now < it) {
+            return;
+        }
+        let owed = std::mem::take(&mut self.state.voices.owed);
+        let mut of = waiting.iter().filter(|it| owed.contains(&it.id)).map(|it| &it.sandbox);
+        let first = of.next().cloned();
+        let Some(first) = first.map(|it| self.name_of(&it)) else { return };
+        let note = match owed.len() {
+            1 => (first.clone(), format!("{first} asks")),
+            many => ("sandwatch".to_owned(), format!("{} wait", count(many, "ask"))),
+        };
+        self.ring_out(Some(note));
+        self.state.voices.rang_for_asks_at = Some(now);
+    }
+
+    fn ring_out(&mut self, note: Option<(String, String)>) -> bool {
         let notify = &self.state.config.notify;
         let (bell, desktop) = (notify.bell, notify.desktop && self.state.focused == Some(false));
         if bell {
@@ -207,9 +226,7 @@ impl Turn<'_> {
         if let (true, Some((title, body))) = (desktop, note) {
             self.start(Act::Notify { title, body }, None);
         }
-        if bell || desktop {
-            self.state.voices.rang_at = Some(now);
-        }
+        bell || desktop
     }
 
     pub(super) fn output(&mut self, session: &SessionId, generation: u64, output: Output) {

@@ -2,7 +2,7 @@
 
 use super::Turn;
 use crate::{
-    app::lost::{DEAF_FOR, LOST_FOR, Lost},
+    app::lost::{DEAF_FOR, LOST_FOR, Lost, Until},
     vt::key::{Key, KeyPress},
 };
 
@@ -13,8 +13,14 @@ impl Turn<'_> {
         self.state.typed.clear();
         // In a box or a line the keys went to the console before, and still do.
         if self.state.overlay.is_none() && self.state.line.is_none() {
-            self.state.lost = Some(Lost { why, at: self.state.now.since_start });
+            self.deafen(why, Until::Seen);
         }
+        self.state.dirty = true;
+    }
+
+    /// What is typed from now on was meant for something else.
+    pub(super) fn deafen(&mut self, why: String, until: Until) {
+        self.state.lost = Some(Lost { why, at: self.state.now.since_start, until });
         self.state.dirty = true;
     }
 
@@ -22,9 +28,10 @@ impl Turn<'_> {
     /// one says that the operator has seen it.
     pub(super) fn goes_nowhere(&mut self, press: Option<KeyPress>) -> bool {
         self.keys_count_again();
-        let Some(at) = self.state.lost.as_ref().map(|it| it.at) else { return false };
+        let lost = self.state.lost.as_ref();
+        let Some((at, until)) = lost.map(|it| (it.at, it.until)) else { return false };
         let seen = press.is_some_and(|it| matches!(it.key, Key::Esc | Key::Enter));
-        if seen && self.state.was_quiet(at, DEAF_FOR) {
+        if seen && until == Until::Seen && self.state.was_quiet(at, DEAF_FOR) {
             self.state.lost = None;
         }
         true

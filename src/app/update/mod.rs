@@ -6,6 +6,7 @@ mod apply;
 mod asks;
 mod boxes;
 mod diff;
+mod ended;
 mod feed;
 mod keys;
 mod losses;
@@ -390,6 +391,7 @@ impl Turn<'_> {
         changed |= self.keys_count_again() || self.state.asked_at().is_some();
         changed |= self.state.work().is_some();
         self.state.rest.has_come(now);
+        self.call_for_asks();
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {
             changed |= watch.settle(now);

@@ -63,7 +63,7 @@ impl Turn<'_> {
                 | Pending::TakeBack { .. }),
                 result,
             ) => self.diff_done(id, it, result),
-            (it @ (Pending::Asks | Pending::Decide { .. }), result) => {
+            (it @ (Pending::Asks { .. } | Pending::Decide { .. } | Pending::Revoke(_)), result) => {
                 self.asks_done(id, it, result);
             }
             (Pending::Doctor, result) => self.checked(result),
@@ -262,6 +262,8 @@ impl Turn<'_> {
         let before = self.state.keymap.clone();
         self.use_keymap(*keymap);
         if self.state.keymap != before {
+            // The keys that are written below an ask are others now.
+            self.look_at_ask_anew(false);
             self.notice(Level::Info, &format!("keymap {name}"));
         }
     }

@@ -278,7 +278,7 @@ impl Turn<'_> {
                 it.wrong = None;
                 [it.asked.take(), it.reading.take().map(|(id, _)| id)]
             }
-            Some(View::Asks(_)) => return self.ask_ended(),
+            Some(View::Asks(_)) => return self.list_ended(),
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));

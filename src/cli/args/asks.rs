@@ -23,6 +23,10 @@ pub enum ApprovalsVerb {
     Deny(DenyArgs),
     /// Print asks as they come and as they end, until interrupted
     Watch(WatchAsksArgs),
+    /// List the answers that hold for the very same request, newest first
+    Standing(JsonArgs),
+    /// Take such an answer back, so that the very same is asked again
+    Revoke(RevokeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -54,10 +58,10 @@ pub struct AllowArgs {
     /// Words for the agent
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
-    /// Only if this is still what it asks for: the digest as `show --json` gives it, or its beginning
-    #[arg(long, value_name = "DIGEST")]
+    /// Only if this is still what it asks for: the digest as `show` gives it, or at least 12 digits of its beginning
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub digest: Option<String>,
-    /// Do not ask, also where much is at stake
+    /// Do not ask, also where much is at stake or a list shows only a part of it
     #[arg(short, long)]
     pub yes: bool,
     /// One JSON document on stdout
@@ -75,6 +79,15 @@ pub struct DenyArgs {
     /// Words for the agent
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RevokeArgs {
+    /// Id or unique prefix of the id of the ask that was answered
+    pub ask: String,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,
@@ -165,6 +178,18 @@ fn kind(word: &str) -> Result<AskKind, String> {
 
 fn scope(word: &str) -> Result<Scope, String> {
     word_of(word, Scope::ALL, Scope::word)
+}
+
+/// Long enough that nobody makes two requests with the same beginning.
+const DIGEST_DIGITS_MIN: usize = 12;
+const DIGEST_DIGITS_MAX: usize = 64;
+
+fn digest(word: &str) -> Result<String, String> {
+    let hex = word.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it));
+    if hex && (DIGEST_DIGITS_MIN..=DIGEST_DIGITS_MAX).contains(&word.len()) {
+        return Ok(word.to_owned());
+    }
+    Err(format!("expected {DIGEST_DIGITS_MIN} to {DIGEST_DIGITS_MAX} digits of 0-9 and a-f"))
 }
 
 fn word_of<T: Copy>(typed: &str, all: &[T], word: impl Fn(T) -> &'static str) -> Result<T, String> {

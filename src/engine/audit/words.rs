@@ -175,6 +175,12 @@ pub(in crate::engine) fn fruitless(ask: &Ask) -> Act {
     ended(ask).with_any("after", ask.decision.as_ref().map(|it| it.answer.verdict.word()))
 }
 
+/// An answer that held on was taken back.
+pub(in crate::engine) fn revoked(ask: &Ask, who: &Identity) -> Act {
+    let act = Act::new(clock::wall(), &who.name, Action::AskRevoked, &ask.asked.request.subject);
+    from_client(of_ask(act, ask), who)
+}
+
 /// It was decided. Whoever reads this sees what was decided, and `digest` says what was shown.
 pub(in crate::engine) fn decided(ask: &Ask, by: &By<'_>) -> Act {
     let subject = &ask.asked.request.subject;

@@ -7,14 +7,17 @@ use crate::{
         fault::{Fault, Outcome},
         id::AskId,
         limits::{
-            ANSWER_MESSAGE_BYTES_MAX, ASK_BYTES_MAX, ASK_DETAILS_MAX, ASKS_PENDING_MAX,
-            LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
+            ANSWER_MESSAGE_BYTES_MAX, ASK_BYTES_MAX, ASK_DETAILS_MAX, ASKS_KEPT, ASKS_PENDING_MAX,
+            ASKS_WANTED_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX,
+            PATH_BYTES_MAX,
         },
         text::{cut, shown},
     },
     model::ask::{
-        Answer, Ask, AskKind, AskState, Asked, Decision, Request, Risk, RiskLevel, Scope, Verdict,
+        Answer, Ask, AskKind, AskState, Asked, Decision, Request, Revoked, Risk, RiskLevel, Scope,
+        Verdict,
     },
+    runtime::AsksWanted,
     wire::v1,
 };
 
@@ -56,6 +59,9 @@ impl TryFrom<v1::AskRequest> for Request {
         })?;
         let details = list("ask.details", wire.details, ASK_DETAILS_MAX)?;
         let details: Vec<_> = details.into_iter().map(|it| (it.key, it.value)).collect();
+        if details.iter().any(|(key, _): &(String, String)| key.trim().is_empty()) {
+            return Err(Fault::invalid("ask.details has one without a name"));
+        }
         let agent = wire.agent.map(|it| text("ask.agent", it, NAME_BYTES_MAX)).transpose()?;
         let request = Self { kind, subject: wire.subject, details, reason: wire.reason, agent };
         if request.subject.trim().is_empty() {
@@ -189,19 +195,34 @@ impl From<&Decision> for v1::Decision {
             by: cut(&decision.by, LABEL_BYTES_MAX).to_owned(),
             at_ms: decision.at.0,
             waited_ms: decision.waited_ms,
+            uses: decision.uses,
+            revoked_by: by(decision).map(|it| cut(&it.by, LABEL_BYTES_MAX).to_owned()),
+            revoked_at_ms: by(decision).map(|it| it.at.0),
         }
     }
+}
+
+fn by(decision: &Decision) -> Option<&Revoked> {
+    decision.revoked.as_ref()
 }
 
 impl TryFrom<v1::Decision> for Decision {
     type Error = Fault;
 
     fn try_from(wire: v1::Decision) -> Outcome<Self> {
+        // Half of it is enough for it to hold no more.
+        let revoked =
+            (wire.revoked_by.is_some() || wire.revoked_at_ms.is_some()).then(|| Revoked {
+                by: shown(&wire.revoked_by.unwrap_or_default(), LABEL_BYTES_MAX),
+                at: Timestamp(wire.revoked_at_ms.unwrap_or(wire.at_ms)),
+            });
         Ok(Self {
             answer: required("decision.answer", wire.answer)?.try_into()?,
             by: shown(&wire.by, LABEL_BYTES_MAX),
             at: Timestamp(wire.at_ms),
             waited_ms: wire.waited_ms,
+            uses: wire.uses,
+            revoked,
         })
     }
 }
@@ -219,4 +240,25 @@ pub fn decide_in(wire: v1::DecideRequest) -> Outcome<(AskId, String, Answer)> {
         return Err(Fault::invalid("decide.answer has a verdict or scope that is not known here"));
     }
     Ok((ask_id(&wire.ask)?, digest(wire.digest)?, answer.try_into()?))
+}
+
+/// Writes which asks are wanted.
+pub fn wanted_out(wanted: &AsksWanted) -> v1::ListAsksRequest {
+    v1::ListAsksRequest {
+        ids: wanted.ids.iter().map(ToString::to_string).collect(),
+        most: u32::try_from(wanted.most).unwrap_or(u32::MAX),
+    }
+}
+
+/// Reads it.
+pub fn wanted_in(wire: v1::ListAsksRequest) -> Outcome<AsksWanted> {
+    let ids = list("list.ids", wire.ids, ASKS_WANTED_MAX)?;
+    let ids = ids.iter().map(|it| ask_id(it)).collect::<Outcome<Vec<_>>>()?;
+    let most = usize::try_from(wire.most).unwrap_or(ASKS_KEPT);
+    Ok(AsksWanted { ids, most: if most == 0 { ASKS_KEPT } else { most.min(ASKS_KEPT) } })
+}
+
+/// Reads the id of an ask.
+pub fn revoke_in(wire: &v1::RevokeRequest) -> Outcome<AskId> {
+    ask_id(&wire.ask)
 }

@@ -1431,7 +1431,7 @@ pub struct AskRequest {
     /// What it is about, byte for byte. Not empty.
     #[prost(string, tag = "2")]
     pub subject: ::prost::alloc::string::String,
-    /// What else belongs to it; at most 16.
+    /// What else belongs to it; at most 16, each with a name that is not blank.
     #[prost(message, repeated, tag = "3")]
     pub details: ::prost::alloc::vec::Vec<Pair>,
     /// Why, as the agent says; absent = it does not say.
@@ -1523,14 +1523,50 @@ pub struct Decision {
     /// How long it had waited.
     #[prost(uint64, tag = "4")]
     pub waited_ms: u64,
+    /// How often it has answered the very same since; 0 where it held for one ask alone.
+    #[prost(uint64, tag = "5")]
+    pub uses: u64,
+    /// Who took it back, at most 256 bytes; absent = nobody.
+    #[prost(string, optional, tag = "6")]
+    pub revoked_by: ::core::option::Option<::prost::alloc::string::String>,
+    /// When, in milliseconds since 1970; absent = nobody took it back. It holds no more if either is there.
+    #[prost(int64, optional, tag = "7")]
+    pub revoked_at_ms: ::core::option::Option<i64>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListAsksRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAsksRequest {
+    /// Ids of the asks that are wanted, at most 256; empty = all.
+    #[prost(string, repeated, tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many at most; 0 = as many as there are.
+    #[prost(uint32, tag = "2")]
+    pub most: u32,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListAsksResponse {
+    /// At most 10,000 and 16 MiB in all messages together; what is older is left out.
+    #[prost(message, repeated, tag = "1")]
+    pub asks: ::prost::alloc::vec::Vec<Ask>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StandingRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StandingResponse {
     /// At most 10,000 in all messages together.
     #[prost(message, repeated, tag = "1")]
     pub asks: ::prost::alloc::vec::Vec<Ask>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeRequest {
+    /// Id of the ask that was answered.
+    #[prost(string, tag = "1")]
+    pub ask: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevokeResponse {
+    /// As it is now. Always there.
+    #[prost(message, optional, tag = "1")]
+    pub ask: ::core::option::Option<Ask>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DecideRequest {
@@ -4812,6 +4848,50 @@ pub mod asks_client {
             req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Asks", "Decide"));
             self.inner.unary(req, path, codec).await
         }
+        /// Those whose answer holds for the very same request, newest first.
+        pub async fn standing(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StandingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::StandingResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Asks/Standing",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Asks", "Standing"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes such an answer back: the very same is asked again. NOT_FOUND when it holds no more.
+        pub async fn revoke(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeRequest>,
+        ) -> std::result::Result<tonic::Response<super::RevokeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Asks/Revoke");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Asks", "Revoke"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4844,6 +4924,22 @@ pub mod asks_server {
             &self,
             request: tonic::Request<super::DecideRequest>,
         ) -> std::result::Result<tonic::Response<super::DecideResponse>, tonic::Status>;
+        /// Server streaming response type for the Standing method.
+        type StandingStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::StandingResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Those whose answer holds for the very same request, newest first.
+        async fn standing(
+            &self,
+            request: tonic::Request<super::StandingRequest>,
+        ) -> std::result::Result<tonic::Response<Self::StandingStream>, tonic::Status>;
+        /// Takes such an answer back: the very same is asked again. NOT_FOUND when it holds no more.
+        async fn revoke(
+            &self,
+            request: tonic::Request<super::RevokeRequest>,
+        ) -> std::result::Result<tonic::Response<super::RevokeResponse>, tonic::Status>;
     }
     /// What programs in sandboxes may only do if a person says so.
     #[derive(Debug)]
@@ -4996,6 +5092,95 @@ pub mod asks_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DecideSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Asks/Standing" => {
+                    #[allow(non_camel_case_types)]
+                    struct StandingSvc<T: Asks>(pub Arc<T>);
+                    impl<
+                        T: Asks,
+                    > tonic::server::ServerStreamingService<super::StandingRequest>
+                    for StandingSvc<T> {
+                        type Response = super::StandingResponse;
+                        type ResponseStream = T::StandingStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StandingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Asks>::standing(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StandingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Asks/Revoke" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeSvc<T: Asks>(pub Arc<T>);
+                    impl<T: Asks> tonic::server::UnaryService<super::RevokeRequest>
+                    for RevokeSvc<T> {
+                        type Response = super::RevokeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Asks>::revoke(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
