@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Inner,
+    Inner, beforehand,
     fleet::{Entry, Fleet},
     store::AskRow,
 };
@@ -23,7 +23,7 @@ use crate::{
     },
     policy::{
         risk,
-        rules::{self, Ruling, judge},
+        rules::{self, Ruling},
     },
     runtime::Identity,
     session::seat::Seat,
@@ -36,10 +36,10 @@ const HOUR_MS: i64 = 3_600_000;
 /// An answer that holds for the very same request.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    digest: String,
-    decision: Decision,
+    pub digest: String,
+    pub decision: Decision,
     /// `None` = as long as the sandbox is there.
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 impl Inner {
@@ -124,7 +124,7 @@ impl Inner {
             (entry.sandbox.clone(), entry.standing.clone())
         };
         let digest = digest(id, &asked.request);
-        let ask = Ask {
+        let mut ask = Ask {
             risk: risk::look(&asked.request, &sandbox.workspace.path),
             asked,
             sandbox: id.clone(),
@@ -134,12 +134,11 @@ impl Inner {
             decision: None,
         };
         let now = clock::wall();
-        let judged = judge(&self.rules().await, &ask.asked.request, &sandbox.workspace.path, now);
+        let (judged, whole) = self.judged(&mut ask, &sandbox.workspace, now).await;
         if let Some(decision) = by_rule(&judged, &ask, now) {
             return self.settle_ask(id, ask, decision).await;
         }
-        let holds = |it: &&Standing| it.digest == ask.digest && it.until.is_none_or(|it| now < it);
-        if let Some(standing) = standing.iter().find(holds) {
+        if let Some(standing) = beforehand::standing(&standing, &ask.digest, whole, now) {
             let was = &standing.decision;
             let answer = Answer { scope: Scope::Once, ..was.answer.clone() };
             let by = format!("{} ({})", was.by, was.answer.scope.word());
@@ -248,11 +247,10 @@ impl Inner {
                 self.end(ask).await;
             }
         }
-        // The oldest first, so that the newest answer to the same holds.
-        for ask in self.ended_asks().await?.into_iter().rev() {
-            let Some(decision) = &ask.decision else { continue };
+        // The newest answer to the same holds.
+        for (ask, decision) in beforehand::decided(self.ended_asks().await?) {
             if let Ok(entry) = self.fleet().get_mut(&ask.sandbox) {
-                entry.stand(&ask.digest, decision);
+                entry.stand(&ask.digest, &decision);
             }
         }
         self.store.forget_asks(ASKS_KEPT).await

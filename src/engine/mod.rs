@@ -2,6 +2,7 @@
 //! may type, what changed. It holds no screen and parses no output: that is a seat's business.
 mod adopt;
 mod asks;
+mod beforehand;
 mod changes;
 mod client;
 mod create;
