@@ -366,6 +366,15 @@ fn rules_answer_at_once_and_what_they_do_not_know_is_asked() {
     home.ok(&["approvals", "allow", &one_waits(&home, "make install"), "--scope", "session"]);
     assert_eq!(ended(asker).0, 0);
 
+    // However a line is made, the hub is soon done with it, and a person is asked.
+    let shells = "sh ".repeat(1000);
+    let deep = format!("{shells}-c '{shells}-c \"{}\"'", "a;".repeat(8000));
+    for subject in [deep, format!("git {}", "-a ".repeat(5000))] {
+        let asker = asking(&home, &["--kind", "exec", "--subject", &subject]);
+        home.ok(&["approvals", "deny", &one_waits(&home, &subject)]);
+        assert_eq!(ended(asker).0, 4);
+    }
+
     // While the file can't be read, what it denied before stays denied, and nothing is allowed by it or by what a
     // person said before: by the next hub too, which never read it.
     let broken = RULES.replace("verdict = \"deny\"", "verdict = \"dany\"");
