@@ -103,6 +103,16 @@ pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
 
 /// Rules in one policy: more than a person keeps in mind.
 pub const RULES_MAX: usize = 1000;
+/// Words at which one rule about commands looks: more than a person tells apart.
+pub const RULE_WORDS_MAX: usize = 64;
+/// What rules look through of a command line and all scripts in it, in bytes and words. What is longer is asked:
+/// several times the longest line that can be asked for, and a moment's work for the most rules.
+pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
+pub const COMMAND_WORDS_MAX: usize = 8192;
+/// How long rules may take to answer; later than that, a person is asked.
+pub const RULES_WITHIN: Duration = Duration::from_secs(2);
+/// What is told of the risk of one ask: more is read by nobody.
+pub const RISK_FINDINGS_MAX: usize = 16;
 /// Asks that are kept after their end, over all sandboxes; the oldest go.
 pub const ASKS_KEPT: usize = 10_000;
 /// ... and their bytes, which a hub that starts reads; and of one sandbox, so that none drives out what was decided

@@ -154,6 +154,7 @@ mod tests {
                 created_at: Timestamp(at),
                 deadline_at: Timestamp(at + 1),
                 askers: 1,
+                about: Vec::new(),
             },
             sandbox: SandboxId::parse(sandbox).unwrap(),
             sandbox_name: sandbox.to_owned(),

@@ -112,7 +112,7 @@ fn test(rules: &[Rule], args: PolicyTestArgs) -> Outcome<out::Code> {
     let request = Request {
         kind: args.kind,
         subject: args.subject,
-        details: Vec::new(),
+        details: args.detail.into_iter().map(|it| (it.key, it.value)).collect(),
         reason: None,
         agent: None,
     };

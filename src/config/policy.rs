@@ -1,13 +1,21 @@
 //! Reads policy.toml: rules that answer asks, each with the cases that show what it means.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::{
     load::{is_plain_name, string, wanted},
     source::{Flaw, Item, Node, Source, Table},
 };
 use crate::{
-    base::{clock::Timestamp, limits::RULES_MAX},
+    base::{
+        clock::Timestamp,
+        limits::{PATH_BYTES_MAX, RULE_WORDS_MAX, RULES_MAX},
+    },
     model::ask::{AskKind, Request},
-    policy::rules::{Rule, Ruling, Subject, judge},
+    policy::{
+        host::name_of,
+        rules::{Rule, Ruling, Subject, judge},
+    },
 };
 
 const KEYS: &[&str] =
@@ -61,9 +69,9 @@ fn rule(source: &mut Source<'_>, item: &Item) -> Option<Rule> {
             "id" => id = word(source, item),
             "verdict" => ruling = verdict(source, item),
             "command" => subjects.extend(command(source, item)),
-            "path" => subjects.extend(string(source, item).map(Subject::Path)),
+            "path" => subjects.extend(path(source, item)),
             "host" => subjects.extend(host(source, item)),
-            "tool" => subjects.extend(string(source, item).map(Subject::Tool)),
+            "tool" => subjects.extend(tool(source, item)),
             "why" => why = string(source, item),
             "until" => until = time(source, item),
             "match" => good = cases(source, item),
@@ -154,6 +162,11 @@ fn command(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
         }
         words.push(may);
     }
+    if words.len() > RULE_WORDS_MAX || words.iter().any(|it| it.len() > RULE_WORDS_MAX) {
+        let words = format!("more than {RULE_WORDS_MAX} words");
+        source.flaw(item.span.clone(), words);
+        return None;
+    }
     if words.is_empty() {
         source.flaw(
             item.span.clone(),
@@ -164,20 +177,73 @@ fn command(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
     Some(Subject::Command(words))
 }
 
+/// A path as paths are compared: what could match nothing, or something else than it seems, is a flaw.
+fn path(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
+    let text = string(source, item)?;
+    let parts: Vec<&str> = text.split('/').filter(|it| !matches!(*it, "" | ".")).collect();
+    let is_choice =
+        |it: &str| it.split_once('{').is_some_and(|(_, it)| it.contains(',') && it.contains('}'));
+    let flaw = if text.trim() != text || text.contains(char::is_control) {
+        "a path has no blanks around it and no control characters"
+    } else if text.starts_with(['~', '$']) {
+        "`~` and `$` mean nothing here: a path is of the workspace, or begins with `/`"
+    } else if parts.is_empty() {
+        "a path names something in the workspace, or begins with `/` and names something"
+    } else if parts.contains(&"..") {
+        "paths are compared without `..`, so none matches this"
+    } else if parts.iter().any(|it| it.contains("**") && *it != "**") {
+        "`**` stands alone between two `/`; within a name it is `*`"
+    } else if text.ends_with('/') {
+        "no file's path ends with `/`; with `/**` it is all that lies in there"
+    } else if parts.iter().any(|it| is_choice(it)) {
+        "`{` and `,` mean nothing here: it is one rule for each of them"
+    } else if text.len() > PATH_BYTES_MAX {
+        "it is longer than a path may be"
+    } else {
+        let root = if text.starts_with('/') { "/" } else { "" };
+        return Some(Subject::Path(format!("{root}{}", parts.join("/"))));
+    };
+    source.flaw(item.span.clone(), flaw);
+    None
+}
+
+fn tool(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
+    let text = string(source, item)?;
+    let name = text.strip_suffix('*').unwrap_or(&text);
+    if text.is_empty() || name.contains('*') || text.trim() != text {
+        source.flaw(item.span.clone(), "a tool is a name, or how names begin with `*` behind it");
+        return None;
+    }
+    Some(Subject::Tool(text))
+}
+
+/// A host as hosts are compared.
 fn host(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
     let text = string(source, item)?;
     let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) => (name, Some(port.parse::<u16>().ok().filter(|it| *it > 0))),
-        None => (text.as_str(), None),
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (text.as_str(), None),
     };
-    let plain = name.strip_prefix("*.").unwrap_or(name);
-    let fits = !plain.is_empty()
-        && plain.bytes().all(|it| it.is_ascii_alphanumeric() || b"-.".contains(&it));
-    if !fits || port == Some(None) {
-        source.flaw(item.span.clone(), "a host is NAME, NAME:PORT or *.NAME[:PORT]");
+    let number = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
+    let port = port.map(|it| it.parse::<u16>().ok().filter(|port| *port > 0 && number(it)));
+    let name = match (name.strip_prefix('[').and_then(|it| it.strip_suffix(']')), name) {
+        (Some(address), _) => {
+            address.parse::<Ipv6Addr>().ok().map(|it| it.to_canonical().to_string())
+        }
+        (None, name) => match name.strip_prefix("*.") {
+            Some(above) => name_of(above)
+                .filter(|it| it.parse::<Ipv4Addr>().is_err())
+                .map(|it| format!("*.{it}")),
+            None => name_of(name),
+        },
+    };
+    let Some(name) = name.filter(|_| port != Some(None)) else {
+        let words =
+            "a host is NAME, *.NAME, four numbers or [ADDRESS], and may have :PORT behind it";
+        source.flaw(item.span.clone(), words);
         return None;
-    }
-    Some(Subject::Host(name.to_ascii_lowercase(), port.flatten()))
+    };
+    Some(Subject::Host(name, port.flatten()))
 }
 
 fn time(source: &mut Source<'_>, item: &Item) -> Option<Timestamp> {
@@ -259,6 +325,61 @@ mod tests {
             let flaws = rules("policy.toml", text).unwrap_err();
             let told: Vec<String> = flaws.iter().map(ToString::to_string).collect();
             assert!(told.iter().any(|it| it.contains(words)), "{text}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_rule_is_about_is_kept_as_it_is_compared() {
+        for (about, case) in [
+            ("path = \"./secrets/**\"", "secrets/a/b"),
+            ("path = \"a//b/./c\"", "./a/b/c"),
+            ("path = \"//etc/**\"", "/etc/passwd"),
+            ("host = \"Evil.Example.\"", "https://evil.example/"),
+            ("host = \"*.evil.example.:443\"", "a.evil.example:443"),
+            ("host = \"[2001:DB8::0001]:443\"", "https://[2001:db8::1]/"),
+            ("host = \"[::ffff:127.0.0.1]\"", "127.0.0.1:80"),
+            ("host = \"10.0.0.1\"", "http://10.0.0.1:8080/"),
+            ("tool = \"WebFetch\"", "WebFetch"),
+            ("command = [\"/usr/bin/git\", \"push\"]", "git -C x push"),
+        ] {
+            let text =
+                format!("[[rule]]\nid = \"x\"\nverdict = \"deny\"\n{about}\nmatch = [\"{case}\"]");
+            assert_eq!(rules("policy.toml", &text).map(|it| it.len()), Ok(1), "{about}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_could_never_match_is_a_flaw_with_its_place() {
+        let long = format!("command = [{}]", "\"a\",".repeat(RULE_WORDS_MAX + 1));
+        for about in [
+            "path = \"~/.ssh/**\"",
+            "path = \"$HOME/x\"",
+            "path = \"../x\"",
+            "path = \"a/../b\"",
+            "path = \"secrets/\"",
+            "path = \"src/**.rs\"",
+            "path = \"*.{pem,key}\"",
+            "path = \".\"",
+            "path = \"\"",
+            "path = \" a\"",
+            "host = \"\"",
+            "host = \".evil.example\"",
+            "host = \"evil..example\"",
+            "host = \"https://evil.example\"",
+            "host = \"evil.example:+80\"",
+            "host = \"0x7f.1\"",
+            "host = \"127.1\"",
+            "host = \"*.10.0.0.1\"",
+            "host = \"[::1\"",
+            "host = \"*\"",
+            "tool = \"\"",
+            "tool = \"mcp__*__x\"",
+            "tool = \" x\"",
+            &long,
+        ] {
+            let text = format!("[[rule]]\nid = \"x\"\nverdict = \"deny\"\n{about}");
+            let flaws = rules("policy.toml", &text).unwrap_err();
+            assert!(flaws.iter().all(|it| it.line == 4 && it.column > 7), "{about}: {flaws:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Inner,
     audit::words,
+    beforehand,
     fleet::{Entry, Fleet},
     store::AskRow,
 };
@@ -32,7 +33,7 @@ use crate::{
     },
     policy::{
         risk,
-        rules::{self, Ruling, judge},
+        rules::{self, Ruling},
     },
     runtime::{AsksWanted, Identity},
     session::seat::Seat,
@@ -165,7 +166,7 @@ impl Inner {
         }
         let sandbox = self.fleet().get(id)?.sandbox.clone();
         let digest = digest(id, &asked.request);
-        let ask = Ask {
+        let mut ask = Ask {
             risk: risk::look(&asked.request, &sandbox.workspace.path),
             asked,
             sandbox: id.clone(),
@@ -175,12 +176,12 @@ impl Inner {
             decision: None,
         };
         let now = clock::wall();
-        let judged = judge(&self.rules().await, &ask.asked.request, &sandbox.workspace.path, now);
+        let (judged, whole) = self.judged(&mut ask, &sandbox.workspace, now).await;
         if let Some((decision, by)) = by_rule(&judged, &ask, now) {
             return self.settle_ask(id, ask, decision, &by).await;
         }
         let standing = self.fleet().get(id)?.standing(&ask.digest, now).cloned();
-        if let Some(standing) = standing {
+        if let Some(standing) = standing.filter(|it| beforehand::may_answer(&it.decision, whole)) {
             let was = &standing.decision;
             let answer = Answer { scope: Scope::Once, ..was.answer.clone() };
             let by = format!("{} ({})", was.by, was.answer.scope.word());
@@ -300,12 +301,12 @@ impl Inner {
                 self.end(ask).await;
             }
         }
-        // The oldest first, so that the newest answer to the same holds.
+        // The newest answer to the same holds.
         let kept = self.store.asks(usize::MAX, usize::MAX).await?;
-        for ask in kept.iter().rev().filter_map(|it| stored::ask(it).ok()) {
-            let Some(decision) = &ask.decision else { continue };
+        let kept = kept.iter().filter_map(|it| stored::ask(it).ok()).collect();
+        for (ask, decision) in beforehand::decided(kept) {
             if let Ok(entry) = self.fleet().get_mut(&ask.sandbox) {
-                entry.stand(&ask, decision);
+                entry.stand(&ask, &decision);
             }
         }
         self.asks_settled.store(true, Ordering::Release);

@@ -3,6 +3,7 @@
 mod adopt;
 mod asks;
 pub mod audit;
+mod beforehand;
 mod changes;
 mod client;
 mod create;

@@ -1,6 +1,9 @@
 //! The rules in policy.toml. The file is read for every ask, and taken apart when it says something else.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -12,10 +15,10 @@ use crate::{
         audit::{Act, Action},
         event::Level,
     },
-    policy::rules::Rule,
+    policy::rules::{Rule, Ruling},
 };
 
-/// The rules in force. A file that can't be read leaves those before it: what was denied stays so.
+/// The rules in force. A file that can't be read leaves what those before it deny and ask, and allows nothing.
 #[derive(Default)]
 pub(super) struct Rules {
     /// Held by whoever reads the file: nothing is decided by rules that the audit record does not know yet.
@@ -25,7 +28,7 @@ pub(super) struct Rules {
 
 #[derive(Clone, Default)]
 struct State {
-    rules: Arc<Vec<Rule>>,
+    rules: Arc<InForce>,
     /// What was read last, good or bad; `None` = there was no file, or it could not be read.
     text: Option<String>,
     /// What was told of it.
@@ -42,9 +45,39 @@ impl Rules {
     }
 }
 
+/// Rules, and whether those are all that there are.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub rules: Vec<Rule>,
+    /// `false` = the file says something that can't be understood.
+    pub whole: bool,
+}
+
+impl Default for InForce {
+    fn default() -> Self {
+        Self { rules: Vec::new(), whole: true }
+    }
+}
+
+impl Deref for InForce {
+    type Target = [Rule];
+
+    fn deref(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+impl InForce {
+    /// What is left of them while the file can't be understood.
+    fn in_doubt(&self) -> Self {
+        let rules = self.rules.iter().filter(|it| it.ruling != Ruling::Allow).cloned().collect();
+        Self { rules, whole: false }
+    }
+}
+
 impl Inner {
     /// The rules as the file has them now.
-    pub(super) async fn rules(&self) -> Arc<Vec<Rule>> {
+    pub(super) async fn rules(&self) -> Arc<InForce> {
         let (path, name) = (self.paths.policy(), self.paths.policy().display().to_string());
         let _turn = self.rules.turn.lock().await;
         let read = tokio::task::spawn_blocking(move || source::read(&path)).await;
@@ -67,10 +100,13 @@ impl Inner {
             };
             let fault = match now {
                 Ok(rules) => {
-                    state.rules = Arc::new(rules);
+                    state.rules = Arc::new(InForce { rules, whole: true });
                     None
                 }
-                Err(fault) => Some(fault.to_string()),
+                Err(fault) => {
+                    state.rules = Arc::new(state.rules.in_doubt());
+                    Some(fault.to_string())
+                }
             };
             let news = fault.as_ref().filter(|it| state.told.as_ref() != Some(it)).cloned();
             let act = state.noteworthy(&name, fault.as_deref());
@@ -81,7 +117,7 @@ impl Inner {
             self.record(act).await;
         }
         if let Some(words) = news {
-            let words = format!("the rules stay as they were: {words}");
+            let words = format!("rules can't be read, and allow nothing until they can: {words}");
             self.fleet().notice(Level::Error, None, &words);
         }
         rules

@@ -530,7 +530,10 @@ mod tests {
         store.put_ask(ask("d", "flood", 3, "denied", 1), None).await.unwrap();
         store.put_ask(ask("w", "flood", 4, "pending", 1), None).await.unwrap();
         for at in 0..50 {
-            store.put_ask(ask(&format!("{at:02}"), "flood", 10 + at, "expired", 1), None).await.unwrap();
+            store
+                .put_ask(ask(&format!("{at:02}"), "flood", 10 + at, "expired", 1), None)
+                .await
+                .unwrap();
         }
         let ids = async |store: &Store| -> Vec<String> {
             let all = store.asks(usize::MAX, usize::MAX).await.unwrap();
@@ -548,7 +551,10 @@ mod tests {
         assert_eq!(ids(&store).await, ["o"]);
         // A list is cut at its bytes, newest first.
         for at in 0..9 {
-            store.put_ask(ask(&format!("{at}"), "third", 200 + at, "denied", 10), None).await.unwrap();
+            store
+                .put_ask(ask(&format!("{at}"), "third", 200 + at, "denied", 10), None)
+                .await
+                .unwrap();
         }
         assert_eq!(store.asks(100, 35).await.unwrap().len(), 3);
         assert_eq!(store.asks(2, 1000).await.unwrap().len(), 2);

@@ -181,6 +181,6 @@ impl Decision {
 
     /// Whether it answers the very same now.
     pub fn holds(&self, now: Timestamp) -> bool {
-        self.revoked.is_none() && self.until().is_none_or(|it| now < it)
+        self.revoked.is_none() && self.until().is_none_or(|it| self.at <= now && now < it)
     }
 }

@@ -1,4 +1,9 @@
 //! Layer `policy`: what can be told of a request, and what rules say of it, without asking anybody. Pure.
+pub mod command;
+pub mod details;
+pub mod host;
+pub mod path;
 pub mod risk;
 pub mod rules;
+pub mod runners;
 pub mod shell;

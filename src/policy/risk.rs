@@ -1,14 +1,18 @@
 //! What may go wrong with a request. It sees what is written in it and nothing else: that it finds nothing says
 //! nothing.
 
-use std::path::Path;
-
-use super::{
-    rules::{host_and_port, plain},
-    shell::base,
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
 };
+
+use super::{host, path::plain, shell::base};
 use crate::{
-    base::text::{hidden, is_blank_alike, is_heaped},
+    base::{
+        limits::RISK_FINDINGS_MAX,
+        text::{hidden, is_blank_alike, is_heaped},
+    },
     model::ask::{AskKind, Request, Risk, RiskLevel},
 };
 
@@ -44,6 +48,70 @@ const TRUSTED: [&str; 12] = [
     ".github",
     ".gitlab-ci.yml",
 ];
+/// Hosts that answer questions for names to anybody over HTTPS or TLS, and all below them.
+const RESOLVERS: [&str; 25] = [
+    "adguard-dns.com",
+    "cleanbrowsing.org",
+    "cloudflare-dns.com",
+    "controld.com",
+    "dns.adguard.com",
+    "dns.alidns.com",
+    "dns.digitale-gesellschaft.ch",
+    "dns.google",
+    "dns.google.com",
+    "dns.mullvad.net",
+    "dns.opendns.com",
+    "dns.quad9.net",
+    "dns.sb",
+    "dns0.eu",
+    "dns10.quad9.net",
+    "dns11.quad9.net",
+    "dns9.quad9.net",
+    "doh.libredns.gr",
+    "doh.mullvad.net",
+    "doh.opendns.com",
+    "doh.pub",
+    "nextdns.io",
+    "one.one.one.one",
+    "ordns.he.net",
+    "umbrella.com",
+];
+const RESOLVER_ADDRESSES: [&str; 32] = [
+    "1.0.0.1",
+    "1.0.0.2",
+    "1.0.0.3",
+    "1.1.1.1",
+    "1.1.1.2",
+    "1.1.1.3",
+    "149.112.112.10",
+    "149.112.112.11",
+    "149.112.112.112",
+    "149.112.112.9",
+    "208.67.220.220",
+    "208.67.222.222",
+    "223.5.5.5",
+    "223.6.6.6",
+    "45.90.28.0",
+    "45.90.30.0",
+    "8.8.4.4",
+    "8.8.8.8",
+    "9.9.9.10",
+    "9.9.9.11",
+    "9.9.9.9",
+    "94.140.14.14",
+    "94.140.15.15",
+    "2001:4860:4860::8844",
+    "2001:4860:4860::8888",
+    "2606:4700:4700::1001",
+    "2606:4700:4700::1111",
+    "2620:119:35::35",
+    "2620:119:53::53",
+    "2620:fe::9",
+    "2620:fe::fe",
+    "2a10:50c0::ad1:ff",
+];
+/// Of names, in the clear and over TLS.
+const RESOLVER_PORTS: [u16; 2] = [53, 853];
 const INTERNAL: [&str; 4] = ["localhost", "metadata", "internal", "local"];
 
 /// Looks at a request of a sandbox with this workspace.
@@ -67,7 +135,7 @@ pub fn look(request: &Request, workspace: &Path) -> Risk {
     match request.kind {
         AskKind::Exec => command(&request.subject, &mut found),
         AskKind::File => file(&request.subject, cwd.unwrap_or(workspace), workspace, &mut found),
-        AskKind::Network => host(&request.subject, &mut found),
+        AskKind::Network => destination(&request.subject, &mut found),
         AskKind::Credential => found.high("hands out a secret"),
         AskKind::Grant => found.high("gives rights that stay"),
         AskKind::Tool => found.medium("a tool of which nothing is known here"),
@@ -90,9 +158,15 @@ impl Found {
 
     fn done(mut self) -> Risk {
         self.0.sort_by_key(|it| std::cmp::Reverse(it.0));
-        self.0.dedup();
         let level = self.0.first().map_or(RiskLevel::Low, |it| it.0);
-        Risk { level, findings: self.0.into_iter().map(|it| it.1).collect() }
+        let mut told = HashSet::new();
+        let findings = self.0.into_iter().map(|it| it.1).filter(|it| told.insert(it.clone()));
+        let mut findings: Vec<String> = findings.take(RISK_FINDINGS_MAX + 1).collect();
+        if findings.len() > RISK_FINDINGS_MAX {
+            findings.truncate(RISK_FINDINGS_MAX - 1);
+            findings.push("more than is told here".to_owned());
+        }
+        Risk { level, findings }
     }
 }
 
@@ -174,33 +248,66 @@ fn file(path: &str, cwd: &Path, workspace: &Path, found: &mut Found) {
     }
 }
 
-fn host(subject: &str, found: &mut Found) {
-    let (name, _) = host_and_port(subject);
-    if let Ok(address) = name.parse::<std::net::IpAddr>() {
-        let internal = match address {
-            std::net::IpAddr::V4(it) => {
-                it.is_private() || it.is_loopback() || it.is_link_local() || it.is_unspecified()
-            }
-            std::net::IpAddr::V6(it) => {
-                it.is_loopback()
-                    || it.is_unspecified()
-                    || it.is_unique_local()
-                    || it.is_unicast_link_local()
-            }
-        };
-        if internal {
+fn destination(subject: &str, found: &mut Found) {
+    let target = host::read(subject);
+    if !target.clear {
+        found.high("not plainly a host: programs may read it in different ways");
+    }
+    for address in target.addresses() {
+        if is_internal(address) {
             found.high("an address of this machine or its own network");
         } else {
             found.medium("an address without a name");
         }
     }
-    let last = name.rsplit('.').next().unwrap_or_default();
-    if INTERNAL.contains(&last) || name.starts_with("metadata.") {
-        found.high("a name of this machine or its own network");
+    let is = |host: &str, it: &str| {
+        host.strip_suffix(it).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    };
+    let resolves = |it: &String| {
+        RESOLVERS.iter().any(|name| is(it, name)) || RESOLVER_ADDRESSES.contains(&it.as_str())
+    };
+    if target.names.iter().any(resolves)
+        || target.port.is_some_and(|it| RESOLVER_PORTS.contains(&it))
+    {
+        found.high("a resolver: names, and data in them, can be carried out through it");
     }
-    if !name.is_ascii() || name.split('.').any(|it| it.starts_with("xn--")) {
+    for name in &target.names {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        if INTERNAL.contains(&last) || name.starts_with("metadata.") {
+            found.high("a name of this machine or its own network");
+        }
+    }
+    let strange = |it: &String| it.split('.').any(|it| it.starts_with("xn--"));
+    if !subject.is_ascii() || target.names.iter().any(strange) {
         found.medium("a name with letters that may look like others");
     }
+}
+
+fn is_internal(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(it) => {
+            it.is_private() || it.is_loopback() || it.is_link_local() || it.is_unspecified()
+        }
+        IpAddr::V6(it) => {
+            it.is_loopback()
+                || it.is_unspecified()
+                || it.is_unique_local()
+                || it.is_unicast_link_local()
+                || inside(it).is_some_and(|it| is_internal(IpAddr::V4(it)))
+        }
+    }
+}
+
+/// The address of four numbers that is reached through one of eight.
+fn inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    // As it was written once, mapped, translated, and carried in another.
+    let ([0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+    | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+    | [0x2002, high, low, ..]) = address.segments()
+    else {
+        return None;
+    };
+    Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
 }
 
 #[cfg(test)]
@@ -254,11 +361,40 @@ mod tests {
             (Network, "192.0.2.1:443", Medium, "without a name"),
             (Network, "db.internal:5432", High, "own network"),
             (Network, "xn--pple-43d.example:443", Medium, "look like"),
+            (Network, "http://0x7f.1/", High, "own network"),
+            (Network, "2130706433:80", High, "own network"),
+            (Network, "0177.0.0.1", High, "own network"),
+            (Network, "[::ffff:10.0.0.1]:80", High, "own network"),
+            (Network, "[64:ff9b::a9fe:a9fe]:80", High, "own network"),
+            (Network, "https://a.example\\@b.example/", High, "different ways"),
+            (Network, "https://dns.google/dns-query", High, "a resolver"),
+            (Network, "mozilla.cloudflare-dns.com:443", High, "a resolver"),
+            (Network, "https://1.1.1.1/dns-query", High, "a resolver"),
+            (Network, "[2620:FE::fe]:443", High, "a resolver"),
+            (Network, "ns.example:853", High, "a resolver"),
+            (Network, "mydns.google.example:443", Low, ""),
             (Credential, "TOKEN for x", High, "secret"),
         ] {
             let (level, found) = level(kind, subject);
             assert_eq!(level, wanted, "{subject}: {found}");
             assert!(found.contains(words), "{subject}: {found}");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_a_risk_is_told_once_and_has_an_end() {
+        let many: String = (0..5000).map(|it| format!("mkfs{it} .ssh;")).collect();
+        let subject = format!("{many} sudo x");
+        let request = Request {
+            kind: AskKind::Exec,
+            subject,
+            details: Vec::new(),
+            reason: None,
+            agent: None,
+        };
+        let risk = look(&request, Path::new("/w"));
+        assert_eq!((risk.level, risk.findings.len()), (RiskLevel::High, RISK_FINDINGS_MAX));
+        let request = Request { subject: "cat .ssh; cat .ssh; ls .ssh".to_owned(), ..request };
+        assert_eq!(look(&request, Path::new("/w")).findings, ["touches what others trust: .ssh"]);
     }
 }

@@ -1,10 +1,13 @@
 //! Rules that answer asks without a person: deny before ask before allow, and what no rule knows is asked.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use super::shell::{self, base, named};
+use super::{
+    command, details, host,
+    path::{self, plain},
+};
 use crate::{
-    base::clock::Timestamp,
+    base::{clock::Timestamp, limits::PATH_BYTES_MAX},
     model::{
         ask::{AskKind, Request},
         sandbox::words,
@@ -29,7 +32,8 @@ pub enum Subject {
     Path(String),
     /// A host, `*.` in front for all below it, and a port or `None` for all.
     Host(String, Option<u16>),
-    /// The name of a tool, `*` at its end for all that begin so.
+    /// The name of a tool, `*` at its end for all that begin so. It forbids whatever the tool is for, and allows only
+    /// what nothing but the tool's name is known of.
     Tool(String),
 }
 
@@ -56,210 +60,87 @@ pub struct Outcome {
     pub because: String,
 }
 
-/// What the rules say of a request of a sandbox with this workspace.
+/// What the rules say of a request of a sandbox with this workspace. Links are not known here: a path is its text.
 pub fn judge(rules: &[Rule], request: &Request, workspace: &Path, now: Timestamp) -> Outcome {
     let rules: Vec<&Rule> = rules.iter().filter(|it| it.until.is_none_or(|it| now < it)).collect();
-    match request.kind {
-        AskKind::Exec => command(&rules, &request.subject),
-        AskKind::File => {
-            let cwd = request.details.iter().find(|(key, _)| key == "cwd");
-            let cwd = cwd.map_or(workspace, |(_, value)| Path::new(value));
-            let path = plain(&workspace.join(cwd).join(&request.subject));
-            one(&rules, |it| matches!(it, Subject::Path(glob) if path_fits(glob, &path, workspace)))
-        }
+    let outcome = match request.kind {
+        AskKind::Exec => command::judge(&rules, &request.subject),
+        AskKind::File => file(&rules, request, workspace),
         AskKind::Network => {
-            let (host, port) = host_and_port(&request.subject);
-            one(&rules, |it| {
-                matches!(it, Subject::Host(name, of)
-                    if host_fits(name, &host) && of.is_none_or(|of| Some(of) == port))
+            let target = host::read(&request.subject);
+            one(&rules, |ruling, it| {
+                let Subject::Host(name, port) = it else { return false };
+                match ruling {
+                    Ruling::Allow => target.surely(name, *port),
+                    Ruling::Deny | Ruling::Ask => target.perhaps(name, *port),
+                }
             })
         }
-        AskKind::Tool => {
-            let fits = |name: &str| match name.strip_suffix('*') {
-                Some(start) => request.subject.starts_with(start),
-                None => request.subject == name,
-            };
-            one(&rules, |it| matches!(it, Subject::Tool(name) if fits(name)))
-        }
+        // Who names a tool and says nothing else of it has no other rule.
+        AskKind::Tool => one(&rules, |ruling, it| ruling == Ruling::Allow && tool(request, it)),
         // Nobody decides these beforehand.
         AskKind::Credential | AskKind::Grant | AskKind::Question => unknown("no rule is about it"),
+    };
+    // A tool may be denied whatever it is for.
+    let by_tool = one(&rules, |ruling, it| ruling != Ruling::Allow && tool(request, it));
+    if !by_tool.by.is_empty() && (by_tool.ruling < outcome.ruling || outcome.by.is_empty()) {
+        return by_tool;
     }
+    if outcome.ruling == Ruling::Allow
+        && let Some(why) = details::doubt(request, workspace)
+    {
+        return unknown(&why);
+    }
+    outcome
 }
 
-fn unknown(because: &str) -> Outcome {
+pub(super) fn unknown(because: &str) -> Outcome {
     Outcome { ruling: Ruling::Ask, by: Vec::new(), because: because.to_owned() }
 }
 
-fn said(rule: &Rule) -> Outcome {
+pub(super) fn said(rule: &Rule) -> Outcome {
     let because = format!("rule {}: {}", rule.id, rule.why);
     Outcome { ruling: rule.ruling, by: vec![rule.clone()], because }
 }
 
 /// The strictest of the rules that fit.
-fn one(rules: &[&Rule], fits: impl Fn(&Subject) -> bool) -> Outcome {
-    let fitting = rules.iter().filter(|it| fits(&it.subject));
+fn one(rules: &[&Rule], fits: impl Fn(Ruling, &Subject) -> bool) -> Outcome {
+    let fitting = rules.iter().filter(|it| fits(it.ruling, &it.subject));
     fitting.min_by_key(|it| it.ruling).map_or_else(|| unknown("no rule knows it"), |it| said(it))
 }
 
-/// Every command of a line must be allowed, and one that is denied denies all of it.
-fn command(rules: &[&Rule], line: &str) -> Outcome {
-    let line_read = shell::read(line);
-    let begins = |it: &Rule, words: &[String]| matches!(&it.subject, Subject::Command(prefix) if starts_with(words, prefix));
-    let meets = |it: &Rule, words: &[String]| matches!(&it.subject, Subject::Command(prefix) if meets(words, prefix, true));
-    // What forbids looks through everything, at every place where a command could begin.
-    let strict = |ruling: Ruling| {
-        rules.iter().filter(move |it| it.ruling == ruling).find(|it| {
-            line_read.commands.iter().any(|words| {
-                (0..words.len()).any(|at| meets(it, words.get(at..).unwrap_or_default()))
-            })
-        })
-    };
-    if let Some(rule) = strict(Ruling::Deny).or_else(|| strict(Ruling::Ask)) {
-        return said(rule);
+fn file(rules: &[&Rule], request: &Request, workspace: &Path) -> Outcome {
+    if request.subject.len() > PATH_BYTES_MAX {
+        return unknown("it is longer than a path may be");
     }
-    if line_read.open {
-        return unknown("what it does is known only when it runs, or it writes to a file");
-    }
-    let mut by: Vec<Rule> = Vec::new();
-    for words in &line_read.commands {
-        // What is in `bash -c` is among the commands by itself.
-        if runs_its_words(words) {
-            continue;
+    let paths = paths(request, workspace);
+    one(rules, |ruling, it| {
+        let Subject::Path(glob) = it else { return false };
+        let fits = |it: &PathBuf| path::fits(glob, it, workspace);
+        match ruling {
+            Ruling::Allow => paths.iter().all(fits),
+            Ruling::Deny | Ruling::Ask => paths.iter().any(fits),
         }
-        let (end, otherwise) = shell::in_the_end(words);
-        let allowed = rules.iter().find(|it| {
-            it.ruling == Ruling::Allow && (begins(it, words) || (!otherwise && begins(it, end)))
-        });
-        match allowed {
-            Some(rule) if by.iter().any(|it| it.id == rule.id) => {}
-            Some(rule) => by.push(Rule::clone(rule)),
-            None => return unknown(&format!("no rule knows: {}", words.join(" "))),
-        }
+    })
+}
+
+/// The file that it is about; several when it is not clear where it is asked.
+pub fn paths(request: &Request, workspace: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = details::directories(request)
+        .map(|it| plain(&workspace.join(it).join(&request.subject)))
+        .collect();
+    if paths.is_empty() {
+        paths.push(plain(&workspace.join(&request.subject)));
     }
-    let names: Vec<&str> = by.iter().map(|it| it.id.as_str()).collect();
-    match by.first() {
-        None => unknown("no rule knows it"),
-        Some(_) => {
-            let because = format!("every command of it by {}", names.join(", "));
-            Outcome { ruling: Ruling::Allow, by, because }
-        }
-    }
+    paths
 }
 
-/// A shell that runs the text behind `-c` and nothing of its own.
-fn runs_its_words(words: &[String]) -> bool {
-    let [program, flag, _, ..] = words else { return false };
-    let shell = named(program).is_some_and(|it| shell::SHELLS.contains(&it));
-    shell && matches!(flag.as_str(), "-c" | "-lc")
-}
-
-/// Whether a word may stand there.
-fn word_fits(word: &str, may: &[String], name: Option<&str>) -> bool {
-    may.iter().any(|it| it == word || name == Some(it.as_str()))
-}
-
-/// The first words are these and no others. A program may be named with the way to it, if that is the system's.
-fn starts_with(words: &[String], prefix: &[Vec<String>]) -> bool {
-    let fits = |(at, (word, may)): (usize, (&String, &Vec<String>))| {
-        word_fits(word, may, if at == 0 { named(word) } else { None })
-    };
-    words.len() >= prefix.len() && words.iter().zip(prefix).enumerate().all(fits)
-}
-
-/// The same wherever the program lies, and whatever options with or without a value stand between them.
-fn meets(words: &[String], prefix: &[Vec<String>], program: bool) -> bool {
-    let Some((may, after)) = prefix.split_first() else { return true };
-    let Some((word, behind)) = words.split_first() else { return false };
-    if word_fits(word, may, program.then(|| base(word))) && meets(behind, after, false) {
-        return true;
-    }
-    !program
-        && word.starts_with('-')
-        && (meets(behind, prefix, false)
-            || meets(behind.get(1..).unwrap_or_default(), prefix, false))
-}
-
-/// A path without `.` and `..`, by its text.
-pub fn plain(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(out.pop()),
-            Component::CurDir => {}
-            part => out.push(part),
-        }
-    }
-    out
-}
-
-fn path_fits(glob: &str, path: &Path, workspace: &Path) -> bool {
-    let path = if glob.starts_with('/') {
-        path
-    } else {
-        match path.strip_prefix(workspace) {
-            Ok(inside) => inside,
-            Err(_) => return false,
-        }
-    };
-    let Some(path) = path.to_str() else { return false };
-    let split = |it: &str| -> Vec<String> {
-        it.split('/').filter(|it| !it.is_empty()).map(str::to_owned).collect()
-    };
-    way_fits(&split(glob), &split(path))
-}
-
-fn way_fits(glob: &[String], path: &[String]) -> bool {
-    match (glob.split_first(), path.split_first()) {
-        (None, None) => true,
-        (Some((first, rest)), _) if first == "**" => {
-            (0..=path.len()).any(|at| way_fits(rest, path.get(at..).unwrap_or_default()))
-        }
-        (Some((first, rest)), Some((name, below))) => {
-            let (first, name): (Vec<char>, Vec<char>) =
-                (first.chars().collect(), name.chars().collect());
-            name_fits(&first, &name) && way_fits(rest, below)
-        }
-        _ => false,
-    }
-}
-
-fn name_fits(glob: &[char], name: &[char]) -> bool {
-    match (glob.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), _) => {
-            (0..=name.len()).any(|at| name_fits(rest, name.get(at..).unwrap_or_default()))
-        }
-        (Some(('?', rest)), Some((_, behind))) => name_fits(rest, behind),
-        (Some((one, rest)), Some((other, behind))) => one == other && name_fits(rest, behind),
-        _ => false,
-    }
-}
-
-fn host_fits(rule: &str, host: &str) -> bool {
-    match rule.strip_prefix("*.") {
-        Some(above) => host.strip_suffix(above).is_some_and(|it| it.ends_with('.') && it.len() > 1),
-        None => rule == host,
-    }
-}
-
-/// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a URL: the host in small letters, without a last dot, and its port.
-pub fn host_and_port(subject: &str) -> (String, Option<u16>) {
-    let text = subject.trim();
-    let (scheme, rest) = text.split_once("://").map_or((None, text), |(it, rest)| (Some(it), rest));
-    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // What is before it may look like a host, and is a user.
-    let rest = rest.rsplit('@').next().unwrap_or_default();
-    let (host, port) = match rest.strip_prefix('[').and_then(|it| it.split_once(']')) {
-        Some((address, port)) => (address, port.strip_prefix(':')),
-        None => rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
-    };
-    let usual = match scheme {
-        Some("https" | "wss") => Some(443),
-        Some("http" | "ws") => Some(80),
-        _ => None,
-    };
-    let port = port.map_or(usual, |it| it.parse().ok());
-    (host.trim_end_matches('.').to_ascii_lowercase(), port)
+fn tool(request: &Request, subject: &Subject) -> bool {
+    let Subject::Tool(name) = subject else { return false };
+    details::tools(request).any(|it| match name.strip_suffix('*') {
+        Some(start) => it.starts_with(start),
+        None => it == name,
+    })
 }
 
 #[cfg(test)]
@@ -307,6 +188,20 @@ mod tests {
             ("bash -c 'ls && rm x'", Deny, &["rm"]),
             ("bash -lc ls", Allow, &["ls"]),
             ("env A=1 ls", Ask, &[]),
+            ("env ls", Ask, &[]),
+            ("env --chdir=evil ls", Ask, &[]),
+            ("env -Cevil ls", Ask, &[]),
+            ("env '-Ssh -c \"git push\"' ls", Deny, &["push"]),
+            ("env --split-string='sh -c \"git push\"' ls", Deny, &["push"]),
+            ("env '-Ssh -c \"x\"' ls", Ask, &[]),
+            ("/usr/bin/time --output=.git/hooks/pre-commit --format=evil ls", Ask, &[]),
+            ("nice 1/x ls", Ask, &[]),
+            ("nohup 1/x ls", Ask, &[]),
+            ("exec 1/x ls", Ask, &[]),
+            ("timeout 60 bash -lc 'ls && cargo test'", Allow, &["ls", "test"]),
+            ("bash -c -x 'rm x'", Deny, &["rm"]),
+            ("eval 'rm x'", Deny, &["rm"]),
+            ("ls \"$(rm x)\"", Deny, &["rm"]),
             ("timeout 5 ls", Allow, &["ls"]),
             ("sudo ls", Ask, &[]),
             ("sudo rm x", Deny, &["rm"]),
@@ -349,6 +244,8 @@ mod tests {
             rule("tmp", Allow, Subject::Path("/tmp/?.txt".to_owned())),
             rule("pypi", Allow, Subject::Host("*.pypi.example".to_owned(), Some(443))),
             rule("one", Deny, Subject::Host("evil.example".to_owned(), None)),
+            rule("shut", Deny, Subject::Host("shut.example".to_owned(), Some(443))),
+            rule("here", Deny, Subject::Host("127.0.0.1".to_owned(), None)),
             rule("tool", Allow, Subject::Tool("mcp__docs__*".to_owned())),
         ];
         for (kind, subject, ruling) in [
@@ -359,17 +256,107 @@ mod tests {
             (AskKind::File, "src/k.pem", Deny),
             (AskKind::File, "/tmp/a.txt", Allow),
             (AskKind::File, "/tmp/ab.txt", Ask),
+            (AskKind::File, "src/l/../x", Ask),
+            (AskKind::File, "~/src/x", Ask),
+            (AskKind::File, " src/x", Ask),
+            (AskKind::File, "src/\nx", Ask),
             (AskKind::Network, "files.pypi.example:443", Allow),
             (AskKind::Network, "https://files.PyPI.example./x", Allow),
             (AskKind::Network, "files.pypi.example:80", Ask),
             (AskKind::Network, "pypi.example:443", Ask),
             (AskKind::Network, "xpypi.example:443", Ask),
             (AskKind::Network, "https://files.pypi.example@evil.example/", Deny),
+            (AskKind::Network, "HTTPS://files.pypi.example/@x/y%20z", Allow),
+            (AskKind::Network, "https://files.pypi.example:/x", Allow),
+            (AskKind::Network, "https://x\\@files.pypi.example/", Ask),
+            (AskKind::Network, "https://evil.example\\@files.pypi.example/", Deny),
+            (AskKind::Network, "https://file%73.pypi.example/", Ask),
+            (AskKind::Network, "https://evi%6c.example/", Deny),
+            (AskKind::Network, "HTTPS://shut.example/", Deny),
+            (AskKind::Network, "https://shut.example:/", Deny),
+            (AskKind::Network, "shut.example", Deny),
+            (AskKind::Network, "shut.example:80", Ask),
+            (AskKind::Network, "http://0x7f.1/", Deny),
+            (AskKind::Network, "[::ffff:7f00:1]:80", Deny),
             (AskKind::Tool, "mcp__docs__search", Allow),
             (AskKind::Tool, "mcp__other__x", Ask),
             (AskKind::Grant, "src/a", Ask),
         ] {
             assert_eq!(said_of(&rules, kind, subject).0, ruling, "{subject}");
+        }
+    }
+
+    fn with(kind: AskKind, subject: &str, details: &[(&str, &str)]) -> Request {
+        let details = details.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let (subject, details) = (subject.to_owned(), details.collect());
+        Request { kind, subject, details, reason: None, agent: None }
+    }
+
+    #[test]
+    fn what_stands_beside_a_command_or_a_path_is_no_part_of_what_a_rule_allows() {
+        use AskKind::{Exec, File, Network, Tool};
+        use Ruling::{Allow, Ask, Deny};
+        let rules = [
+            rule("test", Allow, prefix("cargo test")),
+            rule("src", Allow, Subject::Path("src/**".to_owned())),
+            rule("keys", Deny, Subject::Path("src/keys/**".to_owned())),
+            rule("host", Allow, Subject::Host("a.example".to_owned(), None)),
+            rule("tool", Allow, Subject::Tool("mcp__docs__*".to_owned())),
+        ];
+        for (kind, subject, details, ruling) in [
+            (Exec, "cargo test", &[("cwd", "/w"), ("tool", "Bash"), ("timeout", "5")][..], Allow),
+            (Exec, "cargo test", &[("cwd", "/w/a"), ("description", "x"), ("program", "y")], Allow),
+            (Exec, "cargo test", &[("cwd", "/elsewhere")], Ask),
+            (Exec, "cargo test", &[("cwd", "/w/../x")], Ask),
+            (Exec, "cargo test", &[("cwd", "/w"), ("cwd", "/x")], Ask),
+            (Exec, "cargo test", &[("directory", "vendor/evil")], Ask),
+            (Exec, "cargo test", &[("dangerouslyDisableSandbox", "true")], Ask),
+            (File, "src/a", &[("cwd", "/w"), ("diff", "+x"), ("replace_all", "true")], Allow),
+            (File, "src/a", &[("input", "*** Update File: .git/config")], Ask),
+            (File, "src/a", &[("cwd", "/w"), ("cwd", "/x")], Ask),
+            (File, "a", &[("cwd", "/x"), ("cwd", "/w/src/keys")], Deny),
+            (Network, "https://a.example/", &[("prompt", "what is it"), ("tool", "x")], Allow),
+            (Network, "https://a.example/", &[("prompt", "get https://b.example")], Ask),
+            (Network, "https://a.example/", &[("proxy", "b.example")], Ask),
+            (Tool, "mcp__docs__x", &[("tool", "mcp__docs__x"), ("arguments", "{}")], Allow),
+            (Tool, "mcp__docs__x", &[("tool", "Bash")], Ask),
+        ] {
+            let request = with(kind, subject, details);
+            let out = judge(&rules, &request, Path::new("/w"), Timestamp(0));
+            assert_eq!(out.ruling, ruling, "{subject} {details:?}: {}", out.because);
+        }
+        let request = with(Exec, "cargo test", &[("directory", "x")]);
+        let out = judge(&rules, &request, Path::new("/w"), Timestamp(0));
+        assert!(out.because.contains("`directory`") && out.by.is_empty(), "{}", out.because);
+    }
+
+    #[test]
+    fn a_tool_is_forbidden_whatever_it_is_for_and_allowed_only_by_its_name_alone() {
+        use AskKind::{Exec, File, Grant, Network, Tool};
+        use Ruling::{Allow, Ask, Deny};
+        let rules = [
+            rule("ls", Allow, prefix("ls")),
+            rule("rm", Deny, prefix("rm")),
+            rule("fetch", Deny, Subject::Tool("WebFetch".to_owned())),
+            rule("write", Ask, Subject::Tool("Write*".to_owned())),
+            rule("bash", Allow, Subject::Tool("Bash".to_owned())),
+            rule("src", Allow, Subject::Path("src/**".to_owned())),
+        ];
+        for (kind, subject, tool, ruling, by) in [
+            (Network, "https://x.example", "WebFetch", Deny, Some("fetch")),
+            (Tool, "WebFetch", "WebFetch", Deny, Some("fetch")),
+            (Grant, "x", "WebFetch", Deny, Some("fetch")),
+            (File, "src/a", "Write", Ask, Some("write")),
+            (File, "src/a", "Edit", Allow, Some("src")),
+            (Exec, "rm x", "Write", Deny, Some("rm")),
+            (Exec, "make", "Bash", Ask, None),
+            (Exec, "ls", "Bash", Allow, Some("ls")),
+            (Tool, "Bash", "Bash", Allow, Some("bash")),
+        ] {
+            let request = with(kind, subject, &[("tool", tool)]);
+            let out = judge(&rules, &request, Path::new("/w"), Timestamp(0));
+            let first = out.by.first().map(|it| it.id.as_str());
+            assert_eq!((out.ruling, first), (ruling, by), "{subject} {tool}");
         }
     }
 }

@@ -374,9 +374,30 @@ fn rules_answer_at_once_and_what_they_do_not_know_is_asked() {
     home.ok(&["approvals", "allow", &one_waits(&home, "make install"), "--scope", "session"]);
     assert_eq!(ended(asker).0, 0);
 
-    // A file that can't be read changes nothing, and what it denied before stays denied.
-    std::fs::write(&file, RULES.replace("verdict = \"deny\"", "verdict = \"dany\"")).unwrap();
+    // However a line is made, the hub is soon done with it, and a person is asked.
+    let shells = "sh ".repeat(1000);
+    let deep = format!("{shells}-c '{shells}-c \"{}\"'", "a;".repeat(8000));
+    for subject in [deep, format!("git {}", "-a ".repeat(5000))] {
+        let asker = asking(&home, &["--kind", "exec", "--subject", &subject]);
+        home.ok(&["approvals", "deny", &one_waits(&home, &subject)]);
+        assert_eq!(ended(asker).0, 4);
+    }
+
+    // While the file can't be read, what it denied before stays denied, and nothing is allowed by it or by what a
+    // person said before: by the next hub too, which never read it.
+    let broken = RULES.replace("verdict = \"deny\"", "verdict = \"dany\"");
+    std::fs::write(&file, &broken).unwrap();
     assert_eq!(ask("git push").code, 4);
+    for restart in [false, true] {
+        if restart {
+            kill_hub(&home);
+        }
+        for subject in ["make test", "make install"] {
+            let asker = asking(&home, &["--kind", "exec", "--subject", subject]);
+            home.ok(&["approvals", "deny", &one_waits(&home, subject)]);
+            assert_eq!(ended(asker).0, 4, "{subject}");
+        }
+    }
     let check = home.run(&["policy", "check"]);
     assert!(check.code == 1 && check.stderr.contains("policy.toml:10:11"), "{check:?}");
     // A rule that denies is above what a person said before.
@@ -394,6 +415,16 @@ fn rules_answer_at_once_and_what_they_do_not_know_is_asked() {
     for (subject, verdict) in [("make test", "allow"), ("git -C x push", "deny"), ("ls", "ask")] {
         let said = home.json(&["policy", "test", "--subject", subject, "--json"]);
         assert_eq!(said["verdict"], verdict, "{said}");
+    }
+    let test = ["policy", "test", "--subject", "make test", "--workspace", "/w", "--json"];
+    for (detail, verdict, because) in [
+        ("cwd=/w/sub", "allow", "tests"),
+        ("cwd=/elsewhere", "ask", "outside of the workspace"),
+        ("directory=vendor", "ask", "`directory`"),
+    ] {
+        let said = home.json(&[&test[..], &["--detail", detail]].concat());
+        assert_eq!(said["verdict"], verdict, "{said}");
+        assert!(said["because"].as_str().is_some_and(|it| it.contains(because)), "{said}");
     }
     std::fs::remove_file(&file).unwrap();
     assert!(home.ok(&["policy", "check"]).is_empty());

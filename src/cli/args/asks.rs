@@ -144,6 +144,9 @@ pub struct PolicyTestArgs {
     /// What is asked for: a command, a path, HOST:PORT, the name of a tool
     #[arg(long, value_name = "TEXT")]
     pub subject: String,
+    /// What else belongs to it, such as tool=NAME or cwd=DIR
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::pair)]
+    pub detail: Vec<Pair>,
     /// The sandbox's workspace [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
