@@ -291,8 +291,8 @@ pub struct Doors {
     pub held: Box<dyn Fn(SocketAddr, SocketAddr) -> bool + Send + Sync>,
 }
 
-/// Looks for a program by its end of a connection and the other one, no longer than until then.
-pub type Look = dyn Fn(SocketAddr, SocketAddr, std::time::Instant) -> Option<Sender> + Send + Sync;
+/// Looks for a program by its end of a connection and the other one, no longer than until then, a `clock::monotonic`.
+pub type Look = dyn Fn(SocketAddr, SocketAddr, std::time::Duration) -> Option<Sender> + Send + Sync;
 
 /// A program of a sandbox, as the host knows it. All its words are the sandbox's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

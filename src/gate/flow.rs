@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock,
         limits::{
             FAREWELL_WITHIN, FIRST_WORDS_WITHIN, GATE_LISTEN_WITHIN, GATE_LOOK_WITHIN,
             GATE_WORDS_BYTES_MAX,
@@ -287,7 +288,7 @@ async fn ask(
 /// Which program it is, where that can be told in time.
 async fn look(gate: &Inner, from: SocketAddr, to: SocketAddr) -> Option<Sender> {
     let sender = Arc::clone(&gate.sender);
-    let until = std::time::Instant::now() + GATE_LOOK_WITHIN;
+    let until = clock::monotonic() + GATE_LOOK_WITHIN;
     aside(&gate.looks, move || sender(from, to, until)).await.flatten()
 }
 

@@ -32,8 +32,14 @@ pub struct Said {
     pub named: bool,
 }
 
-/// A file as it was when it was read: device, number, length, and when it was written and changed.
-type Seen = (u64, u64, u64, i64, i64, i64);
+/// What was read last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    NoFile,
+    /// Device, number, length, and when it was written and changed.
+    File(u64, u64, u64, i64, i64, i64),
+}
 
 /// The rules in force. A file that can't be read leaves those before it; if there are none, nothing is let out by a rule.
 pub struct Rules {
@@ -41,8 +47,7 @@ pub struct Rules {
     file: Option<PathBuf>,
     workspace: PathBuf,
     own: Vec<Rule>,
-    /// `None` = not read yet; `Some(None)` = there was no file.
-    seen: Option<Option<Seen>>,
+    seen: Seen,
     all: Vec<Rule>,
     /// Of those, the ones that name a host.
     exact: Vec<Rule>,
@@ -63,7 +68,7 @@ impl Rules {
             file,
             workspace,
             own: own.collect(),
-            seen: None,
+            seen: Seen::Nothing,
             all: Vec::new(),
             exact: Vec::new(),
             unknown: None,
@@ -85,16 +90,16 @@ impl Rules {
     fn look(&mut self) {
         let Some(file) = self.file.clone() else { return };
         let seen = seen(&file);
-        if self.seen.as_ref() == Some(&seen) {
+        if self.seen == seen {
             return;
         }
-        let first = self.seen.is_none() || self.unknown.is_some();
+        let first = self.seen == Seen::Nothing || self.unknown.is_some();
         match read(&file) {
             Ok(rules) => self.take(rules),
             Err(fault) if first => self.unknown = Some(fault.to_string()),
             Err(fault) => tracing::warn!(%fault, "the rules stay as they were"),
         }
-        self.seen = Some(seen);
+        self.seen = seen;
     }
 
     pub fn judge(&mut self, place: &Place) -> Said {
@@ -116,9 +121,9 @@ impl Rules {
     }
 }
 
-fn seen(file: &Path) -> Option<Seen> {
-    let it = std::fs::metadata(file).ok()?;
-    Some((it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec(), it.ctime_nsec()))
+fn seen(file: &Path) -> Seen {
+    let Ok(it) = std::fs::metadata(file) else { return Seen::NoFile };
+    Seen::File(it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec(), it.ctime_nsec())
 }
 
 fn read(file: &Path) -> Outcome<Vec<Rule>> {

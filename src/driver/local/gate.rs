@@ -7,7 +7,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
-    time::Instant,
+    time::Duration,
 };
 
 use rustix::{
@@ -19,7 +19,7 @@ use rustix::{
 
 use super::{netlink, processes};
 use crate::{
-    base::{limits::ASK_PROCESSES_MAX, text::visible},
+    base::{clock, limits::ASK_PROCESSES_MAX, text::visible},
     driver::{Doors, Sender},
 };
 
@@ -79,13 +79,13 @@ pub fn doors(opened: Vec<OwnedFd>, first: Pid) -> Option<Doors> {
 
 /// Who has this end of a connection open. Looks at every process of the sandbox, no longer than until then: what was
 /// not looked through is not known.
-fn sender(first: Pid, from: SocketAddr, to: SocketAddr, until: Instant) -> Option<Sender> {
+fn sender(first: Pid, from: SocketAddr, to: SocketAddr, until: Duration) -> Option<Sender> {
     let link = format!("socket:[{}]", socket_number(first, from, to)?);
     let mut found: Vec<Pid> = Vec::new();
     let looked = processes::each_below(first, |pid| {
         if let Ok(open) = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())) {
             for it in open.filter_map(Result::ok) {
-                if Instant::now() > until {
+                if clock::monotonic() > until {
                     return Some(());
                 }
                 if fs::read_link(it.path()).is_ok_and(|it| it.as_os_str() == link.as_str()) {
