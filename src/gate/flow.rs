@@ -180,6 +180,9 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
     if to.ip().is_loopback() && to.port() == 53 {
         return dns::serve_stream(gate, stream).await;
     }
+    if to.ip().is_loopback() {
+        return reset(stream);
+    }
     let meant = gate.names().meant(to.ip());
     let (host, forgotten) = match meant {
         Meant::Name(name) => (Host::Name(name), false),

@@ -454,7 +454,8 @@ import time; time.sleep(3)
         it.home.json(&["approvals", "ls", "--json"]).as_array().unwrap().is_empty()
     });
     // And there is room again.
-    let held = it.begin(&format!("{CURL} http://files.example/after"));
+    let again = "until curl -sS -f -m 30 http://files.example/after 2>/dev/null; do sleep 1; done";
+    let held = it.begin(again);
     it.answer("files.example:80", &["allow"]);
     assert_eq!(ended(held), (0, "from files.example\n".to_owned()));
     let flows = it.flows();

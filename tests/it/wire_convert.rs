@@ -122,7 +122,7 @@ prop_compose! {
         name in option::of(name()), driver in "[a-z0-9-]{1,20}",
         isolation in option::of(any_of(Isolation::ALL)), image in option::of("[a-z:/.]{1,40}"),
         workspace in workspace(), egress in any_of(Egress::ALL),
-        allow in vec("[a-z.:0-9]{1,40}", 0..4), limits in resource_limits(), env in environment(),
+        allow in vec("[a-z]{1,9}(\\.[a-z]{1,9}){0,2}(:[1-9][0-9]{0,3})?", 0..4), limits in resource_limits(), env in environment(),
         ttl in option::of((1_u64..1_000_000_000).prop_map(Duration::from_millis)),
         flags in any::<(bool, bool)>(), (labels, first) in (labels(), session_spec()),
         search_path in vec("/[a-z/]{0,20}".prop_map(PathBuf::from), 0..4),
