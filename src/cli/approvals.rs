@@ -256,8 +256,11 @@ async fn standing(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
     let mut table =
         Table::new(&["ASK", "SANDBOX", "ANSWER", "LEFT", "USES", "BY", "KIND", "SUBJECT"]);
     for (ask, it) in all.iter().filter_map(|ask| Some((ask, ask.decision.as_ref()?))) {
-        let left =
-            it.until().map_or_else(|| "-".to_owned(), |it| units::human_duration(it.since(now)));
+        let left = it
+            .answer
+            .scope
+            .until(it.at)
+            .map_or_else(|| "-".to_owned(), |it| units::human_duration(it.since(now)));
         table.row(vec![
             ask.asked.id.as_str().into(),
             ask.sandbox_name.clone().into(),

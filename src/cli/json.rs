@@ -434,7 +434,12 @@ impl<'a> From<&'a Ask> for AskView<'a> {
                 message: it.answer.message.as_deref(),
                 waited_ms: it.waited_ms,
                 holds: it.holds(crate::base::clock::wall()),
-                until: it.until().filter(|_| it.answer.scope != Scope::Once).map(time),
+                until: it
+                    .answer
+                    .scope
+                    .until(it.at)
+                    .filter(|_| it.answer.scope != Scope::Once)
+                    .map(time),
                 uses: it.uses,
                 revoked: it.revoked.as_ref().map(|it| RevokedView { by: &it.by, at: time(it.at) }),
             }),

@@ -1,7 +1,5 @@
 //! Reads policy.toml: rules that answer asks, each with the cases that show what it means.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use super::{
     load::{is_plain_name, string, wanted},
     source::{Flaw, Item, Node, Source, Table},
@@ -11,11 +9,11 @@ use crate::{
         clock::Timestamp,
         limits::{PATH_BYTES_MAX, RULE_WORDS_MAX, RULES_MAX},
     },
-    model::ask::{AskKind, Request},
-    policy::{
-        host::name_of,
-        rules::{Rule, Ruling, Subject, judge},
+    model::{
+        ask::{AskKind, Request},
+        host,
     },
+    policy::rules::{Rule, Ruling, Subject, judge},
 };
 
 const KEYS: &[&str] =
@@ -220,30 +218,13 @@ fn tool(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
 /// A host as hosts are compared.
 fn host(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
     let text = string(source, item)?;
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, Some(port)),
-        _ => (text.as_str(), None),
-    };
-    let number = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
-    let port = port.map(|it| it.parse::<u16>().ok().filter(|port| *port > 0 && number(it)));
-    let name = match (name.strip_prefix('[').and_then(|it| it.strip_suffix(']')), name) {
-        (Some(address), _) => {
-            address.parse::<Ipv6Addr>().ok().map(|it| it.to_canonical().to_string())
-        }
-        (None, name) => match name.strip_prefix("*.") {
-            Some(above) => name_of(above)
-                .filter(|it| it.parse::<Ipv4Addr>().is_err())
-                .map(|it| format!("*.{it}")),
-            None => name_of(name),
-        },
-    };
-    let Some(name) = name.filter(|_| port != Some(None)) else {
+    let Some((name, port)) = host::pattern(&text) else {
         let words =
             "a host is NAME, *.NAME, four numbers or [ADDRESS], and may have :PORT behind it";
         source.flaw(item.span.clone(), words);
         return None;
     };
-    Some(Subject::Host(name, port.flatten()))
+    Some(Subject::Host(name, port))
 }
 
 fn time(source: &mut Source<'_>, item: &Item) -> Option<Timestamp> {

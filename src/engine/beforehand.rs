@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Inner, rules::InForce};
+use super::Inner;
 use crate::{
     base::{clock::Timestamp, limits::RULES_WITHIN, text::shown},
     model::{
@@ -21,7 +21,7 @@ use crate::{
     policy::{
         details::directories,
         path::plain,
-        rules::{self, Outcome, Ruling, judge},
+        rules::{self, InForce, Outcome, Ruling, judge},
     },
 };
 

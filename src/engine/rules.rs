@@ -1,9 +1,6 @@
 //! The rules in policy.toml. The file is read for every ask, and taken apart when it says something else.
 
-use std::{
-    ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -15,7 +12,7 @@ use crate::{
         audit::{Act, Action},
         event::Level,
     },
-    policy::rules::{Rule, Ruling},
+    policy::rules::{InForce, Rule},
 };
 
 /// The rules in force. A file that can't be read leaves what those before it deny and ask, and allows nothing.
@@ -42,36 +39,6 @@ impl Rules {
     pub(super) fn since(act: Option<&Act>) -> Self {
         let noted = act.map(|it| (it.action.clone(), it.text("sha256").map(str::to_owned)));
         Self { state: Mutex::new(State { noted, ..State::default() }), ..Self::default() }
-    }
-}
-
-/// Rules, and whether those are all that there are.
-#[derive(Debug)]
-pub(super) struct InForce {
-    pub rules: Vec<Rule>,
-    /// `false` = the file says something that can't be understood.
-    pub whole: bool,
-}
-
-impl Default for InForce {
-    fn default() -> Self {
-        Self { rules: Vec::new(), whole: true }
-    }
-}
-
-impl Deref for InForce {
-    type Target = [Rule];
-
-    fn deref(&self) -> &[Rule] {
-        &self.rules
-    }
-}
-
-impl InForce {
-    /// What is left of them while the file can't be understood.
-    fn in_doubt(&self) -> Self {
-        let rules = self.rules.iter().filter(|it| it.ruling != Ruling::Allow).cloned().collect();
-        Self { rules, whole: false }
     }
 }
 

@@ -37,7 +37,10 @@ use crate::{
         text::{shown, visible},
     },
     driver::Sender,
-    model::{ask::Answer, traffic::FlowState},
+    model::{
+        ask::{Answer, Scope},
+        traffic::FlowState,
+    },
     policy::rules::Ruling,
 };
 
@@ -196,7 +199,7 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
         true => Err("the name that it stood for was too long ago: look it up again".to_owned()),
         false => decide(gate, &mut entry, &mut client, &place, to).await,
     };
-    let (by, named) = match decided {
+    let Let { by, named, learned } = match decided {
         Ok(decided) => decided,
         Err(why) => {
             drop(client.listen(GATE_LISTEN_WITHIN).await);
@@ -211,8 +214,17 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
     };
     match reach::dial(&place, named, &gate.lookups, denied).await {
         Ok(server) => {
-            entry.becomes(FlowState::Open, by);
-            carry(entry, client, server, &place).await;
+            let taken_back = async {
+                match &learned {
+                    Some(it) => gate.taken_back(it).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // Dropping both ends cuts it.
+            tokio::select! {
+                () = carry(&mut entry, client, server, &place, by) => {}
+                () = taken_back => entry.becomes(FlowState::Over, "its answer was taken back".to_owned()),
+            }
         }
         Err(Unreached::Kept(why)) => {
             drop(client.listen(GATE_LISTEN_WITHIN).await);
@@ -227,18 +239,30 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
     }
 }
 
-/// Whose word lets it out, and whether that names it; or why it does not get out.
+/// What lets a connection out.
+struct Let {
+    /// Whose word it is.
+    by: String,
+    /// A rule names what else is out of reach.
+    named: bool,
+    /// It holds as long as this is remembered.
+    learned: Option<Learned>,
+}
+
+/// What lets it out; or why it does not get out.
 async fn decide(
     gate: &Inner,
     entry: &mut Entry<'_>,
     client: &mut Client,
     place: &Place,
     to: SocketAddr,
-) -> Result<(String, bool), String> {
+) -> Result<Let, String> {
     let said = super::locked(&gate.rules).judge(place);
     let by = said.by.unwrap_or_default();
     match said.ruling {
-        Ruling::Allow if place.kept().is_none() || said.named => return Ok((by, said.named)),
+        Ruling::Allow if place.kept().is_none() || said.named => {
+            return Ok(Let { by, named: said.named, learned: None });
+        }
         Ruling::Deny => return Err(by),
         Ruling::Allow | Ruling::Ask => {}
     }
@@ -246,21 +270,29 @@ async fn decide(
         return Err(format!("{what}, which only a rule that names it opens"));
     }
     if !gate.ask {
-        return Err("only what --allow or a rule names gets out".to_owned());
+        let why = match said.whole {
+            true => "only what --allow or a rule names gets out",
+            false => "policy.toml can't be read, and may deny it: see sandwatch policy check",
+        };
+        return Err(why.to_owned());
     }
     let words = client.listen(GATE_LISTEN_WITHIN).await;
     speaks_to(&words, place)?;
     let from = client.stream.peer_addr().map_err(|it| it.to_string())?;
-    let answer = tokio::select! {
-        answer = ask(gate, entry, &words, place, from, to) => answer?,
+    let (answer, learned) = tokio::select! {
+        answer = ask(gate, entry, &words, place, from, to, said.whole) => answer?,
         () = client.hung_up(gate, from, to) => return Err("the program waited no longer".to_owned()),
     };
     let message = answer.message.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
     let word = format!("answered {} for {}{message}", answer.verdict.word(), answer.scope.word());
-    if allows(&answer) { Ok((word, said.named)) } else { Err(word) }
+    if !allows(&answer) {
+        return Err(word);
+    }
+    // Somebody was shown a name, and nothing of what it means inside.
+    Ok(Let { by: word, named: said.named && place.kept().is_some(), learned })
 }
 
-/// What a person says of it, or said before.
+/// What a person says of it, or said before; and what is remembered of that.
 async fn ask(
     gate: &Inner,
     entry: &Entry<'_>,
@@ -268,24 +300,27 @@ async fn ask(
     place: &Place,
     from: SocketAddr,
     to: SocketAddr,
-) -> Result<Answer, String> {
+    whole: bool,
+) -> Result<(Answer, Option<Learned>), String> {
     let sender = look(gate, from, to).await;
     let program = sender.as_ref().and_then(|it| it.program.clone());
     gate.log().program(entry.number, program.as_deref().map(visible));
     let what = Learned { place: place.clone(), program };
     // What nobody knows is no other's, and is asked each time.
     let known = what.program.is_some();
-    if let Some(answer) = gate.remembered(&what).filter(|_| known) {
-        return Ok(answer);
+    let may = |it: &Answer| known && (whole || !allows(it));
+    if let Some(answer) = gate.remembered(&what).filter(may) {
+        return Ok((answer, Some(what)));
     }
     let request = rules::request(place, what.program.as_deref());
     let pids = sender.as_ref().map(|it| it.pids.clone()).unwrap_or_default();
     let asked = gate.asker.ask(request, about(words, sender.as_ref()), &pids);
     let answer = asked.await.map_err(|it| it.to_string())?;
-    if known {
-        gate.remember(what, &answer);
+    if !known || answer.scope == Scope::Once {
+        return Ok((answer, None));
     }
-    Ok(answer)
+    gate.remember(what.clone(), &answer);
+    Ok((answer, Some(what)))
 }
 
 /// Which program it is, where that can be told in time.
@@ -324,7 +359,7 @@ fn about(words: &Words, sender: Option<&Sender>) -> Vec<(String, String)> {
     let mut about = Vec::new();
     if let Some(sender) = sender {
         about.push(("command", sender.command.clone()));
-        about.push(("processes", sender.processes.join(" < ")));
+        about.push(("parents", sender.processes.join(" < ")));
     }
     about.extend(words.described().map(|it| ("it says", it)));
     about.into_iter().map(|(key, it)| (key.to_owned(), shown(&it, SHOWN_BYTES))).collect()
@@ -345,21 +380,26 @@ fn speaks_to(words: &Words, place: &Place) -> Result<(), String> {
 }
 
 /// There and back, once it is let out. What the program says first is checked before it is passed on.
-async fn carry(mut entry: Entry<'_>, mut client: Client, server: TcpStream, place: &Place) {
+async fn carry(
+    entry: &mut Entry<'_>,
+    mut client: Client,
+    server: TcpStream,
+    place: &Place,
+    by: String,
+) {
     let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
     let mut byte = [0];
+    let names_its_host = matches!(place.port, 80 | 443);
     let words = tokio::select! {
         words = client.listen(FIRST_WORDS_WITHIN) => words,
         // The other side speaks first, as it does for mail and shells.
-        _ = server.inner.peek(&mut byte) => Words::Other,
+        _ = server.inner.peek(&mut byte), if !names_its_host => Words::Other,
     };
     let unheard = match &words {
         Words::Unknown if !client.said.is_empty() => {
             Err("it began to speak and did not go on".to_owned())
         }
-        Words::Other | Words::Unknown
-            if matches!(place.port, 80 | 443) && !client.said.is_empty() =>
-        {
+        Words::Other | Words::Unknown if names_its_host => {
             Err(format!("port {} is for HTTP and TLS, and this is neither", place.port))
         }
         words => speaks_to(words, place),
@@ -368,6 +408,7 @@ async fn carry(mut entry: Entry<'_>, mut client: Client, server: TcpStream, plac
         entry.becomes(FlowState::Denied, why.clone());
         return refuse(client, &why).await;
     }
+    entry.becomes(FlowState::Open, by);
     if matches!(words, Words::Http { .. }) {
         return web::carry(client, server, place).await;
     }

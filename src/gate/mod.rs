@@ -23,7 +23,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::{
     net::{TcpListener, UdpSocket},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinSet,
 };
 
@@ -38,13 +38,10 @@ use crate::{
     },
     driver::{Doors, Look},
     model::{
-        ask::{Answer, Request, Scope, Verdict},
+        ask::{Answer, Request, Verdict},
         traffic::Traffic,
     },
 };
-
-/// How long an answer for an hour holds.
-const HOUR_MS: i64 = 3_600_000;
 
 /// Whoever asks a person.
 #[async_trait]
@@ -91,6 +88,8 @@ pub(in crate::gate) struct Inner {
     rules: Mutex<Rules>,
     log: Mutex<Log>,
     learned: Mutex<HashMap<Learned, Lesson>>,
+    /// Told when some of it is let go of.
+    forgotten: watch::Sender<()>,
 }
 
 /// What an answer was about.
@@ -104,8 +103,6 @@ pub(in crate::gate) struct Learned {
 struct Lesson {
     answer: Answer,
     at: Timestamp,
-    /// `None` = as long as the sandbox is there.
-    until: Option<Timestamp>,
 }
 
 fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -133,36 +130,38 @@ impl Inner {
 
     /// What was said of it before, for longer than once.
     fn remembered(&self, what: &Learned) -> Option<Answer> {
-        let now = clock::wall();
         let lessons = locked(&self.learned);
         let found = lessons.get(what)?;
-        // A clock that was set back makes no answer last longer.
-        let holds = now >= found.at && found.until.is_none_or(|it| now < it);
-        holds.then(|| found.answer.clone())
+        found.answer.scope.holds(found.at, clock::wall()).then(|| found.answer.clone())
     }
 
     fn remember(&self, what: Learned, answer: &Answer) {
-        let at = clock::wall();
-        let until = match answer.scope {
-            Scope::Once => return,
-            Scope::Session => None,
-            Scope::Hour => Some(Timestamp(at.0.saturating_add(HOUR_MS))),
-        };
         let mut lessons = locked(&self.learned);
         if lessons.len() >= GATE_LEARNED_MAX && !lessons.contains_key(&what) {
             // It is asked again, which is no harm.
             let oldest = lessons.iter().min_by_key(|it| it.1.at).map(|it| it.0.clone());
             oldest.map(|it| lessons.remove(&it));
         }
-        lessons.insert(what, Lesson { answer: answer.clone(), at, until });
+        lessons.insert(what, Lesson { answer: answer.clone(), at: clock::wall() });
     }
 
-    /// Lets go of what was said of a request; it is asked again.
+    /// Resolves when what was said of it was taken back.
+    async fn taken_back(&self, what: &Learned) {
+        let mut forgotten = self.forgotten.subscribe();
+        while locked(&self.learned).contains_key(what) {
+            if forgotten.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Lets go of what was said of a request; it is asked again, and what it let out is cut.
     fn forget(&self, request: &Request) {
         let program = request.details.iter().find(|it| it.0 == "program").map(|it| &it.1);
         locked(&self.learned).retain(|it, _| {
             it.place.to_string() != request.subject || it.program.as_ref() != program
         });
+        self.forgotten.send_replace(());
     }
 }
 
@@ -184,6 +183,7 @@ impl Gate {
             rules: Mutex::new(Rules::new(terms.policy, terms.workspace, &terms.allow)),
             log: Mutex::default(),
             learned: Mutex::default(),
+            forgotten: watch::Sender::default(),
         };
         Ok(Self { inner: Arc::new(inner), streams, names: UdpSocket::from_std(names)? })
     }
@@ -257,7 +257,7 @@ fn allows(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::fault::Fault;
+    use crate::{base::fault::Fault, model::ask::Scope};
 
     struct Nobody;
 
@@ -283,6 +283,7 @@ mod tests {
                 rules: Mutex::new(Rules::new(None, "/w".into(), allow)),
                 log: Mutex::default(),
                 learned: Mutex::default(),
+                forgotten: watch::Sender::default(),
             }
         }
     }
@@ -296,7 +297,7 @@ mod tests {
         };
         let answer = |scope| Answer { verdict: Verdict::Allow, scope, message: None };
         gate.remember(what(1, "curl"), &answer(Scope::Once));
-        assert_eq!(gate.remembered(&what(1, "curl")), None);
+        assert_eq!(gate.remembered(&what(1, "curl")), None, "it holds for nothing else");
         gate.remember(what(1, "curl"), &answer(Scope::Session));
         assert!(gate.remembered(&what(1, "curl")).is_some());
         assert_eq!(gate.remembered(&what(2, "curl")), None);

@@ -65,8 +65,7 @@ fn address(number: u32) -> Ipv4Addr {
 
 /// A name as it is compared: small letters, no last dot. `None` for what is no host's name.
 pub fn plain(name: &str) -> Option<String> {
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    host::is_name(&name).then_some(name)
+    host::name_of(name).filter(|it| it.parse::<Ipv4Addr>().is_err())
 }
 
 #[cfg(test)]

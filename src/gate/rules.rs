@@ -16,7 +16,7 @@ use crate::{
         ask::{AskKind, Request},
         host,
     },
-    policy::rules::{self, Rule, Ruling, Subject},
+    policy::rules::{self, InForce, Rule, Ruling, Subject},
 };
 
 /// What `--allow` is called where a rule is named.
@@ -30,6 +30,8 @@ pub struct Said {
     pub by: Option<String>,
     /// A rule names this very host, and not only those that are called alike.
     pub named: bool,
+    /// `false` = the file says something that can't be understood, and may deny anything.
+    pub whole: bool,
 }
 
 /// What was read last.
@@ -41,18 +43,17 @@ enum Seen {
     File(u64, u64, u64, i64, i64, i64),
 }
 
-/// The rules in force. A file that can't be read leaves those before it; if there are none, nothing is let out by a rule.
+/// The rules in force. A file that can't be read leaves what those before it deny and ask, and lets nothing out: not by
+/// `--allow` either, for it may deny that.
 pub struct Rules {
     /// `None` = there are none but those of the sandbox.
     file: Option<PathBuf>,
     workspace: PathBuf,
     own: Vec<Rule>,
     seen: Seen,
-    all: Vec<Rule>,
+    all: InForce,
     /// Of those, the ones that name a host.
     exact: Vec<Rule>,
-    /// Why they are not known, and never were.
-    unknown: Option<String>,
 }
 
 impl Rules {
@@ -69,21 +70,21 @@ impl Rules {
             workspace,
             own: own.collect(),
             seen: Seen::Nothing,
-            all: Vec::new(),
+            all: InForce::default(),
             exact: Vec::new(),
-            unknown: None,
         };
-        rules.take(Vec::new());
+        rules.take(InForce::default());
         rules
     }
 
-    fn take(&mut self, file: Vec<Rule>) {
+    fn take(&mut self, file: InForce) {
+        let InForce { rules, whole } = file;
+        let about = |it: &Rule| matches!(it.subject, Subject::Host(..)) && it.id != ALLOW;
+        let rules = rules.into_iter().filter(about).chain(self.own.clone());
+        self.all = InForce { rules: rules.collect(), whole };
         let exact =
             |it: &&Rule| matches!(&it.subject, Subject::Host(name, _) if !name.starts_with("*."));
-        let about = |it: &Rule| matches!(it.subject, Subject::Host(..));
-        self.all = file.into_iter().filter(about).chain(self.own.clone()).collect();
         self.exact = self.all.iter().filter(exact).cloned().collect();
-        self.unknown = None;
     }
 
     /// Reads the file again if it is another one.
@@ -93,21 +94,19 @@ impl Rules {
         if self.seen == seen {
             return;
         }
-        let first = self.seen == Seen::Nothing || self.unknown.is_some();
         match read(&file) {
-            Ok(rules) => self.take(rules),
-            Err(fault) if first => self.unknown = Some(fault.to_string()),
-            Err(fault) => tracing::warn!(%fault, "the rules stay as they were"),
+            Ok(rules) => self.take(InForce { rules, whole: true }),
+            Err(fault) => {
+                tracing::warn!(%fault, "nothing is let out by rules until they can be read");
+                self.take(self.all.in_doubt());
+            }
         }
         self.seen = seen;
     }
 
+    /// What they say. `whole` = all that they deny is known.
     pub fn judge(&mut self, place: &Place) -> Said {
         self.look();
-        if let Some(why) = &self.unknown {
-            let by = Some(format!("the rules can't be read: {why}"));
-            return Said { ruling: Ruling::Deny, by, named: false };
-        }
         let request = request(place, None);
         let now = clock::wall();
         let judged = rules::judge(&self.all, &request, &self.workspace, now);
@@ -117,7 +116,12 @@ impl Rules {
             id => format!("rule {id}: {}", it.why),
         });
         let named = !named.by.is_empty() && named.ruling == judged.ruling;
-        Said { ruling: judged.ruling, by, named }
+        let whole = self.all.whole;
+        match judged.ruling {
+            // It may be denied by what can't be read.
+            Ruling::Allow if !whole => Said { ruling: Ruling::Ask, by: None, named, whole },
+            ruling => Said { ruling, by, named, whole },
+        }
     }
 }
 
@@ -170,7 +174,7 @@ mod tests {
         assert_eq!(said("files.example", 443), (Ruling::Deny, true));
         std::fs::write(&file, "[[rule]]\nid = 1").unwrap();
         assert_eq!(said("files.example", 443), (Ruling::Deny, true));
-        assert_eq!(said("a.mirror.example", 80), (Ruling::Allow, false));
+        assert_eq!(said("a.mirror.example", 80), (Ruling::Ask, false));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(said("files.example", 443), (Ruling::Allow, true));
     }
@@ -183,7 +187,7 @@ mod tests {
         let mut rules = Rules::new(Some(file.clone()), "/w".into(), &["a.example".to_owned()]);
         let place = Place { host: Host::Name("a.example".into()), port: 80 };
         let said = rules.judge(&place);
-        assert!(said.ruling == Ruling::Deny && said.by.unwrap().contains("policy.toml:"));
+        assert!(said.ruling == Ruling::Ask && !said.whole);
         std::fs::write(&file, "").unwrap();
         assert_eq!(rules.judge(&place).ruling, Ruling::Allow);
     }

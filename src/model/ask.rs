@@ -62,6 +62,22 @@ words! {
     }
 }
 
+impl Scope {
+    /// Until when an answer given at that time answers the very same as well; `None` = as long as the sandbox is there.
+    pub fn until(self, at: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Once => Some(at),
+            Self::Session => None,
+            Self::Hour => Some(Timestamp(at.0.saturating_add(HOUR_MS))),
+        }
+    }
+
+    /// Whether it does now. A clock that was set back makes none last longer.
+    pub fn holds(self, at: Timestamp, now: Timestamp) -> bool {
+        self.until(at).is_none_or(|it| at <= now && now < it)
+    }
+}
+
 words! {
     /// How much is at stake, as far as can be told from the request.
     RiskLevel {
@@ -170,17 +186,8 @@ impl Decision {
         Self { answer, by, at, waited_ms, uses: 0, revoked: None }
     }
 
-    /// Until when it answers the very same as well; `None` = as long as the sandbox is there.
-    pub fn until(&self) -> Option<Timestamp> {
-        match self.answer.scope {
-            Scope::Once => Some(self.at),
-            Scope::Session => None,
-            Scope::Hour => Some(Timestamp(self.at.0.saturating_add(HOUR_MS))),
-        }
-    }
-
     /// Whether it answers the very same now.
     pub fn holds(&self, now: Timestamp) -> bool {
-        self.revoked.is_none() && self.until().is_none_or(|it| self.at <= now && now < it)
+        self.revoked.is_none() && self.answer.scope.holds(self.at, now)
     }
 }

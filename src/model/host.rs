@@ -1,45 +1,47 @@
 //! A host that rules and people name: what is written must mean one thing.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// `HOST` or `HOST:PORT`: a name with `*.` in front for all below it, an address, or `[ADDRESS]` where a port or colons
-/// follow; small letters, no last dot. `None` for anything else, a port that is none included.
+/// `HOST` or `HOST:PORT`: a name with `*.` in front for all below it, four numbers, or an address of IPv6, in brackets
+/// where a port follows. Gives it in small letters without a last dot, and the port. `None` for anything else, a port
+/// that is none included.
 pub fn pattern(text: &str) -> Option<(String, Option<u16>)> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some((address.to_string(), None));
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return Some((address.to_canonical().to_string(), None));
     }
-    let (host, port) = match text.strip_prefix('[') {
+    let (host, rest) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, rest) = rest.split_once(']')?;
-            let address: IpAddr = address.parse().ok()?;
-            let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
-            (address.to_string(), port)
+            (address.parse::<Ipv6Addr>().ok()?.to_canonical().to_string(), rest)
         }
         None => {
-            let (name, port) = text.split_once(':').map_or((text, None), |it| (it.0, Some(it.1)));
-            let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-            if name.parse::<IpAddr>().is_err() && !is_name(name.strip_prefix("*.").unwrap_or(&name))
-            {
-                return None;
-            }
-            (name, port)
+            let (name, rest) = text.split_at_checked(text.find(':').unwrap_or(text.len()))?;
+            let host = match name.strip_prefix("*.") {
+                Some(above) => {
+                    let above = name_of(above).filter(|it| it.parse::<Ipv4Addr>().is_err())?;
+                    format!("*.{above}")
+                }
+                None => name_of(name)?,
+            };
+            (host, rest)
         }
     };
-    let port = match port {
-        None => None,
+    let port = match rest.strip_prefix(':') {
+        None if rest.is_empty() => None,
         Some(it) if it.bytes().all(|it| it.is_ascii_digit()) => {
             Some(it.parse().ok().filter(|it: &u16| *it > 0)?)
         }
-        Some(_) => return None,
+        _ => return None,
     };
     Some((host, port))
 }
 
-/// Whether this may be a host's name, in small letters and without a last dot. What others read as an address in
-/// numbers is none.
-pub fn is_name(name: &str) -> bool {
+/// A name, or an address of four numbers, in small letters and without a last dot; `None` when it is neither: also
+/// what others read as an address in other numbers.
+pub fn name_of(text: &str) -> Option<String> {
     const NAME_BYTES_MAX: usize = 253;
     const LABEL_BYTES_MAX: usize = 63;
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let label = |it: &str| {
         !it.is_empty()
             && it.len() <= LABEL_BYTES_MAX
@@ -48,7 +50,10 @@ pub fn is_name(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let number = last.bytes().all(|it| it.is_ascii_digit())
         || last.strip_prefix("0x").is_some_and(|it| it.bytes().all(|it| it.is_ascii_hexdigit()));
-    name.len() <= NAME_BYTES_MAX && !number && name.split('.').all(label)
+    let good = name.len() <= NAME_BYTES_MAX
+        && name.split('.').all(label)
+        && (!number || name.parse::<Ipv4Addr>().is_ok());
+    good.then_some(name)
 }
 
 #[cfg(test)]
@@ -65,6 +70,8 @@ mod tests {
             ("2001:db8::1", "2001:db8::1", None),
             ("[2001:DB8::1]:80", "2001:db8::1", Some(80)),
             ("localhost", "localhost", None),
+            ("a_b.example", "a_b.example", None),
+            ("::ffff:192.0.2.1", "192.0.2.1", None),
         ] {
             assert_eq!(pattern(text), Some((host.to_owned(), port)), "{text}");
         }

@@ -3,10 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::model::host::name_of;
+
 /// Readings of what is oddly written, at most.
 const NAMES_MAX: usize = 256;
-/// Longest name of a host, in bytes.
-const NAME_BYTES_MAX: usize = 253;
 /// Signs in signs are undone so often.
 const DECODED_MAX: usize = 3;
 
@@ -103,19 +103,6 @@ fn clearly(text: &str) -> Option<(String, Option<u16>)> {
         _ => return None,
     };
     Some((name, port))
-}
-
-/// A name, or an address of four numbers, in small letters and without a last dot; `None` when it is neither.
-pub fn name_of(text: &str) -> Option<String> {
-    let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    let plain =
-        |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
-    let fits = text.len() <= NAME_BYTES_MAX && text.split('.').all(plain);
-    let last = text.rsplit('.').next().unwrap_or_default();
-    // Clients take it for an address then, and read its numbers in more than one way.
-    let number = number(last).is_some() || last.bytes().all(|it| it.is_ascii_digit());
-    let good = fits && (!number || text.parse::<Ipv4Addr>().is_ok());
-    good.then_some(text)
 }
 
 /// All names and addresses that may be meant.
@@ -239,7 +226,6 @@ mod tests {
             ("evil.example:+443", "evil.example"),
             ("evil.example:99999", "evil.example"),
             ("evil.example/x", "evil.example"),
-            ("evil_.example", "evil_.example"),
             ("http://0x7f.1/", "127.0.0.1"),
             ("http://2130706433/", "127.0.0.1"),
             ("0177.0.0.1:80", "127.0.0.1"),

@@ -1,5 +1,6 @@
 //! Rules that answer asks without a person: deny before ask before allow, and what no rule knows is asked.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -48,6 +49,37 @@ pub struct Rule {
     pub why: String,
     /// It holds until then; `None` = for good.
     pub until: Option<Timestamp>,
+}
+
+/// Rules, and whether those are all that there are.
+#[derive(Debug)]
+pub struct InForce {
+    pub rules: Vec<Rule>,
+    /// `false` = the file says something that can't be understood.
+    pub whole: bool,
+}
+
+impl Default for InForce {
+    fn default() -> Self {
+        Self { rules: Vec::new(), whole: true }
+    }
+}
+
+impl Deref for InForce {
+    type Target = [Rule];
+
+    fn deref(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+impl InForce {
+    /// What is left of them while the file can't be understood.
+    #[must_use]
+    pub fn in_doubt(&self) -> Self {
+        let rules = self.rules.iter().filter(|it| it.ruling != Ruling::Allow).cloned().collect();
+        Self { rules, whole: false }
+    }
 }
 
 /// What the rules say of a request.

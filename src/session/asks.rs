@@ -75,8 +75,12 @@ impl Asks {
         within: Duration,
     ) -> Outcome<Answer> {
         let joined = self.join(plea, within);
-        feed.changed();
-        let (id, mut answered, left) = joined?;
+        match &joined {
+            // There are only so many of these, as `may_ask` has it.
+            Ok(it) if it.3 => feed.changed_now(),
+            _ => feed.changed(),
+        }
+        let (id, mut answered, left, _) = joined?;
         let _leaves = Asker { asks: Arc::clone(self), feed: Arc::clone(feed), id };
         match tokio::time::timeout(left, answered.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => match &*answer {
@@ -88,12 +92,12 @@ impl Asks {
         }
     }
 
-    /// Begins to wait, beside others that ask for the very same if there are any.
+    /// Begins to wait, beside others that ask for the very same if there are any; whether there are none is told last.
     fn join(
         &self,
         plea: Plea,
         within: Duration,
-    ) -> Outcome<(AskId, watch::Receiver<Option<Outcome<Answer>>>, Duration)> {
+    ) -> Outcome<(AskId, watch::Receiver<Option<Outcome<Answer>>>, Duration, bool)> {
         let Plea { request, session, about } = plea;
         let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
         let mut state = self.lock();
@@ -104,7 +108,7 @@ impl Asks {
             let left = Duration::from_millis(
                 it.asked.deadline_at.0.saturating_sub(now.0).max(0).cast_unsigned(),
             );
-            return Ok((it.asked.id.clone(), it.answer.subscribe(), left.min(within)));
+            return Ok((it.asked.id.clone(), it.answer.subscribe(), left.min(within), false));
         }
         let bytes: usize = state.waiting.iter().map(|it| it.asked.request.bytes()).sum();
         let full = state.waiting.len() >= ASKS_PENDING_MAX
@@ -127,7 +131,7 @@ impl Asks {
         };
         let id = asked.id.clone();
         state.waiting.push(Waiting { asked, answer });
-        Ok((id, answered, within))
+        Ok((id, answered, within, true))
     }
 
     /// Answers all who ask for it.

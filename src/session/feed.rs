@@ -41,9 +41,21 @@ struct FeedState {
     /// Number of the oldest fact kept.
     first_fact: u64,
     gone: Option<String>,
+    /// The version that is not to wait for others.
+    urgent: u64,
 }
 
 impl Feed {
+    /// Something in it is different that somebody waits for: it is told without a wait for more. Whoever calls this
+    /// bounds how often that is.
+    pub fn changed_now(&self) {
+        let mut state = self.lock();
+        state.version += 1;
+        state.urgent = state.version;
+        drop(state);
+        self.woken.notify_waiters();
+    }
+
     /// Something in the report is different.
     pub fn changed(&self) {
         self.lock().version += 1;
@@ -137,7 +149,9 @@ impl Subscriber {
         let now = clock::monotonic();
         let stale = self.sent != Some(state.version);
         let wait = (self.sent_at + REPORT_EVERY_MIN).saturating_sub(now);
-        if stale && (self.sent.is_none() || wait.is_zero() || state.gone.is_some()) {
+        let urgent = self.sent.is_some_and(|it| it < state.urgent);
+        let due = self.sent.is_none() || wait.is_zero() || state.gone.is_some();
+        if stale && (due || urgent) {
             self.sent = Some(state.version);
             self.sent_at = now;
             return Next::Report;

@@ -247,6 +247,22 @@ fn a_connection_is_held_until_somebody_answers_and_then_made_or_refused() {
     let (code, said) = ended(held);
     assert!(code == 0 && said.contains("hello from beyond") && said.contains("back"), "{said}");
 
+    // An answer that is taken back cuts what it let out, and is asked for again.
+    let stays = "python3 -c 'import socket; s = socket.create_connection((\"files.example\", 2222)); \
+                 s.recv(100); open(\"in\", \"w\").close(); print(s.recv(100))'";
+    let held = it.begin(stays);
+    it.answer("files.example:2222", &["allow", "--scope", "session"]);
+    eventually("it is through", || it.inside("test -e in").0 == 0);
+    let standing = it.home.json(&["approvals", "standing", "--json"]);
+    let standing = standing.as_array().unwrap();
+    let of = standing.iter().find(|it| it["subject"] == "files.example:2222").unwrap();
+    it.home.ok(&["approvals", "revoke", of["id"].as_str().unwrap()]);
+    let (_, said) = ended(held);
+    assert!(said.contains("b''") || said.contains("reset"), "{said}");
+    let again = it.begin(stays);
+    it.answer("files.example:2222", &["deny"]);
+    assert_ne!(ended(again).0, 0);
+
     // Who hangs up is not asked about any more.
     let held = it.begin("curl -sS -m 1 http://other.example/");
     it.waits("other.example:80");

@@ -317,7 +317,8 @@ impl Driver for Local {
     fn capabilities(&self) -> Capabilities {
         let works = probe::namespaces_work();
         let grade = if works { Isolation::Namespaces } else { Isolation::Landlock };
-        capabilities(grade, &Layout::here())
+        let can = capabilities(grade, &Layout::here());
+        Capabilities { egress_ask: can.egress_ask && probe::network_can_ask(), ..can }
     }
 
     async fn probe(&self) -> Vec<Check> {

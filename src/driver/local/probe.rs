@@ -15,7 +15,7 @@ use rustix::{
     process::{WaitOptions, getegid, geteuid, waitpid},
 };
 
-use super::{hierarchy::Layout, mounts, namespaces, sys};
+use super::{gate, hierarchy::Layout, mounts, namespaces, sys};
 use crate::model::check::{Check, CheckStatus};
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
@@ -27,15 +27,17 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNET;
 
 /// Steps of the trial, in order; the child answers with the number of the one that failed.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "making namespaces",
     "mapping users",
     "mounting a tmpfs",
     "mounting an overlay with user attributes",
     "mounting a devpts",
     "starting loopback",
+    "redirecting what goes out",
 ];
-const ALL_WORK: u8 = STEPS.len() as u8;
+/// All but the last are needed by every sandbox, and that by those whose network asks.
+const NEEDED: u8 = STEPS.len() as u8 - 1;
 
 /// How far a child got that tries what a sandbox needs.
 struct Trial {
@@ -47,7 +49,13 @@ struct Trial {
 /// Whether the grade `namespaces` can be made here; tried once per process.
 pub fn namespaces_work() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
-    *KNOWN.get_or_init(|| trial().is_ok_and(|it| it.passed == ALL_WORK))
+    *KNOWN.get_or_init(|| trial().is_ok_and(|it| it.passed >= NEEDED))
+}
+
+/// Whether their network can ask; tried once per process.
+pub fn network_can_ask() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| trial().is_ok_and(|it| it.passed > NEEDED))
 }
 
 fn trial() -> io::Result<Trial> {
@@ -76,7 +84,7 @@ fn trial() -> io::Result<Trial> {
 
 fn attempt((uid, gid): (u32, u32)) -> Trial {
     type StepFn = dyn Fn() -> io::Result<()>;
-    let steps: [Box<StepFn>; 6] = [
+    let steps: [Box<StepFn>; 7] = [
         Box::new(|| sys::unshare(NAMESPACES as u64)),
         Box::new(move || {
             // Root maps itself for the trial only.
@@ -104,6 +112,7 @@ fn attempt((uid, gid): (u32, u32)) -> Trial {
             let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
             sys::loopback_up(socket.as_fd())
         }),
+        Box::new(|| gate::open().map(drop)),
     ];
     for (passed, step) in steps.iter().enumerate() {
         if let Err(error) = step() {
@@ -113,12 +122,12 @@ fn attempt((uid, gid): (u32, u32)) -> Trial {
             };
         }
     }
-    Trial { passed: ALL_WORK, errno: 0 }
+    Trial { passed: STEPS.len() as u8, errno: 0 }
 }
 
 /// Everything, for `doctor`.
 pub fn all() -> Vec<Check> {
-    let mut checks = vec![namespaces_check(), landlock_check(), seccomp_check()];
+    let mut checks = vec![namespaces_check(), network_check(), landlock_check(), seccomp_check()];
     checks.extend(mapped_mounts_check());
     checks.extend(cgroup_checks());
     checks
@@ -136,13 +145,31 @@ fn namespaces_check() -> Check {
             return check(NAME, CheckStatus::Missing, format!("could not be tried: {error}"), None);
         }
     };
-    let Some(step) = STEPS.get(usize::from(trial.passed)) else {
+    let needed = STEPS.get(usize::from(trial.passed)).filter(|_| trial.passed < NEEDED);
+    let Some(step) = needed else {
         let how =
             if geteuid().is_root() { "as root, programs get another user" } else { "rootless" };
         return check(NAME, CheckStatus::Ok, format!("all of it works, {how}"), None);
     };
     let error = io::Error::from_raw_os_error(trial.errno);
     check(NAME, CheckStatus::Missing, format!("{step}: {error}"), Some(namespaces_fix()))
+}
+
+fn network_check() -> Check {
+    const NAME: &str = "egress.ask";
+    let trial = trial()
+        .unwrap_or_else(|it| Trial { passed: 0, errno: it.raw_os_error().unwrap_or(libc::EIO) });
+    if trial.passed > NEEDED {
+        let how = "connections out wait for an answer, in grade namespaces";
+        return check(NAME, CheckStatus::Ok, how, None);
+    }
+    if trial.passed < NEEDED {
+        let why = "it takes grade namespaces";
+        return check(NAME, CheckStatus::Missing, why, Some("see isolation.namespaces"));
+    }
+    let error = io::Error::from_raw_os_error(trial.errno);
+    let fix = "load nf_tables, nft_chain_nat and nft_redir (modprobe), or use a kernel that has them; until then ask acts as deny";
+    check(NAME, CheckStatus::Missing, format!("nftables: {error}"), Some(fix))
 }
 
 /// The usual reasons, from the switches that cause them.
