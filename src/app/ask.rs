@@ -24,7 +24,7 @@ const DIFF: &str = "diff";
 const GOES_ON: &str = "        ↪";
 /// Before the name of what belongs to a request: the name is the program's, and may be a word of ours.
 const ITS_OWN: &str = "›";
-const CLAIMED: &str = "─── what follows is told by the program ───";
+const CLAIMED: &str = "─── names and words from the sandbox ───";
 /// Of the digest, that many characters are shown.
 const DIGEST_SHOWN: usize = 12;
 
@@ -233,7 +233,8 @@ impl State {
     }
 }
 
-/// What a program says besides: below all that is known for sure, with a line between, and each name marked as its own.
+/// What a program says besides, and what the host sees of it in names that are the sandbox's: below all that is known for
+/// sure, with a line between, and each name marked.
 fn claimed(page: &mut Page, request: &Request, about: &[(String, String)]) {
     let (agent, reason) = (request.agent.as_ref(), request.reason.as_ref());
     if agent.is_none() && reason.is_none() && request.details.is_empty() && about.is_empty() {

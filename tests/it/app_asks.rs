@@ -340,7 +340,7 @@ fn a_program_writes_no_row_of_the_consoles_own() {
     assert!(shown.contains("make<U+3164><U+00A0>x<U+FE0F>"), "{shown}");
     let lines = &console.state.shown_ask().unwrap().lines;
     let at = |label: &str| lines.iter().position(|it| it.label == label);
-    let mark = lines.iter().position(|it| it.text.contains("told by the program"));
+    let mark = lines.iter().position(|it| it.text.contains("from the sandbox"));
     for ours in ["risk", "from", "asked", "denied", "digest", "1 h"] {
         assert!(at(ours).is_some() && at(ours) < mark, "{ours}: {shown}");
         assert_eq!(lines.iter().filter(|it| it.label == ours).count(), 1, "{ours}: {shown}");
