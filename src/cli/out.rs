@@ -109,17 +109,18 @@ pub fn confirm_by_word(question: &str, word: &str) -> Outcome<bool> {
     Ok(typed_after(&asked)?.trim() == word)
 }
 
-/// A line that is typed after this was on screen.
+/// A line that is typed once this is asked: what was typed until then is dropped first, so that nothing which answers what
+/// is on screen is dropped with it.
 fn typed_after(question: &str) -> Outcome<String> {
+    let stdin = io::stdin();
+    rustix::termios::tcflush(&stdin, rustix::termios::QueueSelector::IFlush)
+        .map_err(|error| Fault::io("ask", &error.into()))?;
     {
         let mut stderr = io::stderr().lock();
         write!(stderr, "{}", text::visible(question))
             .and_then(|()| stderr.flush())
             .map_err(|error| Fault::io("ask", &error))?;
     }
-    let stdin = io::stdin();
-    rustix::termios::tcflush(&stdin, rustix::termios::QueueSelector::IFlush)
-        .map_err(|error| Fault::io("ask", &error.into()))?;
     let mut line = String::new();
     stdin.read_line(&mut line).map_err(|error| Fault::io("read the answer", &error))?;
     Ok(line)
