@@ -120,6 +120,7 @@ impl Inner {
         for ask in over {
             self.end(ask).await;
         }
+        let waited_for = !fresh.is_empty();
         for asked in fresh {
             if let Err(fault) = self.begin_ask(id, asked).await {
                 // It waits on where it is, and is denied there when its time is over.
@@ -128,6 +129,10 @@ impl Inner {
             }
         }
         self.touch(id);
+        if waited_for {
+            // Programs wait for it, and there are only so many: it is told without a wait for other changes.
+            self.fleet().tell_late(id);
+        }
     }
 
     /// Nobody waits for it any more.
