@@ -11,6 +11,7 @@ mod common;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -85,7 +86,11 @@ fn console(count: usize) {
     let mut console = Console { state, theme, area, buffer, started };
     let sandboxes: Vec<Sandbox> = (0..count).map(sandbox).collect();
     let one = sandboxes[count / 2].clone();
-    let snapshot = Event::Snapshot { seq: 1, reason: SnapshotReason::First, sandboxes };
+    let snapshot = Event::Snapshot {
+        seq: 1,
+        reason: SnapshotReason::First,
+        sandboxes: sandboxes.into_iter().map(Arc::new).collect(),
+    };
     println!("{count} sandboxes at {COLS}x{ROWS}, update and draw of one message, in ms:");
     println!("  {:34} {:8.3}", "the snapshot of all", console.take(Msg::Event(snapshot)));
     let down: Vec<f64> = (0..200).map(|_| console.take(key('j'))).collect();
@@ -94,7 +99,7 @@ fn console(count: usize) {
     tell("last row, first row", &ends);
     let changes: Vec<f64> = (0..200)
         .map(|seq| {
-            let changed = Event::Changed { seq: 2 + seq, sandbox: Box::new(one.clone()) };
+            let changed = Event::Changed { seq: 2 + seq, sandbox: Arc::new(one.clone()) };
             console.take(Msg::Event(changed))
         })
         .collect();

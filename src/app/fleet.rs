@@ -1,6 +1,9 @@
 //! The fleet: every sandbox in an order that never changes under the cursor, a filter, marks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::filter::Query;
 pub use super::{
@@ -51,7 +54,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// Takes a whole new list; what stays keeps its place and its mark.
-    pub fn snapshot(&mut self, mut sandboxes: Vec<Sandbox>) {
+    pub fn snapshot(&mut self, mut sandboxes: Vec<Arc<Sandbox>>) {
         self.known = true;
         sandboxes.truncate(SANDBOXES_MAX);
         let at = self.here();
@@ -92,7 +95,7 @@ impl Fleet {
     }
 
     /// Takes one new or changed sandbox.
-    pub fn change(&mut self, sandbox: Sandbox) {
+    pub fn change(&mut self, sandbox: Arc<Sandbox>) {
         let at = self.here();
         let slot = self.index.get(&sandbox.id).copied();
         let new = slot.is_none();

@@ -1,5 +1,7 @@
 //! One row of the fleet: a sandbox and its mark, which says at a glance how it is.
 
+use std::sync::Arc;
+
 use crate::{
     base::{clock::Timestamp, id::SessionId},
     model::{
@@ -133,7 +135,7 @@ impl Mark {
 /// One sandbox in the list.
 #[derive(Clone, Debug)]
 pub struct Row {
-    pub sandbox: Sandbox,
+    pub sandbox: Arc<Sandbox>,
     pub marked: bool,
     /// The session that called last, as long as nobody has looked at it.
     called: Option<SessionId>,
@@ -155,7 +157,7 @@ fn push_lower(to: &mut String, text: &str) {
 }
 
 impl Row {
-    pub(super) fn new(sandbox: Sandbox, marked: bool, called: Option<SessionId>) -> Self {
+    pub(super) fn new(sandbox: Arc<Sandbox>, marked: bool, called: Option<SessionId>) -> Self {
         let alive = |id: &SessionId| {
             sandbox.sessions.iter().any(|it| it.id == *id && it.status != Status::Exited)
         };
@@ -236,7 +238,7 @@ impl Row {
 
     /// Whether it looks the same with this in place of what it has: the counters of what prints don't show.
     pub fn looks_like(&self, other: &Sandbox) -> bool {
-        let mut like = self.sandbox.clone();
+        let mut like = Sandbox::clone(&self.sandbox);
         for (one, other) in like.sessions.iter_mut().zip(&other.sessions) {
             one.output_bytes = other.output_bytes;
             one.journal_lost_bytes = other.journal_lost_bytes;

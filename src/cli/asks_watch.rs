@@ -16,7 +16,6 @@ use crate::{
     model::{
         ask::Ask,
         event::{Event, SnapshotReason},
-        sandbox::Sandbox,
     },
     runtime::{AsksWanted, Runtime},
 };
@@ -62,8 +61,8 @@ pub async fn watch(runtime: &dyn Runtime, args: &WatchAsksArgs) -> Outcome<out::
                 let gone: Vec<SandboxId> =
                     known.waiting.keys().filter(|it| !ids.contains(it)).cloned().collect();
                 gone.iter().for_each(|it| drop(known.wait(it, &[])));
-                for Sandbox { id, asks, .. } in &sandboxes {
-                    tell_all(known.wait(id, asks), args.json)?;
+                for it in &sandboxes {
+                    tell_all(known.wait(&it.id, &it.asks), args.json)?;
                 }
                 if reason != SnapshotReason::First {
                     missed(runtime, &known, heard_at, args.json).await?;

@@ -97,7 +97,7 @@ impl Runtime for Client {
     async fn list(&self) -> Outcome<Vec<Sandbox>> {
         let shared = self.engine.fleet().shared();
         self.engine.attention.notify_one();
-        Ok(fleet::sorted(shared))
+        Ok(fleet::sorted(shared).into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox> {

@@ -344,7 +344,7 @@ impl Fleet {
         entry.due = false;
         entry.published_at = Some(now);
         let sandbox = entry.sandbox.clone();
-        self.send(|seq| Event::Changed { seq, sandbox: Box::new(Sandbox::clone(&sandbox)) });
+        self.send(|seq| Event::Changed { seq, sandbox });
     }
 
     pub(super) fn notice(&mut self, level: Level, sandbox: Option<SandboxId>, words: &str) {
@@ -398,8 +398,7 @@ impl Fleet {
 }
 
 /// Copies and sorts a listing: oldest first.
-pub(super) fn sorted(shared: Vec<Arc<Sandbox>>) -> Vec<Sandbox> {
-    let mut all: Vec<Sandbox> = shared.into_iter().map(Arc::unwrap_or_clone).collect();
+pub(super) fn sorted(mut all: Vec<Arc<Sandbox>>) -> Vec<Arc<Sandbox>> {
     all.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     all
 }

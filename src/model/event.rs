@@ -1,5 +1,7 @@
 //! The feed of changes: a snapshot, then numbered changes; a gap leads to a new snapshot.
 
+use std::sync::Arc;
+
 use super::{fact::Fact, sandbox::Sandbox, sandbox::words};
 use crate::base::{
     clock::Timestamp,
@@ -41,12 +43,12 @@ pub enum Event {
     Snapshot {
         seq: u64,
         reason: SnapshotReason,
-        sandboxes: Vec<Sandbox>,
+        sandboxes: Vec<Arc<Sandbox>>,
     },
     /// A sandbox is new or different; this is all of it.
     Changed {
         seq: u64,
-        sandbox: Box<Sandbox>,
+        sandbox: Arc<Sandbox>,
     },
     Removed {
         seq: u64,

@@ -20,7 +20,7 @@ use sandwatch::{
 
 use super::{
     app_asks::{answered, asking, ended, is_asks, settle, shown, tell},
-    app_support::{Console, ask, preset},
+    app_support::{Console, ask, preset, shared},
 };
 
 const SIZE: (u16, u16) = (120, 36);
@@ -205,7 +205,7 @@ fn every_new_ask_calls_the_operator_whatever_rings_besides() {
     let list = |more: Option<Ask>| {
         let mut all = asking();
         all[0].asks.extend(more);
-        Msg::Event(Event::Snapshot { seq: 5, reason: SnapshotReason::Gap, sandboxes: all })
+        Msg::Event(Event::Snapshot { seq: 5, reason: SnapshotReason::Gap, sandboxes: shared(all) })
     };
     let mut console = quiet();
     assert!(!rings(&console.send(list(None))));

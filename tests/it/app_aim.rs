@@ -1,5 +1,6 @@
 //! What a key hits: the row under the cursor, never its neighbour, never what is out of sight.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandwatch::{
@@ -17,7 +18,7 @@ use sandwatch::{
 use super::app_support::{Console, START, day, lease, sandbox, session};
 
 fn changed(sandbox: Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(sandbox) })
 }
 
 fn removed(name: &str) -> Msg {

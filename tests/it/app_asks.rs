@@ -1,5 +1,6 @@
 //! What answers an ask: a key that was pressed for what was on screen, all of it, and nothing else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandwatch::{
@@ -111,7 +112,7 @@ fn stroke(console: &mut Console, key: &str, stroke: Stroke) -> Vec<Act> {
 pub fn tell(console: &mut Console, row: usize, asks: Vec<Ask>) -> Vec<Act> {
     let mut it = asking().remove(row);
     it.asks = asks;
-    console.send(Msg::Event(Event::Changed { seq: 9, sandbox: Box::new(it) }))
+    console.send(Msg::Event(Event::Changed { seq: 9, sandbox: Arc::new(it) }))
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The first pane follows, empty panes fill, and nothing acts that can't be seen.
 
+use std::sync::Arc;
+
 use sandwatch::{
     app::{Act, Msg},
     base::id::{SandboxId, SessionId},
@@ -127,7 +129,7 @@ fn whatever_is_done_to_panes_the_corner_says_what_is_so() {
 #[test]
 fn an_empty_pane_fills_as_soon_as_the_programs_of_a_new_sandbox_are_there() {
     let changed =
-        |it: &Sandbox| Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(it.clone()) });
+        |it: &Sandbox| Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(it.clone()) });
     let one = sandbox("one", "bash", Status::Idle);
     let mut console = Console::with_fleet((200, 60), vec![one]);
     console.keys("6");

@@ -1,6 +1,6 @@
 //! What the console says is so, is said where it belongs, and names a way on.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sandwatch::{
     app::{
@@ -24,7 +24,7 @@ use sandwatch::{
 use super::app_support::{Console, START, day, lease, sandbox};
 
 fn changed(it: &Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(it.clone()) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(it.clone()) })
 }
 
 fn says(session: &str, fact: Fact) -> Msg {

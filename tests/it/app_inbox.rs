@@ -21,7 +21,7 @@ use sandwatch::{
 
 use super::{
     app_asks::{answered, asking, ended, in_asks, is_asks, settle, shown, tell},
-    app_support::{Console, ask, day, preset, sandbox},
+    app_support::{Console, ask, day, preset, sandbox, shared},
     app_views::said,
 };
 
@@ -150,7 +150,7 @@ fn what_others_answered_and_what_is_over_is_said() {
     assert!(said(&console).contains("waits no more"), "{}", said(&console));
     // With the whole list anew, too.
     let mut console = Console::with_fleet(SIZE, asking());
-    let none = Event::Snapshot { seq: 5, reason: SnapshotReason::Gap, sandboxes: day() };
+    let none = Event::Snapshot { seq: 5, reason: SnapshotReason::Gap, sandboxes: shared(day()) };
     assert!(console.send(Msg::Event(none)).iter().any(is_asks));
 }
 

@@ -1,5 +1,7 @@
 //! Who gets what is typed: the session that the screen names, or nobody.
 
+use std::sync::Arc;
+
 use sandwatch::{
     app::{
         Act, Msg,
@@ -19,7 +21,7 @@ use sandwatch::{
 use super::app_support::{Console, lease, sandbox};
 
 fn changed(sandbox: Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(sandbox) })
 }
 
 fn mouse(kind: MouseKind, column: u16, row: u16) -> Msg {

@@ -1,5 +1,6 @@
 //! A keyboard that goes away in the middle of a sentence: the rest of it commands nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandwatch::{
@@ -21,7 +22,7 @@ use sandwatch::{
 use super::app_support::{Console, day, lease};
 
 fn changed(sandbox: Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(sandbox) })
 }
 
 fn ended() -> Msg {

@@ -21,7 +21,7 @@ use sandwatch::{
     vt::key::Mods,
 };
 
-use super::app_support::{Console, START, day, lease, sandbox, setup};
+use super::app_support::{Console, START, day, lease, sandbox, setup, shared};
 
 fn down(console: &mut Console) -> Vec<Act> {
     let since = console.now;
@@ -45,7 +45,11 @@ fn a_lost_link_keeps_the_pane_and_types_nothing_until_the_keyboard_is_ours_again
     assert!(acts.iter().any(takes), "{acts:?}");
     assert!(said(&console, "reconnected"));
     let sandboxes = day();
-    console.send(Msg::Event(Event::Snapshot { seq: 1, reason: SnapshotReason::Gap, sandboxes }));
+    console.send(Msg::Event(Event::Snapshot {
+        seq: 1,
+        reason: SnapshotReason::Gap,
+        sandboxes: shared(sandboxes),
+    }));
     assert!(!said(&console, "fell behind"));
     // Still not ours: refused, not kept for later.
     assert_eq!(console.keys("y"), []);
@@ -81,7 +85,8 @@ fn a_keyboard_left_without_a_link_is_given_back_with_the_next_list() {
     console.send(Msg::Link(Link::Up { rtt: None }));
     let mut sandboxes = day();
     sandboxes[0].sessions[0].lease = Some(lease("me", "me@here"));
-    let list = Event::Snapshot { seq: 1, reason: SnapshotReason::Gap, sandboxes };
+    let list =
+        Event::Snapshot { seq: 1, reason: SnapshotReason::Gap, sandboxes: shared(sandboxes) };
     let acts = console.send(Msg::Event(list));
     assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Release, .. }]), "{acts:?}");
 }
@@ -94,8 +99,13 @@ fn a_link_whose_list_comes_first_is_back_all_the_same() {
     console.keys("ctrl-q");
     let mut sandboxes = day();
     sandboxes[0].sessions[0].lease = Some(lease("me", "me@here"));
-    let list =
-        |sandboxes| Msg::Event(Event::Snapshot { seq: 1, reason: SnapshotReason::Gap, sandboxes });
+    let list = |sandboxes| {
+        Msg::Event(Event::Snapshot {
+            seq: 1,
+            reason: SnapshotReason::Gap,
+            sandboxes: shared(sandboxes),
+        })
+    };
     assert_eq!(console.send(list(sandboxes)), []);
     assert!(!said(&console, "reconnected"));
     let acts = console.send(Msg::Link(Link::Up { rtt: None }));
@@ -256,7 +266,11 @@ fn remembered_panes_open_filled() {
     let state = State::new(setup);
     let mut console = Console { state, now: Duration::ZERO, effects: Vec::new() };
     let sandboxes = day();
-    console.send(Msg::Event(Event::Snapshot { seq: 1, reason: SnapshotReason::First, sandboxes }));
+    console.send(Msg::Event(Event::Snapshot {
+        seq: 1,
+        reason: SnapshotReason::First,
+        sandboxes: shared(sandboxes),
+    }));
     assert!(!console.picture().contains("empty"), "{}", console.picture());
 }
 

@@ -1,5 +1,7 @@
 //! Looking back: what opens it moves nothing, and what is pointed at, found and copied is what shows.
 
+use std::sync::Arc;
+
 use sandwatch::{
     app::{
         Act, Msg,
@@ -20,7 +22,7 @@ use sandwatch::{
 use super::app_support::{Console, day, session};
 
 fn changed(sandbox: Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(sandbox) })
 }
 
 /// The mouse at a cell of the first pane's body.

@@ -1,6 +1,6 @@
 //! Helpers for tests of the console's pure core: states, sandboxes, keys.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use ratatui::{buffer::Buffer, layout::Rect};
 use sandwatch::{
@@ -41,6 +41,11 @@ pub struct Console {
     pub effects: Vec<Effect>,
 }
 
+/// As the feed carries them.
+pub fn shared(sandboxes: Vec<Sandbox>) -> Vec<Arc<Sandbox>> {
+    sandboxes.into_iter().map(Arc::new).collect()
+}
+
 pub const START: i64 = 1_795_000_000_000;
 
 pub fn setup(size: (u16, u16)) -> Setup {
@@ -71,7 +76,7 @@ impl Console {
         console.send(Msg::Event(Event::Snapshot {
             seq: 1,
             reason: SnapshotReason::First,
-            sandboxes,
+            sandboxes: shared(sandboxes),
         }));
         console
     }

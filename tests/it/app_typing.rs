@@ -153,7 +153,7 @@ fn a_lapsed_keyboard_that_could_not_be_asked_for_is_asked_for_by_the_next_key() 
     let mut mine = day().remove(0);
     for held in [Some(lease("me", "me@here")), None] {
         mine.sessions[0].lease = held;
-        let sandbox = Box::new(mine.clone());
+        let sandbox = mine.clone().into();
         console.send(Msg::Event(Event::Changed { seq: 2, sandbox }));
     }
     let hold = |it: &Console| it.state.grip.as_ref().unwrap().hold;

@@ -1,5 +1,6 @@
 //! The console's core: any message, in any order, with a hand-moved clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -27,12 +28,12 @@ use sandwatch::{
 };
 
 use super::{
-    app_support::{Console, START, day, lease, sandbox, session},
+    app_support::{Console, START, day, lease, sandbox, session, shared},
     app_views,
 };
 
 fn changed(sandbox: Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(sandbox) })
 }
 
 fn current(console: &Console) -> String {
@@ -201,7 +202,11 @@ fn a_gap_is_said_and_keeps_cursor_and_marks() {
     let mut console = Console::with_fleet((120, 40), day());
     console.keys("j space");
     let sandboxes = day();
-    console.send(Msg::Event(Event::Snapshot { seq: 9, reason: SnapshotReason::Gap, sandboxes }));
+    console.send(Msg::Event(Event::Snapshot {
+        seq: 9,
+        reason: SnapshotReason::Gap,
+        sandboxes: shared(sandboxes),
+    }));
     assert_eq!(current(&console), "crawler");
     assert_eq!(console.state.fleet.marked().len(), 1);
     assert!(console.state.notices.all().any(|it| it.text.contains("read anew")));
@@ -502,7 +507,7 @@ fn any_event() -> impl Strategy<Value = Msg> {
             1 => Msg::Event(Event::Snapshot {
                 seq: 2,
                 reason: SnapshotReason::Gap,
-                sandboxes: vec![it],
+                sandboxes: shared(vec![it]),
             }),
             2 => {
                 it.sessions[0].lease = Some(lease(if flag { "me" } else { "bob" }, "bob"));

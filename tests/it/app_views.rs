@@ -1,6 +1,6 @@
 //! The places of snapshots and of changes: what is asked for, what is shown, what is done.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sandwatch::{
     app::{
@@ -142,7 +142,7 @@ fn refuse(console: &mut Console, wanted: impl Fn(&Act) -> bool, fault: Fault) {
 }
 
 pub fn changed(sandbox: Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(sandbox) })
 }
 
 pub fn at(console: &Console) -> String {

@@ -1,5 +1,7 @@
 //! What someone tries in their first hour at the console, step by step, with a hand-moved clock.
 
+use std::sync::Arc;
+
 use sandwatch::{
     app::{
         Act, Msg,
@@ -21,7 +23,7 @@ use sandwatch::{
 use super::app_support::{Console, START, day, lease, preset, sandbox, session};
 
 fn changed(sandbox: Sandbox) -> Msg {
-    Msg::Event(Event::Changed { seq: 2, sandbox: Box::new(sandbox) })
+    Msg::Event(Event::Changed { seq: 2, sandbox: Arc::new(sandbox) })
 }
 
 /// A sandbox whose program has ended, and which the hub has stopped for that.

@@ -1,6 +1,6 @@
 //! The wire: what goes out comes back the same, and whatever comes in breaks nothing.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
@@ -236,10 +236,15 @@ fn fact() -> impl Strategy<Value = Fact> {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        (any::<u64>(), any_of(SnapshotReason::ALL), vec(sandbox(), 0..4))
-            .prop_map(|(seq, reason, sandboxes)| Event::Snapshot { seq, reason, sandboxes }),
+        (any::<u64>(), any_of(SnapshotReason::ALL), vec(sandbox(), 0..4)).prop_map(
+            |(seq, reason, sandboxes)| Event::Snapshot {
+                seq,
+                reason,
+                sandboxes: sandboxes.into_iter().map(Arc::new).collect()
+            }
+        ),
         (any::<u64>(), sandbox())
-            .prop_map(|(seq, it)| Event::Changed { seq, sandbox: Box::new(it) }),
+            .prop_map(|(seq, it)| Event::Changed { seq, sandbox: Arc::new(it) }),
         (any::<u64>(), sandbox_id()).prop_map(|(seq, id)| Event::Removed { seq, id }),
         (any::<u64>(), stamp(), any_of(Level::ALL), option::of(sandbox_id()), line()).prop_map(
             |(seq, at, level, sandbox, text)| Event::Notice {
@@ -551,7 +556,11 @@ fn twenty_thousand_sandboxes_arrive_in_pieces() {
     let mut one = Sandbox::try_from(plain_sandbox("x")).unwrap();
     one.workspace.path = "/".repeat(300).into();
     let sandboxes = vec![one; SANDBOXES_MAX];
-    let event = Event::Snapshot { seq: 5, reason: SnapshotReason::First, sandboxes };
+    let event = Event::Snapshot {
+        seq: 5,
+        reason: SnapshotReason::First,
+        sandboxes: sandboxes.into_iter().map(Arc::new).collect(),
+    };
     let messages = event_out(&event);
     assert!(messages.len() > 10);
     let mut reader = EventReader::default();

@@ -54,7 +54,7 @@ impl Turn<'_> {
             Event::Changed { sandbox, .. } => {
                 let id = sandbox.id.clone();
                 let appears = self.appears(&sandbox);
-                self.state.fleet.change(*sandbox);
+                self.state.fleet.change(sandbox);
                 if appears {
                     self.drop_gone();
                     self.fill_panes();

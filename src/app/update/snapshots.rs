@@ -93,7 +93,7 @@ impl Turn<'_> {
     pub(super) fn load_snapshots(&mut self) {
         let now = self.state.now.since_start;
         let Some(View::Snapshots(it)) = self.state.views.last_mut() else { return };
-        let row = self.state.fleet.get(&it.sandbox).map(|it| &it.sandbox);
+        let row = self.state.fleet.get(&it.sandbox).map(|it| it.sandbox.as_ref());
         let seen: Seen = row.map_or((u32::MAX, None), |it| (it.snapshots, it.moment.clone()));
         if it.asked.is_none() && it.seen.as_ref() != Some(&seen) {
             it.seen = Some(seen);
@@ -237,7 +237,7 @@ impl Turn<'_> {
             Ok(Reply::Sandbox(now)) => {
                 let first = now.sessions.first().map(|it| it.id.clone());
                 self.notice(Level::Info, &format!("{sandbox} is started again"));
-                self.state.fleet.change(*now);
+                self.state.fleet.change(now.into());
                 self.expect(first);
             }
             Ok(_) => self.notice(Level::Error, "the hub answered something else"),
@@ -312,7 +312,7 @@ impl Turn<'_> {
             }
             (Pending::Start { sandbox }, result) => self.starts(&sandbox, result),
             (Pending::Restore { sandbox, to }, Ok(Reply::Sandbox(now))) => {
-                self.state.fleet.change(*now);
+                self.state.fleet.change(now.into());
                 let text = format!("{sandbox} has the files of {to}; what it was is kept too");
                 self.notice(Level::Info, &text);
             }
@@ -322,7 +322,7 @@ impl Turn<'_> {
             (Pending::Fork { of }, Ok(Reply::Sandbox(made))) => {
                 let first = made.sessions.first().map(|it| it.id.clone());
                 self.notice(Level::Info, &format!("forked {of}: {}", made.name));
-                self.state.fleet.change(*made);
+                self.state.fleet.change(made.into());
                 self.expect(first);
             }
             (Pending::Fork { of }, Err(fault)) => self.fault(&format!("forking {of}"), &fault),
@@ -341,7 +341,7 @@ impl Turn<'_> {
         it.asked = None;
         match result {
             Ok(Reply::Snapshots(all)) => {
-                let row = fleet.get(&it.sandbox).map(|it| &it.sandbox);
+                let row = fleet.get(&it.sandbox).map(|it| it.sandbox.as_ref());
                 // What was asked of a row that is not what it was.
                 let stale = it.telling.as_ref().map(|(id, _)| *id);
                 it.list(all, row);

@@ -168,7 +168,7 @@ impl Turn<'_> {
     fn ask(&mut self, verb: Verb, targets: Vec<SandboxId>) {
         let fleet = &self.state.fleet;
         let sandboxes: Vec<&Sandbox> =
-            targets.iter().filter_map(|it| fleet.get(it)).map(|it| &it.sandbox).collect();
+            targets.iter().filter_map(|it| fleet.get(it)).map(|it| it.sandbox.as_ref()).collect();
         let mut lines = match sandboxes.as_slice() {
             [] => return self.notice(Level::Info, "there is nothing to act on"),
             [one] => losses::of_one(one, verb),
@@ -302,7 +302,7 @@ impl Turn<'_> {
             Ok(sandbox) => {
                 self.state.overlay.take_if(from_dialog);
                 let first = sandbox.sessions.first().map(|it| it.id.clone());
-                self.state.fleet.change(sandbox);
+                self.state.fleet.change(sandbox.into());
                 self.expect(first);
             }
             Err(fault) => match &mut self.state.overlay {

@@ -55,7 +55,7 @@ pub(super) async fn follow(
             Ok(Event::Snapshot { sandboxes, .. }) => {
                 sandboxes.into_iter().find(|it| it.id == sandbox)
             }
-            Ok(Event::Changed { sandbox: it, .. }) if it.id == sandbox => Some(*it),
+            Ok(Event::Changed { sandbox: it, .. }) if it.id == sandbox => Some(it),
             Ok(_) => None,
             Err(fault) => return tracing::warn!(%fault, "following the feed"),
         };

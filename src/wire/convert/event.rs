@@ -1,5 +1,7 @@
 //! The feed of changes, and what programs say. A snapshot may take several messages.
 
+use std::sync::Arc;
+
 use super::{blob, entry_in, list, pairs_out, required, text};
 use crate::{
     base::{
@@ -191,13 +193,13 @@ pub fn event_out(value: &Event) -> Vec<v1::EventsResponse> {
 fn snapshot_out(
     seq: u64,
     reason: SnapshotReason,
-    sandboxes: &[Sandbox],
+    sandboxes: &[Arc<Sandbox>],
 ) -> Vec<v1::EventsResponse> {
     let reason = match reason {
         SnapshotReason::First => v1::SnapshotReason::First,
         SnapshotReason::Gap => v1::SnapshotReason::Gap,
     };
-    let pieces = pieces(sandboxes.iter().map(v1::Sandbox::from));
+    let pieces = pieces(sandboxes.iter().map(|it| v1::Sandbox::from(it.as_ref())));
     let last = pieces.len().saturating_sub(1);
     let message = |(at, sandboxes)| {
         let snapshot = v1::Snapshot { reason: reason.into(), sandboxes, more: at < last };
@@ -210,7 +212,7 @@ fn snapshot_out(
 #[derive(Clone, Debug, Default)]
 pub struct EventReader {
     /// Sandboxes of a snapshot whose other pieces are still to come.
-    partial: Vec<Sandbox>,
+    partial: Vec<Arc<Sandbox>>,
 }
 
 impl EventReader {
@@ -224,7 +226,7 @@ impl EventReader {
         Ok(match kind {
             event::Kind::Snapshot(snapshot) => self.snapshot(seq, snapshot)?,
             event::Kind::Changed(sandbox) => {
-                entry_in(sandbox).map(|it| Event::Changed { seq, sandbox: Box::new(it) })
+                entry_in(sandbox).map(|it| Event::Changed { seq, sandbox: Arc::new(it) })
             }
             event::Kind::Removed(id) => Some(Event::Removed { seq, id: super::sandbox_id(&id)? }),
             event::Kind::Notice(notice) => {
@@ -245,7 +247,8 @@ impl EventReader {
         if self.partial.len() + wire.sandboxes.len() > SANDBOXES_MAX {
             return Err(Fault::invalid(format!("more than {SANDBOXES_MAX} sandboxes")));
         }
-        self.partial.extend(wire.sandboxes.into_iter().filter_map(entry_in::<_, Sandbox>));
+        self.partial
+            .extend(wire.sandboxes.into_iter().filter_map(entry_in::<_, Sandbox>).map(Arc::new));
         if wire.more {
             return Ok(None);
         }
