@@ -264,7 +264,7 @@ fn remembered_panes_open_filled() {
     let mut setup = setup((160, 50));
     setup.config.layout = 4;
     let state = State::new(setup);
-    let mut console = Console { state, now: Duration::ZERO, effects: Vec::new() };
+    let mut console = Console::of(state);
     let sandboxes = day();
     console.send(Msg::Event(Event::Snapshot {
         seq: 1,

@@ -39,6 +39,8 @@ pub struct Console {
     pub state: State,
     pub now: Duration,
     pub effects: Vec<Effect>,
+    /// The last thing the operator did was to ask for a program to type into.
+    asked_for_new: bool,
 }
 
 /// As the feed carries them.
@@ -65,10 +67,14 @@ pub fn setup(size: (u16, u16)) -> Setup {
 
 impl Console {
     pub fn new(size: (u16, u16)) -> Self {
-        let state = State::new(setup(size));
-        let mut console = Self { state, now: Duration::ZERO, effects: Vec::new() };
+        let mut console = Self::of(State::new(setup(size)));
         console.send(Msg::Link(Link::Up { rtt: Some(Duration::from_micros(100)) }));
         console
+    }
+
+    pub fn of(state: State) -> Self {
+        let (effects, asked_for_new) = (Vec::new(), false);
+        Self { state, now: Duration::ZERO, effects, asked_for_new }
     }
 
     pub fn with_fleet(size: (u16, u16), sandboxes: Vec<Sandbox>) -> Self {
@@ -86,10 +92,15 @@ impl Console {
         self.now += Duration::from_millis(1);
         let wall = Timestamp(START + i64::try_from(self.now.as_millis()).unwrap());
         let moment = Moment { since_start: self.now, wall };
-        let before = Hands::of(&self.state, &msg);
+        let before = Hands::of(&self.state, &msg, self.asked_for_new);
+        let by_hand = before.by_hand;
         let effects = update(&mut self.state, moment, msg);
         self.state.check().unwrap();
         before.hold(&self.state, &effects);
+        if by_hand {
+            let asks = |it: &Effect| matches!(it.act, Act::Create(_) | Act::Open { .. });
+            self.asked_for_new = effects.iter().any(asks);
+        }
         self.effects.extend(effects.clone());
         effects.into_iter().map(|it| it.act).collect()
     }
@@ -166,6 +177,7 @@ impl Console {
 /// Where the keys went before a message.
 struct Hands {
     by_hand: bool,
+    asked_for_new: bool,
     boxed: bool,
     typed_into: Option<SessionId>,
     looked_into: Option<SessionId>,
@@ -173,9 +185,10 @@ struct Hands {
 }
 
 impl Hands {
-    fn of(state: &State, msg: &Msg) -> Self {
+    fn of(state: &State, msg: &Msg, asked_for_new: bool) -> Self {
         Self {
             by_hand: matches!(msg, Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_)),
+            asked_for_new,
             boxed: state.overlay.is_some() || state.line.is_some(),
             typed_into: state.grip.as_ref().map(|it| it.session.clone()),
             looked_into: state.copy.as_ref().map(|it| it.session.clone()),
@@ -184,7 +197,7 @@ impl Hands {
     }
 
     /// What is typed goes where the screen says, or nowhere; only a key or a click of the operator's
-    /// own changes where.
+    /// own changes where, at once or, if nothing is done after it, when the program is there that it started.
     fn hold(self, state: &State, effects: &[Effect]) {
         let typed_into = state.grip.as_ref().map(|it| it.session.clone());
         for Effect { act, .. } in effects {
@@ -197,13 +210,16 @@ impl Hands {
             return;
         }
         let went = self.typed_into.is_some() && typed_into.is_none();
-        assert!(typed_into.is_none() || typed_into == self.typed_into, "another was stepped into");
+        let arrived = self.asked_for_new && self.typed_into.is_none() && typed_into.is_some();
+        let same = typed_into.is_none() || typed_into == self.typed_into;
+        assert!(same || arrived, "another was stepped into");
         let back = self.looked_into.is_some() && state.copy.is_none();
         if (went || back) && !self.boxed {
             assert!(state.lost.is_some(), "the keyboard went away and keys still count");
         }
         if self.place != state.place {
-            assert!(state.lost.is_some() || self.boxed || state.is_first_run(), "the focus moved");
+            let told = state.lost.is_some() || self.boxed || state.is_first_run();
+            assert!(told || arrived, "the focus moved");
         }
     }
 }

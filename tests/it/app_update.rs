@@ -291,16 +291,31 @@ fn the_first_run_page_starts_what_was_chosen() {
         (&["codex".to_owned()][..], Egress::Ask)
     );
     assert_eq!(spec.workspace.path.to_str(), Some("/home/me/project"));
-    // The new one shows as soon as it is there; typing into it takes a key of its own.
+    // The new one shows as soon as it is there, and has the keyboard.
     let made = sandbox("codex", "codex", Status::Working);
     let acts = console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
     assert!(acts.iter().any(|it| matches!(it, Act::Subscribe { .. })), "{acts:?}");
-    assert!(!acts.iter().any(|it| matches!(it, Act::Lease { .. })), "{acts:?}");
-    assert!(console.picture().contains("codex is there; enter steps in"), "{}", console.picture());
-    let acts = console.keys("enter");
-    assert!(matches!(&acts[..], [Act::Lease { verb: LeaseVerb::Take, .. }]), "{acts:?}");
+    let takes = |it: &Act| matches!(it, Act::Lease { verb: LeaseVerb::Take, .. });
+    assert!(acts.iter().any(takes), "{acts:?}");
     assert_eq!(console.state.mode(), "TYPING");
-    assert!(!console.picture().contains("steps in"), "{}", console.picture());
+}
+
+#[test]
+fn who_pressed_a_key_since_a_sandbox_was_asked_for_is_not_put_into_it() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.keys("n enter");
+    console.now += Duration::from_millis(20);
+    console.keys("k");
+    let made = sandbox("project", "", Status::Working);
+    let id = made.sessions[0].id.clone();
+    console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
+    assert_eq!(console.state.mode(), "NORMAL");
+    assert!(
+        console
+            .effects
+            .iter()
+            .all(|it| !matches!(&it.act, Act::Lease { session, .. } if *session == id))
+    );
 }
 
 #[test]

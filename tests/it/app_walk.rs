@@ -145,7 +145,7 @@ fn a_key_that_means_nothing_says_so_and_where_it_would() {
 #[test]
 fn only_enter_and_the_button_step_in() {
     let mut console = Console::with_fleet((120, 40), day());
-    console.keys("l g / x enter n N q tab t z z j k ] [ l q s");
+    console.keys("l g / x enter n N q tab t z z j k ] [ l q s g");
     let shell =
         session("second", &SandboxId::parse("api-refactor").unwrap(), 2, "sh", Status::Idle);
     console.answer(|it| matches!(it, Act::Open { .. }), Reply::Session(Box::new(shell.clone())));
@@ -300,7 +300,7 @@ fn the_dialog_stays_until_the_hub_has_said_yes() {
     let made = sandbox("project", "cat", Status::Working);
     console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
     assert!(console.state.overlay.is_none());
-    assert_eq!(said(&console), "project is there; enter steps in");
+    assert_eq!(console.state.mode(), "TYPING");
 }
 
 #[test]

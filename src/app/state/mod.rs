@@ -68,6 +68,14 @@ pub enum Place {
     Panes,
 }
 
+/// A session just made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Awaited {
+    pub session: SessionId,
+    /// It was asked for to be typed into.
+    pub to_type: bool,
+}
+
 pub struct State {
     pub me: ClientId,
     pub my_name: String,
@@ -146,8 +154,8 @@ pub struct State {
     pub(super) last_key: Option<crate::vt::key::Key>,
     /// The key that was pressed or repeated last.
     pub(super) pressed_last: Option<crate::vt::key::Key>,
-    /// A sandbox just made here, to be shown and stepped into when it appears.
-    pub(super) awaited: Option<SessionId>,
+    /// A session just made here, to be shown when it appears.
+    pub(super) awaited: Option<Awaited>,
     /// When it was asked for; who has done something since is not drawn away from it.
     pub(super) awaited_at: Duration,
     /// Where the left button went down, if in a pane's body that the console owns.

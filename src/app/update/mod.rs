@@ -262,7 +262,7 @@ impl Turn<'_> {
             return;
         }
         if let Some(wanted) = self.state.awaited.take() {
-            if self.state.fleet.session(&wanted).is_some() {
+            if self.state.fleet.session(&wanted.session).is_some() {
                 self.welcome(&wanted);
                 return;
             }

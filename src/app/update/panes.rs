@@ -6,7 +6,7 @@ use crate::{
         action::Action,
         effect::Act,
         grid::Slot,
-        state::{Grip, Hold, Holder, Overlay, Pending, Place},
+        state::{Awaited, Grip, Hold, Holder, Overlay, Pending, Place},
     },
     base::id::SessionId,
     model::event::Level,
@@ -157,9 +157,13 @@ impl Turn<'_> {
         self.state.came_from = from;
     }
 
-    /// A session just made here: it is in sight, and the keys stay where they are, for what is
-    /// typed meanwhile was not meant for it.
-    pub(super) fn welcome(&mut self, session: &SessionId) {
+    /// A session just made here: it is in sight, and has the keyboard if it was asked for to be typed into. Who has
+    /// pressed a key since then is not here: see `expect`.
+    pub(super) fn welcome(&mut self, Awaited { session, to_type }: &Awaited) {
+        let runs = self.state.fleet.session(session).is_some_and(|(_, it)| it.exit.is_none());
+        if *to_type && runs && self.state.views.is_empty() {
+            return self.arrive(session);
+        }
         let place = self.state.place;
         self.show(session);
         self.state.place = place;

@@ -6,7 +6,7 @@ use crate::{
         effect::{Act, EffectId},
         keymap::Keymap,
         msg::{Link, Reply},
-        state::{Hold, Overlay, Pending},
+        state::{Awaited, Hold, Overlay, Pending},
     },
     base::{
         fault::{Fault, Kind, Outcome},
@@ -35,7 +35,7 @@ impl Turn<'_> {
             }
             (Pending::Create, Ok(Reply::Sandbox(sandbox))) => self.created(id, Ok(*sandbox)),
             (Pending::Create, Err(fault)) => self.created(id, Err(fault)),
-            (Pending::Open, Ok(Reply::Session(session))) => self.expect(Some(session.id)),
+            (Pending::Open, Ok(Reply::Session(session))) => self.expect(Some(session.id), true),
             (Pending::Open, Err(fault)) => self.fault("opening a shell", &fault),
             (Pending::Lease { session, verb }, result) => self.lease(session, verb, result),
             (it @ (Pending::Older(_) | Pending::Oldest(_) | Pending::Jump { .. }), result) => {
@@ -107,12 +107,13 @@ impl Turn<'_> {
         self.state.dirty = true;
     }
 
-    /// Waits for a new session to appear in the feed, to show it; not once someone is busy elsewhere.
-    pub(super) fn expect(&mut self, session: Option<SessionId>) {
+    /// Waits for a new session to appear in the feed, to show it, and to type into it where it was asked for to be
+    /// typed into; not once someone is busy elsewhere.
+    pub(super) fn expect(&mut self, session: Option<SessionId>, to_type: bool) {
         let state = &mut *self.state;
         let busy = state.grip.is_some() || state.copy.is_some() || state.overlay.is_some();
         if !busy && state.line.is_none() && state.key_at <= state.awaited_at {
-            state.awaited = session;
+            state.awaited = session.map(|session| Awaited { session, to_type });
         }
     }
 

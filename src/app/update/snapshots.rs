@@ -238,7 +238,7 @@ impl Turn<'_> {
                 let first = now.sessions.first().map(|it| it.id.clone());
                 self.notice(Level::Info, &format!("{sandbox} is started again"));
                 self.state.fleet.change(now.into());
-                self.expect(first);
+                self.expect(first, false);
             }
             Ok(_) => self.notice(Level::Error, "the hub answered something else"),
             Err(fault) => self.fault(&format!("starting {sandbox} again"), &fault),
@@ -323,7 +323,7 @@ impl Turn<'_> {
                 let first = made.sessions.first().map(|it| it.id.clone());
                 self.notice(Level::Info, &format!("forked {of}: {}", made.name));
                 self.state.fleet.change(made.into());
-                self.expect(first);
+                self.expect(first, false);
             }
             (Pending::Fork { of }, Err(fault)) => self.fault(&format!("forking {of}"), &fault),
             _ => self.notice(Level::Error, "the hub answered something else"),

@@ -303,7 +303,7 @@ impl Turn<'_> {
                 self.state.overlay.take_if(from_dialog);
                 let first = sandbox.sessions.first().map(|it| it.id.clone());
                 self.state.fleet.change(sandbox.into());
-                self.expect(first);
+                self.expect(first, true);
             }
             Err(fault) => match &mut self.state.overlay {
                 Some(Overlay::New(dialog)) if dialog.asked == Some(asked) => {
