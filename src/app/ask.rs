@@ -177,7 +177,7 @@ impl State {
         let (at, until) = (zone.date_time(asked.created_at), zone.date_time(asked.deadline_at));
         page.words("asked", &at, Tone::Plain);
         if ask.state == AskState::Pending {
-            page.words("denied", &format!("{until}, if nobody answers"), Tone::Plain);
+            page.words("until", &format!("{until}; then it is denied"), Tone::Plain);
         }
         let digest: String = ask.digest.chars().take(DIGEST_SHOWN).collect();
         page.words("digest", &visible(&digest), Tone::Dim);
@@ -218,10 +218,10 @@ impl State {
         live: bool,
     ) -> String {
         if !live {
-            return format!("until {}", self.zone.time(deadline));
+            return format!("denied at {}", self.zone.time(deadline));
         }
         let asked = human_duration(age(created, now).0);
-        format!("for {asked}, {} left", left(deadline, now))
+        format!("waits {asked}, denied in {}", left(deadline, now))
     }
 
     /// Only how long it will.
@@ -245,7 +245,7 @@ fn claimed(page: &mut Page, request: &Request, about: &[(String, String)]) {
         page.words("agent", &format!("says it is {}", visible(agent)), Tone::Dim);
     }
     if let Some(reason) = reason {
-        let quoted = format!("\u{201c}{reason}\u{201d} (the agent's words)");
+        let quoted = format!("\u{201c}{reason}\u{201d}");
         page.exact("its words", &quoted, Tone::Plain);
     }
     for (key, value) in request.details.iter().chain(about) {

@@ -49,17 +49,19 @@ impl Help {
                 marks(&wanted, &mut out);
             }
             let mut lines: Vec<HelpLine> = Vec::new();
-            for spec in ACTIONS.iter().filter(|it| it.scope == *scope) {
-                let keys: Vec<String> =
-                    keymap.keys_of(spec.action).into_iter().map(|(_, keys)| keys).collect();
-                let mut shown: Vec<String> = Vec::new();
-                for key in keys {
-                    if !shown.contains(&key) {
-                        shown.push(key);
-                    }
+            for spec in ACTIONS {
+                let keys: Vec<String> = keymap
+                    .keys_of(spec.action)
+                    .into_iter()
+                    .filter(|(of, _)| of == scope)
+                    .map(|(_, keys)| keys)
+                    .collect();
+                // What has keys of another place too is told there with those.
+                if keys.is_empty() && spec.scope != *scope {
+                    continue;
                 }
-                let mut keys = shown.join("  ");
-                if let Some((name, takes)) = spec.command {
+                let mut keys = keys.join("  ");
+                if let Some((name, takes)) = spec.command.filter(|_| spec.scope == *scope) {
                     let line = format!(":{name} {}", takes.usage());
                     keys = if keys.is_empty() { line } else { format!("{keys}  {line}") };
                 }
@@ -87,5 +89,42 @@ fn marks(wanted: &str, out: &mut Vec<HelpLine>) {
         out.push(HelpLine::Scope("marks in the fleet"));
         // Two in a line, for narrow terminals.
         out.extend(marks.chunks(2).map(|it| HelpLine::Marks(it.join("   "))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::keymap::load_preset;
+
+    #[test]
+    fn a_key_stands_under_the_place_where_it_counts() {
+        let keymap = load_preset("default").unwrap_or_default();
+        let lines = Help::new(&[Scope::List, Scope::Global]).lines(&keymap);
+        let mut told = Vec::new();
+        let mut under = "";
+        for line in &lines {
+            match line {
+                HelpLine::Scope(scope) => under = scope,
+                HelpLine::Action { keys, title, .. } => {
+                    told.push((under, keys.as_str(), title.as_str()))
+                }
+                HelpLine::Marks(_) => {}
+            }
+        }
+        let of = |title: &str| -> Vec<(&str, &str)> {
+            let found = told.iter().filter(|it| it.2 == title);
+            found.map(|(under, keys, _)| (*under, *keys)).collect()
+        };
+        let fork = of("Fork");
+        assert!(fork.contains(&("in snapshots", "F")), "{fork:?}");
+        assert!(!fork.iter().any(|it| it.0 == "in the fleet" && it.1.starts_with('F')), "{fork:?}");
+        let mark = of("Mark");
+        assert!(mark.iter().any(|it| it.0 == "in the fleet" && it.1.contains("space")), "{mark:?}");
+        let page = of("Half a page down");
+        assert!(
+            !page.iter().any(|it| it.0 == "in the fleet" && it.1.contains("space")),
+            "{page:?}"
+        );
     }
 }

@@ -225,8 +225,15 @@ impl State {
             let close = self.key_words(Action::DialogCancel);
             return format!("{chord} does nothing here; {close} closes the box");
         }
-        let elsewhere =
-            [Scope::List, Scope::Panes, Scope::Scroll, Scope::Snapshots, Scope::Diff].into_iter();
+        // In the list of asks, what answers one is nearest.
+        let near = here.contains(&Scope::Asks).then_some(Scope::Ask);
+        let elsewhere = near.into_iter().chain([
+            Scope::List,
+            Scope::Panes,
+            Scope::Scroll,
+            Scope::Snapshots,
+            Scope::Diff,
+        ]);
         let found = elsewhere.filter(|it| !here.contains(it)).find_map(|scope| {
             match self.keymap.step(scope, &[chord]) {
                 Step::Run(bound) => Some((scope, bound.title().to_lowercase())),

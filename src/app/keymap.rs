@@ -163,6 +163,12 @@ impl Keymap {
             .collect()
     }
 
+    /// Keys of an action where it belongs, or after the prefix: elsewhere they may do something else.
+    pub fn own_keys_of(&self, action: Action) -> Vec<String> {
+        let own = |it: &(Scope, String)| it.0 == action.spec().scope || it.0 == Scope::Prefix;
+        self.keys_of(action).into_iter().filter(own).map(|(_, keys)| keys).collect()
+    }
+
     /// Everything bound, in a fixed order.
     pub fn bindings(&self) -> impl Iterator<Item = (Scope, &Sequence, &Bound)> {
         self.keys

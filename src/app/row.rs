@@ -38,9 +38,9 @@ impl Mark {
         Self::Unknown,
     ];
 
-    /// Those that this version can show: nothing asks the hub yet, and nothing is found to be stuck.
+    /// Those that this version can show: nothing is found to be stuck yet.
     pub fn shown() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().copied().filter(|it| !matches!(it, Self::Asks | Self::Stuck))
+        Self::ALL.iter().copied().filter(|it| *it != Self::Stuck)
     }
 
     pub fn sign(self) -> char {
@@ -74,7 +74,7 @@ impl Mark {
     /// What it says, where it is explained.
     pub fn means(self) -> &'static str {
         match self {
-            Self::Asks => "asks",
+            Self::Asks => "asks: waits for your answer",
             Self::Calls => "calls: rang or sent a notification",
             Self::Stuck => "stuck",
             Self::Failed => "failed",

@@ -28,7 +28,7 @@ pub async fn apply(runtime: &dyn Runtime, args: ApplyArgs) -> Outcome<out::Code>
     if args.json {
         out::json(&AppliedView::new(sandbox, &applied))?;
     } else if !applied.paths.is_empty() {
-        out::print(&table(&applied))?;
+        out::print(&table(&applied, args.undo))?;
     }
     let of = |verdict| applied.paths.iter().filter(|it| it.verdict == verdict).count();
     if applied.refused() {
@@ -52,10 +52,11 @@ pub async fn apply(runtime: &dyn Runtime, args: ApplyArgs) -> Outcome<out::Code>
     Ok(out::DONE)
 }
 
-fn table(applied: &Applied) -> String {
+fn table(applied: &Applied, undone: bool) -> String {
     let mut table = Table::new(&["VERDICT", "CHANGE", "PATH"]);
     for it in &applied.paths {
         let (word, tone) = match it.verdict {
+            Verdict::Applied if undone => ("taken back", Tone::Good),
             Verdict::Applied => ("applied", Tone::Good),
             Verdict::Conflict => ("conflict", Tone::Bad),
             Verdict::LeftOut => ("left out", Tone::Warn),

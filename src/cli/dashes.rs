@@ -32,7 +32,13 @@ pub fn missing(error: &clap::Error, typed: &[String]) -> Option<Fault> {
     let whole = |line: &Vec<String>| {
         Cli::try_parse_from(std::iter::once(&"sandwatch".to_owned()).chain(line)).is_ok()
     };
-    let line: Vec<String> = line.into_iter().find(whole)?.iter().map(|it| quoted(it)).collect();
+    let line = line.into_iter().find(whole)?;
+    // No command begins like this: an option that there is not.
+    let command = line.iter().skip_while(|it| *it != "--").nth(1);
+    if command.is_none_or(|it| it.starts_with('-')) {
+        return None;
+    }
+    let line: Vec<String> = line.iter().map(|it| quoted(it)).collect();
     let line = format!("sandwatch {}", line.join(" "));
     let what = format!("unexpected argument: {}", text::shown(word, LINE_BYTES_MAX));
     let hint = if line.len() > LINE_BYTES_MAX || text::visible(&line) != line {
@@ -79,7 +85,13 @@ mod tests {
 
     #[test]
     fn other_mistakes_are_left_as_they_are() {
-        for typed in [&["rm", "--force", "x"][..], &["run", "--", "ls"], &["frobnicate", "x"]] {
+        for typed in [
+            &["rm", "--force", "x"][..],
+            &["run", "--", "ls"],
+            &["frobnicate", "x"],
+            &["run", "--bogus"],
+            &["run", "-d", "--bogus", "x"],
+        ] {
             let line: Vec<String> = typed.iter().map(|it| (*it).to_owned()).collect();
             let parsed =
                 Cli::try_parse_from(std::iter::once("sandwatch").chain(typed.iter().copied()));

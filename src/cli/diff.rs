@@ -46,7 +46,10 @@ pub async fn diff(runtime: &dyn Runtime, args: DiffArgs) -> Outcome<out::Code> {
     let all = runtime.list().await?;
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
     let against = match &args.from {
-        Some(typed) => Some(resolve::snapshot(&runtime.snapshots().await?, typed)?.id.clone()),
+        Some(typed) => {
+            let kept = runtime.snapshots().await?;
+            Some(resolve::snapshot_for(&kept, &sandbox.id, typed)?.id.clone())
+        }
         None => None,
     };
     let asked = Asked {

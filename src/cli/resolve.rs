@@ -117,6 +117,16 @@ fn first_session(sandbox: &Sandbox) -> Outcome<(&Sandbox, &Session)> {
     })
 }
 
+/// A snapshot, where a sandbox is named already: its own of that name, else any that `snapshot` finds.
+pub fn snapshot_for<'a>(
+    all: &'a [Snapshot],
+    sandbox: &crate::base::id::SandboxId,
+    typed: &str,
+) -> Outcome<&'a Snapshot> {
+    let own = |it: &&Snapshot| it.sandbox == *sandbox && it.name.as_deref() == Some(typed);
+    all.iter().rev().find(own).map_or_else(|| snapshot(all, typed), Ok)
+}
+
 /// A name, also behind its sandbox's and a slash; the newest of a name that several have.
 pub fn snapshot<'a>(all: &'a [Snapshot], typed: &str) -> Outcome<&'a Snapshot> {
     let mut named = Vec::new();

@@ -155,7 +155,11 @@ fn told(it: &Snapshot) -> String {
 pub async fn restore(runtime: &dyn Runtime, args: RestoreArgs) -> Outcome<out::Code> {
     let (all, kept) = (runtime.list().await?, runtime.snapshots().await?);
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
-    let to = args.snapshot.as_deref().map(|it| resolve::snapshot(&kept, it)).transpose()?;
+    let to = args
+        .snapshot
+        .as_deref()
+        .map(|it| resolve::snapshot_for(&kept, &sandbox.id, it))
+        .transpose()?;
     let running = sandbox.sessions.iter().filter(|it| it.exit.is_none()).count();
     if !args.yes && running > 0 && sandbox.state != State::Stopped {
         let to = to.map_or("what it is now".to_owned(), told);

@@ -1,5 +1,7 @@
 //! What a sandbox changed in a copy-on-write workspace, against the real directory.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::{hunk::Part, sandbox::words};
@@ -142,6 +144,19 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Paths that were written, without the directories that others of them lie in.
+    pub fn written(&self) -> usize {
+        let done = || self.paths.iter().filter(|it| it.verdict == Verdict::Applied);
+        let above = |it: &'_ AppliedPath| {
+            let slashes = it.path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            slashes.map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let holders: HashSet<&[u8]> = done()
+            .flat_map(|it| above(it).into_iter().filter_map(|at| it.path.get(..at)))
+            .collect();
+        done().filter(|it| !holders.contains(it.path.as_slice())).count()
+    }
+
     /// There were conflicts, and so nothing was written.
     pub fn refused(&self) -> bool {
         self.paths.iter().any(|it| it.verdict == Verdict::Conflict)
@@ -157,4 +172,29 @@ pub fn covers(top: &[u8], path: &[u8]) -> bool {
 pub fn is_inside(path: &[u8]) -> bool {
     let plain = |it: &[u8]| !matches!(it, b"" | b"." | b"..") && !it.contains(&0);
     path.split(|it| *it == b'/').all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_made_for_what_lies_in_it_is_not_counted() {
+        let path = |path: &str, verdict| AppliedPath {
+            path: path.into(),
+            status: ChangeStatus::Added,
+            verdict,
+            note: None,
+        };
+        let paths = [
+            path("d", Verdict::Applied),
+            path("d!", Verdict::Applied),
+            path("d/in", Verdict::Applied),
+            path("d/in/long", Verdict::Applied),
+            path("d/no", Verdict::LeftOut),
+            path("empty", Verdict::Applied),
+        ];
+        let applied = Applied { paths: paths.into(), git_left_out: 0 };
+        assert_eq!(applied.written(), 3);
+    }
 }

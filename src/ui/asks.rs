@@ -59,8 +59,7 @@ impl View<'_> {
         let Some(ask) = self.state.ask(first) else { return };
         let right = area.x + area.width;
         let dim = self.on_hint(Role::Hint);
-        let asks = if waiting.len() == 1 { "asks" } else { "ask" };
-        let head = format!("! {} {asks} ", waiting.len());
+        let head = format!("! {} · ", count(waiting.len(), "ask"));
         let mut at = brush.text(area.x + 1, area.y, area.width, &head, self.on_hint(Role::Asks));
         let times = self.state.ask_times(first.created_at, first.deadline_at);
         // How it is come to is whole, and so is the time.
@@ -80,11 +79,11 @@ impl View<'_> {
         let mut end = brush.text_right(end, area.y, 16, &key, self.on_hint(Role::HintKey));
         end = brush.text_right(end - 1, area.y, area.width / 3, &format!(" {times}"), dim);
         let risk = match ask.risk.level {
-            RiskLevel::High => " HIGH RISK",
+            RiskLevel::High => " · HIGH RISK",
             RiskLevel::Medium | RiskLevel::Low => "",
         };
         let kind = ask.asked.request.kind.word();
-        let text = format!("{kind} {}{risk} ", visible(&ask.sandbox_name));
+        let text = format!("{kind} · {}{risk} ", visible(&ask.sandbox_name));
         let role = if risk.is_empty() { Role::HintKey } else { Role::Error };
         at = brush.text(at, area.y, end.saturating_sub(at + 1), &text, self.on_hint(role));
         let subject = &ask.asked.request.subject;

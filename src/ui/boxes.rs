@@ -116,8 +116,9 @@ impl View<'_> {
                 brush.style(Area::new(rest.x, y, rest.width, 1), style);
             }
             brush.text(rest.x, y, 22, spec.title, style);
-            let keys = self.state.keymap.keys_of(*action);
-            let keys = keys.first().map_or("", |(_, keys)| keys.as_str());
+            let keys = self.state.keymap.own_keys_of(*action);
+            let command = || spec.command.map(|(name, _)| format!(":{name}"));
+            let keys = &keys.into_iter().next().or_else(command).unwrap_or_default();
             let look = if here { style } else { self.on_box(Role::Accent) };
             let end = brush.text_right(rest.x + rest.width, y, 14, keys, look);
             let room = end.saturating_sub(rest.x + 24);

@@ -23,7 +23,7 @@ use crate::{
         layout::{COLUMNS_MIN, ROWS_MIN},
         state::Overlay,
     },
-    base::text::{visible, wrap},
+    base::text::{count, visible, wrap},
 };
 use paint::Brush;
 use theme::{Role, Theme};
@@ -109,9 +109,9 @@ impl View<'_> {
         let what = first.map_or_else(String::new, |it| {
             let request = &it.asked.request;
             let subject = visible(&request.subject);
-            format!(": {} {} {subject}", request.kind.word(), visible(&it.sandbox_name))
+            format!(" · {} · {} {subject}", request.kind.word(), visible(&it.sandbox_name))
         });
-        if asks == 1 { format!("! 1 asks{what}") } else { format!("! {asks} ask{what}") }
+        format!("! {}{what}", count(asks as usize, "ask"))
     }
 
     fn overlay(&self, brush: &mut Brush<'_>) -> Option<Position> {

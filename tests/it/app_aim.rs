@@ -11,7 +11,12 @@ use sandwatch::{
         state::{Overlay, Place},
     },
     base::{clock::Timestamp, id::SandboxId, id::SessionId},
-    model::{event::Event, fact::Fact, sandbox::Sandbox, session::Status},
+    model::{
+        event::Event,
+        fact::Fact,
+        sandbox::{Sandbox, State as Life},
+        session::Status,
+    },
     runtime::LeaseVerb,
 };
 
@@ -200,6 +205,40 @@ fn who_has_gone_on_is_not_drawn_to_what_was_asked_for_before() {
         console.keys("q");
         assert_eq!(current(&console), before, "{keys}");
     }
+}
+
+#[test]
+fn who_pressed_a_key_since_a_sandbox_was_asked_for_is_not_put_into_it() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.keys("n enter");
+    console.now += Duration::from_millis(20);
+    console.keys("k");
+    let made = sandbox("project", "", Status::Working);
+    let id = made.sessions[0].id.clone();
+    console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
+    assert_eq!(console.state.mode(), "NORMAL");
+    assert!(
+        console
+            .effects
+            .iter()
+            .all(|it| !matches!(&it.act, Act::Lease { session, .. } if *session == id))
+    );
+}
+
+#[test]
+fn what_has_ended_has_no_part_in_pausing_and_resuming() {
+    let state = |name: &str, state| {
+        let mut it = sandbox(name, "bash", Status::Idle);
+        it.state = state;
+        it
+    };
+    let fleet = |life| vec![state("one", life), state("over", Life::Stopped), state("two", life)];
+    let mut console = Console::with_fleet((100, 30), fleet(Life::Running));
+    console.keys("*");
+    assert!(matches!(&console.keys("p")[..], [Act::Pause(_), Act::Pause(_)]));
+    let mut console = Console::with_fleet((100, 30), fleet(Life::Paused));
+    console.keys("*");
+    assert!(matches!(&console.keys("p")[..], [Act::Resume(_), Act::Resume(_)]));
 }
 
 fn says(console: &mut Console, name: &str, fact: Fact) -> Vec<Act> {

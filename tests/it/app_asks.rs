@@ -299,12 +299,12 @@ fn what_is_shown_is_all_of_it_and_visible() {
         "session docs-site",
         "says it is claude",
         "\u{201c}it is the next step\u{201d}",
-        "the agent's words",
+        "its words",
         "cwd",
         "/home/me/project",
         "HIGH",
         "runs what it fetched",
-        "if nobody answers",
+        "then it is denied",
         "ask-2-012345",
         "this ask alone",
         "until it is removed",
@@ -342,7 +342,7 @@ fn a_program_writes_no_row_of_the_consoles_own() {
     let lines = &console.state.shown_ask().unwrap().lines;
     let at = |label: &str| lines.iter().position(|it| it.label == label);
     let mark = lines.iter().position(|it| it.text.contains("from the sandbox"));
-    for ours in ["risk", "from", "asked", "denied", "digest", "1 h"] {
+    for ours in ["risk", "from", "asked", "until", "digest", "1 h"] {
         assert!(at(ours).is_some() && at(ours) < mark, "{ours}: {shown}");
         assert_eq!(lines.iter().filter(|it| it.label == ours).count(), 1, "{ours}: {shown}");
     }

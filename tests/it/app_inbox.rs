@@ -39,14 +39,14 @@ fn a_bar_tells_of_the_oldest_in_every_place_and_while_typing() {
         console.keys(keys);
         let shown = console.picture();
         let bar = shown.lines().nth(22).unwrap();
-        let wanted = "! 3 ask exec api-refactor cargo test";
-        assert!(bar.contains(wanted) && bar.contains("left"), "{keys}: {bar}");
+        let wanted = "! 3 asks · exec · api-refactor cargo test";
+        assert!(bar.contains(wanted) && bar.contains("denied in"), "{keys}: {bar}");
     }
     let mut console = Console::with_fleet((80, 24), asking());
     console.step_in();
     assert!(console.state.is_typing());
     let shown = console.picture();
-    assert!(shown.lines().nth(22).unwrap().contains("! 3 ask exec api-refactor"), "{shown}");
+    assert!(shown.lines().nth(22).unwrap().contains("! 3 asks · exec · api-refactor"), "{shown}");
     assert!(shown.lines().nth(22).unwrap().contains("ctrl-b a"), "{shown}");
     // What is typed goes to the program, letter by letter, and answers nothing.
     console.now += Duration::from_secs(5);
@@ -58,7 +58,7 @@ fn a_bar_tells_of_the_oldest_in_every_place_and_while_typing() {
     }
     for size in [(59, 20), (30, 5), (20, 2), (80, 14)] {
         console.send(Msg::Resize(size.0, size.1));
-        assert!(console.picture().contains("! 3 ask"), "{size:?}: {}", console.picture());
+        assert!(console.picture().contains("! 3 asks ·"), "{size:?}: {}", console.picture());
     }
 }
 
@@ -70,7 +70,7 @@ fn the_bar_has_two_rows_where_there_is_room_and_goes_with_the_last_ask() {
     console.send(Msg::Resize(100, 24));
     assert_eq!(rows(&console), 1);
     tell(&mut console, 0, Vec::new());
-    assert!(console.picture().contains("! 2 ask exec docs-site HIGH RISK"));
+    assert!(console.picture().contains("! 2 asks · exec · docs-site · HIGH RISK"));
     tell(&mut console, 1, Vec::new());
     assert_eq!(rows(&console), 0);
 }
@@ -207,7 +207,7 @@ fn the_times_of_asks_do_not_keep_an_idle_console_awake() {
     waits(&mut console, Duration::from_secs(120));
     console.state.take_dirty();
     console.send(Msg::Tick);
-    assert!(console.picture().contains("until "), "{}", console.picture());
+    assert!(console.picture().contains("denied at "), "{}", console.picture());
     assert_eq!(console.state.wake_at(), None);
 }
 

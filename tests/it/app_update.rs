@@ -301,24 +301,6 @@ fn the_first_run_page_starts_what_was_chosen() {
 }
 
 #[test]
-fn who_pressed_a_key_since_a_sandbox_was_asked_for_is_not_put_into_it() {
-    let mut console = Console::with_fleet((100, 30), day());
-    console.keys("n enter");
-    console.now += Duration::from_millis(20);
-    console.keys("k");
-    let made = sandbox("project", "", Status::Working);
-    let id = made.sessions[0].id.clone();
-    console.answer(|it| matches!(it, Act::Create(_)), Reply::Sandbox(Box::new(made)));
-    assert_eq!(console.state.mode(), "NORMAL");
-    assert!(
-        console
-            .effects
-            .iter()
-            .all(|it| !matches!(&it.act, Act::Lease { session, .. } if *session == id))
-    );
-}
-
-#[test]
 fn variables_are_given_or_passed_on_by_their_names() {
     let mut console = Console::with_fleet((100, 30), day());
     console.keys("n tab tab tab tab tab");

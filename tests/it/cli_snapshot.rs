@@ -136,6 +136,17 @@ fn what_is_wrong_with_a_snapshot_is_said() {
 }
 
 #[test]
+fn of_a_name_that_several_have_the_one_of_the_sandbox_that_is_named_is_meant() {
+    let home = changed("echo x > a");
+    home.ok(&["snapshot", "create", "box", "--name", "one"]);
+    home.ok(&["fork", "-d", "box", "--name", "other"]);
+    home.ok(&["snapshot", "create", "other", "--name", "one"]);
+    home.ok(&["restore", "box", "one", "--yes"]);
+    home.ok(&["diff", "box", "--from", "one"]);
+    home.run(&["fork", "-d", "one"]).failed(2, &["ambiguous", "other/one"]);
+}
+
+#[test]
 fn a_stopped_sandbox_is_kept_restored_and_runs_again() {
     let home = changed("echo x > a");
     home.ok(&["snapshot", "create", "box", "--name", "one"]);

@@ -33,7 +33,7 @@ actions! {
         "Leave the terminal as it was; sandboxes keep running.",
         [Global "ctrl-c"], "quit" Nothing;
     Back, "app.back", Global, None, "Back",
-        "Close what is open, else go back to the fleet, else quit.",
+        "Close what is open, else go back to the fleet; there `q` quits, and `esc` does not.",
         [Global "q", Global "esc"];
     Palette, "app.palette", Global, None, "Palette",
         "Find any action by its name and run it.",
@@ -94,7 +94,7 @@ actions! {
         "Move up by half of the visible rows.",
         [List "ctrl-u", List "pageup", View "ctrl-u", View "pageup"];
     ListNextAttention, "list.attention", List, None, "Next that needs you",
-        "Move to the next sandbox that calls (it rang or sent a notification) or failed.",
+        "Move to the next sandbox that asks, calls (it rang or sent a notification) or failed.",
         [List "!", Prefix "!"], "attention" Nothing;
     Filter, "list.filter", List, None, "Filter",
         "Narrow the fleet by words and tokens such as status:failed; `!` turns one around.",
@@ -388,8 +388,8 @@ actions! {
         "Move up by a page.",
         [Dialog "pageup", Dialog "ctrl-u"];
 
-    LineAccept, "line.accept", Line, None, "Accept",
-        "Use the line as it is.",
+    LineAccept, "line.accept", Line, None, "Done",
+        "Do what was typed: run the command, or keep the filter or the search.",
         [Line "enter"];
     LineCancel, "line.cancel", Line, None, "Cancel",
         "Leave the line; what was there before comes back.",

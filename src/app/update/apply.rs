@@ -191,7 +191,7 @@ impl Turn<'_> {
                 Some((shown(&it.path), hunks))
             });
             let (names, hunks): (Vec<String>, Vec<usize>) = parts.unzip();
-            let others = of(Verdict::Applied).count() - names.len();
+            let others = applied.written().saturating_sub(names.len());
             let many = amount(hunks.iter().sum(), &names, (others, "path"));
             format!("wrote {many} to {directory}; {key} takes it back")
         };
@@ -266,8 +266,7 @@ impl Turn<'_> {
             );
             return self.notice_here(Level::Error, &text);
         }
-        let done = applied.paths.iter().filter(|it| it.verdict == Verdict::Applied).count();
-        let text = format!("took {} back from {directory}", count(done, "path"));
+        let text = format!("took {} back from {directory}", count(applied.written(), "path"));
         self.notice(Level::Info, &text);
     }
 }

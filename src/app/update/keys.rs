@@ -11,6 +11,7 @@ use crate::{
         msg::Moment,
         state::{Overlay, State},
     },
+    model::event::Level,
     vt::key::{Key, KeyPress, Stroke},
 };
 
@@ -33,16 +34,18 @@ impl Turn<'_> {
         if let Some(Overlay::Confirm(confirm)) = &self.state.overlay
             && is_bare(press, confirm.key)
         {
-            if self.state.hears() {
-                self.confirmed();
+            match self.state.hears() {
+                true => self.confirmed(),
+                false => self.too_early(press),
             }
             return;
         }
         if matches!(self.state.overlay, Some(Overlay::TakeOver { .. }))
             && is_bare(press, TAKE_OVER_KEY)
         {
-            if self.state.hears() {
-                self.take_over();
+            match self.state.hears() {
+                true => self.take_over(),
+                false => self.too_early(press),
             }
             return;
         }
@@ -68,6 +71,12 @@ impl Turn<'_> {
             return self.begin_prefix();
         }
         self.unbound(press);
+    }
+
+    /// A box takes no answer before it can have been read.
+    fn too_early(&mut self, press: KeyPress) {
+        let key = Chord::of(&press);
+        self.notice(Level::Info, &format!("that was too early to have been read: {key} again"));
     }
 
     /// A key while the terminal is too small to show what it would do: only what leaves a pane or the
@@ -131,7 +140,7 @@ impl Turn<'_> {
                 if chord.key != Key::Esc {
                     let keys: Vec<String> = typed.iter().map(ToString::to_string).collect();
                     let text = format!("`{}` does nothing", keys.join(" "));
-                    self.notice(crate::model::event::Level::Info, &text);
+                    self.notice(Level::Info, &text);
                 }
             }
         }
@@ -144,7 +153,7 @@ impl Turn<'_> {
         }
         if !self.state.takes_text() {
             let text = self.state.means_nothing(Chord::of(&press));
-            return self.notice(crate::model::event::Level::Info, &text);
+            return self.notice(Level::Info, &text);
         }
         let Key::Char(it) = press.key else { return };
         if !is_text(press) {

@@ -64,14 +64,14 @@ impl Turn<'_> {
         if targets.is_empty() && !name.is_empty() {
             return;
         }
-        // Marked ones all go the way of the first that can.
+        // As long as one of them runs, they are paused; what is neither has no part in it.
         let fleet = &self.state.fleet;
         let lives: Vec<(SandboxId, String, Life)> = targets
             .iter()
             .filter_map(|it| fleet.get(it))
             .map(|it| (it.sandbox.id.clone(), it.sandbox.name.clone(), it.sandbox.state))
             .collect();
-        let resume = lives.iter().all(|(_, _, life)| *life == Life::Paused);
+        let resume = !lives.iter().any(|(_, _, life)| *life == Life::Running);
         let wanted = if resume { Life::Paused } else { Life::Running };
         let able = lives.into_iter().filter(|(_, _, life)| *life == wanted);
         let able: Vec<SandboxId> = able.map(|(id, ..)| id).collect();

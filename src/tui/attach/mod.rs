@@ -109,6 +109,7 @@ pub async fn run(
     if !read_only {
         attached.ask_for_keyboard(LeaseVerb::Take)?;
     }
+    attached.say(format!("{name}: {leader} d leaves it, and it keeps running"));
     let ending = loop {
         let timer = attached.until_timer();
         tokio::select! {
