@@ -107,7 +107,7 @@ mod tests {
             match line {
                 HelpLine::Scope(scope) => under = scope,
                 HelpLine::Action { keys, title, .. } => {
-                    told.push((under, keys.as_str(), title.as_str()))
+                    told.push((under, keys.as_str(), title.as_str()));
                 }
                 HelpLine::Marks(_) => {}
             }
