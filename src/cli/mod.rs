@@ -154,7 +154,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Doctor(args)) => hub::doctor(paths, args).await,
         Some(Verb::Run(args)) => {
             // What is wrong with the request is said before anything is started for it.
-            let request = run::Request::new(*args)?;
+            let request = run::Request::new(*args, paths)?;
             run::run(&link::hub_to_attach(paths).await?.runtime, paths, request).await
         }
         Some(Verb::Attach(args)) => {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use super::{
+    agents::{Agents, News},
     asks::{Asks, Plea},
     exec,
     feed::Feed,
@@ -23,7 +24,7 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         id::{AskId, SessionId},
-        limits::{RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX, SESSIONS_PER_SANDBOX_MAX},
+        limits::{AGENT_HEARD_WITHIN, RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX, SESSIONS_PER_SANDBOX_MAX},
         units::Size,
     },
     driver::{Ground, Place},
@@ -53,6 +54,8 @@ struct Inner {
     asks: Arc<Asks>,
     /// What all that goes out passes, where it is asked for.
     gate: OnceLock<gate::Watch>,
+    /// What is known of agents, where somebody looked.
+    agents: OnceLock<Agents>,
     rooms: Mutex<Rooms>,
     /// One start at a time: ordinals are given in order.
     opening: tokio::sync::Mutex<()>,
@@ -95,6 +98,7 @@ impl House {
             feed: Arc::default(),
             asks: Arc::default(),
             gate: OnceLock::new(),
+            agents: OnceLock::new(),
             rooms: Mutex::new(Rooms {
                 state: State::Running,
                 hosts: Vec::new(),
@@ -130,6 +134,20 @@ impl House {
     /// What all that goes out passes from now on; the first one counts.
     pub fn goes_out_by(&self, gate: gate::Watch) {
         drop(self.inner.gate.set(gate));
+    }
+
+    /// What is known of agents from now on; the first counts. `notes` say what a person should know of that.
+    pub fn knows(&self, agents: Agents, notes: Vec<String>) {
+        if self.inner.agents.set(agents).is_ok() {
+            self.inner.rooms().notes.extend(notes);
+        }
+    }
+
+    /// An agent told of itself.
+    pub fn heard(&self, session: Option<&SessionId>, news: &News) {
+        if self.inner.agents.get().is_some_and(|it| it.heard(session, news)) {
+            self.inner.feed.changed();
+        }
     }
 
     /// What a session asked for was answered elsewhere; `None` = all of it.
@@ -185,11 +203,14 @@ impl Inner {
         let rooms = self.rooms();
         let state = rooms.state_by(seen);
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
+        let sessions: Vec<Session> = rooms.hosts.iter().map(|it| it.1.session()).collect();
+        let of_agents = self.agents.get().map(|it| it.notes(&self.ground.name, &sessions));
+        facts.notes.extend(of_agents.into_iter().flatten());
         SeatReport {
             sandbox: self.ground.id.clone(),
             state,
             facts,
-            sessions: rooms.hosts.iter().map(|it| it.1.session()).collect(),
+            sessions,
             asks: self.asks.pending(),
         }
     }
@@ -309,6 +330,17 @@ fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
     })
 }
 
+/// Reports once more when an agent should have told that it runs.
+fn tell_late(inner: &Arc<Inner>) {
+    let inner = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        tokio::time::sleep(AGENT_HEARD_WITHIN).await;
+        if let Some(inner) = inner.upgrade() {
+            inner.feed.changed();
+        }
+    });
+}
+
 /// Lets programs go on that were held, unless somebody paused or stopped them meanwhile.
 struct Held {
     inner: Arc<Inner>,
@@ -366,12 +398,19 @@ impl Seat for House {
         }
         inner.ready_to_start()?;
         inner.has_room()?;
+        let spec = match inner.agents.get() {
+            Some(agents) => agents.dressed(spec),
+            None => spec,
+        };
         let program = inner.place.spawn(&spec).await?;
         let session = inner.new_session(id.clone(), &spec, program.pid);
         let journal = inner.journal(&session);
         let dir = inner.recordings.join(id.as_str());
         let host = Host::start(session, program, dir, journal, tell(inner, id.clone()));
         let session = host.session();
+        if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {
+            tell_late(inner);
+        }
         inner.add(id, host);
         inner.feed.changed();
         Ok(session)

@@ -160,7 +160,22 @@ pub struct PolicyTestArgs {
 pub enum HookAgent {
     Claude,
     Codex,
+    Cursor,
     Gemini,
+    Opencode,
+}
+
+impl HookAgent {
+    /// As its profile is called.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+            Self::Cursor => "cursor-agent",
+            Self::Gemini => "gemini",
+            Self::Opencode => "opencode",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -139,10 +139,10 @@ pub struct JsonArgs {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A program on PATH; without it and without a command: a shell
-    #[arg(value_name = "AGENT", conflicts_with = "command")]
+    /// A program on PATH, an agent mostly; without it and without a command: a shell
+    #[arg(value_name = "AGENT")]
     pub agent: Option<String>,
-    /// The command to run inside
+    /// The command to run inside; behind AGENT, its arguments
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
     /// Print the sandbox's name and return, instead of attaching

@@ -78,7 +78,7 @@ use self::{
     terms::{Limits, capabilities, egress_note, limits},
     traces::{First, Traces},
 };
-use super::{Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken};
+use super::{ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken};
 use crate::{
     base::{
         clock::Timestamp,
@@ -222,6 +222,9 @@ impl Local {
         }
         let image = image::ready(ground, spec, &AtomicBool::new(false))?;
         let identity = image.as_ref().map_or(Ok(identity.clone()), |it| it.identity(&identity))?;
+        if image.is_none() && ground.dir.join(ASK_DIR).is_dir() {
+            facts.notes.extend(agents::notes(&ground.dir));
+        }
         let plan = Planned::of(grade, ground, spec, &identity, limits.bounds, image.as_ref())?;
         let (env, home, first, shell) = match &image {
             Some(image) => {
