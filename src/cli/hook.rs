@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What an agent writes to a hook, in bytes.
-const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The argument in which an agent says why.
 const REMARK: &str = "description";
 /// What blocks a call, in the protocol that these agents share.
@@ -171,7 +171,7 @@ impl Question {
 
 /// What a call of a tool means. All of it is in the request, or it is not asked for: each argument is in the subject,
 /// in the diff, is the agent's remark, or stands by its own name.
-fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Outcome<Request> {
+pub fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Outcome<Request> {
     let text_of = |key: &str| arguments.get(key).and_then(Value::as_str).map(str::to_owned);
     let mut details = Vec::new();
     details.extend(cwd.map(|it| ("cwd".to_owned(), it.to_owned())));

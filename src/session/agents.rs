@@ -14,7 +14,7 @@ use crate::{
         limits::{AGENT_HEARD_WITHIN, AGENT_WORD_BYTES_MAX, AGENTS_KNOWN_MAX, NAME_BYTES_MAX},
         text,
     },
-    config::agents::{Asks, Profile, Profiles},
+    config::agents::{Asks, Placed, Profile, Profiles, Root},
     model::{
         sandbox::{NOT_REACHING, REACHING, SandboxSpec},
         session::{Session, SessionSpec},
@@ -80,6 +80,13 @@ impl Agents {
         spec
     }
 
+    /// What its home lacks for it, when a command is about to be started.
+    pub fn home_files(&self, command: &[String]) -> Vec<Placed> {
+        let profile = command.first().and_then(|it| self.profiles.of_program(it));
+        let files = profile.into_iter().flat_map(|it| &it.files);
+        files.filter(|it| it.root == Root::Home).cloned().collect()
+    }
+
     /// A session was started; says whether it is an agent's that is to be heard of.
     pub fn started(&self, session: &SessionId, command: &[String]) -> bool {
         let found = command.first().and_then(|it| self.profiles.of_program(it));
@@ -93,7 +100,12 @@ impl Agents {
         if known.len() >= AGENTS_KNOWN_MAX {
             known.remove(0);
         }
-        known.push(Known { session, agent: agent.to_owned(), since: clock::monotonic(), heard: None });
+        known.push(Known {
+            session,
+            agent: agent.to_owned(),
+            since: clock::monotonic(),
+            heard: None,
+        });
     }
 
     /// An agent told of itself; says whether that is new. Which session it is of may be unknown: some agents leave what
@@ -113,7 +125,9 @@ impl Agents {
         }
         drop(known);
         // Somebody started it from a shell.
-        if let (false, Some(session), Some(_)) = (found, session, self.profiles.by_name(&news.agent)) {
+        if let (false, Some(session), Some(_)) =
+            (found, session, self.profiles.by_name(&news.agent))
+        {
             self.know(session.clone(), &news.agent);
             return self.heard(Some(session), news);
         }
@@ -124,11 +138,21 @@ impl Agents {
     pub fn notes(&self, sandbox: &str, sessions: &[Session]) -> Vec<String> {
         let now = clock::monotonic();
         let mut known = self.lock();
-        known.retain(|it| sessions.iter().any(|of| of.id == it.session && of.exit.is_none()));
+        // One may be heard of before it is listed.
+        let runs = |it: &Known| match sessions.iter().find(|of| of.id == it.session) {
+            Some(session) => session.exit.is_none(),
+            None => now.saturating_sub(it.since) < AGENT_HEARD_WITHIN,
+        };
+        known.retain(runs);
         let note = |it: &Known| {
             let session = sessions.iter().find(|of| of.id == it.session)?.name(sandbox);
             let profile = self.profiles.by_name(&it.agent)?;
-            note(profile, &session, it.heard.as_ref().map(Option::as_deref), now - it.since)
+            note(
+                profile,
+                &session,
+                it.heard.as_ref().map(Option::as_deref),
+                now.saturating_sub(it.since),
+            )
         };
         known.iter().filter_map(note).collect()
     }
@@ -153,7 +177,9 @@ fn note(
 ) -> Option<String> {
     let Profile { name, title, why, .. } = profile;
     let silent = |mode: &str| profile.silent_in(mode);
-    let no = |why: &str| Some(text::shown(&format!("{NOT_REACHING}: {session}: {why}"), 2 * AGENT_WORD_BYTES_MAX));
+    let no = |why: &str| {
+        Some(text::shown(&format!("{NOT_REACHING}: {session}: {why}"), 2 * AGENT_WORD_BYTES_MAX))
+    };
     match heard {
         Some(Some(mode)) => match silent(mode) {
             Some(means) => no(&format!("{title} runs in its mode {mode}: {means}")),
@@ -181,12 +207,18 @@ mod tests {
         let all = Profiles::built_in();
         let claude = all.by_name("claude").unwrap();
         let (soon, late) = (Duration::from_secs(1), AGENT_HEARD_WITHIN);
-        let said = |heard: Option<Option<&str>>, age| note(claude, "box", heard, age).unwrap_or_default();
+        let said =
+            |heard: Option<Option<&str>>, age| note(claude, "box", heard, age).unwrap_or_default();
         assert_eq!(said(None, soon), "");
-        assert!(said(None, late).starts_with("asks are NOT reaching us: box: Claude Code did not tell"));
+        assert!(
+            said(None, late).starts_with("asks are NOT reaching us: box: Claude Code did not tell")
+        );
         assert!(said(Some(Some("default")), late).starts_with("asks reach us: box"));
         for silent in ["bypassPermissions", "auto", "acceptEdits", "dontAsk"] {
-            assert!(said(Some(Some(silent)), soon).starts_with("asks are NOT reaching us"), "{silent}");
+            assert!(
+                said(Some(Some(silent)), soon).starts_with("asks are NOT reaching us"),
+                "{silent}"
+            );
         }
         let aider = all.by_name("aider").unwrap();
         assert!(note(aider, "box", None, soon).unwrap().contains("only at its own prompt"));

@@ -4,7 +4,7 @@ use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use crate::{
     base::fault::{Fault, Outcome},
-    config::agents::Profiles,
+    config::agents::{Profiles, Root},
     driver::AGENTS_DIR,
     model::sandbox::{Egress, SandboxSpec},
     session::{agents::Agents, house::House},
@@ -60,7 +60,7 @@ pub fn lay(ground: &Path, profiles: &Profiles) -> Outcome<()> {
             _ => {}
         }
         for profile in profiles.iter() {
-            for file in &profile.files {
+            for file in profile.files.iter().filter(|it| it.root == Root::Etc) {
                 let path = top.join(&profile.name).join(&file.path);
                 let above = path.parent().unwrap_or(&top);
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(above)?;

@@ -75,7 +75,8 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let house = Arc::new(house);
     let model = agents::introduce(&house, &start.spec, known, doors.is_some());
     let asked = ask::serve(asking, Arc::clone(&house));
-    let out = doors.map(|it| gate::open(it, &start.spec, model, start.policy, &house)).transpose()?;
+    let out =
+        doors.map(|it| gate::open(it, &start.spec, model, start.policy, &house)).transpose()?;
     let gate = async {
         match out {
             Some(gate) => gate.serve().await,
@@ -128,10 +129,7 @@ struct Made {
     home: home::Home,
 }
 
-async fn make(
-    dir: &Path,
-    drivers: &Registry,
-) -> Outcome<Made> {
+async fn make(dir: &Path, drivers: &Registry) -> Outcome<Made> {
     let home = home::Home::watch(dir)?;
     let start = read_spec(dir)?;
     if let Err(error) = descriptors::raise(start.open_files) {

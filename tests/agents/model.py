@@ -29,7 +29,7 @@ def decide(turns, tools):
         if who == "tool":
             result = text
             continue
-        lines = re.findall(r"^RUN (.+)$", text, re.M)
+        lines = re.findall(r"^\"?RUN (.+?)\"?$", text, re.M)
         if lines:
             command, result = lines[-1].strip(), None
     if command is None:

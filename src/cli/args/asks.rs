@@ -188,6 +188,16 @@ pub struct HookArgs {
     pub timeout: std::time::Duration,
 }
 
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    /// Whose tool this is
+    #[arg(long, value_enum, default_value = "claude")]
+    pub agent: HookAgent,
+    /// How long to wait for an answer; then it is a no
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
+    pub timeout: std::time::Duration,
+}
+
 const _: () = assert!(ASK_WITHIN.as_secs() == 300 && ASK_WITHIN_MAX.as_secs() >= 300);
 
 fn kind(word: &str) -> Result<AskKind, String> {

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::{
     asks::{
-        AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs,
+        AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs, McpArgs,
         PolicyTestArgs, PolicyVerb, RevokeArgs, WatchAsksArgs,
     },
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
@@ -98,6 +98,8 @@ pub enum Verb {
     Ask(AskArgs),
     /// From inside a sandbox: an agent's hook, which asks a person in the agent's place
     Hook(HookArgs),
+    /// From inside a sandbox: serve one tool over MCP on stdin and stdout, by which an agent asks a person
+    Mcp(McpArgs),
     /// Terminal recordings (asciicast v3)
     #[command(subcommand)]
     Recordings(RecordingsVerb),

@@ -61,10 +61,20 @@ impl Asks {
     }
 }
 
+/// Where in a sandbox a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// Its copy of `/etc`, as it is made.
+    Etc,
+    /// The home in it, when the agent is started and there is no such file.
+    Home,
+}
+
 /// A file that a sandbox gets for an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// Below `/etc` of the sandbox, in a directory there: `NAME/FILE`, without `.` and `..`.
+    pub root: Root,
+    /// Below that, in a directory there: `NAME/FILE`, without `.` and `..`.
     pub path: PathBuf,
     pub text: String,
 }
@@ -125,7 +135,8 @@ pub struct Profiles(Vec<Profile>);
 impl Profiles {
     /// Those that are built in. That all of them can be read is for a test to see.
     pub fn built_in() -> Self {
-        let read = |(name, text): &(&str, &str)| read::profile(&built_in_file(name), name, text).ok();
+        let read =
+            |(name, text): &(&str, &str)| read::profile(&built_in_file(name), name, text).ok();
         Self(BUILT_IN.iter().filter_map(read).collect())
     }
 
@@ -222,7 +233,8 @@ mod tests {
             assert!(!profile.why.is_empty(), "{name}");
             assert_eq!(profile.asks == Asks::None, profile.files.is_empty(), "{name}");
             // What takes arguments of ours takes them from the operator too.
-            let words: Vec<&String> = profile.args.iter().filter(|it| it.starts_with('-')).collect();
+            let words: Vec<&String> =
+                profile.args.iter().filter(|it| it.starts_with('-')).collect();
             assert!(words.iter().all(|it| profile.unless.contains(it)), "{name}");
         }
         assert_eq!(all.iter().count(), BUILT_IN.len());
@@ -256,7 +268,10 @@ mod tests {
         assert_eq!(all.by_name("claude").unwrap().title, "Claude Code");
         std::fs::write(own.join("claude.toml"), mine.replace("mine", "claude")).unwrap();
         let all = Profiles::of(config.path()).unwrap();
-        assert_eq!((all.by_name("claude").unwrap().title.as_str(), all.0.len()), ("Mine", BUILT_IN.len() + 1));
+        assert_eq!(
+            (all.by_name("claude").unwrap().title.as_str(), all.0.len()),
+            ("Mine", BUILT_IN.len() + 1)
+        );
         std::fs::write(own.join("bad.toml"), mine.replace("asks", "askes")).unwrap();
         let fault = Profiles::of(config.path()).unwrap_err();
         assert!(fault.message().contains("bad.toml:3:1: `askes` is not"), "{fault}");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Asks, Placed, Profile};
+use super::{Asks, Placed, Profile, Root};
 use crate::{
     base::limits::{AGENT_FILE_BYTES_MAX, AGENT_FILES_MAX, AGENT_WORD_BYTES_MAX, AGENT_WORDS_MAX},
     config::{
@@ -19,8 +19,8 @@ const KEYS: &[&str] = &[
 ];
 const FILE_KEYS: &[&str] = &["path", "text"];
 /// What begins every path of a file; nothing of a sandbox is written elsewhere.
-const ETC: &str = "/etc/";
-/// Directories below `/etc` and a file.
+const ROOTS: [(&str, Root); 2] = [("/etc/", Root::Etc), ("~/", Root::Home)];
+/// Directories below that, and a file.
 const PATH_PARTS_MAX: usize = 4;
 
 /// Reads a profile called `name`; `file` is what flaws call it.
@@ -98,10 +98,8 @@ fn asks(source: &mut Source<'_>, item: &Item) -> Option<Asks> {
 fn word(source: &mut Source<'_>, item: &Item) -> Option<String> {
     let text = string(source, item)?;
     if text.is_empty() || text.len() > AGENT_WORD_BYTES_MAX || text.contains(char::is_control) {
-        let message = format!(
-            "{} is 1 to {AGENT_WORD_BYTES_MAX} bytes on one line",
-            source.subject()
-        );
+        let message =
+            format!("{} is 1 to {AGENT_WORD_BYTES_MAX} bytes on one line", source.subject());
         source.flaw(item.span.clone(), message);
         return None;
     }
@@ -167,7 +165,7 @@ fn files(source: &mut Source<'_>, item: &Item) -> Vec<Placed> {
     let mut files: Vec<Placed> = Vec::new();
     for item in items {
         let Some(file) = file(source, item) else { continue };
-        if files.iter().any(|it| it.path == file.path) {
+        if files.iter().any(|it| (it.root, &it.path) == (file.root, &file.path)) {
             source.flaw(item.span.clone(), "two files have the same path");
         }
         files.push(file);
@@ -196,23 +194,27 @@ fn file(source: &mut Source<'_>, item: &Item) -> Option<Placed> {
     for lacks in FILE_KEYS.iter().filter(|key| entries.iter().all(|(it, _)| it.text != **key)) {
         source.flaw(item.span.clone(), format!("a file lacks `{lacks}`"));
     }
-    Some(Placed { path: place?, text: text? })
+    let (root, path) = place?;
+    Some(Placed { root, path, text: text? })
 }
 
-/// A path below a directory of `/etc`: nothing that every program reads lies there, and no part of it leads elsewhere.
-fn path(source: &mut Source<'_>, item: &Item) -> Option<PathBuf> {
+/// A path in a directory below one of the roots: nothing that every program reads lies there, and no part of it leads elsewhere.
+fn path(source: &mut Source<'_>, item: &Item) -> Option<(Root, PathBuf)> {
     let text = string(source, item)?;
     let plain = |it: &str| {
         (1..=64).contains(&it.len())
-            && !it.starts_with('.')
+            && !matches!(it, "." | "..")
             && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"._-".contains(&it))
     };
-    let parts: Vec<&str> = text.strip_prefix(ETC).unwrap_or_default().split('/').collect();
-    if (2..=PATH_PARTS_MAX).contains(&parts.len()) && parts.iter().all(|it| plain(it)) {
-        return Some(parts.iter().collect());
+    let found = ROOTS.iter().find_map(|(begin, root)| Some((*root, text.strip_prefix(begin)?)));
+    if let Some((root, below)) = found {
+        let parts: Vec<&str> = below.split('/').collect();
+        if (2..=PATH_PARTS_MAX).contains(&parts.len()) && parts.iter().all(|it| plain(it)) {
+            return Some((root, parts.iter().collect()));
+        }
     }
-    let message = "a file is in a directory below /etc of the sandbox, like /etc/agent/settings.json, \
-                   of letters, digits, `.`, `_` and `-`";
+    let message = "a file is in a directory below /etc or the home of the sandbox, like /etc/agent/settings.json or \
+                   ~/.agent/settings.json, of letters, digits, `.`, `_` and `-`";
     source.flaw(item.span.clone(), message);
     None
 }
@@ -253,12 +255,17 @@ mod tests {
             (&file("/usr/x/y"), 5, place),
             (&file("etc/x/y"), 5, place),
             (&file("/etc/a/b/c/d/e"), 5, place),
+            (&file("~/x"), 5, place),
+            (&file("~/.ssh/../../x"), 5, place),
+            (&file("~root/.ssh/x"), 5, place),
         ] {
             let flaws = profile("x.toml", "x", &format!("{FINE}{text}\n")).unwrap_err();
             let found = flaws.iter().any(|it| it.line == line && it.message.contains(words));
             assert!(found, "{text}: {flaws:?}");
         }
-        for text in ["programs = [\"/bin/x\"]\nasks = \"hook\"", "asks = \"hok\"", "programs = []", "x"] {
+        for text in
+            ["programs = [\"/bin/x\"]\nasks = \"hook\"", "asks = \"hok\"", "programs = []", "x"]
+        {
             assert!(profile("x.toml", "x", text).is_err(), "{text}");
         }
         assert!(profile("x.toml", "x", "asks = \"none\"").is_err());

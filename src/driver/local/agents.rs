@@ -121,7 +121,12 @@ mod tests {
             assert!(texts.iter().any(|it| it.contains(&program)), "{}", profile.name);
             for within in texts.iter().flat_map(|it| it.split("--timeout ").skip(1)) {
                 let word = within.split(|it: char| !it.is_ascii_alphanumeric()).next().unwrap();
-                assert_eq!(parse_duration(word).map(|it| it.as_secs()), Some(300), "{}", profile.name);
+                assert_eq!(
+                    parse_duration(word).map(|it| it.as_secs()),
+                    Some(300),
+                    "{}",
+                    profile.name
+                );
             }
         }
     }
@@ -138,7 +143,8 @@ mod tests {
         lay("one", "x-sandwatch-test/a.json");
         lay("two", "x-sandwatch-test/b.json");
         lay("two", "passwd");
-        std::os::unix::fs::symlink("/etc/passwd", ground.path().join(AGENTS_DIR).join("one/link")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", ground.path().join(AGENTS_DIR).join("one/link"))
+            .unwrap();
         let names = |over_image| {
             let all = files(ground.path(), over_image).unwrap();
             all.iter().map(|it| it.0.display().to_string()).collect::<Vec<_>>()
@@ -146,6 +152,8 @@ mod tests {
         assert_eq!(names(false), ["x-sandwatch-test/a.json"]);
         assert_eq!(names(true).len(), 3);
         let notes = notes(ground.path());
-        assert!(notes.len() == 1 && notes[0].starts_with("two ") && notes[0].contains("/etc/passwd"));
+        assert!(
+            notes.len() == 1 && notes[0].starts_with("two ") && notes[0].contains("/etc/passwd")
+        );
     }
 }

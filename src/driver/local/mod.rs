@@ -78,7 +78,9 @@ use self::{
     terms::{Limits, capabilities, egress_note, limits},
     traces::{First, Traces},
 };
-use super::{ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken};
+use super::{
+    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken,
+};
 use crate::{
     base::{
         clock::Timestamp,
