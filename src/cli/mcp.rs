@@ -1,11 +1,14 @@
 //! `mcp`: a server of the model context protocol on stdin and stdout, with one tool, by which an agent asks a person. It
 //! keeps nothing and knows nothing else.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    io::{self, BufRead, Read, Write},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     sync::mpsc,
     task::{AbortHandle, JoinSet},
 };
@@ -34,59 +37,82 @@ const NOT_JSON: i64 = -32700;
 const NO_SUCH_METHOD: i64 = -32601;
 
 pub async fn mcp(args: McpArgs) -> Outcome<out::Code> {
-    let mut input = BufReader::new(tokio::io::stdin());
-    let mut output = tokio::io::stdout();
+    let mut lines = listen();
     let (tell, mut told) = mpsc::channel::<Value>(ASKS_PENDING_MAX);
     let (mut asks, mut under_way) = (JoinSet::new(), HashMap::<String, AbortHandle>::new());
-    let mut line = Vec::new();
     loop {
-        let room = (INPUT_BYTES_MAX + 1).saturating_sub(line.len() as u64);
-        let mut bounded = (&mut input).take(room);
-        let answer = tokio::select! {
+        let message = tokio::select! {
             Some(_) = asks.join_next() => {
                 under_way.retain(|_, it| !it.is_finished());
                 continue;
             }
-            Some(answer) = told.recv() => answer,
-            read = bounded.read_until(b'\n', &mut line) => {
-                let read = read.map_err(|error| Fault::io("reading what the agent says", &error))?;
-                if !line.ends_with(b"\n") && line.len() as u64 > INPUT_BYTES_MAX {
-                    // Which call it was can't be told, so that nothing can be answered but by an end.
-                    return Err(Fault::invalid("the agent says more than can be taken"));
-                }
-                let message = std::mem::take(&mut line);
-                match heard(args.agent, &message) {
-                    Heard::Answer(answer) => answer,
-                    Heard::Cancel(id) => {
-                        // Whoever waits no more is asked for no more.
-                        drop(under_way.remove(&id.to_string()).map(|it| it.abort()));
-                        continue;
-                    }
-                    Heard::Ask(id, _) if under_way.len() >= ASKS_PENDING_MAX => {
-                        verdict(&id, Verdict::Deny, Some("too much is asked at once"), &Value::Null)
-                    }
-                    Heard::Ask(id, call) => {
-                        let (tell, agent, within) = (tell.clone(), args.agent, args.timeout);
-                        let key = id.to_string();
-                        let ask = asks.spawn(async move {
-                            let answer = answered(&id, call, agent, within).await;
-                            // Nobody is there to be told when it fails.
-                            drop(tell.send(answer).await);
-                        });
-                        under_way.insert(key, ask);
-                        continue;
-                    }
-                    Heard::Nothing if read == 0 => return Ok(out::DONE),
-                    Heard::Nothing => continue,
-                }
+            Some(answer) = told.recv() => {
+                answer_by(&answer)?;
+                continue;
+            }
+            line = lines.recv() => match line {
+                Some(line) => line?,
+                // The agent is gone, and what it asked with it.
+                None => return Ok(out::DONE),
             }
         };
-        let mut text = answer.to_string();
-        text.push('\n');
-        let written = output.write_all(text.as_bytes()).await;
-        written.map_err(|error| Fault::io("answering the agent", &error))?;
-        output.flush().await.map_err(|error| Fault::io("answering the agent", &error))?;
+        match heard(args.agent, &message) {
+            Heard::Nothing => {}
+            Heard::Answer(answer) => answer_by(&answer)?,
+            // Whoever waits no more is asked for no more.
+            Heard::Cancel(id) => {
+                if let Some(ask) = under_way.remove(&id.to_string()) {
+                    ask.abort();
+                }
+            }
+            Heard::Ask(id, _) if under_way.len() >= ASKS_PENDING_MAX => {
+                let why = Some("too much is asked at once");
+                answer_by(&verdict(&id, Verdict::Deny, why, &Value::Null))?;
+            }
+            Heard::Ask(id, call) => {
+                let (tell, agent, within) = (tell.clone(), args.agent, args.timeout);
+                let key = id.to_string();
+                let ask = asks.spawn(async move {
+                    let answer = answered(&id, call, agent, within).await;
+                    // Nobody is there to be told when it fails.
+                    drop(tell.send(answer).await);
+                });
+                under_way.insert(key, ask);
+            }
+        }
     }
+}
+
+/// What the agent says, line by line, until it says nothing more.
+fn listen() -> mpsc::Receiver<Outcome<Vec<u8>>> {
+    let (say, lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut input = io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut input).take(INPUT_BYTES_MAX + 1).read_until(b'\n', &mut line);
+            let line = match read {
+                Ok(0) => return,
+                // Which call it is can't be told, so that nothing can be answered but by an end.
+                Ok(_) if line.len() as u64 > INPUT_BYTES_MAX => {
+                    Err(Fault::invalid("the agent says more than can be taken"))
+                }
+                Ok(_) => Ok(line),
+                Err(error) => Err(Fault::io("reading what the agent says", &error)),
+            };
+            let last = line.is_err();
+            if say.blocking_send(line).is_err() || last {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+fn answer_by(answer: &Value) -> Outcome<()> {
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{answer}").and_then(|()| out.flush());
+    written.map_err(|error| Fault::io("answering the agent", &error))
 }
 
 /// What a message comes to.

@@ -43,6 +43,8 @@ pub struct Agents {
     profiles: Profiles,
     /// Names of the variables that every session has.
     variables: Vec<String>,
+    /// Its programs can ask, and were told how.
+    wired: bool,
     known: Mutex<Vec<Known>>,
 }
 
@@ -51,14 +53,22 @@ struct Known {
     /// The name of its profile.
     agent: String,
     since: Duration,
-    heard: Option<Option<String>>,
+    heard: Heard,
+}
+
+/// What an agent told of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    /// That it runs, in words of its own for how it asks or without.
+    Runs(Option<String>),
 }
 
 impl Agents {
-    /// For a sandbox that was asked for like this.
-    pub fn new(profiles: Profiles, spec: &SandboxSpec) -> Self {
+    /// For a sandbox that was asked for like this; `wired` says whether what is laid down for agents is in it.
+    pub fn new(profiles: Profiles, spec: &SandboxSpec, wired: bool) -> Self {
         let variables = spec.env.iter().map(|(name, _)| name.clone()).collect();
-        Self { profiles, variables, known: Mutex::default() }
+        Self { profiles, variables, wired, known: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
@@ -82,7 +92,8 @@ impl Agents {
 
     /// What its home lacks for it, when a command is about to be started.
     pub fn home_files(&self, command: &[String]) -> Vec<Placed> {
-        let profile = command.first().and_then(|it| self.profiles.of_program(it));
+        let program = command.first().filter(|_| self.wired);
+        let profile = program.and_then(|it| self.profiles.of_program(it));
         let files = profile.into_iter().flat_map(|it| &it.files);
         files.filter(|it| it.root == Root::Home).cloned().collect()
     }
@@ -92,7 +103,7 @@ impl Agents {
         let found = command.first().and_then(|it| self.profiles.of_program(it));
         let Some(profile) = found else { return false };
         self.know(session.clone(), &profile.name);
-        profile.asks != Asks::None
+        self.wired && profile.asks != Asks::None
     }
 
     fn know(&self, session: SessionId, agent: &str) {
@@ -104,7 +115,7 @@ impl Agents {
             session,
             agent: agent.to_owned(),
             since: clock::monotonic(),
-            heard: None,
+            heard: Heard::Nothing,
         });
     }
 
@@ -118,8 +129,13 @@ impl Agents {
         let mut known = self.lock();
         let (mut found, mut changed) = (false, false);
         for it in known.iter_mut().filter(is_meant) {
-            let heard = Some(news.mode.clone());
             found = true;
+            // Not everything that an agent tells has the mode in it.
+            let before = match &it.heard {
+                Heard::Runs(mode) => mode.clone(),
+                Heard::Nothing => None,
+            };
+            let heard = Heard::Runs(news.mode.clone().or(before));
             changed |= it.heard != heard;
             it.heard = heard;
         }
@@ -147,12 +163,12 @@ impl Agents {
         let note = |it: &Known| {
             let session = sessions.iter().find(|of| of.id == it.session)?.name(sandbox);
             let profile = self.profiles.by_name(&it.agent)?;
-            note(
-                profile,
-                &session,
-                it.heard.as_ref().map(Option::as_deref),
-                now.saturating_sub(it.since),
-            )
+            if !self.wired && it.heard == Heard::Nothing && profile.asks != Asks::None {
+                let title = &profile.title;
+                let why = "agents can't be told to ask here in a sandbox of this kind";
+                return Some(format!("{NOT_REACHING}: {session}: {title}: {why}"));
+            }
+            note(profile, &session, &it.heard, now.saturating_sub(it.since))
         };
         known.iter().filter_map(note).collect()
     }
@@ -169,32 +185,27 @@ impl Agents {
 }
 
 /// What is known of one; `None` = it is too early to say.
-fn note(
-    profile: &Profile,
-    session: &str,
-    heard: Option<Option<&str>>,
-    age: Duration,
-) -> Option<String> {
+fn note(profile: &Profile, session: &str, heard: &Heard, age: Duration) -> Option<String> {
     let Profile { name, title, why, .. } = profile;
     let silent = |mode: &str| profile.silent_in(mode);
     let no = |why: &str| {
         Some(text::shown(&format!("{NOT_REACHING}: {session}: {why}"), 2 * AGENT_WORD_BYTES_MAX))
     };
     match heard {
-        Some(Some(mode)) => match silent(mode) {
+        Heard::Runs(Some(mode)) => match silent(mode) {
             Some(means) => no(&format!("{title} runs in its mode {mode}: {means}")),
             None => Some(format!("{REACHING}: {session}: {title} told so, in its mode {mode}")),
         },
-        Some(None) => Some(format!("{REACHING}: {session}: {title} told so")),
-        None if profile.asks == Asks::None => no(&format!("{title}: {why}")),
-        None if age >= AGENT_HEARD_WITHIN => {
+        Heard::Runs(None) => Some(format!("{REACHING}: {session}: {title} told so")),
+        Heard::Nothing if profile.asks == Asks::None => no(&format!("{title}: {why}")),
+        Heard::Nothing if age >= AGENT_HEARD_WITHIN => {
             let within = AGENT_HEARD_WITHIN.as_secs();
             no(&format!(
                 "{title} did not tell within {within}s that it runs; it may wait at a first question of its own, be \
                  of a version without hooks, or have settings that turn them off (profile {name})"
             ))
         }
-        None => None,
+        Heard::Nothing => None,
     }
 }
 
@@ -205,22 +216,21 @@ mod tests {
     #[test]
     fn that_asks_come_here_is_said_when_it_is_known_and_that_they_do_not_in_time() {
         let all = Profiles::built_in();
-        let claude = all.by_name("claude").unwrap();
+        let of = |name: &str, heard: &Heard, age| {
+            let profile = all.by_name(name).unwrap();
+            note(profile, "box", heard, age).unwrap_or_default()
+        };
         let (soon, late) = (Duration::from_secs(1), AGENT_HEARD_WITHIN);
-        let said =
-            |heard: Option<Option<&str>>, age| note(claude, "box", heard, age).unwrap_or_default();
-        assert_eq!(said(None, soon), "");
-        assert!(
-            said(None, late).starts_with("asks are NOT reaching us: box: Claude Code did not tell")
-        );
-        assert!(said(Some(Some("default")), late).starts_with("asks reach us: box"));
+        let runs = |mode: &str| Heard::Runs(Some(mode.to_owned()));
+        let begins = |said: String, with: &str| assert!(said.starts_with(with), "{said}");
+        assert_eq!(of("claude", &Heard::Nothing, soon), "");
+        let no = "asks are NOT reaching us: box: ";
+        begins(of("claude", &Heard::Nothing, late), &format!("{no}Claude Code did not tell"));
+        begins(of("claude", &runs("default"), late), "asks reach us: box");
+        begins(of("claude", &Heard::Runs(None), late), "asks reach us: box");
         for silent in ["bypassPermissions", "auto", "acceptEdits", "dontAsk"] {
-            assert!(
-                said(Some(Some(silent)), soon).starts_with("asks are NOT reaching us"),
-                "{silent}"
-            );
+            begins(of("claude", &runs(silent), soon), no);
         }
-        let aider = all.by_name("aider").unwrap();
-        assert!(note(aider, "box", None, soon).unwrap().contains("only at its own prompt"));
+        assert!(of("aider", &Heard::Nothing, soon).contains("only at its own prompt"));
     }
 }

@@ -5,8 +5,8 @@ use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 use crate::{
     base::fault::{Fault, Outcome},
     config::agents::{Profiles, Root},
-    driver::AGENTS_DIR,
-    model::sandbox::{Egress, SandboxSpec},
+    driver::{AGENTS_DIR, local},
+    model::sandbox::{Egress, Isolation, SandboxSpec},
     session::{agents::Agents, house::House},
 };
 
@@ -23,15 +23,22 @@ pub fn profiles(policy: Option<&Path>) -> (Profiles, Option<String>) {
     )
 }
 
+/// Whether a sandbox has what is laid down, and reaches who is asked: its own /etc, and our kernel.
+pub fn can_be_wired(spec: &SandboxSpec, grade: Option<Isolation>) -> bool {
+    let own_etc = matches!(grade, Some(Isolation::Namespaces | Isolation::Oci));
+    spec.driver == local::NAME && own_etc
+}
+
 /// Tells a sandbox's host of them. Gives the hosts of the model of the agent that it is made for, where they are to be
-/// let out without asking: where all else is asked for. `gated` says whether what goes out is let out here at all.
+/// let out without asking: where all else is asked for. `wired` says whether what
+/// is laid down is in the sandbox, `gated` whether what goes out is let out here at all.
 pub fn introduce(
     house: &House,
     spec: &SandboxSpec,
     (profiles, flaw): (Profiles, Option<String>),
-    gated: bool,
+    (wired, gated): (bool, bool),
 ) -> Vec<String> {
-    let agents = Agents::new(profiles, spec);
+    let agents = Agents::new(profiles, spec, wired);
     let mut notes: Vec<String> = flaw.into_iter().collect();
     let mut hosts = Vec::new();
     if let Some(profile) = agents.model_of(spec) {

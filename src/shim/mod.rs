@@ -71,9 +71,10 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     };
     let ground = ground(&start, dir);
     let doors = place.doors();
+    let wired = agents::can_be_wired(&start.spec, place.facts().isolation);
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
-    let model = agents::introduce(&house, &start.spec, known, doors.is_some());
+    let model = agents::introduce(&house, &start.spec, known, (wired, doors.is_some()));
     let asked = ask::serve(asking, Arc::clone(&house));
     let out =
         doors.map(|it| gate::open(it, &start.spec, model, start.policy, &house)).transpose()?;

@@ -1,14 +1,16 @@
 //! Real agents in sandboxes, on a scripted model: what they ask comes here, and a no is a no however it comes about.
 
 use std::{
+    io::{BufRead, BufReader, Lines, Write},
+    process::{Child, ChildStdout, Stdio},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{agents::notes, given::LOOK_AGAIN, program::Home, skip::not_to_be_had};
+use crate::{agents::notes, program::Home, skip::not_to_be_had};
 
 const MODEL: &str = include_str!("../agents/model.py");
 const PORT: &str = "8787";
@@ -145,10 +147,12 @@ fn shows(home: &Home, text: &str) {
     });
 }
 
-/// Types a task once it has nothing else to do.
+/// Types a task, and its end once nothing moves any more: an end that comes at once is taken for a part of a paste.
 fn type_in(home: &Home, task: &str) {
+    home.ok(&["wait", "box/2", "--for", "idle", "--timeout", "60s"]);
     home.ok(&["send", "box/2", task]);
     shows(home, task);
+    home.ok(&["wait", "box/2", "--for", "idle", "--timeout", "60s"]);
     home.ok(&["send", "box/2", "<Enter>"]);
 }
 
@@ -256,4 +260,94 @@ fn gemini_asks_here() {
 #[test]
 fn gemini_is_denied_what_nobody_answers() {
     is_denied_in_time(&GEMINI);
+}
+
+/// A client of the protocol, on a server in the sandbox.
+struct Client {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Client {
+    fn start(home: &Home) -> Self {
+        let mut command = home.command(&["exec", "-i", "box", "--", "sandwatch", "mcp"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, said }
+    }
+
+    fn say(&mut self, message: &Value) {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{message}").unwrap();
+    }
+
+    fn heard(&mut self) -> Value {
+        serde_json::from_str(&self.said.next().unwrap().unwrap()).unwrap()
+    }
+
+    fn ask(&mut self, id: u32, command: &str) {
+        let arguments =
+            json!({ "tool_name": "Bash", "input": { "command": command }, "tool_use_id": "x" });
+        let params = json!({ "name": "approve", "arguments": arguments });
+        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+    }
+}
+
+/// The id of an answer, and the decision in it.
+fn decision(answer: &Value) -> (u64, Value) {
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    (answer["id"].as_u64().unwrap(), serde_json::from_str(text).unwrap())
+}
+
+#[test]
+fn a_tool_of_a_server_asks_and_several_wait_beside_each_other() {
+    let home = Home::new();
+    home.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-c", "sleep 1000"]);
+    let mut client = Client::start(&home);
+    client.say(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": { "protocolVersion": "2025-06-18" } }));
+    assert_eq!(client.heard()["result"]["serverInfo"]["name"], "sandwatch");
+    client.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+    client.ask(1, "one");
+    client.ask(2, "two");
+    client.ask(3, "three");
+    let [one, two, three] = ["one", "two", "three"].map(|it| one_waits(&home, it));
+    home.ok(&["approvals", "allow", &two]);
+    let yes = json!({ "behavior": "allow", "updatedInput": { "command": "two" } });
+    assert_eq!(decision(&client.heard()), (2, yes));
+    home.ok(&["approvals", "deny", &one, "--message", "not now"]);
+    assert_eq!(decision(&client.heard()), (1, json!({ "behavior": "deny", "message": "not now" })));
+    // What is not waited for any more is asked for no more; nor is anything when the agent is gone.
+    client.say(&json!({ "method": "notifications/cancelled", "params": { "requestId": 3 } }));
+    let state = |id: &str| home.json(&["approvals", "show", id, "--json"])["state"].clone();
+    in_time(&home, "it is withdrawn", || state(&three) == "withdrawn");
+    client.say(&json!("nonsense"));
+    client.ask(4, "four");
+    let four = one_waits(&home, "four");
+    drop(client.child.stdin.take());
+    assert!(client.child.wait().unwrap().success());
+    in_time(&home, "it is withdrawn too", || state(&four) == "withdrawn");
+}
+
+#[test]
+fn claude_without_a_terminal_asks_by_the_tool() {
+    if !is_there(&CLAUDE) {
+        return;
+    }
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let home = with_model(&CLAUDE, "5m");
+    let server =
+        r#"{"mcpServers":{"sandwatch":{"command":"/run/sandwatch/sandwatch","args":["mcp"]}}}"#;
+    let run = |task: &str| {
+        let words = ["exec", "box", "--", "claude", "-p", task, "--mcp-config", server];
+        let words = [&words[..], &["--permission-prompt-tool", "mcp__sandwatch__approve"]].concat();
+        home.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for (task, verdict) in [("one", "allow"), ("two", "deny")] {
+        let claude = run(&format!("RUN touch {task}"));
+        let id = one_waits(&home, &format!("touch {task}"));
+        home.ok(&["approvals", verdict, &id]);
+        let ended = claude.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        assert_eq!(is_made(&home, task), verdict == "allow", "{ended:?}");
+    }
 }

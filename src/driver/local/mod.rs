@@ -119,6 +119,9 @@ pub fn step_back() {
     turns::host();
 }
 
+/// The word in `--driver`.
+pub const NAME: &str = "local";
+
 /// The adapter; holds nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local;
@@ -312,7 +315,7 @@ impl Drop for WaitedFor {
 #[async_trait]
 impl Driver for Local {
     fn name(&self) -> &'static str {
-        "local"
+        NAME
     }
 
     fn hosting(&self) -> Hosting {
