@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn every_hook_is_a_program_that_the_sandbox_has() {
         for profile in Profiles::built_in().iter().filter(|it| it.asks != Asks::None) {
-            let program = format!("{ASKING}/{ASK_PROGRAM} ");
+            let program = format!("{ASKING}/{ASK_PROGRAM}");
             let texts: Vec<&str> = profile.files.iter().map(|it| it.text.as_str()).collect();
             assert!(texts.iter().any(|it| it.contains(&program)), "{}", profile.name);
             for within in texts.iter().flat_map(|it| it.split("--timeout ").skip(1)) {
