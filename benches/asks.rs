@@ -67,7 +67,7 @@ async fn measure(home: &Path, asks: usize) -> (Vec<f64>, Vec<f64>) {
             reason: None,
             agent: None,
         };
-        let plea = Plea { request: Some((&request).into()), within_ms: None, over: false };
+        let plea = Plea { request: Some((&request).into()), ..Plea::default() };
         let (reader, mut writer) =
             UnixStream::connect(&socket).await.expect("the socket").into_split();
         let begun = Instant::now();

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use crate::{
         limits::{ENV_ENTRY_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
-    config::{environment, schema::Config},
+    config::{agents::Profiles, environment, schema::Config},
     model::{
         change::ApplyRequest,
         place::{PLACE_HINT, refused_place},
@@ -98,7 +99,9 @@ pub struct NewDialog {
     /// The network as configured, until it is chosen by hand: an agent is proposed what it needs.
     egress_untouched: Option<Egress>,
     /// Variables with keys that are set in the operator's environment.
-    keys_set: Vec<&'static str>,
+    keys_set: Vec<String>,
+    /// What is known of agents.
+    profiles: Arc<Profiles>,
     /// Programs offered for the first field.
     offers: Vec<String>,
     /// What `~` stands for.
@@ -138,6 +141,7 @@ impl NewDialog {
             texts,
             egress_untouched: Some(new.egress),
             keys_set: Vec::new(),
+            profiles: Arc::default(),
             workspace: new.workspace,
             egress: new.egress,
             isolation: None,
@@ -152,9 +156,9 @@ impl NewDialog {
         dialog
     }
 
-    /// Which variables with keys of agents the operator has.
-    pub fn know_keys(&mut self, keys_set: &[&'static str]) {
-        self.keys_set = keys_set.to_vec();
+    /// What is known of agents, and which variables with keys of theirs the operator has.
+    pub fn know_agents(&mut self, profiles: &Arc<Profiles>, keys_set: &[String]) {
+        (self.profiles, self.keys_set) = (Arc::clone(profiles), keys_set.to_vec());
     }
 
     /// An agent is nothing without the model it speaks to: as long as nobody chose otherwise, asking is
@@ -191,10 +195,10 @@ impl NewDialog {
     }
 
     /// A variable with the agent's key, which the operator has and does not hand in.
-    fn key_left_out(&self) -> Option<&'static str> {
+    fn key_left_out(&self) -> Option<&str> {
         let handed_in = split(self.text(Field::Env)).unwrap_or_default();
         let agent = Some(self.program()).filter(|_| self.is_agent())?;
-        key_left_out(agent, &self.keys_set, &handed_in)
+        key_left_out(&self.profiles, agent, &self.keys_set, &handed_in)
     }
 
     /// Shows what is wrong, with the cursor on the field.

@@ -78,6 +78,18 @@ pub const ASKERS_MAX: usize = 64;
 /// Processes that are named of who asks: itself, and those it comes from.
 pub const ASK_PROCESSES_MAX: usize = 16;
 
+/// Profiles of agents that an operator has, and what one says: entries of a list, bytes of a word, files that it puts into
+/// a sandbox, and their bytes.
+pub const AGENTS_MAX: usize = 64;
+pub const AGENT_WORDS_MAX: usize = 32;
+pub const AGENT_WORD_BYTES_MAX: usize = 512;
+pub const AGENT_FILES_MAX: usize = 8;
+pub const AGENT_FILE_BYTES_MAX: usize = 64 * 1024;
+/// How long an agent may take until its hook tells that it runs: a slow start, a login behind it, and no more.
+pub const AGENT_HEARD_WITHIN: Duration = Duration::from_secs(30);
+/// Agents of one sandbox of which is known whether they ask here; of more it is not told.
+pub const AGENTS_KNOWN_MAX: usize = 64;
+
 /// Connections out of one sandbox at once; what comes then is closed unseen, and counted.
 pub const GATE_FLOWS_MAX: usize = 256;
 /// Connections that are remembered, of one sandbox.

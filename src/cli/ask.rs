@@ -28,7 +28,7 @@ pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
         reason: args.reason,
         agent: None,
     };
-    let answer = person(&request, args.timeout).await?;
+    let answer = person(&request, args.timeout, None).await?;
     if args.json {
         out::json(&AnswerView::from(&answer))?;
     } else if let Some(message) = &answer.message {
@@ -41,10 +41,32 @@ pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
     }
 }
 
+/// The agent that speaks, and its own word for how it asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    pub agent: String,
+    pub mode: Option<String>,
+}
+
+fn plea(speaker: Option<&Speaker>) -> Plea {
+    Plea {
+        agent: speaker.map(|it| it.agent.clone()),
+        mode: speaker.and_then(|it| it.mode.clone()),
+        ..Plea::default()
+    }
+}
+
 /// Asks a person, from inside a sandbox. `Late` when nobody answers in time.
-pub async fn person(request: &Request, within: Duration) -> Outcome<Answer> {
-    let plea =
-        Plea { request: Some(request.into()), within_ms: Some(milliseconds(within)), over: false };
+pub async fn person(
+    request: &Request,
+    within: Duration,
+    speaker: Option<&Speaker>,
+) -> Outcome<Answer> {
+    let plea = Plea {
+        request: Some(request.into()),
+        within_ms: Some(milliseconds(within)),
+        ..plea(speaker)
+    };
     match speak(&plea, within).await? {
         reply::What::Answer(answer) => answer.try_into(),
         reply::What::Fault(fault) => Err(fault.into()),
@@ -53,9 +75,18 @@ pub async fn person(request: &Request, within: Duration) -> Outcome<Answer> {
 }
 
 /// Tells that what was asked, this or all of it, was answered elsewhere.
-pub async fn over(request: Option<&Request>) -> Outcome<()> {
-    let plea = Plea { request: request.map(Into::into), within_ms: None, over: true };
-    match speak(&plea, Duration::ZERO).await? {
+pub async fn over(request: Option<&Request>, speaker: &Speaker) -> Outcome<()> {
+    let plea = Plea { request: request.map(Into::into), over: true, ..plea(Some(speaker)) };
+    done(&plea).await
+}
+
+/// Tells that an agent is there, and how it asks.
+pub async fn news(speaker: &Speaker) -> Outcome<()> {
+    done(&Plea { news: true, ..plea(Some(speaker)) }).await
+}
+
+async fn done(plea: &Plea) -> Outcome<()> {
+    match speak(plea, Duration::ZERO).await? {
         reply::What::Fault(fault) => Err(fault.into()),
         _ => Ok(()),
     }

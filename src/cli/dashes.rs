@@ -72,9 +72,9 @@ mod tests {
     #[test]
     fn a_command_without_dashes_is_given_back_with_them() {
         for (typed, meant) in [
-            (&["run", "claude", "fix it"][..], "run -- claude 'fix it'"),
-            (&["run", "-d", "--name", "x", "echo", "it's"], r"run -d --name x -- echo 'it'\''s'"),
-            (&["run", "claude", "--model", "x"], "run -- claude --model x"),
+            (&["run", "claude", "fix it"][..], "run claude -- 'fix it'"),
+            (&["run", "-d", "--name", "x", "echo", "it's"], r"run -d --name x echo -- 'it'\''s'"),
+            (&["run", "claude", "--model", "x"], "run claude -- --model x"),
             (&["exec", "box", "ls", "-l"], "exec box -- ls -l"),
             (&["shell", "box", "vim"], "shell box -- vim"),
         ] {

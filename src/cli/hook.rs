@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     args::{HookAgent, HookArgs},
-    ask::{over, person},
+    ask::{Speaker, news, over, person},
     out,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What an agent writes to a hook, in bytes.
-const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The argument in which an agent says why.
 const REMARK: &str = "description";
 /// What blocks a call, in the protocol that these agents share.
@@ -38,21 +38,25 @@ pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
     let mut input = Vec::new();
     let read = io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut input);
     let read = read.map_err(|error| Fault::io("reading what the agent says", &error));
-    let (question, request) = match read.and_then(|_| read_call(args.agent, &input)) {
-        Ok(Call::Asks(question, request)) => (question, request),
-        Ok(Call::Over(request)) => {
-            // That nobody is there to be told is no fault of the agent's.
-            drop(over(request.as_ref()).await);
+    let call = read.and_then(|_| read_call(args.agent, &input));
+    let (question, request, speaker) = match call {
+        Ok((Call::Asks(question, request), speaker)) => (question, request, speaker),
+        // That nobody is there to be told is no fault of the agent's.
+        Ok((Call::Over(request), speaker)) => {
+            drop(over(request.as_ref(), &speaker).await);
             return Ok(out::DONE);
         }
-        Ok(Call::News) => return Ok(out::DONE),
+        Ok((Call::News, speaker)) => {
+            drop(news(&speaker).await);
+            return Ok(out::DONE);
+        }
         Err(fault) => {
             out::report(&fault);
             return Ok(BLOCK);
         }
     };
     let at_its_own_prompt = question == Question::PermissionRequest;
-    let (verdict, message) = match person(&request, args.timeout).await {
+    let (verdict, message) = match person(&request, args.timeout, Some(&speaker)).await {
         Ok(answer) => (answer.verdict, answer.message),
         // Somebody answered there.
         Err(fault) if at_its_own_prompt && fault.kind() == Kind::Lost => return Ok(out::DONE),
@@ -80,6 +84,8 @@ enum Question {
     PermissionRequest,
     /// Gemini's before every call.
     BeforeTool,
+    /// Cursor's before each command and each call of a server's tool.
+    Before,
 }
 
 /// What an agent tells its hook.
@@ -91,7 +97,7 @@ enum Call {
     News,
 }
 
-fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<Call> {
+fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<(Call, Speaker)> {
     if input.len() as u64 > INPUT_BYTES_MAX {
         return Err(Fault::invalid("the agent says more than a hook can take"));
     }
@@ -103,12 +109,14 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<Call> {
         let tool = input.get("tool_name").and_then(Value::as_str).unwrap_or_default();
         let arguments = input.get("tool_input").cloned().unwrap_or(Value::Null);
         let cwd = input.get("cwd").and_then(Value::as_str);
-        request(&format!("{agent:?}").to_lowercase(), tool, &arguments, cwd)
+        request(agent.word(), tool, &arguments, cwd)
     };
-    Ok(match happens {
+    let call = match happens {
         "PreToolUse" => Call::Asks(Question::PreToolUse, asked()?),
         "PermissionRequest" => Call::Asks(Question::PermissionRequest, asked()?),
         "BeforeTool" => Call::Asks(Question::BeforeTool, asked()?),
+        "beforeShellExecution" => Call::Asks(Question::Before, shell(agent, &input)?),
+        "beforeMCPExecution" => Call::Asks(Question::Before, asked()?),
         // It ran: what could not even be asked for was answered elsewhere all the same.
         "PostToolUse" | "PostToolUseFailure" | "AfterTool" => Call::Over(asked().ok()),
         "Stop" | "UserPromptSubmit" => Call::Over(None),
@@ -118,7 +126,18 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<Call> {
             return Err(Fault::invalid(format!("not known what becomes of the tool: {happens}")));
         }
         _ => Call::News,
-    })
+    };
+    let mode = input.get("permission_mode").and_then(Value::as_str);
+    let mode = mode.map(|it| text::shown(it, NAME_BYTES_MAX));
+    Ok((call, Speaker { agent: agent.word().to_owned(), mode }))
+}
+
+/// A command that is no argument of a tool.
+fn shell(agent: HookAgent, input: &Value) -> Outcome<Request> {
+    let command = input.get("command").and_then(Value::as_str);
+    let command = command.ok_or_else(|| Fault::invalid("the agent does not say which command"))?;
+    let cwd = input.get("cwd").and_then(Value::as_str);
+    request(agent.word(), "Shell", &json!({ "command": command }), cwd)
 }
 
 impl Question {
@@ -143,13 +162,16 @@ impl Question {
                 "permissionDecisionReason": why,
             } }),
             Self::BeforeTool => json!({ "decision": word, "reason": why }),
+            Self::Before => json!({
+                "permission": word, "user_message": why, "agent_message": why,
+            }),
         }
     }
 }
 
 /// What a call of a tool means. All of it is in the request, or it is not asked for: each argument is in the subject,
 /// in the diff, is the agent's remark, or stands by its own name.
-fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Outcome<Request> {
+pub fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Outcome<Request> {
     let text_of = |key: &str| arguments.get(key).and_then(Value::as_str).map(str::to_owned);
     let mut details = Vec::new();
     details.extend(cwd.map(|it| ("cwd".to_owned(), it.to_owned())));
@@ -191,10 +213,10 @@ fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) -> Out
 /// What a tool that is known is about, and in which argument that stands; `None` = nobody knows.
 fn subject(tool: &str, arguments: &Value) -> Option<(AskKind, &'static str, String)> {
     let (kind, keys): (AskKind, &[&'static str]) = match tool {
-        "Bash" | "run_shell_command" => (AskKind::Exec, &["command"]),
-        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" | "write_file" | "replace"
+        "Bash" | "bash" | "Shell" | "run_shell_command" => (AskKind::Exec, &["command"]),
+        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" | "edit" | "write_file" | "replace"
         | "apply_patch" => (AskKind::File, &["file_path", "notebook_path", "path"]),
-        "WebFetch" | "web_fetch" => (AskKind::Network, &["url"]),
+        "WebFetch" | "web_fetch" | "webfetch" => (AskKind::Network, &["url"]),
         _ => return None,
     };
     let value = |key: &'static str| Some((key, arguments.get(key)?.as_str()?));
@@ -248,7 +270,7 @@ mod tests {
     use super::*;
 
     fn read(agent: HookAgent, input: &Value) -> Outcome<Call> {
-        read_call(agent, input.to_string().as_bytes())
+        read_call(agent, input.to_string().as_bytes()).map(|it| it.0)
     }
 
     fn asks(agent: HookAgent, input: &Value) -> (Question, Request) {

@@ -21,6 +21,7 @@ mod jsonl;
 mod link;
 mod logs;
 mod manual;
+mod mcp;
 mod out;
 mod paint;
 mod patch;
@@ -84,6 +85,7 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
         // In a sandbox there is no home, no log and no hub.
         Some(Verb::Ask(args)) => inside(ask::ask(args)),
         Some(Verb::Hook(args)) => Ok(hook::or_block(|| inside(hook::hook(args)))),
+        Some(Verb::Mcp(args)) => inside(mcp::mcp(args)),
         // It may lie where nothing else of sandwatch is.
         Some(Verb::Audit(args::AuditVerb::Verify(
             args @ args::AuditVerifyArgs { file: Some(_), .. },
@@ -106,7 +108,10 @@ fn inside(verb: impl Future<Output = Outcome<out::Code>>) -> Outcome<out::Code> 
         .enable_all()
         .build()
         .map_err(|error| Fault::io("start the task runtime", &error))?;
-    tasks.block_on(verb)
+    let done = tasks.block_on(verb);
+    // A thread that still reads stdin must not keep the program from ending.
+    tasks.shutdown_background();
+    done
 }
 
 /// Verbs that wait for a hub, a terminal or time. Only the hub and the console use several threads.
@@ -154,7 +159,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Doctor(args)) => hub::doctor(paths, args).await,
         Some(Verb::Run(args)) => {
             // What is wrong with the request is said before anything is started for it.
-            let request = run::Request::new(*args)?;
+            let request = run::Request::new(*args, paths)?;
             run::run(&link::hub_to_attach(paths).await?.runtime, paths, request).await
         }
         Some(Verb::Attach(args)) => {
@@ -205,6 +210,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 | Verb::Policy(_)
                 | Verb::Ask(_)
                 | Verb::Hook(_)
+                | Verb::Mcp(_)
                 | Verb::Keys(_)
                 | Verb::Themes(_)
                 | Verb::Config(_) => Err(Fault::bug("a verb was dispatched twice")),

@@ -21,7 +21,7 @@ use crate::{
         text,
         units::Size,
     },
-    config::{environment::Variable, paths::Paths},
+    config::{agents::Profiles, environment::Variable, paths::Paths},
     model::{
         event::Event,
         sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
@@ -44,9 +44,9 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(args: RunArgs) -> Outcome<Self> {
+    pub fn new(args: RunArgs, paths: &Paths) -> Outcome<Self> {
         let (detach, asks) = (args.detach, args.egress == Some(Egress::Ask));
-        Ok(Self { detach, asks, spec: spec(args)? })
+        Ok(Self { detach, asks, spec: spec(args, paths)? })
     }
 }
 
@@ -124,12 +124,16 @@ pub fn terminal_size() -> Size {
 }
 
 /// Checks what only this process can check, and refuses what no driver offers yet.
-fn spec(args: RunArgs) -> Outcome<SandboxSpec> {
+fn spec(args: RunArgs, paths: &Paths) -> Outcome<SandboxSpec> {
     check_allow(&args)?;
+    // What is wrong with one is said here, where somebody reads it.
+    let profiles = Profiles::of(paths.config())?;
     let command = match &args.agent {
-        Some(agent) if args.driver == LOCAL && args.image.is_none() => vec![on_path(agent)?],
+        Some(agent) if args.driver == LOCAL && args.image.is_none() => {
+            std::iter::once(on_path(agent, &profiles)?).chain(args.command).collect()
+        }
         // It is the image that has it, or not.
-        Some(agent) => vec![agent.clone()],
+        Some(agent) => std::iter::once(agent.clone()).chain(args.command).collect(),
         None => args.command,
     };
     let size = args.size.unwrap_or_else(terminal_size);
@@ -211,14 +215,19 @@ fn workspace(wanted: Option<WorkspaceArg>) -> Outcome<Workspace> {
     Ok(Workspace { path, mode })
 }
 
-/// An agent is any program on PATH; its bare name is kept, for the sandbox has a PATH of its own.
-fn on_path(agent: &str) -> Outcome<String> {
+/// An agent is any program on PATH, or one that is known by another name; the bare name of its program is kept, for the
+/// sandbox has a PATH of its own.
+fn on_path(agent: &str, profiles: &Profiles) -> Outcome<String> {
     if agent.contains('/') {
         return Err(Fault::invalid(format!("not the name of a program: {}", text::visible(agent)))
             .hint(format!("for a path, say: sandwatch run -- {}", text::visible(agent))));
     }
     if tui::agents::is_on_path(agent) {
         return Ok(agent.to_owned());
+    }
+    let programs = profiles.by_name(agent).map(|it| it.programs.as_slice()).unwrap_or_default();
+    if let Some(program) = programs.iter().find(|it| tui::agents::is_on_path(it)) {
+        return Ok(program.clone());
     }
     Err(Fault::absent(format!("no program on PATH: {}", text::visible(agent)))
         .hint("install it, or give a command after --"))

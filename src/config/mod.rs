@@ -1,4 +1,5 @@
 //! Layer `config`: schema, loading with spans, paths, environment.
+pub mod agents;
 pub mod environment;
 pub mod load;
 pub mod paths;

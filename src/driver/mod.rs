@@ -52,6 +52,9 @@ pub enum Hosting {
 pub const ASK_DIR: &str = "ask";
 pub const ASK_SOCKET: &str = "ask.sock";
 pub const ASK_PROGRAM: &str = "sandwatch";
+/// In a ground: settings of agents, a directory for each, and in it what is to be below /etc of the sandbox. Only where its
+/// programs can ask.
+pub const AGENTS_DIR: &str = "agents";
 /// The variable that names the socket to programs.
 pub const ASK_VARIABLE: &str = "SANDWATCH_ASK";
 

@@ -62,6 +62,8 @@ pub struct Terms {
     pub ask: bool,
     /// `HOST` and `HOST:PORT`.
     pub allow: Vec<String>,
+    /// The same, because the model of the agent is there.
+    pub model: Vec<String>,
     /// `None` = there are no rules but those.
     pub policy: Option<PathBuf>,
     pub workspace: PathBuf,
@@ -180,7 +182,12 @@ impl Gate {
             glances: Arc::new(Semaphore::new(GATE_LOOKS_MAX)),
             lookups: Arc::new(Semaphore::new(GATE_LOOKUPS_MAX)),
             names: Mutex::default(),
-            rules: Mutex::new(Rules::new(terms.policy, terms.workspace, &terms.allow)),
+            rules: Mutex::new(Rules::new(
+                terms.policy,
+                terms.workspace,
+                &terms.allow,
+                &terms.model,
+            )),
             log: Mutex::default(),
             learned: Mutex::default(),
             forgotten: watch::Sender::default(),
@@ -280,7 +287,7 @@ mod tests {
                 glances: Arc::new(Semaphore::new(1)),
                 lookups: Arc::new(Semaphore::new(1)),
                 names: Mutex::default(),
-                rules: Mutex::new(Rules::new(None, "/w".into(), allow)),
+                rules: Mutex::new(Rules::new(None, "/w".into(), allow, &[])),
                 log: Mutex::default(),
                 learned: Mutex::default(),
                 forgotten: watch::Sender::default(),

@@ -21,6 +21,8 @@ use crate::{
 
 /// What `--allow` is called where a rule is named.
 pub const ALLOW: &str = "--allow";
+/// What lets an agent reach its model is called.
+const MODEL: &str = "its agent's model";
 
 /// What the rules say of a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,14 +59,21 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// `allow` has `HOST` and `HOST:PORT`.
-    pub fn new(file: Option<PathBuf>, workspace: PathBuf, allow: &[String]) -> Self {
-        let own = allow.iter().filter_map(|it| {
+    /// `allow` has `HOST` and `HOST:PORT`, and so has `model`.
+    pub fn new(
+        file: Option<PathBuf>,
+        workspace: PathBuf,
+        allow: &[String],
+        model: &[String],
+    ) -> Self {
+        let rule = |it: &String, why: String| {
             let (host, port) = host::pattern(it)?;
             let subject = Subject::Host(host, port);
-            let why = format!("{ALLOW} {it}");
             Some(Rule { id: ALLOW.to_owned(), ruling: Ruling::Allow, subject, why, until: None })
-        });
+        };
+        let named = allow.iter().filter_map(|it| rule(it, format!("{ALLOW} {it}")));
+        let of_model = model.iter().filter_map(|it| rule(it, format!("{MODEL}: {it}")));
+        let own = named.chain(of_model);
         let mut rules = Self {
             file,
             workspace,
@@ -159,7 +168,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         let allow = ["files.example:443".to_owned(), "*.mirror.example".to_owned()];
-        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &allow);
+        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &allow, &[]);
         let place = |name: &str, port| Place { host: Host::Name(name.into()), port };
         let mut said = |name: &str, port| {
             let said = rules.judge(&place(name, port));
@@ -184,7 +193,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         std::fs::write(&file, "[[rule]]\nid = 1").unwrap();
-        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &["a.example".to_owned()]);
+        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &["a.example".to_owned()], &[]);
         let place = Place { host: Host::Name("a.example".into()), port: 80 };
         let said = rules.judge(&place);
         assert!(said.ruling == Ruling::Ask && !said.whole);

@@ -193,6 +193,10 @@ pub struct SandboxSpec {
     pub snapshot_every: Option<Duration>,
 }
 
+/// How a note begins that says whether what an agent asks comes to whoever supervises it.
+pub const REACHING: &str = "asks reach us";
+pub const NOT_REACHING: &str = "asks are NOT reaching us";
+
 /// Tells whether a sandbox may have this name: 1 to 63 of `a-z 0-9 -`, not starting with a dash. It is a word
 /// in commands, and `/` parts it from a session's ordinal.
 pub fn is_name(name: &str) -> bool {

@@ -9,8 +9,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::AbortHandle;
+use tokio_stream::StreamExt;
 
 use super::{
+    agents::{Agents, News},
     asks::{Asks, Plea},
     exec,
     feed::Feed,
@@ -23,9 +25,13 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         id::{AskId, SessionId},
-        limits::{RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX, SESSIONS_PER_SANDBOX_MAX},
+        limits::{
+            AGENT_HEARD_WITHIN, ANSWER_WITHIN, RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX,
+            SESSIONS_PER_SANDBOX_MAX,
+        },
         units::Size,
     },
+    config::agents::Placed,
     driver::{Ground, Place},
     gate,
     model::{
@@ -53,6 +59,8 @@ struct Inner {
     asks: Arc<Asks>,
     /// What all that goes out passes, where it is asked for.
     gate: OnceLock<gate::Watch>,
+    /// What is known of agents, where somebody looked.
+    agents: OnceLock<Agents>,
     rooms: Mutex<Rooms>,
     /// One start at a time: ordinals are given in order.
     opening: tokio::sync::Mutex<()>,
@@ -95,6 +103,7 @@ impl House {
             feed: Arc::default(),
             asks: Arc::default(),
             gate: OnceLock::new(),
+            agents: OnceLock::new(),
             rooms: Mutex::new(Rooms {
                 state: State::Running,
                 hosts: Vec::new(),
@@ -130,6 +139,20 @@ impl House {
     /// What all that goes out passes from now on; the first one counts.
     pub fn goes_out_by(&self, gate: gate::Watch) {
         drop(self.inner.gate.set(gate));
+    }
+
+    /// What is known of agents from now on; the first counts. `notes` say what a person should know of that.
+    pub fn knows(&self, agents: Agents, notes: Vec<String>) {
+        if self.inner.agents.set(agents).is_ok() {
+            self.inner.rooms().notes.extend(notes);
+        }
+    }
+
+    /// An agent told of itself.
+    pub fn heard(&self, session: Option<&SessionId>, news: &News) {
+        if self.inner.agents.get().is_some_and(|it| it.heard(session, news)) {
+            self.inner.feed.changed();
+        }
     }
 
     /// What a session asked for was answered elsewhere; `None` = all of it.
@@ -185,11 +208,14 @@ impl Inner {
         let rooms = self.rooms();
         let state = rooms.state_by(seen);
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
+        let sessions: Vec<Session> = rooms.hosts.iter().map(|it| it.1.session()).collect();
+        let of_agents = self.agents.get().map(|it| it.notes(&self.ground.name, &sessions));
+        facts.notes.extend(of_agents.into_iter().flatten());
         SeatReport {
             sandbox: self.ground.id.clone(),
             state,
             facts,
-            sessions: rooms.hosts.iter().map(|it| it.1.session()).collect(),
+            sessions,
             asks: self.asks.pending(),
         }
     }
@@ -309,6 +335,43 @@ fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
     })
 }
 
+/// Puts a file into the home in a sandbox, unless it is there. A program of the sandbox's does it: it can write nowhere
+/// else, wherever links in that home lead. Without the file the agent runs all the same, and is not heard of.
+async fn hand_in(place: &dyn Place, file: &Placed) {
+    const SCRIPT: &str =
+        r#"cd && umask 077 && mkdir -p "${1%/*}" && set -C && printf %s "$2" > "$1""#;
+    let path = file.path.display().to_string();
+    let command = ["/bin/sh", "-c", SCRIPT, "sh", &path, &file.text];
+    let spec = SessionSpec {
+        command: command.map(str::to_owned).into(),
+        cwd: None,
+        env: Vec::new(),
+        size: Size::DEFAULT,
+    };
+    let written = async {
+        let program = place.exec(&spec).await?;
+        let mut output = exec::run(program, Box::pin(tokio_stream::empty()));
+        while output.next().await.transpose()?.is_some() {}
+        Ok::<(), Fault>(())
+    };
+    match tokio::time::timeout(ANSWER_WITHIN, written).await {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => tracing::warn!(%fault, path, "an agent's file was not put in"),
+        Err(_) => tracing::warn!(path, "an agent's file is not put in yet"),
+    }
+}
+
+/// Reports once more when an agent should have told that it runs.
+fn tell_late(inner: &Arc<Inner>) {
+    let inner = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        tokio::time::sleep(AGENT_HEARD_WITHIN).await;
+        if let Some(inner) = inner.upgrade() {
+            inner.feed.changed();
+        }
+    });
+}
+
 /// Lets programs go on that were held, unless somebody paused or stopped them meanwhile.
 struct Held {
     inner: Arc<Inner>,
@@ -366,12 +429,24 @@ impl Seat for House {
         }
         inner.ready_to_start()?;
         inner.has_room()?;
+        let spec = match inner.agents.get() {
+            Some(agents) => {
+                for file in agents.home_files(&spec.command) {
+                    hand_in(&*inner.place, &file).await;
+                }
+                agents.dressed(spec)
+            }
+            None => spec,
+        };
         let program = inner.place.spawn(&spec).await?;
         let session = inner.new_session(id.clone(), &spec, program.pid);
         let journal = inner.journal(&session);
         let dir = inner.recordings.join(id.as_str());
         let host = Host::start(session, program, dir, journal, tell(inner, id.clone()));
         let session = host.session();
+        if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {
+            tell_late(inner);
+        }
         inner.add(id, host);
         inner.feed.changed();
         Ok(session)

@@ -3,6 +3,7 @@ pub mod house;
 pub mod journal;
 pub mod seat;
 
+pub mod agents;
 pub mod asks;
 mod drain;
 mod exec;

@@ -21,7 +21,7 @@ use crate::{
     },
     config::paths::SocketPath,
     driver::{ASK_DIR, ASK_PROGRAM, ASK_SOCKET},
-    session::{asks::Plea as Asking, house::House},
+    session::{agents::News, asks::Plea as Asking, house::House},
     wire::{
         convert::{duration, required},
         shim::{Done, Frames, Plea, Reply, reply, send},
@@ -83,6 +83,13 @@ async fn converse(stream: UnixStream, house: &House) {
         let plea = tokio::time::timeout(ANSWER_WITHIN, reader.next::<Plea>()).await;
         let plea = plea.map_err(|_| Fault::late("nothing was asked"))??;
         let plea = plea.ok_or_else(|| Fault::lost("nothing was asked"))?;
+        if let Some(agent) = &plea.agent {
+            let news = News::new(agent, plea.mode.as_deref());
+            house.heard(house.session_of(&parents).as_ref(), &news);
+        }
+        if plea.news {
+            return Ok(reply::What::Done(Done {}));
+        }
         if plea.over {
             let request = plea.request.map(TryInto::try_into).transpose()?;
             house.over(house.session_of(&parents).as_ref(), request.as_ref());

@@ -18,16 +18,18 @@ use crate::{
     session::{asks::Plea, house::House},
 };
 
-/// Opens it; it lets out what it is served for.
+/// Opens it, `model` unasked; it lets out what it is served for.
 pub fn open(
     doors: Doors,
     spec: &SandboxSpec,
+    model: Vec<String>,
     policy: Option<PathBuf>,
     house: &Arc<House>,
 ) -> Outcome<Gate> {
     let terms = Terms {
         ask: spec.egress == Egress::Ask,
         allow: spec.allow.clone(),
+        model,
         policy,
         workspace: spec.workspace.path.clone(),
     };

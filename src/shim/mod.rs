@@ -3,6 +3,7 @@
 //!
 //! It is lean on purpose: one thread, one slow timer while nothing happens, nothing allocated before it
 //! is needed.
+mod agents;
 mod ask;
 mod gate;
 mod home;
@@ -24,7 +25,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{FAREWELL_WITHIN, META_BYTES_MAX},
     },
-    config::paths::SocketPath,
+    config::{agents::Profiles, paths::SocketPath},
     driver::{Ground, Place, fake::FakeDriver, local, registry::Registry},
     session::{house::House, seat::Seat},
     wire::shim::{PROTOCOL, Start, Welcome, answer, framed},
@@ -61,7 +62,7 @@ pub fn run(dir: &Path) -> ExitCode {
 async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     local::step_back();
     let made = make(dir, &drivers).await;
-    let (start, place, listener, asking, home) = match made {
+    let Made { start, known, place, listener, asking, home } = match made {
         Ok(made) => made,
         Err(fault) => {
             tell(&answer::What::Fault((&fault).into()));
@@ -70,10 +71,13 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     };
     let ground = ground(&start, dir);
     let doors = place.doors();
+    let wired = agents::can_be_wired(&start.spec, place.facts().isolation);
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
+    let model = agents::introduce(&house, &start.spec, known, (wired, doors.is_some()));
     let asked = ask::serve(asking, Arc::clone(&house));
-    let out = doors.map(|it| gate::open(it, &start.spec, start.policy, &house)).transpose()?;
+    let out =
+        doors.map(|it| gate::open(it, &start.spec, model, start.policy, &house)).transpose()?;
     let gate = async {
         match out {
             Some(gate) => gate.serve().await,
@@ -115,10 +119,18 @@ fn ground(start: &Start, dir: &Path) -> Ground {
     Ground { id, name, dir: dir.to_owned(), from }
 }
 
-async fn make(
-    dir: &Path,
-    drivers: &Registry,
-) -> Outcome<(Start, Arc<dyn Place>, UnixListener, UnixListener, home::Home)> {
+/// A sandbox, and what serves it.
+struct Made {
+    start: Start,
+    /// Profiles of agents, and what is wrong with the operator's.
+    known: (Profiles, Option<String>),
+    place: Arc<dyn Place>,
+    listener: UnixListener,
+    asking: UnixListener,
+    home: home::Home,
+}
+
+async fn make(dir: &Path, drivers: &Registry) -> Outcome<Made> {
     let home = home::Home::watch(dir)?;
     let start = read_spec(dir)?;
     if let Err(error) = descriptors::raise(start.open_files) {
@@ -128,8 +140,10 @@ async fn make(
     let driver = drivers.get(&start.spec.driver)?;
     let ground = ground(&start, dir);
     let asking = ask::open(dir)?;
+    let known = agents::profiles(start.policy.as_deref());
+    agents::lay(dir, &known.0)?;
     let place = driver.create(&ground, &start.spec).await?;
-    Ok((start, place, listener, asking, home))
+    Ok(Made { start, known, place, listener, asking, home })
 }
 
 fn read_spec(dir: &Path) -> Outcome<Start> {

@@ -3,40 +3,22 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::{
-    app::agent::key_variables,
     base::limits::{PATH_BYTES_MAX, SEARCH_PATH_MAX},
-    config::environment::{self, Variable},
+    config::{
+        agents::Profiles,
+        environment::{self, Variable},
+    },
 };
 
-/// Agent command lines, the more widely used first.
-const KNOWN: &[&str] = &[
-    "claude",
-    "codex",
-    "gemini",
-    "opencode",
-    "aider",
-    "cursor-agent",
-    "copilot",
-    "amp",
-    "goose",
-    "crush",
-    "qwen",
-    "droid",
-    "kiro-cli",
-    "auggie",
-    "vibe",
-    "pi",
-];
-
 /// The known agents that are there, best first.
-pub fn on_path() -> Vec<String> {
-    let found = KNOWN.iter().filter(|name| is_on_path(name));
-    found.map(|name| (*name).to_owned()).collect()
+pub fn on_path(profiles: &Profiles) -> Vec<String> {
+    let programs = profiles.iter().flat_map(|it| it.programs.iter());
+    programs.filter(|it| is_on_path(it)).cloned().collect()
 }
 
 /// The variables with keys of known agents that are set in the environment. Their values stay there.
-pub fn keys_set() -> Vec<&'static str> {
-    let mut found = key_variables();
+pub fn keys_set(profiles: &Profiles) -> Vec<String> {
+    let mut found = profiles.key_variables();
     found.retain(|it| environment::named(it).is_some_and(|it| !it.is_empty()));
     found
 }

@@ -26,7 +26,7 @@ use crate::{
     model::{
         capability::Capabilities,
         check::{Check, CheckStatus},
-        sandbox::Egress,
+        sandbox::{Egress, REACHING},
     },
 };
 
@@ -244,7 +244,8 @@ impl View<'_> {
             lines.push(("label", format!("{name}={value}"), Role::Box));
         }
         for note in &it.notes {
-            lines.push(("note", note.clone(), Role::Warning));
+            let role = if note.starts_with(REACHING) { Role::Box } else { Role::Warning };
+            lines.push(("note", note.clone(), role));
         }
         for session in &it.sessions {
             let mark = row.mark_of(session);

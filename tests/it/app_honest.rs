@@ -305,7 +305,7 @@ fn an_agent_is_proposed_the_same_network_from_the_first_page_and_in_the_form() {
 #[test]
 fn a_key_that_the_agent_does_not_get_is_named_and_its_value_never_is() {
     let mut console = Console::with_fleet((100, 30), day());
-    console.state.keys_set = vec!["ANTHROPIC_API_KEY"];
+    console.state.keys_set = vec!["ANTHROPIC_API_KEY".to_owned()];
     console.send(Msg::Agents(vec!["claude".to_owned(), "codex".to_owned()]));
     console.keys("n");
     let says = "your ANTHROPIC_API_KEY is not passed on";

@@ -14,6 +14,8 @@
     reason = "a test may stop here"
 )]
 
+mod agents;
+mod agents_real;
 mod app_after;
 mod app_aim;
 mod app_asks;

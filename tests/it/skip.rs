@@ -18,6 +18,12 @@ pub fn not_on_this_host(why: &str) {
     aloud(&format!("this host has none: {why}"));
 }
 
+/// Says why a test does not run here, for want of a program of somebody else's that a registry has: an agent's.
+/// `.ci/run` installs what it can.
+pub fn not_to_be_had(why: &str) {
+    aloud(&format!("not here: {why}"));
+}
+
 /// Not by `eprintln!`, which the test harness keeps to itself unless a test fails.
 fn aloud(why: &str) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();

@@ -12,6 +12,7 @@ pub use pending::Pending;
 use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,7 +40,10 @@ use crate::{
         clock::{Timestamp, Zone},
         id::{ClientId, SessionId},
     },
-    config::schema::{Config, Prefs},
+    config::{
+        agents::Profiles,
+        schema::{Config, Prefs},
+    },
     model::{
         place::PLACE_HINT,
         sandbox::{Egress, State as Life},
@@ -128,7 +132,9 @@ pub struct State {
     pub first_choice: usize,
     pub agents: Vec<String>,
     /// Variables with keys of agents that are set in the operator's environment; never their values.
-    pub keys_set: Vec<&'static str>,
+    pub keys_set: Vec<String>,
+    /// What is known of agents.
+    pub profiles: Arc<Profiles>,
     pub keymaps: Vec<String>,
     pub themes: Vec<String>,
     pub mouse: bool,
@@ -222,6 +228,7 @@ impl State {
             first_choice: 0,
             agents: Vec::new(),
             keys_set: Vec::new(),
+            profiles: Arc::new(Profiles::built_in()),
             keymaps: Vec::new(),
             themes: Vec::new(),
             focused: None,
@@ -351,7 +358,7 @@ impl State {
         let (directory, home) = (self.directory.to_string_lossy(), self.home.as_deref());
         let mut dialog =
             NewDialog::new(program, &directory, &self.driver, &self.config, &self.agents, home);
-        dialog.know_keys(&self.keys_set);
+        dialog.know_agents(&self.profiles, &self.keys_set);
         dialog
     }
 

@@ -21,7 +21,7 @@ use crate::{
         event::{Event, Level, SnapshotReason},
         fact::Fact,
         output::Output,
-        sandbox::Sandbox,
+        sandbox::{NOT_REACHING, Sandbox},
         session::Session,
     },
     runtime::LeaseVerb,
@@ -54,7 +54,11 @@ impl Turn<'_> {
             Event::Changed { sandbox, .. } => {
                 let id = sandbox.id.clone();
                 let appears = self.appears(&sandbox);
+                let silent = self.falls_silent(&sandbox);
                 self.state.fleet.change(sandbox);
+                for note in silent {
+                    self.notice(Level::Warning, &note);
+                }
                 if appears {
                     self.drop_gone();
                     self.fill_panes();
@@ -87,6 +91,15 @@ impl Turn<'_> {
         let known = |it: &Session| self.state.fleet.session(&it.id).is_some();
         let sessions = &sandbox.sessions;
         sessions.iter().any(|it| it.exit.is_none()) && !sessions.iter().any(known)
+    }
+
+    /// What is newly known of its agents: that they ask elsewhere, or nobody.
+    fn falls_silent(&self, sandbox: &Sandbox) -> Vec<String> {
+        let known = self.state.fleet.get(&sandbox.id).map(|it| it.sandbox.notes.as_slice());
+        let is_new = |it: &&String| {
+            it.starts_with(NOT_REACHING) && known.is_none_or(|known| !known.contains(it))
+        };
+        sandbox.notes.iter().filter(is_new).cloned().collect()
     }
 
     /// Nothing is left to type into once the program has ended.

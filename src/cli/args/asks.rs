@@ -160,7 +160,22 @@ pub struct PolicyTestArgs {
 pub enum HookAgent {
     Claude,
     Codex,
+    Cursor,
     Gemini,
+    Opencode,
+}
+
+impl HookAgent {
+    /// As its profile is called.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+            Self::Cursor => "cursor-agent",
+            Self::Gemini => "gemini",
+            Self::Opencode => "opencode",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +184,16 @@ pub struct HookArgs {
     #[arg(value_enum)]
     pub agent: HookAgent,
     /// How long to wait for an answer; the agent must wait longer
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
+    pub timeout: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    /// Whose tool this is
+    #[arg(long, value_enum, default_value = "claude")]
+    pub agent: HookAgent,
+    /// How long to wait for an answer; then it is a no
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
     pub timeout: std::time::Duration,
 }

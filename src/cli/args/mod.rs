@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::{
     asks::{
-        AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs,
+        AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs, McpArgs,
         PolicyTestArgs, PolicyVerb, RevokeArgs, WatchAsksArgs,
     },
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
@@ -98,6 +98,8 @@ pub enum Verb {
     Ask(AskArgs),
     /// From inside a sandbox: an agent's hook, which asks a person in the agent's place
     Hook(HookArgs),
+    /// From inside a sandbox: serve one tool over MCP on stdin and stdout, by which an agent asks a person
+    Mcp(McpArgs),
     /// Terminal recordings (asciicast v3)
     #[command(subcommand)]
     Recordings(RecordingsVerb),
@@ -139,10 +141,10 @@ pub struct JsonArgs {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A program on PATH; without it and without a command: a shell
-    #[arg(value_name = "AGENT", conflicts_with = "command")]
+    /// A program on PATH, an agent mostly; without it and without a command: a shell
+    #[arg(value_name = "AGENT")]
     pub agent: Option<String>,
-    /// The command to run inside
+    /// The command to run inside; behind AGENT, its arguments
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
     /// Print the sandbox's name and return, instead of attaching

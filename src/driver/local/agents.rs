@@ -1,33 +1,159 @@
 //! Settings that a sandbox has of its own, by which agents ask a person here what they would ask at their own
 //! prompt. They are the system's, in its copy of /etc: an agent finds them however it is started, and its user's
-//! and project's settings stay as they are.
+//! and project's settings stay as they are. Whoever hosts the sandbox has laid them down, a directory for each agent.
 
-use std::path::Path;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-/// Files below /etc, each with what is in it.
-const FILES: [(&str, &str); 1] =
-    [("claude-code/managed-settings.json", include_str!("../../../assets/agents/claude.json"))];
+use crate::{
+    base::limits::{AGENT_FILES_MAX, AGENTS_MAX},
+    driver::AGENTS_DIR,
+};
 
-/// Those that take nothing away: where the administrator of this host has one, that one holds.
-pub fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
-    FILES.into_iter().filter(|(name, _)| !Path::new("/etc").join(name).exists())
+/// The host's, of which a sandbox has a copy.
+const ETC: &str = "/etc";
+/// Directories within one agent's: the longest path of a profile.
+const DEPTH_MAX: usize = 4;
+
+/// What is laid down for one agent.
+struct Laid {
+    agent: String,
+    /// Below /etc, each with where its text is.
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Laid {
+    /// What the administrator of this host has already, so that it holds, and nothing of ours with it: half of an
+    /// agent's settings could let through what the other half asks for.
+    fn held_by(&self) -> Option<PathBuf> {
+        let mut own = self.files.iter().map(|(it, _)| Path::new(ETC).join(it));
+        own.find(|it| fs::symlink_metadata(it).is_ok())
+    }
+}
+
+/// Files below /etc, each with what is in it. Over an image what this host has does not count.
+pub fn files(ground: &Path, over_image: bool) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for laid in all(ground)?.into_iter().filter(|it| over_image || it.held_by().is_none()) {
+        for (name, at) in laid.files {
+            files.push((name, fs::read(at)?));
+        }
+    }
+    Ok(files)
+}
+
+/// What a person should know of those that are left out.
+pub fn notes(ground: &Path) -> Vec<String> {
+    let laid = all(ground).unwrap_or_default();
+    let note = |it: Laid| {
+        let held = it.held_by()?;
+        let (agent, held) = (it.agent, held.display());
+        Some(format!("{agent} is not told to ask here: this host has its own {held}, which holds"))
+    };
+    laid.into_iter().filter_map(note).collect()
+}
+
+fn all(ground: &Path) -> io::Result<Vec<Laid>> {
+    let mut all = Vec::new();
+    for (agent, directory) in directories(&ground.join(AGENTS_DIR))? {
+        let mut files = Vec::new();
+        collect(&directory, &directory, DEPTH_MAX, &mut files)?;
+        all.push(Laid { agent, files });
+    }
+    Ok(all)
+}
+
+fn directories(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries.take(2 * AGENTS_MAX) {
+        let entry = entry?;
+        if let (true, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Real files only, of real directories.
+fn collect(
+    top: &Path,
+    directory: &Path,
+    depth: usize,
+    files: &mut Vec<(PathBuf, PathBuf)>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (kind, path) = (entry.file_type()?, entry.path());
+        if kind.is_dir() && depth > 1 {
+            collect(top, &path, depth - 1, files)?;
+        } else if let (true, Ok(below)) = (kind.is_file(), path.strip_prefix(top)) {
+            files.push((below.to_owned(), path.clone()));
+        }
+        if files.len() >= AGENT_FILES_MAX {
+            break;
+        }
+    }
+    files.sort();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::{ASK_PROGRAM, local::mounts::ASKING};
+    use crate::{
+        base::units::parse_duration,
+        config::agents::{Asks, Profiles},
+        driver::{ASK_PROGRAM, local::mounts::ASKING},
+    };
 
     #[test]
-    fn every_hook_is_a_program_that_the_sandbox_has_and_waits_shorter_than_the_agent() {
-        for (name, text) in FILES {
-            let settings: serde_json::Value = serde_json::from_str(text).unwrap();
-            let hook = &settings["hooks"]["PermissionRequest"][0]["hooks"][0];
-            let command = hook["command"].as_str().unwrap();
-            assert!(command.starts_with(&format!("{ASKING}/{ASK_PROGRAM} hook ")), "{name}");
-            let within = command.split("--timeout ").nth(1).unwrap();
-            let within = crate::base::units::parse_duration(within).unwrap();
-            assert!(hook["timeout"].as_u64().unwrap() > within.as_secs() + 20, "{name}");
+    fn every_hook_is_a_program_that_the_sandbox_has() {
+        for profile in Profiles::built_in().iter().filter(|it| it.asks != Asks::None) {
+            let program = format!("{ASKING}/{ASK_PROGRAM}");
+            let texts: Vec<&str> = profile.files.iter().map(|it| it.text.as_str()).collect();
+            assert!(texts.iter().any(|it| it.contains(&program)), "{}", profile.name);
+            for within in texts.iter().flat_map(|it| it.split("--timeout ").skip(1)) {
+                let word = within.split(|it: char| !it.is_ascii_alphanumeric()).next().unwrap();
+                assert_eq!(
+                    parse_duration(word).map(|it| it.as_secs()),
+                    Some(300),
+                    "{}",
+                    profile.name
+                );
+            }
         }
+    }
+
+    #[test]
+    fn what_the_host_has_holds_and_keeps_the_rest_of_its_agent_away() {
+        let ground = tempfile::tempdir().unwrap();
+        let lay = |agent: &str, path: &str| {
+            let path = ground.path().join(AGENTS_DIR).join(agent).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, agent).unwrap();
+        };
+        assert!(files(ground.path(), false).unwrap().is_empty());
+        lay("one", "x-sandwatch-test/a.json");
+        lay("two", "x-sandwatch-test/b.json");
+        lay("two", "passwd");
+        std::os::unix::fs::symlink("/etc/passwd", ground.path().join(AGENTS_DIR).join("one/link"))
+            .unwrap();
+        let names = |over_image| {
+            let all = files(ground.path(), over_image).unwrap();
+            all.iter().map(|it| it.0.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(false), ["x-sandwatch-test/a.json"]);
+        assert_eq!(names(true).len(), 3);
+        let notes = notes(ground.path());
+        assert!(
+            notes.len() == 1 && notes[0].starts_with("two ") && notes[0].contains("/etc/passwd")
+        );
     }
 }

@@ -78,7 +78,9 @@ use self::{
     terms::{Limits, capabilities, egress_note, limits},
     traces::{First, Traces},
 };
-use super::{Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken};
+use super::{
+    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken,
+};
 use crate::{
     base::{
         clock::Timestamp,
@@ -116,6 +118,9 @@ pub fn delete_in_background(directory: PathBuf) {
 pub fn step_back() {
     turns::host();
 }
+
+/// The word in `--driver`.
+pub const NAME: &str = "local";
 
 /// The adapter; holds nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -222,6 +227,9 @@ impl Local {
         }
         let image = image::ready(ground, spec, &AtomicBool::new(false))?;
         let identity = image.as_ref().map_or(Ok(identity.clone()), |it| it.identity(&identity))?;
+        if image.is_none() && ground.dir.join(ASK_DIR).is_dir() {
+            facts.notes.extend(agents::notes(&ground.dir));
+        }
         let plan = Planned::of(grade, ground, spec, &identity, limits.bounds, image.as_ref())?;
         let (env, home, first, shell) = match &image {
             Some(image) => {
@@ -307,7 +315,7 @@ impl Drop for WaitedFor {
 #[async_trait]
 impl Driver for Local {
     fn name(&self) -> &'static str {
-        "local"
+        NAME
     }
 
     fn hosting(&self) -> Hosting {

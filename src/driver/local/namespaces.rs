@@ -177,20 +177,26 @@ fn prepare(
         make(root.join("work/run"), 0o755)?;
         image.furnish(&start, identity)?;
     }
-    let write = |name: &str, text: &str| {
+    let write = |name: &Path, text: &[u8]| {
         let path = start.join("etc").join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)
     };
     for (name, text) in blueprint::etc_files(identity, hostname, Network::of(spec), image) {
-        write(name, &text)?;
+        write(name.as_ref(), text.as_bytes())?;
     }
     if ground.dir.join(ASK_DIR).is_dir() {
-        for (name, text) in agents::files() {
-            let above = Path::new(name).parent().filter(|it| !it.as_os_str().is_empty());
-            above.map_or(Ok(()), |it| make(start.join("etc").join(it), 0o755))?;
-            write(name, text)?;
+        for (name, text) in agents::files(&ground.dir, image.is_some())? {
+            let mut above = start.join("etc");
+            for part in name.parent().into_iter().flat_map(Path::components) {
+                above.push(part);
+                match make(above.clone(), 0o755) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    made => made?,
+                }
+            }
+            write(&name, &text)?;
         }
     }
     if !identity.by_root {

@@ -1,6 +1,8 @@
 //! Keys and colours from files: chosen at the start, read again when they change. Files are read
 //! beside the loop.
 
+use std::sync::Arc;
+
 use super::Console;
 use crate::{
     app::{EffectId, Msg, keymap::Keymap, msg::Reply},
@@ -53,10 +55,10 @@ pub(super) struct Change {
 impl Console {
     /// Finds agents and the names of keymaps and themes, beside the loop.
     pub(super) fn look_around(&mut self) {
-        let files = self.files.clone();
+        let (files, profiles) = (self.files.clone(), Arc::clone(&self.state.profiles));
         self.runner.aside(move || {
             let choices = Msg::Choices { keymaps: files.keymaps(), themes: files.themes() };
-            vec![choices, Msg::Agents(agents::on_path())]
+            vec![choices, Msg::Agents(agents::on_path(&profiles))]
         });
     }
 

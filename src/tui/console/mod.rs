@@ -34,6 +34,7 @@ use crate::{
             TURN_MESSAGES_MAX, TYPING_FOR,
         },
     },
+    config::agents::Profiles,
     model::event::Level,
     runtime::{Identity, Runtime},
     ui::{
@@ -179,7 +180,11 @@ impl Console {
             keymap: look.keymap,
         });
         state.prefs = look.prefs;
-        state.keys_set = crate::tui::agents::keys_set();
+        let profiles = Profiles::of(start.files.directory());
+        if let Ok(profiles) = &profiles {
+            state.profiles = Arc::new(profiles.clone());
+        }
+        state.keys_set = crate::tui::agents::keys_set(&state.profiles);
         let mut console = Self {
             state,
             theme: look.theme,
@@ -201,6 +206,9 @@ impl Console {
         };
         console.capture_mouse(mouse);
         console.look_around();
+        if let Err(fault) = profiles {
+            console.update(Msg::Notice(Level::Error, fault.to_string()));
+        }
         Ok(console)
     }
 

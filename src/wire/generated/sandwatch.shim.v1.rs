@@ -168,7 +168,7 @@ pub struct AnswerAsk {
 /// gives up by closing the connection.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Plea {
-    /// Required, but for `over`.
+    /// Required, but for `over` and `news`.
     #[prost(message, optional, tag = "1")]
     pub request: ::core::option::Option<super::super::v1::AskRequest>,
     /// How long it waits, at most a day; absent = 5 minutes.
@@ -177,6 +177,15 @@ pub struct Plea {
     /// Nothing is asked: what the same session asked for, this or all of it, was answered elsewhere.
     #[prost(bool, tag = "3")]
     pub over: bool,
+    /// Nothing is asked: an agent tells of itself.
+    #[prost(bool, tag = "4")]
+    pub news: bool,
+    /// The agent that speaks, as `sandwatch hook` names it, at most 64 bytes are kept; absent = it is none.
+    #[prost(string, optional, tag = "5")]
+    pub agent: ::core::option::Option<::prost::alloc::string::String>,
+    /// How it asks, in its own word, at most 64 bytes are kept; absent = it has no word for that.
+    #[prost(string, optional, tag = "6")]
+    pub mode: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What it is answered, once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,282 @@
+//! What is known of agents: one table, of the files in `assets/agents` and of the operator's own in `agents/`. It says what
+//! an agent needs and how its asks come here; it starts nothing and writes no file.
+
+mod read;
+
+use std::path::{Path, PathBuf};
+
+use super::source::{self, Flaw};
+use crate::base::{
+    fault::{Fault, Outcome},
+    limits::AGENTS_MAX,
+    text,
+};
+
+/// The profiles that are built in, the more widely used agents first.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("claude", include_str!("../../../assets/agents/claude.toml")),
+    ("codex", include_str!("../../../assets/agents/codex.toml")),
+    ("gemini", include_str!("../../../assets/agents/gemini.toml")),
+    ("opencode", include_str!("../../../assets/agents/opencode.toml")),
+    ("aider", include_str!("../../../assets/agents/aider.toml")),
+    ("cursor-agent", include_str!("../../../assets/agents/cursor-agent.toml")),
+    ("copilot", include_str!("../../../assets/agents/copilot.toml")),
+    ("amp", include_str!("../../../assets/agents/amp.toml")),
+    ("goose", include_str!("../../../assets/agents/goose.toml")),
+    ("crush", include_str!("../../../assets/agents/crush.toml")),
+    ("qwen", include_str!("../../../assets/agents/qwen.toml")),
+    ("droid", include_str!("../../../assets/agents/droid.toml")),
+    ("kiro-cli", include_str!("../../../assets/agents/kiro-cli.toml")),
+    ("auggie", include_str!("../../../assets/agents/auggie.toml")),
+    ("vibe", include_str!("../../../assets/agents/vibe.toml")),
+    ("pi", include_str!("../../../assets/agents/pi.toml")),
+];
+
+/// The directory of the operator's own, in that of the configuration.
+const DIRECTORY: &str = "agents";
+
+/// How an agent asks a person here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// By a program that it runs.
+    Hook,
+    /// By a tool of a server that it starts.
+    Mcp,
+    /// By an interface of its own, which something in the sandbox speaks.
+    Http,
+    /// Not at all: only at its own prompt, if anywhere.
+    None,
+}
+
+impl Asks {
+    pub const ALL: [Self; 4] = [Self::Hook, Self::Mcp, Self::Http, Self::None];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hook => "hook",
+            Self::Mcp => "mcp",
+            Self::Http => "http",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Where in a sandbox a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// Its copy of `/etc`, as it is made.
+    Etc,
+    /// The home in it, when the agent is started and there is no such file.
+    Home,
+}
+
+/// A file that a sandbox gets for an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub root: Root,
+    /// Below that, in a directory there: `NAME/FILE`, without `.` and `..`.
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// What is known of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The name of its file: letters, digits, `-` and `_`.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// Names of its program; at least one.
+    pub programs: Vec<String>,
+    /// Variables that it takes a key from; one is enough for it.
+    pub keys: Vec<String>,
+    /// Where its model is: `HOST` or `HOST:PORT`.
+    pub hosts: Vec<String>,
+    /// Put first among its arguments, so that it asks.
+    pub args: Vec<String>,
+    /// Arguments of the operator's that say something about asking: with one of them, `args` are left out.
+    pub unless: Vec<String>,
+    /// Variables that it is given where nobody else gives them.
+    pub env: Vec<(String, String)>,
+    pub asks: Asks,
+    /// How asking works, or why it does not; empty = there is nothing to say.
+    pub why: String,
+    /// The version this was tried with; `None` = it was not tried.
+    pub tried: Option<String>,
+    /// Modes, as it tells them itself, in which it does not ask, and what that means.
+    pub modes: Vec<(String, String)>,
+    pub files: Vec<Placed>,
+}
+
+impl Profile {
+    /// What the operator's arguments leave of its own.
+    pub fn args_for(&self, given: &[String]) -> &[String] {
+        let says = |it: &String| {
+            self.unless.iter().any(|word| it.strip_prefix(word.as_str()).is_some_and(is_end))
+        };
+        if given.iter().take_while(|it| *it != "--").any(says) { &[] } else { &self.args }
+    }
+
+    /// What a mode means in which it does not ask for all; `None` = it asks.
+    pub fn silent_in(&self, mode: &str) -> Option<&str> {
+        self.modes.iter().find(|(it, _)| it == mode).map(|(_, means)| means.as_str())
+    }
+}
+
+/// Behind the name of an argument: nothing, or its value.
+fn is_end(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('=')
+}
+
+/// All profiles: the operator's own instead of a built-in one of the same name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profiles(Vec<Profile>);
+
+impl Profiles {
+    /// Those that are built in. That all of them can be read is for a test to see.
+    pub fn built_in() -> Self {
+        let read =
+            |(name, text): &(&str, &str)| read::profile(&built_in_file(name), name, text).ok();
+        Self(BUILT_IN.iter().filter_map(read).collect())
+    }
+
+    /// With those of a configuration directory; a flaw in one of them is a fault that names file, line and column.
+    pub fn of(config: &Path) -> Outcome<Self> {
+        let mut all = Self::built_in();
+        for (name, path) in own(config)? {
+            let Some(text) = source::read(&path)? else { continue };
+            let file = text::visible(&path.display().to_string());
+            let profile = read::profile(&file, &name, &text).map_err(|flaws| fault(&flaws))?;
+            match all.0.iter_mut().find(|it| it.name == profile.name) {
+                Some(known) => *known = profile,
+                None => all.0.push(profile),
+            }
+        }
+        Ok(all)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
+        self.0.iter()
+    }
+
+    /// The agent that a program is, by its name or the end of its path. Of several the operator's own counts.
+    pub fn of_program(&self, program: &str) -> Option<&Profile> {
+        let name = Path::new(program).file_name()?.to_str()?;
+        self.0.iter().rev().find(|it| it.programs.iter().any(|it| it == name))
+    }
+
+    pub fn by_name(&self, name: &str) -> Option<&Profile> {
+        self.0.iter().find(|it| it.name == name)
+    }
+
+    /// Every variable that an agent takes a key from, once.
+    pub fn key_variables(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.0.iter().flat_map(|it| it.keys.clone()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+fn built_in_file(name: &str) -> String {
+    format!("{name}.toml (built in)")
+}
+
+/// The operator's own files, by name; bounded.
+fn own(config: &Path) -> Outcome<Vec<(String, PathBuf)>> {
+    let directory = config.join(DIRECTORY);
+    let shown = || text::visible(&directory.display().to_string());
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Fault::io(format!("reading {}", shown()), &error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| Fault::io(format!("reading {}", shown()), &error))?;
+        let file = entry.file_name();
+        let Some(name) = file.to_str().and_then(|it| it.strip_suffix(".toml")) else { continue };
+        if !super::load::is_plain_name(name) {
+            let words = "the name of a profile is 1 to 40 letters, digits, `-` or `_`";
+            let name = text::visible(&text::clip(name, 60));
+            return Err(Fault::invalid(format!("{}/{name}.toml: {words}", shown())));
+        }
+        found.push((name.to_owned(), entry.path()));
+        if found.len() > AGENTS_MAX {
+            return Err(Fault::invalid(format!("{}: more than {AGENTS_MAX} profiles", shown())));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The first flaw as a fault; the rest are counted.
+fn fault(flaws: &[Flaw]) -> Fault {
+    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
+    match flaws.len() {
+        0 | 1 => Fault::invalid(first),
+        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_is_read_and_says_how_it_asks() {
+        let all = Profiles::built_in();
+        for (name, text) in BUILT_IN {
+            let read = read::profile(name, name, text);
+            let profile = read.unwrap_or_else(|flaws| panic!("{flaws:?}"));
+            assert_eq!(all.of_program(&format!("/x/{name}")), Some(&profile));
+            assert!(!profile.why.is_empty(), "{name}");
+            assert_eq!(profile.asks == Asks::None, profile.files.is_empty(), "{name}");
+            // What takes arguments of ours takes them from the operator too.
+            let words: Vec<&String> =
+                profile.args.iter().filter(|it| it.starts_with('-')).collect();
+            assert!(words.iter().all(|it| profile.unless.contains(it)), "{name}");
+        }
+        assert_eq!(all.iter().count(), BUILT_IN.len());
+    }
+
+    #[test]
+    fn an_argument_of_the_operators_leaves_ours_out() {
+        let all = Profiles::built_in();
+        let claude = all.of_program("claude").unwrap();
+        let left = |given: &[&str]| {
+            let given: Vec<String> = given.iter().map(|it| (*it).to_owned()).collect();
+            claude.args_for(&given).len()
+        };
+        assert_eq!(left(&["fix it"]), 2);
+        assert_eq!(left(&["--permission-mode", "plan"]), 0);
+        assert_eq!(left(&["--permission-mode=plan"]), 0);
+        assert_eq!(left(&["--permission-modest"]), 2);
+        assert_eq!(left(&["--", "--permission-mode"]), 2);
+    }
+
+    #[test]
+    fn an_own_profile_counts_before_a_built_in_one_and_a_flaw_has_its_place() {
+        let config = tempfile::tempdir().unwrap();
+        let own = config.path().join(DIRECTORY);
+        std::fs::create_dir(&own).unwrap();
+        let mine = "title = \"Mine\"\nprograms = [\"mine\", \"claude\"]\nasks = \"none\"\nwhy = \"it can't\"\n";
+        std::fs::write(own.join("mine.toml"), mine).unwrap();
+        std::fs::write(own.join("notes.txt"), "no profile").unwrap();
+        let all = Profiles::of(config.path()).unwrap();
+        assert_eq!(all.of_program("claude").unwrap().name, "mine");
+        assert_eq!(all.by_name("claude").unwrap().title, "Claude Code");
+        std::fs::write(own.join("claude.toml"), mine.replace("mine", "claude")).unwrap();
+        let all = Profiles::of(config.path()).unwrap();
+        assert_eq!(
+            (all.by_name("claude").unwrap().title.as_str(), all.0.len()),
+            ("Mine", BUILT_IN.len() + 1)
+        );
+        std::fs::write(own.join("bad.toml"), mine.replace("asks", "askes")).unwrap();
+        let fault = Profiles::of(config.path()).unwrap_err();
+        assert!(fault.message().contains("bad.toml:3:1: `askes` is not"), "{fault}");
+        std::fs::rename(own.join("bad.toml"), own.join("b d.toml")).unwrap();
+        let fault = Profiles::of(config.path()).unwrap_err();
+        assert!(fault.message().contains("b d.toml: the name"), "{fault}");
+    }
+}

@@ -1,0 +1,236 @@
+//! The agents that run in one sandbox: what their profiles add to how they are started, and whether what they ask comes
+//! here. That it does is said only when one of them told so; what tells is inside, so it is a claim.
+
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    base::{
+        clock,
+        id::SessionId,
+        limits::{AGENT_HEARD_WITHIN, AGENT_WORD_BYTES_MAX, AGENTS_KNOWN_MAX, NAME_BYTES_MAX},
+        text,
+    },
+    config::agents::{Asks, Placed, Profile, Profiles, Root},
+    model::{
+        sandbox::{NOT_REACHING, REACHING, SandboxSpec},
+        session::{Session, SessionSpec},
+    },
+};
+
+/// What an agent tells of itself, from inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// As `hook` names it.
+    pub agent: String,
+    /// Its own word for how it asks; `None` = it has none.
+    pub mode: Option<String>,
+}
+
+impl News {
+    /// Bounded, and fit to be shown.
+    pub fn new(agent: &str, mode: Option<&str>) -> Self {
+        let mode = mode.map(|it| text::shown(it, NAME_BYTES_MAX));
+        Self { agent: text::shown(agent, NAME_BYTES_MAX), mode }
+    }
+}
+
+/// What is known of agents, and of those that were started.
+pub struct Agents {
+    profiles: Profiles,
+    /// Names of the variables that every session has.
+    variables: Vec<String>,
+    /// Its programs can ask, and were told how.
+    wired: bool,
+    known: Mutex<Vec<Known>>,
+}
+
+struct Known {
+    session: SessionId,
+    /// The name of its profile.
+    agent: String,
+    since: Duration,
+    heard: Heard,
+}
+
+/// What an agent told of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    /// That it runs, in words of its own for how it asks or without.
+    Runs(Option<String>),
+}
+
+impl Agents {
+    /// For a sandbox that was asked for like this; `wired` says whether what is laid down for agents is in it.
+    pub fn new(profiles: Profiles, spec: &SandboxSpec, wired: bool) -> Self {
+        let variables = spec.env.iter().map(|(name, _)| name.clone()).collect();
+        Self { profiles, variables, wired, known: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be started, with what makes it ask; what was given by hand counts.
+    pub fn dressed(&self, mut spec: SessionSpec) -> SessionSpec {
+        let Some((program, given)) = spec.command.split_first() else { return spec };
+        let Some(profile) = self.profiles.of_program(program) else { return spec };
+        let args = profile.args_for(given).to_vec();
+        spec.command.splice(1..1, args);
+        for (name, value) in &profile.env {
+            let has = spec.env.iter().any(|(it, _)| it == name) || self.variables.contains(name);
+            if !has {
+                spec.env.push((name.clone(), value.clone()));
+            }
+        }
+        spec
+    }
+
+    /// What its home lacks for it, when a command is about to be started.
+    pub fn home_files(&self, command: &[String]) -> Vec<Placed> {
+        let program = command.first().filter(|_| self.wired);
+        let profile = program.and_then(|it| self.profiles.of_program(it));
+        let files = profile.into_iter().flat_map(|it| &it.files);
+        files.filter(|it| it.root == Root::Home).cloned().collect()
+    }
+
+    /// A session was started; says whether it is an agent's that is to be heard of.
+    pub fn started(&self, session: &SessionId, command: &[String]) -> bool {
+        let found = command.first().and_then(|it| self.profiles.of_program(it));
+        let Some(profile) = found else { return false };
+        self.know(session.clone(), &profile.name);
+        self.wired && profile.asks != Asks::None
+    }
+
+    fn know(&self, session: SessionId, agent: &str) {
+        let mut known = self.lock();
+        if known.len() >= AGENTS_KNOWN_MAX {
+            known.remove(0);
+        }
+        known.push(Known {
+            session,
+            agent: agent.to_owned(),
+            since: clock::monotonic(),
+            heard: Heard::Nothing,
+        });
+    }
+
+    /// An agent told of itself; says whether that is new. Which session it is of may be unknown: some agents leave what
+    /// runs their hooks to a process that is nobody's child.
+    pub fn heard(&self, session: Option<&SessionId>, news: &News) -> bool {
+        let is_meant = |it: &&mut Known| match session {
+            Some(session) => it.session == *session,
+            None => it.agent == news.agent,
+        };
+        let mut known = self.lock();
+        let (mut found, mut changed) = (false, false);
+        for it in known.iter_mut().filter(is_meant) {
+            found = true;
+            // Not everything that an agent tells has the mode in it.
+            let before = match &it.heard {
+                Heard::Runs(mode) => mode.clone(),
+                Heard::Nothing => None,
+            };
+            let heard = Heard::Runs(news.mode.clone().or(before));
+            changed |= it.heard != heard;
+            it.heard = heard;
+        }
+        drop(known);
+        // Somebody started it from a shell.
+        if let (false, Some(session), Some(_)) =
+            (found, session, self.profiles.by_name(&news.agent))
+        {
+            self.know(session.clone(), &news.agent);
+            return self.heard(Some(session), news);
+        }
+        changed
+    }
+
+    /// What a person should know of those that run.
+    pub fn notes(&self, sandbox: &str, sessions: &[Session]) -> Vec<String> {
+        let now = clock::monotonic();
+        let mut known = self.lock();
+        // One may be heard of before it is listed.
+        let runs = |it: &Known| match sessions.iter().find(|of| of.id == it.session) {
+            Some(session) => session.exit.is_none(),
+            None => now.saturating_sub(it.since) < AGENT_HEARD_WITHIN,
+        };
+        known.retain(runs);
+        let note = |it: &Known| {
+            let session = sessions.iter().find(|of| of.id == it.session)?.name(sandbox);
+            let profile = self.profiles.by_name(&it.agent)?;
+            if !self.wired && it.heard == Heard::Nothing && profile.asks != Asks::None {
+                let title = &profile.title;
+                let why = "agents can't be told to ask here in a sandbox of this kind";
+                return Some(format!("{NOT_REACHING}: {session}: {title}: {why}"));
+            }
+            note(profile, &session, &it.heard, now.saturating_sub(it.since))
+        };
+        known.iter().filter_map(note).collect()
+    }
+
+    /// The agent that a sandbox is made for, if it has a model to reach. A program of its workspace is called what it
+    /// likes, so that it is none.
+    pub fn model_of(&self, spec: &SandboxSpec) -> Option<&Profile> {
+        let program = Path::new(spec.first.command.first()?);
+        let bare = program.components().count() == 1;
+        let outside = program.is_absolute() && !program.starts_with(&spec.workspace.path);
+        let profile = self.profiles.of_program(program.to_str()?)?;
+        ((bare || outside) && !profile.hosts.is_empty()).then_some(profile)
+    }
+}
+
+/// What is known of one; `None` = it is too early to say.
+fn note(profile: &Profile, session: &str, heard: &Heard, age: Duration) -> Option<String> {
+    let Profile { name, title, why, .. } = profile;
+    let silent = |mode: &str| profile.silent_in(mode);
+    let no = |why: &str| {
+        Some(text::shown(&format!("{NOT_REACHING}: {session}: {why}"), 2 * AGENT_WORD_BYTES_MAX))
+    };
+    match heard {
+        Heard::Runs(Some(mode)) => match silent(mode) {
+            Some(means) => no(&format!("{title} runs in its mode {mode}: {means}")),
+            None => Some(format!("{REACHING}: {session}: {title} told so, in its mode {mode}")),
+        },
+        Heard::Runs(None) => Some(format!("{REACHING}: {session}: {title} told so")),
+        Heard::Nothing if profile.asks == Asks::None => no(&format!("{title}: {why}")),
+        Heard::Nothing if age >= AGENT_HEARD_WITHIN => {
+            let within = AGENT_HEARD_WITHIN.as_secs();
+            no(&format!(
+                "{title} did not tell within {within}s that it runs; it may wait at a first question of its own, be \
+                 of a version without hooks, or have settings that turn them off (profile {name})"
+            ))
+        }
+        Heard::Nothing => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_asks_come_here_is_said_when_it_is_known_and_that_they_do_not_in_time() {
+        let all = Profiles::built_in();
+        let of = |name: &str, heard: &Heard, age| {
+            let profile = all.by_name(name).unwrap();
+            note(profile, "box", heard, age).unwrap_or_default()
+        };
+        let (soon, late) = (Duration::from_secs(1), AGENT_HEARD_WITHIN);
+        let runs = |mode: &str| Heard::Runs(Some(mode.to_owned()));
+        let begins = |said: String, with: &str| assert!(said.starts_with(with), "{said}");
+        assert_eq!(of("claude", &Heard::Nothing, soon), "");
+        let no = "asks are NOT reaching us: box: ";
+        begins(of("claude", &Heard::Nothing, late), &format!("{no}Claude Code did not tell"));
+        begins(of("claude", &runs("default"), late), "asks reach us: box");
+        begins(of("claude", &Heard::Runs(None), late), "asks reach us: box");
+        for silent in ["bypassPermissions", "auto", "acceptEdits", "dontAsk"] {
+            begins(of("claude", &runs(silent), soon), no);
+        }
+        assert!(of("aider", &Heard::Nothing, soon).contains("only at its own prompt"));
+    }
+}
