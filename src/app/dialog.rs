@@ -25,6 +25,7 @@ use crate::{
         sandbox::{
             Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode, is_name,
         },
+        secret::SecretUse,
         session::SessionSpec,
     },
     vt::key::Key,
@@ -97,6 +98,8 @@ pub struct NewDialog {
     driver: String,
     /// The network as configured, until it is chosen by hand: an agent is proposed what it needs.
     egress_untouched: Option<Egress>,
+    /// What is put in on the way out, where the network asks.
+    secrets: Vec<SecretUse>,
     /// Variables with keys that are set in the operator's environment.
     keys_set: Vec<&'static str>,
     /// Programs offered for the first field.
@@ -137,6 +140,7 @@ impl NewDialog {
             focus: 0,
             texts,
             egress_untouched: Some(new.egress),
+            secrets: if driver == DEMO_DRIVER { Vec::new() } else { new.secrets.clone() },
             keys_set: Vec::new(),
             workspace: new.workspace,
             egress: new.egress,
@@ -192,7 +196,10 @@ impl NewDialog {
 
     /// A variable with the agent's key, which the operator has and does not hand in.
     fn key_left_out(&self) -> Option<&'static str> {
-        let handed_in = split(self.text(Field::Env)).unwrap_or_default();
+        let mut handed_in = split(self.text(Field::Env)).unwrap_or_default();
+        if self.egress == Egress::Ask {
+            handed_in.extend(self.secrets.iter().map(|it| it.name.clone()));
+        }
         let agent = Some(self.program()).filter(|_| self.is_agent())?;
         key_left_out(agent, &self.keys_set, &handed_in)
     }
@@ -331,6 +338,8 @@ impl NewDialog {
             search_path: Vec::new(),
             from: None,
             snapshot_every: None,
+            secrets: if self.egress == Egress::Ask { self.secrets.clone() } else { Vec::new() },
+            given: Vec::new(),
         };
         Ok(Order { spec, pass })
     }

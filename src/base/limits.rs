@@ -98,6 +98,14 @@ pub const GATE_WORDS_BYTES_MAX: usize = 32 * 1024;
 pub const GATE_LISTEN_WITHIN: Duration = Duration::from_millis(150);
 /// And when it was let out: then nothing is passed on before they are understood.
 pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(30);
+/// Hosts that secrets of one sandbox go to; each has a certificate of its own.
+pub const SECRETS_MAX: usize = 16;
+/// A value, in bytes: more than any header that servers take. All of them fit in one message.
+pub const SECRET_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// Certificate authorities of one list: several times what systems have.
+pub const ROOTS_MAX: usize = 1000;
+/// How often the rules are looked at while a connection is open: for so long one goes on that they deny now.
+pub const RULES_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 /// For each step of reaching a place.
 pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
 

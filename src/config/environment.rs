@@ -3,10 +3,11 @@
 
 use std::ffi::OsString;
 
+use crate::model::secret;
+
 /// Whether a text can be the name of a variable that a shell knows.
 pub fn is_name(text: &str) -> bool {
-    let start = text.bytes().next().is_some_and(|it| it.is_ascii_alphabetic() || it == b'_');
-    start && text.len() <= 256 && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
+    secret::is_name(text)
 }
 
 /// A variable that the operator names to be passed on to a sandbox; set and empty is set.

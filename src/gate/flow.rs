@@ -141,7 +141,7 @@ async fn refuse(mut client: Client, why: &str) {
 /// One connection as the log has it.
 pub struct Entry<'a> {
     gate: &'a Inner,
-    number: u64,
+    pub number: u64,
     pub bytes: Arc<Bytes>,
     told: bool,
 }
@@ -152,7 +152,7 @@ impl<'a> Entry<'a> {
         Self { gate, number, bytes, told: false }
     }
 
-    fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
+    pub fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
         self.told = !matches!(state, FlowState::Asked | FlowState::Open);
         self.gate.log().becomes(self.number, state, why.into());
     }
@@ -174,7 +174,7 @@ fn meant_for(stream: &TcpStream) -> io::Result<SocketAddr> {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(gate: &Inner, stream: TcpStream) {
+pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
     // One that was not redirected was meant for the gate itself.
     let direct = stream.local_addr().ok();
     let Some(to) = meant_for(&stream).ok().filter(|it| Some(*it) != direct) else {
@@ -207,11 +207,7 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
-    let denied = |address| {
-        let said = super::locked(&gate.rules)
-            .judge(&Place { host: Host::Address(address), port: to.port() });
-        said.by.filter(|_| said.ruling == Ruling::Deny)
-    };
+    let denied = |address| gate.denied(&place, Some(address));
     match reach::dial(&place, named, &gate.lookups, denied).await {
         Ok(server) => {
             let taken_back = async {
@@ -220,10 +216,13 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
                     None => std::future::pending().await,
                 }
             };
+            let _open = gate.opened();
+            let address = server.peer_addr().ok().map(|it| it.ip());
             // Dropping both ends cuts it.
             tokio::select! {
-                () = carry(&mut entry, client, server, &place, by) => {}
+                () = carry(gate, &mut entry, client, server, &place, by) => {}
                 () = taken_back => entry.becomes(FlowState::Over, "its answer was taken back".to_owned()),
+                by = gate.denied_now(&place, address) => entry.becomes(FlowState::Over, format!("cut: {by}")),
             }
         }
         Err(Unreached::Kept(why)) => {
@@ -381,6 +380,7 @@ fn speaks_to(words: &Words, place: &Place) -> Result<(), String> {
 
 /// There and back, once it is let out. What the program says first is checked before it is passed on.
 async fn carry(
+    gate: &Arc<Inner>,
     entry: &mut Entry<'_>,
     mut client: Client,
     server: TcpStream,
@@ -408,9 +408,16 @@ async fn carry(
         entry.becomes(FlowState::Denied, why.clone());
         return refuse(client, &why).await;
     }
+    if matches!(words, Words::Tls(_))
+        && gate.secrets.opens(place)
+        && let Some(authority) = &gate.authority
+    {
+        return authority.carry(gate, entry, client, server, place, by).await;
+    }
     entry.becomes(FlowState::Open, by);
     if matches!(words, Words::Http { .. }) {
-        return web::carry(client, server, place).await;
+        let way = web::Way::new(gate, place, entry.number, false);
+        return web::carry(web::Heard::from(client), server, way).await;
     }
     if server.write_all(&client.said).await.is_err() {
         return reset(client.stream);

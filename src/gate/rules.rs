@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::sync::watch;
+
 use super::reach::Place;
 use crate::{
     base::{
@@ -54,6 +56,8 @@ pub struct Rules {
     all: InForce,
     /// Of those, the ones that name a host.
     exact: Vec<Rule>,
+    /// Told when they have become others.
+    changed: watch::Sender<()>,
 }
 
 impl Rules {
@@ -72,6 +76,7 @@ impl Rules {
             seen: Seen::Nothing,
             all: InForce::default(),
             exact: Vec::new(),
+            changed: watch::Sender::default(),
         };
         rules.take(InForce::default());
         rules
@@ -87,8 +92,13 @@ impl Rules {
         self.exact = self.all.iter().filter(exact).cloned().collect();
     }
 
+    /// Told each time they have become others.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Reads the file again if it is another one.
-    fn look(&mut self) {
+    pub fn look(&mut self) {
         let Some(file) = self.file.clone() else { return };
         let seen = seen(&file);
         if self.seen == seen {
@@ -102,6 +112,7 @@ impl Rules {
             }
         }
         self.seen = seen;
+        self.changed.send_replace(());
     }
 
     /// What they say. `whole` = all that they deny is known.

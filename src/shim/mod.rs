@@ -20,12 +20,13 @@ use tokio::net::UnixListener;
 
 use crate::{
     base::{
-        descriptors,
+        descriptors, dumps,
         fault::{Fault, Outcome},
         limits::{FAREWELL_WITHIN, META_BYTES_MAX},
     },
     config::paths::SocketPath,
     driver::{Ground, Place, fake::FakeDriver, local, registry::Registry},
+    gate::Authority,
     session::{house::House, seat::Seat},
     wire::shim::{PROTOCOL, Start, Welcome, answer, framed},
 };
@@ -39,6 +40,7 @@ pub const LOG_FILE: &str = "shim.log";
 /// Runs a shim in `dir` until its sandbox is gone. Standard output takes one message, a welcome or
 /// the fault that kept the sandbox from being made, and is not used again.
 pub fn run(dir: &Path) -> ExitCode {
+    dumps::keep_none();
     let drivers = Registry::standard().with(FakeDriver::default());
     // A session of its own: no terminal's hang-up or interrupt reaches it.
     let _ = rustix::process::setsid();
@@ -61,7 +63,7 @@ pub fn run(dir: &Path) -> ExitCode {
 async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     local::step_back();
     let made = make(dir, &drivers).await;
-    let (start, place, listener, asking, home) = match made {
+    let Made { start, place, listener, asking, home, authority } = match made {
         Ok(made) => made,
         Err(fault) => {
             tell(&answer::What::Fault((&fault).into()));
@@ -73,7 +75,8 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
     let asked = ask::serve(asking, Arc::clone(&house));
-    let out = doors.map(|it| gate::open(it, &start.spec, start.policy, &house)).transpose()?;
+    let out = doors.map(|it| gate::open(it, &start.spec, start.policy, authority, &house));
+    let out = out.transpose()?;
     let gate = async {
         match out {
             Some(gate) => gate.serve().await,
@@ -115,10 +118,17 @@ fn ground(start: &Start, dir: &Path) -> Ground {
     Ground { id, name, dir: dir.to_owned(), from }
 }
 
-async fn make(
-    dir: &Path,
-    drivers: &Registry,
-) -> Outcome<(Start, Arc<dyn Place>, UnixListener, UnixListener, home::Home)> {
+/// All that a shim is made of.
+struct Made {
+    start: Start,
+    place: Arc<dyn Place>,
+    listener: UnixListener,
+    asking: UnixListener,
+    home: home::Home,
+    authority: Option<Authority>,
+}
+
+async fn make(dir: &Path, drivers: &Registry) -> Outcome<Made> {
     let home = home::Home::watch(dir)?;
     let start = read_spec(dir)?;
     if let Err(error) = descriptors::raise(start.open_files) {
@@ -128,8 +138,9 @@ async fn make(
     let driver = drivers.get(&start.spec.driver)?;
     let ground = ground(&start, dir);
     let asking = ask::open(dir)?;
+    let authority = gate::prepare(dir, &start.name, &start.spec)?;
     let place = driver.create(&ground, &start.spec).await?;
-    Ok((start, place, listener, asking, home))
+    Ok(Made { start, place, listener, asking, home, authority })
 }
 
 fn read_spec(dir: &Path) -> Outcome<Start> {

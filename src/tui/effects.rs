@@ -23,11 +23,13 @@ use crate::{
             CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN, HUB_ANSWER_WITHIN,
             PARSE_SLICE_BYTES, SNAPSHOT_WITHIN, STOP_GRACE,
         },
+        secret::Secret,
     },
     config::environment,
     model::{
         change::{DiffPiece, DiffRequest, Subject},
         output::{Fidelity, From, Output, OutputRequest},
+        secret::{Given, lacking},
     },
     runtime::{self, Runtime},
 };
@@ -112,6 +114,13 @@ impl Runner {
                             .hint("it is the one that the console was started with")
                     })?;
                     spec.env.push((name, value));
+                }
+                for name in lacking(&spec.secrets, &[]) {
+                    let value = environment::named(name).ok_or_else(|| {
+                        Fault::absent(format!("your environment has no variable {name}"))
+                            .hint("it is named by `secrets` of [new] in config.toml")
+                    })?;
+                    spec.given.push(Given { name: name.to_owned(), value: Secret::new(value) });
                 }
                 spec.search_path = search_path();
                 runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))

@@ -29,7 +29,7 @@ use super::{
     message::{Order, Word, receive, send},
     mounts::{self, BELOW, START, Step},
     seccomp::{self, Sockets},
-    shelf, sys, tools, turns,
+    shelf, sys, tools, trust, turns,
 };
 use crate::{
     base::fault::{Fault, Kind, Outcome},
@@ -192,6 +192,16 @@ fn prepare(
             above.map_or(Ok(()), |it| make(start.join("etc").join(it), 0o755))?;
             write(name, text)?;
         }
+    }
+    for (name, text) in trust::files(ground, image) {
+        let mut way = start.join("etc");
+        for part in Path::new(&name).parent().unwrap_or(Path::new("")) {
+            way.push(part);
+            if !way.is_dir() {
+                make(way.clone(), 0o755)?;
+            }
+        }
+        write(&name, &text)?;
     }
     if !identity.by_root {
         return Ok(Source::Path(root));
