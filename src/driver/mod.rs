@@ -55,8 +55,8 @@ pub const ASK_PROGRAM: &str = "sandwatch";
 /// The variable that names the socket to programs.
 pub const ASK_VARIABLE: &str = "SANDWATCH_ASK";
 
-/// In a ground: the certificate of who opens TLS on the way out, where somebody does; programs are to trust it.
-pub const TRUST_FILE: &str = "trust.pem";
+/// There too: the certificate of who opens TLS on the way out, where somebody does. Programs are to trust it.
+pub const TRUST_FILE: &str = "added.pem";
 
 /// What a place needs from its host to be made.
 #[derive(Clone, Debug)]

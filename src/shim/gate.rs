@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +14,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::ASK_WITHIN,
     },
-    driver::{Doors, TRUST_FILE},
+    driver::{ASK_DIR, Doors, TRUST_FILE},
     gate::{Asker, Authority, Gate, Terms},
     model::{
         ask::{Answer, Request},
@@ -27,14 +28,15 @@ use crate::{
 pub fn prepare(dir: &Path, name: &str, spec: &SandboxSpec) -> Outcome<Option<Authority>> {
     let of = spec.secrets.iter().filter(|it| it.opens_tls() && cfg!(feature = "tls"));
     let hosts: Vec<String> = of.map(|it| it.host.clone()).collect();
-    let file = dir.join(TRUST_FILE);
+    let file = dir.join(ASK_DIR).join(TRUST_FILE);
+    // Of another start; never written through.
+    drop(fs::remove_file(&file));
     if hosts.is_empty() {
-        // Of another start.
-        drop(fs::remove_file(&file));
         return Ok(None);
     }
     let authority = Authority::new(name, &hosts)?;
     fs::write(&file, authority.certificate())
+        .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o644)))
         .map_err(|error| Fault::io(format!("writing {}", file.display()), &error))?;
     Ok(Some(authority))
 }

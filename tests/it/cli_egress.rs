@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -56,8 +56,8 @@ sys.stdin.read()
 "#;
 
 /// A hub in a network of its own, and servers in another one beside it.
-struct Beyond {
-    home: Home,
+pub(crate) struct Beyond {
+    pub home: Home,
     servers: Child,
     said: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
 }
@@ -69,6 +69,15 @@ fn run(program: &str, args: &[&str]) {
 
 impl Beyond {
     fn new() -> Option<Self> {
+        Self::with(SERVER, |_| Vec::new(), &[])
+    }
+
+    /// With these servers, files that the hub sees in place of others, and variables that it is started with.
+    pub fn with(
+        server: &str,
+        files: impl FnOnce(&Home) -> Vec<(PathBuf, &'static str)>,
+        env: &[(&str, &str)],
+    ) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             not_on_this_host("root");
             return None;
@@ -76,10 +85,18 @@ impl Beyond {
         let home = Home::new();
         let hosts = home.workspace().join("hosts");
         fs::write(&hosts, HOSTS).unwrap();
-        let program = home.command(&["hub", "start"]);
+        let mut files = files(&home);
+        files.push((hosts, "/etc/hosts"));
+        let mut program = home.command(&["hub", "start"]);
+        program.envs(env.iter().copied());
         let mut hub = Command::new("unshare");
-        let script = "ip link set lo up && mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
-        hub.args(["--net", "--mount", "sh", "-c", script, "sh"]).arg(&hosts);
+        let script = "ip link set lo up && while test \"$1\" != --; do mount --bind \"$1\" \"$2\" \
+                      && shift 2 || exit 1; done && shift && exec \"$@\"";
+        hub.args(["--net", "--mount", "sh", "-c", script, "sh"]);
+        for (ours, theirs) in files {
+            hub.arg(ours).arg(theirs);
+        }
+        hub.arg("--");
         hub.arg(program.get_program()).args(program.get_args());
         for (key, value) in program.get_envs() {
             match value {
@@ -91,7 +108,7 @@ impl Beyond {
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         let pid = home.json(&["hub", "status", "--json"])["pid"].to_string();
         let mut servers = Command::new("unshare")
-            .args(["--net", "python3", "-c", SERVER])
+            .args(["--net", "python3", "-c", server])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -134,33 +151,33 @@ impl Beyond {
     }
 
     /// Waits until a server has said this.
-    fn heard(&self, words: &str) {
+    pub fn heard(&self, words: &str) {
         eventually(&format!("a server says {words}"), || {
             self.said.lock().unwrap().iter().any(|it| it.starts_with(words))
         });
     }
 
-    fn heard_of(&self, words: &str) -> usize {
+    pub fn heard_of(&self, words: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|it| it.contains(words)).count()
     }
 
-    fn start(&self, more: &[&str]) {
+    pub fn start(&self, more: &[&str]) {
         let words = [&["run", "-d", "--name", "box"][..], more, &["--", "sleep", "1000"]].concat();
         self.home.ok(&words);
     }
 
     /// Runs in the sandbox; gives the exit code and all it printed.
-    fn inside(&self, script: &str) -> (i32, String) {
+    pub fn inside(&self, script: &str) -> (i32, String) {
         let ran = self.home.run(&["exec", "box", "--", "sh", "-c", script]);
         (ran.code, ran.stdout + &ran.stderr)
     }
 
-    fn begin(&self, script: &str) -> Child {
+    pub fn begin(&self, script: &str) -> Child {
         let mut command = self.home.command(&["exec", "box", "--", "sh", "-c", script]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn waits(&self, subject: &str) -> Value {
+    pub fn waits(&self, subject: &str) -> Value {
         let mut found = Value::Null;
         eventually(&format!("{subject} is asked"), || {
             let all: Vec<Value> =
@@ -172,12 +189,12 @@ impl Beyond {
         found
     }
 
-    fn answer(&self, subject: &str, words: &[&str]) {
+    pub fn answer(&self, subject: &str, words: &[&str]) {
         let id = self.waits(subject)["id"].as_str().unwrap().to_owned();
         self.home.ok(&[&["approvals", words[0], &id][..], &words[1..]].concat());
     }
 
-    fn flows(&self) -> Value {
+    pub fn flows(&self) -> Value {
         self.home.json(&["egress", "box", "--json"])
     }
 }
@@ -189,7 +206,7 @@ impl Drop for Beyond {
     }
 }
 
-fn ended(child: Child) -> (i32, String) {
+pub(crate) fn ended(child: Child) -> (i32, String) {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (output.status.code().unwrap(), said.into_owned())
@@ -305,6 +322,18 @@ fn rules_answer_at_once_and_a_changed_file_counts_for_the_next_connection() {
     assert!(said.contains("a private network") && it.heard_of("rebound") == 0, "{said}");
     fs::write(&policy, rule("yes", "allow", "rebound.example")).unwrap();
     assert_eq!(it.inside(&format!("{CURL} http://rebound.example/")).1, "from rebound.example\n");
+    // What is open and denied now is cut.
+    fs::write(&policy, rule("yes", "allow", "files.example")).unwrap();
+    let stays = "python3 -c 'import socket; s = socket.create_connection((\"files.example\", 2222)); \
+                 s.recv(100); open(\"in\", \"w\").close(); print(s.recv(100))'";
+    let held = it.begin(stays);
+    eventually("it is through", || it.inside("test -e in").0 == 0);
+    fs::write(&policy, rule("not-any-more", "deny", "files.example")).unwrap();
+    let (_, said) = ended(held);
+    assert!(said.contains("b''") || said.contains("reset"), "{said}");
+    let flows = it.flows();
+    assert_eq!(flows["flows"][0]["why"], "cut: rule not-any-more: so it is", "{flows}");
+    fs::write(&policy, rule("yes", "allow", "rebound.example")).unwrap();
     // With no hub the rules hold on.
     let later =
         format!("until test -e go; do sleep 0.1; done; {CURL} http://rebound.example/later");
@@ -372,6 +401,19 @@ for words in (b"CONNECT other.example:80 HTTP/1.1\r\nHost: files.example\r\n\r\n
     let (_, said) = it.inside(&format!("python3 -c '{script}'"));
     assert_eq!(said.matches("403").count(), 3, "{said}");
     assert_eq!((it.heard_of("/first"), it.heard_of("/second"), it.heard_of("/third")), (1, 0, 0));
+    // What was asked for in a connection to somebody else is listed beside that.
+    let flows = it.flows();
+    let within: Vec<&Value> = flows["flows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| {
+            it["why"].as_str().unwrap().starts_with("within a connection to files.example:80")
+        })
+        .collect();
+    assert_eq!(within.len(), 3, "{flows}");
+    assert!(within.iter().all(|it| it["state"] == "denied"), "{flows}");
+    assert!(within.iter().any(|it| it["place"] == "other.example"), "{flows}");
     // A TLS client that wants somebody else.
     let (_, said) = it.inside(
         "curl -sS -m 5 --connect-to other.example:443:files.example:443 https://other.example/",

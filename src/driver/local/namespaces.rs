@@ -193,7 +193,7 @@ fn prepare(
             write(name, text)?;
         }
     }
-    for (name, text) in trust::files(ground, image) {
+    for (name, text) in trust::files(ground, image)? {
         let mut way = start.join("etc");
         for part in Path::new(&name).parent().unwrap_or(Path::new("")) {
             way.push(part);
