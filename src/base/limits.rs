@@ -75,11 +75,18 @@ pub const ASK_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const ANSWER_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Connections of a sandbox's programs that ask, at once.
 pub const ASKERS_MAX: usize = 64;
+/// Of askers who wait for one answer, how many are shown beside the first; the rest are counted.
+pub const ALSO_SHOWN_MAX: usize = 4;
 /// Processes that are named of who asks: itself, and those it comes from.
 pub const ASK_PROCESSES_MAX: usize = 16;
 
 /// Connections out of one sandbox at once; what comes then is closed unseen, and counted.
 pub const GATE_FLOWS_MAX: usize = 256;
+/// Connections and questions for names that one sandbox may begin in a second, and at once. The kernel keeps an account
+/// of each for up to two minutes after its end, outside of any bound on memory: so it has some tens of thousands at
+/// most, or 10 MiB. What is more is dropped and counted, and programs try again a second later.
+pub const GATE_TRACKED_PER_SECOND: u64 = 250;
+pub const GATE_TRACKED_BURST: u32 = 1000;
 /// Connections that are remembered, of one sandbox.
 pub const GATE_FLOWS_KEPT: usize = 512;
 /// Names that an address stands for, in one sandbox.
