@@ -4,7 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,9 +25,11 @@ use tokio::{
 use super::{
     Inner, Learned, allows, dns,
     hello::{self, Words},
+    locked,
     log::Bytes,
     names::Meant,
     reach::{self, Host, Place, Unreached},
+    requests::Grant,
     rules, web,
 };
 use crate::{
@@ -199,7 +204,7 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         true => Err("the name that it stood for was too long ago: look it up again".to_owned()),
         false => decide(gate, &mut entry, &mut client, &place, to).await,
     };
-    let Let { by, named, learned } = match decided {
+    let granted = match decided {
         Ok(decided) => decided,
         Err(why) => {
             drop(client.listen(GATE_LISTEN_WITHIN).await);
@@ -208,7 +213,8 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         }
     };
     let denied = |address| gate.denied(&place, Some(address));
-    match reach::dial(&place, named, &gate.lookups, denied).await {
+    let learned = granted.learned.clone();
+    match reach::dial(&place, granted.named, &gate.lookups, denied).await {
         Ok(server) => {
             let taken_back = async {
                 match &learned {
@@ -220,7 +226,7 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
             let address = server.peer_addr().ok().map(|it| it.ip());
             // Dropping both ends cuts it.
             tokio::select! {
-                () = carry(gate, &mut entry, client, server, &place, by) => {}
+                () = carry(gate, &mut entry, client, server, &place, granted) => {}
                 () = taken_back => entry.becomes(FlowState::Over, "its answer was taken back".to_owned()),
                 by = gate.denied_now(&place, address) => entry.becomes(FlowState::Over, format!("cut: {by}")),
             }
@@ -239,13 +245,20 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
 }
 
 /// What lets a connection out.
-struct Let {
+pub struct Let {
     /// Whose word it is.
-    by: String,
+    pub by: String,
     /// A rule names what else is out of reach.
     named: bool,
     /// It holds as long as this is remembered.
     learned: Option<Learned>,
+    pub grant: Grant,
+}
+
+impl Let {
+    fn by_rule(by: String, named: bool, whole: bool) -> Self {
+        Self { by, named, learned: None, grant: Grant { whole, ..Grant::default() } }
+    }
 }
 
 /// What lets it out; or why it does not get out.
@@ -260,10 +273,17 @@ async fn decide(
     let by = said.by.unwrap_or_default();
     match said.ruling {
         Ruling::Allow if place.kept().is_none() || said.named => {
-            return Ok(Let { by, named: said.named, learned: None });
+            return Ok(Let::by_rule(by, said.named, true));
         }
         Ruling::Deny => return Err(by),
         Ruling::Allow | Ruling::Ask => {}
+    }
+    if by.is_empty() && !locked(&gate.rules).about_requests(place).is_empty() {
+        let words = client.listen(FIRST_WORDS_WITHIN).await;
+        speaks_to(&words, place)?;
+        if let Some((by, named)) = gate.lets_first(place, &words) {
+            return Ok(Let::by_rule(by, named, false));
+        }
     }
     if let Some(what) = place.kept().filter(|_| !said.named) {
         return Err(format!("{what}, which only a rule that names it opens"));
@@ -288,7 +308,8 @@ async fn decide(
         return Err(word);
     }
     // Somebody was shown a name, and nothing of what it means inside.
-    Ok(Let { by: word, named: said.named && place.kept().is_some(), learned })
+    let grant = Grant { whole: true, lasting: learned.is_some(), first: AtomicBool::new(true) };
+    Ok(Let { by: word, named: said.named && place.kept().is_some(), learned, grant })
 }
 
 /// What a person says of it, or said before; and what is remembered of that.
@@ -385,7 +406,7 @@ async fn carry(
     mut client: Client,
     server: TcpStream,
     place: &Place,
-    by: String,
+    granted: Let,
 ) {
     let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
     let mut byte = [0];
@@ -404,19 +425,22 @@ async fn carry(
         }
         words => speaks_to(words, place),
     };
+    let opened = matches!(words, Words::Tls(_)) && gate.opens(place);
+    let seen = opened || matches!(words, Words::Http { .. });
+    let unheard = unheard.and_then(|()| match seen {
+        true => Ok(()),
+        false => gate.unseen(place, &granted.grant).map_or(Ok(()), Err),
+    });
     if let Err(why) = unheard {
         entry.becomes(FlowState::Denied, why.clone());
         return refuse(client, &why).await;
     }
-    if matches!(words, Words::Tls(_))
-        && gate.secrets.opens(place)
-        && let Some(authority) = &gate.authority
-    {
-        return authority.carry(gate, entry, client, server, place, by).await;
+    if let Some(authority) = gate.authority.as_ref().filter(|_| opened) {
+        return authority.carry(gate, entry, client, server, place, granted).await;
     }
-    entry.becomes(FlowState::Open, by);
+    entry.becomes(FlowState::Open, granted.by);
     if matches!(words, Words::Http { .. }) {
-        let way = web::Way::new(gate, place, entry.number, false);
+        let way = web::Way::new(gate, place, entry.number, false, granted.grant);
         return web::carry(web::Heard::from(client), server, way).await;
     }
     if server.write_all(&client.said).await.is_err() {

@@ -9,6 +9,7 @@ mod hello;
 mod log;
 mod names;
 mod reach;
+mod requests;
 mod rules;
 mod secrets;
 mod tls;

@@ -16,9 +16,12 @@ use crate::{
     config::{policy, source},
     model::{
         ask::{AskKind, Request},
-        host,
+        host as names,
     },
-    policy::rules::{self, InForce, Rule, Ruling, Subject},
+    policy::{
+        host, http,
+        rules::{self, InForce, Rule, Ruling, Subject},
+    },
 };
 
 /// What `--allow` is called where a rule is named.
@@ -64,7 +67,7 @@ impl Rules {
     /// `allow` has `HOST` and `HOST:PORT`.
     pub fn new(file: Option<PathBuf>, workspace: PathBuf, allow: &[String]) -> Self {
         let own = allow.iter().filter_map(|it| {
-            let (host, port) = host::pattern(it)?;
+            let (host, port) = names::pattern(it)?;
             let subject = Subject::Host(host, port);
             let why = format!("{ALLOW} {it}");
             Some(Rule { id: ALLOW.to_owned(), ruling: Ruling::Allow, subject, why, until: None })
@@ -84,11 +87,15 @@ impl Rules {
 
     fn take(&mut self, file: InForce) {
         let InForce { rules, whole } = file;
-        let about = |it: &Rule| matches!(it.subject, Subject::Host(..)) && it.id != ALLOW;
+        let about = |it: &Rule| {
+            matches!(it.subject, Subject::Host(..) | Subject::Request(..)) && it.id != ALLOW
+        };
         let rules = rules.into_iter().filter(about).chain(self.own.clone());
         self.all = InForce { rules: rules.collect(), whole };
-        let exact =
-            |it: &&Rule| matches!(&it.subject, Subject::Host(name, _) if !name.starts_with("*."));
+        let exact = |it: &&Rule| match &it.subject {
+            Subject::Host(name, _) | Subject::Request(name, ..) => !name.starts_with("*."),
+            _ => false,
+        };
         self.exact = self.all.iter().filter(exact).cloned().collect();
     }
 
@@ -115,10 +122,33 @@ impl Rules {
         self.changed.send_replace(());
     }
 
-    /// What they say. `whole` = all that they deny is known.
+    /// What they say of a place, whatever is asked there. `whole` = all that they deny is known.
     pub fn judge(&mut self, place: &Place) -> Said {
+        self.said(request(place, None))
+    }
+
+    /// What they say of one request there.
+    pub fn judge_request(&mut self, place: &Place, method: &str, path: &str) -> Said {
+        let mut request = request(place, None);
+        let details = [(http::METHOD, method), (http::PATH, path)];
+        request.details.extend(details.map(|(key, it)| (key.to_owned(), it.to_owned())));
+        self.said(request)
+    }
+
+    /// The rules about requests to a place, by what they say.
+    pub fn about_requests(&mut self, place: &Place) -> Vec<(Ruling, String)> {
         self.look();
-        let request = request(place, None);
+        let target = host::read(&place.to_string());
+        let now = clock::wall();
+        let about = self.all.iter().filter(|it| {
+            let named = matches!(&it.subject, Subject::Request(name, port, _) if target.perhaps(name, *port));
+            named && it.until.is_none_or(|it| now < it)
+        });
+        about.map(|it| (it.ruling, format!("rule {}: {}", it.id, it.why))).collect()
+    }
+
+    fn said(&mut self, request: Request) -> Said {
+        self.look();
         let now = clock::wall();
         let judged = rules::judge(&self.all, &request, &self.workspace, now);
         let named = rules::judge(&self.exact, &request, &self.workspace, now);

@@ -9,7 +9,7 @@ mod without {
         base::fault::{Fault, Outcome},
         gate::{
             Inner,
-            flow::{Client, Counted, Entry},
+            flow::{Client, Counted, Entry, Let},
             reach::Place,
         },
     };
@@ -35,7 +35,7 @@ mod without {
             _: Client,
             _: Counted<tokio::net::TcpStream>,
             _: &Place,
-            _: String,
+            _: Let,
         ) {
             match *self {}
         }
@@ -80,7 +80,7 @@ mod with {
         },
         gate::{
             Inner,
-            flow::{Client, Counted, Entry},
+            flow::{Client, Counted, Entry, Let},
             locked,
             reach::{Host, Place},
             web::{self, Heard, Way},
@@ -224,7 +224,7 @@ mod with {
             client: Client,
             server: Counted<tokio::net::TcpStream>,
             place: &Place,
-            by: String,
+            granted: Let,
         ) {
             let Host::Name(host) = &place.host else { return };
             let both =
@@ -239,8 +239,9 @@ mod with {
                     web::tell(client, StatusCode::BAD_GATEWAY, &format!("{place}: {why}")).await;
                 }
                 (Ok(client), Ok(server)) => {
-                    entry.becomes(FlowState::Open, format!("{by}; opened for a secret"));
-                    let way = Way::new(gate, place, entry.number, true);
+                    let by = format!("{}; opened for a secret", granted.by);
+                    entry.becomes(FlowState::Open, by);
+                    let way = Way::new(gate, place, entry.number, true, granted.grant);
                     web::carry(client, server, way).await;
                 }
             }

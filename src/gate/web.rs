@@ -31,6 +31,7 @@ use super::{
     Inner,
     flow::Client,
     reach::{Host, Place},
+    requests::Grant,
 };
 use crate::base::{
     limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
@@ -50,13 +51,20 @@ pub struct Way {
     number: u64,
     /// In TLS, which was opened.
     tls: bool,
+    grant: Grant,
     becomes: Other,
 }
 
 impl Way {
-    pub(in crate::gate) fn new(gate: &Arc<Inner>, place: &Place, number: u64, tls: bool) -> Self {
+    pub(in crate::gate) fn new(
+        gate: &Arc<Inner>,
+        place: &Place,
+        number: u64,
+        tls: bool,
+        grant: Grant,
+    ) -> Self {
         let (gate, place) = (Arc::clone(gate), place.clone());
-        Self { gate, place, number, tls, becomes: Other::default() }
+        Self { gate, place, number, tls, grant, becomes: Other::default() }
     }
 }
 
@@ -173,6 +181,12 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
         // It is no part of what this connection was let out for, and is listed beside it.
         gate.log().refused(visible(&whom), format!("within a connection to {place}: {why}"));
         return Err((StatusCode::FORBIDDEN, why));
+    }
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    if let Err(why) = gate.may(place, &way.grant, method, path) {
+        let what = shown(&format!("{method} {path}"), 256);
+        gate.log().refused(place.to_string(), format!("{what}: {why}"));
+        return Err((StatusCode::FORBIDDEN, format!("{what} of {place} is out of reach: {why}")));
     }
     let address = gate.secrets.in_address(&request.uri().to_string());
     let found = gate.secrets.put(place, way.tls, request.headers_mut());

@@ -463,6 +463,86 @@ dns.sendto(q, ("127.0.0.1", 53)); print("dns", dns.recv(600)[7])
 }
 
 #[test]
+fn each_request_is_held_against_the_rules_about_requests() {
+    let Some(it) = Beyond::new() else { return };
+    let policy = it.home.config().join("policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    fs::write(
+        &policy,
+        r#"
+[[rule]]
+id = "read"
+verdict = "allow"
+host = "other.example:80"
+methods = ["GET"]
+path = "/v1/**"
+match = ["GET http://other.example/v1/x"]
+[[rule]]
+id = "no-post"
+verdict = "deny"
+host = "files.example"
+methods = ["POST"]
+why = "it only reads"
+"#,
+    )
+    .unwrap();
+    it.start(&["--egress", "deny", "--allow", "files.example"]);
+    let curl = |words: &str| it.inside(&format!("{CURL} {words}")).1;
+    assert_eq!(curl("http://other.example/v1/a"), "from other.example\n");
+    assert!(curl("http://other.example/v2/a").contains("only what --allow or a rule names"));
+    assert!(curl("-X POST -d x http://other.example/v1/b").contains("only what --allow"));
+    let odd = curl("--path-as-is http://other.example/v1/../v2/c");
+    assert!(odd.contains("only what --allow"), "{odd}");
+    // Also those that come after the first in one connection.
+    let both = curl("http://other.example/v1/d http://other.example/v2/e");
+    assert!(both.starts_with("from other.example\n"), "{both}");
+    assert!(both.contains("GET /v2/e of other.example:80 is out of reach"), "{both}");
+    assert_eq!(curl("http://files.example/f"), "from files.example\n");
+    let said = curl("-X POST -d x http://files.example/g");
+    assert!(said.contains("rule no-post: it only reads"), "{said}");
+    // Where none can be seen, none is let out.
+    let said = curl("https://files.example/h");
+    assert!(said.contains("access denied"), "{said}");
+    for path in ["/v2", "/v1/b", "/g", "POST"] {
+        assert_eq!(it.heard_of(path), 0, "{path}");
+    }
+    let flows = it.flows()["flows"].to_string();
+    assert!(flows.contains("GET /v2/e: only requests that a rule names get out"), "{flows}");
+    assert!(flows.contains("POST /g: rule no-post: it only reads"), "{flows}");
+    assert!(flows.contains("it is about requests, and none can be seen here"), "{flows}");
+    // The same words for whoever asks the rules.
+    let test = |url: &str, method: &str| {
+        let detail = format!("method={method}");
+        it.home.ok(&["policy", "test", "network", url, "--detail", &detail])
+    };
+    assert!(test("http://other.example/v1/x", "GET").starts_with("allow: rule read"));
+    assert!(test("http://other.example/v1/x", "PUT").starts_with("ask"));
+    assert!(test("http://files.example/x", "POST").starts_with("deny: rule no-post"));
+    let shown = it.home.ok(&["policy", "show"]);
+    assert!(shown.contains("host other.example:80 GET /v1/**"), "{shown}");
+}
+
+#[test]
+fn what_begins_too_fast_is_dropped_before_the_kernel_keeps_an_account_of_it() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&["--egress", "deny", "--allow", "files.example", "--pids", "4000"]);
+    let script = r#"
+import socket
+for number in range(20000):
+    s = socket.socket(); s.setblocking(False)
+    try: s.connect(("198.51.100.%d" % (number % 250 + 1), 80))
+    except OSError: pass
+    s.close()
+"#;
+    it.inside(&format!("python3 -c '{script}'"));
+    let flows = it.flows();
+    assert!(flows["dropped_other"].as_u64() > Some(1000), "{flows}");
+    // It goes on for whoever waits.
+    let get = format!("{CURL} http://files.example/after");
+    assert_eq!(it.inside(&get), (0, "from files.example\n".to_owned()));
+}
+
+#[test]
 fn a_hub_that_dies_while_a_connection_waits_allows_nothing_and_loses_nothing() {
     let Some(it) = Beyond::new() else { return };
     let get = "curl -sS -m 60 http://files.example/held";

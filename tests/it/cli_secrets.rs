@@ -184,6 +184,14 @@ print(answer.readline()); ask("/go").read(); print(answer.read())
     assert!(said.contains("TLS with files.example") && it.heard_of("/wrong") == 0, "{said}");
     let script = "openssl s_client -alpn h2 -connect files.example:443 </dev/null 2>&1";
     assert!(it.inside(script).1.contains("no application protocol"));
+    // Rules about requests hold in there too.
+    let policy = it.home.config().join("policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    let rule = "[[rule]]\nid = \"keep\"\nverdict = \"deny\"\nhost = \"files.example:443\"\nmethods = [\"DELETE\"]\n";
+    fs::write(policy, rule).unwrap();
+    let (_, said) = get("-X DELETE https://files.example/gone");
+    assert!(said.contains("rule keep") && it.heard_of("/gone") == 0, "{said}");
+    assert_eq!(get("https://files.example/kept").1, "from files.example\n");
     // Its own key signs for no other host.
     let (_, text) = it.inside("openssl x509 -noout -text -in /run/sandwatch/added.pem");
     let constraints = text.split("Name Constraints: critical").nth(1).unwrap_or_default();
