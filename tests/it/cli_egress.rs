@@ -513,7 +513,7 @@ why = "it only reads"
     // The same words for whoever asks the rules.
     let test = |url: &str, method: &str| {
         let detail = format!("method={method}");
-        it.home.ok(&["policy", "test", "network", url, "--detail", &detail])
+        it.home.ok(&["policy", "test", "--kind", "network", "--subject", url, "--detail", &detail])
     };
     assert!(test("http://other.example/v1/x", "GET").starts_with("allow: rule read"));
     assert!(test("http://other.example/v1/x", "PUT").starts_with("ask"));

@@ -183,7 +183,7 @@ print(answer.readline()); ask("/go").read(); print(answer.read())
     let (_, said) = get("-H \"X-Api-Key: $KEY\" https://files.example:8443/wrong");
     assert!(said.contains("TLS with files.example") && it.heard_of("/wrong") == 0, "{said}");
     let script = "openssl s_client -alpn h2 -connect files.example:443 </dev/null 2>&1";
-    assert!(it.inside(script).1.contains("no application protocol"));
+    assert!(it.inside(script).1.contains("alert number 120"));
     // Rules about requests hold in there too.
     let policy = it.home.config().join("policy.toml");
     fs::create_dir_all(policy.parent().unwrap()).unwrap();
@@ -211,9 +211,21 @@ fn remembers(pid: u32, value: &[u8]) -> bool {
         if !rights.starts_with("rw") || memory.seek(SeekFrom::Start(from)).is_err() {
             return false;
         }
-        let mut bytes = Vec::new();
-        drop((&mut memory).take(to - from).read_to_end(&mut bytes));
-        memmem::find(&bytes, value).is_some()
+        // Piece by piece, each with the end of the one before.
+        let (mut bytes, mut left) = (Vec::new(), to - from);
+        while left > 0 {
+            let length = left.min(1 << 20);
+            let read = (&mut memory).take(length).read_to_end(&mut bytes);
+            if memmem::find(&bytes, value).is_some() {
+                return true;
+            }
+            if !matches!(read, Ok(it) if it > 0) {
+                return false;
+            }
+            bytes.drain(..bytes.len().saturating_sub(value.len()));
+            left -= length;
+        }
+        false
     })
 }
 
@@ -249,8 +261,13 @@ fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The value is in no file, no environment, no command line, and in the memory of nothing in the sandbox.
-fn leaves_no_trace(it: &Beyond, when: &str) {
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().filter(|it| *it > 0)
+}
+
+/// The value is in no file, no environment, no command line, and in the memory of nothing in the sandbox. Tells how many were looked into.
+fn leaves_no_trace(it: &Beyond, when: &str) -> usize {
     let mut files = Vec::new();
     files_below(&it.home.path(), &mut files);
     files_below(&it.home.workspace(), &mut files);
@@ -262,17 +279,19 @@ fn leaves_no_trace(it: &Beyond, when: &str) {
         assert!(!holds(&bytes), "{when}: {} has it", file.display());
     }
     let home = it.home.path().display().to_string();
-    for (pid, line) in processes() {
+    let is_shim = |line: &str| line.starts_with("sandwatch shim") && line.contains(&home);
+    let (lines, mut inside) = (processes(), 0);
+    for (pid, line) in lines.clone() {
         let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         assert!(!holds(&env) && !holds(line.as_bytes()), "{when}: {line} was given it");
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        // The sandbox's own are in namespaces that have one number more.
-        let inside =
-            status.lines().any(|it| it.starts_with("NSpid:") && it.split('\t').count() > 2);
-        if inside && !line.contains(&home) {
-            assert!(!remembers(pid, VALUE.as_bytes()), "{when}: {line} remembers it");
+        let parents = std::iter::successors(Some(pid), |it| parent(*it));
+        let shim = |it: u32| lines.iter().any(|(pid, line)| *pid == it && is_shim(line));
+        if parents.skip(1).any(shim) {
+            assert!(!remembers(pid, VALUE.as_bytes()), "{when}: {pid} {line} remembers it");
+            inside += 1;
         }
     }
+    inside
 }
 
 /// Kills the hub and starts another in the same network.
@@ -325,7 +344,7 @@ fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
         it.heard(&format!("plain GET {path} key=plain-value"));
     };
     used("/first");
-    leaves_no_trace(&it, "in use");
+    assert!(leaves_no_trace(&it, "in use") >= 2);
     another_hub(&it);
     // Its host has it, and needs no hub.
     used("/second");
@@ -349,7 +368,7 @@ fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
     it.home.ok(&["fork", "box", "--name", "other", "--detach"]);
     let of = |name: &str| it.home.ok(&["exec", name, "--", "sh", "-c", "echo $KEY"]);
     assert_eq!(of("box"), of("other"));
-    leaves_no_trace(&it, "restored and forked");
+    assert!(leaves_no_trace(&it, "restored and forked") >= 4);
     assert!(it.home.ok(&["audit", "ls", "--json"]).contains("secrets.given"));
     // No crash leaves it behind.
     for (pid, line) in processes() {
