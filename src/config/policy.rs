@@ -142,7 +142,7 @@ fn hold(source: &mut Source<'_>, rule: &Rule, cases: &[(String, Item)], wanted: 
         if let (Subject::Request(..), Some((method, place))) = (&rule.subject, case.split_once(' '))
         {
             details.push((METHOD.to_owned(), method.to_owned()));
-            subject = place.to_owned();
+            place.clone_into(&mut subject);
         }
         let request = Request { kind, subject, details, reason: None, agent: None };
         let fits = !judge(&lasting, &request, WORKSPACE.as_ref(), Timestamp(0)).by.is_empty();

@@ -59,15 +59,16 @@ mod with {
         GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
     };
     use tokio::{
-        io::{AsyncRead, AsyncWrite},
+        io::{AsyncRead, AsyncWrite, AsyncWriteExt},
         time::timeout,
     };
     use tokio_rustls::{
-        TlsAcceptor, TlsConnector, client, rustls,
+        LazyConfigAcceptor, TlsConnector, client, rustls,
         rustls::{
             ClientConfig, RootCertStore, ServerConfig,
             crypto::ring,
             pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+            server::Acceptor,
         },
         server,
     };
@@ -199,7 +200,7 @@ mod with {
 
         async fn accept(&self, host: &str, client: Heard) -> io::Result<server::TlsStream<Heard>> {
             let config = self.server(host).map_err(|it| io::Error::other(it.to_string()))?;
-            let accepted = timeout(FIRST_WORDS_WITHIN, TlsAcceptor::from(config).accept(client));
+            let accepted = timeout(FIRST_WORDS_WITHIN, greeted(config, client));
             accepted.await.map_err(io::Error::from)?
         }
 
@@ -231,7 +232,7 @@ mod with {
                 tokio::join!(self.accept(host, Heard::from(client)), self.connect(host, server));
             match both {
                 (Err(error), _) => {
-                    let why = format!("the program takes no certificate of the gate's: {error}");
+                    let why = format!("opening TLS for a secret, the program's side: {error}");
                     entry.becomes(FlowState::Failed, crate::base::text::visible(&why));
                 }
                 (Ok(client), Err(why)) => {
@@ -246,6 +247,25 @@ mod with {
                 }
             }
         }
+    }
+
+    /// Shakes hands with a program. One that speaks another version alone is told so before anything is hidden in TLS:
+    /// not all clients read on after that.
+    async fn greeted<C: AsyncRead + AsyncWrite + Unpin>(
+        config: Arc<ServerConfig>,
+        client: C,
+    ) -> io::Result<server::TlsStream<C>> {
+        /// Fatal: no application protocol.
+        const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 120];
+        let start = LazyConfigAcceptor::new(Acceptor::default(), client).await?;
+        let speaks = start.client_hello().alpn().is_none_or(|mut all| all.any(|it| it == HTTP));
+        if speaks {
+            return start.into_stream(config).await;
+        }
+        let mut client = start.io;
+        client.write_all(&ALERT).await?;
+        client.shutdown().await?;
+        Err(io::Error::other("it does not speak HTTP/1.1, and nothing else is spoken here"))
     }
 
     /// Whom this machine trusts.
@@ -288,7 +308,7 @@ mod with {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let shaken = runtime.unwrap().block_on(async {
                     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                    let acceptor = TlsAcceptor::from(authority.server(host).unwrap());
+                    let acceptor = tokio_rustls::TlsAcceptor::from(authority.server(host).unwrap());
                     let name = ServerName::try_from(host).unwrap();
                     let connector = TlsConnector::from(Arc::new(config));
                     tokio::join!(connector.connect(name, ours), acceptor.accept(theirs)).0.is_ok()

@@ -179,6 +179,8 @@ fn prepare(
     }
     let write = |name: &str, text: &str| {
         let path = start.join("etc").join(name);
+        let above: Vec<&Path> = path.ancestors().skip(1).take_while(|it| !it.is_dir()).collect();
+        above.into_iter().rev().try_for_each(|it| make(it.to_owned(), 0o755))?;
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)
@@ -187,22 +189,9 @@ fn prepare(
         write(name, &text)?;
     }
     if ground.dir.join(ASK_DIR).is_dir() {
-        for (name, text) in agents::files() {
-            let above = Path::new(name).parent().filter(|it| !it.as_os_str().is_empty());
-            above.map_or(Ok(()), |it| make(start.join("etc").join(it), 0o755))?;
-            write(name, text)?;
-        }
+        agents::files().try_for_each(|(name, text)| write(name, text))?;
     }
-    for (name, text) in trust::files(ground, image)? {
-        let mut way = start.join("etc");
-        for part in Path::new(&name).parent().unwrap_or(Path::new("")) {
-            way.push(part);
-            if !way.is_dir() {
-                make(way.clone(), 0o755)?;
-            }
-        }
-        write(&name, &text)?;
-    }
+    trust::files(ground, image)?.iter().try_for_each(|(name, text)| write(name, text))?;
     if !identity.by_root {
         return Ok(Source::Path(root));
     }

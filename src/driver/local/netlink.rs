@@ -139,15 +139,40 @@ fn to_v6(begins: &[u8]) -> Step {
     Step::To { at: 24, begins: begins.to_owned() }
 }
 
+/// Where a step leaves a value for the next one.
+const REGISTER: u32 = 1;
+
+fn expression(list: &mut Vec<u8>, name: &str, body: &dyn Fn(&mut Vec<u8>)) {
+    nest(list, 1, |it| {
+        text(it, 1, name);
+        nest(it, 2, |data| body(data));
+    });
+}
+
+/// Leaves of a packet's flags those two that its beginning and the answer to that have.
+fn flags_of_beginning(list: &mut Vec<u8>) {
+    expression(list, "bitwise", &|it| {
+        number(it, 1, REGISTER);
+        number(it, 2, REGISTER);
+        number(it, 3, 1);
+        nest(it, 4, |data| attribute(data, 1, &[0x12]));
+        nest(it, 5, |data| attribute(data, 1, &[0]));
+    });
+}
+
+fn too_many(list: &mut Vec<u8>) {
+    expression(list, "limit", &|it| {
+        attribute(it, 1, &GATE_TRACKED_PER_SECOND.to_be_bytes());
+        attribute(it, 2, &1_u64.to_be_bytes());
+        number(it, 3, GATE_TRACKED_BURST);
+        number(it, 4, 0);
+        // Turned round: beyond it, and not within.
+        number(it, 5, 1);
+    });
+}
+
 impl Step {
     fn put(&self, list: &mut Vec<u8>) {
-        const REGISTER: u32 = 1;
-        let expression = |list: &mut Vec<u8>, name: &str, body: &dyn Fn(&mut Vec<u8>)| {
-            nest(list, 1, |it| {
-                text(it, 1, name);
-                nest(it, 2, |data| body(data));
-            });
-        };
         let is = |list: &mut Vec<u8>, value: &[u8]| {
             expression(list, "cmp", &|it| {
                 number(it, 1, REGISTER);
@@ -192,25 +217,11 @@ impl Step {
             }
             Self::Untracked => expression(list, "notrack", &|_| {}),
             Self::Begins => {
-                // Of the two flags of a beginning and its answer, the first alone.
                 payload(list, 2, 13, 1);
-                expression(list, "bitwise", &|it| {
-                    number(it, 1, REGISTER);
-                    number(it, 2, REGISTER);
-                    number(it, 3, 1);
-                    nest(it, 4, |data| attribute(data, 1, &[0x12]));
-                    nest(it, 5, |data| attribute(data, 1, &[0]));
-                });
+                flags_of_beginning(list);
                 is(list, &[0x02]);
             }
-            Self::TooMany => expression(list, "limit", &|it| {
-                attribute(it, 1, &GATE_TRACKED_PER_SECOND.to_be_bytes());
-                attribute(it, 2, &1_u64.to_be_bytes());
-                number(it, 3, GATE_TRACKED_BURST);
-                number(it, 4, 0);
-                // Turned round: beyond it, and not within.
-                number(it, 5, 1);
-            }),
+            Self::TooMany => too_many(list),
             Self::Redirect(port) => {
                 expression(list, "immediate", &|it| {
                     number(it, 1, REGISTER);
