@@ -41,6 +41,8 @@ pub fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxSpec {
         search_path: Vec::new(),
         from: None,
         snapshot_every: None,
+        secrets: Vec::new(),
+        given: Vec::new(),
     }
 }
 

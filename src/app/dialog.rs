@@ -26,6 +26,7 @@ use crate::{
         sandbox::{
             Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode, is_name,
         },
+        secret::SecretUse,
         session::SessionSpec,
     },
     vt::key::Key,
@@ -98,6 +99,8 @@ pub struct NewDialog {
     driver: String,
     /// The network as configured, until it is chosen by hand: an agent is proposed what it needs.
     egress_untouched: Option<Egress>,
+    /// What is put in on the way out, where the network asks.
+    secrets: Vec<SecretUse>,
     /// Variables with keys that are set in the operator's environment.
     keys_set: Vec<String>,
     /// What is known of agents.
@@ -140,6 +143,7 @@ impl NewDialog {
             focus: 0,
             texts,
             egress_untouched: Some(new.egress),
+            secrets: if driver == DEMO_DRIVER { Vec::new() } else { new.secrets.clone() },
             keys_set: Vec::new(),
             profiles: Arc::default(),
             workspace: new.workspace,
@@ -196,7 +200,10 @@ impl NewDialog {
 
     /// A variable with the agent's key, which the operator has and does not hand in.
     fn key_left_out(&self) -> Option<&str> {
-        let handed_in = split(self.text(Field::Env)).unwrap_or_default();
+        let mut handed_in = split(self.text(Field::Env)).unwrap_or_default();
+        if self.egress == Egress::Ask {
+            handed_in.extend(self.secrets.iter().map(|it| it.name.clone()));
+        }
         let agent = Some(self.program()).filter(|_| self.is_agent())?;
         key_left_out(&self.profiles, agent, &self.keys_set, &handed_in)
     }
@@ -335,6 +342,8 @@ impl NewDialog {
             search_path: Vec::new(),
             from: None,
             snapshot_every: None,
+            secrets: if self.egress == Egress::Ask { self.secrets.clone() } else { Vec::new() },
+            given: Vec::new(),
         };
         Ok(Order { spec, pass })
     }

@@ -5,8 +5,9 @@ use std::fmt;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const RANDOM_CHARS: usize = 12; // 60 bits: no collision expected below a billion ids
 
-fn random_text() -> String {
-    let mut bytes = [0_u8; RANDOM_CHARS];
+/// Bytes that nobody can guess.
+pub fn random_bytes<const COUNT: usize>() -> [u8; COUNT] {
+    let mut bytes = [0_u8; COUNT];
     let mut filled = 0;
     while filled < bytes.len() {
         // Blocks only before the kernel's pool is first seeded; never fails for such sizes.
@@ -18,6 +19,10 @@ fn random_text() -> String {
         }
     }
     bytes
+}
+
+fn random_text() -> String {
+    random_bytes::<RANDOM_CHARS>()
         .iter()
         .map(|byte| ALPHABET.get(usize::from(byte & 31)).map_or('0', |it| char::from(*it)))
         .collect()

@@ -75,6 +75,8 @@ pub const ASK_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const ANSWER_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Connections of a sandbox's programs that ask, at once.
 pub const ASKERS_MAX: usize = 64;
+/// Of askers who wait for one answer, how many are shown beside the first; the rest are counted.
+pub const ALSO_SHOWN_MAX: usize = 4;
 /// Processes that are named of who asks: itself, and those it comes from.
 pub const ASK_PROCESSES_MAX: usize = 16;
 
@@ -92,6 +94,11 @@ pub const AGENTS_KNOWN_MAX: usize = 64;
 
 /// Connections out of one sandbox at once; what comes then is closed unseen, and counted.
 pub const GATE_FLOWS_MAX: usize = 256;
+/// Connections and questions for names that one sandbox may begin in a second, and at once. The kernel keeps an account
+/// of each for up to two minutes after its end, outside of any bound on memory: so it has some tens of thousands at
+/// most, or 10 MiB. What is more is dropped and counted, and programs try again a second later.
+pub const GATE_TRACKED_PER_SECOND: u64 = 250;
+pub const GATE_TRACKED_BURST: u32 = 1000;
 /// Connections that are remembered, of one sandbox.
 pub const GATE_FLOWS_KEPT: usize = 512;
 /// Names that an address stands for, in one sandbox.
@@ -110,6 +117,14 @@ pub const GATE_WORDS_BYTES_MAX: usize = 32 * 1024;
 pub const GATE_LISTEN_WITHIN: Duration = Duration::from_millis(150);
 /// And when it was let out: then nothing is passed on before they are understood.
 pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(30);
+/// Hosts that secrets of one sandbox go to; each has a certificate of its own.
+pub const SECRETS_MAX: usize = 16;
+/// A value, in bytes: more than any header that servers take. All of them fit in one message.
+pub const SECRET_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// Certificate authorities of one list: several times what systems have.
+pub const ROOTS_MAX: usize = 1000;
+/// How often the rules are looked at while a connection is open: for so long one goes on that they deny now.
+pub const RULES_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 /// For each step of reaching a place.
 pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,7 @@
 //! Layer `base`: small total types that every layer shares. No I/O but the clock and random ids.
 pub mod clock;
 pub mod descriptors;
+pub mod dumps;
 pub mod fault;
 pub mod id;
 pub mod limits;

@@ -1,12 +1,14 @@
-//! A value that no log line can show.
+//! A value that no log line can show, and that leaves no copy of itself behind.
 
-/// Holds a credential; `Debug` prints a fixed word and there is no `Display`.
+use zeroize::Zeroizing;
+
+/// Holds a credential; `Debug` prints a fixed word and there is no `Display`. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub fn new(text: String) -> Self {
-        Self(text)
+        Self(Zeroizing::new(text))
     }
 
     /// Returns the credential, for the one line that hands it over.

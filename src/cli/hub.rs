@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     base::{
+        dumps,
         fault::{Fault, Kind, Outcome},
         text, units,
     },
@@ -56,6 +57,7 @@ pub async fn run(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
 
 /// The hub itself, until it is told to end.
 async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
+    dumps::keep_none();
     let claim = match hub::claim(paths).await {
         // Several started one at once, and another was first: all is well.
         Err(fault) if detached && fault.kind() == Kind::Busy => return Ok(()),

@@ -63,6 +63,10 @@ fn subject(it: &Subject) -> String {
         Subject::Host(name, port) => {
             format!("host {name}{}", port.map(|it| format!(":{it}")).unwrap_or_default())
         }
+        Subject::Request(name, port, requests) => {
+            let host = subject(&Subject::Host(name.clone(), *port));
+            format!("{host} {}", requests.words())
+        }
         Subject::Tool(name) => format!("tool {name}"),
     }
 }

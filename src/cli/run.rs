@@ -25,6 +25,7 @@ use crate::{
     model::{
         event::Event,
         sandbox::{Egress, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode},
+        secret::Speech,
         session::SessionSpec,
     },
     runtime::Runtime,
@@ -57,11 +58,15 @@ pub async fn run(
     request: Request,
 ) -> Outcome<out::Code> {
     let stays = !request.spec.remove_on_exit;
+    let opened = opened(&request.spec);
     let sandbox = runtime.create(request.spec).await?;
     // That the default can't ask here is no news on every run; `ls --json` has it.
     let news = |it: &&String| request.asks || *it != Egress::ASK_IS_DENY;
     for note in sandbox.notes.iter().filter(news) {
         out::tell(&format!("{}: {note}", sandbox.name));
+    }
+    if let Some(what) = opened {
+        out::tell(&format!("{}: {what}", sandbox.name));
     }
     if request.detach {
         out::print(&format!("{}\n", sandbox.name))?;
@@ -83,6 +88,18 @@ pub async fn run(
         }
     }
     Ok(away.code)
+}
+
+/// What is done to connections that nobody asked for in so many words.
+fn opened(spec: &SandboxSpec) -> Option<String> {
+    let of = spec.secrets.iter().filter(|it| it.speech == Speech::Tls);
+    let of: Vec<String> = of.map(|it| format!("{} ({})", it.place(), it.name)).collect();
+    (!of.is_empty()).then(|| {
+        format!(
+            "TLS is opened on the way to {}, to put the secret in; programs inside trust that",
+            of.join(", ")
+        )
+    })
 }
 
 /// Resolves when there is no such sandbox any more, or nobody can tell.
@@ -166,6 +183,8 @@ fn spec(args: RunArgs, paths: &Paths) -> Outcome<SandboxSpec> {
         search_path: tui::agents::search_path(),
         from: None,
         snapshot_every: args.snapshot_every,
+        given: values::given(args.secret.iter().map(|it| it.name.as_str()))?,
+        secrets: args.secret,
     })
 }
 

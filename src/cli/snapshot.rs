@@ -7,6 +7,7 @@ use super::{
     out, paint, resolve, run,
     steer::sure,
     table::{Cell, Table, Tone},
+    values,
 };
 use crate::{
     base::{
@@ -166,6 +167,10 @@ pub async fn restore(runtime: &dyn Runtime, args: RestoreArgs) -> Outcome<out::C
         let what = format!("restore {} to {to}, ending {running} running?", sandbox.name);
         sure("restore asks before it ends programs", &what, "nothing was restored")?;
     }
+    let given = values::given(args.secret.iter().map(String::as_str))?;
+    if !given.is_empty() {
+        runtime.give(&sandbox.id, given).await?;
+    }
     let restored = runtime.restore(&sandbox.id, to.map(|it| &it.id)).await?;
     if args.json {
         out::json(&SandboxView::from(&restored))?;
@@ -190,7 +195,8 @@ pub async fn fork(runtime: &Arc<dyn Runtime>, paths: &Paths, args: ForkArgs) -> 
         env: Vec::new(),
         size: run::terminal_size(),
     });
-    let made = runtime.fork(from, Fork { name: args.name, first }).await?;
+    let given = values::given(args.secret.iter().map(String::as_str))?;
+    let made = runtime.fork(from, Fork { name: args.name, first, given }).await?;
     if args.json {
         out::json(&SandboxView::from(&made))?;
         return Ok(out::DONE);

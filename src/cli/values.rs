@@ -13,11 +13,15 @@ use crate::{
             ENV_ENTRY_BYTES_MAX, GPUS_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX,
             TTL_MAX,
         },
+        secret::Secret,
         text::visible,
         units::{self, Size},
     },
     config::environment,
-    model::sandbox::{Egress, Gpus, Isolation, WorkspaceMode},
+    model::{
+        sandbox::{Egress, Gpus, Isolation, WorkspaceMode},
+        secret::{Given, SecretUse, flaw},
+    },
     runtime::WaitFor,
 };
 
@@ -79,6 +83,40 @@ pub fn variables(all: Vec<Variable>) -> Outcome<Vec<(String, String)>> {
         },
     });
     found.collect()
+}
+
+/// `NAME[=HOST[:PORT]]`.
+pub fn secret(text: &str) -> Result<SecretUse, String> {
+    SecretUse::parse(text)
+}
+
+pub fn secret_name(text: &str) -> Result<String, String> {
+    match environment::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("expected the name of a variable; its value comes from your environment".into())
+        }
+    }
+}
+
+/// The values of secrets, from the operator's environment; each once.
+pub fn given<'a>(names: impl IntoIterator<Item = &'a str>) -> Outcome<Vec<Given>> {
+    let mut found: Vec<Given> = Vec::new();
+    for name in names {
+        if found.iter().any(|it| it.name == name) {
+            continue;
+        }
+        let value = environment::named(name).ok_or_else(|| {
+            Fault::invalid(format!("no such variable in your environment: {name}"))
+                .hint(format!("export it first: --secret {name} takes its value from there"))
+        })?;
+        let value = Secret::new(value);
+        if let Some(why) = flaw(&value) {
+            return Err(Fault::invalid(format!("--secret {name}: its value can't be used: {why}")));
+        }
+        found.push(Given { name: name.to_owned(), value });
+    }
+    Ok(found)
 }
 
 /// Only a suffix that is a mode counts as one, so that a directory may have colons in its name.

@@ -41,6 +41,7 @@ use crate::{
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
+        secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         traffic::Traffic,
@@ -60,6 +61,7 @@ use crate::{
             milliseconds,
             output::{ScreenReader, cuts},
             required,
+            secret::given_out,
             snapshot::fork_out,
         },
         v1,
@@ -137,7 +139,9 @@ impl Runtime for Client {
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox> {
         let wires = self.wires()?;
         let mut sandboxes = wires.sandboxes();
-        let request = fits("the request", v1::CreateRequest { spec: Some((&spec).into()) })?;
+        let given = given_out(&spec.given);
+        let request = v1::CreateRequest { spec: Some((&spec).into()), given };
+        let request = fits("the request", request)?;
         let call = sandboxes.create(wires.request(request));
         // It may have to be unpacked first.
         let image = spec.image.map_or(Duration::ZERO, |_| IMAGE_WITHIN);
@@ -293,6 +297,15 @@ impl Runtime for Client {
         let mut sandboxes = wires.sandboxes();
         let request = v1::RemoveSnapshotRequest { snapshot: id.to_string() };
         wires.answer(CREATE_WITHIN, sandboxes.remove_snapshot(wires.request(request))).await?;
+        Ok(())
+    }
+
+    async fn give(&self, id: &SandboxId, given: Vec<Given>) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut sandboxes = wires.sandboxes();
+        let request = v1::GiveSecretsRequest { sandbox: id.to_string(), given: given_out(&given) };
+        let call = sandboxes.give_secrets(wires.request(fits("the request", request)?));
+        wires.answer(2 * HUB_ANSWER_WITHIN, call).await?;
         Ok(())
     }
 

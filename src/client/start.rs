@@ -22,7 +22,10 @@ use crate::{
         limits::{HUB_START_WITHIN, LINE_BYTES_MAX, LOG_TAIL_BYTES},
         text::shown,
     },
-    config::paths::{Paths, SocketPath},
+    config::{
+        environment,
+        paths::{Paths, SocketPath},
+    },
 };
 
 /// Pause between two looks for the socket of a hub that is coming up.
@@ -101,6 +104,8 @@ impl Starter {
         // `--detached` makes it leave this terminal and this directory before anything else.
         Command::new(&self.program)
             .args(["hub", "serve", "--detached"])
+            .env_clear()
+            .envs(environment::for_servers())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(copy)

@@ -3,15 +3,45 @@
 
 use std::ffi::OsString;
 
+use crate::model::secret;
+
 /// Whether a text can be the name of a variable that a shell knows.
 pub fn is_name(text: &str) -> bool {
-    let start = text.bytes().next().is_some_and(|it| it.is_ascii_alphabetic() || it == b'_');
-    start && text.len() <= 256 && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
+    secret::is_name(text)
 }
 
 /// A variable that the operator names to be passed on to a sandbox; set and empty is set.
 pub fn named(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// What a hub and the hosts of sandboxes are started with of the operator's environment, by name or by how names begin:
+/// what is read here or by the programs that they call. Whatever else is in there, keys above all, is nothing that they
+/// need, and would lie in their memory.
+const OF_SERVERS: [&str; 11] = [
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+];
+const OF_SERVERS_BEGIN: [&str; 7] =
+    ["SANDWATCH_", "XDG_", "LC_", "DOCKER_", "SSH_", "RUST_", "LLVM_PROFILE_"];
+
+/// The environment for a server that is started.
+pub fn for_servers() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        name.to_str().is_some_and(|name| {
+            let begins = OF_SERVERS_BEGIN.iter().any(|it| name.starts_with(it));
+            OF_SERVERS.contains(&name) || begins
+        })
+    })
 }
 
 /// A variable that means something here.

@@ -6,8 +6,14 @@ use super::{
     source::{Flaw, Item, Name, Node, Source, Table},
 };
 use crate::{
-    base::{limits::ENV_ENTRIES_MAX, units::parse_bytes},
-    model::sandbox::{Egress, WorkspaceMode},
+    base::{
+        limits::{ENV_ENTRIES_MAX, SECRETS_MAX},
+        units::parse_bytes,
+    },
+    model::{
+        sandbox::{Egress, WorkspaceMode},
+        secret::SecretUse,
+    },
 };
 
 /// The commented file that `sandwatch config` can write out; it says exactly the defaults.
@@ -15,7 +21,8 @@ pub const DEFAULT_TOML: &str = include_str!("../../assets/config.toml");
 
 const KEYS: &[&str] =
     &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "new", "notify"];
-const NEW_KEYS: &[&str] = &["egress", "workspace", "record", "env", "cpus", "memory", "pids"];
+const NEW_KEYS: &[&str] =
+    &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title"];
 
 /// Reads a configuration; `file` is what flaws call it.
@@ -80,6 +87,7 @@ fn new(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
         }
         "record" => set(&mut new.record, flag(source, item)),
         "env" => set(&mut new.env, variables(source, item)),
+        "secrets" => set(&mut new.secrets, secrets(source, item)),
         "cpus" => new.cpus = number(source, item),
         "memory" => new.memory_bytes = bytes(source, item),
         "pids" => new.pids = integer(source, item, 1, 4_194_304).map(i64::unsigned_abs),
@@ -165,6 +173,27 @@ fn variables(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
         }
     }
     Some(names)
+}
+
+/// Where secrets go; their values are no part of a configuration.
+fn secrets(source: &mut Source<'_>, item: &Item) -> Option<Vec<SecretUse>> {
+    let Node::List(items) = &item.node else {
+        wanted(source, item, "a list of secrets, like \"OPENAI_API_KEY\"");
+        return None;
+    };
+    if items.len() > SECRETS_MAX {
+        source.flaw(item.span.clone(), format!("at most {SECRETS_MAX} secrets"));
+        return None;
+    }
+    let mut uses = Vec::new();
+    for item in items {
+        let Some(text) = string(source, item) else { continue };
+        match SecretUse::parse(&text) {
+            Ok(it) => uses.push(it),
+            Err(why) => source.flaw(item.span.clone(), why),
+        }
+    }
+    Some(uses)
 }
 
 fn flag(source: &mut Source<'_>, item: &Item) -> Option<bool> {

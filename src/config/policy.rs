@@ -13,11 +13,25 @@ use crate::{
         ask::{AskKind, Request},
         host,
     },
-    policy::rules::{Rule, Ruling, Subject, judge},
+    policy::{
+        http::{METHOD, Requests},
+        rules::{Rule, Ruling, Subject, judge},
+    },
 };
 
-const KEYS: &[&str] =
-    &["id", "verdict", "command", "path", "host", "tool", "why", "until", "match", "not_match"];
+const KEYS: &[&str] = &[
+    "id",
+    "verdict",
+    "command",
+    "path",
+    "host",
+    "methods",
+    "tool",
+    "why",
+    "until",
+    "match",
+    "not_match",
+];
 /// Stands for the workspace in cases.
 const WORKSPACE: &str = "/workspace";
 
@@ -61,13 +75,17 @@ fn rule(source: &mut Source<'_>, item: &Item) -> Option<Rule> {
     let Table(entries) = table;
     let (mut id, mut ruling, mut why, mut until) = (None, None, None, None);
     let (mut subjects, mut good, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    let of_host = table.get("host").is_some();
+    let mut requests = Requests { methods: Vec::new(), path: None };
     for (name, item) in entries {
         source.reads(format!("rule.{}", name.text));
         match name.text.as_str() {
             "id" => id = word(source, item),
             "verdict" => ruling = verdict(source, item),
             "command" => subjects.extend(command(source, item)),
+            "path" if of_host => requests.path = request_path(source, item),
             "path" => subjects.extend(path(source, item)),
+            "methods" => requests.methods = methods(source, item),
             "host" => subjects.extend(host(source, item)),
             "tool" => subjects.extend(tool(source, item)),
             "why" => why = string(source, item),
@@ -84,13 +102,25 @@ fn rule(source: &mut Source<'_>, item: &Item) -> Option<Rule> {
     if table.get("verdict").is_none() {
         lacks("`verdict`: deny, ask or allow");
     }
-    let named = ["command", "path", "host", "tool"].iter().filter(|it| table.get(it).is_some());
-    match named.count() {
+    let about = ["command", "path", "host", "tool"];
+    let named = about.iter().filter(|it| table.get(it).is_some() && !(of_host && **it == "path"));
+    let named = named.count();
+    if !of_host && table.get("methods").is_some() {
+        lacks("the `host` to which `methods` are asked for");
+    }
+    match named {
         1 => {}
         0 => lacks("what it is about: `command`, `path`, `host` or `tool`"),
         _ => source.flaw(item.span.clone(), "a rule is about one of command, path, host and tool"),
     }
-    let subject = subjects.pop()?;
+    let all = requests.methods.is_empty() && requests.path.is_none();
+    // One that could not be read makes no wider rule.
+    let narrow = table.get("methods").is_some() || of_host && table.get("path").is_some();
+    let subject = match subjects.pop()? {
+        Subject::Host(..) if narrow && all => return None,
+        Subject::Host(name, port) if narrow => Subject::Request(name, port, requests),
+        other => other,
+    };
     let why = why.unwrap_or_else(|| "policy.toml".to_owned());
     let rule = Rule { id: id?, ruling: ruling?, subject, why, until };
     hold(source, &rule, &good, true);
@@ -103,13 +133,18 @@ fn hold(source: &mut Source<'_>, rule: &Rule, cases: &[(String, Item)], wanted: 
     let kind = match rule.subject {
         Subject::Command(_) => AskKind::Exec,
         Subject::Path(_) => AskKind::File,
-        Subject::Host(..) => AskKind::Network,
+        Subject::Host(..) | Subject::Request(..) => AskKind::Network,
         Subject::Tool(_) => AskKind::Tool,
     };
     let lasting = [Rule { until: None, ..rule.clone() }];
     for (case, item) in cases {
-        let subject = case.clone();
-        let request = Request { kind, subject, details: Vec::new(), reason: None, agent: None };
+        let (mut subject, mut details) = (case.clone(), Vec::new());
+        if let (Subject::Request(..), Some((method, place))) = (&rule.subject, case.split_once(' '))
+        {
+            details.push((METHOD.to_owned(), method.to_owned()));
+            place.clone_into(&mut subject);
+        }
+        let request = Request { kind, subject, details, reason: None, agent: None };
         let fits = !judge(&lasting, &request, WORKSPACE.as_ref(), Timestamp(0)).by.is_empty();
         if fits != wanted {
             let does = if fits { "matches" } else { "does not match" };
@@ -205,6 +240,50 @@ fn path(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
     None
 }
 
+/// `["GET", "HEAD"]`: what requests do.
+fn methods(source: &mut Source<'_>, item: &Item) -> Vec<String> {
+    let Node::List(items) = &item.node else {
+        wanted(source, item, "a list of methods, like [\"GET\"]");
+        return Vec::new();
+    };
+    if items.is_empty() || items.len() > RULE_WORDS_MAX {
+        let words = format!("at least one method, and at most {RULE_WORDS_MAX}");
+        source.flaw(item.span.clone(), words);
+        return Vec::new();
+    }
+    let mut methods = Vec::new();
+    for item in items {
+        let Some(text) = string(source, item) else { return Vec::new() };
+        if text.is_empty() || !text.bytes().all(|it| it.is_ascii_uppercase() || it == b'-') {
+            source.flaw(item.span.clone(), "a method is in capital letters, like GET");
+            return Vec::new();
+        }
+        methods.push(text);
+    }
+    methods
+}
+
+/// A path of requests, as they are compared.
+fn request_path(source: &mut Source<'_>, item: &Item) -> Option<String> {
+    let text = string(source, item)?;
+    let mut parts = text.split('/').skip(1);
+    let flaw = if !text.starts_with('/') || text.contains(char::is_whitespace) {
+        "the path of a request begins with `/` and has no blanks"
+    } else if text.contains(['%', '#', '\\', ';']) {
+        "a path is compared as it reads: without `%`, `#`, `;` and what comes after `?`"
+    } else if parts.clone().any(|it| matches!(it, "." | "..")) {
+        "paths are compared without `..`, so none matches this"
+    } else if parts.any(|it| it.contains("**") && it != "**") {
+        "`**` stands alone between two `/`; within a part it is `*`"
+    } else if text.len() > PATH_BYTES_MAX {
+        "it is longer than a path may be"
+    } else {
+        return Some(text);
+    };
+    source.flaw(item.span.clone(), flaw);
+    None
+}
+
 fn tool(source: &mut Source<'_>, item: &Item) -> Option<Subject> {
     let text = string(source, item)?;
     let name = text.strip_suffix('*').unwrap_or(&text);
@@ -270,12 +349,24 @@ mod tests {
             host = "*.pypi.example:443"
             match = ["files.pypi.example:443"]
             not_match = ["pypi.example:443", "files.pypi.example:80"]
+            [[rule]]
+            id = "read"
+            verdict = "allow"
+            host = "api.example:80"
+            methods = ["GET", "HEAD"]
+            path = "/v1/**"
+            match = ["GET http://api.example/v1/models", "HEAD http://api.example/v1/x?y=/z"]
+            not_match = [
+                "POST http://api.example/v1/models", "GET http://api.example/v2",
+                "GET http://api.example/v1/../v2", "api.example:80",
+            ]
         "#;
         let rules = rules("policy.toml", text).unwrap();
         assert_eq!(
             rules.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
-            ["tests", "keys", "index"]
+            ["tests", "keys", "index", "read"]
         );
+        assert!(matches!(&rules[3].subject, Subject::Request(..)));
         assert_eq!(rules[0].until.map(Timestamp::rfc3339).unwrap(), "2030-01-01T00:00:00.000Z");
     }
 
@@ -353,6 +444,10 @@ mod tests {
             "host = \"*.10.0.0.1\"",
             "host = \"[::1\"",
             "host = \"*\"",
+            "methods = [\"get\"]\nhost = \"a.example\"",
+            "path = \"v1\"\nhost = \"a.example\"",
+            "path = \"/v1/../x\"\nhost = \"a.example\"",
+            "path = \"/%76\"\nhost = \"a.example\"",
             "tool = \"\"",
             "tool = \"mcp__*__x\"",
             "tool = \" x\"",

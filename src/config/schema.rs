@@ -1,6 +1,9 @@
 //! What config.toml may say. Every key is optional; what is missing keeps the default given here.
 
-use crate::model::sandbox::{Egress, WorkspaceMode};
+use crate::model::{
+    sandbox::{Egress, WorkspaceMode},
+    secret::SecretUse,
+};
 
 /// The theme that is `light` on a terminal that says its background is light, else `dark`.
 pub const AUTO_THEME: &str = "auto";
@@ -32,6 +35,8 @@ pub struct NewDefaults {
     pub record: bool,
     /// Names of the operator's variables that are passed on.
     pub env: Vec<String>,
+    /// What `--secret` says: credentials that programs use and never see.
+    pub secrets: Vec<SecretUse>,
     pub cpus: Option<f64>,
     pub memory_bytes: Option<u64>,
     pub pids: Option<u64>,
@@ -80,6 +85,7 @@ impl Default for Config {
                 workspace: WorkspaceMode::Cow,
                 record: true,
                 env: Vec::new(),
+                secrets: Vec::new(),
                 cpus: None,
                 memory_bytes: None,
                 pids: None,

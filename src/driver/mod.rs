@@ -58,6 +58,9 @@ pub const AGENTS_DIR: &str = "agents";
 /// The variable that names the socket to programs.
 pub const ASK_VARIABLE: &str = "SANDWATCH_ASK";
 
+/// There too: the certificate of who opens TLS on the way out, where somebody does. Programs are to trust it.
+pub const TRUST_FILE: &str = "added.pem";
+
 /// What a place needs from its host to be made.
 #[derive(Clone, Debug)]
 pub struct Ground {

@@ -29,6 +29,7 @@ use crate::{
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
+        secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::{Snapshot, SnapshotCause},
         traffic::Traffic,
@@ -195,6 +196,17 @@ impl Runtime for Client {
             engine.remove_snapshot(&id).await?;
             let act = by_client(&who, Action::SnapshotRemoved, id.as_str());
             engine.record(words::of_snapshot(act, &gone.snapshot)).await;
+            Ok(())
+        })
+    }
+
+    async fn give(&self, id: &SandboxId, given: Vec<Given>) -> Outcome<()> {
+        let who = self.who.clone();
+        to_its_end!(self, engine, id => async {
+            let names: Vec<String> = given.iter().map(|it| it.name.clone()).collect();
+            engine.give(&id, given).await?;
+            let act = engine.act(&who, Action::SecretsGiven, &id);
+            engine.record(act.with("names", names)).await;
             Ok(())
         })
     }

@@ -11,7 +11,7 @@ use super::{
     adopt::first_report,
     fleet::Entry,
     follow::{apply, fail},
-    name, record,
+    name, record, secrets,
     shim_link::ShimLink,
     verbs::delete_dir,
 };
@@ -56,11 +56,13 @@ impl Inner {
 
     pub(super) async fn create_with(
         self: &Arc<Self>,
-        spec: SandboxSpec,
+        mut spec: SandboxSpec,
         begin: Begin<'_>,
     ) -> Outcome<Sandbox> {
         let driver = self.drivers.get(&spec.driver)?;
         check(&spec, &driver.capabilities(), driver.name())?;
+        secrets::check(&spec)?;
+        secrets::prepare(&mut spec.secrets);
         self.check_workspace(&spec).await?;
         let _pin = self.check_from(&spec)?;
         let id = self.reserve(spec, driver.as_ref())?;
@@ -154,12 +156,16 @@ impl Inner {
         first: Option<&SessionId>,
     ) -> Outcome<BoxStream<SeatEvent>> {
         let id = ground.id.clone();
+        let given = self.values(&id)?;
         let lived = clock::wall().since(self.fleet().get(&id)?.sandbox.created_at);
         // Its host counts from now on, and may be the second one.
         let left = spec.ttl.map(|it| it.saturating_sub(lived).max(Duration::from_millis(1)));
         let spec = &SandboxSpec { ttl: left, ..spec.clone() };
         let seat = self.seat(ground, spec, driver).await?;
         self.fleet().get_mut(&id)?.seat = Some(seat.clone());
+        if !given.is_empty() {
+            seat.give(given).await?;
+        }
         let mut events = seat.events().await?;
         let report = first_report(&mut events).await?;
         let session = match first {
@@ -341,6 +347,7 @@ fn check(spec: &SandboxSpec, can: &Capabilities, driver: &str) -> Outcome<()> {
         (mode == WorkspaceMode::Rw && !can.workspace_rw, "give a writable workspace"),
         (spec.egress == Egress::Deny && !can.egress_deny, "cut the network off (--egress deny)"),
         (!spec.allow.is_empty() && !can.egress_ask, "let out some hosts only (--allow)"),
+        (!spec.secrets.is_empty() && !can.egress_ask, "put in a secret on the way out (--secret)"),
     ];
     match asked.iter().find(|(missing, _)| *missing) {
         Some((_, what)) => {

@@ -138,6 +138,8 @@ fn spec(name: &str, command: &str, team: &str, project: &Path) -> SandboxSpec {
         search_path: Vec::new(),
         from: None,
         snapshot_every: None,
+        secrets: Vec::new(),
+        given: Vec::new(),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
         event::{Event, Level, Notice},
         fact::Fact,
         sandbox::{Sandbox, SandboxSpec, State},
+        secret::Given,
         session::Session,
     },
     session::seat::Seat,
@@ -37,6 +38,8 @@ const NOTICE_CELLS: usize = 300;
 pub(super) struct Entry {
     pub sandbox: Arc<Sandbox>,
     pub spec: Arc<SandboxSpec>,
+    /// Values of its secrets, as far as this hub was told them.
+    pub given: Vec<Given>,
     /// `None` while it is being made, and when its host died.
     pub seat: Option<Arc<dyn Seat>>,
     /// Which of its seats one after the other this is: what an earlier one says is old.
@@ -138,9 +141,10 @@ impl Entry {
         Some(every.saturating_sub(now.since(last)))
     }
 
-    pub(super) fn new(sandbox: Sandbox, spec: SandboxSpec) -> Self {
+    pub(super) fn new(sandbox: Sandbox, mut spec: SandboxSpec) -> Self {
         Self {
             sandbox: Arc::new(sandbox),
+            given: std::mem::take(&mut spec.given),
             spec: Arc::new(spec),
             seat: None,
             incarnation: 0,

@@ -48,5 +48,7 @@ fn spec(adoption: &Adoption) -> SandboxSpec {
         search_path: Vec::new(),
         from: None,
         snapshot_every: None,
+        secrets: Vec::new(),
+        given: Vec::new(),
     }
 }

@@ -22,6 +22,7 @@ mod pulse;
 mod record;
 mod restore;
 mod rules;
+mod secrets;
 mod sessions;
 mod shelves;
 pub mod shim_link;

@@ -72,6 +72,8 @@ impl Inner {
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
         let (sandbox, seat) = self.look(id)?;
+        // Before anything ends.
+        drop(self.values(id)?);
         // Whoever removes it meanwhile finds that it is needed.
         let pinned = to.map(|it| self.shelves().pin(it)).transpose()?;
         pinned.iter().try_for_each(|(stored, _)| fits(&sandbox, stored))?;
@@ -212,7 +214,11 @@ impl Inner {
             first: how.first.unwrap_or_else(|| stored.spec.first.clone()),
             ..stored.spec.clone()
         };
-        let made = self.create(spec).await;
+        // Its files may have the placeholders in them: they stay.
+        let made = match self.values_after(&stored.snapshot.sandbox, &spec, how.given) {
+            Ok(given) => self.create(SandboxSpec { given, ..spec }).await,
+            Err(fault) => Err(fault),
+        };
         drop(pin);
         if made.is_err() && by_itself {
             // Nobody asked for the snapshot alone.

@@ -4,7 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,9 +25,11 @@ use tokio::{
 use super::{
     Inner, Learned, allows, dns,
     hello::{self, Words},
+    locked,
     log::Bytes,
     names::Meant,
     reach::{self, Host, Place, Unreached},
+    requests::Grant,
     rules, web,
 };
 use crate::{
@@ -141,7 +146,7 @@ async fn refuse(mut client: Client, why: &str) {
 /// One connection as the log has it.
 pub struct Entry<'a> {
     gate: &'a Inner,
-    number: u64,
+    pub number: u64,
     pub bytes: Arc<Bytes>,
     told: bool,
 }
@@ -152,7 +157,7 @@ impl<'a> Entry<'a> {
         Self { gate, number, bytes, told: false }
     }
 
-    fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
+    pub fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
         self.told = !matches!(state, FlowState::Asked | FlowState::Open);
         self.gate.log().becomes(self.number, state, why.into());
     }
@@ -174,7 +179,7 @@ fn meant_for(stream: &TcpStream) -> io::Result<SocketAddr> {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(gate: &Inner, stream: TcpStream) {
+pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
     // One that was not redirected was meant for the gate itself.
     let direct = stream.local_addr().ok();
     let Some(to) = meant_for(&stream).ok().filter(|it| Some(*it) != direct) else {
@@ -199,7 +204,7 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
         true => Err("the name that it stood for was too long ago: look it up again".to_owned()),
         false => decide(gate, &mut entry, &mut client, &place, to).await,
     };
-    let Let { by, named, learned } = match decided {
+    let granted = match decided {
         Ok(decided) => decided,
         Err(why) => {
             drop(client.listen(GATE_LISTEN_WITHIN).await);
@@ -207,12 +212,9 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
-    let denied = |address| {
-        let said = super::locked(&gate.rules)
-            .judge(&Place { host: Host::Address(address), port: to.port() });
-        said.by.filter(|_| said.ruling == Ruling::Deny)
-    };
-    match reach::dial(&place, named, &gate.lookups, denied).await {
+    let denied = |address| gate.denied(&place, Some(address));
+    let learned = granted.learned.clone();
+    match reach::dial(&place, granted.named, &gate.lookups, denied).await {
         Ok(server) => {
             let taken_back = async {
                 match &learned {
@@ -220,10 +222,13 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
                     None => std::future::pending().await,
                 }
             };
+            let _open = gate.opened();
+            let address = server.peer_addr().ok().map(|it| it.ip());
             // Dropping both ends cuts it.
             tokio::select! {
-                () = carry(&mut entry, client, server, &place, by) => {}
+                () = carry(gate, &mut entry, client, server, &place, granted) => {}
                 () = taken_back => entry.becomes(FlowState::Over, "its answer was taken back".to_owned()),
+                by = gate.denied_now(&place, address) => entry.becomes(FlowState::Over, format!("cut: {by}")),
             }
         }
         Err(Unreached::Kept(why)) => {
@@ -240,13 +245,20 @@ pub async fn serve(gate: &Inner, stream: TcpStream) {
 }
 
 /// What lets a connection out.
-struct Let {
+pub struct Let {
     /// Whose word it is.
-    by: String,
+    pub by: String,
     /// A rule names what else is out of reach.
     named: bool,
     /// It holds as long as this is remembered.
     learned: Option<Learned>,
+    pub grant: Grant,
+}
+
+impl Let {
+    fn by_rule(by: String, named: bool, whole: bool) -> Self {
+        Self { by, named, learned: None, grant: Grant { whole, ..Grant::default() } }
+    }
 }
 
 /// What lets it out; or why it does not get out.
@@ -261,10 +273,17 @@ async fn decide(
     let by = said.by.unwrap_or_default();
     match said.ruling {
         Ruling::Allow if place.kept().is_none() || said.named => {
-            return Ok(Let { by, named: said.named, learned: None });
+            return Ok(Let::by_rule(by, said.named, true));
         }
         Ruling::Deny => return Err(by),
         Ruling::Allow | Ruling::Ask => {}
+    }
+    if by.is_empty() && !locked(&gate.rules).about_requests(place).is_empty() {
+        let words = client.listen(FIRST_WORDS_WITHIN).await;
+        speaks_to(&words, place)?;
+        if let Some((by, named)) = gate.lets_first(place, &words) {
+            return Ok(Let::by_rule(by, named, false));
+        }
     }
     if let Some(what) = place.kept().filter(|_| !said.named) {
         return Err(format!("{what}, which only a rule that names it opens"));
@@ -289,7 +308,8 @@ async fn decide(
         return Err(word);
     }
     // Somebody was shown a name, and nothing of what it means inside.
-    Ok(Let { by: word, named: said.named && place.kept().is_some(), learned })
+    let grant = Grant { whole: true, lasting: learned.is_some(), first: AtomicBool::new(true) };
+    Ok(Let { by: word, named: said.named && place.kept().is_some(), learned, grant })
 }
 
 /// What a person says of it, or said before; and what is remembered of that.
@@ -381,11 +401,12 @@ fn speaks_to(words: &Words, place: &Place) -> Result<(), String> {
 
 /// There and back, once it is let out. What the program says first is checked before it is passed on.
 async fn carry(
+    gate: &Arc<Inner>,
     entry: &mut Entry<'_>,
     mut client: Client,
     server: TcpStream,
     place: &Place,
-    by: String,
+    granted: Let,
 ) {
     let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
     let mut byte = [0];
@@ -404,13 +425,23 @@ async fn carry(
         }
         words => speaks_to(words, place),
     };
+    let opened = matches!(words, Words::Tls(_)) && gate.opens(place);
+    let seen = opened || matches!(words, Words::Http { .. });
+    let unheard = unheard.and_then(|()| match seen {
+        true => Ok(()),
+        false => gate.unseen(place, &granted.grant).map_or(Ok(()), Err),
+    });
     if let Err(why) = unheard {
         entry.becomes(FlowState::Denied, why.clone());
         return refuse(client, &why).await;
     }
-    entry.becomes(FlowState::Open, by);
+    if let Some(authority) = gate.authority.as_ref().filter(|_| opened) {
+        return authority.carry(gate, entry, client, server, place, granted).await;
+    }
+    entry.becomes(FlowState::Open, granted.by);
     if matches!(words, Words::Http { .. }) {
-        return web::carry(client, server, place).await;
+        let way = web::Way::new(gate, place, entry.number, false, granted.grant);
+        return web::carry(web::Heard::from(client), server, way).await;
     }
     if server.write_all(&client.said).await.is_err() {
         return reset(client.stream);

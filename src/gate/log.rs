@@ -9,7 +9,10 @@ use std::{
 };
 
 use crate::{
-    base::{clock, limits::GATE_FLOWS_KEPT},
+    base::{
+        clock,
+        limits::{GATE_FLOWS_KEPT, LINE_BYTES_MAX},
+    },
     model::traffic::{Flow, FlowState, Traffic},
 };
 
@@ -76,6 +79,21 @@ impl Log {
         if !matches!(state, FlowState::Asked | FlowState::Open) {
             it.ended_at = Some(clock::wall());
         }
+    }
+
+    /// What a person should know of it beside what let it out; each is said once.
+    pub fn note(&mut self, number: u64, words: &str) {
+        let Some(it) = self.find(number) else { return };
+        if it.why.len() < LINE_BYTES_MAX && !it.why.contains(words) {
+            let between = if it.why.is_empty() { "" } else { "; " };
+            it.why.push_str(&format!("{between}{words}"));
+        }
+    }
+
+    /// Something that did not get out, and was no connection of its own.
+    pub fn refused(&mut self, place: String, why: String) {
+        let (number, _) = self.begin(place);
+        self.becomes(number, FlowState::Denied, Some(why));
     }
 
     /// One that was closed at once, for there were too many.

@@ -9,13 +9,16 @@ mod hello;
 mod log;
 mod names;
 mod reach;
+mod requests;
 mod rules;
+mod secrets;
+mod tls;
 mod web;
 
 use std::{
     collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -27,20 +30,30 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{log::Log, names::Names, reach::Place, rules::Rules};
+pub use self::tls::Authority;
+use self::{
+    log::Log,
+    names::Names,
+    reach::{Host, Place},
+    rules::Rules,
+    secrets::Secrets,
+};
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::Outcome,
         limits::{
             FAREWELL_WITHIN, GATE_FLOWS_MAX, GATE_LEARNED_MAX, GATE_LOOKS_MAX, GATE_LOOKUPS_MAX,
+            RULES_LOOKED_AT_EVERY,
         },
     },
     driver::{Doors, Look},
     model::{
         ask::{Answer, Request, Verdict},
+        secret::{Given, SecretUse},
         traffic::Traffic,
     },
+    policy::rules::Ruling,
 };
 
 /// Whoever asks a person.
@@ -67,6 +80,10 @@ pub struct Terms {
     /// `None` = there are no rules but those.
     pub policy: Option<PathBuf>,
     pub workspace: PathBuf,
+    /// What is put in on the way, and where; values come later.
+    pub secrets: Vec<SecretUse>,
+    /// Who opens TLS to their hosts; `None` = nobody need.
+    pub authority: Option<Authority>,
 }
 
 /// A gate, which is open for as long as it is served.
@@ -92,6 +109,19 @@ pub(in crate::gate) struct Inner {
     learned: Mutex<HashMap<Learned, Lesson>>,
     /// Told when some of it is let go of.
     forgotten: watch::Sender<()>,
+    secrets: Secrets,
+    authority: Option<Authority>,
+    /// Connections that are open now.
+    open: watch::Sender<usize>,
+}
+
+/// One open connection, as long as this lives.
+struct Open<'a>(&'a Inner);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|it| *it = it.saturating_sub(1));
+    }
 }
 
 /// What an answer was about.
@@ -157,6 +187,43 @@ impl Inner {
         }
     }
 
+    fn opened(&self) -> Open<'_> {
+        self.open.send_modify(|it| *it += 1);
+        Open(self)
+    }
+
+    /// Whose word denies it, by its name or by the address that the name means.
+    fn denied(&self, place: &Place, address: Option<IpAddr>) -> Option<String> {
+        let by_address = address.map(|it| Place { host: Host::Address(it), port: place.port });
+        let mut rules = locked(&self.rules);
+        [Some(place), by_address.as_ref()].into_iter().flatten().find_map(|it| {
+            let said = rules.judge(it);
+            said.by.filter(|_| said.ruling == Ruling::Deny)
+        })
+    }
+
+    /// Resolves, with whose word it is, when rules deny what is open.
+    async fn denied_now(&self, place: &Place, address: Option<IpAddr>) -> String {
+        let mut changes = locked(&self.rules).changes();
+        loop {
+            if let Some(by) = self.denied(place, address) {
+                return by;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Looks at the rules now and then, while something is open that they may come to deny.
+    async fn keep_looking(self: Arc<Self>) {
+        let mut open = self.open.subscribe();
+        while open.wait_for(|it| *it > 0).await.is_ok() {
+            tokio::time::sleep(RULES_LOOKED_AT_EVERY).await;
+            locked(&self.rules).look();
+        }
+    }
+
     /// Lets go of what was said of a request; it is asked again, and what it let out is cut.
     fn forget(&self, request: &Request) {
         let program = request.details.iter().find(|it| it.0 == "program").map(|it| &it.1);
@@ -191,6 +258,9 @@ impl Gate {
             log: Mutex::default(),
             learned: Mutex::default(),
             forgotten: watch::Sender::default(),
+            secrets: Secrets::new(terms.secrets),
+            authority: terms.authority,
+            open: watch::Sender::default(),
         };
         Ok(Self { inner: Arc::new(inner), streams, names: UdpSocket::from_std(names)? })
     }
@@ -208,6 +278,7 @@ impl Gate {
             parts.spawn(serve_streams(Arc::clone(&self.inner), listener, Arc::clone(&places)));
         }
         parts.spawn(dns::serve(Arc::clone(&self.inner), self.names));
+        parts.spawn(Arc::clone(&self.inner).keep_looking());
         while parts.join_next().await.is_some() {}
     }
 }
@@ -248,6 +319,11 @@ pub struct Watch {
 impl Watch {
     pub fn traffic(&self) -> Traffic {
         self.inner.traffic()
+    }
+
+    /// Takes values of secrets.
+    pub fn give(&self, given: Vec<Given>) {
+        self.inner.secrets.give(given);
     }
 
     /// What was said of a request for longer than once holds no more.
@@ -291,6 +367,9 @@ mod tests {
                 log: Mutex::default(),
                 learned: Mutex::default(),
                 forgotten: watch::Sender::default(),
+                secrets: Secrets::new(Vec::new()),
+                authority: None,
+                open: watch::Sender::default(),
             }
         }
     }

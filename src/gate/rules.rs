@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::sync::watch;
+
 use super::reach::Place;
 use crate::{
     base::{
@@ -14,9 +16,12 @@ use crate::{
     config::{policy, source},
     model::{
         ask::{AskKind, Request},
-        host,
+        host as names,
     },
-    policy::rules::{self, InForce, Rule, Ruling, Subject},
+    policy::{
+        host, http,
+        rules::{self, InForce, Rule, Ruling, Subject},
+    },
 };
 
 /// What `--allow` is called where a rule is named.
@@ -56,6 +61,8 @@ pub struct Rules {
     all: InForce,
     /// Of those, the ones that name a host.
     exact: Vec<Rule>,
+    /// Told when they have become others.
+    changed: watch::Sender<()>,
 }
 
 impl Rules {
@@ -67,7 +74,7 @@ impl Rules {
         model: &[String],
     ) -> Self {
         let rule = |it: &String, why: String| {
-            let (host, port) = host::pattern(it)?;
+            let (host, port) = names::pattern(it)?;
             let subject = Subject::Host(host, port);
             Some(Rule { id: ALLOW.to_owned(), ruling: Ruling::Allow, subject, why, until: None })
         };
@@ -81,6 +88,7 @@ impl Rules {
             seen: Seen::Nothing,
             all: InForce::default(),
             exact: Vec::new(),
+            changed: watch::Sender::default(),
         };
         rules.take(InForce::default());
         rules
@@ -88,16 +96,25 @@ impl Rules {
 
     fn take(&mut self, file: InForce) {
         let InForce { rules, whole } = file;
-        let about = |it: &Rule| matches!(it.subject, Subject::Host(..)) && it.id != ALLOW;
+        let about = |it: &Rule| {
+            matches!(it.subject, Subject::Host(..) | Subject::Request(..)) && it.id != ALLOW
+        };
         let rules = rules.into_iter().filter(about).chain(self.own.clone());
         self.all = InForce { rules: rules.collect(), whole };
-        let exact =
-            |it: &&Rule| matches!(&it.subject, Subject::Host(name, _) if !name.starts_with("*."));
+        let exact = |it: &&Rule| match &it.subject {
+            Subject::Host(name, _) | Subject::Request(name, ..) => !name.starts_with("*."),
+            _ => false,
+        };
         self.exact = self.all.iter().filter(exact).cloned().collect();
     }
 
+    /// Told each time they have become others.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Reads the file again if it is another one.
-    fn look(&mut self) {
+    pub fn look(&mut self) {
         let Some(file) = self.file.clone() else { return };
         let seen = seen(&file);
         if self.seen == seen {
@@ -111,12 +128,36 @@ impl Rules {
             }
         }
         self.seen = seen;
+        self.changed.send_replace(());
     }
 
-    /// What they say. `whole` = all that they deny is known.
+    /// What they say of a place, whatever is asked there. `whole` = all that they deny is known.
     pub fn judge(&mut self, place: &Place) -> Said {
+        self.said(request(place, None))
+    }
+
+    /// What they say of one request there.
+    pub fn judge_request(&mut self, place: &Place, method: &str, path: &str) -> Said {
+        let mut request = request(place, None);
+        let details = [(http::METHOD, method), (http::PATH, path)];
+        request.details.extend(details.map(|(key, it)| (key.to_owned(), it.to_owned())));
+        self.said(request)
+    }
+
+    /// The rules about requests to a place, by what they say.
+    pub fn about_requests(&mut self, place: &Place) -> Vec<(Ruling, String)> {
         self.look();
-        let request = request(place, None);
+        let target = host::read(&place.to_string());
+        let now = clock::wall();
+        let about = self.all.iter().filter(|it| {
+            let named = matches!(&it.subject, Subject::Request(name, port, _) if target.perhaps(name, *port));
+            named && it.until.is_none_or(|it| now < it)
+        });
+        about.map(|it| (it.ruling, format!("rule {}: {}", it.id, it.why))).collect()
+    }
+
+    fn said(&mut self, request: Request) -> Said {
+        self.look();
         let now = clock::wall();
         let judged = rules::judge(&self.all, &request, &self.workspace, now);
         let named = rules::judge(&self.exact, &request, &self.workspace, now);

@@ -1,4 +1,5 @@
-//! Plain HTTP, request by request: a connection that was let out to one host carries requests to no other.
+//! HTTP, request by request: a connection that was let out to one host carries requests to no other, and what is put in
+//! on the way is put in here.
 
 use std::{
     convert::Infallible,
@@ -14,7 +15,7 @@ use hyper::{
     Method, Request, Response, StatusCode, Uri,
     body::Incoming,
     client::conn::http1 as client_http,
-    header::{CONTENT_TYPE, HOST, UPGRADE},
+    header::{CONTENT_TYPE, HOST, HeaderValue, UPGRADE},
     server::conn::http1 as server_http,
     service::service_fn,
 };
@@ -27,12 +28,14 @@ use tokio::{
 };
 
 use super::{
-    flow::{Client, Counted},
+    Inner,
+    flow::Client,
     reach::{Host, Place},
+    requests::Grant,
 };
 use crate::base::{
     limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
-    text::shown,
+    text::{shown, visible},
 };
 
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -40,8 +43,37 @@ type Requests = Mutex<client_http::SendRequest<Incoming>>;
 /// What a connection has become when it is none for requests any more.
 type Other = Arc<std::sync::Mutex<Option<JoinHandle<()>>>>;
 
+/// Where the requests of one connection go.
+pub struct Way {
+    gate: Arc<Inner>,
+    place: Place,
+    /// As the log has the connection.
+    number: u64,
+    /// In TLS, which was opened.
+    tls: bool,
+    grant: Grant,
+    becomes: Other,
+}
+
+impl Way {
+    pub(in crate::gate) fn new(
+        gate: &Arc<Inner>,
+        place: &Place,
+        number: u64,
+        tls: bool,
+        grant: Grant,
+    ) -> Self {
+        let (gate, place) = (Arc::clone(gate), place.clone());
+        Self { gate, place, number, tls, grant, becomes: Other::default() }
+    }
+}
+
 /// Carries requests until either side has enough.
-pub async fn carry(client: Client, server: Counted<TcpStream>, place: &Place) {
+pub async fn carry<C, S>(client: C, server: S, way: Way)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let shaken = client_http::Builder::new()
         .preserve_header_case(true)
         .max_buf_size(GATE_WORDS_BYTES_MAX)
@@ -52,22 +84,19 @@ pub async fn carry(client: Client, server: Counted<TcpStream>, place: &Place) {
         Err(error) => return tracing::debug!(%error, "a connection out broke"),
     };
     let requests: Arc<Requests> = Arc::new(Mutex::new(requests));
-    let place = Arc::new(place.clone());
-    let other = Other::default();
-    let becomes = Arc::clone(&other);
+    let other = Arc::clone(&way.becomes);
+    let way = Arc::new(way);
     let service = service_fn(move |request| {
-        let (requests, place) = (Arc::clone(&requests), Arc::clone(&place));
-        let becomes = Arc::clone(&becomes);
-        async move { Ok::<_, Infallible>(pass_on(&requests, request, &place, &becomes).await) }
+        let (requests, way) = (Arc::clone(&requests), Arc::clone(&way));
+        async move { Ok::<_, Infallible>(pass_on(&requests, request, &way).await) }
     });
-    let heard = Heard { said: client.said.into(), stream: client.stream };
     let serving = server_http::Builder::new()
         .preserve_header_case(true)
         .max_buf_size(GATE_WORDS_BYTES_MAX)
         .timer(TokioTimer::new())
         .header_read_timeout(FIRST_WORDS_WITHIN)
         .half_close(true)
-        .serve_connection(TokioIo::new(heard), service)
+        .serve_connection(TokioIo::new(client), service)
         .with_upgrades();
     let connection = connection.with_upgrades();
     tokio::pin!(connection);
@@ -81,12 +110,13 @@ pub async fn carry(client: Client, server: Counted<TcpStream>, place: &Place) {
                 }
                 break;
             }
-            // What is still on its way back is told to the program all the same.
+            // What is still on its way back is told to the program all the same; then it learns that this is over.
             ended = &mut connection, if answers => {
                 answers = false;
                 if let Err(error) = ended {
                     tracing::debug!(%error, "answers to a program broke off");
                 }
+                serving.as_mut().graceful_shutdown();
             }
         }
     }
@@ -99,39 +129,77 @@ pub async fn carry(client: Client, server: Counted<TcpStream>, place: &Place) {
     }
 }
 
+/// Answers the one request that is waited for, and no other.
+#[cfg(feature = "tls")]
+pub async fn tell<C>(client: C, status: StatusCode, words: &str)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service =
+        service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(said(status, words)) });
+    let serving = server_http::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(GATE_WORDS_BYTES_MAX)
+        .timer(TokioTimer::new())
+        .header_read_timeout(FIRST_WORDS_WITHIN)
+        .serve_connection(TokioIo::new(client), service);
+    drop(tokio::time::timeout(FIRST_WORDS_WITHIN, serving).await);
+}
+
 fn said(status: StatusCode, words: &str) -> Response<Body> {
     let body = Full::new(Bytes::from(format!("sandwatch: {words}\n")));
     let mut response = Response::new(body.map_err(|it| match it {}).boxed());
     *response.status_mut() = status;
-    let plain = hyper::header::HeaderValue::from_static("text/plain; charset=utf-8");
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response
 }
 
-/// Why a request is not for the place that it goes to.
-fn astray(request: &Request<Incoming>, place: &Place) -> Option<String> {
+/// For whom a request is that is not for the place that it goes to, and why.
+fn astray(request: &Request<Incoming>, place: &Place) -> Option<(String, String)> {
+    let target = request.uri().authority().map(ToString::to_string);
     if request.method() == Method::CONNECT {
-        return Some("nothing leads through here to somewhere else".to_owned());
+        let why = "nothing leads through here to somewhere else".to_owned();
+        return Some((target.unwrap_or_default(), why));
     }
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     if more.is_some() {
-        return Some("a request names its host once".to_owned());
+        return Some((place.to_string(), "a request names its host once".to_owned()));
     }
     let host = host.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
-    let target = request.uri().authority().map(ToString::to_string);
-    let other = [host, target].into_iter().flatten().find(|it| !place.is_called(it));
-    other.map(|it| format!("this connection is to {place}, and not to {}", shown(&it, 256)))
+    let other = [host, target].into_iter().flatten().find(|it| !place.is_called(it))?;
+    let shown = shown(&other, 256);
+    let why = format!("this connection is to {place}, and not to {shown}");
+    Some((shown, why))
 }
 
-async fn pass_on(
-    requests: &Requests,
-    mut request: Request<Incoming>,
-    place: &Place,
-    becomes: &Other,
-) -> Response<Body> {
-    if let Some(why) = astray(&request, place) {
-        return said(StatusCode::FORBIDDEN, &why);
+/// What a request may carry and where it may go; else what its program is told.
+fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCode, String)> {
+    let Way { gate, place, .. } = way;
+    if let Some((whom, why)) = astray(request, place) {
+        // It is no part of what this connection was let out for, and is listed beside it.
+        gate.log().refused(visible(&whom), format!("within a connection to {place}: {why}"));
+        return Err((StatusCode::FORBIDDEN, why));
+    }
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    if let Err(why) = gate.may(place, &way.grant, method, path) {
+        let what = shown(&format!("{method} {path}"), 256);
+        gate.log().refused(place.to_string(), format!("{what}: {why}"));
+        return Err((StatusCode::FORBIDDEN, format!("{what} of {place} is out of reach: {why}")));
+    }
+    let address = gate.secrets.in_address(&request.uri().to_string());
+    let found = gate.secrets.put(place, way.tls, request.headers_mut());
+    let found = found.map_err(|why| {
+        gate.log().note(way.number, &why);
+        (StatusCode::BAD_GATEWAY, why)
+    })?;
+    for note in found.notes.iter().chain(&address) {
+        gate.log().note(way.number, note);
+    }
+    if found.put && request.method() == Method::TRACE {
+        let why = "TRACE would be answered with a secret that is put in on the way";
+        return Err((StatusCode::FORBIDDEN, why.to_owned()));
     }
     if matches!(place.host, Host::Name(_)) && request.uri().authority().is_some() {
         // As one asks a server, and not a proxy.
@@ -144,6 +212,14 @@ async fn pass_on(
         request.headers_mut().remove(UPGRADE);
         request.headers_mut().remove("http2-settings");
     }
+    Ok(())
+}
+
+async fn pass_on(requests: &Requests, mut request: Request<Incoming>, way: &Way) -> Response<Body> {
+    if let Err((status, why)) = prepared(&mut request, way) {
+        return said(status, &why);
+    }
+    let Way { gate, place, becomes, .. } = way;
     let upgrade = hyper::upgrade::on(&mut request);
     let mut requests = requests.lock().await;
     let answered = async {
@@ -154,6 +230,7 @@ async fn pass_on(
         Ok(response) => response,
         Err(error) => return said(StatusCode::BAD_GATEWAY, &format!("{place}: {error}")),
     };
+    gate.secrets.hide(place, response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let other = hyper::upgrade::on(&mut response);
         let carrying = tokio::spawn(async move {
@@ -168,9 +245,15 @@ async fn pass_on(
 }
 
 /// A connection of which something was heard already.
-struct Heard {
+pub struct Heard {
     said: Bytes,
     stream: TcpStream,
+}
+
+impl From<Client> for Heard {
+    fn from(client: Client) -> Self {
+        Self { said: client.said.into(), stream: client.stream }
+    }
 }
 
 impl AsyncRead for Heard {

@@ -41,6 +41,7 @@ words! {
         SandboxStopped = "sandbox.stopped",
         SandboxRestored = "sandbox.restored",
         SandboxRemoved = "sandbox.removed",
+        SecretsGiven = "secrets.given",
         SnapshotTaken = "snapshot.taken",
         SnapshotRemoved = "snapshot.removed",
         /// Changes were written to the real directory.

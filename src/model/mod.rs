@@ -14,6 +14,7 @@ pub mod host;
 pub mod output;
 pub mod place;
 pub mod sandbox;
+pub mod secret;
 pub mod session;
 pub mod snapshot;
 pub mod traffic;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use super::{
     ask::Ask,
     capability::Capabilities,
+    secret::{Given, SecretUse},
     session::{Session, SessionSpec},
 };
 use crate::base::{
@@ -191,6 +192,10 @@ pub struct SandboxSpec {
     pub from: Option<SnapshotId>,
     /// A snapshot is taken by itself this often while programs run; `None` = never.
     pub snapshot_every: Option<Duration>,
+    /// Credentials that its programs use and never see, and where each goes.
+    pub secrets: Vec<SecretUse>,
+    /// Their values, on the way to whoever puts them in. They are kept and sent on with nothing of the above.
+    pub given: Vec<Given>,
 }
 
 /// How a note begins that says whether what an agent asks comes to whoever supervises it.

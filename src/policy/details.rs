@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use super::path::{goes_up, plain};
+use super::{
+    http,
+    path::{goes_up, plain},
+};
 use crate::{
     base::{limits::PATH_BYTES_MAX, text},
     model::ask::{AskKind, Request},
@@ -48,7 +51,8 @@ pub fn tools(request: &Request) -> impl Iterator<Item = &str> {
 }
 
 /// Why no rule can allow this by what it says, in words; `None` when one can.
-pub fn doubt(request: &Request, workspace: &Path) -> Option<String> {
+/// `by_request` = the rule that allows it knows requests.
+pub fn doubt(request: &Request, workspace: &Path, by_request: bool) -> Option<String> {
     let kind = request.kind;
     if kind == AskKind::Tool {
         let other = named(request, TOOL).any(|it| it != request.subject);
@@ -60,7 +64,11 @@ pub fn doubt(request: &Request, workspace: &Path) -> Option<String> {
         _ => &OF_HOSTS,
     };
     for (key, value) in &request.details {
-        let known = key == CWD || REMARKS.contains(&key.as_str()) || of.contains(&key.as_str());
+        let of_request = by_request && (key == http::METHOD || key == http::PATH);
+        let known = of_request
+            || key == CWD
+            || REMARKS.contains(&key.as_str())
+            || of.contains(&key.as_str());
         // Some tools take from a remark where they go.
         let leads = key == "prompt" && value.contains("://");
         if !known || leads {

@@ -2,6 +2,7 @@
 pub mod command;
 pub mod details;
 pub mod host;
+pub mod http;
 pub mod path;
 pub mod risk;
 pub mod rules;

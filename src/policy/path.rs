@@ -31,6 +31,11 @@ pub fn fits(glob: &str, path: &Path, workspace: &Path) -> bool {
         }
     };
     let Some(path) = path.to_str() else { return false };
+    text_fits(glob, path)
+}
+
+/// Whether a rule's path is this text, both from their root.
+pub(super) fn text_fits(glob: &str, path: &str) -> bool {
     sequence_fits(names(glob), names(path), |it| *it == "**", |one, name| name_fits(one, name))
 }
 

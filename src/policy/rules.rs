@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     command, details, host,
+    http::{Requests, Seen},
     path::{self, plain},
 };
 use crate::{
@@ -33,6 +34,9 @@ pub enum Subject {
     Path(String),
     /// A host, `*.` in front for all below it, and a port or `None` for all.
     Host(String, Option<u16>),
+    /// Requests of HTTP to a host, which is named as above. Of a connection that says nothing of requests, it is about
+    /// none.
+    Request(String, Option<u16>, Requests),
     /// The name of a tool, `*` at its end for all that begin so. It forbids whatever the tool is for, and allows only
     /// what nothing but the tool's name is known of.
     Tool(String),
@@ -100,12 +104,17 @@ pub fn judge(rules: &[Rule], request: &Request, workspace: &Path, now: Timestamp
         AskKind::File => file(&rules, request, workspace),
         AskKind::Network => {
             let target = host::read(&request.subject);
-            one(&rules, |ruling, it| {
-                let Subject::Host(name, port) = it else { return false };
-                match ruling {
-                    Ruling::Allow => target.surely(name, *port),
-                    Ruling::Deny | Ruling::Ask => target.perhaps(name, *port),
+            let seen = Seen::of(request);
+            one(&rules, |ruling, it| match (it, ruling) {
+                (Subject::Host(name, port), Ruling::Allow) => target.surely(name, *port),
+                (Subject::Host(name, port), _) => target.perhaps(name, *port),
+                (Subject::Request(name, port, of), Ruling::Allow) => {
+                    target.surely(name, *port) && seen.is_some_and(|it| of.surely(it))
                 }
+                (Subject::Request(name, port, of), _) => {
+                    target.perhaps(name, *port) && seen.is_some_and(|it| of.perhaps(it))
+                }
+                _ => false,
             })
         }
         // Who names a tool and says nothing else of it has no other rule.
@@ -118,8 +127,9 @@ pub fn judge(rules: &[Rule], request: &Request, workspace: &Path, now: Timestamp
     if !by_tool.by.is_empty() && (by_tool.ruling < outcome.ruling || outcome.by.is_empty()) {
         return by_tool;
     }
+    let by_request = outcome.by.iter().any(|it| matches!(it.subject, Subject::Request(..)));
     if outcome.ruling == Ruling::Allow
-        && let Some(why) = details::doubt(request, workspace)
+        && let Some(why) = details::doubt(request, workspace, by_request)
     {
         return unknown(&why);
     }

@@ -25,6 +25,7 @@ use crate::{
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
+        secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         traffic::Traffic,
@@ -112,6 +113,8 @@ pub struct Fork {
     pub name: Option<String>,
     /// `None` = the other's first command.
     pub first: Option<SessionSpec>,
+    /// Values of its secrets, where the hub has none any more or another is wanted.
+    pub given: Vec<Given>,
 }
 
 /// What to wait for.
@@ -161,7 +164,7 @@ pub trait Runtime: Send + Sync {
     async fn events(&self) -> Outcome<BoxStream<Outcome<Event>>>;
     async fn list(&self) -> Outcome<Vec<Sandbox>>;
 
-    /// Makes a sandbox and starts its first session.
+    /// Makes a sandbox and starts its first session. `spec.given` has a value for each of its secrets.
     async fn create(&self, spec: SandboxSpec) -> Outcome<Sandbox>;
     /// What sandwatch did not make, where drivers are.
     async fn others(&self) -> Outcome<Vec<Foreign>>;
@@ -171,6 +174,9 @@ pub trait Runtime: Send + Sync {
     async fn resume(&self, id: &SandboxId) -> Outcome<()>;
     async fn stop(&self, id: &SandboxId, grace: Duration) -> Outcome<()>;
     async fn remove(&self, id: &SandboxId) -> Outcome<()>;
+
+    /// Gives values of a sandbox's secrets once more, or others instead: they are put in from now on.
+    async fn give(&self, id: &SandboxId, given: Vec<Given>) -> Outcome<()>;
 
     /// What went out of a sandbox, or was kept from it; `Unsupported` where its network does not ask.
     async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic>;

@@ -14,8 +14,11 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{AskId, SessionId},
-        limits::{ASK_EVERY_MIN, ASK_WITHIN_MAX, ASKS_BURST, ASKS_BYTES_MAX, ASKS_PENDING_MAX},
-        text::count,
+        limits::{
+            ALSO_SHOWN_MAX, ASK_EVERY_MIN, ASK_WITHIN_MAX, ASKS_BURST, ASKS_BYTES_MAX,
+            ASKS_PENDING_MAX, LINE_BYTES_MAX,
+        },
+        text::{count, cut},
     },
     model::ask::{Answer, Asked, Request},
 };
@@ -45,8 +48,16 @@ pub struct Plea {
     pub about: Vec<(String, String)>,
 }
 
+/// What the host knows of who asks, by which askers are told apart.
+fn command(about: &[(String, String)]) -> Option<&str> {
+    about.iter().find(|(key, _)| key == "command").map(|(_, it)| it.as_str())
+}
+
 struct Waiting {
     asked: Asked,
+    /// What was known of the first one, and how many joined of whom something else is known.
+    first: usize,
+    others: usize,
     answer: watch::Sender<Option<Outcome<Answer>>>,
 }
 
@@ -101,9 +112,15 @@ impl Asks {
         let Plea { request, session, about } = plea;
         let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
         let mut state = self.lock();
-        let same = |it: &&mut Waiting| it.asked.request == request && it.asked.session == session;
+        // Who shows another command is another asker: nobody allows one by what another is seen to do.
+        let same = |it: &&mut Waiting| {
+            it.asked.request == request
+                && it.asked.session == session
+                && command(&it.asked.about) == command(&about)
+        };
         if let Some(it) = state.waiting.iter_mut().find(same) {
             it.asked.askers += 1;
+            it.also(&about);
             // Who came later waits no longer than the ask that is shown.
             let left = Duration::from_millis(
                 it.asked.deadline_at.0.saturating_sub(now.0).max(0).cast_unsigned(),
@@ -130,7 +147,8 @@ impl Asks {
             about,
         };
         let id = asked.id.clone();
-        state.waiting.push(Waiting { asked, answer });
+        let first = asked.about.len();
+        state.waiting.push(Waiting { asked, first, others: 0, answer });
         Ok((id, answered, within, true))
     }
 
@@ -166,6 +184,30 @@ impl Asks {
 }
 
 impl Waiting {
+    /// Shows of one more asker what is not shown of another; beyond a bound, how many they are.
+    fn also(&mut self, about: &[(String, String)]) {
+        const ALSO: &str = "also";
+        let shown = &mut self.asked.about;
+        let known = shown.get(..self.first).unwrap_or_default();
+        let news: Vec<&str> = about
+            .iter()
+            .filter(|it| !known.contains(it))
+            .map(|(_, words)| words.as_str())
+            .collect();
+        let entry = (ALSO.to_owned(), cut(&news.join("; "), LINE_BYTES_MAX).to_owned());
+        if news.is_empty() || shown.contains(&entry) {
+            return;
+        }
+        self.others += 1;
+        if self.others <= ALSO_SHOWN_MAX {
+            shown.push(entry);
+            return;
+        }
+        let more = format!("and {} more", self.others - ALSO_SHOWN_MAX);
+        shown.truncate(self.first + ALSO_SHOWN_MAX);
+        shown.push((ALSO.to_owned(), more));
+    }
+
     /// The first to say something decides.
     fn say(&self, what: Outcome<Answer>) {
         self.answer.send_if_modified(|it| {
@@ -255,6 +297,28 @@ mod tests {
         assert!(other.await.is_err());
         assert_eq!(asks.pending(), []);
         assert_eq!(asks.answer(&pending[0].id, allow()).unwrap_err().kind(), Kind::Absent);
+    }
+
+    #[test]
+    fn who_shows_another_command_is_asked_about_apart_and_what_else_differs_is_shown() {
+        let asks = Asks::default();
+        let join = |command: &str, says: &str| {
+            let about = [("command", command), ("it says", says)];
+            let about = about.map(|(key, it)| (key.to_owned(), it.to_owned())).into();
+            asks.join(Plea { about, ..plea("a.example:80") }, ASK_WITHIN_MAX).unwrap().0
+        };
+        let first = join("python3 good.py", "GET /one");
+        assert_eq!(join("python3 good.py", "GET /one"), first);
+        assert_ne!(join("python3 evil.py", "GET /one"), first);
+        for number in 0..ALSO_SHOWN_MAX + 3 {
+            assert_eq!(join("python3 good.py", &format!("POST /{number}")), first);
+        }
+        let pending = asks.pending();
+        assert_eq!(pending.len(), 2);
+        let shown: Vec<&str> = pending[0].about.iter().map(|(_, it)| it.as_str()).collect();
+        assert_eq!(shown[..3], ["python3 good.py", "GET /one", "POST /0"]);
+        assert_eq!(shown.last(), Some(&"and 3 more"));
+        assert_eq!(shown.len(), 2 + ALSO_SHOWN_MAX + 1);
     }
 
     #[tokio::test]

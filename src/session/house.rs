@@ -38,6 +38,7 @@ use crate::{
         ask::{Answer, Request},
         output::{Output, OutputRequest},
         sandbox::State,
+        secret::Given,
         session::{Lease, Session, SessionSpec, Status},
         traffic::Traffic,
     },
@@ -409,6 +410,14 @@ impl Seat for House {
         if let Some(gate) = self.inner.gate.get() {
             gate.forget(request);
         }
+        Ok(())
+    }
+
+    async fn give(&self, given: Vec<Given>) -> Outcome<()> {
+        let gate = self.inner.gate.get().ok_or_else(|| {
+            Fault::unsupported("nothing goes out of it into which a secret could be put")
+        })?;
+        gate.give(given);
         Ok(())
     }
 

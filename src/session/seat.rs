@@ -17,6 +17,7 @@ use crate::{
         fact::Fact,
         output::{Output, OutputRequest},
         sandbox::State,
+        secret::Given,
         session::{ExitStatus, Lease, Session, SessionSpec},
         traffic::Traffic,
     },
@@ -110,6 +111,11 @@ pub trait Seat: Send + Sync {
     /// What was answered for longer than once holds no more. Fine where nothing is remembered.
     async fn forget(&self, _request: &Request) -> Outcome<()> {
         Ok(())
+    }
+
+    /// Takes values of the sandbox's secrets, to be put in from now on. It keeps them in no file.
+    async fn give(&self, _given: Vec<Given>) -> Outcome<()> {
+        Err(Fault::unsupported("nothing goes out of it into which a secret could be put"))
     }
 
     /// Answers what a program asked; `Absent` when it waits no more.

@@ -1,6 +1,11 @@
 //! The gate of a sandbox whose network asks: what no rule knows is asked as anything else is.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 
@@ -9,8 +14,8 @@ use crate::{
         fault::{Fault, Outcome},
         limits::ASK_WITHIN,
     },
-    driver::Doors,
-    gate::{Asker, Gate, Terms},
+    driver::{ASK_DIR, Doors, TRUST_FILE},
+    gate::{Asker, Authority, Gate, Terms},
     model::{
         ask::{Answer, Request},
         sandbox::{Egress, SandboxSpec},
@@ -18,12 +23,31 @@ use crate::{
     session::{asks::Plea, house::House},
 };
 
+/// Makes who opens TLS to hosts of secrets, where one speaks it, and leaves the certificate for the sandbox that is about
+/// to be made.
+pub fn prepare(dir: &Path, name: &str, spec: &SandboxSpec) -> Outcome<Option<Authority>> {
+    let of = spec.secrets.iter().filter(|it| it.opens_tls() && cfg!(feature = "tls"));
+    let hosts: Vec<String> = of.map(|it| it.host.clone()).collect();
+    let file = dir.join(ASK_DIR).join(TRUST_FILE);
+    // Of another start; never written through.
+    drop(fs::remove_file(&file));
+    if hosts.is_empty() {
+        return Ok(None);
+    }
+    let authority = Authority::new(name, &hosts)?;
+    fs::write(&file, authority.certificate())
+        .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o644)))
+        .map_err(|error| Fault::io(format!("writing {}", file.display()), &error))?;
+    Ok(Some(authority))
+}
+
 /// Opens it, `model` unasked; it lets out what it is served for.
 pub fn open(
     doors: Doors,
     spec: &SandboxSpec,
     model: Vec<String>,
     policy: Option<PathBuf>,
+    authority: Option<Authority>,
     house: &Arc<House>,
 ) -> Outcome<Gate> {
     let terms = Terms {
@@ -32,6 +56,8 @@ pub fn open(
         model,
         policy,
         workspace: spec.workspace.path.clone(),
+        secrets: spec.secrets.clone(),
+        authority,
     };
     let asker = Arc::new(People { house: Arc::clone(house) });
     let gate = Gate::new(doors, terms, asker)

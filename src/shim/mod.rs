@@ -21,12 +21,13 @@ use tokio::net::UnixListener;
 
 use crate::{
     base::{
-        descriptors,
+        descriptors, dumps,
         fault::{Fault, Outcome},
         limits::{FAREWELL_WITHIN, META_BYTES_MAX},
     },
     config::{agents::Profiles, paths::SocketPath},
     driver::{Ground, Place, fake::FakeDriver, local, registry::Registry},
+    gate::Authority,
     session::{house::House, seat::Seat},
     wire::shim::{PROTOCOL, Start, Welcome, answer, framed},
 };
@@ -40,6 +41,7 @@ pub const LOG_FILE: &str = "shim.log";
 /// Runs a shim in `dir` until its sandbox is gone. Standard output takes one message, a welcome or
 /// the fault that kept the sandbox from being made, and is not used again.
 pub fn run(dir: &Path) -> ExitCode {
+    dumps::keep_none();
     let drivers = Registry::standard().with(FakeDriver::default());
     // A session of its own: no terminal's hang-up or interrupt reaches it.
     let _ = rustix::process::setsid();
@@ -62,7 +64,7 @@ pub fn run(dir: &Path) -> ExitCode {
 async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     local::step_back();
     let made = make(dir, &drivers).await;
-    let Made { start, known, place, listener, asking, home } = match made {
+    let Made { start, known, place, listener, asking, home, authority } = match made {
         Ok(made) => made,
         Err(fault) => {
             tell(&answer::What::Fault((&fault).into()));
@@ -76,8 +78,8 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let house = Arc::new(house);
     let model = agents::introduce(&house, &start.spec, known, (wired, doors.is_some()));
     let asked = ask::serve(asking, Arc::clone(&house));
-    let out =
-        doors.map(|it| gate::open(it, &start.spec, model, start.policy, &house)).transpose()?;
+    let out = doors.map(|it| gate::open(it, &start.spec, model, start.policy, authority, &house));
+    let out = out.transpose()?;
     let gate = async {
         match out {
             Some(gate) => gate.serve().await,
@@ -119,7 +121,7 @@ fn ground(start: &Start, dir: &Path) -> Ground {
     Ground { id, name, dir: dir.to_owned(), from }
 }
 
-/// A sandbox, and what serves it.
+/// All that a shim is made of.
 struct Made {
     start: Start,
     /// Profiles of agents, and what is wrong with the operator's.
@@ -128,6 +130,7 @@ struct Made {
     listener: UnixListener,
     asking: UnixListener,
     home: home::Home,
+    authority: Option<Authority>,
 }
 
 async fn make(dir: &Path, drivers: &Registry) -> Outcome<Made> {
@@ -142,8 +145,9 @@ async fn make(dir: &Path, drivers: &Registry) -> Outcome<Made> {
     let asking = ask::open(dir)?;
     let known = agents::profiles(start.policy.as_deref());
     agents::lay(dir, &known.0)?;
+    let authority = gate::prepare(dir, &start.name, &start.spec)?;
     let place = driver.create(&ground, &start.spec).await?;
-    Ok(Made { start, known, place, listener, asking, home })
+    Ok(Made { start, known, place, listener, asking, home, authority })
 }
 
 fn read_spec(dir: &Path) -> Outcome<Start> {

@@ -284,6 +284,7 @@ async fn done(seat: &dyn Seat, what: call::What) -> Outcome<answer::What> {
         call::What::Forget(it) => {
             seat.forget(&convert::required("forget.request", it.request)?.try_into()?).await?;
         }
+        call::What::Give(it) => seat.give(convert::secret::given_in(it.given)?).await?,
         call::What::Pause(_) => seat.pause().await?,
         call::What::Resume(_) => seat.resume().await?,
         call::What::Stop(stop) => {

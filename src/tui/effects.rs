@@ -23,11 +23,14 @@ use crate::{
             CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN, HUB_ANSWER_WITHIN,
             PARSE_SLICE_BYTES, SNAPSHOT_WITHIN, STOP_GRACE,
         },
+        secret::Secret,
     },
     config::environment,
     model::{
         change::{DiffPiece, DiffRequest, Subject},
         output::{Fidelity, From, Output, OutputRequest},
+        sandbox::SandboxSpec,
+        secret::{Given, lacking},
     },
     runtime::{self, Runtime},
 };
@@ -46,6 +49,23 @@ const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
 pub struct Outbox {
     pub answers: mpsc::Sender<Msg>,
     pub outputs: mpsc::Sender<Msg>,
+}
+
+/// Puts in what is the operator's: variables that are passed on, and the values of secrets.
+fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
+    let named = |name: &str, hint: &str| {
+        let missing = format!("your environment has no variable {name}");
+        environment::named(name).ok_or_else(|| Fault::absent(missing).hint(hint))
+    };
+    for name in pass {
+        let value = named(&name, "it is the one that the console was started with")?;
+        spec.env.push((name, value));
+    }
+    for name in lacking(&spec.secrets, &[]) {
+        let value = named(name, "it is named by `secrets` of [new] in config.toml")?;
+        spec.given.push(Given { name: name.to_owned(), value: Secret::new(value) });
+    }
+    Ok(())
 }
 
 /// Owns every task it started; dropping it ends them.
@@ -106,13 +126,7 @@ impl Runner {
             }
             Act::Create(order) => self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
                 let Order { mut spec, pass } = *order;
-                for name in pass {
-                    let value = environment::named(&name).ok_or_else(|| {
-                        Fault::absent(format!("your environment has no variable {name}"))
-                            .hint("it is the one that the console was started with")
-                    })?;
-                    spec.env.push((name, value));
-                }
+                fill(&mut spec, pass)?;
                 spec.search_path = search_path();
                 runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
             }),

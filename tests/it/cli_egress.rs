@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -56,8 +56,8 @@ sys.stdin.read()
 "#;
 
 /// A hub in a network of its own, and servers in another one beside it.
-struct Beyond {
-    home: Home,
+pub(crate) struct Beyond {
+    pub home: Home,
     servers: Child,
     said: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
 }
@@ -69,6 +69,15 @@ fn run(program: &str, args: &[&str]) {
 
 impl Beyond {
     fn new() -> Option<Self> {
+        Self::with(SERVER, |_| Vec::new(), &[])
+    }
+
+    /// With these servers, files that the hub sees in place of others, and variables that it is started with.
+    pub fn with(
+        server: &str,
+        files: impl FnOnce(&Home) -> Vec<(PathBuf, &'static str)>,
+        env: &[(&str, &str)],
+    ) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             not_on_this_host("root");
             return None;
@@ -76,10 +85,18 @@ impl Beyond {
         let home = Home::new();
         let hosts = home.workspace().join("hosts");
         fs::write(&hosts, HOSTS).unwrap();
-        let program = home.command(&["hub", "start"]);
+        let mut files = files(&home);
+        files.push((hosts, "/etc/hosts"));
+        let mut program = home.command(&["hub", "start"]);
+        program.envs(env.iter().copied());
         let mut hub = Command::new("unshare");
-        let script = "ip link set lo up && mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
-        hub.args(["--net", "--mount", "sh", "-c", script, "sh"]).arg(&hosts);
+        let script = "ip link set lo up && while test \"$1\" != --; do mount --bind \"$1\" \"$2\" \
+                      && shift 2 || exit 1; done && shift && exec \"$@\"";
+        hub.args(["--net", "--mount", "sh", "-c", script, "sh"]);
+        for (ours, theirs) in files {
+            hub.arg(ours).arg(theirs);
+        }
+        hub.arg("--");
         hub.arg(program.get_program()).args(program.get_args());
         for (key, value) in program.get_envs() {
             match value {
@@ -91,7 +108,7 @@ impl Beyond {
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         let pid = home.json(&["hub", "status", "--json"])["pid"].to_string();
         let mut servers = Command::new("unshare")
-            .args(["--net", "python3", "-c", SERVER])
+            .args(["--net", "python3", "-c", server])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -134,33 +151,33 @@ impl Beyond {
     }
 
     /// Waits until a server has said this.
-    fn heard(&self, words: &str) {
+    pub fn heard(&self, words: &str) {
         eventually(&format!("a server says {words}"), || {
             self.said.lock().unwrap().iter().any(|it| it.starts_with(words))
         });
     }
 
-    fn heard_of(&self, words: &str) -> usize {
+    pub fn heard_of(&self, words: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|it| it.contains(words)).count()
     }
 
-    fn start(&self, more: &[&str]) {
+    pub fn start(&self, more: &[&str]) {
         let words = [&["run", "-d", "--name", "box"][..], more, &["--", "sleep", "1000"]].concat();
         self.home.ok(&words);
     }
 
     /// Runs in the sandbox; gives the exit code and all it printed.
-    fn inside(&self, script: &str) -> (i32, String) {
+    pub fn inside(&self, script: &str) -> (i32, String) {
         let ran = self.home.run(&["exec", "box", "--", "sh", "-c", script]);
         (ran.code, ran.stdout + &ran.stderr)
     }
 
-    fn begin(&self, script: &str) -> Child {
+    pub fn begin(&self, script: &str) -> Child {
         let mut command = self.home.command(&["exec", "box", "--", "sh", "-c", script]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn waits(&self, subject: &str) -> Value {
+    pub fn waits(&self, subject: &str) -> Value {
         let mut found = Value::Null;
         eventually(&format!("{subject} is asked"), || {
             let all: Vec<Value> =
@@ -172,12 +189,12 @@ impl Beyond {
         found
     }
 
-    fn answer(&self, subject: &str, words: &[&str]) {
+    pub fn answer(&self, subject: &str, words: &[&str]) {
         let id = self.waits(subject)["id"].as_str().unwrap().to_owned();
         self.home.ok(&[&["approvals", words[0], &id][..], &words[1..]].concat());
     }
 
-    fn flows(&self) -> Value {
+    pub fn flows(&self) -> Value {
         self.home.json(&["egress", "box", "--json"])
     }
 }
@@ -189,7 +206,7 @@ impl Drop for Beyond {
     }
 }
 
-fn ended(child: Child) -> (i32, String) {
+pub(crate) fn ended(child: Child) -> (i32, String) {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (output.status.code().unwrap(), said.into_owned())
@@ -305,6 +322,18 @@ fn rules_answer_at_once_and_a_changed_file_counts_for_the_next_connection() {
     assert!(said.contains("a private network") && it.heard_of("rebound") == 0, "{said}");
     fs::write(&policy, rule("yes", "allow", "rebound.example")).unwrap();
     assert_eq!(it.inside(&format!("{CURL} http://rebound.example/")).1, "from rebound.example\n");
+    // What is open and denied now is cut.
+    fs::write(&policy, rule("yes", "allow", "files.example")).unwrap();
+    let stays = "python3 -c 'import socket; s = socket.create_connection((\"files.example\", 2222)); \
+                 s.recv(100); open(\"in\", \"w\").close(); print(s.recv(100))'";
+    let held = it.begin(stays);
+    eventually("it is through", || it.inside("test -e in").0 == 0);
+    fs::write(&policy, rule("not-any-more", "deny", "files.example")).unwrap();
+    let (_, said) = ended(held);
+    assert!(said.contains("b''") || said.contains("reset"), "{said}");
+    let flows = it.flows();
+    assert_eq!(flows["flows"][0]["why"], "cut: rule not-any-more: so it is", "{flows}");
+    fs::write(&policy, rule("yes", "allow", "rebound.example")).unwrap();
     // With no hub the rules hold on.
     let later =
         format!("until test -e go; do sleep 0.1; done; {CURL} http://rebound.example/later");
@@ -372,6 +401,19 @@ for words in (b"CONNECT other.example:80 HTTP/1.1\r\nHost: files.example\r\n\r\n
     let (_, said) = it.inside(&format!("python3 -c '{script}'"));
     assert_eq!(said.matches("403").count(), 3, "{said}");
     assert_eq!((it.heard_of("/first"), it.heard_of("/second"), it.heard_of("/third")), (1, 0, 0));
+    // What was asked for in a connection to somebody else is listed beside that.
+    let flows = it.flows();
+    let within: Vec<&Value> = flows["flows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| {
+            it["why"].as_str().unwrap().starts_with("within a connection to files.example:80")
+        })
+        .collect();
+    assert_eq!(within.len(), 3, "{flows}");
+    assert!(within.iter().all(|it| it["state"] == "denied"), "{flows}");
+    assert!(within.iter().any(|it| it["place"] == "other.example"), "{flows}");
     // A TLS client that wants somebody else.
     let (_, said) = it.inside(
         "curl -sS -m 5 --connect-to other.example:443:files.example:443 https://other.example/",
@@ -418,6 +460,86 @@ dns.sendto(q, ("127.0.0.1", 53)); print("dns", dns.recv(600)[7])
             .1
             .contains("kept")
     );
+}
+
+#[test]
+fn each_request_is_held_against_the_rules_about_requests() {
+    let Some(it) = Beyond::new() else { return };
+    let policy = it.home.config().join("policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    fs::write(
+        &policy,
+        r#"
+[[rule]]
+id = "read"
+verdict = "allow"
+host = "other.example:80"
+methods = ["GET"]
+path = "/v1/**"
+match = ["GET http://other.example/v1/x"]
+[[rule]]
+id = "no-post"
+verdict = "deny"
+host = "files.example"
+methods = ["POST"]
+why = "it only reads"
+"#,
+    )
+    .unwrap();
+    it.start(&["--egress", "deny", "--allow", "files.example"]);
+    let curl = |words: &str| it.inside(&format!("{CURL} {words}")).1;
+    assert_eq!(curl("http://other.example/v1/a"), "from other.example\n");
+    assert!(curl("http://other.example/v2/a").contains("only what --allow or a rule names"));
+    assert!(curl("-X POST -d x http://other.example/v1/b").contains("only what --allow"));
+    let odd = curl("--path-as-is http://other.example/v1/../v2/c");
+    assert!(odd.contains("only what --allow"), "{odd}");
+    // Also those that come after the first in one connection.
+    let both = curl("http://other.example/v1/d http://other.example/v2/e");
+    assert!(both.starts_with("from other.example\n"), "{both}");
+    assert!(both.contains("GET /v2/e of other.example:80 is out of reach"), "{both}");
+    assert_eq!(curl("http://files.example/f"), "from files.example\n");
+    let said = curl("-X POST -d x http://files.example/g");
+    assert!(said.contains("rule no-post: it only reads"), "{said}");
+    // Where none can be seen, none is let out.
+    let said = curl("https://files.example/h");
+    assert!(said.contains("access denied"), "{said}");
+    for path in ["/v2", "/v1/b", "/g", "POST"] {
+        assert_eq!(it.heard_of(path), 0, "{path}");
+    }
+    let flows = it.flows()["flows"].to_string();
+    assert!(flows.contains("GET /v2/e: only requests that a rule names get out"), "{flows}");
+    assert!(flows.contains("POST /g: rule no-post: it only reads"), "{flows}");
+    assert!(flows.contains("it is about requests, and none can be seen here"), "{flows}");
+    // The same words for whoever asks the rules.
+    let test = |url: &str, method: &str| {
+        let detail = format!("method={method}");
+        it.home.ok(&["policy", "test", "--kind", "network", "--subject", url, "--detail", &detail])
+    };
+    assert!(test("http://other.example/v1/x", "GET").starts_with("allow: rule read"));
+    assert!(test("http://other.example/v1/x", "PUT").starts_with("ask"));
+    assert!(test("http://files.example/x", "POST").starts_with("deny: rule no-post"));
+    let shown = it.home.ok(&["policy", "show"]);
+    assert!(shown.contains("host other.example:80 GET /v1/**"), "{shown}");
+}
+
+#[test]
+fn what_begins_too_fast_is_dropped_before_the_kernel_keeps_an_account_of_it() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&["--egress", "deny", "--allow", "files.example", "--pids", "4000"]);
+    let script = r#"
+import socket
+for number in range(20000):
+    s = socket.socket(); s.setblocking(False)
+    try: s.connect(("198.51.100.%d" % (number % 250 + 1), 80))
+    except OSError: pass
+    s.close()
+"#;
+    it.inside(&format!("python3 -c '{script}'"));
+    let flows = it.flows();
+    assert!(flows["dropped_other"].as_u64() > Some(1000), "{flows}");
+    // It goes on for whoever waits.
+    let get = format!("{CURL} http://files.example/after");
+    assert_eq!(it.inside(&get), (0, "from files.example\n".to_owned()));
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub(crate) fn spec(driver: &str, workspace: &Path, command: &[&str]) -> SandboxS
         search_path: Vec::new(),
         from: None,
         snapshot_every: None,
+        secrets: Vec::new(),
+        given: Vec::new(),
     }
 }
 

@@ -21,6 +21,7 @@ use sandwatch::{
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::{Sandbox, SandboxSpec},
+        secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         traffic::Traffic,
@@ -61,6 +62,7 @@ deaf! {
     fn hub() -> HubStatus;
     fn shutdown() -> ();
     fn asks(_wanted: &AsksWanted) -> Vec<Ask>;
+    fn give(_id: &SandboxId, _given: Vec<Given>) -> ();
     fn traffic(_id: &SandboxId) -> Traffic;
     fn standing() -> Vec<Ask>;
     fn revoke(_id: &AskId) -> Ask;

@@ -52,7 +52,13 @@ impl Home {
 
     /// Runs to the end with no terminal anywhere.
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, &[])
+    }
+
+    /// The same, with these variables.
+    pub fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
         let mut command = self.command(args);
+        command.envs(env.iter().copied());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
         let (ended, end) = mpsc::channel::<()>();

@@ -32,6 +32,7 @@ use sandwatch::{
             Egress, Gpus, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
             WorkspaceMode,
         },
+        secret::{self, SecretUse, Speech},
         session::{ExitStatus, Lease, Session, SessionSpec, Status},
     },
     wire::{
@@ -118,6 +119,18 @@ fn resource_limits() -> impl Strategy<Value = ResourceLimits> {
 }
 
 prop_compose! {
+    fn secrets()(
+        of in vec(("[a-z]{1,9}\\.example", 1_u16.., any_of(Speech::ALL), any::<[u8; 16]>()), 0..3),
+    ) -> Vec<SecretUse> {
+        let uses = of.into_iter().enumerate().map(|(at, (host, port, speech, random))| SecretUse {
+            name: format!("KEY_{at}"), host, port, speech,
+            placeholder: secret::placeholder(random),
+        });
+        uses.collect()
+    }
+}
+
+prop_compose! {
     fn sandbox_spec()(
         name in option::of(name()), driver in "[a-z0-9-]{1,20}",
         isolation in option::of(any_of(Isolation::ALL)), image in option::of("[a-z:/.]{1,40}"),
@@ -128,11 +141,12 @@ prop_compose! {
         search_path in vec("/[a-z/]{0,20}".prop_map(PathBuf::from), 0..4),
         from in option::of(snapshot_id()),
         every in option::of((60_000_u64..1_000_000_000).prop_map(Duration::from_millis)),
+        secrets in secrets(),
     ) -> SandboxSpec {
         SandboxSpec {
             name, driver, isolation, image, workspace, egress, allow, limits, env, ttl, labels,
             record: flags.0, remove_on_exit: flags.1, first, search_path, from,
-            snapshot_every: every,
+            snapshot_every: every, secrets, given: Vec::new(),
         }
     }
 }

@@ -286,7 +286,7 @@ impl Turn<'_> {
     fn branch(&mut self, from: Subject, of: String, name: Option<String>) {
         self.state.awaited_at = self.state.now.since_start;
         let what = format!("forking {of}");
-        let act = Act::Fork { from, how: Fork { name, first: None } };
+        let act = Act::Fork { from, how: Fork { name, first: None, given: Vec::new() } };
         self.begin(act, Pending::Fork { of }, what, Left::Finished);
     }
 

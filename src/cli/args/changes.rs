@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::values;
+
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// Name, id or unique prefix of an id
@@ -98,6 +100,10 @@ pub struct RestoreArgs {
     pub sandbox: String,
     /// Name, SANDBOX/NAME, id or unique prefix of an id of a snapshot; none = start it again on the files it has
     pub snapshot: Option<String>,
+    /// One of its secrets, whose value in your environment is given once more, or another instead; may be given several
+    /// times
+    #[arg(long, value_name = "NAME", value_parser = values::secret_name)]
+    pub secret: Vec<String>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -114,6 +120,10 @@ pub struct ForkArgs {
     /// Name of the new sandbox [default: the other's with -fork]
     #[arg(long)]
     pub name: Option<String>,
+    /// One of its secrets, whose value in your environment is given once more, or another instead; may be given several
+    /// times
+    #[arg(long, value_name = "NAME", value_parser = values::secret_name)]
+    pub secret: Vec<String>,
     /// Print the sandbox's name and return, instead of attaching
     #[arg(short, long)]
     pub detach: bool,

@@ -22,7 +22,10 @@ pub use self::{
 use super::values::{self, Pair, Variable, WorkspaceArg};
 use crate::{
     base::units::Size,
-    model::sandbox::{Egress, Gpus},
+    model::{
+        sandbox::{Egress, Gpus},
+        secret::SecretUse,
+    },
     runtime::WaitFor,
 };
 
@@ -188,6 +191,11 @@ pub struct RunArgs {
     /// passed on by itself
     #[arg(long, value_name = "K[=V]", value_parser = values::variable)]
     pub env: Vec<Variable>,
+    /// A variable of yours with a credential, which programs use and never see: they have a placeholder, and requests
+    /// to HOST get the value in its place; well-known ones know their host. TLS to HOST is opened for it. May be given
+    /// several times
+    #[arg(long, value_name = "NAME[=HOST[:PORT]]", value_parser = values::secret)]
+    pub secret: Vec<SecretUse>,
     /// Size of the session's terminal [default: this terminal's, else 80x24]
     #[arg(long, value_name = "COLSxROWS", value_parser = values::size)]
     pub size: Option<Size>,

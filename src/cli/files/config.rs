@@ -18,6 +18,7 @@ use crate::{
         paths::Paths,
         schema::{Config, Prefs},
     },
+    model::secret::SecretUse,
     tui::files::{self, Files},
     ui::theme::Depth,
 };
@@ -134,6 +135,7 @@ fn settings(it: &Config) -> serde_json::Value {
             "workspace": it.new.workspace.word(),
             "record": it.new.record,
             "env": it.new.env,
+            "secrets": it.new.secrets.iter().map(SecretUse::text).collect::<Vec<_>>(),
             "cpus": it.new.cpus,
             "memory": it.new.memory_bytes,
             "pids": it.new.pids,

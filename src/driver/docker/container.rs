@@ -287,6 +287,8 @@ mod tests {
             search_path: Vec::new(),
             from: None,
             snapshot_every: None,
+            secrets: Vec::new(),
+            given: Vec::new(),
         }
     }
 

@@ -45,6 +45,7 @@ mod terms;
 mod tools;
 mod traces;
 mod trees;
+mod trust;
 mod turns;
 mod upper;
 mod weak;
@@ -93,6 +94,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
         sandbox::{Isolation, SandboxSpec, WorkspaceMode},
+        secret,
     },
 };
 use async_trait::async_trait;
@@ -205,11 +207,13 @@ impl Local {
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
         let shell = env::shell();
-        if grade != Isolation::Namespaces && !spec.allow.is_empty() {
-            let what = format!(
-                "--allow: a sandbox of grade {} can't let out some hosts only",
-                grade.word()
-            );
+        let asked = [
+            (!spec.allow.is_empty(), "--allow", "let out some hosts only"),
+            (!spec.secrets.is_empty(), "--secret", "put in a secret on the way out"),
+        ];
+        let asked = asked.iter().find(|it| it.0 && grade != Isolation::Namespaces);
+        if let Some((_, flag, what)) = asked {
+            let what = format!("{flag}: a sandbox of grade {} can't {what}", grade.word());
             return Err(Fault::unsupported(what).hint("--isolation namespaces can"));
         }
         if !image::can_be_under(grade) {
@@ -242,10 +246,12 @@ impl Local {
                 (env, identity.home, Vec::new(), shell)
             }
         };
-        let env = env::merged([&env, &spec.env, &[]]);
+        let mut own = trust::variables(ground);
+        own.extend(secret::variables(&spec.secrets));
+        let env = env::merged([&env, &own, &spec.env]);
         let (home, held) = (workspace.unwrap_or(home), plan.launch(door)?);
         let gated = grade == Isolation::Namespaces && Network::of(spec) == Network::Gated;
-        let must = gated && !spec.allow.is_empty();
+        let must = gated && (!spec.allow.is_empty() || !spec.secrets.is_empty());
         Ok(Started { held, gated, must, facts, home, env, first, shell })
     }
 
@@ -266,7 +272,7 @@ impl Local {
         let doors = gate::doors(ready.opened, link.pid);
         if doors.is_none() && must {
             link.kill();
-            return Err(Fault::unsupported(format!("--allow: {}", gate::CLOSED))
+            return Err(Fault::unsupported(format!("--allow and --secret: {}", gate::CLOSED))
                 .hint("see `sandwatch doctor`"));
         }
         facts.capabilities.egress_ask &= doors.is_some() || !gated;

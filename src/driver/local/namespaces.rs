@@ -29,7 +29,7 @@ use super::{
     message::{Order, Word, receive, send},
     mounts::{self, BELOW, START, Step},
     seccomp::{self, Sockets},
-    shelf, sys, tools, turns,
+    shelf, sys, tools, trust, turns,
 };
 use crate::{
     base::fault::{Fault, Kind, Outcome},
@@ -179,6 +179,8 @@ fn prepare(
     }
     let write = |name: &Path, text: &[u8]| {
         let path = start.join("etc").join(name);
+        let above: Vec<&Path> = path.ancestors().skip(1).take_while(|it| !it.is_dir()).collect();
+        above.into_iter().rev().try_for_each(|it| make(it.to_owned(), 0o755))?;
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         own(&path)
@@ -187,18 +189,12 @@ fn prepare(
         write(name.as_ref(), text.as_bytes())?;
     }
     if ground.dir.join(ASK_DIR).is_dir() {
-        for (name, text) in agents::files(&ground.dir, image.is_some())? {
-            let mut above = start.join("etc");
-            for part in name.parent().into_iter().flat_map(Path::components) {
-                above.push(part);
-                match make(above.clone(), 0o755) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    made => made?,
-                }
-            }
-            write(&name, &text)?;
-        }
+        let files = agents::files(&ground.dir, image.is_some())?;
+        files.iter().try_for_each(|(name, text)| write(name, text))?;
     }
+    trust::files(ground, image)?
+        .iter()
+        .try_for_each(|(name, text)| write(name.as_ref(), text.as_bytes()))?;
     if !identity.by_root {
         return Ok(Source::Path(root));
     }

@@ -10,6 +10,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
+use crate::base::limits::{GATE_TRACKED_BURST, GATE_TRACKED_PER_SECOND};
+
 /// The loopback interface is the first of every network namespace.
 const LOOPBACK: u32 = 1;
 const TABLE: &str = "sandwatch";
@@ -121,6 +123,10 @@ enum Step {
     FromPort(u16),
     /// The kernel keeps no account of it.
     Untracked,
+    /// It begins a connection.
+    Begins,
+    /// It is one of more than there may be in a second.
+    TooMany,
     Count,
     Verdict(i32),
 }
@@ -133,15 +139,40 @@ fn to_v6(begins: &[u8]) -> Step {
     Step::To { at: 24, begins: begins.to_owned() }
 }
 
+/// Where a step leaves a value for the next one.
+const REGISTER: u32 = 1;
+
+fn expression(list: &mut Vec<u8>, name: &str, body: &dyn Fn(&mut Vec<u8>)) {
+    nest(list, 1, |it| {
+        text(it, 1, name);
+        nest(it, 2, |data| body(data));
+    });
+}
+
+/// Leaves of a packet's flags those two that its beginning and the answer to that have.
+fn flags_of_beginning(list: &mut Vec<u8>) {
+    expression(list, "bitwise", &|it| {
+        number(it, 1, REGISTER);
+        number(it, 2, REGISTER);
+        number(it, 3, 1);
+        nest(it, 4, |data| attribute(data, 1, &[0x12]));
+        nest(it, 5, |data| attribute(data, 1, &[0]));
+    });
+}
+
+fn too_many(list: &mut Vec<u8>) {
+    expression(list, "limit", &|it| {
+        attribute(it, 1, &GATE_TRACKED_PER_SECOND.to_be_bytes());
+        attribute(it, 2, &1_u64.to_be_bytes());
+        number(it, 3, GATE_TRACKED_BURST);
+        number(it, 4, 0);
+        // Turned round: beyond it, and not within.
+        number(it, 5, 1);
+    });
+}
+
 impl Step {
     fn put(&self, list: &mut Vec<u8>) {
-        const REGISTER: u32 = 1;
-        let expression = |list: &mut Vec<u8>, name: &str, body: &dyn Fn(&mut Vec<u8>)| {
-            nest(list, 1, |it| {
-                text(it, 1, name);
-                nest(it, 2, |data| body(data));
-            });
-        };
         let is = |list: &mut Vec<u8>, value: &[u8]| {
             expression(list, "cmp", &|it| {
                 number(it, 1, REGISTER);
@@ -185,6 +216,12 @@ impl Step {
                 is(list, &port.to_be_bytes());
             }
             Self::Untracked => expression(list, "notrack", &|_| {}),
+            Self::Begins => {
+                payload(list, 2, 13, 1);
+                flags_of_beginning(list);
+                is(list, &[0x02]);
+            }
+            Self::TooMany => too_many(list),
             Self::Redirect(port) => {
                 expression(list, "immediate", &|it| {
                     number(it, 1, REGISTER);
@@ -229,7 +266,14 @@ fn rule(batch: &mut Batch, chain: &str, steps: &[Step]) {
 /// Sends all streams to `streams` and all questions for names to `names`, ports of the sandbox's own loopback, and
 /// lets nothing else out. Gives what the counts of it are read from.
 pub fn gate(streams: u16, names: u16) -> io::Result<OwnedFd> {
-    use Step::{Carries, Count, Family, FromPort, Redirect, ToPort, Untracked, Verdict};
+    // Some kernels can't count in seconds: there the table of all connections has the kernel's own bound alone.
+    gate_with(streams, names, true).or_else(|_| gate_with(streams, names, false))
+}
+
+fn gate_with(streams: u16, names: u16, bounded: bool) -> io::Result<OwnedFd> {
+    use Step::{
+        Begins, Carries, Count, Family, FromPort, Redirect, ToPort, TooMany, Untracked, Verdict,
+    };
     let mut loopback = [0_u8; 16];
     if let Some(last) = loopback.last_mut() {
         *last = 1;
@@ -245,16 +289,24 @@ pub fn gate(streams: u16, names: u16) -> io::Result<OwnedFd> {
         |first: Vec<Step>, more: Vec<Step>| first.into_iter().chain(more).collect::<Vec<_>>();
     // What a sandbox says to itself needs no account, which it could fill without end: all but what is redirected, and
     // the answers to that.
-    for steps in [
-        vec![Carries(TCP), FromPort(streams), Verdict(ACCEPT)],
-        vec![Carries(UDP), FromPort(names), Verdict(ACCEPT)],
-        with(v4(to_v4(&[127, 0, 0, 1])), vec![ToPort(53), Verdict(ACCEPT)]),
-        with(v4(to_v4(&[127])), vec![Untracked]),
-        vec![Family(IPV6), to_v6(&loopback), Untracked],
+    let dns = || with(v4(to_v4(&[127, 0, 0, 1])), vec![ToPort(53)]);
+    // What is redirected has one, for a while also after its end: only so much of it begins in a second.
+    let too_many = || vec![TooMany, Count, Verdict(DROP)];
+    for (is_bound, steps) in [
+        (false, vec![Carries(TCP), FromPort(streams), Verdict(ACCEPT)]),
+        (false, vec![Carries(UDP), FromPort(names), Verdict(ACCEPT)]),
+        (true, with(dns(), with(vec![Carries(TCP), Begins], too_many()))),
+        (true, with(dns(), with(vec![Carries(UDP)], too_many()))),
+        (false, with(dns(), vec![Verdict(ACCEPT)])),
+        (false, with(v4(to_v4(&[127])), vec![Untracked, Verdict(ACCEPT)])),
+        (false, vec![Family(IPV6), to_v6(&loopback), Untracked, Verdict(ACCEPT)]),
         // Nothing else of UDP gets any further.
-        vec![Carries(UDP), Untracked],
+        (false, vec![Carries(UDP), Untracked]),
+        (true, with(vec![Carries(TCP), Begins], too_many())),
     ] {
-        rule(&mut batch, RAW, &steps);
+        if bounded || !is_bound {
+            rule(&mut batch, RAW, &steps);
+        }
     }
     for steps in [
         with(v4(to_v4(&[127, 0, 0, 1])), vec![Carries(UDP), ToPort(53), Redirect(names)]),
@@ -307,10 +359,7 @@ fn route(socket: BorrowedFd<'_>, family: u8, scope: u8, source: &[u8]) -> io::Re
 /// Packets that were held back so far: of UDP, and of all else.
 pub fn held_back(socket: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     let mut batch = Batch::default();
-    batch.rules(7, DUMP, |it| {
-        text(it, 1, TABLE);
-        text(it, 2, FILTER);
-    });
+    batch.rules(7, DUMP, |it| text(it, 1, TABLE));
     send(socket, &batch.bytes, SendFlags::empty())?;
     let mut counts = Vec::new();
     let mut over = false;
@@ -324,8 +373,9 @@ pub fn held_back(socket: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
             Ok(())
         })?;
     }
+    // What was too much comes first, if that is bounded.
     match counts.as_slice() {
-        [udp, rest] => Ok((*udp, *rest)),
+        [too_many @ .., udp, rest] => Ok((*udp, rest + too_many.iter().sum::<u64>())),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }

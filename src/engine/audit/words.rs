@@ -73,6 +73,11 @@ pub(in crate::engine) fn made(act: Act, sandbox: &Sandbox, spec: &SandboxSpec) -
         .with_any("ttl_ms", spec.ttl.map(milliseconds))
         .with_any("snapshot_every_ms", spec.snapshot_every.map(milliseconds))
         .with("env_names", names(&spec.env));
+    let secrets = spec.secrets.iter().map(|it| format!("{} for {}", it.name, it.place()));
+    let act = match spec.secrets.is_empty() {
+        true => act,
+        false => act.with("secrets", secrets.collect::<Vec<_>>()),
+    };
     program(act, &spec.first)
 }
 

@@ -36,12 +36,13 @@ use crate::{
         ask,
         output::{Output, OutputRequest},
         sandbox::SandboxSpec,
+        secret::Given,
         session::{Lease, Session, SessionSpec},
         traffic::Traffic,
     },
     session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
     wire::{
-        convert::{milliseconds, output::request_out},
+        convert::{milliseconds, output::request_out, secret::given_out},
         shim::{self as wire, Answer, Call, Frames, PROTOCOL, answer, call, send},
     },
 };
@@ -224,6 +225,11 @@ impl Seat for ShimLink {
     async fn forget(&self, request: &ask::Request) -> Outcome<()> {
         let forget = wire::Forget { request: Some(request.into()) };
         self.done(call::What::Forget(forget), ANSWER_WITHIN).await
+    }
+
+    async fn give(&self, given: Vec<Given>) -> Outcome<()> {
+        let give = wire::Give { given: given_out(&given) };
+        self.done(call::What::Give(give), ANSWER_WITHIN).await
     }
 
     async fn traffic(&self) -> Outcome<Traffic> {

@@ -22,6 +22,7 @@ use crate::{
         limits::LINE_BYTES_MAX,
         text,
     },
+    config::environment,
     driver::Ground,
     model::sandbox::SandboxSpec,
     wire::shim::Start,
@@ -71,6 +72,8 @@ pub(super) fn spawn(program: &Path, dir: &Path) -> Outcome<Child> {
         .arg0(NAME)
         .arg("shim")
         .arg(dir)
+        .env_clear()
+        .envs(environment::for_servers())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -5,12 +5,13 @@ use tonic::{Request, Response};
 
 use super::{Answer, Sending, Service, ready};
 use crate::{
-    model::{change::Applied, foreign::Adoption},
+    model::{change::Applied, foreign::Adoption, sandbox::SandboxSpec},
     wire::{
         convert::{
             change::{apply_in, diff_in, piece_out},
             event::{event_out, pieces},
             required, sandbox, sandbox_id,
+            secret::given_in,
             snapshot::{fork_in, snapshot_name},
             snapshot_id,
         },
@@ -18,12 +19,13 @@ use crate::{
         v1::{
             self, AdoptRequest, AdoptResponse, ApplyRequest, ApplyResponse, CreateRequest,
             CreateResponse, DiffRequest, DiffResponse, EventsRequest, EventsResponse, ForkRequest,
-            ForkResponse, ListForeignRequest, ListForeignResponse, ListRequest, ListResponse,
-            ListSnapshotsRequest, ListSnapshotsResponse, PauseRequest, PauseResponse,
-            RemoveRequest, RemoveResponse, RemoveSnapshotRequest, RemoveSnapshotResponse,
-            RestoreRequest, RestoreResponse, ResumeRequest, ResumeResponse, StopRequest,
-            StopResponse, TakeBackRequest, TakeBackResponse, TakeSnapshotRequest,
-            TakeSnapshotResponse, TrafficRequest, TrafficResponse, sandboxes_server::Sandboxes,
+            ForkResponse, GiveSecretsRequest, GiveSecretsResponse, ListForeignRequest,
+            ListForeignResponse, ListRequest, ListResponse, ListSnapshotsRequest,
+            ListSnapshotsResponse, PauseRequest, PauseResponse, RemoveRequest, RemoveResponse,
+            RemoveSnapshotRequest, RemoveSnapshotResponse, RestoreRequest, RestoreResponse,
+            ResumeRequest, ResumeResponse, StopRequest, StopResponse, TakeBackRequest,
+            TakeBackResponse, TakeSnapshotRequest, TakeSnapshotResponse, TrafficRequest,
+            TrafficResponse, sandboxes_server::Sandboxes,
         },
     },
 };
@@ -51,8 +53,13 @@ impl Sandboxes for Service {
 
     async fn create(&self, request: Request<CreateRequest>) -> Answer<CreateResponse> {
         let runtime = self.runtime(&request)?;
-        let spec = required("spec", request.into_inner().spec).and_then(TryInto::try_into);
-        let made = self.change(async move { runtime.create(spec?).await }).await?;
+        let CreateRequest { spec, given } = request.into_inner();
+        let given = given_in(given);
+        let made = self.change(async move {
+            let spec: SandboxSpec = required("spec", spec)?.try_into()?;
+            runtime.create(SandboxSpec { given: given?, ..spec }).await
+        });
+        let made = made.await?;
         Ok(Response::new(CreateResponse { sandbox: Some((&made).into()) }))
     }
 
@@ -143,6 +150,17 @@ impl Sandboxes for Service {
         let id = snapshot_id(&request.get_ref().snapshot);
         self.change(async move { runtime.remove_snapshot(&id?).await }).await?;
         Ok(Response::new(RemoveSnapshotResponse {}))
+    }
+
+    async fn give_secrets(
+        &self,
+        request: Request<GiveSecretsRequest>,
+    ) -> Answer<GiveSecretsResponse> {
+        let runtime = self.runtime(&request)?;
+        let GiveSecretsRequest { sandbox, given } = request.into_inner();
+        let given = given_in(given);
+        self.change(async move { runtime.give(&sandbox_id(&sandbox)?, given?).await }).await?;
+        Ok(Response::new(GiveSecretsResponse {}))
     }
 
     async fn restore(&self, request: Request<RestoreRequest>) -> Answer<RestoreResponse> {

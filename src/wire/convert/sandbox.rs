@@ -191,6 +191,7 @@ impl From<&SandboxSpec> for v1::SandboxSpec {
             search_path: spec.search_path.iter().map(|it| path_out(it)).collect(),
             begins_with: spec.from.as_ref().map(ToString::to_string),
             snapshot_every_ms: spec.snapshot_every.map(milliseconds),
+            secrets: spec.secrets.iter().map(Into::into).collect(),
         }
     }
 }
@@ -233,6 +234,8 @@ impl TryFrom<v1::SandboxSpec> for SandboxSpec {
                 .collect::<Outcome<_>>()?,
             from: wire.begins_with.as_deref().map(super::snapshot_id).transpose()?,
             snapshot_every: every,
+            secrets: super::secret::uses_in(wire.secrets)?,
+            given: Vec::new(),
         })
     }
 }

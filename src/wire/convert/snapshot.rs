@@ -2,7 +2,11 @@
 
 use prost::Message;
 
-use super::{list, required, sandbox_id, snapshot_id, text};
+use super::{
+    list, required, sandbox_id,
+    secret::{given_in, given_out},
+    snapshot_id, text,
+};
 use crate::{
     base::{
         clock::Timestamp,
@@ -127,7 +131,8 @@ pub fn fork_out(from: &Subject, how: &Fork) -> v1::ForkRequest {
         Subject::Snapshot(id) => Wire::Snapshot(id.to_string()),
     };
     let first = how.first.as_ref().map(Into::into);
-    v1::ForkRequest { from: Some(from), name: how.name.clone(), first }
+    let given = given_out(&how.given);
+    v1::ForkRequest { from: Some(from), name: how.name.clone(), first, given }
 }
 
 pub fn fork_in(wire: v1::ForkRequest) -> Outcome<(Subject, Fork)> {
@@ -136,5 +141,6 @@ pub fn fork_in(wire: v1::ForkRequest) -> Outcome<(Subject, Fork)> {
         Wire::Snapshot(id) => Subject::Snapshot(snapshot_id(&id)?),
     };
     let name = wire.name.as_deref().map(super::sandbox::sandbox_name).transpose()?;
-    Ok((from, Fork { name, first: wire.first.map(TryInto::try_into).transpose()? }))
+    let first = wire.first.map(TryInto::try_into).transpose()?;
+    Ok((from, Fork { name, first, given: given_in(wire.given)? }))
 }

@@ -42,7 +42,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -108,6 +108,9 @@ pub mod call {
         /// What was answered for longer than once holds no more; answered with Done.
         #[prost(message, tag = "19")]
         Forget(super::Forget),
+        /// Values of the sandbox's secrets, which are put in from now on; answered with Done.
+        #[prost(message, tag = "20")]
+        Give(super::Give),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -134,6 +137,12 @@ pub struct Forget {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StdinEnd {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Give {
+    /// At most 16.
+    #[prost(message, repeated, tag = "1")]
+    pub given: ::prost::alloc::vec::Vec<super::super::v1::GivenSecret>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stop {
     /// Time between the polite and the other signal, at most one hour.

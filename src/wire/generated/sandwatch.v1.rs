@@ -210,6 +210,38 @@ pub struct SandboxSpec {
     /// A snapshot is taken by itself this often while programs run, at least 1000; absent = never.
     #[prost(uint64, optional, tag = "17")]
     pub snapshot_every_ms: ::core::option::Option<u64>,
+    /// Credentials that its programs use and never see; at most 16. Their values are sent apart, and are not here.
+    #[prost(message, repeated, tag = "18")]
+    pub secrets: ::prost::alloc::vec::Vec<SecretUse>,
+}
+/// One host to which one secret goes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretUse {
+    /// The variable that programs have it in: letters, digits and \_, no digit first; at most 256 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The name of a host; at most 253 bytes of small letters, digits, -, _ and dots.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// 1 to 65535.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    #[prost(enumeration = "SecretSpeech", tag = "4")]
+    pub speech: i32,
+    /// What stands for it in the sandbox; empty = the hub makes one.
+    #[prost(string, tag = "5")]
+    pub placeholder: ::prost::alloc::string::String,
+}
+/// The value of a secret, on its way to whoever puts it in. Kept in no file and no log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct GivenSecret {
+    /// As in SecretUse.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// 1 to 8192 bytes that may stand in a header of HTTP.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 /// One sandbox as every console sees it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -288,6 +320,9 @@ pub struct CreateRequest {
     /// Required.
     #[prost(message, optional, tag = "1")]
     pub spec: ::core::option::Option<SandboxSpec>,
+    /// A value for each of `spec.secrets`; at most 16.
+    #[prost(message, repeated, tag = "2")]
+    pub given: ::prost::alloc::vec::Vec<GivenSecret>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateResponse {
@@ -537,6 +572,17 @@ pub struct RemoveSnapshotRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveSnapshotResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GiveSecretsRequest {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// At least 1 and at most 16, each of a name that the sandbox has.
+    #[prost(message, repeated, tag = "2")]
+    pub given: ::prost::alloc::vec::Vec<GivenSecret>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GiveSecretsResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestoreRequest {
     /// Id of the sandbox.
@@ -560,6 +606,9 @@ pub struct ForkRequest {
     /// Absent = the first command of what is forked.
     #[prost(message, optional, tag = "4")]
     pub first: ::core::option::Option<SessionSpec>,
+    /// Values of its secrets that the hub does not have any more, or others instead; at most 16.
+    #[prost(message, repeated, tag = "5")]
+    pub given: ::prost::alloc::vec::Vec<GivenSecret>,
     /// Id of what is forked. Required.
     #[prost(oneof = "fork_request::From", tags = "1, 2")]
     pub from: ::core::option::Option<fork_request::From>,
@@ -1937,6 +1986,43 @@ impl Isolation {
             "ISOLATION_NAMESPACES" => Some(Self::Namespaces),
             "ISOLATION_GVISOR" => Some(Self::Gvisor),
             "ISOLATION_OCI" => Some(Self::Oci),
+            _ => None,
+        }
+    }
+}
+/// In what a secret travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SecretSpeech {
+    /// Refused.
+    Unspecified = 0,
+    /// Only in TLS.
+    Tls = 1,
+    /// Only in plain HTTP.
+    Plain = 2,
+    /// In whichever the program speaks.
+    Either = 3,
+}
+impl SecretSpeech {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SECRET_SPEECH_UNSPECIFIED",
+            Self::Tls => "SECRET_SPEECH_TLS",
+            Self::Plain => "SECRET_SPEECH_PLAIN",
+            Self::Either => "SECRET_SPEECH_EITHER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SECRET_SPEECH_UNSPECIFIED" => Some(Self::Unspecified),
+            "SECRET_SPEECH_TLS" => Some(Self::Tls),
+            "SECRET_SPEECH_PLAIN" => Some(Self::Plain),
+            "SECRET_SPEECH_EITHER" => Some(Self::Either),
             _ => None,
         }
     }
@@ -3639,6 +3725,31 @@ pub mod sandboxes_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "Traffic"));
             self.inner.unary(req, path, codec).await
         }
+        /// Gives values of a sandbox's secrets once more, or others instead: they are put in from now on.
+        pub async fn give_secrets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GiveSecretsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GiveSecretsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sandboxes/GiveSecrets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sandboxes", "GiveSecrets"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3798,6 +3909,14 @@ pub mod sandboxes_server {
             &self,
             request: tonic::Request<super::TrafficRequest>,
         ) -> std::result::Result<tonic::Response<super::TrafficResponse>, tonic::Status>;
+        /// Gives values of a sandbox's secrets once more, or others instead: they are put in from now on.
+        async fn give_secrets(
+            &self,
+            request: tonic::Request<super::GiveSecretsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GiveSecretsResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct SandboxesServer<T> {
@@ -4659,6 +4778,51 @@ pub mod sandboxes_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TrafficSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sandboxes/GiveSecrets" => {
+                    #[allow(non_camel_case_types)]
+                    struct GiveSecretsSvc<T: Sandboxes>(pub Arc<T>);
+                    impl<
+                        T: Sandboxes,
+                    > tonic::server::UnaryService<super::GiveSecretsRequest>
+                    for GiveSecretsSvc<T> {
+                        type Response = super::GiveSecretsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GiveSecretsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sandboxes>::give_secrets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GiveSecretsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -120,6 +120,8 @@ fn spec() -> SandboxSpec {
         search_path: Vec::new(),
         from: None,
         snapshot_every: None,
+        secrets: Vec::new(),
+        given: Vec::new(),
     }
 }
 

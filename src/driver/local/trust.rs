@@ -1,0 +1,64 @@
+//! Whom programs of a sandbox trust in TLS beyond those whom the system trusts: who opens it on the way out, to put a
+//! secret in. The system's list has a copy in the sandbox's own /etc, and programs with lists of their own are told.
+
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+
+use super::{image::Standing, mounts::ASKING};
+use crate::driver::{ASK_DIR, Ground, TRUST_FILE};
+
+/// Where systems keep their list.
+const LISTS: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
+];
+/// Beside the certificate: the list with it.
+const WHOLE: &str = "trust.pem";
+
+/// Variables that name a list; the last adds to one.
+const NAMES_LIST: [&str; 5] =
+    ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT"];
+const NAMES_MORE: &str = "NODE_EXTRA_CA_CERTS";
+
+/// The certificate, as its host left it for the sandbox; `None` where nobody opens anything.
+fn certificate(ground: &Ground) -> Option<String> {
+    fs::read_to_string(ground.dir.join(ASK_DIR).join(TRUST_FILE)).ok()
+}
+
+/// Makes the list that programs are told of, and gives those of the system with the new one, as files below /etc.
+pub fn files(ground: &Ground, image: Option<&Standing>) -> io::Result<Vec<(String, String)>> {
+    let Some(added) = certificate(ground) else { return Ok(Vec::new()) };
+    let read = |path: &str| match image {
+        Some(it) => it.read(path),
+        None => fs::read_to_string(path).ok(),
+    };
+    let lists: Vec<(&str, String)> =
+        LISTS.iter().filter_map(|path| Some((*path, read(path)?))).collect();
+    let with = |list: &str| format!("{}\n{added}", list.trim_end());
+    let whole = ground.dir.join(ASK_DIR).join(WHOLE);
+    // Never through what an earlier sandbox in this place may have left.
+    drop(fs::remove_file(&whole));
+    fs::write(&whole, lists.first().map_or(added.clone(), |(_, list)| with(list)))?;
+    fs::set_permissions(&whole, fs::Permissions::from_mode(0o644))?;
+    let mut files = Vec::new();
+    for (path, list) in &lists {
+        // What a link leads to is another file of these, or none that is ours to make.
+        let plain = image.is_some() || fs::canonicalize(path).is_ok_and(|it| it == Path::new(path));
+        let below = path.strip_prefix("/etc/").filter(|_| plain);
+        files.extend(below.map(|it| (it.to_owned(), with(list))));
+    }
+    Ok(files)
+}
+
+/// What programs are told.
+pub fn variables(ground: &Ground) -> Vec<(String, String)> {
+    if certificate(ground).is_none() {
+        return Vec::new();
+    }
+    let lists = NAMES_LIST.iter().map(|it| (*it, WHOLE));
+    let told = lists.chain([(NAMES_MORE, TRUST_FILE)]);
+    told.map(|(name, file)| (name.to_owned(), format!("{ASKING}/{file}"))).collect()
+}

@@ -1,0 +1,254 @@
+//! The one place where the value of a secret takes its placeholder's place: headers of a request to its own host.
+
+use std::sync::{Mutex, PoisonError};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use hyper::header::{HeaderMap, HeaderValue};
+
+use super::reach::{Host, Place};
+use crate::{
+    base::limits::GATE_WORDS_BYTES_MAX,
+    model::secret::{Given, PLACEHOLDER, SecretUse},
+};
+
+/// The secrets of one sandbox.
+pub struct Secrets {
+    uses: Vec<SecretUse>,
+    values: Mutex<Vec<Given>>,
+}
+
+/// What was found in one request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Some value was put in.
+    pub put: bool,
+    /// What a person should know of placeholders that went as they are.
+    pub notes: Vec<String>,
+}
+
+fn find(bytes: &[u8], what: &str) -> Option<usize> {
+    bytes.windows(what.len().max(1)).position(|it| it == what.as_bytes())
+}
+
+/// With every `from` in it as `to`; `None` = there is none, or too many to be meant.
+fn replaced(bytes: &[u8], from: &str, to: &str) -> Option<Vec<u8>> {
+    let (mut out, mut rest, mut some) = (Vec::new(), bytes, false);
+    while let Some(at) = find(rest, from) {
+        let (before, behind) = rest.split_at_checked(at)?;
+        out.extend_from_slice(before);
+        out.extend_from_slice(to.as_bytes());
+        rest = behind.get(from.len()..)?;
+        some = true;
+        if out.len() > GATE_WORDS_BYTES_MAX {
+            return None;
+        }
+    }
+    out.extend_from_slice(rest);
+    some.then_some(out)
+}
+
+impl SecretUse {
+    fn is_for(&self, place: &Place) -> bool {
+        let named = matches!(&place.host, Host::Name(name) if *name == self.host);
+        named && self.port == place.port
+    }
+}
+
+impl Secrets {
+    pub fn new(uses: Vec<SecretUse>) -> Self {
+        Self { uses, values: Mutex::default() }
+    }
+
+    /// Takes values over those that are there; of names that it does not know, none.
+    pub fn give(&self, given: Vec<Given>) {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        for it in given.into_iter().filter(|it| self.uses.iter().any(|one| one.name == it.name)) {
+            values.retain(|old| old.name != it.name);
+            values.push(it);
+        }
+    }
+
+    /// Whether TLS to a place is opened, so that a secret can be put in.
+    pub fn opens(&self, place: &Place) -> bool {
+        self.uses.iter().any(|it| it.is_for(place) && it.opens_tls())
+    }
+
+    /// Puts values into the headers of a request to that place; an error says why it must not be sent.
+    pub fn put(&self, place: &Place, tls: bool, headers: &mut HeaderMap) -> Result<Found, String> {
+        let mut found = Found::default();
+        if self.uses.is_empty() {
+            return Ok(found);
+        }
+        for value in headers.values_mut() {
+            let Some(fresh) = self.header(value.as_bytes(), place, tls, &mut found)? else {
+                continue;
+            };
+            let fresh = HeaderValue::from_maybe_shared(Bytes::from(fresh));
+            *value = fresh.map_err(|_| "what a secret was put into is no header".to_owned())?;
+            value.set_sensitive(true);
+        }
+        Ok(found)
+    }
+
+    /// A header's value with all in it; `None` = as it is.
+    fn header(
+        &self,
+        bytes: &[u8],
+        place: &Place,
+        tls: bool,
+        found: &mut Found,
+    ) -> Result<Option<Vec<u8>>, String> {
+        const BASIC: &[u8] = b"basic ";
+        if let Some((scheme, rest)) = bytes.split_at_checked(BASIC.len())
+            && scheme.eq_ignore_ascii_case(BASIC)
+            && let Ok(pair) = STANDARD.decode(rest.trim_ascii())
+        {
+            let fresh = self.filled(&pair, place, tls, found)?;
+            return Ok(fresh.map(|it| [scheme, STANDARD.encode(it).as_bytes()].concat()));
+        }
+        self.filled(bytes, place, tls, found)
+    }
+
+    fn filled(
+        &self,
+        bytes: &[u8],
+        place: &Place,
+        tls: bool,
+        found: &mut Found,
+    ) -> Result<Option<Vec<u8>>, String> {
+        if find(bytes, PLACEHOLDER).is_none() {
+            return Ok(None);
+        }
+        let mut out: Option<Vec<u8>> = None;
+        for (at, it) in self.uses.iter().enumerate() {
+            let before = self.uses.iter().take(at).any(|one| one.name == it.name);
+            let now = out.as_deref().unwrap_or(bytes);
+            if before || it.placeholder.is_empty() || find(now, &it.placeholder).is_none() {
+                continue;
+            }
+            let mut same = self.uses.iter().filter(|one| one.name == it.name);
+            if !same.clone().any(|one| one.is_for(place)) {
+                let note = format!("a secret's placeholder was sent to {place}: {}", it.name);
+                found.notes.push(note);
+                continue;
+            }
+            if !same.any(|one| one.is_for(place) && one.goes_by(tls)) {
+                let how = if tls { "in TLS" } else { "without TLS" };
+                let note = format!("a secret's placeholder was sent to {place} {how}: {}", it.name);
+                found.notes.push(note);
+                continue;
+            }
+            let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+            let given = values.iter().find(|one| one.name == it.name);
+            let given =
+                given.ok_or_else(|| format!("nobody has given the value of {}", it.name))?;
+            let fresh = replaced(now, &it.placeholder, given.value.expose());
+            out = Some(fresh.ok_or_else(|| "a header is too long with its secret".to_owned())?);
+            found.put = true;
+        }
+        Ok(out)
+    }
+
+    /// What to know of placeholders that stand where no value is put: in an address of a request.
+    pub fn in_address(&self, address: &str) -> Option<String> {
+        let of = self.uses.iter().filter(|it| !it.placeholder.is_empty());
+        let it = of.into_iter().find(|it| address.contains(&it.placeholder))?;
+        Some(format!("{} stands in an address, where no secret is put in", it.name))
+    }
+
+    /// Takes out of an answer's headers what its host was told.
+    pub fn hide(&self, place: &Place, headers: &mut HeaderMap) {
+        let here: Vec<&SecretUse> = self.uses.iter().filter(|it| it.is_for(place)).collect();
+        if here.is_empty() {
+            return;
+        }
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        for header in headers.values_mut() {
+            for it in &here {
+                let Some(given) = values.iter().find(|one| one.name == it.name) else { continue };
+                let value = given.value.expose();
+                if find(header.as_bytes(), value).is_none() {
+                    continue;
+                }
+                let fresh = replaced(header.as_bytes(), value, &it.placeholder);
+                let fresh = fresh.and_then(|it| HeaderValue::from_bytes(&it).ok());
+                *header = fresh.unwrap_or_else(|| HeaderValue::from_static("(left out)"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::secret::Secret;
+
+    fn secrets() -> Secrets {
+        let mut one = SecretUse::parse("ONE=a.example").unwrap();
+        one.placeholder = "sw-secret-1111".into();
+        let mut two = SecretUse::parse("TWO=http://b.example:80").unwrap();
+        two.placeholder = "sw-secret-2222".into();
+        let secrets = Secrets::new(vec![one, two]);
+        let given =
+            |name: &str, value: &str| Given { name: name.into(), value: Secret::new(value.into()) };
+        secrets.give(vec![given("ONE", "first-value"), given("TWO", "v"), given("NONE", "x")]);
+        secrets
+    }
+
+    fn place(name: &str, port: u16) -> Place {
+        Place { host: Host::Name(name.into()), port }
+    }
+
+    /// What becomes of one header.
+    fn put(place: &Place, tls: bool, value: &str) -> (String, Found) {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::from_str(value).unwrap());
+        let found = secrets().put(place, tls, &mut headers).unwrap();
+        (headers["x-api-key"].to_str().unwrap().to_owned(), found)
+    }
+
+    #[test]
+    fn a_value_takes_its_placeholder_s_place_only_on_the_way_to_its_host() {
+        let a = place("a.example", 443);
+        let (value, found) = put(&a, true, "Bearer sw-secret-1111");
+        assert_eq!((value.as_str(), found.put), ("Bearer first-value", true));
+        let basic = format!("BASIC {}", STANDARD.encode("user:sw-secret-1111"));
+        let wanted = format!("BASIC {}", STANDARD.encode("user:first-value"));
+        assert_eq!(put(&a, true, &basic).0, wanted);
+        assert_eq!(put(&a, true, "sw-secret-1111,sw-secret-1111").0, "first-value,first-value");
+        for (place, tls, value, note) in [
+            (place("b.example", 80), false, "sw-secret-1111", "sent to b.example:80: ONE"),
+            (place("a.example", 8443), true, "sw-secret-1111", "sent to a.example:8443: ONE"),
+            (a.clone(), false, "sw-secret-1111", "a.example:443 without TLS: ONE"),
+            (place("b.example", 80), true, "sw-secret-2222", "b.example:80 in TLS: TWO"),
+            (place("x.a.example", 443), true, "sw-secret-1111", "x.a.example:443: ONE"),
+        ] {
+            let (out, found) = put(&place, tls, value);
+            assert_eq!((out.as_str(), found.put), (value, false), "{place}");
+            assert!(found.notes[0].contains(note), "{:?}", found.notes);
+        }
+        let elsewhere = Place { host: Host::Address([192, 0, 2, 1].into()), port: 443 };
+        assert!(!put(&elsewhere, true, "sw-secret-1111").1.put);
+        assert_eq!(put(&a, true, "sw-secret-9999").1, Found::default());
+    }
+
+    #[test]
+    fn what_has_no_value_or_grows_without_end_is_not_sent_and_answers_tell_nothing() {
+        let a = place("a.example", 443);
+        let mut headers = HeaderMap::new();
+        let many = "sw-secret-1111".repeat(4000);
+        headers.insert("x", HeaderValue::from_str(&many).unwrap());
+        assert!(secrets().put(&a, true, &mut headers).unwrap_err().contains("too long"));
+        let mut uses = vec![SecretUse::parse("ONE=a.example").unwrap()];
+        uses[0].placeholder = "sw-secret-1111".into();
+        headers.insert("x", HeaderValue::from_static("sw-secret-1111"));
+        let why = Secrets::new(uses).put(&a, true, &mut headers).unwrap_err();
+        assert!(why.contains("ONE"), "{why}");
+        headers.insert("x", HeaderValue::from_static("you said first-value."));
+        secrets().hide(&a, &mut headers);
+        assert_eq!(headers["x"], "you said sw-secret-1111.");
+        let note = secrets().in_address("/v1?key=sw-secret-1111").unwrap();
+        assert!(note.starts_with("ONE stands"), "{note}");
+    }
+}
