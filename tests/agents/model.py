@@ -23,18 +23,19 @@ def words(content):
 
 
 def decide(turns, tools):
-    """`turns` are (who, text), who is `user` or `tool`; gives a text, or a tool and its arguments."""
-    command = result = None
+    """`turns` are (who, text), who is `user`, `call` or `tool`; gives a text, or a tool and its arguments."""
+    command, result = None, ""
     for who, text in turns:
+        lines = re.findall(r"^\"?RUN (.+?)\"?$", text, re.M) if who == "user" else []
+        if lines:
+            command = lines[-1].strip()
         if who == "tool":
             result = text
-            continue
-        lines = re.findall(r"^\"?RUN (.+?)\"?$", text, re.M)
-        if lines:
-            command, result = lines[-1].strip(), None
+    # Some agents say a task again behind what came of it.
+    called = any(who == "call" and command in text for who, text in turns if command)
     if command is None:
         return "hello", None
-    if result is not None:
+    if called:
         return "result: " + " ".join(result.split())[:300], None
     name = next((it for it in SHELLS if it in tools), None)
     if name is None:
@@ -53,6 +54,8 @@ def messages(body):
         for part in parts:
             if part.get("type") == "tool_result":
                 turns.append(("tool", words(part.get("content"))))
+            elif part.get("type") == "tool_use":
+                turns.append(("call", json.dumps(part.get("input"))))
             elif it["role"] == "user":
                 turns.append(("user", words(part)))
     text, wanted = decide(turns, [it["name"] for it in body.get("tools") or []])
@@ -84,6 +87,8 @@ def responses(body):
     for it in asked:
         if str(it.get("type", "")).endswith("_call_output"):
             turns.append(("tool", words(it.get("output"))))
+        elif it.get("type") == "function_call":
+            turns.append(("call", it.get("arguments") or ""))
         elif it.get("role") == "user":
             turns.append(("user", words(it.get("content"))))
     for it in body.get("tools") or []:
@@ -106,7 +111,11 @@ def responses(body):
 
 
 def chat(body):
-    turns = [(it["role"], words(it.get("content"))) for it in body["messages"] if it["role"] in ("user", "tool")]
+    turns = []
+    for it in body["messages"]:
+        turns += [("call", call["function"]["arguments"]) for call in it.get("tool_calls") or []]
+        if it["role"] in ("user", "tool"):
+            turns.append((it["role"], words(it.get("content"))))
     tools = [it["function"]["name"] for it in body.get("tools") or []]
     text, wanted = decide(turns, tools)
     if wanted is None:
@@ -135,6 +144,8 @@ def gemini(body, stream):
         for part in it.get("parts") or []:
             if "functionResponse" in part:
                 turns.append(("tool", json.dumps(part["functionResponse"].get("response"))))
+            elif "functionCall" in part:
+                turns.append(("call", json.dumps(part["functionCall"].get("args"))))
             elif it.get("role") == "user":
                 turns.append(("user", part.get("text") or ""))
     for it in body.get("tools") or []:
