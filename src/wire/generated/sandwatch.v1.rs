@@ -226,6 +226,7 @@ pub struct SecretUse {
     /// 1 to 65535.
     #[prost(uint32, tag = "3")]
     pub port: u32,
+    /// In what it travels. Unspecified is refused.
     #[prost(enumeration = "SecretSpeech", tag = "4")]
     pub speech: i32,
     /// What stands for it in the sandbox; empty = the hub makes one.
