@@ -12,9 +12,10 @@ use crate::{
         text,
     },
     config::{environment::Variable, paths::SocketPath},
-    model::ask::{Answer, Request, Verdict},
+    model::ask::{Request, Verdict},
+    session::asks::Said,
     wire::{
-        convert::milliseconds,
+        convert::{ask::edit_in, milliseconds},
         shim::{Frames, Plea, Reply, reply, send},
     },
 };
@@ -28,9 +29,17 @@ pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
         reason: args.reason,
         agent: None,
     };
-    let answer = person(&request, args.timeout).await?;
+    let (answer, edit) = person(&request, args.timeout, args.editable).await?;
     if args.json {
-        out::json(&AnswerView::from(&answer))?;
+        out::json(&AnswerView::new(&answer, edit.as_deref()))?;
+    } else if args.editable {
+        if let Some(message) = &answer.message {
+            out::tell(message);
+        }
+        if answer.verdict == Verdict::Allow {
+            // It is to be run, byte for byte.
+            out::print(&format!("{}\n", edit.as_deref().unwrap_or(&request.subject)))?;
+        }
     } else if let Some(message) = &answer.message {
         out::print(&format!("{}\n", text::visible(message)))?;
     }
@@ -41,12 +50,19 @@ pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
     }
 }
 
-/// Asks a person, from inside a sandbox. `Late` when nobody answers in time.
-pub async fn person(request: &Request, within: Duration) -> Outcome<Answer> {
-    let plea =
-        Plea { request: Some(request.into()), within_ms: Some(milliseconds(within)), over: false };
+/// Asks a person, from inside a sandbox. `Late` when nobody answers in time. What is allowed may be in other words only
+/// where that is fine.
+pub async fn person(request: &Request, within: Duration, editable: bool) -> Outcome<Said> {
+    let within_ms = Some(milliseconds(within));
+    let plea = Plea { request: Some(request.into()), within_ms, over: false, editable };
     match speak(&plea, within).await? {
-        reply::What::Answer(answer) => answer.try_into(),
+        reply::What::Answer(answer) => {
+            let edit = edit_in(&answer)?;
+            if edit.is_some() && !editable {
+                return Err(Fault::failed("something else is allowed than what was asked for"));
+            }
+            Ok((answer.try_into()?, edit))
+        }
         reply::What::Fault(fault) => Err(fault.into()),
         reply::What::Done(_) => Err(Fault::lost("no answer came")),
     }
@@ -54,7 +70,7 @@ pub async fn person(request: &Request, within: Duration) -> Outcome<Answer> {
 
 /// Tells that what was asked, this or all of it, was answered elsewhere.
 pub async fn over(request: Option<&Request>) -> Outcome<()> {
-    let plea = Plea { request: request.map(Into::into), within_ms: None, over: true };
+    let plea = Plea { request: request.map(Into::into), within_ms: None, over: true, editable: false };
     match speak(&plea, Duration::ZERO).await? {
         reply::What::Fault(fault) => Err(fault.into()),
         _ => Ok(()),

@@ -22,8 +22,10 @@ use crate::{
         limits::AUDIT_LINE_BYTES_MAX,
         text,
     },
-    engine::audit::chain::{Flaw, Verifier},
-    model::audit::{Act, AuditRequest, Head, Value},
+    model::{
+        audit::{Act, AuditRequest, Head, Value},
+        chain::{Flaw, Verifier},
+    },
     runtime::Runtime,
 };
 

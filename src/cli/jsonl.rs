@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Details {
 mod tests {
     use super::*;
     use crate::{
-        engine::audit::chain::seal,
+        model::chain::seal,
         model::audit::{Action, Head},
     };
 

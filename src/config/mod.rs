@@ -1,5 +1,6 @@
 //! Layer `config`: schema, loading with spans, paths, environment.
 pub mod environment;
+pub mod import;
 pub mod load;
 pub mod paths;
 pub mod policy;

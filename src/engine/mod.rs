@@ -4,6 +4,7 @@ mod adopt;
 mod asks;
 pub mod audit;
 mod beforehand;
+mod besides;
 mod changes;
 mod client;
 mod create;
@@ -13,6 +14,7 @@ mod feed;
 mod fleet;
 mod follow;
 mod foreign;
+mod hits;
 mod keeper;
 mod lease;
 mod name;
@@ -21,6 +23,7 @@ mod prune;
 mod pulse;
 mod record;
 mod restore;
+mod rulebook;
 mod rules;
 mod sessions;
 mod shelves;
@@ -44,6 +47,7 @@ use std::{
 use tokio::sync::{Notify, Semaphore};
 
 pub use demo::demo;
+pub use rules::project_file;
 
 use crate::{
     base::{
@@ -129,7 +133,7 @@ impl Engine {
         let root = options.paths.snapshots();
         let Loaded { shelves, damaged, unfinished } = Shelves::load(root).await?;
         let (notes, writer) = Notes::new();
-        let rules = rules::Rules::since(opened.store.last_policy().await?.as_ref());
+        let rules = rules::Rules::since(&opened.store.last_policies().await?);
         let inner = Arc::new(Inner {
             paths: options.paths,
             drivers: options.drivers,

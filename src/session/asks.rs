@@ -43,11 +43,17 @@ pub struct Plea {
     pub session: Option<SessionId>,
     /// What the host knows of it beside the request.
     pub about: Vec<(String, String)>,
+    /// It can be done in other words than those it is asked in.
+    pub editable: bool,
 }
+
+/// What is answered, and in which other words it is allowed.
+pub type Said = (Answer, Option<String>);
+type Told = watch::Receiver<Option<Outcome<Said>>>;
 
 struct Waiting {
     asked: Asked,
-    answer: watch::Sender<Option<Outcome<Answer>>>,
+    answer: watch::Sender<Option<Outcome<Said>>>,
 }
 
 impl Asks {
@@ -73,7 +79,7 @@ impl Asks {
         feed: &Arc<Feed>,
         plea: Plea,
         within: Duration,
-    ) -> Outcome<Answer> {
+    ) -> Outcome<Said> {
         let joined = self.join(plea, within);
         match &joined {
             // There are only so many of these, as `may_ask` has it.
@@ -97,11 +103,14 @@ impl Asks {
         &self,
         plea: Plea,
         within: Duration,
-    ) -> Outcome<(AskId, watch::Receiver<Option<Outcome<Answer>>>, Duration, bool)> {
-        let Plea { request, session, about } = plea;
+    ) -> Outcome<(AskId, Told, Duration, bool)> {
+        let Plea { request, session, about, editable } = plea;
         let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
         let mut state = self.lock();
-        let same = |it: &&mut Waiting| it.asked.request == request && it.asked.session == session;
+        let same = |it: &&mut Waiting| {
+            let asked = &it.asked;
+            asked.request == request && asked.session == session && asked.editable == editable
+        };
         if let Some(it) = state.waiting.iter_mut().find(same) {
             it.asked.askers += 1;
             // Who came later waits no longer than the ask that is shown.
@@ -128,18 +137,22 @@ impl Asks {
             deadline_at: Timestamp(now.0.saturating_add(deadline)),
             askers: 1,
             about,
+            editable,
         };
         let id = asked.id.clone();
         state.waiting.push(Waiting { asked, answer });
         Ok((id, answered, within, true))
     }
 
-    /// Answers all who ask for it.
-    pub fn answer(&self, id: &AskId, answer: Answer) -> Outcome<()> {
+    /// Answers all who ask for it. Other words are for those alone who said that they can do with them.
+    pub fn answer(&self, id: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
         let state = self.lock();
         let found = state.waiting.iter().find(|it| it.asked.id == *id);
         let found = found.ok_or_else(|| Fault::absent(format!("no ask waits by that id: {id}")))?;
-        found.say(Ok(answer));
+        if edit.is_some() && !found.asked.editable {
+            return Err(Fault::unsupported("who asks can do it in no other words"));
+        }
+        found.say(Ok((answer, edit)));
         Ok(())
     }
 
@@ -167,7 +180,7 @@ impl Asks {
 
 impl Waiting {
     /// The first to say something decides.
-    fn say(&self, what: Outcome<Answer>) {
+    fn say(&self, what: Outcome<Said>) {
         self.answer.send_if_modified(|it| {
             let first = it.is_none();
             it.get_or_insert(what);
@@ -218,7 +231,7 @@ mod tests {
     }
 
     fn plea(subject: &str) -> Plea {
-        Plea { request: request(subject), session: None, about: Vec::new() }
+        Plea { request: request(subject), session: None, about: Vec::new(), editable: false }
     }
 
     fn allow() -> Answer {
@@ -238,10 +251,15 @@ mod tests {
         }
         let pending = asks.pending();
         assert_eq!(pending.iter().map(|it| it.askers).collect::<Vec<_>>(), [2, 1]);
-        asks.answer(&pending[0].id, allow()).unwrap();
+        let other = asks.answer(&pending[0].id, allow(), Some("make it".to_owned()));
+        assert_eq!(other.unwrap_err().kind(), Kind::Unsupported);
+        asks.answer(&pending[0].id, allow(), None).unwrap();
         // The first answer counts.
-        asks.answer(&pending[0].id, Answer { verdict: Verdict::Deny, ..allow() }).unwrap();
-        assert_eq!((one.await.unwrap().unwrap(), two.await.unwrap().unwrap()), (allow(), allow()));
+        let deny = Answer { verdict: Verdict::Deny, ..allow() };
+        asks.answer(&pending[0].id, deny, None).unwrap();
+        let allowed = (allow(), None);
+        assert_eq!(one.await.unwrap().unwrap(), allowed);
+        assert_eq!(two.await.unwrap().unwrap(), allowed);
         asks.over(None, Some(&request("nothing")));
         asks.over(Some(&SessionId::random()), None);
         assert_eq!(asks.pending().len(), 1);
@@ -254,7 +272,8 @@ mod tests {
         other.abort();
         assert!(other.await.is_err());
         assert_eq!(asks.pending(), []);
-        assert_eq!(asks.answer(&pending[0].id, allow()).unwrap_err().kind(), Kind::Absent);
+        let late = asks.answer(&pending[0].id, allow(), None);
+        assert_eq!(late.unwrap_err().kind(), Kind::Absent);
     }
 
     #[tokio::test]

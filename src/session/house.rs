@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use super::{
-    asks::{Asks, Plea},
+    asks::{Asks, Plea, Said},
     exec,
     feed::Feed,
     host::{Host, Tell, Told},
@@ -123,7 +123,7 @@ impl House {
     }
 
     /// Asks whoever is at a hub for one of its programs; whoever drops this waits no more.
-    pub async fn ask(&self, plea: Plea, within: Duration) -> Outcome<Answer> {
+    pub async fn ask(&self, plea: Plea, within: Duration) -> Outcome<Said> {
         self.inner.asks.ask(&self.inner.feed, plea, within).await
     }
 
@@ -408,8 +408,8 @@ impl Seat for House {
         Ok(())
     }
 
-    async fn answer(&self, ask: &AskId, answer: Answer) -> Outcome<()> {
-        self.inner.asks.answer(ask, answer)
+    async fn answer(&self, ask: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
+        self.inner.asks.answer(ask, answer, edit)
     }
 
     async fn pause(&self) -> Outcome<()> {

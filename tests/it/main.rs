@@ -49,6 +49,7 @@ mod cli_hub;
 mod cli_image;
 mod cli_many;
 mod cli_plain;
+mod cli_rules;
 mod cli_snapshot;
 mod crash_hub;
 mod crash_shim;

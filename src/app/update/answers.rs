@@ -88,7 +88,8 @@ impl Turn<'_> {
             Verdict::Allow => format!("allowing {}", in_words(ask)),
             Verdict::Deny => format!("denying {}", in_words(ask)),
         };
-        let act = Act::Decide { ask: id.clone(), digest: ask.digest.clone(), answer };
+        let choice = Box::new(answer.into());
+        let act = Act::Decide { ask: id.clone(), digest: ask.digest.clone(), choice };
         let pending = Pending::Decide { ask: id.clone(), says: does };
         if self.start(act, Some(pending)).is_none() {
             return;

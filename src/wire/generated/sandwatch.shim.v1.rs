@@ -177,6 +177,9 @@ pub struct Plea {
     /// Nothing is asked: what the same session asked for, this or all of it, was answered elsewhere.
     #[prost(bool, tag = "3")]
     pub over: bool,
+    /// What is allowed may be in other words than those asked in: it is in the answer then.
+    #[prost(bool, tag = "4")]
+    pub editable: bool,
 }
 /// What it is answered, once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
