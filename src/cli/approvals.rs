@@ -415,7 +415,9 @@ async fn decide(
     let subject = text::shown_part(&request.subject, SUBJECT_SHOWN);
     let mut on = if scope == Scope::Once { String::new() } else { format!(", {}", scope.word()) };
     if let Some(besides) = decided.decision.as_ref().map(|it| &it.besides) {
-        on.push_str(&besides.rule.as_ref().map(|it| format!(", rule {}", it.id)).unwrap_or_default());
+        on.push_str(
+            &besides.rule.as_ref().map(|it| format!(", rule {}", it.id)).unwrap_or_default(),
+        );
         let snapshot = besides.snapshot.as_ref().map(|it| format!(", snapshot {it}"));
         on.push_str(&snapshot.unwrap_or_default());
         on.push_str(if besides.edit.is_some() { ", in other words" } else { "" });

@@ -70,7 +70,8 @@ pub async fn person(request: &Request, within: Duration, editable: bool) -> Outc
 
 /// Tells that what was asked, this or all of it, was answered elsewhere.
 pub async fn over(request: Option<&Request>) -> Outcome<()> {
-    let plea = Plea { request: request.map(Into::into), within_ms: None, over: true, editable: false };
+    let plea =
+        Plea { request: request.map(Into::into), within_ms: None, over: true, editable: false };
     match speak(&plea, Duration::ZERO).await? {
         reply::What::Fault(fault) => Err(fault.into()),
         _ => Ok(()),

@@ -88,7 +88,8 @@ async fn show(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
         out::tell("no rules: a person is asked everything");
     } else {
         let zone = clock::Zone::here();
-        let time = |it: Option<Timestamp>| it.map_or_else(|| "-".to_owned(), |it| zone.date_time(it));
+        let time =
+            |it: Option<Timestamp>| it.map_or_else(|| "-".to_owned(), |it| zone.date_time(it));
         let mut table =
             Table::new(&["RULE", "VERDICT", "ABOUT", "HITS", "LAST", "UNTIL", "FOR", "WHY"]);
         for it in &book.rules {
@@ -158,7 +159,8 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
     let mut answered = Vec::new();
     for it in &outcome.by {
         let rules = book.iter().flat_map(|it| &it.rules);
-        answered.extend(rules.filter(|of| of.name.id == it.id && domains.contains(&of.name.domain)));
+        answered
+            .extend(rules.filter(|of| of.name.id == it.id && domains.contains(&of.name.domain)));
     }
     if args.json {
         let rules = outcome.by.iter().map(|it| it.id.as_str()).collect();

@@ -134,7 +134,8 @@ fn reached(reach: &Reach) -> String {
             AskState::Denied => Tone::Bad,
             _ => Tone::Dim,
         };
-        let by = if it.by.is_empty() { "-".to_owned() } else { text::shown(&it.by, NAME_BYTES_MAX) };
+        let by =
+            if it.by.is_empty() { "-".to_owned() } else { text::shown(&it.by, NAME_BYTES_MAX) };
         table.row(vec![
             Cell::new(it.state.word(), tone),
             by.into(),
@@ -153,9 +154,9 @@ fn reached(reach: &Reach) -> String {
 
 fn domain(project: Option<PathBuf>) -> Outcome<Domain> {
     let Some(path) = project else { return Ok(Domain::All) };
-    let path = path.canonicalize().map_err(|error| {
-        Fault::io(format_args!("looking for {}", path.display()), &error)
-    })?;
+    let path = path
+        .canonicalize()
+        .map_err(|error| Fault::io(format_args!("looking for {}", path.display()), &error))?;
     Ok(Domain::Project(path))
 }
 
@@ -309,7 +310,11 @@ pub async fn import(
     let text = read(&args.file)?;
     let domain = domain(args.project)?;
     let runtime = link::hub(paths).await?.runtime;
-    let mut ids: Vec<String> = runtime.rules().await?.rules.into_iter()
+    let mut ids: Vec<String> = runtime
+        .rules()
+        .await?
+        .rules
+        .into_iter()
         .filter(|it| it.name.domain == domain)
         .map(|it| it.name.id)
         .collect();
@@ -370,12 +375,15 @@ pub async fn import(
 }
 
 fn read(path: &Path) -> Outcome<String> {
-    let failed = |error: &std::io::Error| Fault::io(format_args!("reading {}", path.display()), error);
+    let failed =
+        |error: &std::io::Error| Fault::io(format_args!("reading {}", path.display()), error);
     let mut text = String::new();
     let file = File::open(path).map_err(|it| failed(&it))?;
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(|it| failed(&it))?;
     match text.len() > FILE_BYTES_MAX {
-        true => Err(Fault::invalid(format!("larger than {FILE_BYTES_MAX} bytes: {}", path.display()))),
+        true => {
+            Err(Fault::invalid(format!("larger than {FILE_BYTES_MAX} bytes: {}", path.display())))
+        }
         false => Ok(text),
     }
 }

@@ -261,7 +261,8 @@ impl Runtime for Client {
             let mut wrong = Vec::new();
             let most = RULES_MAX * (PROJECTS_MAX + 1);
             let rules = gather(&wires, pieces, most, |it: v1::ListRulesResponse| {
-                wrong.extend(it.wrong.iter().take(PROJECTS_MAX).map(|it| shown(it, PATH_BYTES_MAX)));
+                wrong
+                    .extend(it.wrong.iter().take(PROJECTS_MAX).map(|it| shown(it, PATH_BYTES_MAX)));
                 it.rules
             });
             let rules = rules.await?;

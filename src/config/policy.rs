@@ -22,6 +22,8 @@ use crate::{
 
 const KEYS: &[&str] =
     &["id", "verdict", "command", "path", "host", "tool", "why", "until", "match", "not_match"];
+/// Why, where nobody says.
+const NO_WHY: &str = "policy.toml";
 /// Stands for the workspace in cases.
 const WORKSPACE: &str = "/workspace";
 
@@ -134,7 +136,7 @@ fn entry(source: &mut Source<'_>, item: &Item) -> Option<Entry> {
         _ => source.flaw(item.span.clone(), "a rule is about one of command, path, host and tool"),
     }
     let subject = subjects.pop()?;
-    let why = why.unwrap_or_else(|| "policy.toml".to_owned());
+    let why = why.unwrap_or_else(|| NO_WHY.to_owned());
     let rule = Rule { id: id?, ruling: ruling?, subject, why, until };
     hold(source, &rule, &good, true);
     hold(source, &rule, &bad, false);

@@ -206,7 +206,7 @@ impl Inner {
     }
 
     /// Writes a decision down, in the audit record too, and only then releases who waits.
-    async fn settle_ask(
+    pub(super) async fn settle_ask(
         self: &Arc<Self>,
         id: &SandboxId,
         ask: Ask,
@@ -359,7 +359,11 @@ impl Entry {
 }
 
 /// What rules decide without a person.
-fn by_rule<'a>(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<(Decision, By<'a>)> {
+pub(super) fn by_rule<'a>(
+    judged: &rules::Outcome,
+    ask: &Ask,
+    now: Timestamp,
+) -> Option<(Decision, By<'a>)> {
     let names: Vec<String> = judged.by.iter().map(|it| it.id.clone()).collect();
     let by = format!("policy: {}", names.join(", "));
     let (verdict, message) = match judged.ruling {

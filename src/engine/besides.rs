@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use super::{
     Inner,
+    asks::{By, by_rule},
     audit::words::{by_client, of_snapshot},
+    fleet::Entry,
 };
 use crate::{
     base::{
+        clock::wall,
         fault::{Fault, Outcome},
-        id::{AskId, SnapshotId},
+        id::{AskId, SandboxId, SnapshotId},
         limits::SNAPSHOT_FIRST_WITHIN,
     },
     model::{
@@ -68,7 +71,9 @@ impl Inner {
         let answer = &choice.answer;
         let mut besides = Besides::default();
         if choice.rule.is_some() && !answer.scope.is_rule() {
-            return Err(Fault::invalid("a rule is made only by an answer for always or for the project"));
+            return Err(Fault::invalid(
+                "a rule is made only by an answer for always or for the project",
+            ));
         }
         if let Some(edit) = &choice.edit {
             if answer.verdict == Verdict::Deny || answer.scope != Scope::Once {
@@ -91,6 +96,58 @@ impl Inner {
         Ok(besides)
     }
 
+    /// What waits and is known to rules that were just made is answered by those. Nobody waits for that.
+    pub(super) fn answer_waiting(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            let waiting: Vec<(SandboxId, AskId)> = {
+                let fleet = engine.fleet();
+                let of = |it: &Entry| {
+                    let id = it.sandbox.id.clone();
+                    let asks = it.sandbox.asks.iter().map(|it| it.asked.id.clone());
+                    asks.map(move |ask| (id.clone(), ask)).collect::<Vec<_>>()
+                };
+                fleet.entries().flat_map(of).collect()
+            };
+            for (sandbox, ask) in waiting {
+                if let Err(fault) = engine.answer_by_rule(&sandbox, &ask).await {
+                    tracing::debug!(%fault, "an ask that waits is left to people");
+                }
+            }
+        });
+    }
+
+    async fn answer_by_rule(self: &Arc<Self>, id: &SandboxId, ask: &AskId) -> Outcome<()> {
+        let answering = Arc::clone(&self.fleet().get(id)?.answering);
+        let _first = answering.lock().await;
+        let (ask, workspace) = {
+            let fleet = self.fleet();
+            let sandbox = &fleet.get(id)?.sandbox;
+            let Some(ask) = sandbox.asks.iter().find(|it| it.asked.id == *ask) else {
+                return Ok(());
+            };
+            (ask.clone(), sandbox.workspace.clone())
+        };
+        let now = wall();
+        let (judged, _) = self.judged(&mut ask.clone(), &workspace, now).await;
+        let Some((decision, by)) = by_rule(&judged, &ask, now) else { return Ok(()) };
+        let gone = ask.asked.id.clone();
+        let settled = self.settle_ask(id, ask, decision, &by).await;
+        // What was not written down is not decided, and waits on.
+        let kept = self.store.ask(gone.to_string()).await?.and_then(|it| stored::ask(&it).ok());
+        if kept.is_none_or(|it| it.decision.is_none()) {
+            return settled;
+        }
+        if let Ok(entry) = self.fleet().get_mut(id) {
+            entry.sandbox_mut().asks.retain(|it| it.asked.id != gone);
+        }
+        self.touch(id);
+        if let By::Policy(names) = &by {
+            self.count_hits(names, &workspace, now).await;
+        }
+        settled
+    }
+
     /// A rule that was made for an answer goes again when nothing came of the answer.
     pub(super) async fn or_no_rule(
         self: &Arc<Self>,
@@ -101,7 +158,8 @@ impl Inner {
         if settled.is_err()
             && let Err(fault) = self.remove_rule(who, rule).await
         {
-            let words = format!("rule {} stays, though nothing came of the answer: {fault}", rule.id);
+            let words =
+                format!("rule {} stays, though nothing came of the answer: {fault}", rule.id);
             self.fleet().notice(Level::Error, None, &words);
         }
         settled
@@ -118,7 +176,7 @@ impl Inner {
         let decision = ask.and_then(|it| it.decision).filter(|it| it.revoked.is_none());
         let Some(rule) = decision.and_then(|it| it.besides.rule) else { return Ok(None) };
         let gone = self.remove_rule(who, &rule).await?;
-        let revoked = Revoked { by: who.name.clone(), at: crate::base::clock::wall() };
+        let revoked = Revoked { by: who.name.clone(), at: wall() };
         let change = move |it: &mut crate::model::ask::Decision| {
             (it.uses, it.revoked) = (gone.hits, Some(revoked));
         };

@@ -21,6 +21,7 @@ mod name;
 mod past;
 mod prune;
 mod pulse;
+mod reach;
 mod record;
 mod restore;
 mod rulebook;

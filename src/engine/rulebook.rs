@@ -4,67 +4,41 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use super::{
     Inner,
     audit::words,
+    reach::{NOWHERE, Setting, bare, drafts},
     rules::{OF_PROJECT, entries, hash},
 };
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
-        limits::{
-            ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, REACH_NAMED_MAX, RULES_MAX, RULES_WITHIN,
-            RULES_WRITTEN_BYTES_MAX,
-        },
+        limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULES_WRITTEN_BYTES_MAX},
         text::{shown, visible},
     },
     config::{
         policy::{
             Entry,
-            edit::{block, entry_of, id_for, line, preamble, with, without, written},
+            edit::{block, entry_of, id_for, preamble, with, without, written},
         },
         source::{self, FILE_BYTES_MAX},
     },
     model::{
         ask::{Ask, AskState, Choice, Verdict},
         audit::Action,
-        rule::{Domain, Draft, KnownRule, Match, Proposal, Question, Reach, RuleName, Rulebook, Ruling},
+        rule::{Domain, Draft, KnownRule, Proposal, Question, RuleName, Rulebook, Ruling},
         sandbox::{Workspace, WorkspaceMode},
     },
     policy::{
         details, propose, risk,
-        rules::{InForce, Rule, Subject, judge},
-        sample::shadow,
+        rules::{Rule, judge},
     },
     runtime::Identity,
     wire::stored,
 };
-
-/// What is told of a subject, in bytes.
-const SUBJECT_SHOWN: usize = 160;
-/// Programs that run what lies in a file or in their words: what a rule allows of them may be anything.
-const INTERPRETERS: [&str; 12] = [
-    "sh", "bash", "dash", "zsh", "python", "python3", "node", "perl", "ruby", "make", "just", "npx",
-];
-/// Where relative rules are held against what is asked nowhere.
-const NOWHERE: &str = "/";
-
-/// What rules are held against.
-#[derive(Clone)]
-struct Setting {
-    domain: Domain,
-    file: String,
-    /// All that are in force in that domain.
-    in_force: Arc<InForce>,
-    /// Those of its file.
-    own: Vec<String>,
-    asks: Arc<Vec<(Ask, PathBuf)>>,
-    now: Timestamp,
-}
 
 impl Inner {
     pub(super) async fn rulebook(&self) -> Outcome<Rulebook> {
@@ -119,7 +93,11 @@ impl Inner {
     }
 
     /// What an answer would do beside answering.
-    pub(super) async fn answer_would(self: &Arc<Self>, ask: &Ask, choice: &Choice) -> Outcome<Proposal> {
+    pub(super) async fn answer_would(
+        self: &Arc<Self>,
+        ask: &Ask,
+        choice: &Choice,
+    ) -> Outcome<Proposal> {
         let mut proposal = Proposal::default();
         let workspace = self.fleet().get(&ask.sandbox)?.sandbox.workspace.clone();
         if let Some(edit) = &choice.edit {
@@ -141,23 +119,32 @@ impl Inner {
         workspace: &Workspace,
     ) -> Outcome<Ask> {
         if !ask.asked.editable {
-            return Err(Fault::unsupported("who asks can do it in no other words than it asked in")
-                .hint("deny it, with a message that says what to do instead"));
+            return Err(Fault::unsupported(
+                "who asks can do it in no other words than it asked in",
+            )
+            .hint("deny it, with a message that says what to do instead"));
         }
         let mut edited = ask.clone();
         edit.clone_into(&mut edited.asked.request.subject);
         let request = &edited.asked.request;
         if edit.trim().is_empty() || request.bytes() > crate::base::limits::ASK_BYTES_MAX {
-            return Err(Fault::invalid("what is allowed instead is empty, or too long to be looked through"));
+            return Err(Fault::invalid(
+                "what is allowed instead is empty, or too long to be looked through",
+            ));
         }
         edited.risk = risk::look(request, &workspace.path);
         let (outcome, whole) = self.judged(&mut edited, workspace, clock::wall()).await;
         if outcome.ruling == Ruling::Deny {
-            return Err(Fault::denied(format!("nobody may allow that: {}", visible(&outcome.because))));
+            return Err(Fault::denied(format!(
+                "nobody may allow that: {}",
+                visible(&outcome.because)
+            )));
         }
         if !whole {
-            return Err(Fault::failed("what the rules deny is not known now, so nothing is allowed in other words")
-                .hint("sandwatch policy check tells what is wrong with them"));
+            return Err(Fault::failed(
+                "what the rules deny is not known now, so nothing is allowed in other words",
+            )
+            .hint("sandwatch policy check tells what is wrong with them"));
         }
         Ok(edited)
     }
@@ -189,7 +176,10 @@ impl Inner {
                 })?;
                 let id = id_for(&subject, |id| setting.own.iter().any(|it| it == id));
                 let why = choice.answer.message.clone();
-                let why = why.unwrap_or_else(|| format!("{} for {}", verdict.word(), ask.sandbox_name));
+                let why = why.unwrap_or_else(|| match verdict {
+                    Verdict::Allow => format!("allowed when {} asked", ask.sandbox_name),
+                    Verdict::Deny => format!("denied when {} asked", ask.sandbox_name),
+                });
                 entry_of(Rule { id, ruling, subject, why: visible(&why), until: None })
             }
         };
@@ -250,6 +240,7 @@ impl Inner {
         }
         let ids = entries.iter().map(|it| it.rule.id.clone()).collect();
         self.write_rules(who, domain, before, after, ("added", ids, blocks.join("\n"))).await?;
+        self.answer_waiting();
         let file = self.rule_file(domain).display().to_string();
         let names = |it: &Entry| RuleName { id: it.rule.id.clone(), domain: domain.clone() };
         Ok(entries.iter().map(|it| known(names(it), &file, &it.rule)).collect())
@@ -292,7 +283,9 @@ impl Inner {
         let path = self.rule_file(domain);
         let name = path.display().to_string();
         if after.len() > FILE_BYTES_MAX {
-            return Err(Fault::invalid(format!("{name} would be larger than {FILE_BYTES_MAX} bytes")));
+            return Err(Fault::invalid(format!(
+                "{name} would be larger than {FILE_BYTES_MAX} bytes"
+            )));
         }
         let left = entries(domain, &name, &after)?.len();
         let (to, text, was) = (path.clone(), after.clone(), before.clone());
@@ -309,8 +302,13 @@ impl Inner {
             let back = before.unwrap_or_default();
             let undo = tokio::task::spawn_blocking(move || put(&path, Some(&after), &back));
             let undone = undo.await.unwrap_or_else(|error| Err(Fault::bug(error.to_string())));
-            let undone = undone.map_or_else(|it| format!(", and the file is not as it was: {it}"), |()| String::new());
-            return Err(Fault::failed(format!("the audit record can't be written, so no rule is changed: {fault}{undone}")));
+            let undone = undone.map_or_else(
+                |it| format!(", and the file is not as it was: {it}"),
+                |()| String::new(),
+            );
+            return Err(Fault::failed(format!(
+                "the audit record can't be written, so no rule is changed: {fault}{undone}"
+            )));
         }
         self.rules_written(&path, &after);
         self.read_rules(domain).await;
@@ -371,7 +369,8 @@ impl Inner {
     /// Rules have answered.
     pub(super) async fn count_hits(&self, names: &[String], workspace: &Workspace, at: Timestamp) {
         let project = self.rule_file(&Domain::Project(workspace.path.clone()));
-        let (own, project) = (self.paths.policy().display().to_string(), project.display().to_string());
+        let (own, project) =
+            (self.paths.policy().display().to_string(), project.display().to_string());
         let hits = names.iter().map(|it| match it.strip_prefix(OF_PROJECT) {
             Some(id) => (project.clone(), id.to_owned()),
             None => (own.clone(), it.clone()),
@@ -380,11 +379,6 @@ impl Inner {
             tracing::warn!(%fault, "what rules answered is not counted");
         }
     }
-}
-
-/// The id of a rule as its file has it.
-fn bare(id: &str) -> &str {
-    id.strip_prefix(OF_PROJECT).unwrap_or(id)
 }
 
 fn no_rule(id: &str) -> Fault {
@@ -408,9 +402,9 @@ fn known(name: RuleName, file: &str, rule: &Rule) -> KnownRule {
 pub(super) fn domain_of(choice: &Choice, workspace: &Workspace) -> Outcome<Domain> {
     match choice.answer.scope {
         crate::model::ask::Scope::Always => Ok(Domain::All),
-        _ if workspace.mode == WorkspaceMode::None => {
-            Err(Fault::unsupported("the sandbox has no workspace, so there is no directory for a rule of its own"))
-        }
+        _ if workspace.mode == WorkspaceMode::None => Err(Fault::unsupported(
+            "the sandbox has no workspace, so there is no directory for a rule of its own",
+        )),
         _ => Ok(Domain::Project(workspace.path.clone())),
     }
 }
@@ -433,135 +427,14 @@ fn one<T>(mut all: Vec<T>) -> Outcome<T> {
     }
 }
 
-/// Holds rules against all there is, on a thread of its own and for a bounded time.
-async fn drafts(setting: Setting, entries: Vec<Entry>) -> Outcome<Vec<Draft>> {
-    let work = tokio::task::spawn_blocking(move || {
-        let until = clock::monotonic() + RULES_WITHIN;
-        let mut setting = setting;
-        let mut drafts = Vec::new();
-        for entry in entries {
-            drafts.push(draft(&setting, &entry, until));
-            setting.own.push(entry.rule.id);
-        }
-        drafts
-    });
-    work.await.map_err(|error| Fault::bug(format!("looking at rules: {error}")))
-}
-
-fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
-    let rule = &entry.rule;
-    let (mut notes, refused) = (Vec::new(), refused(setting, rule));
-    let lasting = Rule { until: None, ..rule.clone() };
-    let others: Vec<Rule> = {
-        let all = setting.in_force.iter().filter(|it| bare(&it.id) != rule.id);
-        all.cloned().collect()
-    };
-    let workspace = match &setting.domain {
-        Domain::All => Path::new(NOWHERE),
-        Domain::Project(path) => path,
-    };
-    let refused = refused.or_else(|| {
-        let outcome = shadow(&others, &lasting, workspace, setting.now)?;
-        let because = visible(&outcome.because);
-        match outcome.ruling {
-            Ruling::Deny => Some(format!("it would never answer: all that it means is denied by {because}")),
-            _ => {
-                notes.push(format!("it would never answer: all that it means is asked by {because}"));
-                None
-            }
-        }
-    });
-    if let (Ruling::Allow, Subject::Command(words)) = (rule.ruling, &rule.subject) {
-        let programs = words.first().into_iter().flatten();
-        let programs: Vec<&str> = programs.map(|it| crate::policy::shell::base(it)).collect();
-        if words.len() == 1 {
-            notes.push("it allows the program with any words behind it".to_owned());
-        } else {
-            notes.push("more words may follow those that it names".to_owned());
-        }
-        if let Some(it) = programs.iter().find(|it| INTERPRETERS.contains(it)) {
-            notes.push(format!("what {it} runs is in a file, which the sandbox may change"));
-        }
-    }
-    Draft {
-        name: RuleName { id: rule.id.clone(), domain: setting.domain.clone() },
-        file: setting.file.clone(),
-        line: line(entry),
-        text: block(entry),
-        notes,
-        refused,
-        reach: reach(setting, &lasting, others, until),
-    }
-}
-
-/// Why a rule can't be made, but for what others say.
-fn refused(setting: &Setting, rule: &Rule) -> Option<String> {
-    if setting.own.iter().any(|it| *it == rule.id) {
-        return Some(format!("another rule is called {}", rule.id));
-    }
-    if setting.own.len() >= RULES_MAX {
-        return Some(format!("there are {RULES_MAX} rules already, as many as there may be"));
-    }
-    if rule.until.is_some_and(|it| it <= setting.now) {
-        return Some("it is over already".to_owned());
-    }
-    let of_hosts = matches!(rule.subject, Subject::Host(..)) && rule.ruling != Ruling::Allow;
-    if of_hosts && matches!(setting.domain, Domain::Project(_)) {
-        let why = "what leaves a sandbox is let out by policy.toml alone: deny or ask about a host there";
-        return Some(why.to_owned());
-    }
-    None
-}
-
-/// What of the record a rule answers, beside others.
-fn reach(setting: &Setting, rule: &Rule, others: Vec<Rule>, until: Duration) -> Reach {
-    let mut reach = Reach::default();
-    let mut all = vec![rule.clone()];
-    all.extend(others);
-    for (ask, workspace) in setting.asks.iter() {
-        if clock::monotonic() >= until {
-            break;
-        }
-        reach.looked_at += 1;
-        let request = &ask.asked.request;
-        // Most are no matter of it.
-        let alone = judge(std::slice::from_ref(rule), request, workspace, setting.now);
-        let is_command = matches!(rule.subject, Subject::Command(_));
-        if alone.by.is_empty() && !is_command {
-            continue;
-        }
-        let outcome = judge(&all, request, workspace, setting.now);
-        if !outcome.by.iter().any(|it| it.id == rule.id) {
-            continue;
-        }
-        match ask.state {
-            AskState::Allowed => reach.allowed += 1,
-            AskState::Denied | AskState::Expired => reach.denied += 1,
-            AskState::Withdrawn | AskState::Pending => reach.other += 1,
-        }
-        if reach.matched.len() < REACH_NAMED_MAX {
-            reach.matched.push(Match {
-                ask: ask.asked.id.clone(),
-                sandbox: ask.sandbox.clone(),
-                sandbox_name: ask.sandbox_name.clone(),
-                kind: request.kind,
-                subject: shown(&request.subject, SUBJECT_SHOWN),
-                state: ask.state,
-                by: ask.decision.as_ref().map(|it| it.by.clone()).unwrap_or_default(),
-                at: ask.asked.created_at,
-            });
-        }
-    }
-    reach
-}
-
 /// Writes a file whole, where it says what it was taken for. What a link leads to is written, not the link.
 fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
     use std::{
         io::Write,
         os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     };
-    let failed = |what: &str, error: &std::io::Error| Fault::io(format!("{what} {}", path.display()), error);
+    let failed =
+        |what: &str, error: &std::io::Error| Fault::io(format!("{what} {}", path.display()), error);
     let real = match std::fs::canonicalize(path) {
         Ok(it) => it,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.to_owned(),
@@ -588,8 +461,11 @@ fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
         .map_err(|error| failed("writing", &error));
     let moved = written.and_then(|()| {
         if source::read(path)?.as_deref() != before {
-            return Err(Fault::new(Kind::Failed, format!("{} was changed meanwhile", path.display()))
-                .hint("nothing was written; try again"));
+            return Err(Fault::new(
+                Kind::Failed,
+                format!("{} was changed meanwhile", path.display()),
+            )
+            .hint("nothing was written; try again"));
         }
         std::fs::rename(&beside, &real).map_err(|error| failed("writing", &error))
     });

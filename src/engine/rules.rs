@@ -184,12 +184,16 @@ impl Inner {
                 policy::project(&name, &text).map_err(|it| first(it).unwrap_or_default())
             });
             match read {
-                Ok((workspace, _)) if path == self.rule_file(&Domain::Project(workspace.clone())) => {
+                Ok((workspace, _))
+                    if path == self.rule_file(&Domain::Project(workspace.clone())) =>
+                {
                     found.push(workspace);
                 }
                 Ok((workspace, _)) => {
                     let workspace = workspace.display();
-                    wrong.push(format!("{name}: the rules for {workspace} are not kept in this file"));
+                    wrong.push(format!(
+                        "{name}: the rules for {workspace} are not kept in this file"
+                    ));
                 }
                 Err(why) => wrong.push(why),
             }
@@ -203,7 +207,8 @@ impl Inner {
 /// others.
 pub fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(workspace.as_os_str());
-    let digest: String = Sha256::digest(bytes).iter().take(8).map(|it| format!("{it:02x}")).collect();
+    let digest: String =
+        Sha256::digest(bytes).iter().take(8).map(|it| format!("{it:02x}")).collect();
     let name = workspace.file_name().and_then(|it| it.to_str()).unwrap_or_default();
     let plain = name.chars().filter(|it| it.is_ascii_alphanumeric() || "-_".contains(*it));
     let plain: String = plain.take(NAMED_LETTERS).collect();

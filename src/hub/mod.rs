@@ -37,8 +37,8 @@ use crate::{
         DESCRIPTORS,
         v1::{
             asks_server::AsksServer, audit_server::AuditServer, hub_server::HubServer,
-            policy_server::PolicyServer, recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
-            sessions_server::SessionsServer,
+            policy_server::PolicyServer, recordings_server::RecordingsServer,
+            sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
         },
     },
 };

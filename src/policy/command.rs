@@ -59,7 +59,9 @@ pub fn judge(rules: &[&Rule], line: &str) -> Outcome {
 pub fn argv(line: &str) -> Result<Vec<String>, &'static str> {
     let line = shell::read(line);
     if line.open {
-        return Err("what it does is not all in its words: it writes to a file, or is known only when it runs");
+        return Err(
+            "what it does is not all in its words: it writes to a file, or is known only when it runs",
+        );
     }
     let mut own: Vec<Vec<String>> =
         line.commands.into_iter().filter(|it| !runs_its_words(in_the_end(it))).collect();

@@ -13,7 +13,8 @@ fn samples(subject: &Subject) -> Vec<Request> {
     let (kind, subjects) = match subject {
         Subject::Command(words) => (AskKind::Exec, lines(words)),
         Subject::Path(glob) => {
-            let path: Vec<&str> = glob.split('/').map(|it| if it == "**" { "x" } else { it }).collect();
+            let path: Vec<&str> =
+                glob.split('/').map(|it| if it == "**" { "x" } else { it }).collect();
             (AskKind::File, vec![path.join("/").replace(['*', '?'], "x")])
         }
         Subject::Host(name, port) => {
@@ -23,7 +24,8 @@ fn samples(subject: &Subject) -> Vec<Request> {
         }
         Subject::Tool(name) => (AskKind::Tool, vec![name.replace('*', "x")]),
     };
-    let request = |subject| Request { kind, subject, details: Vec::new(), reason: None, agent: None };
+    let request =
+        |subject| Request { kind, subject, details: Vec::new(), reason: None, agent: None };
     subjects.into_iter().map(request).collect()
 }
 

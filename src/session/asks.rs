@@ -99,11 +99,7 @@ impl Asks {
     }
 
     /// Begins to wait, beside others that ask for the very same if there are any; whether there are none is told last.
-    fn join(
-        &self,
-        plea: Plea,
-        within: Duration,
-    ) -> Outcome<(AskId, Told, Duration, bool)> {
+    fn join(&self, plea: Plea, within: Duration) -> Outcome<(AskId, Told, Duration, bool)> {
         let Plea { request, session, about, editable } = plea;
         let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
         let mut state = self.lock();
@@ -251,8 +247,8 @@ mod tests {
         }
         let pending = asks.pending();
         assert_eq!(pending.iter().map(|it| it.askers).collect::<Vec<_>>(), [2, 1]);
-        let other = asks.answer(&pending[0].id, allow(), Some("make it".to_owned()));
-        assert_eq!(other.unwrap_err().kind(), Kind::Unsupported);
+        let edited = asks.answer(&pending[0].id, allow(), Some("make it".to_owned()));
+        assert_eq!(edited.unwrap_err().kind(), Kind::Unsupported);
         asks.answer(&pending[0].id, allow(), None).unwrap();
         // The first answer counts.
         let deny = Answer { verdict: Verdict::Deny, ..allow() };

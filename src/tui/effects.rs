@@ -200,8 +200,7 @@ impl Runner {
                 runtime.revoke(&ask).await.map(|it| Reply::Ask(Box::new(it)))
             }),
             Act::Decide { ask, digest, choice } => {
-                let first =
-                    if choice.snapshot { SNAPSHOT_FIRST_WITHIN } else { Duration::ZERO };
+                let first = if choice.snapshot { SNAPSHOT_FIRST_WITHIN } else { Duration::ZERO };
                 self.call(id, HUB_ANSWER_WITHIN + first, async move {
                     let decided = runtime.decide(&ask, &digest, *choice).await;
                     decided.map(|it| Reply::Ask(Box::new(it)))

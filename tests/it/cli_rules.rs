@@ -43,7 +43,10 @@ fn a_rule_is_made_beside_what_the_operator_wrote_and_taken_out_again() {
     let add = ["policy", "add", "--verdict", "allow", "--command", "ls", "--why", "it only looks"];
     // What it would have answered is told, and nothing is written.
     let shown = home.ok(&[&add[..], &["--dry-run"]].concat());
-    assert!(shown.contains("command = [\"ls\"]") && shown.contains("would have matched 1"), "{shown}");
+    assert!(
+        shown.contains("command = [\"ls\"]") && shown.contains("would have matched 1"),
+        "{shown}"
+    );
     assert!(shown.contains("any words behind it") && shown.contains("expired"), "{shown}");
     assert_eq!(policy(&home), OWN);
     let cases = ["--match", "ls -l", "--not-match", "ls > x", "--for", "2h", "--json"];
@@ -89,7 +92,10 @@ fn a_rule_is_made_beside_what_the_operator_wrote_and_taken_out_again() {
     assert_eq!(ask(&home, "ls -l"), 7);
     home.ok(&["policy", "rm", "tests"]);
     let after = policy(&home);
-    assert!(after.starts_with("# mine\n\n# tests are harmless\n") && !after.contains("\"tests\""), "{after}");
+    assert!(
+        after.starts_with("# mine\n\n# tests are harmless\n") && !after.contains("\"tests\""),
+        "{after}"
+    );
     assert!(home.run(&["policy", "rm", "tests"]).code == 3);
     home.ok(&["audit", "verify"]);
 }
@@ -138,30 +144,43 @@ fn an_answer_for_always_makes_the_narrowest_rule_and_taking_it_back_takes_the_ru
     let id = one_waits(&home, "cargo test --workspace");
     let always = ["approvals", "allow", &id, "--scope", "always"];
     let draft = home.json(&[&always[..], &["--dry-run", "--json"]].concat());
-    assert!(draft["text"].as_str().unwrap().contains("[\"cargo\", \"test\", \"--workspace\"]"), "{draft}");
+    assert!(
+        draft["text"].as_str().unwrap().contains("[\"cargo\", \"test\", \"--workspace\"]"),
+        "{draft}"
+    );
     // Nobody looked at it.
     let unseen = home.run(&always);
     assert!(unseen.code == 2 && unseen.stderr.contains("--dry-run"), "{unseen:?}");
     // Another rule than for what is asked is no answer to it.
     let other = "id = \"x\", verdict = \"allow\", command = [\"rm\"]";
     let other = home.run(&[&always[..], &["--yes", "--rule", other]].concat());
-    assert!(other.code == 2 && other.stderr.contains("does not allow what is asked for"), "{other:?}");
+    assert!(
+        other.code == 2 && other.stderr.contains("does not allow what is asked for"),
+        "{other:?}"
+    );
     assert_eq!((policy(&home).as_str(), &show(&home, &id)["state"]), ("", &"pending".into()));
-    let rule = "id = \"tests\", verdict = \"allow\", command = [\"cargo\", \"test\"], why = \"fine\"";
+    // What waits and is known to the rule is answered by it.
+    let beside = asking(&home, &["--kind", "exec", "--subject", "cargo test -p beside"]);
+    one_waits(&home, "cargo test -p beside");
+    let rule =
+        "id = \"tests\", verdict = \"allow\", command = [\"cargo\", \"test\"], why = \"fine\"";
     home.ok(&[&always[..], &["--yes", "--rule", rule]].concat());
-    assert_eq!(ended(asker).0, 0);
+    assert_eq!((ended(asker).0, ended(beside).0), (0, 0));
     assert!(policy(&home).contains("command = [\"cargo\", \"test\"]"), "{}", policy(&home));
     let decision = &show(&home, &id)["decision"];
     assert_eq!((&decision["scope"], &decision["rule"]), (&"always".into(), &"tests".into()));
     assert_eq!(last(&home, "ask.allowed")["details"]["rule"], "tests");
     assert_eq!((ask(&home, "cargo test -p x"), ask(&home, "cargo run")), (0, 7));
     let shown = home.json(&["policy", "show", "--json"]);
-    assert_eq!(shown[0]["hits"], 1);
+    assert_eq!(shown[0]["hits"], 2);
 
     home.ok(&["approvals", "revoke", &id]);
     assert_eq!(policy(&home), "");
     assert_eq!(ask(&home, "cargo test -p x"), 7);
-    assert_eq!(show(&home, &id)["decision"]["revoked"]["by"].as_str().map(|it| it.contains('@')), Some(true));
+    assert_eq!(
+        show(&home, &id)["decision"]["revoked"]["by"].as_str().map(|it| it.contains('@')),
+        Some(true)
+    );
     assert_eq!(home.run(&["approvals", "revoke", &id]).code, 3);
     last(&home, "ask.revoked");
 
@@ -181,7 +200,16 @@ fn an_answer_for_always_makes_the_narrowest_rule_and_taking_it_back_takes_the_ru
     // A rule that forbids is made the same way, and the agent is told why.
     let asker = asking(&home, &["--kind", "exec", "--subject", "npm publish"]);
     let id = one_waits(&home, "npm publish");
-    home.ok(&["approvals", "deny", &id, "--scope", "always", "--yes", "--message", "a person does"]);
+    home.ok(&[
+        "approvals",
+        "deny",
+        &id,
+        "--scope",
+        "always",
+        "--yes",
+        "--message",
+        "a person does",
+    ]);
     assert_eq!(ended(asker).0, 4);
     assert_eq!(ask(&home, "npm publish"), 4);
     home.ok(&["audit", "verify"]);
@@ -194,7 +222,18 @@ fn a_rule_for_a_project_is_kept_apart_and_holds_for_its_sandboxes_alone() {
     let other = home.workspace().parent().unwrap().join("other");
     fs::create_dir(&other).unwrap();
     let at = format!("{}:cow", other.display());
-    home.ok(&["run", "-d", "--name", "else", "--workspace", &at, "--", "/bin/sh", "-c", "sleep 1000"]);
+    home.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "else",
+        "--workspace",
+        &at,
+        "--",
+        "/bin/sh",
+        "-c",
+        "sleep 1000",
+    ]);
     // What lies in the workspace makes no rules.
     let evil = "[[rule]]\nid = \"evil\"\nverdict = \"allow\"\ncommand = [\"make\"]\n";
     fs::write(home.workspace().join("policy.toml"), evil).unwrap();
@@ -213,7 +252,10 @@ fn a_rule_for_a_project_is_kept_apart_and_holds_for_its_sandboxes_alone() {
     let by = home.json(&["approvals", "ls", "--all", "--json"]);
     assert!(by.to_string().contains("policy: project:make-all"), "{by}");
     let test = ["policy", "test", "--subject", "make all", "--json", "--workspace"];
-    assert_eq!(home.json(&[&test[..], &[workspace.to_str().unwrap()]].concat())["verdict"], "allow");
+    assert_eq!(
+        home.json(&[&test[..], &[workspace.to_str().unwrap()]].concat())["verdict"],
+        "allow"
+    );
     assert_eq!(home.json(&[&test[..], &[other.to_str().unwrap()]].concat())["verdict"], "ask");
     // What the file of all denies stays denied.
     home.ok(&["policy", "add", "--verdict", "deny", "--command", "make"]);

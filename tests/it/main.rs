@@ -29,6 +29,7 @@ mod app_keys;
 mod app_lost;
 mod app_operator;
 mod app_presets;
+mod app_rules;
 mod app_scroll;
 mod app_support;
 mod app_typing;

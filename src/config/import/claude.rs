@@ -81,7 +81,8 @@ fn rules(text: &str, ruling: Ruling) -> Result<Rules, &'static str> {
             return Err("what a sandbox reads is not asked: keep it out of the workspace");
         }
         let server = tool.starts_with("mcp__") && tool.matches("__").count() == 1;
-        let name = if server && !tool.ends_with('*') { format!("{tool}__*") } else { tool.to_owned() };
+        let name =
+            if server && !tool.ends_with('*') { format!("{tool}__*") } else { tool.to_owned() };
         return Ok(vec![(Subject::Tool(name), None)]);
     };
     match tool {

@@ -16,13 +16,13 @@ pub(super) fn read(text: &str, import: &mut Import, names: Names<'_>) {
     for statement in statements(text) {
         let line = named(statement);
         match call(statement) {
-            Ok(Call { name, arguments }) if name == "prefix_rule" => {
-                match meant(arguments) {
-                    Ok(meant) => import.take(&line, meant, names),
-                    Err(why) => import.leave_out(&line, why),
-                }
+            Ok(Call { name, arguments }) if name == "prefix_rule" => match meant(arguments) {
+                Ok(meant) => import.take(&line, meant, names),
+                Err(why) => import.leave_out(&line, why),
+            },
+            Ok(Call { name, .. }) => {
+                import.leave_out(&line, format!("{name} is no rule that is known here"))
             }
-            Ok(Call { name, .. }) => import.leave_out(&line, format!("{name} is no rule that is known here")),
             Err(why) => import.leave_out(&line, why),
         }
     }
@@ -98,12 +98,15 @@ fn meant(arguments: Vec<(String, Item)>) -> Result<Meant, String> {
         words.push(may);
     }
     if !whole && (ruling == Ruling::Allow || words.is_empty()) {
-        return Err("one of its words has a blank or a sign in it that a rule here can't say".to_owned());
+        return Err(
+            "one of its words has a blank or a sign in it that a rule here can't say".to_owned()
+        );
     }
     if words.is_empty() {
         return Err("its pattern is empty".to_owned());
     }
-    let note = (!whole).then(|| "wider than it was: all that begins with its first words".to_owned());
+    let note =
+        (!whole).then(|| "wider than it was: all that begins with its first words".to_owned());
     if note.is_some() {
         // They were of the narrower one.
         bad.clear();
@@ -152,9 +155,9 @@ fn call(statement: &str) -> Result<Call, String> {
         }
         let name = reader.name().ok_or("an argument has no name")?;
         reader.sign('=').ok_or("an argument has no value")?;
-        let item = reader.item(0).ok_or_else(|| {
-            format!("its argument {} is no plain text or list", cut(&name, 40))
-        })?;
+        let item = reader
+            .item(0)
+            .ok_or_else(|| format!("its argument {} is no plain text or list", cut(&name, 40)))?;
         arguments.push((name, item));
         if reader.sign(',').is_none() {
             reader.sign(')').ok_or("something in it is more than plain texts and lists")?;

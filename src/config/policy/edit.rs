@@ -1,6 +1,6 @@
 //! Writes rules into a policy and takes them out, and leaves all else in it as it is: comments, order, blanks.
 
-use super::{Entry, entries, project};
+use super::{Entry, NO_WHY, entries, project};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -44,7 +44,9 @@ fn keys(Entry { rule, good, bad, .. }: &Entry) -> Vec<(&'static str, String)> {
         }
         Subject::Tool(name) => ("tool", quoted(name)),
     });
-    keys.push(("why", quoted(&rule.why)));
+    if rule.why != NO_WHY {
+        keys.push(("why", quoted(&rule.why)));
+    }
     keys.extend(rule.until.map(|it| ("until", quoted(&it.rfc3339()))));
     if !good.is_empty() {
         keys.push(("match", list(good)));
@@ -120,7 +122,10 @@ pub fn with(text: &str, block: &str) -> String {
 
 /// How the rules of one workspace begin.
 pub fn preamble(workspace: &str) -> String {
-    format!("# Rules for the sandboxes on this directory alone.\nworkspace = {}\n", quoted(workspace))
+    format!(
+        "# Rules for the sandboxes on this directory alone.\nworkspace = {}\n",
+        quoted(workspace)
+    )
 }
 
 /// The text of a policy without a rule, and what was taken out. Comments before the rule stay.
@@ -180,14 +185,16 @@ pub fn without(text: &str, id: &str, is_project: bool) -> Outcome<(String, Strin
 pub fn id_for(subject: &Subject, taken: impl Fn(&str) -> bool) -> String {
     let about = match subject {
         Subject::Command(words) => {
-            let words: Vec<&str> = words.iter().filter_map(|it| it.first()).map(String::as_str).collect();
+            let words: Vec<&str> =
+                words.iter().filter_map(|it| it.first()).map(String::as_str).collect();
             words.join("-")
         }
         Subject::Path(text) | Subject::Host(text, _) | Subject::Tool(text) => text.clone(),
     };
     let mut id = String::new();
     for it in about.chars() {
-        let it = if it.is_ascii_alphanumeric() || it == '_' { it.to_ascii_lowercase() } else { '-' };
+        let it =
+            if it.is_ascii_alphanumeric() || it == '_' { it.to_ascii_lowercase() } else { '-' };
         if it != '-' || !(id.is_empty() || id.ends_with('-')) {
             id.push(it);
         }
@@ -240,17 +247,21 @@ tool = "x"
     fn a_rule_is_taken_out_and_everything_else_stays() {
         let (after, taken) = without(FILE, "keys", false).unwrap();
         assert!(taken.starts_with("[[rule]]\nid = \"keys\"") && taken.ends_with("# behind"));
-        assert_eq!(after, FILE.replace(&format!("{taken}\n\n"), ""));
+        assert_eq!(after, FILE.replace(&format!("{taken}\n"), ""));
         let (after, taken) = without(FILE, "tests", false).unwrap();
         assert!(taken.starts_with("[[rule]]   # here") && taken.contains("# a remark"), "{taken}");
-        assert!(after.starts_with("# My rules.\n\n# harmless\n\n# kept\n[[rule]]\nid = \"keys\""), "{after}");
+        assert!(
+            after.starts_with("# My rules.\n\n# harmless\n\n# kept\n[[rule]]\nid = \"keys\""),
+            "{after}"
+        );
         let (after, _) = without(FILE, "last", false).unwrap();
         assert!(after.ends_with("]  # behind\n"), "{after}");
         let absent = without(FILE, "none", false).unwrap_err();
         assert_eq!(absent.kind(), crate::base::fault::Kind::Absent);
         let inline = "rule = [{ id = \"a\", verdict = \"deny\", tool = \"x\" }]\n";
         assert!(without(inline, "a", false).unwrap_err().message().contains("[[rule]]"));
-        let alone = with("", &block(&written(r#"id = "a", verdict = "deny", tool = "x""#).unwrap()[0]));
+        let alone =
+            with("", &block(&written(r#"id = "a", verdict = "deny", tool = "x""#).unwrap()[0]));
         assert_eq!(without(&alone, "a", false).unwrap().0, "");
     }
 
@@ -273,9 +284,12 @@ tool = "x"
     fn a_line_says_what_is_wrong_with_it_and_where() {
         for (line, words) in [
             ("id = \"x\"", "lacks"),
-            ("id = \"x\", verdict = \"allow\", command = [\"a b\"]", "1:38"),
+            ("id = \"x\", verdict = \"allow\", command = [\"a b\"]", "1:41"),
             ("id = \"x\", verdict = \"allow\", tool = \"x\"\nid = \"y\"", "no line ends"),
-            ("id = \"x\", verdict = \"allow\", command = [\"ls\"], match = [\"rm\"]", "own case: rm"),
+            (
+                "id = \"x\", verdict = \"allow\", command = [\"ls\"], match = [\"rm\"]",
+                "own case: rm",
+            ),
         ] {
             let fault = written(line).unwrap_err();
             assert!(fault.message().contains(words), "{line}: {fault}");
@@ -285,9 +299,8 @@ tool = "x"
 
     #[test]
     fn an_id_is_made_of_what_it_is_about_and_is_no_other_ones() {
-        let command = |text: &str| {
-            Subject::Command(text.split(' ').map(|it| vec![it.to_owned()]).collect())
-        };
+        let command =
+            |text: &str| Subject::Command(text.split(' ').map(|it| vec![it.to_owned()]).collect());
         for (subject, id) in [
             (command("cargo test --workspace"), "cargo-test-workspace"),
             (command("./é"), "rule"),
@@ -312,7 +325,8 @@ tool = "x"
             for text in [block(&entry), line(&entry)] {
                 let read = written(&text).unwrap();
                 prop_assert_eq!(&read[0].rule, &rule);
-                prop_assert!(!text.contains(['\u{202e}', '\u{200b}', '\r']));
+                let unseen = text.contains(['\u{202e}', '\u{200b}', '\r']);
+                prop_assert!(!unseen);
             }
         }
     }

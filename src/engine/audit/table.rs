@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params, types::ValueRef};
 
 use crate::{
-    base::{clock::Timestamp, fault::Outcome, limits::{AUDIT_PAGE, PROJECTS_MAX}, text::cut},
+    base::{
+        clock::Timestamp,
+        fault::Outcome,
+        limits::{AUDIT_PAGE, PROJECTS_MAX},
+        text::cut,
+    },
     engine::store::Store,
     model::{
         audit::{Act, Entry, Head, Value},

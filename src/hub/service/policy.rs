@@ -26,9 +26,8 @@ impl Policy for Service {
         let book = self.runtime(&request)?.rules().await.map_err(|fault| to_status(&fault))?;
         let mut wrong = Some(book.wrong);
         let pieces = pieces(book.rules.iter().map(v1::KnownRule::from)).into_iter();
-        let list = pieces.map(|rules| {
-            ListRulesResponse { rules, wrong: wrong.take().unwrap_or_default() }
-        });
+        let list = pieces
+            .map(|rules| ListRulesResponse { rules, wrong: wrong.take().unwrap_or_default() });
         Ok(Response::new(ready(list.collect())))
     }
 

@@ -8,8 +8,8 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         limits::{
-            ANSWER_MESSAGE_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX,
-            NOTES_MAX, PATH_BYTES_MAX, REACH_NAMED_MAX, RULES_MAX, RULES_WRITTEN_BYTES_MAX,
+            ANSWER_MESSAGE_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, NOTES_MAX, PATH_BYTES_MAX,
+            REACH_NAMED_MAX, RULES_MAX, RULES_WRITTEN_BYTES_MAX,
         },
         text::{cut, shown},
     },
@@ -41,7 +41,10 @@ fn domain_in(workspace: Option<String>) -> Outcome<Domain> {
     let path = text("rule.workspace", path, PATH_BYTES_MAX)?;
     match Path::new(&path).is_absolute() {
         true => Ok(Domain::Project(PathBuf::from(path))),
-        false => Err(Fault::invalid(format!("rule.workspace is no absolute path: {}", shown(&path, 200)))),
+        false => Err(Fault::invalid(format!(
+            "rule.workspace is no absolute path: {}",
+            shown(&path, 200)
+        ))),
     }
 }
 
@@ -58,7 +61,10 @@ impl TryFrom<v1::RuleName> for RuleName {
         let id = text("rule.id", wire.id, ID_BYTES_MAX)?;
         let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
         if id.is_empty() || !id.bytes().all(plain) {
-            return Err(Fault::invalid(format!("not the id of a rule: {}", shown(&id, ID_BYTES_MAX))));
+            return Err(Fault::invalid(format!(
+                "not the id of a rule: {}",
+                shown(&id, ID_BYTES_MAX)
+            )));
         }
         Ok(Self { id, domain: domain_in(wire.workspace)? })
     }

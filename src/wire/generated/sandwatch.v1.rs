@@ -1728,11 +1728,13 @@ pub struct RuleReach {
     /// How many asks that have ended were looked at, the newest.
     #[prost(uint32, tag = "1")]
     pub looked_at: u32,
-    /// Of those it matches: allowed, denied, and neither.
+    /// Of those it matches, that were allowed.
     #[prost(uint32, tag = "2")]
     pub allowed: u32,
+    /// That were denied, by somebody or because nobody answered.
     #[prost(uint32, tag = "3")]
     pub denied: u32,
+    /// That were neither.
     #[prost(uint32, tag = "4")]
     pub other: u32,
     /// The newest that it matches, at most 50.
@@ -1744,9 +1746,10 @@ pub struct RuleMatch {
     /// Id of the ask.
     #[prost(string, tag = "1")]
     pub ask: ::prost::alloc::string::String,
-    /// Id of its sandbox, and how that was called then.
+    /// Id of its sandbox.
     #[prost(string, tag = "2")]
     pub sandbox: ::prost::alloc::string::String,
+    /// How that was called then.
     #[prost(string, tag = "3")]
     pub sandbox_name: ::prost::alloc::string::String,
     /// Unknown ones are left out.
