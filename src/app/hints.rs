@@ -77,7 +77,9 @@ impl State {
                 &[Action::LineAccept, Action::LineUp, Action::LineDown, Action::LineCancel]
             }
             (Some(Overlay::Confirm(_) | Overlay::TakeOver { .. }), _) => &[Action::DialogCancel],
-            (Some(Overlay::Allow(_)), _) => &[Action::LineAccept, Action::LineCancel],
+            (Some(Overlay::Allow(_) | Overlay::Write(_)), _) => {
+                &[Action::LineAccept, Action::LineCancel]
+            }
             (Some(Overlay::New(_)), _) => {
                 &[Action::LineAccept, Action::LineComplete, Action::LineRight, Action::LineCancel]
             }

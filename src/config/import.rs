@@ -241,7 +241,7 @@ prefix_rule(pattern = ["pwd"])
         }
 
         #[test]
-        fn what_a_list_of_claude_says_is_a_rule_or_left_out(lines in proptest::collection::vec(r#"(Bash|Edit|Read|WebFetch|mcp__a|\(|\)|:|\*| |/|~|git|domain|\.){0,9}"#, 0..20)) {
+        fn what_a_list_of_claude_says_is_a_rule_or_left_out(lines in proptest::collection::vec(r"(Bash|Edit|Read|WebFetch|mcp__a|\(|\)|:|\*| |/|~|git|domain|\.){0,9}", 0..20)) {
             for list in ["allow", "ask", "deny"] {
                 let text = serde_json::json!({ "permissions": { list: &lines } }).to_string();
                 let it = import(Dialect::Claude, &text);

@@ -100,7 +100,7 @@ impl View<'_> {
             let room = match wide {
                 0 => right.saturating_sub(x + 1),
                 // What is narrow shows the first letters of all.
-                wide => (*wide).min(area.width / 5).max(3),
+                wide => (*wide).min(area.width / 4).max(3),
             };
             brush.text(x, y, room, &clip(text, usize::from(room)), *style);
             x += room + 1;

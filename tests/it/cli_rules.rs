@@ -169,7 +169,13 @@ fn an_answer_for_always_makes_the_narrowest_rule_and_taking_it_back_takes_the_ru
     assert!(policy(&home).contains("command = [\"cargo\", \"test\"]"), "{}", policy(&home));
     let decision = &show(&home, &id)["decision"];
     assert_eq!((&decision["scope"], &decision["rule"]), (&"always".into(), &"tests".into()));
-    assert_eq!(last(&home, "ask.allowed")["details"]["rule"], "tests");
+    let all = home.json(&["audit", "ls", "-n", "500", "--json"]);
+    let mine = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["action"] == "ask.allowed" && it["details"]["ask"] == id.as_str());
+    assert_eq!(mine.unwrap()["details"]["rule"], "tests");
     assert_eq!((ask(&home, "cargo test -p x"), ask(&home, "cargo run")), (0, 7));
     let shown = home.json(&["policy", "show", "--json"]);
     assert_eq!(shown[0]["hits"], 2);
