@@ -78,7 +78,7 @@ async fn measure(home: &Path, asks: usize) -> (Vec<f64>, Vec<f64>) {
         let begun = Instant::now();
         let decided = tokio::spawn({
             let (id, digest, runtime) = (ask.asked.id, ask.digest, runtime.clone());
-            async move { runtime.decide(&id, &digest, answer).await }
+            async move { runtime.decide(&id, &digest, answer.into()).await }
         });
         Frames::new(reader).next::<Reply>().await.expect("a reply").expect("a reply");
         heard.push(millis(begun.elapsed()));

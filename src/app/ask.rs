@@ -58,6 +58,8 @@ pub fn scope_words(scope: Scope) -> &'static str {
         Scope::Once => "this ask alone",
         Scope::Session => "the very same request of this sandbox, until it is removed",
         Scope::Hour => "the very same request of this sandbox, for an hour",
+        Scope::Project => "a rule for the sandboxes on its directory, until that is taken back",
+        Scope::Always => "a rule for every sandbox, until that is taken back",
     }
 }
 

@@ -22,22 +22,27 @@ use crate::{
         id::{AskId, SandboxId, SessionId},
         limits::CONSOLE_ASKS_MAX,
     },
-    model::ask::{Ask, AskState, Scope as Holds},
+    model::ask::{Ask, AskState, Choice},
     vt::key::Mods,
 };
 
 /// The word that allows what is risky.
 pub const ALLOW_WORD: &str = "allow";
 /// What answers.
-const ANSWERS: [Action; 5] = [
+const ANSWERS: [Action; 9] = [
     Action::AskAllow,
     Action::AskAllowSession,
     Action::AskAllowHour,
+    Action::AskAllowAlways,
+    Action::AskAllowProject,
+    Action::AskEdit,
+    Action::AskSnapshot,
     Action::AskDeny,
     Action::AskDenySay,
 ];
-/// With fewer columns the keys of an ask take two rows.
-const KEYS_COLUMNS: u16 = 74;
+/// With fewer columns the keys of an ask take two rows, and three.
+const KEYS_COLUMNS: u16 = 116;
+const KEYS_COLUMNS_TWO: u16 = 70;
 /// Cells of a subject in a notice.
 const NOTICE_CELLS: usize = 60;
 
@@ -238,7 +243,7 @@ impl Shown {
 #[derive(Clone, Debug)]
 pub struct AllowBox {
     pub ask: Ask,
-    pub scope: Holds,
+    pub choice: Choice,
     pub editor: Editor,
     pub wrong: Option<String>,
     pub gate: Gate,
@@ -300,7 +305,11 @@ impl Inbox {
 
 /// The rows of an ask, and those with its keys below them.
 pub fn with_foot(area: Area) -> (Area, Area) {
-    let keys = if area.width < KEYS_COLUMNS { 3 } else { 2 };
+    let keys = match area.width {
+        KEYS_COLUMNS.. => 2,
+        KEYS_COLUMNS_TWO.. => 3,
+        _ => 4,
+    };
     area.split_top(area.height.saturating_sub(keys))
 }
 
@@ -337,6 +346,9 @@ impl State {
     /// `Msg::Drawn`.
     pub fn glimpse(&self) -> Option<Glimpse> {
         if let Some(Overlay::Allow(it)) = &self.overlay {
+            return it.gate.wanted(0, 0).filter(|_| !self.frame.too_small);
+        }
+        if let Some(Overlay::Write(it)) = &self.overlay {
             return it.gate.wanted(0, 0).filter(|_| !self.frame.too_small);
         }
         let it = self.shown_ask().filter(|it| it.over.is_none() && !self.ask_is_covered())?;

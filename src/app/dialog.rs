@@ -23,6 +23,7 @@ use crate::{
     model::{
         change::ApplyRequest,
         place::{PLACE_HINT, refused_place},
+        rule::RuleName,
         sandbox::{
             Egress, Isolation, ResourceLimits, SandboxSpec, Workspace, WorkspaceMode, is_name,
         },
@@ -458,6 +459,7 @@ pub enum Deed {
     RemoveSnapshot { id: SnapshotId, what: String },
     Apply { sandbox: SandboxId, directory: String, request: ApplyRequest },
     TakeBack { sandbox: SandboxId, directory: String, overwrite: bool },
+    RemoveRule(RuleName),
 }
 
 /// The key that takes the keyboard from another: never the one that steps in.

@@ -11,9 +11,10 @@ use crate::{
     },
     config::schema::Prefs,
     model::{
-        ask::Answer,
+        ask::Choice,
         change::{ApplyRequest, DiffRequest, Subject},
         history::{HistoryRequest, SearchRequest},
+        rule::{Domain, Question, RuleName},
         sandbox::SandboxSpec,
         session::SessionSpec,
     },
@@ -144,8 +145,23 @@ pub enum Act {
         ask: AskId,
         /// Of what was on screen.
         digest: String,
-        answer: Answer,
+        choice: Box<Choice>,
     },
+    /// Answered with `Reply::Rules`.
+    Rules,
+    /// Answered with `Reply::Proposal`.
+    Propose(Box<Question>),
+    /// Answered with `Reply::Rule`.
+    AddRule {
+        text: String,
+        domain: Domain,
+    },
+    /// Answered with `Reply::Rule`.
+    RemoveRule(RuleName),
+    /// Answered with `Reply::Traffic`.
+    Traffic(SandboxId),
+    /// Looks through the whole record; answered with `Reply::Audit`.
+    Audit,
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.
     Cancel(EffectId),
 

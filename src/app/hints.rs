@@ -6,6 +6,7 @@ use super::{
     chord::Chord,
     diff::Half,
     keymap::{Bound, Step},
+    records::Of,
     state::{Overlay, Place, State},
     view::View,
 };
@@ -24,13 +25,14 @@ impl State {
         match (&self.overlay, &self.line) {
             _ if self.lost.is_some() => "LOST",
             (_, Some(_)) | (Some(Overlay::Palette(_) | Overlay::Help(_)), _) => "LINE",
-            (Some(Overlay::Allow(_)), _) => "LINE",
+            (Some(Overlay::Allow(_) | Overlay::Write(_)), _) => "LINE",
             (Some(_), _) => "BOX",
             _ if !self.typed.is_empty() => "PREFIX",
             _ if self.grip.is_some() => "TYPING",
             _ if matches!(self.view(), Some(View::Snapshots(_))) => "SNAPSHOTS",
             _ if self.shown_ask().is_some() => "ASK",
             _ if self.inbox().is_some() => "ASKS",
+            _ if self.records().is_some() => "LIST",
             _ if self.view().is_some() => "DIFF",
             _ if self.copy.as_ref().is_some_and(|it| it.selection.is_some()) => "SELECT",
             _ if self.copy.is_some() => "SCROLL",
@@ -75,7 +77,9 @@ impl State {
                 &[Action::LineAccept, Action::LineUp, Action::LineDown, Action::LineCancel]
             }
             (Some(Overlay::Confirm(_) | Overlay::TakeOver { .. }), _) => &[Action::DialogCancel],
-            (Some(Overlay::Allow(_)), _) => &[Action::LineAccept, Action::LineCancel],
+            (Some(Overlay::Allow(_) | Overlay::Write(_)), _) => {
+                &[Action::LineAccept, Action::LineCancel]
+            }
             (Some(Overlay::New(_)), _) => {
                 &[Action::LineAccept, Action::LineComplete, Action::LineRight, Action::LineCancel]
             }
@@ -212,7 +216,13 @@ impl State {
     pub fn takes_text(&self) -> bool {
         let boxed = matches!(
             self.overlay,
-            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_))
+            Some(
+                Overlay::Palette(_)
+                    | Overlay::Help(_)
+                    | Overlay::New(_)
+                    | Overlay::Allow(_)
+                    | Overlay::Write(_)
+            )
         );
         self.line.is_some() || boxed
     }
@@ -303,6 +313,17 @@ impl State {
                 &[Action::AskOpen, Action::AskRevoke, Action::NextPlace, Action::ListDown]
             }
             Some(View::Asks(_)) => &[Action::AskOpen, Action::NextPlace, Action::ListDown],
+            Some(View::Records(it)) if it.open.is_some() => {
+                &[Action::ListHalfDown, Action::ListDown]
+            }
+            Some(View::Records(it)) if it.of == Of::Rules => &[
+                Action::RecordOpen,
+                Action::RuleAdd,
+                Action::RuleRemove,
+                Action::Find,
+                Action::Again,
+            ],
+            Some(View::Records(_)) => &[Action::RecordOpen, Action::Find, Action::Again],
             Some(View::Snapshots(_)) => &[
                 Action::DiffBefore,
                 Action::DiffNow,

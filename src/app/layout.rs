@@ -193,6 +193,8 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Diff(_) => (area.width * 3 / 10).clamp(34, FILE_COLUMNS_MAX),
             View::Asks(it) if it.shown.is_some() => 0,
             View::Asks(_) => (area.width / 2).min(ASKS_COLUMNS_MAX),
+            View::Records(it) if it.open.is_some() => 0,
+            View::Records(_) => area.width * 3 / 5,
         };
         let (list, rest) = area.split_left(columns);
         if columns == 0 {
@@ -209,6 +211,8 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             let wanted = u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
             wanted.clamp(4, area.height / 2)
         }
+        View::Records(it) if it.open.is_some() => 0,
+        View::Records(_) => area.height,
         View::Snapshots(_) if area.height < 20 => area.height - area.height / 3,
         View::Snapshots(_) => area.height.saturating_sub(9),
         // Where both would be too short to read, the one with the keys has it all.

@@ -26,6 +26,7 @@ pub mod msg;
 pub mod notice;
 pub mod palette;
 pub mod pane;
+pub mod records;
 mod row;
 pub mod said;
 pub mod snapshots;
@@ -37,6 +38,7 @@ pub mod update;
 pub mod view;
 pub mod voice;
 pub mod wake;
+pub mod write;
 
 pub use effect::{Act, Effect, EffectId};
 pub use msg::{Link, Moment, Msg, Setup};

@@ -12,14 +12,17 @@ use crate::{
     config::schema::Config,
     model::{
         ask::Ask,
+        audit::{Entry, Head},
         change::{Applied, FileChange},
         check::Check,
         event::{Event, Level},
         history::{HistoryPage, SearchPage},
         output::Output,
+        rule::{KnownRule, Proposal, Rulebook},
         sandbox::Sandbox,
         session::{Lease, Session},
         snapshot::Snapshot,
+        traffic::Traffic,
     },
     vt::key::{KeyPress, Mods},
 };
@@ -98,6 +101,23 @@ pub enum Reply {
     Applied(Box<Applied>),
     Asks(Vec<Ask>),
     Ask(Box<Ask>),
+    Rules(Box<Rulebook>),
+    Proposal(Box<Proposal>),
+    /// The rule that was made or taken out.
+    Rule(Option<Box<KnownRule>>),
+    Traffic(Box<Traffic>),
+    Audit(Box<AuditRead>),
+}
+
+/// What was read of the audit record, up to the console's bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRead {
+    /// The newest, newest first.
+    pub entries: Vec<Entry>,
+    /// How many there are.
+    pub count: u64,
+    /// The last entry when all are as they were; else what is wrong with the first that is not.
+    pub sound: Result<Head, String>,
 }
 
 /// What was read of a diff, up to the console's bounds.

@@ -85,6 +85,7 @@ fn most_useful(state: &State) -> Action {
         Some(View::Diff(it)) if it.is_appliable() => return Action::Apply,
         Some(View::Diff(_)) => return Action::DiffEnter,
         Some(View::Asks(_)) => return Action::AsksShow,
+        Some(View::Records(_)) => return Action::RecordOpen,
         None => {}
     }
     let row = match state.place {

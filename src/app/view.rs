@@ -12,6 +12,7 @@ use super::{
     diff::Diff,
     effect::EffectId,
     keymap::{Bound, Step},
+    records::Records,
     snapshots::Snapshots,
     state::{RESTS_AFTER, State},
 };
@@ -32,6 +33,7 @@ pub enum View {
     Snapshots(Box<Snapshots>),
     Diff(Box<Diff>),
     Asks(Box<Inbox>),
+    Records(Box<Records>),
 }
 
 impl View {
@@ -45,6 +47,7 @@ impl View {
                 None if it.tab == Listed::Waiting => it.current().map(|it| &it.sandbox),
                 None => None,
             },
+            Self::Records(it) => it.sandbox(),
         }
     }
 
@@ -53,7 +56,7 @@ impl View {
         match self {
             Self::Snapshots(it) => it.rest.at(),
             Self::Diff(it) => it.rest.at(),
-            Self::Asks(_) => None,
+            Self::Asks(_) | Self::Records(_) => None,
         }
     }
 
@@ -63,6 +66,7 @@ impl View {
             Self::Snapshots(it) => it.check(),
             Self::Diff(it) => it.check(),
             Self::Asks(it) => it.check(ended),
+            Self::Records(it) => it.check(),
         }
     }
 }

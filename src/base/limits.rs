@@ -138,6 +138,17 @@ pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
 pub const COMMAND_WORDS_MAX: usize = 8192;
 /// How long rules may take to answer; later than that, a person is asked.
 pub const RULES_WITHIN: Duration = Duration::from_secs(2);
+/// Directories with rules of their own: more than anybody works in.
+pub const PROJECTS_MAX: usize = 256;
+/// Rules whose answers are counted, those that answered last: what is taken out of a file is forgotten in time.
+pub const RULE_HITS_KEPT: usize = 4 * RULES_MAX;
+/// Asks that have ended at which a rule is held before it is made, the newest, and those of them that are named.
+pub const REACH_ASKS_MAX: usize = 500;
+pub const REACH_NAMED_MAX: usize = 50;
+/// What somebody writes as rules at once, in bytes.
+pub const RULES_WRITTEN_BYTES_MAX: usize = 256 * 1024;
+/// How long an answer waits for the snapshot that is to be taken first.
+pub const SNAPSHOT_FIRST_WITHIN: Duration = Duration::from_secs(60);
 /// What is told of the risk of one ask: more is read by nobody.
 pub const RISK_FINDINGS_MAX: usize = 16;
 /// Asks that are kept after their end, over all sandboxes; the oldest go.
@@ -402,6 +413,9 @@ pub const END_KNOWN_WITHIN: Duration = Duration::from_secs(5);
 pub const TYPED_BYTES_MAX: usize = 1024 * 1024;
 /// Asks that have ended that the console lists, the newest.
 pub const CONSOLE_ASKS_MAX: usize = 1000;
+/// Entries of the audit record that the console lists, the newest, and how long it may take to look through all of it.
+pub const CONSOLE_AUDIT_MAX: usize = 2000;
+pub const AUDIT_READ_WITHIN: Duration = Duration::from_secs(120);
 /// Snapshots of one sandbox that the console lists, the newest; and changed paths, in number and in bytes: more
 /// than anybody goes through by hand. The rest are counted, and the verbs have them.
 pub const CONSOLE_SNAPSHOTS_MAX: usize = 2000;

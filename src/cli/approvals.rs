@@ -7,6 +7,7 @@ use super::{
     asks_watch::watch,
     json::AskView,
     out, paint, resolve,
+    rules::{DraftView, described as described_rule},
     table::{Cell, Table, Tone},
 };
 use crate::{
@@ -18,7 +19,10 @@ use crate::{
         limits::{ANSWER_MESSAGE_BYTES_MAX, ASKS_KEPT, NAME_BYTES_MAX},
         text, units,
     },
-    model::ask::{Answer, Ask, AskState, RiskLevel, Scope, Verdict},
+    model::{
+        ask::{Answer, Ask, AskState, Choice, Decision, RiskLevel, Scope, Verdict},
+        rule::Question,
+    },
     runtime::{AsksWanted, Runtime},
 };
 
@@ -149,10 +153,17 @@ fn described(ask: &Ask, cells: usize) -> String {
     if ask.state == AskState::Pending {
         lines.push(("denied in", left(ask)));
     }
+    if asked.editable && ask.state == AskState::Pending {
+        lines.push(("editable", "it can be allowed in other words, with --edit".to_owned()));
+    }
     if let Some(it) = &ask.decision {
         let waited = units::human_duration(std::time::Duration::from_millis(it.waited_ms));
         lines.push(("decided", format!("by {} after {waited}, {}", it.by, holds_words(it))));
         lines.extend(it.answer.message.clone().map(|it| ("message", it)));
+        let besides = &it.besides;
+        lines.extend(besides.rule.as_ref().map(|it| ("rule", it.id.clone())));
+        lines.extend(besides.snapshot.as_ref().map(|it| ("snapshot", it.to_string())));
+        lines.extend(besides.edit.clone().map(|it| ("allowed", it)));
     }
     lines.push(("digest", ask.digest.clone()));
     lines.push(("subject", request.subject.clone()));
@@ -203,11 +214,88 @@ async fn allow(runtime: &dyn Runtime, args: AllowArgs) -> Outcome<out::Code> {
             .hint(format!("look again: sandwatch approvals show {}", ask.asked.id)));
     }
     let message = message(args.message)?;
-    if ask.state == AskState::Pending && !args.yes && args.digest.is_none() {
-        make_sure(&ask, args.scope)?;
-    }
     let answer = Answer { verdict: Verdict::Allow, scope: args.scope, message };
-    decide(runtime, &ask, answer, args.json).await
+    let sure = args.yes || args.digest.is_some();
+    let choice =
+        Choice { answer, edit: args.edit.clone(), rule: args.rule, snapshot: args.snapshot };
+    if args.scope.is_rule() {
+        let how = Making { dry_run: args.dry_run, yes: args.yes, json: args.json };
+        return make_rule(runtime, &ask, choice, how).await;
+    }
+    no_rule(&choice, args.dry_run)?;
+    let mut shown = ask.clone();
+    if let (Some(edit), AskState::Pending) = (args.edit, ask.state) {
+        let (ask, digest) = (ask.asked.id.clone(), ask.digest.clone());
+        let question = Question::Answer { ask, digest, choice: choice.clone() };
+        let proposal = runtime.propose(question).await?;
+        shown.asked.request.subject = edit;
+        if let Some(risk) = proposal.risk {
+            shown.risk = risk;
+        }
+    }
+    if ask.state == AskState::Pending && !sure {
+        make_sure(&shown, args.scope)?;
+    }
+    decide(runtime, &ask, choice, args.json).await
+}
+
+fn no_rule(choice: &Choice, dry_run: bool) -> Outcome<()> {
+    match choice.rule.is_some() || dry_run {
+        true => Err(Fault::invalid("--rule and --dry-run are for --scope project and always")),
+        false => Ok(()),
+    }
+}
+
+/// How a rule is made of an answer.
+struct Making {
+    dry_run: bool,
+    yes: bool,
+    json: bool,
+}
+
+/// Shows the rule that an answer makes and what it would have answered, and makes it when that is meant.
+async fn make_rule(
+    runtime: &dyn Runtime,
+    ask: &Ask,
+    choice: Choice,
+    how: Making,
+) -> Outcome<out::Code> {
+    let (id, digest) = (ask.asked.id.clone(), ask.digest.clone());
+    let question = Question::Answer { ask: id, digest, choice: choice.clone() };
+    let draft = runtime.propose(question).await?.drafts.pop();
+    let draft = draft.ok_or_else(|| Fault::bug("the hub proposes no rule"))?;
+    if how.dry_run && how.json {
+        out::json(&DraftView::from(&draft))?;
+        return Ok(out::DONE);
+    }
+    let shown = described_rule(&draft);
+    if let Some(why) = &draft.refused {
+        out::print_error_bytes(shown.as_bytes())?;
+        return Err(Fault::invalid(format!("rule {} can't be made: {why}", draft.name.id)));
+    }
+    if how.dry_run {
+        out::print(&shown)?;
+        return Ok(out::DONE);
+    }
+    if !how.json {
+        out::print_error_bytes(shown.as_bytes())?;
+    }
+    if !how.yes {
+        if !out::on_terminal() {
+            return Err(Fault::invalid("a rule is made, and nobody is there to look at it")
+                .hint("look at it with --dry-run, then add --yes"));
+        }
+        let word = choice.answer.verdict.word();
+        if choice.answer.verdict == Verdict::Allow {
+            make_sure(ask, choice.answer.scope)?;
+        }
+        if !out::confirm_by_word(&format!("{word} it, and make this rule?"), "rule")? {
+            return Err(Fault::denied("no rule was made and nothing was answered"));
+        }
+    }
+    // What was shown is what is made.
+    let choice = Choice { rule: Some(draft.line), ..choice };
+    decide(runtime, ask, choice, how.json).await
 }
 
 /// Where much is at stake, or a list shows only a part of it, all of it is shown first, and a word allows it.
@@ -238,7 +326,13 @@ async fn deny(runtime: &dyn Runtime, args: DenyArgs) -> Outcome<out::Code> {
     let ask = one(runtime, &args.ask).await?;
     let message = message(args.message)?;
     let answer = Answer { verdict: Verdict::Deny, scope: args.scope, message };
-    decide(runtime, &ask, answer, args.json).await
+    let choice = Choice { rule: args.rule, ..answer.into() };
+    if args.scope.is_rule() {
+        let how = Making { dry_run: args.dry_run, yes: args.yes, json: args.json };
+        return make_rule(runtime, &ask, choice, how).await;
+    }
+    no_rule(&choice, args.dry_run)?;
+    decide(runtime, &ask, choice, args.json).await
 }
 
 /// Answers that hold on.
@@ -278,9 +372,21 @@ async fn standing(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
 
 async fn revoke(runtime: &dyn Runtime, args: &RevokeArgs) -> Outcome<out::Code> {
     let all = runtime.standing().await?;
-    let ask = resolve::ask(&all, &args.ask)
-        .map_err(|fault| fault.hint("see `sandwatch approvals standing`"))?;
-    let ask = runtime.revoke(&ask.asked.id).await?;
+    let id = match resolve::ask(&all, &args.ask) {
+        Ok(ask) => ask.asked.id.clone(),
+        // The rule that was made of an answer is not among those.
+        Err(fault) if fault.kind() == Kind::Absent => {
+            let made = |it: &Ask| {
+                let rule = |it: &Decision| it.besides.rule.is_some() && it.revoked.is_none();
+                it.decision.as_ref().is_some_and(rule)
+            };
+            let ask = one(runtime, &args.ask).await.ok().filter(made);
+            let hint = "see `sandwatch approvals standing`";
+            ask.ok_or_else(|| fault.hint(hint))?.asked.id
+        }
+        Err(fault) => return Err(fault),
+    };
+    let ask = runtime.revoke(&id).await?;
     if args.json {
         out::json(&AskView::from(&ask))?;
         return Ok(out::DONE);
@@ -296,18 +402,26 @@ async fn revoke(runtime: &dyn Runtime, args: &RevokeArgs) -> Outcome<out::Code> 
 async fn decide(
     runtime: &dyn Runtime,
     ask: &Ask,
-    answer: Answer,
+    choice: Choice,
     json: bool,
 ) -> Outcome<out::Code> {
-    let scope = answer.scope;
-    let decided = runtime.decide(&ask.asked.id, &ask.digest, answer).await?;
+    let scope = choice.answer.scope;
+    let decided = runtime.decide(&ask.asked.id, &ask.digest, choice).await?;
     if json {
         out::json(&AskView::from(&decided))?;
         return Ok(out::DONE);
     }
     let request = &decided.asked.request;
     let subject = text::shown_part(&request.subject, SUBJECT_SHOWN);
-    let on = if scope == Scope::Once { String::new() } else { format!(", {}", scope.word()) };
+    let mut on = if scope == Scope::Once { String::new() } else { format!(", {}", scope.word()) };
+    if let Some(besides) = decided.decision.as_ref().map(|it| &it.besides) {
+        on.push_str(
+            &besides.rule.as_ref().map(|it| format!(", rule {}", it.id)).unwrap_or_default(),
+        );
+        let snapshot = besides.snapshot.as_ref().map(|it| format!(", snapshot {it}"));
+        on.push_str(&snapshot.unwrap_or_default());
+        on.push_str(if besides.edit.is_some() { ", in other words" } else { "" });
+    }
     let (state, kind) = (decided.state.word(), request.kind.word());
     out::tell(&format!("{state}{on}: {kind} {subject} of {}", decided.sandbox_name));
     Ok(out::DONE)

@@ -12,9 +12,10 @@ use crate::{
         text,
     },
     config::{environment::Variable, paths::SocketPath},
-    model::ask::{Answer, Request, Verdict},
+    model::ask::{Request, Verdict},
+    session::asks::Said,
     wire::{
-        convert::milliseconds,
+        convert::{ask::edit_in, milliseconds},
         shim::{Frames, Plea, Reply, reply, send},
     },
 };
@@ -28,9 +29,17 @@ pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
         reason: args.reason,
         agent: None,
     };
-    let answer = person(&request, args.timeout, None).await?;
+    let (answer, edit) = person(&request, args.timeout, None, args.editable).await?;
     if args.json {
-        out::json(&AnswerView::from(&answer))?;
+        out::json(&AnswerView::new(&answer, edit.as_deref()))?;
+    } else if args.editable {
+        if let Some(message) = &answer.message {
+            out::tell(message);
+        }
+        if answer.verdict == Verdict::Allow {
+            // It is to be run, byte for byte.
+            out::print(&format!("{}\n", edit.as_deref().unwrap_or(&request.subject)))?;
+        }
     } else if let Some(message) = &answer.message {
         out::print(&format!("{}\n", text::visible(message)))?;
     }
@@ -56,19 +65,28 @@ fn plea(speaker: Option<&Speaker>) -> Plea {
     }
 }
 
-/// Asks a person, from inside a sandbox. `Late` when nobody answers in time.
+/// Asks a person, from inside a sandbox. `Late` when nobody answers in time. What is allowed may be in other words only
+/// where that is fine.
 pub async fn person(
     request: &Request,
     within: Duration,
     speaker: Option<&Speaker>,
-) -> Outcome<Answer> {
+    editable: bool,
+) -> Outcome<Said> {
     let plea = Plea {
         request: Some(request.into()),
         within_ms: Some(milliseconds(within)),
+        editable,
         ..plea(speaker)
     };
     match speak(&plea, within).await? {
-        reply::What::Answer(answer) => answer.try_into(),
+        reply::What::Answer(answer) => {
+            let edit = edit_in(&answer)?;
+            if edit.is_some() && !editable {
+                return Err(Fault::failed("something else is allowed than what was asked for"));
+            }
+            Ok((answer.try_into()?, edit))
+        }
         reply::What::Fault(fault) => Err(fault.into()),
         reply::What::Done(_) => Err(Fault::lost("no answer came")),
     }

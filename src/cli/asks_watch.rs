@@ -154,6 +154,7 @@ mod tests {
                 deadline_at: Timestamp(at + 1),
                 askers: 1,
                 about: Vec::new(),
+                editable: false,
             },
             sandbox: SandboxId::parse(sandbox).unwrap(),
             sandbox_name: sandbox.to_owned(),

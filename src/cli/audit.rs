@@ -22,15 +22,18 @@ use crate::{
         limits::AUDIT_LINE_BYTES_MAX,
         text,
     },
-    engine::audit::chain::{Flaw, Verifier},
-    model::audit::{Act, AuditRequest, Head, Value},
+    model::{
+        audit::{Act, AuditRequest, Head, Value},
+        chain::{Flaw, Verifier},
+    },
     runtime::Runtime,
 };
 
 /// Bytes of a subject or a detail in a list.
 const SHOWN: usize = 100;
 /// Details that have a column of their own or tell a person nothing.
-const NOT_SHOWN: [&str; 6] = ["sandbox", "sandbox_id", "from", "digest", "sha256", "session"];
+const NOT_SHOWN: [&str; 8] =
+    ["sandbox", "sandbox_id", "from", "digest", "edit_digest", "sha256", "rule_sha256", "session"];
 
 pub async fn audit(runtime: &dyn Runtime, verb: AuditVerb) -> Outcome<out::Code> {
     match verb {

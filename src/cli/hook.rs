@@ -56,8 +56,10 @@ pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
         }
     };
     let at_its_own_prompt = question == Question::PermissionRequest;
-    let (verdict, message) = match person(&request, args.timeout, Some(&speaker)).await {
-        Ok(answer) => (answer.verdict, answer.message),
+    let arguments = question.editable(args.agent, &input);
+    let answered = person(&request, args.timeout, Some(&speaker), arguments.is_some()).await;
+    let (verdict, message, edit) = match answered {
+        Ok((answer, edit)) => (answer.verdict, answer.message, edit),
         // Somebody answered there.
         Err(fault) if at_its_own_prompt && fault.kind() == Kind::Lost => return Ok(out::DONE),
         // It is still there for whoever sits at the terminal.
@@ -66,9 +68,10 @@ pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
             return Ok(1);
         }
         // Every agent goes on by itself when a hook fails: so nothing here may fail but by a no.
-        Err(fault) => (Verdict::Deny, Some(fault.message().to_owned())),
+        Err(fault) => (Verdict::Deny, Some(fault.message().to_owned()), None),
     };
-    let mut reply = question.reply(verdict, message.as_deref()).to_string();
+    let edited = edit.zip(arguments).map(|(edit, arguments)| arguments.with(edit));
+    let mut reply = question.reply(verdict, message.as_deref(), edited).to_string();
     reply.push('\n');
     let mut out = io::stdout().lock();
     let written = out.write_all(reply.as_bytes()).and_then(|()| out.flush());
@@ -140,8 +143,35 @@ fn shell(agent: HookAgent, input: &Value) -> Outcome<Request> {
     request(agent.word(), "Shell", &json!({ "command": command }), cwd)
 }
 
+/// What a tool is called with, of which one argument may be another.
+#[derive(Debug, PartialEq)]
+struct Arguments {
+    all: serde_json::Map<String, Value>,
+    /// The one that is asked for.
+    key: &'static str,
+}
+
+impl Arguments {
+    fn with(mut self, subject: String) -> Value {
+        self.all.insert(self.key.to_owned(), subject.into());
+        Value::Object(self.all)
+    }
+}
+
 impl Question {
-    fn reply(self, verdict: Verdict, message: Option<&str>) -> Value {
+    /// What is called, if the agent takes other arguments from a hook.
+    fn editable(self, agent: HookAgent, input: &[u8]) -> Option<Arguments> {
+        if agent == HookAgent::Codex && self != Self::PreToolUse {
+            return None;
+        }
+        let input: Value = serde_json::from_slice(input).ok()?;
+        let tool = input.get("tool_name").and_then(Value::as_str)?;
+        let arguments = input.get("tool_input")?;
+        let (_, key, _) = subject(tool, arguments)?;
+        Some(Arguments { all: arguments.as_object()?.clone(), key })
+    }
+
+    fn reply(self, verdict: Verdict, message: Option<&str>, edited: Option<Value>) -> Value {
         let allowed = verdict == Verdict::Allow;
         let word = if allowed { "allow" } else { "deny" };
         let why =
@@ -149,19 +179,34 @@ impl Question {
         match self {
             Self::PermissionRequest => {
                 let decision = match allowed {
-                    true => json!({ "behavior": word }),
+                    true => match edited {
+                        Some(edited) => json!({ "behavior": word, "updatedInput": edited }),
+                        None => json!({ "behavior": word }),
+                    },
                     false => json!({ "behavior": word, "message": why }),
                 };
                 json!({ "hookSpecificOutput": {
                     "hookEventName": "PermissionRequest", "decision": decision,
                 } })
             }
-            Self::PreToolUse => json!({ "hookSpecificOutput": {
-                "hookEventName": "PreToolUse",
-                "permissionDecision": word,
-                "permissionDecisionReason": why,
-            } }),
-            Self::BeforeTool => json!({ "decision": word, "reason": why }),
+            Self::PreToolUse => {
+                let mut output = json!({
+                    "hookEventName": "PreToolUse",
+                    "permissionDecision": word,
+                    "permissionDecisionReason": why,
+                });
+                if let Some(edited) = edited.filter(|_| allowed) {
+                    output["updatedInput"] = edited;
+                }
+                json!({ "hookSpecificOutput": output })
+            }
+            Self::BeforeTool => match edited.filter(|_| allowed) {
+                Some(edited) => json!({
+                    "decision": word, "reason": why,
+                    "hookSpecificOutput": { "hookEventName": "BeforeTool", "tool_input": edited },
+                }),
+                None => json!({ "decision": word, "reason": why }),
+            },
             Self::Before => json!({
                 "permission": word, "user_message": why, "agent_message": why,
             }),
@@ -307,7 +352,7 @@ mod tests {
             request.details,
             [pair("tool", "Edit"), pair("diff", &diff), pair("replace_all", "true")]
         );
-        let reply = question.reply(Verdict::Deny, Some("not now"));
+        let reply = question.reply(Verdict::Deny, Some("not now"), None);
         assert_eq!(reply["hookSpecificOutput"]["permissionDecisionReason"], "not now");
         let input = json!({
             "hook_event_name": "PreToolUse", "tool_name": "mcp__x__y", "tool_input": { "command": "z" },
@@ -315,6 +360,40 @@ mod tests {
         let (_, request) = asks(HookAgent::Codex, &input);
         assert_eq!((request.kind, request.subject.as_str()), (AskKind::Tool, "mcp__x__y"));
         assert!(request.details.iter().any(|it| it.1.contains("\"command\": \"z\"")));
+    }
+
+    #[test]
+    fn what_is_allowed_in_other_words_is_told_to_each_agent_as_it_takes_it() {
+        use HookAgent::{Claude, Codex, Gemini};
+        let call = |happens: &str, tool: &str| {
+            json!({
+                "hook_event_name": happens, "tool_name": tool,
+                "tool_input": { "command": "make", "timeout": 5 },
+            })
+        };
+        let edited = json!({ "command": "make -n", "timeout": 5 });
+        for (agent, happens, tool, place) in [
+            (Claude, "PermissionRequest", "Bash", "/hookSpecificOutput/decision/updatedInput"),
+            (Claude, "PreToolUse", "Bash", "/hookSpecificOutput/updatedInput"),
+            (Codex, "PreToolUse", "Bash", "/hookSpecificOutput/updatedInput"),
+            (Gemini, "BeforeTool", "run_shell_command", "/hookSpecificOutput/tool_input"),
+        ] {
+            let call = call(happens, tool);
+            let (question, _) = asks(agent, &call);
+            let arguments = question.editable(agent, call.to_string().as_bytes()).unwrap();
+            let reply =
+                question.reply(Verdict::Allow, None, Some(arguments.with("make -n".to_owned())));
+            assert_eq!(reply.pointer(place), Some(&edited), "{reply}");
+            let denied = question.reply(Verdict::Deny, None, Some(edited.clone()));
+            assert_eq!(denied.pointer(place), None, "{denied}");
+        }
+        // Codex takes none there, and of a tool that is not known nobody could say what is edited.
+        let of = |agent, call: &Value| {
+            let (question, _) = asks(agent, call);
+            question.editable(agent, call.to_string().as_bytes())
+        };
+        assert_eq!(of(Codex, &call("PermissionRequest", "Bash")), None);
+        assert_eq!(of(Claude, &call("PreToolUse", "mcp__x__y")), None);
     }
 
     #[test]

@@ -366,6 +366,8 @@ pub struct AskView<'a> {
     askers: u32,
     /// What the host knows of it beside the request.
     about: Vec<DetailView<'a>>,
+    /// Who asks can do what is allowed in other words.
+    editable: bool,
     decision: Option<DecisionView<'a>>,
 }
 
@@ -396,6 +398,12 @@ struct DecisionView<'a> {
     /// How often it has answered since.
     uses: u64,
     revoked: Option<RevokedView<'a>>,
+    /// What was allowed in place of what was asked for.
+    edit: Option<&'a str>,
+    /// Id of the rule that was made of it.
+    rule: Option<&'a str>,
+    /// Id of the snapshot that was taken first.
+    snapshot: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -426,6 +434,7 @@ impl<'a> From<&'a Ask> for AskView<'a> {
             on_timeout: Verdict::Deny.word(),
             askers: it.asked.askers,
             about: it.asked.about.iter().map(|(name, value)| DetailView { name, value }).collect(),
+            editable: it.asked.editable,
             decision: it.decision.as_ref().map(|it| DecisionView {
                 verdict: it.answer.verdict.word(),
                 scope: it.answer.scope.word(),
@@ -441,6 +450,9 @@ impl<'a> From<&'a Ask> for AskView<'a> {
                     .filter(|_| it.answer.scope != Scope::Once)
                     .map(time),
                 uses: it.uses,
+                edit: it.besides.edit.as_deref(),
+                rule: it.besides.rule.as_ref().map(|it| it.id.as_str()),
+                snapshot: it.besides.snapshot.as_ref().map(SnapshotId::as_str),
                 revoked: it.revoked.as_ref().map(|it| RevokedView { by: &it.by, at: time(it.at) }),
             }),
         }
@@ -508,12 +520,14 @@ pub struct AnswerView<'a> {
     verdict: &'static str,
     scope: &'static str,
     message: Option<&'a str>,
+    /// What is allowed in place of what was asked for.
+    edit: Option<&'a str>,
 }
 
-impl<'a> From<&'a Answer> for AnswerView<'a> {
-    fn from(it: &'a Answer) -> Self {
+impl<'a> AnswerView<'a> {
+    pub fn new(it: &'a Answer, edit: Option<&'a str>) -> Self {
         let (verdict, scope) = (it.verdict.word(), it.scope.word());
-        Self { verdict, scope, message: it.message.as_deref() }
+        Self { verdict, scope, message: it.message.as_deref(), edit }
     }
 }
 

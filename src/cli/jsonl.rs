@@ -149,8 +149,8 @@ impl<'de> Visitor<'de> for Details {
 mod tests {
     use super::*;
     use crate::{
-        engine::audit::chain::seal,
         model::audit::{Action, Head},
+        model::chain::seal,
     };
 
     #[test]

@@ -214,8 +214,8 @@ async fn answered(id: &Value, call: Call, agent: HookAgent, within: Duration) ->
         Err(why) => return verdict(id, Verdict::Deny, Some(&why), &input),
     };
     let speaker = Speaker { agent: agent.word().to_owned(), mode: None };
-    match person(&request, within, Some(&speaker)).await {
-        Ok(answer) => verdict(id, answer.verdict, answer.message.as_deref(), &input),
+    match person(&request, within, Some(&speaker), false).await {
+        Ok((answer, _)) => verdict(id, answer.verdict, answer.message.as_deref(), &input),
         Err(fault) => verdict(id, Verdict::Deny, Some(fault.message()), &input),
     }
 }

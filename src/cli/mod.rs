@@ -28,6 +28,7 @@ mod patch;
 mod policy;
 mod recordings;
 mod resolve;
+mod rules;
 mod run;
 mod snapshot;
 mod safe;
@@ -93,7 +94,8 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
         verb => {
             let paths = Paths::from_environment()?;
             match verb {
-                Some(Verb::Policy(verb)) => policy::policy(&paths, verb),
+                // Without a log: no hub need be there for it.
+                Some(Verb::Policy(verb)) => inside(policy::policy(&paths, verb)),
                 Some(Verb::Keys(verb)) => files::keys(&paths, verb),
                 Some(Verb::Themes(verb)) => files::themes(&paths, verb),
                 Some(Verb::Config(verb)) => files::config(&paths, verb),

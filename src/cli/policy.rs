@@ -6,97 +6,112 @@ use serde::Serialize;
 
 use super::{
     args::{JsonArgs, PolicyTestArgs, PolicyVerb},
-    files, out, paint,
-    table::{Cell, Table, Tone},
+    files, link, out, paint,
+    rules::{self, RuleView, tone, workspace},
+    table::{Cell, Table},
 };
 use crate::{
     base::{
-        clock,
-        fault::{Fault, Outcome},
+        clock::{self, Timestamp},
+        fault::{Fault, Kind, Outcome},
         text,
     },
     config::{paths::Paths, policy, source},
-    model::ask::Request,
-    policy::rules::{Rule, Ruling, Subject, judge},
+    engine::project_file,
+    model::{
+        ask::Request,
+        rule::{Domain, KnownRule, RuleName, Rulebook},
+    },
+    policy::rules::{Rule, judge},
 };
 
-pub fn policy(paths: &Paths, verb: PolicyVerb) -> Outcome<out::Code> {
+pub async fn policy(paths: &Paths, verb: PolicyVerb) -> Outcome<out::Code> {
     match verb {
-        PolicyVerb::Show(args) => show(&rules(&paths.policy())?, &args),
+        PolicyVerb::Show(args) => show(paths, &args).await,
         PolicyVerb::Check { file, args } => files::policy(paths, file, &args),
-        PolicyVerb::Test(args) => test(&rules(&paths.policy())?, args),
+        PolicyVerb::Test(args) => test(paths, args).await,
+        PolicyVerb::Add(args) => rules::add(paths, *args).await,
+        PolicyVerb::Rm(args) => rules::rm(paths, args).await,
+        PolicyVerb::Import(args) => rules::import(paths, args).await,
     }
 }
 
-fn rules(path: &Path) -> Outcome<Vec<Rule>> {
+fn read(path: &Path) -> Outcome<Vec<Rule>> {
     let Some(text) = source::read(path)? else { return Ok(Vec::new()) };
-    policy::rules(&path.display().to_string(), &text).map_err(|flaws| {
-        let flaws: Vec<String> = flaws.iter().map(ToString::to_string).collect();
-        Fault::invalid(flaws.join("\n"))
-    })
+    policy::rules(&path.display().to_string(), &text).map_err(|flaws| told(&flaws))
 }
 
-#[derive(Serialize)]
-struct RuleView<'a> {
-    id: &'a str,
-    verdict: &'static str,
-    subject: String,
-    why: &'a str,
-    until: Option<String>,
+fn told(flaws: &[source::Flaw]) -> Fault {
+    let flaws: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+    Fault::invalid(flaws.join("\n"))
 }
 
-impl<'a> From<&'a Rule> for RuleView<'a> {
-    fn from(it: &'a Rule) -> Self {
-        let (subject, until) = (subject(&it.subject), it.until.map(clock::Timestamp::rfc3339));
-        Self { id: &it.id, verdict: it.ruling.word(), subject, why: &it.why, until }
+/// What a hub knows of the rules, if one runs: none is started for it.
+async fn known(paths: &Paths) -> Outcome<Option<Rulebook>> {
+    match link::running_hub(paths).await {
+        Ok(link) => link.runtime.rules().await.map(Some),
+        Err(fault) if fault.kind() == Kind::Lost => Ok(None),
+        Err(fault) => Err(fault),
     }
 }
 
-/// What a rule is about, in a line.
-fn subject(it: &Subject) -> String {
-    match it {
-        Subject::Command(words) => {
-            let words: Vec<String> = words.iter().map(|it| it.join("|")).collect();
-            format!("command {}", words.join(" "))
-        }
-        Subject::Path(glob) => format!("path {glob}"),
-        Subject::Host(name, port) => {
-            format!("host {name}{}", port.map(|it| format!(":{it}")).unwrap_or_default())
-        }
-        Subject::Request(name, port, requests) => {
-            let host = subject(&Subject::Host(name.clone(), *port));
-            format!("{host} {}", requests.words())
-        }
-        Subject::Tool(name) => format!("tool {name}"),
-    }
-}
-
-fn show(rules: &[Rule], args: &JsonArgs) -> Outcome<out::Code> {
-    if args.json {
-        out::json(&rules.iter().map(RuleView::from).collect::<Vec<_>>())?;
-        return Ok(out::DONE);
-    }
-    if rules.is_empty() {
-        out::tell("no rules: a person is asked everything");
-        return Ok(out::DONE);
-    }
-    let mut table = Table::new(&["RULE", "VERDICT", "ABOUT", "UNTIL", "WHY"]);
-    for it in rules {
+async fn show(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
+    let file = paths.policy();
+    // What is wrong with it is told with its place.
+    let own = read(&file)?;
+    let book = known(paths).await?;
+    let hub = book.is_some();
+    let book = book.unwrap_or_else(|| {
+        let file = file.display().to_string();
+        let rules = own.iter().map(|it| KnownRule {
+            name: RuleName { id: it.id.clone(), domain: Domain::All },
+            file: file.clone(),
+            ruling: it.ruling,
+            about: it.subject.about(),
+            why: it.why.clone(),
+            until: it.until,
+            hits: 0,
+            last_at: None,
+        });
+        Rulebook { rules: rules.collect(), wrong: Vec::new() }
+    });
+    let view = |it| {
         let view = RuleView::from(it);
-        let tone = match it.ruling {
-            Ruling::Deny => Tone::Bad,
-            Ruling::Ask => Tone::Warn,
-            Ruling::Allow => Tone::Good,
-        };
-        table.row(vec![
-            view.id.into(),
-            Cell::new(view.verdict, tone),
-            text::visible(&view.subject).into(),
-            view.until.unwrap_or_else(|| "-".to_owned()).into(),
-            text::visible(view.why).into(),
-        ]);
+        let hits = view.hits.filter(|_| hub);
+        RuleView { hits, ..view }
+    };
+    if args.json {
+        out::json(&book.rules.iter().map(view).collect::<Vec<_>>())?;
+        return Ok(out::DONE);
     }
-    out::print(&table.render(paint::wanted()))?;
+    if book.rules.is_empty() {
+        out::tell("no rules: a person is asked everything");
+    } else {
+        let zone = clock::Zone::here();
+        let time =
+            |it: Option<Timestamp>| it.map_or_else(|| "-".to_owned(), |it| zone.date_time(it));
+        let mut table =
+            Table::new(&["RULE", "VERDICT", "ABOUT", "HITS", "LAST", "UNTIL", "FOR", "WHY"]);
+        for it in &book.rules {
+            let hits = view(it).hits.map_or_else(|| "-".to_owned(), |it| it.to_string());
+            let of = workspace(&it.name).unwrap_or_else(|| "all".to_owned());
+            table.row(vec![
+                it.name.id.as_str().into(),
+                Cell::new(it.ruling.word(), tone(it.ruling)),
+                text::visible(&it.about).into(),
+                hits.into(),
+                time(it.last_at).into(),
+                time(it.until).into(),
+                text::visible(&of).into(),
+                text::visible(&it.why).into(),
+            ]);
+        }
+        out::print(&table.render(paint::wanted()))?;
+    }
+    book.wrong.iter().for_each(|it| out::tell(&format!("wrong: {it}")));
+    if !hub {
+        out::tell("no hub runs: what rules answered, and those for one directory, are not shown");
+    }
     Ok(out::DONE)
 }
 
@@ -105,14 +120,29 @@ struct OutcomeView<'a> {
     verdict: &'static str,
     rules: Vec<&'a str>,
     because: &'a str,
+    /// Of those rules; empty when no hub runs.
+    answered: Vec<AnsweredView<'a>>,
 }
 
-fn test(rules: &[Rule], args: PolicyTestArgs) -> Outcome<out::Code> {
+#[derive(Serialize)]
+struct AnsweredView<'a> {
+    id: &'a str,
+    hits: u64,
+    last_at: Option<String>,
+}
+
+async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
     let workspace = match args.workspace {
         Some(it) => it,
         None => std::env::current_dir()
             .map_err(|error| Fault::io("looking for the current directory", &error))?,
     };
+    let mut all = read(&paths.policy())?;
+    let of_it = project_file(paths, &workspace);
+    if let Some(text) = source::read(&of_it)? {
+        let of_it = policy::project(&of_it.display().to_string(), &text);
+        all.extend(of_it.map_err(|flaws| told(&flaws))?.1.into_iter().map(|it| it.rule));
+    }
     let request = Request {
         kind: args.kind,
         subject: args.subject,
@@ -120,14 +150,36 @@ fn test(rules: &[Rule], args: PolicyTestArgs) -> Outcome<out::Code> {
         reason: None,
         agent: None,
     };
-    let outcome = judge(rules, &request, &workspace, clock::wall());
+    let outcome = judge(&all, &request, &workspace, clock::wall());
+    let book = match outcome.by.is_empty() {
+        true => None,
+        false => known(paths).await?,
+    };
+    let domains = [Domain::All, Domain::Project(workspace)];
+    let mut answered = Vec::new();
+    for it in &outcome.by {
+        let rules = book.iter().flat_map(|it| &it.rules);
+        answered
+            .extend(rules.filter(|of| of.name.id == it.id && domains.contains(&of.name.domain)));
+    }
     if args.json {
         let rules = outcome.by.iter().map(|it| it.id.as_str()).collect();
         let (verdict, because) = (outcome.ruling.word(), outcome.because.as_str());
-        out::json(&OutcomeView { verdict, rules, because })?;
-    } else {
-        let because = text::visible(&outcome.because);
-        out::print(&format!("{}: {because}\n", outcome.ruling.word()))?;
+        let answered = answered.iter().map(|it| AnsweredView {
+            id: &it.name.id,
+            hits: it.hits,
+            last_at: it.last_at.map(Timestamp::rfc3339),
+        });
+        out::json(&OutcomeView { verdict, rules, because, answered: answered.collect() })?;
+        return Ok(out::DONE);
+    }
+    let because = text::visible(&outcome.because);
+    out::print(&format!("{}: {because}\n", outcome.ruling.word()))?;
+    let zone = clock::Zone::here();
+    for it in answered {
+        let last = it.last_at.map(|it| format!(", last {}", zone.date_time(it)));
+        let (id, hits) = (&it.name.id, text::count(it.hits, "time"));
+        out::print(&format!("{id} answered {hits}{}\n", last.unwrap_or_default()))?;
     }
     Ok(out::DONE)
 }

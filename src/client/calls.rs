@@ -26,13 +26,15 @@ use crate::{
         id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::{
             APPLIED_MAX, APPLY_WITHIN, ASKS_KEPT, CREATE_WITHIN, FOREIGN_MAX, HUB_ANSWER_WITHIN,
-            IMAGE_WITHIN, KEYFRAME_PIECE_BYTES, PTY_CHUNK_BYTES_MAX, RECORDINGS_MAX, SANDBOXES_MAX,
-            SNAPSHOT_WITHIN, SNAPSHOTS_MAX, TTL_MAX,
+            IMAGE_WITHIN, KEYFRAME_PIECE_BYTES, PATH_BYTES_MAX, PROJECTS_MAX, PTY_CHUNK_BYTES_MAX,
+            RECORDINGS_MAX, RULES_MAX, SANDBOXES_MAX, SNAPSHOT_FIRST_WITHIN, SNAPSHOT_WITHIN,
+            SNAPSHOTS_MAX, TTL_MAX,
         },
+        text::shown,
         units::Size,
     },
     model::{
-        ask::{Answer, Ask},
+        ask::{Ask, Choice},
         audit::{AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
@@ -40,6 +42,7 @@ use crate::{
         foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
+        rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
@@ -61,6 +64,7 @@ use crate::{
             milliseconds,
             output::{ScreenReader, cuts},
             required,
+            rule::{question_out, rules_out},
             secret::given_out,
             snapshot::fork_out,
         },
@@ -245,11 +249,53 @@ impl Runtime for Client {
         required("ask", wires.answer(HUB_ANSWER_WITHIN, call).await?.ask)?.try_into()
     }
 
-    async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {
+    async fn decide(&self, id: &AskId, digest: &str, choice: Choice) -> Outcome<Ask> {
         let wires = self.wires()?;
         let mut asks = wires.asks();
-        let call = asks.decide(wires.request(decide_out(id, digest, &answer)));
-        required("ask", wires.answer(HUB_ANSWER_WITHIN, call).await?.ask)?.try_into()
+        let call = asks.decide(wires.request(decide_out(id, digest, &choice)));
+        let first = if choice.snapshot { SNAPSHOT_FIRST_WITHIN } else { Duration::ZERO };
+        required("ask", wires.answer(HUB_ANSWER_WITHIN + first, call).await?.ask)?.try_into()
+    }
+
+    async fn rules(&self) -> Outcome<Rulebook> {
+        let reading = self.shared.again(|wires| async move {
+            let mut policy = wires.policy();
+            let call = policy.list(wires.request(v1::ListRulesRequest {}));
+            let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+            let mut wrong = Vec::new();
+            let most = RULES_MAX * (PROJECTS_MAX + 1);
+            let rules = gather(&wires, pieces, most, |it: v1::ListRulesResponse| {
+                wrong
+                    .extend(it.wrong.iter().take(PROJECTS_MAX).map(|it| shown(it, PATH_BYTES_MAX)));
+                it.rules
+            });
+            let rules = rules.await?;
+            Ok(Rulebook { rules, wrong })
+        });
+        reading.await
+    }
+
+    async fn propose(&self, question: Question) -> Outcome<Proposal> {
+        let wires = self.wires()?;
+        let mut policy = wires.policy();
+        let call = policy.propose(wires.request(question_out(&question)));
+        wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
+    }
+
+    async fn add_rules(&self, text: &str, domain: Domain) -> Outcome<Vec<KnownRule>> {
+        let wires = self.wires()?;
+        let mut policy = wires.policy();
+        let request = v1::AddRulesRequest { rules: Some(rules_out(text, &domain)) };
+        let answer = wires.answer(HUB_ANSWER_WITHIN, policy.add(wires.request(request))).await?;
+        answer.rules.into_iter().take(RULES_MAX).map(TryInto::try_into).collect()
+    }
+
+    async fn remove_rule(&self, name: &RuleName) -> Outcome<KnownRule> {
+        let wires = self.wires()?;
+        let mut policy = wires.policy();
+        let request = v1::RemoveRuleRequest { rule: Some(name.into()) };
+        let answer = wires.answer(HUB_ANSWER_WITHIN, policy.remove(wires.request(request))).await?;
+        required("rule", answer.rule)?.try_into()
     }
 
     async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>> {

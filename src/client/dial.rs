@@ -39,8 +39,8 @@ use crate::{
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
             attend_response::Kind as Attend, audit_client::AuditClient, hub_client::HubClient,
-            recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
-            sessions_client::SessionsClient,
+            policy_client::PolicyClient, recordings_client::RecordingsClient,
+            sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
         },
     },
 };
@@ -198,6 +198,7 @@ impl Wires {
         recordings: RecordingsClient over bulk;
         asks: AsksClient over control;
         audit: AuditClient over bulk;
+        policy: PolicyClient over control;
     }
 
     /// Marks a message with who sends it.

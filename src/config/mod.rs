@@ -1,6 +1,7 @@
 //! Layer `config`: schema, loading with spans, paths, environment.
 pub mod agents;
 pub mod environment;
+pub mod import;
 pub mod load;
 pub mod paths;
 pub mod policy;

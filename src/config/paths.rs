@@ -98,6 +98,10 @@ impl Paths {
     pub fn policy(&self) -> PathBuf {
         self.config.join("policy.toml")
     }
+    /// Rules for the sandboxes on one directory each, in a file of its own.
+    pub fn projects(&self) -> PathBuf {
+        self.config.join("projects")
+    }
     pub fn state(&self) -> &Path {
         &self.state
     }

@@ -1,5 +1,9 @@
 //! Reads policy.toml: rules that answer asks, each with the cases that show what it means.
 
+pub mod edit;
+
+use std::{ops::Range, path::PathBuf};
+
 use super::{
     load::{is_plain_name, string, wanted},
     source::{Flaw, Item, Node, Source, Table},
@@ -32,42 +36,83 @@ const KEYS: &[&str] = &[
     "match",
     "not_match",
 ];
+/// Why, where nobody says.
+const NO_WHY: &str = "policy.toml";
 /// Stands for the workspace in cases.
 const WORKSPACE: &str = "/workspace";
 
+/// A rule with what the file says of it besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub rule: Rule,
+    /// What it must match, and must not.
+    pub good: Vec<String>,
+    pub bad: Vec<String>,
+    /// The bytes of the text from its first key to its last value.
+    span: Range<usize>,
+}
+
 /// Reads the rules; `file` is what flaws call it.
 pub fn rules(file: &str, text: &str) -> Result<Vec<Rule>, Vec<Flaw>> {
+    Ok(entries(file, text)?.into_iter().map(|it| it.rule).collect())
+}
+
+/// The same with all that is said of each.
+pub fn entries(file: &str, text: &str) -> Result<Vec<Entry>, Vec<Flaw>> {
+    Ok(read(file, text, false)?.1)
+}
+
+/// Reads the rules for one workspace: which that is stands at the beginning.
+pub fn project(file: &str, text: &str) -> Result<(PathBuf, Vec<Entry>), Vec<Flaw>> {
+    let (workspace, entries) = read(file, text, true)?;
+    Ok((workspace.unwrap_or_default(), entries))
+}
+
+fn read(
+    file: &str,
+    text: &str,
+    is_project: bool,
+) -> Result<(Option<PathBuf>, Vec<Entry>), Vec<Flaw>> {
     let mut source = Source::new(file, text);
-    let mut rules: Vec<Rule> = Vec::new();
+    let keys: &[&str] = if is_project { &["rule", "workspace"] } else { &["rule"] };
+    let mut all: Vec<Entry> = Vec::new();
+    let mut workspace = None;
     for (name, item) in source.parse().unwrap_or_default().0 {
         source.reads(name.text.as_str());
+        if name.text == "workspace" && is_project {
+            workspace = string(&mut source, &item).map(PathBuf::from);
+            continue;
+        }
         let Node::List(items) = &item.node else {
             match name.text.as_str() {
                 "rule" => wanted(&mut source, &item, "a list of tables, as [[rule]] begins one"),
-                _ => source.unknown("in a policy", &name, ["rule"]),
+                _ => source.unknown("in a policy", &name, keys.iter().copied()),
             }
             continue;
         };
         if name.text != "rule" {
-            source.unknown("in a policy", &name, ["rule"]);
+            source.unknown("in a policy", &name, keys.iter().copied());
             continue;
         }
         if items.len() > RULES_MAX {
             source.flaw(item.span.clone(), format!("more than {RULES_MAX} rules"));
         }
         for item in items.iter().take(RULES_MAX) {
-            let Some(rule) = rule(&mut source, item) else { continue };
-            if rules.iter().any(|it| it.id == rule.id) {
-                source.flaw(item.span.clone(), format!("two rules are called `{}`", rule.id));
+            let Some(entry) = entry(&mut source, item) else { continue };
+            if all.iter().any(|it| it.rule.id == entry.rule.id) {
+                source.flaw(item.span.clone(), format!("two rules are called `{}`", entry.rule.id));
             }
-            rules.push(rule);
+            all.push(entry);
         }
     }
-    source.finish(rules)
+    if is_project && workspace.is_none() {
+        source.flaw(0..0, "it lacks `workspace`, the directory that its rules are for");
+    }
+    source.finish((workspace, all))
 }
 
 /// One rule, when nothing in it is wrong.
-fn rule(source: &mut Source<'_>, item: &Item) -> Option<Rule> {
+fn entry(source: &mut Source<'_>, item: &Item) -> Option<Entry> {
     let Node::Table(table) = &item.node else {
         wanted(source, item, "a table");
         return None;
@@ -121,11 +166,14 @@ fn rule(source: &mut Source<'_>, item: &Item) -> Option<Rule> {
         Subject::Host(name, port) if narrow => Subject::Request(name, port, requests),
         other => other,
     };
-    let why = why.unwrap_or_else(|| "policy.toml".to_owned());
+    let why = why.unwrap_or_else(|| NO_WHY.to_owned());
     let rule = Rule { id: id?, ruling: ruling?, subject, why, until };
     hold(source, &rule, &good, true);
     hold(source, &rule, &bad, false);
-    Some(rule)
+    let from = entries.iter().map(|(name, _)| name.span.start).min()?;
+    let to = entries.iter().map(|(_, item)| item.span.end).max()?;
+    let texts = |it: Vec<(String, Item)>| it.into_iter().map(|it| it.0).collect();
+    Some(Entry { rule, good: texts(good), bad: texts(bad), span: from..to })
 }
 
 /// Every case must come out as the rule says.

@@ -26,7 +26,7 @@ use crate::{
         },
     },
     model::{
-        ask::{Answer, Ask, AskState, Asked, Decision, Request, Scope, Verdict},
+        ask::{Answer, Ask, AskState, Asked, Besides, Choice, Decision, Request, Scope, Verdict},
         audit::Act,
         event::Level,
         traffic::Traffic,
@@ -163,7 +163,7 @@ impl Inner {
         let known = kept.is_some();
         if let Some(decision) = kept.and_then(|it| it.decision) {
             // Decided, and then the hub died before it was released; or it was told just before it was.
-            let released = self.release(id, &asked.id, &decision.answer).await;
+            let released = self.release(id, &asked.id, &decision).await;
             if let Err(fault) = released {
                 tracing::debug!(%fault, "an answer finds nobody who waits");
             }
@@ -183,7 +183,11 @@ impl Inner {
         let now = clock::wall();
         let (judged, whole) = self.judged(&mut ask, &sandbox.workspace, now).await;
         if let Some((decision, by)) = by_rule(&judged, &ask, now) {
-            return self.settle_ask(id, ask, decision, &by).await;
+            self.settle_ask(id, ask, decision, &by).await?;
+            if let By::Policy(names) = &by {
+                self.count_hits(names, &sandbox.workspace, now).await;
+            }
+            return Ok(());
         }
         let standing = self.fleet().get(id)?.standing(&ask.digest, now).cloned();
         if let Some(standing) = standing.filter(|it| beforehand::may_answer(&it.decision, whole)) {
@@ -202,7 +206,7 @@ impl Inner {
     }
 
     /// Writes a decision down, in the audit record too, and only then releases who waits.
-    async fn settle_ask(
+    pub(super) async fn settle_ask(
         self: &Arc<Self>,
         id: &SandboxId,
         ask: Ask,
@@ -213,10 +217,10 @@ impl Inner {
             Verdict::Allow => AskState::Allowed,
             Verdict::Deny => AskState::Denied,
         };
-        let answer = decision.answer.clone();
+        let told = decision.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
         self.keep_ask(&ask, Some(words::decided(&ask, by))).await?;
-        let released = self.release(id, &ask.asked.id, &answer).await;
+        let released = self.release(id, &ask.asked.id, &told).await;
         if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
             // Nothing was allowed by it: the record says so.
             let ask = Ask { state: AskState::Withdrawn, ..ask };
@@ -225,9 +229,14 @@ impl Inner {
         released
     }
 
-    async fn release(&self, id: &SandboxId, ask: &AskId, answer: &Answer) -> Outcome<()> {
+    async fn release(&self, id: &SandboxId, ask: &AskId, decision: &Decision) -> Outcome<()> {
         let seat: Arc<dyn Seat> = self.fleet().get(id)?.seat()?;
-        let answered = seat.answer(ask, answer.clone()).await;
+        let mut answer = decision.answer.clone();
+        if answer.scope.is_rule() {
+            // The next time the rule answers, and only as long as it is there.
+            answer.scope = Scope::Once;
+        }
+        let answered = seat.answer(ask, answer, decision.besides.edit.clone()).await;
         answered.map_err(|fault| match fault.kind() {
             Kind::Absent => {
                 Fault::absent("it was withdrawn just before, so nothing came of the answer")
@@ -248,8 +257,9 @@ impl Inner {
         who: &Identity,
         id: &AskId,
         digest: &str,
-        answer: Answer,
+        choice: Choice,
     ) -> Outcome<Ask> {
+        let snapshot = self.kept_first(who, id, digest, &choice).await?;
         let answering = {
             let fleet = self.fleet();
             let of = fleet.entries().find(|it| it.ask(id).is_some());
@@ -261,10 +271,17 @@ impl Inner {
             return Err(self.why_not(id).await);
         };
         let ask = found?;
-        let (sandbox, now) = (ask.sandbox.clone(), clock::wall());
+        let sandbox = ask.sandbox.clone();
+        let besides = Besides { snapshot, ..self.besides(who, &ask, &choice).await? };
+        let (now, rule) = (clock::wall(), besides.rule.clone());
         let waited_ms = waited(&ask, now);
-        let decision = Decision::new(answer, who.name.clone(), now, waited_ms);
+        let decision = Decision::new(choice.answer, who.name.clone(), now, waited_ms);
+        let decision = Decision { besides, ..decision };
         let settled = self.settle_ask(&sandbox, ask, decision, &By::Person(who)).await;
+        let settled = match rule {
+            Some(rule) => self.or_no_rule(who, &rule, settled).await,
+            None => settled,
+        };
         // What was not written down is not decided, and waits on.
         let kept = self.store.ask(id.to_string()).await?;
         let kept = kept.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
@@ -281,7 +298,7 @@ impl Inner {
     }
 
     /// Why an ask can't be answered.
-    async fn why_not(&self, id: &AskId) -> Fault {
+    pub(super) async fn why_not(&self, id: &AskId) -> Fault {
         let kept = self.store.ask(id.to_string()).await.ok().flatten();
         let Some(ask) = kept.and_then(|it| stored::ask(&it).ok()) else {
             return Fault::absent(format!("no such ask: {id}"))
@@ -321,7 +338,7 @@ impl Inner {
 
 impl Fleet {
     /// An ask that waits, for one who answers what was shown; `None` when it does not wait.
-    fn shown_ask(&self, id: &AskId, digest: &str) -> Option<Outcome<Ask>> {
+    pub(super) fn shown_ask(&self, id: &AskId, digest: &str) -> Option<Outcome<Ask>> {
         let (entry, ask) =
             self.entries().find_map(|entry| entry.ask(id).map(|ask| (entry, ask)))?;
         if ask.digest != digest {
@@ -342,7 +359,11 @@ impl Entry {
 }
 
 /// What rules decide without a person.
-fn by_rule<'a>(judged: &rules::Outcome, ask: &Ask, now: Timestamp) -> Option<(Decision, By<'a>)> {
+pub(super) fn by_rule<'a>(
+    judged: &rules::Outcome,
+    ask: &Ask,
+    now: Timestamp,
+) -> Option<(Decision, By<'a>)> {
     let names: Vec<String> = judged.by.iter().map(|it| it.id.clone()).collect();
     let by = format!("policy: {}", names.join(", "));
     let (verdict, message) = match judged.ruling {
@@ -370,7 +391,7 @@ pub(super) fn row(ask: &Ask) -> AskRow {
 
 /// Of all that is asked for, and by whom: each part with its length in front, so that no two requests are alike by
 /// how they are put together. The agent's reason is no part of it: it changes nothing.
-fn digest(sandbox: &SandboxId, request: &Request) -> String {
+pub(super) fn digest(sandbox: &SandboxId, request: &Request) -> String {
     let mut hash = Sha256::new();
     let mut part = |it: &str| {
         hash.update((it.len() as u64).to_be_bytes());

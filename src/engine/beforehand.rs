@@ -37,7 +37,7 @@ impl Inner {
         workspace: &Workspace,
         now: Timestamp,
     ) -> (Outcome, bool) {
-        let in_force = self.rules().await;
+        let in_force = self.rules(workspace).await;
         let whole = in_force.whole;
         let (request, workspace) = (ask.asked.request.clone(), workspace.clone());
         let work = move || look(&in_force, &request, &workspace, now);
@@ -225,6 +225,7 @@ mod tests {
                 deadline_at: Timestamp(9999),
                 askers: 1,
                 about: Vec::new(),
+                editable: false,
             },
             sandbox: SandboxId::random(),
             sandbox_name: String::new(),

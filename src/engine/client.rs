@@ -20,7 +20,7 @@ use crate::{
         units::Size,
     },
     model::{
-        ask::{Answer, Ask},
+        ask::{Ask, Choice},
         audit::{Act, Action, AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
@@ -28,6 +28,7 @@ use crate::{
         foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
+        rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
@@ -162,9 +163,27 @@ impl Runtime for Client {
         self.engine.traffic(id).await
     }
 
-    async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask> {
+    async fn decide(&self, id: &AskId, digest: &str, choice: Choice) -> Outcome<Ask> {
         let (who, digest) = (self.who.clone(), digest.to_owned());
-        to_its_end!(self, engine, id => engine.decide(&who, &id, &digest, answer))
+        to_its_end!(self, engine, id => engine.decide(&who, &id, &digest, choice))
+    }
+
+    async fn rules(&self) -> Outcome<Rulebook> {
+        self.engine.rulebook().await
+    }
+
+    async fn propose(&self, question: Question) -> Outcome<Proposal> {
+        self.engine.propose(question).await
+    }
+
+    async fn add_rules(&self, text: &str, domain: Domain) -> Outcome<Vec<KnownRule>> {
+        let (engine, who, text) = (self.engine.clone(), self.who.clone(), text.to_owned());
+        Inner::detached(async move { engine.add_rules(&who, &text, domain).await }).await
+    }
+
+    async fn remove_rule(&self, name: &RuleName) -> Outcome<KnownRule> {
+        let who = self.who.clone();
+        to_its_end!(self, engine, name => engine.remove_rule(&who, &name))
     }
 
     async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>> {

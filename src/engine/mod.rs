@@ -4,6 +4,7 @@ mod adopt;
 mod asks;
 pub mod audit;
 mod beforehand;
+mod besides;
 mod changes;
 mod client;
 mod create;
@@ -13,14 +14,17 @@ mod feed;
 mod fleet;
 mod follow;
 mod foreign;
+mod hits;
 mod keeper;
 mod lease;
 mod name;
 mod past;
 mod prune;
 mod pulse;
+mod reach;
 mod record;
 mod restore;
+mod rulebook;
 mod rules;
 mod secrets;
 mod sessions;
@@ -45,6 +49,7 @@ use std::{
 use tokio::sync::{Notify, Semaphore};
 
 pub use demo::demo;
+pub use rules::project_file;
 
 use crate::{
     base::{
@@ -130,7 +135,7 @@ impl Engine {
         let root = options.paths.snapshots();
         let Loaded { shelves, damaged, unfinished } = Shelves::load(root).await?;
         let (notes, writer) = Notes::new();
-        let rules = rules::Rules::since(opened.store.last_policy().await?.as_ref());
+        let rules = rules::Rules::since(&opened.store.last_policies().await?);
         let inner = Arc::new(Inner {
             paths: options.paths,
             drivers: options.drivers,

@@ -1,27 +1,51 @@
-//! The rules in policy.toml. The file is read for every ask, and taken apart when it says something else.
+//! The rules in policy.toml, and those for one directory alone. A file is read for every ask, and taken apart when it
+//! says something else.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use sha2::{Digest, Sha256};
 
 use super::{Inner, audit::words};
 use crate::{
-    base::fault::{Fault, Outcome},
-    config::{policy, source},
+    base::{
+        fault::{Fault, Outcome},
+        limits::{PROJECTS_MAX, RULES_WITHIN},
+    },
+    config::{
+        paths::Paths,
+        policy::{self, Entry},
+        source,
+    },
     model::{
         audit::{Act, Action},
         event::Level,
+        rule::Domain,
+        sandbox::{Workspace, WorkspaceMode},
     },
     policy::rules::{InForce, Rule},
 };
 
+/// Before the id of a rule for one directory, wherever it is named beside those for all: no id has it.
+pub(super) const OF_PROJECT: &str = "project:";
+/// Letters of a directory's name in that of its file.
+const NAMED_LETTERS: usize = 24;
+
 /// The rules in force. A file that can't be read leaves what those before it deny and ask, and allows nothing.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// Held by whoever reads the file: nothing is decided by rules that the audit record does not know yet.
-    turn: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+    /// Held by whoever reads or writes such a file: nothing is decided by rules that the audit record does not know yet.
+    pub turn: tokio::sync::Mutex<()>,
+    states: Mutex<BTreeMap<PathBuf, State>>,
+    /// What a hub before wrote into the audit record last, of each file.
+    noted: BTreeMap<String, Noted>,
 }
+
+/// What the audit record says of a file: the action, and the hash of the file if there was one.
+type Noted = (String, Option<String>);
 
 #[derive(Clone, Default)]
 struct State {
@@ -30,33 +54,80 @@ struct State {
     text: Option<String>,
     /// What was told of it.
     told: Option<String>,
-    /// What the audit record says of it: the action, and the hash of the file if there was one.
-    noted: Option<(String, Option<String>)>,
+    noted: Option<Noted>,
 }
 
 impl Rules {
     /// With what a hub before wrote into the audit record last.
-    pub(super) fn since(act: Option<&Act>) -> Self {
-        let noted = act.map(|it| (it.action.clone(), it.text("sha256").map(str::to_owned)));
-        Self { state: Mutex::new(State { noted, ..State::default() }), ..Self::default() }
+    pub(super) fn since(acts: &[Act]) -> Self {
+        let noted = |it: &Act| {
+            let noted = (it.action.clone(), it.text("sha256").map(str::to_owned));
+            (it.subject.clone(), noted)
+        };
+        Self { noted: acts.iter().map(noted).collect(), ..Self::default() }
+    }
+
+    fn states(&self) -> MutexGuard<'_, BTreeMap<PathBuf, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// The rules as the file has them now.
-    pub(super) async fn rules(&self) -> Arc<InForce> {
-        let (path, name) = (self.paths.policy(), self.paths.policy().display().to_string());
+    /// The rules for a sandbox with this workspace, as the files have them now.
+    pub(super) async fn rules(&self, workspace: &Workspace) -> Arc<InForce> {
         let _turn = self.rules.turn.lock().await;
-        let read = tokio::task::spawn_blocking(move || source::read(&path)).await;
-        let read = read.unwrap_or_else(|error| Err(Fault::bug(format!("reading rules: {error}"))));
+        let all = self.read_rules(&Domain::All).await;
+        if workspace.mode == WorkspaceMode::None {
+            return all;
+        }
+        let of_it = self.read_rules(&Domain::Project(workspace.path.clone())).await;
+        if of_it.is_empty() && of_it.whole {
+            return all;
+        }
+        let (whole, mut rules) = (all.whole && of_it.whole, all.rules.clone());
+        rules.extend(of_it.iter().cloned());
+        if !whole {
+            // What the one that can't be read denies is not known.
+            rules.retain(|it| it.ruling != crate::policy::rules::Ruling::Allow);
+        }
+        Arc::new(InForce { rules, whole })
+    }
+
+    /// The file of these.
+    pub(super) fn rule_file(&self, domain: &Domain) -> PathBuf {
+        match domain {
+            Domain::All => self.paths.policy(),
+            Domain::Project(workspace) => project_file(&self.paths, workspace),
+        }
+    }
+
+    /// Those of one file; for whoever has the turn.
+    pub(super) async fn read_rules(&self, domain: &Domain) -> Arc<InForce> {
+        let path = self.rule_file(domain);
+        let (name, reads) = (path.display().to_string(), path.clone());
+        let read = tokio::task::spawn_blocking(move || source::read(&reads));
+        // A dead network drive must not hold up every ask.
+        let read = match tokio::time::timeout(RULES_WITHIN, read).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => Err(Fault::bug(format!("reading rules: {error}"))),
+            Err(_) => Err(Fault::late(format!("reading {name} takes too long"))),
+        };
         let (rules, news, act) = {
-            let mut state = self.rules.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut states = self.rules.states();
+            if states.len() > PROJECTS_MAX {
+                let own = self.paths.policy();
+                states.retain(|it, _| *it == own || *it == path);
+            }
+            let state = states.entry(path).or_insert_with(|| State {
+                noted: self.rules.noted.get(&name).cloned(),
+                ..State::default()
+            });
             let now = match read {
                 Ok(text) if text == state.text && state.told.is_none() => {
                     return Arc::clone(&state.rules);
                 }
                 Ok(text) => {
-                    let rules = understood(&name, text.as_deref());
+                    let rules = understood(domain, &name, text.as_deref());
                     state.text = text;
                     rules
                 }
@@ -89,6 +160,59 @@ impl Inner {
         }
         rules
     }
+
+    /// Takes note that somebody wrote this into a file and that the audit record says so.
+    pub(super) fn rules_written(&self, path: &Path, text: &str) {
+        let mut states = self.rules.states();
+        let state = states.entry(path.to_owned()).or_default();
+        state.noted = Some((Action::PolicyChanged.word().to_owned(), Some(hash(text))));
+    }
+
+    /// The directories that have rules of their own, as their files say; and what is wrong with such a file.
+    pub(super) fn projects(&self) -> (Vec<PathBuf>, Vec<String>) {
+        let (mut found, mut wrong) = (Vec::new(), Vec::new());
+        let entries = std::fs::read_dir(self.paths.projects()).into_iter().flatten();
+        for entry in entries.take(PROJECTS_MAX).filter_map(Result::ok) {
+            let path = entry.path();
+            if path.extension().is_none_or(|it| it != "toml") {
+                continue;
+            }
+            let name = path.display().to_string();
+            let read = source::read(&path).map(Option::unwrap_or_default);
+            let read = read.map_err(|it| it.to_string()).and_then(|text| {
+                let first = |it: Vec<source::Flaw>| it.first().map(ToString::to_string);
+                policy::project(&name, &text).map_err(|it| first(it).unwrap_or_default())
+            });
+            match read {
+                Ok((workspace, _))
+                    if path == self.rule_file(&Domain::Project(workspace.clone())) =>
+                {
+                    found.push(workspace);
+                }
+                Ok((workspace, _)) => {
+                    let workspace = workspace.display();
+                    wrong.push(format!(
+                        "{name}: the rules for {workspace} are not kept in this file"
+                    ));
+                }
+                Err(why) => wrong.push(why),
+            }
+        }
+        found.sort();
+        (found, wrong)
+    }
+}
+
+/// The file with the rules for the sandboxes on one directory: named by how that is called, and by what tells it from all
+/// others.
+pub fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(workspace.as_os_str());
+    let digest: String =
+        Sha256::digest(bytes).iter().take(8).map(|it| format!("{it:02x}")).collect();
+    let name = workspace.file_name().and_then(|it| it.to_str()).unwrap_or_default();
+    let plain = name.chars().filter(|it| it.is_ascii_alphanumeric() || "-_".contains(*it));
+    let plain: String = plain.take(NAMED_LETTERS).collect();
+    paths.projects().join(format!("{plain}-{digest}.toml"))
 }
 
 impl State {
@@ -112,15 +236,38 @@ impl State {
     }
 }
 
-fn hash(text: &str) -> String {
+pub(super) fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|it| format!("{it:02x}")).collect()
 }
 
 /// No file has no rules.
-fn understood(name: &str, text: Option<&str>) -> Outcome<Vec<Rule>> {
+fn understood(domain: &Domain, name: &str, text: Option<&str>) -> Outcome<Vec<Rule>> {
     let Some(text) = text else { return Ok(Vec::new()) };
-    policy::rules(name, text).map_err(|flaws| {
+    let entries = entries(domain, name, text)?;
+    let named = |it: Entry| match domain {
+        Domain::All => it.rule,
+        Domain::Project(_) => Rule { id: format!("{OF_PROJECT}{}", it.rule.id), ..it.rule },
+    };
+    Ok(entries.into_iter().map(named).collect())
+}
+
+/// What such a file says.
+pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<Entry>> {
+    let wrong = |flaws: Vec<source::Flaw>| {
         let first = flaws.first().map(ToString::to_string).unwrap_or_default();
         Fault::invalid(first).hint("sandwatch policy check tells all that is wrong with it")
-    })
+    };
+    match domain {
+        Domain::All => policy::entries(name, text).map_err(wrong),
+        Domain::Project(workspace) => {
+            let (of, entries) = policy::project(name, text).map_err(wrong)?;
+            match of == *workspace {
+                true => Ok(entries),
+                false => Err(Fault::invalid(format!(
+                    "{name} has the rules of another directory: {}",
+                    crate::base::text::visible(&of.to_string_lossy())
+                ))),
+            }
+        }
+    }
 }

@@ -68,7 +68,9 @@ impl Inner {
             let of = fleet.entries().find(|it| it.standing.iter().any(|it| it.ask == *id));
             of.map(|it| (it.sandbox.id.clone(), Arc::clone(&it.standing_turn)))
         };
-        let (sandbox, turn) = found.ok_or_else(absent)?;
+        let Some((sandbox, turn)) = found else {
+            return self.revoke_rule(who, id).await?.ok_or_else(absent);
+        };
         let _turn = turn.lock().await;
         let now = clock::wall();
         let holds = |it: &Standing| it.ask == *id && it.decision.holds(now);
@@ -90,7 +92,7 @@ impl Inner {
     }
 
     /// Changes what is kept of an answer; with who takes it back, it is told to the audit record too.
-    async fn amend(
+    pub(super) async fn amend(
         &self,
         id: &AskId,
         change: impl FnOnce(&mut Decision) + Send,
@@ -125,7 +127,8 @@ impl Entry {
     /// An answer, which may hold on; told of one after the other, the newest last. One that was taken back took those
     /// before it along.
     pub(super) fn stand(&mut self, ask: &Ask, decision: &Decision) {
-        if decision.answer.scope == Scope::Once {
+        // What a rule answers holds as long as that is there.
+        if decision.answer.scope == Scope::Once || decision.answer.scope.is_rule() {
             return;
         }
         let now = clock::wall();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::audit::table as audit;
+use super::{audit::table as audit, hits};
 use crate::{
     base::{
         clock,
@@ -55,6 +55,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX ask_state ON ask (state);
 ",
     audit::TABLE,
+    hits::TABLE,
 ];
 
 /// One sandbox as it is kept.

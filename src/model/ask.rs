@@ -1,9 +1,9 @@
 //! An ask: something that a program in a sandbox may only do if a person says so, and what was said.
 
-use super::sandbox::words;
+use super::{rule::RuleName, sandbox::words};
 use crate::base::{
     clock::Timestamp,
-    id::{AskId, SandboxId, SessionId},
+    id::{AskId, SandboxId, SessionId, SnapshotId},
 };
 
 /// How long an answer for an hour holds.
@@ -59,6 +59,10 @@ words! {
         Session = "session",
         /// The same for an hour.
         Hour = "1h",
+        /// For all that a rule matches, which is made of it, in the sandboxes on the same workspace directory.
+        Project = "project",
+        /// The same in every sandbox.
+        Always = "always",
     }
 }
 
@@ -67,9 +71,14 @@ impl Scope {
     pub fn until(self, at: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Once => Some(at),
-            Self::Session => None,
+            Self::Session | Self::Project | Self::Always => None,
             Self::Hour => Some(Timestamp(at.0.saturating_add(HOUR_MS))),
         }
+    }
+
+    /// Whether it is a rule that answers from then on, and no answer of before.
+    pub fn is_rule(self) -> bool {
+        matches!(self, Self::Project | Self::Always)
     }
 
     /// Whether it does now. A clock that was set back makes none last longer.
@@ -133,6 +142,8 @@ pub struct Asked {
     pub askers: u32,
     /// What the host knows of it beside the request: names, and values that are the sandbox's own words.
     pub about: Vec<(String, String)>,
+    /// Who asks can do what is allowed in other words than those it asked in.
+    pub editable: bool,
 }
 
 /// An ask as people see it.
@@ -159,6 +170,35 @@ pub struct Answer {
     pub message: Option<String>,
 }
 
+/// An answer with all that goes along with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub answer: Answer,
+    /// What is allowed in place of what was asked for; `None` = just that.
+    pub edit: Option<String>,
+    /// The rule that is made of it, as text, where the scope is one of a rule; `None` = the one that is proposed.
+    pub rule: Option<String>,
+    /// The moment is kept first, and nothing is allowed if it can't be.
+    pub snapshot: bool,
+}
+
+impl From<Answer> for Choice {
+    fn from(answer: Answer) -> Self {
+        Self { answer, edit: None, rule: None, snapshot: false }
+    }
+}
+
+/// What came along with an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Besides {
+    /// What was allowed in place of what was asked for.
+    pub edit: Option<String>,
+    /// The rule that was made.
+    pub rule: Option<RuleName>,
+    /// The snapshot that was taken first.
+    pub snapshot: Option<SnapshotId>,
+}
+
 /// An answer, and whose it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -171,6 +211,7 @@ pub struct Decision {
     pub uses: u64,
     /// Who took it back, so that it holds no more.
     pub revoked: Option<Revoked>,
+    pub besides: Besides,
 }
 
 /// An answer that was taken back.
@@ -183,7 +224,7 @@ pub struct Revoked {
 
 impl Decision {
     pub fn new(answer: Answer, by: String, at: Timestamp, waited_ms: u64) -> Self {
-        Self { answer, by, at, waited_ms, uses: 0, revoked: None }
+        Self { answer, by, at, waited_ms, uses: 0, revoked: None, besides: Besides::default() }
     }
 
     /// Whether it answers the very same now.

@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod audit;
 pub mod capability;
+pub mod chain;
 pub mod change;
 pub mod check;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod history;
 pub mod host;
 pub mod output;
 pub mod place;
+pub mod rule;
 pub mod sandbox;
 pub mod secret;
 pub mod session;

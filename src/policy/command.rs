@@ -55,6 +55,24 @@ pub fn judge(rules: &[&Rule], line: &str) -> Outcome {
     Outcome { ruling: Ruling::Allow, by, because }
 }
 
+/// The words of the one command that a line is; `Err` says why it is none that a rule could name.
+pub fn argv(line: &str) -> Result<Vec<String>, &'static str> {
+    let line = shell::read(line);
+    if line.open {
+        return Err(
+            "what it does is not all in its words: it writes to a file, or is known only when it runs",
+        );
+    }
+    let mut own: Vec<Vec<String>> =
+        line.commands.into_iter().filter(|it| !runs_its_words(in_the_end(it))).collect();
+    own.dedup();
+    match (own.pop(), own.is_empty()) {
+        (Some(words), true) => Ok(words),
+        (None, _) => Err("it has no command that a rule could name"),
+        _ => Err("it is several commands, and a rule is about one"),
+    }
+}
+
 /// A shell that runs the text behind `-c` and nothing of its own.
 fn runs_its_words(words: &[String]) -> bool {
     let [program, flag, _, ..] = words else { return false };

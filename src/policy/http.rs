@@ -64,6 +64,18 @@ impl Requests {
             && self.path.as_deref().is_none_or(path)
     }
 
+    /// What a request that these surely are may be, as details of what is asked.
+    pub fn sample(&self) -> Vec<(String, String)> {
+        let path = self.path.as_deref().unwrap_or("/");
+        let parts: Vec<&str> =
+            path.split('/').map(|it| if it == "**" { "x" } else { it }).collect();
+        let method = self.methods.first().map_or("GET", String::as_str);
+        vec![
+            (METHOD.to_owned(), method.to_owned()),
+            (PATH.to_owned(), parts.join("/").replace(['*', '?'], "x")),
+        ]
+    }
+
     /// In a line, for people.
     pub fn words(&self) -> String {
         let methods = match self.methods.is_empty() {

@@ -10,20 +10,10 @@ use super::{
 };
 use crate::{
     base::{clock::Timestamp, limits::PATH_BYTES_MAX},
-    model::{
-        ask::{AskKind, Request},
-        sandbox::words,
-    },
+    model::ask::{AskKind, Request},
 };
 
-words! {
-    /// What a rule says, the strictest first.
-    Ruling {
-        Deny = "deny",
-        Ask = "ask",
-        Allow = "allow",
-    }
-}
+pub use crate::model::rule::Ruling;
 
 /// What a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +30,26 @@ pub enum Subject {
     /// The name of a tool, `*` at its end for all that begin so. It forbids whatever the tool is for, and allows only
     /// what nothing but the tool's name is known of.
     Tool(String),
+}
+
+impl Subject {
+    /// In a line, for people.
+    pub fn about(&self) -> String {
+        match self {
+            Self::Command(words) => {
+                let words: Vec<String> = words.iter().map(|it| it.join("|")).collect();
+                format!("command {}", words.join(" "))
+            }
+            Self::Path(glob) => format!("path {glob}"),
+            Self::Host(name, port) => {
+                format!("host {name}{}", port.map(|it| format!(":{it}")).unwrap_or_default())
+            }
+            Self::Request(name, port, requests) => {
+                format!("{} {}", Self::Host(name.clone(), *port).about(), requests.words())
+            }
+            Self::Tool(name) => format!("tool {name}"),
+        }
+    }
 }
 
 /// One rule.

@@ -16,7 +16,7 @@ use crate::{
         units::Size,
     },
     model::{
-        ask::{Answer, Ask},
+        ask::{Ask, Choice},
         audit::{AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
@@ -24,6 +24,7 @@ use crate::{
         foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
+        rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
@@ -183,11 +184,22 @@ pub trait Runtime: Send + Sync {
     /// Asks that have ended, newest first; those that wait are in their sandboxes.
     async fn asks(&self, wanted: &AsksWanted) -> Outcome<Vec<Ask>>;
     /// Answers an ask that waits: the first answer counts, and only if the digest is that of what was shown.
-    async fn decide(&self, id: &AskId, digest: &str, answer: Answer) -> Outcome<Ask>;
+    /// What goes along with it is done first, and nothing is answered when that fails.
+    async fn decide(&self, id: &AskId, digest: &str, choice: Choice) -> Outcome<Ask>;
     /// Asks whose answer holds for the very same request, newest first.
     async fn standing(&self) -> Outcome<Vec<Ask>>;
-    /// Takes such an answer back; the very same is asked again. Absent when it holds no more.
+    /// Takes such an answer back, or takes out the rule that was made of one; the very same is asked again. Absent
+    /// when it holds no more.
     async fn revoke(&self, id: &AskId) -> Outcome<Ask>;
+
+    /// The rules there are, and what they did.
+    async fn rules(&self) -> Outcome<Rulebook>;
+    /// What would be done, before it is.
+    async fn propose(&self, question: Question) -> Outcome<Proposal>;
+    /// Makes the rules of a text: all or none. `Invalid` says why one can't be made.
+    async fn add_rules(&self, text: &str, domain: Domain) -> Outcome<Vec<KnownRule>>;
+    /// Takes a rule out of its file; gives what it was.
+    async fn remove_rule(&self, name: &RuleName) -> Outcome<KnownRule>;
 
     /// Entries of the audit record as they were written, oldest first, in pieces. They are as the hub reads them:
     /// who wants to know whether they are what they were looks through them.

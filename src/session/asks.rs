@@ -46,6 +46,8 @@ pub struct Plea {
     pub session: Option<SessionId>,
     /// What the host knows of it beside the request.
     pub about: Vec<(String, String)>,
+    /// It can be done in other words than those it is asked in.
+    pub editable: bool,
 }
 
 /// What the host knows of who asks, by which askers are told apart.
@@ -53,12 +55,16 @@ fn command(about: &[(String, String)]) -> Option<&str> {
     about.iter().find(|(key, _)| key == "command").map(|(_, it)| it.as_str())
 }
 
+/// What is answered, and in which other words it is allowed.
+pub type Said = (Answer, Option<String>);
+type Told = watch::Receiver<Option<Outcome<Said>>>;
+
 struct Waiting {
     asked: Asked,
     /// What was known of the first one, and how many joined of whom something else is known.
     first: usize,
     others: usize,
-    answer: watch::Sender<Option<Outcome<Answer>>>,
+    answer: watch::Sender<Option<Outcome<Said>>>,
 }
 
 impl Asks {
@@ -84,7 +90,7 @@ impl Asks {
         feed: &Arc<Feed>,
         plea: Plea,
         within: Duration,
-    ) -> Outcome<Answer> {
+    ) -> Outcome<Said> {
         let joined = self.join(plea, within);
         match &joined {
             // There are only so many of these, as `may_ask` has it.
@@ -104,19 +110,17 @@ impl Asks {
     }
 
     /// Begins to wait, beside others that ask for the very same if there are any; whether there are none is told last.
-    fn join(
-        &self,
-        plea: Plea,
-        within: Duration,
-    ) -> Outcome<(AskId, watch::Receiver<Option<Outcome<Answer>>>, Duration, bool)> {
-        let Plea { request, session, about } = plea;
+    fn join(&self, plea: Plea, within: Duration) -> Outcome<(AskId, Told, Duration, bool)> {
+        let Plea { request, session, about, editable } = plea;
         let (now, within) = (clock::wall(), within.min(ASK_WITHIN_MAX));
         let mut state = self.lock();
         // Who shows another command is another asker: nobody allows one by what another is seen to do.
         let same = |it: &&mut Waiting| {
-            it.asked.request == request
-                && it.asked.session == session
-                && command(&it.asked.about) == command(&about)
+            let asked = &it.asked;
+            asked.request == request
+                && asked.session == session
+                && asked.editable == editable
+                && command(&asked.about) == command(&about)
         };
         if let Some(it) = state.waiting.iter_mut().find(same) {
             it.asked.askers += 1;
@@ -145,6 +149,7 @@ impl Asks {
             deadline_at: Timestamp(now.0.saturating_add(deadline)),
             askers: 1,
             about,
+            editable,
         };
         let id = asked.id.clone();
         let first = asked.about.len();
@@ -152,12 +157,15 @@ impl Asks {
         Ok((id, answered, within, true))
     }
 
-    /// Answers all who ask for it.
-    pub fn answer(&self, id: &AskId, answer: Answer) -> Outcome<()> {
+    /// Answers all who ask for it. Other words are for those alone who said that they can do with them.
+    pub fn answer(&self, id: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
         let state = self.lock();
         let found = state.waiting.iter().find(|it| it.asked.id == *id);
         let found = found.ok_or_else(|| Fault::absent(format!("no ask waits by that id: {id}")))?;
-        found.say(Ok(answer));
+        if edit.is_some() && !found.asked.editable {
+            return Err(Fault::unsupported("who asks can do it in no other words"));
+        }
+        found.say(Ok((answer, edit)));
         Ok(())
     }
 
@@ -209,7 +217,7 @@ impl Waiting {
     }
 
     /// The first to say something decides.
-    fn say(&self, what: Outcome<Answer>) {
+    fn say(&self, what: Outcome<Said>) {
         self.answer.send_if_modified(|it| {
             let first = it.is_none();
             it.get_or_insert(what);
@@ -260,7 +268,7 @@ mod tests {
     }
 
     fn plea(subject: &str) -> Plea {
-        Plea { request: request(subject), session: None, about: Vec::new() }
+        Plea { request: request(subject), session: None, about: Vec::new(), editable: false }
     }
 
     fn allow() -> Answer {
@@ -280,10 +288,15 @@ mod tests {
         }
         let pending = asks.pending();
         assert_eq!(pending.iter().map(|it| it.askers).collect::<Vec<_>>(), [2, 1]);
-        asks.answer(&pending[0].id, allow()).unwrap();
+        let edited = asks.answer(&pending[0].id, allow(), Some("make it".to_owned()));
+        assert_eq!(edited.unwrap_err().kind(), Kind::Unsupported);
+        asks.answer(&pending[0].id, allow(), None).unwrap();
         // The first answer counts.
-        asks.answer(&pending[0].id, Answer { verdict: Verdict::Deny, ..allow() }).unwrap();
-        assert_eq!((one.await.unwrap().unwrap(), two.await.unwrap().unwrap()), (allow(), allow()));
+        let deny = Answer { verdict: Verdict::Deny, ..allow() };
+        asks.answer(&pending[0].id, deny, None).unwrap();
+        let allowed = (allow(), None);
+        assert_eq!(one.await.unwrap().unwrap(), allowed);
+        assert_eq!(two.await.unwrap().unwrap(), allowed);
         asks.over(None, Some(&request("nothing")));
         asks.over(Some(&SessionId::random()), None);
         assert_eq!(asks.pending().len(), 1);
@@ -296,7 +309,8 @@ mod tests {
         other.abort();
         assert!(other.await.is_err());
         assert_eq!(asks.pending(), []);
-        assert_eq!(asks.answer(&pending[0].id, allow()).unwrap_err().kind(), Kind::Absent);
+        let late = asks.answer(&pending[0].id, allow(), None);
+        assert_eq!(late.unwrap_err().kind(), Kind::Absent);
     }
 
     #[test]

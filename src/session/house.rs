@@ -13,7 +13,7 @@ use tokio_stream::StreamExt;
 
 use super::{
     agents::{Agents, News},
-    asks::{Asks, Plea},
+    asks::{Asks, Plea, Said},
     exec,
     feed::Feed,
     host::{Host, Tell, Told},
@@ -133,7 +133,7 @@ impl House {
     }
 
     /// Asks whoever is at a hub for one of its programs; whoever drops this waits no more.
-    pub async fn ask(&self, plea: Plea, within: Duration) -> Outcome<Answer> {
+    pub async fn ask(&self, plea: Plea, within: Duration) -> Outcome<Said> {
         self.inner.asks.ask(&self.inner.feed, plea, within).await
     }
 
@@ -492,8 +492,8 @@ impl Seat for House {
         Ok(())
     }
 
-    async fn answer(&self, ask: &AskId, answer: Answer) -> Outcome<()> {
-        self.inner.asks.answer(ask, answer)
+    async fn answer(&self, ask: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
+        self.inner.asks.answer(ask, answer, edit)
     }
 
     async fn pause(&self) -> Outcome<()> {

@@ -119,7 +119,8 @@ pub trait Seat: Send + Sync {
     }
 
     /// Answers what a program asked; `Absent` when it waits no more.
-    async fn answer(&self, ask: &AskId, answer: Answer) -> Outcome<()>;
+    /// `edit` is what is allowed in place of what was asked for.
+    async fn answer(&self, ask: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()>;
 
     async fn pause(&self) -> Outcome<()>;
     async fn resume(&self) -> Outcome<()>;

@@ -25,6 +25,7 @@ use crate::{
     wire::{
         convert::{duration, required},
         shim::{Done, Frames, Plea, Reply, reply, send},
+        v1::AskAnswer,
     },
 };
 
@@ -99,10 +100,11 @@ async fn converse(stream: UnixStream, house: &House) {
         let within = plea.within_ms.map(|it| duration("plea.within_ms", it, ASK_WITHIN_MAX));
         let within = within.transpose()?.unwrap_or(ASK_WITHIN);
         let session = house.session_of(&parents);
+        let asking = Asking { request, session, about: Vec::new(), editable: plea.editable };
         tokio::select! {
-            answer = house.ask(Asking { request, session, about: Vec::new() }, within) => {
-                answer.map(|it| reply::What::Answer((&it).into()))
-            }
+            answer = house.ask(asking, within) => answer.map(|(answer, edit)| {
+                reply::What::Answer(AskAnswer { edit, ..(&answer).into() })
+            }),
             () = hung_up(&mut reader) => Err(Fault::lost("who asked waits no more")),
         }
     };

@@ -80,6 +80,7 @@ impl Asker for People {
         pids: &[u32],
     ) -> Outcome<Answer> {
         let session = self.house.session_of(pids);
-        self.house.ask(Plea { request, session, about }, ASK_WITHIN).await
+        let plea = Plea { request, session, about, editable: false };
+        Ok(self.house.ask(plea, ASK_WITHIN).await?.0)
     }
 }

@@ -279,7 +279,8 @@ async fn done(seat: &dyn Seat, what: call::What) -> Outcome<answer::What> {
         }
         call::What::AnswerAsk(it) => {
             let answer = convert::required("answer_ask.answer", it.answer)?;
-            seat.answer(&convert::ask_id(&it.ask)?, answer.try_into()?).await?;
+            let edit = convert::ask::edit_in(&answer)?;
+            seat.answer(&convert::ask_id(&it.ask)?, answer.try_into()?, edit).await?;
         }
         call::What::Forget(it) => {
             seat.forget(&convert::required("forget.request", it.request)?.try_into()?).await?;

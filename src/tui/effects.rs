@@ -1,7 +1,12 @@
 //! Carries effects out: calls to the hub as owned, bounded tasks whose results come back as
 //! messages. Nothing here waits for an answer.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -13,20 +18,23 @@ use crate::{
     app::{
         Act, Effect, EffectId, Link, Msg,
         effect::Order,
-        msg::{DiffRead, Reply},
+        msg::{AuditRead, DiffRead, Reply},
     },
     base::{
         fault::{Fault, Outcome},
         id::SessionId,
         limits::{
-            APPLY_WITHIN, CHANGES_WITHIN, CONSOLE_CALLS_MAX, CONSOLE_CHANGES_BYTES_MAX,
-            CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN, HUB_ANSWER_WITHIN,
-            PARSE_SLICE_BYTES, SNAPSHOT_WITHIN, STOP_GRACE,
+            APPLY_WITHIN, AUDIT_READ_WITHIN, CHANGES_WITHIN, CONSOLE_AUDIT_MAX, CONSOLE_CALLS_MAX,
+            CONSOLE_CHANGES_BYTES_MAX, CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN,
+            HUB_ANSWER_WITHIN, PARSE_SLICE_BYTES, SNAPSHOT_FIRST_WITHIN, SNAPSHOT_WITHIN,
+            STOP_GRACE,
         },
         secret::Secret,
     },
     config::environment,
     model::{
+        audit::AuditRequest,
+        chain::Verifier,
         change::{DiffPiece, DiffRequest, Subject},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::SandboxSpec,
@@ -205,10 +213,43 @@ impl Runner {
             Act::Revoke(ask) => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.revoke(&ask).await.map(|it| Reply::Ask(Box::new(it)))
             }),
-            Act::Decide { ask, digest, answer } => self.call(id, HUB_ANSWER_WITHIN, async move {
-                let decided = runtime.decide(&ask, &digest, answer).await;
-                decided.map(|it| Reply::Ask(Box::new(it)))
+            Act::Decide { ask, digest, choice } => {
+                let first = if choice.snapshot { SNAPSHOT_FIRST_WITHIN } else { Duration::ZERO };
+                self.call(id, HUB_ANSWER_WITHIN + first, async move {
+                    let decided = runtime.decide(&ask, &digest, *choice).await;
+                    decided.map(|it| Reply::Ask(Box::new(it)))
+                });
+            }
+            Act::Rules => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.rules().await.map(|it| Reply::Rules(Box::new(it)))
             }),
+            Act::Propose(question) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.propose(*question).await.map(|it| Reply::Proposal(Box::new(it)))
+            }),
+            Act::AddRule { text, domain } => self.call(id, HUB_ANSWER_WITHIN, async move {
+                let made = runtime.add_rules(&text, domain).await;
+                made.map(|it| Reply::Rule(it.into_iter().next().map(Box::new)))
+            }),
+            Act::RemoveRule(name) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                let gone = runtime.remove_rule(&name).await;
+                gone.map(|it| Reply::Rule(Some(Box::new(it))))
+            }),
+            Act::Traffic(sandbox) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.traffic(&sandbox).await.map(|it| Reply::Traffic(Box::new(it)))
+            }),
+            Act::Audit => {
+                let read = async move {
+                    let read = tokio::time::timeout(AUDIT_READ_WITHIN, read_audit(&*runtime));
+                    let late = || Err(Fault::late("the audit record takes too long to be read"));
+                    let read = read.await.unwrap_or_else(|_| late());
+                    read.map(|it| Reply::Audit(Box::new(it)))
+                };
+                if let Some(call) = self.start_call(id, AUDIT_READ_WITHIN + HUB_ANSWER_WITHIN, read)
+                {
+                    self.reads.retain(|_, it| !it.is_finished());
+                    self.reads.insert(id, call);
+                }
+            }
             Act::Cancel(read) => {
                 if let Some(call) = self.reads.remove(&read) {
                     call.abort();
@@ -296,6 +337,37 @@ impl Runner {
             older.abort();
         }
     }
+}
+
+/// Reads through the whole audit record, of which the newest entries are kept.
+async fn read_audit(runtime: &dyn Runtime) -> Outcome<AuditRead> {
+    let mut pages = runtime.audit(AuditRequest::default()).await?;
+    let (mut verifier, mut flaw) = (Some(Verifier::new(None)), None);
+    let mut entries = VecDeque::new();
+    let mut count = 0_u64;
+    while let Some(page) = pages.next().await {
+        for entry in page? {
+            count += 1;
+            if let Some(it) = &mut verifier
+                && let Err(found) = it.take(&entry)
+            {
+                (flaw, verifier) = (Some(found.to_string()), None);
+            }
+            if entries.len() == CONSOLE_AUDIT_MAX {
+                entries.pop_back();
+            }
+            entries.push_front(entry);
+        }
+        // Hashing a long record must hold up nobody.
+        tokio::task::yield_now().await;
+    }
+    let sound = match (flaw, verifier.map(Verifier::end)) {
+        (Some(flaw), _) => Err(flaw),
+        (None, Some(Ok(head))) => Ok(head),
+        (None, Some(Err(flaw))) => Err(flaw.to_string()),
+        (None, None) => Err("it was not looked through".to_owned()),
+    };
+    Ok(AuditRead { entries: entries.into(), count, sound })
 }
 
 /// Reads a diff as far as the console shows one; the rest is not even sent.

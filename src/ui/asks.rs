@@ -31,7 +31,7 @@ fn risk_role(level: RiskLevel) -> Role {
     }
 }
 
-fn tone_role(tone: Tone) -> Role {
+pub(super) fn tone_role(tone: Tone) -> Role {
     match tone {
         Tone::Plain => Role::Base,
         Tone::Subject => Role::Title,
@@ -346,11 +346,18 @@ impl View<'_> {
             (Action::AskAllow, "allow once"),
             (Action::AskAllowSession, "session"),
             (Action::AskAllowHour, "1 h"),
-            (Action::AskDeny, "deny"),
-            (Action::AskDenySay, "deny and say"),
+            (Action::AskAllowAlways, "always"),
+            (Action::AskAllowProject, "project"),
+            (Action::AskSnapshot, "snapshot"),
         ];
+        if it.ask.asked.editable {
+            all.push((Action::AskEdit, "edit"));
+        }
+        let allows = all.len();
+        all.push((Action::AskDeny, "deny"));
+        all.push((Action::AskDenySay, "deny and say"));
         if high {
-            all.rotate_left(3);
+            all.rotate_left(allows);
         }
         let right = (area.x + area.width).saturating_sub(1);
         let (mut at, mut y) = (area.x + 1, area.y + 1);
@@ -391,7 +398,7 @@ impl View<'_> {
         }
         let findings = it.ask.risk.findings.iter().take(2);
         lines.extend(findings.map(|it| (format!("! {}", brief(it, room - 2)), Role::Error)));
-        lines.push((format!("allowed: {}", scope_words(it.scope)), Role::Box));
+        lines.push((format!("allowed: {}", scope_words(it.choice.answer.scope)), Role::Box));
         let rows = u16::try_from(lines.len()).unwrap_or(4) + 4;
         let inside = self.boxed(brush, columns, rows, "Allow what is risky?");
         let mut brush = brush.within(inside);

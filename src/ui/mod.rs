@@ -9,8 +9,10 @@ mod fleet;
 mod form;
 mod paint;
 mod pane;
+mod records;
 mod snapshots;
 pub mod theme;
+mod write;
 
 use ratatui::{
     buffer::Buffer,
@@ -56,6 +58,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
             app::view::View::Snapshots(it) => view.snapshots(&mut brush, it, area),
             app::view::View::Diff(it) => view.diff(&mut brush, it, area),
             app::view::View::Asks(it) => view.asks(&mut brush, it, area),
+            app::view::View::Records(it) => view.records(&mut brush, it, area),
         }
         if let Some(divider) = area.divider {
             brush.line(divider, "│", theme.style(Role::Border));
@@ -124,6 +127,7 @@ impl View<'_> {
             Overlay::New(dialog) => self.new_sandbox(brush, dialog),
             Overlay::Confirm(confirm) => self.confirm(brush, confirm),
             Overlay::Allow(it) => Some(self.allow_box(brush, it)),
+            Overlay::Write(it) => Some(self.write_box(brush, it)),
             Overlay::TakeOver { session, holder, free, .. } => {
                 self.ask_take_over(brush, session, (holder, *free))
             }

@@ -90,8 +90,8 @@ pub fn ended(id: &str, state: AskState, by: Option<&str>) -> Ask {
 /// What was answered by these effects: the ask, its digest, and the answer.
 pub fn answered(acts: &[Act]) -> Vec<(String, String, Answer)> {
     let of = acts.iter().filter_map(|it| match it {
-        Act::Decide { ask, digest, answer } => {
-            Some((ask.to_string(), digest.clone(), answer.clone()))
+        Act::Decide { ask, digest, choice } => {
+            Some((ask.to_string(), digest.clone(), choice.answer.clone()))
         }
         _ => None,
     });

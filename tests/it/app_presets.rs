@@ -16,6 +16,7 @@ use super::{
 const SNAPSHOTS: &[Scope] = &[Scope::Snapshots, Scope::View, Scope::Global];
 const ASKS: &[Scope] = &[Scope::Asks, Scope::View, Scope::Global];
 const ASK: &[Scope] = &[Scope::Ask, Scope::View, Scope::Global];
+const RECORDS: &[Scope] = &[Scope::Records, Scope::View, Scope::Global];
 const DIFF: &[Scope] = &[Scope::Diff, Scope::View, Scope::Global];
 
 /// What keys typed one after the other do where these scopes are asked.
@@ -91,7 +92,7 @@ fn a_hint_names_a_key_that_does_it_in_every_preset() {
 fn no_key_of_one_place_hides_one_of_both_in_any_preset() {
     for (name, _) in PRESETS {
         let map = preset(name);
-        for scopes in [SNAPSHOTS, DIFF, ASKS, ASK] {
+        for scopes in [SNAPSHOTS, DIFF, ASKS, ASK, RECORDS] {
             for (_, keys, bound) in map.bindings().filter(|it| it.0 == Scope::View) {
                 let Bound::Action(wanted) = bound else { continue };
                 let found = does(&map, scopes, keys);

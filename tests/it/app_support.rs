@@ -314,6 +314,7 @@ pub fn ask(id: &str, sandbox: &str, kind: AskKind, subject: &str, level: RiskLev
             deadline_at: Timestamp(START + 240_000 + number * 1000),
             askers: 1,
             about: Vec::new(),
+            editable: false,
         },
         sandbox: SandboxId::parse(sandbox).unwrap(),
         sandbox_name: sandbox.to_owned(),

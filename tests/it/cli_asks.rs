@@ -14,20 +14,20 @@ use crate::{
     pty::Pty,
 };
 
-fn with_box() -> Home {
+pub fn with_box() -> Home {
     let home = Home::new();
     home.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-c", "sleep 1000"]);
     home
 }
 
 /// A program in the sandbox that asks, in the background.
-fn asking(home: &Home, words: &[&str]) -> Child {
+pub fn asking(home: &Home, words: &[&str]) -> Child {
     let words = [&["exec", "box", "--", "sandwatch", "ask"][..], words].concat();
     let mut command = home.command(&words);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn ended(child: Child) -> (i32, String) {
+pub fn ended(child: Child) -> (i32, String) {
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
     (status.code().unwrap(), said.into_owned())
@@ -38,7 +38,7 @@ fn waiting(home: &Home) -> Vec<Value> {
 }
 
 /// Waits until something waits for an answer; gives its id.
-fn one_waits(home: &Home, subject: &str) -> String {
+pub fn one_waits(home: &Home, subject: &str) -> String {
     let mut found = None;
     eventually(&format!("{subject} is asked"), || {
         let all = waiting(home);
@@ -48,11 +48,11 @@ fn one_waits(home: &Home, subject: &str) -> String {
     found.unwrap().as_str().unwrap().to_owned()
 }
 
-fn show(home: &Home, id: &str) -> Value {
+pub fn show(home: &Home, id: &str) -> Value {
     home.json(&["approvals", "show", id, "--json"])
 }
 
-fn kill_hub(home: &Home) {
+pub fn kill_hub(home: &Home) {
     let pid = home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
 }

@@ -12,7 +12,7 @@ use sandwatch::{
     },
     client::Client,
     model::{
-        ask::{Answer, Ask},
+        ask::{Ask, Choice},
         audit::{AuditRequest, Entry, Head},
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest, Subject},
         check::Check,
@@ -20,6 +20,7 @@ use sandwatch::{
         foreign::{Adoption, Foreign},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
+        rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
@@ -66,7 +67,11 @@ deaf! {
     fn traffic(_id: &SandboxId) -> Traffic;
     fn standing() -> Vec<Ask>;
     fn revoke(_id: &AskId) -> Ask;
-    fn decide(_id: &AskId, _digest: &str, _answer: Answer) -> Ask;
+    fn decide(_id: &AskId, _digest: &str, _choice: Choice) -> Ask;
+    fn rules() -> Rulebook;
+    fn propose(_question: Question) -> Proposal;
+    fn add_rules(_text: &str, _domain: Domain) -> Vec<KnownRule>;
+    fn remove_rule(_name: &RuleName) -> KnownRule;
     fn audit(_request: AuditRequest) -> BoxStream<Outcome<Vec<Entry>>>;
     fn audit_head() -> Head;
     fn doctor() -> Vec<Check>;

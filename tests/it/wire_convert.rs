@@ -18,8 +18,8 @@ use sandwatch::{
     },
     model::{
         ask::{
-            Answer, Ask, AskKind, AskState, Asked, Decision, Request, Revoked, Risk, RiskLevel,
-            Scope, Verdict,
+            Answer, Ask, AskKind, AskState, Asked, Besides, Decision, Request, Revoked, Risk,
+            RiskLevel, Scope, Verdict,
         },
         capability::Capabilities,
         change::AppliedPath,
@@ -28,6 +28,7 @@ use sandwatch::{
         foreign,
         history::{HistoryLine, HistoryMark, HistoryPage, Recording},
         output::{Fidelity, From as Start, Output, OutputRequest},
+        rule::{Domain, RuleName},
         sandbox::{
             Egress, Gpus, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace,
             WorkspaceMode,
@@ -208,14 +209,20 @@ prop_compose! {
         details in vec(("[a-z\u{202e}]{1,9}", line()), 0..4), reason in option::of(line()),
         agent in option::of("[a-z]{1,20}"), session in option::of(session_id()),
         (created_at, deadline_at) in (stamp(), stamp()), askers in 1_u32..,
-        about in vec((line(), line()), 0..3), digest in "[0-9a-f]{64}", level in any_of(RiskLevel::ALL), findings in vec(line(), 0..3),
+        about in vec((line(), line()), 0..3), editable in any::<bool>(), digest in "[0-9a-f]{64}", level in any_of(RiskLevel::ALL), findings in vec(line(), 0..3),
         state in any_of(AskState::ALL), decision in option::of(decision()),
     ) -> Ask {
         let request = Request { kind, subject, details, reason, agent };
         let id = AskId::parse(&id).unwrap();
-        let asked = Asked { id, request, session, created_at, deadline_at, askers, about };
+        let asked = Asked { id, request, session, created_at, deadline_at, askers, about, editable };
         let risk = Risk { level, findings };
         Ask { asked, sandbox, sandbox_name, digest, risk, state, decision }
+    }
+}
+
+prop_compose! {
+    fn rule_name()(id in "[a-zA-Z0-9_-]{1,40}", of in option::of("/[a-z]{1,9}")) -> RuleName {
+        RuleName { id, domain: of.map_or(Domain::All, |it| Domain::Project(it.into())) }
     }
 }
 
@@ -224,8 +231,11 @@ prop_compose! {
         verdict in any_of(Verdict::ALL), scope in any_of(Scope::ALL), message in option::of(line()),
         by in line(), at in stamp(), waited_ms in any::<u64>(), uses in any::<u64>(),
         revoked in option::of((line(), stamp()).prop_map(|(by, at)| Revoked { by, at })),
+        edit in option::of(line()), rule in option::of(rule_name()),
+        snapshot in option::of(snapshot_id()),
     ) -> Decision {
-        Decision { answer: Answer { verdict, scope, message }, by, at, waited_ms, uses, revoked }
+        let (answer, besides) = (Answer { verdict, scope, message }, Besides { edit, rule, snapshot });
+        Decision { answer, by, at, waited_ms, uses, revoked, besides }
     }
 }
 

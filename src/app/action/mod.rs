@@ -27,6 +27,8 @@ pub enum Scope {
     Asks,
     /// One ask, to be read and answered.
     Ask,
+    /// Rules, what went out, the audit record.
+    Records,
     /// All of these, asked after each.
     View,
     /// Dialogs, help and other boxes.
@@ -49,6 +51,7 @@ impl Scope {
         Self::Diff,
         Self::Asks,
         Self::Ask,
+        Self::Records,
         Self::View,
         Self::Dialog,
         Self::Read,
@@ -68,6 +71,7 @@ impl Scope {
             Self::Diff => "diff",
             Self::Asks => "asks",
             Self::Ask => "ask",
+            Self::Records => "records",
             Self::View => "view",
             Self::Dialog => "dialog",
             Self::Read => "read",
@@ -92,7 +96,8 @@ impl Scope {
             Self::Diff => "in what changed",
             Self::Asks => "in the list of asks",
             Self::Ask => "in an ask that you read",
-            Self::View => "in snapshots, in what changed and in asks",
+            Self::Records => "in rules, in what went out and in the audit record",
+            Self::View => "in snapshots, in what changed, in asks and in rules",
             Self::Dialog => "in a box",
             Self::Read => "in a box you only read",
             Self::Line => "in a line you edit",

@@ -154,6 +154,26 @@ actions! {
         "Show what waits for an answer in the whole fleet, and what was answered; again opens the one under the cursor.",
         [Global "I", Prefix "a"], "asks" Nothing;
 
+    RulesShow, "rules.show", Global, None, "Rules",
+        "Show the rules that answer without you, how often they did, and when last.",
+        [Global "P"], "rules" Nothing;
+    EgressShow, "egress.show", List, None, "What went out",
+        "Show what went out of the sandbox's network, and what was kept in.",
+        [Global "L"], "egress" Sandbox;
+    AuditShow, "audit.show", Global, None, "Audit record",
+        "Show who did and decided what, the newest first, and whether all of the record is as it was.",
+        [Global "U"], "audit" Nothing;
+
+    RecordOpen, "records.open", Records, None, "Read",
+        "Read all of the row under the cursor.",
+        [Records "enter"];
+    RuleAdd, "rules.add", Records, None, "New rule",
+        "Write a rule in one line; what it would have answered is shown before it is made.",
+        [Records "a"];
+    RuleRemove, "rules.remove", Records, Confirm, "Take out",
+        "Take the rule under the cursor out of its file.",
+        [Records "x", Records "D", Records "delete"];
+
     DiffBefore, "snapshot.diff_before", Snapshots, None, "Changes up to it",
         "Show what changed from the snapshot before to this one.",
         [Snapshots "enter"];
@@ -228,6 +248,18 @@ actions! {
     AskAllowHour, "ask.allow_hour", Ask, None, "Allow for an hour",
         "Allow the very same request of this sandbox for an hour.",
         [Ask "t"];
+    AskAllowAlways, "ask.allow_always", Ask, None, "Allow always",
+        "Allow it by a rule for every sandbox, which is shown and can be edited before it is made.",
+        [Ask "A"];
+    AskAllowProject, "ask.allow_project", Ask, None, "Allow for project",
+        "The same by a rule for the sandboxes on its directory alone.",
+        [Ask "P"];
+    AskEdit, "ask.edit", Ask, None, "Edit and allow",
+        "Allow it once in other words, where who asks can do it in those.",
+        [Ask "e"];
+    AskSnapshot, "ask.allow_snapshot", Ask, None, "Snapshot and allow",
+        "Keep this moment of the sandbox first, then allow this ask alone.",
+        [Ask "c"];
     AskDeny, "ask.deny", Ask, None, "Deny",
         "Deny this ask.",
         [Ask "d"];

@@ -385,9 +385,13 @@ impl State {
         match &self.overlay {
             _ if self.line.is_some() => &[Scope::Line],
             // First as in any line, so that what erases there erases here.
-            Some(Overlay::Palette(_) | Overlay::Help(_) | Overlay::New(_) | Overlay::Allow(_)) => {
-                &[Scope::Line, Scope::Dialog]
-            }
+            Some(
+                Overlay::Palette(_)
+                | Overlay::Help(_)
+                | Overlay::New(_)
+                | Overlay::Allow(_)
+                | Overlay::Write(_),
+            ) => &[Scope::Line, Scope::Dialog],
             Some(Overlay::Notices { .. } | Overlay::Info { .. } | Overlay::Doctor { .. }) => {
                 &[Scope::Read, Scope::Dialog]
             }
@@ -398,6 +402,9 @@ impl State {
             }
             None if self.shown_ask().is_some() => &[Scope::Ask, Scope::View, Scope::Global],
             None if self.inbox().is_some() => &[Scope::Asks, Scope::View, Scope::Global],
+            None if matches!(self.view(), Some(View::Records(_))) => {
+                &[Scope::Records, Scope::View, Scope::Global]
+            }
             None if self.view().is_some() => &[Scope::Diff, Scope::View, Scope::Global],
             None if self.copy.is_some() => &[Scope::Scroll, Scope::Global],
             None if self.place == Place::Panes => &[Scope::Panes, Scope::Global],

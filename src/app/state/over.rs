@@ -9,6 +9,7 @@ use crate::{
         help::Help,
         line::Editor,
         palette::Palette,
+        write::WriteBox,
     },
     base::id::{AskId, SandboxId, SessionId},
     model::check::Check,
@@ -35,6 +36,8 @@ pub enum Overlay {
     Confirm(Confirm),
     /// A word is to be typed before something risky is allowed.
     Allow(Box<AllowBox>),
+    /// A rule, or what is allowed in place of what was asked for, is being written.
+    Write(Box<WriteBox>),
     /// Somebody else holds the keyboard; take it from them?
     TakeOver {
         session: SessionId,

@@ -1,8 +1,9 @@
 //! What the hub was asked for and has not answered yet.
 
 use crate::{
+    app::records::Of,
     base::id::{AskId, SandboxId, SessionId, SnapshotId},
-    model::change::ApplyRequest,
+    model::{change::ApplyRequest, rule::RuleName},
     runtime::LeaseVerb,
 };
 
@@ -81,6 +82,17 @@ pub enum Pending {
         ask: AskId,
         says: String,
     },
+    /// What would be done by what is being written.
+    Propose,
+    /// A rule that is made; in words.
+    AddRule,
+    RemoveRule {
+        id: String,
+    },
+    /// Rows of the place of that kind.
+    Records(Of),
+    /// What the rule that is read does.
+    RuleRead(RuleName),
     Clipboard {
         lines: usize,
         /// The session whose program wrote it; `None` = the operator copied it.

@@ -12,10 +12,11 @@ use crate::{
         lost::Until,
         msg::Link,
         state::{LineKind, Overlay, Pending},
+        view::Left,
     },
     base::{id::AskId, text::count},
     model::{
-        ask::{Answer, Ask, RiskLevel, Scope, Verdict},
+        ask::{Answer, Ask, Choice, RiskLevel, Scope, Verdict},
         event::Level,
     },
     vt::key::Stroke,
@@ -24,6 +25,18 @@ use crate::{
 impl Turn<'_> {
     /// A key wants to answer. Why it does not is said, but to keys that repeat.
     pub(super) fn answer(&mut self, verdict: Verdict, scope: Scope, say: bool) {
+        let answer = Answer { verdict, scope, message: None };
+        self.answer_with(answer.into(), say);
+    }
+
+    /// Allows it once the moment is kept.
+    pub(super) fn answer_after_snapshot(&mut self) {
+        let answer = Answer { verdict: Verdict::Allow, scope: Scope::Once, message: None };
+        self.answer_with(Choice { snapshot: true, ..answer.into() }, false);
+    }
+
+    /// The same with what goes along; `say` = some words come first, for the agent or in place of what it asked for.
+    fn answer_with(&mut self, choice: Choice, say: bool) {
         let now = self.state.now.since_start;
         let (quiet_at, last) = (self.state.keys_quiet_at(), self.state.pressed_last);
         let key_at = self.state.key_at;
@@ -61,36 +74,50 @@ impl Turn<'_> {
             return self.notice(Level::Warning, text);
         }
         let ask = it.ask.clone();
-        match verdict {
+        match choice.answer.verdict {
+            Verdict::Allow if say => self.write_edit(ask),
+            Verdict::Allow if choice.answer.scope.is_rule() => self.write_rule(ask, choice),
             Verdict::Deny if say => {
                 let (id, digest) = (ask.asked.id.clone(), ask.digest.clone());
                 self.open_line(LineKind::DenySay { ask: id, digest }, "");
             }
-            Verdict::Deny => self.decide(&ask, Answer { verdict, scope, message: None }),
-            Verdict::Allow if ask.risk.level == RiskLevel::High => {
-                let gate = Gate::new(self.state.asks.mark(), 0);
-                let editor = Editor::new("", ALLOW_WORD.len() * 2);
-                let open = AllowBox { ask, scope, editor, wrong: None, gate };
-                self.hint_was_followed();
-                self.state.overlay = Some(Overlay::Allow(Box::new(open)));
-            }
-            Verdict::Allow => self.decide(&ask, Answer { verdict, scope, message: None }),
+            Verdict::Allow if ask.risk.level == RiskLevel::High => self.want_word(ask, choice),
+            Verdict::Deny | Verdict::Allow => self.decide(&ask, choice),
         }
     }
 
+    /// Opens the box that wants a word before something risky is allowed.
+    pub(super) fn want_word(&mut self, ask: Ask, choice: Choice) {
+        let gate = Gate::new(self.state.asks.mark(), 0);
+        let editor = Editor::new("", ALLOW_WORD.len() * 2);
+        let open = AllowBox { ask, choice, editor, wrong: None, gate };
+        self.hint_was_followed();
+        self.state.overlay = Some(Overlay::Allow(Box::new(open)));
+    }
+
     /// Sends an answer to what was on screen, and goes on to what waits next.
-    fn decide(&mut self, ask: &Ask, answer: Answer) {
+    pub(super) fn decide(&mut self, ask: &Ask, choice: Choice) {
         let id = ask.asked.id.clone();
         if !self.state.asks.waiting.iter().any(|it| it.id == id) {
             return self.notice(Level::Warning, "it waits no more; nothing is answered");
         }
-        let does = match answer.verdict {
+        let does = match choice.answer.verdict {
+            Verdict::Allow if choice.snapshot => {
+                format!("keeping this moment, then allowing {}", in_words(ask))
+            }
             Verdict::Allow => format!("allowing {}", in_words(ask)),
             Verdict::Deny => format!("denying {}", in_words(ask)),
         };
-        let act = Act::Decide { ask: id.clone(), digest: ask.digest.clone(), answer };
-        let pending = Pending::Decide { ask: id.clone(), says: does };
-        if self.start(act, Some(pending)).is_none() {
+        let keeps = choice.snapshot;
+        let choice = Box::new(choice);
+        let act = Act::Decide { ask: id.clone(), digest: ask.digest.clone(), choice };
+        let pending = Pending::Decide { ask: id.clone(), says: does.clone() };
+        let started = match keeps {
+            // It may take a while, and is told then.
+            true => self.begin(act, pending, does, Left::Finished),
+            false => self.start(act, Some(pending)),
+        };
+        if started.is_none() {
             return;
         }
         self.state.asks.deciding.insert(id);
@@ -110,7 +137,8 @@ impl Turn<'_> {
             return;
         }
         let message = (!message.is_empty()).then(|| message.to_owned());
-        self.decide(&ask, Answer { verdict: Verdict::Deny, scope: Scope::Once, message });
+        let answer = Answer { verdict: Verdict::Deny, scope: Scope::Once, message };
+        self.decide(&ask, answer.into());
     }
 
     /// A letter for the box that wants a word: typed, one by one, after it was on screen for a while.
@@ -139,10 +167,9 @@ impl Turn<'_> {
                 it.wrong = Some(format!("nothing is allowed: the word is `{ALLOW_WORD}`"));
             }
             Action::LineAccept | Action::DialogAccept => {
-                let (ask, scope) = (it.ask.clone(), it.scope);
+                let (ask, choice) = (it.ask.clone(), it.choice.clone());
                 self.state.overlay = None;
-                let answer = Answer { verdict: Verdict::Allow, scope, message: None };
-                self.decide(&ask, answer);
+                self.decide(&ask, choice);
             }
             _ => return it.editor.act(action),
         }
@@ -154,6 +181,7 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let boxed = match &mut self.state.overlay {
             Some(Overlay::Allow(open)) => Some(open.gate.drawn(it, now)),
+            Some(Overlay::Write(open)) => Some(open.gate.drawn(it, now)),
             _ => None,
         };
         let news = match boxed {
@@ -177,13 +205,19 @@ impl Turn<'_> {
             it.gate.close(mark);
             it.editor.set("");
         }
+        if let Some(Overlay::Write(it)) = &mut self.state.overlay {
+            it.gate.close(mark);
+        }
         self.state.dirty = true;
     }
 
     /// A box or a line that would have answered it is of no use any more; what is typed for it goes nowhere.
     pub(super) fn take_answer_away(&mut self, id: &AskId) {
-        let boxed =
-            matches!(&self.state.overlay, Some(Overlay::Allow(it)) if it.ask.asked.id == *id);
+        let boxed = match &self.state.overlay {
+            Some(Overlay::Allow(it)) => it.ask.asked.id == *id,
+            Some(Overlay::Write(it)) => it.ask().is_some_and(|it| it.asked.id == *id),
+            _ => false,
+        };
         let line = self.state.line.as_ref().map(|it| &it.kind);
         let lined = matches!(line, Some(LineKind::DenySay { ask, .. }) if ask == id);
         if !(boxed || lined) {

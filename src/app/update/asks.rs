@@ -113,6 +113,10 @@ impl Turn<'_> {
             Action::AskAllow => self.answer(Verdict::Allow, Scope::Once, false),
             Action::AskAllowSession => self.answer(Verdict::Allow, Scope::Session, false),
             Action::AskAllowHour => self.answer(Verdict::Allow, Scope::Hour, false),
+            Action::AskAllowAlways => self.answer(Verdict::Allow, Scope::Always, false),
+            Action::AskAllowProject => self.answer(Verdict::Allow, Scope::Project, false),
+            Action::AskEdit => self.answer(Verdict::Allow, Scope::Once, true),
+            Action::AskSnapshot => self.answer_after_snapshot(),
             Action::AskDeny => self.answer(Verdict::Deny, Scope::Once, false),
             Action::AskDenySay => self.answer(Verdict::Deny, Scope::Once, true),
             Action::AskFocused => self.take_focused(),
@@ -381,10 +385,16 @@ impl Turn<'_> {
                     self.state.asks.decided.insert(ask);
                 }
                 let scope = now.decision.as_ref().map_or(Scope::Once, |it| it.answer.scope);
-                let word = match (now.state, scope) {
+                let mut word = match (now.state, scope) {
                     (AskState::Allowed, scope) => format!("allowed ({})", scope_words(scope)),
                     _ => "denied".to_owned(),
                 };
+                if let Some(it) = now.decision.as_ref().map(|it| &it.besides) {
+                    let rule = it.rule.as_ref().map(|it| format!(", rule {}", it.id));
+                    word.push_str(&rule.unwrap_or_default());
+                    word.push_str(if it.snapshot.is_some() { ", a snapshot was kept" } else { "" });
+                    word.push_str(if it.edit.is_some() { ", in other words" } else { "" });
+                }
                 self.notice(Level::Info, &format!("{word}: {}", in_words(&now)));
                 self.learn_ended(vec![*now], false);
             }

@@ -39,6 +39,9 @@ impl Turn<'_> {
         if self.state.line.is_none() && matches!(self.state.overlay, Some(Overlay::Allow(_))) {
             return self.type_in_allow(text);
         }
+        if self.state.line.is_none() && matches!(self.state.overlay, Some(Overlay::Write(_))) {
+            return self.type_in_write(text);
+        }
         let editor = match (&mut self.state.line, &mut self.state.overlay) {
             (Some(line), _) => Some(&mut line.editor),
             (None, Some(Overlay::Palette(palette))) => {
@@ -121,6 +124,9 @@ impl Turn<'_> {
         }
         if matches!(self.state.overlay, Some(Overlay::Allow(_))) {
             return self.allow_action(action);
+        }
+        if matches!(self.state.overlay, Some(Overlay::Write(_))) {
+            return self.write_action(action);
         }
         let keymap = &self.state.keymap;
         let height = usize::from(self.state.size.1);

@@ -60,7 +60,12 @@ impl Turn<'_> {
     pub(super) fn revoked(&mut self, ask: Ask) {
         let scope = ask.decision.as_ref().map(|it| scope_words(it.answer.scope));
         let what = scope.unwrap_or("what it answered");
-        self.notice(Level::Info, &format!("{what} is asked again: {}", in_words(&ask)));
+        let rule = ask.decision.as_ref().and_then(|it| it.besides.rule.as_ref());
+        let text = match rule {
+            Some(rule) => format!("rule {} is taken out: {}", rule.id, in_words(&ask)),
+            None => format!("{what} is asked again: {}", in_words(&ask)),
+        };
+        self.notice(Level::Info, &text);
         if let Some(it) = self.shown_mut().filter(|it| it.ask.asked.id == ask.asked.id) {
             it.ask = ask.clone();
             it.lines.clear();

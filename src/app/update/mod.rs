@@ -13,12 +13,14 @@ mod losses;
 mod lost;
 pub mod mouse;
 mod panes;
+mod records;
 mod results;
 mod scroll;
 mod snapshots;
 mod typing;
 mod verbs;
 mod views;
+mod write;
 
 use super::{
     copy::{Copy, Opened},
@@ -223,6 +225,7 @@ impl Turn<'_> {
         }
         self.settle_views();
         self.settle_ask();
+        self.settle_records();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));
         if let Some(copy) = &self.state.copy {

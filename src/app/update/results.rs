@@ -66,6 +66,13 @@ impl Turn<'_> {
             (it @ (Pending::Asks { .. } | Pending::Decide { .. } | Pending::Revoke(_)), result) => {
                 self.asks_done(id, it, result);
             }
+            (
+                it @ (Pending::Records(_) | Pending::RuleRead(_) | Pending::RemoveRule { .. }),
+                result,
+            ) => self.records_done(id, it, result),
+            (it @ (Pending::Propose | Pending::AddRule), result) => {
+                self.written(id, &it, result);
+            }
             (Pending::Doctor, result) => self.checked(result),
             (Pending::Clipboard { lines, by }, Ok(_)) => {
                 let word = if lines == 1 { "line" } else { "lines" };

@@ -220,6 +220,7 @@ impl Turn<'_> {
             Deed::Restore { sandbox, to, label } => self.restore(sandbox, to, label),
             Deed::RemoveSnapshot { id, what } => self.remove_snapshot(id, what),
             Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
+            Deed::RemoveRule(name) => self.remove_rule(name),
             Deed::TakeBack { sandbox, directory, overwrite } => {
                 self.take_back(sandbox, directory, overwrite);
             }

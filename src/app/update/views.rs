@@ -63,6 +63,7 @@ impl Turn<'_> {
         let reads = match self.state.views.pop() {
             Some(View::Snapshots(it)) => [it.asked, it.telling.map(|(id, _)| id)],
             Some(View::Asks(_)) => [None, None],
+            Some(View::Records(it)) => [it.asked, it.reading],
             Some(View::Diff(it)) => {
                 let reads = [it.asked, it.reading.as_ref().map(|(id, _)| *id)];
                 // Of one that is removed nothing is remembered.
@@ -128,6 +129,7 @@ impl Turn<'_> {
                     Scope::Snapshots => Some(Action::Snapshots),
                     Scope::Diff | Scope::View => Some(Action::Diff),
                     Scope::Asks | Scope::Ask => Some(Action::AsksShow),
+                    Scope::Records => Some(Action::RulesShow),
                     _ => None,
                 };
                 if let Some(place) = elsewhere {
@@ -138,6 +140,12 @@ impl Turn<'_> {
             }
             Some(View::Asks(_)) => {
                 if self.asks_action(action) {
+                    return true;
+                }
+                false
+            }
+            Some(View::Records(_)) => {
+                if self.records_action(action) {
                     return true;
                 }
                 false
@@ -173,10 +181,10 @@ impl Turn<'_> {
             (Action::Again, _) => self.look_again(),
             (Action::Fork, _) if is_snapshots && argument.is_empty() => self.fork_from_row(),
             (_, Scope::Snapshots) if is_snapshots => self.snapshots_action(action),
-            (_, Scope::Diff) if self.state.inbox().is_none() && !is_snapshots => {
+            (_, Scope::Diff) if matches!(self.state.view(), Some(View::Diff(_))) => {
                 self.diff_action(action);
             }
-            (_, Scope::Snapshots | Scope::Diff | Scope::Asks | Scope::Ask) => {
+            (_, Scope::Snapshots | Scope::Diff | Scope::Asks | Scope::Ask | Scope::Records) => {
                 let title = action.spec().title;
                 self.notice(Level::Info, &format!("{title} does nothing here"));
             }
@@ -223,6 +231,10 @@ impl Turn<'_> {
         match self.state.views.last_mut() {
             Some(View::Snapshots(it)) => it.pattern = pattern,
             Some(View::Diff(it)) => it.pattern = pattern,
+            Some(View::Records(it)) => {
+                it.filter(pattern);
+                return;
+            }
             Some(View::Asks(_)) | None => return,
         }
         if looks {
@@ -257,7 +269,7 @@ impl Turn<'_> {
                 }
                 (found.is_some(), it.pattern.is_some())
             }
-            Some(View::Asks(_)) | None => return,
+            Some(View::Asks(_) | View::Records(_)) | None => return,
         };
         if !looks {
             let key = self.state.key_words(Action::Find);
@@ -279,6 +291,7 @@ impl Turn<'_> {
                 [it.asked.take(), it.reading.take().map(|(id, _)| id)]
             }
             Some(View::Asks(_)) => return self.list_ended(),
+            Some(View::Records(_)) => return self.read_records(),
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
@@ -293,6 +306,7 @@ impl Turn<'_> {
             Some(View::Snapshots(it)) => it.wrong.is_some(),
             Some(View::Diff(it)) => it.wrong.is_some(),
             Some(View::Asks(_)) => self.state.asks.wrong.is_some(),
+            Some(View::Records(it)) => it.wrong.is_some(),
             None => false,
         };
         if wrong {
@@ -312,12 +326,12 @@ impl Turn<'_> {
                 it.cursor.set_height(usize::from(list.height));
                 it.lines.set_height(usize::from(side.height).saturating_sub(said));
             }
-            Some(View::Asks(_)) | None => return,
+            Some(View::Asks(_) | View::Records(_)) | None => return,
         }
         match self.state.views.last() {
             Some(View::Snapshots(_)) => self.load_snapshots(),
             Some(View::Diff(_)) => self.load_diff(),
-            Some(View::Asks(_)) | None => {}
+            Some(View::Asks(_) | View::Records(_)) | None => {}
         }
     }
 
@@ -340,6 +354,7 @@ impl Turn<'_> {
                 let ask = it.shown.as_ref().map(|it| &it.ask).or_else(row)?;
                 Some(visible(&ask.asked.request.subject))
             }
+            View::Records(it) => it.copied(),
         }
     }
 
@@ -354,6 +369,11 @@ impl Turn<'_> {
             let inside = area.list.1.contains(mouse.column, mouse.row);
             let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
             return self.mouse_in_asks(mouse, row, again);
+        }
+        if matches!(self.state.view(), Some(View::Records(_))) {
+            let inside = area.list.1.contains(mouse.column, mouse.row);
+            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
+            return self.mouse_in_records(mouse, row, again);
         }
         let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
         let now = self.state.now.since_start;
@@ -446,6 +466,9 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::Fork
             | A::Diff
             | A::AsksShow
+            | A::RulesShow
+            | A::EgressShow
+            | A::AuditShow
             | A::Leave
     )
 }

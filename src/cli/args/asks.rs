@@ -6,9 +6,16 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::JsonArgs;
 use crate::{
-    base::limits::{ASK_WITHIN, ASK_WITHIN_MAX},
+    base::{
+        clock::Timestamp,
+        limits::{ASK_WITHIN, ASK_WITHIN_MAX},
+    },
     cli::values::{self, Pair},
-    model::ask::{AskKind, Scope},
+    config::import::Dialect,
+    model::{
+        ask::{AskKind, Scope},
+        rule::Ruling,
+    },
 };
 
 #[derive(Debug, Subcommand)]
@@ -25,7 +32,7 @@ pub enum ApprovalsVerb {
     Watch(WatchAsksArgs),
     /// List the answers that hold for the very same request, newest first
     Standing(JsonArgs),
-    /// Take such an answer back, so that the very same is asked again
+    /// Take such an answer back, or the rule that was made of one, so that the very same is asked again
     Revoke(RevokeArgs),
 }
 
@@ -52,9 +59,22 @@ pub struct ApprovalsShowArgs {
 pub struct AllowArgs {
     /// Id or unique prefix of an id
     pub ask: String,
-    /// For what else it holds: once, session (the very same of this sandbox), or 1h
+    /// For what else it holds: once, session (the very same of this sandbox), 1h, or all that a rule matches: project
+    /// (the sandboxes on its directory) or always (all)
     #[arg(long, value_name = "SCOPE", default_value = "once", value_parser = scope)]
     pub scope: Scope,
+    /// With project or always: the rule in one line, as it is shown, instead of the one that is proposed
+    #[arg(long, value_name = "TEXT")]
+    pub rule: Option<String>,
+    /// With project or always: only show the rule and what it would have answered
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Allow this instead of what was asked for, where who asks can do it in other words
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["rule", "dry_run"])]
+    pub edit: Option<String>,
+    /// Take a snapshot of the sandbox first; without one nothing is allowed
+    #[arg(long)]
+    pub snapshot: bool,
     /// Words for the agent
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
@@ -73,9 +93,19 @@ pub struct AllowArgs {
 pub struct DenyArgs {
     /// Id or unique prefix of an id
     pub ask: String,
-    /// For what else it holds: once, session (the very same of this sandbox), or 1h
+    /// For what else it holds: once, session (the very same of this sandbox), 1h, or all that a rule matches: project
+    /// (the sandboxes on its directory) or always (all)
     #[arg(long, value_name = "SCOPE", default_value = "once", value_parser = scope)]
     pub scope: Scope,
+    /// With project or always: the rule in one line, as it is shown, instead of the one that is proposed
+    #[arg(long, value_name = "TEXT")]
+    pub rule: Option<String>,
+    /// With project or always: only show the rule and what it would have answered
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With project or always: do not ask before the rule is made
+    #[arg(short, long)]
+    pub yes: bool,
     /// Words for the agent
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
@@ -117,6 +147,9 @@ pub struct AskArgs {
     /// How long to wait for an answer; then it is a no
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
     pub timeout: std::time::Duration,
+    /// What is allowed may be in other words: print what is allowed, and the message on stderr
+    #[arg(long)]
+    pub editable: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,
@@ -134,6 +167,96 @@ pub enum PolicyVerb {
     },
     /// What the rules say of a request, and why
     Test(PolicyTestArgs),
+    /// Make a rule; what it would have answered is shown before
+    Add(Box<PolicyAddArgs>),
+    /// Take a rule out
+    Rm(PolicyRmArgs),
+    /// Make rules of those of an agent; what can't be said exactly is left out, and named
+    Import(PolicyImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyAddArgs {
+    /// What it says: deny, ask or allow
+    #[arg(long, value_name = "VERDICT", value_parser = ruling)]
+    pub verdict: Ruling,
+    #[command(flatten)]
+    pub about: RulesOf,
+    /// Why, for people, and for the agent when it is denied
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// A word to name it by [default: made of what it is about]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Until when it holds, e.g. 2026-12-31T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "lasts")]
+    pub until: Option<Timestamp>,
+    /// How long it holds, e.g. 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
+    pub lasts: Option<std::time::Duration>,
+    /// A case that it must match
+    #[arg(long = "match", value_name = "SUBJECT")]
+    pub matches: Vec<String>,
+    /// A case that it must not match
+    #[arg(long, value_name = "SUBJECT")]
+    pub not_match: Vec<String>,
+    /// Only for the sandboxes on this directory
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Only show what it would do
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a rule is about: one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct RulesOf {
+    /// First words of a command, `|` between those that may stand in one place: "cargo test|check"
+    #[arg(long, value_name = "WORDS")]
+    pub command: Option<String>,
+    /// A path of the workspace, or an absolute one: "src/**"
+    #[arg(long, value_name = "GLOB")]
+    pub path: Option<String>,
+    /// A host, with a port or for all of them: "*.example.org:443"
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub host: Option<String>,
+    /// The name of a tool, `*` at its end for all that begin so
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyRmArgs {
+    /// Id of the rule
+    pub rule: String,
+    /// Of the rules for the sandboxes on this directory
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyImportArgs {
+    /// Whose rules these are: claude (settings.json) or codex (a .rules file)
+    #[arg(value_parser = dialect)]
+    pub from: Dialect,
+    /// The file, which is read and never run
+    pub file: PathBuf,
+    /// Only for the sandboxes on this directory
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Only show which rules would be made
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +325,19 @@ const _: () = assert!(ASK_WITHIN.as_secs() == 300 && ASK_WITHIN_MAX.as_secs() >=
 
 fn kind(word: &str) -> Result<AskKind, String> {
     word_of(word, AskKind::ALL, AskKind::word)
+}
+
+fn ruling(word: &str) -> Result<Ruling, String> {
+    word_of(word, Ruling::ALL, Ruling::word)
+}
+
+fn dialect(word: &str) -> Result<Dialect, String> {
+    word_of(word, Dialect::ALL, Dialect::word)
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let time = Timestamp::from_rfc3339(text);
+    time.ok_or_else(|| "expected a time such as 2026-12-31T00:00:00Z".to_owned())
 }
 
 fn scope(word: &str) -> Result<Scope, String> {

@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand};
 pub use self::{
     asks::{
         AllowArgs, ApprovalsLsArgs, ApprovalsVerb, AskArgs, DenyArgs, HookAgent, HookArgs, McpArgs,
-        PolicyTestArgs, PolicyVerb, RevokeArgs, WatchAsksArgs,
+        PolicyAddArgs, PolicyImportArgs, PolicyRmArgs, PolicyTestArgs, PolicyVerb, RevokeArgs,
+        RulesOf, WatchAsksArgs,
     },
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},

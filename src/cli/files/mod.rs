@@ -34,8 +34,13 @@ pub fn policy(paths: &Paths, named: Option<PathBuf>, args: &JsonArgs) -> Outcome
         return tell_checked(&[], args);
     }
     let judged = check(&[named.unwrap_or(own)], |path, _, text, found| {
-        let rules = policy::rules(&path.display().to_string(), text);
-        rules.map(drop).map_err(|flaws| found.all_of(&flaws))
+        let name = path.display().to_string();
+        // Those for one directory say which.
+        let rules = match path.parent() == Some(paths.projects().as_path()) {
+            true => policy::project(&name, text).map(drop),
+            false => policy::rules(&name, text).map(drop),
+        };
+        rules.map_err(|flaws| found.all_of(&flaws))
     });
     tell_checked(&judged, args)
 }

@@ -1,5 +1,4 @@
 //! The audit record of a hub: what is written into it, and how it is read. Decision 0020.
-pub mod chain;
 pub(super) mod budget;
 pub(super) mod notes;
 pub(super) mod table;

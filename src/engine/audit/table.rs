@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params, types::ValueRef};
 
-use super::chain;
 use crate::{
-    base::{clock::Timestamp, fault::Outcome, limits::AUDIT_PAGE, text::cut},
+    base::{
+        clock::Timestamp,
+        fault::Outcome,
+        limits::{AUDIT_PAGE, PROJECTS_MAX},
+        text::cut,
+    },
     engine::store::Store,
-    model::audit::{Act, Entry, Head, Value},
+    model::{
+        audit::{Act, Entry, Head, Value},
+        chain,
+    },
 };
 
 /// The triggers are against mistakes; against intent there is the chain.
@@ -136,14 +143,15 @@ impl Store {
         .await
     }
 
-    /// The newest entry about rules.
-    pub(in crate::engine) async fn last_policy(&self) -> Outcome<Option<Act>> {
+    /// The newest entry about each file of rules.
+    pub(in crate::engine) async fn last_policies(&self) -> Outcome<Vec<Act>> {
         self.run(READING, |connection| {
             let read = format!(
-                "SELECT {COLUMNS} FROM audit WHERE action GLOB 'policy.*' ORDER BY seq DESC LIMIT 1"
+                "SELECT {COLUMNS} FROM audit WHERE seq IN (SELECT MAX(seq) FROM audit \
+                 WHERE action GLOB 'policy.*' GROUP BY subject) ORDER BY seq DESC LIMIT {PROJECTS_MAX}"
             );
-            let last = connection.query_row(&read, [], entry).optional()?;
-            Ok(last.map(|it| it.act))
+            let mut read = connection.prepare(&read)?;
+            read.query_map([], |row| Ok(entry(row)?.act))?.collect()
         })
         .await
     }

@@ -3,12 +3,15 @@
 use crate::{
     base::{
         clock,
-        id::{SandboxId, SessionId},
+        id::{SandboxId, SessionId, SnapshotId},
         text::count,
     },
-    engine::{Inner, asks::By},
+    engine::{
+        Inner,
+        asks::{By, digest},
+    },
     model::{
-        ask::{Ask, AskState},
+        ask::{Ask, AskState, Decision, Request},
         audit::{Act, Action},
         change::{Applied, ApplyRequest},
         sandbox::{Isolation, Sandbox, SandboxSpec},
@@ -203,4 +206,14 @@ pub(in crate::engine) fn decided(ask: &Ask, by: &By<'_>) -> Act {
     act.with("scope", it.answer.scope.word())
         .with("waited_ms", it.waited_ms)
         .with_any("message", it.answer.message.as_deref())
+        .with_any("edit", it.besides.edit.as_deref())
+        .with_any("edit_digest", edit_digest(ask, it))
+        .with_any("rule", it.besides.rule.as_ref().map(|it| it.id.as_str()))
+        .with_any("snapshot", it.besides.snapshot.as_ref().map(SnapshotId::as_str))
+}
+
+/// Of what was allowed in place of what was asked for.
+fn edit_digest(ask: &Ask, it: &Decision) -> Option<String> {
+    let subject = it.besides.edit.clone()?;
+    Some(digest(&ask.sandbox, &Request { subject, ..ask.asked.request.clone() }))
 }

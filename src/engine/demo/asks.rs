@@ -74,7 +74,7 @@ pub(super) fn ask(name: &str, house: &Arc<House>, session: &SessionId) {
         let (house, session) = (house.clone(), session.clone());
         tokio::spawn(async move {
             // Nothing follows from an answer: it is a script.
-            let plea = Plea { request, session: Some(session), about: Vec::new() };
+            let plea = Plea { request, session: Some(session), about: Vec::new(), editable: false };
             let _answer = house.ask(plea, ASK_WITHIN_MAX).await;
         });
     }

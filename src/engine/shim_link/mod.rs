@@ -239,8 +239,9 @@ impl Seat for ShimLink {
         }
     }
 
-    async fn answer(&self, ask: &AskId, answer: ask::Answer) -> Outcome<()> {
-        let answer = wire::AnswerAsk { ask: ask.to_string(), answer: Some((&answer).into()) };
+    async fn answer(&self, ask: &AskId, answer: ask::Answer, edit: Option<String>) -> Outcome<()> {
+        let answer = crate::wire::v1::AskAnswer { edit, ..(&answer).into() };
+        let answer = wire::AnswerAsk { ask: ask.to_string(), answer: Some(answer) };
         self.done(call::What::AnswerAsk(answer), ANSWER_WITHIN).await
     }
 

@@ -46,8 +46,8 @@ impl Asks for Service {
         let runtime = self.runtime(&request)?;
         let decided = decide_in(request.into_inner());
         let ask = self.change(async move {
-            let (id, digest, answer) = decided?;
-            runtime.decide(&id, &digest, answer).await
+            let (id, digest, choice) = decided?;
+            runtime.decide(&id, &digest, choice).await
         });
         Ok(Response::new(DecideResponse { ask: Some((&ask.await?).into()) }))
     }

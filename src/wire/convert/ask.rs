@@ -9,13 +9,13 @@ use crate::{
         limits::{
             ANSWER_MESSAGE_BYTES_MAX, ASK_BYTES_MAX, ASK_DETAILS_MAX, ASKS_KEPT, ASKS_PENDING_MAX,
             ASKS_WANTED_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX, NOTES_MAX,
-            PATH_BYTES_MAX,
+            PATH_BYTES_MAX, RULES_WRITTEN_BYTES_MAX,
         },
         text::{cut, shown},
     },
     model::ask::{
-        Answer, Ask, AskKind, AskState, Asked, Decision, Request, Revoked, Risk, RiskLevel, Scope,
-        Verdict,
+        Answer, Ask, AskKind, AskState, Asked, Besides, Choice, Decision, Request, Revoked, Risk,
+        RiskLevel, Scope, Verdict,
     },
     runtime::AsksWanted,
     wire::v1,
@@ -32,7 +32,7 @@ enums! {
         Pending, Allowed, Denied, Expired, Withdrawn,
     }
     verdict_out, verdict_in: Verdict = AskVerdict { Allow, Deny, }
-    scope_out, scope_in: Scope = AskScope { Once, Session, Hour, }
+    scope_out, scope_in: Scope = AskScope { Once, Session, Hour, Project, Always, }
     risk_out, risk_in: RiskLevel = RiskLevel { Low, Medium, High, }
 }
 
@@ -87,6 +87,7 @@ impl From<&Asked> for v1::Asked {
             deadline_at_ms: asked.deadline_at.0,
             askers: asked.askers,
             about: pairs_out(asked.about.iter().map(|(key, value)| (key, value))),
+            editable: asked.editable,
         }
     }
 }
@@ -103,6 +104,7 @@ impl TryFrom<v1::Asked> for Asked {
             deadline_at: Timestamp(wire.deadline_at_ms),
             askers: wire.askers.max(1),
             about: wire.about.into_iter().take(ASK_DETAILS_MAX).map(about_in).collect(),
+            editable: wire.editable,
         })
     }
 }
@@ -168,8 +170,14 @@ impl From<&Answer> for v1::AskAnswer {
             verdict: verdict_out(answer.verdict).into(),
             scope: scope_out(answer.scope).into(),
             message: message.map(|it| cut(it, ANSWER_MESSAGE_BYTES_MAX).to_owned()),
+            edit: None,
         }
     }
+}
+
+/// Reads in which other words something is allowed: whole or not at all.
+pub fn edit_in(answer: &v1::AskAnswer) -> Outcome<Option<String>> {
+    answer.edit.clone().map(|it| text("answer.edit", it, ASK_BYTES_MAX)).transpose()
 }
 
 /// What is not known denies.
@@ -191,13 +199,18 @@ impl TryFrom<v1::AskAnswer> for Answer {
 impl From<&Decision> for v1::Decision {
     fn from(decision: &Decision) -> Self {
         Self {
-            answer: Some((&decision.answer).into()),
+            answer: Some(v1::AskAnswer {
+                edit: decision.besides.edit.clone(),
+                ..(&decision.answer).into()
+            }),
             by: cut(&decision.by, LABEL_BYTES_MAX).to_owned(),
             at_ms: decision.at.0,
             waited_ms: decision.waited_ms,
             uses: decision.uses,
             revoked_by: by(decision).map(|it| cut(&it.by, LABEL_BYTES_MAX).to_owned()),
             revoked_at_ms: by(decision).map(|it| it.at.0),
+            rule: decision.besides.rule.as_ref().map(Into::into),
+            snapshot: decision.besides.snapshot.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -216,8 +229,15 @@ impl TryFrom<v1::Decision> for Decision {
                 by: shown(&wire.revoked_by.unwrap_or_default(), LABEL_BYTES_MAX),
                 at: Timestamp(wire.revoked_at_ms.unwrap_or(wire.at_ms)),
             });
+        let answer = required("decision.answer", wire.answer)?;
+        let besides = Besides {
+            edit: edit_in(&answer)?,
+            rule: wire.rule.map(TryInto::try_into).transpose()?,
+            snapshot: wire.snapshot.as_deref().map(super::snapshot_id).transpose()?,
+        };
         Ok(Self {
-            answer: required("decision.answer", wire.answer)?.try_into()?,
+            answer: answer.try_into()?,
+            besides,
             by: shown(&wire.by, LABEL_BYTES_MAX),
             at: Timestamp(wire.at_ms),
             waited_ms: wire.waited_ms,
@@ -228,18 +248,23 @@ impl TryFrom<v1::Decision> for Decision {
 }
 
 /// Writes what a person decides.
-pub fn decide_out(id: &AskId, digest: &str, answer: &Answer) -> v1::DecideRequest {
+pub fn decide_out(id: &AskId, digest: &str, choice: &Choice) -> v1::DecideRequest {
     let (ask, digest) = (id.to_string(), digest.to_owned());
-    v1::DecideRequest { ask, digest, answer: Some(answer.into()) }
+    let answer = v1::AskAnswer { edit: choice.edit.clone(), ..(&choice.answer).into() };
+    let (rule, snapshot) = (choice.rule.clone(), choice.snapshot);
+    v1::DecideRequest { ask, digest, answer: Some(answer), rule, snapshot }
 }
 
 /// Reads it: here nothing is made of what is not known.
-pub fn decide_in(wire: v1::DecideRequest) -> Outcome<(AskId, String, Answer)> {
+pub fn decide_in(wire: v1::DecideRequest) -> Outcome<(AskId, String, Choice)> {
     let answer = required("decide.answer", wire.answer)?;
     if verdict_in(answer.verdict).is_none() || scope_in(answer.scope).is_none() {
         return Err(Fault::invalid("decide.answer has a verdict or scope that is not known here"));
     }
-    Ok((ask_id(&wire.ask)?, digest(wire.digest)?, answer.try_into()?))
+    let edit = edit_in(&answer)?;
+    let rule = wire.rule.map(|it| text("decide.rule", it, RULES_WRITTEN_BYTES_MAX)).transpose()?;
+    let choice = Choice { answer: answer.try_into()?, edit, rule, snapshot: wire.snapshot };
+    Ok((ask_id(&wire.ask)?, digest(wire.digest)?, choice))
 }
 
 /// Writes which asks are wanted.

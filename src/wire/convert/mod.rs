@@ -29,6 +29,7 @@ pub mod history;
 pub mod hub;
 pub mod output;
 pub mod sandbox;
+pub mod rule;
 pub mod secret;
 pub mod session;
 pub mod snapshot;

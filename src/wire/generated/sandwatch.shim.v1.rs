@@ -195,6 +195,9 @@ pub struct Plea {
     /// How it asks, in its own word, at most 64 bytes are kept; absent = it has no word for that.
     #[prost(string, optional, tag = "6")]
     pub mode: ::core::option::Option<::prost::alloc::string::String>,
+    /// What is allowed may be in other words than those asked in: it is in the answer then.
+    #[prost(bool, tag = "7")]
+    pub editable: bool,
 }
 /// What it is answered, once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

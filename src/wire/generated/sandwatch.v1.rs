@@ -1516,6 +1516,9 @@ pub struct Asked {
     /// 4096 bytes.
     #[prost(message, repeated, tag = "7")]
     pub about: ::prost::alloc::vec::Vec<Pair>,
+    /// Who asks can do what is allowed in other words than those it asked in.
+    #[prost(bool, tag = "8")]
+    pub editable: bool,
 }
 /// An ask as people see it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1557,6 +1560,9 @@ pub struct AskAnswer {
     /// For the agent, at most 4096 bytes; absent = nothing.
     #[prost(string, optional, tag = "3")]
     pub message: ::core::option::Option<::prost::alloc::string::String>,
+    /// What is allowed in place of the subject that was asked for, at most 48 KiB; absent = just that.
+    #[prost(string, optional, tag = "4")]
+    pub edit: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// An answer, and whose it was.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1582,6 +1588,12 @@ pub struct Decision {
     /// When, in milliseconds since 1970; absent = nobody took it back. It holds no more if either is there.
     #[prost(int64, optional, tag = "7")]
     pub revoked_at_ms: ::core::option::Option<i64>,
+    /// The rule that was made of it; absent = none.
+    #[prost(message, optional, tag = "8")]
+    pub rule: ::core::option::Option<RuleName>,
+    /// Id of the snapshot that was taken first; absent = none.
+    #[prost(string, optional, tag = "9")]
+    pub snapshot: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAsksRequest {
@@ -1629,12 +1641,206 @@ pub struct DecideRequest {
     /// Required; here both verdict and scope must be known.
     #[prost(message, optional, tag = "3")]
     pub answer: ::core::option::Option<AskAnswer>,
+    /// Where the scope is one of a rule: that rule as text, at most 256 KiB; absent = the one that is proposed.
+    #[prost(string, optional, tag = "4")]
+    pub rule: ::core::option::Option<::prost::alloc::string::String>,
+    /// The moment is kept first, and nothing is allowed if it can't be.
+    #[prost(bool, tag = "5")]
+    pub snapshot: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DecideResponse {
     /// As it is now. Always there.
     #[prost(message, optional, tag = "1")]
     pub ask: ::core::option::Option<Ask>,
+}
+/// Names one rule of all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RuleName {
+    /// 1 to 40 letters, digits, `-` or `_`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The workspace directory that it is for, an absolute path of at most 4096 bytes; absent = for every sandbox.
+    #[prost(string, optional, tag = "2")]
+    pub workspace: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A rule that is there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KnownRule {
+    /// Always there.
+    #[prost(message, optional, tag = "1")]
+    pub name: ::core::option::Option<RuleName>,
+    /// The file that it is in, at most 8192 bytes.
+    #[prost(string, tag = "2")]
+    pub file: ::prost::alloc::string::String,
+    /// Unspecified is read as ASK.
+    #[prost(enumeration = "RuleVerdict", tag = "3")]
+    pub verdict: i32,
+    /// What it is about in a line, at most 8192 bytes, e.g. `command cargo test`.
+    #[prost(string, tag = "4")]
+    pub about: ::prost::alloc::string::String,
+    /// For people, at most 4096 bytes.
+    #[prost(string, tag = "5")]
+    pub why: ::prost::alloc::string::String,
+    /// Until when it holds, in milliseconds since 1970; absent = for good.
+    #[prost(int64, optional, tag = "6")]
+    pub until_ms: ::core::option::Option<i64>,
+    /// How often it answered an ask.
+    #[prost(uint64, tag = "7")]
+    pub hits: u64,
+    /// When last, in milliseconds since 1970; absent = never, as far as is known.
+    #[prost(int64, optional, tag = "8")]
+    pub last_at_ms: ::core::option::Option<i64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRulesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRulesResponse {
+    /// At most 257,000 in all messages together.
+    #[prost(message, repeated, tag = "1")]
+    pub rules: ::prost::alloc::vec::Vec<KnownRule>,
+    /// What is wrong with files of rules, at most 512 of at most 4096 bytes; in the first message.
+    #[prost(string, repeated, tag = "2")]
+    pub wrong: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Rules in the words of a policy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RuleText {
+    /// As in the file, or one rule in one line; at most 256 KiB.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// The workspace directory that they are for, an absolute path of at most 4096 bytes; absent = for every sandbox.
+    #[prost(string, optional, tag = "2")]
+    pub workspace: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProposeRequest {
+    #[prost(oneof = "propose_request::Of", tags = "1, 2, 3")]
+    pub of: ::core::option::Option<propose_request::Of>,
+}
+/// Nested message and enum types in `ProposeRequest`.
+pub mod propose_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// What this answer would do beside answering.
+        #[prost(message, tag = "1")]
+        Answer(super::DecideRequest),
+        /// What these rules would do.
+        #[prost(message, tag = "2")]
+        Rules(super::RuleText),
+        /// What a rule that is there does.
+        #[prost(message, tag = "3")]
+        Rule(super::RuleName),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeResponse {
+    /// Of the other words in which something is allowed; absent = there are none.
+    #[prost(enumeration = "RiskLevel", optional, tag = "1")]
+    pub risk: ::core::option::Option<i32>,
+    /// What to look at in them, at most 32 of at most 1024 bytes.
+    #[prost(string, repeated, tag = "2")]
+    pub findings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What to think of before, at most 32 of at most 1024 bytes.
+    #[prost(string, repeated, tag = "3")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The rules, at most 1000.
+    #[prost(message, repeated, tag = "4")]
+    pub drafts: ::prost::alloc::vec::Vec<RuleDraft>,
+}
+/// A rule that would be made, or is there.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RuleDraft {
+    /// Always there.
+    #[prost(message, optional, tag = "1")]
+    pub name: ::core::option::Option<RuleName>,
+    /// Where it is written, or would be, at most 8192 bytes.
+    #[prost(string, tag = "2")]
+    pub file: ::prost::alloc::string::String,
+    /// In one line, to be edited; at most 256 KiB.
+    #[prost(string, tag = "3")]
+    pub line: ::prost::alloc::string::String,
+    /// As it is written, at most 256 KiB.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+    /// What to think of before, at most 32 of at most 1024 bytes.
+    #[prost(string, repeated, tag = "5")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why it can't be made, at most 4096 bytes; absent = it can.
+    #[prost(string, optional, tag = "6")]
+    pub refused: ::core::option::Option<::prost::alloc::string::String>,
+    /// What of the record it answers. Always there.
+    #[prost(message, optional, tag = "7")]
+    pub reach: ::core::option::Option<RuleReach>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RuleReach {
+    /// How many asks that have ended were looked at, the newest.
+    #[prost(uint32, tag = "1")]
+    pub looked_at: u32,
+    /// Of those it matches, that were allowed.
+    #[prost(uint32, tag = "2")]
+    pub allowed: u32,
+    /// That were denied, by somebody or because nobody answered.
+    #[prost(uint32, tag = "3")]
+    pub denied: u32,
+    /// That were neither.
+    #[prost(uint32, tag = "4")]
+    pub other: u32,
+    /// The newest that it matches, at most 50.
+    #[prost(message, repeated, tag = "5")]
+    pub matched: ::prost::alloc::vec::Vec<RuleMatch>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RuleMatch {
+    /// Id of the ask.
+    #[prost(string, tag = "1")]
+    pub ask: ::prost::alloc::string::String,
+    /// Id of its sandbox.
+    #[prost(string, tag = "2")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// How that was called then.
+    #[prost(string, tag = "3")]
+    pub sandbox_name: ::prost::alloc::string::String,
+    /// Unknown ones are left out.
+    #[prost(enumeration = "AskKind", tag = "4")]
+    pub kind: i32,
+    /// Cut, and made safe to show; at most 1024 bytes.
+    #[prost(string, tag = "5")]
+    pub subject: ::prost::alloc::string::String,
+    /// Unspecified is read as WITHDRAWN.
+    #[prost(enumeration = "AskState", tag = "6")]
+    pub state: i32,
+    /// Who decided, at most 256 bytes; empty = nobody.
+    #[prost(string, tag = "7")]
+    pub by: ::prost::alloc::string::String,
+    /// When it was asked, in milliseconds since 1970.
+    #[prost(int64, tag = "8")]
+    pub at_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddRulesRequest {
+    /// Required.
+    #[prost(message, optional, tag = "1")]
+    pub rules: ::core::option::Option<RuleText>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AddRulesResponse {
+    /// Those that were made.
+    #[prost(message, repeated, tag = "1")]
+    pub rules: ::prost::alloc::vec::Vec<KnownRule>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveRuleRequest {
+    /// Required.
+    #[prost(message, optional, tag = "1")]
+    pub rule: ::core::option::Option<RuleName>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveRuleResponse {
+    /// As it was. Always there.
+    #[prost(message, optional, tag = "1")]
+    pub rule: ::core::option::Option<KnownRule>,
 }
 /// One detail of an entry.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2567,6 +2773,10 @@ pub enum AskScope {
     Session = 2,
     /// The same for an hour.
     Hour = 3,
+    /// For all that a rule matches, which is made of it, in the sandboxes on the same workspace directory.
+    Project = 4,
+    /// The same in every sandbox.
+    Always = 5,
 }
 impl AskScope {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2579,6 +2789,8 @@ impl AskScope {
             Self::Once => "ASK_SCOPE_ONCE",
             Self::Session => "ASK_SCOPE_SESSION",
             Self::Hour => "ASK_SCOPE_HOUR",
+            Self::Project => "ASK_SCOPE_PROJECT",
+            Self::Always => "ASK_SCOPE_ALWAYS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2588,6 +2800,8 @@ impl AskScope {
             "ASK_SCOPE_ONCE" => Some(Self::Once),
             "ASK_SCOPE_SESSION" => Some(Self::Session),
             "ASK_SCOPE_HOUR" => Some(Self::Hour),
+            "ASK_SCOPE_PROJECT" => Some(Self::Project),
+            "ASK_SCOPE_ALWAYS" => Some(Self::Always),
             _ => None,
         }
     }
@@ -2620,6 +2834,38 @@ impl RiskLevel {
             "RISK_LEVEL_LOW" => Some(Self::Low),
             "RISK_LEVEL_MEDIUM" => Some(Self::Medium),
             "RISK_LEVEL_HIGH" => Some(Self::High),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RuleVerdict {
+    Unspecified = 0,
+    Deny = 1,
+    Ask = 2,
+    Allow = 3,
+}
+impl RuleVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RULE_VERDICT_UNSPECIFIED",
+            Self::Deny => "RULE_VERDICT_DENY",
+            Self::Ask => "RULE_VERDICT_ASK",
+            Self::Allow => "RULE_VERDICT_ALLOW",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RULE_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "RULE_VERDICT_DENY" => Some(Self::Deny),
+            "RULE_VERDICT_ASK" => Some(Self::Ask),
+            "RULE_VERDICT_ALLOW" => Some(Self::Allow),
             _ => None,
         }
     }
@@ -5038,7 +5284,8 @@ pub mod asks_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Asks", "Standing"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Takes such an answer back: the very same is asked again. NOT_FOUND when it holds no more.
+        /// Takes such an answer back, or takes out the rule that was made of one: the very same is asked again. NOT_FOUND when
+        /// it holds no more.
         pub async fn revoke(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeRequest>,
@@ -5100,7 +5347,8 @@ pub mod asks_server {
             &self,
             request: tonic::Request<super::StandingRequest>,
         ) -> std::result::Result<tonic::Response<Self::StandingStream>, tonic::Status>;
-        /// Takes such an answer back: the very same is asked again. NOT_FOUND when it holds no more.
+        /// Takes such an answer back, or takes out the rule that was made of one: the very same is asked again. NOT_FOUND when
+        /// it holds no more.
         async fn revoke(
             &self,
             request: tonic::Request<super::RevokeRequest>,
@@ -5398,6 +5646,532 @@ pub mod asks_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "sandwatch.v1.Asks";
     impl<T> tonic::server::NamedService for AsksServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod policy_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Rules that answer asks without a person.
+    #[derive(Debug, Clone)]
+    pub struct PolicyClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PolicyClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PolicyClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PolicyClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PolicyClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// All there are, in as many messages as it takes.
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ListRulesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Policy/List");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Policy", "List"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// What would be done, before it is. Changes nothing.
+        pub async fn propose(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Policy/Propose",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Policy", "Propose"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes rules: all or none. INVALID_ARGUMENT says why one can't be made.
+        pub async fn add(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AddRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Policy/Add");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Policy", "Add"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a rule out of its file. NOT_FOUND when there is none.
+        pub async fn remove(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveRuleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveRuleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Policy/Remove",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Policy", "Remove"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod policy_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PolicyServer.
+    #[async_trait]
+    pub trait Policy: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the List method.
+        type ListStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ListRulesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// All there are, in as many messages as it takes.
+        async fn list(
+            &self,
+            request: tonic::Request<super::ListRulesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ListStream>, tonic::Status>;
+        /// What would be done, before it is. Changes nothing.
+        async fn propose(
+            &self,
+            request: tonic::Request<super::ProposeRequest>,
+        ) -> std::result::Result<tonic::Response<super::ProposeResponse>, tonic::Status>;
+        /// Makes rules: all or none. INVALID_ARGUMENT says why one can't be made.
+        async fn add(
+            &self,
+            request: tonic::Request<super::AddRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddRulesResponse>,
+            tonic::Status,
+        >;
+        /// Takes a rule out of its file. NOT_FOUND when there is none.
+        async fn remove(
+            &self,
+            request: tonic::Request<super::RemoveRuleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveRuleResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Rules that answer asks without a person.
+    #[derive(Debug)]
+    pub struct PolicyServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PolicyServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PolicyServer<T>
+    where
+        T: Policy,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/sandwatch.v1.Policy/List" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSvc<T: Policy>(pub Arc<T>);
+                    impl<
+                        T: Policy,
+                    > tonic::server::ServerStreamingService<super::ListRulesRequest>
+                    for ListSvc<T> {
+                        type Response = super::ListRulesResponse;
+                        type ResponseStream = T::ListStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Policy/Propose" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposeSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::ProposeRequest>
+                    for ProposeSvc<T> {
+                        type Response = super::ProposeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::propose(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Policy/Add" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::AddRulesRequest>
+                    for AddSvc<T> {
+                        type Response = super::AddRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AddRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::add(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Policy/Remove" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveSvc<T: Policy>(pub Arc<T>);
+                    impl<T: Policy> tonic::server::UnaryService<super::RemoveRuleRequest>
+                    for RemoveSvc<T> {
+                        type Response = super::RemoveRuleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveRuleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Policy>::remove(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PolicyServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "sandwatch.v1.Policy";
+    impl<T> tonic::server::NamedService for PolicyServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::audit::{Act, Entry, Head, NO_HASH, Value};
+use super::audit::{Act, Entry, Head, NO_HASH, Value};
 
 /// What every hash begins with, so that it can be of nothing else.
 const FORM: &str = "sandwatch-audit-1";

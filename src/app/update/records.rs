@@ -1,0 +1,234 @@
+//! Lists of rules, of what went out, and of the audit record: opening, moving, reading, and what is done to a rule.
+
+use super::Turn;
+use crate::{
+    app::{
+        action::Action,
+        dialog::{Deed, Says},
+        effect::{Act, EffectId},
+        msg::{Button, Mouse, MouseKind, Reply},
+        records::{Of, Records, of_audit, of_rules, of_traffic},
+        state::{LineKind, Pending},
+        view::View,
+    },
+    base::fault::Outcome,
+    model::{
+        event::Level,
+        rule::{Question, RuleName},
+    },
+    vt::key::Stroke,
+};
+
+impl Turn<'_> {
+    /// Opens one of them; asked for once more, it is read anew.
+    pub(super) fn open_records(&mut self, of: Of) {
+        if self.state.records().is_some_and(|it| it.of == of) {
+            return self.read_records();
+        }
+        let over = !self.state.views.is_empty();
+        self.open_view(View::Records(Box::new(Records::new(of))), over);
+        self.read_records();
+    }
+
+    pub(super) fn open_egress(&mut self, name: &str) {
+        if let Some(sandbox) = self.target(name) {
+            self.open_records(Of::Egress(sandbox));
+        }
+    }
+
+    fn records_mut(&mut self) -> Option<&mut Records> {
+        match self.state.views.last_mut() {
+            Some(View::Records(it)) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// Asks the hub for its rows.
+    pub(super) fn read_records(&mut self) {
+        let Some(it) = self.state.records() else { return };
+        if it.asked.is_some() {
+            return;
+        }
+        let of = it.of.clone();
+        let act = match &of {
+            Of::Rules => Act::Rules,
+            Of::Egress(sandbox) => Act::Traffic(sandbox.clone()),
+            Of::Audit => Act::Audit,
+        };
+        let asked = self.start(act, Some(Pending::Records(of)));
+        if let Some(it) = self.records_mut() {
+            it.asked = asked;
+        }
+    }
+
+    /// Actions of the place; `false` when it is none.
+    pub(super) fn records_action(&mut self, action: Action) -> bool {
+        let Some(it) = self.records_mut() else { return false };
+        let moved = match &mut it.open {
+            Some(open) => open.act(action),
+            None => it.cursor.act(action),
+        };
+        if moved {
+            return true;
+        }
+        match action {
+            Action::Back => {
+                let shut = it.open.take().is_some();
+                let reading = it.reading.take();
+                reading.into_iter().for_each(|it| self.cancel(it));
+                if !shut && !self.give_up() {
+                    self.close_view();
+                }
+            }
+            Action::Find => self.open_line(LineKind::Find, ""),
+            Action::RecordOpen => self.read_record(),
+            Action::RuleAdd if it.of == Of::Rules => self.write_new_rule(),
+            Action::RuleRemove if it.of == Of::Rules => self.ask_to_remove_rule(),
+            Action::FindNext | Action::FindPrevious | Action::NextPlace | Action::PreviousPlace => {
+                let (title, key) = (action.spec().title, self.state.key_words(Action::Back));
+                self.notice(Level::Info, &format!("{title} does nothing here; {key} goes back"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn read_record(&mut self) {
+        let Some(it) = self.records_mut().filter(|it| it.open.is_none()) else { return };
+        if !it.open() {
+            return self.notice(Level::Info, "there is nothing to read here");
+        }
+        let rule = it.current().and_then(|it| it.rule.clone());
+        if let Some(name) = rule {
+            let act = Act::Propose(Box::new(Question::Rule(name.clone())));
+            let reading = self.start(act, Some(Pending::RuleRead(name)));
+            if let Some(it) = self.records_mut() {
+                it.reading = reading;
+            }
+        }
+        self.hint_was_followed();
+    }
+
+    fn ask_to_remove_rule(&mut self) {
+        if self.press.is_some_and(|it| it.stroke == Stroke::Repeat) {
+            return;
+        }
+        let Some(it) = self.state.records() else { return };
+        let row = it.open.as_ref().and_then(|it| it.record.as_ref()).or_else(|| it.current());
+        let Some((name, row)) = row.and_then(|it| Some((it.rule.clone()?, it))) else {
+            return self.notice(Level::Info, "no rule is under the cursor");
+        };
+        let words = |key: &str| {
+            let found = row.details.iter().find(|it| it.0 == key);
+            found.map(|it| it.1.clone()).unwrap_or_default()
+        };
+        let lines = vec![
+            format!("{} {}", words("verdict"), words("about")),
+            format!("It answered {}.", words("answered")),
+            format!("It is taken out of {}.", words("file")),
+        ];
+        let title = (format!("Take out rule {}?", name.id), "take it out");
+        self.ask_first(Deed::RemoveRule(name), title, Says::from(lines));
+    }
+
+    pub(super) fn remove_rule(&mut self, name: RuleName) {
+        let pending = Pending::RemoveRule { id: name.id.clone() };
+        self.start(Act::RemoveRule(name), Some(pending));
+    }
+
+    pub(super) fn records_done(&mut self, id: EffectId, pending: Pending, result: Outcome<Reply>) {
+        let zone = self.state.zone.clone();
+        match pending {
+            Pending::RemoveRule { id } => match result {
+                Ok(_) => {
+                    self.notice(Level::Info, &format!("rule {id} is taken out"));
+                    if let Some(it) = self.records_mut() {
+                        it.open = None;
+                    }
+                    self.read_records();
+                }
+                Err(fault) => self.fault("taking out a rule", &fault),
+            },
+            Pending::RuleRead(name) => {
+                let Some(it) = self.records_mut() else { return };
+                if it.reading.take_if(|it| *it == id).is_none() {
+                    return;
+                }
+                let Some(open) = &mut it.open else { return };
+                let same = open.record.as_ref().is_some_and(|it| it.rule.as_ref() == Some(&name));
+                if same {
+                    open.draft = Some(match result {
+                        Ok(Reply::Proposal(mut it)) => it
+                            .drafts
+                            .pop()
+                            .map(Box::new)
+                            .ok_or_else(|| "the hub says nothing".into()),
+                        Ok(_) => Err("the hub answered something else".to_owned()),
+                        Err(fault) => Err(fault.message().to_owned()),
+                    });
+                    open.lines.clear();
+                }
+            }
+            Pending::Records(of) => {
+                let Some(it) = self.records_mut().filter(|it| it.of == of) else { return };
+                if it.asked.take_if(|it| *it == id).is_none() {
+                    return;
+                }
+                let (rows, head) = match result {
+                    Ok(Reply::Rules(book)) => of_rules(&book, &zone),
+                    Ok(Reply::Traffic(traffic)) => of_traffic(&traffic, &zone),
+                    Ok(Reply::Audit(read)) => of_audit(&read, &zone),
+                    Ok(_) => {
+                        it.wrong = Some("the hub answered something else".to_owned());
+                        return;
+                    }
+                    Err(fault) => {
+                        it.wrong = Some(fault.message().to_owned());
+                        return;
+                    }
+                };
+                it.take(rows, head);
+            }
+            _ => {}
+        }
+    }
+
+    /// The windows have their sizes.
+    pub(super) fn settle_records(&mut self) {
+        let Some(area) = self.state.frame.view else { return };
+        let Some(it) = self.records_mut() else { return };
+        // The headings, and what is said of all.
+        let above = 1 + it.head.len().min(usize::from(area.list.1.height / 3));
+        it.cursor.set_height(usize::from(area.list.1.height).saturating_sub(above));
+        if let Some(open) = &mut it.open {
+            open.lay_out(area.side.1.width, usize::from(area.side.1.height));
+        }
+    }
+
+    pub(super) fn mouse_in_records(&mut self, mouse: Mouse, row: Option<usize>, again: bool) {
+        let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
+        let rows = match mouse.kind {
+            MouseKind::WheelUp => -lines,
+            MouseKind::WheelDown => lines,
+            MouseKind::Down(Button::Left) => 0,
+            _ => return,
+        };
+        let height = self.state.frame.view.map_or(0, |it| usize::from(it.list.1.height / 3));
+        let Some(it) = self.records_mut() else { return };
+        if let Some(open) = &mut it.open {
+            return open.scroll_to(open.top.saturating_add_signed(rows));
+        }
+        if rows != 0 {
+            return it.cursor.move_by(rows);
+        }
+        let above = 1 + it.head.len().min(height);
+        let row = row.and_then(|it| it.checked_sub(above)).map(|row| it.cursor.top() + row);
+        match row.filter(|row| *row < it.cursor.count()) {
+            Some(row) => it.cursor.move_to(row),
+            None => return,
+        }
+        if again {
+            self.read_record();
+        }
+    }
+}

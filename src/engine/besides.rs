@@ -1,0 +1,185 @@
+//! What goes along with an answer, before it is given: a moment that is kept, other words, a rule. When one of them
+//! fails nothing is answered, and the ask waits on.
+
+use std::sync::Arc;
+
+use super::{
+    Inner,
+    asks::{By, by_rule},
+    audit::words::{by_client, of_snapshot},
+    fleet::Entry,
+};
+use crate::{
+    base::{
+        clock::wall,
+        fault::{Fault, Outcome},
+        id::{AskId, SandboxId, SnapshotId},
+        limits::SNAPSHOT_FIRST_WITHIN,
+    },
+    model::{
+        ask::{Ask, Besides, Choice, Revoked, Scope, Verdict},
+        audit::Action,
+        event::Level,
+        rule::RuleName,
+        snapshot::SnapshotCause,
+    },
+    runtime::Identity,
+    wire::stored,
+};
+
+impl Inner {
+    /// Keeps the moment before something is allowed, if that is wanted. Nobody else's answer waits for it.
+    pub(super) async fn kept_first(
+        self: &Arc<Self>,
+        who: &Identity,
+        id: &AskId,
+        digest: &str,
+        choice: &Choice,
+    ) -> Outcome<Option<SnapshotId>> {
+        if !choice.snapshot {
+            return Ok(None);
+        }
+        if choice.answer.verdict == Verdict::Deny {
+            return Err(Fault::invalid("a snapshot is for what is allowed"));
+        }
+        let found = self.fleet().shown_ask(id, digest);
+        let ask = match found {
+            Some(ask) => ask?,
+            None => return Err(self.why_not(id).await),
+        };
+        let engine = Arc::clone(self);
+        // It is taken to its end, whoever waits for it.
+        let taking = Self::detached(async move {
+            engine.snapshot(&ask.sandbox, None, SnapshotCause::Asked).await
+        });
+        let taken = tokio::time::timeout(SNAPSHOT_FIRST_WITHIN, taking).await;
+        let taken = taken.unwrap_or_else(|_| Err(Fault::late("it is not taken in time")));
+        let (taken, _pin) =
+            taken.map_err(|it| it.context("there is no snapshot, so nothing is allowed"))?;
+        let act = by_client(who, Action::SnapshotTaken, taken.id.as_str());
+        self.record(of_snapshot(act, &taken).with("before_ask", id.as_str())).await;
+        Ok(Some(taken.id))
+    }
+
+    /// Other words are looked through, and a rule is made.
+    pub(super) async fn besides(
+        self: &Arc<Self>,
+        who: &Identity,
+        ask: &Ask,
+        choice: &Choice,
+    ) -> Outcome<Besides> {
+        let answer = &choice.answer;
+        let mut besides = Besides::default();
+        if choice.rule.is_some() && !answer.scope.is_rule() {
+            return Err(Fault::invalid(
+                "a rule is made only by an answer for always or for the project",
+            ));
+        }
+        if let Some(edit) = &choice.edit {
+            if answer.verdict == Verdict::Deny || answer.scope != Scope::Once {
+                return Err(Fault::invalid("other words are allowed once, and never denied"));
+            }
+            let workspace = self.fleet().get(&ask.sandbox)?.sandbox.workspace.clone();
+            self.edited(ask, edit, &workspace).await?;
+            besides.edit = Some(edit.clone());
+        }
+        if answer.scope.is_rule() {
+            let workspace = self.fleet().get(&ask.sandbox)?.sandbox.workspace.clone();
+            let draft = self.rule_of(ask, choice, &workspace).await?;
+            if let Some(why) = draft.refused {
+                return Err(Fault::invalid(format!("rule {} can't be made: {why}", draft.name.id))
+                    .hint("nothing was answered"));
+            }
+            self.add_rules(who, &draft.text, draft.name.domain.clone()).await?;
+            besides.rule = Some(draft.name);
+        }
+        Ok(besides)
+    }
+
+    /// What waits and is known to rules that were just made is answered by those. Nobody waits for that.
+    pub(super) fn answer_waiting(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            let waiting: Vec<(SandboxId, AskId)> = {
+                let fleet = engine.fleet();
+                let of = |it: &Entry| {
+                    let id = it.sandbox.id.clone();
+                    let asks = it.sandbox.asks.iter().map(|it| it.asked.id.clone());
+                    asks.map(move |ask| (id.clone(), ask)).collect::<Vec<_>>()
+                };
+                fleet.entries().flat_map(of).collect()
+            };
+            for (sandbox, ask) in waiting {
+                if let Err(fault) = engine.answer_by_rule(&sandbox, &ask).await {
+                    tracing::debug!(%fault, "an ask that waits is left to people");
+                }
+            }
+        });
+    }
+
+    async fn answer_by_rule(self: &Arc<Self>, id: &SandboxId, ask: &AskId) -> Outcome<()> {
+        let answering = Arc::clone(&self.fleet().get(id)?.answering);
+        let _first = answering.lock().await;
+        let (ask, workspace) = {
+            let fleet = self.fleet();
+            let sandbox = &fleet.get(id)?.sandbox;
+            let Some(ask) = sandbox.asks.iter().find(|it| it.asked.id == *ask) else {
+                return Ok(());
+            };
+            (ask.clone(), sandbox.workspace.clone())
+        };
+        let now = wall();
+        let (judged, _) = self.judged(&mut ask.clone(), &workspace, now).await;
+        let Some((decision, by)) = by_rule(&judged, &ask, now) else { return Ok(()) };
+        let gone = ask.asked.id.clone();
+        let settled = self.settle_ask(id, ask, decision, &by).await;
+        // What was not written down is not decided, and waits on.
+        let kept = self.store.ask(gone.to_string()).await?.and_then(|it| stored::ask(&it).ok());
+        if kept.is_none_or(|it| it.decision.is_none()) {
+            return settled;
+        }
+        if let Ok(entry) = self.fleet().get_mut(id) {
+            entry.sandbox_mut().asks.retain(|it| it.asked.id != gone);
+        }
+        self.touch(id);
+        if let By::Policy(names) = &by {
+            self.count_hits(names, &workspace, now).await;
+        }
+        settled
+    }
+
+    /// A rule that was made for an answer goes again when nothing came of the answer.
+    pub(super) async fn or_no_rule(
+        self: &Arc<Self>,
+        who: &Identity,
+        rule: &RuleName,
+        settled: Outcome<()>,
+    ) -> Outcome<()> {
+        if settled.is_err()
+            && let Err(fault) = self.remove_rule(who, rule).await
+        {
+            let words =
+                format!("rule {} stays, though nothing came of the answer: {fault}", rule.id);
+            self.fleet().notice(Level::Error, None, &words);
+        }
+        settled
+    }
+
+    /// Takes out the rule that was made of an answer; `None` when none was, or no more.
+    pub(super) async fn revoke_rule(
+        self: &Arc<Self>,
+        who: &Identity,
+        id: &AskId,
+    ) -> Outcome<Option<Ask>> {
+        let kept = self.store.ask(id.to_string()).await?;
+        let ask = kept.and_then(|it| stored::ask(&it).ok());
+        let decision = ask.and_then(|it| it.decision).filter(|it| it.revoked.is_none());
+        let Some(rule) = decision.and_then(|it| it.besides.rule) else { return Ok(None) };
+        let gone = self.remove_rule(who, &rule).await?;
+        let revoked = Revoked { by: who.name.clone(), at: wall() };
+        let change = move |it: &mut crate::model::ask::Decision| {
+            (it.uses, it.revoked) = (gone.hits, Some(revoked));
+        };
+        self.amend(id, change, Some(who)).await.map(Some)
+    }
+}

@@ -1,0 +1,189 @@
+//! What a rule would do: held against the asks that have ended, and against the rules beside it. In a bounded time.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::rules::OF_PROJECT;
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::{Fault, Outcome},
+        limits::{REACH_NAMED_MAX, RULES_MAX, RULES_WITHIN},
+        text::{shown, visible},
+    },
+    config::policy::{
+        Entry,
+        edit::{block, line},
+    },
+    model::{
+        ask::{Ask, AskState},
+        rule::{Domain, Draft, Match, Reach, RuleName, Ruling},
+    },
+    policy::{
+        rules::{InForce, Rule, Subject, judge},
+        sample::shadow,
+        shell::base,
+    },
+};
+
+/// What is told of a subject, in bytes.
+const SUBJECT_SHOWN: usize = 160;
+/// Programs that run what lies in a file or in their words: what a rule allows of them may be anything.
+const INTERPRETERS: [&str; 12] = [
+    "sh", "bash", "dash", "zsh", "python", "python3", "node", "perl", "ruby", "make", "just", "npx",
+];
+/// Where relative rules are held against what is asked nowhere.
+pub(super) const NOWHERE: &str = "/";
+
+/// What rules are held against.
+#[derive(Clone)]
+pub(super) struct Setting {
+    pub domain: Domain,
+    pub file: String,
+    /// All that are in force in that domain.
+    pub in_force: Arc<InForce>,
+    /// Those of its file.
+    pub own: Vec<String>,
+    pub asks: Arc<Vec<(Ask, PathBuf)>>,
+    pub now: Timestamp,
+}
+
+/// The id of a rule as its file has it.
+pub(super) fn bare(id: &str) -> &str {
+    id.strip_prefix(OF_PROJECT).unwrap_or(id)
+}
+
+/// Holds rules against all there is, on a thread of its own and for a bounded time.
+pub(super) async fn drafts(setting: Setting, entries: Vec<Entry>) -> Outcome<Vec<Draft>> {
+    let work = tokio::task::spawn_blocking(move || {
+        let until = clock::monotonic() + RULES_WITHIN;
+        let mut setting = setting;
+        // All of them go in one answer.
+        let named = (4 * REACH_NAMED_MAX / entries.len().max(1)).clamp(3, REACH_NAMED_MAX);
+        let mut drafts: Vec<Draft> = Vec::new();
+        for entry in entries {
+            let mut draft = draft(&setting, &entry, until);
+            draft.reach.matched.truncate(named);
+            drafts.push(draft);
+            setting.own.push(entry.rule.id);
+        }
+        drafts
+    });
+    work.await.map_err(|error| Fault::bug(format!("looking at rules: {error}")))
+}
+
+fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
+    let rule = &entry.rule;
+    let (mut notes, refused) = (Vec::new(), refused(setting, rule));
+    let lasting = Rule { until: None, ..rule.clone() };
+    let others: Vec<Rule> = {
+        let all = setting.in_force.iter().filter(|it| bare(&it.id) != rule.id);
+        all.cloned().collect()
+    };
+    let workspace = match &setting.domain {
+        Domain::All => Path::new(NOWHERE),
+        Domain::Project(path) => path,
+    };
+    let refused = refused.or_else(|| {
+        let outcome = shadow(&others, &lasting, workspace, setting.now)?;
+        let because = visible(&outcome.because);
+        match outcome.ruling {
+            Ruling::Deny => {
+                Some(format!("it would never answer: all that it means is denied by {because}"))
+            }
+            _ => {
+                notes.push(format!(
+                    "it would never answer: all that it means is asked by {because}"
+                ));
+                None
+            }
+        }
+    });
+    if let (Ruling::Allow, Subject::Command(words)) = (rule.ruling, &rule.subject) {
+        let programs = words.first().into_iter().flatten();
+        let programs: Vec<&str> = programs.map(|it| base(it)).collect();
+        if words.len() == 1 {
+            notes.push("it allows the program with any words behind it".to_owned());
+        } else {
+            notes.push("more words may follow those that it names".to_owned());
+        }
+        if let Some(it) = programs.iter().find(|it| INTERPRETERS.contains(it)) {
+            notes.push(format!("what {it} runs is in a file, which the sandbox may change"));
+        }
+    }
+    Draft {
+        name: RuleName { id: rule.id.clone(), domain: setting.domain.clone() },
+        file: setting.file.clone(),
+        line: line(entry),
+        text: block(entry),
+        notes,
+        refused,
+        reach: reach(setting, &lasting, others, until),
+    }
+}
+
+/// Why a rule can't be made, but for what others say.
+fn refused(setting: &Setting, rule: &Rule) -> Option<String> {
+    if setting.own.iter().any(|it| *it == rule.id) {
+        return Some(format!("another rule is called {}", rule.id));
+    }
+    if setting.own.len() >= RULES_MAX {
+        return Some(format!("there are {RULES_MAX} rules already, as many as there may be"));
+    }
+    if rule.until.is_some_and(|it| it <= setting.now) {
+        return Some("it is over already".to_owned());
+    }
+    let of_hosts = matches!(rule.subject, Subject::Host(..) | Subject::Request(..))
+        && rule.ruling != Ruling::Allow;
+    if of_hosts && matches!(setting.domain, Domain::Project(_)) {
+        let why =
+            "what leaves a sandbox is let out by policy.toml alone: deny or ask about a host there";
+        return Some(why.to_owned());
+    }
+    None
+}
+
+/// What of the record a rule answers, beside others.
+fn reach(setting: &Setting, rule: &Rule, others: Vec<Rule>, until: Duration) -> Reach {
+    let mut reach = Reach::default();
+    let mut all = vec![rule.clone()];
+    all.extend(others);
+    for (ask, workspace) in setting.asks.iter() {
+        if clock::monotonic() >= until {
+            break;
+        }
+        reach.looked_at += 1;
+        let request = &ask.asked.request;
+        // Most are no matter of it.
+        let alone = judge(std::slice::from_ref(rule), request, workspace, setting.now);
+        let is_command = matches!(rule.subject, Subject::Command(_));
+        if alone.by.is_empty() && !is_command {
+            continue;
+        }
+        let outcome = judge(&all, request, workspace, setting.now);
+        if !outcome.by.iter().any(|it| it.id == rule.id) {
+            continue;
+        }
+        match ask.state {
+            AskState::Allowed => reach.allowed += 1,
+            AskState::Denied | AskState::Expired => reach.denied += 1,
+            AskState::Withdrawn | AskState::Pending => reach.other += 1,
+        }
+        if reach.matched.len() < REACH_NAMED_MAX {
+            reach.matched.push(Match {
+                ask: ask.asked.id.clone(),
+                sandbox: ask.sandbox.clone(),
+                sandbox_name: ask.sandbox_name.clone(),
+                kind: request.kind,
+                subject: shown(&request.subject, SUBJECT_SHOWN),
+                state: ask.state,
+                by: ask.decision.as_ref().map(|it| it.by.clone()).unwrap_or_default(),
+                at: ask.asked.created_at,
+            });
+        }
+    }
+    reach
+}

@@ -1,0 +1,476 @@
+//! Rules as people work on them: which there are and how often they answered, what a new one would do, and how one is
+//! made or taken out. Decision 0024.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Inner,
+    audit::words,
+    reach::{NOWHERE, Setting, bare, drafts},
+    rules::{OF_PROJECT, entries, hash},
+};
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::{Fault, Kind, Outcome},
+        limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULES_WRITTEN_BYTES_MAX},
+        text::{shown, visible},
+    },
+    config::{
+        policy::{
+            Entry,
+            edit::{block, entry_of, id_for, preamble, with, without, written},
+        },
+        source::{self, FILE_BYTES_MAX},
+    },
+    model::{
+        ask::{Ask, AskState, Choice, Verdict},
+        audit::Action,
+        rule::{Domain, Draft, KnownRule, Proposal, Question, RuleName, Rulebook, Ruling},
+        sandbox::{Workspace, WorkspaceMode},
+    },
+    policy::{
+        details, propose, risk,
+        rules::{Rule, judge},
+    },
+    runtime::Identity,
+    wire::stored,
+};
+
+impl Inner {
+    pub(super) async fn rulebook(&self) -> Outcome<Rulebook> {
+        let (projects, wrong) = self.projects();
+        let mut book = Rulebook { rules: Vec::new(), wrong };
+        let hits = self.store.rule_hits().await?;
+        let domains = std::iter::once(Domain::All).chain(projects.into_iter().map(Domain::Project));
+        let _turn = self.rules.turn.lock().await;
+        for domain in domains {
+            let path = self.rule_file(&domain);
+            let (file, in_force) = (path.display().to_string(), self.read_rules(&domain).await);
+            if !in_force.whole {
+                book.wrong.push(format!("{file}: it can't be understood, and allows nothing"));
+            }
+            for rule in in_force.iter() {
+                let id = bare(&rule.id).to_owned();
+                let hit = hits.iter().find(|it| it.file == file && it.id == id);
+                book.rules.push(KnownRule {
+                    hits: hit.map_or(0, |it| it.hits),
+                    last_at: hit.map(|it| Timestamp(it.last_at)),
+                    ..known(RuleName { id, domain: domain.clone() }, &file, rule)
+                });
+            }
+        }
+        Ok(book)
+    }
+
+    pub(super) async fn propose(self: &Arc<Self>, question: Question) -> Outcome<Proposal> {
+        match question {
+            Question::Answer { ask, digest, choice } => {
+                let found = self.fleet().shown_ask(&ask, &digest);
+                match found {
+                    Some(ask) => self.answer_would(&ask?, &choice).await,
+                    None => Err(self.why_not(&ask).await),
+                }
+            }
+            Question::Rules { text, domain } => {
+                let entries = read(&text)?;
+                let setting = self.setting(domain).await?;
+                Ok(Proposal { drafts: drafts(setting, entries).await?, ..Proposal::default() })
+            }
+            Question::Rule(name) => {
+                let setting = self.setting(name.domain.clone()).await?;
+                let all = self.file_entries(&name.domain).await?;
+                let entry = all.into_iter().find(|it| it.rule.id == name.id);
+                let entry = entry.ok_or_else(|| no_rule(&name.id))?;
+                let drafts = drafts(setting, vec![entry]).await?;
+                let there = drafts.into_iter().map(|it| Draft { refused: None, ..it });
+                Ok(Proposal { drafts: there.collect(), ..Proposal::default() })
+            }
+        }
+    }
+
+    /// What an answer would do beside answering.
+    pub(super) async fn answer_would(
+        self: &Arc<Self>,
+        ask: &Ask,
+        choice: &Choice,
+    ) -> Outcome<Proposal> {
+        let mut proposal = Proposal::default();
+        let workspace = self.fleet().get(&ask.sandbox)?.sandbox.workspace.clone();
+        if let Some(edit) = &choice.edit {
+            let edited = self.edited(ask, edit, &workspace).await?;
+            proposal.risk = Some(edited.risk);
+        }
+        if choice.answer.scope.is_rule() {
+            let draft = self.rule_of(ask, choice, &workspace).await?;
+            proposal.drafts.push(draft);
+        }
+        Ok(proposal)
+    }
+
+    /// The ask in other words, if nothing forbids those.
+    pub(super) async fn edited(
+        &self,
+        ask: &Ask,
+        edit: &str,
+        workspace: &Workspace,
+    ) -> Outcome<Ask> {
+        if !ask.asked.editable {
+            return Err(Fault::unsupported(
+                "who asks can do it in no other words than it asked in",
+            )
+            .hint("deny it, with a message that says what to do instead"));
+        }
+        let mut edited = ask.clone();
+        edit.clone_into(&mut edited.asked.request.subject);
+        let request = &edited.asked.request;
+        if edit.trim().is_empty() || request.bytes() > crate::base::limits::ASK_BYTES_MAX {
+            return Err(Fault::invalid(
+                "what is allowed instead is empty, or too long to be looked through",
+            ));
+        }
+        edited.risk = risk::look(request, &workspace.path);
+        let (outcome, whole) = self.judged(&mut edited, workspace, clock::wall()).await;
+        if outcome.ruling == Ruling::Deny {
+            return Err(Fault::denied(format!(
+                "nobody may allow that: {}",
+                visible(&outcome.because)
+            )));
+        }
+        if !whole {
+            return Err(Fault::failed(
+                "what the rules deny is not known now, so nothing is allowed in other words",
+            )
+            .hint("sandwatch policy check tells what is wrong with them"));
+        }
+        Ok(edited)
+    }
+
+    /// The rule that an answer would make.
+    pub(super) async fn rule_of(
+        &self,
+        ask: &Ask,
+        choice: &Choice,
+        workspace: &Workspace,
+    ) -> Outcome<Draft> {
+        if choice.edit.is_some() {
+            return Err(Fault::invalid("a rule is made of what was asked for, not of other words"));
+        }
+        let domain = domain_of(choice, workspace)?;
+        let setting = self.setting(domain).await?;
+        let (request, verdict) = (&ask.asked.request, choice.answer.verdict);
+        let ruling = match verdict {
+            Verdict::Allow => Ruling::Allow,
+            Verdict::Deny => Ruling::Deny,
+        };
+        let entry = match &choice.rule {
+            Some(text) => one(read(text)?)?,
+            None => {
+                let subject = propose::subject(request, &workspace.path, ruling);
+                let subject = subject.map_err(|why| {
+                    Fault::unsupported(format!("no rule can be made of it: {why}"))
+                        .hint("answer it once, or for the session")
+                })?;
+                let id = id_for(&subject, |id| setting.own.iter().any(|it| it == id));
+                let why = choice.answer.message.clone();
+                let why = why.unwrap_or_else(|| match verdict {
+                    Verdict::Allow => format!("allowed when {} asked", ask.sandbox_name),
+                    Verdict::Deny => format!("denied when {} asked", ask.sandbox_name),
+                });
+                entry_of(Rule { id, ruling, subject, why: visible(&why), until: None })
+            }
+        };
+        let fits = {
+            let lasting = [Rule { until: None, ..entry.rule.clone() }];
+            let outcome = judge(&lasting, request, &workspace.path, clock::wall());
+            !outcome.by.is_empty() && outcome.ruling == ruling
+        };
+        let mut draft = one(drafts(setting, vec![entry]).await?)?;
+        if !fits {
+            let why = format!("it does not {} what is asked for", verdict.word());
+            draft.refused.get_or_insert(why);
+        }
+        Ok(draft)
+    }
+
+    /// Makes rules; all or none.
+    pub(super) async fn add_rules(
+        self: &Arc<Self>,
+        who: &Identity,
+        text: &str,
+        domain: Domain,
+    ) -> Outcome<Vec<KnownRule>> {
+        let entries = read(text)?;
+        let setting = self.setting(domain.clone()).await?;
+        let drafts = drafts(setting, entries.clone()).await?;
+        let refused: Vec<String> = drafts
+            .iter()
+            .filter_map(|it| it.refused.as_ref().map(|why| format!("rule {}: {why}", it.name.id)))
+            .collect();
+        if !refused.is_empty() {
+            return Err(Fault::invalid(refused.join("\n")).hint("nothing was changed"));
+        }
+        self.put_rules(who, &domain, entries).await
+    }
+
+    async fn put_rules(
+        self: &Arc<Self>,
+        who: &Identity,
+        domain: &Domain,
+        entries: Vec<Entry>,
+    ) -> Outcome<Vec<KnownRule>> {
+        let _turn = self.rules.turn.lock().await;
+        let before = self.file_text(domain).await?;
+        let mut after = match (&before, domain) {
+            (Some(text), _) => text.clone(),
+            (None, Domain::All) => String::new(),
+            (None, Domain::Project(workspace)) => {
+                let workspace = workspace.to_str().ok_or_else(|| {
+                    Fault::unsupported("a directory whose name is no UTF-8 has no rules of its own")
+                })?;
+                preamble(workspace)
+            }
+        };
+        let blocks: Vec<String> = entries.iter().map(block).collect();
+        for it in &blocks {
+            after = with(&after, it);
+        }
+        let ids = entries.iter().map(|it| it.rule.id.clone()).collect();
+        self.write_rules(who, domain, before, after, ("added", ids, blocks.join("\n"))).await?;
+        self.answer_waiting();
+        let file = self.rule_file(domain).display().to_string();
+        let names = |it: &Entry| RuleName { id: it.rule.id.clone(), domain: domain.clone() };
+        Ok(entries.iter().map(|it| known(names(it), &file, &it.rule)).collect())
+    }
+
+    /// Takes a rule out of its file.
+    pub(super) async fn remove_rule(
+        self: &Arc<Self>,
+        who: &Identity,
+        name: &RuleName,
+    ) -> Outcome<KnownRule> {
+        let _turn = self.rules.turn.lock().await;
+        let before = self.file_text(&name.domain).await?.ok_or_else(|| no_rule(&name.id))?;
+        let file = self.rule_file(&name.domain).display().to_string();
+        let all = entries(&name.domain, &file, &before)?;
+        let entry = all.into_iter().find(|it| it.rule.id == name.id);
+        let entry = entry.ok_or_else(|| no_rule(&name.id))?;
+        let is_project = matches!(name.domain, Domain::Project(_));
+        let (after, taken) = without(&before, &name.id, is_project)?;
+        let change = ("removed", vec![name.id.clone()], taken);
+        self.write_rules(who, &name.domain, Some(before), after, change).await?;
+        let hits = self.store.forget_hits(file.clone(), name.id.clone()).await?;
+        let known = known(name.clone(), &file, &entry.rule);
+        Ok(KnownRule {
+            hits: hits.as_ref().map_or(0, |it| it.hits),
+            last_at: hits.map(|it| Timestamp(it.last_at)),
+            ..known
+        })
+    }
+
+    /// Writes a file of rules, and who did it into the audit record: both or neither. For whoever has the turn.
+    async fn write_rules(
+        self: &Arc<Self>,
+        who: &Identity,
+        domain: &Domain,
+        before: Option<String>,
+        after: String,
+        (change, ids, rules): (&str, Vec<String>, String),
+    ) -> Outcome<()> {
+        let path = self.rule_file(domain);
+        let name = path.display().to_string();
+        if after.len() > FILE_BYTES_MAX {
+            return Err(Fault::invalid(format!(
+                "{name} would be larger than {FILE_BYTES_MAX} bytes"
+            )));
+        }
+        let left = entries(domain, &name, &after)?.len();
+        let (to, text, was) = (path.clone(), after.clone(), before.clone());
+        let write = tokio::task::spawn_blocking(move || put(&to, was.as_deref(), &text));
+        write.await.unwrap_or_else(|error| Err(Fault::bug(format!("writing rules: {error}"))))?;
+        let act = words::by_client(who, Action::PolicyChanged, &name)
+            .with("change", change)
+            .with("rules", ids)
+            .with("rule_text", rules.as_str())
+            .with("rule_sha256", hash(&rules))
+            .with("sha256", hash(&after))
+            .with("rules_in_force", left as u64);
+        if let Err(fault) = self.store.record(vec![act]).await {
+            let back = before.unwrap_or_default();
+            let undo = tokio::task::spawn_blocking(move || put(&path, Some(&after), &back));
+            let undone = undo.await.unwrap_or_else(|error| Err(Fault::bug(error.to_string())));
+            let undone = undone.map_or_else(
+                |it| format!(", and the file is not as it was: {it}"),
+                |()| String::new(),
+            );
+            return Err(Fault::failed(format!(
+                "the audit record can't be written, so no rule is changed: {fault}{undone}"
+            )));
+        }
+        self.rules_written(&path, &after);
+        self.read_rules(domain).await;
+        Ok(())
+    }
+
+    async fn file_text(&self, domain: &Domain) -> Outcome<Option<String>> {
+        let path = self.rule_file(domain);
+        let read = tokio::task::spawn_blocking(move || source::read(&path)).await;
+        read.unwrap_or_else(|error| Err(Fault::bug(format!("reading rules: {error}"))))
+    }
+
+    async fn file_entries(&self, domain: &Domain) -> Outcome<Vec<Entry>> {
+        let Some(text) = self.file_text(domain).await? else { return Ok(Vec::new()) };
+        entries(domain, &self.rule_file(domain).display().to_string(), &text)
+    }
+
+    /// What rules of a domain are held against. A file that can't be understood takes no more rules.
+    async fn setting(&self, domain: Domain) -> Outcome<Setting> {
+        let workspace = match &domain {
+            Domain::All => Workspace { path: PathBuf::from(NOWHERE), mode: WorkspaceMode::None },
+            Domain::Project(path) => {
+                if !path.is_absolute() {
+                    return Err(Fault::invalid("the directory of rules must start with `/`"));
+                }
+                Workspace { path: path.clone(), mode: WorkspaceMode::Rw }
+            }
+        };
+        let own = self.file_entries(&domain).await?.into_iter().map(|it| it.rule.id).collect();
+        let in_force = self.rules(&workspace).await;
+        let kept = self.store.asks(REACH_ASKS_MAX, ASKS_LISTED_BYTES_MAX).await?;
+        let asks = {
+            let fleet = self.fleet();
+            let all = kept.iter().filter_map(|it| stored::ask(it).ok());
+            let placed = all.filter(|it| it.state != AskState::Pending).filter_map(|ask| {
+                let workspace = fleet.get(&ask.sandbox).ok();
+                let workspace = workspace.map(|it| it.sandbox.workspace.path.clone());
+                match (&domain, workspace) {
+                    (Domain::All, Some(it)) => Some((ask, it)),
+                    // Of a sandbox that is no more it is known where its program was.
+                    (Domain::All, None) => {
+                        let asked_in = {
+                            let mut all = details::directories(&ask.asked.request);
+                            all.find(|it| it.is_absolute()).map(Path::to_owned)
+                        };
+                        Some((ask, asked_in.unwrap_or_else(|| PathBuf::from(NOWHERE))))
+                    }
+                    (Domain::Project(of), Some(it)) => (it == *of).then_some((ask, it)),
+                    (Domain::Project(_), None) => None,
+                }
+            });
+            Arc::new(placed.collect())
+        };
+        let file = self.rule_file(&domain).display().to_string();
+        Ok(Setting { domain, file, in_force, own, asks, now: clock::wall() })
+    }
+
+    /// Rules have answered.
+    pub(super) async fn count_hits(&self, names: &[String], workspace: &Workspace, at: Timestamp) {
+        let project = self.rule_file(&Domain::Project(workspace.path.clone()));
+        let (own, project) =
+            (self.paths.policy().display().to_string(), project.display().to_string());
+        let hits = names.iter().map(|it| match it.strip_prefix(OF_PROJECT) {
+            Some(id) => (project.clone(), id.to_owned()),
+            None => (own.clone(), it.clone()),
+        });
+        if let Err(fault) = self.store.count_hits(hits.collect(), at.0).await {
+            tracing::warn!(%fault, "what rules answered is not counted");
+        }
+    }
+}
+
+fn no_rule(id: &str) -> Fault {
+    Fault::absent(format!("there is no rule {}", shown(id, 64))).hint("see `sandwatch policy show`")
+}
+
+fn known(name: RuleName, file: &str, rule: &Rule) -> KnownRule {
+    KnownRule {
+        name,
+        file: file.to_owned(),
+        ruling: rule.ruling,
+        about: rule.subject.about(),
+        why: rule.why.clone(),
+        until: rule.until,
+        hits: 0,
+        last_at: None,
+    }
+}
+
+/// For which sandboxes the rule of an answer is.
+pub(super) fn domain_of(choice: &Choice, workspace: &Workspace) -> Outcome<Domain> {
+    match choice.answer.scope {
+        crate::model::ask::Scope::Always => Ok(Domain::All),
+        _ if workspace.mode == WorkspaceMode::None => Err(Fault::unsupported(
+            "the sandbox has no workspace, so there is no directory for a rule of its own",
+        )),
+        _ => Ok(Domain::Project(workspace.path.clone())),
+    }
+}
+
+fn read(text: &str) -> Outcome<Vec<Entry>> {
+    if text.len() > RULES_WRITTEN_BYTES_MAX {
+        return Err(Fault::invalid(format!("rules of more than {RULES_WRITTEN_BYTES_MAX} bytes")));
+    }
+    let entries = written(text)?;
+    match entries.is_empty() {
+        true => Err(Fault::invalid("there is no rule in it")),
+        false => Ok(entries),
+    }
+}
+
+fn one<T>(mut all: Vec<T>) -> Outcome<T> {
+    match (all.pop(), all.is_empty()) {
+        (Some(it), true) => Ok(it),
+        _ => Err(Fault::invalid("it is one rule that is made, not several")),
+    }
+}
+
+/// Writes a file whole, where it says what it was taken for. What a link leads to is written, not the link.
+fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
+    use std::{
+        io::Write,
+        os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    };
+    let failed =
+        |what: &str, error: &std::io::Error| Fault::io(format!("{what} {}", path.display()), error);
+    let real = match std::fs::canonicalize(path) {
+        Ok(it) => it,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(failed("finding", &error)),
+    };
+    let dir = real.parent().unwrap_or(Path::new("/"));
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| failed("making the directory of", &error))?;
+    let mode = std::fs::metadata(&real).map_or(0o600, |it| it.permissions().mode() & 0o777);
+    let mut beside = real.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    // What an earlier end left there.
+    drop(std::fs::remove_file(&beside));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(after.as_bytes()).and_then(|()| file.sync_all()))
+        .map_err(|error| failed("writing", &error));
+    let moved = written.and_then(|()| {
+        if source::read(path)?.as_deref() != before {
+            return Err(Fault::new(
+                Kind::Failed,
+                format!("{} was changed meanwhile", path.display()),
+            )
+            .hint("nothing was written; try again"));
+        }
+        std::fs::rename(&beside, &real).map_err(|error| failed("writing", &error))
+    });
+    if moved.is_err() {
+        drop(std::fs::remove_file(&beside));
+    }
+    moved
+}
