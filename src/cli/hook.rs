@@ -190,14 +190,19 @@ impl Question {
                 } })
             }
             Self::PreToolUse => {
-                let mut output = json!({
-                    "hookEventName": "PreToolUse",
-                    "permissionDecision": word,
-                    "permissionDecisionReason": why,
-                });
-                if let Some(edited) = edited.filter(|_| allowed) {
-                    output["updatedInput"] = edited;
-                }
+                let output = match edited.filter(|_| allowed) {
+                    Some(edited) => json!({
+                        "hookEventName": "PreToolUse",
+                        "permissionDecision": word,
+                        "permissionDecisionReason": why,
+                        "updatedInput": edited,
+                    }),
+                    None => json!({
+                        "hookEventName": "PreToolUse",
+                        "permissionDecision": word,
+                        "permissionDecisionReason": why,
+                    }),
+                };
                 json!({ "hookSpecificOutput": output })
             }
             Self::BeforeTool => match edited.filter(|_| allowed) {

@@ -147,7 +147,7 @@ fn reached(reach: &Reach) -> String {
     out.push_str(&table.render(paint::wanted()));
     let more = reach.count() as usize - reach.matched.len().min(NAMED).min(reach.count() as usize);
     if more > 0 {
-        out.push_str(&format!("and {} more\n", more));
+        out.push_str(&format!("and {more} more\n"));
     }
     out
 }

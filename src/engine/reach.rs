@@ -127,7 +127,7 @@ fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
 
 /// Why a rule can't be made, but for what others say.
 fn refused(setting: &Setting, rule: &Rule) -> Option<String> {
-    if setting.own.iter().any(|it| *it == rule.id) {
+    if setting.own.contains(&rule.id) {
         return Some(format!("another rule is called {}", rule.id));
     }
     if setting.own.len() >= RULES_MAX {

@@ -121,7 +121,7 @@ mod tests {
             match allowed(kind, subject) {
                 Err(why) => assert!(why.contains(words), "{subject}: {why}"),
                 Ok(about) => {
-                    assert!(words.is_empty() && about == "command ./run", "{subject}: {about}")
+                    assert!(words.is_empty() && about == "command ./run", "{subject}: {about}");
                 }
             }
         }

@@ -89,6 +89,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_in_the_shadow_of_one_that_denies_all_that_it_means() {
+        use Ruling::{Allow, Ask, Deny};
         let rules = [
             rule("push", Ruling::Deny, prefix(&[&["git"], &["push"]])),
             rule("keys", Ruling::Deny, Subject::Path("**/keys/**".to_owned())),
@@ -99,7 +100,6 @@ mod tests {
             let out = shadow(&rules, &new, Path::new("/w"), Timestamp(0));
             out.and_then(|it| it.by.first().map(|it| it.id.clone()))
         };
-        use Ruling::{Allow, Ask, Deny};
         for (ruling, subject, by) in [
             (Allow, prefix(&[&["git"], &["push"], &["origin", "x"]]), Some("push")),
             (Allow, prefix(&[&["git"], &["fetch", "push"]]), None),

@@ -172,7 +172,7 @@ impl Runner {
         None
     }
 
-    /// The same for asks, and for what concerns the files of a sandbox.
+    /// The same for what concerns the files of a sandbox.
     fn start_on_files(&mut self, id: EffectId, act: Act) -> Option<Effect> {
         let runtime = self.runtime.clone();
         match act {
@@ -207,6 +207,20 @@ impl Runner {
                     self.reads.insert(id, call);
                 }
             }
+            Act::Cancel(read) => {
+                if let Some(call) = self.reads.remove(&read) {
+                    call.abort();
+                }
+            }
+            act => return self.start_on_rules(id, act),
+        }
+        None
+    }
+
+    /// The same for asks and rules, and for what is told of both.
+    fn start_on_rules(&mut self, id: EffectId, act: Act) -> Option<Effect> {
+        let runtime = self.runtime.clone();
+        match act {
             Act::Asks(wanted) => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.asks(&wanted).await.map(Reply::Asks)
             }),
@@ -248,11 +262,6 @@ impl Runner {
                 {
                     self.reads.retain(|_, it| !it.is_finished());
                     self.reads.insert(id, call);
-                }
-            }
-            Act::Cancel(read) => {
-                if let Some(call) = self.reads.remove(&read) {
-                    call.abort();
                 }
             }
             act => return Some(Effect { id, act }),

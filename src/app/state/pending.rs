@@ -100,6 +100,20 @@ pub enum Pending {
     },
 }
 
+impl Pending {
+    /// Whether it is for the lists of rules, of what went out and of the audit record, or for what is written there.
+    pub(in crate::app) fn is_of_records(&self) -> bool {
+        matches!(
+            self,
+            Self::Records(_)
+                | Self::RuleRead(_)
+                | Self::RemoveRule { .. }
+                | Self::Propose
+                | Self::AddRule
+        )
+    }
+}
+
 /// One thing done to many sandboxes; kept until the last has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::app) struct Deeds {

@@ -11,7 +11,6 @@ use crate::{
         keymap::Keymap,
         layout,
         palette::Palette,
-        records::Of,
         state::{LineKind, Overlay, Pending, Place},
     },
     base::{id::SessionId, text},
@@ -136,12 +135,9 @@ impl Turn<'_> {
             Action::Fork => self.fork(argument),
             Action::Diff => self.open_diff(argument),
             Action::AsksShow => self.open_asks(),
-            Action::RulesShow => self.open_records(Of::Rules),
-            Action::EgressShow => self.open_egress(argument),
-            Action::AuditShow => self.open_records(Of::Audit),
             Action::Info => self.open_info(argument),
             Action::CopyName => self.copy_name(),
-            _ => {}
+            _ => self.open_list(action, argument),
         }
     }
 

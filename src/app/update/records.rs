@@ -21,7 +21,7 @@ use crate::{
 
 impl Turn<'_> {
     /// Opens one of them; asked for once more, it is read anew.
-    pub(super) fn open_records(&mut self, of: Of) {
+    fn open_records(&mut self, of: Of) {
         if self.state.records().is_some_and(|it| it.of == of) {
             return self.read_records();
         }
@@ -30,9 +30,16 @@ impl Turn<'_> {
         self.read_records();
     }
 
-    pub(super) fn open_egress(&mut self, name: &str) {
-        if let Some(sandbox) = self.target(name) {
-            self.open_records(Of::Egress(sandbox));
+    pub(super) fn open_list(&mut self, action: Action, name: &str) {
+        match action {
+            Action::RulesShow => self.open_records(Of::Rules),
+            Action::AuditShow => self.open_records(Of::Audit),
+            Action::EgressShow => {
+                if let Some(sandbox) = self.target(name) {
+                    self.open_records(Of::Egress(sandbox));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -138,6 +145,7 @@ impl Turn<'_> {
 
     pub(super) fn records_done(&mut self, id: EffectId, pending: Pending, result: Outcome<Reply>) {
         let zone = self.state.zone.clone();
+        self.state.dirty = true;
         match pending {
             Pending::RemoveRule { id } => match result {
                 Ok(_) => {
@@ -189,7 +197,7 @@ impl Turn<'_> {
                 };
                 it.take(rows, head);
             }
-            _ => {}
+            other => self.written(id, &other, result),
         }
     }
 

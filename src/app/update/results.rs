@@ -21,6 +21,9 @@ impl Turn<'_> {
     pub(super) fn done(&mut self, id: EffectId, result: Outcome<Reply>) {
         self.state.works.remove(&id);
         let Some(pending) = self.state.pending.remove(&id) else { return };
+        if pending.is_of_records() {
+            return self.records_done(id, pending, result);
+        }
         match (pending, result) {
             (Pending::Quiet(_), Ok(_)) => return,
             (Pending::Input { .. }, Ok(_)) => return self.forward(),
@@ -66,13 +69,6 @@ impl Turn<'_> {
             (it @ (Pending::Asks { .. } | Pending::Decide { .. } | Pending::Revoke(_)), result) => {
                 self.asks_done(id, it, result);
             }
-            (
-                it @ (Pending::Records(_) | Pending::RuleRead(_) | Pending::RemoveRule { .. }),
-                result,
-            ) => self.records_done(id, it, result),
-            (it @ (Pending::Propose | Pending::AddRule), result) => {
-                self.written(id, &it, result);
-            }
             (Pending::Doctor, result) => self.checked(result),
             (Pending::Clipboard { lines, by }, Ok(_)) => {
                 let word = if lines == 1 { "line" } else { "lines" };
@@ -90,6 +86,7 @@ impl Turn<'_> {
             }
             (Pending::Clipboard { .. }, Err(fault)) => self.fault("copying", &fault),
             (_, Ok(_)) => self.notice(Level::Error, "the hub answered something else"),
+            (_, Err(fault)) => self.fault("asking the hub", &fault),
         }
         self.state.dirty = true;
     }

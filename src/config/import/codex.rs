@@ -21,7 +21,7 @@ pub(super) fn read(text: &str, import: &mut Import, names: Names<'_>) {
                 Err(why) => import.leave_out(&line, why),
             },
             Ok(Call { name, .. }) => {
-                import.leave_out(&line, format!("{name} is no rule that is known here"))
+                import.leave_out(&line, format!("{name} is no rule that is known here"));
             }
             Err(why) => import.leave_out(&line, why),
         }
