@@ -33,9 +33,10 @@ pub fn missing(error: &clap::Error, typed: &[String]) -> Option<Fault> {
         Cli::try_parse_from(std::iter::once(&"sandwatch".to_owned()).chain(line)).is_ok()
     };
     let line = line.into_iter().find(whole)?;
-    // No command begins like this: an option that there is not.
-    let command = line.iter().skip_while(|it| *it != "--").nth(1);
-    if command.is_none_or(|it| it.starts_with('-')) {
+    let at = line.iter().position(|it| it == "--")?;
+    let is_option = |at: usize| line.get(at).is_none_or(|it| it.starts_with('-'));
+    // No command begins like this, and no agent is named before it: an option that there is not.
+    if is_option(at + 1) && (at == 1 || is_option(at - 1)) {
         return None;
     }
     let line: Vec<String> = line.iter().map(|it| quoted(it)).collect();

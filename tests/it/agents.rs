@@ -101,7 +101,9 @@ fn an_own_profile_starts_its_agent_and_says_what_it_may_reach() {
     assert!(ran.code == 0 && ran.stderr.contains("Sleeper"), "{ran:?}");
     let seen = home.json(&["ls", "--json"])[0].clone();
     assert_eq!(seen["sessions"][0]["command"], json!(["sleep", "1000"]));
-    assert!(notes(&home).contains("NOT reaching us: box: Sleeper: it sleeps"), "{seen}");
+    eventually("it is said that it can't ask", || {
+        notes(&home).contains("NOT reaching us: box: Sleeper: it sleeps")
+    });
     if seen["capabilities"]["egress_ask"] == true {
         assert!(
             notes(&home).contains("Sleeper reaches its model unasked: model.example:443"),

@@ -203,11 +203,11 @@ fn asks_here(agent: &Agent) {
     home.ok(&["approvals", "deny", &id, "--message", "rather-not-two"]);
     shows(&home, "rather-not-two");
     assert!(!is_made(&home, "two"));
-    // What asks dies: that is no yes.
+    // What asks dies: that is no yes. The shell that an agent put around it lives.
     shows(&home, "rather-not-two");
     type_in(&home, "RUN touch three");
     let id = one_waits(&home, "touch three");
-    home.ok(&["exec", "box", "--", "pkill", "-9", "-f", "sandwatch hook"]);
+    home.ok(&["exec", "box", "--", "pkill", "-9", "-f", "^/run/sandwatch/sandwatch hook"]);
     let state = || home.json(&["approvals", "show", &id, "--json"])["state"].clone();
     in_time(&home, "nobody waits", || state() == "withdrawn");
     assert!(!is_made(&home, "three"));

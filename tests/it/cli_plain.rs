@@ -15,7 +15,6 @@ fn a_mistyped_flag_is_a_usage_error() {
         &["run", "--memory", "much", "--", "true"],
         &["run", "--size", "0x0", "--", "true"],
         &["run", "--egress", "perhaps", "--", "true"],
-        &["run", "agent", "--", "true"],
         &["wait", "x", "--for", "godot"],
         &["wait", "x", "--for", "text=("],
         &["exec", "x"],
