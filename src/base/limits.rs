@@ -258,6 +258,15 @@ pub const ADOPT_AT_LEAST: Duration = Duration::from_millis(250);
 pub const ADOPT_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Readers of journals at the same time: each renders up to a segment (1 MiB) on one thread.
 pub const JOURNAL_READERS_MAX: usize = 4;
+/// An operator who is away is called for asks that have waited at least this long.
+pub const CALL_AFTER_MIN: Duration = Duration::from_secs(1);
+pub const CALL_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Words of the command that calls.
+pub const CALL_WORDS_MAX: usize = 64;
+/// Shortest time between two calls; what comes meanwhile is in the next.
+pub const CALL_EVERY: Duration = Duration::from_secs(60);
+/// Longest that the command which calls may take.
+pub const CALL_WITHIN: Duration = Duration::from_secs(20);
 /// Shortest time between two changes of one sandbox in the feed.
 pub const CHANGE_EVERY_MIN: Duration = Duration::from_millis(100);
 /// Plain text kept by `wait` for a match that spans chunks, in bytes: two of the largest chunks, some

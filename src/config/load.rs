@@ -1,5 +1,7 @@
 //! Reads config.toml and the preferences file: whole, or refused with every flaw and its place.
 
+use std::time::Duration;
+
 use super::{
     environment,
     schema::{Config, Prefs},
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::{
     base::{
-        limits::{ENV_ENTRIES_MAX, SECRETS_MAX},
+        limits::{CALL_AFTER_MAX, CALL_AFTER_MIN, CALL_WORDS_MAX, ENV_ENTRIES_MAX, SECRETS_MAX},
         units::parse_bytes,
     },
     model::{
@@ -23,7 +25,7 @@ const KEYS: &[&str] =
     &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "new", "notify"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
-const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title"];
+const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title", "command", "after"];
 
 /// Reads a configuration; `file` is what flaws call it.
 pub fn config(file: &str, text: &str) -> Result<Config, Vec<Flaw>> {
@@ -100,6 +102,13 @@ fn notify(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item
         "bell" => set(&mut config.notify.bell, flag(source, item)),
         "desktop" => set(&mut config.notify.desktop, flag(source, item)),
         "title" => set(&mut config.notify.title, flag(source, item)),
+        "command" => set(&mut config.notify.command, command(source, item)),
+        "after" => {
+            let (least, most) = (CALL_AFTER_MIN.as_secs(), CALL_AFTER_MAX.as_secs());
+            let seconds = integer(source, item, least.cast_signed(), most.cast_signed());
+            let after = seconds.map(|it| Duration::from_secs(it.unsigned_abs()));
+            set(&mut config.notify.after, after);
+        }
         _ => source.unknown("a setting of `notify`", name, NOTIFY_KEYS.iter().copied()),
     }
 }
@@ -153,6 +162,18 @@ pub fn is_plain_name(text: &str) -> bool {
 }
 
 /// Names of variables; their values are no part of a configuration.
+fn command(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
+    let Node::List(items) = &item.node else {
+        wanted(source, item, "a list of words, like [\"notify-send\", \"sandwatch\"]");
+        return None;
+    };
+    if items.len() > CALL_WORDS_MAX {
+        source.flaw(item.span.clone(), format!("at most {CALL_WORDS_MAX} words"));
+        return None;
+    }
+    items.iter().map(|it| string(source, it)).collect()
+}
+
 fn variables(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     let Node::List(items) = &item.node else {
         wanted(source, item, "a list of names of variables");

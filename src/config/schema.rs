@@ -1,5 +1,7 @@
 //! What config.toml may say. Every key is optional; what is missing keeps the default given here.
 
+use std::time::Duration;
+
 use crate::model::{
     sandbox::{Egress, WorkspaceMode},
     secret::SecretUse,
@@ -51,6 +53,16 @@ pub struct NotifyConfig {
     pub desktop: bool,
     /// Show the number of asks in the terminal's title.
     pub title: bool,
+    /// What the hub runs when asks have waited for so long; none = nothing.
+    pub command: Vec<String>,
+    pub after: Duration,
+}
+
+impl Default for NotifyConfig {
+    fn default() -> Self {
+        let after = Duration::from_secs(30);
+        Self { bell: true, desktop: true, title: true, command: Vec::new(), after }
+    }
 }
 
 /// What the operator chose in the console, kept beside the configuration and read after it.
@@ -90,7 +102,7 @@ impl Default for Config {
                 memory_bytes: None,
                 pids: None,
             },
-            notify: NotifyConfig { bell: true, desktop: true, title: true },
+            notify: NotifyConfig::default(),
         }
     }
 }

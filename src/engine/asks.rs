@@ -130,6 +130,7 @@ impl Inner {
         }
         self.touch(id);
         if waited_for {
+            self.asked.notify_one();
             // Programs wait for it, and there are only so many: it is told without a wait for other changes.
             self.fleet().tell_late(id);
         }

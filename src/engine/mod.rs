@@ -3,6 +3,7 @@
 mod adopt;
 mod asks;
 pub mod audit;
+mod away;
 mod beforehand;
 mod besides;
 mod changes;
@@ -102,6 +103,8 @@ struct Inner {
     deadlines: Arc<Notify>,
     /// Rung when somebody begins to look at a sandbox or at all.
     attention: Arc<Notify>,
+    /// Rung when something begins to wait for an answer.
+    asked: Arc<Notify>,
     rules: rules::Rules,
     notes: Notes,
     /// Counts what is written of asks.
@@ -147,6 +150,7 @@ impl Engine {
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
             attention: Arc::default(),
+            asked: Arc::default(),
             rules,
             notes,
             asks_kept: AtomicU32::default(),
@@ -178,6 +182,7 @@ impl Engine {
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
         keeper::start(&inner);
+        away::start(&inner);
         pulse::start(&inner);
         Ok(Self { inner })
     }
@@ -197,6 +202,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.deadlines.notify_one();
         self.attention.notify_one();
+        self.asked.notify_one();
     }
 }
 

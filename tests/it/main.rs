@@ -45,6 +45,7 @@ mod base;
 mod cli_apply;
 mod cli_asks;
 mod cli_audit;
+mod cli_away;
 mod cli_diff;
 mod cli_egress;
 mod cli_first;

@@ -1,0 +1,57 @@
+//! An operator who is away is called: what the hub runs when something has waited for an answer for a while.
+
+use std::fs;
+
+use super::{
+    cli_asks::{asking, ended, with_box},
+    program::{Home, eventually},
+};
+
+fn calling(home: &Home, script: &str) {
+    let command = format!("[\"/bin/sh\", \"-c\", {script:?}]");
+    let text = format!("[notify]\nafter = 1\ncommand = {command}\n");
+    fs::create_dir_all(home.config()).unwrap();
+    fs::write(home.config().join("config.toml"), text).unwrap();
+}
+
+#[test]
+fn who_is_away_is_called_once_for_what_waits_and_told_it_in_words_that_do_nothing() {
+    let home = with_box();
+    let heard = home.path().join("heard");
+    let text = || fs::read_to_string(&heard).unwrap_or_default();
+    calling(
+        &home,
+        &format!("echo \"$SANDWATCH_ASKS:\" >> {0}; cat >> {0}; env >> {0}.env", heard.display()),
+    );
+    let one = asking(&home, &["--kind", "exec", "--subject", "make \u{202e}x; $(touch /tmp/no)"]);
+    eventually("the operator is called", || text().ends_with(")\n"));
+    assert_eq!(
+        text(),
+        "1:\n1 ask waits for your answer\nexec box: make <U+202E>x; $(touch /tmp/no)\n"
+    );
+    assert!(!fs::read_to_string(heard.with_extension("env")).unwrap().contains("touch"));
+    let id = home.json(&["approvals", "ls", "--json"])[0]["id"].as_str().unwrap().to_owned();
+    home.ok(&["approvals", "deny", &id]);
+    assert_eq!(ended(one).0, 4);
+    // What comes soon after is in the next call, and nobody is called for what is over.
+    assert_eq!(text().matches("waits").count(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_the_command_is_told_with_its_place() {
+    let home = with_box();
+    let file = home.config().join("config.toml");
+    fs::create_dir_all(home.config()).unwrap();
+    for (text, wanted) in [
+        ("[notify]\ncommand = \"ring\"\n", "a list of words"),
+        ("[notify]\nafter = 0\n", "from 1 to 3600"),
+        ("[notify]\ncommand = [1]\n", "2:12"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let ran = home.run(&["config", "check"]);
+        assert!(
+            ran.code != 0 && format!("{}{}", ran.stdout, ran.stderr).contains(wanted),
+            "{ran:?}"
+        );
+    }
+}
