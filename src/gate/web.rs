@@ -38,6 +38,9 @@ use crate::base::{
     text::{shown, visible},
 };
 
+/// Methods that are answered with what was sent.
+const ECHOES: [&str; 2] = ["TRACE", "TRACK"];
+
 type Body = BoxBody<Bytes, hyper::Error>;
 type Requests = Mutex<client_http::SendRequest<Incoming>>;
 /// What a connection has become when it is none for requests any more.
@@ -197,9 +200,10 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
     for note in found.notes.iter().chain(&address) {
         gate.log().note(way.number, note);
     }
-    if found.put && request.method() == Method::TRACE {
-        let why = "TRACE would be answered with a secret that is put in on the way";
-        return Err((StatusCode::FORBIDDEN, why.to_owned()));
+    let method = request.method().as_str();
+    if found.put && ECHOES.iter().any(|it| method.eq_ignore_ascii_case(it)) {
+        let why = "it would be answered with a secret that is put in on the way";
+        return Err((StatusCode::FORBIDDEN, format!("{method}: {why}")));
     }
     if matches!(place.host, Host::Name(_)) && request.uri().authority().is_some() {
         // As one asks a server, and not a proxy.
