@@ -110,6 +110,8 @@ pub const GATE_LOOKS_MAX: usize = 2;
 /// Names of one sandbox that are looked up at once.
 pub const GATE_LOOKUPS_MAX: usize = 8;
 pub const GATE_LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of a request's path that rules are held against; a longer one is not clear to any of them.
+pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
 /// What of a program's first words is looked at, in bytes: more than any greeting has.
 pub const GATE_WORDS_BYTES_MAX: usize = 32 * 1024;
 /// For how long they are waited for before somebody is asked, who is told what they say. Some programs wait to be

@@ -4,10 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -257,7 +254,7 @@ pub struct Let {
 
 impl Let {
     fn by_rule(by: String, named: bool, whole: bool) -> Self {
-        Self { by, named, learned: None, grant: Grant { whole, ..Grant::default() } }
+        Self { by, named, learned: None, grant: Grant { whole } }
     }
 }
 
@@ -308,7 +305,7 @@ async fn decide(
         return Err(word);
     }
     // Somebody was shown a name, and nothing of what it means inside.
-    let grant = Grant { whole: true, lasting: learned.is_some(), first: AtomicBool::new(true) };
+    let grant = Grant { whole: true };
     Ok(Let { by: word, named: said.named && place.kept().is_some(), learned, grant })
 }
 
@@ -451,7 +448,14 @@ async fn carry(
     }
     let carried =
         copy_bidirectional_with_sizes(&mut client.stream, &mut server, PIECE_BYTES, PIECE_BYTES);
-    if let Err(error) = carried.await {
+    let carried = tokio::select! {
+        carried = carried => carried,
+        by = gate.forbids_some_now(place) => {
+            let why = format!("cut: {by}: it is about requests, and none can be seen here");
+            return entry.becomes(FlowState::Over, why);
+        }
+    };
+    if let Err(error) = carried {
         tracing::debug!(%error, "a connection out broke");
         reset(client.stream);
     }
