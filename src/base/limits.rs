@@ -123,6 +123,8 @@ pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(30);
 pub const SECRETS_MAX: usize = 16;
 /// A value, in bytes: more than any header that servers take. All of them fit in one message.
 pub const SECRET_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// And at least: a shorter one would be found in what has nothing to do with it.
+pub const SECRET_VALUE_BYTES_MIN: usize = 8;
 /// Certificate authorities of one list: several times what systems have.
 pub const ROOTS_MAX: usize = 1000;
 /// How often the rules are looked at while a connection is open: for so long one goes on that they deny now.

@@ -25,6 +25,7 @@ use super::{
     locked,
     log::Bytes,
     names::Meant,
+    owner,
     reach::{self, Host, Place, Unreached},
     requests::Grant,
     rules, web,
@@ -254,7 +255,7 @@ pub struct Let {
 
 impl Let {
     fn by_rule(by: String, named: bool, whole: bool) -> Self {
-        Self { by, named, learned: None, grant: Grant { whole } }
+        Self { by, named, learned: None, grant: Grant { whole, foreign: false } }
     }
 }
 
@@ -305,7 +306,7 @@ async fn decide(
         return Err(word);
     }
     // Somebody was shown a name, and nothing of what it means inside.
-    let grant = Grant { whole: true };
+    let grant = Grant { whole: true, foreign: false };
     Ok(Let { by: word, named: said.named && place.kept().is_some(), learned, grant })
 }
 
@@ -403,8 +404,11 @@ async fn carry(
     mut client: Client,
     server: TcpStream,
     place: &Place,
-    granted: Let,
+    mut granted: Let,
 ) {
+    granted.grant.foreign = place.is_this_machine()
+        && gate.secrets.has_one_for(place)
+        && !owner::is_ours(&server).await;
     let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
     let mut byte = [0];
     let names_its_host = matches!(place.port, 80 | 443);

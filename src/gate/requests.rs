@@ -12,6 +12,8 @@ use crate::{
 pub struct Grant {
     /// By a rule or an answer about the whole host; else each request needs a rule that allows it.
     pub whole: bool,
+    /// Another user may be who answers on this machine, and gets no secret.
+    pub foreign: bool,
 }
 
 impl Inner {

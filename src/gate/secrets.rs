@@ -134,8 +134,15 @@ impl Secrets {
         self.uses.iter().any(|it| it.is_for(place) && it.opens_tls())
     }
 
-    /// Puts values into the headers of a request to that place; an error says why it must not be sent.
-    pub fn put(&self, place: &Place, tls: bool, headers: &mut HeaderMap) -> Result<Found, String> {
+    /// Puts values into the headers of a request to that place; an error says why it must not be sent. `foreign` = who
+    /// answers there may be another user of this machine, who gets none.
+    pub fn put(
+        &self,
+        place: &Place,
+        tls: bool,
+        foreign: bool,
+        headers: &mut HeaderMap,
+    ) -> Result<Found, String> {
         let mut found = Found::default();
         if self.uses.is_empty() {
             return Ok(found);
@@ -145,7 +152,8 @@ impl Secrets {
                 found.notes.extend(self.in_other(name, value));
                 continue;
             }
-            let Some(fresh) = self.header(value.as_bytes(), place, tls, &mut found)? else {
+            let Some(fresh) = self.header(value.as_bytes(), (place, tls, foreign), &mut found)?
+            else {
                 continue;
             };
             let fresh = HeaderValue::from_maybe_shared(Bytes::from(fresh));
@@ -167,8 +175,7 @@ impl Secrets {
     fn header(
         &self,
         bytes: &[u8],
-        place: &Place,
-        tls: bool,
+        to: (&Place, bool, bool),
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>, String> {
         const BASIC: &[u8] = b"basic ";
@@ -176,17 +183,16 @@ impl Secrets {
             && scheme.eq_ignore_ascii_case(BASIC)
             && let Ok(pair) = STANDARD.decode(rest.trim_ascii())
         {
-            let fresh = self.filled(&pair, place, tls, found)?;
+            let fresh = self.filled(&pair, to, found)?;
             return Ok(fresh.map(|it| [scheme, STANDARD.encode(it).as_bytes()].concat()));
         }
-        self.filled(bytes, place, tls, found)
+        self.filled(bytes, to, found)
     }
 
     fn filled(
         &self,
         bytes: &[u8],
-        place: &Place,
-        tls: bool,
+        (place, tls, foreign): (&Place, bool, bool),
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>, String> {
         if find(bytes, PLACEHOLDER).is_none() {
@@ -209,6 +215,11 @@ impl Secrets {
                 let how = if tls { "in TLS" } else { "without TLS" };
                 let note = format!("a secret's placeholder was sent to {place} {how}: {}", it.name);
                 found.notes.push(note);
+                continue;
+            }
+            if foreign {
+                let whose = "what listens there is not the operator's alone";
+                found.notes.push(format!("{place} gets no secret, for {whose}: {}", it.name));
                 continue;
             }
             let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
@@ -288,7 +299,7 @@ mod tests {
     fn put(place: &Place, tls: bool, value: &str) -> (String, Found) {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", HeaderValue::from_str(value).unwrap());
-        let found = secrets().put(place, tls, &mut headers).unwrap();
+        let found = secrets().put(place, tls, false, &mut headers).unwrap();
         (headers["x-api-key"].to_str().unwrap().to_owned(), found)
     }
 
@@ -312,6 +323,10 @@ mod tests {
             assert_eq!((out.as_str(), found.put), (value, false), "{place}");
             assert!(found.notes[0].contains(note), "{:?}", found.notes);
         }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::from_static("sw-secret-1111"));
+        let found = secrets().put(&a, true, true, &mut headers).unwrap();
+        assert!(!found.put && found.notes[0].contains("gets no secret"), "{:?}", found.notes);
         let elsewhere = Place { host: Host::Address([192, 0, 2, 1].into()), port: 443 };
         assert!(!put(&elsewhere, true, "sw-secret-1111").1.put);
         assert_eq!(put(&a, true, "sw-secret-9999").1, Found::default());
@@ -323,11 +338,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         let many = "sw-secret-1111".repeat(4000);
         headers.insert("x-api-key", HeaderValue::from_str(&many).unwrap());
-        assert!(secrets().put(&a, true, &mut headers).unwrap_err().contains("too long"));
+        assert!(secrets().put(&a, true, false, &mut headers).unwrap_err().contains("too long"));
         let mut uses = vec![SecretUse::parse("ONE=a.example").unwrap()];
         uses[0].placeholder = "sw-secret-1111".into();
         headers.insert("x-api-key", HeaderValue::from_static("sw-secret-1111"));
-        let why = Secrets::new(uses).put(&a, true, &mut headers).unwrap_err();
+        let why = Secrets::new(uses).put(&a, true, false, &mut headers).unwrap_err();
         assert!(why.contains("ONE"), "{why}");
         headers.insert("x", HeaderValue::from_static("you said first-value."));
         secrets().hide(&a, &mut headers);
@@ -349,7 +364,7 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             let mut headers = HeaderMap::new();
             headers.insert(&name, HeaderValue::from_static("sw-secret-1111"));
-            let found = secrets().put(&a, true, &mut headers).unwrap();
+            let found = secrets().put(&a, true, false, &mut headers).unwrap();
             let value = if put { "first-value" } else { "sw-secret-1111" };
             assert_eq!((headers[&name].to_str().unwrap(), found.put), (value, put), "{name}");
             assert_eq!(found.notes.len(), usize::from(!put), "{:?}", found.notes);

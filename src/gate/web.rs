@@ -220,7 +220,7 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
         OVERRIDES.iter().for_each(|it| drop(request.headers_mut().remove(*it)));
     }
     let address = gate.secrets.in_address(&request.uri().to_string());
-    let found = gate.secrets.put(place, way.tls, request.headers_mut());
+    let found = gate.secrets.put(place, way.tls, way.grant.foreign, request.headers_mut());
     let found = found.map_err(|why| {
         gate.log().note(way.number, &why);
         (StatusCode::BAD_GATEWAY, why)
@@ -366,7 +366,7 @@ mod tests {
         let ((program, ours), (theirs, server)) = (duplex(1 << 16), duplex(1 << 16));
         let gate = Arc::new(Inner::for_tests(&[]));
         let place = Place { host: Host::Name("a.example".into()), port: 80 };
-        let grant = Grant { whole: true };
+        let grant = Grant { whole: true, foreign: false };
         (program, server, Box::pin(carry(ours, theirs, Way::new(&gate, &place, 1, false, grant))))
     }
 
