@@ -430,16 +430,16 @@ mod tests {
         ] {
             alone(async {
                 let (mut program, mut server, carrying) = between();
-                let through = told(&mut program, &mut server, request, answer);
-                tokio::select! {
-                    () = carrying => panic!("it ended by itself"),
-                    (heard, answer) = through => {
-                        let heard = heard.to_lowercase();
-                        assert_eq!(heard.contains("upgrade: websocket"), asked, "{heard}");
-                        assert!(!heard.contains("h2c") && !heard.contains("settings"), "{heard}");
-                        assert!(answer.contains(status), "{answer}");
-                    }
-                }
+                let through = async move {
+                    let told = told(&mut program, &mut server, request, answer).await;
+                    // Both ends hang up, and that is the end of it.
+                    told
+                };
+                let (heard, answer) = tokio::join!(carrying, through).1;
+                let heard = heard.to_lowercase();
+                assert_eq!(heard.contains("upgrade: websocket"), asked, "{heard}");
+                assert!(!heard.contains("h2c") && !heard.contains("settings"), "{heard}");
+                assert!(answer.contains(status), "{answer}");
             });
         }
     }
