@@ -88,8 +88,8 @@ impl SecretUse {
         };
         let found = host::pattern(place).filter(|(host, _)| is_one_name(host));
         let (host, port) = found.ok_or_else(|| {
-            "expected one host by its whole name, with a dot in it, where the value is taken from \
-             the environment: no address, no *, and no path behind it"
+            "expected one host by its name, with a dot in it: no address, no *, no path behind it, \
+             and no value, which is taken from the environment"
                 .to_owned()
         })?;
         let port = port.unwrap_or(if plain { 80 } else { 443 });

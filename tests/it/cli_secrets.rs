@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
@@ -424,4 +424,63 @@ fn a_secret_that_could_not_be_put_in_is_refused_in_words() {
     let ran = home
         .run_with(&["run", "-d", "--secret", "KEY=x.example", "--", "true"], &[("KEY", "4242")]);
     assert!(ran.code == 2 && ran.stderr.contains("shorter than 8"), "{}", ran.stderr);
+}
+
+/// Tells who asks it what key it was sent, at one of this machine's own addresses and as one of its users.
+const OWN_SERVER: &str = r#"
+import http.server, os, socket, socketserver, sys
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = ("key=%s\n" % self.headers["X-Api-Key"]).encode()
+        self.send_response(200); self.send_header("Content-Length", len(body)); self.end_headers(); self.wfile.write(body)
+    def log_message(self, *it): pass
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True; daemon_threads = True
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+os.setuid(int(sys.argv[2]))
+server = Server((sys.argv[1], 8787), Web)
+print("up", flush=True)
+server.serve_forever()
+"#;
+
+struct OwnServer(Child);
+
+impl OwnServer {
+    fn new(it: &Beyond, address: &str, user: &str) -> Self {
+        let hub = it.home.json(&["hub", "status", "--json"])["pid"].to_string();
+        let words = ["--net", "-t", &hub, "python3", "-c", OWN_SERVER, address, user];
+        let mut server =
+            Command::new("nsenter").args(words).stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = [0; 3];
+        server.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+        Self(server)
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn another_user_who_listens_on_this_machine_gets_no_key() {
+    let Some(keys) = keys() else { return };
+    let Some(it) = beyond(&keys, &[]) else { return };
+    let place = "host.internal:8787";
+    let secret = format!("KEY={place}");
+    let words = ["run", "-d", "--name", "box", "--secret", &secret, "--allow", place, "--"];
+    let ran = with_value(&it.home, &[&words[..], &["sleep", "1000"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let get = format!("{CURL} -H \"X-Api-Key: $KEY\" http://{place}/");
+    let _service = OwnServer::new(&it, "::1", "0");
+    assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
+    let other = OwnServer::new(&it, "127.0.0.1", "65534");
+    let (code, said) = it.inside(&get);
+    assert!(code == 0 && said.starts_with("key=sw-secret-"), "{said}");
+    let flows = it.flows().to_string();
+    assert!(flows.contains("host.internal:8787 gets no secret"), "{flows}");
+    drop(other);
+    assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
 }
