@@ -110,6 +110,8 @@ pub const GATE_LOOKS_MAX: usize = 2;
 /// Names of one sandbox that are looked up at once.
 pub const GATE_LOOKUPS_MAX: usize = 8;
 pub const GATE_LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of a request's path that rules are held against; a longer one is not clear to any of them.
+pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
 /// What of a program's first words is looked at, in bytes: more than any greeting has.
 pub const GATE_WORDS_BYTES_MAX: usize = 32 * 1024;
 /// For how long they are waited for before somebody is asked, who is told what they say. Some programs wait to be
@@ -121,6 +123,8 @@ pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(30);
 pub const SECRETS_MAX: usize = 16;
 /// A value, in bytes: more than any header that servers take. All of them fit in one message.
 pub const SECRET_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// And at least: a shorter one would be found in what has nothing to do with it.
+pub const SECRET_VALUE_BYTES_MIN: usize = 8;
 /// Certificate authorities of one list: several times what systems have.
 pub const ROOTS_MAX: usize = 1000;
 /// How often the rules are looked at while a connection is open: for so long one goes on that they deny now.

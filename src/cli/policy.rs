@@ -22,7 +22,7 @@ use crate::{
         ask::Request,
         rule::{Domain, KnownRule, RuleName, Rulebook},
     },
-    policy::rules::{Rule, judge},
+    policy::rules::{NOT_ASKED, Rule, judge},
 };
 
 pub async fn policy(paths: &Paths, verb: PolicyVerb) -> Outcome<out::Code> {
@@ -175,6 +175,9 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
     }
     let because = text::visible(&outcome.because);
     out::print(&format!("{}: {because}\n", outcome.ruling.word()))?;
+    for it in outcome.by.iter().filter(|it| it.asks_of_requests()) {
+        out::print(&format!("{}: {NOT_ASKED}\n", it.id))?;
+    }
     let zone = clock::Zone::here();
     for it in answered {
         let last = it.last_at.map(|it| format!(", last {}", zone.date_time(it)));

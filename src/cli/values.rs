@@ -1,9 +1,12 @@
 //! Values of flags, parsed and checked once. Messages say what was expected; clap adds the flag.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use clap::{builder::TypedValueParser, error::ErrorKind};
 
 use crate::model::host;
 use crate::{
@@ -83,6 +86,27 @@ pub fn variables(all: Vec<Variable>) -> Outcome<Vec<(String, String)>> {
         },
     });
     found.collect()
+}
+
+/// Reads a word in whose place a credential may have been written: what is wrong is told without it.
+#[derive(Clone)]
+pub struct Unechoed<T>(pub fn(&str) -> Result<T, String>);
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unechoed<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let read = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(self.0);
+        read.map_err(|why| {
+            let words = format!("--secret: {why}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, words).with_cmd(command)
+        })
+    }
 }
 
 /// `NAME[=HOST[:PORT]]`.

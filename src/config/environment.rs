@@ -18,7 +18,13 @@ pub fn named(name: &str) -> Option<String> {
 /// What a hub and the hosts of sandboxes are started with of the operator's environment, by name or by how names begin:
 /// what is read here or by the programs that they call. Whatever else is in there, keys above all, is nothing that they
 /// need, and would lie in their memory.
-const OF_SERVERS: [&str; 11] = [
+const OF_SERVERS: [&str; 17] = [
+    "DOCKER_CERT_PATH",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "DOCKER_TLS",
+    "DOCKER_TLS_VERIFY",
     "HOME",
     "LANG",
     "LANGUAGE",
@@ -31,8 +37,7 @@ const OF_SERVERS: [&str; 11] = [
     "TZ",
     "USER",
 ];
-const OF_SERVERS_BEGIN: [&str; 7] =
-    ["SANDWATCH_", "XDG_", "LC_", "DOCKER_", "SSH_", "RUST_", "LLVM_PROFILE_"];
+const OF_SERVERS_BEGIN: [&str; 6] = ["SANDWATCH_", "XDG_", "LC_", "SSH_", "RUST_", "LLVM_PROFILE_"];
 
 /// The environment for a server that is started.
 pub fn for_servers() -> impl Iterator<Item = (OsString, OsString)> {

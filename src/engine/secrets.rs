@@ -12,7 +12,7 @@ use crate::{
     },
     model::{
         sandbox::{Egress, Sandbox, SandboxSpec, State},
-        secret::{Given, SecretUse, flaw, lacking, placeholder},
+        secret::{Given, SecretUse, flaw, lacking, misplaced, placeholder},
     },
 };
 
@@ -51,6 +51,10 @@ pub(super) fn check(spec: &SandboxSpec) -> Outcome<()> {
         return Err(Fault::invalid(words).hint("what --env gives, the sandbox sees"));
     }
     good(&spec.given)?;
+    if let Some(name) = misplaced(&spec.secrets, &spec.given) {
+        let words = format!("--secret {name}: a host is named as the value is");
+        return Err(Fault::invalid(words).hint(VARIABLES));
+    }
     match lacking(&spec.secrets, &spec.given).first() {
         Some(name) => {
             Err(Fault::invalid(format!("--secret {name}: no value was given")).hint(VARIABLES))

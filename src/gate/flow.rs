@@ -4,10 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -28,6 +25,7 @@ use super::{
     locked,
     log::Bytes,
     names::Meant,
+    owner,
     reach::{self, Host, Place, Unreached},
     requests::Grant,
     rules, web,
@@ -257,7 +255,7 @@ pub struct Let {
 
 impl Let {
     fn by_rule(by: String, named: bool, whole: bool) -> Self {
-        Self { by, named, learned: None, grant: Grant { whole, ..Grant::default() } }
+        Self { by, named, learned: None, grant: Grant { whole, foreign: false } }
     }
 }
 
@@ -308,7 +306,7 @@ async fn decide(
         return Err(word);
     }
     // Somebody was shown a name, and nothing of what it means inside.
-    let grant = Grant { whole: true, lasting: learned.is_some(), first: AtomicBool::new(true) };
+    let grant = Grant { whole: true, foreign: false };
     Ok(Let { by: word, named: said.named && place.kept().is_some(), learned, grant })
 }
 
@@ -406,8 +404,11 @@ async fn carry(
     mut client: Client,
     server: TcpStream,
     place: &Place,
-    granted: Let,
+    mut granted: Let,
 ) {
+    granted.grant.foreign = place.is_this_machine()
+        && gate.secrets.has_one_for(place)
+        && !owner::is_ours(&server).await;
     let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
     let mut byte = [0];
     let names_its_host = matches!(place.port, 80 | 443);
@@ -451,7 +452,14 @@ async fn carry(
     }
     let carried =
         copy_bidirectional_with_sizes(&mut client.stream, &mut server, PIECE_BYTES, PIECE_BYTES);
-    if let Err(error) = carried.await {
+    let carried = tokio::select! {
+        carried = carried => carried,
+        by = gate.forbids_some_now(place) => {
+            let why = format!("cut: {by}: it is about requests, and none can be seen here");
+            return entry.becomes(FlowState::Over, why);
+        }
+    };
+    if let Err(error) = carried {
         tracing::debug!(%error, "a connection out broke");
         reset(client.stream);
     }

@@ -8,6 +8,7 @@ mod flow;
 mod hello;
 mod log;
 mod names;
+mod owner;
 mod reach;
 mod requests;
 mod rules;

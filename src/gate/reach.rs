@@ -51,6 +51,11 @@ impl Place {
         }
     }
 
+    /// Whether it is this machine, by the name that a rule has for it.
+    pub fn is_this_machine(&self) -> bool {
+        matches!(&self.host, Host::Name(name) if name == HOST)
+    }
+
     /// Why nobody is asked about it: only a rule that names it opens it.
     pub fn kept(&self) -> Option<&'static str> {
         match &self.host {

@@ -1,20 +1,19 @@
 //! Rules about requests: each request is held against them, and a connection in which none can be seen is not let out
 //! where there are any that forbid.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::{Inner, hello::Words, locked, reach::Place};
-use crate::policy::rules::Ruling;
+use crate::{
+    base::limits::REQUEST_PATH_BYTES_MAX,
+    policy::{http, rules::Ruling},
+};
 
 /// By what a connection was let out, as far as its requests are concerned.
 #[derive(Debug, Default)]
 pub struct Grant {
     /// By a rule or an answer about the whole host; else each request needs a rule that allows it.
     pub whole: bool,
-    /// Somebody was asked, and the answer holds on.
-    pub lasting: bool,
-    /// Somebody was asked about what was the first request.
-    pub first: AtomicBool,
+    /// Another user may be who answers on this machine, and gets no secret.
+    pub foreign: bool,
 }
 
 impl Inner {
@@ -47,18 +46,40 @@ impl Inner {
         self.authority.is_some() && self.secrets.opens(place)
     }
 
+    /// Whether any rule is about requests to a place.
+    pub(in crate::gate) fn has_about_requests(&self, place: &Place) -> bool {
+        !locked(&self.rules).about_requests(place).is_empty()
+    }
+
+    /// Whose word forbids some of the requests to a place.
+    pub(in crate::gate) fn forbids_some(&self, place: &Place) -> Option<String> {
+        let about = locked(&self.rules).about_requests(place);
+        about.into_iter().find(|(ruling, _)| *ruling != Ruling::Allow).map(|(_, by)| by)
+    }
+
     /// Why a connection in which no request can be seen is not let out.
     pub(in crate::gate) fn unseen(&self, place: &Place, grant: &Grant) -> Option<String> {
-        let about = locked(&self.rules).about_requests(place);
-        let forbids = about.into_iter().find(|(ruling, _)| *ruling != Ruling::Allow);
-        match forbids {
-            Some((_, by)) => Some(format!("{by}: it is about requests, and none can be seen here")),
+        match self.forbids_some(place) {
+            Some(by) => Some(format!("{by}: it is about requests, and none can be seen here")),
             None if !grant.whole => Some("only requests that a rule names get out".to_owned()),
             None => None,
         }
     }
 
-    /// Why a request may not go to a place.
+    /// Resolves, with whose word it is, when rules come to forbid some of the requests to a place.
+    pub(in crate::gate) async fn forbids_some_now(&self, place: &Place) -> String {
+        let mut changes = locked(&self.rules).changes();
+        loop {
+            if let Some(by) = self.forbids_some(place) {
+                return by;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Why a request may not go to a place. Nobody is asked about one: what rules ask about is forbidden here.
     pub(in crate::gate) fn may(
         &self,
         place: &Place,
@@ -66,29 +87,52 @@ impl Inner {
         method: &str,
         path: &str,
     ) -> Result<(), String> {
-        let first = grant.first.swap(false, Ordering::Relaxed);
         let mut rules = locked(&self.rules);
         if rules.about_requests(place).is_empty() && grant.whole {
             return Ok(());
         }
+        if path.len() > REQUEST_PATH_BYTES_MAX {
+            let why = "rules are about requests to it, and none about a path of more than";
+            return Err(format!("{why} {REQUEST_PATH_BYTES_MAX} bytes"));
+        }
         let said = rules.judge_request(place, method, path);
+        let unclear = match http::is_clear(path) {
+            true => "",
+            false => " (servers read this path in several ways, so it may be meant)",
+        };
         match (said.ruling, said.by) {
             (Ruling::Allow, _) => Ok(()),
-            (Ruling::Deny, by) => Err(by.unwrap_or_default()),
-            (Ruling::Ask, _) if first || grant.lasting => Ok(()),
+            (Ruling::Deny, by) => Err(by.unwrap_or_default() + unclear),
             (Ruling::Ask, None) if grant.whole => Ok(()),
             (Ruling::Ask, None) => Err("only requests that a rule names get out".to_owned()),
-            (Ruling::Ask, Some(by)) => {
-                Err(format!("{by}: it is asked about as the first request of a connection"))
-            }
+            (Ruling::Ask, Some(by)) => Err(format!(
+                "{by}: nobody is asked about a single request, so it is refused{unclear}"
+            )),
         }
     }
 }
 
 /// The path of a request's target, which may be a whole address.
 pub fn path_of(target: &str) -> &str {
-    match target.split_once("://") {
+    match target.split_once("://").filter(|_| !target.starts_with('/')) {
         Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
         None => target,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path_of;
+
+    #[test]
+    fn only_a_target_that_is_an_address_is_taken_apart() {
+        for (target, path) in [
+            ("/a?to=https://b.example/c", "/a?to=https://b.example/c"),
+            ("http://a.example/b", "/b"),
+            ("http://a.example", "/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(path_of(target), path);
+        }
     }
 }

@@ -58,9 +58,8 @@ pub struct Rules {
     workspace: PathBuf,
     own: Vec<Rule>,
     seen: Seen,
+    /// Those that name a host before those that name all below one: of several, the first is named.
     all: InForce,
-    /// Of those, the ones that name a host.
-    exact: Vec<Rule>,
     /// Told when they have become others.
     changed: watch::Sender<()>,
 }
@@ -87,7 +86,6 @@ impl Rules {
             own: own.collect(),
             seen: Seen::Nothing,
             all: InForce::default(),
-            exact: Vec::new(),
             changed: watch::Sender::default(),
         };
         rules.take(InForce::default());
@@ -99,13 +97,10 @@ impl Rules {
         let about = |it: &Rule| {
             matches!(it.subject, Subject::Host(..) | Subject::Request(..)) && it.id != ALLOW
         };
-        let rules = rules.into_iter().filter(about).chain(self.own.clone());
-        self.all = InForce { rules: rules.collect(), whole };
-        let exact = |it: &&Rule| match &it.subject {
-            Subject::Host(name, _) | Subject::Request(name, ..) => !name.starts_with("*."),
-            _ => false,
-        };
-        self.exact = self.all.iter().filter(exact).cloned().collect();
+        let mut rules: Vec<Rule> =
+            rules.into_iter().filter(about).chain(self.own.clone()).collect();
+        rules.sort_by_key(|it| !names_one(it));
+        self.all = InForce { rules, whole };
     }
 
     /// Told each time they have become others.
@@ -160,18 +155,25 @@ impl Rules {
         self.look();
         let now = clock::wall();
         let judged = rules::judge(&self.all, &request, &self.workspace, now);
-        let named = rules::judge(&self.exact, &request, &self.workspace, now);
+        let named = judged.by.first().is_some_and(names_one);
         let by = judged.by.first().map(|it| match it.id.as_str() {
             ALLOW => it.why.clone(),
             id => format!("rule {id}: {}", it.why),
         });
-        let named = !named.by.is_empty() && named.ruling == judged.ruling;
         let whole = self.all.whole;
         match judged.ruling {
             // It may be denied by what can't be read.
             Ruling::Allow if !whole => Said { ruling: Ruling::Ask, by: None, named, whole },
             ruling => Said { ruling, by, named, whole },
         }
+    }
+}
+
+/// Whether it names a host, and not only those that are called alike.
+fn names_one(rule: &Rule) -> bool {
+    match &rule.subject {
+        Subject::Host(name, _) | Subject::Request(name, ..) => !name.starts_with("*."),
+        _ => false,
     }
 }
 

@@ -4,13 +4,29 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
+use memchr::memmem;
 
 use super::reach::{Host, Place};
 use crate::{
-    base::limits::GATE_WORDS_BYTES_MAX,
+    base::{limits::GATE_WORDS_BYTES_MAX, text::shown},
     model::secret::{Given, PLACEHOLDER, SecretUse},
 };
+
+/// The headers in which services take a credential. No other gets a value: a server says in its errors what it did not
+/// understand in those.
+const CREDENTIALS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "private-token", "x-auth-token"];
+/// What says how an answer is framed, and is as it has to be.
+const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
+/// Signs in signs are undone so often, in what is looked through.
+const DECODED_MAX: usize = 3;
+/// Stands for a header that told a value.
+const LEFT_OUT: &str = "(left out)";
+/// What is repeated of a header's name.
+const NAME_SHOWN_BYTES: usize = 64;
 
 /// The secrets of one sandbox.
 pub struct Secrets {
@@ -28,7 +44,51 @@ pub struct Found {
 }
 
 fn find(bytes: &[u8], what: &str) -> Option<usize> {
-    bytes.windows(what.len().max(1)).position(|it| it == what.as_bytes())
+    memmem::find(bytes, what.as_bytes()).filter(|_| !what.is_empty())
+}
+
+/// With `%41` as what it stands for; `None` = there is nothing of the kind.
+fn decoded(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut out, mut rest, mut some) = (Vec::with_capacity(bytes.len()), bytes, false);
+    while let Some((first, behind)) = rest.split_first() {
+        let digits =
+            behind.get(..2).filter(|it| *first == b'%' && it.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|it| std::str::from_utf8(it).ok());
+        let byte = digits.and_then(|it| u8::from_str_radix(it, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
+        some |= byte.is_some();
+    }
+    some.then_some(out)
+}
+
+/// What base64 makes of a value wherever it begins in what is encoded: the digits that it alone decides.
+fn encoded(value: &str) -> [Option<String>; 3] {
+    [(0, 0), (1, 2), (2, 3)].map(|(before, from)| {
+        let text = STANDARD.encode([&b"xx"[..before], value.as_bytes()].concat());
+        text.get(from..(before + value.len()) * 8 / 6).filter(|it| !it.is_empty()).map(Into::into)
+    })
+}
+
+/// Whether a value stands there in another form: with signs, or in base64.
+fn hides_in(header: &[u8], value: &str, encoded: &[Option<String>]) -> bool {
+    let mut text = header.to_owned();
+    for _ in 0..=DECODED_MAX {
+        let usual = |it: &u8| match it {
+            b'-' => b'+',
+            b'_' => b'/',
+            it => *it,
+        };
+        let digits: Vec<u8> = text.iter().map(usual).collect();
+        let in_base64 = encoded.iter().flatten().any(|it| find(&digits, it).is_some());
+        if in_base64 || find(&text, value).is_some() {
+            return true;
+        }
+        let Some(next) = decoded(&text) else { return false };
+        text = next;
+    }
+    // What is wrapped once more was meant to be.
+    true
 }
 
 /// With every `from` in it as `to`; `None` = there is none, or too many to be meant.
@@ -74,14 +134,26 @@ impl Secrets {
         self.uses.iter().any(|it| it.is_for(place) && it.opens_tls())
     }
 
-    /// Puts values into the headers of a request to that place; an error says why it must not be sent.
-    pub fn put(&self, place: &Place, tls: bool, headers: &mut HeaderMap) -> Result<Found, String> {
+    /// Puts values into the headers of a request to that place; an error says why it must not be sent. `foreign` = who
+    /// answers there may be another user of this machine, who gets none.
+    pub fn put(
+        &self,
+        place: &Place,
+        tls: bool,
+        foreign: bool,
+        headers: &mut HeaderMap,
+    ) -> Result<Found, String> {
         let mut found = Found::default();
         if self.uses.is_empty() {
             return Ok(found);
         }
-        for value in headers.values_mut() {
-            let Some(fresh) = self.header(value.as_bytes(), place, tls, &mut found)? else {
+        for (name, value) in headers.iter_mut() {
+            if !CREDENTIALS.contains(&name.as_str()) {
+                found.notes.extend(self.in_other(name, value));
+                continue;
+            }
+            let Some(fresh) = self.header(value.as_bytes(), (place, tls, foreign), &mut found)?
+            else {
                 continue;
             };
             let fresh = HeaderValue::from_maybe_shared(Bytes::from(fresh));
@@ -91,12 +163,19 @@ impl Secrets {
         Ok(found)
     }
 
+    /// What to know of a placeholder in a header that gets no value.
+    fn in_other(&self, name: &HeaderName, value: &HeaderValue) -> Option<String> {
+        let of = self.uses.iter().filter(|it| !it.placeholder.is_empty());
+        let it = of.into_iter().find(|it| find(value.as_bytes(), &it.placeholder).is_some())?;
+        let name = shown(name.as_str(), NAME_SHOWN_BYTES);
+        Some(format!("{} stands in the header {name}, where no secret is put in", it.name))
+    }
+
     /// A header's value with all in it; `None` = as it is.
     fn header(
         &self,
         bytes: &[u8],
-        place: &Place,
-        tls: bool,
+        to: (&Place, bool, bool),
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>, String> {
         const BASIC: &[u8] = b"basic ";
@@ -104,17 +183,16 @@ impl Secrets {
             && scheme.eq_ignore_ascii_case(BASIC)
             && let Ok(pair) = STANDARD.decode(rest.trim_ascii())
         {
-            let fresh = self.filled(&pair, place, tls, found)?;
+            let fresh = self.filled(&pair, to, found)?;
             return Ok(fresh.map(|it| [scheme, STANDARD.encode(it).as_bytes()].concat()));
         }
-        self.filled(bytes, place, tls, found)
+        self.filled(bytes, to, found)
     }
 
     fn filled(
         &self,
         bytes: &[u8],
-        place: &Place,
-        tls: bool,
+        (place, tls, foreign): (&Place, bool, bool),
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>, String> {
         if find(bytes, PLACEHOLDER).is_none() {
@@ -139,6 +217,11 @@ impl Secrets {
                 found.notes.push(note);
                 continue;
             }
+            if foreign {
+                let whose = "what listens there is not the operator's alone";
+                found.notes.push(format!("{place} gets no secret, for {whose}: {}", it.name));
+                continue;
+            }
             let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
             let given = values.iter().find(|one| one.name == it.name);
             let given =
@@ -157,23 +240,35 @@ impl Secrets {
         Some(format!("{} stands in an address, where no secret is put in", it.name))
     }
 
-    /// Takes out of an answer's headers what its host was told.
+    /// Whether one of them is for that place.
+    pub fn has_one_for(&self, place: &Place) -> bool {
+        self.uses.iter().any(|it| it.is_for(place))
+    }
+
+    /// Takes out of an answer's headers what its host was told, in every form in which it is known there.
     pub fn hide(&self, place: &Place, headers: &mut HeaderMap) {
-        let here: Vec<&SecretUse> = self.uses.iter().filter(|it| it.is_for(place)).collect();
-        if here.is_empty() {
-            return;
-        }
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        for header in headers.values_mut() {
-            for it in &here {
-                let Some(given) = values.iter().find(|one| one.name == it.name) else { continue };
-                let value = given.value.expose();
-                if find(header.as_bytes(), value).is_none() {
+        for it in self.uses.iter().filter(|it| it.is_for(place)) {
+            let Some(given) = values.iter().find(|one| one.name == it.name) else { continue };
+            let value = given.value.expose();
+            let encoded = encoded(value);
+            let small = value.to_ascii_lowercase();
+            let told = |name: &&HeaderName| find(name.as_str().as_bytes(), &small).is_some();
+            let names: Vec<HeaderName> = headers.keys().filter(told).cloned().collect();
+            names.iter().for_each(|name| drop(headers.remove(name)));
+            for (name, header) in headers.iter_mut() {
+                if FRAMING.contains(name) {
                     continue;
                 }
-                let fresh = replaced(header.as_bytes(), value, &it.placeholder);
-                let fresh = fresh.and_then(|it| HeaderValue::from_bytes(&it).ok());
-                *header = fresh.unwrap_or_else(|| HeaderValue::from_static("(left out)"));
+                if let Some(fresh) = replaced(header.as_bytes(), value, &it.placeholder) {
+                    let fresh = HeaderValue::from_bytes(&fresh).ok();
+                    *header = fresh.unwrap_or_else(|| HeaderValue::from_static(LEFT_OUT));
+                }
+                if find(header.as_bytes(), value).is_some()
+                    || hides_in(header.as_bytes(), value, &encoded)
+                {
+                    *header = HeaderValue::from_static(LEFT_OUT);
+                }
             }
         }
     }
@@ -204,7 +299,7 @@ mod tests {
     fn put(place: &Place, tls: bool, value: &str) -> (String, Found) {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", HeaderValue::from_str(value).unwrap());
-        let found = secrets().put(place, tls, &mut headers).unwrap();
+        let found = secrets().put(place, tls, false, &mut headers).unwrap();
         (headers["x-api-key"].to_str().unwrap().to_owned(), found)
     }
 
@@ -228,6 +323,10 @@ mod tests {
             assert_eq!((out.as_str(), found.put), (value, false), "{place}");
             assert!(found.notes[0].contains(note), "{:?}", found.notes);
         }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::from_static("sw-secret-1111"));
+        let found = secrets().put(&a, true, true, &mut headers).unwrap();
+        assert!(!found.put && found.notes[0].contains("gets no secret"), "{:?}", found.notes);
         let elsewhere = Place { host: Host::Address([192, 0, 2, 1].into()), port: 443 };
         assert!(!put(&elsewhere, true, "sw-secret-1111").1.put);
         assert_eq!(put(&a, true, "sw-secret-9999").1, Found::default());
@@ -238,17 +337,70 @@ mod tests {
         let a = place("a.example", 443);
         let mut headers = HeaderMap::new();
         let many = "sw-secret-1111".repeat(4000);
-        headers.insert("x", HeaderValue::from_str(&many).unwrap());
-        assert!(secrets().put(&a, true, &mut headers).unwrap_err().contains("too long"));
+        headers.insert("x-api-key", HeaderValue::from_str(&many).unwrap());
+        assert!(secrets().put(&a, true, false, &mut headers).unwrap_err().contains("too long"));
         let mut uses = vec![SecretUse::parse("ONE=a.example").unwrap()];
         uses[0].placeholder = "sw-secret-1111".into();
-        headers.insert("x", HeaderValue::from_static("sw-secret-1111"));
-        let why = Secrets::new(uses).put(&a, true, &mut headers).unwrap_err();
+        headers.insert("x-api-key", HeaderValue::from_static("sw-secret-1111"));
+        let why = Secrets::new(uses).put(&a, true, false, &mut headers).unwrap_err();
         assert!(why.contains("ONE"), "{why}");
         headers.insert("x", HeaderValue::from_static("you said first-value."));
         secrets().hide(&a, &mut headers);
         assert_eq!(headers["x"], "you said sw-secret-1111.");
         let note = secrets().in_address("/v1?key=sw-secret-1111").unwrap();
         assert!(note.starts_with("ONE stands"), "{note}");
+    }
+
+    #[test]
+    fn only_headers_for_credentials_get_a_value() {
+        let a = place("a.example", 443);
+        for (name, put) in [
+            ("authorization", true),
+            ("X-Goog-Api-Key", true),
+            ("anthropic-beta", false),
+            ("proxy-authorization", false),
+            ("cookie", false),
+        ] {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            let mut headers = HeaderMap::new();
+            headers.insert(&name, HeaderValue::from_static("sw-secret-1111"));
+            let found = secrets().put(&a, true, false, &mut headers).unwrap();
+            let value = if put { "first-value" } else { "sw-secret-1111" };
+            assert_eq!((headers[&name].to_str().unwrap(), found.put), (value, put), "{name}");
+            assert_eq!(found.notes.len(), usize::from(!put), "{:?}", found.notes);
+        }
+    }
+
+    #[test]
+    fn an_answer_tells_a_value_in_no_other_form_and_keeps_its_frame() {
+        let a = place("a.example", 443);
+        let mut one = SecretUse::parse("ONE=a.example").unwrap();
+        one.placeholder = "sw-secret-1111".into();
+        let secrets = |value: &str| {
+            let secrets = Secrets::new(vec![one.clone()]);
+            secrets.give(vec![Given { name: "ONE".into(), value: Secret::new(value.to_owned()) }]);
+            secrets
+        };
+        let value = "real/val+ue=42?";
+        for (said, left_out) in [
+            ("https://x/?k=real%2Fval%2Bue%3D42%3f".to_owned(), true),
+            ("real%252Fval%252Bue%253D42%253F".to_owned(), true),
+            (format!("Basic {}", STANDARD.encode(format!("user:{value}"))), true),
+            (format!("Basic {}", STANDARD.encode(format!("u:{value}\n"))), true),
+            (STANDARD.encode(format!("us:{value}")).replace('+', "-").replace('/', "_"), true),
+            ("%2525252525".to_owned(), true),
+            ("real%2Fval and 100%25".to_owned(), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("location", HeaderValue::from_str(&said).unwrap());
+            secrets(value).hide(&a, &mut headers);
+            assert_eq!(headers["location"] == LEFT_OUT, left_out, "{said}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-echo-12345678", HeaderValue::from_static("x"));
+        headers.insert("content-length", HeaderValue::from_static("12345678"));
+        secrets("12345678").hide(&a, &mut headers);
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers["content-length"], "12345678");
     }
 }

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
     Method, Request, Response, StatusCode, Uri,
-    body::Incoming,
+    body::{Frame, Incoming},
     client::conn::http1 as client_http,
-    header::{CONTENT_TYPE, HOST, HeaderValue, UPGRADE},
+    ext::ReasonPhrase,
+    header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, UPGRADE},
     server::conn::http1 as server_http,
     service::service_fn,
 };
@@ -24,7 +25,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
     net::TcpStream,
     sync::Mutex,
-    task::JoinHandle,
 };
 
 use super::{
@@ -33,15 +33,32 @@ use super::{
     reach::{Host, Place},
     requests::Grant,
 };
-use crate::base::{
-    limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
-    text::{shown, visible},
+use crate::{
+    base::{
+        limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
+        text::{shown, visible},
+    },
+    model::traffic::FlowState,
 };
+
+/// Methods that are answered with what was sent.
+const ECHOES: [&str; 2] = ["TRACE", "TRACK"];
+
+/// Headers by which some servers take another method or address than the request's own.
+const OVERRIDES: [&str; 6] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+];
 
 type Body = BoxBody<Bytes, hyper::Error>;
 type Requests = Mutex<client_http::SendRequest<Incoming>>;
-/// What a connection has become when it is none for requests any more.
-type Other = Arc<std::sync::Mutex<Option<JoinHandle<()>>>>;
+/// What a connection has become when it is none for requests any more. Whoever carries its requests carries this too:
+/// dropped, it is cut.
+type Other = Arc<std::sync::Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>>;
 
 /// Where the requests of one connection go.
 pub struct Way {
@@ -85,6 +102,7 @@ where
     };
     let requests: Arc<Requests> = Arc::new(Mutex::new(requests));
     let other = Arc::clone(&way.becomes);
+    let (gate, place, number) = (Arc::clone(&way.gate), way.place.clone(), way.number);
     let way = Arc::new(way);
     let service = service_fn(move |request| {
         let (requests, way) = (Arc::clone(&requests), Arc::clone(&way));
@@ -122,10 +140,19 @@ where
     }
     let other = other.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(other) = other else { return };
-    if answers {
-        drop(tokio::join!(connection, other));
-    } else {
-        drop(other.await);
+    let carried = async {
+        if answers {
+            drop(tokio::join!(connection, other));
+        } else {
+            other.await;
+        }
+    };
+    tokio::select! {
+        () = carried => {}
+        by = gate.forbids_some_now(&place) => {
+            let why = format!("cut: {by}: it is about requests, and none can be seen here");
+            gate.log().becomes(number, FlowState::Over, Some(why));
+        }
     }
 }
 
@@ -188,8 +215,12 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
         gate.log().refused(place.to_string(), format!("{what}: {why}"));
         return Err((StatusCode::FORBIDDEN, format!("{what} of {place} is out of reach: {why}")));
     }
+    if gate.has_about_requests(place) {
+        // A server that heeds these would do another request than the one that was held against the rules.
+        OVERRIDES.iter().for_each(|it| drop(request.headers_mut().remove(*it)));
+    }
     let address = gate.secrets.in_address(&request.uri().to_string());
-    let found = gate.secrets.put(place, way.tls, request.headers_mut());
+    let found = gate.secrets.put(place, way.tls, way.grant.foreign, request.headers_mut());
     let found = found.map_err(|why| {
         gate.log().note(way.number, &why);
         (StatusCode::BAD_GATEWAY, why)
@@ -197,17 +228,24 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
     for note in found.notes.iter().chain(&address) {
         gate.log().note(way.number, note);
     }
-    if found.put && request.method() == Method::TRACE {
-        let why = "TRACE would be answered with a secret that is put in on the way";
-        return Err((StatusCode::FORBIDDEN, why.to_owned()));
+    let method = request.method().as_str();
+    if found.put && ECHOES.iter().any(|it| method.eq_ignore_ascii_case(it)) {
+        let why = "it would be answered with a secret that is put in on the way";
+        return Err((StatusCode::FORBIDDEN, format!("{method}: {why}")));
     }
     if matches!(place.host, Host::Name(_)) && request.uri().authority().is_some() {
         // As one asks a server, and not a proxy.
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     }
-    let becomes_one = request.headers().get(UPGRADE);
-    if becomes_one.is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+    if becomes_websocket(request.headers()) {
+        // What comes after it is no request.
+        if let Some(by) = gate.forbids_some(place) {
+            let why = format!("{by}: it is about requests, and none can be seen in a WebSocket");
+            gate.log().refused(place.to_string(), why.clone());
+            return Err((StatusCode::FORBIDDEN, why));
+        }
+    } else {
         // Another protocol would say in its own way whom it is for.
         request.headers_mut().remove(UPGRADE);
         request.headers_mut().remove("http2-settings");
@@ -215,11 +253,19 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
     Ok(())
 }
 
+/// Whether it asks, or agrees, to become a WebSocket and nothing else.
+fn becomes_websocket(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(UPGRADE).iter();
+    let first = all.next().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    first && all.next().is_none()
+}
+
 async fn pass_on(requests: &Requests, mut request: Request<Incoming>, way: &Way) -> Response<Body> {
     if let Err((status, why)) = prepared(&mut request, way) {
         return said(status, &why);
     }
     let Way { gate, place, becomes, .. } = way;
+    let asked = becomes_websocket(request.headers());
     let upgrade = hyper::upgrade::on(&mut request);
     let mut requests = requests.lock().await;
     let answered = async {
@@ -230,10 +276,14 @@ async fn pass_on(requests: &Requests, mut request: Request<Incoming>, way: &Way)
         Ok(response) => response,
         Err(error) => return said(StatusCode::BAD_GATEWAY, &format!("{place}: {error}")),
     };
-    gate.secrets.hide(place, response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if !asked || !becomes_websocket(response.headers()) {
+            let why = "it changes to a protocol that was not asked for";
+            gate.log().note(way.number, why);
+            return said(StatusCode::BAD_GATEWAY, &format!("{place}: {why}"));
+        }
         let other = hyper::upgrade::on(&mut response);
-        let carrying = tokio::spawn(async move {
+        let carrying = Box::pin(async move {
             if let (Ok(ours), Ok(theirs)) = tokio::join!(upgrade, other) {
                 let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
                 drop(copy_bidirectional(&mut ours, &mut theirs).await);
@@ -241,7 +291,14 @@ async fn pass_on(requests: &Requests, mut request: Request<Incoming>, way: &Way)
         });
         *becomes.lock().unwrap_or_else(PoisonError::into_inner) = Some(carrying);
     }
-    response.map(BodyExt::boxed)
+    if !gate.secrets.has_one_for(place) {
+        return response.map(BodyExt::boxed);
+    }
+    gate.secrets.hide(place, response.headers_mut());
+    // Nobody needs these, and what they say is not looked at.
+    response.extensions_mut().remove::<ReasonPhrase>();
+    let untrailed = |frame: Frame<Bytes>| Frame::data(frame.into_data().unwrap_or_default());
+    response.map(|it| it.map_frame(untrailed).boxed())
 }
 
 /// A connection of which something was heard already.
@@ -287,5 +344,103 @@ impl AsyncWrite for Heard {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const WEBSOCKET: &str =
+        "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
+
+    fn alone<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(work)
+    }
+
+    /// A program's end, the server's end, and what carries between them.
+    fn between() -> (DuplexStream, DuplexStream, Pin<Box<impl Future<Output = ()>>>) {
+        let ((program, ours), (theirs, server)) = (duplex(1 << 16), duplex(1 << 16));
+        let gate = Arc::new(Inner::for_tests(&[]));
+        let place = Place { host: Host::Name("a.example".into()), port: 80 };
+        let grant = Grant { whole: true, foreign: false };
+        (program, server, Box::pin(carry(ours, theirs, Way::new(&gate, &place, 1, false, grant))))
+    }
+
+    /// All that comes up to a text.
+    async fn up_to(stream: &mut DuplexStream, end: &str) -> String {
+        let mut heard = Vec::new();
+        while !heard.ends_with(end.as_bytes()) {
+            let Ok(byte) = stream.read_u8().await else { break };
+            heard.push(byte);
+        }
+        String::from_utf8(heard).unwrap()
+    }
+
+    /// What the server hears of a request, and the program of its answer.
+    async fn told(
+        program: &mut DuplexStream,
+        server: &mut DuplexStream,
+        request: &str,
+        answer: &str,
+    ) -> (String, String) {
+        program.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+        let heard = up_to(server, "\r\n\r\n").await;
+        server.write_all(answer.as_bytes()).await.unwrap();
+        (heard, up_to(program, "\r\n\r\n").await)
+    }
+
+    #[test]
+    fn a_websocket_ends_with_what_carries_it() {
+        const SWITCHED: &str =
+            "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        alone(async {
+            let (mut program, mut server, mut carrying) = between();
+            let through = async {
+                let (_, answer) = told(&mut program, &mut server, WEBSOCKET, SWITCHED).await;
+                assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+                program.write_all(b"there;").await.unwrap();
+                assert_eq!(up_to(&mut server, ";").await, "there;");
+                server.write_all(b"back;").await.unwrap();
+                assert_eq!(up_to(&mut program, ";").await, "back;");
+            };
+            tokio::select! {
+                () = &mut carrying => panic!("it ended by itself"),
+                () = through => {}
+            }
+            drop(carrying);
+            assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
+            assert_eq!(program.read(&mut [0]).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn nothing_but_a_websocket_is_changed_to() {
+        const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        const OTHER: &str = "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
+        let more = format!("{WEBSOCKET}Upgrade: h2c\r\nHTTP2-Settings: AA\r\n");
+        for (request, answer, asked, status) in [
+            (WEBSOCKET, DONE, true, "200"),
+            (&more, DONE, false, "200"),
+            (WEBSOCKET, OTHER, true, "502"),
+            (&more, OTHER, false, "502"),
+        ] {
+            alone(async {
+                let (mut program, mut server, carrying) = between();
+                let through = async move {
+                    let told = told(&mut program, &mut server, request, answer).await;
+                    // Both ends hang up, and that is the end of it.
+                    told
+                };
+                let (heard, answer) = tokio::join!(carrying, through).1;
+                let heard = heard.to_lowercase();
+                assert_eq!(heard.contains("upgrade: websocket"), asked, "{heard}");
+                assert!(!heard.contains("h2c") && !heard.contains("settings"), "{heard}");
+                assert!(answer.contains(status), "{answer}");
+            });
+        }
     }
 }

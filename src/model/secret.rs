@@ -4,12 +4,17 @@
 use std::net::Ipv4Addr;
 
 use super::{host, sandbox::words};
-use crate::base::{limits::SECRET_VALUE_BYTES_MAX, secret::Secret};
+use crate::base::{
+    limits::{SECRET_VALUE_BYTES_MAX, SECRET_VALUE_BYTES_MIN},
+    secret::Secret,
+};
 
 /// How every placeholder begins.
 pub const PLACEHOLDER: &str = "sw-secret-";
 /// The machine that sandwatch runs on, as sandboxes call it.
 const HOST: &str = "host.internal";
+/// And the one name without a dot that is a host's.
+const LOCAL: &str = "localhost";
 
 /// Where well-known credentials are for.
 const USUAL: [(&str, &str); 11] = [
@@ -60,7 +65,7 @@ pub struct Given {
 
 impl SecretUse {
     /// `NAME`, `NAME=HOST` or `NAME=HOST:PORT`, with `http://` before the host for one that is spoken to without TLS.
-    /// An error says what is wrong with it.
+    /// An error says what is wrong with it, and repeats nothing of it that may be a value.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, place) = match text.split_once('=') {
             Some((name, place)) => (name, Some(place)),
@@ -71,6 +76,8 @@ impl SecretUse {
         }
         let usual = USUAL.iter().find(|it| it.0 == name).map(|it| it.1);
         let place = place.or(usual).ok_or_else(|| {
+            // Names of variables are written so, and values are not.
+            let name = if name.bytes().any(|it| it.is_ascii_lowercase()) { "NAME" } else { name };
             format!("nobody knows here which host {name} is for: write {name}=HOST")
         })?;
         let (plain, place) = match place.split_once("://") {
@@ -81,7 +88,9 @@ impl SecretUse {
         };
         let found = host::pattern(place).filter(|(host, _)| is_one_name(host));
         let (host, port) = found.ok_or_else(|| {
-            "expected one host by its name: no address, no *, and no path behind it".to_owned()
+            "expected one host by its name, with a dot in it: no address, no *, no path behind it, \
+             and no value, which is taken from the environment"
+                .to_owned()
         })?;
         let port = port.unwrap_or(if plain { 80 } else { 443 });
         let speech = match (plain, port, host.as_str()) {
@@ -124,9 +133,10 @@ pub fn is_name(text: &str) -> bool {
     start && text.len() <= 256 && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
 }
 
-/// Whether it names one host, and not by its address.
+/// Whether it names one host, and not by its address. What has no dot may be a value that was written in its place.
 pub fn is_one_name(host: &str) -> bool {
-    host::name_of(host).is_some_and(|it| it == host && it.parse::<Ipv4Addr>().is_err())
+    let whole = host.contains('.') || host == LOCAL;
+    whole && host::name_of(host).is_some_and(|it| it == host && it.parse::<Ipv4Addr>().is_err())
 }
 
 /// Whether it is a placeholder, as `placeholder` makes them.
@@ -147,6 +157,10 @@ pub fn flaw(value: &Secret) -> Option<String> {
     if value.is_empty() {
         return Some("it is empty".to_owned());
     }
+    if value.len() < SECRET_VALUE_BYTES_MIN {
+        // So short a one stands in answers by chance, and can be guessed.
+        return Some(format!("it is shorter than {SECRET_VALUE_BYTES_MIN} bytes"));
+    }
     if value.len() > SECRET_VALUE_BYTES_MAX {
         return Some(format!("it is longer than {SECRET_VALUE_BYTES_MAX} bytes"));
     }
@@ -154,6 +168,13 @@ pub fn flaw(value: &Secret) -> Option<String> {
     (!good || value.trim() != value).then(|| {
         "it has more than plain characters in one line, and is to stand in a header".into()
     })
+}
+
+/// Where a value was written for a host that is meant to get it.
+pub fn misplaced<'a>(uses: &'a [SecretUse], given: &[Given]) -> Option<&'a str> {
+    let is_value =
+        |it: &&SecretUse| given.iter().any(|one| one.value.expose().eq_ignore_ascii_case(&it.host));
+    uses.iter().find(is_value).map(|it| it.name.as_str())
 }
 
 /// What a program finds in its environment in place of each.
@@ -207,16 +228,29 @@ mod tests {
             "KEY=ftp://a.example",
             "KEY=https://a.example/x",
             "KEY=a.example:0",
+            "KEY=ghp_AbCd0123",
+            "KEY=https://ghp_AbCd0123:443",
+            "ghp_AbCd0123",
         ] {
-            assert!(SecretUse::parse(bad).is_err(), "{bad}");
+            let why = SecretUse::parse(bad).unwrap_err();
+            assert!(!why.contains("AbCd"), "{why}");
         }
+        assert!(SecretUse::parse("KEY=localhost:8080").is_ok());
     }
 
     #[test]
     fn a_value_stands_in_one_line_and_is_in_no_words() {
         let of = |it: &str| flaw(&Secret::new(it.to_owned()));
         assert_eq!(of("sk-ant-x_1.2/3+4="), None);
-        for bad in ["", "a\nb", "a\r", "\u{e4}", " a", &"x".repeat(SECRET_VALUE_BYTES_MAX + 1)] {
+        for bad in [
+            "",
+            "7-bytes",
+            "a\nb-c-d-e",
+            "a-b-c-d-e\r",
+            "\u{e4}-b-c-d-e",
+            " a-b-c-d-e",
+            &"x".repeat(SECRET_VALUE_BYTES_MAX + 1),
+        ] {
             let words = of(bad).unwrap();
             assert!(bad.len() < 3 || !words.contains(bad), "{words}");
         }
@@ -234,5 +268,8 @@ mod tests {
         assert_eq!(variables(&uses), wanted);
         let given = [Given { name: "K".into(), value: Secret::new("v".into()) }];
         assert_eq!(lacking(&uses, &given), ["L"]);
+        assert_eq!(misplaced(&uses, &given), None);
+        let given = [Given { name: "K".into(), value: Secret::new("B.Example".into()) }];
+        assert_eq!(misplaced(&uses, &given), Some("K"));
     }
 }

@@ -144,7 +144,7 @@ fn usual_letters(text: &str) -> String {
 }
 
 /// With `%41` as what it stands for.
-pub(super) fn decoded(text: &str) -> String {
+fn decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {

@@ -65,6 +65,17 @@ pub struct Rule {
     pub until: Option<Timestamp>,
 }
 
+impl Rule {
+    /// Whether it forbids on the way out of a sandbox what it has asked elsewhere: single requests, about which nobody
+    /// is asked there.
+    pub fn asks_of_requests(&self) -> bool {
+        self.ruling == Ruling::Ask && matches!(self.subject, Subject::Request(..))
+    }
+}
+
+/// What is to be known of such a rule.
+pub const NOT_ASKED: &str = "on the way out of a sandbox what it is about is refused: nobody is asked about a single request there";
+
 /// Rules, and whether those are all that there are.
 #[derive(Debug)]
 pub struct InForce {

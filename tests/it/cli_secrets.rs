@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
@@ -26,7 +26,7 @@ class Web(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
         key = self.headers["X-Api-Key"]
-        say(self.server.kind, self.command, self.path, "key=%s" % key, "auth=%s" % self.headers["Authorization"])
+        say(self.server.kind, self.command, self.path, "key=%s" % key, "auth=%s" % self.headers["Authorization"], "of=%s" % self.headers["X-Echo-Of"])
         if self.path == "/go": go.set()
         self.send_response(200)
         if self.path == "/stream":
@@ -130,8 +130,15 @@ fn a_secret_is_put_in_on_the_way_to_its_host_and_nowhere_else() {
     assert!(said.to_lowercase().contains(&format!("x-echo: {echo}")), "{said}");
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("user:{VALUE}"));
     it.heard(&format!("tls GET /one key={VALUE} auth=Basic {basic}"));
-    let (_, said) = get("-X TRACE -H \"X-Api-Key: $KEY\" https://files.example/trace");
-    assert!(said.contains("TRACE") && it.heard_of("/trace") == 0, "{said}");
+    for method in ["TRACE", "trace", "Track"] {
+        let said =
+            get(&format!("-X {method} -H \"X-Api-Key: $KEY\" https://files.example/trace")).1;
+        assert!(said.contains(method) && it.heard_of("/trace") == 0, "{said}");
+    }
+    // A header that is none for credentials gets none.
+    let (_, said) = get("-H \"X-Echo-Of: $KEY\" https://files.example/other");
+    assert_eq!(said, "from files.example\n");
+    it.heard("tls GET /other key=None auth=None of=sw-secret-");
 
     // Another host gets the placeholder, and its TLS is its own.
     let issuer = |host: &str| {
@@ -154,6 +161,7 @@ fn a_secret_is_put_in_on_the_way_to_its_host_and_nowhere_else() {
         "a secret's placeholder was sent to files.example:80: KEY",
         "KEY stands in an address, where no secret is put in",
         "opened for a secret",
+        "KEY stands in the header x-echo-of, where no secret is put in",
     ] {
         assert!(flows.contains(note), "{note}: {flows}");
     }
@@ -402,4 +410,77 @@ fn a_secret_that_could_not_be_put_in_is_refused_in_words() {
     );
     assert!(ran.code == 2 && ran.stderr.contains("one line"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+    // A value that was written where the host belongs is not repeated.
+    for words in ["KEY=ghp_AbCanary0123", "ghp_AbCanary0123", "KEY=https://ghp_AbCanary0123:443"] {
+        let ran = with_value(&home, &["run", "-d", "--secret", words, "--", "true"]);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(!ran.stderr.to_lowercase().contains("canary"), "{}", ran.stderr);
+    }
+    let ran = home.run_with(
+        &["run", "-d", "--secret", "KEY=canary.value-1", "--", "true"],
+        &[("KEY", "Canary.Value-1")],
+    );
+    assert!(ran.code == 2 && ran.stderr.contains("a host is named as"), "{}", ran.stderr);
+    let ran = home
+        .run_with(&["run", "-d", "--secret", "KEY=x.example", "--", "true"], &[("KEY", "4242")]);
+    assert!(ran.code == 2 && ran.stderr.contains("shorter than 8"), "{}", ran.stderr);
+}
+
+/// Tells who asks it what key it was sent, at one of this machine's own addresses and as one of its users.
+const OWN_SERVER: &str = r#"
+import http.server, os, socket, socketserver, sys
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = ("key=%s\n" % self.headers["X-Api-Key"]).encode()
+        self.send_response(200); self.send_header("Content-Length", len(body)); self.end_headers(); self.wfile.write(body)
+    def log_message(self, *it): pass
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True; daemon_threads = True
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+os.setuid(int(sys.argv[2]))
+server = Server((sys.argv[1], 8787), Web)
+print("up", flush=True)
+server.serve_forever()
+"#;
+
+struct OwnServer(Child);
+
+impl OwnServer {
+    fn new(it: &Beyond, address: &str, user: &str) -> Self {
+        let hub = it.home.json(&["hub", "status", "--json"])["pid"].to_string();
+        let words = ["--net", "-t", &hub, "python3", "-c", OWN_SERVER, address, user];
+        let mut server =
+            Command::new("nsenter").args(words).stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = [0; 3];
+        server.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+        Self(server)
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn another_user_who_listens_on_this_machine_gets_no_key() {
+    let Some(keys) = keys() else { return };
+    let Some(it) = beyond(&keys, &[]) else { return };
+    let place = "host.internal:8787";
+    let secret = format!("KEY={place}");
+    let words = ["run", "-d", "--name", "box", "--secret", &secret, "--allow", place, "--"];
+    let ran = with_value(&it.home, &[&words[..], &["sleep", "1000"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let get = format!("{CURL} -H \"X-Api-Key: $KEY\" http://{place}/");
+    let _service = OwnServer::new(&it, "::1", "0");
+    assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
+    let other = OwnServer::new(&it, "127.0.0.1", "65534");
+    let (code, said) = it.inside(&get);
+    assert!(code == 0 && said.starts_with("key=sw-secret-"), "{said}");
+    let flows = it.flows().to_string();
+    assert!(flows.contains("host.internal:8787 gets no secret"), "{flows}");
+    drop(other);
+    assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
 }

@@ -102,7 +102,7 @@ pub struct RestoreArgs {
     pub snapshot: Option<String>,
     /// One of its secrets, whose value in your environment is given once more, or another instead; may be given several
     /// times
-    #[arg(long, value_name = "NAME", value_parser = values::secret_name)]
+    #[arg(long, value_name = "NAME", value_parser = values::Unechoed(values::secret_name))]
     pub secret: Vec<String>,
     /// Do not ask
     #[arg(short, long)]
@@ -122,7 +122,7 @@ pub struct ForkArgs {
     pub name: Option<String>,
     /// One of its secrets, whose value in your environment is given once more, or another instead; may be given several
     /// times
-    #[arg(long, value_name = "NAME", value_parser = values::secret_name)]
+    #[arg(long, value_name = "NAME", value_parser = values::Unechoed(values::secret_name))]
     pub secret: Vec<String>,
     /// Print the sandbox's name and return, instead of attaching
     #[arg(short, long)]

@@ -195,7 +195,7 @@ pub struct RunArgs {
     /// A variable of yours with a credential, which programs use and never see: they have a placeholder, and requests
     /// to HOST get the value in its place; well-known ones know their host. TLS to HOST is opened for it. May be given
     /// several times
-    #[arg(long, value_name = "NAME[=HOST[:PORT]]", value_parser = values::secret)]
+    #[arg(long, value_name = "NAME[=HOST[:PORT]]", value_parser = values::Unechoed(values::secret))]
     pub secret: Vec<SecretUse>,
     /// Size of the session's terminal [default: this terminal's, else 80x24]
     #[arg(long, value_name = "COLSxROWS", value_parser = values::size)]

@@ -21,6 +21,7 @@ use crate::{
         policy,
         schema::{Config, Prefs},
     },
+    policy::rules::NOT_ASKED,
     tui::files::Files,
 };
 
@@ -38,7 +39,10 @@ pub fn policy(paths: &Paths, named: Option<PathBuf>, args: &JsonArgs) -> Outcome
         // Those for one directory say which.
         let rules = match path.parent() == Some(paths.projects().as_path()) {
             true => policy::project(&name, text).map(drop),
-            false => policy::rules(&name, text).map(drop),
+            false => policy::rules(&name, text).map(|rules| {
+                let asking = rules.iter().filter(|it| it.asks_of_requests());
+                asking.for_each(|it| out::tell(&format!("{}: {NOT_ASKED}", it.id)));
+            }),
         };
         rules.map_err(|flaws| found.all_of(&flaws))
     });

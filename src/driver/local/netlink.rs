@@ -110,8 +110,8 @@ enum Step {
     Family(u8),
     /// What it carries is this protocol.
     Carries(u8),
-    /// It goes to an address that begins with these bytes, `at` bytes into its head.
-    To {
+    /// It goes to, or comes from, an address that begins with these bytes, `at` bytes into its head.
+    Address {
         at: u32,
         begins: Vec<u8>,
     },
@@ -132,11 +132,19 @@ enum Step {
 }
 
 fn to_v4(begins: &[u8]) -> Step {
-    Step::To { at: 16, begins: begins.to_owned() }
+    Step::Address { at: 16, begins: begins.to_owned() }
 }
 
 fn to_v6(begins: &[u8]) -> Step {
-    Step::To { at: 24, begins: begins.to_owned() }
+    Step::Address { at: 24, begins: begins.to_owned() }
+}
+
+fn from_v4(begins: &[u8]) -> Step {
+    Step::Address { at: 12, begins: begins.to_owned() }
+}
+
+fn from_v6(begins: &[u8]) -> Step {
+    Step::Address { at: 8, begins: begins.to_owned() }
 }
 
 /// Where a step leaves a value for the next one.
@@ -203,7 +211,7 @@ impl Step {
                 meta(list, 16);
                 is(list, &[*protocol]);
             }
-            Self::To { at, begins } => {
+            Self::Address { at, begins } => {
                 payload(list, 1, *at, begins.len());
                 is(list, begins);
             }
@@ -292,9 +300,15 @@ fn gate_with(streams: u16, names: u16, bounded: bool) -> io::Result<OwnedFd> {
     let dns = || with(v4(to_v4(&[127, 0, 0, 1])), vec![ToPort(53)]);
     // What is redirected has one, for a while also after its end: only so much of it begins in a second.
     let too_many = || vec![TooMany, Count, Verdict(DROP)];
+    // The gate's own ends are at these addresses alone; its ports are anybody's at others.
+    let own = || v4(from_v4(&[127, 0, 0, 1]));
+    let own_v6 = || vec![Family(IPV6), from_v6(&loopback)];
+    let answers = || vec![Carries(TCP), FromPort(streams), Verdict(ACCEPT)];
     for (is_bound, steps) in [
-        (false, vec![Carries(TCP), FromPort(streams), Verdict(ACCEPT)]),
-        (false, vec![Carries(UDP), FromPort(names), Verdict(ACCEPT)]),
+        (true, with(vec![Carries(TCP), FromPort(streams), Begins], too_many())),
+        (false, with(own(), answers())),
+        (false, with(own_v6(), answers())),
+        (false, with(own(), vec![Carries(UDP), FromPort(names), Verdict(ACCEPT)])),
         (true, with(dns(), with(vec![Carries(TCP), Begins], too_many()))),
         (true, with(dns(), with(vec![Carries(UDP)], too_many()))),
         (false, with(dns(), vec![Verdict(ACCEPT)])),

@@ -220,7 +220,7 @@ pub struct SecretUse {
     /// The variable that programs have it in: letters, digits and \_, no digit first; at most 256 bytes.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The name of a host; at most 253 bytes of small letters, digits, -, _ and dots.
+    /// The name of a host, with a dot in it, or `localhost`; at most 253 bytes of small letters, digits, -, _ and dots.
     #[prost(string, tag = "2")]
     pub host: ::prost::alloc::string::String,
     /// 1 to 65535.
@@ -240,7 +240,7 @@ pub struct GivenSecret {
     /// As in SecretUse.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// 1 to 8192 bytes that may stand in a header of HTTP.
+    /// 8 to 8192 bytes that may stand in a header of HTTP.
     #[prost(string, tag = "2")]
     pub value: ::prost::alloc::string::String,
 }
