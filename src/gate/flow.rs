@@ -41,7 +41,7 @@ use crate::{
     },
     driver::Sender,
     model::{
-        ask::{Answer, Scope},
+        ask::{Answer, Scope, Verdict},
         traffic::FlowState,
     },
     policy::rules::Ruling,
@@ -301,7 +301,10 @@ async fn decide(
         () = client.hung_up(gate, from, to) => return Err("the program waited no longer".to_owned()),
     };
     let message = answer.message.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
-    let word = format!("answered {} for {}{message}", answer.verdict.word(), answer.scope.word());
+    let word = match answer.verdict {
+        Verdict::Allow => format!("allowed: {}{message}", answer.scope.word()),
+        Verdict::Deny => format!("denied{message}"),
+    };
     if !allows(&answer) {
         return Err(word);
     }
