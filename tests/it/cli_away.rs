@@ -21,7 +21,7 @@ fn who_is_away_is_called_once_for_what_waits_and_told_it_in_words_that_do_nothin
     let text = || fs::read_to_string(&heard).unwrap_or_default();
     calling(
         &home,
-        &format!("echo \"$SANDWATCH_ASKS:\" >> {0}; cat >> {0}; env >> {0}.env", heard.display()),
+        &format!("env > {0}.env; echo \"$SANDWATCH_ASKS:\" >> {0}; cat >> {0}", heard.display()),
     );
     let one = asking(&home, &["--kind", "exec", "--subject", "make \u{202e}x; $(touch /tmp/no)"]);
     eventually("the operator is called", || text().ends_with(")\n"));
