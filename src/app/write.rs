@@ -28,7 +28,8 @@ pub struct WriteBox {
     pub editor: Editor,
     /// What was looked at, and what it would do; `None` until the hub has answered.
     pub(super) weighed: Option<(String, Proposal)>,
-    pub(super) asked: Option<EffectId>,
+    /// What the hub looks at now, and the text that was sent to it.
+    pub(super) asked: Option<(EffectId, String)>,
     pub wrong: Option<String>,
     pub gate: Gate,
 }

@@ -233,6 +233,32 @@ fn what_is_allowed_in_other_words_is_looked_at_first() {
 }
 
 #[test]
+fn what_the_hub_looks_at_is_what_is_done_and_no_key_changes_it_meanwhile() {
+    let risk = || Some(Risk { level: RiskLevel::Low, findings: Vec::new() });
+    let low = || Reply::Proposal(Box::new(Proposal { risk: risk(), ..Proposal::default() }));
+    let mut console = editable(SIZE, "ls");
+    console.keys("e");
+    console.text(" abc");
+    assert!(console.keys("enter").iter().any(is_propose));
+    console.keys("ctrl-u backspace");
+    console.text("rm -rf /");
+    console.send(Msg::Paste("rm -rf /".to_owned()));
+    assert!(console.picture().contains("looks at it as it is"), "{}", console.picture());
+    console.answer(is_propose, low());
+    seen(&mut console);
+    let choice = chosen(&console.keys("enter")).pop().expect("it is allowed");
+    assert_eq!(choice.edit.as_deref(), Some("ls abc"));
+    // The same where a rule is proposed.
+    let mut console = in_ask(SIZE);
+    console.keys("A");
+    console.text("id = \"x\"");
+    console.answer(is_propose, proposal(LINE));
+    seen(&mut console);
+    let choice = chosen(&console.keys("enter")).pop().expect("it is answered");
+    assert_eq!(choice.rule.as_deref(), Some(LINE));
+}
+
+#[test]
 fn the_moment_is_kept_first_where_that_is_wanted() {
     let mut console = in_ask(SIZE);
     let choice = chosen(&console.keys("c")).pop().expect("it is answered");

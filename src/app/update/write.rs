@@ -23,6 +23,9 @@ use crate::{
     vt::key::Stroke,
 };
 
+/// Why a key changes nothing while the hub looks at what was written.
+const WAITS: &str = "the hub looks at it as it is; esc leaves it";
+
 impl Turn<'_> {
     /// The rule of an answer, as the hub proposes it.
     pub(super) fn write_rule(&mut self, ask: Ask, choice: Choice) {
@@ -63,6 +66,10 @@ impl Turn<'_> {
 
     pub(super) fn type_in_write(&mut self, text: &str) {
         let Some(Overlay::Write(it)) = &mut self.state.overlay else { return };
+        if it.is_looking() {
+            it.wrong = Some(WAITS.to_owned());
+            return;
+        }
         it.wrong = None;
         it.editor.insert(text);
     }
@@ -83,6 +90,8 @@ impl Turn<'_> {
                 it.wrong = Some("too soon to have been read: pause, then press it".to_owned());
             }
             Action::LineAccept | Action::DialogAccept => self.do_written(),
+            // What is looked at stays as it is until it was looked at.
+            _ if it.is_looking() => it.wrong = Some(WAITS.to_owned()),
             _ => {
                 it.wrong = None;
                 return it.editor.act(action);
@@ -98,6 +107,7 @@ impl Turn<'_> {
         }
         let Some(Overlay::Write(it)) = &self.state.overlay else { return };
         let text = it.editor.text().to_owned();
+        let sent = text.clone();
         let question = match &it.what {
             Writing::Rule { ask, choice } => {
                 let rule = (!text.is_empty()).then_some(text);
@@ -112,7 +122,8 @@ impl Turn<'_> {
         };
         let asked = self.start(Act::Propose(Box::new(question)), Some(Pending::Propose));
         if let Some(Overlay::Write(it)) = &mut self.state.overlay {
-            (it.asked, it.wrong) = (asked, None);
+            it.asked = asked.map(|id| (id, sent));
+            it.wrong = None;
         }
     }
 
@@ -131,23 +142,21 @@ impl Turn<'_> {
             }
         }
         let Some(Overlay::Write(it)) = &mut self.state.overlay else { return };
-        if it.asked != Some(id) {
-            return;
-        }
-        it.asked = None;
+        let Some((_, mut sent)) = it.asked.take_if(|it| it.0 == id) else { return };
         match result {
             Ok(Reply::Proposal(proposal)) => {
                 // The one that is proposed is what is edited from now on.
                 if let (Writing::Rule { .. }, "", Some(draft)) =
-                    (&it.what, it.editor.text(), proposal.drafts.first())
+                    (&it.what, sent.as_str(), proposal.drafts.first())
                 {
                     it.editor.set(&draft.line);
                     if it.editor.text() != draft.line {
                         it.wrong = Some("the rule is longer than a line here takes".to_owned());
                         return;
                     }
+                    sent.clone_from(&draft.line);
                 }
-                it.weighed = Some((it.editor.text().to_owned(), *proposal));
+                it.weighed = Some((sent, *proposal));
                 it.gate = Gate::new(mark, 0);
             }
             Ok(_) => it.wrong = Some("the hub answered something else".to_owned()),
