@@ -8,6 +8,7 @@ use super::{
     asks::{By, by_rule},
     audit::words::{by_client, of_snapshot},
     fleet::Entry,
+    rules::hash,
 };
 use crate::{
     base::{
@@ -91,6 +92,7 @@ impl Inner {
                     .hint("nothing was answered"));
             }
             self.add_rules(who, &draft.text, draft.name.domain.clone()).await?;
+            besides.rule_sha256 = Some(hash(&draft.text));
             besides.rule = Some(draft.name);
         }
         Ok(besides)
@@ -152,11 +154,11 @@ impl Inner {
     pub(super) async fn or_no_rule(
         self: &Arc<Self>,
         who: &Identity,
-        rule: &RuleName,
+        (rule, made): (&RuleName, &str),
         settled: Outcome<()>,
     ) -> Outcome<()> {
         if settled.is_err()
-            && let Err(fault) = self.remove_rule(who, rule).await
+            && let Err(fault) = self.remove_rule(who, rule, Some(made)).await
         {
             let words =
                 format!("rule {} stays, though nothing came of the answer: {fault}", rule.id);
@@ -165,7 +167,7 @@ impl Inner {
         settled
     }
 
-    /// Takes out the rule that was made of an answer; `None` when none was, or no more.
+    /// Takes out the rule that was made of an answer; `None` when none was, or no more. Another rule by its id stays.
     pub(super) async fn revoke_rule(
         self: &Arc<Self>,
         who: &Identity,
@@ -174,8 +176,11 @@ impl Inner {
         let kept = self.store.ask(id.to_string()).await?;
         let ask = kept.and_then(|it| stored::ask(&it).ok());
         let decision = ask.and_then(|it| it.decision).filter(|it| it.revoked.is_none());
-        let Some(rule) = decision.and_then(|it| it.besides.rule) else { return Ok(None) };
-        let gone = self.remove_rule(who, &rule).await?;
+        let Some(besides) = decision.map(|it| it.besides) else { return Ok(None) };
+        let Some(rule) = besides.rule else { return Ok(None) };
+        // With no hash none is known again.
+        let made = besides.rule_sha256.unwrap_or_default();
+        let gone = self.remove_rule(who, &rule, Some(&made)).await?;
         let revoked = Revoked { by: who.name.clone(), at: wall() };
         let change = move |it: &mut crate::model::ask::Decision| {
             (it.uses, it.revoked) = (gone.hits, Some(revoked));

@@ -246,11 +246,12 @@ impl Inner {
         Ok(entries.iter().map(|it| known(names(it), &file, &it.rule)).collect())
     }
 
-    /// Takes a rule out of its file.
+    /// Takes a rule out of its file; where a hash is given, only the one that has it.
     pub(super) async fn remove_rule(
         self: &Arc<Self>,
         who: &Identity,
         name: &RuleName,
+        made: Option<&str>,
     ) -> Outcome<KnownRule> {
         let _turn = self.rules.turn.lock().await;
         let before = self.file_text(&name.domain).await?.ok_or_else(|| no_rule(&name.id))?;
@@ -258,6 +259,11 @@ impl Inner {
         let all = entries(&name.domain, &file, &before)?;
         let entry = all.into_iter().find(|it| it.rule.id == name.id);
         let entry = entry.ok_or_else(|| no_rule(&name.id))?;
+        if made.is_some_and(|it| it != hash(&block(&entry))) {
+            let text = format!("rule {} is not the one that the answer made any more", name.id);
+            return Err(Fault::failed(text)
+                .hint("it stays; if it is to go all the same: sandwatch policy rm"));
+        }
         let is_project = matches!(name.domain, Domain::Project(_));
         let (after, taken) = without(&before, &name.id, is_project)?;
         let change = ("removed", vec![name.id.clone()], taken);
