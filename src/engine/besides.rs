@@ -48,17 +48,18 @@ impl Inner {
             Some(ask) => ask?,
             None => return Err(self.why_not(id).await),
         };
-        let engine = Arc::clone(self);
-        // It is taken to its end, whoever waits for it.
+        let (engine, who, id) = (Arc::clone(self), who.clone(), id.clone());
+        // It is taken to its end and written down, whoever waits for it.
         let taking = Self::detached(async move {
-            engine.snapshot(&ask.sandbox, None, SnapshotCause::Asked).await
+            let taken = engine.snapshot(&ask.sandbox, None, SnapshotCause::Asked).await?;
+            let act = by_client(&who, Action::SnapshotTaken, taken.0.id.as_str());
+            engine.record(of_snapshot(act, &taken.0).with("before_ask", id.as_str())).await;
+            Ok(taken)
         });
         let taken = tokio::time::timeout(SNAPSHOT_FIRST_WITHIN, taking).await;
         let taken = taken.unwrap_or_else(|_| Err(Fault::late("it is not taken in time")));
         let (taken, _pin) =
             taken.map_err(|it| it.context("there is no snapshot, so nothing is allowed"))?;
-        let act = by_client(who, Action::SnapshotTaken, taken.id.as_str());
-        self.record(of_snapshot(act, &taken).with("before_ask", id.as_str())).await;
         Ok(Some(taken.id))
     }
 
