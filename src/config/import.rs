@@ -239,7 +239,7 @@ prefix_rule(pattern = ["pwd"])
             ("\"\"\"\n", "\"\"\"\n", true),
             ("x = '''\n", "'''\n", true),
             ("\"\"\" a \\\"\"\"\n", "\"\"\"\n", true),
-            ("x = \"a \\\n", "\"\n", true),
+            ("x = \"a \\\n", "\"\n", false),
             ("x = False and \\\n", "", true),
             ("f(\n", ")\n", true),
             // Nobody can tell.
