@@ -184,10 +184,12 @@ impl State {
         let digest: String = ask.digest.chars().take(DIGEST_SHOWN).collect();
         page.words("digest", &visible(&digest), Tone::Dim);
         if ask.state == AskState::Pending {
-            for scope in [Scope::Once, Scope::Session, Scope::Hour] {
+            for scope in [Scope::Once, Scope::Session, Scope::Hour, Scope::Always, Scope::Project] {
                 let word = if scope == Scope::Hour { "1 h" } else { scope.word() };
                 page.words(word, scope_words(scope), Tone::Dim);
             }
+            let text = "this moment is kept first, then this ask alone is allowed";
+            page.words("snapshot", text, Tone::Dim);
         }
         claimed(&mut page, request, &asked.about);
         page.lines

@@ -15,6 +15,7 @@ use super::{
     lost::DEAF_FOR,
     state::{Overlay, State},
     view::{Cursor, View},
+    write::Room,
 };
 use crate::{
     base::{
@@ -41,7 +42,7 @@ const ANSWERS: [Action; 9] = [
     Action::AskDenySay,
 ];
 /// With fewer columns the keys of an ask take two rows, and three.
-const KEYS_COLUMNS: u16 = 116;
+const KEYS_COLUMNS: u16 = 123;
 const KEYS_COLUMNS_TWO: u16 = 70;
 /// Cells of a subject in a notice.
 const NOTICE_CELLS: usize = 60;
@@ -349,7 +350,9 @@ impl State {
             return it.gate.wanted(0, 0).filter(|_| !self.frame.too_small);
         }
         if let Some(Overlay::Write(it)) = &self.overlay {
-            return it.gate.wanted(0, 0).filter(|_| !self.frame.too_small);
+            let looked_at = it.proposal().is_some() && !self.frame.too_small;
+            let rows = Room::of(self.size).rows;
+            return it.gate.wanted(it.top, rows).filter(|_| looked_at);
         }
         let it = self.shown_ask().filter(|it| it.over.is_none() && !self.ask_is_covered())?;
         it.gate.wanted(it.top, it.height)

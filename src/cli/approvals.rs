@@ -277,7 +277,8 @@ async fn make_rule(
         out::print(&shown)?;
         return Ok(out::DONE);
     }
-    if !how.json {
+    // Nobody says a word for what they did not see.
+    if !how.json || !how.yes {
         out::print_error_bytes(shown.as_bytes())?;
     }
     if !how.yes {

@@ -22,6 +22,8 @@ use crate::{
 pub const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The argument in which an agent says why.
 const REMARK: &str = "description";
+/// Said where other words were allowed than those that can be done here.
+const NO_OTHER_WORDS: &str = "it was allowed in other words, which this agent takes from nobody";
 /// What blocks a call, in the protocol that these agents share.
 const BLOCK: out::Code = 2;
 
@@ -59,6 +61,10 @@ pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
     let arguments = question.editable(args.agent, &input);
     let answered = person(&request, args.timeout, Some(&speaker), arguments.is_some()).await;
     let (verdict, message, edit) = match answered {
+        // It would do what it asked for, and not what was allowed.
+        Ok((_, Some(_))) if arguments.is_none() => {
+            (Verdict::Deny, Some(NO_OTHER_WORDS.to_owned()), None)
+        }
         Ok((answer, edit)) => (answer.verdict, answer.message, edit),
         // Somebody answered there.
         Err(fault) if at_its_own_prompt && fault.kind() == Kind::Lost => return Ok(out::DONE),
@@ -161,8 +167,12 @@ impl Arguments {
 impl Question {
     /// What is called, if the agent takes other arguments from a hook.
     fn editable(self, agent: HookAgent, input: &[u8]) -> Option<Arguments> {
-        if agent == HookAgent::Codex && self != Self::PreToolUse {
-            return None;
+        // All others would do what they asked for first.
+        match (agent, self) {
+            (HookAgent::Claude, Self::PermissionRequest | Self::PreToolUse)
+            | (HookAgent::Codex, Self::PreToolUse)
+            | (HookAgent::Gemini, Self::BeforeTool) => {}
+            _ => return None,
         }
         let input: Value = serde_json::from_slice(input).ok()?;
         let tool = input.get("tool_name").and_then(Value::as_str)?;
@@ -399,6 +409,14 @@ mod tests {
         };
         assert_eq!(of(Codex, &call("PermissionRequest", "Bash")), None);
         assert_eq!(of(Claude, &call("PreToolUse", "mcp__x__y")), None);
+        // What these do is what they asked for, whatever is replied.
+        assert_eq!(of(HookAgent::Opencode, &call("PermissionRequest", "bash")), None);
+        for agent in [HookAgent::Cursor, HookAgent::Opencode, Gemini, Codex] {
+            assert_eq!(of(agent, &call("PermissionRequest", "Bash")), None, "{agent:?}");
+        }
+        for agent in [HookAgent::Cursor, HookAgent::Opencode, Gemini] {
+            assert_eq!(of(agent, &call("PreToolUse", "Bash")), None, "{agent:?}");
+        }
     }
 
     #[test]

@@ -231,6 +231,31 @@ prefix_rule(pattern = ["pwd"])
         assert!(it.left_out.iter().any(|it| it.1.contains("own case")), "{:?}", it.left_out);
     }
 
+    #[test]
+    fn a_rule_of_codex_that_stands_in_a_text_or_in_brackets_is_none() {
+        let rule = "prefix_rule(pattern = [\"rm\"])\n";
+        // `true` = what comes behind it is read.
+        for (before, after, sound) in [
+            ("\"\"\"\n", "\"\"\"\n", true),
+            ("x = '''\n", "'''\n", true),
+            ("\"\"\" a \\\"\"\"\n", "\"\"\"\n", true),
+            ("x = \"a \\\n", "\"\n", false),
+            ("x = False and \\\n", "", true),
+            ("f(\n", ")\n", true),
+            // Nobody can tell.
+            ("\"\"\"\n", "", false),
+            ("x = \"\n", "", false),
+            ("x = (\n", "", false),
+            ("x = )\n", "", false),
+        ] {
+            let text = format!("{before}{rule}{after}prefix_rule(pattern = [\"pwd\"])\n");
+            let it = import(Dialect::Codex, &text);
+            let read: &[&str] = if sound { &["allow command pwd"] } else { &[] };
+            assert_eq!(told(&it), read, "{text}");
+            assert!(!it.left_out.is_empty(), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_to_its_end(text in r#"(prefix_rule|pattern|decision|[=\[\](),"'#\\\n {}:]|allow|git|é|\*|permissions){0,80}"#) {

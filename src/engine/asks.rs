@@ -102,13 +102,13 @@ impl Inner {
                 asks.retain(|it| there.contains(&it.asked.id));
             }
             for it in &told {
-                // How many ask for it is all that may change.
-                let shown = entry.sandbox.asks.iter().position(|ask| ask.asked.id == it.id);
-                let other = shown.filter(|at| {
-                    entry.sandbox.asks.get(*at).is_some_and(|ask| ask.asked.askers != it.askers)
-                });
-                if let Some(ask) = other.and_then(|at| entry.sandbox_mut().asks.get_mut(at)) {
-                    ask.asked.askers = it.askers;
+                let mut shown = entry.sandbox.asks.iter().enumerate();
+                let shown = shown.find(|(_, ask)| ask.asked.id == it.id);
+                let other = shown.and_then(|(at, ask)| Some((at, renewed(&ask.asked, it)?)));
+                if let Some((at, asked)) = other
+                    && let Some(ask) = entry.sandbox_mut().asks.get_mut(at)
+                {
+                    ask.asked = asked;
                 }
             }
             let fresh = told.into_iter().filter(|it| !known.contains(&it.id)).collect::<Vec<_>>();
@@ -274,13 +274,13 @@ impl Inner {
         let ask = found?;
         let sandbox = ask.sandbox.clone();
         let besides = Besides { snapshot, ..self.besides(who, &ask, &choice).await? };
-        let (now, rule) = (clock::wall(), besides.rule.clone());
+        let (now, rule) = (clock::wall(), besides.rule.clone().zip(besides.rule_sha256.clone()));
         let waited_ms = waited(&ask, now);
         let decision = Decision::new(choice.answer, who.name.clone(), now, waited_ms);
         let decision = Decision { besides, ..decision };
         let settled = self.settle_ask(&sandbox, ask, decision, &By::Person(who)).await;
         let settled = match rule {
-            Some(rule) => self.or_no_rule(who, &rule, settled).await,
+            Some((rule, made)) => self.or_no_rule(who, (&rule, &made), settled).await,
             None => settled,
         };
         // What was not written down is not decided, and waits on.
@@ -376,6 +376,13 @@ pub(super) fn by_rule<'a>(
     Some((Decision::new(answer, by, now, waited(ask, now)), By::Policy(names)))
 }
 
+/// An ask that is known, as it is told now: how many ask for it, and what else is known of those, is all that may change.
+/// `None` = that is as it was.
+fn renewed(known: &Asked, told: &Asked) -> Option<Asked> {
+    let now = Asked { askers: told.askers, about: told.about.clone(), ..known.clone() };
+    (now != *known).then_some(now)
+}
+
 fn waited(ask: &Ask, now: Timestamp) -> u64 {
     now.0.saturating_sub(ask.asked.created_at.0).max(0).cast_unsigned()
 }
@@ -406,4 +413,39 @@ pub(super) fn digest(sandbox: &SandboxId, request: &Request) -> String {
         part(value);
     }
     hash.finalize().iter().map(|it| format!("{it:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ask::AskKind;
+
+    #[test]
+    fn what_one_more_asker_wants_is_taken_over_and_the_request_is_not() {
+        let request = |subject: &str| Request {
+            kind: AskKind::Network,
+            subject: subject.to_owned(),
+            details: Vec::new(),
+            reason: None,
+            agent: None,
+        };
+        let known = Asked {
+            id: AskId::random(),
+            request: request("a.example:80"),
+            session: None,
+            created_at: Timestamp(1),
+            deadline_at: Timestamp(2),
+            askers: 1,
+            about: vec![("it says".to_owned(), "GET /one".to_owned())],
+            editable: false,
+        };
+        assert_eq!(renewed(&known, &known), None);
+        let mut told = Asked { askers: 2, request: request("b.example:80"), ..known.clone() };
+        told.about.push(("also".to_owned(), "POST /two".to_owned()));
+        let now = renewed(&known, &told).unwrap();
+        assert_eq!((now.askers, &now.about, &now.request), (2, &told.about, &known.request));
+        // No more of them, but another word.
+        let told = Asked { askers: 1, ..told };
+        assert_eq!(renewed(&known, &told).map(|it| it.about), Some(told.about));
+    }
 }

@@ -8,6 +8,7 @@ use super::{
     asks::{By, by_rule},
     audit::words::{by_client, of_snapshot},
     fleet::Entry,
+    rules::hash,
 };
 use crate::{
     base::{
@@ -47,17 +48,18 @@ impl Inner {
             Some(ask) => ask?,
             None => return Err(self.why_not(id).await),
         };
-        let engine = Arc::clone(self);
-        // It is taken to its end, whoever waits for it.
+        let (engine, who, id) = (Arc::clone(self), who.clone(), id.clone());
+        // It is taken to its end and written down, whoever waits for it.
         let taking = Self::detached(async move {
-            engine.snapshot(&ask.sandbox, None, SnapshotCause::Asked).await
+            let taken = engine.snapshot(&ask.sandbox, None, SnapshotCause::Asked).await?;
+            let act = by_client(&who, Action::SnapshotTaken, taken.0.id.as_str());
+            engine.record(of_snapshot(act, &taken.0).with("before_ask", id.as_str())).await;
+            Ok(taken)
         });
         let taken = tokio::time::timeout(SNAPSHOT_FIRST_WITHIN, taking).await;
         let taken = taken.unwrap_or_else(|_| Err(Fault::late("it is not taken in time")));
         let (taken, _pin) =
             taken.map_err(|it| it.context("there is no snapshot, so nothing is allowed"))?;
-        let act = by_client(who, Action::SnapshotTaken, taken.id.as_str());
-        self.record(of_snapshot(act, &taken).with("before_ask", id.as_str())).await;
         Ok(Some(taken.id))
     }
 
@@ -91,6 +93,7 @@ impl Inner {
                     .hint("nothing was answered"));
             }
             self.add_rules(who, &draft.text, draft.name.domain.clone()).await?;
+            besides.rule_sha256 = Some(hash(&draft.text));
             besides.rule = Some(draft.name);
         }
         Ok(besides)
@@ -152,11 +155,11 @@ impl Inner {
     pub(super) async fn or_no_rule(
         self: &Arc<Self>,
         who: &Identity,
-        rule: &RuleName,
+        (rule, made): (&RuleName, &str),
         settled: Outcome<()>,
     ) -> Outcome<()> {
         if settled.is_err()
-            && let Err(fault) = self.remove_rule(who, rule).await
+            && let Err(fault) = self.remove_rule(who, rule, Some(made)).await
         {
             let words =
                 format!("rule {} stays, though nothing came of the answer: {fault}", rule.id);
@@ -165,7 +168,7 @@ impl Inner {
         settled
     }
 
-    /// Takes out the rule that was made of an answer; `None` when none was, or no more.
+    /// Takes out the rule that was made of an answer; `None` when none was, or no more. Another rule by its id stays.
     pub(super) async fn revoke_rule(
         self: &Arc<Self>,
         who: &Identity,
@@ -174,8 +177,11 @@ impl Inner {
         let kept = self.store.ask(id.to_string()).await?;
         let ask = kept.and_then(|it| stored::ask(&it).ok());
         let decision = ask.and_then(|it| it.decision).filter(|it| it.revoked.is_none());
-        let Some(rule) = decision.and_then(|it| it.besides.rule) else { return Ok(None) };
-        let gone = self.remove_rule(who, &rule).await?;
+        let Some(besides) = decision.map(|it| it.besides) else { return Ok(None) };
+        let Some(rule) = besides.rule else { return Ok(None) };
+        // With no hash none is known again.
+        let made = besides.rule_sha256.unwrap_or_default();
+        let gone = self.remove_rule(who, &rule, Some(&made)).await?;
         let revoked = Revoked { by: who.name.clone(), at: wall() };
         let change = move |it: &mut crate::model::ask::Decision| {
             (it.uses, it.revoked) = (gone.hits, Some(revoked));

@@ -183,7 +183,7 @@ impl Runtime for Client {
 
     async fn remove_rule(&self, name: &RuleName) -> Outcome<KnownRule> {
         let who = self.who.clone();
-        to_its_end!(self, engine, name => engine.remove_rule(&who, &name))
+        to_its_end!(self, engine, name => engine.remove_rule(&who, &name, None))
     }
 
     async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>> {

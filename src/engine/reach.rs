@@ -102,6 +102,9 @@ fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
             }
         }
     });
+    if rule.ruling == Ruling::Allow {
+        notes.extend(wide(&setting.domain, &rule.subject));
+    }
     if let (Ruling::Allow, Subject::Command(words)) = (rule.ruling, &rule.subject) {
         let programs = words.first().into_iter().flatten();
         let programs: Vec<&str> = programs.map(|it| base(it)).collect();
@@ -123,6 +126,21 @@ fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
         refused,
         reach: reach(setting, &lasting, others, until),
     }
+}
+
+/// What a rule that allows leaves open, beside commands.
+fn wide(domain: &Domain, subject: &Subject) -> Vec<String> {
+    let notes: &[&str] = match subject {
+        Subject::Tool(_) => &["it allows the tool with any arguments"],
+        Subject::Path(glob) if *domain == Domain::All && !glob.starts_with('/') => &[
+            "it allows whatever is written there",
+            "it means the path below the workspace of every sandbox",
+        ],
+        Subject::Path(_) => &["it allows whatever is written there"],
+        Subject::Host(..) => &["it allows whatever is sent there"],
+        Subject::Request(..) | Subject::Command(_) => &[],
+    };
+    notes.iter().map(|it| (*it).to_owned()).collect()
 }
 
 /// Why a rule can't be made, but for what others say.
@@ -186,4 +204,23 @@ fn reach(setting: &Setting, rule: &Rule, others: Vec<Rule>, until: Duration) -> 
         }
     }
     reach
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_rule_leaves_open_is_said() {
+        let project = Domain::Project("/w".into());
+        let said = |domain: &Domain, subject| wide(domain, &subject).join("; ");
+        let path = |text: &str| Subject::Path(text.to_owned());
+        let tool = said(&Domain::All, Subject::Tool("mcp__db__query".to_owned()));
+        assert!(tool.contains("any arguments"), "{tool}");
+        assert!(said(&Domain::All, path("Makefile")).contains("every sandbox"));
+        for (domain, text) in [(&Domain::All, "/w/Makefile"), (&project, "Makefile")] {
+            let said = said(domain, path(text));
+            assert!(said.contains("whatever is written") && !said.contains("every"), "{said}");
+        }
+    }
 }

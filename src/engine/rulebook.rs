@@ -16,7 +16,7 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
-        limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULES_WRITTEN_BYTES_MAX},
+        limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WRITTEN_BYTES_MAX},
         text::{shown, visible},
     },
     config::{
@@ -41,15 +41,33 @@ use crate::{
 };
 
 impl Inner {
-    pub(super) async fn rulebook(&self) -> Outcome<Rulebook> {
-        let (projects, wrong) = self.projects();
+    pub(super) async fn rulebook(self: &Arc<Self>) -> Outcome<Rulebook> {
+        let until = clock::monotonic() + RULEBOOK_WITHIN;
+        let engine = Arc::clone(self);
+        let look = tokio::task::spawn_blocking(move || engine.projects());
+        let (projects, wrong) = match tokio::time::timeout(RULEBOOK_WITHIN, look).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => return Err(Fault::bug(format!("looking for rules: {error}"))),
+            Err(_) => {
+                let directory = self.paths.projects();
+                let words = format!("{}: looking through it takes too long", directory.display());
+                (Vec::new(), vec![words])
+            }
+        };
         let mut book = Rulebook { rules: Vec::new(), wrong };
         let hits = self.store.rule_hits().await?;
         let domains = std::iter::once(Domain::All).chain(projects.into_iter().map(Domain::Project));
-        let _turn = self.rules.turn.lock().await;
         for domain in domains {
-            let path = self.rule_file(&domain);
-            let (file, in_force) = (path.display().to_string(), self.read_rules(&domain).await);
+            let file = self.rule_file(&domain).display().to_string();
+            if clock::monotonic() >= until {
+                book.wrong.push(format!("{file}: it was not looked at, the others took too long"));
+                continue;
+            }
+            let in_force = {
+                // Every ask wants it too.
+                let _turn = self.rules.turn.lock().await;
+                self.read_rules(&domain).await
+            };
             if !in_force.whole {
                 book.wrong.push(format!("{file}: it can't be understood, and allows nothing"));
             }
@@ -169,7 +187,8 @@ impl Inner {
         let entry = match &choice.rule {
             Some(text) => one(read(text)?)?,
             None => {
-                let subject = propose::subject(request, &workspace.path, ruling);
+                let below = matches!(setting.domain, Domain::Project(_));
+                let subject = propose::subject(request, &workspace.path, ruling, below);
                 let subject = subject.map_err(|why| {
                     Fault::unsupported(format!("no rule can be made of it: {why}"))
                         .hint("answer it once, or for the session")
@@ -246,11 +265,12 @@ impl Inner {
         Ok(entries.iter().map(|it| known(names(it), &file, &it.rule)).collect())
     }
 
-    /// Takes a rule out of its file.
+    /// Takes a rule out of its file; where a hash is given, only the one that has it.
     pub(super) async fn remove_rule(
         self: &Arc<Self>,
         who: &Identity,
         name: &RuleName,
+        made: Option<&str>,
     ) -> Outcome<KnownRule> {
         let _turn = self.rules.turn.lock().await;
         let before = self.file_text(&name.domain).await?.ok_or_else(|| no_rule(&name.id))?;
@@ -258,6 +278,11 @@ impl Inner {
         let all = entries(&name.domain, &file, &before)?;
         let entry = all.into_iter().find(|it| it.rule.id == name.id);
         let entry = entry.ok_or_else(|| no_rule(&name.id))?;
+        if made.is_some_and(|it| it != hash(&block(&entry))) {
+            let text = format!("rule {} is not the one that the answer made any more", name.id);
+            return Err(Fault::failed(text)
+                .hint("it stays; if it is to go all the same: sandwatch policy rm"));
+        }
         let is_project = matches!(name.domain, Domain::Project(_));
         let (after, taken) = without(&before, &name.id, is_project)?;
         let change = ("removed", vec![name.id.clone()], taken);
@@ -299,8 +324,10 @@ impl Inner {
             .with("sha256", hash(&after))
             .with("rules_in_force", left as u64);
         if let Err(fault) = self.store.record(vec![act]).await {
-            let back = before.unwrap_or_default();
-            let undo = tokio::task::spawn_blocking(move || put(&path, Some(&after), &back));
+            let undo = tokio::task::spawn_blocking(move || match before {
+                Some(before) => put(&path, Some(&after), &before),
+                None => take_away(&path, &after),
+            });
             let undone = undo.await.unwrap_or_else(|error| Err(Fault::bug(error.to_string())));
             let undone = undone.map_or_else(
                 |it| format!(", and the file is not as it was: {it}"),
@@ -427,6 +454,15 @@ fn one<T>(mut all: Vec<T>) -> Outcome<T> {
     }
 }
 
+/// Takes a file away that was made just before and still says what was put into it.
+fn take_away(path: &Path, says: &str) -> Outcome<()> {
+    if source::read(path)?.as_deref() != Some(says) {
+        return Err(Fault::failed(format!("{} was changed meanwhile", path.display())));
+    }
+    std::fs::remove_file(path)
+        .map_err(|error| Fault::io(format!("removing {}", path.display()), &error))
+}
+
 /// Writes a file whole, where it says what it was taken for. What a link leads to is written, not the link.
 fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
     use std::{
@@ -437,7 +473,13 @@ fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
         |what: &str, error: &std::io::Error| Fault::io(format!("{what} {}", path.display()), error);
     let real = match std::fs::canonicalize(path) {
         Ok(it) => it,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if path.is_symlink() {
+                return Err(Fault::failed(format!("{} is a link to nothing", path.display()))
+                    .hint("make the file that it is to lead to, or take the link away"));
+            }
+            path.to_owned()
+        }
         Err(error) => return Err(failed("finding", &error)),
     };
     let dir = real.parent().unwrap_or(Path::new("/"));
@@ -473,4 +515,26 @@ fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
         drop(std::fs::remove_file(&beside));
     }
     moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_where_a_link_leads_and_one_that_was_not_there_is_gone_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("rules.toml"), dir.path().join("link.toml"));
+        std::os::unix::fs::symlink("rules.toml", &link).unwrap();
+        let refused = put(&link, None, "one").unwrap_err();
+        assert!(refused.message().contains("a link to nothing"), "{refused}");
+        assert!(link.is_symlink() && !file.exists());
+        put(&file, None, "one").unwrap();
+        put(&link, Some("one"), "two").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
+        assert!(take_away(&file, "one").is_err() && file.exists());
+        take_away(&file, "two").unwrap();
+        assert!(!file.exists());
+    }
 }

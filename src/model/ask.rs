@@ -195,6 +195,8 @@ pub struct Besides {
     pub edit: Option<String>,
     /// The rule that was made.
     pub rule: Option<RuleName>,
+    /// Its hash as it was made, by which it is known again; in lower hexadecimal digits.
+    pub rule_sha256: Option<String>,
     /// The snapshot that was taken first.
     pub snapshot: Option<SnapshotId>,
 }

@@ -14,11 +14,17 @@ use crate::{
 /// Why no rule can answer the like of it, in words.
 type Why = String;
 
-/// What such a rule is about. What it gives does answer the request so, for it was tried.
-pub fn subject(request: &Request, workspace: &Path, ruling: Ruling) -> Result<Subject, Why> {
+/// What such a rule is about. What it gives does answer the request so, for it was tried. `below` = the rule is for this
+/// workspace alone, so that a path may be named from there.
+pub fn subject(
+    request: &Request,
+    workspace: &Path,
+    ruling: Ruling,
+    below: bool,
+) -> Result<Subject, Why> {
     let subject = match request.kind {
         AskKind::Exec => words(&request.subject)?,
-        AskKind::File => path(request, workspace)?,
+        AskKind::File => path(request, workspace, below)?,
         AskKind::Network => {
             let target = host::read(&request.subject);
             let name = target.names.first().filter(|_| target.clear);
@@ -65,12 +71,14 @@ fn words(line: &str) -> Result<Subject, Why> {
     Ok(Subject::Command(words.into_iter().map(|it| vec![it]).collect()))
 }
 
-fn path(request: &Request, workspace: &Path) -> Result<Subject, Why> {
+fn path(request: &Request, workspace: &Path, below: bool) -> Result<Subject, Why> {
     let paths = paths(request, workspace);
     let [path] = paths.as_slice() else {
         return Err("it is not clear where it is asked".to_owned());
     };
-    let text = path.strip_prefix(workspace).unwrap_or(path).to_str();
+    // In every workspace there may be one that is called so from there.
+    let from_there = path.strip_prefix(workspace).ok().filter(|_| below);
+    let text = from_there.unwrap_or(path).to_str();
     let text = text.filter(|it| !it.is_empty() && !it.contains(['*', '?', '{', '~', '$']));
     let text =
         text.ok_or("a rule can't name its path exactly: it has signs in it that mean more there")?;
@@ -84,7 +92,22 @@ mod tests {
     fn of(kind: AskKind, subject: &str, ruling: Ruling) -> Result<String, String> {
         let subject = subject.to_owned();
         let request = Request { kind, subject, details: Vec::new(), reason: None, agent: None };
-        super::subject(&request, Path::new("/w"), ruling).map(|it| it.about())
+        let all = super::subject(&request, Path::new("/w"), ruling, false);
+        let below = super::subject(&request, Path::new("/w"), ruling, true).map(|it| it.about());
+        // For every workspace a path is whole.
+        let all = all.map(|it| it.about().replace("path /w/", "path "));
+        assert_eq!(all, below);
+        below
+    }
+
+    #[test]
+    fn a_rule_for_every_workspace_names_the_whole_path() {
+        let subject = "Makefile".to_owned();
+        let (details, reason, agent) = (Vec::new(), None, None);
+        let request = Request { kind: AskKind::File, subject, details, reason, agent };
+        let of = |below| super::subject(&request, Path::new("/w"), Ruling::Allow, below);
+        assert_eq!(of(false).map(|it| it.about()).as_deref(), Ok("path /w/Makefile"));
+        assert_eq!(of(true).map(|it| it.about()).as_deref(), Ok("path Makefile"));
     }
 
     #[test]

@@ -194,7 +194,13 @@ fn note(profile: &Profile, session: &str, heard: &Heard, age: Duration) -> Optio
     match heard {
         Heard::Runs(Some(mode)) => match silent(mode) {
             Some(means) => no(&format!("{title} runs in its mode {mode}: {means}")),
-            None => Some(format!("{REACHING}: {session}: {title} told so, in its mode {mode}")),
+            None if profile.asks_in(mode) => {
+                Some(format!("{REACHING}: {session}: {title} told so, in its mode {mode}"))
+            }
+            // The word is not ours, and may say anything.
+            None => no(&format!(
+                "{title} runs in a mode that is not known here, and may not ask in it (`asking` of profile {name})"
+            )),
         },
         Heard::Runs(None) => Some(format!("{REACHING}: {session}: {title} told so")),
         Heard::Nothing if profile.asks == Asks::None => no(&format!("{title}: {why}")),
@@ -228,6 +234,13 @@ mod tests {
         begins(of("claude", &Heard::Nothing, late), &format!("{no}Claude Code did not tell"));
         begins(of("claude", &runs("default"), late), "asks reach us: box");
         begins(of("claude", &Heard::Runs(None), late), "asks reach us: box");
+        // One that is not known is neither taken for asking nor repeated.
+        let said = of("claude", &runs("default, and all of it is fine - trust me"), soon);
+        assert!(
+            said.contains("a mode that is not known here") && !said.contains("trust"),
+            "{said}"
+        );
+        begins(said, no);
         for silent in ["bypassPermissions", "auto", "acceptEdits", "dontAsk"] {
             begins(of("claude", &runs(silent), soon), no);
         }

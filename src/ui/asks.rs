@@ -348,7 +348,7 @@ impl View<'_> {
             (Action::AskAllowHour, "1 h"),
             (Action::AskAllowAlways, "always"),
             (Action::AskAllowProject, "project"),
-            (Action::AskSnapshot, "snapshot"),
+            (Action::AskSnapshot, "snapshot, allow"),
         ];
         if it.ask.asked.editable {
             all.push((Action::AskEdit, "edit"));

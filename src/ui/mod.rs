@@ -127,7 +127,7 @@ impl View<'_> {
             Overlay::New(dialog) => self.new_sandbox(brush, dialog),
             Overlay::Confirm(confirm) => self.confirm(brush, confirm),
             Overlay::Allow(it) => Some(self.allow_box(brush, it)),
-            Overlay::Write(it) => Some(self.write_box(brush, it)),
+            Overlay::Write(it) => self.write_box(brush, it),
             Overlay::TakeOver { session, holder, free, .. } => {
                 self.ask_take_over(brush, session, (holder, *free))
             }

@@ -6,55 +6,49 @@ use super::{View, asks::tone_role, paint::Brush, theme::Role};
 use crate::{
     app::{
         action::Action,
-        ask::{fold, scope_words},
         layout::Area,
-        write::{WriteBox, Writing},
+        write::{Room, WriteBox, Writing},
     },
-    base::text::{count, visible, width, wrap},
+    base::text::{count, visible},
 };
 
 impl View<'_> {
-    pub(super) fn write_box(&self, brush: &mut Brush<'_>, it: &WriteBox) -> Position {
-        let whole = brush.area();
-        let columns = whole.width.saturating_sub(4).min(100);
-        let room = usize::from(columns.saturating_sub(4)).max(10);
-        let text = rows(it.editor.text(), room);
-        let mut lines: Vec<(String, Role)> = Vec::new();
-        if let Some(ask) = it.ask() {
-            let request = &ask.asked.request;
-            let asked = format!(
-                "{} of {}: {}",
-                request.kind.word(),
-                visible(&ask.sandbox_name),
-                visible(&request.subject)
-            );
-            lines.extend(fold(&asked, room).into_iter().take(2).map(|it| (it.0, Role::Dim)));
-        }
-        let most = usize::from(whole.height.saturating_sub(6)).max(4);
-        let shown = text.len().min(most.saturating_sub(lines.len() + 3).max(1));
-        let from = text.len() - shown;
-        let above = lines.len();
-        lines.extend(text.iter().skip(from).map(|it| (it.clone(), Role::Input)));
-        if let Writing::Rule { choice, .. } = &it.what {
-            lines.push((scope_words(choice.answer.scope).to_owned(), Role::Dim));
-        }
-        for (text, tone) in it.says() {
-            lines.extend(wrap(&text, room).into_iter().map(|it| (it, tone_role(tone))));
-        }
-        if lines.len() > most {
-            let more = count(lines.len() + 1 - most, "more row");
-            lines.truncate(most - 1);
-            lines.push((format!("… and {more}"), Role::Warning));
-        }
-        let height = u16::try_from(lines.len()).unwrap_or(4) + 3;
+    /// Draws it; says where the cursor is, if that row is on screen.
+    pub(super) fn write_box(&self, brush: &mut Brush<'_>, it: &WriteBox) -> Option<Position> {
+        let room = Room::of(self.state.size);
+        let lines = it.rows(room.cells);
+        let columns = u16::try_from(room.cells + 4).unwrap_or(u16::MAX);
+        let height = u16::try_from(lines.len().min(room.rows)).unwrap_or(4) + 3;
         let inside = self.boxed(brush, columns, height, it.title());
         let mut brush = brush.within(inside);
         let last = (inside.y + inside.height).saturating_sub(1);
-        for (y, (text, role)) in (inside.y..last).zip(&lines) {
-            if *role == Role::Input {
-                brush.style(Area::new(inside.x, y, inside.width, 1), self.on_box(*role));
+        for (y, line) in (inside.y..last).zip(lines.iter().skip(it.top)) {
+            let role = if line.edited { Role::Input } else { tone_role(line.tone) };
+            if line.edited {
+                brush.style(Area::new(inside.x, y, inside.width, 1), self.on_box(role));
             }
-            brush.text(inside.x, y, inside.width, text, self.on_box(*role));
+            brush.text(inside.x, y, inside.width, &line.text, self.on_box(role));
+        }
+        let (text, role) = self.write_foot(it, lines.len(), room);
+        brush.text(inside.x, last, inside.width, &text, self.on_box(role));
+        let (row, cell) = it.cursor(room.cells);
+        let row = row.checked_sub(it.top).filter(|it| *it < room.rows)?;
+        let x = inside.x + u16::try_from(cell).unwrap_or(0).min(inside.width.saturating_sub(1));
+        let y = inside.y + u16::try_from(row).unwrap_or(0);
+        Some(Position::new(x, y.min(last)))
+    }
+
+    /// What keys do, or why they do nothing yet.
+    fn write_foot(&self, it: &WriteBox, lines: usize, room: Room) -> (String, Role) {
+        if let Some(why) = &it.wrong {
+            return (visible(why), Role::Error);
+        }
+        let unread = it.gate.unseen().filter(|_| it.proposal().is_some() && lines > room.rows);
+        if let Some(row) = unread {
+            let left = count(lines.saturating_sub(row.max(it.top + room.rows)), "row");
+            let text =
+                self.keys(&[(Action::LineDown, "goes on"), (Action::LineCancel, "leaves it")]);
+            return (format!("{left} not read yet · {text}"), Role::Warning);
         }
         let does = match (&it.what, it.proposal().is_some()) {
             (_, false) => "looks at it",
@@ -62,41 +56,10 @@ impl View<'_> {
             (Writing::Rule { .. }, true) => "makes it and allows",
             (Writing::Edit { .. }, true) => "allows that",
         };
-        let (text, role) = match &it.wrong {
-            Some(why) => (visible(why), Role::Error),
-            None => {
-                let keys = [(Action::LineAccept, does), (Action::LineCancel, "leaves it")];
-                (self.keys(&keys), Role::Dim)
-            }
-        };
-        brush.text(inside.x, last, inside.width, &text, self.on_box(role));
-        // Where the cursor is in the rows of the text.
-        let before = rows(it.editor.before(), room);
-        let row = before.len().saturating_sub(1).saturating_sub(from) + above;
-        let column = before.last().map_or(0, |it| width(it));
-        let x = inside.x + u16::try_from(column).unwrap_or(0).min(inside.width.saturating_sub(1));
-        let y = inside.y + u16::try_from(row).unwrap_or(0);
-        Position::new(x, y.min(last))
-    }
-}
-
-/// A line in rows; what is typed next to a full one begins another.
-fn rows(text: &str, room: usize) -> Vec<String> {
-    let mut rows = vec![String::new()];
-    let mut used = 0;
-    for it in text.chars() {
-        let wide = width(it.encode_utf8(&mut [0; 4]));
-        if used + wide > room {
-            rows.push(String::new());
-            used = 0;
+        let keys = self.keys(&[(Action::LineAccept, does), (Action::LineCancel, "leaves it")]);
+        match lines.saturating_sub(it.top + room.rows) {
+            0 => (keys, Role::Dim),
+            below => (format!("{keys} · {} below", count(below, "row")), Role::Dim),
         }
-        if let Some(row) = rows.last_mut() {
-            row.push(it);
-        }
-        used += wide;
     }
-    if used >= room {
-        rows.push(String::new());
-    }
-    rows
 }

@@ -29,7 +29,7 @@ struct Agent {
     args: &'static [&'static str],
 }
 
-/// It knows a key again by its last twenty characters.
+/// It knows a key again by its last twenty characters. What its workspace allows changes nothing.
 const CLAUDE: Agent = Agent {
     name: "claude",
     profile: include_str!("../../assets/agents/claude.toml"),
@@ -43,7 +43,8 @@ const CLAUDE: Agent = Agent {
     seed: r#"cat > ~/.claude.json <<END
 {"hasCompletedOnboarding": true, "theme": "dark", "projects": {"$PWD": {"hasTrustDialogAccepted": true}},
  "customApiKeyResponses": {"approved": ["a-key-that-opens-nil"], "rejected": []}}
-END"#,
+END
+mkdir -p .claude; echo '{"permissions": {"allow": ["Bash", "Edit"]}}' > .claude/settings.json"#,
     args: &[],
 };
 

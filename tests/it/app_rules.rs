@@ -233,6 +233,98 @@ fn what_is_allowed_in_other_words_is_looked_at_first() {
 }
 
 #[test]
+fn what_the_hub_looks_at_is_what_is_done_and_no_key_changes_it_meanwhile() {
+    let risk = || Some(Risk { level: RiskLevel::Low, findings: Vec::new() });
+    let low = || Reply::Proposal(Box::new(Proposal { risk: risk(), ..Proposal::default() }));
+    let mut console = editable(SIZE, "ls");
+    console.keys("e");
+    console.text(" abc");
+    assert!(console.keys("enter").iter().any(is_propose));
+    console.keys("ctrl-u backspace");
+    console.text("rm -rf /");
+    console.send(Msg::Paste("rm -rf /".to_owned()));
+    assert!(console.picture().contains("looks at it as it is"), "{}", console.picture());
+    console.answer(is_propose, low());
+    seen(&mut console);
+    let choice = chosen(&console.keys("enter")).pop().expect("it is allowed");
+    assert_eq!(choice.edit.as_deref(), Some("ls abc"));
+    // The same where a rule is proposed.
+    let mut console = in_ask(SIZE);
+    console.keys("A");
+    console.text("id = \"x\"");
+    console.answer(is_propose, proposal(LINE));
+    seen(&mut console);
+    let choice = chosen(&console.keys("enter")).pop().expect("it is answered");
+    assert_eq!(choice.rule.as_deref(), Some(LINE));
+}
+
+#[test]
+fn a_rule_is_made_only_when_all_of_it_was_on_screen() {
+    for down in [false, true] {
+        let mut console = in_ask((80, 24));
+        let mut long = draft(LINE);
+        long.notes = (0..40).map(|it| format!("note {it}")).collect();
+        console.keys("A");
+        let reply = Proposal { drafts: vec![long], ..Proposal::default() };
+        console.answer(is_propose, Reply::Proposal(Box::new(reply)));
+        seen(&mut console);
+        let picture = console.picture();
+        assert!(picture.contains("not read yet") && !picture.contains("note 39"), "{picture}");
+        let mut read = picture;
+        let mut acts = Vec::new();
+        for turn in 0..20 {
+            acts = console.keys(if down && turn < 10 { "down" } else { "enter" });
+            if !chosen(&acts).is_empty() {
+                break;
+            }
+            seen(&mut console);
+            read += &console.picture();
+        }
+        assert_eq!(chosen(&acts).len(), 1);
+        for it in 0..40 {
+            assert!(
+                read.contains(&format!("note {it} ")) || read.contains(&format!("note {it}\n"))
+            );
+        }
+        assert!(read.contains("verdict = \"allow\"") && read.contains("policy.toml"));
+    }
+    // A text of many rows is read from its beginning, and the cursor comes back by a key that edits.
+    let mut console = editable((80, 24), &format!("{}end", "word ".repeat(400)));
+    for _ in 0..6 {
+        console.keys("space");
+        seen(&mut console);
+    }
+    console.keys("e");
+    let at_the_end = console.picture();
+    console.keys("enter");
+    let risk = Some(Risk { level: RiskLevel::Low, findings: Vec::new() });
+    let reply = Proposal { risk, ..Proposal::default() };
+    console.answer(is_propose, Reply::Proposal(Box::new(reply)));
+    assert!(console.picture().contains("exec of api-refactor") && !at_the_end.contains("exec of"));
+    seen(&mut console);
+    assert!(chosen(&console.keys("enter")).is_empty());
+    console.keys("left right backspace");
+    assert!(!console.picture().contains("exec of api-refactor"), "{}", console.picture());
+}
+
+#[test]
+fn a_key_that_is_held_down_looks_and_does_not_do() {
+    let mut console = editable(SIZE, "ls");
+    console.keys("e");
+    console.keys("enter");
+    let risk = Some(Risk { level: RiskLevel::Low, findings: Vec::new() });
+    let reply = Proposal { risk, ..Proposal::default() };
+    console.answer(is_propose, Reply::Proposal(Box::new(reply)));
+    let glimpse = console.state.glimpse().expect("something is to be seen");
+    console.send(Msg::Drawn(glimpse));
+    console.read();
+    assert!(chosen(&console.keys("enter")).is_empty());
+    assert!(console.picture().contains("the same key again"), "{}", console.picture());
+    console.now += HELD_FOR;
+    assert_eq!(chosen(&console.keys("enter")).len(), 1);
+}
+
+#[test]
 fn the_moment_is_kept_first_where_that_is_wanted() {
     let mut console = in_ask(SIZE);
     let choice = chosen(&console.keys("c")).pop().expect("it is answered");

@@ -180,8 +180,19 @@ fn an_answer_for_always_makes_the_narrowest_rule_and_taking_it_back_takes_the_ru
     let shown = home.json(&["policy", "show", "--json"]);
     assert_eq!(shown[0]["hits"], 2);
 
+    // Another rule by its name is not the one that the answer made, and stays.
+    let made = policy(&home);
+    let file = home.config().join("policy.toml");
+    let other = made.replace("allow", "deny");
+    std::fs::write(&file, &other).unwrap();
+    let kept = home.run(&["approvals", "revoke", &id]);
+    assert!(kept.code != 0 && kept.stderr.contains("not the one that the answer made"), "{kept:?}");
+    assert_eq!(policy(&home), other);
+    // Remarks and order are not the rule.
+    std::fs::write(&file, format!("# mine\n{made}")).unwrap();
     home.ok(&["approvals", "revoke", &id]);
-    assert_eq!(policy(&home), "");
+    assert_eq!(policy(&home), "# mine\n");
+    std::fs::write(&file, "").unwrap();
     assert_eq!(ask(&home, "cargo test -p x"), 7);
     assert_eq!(
         show(&home, &id)["decision"]["revoked"]["by"].as_str().map(|it| it.contains('@')),

@@ -232,9 +232,10 @@ prop_compose! {
         by in line(), at in stamp(), waited_ms in any::<u64>(), uses in any::<u64>(),
         revoked in option::of((line(), stamp()).prop_map(|(by, at)| Revoked { by, at })),
         edit in option::of(line()), rule in option::of(rule_name()),
-        snapshot in option::of(snapshot_id()),
+        snapshot in option::of(snapshot_id()), rule_sha256 in option::of("[0-9a-f]{64}"),
     ) -> Decision {
-        let (answer, besides) = (Answer { verdict, scope, message }, Besides { edit, rule, snapshot });
+        let answer = Answer { verdict, scope, message };
+        let besides = Besides { edit, rule, rule_sha256, snapshot };
         Decision { answer, by, at, waited_ms, uses, revoked, besides }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         msg::Link,
         state::{LineKind, Overlay, Pending},
         view::Left,
+        write::Room,
     },
     base::{id::AskId, text::count},
     model::{
@@ -205,8 +206,11 @@ impl Turn<'_> {
             it.gate.close(mark);
             it.editor.set("");
         }
-        if let Some(Overlay::Write(it)) = &mut self.state.overlay {
-            it.gate.close(mark);
+        let room = Room::of(self.state.size);
+        match &mut self.state.overlay {
+            Some(Overlay::Write(it)) if afresh => it.look_anew(mark, room),
+            Some(Overlay::Write(it)) => it.gate.close(mark),
+            _ => {}
         }
         self.state.dirty = true;
     }

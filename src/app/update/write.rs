@@ -5,10 +5,10 @@ use crate::{
     app::{
         action::Action,
         effect::{Act, EffectId},
-        gate::Gate,
+        gate::HELD_FOR,
         msg::{Link, Reply},
         state::{Overlay, Pending},
-        write::{WriteBox, Writing},
+        write::{Room, WriteBox, Writing},
     },
     base::{
         fault::Outcome,
@@ -22,6 +22,9 @@ use crate::{
     },
     vt::key::Stroke,
 };
+
+/// Why a key changes nothing while the hub looks at what was written.
+const WAITS: &str = "the hub looks at it as it is; esc leaves it";
 
 impl Turn<'_> {
     /// The rule of an answer, as the hub proposes it.
@@ -63,15 +66,25 @@ impl Turn<'_> {
 
     pub(super) fn type_in_write(&mut self, text: &str) {
         let Some(Overlay::Write(it)) = &mut self.state.overlay else { return };
+        if it.is_looking() {
+            it.wrong = Some(WAITS.to_owned());
+            return;
+        }
         it.wrong = None;
         it.editor.insert(text);
+        it.show_cursor(Room::of(self.state.size));
     }
 
     /// Actions in that box.
     pub(super) fn write_action(&mut self, action: Action) -> bool {
         let (now, quiet_at) = (self.state.now.since_start, self.state.keys_quiet_at());
         let is_key = self.press.is_some_and(|it| it.stroke == Stroke::Press);
+        let last = self.state.pressed_last;
+        let held = last.is_some() && last == self.press.map(|it| it.key);
+        let held = held && now < self.state.key_at + HELD_FOR;
+        let room = Room::of(self.state.size);
         let Some(Overlay::Write(it)) = &mut self.state.overlay else { return false };
+        let unseen = it.gate.unseen();
         match action {
             Action::LineCancel | Action::DialogCancel => self.state.overlay = None,
             Action::LineAccept | Action::DialogAccept if !is_key || it.is_looking() => {}
@@ -79,13 +92,33 @@ impl Turn<'_> {
             Action::LineAccept | Action::DialogAccept if !it.is_ready() => {
                 it.wrong = Some("it can't be done as it is; esc leaves it".to_owned());
             }
+            Action::LineAccept | Action::DialogAccept if unseen.is_some() => {
+                it.scroll_to(unseen.unwrap_or_default(), room);
+                it.wrong = Some("these rows were not on screen yet".to_owned());
+            }
             Action::LineAccept | Action::DialogAccept if !it.gate.is_open(now, quiet_at) => {
                 it.wrong = Some("too soon to have been read: pause, then press it".to_owned());
             }
+            Action::LineAccept | Action::DialogAccept if held => {
+                let text = "the same key again: a moment's pause, so that it is no key held down";
+                it.wrong = Some(text.to_owned());
+            }
             Action::LineAccept | Action::DialogAccept => self.do_written(),
+            Action::LineUp => {
+                it.wrong = None;
+                it.scroll_to(it.top.saturating_sub(room.rows.div_ceil(2)), room);
+            }
+            Action::LineDown => {
+                it.wrong = None;
+                it.scroll_to(it.top + room.rows.div_ceil(2), room);
+            }
+            // What is looked at stays as it is until it was looked at.
+            _ if it.is_looking() => it.wrong = Some(WAITS.to_owned()),
             _ => {
                 it.wrong = None;
-                return it.editor.act(action);
+                let was_one = it.editor.act(action);
+                it.show_cursor(room);
+                return was_one;
             }
         }
         true
@@ -98,6 +131,7 @@ impl Turn<'_> {
         }
         let Some(Overlay::Write(it)) = &self.state.overlay else { return };
         let text = it.editor.text().to_owned();
+        let sent = text.clone();
         let question = match &it.what {
             Writing::Rule { ask, choice } => {
                 let rule = (!text.is_empty()).then_some(text);
@@ -112,13 +146,14 @@ impl Turn<'_> {
         };
         let asked = self.start(Act::Propose(Box::new(question)), Some(Pending::Propose));
         if let Some(Overlay::Write(it)) = &mut self.state.overlay {
-            (it.asked, it.wrong) = (asked, None);
+            it.asked = asked.map(|id| (id, sent));
+            it.wrong = None;
         }
     }
 
     /// The hub has looked at it, or done it.
     pub(super) fn written(&mut self, id: EffectId, pending: &Pending, result: Outcome<Reply>) {
-        let mark = self.state.asks.mark();
+        let (mark, room) = (self.state.asks.mark(), Room::of(self.state.size));
         if *pending == Pending::AddRule {
             match result {
                 Ok(Reply::Rule(rule)) => {
@@ -131,24 +166,23 @@ impl Turn<'_> {
             }
         }
         let Some(Overlay::Write(it)) = &mut self.state.overlay else { return };
-        if it.asked != Some(id) {
-            return;
-        }
-        it.asked = None;
+        let Some((_, mut sent)) = it.asked.take_if(|it| it.0 == id) else { return };
         match result {
             Ok(Reply::Proposal(proposal)) => {
                 // The one that is proposed is what is edited from now on.
                 if let (Writing::Rule { .. }, "", Some(draft)) =
-                    (&it.what, it.editor.text(), proposal.drafts.first())
+                    (&it.what, sent.as_str(), proposal.drafts.first())
                 {
                     it.editor.set(&draft.line);
                     if it.editor.text() != draft.line {
                         it.wrong = Some("the rule is longer than a line here takes".to_owned());
                         return;
                     }
+                    sent.clone_from(&draft.line);
                 }
-                it.weighed = Some((it.editor.text().to_owned(), *proposal));
-                it.gate = Gate::new(mark, 0);
+                it.weighed = Some((sent, *proposal));
+                it.top = 0;
+                it.look_anew(mark, room);
             }
             Ok(_) => it.wrong = Some("the hub answered something else".to_owned()),
             Err(fault) => {

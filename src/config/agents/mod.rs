@@ -105,6 +105,8 @@ pub struct Profile {
     pub tried: Option<String>,
     /// Modes, as it tells them itself, in which it does not ask, and what that means.
     pub modes: Vec<(String, String)>,
+    /// Modes, as it tells them itself, in which it asks. Of one that is in neither list nothing is known.
+    pub asking: Vec<String>,
     pub files: Vec<Placed>,
 }
 
@@ -117,7 +119,12 @@ impl Profile {
         if given.iter().take_while(|it| *it != "--").any(says) { &[] } else { &self.args }
     }
 
-    /// What a mode means in which it does not ask for all; `None` = it asks.
+    /// Whether it asks in that mode, as far as that is known.
+    pub fn asks_in(&self, mode: &str) -> bool {
+        self.asking.iter().any(|it| it == mode)
+    }
+
+    /// What a mode means in which it does not ask for all; `None` = it is not known as one of these.
     pub fn silent_in(&self, mode: &str) -> Option<&str> {
         self.modes.iter().find(|(it, _)| it == mode).map(|(_, means)| means.as_str())
     }

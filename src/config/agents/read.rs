@@ -15,7 +15,7 @@ use crate::{
 
 const KEYS: &[&str] = &[
     "title", "programs", "keys", "hosts", "args", "unless", "env", "asks", "why", "tried", "modes",
-    "file",
+    "asking", "file",
 ];
 const FILE_KEYS: &[&str] = &["path", "text"];
 /// What begins every path of a file; nothing of a sandbox is written elsewhere.
@@ -39,6 +39,7 @@ pub fn profile(file: &str, name: &str, text: &str) -> Result<Profile, Vec<Flaw>>
         why: String::new(),
         tried: None,
         modes: Vec::new(),
+        asking: Vec::new(),
         files: Vec::new(),
     };
     let mut how = None;
@@ -69,6 +70,7 @@ pub fn profile(file: &str, name: &str, text: &str) -> Result<Profile, Vec<Flaw>>
             "why" => profile.why = word(source, item).unwrap_or_default(),
             "tried" => profile.tried = word(source, item),
             "modes" => profile.modes = pairs(source, item, |_| true),
+            "asking" => profile.asking = words(source, item, "", |_| true),
             "file" => profile.files = files(source, item),
             _ => source.unknown("in a profile", &name, KEYS.iter().copied()),
         }

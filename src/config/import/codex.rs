@@ -13,7 +13,11 @@ const DEPTH_MAX: usize = 4;
 const NAMED_BYTES: usize = 200;
 
 pub(super) fn read(text: &str, import: &mut Import, names: Names<'_>) {
-    for statement in statements(text) {
+    let Some(statements) = statements(text) else {
+        // A rule that is written in a text there is none.
+        return import.leave_out("the whole file", "a quote or a bracket in it has no other end");
+    };
+    for statement in statements {
         let line = named(statement);
         match call(statement) {
             Ok(Call { name, arguments }) if name == "prefix_rule" => match meant(arguments) {
@@ -34,21 +38,63 @@ fn named(statement: &str) -> String {
     cut(&one.join(" "), NAMED_BYTES).to_owned()
 }
 
-/// Top-level statements: each begins in the first column of a line and ends where the next one begins.
-fn statements(text: &str) -> Vec<&str> {
+/// Top-level statements: each begins in the first column of a line that nothing before is open in, and ends where the next
+/// one begins. `None` = what is code and what is text in it can't be told.
+fn statements(text: &str) -> Option<Vec<&str>> {
     let mut starts = Vec::new();
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let first = line.chars().next().unwrap_or(' ');
-        // What closes a call belongs to it.
-        if !first.is_whitespace() && !matches!(first, '#' | ')' | ']') {
-            starts.push(at);
+    let (mut rest, mut open) = (text, 0_usize);
+    // Whether a line begins here, and none that goes on.
+    let mut begins = true;
+    while let Some(first) = rest.chars().next() {
+        let fresh = std::mem::take(&mut begins) && open == 0;
+        if fresh && !first.is_whitespace() && first != '#' {
+            starts.push(text.len() - rest.len());
         }
-        at += line.len();
+        rest = match first {
+            '"' | '\'' => past_text(rest, first)?,
+            '#' => rest.split_at(rest.find('\n').unwrap_or(rest.len())).1,
+            // It takes the end of a line with it.
+            '\\' => {
+                let rest = rest.strip_prefix('\\')?;
+                rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n'))?
+            }
+            _ => rest.get(first.len_utf8()..)?,
+        };
+        match first {
+            '(' | '[' | '{' => open += 1,
+            ')' | ']' | '}' => open = open.checked_sub(1)?,
+            '\n' => begins = true,
+            _ => {}
+        }
+    }
+    if open != 0 {
+        return None;
     }
     let ends = starts.iter().skip(1).copied().chain([text.len()]);
     let all = starts.iter().zip(ends).map(|(from, to)| text.get(*from..to).unwrap_or_default());
-    all.map(str::trim_end).collect()
+    Some(all.map(str::trim_end).collect())
+}
+
+/// What follows a text in quotes, in one of them or in three.
+fn past_text(rest: &str, quote: char) -> Option<&str> {
+    let three = quote.to_string().repeat(3);
+    let mut inside = rest.strip_prefix(&three);
+    let is_long = inside.is_some();
+    inside = inside.or_else(|| rest.strip_prefix(quote));
+    let mut rest = inside?;
+    loop {
+        if is_long && let Some(rest) = rest.strip_prefix(&three) {
+            return Some(rest);
+        }
+        let first = rest.chars().next()?;
+        rest = rest.get(first.len_utf8()..)?;
+        match first {
+            '\\' => rest = rest.get(rest.chars().next()?.len_utf8()..)?,
+            '\n' if !is_long => return None,
+            it if it == quote && !is_long => return Some(rest),
+            _ => {}
+        }
+    }
 }
 
 struct Call {

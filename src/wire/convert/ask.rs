@@ -211,6 +211,7 @@ impl From<&Decision> for v1::Decision {
             revoked_at_ms: by(decision).map(|it| it.at.0),
             rule: decision.besides.rule.as_ref().map(Into::into),
             snapshot: decision.besides.snapshot.as_ref().map(ToString::to_string),
+            rule_sha256: decision.besides.rule_sha256.clone(),
         }
     }
 }
@@ -233,6 +234,7 @@ impl TryFrom<v1::Decision> for Decision {
         let besides = Besides {
             edit: edit_in(&answer)?,
             rule: wire.rule.map(TryInto::try_into).transpose()?,
+            rule_sha256: wire.rule_sha256.map(digest).transpose()?,
             snapshot: wire.snapshot.as_deref().map(super::snapshot_id).transpose()?,
         };
         Ok(Self {

@@ -1594,6 +1594,10 @@ pub struct Decision {
     /// Id of the snapshot that was taken first; absent = none.
     #[prost(string, optional, tag = "9")]
     pub snapshot: ::core::option::Option<::prost::alloc::string::String>,
+    /// SHA-256 of that rule as it was made, in 64 lower hexadecimal digits: it is taken back only while it is the same. Absent where
+    /// no rule was made.
+    #[prost(string, optional, tag = "10")]
+    pub rule_sha256: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAsksRequest {
