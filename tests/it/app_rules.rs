@@ -273,6 +273,7 @@ fn a_rule_is_made_only_when_all_of_it_was_on_screen() {
         let mut read = picture;
         let mut acts = Vec::new();
         for turn in 0..20 {
+            console.now += HELD_FOR;
             acts = console.keys(if down && turn < 10 { "down" } else { "enter" });
             if !chosen(&acts).is_empty() {
                 break;
@@ -300,7 +301,9 @@ fn a_rule_is_made_only_when_all_of_it_was_on_screen() {
     let risk = Some(Risk { level: RiskLevel::Low, findings: Vec::new() });
     let reply = Proposal { risk, ..Proposal::default() };
     console.answer(is_propose, Reply::Proposal(Box::new(reply)));
-    assert!(console.picture().contains("exec of api-refactor") && !at_the_end.contains("exec of"));
+    let now = console.picture();
+    assert!(now.contains("exec of api-refactor"), "{now}");
+    assert!(!at_the_end.contains("exec of"), "{at_the_end}");
     seen(&mut console);
     assert!(chosen(&console.keys("enter")).is_empty());
     console.keys("left right backspace");

@@ -59,7 +59,8 @@ impl Turn<'_> {
     fn open_write(&mut self, what: Writing, text: &str, bytes_max: usize) {
         let mark = self.state.asks.mark();
         self.hint_was_followed();
-        let open = WriteBox::new(what, text, bytes_max, mark);
+        let mut open = WriteBox::new(what, text, bytes_max, mark);
+        open.show_cursor(Room::of(self.state.size));
         self.state.overlay = Some(Overlay::Write(Box::new(open)));
         self.state.dirty = true;
     }
