@@ -106,12 +106,17 @@ fn collect(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         base::units::parse_duration,
         config::agents::{Asks, Profiles},
         driver::{ASK_PROGRAM, local::mounts::ASKING},
     };
+
+    /// What the hooks give a person, by their `--timeout`.
+    const ASKED_FOR: Duration = Duration::from_secs(300);
 
     #[test]
     fn every_hook_is_a_program_that_the_sandbox_has() {
@@ -121,14 +126,44 @@ mod tests {
             assert!(texts.iter().any(|it| it.contains(&program)), "{}", profile.name);
             for within in texts.iter().flat_map(|it| it.split("--timeout ").skip(1)) {
                 let word = within.split(|it: char| !it.is_ascii_alphanumeric()).next().unwrap();
-                assert_eq!(
-                    parse_duration(word).map(|it| it.as_secs()),
-                    Some(300),
-                    "{}",
-                    profile.name
-                );
+                assert_eq!(parse_duration(word), Some(ASKED_FOR), "{}", profile.name);
             }
         }
+    }
+
+    #[test]
+    fn an_agent_waits_longer_for_its_hook_than_the_hook_for_a_person() {
+        /// For the hook to start, and to be heard when its time is over.
+        const ROOM: Duration = Duration::from_secs(20);
+        let mut seen = 0;
+        let built_in = Profiles::built_in();
+        for profile in built_in.iter().filter(|it| it.name != "opencode") {
+            let texts = profile.files.iter().map(|it| it.text.as_str());
+            for behind in texts.flat_map(|it| it.split("--timeout 5m").skip(1)) {
+                // Its own, which stands behind the command in all of them.
+                let own = behind.split_once("timeout").map_or("", |(_, it)| it);
+                let digits: String = own
+                    .chars()
+                    .skip_while(|it| "\" :=".contains(*it))
+                    .take_while(char::is_ascii_digit)
+                    .collect();
+                let own: u64 = digits.parse().unwrap_or_else(|_| panic!("{}", profile.name));
+                let own = match profile.name.as_str() {
+                    "gemini" => Duration::from_millis(own),
+                    _ => Duration::from_secs(own),
+                };
+                assert!(own > ASKED_FOR + ROOM, "{} gives its hook {own:?}", profile.name);
+                // An agent that reads it in the other unit would not wait for a day.
+                assert!(own < 2 * ASKED_FOR, "{} gives its hook {own:?}", profile.name);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 5, "hooks that ask: claude, codex, gemini, and two of cursor");
+        // What runs its hook is ours, and waits as long as that takes.
+        let opencode = built_in.by_name("opencode").unwrap();
+        let plugin: String = opencode.files.iter().map(|it| it.text.as_str()).collect();
+        assert!(plugin.contains("[\"--timeout\", \"5m\"]"), "{plugin}");
+        assert_eq!(plugin.to_lowercase().matches("timeout").count(), 1, "{plugin}");
     }
 
     #[test]
