@@ -8,6 +8,7 @@ pub mod registry;
 pub mod local;
 mod literal;
 pub mod patch;
+pub mod sockets;
 mod tar;
 
 use std::{
@@ -60,6 +61,16 @@ pub const ASK_VARIABLE: &str = "SANDWATCH_ASK";
 
 /// There too: the certificate of who opens TLS on the way out, where somebody does. Programs are to trust it.
 pub const TRUST_FILE: &str = "added.pem";
+
+/// Where systems keep the list of certificate authorities that they trust. The first that is there is the system's.
+pub const AUTHORITY_LISTS: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// What a place needs from its host to be made.
 #[derive(Clone, Debug)]

@@ -358,7 +358,7 @@ async fn waits(gate: &Inner, from: SocketAddr, to: SocketAddr) -> bool {
 }
 
 /// Looks at what the sandbox can make long, on a thread of its own, as long as it takes; there are few of them.
-async fn aside<T: Send + 'static>(
+pub async fn aside<T: Send + 'static>(
     places: &Arc<Semaphore>,
     look: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -411,7 +411,7 @@ async fn carry(
 ) {
     granted.grant.foreign = place.is_this_machine()
         && gate.secrets.has_one_for(place)
-        && !owner::is_ours(&server).await;
+        && !owner::is_ours(gate, &server).await;
     let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
     let mut byte = [0];
     let names_its_host = matches!(place.port, 80 | 443);

@@ -1,24 +1,23 @@
 //! Whose program it is that answers on this machine. Any user may listen where a service of the operator's is expected:
 //! before it, in place of it, or at the other of its two addresses.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::{fs, net::SocketAddr};
 
 use rustix::process::geteuid;
-use tokio::{net::TcpStream, task::spawn_blocking};
+use tokio::net::TcpStream;
+
+use super::{Inner, flow::aside};
+use crate::driver::sockets::Socket;
 
 /// The kernel's lists of sockets.
 const LISTS: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
 /// Whether nobody but the operator and root listens where a connection to this machine leads, or has its other end.
-/// In doubt it is not so.
-pub async fn is_ours(server: &TcpStream) -> bool {
+/// In doubt it is not so, and neither when that can't be told in time: where many sockets are, the lists are long.
+pub async fn is_ours(gate: &Inner, server: &TcpStream) -> bool {
     let (Ok(ours), Ok(theirs)) = (server.local_addr(), server.peer_addr()) else { return false };
     let own = [geteuid().as_raw(), 0];
-    // Where many sockets are, the lists are long.
-    let looked = spawn_blocking(move || {
+    let looked = aside(&gate.glances, move || {
         let lists: Vec<String> =
             LISTS.iter().filter_map(|it| fs::read_to_string(it).ok()).collect();
         let sockets = lists.iter().flat_map(|it| it.lines()).filter_map(Socket::read);
@@ -45,45 +44,6 @@ fn belongs(
         listens |= listener;
     }
     listens
-}
-
-/// One line of a list.
-struct Socket {
-    at: SocketAddr,
-    to: SocketAddr,
-    listens: bool,
-    owner: u32,
-}
-
-impl Socket {
-    fn read(line: &str) -> Option<Self> {
-        const LISTENS: &str = "0A";
-        let mut words = line.split_whitespace().skip(1);
-        let (at, to, state) = (address(words.next()?)?, address(words.next()?)?, words.next()?);
-        let owner = words.nth(3)?.parse().ok()?;
-        Some(Self { at, to, listens: state == LISTENS, owner })
-    }
-}
-
-/// An address as the kernel writes it: in numbers of four bytes, each in the order of this machine.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (host, port) = text.split_once(':')?;
-    let number = |at: usize| {
-        let digits = host.get(8 * at..8 * at + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    let host = match host.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(number(0)?)),
-        32 => {
-            let mut all = [0; 16];
-            for (at, part) in all.chunks_exact_mut(4).enumerate() {
-                part.copy_from_slice(&number(at)?);
-            }
-            Ipv6Addr::from(all).to_canonical()
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(host, u16::from_str_radix(port, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -121,15 +81,29 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_a_place_to_look_at_is_not_ours() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let gate = Inner::for_tests(&[]);
+            assert!(is_ours(&gate, &stream).await);
+            gate.glances.close();
+            assert!(!is_ours(&gate, &stream).await);
+        });
+    }
+
+    #[test]
     fn what_the_kernel_lists_is_understood() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(async {
             for host in ["127.0.0.1", "::1"] {
                 let Ok(listener) = tokio::net::TcpListener::bind((host, 0)).await else { continue };
                 let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-                assert!(is_ours(&stream).await, "{host}");
+                let gate = Inner::for_tests(&[]);
+                assert!(is_ours(&gate, &stream).await, "{host}");
                 drop(listener);
-                assert!(!is_ours(&stream).await, "nobody listens at {host}");
+                assert!(!is_ours(&gate, &stream).await, "nobody listens at {host}");
             }
         });
     }

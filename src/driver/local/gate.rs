@@ -20,7 +20,7 @@ use rustix::{
 use super::{netlink, processes};
 use crate::{
     base::{clock, limits::ASK_PROCESSES_MAX, text::visible},
-    driver::{Doors, Sender},
+    driver::{Doors, Sender, sockets::Socket},
 };
 
 /// What a person is told where there are none.
@@ -135,47 +135,34 @@ fn command(pid: Pid) -> String {
 fn socket_number(first: Pid, from: SocketAddr, to: SocketAddr) -> Option<u64> {
     let file = if from.is_ipv4() { "net/tcp" } else { "net/tcp6" };
     let list = processes::read(first, file).ok().flatten()?;
-    let (from, to) = (end(from), end(to));
-    String::from_utf8_lossy(&list).lines().find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        if fields.next()? != from || fields.next()? != to {
-            return None;
-        }
-        fields.nth(6)?.parse().ok().filter(|it| *it != 0)
-    })
+    let list = String::from_utf8_lossy(&list);
+    let mut sockets = list.lines().filter_map(Socket::read);
+    let found = sockets.find(|it| it.at == end(from) && it.to == end(to) && it.number != 0);
+    found.map(|it| it.number)
 }
 
-/// An end of a connection as those lists have it: words of four bytes, as this machine reads them.
-fn end(address: SocketAddr) -> String {
-    let octets = match address.ip() {
-        std::net::IpAddr::V4(it) => it.octets().to_vec(),
-        std::net::IpAddr::V6(it) => it.octets().to_vec(),
-    };
-    let words = octets.chunks_exact(4).filter_map(|it| it.first_chunk());
-    let words: String = words.map(|it| format!("{:08X}", u32::from_ne_bytes(*it))).collect();
-    format!("{words}:{:04X}", address.port())
+/// As the lists have it: nothing but an address and a port.
+fn end(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
-    fn an_end_is_written_as_the_kernel_lists_it() {
-        if cfg!(target_endian = "little") {
-            assert_eq!(end(([127, 0, 0, 1], 80).into()), "0100007F:0050");
-            let six: SocketAddr = "[::1]:443".parse().unwrap();
-            assert_eq!(end(six), "00000000000000000000000001000000:01BB");
-        }
-    }
-
-    #[test]
     fn a_program_is_found_by_its_end_of_a_connection() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (from, to) = (ours.local_addr().unwrap(), ours.peer_addr().unwrap());
-        let own = Pid::from_raw(std::process::id().cast_signed()).unwrap();
-        assert!(socket_number(own, from, to).is_some());
-        assert_eq!(socket_number(own, to, ([127, 0, 0, 1], 1).into()), None);
+        for host in ["127.0.0.1", "::1"] {
+            let Ok(listener) = std::net::TcpListener::bind((host, 0)) else { continue };
+            let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (from, to) = (ours.local_addr().unwrap(), ours.peer_addr().unwrap());
+            let own = Pid::from_raw(std::process::id().cast_signed()).unwrap();
+            let link = std::fs::read_link(format!("/proc/self/fd/{}", ours.as_raw_fd())).unwrap();
+            let number = socket_number(own, from, to).unwrap();
+            assert_eq!(link.to_str().unwrap(), format!("socket:[{number}]"));
+            assert_eq!(socket_number(own, to, ([127, 0, 0, 1], 1).into()), None);
+        }
     }
 }
