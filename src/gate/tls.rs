@@ -79,6 +79,7 @@ mod with {
             fault::{Fault, Outcome},
             limits::{FIRST_WORDS_WITHIN, GATE_DIAL_WITHIN, ROOTS_MAX},
         },
+        driver::AUTHORITY_LISTS,
         gate::{
             Inner,
             flow::{Client, Counted, Entry, Let},
@@ -93,16 +94,6 @@ mod with {
     const HTTP: &[u8] = b"http/1.1";
     /// For how long certificates are good, in years: longer than a sandbox lives.
     const YEARS: i32 = 10;
-
-    /// Where systems keep the list of authorities that they trust.
-    const LISTS: [&str; 6] = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
-        "/etc/ssl/cert.pem",
-    ];
 
     /// Whom one sandbox trusts for the hosts of its secrets. Its key is in this memory and nowhere else.
     pub struct Authority {
@@ -270,7 +261,7 @@ mod with {
 
     /// Whom this machine trusts.
     fn roots() -> Result<RootCertStore, String> {
-        for path in LISTS {
+        for path in AUTHORITY_LISTS {
             let Ok(all) = CertificateDer::pem_file_iter(path) else { continue };
             let mut roots = RootCertStore::empty();
             for it in all.take(ROOTS_MAX).filter_map(Result::ok) {

@@ -4,17 +4,8 @@
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{image::Standing, mounts::ASKING};
-use crate::driver::{ASK_DIR, Ground, TRUST_FILE};
+use crate::driver::{ASK_DIR, AUTHORITY_LISTS, Ground, TRUST_FILE};
 
-/// Where systems keep their list.
-const LISTS: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
-];
 /// Beside the certificate: the list with it.
 const WHOLE: &str = "trust.pem";
 
@@ -36,7 +27,7 @@ pub fn files(ground: &Ground, image: Option<&Standing>) -> io::Result<Vec<(Strin
         None => fs::read_to_string(path).ok(),
     };
     let lists: Vec<(&str, String)> =
-        LISTS.iter().filter_map(|path| Some((*path, read(path)?))).collect();
+        AUTHORITY_LISTS.iter().filter_map(|path| Some((*path, read(path)?))).collect();
     let with = |list: &str| format!("{}\n{added}", list.trim_end());
     let whole = ground.dir.join(ASK_DIR).join(WHOLE);
     // Never through what an earlier sandbox in this place may have left.
