@@ -8,10 +8,8 @@ use std::{
 
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
-use crate::base::limits::GATE_DIAL_WITHIN;
+use crate::{base::limits::GATE_DIAL_WITHIN, model::host::THIS_MACHINE};
 
-/// Stands for the machine that sandwatch runs on, where a rule names it.
-pub const HOST: &str = "host.internal";
 const OWN: &str = "this machine itself";
 const PRIVATE: &str = "a private network";
 const METADATA: &str = "the metadata of a cloud";
@@ -53,13 +51,13 @@ impl Place {
 
     /// Whether it is this machine, by the name that a rule has for it.
     pub fn is_this_machine(&self) -> bool {
-        matches!(&self.host, Host::Name(name) if name == HOST)
+        matches!(&self.host, Host::Name(name) if name == THIS_MACHINE)
     }
 
     /// Why nobody is asked about it: only a rule that names it opens it.
     pub fn kept(&self) -> Option<&'static str> {
         match &self.host {
-            Host::Name(name) if name == HOST => Some(OWN),
+            Host::Name(name) if name == THIS_MACHINE => Some(OWN),
             Host::Name(_) => None,
             Host::Address(it) => internal(*it).or_else(|| is_own(*it).then_some(OWN)),
         }
@@ -132,7 +130,7 @@ pub async fn dial(
     let port = place.port;
     let found: Vec<SocketAddr> = match &place.host {
         Host::Address(it) => vec![SocketAddr::new(*it, port)],
-        Host::Name(name) if name == HOST => {
+        Host::Name(name) if name == THIS_MACHINE => {
             vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
         }
         Host::Name(name) => {
@@ -165,7 +163,7 @@ fn shut(place: &Place, address: IpAddr, named: bool) -> Option<String> {
     let what = internal(address).or_else(|| is_own(address).then_some(OWN))?;
     let private = matches!(what, PRIVATE | "the network of a provider");
     let open = match &place.host {
-        Host::Name(name) if name == HOST => named,
+        Host::Name(name) if name == THIS_MACHINE => named,
         // A name that comes to mean this machine is nothing a rule meant.
         Host::Name(_) => named && private,
         Host::Address(_) => named,
@@ -241,7 +239,7 @@ mod tests {
             ("10.0.0.1".parse().unwrap(), "127.0.0.1".parse().unwrap());
         assert!(shut(&name, private, false).is_some() && shut(&name, private, true).is_none());
         assert!(shut(&name, own, true).is_some());
-        assert!(shut(&place(Host::Name(HOST.into())), own, true).is_none());
+        assert!(shut(&place(Host::Name(THIS_MACHINE.into())), own, true).is_none());
         let raw = place(Host::Address(own));
         assert!(shut(&raw, own, false).is_some() && shut(&raw, own, true).is_none());
         assert!(

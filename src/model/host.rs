@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// Stands for the machine that sandwatch runs on, where a rule or a secret names it.
+pub const THIS_MACHINE: &str = "host.internal";
+
 /// `HOST` or `HOST:PORT`: a name with `*.` in front for all below it, four numbers, or an address of IPv6, in brackets
 /// where a port follows. Gives it in small letters without a last dot, and the port. `None` for anything else, a port
 /// that is none included.

@@ -11,9 +11,7 @@ use crate::base::{
 
 /// How every placeholder begins.
 pub const PLACEHOLDER: &str = "sw-secret-";
-/// The machine that sandwatch runs on, as sandboxes call it.
-const HOST: &str = "host.internal";
-/// And the one name without a dot that is a host's.
+/// The one name without a dot that is a host's.
 const LOCAL: &str = "localhost";
 
 /// Where well-known credentials are for.
@@ -95,7 +93,7 @@ impl SecretUse {
         let port = port.unwrap_or(if plain { 80 } else { 443 });
         let speech = match (plain, port, host.as_str()) {
             (true, ..) | (_, 80, _) => Speech::Plain,
-            (_, _, HOST) => Speech::Either,
+            (_, _, host::THIS_MACHINE) => Speech::Either,
             _ => Speech::Tls,
         };
         Ok(Self { name: name.to_owned(), host, port, speech, placeholder: String::new() })
