@@ -248,6 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_s_own_profile_is_one() {
+        let guide = include_str!("../../../docs/guide.md");
+        let behind = guide.split_once("**Your own profiles**").unwrap().1;
+        let lines = behind.lines().skip_while(|it| !it.starts_with("    "));
+        let text: Vec<&str> = lines.map_while(|it| it.strip_prefix("    ")).collect();
+        let read = read::profile("my-agent", "guide.md", &text.join("\n"));
+        let profile = read.unwrap_or_else(|flaws| panic!("{flaws:?}"));
+        assert_eq!(profile.env, [("MY_AGENT_MODE".to_owned(), "ask".to_owned())]);
+        assert!(profile.asks_in("default") && profile.silent_in("auto").is_some());
+        assert_eq!(profile.files.len(), 1);
+    }
+
+    #[test]
     fn an_argument_of_the_operators_leaves_ours_out() {
         let all = Profiles::built_in();
         let claude = all.of_program("claude").unwrap();
