@@ -91,13 +91,12 @@ impl Inner {
         if rules.about_requests(place).is_empty() && grant.whole {
             return Ok(());
         }
-        if path.len() > REQUEST_PATH_BYTES_MAX {
-            let why = "rules are about requests to it, and none about a path of more than";
-            return Err(format!("{why} {REQUEST_PATH_BYTES_MAX} bytes"));
-        }
         let said = rules.judge_request(place, method, path);
         let unclear = match http::is_clear(path) {
             true => "",
+            false if path.len() > REQUEST_PATH_BYTES_MAX => {
+                &format!(" (a path of more than {REQUEST_PATH_BYTES_MAX} bytes may be meant)")
+            }
             false => " (servers read this path in several ways, so it may be meant)",
         };
         match (said.ruling, said.by) {
