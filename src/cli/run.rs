@@ -183,7 +183,7 @@ fn spec(args: RunArgs, paths: &Paths) -> Outcome<SandboxSpec> {
         search_path: tui::agents::search_path(),
         from: None,
         snapshot_every: args.snapshot_every,
-        given: values::given(args.secret.iter().map(|it| it.name.as_str()))?,
+        given: values::given_for(&args.secret)?,
         secrets: args.secret,
     })
 }

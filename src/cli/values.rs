@@ -23,7 +23,7 @@ use crate::{
     config::environment,
     model::{
         sandbox::{Egress, Gpus, Isolation, WorkspaceMode},
-        secret::{Given, SecretUse, flaw},
+        secret::{Given, SecretUse, flaw, is_usual, misplaced},
     },
     runtime::WaitFor,
 };
@@ -111,7 +111,11 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unechoed<T> {
 
 /// `NAME[=HOST[:PORT]]`.
 pub fn secret(text: &str) -> Result<SecretUse, String> {
-    SecretUse::parse(text)
+    let name = text.split('=').next().unwrap_or_default();
+    SecretUse::parse(text).map_err(|why| match environment::named(name).is_some() {
+        true => format!("{name}: {why}"),
+        false => why,
+    })
 }
 
 pub fn secret_name(text: &str) -> Result<String, String> {
@@ -123,16 +127,31 @@ pub fn secret_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// The values of secrets, from the operator's environment, each once; none may stand where a host belongs.
+pub fn given_for(uses: &[SecretUse]) -> Outcome<Vec<Given>> {
+    let given = given(uses.iter().map(|it| it.name.as_str()))?;
+    match misplaced(uses, &given) {
+        Some(name) => {
+            Err(Fault::invalid(format!("--secret {name}: a host is named as the value is"))
+                .hint("--secret takes the NAME of a variable, and its value from your environment"))
+        }
+        None => Ok(given),
+    }
+}
+
 /// The values of secrets, from the operator's environment; each once.
 pub fn given<'a>(names: impl IntoIterator<Item = &'a str>) -> Outcome<Vec<Given>> {
     let mut found: Vec<Given> = Vec::new();
-    for name in names {
+    for (at, name) in names.into_iter().enumerate() {
         if found.iter().any(|it| it.name == name) {
             continue;
         }
         let value = environment::named(name).ok_or_else(|| {
-            Fault::invalid(format!("no such variable in your environment: {name}"))
-                .hint(format!("export it first: --secret {name} takes its value from there"))
+            // What is no variable may be a value that was written in a name's place.
+            let which = if is_usual(name) { name.to_owned() } else { format!("number {}", at + 1) };
+            Fault::invalid(format!("--secret, {which}: no such variable in your environment")).hint(
+                "export it first: --secret takes the NAME of a variable, and its value from there",
+            )
         })?;
         let value = Secret::new(value);
         if let Some(why) = flaw(&value) {
@@ -239,6 +258,20 @@ pub fn wait_for(text: &str) -> Result<WaitFor, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_value_is_in_no_error() {
+        for bad in ["AKIACANARY0123", "CANARY=CANARY", "CANARY-1", "ghp_Canary0123=https://"] {
+            let why = secret(bad).unwrap_err();
+            assert!(!why.to_uppercase().contains("CANARY"), "{why}");
+        }
+        let missing = given(["PATH", "AKIACANARY0123"]).unwrap_err();
+        let words = format!("{missing:?}");
+        assert!(words.contains("number 2: no such variable"), "{words}");
+        assert!(!words.contains("CANARY"), "{words}");
+        // What is a variable is named.
+        assert!(secret("PATH").unwrap_err().starts_with("PATH: nobody knows here"));
+    }
 
     #[test]
     fn a_directory_with_a_colon_keeps_its_name() {

@@ -73,11 +73,9 @@ impl SecretUse {
             return Err("expected NAME[=HOST[:PORT]] with the name of a variable".to_owned());
         }
         let usual = USUAL.iter().find(|it| it.0 == name).map(|it| it.1);
-        let place = place.or(usual).ok_or_else(|| {
-            // Names of variables are written so, and values are not.
-            let name = if name.bytes().any(|it| it.is_ascii_lowercase()) { "NAME" } else { name };
-            format!("nobody knows here which host {name} is for: write {name}=HOST")
-        })?;
+        let place = place
+            .or(usual)
+            .ok_or_else(|| "nobody knows here which host it is for: write NAME=HOST".to_owned())?;
         let (plain, place) = match place.split_once("://") {
             Some(("http", rest)) => (true, rest),
             Some(("https", rest)) => (false, rest),
@@ -123,6 +121,11 @@ impl SecretUse {
             Speech::Either => true,
         }
     }
+}
+
+/// Whether it is one of the names that are known here. Any other may be a value that was written in a name's place.
+pub fn is_usual(name: &str) -> bool {
+    USUAL.iter().any(|it| it.0 == name)
 }
 
 /// Whether a text can be the name of a variable that a shell knows.
@@ -229,9 +232,11 @@ mod tests {
             "KEY=ghp_AbCd0123",
             "KEY=https://ghp_AbCd0123:443",
             "ghp_AbCd0123",
+            "AKIAABCD0123",
+            "AKIAABCD0123=AKIAABCD0123",
         ] {
             let why = SecretUse::parse(bad).unwrap_err();
-            assert!(!why.contains("AbCd"), "{why}");
+            assert!(!why.to_uppercase().contains("ABCD"), "{why}");
         }
         assert!(SecretUse::parse("KEY=localhost:8080").is_ok());
     }

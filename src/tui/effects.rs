@@ -38,7 +38,7 @@ use crate::{
         change::{DiffPiece, DiffRequest, Subject},
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::SandboxSpec,
-        secret::{Given, lacking},
+        secret::{Given, is_usual, lacking},
     },
     runtime::{self, Runtime},
 };
@@ -70,7 +70,12 @@ fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
         spec.env.push((name, value));
     }
     for name in lacking(&spec.secrets, &[]) {
-        let value = named(name, "it is named by `secrets` of [new] in config.toml")?;
+        let value = environment::named(name).ok_or_else(|| {
+            // What is no variable may be a value that was written in a name's place.
+            let which = if is_usual(name) { name } else { "one of `secrets`" };
+            Fault::absent(format!("your environment has no variable for {which}"))
+                .hint("`secrets` of [new] in config.toml has NAMES of variables that the console was started with")
+        })?;
         spec.given.push(Given { name: name.to_owned(), value: Secret::new(value) });
     }
     Ok(())

@@ -393,12 +393,12 @@ fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
 fn a_secret_that_could_not_be_put_in_is_refused_in_words() {
     let home = Home::new();
     for (words, code, told) in [
-        (&["--secret", "KEY"][..], 2, "which host KEY is for"),
+        (&["--secret", "KEY"][..], 2, "KEY: nobody knows here which host"),
         (&["--secret", "KEY=*.example"], 2, "one host by its name"),
         (&["--secret", "KEY=x.example", "--egress", "allow"], 2, "lets all out unseen"),
         (&["--secret", "KEY=x.example", "--egress", "deny"], 2, "lets nothing out"),
         (&["--secret", "KEY=x.example", "--env", "KEY=1"], 2, "both give KEY"),
-        (&["--secret", "NO_SUCH_KEY=x.example"], 2, "in your environment: NO_SUCH_KEY"),
+        (&["--secret", "NO_SUCH_KEY=x.example"], 2, "number 1: no such variable"),
         (&["--secret", "KEY=x.example", "--isolation", "landlock"], 5, "--isolation namespaces"),
     ] {
         let ran = with_value(&home, &[&["run", "-d"], words, &["--", "true"]].concat());
@@ -411,16 +411,25 @@ fn a_secret_that_could_not_be_put_in_is_refused_in_words() {
     assert!(ran.code == 2 && ran.stderr.contains("one line"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
     // A value that was written where the host belongs is not repeated.
-    for words in ["KEY=ghp_AbCanary0123", "ghp_AbCanary0123", "KEY=https://ghp_AbCanary0123:443"] {
+    for words in [
+        "KEY=ghp_AbCanary0123",
+        "ghp_AbCanary0123",
+        "KEY=https://ghp_AbCanary0123:443",
+        "AKIACANARY0123",
+        "AKIACANARY0123=x.example",
+        "KEY=AKIACANARY0123",
+        "=AKIACANARY0123",
+    ] {
         let ran = with_value(&home, &["run", "-d", "--secret", words, "--", "true"]);
         assert_eq!(ran.code, 2, "{}", ran.stderr);
         assert!(!ran.stderr.to_lowercase().contains("canary"), "{}", ran.stderr);
     }
-    let ran = home.run_with(
-        &["run", "-d", "--secret", "KEY=canary.value-1", "--", "true"],
-        &[("KEY", "Canary.Value-1")],
-    );
-    assert!(ran.code == 2 && ran.stderr.contains("a host is named as"), "{}", ran.stderr);
+    for words in [&[][..], &["--egress", "deny"], &["--secret", "KEY=canary.value-1"]] {
+        let all = [&["run", "-d", "--secret", "KEY=canary.value-1"], words, &["--", "true"]];
+        let ran = home.run_with(&all.concat(), &[("KEY", "Canary.Value-1")]);
+        assert!(ran.code == 2 && ran.stderr.contains("a host is named as"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+    }
     let ran = home
         .run_with(&["run", "-d", "--secret", "KEY=x.example", "--", "true"], &[("KEY", "4242")]);
     assert!(ran.code == 2 && ran.stderr.contains("shorter than 8"), "{}", ran.stderr);

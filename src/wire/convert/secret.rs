@@ -43,10 +43,11 @@ impl TryFrom<v1::SecretUse> for SecretUse {
         let wrong = |what: &str| Fault::invalid(format!("secrets: {what}"));
         let v1::SecretUse { name, host, port, speech, placeholder } = wire;
         if !is_name(&name) {
-            return Err(wrong(&format!("not the name of a variable: {}", shown(&name, 64))));
+            return Err(wrong("one is not named as a variable is"));
         }
         if !is_one_name(&host) {
-            return Err(wrong(&format!("not the name of one host: {}", shown(&host, 64))));
+            // It may be a value that was written in its place.
+            return Err(wrong(&format!("{name} is for no host by its name")));
         }
         let port = u16::try_from(port).ok().filter(|it| *it > 0);
         let port = port.ok_or_else(|| wrong("not a port"))?;
@@ -71,7 +72,7 @@ pub(super) fn uses_in(wire: Vec<v1::SecretUse>) -> Outcome<Vec<SecretUse>> {
     };
     for (at, one) in uses.iter().enumerate() {
         if uses.iter().skip(at + 1).any(|it| clash(one, it)) {
-            let words = format!("secrets: {} is given twice for {}", one.name, one.place());
+            let words = format!("secrets: {} is given twice for the same host", one.name);
             return Err(Fault::invalid(words));
         }
     }
