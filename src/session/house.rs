@@ -18,7 +18,10 @@ use super::{
     feed::Feed,
     host::{Host, Tell, Told},
     journal::{self, Meta, Writer},
-    seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent, SeatReport},
+    seat::{
+        BoxStream, ExecOutput, Hold, NO_GATE, NO_GATE_FOR_SECRETS, NO_GATE_HINT, Seat, SeatEvent,
+        SeatReport,
+    },
 };
 use crate::{
     base::{
@@ -414,18 +417,18 @@ impl Seat for House {
     }
 
     async fn give(&self, given: Vec<Given>) -> Outcome<()> {
-        let gate = self.inner.gate.get().ok_or_else(|| {
-            Fault::unsupported("nothing goes out of it into which a secret could be put")
-        })?;
+        let gate = self
+            .inner
+            .gate
+            .get()
+            .ok_or_else(|| Fault::unsupported(NO_GATE_FOR_SECRETS).hint(NO_GATE_HINT))?;
         gate.give(given);
         Ok(())
     }
 
     async fn traffic(&self) -> Outcome<Traffic> {
-        let gate = self.inner.gate.get().ok_or_else(|| {
-            Fault::unsupported("nothing is known of its network: it does not ask")
-                .hint("sandwatch run --egress ask")
-        })?;
+        let gate =
+            self.inner.gate.get().ok_or_else(|| Fault::unsupported(NO_GATE).hint(NO_GATE_HINT))?;
         Ok(gate.traffic())
     }
 

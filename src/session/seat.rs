@@ -23,6 +23,13 @@ use crate::{
     },
 };
 
+/// What is said of a sandbox that has no gate, where one is needed, and what to do.
+pub(super) const NO_GATE: &str = "nothing is known of its network: it does not ask";
+pub(super) const NO_GATE_FOR_SECRETS: &str =
+    "nothing goes out of it into which a secret could be put";
+pub(super) const NO_GATE_HINT: &str =
+    "make one whose network asks: sandwatch run --egress ask, with the driver local";
+
 /// A boxed stream, as trait methods return them.
 pub type BoxStream<T> = std::pin::Pin<Box<dyn Stream<Item = T> + Send>>;
 
@@ -105,7 +112,7 @@ pub trait Seat: Send + Sync {
 
     /// What went out of the sandbox, or was kept from it.
     async fn traffic(&self) -> Outcome<Traffic> {
-        Err(Fault::unsupported("nothing is known of its network: it does not ask"))
+        Err(Fault::unsupported(NO_GATE).hint(NO_GATE_HINT))
     }
 
     /// What was answered for longer than once holds no more. Fine where nothing is remembered.
@@ -115,7 +122,7 @@ pub trait Seat: Send + Sync {
 
     /// Takes values of the sandbox's secrets, to be put in from now on. It keeps them in no file.
     async fn give(&self, _given: Vec<Given>) -> Outcome<()> {
-        Err(Fault::unsupported("nothing goes out of it into which a secret could be put"))
+        Err(Fault::unsupported(NO_GATE_FOR_SECRETS).hint(NO_GATE_HINT))
     }
 
     /// Answers what a program asked; `Absent` when it waits no more.
