@@ -2,7 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine, alphabet,
+    engine::{
+        DecodePaddingMode,
+        general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD},
+    },
+};
 use bytes::Bytes;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
@@ -23,8 +29,18 @@ const CREDENTIALS: [&str; 6] =
 const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 /// Signs in signs are undone so often, in what is looked through.
 const DECODED_MAX: usize = 3;
+/// As programs write base64: padded or not, and in either alphabet.
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const READERS: [GeneralPurpose; 2] = [
+    GeneralPurpose::new(&alphabet::STANDARD, LENIENT),
+    GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT),
+];
 /// Stands for a header that told a value.
 const LEFT_OUT: &str = "(left out)";
+/// What whoever has the sandbox does about a value that is missing.
+const AGAIN: &str = "sandwatch restore SANDBOX --secret NAME gives it";
 /// What is repeated of a header's name.
 const NAME_SHOWN_BYTES: usize = 64;
 
@@ -70,18 +86,22 @@ fn encoded(value: &str) -> [Option<String>; 3] {
     })
 }
 
+/// Whether what was encoded stands there, in either alphabet.
+fn in_base64(text: &[u8], encoded: &[Option<String>]) -> bool {
+    let usual = |it: &u8| match it {
+        b'-' => b'+',
+        b'_' => b'/',
+        it => *it,
+    };
+    let digits: Vec<u8> = text.iter().map(usual).collect();
+    encoded.iter().flatten().any(|it| find(&digits, it).is_some())
+}
+
 /// Whether a value stands there in another form: with signs, or in base64.
 fn hides_in(header: &[u8], value: &str, encoded: &[Option<String>]) -> bool {
     let mut text = header.to_owned();
     for _ in 0..=DECODED_MAX {
-        let usual = |it: &u8| match it {
-            b'-' => b'+',
-            b'_' => b'/',
-            it => *it,
-        };
-        let digits: Vec<u8> = text.iter().map(usual).collect();
-        let in_base64 = encoded.iter().flatten().any(|it| find(&digits, it).is_some());
-        if in_base64 || find(&text, value).is_some() {
+        if in_base64(&text, encoded) || find(&text, value).is_some() {
             return true;
         }
         let Some(next) = decoded(&text) else { return false };
@@ -157,7 +177,9 @@ impl Secrets {
                 continue;
             };
             let fresh = HeaderValue::from_maybe_shared(Bytes::from(fresh));
-            *value = fresh.map_err(|_| "what a secret was put into is no header".to_owned())?;
+            *value = fresh.map_err(|_| {
+                "what a secret was put into is no header: its value has to be plain characters in one line".to_owned()
+            })?;
             value.set_sensitive(true);
         }
         Ok(found)
@@ -179,14 +201,29 @@ impl Secrets {
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>, String> {
         const BASIC: &[u8] = b"basic ";
+        // One that stands there as it is needs no reading.
+        let plain = find(bytes, PLACEHOLDER).is_some();
         if let Some((scheme, rest)) = bytes.split_at_checked(BASIC.len())
             && scheme.eq_ignore_ascii_case(BASIC)
-            && let Ok(pair) = STANDARD.decode(rest.trim_ascii())
+            && !plain
+            && let Some(pair) = READERS.iter().find_map(|it| it.decode(rest.trim_ascii()).ok())
         {
             let fresh = self.filled(&pair, to, found)?;
             return Ok(fresh.map(|it| [scheme, STANDARD.encode(it).as_bytes()].concat()));
         }
+        if !plain {
+            found.notes.extend(self.hidden_in(bytes));
+        }
         self.filled(bytes, to, found)
+    }
+
+    /// What to know of a placeholder that stands in a credential so that it can't be filled.
+    fn hidden_in(&self, bytes: &[u8]) -> Option<String> {
+        let of = self.uses.iter().filter(|it| !it.placeholder.is_empty());
+        let hidden = |it: &&SecretUse| in_base64(bytes, &encoded(&it.placeholder));
+        let it = of.into_iter().find(hidden)?;
+        let how = "in a form in which no secret is put in";
+        Some(format!("{} stands in a credential {how}; write it as it is, or in Basic", it.name))
     }
 
     fn filled(
@@ -224,10 +261,12 @@ impl Secrets {
             }
             let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
             let given = values.iter().find(|one| one.name == it.name);
-            let given =
-                given.ok_or_else(|| format!("nobody has given the value of {}", it.name))?;
+            let given = given
+                .ok_or_else(|| format!("nobody has given the value of {}: {AGAIN}", it.name))?;
             let fresh = replaced(now, &it.placeholder, given.value.expose());
-            out = Some(fresh.ok_or_else(|| "a header is too long with its secret".to_owned())?);
+            out = Some(fresh.ok_or_else(|| {
+                format!("a header is longer than {GATE_WORDS_BYTES_MAX} bytes with its secret: send {} once", it.name)
+            })?);
             found.put = true;
         }
         Ok(out)
@@ -276,6 +315,8 @@ impl Secrets {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
     use super::*;
     use crate::base::secret::Secret;
 
@@ -312,6 +353,32 @@ mod tests {
         let wanted = format!("BASIC {}", STANDARD.encode("user:first-value"));
         assert_eq!(put(&a, true, &basic).0, wanted);
         assert_eq!(put(&a, true, "sw-secret-1111,sw-secret-1111").0, "first-value,first-value");
+        for user in ["u", "us", "use", "\u{fb}\u{ff}\u{fe}~?>"] {
+            let (given, wanted) = (format!("{user}:sw-secret-1111"), format!("{user}:first-value"));
+            for digits in [
+                STANDARD_NO_PAD.encode(&given),
+                URL_SAFE.encode(&given),
+                URL_SAFE_NO_PAD.encode(&given),
+            ] {
+                let (value, found) = put(&a, true, &format!("Basic {digits}"));
+                assert_eq!(
+                    (value, found.put),
+                    (format!("Basic {}", STANDARD.encode(&wanted)), true),
+                    "{digits}"
+                );
+            }
+        }
+        // What was encoded already, or can't be read.
+        assert_eq!(put(&a, true, "Basic sw-secret-1111").0, "Basic first-value");
+        for odd in [
+            format!("Basic {}!", STANDARD.encode("u:sw-secret-1111")),
+            format!("Token {}", STANDARD.encode("sw-secret-1111")),
+        ] {
+            let (value, found) = put(&a, true, &odd);
+            assert_eq!((value, found.put), (odd, false));
+            assert!(found.notes[0].starts_with("ONE stands in a credential"), "{:?}", found.notes);
+        }
+        assert_eq!(put(&a, true, "Basic dXNlcjpwYXNzd29yZA==").1, Found::default());
         for (place, tls, value, note) in [
             (place("b.example", 80), false, "sw-secret-1111", "sent to b.example:80: ONE"),
             (place("a.example", 8443), true, "sw-secret-1111", "sent to a.example:8443: ONE"),
@@ -338,7 +405,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let many = "sw-secret-1111".repeat(4000);
         headers.insert("x-api-key", HeaderValue::from_str(&many).unwrap());
-        assert!(secrets().put(&a, true, false, &mut headers).unwrap_err().contains("too long"));
+        assert!(secrets().put(&a, true, false, &mut headers).unwrap_err().contains("longer than"));
         let mut uses = vec![SecretUse::parse("ONE=a.example").unwrap()];
         uses[0].placeholder = "sw-secret-1111".into();
         headers.insert("x-api-key", HeaderValue::from_static("sw-secret-1111"));
