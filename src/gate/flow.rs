@@ -22,7 +22,6 @@ use tokio::{
 use super::{
     Inner, Learned, allows, dns,
     hello::{self, Words},
-    locked,
     log::Bytes,
     names::Meant,
     owner,
@@ -155,6 +154,11 @@ impl<'a> Entry<'a> {
         Self { gate, number, bytes, told: false }
     }
 
+    /// It ends before either side has enough.
+    fn cut(&mut self, why: &str) {
+        self.becomes(FlowState::Over, format!("cut: {why}"));
+    }
+
     pub fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
         self.told = !matches!(state, FlowState::Asked | FlowState::Open);
         self.gate.log().becomes(self.number, state, why.into());
@@ -210,7 +214,7 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
-    let denied = |address| gate.denied(&place, Some(address));
+    let denied = |address| gate.rules.last().denied(&place, Some(address));
     let learned = granted.learned.clone();
     match reach::dial(&place, granted.named, &gate.lookups, denied).await {
         Ok(server) => {
@@ -226,7 +230,7 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
             tokio::select! {
                 () = carry(gate, &mut entry, client, server, &place, granted) => {}
                 () = taken_back => entry.becomes(FlowState::Over, "its answer was taken back".to_owned()),
-                by = gate.denied_now(&place, address) => entry.becomes(FlowState::Over, format!("cut: {by}")),
+                by = gate.once(|rules| rules.denied(&place, address)) => entry.cut(&by),
             }
         }
         Err(Unreached::Kept(why)) => {
@@ -267,7 +271,8 @@ async fn decide(
     place: &Place,
     to: SocketAddr,
 ) -> Result<Let, String> {
-    let said = super::locked(&gate.rules).judge(place);
+    let rules = gate.rules.now().await;
+    let said = rules.judge(place);
     let by = said.by.unwrap_or_default();
     match said.ruling {
         Ruling::Allow if place.kept().is_none() || said.named => {
@@ -276,10 +281,10 @@ async fn decide(
         Ruling::Deny => return Err(by),
         Ruling::Allow | Ruling::Ask => {}
     }
-    if by.is_empty() && !locked(&gate.rules).about_requests(place).is_empty() {
+    if by.is_empty() && rules.has_about_requests(place) {
         let words = client.listen(FIRST_WORDS_WITHIN).await;
         speaks_to(&words, place)?;
-        if let Some((by, named)) = gate.lets_first(place, &words) {
+        if let Some((by, named)) = gate.lets_first(&*gate.rules.now().await, place, &words) {
             return Ok(Let::by_rule(by, named, false));
         }
     }
@@ -431,9 +436,10 @@ async fn carry(
     };
     let opened = matches!(words, Words::Tls(_)) && gate.opens(place);
     let seen = opened || matches!(words, Words::Http { .. });
+    let rules = gate.rules.now().await;
     let unheard = unheard.and_then(|()| match seen {
         true => Ok(()),
-        false => gate.unseen(place, &granted.grant).map_or(Ok(()), Err),
+        false => rules.unseen(place, &granted.grant).map_or(Ok(()), Err),
     });
     if let Err(why) = unheard {
         entry.becomes(FlowState::Denied, why.clone());
@@ -457,10 +463,7 @@ async fn carry(
         copy_bidirectional_with_sizes(&mut client.stream, &mut server, PIECE_BYTES, PIECE_BYTES);
     let carried = tokio::select! {
         carried = carried => carried,
-        by = gate.forbids_some_now(place) => {
-            let why = format!("cut: {by}: it is about requests, and none can be seen here");
-            return entry.becomes(FlowState::Over, why);
-        }
+        why = gate.once(|rules| rules.forbids_unseen(place)) => return entry.cut(&why),
     };
     if let Err(error) = carried {
         tracing::debug!(%error, "a connection out broke");

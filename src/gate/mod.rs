@@ -19,7 +19,7 @@ mod web;
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -35,8 +35,8 @@ pub use self::tls::Authority;
 use self::{
     log::Log,
     names::Names,
-    reach::{Host, Place},
-    rules::Rules,
+    reach::Place,
+    rules::{Rules, Snapshot},
     secrets::Secrets,
 };
 use crate::{
@@ -54,7 +54,6 @@ use crate::{
         secret::{Given, SecretUse},
         traffic::Traffic,
     },
-    policy::rules::Ruling,
 };
 
 /// Whoever asks a person.
@@ -105,7 +104,7 @@ pub(in crate::gate) struct Inner {
     glances: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
     names: Mutex<Names>,
-    rules: Mutex<Rules>,
+    rules: Arc<Rules>,
     log: Mutex<Log>,
     learned: Mutex<HashMap<Learned, Lesson>>,
     /// Told when some of it is let go of.
@@ -193,26 +192,18 @@ impl Inner {
         Open(self)
     }
 
-    /// Whose word denies it, by its name or by the address that the name means.
-    fn denied(&self, place: &Place, address: Option<IpAddr>) -> Option<String> {
-        let by_address = address.map(|it| Place { host: Host::Address(it), port: place.port });
-        let mut rules = locked(&self.rules);
-        [Some(place), by_address.as_ref()].into_iter().flatten().find_map(|it| {
-            let said = rules.judge(it);
-            said.by.filter(|_| said.ruling == Ruling::Deny)
-        })
-    }
-
-    /// Resolves, with whose word it is, when rules deny what is open.
-    async fn denied_now(&self, place: &Place, address: Option<IpAddr>) -> String {
-        let mut changes = locked(&self.rules).changes();
+    /// Resolves with what is found in the rules, once there is something: now, or when they have become others.
+    async fn once<T>(&self, find: impl Fn(&Snapshot) -> Option<T>) -> T {
+        let mut changes = self.rules.changes();
+        let mut rules = self.rules.now().await;
         loop {
-            if let Some(by) = self.denied(place, address) {
-                return by;
+            if let Some(found) = find(&rules) {
+                return found;
             }
             if changes.changed().await.is_err() {
                 return std::future::pending().await;
             }
+            rules = self.rules.last();
         }
     }
 
@@ -221,7 +212,7 @@ impl Inner {
         let mut open = self.open.subscribe();
         while open.wait_for(|it| *it > 0).await.is_ok() {
             tokio::time::sleep(RULES_LOOKED_AT_EVERY).await;
-            locked(&self.rules).look();
+            drop(self.rules.now().await);
         }
     }
 
@@ -250,12 +241,7 @@ impl Gate {
             glances: Arc::new(Semaphore::new(GATE_LOOKS_MAX)),
             lookups: Arc::new(Semaphore::new(GATE_LOOKUPS_MAX)),
             names: Mutex::default(),
-            rules: Mutex::new(Rules::new(
-                terms.policy,
-                terms.workspace,
-                &terms.allow,
-                &terms.model,
-            )),
+            rules: Arc::new(Rules::new(terms.policy, terms.workspace, &terms.allow, &terms.model)),
             log: Mutex::default(),
             learned: Mutex::default(),
             forgotten: watch::Sender::default(),
@@ -364,7 +350,7 @@ mod tests {
                 glances: Arc::new(Semaphore::new(1)),
                 lookups: Arc::new(Semaphore::new(1)),
                 names: Mutex::default(),
-                rules: Mutex::new(Rules::new(None, "/w".into(), allow, &[])),
+                rules: Arc::new(Rules::new(None, "/w".into(), allow, &[])),
                 log: Mutex::default(),
                 learned: Mutex::default(),
                 forgotten: watch::Sender::default(),

@@ -1,11 +1,14 @@
 //! Rules about requests: each request is held against them, and a connection in which none can be seen is not let out
 //! where there are any that forbid.
 
-use super::{Inner, hello::Words, locked, reach::Place};
+use super::{Inner, hello::Words, reach::Place, rules::Snapshot};
 use crate::{
     base::limits::REQUEST_PATH_BYTES_MAX,
     policy::{http, rules::Ruling},
 };
+
+/// Why a request is refused that no rule knows.
+const UNNAMED: &str = "only requests that a rule names get out";
 
 /// By what a connection was let out, as far as its requests are concerned.
 #[derive(Debug, Default)]
@@ -20,10 +23,10 @@ impl Inner {
     /// Whose word lets the first request out, where no rule knows the whole host, and whether it names this very host.
     pub(in crate::gate) fn lets_first(
         &self,
+        rules: &Snapshot,
         place: &Place,
         words: &Words,
     ) -> Option<(String, bool)> {
-        let mut rules = locked(&self.rules);
         let about = rules.about_requests(place);
         let (_, by) = about.iter().find(|(ruling, _)| *ruling == Ruling::Allow)?;
         match words {
@@ -45,38 +48,24 @@ impl Inner {
     pub(in crate::gate) fn opens(&self, place: &Place) -> bool {
         self.authority.is_some() && self.secrets.opens(place)
     }
+}
 
+impl Snapshot {
     /// Whether any rule is about requests to a place.
     pub(in crate::gate) fn has_about_requests(&self, place: &Place) -> bool {
-        !locked(&self.rules).about_requests(place).is_empty()
+        !self.about_requests(place).is_empty()
     }
 
-    /// Whose word forbids some of the requests to a place.
-    pub(in crate::gate) fn forbids_some(&self, place: &Place) -> Option<String> {
-        let about = locked(&self.rules).about_requests(place);
-        about.into_iter().find(|(ruling, _)| *ruling != Ruling::Allow).map(|(_, by)| by)
+    /// Why nothing may go to a place in which no request can be seen: some of them are forbidden.
+    pub(in crate::gate) fn forbids_unseen(&self, place: &Place) -> Option<String> {
+        let mut about = self.about_requests(place).into_iter();
+        let (_, by) = about.find(|(ruling, _)| *ruling != Ruling::Allow)?;
+        Some(format!("{by}: it is about requests, and none can be seen here"))
     }
 
     /// Why a connection in which no request can be seen is not let out.
     pub(in crate::gate) fn unseen(&self, place: &Place, grant: &Grant) -> Option<String> {
-        match self.forbids_some(place) {
-            Some(by) => Some(format!("{by}: it is about requests, and none can be seen here")),
-            None if !grant.whole => Some("only requests that a rule names get out".to_owned()),
-            None => None,
-        }
-    }
-
-    /// Resolves, with whose word it is, when rules come to forbid some of the requests to a place.
-    pub(in crate::gate) async fn forbids_some_now(&self, place: &Place) -> String {
-        let mut changes = locked(&self.rules).changes();
-        loop {
-            if let Some(by) = self.forbids_some(place) {
-                return by;
-            }
-            if changes.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
+        self.forbids_unseen(place).or_else(|| (!grant.whole).then(|| UNNAMED.to_owned()))
     }
 
     /// Why a request may not go to a place. Nobody is asked about one: what rules ask about is forbidden here.
@@ -87,11 +76,10 @@ impl Inner {
         method: &str,
         path: &str,
     ) -> Result<(), String> {
-        let mut rules = locked(&self.rules);
-        if rules.about_requests(place).is_empty() && grant.whole {
+        if grant.whole && !self.has_about_requests(place) {
             return Ok(());
         }
-        let said = rules.judge_request(place, method, path);
+        let said = self.judge_request(place, method, path);
         let unclear = match http::is_clear(path) {
             true => "",
             false if path.len() > REQUEST_PATH_BYTES_MAX => {
@@ -103,7 +91,7 @@ impl Inner {
             (Ruling::Allow, _) => Ok(()),
             (Ruling::Deny, by) => Err(by.unwrap_or_default() + unclear),
             (Ruling::Ask, None) if grant.whole => Ok(()),
-            (Ruling::Ask, None) => Err("only requests that a rule names get out".to_owned()),
+            (Ruling::Ask, None) => Err(UNNAMED.to_owned()),
             (Ruling::Ask, Some(by)) => Err(format!(
                 "{by}: nobody is asked about a single request, so it is refused{unclear}"
             )),

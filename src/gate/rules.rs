@@ -1,16 +1,22 @@
 //! What may go out without a person: `--allow` of the sandbox, and policy.toml as it is when something wants to go out.
 
 use std::{
+    net::IpAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use super::reach::Place;
+use super::{
+    flow::aside,
+    locked,
+    reach::{Host, Place},
+};
 use crate::{
     base::{
-        clock,
+        clock::{self, Timestamp},
         fault::{Fault, Outcome},
     },
     config::{policy, source},
@@ -57,11 +63,27 @@ pub struct Rules {
     file: Option<PathBuf>,
     workspace: PathBuf,
     own: Vec<Rule>,
-    seen: Seen,
-    /// Those that name a host before those that name all below one: of several, the first is named.
-    all: InForce,
+    last: Mutex<Last>,
+    /// Had by the one who looks at the file, on a thread of its own: a disk may be slow.
+    places: Arc<Semaphore>,
     /// Told when they have become others.
     changed: watch::Sender<()>,
+}
+
+/// What the last look found.
+#[derive(Clone)]
+struct Last {
+    seen: Seen,
+    rules: Arc<Snapshot>,
+    /// When the next of them ends by itself.
+    ends: Option<Timestamp>,
+}
+
+/// The rules as one look at the file found them: what is decided at once is decided by one of these.
+pub struct Snapshot {
+    /// Those that name a host before those that name all below one: of several, the first is named.
+    all: InForce,
+    workspace: PathBuf,
 }
 
 impl Rules {
@@ -79,28 +101,17 @@ impl Rules {
         };
         let named = allow.iter().filter_map(|it| rule(it, format!("{ALLOW} {it}")));
         let of_model = model.iter().filter_map(|it| rule(it, format!("{MODEL}: {it}")));
-        let own = named.chain(of_model);
-        let mut rules = Self {
+        let own: Vec<Rule> = named.chain(of_model).collect();
+        let rules = Snapshot::new(InForce::default(), &own, &workspace);
+        let last = Last { seen: Seen::Nothing, rules: Arc::new(rules), ends: None };
+        Self {
             file,
             workspace,
-            own: own.collect(),
-            seen: Seen::Nothing,
-            all: InForce::default(),
+            own,
+            last: Mutex::new(last),
+            places: Arc::new(Semaphore::new(1)),
             changed: watch::Sender::default(),
-        };
-        rules.take(InForce::default());
-        rules
-    }
-
-    fn take(&mut self, file: InForce) {
-        let InForce { rules, whole } = file;
-        let about = |it: &Rule| {
-            matches!(it.subject, Subject::Host(..) | Subject::Request(..)) && it.id != ALLOW
-        };
-        let mut rules: Vec<Rule> =
-            rules.into_iter().filter(about).chain(self.own.clone()).collect();
-        rules.sort_by_key(|it| !names_one(it));
-        self.all = InForce { rules, whole };
+        }
     }
 
     /// Told each time they have become others.
@@ -108,40 +119,88 @@ impl Rules {
         self.changed.subscribe()
     }
 
+    /// As somebody looked at them last.
+    pub fn last(&self) -> Arc<Snapshot> {
+        Arc::clone(&locked(&self.last).rules)
+    }
+
+    /// As they are now. Where the file can't be looked at in time, nothing is let out by them.
+    pub async fn now(self: &Arc<Self>) -> Arc<Snapshot> {
+        let Some(file) = self.file.clone() else { return self.last() };
+        let rules = Arc::clone(self);
+        let looked = aside(&self.places, move || rules.look(&file)).await;
+        looked.unwrap_or_else(|| Arc::new(self.snapshot(self.last().all.in_doubt())))
+    }
+
+    fn snapshot(&self, file: InForce) -> Snapshot {
+        Snapshot::new(file, &self.own, &self.workspace)
+    }
+
     /// Reads the file again if it is another one.
-    pub fn look(&mut self) {
-        let Some(file) = self.file.clone() else { return };
-        let seen = seen(&file);
-        if self.seen == seen {
-            return;
-        }
-        match read(&file) {
-            Ok(rules) => self.take(InForce { rules, whole: true }),
-            Err(fault) => {
-                tracing::warn!(%fault, "nothing is let out by rules until they can be read");
-                self.take(self.all.in_doubt());
+    fn look(&self, file: &Path) -> Arc<Snapshot> {
+        let before = locked(&self.last).clone();
+        let (seen, now) = (seen(file), clock::wall());
+        let rules = if before.seen == seen {
+            if before.ends.is_none_or(|it| now < it) {
+                return before.rules;
             }
-        }
-        self.seen = seen;
+            before.rules
+        } else {
+            let read = read(file).map(|rules| InForce { rules, whole: true });
+            Arc::new(self.snapshot(read.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "nothing is let out by rules until they can be read");
+                before.rules.all.in_doubt()
+            })))
+        };
+        let ends = rules.all.iter().filter_map(|it| it.until).filter(|it| now < *it).min();
+        *locked(&self.last) = Last { seen, rules: Arc::clone(&rules), ends };
         self.changed.send_replace(());
+        rules
+    }
+}
+
+impl Snapshot {
+    /// Those of a file that are about what goes out, and `own`.
+    fn new(file: InForce, own: &[Rule], workspace: &Path) -> Self {
+        let InForce { rules, whole } = file;
+        let about = |it: &Rule| {
+            matches!(it.subject, Subject::Host(..) | Subject::Request(..)) && it.id != ALLOW
+        };
+        let of_file = rules.into_iter().filter(about);
+        let mut rules: Vec<Rule> = of_file.chain(own.iter().cloned()).collect();
+        rules.sort_by_key(|it| !names_one(it));
+        Self { all: InForce { rules, whole }, workspace: workspace.to_owned() }
+    }
+
+    /// Whether all that the file says is known.
+    pub fn is_whole(&self) -> bool {
+        self.all.whole
     }
 
     /// What they say of a place, whatever is asked there. `whole` = all that they deny is known.
-    pub fn judge(&mut self, place: &Place) -> Said {
-        self.said(request(place, None))
+    pub fn judge(&self, place: &Place) -> Said {
+        self.said(&request(place, None))
+    }
+
+    /// Whose word denies a place, by its name or by the address that the name means.
+    pub fn denied(&self, place: &Place, address: Option<IpAddr>) -> Option<String> {
+        let by_address = address.map(|it| Place { host: Host::Address(it), port: place.port });
+        [Some(place), by_address.as_ref()].into_iter().flatten().find_map(|it| {
+            let said = self.judge(it);
+            said.by.filter(|_| said.ruling == Ruling::Deny)
+        })
     }
 
     /// What they say of one request there.
-    pub fn judge_request(&mut self, place: &Place, method: &str, path: &str) -> Said {
+    pub fn judge_request(&self, place: &Place, method: &str, path: &str) -> Said {
         let mut request = request(place, None);
         let details = [(http::METHOD, method), (http::PATH, path)];
         request.details.extend(details.map(|(key, it)| (key.to_owned(), it.to_owned())));
-        self.said(request)
+        self.said(&request)
     }
 
     /// The rules about requests to a place, by what they say.
-    pub fn about_requests(&mut self, place: &Place) -> Vec<(Ruling, String)> {
-        self.look();
+    pub fn about_requests(&self, place: &Place) -> Vec<(Ruling, String)> {
         let target = host::read(&place.to_string());
         let now = clock::wall();
         let about = self.all.iter().filter(|it| {
@@ -151,10 +210,9 @@ impl Rules {
         about.map(|it| (it.ruling, format!("rule {}: {}", it.id, it.why))).collect()
     }
 
-    fn said(&mut self, request: Request) -> Said {
-        self.look();
+    fn said(&self, request: &Request) -> Said {
         let now = clock::wall();
-        let judged = rules::judge(&self.all, &request, &self.workspace, now);
+        let judged = rules::judge(&self.all, request, &self.workspace, now);
         let named = judged.by.first().is_some_and(names_one);
         let by = judged.by.first().map(|it| match it.id.as_str() {
             ALLOW => it.why.clone(),
@@ -204,17 +262,16 @@ pub fn request(place: &Place, program: Option<&str>) -> Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::reach::Host;
 
     #[test]
     fn the_file_counts_as_it_is_now_and_a_broken_one_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         let allow = ["files.example:443".to_owned(), "*.mirror.example".to_owned()];
-        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &allow, &[]);
+        let rules = Rules::new(Some(file.clone()), "/w".into(), &allow, &[]);
         let place = |name: &str, port| Place { host: Host::Name(name.into()), port };
-        let mut said = |name: &str, port| {
-            let said = rules.judge(&place(name, port));
+        let said = |name: &str, port| {
+            let said = rules.look(&file).judge(&place(name, port));
             (said.ruling, said.named)
         };
         assert_eq!(said("files.example", 443), (Ruling::Allow, true));
@@ -236,11 +293,57 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         std::fs::write(&file, "[[rule]]\nid = 1").unwrap();
-        let mut rules = Rules::new(Some(file.clone()), "/w".into(), &["a.example".to_owned()], &[]);
+        let rules = Rules::new(Some(file.clone()), "/w".into(), &["a.example".to_owned()], &[]);
         let place = Place { host: Host::Name("a.example".into()), port: 80 };
-        let said = rules.judge(&place);
+        let said = rules.look(&file).judge(&place);
         assert!(said.ruling == Ruling::Ask && !said.whole);
         std::fs::write(&file, "").unwrap();
-        assert_eq!(rules.judge(&place).ruling, Ruling::Allow);
+        assert_eq!(rules.look(&file).judge(&place).ruling, Ruling::Allow);
+    }
+
+    #[test]
+    fn a_look_that_comes_to_no_end_lets_nothing_out_and_forbids_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.toml");
+        let rule = |id: &str, verdict: &str, host: &str| {
+            format!(
+                "[[rule]]\nid = \"{id}\"\nverdict = \"{verdict}\"\nhost = \"{host}\"\nwhy = \"so\"\n"
+            )
+        };
+        let text = rule("no", "deny", "shut.example") + &rule("yes", "allow", "open.example");
+        std::fs::write(&file, text).unwrap();
+        let rules = Arc::new(Rules::new(Some(file), "/w".into(), &["a.example".to_owned()], &[]));
+        let said = |rules: &Snapshot| {
+            ["shut.example", "open.example", "a.example"].map(|name| {
+                let place = Place { host: Host::Name(name.into()), port: 80 };
+                rules.judge(&place).ruling
+            })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            use Ruling::{Allow, Ask, Deny};
+            assert_eq!(said(&*rules.now().await), [Deny, Allow, Allow]);
+            rules.places.close();
+            let now = rules.now().await;
+            assert_eq!((said(&now), now.is_whole()), ([Deny, Ask, Ask], false));
+        });
+    }
+
+    #[test]
+    fn it_is_told_when_a_rule_ends_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.toml");
+        std::fs::write(&file, "").unwrap();
+        let rules = Rules::new(Some(file.clone()), "/w".into(), &[], &[]);
+        rules.look(&file);
+        let mut changes = rules.changes();
+        rules.look(&file);
+        assert!(!changes.has_changed().unwrap());
+        locked(&rules.last).ends = Some(Timestamp(1));
+        rules.look(&file);
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        rules.look(&file);
+        assert!(!changes.has_changed().unwrap());
     }
 }

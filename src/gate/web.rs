@@ -32,6 +32,7 @@ use super::{
     flow::Client,
     reach::{Host, Place},
     requests::Grant,
+    rules::Snapshot,
 };
 use crate::{
     base::{
@@ -149,9 +150,8 @@ where
     };
     tokio::select! {
         () = carried => {}
-        by = gate.forbids_some_now(&place) => {
-            let why = format!("cut: {by}: it is about requests, and none can be seen here");
-            gate.log().becomes(number, FlowState::Over, Some(why));
+        why = gate.once(|rules| rules.forbids_unseen(&place)) => {
+            gate.log().becomes(number, FlowState::Over, Some(format!("cut: {why}")));
         }
     }
 }
@@ -202,7 +202,11 @@ fn astray(request: &Request<Incoming>, place: &Place) -> Option<(String, String)
 }
 
 /// What a request may carry and where it may go; else what its program is told.
-fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCode, String)> {
+fn prepared(
+    request: &mut Request<Incoming>,
+    way: &Way,
+    rules: &Snapshot,
+) -> Result<(), (StatusCode, String)> {
     let Way { gate, place, .. } = way;
     if let Some((whom, why)) = astray(request, place) {
         // It is no part of what this connection was let out for, and is listed beside it.
@@ -210,12 +214,12 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
         return Err((StatusCode::FORBIDDEN, why));
     }
     let (method, path) = (request.method().as_str(), request.uri().path());
-    if let Err(why) = gate.may(place, &way.grant, method, path) {
+    if let Err(why) = rules.may(place, &way.grant, method, path) {
         let what = shown(&format!("{method} {path}"), 256);
         gate.log().refused(place.to_string(), format!("{what}: {why}"));
         return Err((StatusCode::FORBIDDEN, format!("{what} of {place} is out of reach: {why}")));
     }
-    if gate.has_about_requests(place) {
+    if rules.has_about_requests(place) {
         // A server that heeds these would do another request than the one that was held against the rules.
         OVERRIDES.iter().for_each(|it| drop(request.headers_mut().remove(*it)));
     }
@@ -240,8 +244,7 @@ fn prepared(request: &mut Request<Incoming>, way: &Way) -> Result<(), (StatusCod
     }
     if becomes_websocket(request.headers()) {
         // What comes after it is no request.
-        if let Some(by) = gate.forbids_some(place) {
-            let why = format!("{by}: it is about requests, and none can be seen in a WebSocket");
+        if let Some(why) = rules.forbids_unseen(place) {
             gate.log().refused(place.to_string(), why.clone());
             return Err((StatusCode::FORBIDDEN, why));
         }
@@ -261,7 +264,8 @@ fn becomes_websocket(headers: &HeaderMap) -> bool {
 }
 
 async fn pass_on(requests: &Requests, mut request: Request<Incoming>, way: &Way) -> Response<Body> {
-    if let Err((status, why)) = prepared(&mut request, way) {
+    let rules = way.gate.rules.now().await;
+    if let Err((status, why)) = prepared(&mut request, way, &rules) {
         return said(status, &why);
     }
     let Way { gate, place, becomes, .. } = way;
