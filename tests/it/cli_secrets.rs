@@ -365,7 +365,7 @@ fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
     it.home.run(&["restore", "box", "--yes"]).failed(1, &words);
     it.home.run(&["fork", "box", "--detach"]).failed(1, &words);
     let ran = it.home.run(&["restore", "box", "--yes", "--secret", "KEY", "--secret", "PLAIN"]);
-    ran.failed(2, &["no such variable in your environment: KEY"]);
+    ran.failed(2, &["number 1: no such variable in your environment"]);
     let ran = with_value(&it.home, &["restore", "box", "--yes", "--secret", "NO_OTHER"]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     let again = ["restore", "box", &kept, "--yes", "--secret", "KEY", "--secret", "PLAIN"];
