@@ -156,7 +156,8 @@ impl<'a> Entry<'a> {
 
     /// It ends before either side has enough.
     fn cut(&mut self, why: &str) {
-        self.becomes(FlowState::Over, format!("cut: {why}"));
+        self.told = true;
+        self.gate.cut(self.number, why);
     }
 
     pub fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
@@ -214,23 +215,19 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
+    let basis = granted.basis.clone();
     let denied = |address| gate.rules.last().denied(&place, Some(address));
-    let learned = granted.learned.clone();
     match reach::dial(&place, granted.named, &gate.lookups, denied).await {
         Ok(server) => {
-            let taken_back = async {
-                match &learned {
-                    Some(it) => gate.taken_back(it).await,
-                    None => std::future::pending().await,
-                }
-            };
             let _open = gate.opened();
             let address = server.peer_addr().ok().map(|it| it.ip());
             // Dropping both ends cuts it.
             tokio::select! {
-                () = carry(gate, &mut entry, client, server, &place, granted) => {}
-                () = taken_back => entry.becomes(FlowState::Over, "its answer was taken back".to_owned()),
+                // Whose word it is that denies it is told, where it is both.
+                biased;
                 by = gate.once(|rules| rules.denied(&place, address)) => entry.cut(&by),
+                why = over(gate, &place, &basis) => entry.cut(&why),
+                () = carry(gate, &mut entry, client, server, &place, granted) => {}
             }
         }
         Err(Unreached::Kept(why)) => {
@@ -252,14 +249,40 @@ pub struct Let {
     pub by: String,
     /// A rule names what else is out of reach.
     named: bool,
-    /// It holds as long as this is remembered.
-    learned: Option<Learned>,
+    basis: Basis,
     pub grant: Grant,
+}
+
+/// For how long it is let out.
+#[derive(Clone)]
+enum Basis {
+    /// As long as rules let it out: the whole place, or, where not `whole`, some of the requests to it.
+    Rules { whole: bool },
+    /// As long as this is remembered.
+    Answer(Learned),
+    /// Until it ends by itself, for that was the answer.
+    Once,
 }
 
 impl Let {
     fn by_rule(by: String, named: bool, whole: bool) -> Self {
-        Self { by, named, learned: None, grant: Grant { whole, foreign: false } }
+        let basis = Basis::Rules { whole };
+        Self { by, named, basis, grant: Grant { whole, foreign: false } }
+    }
+}
+
+/// Resolves, with the reason, when what let it out does no more.
+async fn over(gate: &Inner, place: &Place, basis: &Basis) -> String {
+    match basis {
+        Basis::Rules { whole } => {
+            gate.once(|rules| (!rules.let_out(place, *whole)).then_some(())).await;
+            "no rule lets it out any more".to_owned()
+        }
+        Basis::Answer(it) => {
+            gate.taken_back(it).await;
+            "its answer was taken back".to_owned()
+        }
+        Basis::Once => std::future::pending().await,
     }
 }
 
@@ -313,9 +336,19 @@ async fn decide(
     if !allows(&answer) {
         return Err(word);
     }
+    // For always is what the rule is that the answer made, and for no longer than that.
+    let now = gate.rules.now().await.judge(place);
+    match (now.ruling, now.by) {
+        (Ruling::Deny, by) => return Err(by.unwrap_or_default()),
+        (Ruling::Allow, Some(by)) if learned.is_none() && place.kept().is_none() => {
+            return Ok(Let::by_rule(by, false, true));
+        }
+        _ => {}
+    }
+    let basis = learned.map_or(Basis::Once, Basis::Answer);
     // Somebody was shown a name, and nothing of what it means inside.
     let grant = Grant { whole: true, foreign: false };
-    Ok(Let { by: word, named: said.named && place.kept().is_some(), learned, grant })
+    Ok(Let { by: word, named: said.named && place.kept().is_some(), basis, grant })
 }
 
 /// What a person says of it, or said before; and what is remembered of that.

@@ -52,7 +52,7 @@ use crate::{
     model::{
         ask::{Answer, Request, Verdict},
         secret::{Given, SecretUse},
-        traffic::Traffic,
+        traffic::{FlowState, Traffic},
     },
 };
 
@@ -185,6 +185,11 @@ impl Inner {
                 return;
             }
         }
+    }
+
+    /// A connection ends before either side has enough.
+    fn cut(&self, number: u64, why: &str) {
+        self.log().becomes(number, FlowState::Over, Some(format!("cut: {why}")));
     }
 
     fn opened(&self) -> Open<'_> {

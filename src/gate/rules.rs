@@ -191,6 +191,15 @@ impl Snapshot {
         })
     }
 
+    /// Whether what they let out to a place may go on: all of it, or, where not `whole`, some requests. In doubt it may,
+    /// for nothing was taken back.
+    pub fn let_out(&self, place: &Place, whole: bool) -> bool {
+        let said = self.judge(place);
+        let all = said.ruling == Ruling::Allow && (place.kept().is_none() || said.named);
+        let some = || self.about_requests(place).iter().any(|it| it.0 == Ruling::Allow);
+        all || !self.all.whole || (!whole && some())
+    }
+
     /// What they say of one request there.
     pub fn judge_request(&self, place: &Place, method: &str, path: &str) -> Said {
         let mut request = request(place, None);

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     io,
     pin::Pin,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -30,16 +30,14 @@ use tokio::{
 use super::{
     Inner,
     flow::Client,
+    locked,
     reach::{Host, Place},
     requests::Grant,
     rules::Snapshot,
 };
-use crate::{
-    base::{
-        limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
-        text::{shown, visible},
-    },
-    model::traffic::FlowState,
+use crate::base::{
+    limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
+    text::{shown, visible},
 };
 
 /// Methods that are answered with what was sent.
@@ -70,6 +68,8 @@ pub struct Way {
     /// In TLS, which was opened.
     tls: bool,
     grant: Grant,
+    /// Method and path of the request that was let out last.
+    last: std::sync::Mutex<Option<(String, String)>>,
     becomes: Other,
 }
 
@@ -82,7 +82,15 @@ impl Way {
         grant: Grant,
     ) -> Self {
         let (gate, place) = (Arc::clone(gate), place.clone());
-        Self { gate, place, number, tls, grant, becomes: Other::default() }
+        let (last, becomes) = (std::sync::Mutex::default(), Other::default());
+        Self { gate, place, number, tls, grant, last, becomes }
+    }
+
+    /// Why the request that was let out last would not be now. In doubt it would, for nothing was taken back.
+    fn over(&self, rules: &Snapshot) -> Option<String> {
+        let last = locked(&self.last).clone().filter(|_| rules.is_whole());
+        let (method, path) = last?;
+        rules.may(&self.place, &self.grant, &method, &path).err()
     }
 }
 
@@ -103,8 +111,10 @@ where
     };
     let requests: Arc<Requests> = Arc::new(Mutex::new(requests));
     let other = Arc::clone(&way.becomes);
-    let (gate, place, number) = (Arc::clone(&way.gate), way.place.clone(), way.number);
     let way = Arc::new(way);
+    let open = Arc::clone(&way);
+    let Way { gate, place, number, .. } = &*open;
+    let over = gate.once(|rules| open.over(rules));
     let service = service_fn(move |request| {
         let (requests, way) = (Arc::clone(&requests), Arc::clone(&way));
         async move { Ok::<_, Infallible>(pass_on(&requests, request, &way).await) }
@@ -119,7 +129,7 @@ where
         .with_upgrades();
     let connection = connection.with_upgrades();
     tokio::pin!(connection);
-    tokio::pin!(serving);
+    tokio::pin!(serving, over);
     let mut answers = true;
     loop {
         tokio::select! {
@@ -137,9 +147,10 @@ where
                 }
                 serving.as_mut().graceful_shutdown();
             }
+            why = &mut over => return gate.cut(*number, &why),
         }
     }
-    let other = other.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let other = locked(&other).take();
     let Some(other) = other else { return };
     let carried = async {
         if answers {
@@ -150,9 +161,8 @@ where
     };
     tokio::select! {
         () = carried => {}
-        why = gate.once(|rules| rules.forbids_unseen(&place)) => {
-            gate.log().becomes(number, FlowState::Over, Some(format!("cut: {why}")));
-        }
+        why = over => gate.cut(*number, &why),
+        why = gate.once(|rules| rules.forbids_unseen(place)) => gate.cut(*number, &why),
     }
 }
 
@@ -219,6 +229,7 @@ fn prepared(
         gate.log().refused(place.to_string(), format!("{what}: {why}"));
         return Err((StatusCode::FORBIDDEN, format!("{what} of {place} is out of reach: {why}")));
     }
+    *locked(&way.last) = Some((method.to_owned(), path.to_owned()));
     if rules.has_about_requests(place) {
         // A server that heeds these would do another request than the one that was held against the rules.
         OVERRIDES.iter().for_each(|it| drop(request.headers_mut().remove(*it)));
@@ -293,7 +304,7 @@ async fn pass_on(requests: &Requests, mut request: Request<Incoming>, way: &Way)
                 drop(copy_bidirectional(&mut ours, &mut theirs).await);
             }
         });
-        *becomes.lock().unwrap_or_else(PoisonError::into_inner) = Some(carrying);
+        *locked(becomes) = Some(carrying);
     }
     if !gate.secrets.has_one_for(place) {
         return response.map(BodyExt::boxed);

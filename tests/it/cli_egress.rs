@@ -68,7 +68,7 @@ fn run(program: &str, args: &[&str]) {
 }
 
 impl Beyond {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         Self::with(SERVER, |_| Vec::new(), &[])
     }
 

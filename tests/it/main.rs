@@ -46,6 +46,7 @@ mod cli_apply;
 mod cli_asks;
 mod cli_audit;
 mod cli_away;
+mod cli_cut;
 mod cli_diff;
 mod cli_egress;
 mod cli_first;
