@@ -23,9 +23,38 @@ pub struct Bytes {
     pub received: AtomicU64,
 }
 
+/// Something that did not get out, and was no connection of its own.
+pub struct Refusal {
+    /// The number of the connection that it came in.
+    pub within: u64,
+    /// For whom it was.
+    pub place: String,
+    /// What it was, of which each may be another.
+    pub what: String,
+    /// Why it was refused. Of one connection, what was refused for one reason is one row.
+    pub why: String,
+}
+
+/// What a row is that stands for refusals.
+#[derive(Debug)]
+struct Refused {
+    within: u64,
+    why: String,
+    /// The first of them, in words.
+    first: String,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    flow: Flow,
+    bytes: Arc<Bytes>,
+    refused: Option<Refused>,
+}
+
 #[derive(Debug, Default)]
 pub struct Log {
-    flows: VecDeque<(Flow, Arc<Bytes>)>,
+    flows: VecDeque<Row>,
     last: u64,
     allowed: u64,
     denied: u64,
@@ -49,10 +78,10 @@ impl Log {
             sent_bytes: 0,
             received_bytes: 0,
         };
-        self.flows.push_back((flow, Arc::clone(&bytes)));
+        self.flows.push_back(Row { flow, bytes: Arc::clone(&bytes), refused: None });
         if self.flows.len() > GATE_FLOWS_KEPT {
             // Of those that have ended, if any has.
-            let ended = self.flows.iter().position(|it| it.0.ended_at.is_some()).unwrap_or(0);
+            let ended = self.flows.iter().position(|it| it.flow.ended_at.is_some()).unwrap_or(0);
             drop(self.flows.remove(ended));
         }
         (self.last, bytes)
@@ -90,10 +119,25 @@ impl Log {
         }
     }
 
-    /// Something that did not get out, and was no connection of its own.
-    pub fn refused(&mut self, place: String, why: String) {
+    /// A program can make them without end: they are counted, and the first of each kind is told.
+    pub fn refused(&mut self, refusal: Refusal) {
+        let Refusal { within, place, what, why } = refusal;
+        let same = |it: &&mut Row| {
+            it.refused.as_ref().is_some_and(|it| it.within == within && it.why == why)
+        };
+        if let Some(Row { flow, refused: Some(it), .. }) = self.flows.iter_mut().rev().find(same) {
+            it.count += 1;
+            flow.why = format!("{}; {} like it in that connection", it.first, it.count);
+            flow.ended_at = Some(clock::wall());
+            self.denied += 1;
+            return;
+        }
         let (number, _) = self.begin(place);
-        self.becomes(number, FlowState::Denied, Some(why));
+        let first = format!("{what}: {why}");
+        self.becomes(number, FlowState::Denied, Some(first.clone()));
+        if let Some(row) = self.flows.back_mut() {
+            row.refused = Some(Refused { within, why, first, count: 1 });
+        }
     }
 
     /// One that was closed at once, for there were too many.
@@ -103,11 +147,11 @@ impl Log {
     }
 
     fn find(&mut self, number: u64) -> Option<&mut Flow> {
-        self.flows.iter_mut().rev().map(|it| &mut it.0).find(|it| it.number == number)
+        self.flows.iter_mut().rev().map(|it| &mut it.flow).find(|it| it.number == number)
     }
 
     pub fn traffic(&self, dropped: Option<(u64, u64)>) -> Traffic {
-        let flows = self.flows.iter().rev().map(|(flow, bytes)| Flow {
+        let flows = self.flows.iter().rev().map(|Row { flow, bytes, .. }| Flow {
             sent_bytes: bytes.sent.load(Ordering::Relaxed),
             received_bytes: bytes.received.load(Ordering::Relaxed),
             ..flow.clone()
@@ -126,6 +170,29 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_without_end_in_one_connection_is_one_row_for_each_reason() {
+        let mut log = Log::default();
+        let (first, _) = log.begin("a.example:80".into());
+        let (second, _) = log.begin("a.example:80".into());
+        let mut refuse = |within, what: String, why: &str| {
+            let place = "a.example:80".to_owned();
+            log.refused(Refusal { within, place, what, why: why.to_owned() });
+        };
+        for number in 0..2 * GATE_FLOWS_KEPT {
+            refuse(first, format!("GET /{number}"), "rule no: so");
+        }
+        refuse(first, "GET /x".into(), "rule other: so");
+        refuse(second, "GET /y".into(), "rule no: so");
+        let told = log.traffic(None);
+        let rows: Vec<&str> = told.flows.iter().map(|it| it.why.as_str()).collect();
+        let many =
+            format!("GET /0: rule no: so; {} like it in that connection", 2 * GATE_FLOWS_KEPT);
+        assert_eq!(rows, ["GET /y: rule no: so", "GET /x: rule other: so", &many, "", ""]);
+        assert_eq!(told.denied, 2 * GATE_FLOWS_KEPT as u64 + 2);
+        assert!(told.flows[2].started_at <= told.flows[2].ended_at.unwrap());
+    }
 
     #[test]
     fn the_newest_are_kept_and_those_that_go_on_before_all() {

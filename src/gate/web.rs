@@ -31,13 +31,14 @@ use super::{
     Inner,
     flow::Client,
     locked,
+    log::Refusal,
     reach::{Host, Place},
     requests::Grant,
     rules::Snapshot,
 };
 use crate::base::{
     limits::{FIRST_WORDS_WITHIN, GATE_WORDS_BYTES_MAX},
-    text::{shown, visible},
+    text::shown,
 };
 
 /// Methods that are answered with what was sent.
@@ -192,23 +193,28 @@ fn said(status: StatusCode, words: &str) -> Response<Body> {
     response
 }
 
-/// For whom a request is that is not for the place that it goes to, and why.
-fn astray(request: &Request<Incoming>, place: &Place) -> Option<(String, String)> {
+/// A request that is not for the place that its connection goes to.
+struct Astray {
+    /// Whom it names.
+    whom: String,
+    /// Why it goes nowhere.
+    why: &'static str,
+}
+
+fn astray(request: &Request<Incoming>, place: &Place) -> Option<Astray> {
     let target = request.uri().authority().map(ToString::to_string);
     if request.method() == Method::CONNECT {
-        let why = "nothing leads through here to somewhere else".to_owned();
-        return Some((target.unwrap_or_default(), why));
+        let whom = shown(&target.unwrap_or_default(), 256);
+        return Some(Astray { whom, why: "nothing leads through here to somewhere else" });
     }
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     if more.is_some() {
-        return Some((place.to_string(), "a request names its host once".to_owned()));
+        return Some(Astray { whom: place.to_string(), why: "a request names its host once" });
     }
     let host = host.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
     let other = [host, target].into_iter().flatten().find(|it| !place.is_called(it))?;
-    let shown = shown(&other, 256);
-    let why = format!("this connection is to {place}, and not to {shown}");
-    Some((shown, why))
+    Some(Astray { whom: shown(&other, 256), why: "it is for another host" })
 }
 
 /// What a request may carry and where it may go; else what its program is told.
@@ -218,15 +224,20 @@ fn prepared(
     rules: &Snapshot,
 ) -> Result<(), (StatusCode, String)> {
     let Way { gate, place, .. } = way;
-    if let Some((whom, why)) = astray(request, place) {
+    let refused = |place, what, why| {
+        gate.log().refused(Refusal { within: way.number, place, what, why });
+    };
+    if let Some(Astray { whom, why }) = astray(request, place) {
         // It is no part of what this connection was let out for, and is listed beside it.
-        gate.log().refused(visible(&whom), format!("within a connection to {place}: {why}"));
-        return Err((StatusCode::FORBIDDEN, why));
+        let what = format!("within a connection to {place}");
+        let told = format!("this connection is to {place}, and the request to {whom}: {why}");
+        refused(whom, what, why.to_owned());
+        return Err((StatusCode::FORBIDDEN, told));
     }
     let (method, path) = (request.method().as_str(), request.uri().path());
     if let Err(why) = rules.may(place, &way.grant, method, path) {
         let what = shown(&format!("{method} {path}"), 256);
-        gate.log().refused(place.to_string(), format!("{what}: {why}"));
+        refused(place.to_string(), what.clone(), why.clone());
         return Err((StatusCode::FORBIDDEN, format!("{what} of {place} is out of reach: {why}")));
     }
     *locked(&way.last) = Some((method.to_owned(), path.to_owned()));
@@ -256,7 +267,7 @@ fn prepared(
     if becomes_websocket(request.headers()) {
         // What comes after it is no request.
         if let Some(why) = rules.forbids_unseen(place) {
-            gate.log().refused(place.to_string(), why.clone());
+            refused(place.to_string(), "a WebSocket".to_owned(), why.clone());
             return Err((StatusCode::FORBIDDEN, why));
         }
     } else {
