@@ -87,6 +87,10 @@ pub const AGENT_WORDS_MAX: usize = 32;
 pub const AGENT_WORD_BYTES_MAX: usize = 512;
 pub const AGENT_FILES_MAX: usize = 8;
 pub const AGENT_FILE_BYTES_MAX: usize = 64 * 1024;
+/// How long putting its files into the home in a sandbox may hold up an agent's start, all of them together: less than
+/// whoever asked for the start waits for an answer.
+pub const AGENT_FILES_WITHIN: Duration = Duration::from_secs(5);
+const _: () = assert!(AGENT_FILES_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
 /// How long an agent may take until its hook tells that it runs: a slow start, a login behind it, and no more.
 pub const AGENT_HEARD_WITHIN: Duration = Duration::from_secs(30);
 /// Agents of one sandbox of which is known whether they ask here; of more it is not told.

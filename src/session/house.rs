@@ -9,13 +9,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::AbortHandle;
-use tokio_stream::StreamExt;
 
 use super::{
     agents::{Agents, News},
     asks::{Asks, Plea, Said},
     exec,
     feed::Feed,
+    handed::hand_in,
     host::{Host, Tell, Told},
     journal::{self, Meta, Writer},
     seat::{
@@ -29,12 +29,11 @@ use crate::{
         fault::{Fault, Outcome},
         id::{AskId, SessionId},
         limits::{
-            AGENT_HEARD_WITHIN, ANSWER_WITHIN, RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX,
+            AGENT_FILES_WITHIN, AGENT_HEARD_WITHIN, RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX,
             SESSIONS_PER_SANDBOX_MAX,
         },
         units::Size,
     },
-    config::agents::Placed,
     driver::{Ground, Place},
     gate,
     model::{
@@ -339,32 +338,6 @@ fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
     })
 }
 
-/// Puts a file into the home in a sandbox, unless it is there. A program of the sandbox's does it: it can write nowhere
-/// else, wherever links in that home lead. Without the file the agent runs all the same, and is not heard of.
-async fn hand_in(place: &dyn Place, file: &Placed) {
-    const SCRIPT: &str =
-        r#"cd && umask 077 && mkdir -p "${1%/*}" && set -C && printf %s "$2" > "$1""#;
-    let path = file.path.display().to_string();
-    let command = ["/bin/sh", "-c", SCRIPT, "sh", &path, &file.text];
-    let spec = SessionSpec {
-        command: command.map(str::to_owned).into(),
-        cwd: None,
-        env: Vec::new(),
-        size: Size::DEFAULT,
-    };
-    let written = async {
-        let program = place.exec(&spec).await?;
-        let mut output = exec::run(program, Box::pin(tokio_stream::empty()));
-        while output.next().await.transpose()?.is_some() {}
-        Ok::<(), Fault>(())
-    };
-    match tokio::time::timeout(ANSWER_WITHIN, written).await {
-        Ok(Ok(())) => {}
-        Ok(Err(fault)) => tracing::warn!(%fault, path, "an agent's file was not put in"),
-        Err(_) => tracing::warn!(path, "an agent's file is not put in yet"),
-    }
-}
-
 /// Reports once more when an agent should have told that it runs.
 fn tell_late(inner: &Arc<Inner>) {
     let inner = Arc::downgrade(inner);
@@ -443,9 +416,8 @@ impl Seat for House {
         inner.has_room()?;
         let spec = match inner.agents.get() {
             Some(agents) => {
-                for file in agents.home_files(&spec.command) {
-                    hand_in(&*inner.place, &file).await;
-                }
+                let files = agents.home_files(&spec.command);
+                hand_in(&*inner.place, &files, AGENT_FILES_WITHIN).await;
                 agents.dressed(spec)
             }
             None => spec,

@@ -8,6 +8,7 @@ pub mod asks;
 mod drain;
 mod exec;
 mod feed;
+mod handed;
 mod host;
 mod input;
 mod marks;
