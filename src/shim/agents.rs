@@ -58,15 +58,22 @@ pub fn introduce(
     hosts
 }
 
-/// Lays the files of all profiles down in a ground, for the driver to put into the sandbox.
-pub fn lay(ground: &Path, profiles: &Profiles) -> Outcome<()> {
+/// Lays the files of all profiles down in a ground, for the driver to put into the sandbox: a shell in it may start any
+/// of them. Nothing is laid down where no file would be put in.
+pub fn lay(ground: &Path, profiles: &Profiles, spec: &SandboxSpec) -> Outcome<()> {
+    // Which grade it will be is not known yet, unless one is asked for.
+    if !can_be_wired(spec, spec.isolation.or(Some(Isolation::Namespaces))) {
+        return Ok(());
+    }
     let top = ground.join(AGENTS_DIR);
+    // What is read here is needed once, and the rest of its life the sandbox has one agent or none.
+    let profiles = profiles.clone();
     let laid = || {
         match fs::remove_dir_all(&top) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        for profile in profiles.iter() {
+        for profile in profiles.with_files() {
             for file in profile.files.iter().filter(|it| it.root == Root::Etc) {
                 let path = top.join(&profile.name).join(&file.path);
                 let above = path.parent().unwrap_or(&top);

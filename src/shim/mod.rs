@@ -144,7 +144,7 @@ async fn make(dir: &Path, drivers: &Registry) -> Outcome<Made> {
     let ground = ground(&start, dir);
     let asking = ask::open(dir)?;
     let known = agents::profiles(start.policy.as_deref());
-    agents::lay(dir, &known.0)?;
+    agents::lay(dir, &known.0, &start.spec)?;
     let authority = gate::prepare(dir, &start.name, &start.spec)?;
     let place = driver.create(&ground, &start.spec).await?;
     Ok(Made { start, known, place, listener, asking, home, authority })

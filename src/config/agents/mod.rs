@@ -3,7 +3,10 @@
 
 mod read;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use super::source::{self, Flaw};
 use crate::base::{
@@ -32,6 +35,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("pi", include_str!("../../../assets/agents/pi.toml")),
 ];
 
+/// What begins a file in a profile.
+const FILE: &str = "[[file]]";
 /// The directory of the operator's own, in that of the configuration.
 const DIRECTORY: &str = "agents";
 
@@ -135,16 +140,29 @@ fn is_end(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with('=')
 }
 
-/// All profiles: the operator's own instead of a built-in one of the same name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profiles(Vec<Profile>);
+/// All profiles: the operator's own instead of a built-in one of the same name. A built-in one is read when it is asked
+/// for: most programs are no agents, and most agents are not there.
+#[derive(Clone, Debug, Default)]
+pub struct Profiles {
+    own: Vec<Profile>,
+    /// For each of the table what was read of it; empty = none of them count.
+    built_in: Vec<OnceLock<Option<Profile>>>,
+}
+
+impl PartialEq for Profiles {
+    /// What was read already makes no difference.
+    fn eq(&self, other: &Self) -> bool {
+        self.own == other.own && self.built_in.len() == other.built_in.len()
+    }
+}
+
+impl Eq for Profiles {}
 
 impl Profiles {
     /// Those that are built in. That all of them can be read is for a test to see.
     pub fn built_in() -> Self {
-        let read =
-            |(name, text): &(&str, &str)| read::profile(&built_in_file(name), name, text).ok();
-        Self(BUILT_IN.iter().filter_map(read).collect())
+        let unread = BUILT_IN.iter().map(|_| OnceLock::new());
+        Self { own: Vec::new(), built_in: unread.collect() }
     }
 
     /// With those of a configuration directory; a flaw in one of them is a fault that names file, line and column.
@@ -154,31 +172,58 @@ impl Profiles {
             let Some(text) = source::read(&path)? else { continue };
             let file = text::visible(&path.display().to_string());
             let profile = read::profile(&file, &name, &text).map_err(|flaws| fault(&flaws))?;
-            match all.0.iter_mut().find(|it| it.name == profile.name) {
-                Some(known) => *known = profile,
-                None => all.0.push(profile),
-            }
+            all.own.push(profile);
         }
         Ok(all)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
-        self.0.iter()
+    /// The built-in one of a name; read once.
+    fn built_in_by(&self, name: &str) -> Option<&Profile> {
+        let mut rows = BUILT_IN.iter().zip(&self.built_in);
+        let ((name, text), cell) = rows.find(|((it, _), _)| *it == name)?;
+        let read = || read::profile(&built_in_file(name), name, text).ok();
+        cell.get_or_init(read).as_ref()
     }
 
-    /// The agent that a program is, by its name or the end of its path. Of several the operator's own counts.
+    fn own_by(&self, name: &str) -> Option<&Profile> {
+        self.own.iter().find(|it| it.name == name)
+    }
+
+    /// The more widely used first, and then what the operator has beside them.
+    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
+        self.named(BUILT_IN.iter().map(|it| it.0))
+    }
+
+    /// Those that put files into a sandbox; no others are read for it.
+    pub fn with_files(&self) -> impl Iterator<Item = &Profile> {
+        let rows = BUILT_IN
+            .iter()
+            .filter(|(name, text)| text.contains(FILE) || self.own_by(name).is_some());
+        self.named(rows.map(|it| it.0)).filter(|it| !it.files.is_empty())
+    }
+
+    /// Those of these names, and the operator's that have none of the built-in ones.
+    fn named(&self, names: impl Iterator<Item = &'static str>) -> impl Iterator<Item = &Profile> {
+        let is_new = |it: &&Profile| !BUILT_IN.iter().any(|(name, _)| *name == it.name);
+        names.filter_map(|it| self.by_name(it)).chain(self.own.iter().filter(is_new))
+    }
+
+    /// The agent that a program is, by its name or the end of its path. Of several the operator's own counts. A built-in
+    /// one is called as its program is.
     pub fn of_program(&self, program: &str) -> Option<&Profile> {
         let name = Path::new(program).file_name()?.to_str()?;
-        self.0.iter().rev().find(|it| it.programs.iter().any(|it| it == name))
+        let mut own = self.own.iter().rev();
+        let own = own.find(|it| it.programs.iter().any(|it| it == name));
+        own.or_else(|| self.built_in_by(name).filter(|_| self.own_by(name).is_none()))
     }
 
     pub fn by_name(&self, name: &str) -> Option<&Profile> {
-        self.0.iter().find(|it| it.name == name)
+        self.own_by(name).or_else(|| self.built_in_by(name))
     }
 
     /// Every variable that an agent takes a key from, once.
     pub fn key_variables(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.0.iter().flat_map(|it| it.keys.clone()).collect();
+        let mut all: Vec<String> = self.iter().flat_map(|it| it.keys.clone()).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -237,6 +282,8 @@ mod tests {
             let read = read::profile(name, name, text);
             let profile = read.unwrap_or_else(|flaws| panic!("{flaws:?}"));
             assert_eq!(all.of_program(&format!("/x/{name}")), Some(&profile));
+            // It is found by that, without being read.
+            assert_eq!(profile.programs, [name]);
             assert!(!profile.why.is_empty(), "{name}");
             assert_eq!(profile.asks == Asks::None, profile.files.is_empty(), "{name}");
             // What takes arguments of ours takes them from the operator too.
@@ -245,6 +292,19 @@ mod tests {
             assert!(words.iter().all(|it| profile.unless.contains(it)), "{name}");
         }
         assert_eq!(all.iter().count(), BUILT_IN.len());
+        let laid: Vec<&str> = all.with_files().map(|it| it.name.as_str()).collect();
+        assert_eq!(laid, ["claude", "codex", "gemini", "opencode", "cursor-agent"]);
+    }
+
+    #[test]
+    fn a_built_in_profile_is_read_when_it_is_asked_for() {
+        let all = Profiles::built_in();
+        let read = || all.built_in.iter().filter(|it| it.get().is_some()).count();
+        assert!(all.of_program("/usr/bin/sleep").is_none() && all.by_name("x").is_none());
+        assert_eq!(read(), 0);
+        assert!(all.of_program("/usr/bin/claude").is_some());
+        assert_eq!(read(), 1);
+        assert_eq!((all.with_files().count(), read()), (5, 5));
     }
 
     #[test]
@@ -289,7 +349,7 @@ mod tests {
         std::fs::write(own.join("claude.toml"), mine.replace("mine", "claude")).unwrap();
         let all = Profiles::of(config.path()).unwrap();
         assert_eq!(
-            (all.by_name("claude").unwrap().title.as_str(), all.0.len()),
+            (all.by_name("claude").unwrap().title.as_str(), all.iter().count()),
             ("Mine", BUILT_IN.len() + 1)
         );
         std::fs::write(own.join("bad.toml"), mine.replace("asks", "askes")).unwrap();
