@@ -283,7 +283,7 @@ mod tests {
             let profile = read.unwrap_or_else(|flaws| panic!("{flaws:?}"));
             assert_eq!(all.of_program(&format!("/x/{name}")), Some(&profile));
             // It is found by that, without being read.
-            assert_eq!(profile.programs, [name]);
+            assert_eq!(profile.programs, [*name]);
             assert!(!profile.why.is_empty(), "{name}");
             assert_eq!(profile.asks == Asks::None, profile.files.is_empty(), "{name}");
             // What takes arguments of ours takes them from the operator too.
