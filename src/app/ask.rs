@@ -58,8 +58,10 @@ pub fn scope_words(scope: Scope) -> &'static str {
         Scope::Once => "this ask alone",
         Scope::Session => "the very same request of this sandbox, until it is removed",
         Scope::Hour => "the very same request of this sandbox, for an hour",
-        Scope::Project => "a rule for the sandboxes on its directory, until that is taken back",
-        Scope::Always => "a rule for every sandbox, until that is taken back",
+        Scope::Project => {
+            "a rule that allows the like in sandboxes on its directory, until it is taken back"
+        }
+        Scope::Always => "a rule that allows the like in every sandbox, until it is taken back",
     }
 }
 

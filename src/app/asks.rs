@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     action::{Action, Scope},
-    ask::{Line, brief, end_words},
+    ask::{brief, end_words},
     chord::Chord,
     effect::EffectId,
     fleet::Fleet,
@@ -14,7 +14,7 @@ use super::{
     line::Editor,
     lost::DEAF_FOR,
     state::{Overlay, State},
-    view::{Cursor, View},
+    view::{Cursor, Page, View},
     write::Room,
 };
 use crate::{
@@ -186,13 +186,8 @@ pub struct Shown {
     pub ask: Ask,
     /// It waits no more, as far as is known by now.
     pub over: Option<String>,
-    pub lines: Vec<Line>,
-    /// The first row on screen.
-    pub top: usize,
-    pub(super) height: usize,
+    pub page: Page,
     pub gate: Gate,
-    /// What it was broken into lines for.
-    pub(super) cells: u16,
     pub(super) covered: bool,
     /// Whether keys answer, as it was drawn last.
     pub lit: bool,
@@ -204,11 +199,8 @@ impl Shown {
         Self {
             ask,
             over,
-            lines: Vec::new(),
-            top: 0,
-            height: 0,
+            page: Page::default(),
             gate: Gate::new(mark, usize::MAX),
-            cells: 0,
             covered: false,
             lit: false,
         }
@@ -217,26 +209,6 @@ impl Shown {
     /// It is over, and how is not known yet.
     pub(super) fn is_unexplained(&self) -> bool {
         self.over.is_some() && self.ask.state == AskState::Pending
-    }
-
-    pub(super) fn scroll_to(&mut self, row: usize) {
-        self.top = row.min(self.lines.len().saturating_sub(self.height));
-    }
-
-    /// Does what an action of lists says; `false` when it is none.
-    pub(super) fn act(&mut self, action: Action) -> bool {
-        let half = (self.height / 2).max(1);
-        let row = match action {
-            Action::ListDown => self.top.saturating_add(1),
-            Action::ListUp => self.top.saturating_sub(1),
-            Action::ListTop => 0,
-            Action::ListBottom => usize::MAX,
-            Action::ListHalfDown => self.top.saturating_add(half),
-            Action::ListHalfUp => self.top.saturating_sub(half),
-            _ => return false,
-        };
-        self.scroll_to(row);
-        true
     }
 }
 
@@ -296,9 +268,7 @@ impl Inbox {
             return Err("a cursor of the asks is unsound".to_owned());
         }
         match &self.shown {
-            Some(it) if it.top > it.lines.len() => {
-                Err("the window of an ask is unsound".to_owned())
-            }
+            Some(it) if !it.page.is_sound() => Err("the window of an ask is unsound".to_owned()),
             _ => Ok(()),
         }
     }
@@ -355,7 +325,7 @@ impl State {
             return it.gate.wanted(it.top, rows).filter(|_| looked_at);
         }
         let it = self.shown_ask().filter(|it| it.over.is_none() && !self.ask_is_covered())?;
-        it.gate.wanted(it.top, it.height)
+        it.gate.wanted(it.page.top, it.page.height)
     }
 
     /// When the last key is so long ago that the next one is meant for what is on screen.

@@ -2,11 +2,10 @@
 //! the audit record.
 
 use super::{
-    action::Action,
     ask::{Line, Tone},
     effect::EffectId,
     state::State,
-    view::{Cursor, Pattern, View},
+    view::{Cursor, Page, Pattern, View},
 };
 use crate::{
     base::{
@@ -18,7 +17,7 @@ use crate::{
     model::{
         ask::AskState,
         audit::{Entry, Value},
-        rule::{Domain, Draft, KnownRule, RuleName, Rulebook, Ruling},
+        rule::{Domain, Draft, KnownRule, Rulebook, Ruling},
         traffic::{Flow, FlowState, Traffic},
     },
 };
@@ -70,10 +69,27 @@ pub struct Record {
     pub cells: Vec<(String, Tone)>,
     /// All that is known of it: names, texts, and what they are.
     pub details: Vec<(&'static str, String, Tone)>,
-    /// The rule that it is.
-    pub rule: Option<RuleName>,
-    /// What tells it from all others, so that the cursor stays on it.
-    pub key: String,
+    pub of: What,
+}
+
+/// What a row is, which tells it from all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Rule(Box<KnownRule>),
+    /// A connection, by its number.
+    Flow(u64),
+    /// An entry of the audit record, by its number.
+    Entry(i64),
+}
+
+impl What {
+    /// Whether it is the same, whatever is known of it by now.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rule(one), Self::Rule(other)) => one.name == other.name,
+            (one, other) => one == other,
+        }
+    }
 }
 
 impl Record {
@@ -83,6 +99,13 @@ impl Record {
         let details = self.details.iter().map(|it| it.1.as_str());
         cells.chain(details).collect::<Vec<_>>().join(" ")
     }
+
+    pub fn rule(&self) -> Option<&KnownRule> {
+        match &self.of {
+            What::Rule(it) => Some(it),
+            What::Flow(_) | What::Entry(_) => None,
+        }
+    }
 }
 
 /// A row that is read.
@@ -91,10 +114,7 @@ pub struct Open {
     pub record: Option<Record>,
     /// What a rule does, once the hub has said so; or why it did not.
     pub draft: Option<Result<Box<Draft>, String>>,
-    pub lines: Vec<Line>,
-    pub top: usize,
-    pub(super) height: usize,
-    pub(super) cells: u16,
+    pub page: Page,
 }
 
 /// The place.
@@ -158,31 +178,28 @@ impl Records {
 
     /// Takes new rows; what is under the cursor stays under it.
     pub(super) fn take(&mut self, rows: Vec<Record>, head: Vec<(String, Tone)>) {
-        (self.rows, self.head, self.known, self.wrong) = {
-            let here = self.current().map(|it| it.key.clone());
-            let at = here.and_then(|key| rows.iter().position(|it| it.key == key));
-            self.cursor = if at.is_some() { self.cursor } else { Cursor::default() };
-            (rows, head, true, None)
-        };
-        self.list(None);
+        let here = self.current().map(|it| it.of.clone());
+        (self.rows, self.head, self.known, self.wrong) = (rows, head, true, None);
+        self.list(here.as_ref());
     }
 
     pub(super) fn filter(&mut self, pattern: Option<Pattern>) {
-        let here = self.current().map(|it| it.key.clone());
+        let here = self.current().map(|it| it.of.clone());
         self.pattern = pattern;
-        self.list(here);
+        self.list(here.as_ref());
     }
 
-    fn list(&mut self, here: Option<String>) {
-        let here = here.or_else(|| self.current().map(|it| it.key.clone()));
+    /// Lists what fits, with the cursor on this row; where it is not listed, on its neighbour.
+    fn list(&mut self, here: Option<&What>) {
         let fits = |it: &Record| self.pattern.as_ref().is_none_or(|of| of.is_in(&it.text()));
         let rows = self.rows.iter().enumerate().filter(|(_, it)| fits(it));
         self.listed = rows.map(|(at, _)| at).collect();
-        let row = here.and_then(|key| {
-            self.listed.iter().position(|it| self.rows.get(*it).is_some_and(|it| it.key == key))
-        });
+        let is_here = |it: &Record| here.is_some_and(|here| it.of.is(here));
+        let row = self.listed.iter().position(|it| self.rows.get(*it).is_some_and(is_here));
         self.cursor.set_count(self.listed.len());
-        self.cursor.move_to(row.unwrap_or(0));
+        if let Some(row) = row {
+            self.cursor.move_to(row);
+        }
     }
 
     pub(super) fn copied(&self) -> Option<String> {
@@ -199,7 +216,7 @@ impl Records {
     }
 
     pub fn check(&self) -> Result<(), String> {
-        let open = self.open.as_ref().is_none_or(|it| it.top <= it.lines.len());
+        let open = self.open.as_ref().is_none_or(|it| it.page.is_sound());
         let listed = self.listed.iter().all(|it| *it < self.rows.len());
         match self.cursor.is_sound(self.listed.len()) && listed && open {
             true => Ok(()),
@@ -209,38 +226,19 @@ impl Records {
 }
 
 impl Open {
-    pub(super) fn scroll_to(&mut self, row: usize) {
-        self.top = row.min(self.lines.len().saturating_sub(self.height));
-    }
-
-    pub(super) fn act(&mut self, action: Action) -> bool {
-        let half = (self.height / 2).max(1);
-        let row = match action {
-            Action::ListDown => self.top.saturating_add(1),
-            Action::ListUp => self.top.saturating_sub(1),
-            Action::ListTop => 0,
-            Action::ListBottom => usize::MAX,
-            Action::ListHalfDown => self.top.saturating_add(half),
-            Action::ListHalfUp => self.top.saturating_sub(half),
-            _ => return false,
-        };
-        self.scroll_to(row);
-        true
-    }
-
     /// Gives it its size.
     pub(super) fn lay_out(&mut self, cells: u16, height: usize) {
-        self.height = height;
-        if self.cells != cells || self.lines.is_empty() {
-            self.cells = cells;
-            self.lines = self.record.as_ref().map(|it| lines(it, cells)).unwrap_or_default();
-            self.lines.extend(self.told(cells));
+        if self.page.cells != cells || self.page.lines.is_empty() {
+            let mut all = self.record.as_ref().map(|it| lines(it, cells)).unwrap_or_default();
+            all.extend(self.told(cells));
+            (self.page.lines, self.page.cells) = (all, cells);
         }
-        self.scroll_to(self.top);
+        self.page.height = height;
+        self.page.scroll_to(self.page.top);
     }
 
     fn told(&self, cells: u16) -> Vec<Line> {
-        let details = match (&self.draft, self.record.as_ref().map(|it| it.rule.is_some())) {
+        let details = match (&self.draft, self.record.as_ref().map(|it| it.rule().is_some())) {
             (Some(Ok(draft)), _) => draft_details(draft),
             (Some(Err(why)), _) => vec![("record", format!("not known: {why}"), Tone::Warning)],
             (None, Some(true)) => vec![("record", "asking the hub".to_owned(), Tone::Dim)],
@@ -337,31 +335,13 @@ fn rule(it: &KnownRule, zone: &Zone) -> Record {
             (shown, Tone::Plain),
         ],
         details,
-        rule: Some(it.name.clone()),
-        key: format!("{:?}", it.name),
+        of: What::Rule(Box::new(it.clone())),
     }
 }
 
 pub(super) fn of_traffic(traffic: &Traffic, zone: &Zone) -> (Vec<Record>, Vec<(String, Tone)>) {
     let rows = traffic.flows.iter().map(|it| flow(it, zone)).collect();
-    let mut words = vec![
-        format!("{} let out", count(traffic.allowed, "connection")),
-        format!("{} kept in", traffic.denied),
-    ];
-    if traffic.unseen > 0 {
-        words.push(format!("{} of them unseen: too many at once", traffic.unseen));
-    }
-    if traffic.names_refused > 0 {
-        words.push(format!("{} refused", count(traffic.names_refused, "odd name lookup")));
-    }
-    match traffic.dropped {
-        Some((0, 0)) => {}
-        Some((udp, other)) => {
-            words.push(format!("{} of UDP dropped, {other} of others", count(udp, "packet")));
-        }
-        None => words.push("dropped packets can't be told".to_owned()),
-    }
-    (rows, vec![(words.join(", "), Tone::Dim)])
+    (rows, vec![(traffic.in_words(), Tone::Dim)])
 }
 
 fn flow(it: &Flow, zone: &Zone) -> Record {
@@ -393,14 +373,13 @@ fn flow(it: &Flow, zone: &Zone) -> Record {
             ("sent", sent, Tone::Plain),
             ("received", received, Tone::Plain),
         ],
-        rule: None,
-        key: it.number.to_string(),
+        of: What::Flow(it.number),
     }
 }
 
 pub(super) fn of_audit(read: &AuditRead, zone: &Zone) -> (Vec<Record>, Vec<(String, Tone)>) {
     let rows = read.entries.iter().map(|it| entry(it, zone)).collect();
-    let all = count(read.count, "entry").replace("entrys", "entries");
+    let all = count(read.count, "entry");
     let head = match &read.sound {
         Ok(head) => {
             let hash: String = head.hash.chars().take(12).collect();
@@ -443,8 +422,7 @@ fn entry(it: &Entry, zone: &Zone) -> Record {
             (subject, Tone::Plain),
         ],
         details,
-        rule: None,
-        key: it.seq.to_string(),
+        of: What::Entry(it.seq),
     }
 }
 

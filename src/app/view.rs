@@ -7,6 +7,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::{
     action::Action,
+    ask::Line,
     asks::{Inbox, Listed},
     chord::Chord,
     diff::Diff,
@@ -147,6 +148,52 @@ impl Cursor {
 
     pub fn is_sound(&self, count: usize) -> bool {
         self.count == count && (self.at < count || self.at == 0) && self.top <= self.at
+    }
+}
+
+/// A text that is read, in rows, and the window on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub lines: Vec<Line>,
+    /// The first row on screen.
+    pub top: usize,
+    pub(super) height: usize,
+    /// What it was broken into lines for.
+    pub(super) cells: u16,
+}
+
+impl Page {
+    pub(super) fn scroll_to(&mut self, row: usize) {
+        self.top = row.min(self.lines.len().saturating_sub(self.height));
+    }
+
+    pub(super) fn scroll_by(&mut self, rows: isize) {
+        self.scroll_to(self.top.saturating_add_signed(rows));
+    }
+
+    /// Does what an action of lists says; `false` when it is none.
+    pub(super) fn act(&mut self, action: Action) -> bool {
+        let half = (self.height / 2).max(1);
+        let row = match action {
+            Action::ListDown => self.top.saturating_add(1),
+            Action::ListUp => self.top.saturating_sub(1),
+            Action::ListTop => 0,
+            Action::ListBottom => usize::MAX,
+            Action::ListHalfDown => self.top.saturating_add(half),
+            Action::ListHalfUp => self.top.saturating_sub(half),
+            _ => return false,
+        };
+        self.scroll_to(row);
+        true
+    }
+
+    /// Rows below the window.
+    pub fn below(&self, rows: usize) -> usize {
+        self.lines.len().saturating_sub(self.top + rows)
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        self.top <= self.lines.len()
     }
 }
 

@@ -134,8 +134,13 @@ fn pictograph(it: char) -> bool {
 /// How many of something, in words: `1 sandbox`, `2 sandboxes`. A noun of several words ends in the one that
 /// changes.
 pub fn count<N: fmt::Display + PartialEq + From<u8>>(many: N, one: &str) -> String {
+    let vowel = |it: &str| it.ends_with(['a', 'e', 'i', 'o', 'u']);
+    let (one, ending) = match one.strip_suffix('y').filter(|it| !vowel(it)) {
+        Some(stem) if many != N::from(1) => (stem, "ies"),
+        _ => (one, ""),
+    };
     let ending = match one {
-        _ if many == N::from(1) => "",
+        _ if many == N::from(1) || !ending.is_empty() => ending,
         _ if one.ends_with(['x', 's']) || one.ends_with("ch") || one.ends_with("sh") => "es",
         _ => "s",
     };

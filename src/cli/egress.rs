@@ -7,8 +7,8 @@ use super::{
     table::{Cell, Table, Tone},
 };
 use crate::{
-    base::{clock, fault::Outcome, text, units},
-    model::traffic::{FlowState, Traffic},
+    base::{clock, fault::Outcome, units},
+    model::traffic::FlowState,
     runtime::Runtime,
 };
 
@@ -44,29 +44,6 @@ pub async fn egress(runtime: &dyn Runtime, args: EgressArgs) -> Outcome<out::Cod
     } else {
         out::print(&table.render(paint::wanted()))?;
     }
-    out::tell(&counted(&traffic));
+    out::tell(&traffic.in_words());
     Ok(out::DONE)
-}
-
-/// What there was in all, in one line.
-fn counted(traffic: &Traffic) -> String {
-    let count = |many: u64, what: &str| text::count(many, what);
-    let mut words = vec![
-        format!("{} let out", count(traffic.allowed, "connection")),
-        format!("{} kept in", traffic.denied),
-    ];
-    if traffic.unseen > 0 {
-        words.push(format!("{} of them unseen: too many at once", traffic.unseen));
-    }
-    if traffic.names_refused > 0 {
-        words.push(format!("{} refused", count(traffic.names_refused, "odd name lookup")));
-    }
-    match traffic.dropped {
-        Some((0, 0)) => {}
-        Some((udp, other)) => {
-            words.push(format!("{} of UDP dropped, {other} of others", count(udp, "packet")));
-        }
-        None => words.push("dropped packets can't be told".to_owned()),
-    }
-    words.join(", ")
 }

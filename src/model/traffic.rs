@@ -1,7 +1,7 @@
 //! What went out of a sandbox, or was kept from it.
 
 use super::sandbox::words;
-use crate::base::clock::Timestamp;
+use crate::base::{clock::Timestamp, text::count};
 
 words! {
     /// How a connection stands.
@@ -53,4 +53,28 @@ pub struct Traffic {
     pub names_refused: u64,
     /// Packets that were dropped: of UDP, and of all else but TCP. `None` = can't be told.
     pub dropped: Option<(u64, u64)>,
+}
+
+impl Traffic {
+    /// What there was in all, in one line.
+    pub fn in_words(&self) -> String {
+        let mut words = vec![
+            format!("{} let out", count(self.allowed, "connection")),
+            format!("{} kept in", self.denied),
+        ];
+        if self.unseen > 0 {
+            words.push(format!("{} of them unseen: too many at once", self.unseen));
+        }
+        if self.names_refused > 0 {
+            words.push(format!("{} refused", count(self.names_refused, "odd name lookup")));
+        }
+        match self.dropped {
+            Some((0, 0)) => {}
+            Some((udp, other)) => {
+                words.push(format!("{} of UDP dropped, {other} of others", count(udp, "packet")));
+            }
+            None => words.push("dropped packets can't be told".to_owned()),
+        }
+        words.join(", ")
+    }
 }

@@ -297,19 +297,19 @@ impl View<'_> {
         brush.text_right(right, header.y, room, &format!(" {} ", parts.join(" · ")), style);
         let (body, foot) = with_foot(side);
         let rows = usize::from(body.height);
-        self.ask_text(&mut brush.within(body), &it.lines, it.top, rows);
+        self.ask_text(&mut brush.within(body), &it.page.lines, it.page.top, rows);
         self.ask_foot(&mut brush.within(foot), it, rows);
     }
 
     /// What keys do, or why they do nothing yet.
     fn ask_foot(&self, brush: &mut Brush<'_>, it: &Shown, rows: usize) {
         let area = brush.area();
-        let below = it.lines.len().saturating_sub(it.top + rows);
+        let below = it.page.below(rows);
         let further = self.state.key_words(Action::ListHalfDown);
         let (text, role) = match (&it.over, it.gate.unseen()) {
             (Some(over), _) => (over.clone(), Role::Warning),
-            (None, Some(row)) if it.lines.len() > rows => {
-                let left = count(it.lines.len().saturating_sub(row.max(rows)), "row");
+            (None, Some(row)) if it.page.lines.len() > rows => {
+                let left = count(it.page.lines.len().saturating_sub(row.max(rows)), "row");
                 let text = format!("{left} not read yet; {further} goes on, then keys answer");
                 (text, Role::Warning)
             }

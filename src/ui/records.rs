@@ -18,13 +18,13 @@ impl View<'_> {
         if let Some(open) = &it.open {
             let (header, body) = area.side;
             self.view_title(brush, header, focused, it.of.title(), "");
-            let below = open.lines.len().saturating_sub(open.top + usize::from(body.height));
+            let below = open.page.below(usize::from(body.height));
             if below > 0 {
                 let text = format!(" {} below ", count(below, "row"));
                 let style = self.theme.style(Role::BorderFocus);
                 brush.text_right(header.x + header.width, header.y, header.width / 2, &text, style);
             }
-            return self.record_whole(&mut brush.within(body), &open.lines, open.top);
+            return self.record_whole(&mut brush.within(body), &open.page.lines, open.page.top);
         }
         let (header, list) = area.list;
         let end = self.view_title(brush, header, focused, it.of.title(), "");

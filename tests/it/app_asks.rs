@@ -339,7 +339,7 @@ fn a_program_writes_no_row_of_the_consoles_own() {
     settle(&mut console);
     let shown = console.picture();
     assert!(shown.contains("make<U+3164><U+00A0>x<U+FE0F>"), "{shown}");
-    let lines = &console.state.shown_ask().unwrap().lines;
+    let lines = &console.state.shown_ask().unwrap().page.lines;
     let at = |label: &str| lines.iter().position(|it| it.label == label);
     let mark = lines.iter().position(|it| it.text.contains("from the sandbox"));
     for ours in ["risk", "from", "asked", "until", "digest", "1 h"] {

@@ -382,6 +382,25 @@ fn at(console: &Console) -> String {
 }
 
 #[test]
+fn the_cursor_stays_on_its_rule_when_the_list_is_read_anew_and_goes_to_a_neighbour_when_that_is_gone()
+ {
+    let mut console = in_rules((120, 36));
+    console.keys("j");
+    assert_eq!(at(&console), "no-push");
+    let Reply::Rules(all) = book() else { panic!("rules") };
+    let mut more = all.clone();
+    more.rules.insert(0, known("new", Ruling::Allow, "command ls", Domain::All));
+    more.rules[2].hits += 1;
+    console.keys("R");
+    console.answer(|it| *it == Act::Rules, Reply::Rules(more.clone()));
+    assert_eq!(at(&console), "no-push");
+    more.rules.remove(2);
+    console.keys("R");
+    console.answer(|it| *it == Act::Rules, Reply::Rules(more));
+    assert_eq!(at(&console), "make");
+}
+
+#[test]
 fn rules_are_listed_with_their_hits_read_whole_and_taken_out() {
     for size in [(80, 24), (120, 36), (300, 100), (60, 15)] {
         let mut console = in_rules(size);
@@ -404,7 +423,7 @@ fn rules_are_listed_with_their_hits_read_whole_and_taken_out() {
             _ => panic!("{picture}"),
         };
         let all: String =
-            open.lines.iter().map(|it| format!("{} {}\n", it.label, it.text)).collect();
+            open.page.lines.iter().map(|it| format!("{} {}\n", it.label, it.text)).collect();
         assert!(all.contains("12 times") && all.contains("docs-site: cargo test"), "{all}");
         console.keys("esc x");
         assert!(console.picture().contains("Take out rule no-push?"), "{}", console.picture());

@@ -60,9 +60,9 @@ impl Turn<'_> {
             return self.notice(Level::Warning, "there is no hub to answer to");
         }
         if let Some(row) = it.gate.unseen() {
-            let left = it.lines.len().saturating_sub(row);
+            let left = it.page.lines.len().saturating_sub(row);
             if let Some(it) = self.shown_mut() {
-                it.scroll_to(row);
+                it.page.scroll_to(row);
             }
             let text = format!("{} of it were not on screen yet", count(left, "row"));
             return self.notice(Level::Warning, &text);
@@ -197,7 +197,7 @@ impl Turn<'_> {
         let mark = self.state.asks.mark();
         if let Some(it) = self.shown_mut() {
             if afresh {
-                it.gate = Gate::new(mark, it.lines.len());
+                it.gate = Gate::new(mark, it.page.lines.len());
             } else {
                 it.gate.close(mark);
             }

@@ -132,7 +132,7 @@ impl Turn<'_> {
     fn move_in_asks(&mut self, action: Action) -> bool {
         let Some(inbox) = self.inbox_mut() else { return false };
         match (&mut inbox.shown, inbox.tab) {
-            (Some(it), _) => it.act(action),
+            (Some(it), _) => it.page.act(action),
             (None, Listed::Ended) => inbox.ended.act(action),
             (None, Listed::Waiting) => {
                 let moved = inbox.cursor.act(action);
@@ -262,16 +262,16 @@ impl Turn<'_> {
         inbox.ended.set_height(rows);
         let Some(shown) = self.state.shown_ask() else { return };
         let body = with_foot(area.side.1).0;
-        let lines = (shown.cells != body.width || shown.lines.is_empty())
+        let lines = (shown.page.cells != body.width || shown.page.lines.is_empty())
             .then(|| self.state.ask_lines(&shown.ask, body.width));
         let mark = self.state.asks.mark();
         let Some(it) = self.shown_mut() else { return };
         if let Some(lines) = lines {
-            (it.gate, it.cells) = (Gate::new(mark, lines.len()), body.width);
-            it.lines = lines;
+            it.gate = Gate::new(mark, lines.len());
+            (it.page.lines, it.page.cells) = (lines, body.width);
         }
-        it.height = usize::from(body.height);
-        it.scroll_to(it.top);
+        it.page.height = usize::from(body.height);
+        it.page.scroll_to(it.page.top);
         if covered && !it.covered {
             it.gate.close(mark);
         }
@@ -428,7 +428,7 @@ impl Turn<'_> {
         {
             it.over = Some(end_words(ask));
             it.ask = ask.clone();
-            it.lines.clear();
+            it.page.lines.clear();
         }
         self.learn_ended(ended, whole);
         if told.len() > ENDS_TOLD_MAX {

@@ -6,7 +6,7 @@ use crate::{
         ask::scope_words,
         asks::{Listed, in_words},
         effect::Act,
-        msg::{Button, Mouse, MouseKind},
+        msg::Mouse,
         state::Pending,
         view::View,
     },
@@ -68,22 +68,16 @@ impl Turn<'_> {
         self.notice(Level::Info, &text);
         if let Some(it) = self.shown_mut().filter(|it| it.ask.asked.id == ask.asked.id) {
             it.ask = ask.clone();
-            it.lines.clear();
+            it.page.lines.clear();
         }
         self.learn_ended(vec![ask], false);
     }
 
     pub(super) fn mouse_in_asks(&mut self, mouse: Mouse, row: Option<usize>, again: bool) {
-        let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
-        let rows = match mouse.kind {
-            MouseKind::WheelUp => -lines,
-            MouseKind::WheelDown => lines,
-            MouseKind::Down(Button::Left) => 0,
-            _ => return,
-        };
+        let Some(rows) = self.state.turned(mouse) else { return };
         let Some(inbox) = self.inbox_mut() else { return };
         if let Some(it) = &mut inbox.shown {
-            return it.scroll_to(it.top.saturating_add_signed(rows));
+            return it.page.scroll_by(rows);
         }
         let cursor =
             if inbox.tab == Listed::Waiting { &mut inbox.cursor } else { &mut inbox.ended };

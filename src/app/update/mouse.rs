@@ -6,13 +6,26 @@ use crate::{
         layout::PaneArea,
         msg::{Button, Mouse, MouseKind},
         pane::{Watch, first_row},
-        state::{DOUBLE_CLICK_WITHIN, Overlay, Place},
+        state::{DOUBLE_CLICK_WITHIN, Overlay, Place, State},
     },
     vt::{
         key::{MouseButton, MouseEvent, MouseKind as Kind, encode_mouse},
         screen::MouseMode,
     },
 };
+
+impl State {
+    /// By how many rows the wheel moves; 0 for a click, `None` for all else.
+    pub(super) fn turned(&self, mouse: Mouse) -> Option<isize> {
+        let lines = isize::try_from(self.config.scroll_lines).unwrap_or(3);
+        match mouse.kind {
+            MouseKind::WheelUp => Some(-lines),
+            MouseKind::WheelDown => Some(lines),
+            MouseKind::Down(Button::Left) => Some(0),
+            _ => None,
+        }
+    }
+}
 
 impl Turn<'_> {
     pub(super) fn mouse(&mut self, mouse: Mouse) {

@@ -6,12 +6,15 @@ use crate::{
         action::Action,
         dialog::{Deed, Says},
         effect::{Act, EffectId},
-        msg::{Button, Mouse, MouseKind, Reply},
+        msg::{Mouse, Reply},
         records::{Of, Records, of_audit, of_rules, of_traffic},
         state::{LineKind, Pending},
         view::View,
     },
-    base::fault::Outcome,
+    base::{
+        fault::Outcome,
+        text::{count, visible},
+    },
     model::{
         event::Level,
         rule::{Question, RuleName},
@@ -72,7 +75,7 @@ impl Turn<'_> {
     pub(super) fn records_action(&mut self, action: Action) -> bool {
         let Some(it) = self.records_mut() else { return false };
         let moved = match &mut it.open {
-            Some(open) => open.act(action),
+            Some(open) => open.page.act(action),
             None => it.cursor.act(action),
         };
         if moved {
@@ -105,7 +108,7 @@ impl Turn<'_> {
         if !it.open() {
             return self.notice(Level::Info, "there is nothing to read here");
         }
-        let rule = it.current().and_then(|it| it.rule.clone());
+        let rule = it.current().and_then(|it| it.rule()).map(|it| it.name.clone());
         if let Some(name) = rule {
             let act = Act::Propose(Box::new(Question::Rule(name.clone())));
             let reading = self.start(act, Some(Pending::RuleRead(name)));
@@ -122,17 +125,14 @@ impl Turn<'_> {
         }
         let Some(it) = self.state.records() else { return };
         let row = it.open.as_ref().and_then(|it| it.record.as_ref()).or_else(|| it.current());
-        let Some((name, row)) = row.and_then(|it| Some((it.rule.clone()?, it))) else {
+        let Some(rule) = row.and_then(|it| it.rule()) else {
             return self.notice(Level::Info, "no rule is under the cursor");
         };
-        let words = |key: &str| {
-            let found = row.details.iter().find(|it| it.0 == key);
-            found.map(|it| it.1.clone()).unwrap_or_default()
-        };
+        let name = rule.name.clone();
         let lines = vec![
-            format!("{} {}", words("verdict"), words("about")),
-            format!("It answered {}.", words("answered")),
-            format!("It is taken out of {}.", words("file")),
+            format!("{} {}", rule.ruling.word(), visible(&rule.about)),
+            format!("It answered {}.", count(rule.hits, "time")),
+            format!("It is taken out of {}.", visible(&rule.file)),
         ];
         let title = (format!("Take out rule {}?", name.id), "take it out");
         self.ask_first(Deed::RemoveRule(name), title, Says::from(lines));
@@ -163,7 +163,10 @@ impl Turn<'_> {
                     return;
                 }
                 let Some(open) = &mut it.open else { return };
-                let same = open.record.as_ref().is_some_and(|it| it.rule.as_ref() == Some(&name));
+                let same = open
+                    .record
+                    .as_ref()
+                    .is_some_and(|it| it.rule().is_some_and(|it| it.name == name));
                 if same {
                     open.draft = Some(match result {
                         Ok(Reply::Proposal(mut it)) => it
@@ -174,7 +177,7 @@ impl Turn<'_> {
                         Ok(_) => Err("the hub answered something else".to_owned()),
                         Err(fault) => Err(fault.message().to_owned()),
                     });
-                    open.lines.clear();
+                    open.page.lines.clear();
                 }
             }
             Pending::Records(of) => {
@@ -214,17 +217,11 @@ impl Turn<'_> {
     }
 
     pub(super) fn mouse_in_records(&mut self, mouse: Mouse, row: Option<usize>, again: bool) {
-        let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
-        let rows = match mouse.kind {
-            MouseKind::WheelUp => -lines,
-            MouseKind::WheelDown => lines,
-            MouseKind::Down(Button::Left) => 0,
-            _ => return,
-        };
+        let Some(rows) = self.state.turned(mouse) else { return };
         let height = self.state.frame.view.map_or(0, |it| usize::from(it.list.1.height / 3));
         let Some(it) = self.records_mut() else { return };
         if let Some(open) = &mut it.open {
-            return open.scroll_to(open.top.saturating_add_signed(rows));
+            return open.page.scroll_by(rows);
         }
         if rows != 0 {
             return it.cursor.move_by(rows);

@@ -9,7 +9,7 @@ use crate::{
         diff::Half,
         effect::{Act, EffectId},
         layout::ViewArea,
-        msg::{Button, Mouse, MouseKind},
+        msg::Mouse,
         snapshots::{Row, label},
         state::{LineKind, Pending},
         view::{Left, Pattern, VIEWS_MAX, View, Work},
@@ -375,16 +375,10 @@ impl Turn<'_> {
             let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
             return self.mouse_in_records(mouse, row, again);
         }
-        let lines = isize::try_from(self.state.config.scroll_lines).unwrap_or(3);
         let now = self.state.now.since_start;
         let (x, y) = (mouse.column, mouse.row);
         let (in_list, in_side) = (area.list.1.contains(x, y), area.side.1.contains(x, y));
-        let rows = match mouse.kind {
-            MouseKind::WheelUp => -lines,
-            MouseKind::WheelDown => lines,
-            MouseKind::Down(Button::Left) => 0,
-            _ => return,
-        };
+        let Some(rows) = self.state.turned(mouse) else { return };
         let clicked = rows == 0;
         let said = self.said_rows();
         match self.state.views.last_mut() {
