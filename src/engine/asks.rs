@@ -24,6 +24,7 @@ use crate::{
             ASKS_FORGOTTEN_EVERY, ASKS_KEPT, ASKS_KEPT_BYTES, ASKS_KEPT_OF_ONE,
             ASKS_KEPT_OF_ONE_BYTES, ASKS_LISTED_BYTES_MAX, ASKS_WANTED_MAX,
         },
+        text::hex,
     },
     model::{
         ask::{Answer, Ask, AskState, Asked, Besides, Choice, Decision, Request, Scope, Verdict},
@@ -412,7 +413,7 @@ pub(super) fn digest(sandbox: &SandboxId, request: &Request) -> String {
         part(key);
         part(value);
     }
-    hash.finalize().iter().map(|it| format!("{it:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         limits::{PROJECTS_MAX, RULES_WITHIN},
+        text::hex,
     },
     config::{
         paths::Paths,
@@ -207,8 +208,8 @@ impl Inner {
 /// others.
 pub fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(workspace.as_os_str());
-    let digest: String =
-        Sha256::digest(bytes).iter().take(8).map(|it| format!("{it:02x}")).collect();
+    let digest = Sha256::digest(bytes);
+    let digest = hex(digest.get(..8).unwrap_or_default());
     let name = workspace.file_name().and_then(|it| it.to_str()).unwrap_or_default();
     let plain = name.chars().filter(|it| it.is_ascii_alphanumeric() || "-_".contains(*it));
     let plain: String = plain.take(NAMED_LETTERS).collect();
@@ -237,7 +238,7 @@ impl State {
 }
 
 pub(super) fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|it| format!("{it:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// No file has no rules.

@@ -7,6 +7,7 @@ use super::{host, sandbox::words};
 use crate::base::{
     limits::{SECRET_VALUE_BYTES_MAX, SECRET_VALUE_BYTES_MIN},
     secret::Secret,
+    text::hex,
 };
 
 /// How every placeholder begins.
@@ -147,8 +148,7 @@ pub fn is_placeholder(text: &str) -> bool {
 
 /// One from 16 random bytes.
 pub fn placeholder(random: [u8; 16]) -> String {
-    let digits = random.iter().map(|it| format!("{it:02x}")).collect::<String>();
-    format!("{PLACEHOLDER}{digits}")
+    format!("{PLACEHOLDER}{}", hex(&random))
 }
 
 /// Why a value can't be put into a request; `None` when it can. The value itself is never in the words.

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     base::{clock::Timestamp, limits::PATH_BYTES_MAX},
-    model::ask::{AskKind, Request},
+    model::{
+        ask::{AskKind, Request},
+        host::written,
+    },
 };
 
 pub use crate::model::rule::Ruling;
@@ -41,11 +44,9 @@ impl Subject {
                 format!("command {}", words.join(" "))
             }
             Self::Path(glob) => format!("path {glob}"),
-            Self::Host(name, port) => {
-                format!("host {name}{}", port.map(|it| format!(":{it}")).unwrap_or_default())
-            }
+            Self::Host(name, port) => format!("host {}", written(name, *port)),
             Self::Request(name, port, requests) => {
-                format!("{} {}", Self::Host(name.clone(), *port).about(), requests.words())
+                format!("host {} {}", written(name, *port), requests.words())
             }
             Self::Tool(name) => format!("tool {name}"),
         }
@@ -296,6 +297,14 @@ mod tests {
             let by: Vec<String> = by.iter().map(|it| (*it).to_owned()).collect();
             assert_eq!(said_of(&rules, AskKind::Exec, line), (ruling, by), "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_rule_is_about_names_a_host_as_one_writes_it() {
+        let host = |name: &str, port| Subject::Host(name.to_owned(), port).about();
+        assert_eq!(host("a.example", Some(80)), "host a.example:80");
+        assert_eq!(host("2001:db8::1", Some(443)), "host [2001:db8::1]:443");
+        assert_eq!(host("2001:db8::1", None), "host [2001:db8::1]");
     }
 
     #[test]

@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
-use super::rules::{Outcome, Rule, Subject, judge};
+use super::{
+    path,
+    rules::{Outcome, Rule, Subject, judge},
+    shell::quoted,
+};
 use crate::{
     base::clock::Timestamp,
-    model::ask::{AskKind, Request},
+    model::{
+        ask::{AskKind, Request},
+        host,
+    },
 };
 
 /// Requests that a rule means, one for each of the words that may stand in a place.
@@ -17,15 +24,10 @@ fn samples(subject: &Subject) -> Vec<Request> {
     }
     let (kind, subjects) = match subject {
         Subject::Command(words) => (AskKind::Exec, lines(words)),
-        Subject::Path(glob) => {
-            let path: Vec<&str> =
-                glob.split('/').map(|it| if it == "**" { "x" } else { it }).collect();
-            (AskKind::File, vec![path.join("/").replace(['*', '?'], "x")])
-        }
+        Subject::Path(glob) => (AskKind::File, vec![path::sample(glob)]),
         Subject::Host(name, port) => {
             let name = name.strip_prefix("*.").map_or_else(|| name.clone(), |it| format!("x.{it}"));
-            let name = if name.contains(':') { format!("[{name}]") } else { name };
-            (AskKind::Network, vec![port.map_or(name.clone(), |port| format!("{name}:{port}"))])
+            (AskKind::Network, vec![host::written(&name, *port)])
         }
         Subject::Tool(name) => (AskKind::Tool, vec![name.replace('*', "x")]),
         Subject::Request(..) => return Vec::new(),
@@ -47,14 +49,6 @@ fn lines(words: &[Vec<String>]) -> Vec<String> {
         all.extend(may.iter().skip(1).map(|word| line(place, word)));
     }
     all
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&it);
-    match word.bytes().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
 }
 
 /// The rule that is always in the way of a new one, stricter than it; `None` when it answers something.

@@ -7,6 +7,7 @@ use crate::{
         text::{is_deceptive, is_unseen},
     },
     config::load::is_plain_name,
+    model::host,
     policy::rules::{Rule, Subject},
 };
 
@@ -39,8 +40,7 @@ fn keys(Entry { rule, good, bad, .. }: &Entry) -> Vec<(&'static str, String)> {
         }
         Subject::Path(glob) => ("path", quoted(glob)),
         Subject::Host(name, port) | Subject::Request(name, port, _) => {
-            let name = if name.contains(':') { format!("[{name}]") } else { name.clone() };
-            ("host", quoted(&port.map_or(name.clone(), |port| format!("{name}:{port}"))))
+            ("host", quoted(&host::written(name, *port)))
         }
         Subject::Tool(name) => ("tool", quoted(name)),
     });
