@@ -38,12 +38,7 @@ pub async fn policy(paths: &Paths, verb: PolicyVerb) -> Outcome<out::Code> {
 
 fn read(path: &Path) -> Outcome<Vec<Rule>> {
     let Some(text) = source::read(path)? else { return Ok(Vec::new()) };
-    policy::rules(&path.display().to_string(), &text).map_err(|flaws| told(&flaws))
-}
-
-fn told(flaws: &[source::Flaw]) -> Fault {
-    let flaws: Vec<String> = flaws.iter().map(ToString::to_string).collect();
-    Fault::invalid(flaws.join("\n"))
+    policy::rules(&path.display().to_string(), &text).map_err(|it| source::all(&it))
 }
 
 /// What a hub knows of the rules, if one runs: none is started for it.
@@ -141,7 +136,7 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
     let of_it = project_file(paths, &workspace);
     if let Some(text) = source::read(&of_it)? {
         let of_it = policy::project(&of_it.display().to_string(), &text);
-        all.extend(of_it.map_err(|flaws| told(&flaws))?.1.into_iter().map(|it| it.rule));
+        all.extend(of_it.map_err(|it| source::all(&it))?.1.into_iter().map(|it| it.rule));
     }
     let request = Request {
         kind: args.kind,

@@ -28,6 +28,21 @@ impl fmt::Display for Flaw {
     }
 }
 
+/// The first flaw of a file as a fault; the rest are counted.
+pub fn fault(flaws: &[Flaw]) -> Fault {
+    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
+    match flaws.len() {
+        0 | 1 => Fault::invalid(first),
+        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
+    }
+}
+
+/// All of them as a fault, each in a line of its own.
+pub fn all(flaws: &[Flaw]) -> Fault {
+    let flaws: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+    Fault::invalid(flaws.join("\n"))
+}
+
 /// A value and the bytes it was read from.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -260,4 +275,17 @@ fn distance(from: &str, to: &str) -> usize {
         before = std::mem::replace(&mut above, line);
     }
     above.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flaws_as_a_fault_name_the_first_and_count_the_rest_or_are_all_told() {
+        let flaw = |line| Flaw { file: "f".into(), line, column: 2, message: "odd".into() };
+        assert_eq!(fault(&[flaw(1)]).message(), "f:1:2: odd");
+        assert_eq!(fault(&[flaw(1), flaw(3), flaw(4)]).message(), "f:1:2: odd (and 2 more)");
+        assert_eq!(all(&[flaw(1), flaw(3)]).message(), "f:1:2: odd\nf:3:2: odd");
+    }
 }

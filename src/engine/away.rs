@@ -98,10 +98,10 @@ impl Inner {
         let file = self.paths.config().join("config.toml");
         self.reading(move || {
             let Some(text) = source::read(&file)? else { return Ok(NotifyConfig::default()) };
-            load::config(&file.display().to_string(), &text).map(|it| it.notify).map_err(|flaws| {
-                let first = flaws.first().map(ToString::to_string).unwrap_or_default();
-                Fault::invalid(first).hint("sandwatch config check shows all")
-            })
+            let config = load::config(&file.display().to_string(), &text);
+            let config = config
+                .map_err(|it| source::fault(&it).hint("sandwatch config check shows all"))?;
+            Ok(config.notify)
         })
         .await
     }

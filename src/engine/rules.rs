@@ -180,9 +180,8 @@ impl Inner {
             }
             let name = path.display().to_string();
             let read = source::read(&path).map(Option::unwrap_or_default);
-            let read = read.map_err(|it| it.to_string()).and_then(|text| {
-                let first = |it: Vec<source::Flaw>| it.first().map(ToString::to_string);
-                policy::project(&name, &text).map_err(|it| first(it).unwrap_or_default())
+            let read = read.and_then(|text| {
+                policy::project(&name, &text).map_err(|it| source::fault(&it))
             });
             match read {
                 Ok((workspace, _))
@@ -196,7 +195,7 @@ impl Inner {
                         "{name}: the rules for {workspace} are not kept in this file"
                     ));
                 }
-                Err(why) => wrong.push(why),
+                Err(fault) => wrong.push(fault.to_string()),
             }
         }
         found.sort();
@@ -255,8 +254,7 @@ fn understood(domain: &Domain, name: &str, text: Option<&str>) -> Outcome<Vec<Ru
 /// What such a file says.
 pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<Entry>> {
     let wrong = |flaws: Vec<source::Flaw>| {
-        let first = flaws.first().map(ToString::to_string).unwrap_or_default();
-        Fault::invalid(first).hint("sandwatch policy check tells all that is wrong with it")
+        source::fault(&flaws).hint("sandwatch policy check tells all that is wrong with it")
     };
     match domain {
         Domain::All => policy::entries(name, text).map_err(wrong),

@@ -13,7 +13,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{AUTO_THEME, Config, Prefs},
-        source::{Flaw, Node, Source, read, unknown},
+        source::{Flaw, Node, Source, fault, read, unknown},
     },
     ui::theme::{self, Depth, Theme},
 };
@@ -208,14 +208,5 @@ pub fn placed(fault: Fault, file: &str, text: &str, setting: &str, name: &str) -
         // It may have been found already.
         Some(place) if !fault.message().starts_with(&place) => fault.context(place),
         _ => fault,
-    }
-}
-
-/// The first flaw as a fault; the rest are counted.
-pub fn fault(flaws: &[Flaw]) -> Fault {
-    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
-    match flaws.len() {
-        0 | 1 => Fault::invalid(first),
-        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
     }
 }

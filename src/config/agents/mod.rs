@@ -5,7 +5,7 @@ mod read;
 
 use std::path::{Path, PathBuf};
 
-use super::source::{self, Flaw};
+use super::source;
 use crate::base::{
     fault::{Fault, Outcome},
     limits::AGENTS_MAX,
@@ -153,7 +153,7 @@ impl Profiles {
         for (name, path) in own(config)? {
             let Some(text) = source::read(&path)? else { continue };
             let file = text::visible(&path.display().to_string());
-            let profile = read::profile(&file, &name, &text).map_err(|flaws| fault(&flaws))?;
+            let profile = read::profile(&file, &name, &text).map_err(|it| source::fault(&it))?;
             match all.0.iter_mut().find(|it| it.name == profile.name) {
                 Some(known) => *known = profile,
                 None => all.0.push(profile),
@@ -215,15 +215,6 @@ fn own(config: &Path) -> Outcome<Vec<(String, PathBuf)>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// The first flaw as a fault; the rest are counted.
-fn fault(flaws: &[Flaw]) -> Fault {
-    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
-    match flaws.len() {
-        0 | 1 => Fault::invalid(first),
-        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
-    }
 }
 
 #[cfg(test)]

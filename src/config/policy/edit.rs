@@ -6,7 +6,7 @@ use crate::{
         fault::{Fault, Outcome},
         text::{is_deceptive, is_unseen},
     },
-    config::load::is_plain_name,
+    config::{load::is_plain_name, source},
     model::host,
     policy::rules::{Rule, Subject},
 };
@@ -91,11 +91,6 @@ pub fn entry_of(rule: Rule) -> Entry {
 
 /// Reads rules that somebody wrote: as in a file, or one of them in a line.
 pub fn written(text: &str) -> Outcome<Vec<Entry>> {
-    let flawed = |flaws: Vec<crate::config::source::Flaw>| {
-        let flaws: Vec<String> =
-            flaws.iter().map(|it| format!("{}:{}: {}", it.line, it.column, it.message)).collect();
-        Fault::invalid(flaws.join("\n"))
-    };
     let is_line = !text.trim_start().starts_with('[') && !text.trim_start().starts_with('#');
     if is_line {
         let line = text.trim();
@@ -107,10 +102,10 @@ pub fn written(text: &str) -> Outcome<Vec<Entry>> {
             for it in &mut flaws {
                 it.column = it.column.saturating_sub("rule = [{ ".len()).max(1);
             }
-            flawed(flaws)
+            source::all(&flaws)
         });
     }
-    entries("rules", text).map_err(flawed)
+    entries("rules", text).map_err(|it| source::all(&it))
 }
 
 /// The text of a policy with one more rule at its end.
