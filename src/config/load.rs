@@ -161,7 +161,7 @@ pub fn is_plain_name(text: &str) -> bool {
         && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
 }
 
-/// Names of variables; their values are no part of a configuration.
+/// The words of a command, the program first.
 fn command(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     let Node::List(items) = &item.node else {
         wanted(source, item, "a list of words, like [\"notify-send\", \"sandwatch\"]");
@@ -174,6 +174,7 @@ fn command(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     items.iter().map(|it| string(source, it)).collect()
 }
 
+/// Names of variables; their values are no part of a configuration.
 fn variables(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     let Node::List(items) = &item.node else {
         wanted(source, item, "a list of names of variables");
