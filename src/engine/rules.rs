@@ -85,13 +85,9 @@ impl Inner {
         if of_it.is_empty() && of_it.whole {
             return all;
         }
-        let (whole, mut rules) = (all.whole && of_it.whole, all.rules.clone());
-        rules.extend(of_it.iter().cloned());
-        if !whole {
-            // What the one that can't be read denies is not known.
-            rules.retain(|it| it.ruling != crate::policy::rules::Ruling::Allow);
-        }
-        Arc::new(InForce { rules, whole })
+        let both = InForce { rules: all.iter().chain(of_it.iter()).cloned().collect(), whole: true };
+        // What the one that can't be read denies is not known.
+        Arc::new(if all.whole && of_it.whole { both } else { both.in_doubt() })
     }
 
     /// The file of these.
