@@ -13,6 +13,7 @@ use crate::{
         units::parse_bytes,
     },
     model::{
+        rule::is_id,
         sandbox::{Egress, WorkspaceMode},
         secret::SecretUse,
     },
@@ -155,10 +156,9 @@ fn plain_name(source: &mut Source<'_>, item: &Item) -> Option<String> {
     Some(text)
 }
 
-/// Whether a text may name a keymap or theme file.
+/// Whether a text may name a keymap or theme file: what may be the id of a rule.
 pub fn is_plain_name(text: &str) -> bool {
-    (1..=40).contains(&text.len())
-        && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+    is_id(text)
 }
 
 /// The words of a command, the program first.

@@ -6,8 +6,8 @@ use crate::{
         fault::{Fault, Outcome},
         text::{is_deceptive, is_unseen},
     },
-    config::{load::is_plain_name, source},
-    model::host,
+    config::source,
+    model::{host, rule::is_id},
     policy::rules::{Rule, Subject},
 };
 
@@ -207,7 +207,7 @@ pub fn id_for(subject: &Subject, taken: impl Fn(&str) -> bool) -> String {
         }
     }
     let id = id.trim_matches('-');
-    let id = if is_plain_name(id) { id.to_owned() } else { "rule".to_owned() };
+    let id = if is_id(id) { id.to_owned() } else { "rule".to_owned() };
     let numbered = (2_u32..).map(|it| format!("{id}-{it}"));
     std::iter::once(id.clone()).chain(numbered).find(|it| !taken(it)).unwrap_or(id)
 }
