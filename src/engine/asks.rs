@@ -13,6 +13,7 @@ use super::{
     audit::words,
     beforehand,
     fleet::{Entry, Fleet},
+    hits::Answered,
     store::AskRow,
 };
 use crate::{
@@ -67,8 +68,13 @@ impl Inner {
     }
 
     /// Writes one down, and forgets the oldest now and then.
-    async fn keep_ask(&self, ask: &Ask, act: Option<Act>) -> Outcome<()> {
-        self.store.put_ask(row(ask), act).await?;
+    async fn keep_ask(
+        &self,
+        ask: &Ask,
+        act: Option<Act>,
+        answered: Option<Answered>,
+    ) -> Outcome<()> {
+        self.store.put_ask(row(ask), act, answered).await?;
         let count = self.asks_kept.fetch_add(1, Ordering::Relaxed);
         let due =
             count.is_multiple_of(ASKS_FORGOTTEN_EVERY) && self.asks_settled.load(Ordering::Acquire);
@@ -143,7 +149,7 @@ impl Inner {
         let state = if late { AskState::Expired } else { AskState::Withdrawn };
         let ask = Ask { state, ..ask };
         let act = self.if_room(&ask.sandbox, words::ended(&ask));
-        if let Err(fault) = self.keep_ask(&ask, act).await {
+        if let Err(fault) = self.keep_ask(&ask, act, None).await {
             let words = format!("the end of an ask is not kept: {fault}");
             self.fleet().notice(Level::Error, Some(ask.sandbox), &words);
         }
@@ -185,11 +191,7 @@ impl Inner {
         let now = clock::wall();
         let (judged, whole) = self.judged(&mut ask, &sandbox.workspace, now).await;
         if let Some((decision, by)) = by_rule(&judged, &ask, now) {
-            self.settle_ask(id, ask, decision, &by).await?;
-            if let By::Policy(names) = &by {
-                self.count_hits(names, &sandbox.workspace, now).await;
-            }
-            return Ok(());
+            return self.settle_ask(id, ask, decision, &by).await;
         }
         let standing = self.fleet().get(id)?.standing(&ask.digest, now).cloned();
         if let Some(standing) = standing.filter(|it| beforehand::may_answer(&it.decision, whole)) {
@@ -202,12 +204,12 @@ impl Inner {
             return self.count_use(id, &standing.ask).await;
         }
         let act = if known { None } else { self.if_room(id, words::asked(&ask)) };
-        self.keep_ask(&ask, act).await?;
+        self.keep_ask(&ask, act, None).await?;
         self.fleet().get_mut(id)?.sandbox_mut().asks.push(ask);
         Ok(())
     }
 
-    /// Writes a decision down, in the audit record too, and only then releases who waits.
+    /// Writes a decision down, in the audit record too and where rules are counted, and only then releases who waits.
     pub(super) async fn settle_ask(
         self: &Arc<Self>,
         id: &SandboxId,
@@ -221,7 +223,11 @@ impl Inner {
         };
         let told = decision.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
-        self.keep_ask(&ask, Some(words::decided(&ask, by))).await?;
+        let answered = match by {
+            By::Policy(names) => self.answered(id, names, told.at),
+            By::Person(_) | By::Standing(_) => None,
+        };
+        self.keep_ask(&ask, Some(words::decided(&ask, by)), answered).await?;
         let released = self.release(id, &ask.asked.id, &told).await;
         if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
             // Nothing was allowed by it: the record says so.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Inner,
-    asks::{By, by_rule},
+    asks::by_rule,
     audit::words::{by_client, of_snapshot},
     fleet::Entry,
     rules::hash,
@@ -145,9 +145,6 @@ impl Inner {
             entry.sandbox_mut().asks.retain(|it| it.asked.id != gone);
         }
         self.touch(id);
-        if let By::Policy(names) = &by {
-            self.count_hits(names, &workspace, now).await;
-        }
         settled
     }
 

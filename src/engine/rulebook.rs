@@ -9,13 +9,15 @@ use std::{
 use super::{
     Inner,
     audit::words,
+    hits::Answered,
     reach::{NOWHERE, Setting, bare, drafts},
-    rules::{OF_PROJECT, entries, hash},
+    rules::{entries, hash, named},
 };
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
+        id::SandboxId,
         limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WRITTEN_BYTES_MAX},
         text::{shown, visible},
     },
@@ -393,18 +395,19 @@ impl Inner {
         Ok(Setting { domain, file, in_force, own, asks, now: clock::wall() })
     }
 
-    /// Rules have answered.
-    pub(super) async fn count_hits(&self, names: &[String], workspace: &Workspace, at: Timestamp) {
-        let project = self.rule_file(&Domain::Project(workspace.path.clone()));
-        let (own, project) =
-            (self.paths.policy().display().to_string(), project.display().to_string());
-        let hits = names.iter().map(|it| match it.strip_prefix(OF_PROJECT) {
-            Some(id) => (project.clone(), id.to_owned()),
-            None => (own.clone(), it.clone()),
+    /// Rules that have answered in a sandbox, by their files.
+    pub(super) fn answered(
+        &self,
+        id: &SandboxId,
+        names: &[String],
+        at: Timestamp,
+    ) -> Option<Answered> {
+        let workspace = self.fleet().get(id).ok()?.sandbox.workspace.path.clone();
+        let rules = names.iter().map(|it| {
+            let name = named(it, &workspace);
+            (self.rule_file(&name.domain).display().to_string(), name.id)
         });
-        if let Err(fault) = self.store.count_hits(hits.collect(), at.0).await {
-            tracing::warn!(%fault, "what rules answered is not counted");
-        }
+        Some(Answered { rules: rules.collect(), at: at.0 })
     }
 }
 

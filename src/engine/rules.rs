@@ -24,7 +24,7 @@ use crate::{
     model::{
         audit::{Act, Action},
         event::Level,
-        rule::Domain,
+        rule::{Domain, RuleName},
         sandbox::{Workspace, WorkspaceMode},
     },
     policy::rules::{InForce, Rule},
@@ -209,6 +209,15 @@ pub fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
     let plain = name.chars().filter(|it| it.is_ascii_alphanumeric() || "-_".contains(*it));
     let plain: String = plain.take(NAMED_LETTERS).collect();
     paths.projects().join(format!("{plain}-{digest}.toml"))
+}
+
+/// What a rule is called in its own file, where it is named so beside those for all.
+pub fn named(id: &str, workspace: &Path) -> RuleName {
+    let (id, domain) = match id.strip_prefix(OF_PROJECT) {
+        Some(id) => (id, Domain::Project(workspace.to_owned())),
+        None => (id, Domain::All),
+    };
+    RuleName { id: id.to_owned(), domain }
 }
 
 impl State {
