@@ -237,6 +237,33 @@ impl Inner {
         released
     }
 
+    /// The same for one that people see: it is taken off what waits, and its answer may hold on. What was not written
+    /// down is not decided, and waits on. Gives whether who waits was released, and what is kept of it.
+    pub(super) async fn settle_shown(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        ask: Ask,
+        decision: Decision,
+        by: &By<'_>,
+    ) -> (Outcome<()>, Outcome<Ask>) {
+        let gone = ask.asked.id.clone();
+        let settled = self.settle_ask(id, ask, decision, by).await;
+        let kept = self.store.ask(gone.to_string()).await.and_then(|it| {
+            let it = it.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
+            stored::ask(&it)
+        });
+        if let Ok(kept) = &kept
+            && let (Some(decision), Ok(entry)) = (&kept.decision, self.fleet().get_mut(id))
+        {
+            entry.sandbox_mut().asks.retain(|it| it.asked.id != gone);
+            if settled.is_ok() {
+                entry.stand(kept, decision);
+            }
+        }
+        self.touch(id);
+        (settled, kept)
+    }
+
     async fn release(&self, id: &SandboxId, ask: &AskId, decision: &Decision) -> Outcome<()> {
         let seat: Arc<dyn Seat> = self.fleet().get(id)?.seat()?;
         let mut answer = decision.answer.clone();
@@ -285,22 +312,13 @@ impl Inner {
         let waited_ms = waited(&ask, now);
         let decision = Decision::new(choice.answer, who.name.clone(), now, waited_ms);
         let decision = Decision { besides, ..decision };
-        let settled = self.settle_ask(&sandbox, ask, decision, &By::Person(who)).await;
+        let by = By::Person(who);
+        let (settled, kept) = self.settle_shown(&sandbox, ask, decision, &by).await;
         let settled = match rule {
             Some((rule, made)) => self.or_no_rule(who, (&rule, &made), settled).await,
             None => settled,
         };
-        // What was not written down is not decided, and waits on.
-        let kept = self.store.ask(id.to_string()).await?;
-        let kept = kept.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
-        let decided = stored::ask(&kept)?;
-        if let (Some(decision), Ok(entry)) = (&decided.decision, self.fleet().get_mut(&sandbox)) {
-            entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
-            if settled.is_ok() {
-                entry.stand(&decided, decision);
-            }
-        }
-        self.touch(&sandbox);
+        let decided = kept?;
         settled?;
         Ok(decided)
     }

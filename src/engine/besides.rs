@@ -134,18 +134,8 @@ impl Inner {
         let now = wall();
         let (judged, _) = self.judged(&mut ask.clone(), &workspace, now).await;
         let Some((decision, by)) = by_rule(&judged, &ask, now) else { return Ok(()) };
-        let gone = ask.asked.id.clone();
-        let settled = self.settle_ask(id, ask, decision, &by).await;
-        // What was not written down is not decided, and waits on.
-        let kept = self.store.ask(gone.to_string()).await?.and_then(|it| stored::ask(&it).ok());
-        if kept.is_none_or(|it| it.decision.is_none()) {
-            return settled;
-        }
-        if let Ok(entry) = self.fleet().get_mut(id) {
-            entry.sandbox_mut().asks.retain(|it| it.asked.id != gone);
-        }
-        self.touch(id);
-        settled
+        let (settled, kept) = self.settle_shown(id, ask, decision, &by).await;
+        settled.and(kept.map(drop))
     }
 
     /// A rule that was made for an answer goes again when nothing came of the answer.
