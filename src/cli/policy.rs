@@ -20,7 +20,7 @@ use crate::{
     engine::project_file,
     model::{
         ask::Request,
-        rule::{Domain, KnownRule, RuleName, Rulebook},
+        rule::{Domain, Rulebook},
     },
     policy::rules::{NOT_ASKED, Rule, judge},
 };
@@ -58,16 +58,7 @@ async fn show(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
     let hub = book.is_some();
     let book = book.unwrap_or_else(|| {
         let file = file.display().to_string();
-        let rules = own.iter().map(|it| KnownRule {
-            name: RuleName { id: it.id.clone(), domain: Domain::All },
-            file: file.clone(),
-            ruling: it.ruling,
-            about: it.subject.about(),
-            why: it.why.clone(),
-            until: it.until,
-            hits: 0,
-            last_at: None,
-        });
+        let rules = own.iter().map(|it| it.known(Domain::All, &file));
         Rulebook { rules: rules.collect(), wrong: Vec::new() }
     });
     let view = |it| {

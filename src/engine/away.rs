@@ -95,12 +95,12 @@ impl Inner {
 
     /// As `config.toml` says now.
     async fn notify_config(&self) -> Outcome<NotifyConfig> {
-        let file = self.paths.config().join("config.toml");
+        let file = self.paths.config_file();
         self.reading(move || {
             let Some(text) = source::read(&file)? else { return Ok(NotifyConfig::default()) };
             let config = load::config(&file.display().to_string(), &text);
-            let config = config
-                .map_err(|it| source::fault(&it).hint("sandwatch config check shows all"))?;
+            let config =
+                config.map_err(|it| source::fault(&it).hint("sandwatch config check shows all"))?;
             Ok(config.notify)
         })
         .await

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::{
         clock::{self, Timestamp},
-        fault::{Fault, Kind, Outcome},
+        fault::{Fault, Outcome},
         id::SandboxId,
         limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WRITTEN_BYTES_MAX},
         text::{shown, visible},
@@ -26,7 +26,7 @@ use crate::{
             Entry,
             edit::{block, entry_of, id_for, preamble, with, without, written},
         },
-        source::{self, FILE_BYTES_MAX},
+        source::{self, FILE_BYTES_MAX, Over},
     },
     model::{
         ask::{Ask, AskState, Choice, Verdict},
@@ -74,12 +74,12 @@ impl Inner {
                 book.wrong.push(format!("{file}: it can't be understood, and allows nothing"));
             }
             for rule in in_force.iter() {
-                let id = bare(&rule.id).to_owned();
-                let hit = hits.iter().find(|it| it.file == file && it.id == id);
+                let rule = Rule { id: bare(&rule.id).to_owned(), ..rule.clone() };
+                let hit = hits.iter().find(|it| it.file == file && it.id == rule.id);
                 book.rules.push(KnownRule {
                     hits: hit.map_or(0, |it| it.hits),
                     last_at: hit.map(|it| Timestamp(it.last_at)),
-                    ..known(RuleName { id, domain: domain.clone() }, &file, rule)
+                    ..rule.known(domain.clone(), &file)
                 });
             }
         }
@@ -263,8 +263,7 @@ impl Inner {
         self.write_rules(who, domain, before, after, ("added", ids, blocks.join("\n"))).await?;
         self.answer_waiting();
         let file = self.rule_file(domain).display().to_string();
-        let names = |it: &Entry| RuleName { id: it.rule.id.clone(), domain: domain.clone() };
-        Ok(entries.iter().map(|it| known(names(it), &file, &it.rule)).collect())
+        Ok(entries.iter().map(|it| it.rule.known(domain.clone(), &file)).collect())
     }
 
     /// Takes a rule out of its file; where a hash is given, only the one that has it.
@@ -290,11 +289,10 @@ impl Inner {
         let change = ("removed", vec![name.id.clone()], taken);
         self.write_rules(who, &name.domain, Some(before), after, change).await?;
         let hits = self.store.forget_hits(file.clone(), name.id.clone()).await?;
-        let known = known(name.clone(), &file, &entry.rule);
         Ok(KnownRule {
             hits: hits.as_ref().map_or(0, |it| it.hits),
             last_at: hits.map(|it| Timestamp(it.last_at)),
-            ..known
+            ..entry.rule.known(name.domain.clone(), &file)
         })
     }
 
@@ -316,7 +314,9 @@ impl Inner {
         }
         let left = entries(domain, &name, &after)?.len();
         let (to, text, was) = (path.clone(), after.clone(), before.clone());
-        let write = tokio::task::spawn_blocking(move || put(&to, was.as_deref(), &text));
+        let write = tokio::task::spawn_blocking(move || {
+            source::write(&to, Over::This(was.as_deref()), &text)
+        });
         write.await.unwrap_or_else(|error| Err(Fault::bug(format!("writing rules: {error}"))))?;
         let act = words::by_client(who, Action::PolicyChanged, &name)
             .with("change", change)
@@ -327,7 +327,7 @@ impl Inner {
             .with("rules_in_force", left as u64);
         if let Err(fault) = self.store.record(vec![act]).await {
             let undo = tokio::task::spawn_blocking(move || match before {
-                Some(before) => put(&path, Some(&after), &before),
+                Some(before) => source::write(&path, Over::This(Some(&after)), &before),
                 None => take_away(&path, &after),
             });
             let undone = undo.await.unwrap_or_else(|error| Err(Fault::bug(error.to_string())));
@@ -415,19 +415,6 @@ fn no_rule(id: &str) -> Fault {
     Fault::absent(format!("there is no rule {}", shown(id, 64))).hint("see `sandwatch policy show`")
 }
 
-fn known(name: RuleName, file: &str, rule: &Rule) -> KnownRule {
-    KnownRule {
-        name,
-        file: file.to_owned(),
-        ruling: rule.ruling,
-        about: rule.subject.about(),
-        why: rule.why.clone(),
-        until: rule.until,
-        hits: 0,
-        last_at: None,
-    }
-}
-
 /// For which sandboxes the rule of an answer is.
 pub(super) fn domain_of(choice: &Choice, workspace: &Workspace) -> Outcome<Domain> {
     match choice.answer.scope {
@@ -466,78 +453,17 @@ fn take_away(path: &Path, says: &str) -> Outcome<()> {
         .map_err(|error| Fault::io(format!("removing {}", path.display()), &error))
 }
 
-/// Writes a file whole, where it says what it was taken for. What a link leads to is written, not the link.
-fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
-    use std::{
-        io::Write,
-        os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    };
-    let failed =
-        |what: &str, error: &std::io::Error| Fault::io(format!("{what} {}", path.display()), error);
-    let real = match std::fs::canonicalize(path) {
-        Ok(it) => it,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if path.is_symlink() {
-                return Err(Fault::failed(format!("{} is a link to nothing", path.display()))
-                    .hint("make the file that it is to lead to, or take the link away"));
-            }
-            path.to_owned()
-        }
-        Err(error) => return Err(failed("finding", &error)),
-    };
-    let dir = real.parent().unwrap_or(Path::new("/"));
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| failed("making the directory of", &error))?;
-    let mode = std::fs::metadata(&real).map_or(0o600, |it| it.permissions().mode() & 0o777);
-    let mut beside = real.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    let beside = PathBuf::from(beside);
-    // What an earlier end left there.
-    drop(std::fs::remove_file(&beside));
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(after.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| failed("writing", &error));
-    let moved = written.and_then(|()| {
-        if source::read(path)?.as_deref() != before {
-            return Err(Fault::new(
-                Kind::Failed,
-                format!("{} was changed meanwhile", path.display()),
-            )
-            .hint("nothing was written; try again"));
-        }
-        std::fs::rename(&beside, &real).map_err(|error| failed("writing", &error))
-    });
-    if moved.is_err() {
-        drop(std::fs::remove_file(&beside));
-    }
-    moved
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_written_where_a_link_leads_and_one_that_was_not_there_is_gone_again() {
+    fn a_file_that_was_made_goes_again_only_while_it_says_what_was_put_in() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, link) = (dir.path().join("rules.toml"), dir.path().join("link.toml"));
-        std::os::unix::fs::symlink("rules.toml", &link).unwrap();
-        let refused = put(&link, None, "one").unwrap_err();
-        assert!(refused.message().contains("a link to nothing"), "{refused}");
-        assert!(link.is_symlink() && !file.exists());
-        put(&file, None, "one").unwrap();
-        put(&link, Some("one"), "two").unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
-        assert!(take_away(&file, "one").is_err() && file.exists());
-        take_away(&file, "two").unwrap();
+        let file = dir.path().join("rules.toml");
+        source::write(&file, Over::This(None), "one").unwrap();
+        assert!(take_away(&file, "two").is_err() && file.exists());
+        take_away(&file, "one").unwrap();
         assert!(!file.exists());
     }
 }

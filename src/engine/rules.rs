@@ -85,7 +85,8 @@ impl Inner {
         if of_it.is_empty() && of_it.whole {
             return all;
         }
-        let both = InForce { rules: all.iter().chain(of_it.iter()).cloned().collect(), whole: true };
+        let both =
+            InForce { rules: all.iter().chain(of_it.iter()).cloned().collect(), whole: true };
         // What the one that can't be read denies is not known.
         Arc::new(if all.whole && of_it.whole { both } else { both.in_doubt() })
     }
@@ -176,9 +177,8 @@ impl Inner {
             }
             let name = path.display().to_string();
             let read = source::read(&path).map(Option::unwrap_or_default);
-            let read = read.and_then(|text| {
-                policy::project(&name, &text).map_err(|it| source::fault(&it))
-            });
+            let read = read
+                .and_then(|text| policy::project(&name, &text).map_err(|it| source::fault(&it)));
             match read {
                 Ok((workspace, _))
                     if path == self.rule_file(&Domain::Project(workspace.clone())) =>

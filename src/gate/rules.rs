@@ -9,10 +9,7 @@ use tokio::sync::watch;
 
 use super::reach::Place;
 use crate::{
-    base::{
-        clock,
-        fault::Outcome,
-    },
+    base::{clock, fault::Outcome},
     config::{policy, source},
     model::{
         ask::{AskKind, Request},

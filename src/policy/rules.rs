@@ -13,6 +13,7 @@ use crate::{
     model::{
         ask::{AskKind, Request},
         host::written,
+        rule::{Domain, KnownRule, RuleName},
     },
 };
 
@@ -67,6 +68,20 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// As people see it, of this domain and file; what it answered is not known here.
+    pub fn known(&self, domain: Domain, file: &str) -> KnownRule {
+        KnownRule {
+            name: RuleName { id: self.id.clone(), domain },
+            file: file.to_owned(),
+            ruling: self.ruling,
+            about: self.subject.about(),
+            why: self.why.clone(),
+            until: self.until,
+            hits: 0,
+            last_at: None,
+        }
+    }
+
     /// Whether it forbids on the way out of a sandbox what it has asked elsewhere: single requests, about which nobody
     /// is asked there.
     pub fn asks_of_requests(&self) -> bool {

@@ -63,10 +63,6 @@ fn keys(Entry { rule, good, bad, .. }: &Entry) -> Vec<(&'static str, String)> {
     keys
 }
 
-fn list(texts: &[String]) -> String {
-    format!("[{}]", texts.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", "))
-}
-
 /// A string of TOML in which nothing hides.
 pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
@@ -82,6 +78,11 @@ pub fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// The same of several.
+pub fn list(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", "))
 }
 
 /// A rule without cases.
