@@ -11,14 +11,17 @@ use super::{
     audit::words,
     hits::Answered,
     reach::{NOWHERE, Setting, bare, drafts},
-    rules::{entries, hash, named},
+    rules::{entries, file_text, hash, named, within},
 };
 use crate::{
     base::{
         clock::{self, Timestamp},
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         id::SandboxId,
-        limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WRITTEN_BYTES_MAX},
+        limits::{
+            ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WITHIN,
+            RULES_WRITTEN_BYTES_MAX,
+        },
         text::{shown, visible},
     },
     config::{
@@ -244,7 +247,7 @@ impl Inner {
         entries: Vec<Entry>,
     ) -> Outcome<Vec<KnownRule>> {
         let _turn = self.rules.turn.lock().await;
-        let before = self.file_text(domain).await?;
+        let before = file_text(&self.rule_file(domain)).await?;
         let mut after = match (&before, domain) {
             (Some(text), _) => text.clone(),
             (None, Domain::All) => String::new(),
@@ -274,7 +277,8 @@ impl Inner {
         made: Option<&str>,
     ) -> Outcome<KnownRule> {
         let _turn = self.rules.turn.lock().await;
-        let before = self.file_text(&name.domain).await?.ok_or_else(|| no_rule(&name.id))?;
+        let before =
+            file_text(&self.rule_file(&name.domain)).await?.ok_or_else(|| no_rule(&name.id))?;
         let file = self.rule_file(&name.domain).display().to_string();
         let all = entries(&name.domain, &file, &before)?;
         let entry = all.into_iter().find(|it| it.rule.id == name.id);
@@ -314,10 +318,14 @@ impl Inner {
         }
         let left = entries(domain, &name, &after)?.len();
         let (to, text, was) = (path.clone(), after.clone(), before.clone());
-        let write = tokio::task::spawn_blocking(move || {
-            source::write(&to, Over::This(was.as_deref()), &text)
-        });
-        write.await.unwrap_or_else(|error| Err(Fault::bug(format!("writing rules: {error}"))))?;
+        let write = move || source::write(&to, Over::This(was.as_deref()), &text);
+        let written = within(RULES_WITHIN, &format!("writing {name}"), write).await;
+        written.map_err(|fault| match fault.kind() {
+            Kind::Late => {
+                fault.hint("it may still be written: sandwatch policy show tells what is in force")
+            }
+            _ => fault,
+        })?;
         let act = words::by_client(who, Action::PolicyChanged, &name)
             .with("change", change)
             .with("rules", ids)
@@ -326,13 +334,13 @@ impl Inner {
             .with("sha256", hash(&after))
             .with("rules_in_force", left as u64);
         if let Err(fault) = self.store.record(vec![act]).await {
-            let undo = tokio::task::spawn_blocking(move || match before {
+            let undo = move || match before {
                 Some(before) => source::write(&path, Over::This(Some(&after)), &before),
                 None => take_away(&path, &after),
-            });
-            let undone = undo.await.unwrap_or_else(|error| Err(Fault::bug(error.to_string())));
+            };
+            let undone = within(RULES_WITHIN, &format!("putting {name} back"), undo).await;
             let undone = undone.map_or_else(
-                |it| format!(", and the file is not as it was: {it}"),
+                |it| format!(", and {name} is not as it was: {it}"),
                 |()| String::new(),
             );
             return Err(Fault::failed(format!(
@@ -344,14 +352,8 @@ impl Inner {
         Ok(())
     }
 
-    async fn file_text(&self, domain: &Domain) -> Outcome<Option<String>> {
-        let path = self.rule_file(domain);
-        let read = tokio::task::spawn_blocking(move || source::read(&path)).await;
-        read.unwrap_or_else(|error| Err(Fault::bug(format!("reading rules: {error}"))))
-    }
-
     async fn file_entries(&self, domain: &Domain) -> Outcome<Vec<Entry>> {
-        let Some(text) = self.file_text(domain).await? else { return Ok(Vec::new()) };
+        let Some(text) = file_text(&self.rule_file(domain)).await? else { return Ok(Vec::new()) };
         entries(domain, &self.rule_file(domain).display().to_string(), &text)
     }
 

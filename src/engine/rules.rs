@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -102,14 +103,7 @@ impl Inner {
     /// Those of one file; for whoever has the turn.
     pub(super) async fn read_rules(&self, domain: &Domain) -> Arc<InForce> {
         let path = self.rule_file(domain);
-        let (name, reads) = (path.display().to_string(), path.clone());
-        let read = tokio::task::spawn_blocking(move || source::read(&reads));
-        // A dead network drive must not hold up every ask.
-        let read = match tokio::time::timeout(RULES_WITHIN, read).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => Err(Fault::bug(format!("reading rules: {error}"))),
-            Err(_) => Err(Fault::late(format!("reading {name} takes too long"))),
-        };
+        let (name, read) = (path.display().to_string(), file_text(&path).await);
         let (rules, news, act) = {
             let mut states = self.rules.states();
             if states.len() > PROJECTS_MAX {
@@ -199,6 +193,26 @@ impl Inner {
     }
 }
 
+/// The text of a file of rules; `None` when there is none.
+pub(super) async fn file_text(path: &Path) -> Outcome<Option<String>> {
+    let (doing, path) = (format!("reading {}", path.display()), path.to_owned());
+    within(RULES_WITHIN, &doing, move || source::read(&path)).await
+}
+
+/// Does something with a file, and waits so long for it: one on a dead network drive must not hold up every ask. What
+/// takes longer goes on by itself, and may still come to its end.
+pub(super) async fn within<T: Send + 'static>(
+    limit: Duration,
+    doing: &str,
+    work: impl FnOnce() -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    match tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => Err(Fault::bug(format!("{doing}: {error}"))),
+        Err(_) => Err(Fault::late(format!("{doing} takes too long"))),
+    }
+}
+
 /// The file with the rules for the sandboxes on one directory: named by how that is called, and by what tells it from all
 /// others.
 pub fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
@@ -273,5 +287,26 @@ pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<En
                 ))),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::fault::Kind;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_file_that_hangs_and_what_was_begun_comes_to_its_end() {
+        let (go, hangs) = std::sync::mpsc::channel::<()>();
+        let (tell, done) = std::sync::mpsc::channel();
+        let work = move || {
+            let went = hangs.recv();
+            drop(tell.send(went));
+            Ok(())
+        };
+        let late = within(Duration::ZERO, "reading x", work).await.unwrap_err();
+        assert_eq!((late.kind(), late.message()), (Kind::Late, "reading x takes too long"));
+        go.send(()).unwrap();
+        assert_eq!(done.recv(), Ok(Ok(())));
     }
 }
