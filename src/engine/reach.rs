@@ -149,7 +149,10 @@ fn refused(setting: &Setting, rule: &Rule) -> Option<String> {
         return Some(format!("another rule is called {}", rule.id));
     }
     if setting.own.len() >= RULES_MAX {
-        return Some(format!("there are {RULES_MAX} rules already, as many as there may be"));
+        return Some(format!(
+            "there are {RULES_MAX} rules already, as many as there may be: sandwatch policy rm \
+             makes room"
+        ));
     }
     if rule.until.is_some_and(|it| it <= setting.now) {
         return Some("it is over already".to_owned());

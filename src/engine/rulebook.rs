@@ -345,7 +345,8 @@ impl Inner {
             );
             return Err(Fault::failed(format!(
                 "the audit record can't be written, so no rule is changed: {fault}{undone}"
-            )));
+            ))
+            .hint("look whether the disk is full or can't be written: sandwatch doctor"));
         }
         self.rules_written(&path, &after);
         self.read_rules(domain).await;

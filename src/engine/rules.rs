@@ -15,12 +15,12 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         limits::{PROJECTS_MAX, RULES_WITHIN},
-        text::hex,
+        text::{hex, visible},
     },
     config::{
         paths::Paths,
         policy::{self, Entry},
-        source,
+        source::{self, Source},
     },
     model::{
         audit::{Act, Action},
@@ -281,10 +281,18 @@ pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<En
             let (of, entries) = policy::project(name, text).map_err(wrong)?;
             match of == *workspace {
                 true => Ok(entries),
-                false => Err(Fault::invalid(format!(
-                    "{name} has the rules of another directory: {}",
-                    crate::base::text::visible(&of.to_string_lossy())
-                ))),
+                false => {
+                    let of = of.to_string_lossy();
+                    let place = Source::new(name, text).place_of("workspace", &of);
+                    let place = place.unwrap_or_else(|| name.to_owned());
+                    let words =
+                        format!("{place}: it has the rules of another directory: {}", visible(&of));
+                    Err(Fault::invalid(words).hint(format!(
+                        "name {} there, or move the file out of projects/: sandwatch policy add \
+                         --project makes one that is called right",
+                        visible(&workspace.to_string_lossy())
+                    )))
+                }
             }
         }
     }
@@ -294,6 +302,15 @@ pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<En
 mod tests {
     use super::*;
     use crate::base::fault::Kind;
+
+    #[test]
+    fn a_file_with_the_rules_of_another_directory_is_refused_with_the_line_that_says_so() {
+        let text = "# mine\nworkspace = \"/b\"\n";
+        let fault = entries(&Domain::Project("/a".into()), "a.toml", text).unwrap_err();
+        assert!(fault.message().starts_with("a.toml:2:13: "), "{fault}");
+        assert!(fault.hint_text().is_some_and(|it| it.contains("projects/")), "{fault:?}");
+        assert!(entries(&Domain::Project("/b".into()), "a.toml", text).is_ok());
+    }
 
     #[tokio::test]
     async fn nobody_waits_for_a_file_that_hangs_and_what_was_begun_comes_to_its_end() {
