@@ -87,12 +87,12 @@ impl Inner {
         }
         if answer.scope.is_rule() {
             let workspace = self.fleet().get(&ask.sandbox)?.sandbox.workspace.clone();
-            let draft = self.rule_of(ask, choice, &workspace).await?;
+            let (entry, draft) = self.rule_of(ask, choice, &workspace).await?;
             if let Some(why) = draft.refused {
                 return Err(Fault::invalid(format!("rule {} can't be made: {why}", draft.name.id))
                     .hint("nothing was answered"));
             }
-            self.add_rules(who, &draft.text, draft.name.domain.clone()).await?;
+            self.put_rules(who, &draft.name.domain, vec![entry]).await?;
             besides.rule_sha256 = Some(hash(&draft.text));
             besides.rule = Some(draft.name);
         }

@@ -128,7 +128,7 @@ impl Inner {
             proposal.risk = Some(edited.risk);
         }
         if choice.answer.scope.is_rule() {
-            let draft = self.rule_of(ask, choice, &workspace).await?;
+            let (_, draft) = self.rule_of(ask, choice, &workspace).await?;
             proposal.drafts.push(draft);
         }
         Ok(proposal)
@@ -172,13 +172,13 @@ impl Inner {
         Ok(edited)
     }
 
-    /// The rule that an answer would make.
+    /// The rule that an answer would make, and what is to be known of it.
     pub(super) async fn rule_of(
         &self,
         ask: &Ask,
         choice: &Choice,
         workspace: &Workspace,
-    ) -> Outcome<Draft> {
+    ) -> Outcome<(Entry, Draft)> {
         if choice.edit.is_some() {
             return Err(Fault::invalid("a rule is made of what was asked for, not of other words"));
         }
@@ -212,12 +212,12 @@ impl Inner {
             let outcome = judge(&lasting, request, &workspace.path, clock::wall());
             !outcome.by.is_empty() && outcome.ruling == ruling
         };
-        let mut draft = one(drafts(setting, vec![entry]).await?)?;
+        let mut draft = one(drafts(setting, vec![entry.clone()]).await?)?;
         if !fits {
             let why = format!("it does not {} what is asked for", verdict.word());
             draft.refused.get_or_insert(why);
         }
-        Ok(draft)
+        Ok((entry, draft))
     }
 
     /// Makes rules; all or none.
@@ -240,7 +240,8 @@ impl Inner {
         self.put_rules(who, &domain, entries).await
     }
 
-    async fn put_rules(
+    /// Makes rules that were looked at, and that nothing is against.
+    pub(super) async fn put_rules(
         self: &Arc<Self>,
         who: &Identity,
         domain: &Domain,
