@@ -373,28 +373,29 @@ impl Inner {
         let own = self.file_entries(&domain).await?.into_iter().map(|it| it.rule.id).collect();
         let in_force = self.rules(&workspace).await;
         let kept = self.store.asks(REACH_ASKS_MAX, ASKS_LISTED_BYTES_MAX).await?;
-        let asks = {
+        let read = kept.iter().filter_map(|it| stored::ask(it).ok());
+        let ended: Vec<Ask> = read.filter(|it| it.state != AskState::Pending).collect();
+        let places: Vec<Option<PathBuf>> = {
             let fleet = self.fleet();
-            let all = kept.iter().filter_map(|it| stored::ask(it).ok());
-            let placed = all.filter(|it| it.state != AskState::Pending).filter_map(|ask| {
-                let workspace = fleet.get(&ask.sandbox).ok();
-                let workspace = workspace.map(|it| it.sandbox.workspace.path.clone());
-                match (&domain, workspace) {
-                    (Domain::All, Some(it)) => Some((ask, it)),
-                    // Of a sandbox that is no more it is known where its program was.
-                    (Domain::All, None) => {
-                        let asked_in = {
-                            let mut all = details::directories(&ask.asked.request);
-                            all.find(|it| it.is_absolute()).map(Path::to_owned)
-                        };
-                        Some((ask, asked_in.unwrap_or_else(|| PathBuf::from(NOWHERE))))
-                    }
-                    (Domain::Project(of), Some(it)) => (it == *of).then_some((ask, it)),
-                    (Domain::Project(_), None) => None,
-                }
-            });
-            Arc::new(placed.collect())
+            let place = |it: &Ask| fleet.get(&it.sandbox).ok();
+            let places = ended.iter().map(place);
+            places.map(|it| it.map(|it| it.sandbox.workspace.path.clone())).collect()
         };
+        let placed =
+            ended.into_iter().zip(places).filter_map(|(ask, place)| match (&domain, place) {
+                (Domain::All, Some(it)) => Some((ask, it)),
+                // Of a sandbox that is no more it is known where its program was.
+                (Domain::All, None) => {
+                    let asked_in = {
+                        let mut all = details::directories(&ask.asked.request);
+                        all.find(|it| it.is_absolute()).map(Path::to_owned)
+                    };
+                    Some((ask, asked_in.unwrap_or_else(|| PathBuf::from(NOWHERE))))
+                }
+                (Domain::Project(of), Some(it)) => (it == *of).then_some((ask, it)),
+                (Domain::Project(_), None) => None,
+            });
+        let asks = Arc::new(placed.collect());
         let file = self.rule_file(&domain).display().to_string();
         Ok(Setting { domain, file, in_force, own, asks, now: clock::wall() })
     }
