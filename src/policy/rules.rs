@@ -114,6 +114,15 @@ impl Deref for InForce {
     }
 }
 
+impl<'a> IntoIterator for &'a InForce {
+    type Item = &'a Rule;
+    type IntoIter = std::slice::Iter<'a, Rule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.rules.iter()
+    }
+}
+
 impl InForce {
     /// What is left of them while the file can't be understood.
     #[must_use]
@@ -134,15 +143,25 @@ pub struct Outcome {
 }
 
 /// What the rules say of a request of a sandbox with this workspace. Links are not known here: a path is its text.
-pub fn judge(rules: &[Rule], request: &Request, workspace: &Path, now: Timestamp) -> Outcome {
-    let rules: Vec<&Rule> = rules.iter().filter(|it| it.until.is_none_or(|it| now < it)).collect();
+pub fn judge<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    request: &Request,
+    workspace: &Path,
+    now: Timestamp,
+) -> Outcome {
+    let in_time = |it: &&Rule| it.until.is_none_or(|it| now < it);
+    let rules: Vec<&Rule> = rules.into_iter().filter(in_time).collect();
+    judge_by(&rules, request, workspace)
+}
+
+fn judge_by(rules: &[&Rule], request: &Request, workspace: &Path) -> Outcome {
     let outcome = match request.kind {
-        AskKind::Exec => command::judge(&rules, &request.subject),
-        AskKind::File => file(&rules, request, workspace),
+        AskKind::Exec => command::judge(rules, &request.subject),
+        AskKind::File => file(rules, request, workspace),
         AskKind::Network => {
             let target = host::read(&request.subject);
             let seen = Seen::of(request);
-            one(&rules, |ruling, it| match (it, ruling) {
+            one(rules, |ruling, it| match (it, ruling) {
                 (Subject::Host(name, port), Ruling::Allow) => target.surely(name, *port),
                 (Subject::Host(name, port), _) => target.perhaps(name, *port),
                 (Subject::Request(name, port, of), Ruling::Allow) => {
@@ -155,12 +174,12 @@ pub fn judge(rules: &[Rule], request: &Request, workspace: &Path, now: Timestamp
             })
         }
         // Who names a tool and says nothing else of it has no other rule.
-        AskKind::Tool => one(&rules, |ruling, it| ruling == Ruling::Allow && tool(request, it)),
+        AskKind::Tool => one(rules, |ruling, it| ruling == Ruling::Allow && tool(request, it)),
         // Nobody decides these beforehand.
         AskKind::Credential | AskKind::Grant | AskKind::Question => unknown("no rule is about it"),
     };
     // A tool may be denied whatever it is for.
-    let by_tool = one(&rules, |ruling, it| ruling != Ruling::Allow && tool(request, it));
+    let by_tool = one(rules, |ruling, it| ruling != Ruling::Allow && tool(request, it));
     if !by_tool.by.is_empty() && (by_tool.ruling < outcome.ruling || outcome.by.is_empty()) {
         return by_tool;
     }

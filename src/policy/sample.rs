@@ -51,20 +51,38 @@ fn lines(words: &[Vec<String>]) -> Vec<String> {
     all
 }
 
-/// The rule that is always in the way of a new one, stricter than it; `None` when it answers something.
-pub fn shadow(rules: &[Rule], new: &Rule, workspace: &Path, now: Timestamp) -> Option<Outcome> {
-    let mut all = vec![new.clone()];
-    all.extend(rules.iter().cloned());
+/// Whether rules leave another one something to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shadow {
+    /// They do.
+    None,
+    /// This, stricter than it, is always in its way.
+    By(Outcome),
+    /// There was no time to tell.
+    Unknown,
+}
+
+/// Whether rules are always in the way of a new one; looked at until `late` says so.
+pub fn shadow(
+    rules: &[&Rule],
+    new: &Rule,
+    (workspace, now): (&Path, Timestamp),
+    late: impl Fn() -> bool,
+) -> Shadow {
     let mut first = None;
     for request in samples(&new.subject) {
-        let outcome = judge(&all, &request, workspace, now);
+        if late() {
+            return Shadow::Unknown;
+        }
+        let all = std::iter::once(new).chain(rules.iter().copied());
+        let outcome = judge(all, &request, workspace, now);
         let stricter = outcome.ruling < new.ruling && !outcome.by.is_empty();
         if !stricter {
-            return None;
+            return Shadow::None;
         }
         first.get_or_insert(outcome);
     }
-    first
+    first.map_or(Shadow::None, Shadow::By)
 }
 
 #[cfg(test)]
@@ -91,8 +109,11 @@ mod tests {
         ];
         let found = |ruling, subject| {
             let new = rule("new", ruling, subject);
-            let out = shadow(&rules, &new, Path::new("/w"), Timestamp(0));
-            out.and_then(|it| it.by.first().map(|it| it.id.clone()))
+            let rules: Vec<&Rule> = rules.iter().collect();
+            match shadow(&rules, &new, (Path::new("/w"), Timestamp(0)), || false) {
+                Shadow::By(it) => it.by.first().map(|it| it.id.clone()),
+                _ => None,
+            }
         };
         for (ruling, subject, by) in [
             (Allow, prefix(&[&["git"], &["push"], &["origin", "x"]]), Some("push")),
@@ -107,5 +128,8 @@ mod tests {
         ] {
             assert_eq!(found(ruling, subject.clone()).as_deref(), by, "{subject:?}");
         }
+        let new = rule("new", Allow, Subject::Path("src/**".to_owned()));
+        let late = shadow(&[], &new, (Path::new("/w"), Timestamp(0)), || true);
+        assert_eq!(late, Shadow::Unknown);
     }
 }
