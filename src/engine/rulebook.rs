@@ -11,7 +11,7 @@ use super::{
     audit::words,
     hits::Answered,
     reach::{NOWHERE, Setting, bare, drafts},
-    rules::{entries, file_text, hash, named, within},
+    rules::{entries, hash, named},
 };
 use crate::{
     base::{
@@ -48,16 +48,13 @@ use crate::{
 impl Inner {
     pub(super) async fn rulebook(self: &Arc<Self>) -> Outcome<Rulebook> {
         let until = clock::monotonic() + RULEBOOK_WITHIN;
-        let engine = Arc::clone(self);
-        let look = tokio::task::spawn_blocking(move || engine.projects());
-        let (projects, wrong) = match tokio::time::timeout(RULEBOOK_WITHIN, look).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Err(Fault::bug(format!("looking for rules: {error}"))),
-            Err(_) => {
-                let directory = self.paths.projects();
-                let words = format!("{}: looking through it takes too long", directory.display());
-                (Vec::new(), vec![words])
-            }
+        let (engine, directory) = (Arc::clone(self), self.paths.projects());
+        let doing = format!("looking through {}", directory.display());
+        let look = move || Ok(engine.projects());
+        let looked = self.rules.listing.within(RULEBOOK_WITHIN, &doing, look).await;
+        let (projects, wrong) = match looked {
+            Err(fault) if fault.kind() == Kind::Late => (Vec::new(), vec![fault.to_string()]),
+            looked => looked?,
         };
         let mut book = Rulebook { rules: Vec::new(), wrong };
         let hits = self.store.rule_hits().await?;
@@ -248,7 +245,7 @@ impl Inner {
         entries: Vec<Entry>,
     ) -> Outcome<Vec<KnownRule>> {
         let _turn = self.rules.turn.lock().await;
-        let before = file_text(&self.rule_file(domain)).await?;
+        let before = self.rules.text(&self.rule_file(domain)).await?;
         let mut after = match (&before, domain) {
             (Some(text), _) => text.clone(),
             (None, Domain::All) => String::new(),
@@ -278,8 +275,11 @@ impl Inner {
         made: Option<&str>,
     ) -> Outcome<KnownRule> {
         let _turn = self.rules.turn.lock().await;
-        let before =
-            file_text(&self.rule_file(&name.domain)).await?.ok_or_else(|| no_rule(&name.id))?;
+        let before = self
+            .rules
+            .text(&self.rule_file(&name.domain))
+            .await?
+            .ok_or_else(|| no_rule(&name.id))?;
         let file = self.rule_file(&name.domain).display().to_string();
         let all = entries(&name.domain, &file, &before)?;
         let entry = all.into_iter().find(|it| it.rule.id == name.id);
@@ -320,7 +320,8 @@ impl Inner {
         let left = entries(domain, &name, &after)?.len();
         let (to, text, was) = (path.clone(), after.clone(), before.clone());
         let write = move || source::write(&to, Over::This(was.as_deref()), &text);
-        let written = within(RULES_WITHIN, &format!("writing {name}"), write).await;
+        let written =
+            self.rules.files.within(RULES_WITHIN, &format!("writing {name}"), write).await;
         written.map_err(|fault| match fault.kind() {
             Kind::Late => {
                 fault.hint("it may still be written: sandwatch policy show tells what is in force")
@@ -339,7 +340,8 @@ impl Inner {
                 Some(before) => source::write(&path, Over::This(Some(&after)), &before),
                 None => take_away(&path, &after),
             };
-            let undone = within(RULES_WITHIN, &format!("putting {name} back"), undo).await;
+            let undone =
+                self.rules.files.within(RULES_WITHIN, &format!("putting {name} back"), undo).await;
             let undone = undone.map_or_else(
                 |it| format!(", and {name} is not as it was: {it}"),
                 |()| String::new(),
@@ -355,7 +357,9 @@ impl Inner {
     }
 
     async fn file_entries(&self, domain: &Domain) -> Outcome<Vec<Entry>> {
-        let Some(text) = file_text(&self.rule_file(domain)).await? else { return Ok(Vec::new()) };
+        let Some(text) = self.rules.text(&self.rule_file(domain)).await? else {
+            return Ok(Vec::new());
+        };
         entries(domain, &self.rule_file(domain).display().to_string(), &text)
     }
 

@@ -5,12 +5,11 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
 
-use super::{Inner, audit::words};
+use super::{Inner, audit::words, turns::Turn};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -41,6 +40,10 @@ const NAMED_LETTERS: usize = 24;
 pub(super) struct Rules {
     /// Held by whoever reads or writes such a file: nothing is decided by rules that the audit record does not know yet.
     pub turn: tokio::sync::Mutex<()>,
+    /// Of whatever is done with one of the files.
+    pub files: Turn,
+    /// Of looking through all of them, which takes longer.
+    pub listing: Turn,
     states: Mutex<BTreeMap<PathBuf, State>>,
     /// What a hub before wrote into the audit record last, of each file.
     noted: BTreeMap<String, Noted>,
@@ -67,6 +70,12 @@ impl Rules {
             (it.subject.clone(), noted)
         };
         Self { noted: acts.iter().map(noted).collect(), ..Self::default() }
+    }
+
+    /// The text of a file of rules; `None` when there is none.
+    pub(super) async fn text(&self, path: &Path) -> Outcome<Option<String>> {
+        let (doing, path) = (format!("reading {}", path.display()), path.to_owned());
+        self.files.within(RULES_WITHIN, &doing, move || source::read(&path)).await
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<PathBuf, State>> {
@@ -103,7 +112,7 @@ impl Inner {
     /// Those of one file; for whoever has the turn.
     pub(super) async fn read_rules(&self, domain: &Domain) -> Arc<InForce> {
         let path = self.rule_file(domain);
-        let (name, read) = (path.display().to_string(), file_text(&path).await);
+        let (name, read) = (path.display().to_string(), self.rules.text(&path).await);
         let (rules, news, act) = {
             let mut states = self.rules.states();
             if states.len() > PROJECTS_MAX {
@@ -190,26 +199,6 @@ impl Inner {
         }
         found.sort();
         (found, wrong)
-    }
-}
-
-/// The text of a file of rules; `None` when there is none.
-pub(super) async fn file_text(path: &Path) -> Outcome<Option<String>> {
-    let (doing, path) = (format!("reading {}", path.display()), path.to_owned());
-    within(RULES_WITHIN, &doing, move || source::read(&path)).await
-}
-
-/// Does something with a file, and waits so long for it: one on a dead network drive must not hold up every ask. What
-/// takes longer goes on by itself, and may still come to its end.
-pub(super) async fn within<T: Send + 'static>(
-    limit: Duration,
-    doing: &str,
-    work: impl FnOnce() -> Outcome<T> + Send + 'static,
-) -> Outcome<T> {
-    match tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => Err(Fault::bug(format!("{doing}: {error}"))),
-        Err(_) => Err(Fault::late(format!("{doing} takes too long"))),
     }
 }
 
@@ -301,7 +290,6 @@ pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<En
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::fault::Kind;
 
     #[test]
     fn a_file_with_the_rules_of_another_directory_is_refused_with_the_line_that_says_so() {
@@ -310,20 +298,5 @@ mod tests {
         assert!(fault.message().starts_with("a.toml:2:13: "), "{fault}");
         assert!(fault.hint_text().is_some_and(|it| it.contains("projects/")), "{fault:?}");
         assert!(entries(&Domain::Project("/b".into()), "a.toml", text).is_ok());
-    }
-
-    #[tokio::test]
-    async fn nobody_waits_for_a_file_that_hangs_and_what_was_begun_comes_to_its_end() {
-        let (go, hangs) = std::sync::mpsc::channel::<()>();
-        let (tell, done) = std::sync::mpsc::channel();
-        let work = move || {
-            let went = hangs.recv();
-            drop(tell.send(went));
-            Ok(())
-        };
-        let late = within(Duration::ZERO, "reading x", work).await.unwrap_err();
-        assert_eq!((late.kind(), late.message()), (Kind::Late, "reading x takes too long"));
-        go.send(()).unwrap();
-        assert_eq!(done.recv(), Ok(Ok(())));
     }
 }
