@@ -37,22 +37,21 @@ fn who_is_away_is_called_for_what_waits_and_told_it_in_words_that_do_nothing() {
 
 #[test]
 fn all_programs_of_a_call_end_with_the_hub() {
-    let home = with_box();
+    let home = Home::new();
     let file = home.path().join("pid");
     calling(&home, &format!("sleep 1000 & echo $! >> {}; wait", file.display()));
-    let one = asking(&home, &["--kind", "exec", "--subject", "make"]);
-    let pid = || fs::read_to_string(&file).unwrap_or_default();
-    eventually("the operator is called", || pid().ends_with('\n'));
-    let stat = format!("/proc/{}/stat", pid().trim());
+    let asks = ["sandwatch", "ask", "--kind", "exec", "--subject", "make"];
+    home.ok(&[&["run", "-d", "--name", "box", "--"][..], &asks].concat());
+    let pids = || fs::read_to_string(&file).unwrap_or_default();
+    eventually("the operator is called", || pids().ends_with('\n'));
+    let stat = format!("/proc/{}/stat", pids().trim());
     let there = || fs::read_to_string(&stat).is_ok_and(|it| !it.contains(") Z "));
     assert!(there());
     home.ok(&["hub", "stop"]);
     eventually("nothing of the call is left", || !there());
     // The next hub calls for what this one could not tell.
     home.ok(&["ls"]);
-    eventually("the operator is called again", || pid().lines().count() == 2);
-    home.ok(&["rm", "-f", "box"]);
-    drop(ended(one));
+    eventually("the operator is called again", || pids().lines().count() == 2);
 }
 
 #[test]
