@@ -1,6 +1,6 @@
 //! `policy`: the rules that answer asks without a person.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::{
         text,
     },
     config::{paths::Paths, policy, source},
-    engine::project_file,
+    engine::{named, rules_for},
     model::{
         ask::Request,
         rule::{Domain, Rulebook},
@@ -118,17 +118,12 @@ struct AnsweredView<'a> {
 }
 
 async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
-    let workspace = match args.workspace {
-        Some(it) => it,
-        None => std::env::current_dir()
-            .map_err(|error| Fault::io("looking for the current directory", &error))?,
-    };
-    let mut all = read(&paths.policy())?;
-    let of_it = project_file(paths, &workspace);
-    if let Some(text) = source::read(&of_it)? {
-        let of_it = policy::project(&of_it.display().to_string(), &text);
-        all.extend(of_it.map_err(|it| source::all(&it))?.1.into_iter().map(|it| it.rule));
-    }
+    let asked = args.workspace.unwrap_or_else(|| PathBuf::from("."));
+    // A sandbox has it by its real path. There need not be one.
+    let workspace = std::fs::canonicalize(&asked)
+        .or_else(|_| std::path::absolute(&asked))
+        .map_err(|error| Fault::io(format_args!("looking for {}", asked.display()), &error))?;
+    let all = rules_for(paths, &workspace)?;
     let request = Request {
         kind: args.kind,
         subject: args.subject,
@@ -141,18 +136,17 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
         true => None,
         false => known(paths).await?,
     };
-    let domains = [Domain::All, Domain::Project(workspace)];
-    let mut answered = Vec::new();
-    for it in &outcome.by {
-        let rules = book.iter().flat_map(|it| &it.rules);
-        answered
-            .extend(rules.filter(|of| of.name.id == it.id && domains.contains(&of.name.domain)));
-    }
+    let of = |id: &str| {
+        let name = named(id, &workspace);
+        book.iter().flat_map(|it| &it.rules).find(|it| it.name == name)
+    };
+    let known = outcome.by.iter().map(|it| (it.id.as_str(), of(&it.id)));
+    let answered: Vec<_> = known.filter_map(|(id, it)| Some((id, it?))).collect();
     if args.json {
         let rules = outcome.by.iter().map(|it| it.id.as_str()).collect();
         let (verdict, because) = (outcome.ruling.word(), outcome.because.as_str());
-        let answered = answered.iter().map(|it| AnsweredView {
-            id: &it.name.id,
+        let answered = answered.iter().map(|(id, it)| AnsweredView {
+            id,
             hits: it.hits,
             last_at: it.last_at.map(Timestamp::rfc3339),
         });
@@ -165,9 +159,9 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
         out::print(&format!("{}: {NOT_ASKED}\n", it.id))?;
     }
     let zone = clock::Zone::here();
-    for it in answered {
+    for (id, it) in answered {
         let last = it.last_at.map(|it| format!(", last {}", zone.date_time(it)));
-        let (id, hits) = (&it.name.id, text::count(it.hits, "time"));
+        let hits = text::count(it.hits, "time");
         out::print(&format!("{id} answered {hits}{}\n", last.unwrap_or_default()))?;
     }
     Ok(out::DONE)

@@ -53,7 +53,7 @@ use tokio::{
 };
 
 pub use demo::demo;
-pub use rules::project_file;
+pub use rules::{named, rules_for};
 
 use crate::{
     base::{

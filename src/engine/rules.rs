@@ -95,18 +95,12 @@ impl Inner {
         if of_it.is_empty() && of_it.whole {
             return all;
         }
-        let both =
-            InForce { rules: all.iter().chain(of_it.iter()).cloned().collect(), whole: true };
-        // What the one that can't be read denies is not known.
-        Arc::new(if all.whole && of_it.whole { both } else { both.in_doubt() })
+        Arc::new(joined(&all, &of_it))
     }
 
     /// The file of these.
     pub(super) fn rule_file(&self, domain: &Domain) -> PathBuf {
-        match domain {
-            Domain::All => self.paths.policy(),
-            Domain::Project(workspace) => project_file(&self.paths, workspace),
-        }
+        file_of(&self.paths, domain)
     }
 
     /// Those of one file; for whoever has the turn.
@@ -202,9 +196,35 @@ impl Inner {
     }
 }
 
+/// The rules for the sandboxes on a directory as their files have them now, named as a hub names them in what it decides;
+/// for who asks no hub. What is wrong with one of the files is a fault.
+pub fn rules_for(paths: &Paths, workspace: &Path) -> Outcome<InForce> {
+    let read = |domain: Domain| -> Outcome<InForce> {
+        let path = file_of(paths, &domain);
+        let text = source::read(&path)?;
+        let rules = understood(&domain, &path.display().to_string(), text.as_deref())?;
+        Ok(InForce { rules, whole: true })
+    };
+    Ok(joined(&read(Domain::All)?, &read(Domain::Project(workspace.to_owned()))?))
+}
+
+/// Those for all with those for one directory.
+fn joined(all: &InForce, of_it: &InForce) -> InForce {
+    let both = InForce { rules: all.iter().chain(of_it.iter()).cloned().collect(), whole: true };
+    // What the one that can't be read denies is not known.
+    if all.whole && of_it.whole { both } else { both.in_doubt() }
+}
+
+fn file_of(paths: &Paths, domain: &Domain) -> PathBuf {
+    match domain {
+        Domain::All => paths.policy(),
+        Domain::Project(workspace) => project_file(paths, workspace),
+    }
+}
+
 /// The file with the rules for the sandboxes on one directory: named by how that is called, and by what tells it from all
 /// others.
-pub fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
+fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(workspace.as_os_str());
     let digest = Sha256::digest(bytes);
     let digest = hex(digest.get(..8).unwrap_or_default());
