@@ -5,7 +5,7 @@ mod read;
 
 use std::path::{Path, PathBuf};
 
-use super::source;
+use super::{load::is_plain_name as is_name, source};
 use crate::base::{
     fault::{Fault, Outcome},
     limits::AGENTS_MAX,
@@ -33,7 +33,9 @@ const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// The directory of the operator's own, in that of the configuration.
-const DIRECTORY: &str = "agents";
+pub const DIRECTORY: &str = "agents";
+
+const NAMED: &str = "the name of a profile is 1 to 40 letters, digits, `-` or `_`";
 
 /// How an agent asks a person here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +191,16 @@ fn built_in_file(name: &str) -> String {
     format!("{name}.toml (built in)")
 }
 
+/// What is wrong with a file of the operator's, as whoever starts an agent would find it.
+pub fn check(path: &Path, text: &str) -> Result<(), Vec<source::Flaw>> {
+    let file = text::visible(&path.display().to_string());
+    let name = path.file_stem().and_then(|it| it.to_str()).filter(|it| is_name(it));
+    let Some(name) = name else {
+        return Err(vec![source::Flaw { file, line: 1, column: 1, message: NAMED.to_owned() }]);
+    };
+    read::profile(&file, name, text).map(drop)
+}
+
 /// The operator's own files, by name; bounded.
 fn own(config: &Path) -> Outcome<Vec<(String, PathBuf)>> {
     let directory = config.join(DIRECTORY);
@@ -203,10 +215,9 @@ fn own(config: &Path) -> Outcome<Vec<(String, PathBuf)>> {
         let entry = entry.map_err(|error| Fault::io(format!("reading {}", shown()), &error))?;
         let file = entry.file_name();
         let Some(name) = file.to_str().and_then(|it| it.strip_suffix(".toml")) else { continue };
-        if !super::load::is_plain_name(name) {
-            let words = "the name of a profile is 1 to 40 letters, digits, `-` or `_`";
+        if !is_name(name) {
             let name = text::visible(&text::clip(name, 60));
-            return Err(Fault::invalid(format!("{}/{name}.toml: {words}", shown())));
+            return Err(Fault::invalid(format!("{}/{name}.toml: {NAMED}", shown())));
         }
         found.push((name.to_owned(), entry.path()));
         if found.len() > AGENTS_MAX {
