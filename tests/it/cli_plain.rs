@@ -247,10 +247,12 @@ fn your_own_profiles_of_agents_are_checked_with_the_configuration() {
     write("bad.toml", &good.replace("asks", "askes"));
     write("b d.toml", good);
     let ran = home.run(&["config", "check"]);
-    ran.failed(1, &["bad.toml:3:1: `askes`", "b d.toml:1:1: the name"]);
+    for wanted in ["bad.toml:3:1: `askes`", "b d.toml:1:1: the name"] {
+        assert!(ran.code == 1 && ran.stderr.contains(wanted), "{ran:?}");
+    }
     assert!(ran.stdout.contains("mine.toml: ok"), "{ran:?}");
     let bad = agents.join("bad.toml");
-    home.run(&["config", "check", bad.to_str().unwrap()]).failed(1, &["bad.toml:3:1: `askes`"]);
+    assert!(home.run(&["config", "check", bad.to_str().unwrap()]).stderr.contains("bad.toml:3:1"));
     std::fs::remove_file(&bad).unwrap();
     std::fs::remove_file(agents.join("b d.toml")).unwrap();
     for number in 0..100 {
