@@ -451,7 +451,7 @@ impl<'a> From<&'a Ask> for AskView<'a> {
                     .map(time),
                 uses: it.uses,
                 edit: it.besides.edit.as_deref(),
-                rule: it.besides.rule.as_ref().map(|it| it.id.as_str()),
+                rule: it.besides.rule.as_ref().map(|it| it.name.id.as_str()),
                 snapshot: it.besides.snapshot.as_ref().map(SnapshotId::as_str),
                 revoked: it.revoked.as_ref().map(|it| RevokedView { by: &it.by, at: time(it.at) }),
             }),

@@ -308,14 +308,14 @@ impl Inner {
         let ask = found?;
         let sandbox = ask.sandbox.clone();
         let besides = Besides { snapshot, ..self.besides(who, &ask, &choice).await? };
-        let (now, rule) = (clock::wall(), besides.rule.clone().zip(besides.rule_sha256.clone()));
+        let (now, made) = (clock::wall(), besides.rule.clone());
         let waited_ms = waited(&ask, now);
         let decision = Decision::new(choice.answer, who.name.clone(), now, waited_ms);
         let decision = Decision { besides, ..decision };
         let by = By::Person(who);
         let (settled, kept) = self.settle_shown(&sandbox, ask, decision, &by).await;
-        let settled = match rule {
-            Some((rule, made)) => self.or_no_rule(who, (&rule, &made), settled).await,
+        let settled = match made {
+            Some(made) => self.or_no_rule(who, &made, settled).await,
             None => settled,
         };
         let decided = kept?;

@@ -18,7 +18,7 @@ use sandwatch::{
     },
     model::{
         ask::{
-            Answer, Ask, AskKind, AskState, Asked, Besides, Decision, Request, Revoked, Risk,
+            Answer, Ask, AskKind, AskState, Asked, Besides, Decision, Made, Request, Revoked, Risk,
             RiskLevel, Scope, Verdict,
         },
         capability::Capabilities,
@@ -231,11 +231,12 @@ prop_compose! {
         verdict in any_of(Verdict::ALL), scope in any_of(Scope::ALL), message in option::of(line()),
         by in line(), at in stamp(), waited_ms in any::<u64>(), uses in any::<u64>(),
         revoked in option::of((line(), stamp()).prop_map(|(by, at)| Revoked { by, at })),
-        edit in option::of(line()), rule in option::of(rule_name()),
-        snapshot in option::of(snapshot_id()), rule_sha256 in option::of("[0-9a-f]{64}"),
+        edit in option::of(line()), snapshot in option::of(snapshot_id()),
+        rule in option::of((rule_name(), option::of("[0-9a-f]{64}"))),
     ) -> Decision {
         let answer = Answer { verdict, scope, message };
-        let besides = Besides { edit, rule, rule_sha256, snapshot };
+        let rule = rule.map(|(name, sha256)| Made { name, sha256 });
+        let besides = Besides { edit, rule, snapshot };
         Decision { answer, by, at, waited_ms, uses, revoked, besides }
     }
 }
