@@ -93,13 +93,13 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_hangs_holds_up_nobody_and_one_thread_and_what_was_begun_comes_to_its_end()
     {
-        let (go, hangs) = std::sync::mpsc::channel::<()>();
-        let (tell, mut began) = tokio::sync::mpsc::unbounded_channel();
+        let (go, hangs) = std::sync::mpsc::sync_channel::<()>(1);
+        let (tell, mut began) = tokio::sync::mpsc::channel(64);
         let (turn, said) = (Turn::default(), tell.clone());
         let work = move || {
-            said.send("began").ok();
+            said.try_send("began").ok();
             hangs.recv().ok();
-            said.send("ended").ok();
+            said.try_send("ended").ok();
             Ok(())
         };
         let first = turn.clone();
@@ -113,7 +113,7 @@ mod tests {
         for _ in 0..20 {
             let said = tell.clone();
             let work = move || {
-                said.send("another").ok();
+                said.try_send("another").ok();
                 Ok(())
             };
             let late = turn.within(Duration::from_millis(1), "reading x", work).await.unwrap_err();
