@@ -34,7 +34,7 @@ use sandwatch::{
             WorkspaceMode,
         },
         secret::{self, SecretUse, Speech},
-        session::{ExitStatus, Lease, Session, SessionSpec, Status},
+        session::{Asking, ExitStatus, Lease, Session, SessionSpec, Status},
     },
     wire::{
         convert::{
@@ -161,6 +161,7 @@ prop_compose! {
         exit in option::of(exit()), last_output_at in option::of(stamp()),
         holder in option::of(("[a-z]{1,9}", line(), stamp(), stamp())),
         counts in any::<(u64, u64, u64, bool)>(),
+        asking in option::of((any::<bool>(), line()).prop_map(|(reaches, why)| Asking { reaches, why })),
     ) -> Session {
         let lease = holder.map(|(holder, holder_name, since, used_at)| Lease {
             holder: ClientId::parse(&holder).unwrap(), holder_name, since, used_at,
@@ -168,7 +169,7 @@ prop_compose! {
         Session {
             id, sandbox, ordinal, command, status, status_why, pid, size, title, started_at, exit,
             exited_at, lease, output_bytes: counts.0, last_output_at,
-            journal_lost_bytes: counts.1, bells: counts.2, recording: counts.3,
+            journal_lost_bytes: counts.1, bells: counts.2, recording: counts.3, asking,
         }
     }
 }
