@@ -85,6 +85,8 @@ pub const ASK_PROCESSES_MAX: usize = 16;
 pub const AGENTS_MAX: usize = 64;
 pub const AGENT_WORDS_MAX: usize = 32;
 pub const AGENT_WORD_BYTES_MAX: usize = 512;
+/// What is said of how an agent asks: a few words of its profile, and ours.
+pub const ASKING_BYTES_MAX: usize = 2 * AGENT_WORD_BYTES_MAX;
 pub const AGENT_FILES_MAX: usize = 8;
 pub const AGENT_FILE_BYTES_MAX: usize = 64 * 1024;
 /// How long putting its files into the home in a sandbox may hold up an agent's start, all of them together: less than

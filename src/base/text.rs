@@ -6,6 +6,11 @@ use std::fmt;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+/// Bytes as small hexadecimal digits, two for each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|it| format!("{it:02x}")).collect()
+}
+
 /// Tells whether a character could act on a terminal or reorder what a person reads.
 pub fn is_deceptive(it: char) -> bool {
     it.is_control()

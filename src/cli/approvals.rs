@@ -161,7 +161,7 @@ fn described(ask: &Ask, cells: usize) -> String {
         lines.push(("decided", format!("by {} after {waited}, {}", it.by, holds_words(it))));
         lines.extend(it.answer.message.clone().map(|it| ("message", it)));
         let besides = &it.besides;
-        lines.extend(besides.rule.as_ref().map(|it| ("rule", it.id.clone())));
+        lines.extend(besides.rule.as_ref().map(|it| ("rule", it.name.id.clone())));
         lines.extend(besides.snapshot.as_ref().map(|it| ("snapshot", it.to_string())));
         lines.extend(besides.edit.clone().map(|it| ("allowed", it)));
     }
@@ -417,7 +417,7 @@ async fn decide(
     let mut on = if scope == Scope::Once { String::new() } else { format!(", {}", scope.word()) };
     if let Some(besides) = decided.decision.as_ref().map(|it| &it.besides) {
         on.push_str(
-            &besides.rule.as_ref().map(|it| format!(", rule {}", it.id)).unwrap_or_default(),
+            &besides.rule.as_ref().map(|it| format!(", rule {}", it.name.id)).unwrap_or_default(),
         );
         let snapshot = besides.snapshot.as_ref().map(|it| format!(", snapshot {it}"));
         on.push_str(&snapshot.unwrap_or_default());

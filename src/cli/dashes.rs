@@ -7,7 +7,10 @@ use clap::{
 };
 
 use super::args::Cli;
-use crate::base::{fault::Fault, text};
+use crate::{
+    base::{fault::Fault, text},
+    policy::shell::quoted,
+};
 
 /// Words tried, and bytes of the line that is suggested: longer ones say the rule alone.
 const WORDS_MAX: usize = 64;
@@ -48,15 +51,6 @@ pub fn missing(error: &clap::Error, typed: &[String]) -> Option<Fault> {
         format!("put -- before the command: {line}")
     };
     Some(Fault::invalid(what).hint(hint))
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=,@%+".contains(it);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

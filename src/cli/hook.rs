@@ -41,8 +41,10 @@ pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
     let read = io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut input);
     let read = read.map_err(|error| Fault::io("reading what the agent says", &error));
     let call = read.and_then(|_| read_call(args.agent, &input));
-    let (question, request, speaker) = match call {
-        Ok((Call::Asks(question, request), speaker)) => (question, request, speaker),
+    let (question, request, arguments, speaker) = match call {
+        Ok((Call::Asks(question, request, arguments), speaker)) => {
+            (question, request, arguments, speaker)
+        }
         // That nobody is there to be told is no fault of the agent's.
         Ok((Call::Over(request), speaker)) => {
             drop(over(request.as_ref(), &speaker).await);
@@ -58,7 +60,6 @@ pub async fn hook(args: HookArgs) -> Outcome<out::Code> {
         }
     };
     let at_its_own_prompt = question == Question::PermissionRequest;
-    let arguments = question.editable(args.agent, &input);
     let answered = person(&request, args.timeout, Some(&speaker), arguments.is_some()).await;
     let (verdict, message, edit) = match answered {
         // It would do what it asked for, and not what was allowed.
@@ -100,7 +101,8 @@ enum Question {
 /// What an agent tells its hook.
 #[derive(Debug, PartialEq)]
 enum Call {
-    Asks(Question, Request),
+    /// With the arguments that may be others, if the agent takes those from a hook.
+    Asks(Question, Request, Option<Arguments>),
     /// What was asked needs no answer any more; `None` = all of it.
     Over(Option<Request>),
     News,
@@ -120,12 +122,16 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<(Call, Speaker)> {
         let cwd = input.get("cwd").and_then(Value::as_str);
         request(agent.word(), tool, &arguments, cwd)
     };
+    let asks = |question: Question, request: Request| {
+        let arguments = question.editable(agent, &input);
+        Call::Asks(question, request, arguments)
+    };
     let call = match happens {
-        "PreToolUse" => Call::Asks(Question::PreToolUse, asked()?),
-        "PermissionRequest" => Call::Asks(Question::PermissionRequest, asked()?),
-        "BeforeTool" => Call::Asks(Question::BeforeTool, asked()?),
-        "beforeShellExecution" => Call::Asks(Question::Before, shell(agent, &input)?),
-        "beforeMCPExecution" => Call::Asks(Question::Before, asked()?),
+        "PreToolUse" => asks(Question::PreToolUse, asked()?),
+        "PermissionRequest" => asks(Question::PermissionRequest, asked()?),
+        "BeforeTool" => asks(Question::BeforeTool, asked()?),
+        "beforeShellExecution" => asks(Question::Before, shell(agent, &input)?),
+        "beforeMCPExecution" => asks(Question::Before, asked()?),
         // It ran: what could not even be asked for was answered elsewhere all the same.
         "PostToolUse" | "PostToolUseFailure" | "AfterTool" => Call::Over(asked().ok()),
         "Stop" | "UserPromptSubmit" => Call::Over(None),
@@ -166,7 +172,7 @@ impl Arguments {
 
 impl Question {
     /// What is called, if the agent takes other arguments from a hook.
-    fn editable(self, agent: HookAgent, input: &[u8]) -> Option<Arguments> {
+    fn editable(self, agent: HookAgent, input: &Value) -> Option<Arguments> {
         // All others would do what they asked for first.
         match (agent, self) {
             (HookAgent::Claude, Self::PermissionRequest | Self::PreToolUse)
@@ -174,7 +180,6 @@ impl Question {
             | (HookAgent::Gemini, Self::BeforeTool) => {}
             _ => return None,
         }
-        let input: Value = serde_json::from_slice(input).ok()?;
         let tool = input.get("tool_name").and_then(Value::as_str)?;
         let arguments = input.get("tool_input")?;
         let (_, key, _) = subject(tool, arguments)?;
@@ -335,7 +340,14 @@ mod tests {
 
     fn asks(agent: HookAgent, input: &Value) -> (Question, Request) {
         match read(agent, input).unwrap() {
-            Call::Asks(question, request) => (question, request),
+            Call::Asks(question, request, _) => (question, request),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn editable(agent: HookAgent, input: &Value) -> Option<Arguments> {
+        match read(agent, input).unwrap() {
+            Call::Asks(_, _, arguments) => arguments,
             other => panic!("{other:?}"),
         }
     }
@@ -395,7 +407,7 @@ mod tests {
         ] {
             let call = call(happens, tool);
             let (question, _) = asks(agent, &call);
-            let arguments = question.editable(agent, call.to_string().as_bytes()).unwrap();
+            let arguments = editable(agent, &call).unwrap();
             let reply =
                 question.reply(Verdict::Allow, None, Some(arguments.with("make -n".to_owned())));
             assert_eq!(reply.pointer(place), Some(&edited), "{reply}");
@@ -403,19 +415,15 @@ mod tests {
             assert_eq!(denied.pointer(place), None, "{denied}");
         }
         // Codex takes none there, and of a tool that is not known nobody could say what is edited.
-        let of = |agent, call: &Value| {
-            let (question, _) = asks(agent, call);
-            question.editable(agent, call.to_string().as_bytes())
-        };
-        assert_eq!(of(Codex, &call("PermissionRequest", "Bash")), None);
-        assert_eq!(of(Claude, &call("PreToolUse", "mcp__x__y")), None);
+        assert_eq!(editable(Codex, &call("PermissionRequest", "Bash")), None);
+        assert_eq!(editable(Claude, &call("PreToolUse", "mcp__x__y")), None);
         // What these do is what they asked for, whatever is replied.
-        assert_eq!(of(HookAgent::Opencode, &call("PermissionRequest", "bash")), None);
+        assert_eq!(editable(HookAgent::Opencode, &call("PermissionRequest", "bash")), None);
         for agent in [HookAgent::Cursor, HookAgent::Opencode, Gemini, Codex] {
-            assert_eq!(of(agent, &call("PermissionRequest", "Bash")), None, "{agent:?}");
+            assert_eq!(editable(agent, &call("PermissionRequest", "Bash")), None, "{agent:?}");
         }
         for agent in [HookAgent::Cursor, HookAgent::Opencode, Gemini] {
-            assert_eq!(of(agent, &call("PreToolUse", "Bash")), None, "{agent:?}");
+            assert_eq!(editable(agent, &call("PreToolUse", "Bash")), None, "{agent:?}");
         }
     }
 

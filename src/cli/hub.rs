@@ -66,7 +66,9 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
     let program = OWN_PROGRAM.into();
     let drivers = Registry::standard();
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
-    claim.serve(Arc::new(engine), hub::told_to_end()).await
+    let served = claim.serve(Arc::new(engine.clone()), hub::told_to_end()).await;
+    engine.close().await;
+    served
 }
 
 fn summary(it: &HubStatus) -> String {

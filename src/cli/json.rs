@@ -50,7 +50,7 @@ pub struct SandboxView<'a> {
     capabilities: BTreeMap<String, bool>,
     sessions: Vec<SessionView<'a>>,
     pending_approvals: usize,
-    notes: &'a [String],
+    notes: Vec<String>,
     stop_asked: bool,
     snapshots: u32,
     moment: Option<&'a str>,
@@ -99,6 +99,8 @@ struct SessionView<'a> {
     journal_lost_bytes: u64,
     bells: u64,
     recording: bool,
+    /// How its agent asks, where that is known; `notes` of the sandbox say why.
+    asks_reach_us: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -141,7 +143,7 @@ impl<'a> From<&'a Sandbox> for SandboxView<'a> {
                 .collect(),
             sessions: it.sessions.iter().map(|session| session_view(session, &it.name)).collect(),
             pending_approvals: it.asks.len(),
-            notes: &it.notes,
+            notes: it.told(),
             stop_asked: it.stop_asked,
             snapshots: it.snapshots,
             moment: it.moment.as_ref().map(SnapshotId::as_str),
@@ -176,6 +178,7 @@ fn session_view<'a>(it: &'a Session, sandbox_name: &str) -> SessionView<'a> {
         journal_lost_bytes: it.journal_lost_bytes,
         bells: it.bells,
         recording: it.recording,
+        asks_reach_us: it.asks_now().map(|it| it.reaches),
     }
 }
 
@@ -451,7 +454,7 @@ impl<'a> From<&'a Ask> for AskView<'a> {
                     .map(time),
                 uses: it.uses,
                 edit: it.besides.edit.as_deref(),
-                rule: it.besides.rule.as_ref().map(|it| it.id.as_str()),
+                rule: it.besides.rule.as_ref().map(|it| it.name.id.as_str()),
                 snapshot: it.besides.snapshot.as_ref().map(SnapshotId::as_str),
                 revoked: it.revoked.as_ref().map(|it| RevokedView { by: &it.by, at: time(it.at) }),
             }),

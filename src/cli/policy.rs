@@ -1,6 +1,6 @@
 //! `policy`: the rules that answer asks without a person.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -17,10 +17,10 @@ use crate::{
         text,
     },
     config::{paths::Paths, policy, source},
-    engine::project_file,
+    engine::{named, rules_for},
     model::{
         ask::Request,
-        rule::{Domain, KnownRule, RuleName, Rulebook},
+        rule::{Domain, Rulebook},
     },
     policy::rules::{NOT_ASKED, Rule, judge},
 };
@@ -38,12 +38,7 @@ pub async fn policy(paths: &Paths, verb: PolicyVerb) -> Outcome<out::Code> {
 
 fn read(path: &Path) -> Outcome<Vec<Rule>> {
     let Some(text) = source::read(path)? else { return Ok(Vec::new()) };
-    policy::rules(&path.display().to_string(), &text).map_err(|flaws| told(&flaws))
-}
-
-fn told(flaws: &[source::Flaw]) -> Fault {
-    let flaws: Vec<String> = flaws.iter().map(ToString::to_string).collect();
-    Fault::invalid(flaws.join("\n"))
+    policy::rules(&path.display().to_string(), &text).map_err(|it| source::all(&it))
 }
 
 /// What a hub knows of the rules, if one runs: none is started for it.
@@ -63,16 +58,7 @@ async fn show(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
     let hub = book.is_some();
     let book = book.unwrap_or_else(|| {
         let file = file.display().to_string();
-        let rules = own.iter().map(|it| KnownRule {
-            name: RuleName { id: it.id.clone(), domain: Domain::All },
-            file: file.clone(),
-            ruling: it.ruling,
-            about: it.subject.about(),
-            why: it.why.clone(),
-            until: it.until,
-            hits: 0,
-            last_at: None,
-        });
+        let rules = own.iter().map(|it| it.known(Domain::All, &file));
         Rulebook { rules: rules.collect(), wrong: Vec::new() }
     });
     let view = |it| {
@@ -132,17 +118,12 @@ struct AnsweredView<'a> {
 }
 
 async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
-    let workspace = match args.workspace {
-        Some(it) => it,
-        None => std::env::current_dir()
-            .map_err(|error| Fault::io("looking for the current directory", &error))?,
-    };
-    let mut all = read(&paths.policy())?;
-    let of_it = project_file(paths, &workspace);
-    if let Some(text) = source::read(&of_it)? {
-        let of_it = policy::project(&of_it.display().to_string(), &text);
-        all.extend(of_it.map_err(|flaws| told(&flaws))?.1.into_iter().map(|it| it.rule));
-    }
+    let asked = args.workspace.unwrap_or_else(|| PathBuf::from("."));
+    // A sandbox has it by its real path. There need not be one.
+    let workspace = std::fs::canonicalize(&asked)
+        .or_else(|_| std::path::absolute(&asked))
+        .map_err(|error| Fault::io(format_args!("looking for {}", asked.display()), &error))?;
+    let all = rules_for(paths, &workspace)?;
     let request = Request {
         kind: args.kind,
         subject: args.subject,
@@ -155,18 +136,17 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
         true => None,
         false => known(paths).await?,
     };
-    let domains = [Domain::All, Domain::Project(workspace)];
-    let mut answered = Vec::new();
-    for it in &outcome.by {
-        let rules = book.iter().flat_map(|it| &it.rules);
-        answered
-            .extend(rules.filter(|of| of.name.id == it.id && domains.contains(&of.name.domain)));
-    }
+    let of = |id: &str| {
+        let name = named(id, &workspace);
+        book.iter().flat_map(|it| &it.rules).find(|it| it.name == name)
+    };
+    let known = outcome.by.iter().map(|it| (it.id.as_str(), of(&it.id)));
+    let answered: Vec<_> = known.filter_map(|(id, it)| Some((id, it?))).collect();
     if args.json {
         let rules = outcome.by.iter().map(|it| it.id.as_str()).collect();
         let (verdict, because) = (outcome.ruling.word(), outcome.because.as_str());
-        let answered = answered.iter().map(|it| AnsweredView {
-            id: &it.name.id,
+        let answered = answered.iter().map(|(id, it)| AnsweredView {
+            id,
             hits: it.hits,
             last_at: it.last_at.map(Timestamp::rfc3339),
         });
@@ -179,9 +159,9 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
         out::print(&format!("{}: {NOT_ASKED}\n", it.id))?;
     }
     let zone = clock::Zone::here();
-    for it in answered {
+    for (id, it) in answered {
         let last = it.last_at.map(|it| format!(", last {}", zone.date_time(it)));
-        let (id, hits) = (&it.name.id, text::count(it.hits, "time"));
+        let hits = text::count(it.hits, "time");
         out::print(&format!("{id} answered {hits}{}\n", last.unwrap_or_default()))?;
     }
     Ok(out::DONE)

@@ -222,13 +222,9 @@ async fn free_id(runtime: &dyn Runtime, args: &PolicyAddArgs, domain: &Domain) -
 /// What was typed as a rule of the file, which is what is checked then.
 fn block(args: &PolicyAddArgs, id: &str) -> Outcome<String> {
     let RulesOf { command, path, host, tool } = &args.about;
-    let list = |texts: &[String]| {
-        let texts: Vec<String> = texts.iter().map(|it| edit::quoted(it)).collect();
-        format!("[{}]", texts.join(", "))
-    };
     let about = if let Some(command) = command {
         let words = command.split_whitespace().map(|it| match it.contains('|') {
-            true => list(&it.split('|').map(str::to_owned).collect::<Vec<_>>()),
+            true => edit::list(&it.split('|').map(str::to_owned).collect::<Vec<_>>()),
             false => edit::quoted(it),
         });
         format!("command = [{}]", words.collect::<Vec<_>>().join(", "))
@@ -256,7 +252,7 @@ fn block(args: &PolicyAddArgs, id: &str) -> Outcome<String> {
     }
     for (key, cases) in [("match", &args.matches), ("not_match", &args.not_match)] {
         if !cases.is_empty() {
-            text.push_str(&format!("{key} = {}\n", list(cases)));
+            text.push_str(&format!("{key} = {}\n", edit::list(cases)));
         }
     }
     // What is wrong is said before a hub is asked.

@@ -13,7 +13,7 @@ use crate::{
         text, units,
     },
     model::{
-        sandbox::{NOT_REACHING, Sandbox, State, WorkspaceMode},
+        sandbox::{Sandbox, State, WorkspaceMode},
         session::{Session, Status},
     },
     runtime::{LeaseVerb, Runtime},
@@ -54,8 +54,11 @@ pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
     if !all.is_empty() {
         out::print(&table.render(paint::wanted()))?;
     }
-    for note in all.iter().flat_map(|it| &it.notes).filter(|it| it.starts_with(NOT_REACHING)) {
-        out::tell(&text::visible(note));
+    for it in &all {
+        let elsewhere = it.sessions.iter().filter(|it| it.asks_elsewhere());
+        for note in elsewhere.filter_map(|of| of.asking_note(&it.name)) {
+            out::tell(&text::visible(&note));
+        }
     }
     if hidden > 0 {
         out::tell(&format!("{hidden} stopped; --all shows them"));

@@ -13,6 +13,7 @@ use crate::{
         units::parse_bytes,
     },
     model::{
+        rule::is_id,
         sandbox::{Egress, WorkspaceMode},
         secret::SecretUse,
     },
@@ -155,13 +156,12 @@ fn plain_name(source: &mut Source<'_>, item: &Item) -> Option<String> {
     Some(text)
 }
 
-/// Whether a text may name a keymap or theme file.
+/// Whether a text may name a keymap or theme file: what may be the id of a rule.
 pub fn is_plain_name(text: &str) -> bool {
-    (1..=40).contains(&text.len())
-        && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+    is_id(text)
 }
 
-/// Names of variables; their values are no part of a configuration.
+/// The words of a command, the program first.
 fn command(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     let Node::List(items) = &item.node else {
         wanted(source, item, "a list of words, like [\"notify-send\", \"sandwatch\"]");
@@ -174,6 +174,7 @@ fn command(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     items.iter().map(|it| string(source, it)).collect()
 }
 
+/// Names of variables; their values are no part of a configuration.
 fn variables(source: &mut Source<'_>, item: &Item) -> Option<Vec<String>> {
     let Node::List(items) = &item.node else {
         wanted(source, item, "a list of names of variables");

@@ -94,6 +94,10 @@ impl Paths {
     pub fn config(&self) -> &Path {
         &self.config
     }
+    /// What the operator sets; there need not be one.
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
     /// The rules that answer asks; there need not be one.
     pub fn policy(&self) -> PathBuf {
         self.config.join("policy.toml")

@@ -5,7 +5,7 @@ pub mod edit;
 use std::{ops::Range, path::PathBuf};
 
 use super::{
-    load::{is_plain_name, string, wanted},
+    load::{string, wanted},
     source::{Flaw, Item, Node, Source, Table},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     model::{
         ask::{AskKind, Request},
         host,
+        rule::is_id,
     },
     policy::{
         http::{METHOD, Requests},
@@ -204,7 +205,7 @@ fn hold(source: &mut Source<'_>, rule: &Rule, cases: &[(String, Item)], wanted: 
 
 fn word(source: &mut Source<'_>, item: &Item) -> Option<String> {
     let text = string(source, item)?;
-    if is_plain_name(&text) {
+    if is_id(&text) {
         return Some(text);
     }
     source.flaw(item.span.clone(), "an id is 1 to 40 letters, digits, `-` or `_`");

@@ -1,6 +1,13 @@
 //! TOML text as values that know where they stand, so that every flaw names file, line and column.
 
-use std::{fmt, ops::Range, path::Path};
+use std::{
+    fmt,
+    io::Write,
+    ops::Range,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use toml::de::{DeTable, DeValue};
 
@@ -26,6 +33,21 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
     }
+}
+
+/// The first flaw of a file as a fault; the rest are counted.
+pub fn fault(flaws: &[Flaw]) -> Fault {
+    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
+    match flaws.len() {
+        0 | 1 => Fault::invalid(first),
+        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
+    }
+}
+
+/// All of them as a fault, each in a line of its own.
+pub fn all(flaws: &[Flaw]) -> Fault {
+    let flaws: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+    Fault::invalid(flaws.join("\n"))
 }
 
 /// A value and the bytes it was read from.
@@ -97,6 +119,67 @@ pub fn read(path: &Path) -> Outcome<Option<String>> {
         Ok(_) => {}
     }
     std::fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
+}
+
+/// What a file may say that is written over.
+#[derive(Clone, Copy, Debug)]
+pub enum Over<'a> {
+    Anything,
+    /// This alone; `None` = there is no file.
+    This(Option<&'a str>),
+}
+
+/// Writes a file whole, beside and renamed, so that a full disk leaves it as it was. A new one is for the operator
+/// alone. What a link leads to is written, not the link.
+pub fn write(path: &Path, over: Over<'_>, text: &str) -> Outcome<()> {
+    /// Of one program that writes the same file twice at a time.
+    static NTH: AtomicU64 = AtomicU64::new(0);
+    let failed =
+        |what: &str, error: &std::io::Error| Fault::io(format!("{what} {}", path.display()), error);
+    let real = match std::fs::canonicalize(path) {
+        Ok(it) => it,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if path.is_symlink() {
+                return Err(Fault::failed(format!("{} is a link to nothing", path.display()))
+                    .hint("make the file that it is to lead to, or take the link away"));
+            }
+            path.to_owned()
+        }
+        Err(error) => return Err(failed("finding", &error)),
+    };
+    let dir = real.parent().unwrap_or(Path::new("/"));
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| failed("making the directory of", &error))?;
+    let mode = std::fs::metadata(&real).map_or(0o600, |it| it.permissions().mode() & 0o777);
+    let mut beside = real.as_os_str().to_owned();
+    let nth = NTH.fetch_add(1, Ordering::Relaxed);
+    beside.push(format!(".{}-{nth}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
+    // What an earlier end left there.
+    drop(std::fs::remove_file(&beside));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .map_err(|error| failed("writing", &error));
+    let moved = written.and_then(|()| {
+        if let Over::This(before) = over
+            && read(path)?.as_deref() != before
+        {
+            let words = format!("{} was changed meanwhile", path.display());
+            return Err(Fault::failed(words).hint("nothing was written; try again"));
+        }
+        std::fs::rename(&beside, &real).map_err(|error| failed("writing", &error))
+    });
+    if moved.is_err() {
+        drop(std::fs::remove_file(&beside));
+    }
+    moved
 }
 
 /// A file's text with its name, and the flaws found in it so far.
@@ -260,4 +343,37 @@ fn distance(from: &str, to: &str) -> usize {
         before = std::mem::replace(&mut above, line);
     }
     above.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flaws_as_a_fault_name_the_first_and_count_the_rest_or_are_all_told() {
+        let flaw = |line| Flaw { file: "f".into(), line, column: 2, message: "odd".into() };
+        assert_eq!(fault(&[flaw(1)]).message(), "f:1:2: odd");
+        assert_eq!(fault(&[flaw(1), flaw(3), flaw(4)]).message(), "f:1:2: odd (and 2 more)");
+        assert_eq!(all(&[flaw(1), flaw(3)]).message(), "f:1:2: odd\nf:3:2: odd");
+    }
+    #[test]
+    fn a_file_is_written_where_a_link_leads_and_only_over_what_it_was_taken_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("rules.toml"), dir.path().join("link.toml"));
+        std::os::unix::fs::symlink("rules.toml", &link).unwrap();
+        let refused = write(&link, Over::This(None), "one").unwrap_err();
+        assert!(refused.message().contains("a link to nothing"), "{refused}");
+        assert!(link.is_symlink() && !file.exists());
+        write(&file, Over::This(None), "one").unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        write(&link, Over::This(Some("one")), "two").unwrap();
+        assert!(link.is_symlink());
+        let refused = write(&file, Over::This(Some("one")), "three").unwrap_err();
+        assert!(refused.message().contains("changed meanwhile"), "{refused}");
+        assert_eq!(read(&file).unwrap().as_deref(), Some("two"));
+        write(&file, Over::Anything, "three").unwrap();
+        assert_eq!(read(&file).unwrap().as_deref(), Some("three"));
+        // Nothing is left beside them.
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
 }

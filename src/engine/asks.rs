@@ -13,6 +13,7 @@ use super::{
     audit::words,
     beforehand,
     fleet::{Entry, Fleet},
+    hits::Answered,
     store::AskRow,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
             ASKS_FORGOTTEN_EVERY, ASKS_KEPT, ASKS_KEPT_BYTES, ASKS_KEPT_OF_ONE,
             ASKS_KEPT_OF_ONE_BYTES, ASKS_LISTED_BYTES_MAX, ASKS_WANTED_MAX,
         },
+        text::hex,
     },
     model::{
         ask::{Answer, Ask, AskState, Asked, Besides, Choice, Decision, Request, Scope, Verdict},
@@ -66,8 +68,13 @@ impl Inner {
     }
 
     /// Writes one down, and forgets the oldest now and then.
-    async fn keep_ask(&self, ask: &Ask, act: Option<Act>) -> Outcome<()> {
-        self.store.put_ask(row(ask), act).await?;
+    async fn keep_ask(
+        &self,
+        ask: &Ask,
+        act: Option<Act>,
+        answered: Option<Answered>,
+    ) -> Outcome<()> {
+        self.store.put_ask(row(ask), act, answered).await?;
         let count = self.asks_kept.fetch_add(1, Ordering::Relaxed);
         let due =
             count.is_multiple_of(ASKS_FORGOTTEN_EVERY) && self.asks_settled.load(Ordering::Acquire);
@@ -142,7 +149,7 @@ impl Inner {
         let state = if late { AskState::Expired } else { AskState::Withdrawn };
         let ask = Ask { state, ..ask };
         let act = self.if_room(&ask.sandbox, words::ended(&ask));
-        if let Err(fault) = self.keep_ask(&ask, act).await {
+        if let Err(fault) = self.keep_ask(&ask, act, None).await {
             let words = format!("the end of an ask is not kept: {fault}");
             self.fleet().notice(Level::Error, Some(ask.sandbox), &words);
         }
@@ -184,11 +191,7 @@ impl Inner {
         let now = clock::wall();
         let (judged, whole) = self.judged(&mut ask, &sandbox.workspace, now).await;
         if let Some((decision, by)) = by_rule(&judged, &ask, now) {
-            self.settle_ask(id, ask, decision, &by).await?;
-            if let By::Policy(names) = &by {
-                self.count_hits(names, &sandbox.workspace, now).await;
-            }
-            return Ok(());
+            return self.settle_ask(id, ask, decision, &by).await;
         }
         let standing = self.fleet().get(id)?.standing(&ask.digest, now).cloned();
         if let Some(standing) = standing.filter(|it| beforehand::may_answer(&it.decision, whole)) {
@@ -201,12 +204,12 @@ impl Inner {
             return self.count_use(id, &standing.ask).await;
         }
         let act = if known { None } else { self.if_room(id, words::asked(&ask)) };
-        self.keep_ask(&ask, act).await?;
+        self.keep_ask(&ask, act, None).await?;
         self.fleet().get_mut(id)?.sandbox_mut().asks.push(ask);
         Ok(())
     }
 
-    /// Writes a decision down, in the audit record too, and only then releases who waits.
+    /// Writes a decision down, in the audit record too and where rules are counted, and only then releases who waits.
     pub(super) async fn settle_ask(
         self: &Arc<Self>,
         id: &SandboxId,
@@ -220,7 +223,11 @@ impl Inner {
         };
         let told = decision.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
-        self.keep_ask(&ask, Some(words::decided(&ask, by))).await?;
+        let answered = match by {
+            By::Policy(names) => self.answered(id, names, told.at),
+            By::Person(_) | By::Standing(_) => None,
+        };
+        self.keep_ask(&ask, Some(words::decided(&ask, by)), answered).await?;
         let released = self.release(id, &ask.asked.id, &told).await;
         if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
             // Nothing was allowed by it: the record says so.
@@ -228,6 +235,33 @@ impl Inner {
             self.store.amend_ask(row(&ask), Some(words::fruitless(&ask))).await?;
         }
         released
+    }
+
+    /// The same for one that people see: it is taken off what waits, and its answer may hold on. What was not written
+    /// down is not decided, and waits on. Gives whether who waits was released, and what is kept of it.
+    pub(super) async fn settle_shown(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        ask: Ask,
+        decision: Decision,
+        by: &By<'_>,
+    ) -> (Outcome<()>, Outcome<Ask>) {
+        let gone = ask.asked.id.clone();
+        let settled = self.settle_ask(id, ask, decision, by).await;
+        let kept = self.store.ask(gone.to_string()).await.and_then(|it| {
+            let it = it.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
+            stored::ask(&it)
+        });
+        if let Ok(kept) = &kept
+            && let (Some(decision), Ok(entry)) = (&kept.decision, self.fleet().get_mut(id))
+        {
+            entry.sandbox_mut().asks.retain(|it| it.asked.id != gone);
+            if settled.is_ok() {
+                entry.stand(kept, decision);
+            }
+        }
+        self.touch(id);
+        (settled, kept)
     }
 
     async fn release(&self, id: &SandboxId, ask: &AskId, decision: &Decision) -> Outcome<()> {
@@ -274,26 +308,17 @@ impl Inner {
         let ask = found?;
         let sandbox = ask.sandbox.clone();
         let besides = Besides { snapshot, ..self.besides(who, &ask, &choice).await? };
-        let (now, rule) = (clock::wall(), besides.rule.clone().zip(besides.rule_sha256.clone()));
+        let (now, made) = (clock::wall(), besides.rule.clone());
         let waited_ms = waited(&ask, now);
         let decision = Decision::new(choice.answer, who.name.clone(), now, waited_ms);
         let decision = Decision { besides, ..decision };
-        let settled = self.settle_ask(&sandbox, ask, decision, &By::Person(who)).await;
-        let settled = match rule {
-            Some((rule, made)) => self.or_no_rule(who, (&rule, &made), settled).await,
+        let by = By::Person(who);
+        let (settled, kept) = self.settle_shown(&sandbox, ask, decision, &by).await;
+        let settled = match made {
+            Some(made) => self.or_no_rule(who, &made, settled).await,
             None => settled,
         };
-        // What was not written down is not decided, and waits on.
-        let kept = self.store.ask(id.to_string()).await?;
-        let kept = kept.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
-        let decided = stored::ask(&kept)?;
-        if let (Some(decision), Ok(entry)) = (&decided.decision, self.fleet().get_mut(&sandbox)) {
-            entry.sandbox_mut().asks.retain(|it| it.asked.id != *id);
-            if settled.is_ok() {
-                entry.stand(&decided, decision);
-            }
-        }
-        self.touch(&sandbox);
+        let decided = kept?;
         settled?;
         Ok(decided)
     }
@@ -412,7 +437,7 @@ pub(super) fn digest(sandbox: &SandboxId, request: &Request) -> String {
         part(key);
         part(value);
     }
-    hash.finalize().iter().map(|it| format!("{it:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Inner,
-    asks::{By, by_rule},
+    asks::by_rule,
     audit::words::{by_client, of_snapshot},
     fleet::Entry,
     rules::hash,
@@ -18,10 +18,10 @@ use crate::{
         limits::SNAPSHOT_FIRST_WITHIN,
     },
     model::{
-        ask::{Ask, Besides, Choice, Revoked, Scope, Verdict},
+        ask::{Ask, Besides, Choice, Made, Revoked, Scope, Verdict},
         audit::Action,
         event::Level,
-        rule::RuleName,
+        rule::KnownRule,
         snapshot::SnapshotCause,
     },
     runtime::Identity,
@@ -87,14 +87,13 @@ impl Inner {
         }
         if answer.scope.is_rule() {
             let workspace = self.fleet().get(&ask.sandbox)?.sandbox.workspace.clone();
-            let draft = self.rule_of(ask, choice, &workspace).await?;
+            let (entry, draft) = self.rule_of(ask, choice, &workspace).await?;
             if let Some(why) = draft.refused {
                 return Err(Fault::invalid(format!("rule {} can't be made: {why}", draft.name.id))
                     .hint("nothing was answered"));
             }
-            self.add_rules(who, &draft.text, draft.name.domain.clone()).await?;
-            besides.rule_sha256 = Some(hash(&draft.text));
-            besides.rule = Some(draft.name);
+            self.put_rules(who, &draft.name.domain, vec![entry]).await?;
+            besides.rule = Some(Made { name: draft.name, sha256: Some(hash(&draft.text)) });
         }
         Ok(besides)
     }
@@ -134,38 +133,32 @@ impl Inner {
         let now = wall();
         let (judged, _) = self.judged(&mut ask.clone(), &workspace, now).await;
         let Some((decision, by)) = by_rule(&judged, &ask, now) else { return Ok(()) };
-        let gone = ask.asked.id.clone();
-        let settled = self.settle_ask(id, ask, decision, &by).await;
-        // What was not written down is not decided, and waits on.
-        let kept = self.store.ask(gone.to_string()).await?.and_then(|it| stored::ask(&it).ok());
-        if kept.is_none_or(|it| it.decision.is_none()) {
-            return settled;
-        }
-        if let Ok(entry) = self.fleet().get_mut(id) {
-            entry.sandbox_mut().asks.retain(|it| it.asked.id != gone);
-        }
-        self.touch(id);
-        if let By::Policy(names) = &by {
-            self.count_hits(names, &workspace, now).await;
-        }
-        settled
+        let (settled, kept) = self.settle_shown(id, ask, decision, &by).await;
+        settled.and(kept.map(drop))
     }
 
     /// A rule that was made for an answer goes again when nothing came of the answer.
     pub(super) async fn or_no_rule(
         self: &Arc<Self>,
         who: &Identity,
-        (rule, made): (&RuleName, &str),
+        made: &Made,
         settled: Outcome<()>,
     ) -> Outcome<()> {
         if settled.is_err()
-            && let Err(fault) = self.remove_rule(who, rule, Some(made)).await
+            && let Err(fault) = self.remove_made(who, made).await
         {
             let words =
-                format!("rule {} stays, though nothing came of the answer: {fault}", rule.id);
+                format!("rule {} stays, though nothing came of the answer: {fault}", made.name.id);
             self.fleet().notice(Level::Error, None, &words);
         }
         settled
+    }
+
+    /// Takes out a rule that was made, and no other one by its id.
+    async fn remove_made(self: &Arc<Self>, who: &Identity, made: &Made) -> Outcome<KnownRule> {
+        // With no hash none is known again.
+        let sha256 = made.sha256.as_deref().unwrap_or_default();
+        self.remove_rule(who, &made.name, Some(sha256)).await
     }
 
     /// Takes out the rule that was made of an answer; `None` when none was, or no more. Another rule by its id stays.
@@ -177,11 +170,8 @@ impl Inner {
         let kept = self.store.ask(id.to_string()).await?;
         let ask = kept.and_then(|it| stored::ask(&it).ok());
         let decision = ask.and_then(|it| it.decision).filter(|it| it.revoked.is_none());
-        let Some(besides) = decision.map(|it| it.besides) else { return Ok(None) };
-        let Some(rule) = besides.rule else { return Ok(None) };
-        // With no hash none is known again.
-        let made = besides.rule_sha256.unwrap_or_default();
-        let gone = self.remove_rule(who, &rule, Some(&made)).await?;
+        let Some(made) = decision.and_then(|it| it.besides.rule) else { return Ok(None) };
+        let gone = self.remove_made(who, &made).await?;
         let revoked = Revoked { by: who.name.clone(), at: wall() };
         let change = move |it: &mut crate::model::ask::Decision| {
             (it.uses, it.revoked) = (gone.hits, Some(revoked));

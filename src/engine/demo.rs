@@ -203,6 +203,7 @@ impl Engine {
             journal_lost_bytes: 0,
             bells: 0,
             recording: false,
+            asking: None,
         };
         let state = if failed { State::Failed } else { State::Stopped };
         let mut sandbox = sandbox(id, &spec, driver, state, began);

@@ -1,6 +1,6 @@
 //! How often rules answered, and when last: a small table of the registry.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::store::Store;
 use crate::base::{fault::Outcome, limits::RULE_HITS_KEPT};
@@ -32,28 +32,33 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Hits> {
     Ok(Hits { file: row.get(0)?, id: row.get(1)?, hits, last_at: row.get(3)? })
 }
 
-impl Store {
-    /// These have answered once more.
-    pub(super) async fn count_hits(&self, rules: Vec<(String, String)>, at: i64) -> Outcome<()> {
-        self.run("counting what rules answered", move |connection| {
-            let change = connection.transaction()?;
-            {
-                let put = "INSERT INTO rule_hit (file, id, hits, last_at) VALUES (?1, ?2, 1, ?3) \
-                           ON CONFLICT (file, id) DO UPDATE SET hits = hits + 1, last_at = ?3";
-                let mut put = change.prepare_cached(put)?;
-                for (file, id) in &rules {
-                    put.execute(params![file, id, at])?;
-                }
-                let old = "DELETE FROM rule_hit WHERE rowid IN (SELECT rowid FROM rule_hit \
-                           ORDER BY last_at DESC, rowid DESC LIMIT -1 OFFSET ?1)";
-                let kept = i64::try_from(RULE_HITS_KEPT).unwrap_or(i64::MAX);
-                change.prepare_cached(old)?.execute([kept])?;
-            }
-            change.commit()
-        })
-        .await
-    }
+/// Rules that have answered, by their files and ids, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub rules: Vec<(String, String)>,
+    pub at: i64,
+}
 
+/// They have answered once more. When there is a new one among them, those that answered longest ago make room.
+pub(super) fn count(change: &Transaction<'_>, answered: &Answered) -> rusqlite::Result<()> {
+    let put = "INSERT INTO rule_hit (file, id, hits, last_at) VALUES (?1, ?2, 1, ?3) \
+               ON CONFLICT (file, id) DO UPDATE SET hits = hits + 1, last_at = ?3 RETURNING hits";
+    let mut put = change.prepare_cached(put)?;
+    let mut fresh = false;
+    for (file, id) in &answered.rules {
+        let hits: i64 = put.query_row(params![file, id, answered.at], |row| row.get(0))?;
+        fresh |= hits == 1;
+    }
+    if fresh {
+        let old = "DELETE FROM rule_hit WHERE rowid IN (SELECT rowid FROM rule_hit \
+                   ORDER BY last_at DESC, rowid DESC LIMIT -1 OFFSET ?1)";
+        let kept = i64::try_from(RULE_HITS_KEPT).unwrap_or(i64::MAX);
+        change.prepare_cached(old)?.execute([kept])?;
+    }
+    Ok(())
+}
+
+impl Store {
     pub(super) async fn rule_hits(&self) -> Outcome<Vec<Hits>> {
         self.run("reading what rules answered", |connection| {
             let read = "SELECT file, id, hits, last_at FROM rule_hit";
@@ -77,14 +82,24 @@ impl Store {
 mod tests {
     use super::*;
 
+    async fn answer(store: &Store, rules: Vec<(String, String)>, at: i64) {
+        let answered = Answered { rules, at };
+        let counted = store.run("counting", move |connection| {
+            let change = connection.transaction()?;
+            count(&change, &answered)?;
+            change.commit()
+        });
+        counted.await.unwrap();
+    }
+
     #[tokio::test]
     async fn answers_are_counted_by_file_and_id_and_only_so_many_rules_are_kept() {
         let store = Store::open(None).await.unwrap().store;
         let name = |file: &str, id: &str| (file.to_owned(), id.to_owned());
         for at in 1..4 {
-            store.count_hits(vec![name("a", "x"), name("b", "x")], at).await.unwrap();
+            answer(&store, vec![name("a", "x"), name("b", "x")], at).await;
         }
-        store.count_hits(vec![name("a", "x")], 9).await.unwrap();
+        answer(&store, vec![name("a", "x")], 9).await;
         let mut all = store.rule_hits().await.unwrap();
         all.sort_by(|a, b| a.file.cmp(&b.file));
         let told: Vec<_> = all.iter().map(|it| (it.file.as_str(), it.hits, it.last_at)).collect();
@@ -93,7 +108,7 @@ mod tests {
         assert_eq!(gone.map(|it| it.hits), Some(4));
         assert_eq!(store.forget_hits("a".to_owned(), "x".to_owned()).await.unwrap(), None);
         let many = (0..RULE_HITS_KEPT).map(|it| name("c", &it.to_string())).collect();
-        store.count_hits(many, 10).await.unwrap();
+        answer(&store, many, 10).await;
         let all = store.rule_hits().await.unwrap();
         assert!(all.len() == RULE_HITS_KEPT && all.iter().all(|it| it.file == "c"));
     }

@@ -47,10 +47,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+};
 
 pub use demo::demo;
-pub use rules::project_file;
+pub use rules::{named, rules_for};
 
 use crate::{
     base::{
@@ -105,6 +108,8 @@ struct Inner {
     attention: Arc<Notify>,
     /// Rung when something begins to wait for an answer.
     asked: Arc<Notify>,
+    /// Calls who is away.
+    caller: Mutex<Option<JoinHandle<()>>>,
     rules: rules::Rules,
     notes: Notes,
     /// Counts what is written of asks.
@@ -151,6 +156,7 @@ impl Engine {
             deadlines: Arc::default(),
             attention: Arc::default(),
             asked: Arc::default(),
+            caller: Mutex::default(),
             rules,
             notes,
             asks_kept: AtomicU32::default(),
@@ -182,7 +188,7 @@ impl Engine {
         let sandboxes = inner.paths.sandboxes();
         inner.drivers.all().for_each(|it| it.tidy(&sandboxes));
         keeper::start(&inner);
-        away::start(&inner);
+        *inner.caller() = Some(away::start(&inner));
         pulse::start(&inner);
         Ok(Self { inner })
     }
@@ -190,6 +196,15 @@ impl Engine {
     /// The engine as one client sees it; leases are kept by this identity.
     pub fn client(&self, who: Identity) -> Arc<dyn Runtime> {
         Arc::new(client::Client::new(self.inner.clone(), who))
+    }
+
+    /// Ends what it runs for the operator outside of sandboxes: for the end of the hub, which waits for no task.
+    pub async fn close(&self) {
+        let caller = self.inner.caller().take();
+        if let Some(caller) = caller {
+            caller.abort();
+            drop(caller.await);
+        }
     }
 
     /// Gives back everything a client held, when its last connection has ended.
@@ -200,6 +215,9 @@ impl Engine {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Some(caller) = self.caller().take() {
+            caller.abort();
+        }
         self.deadlines.notify_one();
         self.attention.notify_one();
         self.asked.notify_one();
@@ -217,6 +235,10 @@ impl Directory for Engine {
 }
 
 impl Inner {
+    fn caller(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fleet(&self) -> MutexGuard<'_, Fleet> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }

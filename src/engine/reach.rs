@@ -24,7 +24,7 @@ use crate::{
     },
     policy::{
         rules::{InForce, Rule, Subject, judge},
-        sample::shadow,
+        sample::{Shadow, shadow},
         shell::base,
     },
 };
@@ -35,6 +35,9 @@ const SUBJECT_SHOWN: usize = 160;
 const INTERPRETERS: [&str; 12] = [
     "sh", "bash", "dash", "zsh", "python", "python3", "node", "perl", "ruby", "make", "just", "npx",
 ];
+/// Said of a rule for which no time was left.
+const NOT_LOOKED_AT: &str =
+    "not looked at, there was no time: whether it would ever answer, and what, is not known";
 /// Where relative rules are held against what is asked nowhere.
 pub(super) const NOWHERE: &str = "/";
 
@@ -79,16 +82,23 @@ fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
     let rule = &entry.rule;
     let (mut notes, refused) = (Vec::new(), refused(setting, rule));
     let lasting = Rule { until: None, ..rule.clone() };
-    let others: Vec<Rule> = {
-        let all = setting.in_force.iter().filter(|it| bare(&it.id) != rule.id);
-        all.cloned().collect()
-    };
+    let others = setting.in_force.iter().filter(|it| bare(&it.id) != rule.id);
+    let others: Vec<&Rule> = others.collect();
+    let late = || clock::monotonic() >= until;
+    let mut in_time = true;
     let workspace = match &setting.domain {
         Domain::All => Path::new(NOWHERE),
         Domain::Project(path) => path,
     };
     let refused = refused.or_else(|| {
-        let outcome = shadow(&others, &lasting, workspace, setting.now)?;
+        let outcome = match shadow(&others, &lasting, (workspace, setting.now), late) {
+            Shadow::By(outcome) => outcome,
+            Shadow::None => return None,
+            Shadow::Unknown => {
+                in_time = false;
+                return None;
+            }
+        };
         let because = visible(&outcome.because);
         match outcome.ruling {
             Ruling::Deny => {
@@ -117,6 +127,10 @@ fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
             notes.push(format!("what {it} runs is in a file, which the sandbox may change"));
         }
     }
+    let reach = reach(setting, &lasting, &others, late);
+    if !in_time || reach.looked_at == 0 && !setting.asks.is_empty() {
+        notes.push(NOT_LOOKED_AT.to_owned());
+    }
     Draft {
         name: RuleName { id: rule.id.clone(), domain: setting.domain.clone() },
         file: setting.file.clone(),
@@ -124,7 +138,7 @@ fn draft(setting: &Setting, entry: &Entry, until: Duration) -> Draft {
         text: block(entry),
         notes,
         refused,
-        reach: reach(setting, &lasting, others, until),
+        reach,
     }
 }
 
@@ -149,7 +163,10 @@ fn refused(setting: &Setting, rule: &Rule) -> Option<String> {
         return Some(format!("another rule is called {}", rule.id));
     }
     if setting.own.len() >= RULES_MAX {
-        return Some(format!("there are {RULES_MAX} rules already, as many as there may be"));
+        return Some(format!(
+            "there are {RULES_MAX} rules already, as many as there may be: sandwatch policy rm \
+             makes room"
+        ));
     }
     if rule.until.is_some_and(|it| it <= setting.now) {
         return Some("it is over already".to_owned());
@@ -165,23 +182,22 @@ fn refused(setting: &Setting, rule: &Rule) -> Option<String> {
 }
 
 /// What of the record a rule answers, beside others.
-fn reach(setting: &Setting, rule: &Rule, others: Vec<Rule>, until: Duration) -> Reach {
+fn reach(setting: &Setting, rule: &Rule, others: &[&Rule], late: impl Fn() -> bool) -> Reach {
     let mut reach = Reach::default();
-    let mut all = vec![rule.clone()];
-    all.extend(others);
     for (ask, workspace) in setting.asks.iter() {
-        if clock::monotonic() >= until {
+        if late() {
             break;
         }
         reach.looked_at += 1;
         let request = &ask.asked.request;
         // Most are no matter of it.
-        let alone = judge(std::slice::from_ref(rule), request, workspace, setting.now);
+        let alone = judge([rule], request, workspace, setting.now);
         let is_command = matches!(rule.subject, Subject::Command(_));
         if alone.by.is_empty() && !is_command {
             continue;
         }
-        let outcome = judge(&all, request, workspace, setting.now);
+        let all = std::iter::once(rule).chain(others.iter().copied());
+        let outcome = judge(all, request, workspace, setting.now);
         if !outcome.by.iter().any(|it| it.id == rule.id) {
             continue;
         }
@@ -209,6 +225,27 @@ fn reach(setting: &Setting, rule: &Rule, others: Vec<Rule>, until: Duration) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_for_which_no_time_is_left_is_said_not_to_be_looked_at() {
+        let rule = |id: &str, ruling| {
+            let subject = Subject::Tool("x".to_owned());
+            Rule { id: id.to_owned(), ruling, subject, why: String::new(), until: None }
+        };
+        let setting = Setting {
+            domain: Domain::All,
+            file: "policy.toml".to_owned(),
+            in_force: Arc::new(InForce { rules: vec![rule("no", Ruling::Deny)], whole: true }),
+            own: vec!["no".to_owned()],
+            asks: Arc::default(),
+            now: Timestamp(0),
+        };
+        let entry = crate::config::policy::edit::entry_of(rule("new", Ruling::Allow));
+        let in_time = draft(&setting, &entry, Duration::MAX);
+        assert!(in_time.refused.is_some_and(|it| it.contains("denied by rule no")));
+        let late = draft(&setting, &entry, Duration::ZERO);
+        assert!(late.refused.is_none() && late.notes.iter().any(|it| it == NOT_LOOKED_AT));
+    }
 
     #[test]
     fn what_a_rule_leaves_open_is_said() {

@@ -9,14 +9,19 @@ use std::{
 use super::{
     Inner,
     audit::words,
+    hits::Answered,
     reach::{NOWHERE, Setting, bare, drafts},
-    rules::{OF_PROJECT, entries, hash},
+    rules::{entries, hash, named},
 };
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Kind, Outcome},
-        limits::{ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WRITTEN_BYTES_MAX},
+        id::SandboxId,
+        limits::{
+            ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WITHIN,
+            RULES_WRITTEN_BYTES_MAX,
+        },
         text::{shown, visible},
     },
     config::{
@@ -24,7 +29,7 @@ use crate::{
             Entry,
             edit::{block, entry_of, id_for, preamble, with, without, written},
         },
-        source::{self, FILE_BYTES_MAX},
+        source::{self, FILE_BYTES_MAX, Over},
     },
     model::{
         ask::{Ask, AskState, Choice, Verdict},
@@ -43,16 +48,13 @@ use crate::{
 impl Inner {
     pub(super) async fn rulebook(self: &Arc<Self>) -> Outcome<Rulebook> {
         let until = clock::monotonic() + RULEBOOK_WITHIN;
-        let engine = Arc::clone(self);
-        let look = tokio::task::spawn_blocking(move || engine.projects());
-        let (projects, wrong) = match tokio::time::timeout(RULEBOOK_WITHIN, look).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Err(Fault::bug(format!("looking for rules: {error}"))),
-            Err(_) => {
-                let directory = self.paths.projects();
-                let words = format!("{}: looking through it takes too long", directory.display());
-                (Vec::new(), vec![words])
-            }
+        let (engine, directory) = (Arc::clone(self), self.paths.projects());
+        let doing = format!("looking through {}", directory.display());
+        let look = move || Ok(engine.projects());
+        let looked = self.rules.listing.within(RULEBOOK_WITHIN, &doing, look).await;
+        let (projects, wrong) = match looked {
+            Err(fault) if fault.kind() == Kind::Late => (Vec::new(), vec![fault.to_string()]),
+            looked => looked?,
         };
         let mut book = Rulebook { rules: Vec::new(), wrong };
         let hits = self.store.rule_hits().await?;
@@ -72,12 +74,12 @@ impl Inner {
                 book.wrong.push(format!("{file}: it can't be understood, and allows nothing"));
             }
             for rule in in_force.iter() {
-                let id = bare(&rule.id).to_owned();
-                let hit = hits.iter().find(|it| it.file == file && it.id == id);
+                let rule = Rule { id: bare(&rule.id).to_owned(), ..rule.clone() };
+                let hit = hits.iter().find(|it| it.file == file && it.id == rule.id);
                 book.rules.push(KnownRule {
                     hits: hit.map_or(0, |it| it.hits),
                     last_at: hit.map(|it| Timestamp(it.last_at)),
-                    ..known(RuleName { id, domain: domain.clone() }, &file, rule)
+                    ..rule.known(domain.clone(), &file)
                 });
             }
         }
@@ -123,7 +125,7 @@ impl Inner {
             proposal.risk = Some(edited.risk);
         }
         if choice.answer.scope.is_rule() {
-            let draft = self.rule_of(ask, choice, &workspace).await?;
+            let (_, draft) = self.rule_of(ask, choice, &workspace).await?;
             proposal.drafts.push(draft);
         }
         Ok(proposal)
@@ -167,13 +169,13 @@ impl Inner {
         Ok(edited)
     }
 
-    /// The rule that an answer would make.
+    /// The rule that an answer would make, and what is to be known of it.
     pub(super) async fn rule_of(
         &self,
         ask: &Ask,
         choice: &Choice,
         workspace: &Workspace,
-    ) -> Outcome<Draft> {
+    ) -> Outcome<(Entry, Draft)> {
         if choice.edit.is_some() {
             return Err(Fault::invalid("a rule is made of what was asked for, not of other words"));
         }
@@ -207,12 +209,12 @@ impl Inner {
             let outcome = judge(&lasting, request, &workspace.path, clock::wall());
             !outcome.by.is_empty() && outcome.ruling == ruling
         };
-        let mut draft = one(drafts(setting, vec![entry]).await?)?;
+        let mut draft = one(drafts(setting, vec![entry.clone()]).await?)?;
         if !fits {
             let why = format!("it does not {} what is asked for", verdict.word());
             draft.refused.get_or_insert(why);
         }
-        Ok(draft)
+        Ok((entry, draft))
     }
 
     /// Makes rules; all or none.
@@ -235,14 +237,15 @@ impl Inner {
         self.put_rules(who, &domain, entries).await
     }
 
-    async fn put_rules(
+    /// Makes rules that were looked at, and that nothing is against.
+    pub(super) async fn put_rules(
         self: &Arc<Self>,
         who: &Identity,
         domain: &Domain,
         entries: Vec<Entry>,
     ) -> Outcome<Vec<KnownRule>> {
         let _turn = self.rules.turn.lock().await;
-        let before = self.file_text(domain).await?;
+        let before = self.rules.text(&self.rule_file(domain)).await?;
         let mut after = match (&before, domain) {
             (Some(text), _) => text.clone(),
             (None, Domain::All) => String::new(),
@@ -261,8 +264,7 @@ impl Inner {
         self.write_rules(who, domain, before, after, ("added", ids, blocks.join("\n"))).await?;
         self.answer_waiting();
         let file = self.rule_file(domain).display().to_string();
-        let names = |it: &Entry| RuleName { id: it.rule.id.clone(), domain: domain.clone() };
-        Ok(entries.iter().map(|it| known(names(it), &file, &it.rule)).collect())
+        Ok(entries.iter().map(|it| it.rule.known(domain.clone(), &file)).collect())
     }
 
     /// Takes a rule out of its file; where a hash is given, only the one that has it.
@@ -273,7 +275,11 @@ impl Inner {
         made: Option<&str>,
     ) -> Outcome<KnownRule> {
         let _turn = self.rules.turn.lock().await;
-        let before = self.file_text(&name.domain).await?.ok_or_else(|| no_rule(&name.id))?;
+        let before = self
+            .rules
+            .text(&self.rule_file(&name.domain))
+            .await?
+            .ok_or_else(|| no_rule(&name.id))?;
         let file = self.rule_file(&name.domain).display().to_string();
         let all = entries(&name.domain, &file, &before)?;
         let entry = all.into_iter().find(|it| it.rule.id == name.id);
@@ -288,11 +294,10 @@ impl Inner {
         let change = ("removed", vec![name.id.clone()], taken);
         self.write_rules(who, &name.domain, Some(before), after, change).await?;
         let hits = self.store.forget_hits(file.clone(), name.id.clone()).await?;
-        let known = known(name.clone(), &file, &entry.rule);
         Ok(KnownRule {
             hits: hits.as_ref().map_or(0, |it| it.hits),
             last_at: hits.map(|it| Timestamp(it.last_at)),
-            ..known
+            ..entry.rule.known(name.domain.clone(), &file)
         })
     }
 
@@ -314,8 +319,15 @@ impl Inner {
         }
         let left = entries(domain, &name, &after)?.len();
         let (to, text, was) = (path.clone(), after.clone(), before.clone());
-        let write = tokio::task::spawn_blocking(move || put(&to, was.as_deref(), &text));
-        write.await.unwrap_or_else(|error| Err(Fault::bug(format!("writing rules: {error}"))))?;
+        let write = move || source::write(&to, Over::This(was.as_deref()), &text);
+        let written =
+            self.rules.files.within(RULES_WITHIN, &format!("writing {name}"), write).await;
+        written.map_err(|fault| match fault.kind() {
+            Kind::Late => {
+                fault.hint("it may still be written: sandwatch policy show tells what is in force")
+            }
+            _ => fault,
+        })?;
         let act = words::by_client(who, Action::PolicyChanged, &name)
             .with("change", change)
             .with("rules", ids)
@@ -324,32 +336,30 @@ impl Inner {
             .with("sha256", hash(&after))
             .with("rules_in_force", left as u64);
         if let Err(fault) = self.store.record(vec![act]).await {
-            let undo = tokio::task::spawn_blocking(move || match before {
-                Some(before) => put(&path, Some(&after), &before),
+            let undo = move || match before {
+                Some(before) => source::write(&path, Over::This(Some(&after)), &before),
                 None => take_away(&path, &after),
-            });
-            let undone = undo.await.unwrap_or_else(|error| Err(Fault::bug(error.to_string())));
+            };
+            let undone =
+                self.rules.files.within(RULES_WITHIN, &format!("putting {name} back"), undo).await;
             let undone = undone.map_or_else(
-                |it| format!(", and the file is not as it was: {it}"),
+                |it| format!(", and {name} is not as it was: {it}"),
                 |()| String::new(),
             );
             return Err(Fault::failed(format!(
                 "the audit record can't be written, so no rule is changed: {fault}{undone}"
-            )));
+            ))
+            .hint("look whether the disk is full or can't be written: sandwatch doctor"));
         }
         self.rules_written(&path, &after);
         self.read_rules(domain).await;
         Ok(())
     }
 
-    async fn file_text(&self, domain: &Domain) -> Outcome<Option<String>> {
-        let path = self.rule_file(domain);
-        let read = tokio::task::spawn_blocking(move || source::read(&path)).await;
-        read.unwrap_or_else(|error| Err(Fault::bug(format!("reading rules: {error}"))))
-    }
-
     async fn file_entries(&self, domain: &Domain) -> Outcome<Vec<Entry>> {
-        let Some(text) = self.file_text(domain).await? else { return Ok(Vec::new()) };
+        let Some(text) = self.rules.text(&self.rule_file(domain)).await? else {
+            return Ok(Vec::new());
+        };
         entries(domain, &self.rule_file(domain).display().to_string(), &text)
     }
 
@@ -367,62 +377,51 @@ impl Inner {
         let own = self.file_entries(&domain).await?.into_iter().map(|it| it.rule.id).collect();
         let in_force = self.rules(&workspace).await;
         let kept = self.store.asks(REACH_ASKS_MAX, ASKS_LISTED_BYTES_MAX).await?;
-        let asks = {
+        let read = kept.iter().filter_map(|it| stored::ask(it).ok());
+        let ended: Vec<Ask> = read.filter(|it| it.state != AskState::Pending).collect();
+        let places: Vec<Option<PathBuf>> = {
             let fleet = self.fleet();
-            let all = kept.iter().filter_map(|it| stored::ask(it).ok());
-            let placed = all.filter(|it| it.state != AskState::Pending).filter_map(|ask| {
-                let workspace = fleet.get(&ask.sandbox).ok();
-                let workspace = workspace.map(|it| it.sandbox.workspace.path.clone());
-                match (&domain, workspace) {
-                    (Domain::All, Some(it)) => Some((ask, it)),
-                    // Of a sandbox that is no more it is known where its program was.
-                    (Domain::All, None) => {
-                        let asked_in = {
-                            let mut all = details::directories(&ask.asked.request);
-                            all.find(|it| it.is_absolute()).map(Path::to_owned)
-                        };
-                        Some((ask, asked_in.unwrap_or_else(|| PathBuf::from(NOWHERE))))
-                    }
-                    (Domain::Project(of), Some(it)) => (it == *of).then_some((ask, it)),
-                    (Domain::Project(_), None) => None,
-                }
-            });
-            Arc::new(placed.collect())
+            let place = |it: &Ask| fleet.get(&it.sandbox).ok();
+            let places = ended.iter().map(place);
+            places.map(|it| it.map(|it| it.sandbox.workspace.path.clone())).collect()
         };
+        let placed =
+            ended.into_iter().zip(places).filter_map(|(ask, place)| match (&domain, place) {
+                (Domain::All, Some(it)) => Some((ask, it)),
+                // Of a sandbox that is no more it is known where its program was.
+                (Domain::All, None) => {
+                    let asked_in = {
+                        let mut all = details::directories(&ask.asked.request);
+                        all.find(|it| it.is_absolute()).map(Path::to_owned)
+                    };
+                    Some((ask, asked_in.unwrap_or_else(|| PathBuf::from(NOWHERE))))
+                }
+                (Domain::Project(of), Some(it)) => (it == *of).then_some((ask, it)),
+                (Domain::Project(_), None) => None,
+            });
+        let asks = Arc::new(placed.collect());
         let file = self.rule_file(&domain).display().to_string();
         Ok(Setting { domain, file, in_force, own, asks, now: clock::wall() })
     }
 
-    /// Rules have answered.
-    pub(super) async fn count_hits(&self, names: &[String], workspace: &Workspace, at: Timestamp) {
-        let project = self.rule_file(&Domain::Project(workspace.path.clone()));
-        let (own, project) =
-            (self.paths.policy().display().to_string(), project.display().to_string());
-        let hits = names.iter().map(|it| match it.strip_prefix(OF_PROJECT) {
-            Some(id) => (project.clone(), id.to_owned()),
-            None => (own.clone(), it.clone()),
+    /// Rules that have answered in a sandbox, by their files.
+    pub(super) fn answered(
+        &self,
+        id: &SandboxId,
+        names: &[String],
+        at: Timestamp,
+    ) -> Option<Answered> {
+        let workspace = self.fleet().get(id).ok()?.sandbox.workspace.path.clone();
+        let rules = names.iter().map(|it| {
+            let name = named(it, &workspace);
+            (self.rule_file(&name.domain).display().to_string(), name.id)
         });
-        if let Err(fault) = self.store.count_hits(hits.collect(), at.0).await {
-            tracing::warn!(%fault, "what rules answered is not counted");
-        }
+        Some(Answered { rules: rules.collect(), at: at.0 })
     }
 }
 
 fn no_rule(id: &str) -> Fault {
     Fault::absent(format!("there is no rule {}", shown(id, 64))).hint("see `sandwatch policy show`")
-}
-
-fn known(name: RuleName, file: &str, rule: &Rule) -> KnownRule {
-    KnownRule {
-        name,
-        file: file.to_owned(),
-        ruling: rule.ruling,
-        about: rule.subject.about(),
-        why: rule.why.clone(),
-        until: rule.until,
-        hits: 0,
-        last_at: None,
-    }
 }
 
 /// For which sandboxes the rule of an answer is.
@@ -463,78 +462,17 @@ fn take_away(path: &Path, says: &str) -> Outcome<()> {
         .map_err(|error| Fault::io(format!("removing {}", path.display()), &error))
 }
 
-/// Writes a file whole, where it says what it was taken for. What a link leads to is written, not the link.
-fn put(path: &Path, before: Option<&str>, after: &str) -> Outcome<()> {
-    use std::{
-        io::Write,
-        os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    };
-    let failed =
-        |what: &str, error: &std::io::Error| Fault::io(format!("{what} {}", path.display()), error);
-    let real = match std::fs::canonicalize(path) {
-        Ok(it) => it,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if path.is_symlink() {
-                return Err(Fault::failed(format!("{} is a link to nothing", path.display()))
-                    .hint("make the file that it is to lead to, or take the link away"));
-            }
-            path.to_owned()
-        }
-        Err(error) => return Err(failed("finding", &error)),
-    };
-    let dir = real.parent().unwrap_or(Path::new("/"));
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| failed("making the directory of", &error))?;
-    let mode = std::fs::metadata(&real).map_or(0o600, |it| it.permissions().mode() & 0o777);
-    let mut beside = real.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    let beside = PathBuf::from(beside);
-    // What an earlier end left there.
-    drop(std::fs::remove_file(&beside));
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(after.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(|error| failed("writing", &error));
-    let moved = written.and_then(|()| {
-        if source::read(path)?.as_deref() != before {
-            return Err(Fault::new(
-                Kind::Failed,
-                format!("{} was changed meanwhile", path.display()),
-            )
-            .hint("nothing was written; try again"));
-        }
-        std::fs::rename(&beside, &real).map_err(|error| failed("writing", &error))
-    });
-    if moved.is_err() {
-        drop(std::fs::remove_file(&beside));
-    }
-    moved
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_written_where_a_link_leads_and_one_that_was_not_there_is_gone_again() {
+    fn a_file_that_was_made_goes_again_only_while_it_says_what_was_put_in() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, link) = (dir.path().join("rules.toml"), dir.path().join("link.toml"));
-        std::os::unix::fs::symlink("rules.toml", &link).unwrap();
-        let refused = put(&link, None, "one").unwrap_err();
-        assert!(refused.message().contains("a link to nothing"), "{refused}");
-        assert!(link.is_symlink() && !file.exists());
-        put(&file, None, "one").unwrap();
-        put(&link, Some("one"), "two").unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
-        assert!(take_away(&file, "one").is_err() && file.exists());
-        take_away(&file, "two").unwrap();
+        let file = dir.path().join("rules.toml");
+        source::write(&file, Over::This(None), "one").unwrap();
+        assert!(take_away(&file, "two").is_err() && file.exists());
+        take_away(&file, "one").unwrap();
         assert!(!file.exists());
     }
 }

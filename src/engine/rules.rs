@@ -9,21 +9,22 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Inner, audit::words};
+use super::{Inner, audit::words, turns::Turn};
 use crate::{
     base::{
         fault::{Fault, Outcome},
         limits::{PROJECTS_MAX, RULES_WITHIN},
+        text::{hex, visible},
     },
     config::{
         paths::Paths,
         policy::{self, Entry},
-        source,
+        source::{self, Source},
     },
     model::{
         audit::{Act, Action},
         event::Level,
-        rule::Domain,
+        rule::{Domain, RuleName},
         sandbox::{Workspace, WorkspaceMode},
     },
     policy::rules::{InForce, Rule},
@@ -39,6 +40,10 @@ const NAMED_LETTERS: usize = 24;
 pub(super) struct Rules {
     /// Held by whoever reads or writes such a file: nothing is decided by rules that the audit record does not know yet.
     pub turn: tokio::sync::Mutex<()>,
+    /// Of whatever is done with one of the files.
+    pub files: Turn,
+    /// Of looking through all of them, which takes longer.
+    pub listing: Turn,
     states: Mutex<BTreeMap<PathBuf, State>>,
     /// What a hub before wrote into the audit record last, of each file.
     noted: BTreeMap<String, Noted>,
@@ -67,6 +72,12 @@ impl Rules {
         Self { noted: acts.iter().map(noted).collect(), ..Self::default() }
     }
 
+    /// The text of a file of rules; `None` when there is none.
+    pub(super) async fn text(&self, path: &Path) -> Outcome<Option<String>> {
+        let (doing, path) = (format!("reading {}", path.display()), path.to_owned());
+        self.files.within(RULES_WITHIN, &doing, move || source::read(&path)).await
+    }
+
     fn states(&self) -> MutexGuard<'_, BTreeMap<PathBuf, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,34 +95,18 @@ impl Inner {
         if of_it.is_empty() && of_it.whole {
             return all;
         }
-        let (whole, mut rules) = (all.whole && of_it.whole, all.rules.clone());
-        rules.extend(of_it.iter().cloned());
-        if !whole {
-            // What the one that can't be read denies is not known.
-            rules.retain(|it| it.ruling != crate::policy::rules::Ruling::Allow);
-        }
-        Arc::new(InForce { rules, whole })
+        Arc::new(joined(&all, &of_it))
     }
 
     /// The file of these.
     pub(super) fn rule_file(&self, domain: &Domain) -> PathBuf {
-        match domain {
-            Domain::All => self.paths.policy(),
-            Domain::Project(workspace) => project_file(&self.paths, workspace),
-        }
+        file_of(&self.paths, domain)
     }
 
     /// Those of one file; for whoever has the turn.
     pub(super) async fn read_rules(&self, domain: &Domain) -> Arc<InForce> {
         let path = self.rule_file(domain);
-        let (name, reads) = (path.display().to_string(), path.clone());
-        let read = tokio::task::spawn_blocking(move || source::read(&reads));
-        // A dead network drive must not hold up every ask.
-        let read = match tokio::time::timeout(RULES_WITHIN, read).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => Err(Fault::bug(format!("reading rules: {error}"))),
-            Err(_) => Err(Fault::late(format!("reading {name} takes too long"))),
-        };
+        let (name, read) = (path.display().to_string(), self.rules.text(&path).await);
         let (rules, news, act) = {
             let mut states = self.rules.states();
             if states.len() > PROJECTS_MAX {
@@ -179,10 +174,8 @@ impl Inner {
             }
             let name = path.display().to_string();
             let read = source::read(&path).map(Option::unwrap_or_default);
-            let read = read.map_err(|it| it.to_string()).and_then(|text| {
-                let first = |it: Vec<source::Flaw>| it.first().map(ToString::to_string);
-                policy::project(&name, &text).map_err(|it| first(it).unwrap_or_default())
-            });
+            let read = read
+                .and_then(|text| policy::project(&name, &text).map_err(|it| source::fault(&it)));
             match read {
                 Ok((workspace, _))
                     if path == self.rule_file(&Domain::Project(workspace.clone())) =>
@@ -195,7 +188,7 @@ impl Inner {
                         "{name}: the rules for {workspace} are not kept in this file"
                     ));
                 }
-                Err(why) => wrong.push(why),
+                Err(fault) => wrong.push(fault.to_string()),
             }
         }
         found.sort();
@@ -203,16 +196,51 @@ impl Inner {
     }
 }
 
+/// The rules for the sandboxes on a directory as their files have them now, named as a hub names them in what it decides;
+/// for who asks no hub. What is wrong with one of the files is a fault.
+pub fn rules_for(paths: &Paths, workspace: &Path) -> Outcome<InForce> {
+    let read = |domain: Domain| -> Outcome<InForce> {
+        let path = file_of(paths, &domain);
+        let text = source::read(&path)?;
+        let rules = understood(&domain, &path.display().to_string(), text.as_deref())?;
+        Ok(InForce { rules, whole: true })
+    };
+    Ok(joined(&read(Domain::All)?, &read(Domain::Project(workspace.to_owned()))?))
+}
+
+/// Those for all with those for one directory.
+fn joined(all: &InForce, of_it: &InForce) -> InForce {
+    let both = InForce { rules: all.iter().chain(of_it.iter()).cloned().collect(), whole: true };
+    // What the one that can't be read denies is not known.
+    if all.whole && of_it.whole { both } else { both.in_doubt() }
+}
+
+fn file_of(paths: &Paths, domain: &Domain) -> PathBuf {
+    match domain {
+        Domain::All => paths.policy(),
+        Domain::Project(workspace) => project_file(paths, workspace),
+    }
+}
+
 /// The file with the rules for the sandboxes on one directory: named by how that is called, and by what tells it from all
 /// others.
-pub fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
+fn project_file(paths: &Paths, workspace: &Path) -> PathBuf {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(workspace.as_os_str());
-    let digest: String =
-        Sha256::digest(bytes).iter().take(8).map(|it| format!("{it:02x}")).collect();
+    let digest = Sha256::digest(bytes);
+    let digest = hex(digest.get(..8).unwrap_or_default());
     let name = workspace.file_name().and_then(|it| it.to_str()).unwrap_or_default();
     let plain = name.chars().filter(|it| it.is_ascii_alphanumeric() || "-_".contains(*it));
     let plain: String = plain.take(NAMED_LETTERS).collect();
     paths.projects().join(format!("{plain}-{digest}.toml"))
+}
+
+/// What a rule is called in its own file, where it is named so beside those for all.
+pub fn named(id: &str, workspace: &Path) -> RuleName {
+    let (id, domain) = match id.strip_prefix(OF_PROJECT) {
+        Some(id) => (id, Domain::Project(workspace.to_owned())),
+        None => (id, Domain::All),
+    };
+    RuleName { id: id.to_owned(), domain }
 }
 
 impl State {
@@ -237,7 +265,7 @@ impl State {
 }
 
 pub(super) fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|it| format!("{it:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// No file has no rules.
@@ -254,8 +282,7 @@ fn understood(domain: &Domain, name: &str, text: Option<&str>) -> Outcome<Vec<Ru
 /// What such a file says.
 pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<Entry>> {
     let wrong = |flaws: Vec<source::Flaw>| {
-        let first = flaws.first().map(ToString::to_string).unwrap_or_default();
-        Fault::invalid(first).hint("sandwatch policy check tells all that is wrong with it")
+        source::fault(&flaws).hint("sandwatch policy check tells all that is wrong with it")
     };
     match domain {
         Domain::All => policy::entries(name, text).map_err(wrong),
@@ -263,11 +290,33 @@ pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<En
             let (of, entries) = policy::project(name, text).map_err(wrong)?;
             match of == *workspace {
                 true => Ok(entries),
-                false => Err(Fault::invalid(format!(
-                    "{name} has the rules of another directory: {}",
-                    crate::base::text::visible(&of.to_string_lossy())
-                ))),
+                false => {
+                    let of = of.to_string_lossy();
+                    let place = Source::new(name, text).place_of("workspace", &of);
+                    let place = place.unwrap_or_else(|| name.to_owned());
+                    let words =
+                        format!("{place}: it has the rules of another directory: {}", visible(&of));
+                    Err(Fault::invalid(words).hint(format!(
+                        "name {} there, or move the file out of projects/: sandwatch policy add \
+                         --project makes one that is called right",
+                        visible(&workspace.to_string_lossy())
+                    )))
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_the_rules_of_another_directory_is_refused_with_the_line_that_says_so() {
+        let text = "# mine\nworkspace = \"/b\"\n";
+        let fault = entries(&Domain::Project("/a".into()), "a.toml", text).unwrap_err();
+        assert!(fault.message().starts_with("a.toml:2:13: "), "{fault}");
+        assert!(fault.hint_text().is_some_and(|it| it.contains("projects/")), "{fault:?}");
+        assert!(entries(&Domain::Project("/b".into()), "a.toml", text).is_ok());
     }
 }

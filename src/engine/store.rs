@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{audit::table as audit, hits};
+use super::{
+    audit::table as audit,
+    hits::{self, Answered},
+};
 use crate::{
     base::{
         clock,
@@ -234,30 +237,41 @@ impl Store {
         .await
     }
 
-    /// Writes an ask's newest state, and in the same breath what the audit record is to say of it: both or neither.
-    /// What was decided stays so.
-    pub(super) async fn put_ask(&self, row: AskRow, act: Option<Act>) -> Outcome<()> {
+    /// Writes an ask's newest state, and in the same breath what the audit record is to say of it and that rules have
+    /// answered: all of it or nothing. What was decided stays so.
+    pub(super) async fn put_ask(
+        &self,
+        row: AskRow,
+        act: Option<Act>,
+        answered: Option<Answered>,
+    ) -> Outcome<()> {
         let put = "INSERT INTO ask (id, sandbox, created_at, state, record) \
                    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET \
                    state = excluded.state, record = excluded.record \
                    WHERE state NOT IN ('allowed', 'denied')";
-        self.change_ask(put, row, act).await
+        self.change_ask(put, row, (act, answered)).await
     }
 
     /// Writes it over what was decided: nothing came of that, or it holds no more, or was used.
     pub(super) async fn amend_ask(&self, row: AskRow, act: Option<Act>) -> Outcome<()> {
         let put = "UPDATE ask SET sandbox = ?2, created_at = ?3, state = ?4, record = ?5 \
                    WHERE id = ?1";
-        self.change_ask(put, row, act).await
+        self.change_ask(put, row, (act, None)).await
     }
 
-    async fn change_ask(&self, put: &'static str, row: AskRow, act: Option<Act>) -> Outcome<()> {
+    async fn change_ask(
+        &self,
+        put: &'static str,
+        row: AskRow,
+        (act, answered): (Option<Act>, Option<Answered>),
+    ) -> Outcome<()> {
         self.run("keeping an ask", move |connection| {
             let change = connection.transaction()?;
             let row = params![row.id, row.sandbox, row.created_at, row.state, row.record];
             let changed = change.prepare_cached(put)?.execute(row)?;
-            if let (1.., Some(act)) = (changed, act) {
-                audit::append(&change, act)?;
+            if changed > 0 {
+                act.map(|it| audit::append(&change, it)).transpose()?;
+                answered.map(|it| hits::count(&change, &it)).transpose()?;
             }
             change.commit()
         })
@@ -526,13 +540,13 @@ mod tests {
     #[tokio::test]
     async fn no_sandbox_drives_out_the_asks_of_another_and_what_holds_on_stays() {
         let store = Store::open(None).await.unwrap().store;
-        store.put_ask(ask("o", "other", 1, "allowed", 1), None).await.unwrap();
-        store.put_ask(ask("s", "flood", 2, "allowed", 1), None).await.unwrap();
-        store.put_ask(ask("d", "flood", 3, "denied", 1), None).await.unwrap();
-        store.put_ask(ask("w", "flood", 4, "pending", 1), None).await.unwrap();
+        store.put_ask(ask("o", "other", 1, "allowed", 1), None, None).await.unwrap();
+        store.put_ask(ask("s", "flood", 2, "allowed", 1), None, None).await.unwrap();
+        store.put_ask(ask("d", "flood", 3, "denied", 1), None, None).await.unwrap();
+        store.put_ask(ask("w", "flood", 4, "pending", 1), None, None).await.unwrap();
         for at in 0..50 {
             store
-                .put_ask(ask(&format!("{at:02}"), "flood", 10 + at, "expired", 1), None)
+                .put_ask(ask(&format!("{at:02}"), "flood", 10 + at, "expired", 1), None, None)
                 .await
                 .unwrap();
         }
@@ -547,13 +561,13 @@ mod tests {
         store.forget_asks((1, 1000), (3, 1000), r#"["s"]"#.to_owned()).await.unwrap();
         assert_eq!(ids(&store).await, ["d", "s", "o"]);
         // By their bytes, too.
-        store.put_ask(ask("big", "flood", 99, "denied", 100), None).await.unwrap();
+        store.put_ask(ask("big", "flood", 99, "denied", 100), None, None).await.unwrap();
         store.forget_asks((9, 200), (9, 1000), "[]".to_owned()).await.unwrap();
         assert_eq!(ids(&store).await, ["o"]);
         // A list is cut at its bytes, newest first.
         for at in 0..9 {
             store
-                .put_ask(ask(&format!("{at}"), "third", 200 + at, "denied", 10), None)
+                .put_ask(ask(&format!("{at}"), "third", 200 + at, "denied", 10), None, None)
                 .await
                 .unwrap();
         }
@@ -561,6 +575,19 @@ mod tests {
         assert_eq!(store.asks(2, 1000).await.unwrap().len(), 2);
         let some = store.asks_by_id(vec!["o".to_owned(), "none".to_owned()]).await.unwrap();
         assert_eq!(some, [b"o".to_vec()]);
+    }
+
+    #[tokio::test]
+    async fn rules_are_counted_with_the_decision_that_they_made_and_with_no_other() {
+        let store = Store::open(None).await.unwrap().store;
+        let answered =
+            |at| Some(Answered { rules: vec![("policy.toml".to_owned(), "x".to_owned())], at });
+        store.put_ask(ask("a", "box", 1, "denied", 1), None, answered(1)).await.unwrap();
+        store.put_ask(ask("b", "box", 2, "allowed", 1), None, answered(2)).await.unwrap();
+        // It was decided: nothing is written, and nothing counted.
+        store.put_ask(ask("a", "box", 1, "allowed", 1), None, answered(3)).await.unwrap();
+        let hits = store.rule_hits().await.unwrap();
+        assert_eq!(hits.iter().map(|it| (it.hits, it.last_at)).collect::<Vec<_>>(), [(2, 2)]);
     }
 
     #[tokio::test]

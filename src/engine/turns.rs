@@ -1,6 +1,6 @@
 //! Work that blocks on files: on threads for that, few at a time, and no more of it than somebody takes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -58,11 +58,72 @@ pub(super) async fn taking_turns<T: Send + 'static>(
     done.await.map_err(|error| Fault::bug(format!("reading files: {error}")))?
 }
 
+/// A turn that one piece of work has at a time, and that it keeps until it has come to its end, however long that takes.
+#[derive(Clone)]
+pub(super) struct Turn(Arc<Semaphore>);
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Turn {
+    /// Does something with a file when it is its turn, and waits so long for all of it: one on a dead network drive must
+    /// not hold up every ask. What takes longer goes on by itself, and may still come to its end; until then nothing else
+    /// is begun, so that a drive that hangs holds one thread and not one for each who asks.
+    pub(super) async fn within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        doing: &str,
+        work: impl FnOnce() -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let done = tokio::time::timeout(limit, taking_turns(Arc::clone(&self.0), work)).await;
+        done.unwrap_or_else(|_| Err(Fault::late(format!("{doing} takes too long"))))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio_stream::StreamExt;
 
     use super::*;
+    use crate::base::fault::Kind;
+
+    #[tokio::test]
+    async fn a_file_that_hangs_holds_up_nobody_and_one_thread_and_what_was_begun_comes_to_its_end()
+    {
+        let (go, hangs) = std::sync::mpsc::sync_channel::<()>(1);
+        let (tell, mut began) = tokio::sync::mpsc::channel(64);
+        let (turn, said) = (Turn::default(), tell.clone());
+        let work = move || {
+            said.try_send("began").ok();
+            hangs.recv().ok();
+            said.try_send("ended").ok();
+            Ok(())
+        };
+        let first = turn.clone();
+        let first = tokio::spawn(async move {
+            first.within(Duration::from_millis(50), "reading x", work).await
+        });
+        assert_eq!(began.recv().await, Some("began"));
+        let late = first.await.unwrap().unwrap_err();
+        assert_eq!((late.kind(), late.message()), (Kind::Late, "reading x takes too long"));
+        // Nothing more is begun meanwhile, however often somebody asks.
+        for _ in 0..20 {
+            let said = tell.clone();
+            let work = move || {
+                said.try_send("another").ok();
+                Ok(())
+            };
+            let late = turn.within(Duration::from_millis(1), "reading x", work).await.unwrap_err();
+            assert_eq!(late.kind(), Kind::Late);
+        }
+        go.send(()).unwrap();
+        assert_eq!(began.recv().await, Some("ended"));
+        assert_eq!(turn.within(Duration::MAX, "reading x", || Ok(7)).await, Ok(7));
+        assert!(began.try_recv().is_err());
+    }
 
     #[test]
     fn who_takes_no_pieces_holds_no_thread() {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     base::{
         clock::{self, Timestamp},
-        fault::{Fault, Outcome},
+        fault::Outcome,
     },
     config::{policy, source},
     model::{
@@ -252,8 +252,7 @@ fn seen(file: &Path) -> Seen {
 fn read(file: &Path) -> Outcome<Vec<Rule>> {
     let name = file.display().to_string();
     let Some(text) = source::read(file)? else { return Ok(Vec::new()) };
-    policy::rules(&name, &text)
-        .map_err(|flaws| Fault::invalid(flaws.first().map(ToString::to_string).unwrap_or_default()))
+    policy::rules(&name, &text).map_err(|it| source::fault(&it))
 }
 
 /// What a person is asked. Whom the program is, is part of it: what one may, another may not.

@@ -194,11 +194,18 @@ pub struct Besides {
     /// What was allowed in place of what was asked for.
     pub edit: Option<String>,
     /// The rule that was made.
-    pub rule: Option<RuleName>,
-    /// Its hash as it was made, by which it is known again; in lower hexadecimal digits.
-    pub rule_sha256: Option<String>,
+    pub rule: Option<Made>,
     /// The snapshot that was taken first.
     pub snapshot: Option<SnapshotId>,
+}
+
+/// A rule that was made of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub name: RuleName,
+    /// Its hash as it was made, by which it is known again, in lower hexadecimal digits; `None` = nobody kept it, so that
+    /// no rule is known as the one that was made.
+    pub sha256: Option<String>,
 }
 
 /// An answer, and whose it was.

@@ -6,6 +6,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::audit::{Act, Entry, Head, NO_HASH, Value};
+use crate::base::text::hex;
 
 /// What every hash begins with, so that it can be of nothing else.
 const FORM: &str = "sandwatch-audit-1";
@@ -51,7 +52,7 @@ fn hash(seq: i64, act: &Act, prev: &str) -> String {
         }
     }
     part(prev);
-    hash.finalize().iter().map(|it| format!("{it:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// The first thing that is wrong with a record.

@@ -39,6 +39,12 @@ pub fn pattern(text: &str) -> Option<(String, Option<u16>)> {
     Some((host, port))
 }
 
+/// The same as text again: an address of IPv6 is in brackets.
+pub fn written(host: &str, port: Option<u16>) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+}
+
 /// A name, or an address of four numbers, in small letters and without a last dot; `None` when it is neither: also
 /// what others read as an address in other numbers.
 pub fn name_of(text: &str) -> Option<String> {
@@ -76,7 +82,9 @@ mod tests {
             ("a_b.example", "a_b.example", None),
             ("::ffff:192.0.2.1", "192.0.2.1", None),
         ] {
-            assert_eq!(pattern(text), Some((host.to_owned(), port)), "{text}");
+            let named = Some((host.to_owned(), port));
+            assert_eq!(pattern(text), named, "{text}");
+            assert_eq!(pattern(&written(host, port)), named, "{text}");
         }
         for bad in [
             "",

@@ -29,6 +29,15 @@ pub enum Domain {
     Project(PathBuf),
 }
 
+/// Bytes of the id of a rule, at most.
+pub const ID_BYTES_MAX: usize = 40;
+
+/// Whether a text may be the id of a rule.
+pub fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+}
+
 /// Names one rule of all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleName {

@@ -198,10 +198,6 @@ pub struct SandboxSpec {
     pub given: Vec<Given>,
 }
 
-/// How a note begins that says whether what an agent asks comes to whoever supervises it.
-pub const REACHING: &str = "asks reach us";
-pub const NOT_REACHING: &str = "asks are NOT reaching us";
-
 /// Tells whether a sandbox may have this name: 1 to 63 of `a-z 0-9 -`, not starting with a dash. It is a word
 /// in commands, and `/` parts it from a session's ordinal.
 pub fn is_name(name: &str) -> bool {
@@ -231,7 +227,7 @@ pub struct Sandbox {
     pub sessions: Vec<Session>,
     /// What waits for a person, oldest first.
     pub asks: Vec<Ask>,
-    /// What a person should know: why it failed, what was asked for but is not in force.
+    /// What a person should know: why it failed, what was asked for but is not in force. `told` has more.
     pub notes: Vec<String>,
     /// Somebody asked for its end: how its programs ended says nothing about them.
     pub stop_asked: bool,
@@ -241,4 +237,12 @@ pub struct Sandbox {
     pub moment: Option<SnapshotId>,
     /// How many times its changes were written to the real directory, or taken back.
     pub writes: u32,
+}
+
+impl Sandbox {
+    /// All that a person should know: its notes, and how the agents in it ask.
+    pub fn told(&self) -> Vec<String> {
+        let asking = self.sessions.iter().filter_map(|it| it.asking_note(&self.name));
+        self.notes.iter().cloned().chain(asking).collect()
+    }
 }

@@ -5,8 +5,10 @@ use std::net::Ipv4Addr;
 
 use super::{host, sandbox::words};
 use crate::base::{
+    fault::{Fault, Outcome},
     limits::{SECRET_VALUE_BYTES_MAX, SECRET_VALUE_BYTES_MIN},
     secret::Secret,
+    text::hex,
 };
 
 /// How every placeholder begins.
@@ -148,8 +150,17 @@ pub fn is_placeholder(text: &str) -> bool {
 
 /// One from 16 random bytes.
 pub fn placeholder(random: [u8; 16]) -> String {
-    let digits = random.iter().map(|it| format!("{it:02x}")).collect::<String>();
-    format!("{PLACEHOLDER}{digits}")
+    format!("{PLACEHOLDER}{}", hex(&random))
+}
+
+/// Refuses values that can't be put into a request; the words have none of them.
+pub fn good(given: &[Given]) -> Outcome<()> {
+    match given.iter().find_map(|it| Some((it, flaw(&it.value)?))) {
+        Some((it, why)) => {
+            Err(Fault::invalid(format!("the value of {} can't be used: {why}", it.name)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Why a value can't be put into a request; `None` when it can. The value itself is never in the words.

@@ -62,6 +62,14 @@ pub struct Lease {
     pub used_at: Timestamp,
 }
 
+/// Whether what the agent in a session asks comes to whoever supervises it, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    pub reaches: bool,
+    /// How that is known, or why it does not; one line.
+    pub why: String,
+}
+
 /// One session as every console sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -90,6 +98,8 @@ pub struct Session {
     /// Bells since the start.
     pub bells: u64,
     pub recording: bool,
+    /// `None` = no agent runs in it that is known as one, or it is too early to say.
+    pub asking: Option<Asking>,
 }
 
 impl Session {
@@ -99,6 +109,23 @@ impl Session {
             1 => sandbox_name.to_owned(),
             it => format!("{sandbox_name}/{it}"),
         }
+    }
+
+    /// How its agent asks, while it runs.
+    pub fn asks_now(&self) -> Option<&Asking> {
+        self.asking.as_ref().filter(|_| self.exit.is_none())
+    }
+
+    /// What a person should know of that.
+    pub fn asking_note(&self, sandbox_name: &str) -> Option<String> {
+        let asking = self.asks_now()?;
+        let what = if asking.reaches { "asks reach us" } else { "asks are NOT reaching us" };
+        Some(format!("{what}: {}: {}", self.name(sandbox_name), asking.why))
+    }
+
+    /// Whether its agent asks elsewhere, or nobody.
+    pub fn asks_elsewhere(&self) -> bool {
+        self.asks_now().is_some_and(|it| !it.reaches)
     }
 
     /// When it last printed or ended; when it started, if it never did.

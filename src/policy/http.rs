@@ -1,7 +1,7 @@
 //! Requests of HTTP as rules see them. Servers read a path that is oddly written each in their own way: such a one is
 //! allowed by no rule, and held by every rule that forbids a path.
 
-use super::path::text_fits;
+use super::path::{sample, text_fits};
 use crate::{base::limits::REQUEST_PATH_BYTES_MAX, model::ask::Request};
 
 /// What a request does, and where, among the details of what is asked.
@@ -66,14 +66,9 @@ impl Requests {
 
     /// What a request that these surely are may be, as details of what is asked.
     pub fn sample(&self) -> Vec<(String, String)> {
-        let path = self.path.as_deref().unwrap_or("/");
-        let parts: Vec<&str> =
-            path.split('/').map(|it| if it == "**" { "x" } else { it }).collect();
         let method = self.methods.first().map_or("GET", String::as_str);
-        vec![
-            (METHOD.to_owned(), method.to_owned()),
-            (PATH.to_owned(), parts.join("/").replace(['*', '?'], "x")),
-        ]
+        let path = sample(self.path.as_deref().unwrap_or("/"));
+        vec![(METHOD.to_owned(), method.to_owned()), (PATH.to_owned(), path)]
     }
 
     /// In a line, for people.

@@ -34,6 +34,12 @@ pub fn fits(glob: &str, path: &Path, workspace: &Path) -> bool {
     text_fits(glob, path)
 }
 
+/// A path that a rule's path surely is.
+pub(super) fn sample(glob: &str) -> String {
+    let names: Vec<&str> = glob.split('/').map(|it| if it == "**" { "x" } else { it }).collect();
+    names.join("/").replace(['*', '?'], "x")
+}
+
 /// Whether a rule's path is this text, both from their root.
 pub(super) fn text_fits(glob: &str, path: &str) -> bool {
     sequence_fits(names(glob), names(path), |it| *it == "**", |one, name| name_fits(one, name))

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     base::{clock::Timestamp, limits::PATH_BYTES_MAX},
-    model::ask::{AskKind, Request},
+    model::{
+        ask::{AskKind, Request},
+        host::written,
+        rule::{Domain, KnownRule, RuleName},
+    },
 };
 
 pub use crate::model::rule::Ruling;
@@ -41,11 +45,9 @@ impl Subject {
                 format!("command {}", words.join(" "))
             }
             Self::Path(glob) => format!("path {glob}"),
-            Self::Host(name, port) => {
-                format!("host {name}{}", port.map(|it| format!(":{it}")).unwrap_or_default())
-            }
+            Self::Host(name, port) => format!("host {}", written(name, *port)),
             Self::Request(name, port, requests) => {
-                format!("{} {}", Self::Host(name.clone(), *port).about(), requests.words())
+                format!("host {} {}", written(name, *port), requests.words())
             }
             Self::Tool(name) => format!("tool {name}"),
         }
@@ -66,6 +68,20 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// As people see it, of this domain and file; what it answered is not known here.
+    pub fn known(&self, domain: Domain, file: &str) -> KnownRule {
+        KnownRule {
+            name: RuleName { id: self.id.clone(), domain },
+            file: file.to_owned(),
+            ruling: self.ruling,
+            about: self.subject.about(),
+            why: self.why.clone(),
+            until: self.until,
+            hits: 0,
+            last_at: None,
+        }
+    }
+
     /// Whether it forbids on the way out of a sandbox what it has asked elsewhere: single requests, about which nobody
     /// is asked there.
     pub fn asks_of_requests(&self) -> bool {
@@ -98,6 +114,15 @@ impl Deref for InForce {
     }
 }
 
+impl<'a> IntoIterator for &'a InForce {
+    type Item = &'a Rule;
+    type IntoIter = std::slice::Iter<'a, Rule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.rules.iter()
+    }
+}
+
 impl InForce {
     /// What is left of them while the file can't be understood.
     #[must_use]
@@ -118,15 +143,25 @@ pub struct Outcome {
 }
 
 /// What the rules say of a request of a sandbox with this workspace. Links are not known here: a path is its text.
-pub fn judge(rules: &[Rule], request: &Request, workspace: &Path, now: Timestamp) -> Outcome {
-    let rules: Vec<&Rule> = rules.iter().filter(|it| it.until.is_none_or(|it| now < it)).collect();
+pub fn judge<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    request: &Request,
+    workspace: &Path,
+    now: Timestamp,
+) -> Outcome {
+    let in_time = |it: &&Rule| it.until.is_none_or(|it| now < it);
+    let rules: Vec<&Rule> = rules.into_iter().filter(in_time).collect();
+    judge_by(&rules, request, workspace)
+}
+
+fn judge_by(rules: &[&Rule], request: &Request, workspace: &Path) -> Outcome {
     let outcome = match request.kind {
-        AskKind::Exec => command::judge(&rules, &request.subject),
-        AskKind::File => file(&rules, request, workspace),
+        AskKind::Exec => command::judge(rules, &request.subject),
+        AskKind::File => file(rules, request, workspace),
         AskKind::Network => {
             let target = host::read(&request.subject);
             let seen = Seen::of(request);
-            one(&rules, |ruling, it| match (it, ruling) {
+            one(rules, |ruling, it| match (it, ruling) {
                 (Subject::Host(name, port), Ruling::Allow) => target.surely(name, *port),
                 (Subject::Host(name, port), _) => target.perhaps(name, *port),
                 (Subject::Request(name, port, of), Ruling::Allow) => {
@@ -139,12 +174,12 @@ pub fn judge(rules: &[Rule], request: &Request, workspace: &Path, now: Timestamp
             })
         }
         // Who names a tool and says nothing else of it has no other rule.
-        AskKind::Tool => one(&rules, |ruling, it| ruling == Ruling::Allow && tool(request, it)),
+        AskKind::Tool => one(rules, |ruling, it| ruling == Ruling::Allow && tool(request, it)),
         // Nobody decides these beforehand.
         AskKind::Credential | AskKind::Grant | AskKind::Question => unknown("no rule is about it"),
     };
     // A tool may be denied whatever it is for.
-    let by_tool = one(&rules, |ruling, it| ruling != Ruling::Allow && tool(request, it));
+    let by_tool = one(rules, |ruling, it| ruling != Ruling::Allow && tool(request, it));
     if !by_tool.by.is_empty() && (by_tool.ruling < outcome.ruling || outcome.by.is_empty()) {
         return by_tool;
     }
@@ -296,6 +331,14 @@ mod tests {
             let by: Vec<String> = by.iter().map(|it| (*it).to_owned()).collect();
             assert_eq!(said_of(&rules, AskKind::Exec, line), (ruling, by), "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_rule_is_about_names_a_host_as_one_writes_it() {
+        let host = |name: &str, port| Subject::Host(name.to_owned(), port).about();
+        assert_eq!(host("a.example", Some(80)), "host a.example:80");
+        assert_eq!(host("2001:db8::1", Some(443)), "host [2001:db8::1]:443");
+        assert_eq!(host("2001:db8::1", None), "host [2001:db8::1]");
     }
 
     #[test]

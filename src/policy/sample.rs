@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
-use super::rules::{Outcome, Rule, Subject, judge};
+use super::{
+    path,
+    rules::{Outcome, Rule, Subject, judge},
+    shell::quoted,
+};
 use crate::{
     base::clock::Timestamp,
-    model::ask::{AskKind, Request},
+    model::{
+        ask::{AskKind, Request},
+        host,
+    },
 };
 
 /// Requests that a rule means, one for each of the words that may stand in a place.
@@ -17,15 +24,10 @@ fn samples(subject: &Subject) -> Vec<Request> {
     }
     let (kind, subjects) = match subject {
         Subject::Command(words) => (AskKind::Exec, lines(words)),
-        Subject::Path(glob) => {
-            let path: Vec<&str> =
-                glob.split('/').map(|it| if it == "**" { "x" } else { it }).collect();
-            (AskKind::File, vec![path.join("/").replace(['*', '?'], "x")])
-        }
+        Subject::Path(glob) => (AskKind::File, vec![path::sample(glob)]),
         Subject::Host(name, port) => {
             let name = name.strip_prefix("*.").map_or_else(|| name.clone(), |it| format!("x.{it}"));
-            let name = if name.contains(':') { format!("[{name}]") } else { name };
-            (AskKind::Network, vec![port.map_or(name.clone(), |port| format!("{name}:{port}"))])
+            (AskKind::Network, vec![host::written(&name, *port)])
         }
         Subject::Tool(name) => (AskKind::Tool, vec![name.replace('*', "x")]),
         Subject::Request(..) => return Vec::new(),
@@ -49,28 +51,38 @@ fn lines(words: &[Vec<String>]) -> Vec<String> {
     all
 }
 
-fn quoted(word: &str) -> String {
-    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&it);
-    match word.bytes().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
+/// Whether rules leave another one something to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shadow {
+    /// They do.
+    None,
+    /// This, stricter than it, is always in its way.
+    By(Outcome),
+    /// There was no time to tell.
+    Unknown,
 }
 
-/// The rule that is always in the way of a new one, stricter than it; `None` when it answers something.
-pub fn shadow(rules: &[Rule], new: &Rule, workspace: &Path, now: Timestamp) -> Option<Outcome> {
-    let mut all = vec![new.clone()];
-    all.extend(rules.iter().cloned());
+/// Whether rules are always in the way of a new one; looked at until `late` says so.
+pub fn shadow(
+    rules: &[&Rule],
+    new: &Rule,
+    (workspace, now): (&Path, Timestamp),
+    late: impl Fn() -> bool,
+) -> Shadow {
     let mut first = None;
     for request in samples(&new.subject) {
-        let outcome = judge(&all, &request, workspace, now);
+        if late() {
+            return Shadow::Unknown;
+        }
+        let all = std::iter::once(new).chain(rules.iter().copied());
+        let outcome = judge(all, &request, workspace, now);
         let stricter = outcome.ruling < new.ruling && !outcome.by.is_empty();
         if !stricter {
-            return None;
+            return Shadow::None;
         }
         first.get_or_insert(outcome);
     }
-    first
+    first.map_or(Shadow::None, Shadow::By)
 }
 
 #[cfg(test)]
@@ -97,8 +109,11 @@ mod tests {
         ];
         let found = |ruling, subject| {
             let new = rule("new", ruling, subject);
-            let out = shadow(&rules, &new, Path::new("/w"), Timestamp(0));
-            out.and_then(|it| it.by.first().map(|it| it.id.clone()))
+            let rules: Vec<&Rule> = rules.iter().collect();
+            match shadow(&rules, &new, (Path::new("/w"), Timestamp(0)), || false) {
+                Shadow::By(it) => it.by.first().map(|it| it.id.clone()),
+                _ => None,
+            }
         };
         for (ruling, subject, by) in [
             (Allow, prefix(&[&["git"], &["push"], &["origin", "x"]]), Some("push")),
@@ -113,5 +128,8 @@ mod tests {
         ] {
             assert_eq!(found(ruling, subject.clone()).as_deref(), by, "{subject:?}");
         }
+        let new = rule("new", Allow, Subject::Path("src/**".to_owned()));
+        let late = shadow(&[], &new, (Path::new("/w"), Timestamp(0)), || true);
+        assert_eq!(late, Shadow::Unknown);
     }
 }

@@ -27,6 +27,15 @@ const SYSTEM: [&str; 6] =
 /// Scripts in scripts are followed so deep.
 const DEPTH_MAX: usize = 8;
 
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&it);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// The name of a program without the way to it.
 pub fn base(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
@@ -185,7 +194,7 @@ fn split(text: &str) -> Split {
             '"' => {
                 let word = word.get_or_insert_default();
                 let from = word.len();
-                line.open |= !quoted(&mut rest, word);
+                line.open |= !in_quotes(&mut rest, word);
                 let quoted = word.get(from..).unwrap_or_default();
                 if quoted.contains("$(") || quoted.contains('`') {
                     line.inner.push(quoted.to_owned());
@@ -233,7 +242,7 @@ fn end(line: &mut Split, words: &mut Vec<String>) {
 }
 
 /// The rest of what is in double quotes; `false` when not all of it is known.
-fn quoted(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut String) -> bool {
+fn in_quotes(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut String) -> bool {
     let mut known = true;
     while let Some(it) = rest.next() {
         match it {

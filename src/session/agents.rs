@@ -11,13 +11,13 @@ use crate::{
     base::{
         clock,
         id::SessionId,
-        limits::{AGENT_HEARD_WITHIN, AGENT_WORD_BYTES_MAX, AGENTS_KNOWN_MAX, NAME_BYTES_MAX},
+        limits::{AGENT_HEARD_WITHIN, AGENTS_KNOWN_MAX, ASKING_BYTES_MAX, NAME_BYTES_MAX},
         text,
     },
     config::agents::{Asks, Placed, Profile, Profiles, Root},
     model::{
-        sandbox::{NOT_REACHING, REACHING, SandboxSpec},
-        session::{Session, SessionSpec},
+        sandbox::SandboxSpec,
+        session::{Asking, Session, SessionSpec},
     },
 };
 
@@ -150,8 +150,8 @@ impl Agents {
         changed
     }
 
-    /// What a person should know of those that run.
-    pub fn notes(&self, sandbox: &str, sessions: &[Session]) -> Vec<String> {
+    /// Says of each session that runs an agent how that asks.
+    pub fn look(&self, sessions: &mut [Session]) {
         let now = clock::monotonic();
         let mut known = self.lock();
         // One may be heard of before it is listed.
@@ -160,17 +160,18 @@ impl Agents {
             None => now.saturating_sub(it.since) < AGENT_HEARD_WITHIN,
         };
         known.retain(runs);
-        let note = |it: &Known| {
-            let session = sessions.iter().find(|of| of.id == it.session)?.name(sandbox);
-            let profile = self.profiles.by_name(&it.agent)?;
+        for it in known.iter() {
+            let session = sessions.iter_mut().find(|of| of.id == it.session);
+            let (Some(session), Some(profile)) = (session, self.profiles.by_name(&it.agent)) else {
+                continue;
+            };
             if !self.wired && it.heard == Heard::Nothing && profile.asks != Asks::None {
-                let title = &profile.title;
                 let why = "agents can't be told to ask here in a sandbox of this kind";
-                return Some(format!("{NOT_REACHING}: {session}: {title}: {why}"));
+                session.asking = Some(elsewhere(&format!("{}: {why}", profile.title)));
+                continue;
             }
-            note(profile, &session, &it.heard, now.saturating_sub(it.since))
-        };
-        known.iter().filter_map(note).collect()
+            session.asking = asking(profile, &it.heard, now.saturating_sub(it.since));
+        }
     }
 
     /// The agent that a sandbox is made for, if it has a model to reach. A program of its workspace is called what it
@@ -184,35 +185,37 @@ impl Agents {
     }
 }
 
+fn elsewhere(why: &str) -> Asking {
+    Asking { reaches: false, why: text::shown(why, ASKING_BYTES_MAX) }
+}
+
+fn here(why: &str) -> Asking {
+    Asking { reaches: true, why: text::shown(why, ASKING_BYTES_MAX) }
+}
+
 /// What is known of one; `None` = it is too early to say.
-fn note(profile: &Profile, session: &str, heard: &Heard, age: Duration) -> Option<String> {
+fn asking(profile: &Profile, heard: &Heard, age: Duration) -> Option<Asking> {
     let Profile { name, title, why, .. } = profile;
-    let silent = |mode: &str| profile.silent_in(mode);
-    let no = |why: &str| {
-        Some(text::shown(&format!("{NOT_REACHING}: {session}: {why}"), 2 * AGENT_WORD_BYTES_MAX))
-    };
-    match heard {
-        Heard::Runs(Some(mode)) => match silent(mode) {
-            Some(means) => no(&format!("{title} runs in its mode {mode}: {means}")),
-            None if profile.asks_in(mode) => {
-                Some(format!("{REACHING}: {session}: {title} told so, in its mode {mode}"))
-            }
+    Some(match heard {
+        Heard::Runs(Some(mode)) => match profile.silent_in(mode) {
+            Some(means) => elsewhere(&format!("{title} runs in its mode {mode}: {means}")),
+            None if profile.asks_in(mode) => here(&format!("{title} told so, in its mode {mode}")),
             // The word is not ours, and may say anything.
-            None => no(&format!(
+            None => elsewhere(&format!(
                 "{title} runs in a mode that is not known here, and may not ask in it (`asking` of profile {name})"
             )),
         },
-        Heard::Runs(None) => Some(format!("{REACHING}: {session}: {title} told so")),
-        Heard::Nothing if profile.asks == Asks::None => no(&format!("{title}: {why}")),
+        Heard::Runs(None) => here(&format!("{title} told so")),
+        Heard::Nothing if profile.asks == Asks::None => elsewhere(&format!("{title}: {why}")),
         Heard::Nothing if age >= AGENT_HEARD_WITHIN => {
             let within = AGENT_HEARD_WITHIN.as_secs();
-            no(&format!(
+            elsewhere(&format!(
                 "{title} did not tell within {within}s that it runs; it may wait at a first question of its own, be \
                  of a version without hooks, or have settings that turn them off (profile {name})"
             ))
         }
-        Heard::Nothing => None,
-    }
+        Heard::Nothing => return None,
+    })
 }
 
 #[cfg(test)]
@@ -223,27 +226,24 @@ mod tests {
     fn that_asks_come_here_is_said_when_it_is_known_and_that_they_do_not_in_time() {
         let all = Profiles::built_in();
         let of = |name: &str, heard: &Heard, age| {
-            let profile = all.by_name(name).unwrap();
-            note(profile, "box", heard, age).unwrap_or_default()
+            let asking = asking(all.by_name(name).unwrap(), heard, age);
+            asking.map_or((None, String::new()), |it| (Some(it.reaches), it.why))
         };
         let (soon, late) = (Duration::from_secs(1), AGENT_HEARD_WITHIN);
         let runs = |mode: &str| Heard::Runs(Some(mode.to_owned()));
-        let begins = |said: String, with: &str| assert!(said.starts_with(with), "{said}");
-        assert_eq!(of("claude", &Heard::Nothing, soon), "");
-        let no = "asks are NOT reaching us: box: ";
-        begins(of("claude", &Heard::Nothing, late), &format!("{no}Claude Code did not tell"));
-        begins(of("claude", &runs("default"), late), "asks reach us: box");
-        begins(of("claude", &Heard::Runs(None), late), "asks reach us: box");
+        assert_eq!(of("claude", &Heard::Nothing, soon), (None, String::new()));
+        let (reaches, why) = of("claude", &Heard::Nothing, late);
+        assert!(reaches == Some(false) && why.starts_with("Claude Code did not tell"), "{why}");
+        assert_eq!(of("claude", &runs("default"), late).0, Some(true));
+        assert_eq!(of("claude", &Heard::Runs(None), late).0, Some(true));
         // One that is not known is neither taken for asking nor repeated.
-        let said = of("claude", &runs("default, and all of it is fine - trust me"), soon);
-        assert!(
-            said.contains("a mode that is not known here") && !said.contains("trust"),
-            "{said}"
-        );
-        begins(said, no);
+        let (reaches, why) = of("claude", &runs("default, and all of it is fine - trust me"), soon);
+        assert!(reaches == Some(false) && why.contains("a mode that is not known here"), "{why}");
+        assert!(!why.contains("trust"), "{why}");
         for silent in ["bypassPermissions", "auto", "acceptEdits", "dontAsk"] {
-            begins(of("claude", &runs(silent), soon), no);
+            assert_eq!(of("claude", &runs(silent), soon).0, Some(false));
         }
-        assert!(of("aider", &Heard::Nothing, soon).contains("only at its own prompt"));
+        let (reaches, why) = of("aider", &Heard::Nothing, soon);
+        assert!(reaches == Some(false) && why.contains("only at its own prompt"), "{why}");
     }
 }

@@ -61,9 +61,8 @@ type Told = watch::Receiver<Option<Outcome<Said>>>;
 
 struct Waiting {
     asked: Asked,
-    /// What was known of the first one, and how many joined of whom something else is known.
+    /// How much was known of the first one.
     first: usize,
-    others: usize,
     answer: watch::Sender<Option<Outcome<Said>>>,
 }
 
@@ -153,7 +152,7 @@ impl Asks {
         };
         let id = asked.id.clone();
         let first = asked.about.len();
-        state.waiting.push(Waiting { asked, first, others: 0, answer });
+        state.waiting.push(Waiting { asked, first, answer });
         Ok((id, answered, within, true))
     }
 
@@ -192,10 +191,14 @@ impl Asks {
 }
 
 impl Waiting {
-    /// Shows of one more asker what is not shown of another; beyond a bound, how many they are.
+    /// Shows of one more asker what is not shown of another; beyond a bound, only that there is more. How many those are
+    /// is not told here: what a person has read changes a few times at most, or nobody could ever answer a program that
+    /// goes on asking.
     fn also(&mut self, about: &[(String, String)]) {
         const ALSO: &str = "also";
+        const MORE: &str = "and more";
         let shown = &mut self.asked.about;
+        let others = shown.len().saturating_sub(self.first);
         let known = shown.get(..self.first).unwrap_or_default();
         let news: Vec<&str> = about
             .iter()
@@ -203,17 +206,14 @@ impl Waiting {
             .map(|(_, words)| words.as_str())
             .collect();
         let entry = (ALSO.to_owned(), cut(&news.join("; "), LINE_BYTES_MAX).to_owned());
-        if news.is_empty() || shown.contains(&entry) {
+        if news.is_empty() || shown.contains(&entry) || others > ALSO_SHOWN_MAX {
             return;
         }
-        self.others += 1;
-        if self.others <= ALSO_SHOWN_MAX {
-            shown.push(entry);
-            return;
-        }
-        let more = format!("and {} more", self.others - ALSO_SHOWN_MAX);
-        shown.truncate(self.first + ALSO_SHOWN_MAX);
-        shown.push((ALSO.to_owned(), more));
+        shown.push(if others < ALSO_SHOWN_MAX {
+            entry
+        } else {
+            (ALSO.to_owned(), MORE.to_owned())
+        });
     }
 
     /// The first to say something decides.
@@ -331,8 +331,18 @@ mod tests {
         assert_eq!(pending.len(), 2);
         let shown: Vec<&str> = pending[0].about.iter().map(|(_, it)| it.as_str()).collect();
         assert_eq!(shown[..3], ["python3 good.py", "GET /one", "POST /0"]);
-        assert_eq!(shown.last(), Some(&"and 3 more"));
+        assert_eq!(shown.last(), Some(&"and more"));
         assert_eq!(shown.len(), 2 + ALSO_SHOWN_MAX + 1);
+        // Whoever comes now changes nothing of what a person reads, but with another command.
+        for number in 0..100 {
+            assert_eq!(join("python3 good.py", &format!("PUT /{number}")), first);
+        }
+        let now = asks.pending();
+        let read = |it: &Asked| Asked { askers: 0, ..it.clone() };
+        assert_eq!((now.len(), read(&now[0])), (2, read(&pending[0])));
+        assert_eq!(now[0].askers, pending[0].askers + 100);
+        assert_ne!(join("python3 bad.py", "GET /one"), first);
+        assert_eq!(asks.pending().len(), 3);
     }
 
     #[tokio::test]

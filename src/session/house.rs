@@ -211,9 +211,10 @@ impl Inner {
         let rooms = self.rooms();
         let state = rooms.state_by(seen);
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
-        let sessions: Vec<Session> = rooms.hosts.iter().map(|it| it.1.session()).collect();
-        let of_agents = self.agents.get().map(|it| it.notes(&self.ground.name, &sessions));
-        facts.notes.extend(of_agents.into_iter().flatten());
+        let mut sessions: Vec<Session> = rooms.hosts.iter().map(|it| it.1.session()).collect();
+        if let Some(agents) = self.agents.get() {
+            agents.look(&mut sessions);
+        }
         SeatReport {
             sandbox: self.ground.id.clone(),
             state,
@@ -296,6 +297,7 @@ impl Inner {
             journal_lost_bytes: 0,
             bells: 0,
             recording: self.record,
+            asking: None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{AUTO_THEME, Config, Prefs},
-        source::{Flaw, Node, Source, read, unknown},
+        source::{Flaw, Node, Over, Source, fault, read, unknown, write},
     },
     ui::theme::{self, Depth, Theme},
 };
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Files {
     config: PathBuf,
+    file: PathBuf,
     /// `None` where choices are not to be remembered.
     prefs: Option<PathBuf>,
     /// Whether the terminal's background is light, for the theme that follows it.
@@ -31,7 +32,8 @@ pub struct Files {
 impl Files {
     pub fn new(paths: &Paths) -> Self {
         let prefs = Some(paths.state().join("console.toml"));
-        Self { config: paths.config().to_owned(), prefs, light: false }
+        let (config, file) = (paths.config().to_owned(), paths.config_file());
+        Self { config, file, prefs, light: false }
     }
 
     /// The same files on a terminal with a background that is light, dark or not known.
@@ -50,7 +52,7 @@ impl Files {
     }
 
     pub fn config_file(&self) -> PathBuf {
-        self.config.join("config.toml")
+        self.file.clone()
     }
 
     /// What config.toml says, or the defaults when there is none.
@@ -85,10 +87,7 @@ impl Files {
     /// Written beside and renamed, so that a full disk leaves the old ones.
     pub fn save_prefs(&self, prefs: &Prefs) -> Outcome<()> {
         let Some(path) = &self.prefs else { return Ok(()) };
-        let beside = path.with_extension("new");
-        let failed = |error| Fault::io(format_args!("write {}", path.display()), &error);
-        std::fs::write(&beside, prefs.to_toml()).map_err(failed)?;
-        std::fs::rename(&beside, path).map_err(failed)
+        write(path, Over::Anything, &prefs.to_toml())
     }
 
     /// A name that means nothing, with its place in config.toml where it comes from there.
@@ -208,14 +207,5 @@ pub fn placed(fault: Fault, file: &str, text: &str, setting: &str, name: &str) -
         // It may have been found already.
         Some(place) if !fault.message().starts_with(&place) => fault.context(place),
         _ => fault,
-    }
-}
-
-/// The first flaw as a fault; the rest are counted.
-pub fn fault(flaws: &[Flaw]) -> Fault {
-    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
-    match flaws.len() {
-        0 | 1 => Fault::invalid(first),
-        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
     }
 }

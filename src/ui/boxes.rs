@@ -26,7 +26,7 @@ use crate::{
     model::{
         capability::Capabilities,
         check::{Check, CheckStatus},
-        sandbox::{Egress, REACHING},
+        sandbox::Egress,
     },
 };
 
@@ -244,8 +244,11 @@ impl View<'_> {
             lines.push(("label", format!("{name}={value}"), Role::Box));
         }
         for note in &it.notes {
-            let role = if note.starts_with(REACHING) { Role::Box } else { Role::Warning };
-            lines.push(("note", note.clone(), role));
+            lines.push(("note", note.clone(), Role::Warning));
+        }
+        for session in &it.sessions {
+            let role = if session.asks_elsewhere() { Role::Warning } else { Role::Box };
+            lines.extend(session.asking_note(&it.name).map(|note| ("note", note, role)));
         }
         for session in &it.sessions {
             let mark = row.mark_of(session);

@@ -63,6 +63,7 @@ fn that_an_agents_asks_come_here_is_known_by_its_own_word_and_nothing_else() {
         notes(&home).contains("asks reach us: box: Claude Code told so, in its mode default")
     });
     assert!(!notes(&home).contains("NOT reaching"), "{}", notes(&home));
+    assert_eq!(home.json(&["ls", "--json"])[0]["sessions"][0]["asks_reach_us"], true);
     // What the operator says about asking counts, in a shell's session too; and that nothing asks is known.
     let plan = ["shell", "-d", "box", "--", &claude, "--permission-mode=plan"];
     home.ok(&plan);

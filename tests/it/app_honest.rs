@@ -17,7 +17,7 @@ use sandwatch::{
         fact::Fact,
         history::{HistoryLine, HistoryMark, HistoryPage, SearchPage},
         sandbox::{self, Egress, Sandbox, WorkspaceMode},
-        session::{ExitStatus, Status},
+        session::{Asking, ExitStatus, Status},
     },
 };
 
@@ -53,6 +53,29 @@ fn stopped(name: &str) -> Sandbox {
     it.sessions[0].exited_at = Some(Timestamp(START));
     it.capabilities.snapshot = true;
     it
+}
+
+#[test]
+fn an_agent_that_asks_elsewhere_is_told_of_once_and_stays_in_the_box_about_it() {
+    let mut console = Console::with_fleet((120, 40), vec![sandbox("a", "claude", Status::Idle)]);
+    let mut told = |reaches, why: &str| {
+        let mut it = sandbox("a", "claude", Status::Idle);
+        it.sessions[0].asking = Some(Asking { reaches, why: why.to_owned() });
+        let before = console.state.notices.all().count();
+        console.send(changed(&it));
+        (console.state.notices.all().count() - before, showing(&console))
+    };
+    assert_eq!(told(true, "it told so").0, 0);
+    // Words alone make nothing of it.
+    assert_eq!(told(true, "asks are NOT reaching us").0, 0);
+    let (news, words) = told(false, "it asks reach us nobody");
+    assert_eq!((news, words.as_str()), (1, "asks are NOT reaching us: a: it asks reach us nobody"));
+    assert_eq!(told(false, "it asks reach us nobody").0, 0);
+    let (news, words) = told(false, "its hooks are off");
+    assert!(news == 1 && words.ends_with("hooks are off"), "{words}");
+    console.keys("i");
+    let picture = console.picture();
+    assert!(picture.contains("asks are NOT reaching us: a: its hooks are off"), "{picture}");
 }
 
 #[test]

@@ -293,6 +293,7 @@ pub fn session(
         journal_lost_bytes: 0,
         bells: 0,
         recording: true,
+        asking: None,
     }
 }
 

@@ -231,6 +231,37 @@ fn the_configuration_is_checked_listed_and_explained() {
 }
 
 #[test]
+fn your_own_profiles_of_agents_are_checked_with_the_configuration() {
+    let home = Home::new();
+    let agents = home.config().join("agents");
+    std::fs::create_dir_all(&agents).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(agents.join(name), text).unwrap();
+    let good = "title = \"Mine\"\nprograms = [\"mine\"]\nasks = \"none\"\nwhy = \"it can't\"\n";
+    write("mine.toml", good);
+    write("notes.txt", "no profile");
+    let said = home.json(&["config", "check", "--json"]);
+    let file = said[0]["file"].as_str().unwrap();
+    assert!(file.ends_with("agents/mine.toml") && said[0]["ok"] == true, "{said}");
+    assert_eq!(said.as_array().unwrap().len(), 1, "{said}");
+    // Each flaw of each file, beside what is right.
+    write("bad.toml", &good.replace("asks", "askes"));
+    write("b d.toml", good);
+    let ran = home.run(&["config", "check"]);
+    for wanted in ["bad.toml:3:1: `askes`", "b d.toml:1:1: the name"] {
+        assert!(ran.code == 1 && ran.stderr.contains(wanted), "{ran:?}");
+    }
+    assert!(ran.stdout.contains("mine.toml: ok"), "{ran:?}");
+    let bad = agents.join("bad.toml");
+    assert!(home.run(&["config", "check", bad.to_str().unwrap()]).stderr.contains("bad.toml:3:1"));
+    std::fs::remove_file(&bad).unwrap();
+    std::fs::remove_file(agents.join("b d.toml")).unwrap();
+    for number in 0..100 {
+        write(&format!("mine{number}.toml"), good);
+    }
+    home.run(&["config", "check"]).failed(1, &["agents: more than"]);
+}
+
+#[test]
 fn keys_are_listed_and_explained() {
     let home = Home::new();
     let keys = home.json(&["keys", "ls", "--json"]);

@@ -269,13 +269,19 @@ fn a_rule_for_a_project_is_kept_apart_and_holds_for_its_sandboxes_alone() {
     let by = home.json(&["approvals", "ls", "--all", "--json"]);
     assert!(by.to_string().contains("policy: project:make-all"), "{by}");
     let test = ["policy", "test", "--subject", "make all", "--json", "--workspace"];
-    assert_eq!(
-        home.json(&[&test[..], &[workspace.to_str().unwrap()]].concat())["verdict"],
-        "allow"
-    );
+    let said = home.json(&[&test[..], &[workspace.to_str().unwrap()]].concat());
+    assert_eq!((&said["verdict"], &said["rules"]), (&"allow".into(), &json!(["project:make-all"])));
+    assert_eq!(said["answered"][0]["hits"], 1, "{said}");
+    // By whichever path it is named.
+    let link = home.path().join("link");
+    std::os::unix::fs::symlink(&workspace, &link).unwrap();
+    let by_link = home.json(&[&test[..], &[link.to_str().unwrap()]].concat());
+    assert_eq!(by_link["verdict"], "allow", "{by_link}");
     assert_eq!(home.json(&[&test[..], &[other.to_str().unwrap()]].concat())["verdict"], "ask");
     // What the file of all denies stays denied.
     home.ok(&["policy", "add", "--verdict", "deny", "--command", "make"]);
+    let said = home.json(&[&test[..], &[workspace.to_str().unwrap()]].concat());
+    assert_eq!((&said["verdict"], &said["rules"]), (&"deny".into(), &json!(["make"])));
     assert_eq!(ask(&home, "make all"), 4);
     home.ok(&["policy", "rm", "make"]);
     let host = ["policy", "add", "--verdict", "deny", "--host", "a.example", "--project"];

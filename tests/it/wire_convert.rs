@@ -18,7 +18,7 @@ use sandwatch::{
     },
     model::{
         ask::{
-            Answer, Ask, AskKind, AskState, Asked, Besides, Decision, Request, Revoked, Risk,
+            Answer, Ask, AskKind, AskState, Asked, Besides, Decision, Made, Request, Revoked, Risk,
             RiskLevel, Scope, Verdict,
         },
         capability::Capabilities,
@@ -34,7 +34,7 @@ use sandwatch::{
             WorkspaceMode,
         },
         secret::{self, SecretUse, Speech},
-        session::{ExitStatus, Lease, Session, SessionSpec, Status},
+        session::{Asking, ExitStatus, Lease, Session, SessionSpec, Status},
     },
     wire::{
         convert::{
@@ -161,6 +161,7 @@ prop_compose! {
         exit in option::of(exit()), last_output_at in option::of(stamp()),
         holder in option::of(("[a-z]{1,9}", line(), stamp(), stamp())),
         counts in any::<(u64, u64, u64, bool)>(),
+        asking in option::of((any::<bool>(), line()).prop_map(|(reaches, why)| Asking { reaches, why })),
     ) -> Session {
         let lease = holder.map(|(holder, holder_name, since, used_at)| Lease {
             holder: ClientId::parse(&holder).unwrap(), holder_name, since, used_at,
@@ -168,7 +169,7 @@ prop_compose! {
         Session {
             id, sandbox, ordinal, command, status, status_why, pid, size, title, started_at, exit,
             exited_at, lease, output_bytes: counts.0, last_output_at,
-            journal_lost_bytes: counts.1, bells: counts.2, recording: counts.3,
+            journal_lost_bytes: counts.1, bells: counts.2, recording: counts.3, asking,
         }
     }
 }
@@ -231,11 +232,12 @@ prop_compose! {
         verdict in any_of(Verdict::ALL), scope in any_of(Scope::ALL), message in option::of(line()),
         by in line(), at in stamp(), waited_ms in any::<u64>(), uses in any::<u64>(),
         revoked in option::of((line(), stamp()).prop_map(|(by, at)| Revoked { by, at })),
-        edit in option::of(line()), rule in option::of(rule_name()),
-        snapshot in option::of(snapshot_id()), rule_sha256 in option::of("[0-9a-f]{64}"),
+        edit in option::of(line()), snapshot in option::of(snapshot_id()),
+        rule in option::of((rule_name(), option::of("[0-9a-f]{64}"))),
     ) -> Decision {
         let answer = Answer { verdict, scope, message };
-        let besides = Besides { edit, rule, rule_sha256, snapshot };
+        let rule = rule.map(|(name, sha256)| Made { name, sha256 });
+        let besides = Besides { edit, rule, snapshot };
         Decision { answer, by, at, waited_ms, uses, revoked, besides }
     }
 }

@@ -390,7 +390,7 @@ impl Turn<'_> {
                     _ => "denied".to_owned(),
                 };
                 if let Some(it) = now.decision.as_ref().map(|it| &it.besides) {
-                    let rule = it.rule.as_ref().map(|it| format!(", rule {}", it.id));
+                    let rule = it.rule.as_ref().map(|it| format!(", rule {}", it.name.id));
                     word.push_str(&rule.unwrap_or_default());
                     word.push_str(if it.snapshot.is_some() { ", a snapshot was kept" } else { "" });
                     word.push_str(if it.edit.is_some() { ", in other words" } else { "" });

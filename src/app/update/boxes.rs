@@ -341,7 +341,7 @@ impl Turn<'_> {
                 let row = self.state.fleet.get(sandbox);
                 row.map(|it| &it.sandbox).map_or(0, |it| {
                     let missing = it.capabilities.words().iter().filter(|it| !it.1).count();
-                    16 + it.labels.len() + missing + it.notes.len() + it.sessions.len() * 2
+                    16 + it.labels.len() + missing + it.told().len() + it.sessions.len() * 2
                 })
             }
             _ => 0,

@@ -62,7 +62,7 @@ impl Turn<'_> {
         let what = scope.unwrap_or("what it answered");
         let rule = ask.decision.as_ref().and_then(|it| it.besides.rule.as_ref());
         let text = match rule {
-            Some(rule) => format!("rule {} is taken out: {}", rule.id, in_words(&ask)),
+            Some(rule) => format!("rule {} is taken out: {}", rule.name.id, in_words(&ask)),
             None => format!("{what} is asked again: {}", in_words(&ask)),
         };
         self.notice(Level::Info, &text);

@@ -21,7 +21,7 @@ use crate::{
         event::{Event, Level, SnapshotReason},
         fact::Fact,
         output::Output,
-        sandbox::{NOT_REACHING, Sandbox},
+        sandbox::Sandbox,
         session::Session,
     },
     runtime::LeaseVerb,
@@ -95,11 +95,10 @@ impl Turn<'_> {
 
     /// What is newly known of its agents: that they ask elsewhere, or nobody.
     fn falls_silent(&self, sandbox: &Sandbox) -> Vec<String> {
-        let known = self.state.fleet.get(&sandbox.id).map(|it| it.sandbox.notes.as_slice());
-        let is_new = |it: &&String| {
-            it.starts_with(NOT_REACHING) && known.is_none_or(|known| !known.contains(it))
-        };
-        sandbox.notes.iter().filter(is_new).cloned().collect()
+        let known = |it: &Session| Some(self.state.fleet.session(&it.id)?.1.asking.clone());
+        let news = |it: &&Session| it.asks_elsewhere() && known(it).as_ref() != Some(&it.asking);
+        let news = sandbox.sessions.iter().filter(news);
+        news.filter_map(|it| it.asking_note(&sandbox.name)).collect()
     }
 
     /// Nothing is left to type into once the program has ended.

@@ -46,7 +46,7 @@ pub enum ThemesVerb {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
-    /// Check the configuration file
+    /// Check the configuration file, and your own profiles of agents
     Check {
         file: Option<PathBuf>,
         #[command(flatten)]

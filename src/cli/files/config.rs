@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{check, in_force, tell_checked};
+use super::{check, in_force, or_own, tell_checked};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -14,6 +14,7 @@ use crate::{
         table::Table,
     },
     config::{
+        agents::{self, Profiles},
         load,
         paths::Paths,
         schema::{Config, Prefs},
@@ -38,41 +39,59 @@ fn origin(files: &Files, prefs: &Prefs, setting: &str) -> Outcome<&'static str> 
     })
 }
 
-/// The file to check. There need not be one of the operator's own.
+/// The files to check: the one that is named, or `config.toml` and all profiles of agents. There need not be any of the
+/// operator's own.
 fn own_unless_named(files: &Files, named: Option<PathBuf>, args: &JsonArgs) -> Vec<PathBuf> {
-    let own = files.config_file();
-    if named.is_none() && !own.exists() {
-        if !args.json {
-            let directory = files.directory().display();
-            out::tell(&format!("no config.toml of your own in {directory}"));
-        }
-        return Vec::new();
+    if let Some(named) = named {
+        return vec![named];
     }
-    vec![named.unwrap_or(own)]
+    let own = files.config_file();
+    let there = own.exists();
+    if !there && !args.json {
+        let directory = files.directory().display();
+        out::tell(&format!("no config.toml of your own in {directory}"));
+    }
+    let profiles = or_own(Vec::new(), files.directory(), agents::DIRECTORY);
+    there.then_some(own).into_iter().chain(profiles).collect()
+}
+
+fn checked(files: &Files, file: Option<PathBuf>, args: &JsonArgs) -> Outcome<out::Code> {
+    let all = file.is_none();
+    let profiles = files.directory().join(agents::DIRECTORY);
+    let judged = check(&own_unless_named(files, file, args), |path, _, text, found| {
+        if path.parent() == Some(profiles.as_path()) {
+            return agents::check(path, text).map_err(|flaws| found.all_of(&flaws));
+        }
+        let config = load::config(&path.display().to_string(), text)
+            .map_err(|flaws| found.all_of(&flaws))?;
+        // What the file names and is not there is a flaw of the file.
+        let flaw = |fault: Fault, setting: &str, name: &str| {
+            let file = path.display().to_string();
+            let fault = files::placed(fault, &file, text, setting, name);
+            let why = Fault::invalid(fault.message().to_owned());
+            fault.hint_text().map(str::to_owned).into_iter().fold(why, Fault::hint)
+        };
+        let theme = files.theme(&config.theme, Depth::True);
+        theme.map_err(|it| flaw(it, "theme", &config.theme))?;
+        let keymap = files.keymap(&config, &config.keymap);
+        keymap.map_err(|it| flaw(it, "keymap", &config.keymap)).map(drop)
+    });
+    let code = tell_checked(&judged, args)?;
+    // What is wrong with none of them alone.
+    if all
+        && code == out::DONE
+        && let Err(fault) = Profiles::of(files.directory())
+    {
+        out::report(&fault);
+        return Ok(1);
+    }
+    Ok(code)
 }
 
 pub fn config(paths: &Paths, verb: ConfigVerb) -> Outcome<out::Code> {
     let files = Files::new(paths);
     match verb {
-        ConfigVerb::Check { file, args } => {
-            let named = own_unless_named(&files, file, &args);
-            let judged = check(&named, |path, _, text, found| {
-                let config = load::config(&path.display().to_string(), text)
-                    .map_err(|flaws| found.all_of(&flaws))?;
-                // What the file names and is not there is a flaw of the file.
-                let flaw = |fault: Fault, setting: &str, name: &str| {
-                    let file = path.display().to_string();
-                    let fault = files::placed(fault, &file, text, setting, name);
-                    let why = Fault::invalid(fault.message().to_owned());
-                    fault.hint_text().map(str::to_owned).into_iter().fold(why, Fault::hint)
-                };
-                let theme = files.theme(&config.theme, Depth::True);
-                theme.map_err(|it| flaw(it, "theme", &config.theme))?;
-                let keymap = files.keymap(&config, &config.keymap);
-                keymap.map_err(|it| flaw(it, "keymap", &config.keymap)).map(drop)
-            });
-            tell_checked(&judged, &args)
-        }
+        ConfigVerb::Check { file, args } => checked(&files, file, &args),
         ConfigVerb::Ls(args) => {
             let (config, prefs) = in_force(&files)?;
             let mut settings = settings(&config);

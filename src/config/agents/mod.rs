@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::source::{self, Flaw};
+use super::{load::is_plain_name as is_name, source};
 use crate::base::{
     fault::{Fault, Outcome},
     limits::AGENTS_MAX,
@@ -38,7 +38,9 @@ const BUILT_IN: &[(&str, &str)] = &[
 /// What begins a file in a profile.
 const FILE: &str = "[[file]]";
 /// The directory of the operator's own, in that of the configuration.
-const DIRECTORY: &str = "agents";
+pub const DIRECTORY: &str = "agents";
+
+const NAMED: &str = "the name of a profile is 1 to 40 letters, digits, `-` or `_`";
 
 /// How an agent asks a person here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,7 @@ impl Profiles {
         for (name, path) in own(config)? {
             let Some(text) = source::read(&path)? else { continue };
             let file = text::visible(&path.display().to_string());
-            let profile = read::profile(&file, &name, &text).map_err(|flaws| fault(&flaws))?;
+            let profile = read::profile(&file, &name, &text).map_err(|it| source::fault(&it))?;
             all.own.push(profile);
         }
         Ok(all)
@@ -234,6 +236,16 @@ fn built_in_file(name: &str) -> String {
     format!("{name}.toml (built in)")
 }
 
+/// What is wrong with a file of the operator's, as whoever starts an agent would find it.
+pub fn check(path: &Path, text: &str) -> Result<(), Vec<source::Flaw>> {
+    let file = text::visible(&path.display().to_string());
+    let name = path.file_stem().and_then(|it| it.to_str()).filter(|it| is_name(it));
+    let Some(name) = name else {
+        return Err(vec![source::Flaw { file, line: 1, column: 1, message: NAMED.to_owned() }]);
+    };
+    read::profile(&file, name, text).map(drop)
+}
+
 /// The operator's own files, by name; bounded.
 fn own(config: &Path) -> Outcome<Vec<(String, PathBuf)>> {
     let directory = config.join(DIRECTORY);
@@ -248,10 +260,9 @@ fn own(config: &Path) -> Outcome<Vec<(String, PathBuf)>> {
         let entry = entry.map_err(|error| Fault::io(format!("reading {}", shown()), &error))?;
         let file = entry.file_name();
         let Some(name) = file.to_str().and_then(|it| it.strip_suffix(".toml")) else { continue };
-        if !super::load::is_plain_name(name) {
-            let words = "the name of a profile is 1 to 40 letters, digits, `-` or `_`";
+        if !is_name(name) {
             let name = text::visible(&text::clip(name, 60));
-            return Err(Fault::invalid(format!("{}/{name}.toml: {words}", shown())));
+            return Err(Fault::invalid(format!("{}/{name}.toml: {NAMED}", shown())));
         }
         found.push((name.to_owned(), entry.path()));
         if found.len() > AGENTS_MAX {
@@ -260,15 +271,6 @@ fn own(config: &Path) -> Outcome<Vec<(String, PathBuf)>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// The first flaw as a fault; the rest are counted.
-fn fault(flaws: &[Flaw]) -> Fault {
-    let first = flaws.first().map_or_else(|| "unknown flaw".to_owned(), ToString::to_string);
-    match flaws.len() {
-        0 | 1 => Fault::invalid(first),
-        count => Fault::invalid(format!("{first} (and {} more)", count - 1)),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 use super::{Import, Meant, Names, sayable};
 use crate::{
     base::text::cut,
-    policy::rules::{Ruling, Subject},
+    policy::{
+        rules::{Ruling, Subject},
+        shell::quoted,
+    },
 };
 
 /// Lists in lists are read so deep.
@@ -179,14 +182,6 @@ fn cases(items: Vec<Item>) -> Result<Vec<String>, String> {
         }
     };
     items.into_iter().map(case).collect()
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&it);
-    match !word.is_empty() && word.bytes().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
 }
 
 /// `NAME(NAME = VALUE, ...)` and nothing else.

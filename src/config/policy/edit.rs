@@ -6,7 +6,8 @@ use crate::{
         fault::{Fault, Outcome},
         text::{is_deceptive, is_unseen},
     },
-    config::load::is_plain_name,
+    config::source,
+    model::{host, rule::is_id},
     policy::rules::{Rule, Subject},
 };
 
@@ -39,8 +40,7 @@ fn keys(Entry { rule, good, bad, .. }: &Entry) -> Vec<(&'static str, String)> {
         }
         Subject::Path(glob) => ("path", quoted(glob)),
         Subject::Host(name, port) | Subject::Request(name, port, _) => {
-            let name = if name.contains(':') { format!("[{name}]") } else { name.clone() };
-            ("host", quoted(&port.map_or(name.clone(), |port| format!("{name}:{port}"))))
+            ("host", quoted(&host::written(name, *port)))
         }
         Subject::Tool(name) => ("tool", quoted(name)),
     });
@@ -63,10 +63,6 @@ fn keys(Entry { rule, good, bad, .. }: &Entry) -> Vec<(&'static str, String)> {
     keys
 }
 
-fn list(texts: &[String]) -> String {
-    format!("[{}]", texts.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", "))
-}
-
 /// A string of TOML in which nothing hides.
 pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
@@ -84,6 +80,11 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
+/// The same of several.
+pub fn list(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", "))
+}
+
 /// A rule without cases.
 pub fn entry_of(rule: Rule) -> Entry {
     Entry { rule, good: Vec::new(), bad: Vec::new(), span: 0..0 }
@@ -91,11 +92,6 @@ pub fn entry_of(rule: Rule) -> Entry {
 
 /// Reads rules that somebody wrote: as in a file, or one of them in a line.
 pub fn written(text: &str) -> Outcome<Vec<Entry>> {
-    let flawed = |flaws: Vec<crate::config::source::Flaw>| {
-        let flaws: Vec<String> =
-            flaws.iter().map(|it| format!("{}:{}: {}", it.line, it.column, it.message)).collect();
-        Fault::invalid(flaws.join("\n"))
-    };
     let is_line = !text.trim_start().starts_with('[') && !text.trim_start().starts_with('#');
     if is_line {
         let line = text.trim();
@@ -107,10 +103,10 @@ pub fn written(text: &str) -> Outcome<Vec<Entry>> {
             for it in &mut flaws {
                 it.column = it.column.saturating_sub("rule = [{ ".len()).max(1);
             }
-            flawed(flaws)
+            source::all(&flaws)
         });
     }
-    entries("rules", text).map_err(flawed)
+    entries("rules", text).map_err(|it| source::all(&it))
 }
 
 /// The text of a policy with one more rule at its end.
@@ -212,7 +208,7 @@ pub fn id_for(subject: &Subject, taken: impl Fn(&str) -> bool) -> String {
         }
     }
     let id = id.trim_matches('-');
-    let id = if is_plain_name(id) { id.to_owned() } else { "rule".to_owned() };
+    let id = if is_id(id) { id.to_owned() } else { "rule".to_owned() };
     let numbered = (2_u32..).map(|it| format!("{id}-{it}"));
     std::iter::once(id.clone()).chain(numbered).find(|it| !taken(it)).unwrap_or(id)
 }

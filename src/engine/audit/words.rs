@@ -208,7 +208,7 @@ pub(in crate::engine) fn decided(ask: &Ask, by: &By<'_>) -> Act {
         .with_any("message", it.answer.message.as_deref())
         .with_any("edit", it.besides.edit.as_deref())
         .with_any("edit_digest", edit_digest(ask, it))
-        .with_any("rule", it.besides.rule.as_ref().map(|it| it.id.as_str()))
+        .with_any("rule", it.besides.rule.as_ref().map(|it| it.name.id.as_str()))
         .with_any("snapshot", it.besides.snapshot.as_ref().map(SnapshotId::as_str))
 }
 

@@ -13,9 +13,12 @@ use crate::{
         },
         text::{cut, shown},
     },
-    model::ask::{
-        Answer, Ask, AskKind, AskState, Asked, Besides, Choice, Decision, Request, Revoked, Risk,
-        RiskLevel, Scope, Verdict,
+    model::{
+        ask::{
+            Answer, Ask, AskKind, AskState, Asked, Besides, Choice, Decision, Made, Request,
+            Revoked, Risk, RiskLevel, Scope, Verdict,
+        },
+        rule::RuleName,
     },
     runtime::AsksWanted,
     wire::v1,
@@ -198,6 +201,7 @@ impl TryFrom<v1::AskAnswer> for Answer {
 
 impl From<&Decision> for v1::Decision {
     fn from(decision: &Decision) -> Self {
+        let made = decision.besides.rule.as_ref();
         Self {
             answer: Some(v1::AskAnswer {
                 edit: decision.besides.edit.clone(),
@@ -209,9 +213,9 @@ impl From<&Decision> for v1::Decision {
             uses: decision.uses,
             revoked_by: by(decision).map(|it| cut(&it.by, LABEL_BYTES_MAX).to_owned()),
             revoked_at_ms: by(decision).map(|it| it.at.0),
-            rule: decision.besides.rule.as_ref().map(Into::into),
+            rule: made.map(|it| (&it.name).into()),
             snapshot: decision.besides.snapshot.as_ref().map(ToString::to_string),
-            rule_sha256: decision.besides.rule_sha256.clone(),
+            rule_sha256: made.and_then(|it| it.sha256.clone()),
         }
     }
 }
@@ -231,10 +235,11 @@ impl TryFrom<v1::Decision> for Decision {
                 at: Timestamp(wire.revoked_at_ms.unwrap_or(wire.at_ms)),
             });
         let answer = required("decision.answer", wire.answer)?;
+        let sha256 = wire.rule_sha256.map(digest).transpose()?;
+        let name: Option<RuleName> = wire.rule.map(TryInto::try_into).transpose()?;
         let besides = Besides {
             edit: edit_in(&answer)?,
-            rule: wire.rule.map(TryInto::try_into).transpose()?,
-            rule_sha256: wire.rule_sha256.map(digest).transpose()?,
+            rule: name.map(|name| Made { name, sha256 }),
             snapshot: wire.snapshot.as_deref().map(super::snapshot_id).transpose()?,
         };
         Ok(Self {

@@ -15,13 +15,14 @@ use crate::{
     },
     model::{
         ask::Risk,
-        rule::{Domain, Draft, KnownRule, Match, Proposal, Question, Reach, RuleName, Ruling},
+        rule::{
+            Domain, Draft, ID_BYTES_MAX, KnownRule, Match, Proposal, Question, Reach, RuleName,
+            Ruling, is_id,
+        },
     },
     wire::v1::{self, propose_request::Of},
 };
 
-/// Bytes of an id.
-const ID_BYTES_MAX: usize = 40;
 /// Bytes of the name of a file, and of what a rule is about.
 const NAMED_BYTES_MAX: usize = 2 * PATH_BYTES_MAX;
 
@@ -59,8 +60,7 @@ impl TryFrom<v1::RuleName> for RuleName {
 
     fn try_from(wire: v1::RuleName) -> Outcome<Self> {
         let id = text("rule.id", wire.id, ID_BYTES_MAX)?;
-        let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
-        if id.is_empty() || !id.bytes().all(plain) {
+        if !is_id(&id) {
             return Err(Fault::invalid(format!(
                 "not the id of a rule: {}",
                 shown(&id, ID_BYTES_MAX)

@@ -10,7 +10,7 @@ use crate::{
         secret::Secret,
         text::shown,
     },
-    model::secret::{Given, SecretUse, Speech, flaw, is_name, is_one_name, is_placeholder},
+    model::secret::{Given, SecretUse, Speech, good, is_name, is_one_name, is_placeholder},
     wire::v1,
 };
 
@@ -95,10 +95,8 @@ pub fn given_in(wire: Vec<v1::GivenSecret>) -> Outcome<Vec<Given>> {
             let name = shown(&it.name, 64);
             return Err(Fault::invalid(format!("not the name of a variable: {name}")));
         }
-        if let Some(why) = flaw(&it.value) {
-            return Err(Fault::invalid(format!("the value of {} can't be used: {why}", it.name)));
-        }
     }
+    good(&all)?;
     list("given", all, SECRETS_MAX)
 }
 

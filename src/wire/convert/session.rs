@@ -6,14 +6,14 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         limits::{
-            ARGS_BYTES_MAX, ARGS_MAX, COMMAND_SHOWN_BYTES_MAX, ENV_BYTES_MAX, ENV_ENTRIES_MAX,
-            ENV_ENTRY_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX,
+            ARGS_BYTES_MAX, ARGS_MAX, ASKING_BYTES_MAX, COMMAND_SHOWN_BYTES_MAX, ENV_BYTES_MAX,
+            ENV_ENTRIES_MAX, ENV_ENTRY_BYTES_MAX, LABEL_BYTES_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX,
             SESSIONS_PER_SANDBOX_MAX, TITLE_BYTES_MAX,
         },
         text::{cut, shown},
         units::Size,
     },
-    model::session::{ExitStatus, Lease, Session, SessionSpec, Status},
+    model::session::{Asking, ExitStatus, Lease, Session, SessionSpec, Status},
     wire::v1,
 };
 
@@ -200,6 +200,10 @@ impl From<&Session> for v1::Session {
             journal_lost_bytes: session.journal_lost_bytes,
             bells: session.bells,
             recording: session.recording,
+            asking: session.asking.as_ref().map(|it| v1::Asking {
+                reaches: it.reaches,
+                why: cut(&it.why, ASKING_BYTES_MAX).to_owned(),
+            }),
         }
     }
 }
@@ -263,6 +267,9 @@ impl TryFrom<v1::Session> for Session {
             journal_lost_bytes: wire.journal_lost_bytes,
             bells: wire.bells,
             recording: wire.recording,
+            asking: wire
+                .asking
+                .map(|it| Asking { reaches: it.reaches, why: shown(&it.why, ASKING_BYTES_MAX) }),
         })
     }
 }

@@ -1074,6 +1074,19 @@ pub struct Session {
     /// A recording is kept.
     #[prost(bool, tag = "18")]
     pub recording: bool,
+    /// How the agent in it asks; absent = no agent runs in it that is known as one, or it is too early to say.
+    #[prost(message, optional, tag = "19")]
+    pub asking: ::core::option::Option<Asking>,
+}
+/// Whether what an agent asks comes to whoever supervises it. It is the word of a program in the sandbox, or the lack of one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Asking {
+    /// False: it asks elsewhere, or nobody.
+    #[prost(bool, tag = "1")]
+    pub reaches: bool,
+    /// How that is known, or why it does not: one line of at most 1024 bytes, safe to show.
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenRequest {
