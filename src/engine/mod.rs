@@ -15,6 +15,7 @@ mod feed;
 mod fleet;
 mod follow;
 mod foreign;
+mod gauges;
 mod hits;
 mod keeper;
 mod lease;
@@ -106,6 +107,7 @@ struct Inner {
     /// Rung when something begins to wait for an answer.
     asked: Arc<Notify>,
     rules: rules::Rules,
+    meters: Arc<gauges::Meters>,
     notes: Notes,
     /// Counts what is written of asks.
     asks_kept: AtomicU32,
@@ -152,6 +154,7 @@ impl Engine {
             attention: Arc::default(),
             asked: Arc::default(),
             rules,
+            meters: Arc::default(),
             notes,
             asks_kept: AtomicU32::default(),
             asks_settled: AtomicBool::default(),
@@ -184,6 +187,7 @@ impl Engine {
         keeper::start(&inner);
         away::start(&inner);
         pulse::start(&inner);
+        gauges::start(&inner);
         Ok(Self { inner })
     }
 
@@ -203,6 +207,7 @@ impl Drop for Inner {
         self.deadlines.notify_one();
         self.attention.notify_one();
         self.asked.notify_one();
+        self.meters.ring();
     }
 }
 
@@ -224,6 +229,7 @@ impl Inner {
     /// Tells that a sandbox changed, at once or as soon as the feed's rate allows.
     fn touch(self: &Arc<Self>, id: &SandboxId) {
         let telling = self.fleet().touch(id);
+        self.meters.ring();
         if let Telling::After(wait) = telling {
             let (engine, id) = (Arc::downgrade(self), id.clone());
             tokio::spawn(async move {
