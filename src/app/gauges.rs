@@ -41,7 +41,8 @@ pub struct Board {
 
 impl Board {
     pub(super) fn take(&mut self, round: Gauges, now: Duration) {
-        self.at = round.sandboxes.iter().enumerate().map(|(at, it)| (it.sandbox.clone(), at)).collect();
+        self.at =
+            round.sandboxes.iter().enumerate().map(|(at, it)| (it.sandbox.clone(), at)).collect();
         self.recent.retain(|id, _| self.at.contains_key(id));
         for it in &round.sandboxes {
             let Some(percent) = it.rates.cpu_percent else { continue };

@@ -45,7 +45,8 @@ pub async fn stats(runtime: &dyn Runtime, args: StatsArgs) -> Outcome<out::Code>
             out::print(&text)?;
         }
         if !args.watch {
-            let lacking = only.iter().find(|id| round.sandboxes.iter().all(|it| it.sandbox != **id));
+            let lacking =
+                only.iter().find(|id| round.sandboxes.iter().all(|it| it.sandbox != **id));
             return match lacking {
                 Some(id) => {
                     let name = names.get(id).cloned().unwrap_or_else(|| id.to_string());
@@ -104,8 +105,7 @@ fn of_limit(used: Option<f64>, limit: Option<f64>, shown: String, limit_shown: S
 fn text(round: &Gauges, names: &BTreeMap<SandboxId, String>, only_host: bool) -> String {
     let mut text = String::new();
     if !only_host {
-        let heading =
-            ["NAME", "CPU", "MEMORY", "PIDS", "READ", "WRITE", "RECEIVED", "SENT", "GPU"];
+        let heading = ["NAME", "CPU", "MEMORY", "PIDS", "READ", "WRITE", "RECEIVED", "SENT", "GPU"];
         let mut table = Table::new(&heading);
         let mut gauges: Vec<_> = round.sandboxes.iter().collect();
         gauges.sort_by_key(|it| names.get(&it.sandbox));
@@ -385,10 +385,7 @@ impl<'a> From<&'a HostGauge> for HostView<'a> {
                 total_bytes: it.memory_total_bytes,
                 swap_used_bytes: it.swap_bytes,
             },
-            disk: HostDiskView {
-                free_bytes: it.disk_free_bytes,
-                total_bytes: it.disk_total_bytes,
-            },
+            disk: HostDiskView { free_bytes: it.disk_free_bytes, total_bytes: it.disk_total_bytes },
             pressure: pressure(&it.pressure),
             gpus: it.gpus.iter().map(|it| GpuView::new(it.index, Some(it))).collect(),
             gpus_missing: it.gpus_missing.as_deref(),

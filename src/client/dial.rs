@@ -39,9 +39,9 @@ use crate::{
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
             attend_response::Kind as Attend, audit_client::AuditClient,
-            gauges_client::GaugesClient, hub_client::HubClient,
-            policy_client::PolicyClient, recordings_client::RecordingsClient,
-            sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
+            gauges_client::GaugesClient, hub_client::HubClient, policy_client::PolicyClient,
+            recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
+            sessions_client::SessionsClient,
         },
     },
 };

@@ -6,8 +6,8 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program, PtyIo,
-    Shelf, Stillness, Taken,
+    Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program,
+    PtyIo, Shelf, Stillness, Taken,
 };
 use crate::{
     base::{

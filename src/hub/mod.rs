@@ -36,10 +36,10 @@ use crate::{
     wire::{
         DESCRIPTORS,
         v1::{
-            asks_server::AsksServer, audit_server::AuditServer,
-            gauges_server::GaugesServer, hub_server::HubServer,
-            policy_server::PolicyServer, recordings_server::RecordingsServer,
-            sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
+            asks_server::AsksServer, audit_server::AuditServer, gauges_server::GaugesServer,
+            hub_server::HubServer, policy_server::PolicyServer,
+            recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
+            sessions_server::SessionsServer,
         },
     },
 };

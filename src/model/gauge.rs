@@ -251,6 +251,9 @@ mod tests {
         assert_eq!((rates.cpu_percent, rates.read, rates.write), (Some(150.0), Some(10.0), None));
         let rates = Rates::between(&usage(4, Some(30)), &usage(1, None), apart);
         assert_eq!((rates.cpu_percent, rates.read), (None, None));
-        assert_eq!(Rates::between(&usage(1, None), &usage(2, None), Duration::ZERO).cpu_percent, None);
+        assert_eq!(
+            Rates::between(&usage(1, None), &usage(2, None), Duration::ZERO).cpu_percent,
+            None
+        );
     }
 }

@@ -410,11 +410,7 @@ fn host_lines(host: &HostGauge) -> Vec<String> {
             bytes(host.memory_total_bytes),
             bytes(host.swap_bytes)
         ),
-        format!(
-            "disk {} free of {}",
-            bytes(host.disk_free_bytes),
-            bytes(host.disk_total_bytes)
-        ),
+        format!("disk {} free of {}", bytes(host.disk_free_bytes), bytes(host.disk_total_bytes)),
         format!("wait {waits}   of the last 10 s"),
     ]
 }

@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use sandwatch::{
-    app::{
-        Act, Msg,
-        gauges::Whose,
-        msg::Reply,
-    },
+    app::{Act, Msg, gauges::Whose, msg::Reply},
     base::{clock::Timestamp, fault::Fault, id::SandboxId},
     model::gauge::{
-        Gauge, Gauges, Gpu, GpuShare, HostGauge, MeteredBy, Past, PastLine, Pressure, Rates, Series,
-        Usage,
+        Gauge, Gauges, Gpu, GpuShare, HostGauge, MeteredBy, Past, PastLine, Pressure, Rates,
+        Series, Usage,
     },
 };
 
@@ -89,11 +85,7 @@ pub fn past() -> Past {
     Past {
         until: Timestamp(START),
         step: Duration::from_secs(1),
-        lines: vec![
-            line(Series::Cpu, 150.0),
-            line(Series::Memory, 3e9),
-            line(Series::Rx, 2e5),
-        ],
+        lines: vec![line(Series::Cpu, 150.0), line(Series::Memory, 3e9), line(Series::Rx, 2e5)],
     }
 }
 
@@ -125,7 +117,8 @@ fn watches(acts: &[Act]) -> Vec<bool> {
 #[test]
 fn readings_are_asked_for_while_they_show_and_no_longer() {
     let mut console = Console::new((120, 36));
-    assert_eq!(watches(&console.send(Msg::Resize(120, 36))), [], "an empty fleet shows none");
+    let acts = console.send(Msg::Resize(120, 36));
+    assert!(watches(&acts).is_empty(), "an empty fleet shows none");
     let mut console = Console::with_fleet(SIZE, day());
     let all: Vec<Act> = console.effects.iter().map(|it| it.act.clone()).collect();
     assert_eq!(watches(&all), [true]);

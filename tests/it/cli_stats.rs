@@ -1,11 +1,11 @@
 //! What sandboxes use, against what the kernel says of their processes.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use crate::{
     program::{Home, eventually},
     pty::Pty,
-    skip::skip,
+    skip::not_on_this_host,
 };
 
 fn one(home: &Home, name: &str) -> serde_json::Value {
@@ -48,7 +48,10 @@ fn figures_are_those_of_the_kernel_within_five_percent() {
 fn what_came_and_went_and_what_does_not_run_is_said() {
     let home = Home::new();
     let nothing = home.ok(&["stats"]);
-    assert!(nothing.contains("no sandbox runs") && nothing.contains("this machine: cpu"), "{nothing}");
+    assert!(
+        nothing.contains("no sandbox runs") && nothing.contains("this machine: cpu"),
+        "{nothing}"
+    );
     home.ok(&["run", "-d", "--name", "one", "--", "sleep", "1000"]);
     home.ok(&["run", "-d", "--name", "two", "--", "sleep", "1000"]);
     let all = home.json(&["stats", "--json"]);
@@ -71,23 +74,32 @@ fn what_came_and_went_and_what_does_not_run_is_said() {
 fn readings_go_on_while_they_are_watched_and_over_a_new_hub() {
     let home = Home::new();
     home.ok(&["run", "-d", "--name", "one", "--", "sleep", "1000"]);
-    let mut pty = Pty::start(&home, &["stats", "--watch"], (100, 24));
-    let shows = |it: &crate::pty::Screen| it.text().contains("this machine: cpu");
-    pty.wait_until("a round", |it| shows(it) && it.text().contains("one"));
+    let pty = Pty::start(&home, &["stats", "--watch"], (100, 24));
+    pty.wait_until("a round", |it| it.has("this machine: cpu") && it.has("one"));
     home.ok(&["run", "-d", "--name", "second", "--", "sleep", "1000"]);
-    pty.wait_until("the new one", |it| it.text().contains("second"));
+    pty.wait_until("the new one", |it| it.has("second"));
     home.ok(&["hub", "stop"]);
     home.ok(&["run", "-d", "--name", "third", "--", "sleep", "1000"]);
-    pty.wait_until("the next hub", |it| it.text().contains("third"));
+    pty.wait_until("the next hub", |it| it.has("third"));
 }
 
 #[test]
 fn a_sandbox_that_runs_out_of_memory_is_told_of() {
     let home = Home::new();
-    let limited = home.run(&["run", "-d", "--name", "leak", "--memory", "48M", "--", "sh", "-c",
-        "tail /dev/zero; echo over; sleep 1000"]);
+    let limited = home.run(&[
+        "run",
+        "-d",
+        "--name",
+        "leak",
+        "--memory",
+        "48M",
+        "--",
+        "sh",
+        "-c",
+        "tail /dev/zero; echo over; sleep 1000",
+    ]);
     if limited.stderr.contains("memory") && limited.code != 0 {
-        return skip("memory can't be bound here");
+        return not_on_this_host("memory can't be bound");
     }
     assert_eq!(limited.code, 0, "{limited:?}");
     home.ok(&["wait", "leak", "--for", "text=over", "--timeout", "120s"]);
@@ -98,5 +110,4 @@ fn a_sandbox_that_runs_out_of_memory_is_told_of() {
         }
         told["memory"]["oom_kills"].as_u64() >= Some(1)
     });
-    std::thread::sleep(Duration::ZERO);
 }

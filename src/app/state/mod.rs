@@ -405,9 +405,7 @@ impl State {
             }
             None if self.shown_ask().is_some() => &[Scope::Ask, Scope::View, Scope::Global],
             None if self.inbox().is_some() => &[Scope::Asks, Scope::View, Scope::Global],
-            None if self.gauges_place().is_some() => {
-                &[Scope::Gauges, Scope::View, Scope::Global]
-            }
+            None if self.gauges_place().is_some() => &[Scope::Gauges, Scope::View, Scope::Global],
             None if matches!(self.view(), Some(View::Records(_))) => {
                 &[Scope::Records, Scope::View, Scope::Global]
             }

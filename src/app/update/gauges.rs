@@ -35,7 +35,8 @@ impl Turn<'_> {
     /// Readings are asked for as long as they show.
     pub(super) fn watch_gauges(&mut self) {
         let frame = &self.state.frame;
-        let shows = !frame.too_small && (frame.gauges.is_some() || self.state.gauges_place().is_some());
+        let shows =
+            !frame.too_small && (frame.gauges.is_some() || self.state.gauges_place().is_some());
         let now = self.state.now.since_start;
         self.state.dirty |= shows && self.state.board.turned(now);
         if shows != self.state.board.watched {

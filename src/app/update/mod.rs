@@ -47,11 +47,7 @@ use crate::{
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
     let quiet = match &msg {
-        Msg::Output { .. }
-        | Msg::Tick
-        | Msg::Done { .. }
-        | Msg::Drawn(_)
-        | Msg::Gauges(_) => true,
+        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } | Msg::Drawn(_) | Msg::Gauges(_) => true,
         // Where no box shows all there is to know of one.
         Msg::Event(Event::Changed { sandbox, .. }) if state.overlay.is_none() => {
             state.fleet.get(&sandbox.id).is_some_and(|it| it.looks_like(sandbox))

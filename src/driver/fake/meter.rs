@@ -16,7 +16,10 @@ pub struct FakeMeter;
 impl Meter for FakeMeter {
     async fn read(&mut self, grounds: &[Ground], _processes: bool) -> Vec<Outcome<Metered>> {
         let now = clock::monotonic().as_secs_f64();
-        grounds.iter().map(|it| Ok(Metered { usage: usage(&it.name, now), ..Metered::default() })).collect()
+        grounds
+            .iter()
+            .map(|it| Ok(Metered { usage: usage(&it.name, now), ..Metered::default() }))
+            .collect()
     }
 }
 
@@ -29,7 +32,8 @@ fn usage(name: &str, now: f64) -> Usage {
     let level = 0.1 + 1.2 * kind;
     let cpu = level * (now - 0.9 * pace * (now / pace + phase).cos() + 0.9 * pace);
     let wave = 0.5 + 0.5 * (now / (4.0 * pace) + phase).sin();
-    let sum = |rate: f64| Some((rate * (now - 0.9 * pace * (now / pace).cos() + 0.9 * pace)) as u64);
+    let sum =
+        |rate: f64| Some((rate * (now - 0.9 * pace * (now / pace).cos() + 0.9 * pace)) as u64);
     let memory = (180.0 + 1400.0 * kind * (0.6 + 0.4 * wave)) * 1024.0 * 1024.0;
     Usage {
         by: Some(MeteredBy::Driver),

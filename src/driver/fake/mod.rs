@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Changes, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program, PtyIo, Shelf,
-    Stillness, Taken,
+    Changes, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program, PtyIo,
+    Shelf, Stillness, Taken,
 };
 use crate::{
     base::{

@@ -81,7 +81,8 @@ use self::{
     traces::{First, Traces},
 };
 use super::{
-    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, Place, PlaceFacts, Shelf, Stillness, Taken,
+    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, Place, PlaceFacts, Shelf, Stillness,
+    Taken,
 };
 use crate::{
     base::{

@@ -202,12 +202,8 @@ mod tests {
     }
 
     fn told(history: &History, now: u64, back: u64, points: u32) -> Vec<f32> {
-        let past = history.told(
-            Duration::from_secs(now),
-            Timestamp(0),
-            Duration::from_secs(back),
-            points,
-        );
+        let past =
+            history.told(Duration::from_secs(now), Timestamp(0), Duration::from_secs(back), points);
         past.lines.first().map(|it| it.mean.clone()).unwrap_or_default()
     }
 

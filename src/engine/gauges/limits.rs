@@ -22,7 +22,13 @@ pub struct Told {
 }
 
 /// Whether this is news; `told` remembers.
-fn crosses(told: &mut bool, used: Option<u64>, limit: Option<u64>, near: f64, clear: f64) -> Option<f64> {
+fn crosses(
+    told: &mut bool,
+    used: Option<u64>,
+    limit: Option<u64>,
+    near: f64,
+    clear: f64,
+) -> Option<f64> {
     let (used, limit) = used.zip(limit.filter(|it| *it > 0))?;
     let percent = used as f64 / limit as f64 * 100.0;
     if *told {
@@ -36,9 +42,10 @@ fn crosses(told: &mut bool, used: Option<u64>, limit: Option<u64>, near: f64, cl
 impl Told {
     pub fn of_sandbox(&mut self, name: &str, before: &Usage, now: &Usage) -> Vec<String> {
         let mut words = Vec::new();
-        let killed = now.oom_kills.zip(before.oom_kills).and_then(|(now, before)| {
-            now.checked_sub(before).filter(|it| *it > 0)
-        });
+        let killed = now
+            .oom_kills
+            .zip(before.oom_kills)
+            .and_then(|(now, before)| now.checked_sub(before).filter(|it| *it > 0));
         if let Some(killed) = killed {
             let killed = count(killed, "process");
             words.push(format!("{name} ran out of memory: the kernel killed {killed} of it"));

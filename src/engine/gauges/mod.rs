@@ -224,7 +224,8 @@ impl Inner {
         for (ground, read) in grounds.iter().zip(read) {
             match read {
                 Ok(read) => {
-                    let told = self.meters.readings().take(&ground.id, &ground.name, read.usage, now);
+                    let told =
+                        self.meters.readings().take(&ground.id, &ground.name, read.usage, now);
                     self.tell_limits(Some(&ground.id), told);
                 }
                 // What was read last stays, with its time.

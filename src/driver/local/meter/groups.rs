@@ -80,8 +80,11 @@ fn unified(usage: &mut Usage, group: &Path) {
         usage.write_bytes = sum(&stat, "wbytes=").or(Some(0));
     }
     let some = |file: &str| text(group, file).as_deref().and_then(pressure);
-    usage.pressure =
-        Pressure { cpu: some("cpu.pressure"), memory: some("memory.pressure"), io: some("io.pressure") };
+    usage.pressure = Pressure {
+        cpu: some("cpu.pressure"),
+        memory: some("memory.pressure"),
+        io: some("io.pressure"),
+    };
 }
 
 fn legacy(usage: &mut Usage, group: &Path) {
@@ -149,7 +152,10 @@ mod tests {
     fn version_2_is_read() {
         let (_home, usage) = group(&[
             ("cgroup.controllers", "cpu io memory pids\n"),
-            ("cpu.stat", "usage_usec 1500000\nuser_usec 1\nnr_throttled 3\nthrottled_usec 250000\n"),
+            (
+                "cpu.stat",
+                "usage_usec 1500000\nuser_usec 1\nnr_throttled 3\nthrottled_usec 250000\n",
+            ),
             ("cpu.max", "150000 100000\n"),
             ("memory.current", "1000000\n"),
             ("memory.max", "max\n"),
@@ -180,7 +186,10 @@ mod tests {
             ("cpu.cfs_quota_us", "-1\n"),
             ("cpu.cfs_period_us", "100000\n"),
             ("cpu.stat", "nr_periods 0\nthrottled_time 5\n"),
-            ("blkio.throttle.io_service_bytes", "8:0 Read 5\n8:0 Write 6\n8:0 Total 11\nTotal 11\n"),
+            (
+                "blkio.throttle.io_service_bytes",
+                "8:0 Read 5\n8:0 Write 6\n8:0 Total 11\nTotal 11\n",
+            ),
         ]);
         assert_eq!((usage.memory_bytes, usage.memory_limit_bytes), (Some(4000), None));
         assert_eq!((usage.cpu_limit, usage.cpu_time, usage.oom_kills), (None, None, Some(1)));

@@ -15,7 +15,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{METERED_PROCESSES_MAX, METER_SHARES_MAX},
+        limits::{METER_SHARES_MAX, METERED_PROCESSES_MAX},
     },
     driver::{Ground, Meter, Metered, NET_FILE},
     model::gauge::{MeteredBy, Usage},
@@ -178,10 +178,7 @@ impl Known {
                 if let Some(now) = table::disk(it.pid) {
                     let (read, write) = sum.unwrap_or_default();
                     let grown = |now: u64, before: u64| now.saturating_sub(before);
-                    sum = Some((
-                        read + grown(now.0, before.0),
-                        write + grown(now.1, before.1),
-                    ));
+                    sum = Some((read + grown(now.0, before.0), write + grown(now.1, before.1)));
                     self.seen.insert(it.key(), Seen { cpu_ticks: it.cpu_ticks, disk: now });
                 }
             }
@@ -254,7 +251,10 @@ mod tests {
         };
         let mut reader = Reader::default();
         let read = reader.read(std::slice::from_ref(&ground), false);
-        assert_eq!(read.first().unwrap().as_ref().unwrap_err().kind(), crate::base::fault::Kind::Absent);
+        assert_eq!(
+            read.first().unwrap().as_ref().unwrap_err().kind(),
+            crate::base::fault::Kind::Absent
+        );
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! All processes of this host at one moment.
 
-use std::{collections::{HashMap, HashSet}, fs, io, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    time::Duration,
+};
 
 use rustix::{param::clock_ticks_per_second, param::page_size, process::Pid};
 
@@ -129,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_line_is_read_whatever_the_name() {
-        let line = b"7 (a) S 9 (b)) R 3 7 7 0 -1 4 10 20 30 40 50 60 70 80 20 0 5 0 4711 9000 12 1 1\n";
+        let line =
+            b"7 (a) S 9 (b)) R 3 7 7 0 -1 4 10 20 30 40 50 60 70 80 20 0 5 0 4711 9000 12 1 1\n";
         let it = Process::parse(7, line).unwrap();
         assert_eq!((it.pid, it.parent, it.started), (7, 3, 4711));
         assert_eq!((it.cpu_ticks, it.waited_ticks), (110, 150));
@@ -151,7 +156,8 @@ mod tests {
             waited_ticks: 0,
             resident_bytes: 0,
         };
-        let children = HashMap::from([(1, vec![one(2, 1)]), (2, vec![one(3, 2)]), (3, vec![one(2, 3)])]);
+        let children =
+            HashMap::from([(1, vec![one(2, 1)]), (2, vec![one(3, 2)]), (3, vec![one(2, 3)])]);
         let table = Table { children };
         assert_eq!(table.below(1).len(), 2);
     }
