@@ -13,6 +13,7 @@ use crate::{
     model::{
         ask::Choice,
         change::{ApplyRequest, DiffRequest, Subject},
+        gauge::PastWanted,
         history::{HistoryRequest, SearchRequest},
         rule::{Domain, Question, RuleName},
         sandbox::SandboxSpec,
@@ -147,6 +148,10 @@ pub enum Act {
         digest: String,
         choice: Box<Choice>,
     },
+    /// Ask for readings of gauges round after round, or no longer: `Msg::Gauges` each. Has no `Msg::Done`.
+    WatchGauges(bool),
+    /// Answered with `Reply::GaugePast`.
+    GaugePast(PastWanted),
     /// Answered with `Reply::Rules`.
     Rules,
     /// Answered with `Reply::Proposal`.

@@ -33,6 +33,7 @@ impl State {
             _ if self.shown_ask().is_some() => "ASK",
             _ if self.inbox().is_some() => "ASKS",
             _ if self.records().is_some() => "LIST",
+            _ if self.gauges_place().is_some() => "GAUGES",
             _ if self.view().is_some() => "DIFF",
             _ if self.copy.as_ref().is_some_and(|it| it.selection.is_some()) => "SELECT",
             _ if self.copy.is_some() => "SCROLL",
@@ -313,6 +314,13 @@ impl State {
                 &[Action::AskOpen, Action::AskRevoke, Action::NextPlace, Action::ListDown]
             }
             Some(View::Asks(_)) => &[Action::AskOpen, Action::NextPlace, Action::ListDown],
+            Some(View::Gauges(_)) => &[
+                Action::GaugesWhole,
+                Action::GaugesSort,
+                Action::GaugesSpan,
+                Action::Find,
+                Action::ListDown,
+            ],
             Some(View::Records(it)) if it.open.is_some() => {
                 &[Action::ListHalfDown, Action::ListDown]
             }

@@ -24,6 +24,12 @@ const FILE_COLUMNS_MAX: u16 = 70;
 /// With fewer rows only one of them is shown.
 const STACKED_ROWS_MIN: u16 = 16;
 
+/// Columns that the list of gauges makes use of.
+const GAUGES_COLUMNS_MAX: u16 = 100;
+/// From so many rows on the gauges of what is under the cursor stand below the fleet: a header line and rows.
+const GAUGES_ROWS_MIN: u16 = 24;
+const GAUGES_STRIP_ROWS: u16 = 4;
+
 /// From so many rows on the bar of asks has two.
 const ASKS_ROWS_MIN: u16 = 30;
 /// Columns that the list of asks makes use of.
@@ -116,6 +122,8 @@ pub struct Frame {
     pub asks: Option<Area>,
     /// Header line of the fleet, then its rows; `None` while hidden.
     pub fleet: Option<(Area, Area)>,
+    /// Header line of the gauges below it, then their rows.
+    pub gauges: Option<(Area, Area)>,
     /// The line between fleet and panes.
     pub divider: Option<Area>,
     pub panes: Vec<PaneArea>,
@@ -166,6 +174,10 @@ pub fn frame(state: &State) -> Frame {
         let (left, rest) = middle.split_left(fleet_width);
         let (divider, rest) = rest.split_left(1);
         (frame.fleet, frame.divider) = (Some(left.split_top(1)), Some(divider));
+        if left.height >= GAUGES_ROWS_MIN {
+            let (above, below) = left.split_top(left.height - GAUGES_STRIP_ROWS);
+            (frame.fleet, frame.gauges) = (Some(above.split_top(1)), Some(below.split_top(1)));
+        }
         right = rest;
     }
     place_panes(&mut frame, tab, right);
@@ -179,6 +191,11 @@ fn ask_rows(state: &State, rows: u16) -> u16 {
         ASKS_ROWS_MIN.. => 2,
         _ => 1,
     }
+}
+
+/// Rows of the place of gauges that are of the host; none where there are few.
+pub fn host_rows(height: u16) -> u16 {
+    if height < 8 { 0 } else { 4 }
 }
 
 fn place_view(view: &View, area: Area) -> ViewArea {
@@ -195,6 +212,8 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Asks(_) => (area.width / 2).min(ASKS_COLUMNS_MAX),
             View::Records(it) if it.open.is_some() => 0,
             View::Records(_) => area.width * 3 / 5,
+            View::Gauges(it) if it.whole => 0,
+            View::Gauges(_) => (area.width / 2).min(GAUGES_COLUMNS_MAX),
         };
         let (list, rest) = area.split_left(columns);
         if columns == 0 {
@@ -213,6 +232,12 @@ fn place_view(view: &View, area: Area) -> ViewArea {
         }
         View::Records(it) if it.open.is_some() => 0,
         View::Records(_) => area.height,
+        View::Gauges(it) if it.whole => 0,
+        View::Gauges(_) if area.height < STACKED_ROWS_MIN => area.height,
+        View::Gauges(it) => {
+            let wanted = u16::try_from(it.rows.len()).unwrap_or(u16::MAX).saturating_add(6);
+            wanted.clamp(7, area.height / 2)
+        }
         View::Snapshots(_) if area.height < 20 => area.height - area.height / 3,
         View::Snapshots(_) => area.height.saturating_sub(9),
         // Where both would be too short to read, the one with the keys has it all.

@@ -14,6 +14,7 @@ pub mod effect;
 pub mod filter;
 pub mod fleet;
 pub mod gate;
+pub mod gauges;
 pub mod grid;
 pub mod help;
 pub mod hints;

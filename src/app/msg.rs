@@ -16,6 +16,7 @@ use crate::{
         change::{Applied, FileChange},
         check::Check,
         event::{Event, Level},
+        gauge::{Gauges, Past},
         history::{HistoryPage, SearchPage},
         output::Output,
         rule::{KnownRule, Proposal, Rulebook},
@@ -61,6 +62,8 @@ pub enum Msg {
         generation: u64,
         why: Option<Fault>,
     },
+    /// A round of readings, or why there are no more.
+    Gauges(Outcome<Box<Gauges>>),
     Link(Link),
     Done {
         id: EffectId,
@@ -106,6 +109,7 @@ pub enum Reply {
     /// The rule that was made or taken out.
     Rule(Option<Box<KnownRule>>),
     Traffic(Box<Traffic>),
+    GaugePast(Box<Past>),
     Audit(Box<AuditRead>),
 }
 

@@ -86,6 +86,7 @@ fn most_useful(state: &State) -> Action {
         Some(View::Diff(_)) => return Action::DiffEnter,
         Some(View::Asks(_)) => return Action::AsksShow,
         Some(View::Records(_)) => return Action::RecordOpen,
+        Some(View::Gauges(_)) => return Action::GaugesWhole,
         None => {}
     }
     let row = match state.place {

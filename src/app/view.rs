@@ -12,6 +12,7 @@ use super::{
     chord::Chord,
     diff::Diff,
     effect::EffectId,
+    gauges::GaugesPlace,
     keymap::{Bound, Step},
     records::Records,
     snapshots::Snapshots,
@@ -35,6 +36,7 @@ pub enum View {
     Diff(Box<Diff>),
     Asks(Box<Inbox>),
     Records(Box<Records>),
+    Gauges(Box<GaugesPlace>),
 }
 
 impl View {
@@ -49,6 +51,7 @@ impl View {
                 None => None,
             },
             Self::Records(it) => it.sandbox(),
+            Self::Gauges(it) => it.sandbox(),
         }
     }
 
@@ -57,7 +60,7 @@ impl View {
         match self {
             Self::Snapshots(it) => it.rest.at(),
             Self::Diff(it) => it.rest.at(),
-            Self::Asks(_) | Self::Records(_) => None,
+            Self::Asks(_) | Self::Records(_) | Self::Gauges(_) => None,
         }
     }
 
@@ -68,6 +71,7 @@ impl View {
             Self::Diff(it) => it.check(),
             Self::Asks(it) => it.check(ended),
             Self::Records(it) => it.check(),
+            Self::Gauges(it) => it.check(),
         }
     }
 }

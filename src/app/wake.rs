@@ -57,6 +57,7 @@ impl State {
             .chain(self.ages_read_anew_at())
             .chain(self.link_reads_anew_at())
             .chain(self.asks_ring_at())
+            .chain(self.gauges_stale_at())
             .min()
     }
 

@@ -107,6 +107,26 @@ pub const GATE_TRACKED_PER_SECOND: u64 = 250;
 pub const GATE_TRACKED_BURST: u32 = 1000;
 /// Connections that are remembered, of one sandbox.
 pub const GATE_FLOWS_KEPT: usize = 512;
+/// How often what sandboxes use is read.
+pub const GAUGED_EVERY: Duration = Duration::from_secs(1);
+/// One driver's readings take no longer; what is late is not known.
+pub const GAUGED_WITHIN: Duration = Duration::from_secs(5);
+/// Processes whose share of memory is read in one round: it is the dear part, some 50 us each.
+pub const METER_SHARES_MAX: usize = 64;
+/// Processes of one sandbox that are told by number.
+pub const METERED_PROCESSES_MAX: usize = 4096;
+/// What is kept of each gauge: a reading a second for an hour, and a minute's for a day.
+pub const GAUGE_SECONDS_KEPT: usize = 3600;
+pub const GAUGE_MINUTES_KEPT: usize = 24 * 60;
+/// Parts into which the past is cut for one answer: more than a screen has columns.
+pub const GAUGE_POINTS_MAX: u32 = 2000;
+/// Sandboxes whose gauges go in one message.
+pub const GAUGES_PER_MESSAGE: usize = 512;
+/// Processors that are shown apart, and GPUs with the programs on them.
+pub const CORES_SHOWN_MAX: usize = 1024;
+pub const GPUS_SHOWN_MAX: usize = 64;
+pub const GPU_PROCESSES_MAX: usize = 1024;
+
 /// Names that an address stands for, in one sandbox.
 pub const GATE_NAMES_MAX: usize = 4096;
 /// Answers that hold for longer than once, in one sandbox.

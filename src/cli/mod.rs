@@ -31,6 +31,7 @@ mod resolve;
 mod rules;
 mod run;
 mod snapshot;
+mod stats;
 mod safe;
 mod steer;
 mod table;
@@ -179,6 +180,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Ls(args) if args.foreign => foreign::ls(&*runtime, args.json).await,
                 Verb::Ls(args) => steer::ls(&*runtime, args).await,
                 Verb::Egress(args) => egress::egress(&*runtime, args).await,
+                Verb::Stats(args) => stats::stats(&*runtime, args).await,
                 Verb::Adopt(args) => foreign::adopt(&*runtime, args).await,
                 Verb::Exec(args) => exec::exec(&*runtime, args).await,
                 Verb::Send(args) => steer::send(&*runtime, args).await,

@@ -17,7 +17,7 @@ use super::{
     Client,
     dial::Wires,
     lane::Lanes,
-    resume::{Changes, Prints, Resuming},
+    resume::{Changes, Prints, Resuming, Rounds},
 };
 use crate::{
     base::{
@@ -40,6 +40,7 @@ use crate::{
         check::Check,
         event::Event,
         foreign::{Adoption, Foreign},
+        gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
@@ -59,6 +60,7 @@ use crate::{
             audit::entries_in,
             change::{apply_out, diff_out, piece_in},
             entry_in, fits,
+            gauge::past_wanted_out,
             history::{history_out, search_out},
             hub::{lease_out, wait_out},
             milliseconds,
@@ -316,6 +318,22 @@ impl Runtime for Client {
             wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
         });
         reading.await
+    }
+
+    async fn gauges(&self, wanted: GaugesWanted) -> Outcome<BoxStream<Outcome<Gauges>>> {
+        Ok(Box::pin(Resuming::start(self.shared.clone(), Rounds::new(wanted)).await?))
+    }
+
+    async fn past(&self, wanted: PastWanted) -> Outcome<Past> {
+        let telling = self.shared.again(|wires| {
+            let wanted = past_wanted_out(&wanted);
+            async move {
+                let mut gauges = wires.gauges();
+                let call = gauges.past(wires.request(wanted));
+                Ok(wires.answer(HUB_ANSWER_WITHIN, call).await?.into())
+            }
+        });
+        telling.await
     }
 
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>> {

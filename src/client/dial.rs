@@ -38,9 +38,10 @@ use crate::{
         fault::from_status,
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
-            attend_response::Kind as Attend, audit_client::AuditClient, hub_client::HubClient,
-            policy_client::PolicyClient, recordings_client::RecordingsClient,
-            sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
+            attend_response::Kind as Attend, audit_client::AuditClient,
+            gauges_client::GaugesClient, hub_client::HubClient, policy_client::PolicyClient,
+            recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
+            sessions_client::SessionsClient,
         },
     },
 };
@@ -199,6 +200,7 @@ impl Wires {
         asks: AsksClient over control;
         audit: AuditClient over bulk;
         policy: PolicyClient over control;
+        gauges: GaugesClient over bulk;
     }
 
     /// Marks a message with who sends it.

@@ -19,11 +19,13 @@ use crate::{
     },
     model::{
         event::{Event, SnapshotReason},
+        gauge::{Gauges, GaugesWanted},
         output::{From as Start, Output, OutputRequest},
     },
     wire::{
         convert::{
             event::EventReader,
+            gauge::{RoundReader, wanted_out},
             output::{OutputReader, request_out},
         },
         fault::link_broke,
@@ -217,5 +219,38 @@ impl Source for Prints {
 
     fn broken(&mut self) {
         self.reader = OutputReader::default();
+    }
+}
+
+/// What sandboxes use, round after round.
+#[derive(Clone)]
+pub(super) struct Rounds {
+    wanted: GaugesWanted,
+    reader: RoundReader,
+}
+
+impl Rounds {
+    pub(super) fn new(wanted: GaugesWanted) -> Self {
+        Self { wanted, reader: RoundReader::default() }
+    }
+}
+
+impl Source for Rounds {
+    type Wire = v1::ReadGaugesResponse;
+    type Item = Gauges;
+
+    fn ask(self, wires: Arc<Wires>) -> Asking<Self::Wire> {
+        Box::pin(async move {
+            let mut client = wires.gauges();
+            client.read(wires.request(wanted_out(&self.wanted))).await
+        })
+    }
+
+    fn take(&mut self, wire: Self::Wire) -> Outcome<Option<Gauges>> {
+        self.reader.take(wire)
+    }
+
+    fn broken(&mut self) {
+        self.reader = RoundReader::default();
     }
 }

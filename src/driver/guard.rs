@@ -6,8 +6,8 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    Changes, Doors, Driver, Ground, Hosting, Kept, PipeIo, Place, PlaceFacts, Program, PtyIo,
-    Shelf, Stillness, Taken,
+    Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program,
+    PtyIo, Shelf, Stillness, Taken,
 };
 use crate::{
     base::{
@@ -154,6 +154,10 @@ impl Driver for Guarded {
 
     fn alone(&self, shelf: &Shelf) -> Option<u64> {
         self.inner.alone(shelf)
+    }
+
+    fn meter(&self) -> Option<Box<dyn Meter>> {
+        self.inner.meter()
     }
 
     fn prune(&self, sandboxes: &Path, snapshots: &Path) -> Outcome<()> {

@@ -35,6 +35,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
         foreign::{Adoption, Foreign},
+        gauge::Usage,
         sandbox::{Isolation, SandboxSpec, State},
         session::{ExitStatus, SessionSpec},
     },
@@ -232,6 +233,11 @@ pub trait Driver: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What reads how much its sandboxes use; `None` where that can't be told. It is kept and asked again and again.
+    fn meter(&self) -> Option<Box<dyn Meter>> {
+        None
+    }
+
     /// Lets go of what it kept for later and nothing stands on, by the directories that hold those of all sandboxes
     /// and snapshots. Blocks on files.
     fn prune(&self, _sandboxes: &Path, _snapshots: &Path) -> Outcome<()> {
@@ -242,6 +248,25 @@ pub trait Driver: Send + Sync + 'static {
     /// sandboxes. Returns at once; the work goes on in the background.
     fn tidy(&self, _sandboxes: &Path) {}
 }
+
+/// Reads what sandboxes use. It remembers what it needs to be quick, and only that.
+#[async_trait]
+pub trait Meter: Send {
+    /// One reading of each, in this order; those of a sandbox that is not there any more are `Absent`. With
+    /// `processes` the numbers of its processes as well. It wakes nothing in them.
+    async fn read(&mut self, grounds: &[Ground], processes: bool) -> Vec<Outcome<Metered>>;
+}
+
+/// One reading of a sandbox.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metered {
+    pub usage: Usage,
+    /// Its processes, as the host numbers them; only if they were wanted, and bounded.
+    pub processes: Vec<u32>,
+}
+
+/// In a ground: what came to its programs over the network and what they sent, in bytes, where somebody counts it.
+pub const NET_FILE: &str = "net";
 
 /// Changes one after the other, found as they are asked for. Blocks on files.
 pub type Changes = Box<dyn Iterator<Item = Outcome<DiffPiece>> + Send>;

@@ -26,6 +26,7 @@ use crate::{
         check::Check,
         event::Event,
         foreign::{Adoption, Foreign},
+        gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
@@ -161,6 +162,14 @@ impl Runtime for Client {
 
     async fn traffic(&self, id: &SandboxId) -> Outcome<Traffic> {
         self.engine.traffic(id).await
+    }
+
+    async fn gauges(&self, wanted: GaugesWanted) -> Outcome<BoxStream<Outcome<Gauges>>> {
+        Ok(self.engine.gauges(wanted))
+    }
+
+    async fn past(&self, wanted: PastWanted) -> Outcome<Past> {
+        self.engine.gauge_past(&wanted)
     }
 
     async fn decide(&self, id: &AskId, digest: &str, choice: Choice) -> Outcome<Ask> {

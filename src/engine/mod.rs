@@ -15,6 +15,7 @@ mod feed;
 mod fleet;
 mod follow;
 mod foreign;
+mod gauges;
 mod hits;
 mod keeper;
 mod lease;
@@ -111,6 +112,7 @@ struct Inner {
     /// Calls who is away.
     caller: Mutex<Option<JoinHandle<()>>>,
     rules: rules::Rules,
+    meters: Arc<gauges::Meters>,
     notes: Notes,
     /// Counts what is written of asks.
     asks_kept: AtomicU32,
@@ -158,6 +160,7 @@ impl Engine {
             asked: Arc::default(),
             caller: Mutex::default(),
             rules,
+            meters: Arc::default(),
             notes,
             asks_kept: AtomicU32::default(),
             asks_settled: AtomicBool::default(),
@@ -190,6 +193,7 @@ impl Engine {
         keeper::start(&inner);
         *inner.caller() = Some(away::start(&inner));
         pulse::start(&inner);
+        gauges::start(&inner);
         Ok(Self { inner })
     }
 
@@ -221,6 +225,7 @@ impl Drop for Inner {
         self.deadlines.notify_one();
         self.attention.notify_one();
         self.asked.notify_one();
+        self.meters.ring();
     }
 }
 
@@ -246,6 +251,7 @@ impl Inner {
     /// Tells that a sandbox changed, at once or as soon as the feed's rate allows.
     fn touch(self: &Arc<Self>, id: &SandboxId) {
         let telling = self.fleet().touch(id);
+        self.meters.ring();
         if let Telling::After(wait) = telling {
             let (engine, id) = (Arc::downgrade(self), id.clone());
             tokio::spawn(async move {

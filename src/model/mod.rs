@@ -10,6 +10,7 @@ pub mod event;
 pub mod hunk;
 pub mod fact;
 pub mod foreign;
+pub mod gauge;
 pub mod history;
 pub mod host;
 pub mod output;

@@ -22,6 +22,7 @@ use crate::{
         check::Check,
         event::Event,
         foreign::{Adoption, Foreign},
+        gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
@@ -205,6 +206,11 @@ pub trait Runtime: Send + Sync {
     /// who wants to know whether they are what they were looks through them.
     async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>>;
     async fn audit_head(&self) -> Outcome<Head>;
+
+    /// Rounds of readings, one a second; goes on after a gap in the link.
+    async fn gauges(&self, wanted: GaugesWanted) -> Outcome<BoxStream<Outcome<Gauges>>>;
+    /// What was read before; `Absent` where nothing is known of it.
+    async fn past(&self, wanted: PastWanted) -> Outcome<Past>;
 
     /// Every snapshot, oldest first, also of sandboxes that are no more.
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>>;

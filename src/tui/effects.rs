@@ -36,6 +36,7 @@ use crate::{
         audit::AuditRequest,
         chain::Verifier,
         change::{DiffPiece, DiffRequest, Subject},
+        gauge::GaugesWanted,
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::SandboxSpec,
         secret::{Given, is_usual, lacking},
@@ -89,6 +90,8 @@ pub struct Runner {
     streams: HashMap<(SessionId, u64), AbortHandle>,
     subscriptions: JoinSet<()>,
     lanes: HashMap<SessionId, Lane>,
+    /// Readings of gauges, while they are wanted.
+    gauges: Option<AbortHandle>,
     /// Calls that only read and may be given up.
     reads: HashMap<EffectId, AbortHandle>,
 }
@@ -102,6 +105,7 @@ impl Runner {
             streams: HashMap::new(),
             subscriptions: JoinSet::new(),
             lanes: HashMap::new(),
+            gauges: None,
             reads: HashMap::new(),
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
@@ -255,6 +259,16 @@ impl Runner {
             }),
             Act::Traffic(sandbox) => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.traffic(&sandbox).await.map(|it| Reply::Traffic(Box::new(it)))
+            }),
+            Act::WatchGauges(on) => {
+                self.gauges.take().inspect(AbortHandle::abort);
+                if on {
+                    let task = watch_gauges(runtime, self.outbox.answers.clone());
+                    self.gauges = Some(self.subscriptions.spawn(task));
+                }
+            }
+            Act::GaugePast(wanted) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.past(wanted).await.map(|it| Reply::GaugePast(Box::new(it)))
             }),
             Act::Audit => {
                 let read = async move {
@@ -485,6 +499,28 @@ async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RECONNECT_AFTER_MAX);
     }
+}
+
+/// Readings of gauges, round after round.
+async fn watch_gauges(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
+    let wanted = GaugesWanted { only: Vec::new(), watch: true };
+    let why = match runtime.gauges(wanted).await {
+        Err(fault) => fault,
+        Ok(mut rounds) => loop {
+            match rounds.next().await {
+                None => break Fault::lost("the hub ended the readings"),
+                Some(Err(fault)) => break fault,
+                Some(Ok(round)) => {
+                    if answers.send(Msg::Gauges(Ok(Box::new(round)))).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        },
+    };
+    // Not at once: what asks again does so with the next message.
+    tokio::time::sleep(RECONNECT_AFTER_MAX).await;
+    drop(answers.send(Msg::Gauges(Err(why))).await);
 }
 
 /// How the hub is reached, as it changes.

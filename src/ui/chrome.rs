@@ -67,6 +67,7 @@ impl View<'_> {
                 app::view::View::Snapshots(_) => "snapshots".to_owned(),
                 app::view::View::Diff(_) => "what changed".to_owned(),
                 app::view::View::Asks(_) => "asks".to_owned(),
+                app::view::View::Gauges(_) => "gauges".to_owned(),
                 app::view::View::Records(it) => it.of.title().to_lowercase(),
             });
             return crumbs;

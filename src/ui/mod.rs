@@ -7,6 +7,7 @@ pub mod colour;
 mod diff;
 mod fleet;
 mod form;
+mod gauges;
 mod paint;
 mod pane;
 mod records;
@@ -59,6 +60,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
             app::view::View::Diff(it) => view.diff(&mut brush, it, area),
             app::view::View::Asks(it) => view.asks(&mut brush, it, area),
             app::view::View::Records(it) => view.records(&mut brush, it, area),
+            app::view::View::Gauges(it) => view.gauges(&mut brush, it, area),
         }
         if let Some(divider) = area.divider {
             brush.line(divider, "│", theme.style(Role::Border));
@@ -67,6 +69,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
         view.first_run(&mut brush);
     } else {
         view.fleet(&mut brush);
+        view.gauge_strip(&mut brush);
         for pane in &frame.panes {
             cursor = view.pane(&mut brush, pane).or(cursor);
         }

@@ -18,6 +18,7 @@ use sandwatch::{
         check::Check,
         event::Event,
         foreign::{Adoption, Foreign},
+        gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
@@ -84,6 +85,8 @@ deaf! {
     fn resume(_id: &SandboxId) -> ();
     fn stop(_id: &SandboxId, _grace: Duration) -> ();
     fn remove(_id: &SandboxId) -> ();
+    fn gauges(_wanted: GaugesWanted) -> BoxStream<Outcome<Gauges>>;
+    fn past(_wanted: PastWanted) -> Past;
     fn snapshots() -> Vec<Snapshot>;
     fn snapshot(_id: &SandboxId, _name: Option<String>) -> Snapshot;
     fn remove_snapshot(_id: &SnapshotId) -> ();

@@ -18,6 +18,7 @@ use sandwatch::{
 
 use super::{
     app_asks::{in_allow, in_ask, in_asks, in_risk},
+    app_gauges::in_gauges,
     app_hunks::in_second_file,
     app_support::{Console, day, picture, sandbox},
     app_views::{change, in_diff, in_snapshots},
@@ -218,6 +219,20 @@ fn pictures_of_snapshots_and_changes() {
 }
 
 #[test]
+fn pictures_of_gauges() {
+    for (name, size) in
+        [("60x15", (60, 15)), ("80x24", (80, 24)), ("120x36", (120, 36)), ("200x60", (200, 60))]
+    {
+        let mut console = in_gauges(size);
+        insta::assert_snapshot!(format!("gauges_{name}"), console.picture());
+        console.keys("enter");
+        insta::assert_snapshot!(format!("gauges_whole_{name}"), console.picture());
+        console.keys("esc esc");
+        insta::assert_snapshot!(format!("gauges_strip_{name}"), console.picture());
+    }
+}
+
+#[test]
 fn pictures_of_asks() {
     for (name, size) in [("60x15", (60, 15)), ("80x24", (80, 24)), ("120x36", (120, 36))] {
         insta::assert_snapshot!(format!("asks_{name}"), in_asks(size).picture());
@@ -237,7 +252,13 @@ fn pictures_of_asks() {
 #[test]
 fn asks_draw_at_every_size_and_only_inside_of_their_area() {
     let size = (120, 40);
-    for mut console in [in_asks(size), in_ask(size), in_risk(size), in_allow(size)] {
+    let whole = {
+        let mut console = in_gauges(size);
+        console.keys("enter");
+        console
+    };
+    let consoles = [in_asks(size), in_ask(size), in_risk(size), in_allow(size)];
+    for mut console in consoles.into_iter().chain([in_gauges(size), whole]) {
         for columns in [0, 1, 2, 20, 59, 60, 61, 80, 109, 110, 121, 300] {
             for rows in [0, 1, 5, 14, 15, 16, 18, 24, 100] {
                 console.send(Msg::Resize(columns, rows));

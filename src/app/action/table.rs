@@ -164,6 +164,19 @@ actions! {
         "Show who did and decided what, the newest first, and whether all of the record is as it was.",
         [Global "U"], "audit" Nothing;
 
+    GaugesShow, "gauges.show", Global, None, "Gauges",
+        "Show what sandboxes and this machine use, now and before: processors, memory, disks, network, GPUs.",
+        [Global "m", Prefix "g"], "gauges" Nothing;
+    GaugesWhole, "gauges.whole", Gauges, None, "Charts",
+        "Give the charts of the row under the cursor the whole place, or only their half.",
+        [Gauges "enter"];
+    GaugesSort, "gauges.sort", Gauges, None, "Sort",
+        "Sort by the next figure: name, cpu, memory, pids, disk, network, GPU memory.",
+        [Gauges "o"];
+    GaugesSpan, "gauges.span", Gauges, None, "Time span",
+        "Let charts go further back: 2 minutes, 10 minutes, 1 hour, 6 hours, 1 day.",
+        [Gauges "t"];
+
     RecordOpen, "records.open", Records, None, "Read",
         "Read all of the row under the cursor.",
         [Records "enter"];

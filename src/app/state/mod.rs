@@ -24,6 +24,7 @@ use super::{
     dialog::NewDialog,
     effect::EffectId,
     fleet::Fleet,
+    gauges::Board,
     grid::{Grid, Slot},
     keymap::Keymap,
     layout::{self, Frame},
@@ -99,6 +100,7 @@ pub struct State {
     pub link: Link,
     pub fleet: Fleet,
     pub asks: Asks,
+    pub board: Board,
     pub grid: Grid,
     pub place: Place,
     /// Where the keyboard of the session was taken from, to return there.
@@ -205,6 +207,7 @@ impl State {
             link: Link::Connecting,
             fleet: Fleet::default(),
             asks: Asks::default(),
+            board: Board::default(),
             place: Place::Fleet,
             came_from: Place::Fleet,
             fleet_shown: true,
@@ -402,6 +405,7 @@ impl State {
             }
             None if self.shown_ask().is_some() => &[Scope::Ask, Scope::View, Scope::Global],
             None if self.inbox().is_some() => &[Scope::Asks, Scope::View, Scope::Global],
+            None if self.gauges_place().is_some() => &[Scope::Gauges, Scope::View, Scope::Global],
             None if matches!(self.view(), Some(View::Records(_))) => {
                 &[Scope::Records, Scope::View, Scope::Global]
             }

@@ -91,6 +91,8 @@ pub enum Pending {
     },
     /// Rows of the place of that kind.
     Records(Of),
+    /// What was used before.
+    GaugePast,
     /// What the rule that is read does.
     RuleRead(RuleName),
     Clipboard {

@@ -8,6 +8,7 @@ mod boxes;
 mod diff;
 mod ended;
 mod feed;
+mod gauges;
 mod keys;
 mod losses;
 mod lost;
@@ -46,7 +47,7 @@ use crate::{
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
     let quiet = match &msg {
-        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } | Msg::Drawn(_) => true,
+        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } | Msg::Drawn(_) | Msg::Gauges(_) => true,
         // Where no box shows all there is to know of one.
         Msg::Event(Event::Changed { sandbox, .. }) if state.overlay.is_none() => {
             state.fleet.get(&sandbox.id).is_some_and(|it| it.looks_like(sandbox))
@@ -168,6 +169,7 @@ impl Turn<'_> {
             Msg::OutputEnded { session, generation, why } => {
                 self.output_ended(&session, generation, why);
             }
+            Msg::Gauges(round) => self.gauges_came(round),
             Msg::Link(link) => self.link(link),
             Msg::Done { id, result } => self.done(id, result),
             Msg::Config(result) => self.config(result),
@@ -226,6 +228,8 @@ impl Turn<'_> {
         self.settle_views();
         self.settle_ask();
         self.settle_records();
+        self.settle_gauges();
+        self.watch_gauges();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));
         if let Some(copy) = &self.state.copy {

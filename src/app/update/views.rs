@@ -64,6 +64,7 @@ impl Turn<'_> {
             Some(View::Snapshots(it)) => [it.asked, it.telling.map(|(id, _)| id)],
             Some(View::Asks(_)) => [None, None],
             Some(View::Records(it)) => [it.asked, it.reading],
+            Some(View::Gauges(it)) => [it.asked.map(|it| it.0), None],
             Some(View::Diff(it)) => {
                 let reads = [it.asked, it.reading.as_ref().map(|(id, _)| *id)];
                 // Of one that is removed nothing is remembered.
@@ -130,6 +131,7 @@ impl Turn<'_> {
                     Scope::Diff | Scope::View => Some(Action::Diff),
                     Scope::Asks | Scope::Ask => Some(Action::AsksShow),
                     Scope::Records => Some(Action::RulesShow),
+                    Scope::Gauges => Some(Action::GaugesShow),
                     _ => None,
                 };
                 if let Some(place) = elsewhere {
@@ -140,6 +142,12 @@ impl Turn<'_> {
             }
             Some(View::Asks(_)) => {
                 if self.asks_action(action) {
+                    return true;
+                }
+                false
+            }
+            Some(View::Gauges(_)) => {
+                if self.gauges_action(action) {
                     return true;
                 }
                 false
@@ -184,7 +192,15 @@ impl Turn<'_> {
             (_, Scope::Diff) if matches!(self.state.view(), Some(View::Diff(_))) => {
                 self.diff_action(action);
             }
-            (_, Scope::Snapshots | Scope::Diff | Scope::Asks | Scope::Ask | Scope::Records) => {
+            (
+                _,
+                Scope::Snapshots
+                | Scope::Diff
+                | Scope::Asks
+                | Scope::Ask
+                | Scope::Records
+                | Scope::Gauges,
+            ) => {
                 let title = action.spec().title;
                 self.notice(Level::Info, &format!("{title} does nothing here"));
             }
@@ -235,6 +251,10 @@ impl Turn<'_> {
                 it.filter(pattern);
                 return;
             }
+            Some(View::Gauges(it)) => {
+                it.pattern = pattern;
+                return self.list_gauges(true);
+            }
             Some(View::Asks(_)) | None => return,
         }
         if looks {
@@ -269,7 +289,7 @@ impl Turn<'_> {
                 }
                 (found.is_some(), it.pattern.is_some())
             }
-            Some(View::Asks(_) | View::Records(_)) | None => return,
+            Some(View::Asks(_) | View::Records(_) | View::Gauges(_)) | None => return,
         };
         if !looks {
             let key = self.state.key_words(Action::Find);
@@ -292,6 +312,7 @@ impl Turn<'_> {
             }
             Some(View::Asks(_)) => return self.list_ended(),
             Some(View::Records(_)) => return self.read_records(),
+            Some(View::Gauges(_)) => return self.list_gauges(true),
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
@@ -307,6 +328,7 @@ impl Turn<'_> {
             Some(View::Diff(it)) => it.wrong.is_some(),
             Some(View::Asks(_)) => self.state.asks.wrong.is_some(),
             Some(View::Records(it)) => it.wrong.is_some(),
+            Some(View::Gauges(_)) => false,
             None => false,
         };
         if wrong {
@@ -326,12 +348,12 @@ impl Turn<'_> {
                 it.cursor.set_height(usize::from(list.height));
                 it.lines.set_height(usize::from(side.height).saturating_sub(said));
             }
-            Some(View::Asks(_) | View::Records(_)) | None => return,
+            Some(View::Asks(_) | View::Records(_) | View::Gauges(_)) | None => return,
         }
         match self.state.views.last() {
             Some(View::Snapshots(_)) => self.load_snapshots(),
             Some(View::Diff(_)) => self.load_diff(),
-            Some(View::Asks(_) | View::Records(_)) | None => {}
+            Some(View::Asks(_) | View::Records(_) | View::Gauges(_)) | None => {}
         }
     }
 
@@ -355,6 +377,7 @@ impl Turn<'_> {
                 Some(visible(&ask.asked.request.subject))
             }
             View::Records(it) => it.copied(),
+            View::Gauges(it) => Some(it.sandbox().map(|it| self.name_of(it))?),
         }
     }
 
@@ -369,6 +392,11 @@ impl Turn<'_> {
             let inside = area.list.1.contains(mouse.column, mouse.row);
             let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
             return self.mouse_in_asks(mouse, row, again);
+        }
+        if matches!(self.state.view(), Some(View::Gauges(_))) {
+            let inside = area.list.1.contains(mouse.column, mouse.row);
+            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
+            return self.mouse_in_gauges(mouse, row, again);
         }
         if matches!(self.state.view(), Some(View::Records(_))) {
             let inside = area.list.1.contains(mouse.column, mouse.row);

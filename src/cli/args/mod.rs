@@ -74,6 +74,8 @@ pub enum Verb {
     Resume(SandboxesArgs),
     /// What went out of a sandbox whose network asks, and what was kept in
     Egress(EgressArgs),
+    /// What sandboxes and this machine use: processors, memory, disks, network, GPUs
+    Stats(StatsArgs),
     /// End every process of sandboxes; their files stay
     Stop(StopArgs),
     /// Remove sandboxes and everything in them but recordings
@@ -226,6 +228,22 @@ pub struct EgressArgs {
     #[arg(value_name = "SANDBOX")]
     pub sandbox: String,
     /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// Only these: names, ids or unique prefixes of ids
+    #[arg(value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+    /// Once a second, until it is interrupted
+    #[arg(short, long)]
+    pub watch: bool,
+    /// This machine alone
+    #[arg(long, conflicts_with = "sandboxes")]
+    pub host: bool,
+    /// One JSON document; with --watch one JSON object a line
     #[arg(long)]
     pub json: bool,
 }

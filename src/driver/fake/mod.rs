@@ -3,6 +3,7 @@
 
 mod changes;
 mod editor;
+mod meter;
 mod program;
 mod script;
 mod shell;
@@ -21,8 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Changes, Driver, Ground, Hosting, Kept, PipeIo, Place, PlaceFacts, Program, PtyIo, Shelf,
-    Stillness, Taken,
+    Changes, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program, PtyIo,
+    Shelf, Stillness, Taken,
 };
 use crate::{
     base::{
@@ -125,6 +126,10 @@ impl Driver for FakeDriver {
 
     fn hosting(&self) -> Hosting {
         Hosting::Hub
+    }
+
+    fn meter(&self) -> Option<Box<dyn Meter>> {
+        self.staged.then(|| Box::new(meter::FakeMeter) as Box<dyn Meter>)
     }
 
     fn capabilities(&self) -> Capabilities {

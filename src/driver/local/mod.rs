@@ -21,6 +21,7 @@ mod link;
 mod lockdown;
 mod mark;
 mod message;
+mod meter;
 mod mounts;
 mod namespaces;
 mod netlink;
@@ -80,7 +81,8 @@ use self::{
     traces::{First, Traces},
 };
 use super::{
-    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Place, PlaceFacts, Shelf, Stillness, Taken,
+    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, Place, PlaceFacts, Shelf, Stillness,
+    Taken,
 };
 use crate::{
     base::{
@@ -460,6 +462,10 @@ impl Driver for Local {
     fn alone(&self, shelf: &Shelf) -> Option<u64> {
         let found = shelf_size::alone(&shelf.dir.join(namespaces::BOX));
         found.inspect_err(|error| tracing::warn!(%error, id = %shelf.id, "its size")).ok()
+    }
+
+    fn meter(&self) -> Option<Box<dyn Meter>> {
+        Some(Box::new(meter::LocalMeter::default()))
     }
 
     fn prune(&self, sandboxes: &Path, snapshots: &Path) -> Outcome<()> {

@@ -4,6 +4,7 @@ mod about;
 mod asks;
 mod attendance;
 mod audit;
+mod gauges;
 mod policy;
 mod recordings;
 mod sandboxes;

@@ -25,6 +25,7 @@ pub mod audit;
 pub mod change;
 pub mod event;
 pub mod foreign;
+pub mod gauge;
 pub mod history;
 pub mod hub;
 pub mod output;

@@ -448,6 +448,269 @@ pub struct Traffic {
     pub dropped_other: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadGaugesRequest {
+    /// Ids of sandboxes; none = all that run.
+    #[prost(string, repeated, tag = "1")]
+    pub sandboxes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Round after round, until the caller hangs up; else one.
+    #[prost(bool, tag = "2")]
+    pub watch: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadGaugesResponse {
+    /// The machine; in the first message of a round.
+    #[prost(message, optional, tag = "1")]
+    pub host: ::core::option::Option<HostGauge>,
+    /// Sandboxes of this round, at most 512 in a message.
+    #[prost(message, repeated, tag = "2")]
+    pub sandboxes: ::prost::alloc::vec::Vec<Gauge>,
+    /// The round is whole with this message.
+    #[prost(bool, tag = "3")]
+    pub last: bool,
+}
+/// What one sandbox uses. Every figure that is absent is not known, which is not 0. Counters began with the sandbox, or
+/// with its last start.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Gauge {
+    /// Id of the sandbox.
+    #[prost(string, tag = "1")]
+    pub sandbox: ::prost::alloc::string::String,
+    /// When it was read, in milliseconds since 1970. One that could not be read in this round has an older time.
+    #[prost(int64, tag = "2")]
+    pub at_ms: i64,
+    /// How it was read.
+    #[prost(enumeration = "MeteredBy", tag = "3")]
+    pub metered_by: i32,
+    /// Time on processors, in microseconds.
+    #[prost(uint64, optional, tag = "4")]
+    pub cpu_us: ::core::option::Option<u64>,
+    /// Processors that it may use at most; absent = no limit.
+    #[prost(double, optional, tag = "5")]
+    pub cpu_limit: ::core::option::Option<f64>,
+    /// Time held back by that limit, in microseconds.
+    #[prost(uint64, optional, tag = "6")]
+    pub throttled_us: ::core::option::Option<u64>,
+    /// Memory, in bytes, without files that the kernel keeps in case they are read again.
+    #[prost(uint64, optional, tag = "7")]
+    pub memory_bytes: ::core::option::Option<u64>,
+    /// Absent = no limit. In bytes.
+    #[prost(uint64, optional, tag = "8")]
+    pub memory_limit_bytes: ::core::option::Option<u64>,
+    /// Files that the kernel keeps in memory for it, in bytes.
+    #[prost(uint64, optional, tag = "9")]
+    pub cache_bytes: ::core::option::Option<u64>,
+    /// Processes that the kernel killed for lack of memory.
+    #[prost(uint64, optional, tag = "10")]
+    pub oom_kills: ::core::option::Option<u64>,
+    /// Processes.
+    #[prost(uint64, optional, tag = "11")]
+    pub pids: ::core::option::Option<u64>,
+    /// Absent = no limit.
+    #[prost(uint64, optional, tag = "12")]
+    pub pids_limit: ::core::option::Option<u64>,
+    /// Read from disks, in bytes.
+    #[prost(uint64, optional, tag = "13")]
+    pub read_bytes: ::core::option::Option<u64>,
+    /// Written to disks, in bytes.
+    #[prost(uint64, optional, tag = "14")]
+    pub write_bytes: ::core::option::Option<u64>,
+    /// Came over the network, in bytes.
+    #[prost(uint64, optional, tag = "15")]
+    pub rx_bytes: ::core::option::Option<u64>,
+    /// Sent over the network, in bytes.
+    #[prost(uint64, optional, tag = "16")]
+    pub tx_bytes: ::core::option::Option<u64>,
+    /// Percent of the last 10 s in which something waited.
+    #[prost(message, optional, tag = "17")]
+    pub pressure: ::core::option::Option<Pressure>,
+    /// Percent of one processor between the last two readings: 200 = two are busy.
+    #[prost(double, optional, tag = "18")]
+    pub cpu_percent: ::core::option::Option<f64>,
+    /// Time held back, in percent of one processor's.
+    #[prost(double, optional, tag = "19")]
+    pub throttled_percent: ::core::option::Option<f64>,
+    /// Bytes a second.
+    #[prost(double, optional, tag = "20")]
+    pub read_rate: ::core::option::Option<f64>,
+    /// Bytes a second.
+    #[prost(double, optional, tag = "21")]
+    pub write_rate: ::core::option::Option<f64>,
+    /// Bytes a second.
+    #[prost(double, optional, tag = "22")]
+    pub rx_rate: ::core::option::Option<f64>,
+    /// Bytes a second.
+    #[prost(double, optional, tag = "23")]
+    pub tx_rate: ::core::option::Option<f64>,
+    /// GPUs that it uses, at most 64.
+    #[prost(message, repeated, tag = "24")]
+    pub gpus: ::prost::alloc::vec::Vec<GpuShare>,
+}
+/// The share of the last 10 seconds in which something waited for this, in percent.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Pressure {
+    /// For a processor; absent = not known.
+    #[prost(double, optional, tag = "1")]
+    pub cpu: ::core::option::Option<f64>,
+    /// For memory; absent = not known.
+    #[prost(double, optional, tag = "2")]
+    pub memory: ::core::option::Option<f64>,
+    /// For a disk; absent = not known.
+    #[prost(double, optional, tag = "3")]
+    pub io: ::core::option::Option<f64>,
+}
+/// What a sandbox uses of one GPU.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GpuShare {
+    /// Which one.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// In bytes; absent = not known.
+    #[prost(uint64, optional, tag = "2")]
+    pub memory_bytes: ::core::option::Option<u64>,
+    /// Its processes on it.
+    #[prost(uint32, tag = "3")]
+    pub processes: u32,
+}
+/// What the hub's machine has and uses. Every figure that is absent is not known.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HostGauge {
+    /// When it was read, in milliseconds since 1970; absent = not yet.
+    #[prost(int64, optional, tag = "1")]
+    pub at_ms: ::core::option::Option<i64>,
+    /// Percent of one processor.
+    #[prost(double, optional, tag = "2")]
+    pub cpu_percent: ::core::option::Option<f64>,
+    /// Each processor's, in percent of itself; at most 1024.
+    #[prost(double, repeated, tag = "3")]
+    pub cores: ::prost::alloc::vec::Vec<f64>,
+    /// How many processors there are.
+    #[prost(uint32, optional, tag = "4")]
+    pub processors: ::core::option::Option<u32>,
+    /// Load over 1, 5 and 15 minutes; three figures, or none.
+    #[prost(double, repeated, tag = "5")]
+    pub load: ::prost::alloc::vec::Vec<f64>,
+    /// Memory in use, in bytes.
+    #[prost(uint64, optional, tag = "6")]
+    pub memory_bytes: ::core::option::Option<u64>,
+    /// In bytes.
+    #[prost(uint64, optional, tag = "7")]
+    pub memory_total_bytes: ::core::option::Option<u64>,
+    /// Swap in use, in bytes.
+    #[prost(uint64, optional, tag = "8")]
+    pub swap_bytes: ::core::option::Option<u64>,
+    /// Free on the disk that the state directory is on, in bytes.
+    #[prost(uint64, optional, tag = "9")]
+    pub disk_free_bytes: ::core::option::Option<u64>,
+    /// Of that disk, in bytes.
+    #[prost(uint64, optional, tag = "10")]
+    pub disk_total_bytes: ::core::option::Option<u64>,
+    /// Of all its programs.
+    #[prost(message, optional, tag = "11")]
+    pub pressure: ::core::option::Option<Pressure>,
+    /// At most 64.
+    #[prost(message, repeated, tag = "12")]
+    pub gpus: ::prost::alloc::vec::Vec<Gpu>,
+    /// What is not known of GPUs, and why, in words; absent = nothing is amiss, or there are none.
+    #[prost(string, optional, tag = "13")]
+    pub gpus_missing: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// One GPU. Every figure that is absent is not known.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Gpu {
+    /// Which one, from 0.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Percent of the time that it was busy.
+    #[prost(double, optional, tag = "3")]
+    pub util_percent: ::core::option::Option<f64>,
+    /// In use, in bytes.
+    #[prost(uint64, optional, tag = "4")]
+    pub memory_bytes: ::core::option::Option<u64>,
+    /// In bytes.
+    #[prost(uint64, optional, tag = "5")]
+    pub memory_total_bytes: ::core::option::Option<u64>,
+    /// Watts.
+    #[prost(double, optional, tag = "6")]
+    pub power_watts: ::core::option::Option<f64>,
+    /// Watts.
+    #[prost(double, optional, tag = "7")]
+    pub power_limit_watts: ::core::option::Option<f64>,
+    /// Degrees Celsius.
+    #[prost(double, optional, tag = "8")]
+    pub temperature_celsius: ::core::option::Option<f64>,
+    /// Of its processors, in MHz.
+    #[prost(uint32, optional, tag = "9")]
+    pub clock_mhz: ::core::option::Option<u32>,
+    /// Why it is slower than it could be, in words; none = it is not. At most 16.
+    #[prost(string, repeated, tag = "10")]
+    pub slowed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Memory errors that were mended, since the driver was loaded.
+    #[prost(uint64, optional, tag = "11")]
+    pub ecc_corrected: ::core::option::Option<u64>,
+    /// Memory errors that could not be mended, since the driver was loaded.
+    #[prost(uint64, optional, tag = "12")]
+    pub ecc_uncorrected: ::core::option::Option<u64>,
+    /// Instances that it is cut into; none = it is whole. At most 16.
+    #[prost(string, repeated, tag = "13")]
+    pub instances: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Programs on it, at most 1024.
+    #[prost(message, repeated, tag = "14")]
+    pub processes: ::prost::alloc::vec::Vec<GpuProcess>,
+}
+/// A program on a GPU.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GpuProcess {
+    /// As the hub's machine numbers it.
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    /// In bytes; absent = not known.
+    #[prost(uint64, optional, tag = "2")]
+    pub memory_bytes: ::core::option::Option<u64>,
+    /// Id of the sandbox that it is in; absent = in none of this hub's.
+    #[prost(string, optional, tag = "3")]
+    pub sandbox: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GaugePastRequest {
+    /// Id of a sandbox; absent = the machine.
+    #[prost(string, optional, tag = "1")]
+    pub sandbox: ::core::option::Option<::prost::alloc::string::String>,
+    /// How far back, in milliseconds, at most a day.
+    #[prost(uint64, tag = "2")]
+    pub back_ms: u64,
+    /// Into how many parts that is cut, 1 to 2000; each is a whole number of seconds.
+    #[prost(uint32, tag = "3")]
+    pub points: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GaugePastResponse {
+    /// Where the last part ends, in milliseconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub until_ms: i64,
+    /// How long each part is, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub step_ms: u64,
+    /// What is known of at least one part.
+    #[prost(message, repeated, tag = "3")]
+    pub lines: ::prost::alloc::vec::Vec<PastLine>,
+}
+/// One figure over time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PastLine {
+    /// Which one.
+    #[prost(enumeration = "Series", tag = "1")]
+    pub series: i32,
+    /// On average in each part, oldest first; NaN = not known.
+    #[prost(float, repeated, tag = "2")]
+    pub mean: ::prost::alloc::vec::Vec<f32>,
+    /// At most in each part; NaN = not known.
+    #[prost(float, repeated, tag = "3")]
+    pub peak: ::prost::alloc::vec::Vec<f32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PauseRequest {
     /// Id of the sandbox.
     #[prost(string, tag = "1")]
@@ -2292,6 +2555,100 @@ impl FlowState {
             "FLOW_STATE_OVER" => Some(Self::Over),
             "FLOW_STATE_DENIED" => Some(Self::Denied),
             "FLOW_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// How the figures of a sandbox were come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum MeteredBy {
+    /// Not known.
+    Unspecified = 0,
+    /// The kernel counts for the whole sandbox.
+    Groups = 1,
+    /// Added up from its processes.
+    Processes = 2,
+    /// Whoever provides the sandbox says so.
+    Driver = 3,
+}
+impl MeteredBy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "METERED_BY_UNSPECIFIED",
+            Self::Groups => "METERED_BY_GROUPS",
+            Self::Processes => "METERED_BY_PROCESSES",
+            Self::Driver => "METERED_BY_DRIVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "METERED_BY_UNSPECIFIED" => Some(Self::Unspecified),
+            "METERED_BY_GROUPS" => Some(Self::Groups),
+            "METERED_BY_PROCESSES" => Some(Self::Processes),
+            "METERED_BY_DRIVER" => Some(Self::Driver),
+            _ => None,
+        }
+    }
+}
+/// What is kept over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Series {
+    /// Unknown to this version.
+    Unspecified = 0,
+    /// Percent of one processor.
+    Cpu = 1,
+    /// Bytes.
+    Memory = 2,
+    /// Processes.
+    Pids = 3,
+    /// Bytes a second, from disks.
+    Read = 4,
+    /// Bytes a second, to disks.
+    Write = 5,
+    /// Bytes a second, over the network.
+    Rx = 6,
+    /// Bytes a second, over the network.
+    Tx = 7,
+    /// Percent, of the busiest GPU.
+    Gpu = 8,
+}
+impl Series {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SERIES_UNSPECIFIED",
+            Self::Cpu => "SERIES_CPU",
+            Self::Memory => "SERIES_MEMORY",
+            Self::Pids => "SERIES_PIDS",
+            Self::Read => "SERIES_READ",
+            Self::Write => "SERIES_WRITE",
+            Self::Rx => "SERIES_RX",
+            Self::Tx => "SERIES_TX",
+            Self::Gpu => "SERIES_GPU",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SERIES_UNSPECIFIED" => Some(Self::Unspecified),
+            "SERIES_CPU" => Some(Self::Cpu),
+            "SERIES_MEMORY" => Some(Self::Memory),
+            "SERIES_PIDS" => Some(Self::Pids),
+            "SERIES_READ" => Some(Self::Read),
+            "SERIES_WRITE" => Some(Self::Write),
+            "SERIES_RX" => Some(Self::Rx),
+            "SERIES_TX" => Some(Self::Tx),
+            "SERIES_GPU" => Some(Self::Gpu),
             _ => None,
         }
     }
@@ -6566,6 +6923,383 @@ pub mod audit_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "sandwatch.v1.Audit";
     impl<T> tonic::server::NamedService for AuditServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod gauges_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What sandboxes and the hub's machine use.
+    #[derive(Debug, Clone)]
+    pub struct GaugesClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl GaugesClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> GaugesClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GaugesClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GaugesClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Rounds of readings, one a second while it is watched; each in as many messages as it takes. The first has rates.
+        pub async fn read(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadGaugesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ReadGaugesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Gauges/Read");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Gauges", "Read"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// What one of them used before. NOT_FOUND where nothing is known of it.
+        pub async fn past(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GaugePastRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GaugePastResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Gauges/Past");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Gauges", "Past"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod gauges_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GaugesServer.
+    #[async_trait]
+    pub trait Gauges: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Read method.
+        type ReadStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ReadGaugesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Rounds of readings, one a second while it is watched; each in as many messages as it takes. The first has rates.
+        async fn read(
+            &self,
+            request: tonic::Request<super::ReadGaugesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReadStream>, tonic::Status>;
+        /// What one of them used before. NOT_FOUND where nothing is known of it.
+        async fn past(
+            &self,
+            request: tonic::Request<super::GaugePastRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GaugePastResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What sandboxes and the hub's machine use.
+    #[derive(Debug)]
+    pub struct GaugesServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GaugesServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GaugesServer<T>
+    where
+        T: Gauges,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/sandwatch.v1.Gauges/Read" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadSvc<T: Gauges>(pub Arc<T>);
+                    impl<
+                        T: Gauges,
+                    > tonic::server::ServerStreamingService<super::ReadGaugesRequest>
+                    for ReadSvc<T> {
+                        type Response = super::ReadGaugesResponse;
+                        type ResponseStream = T::ReadStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadGaugesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gauges>::read(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Gauges/Past" => {
+                    #[allow(non_camel_case_types)]
+                    struct PastSvc<T: Gauges>(pub Arc<T>);
+                    impl<T: Gauges> tonic::server::UnaryService<super::GaugePastRequest>
+                    for PastSvc<T> {
+                        type Response = super::GaugePastResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GaugePastRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gauges>::past(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PastSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GaugesServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "sandwatch.v1.Gauges";
+    impl<T> tonic::server::NamedService for GaugesServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

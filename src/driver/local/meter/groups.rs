@@ -1,0 +1,211 @@
+//! What control groups count, of version 2 and version 1.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::micros;
+use crate::model::gauge::{Pressure, Usage};
+
+/// A number from here on is the kernel's word for "no limit".
+const NO_LIMIT: u64 = 1 << 60;
+/// Longest file that is read, in bytes: `memory.stat` has some 2 KiB.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Reads what these groups of one sandbox count; what they don't is `None`.
+pub fn read(groups: &[PathBuf]) -> Usage {
+    let mut usage = Usage::default();
+    for group in groups {
+        if group.join("cgroup.controllers").exists() {
+            unified(&mut usage, group);
+        } else {
+            legacy(&mut usage, group);
+        }
+    }
+    usage
+}
+
+fn text(group: &Path, file: &str) -> Option<String> {
+    let file = fs::File::open(group.join(file)).ok()?;
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn number(group: &Path, file: &str) -> Option<u64> {
+    text(group, file)?.trim().parse().ok()
+}
+
+/// A number after a name, a line each.
+fn named(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|it| {
+        let (key, value) = it.split_once(' ')?;
+        (key == name).then(|| value.trim().parse().ok())?
+    })
+}
+
+/// Of numbers after names, in all lines.
+fn sum(text: &str, name: &str) -> Option<u64> {
+    let found = text.split_whitespace().filter_map(|it| it.strip_prefix(name)?.parse().ok());
+    found.fold(None, |sum: Option<u64>, it: u64| Some(sum.unwrap_or(0).saturating_add(it)))
+}
+
+fn unified(usage: &mut Usage, group: &Path) {
+    if let Some(stat) = text(group, "cpu.stat") {
+        usage.cpu_time = named(&stat, "usage_usec").map(micros);
+        usage.throttled_time = named(&stat, "throttled_usec").map(micros);
+    }
+    if let Some(max) = text(group, "cpu.max") {
+        let mut numbers = max.split_whitespace().map(|it| it.parse::<f64>().ok());
+        let (quota, period) = (numbers.next().flatten(), numbers.next().flatten());
+        usage.cpu_limit = quota.zip(period.filter(|it| *it > 0.0)).map(|(quota, of)| quota / of);
+    }
+    if let Some(used) = number(group, "memory.current") {
+        let stat = text(group, "memory.stat").unwrap_or_default();
+        let idle = named(&stat, "inactive_file").unwrap_or(0);
+        usage.memory_bytes = Some(used.saturating_sub(idle));
+        usage.cache_bytes = named(&stat, "file");
+        usage.memory_limit_bytes = number(group, "memory.max");
+        usage.oom_kills = text(group, "memory.events").and_then(|it| named(&it, "oom_kill"));
+    }
+    if let Some(pids) = number(group, "pids.current") {
+        (usage.pids, usage.pids_limit) = but_first(pids, number(group, "pids.max"));
+    }
+    if let Some(stat) = text(group, "io.stat") {
+        // No line = nothing was read or written yet.
+        usage.read_bytes = sum(&stat, "rbytes=").or(Some(0));
+        usage.write_bytes = sum(&stat, "wbytes=").or(Some(0));
+    }
+    let some = |file: &str| text(group, file).as_deref().and_then(pressure);
+    usage.pressure = Pressure {
+        cpu: some("cpu.pressure"),
+        memory: some("memory.pressure"),
+        io: some("io.pressure"),
+    };
+}
+
+fn legacy(usage: &mut Usage, group: &Path) {
+    if let Some(nanos) = number(group, "cpuacct.usage") {
+        usage.cpu_time = Some(Duration::from_nanos(nanos));
+    }
+    if let (Some(quota), Some(period)) =
+        (text(group, "cpu.cfs_quota_us"), number(group, "cpu.cfs_period_us"))
+    {
+        let quota = quota.trim().parse::<i64>().ok().filter(|it| *it > 0);
+        let period = Some(period).filter(|it| *it > 0);
+        usage.cpu_limit = quota.zip(period).map(|(quota, period)| quota as f64 / period as f64);
+        let stat = text(group, "cpu.stat").unwrap_or_default();
+        usage.throttled_time = named(&stat, "throttled_time").map(Duration::from_nanos);
+    }
+    if let Some(used) = number(group, "memory.usage_in_bytes") {
+        let stat = text(group, "memory.stat").unwrap_or_default();
+        let idle = named(&stat, "total_inactive_file").unwrap_or(0);
+        usage.memory_bytes = Some(used.saturating_sub(idle));
+        usage.cache_bytes = named(&stat, "total_cache");
+        usage.memory_limit_bytes =
+            number(group, "memory.limit_in_bytes").filter(|it| *it < NO_LIMIT);
+        usage.oom_kills = text(group, "memory.oom_control").and_then(|it| named(&it, "oom_kill"));
+    }
+    if let Some(pids) = number(group, "pids.current") {
+        (usage.pids, usage.pids_limit) = but_first(pids, number(group, "pids.max"));
+    }
+    if let Some(served) = text(group, "blkio.throttle.io_service_bytes") {
+        let of = |word: &str| {
+            let numbers = served.lines().filter_map(|it| {
+                let mut fields = it.split_whitespace().skip(1);
+                (fields.next()? == word).then(|| fields.next()?.parse::<u64>().ok())?
+            });
+            numbers.sum::<u64>()
+        };
+        (usage.read_bytes, usage.write_bytes) = (Some(of("Read")), Some(of("Write")));
+    }
+}
+
+/// The first process is counted by the kernel and is not the sandbox's own.
+fn but_first(pids: u64, limit: Option<u64>) -> (Option<u64>, Option<u64>) {
+    (Some(pids.saturating_sub(1)), limit.map(|it| it.saturating_sub(1)))
+}
+
+/// The share of the last 10 seconds in which something waited, in percent.
+pub fn pressure(text: &str) -> Option<f64> {
+    let line = text.lines().find_map(|it| it.strip_prefix("some "))?;
+    line.split_whitespace().find_map(|it| it.strip_prefix("avg10=")?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(files: &[(&str, &str)]) -> (tempfile::TempDir, Usage) {
+        let home = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(home.path().join(name), text).unwrap();
+        }
+        let usage = read(&[home.path().to_owned()]);
+        (home, usage)
+    }
+
+    #[test]
+    fn version_2_is_read() {
+        let (_home, usage) = group(&[
+            ("cgroup.controllers", "cpu io memory pids\n"),
+            (
+                "cpu.stat",
+                "usage_usec 1500000\nuser_usec 1\nnr_throttled 3\nthrottled_usec 250000\n",
+            ),
+            ("cpu.max", "150000 100000\n"),
+            ("memory.current", "1000000\n"),
+            ("memory.max", "max\n"),
+            ("memory.stat", "anon 5\nfile 300000\ninactive_file 200000\n"),
+            ("memory.events", "low 0\noom 1\noom_kill 2\n"),
+            ("pids.current", "4\n"),
+            ("pids.max", "65\n"),
+            ("io.stat", "8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=1 wbytes=2\n"),
+            ("memory.pressure", "some avg10=1.50 avg60=0.0\nfull avg10=9.0\n"),
+        ]);
+        assert_eq!(usage.cpu_time, Some(Duration::from_millis(1500)));
+        assert_eq!(usage.throttled_time, Some(Duration::from_millis(250)));
+        assert_eq!(usage.cpu_limit, Some(1.5));
+        assert_eq!((usage.memory_bytes, usage.cache_bytes), (Some(800_000), Some(300_000)));
+        assert_eq!((usage.memory_limit_bytes, usage.oom_kills), (None, Some(2)));
+        assert_eq!((usage.pids, usage.pids_limit), (Some(3), Some(64)));
+        assert_eq!((usage.read_bytes, usage.write_bytes), (Some(11), Some(22)));
+        assert_eq!(usage.pressure, Pressure { memory: Some(1.5), ..Pressure::default() });
+    }
+
+    #[test]
+    fn version_1_is_read_and_what_is_not_counted_is_not_known() {
+        let (_home, usage) = group(&[
+            ("memory.usage_in_bytes", "4096\n"),
+            ("memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory.stat", "total_cache 7\ntotal_inactive_file 96\n"),
+            ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"),
+            ("cpu.cfs_quota_us", "-1\n"),
+            ("cpu.cfs_period_us", "100000\n"),
+            ("cpu.stat", "nr_periods 0\nthrottled_time 5\n"),
+            (
+                "blkio.throttle.io_service_bytes",
+                "8:0 Read 5\n8:0 Write 6\n8:0 Total 11\nTotal 11\n",
+            ),
+        ]);
+        assert_eq!((usage.memory_bytes, usage.memory_limit_bytes), (Some(4000), None));
+        assert_eq!((usage.cpu_limit, usage.cpu_time, usage.oom_kills), (None, None, Some(1)));
+        assert_eq!((usage.read_bytes, usage.write_bytes, usage.pids), (Some(5), Some(6), None));
+    }
+
+    #[test]
+    fn nonsense_is_not_known() {
+        let (_home, usage) = group(&[
+            ("cgroup.controllers", ""),
+            ("cpu.stat", "usage_usec x\n"),
+            ("cpu.max", "5 0\n"),
+            ("memory.current", "-3\n"),
+            ("io.stat", "8:0 rbytes=99999999999999999999\n"),
+        ]);
+        assert_eq!((usage.cpu_time, usage.cpu_limit, usage.memory_bytes), (None, None, None));
+        assert_eq!(usage.read_bytes, Some(0));
+    }
+}

@@ -1,0 +1,172 @@
+//! All processes of this host at one moment.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    time::Duration,
+};
+
+use rustix::{param::clock_ticks_per_second, param::page_size, process::Pid};
+
+use super::super::processes;
+
+/// One process.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    pub pid: i32,
+    parent: i32,
+    started: u64,
+    /// It waits to be asked how it ended.
+    pub ended: bool,
+    /// It holds a kernel with processes that nobody else sees.
+    pub opaque: bool,
+    /// Its own time on processors, and that of those it waited for, in the kernel's ticks.
+    pub cpu_ticks: u64,
+    pub waited_ticks: u64,
+    /// What it has in memory, shared or not.
+    pub resident_bytes: u64,
+}
+
+impl Process {
+    /// Names it for ever.
+    pub fn key(&self) -> (i32, u64) {
+        (self.pid, self.started)
+    }
+
+    /// From a line of /proc/PID/stat; the name in it may hold anything.
+    fn parse(pid: i32, line: &[u8]) -> Option<Self> {
+        let open = line.iter().position(|it| *it == b'(')?;
+        let close = line.iter().rposition(|it| *it == b')')?;
+        let name = line.get(open + 1..close)?;
+        let rest = str::from_utf8(line.get(close + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let mut number = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
+        // utime, stime, cutime, cstime; starttime; rss.
+        let [user, system] = [number(9)?, number(0)?];
+        let [waited_user, waited_system] = [number(0)?, number(0)?];
+        let started = number(4)?;
+        let pages = number(1)?;
+        Some(Self {
+            pid,
+            parent,
+            started,
+            ended: matches!(state, "Z" | "X"),
+            opaque: name.starts_with(b"runsc"),
+            cpu_ticks: user + system,
+            waited_ticks: waited_user + waited_system,
+            resident_bytes: pages * page_size() as u64,
+        })
+    }
+}
+
+pub fn time(ticks: u64) -> Duration {
+    let per_second = clock_ticks_per_second().max(1);
+    Duration::from_secs(ticks / per_second)
+        + Duration::from_nanos(ticks % per_second * 1_000_000_000 / per_second)
+}
+
+/// Processes by what they come from.
+pub struct Table {
+    children: HashMap<i32, Vec<Process>>,
+}
+
+impl Table {
+    pub fn read() -> io::Result<Self> {
+        let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+        let mut file = String::new();
+        for entry in fs::read_dir("/proc")? {
+            let Ok(entry) = entry else { continue };
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|it| it.parse().ok()) else { continue };
+            file.clear();
+            file += "/proc/";
+            file += name.to_str().unwrap_or_default();
+            file += "/stat";
+            // It may have ended by now.
+            let Ok(line) = fs::read(&file) else { continue };
+            if let Some(it) = Process::parse(pid, &line) {
+                children.entry(it.parent).or_default().push(it);
+            }
+        }
+        Ok(Self { children })
+    }
+
+    /// Those that come from this one, without itself.
+    pub fn below(&self, first: i32) -> Vec<Process> {
+        let (mut found, mut next) = (Vec::new(), vec![first]);
+        // Numbers that were given out anew while they were listed could make a ring.
+        let mut met = HashSet::from([first]);
+        while let Some(parent) = next.pop() {
+            let children = self.children.get(&parent).into_iter().flatten();
+            for child in children.filter(|it| met.insert(it.pid)) {
+                next.push(child.pid);
+                found.push(*child);
+            }
+        }
+        found
+    }
+}
+
+/// Its share of memory: what it shares divided among those who do. `None` where this process may not look.
+pub fn share(pid: i32) -> Option<u64> {
+    let text = processes::read(Pid::from_raw(pid)?, "smaps_rollup").ok()??;
+    let kib = field(&text, b"Pss:")?;
+    kib.checked_mul(1024)
+}
+
+/// What it read from disks and wrote to them.
+pub fn disk(pid: i32) -> Option<(u64, u64)> {
+    let text = processes::read(Pid::from_raw(pid)?, "io").ok()??;
+    Some((field(&text, b"read_bytes:")?, field(&text, b"write_bytes:")?))
+}
+
+fn field(text: &[u8], name: &[u8]) -> Option<u64> {
+    let line = text.split(|it| *it == b'\n').find_map(|it| it.strip_prefix(name))?;
+    str::from_utf8(line).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_whatever_the_name() {
+        let line =
+            b"7 (a) S 9 (b)) R 3 7 7 0 -1 4 10 20 30 40 50 60 70 80 20 0 5 0 4711 9000 12 1 1\n";
+        let it = Process::parse(7, line).unwrap();
+        assert_eq!((it.pid, it.parent, it.started), (7, 3, 4711));
+        assert_eq!((it.cpu_ticks, it.waited_ticks), (110, 150));
+        assert_eq!(it.resident_bytes, 12 * page_size() as u64);
+        assert!(!it.ended && !it.opaque);
+        assert!(Process::parse(7, b"7 (runsc-sandbox) Z 3").is_none());
+        assert!(Process::parse(7, b"garbage").is_none());
+    }
+
+    #[test]
+    fn a_ring_of_parents_ends() {
+        let one = |pid, parent| Process {
+            pid,
+            parent,
+            started: 1,
+            ended: false,
+            opaque: false,
+            cpu_ticks: 0,
+            waited_ticks: 0,
+            resident_bytes: 0,
+        };
+        let children =
+            HashMap::from([(1, vec![one(2, 1)]), (2, vec![one(3, 2)]), (3, vec![one(2, 3)])]);
+        let table = Table { children };
+        assert_eq!(table.below(1).len(), 2);
+    }
+
+    #[test]
+    fn this_process_has_a_share_and_a_place() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        assert!(share(own).unwrap() > 1 << 16);
+        let table = Table::read().unwrap();
+        assert!(table.children.values().flatten().any(|it| it.pid == own));
+    }
+}

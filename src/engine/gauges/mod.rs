@@ -1,0 +1,284 @@
+//! What sandboxes and this host use, read once a second while there is something to read: a round. What was read is
+//! kept for a while, so that whoever comes to look sees what was before.
+
+mod history;
+mod host;
+mod limits;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_stream::{StreamExt, wrappers::WatchStream};
+
+use self::{history::History, host::HostReader, limits::Told};
+use super::Inner;
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        id::SandboxId,
+        limits::{GAUGE_POINTS_MAX, GAUGED_EVERY, GAUGED_WITHIN},
+    },
+    driver::{Ground, Meter, Metered},
+    model::{
+        event::Level,
+        gauge::{Gauge, Gauges, GaugesWanted, HostGauge, Past, PastWanted, Rates, Usage},
+        sandbox::State,
+    },
+    runtime::BoxStream,
+};
+
+/// The gauges of one hub.
+#[derive(Default)]
+pub(super) struct Meters {
+    state: Mutex<Readings>,
+    /// Rounds so far.
+    rounds: watch::Sender<u64>,
+    /// Rung when there may be something to read, or somebody to read it for.
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Readings {
+    host: HostGauge,
+    host_past: History,
+    of: BTreeMap<SandboxId, Track>,
+    told_of_host: Told,
+}
+
+/// One sandbox over time.
+struct Track {
+    gauge: Gauge,
+    /// `clock::monotonic` of the last reading.
+    read_at: Duration,
+    /// It was read twice at least, so that rates can be known.
+    twice: bool,
+    past: History,
+    told: Told,
+}
+
+impl Meters {
+    fn readings(&self) -> MutexGuard<'_, Readings> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There may be something to read.
+    pub(super) fn ring(&self) {
+        self.wake.notify_one();
+    }
+}
+
+impl Readings {
+    fn round(&self, only: &HashSet<SandboxId>) -> Gauges {
+        let wanted = self.of.iter().filter(|(id, _)| only.is_empty() || only.contains(*id));
+        let sandboxes = wanted.map(|(_, it)| it.gauge.clone()).collect();
+        Gauges { host: self.host.clone(), sandboxes }
+    }
+
+    /// Takes what a sandbox uses; gives what there is to tell of it.
+    fn take(&mut self, id: &SandboxId, name: &str, usage: Usage, now: Duration) -> Vec<String> {
+        let at = clock::wall();
+        let track = self.of.entry(id.clone()).or_insert_with(|| Track {
+            gauge: Gauge {
+                sandbox: id.clone(),
+                at,
+                usage,
+                rates: Rates::default(),
+                gpus: Vec::new(),
+            },
+            read_at: now,
+            twice: false,
+            past: History::default(),
+            told: Told::default(),
+        });
+        if now > track.read_at {
+            let apart = now - track.read_at;
+            track.gauge.rates = Rates::between(&track.gauge.usage, &usage, apart);
+            track.twice = true;
+        }
+        let before = track.gauge.usage;
+        (track.gauge.usage, track.gauge.at, track.read_at) = (usage, at, now);
+        track.past.add(now, &history::row(&track.gauge));
+        track.told.of_sandbox(name, &before, &usage)
+    }
+}
+
+/// A sandbox that is to be read.
+struct Wanted {
+    driver: String,
+    ground: Ground,
+}
+
+/// Starts it; it ends with the engine.
+pub(super) fn start(engine: &Arc<Inner>) {
+    tokio::spawn(keep_reading(Arc::downgrade(engine), engine.meters.clone()));
+}
+
+async fn keep_reading(engine: Weak<Inner>, meters: Arc<Meters>) {
+    let mut reader = Reader::default();
+    let mut ticks = interval_at(Instant::now(), GAUGED_EVERY);
+    // What is late is late: rounds are not made up for.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(strong) = engine.upgrade() else { return };
+        let wanted = strong.to_be_metered();
+        let idle = wanted.is_empty() && meters.rounds.receiver_count() == 0;
+        if idle {
+            *meters.readings() = Readings::default();
+            reader = Reader::default();
+            // Asleep it holds no engine; the end of the engine rings too.
+            drop((strong, wanted));
+            meters.wake.notified().await;
+            ticks.reset_immediately();
+            continue;
+        }
+        reader.round(&strong, wanted).await;
+        meters.rounds.send_modify(|it| *it += 1);
+    }
+}
+
+/// What reads, and remembers what it needs for that.
+#[derive(Default)]
+struct Reader {
+    host: HostReader,
+    meters: HashMap<String, Box<dyn Meter>>,
+}
+
+impl Reader {
+    async fn round(&mut self, engine: &Arc<Inner>, wanted: Vec<Wanted>) {
+        let mut by_driver: BTreeMap<String, Vec<Ground>> = BTreeMap::new();
+        for it in wanted {
+            by_driver.entry(it.driver).or_default().push(it.ground);
+        }
+        let alive: HashSet<SandboxId> =
+            by_driver.values().flatten().map(|it| it.id.clone()).collect();
+        self.meters.retain(|name, _| by_driver.contains_key(name));
+        // Each driver in its own time: one that is slow holds up no other.
+        let mut reading = tokio::task::JoinSet::new();
+        for (name, grounds) in by_driver {
+            let kept = self.meters.remove(&name);
+            let made = || engine.drivers.get(&name).ok().and_then(|it| it.meter());
+            let Some(mut meter) = kept.or_else(made) else { continue };
+            reading.spawn(async move {
+                let read = timeout(GAUGED_WITHIN, meter.read(&grounds, false)).await;
+                let read = read.map_err(|_| {
+                    let limit = GAUGED_WITHIN.as_secs();
+                    Fault::late(format!("driver {name} did not say within {limit} s"))
+                });
+                (name, read.is_ok().then_some(meter), grounds, read)
+            });
+        }
+        let host = self.host.read(engine.paths.state().to_owned()).await;
+        let now = clock::monotonic();
+        let told = {
+            let mut readings = engine.meters.readings();
+            readings.of.retain(|id, _| alive.contains(id));
+            readings.host_past.add(now, &history::host_row(&host));
+            readings.host = host;
+            let Readings { host, told_of_host, .. } = &mut *readings;
+            told_of_host.of_host(host)
+        };
+        engine.tell_limits(None, told);
+        while let Some(done) = reading.join_next().await {
+            // A reader that failed is made anew in the next round.
+            let Ok((name, meter, grounds, read)) = done else { continue };
+            if let Some(meter) = meter {
+                self.meters.insert(name, meter);
+            }
+            match read {
+                Ok(read) => engine.take_readings(&grounds, read),
+                Err(fault) => tracing::debug!(%fault, "gauges"),
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn to_be_metered(&self) -> Vec<Wanted> {
+        let fleet = self.fleet();
+        let live = fleet.entries().filter(|it| {
+            it.seat.is_some() && matches!(it.sandbox.state, State::Running | State::Paused)
+        });
+        let wanted = live.map(|it| Wanted {
+            driver: it.sandbox.driver.clone(),
+            ground: Ground {
+                id: it.sandbox.id.clone(),
+                name: it.sandbox.name.clone(),
+                dir: self.paths.sandbox(&it.sandbox.id),
+                from: None,
+            },
+        });
+        wanted.collect()
+    }
+
+    fn take_readings(&self, grounds: &[Ground], read: Vec<Outcome<Metered>>) {
+        let now = clock::monotonic();
+        for (ground, read) in grounds.iter().zip(read) {
+            match read {
+                Ok(read) => {
+                    let told =
+                        self.meters.readings().take(&ground.id, &ground.name, read.usage, now);
+                    self.tell_limits(Some(&ground.id), told);
+                }
+                // What was read last stays, with its time.
+                Err(fault) => tracing::debug!(%fault, sandbox = %ground.name, "gauge"),
+            }
+        }
+    }
+
+    fn tell_limits(&self, sandbox: Option<&SandboxId>, told: Vec<String>) {
+        for words in told {
+            self.fleet().notice(Level::Warning, sandbox.cloned(), &words);
+        }
+    }
+
+    /// Rounds of readings, the first of them with rates.
+    pub(super) fn gauges(&self, wanted: GaugesWanted) -> BoxStream<Outcome<Gauges>> {
+        let rounds = self.meters.rounds.subscribe();
+        self.meters.ring();
+        let only: HashSet<SandboxId> = wanted.only.into_iter().collect();
+        let meters = Arc::clone(&self.meters);
+        // The state before the first round is not one.
+        let stream = WatchStream::from_changes(rounds);
+        let mut rounds_waited = 0;
+        let stream = stream.filter_map(move |_| {
+            let readings = meters.readings();
+            rounds_waited += 1;
+            let wanted = readings.of.iter().filter(|it| only.is_empty() || only.contains(it.0));
+            let whole = wanted.fold(true, |all, (_, it)| all && it.twice);
+            let whole = whole && readings.host.cpu_percent.is_some();
+            // One that comes new with every round would hold up all others.
+            (whole || rounds_waited > 1).then(|| Ok(readings.round(&only)))
+        });
+        if wanted.watch { Box::pin(stream) } else { Box::pin(stream.take(1)) }
+    }
+
+    /// What a sandbox or this host used before.
+    pub(super) fn gauge_past(&self, wanted: &PastWanted) -> Outcome<Past> {
+        let points = wanted.points.clamp(1, GAUGE_POINTS_MAX);
+        let readings = self.meters.readings();
+        let (now, until) = (clock::monotonic(), clock::wall());
+        let of = match &wanted.sandbox {
+            None => Some(&readings.host_past),
+            Some(id) => readings.of.get(id).map(|it| &it.past),
+        };
+        let past = of.map(|it| it.told(now, until, wanted.back, points));
+        drop(readings);
+        match (past, &wanted.sandbox) {
+            (Some(past), _) => Ok(past),
+            (None, Some(id)) => {
+                let name = self.fleet().get(id)?.sandbox.name.clone();
+                Err(Fault::absent(format!("nothing is known of what {name} uses")))
+            }
+            (None, None) => Err(Fault::absent("nothing is known of what this host uses")),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What sandboxes use, against what the kernel says of their processes.
+
+use std::fs;
+
+use crate::{
+    program::{Home, eventually},
+    pty::Pty,
+    skip::not_on_this_host,
+};
+
+fn one(home: &Home, name: &str) -> serde_json::Value {
+    home.json(&["stats", name, "--json"])[0].clone()
+}
+
+#[test]
+fn figures_are_those_of_the_kernel_within_five_percent() {
+    let home = Home::new();
+    // 100 MiB in one line, which `tail` holds until there is another, and a sum that takes a moment.
+    let script = "(head -c 104857600 /dev/zero; sleep 1000) | tail -n 1 & \
+                  i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; echo done; sleep 1000";
+    home.ok(&["run", "-d", "--name", "busy", "--", "sh", "-c", script]);
+    home.ok(&["wait", "busy", "--for", "text=done", "--timeout", "120s"]);
+    let pid = home.json(&["ls", "busy", "--json"])[0]["sessions"][0]["pid"].as_u64().unwrap();
+    let mut told = serde_json::Value::Null;
+    eventually("it holds all of it", || {
+        told = one(&home, "busy");
+        told["memory"]["used_bytes"].as_u64().is_some_and(|it| it > 100 << 20)
+    });
+    let memory = told["memory"]["used_bytes"].as_u64().unwrap() as f64;
+    let most = (105 << 20) as f64 * 1.05;
+    assert!(memory <= most, "{memory} of {most}: {told}");
+    // Of the shell alone: what else runs there does next to nothing.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|it| it.parse::<u64>().unwrap()).sum();
+    let truth = ticks as f64 * 1000.0 / rustix::param::clock_ticks_per_second() as f64;
+    let time = told["cpu"]["time_ms"].as_u64().unwrap() as f64;
+    // Filling the memory took some of it.
+    assert!(time >= truth * 0.95 && truth > 100.0, "{time} of {truth}: {told}");
+    // The shell, `sleep`, the other shell with its `sleep`, `tail`.
+    assert_eq!(told["pids"]["count"], 5, "{told}");
+    assert!(told["cpu"]["percent"].is_number() && told["disk"]["read_bytes"].is_number(), "{told}");
+    assert!(told["at"].is_string() && told["metered_by"].is_string());
+    assert_eq!(told["sandbox"], "busy");
+}
+
+#[test]
+fn what_came_and_went_and_what_does_not_run_is_said() {
+    let home = Home::new();
+    let nothing = home.ok(&["stats"]);
+    assert!(
+        nothing.contains("no sandbox runs") && nothing.contains("this machine: cpu"),
+        "{nothing}"
+    );
+    home.ok(&["run", "-d", "--name", "one", "--", "sleep", "1000"]);
+    home.ok(&["run", "-d", "--name", "two", "--", "sleep", "1000"]);
+    let all = home.json(&["stats", "--json"]);
+    let names: Vec<_> = all.as_array().unwrap().iter().map(|it| it["sandbox"].clone()).collect();
+    assert!(names.len() == 2 && names.contains(&"one".into()), "{all}");
+    home.ok(&["pause", "one"]);
+    assert_eq!(one(&home, "one")["sandbox"], "one", "what is paused still has its memory");
+    home.ok(&["resume", "one"]);
+    home.ok(&["stop", "one"]);
+    let stopped = home.run(&["stats", "one"]);
+    assert_eq!(stopped.code, 3, "{stopped:?}");
+    assert!(stopped.stderr.contains("only a sandbox that runs is metered"), "{stopped:?}");
+    assert_eq!(home.run(&["stats", "three"]).code, 3);
+    let host = home.json(&["stats", "--host", "--json"]);
+    assert!(host["memory"]["total_bytes"].as_u64() > Some(0), "{host}");
+    assert!(host["cpu"]["cores_percent"].as_array().is_some_and(|it| !it.is_empty()), "{host}");
+}
+
+#[test]
+fn readings_go_on_while_they_are_watched_and_over_a_new_hub() {
+    let home = Home::new();
+    home.ok(&["run", "-d", "--name", "one", "--", "sleep", "1000"]);
+    let pty = Pty::start(&home, &["stats", "--watch"], (100, 24));
+    pty.wait_until("a round", |it| it.has("this machine: cpu") && it.has("one"));
+    home.ok(&["run", "-d", "--name", "second", "--", "sleep", "1000"]);
+    pty.wait_until("the new one", |it| it.has("second"));
+    home.ok(&["hub", "stop"]);
+    home.ok(&["run", "-d", "--name", "third", "--", "sleep", "1000"]);
+    pty.wait_until("the next hub", |it| it.has("third"));
+}
+
+#[test]
+fn a_sandbox_that_runs_out_of_memory_is_told_of() {
+    let home = Home::new();
+    let limited = home.run(&[
+        "run",
+        "-d",
+        "--name",
+        "leak",
+        "--memory",
+        "48M",
+        "--",
+        "sh",
+        "-c",
+        "tail /dev/zero; echo over; sleep 1000",
+    ]);
+    if limited.stderr.contains("memory") && limited.code != 0 {
+        return not_on_this_host("memory can't be bound");
+    }
+    assert_eq!(limited.code, 0, "{limited:?}");
+    home.ok(&["wait", "leak", "--for", "text=over", "--timeout", "120s"]);
+    eventually("the kill is counted", || {
+        let told = one(&home, "leak");
+        if told["memory"]["limit_bytes"].is_null() {
+            return true;
+        }
+        told["memory"]["oom_kills"].as_u64() >= Some(1)
+    });
+}
