@@ -12,11 +12,12 @@ use super::{
 };
 use crate::{
     base::{
+        clock::Timestamp,
         fault::{Fault, Outcome},
         id::SandboxId,
         units::human_bytes,
     },
-    model::gauge::{Gauge, Gauges, GaugesWanted, Gpu, HostGauge, Pressure},
+    model::gauge::{Gauge, Gauges, GaugesWanted, Gpu, GpuShare, HostGauge, MeteredBy, Pressure},
     runtime::Runtime,
 };
 
@@ -304,7 +305,7 @@ fn milliseconds(it: std::time::Duration) -> u64 {
 impl<'a> GaugeView<'a> {
     fn new(it: &'a Gauge, names: &'a BTreeMap<SandboxId, String>, gpus: &'a [Gpu]) -> Self {
         let (usage, rates) = (&it.usage, &it.rates);
-        let share = |it: &crate::model::gauge::GpuShare| {
+        let share = |it: &GpuShare| {
             let whole = gpus.iter().find(|gpu| gpu.index == it.index);
             GpuView {
                 memory_used_bytes: it.memory_bytes,
@@ -316,7 +317,7 @@ impl<'a> GaugeView<'a> {
             sandbox: names.get(&it.sandbox).map_or(it.sandbox.as_str(), String::as_str),
             id: it.sandbox.as_str(),
             at: it.at.rfc3339(),
-            metered_by: usage.by.map(|it| it.word()),
+            metered_by: usage.by.map(MeteredBy::word),
             cpu: CpuView {
                 percent: rates.cpu_percent,
                 limit_percent: usage.cpu_limit.map(|it| it * 100.0),
@@ -373,7 +374,7 @@ impl<'a> GpuView<'a> {
 impl<'a> From<&'a HostGauge> for HostView<'a> {
     fn from(it: &'a HostGauge) -> Self {
         Self {
-            at: it.at.map(|it| it.rfc3339()),
+            at: it.at.map(Timestamp::rfc3339),
             cpu: HostCpuView {
                 percent: it.cpu_percent,
                 processors: it.processors,

@@ -173,7 +173,7 @@ impl View<'_> {
             y += 1;
         }
         y = area.y + rows;
-        self.gauge_row(brush, y, "NAME", COLUMNS.map(|(name, _)| (name.to_owned(), dim)), dim);
+        gauge_row(brush, y, "NAME", &COLUMNS.map(|(name, _)| (name.to_owned(), dim)), dim);
         y += 1;
         for (at, row) in it.rows.iter().enumerate().skip(it.cursor.top()) {
             if y >= area.y + area.height {
@@ -192,37 +192,13 @@ impl View<'_> {
                 let role = if near && current { Role::Warning } else { Role::Base };
                 (text, if current { self.theme.style(role) } else { plain })
             });
-            self.gauge_row(brush, y, &name, cells, plain);
+            gauge_row(brush, y, &name, &cells, plain);
             if at == it.cursor.at() {
                 brush.text(area.x, y, 1, ">", self.theme.style(Role::Accent));
                 let style = Style { fg: None, ..self.theme.style(Role::Selection) };
                 brush.style(Area::new(area.x, y, area.width, 1), style);
             }
             y += 1;
-        }
-    }
-
-    /// One row; what has no room is left out, from the right.
-    fn gauge_row(
-        &self,
-        brush: &mut Brush<'_>,
-        y: u16,
-        name: &str,
-        cells: [(String, Style); COLUMNS.len()],
-        plain: Style,
-    ) {
-        let area = brush.area();
-        let mut columns = COLUMNS.len();
-        let wide = |columns: usize| COLUMNS.iter().take(columns).map(|it| it.1 + 1).sum::<u16>();
-        while columns > 1 && wide(columns) + 18 > area.width {
-            columns -= 1;
-        }
-        let room = area.width.saturating_sub(wide(columns) + 3).min(40);
-        brush.text(area.x + 2, y, room, name, plain);
-        let mut x = area.x + 2 + room;
-        for ((text, style), (_, wide)) in cells.iter().zip(COLUMNS).take(columns) {
-            x += wide + 1;
-            brush.text_right(x, y, wide, text, *style);
         }
     }
 
@@ -345,6 +321,29 @@ impl View<'_> {
                 left = left.saturating_sub(8);
             }
         }
+    }
+}
+
+/// One row; what has no room is left out, from the right.
+fn gauge_row(
+    brush: &mut Brush<'_>,
+    y: u16,
+    name: &str,
+    cells: &[(String, Style); COLUMNS.len()],
+    plain: Style,
+) {
+    let area = brush.area();
+    let mut columns = COLUMNS.len();
+    let wide = |columns: usize| COLUMNS.iter().take(columns).map(|it| it.1 + 1).sum::<u16>();
+    while columns > 1 && wide(columns) + 18 > area.width {
+        columns -= 1;
+    }
+    let room = area.width.saturating_sub(wide(columns) + 3).min(40);
+    brush.text(area.x + 2, y, room, name, plain);
+    let mut x = area.x + 2 + room;
+    for ((text, style), (_, wide)) in cells.iter().zip(COLUMNS).take(columns) {
+        x += wide + 1;
+        brush.text_right(x, y, wide, text, *style);
     }
 }
 

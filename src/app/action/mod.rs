@@ -83,6 +83,12 @@ impl Scope {
         }
     }
 
+    /// Whether its keys are of one place over fleet and panes.
+    pub fn is_of_a_place(self) -> bool {
+        let of = [Self::Snapshots, Self::Diff, Self::Asks, Self::Ask, Self::Records, Self::Gauges];
+        of.contains(&self)
+    }
+
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|it| it.word() == word)
     }

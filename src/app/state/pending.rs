@@ -103,11 +103,13 @@ pub enum Pending {
 }
 
 impl Pending {
-    /// Whether it is for the lists of rules, of what went out and of the audit record, or for what is written there.
+    /// Whether it is for gauges, for the lists of rules, of what went out and of the audit record, or for what is written
+    /// there.
     pub(in crate::app) fn is_of_records(&self) -> bool {
         matches!(
             self,
             Self::Records(_)
+                | Self::GaugePast
                 | Self::RuleRead(_)
                 | Self::RemoveRule { .. }
                 | Self::Propose

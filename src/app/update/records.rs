@@ -147,6 +147,7 @@ impl Turn<'_> {
         let zone = self.state.zone.clone();
         self.state.dirty = true;
         match pending {
+            Pending::GaugePast => self.gauge_past_came(id, result),
             Pending::RemoveRule { id } => match result {
                 Ok(_) => {
                     self.notice(Level::Info, &format!("rule {id} is taken out"));

@@ -21,9 +21,6 @@ impl Turn<'_> {
     pub(super) fn done(&mut self, id: EffectId, result: Outcome<Reply>) {
         self.state.works.remove(&id);
         let Some(pending) = self.state.pending.remove(&id) else { return };
-        if pending == Pending::GaugePast {
-            return self.gauge_past_came(id, result);
-        }
         if pending.is_of_records() {
             return self.records_done(id, pending, result);
         }

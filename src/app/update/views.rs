@@ -122,64 +122,18 @@ impl Turn<'_> {
 
     /// Actions of a place, and those that mean it while it is open.
     pub(super) fn view_action(&mut self, action: Action, argument: &str) -> bool {
-        let scope = action.spec().scope;
-        let now = self.state.now.since_start;
-        let is_snapshots = match self.state.views.last_mut() {
-            None => {
-                let elsewhere = match scope {
-                    Scope::Snapshots => Some(Action::Snapshots),
-                    Scope::Diff | Scope::View => Some(Action::Diff),
-                    Scope::Asks | Scope::Ask => Some(Action::AsksShow),
-                    Scope::Records => Some(Action::RulesShow),
-                    Scope::Gauges => Some(Action::GaugesShow),
-                    _ => None,
-                };
-                if let Some(place) = elsewhere {
-                    let (title, key) = (action.spec().title, self.state.key_words(place));
-                    self.notice(Level::Info, &format!("{title}: {key} opens where it works"));
-                }
-                return elsewhere.is_some();
-            }
-            Some(View::Asks(_)) => {
-                if self.asks_action(action) {
-                    return true;
-                }
-                false
-            }
-            Some(View::Gauges(_)) => {
-                if self.gauges_action(action) {
-                    return true;
-                }
-                false
-            }
-            Some(View::Records(_)) => {
-                if self.records_action(action) {
-                    return true;
-                }
-                false
-            }
-            Some(View::Snapshots(it)) => {
-                if it.cursor.act(action) {
-                    it.rest.moved(now);
-                    return true;
-                }
-                true
-            }
-            Some(View::Diff(it)) => {
-                let moved = match it.half {
-                    Half::Files => it.cursor.act(action),
-                    Half::Lines => it.lines.act(action),
-                };
-                if moved {
-                    if it.half == Half::Files {
-                        it.show_start();
-                        it.rest.moved(now);
-                    }
-                    return true;
-                }
-                false
-            }
+        let own = match self.state.views.last() {
+            None => return self.view_elsewhere(action),
+            Some(View::Asks(_)) => self.asks_action(action),
+            Some(View::Gauges(_)) => self.gauges_action(action),
+            Some(View::Records(_)) => self.records_action(action),
+            Some(View::Snapshots(_) | View::Diff(_)) => self.move_in_view(action),
         };
+        if own {
+            return true;
+        }
+        let scope = action.spec().scope;
+        let is_snapshots = matches!(self.state.view(), Some(View::Snapshots(_)));
         match (action, scope) {
             (Action::Back, _) => self.back_in_view(),
             (Action::NextPlace | Action::PreviousPlace, _) => self.other_half(),
@@ -192,21 +146,52 @@ impl Turn<'_> {
             (_, Scope::Diff) if matches!(self.state.view(), Some(View::Diff(_))) => {
                 self.diff_action(action);
             }
-            (
-                _,
-                Scope::Snapshots
-                | Scope::Diff
-                | Scope::Asks
-                | Scope::Ask
-                | Scope::Records
-                | Scope::Gauges,
-            ) => {
+            (_, scope) if scope.is_of_a_place() => {
                 let title = action.spec().title;
                 self.notice(Level::Info, &format!("{title} does nothing here"));
             }
             _ => return false,
         }
         true
+    }
+
+    /// Says which place an action is for, when none is open; `false` when it is for none.
+    fn view_elsewhere(&mut self, action: Action) -> bool {
+        let place = match action.spec().scope {
+            Scope::Snapshots => Action::Snapshots,
+            Scope::Diff | Scope::View => Action::Diff,
+            Scope::Asks | Scope::Ask => Action::AsksShow,
+            Scope::Records => Action::RulesShow,
+            Scope::Gauges => Action::GaugesShow,
+            _ => return false,
+        };
+        let (title, key) = (action.spec().title, self.state.key_words(place));
+        self.notice(Level::Info, &format!("{title}: {key} opens where it works"));
+        true
+    }
+
+    /// Moves in snapshots or in what changed; `false` when the action moves nothing.
+    fn move_in_view(&mut self, action: Action) -> bool {
+        let now = self.state.now.since_start;
+        match self.state.views.last_mut() {
+            Some(View::Snapshots(it)) => {
+                let moved = it.cursor.act(action);
+                if moved {
+                    it.rest.moved(now);
+                }
+                moved
+            }
+            Some(View::Diff(it)) if it.half == Half::Lines => it.lines.act(action),
+            Some(View::Diff(it)) => {
+                let moved = it.cursor.act(action);
+                if moved {
+                    it.show_start();
+                    it.rest.moved(now);
+                }
+                moved
+            }
+            _ => false,
+        }
     }
 
     fn back_in_view(&mut self) {

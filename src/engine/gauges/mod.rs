@@ -83,13 +83,13 @@ impl Readings {
     }
 
     /// Takes what a sandbox uses; gives what there is to tell of it.
-    fn take(&mut self, id: &SandboxId, name: &str, usage: Usage, now: Duration) -> Vec<String> {
+    fn take(&mut self, id: &SandboxId, name: &str, usage: &Usage, now: Duration) -> Vec<String> {
         let at = clock::wall();
         let track = self.of.entry(id.clone()).or_insert_with(|| Track {
             gauge: Gauge {
                 sandbox: id.clone(),
                 at,
-                usage,
+                usage: *usage,
                 rates: Rates::default(),
                 gpus: Vec::new(),
             },
@@ -98,15 +98,15 @@ impl Readings {
             past: History::default(),
             told: Told::default(),
         });
-        if now > track.read_at {
-            let apart = now - track.read_at;
-            track.gauge.rates = Rates::between(&track.gauge.usage, &usage, apart);
+        let apart = now.saturating_sub(track.read_at);
+        if !apart.is_zero() {
+            track.gauge.rates = Rates::between(&track.gauge.usage, usage, apart);
             track.twice = true;
         }
         let before = track.gauge.usage;
-        (track.gauge.usage, track.gauge.at, track.read_at) = (usage, at, now);
+        (track.gauge.usage, track.gauge.at, track.read_at) = (*usage, at, now);
         track.past.add(now, &history::row(&track.gauge));
-        track.told.of_sandbox(name, &before, &usage)
+        track.told.of_sandbox(name, &before, usage)
     }
 }
 
@@ -225,7 +225,7 @@ impl Inner {
             match read {
                 Ok(read) => {
                     let told =
-                        self.meters.readings().take(&ground.id, &ground.name, read.usage, now);
+                        self.meters.readings().take(&ground.id, &ground.name, &read.usage, now);
                     self.tell_limits(Some(&ground.id), told);
                 }
                 // What was read last stays, with its time.
