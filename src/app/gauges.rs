@@ -352,7 +352,7 @@ fn lines(gauge: &Gauge, recent: &[f64]) -> Vec<GaugeLine> {
     };
     rest += &format!("  r {} w {}", rate(rates.read), rate(rates.write));
     if rates.rx.or(rates.tx).is_some() {
-        rest += &format!("  in {} out {}", rate(rates.rx), rate(rates.tx));
+        rest += &format!("  rx {} tx {}", rate(rates.rx), rate(rates.tx));
     }
     if !gauge.gpus.is_empty() {
         let memory = gauge.gpus.iter().filter_map(|it| it.memory_bytes).sum();

@@ -28,8 +28,8 @@ const COLUMNS: [(&str, u16); 8] = [
     ("PIDS", 5),
     ("READ/s", 7),
     ("WRITE/s", 7),
-    ("IN/s", 7),
-    ("OUT/s", 7),
+    ("RX/s", 7),
+    ("TX/s", 7),
 ];
 
 /// Eighths of a cell for a figure from 0 to 1; what is not nothing shows.
@@ -59,7 +59,7 @@ impl View<'_> {
         let title = self.theme.style(Role::BorderTitle);
         let name = self.state.fleet.current().map(|it| visible(&it.sandbox.name));
         let text = format!(" GAUGES {} ", name.unwrap_or_default());
-        brush.text(header.x, header.y, header.width - 1, &text, title);
+        brush.text(header.x, header.y, header.width.saturating_sub(1), &text, title);
         let board = &self.state.board;
         let fresh = board.is_fresh(self.state.now.since_start);
         let dim = self.theme.style(Role::Dim);
@@ -111,7 +111,7 @@ impl View<'_> {
         let filled = (used * f64::from(area.width)).round() as u16;
         let full = "■".repeat(usize::from(filled.min(area.width)));
         let x = brush.text(area.x, area.y, area.width, &full, self.theme.style(role));
-        let left = area.x + area.width - x;
+        let left = (area.x + area.width).saturating_sub(x);
         let empty = "·".repeat(usize::from(left));
         brush.text(x, area.y, left, &empty, self.theme.style(Role::Dim));
     }
@@ -230,7 +230,7 @@ impl View<'_> {
             }
             Some(Ok(past)) => past,
         };
-        let left = area.y + area.height - y;
+        let left = (area.y + area.height).saturating_sub(y);
         let charts = charts(&past.lines);
         let Ok(count) = u16::try_from(charts.len()) else { return };
         if count == 0 {
@@ -243,9 +243,10 @@ impl View<'_> {
             if y + CHART_ROWS_MIN > area.y + area.height {
                 break;
             }
-            let rows = each.min(area.y + area.height - y);
+            let rows = each.min((area.y + area.height).saturating_sub(y));
             let limit = self.limit(it, line.series);
-            self.chart(brush, Area::new(area.x + 1, y, area.width - 1, rows), line, limit);
+            let width = area.width.saturating_sub(1);
+            self.chart(brush, Area::new(area.x + 1, y, width, rows), line, limit);
             y += rows;
         }
     }
@@ -306,7 +307,8 @@ impl View<'_> {
             area.y + 1 + rows.saturating_sub(below.max(1))
         });
         if let Some(y) = limit_row {
-            brush.line(Area::new(area.x, y, area.width - 1, 1), "╌", dim);
+            let width = area.width.saturating_sub(1);
+            brush.line(Area::new(area.x, y, width, 1), "╌", dim);
         }
         for (x, figure) in (area.x..).zip(mean) {
             if figure.is_nan() {

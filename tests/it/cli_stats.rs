@@ -37,8 +37,8 @@ fn figures_are_those_of_the_kernel_within_five_percent() {
     let time = told["cpu"]["time_ms"].as_u64().unwrap() as f64;
     // Filling the memory took some of it.
     assert!(time >= truth * 0.95 && truth > 100.0, "{time} of {truth}: {told}");
-    // The shell, `sleep`, the other shell with its `sleep`, `tail`.
-    assert_eq!(told["pids"]["count"], 5, "{told}");
+    // Two of `sleep`, `tail`, and shells that did not become one of these.
+    assert!((3..=5).contains(&told["pids"]["count"].as_u64().unwrap()), "{told}");
     assert!(told["cpu"]["percent"].is_number() && told["disk"]["read_bytes"].is_number(), "{told}");
     assert!(told["at"].is_string() && told["metered_by"].is_string());
     assert_eq!(told["sandbox"], "busy");
