@@ -127,6 +127,10 @@ pub const CORES_SHOWN_MAX: usize = 1024;
 pub const GPUS_SHOWN_MAX: usize = 64;
 pub const GPU_PROCESSES_MAX: usize = 1024;
 
+/// Who may read metrics at once, and how long one may take to ask or a page to be made.
+pub const METRICS_READERS_MAX: usize = 8;
+pub const METRICS_WITHIN: Duration = Duration::from_secs(5);
+
 /// Names that an address stands for, in one sandbox.
 pub const GATE_NAMES_MAX: usize = 4096;
 /// Answers that hold for longer than once, in one sandbox.

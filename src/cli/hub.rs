@@ -14,12 +14,12 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         text, units,
     },
-    config::paths::Paths,
+    config::{load, paths::Paths, source},
     driver::registry::Registry,
     engine::{Engine, OWN_PROGRAM, Options},
     hub,
     model::check::{Check, CheckStatus},
-    runtime::HubStatus,
+    runtime::{HubStatus, Runtime},
 };
 
 pub async fn run(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
@@ -66,9 +66,37 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
     let program = OWN_PROGRAM.into();
     let drivers = Registry::standard();
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
+    let metrics = tokio::spawn(serve_metrics(paths.clone(), engine.clone()));
     let served = claim.serve(Arc::new(engine.clone()), hub::told_to_end()).await;
+    metrics.abort();
     engine.close().await;
     served
+}
+
+/// Where the configuration wants it; a hub does its work without.
+async fn serve_metrics(paths: Paths, engine: Engine) {
+    let read = source::read(&paths.config_file()).map(|text| {
+        let text = text.unwrap_or_default();
+        load::config(&paths.config_file().display().to_string(), &text)
+    });
+    let fault = match read {
+        Ok(Ok(config)) => {
+            let Some(at) = config.hub.metrics else { return };
+            match hub::metrics::serve(at, engine.client(link::identity())).await {
+                Ok(never) => match never {},
+                Err(fault) => fault,
+            }
+        }
+        Ok(Err(flaws)) => source::fault(&flaws),
+        Err(fault) => fault,
+    };
+    engine.warn(&format!("metrics are not served: {fault}"));
+}
+
+/// All metrics once, for whoever collects them from files.
+pub async fn metrics(runtime: &dyn Runtime) -> Outcome<out::Code> {
+    out::print(&hub::metrics::text(runtime).await?)?;
+    Ok(out::DONE)
 }
 
 fn summary(it: &HubStatus) -> String {

@@ -181,6 +181,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Ls(args) => steer::ls(&*runtime, args).await,
                 Verb::Egress(args) => egress::egress(&*runtime, args).await,
                 Verb::Stats(args) => stats::stats(&*runtime, args).await,
+                Verb::Metrics => hub::metrics(&*runtime).await,
                 Verb::Adopt(args) => foreign::adopt(&*runtime, args).await,
                 Verb::Exec(args) => exec::exec(&*runtime, args).await,
                 Verb::Send(args) => steer::send(&*runtime, args).await,

@@ -1,6 +1,6 @@
 //! Reads config.toml and the preferences file: whole, or refused with every flaw and its place.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
     environment,
@@ -23,9 +23,10 @@ use crate::{
 pub const DEFAULT_TOML: &str = include_str!("../../assets/config.toml");
 
 const KEYS: &[&str] =
-    &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "new", "notify"];
+    &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "new", "notify", "hub"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
+const HUB_KEYS: &[&str] = &["metrics"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title", "command", "after"];
 
 /// Reads a configuration; `file` is what flaws call it.
@@ -48,6 +49,9 @@ pub fn config(file: &str, text: &str) -> Result<Config, Vec<Flaw>> {
             "new" => each(source, &item, |source, name, item| new(source, &mut config, name, item)),
             "notify" => {
                 each(source, &item, |source, name, item| notify(source, &mut config, name, item));
+            }
+            "hub" => {
+                each(source, &item, |source, name, item| hub(source, &mut config, name, item));
             }
             _ => source.unknown("a setting", &name, KEYS.iter().copied()),
         }
@@ -111,6 +115,21 @@ fn notify(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item
             set(&mut config.notify.after, after);
         }
         _ => source.unknown("a setting of `notify`", name, NOTIFY_KEYS.iter().copied()),
+    }
+}
+
+fn hub(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
+    match name.text.as_str() {
+        "metrics" => {
+            let text = string(source, item);
+            let at = text.as_deref().and_then(|it| it.parse().ok());
+            let at = at.filter(|it: &SocketAddr| it.ip().is_loopback());
+            if at.is_none() && text.is_some() {
+                wanted(source, item, "an address of this machine alone, like \"127.0.0.1:9464\"");
+            }
+            config.hub.metrics = at;
+        }
+        _ => source.unknown("a setting of `hub`", name, HUB_KEYS.iter().copied()),
     }
 }
 

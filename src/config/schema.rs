@@ -1,6 +1,6 @@
 //! What config.toml may say. Every key is optional; what is missing keeps the default given here.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::model::{
     sandbox::{Egress, WorkspaceMode},
@@ -27,6 +27,7 @@ pub struct Config {
     pub scroll_lines: u16,
     pub new: NewDefaults,
     pub notify: NotifyConfig,
+    pub hub: HubConfig,
 }
 
 /// Defaults of the new-sandbox dialog.
@@ -56,6 +57,13 @@ pub struct NotifyConfig {
     /// What the hub runs when asks have waited for so long; none = nothing.
     pub command: Vec<String>,
     pub after: Duration,
+}
+
+/// What a hub does beside its work; read at its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HubConfig {
+    /// Where it serves metrics over HTTP: an address of this machine alone. `None` = nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for NotifyConfig {
@@ -103,6 +111,7 @@ impl Default for Config {
                 pids: None,
             },
             notify: NotifyConfig::default(),
+            hub: HubConfig::default(),
         }
     }
 }

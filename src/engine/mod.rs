@@ -211,6 +211,11 @@ impl Engine {
         }
     }
 
+    /// Tells everybody something that a person should know.
+    pub fn warn(&self, words: &str) {
+        self.inner.fleet().notice(Level::Warning, None, words);
+    }
+
     /// Gives back everything a client held, when its last connection has ended.
     pub fn client_gone(&self, client: &ClientId) {
         self.inner.release_all(client);

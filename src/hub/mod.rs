@@ -5,6 +5,7 @@
 //! on), then calls `Claim::serve`.
 mod accept;
 mod claim;
+pub mod metrics;
 mod outgoing;
 mod service;
 mod work;

@@ -213,7 +213,7 @@ pub struct PastWanted {
     pub sandbox: Option<SandboxId>,
     /// How far back it goes.
     pub back: Duration,
-    /// Into how many parts of one length it is cut, 1 to `limits::GAUGE_POINTS_MAX`.
+    /// Into how many parts of one length it is cut at most, 1 to `limits::GAUGE_POINTS_MAX`.
     pub points: u32,
 }
 

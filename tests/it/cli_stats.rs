@@ -1,6 +1,9 @@
 //! What sandboxes use, against what the kernel says of their processes.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+};
 
 use crate::{
     program::{Home, eventually},
@@ -110,4 +113,43 @@ fn a_sandbox_that_runs_out_of_memory_is_told_of() {
         }
         told["memory"]["oom_kills"].as_u64() >= Some(1)
     });
+}
+
+#[test]
+fn metrics_are_served_where_the_configuration_says_and_to_nobody_who_calls_it_otherwise() {
+    let home = Home::new();
+    // A free port, as far as that can be known.
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fs::create_dir_all(home.config()).unwrap();
+    fs::write(home.config().join("config.toml"), format!("[hub]\nmetrics = \"{at}\"\n")).unwrap();
+    home.ok(&["run", "-d", "--name", "one", "--", "sleep", "1000"]);
+    let ask = |request: String| {
+        let mut stream = std::net::TcpStream::connect(at).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    let page = |host: &str, path: &str| {
+        ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    };
+    let mut told = String::new();
+    eventually("the hub serves it", || {
+        told = page(&at.to_string(), "/metrics").unwrap_or_default();
+        told.contains("sandwatch_sandbox_memory_bytes")
+    });
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    assert!(told.contains("sandwatch_sandboxes{state=\"running\"} 1"), "{told}");
+    assert!(told.contains("sandwatch_sandbox_processes{sandbox=\"one\""), "{told}");
+    assert!(page("evil.example", "/metrics").unwrap().starts_with("HTTP/1.1 421"));
+    assert!(page(&at.to_string(), "/").unwrap().starts_with("HTTP/1.1 404"));
+    let posted = ask(format!("POST /metrics HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n"));
+    assert!(posted.unwrap().starts_with("HTTP/1.1 405"));
+    assert!(home.ok(&["metrics"]).contains("# TYPE sandwatch_sandbox_cpu_seconds_total counter"));
+    fs::write(home.config().join("config.toml"), "[hub]\nmetrics = \"0.0.0.0:9464\"\n").unwrap();
+    let refused = home.run(&["config", "check"]);
+    assert!(
+        refused.code != 0 && refused.stdout.contains("an address of this machine alone"),
+        "{refused:?}"
+    );
 }

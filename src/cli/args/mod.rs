@@ -76,6 +76,8 @@ pub enum Verb {
     Egress(EgressArgs),
     /// What sandboxes and this machine use: processors, memory, disks, network, GPUs
     Stats(StatsArgs),
+    /// Print all metrics once, as Prometheus reads them
+    Metrics,
     /// End every process of sandboxes; their files stay
     Stop(StopArgs),
     /// Remove sandboxes and everything in them but recordings

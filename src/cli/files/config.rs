@@ -163,13 +163,22 @@ fn settings(it: &Config) -> serde_json::Value {
             "bell": it.notify.bell,
             "desktop": it.notify.desktop,
             "title": it.notify.title,
+            "command": it.notify.command,
+            "after": it.notify.after.as_secs(),
+        },
+        "hub": {
+            "metrics": it.hub.metrics.map(|it| it.to_string()),
         },
     })
 }
 
 /// What it means that a setting has no value.
 fn unset(setting: &str) -> &'static str {
-    if setting == "prefix" { "the keymap's" } else { "no limit" }
+    match setting {
+        "prefix" => "the keymap's",
+        "hub.metrics" => "nowhere",
+        _ => "no limit",
+    }
 }
 
 /// `name` or `table.name`, with its value as text.

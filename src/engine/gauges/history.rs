@@ -146,10 +146,11 @@ impl History {
         }
     }
 
-    /// The last `back` before now, in so many parts of whole seconds.
+    /// The last `back` before now, in at most so many parts of whole seconds.
     pub fn told(&self, now: Duration, until: Timestamp, back: Duration, points: u32) -> Past {
-        let points = points.max(1) as usize;
-        let step = back.as_secs().div_ceil(points as u64).max(1);
+        let step = back.as_secs().div_ceil(u64::from(points.max(1))).max(1);
+        // No more of them than it takes: what is before was not asked for.
+        let points = back.as_secs().div_ceil(step).max(1) as usize;
         let end = now.as_secs() + 1;
         let start = end.saturating_sub(step * points as u64);
         // Fewer seconds than parts since the start of the clock: the first parts are empty.

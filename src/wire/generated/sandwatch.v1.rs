@@ -681,7 +681,7 @@ pub struct GaugePastRequest {
     /// How far back, in milliseconds, at most a day.
     #[prost(uint64, tag = "2")]
     pub back_ms: u64,
-    /// Into how many parts that is cut, 1 to 2000; each is a whole number of seconds.
+    /// Into how many parts that is cut at most, 1 to 2000; each is a whole number of seconds.
     #[prost(uint32, tag = "3")]
     pub points: u32,
 }

@@ -263,7 +263,7 @@ mod tests {
         // 32 MiB that are touched, and a child that computes for a moment.
         let script = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; read line";
         let mut shell = std::process::Command::new("sh")
-            .args(["-c", "sh -c \"$0\" & wait", script])
+            .args(["-c", "exec 3<&0; sh -c \"$0\" <&3 & wait", script])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
