@@ -102,7 +102,7 @@ impl Mark {
             // A shell ends with the code of the last command typed into it.
             (Status::Exited, Some(ExitStatus::Code(_))) if session.command.is_empty() => Self::Done,
             (Status::Exited, Some(_)) => Self::Failed,
-            (Status::Exited, None) => Self::Unknown,
+            (Status::Exited, None) | (Status::Unknown, _) => Self::Unknown,
         }
     }
 

@@ -44,9 +44,7 @@ impl Inner {
         let happening = async {
             match what {
                 WaitFor::Exit => self.wait_state(id, ended).await,
-                WaitFor::Idle => {
-                    self.wait_state(id, |it| ended(it) || it.status == Status::Idle).await
-                }
+                WaitFor::Idle => self.wait_state(id, |it| ended(it) || is_at_rest(it)).await,
                 WaitFor::Text(pattern) => self.wait_text(id, &pattern).await,
             }
         };
@@ -104,6 +102,12 @@ impl Inner {
         }
         Err(Fault::lost(format!("the sandbox was lost before its program printed {pattern}")))
     }
+}
+
+/// Whether it does nothing as far as anybody can tell. Where nobody can, a script is not made to wait for a word that will not
+/// come.
+fn is_at_rest(session: &Session) -> bool {
+    matches!(session.status, Status::Idle | Status::Waiting | Status::Stuck | Status::Unknown)
 }
 
 /// The lines of a screen down to the last that has text, as if they had just been printed.

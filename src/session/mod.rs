@@ -11,5 +11,6 @@ mod feed;
 mod host;
 mod input;
 mod marks;
+pub mod status;
 pub mod unfold;
 mod watch;

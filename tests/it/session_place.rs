@@ -95,6 +95,7 @@ impl Place for BarePlace {
             resize: Box::new(move |size| {
                 tcsetwinsize(&sized, winsize(size)).map_err(|it| Fault::io("resizing", &it.into()))
             }),
+            terminal: Box::new(TerminalUse::default),
         };
         Ok(Program { pid, io, exit: wait_for(child) })
     }

@@ -4,6 +4,7 @@
 mod asks;
 mod audit;
 mod changes;
+mod explain;
 mod settings;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use self::{
     },
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
+    explain::ExplainArgs,
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };
 use super::values::{self, Pair, Variable, WorkspaceArg};
@@ -72,6 +74,8 @@ pub enum Verb {
     Pause(SandboxesArgs),
     /// Let paused sandboxes run on
     Resume(SandboxesArgs),
+    /// What a session does and what that stands on; what it waits on, if it is stuck
+    Explain(ExplainArgs),
     /// What went out of a sandbox whose network asks, and what was kept in
     Egress(EgressArgs),
     /// End every process of sandboxes; their files stay
