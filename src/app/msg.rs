@@ -22,6 +22,7 @@ use crate::{
         sandbox::Sandbox,
         session::{Lease, Session},
         snapshot::Snapshot,
+        status::Explained,
         traffic::Traffic,
     },
     vt::key::{KeyPress, Mods},
@@ -106,6 +107,7 @@ pub enum Reply {
     /// The rule that was made or taken out.
     Rule(Option<Box<KnownRule>>),
     Traffic(Box<Traffic>),
+    Explained(Box<Explained>),
     Audit(Box<AuditRead>),
 }
 

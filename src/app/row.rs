@@ -38,11 +38,6 @@ impl Mark {
         Self::Unknown,
     ];
 
-    /// Those that this version can show: nothing is found to be stuck yet.
-    pub fn shown() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().copied().filter(|it| *it != Self::Stuck)
-    }
-
     pub fn sign(self) -> char {
         match self {
             Self::Asks => '!',
@@ -76,13 +71,13 @@ impl Mark {
         match self {
             Self::Asks => "asks: waits for your answer",
             Self::Calls => "calls: rang or sent a notification",
-            Self::Stuck => "stuck",
+            Self::Stuck => "stuck: does not get on by itself",
             Self::Failed => "failed",
-            Self::Working => "working: prints",
-            Self::Idle => "idle: prints nothing",
+            Self::Working => "working",
+            Self::Idle => "idle: has nothing to do",
             Self::Paused => "paused",
             Self::Done => "done or stopped",
-            Self::Unknown => "unknown",
+            Self::Unknown => "unknown: nothing tells",
         }
     }
 
@@ -257,6 +252,6 @@ impl Row {
     /// nothing is known of it.
     pub fn last_sign(&self) -> Option<Timestamp> {
         let session = self.leading().filter(|_| !self.prints())?;
-        Some(session.last_sign())
+        Some(session.since())
     }
 }

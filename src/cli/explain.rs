@@ -1,7 +1,5 @@
 //! `explain`: a session's status, what it stands on, what its processes wait on, and what fits to do about it.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::{
@@ -17,7 +15,7 @@ use crate::{
         units::human_duration,
     },
     model::{
-        process::{Doing, Process},
+        process::Doing,
         session::Status,
         status::{Explained, Offer, Weight},
     },
@@ -97,7 +95,7 @@ fn evidence(told: &Explained) -> Table {
 
 fn processes(told: &Explained) -> Table {
     let mut table = Table::new(&["PID", "STATE", "CPU", "CALL", "PROCESS"]);
-    for (it, depth) in tree(&told.processes.all) {
+    for (it, depth) in told.processes.tree() {
         let tone = match it.doing {
             Doing::Runs => Tone::Good,
             Doing::Disk | Doing::Stopped | Doing::Lock => Tone::Warn,
@@ -116,16 +114,6 @@ fn processes(told: &Explained) -> Table {
         ]);
     }
     table
-}
-
-/// Each with how far below the first it is.
-pub fn tree(all: &[Process]) -> impl Iterator<Item = (&Process, usize)> {
-    let mut depths: BTreeMap<u32, usize> = BTreeMap::new();
-    all.iter().map(move |it| {
-        let depth = depths.get(&it.parent).map_or(0, |it| it + 1).min(16);
-        depths.insert(it.pid, depth);
-        (it, depth)
-    })
 }
 
 /// How it is done here.

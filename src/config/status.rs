@@ -210,7 +210,13 @@ fn rule(source: &mut Source<'_>, whole: &Item) -> Option<ScreenRule> {
         (_, None, _) => "match",
         (.., None) => "words",
         _ => {
-            return Some(ScreenRule { says: says?, pattern: pattern?, unless, rows, words: words? });
+            return Some(ScreenRule {
+                says: says?,
+                pattern: pattern?,
+                unless,
+                rows,
+                words: words?,
+            });
         }
     };
     source.flaw(whole.span.clone(), format!("a rule lacks `{lacks}`"));

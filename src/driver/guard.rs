@@ -207,6 +207,10 @@ impl Place for GuardedPlace {
         within(self.driver, "exec", ANSWER_WITHIN, self.inner.exec(spec)).await
     }
 
+    fn starved(&self) -> Option<u64> {
+        self.inner.starved()
+    }
+
     async fn processes(&self, leader: u32) -> Outcome<Reading> {
         within(self.driver, "processes", LOOK_WITHIN, self.inner.processes(leader)).await
     }

@@ -274,6 +274,11 @@ pub trait Place: Send + Sync {
         Err(Fault::unsupported("its processes can't be looked at from here"))
     }
 
+    /// How many processes of it the kernel ended for want of memory, so far; `None` = that can't be told.
+    fn starved(&self) -> Option<u64> {
+        None
+    }
+
     /// Freezes every process. Paused twice is paused.
     async fn pause(&self) -> Outcome<()>;
 

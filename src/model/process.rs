@@ -1,6 +1,6 @@
 //! Processes of a session as their host sees them: what each does, and what it waits on.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::sandbox::words;
 use crate::base::clock::Timestamp;
@@ -33,6 +33,9 @@ words! {
         Unknown = "unknown",
     }
 }
+
+/// Said of what is typed, among what somebody waits for.
+pub const KEYS: &str = "what is typed";
 
 /// One process. Its words are its own, and safe to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +90,18 @@ pub struct Processes {
     pub apart: Option<Duration>,
 }
 
+impl Processes {
+    /// Each with how far below the first it is, at most 16.
+    pub fn tree(&self) -> impl Iterator<Item = (&Process, usize)> {
+        let mut depths: BTreeMap<u32, usize> = BTreeMap::new();
+        self.all.iter().map(move |it| {
+            let depth = depths.get(&it.parent).map_or(0, |it| it + 1).min(16);
+            depths.insert(it.pid, depth);
+            (it, depth)
+        })
+    }
+}
+
 impl Process {
     /// What it does, in words.
     pub fn in_words(&self) -> String {
@@ -96,7 +111,7 @@ impl Process {
         };
         match self.doing {
             Doing::Runs => "runs".to_owned(),
-            Doing::Terminal => "waits for what is typed".to_owned(),
+            Doing::Terminal => format!("waits for {KEYS}"),
             Doing::Child => "waits for a child to end".to_owned(),
             Doing::Lock => match self.threads {
                 0 | 1 => "waits for a lock".to_owned(),

@@ -111,6 +111,11 @@ impl Session {
         Some(name.to_owned()).filter(|it| !it.is_empty())
     }
 
+    /// Since when it is as it is; where that is not known, its last sign.
+    pub fn since(&self) -> Timestamp {
+        self.exited_at.or(self.status_since).unwrap_or_else(|| self.last_sign())
+    }
+
     /// When it last printed or ended; when it started, if it never did.
     pub fn last_sign(&self) -> Timestamp {
         self.exited_at.or(self.last_output_at).unwrap_or(self.started_at)

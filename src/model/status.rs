@@ -43,7 +43,6 @@ words! {
         Spins = "spins",
         Banner = "banner",
         Memory = "memory",
-        Full = "full",
         Zombies = "zombies",
     }
 }
@@ -94,7 +93,7 @@ impl Cause {
             }
             Self::Spins => &[Offer::Peek, Offer::Nudge, Offer::Interrupt, Offer::Pause],
             Self::Banner => &[Offer::Peek, Offer::Nudge, Offer::Shell],
-            Self::Memory | Self::Full | Self::Zombies => &[Offer::Shell, Offer::Snapshot],
+            Self::Memory | Self::Zombies => &[Offer::Shell, Offer::Snapshot],
         }
     }
 }

@@ -215,6 +215,17 @@ impl Host {
         decides.is_some_and(|(it, _)| !matches!(it.source, Source::Process | Source::Output))
     }
 
+    /// The kernel ended so many processes of its sandbox since it began, for want of memory.
+    pub fn starved(&self, processes: u64) {
+        let mut live = self.shared.live();
+        live.recorder.starved(processes);
+        let changed = live.decide();
+        drop(live);
+        if changed {
+            (self.shared.tell)(Told::Changed);
+        }
+    }
+
     /// How long until something that was said counts no more.
     pub fn changes_in(&self) -> Option<Duration> {
         self.shared.live().recorder.changes_in()

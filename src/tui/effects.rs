@@ -251,6 +251,9 @@ impl Runner {
             Act::Traffic(sandbox) => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.traffic(&sandbox).await.map(|it| Reply::Traffic(Box::new(it)))
             }),
+            Act::Explain(session) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.explain(&session).await.map(|it| Reply::Explained(Box::new(it)))
+            }),
             Act::Audit => {
                 let read = async move {
                     let read = tokio::time::timeout(AUDIT_READ_WITHIN, read_audit(&*runtime));

@@ -222,7 +222,7 @@ async fn a_resize_has_its_place_in_the_output() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_starting_then_working_then_idle_then_exited() {
+async fn a_session_is_starting_then_working_then_waits_then_exited() {
     let bench = Bench::new(false);
     let mut events = bench.house.events().await.unwrap();
     let id = SessionId::random();
@@ -237,7 +237,8 @@ async fn a_session_is_starting_then_working_then_idle_then_exited() {
         if seen.last() != Some(&session.status) {
             seen.push(session.status);
             assert!(!session.status_why.is_empty());
-            if session.status == Status::Idle {
+            if session.status == Status::Waiting {
+                assert!(session.status_why.contains("waits for a line"), "{}", session.status_why);
                 bench.house.input(&id, text("\r")).await.unwrap();
             }
         }
@@ -245,8 +246,8 @@ async fn a_session_is_starting_then_working_then_idle_then_exited() {
     seen.dedup();
     assert_eq!(seen.first(), Some(&Status::Starting));
     assert!(
-        seen.ends_with(&[Status::Idle, Status::Exited])
-            || seen.ends_with(&[Status::Idle, Status::Working, Status::Exited]),
+        seen.ends_with(&[Status::Waiting, Status::Exited])
+            || seen.ends_with(&[Status::Waiting, Status::Working, Status::Exited]),
         "{seen:?}"
     );
 }

@@ -164,6 +164,10 @@ actions! {
         "Show who did and decided what, the newest first, and whether all of the record is as it was.",
         [Global "U"], "audit" Nothing;
 
+    StatusShow, "status.show", List, None, "Why",
+        "Show what a session does and what that stands on: the evidence, its processes, and what each waits on.",
+        [Global "w", Prefix "e"], "why" Sandbox;
+
     RecordOpen, "records.open", Records, None, "Read",
         "Read all of the row under the cursor.",
         [Records "enter"];

@@ -225,6 +225,7 @@ impl Turn<'_> {
         }
         self.settle_views();
         self.settle_ask();
+        self.read_records_anew();
         self.settle_records();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));

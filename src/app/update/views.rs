@@ -462,6 +462,7 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::AsksShow
             | A::RulesShow
             | A::EgressShow
+            | A::StatusShow
             | A::AuditShow
             | A::Leave
     )

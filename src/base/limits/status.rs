@@ -13,6 +13,8 @@ pub const LOOK_SETTLES: Duration = Duration::from_millis(150);
 pub const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
 pub const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 pub const LOOK_AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Shortest time between two looks for a console that shows them.
+pub const INSPECT_EVERY: Duration = Duration::from_secs(2);
 /// How long one look may take, and how many are taken at the same time in one sandbox.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(2);
 pub const LOOKS_AT_ONCE: usize = 2;

@@ -218,6 +218,10 @@ impl Place for LocalPlace {
         Ok(Program { pid: begun.pid, io, exit: begun.exit })
     }
 
+    fn starved(&self) -> Option<u64> {
+        self.groups.starved()
+    }
+
     async fn processes(&self, leader: u32) -> Outcome<Reading> {
         if self.has_a_kernel() {
             let words =

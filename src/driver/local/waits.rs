@@ -10,12 +10,13 @@ use std::{
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::doing::{Stat, read};
-use crate::model::process::Doing;
+use crate::model::process::{Doing, KEYS};
 
-/// Descriptors of one wait that are looked at.
+/// Descriptors of one wait that are looked at, and of those the ones that are named.
 const FDS_MAX: usize = 64;
-/// Of those, the ones that are named.
 const NAMED_MAX: usize = 4;
+/// Descriptors of a process that are looked through for the other end of a pipe.
+const OWN_FDS_MAX: usize = 512;
 /// A list of sockets is read so far, in bytes.
 const SOCKETS_BYTES_MAX: usize = 512 * 1024;
 /// `FUTEX_WAIT`, `FUTEX_LOCK_PI` and others, without their flags.
@@ -276,7 +277,7 @@ impl Here {
         Some(if let Some(number) = number("socket") {
             self.socket(number)
         } else if number("pipe").is_some() {
-            Target::Pipe(link)
+            if self.wakes_itself(fd, &link) { Target::Bell } else { Target::Pipe(link) }
         } else if let Some(kind) = link.strip_prefix("anon_inode:") {
             match kind {
                 "[timerfd]" => Target::Timer,
@@ -288,6 +289,16 @@ impl Here {
         } else {
             Target::Other(link)
         })
+    }
+
+    /// Whether the other end of a pipe is its own: it is how signals and threads wake who waits.
+    fn wakes_itself(&self, fd: i32, link: &str) -> bool {
+        let Ok(open) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
+        let is_other =
+            |it: &fs::DirEntry| it.file_name().to_str().is_some_and(|it| it.parse() != Ok(fd));
+        let others = open.filter_map(Result::ok).take(OWN_FDS_MAX).filter(is_other);
+        let mut links = others.filter_map(|it| fs::read_link(it.path()).ok());
+        links.any(|it| it.as_os_str() == link)
     }
 
     /// Whether it is the terminal that its session has. Nothing of a file system is asked for that.
@@ -402,14 +413,19 @@ impl Here {
         let told = String::from_utf8_lossy(&told);
         let fds = told.lines().filter_map(|it| it.strip_prefix("tfd:")?.split_whitespace().next());
         let fds = fds.filter_map(|it| it.parse().ok()).take(FDS_MAX);
-        self.all(fds.filter_map(|it| self.target(it)).collect(), !limited)
+        let mut wait = self.all(fds.filter_map(|it| self.target(it)).collect(), !limited);
+        if wait.doing == Doing::Terminal {
+            // What else it has to do is in no list of descriptors.
+            wait.doing = Doing::Events;
+        }
+        wait
     }
 }
 
 /// What to call it; `None` for what is not worth a name.
 fn named(target: Target) -> Option<(Doing, String)> {
     Some(match target {
-        Target::Keys => (Doing::Terminal, "what is typed".to_owned()),
+        Target::Keys => (Doing::Terminal, KEYS.to_owned()),
         Target::Linked(to) => (Doing::Socket, to),
         Target::Listens(at) => (Doing::Listens, at),
         Target::Pipe(name) => (Doing::Pipe, name),

@@ -11,7 +11,7 @@ use crate::{
     },
     driver::TerminalUse,
     model::{
-        process::{Doing, Process, Reading},
+        process::{Doing, KEYS, Process, Reading},
         session::Status,
         status::Cause,
     },
@@ -72,6 +72,14 @@ pub(super) fn assess(
         out.front = Some(reads(it, terminal));
         return out;
     }
+    // In a loop of events, what is typed is one of them: it is the only one if nothing else is there.
+    let loops = front.iter().find(|it| it.doing == Doing::Events && it.endless && it.keys);
+    if let Some(it) = loops.filter(|it| it.on.as_deref() == Some(KEYS))
+        && alive().all(|other| other.pid == it.pid || other.doing == Doing::Child)
+    {
+        out.front = Some(reads(it, terminal));
+        return out;
+    }
     let waits_for_good =
         |it: &&Process| it.endless && matches!(it.doing, Doing::Lock | Doing::Child);
     let lock = front.iter().find(|it| it.endless && it.doing == Doing::Lock);
@@ -119,6 +127,8 @@ fn is_busy(it: &Process, now: &Reading, before: Option<&Reading>) -> bool {
     let apart = before.map(|before| now.at.saturating_sub(before.at)).unwrap_or_default();
     let earlier = before.and_then(|before| before.processes.iter().find(|old| old.pid == it.pid));
     match earlier.filter(|_| apart >= Duration::from_millis(200)) {
+        // On a machine that has more to do than it can, one may want a processor for long, and get little of it.
+        Some(old) if it.doing == Doing::Runs && old.doing == Doing::Runs => it.cpu > old.cpu,
         Some(old) => it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart,
         None => it.doing == Doing::Runs,
     }
@@ -127,7 +137,7 @@ fn is_busy(it: &Process, now: &Reading, before: Option<&Reading>) -> bool {
 /// What it is that somebody reads from the terminal, by how the terminal is set.
 fn reads(it: &Process, terminal: TerminalUse) -> Says {
     let name = it.name.trim_start_matches('-');
-    let has_script = it.command.split_whitespace().nth(1).is_some_and(|it| !it.starts_with('-'));
+    let has_script = it.command.split_whitespace().nth(1).is_some_and(is_script);
     let by_line = terminal.lines == Some(true);
     let at_prompt = if LINE_EDITORS.contains(&name) {
         !by_line
@@ -142,6 +152,14 @@ fn reads(it: &Process, terminal: TerminalUse) -> Says {
             Says::new("terminal", Status::Waiting, format!("{name} waits for a line to be typed"))
         }
         false => Says::new("terminal", Status::Idle, format!("{name} waits for keys")),
+    }
+}
+
+/// Whether the first argument of a shell says that its commands are not typed: a file, or `-c` and what goes with it.
+fn is_script(argument: &str) -> bool {
+    match argument.strip_prefix('-') {
+        Some(letters) => !letters.starts_with('-') && letters.contains('c'),
+        None => true,
     }
 }
 
@@ -245,9 +263,16 @@ mod tests {
         assert_eq!(of("-sh", LINES), Some(Status::Idle));
         assert_eq!(of("python3", LINES), Some(Status::Waiting));
         assert_eq!(of("vim", RAW), Some(Status::Idle));
-        let mut script = process(2, "sh", Doing::Terminal);
-        script.command = "sh ask.sh".to_owned();
-        assert_eq!(front(&[script], LONG, LINES), Some(Status::Waiting));
+        for (command, status) in [
+            ("sh ask.sh", Status::Waiting),
+            ("sh -ec read", Status::Waiting),
+            ("sh -i", Status::Idle),
+            ("sh --login", Status::Idle),
+        ] {
+            let mut shell = process(2, "sh", Doing::Terminal);
+            shell.command = command.to_owned();
+            assert_eq!(front(&[shell], LONG, LINES), Some(status), "{command}");
+        }
     }
 
     #[test]

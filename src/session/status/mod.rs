@@ -44,23 +44,24 @@ enum Slot {
     Title,
     Screen,
     Loops,
-    Start,
     Output,
     Silence,
     Seems,
+    Start,
     Zombies,
+    Memory,
 }
 
 impl Slot {
     fn source(self) -> Source {
         match self {
-            Self::Exit | Self::Front | Self::Zombies => Source::Runtime,
+            Self::Exit | Self::Front | Self::Zombies | Self::Memory => Source::Runtime,
             Self::Repeats | Self::Hook => Source::Hook,
             Self::Program => Source::Program,
             Self::Progress | Self::Prompt | Self::Title => Source::Terminal,
             Self::Screen | Self::Loops => Source::Screen,
-            Self::Start | Self::Output | Self::Silence => Source::Output,
-            Self::Seems => Source::Process,
+            Self::Output | Self::Silence => Source::Output,
+            Self::Seems | Self::Start => Source::Process,
         }
     }
 
@@ -309,6 +310,21 @@ impl Recorder {
                 ..Says::new("screens", Status::Stuck, words)
             }),
         );
+    }
+
+    /// The kernel ended processes of the sandbox since it began, for want of memory.
+    pub fn starved(&mut self, processes: u64) {
+        let words =
+            format!("the kernel ended {} here for want of memory", count(processes, "process"));
+        let says = Says { what: "memory", cause: Some(Cause::Memory), words, ..Says::default() };
+        self.set(Slot::Memory, says);
+        if let Some(it) = self.slots.get_mut(&Slot::Exit)
+            && it.cause.is_none()
+        {
+            it.cause = Some(Cause::Memory);
+            it.words =
+                shown(&format!("{}: its sandbox ran out of memory", it.words), LINE_BYTES_MAX);
+        }
     }
 
     /// The program ended.

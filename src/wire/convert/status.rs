@@ -32,7 +32,7 @@ enums! {
         Runtime, Hook, Program, Terminal, Screen, Output, Process,
     }
     cause_out, cause_in: Cause = StatusCause {
-        Ask, Paused, Stopped, Deadlock, Disk, Network, Repeats, Loops, Spins, Banner, Memory, Full,
+        Ask, Paused, Stopped, Deadlock, Disk, Network, Repeats, Loops, Spins, Banner, Memory,
         Zombies,
     }
     weight_out, weight_in: Weight = EvidenceWeight { Decides, Agrees, Outranked, Stale, Silent, }

@@ -2794,10 +2794,8 @@ pub enum StatusCause {
     Banner = 10,
     /// It ran out of memory.
     Memory = 11,
-    /// A disk is full.
-    Full = 12,
     /// Processes have ended that nobody asks how.
-    Zombies = 13,
+    Zombies = 12,
 }
 impl StatusCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2818,7 +2816,6 @@ impl StatusCause {
             Self::Spins => "STATUS_CAUSE_SPINS",
             Self::Banner => "STATUS_CAUSE_BANNER",
             Self::Memory => "STATUS_CAUSE_MEMORY",
-            Self::Full => "STATUS_CAUSE_FULL",
             Self::Zombies => "STATUS_CAUSE_ZOMBIES",
         }
     }
@@ -2837,7 +2834,6 @@ impl StatusCause {
             "STATUS_CAUSE_SPINS" => Some(Self::Spins),
             "STATUS_CAUSE_BANNER" => Some(Self::Banner),
             "STATUS_CAUSE_MEMORY" => Some(Self::Memory),
-            "STATUS_CAUSE_FULL" => Some(Self::Full),
             "STATUS_CAUSE_ZOMBIES" => Some(Self::Zombies),
             _ => None,
         }
