@@ -240,6 +240,7 @@ impl Row {
             one.status_why.clone_from(&other.status_why);
             if one.status == Status::Working {
                 one.last_output_at = other.last_output_at;
+                one.status_since = other.status_since;
             }
             if let (Some(one), Some(other)) = (&mut one.lease, &other.lease) {
                 one.used_at = other.used_at;

@@ -46,6 +46,9 @@ pub enum Told {
     Said(Fact),
 }
 
+/// How many processes of the sandbox the kernel ended for want of memory, so far.
+pub type Starved = Box<dyn Fn() -> u64 + Send + Sync>;
+
 /// Called from the drain: must not block.
 pub type Tell = Box<dyn Fn(Told) + Send + Sync>;
 
@@ -70,6 +73,7 @@ pub(super) struct Shared {
     pub(super) input: InputQueue,
     resize: Box<dyn Fn(Size) -> Outcome<()> + Send + Sync>,
     terminal: Box<dyn Fn() -> TerminalUse + Send + Sync>,
+    starved: Starved,
     /// Rung when something happened that may be another status.
     bell: Arc<Notify>,
     tell: Tell,
@@ -101,6 +105,7 @@ impl Host {
         program: Program<PtyIo>,
         journal_dir: PathBuf,
         journal: Option<(Writer, Meta)>,
+        starved: Starved,
         tell: Tell,
     ) -> Self {
         let PtyIo { reader, writer, resize, terminal } = program.io;
@@ -124,6 +129,7 @@ impl Host {
             input: InputQueue::default(),
             resize,
             terminal,
+            starved: since_now(starved),
             bell: Arc::default(),
             tell,
         });
@@ -215,17 +221,6 @@ impl Host {
         decides.is_some_and(|(it, _)| !matches!(it.source, Source::Process | Source::Output))
     }
 
-    /// The kernel ended so many processes of its sandbox since it began, for want of memory.
-    pub fn starved(&self, processes: u64) {
-        let mut live = self.shared.live();
-        live.recorder.starved(processes);
-        let changed = live.decide();
-        drop(live);
-        if changed {
-            (self.shared.tell)(Told::Changed);
-        }
-    }
-
     /// How long until something that was said counts no more.
     pub fn changes_in(&self) -> Option<Duration> {
         self.shared.live().recorder.changes_in()
@@ -257,6 +252,10 @@ impl Host {
         let lines = live.screen.lines();
         let front = processes.all.iter().filter(|it| it.foreground).map(|it| it.name.clone());
         let programs: Vec<String> = live.session.program().into_iter().chain(front).collect();
+        let starved = (self.shared.starved)();
+        if starved > 0 {
+            live.recorder.starved(starved);
+        }
         live.recorder.looked(seen.clone(), rules.read(&programs, &lines).as_ref(), &lines);
         let changed = live.decide();
         drop(live);
@@ -364,6 +363,12 @@ impl Shared {
         let mut journal = self.journal();
         let mut live = self.live();
         live.recorder.ended(&why);
+        // It may have been another that was ended, but seldom is it by chance.
+        let killed = status == ExitStatus::Signal(9) || status == ExitStatus::Code(128 + 9);
+        let starved = if killed { (self.starved)() } else { 0 };
+        if starved > 0 {
+            live.recorder.starved(starved);
+        }
         live.decide();
         live.session.exit = Some(status);
         live.session.exited_at = Some(at);
@@ -383,6 +388,12 @@ impl Shared {
         self.bell.notify_one();
         self.changed();
     }
+}
+
+/// The same, counted from now on.
+fn since_now(starved: Starved) -> Starved {
+    let before = starved();
+    Box::new(move || starved().saturating_sub(before))
 }
 
 impl Live {

@@ -513,7 +513,10 @@ impl Seat for House {
         let session = inner.new_session(id.clone(), &spec, program.pid);
         let journal = inner.journal(&session);
         let dir = inner.recordings.join(id.as_str());
-        let host = Arc::new(Host::start(session, program, dir, journal, tell(inner, id.clone())));
+        let place = Arc::downgrade(&inner.place);
+        let starved = Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
+        let tell = tell(inner, id.clone());
+        let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
         look::start(&host, Arc::clone(&inner.place), inner.rules());
         let session = host.session();
         if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {

@@ -109,6 +109,7 @@ mod session_place;
 mod shim_process;
 mod skip;
 mod source;
+mod status_console;
 mod status_local;
 mod tui_attach;
 mod tui_attached;

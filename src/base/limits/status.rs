@@ -36,7 +36,7 @@ pub const EVIDENCE_MAX: usize = 32;
 pub const CALLS_REPEATED: u32 = 5;
 pub const SCREENS_LOOP_FOR: Duration = Duration::from_secs(120);
 pub const SPINS_FOR: Duration = Duration::from_secs(600);
-pub const SCREENS_SEEN_MAX: usize = 64;
+pub const SCREENS_SEEN_MAX: usize = 256;
 /// Files of screen rules that an operator has, rules in one, bytes of a pattern, rows that one looks at.
 pub const SCREEN_RULE_FILES_MAX: usize = 64;
 pub const SCREEN_RULES_MAX: usize = 64;

@@ -267,7 +267,8 @@ mod tests {
         let seen = loop {
             let seen = look(own).unwrap().processes;
             let sleeps = |it: &Process| it.name == "sleep" && it.doing != Doing::Runs;
-            if seen.get(1).is_some_and(sleeps) || clock::monotonic() > until {
+            let settled = seen.first().is_some_and(|it| it.doing == Doing::Child);
+            if settled && seen.get(1).is_some_and(sleeps) || clock::monotonic() > until {
                 break seen;
             }
             std::thread::yield_now();

@@ -92,7 +92,8 @@ pub fn of_thread(pid: i32, tid: i32, terminal: i32, hidden: &mut bool) -> Option
         None => by_place(place.as_deref()),
     };
     wait.call = call.map(|it| it.words()).or(place);
-    if stat.state == b'D' && wait.doing != Doing::Terminal {
+    // Who started a child waits like this until that has its own program.
+    if stat.state == b'D' && !matches!(wait.doing, Doing::Terminal | Doing::Child) {
         wait.doing = Doing::Disk;
     }
     Some(wait)
@@ -177,7 +178,7 @@ impl Call {
                 0 | 9 | 6 | 11 | 13 if fourth == 0 => Wait::new(Doing::Lock, true),
                 _ => Wait::new(Doing::Timer, false),
             },
-            "wait4" | "waitid" => Wait::new(Doing::Child, true),
+            "wait4" | "waitid" | "vfork" => Wait::new(Doing::Child, true),
             "nanosleep" | "clock_nanosleep" => Wait::new(Doing::Timer, false),
             "flock" | "fcntl" => {
                 Wait { on: here.one(self.fd()).on, ..Wait::new(Doing::Lock, true) }
@@ -206,6 +207,7 @@ fn name(number: i64) -> Option<&'static str> {
         libc::SYS_select => return Some("select"),
         libc::SYS_epoll_wait => return Some("epoll_wait"),
         libc::SYS_pause => return Some("pause"),
+        libc::SYS_vfork => return Some("vfork"),
         libc::SYS_open => return Some("open"),
         _ => {}
     }

@@ -156,7 +156,6 @@ async fn watch(
     place: Arc<dyn Place>,
     rules: Arc<Rules>,
 ) {
-    let starved_before = place.starved().unwrap_or_default();
     let mut looked: Option<Duration> = None;
     let mut pause = LOOK_AGAIN_MIN;
     let mut next = Some(LOOK_SETTLES);
@@ -178,10 +177,6 @@ async fn watch(
             pause = LOOK_AGAIN_MIN;
         }
         let Some(strong) = host.upgrade() else { return };
-        let starved = place.starved().unwrap_or_default().saturating_sub(starved_before);
-        if starved > 0 {
-            strong.starved(starved);
-        }
         if strong.session().exit.is_some() {
             return;
         }
