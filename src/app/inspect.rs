@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::{
         clock::{Timestamp, Zone},
-        text::{count, visible},
+        text::{count, visible, wrap},
         units::human_duration,
     },
     model::{
@@ -32,13 +32,17 @@ pub(super) fn of_explained(told: &Explained, zone: &Zone, state: &State) -> (Vec
 fn head(told: &Explained, state: &State) -> Head {
     let since = told.since.map(|it| format!(" for {}", human_duration(told.at.since(it))));
     let (since, word) = (since.unwrap_or_default(), status_word(told.status));
-    let mut head =
-        vec![(format!("{word}{since}: {}", visible(&told.why)), status_tone(told.status))];
+    let room = usize::from(state.size.0.saturating_sub(4)).max(20);
+    let wrapped = |text: &str, tone: Tone| wrap(text, room).into_iter().map(move |it| (it, tone));
+    let why = format!("{word}{since}: {}", visible(&told.why));
+    let mut head: Head = wrapped(&why, status_tone(told.status)).collect();
     let offers: Vec<String> = told.offers().into_iter().map(|it| offer(it, state)).collect();
     if !offers.is_empty() {
-        head.push((format!("what fits: {}", offers.join(" · ")), Tone::Plain));
+        head.extend(wrapped(&format!("what fits: {}", offers.join(" · ")), Tone::Plain));
     }
-    head.extend(notes(&told.processes).map(|it| (it, Tone::Dim)));
+    for note in notes(&told.processes) {
+        head.extend(wrapped(&note, Tone::Dim));
+    }
     head
 }
 

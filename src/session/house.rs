@@ -514,7 +514,8 @@ impl Seat for House {
         let journal = inner.journal(&session);
         let dir = inner.recordings.join(id.as_str());
         let place = Arc::downgrade(&inner.place);
-        let starved = Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
+        let starved =
+            Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
         let tell = tell(inner, id.clone());
         let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
         look::start(&host, Arc::clone(&inner.place), inner.rules());

@@ -97,7 +97,9 @@ fn help_explains_the_marks_by_what_they_mean() {
     console.text("marks");
     let picture = console.picture();
     assert!(
-        picture.contains("^ calls") && picture.contains("! asks") && picture.contains("~ stuck: does not"),
+        picture.contains("^ calls")
+            && picture.contains("! asks")
+            && picture.contains("~ stuck: does not"),
         "{picture}"
     );
 }

@@ -228,7 +228,8 @@ async fn a_session_is_starting_then_working_then_waits_then_exited() {
     let id = SessionId::random();
     let opened =
         bench.house.open(id.clone(), shell("sleep 0.3; echo hi; read line")).await.unwrap();
-    assert_eq!(opened.status, Status::Starting);
+    // Where much else runs it has been looked at by now.
+    assert!(matches!(opened.status, Status::Starting | Status::Working), "{opened:?}");
     let mut seen = vec![Status::Starting];
     while seen.last() != Some(&Status::Exited) {
         let event = tokio::time::timeout(crate::session_place::SOON, events.next()).await.unwrap();

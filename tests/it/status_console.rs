@@ -54,7 +54,11 @@ fn told(session: &str) -> Explained {
         cause: Some(Cause::Deadlock),
         ..evidence(Source::Runtime, Some(Status::Stuck), lock)
     };
-    let claim = evidence(Source::Program, Some(Status::Working), "it says by OSC 7501 that it works\u{1b}[31m");
+    let claim = evidence(
+        Source::Program,
+        Some(Status::Working),
+        "it says by OSC 7501 that it works\u{1b}[31m",
+    );
     let silence = evidence(Source::Output, None, "it prints nothing any more");
     Explained {
         session: sandwatch::base::id::SessionId::parse(session).unwrap(),
@@ -106,7 +110,14 @@ fn the_inspector_shows_what_a_status_stands_on_and_what_fits() {
     for size in [(80, 24), (120, 40), (300, 100)] {
         let console = inspecting(size);
         let picture = console.picture();
-        for words in ["INSPECTOR", "stuck for 1m: python3 (pid 41)", "what fits: q shows its screen", "decides", "outranked", "read twice, 512 ms apart"] {
+        for words in [
+            "INSPECTOR",
+            "stuck for 1m: python3 (pid 41)",
+            "what fits: q shows its screen",
+            "decides",
+            "outranked",
+            "read twice, 512 ms apart",
+        ] {
             assert!(picture.contains(words), "{words} is not in\n{picture}");
         }
         // The child stands behind its parent, and further in.

@@ -50,15 +50,17 @@ impl Wait {
     /// How much of what a process does is told by this thread of it: a lock is what the idle ones of most programs wait for.
     pub fn tells(&self) -> u8 {
         match self.doing {
-            Doing::Runs => 12,
-            Doing::Disk => 11,
-            Doing::Terminal => 10,
-            Doing::Socket => 9,
-            Doing::Pipe => 8,
-            Doing::Events => 7,
-            Doing::Listens => 6,
-            Doing::Unknown => 5,
-            Doing::Timer => 4,
+            Doing::Runs => 13,
+            Doing::Disk => 12,
+            Doing::Terminal => 11,
+            Doing::Socket => 10,
+            Doing::Pipe => 9,
+            Doing::Events if self.on.is_some() => 8,
+            Doing::Listens => 7,
+            Doing::Unknown => 6,
+            Doing::Timer => 5,
+            // Only others of its own process wake it, as a rule.
+            Doing::Events => 4,
             Doing::Child => 3,
             Doing::Lock => 2,
             Doing::Stopped => 1,
