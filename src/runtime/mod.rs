@@ -123,7 +123,7 @@ pub struct Fork {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitFor {
     Exit,
-    /// No output for the quiet time that makes a session idle.
+    /// It does nothing as far as can be told, and has printed nothing for a while.
     Idle,
     /// This regular expression in the output so far or to come, escape sequences taken out.
     Text(String),

@@ -518,7 +518,7 @@ impl Seat for House {
             Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
         let tell = tell(inner, id.clone());
         let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
-        look::start(&host, Arc::clone(&inner.place), inner.rules());
+        look::start(&host, Arc::clone(&inner.place), inner.rules(), Arc::clone(&inner.still));
         let session = host.session();
         if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {
             tell_late(inner);

@@ -341,7 +341,7 @@ pub struct ScreenArgs {
 pub struct WaitArgs {
     /// Name, id or unique prefix of an id
     pub session: String,
-    /// exit, idle, or text=RE: RE in the output so far or to come, within 64 KiB of text
+    /// exit, idle (it does nothing and has printed nothing for 5 s), or text=RE: RE in the output so far or to come, within 64 KiB of text
     #[arg(long = "for", value_name = "EVENT", value_parser = values::wait_for)]
     pub what: WaitFor,
     /// Give up after so long (exit code 7), e.g. 30s

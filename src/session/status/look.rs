@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::{Notify, RwLock};
+
 use super::{
     Says,
     assess::{Assessed, assess, moved},
@@ -144,17 +146,23 @@ pub(in crate::session) async fn twice(host: &Host, place: &dyn Place, rules: &Ru
     seen.processes
 }
 
-/// Looks at a session until it ends or nobody holds it any more.
-pub(in crate::session) fn start(host: &Arc<Host>, place: Arc<dyn Place>, rules: Arc<Rules>) {
+/// Looks at a session until it ends or nobody holds it any more. Nobody looks while `still` is held to write: what is held
+/// still for a moment is not stuck.
+pub(in crate::session) fn start(
+    host: &Arc<Host>,
+    place: Arc<dyn Place>,
+    rules: Arc<Rules>,
+    still: Arc<RwLock<()>>,
+) {
     let (host, bell) = (Arc::downgrade(host), host.bell());
-    tokio::spawn(watch(host, bell, place, rules));
+    tokio::spawn(watch((host, bell), place, rules, still));
 }
 
 async fn watch(
-    host: Weak<Host>,
-    bell: Arc<tokio::sync::Notify>,
+    (host, bell): (Weak<Host>, Arc<Notify>),
     place: Arc<dyn Place>,
     rules: Arc<Rules>,
+    still: Arc<RwLock<()>>,
 ) {
     let mut looked: Option<Duration> = None;
     let mut pause = LOOK_AGAIN_MIN;
@@ -176,6 +184,7 @@ async fn watch(
             tokio::time::sleep(rest.max(LOOK_SETTLES)).await;
             pause = LOOK_AGAIN_MIN;
         }
+        let moving = still.read().await;
         let Some(strong) = host.upgrade() else { return };
         if strong.session().exit.is_some() {
             return;
@@ -188,6 +197,7 @@ async fn watch(
             strong.looked(&seen.assessed, &seen.processes, &rules);
             seen
         };
+        drop(moving);
         looked = Some(clock::monotonic());
         let status = strong.status();
         unchanged = if status == before { unchanged.saturating_add(1) } else { 0 };

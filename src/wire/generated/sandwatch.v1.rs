@@ -1442,7 +1442,7 @@ pub mod wait_request {
         /// The program ends.
         #[prost(message, tag = "2")]
         Exit(super::WaitExit),
-        /// No output for the quiet time that makes a session idle.
+        /// It does nothing as far as can be told, and has printed nothing for a while.
         #[prost(message, tag = "3")]
         Idle(super::WaitIdle),
         /// A regular expression in the output so far or to come; at most 1024 bytes.
