@@ -179,6 +179,7 @@ fn sandbox(number: usize) -> Sandbox {
         command: vec!["agent".into(), "--task".into(), number.to_string()],
         status: [Status::Working, Status::Idle, Status::Waiting, Status::Stuck][number % 4],
         status_why: "printed within the last seconds".into(),
+        status_since: None,
         pid: None,
         size: Size::clamped(80, 24),
         title: Some(format!("task {number}")),

@@ -165,6 +165,8 @@ pub enum Act {
     RemoveRule(RuleName),
     /// Answered with `Reply::Traffic`.
     Traffic(SandboxId),
+    /// Answered with `Reply::Explained`.
+    Explain(SessionId),
     /// Looks through the whole record; answered with `Reply::Audit`.
     Audit,
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.

@@ -12,7 +12,7 @@ pub const KEYS: &[&str] = &["status", "state", "driver", "label", "name", "isola
 
 /// What can stand behind the tokens of a line whose words are none of those there are.
 pub fn words_for(text: &str) -> Vec<String> {
-    let marks = Mark::shown().map(Mark::word);
+    let marks = Mark::ALL.iter().map(|it| it.word());
     let states = State::ALL.iter().map(|it| it.word());
     let grades = Isolation::ALL.iter().map(|it| it.word());
     let known: [(&str, Vec<&str>); 3] =

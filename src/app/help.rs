@@ -83,7 +83,7 @@ impl Help {
 
 /// What the marks of the fleet mean.
 fn marks(wanted: &str, out: &mut Vec<HelpLine>) {
-    let marks = Mark::shown().map(|it| format!("{} {}", it.sign(), it.means()));
+    let marks = Mark::ALL.iter().map(|it| format!("{} {}", it.sign(), it.means()));
     let marks: Vec<String> = marks.collect();
     if format!("marks {}", marks.join(" ")).contains(wanted) {
         out.push(HelpLine::Scope("marks in the fleet"));

@@ -331,6 +331,15 @@ impl State {
                 Action::Find,
                 Action::Again,
             ],
+            Some(View::Records(it)) if matches!(it.of, Of::Status(..)) => &[
+                Action::RecordOpen,
+                Action::Pause,
+                Action::Snapshot,
+                Action::Shell,
+                Action::AsksShow,
+                Action::Find,
+                Action::Again,
+            ],
             Some(View::Records(_)) => &[Action::RecordOpen, Action::Find, Action::Again],
             Some(View::Snapshots(_)) => &[
                 Action::DiffBefore,

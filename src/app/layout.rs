@@ -5,6 +5,7 @@ use super::{
     asks::Listed,
     diff::Half,
     grid::Tab,
+    records::Of,
     state::{Place, State},
     view::View,
 };
@@ -211,6 +212,8 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Asks(it) if it.shown.is_some() => 0,
             View::Asks(_) => (area.width / 2).min(ASKS_COLUMNS_MAX),
             View::Records(it) if it.open.is_some() => 0,
+            // Its words are long.
+            View::Records(it) if matches!(it.of, Of::Status(..)) => area.width,
             View::Records(_) => area.width * 3 / 5,
             View::Gauges(it) if it.whole => 0,
             View::Gauges(_) => (area.width / 2).min(GAUGES_COLUMNS_MAX),

@@ -19,6 +19,7 @@ pub mod grid;
 pub mod help;
 pub mod hints;
 pub mod hunks;
+mod inspect;
 pub mod keymap;
 pub mod layout;
 pub mod line;

@@ -23,6 +23,7 @@ use crate::{
         sandbox::Sandbox,
         session::{Lease, Session},
         snapshot::Snapshot,
+        status::Explained,
         traffic::Traffic,
     },
     vt::key::{KeyPress, Mods},
@@ -110,6 +111,7 @@ pub enum Reply {
     Rule(Option<Box<KnownRule>>),
     Traffic(Box<Traffic>),
     GaugePast(Box<Past>),
+    Explained(Box<Explained>),
     Audit(Box<AuditRead>),
 }
 

@@ -1,6 +1,8 @@
 //! Places that are one list each, with a line above it and all of one row to be read: rules, what went out of a sandbox,
 //! the audit record.
 
+use std::time::Duration;
+
 use super::{
     ask::{Line, Tone},
     effect::EffectId,
@@ -10,7 +12,7 @@ use super::{
 use crate::{
     base::{
         clock::{Timestamp, Zone},
-        id::SandboxId,
+        id::{SandboxId, SessionId},
         text::{count, visible, wrap},
         units::human_bytes,
     },
@@ -30,6 +32,8 @@ pub enum Of {
     Rules,
     Egress(SandboxId),
     Audit,
+    /// What one session of a sandbox does, and what that stands on.
+    Status(SandboxId, SessionId),
 }
 
 impl Of {
@@ -38,6 +42,7 @@ impl Of {
             Self::Rules => "RULES",
             Self::Egress(_) => "WHAT WENT OUT",
             Self::Audit => "AUDIT RECORD",
+            Self::Status(..) => "INSPECTOR",
         }
     }
 
@@ -51,6 +56,9 @@ impl Of {
             Self::Audit => {
                 &[("SEQ", 6), ("TIME", 9), ("ACTION", 22), ("ACTOR", 14), ("SUBJECT", 0)]
             }
+            Self::Status(..) => {
+                &[("WHO", 8), ("SAYS", 8), ("TIME", 6), ("COUNTS", 12), ("EVIDENCE", 0)]
+            }
         }
     }
 
@@ -59,6 +67,7 @@ impl Of {
             Self::Rules => "no rules: a person is asked everything",
             Self::Egress(_) => "nothing wanted to go out yet",
             Self::Audit => "the audit record has nothing in it",
+            Self::Status(..) => "nothing is known of it",
         }
     }
 }
@@ -80,6 +89,10 @@ pub enum What {
     Flow(u64),
     /// An entry of the audit record, by its number.
     Entry(i64),
+    /// Evidence for a status, by who says it.
+    Evidence(String),
+    /// A process, by its number.
+    Process(u32),
 }
 
 impl What {
@@ -103,7 +116,7 @@ impl Record {
     pub fn rule(&self) -> Option<&KnownRule> {
         match &self.of {
             What::Rule(it) => Some(it),
-            What::Flow(_) | What::Entry(_) => None,
+            What::Flow(_) | What::Entry(_) | What::Evidence(_) | What::Process(_) => None,
         }
     }
 }
@@ -135,6 +148,8 @@ pub struct Records {
     pub(super) asked: Option<EffectId>,
     /// What the rule that is read does, is asked for.
     pub(super) reading: Option<EffectId>,
+    /// When its rows are asked for anew by themselves, as long as they are looked at.
+    pub(super) anew_at: Option<Duration>,
 }
 
 impl Records {
@@ -151,12 +166,13 @@ impl Records {
             wrong: None,
             asked: None,
             reading: None,
+            anew_at: None,
         }
     }
 
     pub fn sandbox(&self) -> Option<&SandboxId> {
         match &self.of {
-            Of::Egress(id) => Some(id),
+            Of::Egress(id) | Of::Status(id, _) => Some(id),
             Of::Rules | Of::Audit => None,
         }
     }

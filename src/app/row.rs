@@ -38,11 +38,6 @@ impl Mark {
         Self::Unknown,
     ];
 
-    /// Those that this version can show: nothing is found to be stuck yet.
-    pub fn shown() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().copied().filter(|it| *it != Self::Stuck)
-    }
-
     pub fn sign(self) -> char {
         match self {
             Self::Asks => '!',
@@ -76,13 +71,13 @@ impl Mark {
         match self {
             Self::Asks => "asks: waits for your answer",
             Self::Calls => "calls: rang or sent a notification",
-            Self::Stuck => "stuck",
+            Self::Stuck => "stuck: does not get on by itself",
             Self::Failed => "failed",
-            Self::Working => "working: prints",
-            Self::Idle => "idle: prints nothing",
+            Self::Working => "working",
+            Self::Idle => "idle: has nothing to do",
             Self::Paused => "paused",
             Self::Done => "done or stopped",
-            Self::Unknown => "unknown",
+            Self::Unknown => "unknown: nothing tells",
         }
     }
 
@@ -102,7 +97,7 @@ impl Mark {
             // A shell ends with the code of the last command typed into it.
             (Status::Exited, Some(ExitStatus::Code(_))) if session.command.is_empty() => Self::Done,
             (Status::Exited, Some(_)) => Self::Failed,
-            (Status::Exited, None) => Self::Unknown,
+            (Status::Exited, None) | (Status::Unknown, _) => Self::Unknown,
         }
     }
 
@@ -245,6 +240,7 @@ impl Row {
             one.status_why.clone_from(&other.status_why);
             if one.status == Status::Working {
                 one.last_output_at = other.last_output_at;
+                one.status_since = other.status_since;
             }
             if let (Some(one), Some(other)) = (&mut one.lease, &other.lease) {
                 one.used_at = other.used_at;
@@ -257,6 +253,6 @@ impl Row {
     /// nothing is known of it.
     pub fn last_sign(&self) -> Option<Timestamp> {
         let session = self.leading().filter(|_| !self.prints())?;
-        Some(session.last_sign())
+        Some(session.since())
     }
 }

@@ -60,7 +60,8 @@ impl View {
         match self {
             Self::Snapshots(it) => it.rest.at(),
             Self::Diff(it) => it.rest.at(),
-            Self::Asks(_) | Self::Records(_) | Self::Gauges(_) => None,
+            Self::Records(it) => it.anew_at,
+            Self::Asks(_) | Self::Gauges(_) => None,
         }
     }
 

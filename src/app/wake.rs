@@ -52,7 +52,10 @@ impl State {
         let soonest =
             soonest.chain(self.rest.at()).chain(self.hears_at()).chain(self.ask_hears_at());
         let soonest = soonest.chain(self.work_reads_anew_at());
-        let soonest = soonest.chain(self.views.last().and_then(View::rests_at));
+        let rests_at = self.views.last().and_then(View::rests_at);
+        // Nobody looks: nothing is asked anew.
+        let unseen = self.records().is_some() && !self.ages_are_live();
+        let soonest = soonest.chain(rests_at.filter(|_| !unseen));
         soonest
             .chain(self.ages_read_anew_at())
             .chain(self.link_reads_anew_at())

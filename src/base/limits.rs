@@ -1,6 +1,10 @@
 //! Every bound in the program, with its unit and its reason.
 
+mod status;
+
 use std::time::Duration;
+
+pub use status::*;
 
 /// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back
 /// behind output.
@@ -405,7 +409,7 @@ const _: () = assert!(PULSE_ALL_EVERY.as_secs() < HOME_LOOKED_AT_EVERY.as_secs()
 /// The same while nobody has a connection to it: an orphan ends this soon.
 pub const HOME_LOOKED_AT_ALONE_EVERY: Duration = Duration::from_secs(15);
 
-/// A session without output for this long is idle: longer than the pauses of a compiler and than
+/// A session without output for this long prints no more: longer than the pauses of a compiler and than
 /// the 1 to 3 s between two pictures of a monitor, or its status would flicker; short enough to be
 /// told while it still matters.
 pub const QUIET_AFTER: Duration = Duration::from_secs(5);

@@ -50,17 +50,27 @@ pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
     }
 }
 
-/// The agent that speaks, and its own word for how it asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The agent that speaks, its own word for how it asks, and what happens in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Speaker {
     pub agent: String,
     pub mode: Option<String>,
+    pub happens: Option<String>,
+    /// The tool, or the kind of remark, that it is about.
+    pub about: Option<String>,
+    /// Tells calls of tools with other arguments apart.
+    pub call: Option<String>,
+    pub note: Option<String>,
 }
 
 fn plea(speaker: Option<&Speaker>) -> Plea {
     Plea {
         agent: speaker.map(|it| it.agent.clone()),
         mode: speaker.and_then(|it| it.mode.clone()),
+        happens: speaker.and_then(|it| it.happens.clone()),
+        about: speaker.and_then(|it| it.about.clone()),
+        call: speaker.and_then(|it| it.call.clone()),
+        note: speaker.and_then(|it| it.note.clone()),
         ..Plea::default()
     }
 }
@@ -98,7 +108,7 @@ pub async fn over(request: Option<&Request>, speaker: &Speaker) -> Outcome<()> {
     done(&plea).await
 }
 
-/// Tells that an agent is there, and how it asks.
+/// Tells that an agent is there, how it asks, and what happens in it.
 pub async fn news(speaker: &Speaker) -> Outcome<()> {
     done(&Plea { news: true, ..plea(Some(speaker)) }).await
 }

@@ -1,6 +1,9 @@
 //! `hook`: speaks an agent's own protocol for hooks, and asks a person in its place.
 
-use std::io::{self, Read, Write};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Read, Write},
+};
 
 use serde_json::{Value, json};
 
@@ -144,7 +147,26 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<(Call, Speaker)> {
     };
     let mode = input.get("permission_mode").and_then(Value::as_str);
     let mode = mode.map(|it| text::shown(it, NAME_BYTES_MAX));
-    Ok((call, Speaker { agent: agent.word().to_owned(), mode }))
+    let speaker = Speaker { agent: agent.word().to_owned(), mode, ..happening(&input, happens) };
+    Ok((call, speaker))
+}
+
+/// What is told of what happens: with a call that is done, how to know the same one again.
+fn happening(input: &Value, happens: &str) -> Speaker {
+    let text_of = |key: &str| input.get(key).and_then(Value::as_str).map(str::to_owned);
+    let is_done = matches!(happens, "PostToolUse" | "PostToolUseFailure" | "AfterTool");
+    let call = input.get("tool_input").filter(|_| is_done).map(|arguments| {
+        let mut hasher = DefaultHasher::new();
+        (text_of("tool_name"), arguments.to_string()).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    });
+    Speaker {
+        happens: Some(happens.to_owned()),
+        about: text_of("tool_name").or_else(|| text_of("notification_type")),
+        call,
+        note: text_of("message"),
+        ..Speaker::default()
+    }
 }
 
 /// A command that is no argument of a tool.

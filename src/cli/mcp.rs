@@ -213,7 +213,7 @@ async fn answered(id: &Value, call: Call, agent: HookAgent, within: Duration) ->
         Ok(request) => request,
         Err(why) => return verdict(id, Verdict::Deny, Some(&why), &input),
     };
-    let speaker = Speaker { agent: agent.word().to_owned(), mode: None };
+    let speaker = Speaker { agent: agent.word().to_owned(), ..Speaker::default() };
     match person(&request, within, Some(&speaker), false).await {
         Ok((answer, _)) => verdict(id, answer.verdict, answer.message.as_deref(), &input),
         Err(fault) => verdict(id, Verdict::Deny, Some(fault.message()), &input),

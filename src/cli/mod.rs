@@ -12,6 +12,7 @@ mod demo;
 mod diff;
 mod egress;
 mod exec;
+mod explain;
 mod files;
 mod foreign;
 mod hook;
@@ -179,6 +180,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
             match verb {
                 Verb::Ls(args) if args.foreign => foreign::ls(&*runtime, args.json).await,
                 Verb::Ls(args) => steer::ls(&*runtime, args).await,
+                Verb::Explain(args) => explain::explain(&*runtime, args).await,
                 Verb::Egress(args) => egress::egress(&*runtime, args).await,
                 Verb::Stats(args) => stats::stats(&*runtime, args).await,
                 Verb::Metrics => hub::metrics(&*runtime).await,

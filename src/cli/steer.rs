@@ -140,8 +140,9 @@ fn status_of(sandbox: &Sandbox, session: &Session) -> (String, Tone) {
                 Status::Working => Tone::Good,
                 Status::Waiting | Status::Stuck => Tone::Warn,
                 Status::Starting | Status::Idle | Status::Exited => Tone::Plain,
+                Status::Unknown => Tone::Dim,
             };
-            (session.status.word().to_owned(), tone)
+            (super::explain::status_word(session.status).unwrap_or("-").to_owned(), tone)
         }
         (None, _) => state_of(sandbox),
     }

@@ -48,6 +48,7 @@ use crate::{
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
+        status::Explained,
         traffic::Traffic,
     },
     runtime::{
@@ -522,6 +523,17 @@ impl Runtime for Client {
         let mut streams = wires.streams();
         let call = streams.history(wires.request(history_out(id, request)));
         wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
+    }
+
+    async fn explain(&self, id: &SessionId) -> Outcome<Explained> {
+        let telling = self.shared.again(|wires| async move {
+            let mut streams = wires.streams();
+            let request = v1::ExplainRequest { session: id.to_string() };
+            let call = streams.explain(wires.request(request));
+            let response = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+            required("explained", response.explained)?.try_into()
+        });
+        telling.await
     }
 
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage> {

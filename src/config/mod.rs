@@ -7,3 +7,4 @@ pub mod paths;
 pub mod policy;
 pub mod schema;
 pub mod source;
+pub mod status;

@@ -13,13 +13,16 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
-        limits::{ANSWER_WITHIN, CREATE_WITHIN, FETCH_WITHIN, IMAGE_WITHIN, SNAPSHOT_WITHIN},
+        limits::{
+            ANSWER_WITHIN, CREATE_WITHIN, FETCH_WITHIN, IMAGE_WITHIN, LOOK_WITHIN, SNAPSHOT_WITHIN,
+        },
     },
     model::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
         foreign::{Adoption, Foreign},
+        process::Reading,
         sandbox::SandboxSpec,
         session::SessionSpec,
     },
@@ -206,6 +209,14 @@ impl Place for GuardedPlace {
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
         self.require(|it| it.exec, "run a program without a terminal")?;
         within(self.driver, "exec", ANSWER_WITHIN, self.inner.exec(spec)).await
+    }
+
+    fn starved(&self) -> Option<u64> {
+        self.inner.starved()
+    }
+
+    async fn processes(&self, leader: u32) -> Outcome<Reading> {
+        within(self.driver, "processes", LOOK_WITHIN, self.inner.processes(leader)).await
     }
 
     async fn pause(&self) -> Outcome<()> {

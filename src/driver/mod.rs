@@ -36,6 +36,7 @@ use crate::{
         check::Check,
         foreign::{Adoption, Foreign},
         gauge::Usage,
+        process::Reading,
         sandbox::{Isolation, SandboxSpec, State},
         session::{ExitStatus, SessionSpec},
     },
@@ -304,6 +305,16 @@ pub trait Place: Send + Sync {
     /// Starts a program with three pipes.
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>>;
 
+    /// What the process that leads a session does, and those below it. Looks at no more of them than can be shown.
+    async fn processes(&self, _leader: u32) -> Outcome<Reading> {
+        Err(Fault::unsupported("its processes can't be looked at from here"))
+    }
+
+    /// How many processes of it the kernel ended for want of memory, so far; `None` = that can't be told.
+    fn starved(&self) -> Option<u64> {
+        None
+    }
+
     /// Freezes every process. Paused twice is paused.
     async fn pause(&self) -> Outcome<()>;
 
@@ -364,6 +375,17 @@ pub struct PtyIo {
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
     pub resize: Box<dyn Fn(Size) -> Outcome<()> + Send + Sync>,
+    /// How the program's side is used; must not block.
+    pub terminal: Box<dyn Fn() -> TerminalUse + Send + Sync>,
+}
+
+/// How a program uses its terminal, as far as whoever keeps that can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TerminalUse {
+    /// What is typed is given out by the line: nobody edits it but the kernel. `None` = not known.
+    pub lines: Option<bool>,
+    /// The program waits for what is typed; only where that is known for certain.
+    pub read: Option<bool>,
 }
 
 /// The three streams of a program without a PTY. Dropping what it prints before the end is hanging up too: what the

@@ -34,6 +34,7 @@ use crate::{
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::{Snapshot, SnapshotCause},
+        status::Explained,
         traffic::Traffic,
     },
     runtime::{
@@ -373,6 +374,10 @@ impl Runtime for Client {
 
     async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage> {
         self.engine.history(id, request).await
+    }
+
+    async fn explain(&self, id: &SessionId) -> Outcome<Explained> {
+        self.engine.explain(id).await
     }
 
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage> {

@@ -191,6 +191,7 @@ impl Engine {
             command: vec![command.to_owned()],
             status: Status::Exited,
             status_why: if failed { "exited with code 1" } else { "exited with code 0" }.to_owned(),
+            status_since: None,
             pid: None,
             size: Size::DEFAULT,
             title: Some(format!("{command}: task {number}")),

@@ -428,6 +428,7 @@ pub(super) fn end_sessions(sandbox: &mut Sandbox, why: &str, now: Timestamp) {
         if session.exit.is_none() && session.exited_at.is_none() {
             session.status = crate::model::session::Status::Exited;
             why.clone_into(&mut session.status_why);
+            session.status_since = Some(now);
             session.exited_at = Some(now);
             session.pid = None;
         }

@@ -11,6 +11,7 @@ mod client;
 mod create;
 mod demo;
 mod doctor;
+mod explain;
 mod feed;
 mod fleet;
 mod follow;

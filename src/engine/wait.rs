@@ -12,9 +12,10 @@ use tokio_stream::StreamExt;
 use super::Inner;
 use crate::{
     base::{
+        clock,
         fault::{Fault, Outcome},
         id::SessionId,
-        limits::{PATTERN_BYTES_MAX, WAIT_TEXT_BYTES_MAX},
+        limits::{PATTERN_BYTES_MAX, QUIET_AFTER, WAIT_TEXT_BYTES_MAX},
         units::{Size, exact_duration},
     },
     model::{
@@ -44,9 +45,7 @@ impl Inner {
         let happening = async {
             match what {
                 WaitFor::Exit => self.wait_state(id, ended).await,
-                WaitFor::Idle => {
-                    self.wait_state(id, |it| ended(it) || it.status == Status::Idle).await
-                }
+                WaitFor::Idle => self.wait_state(id, |it| ended(it) || is_at_rest(it)).await,
                 WaitFor::Text(pattern) => self.wait_text(id, &pattern).await,
             }
         };
@@ -104,6 +103,16 @@ impl Inner {
         }
         Err(Fault::lost(format!("the sandbox was lost before its program printed {pattern}")))
     }
+}
+
+/// Whether it does nothing as far as anybody can tell, and has printed nothing for a while: what was just typed has been taken.
+/// Where nobody can tell, a script is not made to wait for a word that will not come.
+fn is_at_rest(session: &Session) -> bool {
+    // Two clocks are not exactly alike.
+    const SLACK: Duration = Duration::from_millis(500);
+    let silent = clock::wall().since(session.last_sign());
+    let rests = [Status::Idle, Status::Waiting, Status::Stuck, Status::Unknown];
+    rests.contains(&session.status) && silent + SLACK >= QUIET_AFTER
 }
 
 /// The lines of a screen down to the last that has text, as if they had just been printed.

@@ -8,7 +8,7 @@ use crate::base::{
 };
 
 words! {
-    /// What the program seems to be doing; `Evidence` says how that is known.
+    /// What the program does, as far as somebody can tell; `model::status` says how that is decided.
     Status {
         Starting = "starting",
         Working = "working",
@@ -17,6 +17,8 @@ words! {
         Idle = "idle",
         Stuck = "stuck",
         Exited = "exited",
+        /// Nobody can tell: nothing is known but that it is silent.
+        Unknown = "unknown",
     }
 }
 
@@ -79,8 +81,10 @@ pub struct Session {
     pub ordinal: u32,
     pub command: Vec<String>,
     pub status: Status,
-    /// The evidence for `status`, one line.
+    /// What `status` stands on, one line.
     pub status_why: String,
+    /// It is so since then; `None` = nothing is known.
+    pub status_since: Option<Timestamp>,
     /// Process id as the host sees it; `None` where there is none to see.
     pub pid: Option<u32>,
     pub size: Size,
@@ -126,6 +130,17 @@ impl Session {
     /// Whether its agent asks elsewhere, or nobody.
     pub fn asks_elsewhere(&self) -> bool {
         self.asks_now().is_some_and(|it| !it.reaches)
+    }
+
+    /// The name of the program that was started, without its path; `None` = the sandbox's shell.
+    pub fn program(&self) -> Option<String> {
+        let name = self.command.first()?.rsplit('/').next()?;
+        Some(name.to_owned()).filter(|it| !it.is_empty())
+    }
+
+    /// Since when it is as it is; where that is not known, its last sign.
+    pub fn since(&self) -> Timestamp {
+        self.exited_at.or(self.status_since).unwrap_or_else(|| self.last_sign())
     }
 
     /// When it last printed or ended; when it started, if it never did.

@@ -30,6 +30,7 @@ use crate::{
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
+        status::Explained,
         traffic::Traffic,
     },
 };
@@ -123,7 +124,7 @@ pub struct Fork {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitFor {
     Exit,
-    /// No output for the quiet time that makes a session idle.
+    /// It does nothing as far as can be told, and has printed nothing for a while.
     Idle,
     /// This regular expression in the output so far or to come, escape sequences taken out.
     Text(String),
@@ -259,6 +260,9 @@ pub trait Runtime: Send + Sync {
     async fn lease(&self, id: &SessionId, verb: LeaseVerb) -> Outcome<Option<Lease>>;
     /// Resolves when it happened; `Late` after `within` (`None` = wait for ever).
     async fn wait(&self, id: &SessionId, what: WaitFor, within: Option<Duration>) -> Outcome<()>;
+
+    /// What a session does, and what that stands on. Its processes are looked at, twice within a second.
+    async fn explain(&self, id: &SessionId) -> Outcome<Explained>;
 
     async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage>;
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage>;

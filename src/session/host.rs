@@ -15,6 +15,7 @@ use super::{
     journal::{Meta, Writer},
     marks::{Mark, Marks},
     seat::BoxStream,
+    status::{Assessed, Beside, Recorder, look::Looks, rules::Rules},
     watch,
 };
 use crate::{
@@ -25,11 +26,13 @@ use crate::{
         ring::Ring,
         units::Size,
     },
-    driver::{Program, PtyIo},
+    driver::{Program, PtyIo, TerminalUse},
     model::{
         fact::Fact,
         output::{Output, OutputRequest},
+        process::Processes,
         session::{ExitStatus, Lease, Session, Status},
+        status::{Evidence, Source, Weight, judge},
     },
     vt::screen::Screen,
 };
@@ -43,6 +46,9 @@ pub enum Told {
     Said(Fact),
 }
 
+/// How many processes of the sandbox the kernel ended for want of memory, so far.
+pub type Starved = Box<dyn Fn() -> u64 + Send + Sync>;
+
 /// Called from the drain: must not block.
 pub type Tell = Box<dyn Fn(Told) + Send + Sync>;
 
@@ -50,6 +56,8 @@ pub type Tell = Box<dyn Fn(Told) + Send + Sync>;
 pub struct Host {
     shared: Arc<Shared>,
     tasks: [AbortHandle; 2],
+    /// One looks at its processes at a time.
+    looks: tokio::sync::Mutex<Looks>,
 }
 
 /// What the drain, the watchers and the verbs share.
@@ -64,6 +72,10 @@ pub(super) struct Shared {
     pub(super) woken: Notify,
     pub(super) input: InputQueue,
     resize: Box<dyn Fn(Size) -> Outcome<()> + Send + Sync>,
+    terminal: Box<dyn Fn() -> TerminalUse + Send + Sync>,
+    starved: Starved,
+    /// Rung when something happened that may be another status.
+    bell: Arc<Notify>,
     tell: Tell,
 }
 
@@ -79,6 +91,7 @@ pub(super) struct Live {
     pub(super) first_size: Size,
     /// The host is gone: nothing will be added.
     pub(super) closed: bool,
+    recorder: Recorder,
     counted: Duration,
     /// Facts told in the second that began at `.0`.
     told: (Duration, u32),
@@ -92,9 +105,10 @@ impl Host {
         program: Program<PtyIo>,
         journal_dir: PathBuf,
         journal: Option<(Writer, Meta)>,
+        starved: Starved,
         tell: Tell,
     ) -> Self {
-        let PtyIo { reader, writer, resize } = program.io;
+        let PtyIo { reader, writer, resize, terminal } = program.io;
         let now = clock::monotonic();
         let shared = Arc::new(Shared {
             journal_dir,
@@ -106,6 +120,7 @@ impl Host {
                 last_output: None,
                 first_size: session.size,
                 closed: false,
+                recorder: Recorder::start(),
                 counted: now,
                 told: (now, 0),
                 session,
@@ -113,13 +128,18 @@ impl Host {
             woken: Notify::new(),
             input: InputQueue::default(),
             resize,
+            terminal,
+            starved: since_now(starved),
+            bell: Arc::default(),
             tell,
         });
+        shared.live().decide();
         shared.refresh_journal();
         let writing = Arc::clone(&shared);
         let drain = tokio::spawn(super::drain::run(Arc::clone(&shared), reader, program.exit));
         let write = tokio::spawn(async move { writing.input.write_to(writer).await });
-        Self { shared, tasks: [drain.abort_handle(), write.abort_handle()] }
+        let looks = tokio::sync::Mutex::default();
+        Self { shared, tasks: [drain.abort_handle(), write.abort_handle()], looks }
     }
 
     pub fn session(&self) -> Session {
@@ -132,7 +152,9 @@ impl Host {
 
     /// `Busy` when the queue is full; nothing is taken then.
     pub fn input(&self, bytes: Bytes) -> Outcome<()> {
-        self.shared.input.push(bytes)
+        self.shared.input.push(bytes)?;
+        self.shared.bell.notify_one();
+        Ok(())
     }
 
     /// Resizes PTY and screen; the new size has its place in the stream of output.
@@ -162,6 +184,102 @@ impl Host {
     }
 }
 
+/// Its status, and what that stands on.
+impl Host {
+    /// The session, with its status as it follows from what the sandbox knows, too.
+    pub fn session_beside(&self, beside: &Beside) -> Session {
+        let live = self.shared.live();
+        let mut session = live.session.clone();
+        if beside.paused.is_some() || beside.asks.is_some() {
+            let told = live.recorder.judge(beside);
+            (session.status, session.status_why, session.status_since) =
+                (told.status, told.why, told.since);
+        }
+        session
+    }
+
+    /// All of the evidence, with what became of it.
+    pub fn evidence(&self, beside: &Beside) -> Vec<(Evidence, Weight)> {
+        let (all, now) = self.shared.live().recorder.evidence(beside);
+        let told = judge(&all, now);
+        all.into_iter().zip(told.weights).collect()
+    }
+
+    pub fn status(&self) -> Status {
+        self.shared.live().session.status
+    }
+
+    /// Whether its status can't be another one before something is printed, typed or told.
+    pub fn rests(&self) -> bool {
+        let live = self.shared.live();
+        if !matches!(live.session.status, Status::Idle | Status::Waiting) {
+            return false;
+        }
+        let (all, now) = live.recorder.evidence(&Beside::default());
+        let weights = judge(&all, now).weights;
+        let decides = all.iter().zip(weights).find(|(_, weight)| *weight == Weight::Decides);
+        decides.is_some_and(|(it, _)| !matches!(it.source, Source::Process | Source::Output))
+    }
+
+    /// How long until something that was said counts no more.
+    pub fn changes_in(&self) -> Option<Duration> {
+        self.shared.live().recorder.changes_in()
+    }
+
+    pub fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.bell)
+    }
+
+    pub fn terminal(&self) -> TerminalUse {
+        (self.shared.terminal)()
+    }
+
+    /// When it printed last, as of `clock::monotonic`.
+    pub fn printed(&self) -> Option<Duration> {
+        self.shared.live().last_output
+    }
+
+    pub async fn looks(&self) -> tokio::sync::MutexGuard<'_, Looks> {
+        self.looks.lock().await
+    }
+
+    /// Takes what a look at its processes showed, and looks at its screen.
+    pub fn looked(&self, seen: &Assessed, processes: &Processes, rules: &Rules) {
+        let mut live = self.shared.live();
+        if live.session.exit.is_some() {
+            return;
+        }
+        let lines = live.screen.lines();
+        let front = processes.all.iter().filter(|it| it.foreground).map(|it| it.name.clone());
+        let programs: Vec<String> = live.session.program().into_iter().chain(front).collect();
+        let starved = (self.shared.starved)();
+        if starved > 0 {
+            live.recorder.starved(starved);
+        }
+        live.recorder.looked(seen.clone(), rules.read(&programs, &lines).as_ref(), &lines);
+        let changed = live.decide();
+        drop(live);
+        if changed {
+            (self.shared.tell)(Told::Changed);
+        }
+    }
+
+    /// An agent's hook was run in it.
+    pub fn told(&self, word: &super::status::HookWord) {
+        let mut live = self.shared.live();
+        if live.session.exit.is_some() {
+            return;
+        }
+        live.recorder.told(word);
+        let changed = live.decide();
+        drop(live);
+        self.shared.bell.notify_one();
+        if changed {
+            (self.shared.tell)(Told::Changed);
+        }
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         for task in &self.tasks {
@@ -169,6 +287,7 @@ impl Drop for Host {
         }
         self.shared.live().closed = true;
         self.shared.woken.notify_waiters();
+        self.shared.bell.notify_one();
     }
 }
 
@@ -203,6 +322,7 @@ impl Shared {
         drop(live);
         drop(journal);
         self.woken.notify_waiters();
+        self.bell.notify_one();
         self.refresh_journal();
         if !found.is_empty() {
             // Nothing to do when a program asks questions without reading the answers: its queue
@@ -231,12 +351,8 @@ impl Shared {
     /// No output for a while.
     pub(super) fn quiet(&self) {
         let mut live = self.live();
-        let why = match live.session.last_output_at {
-            Some(at) => format!("no output since {}", at.rfc3339()),
-            None => format!("no output since it started at {}", live.session.started_at.rfc3339()),
-        };
-        live.session.status = Status::Idle;
-        live.session.status_why = why;
+        live.recorder.quiet();
+        live.decide();
         drop(live);
         (self.tell)(Told::Changed);
     }
@@ -246,8 +362,14 @@ impl Shared {
         let at = clock::wall();
         let mut journal = self.journal();
         let mut live = self.live();
-        live.session.status = Status::Exited;
-        live.session.status_why = why;
+        live.recorder.ended(&why);
+        // It may have been another that was ended, but seldom is it by chance.
+        let killed = status == ExitStatus::Signal(9) || status == ExitStatus::Code(128 + 9);
+        let starved = if killed { (self.starved)() } else { 0 };
+        if starved > 0 {
+            live.recorder.starved(starved);
+        }
+        live.decide();
         live.session.exit = Some(status);
         live.session.exited_at = Some(at);
         live.session.pid = None;
@@ -263,8 +385,15 @@ impl Shared {
         }
         drop(journal);
         self.input.close();
+        self.bell.notify_one();
         self.changed();
     }
+}
+
+/// The same, counted from now on.
+fn since_now(starved: Starved) -> Starved {
+    let before = starved();
+    Box::new(move || starved().saturating_sub(before))
 }
 
 impl Live {
@@ -279,13 +408,14 @@ impl Live {
         self.ring.push(bytes);
         let found = self.screen.feed(bytes);
         self.last_output = Some(now);
-        let session = &mut self.session;
-        session.output_bytes = self.ring.end();
-        session.last_output_at = Some(at);
+        self.session.output_bytes = self.ring.end();
+        self.session.last_output_at = Some(at);
+        self.recorder.printed();
+        for (_, fact) in &found.facts {
+            self.recorder.fact(fact);
+        }
         let mut told = Vec::new();
-        if matches!(session.status, Status::Starting | Status::Idle) {
-            session.status = Status::Working;
-            "it is printing".clone_into(&mut session.status_why);
+        if self.decide() {
             self.counted = now;
             told.push(Told::Changed);
         } else if now.saturating_sub(self.counted) >= crate::base::limits::COUNTERS_EVERY_MIN {
@@ -317,6 +447,16 @@ impl Live {
         }
         self.marks.forget(self.ring.start());
         (found.replies, told)
+    }
+
+    /// Has the session say what follows from the evidence by now; tells whether that is something else.
+    fn decide(&mut self) -> bool {
+        let told = self.recorder.judge(&Beside::default());
+        let session = &mut self.session;
+        let same = session.status == told.status && session.status_why == told.why;
+        (session.status, session.status_why, session.status_since) =
+            (told.status, told.why, told.since);
+        !same
     }
 
     /// Bounds what one program can make the whole fleet listen to.

@@ -22,10 +22,11 @@ use super::{
         BoxStream, ExecOutput, Hold, NO_GATE, NO_GATE_FOR_SECRETS, NO_GATE_HINT, Seat, SeatEvent,
         SeatReport,
     },
+    status::{Beside, HookWord, look, rules::Rules},
 };
 use crate::{
     base::{
-        clock,
+        clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{AskId, SessionId},
         limits::{
@@ -37,11 +38,12 @@ use crate::{
     driver::{Ground, Place},
     gate,
     model::{
-        ask::{Answer, Request},
+        ask::{Answer, Asked, Request},
         output::{Output, OutputRequest},
         sandbox::State,
         secret::Given,
         session::{Lease, Session, SessionSpec, Status},
+        status::Explained,
         traffic::Traffic,
     },
 };
@@ -64,6 +66,8 @@ struct Inner {
     gate: OnceLock<gate::Watch>,
     /// What is known of agents, where somebody looked.
     agents: OnceLock<Agents>,
+    /// Rules about screens; those that are built in, where nobody gave others.
+    rules: OnceLock<Arc<Rules>>,
     rooms: Mutex<Rooms>,
     /// One start at a time: ordinals are given in order.
     opening: tokio::sync::Mutex<()>,
@@ -73,6 +77,8 @@ struct Inner {
 
 struct Rooms {
     state: State,
+    /// Since when.
+    since: Timestamp,
     hosts: Vec<(SessionId, Arc<Host>)>,
     next_ordinal: u32,
     /// What a person should know, beside what the place says.
@@ -107,8 +113,10 @@ impl House {
             asks: Arc::default(),
             gate: OnceLock::new(),
             agents: OnceLock::new(),
+            rules: OnceLock::new(),
             rooms: Mutex::new(Rooms {
                 state: State::Running,
+                since: clock::wall(),
                 hosts: Vec::new(),
                 next_ordinal: 1,
                 notes: Vec::new(),
@@ -158,6 +166,22 @@ impl House {
         }
     }
 
+    /// What is read off screens from now on; the first counts.
+    /// `notes` say what a person should know of that.
+    pub fn reads(&self, rules: Rules, notes: Vec<String>) {
+        if self.inner.rules.set(Arc::new(rules)).is_ok() {
+            self.inner.rooms().notes.extend(notes);
+        }
+    }
+
+    /// An agent's hook was run in a session.
+    pub fn told(&self, session: Option<&SessionId>, word: &HookWord) {
+        let host = session.and_then(|it| self.inner.host(it).ok());
+        if let Some(host) = host {
+            host.told(word);
+        }
+    }
+
     /// What a session asked for was answered elsewhere; `None` = all of it.
     pub fn over(&self, session: Option<&SessionId>, request: Option<&Request>) {
         self.inner.asks.over(session, request);
@@ -194,8 +218,27 @@ impl Inner {
     }
 
     fn set_state(&self, state: State) {
-        self.rooms().state = state;
+        let mut rooms = self.rooms();
+        (rooms.state, rooms.since) = (state, clock::wall());
+        drop(rooms);
         self.feed.changed();
+    }
+
+    /// What is known beside a session of what it does.
+    fn beside(&self, rooms: &Rooms, state: State, asks: &[Asked], id: &SessionId) -> Beside {
+        let alive = |it: &&(SessionId, Arc<Host>)| it.1.session().exit.is_none();
+        // Whose it is may be unknown, and still there is only one that it can be.
+        let only = rooms.hosts.iter().filter(alive).take(2).count() == 1;
+        let is_of = |it: &&Asked| it.session.as_ref().map_or(only, |of| of == id);
+        let of_it: Vec<&Asked> = asks.iter().filter(is_of).collect();
+        Beside {
+            paused: (state == State::Paused).then(|| Beside::paused(rooms.since)),
+            asks: of_it.first().map(|it| Beside::asks(it, of_it.len())),
+        }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(self.rules.get_or_init(Arc::default))
     }
 
     fn gone(&self, reason: String) {
@@ -211,17 +254,15 @@ impl Inner {
         let rooms = self.rooms();
         let state = rooms.state_by(seen);
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
-        let mut sessions: Vec<Session> = rooms.hosts.iter().map(|it| it.1.session()).collect();
+        let asks = self.asks.pending();
+        let as_known = |(id, host): &(SessionId, Arc<Host>)| {
+            host.session_beside(&self.beside(&rooms, state, &asks, id))
+        };
+        let mut sessions: Vec<Session> = rooms.hosts.iter().map(as_known).collect();
         if let Some(agents) = self.agents.get() {
             agents.look(&mut sessions);
         }
-        SeatReport {
-            sandbox: self.ground.id.clone(),
-            state,
-            facts,
-            sessions,
-            asks: self.asks.pending(),
-        }
+        SeatReport { sandbox: self.ground.id.clone(), state, facts, sessions, asks }
     }
 
     /// Refuses what a sandbox in this state can't do.
@@ -257,9 +298,9 @@ impl Inner {
     }
 
     /// Adds a session; when there are too many, the oldest that has ended goes. Its recording stays.
-    fn add(&self, id: SessionId, host: Host) {
+    fn add(&self, id: SessionId, host: Arc<Host>) {
         let mut rooms = self.rooms();
-        rooms.hosts.push((id, Arc::new(host)));
+        rooms.hosts.push((id, host));
         if rooms.hosts.len() > SESSIONS_PER_SANDBOX_MAX
             && let Some(index) = rooms.oldest_ended()
         {
@@ -284,7 +325,8 @@ impl Inner {
             ordinal,
             command: spec.command.clone(),
             status: Status::Starting,
-            status_why: "it has not printed anything yet".to_owned(),
+            status_why: String::new(),
+            status_since: None,
             pid,
             size: spec.size,
             title: None,
@@ -407,6 +449,26 @@ impl Seat for House {
         Ok(gate.traffic())
     }
 
+    async fn explain(&self, session: &SessionId) -> Outcome<Explained> {
+        let inner = &self.inner;
+        let host = inner.host(session)?;
+        let processes = look::twice(&host, &*inner.place, &inner.rules()).await;
+        let (state, asks) = (inner.place.facts().state, inner.asks.pending());
+        let rooms = inner.rooms();
+        let beside = inner.beside(&rooms, rooms.state_by(state), &asks, session);
+        drop(rooms);
+        let told = host.session_beside(&beside);
+        Ok(Explained {
+            session: session.clone(),
+            status: told.status,
+            since: told.status_since,
+            why: told.status_why,
+            evidence: host.evidence(&beside),
+            processes,
+            at: clock::wall(),
+        })
+    }
+
     async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {
         let inner = &self.inner;
         let _moving = inner.still.read().await;
@@ -428,7 +490,12 @@ impl Seat for House {
         let session = inner.new_session(id.clone(), &spec, program.pid);
         let journal = inner.journal(&session);
         let dir = inner.recordings.join(id.as_str());
-        let host = Host::start(session, program, dir, journal, tell(inner, id.clone()));
+        let place = Arc::downgrade(&inner.place);
+        let starved =
+            Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
+        let tell = tell(inner, id.clone());
+        let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
+        look::start(&host, Arc::clone(&inner.place), inner.rules(), Arc::clone(&inner.still));
         let session = host.session();
         if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {
             tell_late(inner);

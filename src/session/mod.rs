@@ -12,5 +12,6 @@ mod handed;
 mod host;
 mod input;
 mod marks;
+pub mod status;
 pub mod unfold;
 mod watch;

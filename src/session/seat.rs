@@ -19,6 +19,7 @@ use crate::{
         sandbox::State,
         secret::Given,
         session::{ExitStatus, Lease, Session, SessionSpec},
+        status::Explained,
         traffic::Traffic,
     },
 };
@@ -114,6 +115,9 @@ pub trait Seat: Send + Sync {
     async fn traffic(&self) -> Outcome<Traffic> {
         Err(Fault::unsupported(NO_GATE).hint(NO_GATE_HINT))
     }
+
+    /// What a session does, and what that stands on; looks at its processes, twice where it may be stuck.
+    async fn explain(&self, session: &SessionId) -> Outcome<Explained>;
 
     /// What was answered for longer than once holds no more. Fine where nothing is remembered.
     async fn forget(&self, _request: &Request) -> Outcome<()> {

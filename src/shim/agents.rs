@@ -4,10 +4,13 @@ use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use crate::{
     base::fault::{Fault, Outcome},
-    config::agents::{Profiles, Root},
+    config::{
+        agents::{Profiles, Root},
+        status,
+    },
     driver::{AGENTS_DIR, local},
     model::sandbox::{Egress, Isolation, SandboxSpec},
-    session::{agents::Agents, house::House},
+    session::{agents::Agents, house::House, status::rules::Rules},
 };
 
 /// The operator's profiles, in the directory in which the file of rules is; and what is wrong with them, in words. Then those
@@ -21,6 +24,21 @@ pub fn profiles(policy: Option<&Path>) -> (Profiles, Option<String>) {
         },
         |it| (it, None),
     )
+}
+
+/// Rules about screens, of the same directory; and what is wrong with the operator's, in words.
+pub fn screen_rules(policy: Option<&Path>) -> (Rules, Vec<String>) {
+    let read = match policy.and_then(Path::parent) {
+        Some(config) => status::of(config),
+        None => Ok(status::built_in()),
+    };
+    match read {
+        Ok(all) => Rules::new(all),
+        Err(fault) => {
+            let note = format!("your screen rules can't be used: {}", fault.message());
+            (Rules::default(), vec![note])
+        }
+    }
 }
 
 /// Whether a sandbox has what is laid down, and reaches who is asked: its own /etc, and our kernel.

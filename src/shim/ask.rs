@@ -21,7 +21,7 @@ use crate::{
     },
     config::paths::SocketPath,
     driver::{ASK_DIR, ASK_PROGRAM, ASK_SOCKET},
-    session::{agents::News, asks::Plea as Asking, house::House},
+    session::{agents::News, asks::Plea as Asking, house::House, status::HookWord},
     wire::{
         convert::{duration, required},
         shim::{Done, Frames, Plea, Reply, reply, send},
@@ -86,7 +86,14 @@ async fn converse(stream: UnixStream, house: &House) {
         let plea = plea.ok_or_else(|| Fault::lost("nothing was asked"))?;
         if let Some(agent) = &plea.agent {
             let news = News::new(agent, plea.mode.as_deref());
-            house.heard(house.session_of(&parents).as_ref(), &news);
+            let session = house.session_of(&parents);
+            house.heard(session.as_ref(), &news);
+            if let Some(happens) = &plea.happens {
+                let (about, call, note) = (&plea.about, &plea.call, &plea.note);
+                let word = HookWord::new(agent, happens);
+                let word = word.about(about.as_deref(), call.as_deref(), note.as_deref());
+                house.told(session.as_ref(), &word);
+            }
         }
         if plea.news {
             return Ok(reply::What::Done(Done {}));

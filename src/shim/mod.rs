@@ -76,6 +76,8 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let wired = agents::can_be_wired(&start.spec, place.facts().isolation);
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
+    let (rules, flaws) = agents::screen_rules(start.policy.as_deref());
+    house.reads(rules, flaws);
     let model = agents::introduce(&house, &start.spec, known, (wired, doors.is_some()));
     let asked = ask::serve(asking, Arc::clone(&house));
     let out = doors.map(|it| gate::open(it, &start.spec, model, start.policy, authority, &house));

@@ -133,6 +133,10 @@ impl Connection {
             Some(call::What::TellTraffic(_)) => {
                 answer::What::Traffic((&seat.traffic().await?).into())
             }
+            Some(call::What::ExplainSession(it)) => {
+                let id = convert::session_id(&it.session)?;
+                answer::What::Explained((&seat.explain(&id).await?).into())
+            }
             Some(other) => done(&*seat, other).await?,
             None => {
                 let version = env!("CARGO_PKG_VERSION");

@@ -270,6 +270,9 @@ impl Runner {
             Act::GaugePast(wanted) => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.past(wanted).await.map(|it| Reply::GaugePast(Box::new(it)))
             }),
+            Act::Explain(session) => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.explain(&session).await.map(|it| Reply::Explained(Box::new(it)))
+            }),
             Act::Audit => {
                 let read = async move {
                     let read = tokio::time::timeout(AUDIT_READ_WITHIN, read_audit(&*runtime));

@@ -27,6 +27,7 @@ use crate::{
         capability::Capabilities,
         check::{Check, CheckStatus},
         sandbox::Egress,
+        session::Status,
     },
 };
 
@@ -255,9 +256,11 @@ impl View<'_> {
             let pid = session.pid.map_or_else(dash, |it| it.to_string());
             let shell = session.command.is_empty();
             let command = if shell { "shell".to_owned() } else { session.command.join(" ") };
-            let text = format!("{} {} · {command} · pid {pid}", mark.sign(), session.status.word());
+            let text = format!("{} {} · {command} · pid {pid}", mark.sign(), word(session.status));
             lines.push(("session", text, mark_role(mark)));
-            lines.push(("", format!("because: {}", session.status_why), Role::Dim));
+            let since = session.status_since.map(|it| self.state.zone.time(it));
+            let since = since.map(|it| format!(", since {it}")).unwrap_or_default();
+            lines.push(("", format!("because: {}{since}", session.status_why), Role::Dim));
         }
         let missing = it.capabilities.words().into_iter().zip(Capabilities::MEANINGS);
         let missing = missing.filter(|((_, on), _)| !on);
@@ -310,4 +313,9 @@ impl View<'_> {
             brush.text(x + 15, y, 18, says, self.on_box(Role::Box));
         }
     }
+}
+
+/// A dash where nothing is known.
+fn word(status: Status) -> &'static str {
+    if status == Status::Unknown { "—" } else { status.word() }
 }

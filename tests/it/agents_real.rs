@@ -233,6 +233,45 @@ fn is_denied_in_time(agent: &Agent) {
     assert!(!is_made(&home, "late"));
 }
 
+/// Waits until it is said to be so by that source, and gives what it stands on.
+fn is_said_to_be(home: &Home, status: &str, source: &str) -> Value {
+    let mut told = Value::Null;
+    let decided = |told: &Value| {
+        let all = told["evidence"].as_array().unwrap();
+        all.iter().find(|it| it["counts"] == "decides").map(|it| it["source"].clone())
+    };
+    in_time(home, &format!("it is {status} by {source}"), || {
+        told = home.json(&["explain", "box/2", "--json"]);
+        told["status"] == status && decided(&told) == Some(source.into())
+    });
+    told
+}
+
+#[test]
+fn what_claude_does_is_told_by_its_hooks_and_its_asks() {
+    let agent = &CLAUDE;
+    if !is_there(agent) {
+        return;
+    }
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let home = with_model(agent, "5m");
+    start(&home, agent, "RUN sleep 20; touch one");
+    let id = one_waits(&home, "sleep 20; touch one");
+    let told = is_said_to_be(&home, "waiting", "runtime");
+    assert!(told["status_why"].as_str().unwrap().contains("sleep 20"), "{told}");
+    home.ok(&["approvals", "allow", &id]);
+    is_said_to_be(&home, "working", "hook");
+    in_time(&home, "it did what was allowed", || is_made(&home, "one"));
+    let mut told = Value::Null;
+    in_time(&home, "its turn is over", || {
+        told = home.json(&["explain", "box/2", "--json"]);
+        told["status"] == "idle" && told.to_string().contains("claude has ended its turn")
+    });
+    // The model's own server waits for whoever comes.
+    let model = home.json(&["explain", "box", "--json"]);
+    assert_eq!(model["status"], "idle", "{model}");
+}
+
 #[test]
 fn codex_asks_here() {
     asks_here(&CODEX);

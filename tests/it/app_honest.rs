@@ -114,13 +114,15 @@ fn a_program_that_rings_or_notifies_is_found_until_it_was_looked_at() {
 }
 
 #[test]
-fn help_explains_only_marks_that_can_show() {
+fn help_explains_the_marks_by_what_they_mean() {
     let mut console = Console::with_fleet((120, 60), day());
     console.keys("?");
     console.text("marks");
     let picture = console.picture();
     assert!(
-        picture.contains("^ calls") && picture.contains("! asks") && !picture.contains("~ stuck"),
+        picture.contains("^ calls")
+            && picture.contains("! asks")
+            && picture.contains("~ stuck: does not"),
         "{picture}"
     );
 }

@@ -171,6 +171,12 @@ fn the_time_in_the_list_is_how_long_nothing_was_heard() {
         let picture = Console::with_fleet((100, 30), vec![it]).picture();
         picture.lines().find(|it| it.starts_with('>')).unwrap().to_owned()
     };
+    // Since when it is so counts before when it was heard last.
+    let mut stuck = idle.clone();
+    stuck.sessions[0].status = Status::Stuck;
+    stuck.sessions[0].status_since = Some(Timestamp(START - 7 * 60_000));
+    let stuck = shown(stuck);
+    assert!(stuck.contains("7m") && stuck.starts_with(">~"), "{stuck}");
     let (working, idle) = (shown(working), shown(idle));
     assert!(working.contains("now") && !working.contains("15m"), "{working}");
     assert!(idle.contains("3m"), "{idle}");

@@ -281,6 +281,7 @@ pub fn session(
         command: vec![command.to_owned()],
         status,
         status_why: "printed 4 s ago".to_owned(),
+        status_since: None,
         pid: Some(4121),
         size: Size::clamped(80, 24),
         title: None,

@@ -26,6 +26,7 @@ use sandwatch::{
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
+        status::Explained,
         traffic::Traffic,
     },
     runtime::{
@@ -66,6 +67,7 @@ deaf! {
     fn asks(_wanted: &AsksWanted) -> Vec<Ask>;
     fn give(_id: &SandboxId, _given: Vec<Given>) -> ();
     fn traffic(_id: &SandboxId) -> Traffic;
+    fn explain(_id: &SessionId) -> Explained;
     fn standing() -> Vec<Ask>;
     fn revoke(_id: &AskId) -> Ask;
     fn decide(_id: &AskId, _digest: &str, _choice: Choice) -> Ask;

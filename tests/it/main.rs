@@ -112,6 +112,8 @@ mod session_place;
 mod shim_process;
 mod skip;
 mod source;
+mod status_console;
+mod status_local;
 mod tui_attach;
 mod tui_attached;
 mod tui_demo;

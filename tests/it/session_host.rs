@@ -222,13 +222,14 @@ async fn a_resize_has_its_place_in_the_output() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_starting_then_working_then_idle_then_exited() {
+async fn a_session_is_starting_then_working_then_waits_then_exited() {
     let bench = Bench::new(false);
     let mut events = bench.house.events().await.unwrap();
     let id = SessionId::random();
     let opened =
         bench.house.open(id.clone(), shell("sleep 0.3; echo hi; read line")).await.unwrap();
-    assert_eq!(opened.status, Status::Starting);
+    // Where much else runs it has been looked at by now.
+    assert!(matches!(opened.status, Status::Starting | Status::Working), "{opened:?}");
     let mut seen = vec![Status::Starting];
     while seen.last() != Some(&Status::Exited) {
         let event = tokio::time::timeout(crate::session_place::SOON, events.next()).await.unwrap();
@@ -237,7 +238,8 @@ async fn a_session_is_starting_then_working_then_idle_then_exited() {
         if seen.last() != Some(&session.status) {
             seen.push(session.status);
             assert!(!session.status_why.is_empty());
-            if session.status == Status::Idle {
+            if session.status == Status::Waiting {
+                assert!(session.status_why.contains("waits for a line"), "{}", session.status_why);
                 bench.house.input(&id, text("\r")).await.unwrap();
             }
         }
@@ -245,8 +247,8 @@ async fn a_session_is_starting_then_working_then_idle_then_exited() {
     seen.dedup();
     assert_eq!(seen.first(), Some(&Status::Starting));
     assert!(
-        seen.ends_with(&[Status::Idle, Status::Exited])
-            || seen.ends_with(&[Status::Idle, Status::Working, Status::Exited]),
+        seen.ends_with(&[Status::Waiting, Status::Exited])
+            || seen.ends_with(&[Status::Waiting, Status::Working, Status::Exited]),
         "{seen:?}"
     );
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 use sandwatch::{
     base::{
@@ -14,9 +14,12 @@ use sandwatch::{
         id::{SandboxId, SessionId},
         units::Size,
     },
-    driver::{Ground, PipeIo, Place, PlaceFacts, Program, PtyIo},
+    driver::{
+        Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, TerminalUse, local::doing::Looker,
+    },
     model::{
         output::{Fidelity, From, Output, OutputRequest},
+        process::Reading,
         session::{ExitStatus, SessionSpec},
     },
     session::{
@@ -88,15 +91,23 @@ impl Place for BarePlace {
         let pid = child.id();
         rustix::io::ioctl_fionbio(&main, true).map_err(io)?;
         let copy = || main.try_clone().map_err(io);
-        let (sized, writer) = (copy()?, copy()?);
+        let (sized, set, writer) = (copy()?, copy()?, copy()?);
         let io = PtyIo {
             reader: Box::new(Receiver::from_owned_fd_unchecked(main).unwrap()),
             writer: Box::new(Sender::from_owned_fd_unchecked(writer).unwrap()),
             resize: Box::new(move |size| {
                 tcsetwinsize(&sized, winsize(size)).map_err(|it| Fault::io("resizing", &it.into()))
             }),
+            terminal: Box::new(move || TerminalUse {
+                lines: tcgetattr(&set).ok().map(|it| it.local_modes.contains(LocalModes::ICANON)),
+                read: None,
+            }),
         };
         Ok(Program { pid, io, exit: wait_for(child) })
+    }
+
+    async fn processes(&self, leader: u32) -> Outcome<Reading> {
+        Looker::default().look(leader).await
     }
 
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {

@@ -156,7 +156,7 @@ prop_compose! {
     fn session()(
         (id, sandbox, ordinal) in (session_id(), sandbox_id(), 1_u32..),
         command in vec("[a-z -]{1,20}", 0..5), status in any_of(Status::ALL),
-        (status_why, title) in (line(), option::of(line())), pid in any::<Option<u32>>(),
+        (status_why, status_since, title) in (line(), option::of(stamp()), option::of(line())), pid in any::<Option<u32>>(),
         size in size(), (started_at, exited_at) in (stamp(), option::of(stamp())),
         exit in option::of(exit()), last_output_at in option::of(stamp()),
         holder in option::of(("[a-z]{1,9}", line(), stamp(), stamp())),
@@ -167,7 +167,7 @@ prop_compose! {
             holder: ClientId::parse(&holder).unwrap(), holder_name, since, used_at,
         });
         Session {
-            id, sandbox, ordinal, command, status, status_why, pid, size, title, started_at, exit,
+            id, sandbox, ordinal, command, status, status_why, status_since, pid, size, title, started_at, exit,
             exited_at, lease, output_bytes: counts.0, last_output_at,
             journal_lost_bytes: counts.1, bells: counts.2, recording: counts.3, asking,
         }

@@ -106,7 +106,7 @@ impl Scope {
             Self::Diff => "in what changed",
             Self::Asks => "in the list of asks",
             Self::Ask => "in an ask that you read",
-            Self::Records => "in rules, in what went out and in the audit record",
+            Self::Records => "in rules, in what went out, in the audit record and in the inspector",
             Self::Gauges => "in gauges",
             Self::View => "in snapshots, in what changed, in asks, in rules and in gauges",
             Self::Dialog => "in a box",

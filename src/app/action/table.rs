@@ -177,6 +177,10 @@ actions! {
         "Let charts go further back: 2 minutes, 10 minutes, 1 hour, 6 hours, 1 day.",
         [Gauges "t"];
 
+    StatusShow, "status.show", List, None, "Why",
+        "Show what a session does and what that stands on: the evidence, its processes, and what each waits on.",
+        [Global "w", Prefix "e"], "why" Sandbox;
+
     RecordOpen, "records.open", Records, None, "Read",
         "Read all of the row under the cursor.",
         [Records "enter"];

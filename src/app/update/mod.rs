@@ -227,6 +227,7 @@ impl Turn<'_> {
         }
         self.settle_views();
         self.settle_ask();
+        self.read_records_anew();
         self.settle_records();
         self.settle_gauges();
         self.watch_gauges();

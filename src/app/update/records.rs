@@ -6,13 +6,16 @@ use crate::{
         action::Action,
         dialog::{Deed, Says},
         effect::{Act, EffectId},
+        inspect::of_explained,
         msg::{Mouse, Reply},
         records::{Of, Records, of_audit, of_rules, of_traffic},
-        state::{LineKind, Pending},
+        state::{LineKind, Pending, Place},
         view::View,
     },
     base::{
         fault::Outcome,
+        id::{SandboxId, SessionId},
+        limits::INSPECT_EVERY,
         text::{count, visible},
     },
     model::{
@@ -37,12 +40,41 @@ impl Turn<'_> {
         match action {
             Action::RulesShow => self.open_records(Of::Rules),
             Action::AuditShow => self.open_records(Of::Audit),
+            Action::StatusShow => {
+                if let Some((sandbox, session)) = self.inspected(name) {
+                    self.open_records(Of::Status(sandbox, session));
+                }
+            }
             Action::EgressShow => {
                 if let Some(sandbox) = self.target(name) {
                     self.open_records(Of::Egress(sandbox));
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The session to be explained: the pane's, else the one that needs somebody most.
+    fn inspected(&mut self, name: &str) -> Option<(SandboxId, SessionId)> {
+        let sandbox = self.target(name)?;
+        let row = self.state.fleet.get(&sandbox)?;
+        let focused = self.state.focused_session().filter(|_| name.is_empty());
+        let of_it = focused.filter(|it| row.sandbox.sessions.iter().any(|of| of.id == **it));
+        let in_pane = self.state.views.is_empty() && self.state.place == Place::Panes;
+        let session = of_it.filter(|_| in_pane).cloned();
+        let session = session.or_else(|| row.leading().map(|it| it.id.clone()));
+        if session.is_none() {
+            self.notice(Level::Info, "nothing has run in it yet");
+        }
+        Some((sandbox, session?))
+    }
+
+    /// Asks anew for what changes by itself, when it is time to and somebody looks.
+    pub(super) fn read_records_anew(&mut self) {
+        let (now, live) = (self.state.now.since_start, self.state.ages_are_live());
+        let Some(it) = self.records_mut() else { return };
+        if live && it.anew_at.take_if(|it| *it <= now).is_some() {
+            self.read_records();
         }
     }
 
@@ -64,6 +96,7 @@ impl Turn<'_> {
             Of::Rules => Act::Rules,
             Of::Egress(sandbox) => Act::Traffic(sandbox.clone()),
             Of::Audit => Act::Audit,
+            Of::Status(_, session) => Act::Explain(session.clone()),
         };
         let asked = self.start(act, Some(Pending::Records(of)));
         if let Some(it) = self.records_mut() {
@@ -182,9 +215,20 @@ impl Turn<'_> {
                 }
             }
             Pending::Records(of) => {
+                let explained = match &result {
+                    Ok(Reply::Explained(told)) => Some(of_explained(told, &zone, self.state)),
+                    _ => None,
+                };
+                let now = self.state.now.since_start;
                 let Some(it) = self.records_mut().filter(|it| it.of == of) else { return };
                 if it.asked.take_if(|it| *it == id).is_none() {
                     return;
+                }
+                if matches!(of, Of::Status(..)) {
+                    it.anew_at = Some(now + INSPECT_EVERY);
+                }
+                if let Some((rows, head)) = explained {
+                    return it.take(rows, head);
                 }
                 let (rows, head) = match result {
                     Ok(Reply::Rules(book)) => of_rules(&book, &zone),

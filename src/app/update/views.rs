@@ -475,6 +475,7 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::AsksShow
             | A::RulesShow
             | A::EgressShow
+            | A::StatusShow
             | A::AuditShow
             | A::Leave
     )

@@ -4,6 +4,7 @@
 mod asks;
 mod audit;
 mod changes;
+mod explain;
 mod settings;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use self::{
     },
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
+    explain::ExplainArgs,
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };
 use super::values::{self, Pair, Variable, WorkspaceArg};
@@ -72,6 +74,8 @@ pub enum Verb {
     Pause(SandboxesArgs),
     /// Let paused sandboxes run on
     Resume(SandboxesArgs),
+    /// What a session does and what that stands on; what it waits on, if it is stuck
+    Explain(ExplainArgs),
     /// What went out of a sandbox whose network asks, and what was kept in
     Egress(EgressArgs),
     /// What sandboxes and this machine use: processors, memory, disks, network, GPUs
@@ -357,7 +361,7 @@ pub struct ScreenArgs {
 pub struct WaitArgs {
     /// Name, id or unique prefix of an id
     pub session: String,
-    /// exit, idle, or text=RE: RE in the output so far or to come, within 64 KiB of text
+    /// exit, idle (it does nothing and has printed nothing for 5 s), or text=RE: RE in the output so far or to come, within 64 KiB of text
     #[arg(long = "for", value_name = "EVENT", value_parser = values::wait_for)]
     pub what: WaitFor,
     /// Give up after so long (exit code 7), e.g. 30s

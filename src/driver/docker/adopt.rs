@@ -22,7 +22,7 @@ use crate::{
         limits::{ENGINE_WORDS_BYTES_MAX, FOREIGN_MAX, FOREIGN_NAME_BYTES_MAX, IMAGE_BYTES_MAX},
         text,
     },
-    driver::{Ground, PlaceFacts},
+    driver::{Ground, PlaceFacts, local::doing::Looker},
     model::{
         capability::Capabilities,
         foreign::{Adoption, Foreign},
@@ -122,6 +122,7 @@ pub async fn hold(
         ours: std::sync::Mutex::default(),
     };
     Ok(DockerPlace {
+        looker: Looker::default(),
         programs: Arc::new(programs),
         facts: PlaceFacts {
             isolation,

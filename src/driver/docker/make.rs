@@ -35,7 +35,10 @@ use crate::{
     },
     driver::{
         Ground, PlaceFacts, Shelf,
-        local::pulled::{self, Sending},
+        local::{
+            doing::Looker,
+            pulled::{self, Sending},
+        },
         tar::{self, Entry, Kind},
     },
     model::{
@@ -103,6 +106,7 @@ pub async fn make(
         ours: std::sync::Mutex::default(),
     };
     Ok(DockerPlace {
+        looker: Looker::default(),
         programs: Arc::new(programs),
         facts: PlaceFacts {
             isolation: Some(spec.isolation.unwrap_or(Isolation::Oci)),

@@ -19,8 +19,8 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{DEATH_WITHIN, ENGINE_LOOK_AGAIN_MIN},
     },
-    driver::{Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, local},
-    model::{sandbox::State, session::SessionSpec},
+    driver::{Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, local, local::doing::Looker},
+    model::{process::Reading, sandbox::State, session::SessionSpec},
 };
 
 pub struct DockerPlace {
@@ -33,6 +33,7 @@ pub struct DockerPlace {
     /// Ended on purpose: its end is no news.
     pub stopping: watch::Sender<bool>,
     pub _watching: Watching,
+    pub looker: Looker,
 }
 
 /// Takes back that a place was to end, unless it did: also where who wanted it is gone.
@@ -94,6 +95,14 @@ impl Place for DockerPlace {
 
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {
         self.programs.on_terminal(spec).await
+    }
+
+    async fn processes(&self, leader: u32) -> Outcome<Reading> {
+        if !self.programs.sees_processes {
+            let words = "its engine is on another machine, where its processes can't be looked at";
+            return Err(Fault::unsupported(words));
+        }
+        self.looker.look(leader).await
     }
 
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {

@@ -39,7 +39,7 @@ use crate::{
         text,
         units::Size,
     },
-    driver::{PipeIo, Program, PtyIo},
+    driver::{PipeIo, Program, PtyIo, TerminalUse},
     model::session::{ExitStatus, SessionSpec},
 };
 
@@ -93,8 +93,12 @@ impl Programs {
             size.send_if_modified(|it| std::mem::replace(it, wanted) != wanted);
             Ok(())
         };
-        let io =
-            PtyIo { reader: Box::new(reader), writer: Box::new(typed), resize: Box::new(resize) };
+        let io = PtyIo {
+            reader: Box::new(reader),
+            writer: Box::new(typed),
+            resize: Box::new(resize),
+            terminal: Box::new(TerminalUse::default),
+        };
         Ok(Program { pid: seen_as.map(|it| it.pid), io, exit })
     }
 

@@ -11,7 +11,10 @@ mod terminal;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ use tokio::{
 
 use super::{
     Changes, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program, PtyIo,
-    Shelf, Stillness, Taken,
+    Shelf, Stillness, Taken, TerminalUse,
 };
 use crate::{
     base::{
@@ -305,6 +308,7 @@ impl Place for FakePlace {
         let (reader, output) = pipe();
         let (input, writer) = pipe();
         let size = watch::Sender::new(spec.size);
+        let reads = Arc::new(AtomicBool::new(false));
         let terminal = Terminal {
             output,
             errors: None,
@@ -312,13 +316,17 @@ impl Place for FakePlace {
             size: size.subscribe(),
             frozen: self.frozen.subscribe(),
             typed: Vec::new(),
+            reads: Arc::clone(&reads),
         };
         let exit = self.start(spec.command.clone(), terminal)?;
         let resize = move |wanted: Size| {
             size.send_if_modified(|it| std::mem::replace(it, wanted) != wanted);
             Ok(())
         };
-        Ok(Program { pid: None, io: PtyIo { reader, writer, resize: Box::new(resize) }, exit })
+        let terminal =
+            move || TerminalUse { lines: None, read: Some(reads.load(Ordering::Relaxed)) };
+        let (resize, terminal) = (Box::new(resize), Box::new(terminal));
+        Ok(Program { pid: None, io: PtyIo { reader, writer, resize, terminal }, exit })
     }
 
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {
@@ -332,6 +340,7 @@ impl Place for FakePlace {
             size: watch::Sender::new(spec.size).subscribe(),
             frozen: self.frozen.subscribe(),
             typed: Vec::new(),
+            reads: Arc::default(),
         };
         let exit = self.start(spec.command.clone(), terminal)?;
         Ok(Program { pid: None, io: PipeIo { stdin, stdout, stderr }, exit })

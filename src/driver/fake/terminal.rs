@@ -1,6 +1,12 @@
 //! The program's side of a fake terminal: it prints, reads, sleeps and can be frozen.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -39,6 +45,8 @@ pub(super) struct Terminal {
     pub frozen: watch::Receiver<bool>,
     /// Read but not yet asked for.
     pub typed: Vec<u8>,
+    /// The program waits for input.
+    pub reads: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -98,7 +106,9 @@ impl Terminal {
     pub(super) async fn read(&mut self) -> Option<Vec<u8>> {
         if self.typed.is_empty() {
             let mut buffer = vec![0; READ_BYTES];
+            self.reads.store(true, Ordering::Relaxed);
             let count = self.input.read(&mut buffer).await.unwrap_or(0);
+            self.reads.store(false, Ordering::Relaxed);
             buffer.truncate(count);
             self.typed = buffer;
         }

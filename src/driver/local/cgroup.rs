@@ -182,6 +182,16 @@ impl Groups {
             .map_err(|()| Fault::late(format!("waiting for {expected} in {}", proof.display())))
     }
 
+    /// How many processes the kernel ended in it because its memory was used up; `None` = it does not count them.
+    pub fn starved(&self) -> Option<u64> {
+        const COUNTS: [&str; 2] = ["memory.events", "memory.oom_control"];
+        let all = self.all.iter().flat_map(|at| COUNTS.map(|file| at.join(file)));
+        let mut told = all.filter_map(|it| fs::read_to_string(it).ok());
+        told.find_map(|it| {
+            it.lines().find_map(|it| it.strip_prefix("oom_kill ")?.trim().parse().ok())
+        })
+    }
+
     /// Version 1 delivers no kill to the frozen.
     pub fn let_die(&self) {
         if let Some(at) = &self.freezer {

@@ -11,6 +11,7 @@ mod cgroup;
 mod changes;
 mod copy;
 mod desk;
+pub mod doing;
 mod env;
 mod gate;
 mod hierarchy;
@@ -49,6 +50,7 @@ mod trees;
 mod trust;
 mod turns;
 mod upper;
+mod waits;
 mod weak;
 
 use std::{
@@ -292,6 +294,7 @@ impl Local {
             asleep: Mutex::default(),
             stopping: AtomicBool::new(false),
             emptying: Mutex::new(None),
+            looker: doing::Looker::default(),
         })
     }
 }

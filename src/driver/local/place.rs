@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::{
     cgroup::Groups,
+    doing::Looker,
     env,
     link::{Begun, Life, Link},
     message::{Description, On},
@@ -32,7 +33,7 @@ use crate::{
         units::Size,
     },
     driver::{Doors, PipeIo, Place, PlaceFacts, Program, PtyIo},
-    model::{sandbox::Isolation, session::SessionSpec},
+    model::{process::Reading, sandbox::Isolation, session::SessionSpec},
 };
 
 pub(super) const FIRST_STAYS: &str = "its first process does not die";
@@ -58,6 +59,7 @@ pub struct LocalPlace {
     /// Stopped on purpose: its end is no news.
     pub(super) stopping: AtomicBool,
     pub(super) emptying: Mutex<Option<JoinHandle<()>>>,
+    pub(super) looker: Looker,
 }
 
 impl Drop for LocalPlace {
@@ -214,6 +216,19 @@ impl Place for LocalPlace {
         let io =
             PipeIo { stdin: Box::new(input), stdout: Box::new(output), stderr: Box::new(errors) };
         Ok(Program { pid: begun.pid, io, exit: begun.exit })
+    }
+
+    fn starved(&self) -> Option<u64> {
+        self.groups.starved()
+    }
+
+    async fn processes(&self, leader: u32) -> Outcome<Reading> {
+        if self.has_a_kernel() {
+            let words =
+                "its processes have a kernel of their own, which does not tell what they wait on";
+            return Err(Fault::unsupported(words));
+        }
+        self.looker.look(leader).await
     }
 
     async fn pause(&self) -> Outcome<()> {

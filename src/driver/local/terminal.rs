@@ -8,13 +8,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd};
 
 use super::sys;
 use crate::{
     base::fault::{Fault, Outcome},
-    driver::PtyIo,
+    driver::{PtyIo, TerminalUse},
 };
 
 struct Terminal(Arc<AsyncFd<OwnedFd>>);
@@ -26,6 +26,7 @@ pub fn open(controlling: OwnedFd) -> Outcome<PtyIo> {
     let interest = Interest::READABLE | Interest::WRITABLE;
     let fd = Arc::new(sys::watched(controlling, interest).map_err(fault)?);
     let sized = Arc::clone(&fd);
+    let set = Arc::clone(&fd);
     Ok(PtyIo {
         reader: Box::new(Terminal(Arc::clone(&fd))),
         writer: Box::new(Terminal(fd)),
@@ -34,6 +35,12 @@ pub fn open(controlling: OwnedFd) -> Outcome<PtyIo> {
                 Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel: 0, ws_ypixel: 0 };
             tcsetwinsize(sized.as_fd(), cells)
                 .map_err(|error| Fault::io("resizing a terminal", &error.into()))
+        }),
+        terminal: Box::new(move || TerminalUse {
+            lines: tcgetattr(set.as_fd())
+                .ok()
+                .map(|it| it.local_modes.contains(LocalModes::ICANON)),
+            read: None,
         }),
     })
 }

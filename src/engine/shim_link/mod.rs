@@ -38,6 +38,7 @@ use crate::{
         sandbox::SandboxSpec,
         secret::Given,
         session::{Lease, Session, SessionSpec},
+        status::Explained,
         traffic::Traffic,
     },
     session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
@@ -235,6 +236,15 @@ impl Seat for ShimLink {
     async fn traffic(&self) -> Outcome<Traffic> {
         match self.ask(call::What::TellTraffic(wire::TellTraffic {}), ANSWER_WITHIN).await? {
             answer::What::Traffic(it) => Ok(it.into()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn explain(&self, session: &SessionId) -> Outcome<Explained> {
+        let call =
+            call::What::ExplainSession(wire::ExplainSession { session: session.to_string() });
+        match self.ask(call, ANSWER_WITHIN).await? {
+            answer::What::Explained(it) => it.try_into(),
             _ => Err(unexpected()),
         }
     }

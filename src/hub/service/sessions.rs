@@ -21,11 +21,11 @@ use crate::{
         },
         fault::{from_status, to_status},
         v1::{
-            ExecRequest, ExecResponse, HistoryPage, HistoryRequest, InputRequest, InputResponse,
-            LeaseRequest, LeaseResponse, OpenRequest, OpenResponse, Output, OutputRequest,
-            ResizeRequest, ResizeResponse, ScreenRequest, ScreenResponse, SearchPage,
-            SearchRequest, WaitRequest, WaitResponse, exec_request::Kind,
-            sessions_server::Sessions,
+            ExecRequest, ExecResponse, ExplainRequest, ExplainResponse, HistoryPage,
+            HistoryRequest, InputRequest, InputResponse, LeaseRequest, LeaseResponse, OpenRequest,
+            OpenResponse, Output, OutputRequest, ResizeRequest, ResizeResponse, ScreenRequest,
+            ScreenResponse, SearchPage, SearchRequest, WaitRequest, WaitResponse,
+            exec_request::Kind, sessions_server::Sessions,
         },
     },
 };
@@ -125,6 +125,16 @@ impl Sessions for Service {
         let asked = history_in(request.into_inner()).map_err(|fault| to_status(&fault))?;
         let page = runtime.history(&asked.0, asked.1).await.map_err(|fault| to_status(&fault))?;
         Ok(Response::new(page.into()))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
+        let runtime = self.runtime(&request)?;
+        let told = async {
+            let id = session_id(&request.get_ref().session)?;
+            runtime.explain(&id).await
+        };
+        let told = told.await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(ExplainResponse { explained: Some((&told).into()) }))
     }
 
     async fn search(&self, request: Request<SearchRequest>) -> Answer<SearchPage> {

@@ -34,6 +34,7 @@ pub mod rule;
 pub mod secret;
 pub mod session;
 pub mod snapshot;
+pub mod status;
 mod traffic;
 
 use std::time::Duration;

@@ -1,6 +1,10 @@
 //! Sessions: what to start, how it ended, who types, and what is known of one.
 
-use super::{list, pairs_out, required, session_id, shown_command, stamp, text};
+use super::{
+    list, pairs_out, required, session_id, shown_command, stamp,
+    status::{known_status_in, status_out},
+    text,
+};
 use crate::{
     base::{
         clock::Timestamp,
@@ -155,30 +159,6 @@ impl TryFrom<v1::Lease> for Lease {
     }
 }
 
-fn status_out(status: Status) -> v1::SessionStatus {
-    match status {
-        Status::Starting => v1::SessionStatus::Starting,
-        Status::Working => v1::SessionStatus::Working,
-        Status::Waiting => v1::SessionStatus::Waiting,
-        Status::Idle => v1::SessionStatus::Idle,
-        Status::Stuck => v1::SessionStatus::Stuck,
-        Status::Exited => v1::SessionStatus::Exited,
-    }
-}
-
-/// `None` for a status of a newer version.
-fn status_in(wire: v1::SessionStatus) -> Option<Status> {
-    match wire {
-        v1::SessionStatus::Starting => Some(Status::Starting),
-        v1::SessionStatus::Working => Some(Status::Working),
-        v1::SessionStatus::Waiting => Some(Status::Waiting),
-        v1::SessionStatus::Idle => Some(Status::Idle),
-        v1::SessionStatus::Stuck => Some(Status::Stuck),
-        v1::SessionStatus::Exited => Some(Status::Exited),
-        v1::SessionStatus::Unspecified => None,
-    }
-}
-
 impl From<&Session> for v1::Session {
     fn from(session: &Session) -> Self {
         Self {
@@ -204,6 +184,7 @@ impl From<&Session> for v1::Session {
                 reaches: it.reaches,
                 why: cut(&it.why, ASKING_BYTES_MAX).to_owned(),
             }),
+            status_since_ms: session.status_since.map(|it| it.0),
         }
     }
 }
@@ -240,7 +221,7 @@ impl TryFrom<v1::Session> for Session {
     type Error = Fault;
 
     fn try_from(wire: v1::Session) -> Outcome<Self> {
-        let status = status_in(wire.status());
+        let status = known_status_in(wire.status);
         let status_why = match status {
             Some(_) => shown(&wire.status_why, LINE_BYTES_MAX),
             None => format!("a status that this version does not know: {}", wire.status),
@@ -253,8 +234,9 @@ impl TryFrom<v1::Session> for Session {
             sandbox: super::sandbox_id(&wire.sandbox)?,
             ordinal: wire.ordinal.max(1),
             command: shown_arguments("session.command", wire.command)?,
-            status: status.unwrap_or(Status::Working),
+            status: status.unwrap_or(Status::Unknown),
             status_why,
+            status_since: stamp(wire.status_since_ms),
             pid: wire.pid,
             size: wire.size.map_or(Size::DEFAULT, Into::into),
             title: wire.title.map(|it| shown(&it, TITLE_BYTES_MAX)),

@@ -42,7 +42,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -111,6 +111,9 @@ pub mod call {
         /// Values of the sandbox's secrets, which are put in from now on; answered with Done.
         #[prost(message, tag = "20")]
         Give(super::Give),
+        /// Answered with one Explained.
+        #[prost(message, tag = "24")]
+        ExplainSession(super::ExplainSession),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -129,6 +132,12 @@ pub struct Hold {}
 pub struct Vacate {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TellTraffic {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainSession {
+    /// Id of the session.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Forget {
     /// Required: what was asked.
@@ -198,6 +207,18 @@ pub struct Plea {
     /// What is allowed may be in other words than those asked in: it is in the answer then.
     #[prost(bool, tag = "7")]
     pub editable: bool,
+    /// What happens in the agent, in its word, at most 63 bytes are kept; absent = it does not say.
+    #[prost(string, optional, tag = "12")]
+    pub happens: ::core::option::Option<::prost::alloc::string::String>,
+    /// The tool, or the kind of remark, that it is about, at most 63 bytes are kept; absent = none.
+    #[prost(string, optional, tag = "13")]
+    pub about: ::core::option::Option<::prost::alloc::string::String>,
+    /// Tells calls of tools with other arguments apart, at most 126 bytes are kept; absent = it is no call.
+    #[prost(string, optional, tag = "14")]
+    pub call: ::core::option::Option<::prost::alloc::string::String>,
+    /// What the agent says beside, at most 200 bytes are kept; absent = nothing.
+    #[prost(string, optional, tag = "15")]
+    pub note: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What it is answered, once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -250,7 +271,7 @@ pub struct SetLease {
 /// What a shim sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answer {
-    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14")]
     pub what: ::core::option::Option<answer::What>,
 }
 /// Nested message and enum types in `Answer`.
@@ -287,6 +308,9 @@ pub mod answer {
         /// Answers TellTraffic.
         #[prost(message, tag = "10")]
         Traffic(super::super::super::v1::Traffic),
+        /// Answers ExplainSession.
+        #[prost(message, tag = "14")]
+        Explained(super::super::super::v1::Explained),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1295,10 +1295,10 @@ pub struct Session {
     /// What was started, cut to 4096 bytes for show.
     #[prost(string, repeated, tag = "4")]
     pub command: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Unspecified is read as WORKING.
+    /// Unspecified is read as UNKNOWN.
     #[prost(enumeration = "SessionStatus", tag = "5")]
     pub status: i32,
-    /// The evidence for `status`, one line of at most 1024 bytes.
+    /// What `status` stands on, one line of at most 1024 bytes.
     #[prost(string, tag = "6")]
     pub status_why: ::prost::alloc::string::String,
     /// Process id as the host sees it; absent = none to see.
@@ -1340,6 +1340,9 @@ pub struct Session {
     /// How the agent in it asks; absent = no agent runs in it that is known as one, or it is too early to say.
     #[prost(message, optional, tag = "19")]
     pub asking: ::core::option::Option<Asking>,
+    /// `status` is so since then, milliseconds since 1970; absent = not known.
+    #[prost(int64, optional, tag = "20")]
+    pub status_since_ms: ::core::option::Option<i64>,
 }
 /// Whether what an agent asks comes to whoever supervises it. It is the word of a program in the sandbox, or the lack of one.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1350,6 +1353,136 @@ pub struct Asking {
     /// How that is known, or why it does not: one line of at most 1024 bytes, safe to show.
     #[prost(string, tag = "2")]
     pub why: ::prost::alloc::string::String,
+}
+/// One thing that was said or seen of what a session does.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatusEvidence {
+    /// Required.
+    #[prost(enumeration = "StatusSource", tag = "1")]
+    pub source: i32,
+    /// Which of its source, in a word of at most 63 bytes.
+    #[prost(string, tag = "2")]
+    pub what: ::prost::alloc::string::String,
+    /// The status it speaks for; absent = for none.
+    #[prost(enumeration = "SessionStatus", optional, tag = "3")]
+    pub says: ::core::option::Option<i32>,
+    /// Absent = none.
+    #[prost(enumeration = "StatusCause", optional, tag = "4")]
+    pub cause: ::core::option::Option<i32>,
+    /// It says so since then, milliseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub since_ms: i64,
+    /// It was heard or seen last then, milliseconds since 1970.
+    #[prost(int64, tag = "6")]
+    pub at_ms: i64,
+    /// It counts until then, milliseconds since 1970; absent = until something else is said.
+    #[prost(int64, optional, tag = "7")]
+    pub until_ms: ::core::option::Option<i64>,
+    /// For people, at most 1024 bytes. It may be the program's own word.
+    #[prost(string, tag = "8")]
+    pub words: ::prost::alloc::string::String,
+    /// What became of it.
+    #[prost(enumeration = "EvidenceWeight", tag = "9")]
+    pub weight: i32,
+}
+/// One process of a session. Its words are its own, and safe to show.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Process {
+    /// As the host has it.
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    /// Of the process it comes from.
+    #[prost(uint32, tag = "2")]
+    pub parent: u32,
+    /// What it is called, at most 63 bytes.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Its arguments, at most 512 bytes; empty = it has none any more.
+    #[prost(string, tag = "4")]
+    pub command: ::prost::alloc::string::String,
+    /// It is of those that have the terminal.
+    #[prost(bool, tag = "5")]
+    pub foreground: bool,
+    /// How many it has.
+    #[prost(uint32, tag = "6")]
+    pub threads: u32,
+    /// Time on processors since it began.
+    #[prost(uint64, tag = "7")]
+    pub cpu_ms: u64,
+    /// What it does.
+    #[prost(enumeration = "ProcessDoing", tag = "8")]
+    pub doing: i32,
+    /// No time limit is set on what it waits for.
+    #[prost(bool, tag = "9")]
+    pub endless: bool,
+    /// What is typed is among what it waits for.
+    #[prost(bool, tag = "10")]
+    pub keys: bool,
+    /// The other end of a connection is.
+    #[prost(bool, tag = "11")]
+    pub linked: bool,
+    /// What it waits on, for people, at most 512 bytes; absent = not known, or nothing.
+    #[prost(string, optional, tag = "12")]
+    pub on: ::core::option::Option<::prost::alloc::string::String>,
+    /// The system call it is in, or where in the kernel, at most 63 bytes; absent = the kernel does not tell.
+    #[prost(string, optional, tag = "13")]
+    pub call: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// The processes of a session at one moment.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Processes {
+    /// When, milliseconds since 1970; absent = nobody can look at them, and the notes say why.
+    #[prost(int64, optional, tag = "1")]
+    pub at_ms: ::core::option::Option<i64>,
+    /// The first of the session first, each behind the one it comes from; at most 128.
+    #[prost(message, repeated, tag = "2")]
+    pub all: ::prost::alloc::vec::Vec<Process>,
+    /// Those beyond that.
+    #[prost(uint32, tag = "3")]
+    pub more: u32,
+    /// What could not be seen, for people; at most 32 of at most 1024 bytes.
+    #[prost(string, repeated, tag = "4")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How far apart the two readings are that it stands on, at most an hour; absent = it is one.
+    #[prost(uint64, optional, tag = "5")]
+    pub apart_ms: ::core::option::Option<u64>,
+}
+/// A session's status, with all that it stands on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Explained {
+    /// Id of the session.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// As in Session.
+    #[prost(enumeration = "SessionStatus", tag = "2")]
+    pub status: i32,
+    /// Milliseconds since 1970; absent = not known.
+    #[prost(int64, optional, tag = "3")]
+    pub since_ms: ::core::option::Option<i64>,
+    /// As in Session.
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+    /// The most believed first, at most 32.
+    #[prost(message, repeated, tag = "5")]
+    pub evidence: ::prost::alloc::vec::Vec<StatusEvidence>,
+    /// Always there.
+    #[prost(message, optional, tag = "6")]
+    pub processes: ::core::option::Option<Processes>,
+    /// When it was put together, milliseconds since 1970.
+    #[prost(int64, tag = "7")]
+    pub at_ms: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    /// Id of the session.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    /// Always there.
+    #[prost(message, optional, tag = "1")]
+    pub explained: ::core::option::Option<Explained>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenRequest {
@@ -1585,7 +1718,7 @@ pub mod wait_request {
         /// The program ends.
         #[prost(message, tag = "2")]
         Exit(super::WaitExit),
-        /// No output for the quiet time that makes a session idle.
+        /// It does nothing as far as can be told, and has printed nothing for a while.
         #[prost(message, tag = "3")]
         Idle(super::WaitIdle),
         /// A regular expression in the output so far or to come; at most 1024 bytes.
@@ -2906,7 +3039,7 @@ impl Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SessionStatus {
-    /// Read as WORKING, and `status_why` says that it is not known.
+    /// Read as UNKNOWN, and `status_why` says that this version does not know it.
     Unspecified = 0,
     Starting = 1,
     Working = 2,
@@ -2915,6 +3048,8 @@ pub enum SessionStatus {
     Idle = 4,
     Stuck = 5,
     Exited = 6,
+    /// Nothing tells what it does.
+    Unknown = 7,
 }
 impl SessionStatus {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2930,6 +3065,7 @@ impl SessionStatus {
             Self::Idle => "SESSION_STATUS_IDLE",
             Self::Stuck => "SESSION_STATUS_STUCK",
             Self::Exited => "SESSION_STATUS_EXITED",
+            Self::Unknown => "SESSION_STATUS_UNKNOWN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2942,6 +3078,255 @@ impl SessionStatus {
             "SESSION_STATUS_IDLE" => Some(Self::Idle),
             "SESSION_STATUS_STUCK" => Some(Self::Stuck),
             "SESSION_STATUS_EXITED" => Some(Self::Exited),
+            "SESSION_STATUS_UNKNOWN" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+/// Who speaks for a status, the most believed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StatusSource {
+    /// Such a piece of evidence is left out.
+    Unspecified = 0,
+    /// The host: an exit, a pause, an ask that waits, what processes provably do.
+    Runtime = 1,
+    /// An agent's hook.
+    Hook = 2,
+    /// The program, by OSC 7501.
+    Program = 3,
+    /// The program, by its progress, prompt marks or title.
+    Terminal = 4,
+    /// A rule about the screen.
+    Screen = 5,
+    /// That it prints.
+    Output = 6,
+    /// What processes seem to do.
+    Process = 7,
+}
+impl StatusSource {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STATUS_SOURCE_UNSPECIFIED",
+            Self::Runtime => "STATUS_SOURCE_RUNTIME",
+            Self::Hook => "STATUS_SOURCE_HOOK",
+            Self::Program => "STATUS_SOURCE_PROGRAM",
+            Self::Terminal => "STATUS_SOURCE_TERMINAL",
+            Self::Screen => "STATUS_SOURCE_SCREEN",
+            Self::Output => "STATUS_SOURCE_OUTPUT",
+            Self::Process => "STATUS_SOURCE_PROCESS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STATUS_SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "STATUS_SOURCE_RUNTIME" => Some(Self::Runtime),
+            "STATUS_SOURCE_HOOK" => Some(Self::Hook),
+            "STATUS_SOURCE_PROGRAM" => Some(Self::Program),
+            "STATUS_SOURCE_TERMINAL" => Some(Self::Terminal),
+            "STATUS_SOURCE_SCREEN" => Some(Self::Screen),
+            "STATUS_SOURCE_OUTPUT" => Some(Self::Output),
+            "STATUS_SOURCE_PROCESS" => Some(Self::Process),
+            _ => None,
+        }
+    }
+}
+/// What keeps a session from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum StatusCause {
+    /// Read as none.
+    Unspecified = 0,
+    /// An ask waits.
+    Ask = 1,
+    /// Its sandbox is paused.
+    Paused = 2,
+    /// A signal holds it still.
+    Stopped = 3,
+    /// All of it waits for locks.
+    Deadlock = 4,
+    /// It hangs in the kernel.
+    Disk = 5,
+    /// Nothing comes from a connection.
+    Network = 6,
+    /// The same call of a tool again and again.
+    Repeats = 7,
+    /// The same screens in turn.
+    Loops = 8,
+    /// A sign turns, and nothing else moves.
+    Spins = 9,
+    /// Its screen says that it can't go on.
+    Banner = 10,
+    /// It ran out of memory.
+    Memory = 11,
+    /// Processes have ended that nobody asks how.
+    Zombies = 12,
+}
+impl StatusCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STATUS_CAUSE_UNSPECIFIED",
+            Self::Ask => "STATUS_CAUSE_ASK",
+            Self::Paused => "STATUS_CAUSE_PAUSED",
+            Self::Stopped => "STATUS_CAUSE_STOPPED",
+            Self::Deadlock => "STATUS_CAUSE_DEADLOCK",
+            Self::Disk => "STATUS_CAUSE_DISK",
+            Self::Network => "STATUS_CAUSE_NETWORK",
+            Self::Repeats => "STATUS_CAUSE_REPEATS",
+            Self::Loops => "STATUS_CAUSE_LOOPS",
+            Self::Spins => "STATUS_CAUSE_SPINS",
+            Self::Banner => "STATUS_CAUSE_BANNER",
+            Self::Memory => "STATUS_CAUSE_MEMORY",
+            Self::Zombies => "STATUS_CAUSE_ZOMBIES",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STATUS_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "STATUS_CAUSE_ASK" => Some(Self::Ask),
+            "STATUS_CAUSE_PAUSED" => Some(Self::Paused),
+            "STATUS_CAUSE_STOPPED" => Some(Self::Stopped),
+            "STATUS_CAUSE_DEADLOCK" => Some(Self::Deadlock),
+            "STATUS_CAUSE_DISK" => Some(Self::Disk),
+            "STATUS_CAUSE_NETWORK" => Some(Self::Network),
+            "STATUS_CAUSE_REPEATS" => Some(Self::Repeats),
+            "STATUS_CAUSE_LOOPS" => Some(Self::Loops),
+            "STATUS_CAUSE_SPINS" => Some(Self::Spins),
+            "STATUS_CAUSE_BANNER" => Some(Self::Banner),
+            "STATUS_CAUSE_MEMORY" => Some(Self::Memory),
+            "STATUS_CAUSE_ZOMBIES" => Some(Self::Zombies),
+            _ => None,
+        }
+    }
+}
+/// What became of a piece of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EvidenceWeight {
+    /// Read as SILENT.
+    Unspecified = 0,
+    /// The status stands on it.
+    Decides = 1,
+    /// It says the same.
+    Agrees = 2,
+    /// Somebody who is believed more says otherwise.
+    Outranked = 3,
+    /// It was true once.
+    Stale = 4,
+    /// It says nothing about the status.
+    Silent = 5,
+}
+impl EvidenceWeight {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EVIDENCE_WEIGHT_UNSPECIFIED",
+            Self::Decides => "EVIDENCE_WEIGHT_DECIDES",
+            Self::Agrees => "EVIDENCE_WEIGHT_AGREES",
+            Self::Outranked => "EVIDENCE_WEIGHT_OUTRANKED",
+            Self::Stale => "EVIDENCE_WEIGHT_STALE",
+            Self::Silent => "EVIDENCE_WEIGHT_SILENT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EVIDENCE_WEIGHT_UNSPECIFIED" => Some(Self::Unspecified),
+            "EVIDENCE_WEIGHT_DECIDES" => Some(Self::Decides),
+            "EVIDENCE_WEIGHT_AGREES" => Some(Self::Agrees),
+            "EVIDENCE_WEIGHT_OUTRANKED" => Some(Self::Outranked),
+            "EVIDENCE_WEIGHT_STALE" => Some(Self::Stale),
+            "EVIDENCE_WEIGHT_SILENT" => Some(Self::Silent),
+            _ => None,
+        }
+    }
+}
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ProcessDoing {
+    /// Read as UNKNOWN.
+    Unspecified = 0,
+    /// It has a processor, or could have one.
+    Runs = 1,
+    /// It waits for what is typed.
+    Terminal = 2,
+    /// It waits for a child to end.
+    Child = 3,
+    /// It waits for a lock.
+    Lock = 4,
+    /// It sleeps until a time.
+    Timer = 5,
+    /// It waits for the other end of a connection.
+    Socket = 6,
+    /// It waits for somebody to connect.
+    Listens = 7,
+    /// It waits for the other end of a pipe.
+    Pipe = 8,
+    /// It waits for the first of several things.
+    Events = 9,
+    /// It is in the kernel, and no signal gets it out.
+    Disk = 10,
+    /// A signal holds it still.
+    Stopped = 11,
+    /// It has ended, and its parent has not asked how.
+    Zombie = 12,
+    /// Nobody can say.
+    Unknown = 13,
+}
+impl ProcessDoing {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROCESS_DOING_UNSPECIFIED",
+            Self::Runs => "PROCESS_DOING_RUNS",
+            Self::Terminal => "PROCESS_DOING_TERMINAL",
+            Self::Child => "PROCESS_DOING_CHILD",
+            Self::Lock => "PROCESS_DOING_LOCK",
+            Self::Timer => "PROCESS_DOING_TIMER",
+            Self::Socket => "PROCESS_DOING_SOCKET",
+            Self::Listens => "PROCESS_DOING_LISTENS",
+            Self::Pipe => "PROCESS_DOING_PIPE",
+            Self::Events => "PROCESS_DOING_EVENTS",
+            Self::Disk => "PROCESS_DOING_DISK",
+            Self::Stopped => "PROCESS_DOING_STOPPED",
+            Self::Zombie => "PROCESS_DOING_ZOMBIE",
+            Self::Unknown => "PROCESS_DOING_UNKNOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROCESS_DOING_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROCESS_DOING_RUNS" => Some(Self::Runs),
+            "PROCESS_DOING_TERMINAL" => Some(Self::Terminal),
+            "PROCESS_DOING_CHILD" => Some(Self::Child),
+            "PROCESS_DOING_LOCK" => Some(Self::Lock),
+            "PROCESS_DOING_TIMER" => Some(Self::Timer),
+            "PROCESS_DOING_SOCKET" => Some(Self::Socket),
+            "PROCESS_DOING_LISTENS" => Some(Self::Listens),
+            "PROCESS_DOING_PIPE" => Some(Self::Pipe),
+            "PROCESS_DOING_EVENTS" => Some(Self::Events),
+            "PROCESS_DOING_DISK" => Some(Self::Disk),
+            "PROCESS_DOING_STOPPED" => Some(Self::Stopped),
+            "PROCESS_DOING_ZOMBIE" => Some(Self::Zombie),
+            "PROCESS_DOING_UNKNOWN" => Some(Self::Unknown),
             _ => None,
         }
     }
@@ -7627,6 +8012,31 @@ pub mod sessions_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sessions", "Search"));
             self.inner.unary(req, path, codec).await
         }
+        /// What it does, and what that stands on. Looks at its processes; answers within a few seconds.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sessions/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sessions", "Explain"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -7717,6 +8127,11 @@ pub mod sessions_server {
             &self,
             request: tonic::Request<super::SearchRequest>,
         ) -> std::result::Result<tonic::Response<super::SearchPage>, tonic::Status>;
+        /// What it does, and what that stands on. Looks at its processes; answers within a few seconds.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SessionsServer<T> {
@@ -8221,6 +8636,49 @@ pub mod sessions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SearchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sessions/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: Sessions>(pub Arc<T>);
+                    impl<T: Sessions> tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sessions>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,526 @@
+//! What one thread waits on: the system call it is in, and what its descriptors are. Where the kernel does not tell the
+//! call, where in the kernel it sleeps says a little.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::FileExt,
+};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
+use super::doing::{Stat, read};
+use crate::model::process::{Doing, KEYS};
+
+/// Descriptors of one wait that are looked at, and of those the ones that are named.
+const FDS_MAX: usize = 64;
+const NAMED_MAX: usize = 4;
+/// Descriptors of a process that are looked through for the other end of a pipe.
+const OWN_FDS_MAX: usize = 512;
+/// A list of sockets is read so far, in bytes.
+const SOCKETS_BYTES_MAX: usize = 512 * 1024;
+/// `FUTEX_WAIT`, `FUTEX_LOCK_PI` and others, without their flags.
+const FUTEX_COMMAND: u64 = 0x7f;
+/// A connection that listens, in the lists of TCP and of unix sockets.
+const LISTENS_TCP: &str = "0A";
+const LISTENS_UNIX: &str = "00010000";
+
+/// What a thread does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wait {
+    pub doing: Doing,
+    pub endless: bool,
+    pub keys: bool,
+    pub linked: bool,
+    pub on: Option<String>,
+    pub call: Option<String>,
+}
+
+impl Default for Doing {
+    fn default() -> Self {
+        Self::Unknown
+    }
+}
+
+impl Wait {
+    fn new(doing: Doing, endless: bool) -> Self {
+        Self { doing, endless, ..Self::default() }
+    }
+
+    /// How much of what a process does is told by this thread of it: a lock is what the idle ones of most programs wait for.
+    pub fn tells(&self) -> u8 {
+        match self.doing {
+            Doing::Runs => 13,
+            Doing::Disk => 12,
+            Doing::Terminal => 11,
+            Doing::Socket => 10,
+            Doing::Pipe => 9,
+            Doing::Events if self.on.is_some() => 8,
+            Doing::Listens => 7,
+            Doing::Unknown => 6,
+            Doing::Timer => 5,
+            // Only others of its own process wake it, as a rule.
+            Doing::Events => 4,
+            Doing::Child => 3,
+            Doing::Lock => 2,
+            Doing::Stopped => 1,
+            Doing::Zombie => 0,
+        }
+    }
+}
+
+/// What a thread does; `None` when it is gone. `hidden` is set where its system call can't be seen.
+pub fn of_thread(pid: i32, tid: i32, terminal: i32, hidden: &mut bool) -> Option<Wait> {
+    let at = format!("/proc/{pid}/task/{tid}");
+    let stat = Stat::parse(&read(&format!("{at}/stat"), 4096).ok()?)?;
+    match stat.state {
+        b'R' => return Some(Wait::new(Doing::Runs, false)),
+        b'T' | b't' => return Some(Wait::new(Doing::Stopped, true)),
+        b'Z' | b'X' => return Some(Wait::new(Doing::Zombie, true)),
+        _ => {}
+    }
+    let place = read(&format!("{at}/wchan"), 128).unwrap_or_default();
+    let place = String::from_utf8_lossy(&place).trim().to_owned();
+    let place = Some(place).filter(|it| !it.is_empty() && it != "0");
+    let call = match read(&format!("{at}/syscall"), 512) {
+        Ok(line) => Call::parse(&String::from_utf8_lossy(&line)),
+        Err(error) => {
+            *hidden |= error.kind() == io::ErrorKind::PermissionDenied;
+            None
+        }
+    };
+    let mut wait = match &call {
+        Some(call) => call.wait(pid, terminal),
+        None => by_place(place.as_deref()),
+    };
+    wait.call = call.map(|it| it.words()).or(place);
+    // Who started a child waits like this until that has its own program.
+    if stat.state == b'D' && !matches!(wait.doing, Doing::Terminal | Doing::Child) {
+        wait.doing = Doing::Disk;
+    }
+    Some(wait)
+}
+
+/// Where in the kernel it sleeps, by names that have been there for long.
+fn by_place(place: Option<&str>) -> Wait {
+    let Some(place) = place else { return Wait::default() };
+    let known = [
+        ("n_tty_read", Doing::Terminal),
+        ("futex", Doing::Lock),
+        ("do_wait", Doing::Child),
+        ("nanosleep", Doing::Timer),
+        ("pipe_", Doing::Pipe),
+        ("fifo_", Doing::Pipe),
+        ("unix_stream", Doing::Socket),
+        ("tcp_", Doing::Socket),
+        ("sk_wait", Doing::Socket),
+        ("inet_csk_accept", Doing::Listens),
+        ("ep_poll", Doing::Events),
+        ("poll_schedule", Doing::Events),
+        ("do_sys_poll", Doing::Events),
+    ];
+    let found = known.iter().find(|(name, _)| place.contains(name));
+    // Whether there is a limit to it is not known, so nothing is made of that.
+    found.map_or_else(Wait::default, |(_, doing)| Wait::new(*doing, *doing == Doing::Terminal))
+}
+
+/// A system call with its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Call {
+    number: i64,
+    args: [u64; 6],
+}
+
+impl Call {
+    /// `None` when it is in none: `running`, or `-1` and where it is.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let number = words.next()?.parse().ok().filter(|it| *it >= 0)?;
+        let mut args = [0; 6];
+        for arg in &mut args {
+            *arg = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+        }
+        Some(Self { number, args })
+    }
+
+    fn fd(&self) -> i32 {
+        i32::try_from(self.args[0] & 0x7fff_ffff).unwrap_or_default()
+    }
+
+    fn words(&self) -> String {
+        name(self.number).map_or_else(|| format!("system call {}", self.number), str::to_owned)
+    }
+
+    fn wait(&self, pid: i32, terminal: i32) -> Wait {
+        let [_, second, third, fourth, fifth, _] = self.args;
+        let here = Here { pid, terminal };
+        match name(self.number).unwrap_or_default() {
+            "read" | "readv" | "pread64" | "recvfrom" | "recvmsg" | "recvmmsg" | "write"
+            | "writev" | "sendto" | "sendmsg" | "connect" | "accept" | "accept4" => {
+                let writes = matches!(self.number, libc::SYS_write | libc::SYS_writev);
+                let mut wait = here.one(self.fd());
+                if wait.doing == Doing::Terminal && writes {
+                    // Its terminal takes no more, which only whoever drains it can do something about.
+                    wait = Wait {
+                        on: Some("its terminal".to_owned()),
+                        ..Wait::new(Doing::Pipe, true)
+                    };
+                }
+                wait
+            }
+            "poll" => here.of_poll(self.args[0], second, third.cast_signed() as i32 >= 0),
+            "ppoll" => here.of_poll(self.args[0], second, third != 0),
+            "select" | "pselect6" => here.of_select(self.args[0], second, fifth != 0),
+            "epoll_wait" | "epoll_pwait" => {
+                here.of_epoll(self.fd(), fourth.cast_signed() as i32 >= 0)
+            }
+            "epoll_pwait2" => here.of_epoll(self.fd(), fourth != 0),
+            "futex" => match second & FUTEX_COMMAND {
+                // To wait, by a set or not, or to take a lock that gives its priority on.
+                0 | 9 | 6 | 11 | 13 if fourth == 0 => Wait::new(Doing::Lock, true),
+                _ => Wait::new(Doing::Timer, false),
+            },
+            "wait4" | "waitid" | "vfork" => Wait::new(Doing::Child, true),
+            "nanosleep" | "clock_nanosleep" => Wait::new(Doing::Timer, false),
+            "flock" | "fcntl" => {
+                Wait { on: here.one(self.fd()).on, ..Wait::new(Doing::Lock, true) }
+            }
+            "semop" | "msgrcv" | "msgsnd" => Wait::new(Doing::Lock, true),
+            "open" | "openat" => Wait {
+                on: Some("a file that is opened".to_owned()),
+                ..Wait::new(Doing::Pipe, true)
+            },
+            "pause" | "rt_sigsuspend" => {
+                Wait { on: Some("a signal".to_owned()), ..Wait::new(Doing::Events, true) }
+            }
+            "rt_sigtimedwait" => {
+                Wait { on: Some("a signal".to_owned()), ..Wait::new(Doing::Events, third == 0) }
+            }
+            _ => Wait::default(),
+        }
+    }
+}
+
+/// The calls that something is made of here.
+fn name(number: i64) -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    match number {
+        libc::SYS_poll => return Some("poll"),
+        libc::SYS_select => return Some("select"),
+        libc::SYS_epoll_wait => return Some("epoll_wait"),
+        libc::SYS_pause => return Some("pause"),
+        libc::SYS_vfork => return Some("vfork"),
+        libc::SYS_open => return Some("open"),
+        _ => {}
+    }
+    Some(match number {
+        libc::SYS_read => "read",
+        libc::SYS_readv => "readv",
+        libc::SYS_pread64 => "pread64",
+        libc::SYS_recvfrom => "recvfrom",
+        libc::SYS_recvmsg => "recvmsg",
+        libc::SYS_recvmmsg => "recvmmsg",
+        libc::SYS_write => "write",
+        libc::SYS_writev => "writev",
+        libc::SYS_sendto => "sendto",
+        libc::SYS_sendmsg => "sendmsg",
+        libc::SYS_connect => "connect",
+        libc::SYS_accept => "accept",
+        libc::SYS_accept4 => "accept4",
+        libc::SYS_ppoll => "ppoll",
+        libc::SYS_pselect6 => "pselect6",
+        libc::SYS_epoll_pwait => "epoll_pwait",
+        libc::SYS_epoll_pwait2 => "epoll_pwait2",
+        libc::SYS_futex => "futex",
+        libc::SYS_wait4 => "wait4",
+        libc::SYS_waitid => "waitid",
+        libc::SYS_nanosleep => "nanosleep",
+        libc::SYS_clock_nanosleep => "clock_nanosleep",
+        libc::SYS_flock => "flock",
+        libc::SYS_fcntl => "fcntl",
+        libc::SYS_semop => "semop",
+        libc::SYS_msgrcv => "msgrcv",
+        libc::SYS_msgsnd => "msgsnd",
+        libc::SYS_openat => "openat",
+        libc::SYS_rt_sigsuspend => "rt_sigsuspend",
+        libc::SYS_rt_sigtimedwait => "rt_sigtimedwait",
+        libc::SYS_io_uring_enter => "io_uring_enter",
+        libc::SYS_fsync => "fsync",
+        _ => return None,
+    })
+}
+
+/// What a descriptor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// The terminal of its session.
+    Keys,
+    Linked(String),
+    Listens(String),
+    Pipe(String),
+    Timer,
+    /// It only wakes: an event, a signal, a change of files.
+    Bell,
+    Other(String),
+}
+
+/// A process that waits.
+struct Here {
+    pid: i32,
+    terminal: i32,
+}
+
+impl Here {
+    fn target(&self, fd: i32) -> Option<Target> {
+        let path = format!("/proc/{}/fd/{fd}", self.pid);
+        let link = fs::read_link(&path).ok()?.to_string_lossy().into_owned();
+        let number = |kind: &str| {
+            let number = link.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?;
+            number.parse::<u64>().ok()
+        };
+        Some(if let Some(number) = number("socket") {
+            self.socket(number)
+        } else if number("pipe").is_some() {
+            if self.wakes_itself(fd, &link) { Target::Bell } else { Target::Pipe(link) }
+        } else if let Some(kind) = link.strip_prefix("anon_inode:") {
+            match kind {
+                "[timerfd]" => Target::Timer,
+                "[eventfd]" | "[signalfd]" | "inotify" | "[inotify]" | "[pidfd]" => Target::Bell,
+                _ => Target::Other(link),
+            }
+        } else if self.is_terminal(&path) {
+            Target::Keys
+        } else {
+            Target::Other(link)
+        })
+    }
+
+    /// Whether the other end of a pipe is its own: it is how signals and threads wake who waits.
+    fn wakes_itself(&self, fd: i32, link: &str) -> bool {
+        let Ok(open) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
+        let is_other =
+            |it: &fs::DirEntry| it.file_name().to_str().is_some_and(|it| it.parse() != Ok(fd));
+        let others = open.filter_map(Result::ok).take(OWN_FDS_MAX).filter(is_other);
+        let mut links = others.filter_map(|it| fs::read_link(it.path()).ok());
+        links.any(|it| it.as_os_str() == link)
+    }
+
+    /// Whether it is the terminal that its session has. Nothing of a file system is asked for that.
+    fn is_terminal(&self, path: &str) -> bool {
+        const TTY: (u32, u32) = (5, 0);
+        let flags = AtFlags::STATX_DONT_SYNC;
+        let Ok(seen) = statx(CWD, path, flags, StatxFlags::BASIC_STATS) else { return false };
+        let number = (seen.stx_rdev_major, seen.stx_rdev_minor);
+        let own = self.terminal.cast_unsigned();
+        let own = ((own >> 8) & 0xfff, (own & 0xff) | ((own >> 12) & 0xfff00));
+        self.terminal != 0 && (number == own || number == TTY)
+    }
+
+    /// A socket by its number, as the network it is in lists it.
+    fn socket(&self, number: u64) -> Target {
+        for file in ["tcp", "tcp6"] {
+            let list = self.list(file);
+            let found = list.lines().find_map(|line| {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                let own = fields.get(9)?.parse() == Ok(number);
+                own.then(|| {
+                    Some((address(fields.get(1)?)?, address(fields.get(2)?)?, *fields.get(3)?))
+                })?
+            });
+            if let Some((own, other, state)) = found {
+                return match state {
+                    LISTENS_TCP => Target::Listens(own.to_string()),
+                    _ => Target::Linked(other.to_string()),
+                };
+            }
+        }
+        let list = self.list("unix");
+        let found = list.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let own = fields.get(6)?.parse() == Ok(number);
+            own.then(|| (fields.get(3).copied() == Some(LISTENS_UNIX), fields.get(7).copied()))
+        });
+        match found {
+            Some((true, path)) => Target::Listens(path.unwrap_or("a local socket").to_owned()),
+            Some((false, Some(path))) => Target::Linked(path.to_owned()),
+            Some((false, None)) => Target::Linked("a local socket".to_owned()),
+            None => Target::Linked("a socket".to_owned()),
+        }
+    }
+
+    fn list(&self, file: &str) -> String {
+        let list = read(&format!("/proc/{}/net/{file}", self.pid), SOCKETS_BYTES_MAX);
+        String::from_utf8_lossy(&list.unwrap_or_default()).into_owned()
+    }
+
+    fn one(&self, fd: i32) -> Wait {
+        self.all(self.target(fd).into_iter().collect(), true)
+    }
+
+    /// What waiting for the first of these is.
+    fn all(&self, targets: Vec<Target>, endless: bool) -> Wait {
+        let endless = endless && !targets.contains(&Target::Timer);
+        let keys = targets.contains(&Target::Keys);
+        let linked = targets.iter().any(|it| matches!(it, Target::Linked(_)));
+        let mut named: Vec<(Doing, String)> = targets.into_iter().filter_map(named).collect();
+        named.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+        named.dedup();
+        let kinds: Vec<Doing> = named.iter().map(|it| it.0).collect();
+        let doing = match kinds.first() {
+            None if endless => Doing::Events,
+            None => Doing::Timer,
+            Some(first) if kinds.iter().all(|it| it == first) => *first,
+            Some(_) => Doing::Events,
+        };
+        let more = named.len().saturating_sub(NAMED_MAX);
+        let mut words: Vec<String> = named.into_iter().take(NAMED_MAX).map(|it| it.1).collect();
+        words.extend((more > 0).then(|| format!("{more} more")));
+        let on = (!words.is_empty()).then(|| words.join(", "));
+        Wait { on, keys, linked, ..Wait::new(doing, endless) }
+    }
+
+    fn memory(&self, at: u64, bytes: usize) -> Option<Vec<u8>> {
+        let mut read = vec![0; bytes];
+        let memory = fs::File::open(format!("/proc/{}/mem", self.pid)).ok()?;
+        memory.read_exact_at(&mut read, at).ok()?;
+        Some(read)
+    }
+
+    fn of_poll(&self, list: u64, many: u64, limited: bool) -> Wait {
+        const ENTRY: usize = 8;
+        let many = usize::try_from(many).unwrap_or(usize::MAX).min(FDS_MAX);
+        let Some(list) = self.memory(list, many * ENTRY) else {
+            return Wait::new(Doing::Events, !limited);
+        };
+        let fds = list.chunks_exact(ENTRY).filter_map(|it| it.first_chunk::<4>());
+        let fds = fds.map(|it| i32::from_ne_bytes(*it)).filter(|it| *it >= 0);
+        self.all(fds.filter_map(|it| self.target(it)).collect(), !limited)
+    }
+
+    fn of_select(&self, many: u64, to_read: u64, limited: bool) -> Wait {
+        let bits = usize::try_from(many).unwrap_or_default().min(1024);
+        let read = match (to_read, bits) {
+            (0, _) | (_, 0) => Some(Vec::new()),
+            _ => self.memory(to_read, bits.div_ceil(64) * 8),
+        };
+        let Some(read) = read else { return Wait::new(Doing::Events, !limited) };
+        let words = read.chunks_exact(8).filter_map(|it| it.first_chunk::<8>());
+        let words: Vec<u64> = words.map(|it| u64::from_ne_bytes(*it)).collect();
+        let is_set = |bit: &usize| words.get(bit / 64).is_some_and(|it| it >> (bit % 64) & 1 == 1);
+        let fds = (0..bits).filter(is_set).take(FDS_MAX);
+        let fds = fds.filter_map(|it| self.target(i32::try_from(it).ok()?));
+        self.all(fds.collect(), !limited)
+    }
+
+    fn of_epoll(&self, fd: i32, limited: bool) -> Wait {
+        let told = read(&format!("/proc/{}/fdinfo/{fd}", self.pid), 16 * 1024).unwrap_or_default();
+        let told = String::from_utf8_lossy(&told);
+        let fds = told.lines().filter_map(|it| it.strip_prefix("tfd:")?.split_whitespace().next());
+        let fds = fds.filter_map(|it| it.parse().ok()).take(FDS_MAX);
+        let mut wait = self.all(fds.filter_map(|it| self.target(it)).collect(), !limited);
+        if wait.doing == Doing::Terminal {
+            // What else it has to do is in no list of descriptors.
+            wait.doing = Doing::Events;
+        }
+        wait
+    }
+}
+
+/// What to call it; `None` for what is not worth a name.
+fn named(target: Target) -> Option<(Doing, String)> {
+    Some(match target {
+        Target::Keys => (Doing::Terminal, KEYS.to_owned()),
+        Target::Linked(to) => (Doing::Socket, to),
+        Target::Listens(at) => (Doing::Listens, at),
+        Target::Pipe(name) => (Doing::Pipe, name),
+        Target::Other(path) => (Doing::Events, path),
+        Target::Timer | Target::Bell => return None,
+    })
+}
+
+/// An end of a connection from how the kernel lists it: words of four bytes, as this machine has them.
+fn address(listed: &str) -> Option<SocketAddr> {
+    let (ip, port) = listed.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let mut octets = Vec::new();
+    for at in (0..ip.len()).step_by(8) {
+        octets.extend(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    }
+    let ip: IpAddr = match octets.as_slice() {
+        it if it.len() == 4 => Ipv4Addr::from(*it.first_chunk()?).into(),
+        it => Ipv6Addr::from(*it.first_chunk()?).into(),
+    };
+    Some(SocketAddr::new(ip.to_canonical(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_read_and_what_is_none_is_not() {
+        let line = "7 0x7ffd 0x1 0xffffffff 0x0 0x0 0x2 0x7ffe 0x7f1a\n";
+        let call = Call::parse(line).unwrap();
+        assert_eq!((call.number, call.args[2]), (7, 0xffff_ffff));
+        for none in ["running\n", "-1 0x7ffe 0x7f1a\n", "", "7 0x1", "x 0x0 0x0 0x0 0x0 0x0 0x0"] {
+            assert_eq!(Call::parse(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_read_as_the_kernel_lists_it() {
+        if cfg!(target_endian = "little") {
+            assert_eq!(address("0100007F:0050").unwrap().to_string(), "127.0.0.1:80");
+            let six = "00000000000000000000000001000000:01BB";
+            assert_eq!(address(six).unwrap().to_string(), "[::1]:443");
+            let mapped = "0000000000000000FFFF00000100007F:0050";
+            assert_eq!(address(mapped).unwrap().to_string(), "127.0.0.1:80");
+        }
+        for bad in ["", "0100007F", "0100007:0050", "é:0050", "0100007F:xx"] {
+            assert_eq!(address(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_several_things_waits_for_the_first_of_them() {
+        let here = Here { pid: 1, terminal: 0 };
+        let to = || Target::Linked("10.0.0.1:443".to_owned());
+        let all = |targets: Vec<Target>, endless| here.all(targets, endless);
+        let keys = all(vec![Target::Keys, Target::Bell], true);
+        assert_eq!((keys.doing, keys.endless, keys.keys), (Doing::Terminal, true, true));
+        let both = all(vec![Target::Keys, to()], true);
+        assert_eq!((both.doing, both.keys, both.linked), (Doing::Events, true, true));
+        assert_eq!(both.on.as_deref(), Some("10.0.0.1:443, what is typed"));
+        assert_eq!(all(vec![to(), to()], true).doing, Doing::Socket);
+        let timed = all(vec![Target::Keys, Target::Timer], true);
+        assert_eq!((timed.doing, timed.endless), (Doing::Terminal, false));
+        assert_eq!(all(Vec::new(), false).doing, Doing::Timer);
+        assert_eq!(all(vec![Target::Bell], true).doing, Doing::Events);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_a_lock_for_good_is_seen_to() {
+        let (held, waits) = (std::sync::Mutex::new(()), std::sync::mpsc::channel());
+        let guard = held.lock().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                waits.0.send(rustix::thread::gettid()).unwrap();
+                drop(held.lock());
+            });
+            let tid = waits.1.recv().unwrap().as_raw_nonzero().get();
+            let own = std::process::id().cast_signed();
+            let until = crate::base::clock::monotonic() + std::time::Duration::from_secs(60);
+            let mut hidden = false;
+            let seen = loop {
+                let seen = of_thread(own, tid, 0, &mut hidden).unwrap();
+                if seen.doing != Doing::Runs || crate::base::clock::monotonic() > until {
+                    break seen;
+                }
+                std::thread::yield_now();
+            };
+            drop(guard);
+            assert_eq!(seen.doing, Doing::Lock, "{seen:?}");
+            assert!(hidden || seen.endless, "{seen:?}");
+        });
+    }
+}

@@ -1,0 +1,329 @@
+//! What follows from how the processes of a session are: pure. A word that something is stuck needs two readings between which
+//! nothing moved; what is not certain is told apart from what is.
+
+use std::time::Duration;
+
+use super::Says;
+use crate::{
+    base::{
+        limits::{DEADLOCK_AFTER, DISK_STUCK_AFTER, NETWORK_STUCK_AFTER},
+        text::count,
+    },
+    driver::TerminalUse,
+    model::{
+        process::{Doing, KEYS, Process, Reading},
+        session::Status,
+        status::Cause,
+    },
+};
+
+/// A program that has had less than one part in so many of a processor since the last look does nothing to speak of: the
+/// sign that turns in an agent that waits takes a tenth of that.
+const BUSY_PART: u32 = 5;
+/// Programs that put a prompt of their own and read keys there: what they read by the line was asked for by a script.
+const LINE_EDITORS: &[&str] = &["bash", "zsh", "fish", "nu", "elvish", "xonsh"];
+/// Shells that read their commands by the line.
+const PLAIN_SHELLS: &[&str] = &["sh", "dash", "ash", "ksh", "mksh", "busybox", "csh", "tcsh"];
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::session) struct Assessed {
+    /// What is certain of those that have the terminal.
+    pub(super) front: Option<Says>,
+    /// What seems to be so.
+    pub(super) seems: Option<Says>,
+    /// Good to know.
+    pub(super) zombies: Option<Says>,
+    /// It may be stuck: it should be looked at again soon.
+    pub(super) suspect: bool,
+}
+
+/// `before` is the reading before; `still_for` = so long nothing of it has moved.
+pub(super) fn assess(
+    now: &Reading,
+    before: Option<&Reading>,
+    still_for: Duration,
+    terminal: TerminalUse,
+) -> Assessed {
+    let mut out = Assessed { zombies: zombies(now), ..Assessed::default() };
+    let alive = || now.processes.iter().filter(|it| it.is_alive());
+    let front: Vec<&Process> = alive().filter(|it| it.foreground).collect();
+    let Some(leads) = front.iter().find(|it| it.doing != Doing::Child).or_else(|| front.first())
+    else {
+        return out;
+    };
+    let says = |what, status, words: String| Some(Says::new(what, status, words));
+    let stuck = |cause, words: String| {
+        Some(Says { cause: Some(cause), ..Says::new("processes", Status::Stuck, words) })
+    };
+    if let Some(it) = front.iter().find(|it| is_busy(it, now, before)) {
+        out.front = says("processor", Status::Working, format!("{} runs on a processor", it.name));
+        return out;
+    }
+    if front.iter().all(|it| it.doing == Doing::Stopped) {
+        out.suspect = true;
+        if !still_for.is_zero() {
+            let words = format!("a signal holds {} still, and nobody lets it go on", leads.name);
+            out.front = stuck(Cause::Stopped, words);
+        }
+        return out;
+    }
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Terminal && it.endless) {
+        out.front = Some(reads(it, terminal));
+        return out;
+    }
+    // In a loop of events, what is typed is one of them: it is the only one if nothing else is there.
+    let loops = front.iter().find(|it| it.doing == Doing::Events && it.endless && it.keys);
+    if let Some(it) = loops.filter(|it| it.on.as_deref() == Some(KEYS))
+        && alive().all(|other| other.pid == it.pid || other.doing == Doing::Child)
+    {
+        out.front = Some(reads(it, terminal));
+        return out;
+    }
+    let waits_for_good =
+        |it: &&Process| it.endless && matches!(it.doing, Doing::Lock | Doing::Child);
+    let lock = front.iter().find(|it| it.endless && it.doing == Doing::Lock);
+    if let Some(it) = lock.filter(|_| now.more == 0 && alive().all(|it| waits_for_good(&it))) {
+        out.suspect = true;
+        if still_for >= DEADLOCK_AFTER {
+            let words = format!(
+                "{} (pid {}) {}, and nothing that runs here could let go of them",
+                it.name,
+                it.pid,
+                it.in_words()
+            );
+            out.front = stuck(Cause::Deadlock, words);
+        }
+        return out;
+    }
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Disk) {
+        if still_for >= DISK_STUCK_AFTER {
+            let seconds = still_for.as_secs();
+            let words = format!("{} (pid {}) {} for {seconds} s", it.name, it.pid, it.in_words());
+            out.front = stuck(Cause::Disk, words);
+        } else {
+            out.seems = says("processes", Status::Working, format!("{} waits for a disk", it.name));
+        }
+        return out;
+    }
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Socket) {
+        let on = it.on.as_deref().unwrap_or("a connection");
+        let words = format!("{} waits for {on}", it.name);
+        if still_for >= NETWORK_STUCK_AFTER {
+            let minutes = count(still_for.as_secs() / 60, "minute");
+            out.front =
+                stuck(Cause::Network, format!("{words}, and nothing has come for {minutes}"));
+        } else {
+            out.seems = says("processes", Status::Working, words);
+        }
+        return out;
+    }
+    out.seems = seems(&front, leads);
+    out
+}
+
+/// Whether it has a processor for a good part of the time.
+fn is_busy(it: &Process, now: &Reading, before: Option<&Reading>) -> bool {
+    let apart = before.map(|before| now.at.saturating_sub(before.at)).unwrap_or_default();
+    let earlier = before.and_then(|before| before.processes.iter().find(|old| old.pid == it.pid));
+    match earlier.filter(|_| apart >= Duration::from_millis(200)) {
+        // On a machine that has more to do than it can, one may want a processor for long, and get little of it.
+        Some(old) if it.doing == Doing::Runs && old.doing == Doing::Runs => it.cpu > old.cpu,
+        Some(old) => it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart,
+        None => it.doing == Doing::Runs,
+    }
+}
+
+/// What it is that somebody reads from the terminal, by how the terminal is set.
+fn reads(it: &Process, terminal: TerminalUse) -> Says {
+    let name = it.name.trim_start_matches('-');
+    let has_script = it.command.split_whitespace().nth(1).is_some_and(is_script);
+    let by_line = terminal.lines == Some(true);
+    let at_prompt = if LINE_EDITORS.contains(&name) {
+        !by_line
+    } else {
+        PLAIN_SHELLS.contains(&name) && !has_script
+    };
+    if at_prompt {
+        return Says::new("terminal", Status::Idle, format!("{name} waits at its prompt"));
+    }
+    match by_line {
+        true => {
+            Says::new("terminal", Status::Waiting, format!("{name} waits for a line to be typed"))
+        }
+        false => Says::new("terminal", Status::Idle, format!("{name} waits for keys")),
+    }
+}
+
+/// Whether the first argument of a shell says that its commands are not typed: a file, or `-c` and what goes with it.
+fn is_script(argument: &str) -> bool {
+    match argument.strip_prefix('-') {
+        Some(letters) => !letters.starts_with('-') && letters.contains('c'),
+        None => true,
+    }
+}
+
+/// What is likely, by those that have the terminal.
+fn seems(front: &[&Process], leads: &Process) -> Option<Says> {
+    let says = |status, words: String| Some(Says::new("processes", status, words));
+    let name = &leads.name;
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Terminal) {
+        return says(Status::Idle, format!("{} looks for keys every now and then", it.name));
+    }
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Events) {
+        return match (it.keys, it.linked) {
+            (true, false) => {
+                says(Status::Idle, format!("{} waits for keys, among others", it.name))
+            }
+            // An agent that waits for its model, and one that waits for its user, look alike.
+            _ => Some(Says {
+                what: "processes",
+                words: format!("{} {}", it.name, it.in_words()),
+                ..Says::default()
+            }),
+        };
+    }
+    match leads.doing {
+        Doing::Listens => says(Status::Idle, format!("{name} {}", leads.in_words())),
+        Doing::Timer
+            if !front.iter().any(|it| matches!(it.doing, Doing::Pipe | Doing::Unknown)) =>
+        {
+            says(Status::Idle, format!("{name} {}", leads.in_words()))
+        }
+        _ => Some(Says {
+            what: "processes",
+            words: format!("{name} {}", leads.in_words()),
+            ..Says::default()
+        }),
+    }
+}
+
+fn zombies(now: &Reading) -> Option<Says> {
+    let dead: Vec<&Process> = now.processes.iter().filter(|it| !it.is_alive()).collect();
+    let parent = dead.first().map(|it| it.parent)?;
+    let name = now.processes.iter().find(|it| it.pid == parent).map_or("", |it| it.name.as_str());
+    let words = format!(
+        "{} that nobody asks how they ended, of {name} (pid {parent})",
+        count(dead.len(), "process")
+    );
+    Some(Says { what: "zombies", cause: Some(Cause::Zombies), words, ..Says::default() })
+}
+
+/// What tells whether anything moved between two readings.
+pub(super) fn moved(one: &Reading, other: &Reading) -> bool {
+    let signs = |it: &Reading| {
+        let signs = it.processes.iter().map(|it| (it.pid, it.doing, it.cpu, it.on.clone()));
+        signs.collect::<Vec<_>>()
+    };
+    one.more != other.more || signs(one) != signs(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32, name: &str, doing: Doing) -> Process {
+        Process {
+            pid,
+            parent: 1,
+            name: name.to_owned(),
+            command: name.to_owned(),
+            foreground: true,
+            threads: 1,
+            cpu: Duration::ZERO,
+            doing,
+            endless: true,
+            keys: doing == Doing::Terminal,
+            linked: false,
+            on: None,
+            call: None,
+        }
+    }
+
+    fn reading(seconds: u64, processes: &[Process]) -> Reading {
+        let at = Duration::from_secs(seconds);
+        Reading { at, processes: processes.to_vec(), ..Reading::default() }
+    }
+
+    const RAW: TerminalUse = TerminalUse { lines: Some(false), read: None };
+    const LINES: TerminalUse = TerminalUse { lines: Some(true), read: None };
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn front(all: &[Process], still_for: Duration, terminal: TerminalUse) -> Option<Status> {
+        let (before, now) = (reading(0, all), reading(1, all));
+        assess(&now, Some(&before), still_for, terminal).front.and_then(|it| it.status)
+    }
+
+    #[test]
+    fn who_reads_the_terminal_is_told_apart_by_how() {
+        let of = |name: &str, terminal| front(&[process(2, name, Doing::Terminal)], LONG, terminal);
+        assert_eq!(of("bash", RAW), Some(Status::Idle));
+        // A script's question.
+        assert_eq!(of("bash", LINES), Some(Status::Waiting));
+        assert_eq!(of("-sh", LINES), Some(Status::Idle));
+        assert_eq!(of("python3", LINES), Some(Status::Waiting));
+        assert_eq!(of("vim", RAW), Some(Status::Idle));
+        for (command, status) in [
+            ("sh ask.sh", Status::Waiting),
+            ("sh -ec read", Status::Waiting),
+            ("sh -i", Status::Idle),
+            ("sh --login", Status::Idle),
+        ] {
+            let mut shell = process(2, "sh", Doing::Terminal);
+            shell.command = command.to_owned();
+            assert_eq!(front(&[shell], LONG, LINES), Some(status), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_deadlock_is_one_only_when_all_wait_for_one_another_and_nothing_moves() {
+        let of = |all: &[Process], still| front(all, still, RAW);
+        let (shell, lock) = (process(2, "bash", Doing::Child), process(3, "python3", Doing::Lock));
+        assert_eq!(of(&[shell.clone(), lock.clone()], DEADLOCK_AFTER), Some(Status::Stuck));
+        assert_eq!(of(&[shell.clone(), lock.clone()], DEADLOCK_AFTER / 2), None);
+        for other in [Doing::Socket, Doing::Timer, Doing::Events, Doing::Runs, Doing::Unknown] {
+            let mut helper = process(4, "helper", other);
+            helper.foreground = false;
+            let all = [shell.clone(), lock.clone(), helper];
+            assert_eq!(of(&all, LONG), None, "{other:?}");
+        }
+        let limited = Process { endless: false, ..lock };
+        assert_eq!(of(&[limited], LONG), None);
+        assert_eq!(of(&[shell], LONG), None);
+    }
+
+    #[test]
+    fn who_runs_works_and_who_only_turns_a_sign_does_not() {
+        let mut busy = process(2, "cc1", Doing::Events);
+        let before = reading(0, std::slice::from_ref(&busy));
+        busy.cpu = Duration::from_millis(200);
+        let told =
+            assess(&reading(1, std::slice::from_ref(&busy)), Some(&before), Duration::ZERO, RAW);
+        assert_eq!(told.front.unwrap().status, Some(Status::Working));
+        busy.cpu = Duration::from_millis(100);
+        let told = assess(&reading(1, &[busy]), Some(&before), Duration::ZERO, RAW);
+        assert_eq!(told.front, None);
+    }
+
+    #[test]
+    fn what_stands_still_is_stuck_only_after_a_while() {
+        let of = |doing, still| front(&[process(2, "x", doing)], still, RAW);
+        assert_eq!(of(Doing::Stopped, Duration::ZERO), None);
+        assert_eq!(of(Doing::Stopped, Duration::from_secs(1)), Some(Status::Stuck));
+        assert_eq!(of(Doing::Disk, DISK_STUCK_AFTER / 2), None);
+        assert_eq!(of(Doing::Disk, DISK_STUCK_AFTER), Some(Status::Stuck));
+        assert_eq!(of(Doing::Socket, NETWORK_STUCK_AFTER / 2), None);
+        assert_eq!(of(Doing::Socket, NETWORK_STUCK_AFTER), Some(Status::Stuck));
+        for never in [Doing::Timer, Doing::Listens, Doing::Events, Doing::Pipe, Doing::Unknown] {
+            assert_eq!(of(never, LONG), None, "{never:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_no_terminal_says_nothing() {
+        let mut other = process(2, "server", Doing::Runs);
+        other.foreground = false;
+        let told = assess(&reading(1, &[other]), None, LONG, RAW);
+        assert_eq!(told, Assessed::default());
+    }
+}
