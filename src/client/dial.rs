@@ -39,7 +39,7 @@ use crate::{
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
             attend_response::Kind as Attend, audit_client::AuditClient, hub_client::HubClient,
-            policy_client::PolicyClient, recordings_client::RecordingsClient,
+            files_client::FilesClient, policy_client::PolicyClient, recordings_client::RecordingsClient,
             sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
         },
     },
@@ -199,6 +199,7 @@ impl Wires {
         asks: AsksClient over control;
         audit: AuditClient over bulk;
         policy: PolicyClient over control;
+        files: FilesClient over bulk;
     }
 
     /// Marks a message with who sends it.

@@ -3,6 +3,7 @@
 
 pub mod docker;
 pub mod fake;
+pub mod files;
 pub mod guard;
 pub mod registry;
 pub mod local;
@@ -12,6 +13,7 @@ mod tar;
 
 use std::{
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -221,6 +223,16 @@ pub trait Driver: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The files of a sandbox as they are now, by what its host gave of it. Blocks on a file of the ground.
+    fn files(
+        &self,
+        _ground: &Ground,
+        _spec: &SandboxSpec,
+        _way: files::Way,
+    ) -> Outcome<Arc<dyn files::Files>> {
+        Err(Fault::unsupported(format!("the {} driver can't look at files", self.name())))
+    }
+
     /// Lets go of what it kept for later and nothing stands on, by the directories that hold those of all sandboxes
     /// and snapshots. Blocks on files.
     fn prune(&self, _sandboxes: &Path, _snapshots: &Path) -> Outcome<()> {
@@ -255,6 +267,11 @@ pub trait Place: Send + Sync {
     /// Resolves each time `facts` may say something else; never, where that does not happen by itself.
     async fn changed(&self) {
         std::future::pending::<()>().await;
+    }
+
+    /// Its root directory as its programs see it, for who resolves all below it. `None` where it has none of its own.
+    fn root(&self) -> Option<OwnedFd> {
+        None
     }
 
     /// The ways out of its network, where all of it asks; given away once.

@@ -37,7 +37,7 @@ use crate::{
         DESCRIPTORS,
         v1::{
             asks_server::AsksServer, audit_server::AuditServer, hub_server::HubServer,
-            policy_server::PolicyServer, recordings_server::RecordingsServer,
+            files_server::FilesServer, policy_server::PolicyServer, recordings_server::RecordingsServer,
             sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
         },
     },
@@ -174,6 +174,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
     reporter.set_serving::<AsksServer<Service>>().await;
     reporter.set_serving::<AuditServer<Service>>().await;
     reporter.set_serving::<PolicyServer<Service>>().await;
+    reporter.set_serving::<FilesServer<Service>>().await;
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
     macro_rules! bounded {
         ($server:ident) => {
@@ -193,6 +194,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
         .add_service(bounded!(AsksServer))
         .add_service(bounded!(AuditServer))
         .add_service(bounded!(PolicyServer))
+        .add_service(bounded!(FilesServer))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection))
 }

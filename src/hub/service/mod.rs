@@ -4,6 +4,7 @@ mod about;
 mod asks;
 mod attendance;
 mod audit;
+mod files;
 mod policy;
 mod recordings;
 mod sandboxes;

@@ -42,7 +42,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -111,6 +111,9 @@ pub mod call {
         /// Values of the sandbox's secrets, which are put in from now on; answered with Done.
         #[prost(message, tag = "20")]
         Give(super::Give),
+        /// Answered with Done, which has the descriptor of the sandbox's root directory with it, or a fault.
+        #[prost(message, tag = "21")]
+        GiveRoot(super::GiveRoot),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -129,6 +132,8 @@ pub struct Hold {}
 pub struct Vacate {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TellTraffic {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GiveRoot {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Forget {
     /// Required: what was asked.
