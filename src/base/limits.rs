@@ -670,6 +670,8 @@ pub const FILE_WRITTEN_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// How long one step of such a look may take; a file system that hangs costs that and a thread.
 pub const FILES_STEP_WITHIN: Duration = Duration::from_secs(8);
 const _: () = assert!(FILES_STEP_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
+/// What is held of one file in memory to be shown or told as one document, in bytes.
+pub const FILE_SHOWN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Steps at once, of one sandbox and of all: each is a thread for as long as it takes, and hangs with what it looks at.
 pub const FILES_STEPS_PER_SANDBOX_MAX: usize = 4;
 pub const FILES_STEPS_MAX: usize = 64;
