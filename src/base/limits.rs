@@ -696,3 +696,15 @@ pub const FILES_NEWS_EVERY_MIN: Duration = Duration::from_millis(200);
 /// Where nothing tells of changes, directories are looked at again after so long; entries that are looked at.
 pub const FILES_LOOK_EVERY: Duration = Duration::from_secs(3);
 pub const FILES_LOOK_ENTRIES_MAX: usize = 2000;
+/// What the console reads of one file to show it, in bytes; lines of it, and bytes of one line that are shown.
+pub const CONSOLE_FILE_BYTES_MAX: u64 = 256 * 1024;
+pub const CONSOLE_FILE_LINES_MAX: usize = 20_000;
+pub const CONSOLE_FILE_LINE_BYTES_MAX: usize = 4096;
+/// A picture that is shown: its file in bytes, and its points, which take four bytes each while it is made small.
+pub const CONSOLE_PICTURE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub const CONSOLE_PICTURE_POINTS_MAX: u64 = 16 * 1024 * 1024;
+/// A file that is edited on a copy, in bytes.
+pub const CONSOLE_EDIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A directory that changes all the time is read again after so long, and for each thousand of its entries so much later.
+pub const CONSOLE_FILES_AGAIN_MIN: Duration = Duration::from_millis(500);
+pub const CONSOLE_FILES_AGAIN_EACH: Duration = Duration::from_millis(100);

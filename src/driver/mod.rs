@@ -1,6 +1,7 @@
 //! Layer `driver`: one trait for whatever provides sandboxes. Drivers translate; retries,
 //! deadlines, the capability check and tracing wrap around them once, in `guard`.
 
+mod by_programs;
 pub mod docker;
 pub mod fake;
 pub mod files;

@@ -77,6 +77,8 @@ mod engine_restart;
 mod engine_scale;
 mod engine_snapshots;
 mod engine_support;
+mod files_cli;
+mod files_local;
 mod given;
 mod hostile_local;
 mod hostile_processes;

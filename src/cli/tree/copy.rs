@@ -12,7 +12,6 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use super::{
     cut_off,
     list::all,
-    local::{Arriving, is_plain, plain_name},
     read,
 };
 use crate::{
@@ -35,6 +34,7 @@ use crate::{
         sandbox::Sandbox,
     },
     runtime::{BoxStream, Runtime},
+    tui::arriving::{Arriving, is_plain, plain_name},
 };
 
 /// What a copy came to.

@@ -2,7 +2,6 @@
 
 mod copy;
 mod list;
-mod local;
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -20,7 +19,7 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{FILES_NEWS_EVERY_MIN, FILE_SHOWN_BYTES_MAX},
+        limits::{ANSWER_WITHIN, FILE_SHOWN_BYTES_MAX, FILES_NEWS_EVERY_MIN},
         text::count,
     },
     model::{
@@ -85,7 +84,15 @@ async fn cat(
     while let Some(some) = news.next().await {
         some?;
         // Of one that became shorter, all is new.
-        let mut data = read(runtime, &sandbox.id, path, ReadFrom::Start(end), None).await?;
+        let mut data = match read(runtime, &sandbox.id, path, ReadFrom::Start(end), None).await {
+            // Files that are no more may be gone with their sandbox, which is the better reason.
+            Err(fault) => {
+                let next = tokio::time::timeout(ANSWER_WITHIN / 5, news.next()).await;
+                let why = next.ok().flatten().and_then(Result::err);
+                return Err(why.unwrap_or(fault));
+            }
+            Ok(data) => data,
+        };
         let size = match data.next().await.transpose()? {
             Some(ReadPiece::Begin { entry, .. }) => entry.size_bytes,
             _ => return Err(cut_off()),

@@ -142,12 +142,11 @@ impl Search {
 
     fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
-        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        openat2(&self.top, path, flags, Mode::empty(), BELOW)
+        openat2(&self.top, path, flags | OFlags::CLOEXEC, Mode::empty(), BELOW)
     }
 
     fn directory(&mut self, path: &[u8], depth: usize, found: &mut Vec<FindPiece>) {
-        let opened = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY);
+        let opened = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK);
         let opened = opened.and_then(|it| Ok((fstat(&it)?, it)));
         let Ok((stat, directory)) = opened else {
             self.unread += 1;

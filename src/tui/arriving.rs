@@ -1,4 +1,4 @@
-//! The operator's side of a copy: files that come out of a sandbox are written under plain names, beside others,
+//! The operator's side of a copy from a sandbox: files that come out of a sandbox are written under plain names, beside others,
 //! through no link.
 
 use std::{
