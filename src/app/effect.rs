@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::{
+    app::files::FilesAct,
     base::{
         id::{AskId, SandboxId, SessionId, SnapshotId},
         units::Size,
@@ -160,6 +161,8 @@ pub enum Act {
     RemoveRule(RuleName),
     /// Answered with `Reply::Traffic`.
     Traffic(SandboxId),
+    /// What the place of files wants; answered with `Reply::Files` where it says so.
+    Files(Box<FilesAct>),
     /// Looks through the whole record; answered with `Reply::Audit`.
     Audit,
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.

@@ -5,6 +5,7 @@ use super::{
     asks::Listed,
     chord::Chord,
     diff::Half,
+    files,
     keymap::{Bound, Step},
     records::Of,
     state::{Overlay, Place, State},
@@ -33,6 +34,7 @@ impl State {
             _ if self.shown_ask().is_some() => "ASK",
             _ if self.inbox().is_some() => "ASKS",
             _ if self.records().is_some() => "LIST",
+            _ if matches!(self.view(), Some(View::Files(_))) => "FILES",
             _ if self.view().is_some() => "DIFF",
             _ if self.copy.as_ref().is_some_and(|it| it.selection.is_some()) => "SELECT",
             _ if self.copy.is_some() => "SCROLL",
@@ -243,6 +245,7 @@ impl State {
             Scope::Scroll,
             Scope::Snapshots,
             Scope::Diff,
+            Scope::Files,
         ]);
         let found = elsewhere.filter(|it| !here.contains(it)).find_map(|scope| {
             match self.keymap.step(scope, &[chord]) {
@@ -324,6 +327,21 @@ impl State {
                 Action::Again,
             ],
             Some(View::Records(_)) => &[Action::RecordOpen, Action::Find, Action::Again],
+            Some(View::Files(it)) if it.half == files::Half::Text => &[
+                Action::FileClose,
+                Action::FileFollow,
+                Action::FileHex,
+                Action::FileEdit,
+                Action::FileGet,
+            ],
+            Some(View::Files(_)) => &[
+                Action::FileOpen,
+                Action::Find,
+                Action::FilesSearch,
+                Action::FileEdit,
+                Action::FileGet,
+                Action::FilesSystem,
+            ],
             Some(View::Snapshots(_)) => &[
                 Action::DiffBefore,
                 Action::DiffNow,

@@ -4,6 +4,7 @@
 use super::{
     asks::Listed,
     diff::Half,
+    files,
     grid::Tab,
     state::{Place, State},
     view::View,
@@ -195,6 +196,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Asks(_) => (area.width / 2).min(ASKS_COLUMNS_MAX),
             View::Records(it) if it.open.is_some() => 0,
             View::Records(_) => area.width * 3 / 5,
+            View::Files(_) => (area.width * 2 / 5).min(FILE_COLUMNS_MAX),
         };
         let (list, rest) = area.split_left(columns);
         if columns == 0 {
@@ -213,6 +215,9 @@ fn place_view(view: &View, area: Area) -> ViewArea {
         }
         View::Records(it) if it.open.is_some() => 0,
         View::Records(_) => area.height,
+        // Both are read by the screen: the one with the keys has it all.
+        View::Files(it) if it.half == files::Half::Text => 0,
+        View::Files(_) => area.height,
         View::Snapshots(_) if area.height < 20 => area.height - area.height / 3,
         View::Snapshots(_) => area.height.saturating_sub(9),
         // Where both would be too short to read, the one with the keys has it all.

@@ -3,7 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    app::{effect::EffectId, gate::Glimpse, keymap::Keymap},
+    app::{
+        effect::EffectId,
+        files::{FilesNews, FilesReply},
+        gate::Glimpse,
+        keymap::Keymap,
+    },
     base::{
         clock::{Timestamp, Zone},
         fault::{Fault, Outcome},
@@ -61,6 +66,8 @@ pub enum Msg {
         generation: u64,
         why: Option<Fault>,
     },
+    /// From the directories that the place of files watches.
+    Files(FilesNews),
     Link(Link),
     Done {
         id: EffectId,
@@ -107,6 +114,7 @@ pub enum Reply {
     Rule(Option<Box<KnownRule>>),
     Traffic(Box<Traffic>),
     Audit(Box<AuditRead>),
+    Files(Box<FilesReply>),
 }
 
 /// What was read of the audit record, up to the console's bounds.

@@ -86,6 +86,7 @@ fn most_useful(state: &State) -> Action {
         Some(View::Diff(_)) => return Action::DiffEnter,
         Some(View::Asks(_)) => return Action::AsksShow,
         Some(View::Records(_)) => return Action::RecordOpen,
+        Some(View::Files(_)) => return Action::FileOpen,
         None => {}
     }
     let row = match state.place {

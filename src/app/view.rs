@@ -12,6 +12,7 @@ use super::{
     chord::Chord,
     diff::Diff,
     effect::EffectId,
+    files::Files,
     keymap::{Bound, Step},
     records::Records,
     snapshots::Snapshots,
@@ -35,6 +36,7 @@ pub enum View {
     Diff(Box<Diff>),
     Asks(Box<Inbox>),
     Records(Box<Records>),
+    Files(Box<Files>),
 }
 
 impl View {
@@ -49,6 +51,7 @@ impl View {
                 None => None,
             },
             Self::Records(it) => it.sandbox(),
+            Self::Files(it) => Some(&it.sandbox),
         }
     }
 
@@ -57,6 +60,7 @@ impl View {
         match self {
             Self::Snapshots(it) => it.rest.at(),
             Self::Diff(it) => it.rest.at(),
+            Self::Files(it) => it.rests_at(),
             Self::Asks(_) | Self::Records(_) => None,
         }
     }
@@ -68,6 +72,7 @@ impl View {
             Self::Diff(it) => it.check(),
             Self::Asks(it) => it.check(ended),
             Self::Records(it) => it.check(),
+            Self::Files(it) => it.check(),
         }
     }
 }

@@ -3,6 +3,7 @@ pub mod agents;
 mod ahead;
 pub mod arriving;
 pub mod attach;
+mod browse;
 mod canvas;
 pub mod console;
 mod convert;

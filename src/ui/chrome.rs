@@ -68,6 +68,7 @@ impl View<'_> {
                 app::view::View::Diff(_) => "what changed".to_owned(),
                 app::view::View::Asks(_) => "asks".to_owned(),
                 app::view::View::Records(it) => it.of.title().to_lowercase(),
+                app::view::View::Files(_) => "files".to_owned(),
             });
             return crumbs;
         }
@@ -240,6 +241,7 @@ impl View<'_> {
         let sign = match mode.kind {
             LineKind::Command => ":",
             LineKind::Filter { .. } | LineKind::Search | LineKind::Find => "/",
+            LineKind::FileWords => "in files: ",
             LineKind::SnapshotName(_) => "snapshot: ",
             LineKind::DenySay { .. } => "deny, and say: ",
         };
@@ -265,6 +267,7 @@ impl View<'_> {
                     &format!("a command; {} completes", self.state.key_words(Action::LineComplete))
                 }
                 LineKind::Find => "a regular expression",
+                LineKind::FileWords => "words in a line; capitals count where there are some",
                 LineKind::DenySay { .. } => &format!(
                     "what the agent is told, or nothing; {} denies",
                     self.state.key_words(Action::LineAccept)

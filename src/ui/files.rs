@@ -13,14 +13,14 @@ use super::{
 use crate::{
     app::{
         action::Action,
-        files::{Body, Class, Dir, Files, Found, Half, How, Preview, ShownLine},
+        files::{Body, Class, Counts, Dir, Files, Found, Half, How, Preview, ShownLine},
         layout::{Area, ViewArea},
     },
     base::{
         text::{clip, count, visible, width, wrap},
         units::human_bytes,
     },
-    model::file::{FileEntry, FileKind, Hit, joined, mode_shown, name_shown},
+    model::file::{FileEntry, FileKind, Hit, mode_shown, name_shown},
 };
 
 /// Cells that one level of the tree goes in.
@@ -124,7 +124,7 @@ impl View<'_> {
         let mut at = brush.text(area.x + 1, y, 2, &format!("{letter} "), self.theme.style(role));
         at = brush.text(at + indent, y, 2, sign, self.theme.style(Role::Dim));
         let right = (area.x + area.width).saturating_sub(1);
-        let below = it.marks.below(path).map(super::super::app::files::Counts::words);
+        let below = it.marks.below(path).map(Counts::words);
         let size = entry.size_bytes.map(human_bytes);
         let (text, role) = match (below, mark.and_then(|it| it.1), size) {
             (Some(words), _, _) => (words, Role::Warning),
@@ -332,7 +332,7 @@ impl View<'_> {
     fn picture_colour(&self, [red, green, blue]: [u8; 3]) -> Color {
         match self.theme.depth {
             Depth::True => Color::Rgb(red, green, blue),
-            depth => colour::lessened(Color::Rgb(red, green, blue), depth),
+            depth => colour::lower(Color::Rgb(red, green, blue), depth),
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Scope {
     Ask,
     /// Rules, what went out, the audit record.
     Records,
+    /// The files of a sandbox.
+    Files,
     /// All of these, asked after each.
     View,
     /// Dialogs, help and other boxes.
@@ -52,6 +54,7 @@ impl Scope {
         Self::Asks,
         Self::Ask,
         Self::Records,
+        Self::Files,
         Self::View,
         Self::Dialog,
         Self::Read,
@@ -72,6 +75,7 @@ impl Scope {
             Self::Asks => "asks",
             Self::Ask => "ask",
             Self::Records => "records",
+            Self::Files => "files",
             Self::View => "view",
             Self::Dialog => "dialog",
             Self::Read => "read",
@@ -97,7 +101,8 @@ impl Scope {
             Self::Asks => "in the list of asks",
             Self::Ask => "in an ask that you read",
             Self::Records => "in rules, in what went out and in the audit record",
-            Self::View => "in snapshots, in what changed, in asks and in rules",
+            Self::Files => "in files",
+            Self::View => "in snapshots, in what changed, in asks, in rules and in files",
             Self::Dialog => "in a box",
             Self::Read => "in a box you only read",
             Self::Line => "in a line you edit",

@@ -44,6 +44,21 @@ pub struct Found {
     pub(in crate::app) asked: Option<EffectId>,
 }
 
+impl Found {
+    /// Whether the hub still looks.
+    pub fn asked(&self) -> bool {
+        self.asked.is_some()
+    }
+}
+
+/// Directories that are watched together.
+#[derive(Clone, Debug)]
+pub(in crate::app) struct Watch {
+    pub generation: u64,
+    pub paths: Vec<Vec<u8>>,
+    pub begun: bool,
+}
+
 /// The place.
 #[derive(Debug)]
 pub struct Files {
@@ -73,8 +88,8 @@ pub struct Files {
     pub(in crate::app) looking: Option<(EffectId, Vec<u8>)>,
     /// It may be another by now.
     pub(in crate::app) look_again: bool,
-    /// The directories that are watched, and which watch it is.
-    pub(in crate::app) watched: Option<(u64, Vec<Vec<u8>>)>,
+    /// What is watched, the newest last; an older one goes on until the next has begun.
+    pub(in crate::app) watches: Vec<Watch>,
     pub(in crate::app) marks_asked: Option<EffectId>,
     pub(in crate::app) marks_at: Option<Duration>,
     pub(in crate::app) marks_old: bool,
@@ -106,7 +121,7 @@ impl Files {
             rest: Rest::default(),
             looking: None,
             look_again: false,
-            watched: None,
+            watches: Vec::new(),
             marks_asked: None,
             marks_at: None,
             marks_old: true,
@@ -230,6 +245,12 @@ impl Files {
     /// When what changed since the start may be asked for once more; `None` = at once.
     pub(in crate::app) fn marks_due(&self) -> Option<Duration> {
         self.marks_at.map(|it| it + 4 * CONSOLE_FILES_AGAIN_MIN)
+    }
+
+    /// Whether what happens in a directory from now on is told, or nothing is: it can be read then.
+    pub(in crate::app) fn is_covered(&self, path: &Vec<u8>) -> bool {
+        let covers = |it: &Watch| it.begun && it.paths.contains(path);
+        self.unwatched.is_some() || self.watches.iter().any(covers)
     }
 
     pub(in crate::app) fn settle_lines(&mut self) {

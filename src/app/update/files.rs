@@ -8,7 +8,7 @@ use crate::{
         dialog::{Deed, Says},
         effect::{Act, EffectId},
         files::{
-            Files, FilesAct, FilesNews, FilesPending, FilesReply, Found, Half, How, Marks,
+            Files, FilesAct, FilesNews, FilesPending, FilesReply, Found, Half, How, Marks, Watch,
         },
         layout::ViewArea,
         msg::{Mouse, Reply},
@@ -148,8 +148,11 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let Some(it) = self.files_mut() else { return };
         match it.half {
-            Half::Text if step(it, false) => {}
-            Half::Text => it.half = Half::Tree,
+            Half::Text => {
+                if !step(it, false) {
+                    it.half = Half::Tree;
+                }
+            }
             Half::Tree if it.found.is_some() => it.found = None,
             Half::Tree => {
                 it.out();
@@ -260,7 +263,8 @@ impl Turn<'_> {
             dir.listed_at = std::time::Duration::ZERO;
         }
         (it.look_again, it.marks_old, it.marks_at) = (true, true, None);
-        (it.watched, it.unwatched) = (None, None);
+        it.watches.clear();
+        it.unwatched = None;
         if matches!(it.preview, Some(Err(_))) {
             it.preview = None;
         }
@@ -277,10 +281,12 @@ impl Turn<'_> {
         self.state.dirty = true;
         for view in &mut self.state.views {
             let View::Files(it) = view else { continue };
-            let Some((_, paths)) = it.watched.as_ref().filter(|it| it.0 == news.generation) else {
-                continue;
-            };
+            let at = it.watches.iter().position(|it| it.generation == news.generation);
+            let Some(watch) = at.and_then(|at| it.watches.get_mut(at)) else { continue };
+            let (paths, begins) = (watch.paths.clone(), !watch.begun);
+            watch.begun = true;
             match &news.changed {
+                Ok(_) if begins => it.watches.retain(|it| it.generation >= news.generation),
                 Ok(changed) => {
                     let paths: Vec<Vec<u8>> =
                         changed.iter().filter_map(|at| paths.get(*at)).cloned().collect();
@@ -294,7 +300,10 @@ impl Turn<'_> {
                     }
                     it.marks_old = true;
                 }
-                Err(why) => (it.watched, it.unwatched) = (None, Some(why.clone())),
+                Err(why) => {
+                    it.watches.clear();
+                    it.unwatched = Some(why.clone());
+                }
             }
         }
     }
@@ -319,7 +328,8 @@ impl Turn<'_> {
         let now = self.state.now.since_start;
         let Some(it) = self.files() else { return };
         let due = it.tree.dirs().filter(|dir| {
-            let first = !dir.known && dir.wrong.is_none();
+            // What happens after it is read is to be told: so it is watched first.
+            let first = !dir.known && dir.wrong.is_none() && it.is_covered(&dir.path);
             dir.asked.is_none() && (first || (dir.old && now >= it.again_at(dir)))
         });
         let due: Vec<Vec<u8>> = due.map(|it| it.path.clone()).collect();
@@ -402,11 +412,7 @@ impl Turn<'_> {
         if it.unwatched.is_some() {
             return;
         }
-        let mut wanted: Vec<Vec<u8>> =
-            it.tree.dirs().filter(|it| it.known).map(|it| it.path.clone()).collect();
-        if wanted.is_empty() {
-            return;
-        }
+        let mut wanted: Vec<Vec<u8>> = it.tree.dirs().map(|it| it.path.clone()).collect();
         if let Some(Ok(preview)) = it.shown()
             && let Some((above, _)) = split(&preview.path)
             && !it.tree.is_open(above)
@@ -414,21 +420,14 @@ impl Turn<'_> {
             wanted.push(above.to_vec());
         }
         wanted.truncate(crate::base::limits::FILES_WATCHED_MAX);
-        if it.watched.as_ref().is_some_and(|it| it.1 == wanted) {
+        if it.watches.last().is_some_and(|it| it.paths == wanted) {
             return;
         }
         let (generation, sandbox) = (self.state.next_id, it.sandbox.clone());
         let act = FilesAct::Watch { sandbox, paths: wanted.clone(), generation };
         self.start(Act::Files(Box::new(act)), None);
         if let Some(it) = self.files_mut() {
-            // What happened in one between its list and this is not known.
-            let before = it.watched.take().map(|it| it.1).unwrap_or_default();
-            for path in wanted.iter().filter(|it| !before.contains(it)) {
-                if let Some(dir) = it.tree.dir_mut(path) {
-                    dir.old = true;
-                }
-            }
-            it.watched = Some((generation, wanted));
+            it.watches.push(Watch { generation, paths: wanted, begun: false });
         }
     }
 
@@ -443,7 +442,7 @@ impl Turn<'_> {
             Err(fault) => Err(fault),
         };
         match pending {
-            FilesPending::List(path) => self.listed(id, &path, reply),
+            FilesPending::List(path) => self.dir_listed(id, &path, reply),
             FilesPending::Look(path) => self.looked(id, path, reply),
             FilesPending::Find => self.found(id, reply),
             FilesPending::Marks => {
@@ -483,7 +482,7 @@ impl Turn<'_> {
         }
     }
 
-    fn listed(&mut self, id: EffectId, path: &[u8], reply: Outcome<FilesReply>) {
+    fn dir_listed(&mut self, id: EffectId, path: &[u8], reply: Outcome<FilesReply>) {
         for view in &mut self.state.views {
             let View::Files(it) = view else { continue };
             let asked = |it: &mut crate::app::files::Dir| it.asked.take_if(|it| *it == id).is_some();

@@ -8,6 +8,7 @@ mod boxes;
 mod diff;
 mod ended;
 mod feed;
+mod files;
 mod keys;
 mod losses;
 mod lost;
@@ -168,6 +169,7 @@ impl Turn<'_> {
             Msg::OutputEnded { session, generation, why } => {
                 self.output_ended(&session, generation, why);
             }
+            Msg::Files(news) => self.files_news(news),
             Msg::Link(link) => self.link(link),
             Msg::Done { id, result } => self.done(id, result),
             Msg::Config(result) => self.config(result),

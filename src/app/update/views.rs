@@ -64,6 +64,10 @@ impl Turn<'_> {
             Some(View::Snapshots(it)) => [it.asked, it.telling.map(|(id, _)| id)],
             Some(View::Asks(_)) => [None, None],
             Some(View::Records(it)) => [it.asked, it.reading],
+            Some(View::Files(it)) => {
+                let reads = self.close_files(&it);
+                return reads.into_iter().for_each(|it| self.cancel(it));
+            }
             Some(View::Diff(it)) => {
                 let reads = [it.asked, it.reading.as_ref().map(|(id, _)| *id)];
                 // Of one that is removed nothing is remembered.
@@ -130,6 +134,7 @@ impl Turn<'_> {
                     Scope::Diff | Scope::View => Some(Action::Diff),
                     Scope::Asks | Scope::Ask => Some(Action::AsksShow),
                     Scope::Records => Some(Action::RulesShow),
+                    Scope::Files => Some(Action::FilesShow),
                     _ => None,
                 };
                 if let Some(place) = elsewhere {
@@ -146,6 +151,12 @@ impl Turn<'_> {
             }
             Some(View::Records(_)) => {
                 if self.records_action(action) {
+                    return true;
+                }
+                false
+            }
+            Some(View::Files(_)) => {
+                if self.files_action(action) {
                     return true;
                 }
                 false
@@ -184,7 +195,15 @@ impl Turn<'_> {
             (_, Scope::Diff) if matches!(self.state.view(), Some(View::Diff(_))) => {
                 self.diff_action(action);
             }
-            (_, Scope::Snapshots | Scope::Diff | Scope::Asks | Scope::Ask | Scope::Records) => {
+            (
+                _,
+                Scope::Snapshots
+                | Scope::Diff
+                | Scope::Asks
+                | Scope::Ask
+                | Scope::Records
+                | Scope::Files,
+            ) => {
                 let title = action.spec().title;
                 self.notice(Level::Info, &format!("{title} does nothing here"));
             }
@@ -235,6 +254,7 @@ impl Turn<'_> {
                 it.filter(pattern);
                 return;
             }
+            Some(View::Files(_)) => return self.narrow_files(pattern),
             Some(View::Asks(_)) | None => return,
         }
         if looks {
@@ -269,7 +289,7 @@ impl Turn<'_> {
                 }
                 (found.is_some(), it.pattern.is_some())
             }
-            Some(View::Asks(_) | View::Records(_)) | None => return,
+            Some(View::Asks(_) | View::Records(_) | View::Files(_)) | None => return,
         };
         if !looks {
             let key = self.state.key_words(Action::Find);
@@ -292,6 +312,7 @@ impl Turn<'_> {
             }
             Some(View::Asks(_)) => return self.list_ended(),
             Some(View::Records(_)) => return self.read_records(),
+            Some(View::Files(_)) => return self.look_at_files_again(),
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
@@ -307,6 +328,7 @@ impl Turn<'_> {
             Some(View::Diff(it)) => it.wrong.is_some(),
             Some(View::Asks(_)) => self.state.asks.wrong.is_some(),
             Some(View::Records(it)) => it.wrong.is_some(),
+            Some(View::Files(it)) => it.unwatched.is_some(),
             None => false,
         };
         if wrong {
@@ -316,9 +338,8 @@ impl Turn<'_> {
 
     /// The windows have their heights, and what they show is asked for.
     pub(super) fn settle_views(&mut self) {
-        let Some(ViewArea { list: (_, list), side: (_, side), .. }) = self.state.frame.view else {
-            return;
-        };
+        let Some(area) = self.state.frame.view else { return };
+        let ViewArea { list: (_, list), side: (_, side), .. } = area;
         let said = self.said_rows();
         match self.state.views.last_mut() {
             Some(View::Snapshots(it)) => it.cursor.set_height(usize::from(list.height)),
@@ -326,12 +347,13 @@ impl Turn<'_> {
                 it.cursor.set_height(usize::from(list.height));
                 it.lines.set_height(usize::from(side.height).saturating_sub(said));
             }
+            Some(View::Files(_)) => return self.settle_files(area),
             Some(View::Asks(_) | View::Records(_)) | None => return,
         }
         match self.state.views.last() {
             Some(View::Snapshots(_)) => self.load_snapshots(),
             Some(View::Diff(_)) => self.load_diff(),
-            Some(View::Asks(_) | View::Records(_)) | None => {}
+            Some(View::Asks(_) | View::Records(_) | View::Files(_)) | None => {}
         }
     }
 
@@ -355,6 +377,7 @@ impl Turn<'_> {
                 Some(visible(&ask.asked.request.subject))
             }
             View::Records(it) => it.copied(),
+            View::Files(it) => self.copied_from_files(it),
         }
     }
 
@@ -374,6 +397,9 @@ impl Turn<'_> {
             let inside = area.list.1.contains(mouse.column, mouse.row);
             let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
             return self.mouse_in_records(mouse, row, again);
+        }
+        if matches!(self.state.view(), Some(View::Files(_))) {
+            return self.mouse_in_files(mouse, area, again);
         }
         let now = self.state.now.since_start;
         let (x, y) = (mouse.column, mouse.row);
@@ -459,6 +485,7 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::Snapshots
             | A::Fork
             | A::Diff
+            | A::FilesShow
             | A::AsksShow
             | A::RulesShow
             | A::EgressShow
