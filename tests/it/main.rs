@@ -22,6 +22,7 @@ mod app_asks;
 mod app_boxes;
 mod app_changes;
 mod app_config;
+mod app_files;
 mod app_follow;
 mod app_honest;
 mod app_hunks;

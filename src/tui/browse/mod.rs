@@ -44,7 +44,10 @@ fn cut_off() -> Fault {
 /// Does one of those that are answered; `None` for those that are not its own.
 pub async fn answer(runtime: &dyn Runtime, act: FilesAct) -> Outcome<FilesReply> {
     match act {
-        FilesAct::List { sandbox, path } => list(runtime, &sandbox, &path).await,
+        FilesAct::List { sandbox, path } => {
+            syntax::warm();
+            list(runtime, &sandbox, &path).await
+        }
         FilesAct::Look { sandbox, path, how, end } => look(runtime, &sandbox, path, how, end).await,
         FilesAct::Find { sandbox, path, words } => find(runtime, &sandbox, path, words).await,
         FilesAct::Get { sandbox, path, directory } => get(runtime, &sandbox, &path, &directory).await,

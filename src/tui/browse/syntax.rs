@@ -18,7 +18,7 @@ use crate::{
 const LINE_BYTES_MAX: usize = 1000;
 /// How long the lines of one file may take, and how long that is waited for.
 const WITHIN: Duration = Duration::from_millis(300);
-const WAITED_FOR: Duration = Duration::from_millis(600);
+const WAITED_FOR: Duration = Duration::from_millis(900);
 
 /// Lines with their colours; `None` where there are none, or it takes too long.
 pub async fn coloured(name: &str, texts: Vec<String>) -> Option<Vec<ShownLine>> {
@@ -38,6 +38,11 @@ pub async fn coloured(name: &str, texts: Vec<String>) -> Option<Vec<ShownLine>> 
 fn syntaxes() -> &'static SyntaxSet {
     static SYNTAXES: OnceLock<SyntaxSet> = OnceLock::new();
     SYNTAXES.get_or_init(SyntaxSet::load_defaults_newlines)
+}
+
+/// Reads what there is to know of languages, before the first file is looked at.
+pub fn warm() {
+    drop(tokio::task::spawn_blocking(syntaxes));
 }
 
 /// By its name, by what it ends in, or by how it begins.
