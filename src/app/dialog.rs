@@ -460,6 +460,8 @@ pub enum Deed {
     Apply { sandbox: SandboxId, directory: String, request: ApplyRequest },
     TakeBack { sandbox: SandboxId, directory: String, overwrite: bool },
     RemoveRule(RuleName),
+    /// A copy that was edited, over what is there by now.
+    WriteOver { sandbox: SandboxId, path: Vec<u8>, copy: std::path::PathBuf },
 }
 
 /// The key that takes the keyboard from another: never the one that steps in.

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::{
+    app::files::FilesAct,
     base::{
         id::{AskId, SandboxId, SessionId, SnapshotId},
         units::Size,
@@ -167,6 +168,8 @@ pub enum Act {
     Traffic(SandboxId),
     /// Answered with `Reply::Explained`.
     Explain(SessionId),
+    /// What the place of files wants; answered with `Reply::Files` where it says so.
+    Files(Box<FilesAct>),
     /// Looks through the whole record; answered with `Reply::Audit`.
     Audit,
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.

@@ -5,6 +5,7 @@ use super::{
     asks::Listed,
     chord::Chord,
     diff::Half,
+    files,
     keymap::{Bound, Step},
     records::Of,
     state::{Overlay, Place, State},
@@ -34,6 +35,7 @@ impl State {
             _ if self.inbox().is_some() => "ASKS",
             _ if self.records().is_some() => "LIST",
             _ if self.gauges_place().is_some() => "GAUGES",
+            _ if matches!(self.view(), Some(View::Files(_))) => "FILES",
             _ if self.view().is_some() => "DIFF",
             _ if self.copy.as_ref().is_some_and(|it| it.selection.is_some()) => "SELECT",
             _ if self.copy.is_some() => "SCROLL",
@@ -244,6 +246,7 @@ impl State {
             Scope::Scroll,
             Scope::Snapshots,
             Scope::Diff,
+            Scope::Files,
         ]);
         let found = elsewhere.filter(|it| !here.contains(it)).find_map(|scope| {
             match self.keymap.step(scope, &[chord]) {
@@ -341,6 +344,21 @@ impl State {
                 Action::Again,
             ],
             Some(View::Records(_)) => &[Action::RecordOpen, Action::Find, Action::Again],
+            Some(View::Files(it)) if it.half == files::Half::Text => &[
+                Action::FileClose,
+                Action::FileFollow,
+                Action::FileHex,
+                Action::FileEdit,
+                Action::FileGet,
+            ],
+            Some(View::Files(_)) => &[
+                Action::FileOpen,
+                Action::Find,
+                Action::FilesSearch,
+                Action::FileEdit,
+                Action::FileGet,
+                Action::FilesSystem,
+            ],
             Some(View::Snapshots(_)) => &[
                 Action::DiffBefore,
                 Action::DiffNow,

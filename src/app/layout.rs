@@ -4,6 +4,7 @@
 use super::{
     asks::Listed,
     diff::Half,
+    files,
     grid::Tab,
     records::Of,
     state::{Place, State},
@@ -217,6 +218,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Records(_) => area.width * 3 / 5,
             View::Gauges(it) if it.whole => 0,
             View::Gauges(_) => (area.width / 2).min(GAUGES_COLUMNS_MAX),
+            View::Files(_) => (area.width * 2 / 5).min(FILE_COLUMNS_MAX),
         };
         let (list, rest) = area.split_left(columns);
         if columns == 0 {
@@ -241,6 +243,9 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             let wanted = u16::try_from(it.rows.len()).unwrap_or(u16::MAX).saturating_add(6);
             wanted.clamp(7, area.height / 2)
         }
+        // Both are read by the screen: the one with the keys has it all.
+        View::Files(it) if it.half == files::Half::Text => 0,
+        View::Files(_) => area.height,
         View::Snapshots(_) if area.height < 20 => area.height - area.height / 3,
         View::Snapshots(_) => area.height.saturating_sub(9),
         // Where both would be too short to read, the one with the keys has it all.

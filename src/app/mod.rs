@@ -11,6 +11,7 @@ pub mod copy;
 pub mod dialog;
 pub mod diff;
 pub mod effect;
+pub mod files;
 pub mod filter;
 pub mod fleet;
 pub mod gate;

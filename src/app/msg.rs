@@ -3,7 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    app::{effect::EffectId, gate::Glimpse, keymap::Keymap},
+    app::{
+        effect::EffectId,
+        files::{FilesNews, FilesReply},
+        gate::Glimpse,
+        keymap::Keymap,
+    },
     base::{
         clock::{Timestamp, Zone},
         fault::{Fault, Outcome},
@@ -65,6 +70,8 @@ pub enum Msg {
     },
     /// A round of readings, or why there are no more.
     Gauges(Outcome<Box<Gauges>>),
+    /// From the directories that the place of files watches.
+    Files(FilesNews),
     Link(Link),
     Done {
         id: EffectId,
@@ -113,6 +120,7 @@ pub enum Reply {
     GaugePast(Box<Past>),
     Explained(Box<Explained>),
     Audit(Box<AuditRead>),
+    Files(Box<FilesReply>),
 }
 
 /// What was read of the audit record, up to the console's bounds.

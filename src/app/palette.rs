@@ -87,6 +87,7 @@ fn most_useful(state: &State) -> Action {
         Some(View::Asks(_)) => return Action::AsksShow,
         Some(View::Records(_)) => return Action::RecordOpen,
         Some(View::Gauges(_)) => return Action::GaugesWhole,
+        Some(View::Files(_)) => return Action::FileOpen,
         None => {}
     }
     let row = match state.place {

@@ -13,6 +13,7 @@ use super::{
     diff::Diff,
     effect::EffectId,
     gauges::GaugesPlace,
+    files::Files,
     keymap::{Bound, Step},
     records::Records,
     snapshots::Snapshots,
@@ -37,6 +38,7 @@ pub enum View {
     Asks(Box<Inbox>),
     Records(Box<Records>),
     Gauges(Box<GaugesPlace>),
+    Files(Box<Files>),
 }
 
 impl View {
@@ -52,6 +54,7 @@ impl View {
             },
             Self::Records(it) => it.sandbox(),
             Self::Gauges(it) => it.sandbox(),
+            Self::Files(it) => Some(&it.sandbox),
         }
     }
 
@@ -61,6 +64,7 @@ impl View {
             Self::Snapshots(it) => it.rest.at(),
             Self::Diff(it) => it.rest.at(),
             Self::Records(it) => it.anew_at,
+            Self::Files(it) => it.rests_at(),
             Self::Asks(_) | Self::Gauges(_) => None,
         }
     }
@@ -73,6 +77,7 @@ impl View {
             Self::Asks(it) => it.check(ended),
             Self::Records(it) => it.check(),
             Self::Gauges(it) => it.check(),
+            Self::Files(it) => it.check(),
         }
     }
 }

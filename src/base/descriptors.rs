@@ -4,9 +4,20 @@
 //! send none while there are more of them than files it may have open itself. So what serves (the hub, the
 //! shims) may have as many as there can be, and a program in a sandbox half of that.
 
-use std::{io, sync::OnceLock};
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::OnceLock,
+};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    },
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 /// What programs may have open if they don't ask for more; `None` = no bound.
 static USUAL: OnceLock<Option<u64>> = OnceLock::new();
@@ -34,6 +45,33 @@ pub fn of_program() -> Rlimit {
     let maximum = getrlimit(Resource::Nofile).maximum.map(|it| it / 2);
     let current = [usual(), maximum].into_iter().flatten().min();
     Rlimit { current, maximum }
+}
+
+/// Sends bytes on a stream socket with one open file. They are to be few: none is sent or all are.
+pub fn send_with(socket: impl AsFd, bytes: &[u8], file: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let files = [file];
+    if !control.push(SendAncillaryMessage::ScmRights(&files)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Receives what is there, and the open file that comes with it. More files than one are closed.
+pub fn receive_with(socket: impl AsFd, into: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut into = [IoSliceMut::new(into)];
+    let received = recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut file = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(files) = message {
+            file = files.last();
+        }
+    }
+    Ok((received.bytes, file))
 }
 
 fn set(bound: Rlimit) -> io::Result<()> {

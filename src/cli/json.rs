@@ -617,11 +617,11 @@ impl<'a> AppliedView<'a> {
     }
 }
 
-fn text(path: &[u8]) -> String {
+pub(super) fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-fn raw(path: &[u8]) -> Option<String> {
+pub(super) fn raw(path: &[u8]) -> Option<String> {
     std::str::from_utf8(path).is_err().then(|| BASE64.encode(path))
 }
 

@@ -18,6 +18,7 @@ mod foreign;
 mod hook;
 mod hub;
 mod json;
+mod json_files;
 mod jsonl;
 mod link;
 mod logs;
@@ -36,6 +37,7 @@ mod stats;
 mod safe;
 mod steer;
 mod table;
+mod tree;
 mod typing;
 mod values;
 
@@ -199,6 +201,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Rm(args) => steer::rm(&*runtime, args).await,
                 Verb::Apply(args) => apply::apply(&*runtime, args).await,
                 Verb::Diff(args) => diff::diff(&*runtime, args).await,
+                Verb::Files(verb) => tree::files(&*runtime, verb).await,
                 Verb::Snapshot(verb) => snapshot::snapshot(&*runtime, verb).await,
                 Verb::Restore(args) => snapshot::restore(&*runtime, args).await,
                 Verb::Audit(verb) => audit::audit(&*runtime, verb).await,

@@ -77,7 +77,7 @@ use crate::{
 
 impl Client {
     /// Connections to a hub of our own protocol.
-    fn wires(&self) -> Outcome<Arc<Wires>> {
+    pub(super) fn wires(&self) -> Outcome<Arc<Wires>> {
         let wires = self.shared.wires()?;
         wires.same_protocol()?;
         Ok(wires)

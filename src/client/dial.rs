@@ -38,7 +38,7 @@ use crate::{
         fault::from_status,
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
-            attend_response::Kind as Attend, audit_client::AuditClient,
+            attend_response::Kind as Attend, audit_client::AuditClient, files_client::FilesClient,
             gauges_client::GaugesClient, hub_client::HubClient, policy_client::PolicyClient,
             recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
             sessions_client::SessionsClient,
@@ -201,6 +201,7 @@ impl Wires {
         audit: AuditClient over bulk;
         policy: PolicyClient over control;
         gauges: GaugesClient over bulk;
+        files: FilesClient over bulk;
     }
 
     /// Marks a message with who sends it.

@@ -2,6 +2,7 @@
 //! and neither waits behind output. A lost hub is looked for again, and subscriptions go on.
 mod calls;
 mod dial;
+mod files;
 mod keeper;
 mod lane;
 mod resume;

@@ -31,6 +31,11 @@ pub struct Paths {
     run: PathBuf,
 }
 
+/// Where files lie that nobody keeps; anybody may look into it.
+pub fn scratch() -> PathBuf {
+    std::env::temp_dir()
+}
+
 /// The operator's home directory, if the system knows one.
 pub fn home_directory() -> Option<PathBuf> {
     directories::BaseDirs::new().map(|it| it.home_dir().to_owned())

@@ -1,13 +1,13 @@
 //! What wraps around every driver once: the capability check, deadlines and a trace. A driver
 //! itself only translates.
 
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use super::{
     Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program,
-    PtyIo, Shelf, Stillness, Taken,
+    PtyIo, Shelf, Stillness, Taken, files,
 };
 use crate::{
     base::{
@@ -155,6 +155,15 @@ impl Driver for Guarded {
         self.inner.take_back(ground, overwrite)
     }
 
+    fn files(
+        &self,
+        ground: &Ground,
+        spec: &SandboxSpec,
+        way: files::Way,
+    ) -> Outcome<Arc<dyn files::Files>> {
+        self.inner.files(ground, spec, way)
+    }
+
     fn alone(&self, shelf: &Shelf) -> Option<u64> {
         self.inner.alone(shelf)
     }
@@ -195,6 +204,10 @@ impl Place for GuardedPlace {
 
     async fn changed(&self) {
         self.inner.changed().await;
+    }
+
+    fn root(&self) -> Option<OwnedFd> {
+        self.inner.root()
     }
 
     fn doors(&self) -> Option<Doors> {

@@ -1,8 +1,10 @@
 //! Layer `driver`: one trait for whatever provides sandboxes. Drivers translate; retries,
 //! deadlines, the capability check and tracing wrap around them once, in `guard`.
 
+mod by_programs;
 pub mod docker;
 pub mod fake;
+pub mod files;
 pub mod guard;
 pub mod registry;
 pub mod local;
@@ -13,6 +15,7 @@ mod tar;
 
 use std::{
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -239,6 +242,16 @@ pub trait Driver: Send + Sync + 'static {
         None
     }
 
+    /// The files of a sandbox as they are now, by what its host gave of it. Blocks on a file of the ground.
+    fn files(
+        &self,
+        _ground: &Ground,
+        _spec: &SandboxSpec,
+        _way: files::Way,
+    ) -> Outcome<Arc<dyn files::Files>> {
+        Err(Fault::unsupported(format!("the {} driver can't look at files", self.name())))
+    }
+
     /// Lets go of what it kept for later and nothing stands on, by the directories that hold those of all sandboxes
     /// and snapshots. Blocks on files.
     fn prune(&self, _sandboxes: &Path, _snapshots: &Path) -> Outcome<()> {
@@ -292,6 +305,11 @@ pub trait Place: Send + Sync {
     /// Resolves each time `facts` may say something else; never, where that does not happen by itself.
     async fn changed(&self) {
         std::future::pending::<()>().await;
+    }
+
+    /// Its root directory as its programs see it, for who resolves all below it. `None` where it has none of its own.
+    fn root(&self) -> Option<OwnedFd> {
+        None
     }
 
     /// The ways out of its network, where all of it asks; given away once.

@@ -45,8 +45,8 @@ use crate::{
 
 /// One client of an engine.
 pub(super) struct Client {
-    engine: Arc<Inner>,
-    who: Identity,
+    pub(super) engine: Arc<Inner>,
+    pub(super) who: Identity,
 }
 
 impl Client {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 
 use super::{audit::budget::Budget, standing::Standing};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
         limits::{
-            CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, NOTICES_UNHEARD_MAX, REMOVE_AGAIN_MAX,
+            CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, FILES_STEPS_PER_SANDBOX_MAX, NOTICES_UNHEARD_MAX, REMOVE_AGAIN_MAX,
             REMOVE_AGAIN_MIN, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
         },
         text,
@@ -78,6 +78,8 @@ pub(super) struct Entry {
     pub leaving: watch::Sender<bool>,
     /// One clone for every program without a PTY that runs now.
     pub execs: Arc<()>,
+    /// Steps at once that look at its files.
+    pub file_steps: Arc<Semaphore>,
     /// One clone for every stream of output that is open.
     pub watchers: Arc<()>,
     /// It is to be removed, by this hub or the next, and nobody waits for it.
@@ -165,6 +167,7 @@ impl Entry {
             removing: false,
             leaving: watch::Sender::new(false),
             execs: Arc::default(),
+            file_steps: Arc::new(Semaphore::new(FILES_STEPS_PER_SANDBOX_MAX)),
             watchers: Arc::default(),
             doomed: false,
             removal: Removal::default(),

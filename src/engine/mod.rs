@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod feed;
+mod files;
 mod fleet;
 mod follow;
 mod foreign;
@@ -62,7 +63,7 @@ use crate::{
         clock, descriptors,
         fault::{Fault, Kind, Outcome},
         id::{ClientId, SandboxId},
-        limits::{CHANGES_AT_ONCE, JOURNAL_READERS_MAX, SNAPSHOTS_AT_ONCE},
+        limits::{CHANGES_AT_ONCE, FILES_STEPS_MAX, JOURNAL_READERS_MAX, SNAPSHOTS_AT_ONCE},
     },
     config::paths::Paths,
     driver::{Ground, registry::Registry},
@@ -122,6 +123,8 @@ struct Inner {
     readers: Arc<Semaphore>,
     /// For changes of workspaces, which take longer: journals don't wait for them.
     lookers: Arc<Semaphore>,
+    /// For steps that look at files of sandboxes; each of those has a bound of its own, too.
+    file_steps: Arc<Semaphore>,
     /// For snapshots that are taken by time: many may be due at once.
     timers: Semaphore,
     started: Duration,
@@ -167,6 +170,7 @@ impl Engine {
             asks_settled: AtomicBool::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
+            file_steps: Arc::new(Semaphore::new(FILES_STEPS_MAX)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),
             started: clock::monotonic(),
         });

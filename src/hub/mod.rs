@@ -37,8 +37,8 @@ use crate::{
     wire::{
         DESCRIPTORS,
         v1::{
-            asks_server::AsksServer, audit_server::AuditServer, gauges_server::GaugesServer,
-            hub_server::HubServer, policy_server::PolicyServer,
+            asks_server::AsksServer, audit_server::AuditServer, files_server::FilesServer,
+            gauges_server::GaugesServer, hub_server::HubServer, policy_server::PolicyServer,
             recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
             sessions_server::SessionsServer,
         },
@@ -177,6 +177,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
     reporter.set_serving::<AuditServer<Service>>().await;
     reporter.set_serving::<PolicyServer<Service>>().await;
     reporter.set_serving::<GaugesServer<Service>>().await;
+    reporter.set_serving::<FilesServer<Service>>().await;
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
     macro_rules! bounded {
         ($server:ident) => {
@@ -197,6 +198,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
         .add_service(bounded!(AuditServer))
         .add_service(bounded!(PolicyServer))
         .add_service(bounded!(GaugesServer))
+        .add_service(bounded!(FilesServer))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection))
 }

@@ -52,6 +52,8 @@ words! {
         SessionOpened = "session.opened",
         /// A program was told to run without one.
         ProgramRun = "program.run",
+        /// A file or directory was written from outside.
+        FileWritten = "file.written",
         RecordingRemoved = "recording.removed",
     }
 }

@@ -9,6 +9,7 @@ pub mod check;
 pub mod event;
 pub mod hunk;
 pub mod fact;
+pub mod file;
 pub mod foreign;
 pub mod gauge;
 pub mod history;

@@ -1,6 +1,8 @@
 //! Layer `runtime`: everything a console or a verb may ask of a hub. Two implementations, one
 //! conformance suite: `engine` in the same process, `client` over gRPC.
 
+pub mod files;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -151,7 +153,7 @@ pub trait Directory: Send + Sync + 'static {
 
 /// A hub, here or far away.
 #[async_trait]
-pub trait Runtime: Send + Sync {
+pub trait Runtime: files::Files {
     /// How the hub is reached, as it changes; `None` for an engine in this process, which can't be
     /// out of reach. The round trip is measured only while somebody holds a receiver.
     fn link(&self) -> Option<watch::Receiver<Link>> {

@@ -1,6 +1,7 @@
 //! One sandbox's sessions over a driver's place.
 
 use std::{
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -441,6 +442,11 @@ impl Seat for House {
             .ok_or_else(|| Fault::unsupported(NO_GATE_FOR_SECRETS).hint(NO_GATE_HINT))?;
         gate.give(given);
         Ok(())
+    }
+
+    async fn root(&self) -> Outcome<OwnedFd> {
+        let root = self.inner.place.root();
+        root.ok_or_else(|| Fault::unsupported("it has no root directory of its own"))
     }
 
     async fn traffic(&self) -> Outcome<Traffic> {

@@ -1,6 +1,8 @@
 //! The contract between a hub and whoever holds one sandbox's sessions: `House` in the same process
 //! (fake, docker) or a shim behind a socket (local). The hub sees no difference.
 
+use std::os::fd::OwnedFd;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_stream::Stream;
@@ -110,6 +112,11 @@ pub trait Seat: Send + Sync {
 
     /// Remembers who holds the keyboard, so that the next hub knows. The hub decides, not the seat.
     async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()>;
+
+    /// Its root directory, for who resolves all below it; `Unsupported` where it has none of its own.
+    async fn root(&self) -> Outcome<OwnedFd> {
+        Err(Fault::unsupported("it has no root directory of its own"))
+    }
 
     /// What went out of the sandbox, or was kept from it.
     async fn traffic(&self) -> Outcome<Traffic> {

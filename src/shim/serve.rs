@@ -1,9 +1,10 @@
 //! Serves one seat on a unix socket: one connection per purpose, each with a task of its own.
 
-use std::sync::Arc;
+use std::{os::fd::AsFd, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{
+    io::Interest,
     net::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -15,6 +16,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use crate::{
     base::{
+        descriptors,
         fault::{Fault, Outcome},
         limits::{
             FAREWELL_WITHIN, INPUT_BYTES_MAX, PTY_CHUNK_BYTES_MAX, SHIM_CONNECTIONS_MAX,
@@ -28,7 +30,9 @@ use crate::{
             self,
             output::{output_out, request_in},
         },
-        shim::{Answer, Call, Done, Frames, Input, Welcome, answer, call, event_out, send},
+        shim::{
+            Answer, Call, Done, Frames, Input, Welcome, answer, call, event_out, framed, send,
+        },
     },
 };
 
@@ -124,6 +128,7 @@ impl Connection {
             }
             Some(call::What::Input(input)) => return self.input(input).await,
             Some(call::What::Hold(_)) => return self.hold().await,
+            Some(call::What::GiveRoot(_)) => return self.root().await,
             Some(call::What::Exec(spec)) => return self.exec(spec.try_into()?).await,
             Some(call::What::Open(open)) => {
                 let id = convert::session_id(&open.session)?;
@@ -182,6 +187,20 @@ impl Connection {
             drop(until.await);
         }
         drop(held);
+        Ok(())
+    }
+
+    /// The root goes along with the answer.
+    async fn root(&mut self) -> Outcome<()> {
+        let root = self.seat.root().await?;
+        let answer = framed(&Answer::from(answer::What::Done(Done {})))
+            .map_err(|error| Fault::io("answering", &error))?;
+        let socket: &UnixStream = self.writer.as_ref();
+        let sent = socket.async_io(Interest::WRITABLE, || {
+            descriptors::send_with(socket.as_fd(), &answer, root.as_fd())
+        });
+        // A hub that hung up wants no answer.
+        drop(sent.await);
         Ok(())
     }
 

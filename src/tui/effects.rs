@@ -18,6 +18,7 @@ use crate::{
     app::{
         Act, Effect, EffectId, Link, Msg,
         effect::Order,
+        files::FilesAct,
         msg::{AuditRead, DiffRead, Reply},
     },
     base::{
@@ -26,8 +27,8 @@ use crate::{
         limits::{
             APPLY_WITHIN, AUDIT_READ_WITHIN, CHANGES_WITHIN, CONSOLE_AUDIT_MAX, CONSOLE_CALLS_MAX,
             CONSOLE_CHANGES_BYTES_MAX, CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN,
-            HUB_ANSWER_WITHIN, PARSE_SLICE_BYTES, SNAPSHOT_FIRST_WITHIN, SNAPSHOT_WITHIN,
-            STOP_GRACE,
+            FIND_WITHIN, HUB_ANSWER_WITHIN, PARSE_SLICE_BYTES, SNAPSHOT_FIRST_WITHIN, SNAPSHOT_WITHIN,
+            STOP_GRACE, TTL_MAX,
         },
         secret::Secret,
     },
@@ -44,7 +45,7 @@ use crate::{
     runtime::{self, Runtime},
 };
 
-use super::{agents::search_path, lane::Lane};
+use super::{agents::search_path, browse, lane::Lane};
 
 /// Taking a snapshot, and making a sandbox of one.
 const SNAPSHOT_CALL_WITHIN: Duration = SNAPSHOT_WITHIN.saturating_add(CREATE_WITHIN);
@@ -94,6 +95,8 @@ pub struct Runner {
     gauges: Option<AbortHandle>,
     /// Calls that only read and may be given up.
     reads: HashMap<EffectId, AbortHandle>,
+    /// What the place of files watches.
+    watching: Option<browse::Older>,
 }
 
 impl Runner {
@@ -107,6 +110,7 @@ impl Runner {
             lanes: HashMap::new(),
             gauges: None,
             reads: HashMap::new(),
+            watching: None,
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
         runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
@@ -286,7 +290,36 @@ impl Runner {
                     self.reads.insert(id, call);
                 }
             }
+            Act::Files(files) => return self.start_in_files(id, *files),
             act => return Some(Effect { id, act }),
+        }
+        None
+    }
+
+    /// The same for the place of files.
+    fn start_in_files(&mut self, id: EffectId, act: FilesAct) -> Option<Effect> {
+        let runtime = self.runtime.clone();
+        match act {
+            FilesAct::Edit(_) => return Some(Effect { id, act: Act::Files(Box::new(act)) }),
+            FilesAct::Watch { sandbox, paths, generation } => {
+                let (answers, before) = (self.outbox.answers.clone(), self.watching.take());
+                let watch = browse::watch(runtime, answers, sandbox, paths, generation, before);
+                self.watching = Some(browse::Older(self.subscriptions.spawn(watch)));
+            }
+            FilesAct::Unwatch => drop(self.watching.take()),
+            act => {
+                // Copies may be long; all others are soon over.
+                let long = matches!(act, FilesAct::Get { .. } | FilesAct::Send { .. });
+                let within = if long { TTL_MAX } else { FIND_WITHIN + HUB_ANSWER_WITHIN };
+                let answer = async move {
+                    let done = browse::answer(&*runtime, act).await;
+                    done.map(|it| Reply::Files(Box::new(it)))
+                };
+                if let Some(call) = self.start_call(id, within, answer) {
+                    self.reads.retain(|_, it| !it.is_finished());
+                    self.reads.insert(id, call);
+                }
+            }
         }
         None
     }

@@ -1,7 +1,9 @@
 //! Layer `tui`: the event loop, the terminal guard and the effect runner. Sees a hub only as `dyn Runtime`.
 pub mod agents;
 mod ahead;
+pub mod arriving;
 pub mod attach;
+mod browse;
 mod canvas;
 pub mod console;
 mod convert;

@@ -113,6 +113,11 @@ impl Guard {
         self.take()
     }
 
+    /// Gives the terminal to another program, until `resume`.
+    pub fn give(&self) {
+        give_back();
+    }
+
     /// Takes the terminal again after somebody else stopped and continued this process.
     pub fn resume(&self) -> Outcome<()> {
         // What is stacked (title, kitty keys) is given back first, so that nothing piles up.

@@ -69,6 +69,7 @@ impl View<'_> {
                 app::view::View::Asks(_) => "asks".to_owned(),
                 app::view::View::Gauges(_) => "gauges".to_owned(),
                 app::view::View::Records(it) => it.of.title().to_lowercase(),
+                app::view::View::Files(_) => "files".to_owned(),
             });
             return crumbs;
         }
@@ -241,6 +242,7 @@ impl View<'_> {
         let sign = match mode.kind {
             LineKind::Command => ":",
             LineKind::Filter { .. } | LineKind::Search | LineKind::Find => "/",
+            LineKind::FileWords => "in files: ",
             LineKind::SnapshotName(_) => "snapshot: ",
             LineKind::DenySay { .. } => "deny, and say: ",
         };
@@ -266,6 +268,7 @@ impl View<'_> {
                     &format!("a command; {} completes", self.state.key_words(Action::LineComplete))
                 }
                 LineKind::Find => "a regular expression",
+                LineKind::FileWords => "words in a line; capitals count where there are some",
                 LineKind::DenySay { .. } => &format!(
                     "what the agent is told, or nothing; {} denies",
                     self.state.key_words(Action::LineAccept)

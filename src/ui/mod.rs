@@ -5,6 +5,7 @@ pub mod cell;
 mod chrome;
 pub mod colour;
 mod diff;
+mod files;
 mod fleet;
 mod form;
 mod gauges;
@@ -61,6 +62,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
             app::view::View::Asks(it) => view.asks(&mut brush, it, area),
             app::view::View::Records(it) => view.records(&mut brush, it, area),
             app::view::View::Gauges(it) => view.gauges(&mut brush, it, area),
+            app::view::View::Files(it) => view.files_place(&mut brush, it, area),
         }
         if let Some(divider) = area.divider {
             brush.line(divider, "│", theme.style(Role::Border));

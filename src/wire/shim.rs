@@ -68,6 +68,15 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Self { reader, buffer: BytesMut::new() }
     }
 
+    /// Over a reader of which something was read already.
+    pub fn after(read: &[u8], reader: R) -> Self {
+        Self { reader, buffer: BytesMut::from(read) }
+    }
+
+    pub fn into_inner(self) -> R {
+        self.reader
+    }
+
     /// The next message; `None` when the other side closed between two messages.
     pub async fn next<M: Message + Default>(&mut self) -> Outcome<Option<M>> {
         loop {

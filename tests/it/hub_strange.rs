@@ -51,6 +51,8 @@ use crate::hub_support::{Hub, options, watch};
 /// Never answers anything.
 struct Deaf;
 
+impl sandwatch::runtime::files::Files for Deaf {}
+
 macro_rules! deaf {
     ($(fn $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         #[async_trait]

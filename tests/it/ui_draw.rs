@@ -19,6 +19,7 @@ use sandwatch::{
 use super::{
     app_asks::{in_allow, in_ask, in_asks, in_risk},
     app_gauges::in_gauges,
+    app_files::with_a_file,
     app_hunks::in_second_file,
     app_support::{Console, day, picture, sandbox},
     app_views::{change, in_diff, in_snapshots},
@@ -48,6 +49,7 @@ const STATES: &[&str] = &[
     "I",
     "I I",
     "I tab",
+    "f",
 ];
 
 fn console(size: (u16, u16), keys: &str) -> Console {
@@ -291,6 +293,17 @@ fn pictures_of_single_hunks() {
 }
 
 #[test]
+fn pictures_of_files() {
+    for size in [(80, 24), (120, 36), (60, 15), (200, 60)] {
+        let mut console = with_a_file(size);
+        let name = format!("{}x{}", size.0, size.1);
+        insta::assert_snapshot!(format!("files_{name}"), console.picture());
+        console.keys("enter");
+        insta::assert_snapshot!(format!("files_text_{name}"), console.picture());
+    }
+}
+
+#[test]
 fn places_draw_at_every_size_and_only_inside_of_their_area() {
     for keys in
         ["", "j", "enter", "space", "/ x", "? esc", "r", "D", "a", "d", "enter ] l l", PARTLY]
@@ -298,7 +311,7 @@ fn places_draw_at_every_size_and_only_inside_of_their_area() {
         let size = (120, 40);
         let consoles = match keys {
             PARTLY => vec![in_second_file(size)],
-            _ => vec![in_snapshots(size), in_diff(size)],
+            _ => vec![in_snapshots(size), in_diff(size), with_a_file(size)],
         };
         for mut console in consoles {
             console.keys(keys);

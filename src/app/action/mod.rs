@@ -31,6 +31,8 @@ pub enum Scope {
     Records,
     /// What sandboxes and their host use.
     Gauges,
+    /// The files of a sandbox.
+    Files,
     /// All of these, asked after each.
     View,
     /// Dialogs, help and other boxes.
@@ -55,6 +57,7 @@ impl Scope {
         Self::Ask,
         Self::Records,
         Self::Gauges,
+        Self::Files,
         Self::View,
         Self::Dialog,
         Self::Read,
@@ -76,6 +79,7 @@ impl Scope {
             Self::Ask => "ask",
             Self::Records => "records",
             Self::Gauges => "gauges",
+            Self::Files => "files",
             Self::View => "view",
             Self::Dialog => "dialog",
             Self::Read => "read",
@@ -85,8 +89,8 @@ impl Scope {
 
     /// Whether its keys are of one place over fleet and panes.
     pub fn is_of_a_place(self) -> bool {
-        let of = [Self::Snapshots, Self::Diff, Self::Asks, Self::Ask, Self::Records, Self::Gauges];
-        of.contains(&self)
+        let of = [Self::Snapshots, Self::Diff, Self::Asks, Self::Ask, Self::Records];
+        of.contains(&self) || matches!(self, Self::Gauges | Self::Files)
     }
 
     pub fn from_word(word: &str) -> Option<Self> {
@@ -108,7 +112,8 @@ impl Scope {
             Self::Ask => "in an ask that you read",
             Self::Records => "in rules, in what went out, in the audit record and in the inspector",
             Self::Gauges => "in gauges",
-            Self::View => "in snapshots, in what changed, in asks, in rules and in gauges",
+            Self::Files => "in files",
+            Self::View => "in snapshots, in what changed, in asks, in rules, in gauges and in files",
             Self::Dialog => "in a box",
             Self::Read => "in a box you only read",
             Self::Line => "in a line you edit",

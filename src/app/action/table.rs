@@ -191,6 +191,34 @@ actions! {
         "Take the rule under the cursor out of its file.",
         [Records "x", Records "D", Records "delete"];
 
+    FilesShow, "files.show", List, None, "Files",
+        "Show the files of the sandbox as they are now: read, search, copy and edit them.",
+        [Global "f", Prefix "F"], "files" Sandbox;
+    FileOpen, "files.open", Files, None, "Open",
+        "Open or close the directory under the cursor, or read the file; there, further along long lines.",
+        [Files "enter", Files "l", Files "right"];
+    FileClose, "files.close", Files, None, "Out",
+        "Back along long lines, then to the tree; there, close the directory or go to the one it is in.",
+        [Files "h", Files "left"];
+    FilesSystem, "files.system", Files, None, "System on/off",
+        "Show the whole system instead of the workspace, or back.",
+        [Files "t"];
+    FilesSearch, "files.search", Files, None, "Search lines",
+        "Look for words in all files below the top of the tree.",
+        [Files "ctrl-f"];
+    FileFollow, "files.follow", Files, None, "Follow",
+        "Keep the end of the file in sight while it grows, or no longer.",
+        [Files "F"];
+    FileHex, "files.hex", Files, None, "Bytes on/off",
+        "Show the bytes of the file instead of its text, or back.",
+        [Files "x"];
+    FileEdit, "files.edit", Files, None, "Edit",
+        "Edit a copy of the file in your editor; it is written back when it is another then.",
+        [Files "e"];
+    FileGet, "files.get", Files, None, "Copy here",
+        "Copy the file to the directory that the console was started in.",
+        [Files "D"];
+
     DiffBefore, "snapshot.diff_before", Snapshots, None, "Changes up to it",
         "Show what changed from the snapshot before to this one.",
         [Snapshots "enter"];

@@ -409,6 +409,9 @@ impl State {
             None if matches!(self.view(), Some(View::Records(_))) => {
                 &[Scope::Records, Scope::View, Scope::Global]
             }
+            None if matches!(self.view(), Some(View::Files(_))) => {
+                &[Scope::Files, Scope::View, Scope::Global]
+            }
             None if self.view().is_some() => &[Scope::Diff, Scope::View, Scope::Global],
             None if self.copy.is_some() => &[Scope::Scroll, Scope::Global],
             None if self.place == Place::Panes => &[Scope::Panes, Scope::Global],

@@ -60,6 +60,8 @@ pub enum LineKind {
     Search,
     /// A pattern for the place that is open over fleet and panes.
     Find,
+    /// Words that are looked for in files.
+    FileWords,
     /// What the next snapshot of a sandbox is called.
     SnapshotName(SandboxId),
     /// What is said to an agent with the answer that denies this ask, as it was on screen.

@@ -1,7 +1,7 @@
 //! What the hub was asked for and has not answered yet.
 
 use crate::{
-    app::records::Of,
+    app::{files::FilesPending, records::Of},
     base::id::{AskId, SandboxId, SessionId, SnapshotId},
     model::{change::ApplyRequest, rule::RuleName},
     runtime::LeaseVerb,
@@ -95,6 +95,8 @@ pub enum Pending {
     GaugePast,
     /// What the rule that is read does.
     RuleRead(RuleName),
+    /// For the place of files.
+    Files(FilesPending),
     Clipboard {
         lines: usize,
         /// The session whose program wrote it; `None` = the operator copied it.

@@ -134,6 +134,7 @@ impl Turn<'_> {
             Action::Snapshots => self.open_snapshots(argument),
             Action::Fork => self.fork(argument),
             Action::Diff => self.open_diff(argument),
+            Action::FilesShow => self.open_files(argument),
             Action::AsksShow => self.open_asks(),
             Action::Info => self.open_info(argument),
             Action::CopyName => self.copy_name(),

@@ -23,7 +23,7 @@ impl Turn<'_> {
         let bytes_max = match kind {
             LineKind::Filter { .. } => crate::app::filter::FILTER_BYTES_MAX,
             LineKind::Command => command::COMMAND_BYTES_MAX,
-            LineKind::Search | LineKind::Find => PATTERN_BYTES_MAX,
+            LineKind::Search | LineKind::Find | LineKind::FileWords => PATTERN_BYTES_MAX,
             LineKind::SnapshotName(_) => NAME_BYTES_MAX,
             LineKind::DenySay { .. } => ANSWER_MESSAGE_BYTES_MAX,
         };
@@ -88,6 +88,7 @@ impl Turn<'_> {
             }
             LineKind::Search
             | LineKind::Find
+            | LineKind::FileWords
             | LineKind::SnapshotName(_)
             | LineKind::DenySay { .. } => {}
         }
@@ -228,6 +229,7 @@ impl Turn<'_> {
             LineKind::Filter { .. } => {}
             LineKind::Search => self.search(&text),
             LineKind::Find => self.find_in_view(&text),
+            LineKind::FileWords => self.search_files(&text),
             LineKind::SnapshotName(sandbox) => self.snapshot_named(sandbox, &text),
             LineKind::DenySay { ask, digest } => self.deny_said(&ask, &digest, &text),
             LineKind::Command if text.is_empty() => {}
@@ -268,6 +270,7 @@ impl Turn<'_> {
             }
             LineKind::Search
             | LineKind::Find
+            | LineKind::FileWords
             | LineKind::SnapshotName(_)
             | LineKind::DenySay { .. } => return,
         }

@@ -64,6 +64,7 @@ impl Turn<'_> {
                     self.fill_panes();
                 }
                 self.diff_seen(&id);
+                self.files_seen(&id);
                 self.holder_seen(&id);
                 self.lease_seen();
                 self.program_ended();

@@ -9,6 +9,7 @@ mod diff;
 mod ended;
 mod feed;
 mod gauges;
+mod files;
 mod keys;
 mod losses;
 mod lost;
@@ -170,6 +171,7 @@ impl Turn<'_> {
                 self.output_ended(&session, generation, why);
             }
             Msg::Gauges(round) => self.gauges_came(round),
+            Msg::Files(news) => self.files_news(news),
             Msg::Link(link) => self.link(link),
             Msg::Done { id, result } => self.done(id, result),
             Msg::Config(result) => self.config(result),

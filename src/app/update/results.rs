@@ -70,6 +70,7 @@ impl Turn<'_> {
                 self.asks_done(id, it, result);
             }
             (Pending::Doctor, result) => self.checked(result),
+            (Pending::Files(it), result) => self.files_done(id, it, result),
             (Pending::Clipboard { lines, by }, Ok(_)) => {
                 let word = if lines == 1 { "line" } else { "lines" };
                 match by {

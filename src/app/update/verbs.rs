@@ -221,6 +221,7 @@ impl Turn<'_> {
             Deed::RemoveSnapshot { id, what } => self.remove_snapshot(id, what),
             Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
             Deed::RemoveRule(name) => self.remove_rule(name),
+            Deed::WriteOver { sandbox, path, copy } => self.send_over(sandbox, path, copy),
             Deed::TakeBack { sandbox, directory, overwrite } => {
                 self.take_back(sandbox, directory, overwrite);
             }

@@ -65,6 +65,10 @@ impl Turn<'_> {
             Some(View::Asks(_)) => [None, None],
             Some(View::Records(it)) => [it.asked, it.reading],
             Some(View::Gauges(it)) => [it.asked.map(|it| it.0), None],
+            Some(View::Files(it)) => {
+                let reads = self.close_files(&it);
+                return reads.into_iter().for_each(|it| self.cancel(it));
+            }
             Some(View::Diff(it)) => {
                 let reads = [it.asked, it.reading.as_ref().map(|(id, _)| *id)];
                 // Of one that is removed nothing is remembered.
@@ -127,6 +131,7 @@ impl Turn<'_> {
             Some(View::Asks(_)) => self.asks_action(action),
             Some(View::Gauges(_)) => self.gauges_action(action),
             Some(View::Records(_)) => self.records_action(action),
+            Some(View::Files(_)) => self.files_action(action),
             Some(View::Snapshots(_) | View::Diff(_)) => self.move_in_view(action),
         };
         if own {
@@ -163,6 +168,7 @@ impl Turn<'_> {
             Scope::Asks | Scope::Ask => Action::AsksShow,
             Scope::Records => Action::RulesShow,
             Scope::Gauges => Action::GaugesShow,
+            Scope::Files => Action::FilesShow,
             _ => return false,
         };
         let (title, key) = (action.spec().title, self.state.key_words(place));
@@ -240,6 +246,7 @@ impl Turn<'_> {
                 it.pattern = pattern;
                 return self.list_gauges(true);
             }
+            Some(View::Files(_)) => return self.narrow_files(pattern),
             Some(View::Asks(_)) | None => return,
         }
         if looks {
@@ -274,7 +281,9 @@ impl Turn<'_> {
                 }
                 (found.is_some(), it.pattern.is_some())
             }
-            Some(View::Asks(_) | View::Records(_) | View::Gauges(_)) | None => return,
+            Some(View::Asks(_) | View::Records(_) | View::Gauges(_) | View::Files(_)) | None => {
+                return;
+            }
         };
         if !looks {
             let key = self.state.key_words(Action::Find);
@@ -298,6 +307,7 @@ impl Turn<'_> {
             Some(View::Asks(_)) => return self.list_ended(),
             Some(View::Records(_)) => return self.read_records(),
             Some(View::Gauges(_)) => return self.list_gauges(true),
+            Some(View::Files(_)) => return self.look_at_files_again(),
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
@@ -314,6 +324,7 @@ impl Turn<'_> {
             Some(View::Asks(_)) => self.state.asks.wrong.is_some(),
             Some(View::Records(it)) => it.wrong.is_some(),
             Some(View::Gauges(_)) => false,
+            Some(View::Files(it)) => it.unwatched.is_some(),
             None => false,
         };
         if wrong {
@@ -323,9 +334,8 @@ impl Turn<'_> {
 
     /// The windows have their heights, and what they show is asked for.
     pub(super) fn settle_views(&mut self) {
-        let Some(ViewArea { list: (_, list), side: (_, side), .. }) = self.state.frame.view else {
-            return;
-        };
+        let Some(area) = self.state.frame.view else { return };
+        let ViewArea { list: (_, list), side: (_, side), .. } = area;
         let said = self.said_rows();
         match self.state.views.last_mut() {
             Some(View::Snapshots(it)) => it.cursor.set_height(usize::from(list.height)),
@@ -333,12 +343,13 @@ impl Turn<'_> {
                 it.cursor.set_height(usize::from(list.height));
                 it.lines.set_height(usize::from(side.height).saturating_sub(said));
             }
+            Some(View::Files(_)) => return self.settle_files(area),
             Some(View::Asks(_) | View::Records(_) | View::Gauges(_)) | None => return,
         }
         match self.state.views.last() {
             Some(View::Snapshots(_)) => self.load_snapshots(),
             Some(View::Diff(_)) => self.load_diff(),
-            Some(View::Asks(_) | View::Records(_) | View::Gauges(_)) | None => {}
+            Some(View::Asks(_) | View::Records(_) | View::Gauges(_) | View::Files(_)) | None => {}
         }
     }
 
@@ -363,6 +374,7 @@ impl Turn<'_> {
             }
             View::Records(it) => it.copied(),
             View::Gauges(it) => Some(it.sandbox().map(|it| self.name_of(it))?),
+            View::Files(it) => self.copied_from_files(it),
         }
     }
 
@@ -387,6 +399,9 @@ impl Turn<'_> {
             let inside = area.list.1.contains(mouse.column, mouse.row);
             let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
             return self.mouse_in_records(mouse, row, again);
+        }
+        if matches!(self.state.view(), Some(View::Files(_))) {
+            return self.mouse_in_files(mouse, area, again);
         }
         let now = self.state.now.since_start;
         let (x, y) = (mouse.column, mouse.row);
@@ -472,6 +487,7 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::Snapshots
             | A::Fork
             | A::Diff
+            | A::FilesShow
             | A::AsksShow
             | A::RulesShow
             | A::EgressShow

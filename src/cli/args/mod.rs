@@ -5,6 +5,7 @@ mod asks;
 mod audit;
 mod changes;
 mod explain;
+mod files;
 mod settings;
 
 use std::path::PathBuf;
@@ -20,6 +21,10 @@ pub use self::{
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     explain::ExplainArgs,
+    files::{
+        FilesCatArgs, FilesFindArgs, FilesGetArgs, FilesLsArgs, FilesPutArgs, FilesStatArgs, FilesVerb,
+        FilesWatchArgs,
+    },
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };
 use super::values::{self, Pair, Variable, WorkspaceArg};
@@ -97,6 +102,9 @@ pub enum Verb {
     Restore(RestoreArgs),
     /// Make a sandbox from a moment of another, running or not, and start its first command
     Fork(ForkArgs),
+    /// The files of a sandbox as they are now: list, read, write, search, watch
+    #[command(subcommand)]
+    Files(FilesVerb),
     /// What programs in sandboxes ask, and the answers
     #[command(subcommand)]
     Approvals(ApprovalsVerb),

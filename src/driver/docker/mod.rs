@@ -33,10 +33,15 @@ use async_trait::async_trait;
 use self::{engine::Engine, env::Environment, place::DockerPlace, program::Programs, trace::Trace};
 use super::{
     Changes, Driver, Ground, Hosting, Kept, Place, Shelf, Stillness, Taken,
+    by_programs::ByPrograms,
+    files,
     local::{self, pulled},
 };
 use crate::{
-    base::{clock::Timestamp, fault::Outcome},
+    base::{
+        clock::Timestamp,
+        fault::{Fault, Outcome},
+    },
     model::{
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffRequest},
@@ -157,6 +162,12 @@ impl Driver for Docker {
         request: DiffRequest,
     ) -> Outcome<Changes> {
         pull::changes(of, against, request)
+    }
+
+    /// By programs in it: an engine shows no directory without all that is below it.
+    fn files(&self, _: &Ground, _: &SandboxSpec, way: files::Way) -> Outcome<Arc<dyn files::Files>> {
+        let programs = way.programs.ok_or_else(|| Fault::unsupported("no program can be run in it"))?;
+        Ok(Arc::new(ByPrograms::new(programs)))
     }
 
     fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {

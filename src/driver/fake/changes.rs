@@ -34,6 +34,11 @@ const SCENES: [Scene; 4] = [
 /// How many of them a snapshot has.
 const KEPT: usize = 2;
 
+/// What is there now of what was changed.
+pub(super) fn scenes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SCENES.iter().filter_map(|it| Some((it.0, it.2?)))
+}
+
 /// What changed in a sandbox, or in a moment of it, since another moment or its start.
 pub(super) fn changes(of: &Kept, since_kept: bool, request: &DiffRequest) -> Changes {
     let scenes = match (of, since_kept) {

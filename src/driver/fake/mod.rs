@@ -4,6 +4,7 @@
 mod changes;
 mod editor;
 mod meter;
+mod files;
 mod program;
 mod script;
 mod shell;
@@ -27,6 +28,7 @@ use tokio::{
 use super::{
     Changes, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program, PtyIo,
     Shelf, Stillness, Taken, TerminalUse,
+    files::{Files, Way},
 };
 use crate::{
     base::{
@@ -75,6 +77,7 @@ pub struct FakeDriver {
 struct Shared {
     faults: Mutex<Faults>,
     places: Mutex<HashMap<SandboxId, Arc<FakePlace>>>,
+    trees: Mutex<HashMap<SandboxId, Arc<files::Tree>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -205,7 +208,17 @@ impl Driver for FakeDriver {
         Ok(changes::changes(of, against.is_some(), &request))
     }
 
+    fn files(&self, ground: &Ground, spec: &SandboxSpec, _way: Way) -> Outcome<Arc<dyn Files>> {
+        use std::os::unix::ffi::OsStrExt;
+        let workspace = spec.workspace.path.as_os_str().as_bytes();
+        let mut trees = lock(&self.shared.trees);
+        let tree = trees.entry(ground.id.clone());
+        let tree = tree.or_insert_with(|| Arc::new(files::Tree::new(workspace)));
+        Ok(Arc::new(Arc::clone(tree)))
+    }
+
     async fn sweep(&self, ground: &Ground) -> Outcome<()> {
+        lock(&self.shared.trees).remove(&ground.id);
         if let Some(fault) = lock(&self.shared.faults).sweep.clone() {
             return Err(fault);
         }

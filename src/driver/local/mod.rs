@@ -13,6 +13,7 @@ mod copy;
 mod desk;
 pub mod doing;
 mod env;
+mod files;
 mod gate;
 mod hierarchy;
 mod identity;
@@ -72,6 +73,7 @@ use self::{
     blueprint::Network,
     cgroup::Groups,
     changes::LocalChanges,
+    files::LocalFiles,
     hierarchy::Layout,
     identity::Identity,
     link::Link,
@@ -85,6 +87,7 @@ use self::{
 use super::{
     ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, Place, PlaceFacts, Shelf, Stillness,
     Taken,
+    files::{Files, Way},
 };
 use crate::{
     base::{
@@ -271,9 +274,12 @@ impl Local {
             held.abandon();
             return Err(fault);
         }
+        let has_a_root = held.mark.is_none();
         let (link, ready) = Link::open(held).await?;
         facts.notes.extend(ready.notes);
-        let doors = gate::doors(ready.opened, link.pid);
+        let mut opened = ready.opened.into_iter();
+        let root = opened.next().filter(|_| has_a_root);
+        let doors = gate::doors(opened.collect(), link.pid);
         if doors.is_none() && must {
             link.kill();
             return Err(Fault::unsupported(format!("--allow and --secret: {}", gate::CLOSED))
@@ -284,6 +290,7 @@ impl Local {
             link,
             groups,
             facts,
+            root,
             doors: Mutex::new(doors),
             directory: ground.dir.clone(),
             home,
@@ -460,6 +467,15 @@ impl Driver for Local {
 
     fn take_back(&self, ground: &Ground, overwrite: bool) -> Outcome<Applied> {
         apply::undo(ground, overwrite)
+    }
+
+    fn files(
+        &self,
+        ground: &Ground,
+        spec: &SandboxSpec,
+        way: Way,
+    ) -> Outcome<Arc<dyn Files>> {
+        Ok(Arc::new(LocalFiles::open(ground, spec, way)?))
     }
 
     fn alone(&self, shelf: &Shelf) -> Option<u64> {

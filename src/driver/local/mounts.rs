@@ -104,6 +104,21 @@ pub fn build(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     Ok(notes)
 }
 
+/// The root of this process, to be handed to who looks at the sandbox from outside: a place, not to be read.
+pub fn own_root() -> io::Result<OwnedFd> {
+    place_of("/")
+}
+
+/// The root of a container.
+pub fn held_root() -> io::Result<OwnedFd> {
+    place_of(HELD_ROOT)
+}
+
+fn place_of(path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
 /// Builds everything for a container at `HELD_ROOT`, but what its runtime mounts itself.
 pub fn build_for_container(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     furnish(plan, || {

@@ -430,6 +430,7 @@ fn finish(
             Err(error) => notes.push(format!("{}: {error}", gate::CLOSED)),
         }
     }
+    let root = mounts::own_root().step("opening its root")?;
     plan.bounds.apply().step("setting limits")?;
     rustix::thread::set_name(init::NAME).step("taking a name")?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
@@ -437,8 +438,8 @@ fn finish(
     lockdown::drop_capabilities().step("dropping capabilities")?;
     lockdown::restrict_files(&rules(plan)).map_err(io::Error::other).step("applying landlock")?;
     lockdown::filter_calls(filters).step("filtering system calls")?;
-    let doors: Vec<_> = doors.iter().map(AsFd::as_fd).collect();
-    send(control, &Word::Ready(notes.join("\n")).bytes(), &doors).step("reporting")
+    let opened: Vec<_> = std::iter::once(&root).chain(&doors).map(AsFd::as_fd).collect();
+    send(control, &Word::Ready(notes.join("\n")).bytes(), &opened).step("reporting")
 }
 
 /// Everything in the view may be read; what is the sandbox's own may be written.

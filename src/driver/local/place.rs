@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -45,6 +45,8 @@ pub struct LocalPlace {
     pub(super) link: Arc<Link>,
     pub(super) groups: Groups,
     pub(super) facts: PlaceFacts,
+    /// Its root directory, where it has one of its own.
+    pub(super) root: Option<OwnedFd>,
     pub(super) doors: Mutex<Option<Doors>>,
     pub(super) directory: PathBuf,
     /// Where programs start that name no directory.
@@ -193,6 +195,10 @@ async fn looking<T: Send + 'static>(
 impl Place for LocalPlace {
     fn facts(&self) -> PlaceFacts {
         self.facts.clone()
+    }
+
+    fn root(&self) -> Option<OwnedFd> {
+        self.root.as_ref().and_then(|it| it.try_clone().ok())
     }
 
     fn doors(&self) -> Option<Doors> {

@@ -1,8 +1,14 @@
 //! One connection to a shim, and calls with one answer.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
 
 use tokio::{
+    io::Interest,
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -16,14 +22,17 @@ use super::{
 };
 use crate::{
     base::{
+        descriptors,
         fault::{Fault, Kind, Outcome},
         limits::ANSWER_WITHIN,
     },
     config::paths::SocketPath,
-    wire::shim::{Answer, Call, Frames, answer, call, send},
+    wire::shim::{Answer, Call, Frames, GiveRoot, answer, call, send},
 };
 
 pub(super) const SOCKET_FILE: &str = "shim.sock";
+/// What is read at first of an answer that has an open file with it.
+const FIRST_BYTES: usize = 256;
 
 pub(super) struct Connection {
     pub(super) answers: Frames<OwnedReadHalf>,
@@ -136,6 +145,29 @@ impl ShimLink {
                 "it may come back; to end it with all it holds: sandwatch rm {}",
                 self.name
             ))),
+        }
+    }
+
+    /// The one call whose answer has an open file with it.
+    pub(super) async fn ask_for_root(&self) -> Outcome<OwnedFd> {
+        let Connection { answers, writer } =
+            self.begin(call::What::GiveRoot(GiveRoot {})).await?;
+        let stream = answers.into_inner().reunite(writer);
+        let stream = stream.map_err(|_| Fault::bug("two halves of two connections"))?;
+        let mut first = [0; FIRST_BYTES];
+        let received = stream.async_io(Interest::READABLE, || {
+            descriptors::receive_with(stream.as_fd(), &mut first)
+        });
+        let lost = |error| Fault::lost(format!("the connection broke: {error}"));
+        let (count, root) = received.await.map_err(lost)?;
+        let (reader, writer) = stream.into_split();
+        let answers = Frames::after(first.get(..count).unwrap_or_default(), reader);
+        let mut connection = Connection { answers, writer };
+        match connection.answer().await {
+            Ok(answer::What::Done(_)) => root.ok_or_else(unexpected),
+            Ok(answer::What::Fault(fault)) => Err(fault.into()),
+            Ok(_) => Err(unexpected()),
+            Err(fault) => Err(self.broken(fault).await),
         }
     }
 

@@ -7,6 +7,7 @@ mod process;
 mod streams;
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -231,6 +232,12 @@ impl Seat for ShimLink {
     async fn give(&self, given: Vec<Given>) -> Outcome<()> {
         let give = wire::Give { given: given_out(&given) };
         self.done(call::What::Give(give), ANSWER_WITHIN).await
+    }
+
+    async fn root(&self) -> Outcome<OwnedFd> {
+        timeout(ANSWER_WITHIN, self.ask_for_root()).await.unwrap_or_else(|_| {
+            Err(Fault::late(format!("the shim of {} did not answer in time", self.name)))
+        })
     }
 
     async fn traffic(&self) -> Outcome<Traffic> {

@@ -5,6 +5,7 @@ mod asks;
 mod attendance;
 mod audit;
 mod gauges;
+mod files;
 mod policy;
 mod recordings;
 mod sandboxes;

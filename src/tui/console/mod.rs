@@ -88,9 +88,10 @@ pub async fn run(start: Start) -> Outcome<End> {
         drop(notices.try_send(Msg::Notice(Level::Error, words)));
     });
     let guard = Guard::enter(asked.answers, asked.raw)?;
-    let mut events = keyboard::listen(asked.ahead)?;
+    let hold = keyboard::Hold::default();
+    let mut events = keyboard::listen(asked.ahead, hold.clone())?;
     let outbox = Outbox { answers: answers_in, outputs: outputs_in };
-    let mut console = Console::new(start, look, cells, guard, outbox, changes_in)?;
+    let mut console = Console::new(start, look, cells, (guard, hold), outbox, changes_in)?;
     let mut watch = console.watch_files();
     while console.ending.is_none() {
         let timer = console.until_timer();
@@ -140,6 +141,10 @@ struct Console {
     runner: Runner,
     canvas: Canvas,
     guard: Guard,
+    /// Of the thread that reads keys.
+    hold: keyboard::Hold,
+    /// When the operator's editor ended: a ctrl-c was for that one.
+    edited_at: Option<Duration>,
     changes: mpsc::Sender<Change>,
     drawn_at: Duration,
     typed_at: Option<Duration>,
@@ -162,7 +167,7 @@ impl Console {
         start: Start,
         look: Look,
         cells: (u16, u16),
-        guard: Guard,
+        (guard, hold): (Guard, keyboard::Hold),
         outbox: Outbox,
         changes: mpsc::Sender<Change>,
     ) -> Outcome<Self> {
@@ -193,6 +198,8 @@ impl Console {
             runner: Runner::new(start.runtime, outbox),
             canvas: Canvas::new(cells)?,
             guard,
+            hold,
+            edited_at: None,
             changes,
             drawn_at: Duration::ZERO,
             typed_at: None,
@@ -225,6 +232,7 @@ impl Console {
                 }
             }
             Woken::Gone => self.ending = Some(128 + libc::SIGHUP as u8),
+            Woken::Signal(Signal::End(libc::SIGINT)) if self.was_for_editor() => {}
             Woken::Signal(Signal::End(number)) => self.ending = Some(128 + number as u8),
             Woken::Signal(Signal::Suspend) => self.suspend(),
             Woken::Signal(Signal::Continue) => {

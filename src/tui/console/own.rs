@@ -1,15 +1,23 @@
 //! Effects that concern this process and its terminal alone.
 
+use std::{path::Path, process::Command, time::Duration};
+
 use base64::Engine;
 
 use super::Console;
 use crate::{
-    app::{Act, Effect, Msg, msg::Reply},
+    app::{
+        Act, Effect, Msg,
+        files::{FilesAct, FilesReply},
+        msg::Reply,
+    },
     base::{
+        clock,
         fault::{Fault, Kind, Outcome},
         limits::CLIPBOARD_BYTES_MAX,
         text,
     },
+    config::environment,
     model::event::Level,
     tui::terminal,
     vt::touched::Touched,
@@ -48,6 +56,12 @@ impl Console {
                 self.touched = Touched::All;
             }
             Act::Suspend => self.suspend(),
+            Act::Files(files) => {
+                if let FilesAct::Edit(copy) = *files {
+                    let result = self.edit(&copy);
+                    self.update(Msg::Done { id, result });
+                }
+            }
             Act::Quit => self.ending = Some(0),
             // All others were the runner's.
             _ => {}
@@ -85,6 +99,41 @@ impl Console {
             }
             Err(fault) => self.update(Msg::Notice(Level::Error, fault.to_string())),
         }
+    }
+
+    /// Gives the terminal to the operator's editor, and takes it back when that ends. Nothing else goes on here
+    /// meanwhile; what the hub sends waits.
+    fn edit(&mut self, copy: &Path) -> Outcome<Reply> {
+        let named = environment::named("VISUAL").or_else(|| environment::named("EDITOR"));
+        let editor = named.filter(|it| !it.trim().is_empty()).unwrap_or_else(|| "vi".to_owned());
+        let before = std::fs::read(copy).map_err(|error| Fault::io("reading the copy", &error))?;
+        self.hold.take()?;
+        self.guard.give();
+        // As a shell would run it: it may have arguments of its own.
+        let script = format!("{editor} \"$1\"");
+        let ended = Command::new("sh").args(["-c", &script, "sh"]).arg(copy).status();
+        let taken = self.guard.resume();
+        self.hold.release();
+        self.edited_at = Some(clock::monotonic());
+        self.restart();
+        taken?;
+        let fault = |why: String| {
+            Fault::failed(format!("the editor {}: {why}", text::visible(&editor)))
+                .hint("VISUAL or EDITOR names the one to use")
+        };
+        match ended {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(fault(status.to_string())),
+            Err(error) => return Err(fault(error.to_string())),
+        }
+        let after = std::fs::read(copy).map_err(|error| Fault::io("reading the copy", &error))?;
+        Ok(Reply::Files(Box::new(FilesReply::Edited(after != before))))
+    }
+
+    /// Whether a ctrl-c that comes now was meant for the editor.
+    pub(super) fn was_for_editor(&mut self) -> bool {
+        let now = clock::monotonic();
+        self.edited_at.take_if(|it| now < *it + Duration::from_secs(1)).is_some()
     }
 
     /// The terminal was somebody else's meanwhile: nothing on it is known.

@@ -24,6 +24,7 @@ pub mod ask;
 pub mod audit;
 pub mod change;
 pub mod event;
+pub mod file;
 pub mod foreign;
 pub mod gauge;
 pub mod history;

@@ -42,7 +42,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24, 21"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -114,6 +114,9 @@ pub mod call {
         /// Answered with one Explained.
         #[prost(message, tag = "24")]
         ExplainSession(super::ExplainSession),
+        /// Answered with Done, which has the descriptor of the sandbox's root directory with it, or a fault.
+        #[prost(message, tag = "21")]
+        GiveRoot(super::GiveRoot),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -138,6 +141,8 @@ pub struct ExplainSession {
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GiveRoot {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Forget {
     /// Required: what was asked.

@@ -5,7 +5,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
     },
     path::Path,
@@ -107,10 +107,11 @@ fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, 
     lockdown::filter_calls(&plan.filters)
         .map_err(|error| format!("filtering system calls: {error}"))?;
     let first = tool.run(Path::new(BUNDLE))?;
+    let root = mounts::held_root().map_err(|error| format!("opening its root: {error}"))?;
     // The trees it was built from are mounted.
-    sys::close_all_but(&[std::os::fd::AsRawFd::as_raw_fd(&control)]);
+    sys::close_all_but(&[control.as_raw_fd(), root.as_raw_fd()]);
     rustix::thread::set_name(NAME).map_err(|error| format!("taking a name: {error}"))?;
-    send(control, &Word::Ready(notes.join("\n")).bytes(), &[])
+    send(control, &Word::Ready(notes.join("\n")).bytes(), &[root.as_fd()])
         .map_err(|error| format!("reporting: {error}"))?;
     Ok(first)
 }

@@ -1,0 +1,85 @@
+//! What the place of files wants done, and what comes back.
+
+use std::path::PathBuf;
+
+use super::Preview;
+use crate::{
+    base::id::SandboxId,
+    model::file::{Expected, FileEntry, Hit},
+};
+
+/// How a file is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// As text, where it is text.
+    Text,
+    /// As the bytes that it has.
+    Hex,
+}
+
+/// Paths are absolute, as the sandbox sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilesAct {
+    /// Answered with `Listed`.
+    List { sandbox: SandboxId, path: Vec<u8> },
+    /// Answered with `Looked`.
+    Look {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        how: How,
+        /// Its end instead of its beginning.
+        end: bool,
+    },
+    /// Answered with `Found`.
+    Find { sandbox: SandboxId, path: Vec<u8>, words: String },
+    /// Instead of what was watched before: `Msg::Files` each time. Has no `Msg::Done`.
+    Watch { sandbox: SandboxId, paths: Vec<Vec<u8>>, generation: u64 },
+    /// Nothing is watched any more. Has no `Msg::Done`.
+    Unwatch,
+    /// Copies a file into a directory of the operator's; answered with `Copied`.
+    Get { sandbox: SandboxId, path: Vec<u8>, directory: PathBuf },
+    /// Copies a file to where it can be edited; answered with `Fetched`.
+    Fetch { sandbox: SandboxId, path: Vec<u8> },
+    /// Gives the terminal to the operator's editor; answered with `Edited`.
+    Edit(PathBuf),
+    /// Writes such a copy back; answered with `Written`.
+    Send { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf, expected: Expected },
+    /// Deletes such a copy. Has no `Msg::Done`.
+    Drop(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilesReply {
+    /// Directories first, in the order of names.
+    Listed { entries: Vec<FileEntry>, more: bool },
+    Looked(Preview),
+    Found { hits: Vec<Hit>, more: bool },
+    /// Where to, in words.
+    Copied(String),
+    Fetched { copy: PathBuf, version: Option<u64> },
+    /// Whether it is another by now.
+    Edited(bool),
+    Written,
+}
+
+/// What an effect of the place was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilesPending {
+    List(Vec<u8>),
+    Look(Vec<u8>),
+    Find,
+    /// What changed since the start.
+    Marks,
+    Get(Vec<u8>),
+    Fetch { sandbox: SandboxId, path: Vec<u8> },
+    Edit { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf, version: Option<u64> },
+    Send { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf },
+}
+
+/// From what is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesNews {
+    pub generation: u64,
+    /// Which of the directories changed, by their place; `Err` = it ended, and why.
+    pub changed: Result<Vec<usize>, String>,
+}

@@ -1,0 +1,65 @@
+//! What is shown of a file: lines that are safe to show already, made where nobody waits for them.
+
+use crate::model::file::FileEntry;
+
+/// What a piece of a text is, for its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Comment,
+    /// Text in quotes.
+    Quoted,
+    Number,
+    /// A word of the language.
+    Word,
+    /// What has a name of its own: a type, a section, a key.
+    Name,
+}
+
+/// A coloured piece of a line, in bytes of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: usize,
+    pub end: usize,
+    pub class: Class,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShownLine {
+    /// No character in it acts on a terminal.
+    pub text: String,
+    /// In order, none over another.
+    pub spans: Vec<Span>,
+}
+
+/// What is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    Text(Vec<ShownLine>),
+    /// Rows of offset, bytes and letters.
+    Hex(Vec<String>),
+    /// Rows of cells, each of an upper and a lower colour.
+    Picture(Vec<Vec<([u8; 3], [u8; 3])>>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    pub path: Vec<u8>,
+    /// As it was when it was read.
+    pub entry: FileEntry,
+    pub body: Body,
+    /// What is before it, and whether there is more behind.
+    pub offset: u64,
+    pub more: bool,
+    /// What a person should know, e.g. its size as a picture.
+    pub note: Option<String>,
+}
+
+impl Preview {
+    pub fn rows(&self) -> usize {
+        match &self.body {
+            Body::Text(lines) => lines.len(),
+            Body::Hex(rows) => rows.len(),
+            Body::Picture(rows) => rows.len(),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `files` as a script uses it, through a hub and a shim.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::program::{Home, eventually};
+
+fn begun(script: &str) -> Home {
+    let home = Home::new();
+    fs::write(home.workspace().join("file"), "one\n").unwrap();
+    let script = format!("{script}; echo begun; sleep 1000");
+    home.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-ec", &script]);
+    home.ok(&["wait", "box", "--for", "text=begun", "--timeout", "20s"]);
+    home
+}
+
+fn inside(home: &Home, script: &str) -> String {
+    home.ok(&["exec", "box", "--", "/bin/sh", "-ec", script])
+}
+
+#[test]
+fn a_directory_is_listed_with_what_changed_in_it() {
+    let home = begun("echo two >> file; mkdir -p d/deep; echo x > d/deep/new; ln -s d l");
+    let list = home.json(&["files", "ls", "box", "--changes", "--json"]);
+    assert_eq!((&list["path"], &list["more"]), (&".".into(), &false.into()));
+    let of = |name: &str| {
+        let entries = list["entries"].as_array().unwrap();
+        entries.iter().find(|it| it["name"] == name).unwrap_or_else(|| panic!("{name}: {list}"))
+    };
+    assert_eq!((&of("d")["kind"], &of("d")["change"]), (&"directory".into(), &"modified".into()));
+    assert_eq!((&of("file")["size_bytes"], &of("file")["change"]), (&8.into(), &"modified".into()));
+    assert_eq!((&of("l")["target"], &of("l")["target_kind"]), (&"d".into(), &"directory".into()));
+    assert_eq!(of("file")["mode"], "0644");
+    assert!(of("d")["size_bytes"].is_null() && of("file")["name_base64"].is_null());
+    let text = home.ok(&["files", "ls", "box", "d/deep", "--changes"]);
+    assert!(text.contains("+  new"), "{text}");
+    let text = home.ok(&["files", "ls", "box", "/"]);
+    assert!(text.contains("usr/") && text.contains("etc/"), "{text}");
+    let stat = home.json(&["files", "stat", "box", "d/deep/new", "--json"]);
+    assert_eq!((&stat["name"], &stat["path"]), (&"new".into(), &"d/deep/new".into()));
+    home.run(&["files", "ls", "box", "none"]).failed(3, &["no such file", "none"]);
+    home.run(&["files", "ls", "none"]).failed(3, &["no such sandbox"]);
+    home.run(&["files", "cat", "box", "d"]).failed(2, &["it is a directory", "files ls"]);
+    home.run(&["files", "ls", "box", "/etc", "--changes"]).failed(2, &["not in the workspace"]);
+}
+
+#[test]
+fn files_go_in_and_out_whole() {
+    let home = begun("true");
+    let data: Vec<u8> = (0..700_000_u32).flat_map(|it| it.to_le_bytes()).collect();
+    fs::write(home.path().join("big"), &data).unwrap();
+    let big = home.path().join("big").display().to_string();
+    home.ok(&["files", "put", "box", "big", &big]);
+    home.ok(&["files", "get", "box", "big"]);
+    assert_eq!(fs::read(home.workspace().join("big")).unwrap(), data);
+    home.run(&["files", "get", "box", "big"]).failed(1, &["already", "--overwrite"]);
+    inside(&home, "printf small > big");
+    home.ok(&["files", "get", "box", "big", "--overwrite"]);
+    assert_eq!(fs::read(home.workspace().join("big")).unwrap(), b"small");
+    // From standard input, and only if nobody was faster.
+    let version = home.json(&["files", "stat", "box", "file", "--json"])["version"].clone();
+    let version = version.as_str().unwrap();
+    let put = |args: &[&str], text: &str| {
+        let mut command = home.command(&[&["files", "put", "box", "file"], args].concat());
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait().unwrap().code().unwrap()
+    };
+    assert_eq!(put(&["--version", version], "three\n"), 0);
+    assert_eq!(put(&["--version", version], "four\n"), 1);
+    assert_eq!(put(&["--new"], "four\n"), 1);
+    assert_eq!(home.ok(&["files", "cat", "box", "file"]), "three\n");
+    assert_eq!(home.ok(&["files", "cat", "box", "file", "--tail", "3"]), "ee\n");
+    assert_eq!(fs::read_to_string(home.workspace().join("file")).unwrap(), "one\n");
+    // A directory with what is in it, and back.
+    let tree = home.path().join("tree");
+    fs::create_dir_all(tree.join("sub")).unwrap();
+    fs::write(tree.join("sub/run"), "#!\n").unwrap();
+    fs::set_permissions(tree.join("sub/run"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", tree.join("link")).unwrap();
+    let tree = tree.display().to_string();
+    let copied = home.json(&["files", "put", "box", "tree", &tree, "--json"]);
+    assert_eq!((&copied["files"], &copied["left_out"]), (&1.into(), &1.into()));
+    assert_eq!(inside(&home, "find tree -type f -perm 755"), "tree/sub/run\n");
+    inside(&home, "ln -s /etc/passwd tree/l; printf 'x' > \"$(printf 'tree/\\033[2J')\"");
+    home.ok(&["files", "get", "box", "tree"]);
+    assert!(home.workspace().join("tree/sub/run").is_file());
+    assert!(home.workspace().join("tree/\u{241b}[2J").is_file());
+    assert!(fs::symlink_metadata(home.workspace().join("tree/l")).is_err());
+    // What was written from outside is in the record.
+    let audit = home.json(&["audit", "ls", "--json"]);
+    let written = audit.as_array().unwrap().iter().filter(|it| it["action"] == "file.written");
+    assert!(written.count() >= 4, "{audit}");
+}
+
+#[test]
+fn nothing_of_the_operators_is_written_through_a_link_of_his_own() {
+    let home = begun("true");
+    let precious = home.path().join("precious");
+    fs::write(&precious, "mine").unwrap();
+    std::os::unix::fs::symlink(&precious, home.workspace().join("to")).unwrap();
+    home.run(&["files", "get", "box", "file", "to", "--overwrite"]).failed(1, &["no plain file"]);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+}
+
+#[test]
+fn a_file_is_followed_and_directories_are_watched() {
+    let home = begun("mkdir d; echo first > log");
+    let mut following = home.command(&["files", "cat", "box", "log", "--follow"]);
+    let mut following = following.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "first");
+    inside(&home, "echo second >> log");
+    assert_eq!(lines.next().unwrap().unwrap(), "second");
+    inside(&home, "echo 3 > log");
+    assert_eq!(lines.next().unwrap().unwrap(), "3");
+    let mut watching = home.command(&["files", "watch", "box", ".", "d", "--json"]);
+    let mut watching = watching.stdout(Stdio::piped()).spawn().unwrap();
+    let mut news = BufReader::new(watching.stdout.take().unwrap()).lines();
+    // It may not have begun yet.
+    let pid = Pid::from_child(&watching);
+    let touched = std::thread::spawn(move || {
+        let line = news.next().unwrap().unwrap();
+        let _ = kill_process(pid, Signal::TERM);
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()
+    });
+    while !touched.is_finished() {
+        inside(&home, "echo x > d/new");
+    }
+    let seen = touched.join().unwrap();
+    assert_eq!((&seen["path"], &seen["sandbox"]), (&"d".into(), &"box".into()));
+    watching.wait().unwrap();
+    // It ends with the sandbox, and says so.
+    home.ok(&["stop", "box"]);
+    assert_eq!(following.wait().unwrap().code(), Some(6));
+    home.run(&["files", "ls", "box"]).failed(1, &["stopped", "sandwatch diff box"]);
+}
+
+#[test]
+fn files_are_there_after_the_hub_died() {
+    let home = begun("echo kept > new");
+    let hub = home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+    let pid = Pid::from_raw(i32::try_from(hub).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    eventually("the next hub serves", || home.run(&["files", "cat", "box", "new"]).code == 0);
+    assert_eq!(home.ok(&["files", "cat", "box", "new"]), "kept\n");
+    let found = home.json(&["files", "find", "box", "--text", "kept", "--json"]);
+    assert_eq!((&found["hits"][0]["path"], &found["hits"][0]["line"]), (&"new".into(), &1.into()));
+}
