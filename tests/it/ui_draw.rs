@@ -18,8 +18,8 @@ use sandwatch::{
 
 use super::{
     app_asks::{in_allow, in_ask, in_asks, in_risk},
-    app_gauges::in_gauges,
     app_files::with_a_file,
+    app_gauges::in_gauges,
     app_hunks::in_second_file,
     app_support::{Console, day, picture, sandbox},
     app_views::{change, in_diff, in_snapshots},

@@ -113,7 +113,9 @@ impl Scope {
             Self::Records => "in rules, in what went out, in the audit record and in the inspector",
             Self::Gauges => "in gauges",
             Self::Files => "in files",
-            Self::View => "in snapshots, in what changed, in asks, in rules, in gauges and in files",
+            Self::View => {
+                "in snapshots, in what changed, in asks, in rules, in gauges and in files"
+            }
             Self::Dialog => "in a box",
             Self::Read => "in a box you only read",
             Self::Line => "in a line you edit",

@@ -51,12 +51,21 @@ pub enum FilesAct {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilesReply {
     /// Directories first, in the order of names.
-    Listed { entries: Vec<FileEntry>, more: bool },
+    Listed {
+        entries: Vec<FileEntry>,
+        more: bool,
+    },
     Looked(Preview),
-    Found { hits: Vec<Hit>, more: bool },
+    Found {
+        hits: Vec<Hit>,
+        more: bool,
+    },
     /// Where to, in words.
     Copied(String),
-    Fetched { copy: PathBuf, version: Option<u64> },
+    Fetched {
+        copy: PathBuf,
+        version: Option<u64>,
+    },
     /// Whether it is another by now.
     Edited(bool),
     Written,
@@ -71,9 +80,21 @@ pub enum FilesPending {
     /// What changed since the start.
     Marks,
     Get(Vec<u8>),
-    Fetch { sandbox: SandboxId, path: Vec<u8> },
-    Edit { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf, version: Option<u64> },
-    Send { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf },
+    Fetch {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+    },
+    Edit {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        copy: PathBuf,
+        version: Option<u64>,
+    },
+    Send {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        copy: PathBuf,
+    },
 }
 
 /// From what is watched.

@@ -106,7 +106,10 @@ impl Turn<'_> {
             Action::FileEdit => self.edit_file(),
             Action::FindNext | Action::FindPrevious => {
                 let (title, key) = (action.spec().title, self.state.key_words(Action::Find));
-                self.notice(Level::Info, &format!("{title} does nothing here; {key} narrows the list"));
+                self.notice(
+                    Level::Info,
+                    &format!("{title} does nothing here; {key} narrows the list"),
+                );
             }
             _ => return false,
         }
@@ -164,7 +167,8 @@ impl Turn<'_> {
     fn turn_files(&mut self) {
         self.state.notices.leave();
         let Some(it) = self.files_mut() else { return };
-        let mut reads: Vec<EffectId> = it.tree.dirs_mut().filter_map(|it| it.asked.take()).collect();
+        let mut reads: Vec<EffectId> =
+            it.tree.dirs_mut().filter_map(|it| it.asked.take()).collect();
         reads.extend(it.found.take().and_then(|it| it.asked));
         reads.extend(it.looking.take().map(|it| it.0));
         it.turn();
@@ -187,7 +191,8 @@ impl Turn<'_> {
         let directory = self.state.directory.clone();
         let Some(it) = self.files() else { return };
         let Some(path) = it.to_look_at() else {
-            let text = "only a file can be copied from here; `sandwatch files get` copies directories";
+            let text =
+                "only a file can be copied from here; `sandwatch files get` copies directories";
             return self.notice(Level::Info, text);
         };
         let act = FilesAct::Get { sandbox: it.sandbox.clone(), path: path.clone(), directory };
@@ -205,7 +210,12 @@ impl Turn<'_> {
     }
 
     /// Writes an edited copy back, over whatever is there by now.
-    pub(super) fn send_over(&mut self, sandbox: SandboxId, path: Vec<u8>, copy: std::path::PathBuf) {
+    pub(super) fn send_over(
+        &mut self,
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        copy: std::path::PathBuf,
+    ) {
         self.send_copy(sandbox, path, copy, Expected::Anything);
     }
 
@@ -396,10 +406,8 @@ impl Turn<'_> {
         if !it.is_compared || !it.marks_old || it.marks_asked.is_some() || !due {
             return;
         }
-        let act = Act::Diff {
-            of: Subject::Sandbox(it.sandbox.clone()),
-            request: DiffRequest::default(),
-        };
+        let act =
+            Act::Diff { of: Subject::Sandbox(it.sandbox.clone()), request: DiffRequest::default() };
         let asked = self.start(act, Some(Pending::Files(FilesPending::Marks)));
         if let Some(it) = self.files_mut() {
             (it.marks_asked, it.marks_old, it.marks_at) = (asked, false, Some(now));
@@ -431,7 +439,12 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn files_done(&mut self, id: EffectId, pending: FilesPending, result: Outcome<Reply>) {
+    pub(super) fn files_done(
+        &mut self,
+        id: EffectId,
+        pending: FilesPending,
+        result: Outcome<Reply>,
+    ) {
         self.state.dirty = true;
         let reply = match result {
             Ok(Reply::Files(reply)) => Ok(*reply),
@@ -457,8 +470,7 @@ impl Turn<'_> {
             },
             FilesPending::Fetch { sandbox, path } => match reply {
                 Ok(FilesReply::Fetched { copy, version }) => {
-                    let pending =
-                        FilesPending::Edit { sandbox, path, copy: copy.clone(), version };
+                    let pending = FilesPending::Edit { sandbox, path, copy: copy.clone(), version };
                     self.act_on_files(FilesAct::Edit(copy), pending);
                 }
                 Ok(_) => {}
@@ -485,7 +497,8 @@ impl Turn<'_> {
     fn dir_listed(&mut self, id: EffectId, path: &[u8], reply: Outcome<FilesReply>) {
         for view in &mut self.state.views {
             let View::Files(it) = view else { continue };
-            let asked = |it: &mut crate::app::files::Dir| it.asked.take_if(|it| *it == id).is_some();
+            let asked =
+                |it: &mut crate::app::files::Dir| it.asked.take_if(|it| *it == id).is_some();
             if !it.tree.dir_mut(path).is_some_and(asked) {
                 continue;
             }

@@ -22,8 +22,8 @@ pub use self::{
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     explain::ExplainArgs,
     files::{
-        FilesCatArgs, FilesFindArgs, FilesGetArgs, FilesLsArgs, FilesPutArgs, FilesStatArgs, FilesVerb,
-        FilesWatchArgs,
+        FilesCatArgs, FilesFindArgs, FilesGetArgs, FilesLsArgs, FilesPutArgs, FilesStatArgs,
+        FilesVerb, FilesWatchArgs,
     },
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };

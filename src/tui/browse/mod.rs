@@ -24,9 +24,7 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{
-            CONSOLE_EDIT_BYTES_MAX, CONSOLE_FILE_BYTES_MAX, FILE_PIECE_BYTES, FIND_HITS_MAX,
-        },
+        limits::{CONSOLE_EDIT_BYTES_MAX, CONSOLE_FILE_BYTES_MAX, FILE_PIECE_BYTES, FIND_HITS_MAX},
         text::shown as safe,
     },
     config::paths::scratch,
@@ -50,7 +48,9 @@ pub async fn answer(runtime: &dyn Runtime, act: FilesAct) -> Outcome<FilesReply>
         }
         FilesAct::Look { sandbox, path, how, end } => look(runtime, &sandbox, path, how, end).await,
         FilesAct::Find { sandbox, path, words } => find(runtime, &sandbox, path, words).await,
-        FilesAct::Get { sandbox, path, directory } => get(runtime, &sandbox, &path, &directory).await,
+        FilesAct::Get { sandbox, path, directory } => {
+            get(runtime, &sandbox, &path, &directory).await
+        }
         FilesAct::Fetch { sandbox, path } => fetch(runtime, &sandbox, &path).await,
         FilesAct::Send { sandbox, path, copy, expected } => {
             send(runtime, &sandbox, path, copy, expected).await
@@ -181,7 +181,9 @@ async fn fetch(runtime: &dyn Runtime, sandbox: &SandboxId, path: &[u8]) -> Outco
     let (entry, _, bytes) = part(runtime, sandbox, path, ReadFrom::Start(0), most).await?;
     if bytes.len() as u64 >= most {
         let words = format!("too large to be edited here: {}", name_shown(path));
-        return Err(Fault::invalid(words).hint("sandwatch files get and put copy files of any size"));
+        return Err(
+            Fault::invalid(words).hint("sandwatch files get and put copy files of any size")
+        );
     }
     let directory = scratch().join(format!("sandwatch-{}", SandboxId::random()));
     let fault = |error| Fault::io(format!("making a copy in {}", directory.display()), &error);
