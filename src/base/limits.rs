@@ -1,6 +1,10 @@
 //! Every bound in the program, with its unit and its reason.
 
+mod gpus;
+
 use std::time::Duration;
+
+pub use gpus::*;
 
 /// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back
 /// behind output.
@@ -122,10 +126,8 @@ pub const GAUGE_MINUTES_KEPT: usize = 24 * 60;
 pub const GAUGE_POINTS_MAX: u32 = 2000;
 /// Sandboxes whose gauges go in one message.
 pub const GAUGES_PER_MESSAGE: usize = 512;
-/// Processors that are shown apart, and GPUs with the programs on them.
+/// Processors that are shown apart.
 pub const CORES_SHOWN_MAX: usize = 1024;
-pub const GPUS_SHOWN_MAX: usize = 64;
-pub const GPU_PROCESSES_MAX: usize = 1024;
 
 /// Names that an address stands for, in one sandbox.
 pub const GATE_NAMES_MAX: usize = 4096;

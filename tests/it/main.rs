@@ -81,6 +81,7 @@ mod engine_scale;
 mod engine_snapshots;
 mod engine_support;
 mod given;
+mod gpus;
 mod hostile_local;
 mod hostile_processes;
 mod hostile_weak;
