@@ -48,7 +48,8 @@ pub fn name(lists: &[PathBuf], vendor: &str, device: &str) -> Option<String> {
             }
             Some(_) => {}
             // A list is sorted: behind this vendor there is nothing more of it.
-            None if of_vendor && !text.starts_with('#') => return None,
+            None if text.starts_with('#') => {}
+            None if of_vendor => return None,
             None => of_vendor = text.starts_with(vendor),
         }
     }
