@@ -1,9 +1,11 @@
 //! Every bound in the program, with its unit and its reason.
 
+mod gpus;
 mod status;
 
 use std::time::Duration;
 
+pub use gpus::*;
 pub use status::*;
 
 /// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back
@@ -126,10 +128,8 @@ pub const GAUGE_MINUTES_KEPT: usize = 24 * 60;
 pub const GAUGE_POINTS_MAX: u32 = 2000;
 /// Sandboxes whose gauges go in one message.
 pub const GAUGES_PER_MESSAGE: usize = 512;
-/// Processors that are shown apart, and GPUs with the programs on them.
+/// Processors that are shown apart.
 pub const CORES_SHOWN_MAX: usize = 1024;
-pub const GPUS_SHOWN_MAX: usize = 64;
-pub const GPU_PROCESSES_MAX: usize = 1024;
 
 /// Who may read metrics at once, and how long one may take to ask or a page to be made.
 pub const METRICS_READERS_MAX: usize = 8;

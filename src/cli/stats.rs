@@ -173,7 +173,13 @@ fn host_text(host: &HostGauge) -> String {
         let (busy, used) = (percent(it.util_percent), bytes(it.memory_bytes));
         let total = bytes(it.memory_total_bytes);
         let (index, name) = (it.index, &it.name);
-        text += &format!("gpu {index} {name}: {busy}, memory {used} of {total}{degrees}{watts}\n");
+        let slowed = match it.slowed.join(", ") {
+            none if none.is_empty() => none,
+            why => format!(", slowed: {why}"),
+        };
+        text += &format!(
+            "gpu {index} {name}: {busy}, memory {used} of {total}{degrees}{watts}{slowed}\n"
+        );
     }
     if let Some(why) = &host.gpus_missing {
         text += &format!("gpus: {why}\n");

@@ -40,6 +40,10 @@ impl Inner {
             (driver.name(), tokio::spawn(async move { driver.probe().await }))
         };
         let asked: Vec<_> = self.drivers.all().cloned().map(ask).collect();
+        let gpus = {
+            let engine = Arc::clone(self);
+            tokio::spawn(async move { engine.check_gpus().await })
+        };
         let mut checks = Vec::new();
         for (name, asked) in asked {
             let fell = |error| Fault::bug(format!("trying the driver {name}: {error}"));
@@ -47,6 +51,8 @@ impl Inner {
             checks
                 .extend(found.unwrap_or_else(|it| vec![check(&format!("driver.{name}"), Err(it))]));
         }
+        let fell = |error| check("gpu", Err(Fault::bug(format!("trying GPUs: {error}"))));
+        checks.push(gpus.await.unwrap_or_else(fell));
         checks.push(self.check_state().await);
         checks.push(self.check_disk());
         checks.push(self.check_registry().await);

@@ -84,6 +84,7 @@ mod engine_support;
 mod files_cli;
 mod files_local;
 mod given;
+mod gpus;
 mod hostile_local;
 mod hostile_processes;
 mod hostile_weak;

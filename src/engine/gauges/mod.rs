@@ -1,6 +1,7 @@
 //! What sandboxes and this host use, read once a second while there is something to read: a round. What was read is
 //! kept for a while, so that whoever comes to look sees what was before.
 
+mod gpu;
 mod history;
 mod host;
 mod limits;
@@ -28,6 +29,7 @@ use crate::{
     },
     driver::{Ground, Meter, Metered},
     model::{
+        check::Check,
         event::Level,
         gauge::{Gauge, Gauges, GaugesWanted, HostGauge, Past, PastWanted, Rates, Usage},
         sandbox::State,
@@ -43,6 +45,7 @@ pub(super) struct Meters {
     rounds: watch::Sender<u64>,
     /// Rung when there may be something to read, or somebody to read it for.
     wake: Notify,
+    gpus: gpu::Gpus,
 }
 
 #[derive(Default)]
@@ -80,6 +83,14 @@ impl Readings {
         let wanted = self.of.iter().filter(|(id, _)| only.is_empty() || only.contains(*id));
         let sandboxes = wanted.map(|(_, it)| it.gauge.clone()).collect();
         Gauges { host: self.host.clone(), sandboxes }
+    }
+
+    /// Puts what is used of GPUs down to those whose processes do.
+    fn put_down(&mut self, owners: &HashMap<u32, SandboxId>) {
+        let mut shares = gpu::put_down(&mut self.host.gpus, owners);
+        for (id, track) in &mut self.of {
+            track.gauge.gpus = shares.remove(id).unwrap_or_default();
+        }
     }
 
     /// Takes what a sandbox uses; gives what there is to tell of it.
@@ -134,6 +145,7 @@ async fn keep_reading(engine: Weak<Inner>, meters: Arc<Meters>) {
         if idle {
             *meters.readings() = Readings::default();
             reader = Reader::default();
+            meters.gpus.rest();
             // Asleep it holds no engine; the end of the engine rings too.
             drop((strong, wanted));
             meters.wake.notified().await;
@@ -150,6 +162,8 @@ async fn keep_reading(engine: Weak<Inner>, meters: Arc<Meters>) {
 struct Reader {
     host: HostReader,
     meters: HashMap<String, Box<dyn Meter>>,
+    /// In the round before there were some.
+    programs_on_gpus: bool,
 }
 
 impl Reader {
@@ -161,6 +175,9 @@ impl Reader {
         let alive: HashSet<SandboxId> =
             by_driver.values().flatten().map(|it| it.id.clone()).collect();
         self.meters.retain(|name, _| by_driver.contains_key(name));
+        let gpus_asked = engine.meters.gpus.ask();
+        // Which processes are whose matters only to GPUs, and is dear.
+        let processes = self.programs_on_gpus;
         // Each driver in its own time: one that is slow holds up no other.
         let mut reading = tokio::task::JoinSet::new();
         for (name, grounds) in by_driver {
@@ -168,7 +185,7 @@ impl Reader {
             let made = || engine.drivers.get(&name).ok().and_then(|it| it.meter());
             let Some(mut meter) = kept.or_else(made) else { continue };
             reading.spawn(async move {
-                let read = timeout(GAUGED_WITHIN, meter.read(&grounds, false)).await;
+                let read = timeout(GAUGED_WITHIN, meter.read(&grounds, processes)).await;
                 let read = read.map_err(|_| {
                     let limit = GAUGED_WITHIN.as_secs();
                     Fault::late(format!("driver {name} did not say within {limit} s"))
@@ -176,7 +193,10 @@ impl Reader {
                 (name, read.is_ok().then_some(meter), grounds, read)
             });
         }
-        let host = self.host.read(engine.paths.state().to_owned()).await;
+        let mut host = self.host.read(engine.paths.state().to_owned()).await;
+        let gpus = engine.meters.gpus.seen(gpus_asked).await;
+        self.programs_on_gpus = gpus.gpus.iter().any(|it| !it.processes.is_empty());
+        (host.gpus, host.gpus_missing) = (gpus.gpus, gpus.missing);
         let now = clock::monotonic();
         let told = {
             let mut readings = engine.meters.readings();
@@ -187,6 +207,10 @@ impl Reader {
             told_of_host.of_host(host)
         };
         engine.tell_limits(None, told);
+        for (level, words) in gpus.news {
+            engine.fleet().notice(level, None, &words);
+        }
+        let mut owners = HashMap::new();
         while let Some(done) = reading.join_next().await {
             // A reader that failed is made anew in the next round.
             let Ok((name, meter, grounds, read)) = done else { continue };
@@ -194,14 +218,29 @@ impl Reader {
                 self.meters.insert(name, meter);
             }
             match read {
-                Ok(read) => engine.take_readings(&grounds, read),
+                Ok(read) => {
+                    for (ground, read) in grounds.iter().zip(&read) {
+                        let of = read.iter().flat_map(|it| &it.processes);
+                        owners.extend(of.map(|it| (*it, ground.id.clone())));
+                    }
+                    engine.take_readings(&grounds, read);
+                }
                 Err(fault) => tracing::debug!(%fault, "gauges"),
             }
         }
+        engine.meters.readings().put_down(&owners);
     }
 }
 
 impl Inner {
+    /// For `doctor`.
+    pub(super) async fn check_gpus(&self) -> Check {
+        let check = self.meters.gpus.check().await;
+        // Whoever reads nothing else lets go of the drivers again.
+        self.meters.ring();
+        check
+    }
+
     fn to_be_metered(&self) -> Vec<Wanted> {
         let fleet = self.fleet();
         let live = fleet.entries().filter(|it| {

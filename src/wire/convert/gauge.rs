@@ -9,7 +9,8 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{
             CORES_SHOWN_MAX, GAUGE_MINUTES_KEPT, GAUGE_POINTS_MAX, GAUGES_PER_MESSAGE,
-            GPU_PROCESSES_MAX, GPUS_SHOWN_MAX, LINE_BYTES_MAX, SANDBOXES_MAX,
+            GPU_PROCESSES_MAX, GPU_WORD_BYTES_MAX, GPU_WORDS_MAX, GPUS_SHOWN_MAX, LINE_BYTES_MAX,
+            SANDBOXES_MAX,
         },
         text::{cut, shown},
     },
@@ -20,9 +21,6 @@ use crate::{
     wire::v1,
 };
 
-/// Longest name of a GPU and longest word about it, in bytes.
-const GPU_WORD_BYTES_MAX: usize = 128;
-const GPU_WORDS_MAX: usize = 16;
 const PAST_MAX: Duration = Duration::from_secs(60 * GAUGE_MINUTES_KEPT as u64);
 
 enums! {
