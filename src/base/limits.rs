@@ -115,6 +115,12 @@ pub const GAUGED_WITHIN: Duration = Duration::from_secs(5);
 pub const METER_SHARES_MAX: usize = 64;
 /// Processes of one sandbox that are told by number.
 pub const METERED_PROCESSES_MAX: usize = 4096;
+/// Containers whose engines are asked at once what they use, for how long one is asked, and all of them together: less than
+/// a driver's readings may take.
+pub const ENGINE_METERS_MAX: usize = 8;
+pub const ENGINE_METER_WITHIN: Duration = Duration::from_secs(2);
+pub const ENGINE_METERS_WITHIN: Duration = Duration::from_secs(4);
+const _: () = assert!(ENGINE_METERS_WITHIN.as_secs() < GAUGED_WITHIN.as_secs());
 /// What is kept of each gauge: a reading a second for an hour, and a minute's for a day.
 pub const GAUGE_SECONDS_KEPT: usize = 3600;
 pub const GAUGE_MINUTES_KEPT: usize = 24 * 60;

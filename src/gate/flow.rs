@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -519,7 +519,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
         let more = buffer.filled().len() - before;
-        self.bytes.received.fetch_add(more as u64, Ordering::Relaxed);
+        self.bytes.receives(more);
         Poll::Ready(read)
     }
 }
@@ -532,7 +532,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes));
         if let Ok(written) = &written {
-            self.bytes.sent.fetch_add(*written as u64, Ordering::Relaxed);
+            self.bytes.sends(*written);
         }
         Poll::Ready(written)
     }

@@ -14,6 +14,7 @@ mod requests;
 mod rules;
 mod secrets;
 mod tls;
+mod total;
 mod web;
 
 use std::{
@@ -38,6 +39,7 @@ use self::{
     reach::Place,
     rules::{Rules, Snapshot},
     secrets::Secrets,
+    total::Total,
 };
 use crate::{
     base::{
@@ -48,7 +50,7 @@ use crate::{
             RULES_LOOKED_AT_EVERY,
         },
     },
-    driver::{Doors, Look},
+    driver::{Doors, Look, net::NetFile},
     model::{
         ask::{Answer, Request, Verdict},
         secret::{Given, SecretUse},
@@ -84,6 +86,8 @@ pub struct Terms {
     pub secrets: Vec<SecretUse>,
     /// Who opens TLS to their hosts; `None` = nobody need.
     pub authority: Option<Authority>,
+    /// Where it is told what came and went, and what that was before; `None` = nowhere.
+    pub net: Option<(NetFile, (u64, u64))>,
 }
 
 /// A gate, which is open for as long as it is served.
@@ -91,6 +95,8 @@ pub struct Gate {
     inner: Arc<Inner>,
     streams: Vec<TcpListener>,
     names: UdpSocket,
+    total: Arc<Total>,
+    net: Option<NetFile>,
 }
 
 pub(in crate::gate) struct Inner {
@@ -236,6 +242,8 @@ impl Gate {
     pub fn new(doors: Doors, terms: Terms, asker: Arc<dyn Asker>) -> io::Result<Self> {
         let Doors { streams, names, held_back, sender, held } = doors;
         let streams = streams.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        let (net, before) = terms.net.unzip();
+        let total = Arc::new(Total::since(before.unwrap_or_default()));
         let inner = Inner {
             asker,
             ask: terms.ask,
@@ -247,14 +255,15 @@ impl Gate {
             lookups: Arc::new(Semaphore::new(GATE_LOOKUPS_MAX)),
             names: Mutex::default(),
             rules: Arc::new(Rules::new(terms.policy, terms.workspace, &terms.allow, &terms.model)),
-            log: Mutex::default(),
+            log: Mutex::new(Log::new(Arc::clone(&total))),
             learned: Mutex::default(),
             forgotten: watch::Sender::default(),
             secrets: Secrets::new(terms.secrets),
             authority: terms.authority,
             open: watch::Sender::default(),
         };
-        Ok(Self { inner: Arc::new(inner), streams, names: UdpSocket::from_std(names)? })
+        let names = UdpSocket::from_std(names)?;
+        Ok(Self { inner: Arc::new(inner), streams, names, total, net })
     }
 
     /// What asks it how it stands while it is served.
@@ -271,6 +280,9 @@ impl Gate {
         }
         parts.spawn(dns::serve(Arc::clone(&self.inner), self.names));
         parts.spawn(Arc::clone(&self.inner).keep_looking());
+        if let Some(net) = self.net {
+            parts.spawn(total::tell(self.total, net));
+        }
         while parts.join_next().await.is_some() {}
     }
 }

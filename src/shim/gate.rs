@@ -14,7 +14,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::ASK_WITHIN,
     },
-    driver::{ASK_DIR, Doors, TRUST_FILE},
+    driver::{ASK_DIR, Doors, TRUST_FILE, local, net::NetFile},
     gate::{Asker, Authority, Gate, Terms},
     model::{
         ask::{Answer, Request},
@@ -41,8 +41,23 @@ pub fn prepare(dir: &Path, name: &str, spec: &SandboxSpec) -> Outcome<Option<Aut
     Ok(Some(authority))
 }
 
+/// Begins to count what comes and goes over a network that goes through here. Nothing hangs on that.
+fn net(dir: &Path) -> Option<(NetFile, (u64, u64))> {
+    let opened = NetFile::open(dir);
+    let opened = opened.inspect_err(|error| tracing::warn!(%error, "traffic is not counted"));
+    opened.ok()
+}
+
+/// Of a sandbox out of which nothing gets, that is known too.
+pub fn none(dir: &Path, spec: &SandboxSpec) {
+    if spec.driver == local::NAME && spec.egress != Egress::Allow {
+        drop(net(dir));
+    }
+}
+
 /// Opens it, `model` unasked; it lets out what it is served for.
 pub fn open(
+    dir: &Path,
     doors: Doors,
     spec: &SandboxSpec,
     model: Vec<String>,
@@ -58,6 +73,7 @@ pub fn open(
         workspace: spec.workspace.path.clone(),
         secrets: spec.secrets.clone(),
         authority,
+        net: net(dir),
     };
     let asker = Arc::new(People { house: Arc::clone(house) });
     let gate = Gate::new(doors, terms, asker)

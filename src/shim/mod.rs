@@ -78,8 +78,15 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let house = Arc::new(house);
     let model = agents::introduce(&house, &start.spec, known, (wired, doors.is_some()));
     let asked = ask::serve(asking, Arc::clone(&house));
-    let out = doors.map(|it| gate::open(it, &start.spec, model, start.policy, authority, &house));
-    let out = out.transpose()?;
+    let out = match doors {
+        Some(doors) => {
+            Some(gate::open(dir, doors, &start.spec, model, start.policy, authority, &house)?)
+        }
+        None => {
+            gate::none(dir, &start.spec);
+            None
+        }
+    };
     let gate = async {
         match out {
             Some(gate) => gate.serve().await,
