@@ -117,6 +117,12 @@ impl Log {
         }
     }
 
+    /// For whom one is, and whose.
+    pub fn whose(&self, number: u64) -> Option<(String, Option<String>)> {
+        let found = self.flows.iter().rev().find(|it| it.flow.number == number);
+        found.map(|it| (it.flow.place.clone(), it.flow.program.clone()))
+    }
+
     /// It goes on, or has ended.
     pub fn becomes(&mut self, number: u64, state: FlowState, why: Option<String>) {
         match state {

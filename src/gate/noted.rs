@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         ask::Verdict,
-        traffic::{Ruled, RuledBy, Told},
+        traffic::{Ruled, RuledPart},
     },
 };
 
@@ -79,15 +79,15 @@ pub struct Noted {
     gate: u64,
     number: u64,
     kinds: HashMap<Kind, Count>,
-    left_out: u64,
+    left_out: (u64, u64),
     /// What was told last, as long as the hub has not said that it has it.
-    told: Option<Told>,
+    told: Option<RuledPart>,
 }
 
 impl Default for Noted {
     fn default() -> Self {
         let gate = u64::from_le_bytes(random_bytes());
-        Self { gate, number: 0, kinds: HashMap::new(), left_out: 0, told: None }
+        Self { gate, number: 0, kinds: HashMap::new(), left_out: (0, 0), told: None }
     }
 }
 
@@ -101,16 +101,20 @@ impl Noted {
             (it.count, it.last_at) = (it.count.saturating_add(1), at);
             return;
         }
-        if self.kinds.len() >= GATE_NOTED_MAX && !self.make_room() {
-            self.left_out = self.left_out.saturating_add(1);
+        // Each has room of its own: nobody hides what got out behind much that did not.
+        let room = self.kinds.keys().filter(|it| it.allowed == kind.allowed).count();
+        if room >= GATE_NOTED_MAX && !self.make_room(kind.allowed) {
+            let (allowed, denied) = &mut self.left_out;
+            let count = if kind.allowed { allowed } else { denied };
+            *count = count.saturating_add(1);
             return;
         }
         self.kinds.insert(kind, Count { count: 1, first_at: at, last_at: at, told: None });
     }
 
     /// Forgets what was told and did not come again, the longest ago.
-    fn make_room(&mut self) -> bool {
-        let told = self.kinds.iter().filter(|it| it.1.count == 0);
+    fn make_room(&mut self, allowed: bool) -> bool {
+        let told = self.kinds.iter().filter(|it| it.0.allowed == allowed && it.1.count == 0);
         let oldest = told.min_by_key(|it| it.1.told).map(|it| it.0.clone());
         oldest.and_then(|it| self.kinds.remove(&it)).is_some()
     }
@@ -125,7 +129,7 @@ impl Noted {
 
     /// The next part of what is to be told, to who has all up to this number of this gate. What is told and not known to
     /// have arrived is told again, as it was. With `all` nothing is kept for later.
-    pub fn tell(&mut self, gate: u64, number: u64, all: bool, now: Duration) -> Told {
+    pub fn tell(&mut self, gate: u64, number: u64, all: bool, now: Duration) -> RuledPart {
         if let Some(told) = &self.told
             && (gate, number) != (self.gate, told.number)
         {
@@ -140,11 +144,7 @@ impl Noted {
                     place: kind.place.clone(),
                     program: kind.program.clone(),
                     verdict: if kind.allowed { Verdict::Allow } else { Verdict::Deny },
-                    by: match (kind.standing, kind.word.rules.is_empty()) {
-                        (true, _) => RuledBy::Standing,
-                        (false, false) => RuledBy::Policy,
-                        (false, true) => RuledBy::Gate,
-                    },
+                    standing: kind.standing,
                     rules: kind.word.rules.clone(),
                     why: kind.word.words.clone(),
                     count: std::mem::take(&mut it.count),
@@ -156,11 +156,11 @@ impl Noted {
         ruled.sort_by_key(|it| it.first_at);
         if ruled.is_empty() {
             self.told = None;
-            return Told { gate: self.gate, number: self.number, ..Told::default() };
+            return RuledPart { gate: self.gate, number: self.number, ..RuledPart::default() };
         }
         self.number += 1;
         let left_out = std::mem::take(&mut self.left_out);
-        let told = Told { gate: self.gate, number: self.number, ruled, left_out };
+        let told = RuledPart { gate: self.gate, number: self.number, ruled, left_out };
         self.told = Some(told.clone());
         told
     }
@@ -190,7 +190,6 @@ mod tests {
         let told = noted.tell(0, 0, false, second(100));
         let places: Vec<_> = told.ruled.iter().map(|it| (it.place.as_str(), it.count)).collect();
         assert_eq!(places, [("b:1", 1), ("a:1", 1)]);
-        assert_eq!(told.ruled[0].by, RuledBy::Policy);
         for at in 10..1010 {
             noted.note(kind("a:1"), Timestamp(at));
         }
@@ -216,6 +215,8 @@ mod tests {
         for number in 0..GATE_NOTED_MAX + 7 {
             noted.note(kind(&format!("x:{number}")), Timestamp(1));
         }
+        // What got out has its own room.
+        noted.note(Kind { allowed: false, ..kind("z:1") }, Timestamp(1));
         let (mut have, mut count, mut left_out) = ((0, 0), 0, 0);
         loop {
             let told = noted.tell(have.0, have.1, false, second(1));
@@ -224,12 +225,13 @@ mod tests {
             }
             assert!(told.ruled.len() <= GATE_TOLD_MAX && told.number == have.1 + 1);
             have = (told.gate, told.number);
-            (count, left_out) = (count + told.ruled.len(), left_out + told.left_out);
+            assert_eq!(told.left_out.1, 0);
+            (count, left_out) = (count + told.ruled.len(), left_out + told.left_out.0);
         }
-        assert_eq!((count, left_out), (GATE_NOTED_MAX, 7));
+        assert_eq!((count, left_out), (GATE_NOTED_MAX + 1, 7));
         // What was told makes room for others.
         noted.note(kind("y:1"), Timestamp(2));
         assert_eq!(noted.tell(have.0, have.1, false, second(2)).ruled[0].place, "y:1");
-        assert_eq!(noted.kinds.len(), GATE_NOTED_MAX);
+        assert_eq!(noted.kinds.len(), GATE_NOTED_MAX + 1);
     }
 }

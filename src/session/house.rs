@@ -42,7 +42,7 @@ use crate::{
         sandbox::State,
         secret::Given,
         session::{Lease, Session, SessionSpec, Status},
-        traffic::Traffic,
+        traffic::{RuledPart, Traffic},
     },
 };
 
@@ -144,6 +144,11 @@ impl House {
         drop(self.inner.gate.set(gate));
     }
 
+    /// There is something to tell.
+    pub fn has_news(&self) {
+        self.inner.feed.changed();
+    }
+
     /// What is known of agents from now on; the first counts. `notes` say what a person should know of that.
     pub fn knows(&self, agents: Agents, notes: Vec<String>) {
         if self.inner.agents.set(agents).is_ok() {
@@ -221,6 +226,7 @@ impl Inner {
             facts,
             sessions,
             asks: self.asks.pending(),
+            tells: self.gate.get().is_some_and(gate::Watch::has_news),
         }
     }
 
@@ -405,6 +411,10 @@ impl Seat for House {
         let gate =
             self.inner.gate.get().ok_or_else(|| Fault::unsupported(NO_GATE).hint(NO_GATE_HINT))?;
         Ok(gate.traffic())
+    }
+
+    async fn ruled(&self, have: (u64, u64), all: bool) -> Outcome<RuledPart> {
+        Ok(self.inner.gate.get().map(|it| it.tell(have, all)).unwrap_or_default())
     }
 
     async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {

@@ -19,7 +19,7 @@ use crate::{
         sandbox::State,
         secret::Given,
         session::{ExitStatus, Lease, Session, SessionSpec},
-        traffic::Traffic,
+        traffic::{RuledPart, Traffic},
     },
 };
 
@@ -42,6 +42,8 @@ pub struct SeatReport {
     pub sessions: Vec<Session>,
     /// What its programs wait for an answer to.
     pub asks: Vec<Asked>,
+    /// It has something to tell of what was decided at its way out: `Seat::ruled`.
+    pub tells: bool,
 }
 
 /// What a seat tells without being asked.
@@ -113,6 +115,12 @@ pub trait Seat: Send + Sync {
     /// What went out of the sandbox, or was kept from it.
     async fn traffic(&self) -> Outcome<Traffic> {
         Err(Fault::unsupported(NO_GATE).hint(NO_GATE_HINT))
+    }
+
+    /// What was decided at its way out without a person, to who has all up to this number of this gate; with `all`, also
+    /// what would be told later.
+    async fn ruled(&self, _have: (u64, u64), _all: bool) -> Outcome<RuledPart> {
+        Ok(RuledPart::default())
     }
 
     /// What was answered for longer than once holds no more. Fine where nothing is remembered.

@@ -18,6 +18,7 @@ use crate::{
     gate::{Asker, Authority, Gate, Terms},
     model::{
         ask::{Answer, Request},
+        rule::Domain,
         sandbox::{Egress, SandboxSpec},
     },
     session::{asks::Plea, house::House},
@@ -61,15 +62,16 @@ pub fn open(
     doors: Doors,
     spec: &SandboxSpec,
     model: Vec<String>,
-    policy: Option<PathBuf>,
+    (policy, project): (Option<PathBuf>, Option<PathBuf>),
     authority: Option<Authority>,
     house: &Arc<House>,
 ) -> Outcome<Gate> {
+    let project = project.map(|it| (Domain::Project(spec.workspace.path.clone()), it));
     let terms = Terms {
         ask: spec.egress == Egress::Ask,
         allow: spec.allow.clone(),
         model,
-        policy,
+        rules: policy.map(|it| (Domain::All, it)).into_iter().chain(project).collect(),
         workspace: spec.workspace.path.clone(),
         secrets: spec.secrets.clone(),
         authority,
@@ -98,5 +100,9 @@ impl Asker for People {
         let session = self.house.session_of(pids);
         let plea = Plea { request, session, about, editable: false };
         Ok(self.house.ask(plea, ASK_WITHIN).await?.0)
+    }
+
+    fn has_news(&self) {
+        self.house.has_news();
     }
 }

@@ -80,7 +80,8 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     let asked = ask::serve(asking, Arc::clone(&house));
     let out = match doors {
         Some(doors) => {
-            Some(gate::open(dir, doors, &start.spec, model, start.policy, authority, &house)?)
+            let rules = (start.policy, start.project);
+            Some(gate::open(dir, doors, &start.spec, model, rules, authority, &house)?)
         }
         None => {
             gate::none(dir, &start.spec);

@@ -133,6 +133,9 @@ impl Connection {
             Some(call::What::TellTraffic(_)) => {
                 answer::What::Traffic((&seat.traffic().await?).into())
             }
+            Some(call::What::TellRuled(it)) => {
+                answer::What::Ruled((&seat.ruled((it.gate, it.number), it.all).await?).into())
+            }
             Some(other) => done(&*seat, other).await?,
             None => {
                 let version = env!("CARGO_PKG_VERSION");

@@ -56,6 +56,7 @@ mod cli_image;
 mod cli_many;
 mod cli_net;
 mod cli_plain;
+mod cli_ruled;
 mod cli_rules;
 mod cli_secrets;
 mod cli_snapshot;

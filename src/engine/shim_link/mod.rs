@@ -21,7 +21,7 @@ use tokio::{
 
 use self::{
     connection::{Connection, unexpected},
-    process::{last_words, reap, spawn, write_spec},
+    process::{RuleFiles, last_words, reap, spawn, write_spec},
 };
 use crate::{
     base::{
@@ -38,7 +38,7 @@ use crate::{
         sandbox::SandboxSpec,
         secret::Given,
         session::{Lease, Session, SessionSpec},
-        traffic::Traffic,
+        traffic::{RuledPart, Traffic},
     },
     session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
     wire::{
@@ -65,10 +65,10 @@ impl ShimLink {
         program: &Path,
         ground: &Ground,
         recordings: &Path,
-        policy: Option<&Path>,
+        rules: RuleFiles<'_>,
         spec: &SandboxSpec,
     ) -> Outcome<Box<dyn Seat>> {
-        write_spec(ground, recordings, policy, spec)?;
+        write_spec(ground, recordings, rules, spec)?;
         let mut child = spawn(program, &ground.dir)?;
         let mut answers = match child.stdout.take() {
             Some(stdout) => Frames::new(stdout),
@@ -235,6 +235,14 @@ impl Seat for ShimLink {
     async fn traffic(&self) -> Outcome<Traffic> {
         match self.ask(call::What::TellTraffic(wire::TellTraffic {}), ANSWER_WITHIN).await? {
             answer::What::Traffic(it) => Ok(it.into()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn ruled(&self, (gate, number): (u64, u64), all: bool) -> Outcome<RuledPart> {
+        let tell = wire::TellRuled { gate, number, all };
+        match self.ask(call::What::TellRuled(tell), ANSWER_WITHIN).await? {
+            answer::What::Ruled(it) => Ok(it.into()),
             _ => Err(unexpected()),
         }
     }

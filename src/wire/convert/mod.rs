@@ -31,6 +31,7 @@ pub mod hub;
 pub mod output;
 pub mod sandbox;
 pub mod rule;
+mod ruled;
 pub mod secret;
 pub mod session;
 pub mod snapshot;
