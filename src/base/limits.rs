@@ -1,10 +1,12 @@
 //! Every bound in the program, with its unit and its reason.
 
+mod gate;
 mod gpus;
 mod status;
 
 use std::time::Duration;
 
+pub use gate::*;
 pub use gpus::*;
 pub use status::*;
 
@@ -104,15 +106,6 @@ pub const AGENT_HEARD_WITHIN: Duration = Duration::from_secs(30);
 /// Agents of one sandbox of which is known whether they ask here; of more it is not told.
 pub const AGENTS_KNOWN_MAX: usize = 64;
 
-/// Connections out of one sandbox at once; what comes then is closed unseen, and counted.
-pub const GATE_FLOWS_MAX: usize = 256;
-/// Connections and questions for names that one sandbox may begin in a second, and at once. The kernel keeps an account
-/// of each for up to two minutes after its end, outside of any bound on memory: so it has some tens of thousands at
-/// most, or 10 MiB. What is more is dropped and counted, and programs try again a second later.
-pub const GATE_TRACKED_PER_SECOND: u64 = 250;
-pub const GATE_TRACKED_BURST: u32 = 1000;
-/// Connections that are remembered, of one sandbox.
-pub const GATE_FLOWS_KEPT: usize = 512;
 /// How often what sandboxes use is read.
 pub const GAUGED_EVERY: Duration = Duration::from_secs(1);
 /// One driver's readings take no longer; what is late is not known.
@@ -121,6 +114,12 @@ pub const GAUGED_WITHIN: Duration = Duration::from_secs(5);
 pub const METER_SHARES_MAX: usize = 64;
 /// Processes of one sandbox that are told by number.
 pub const METERED_PROCESSES_MAX: usize = 4096;
+/// Containers whose engines are asked at once what they use, for how long one is asked, and all of them together: less than
+/// a driver's readings may take.
+pub const ENGINE_METERS_MAX: usize = 8;
+pub const ENGINE_METER_WITHIN: Duration = Duration::from_secs(2);
+pub const ENGINE_METERS_WITHIN: Duration = Duration::from_secs(4);
+const _: () = assert!(ENGINE_METERS_WITHIN.as_secs() < GAUGED_WITHIN.as_secs());
 /// What is kept of each gauge: a reading a second for an hour, and a minute's for a day.
 pub const GAUGE_SECONDS_KEPT: usize = 3600;
 pub const GAUGE_MINUTES_KEPT: usize = 24 * 60;
@@ -135,24 +134,6 @@ pub const CORES_SHOWN_MAX: usize = 1024;
 pub const METRICS_READERS_MAX: usize = 8;
 pub const METRICS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Names that an address stands for, in one sandbox.
-pub const GATE_NAMES_MAX: usize = 4096;
-/// Answers that hold for longer than once, in one sandbox.
-pub const GATE_LEARNED_MAX: usize = 1024;
-/// How many look at a sandbox's processes at once, and for how long one does.
-pub const GATE_LOOKS_MAX: usize = 2;
-/// Names of one sandbox that are looked up at once.
-pub const GATE_LOOKUPS_MAX: usize = 8;
-pub const GATE_LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// Bytes of a request's path that rules are held against; a longer one is not clear to any of them.
-pub const REQUEST_PATH_BYTES_MAX: usize = 2048;
-/// What of a program's first words is looked at, in bytes: more than any greeting has.
-pub const GATE_WORDS_BYTES_MAX: usize = 32 * 1024;
-/// For how long they are waited for before somebody is asked, who is told what they say. Some programs wait to be
-/// spoken to.
-pub const GATE_LISTEN_WITHIN: Duration = Duration::from_millis(150);
-/// And when it was let out: then nothing is passed on before they are understood.
-pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(30);
 /// Hosts that secrets of one sandbox go to; each has a certificate of its own.
 pub const SECRETS_MAX: usize = 16;
 /// A value, in bytes: more than any header that servers take. All of them fit in one message.
@@ -163,8 +144,6 @@ pub const SECRET_VALUE_BYTES_MIN: usize = 8;
 pub const ROOTS_MAX: usize = 1000;
 /// How often the rules are looked at while a connection is open: for so long one goes on that they deny now.
 pub const RULES_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
-/// For each step of reaching a place.
-pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
 
 /// Rules in one policy: more than a person keeps in mind.
 pub const RULES_MAX: usize = 1000;

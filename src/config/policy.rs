@@ -1,5 +1,6 @@
 //! Reads policy.toml: rules that answer asks, each with the cases that show what it means.
 
+pub mod domain;
 pub mod edit;
 
 use std::{ops::Range, path::PathBuf};

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod registry;
 pub mod local;
 mod literal;
+pub mod net;
 pub mod patch;
 pub mod sockets;
 mod tar;
@@ -278,9 +279,6 @@ pub struct Metered {
     /// Its processes, as the host numbers them; only if they were wanted, and bounded.
     pub processes: Vec<u32>,
 }
-
-/// In a ground: what came to its programs over the network and what they sent, in bytes, where somebody counts it.
-pub const NET_FILE: &str = "net";
 
 /// Changes one after the other, found as they are asked for. Blocks on files.
 pub type Changes = Box<dyn Iterator<Item = Outcome<DiffPiece>> + Send>;

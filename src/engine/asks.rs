@@ -224,7 +224,7 @@ impl Inner {
         let told = decision.clone();
         let ask = Ask { state, decision: Some(decision), ..ask };
         let answered = match by {
-            By::Policy(names) => self.answered(id, names, told.at),
+            By::Policy(names) => self.answered(id, names, told.at, 1),
             By::Person(_) | By::Standing(_) => None,
         };
         self.keep_ask(&ask, Some(words::decided(&ask, by)), answered).await?;

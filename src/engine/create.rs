@@ -27,6 +27,7 @@ use crate::{
         capability::Capabilities,
         event::Level,
         foreign::Adoption,
+        rule::Domain,
         sandbox::{Egress, Sandbox, SandboxSpec, State, WorkspaceMode},
     },
     runtime::BoxStream,
@@ -225,8 +226,11 @@ impl Inner {
             }
             Hosting::Shim => {
                 let policy = self.paths.policy();
-                let policy = Some(policy.as_path());
-                let made = ShimLink::launch(&self.program, &ground, &recordings, policy, spec);
+                let workspace = &spec.workspace;
+                let project = (workspace.mode != WorkspaceMode::None)
+                    .then(|| self.rule_file(&Domain::Project(workspace.path.clone())));
+                let rules = (Some(policy.as_path()), project.as_deref());
+                let made = ShimLink::launch(&self.program, &ground, &recordings, rules, spec);
                 made.await?.into()
             }
         })

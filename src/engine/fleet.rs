@@ -62,6 +62,12 @@ pub(super) struct Entry {
     pub standing: Vec<Standing>,
     /// Its share of the audit record for what its programs bring about.
     pub asks_noted: Budget,
+    /// The same for what gets out of it without a person, and for what does not.
+    pub allowed_noted: Budget,
+    pub denied_noted: Budget,
+    /// Held by whoever takes that over; and somebody waits to do so.
+    pub telling: Arc<tokio::sync::Mutex<()>>,
+    pub tells: bool,
     /// Held by whoever changes what is kept of one of those.
     pub standing_turn: Arc<tokio::sync::Mutex<()>>,
     /// Bumped with every change, for those who wait for one.
@@ -159,6 +165,10 @@ impl Entry {
             answering: Arc::default(),
             standing: Vec::new(),
             asks_noted: Budget::default(),
+            allowed_noted: Budget::default(),
+            denied_noted: Budget::default(),
+            telling: Arc::default(),
+            tells: false,
             standing_turn: Arc::default(),
             changed: watch::Sender::new(0),
             unheard: false,

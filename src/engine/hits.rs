@@ -37,17 +37,20 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Hits> {
 pub(super) struct Answered {
     pub rules: Vec<(String, String)>,
     pub at: i64,
+    pub times: u64,
 }
 
-/// They have answered once more. When there is a new one among them, those that answered longest ago make room.
+/// They have answered so many times more. When there is a new one among them, those that answered longest ago make room.
 pub(super) fn count(change: &Transaction<'_>, answered: &Answered) -> rusqlite::Result<()> {
-    let put = "INSERT INTO rule_hit (file, id, hits, last_at) VALUES (?1, ?2, 1, ?3) \
-               ON CONFLICT (file, id) DO UPDATE SET hits = hits + 1, last_at = ?3 RETURNING hits";
+    let put = "INSERT INTO rule_hit (file, id, hits, last_at) VALUES (?1, ?2, ?4, ?3) \
+               ON CONFLICT (file, id) DO UPDATE SET hits = hits + ?4, last_at = MAX(last_at, ?3) \
+               RETURNING hits";
     let mut put = change.prepare_cached(put)?;
+    let times = i64::try_from(answered.times).unwrap_or(i64::MAX);
     let mut fresh = false;
     for (file, id) in &answered.rules {
-        let hits: i64 = put.query_row(params![file, id, answered.at], |row| row.get(0))?;
-        fresh |= hits == 1;
+        let hits: i64 = put.query_row(params![file, id, answered.at, times], |row| row.get(0))?;
+        fresh |= hits == times;
     }
     if fresh {
         let old = "DELETE FROM rule_hit WHERE rowid IN (SELECT rowid FROM rule_hit \
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     async fn answer(store: &Store, rules: Vec<(String, String)>, at: i64) {
-        let answered = Answered { rules, at };
+        let answered = Answered { rules, at, times: 1 };
         let counted = store.run("counting", move |connection| {
             let change = connection.transaction()?;
             count(&change, &answered)?;

@@ -29,6 +29,7 @@ mod reach;
 mod record;
 mod restore;
 mod rulebook;
+mod ruled;
 mod rules;
 mod secrets;
 mod sessions;

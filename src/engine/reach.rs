@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use super::rules::OF_PROJECT;
 use crate::{
     base::{
         clock::{self, Timestamp},
@@ -16,6 +15,7 @@ use crate::{
     },
     config::policy::{
         Entry,
+        domain::OF_PROJECT,
         edit::{block, line},
     },
     model::{
@@ -170,13 +170,6 @@ fn refused(setting: &Setting, rule: &Rule) -> Option<String> {
     }
     if rule.until.is_some_and(|it| it <= setting.now) {
         return Some("it is over already".to_owned());
-    }
-    let of_hosts = matches!(rule.subject, Subject::Host(..) | Subject::Request(..))
-        && rule.ruling != Ruling::Allow;
-    if of_hosts && matches!(setting.domain, Domain::Project(_)) {
-        let why =
-            "what leaves a sandbox is let out by policy.toml alone: deny or ask about a host there";
-        return Some(why.to_owned());
     }
     None
 }

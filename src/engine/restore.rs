@@ -152,6 +152,7 @@ impl Inner {
             (entry.seat.clone(), entry.sandbox.name.clone())
         };
         if let Some(seat) = seat {
+            self.take_ruled_at_last(id).await;
             match seat.vacate().await {
                 Err(fault) if fault.kind() != Kind::Lost => return Err(fault),
                 _ => self.fleet().get_mut(id)?.seat = None,

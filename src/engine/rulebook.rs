@@ -11,7 +11,7 @@ use super::{
     audit::words,
     hits::Answered,
     reach::{NOWHERE, Setting, bare, drafts},
-    rules::{entries, hash, named},
+    rules::{hash, named},
 };
 use crate::{
     base::{
@@ -27,6 +27,7 @@ use crate::{
     config::{
         policy::{
             Entry,
+            domain::entries,
             edit::{block, entry_of, id_for, preamble, with, without, written},
         },
         source::{self, FILE_BYTES_MAX, Over},
@@ -410,13 +411,14 @@ impl Inner {
         id: &SandboxId,
         names: &[String],
         at: Timestamp,
+        times: u64,
     ) -> Option<Answered> {
         let workspace = self.fleet().get(id).ok()?.sandbox.workspace.path.clone();
         let rules = names.iter().map(|it| {
             let name = named(it, &workspace);
             (self.rule_file(&name.domain).display().to_string(), name.id)
         });
-        Some(Answered { rules: rules.collect(), at: at.0 })
+        Some(Answered { rules: rules.collect(), at: at.0, times })
     }
 }
 

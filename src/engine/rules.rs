@@ -12,14 +12,17 @@ use sha2::{Digest, Sha256};
 use super::{Inner, audit::words, turns::Turn};
 use crate::{
     base::{
-        fault::{Fault, Outcome},
+        fault::Outcome,
         limits::{PROJECTS_MAX, RULES_WITHIN},
-        text::{hex, visible},
+        text::hex,
     },
     config::{
         paths::Paths,
-        policy::{self, Entry},
-        source::{self, Source},
+        policy::{
+            self,
+            domain::{OF_PROJECT, joined, understood},
+        },
+        source,
     },
     model::{
         audit::{Act, Action},
@@ -27,11 +30,9 @@ use crate::{
         rule::{Domain, RuleName},
         sandbox::{Workspace, WorkspaceMode},
     },
-    policy::rules::{InForce, Rule},
+    policy::rules::InForce,
 };
 
-/// Before the id of a rule for one directory, wherever it is named beside those for all: no id has it.
-pub(super) const OF_PROJECT: &str = "project:";
 /// Letters of a directory's name in that of its file.
 const NAMED_LETTERS: usize = 24;
 
@@ -208,13 +209,6 @@ pub fn rules_for(paths: &Paths, workspace: &Path) -> Outcome<InForce> {
     Ok(joined(&read(Domain::All)?, &read(Domain::Project(workspace.to_owned()))?))
 }
 
-/// Those for all with those for one directory.
-fn joined(all: &InForce, of_it: &InForce) -> InForce {
-    let both = InForce { rules: all.iter().chain(of_it.iter()).cloned().collect(), whole: true };
-    // What the one that can't be read denies is not known.
-    if all.whole && of_it.whole { both } else { both.in_doubt() }
-}
-
 fn file_of(paths: &Paths, domain: &Domain) -> PathBuf {
     match domain {
         Domain::All => paths.policy(),
@@ -266,57 +260,4 @@ impl State {
 
 pub(super) fn hash(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
-}
-
-/// No file has no rules.
-fn understood(domain: &Domain, name: &str, text: Option<&str>) -> Outcome<Vec<Rule>> {
-    let Some(text) = text else { return Ok(Vec::new()) };
-    let entries = entries(domain, name, text)?;
-    let named = |it: Entry| match domain {
-        Domain::All => it.rule,
-        Domain::Project(_) => Rule { id: format!("{OF_PROJECT}{}", it.rule.id), ..it.rule },
-    };
-    Ok(entries.into_iter().map(named).collect())
-}
-
-/// What such a file says.
-pub(super) fn entries(domain: &Domain, name: &str, text: &str) -> Outcome<Vec<Entry>> {
-    let wrong = |flaws: Vec<source::Flaw>| {
-        source::fault(&flaws).hint("sandwatch policy check tells all that is wrong with it")
-    };
-    match domain {
-        Domain::All => policy::entries(name, text).map_err(wrong),
-        Domain::Project(workspace) => {
-            let (of, entries) = policy::project(name, text).map_err(wrong)?;
-            match of == *workspace {
-                true => Ok(entries),
-                false => {
-                    let of = of.to_string_lossy();
-                    let place = Source::new(name, text).place_of("workspace", &of);
-                    let place = place.unwrap_or_else(|| name.to_owned());
-                    let words =
-                        format!("{place}: it has the rules of another directory: {}", visible(&of));
-                    Err(Fault::invalid(words).hint(format!(
-                        "name {} there, or move the file out of projects/: sandwatch policy add \
-                         --project makes one that is called right",
-                        visible(&workspace.to_string_lossy())
-                    )))
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_with_the_rules_of_another_directory_is_refused_with_the_line_that_says_so() {
-        let text = "# mine\nworkspace = \"/b\"\n";
-        let fault = entries(&Domain::Project("/a".into()), "a.toml", text).unwrap_err();
-        assert!(fault.message().starts_with("a.toml:2:13: "), "{fault}");
-        assert!(fault.hint_text().is_some_and(|it| it.contains("projects/")), "{fault:?}");
-        assert!(entries(&Domain::Project("/b".into()), "a.toml", text).is_ok());
-    }
 }

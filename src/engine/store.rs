@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     audit::table as audit,
     hits::{self, Answered},
+    ruled,
 };
 use crate::{
     base::{
@@ -59,6 +60,7 @@ const MIGRATIONS: &[&str] = &[
 ",
     audit::TABLE,
     hits::TABLE,
+    ruled::TABLE,
 ];
 
 /// One sandbox as it is kept.
@@ -580,8 +582,9 @@ mod tests {
     #[tokio::test]
     async fn rules_are_counted_with_the_decision_that_they_made_and_with_no_other() {
         let store = Store::open(None).await.unwrap().store;
-        let answered =
-            |at| Some(Answered { rules: vec![("policy.toml".to_owned(), "x".to_owned())], at });
+        let answered = |at| {
+            Some(Answered { rules: vec![("policy.toml".to_owned(), "x".to_owned())], at, times: 1 })
+        };
         store.put_ask(ask("a", "box", 1, "denied", 1), None, answered(1)).await.unwrap();
         store.put_ask(ask("b", "box", 2, "allowed", 1), None, answered(2)).await.unwrap();
         // It was decided: nothing is written, and nothing counted.

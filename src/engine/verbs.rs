@@ -159,6 +159,7 @@ impl Inner {
         if let Err(fault) = self.persist(id).await {
             tracing::warn!(%fault, name, "a removal begins without a note of it");
         }
+        self.take_ruled_at_last(id).await;
         let mut removed = self.clear(id, &name, &driver, seat).await;
         if removed.is_ok() {
             self.scrap(id).await;

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -24,6 +24,7 @@ use super::{
     hello::{self, Words},
     log::Bytes,
     names::Meant,
+    noted::{Kind, Word},
     owner,
     reach::{self, Host, Place, Unreached},
     requests::Grant,
@@ -34,7 +35,7 @@ use crate::{
         clock,
         limits::{
             FAREWELL_WITHIN, FIRST_WORDS_WITHIN, GATE_LISTEN_WITHIN, GATE_LOOK_WITHIN,
-            GATE_WORDS_BYTES_MAX,
+            GATE_NOTER_PAUSES, GATE_WORDS_BYTES_MAX,
         },
         text::{shown, visible},
     },
@@ -142,22 +143,53 @@ async fn refuse(mut client: Client, why: &str) {
 
 /// One connection as the log has it.
 pub struct Entry<'a> {
-    gate: &'a Inner,
+    gate: &'a Arc<Inner>,
+    /// The program's end, and what it was connected to.
+    ends: Option<(SocketAddr, SocketAddr)>,
     pub number: u64,
     pub bytes: Arc<Bytes>,
     told: bool,
 }
 
 impl<'a> Entry<'a> {
-    fn begin(gate: &'a Inner, place: &str) -> Self {
-        let (number, bytes) = gate.log().begin(visible(place));
-        Self { gate, number, bytes, told: false }
+    fn begin(
+        gate: &'a Arc<Inner>,
+        place: &Place,
+        from: Option<SocketAddr>,
+        to: SocketAddr,
+    ) -> Self {
+        let (number, bytes) = gate.log().begin(visible(&place.to_string()));
+        Self { gate, ends: from.map(|it| (it, to)), number, bytes, told: false }
     }
 
     /// It ends before either side has enough.
-    fn cut(&mut self, why: &str) {
+    fn cut(&mut self, why: &Word) {
         self.told = true;
         self.gate.cut(self.number, why);
+    }
+
+    /// It is kept in, without a person.
+    fn denied(&mut self, why: &Word) {
+        self.noted(false, false, why.clone());
+        self.becomes(FlowState::Denied, visible(&why.words));
+    }
+
+    /// Takes note of what was decided of it without a person, once it is known whose it is, which nobody waits for.
+    fn noted(&self, allowed: bool, standing: bool, word: Word) {
+        let Some((place, program)) = self.gate.log().whose(self.number) else { return };
+        let kind = Kind { place, program, allowed, standing, word };
+        let ends = self.ends.filter(|_| kind.program.is_none());
+        let noter = Arc::clone(&self.gate.noters).try_acquire_owned();
+        let (Some((from, to)), Ok(noter)) = (ends, noter) else { return self.gate.note(kind) };
+        let (gate, number) = (Arc::clone(self.gate), self.number);
+        tokio::spawn(async move {
+            let program = whose(&gate, from, to).await.map(|it| visible(&it));
+            if program.is_some() {
+                gate.log().program(number, program.clone());
+            }
+            gate.note(Kind { program, ..kind });
+            drop(noter);
+        });
     }
 
     pub fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
@@ -201,20 +233,29 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         Meant::Address(it) => (Host::Address(it), false),
     };
     let place = Place { host, port: to.port() };
-    let mut entry = Entry::begin(gate, &place.to_string());
+    let mut entry = Entry::begin(gate, &place, stream.peer_addr().ok(), to);
     let mut client = Client { stream, said: Vec::new(), over: false, heard: 0 };
     let decided = match forgotten {
-        true => Err("the name that it stood for was too long ago: look it up again".to_owned()),
+        true => Err(Kept::from(
+            "the name that it stood for was too long ago: look it up again".to_owned(),
+        )),
         false => decide(gate, &mut entry, &mut client, &place, to).await,
     };
     let granted = match decided {
         Ok(decided) => decided,
-        Err(why) => {
+        Err(Kept { why, by }) => {
+            if by != Decider::Person {
+                entry.noted(false, by == Decider::Standing, why.clone());
+            }
             drop(client.listen(GATE_LISTEN_WITHIN).await);
-            entry.becomes(FlowState::Denied, visible(&why));
+            entry.becomes(FlowState::Denied, visible(&why.words));
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
+    // Where single requests are let out, each of them is noted.
+    if granted.decider != Decider::Person && granted.grant.whole {
+        entry.noted(true, granted.decider == Decider::Standing, granted.by.clone());
+    }
     let basis = granted.basis.clone();
     let denied = |address| gate.rules.last().denied(&place, Some(address));
     match reach::dial(&place, granted.named, &gate.lookups, denied).await {
@@ -232,8 +273,8 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         }
         Err(Unreached::Kept(why)) => {
             drop(client.listen(GATE_LISTEN_WITHIN).await);
-            entry.becomes(FlowState::Denied, why.clone());
-            refuse(client, &why).await;
+            entry.denied(&why);
+            refuse(client, &why.words).await;
         }
         Err(Unreached::Failed(why)) => {
             tracing::debug!(%why, "a connection out failed");
@@ -246,11 +287,47 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
 /// What lets a connection out.
 pub struct Let {
     /// Whose word it is.
-    pub by: String,
+    pub by: Word,
+    decider: Decider,
     /// A rule names what else is out of reach.
     named: bool,
     basis: Basis,
     pub grant: Grant,
+}
+
+/// Who decided of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decider {
+    /// Rules, what the sandbox was made with, or what no rule can open.
+    Rules,
+    /// A person's answer of before.
+    Standing,
+    /// A person who was asked, or nobody who was.
+    Person,
+}
+
+/// Why one does not get out.
+struct Kept {
+    why: Word,
+    by: Decider,
+}
+
+impl Kept {
+    fn by_person(why: impl Into<String>) -> Self {
+        Self { why: Word::own(why), by: Decider::Person }
+    }
+}
+
+impl From<Word> for Kept {
+    fn from(why: Word) -> Self {
+        Self { why, by: Decider::Rules }
+    }
+}
+
+impl From<String> for Kept {
+    fn from(why: String) -> Self {
+        Word::own(why).into()
+    }
 }
 
 /// For how long it is let out.
@@ -265,22 +342,22 @@ enum Basis {
 }
 
 impl Let {
-    fn by_rule(by: String, named: bool, whole: bool) -> Self {
-        let basis = Basis::Rules { whole };
-        Self { by, named, basis, grant: Grant { whole, foreign: false } }
+    fn by_rule(by: Word, named: bool, whole: bool) -> Self {
+        let (decider, basis) = (Decider::Rules, Basis::Rules { whole });
+        Self { by, decider, named, basis, grant: Grant { whole, foreign: false } }
     }
 }
 
 /// Resolves, with the reason, when what let it out does no more.
-async fn over(gate: &Inner, place: &Place, basis: &Basis) -> String {
+async fn over(gate: &Inner, place: &Place, basis: &Basis) -> Word {
     match basis {
         Basis::Rules { whole } => {
             gate.once(|rules| (!rules.let_out(place, *whole)).then_some(())).await;
-            "no rule lets it out any more".to_owned()
+            Word::own("no rule lets it out any more")
         }
         Basis::Answer(it) => {
             gate.taken_back(it).await;
-            "its answer was taken back".to_owned()
+            Word::own("its answer was taken back")
         }
         Basis::Once => std::future::pending().await,
     }
@@ -293,18 +370,19 @@ async fn decide(
     client: &mut Client,
     place: &Place,
     to: SocketAddr,
-) -> Result<Let, String> {
+) -> Result<Let, Kept> {
     let rules = gate.rules.now().await;
     let said = rules.judge(place);
+    let known = said.by.is_some();
     let by = said.by.unwrap_or_default();
     match said.ruling {
         Ruling::Allow if place.kept().is_none() || said.named => {
             return Ok(Let::by_rule(by, said.named, true));
         }
-        Ruling::Deny => return Err(by),
+        Ruling::Deny => return Err(by.into()),
         Ruling::Allow | Ruling::Ask => {}
     }
-    if by.is_empty() && rules.has_about_requests(place) {
+    if !known && rules.has_about_requests(place) {
         let words = client.listen(FIRST_WORDS_WITHIN).await;
         speaks_to(&words, place)?;
         if let Some((by, named)) = gate.lets_first(&*gate.rules.now().await, place, &words) {
@@ -312,46 +390,49 @@ async fn decide(
         }
     }
     if let Some(what) = place.kept().filter(|_| !said.named) {
-        return Err(format!("{what}, which only a rule that names it opens"));
+        return Err(format!("{what}, which only a rule that names it opens").into());
     }
     if !gate.ask {
         let why = match said.whole {
             true => "only what --allow or a rule names gets out",
             false => "policy.toml can't be read, and may deny it: see sandwatch policy check",
         };
-        return Err(why.to_owned());
+        return Err(why.to_owned().into());
     }
     let words = client.listen(GATE_LISTEN_WITHIN).await;
     speaks_to(&words, place)?;
     let from = client.stream.peer_addr().map_err(|it| it.to_string())?;
-    let (answer, learned) = tokio::select! {
-        answer = ask(gate, entry, &words, place, from, to, said.whole) => answer?,
-        () = client.hung_up(gate, from, to) => return Err("the program waited no longer".to_owned()),
+    let (answer, learned, decider) = tokio::select! {
+        answer = ask(gate, entry, &words, place, from, to, said.whole) => answer.map_err(Kept::by_person)?,
+        () = client.hung_up(gate, from, to) => {
+            return Err(Kept::by_person("the program waited no longer"));
+        }
     };
     let message = answer.message.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
     let word = match answer.verdict {
         Verdict::Allow => format!("allowed: {}{message}", answer.scope.word()),
         Verdict::Deny => format!("denied{message}"),
     };
+    let by = Word::own(word);
     if !allows(&answer) {
-        return Err(word);
+        return Err(Kept { why: by, by: decider });
     }
     // For always is what the rule is that the answer made, and for no longer than that.
     let now = gate.rules.now().await.judge(place);
     match (now.ruling, now.by) {
-        (Ruling::Deny, by) => return Err(by.unwrap_or_default()),
+        (Ruling::Deny, by) => return Err(by.unwrap_or_default().into()),
         (Ruling::Allow, Some(by)) if learned.is_none() && place.kept().is_none() => {
-            return Ok(Let::by_rule(by, false, true));
+            return Ok(Let { decider, ..Let::by_rule(by, false, true) });
         }
         _ => {}
     }
     let basis = learned.map_or(Basis::Once, Basis::Answer);
     // Somebody was shown a name, and nothing of what it means inside.
     let grant = Grant { whole: true, foreign: false };
-    Ok(Let { by: word, named: said.named && place.kept().is_some(), basis, grant })
+    Ok(Let { by, decider, named: said.named && place.kept().is_some(), basis, grant })
 }
 
-/// What a person says of it, or said before; and what is remembered of that.
+/// What a person says of it, or said before; what is remembered of that, and which of both it is.
 async fn ask(
     gate: &Inner,
     entry: &Entry<'_>,
@@ -360,7 +441,7 @@ async fn ask(
     from: SocketAddr,
     to: SocketAddr,
     whole: bool,
-) -> Result<(Answer, Option<Learned>), String> {
+) -> Result<(Answer, Option<Learned>, Decider), String> {
     let sender = look(gate, from, to).await;
     let program = sender.as_ref().and_then(|it| it.program.clone());
     gate.log().program(entry.number, program.as_deref().map(visible));
@@ -369,17 +450,17 @@ async fn ask(
     let known = what.program.is_some();
     let may = |it: &Answer| known && (whole || !allows(it));
     if let Some(answer) = gate.remembered(&what).filter(may) {
-        return Ok((answer, Some(what)));
+        return Ok((answer, Some(what), Decider::Standing));
     }
     let request = rules::request(place, what.program.as_deref());
     let pids = sender.as_ref().map(|it| it.pids.clone()).unwrap_or_default();
     let asked = gate.asker.ask(request, about(words, sender.as_ref()), &pids);
     let answer = asked.await.map_err(|it| it.to_string())?;
     if !known || answer.scope == Scope::Once {
-        return Ok((answer, None));
+        return Ok((answer, None, Decider::Person));
     }
     gate.remember(what.clone(), &answer);
-    Ok((answer, Some(what)))
+    Ok((answer, Some(what), Decider::Person))
 }
 
 /// Which program it is, where that can be told in time.
@@ -387,6 +468,26 @@ async fn look(gate: &Inner, from: SocketAddr, to: SocketAddr) -> Option<Sender> 
     let sender = Arc::clone(&gate.sender);
     let until = clock::monotonic() + GATE_LOOK_WITHIN;
     aside(&gate.looks, move || sender(from, to, until)).await.flatten()
+}
+
+/// The same for nothing but the record: one look at a time, with a pause after it.
+async fn whose(gate: &Inner, from: SocketAddr, to: SocketAddr) -> Option<String> {
+    let looking = async {
+        let place = Arc::clone(&gate.noting).acquire_owned().await.ok()?;
+        let sender = Arc::clone(&gate.sender);
+        let looked = tokio::task::spawn_blocking(move || {
+            let began = clock::monotonic();
+            let found = sender(from, to, began + GATE_LOOK_WITHIN);
+            (found, clock::monotonic().saturating_sub(began), place)
+        });
+        let (found, took, place) = looked.await.ok()?;
+        tokio::spawn(async move {
+            tokio::time::sleep(took * GATE_NOTER_PAUSES).await;
+            drop(place);
+        });
+        found?.program
+    };
+    timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
 }
 
 /// Whether a program has its end of a connection still open. In doubt it has.
@@ -460,12 +561,12 @@ async fn carry(
     };
     let unheard = match &words {
         Words::Unknown if !client.said.is_empty() => {
-            Err("it began to speak and did not go on".to_owned())
+            Err(Word::own("it began to speak and did not go on"))
         }
         Words::Other | Words::Unknown if names_its_host => {
-            Err(format!("port {} is for HTTP and TLS, and this is neither", place.port))
+            Err(Word::own(format!("port {} is for HTTP and TLS, and this is neither", place.port)))
         }
-        words => speaks_to(words, place),
+        words => speaks_to(words, place).map_err(Word::own),
     };
     let opened = matches!(words, Words::Tls(_)) && gate.opens(place);
     let seen = opened || matches!(words, Words::Http { .. });
@@ -475,13 +576,13 @@ async fn carry(
         false => rules.unseen(place, &granted.grant).map_or(Ok(()), Err),
     });
     if let Err(why) = unheard {
-        entry.becomes(FlowState::Denied, why.clone());
-        return refuse(client, &why).await;
+        entry.denied(&why);
+        return refuse(client, &why.words).await;
     }
     if let Some(authority) = gate.authority.as_ref().filter(|_| opened) {
         return authority.carry(gate, entry, client, server, place, granted).await;
     }
-    entry.becomes(FlowState::Open, granted.by);
+    entry.becomes(FlowState::Open, granted.by.words);
     if matches!(words, Words::Http { .. }) {
         let way = web::Way::new(gate, place, entry.number, false, granted.grant);
         return web::carry(web::Heard::from(client), server, way).await;
@@ -519,7 +620,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
         let more = buffer.filled().len() - before;
-        self.bytes.received.fetch_add(more as u64, Ordering::Relaxed);
+        self.bytes.receives(more);
         Poll::Ready(read)
     }
 }
@@ -532,7 +633,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes));
         if let Ok(written) = &written {
-            self.bytes.sent.fetch_add(*written as u64, Ordering::Relaxed);
+            self.bytes.sends(*written);
         }
         Poll::Ready(written)
     }

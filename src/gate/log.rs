@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use super::total::Total;
+
 use crate::{
     base::{
         clock,
@@ -19,8 +21,24 @@ use crate::{
 /// Bytes of one connection, counted while it goes on.
 #[derive(Debug, Default)]
 pub struct Bytes {
-    pub sent: AtomicU64,
-    pub received: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// Those of all connections.
+    all: Arc<Total>,
+}
+
+impl Bytes {
+    /// Counts what a program sent.
+    pub fn sends(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.all.add(0, bytes);
+    }
+
+    /// Counts what came for it.
+    pub fn receives(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.all.add(bytes, 0);
+    }
 }
 
 /// Something that did not get out, and was no connection of its own.
@@ -60,13 +78,19 @@ pub struct Log {
     denied: u64,
     unseen: u64,
     pub names_refused: u64,
+    total: Arc<Total>,
 }
 
 impl Log {
+    /// One whose bytes are counted here too.
+    pub fn new(total: Arc<Total>) -> Self {
+        Self { total, ..Self::default() }
+    }
+
     /// A connection begins; it is known by its number from now on.
     pub fn begin(&mut self, place: String) -> (u64, Arc<Bytes>) {
         self.last += 1;
-        let bytes = Arc::<Bytes>::default();
+        let bytes = Arc::new(Bytes { all: Arc::clone(&self.total), ..Bytes::default() });
         let flow = Flow {
             number: self.last,
             started_at: clock::wall(),
@@ -91,6 +115,12 @@ impl Log {
         if let Some(it) = self.find(number) {
             it.program = program;
         }
+    }
+
+    /// For whom one is, and whose.
+    pub fn whose(&self, number: u64) -> Option<(String, Option<String>)> {
+        let found = self.flows.iter().rev().find(|it| it.flow.number == number);
+        found.map(|it| (it.flow.place.clone(), it.flow.program.clone()))
     }
 
     /// It goes on, or has ended.
@@ -203,7 +233,7 @@ mod tests {
             let (it, _) = log.begin(format!("x:{number}"));
             log.becomes(it, FlowState::Denied, None);
         }
-        bytes.sent.fetch_add(5, Ordering::Relaxed);
+        bytes.sends(5);
         let told = log.traffic(None);
         assert_eq!(told.flows.len(), GATE_FLOWS_KEPT);
         let oldest = told.flows.last().unwrap();

@@ -8,12 +8,14 @@ mod flow;
 mod hello;
 mod log;
 mod names;
+mod noted;
 mod owner;
 mod reach;
 mod requests;
 mod rules;
 mod secrets;
 mod tls;
+mod total;
 mod web;
 
 use std::{
@@ -22,12 +24,13 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use tokio::{
     net::{TcpListener, UdpSocket},
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -35,9 +38,11 @@ pub use self::tls::Authority;
 use self::{
     log::Log,
     names::Names,
+    noted::{Kind, Noted, Word},
     reach::Place,
     rules::{Rules, Snapshot},
     secrets::Secrets,
+    total::Total,
 };
 use crate::{
     base::{
@@ -45,14 +50,16 @@ use crate::{
         fault::Outcome,
         limits::{
             FAREWELL_WITHIN, GATE_FLOWS_MAX, GATE_LEARNED_MAX, GATE_LOOKS_MAX, GATE_LOOKUPS_MAX,
-            RULES_LOOKED_AT_EVERY,
+            GATE_NOTERS_MAX, GATE_TOLD_EVERY, LINE_BYTES_MAX, RULES_LOOKED_AT_EVERY,
         },
+        text::shown,
     },
-    driver::{Doors, Look},
+    driver::{Doors, Look, net::NetFile},
     model::{
         ask::{Answer, Request, Verdict},
+        rule::Domain,
         secret::{Given, SecretUse},
-        traffic::{FlowState, Traffic},
+        traffic::{FlowState, RuledPart, Traffic},
     },
 };
 
@@ -67,6 +74,9 @@ pub trait Asker: Send + Sync {
         about: Vec<(String, String)>,
         pids: &[u32],
     ) -> Outcome<Answer>;
+
+    /// There is something that the hub was not told yet: `Watch::tell`.
+    fn has_news(&self);
 }
 
 /// On what terms programs get out.
@@ -77,13 +87,15 @@ pub struct Terms {
     pub allow: Vec<String>,
     /// The same, because the model of the agent is there.
     pub model: Vec<String>,
-    /// `None` = there are no rules but those.
-    pub policy: Option<PathBuf>,
+    /// Files of rules, and for which sandboxes each is; none = there are no rules but those.
+    pub rules: Vec<(Domain, PathBuf)>,
     pub workspace: PathBuf,
     /// What is put in on the way, and where; values come later.
     pub secrets: Vec<SecretUse>,
     /// Who opens TLS to their hosts; `None` = nobody need.
     pub authority: Option<Authority>,
+    /// Where it is told what came and went, and what that was before; `None` = nowhere.
+    pub net: Option<(NetFile, (u64, u64))>,
 }
 
 /// A gate, which is open for as long as it is served.
@@ -91,6 +103,8 @@ pub struct Gate {
     inner: Arc<Inner>,
     streams: Vec<TcpListener>,
     names: UdpSocket,
+    total: Arc<Total>,
+    net: Option<NetFile>,
 }
 
 pub(in crate::gate) struct Inner {
@@ -111,6 +125,11 @@ pub(in crate::gate) struct Inner {
     forgotten: watch::Sender<()>,
     secrets: Secrets,
     authority: Option<Authority>,
+    /// What was decided without a person, rung for when there is more of it; and who looks for whose that is.
+    noted: Mutex<Noted>,
+    more_noted: Notify,
+    noters: Arc<Semaphore>,
+    noting: Arc<Semaphore>,
     /// Connections that are open now.
     open: watch::Sender<usize>,
 }
@@ -187,8 +206,44 @@ impl Inner {
         }
     }
 
+    /// Takes note of what was decided in a connection without a person; about itself, or about another place that was named
+    /// within.
+    fn noted(&self, number: u64, place: Option<String>, allowed: bool, word: Word) {
+        let Some((own, program)) = self.log().whose(number) else { return };
+        self.note(Kind { place: place.unwrap_or(own), program, allowed, standing: false, word });
+    }
+
+    fn note(&self, kind: Kind) {
+        let kind = Kind {
+            word: Word { words: shown(&kind.word.words, LINE_BYTES_MAX), ..kind.word },
+            ..kind
+        };
+        locked(&self.noted).note(kind, clock::wall());
+        self.more_noted.notify_one();
+    }
+
+    /// Says that there is something to tell, when there is, and not all the time.
+    async fn keep_telling(self: Arc<Self>) {
+        loop {
+            let due = locked(&self.noted).due();
+            let wait = due.map(|it| it.saturating_sub(clock::monotonic()));
+            match wait {
+                Some(Duration::ZERO) => {
+                    self.asker.has_news();
+                    tokio::time::sleep(GATE_TOLD_EVERY).await;
+                    self.more_noted.notified().await;
+                }
+                Some(wait) => {
+                    drop(tokio::time::timeout(wait, self.more_noted.notified()).await);
+                }
+                None => self.more_noted.notified().await,
+            }
+        }
+    }
+
     /// A connection ends before either side has enough.
-    fn cut(&self, number: u64, why: &str) {
+    fn cut(&self, number: u64, why: &Word) {
+        self.noted(number, None, false, Word { words: format!("cut: {why}"), ..why.clone() });
         self.log().becomes(number, FlowState::Over, Some(format!("cut: {why}")));
     }
 
@@ -236,6 +291,8 @@ impl Gate {
     pub fn new(doors: Doors, terms: Terms, asker: Arc<dyn Asker>) -> io::Result<Self> {
         let Doors { streams, names, held_back, sender, held } = doors;
         let streams = streams.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        let (net, before) = terms.net.unzip();
+        let total = Arc::new(Total::since(before.unwrap_or_default()));
         let inner = Inner {
             asker,
             ask: terms.ask,
@@ -246,15 +303,20 @@ impl Gate {
             glances: Arc::new(Semaphore::new(GATE_LOOKS_MAX)),
             lookups: Arc::new(Semaphore::new(GATE_LOOKUPS_MAX)),
             names: Mutex::default(),
-            rules: Arc::new(Rules::new(terms.policy, terms.workspace, &terms.allow, &terms.model)),
-            log: Mutex::default(),
+            rules: Arc::new(Rules::new(terms.rules, terms.workspace, &terms.allow, &terms.model)),
+            log: Mutex::new(Log::new(Arc::clone(&total))),
             learned: Mutex::default(),
             forgotten: watch::Sender::default(),
             secrets: Secrets::new(terms.secrets),
             authority: terms.authority,
+            noted: Mutex::default(),
+            more_noted: Notify::new(),
+            noters: Arc::new(Semaphore::new(GATE_NOTERS_MAX)),
+            noting: Arc::new(Semaphore::new(1)),
             open: watch::Sender::default(),
         };
-        Ok(Self { inner: Arc::new(inner), streams, names: UdpSocket::from_std(names)? })
+        let names = UdpSocket::from_std(names)?;
+        Ok(Self { inner: Arc::new(inner), streams, names, total, net })
     }
 
     /// What asks it how it stands while it is served.
@@ -271,6 +333,10 @@ impl Gate {
         }
         parts.spawn(dns::serve(Arc::clone(&self.inner), self.names));
         parts.spawn(Arc::clone(&self.inner).keep_looking());
+        parts.spawn(Arc::clone(&self.inner).keep_telling());
+        if let Some(net) = self.net {
+            parts.spawn(total::tell(self.total, net));
+        }
         while parts.join_next().await.is_some() {}
     }
 }
@@ -313,6 +379,20 @@ impl Watch {
         self.inner.traffic()
     }
 
+    /// Whether there is something that the hub was not told yet, or may not have heard.
+    pub fn has_news(&self) -> bool {
+        locked(&self.inner.noted).due().is_some_and(|it| it <= clock::monotonic())
+    }
+
+    /// What was decided without a person, to who has all up to this number of this gate; with `all`, also what would be told
+    /// later.
+    pub fn tell(&self, (gate, number): (u64, u64), all: bool) -> RuledPart {
+        let told = locked(&self.inner.noted).tell(gate, number, all, clock::monotonic());
+        // What is told next has its time.
+        self.inner.more_noted.notify_one();
+        told
+    }
+
     /// Takes values of secrets.
     pub fn give(&self, given: Vec<Given>) {
         self.inner.secrets.give(given);
@@ -341,6 +421,8 @@ mod tests {
         async fn ask(&self, _: Request, _: Vec<(String, String)>, _: &[u32]) -> Outcome<Answer> {
             Err(Fault::late("nobody is there"))
         }
+
+        fn has_news(&self) {}
     }
 
     impl Inner {
@@ -355,12 +437,16 @@ mod tests {
                 glances: Arc::new(Semaphore::new(1)),
                 lookups: Arc::new(Semaphore::new(1)),
                 names: Mutex::default(),
-                rules: Arc::new(Rules::new(None, "/w".into(), allow, &[])),
+                rules: Arc::new(Rules::new(Vec::new(), "/w".into(), allow, &[])),
                 log: Mutex::default(),
                 learned: Mutex::default(),
                 forgotten: watch::Sender::default(),
                 secrets: Secrets::new(Vec::new()),
                 authority: None,
+                noted: Mutex::default(),
+                more_noted: Notify::new(),
+                noters: Arc::new(Semaphore::new(1)),
+                noting: Arc::new(Semaphore::new(1)),
                 open: watch::Sender::default(),
             }
         }

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
+use super::noted::Word;
 use crate::{base::limits::GATE_DIAL_WITHIN, model::host::THIS_MACHINE};
 
 const OWN: &str = "this machine itself";
@@ -114,7 +115,7 @@ fn internal_v6(it: Ipv6Addr) -> Option<&'static str> {
 #[derive(Debug)]
 pub enum Unreached {
     /// It leads where it may not.
-    Kept(String),
+    Kept(Word),
     /// Nobody answers.
     Failed(String),
 }
@@ -125,7 +126,7 @@ pub async fn dial(
     place: &Place,
     named: bool,
     lookups: &Arc<Semaphore>,
-    denied: impl Fn(IpAddr) -> Option<String>,
+    denied: impl Fn(IpAddr) -> Option<Word>,
 ) -> Result<TcpStream, Unreached> {
     let port = place.port;
     let found: Vec<SocketAddr> = match &place.host {
@@ -143,10 +144,11 @@ pub async fn dial(
     for address in found {
         if let Some(words) = shut(place, address.ip(), named) {
             // One that leads inside makes the name's others no better.
-            return Err(Unreached::Kept(words));
+            return Err(Unreached::Kept(Word::own(words)));
         }
-        if let Some(words) = denied(address.ip()) {
-            return Err(Unreached::Kept(format!("{place} is {address}: {words}")));
+        if let Some(by) = denied(address.ip()) {
+            let words = format!("{place} is {address}: {by}");
+            return Err(Unreached::Kept(Word { words, ..by }));
         }
         match timeout(GATE_DIAL_WITHIN, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),

@@ -1,7 +1,7 @@
 //! Rules about requests: each request is held against them, and a connection in which none can be seen is not let out
 //! where there are any that forbid.
 
-use super::{Inner, hello::Words, reach::Place, rules::Snapshot};
+use super::{Inner, hello::Words, noted::Word, reach::Place, rules::Snapshot};
 use crate::{
     base::limits::REQUEST_PATH_BYTES_MAX,
     policy::{http, rules::Ruling},
@@ -26,7 +26,7 @@ impl Inner {
         rules: &Snapshot,
         place: &Place,
         words: &Words,
-    ) -> Option<(String, bool)> {
+    ) -> Option<(Word, bool)> {
         let about = rules.about_requests(place);
         let (_, by) = about.iter().find(|(ruling, _)| *ruling == Ruling::Allow)?;
         match words {
@@ -57,27 +57,28 @@ impl Snapshot {
     }
 
     /// Why nothing may go to a place in which no request can be seen: some of them are forbidden.
-    pub(in crate::gate) fn forbids_unseen(&self, place: &Place) -> Option<String> {
+    pub(in crate::gate) fn forbids_unseen(&self, place: &Place) -> Option<Word> {
         let mut about = self.about_requests(place).into_iter();
         let (_, by) = about.find(|(ruling, _)| *ruling != Ruling::Allow)?;
-        Some(format!("{by}: it is about requests, and none can be seen here"))
+        Some(by.and(": it is about requests, and none can be seen here"))
     }
 
     /// Why a connection in which no request can be seen is not let out.
-    pub(in crate::gate) fn unseen(&self, place: &Place, grant: &Grant) -> Option<String> {
-        self.forbids_unseen(place).or_else(|| (!grant.whole).then(|| UNNAMED.to_owned()))
+    pub(in crate::gate) fn unseen(&self, place: &Place, grant: &Grant) -> Option<Word> {
+        self.forbids_unseen(place).or_else(|| (!grant.whole).then(|| Word::own(UNNAMED)))
     }
 
-    /// Why a request may not go to a place. Nobody is asked about one: what rules ask about is forbidden here.
+    /// By whose word a request may go to a place, if it is any rule's; or why it may not. Nobody is asked about one: what
+    /// rules ask about is forbidden here.
     pub(in crate::gate) fn may(
         &self,
         place: &Place,
         grant: &Grant,
         method: &str,
         path: &str,
-    ) -> Result<(), String> {
+    ) -> Result<Option<Word>, Word> {
         if grant.whole && !self.has_about_requests(place) {
-            return Ok(());
+            return Ok(None);
         }
         let said = self.judge_request(place, method, path);
         let unclear = match http::is_clear(path) {
@@ -88,13 +89,14 @@ impl Snapshot {
             false => " (servers read this path in several ways, so it may be meant)",
         };
         match (said.ruling, said.by) {
-            (Ruling::Allow, _) => Ok(()),
-            (Ruling::Deny, by) => Err(by.unwrap_or_default() + unclear),
-            (Ruling::Ask, None) if grant.whole => Ok(()),
-            (Ruling::Ask, None) => Err(UNNAMED.to_owned()),
-            (Ruling::Ask, Some(by)) => Err(format!(
-                "{by}: nobody is asked about a single request, so it is refused{unclear}"
-            )),
+            (Ruling::Allow, by) => Ok(by),
+            (Ruling::Deny, by) => Err(by.unwrap_or_default().and(unclear)),
+            (Ruling::Ask, None) if grant.whole => Ok(None),
+            (Ruling::Ask, None) => Err(Word::own(UNNAMED)),
+            (Ruling::Ask, Some(by)) => {
+                let why = ": nobody is asked about a single request, so it is refused";
+                Err(by.and(why).and(unclear))
+            }
         }
     }
 }

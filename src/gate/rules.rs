@@ -12,17 +12,19 @@ use tokio::sync::{Semaphore, watch};
 use super::{
     flow::aside,
     locked,
+    noted::Word,
     reach::{Host, Place},
 };
 use crate::{
-    base::{
-        clock::{self, Timestamp},
-        fault::Outcome,
+    base::clock::{self, Timestamp},
+    config::{
+        policy::domain::{joined, understood},
+        source,
     },
-    config::{policy, source},
     model::{
         ask::{AskKind, Request},
         host as names,
+        rule::Domain,
     },
     policy::{
         host, http,
@@ -39,8 +41,8 @@ const MODEL: &str = "its agent's model";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     pub ruling: Ruling,
-    /// Whose word it is, in words; `None` = no rule knows it.
-    pub by: Option<String>,
+    /// Whose word it is; `None` = no rule knows it.
+    pub by: Option<Word>,
     /// A rule names this very host, and not only those that are called alike.
     pub named: bool,
     /// `false` = the file says something that can't be understood, and may deny anything.
@@ -59,8 +61,8 @@ enum Seen {
 /// The rules in force. A file that can't be read leaves what those before it deny and ask, and lets nothing out: not by
 /// `--allow` either, for it may deny that.
 pub struct Rules {
-    /// `None` = there are none but those of the sandbox.
-    file: Option<PathBuf>,
+    /// Those for all, and those for its directory; none = there are none but those of the sandbox.
+    files: Vec<(Domain, PathBuf)>,
     workspace: PathBuf,
     own: Vec<Rule>,
     last: Mutex<Last>,
@@ -73,7 +75,10 @@ pub struct Rules {
 /// What the last look found.
 #[derive(Clone)]
 struct Last {
-    seen: Seen,
+    /// Of each file.
+    seen: Vec<Seen>,
+    read: Vec<Arc<InForce>>,
+    /// Of all.
     rules: Arc<Snapshot>,
     /// When the next of them ends by itself.
     ends: Option<Timestamp>,
@@ -89,7 +94,7 @@ pub struct Snapshot {
 impl Rules {
     /// `allow` has `HOST` and `HOST:PORT`, and so has `model`.
     pub fn new(
-        file: Option<PathBuf>,
+        files: Vec<(Domain, PathBuf)>,
         workspace: PathBuf,
         allow: &[String],
         model: &[String],
@@ -103,9 +108,10 @@ impl Rules {
         let of_model = model.iter().filter_map(|it| rule(it, format!("{MODEL}: {it}")));
         let own: Vec<Rule> = named.chain(of_model).collect();
         let rules = Snapshot::new(InForce::default(), &own, &workspace);
-        let last = Last { seen: Seen::Nothing, rules: Arc::new(rules), ends: None };
+        let (seen, read) = files.iter().map(|_| (Seen::Nothing, Arc::default())).unzip();
+        let last = Last { seen, read, rules: Arc::new(rules), ends: None };
         Self {
-            file,
+            files,
             workspace,
             own,
             last: Mutex::new(last),
@@ -126,9 +132,11 @@ impl Rules {
 
     /// As they are now. Where the file can't be looked at in time, nothing is let out by them.
     pub async fn now(self: &Arc<Self>) -> Arc<Snapshot> {
-        let Some(file) = self.file.clone() else { return self.last() };
+        if self.files.is_empty() {
+            return self.last();
+        }
         let rules = Arc::clone(self);
-        let looked = aside(&self.places, move || rules.look(&file)).await;
+        let looked = aside(&self.places, move || rules.look()).await;
         looked.unwrap_or_else(|| Arc::new(self.snapshot(self.last().all.in_doubt())))
     }
 
@@ -136,24 +144,31 @@ impl Rules {
         Snapshot::new(file, &self.own, &self.workspace)
     }
 
-    /// Reads the file again if it is another one.
-    fn look(&self, file: &Path) -> Arc<Snapshot> {
+    /// Reads those files again that are others.
+    fn look(&self) -> Arc<Snapshot> {
         let before = locked(&self.last).clone();
-        let (seen, now) = (seen(file), clock::wall());
-        let rules = if before.seen == seen {
-            if before.ends.is_none_or(|it| now < it) {
-                return before.rules;
-            }
+        let now = clock::wall();
+        let seen: Vec<Seen> = self.files.iter().map(|it| seen(&it.1)).collect();
+        let same = before.seen == seen;
+        if same && before.ends.is_none_or(|it| now < it) {
+            return before.rules;
+        }
+        let files = self.files.iter().zip(&seen).zip(before.seen.iter().zip(&before.read));
+        let read: Vec<Arc<InForce>> = files
+            .map(
+                |((file, now), (then, read))| {
+                    if now == then { Arc::clone(read) } else { again(file, read) }
+                },
+            )
+            .collect();
+        let rules = if same {
             before.rules
         } else {
-            let read = read(file).map(|rules| InForce { rules, whole: true });
-            Arc::new(self.snapshot(read.unwrap_or_else(|fault| {
-                tracing::warn!(%fault, "nothing is let out by rules until they can be read");
-                before.rules.all.in_doubt()
-            })))
+            let all = read.iter().fold(InForce::default(), |all, it| joined(&all, it));
+            Arc::new(self.snapshot(all))
         };
         let ends = rules.all.iter().filter_map(|it| it.until).filter(|it| now < *it).min();
-        *locked(&self.last) = Last { seen, rules: Arc::clone(&rules), ends };
+        *locked(&self.last) = Last { seen, read, rules: Arc::clone(&rules), ends };
         self.changed.send_replace(());
         rules
     }
@@ -183,7 +198,7 @@ impl Snapshot {
     }
 
     /// Whose word denies a place, by its name or by the address that the name means.
-    pub fn denied(&self, place: &Place, address: Option<IpAddr>) -> Option<String> {
+    pub fn denied(&self, place: &Place, address: Option<IpAddr>) -> Option<Word> {
         let by_address = address.map(|it| Place { host: Host::Address(it), port: place.port });
         [Some(place), by_address.as_ref()].into_iter().flatten().find_map(|it| {
             let said = self.judge(it);
@@ -209,24 +224,22 @@ impl Snapshot {
     }
 
     /// The rules about requests to a place, by what they say.
-    pub fn about_requests(&self, place: &Place) -> Vec<(Ruling, String)> {
+    pub fn about_requests(&self, place: &Place) -> Vec<(Ruling, Word)> {
         let target = host::read(&place.to_string());
         let now = clock::wall();
         let about = self.all.iter().filter(|it| {
             let named = matches!(&it.subject, Subject::Request(name, port, _) if target.perhaps(name, *port));
             named && it.until.is_none_or(|it| now < it)
         });
-        about.map(|it| (it.ruling, format!("rule {}: {}", it.id, it.why))).collect()
+        about.map(|it| (it.ruling, word(&[it]))).collect()
     }
 
     fn said(&self, request: &Request) -> Said {
         let now = clock::wall();
         let judged = rules::judge(&self.all, request, &self.workspace, now);
         let named = judged.by.first().is_some_and(names_one);
-        let by = judged.by.first().map(|it| match it.id.as_str() {
-            ALLOW => it.why.clone(),
-            id => format!("rule {id}: {}", it.why),
-        });
+        let by: Vec<&Rule> = judged.by.iter().collect();
+        let by = (!by.is_empty()).then(|| word(&by));
         let whole = self.all.whole;
         match judged.ruling {
             // It may be denied by what can't be read.
@@ -234,6 +247,16 @@ impl Snapshot {
             ruling => Said { ruling, by, named, whole },
         }
     }
+}
+
+/// Their word: the first one's, for a person.
+fn word(rules: &[&Rule]) -> Word {
+    let words = rules.first().map(|it| match it.id.as_str() {
+        ALLOW => it.why.clone(),
+        id => format!("rule {id}: {}", it.why),
+    });
+    let of_files = rules.iter().filter(|it| it.id != ALLOW);
+    Word { words: words.unwrap_or_default(), rules: of_files.map(|it| it.id.clone()).collect() }
 }
 
 /// Whether it names a host, and not only those that are called alike.
@@ -249,10 +272,17 @@ fn seen(file: &Path) -> Seen {
     Seen::File(it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec(), it.ctime_nsec())
 }
 
-fn read(file: &Path) -> Outcome<Vec<Rule>> {
-    let name = file.display().to_string();
-    let Some(text) = source::read(file)? else { return Ok(Vec::new()) };
-    policy::rules(&name, &text).map_err(|it| source::fault(&it))
+/// What a file says now; or, where that can't be understood, what is left of what it said.
+fn again((domain, path): &(Domain, PathBuf), before: &InForce) -> Arc<InForce> {
+    let name = path.display().to_string();
+    let read = source::read(path).and_then(|it| understood(domain, &name, it.as_deref()));
+    Arc::new(match read {
+        Ok(rules) => InForce { rules, whole: true },
+        Err(fault) => {
+            tracing::warn!(%fault, "nothing is let out by rules until they can be read");
+            before.in_doubt()
+        }
+    })
 }
 
 /// What a person is asked. Whom the program is, is part of it: what one may, another may not.
@@ -276,10 +306,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         let allow = ["files.example:443".to_owned(), "*.mirror.example".to_owned()];
-        let rules = Rules::new(Some(file.clone()), "/w".into(), &allow, &[]);
+        let rules = Rules::new(vec![(Domain::All, file.clone())], "/w".into(), &allow, &[]);
         let place = |name: &str, port| Place { host: Host::Name(name.into()), port };
         let said = |name: &str, port| {
-            let said = rules.look(&file).judge(&place(name, port));
+            let said = rules.look().judge(&place(name, port));
             (said.ruling, said.named)
         };
         assert_eq!(said("files.example", 443), (Ruling::Allow, true));
@@ -301,12 +331,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         std::fs::write(&file, "[[rule]]\nid = 1").unwrap();
-        let rules = Rules::new(Some(file.clone()), "/w".into(), &["a.example".to_owned()], &[]);
+        let rules = Rules::new(
+            vec![(Domain::All, file.clone())],
+            "/w".into(),
+            &["a.example".to_owned()],
+            &[],
+        );
         let place = Place { host: Host::Name("a.example".into()), port: 80 };
-        let said = rules.look(&file).judge(&place);
+        let said = rules.look().judge(&place);
         assert!(said.ruling == Ruling::Ask && !said.whole);
         std::fs::write(&file, "").unwrap();
-        assert_eq!(rules.look(&file).judge(&place).ruling, Ruling::Allow);
+        assert_eq!(rules.look().judge(&place).ruling, Ruling::Allow);
     }
 
     #[test]
@@ -320,7 +355,12 @@ mod tests {
         };
         let text = rule("no", "deny", "shut.example") + &rule("yes", "allow", "open.example");
         std::fs::write(&file, text).unwrap();
-        let rules = Arc::new(Rules::new(Some(file), "/w".into(), &["a.example".to_owned()], &[]));
+        let rules = Arc::new(Rules::new(
+            vec![(Domain::All, file)],
+            "/w".into(),
+            &["a.example".to_owned()],
+            &[],
+        ));
         let said = |rules: &Snapshot| {
             ["shut.example", "open.example", "a.example"].map(|name| {
                 let place = Place { host: Host::Name(name.into()), port: 80 };
@@ -338,20 +378,52 @@ mod tests {
     }
 
     #[test]
+    fn rules_for_its_directory_count_beside_those_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (all, own) = (dir.path().join("policy.toml"), dir.path().join("own.toml"));
+        let files = vec![(Domain::All, all.clone()), (Domain::Project("/w".into()), own.clone())];
+        let rules = Rules::new(files, "/w".into(), &[], &[]);
+        let said = |name: &str| {
+            let said = rules.look().judge(&Place { host: Host::Name(name.into()), port: 80 });
+            (said.ruling, said.by)
+        };
+        let rule = |id: &str, verdict: &str, host: &str| {
+            format!(
+                "[[rule]]\nid = \"{id}\"\nverdict = \"{verdict}\"\nhost = \"{host}\"\nwhy = \"so\"\n"
+            )
+        };
+        let of = |workspace: &str, rules: &str| format!("workspace = \"{workspace}\"\n{rules}");
+        let both = rule("a", "allow", "a.example") + &rule("b", "deny", "b.example");
+        std::fs::write(&own, of("/w", &both)).unwrap();
+        assert_eq!(said("a.example").0, Ruling::Allow);
+        assert!(said("a.example").1.is_some_and(|it| it.to_string().contains("project:a")));
+        assert_eq!(said("b.example").0, Ruling::Deny);
+        // What is denied for all is denied here, too.
+        std::fs::write(&all, rule("no", "deny", "a.example")).unwrap();
+        assert_eq!(said("a.example").0, Ruling::Deny);
+        std::fs::remove_file(&all).unwrap();
+        // That one says nothing that counts here; what it denied before holds on.
+        std::fs::write(&own, of("/other", &both)).unwrap();
+        assert_eq!((said("a.example").0, said("b.example").0), (Ruling::Ask, Ruling::Deny));
+        std::fs::remove_file(&own).unwrap();
+        assert_eq!((said("a.example").0, said("b.example").0), (Ruling::Ask, Ruling::Ask));
+    }
+
+    #[test]
     fn it_is_told_when_a_rule_ends_by_itself() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
         std::fs::write(&file, "").unwrap();
-        let rules = Rules::new(Some(file.clone()), "/w".into(), &[], &[]);
-        rules.look(&file);
+        let rules = Rules::new(vec![(Domain::All, file.clone())], "/w".into(), &[], &[]);
+        rules.look();
         let mut changes = rules.changes();
-        rules.look(&file);
+        rules.look();
         assert!(!changes.has_changed().unwrap());
         locked(&rules.last).ends = Some(Timestamp(1));
-        rules.look(&file);
+        rules.look();
         assert!(changes.has_changed().unwrap());
         changes.mark_unchanged();
-        rules.look(&file);
+        rules.look();
         assert!(!changes.has_changed().unwrap());
     }
 }

@@ -32,6 +32,7 @@ use super::{
     flow::Client,
     locked,
     log::Refusal,
+    noted::Word,
     reach::{Host, Place},
     requests::Grant,
     rules::Snapshot,
@@ -88,7 +89,7 @@ impl Way {
     }
 
     /// Why the request that was let out last would not be now. In doubt it would, for nothing was taken back.
-    fn over(&self, rules: &Snapshot) -> Option<String> {
+    fn over(&self, rules: &Snapshot) -> Option<Word> {
         let last = locked(&self.last).clone().filter(|_| rules.is_whole());
         let (method, path) = last?;
         rules.may(&self.place, &self.grant, &method, &path).err()
@@ -224,21 +225,27 @@ fn prepared(
     rules: &Snapshot,
 ) -> Result<(), (StatusCode, String)> {
     let Way { gate, place, .. } = way;
-    let refused = |place, what, why| {
-        gate.log().refused(Refusal { within: way.number, place, what, why });
+    let refused = |place: String, what, why: &Word| {
+        gate.noted(way.number, Some(place.clone()), false, why.clone());
+        gate.log().refused(Refusal { within: way.number, place, what, why: why.to_string() });
     };
     if let Some(Astray { whom, why }) = astray(request, place) {
         // It is no part of what this connection was let out for, and is listed beside it.
         let what = format!("within a connection to {place}");
         let told = format!("this connection is to {place}, and the request to {whom}: {why}");
-        refused(whom, what, why.to_owned());
+        refused(whom, what, &Word::own(why));
         return Err((StatusCode::FORBIDDEN, told));
     }
     let (method, path) = (request.method().as_str(), request.uri().path());
-    if let Err(why) = rules.may(place, &way.grant, method, path) {
-        let what = shown(&format!("{method} {path}"), 256);
-        refused(place.to_string(), what.clone(), why.clone());
-        return Err((StatusCode::FORBIDDEN, format!("{what} of {place} is out of reach: {why}")));
+    match rules.may(place, &way.grant, method, path) {
+        Ok(None) => {}
+        Ok(Some(by)) => gate.noted(way.number, None, true, by),
+        Err(why) => {
+            let what = shown(&format!("{method} {path}"), 256);
+            refused(place.to_string(), what.clone(), &why);
+            let why = format!("{what} of {place} is out of reach: {why}");
+            return Err((StatusCode::FORBIDDEN, why));
+        }
     }
     *locked(&way.last) = Some((method.to_owned(), path.to_owned()));
     if rules.has_about_requests(place) {
@@ -267,8 +274,8 @@ fn prepared(
     if becomes_websocket(request.headers()) {
         // What comes after it is no request.
         if let Some(why) = rules.forbids_unseen(place) {
-            refused(place.to_string(), "a WebSocket".to_owned(), why.clone());
-            return Err((StatusCode::FORBIDDEN, why));
+            refused(place.to_string(), "a WebSocket".to_owned(), &why);
+            return Err((StatusCode::FORBIDDEN, why.to_string()));
         }
     } else {
         // Another protocol would say in its own way whom it is for.

@@ -24,6 +24,9 @@ words! {
         AskWithdrawn = "ask.withdrawn",
         /// An answer that held on was taken back.
         AskRevoked = "ask.revoked",
+        /// What went out of a sandbox, or did not, without a person.
+        EgressAllowed = "egress.allowed",
+        EgressDenied = "egress.denied",
         /// Other rules are in force.
         PolicyChanged = "policy.changed",
         /// Rules that can't be read changed nothing.

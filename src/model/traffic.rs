@@ -1,6 +1,6 @@
 //! What went out of a sandbox, or was kept from it.
 
-use super::sandbox::words;
+use super::{ask::Verdict, sandbox::words};
 use crate::base::{clock::Timestamp, text::count};
 
 words! {
@@ -53,6 +53,41 @@ pub struct Traffic {
     pub names_refused: u64,
     /// Packets that were dropped: of UDP, and of all else but TCP. `None` = can't be told.
     pub dropped: Option<(u64, u64)>,
+}
+
+/// What was decided at the way out without a person: of what is alike, all that came since it was told before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruled {
+    /// `HOST:PORT`, as the program named it.
+    pub place: String,
+    /// The path of the program's file in the sandbox; `None` = not known.
+    pub program: Option<String>,
+    pub verdict: Verdict,
+    /// An answer of before says so.
+    pub standing: bool,
+    /// Ids of the rules that say so; none = it is the word of the answer, of what the sandbox was made with, or of the
+    /// way out itself.
+    pub rules: Vec<String>,
+    /// Whose word it is, for a person.
+    pub why: String,
+    /// How often, at least 1.
+    pub count: u64,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+}
+
+/// What a way out tells of that at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuledPart {
+    /// Tells it from one before in the same sandbox.
+    pub gate: u64,
+    /// Grows with each; what has the same number is the same.
+    pub number: u64,
+    /// None = there is nothing more.
+    pub ruled: Vec<Ruled>,
+    /// Decisions since the one told before of which nothing is told, for there were too many kinds at once: that let out,
+    /// and that kept in.
+    pub left_out: (u64, u64),
 }
 
 impl Traffic {

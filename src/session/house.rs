@@ -45,7 +45,7 @@ use crate::{
         secret::Given,
         session::{Lease, Session, SessionSpec, Status},
         status::Explained,
-        traffic::Traffic,
+        traffic::{RuledPart, Traffic},
     },
 };
 
@@ -151,6 +151,11 @@ impl House {
     /// What all that goes out passes from now on; the first one counts.
     pub fn goes_out_by(&self, gate: gate::Watch) {
         drop(self.inner.gate.set(gate));
+    }
+
+    /// There is something to tell.
+    pub fn has_news(&self) {
+        self.inner.feed.changed();
     }
 
     /// What is known of agents from now on; the first counts. `notes` say what a person should know of that.
@@ -263,7 +268,14 @@ impl Inner {
         if let Some(agents) = self.agents.get() {
             agents.look(&mut sessions);
         }
-        SeatReport { sandbox: self.ground.id.clone(), state, facts, sessions, asks }
+        SeatReport {
+            sandbox: self.ground.id.clone(),
+            state,
+            facts,
+            sessions,
+            asks,
+            tells: self.gate.get().is_some_and(gate::Watch::has_news),
+        }
     }
 
     /// Refuses what a sandbox in this state can't do.
@@ -473,6 +485,10 @@ impl Seat for House {
             processes,
             at: clock::wall(),
         })
+    }
+
+    async fn ruled(&self, have: (u64, u64), all: bool) -> Outcome<RuledPart> {
+        Ok(self.inner.gate.get().map(|it| it.tell(have, all)).unwrap_or_default())
     }
 
     async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {

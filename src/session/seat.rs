@@ -22,7 +22,7 @@ use crate::{
         secret::Given,
         session::{ExitStatus, Lease, Session, SessionSpec},
         status::Explained,
-        traffic::Traffic,
+        traffic::{RuledPart, Traffic},
     },
 };
 
@@ -45,6 +45,8 @@ pub struct SeatReport {
     pub sessions: Vec<Session>,
     /// What its programs wait for an answer to.
     pub asks: Vec<Asked>,
+    /// It has something to tell of what was decided at its way out: `Seat::ruled`.
+    pub tells: bool,
 }
 
 /// What a seat tells without being asked.
@@ -125,6 +127,12 @@ pub trait Seat: Send + Sync {
 
     /// What a session does, and what that stands on; looks at its processes, twice where it may be stuck.
     async fn explain(&self, session: &SessionId) -> Outcome<Explained>;
+
+    /// What was decided at its way out without a person, to who has all up to this number of this gate; with `all`, also
+    /// what would be told later.
+    async fn ruled(&self, _have: (u64, u64), _all: bool) -> Outcome<RuledPart> {
+        Ok(RuledPart::default())
+    }
 
     /// What was answered for longer than once holds no more. Fine where nothing is remembered.
     async fn forget(&self, _request: &Request) -> Outcome<()> {

@@ -14,10 +14,11 @@ use crate::{
         fault::{Fault, Outcome},
         limits::ASK_WITHIN,
     },
-    driver::{ASK_DIR, Doors, TRUST_FILE},
+    driver::{ASK_DIR, Doors, TRUST_FILE, local, net::NetFile},
     gate::{Asker, Authority, Gate, Terms},
     model::{
         ask::{Answer, Request},
+        rule::Domain,
         sandbox::{Egress, SandboxSpec},
     },
     session::{asks::Plea, house::House},
@@ -41,23 +42,40 @@ pub fn prepare(dir: &Path, name: &str, spec: &SandboxSpec) -> Outcome<Option<Aut
     Ok(Some(authority))
 }
 
+/// Begins to count what comes and goes over a network that goes through here. Nothing hangs on that.
+fn net(dir: &Path) -> Option<(NetFile, (u64, u64))> {
+    let opened = NetFile::open(dir);
+    let opened = opened.inspect_err(|error| tracing::warn!(%error, "traffic is not counted"));
+    opened.ok()
+}
+
+/// Of a sandbox out of which nothing gets, that is known too.
+pub fn none(dir: &Path, spec: &SandboxSpec) {
+    if spec.driver == local::NAME && spec.egress != Egress::Allow {
+        drop(net(dir));
+    }
+}
+
 /// Opens it, `model` unasked; it lets out what it is served for.
 pub fn open(
+    dir: &Path,
     doors: Doors,
     spec: &SandboxSpec,
     model: Vec<String>,
-    policy: Option<PathBuf>,
+    (policy, project): (Option<PathBuf>, Option<PathBuf>),
     authority: Option<Authority>,
     house: &Arc<House>,
 ) -> Outcome<Gate> {
+    let project = project.map(|it| (Domain::Project(spec.workspace.path.clone()), it));
     let terms = Terms {
         ask: spec.egress == Egress::Ask,
         allow: spec.allow.clone(),
         model,
-        policy,
+        rules: policy.map(|it| (Domain::All, it)).into_iter().chain(project).collect(),
         workspace: spec.workspace.path.clone(),
         secrets: spec.secrets.clone(),
         authority,
+        net: net(dir),
     };
     let asker = Arc::new(People { house: Arc::clone(house) });
     let gate = Gate::new(doors, terms, asker)
@@ -82,5 +100,9 @@ impl Asker for People {
         let session = self.house.session_of(pids);
         let plea = Plea { request, session, about, editable: false };
         Ok(self.house.ask(plea, ASK_WITHIN).await?.0)
+    }
+
+    fn has_news(&self) {
+        self.house.has_news();
     }
 }

@@ -80,8 +80,16 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     house.reads(rules, flaws);
     let model = agents::introduce(&house, &start.spec, known, (wired, doors.is_some()));
     let asked = ask::serve(asking, Arc::clone(&house));
-    let out = doors.map(|it| gate::open(it, &start.spec, model, start.policy, authority, &house));
-    let out = out.transpose()?;
+    let out = match doors {
+        Some(doors) => {
+            let rules = (start.policy, start.project);
+            Some(gate::open(dir, doors, &start.spec, model, rules, authority, &house)?)
+        }
+        None => {
+            gate::none(dir, &start.spec);
+            None
+        }
+    };
     let gate = async {
         match out {
             Some(gate) => gate.serve().await,

@@ -140,6 +140,9 @@ impl Connection {
                 let id = convert::session_id(&it.session)?;
                 answer::What::Explained((&seat.explain(&id).await?).into())
             }
+            Some(call::What::TellRuled(it)) => {
+                answer::What::Ruled((&seat.ruled((it.gate, it.number), it.all).await?).into())
+            }
             Some(other) => done(&*seat, other).await?,
             None => {
                 let version = env!("CARGO_PKG_VERSION");

@@ -126,6 +126,8 @@ pub struct Start {
     pub from: Option<driver::Shelf>,
     /// The file of rules; `None` = there are none.
     pub policy: Option<PathBuf>,
+    /// That of rules for its directory alone, which need not be there; `None` = there are none.
+    pub project: Option<PathBuf>,
 }
 
 impl Start {
@@ -152,10 +154,8 @@ impl From<&Start> for Boot {
                 dir: it.dir.as_os_str().to_owned().into_vec().into(),
                 reference: it.reference.clone(),
             }),
-            policy: start
-                .policy
-                .as_ref()
-                .map_or_else(Bytes::new, |it| it.as_os_str().to_owned().into_vec().into()),
+            policy: bytes(start.policy.as_ref()),
+            project: bytes(start.project.as_ref()),
         }
     }
 }
@@ -172,10 +172,8 @@ impl TryFrom<Boot> for Start {
             spec: spec.try_into()?,
             open_files: wire.open_files,
             from: wire.from.map(TryInto::try_into).transpose()?,
-            policy: match wire.policy.is_empty() {
-                true => None,
-                false => Some(absolute("boot.policy", &wire.policy)?),
-            },
+            policy: perhaps("boot.policy", &wire.policy)?,
+            project: perhaps("boot.project", &wire.project)?,
         })
     }
 }
@@ -190,6 +188,15 @@ impl TryFrom<Shelf> for driver::Shelf {
             reference: wire.reference.map(convert::snapshot::reference).transpose()?,
         })
     }
+}
+
+fn bytes(path: Option<&PathBuf>) -> Bytes {
+    path.map_or_else(Bytes::new, |it| it.as_os_str().to_owned().into_vec().into())
+}
+
+/// Empty is none.
+fn perhaps(field: &str, path: &Bytes) -> Outcome<Option<PathBuf>> {
+    (!path.is_empty()).then(|| absolute(field, path)).transpose()
 }
 
 fn absolute(field: &str, path: &Bytes) -> Outcome<PathBuf> {
@@ -225,6 +232,7 @@ impl From<&SeatReport> for Report {
             notes: notes.map(|it| cut(it, LINE_BYTES_MAX).to_owned()).collect(),
             sessions: sessions_out(&report.sessions),
             asks: report.asks.iter().take(ASKS_PENDING_MAX).map(Into::into).collect(),
+            tells: report.tells,
         }
     }
 }
@@ -249,6 +257,7 @@ impl TryFrom<Report> for SeatReport {
             },
             sessions,
             asks: entries_in(wire.asks),
+            tells: wire.tells,
         })
     }
 }

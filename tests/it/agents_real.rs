@@ -83,6 +83,21 @@ const GEMINI: Agent = Agent {
     args: &["-i"],
 };
 
+/// It wants no list of models from its maker, and has nobody but the script for one.
+const OPENCODE: Agent = Agent {
+    name: "opencode",
+    profile: include_str!("../../assets/agents/opencode.toml"),
+    amends: &[],
+    env: &["OPENCODE_DISABLE_MODELS_FETCH=1", "OPENCODE_DISABLE_AUTOUPDATE=1"],
+    seed: r#"mkdir -p ~/.config/opencode; cat > ~/.config/opencode/opencode.json <<END
+{"model": "scripted/scripted", "small_model": "scripted/scripted", "autoupdate": false, "share": "disabled",
+ "permission": "allow", "provider": {"scripted": {"npm": "@ai-sdk/openai-compatible", "name": "scripted",
+ "options": {"baseURL": "http://127.0.0.1:8787/v1", "apiKey": "none"},
+ "models": {"scripted": {"name": "scripted", "tool_call": true}}}}}
+END"#,
+    args: &["--prompt"],
+};
+
 fn is_there(agent: &Agent) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|it| it.join(agent.name).exists());
@@ -98,6 +113,7 @@ fn with_model(agent: &Agent, within: &str) -> Home {
     let own = home.config().join("agents");
     std::fs::create_dir_all(&own).unwrap();
     let mut profile = agent.profile.replace("--timeout 5m", &format!("--timeout {within}"));
+    profile = profile.replace(r#""--timeout", "5m""#, &format!(r#""--timeout", "{within}""#));
     for (from, to) in agent.amends {
         profile = profile.replace(from, to);
     }
@@ -123,7 +139,7 @@ fn start(home: &Home, agent: &Agent, task: &str) {
 }
 
 /// Real agents take their time to start, above all beside each other.
-const SLOW: Duration = Duration::from_secs(240);
+const SLOW: Duration = Duration::from_secs(600);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -300,6 +316,16 @@ fn gemini_asks_here() {
 #[test]
 fn gemini_is_denied_what_nobody_answers() {
     is_denied_in_time(&GEMINI);
+}
+
+#[test]
+fn opencode_asks_here() {
+    asks_here(&OPENCODE);
+}
+
+#[test]
+fn opencode_is_denied_what_nobody_answers() {
+    is_denied_in_time(&OPENCODE);
 }
 
 /// A client of the protocol, on a server in the sandbox.

@@ -10,7 +10,7 @@ use std::{
 use crate::docker_stage::Docked;
 
 /// Answers every connection in its own way, each on a thread, until the test ends.
-fn engine(socket: &Path, answer: impl Fn(&str, UnixStream) + Send + Sync + 'static) {
+pub(crate) fn engine(socket: &Path, answer: impl Fn(&str, UnixStream) + Send + Sync + 'static) {
     let listener = UnixListener::bind(socket).unwrap();
     let answer = std::sync::Arc::new(answer);
     std::thread::spawn(move || {
@@ -25,7 +25,8 @@ fn engine(socket: &Path, answer: impl Fn(&str, UnixStream) + Send + Sync + 'stat
     });
 }
 
-const VERSION: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK";
+pub(crate) const VERSION: &str =
+    "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK";
 
 /// An engine that says its version, and then this.
 fn after_version(

@@ -72,10 +72,12 @@ async fn seat_of(
             let place = driver.create(ground, &spec).await.unwrap();
             Arc::new(House::new(ground.clone(), place, recordings.to_owned(), true))
         }
-        Hosting::Shim => ShimLink::launch(PROGRAM.as_ref(), ground, recordings, None, &spec)
-            .await
-            .unwrap()
-            .into(),
+        Hosting::Shim => {
+            ShimLink::launch(PROGRAM.as_ref(), ground, recordings, (None, None), &spec)
+                .await
+                .unwrap()
+                .into()
+        }
     }
 }
 

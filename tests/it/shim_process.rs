@@ -61,7 +61,9 @@ impl Site {
 
     async fn launch(&self, spec: &SandboxSpec) -> Box<dyn Seat> {
         let recordings = self.dir.path().join("recordings");
-        ShimLink::launch(Path::new(PROGRAM), &self.ground, &recordings, None, spec).await.unwrap()
+        ShimLink::launch(Path::new(PROGRAM), &self.ground, &recordings, (None, None), spec)
+            .await
+            .unwrap()
     }
 
     /// The process that has this directory in its command line.
@@ -123,8 +125,14 @@ async fn a_shim_outlives_its_hub_and_is_adopted_with_its_sessions() {
 async fn a_sandbox_that_cannot_be_made_says_so_with_kind_and_hint() {
     let site = Site::new();
     let recordings = site.dir.path().join("recordings");
-    let made =
-        ShimLink::launch(Path::new(PROGRAM), &site.ground, &recordings, None, &spec("nope")).await;
+    let made = ShimLink::launch(
+        Path::new(PROGRAM),
+        &site.ground,
+        &recordings,
+        (None, None),
+        &spec("nope"),
+    )
+    .await;
     let fault = made.err().unwrap();
     assert_eq!(fault.kind(), Kind::Invalid);
     assert!(fault.message().contains("no such driver"), "{fault}");
@@ -137,7 +145,8 @@ async fn a_program_that_is_no_shim_is_a_clear_error() {
     let site = Site::new();
     let recordings = site.dir.path().join("recordings");
     let spec = spec("fake");
-    let made = ShimLink::launch(Path::new("/bin/true"), &site.ground, &recordings, None, &spec);
+    let made =
+        ShimLink::launch(Path::new("/bin/true"), &site.ground, &recordings, (None, None), &spec);
     let fault = made.await.err().unwrap();
     assert!(fault.message().contains("the shim did not start"), "{fault}");
 }

@@ -48,6 +48,17 @@ pub struct Container {
 pub struct HostConfig {
     /// Of OCI, by the engine's own word.
     pub runtime: String,
+    /// none, host, bridge or the name of a network.
+    pub network_mode: String,
+    /// In bytes; 0 = no limit, as in the others.
+    pub memory: i64,
+    /// Processors, in billionths.
+    pub nano_cpus: i64,
+    /// The same as a part of a period, both in microseconds.
+    pub cpu_quota: i64,
+    pub cpu_period: i64,
+    /// `None` and numbers below 1 = no limit.
+    pub pids_limit: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

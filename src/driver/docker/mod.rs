@@ -17,6 +17,7 @@ pub(super) mod first;
 mod frames;
 mod life;
 mod make;
+mod meter;
 mod place;
 mod probe;
 mod program;
@@ -32,7 +33,7 @@ use async_trait::async_trait;
 
 use self::{engine::Engine, env::Environment, place::DockerPlace, program::Programs, trace::Trace};
 use super::{
-    Changes, Driver, Ground, Hosting, Kept, Place, Shelf, Stillness, Taken,
+    Changes, Driver, Ground, Hosting, Kept, Meter, Place, Shelf, Stillness, Taken,
     by_programs::ByPrograms,
     files,
     local::{self, pulled},
@@ -153,6 +154,10 @@ impl Driver for Docker {
 
     async fn fetch(&self, ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Outcome<()> {
         pull::fetch(ground, spec, paths).await
+    }
+
+    fn meter(&self) -> Option<Box<dyn Meter>> {
+        Some(Box::new(meter::DockerMeter::default()))
     }
 
     fn changes(

@@ -34,6 +34,11 @@ impl Budget {
         Some(std::mem::take(&mut self.left_out))
     }
 
+    /// So many more are left out.
+    pub fn miss(&mut self, count: u64) {
+        self.left_out = self.left_out.saturating_add(count);
+    }
+
     /// How many were left out since the last that was not.
     pub fn left_out(&self) -> Option<u64> {
         (self.left_out > 0).then_some(self.left_out)

@@ -11,12 +11,13 @@ use crate::{
         asks::{By, digest},
     },
     model::{
-        ask::{Ask, AskState, Decision, Request},
+        ask::{Ask, AskState, Decision, Request, Verdict},
         audit::{Act, Action},
         change::{Applied, ApplyRequest},
         sandbox::{Isolation, Sandbox, SandboxSpec},
         session::{Lease, SessionSpec},
         snapshot::Snapshot,
+        traffic::Ruled,
     },
     runtime::Identity,
 };
@@ -58,9 +59,11 @@ impl Inner {
         let fleet = self.fleet();
         let found = fleet.get(id).ok();
         let name = found.map_or_else(|| id.to_string(), |it| it.sandbox.name.clone());
-        let left_out = found.and_then(|it| it.asks_noted.left_out());
-        let left_out = left_out.filter(|_| action == Action::SandboxRemoved);
-        about(by_client(who, action, &name), id, &name).with_any("asks_left_out", left_out)
+        let found = found.filter(|_| action == Action::SandboxRemoved);
+        about(by_client(who, action, &name), id, &name)
+            .with_any("asks_left_out", found.and_then(|it| it.asks_noted.left_out()))
+            .with_any("egress_allowed_left_out", found.and_then(|it| it.allowed_noted.left_out()))
+            .with_any("egress_denied_left_out", found.and_then(|it| it.denied_noted.left_out()))
     }
 }
 
@@ -187,6 +190,29 @@ pub(in crate::engine) fn fruitless(ask: &Ask) -> Act {
 pub(in crate::engine) fn revoked(ask: &Ask, who: &Identity) -> Act {
     let act = Act::new(clock::wall(), &who.name, Action::AskRevoked, &ask.asked.request.subject);
     from_client(of_ask(act, ask), who)
+}
+
+/// What was decided at the way out of a sandbox without a person.
+pub(in crate::engine) fn ruled(id: &SandboxId, name: &str, it: &Ruled) -> Act {
+    let action = match it.verdict {
+        Verdict::Allow => Action::EgressAllowed,
+        Verdict::Deny => Action::EgressDenied,
+    };
+    let (actor, from) = match (it.standing, it.rules.is_empty()) {
+        (true, _) => (HUB.to_owned(), "standing"),
+        (false, true) => (HUB.to_owned(), "gate"),
+        (false, false) => (format!("policy: {}", it.rules.join(", ")), "policy"),
+    };
+    let act = about(Act::new(it.last_at, &actor, action, &it.place), id, name);
+    let act = match it.rules.is_empty() {
+        true => act,
+        false => act.with("rules", it.rules.clone()),
+    };
+    act.with("from", from)
+        .with_any("program", it.program.as_deref())
+        .with("why", it.why.as_str())
+        .with("count", it.count)
+        .with_any("first_at", (it.count > 1).then(|| it.first_at.rfc3339()))
 }
 
 /// It was decided. Whoever reads this sees what was decided, and `digest` says what was shown.

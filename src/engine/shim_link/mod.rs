@@ -22,7 +22,7 @@ use tokio::{
 
 use self::{
     connection::{Connection, unexpected},
-    process::{last_words, reap, spawn, write_spec},
+    process::{RuleFiles, last_words, reap, spawn, write_spec},
 };
 use crate::{
     base::{
@@ -40,7 +40,7 @@ use crate::{
         secret::Given,
         session::{Lease, Session, SessionSpec},
         status::Explained,
-        traffic::Traffic,
+        traffic::{RuledPart, Traffic},
     },
     session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
     wire::{
@@ -67,10 +67,10 @@ impl ShimLink {
         program: &Path,
         ground: &Ground,
         recordings: &Path,
-        policy: Option<&Path>,
+        rules: RuleFiles<'_>,
         spec: &SandboxSpec,
     ) -> Outcome<Box<dyn Seat>> {
-        write_spec(ground, recordings, policy, spec)?;
+        write_spec(ground, recordings, rules, spec)?;
         let mut child = spawn(program, &ground.dir)?;
         let mut answers = match child.stdout.take() {
             Some(stdout) => Frames::new(stdout),
@@ -252,6 +252,14 @@ impl Seat for ShimLink {
             call::What::ExplainSession(wire::ExplainSession { session: session.to_string() });
         match self.ask(call, ANSWER_WITHIN).await? {
             answer::What::Explained(it) => it.try_into(),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn ruled(&self, (gate, number): (u64, u64), all: bool) -> Outcome<RuledPart> {
+        let tell = wire::TellRuled { gate, number, all };
+        match self.ask(call::What::TellRuled(tell), ANSWER_WITHIN).await? {
+            answer::What::Ruled(it) => Ok(it.into()),
             _ => Err(unexpected()),
         }
     }

@@ -28,6 +28,9 @@ use crate::{
     wire::shim::Start,
 };
 
+/// The file of rules for all sandboxes, and that for its workspace directory.
+pub type RuleFiles<'a> = (Option<&'a Path>, Option<&'a Path>);
+
 /// Names of a shim's files, as the shim itself has them.
 /// What a shim is called in lists of processes, wherever its program lies.
 const NAME: &str = "sandwatch";
@@ -38,7 +41,7 @@ const LOG_FILE: &str = "shim.log";
 pub(super) fn write_spec(
     ground: &Ground,
     recordings: &Path,
-    policy: Option<&Path>,
+    (policy, project): RuleFiles<'_>,
     spec: &SandboxSpec,
 ) -> Outcome<()> {
     let start = Start {
@@ -49,6 +52,7 @@ pub(super) fn write_spec(
         open_files: descriptors::usual(),
         from: ground.from.clone(),
         policy: policy.map(Path::to_owned),
+        project: project.map(Path::to_owned),
     };
     let path = ground.dir.join(SPEC_FILE);
     let written = std::fs::OpenOptions::new()

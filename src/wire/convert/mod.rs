@@ -32,6 +32,7 @@ pub mod hub;
 pub mod output;
 pub mod sandbox;
 pub mod rule;
+mod ruled;
 pub mod secret;
 pub mod session;
 pub mod snapshot;

@@ -23,6 +23,9 @@ pub struct Boot {
     /// Absolute path of the file of rules, as the system has it, at most 4096 bytes; empty = none.
     #[prost(bytes = "bytes", tag = "7")]
     pub policy: ::prost::bytes::Bytes,
+    /// The same for the file of rules for its workspace directory alone, which need not be there.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub project: ::prost::bytes::Bytes,
 }
 /// Where a snapshot is kept.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -42,7 +45,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24, 21"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24, 21, 25"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -117,6 +120,9 @@ pub mod call {
         /// Answered with Done, which has the descriptor of the sandbox's root directory with it, or a fault.
         #[prost(message, tag = "21")]
         GiveRoot(super::GiveRoot),
+        /// Answered with one Ruled.
+        #[prost(message, tag = "25")]
+        TellRuled(super::TellRuled),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -143,6 +149,69 @@ pub struct ExplainSession {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GiveRoot {}
+/// What was decided at the way out without a person, to who has all up to here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TellRuled {
+    /// As in the Ruled that was kept last; 0 = none was.
+    #[prost(uint64, tag = "1")]
+    pub gate: u64,
+    /// As there.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// Also what would be told later: the sandbox is going.
+    #[prost(bool, tag = "3")]
+    pub all: bool,
+}
+/// A part of it. What is not known to have arrived is told again as it was.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Ruled {
+    /// Tells one way out of a sandbox from those before it.
+    #[prost(uint64, tag = "1")]
+    pub gate: u64,
+    /// Grows with each.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// At most 64; none = there is nothing more.
+    #[prost(message, repeated, tag = "3")]
+    pub decided: ::prost::alloc::vec::Vec<Decided>,
+    /// Decisions since the part before of which nothing is told, for there were too many kinds at once: that let out.
+    #[prost(uint64, tag = "4")]
+    pub allowed_left_out: u64,
+    /// And that kept in.
+    #[prost(uint64, tag = "5")]
+    pub denied_left_out: u64,
+}
+/// What is alike of it, since it was told before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Decided {
+    /// HOST:PORT, as the program named it; at most 512 bytes.
+    #[prost(string, tag = "1")]
+    pub place: ::prost::alloc::string::String,
+    /// Path of the program's file in the sandbox, at most 1024 bytes; absent = not known.
+    #[prost(string, optional, tag = "2")]
+    pub program: ::core::option::Option<::prost::alloc::string::String>,
+    /// Unspecified is read as DENY.
+    #[prost(enumeration = "super::super::v1::AskVerdict", tag = "3")]
+    pub verdict: i32,
+    /// An answer of before says so.
+    #[prost(bool, tag = "4")]
+    pub standing: bool,
+    /// Ids of the rules that say so, at most 16 of at most 64 bytes, as `policy test` names them; none = no rule does.
+    #[prost(string, repeated, tag = "5")]
+    pub rules: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whose word it is, for people; at most 1024 bytes.
+    #[prost(string, tag = "6")]
+    pub why: ::prost::alloc::string::String,
+    /// How often; 0 is read as 1.
+    #[prost(uint64, tag = "7")]
+    pub count: u64,
+    /// The first time, in milliseconds since 1970.
+    #[prost(int64, tag = "8")]
+    pub first_at_ms: i64,
+    /// And the last.
+    #[prost(int64, tag = "9")]
+    pub last_at_ms: i64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Forget {
     /// Required: what was asked.
@@ -276,7 +345,7 @@ pub struct SetLease {
 /// What a shim sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answer {
-    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14")]
+    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 11")]
     pub what: ::core::option::Option<answer::What>,
 }
 /// Nested message and enum types in `Answer`.
@@ -316,6 +385,9 @@ pub mod answer {
         /// Answers ExplainSession.
         #[prost(message, tag = "14")]
         Explained(super::super::super::v1::Explained),
+        /// Answers TellRuled.
+        #[prost(message, tag = "11")]
+        Ruled(super::Ruled),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -362,6 +434,9 @@ pub struct Report {
     /// What its programs wait for an answer to, oldest first, at most 16.
     #[prost(message, repeated, tag = "8")]
     pub asks: ::prost::alloc::vec::Vec<super::super::v1::Asked>,
+    /// Something was decided at its way out that the hub may not have: TellRuled.
+    #[prost(bool, tag = "9")]
+    pub tells: bool,
 }
 /// A program said something.
 #[derive(Clone, PartialEq, ::prost::Message)]

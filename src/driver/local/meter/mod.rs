@@ -5,7 +5,7 @@
 mod groups;
 mod table;
 
-use std::{collections::HashMap, fs, io, path::Path, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use async_trait::async_trait;
 
@@ -17,12 +17,9 @@ use crate::{
         id::SandboxId,
         limits::{METER_SHARES_MAX, METERED_PROCESSES_MAX},
     },
-    driver::{Ground, Meter, Metered, NET_FILE},
+    driver::{Ground, Meter, Metered, net},
     model::gauge::{MeteredBy, Usage},
 };
-
-/// Longest line of two counters, in bytes.
-const NET_BYTES_MAX: u64 = 64;
 
 /// Reads on a thread that blocks nobody.
 #[derive(Default)]
@@ -117,7 +114,7 @@ impl Reader {
             }
         };
         let mut usage = groups::read(&known.traces.groups);
-        (usage.rx_bytes, usage.tx_bytes) = net(&ground.dir).unzip();
+        (usage.rx_bytes, usage.tx_bytes) = net::read(&ground.dir).unzip();
         let first = known.traces.first.map_or(0, |it| it.pid);
         let lacking = usage.cpu_time.is_none()
             || usage.memory_bytes.is_none()
@@ -221,16 +218,6 @@ fn absent() -> Fault {
     Fault::absent("its first process is not there any more")
 }
 
-/// What whoever carries its network says of it.
-fn net(directory: &Path) -> Option<(u64, u64)> {
-    let file = directory.join(NET_FILE);
-    let meta = fs::symlink_metadata(&file).ok()?;
-    let text = (meta.is_file() && meta.len() <= NET_BYTES_MAX).then(|| fs::read_to_string(&file));
-    let text = text?.ok()?;
-    let (rx, tx) = text.trim().split_once(' ')?;
-    Some((rx.parse().ok()?, tx.parse().ok()?))
-}
-
 /// A number of the kernel's microseconds.
 fn micros(number: u64) -> Duration {
     Duration::from_micros(number)
@@ -280,7 +267,7 @@ mod tests {
             ..Traces::default()
         };
         traces.write(home.path()).unwrap();
-        fs::write(home.path().join(NET_FILE), "12 34\n").unwrap();
+        std::fs::write(home.path().join(net::NET_FILE), "12 34\n").unwrap();
         let ground = Ground {
             id: SandboxId::random(),
             name: "a".to_owned(),

@@ -1,0 +1,70 @@
+//! What came and went over a sandbox's network: whoever carries it leaves the sums in the ground, and whoever meters the
+//! sandbox finds them there.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// In a ground: `RX TX` in a line, in bytes; RX = what came to its programs.
+pub const NET_FILE: &str = "net";
+
+/// The longest line of two counters, in bytes.
+const BYTES_MAX: u64 = 64;
+
+/// Such a file, for the one who carries. It is written in place and as a whole: a line has always the same length, and a
+/// ground that is on its way to be removed gets no new files.
+#[derive(Debug)]
+pub struct NetFile {
+    file: File,
+}
+
+impl NetFile {
+    /// Makes it, or goes on with the one that is there. Gives what was counted before too.
+    pub fn open(ground: &Path) -> io::Result<(Self, (u64, u64))> {
+        let before = read(ground).unwrap_or_default();
+        let mut how = OpenOptions::new();
+        how.write(true).create(true).truncate(false).mode(0o600);
+        how.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        let it = Self { file: how.open(ground.join(NET_FILE))? };
+        it.write(before)?;
+        Ok((it, before))
+    }
+
+    /// Both in bytes: what came, and what went.
+    pub fn write(&self, (rx, tx): (u64, u64)) -> io::Result<()> {
+        self.file.write_all_at(format!("{rx:020} {tx:020}\n").as_bytes(), 0)
+    }
+}
+
+/// What is told of a ground; `None` where nobody counts.
+pub fn read(ground: &Path) -> Option<(u64, u64)> {
+    let file = ground.join(NET_FILE);
+    let meta = fs::symlink_metadata(&file).ok()?;
+    let text = (meta.is_file() && meta.len() <= BYTES_MAX).then(|| fs::read_to_string(&file));
+    let text = text?.ok()?;
+    let (rx, tx) = text.trim().split_once(' ')?;
+    Some((rx.parse().ok()?, tx.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_go_on_where_they_were_and_are_never_half_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()), None);
+        let (file, before) = NetFile::open(dir.path()).unwrap();
+        assert_eq!((before, read(dir.path())), ((0, 0), Some((0, 0))));
+        for sums in [(u64::MAX, 7), (12, u64::MAX), (3, 4)] {
+            file.write(sums).unwrap();
+            assert_eq!(read(dir.path()), Some(sums));
+        }
+        assert_eq!(NetFile::open(dir.path()).unwrap().1, (3, 4));
+        fs::write(dir.path().join(NET_FILE), "12 x\n").unwrap();
+        assert_eq!(read(dir.path()), None);
+    }
+}

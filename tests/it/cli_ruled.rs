@@ -1,0 +1,144 @@
+//! What is decided at the way out without a person: it is in the audit record and counted of rules, also what came while no
+//! hub was there; and rules for one directory count there.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::{
+    cli_egress::{Beyond, ended},
+    program::{Home, eventually},
+};
+
+const CURL: &str = "curl -sS -m 30";
+const GREET: &str = "python3 -c 'import socket; s = socket.create_connection((\"files.example\", 2222)); print(s.recv(100))'";
+
+/// Entries about what was decided there, oldest first.
+fn ruled(home: &Home) -> Vec<Value> {
+    let all = home.json(&["audit", "ls", "--json", "-n", "10000"]);
+    let all = all.as_array().unwrap().iter();
+    all.filter(|it| it["action"].as_str().unwrap().starts_with("egress.")).cloned().collect()
+}
+
+/// What they say of a place and program: action, actor, from, and how often.
+fn of(home: &Home, place: &str, program: &str) -> Vec<(String, String, String, u64)> {
+    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let here = |it: &Value| {
+        let of = it["details"]["program"].as_str().unwrap_or_default();
+        it["subject"] == place && of.contains(program)
+    };
+    let all = ruled(home).into_iter().filter(here);
+    all.map(|it| {
+        let count = it["details"]["count"].as_u64().unwrap();
+        (text(&it["action"]), text(&it["actor"]), text(&it["details"]["from"]), count)
+    })
+    .collect()
+}
+
+fn hits(home: &Home, id: &str) -> u64 {
+    let all = home.json(&["policy", "show", "--json"]);
+    let it = all.as_array().unwrap().iter().find(|it| it["id"] == id).cloned();
+    it.unwrap()["hits"].as_u64().unwrap()
+}
+
+fn kill_hub(home: &Home) {
+    let pid = home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+}
+
+#[test]
+fn what_rules_decide_at_the_way_out_is_in_the_record_also_what_came_without_a_hub() {
+    let Some(it) = Beyond::new() else { return };
+    let policy = it.home.config().join("policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    let rule = |id: &str, verdict: &str, host: &str| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\nverdict = \"{verdict}\"\nhost = \"{host}\"\nwhy = \"so it is\"\n"
+        )
+    };
+    let rules = rule("yes", "allow", "files.example:80") + &rule("no", "deny", "other.example");
+    fs::write(&policy, rules).unwrap();
+    it.start(&["--allow", "files.example:2222"]);
+    let get = format!("{CURL} http://files.example/");
+    for _ in 0..3 {
+        assert_eq!(it.inside(&get).0, 0);
+    }
+    assert!(it.inside(&format!("{CURL} http://other.example/")).1.contains("rule no"));
+    let entry = |action: &str, actor: &str, from: &str, count| {
+        (action.to_owned(), actor.to_owned(), from.to_owned(), count)
+    };
+    let yes = |count| entry("egress.allowed", "policy: yes", "policy", count);
+    let no = |count| entry("egress.denied", "policy: no", "policy", count);
+    eventually("both are in the record", || {
+        !of(&it.home, "files.example:80", "/curl").is_empty()
+            && !of(&it.home, "other.example:80", "/curl").is_empty()
+    });
+    assert_eq!(of(&it.home, "other.example:80", "/curl"), [no(1)]);
+    let said = ruled(&it.home);
+    let one = said.iter().find(|it| it["subject"] == "files.example:80").unwrap();
+    let details = &one["details"];
+    assert_eq!((&details["rules"], &details["sandbox"]), (&json!(["yes"]), &json!("box")));
+    assert_eq!(details["why"], "rule yes: so it is");
+    // Another program is another entry.
+    assert_eq!(it.inside("busybox wget -q -O - http://files.example/two").0, 0);
+    eventually("so it is", || of(&it.home, "files.example:80", "busybox") == [yes(1)]);
+    // No hub, and more goes out and does not.
+    let later = format!(
+        "until test -e go; do sleep 0.1; done; {CURL} http://other.example:81/; {GREET}; \
+         {CURL} http://files.example/later"
+    );
+    it.home.ok(&["shell", "box", "-d", "--", "sh", "-c", &later]);
+    it.inside("(sleep 1; touch go) >/dev/null 2>&1 &");
+    kill_hub(&it.home);
+    it.heard("web GET /later");
+    // The next hub, which this starts.
+    eventually("the rest is in the record", || {
+        of(&it.home, "other.example:81", "/curl") == [no(1)]
+            && of(&it.home, "files.example:2222", "python")
+                == [entry("egress.allowed", "sandwatch", "gate", 1)]
+    });
+    // And one that is killed in between writes nothing twice.
+    kill_hub(&it.home);
+    assert_eq!(of(&it.home, "other.example:81", "/curl"), [no(1)]);
+    // What would be told later is told before it goes.
+    it.home.ok(&["rm", "--yes", "box"]);
+    let all = of(&it.home, "files.example:80", "/curl");
+    assert_eq!(all.iter().map(|it| it.3).sum::<u64>(), 4, "{all:?}");
+    assert!(all.len() <= 2, "{all:?}");
+    assert_eq!((hits(&it.home, "yes"), hits(&it.home, "no")), (5, 2));
+    it.home.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn a_rule_for_a_directory_counts_at_the_way_out_and_what_it_let_out_ends_with_it() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&[]);
+    let stays = "python3 -c 'import socket; s = socket.create_connection((\"files.example\", 2222)); \
+                 s.recv(100); open(\"in\", \"w\").close(); print(s.recv(100))'";
+    let held = it.begin(stays);
+    it.answer("files.example:2222", &["allow", "--scope", "project", "--yes"]);
+    eventually("it is through", || it.inside("test -e in").0 == 0);
+    let why = it.flows()["flows"][0]["why"].as_str().unwrap().to_owned();
+    assert!(why.starts_with("rule project:"), "{why}");
+    // Others are let out by it without a person.
+    let (code, said) = it.inside(GREET);
+    assert!(code == 0 && said.contains("hello from beyond"), "{said}");
+    let id = {
+        let all = it.home.json(&["approvals", "ls", "--all", "--json"]);
+        all[0]["id"].as_str().unwrap().to_owned()
+    };
+    it.home.ok(&["approvals", "revoke", &id]);
+    let (_, said) = ended(held);
+    assert!(said.contains("b''") || said.contains("reset"), "{said}");
+    eventually("it is said why", || {
+        it.flows().to_string().contains("cut: no rule lets it out any more")
+    });
+    // One that denies counts too, and is named as elsewhere.
+    let workspace = it.home.workspace().canonicalize().unwrap();
+    let words = ["policy", "add", "--verdict", "deny", "--host", "files.example", "--project"];
+    it.home.ok(&[&words[..], &[workspace.to_str().unwrap()]].concat());
+    let (_, said) = it.inside(&format!("{CURL} http://files.example/"));
+    assert!(said.contains("out of reach") && said.contains("rule project:"), "{said}");
+    assert_eq!(it.heard_of("web"), 0);
+}
