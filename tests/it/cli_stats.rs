@@ -149,7 +149,7 @@ fn metrics_are_served_where_the_configuration_says_and_to_nobody_who_calls_it_ot
     fs::write(home.config().join("config.toml"), "[hub]\nmetrics = \"0.0.0.0:9464\"\n").unwrap();
     let refused = home.run(&["config", "check"]);
     assert!(
-        refused.code != 0 && refused.stdout.contains("an address of this machine alone"),
+        refused.code != 0 && refused.stderr.contains("an address of this machine alone"),
         "{refused:?}"
     );
 }
