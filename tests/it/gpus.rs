@@ -95,10 +95,7 @@ fn an_nvidia_gpu_is_read_whole_and_each_figure_may_be_missing() {
     assert_eq!(gpu, &whole);
     assert_eq!(host["gpus_missing"], Value::Null);
     let text = stage.home.ok(&["stats", "--host"]);
-    assert!(
-        text.contains("gpu 0 NVIDIA H100 80GB HBM3: 37%, memory 1.0 G of 80 G"),
-        "{text}"
-    );
+    assert!(text.contains("gpu 0 NVIDIA H100 80GB HBM3: 37%, memory 1.0 G of 80 G"), "{text}");
     assert!(text.contains("61 °C, 124 W, slowed: temperature, power limit"), "{text}");
     assert_eq!(stage.check()["status"], "ok");
     // One figure after the other is not told, or can't be.
