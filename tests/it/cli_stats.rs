@@ -30,7 +30,7 @@ fn figures_are_those_of_the_kernel_within_five_percent() {
         told["memory"]["used_bytes"].as_u64().is_some_and(|it| it > 100 << 20)
     });
     let memory = told["memory"]["used_bytes"].as_u64().unwrap() as f64;
-    let most = (105 << 20) as f64 * 1.05;
+    let most = f64::from(105 << 20) * 1.05;
     assert!(memory <= most, "{memory} of {most}: {told}");
     // Of the shell alone: what else runs there does next to nothing.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

@@ -95,10 +95,7 @@ fn an_nvidia_gpu_is_read_whole_and_each_figure_may_be_missing() {
     assert_eq!(gpu, &whole);
     assert_eq!(host["gpus_missing"], Value::Null);
     let text = stage.home.ok(&["stats", "--host"]);
-    assert!(
-        text.contains("gpu 0 NVIDIA H100 80GB HBM3: 37%, memory 1.0 GiB of 80.0 GiB"),
-        "{text}"
-    );
+    assert!(text.contains("gpu 0 NVIDIA H100 80GB HBM3: 37%, memory 1.0 G of 80 G"), "{text}");
     assert!(text.contains("61 °C, 124 W, slowed: temperature, power limit"), "{text}");
     assert_eq!(stage.check()["status"], "ok");
     // One figure after the other is not told, or can't be.
@@ -139,7 +136,7 @@ fn parts_of_a_gpu_and_one_that_is_lost_are_said() {
     let Some(stage) = Stage::new(parts) else { return };
     let host = stage.until("a reading", |it| it["gpus"][0]["name"] == "NVIDIA A100");
     let gpu = &host["gpus"][0];
-    assert_eq!(gpu["instances"], json!(["1g.5gb: 1.0 GiB of 5.0 GiB", "3g.20gb"]));
+    assert_eq!(gpu["instances"], json!(["1g.5gb: 1.0 G of 5.0 G", "3g.20gb"]));
     assert_eq!((&gpu["processes"], &gpu["util_percent"]), (&json!(2), &Value::Null));
     let missing = host["gpus_missing"].as_str().unwrap();
     assert!(missing.contains("GPU 1: it does not work any more"), "{missing}");
@@ -212,7 +209,7 @@ fn programs_on_a_gpu_are_put_down_to_their_sandboxes() {
     assert_eq!(of, [json!(0), json!(1024), json!(80_u64 << 30), json!(2), json!(37.0)]);
     let idle = home.json(&["stats", "idle", "--json"]);
     assert_eq!(idle[0]["gpus"], json!([]), "{idle}");
-    assert!(home.ok(&["stats"]).contains("1.0 KiB"), "in the table");
+    assert!(home.ok(&["stats"]).contains("1.0 K"), "in the table");
     // The programs leave it.
     stage.says(WHOLE);
     eventually("it has none", || home.json(&["stats", "train", "--json"])[0]["gpus"] == json!([]));

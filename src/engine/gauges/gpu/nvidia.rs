@@ -194,7 +194,7 @@ fn instances<'a>(device: &Device<'a>) -> Result<Vec<Device<'a>>, NvmlError> {
     Ok((0..most).filter_map(|it| device.mig_device_by_index(it).ok()).take(GPU_WORDS_MAX).collect())
 }
 
-/// A part in words: `1g.10gb: 512.0 MiB of 9.8 GiB`.
+/// A part in words: `1g.10gb: 512 M of 9.8 G`.
 fn instance(part: &Device<'_>) -> String {
     let name = part.name().unwrap_or_default();
     let name = name.rsplit_once("MIG ").map_or("instance", |it| it.1);
