@@ -453,15 +453,37 @@ pub enum Verb {
 /// What is done once the box was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    Verb { verb: Verb, targets: Vec<SandboxId> },
-    Restore { sandbox: SandboxId, to: SnapshotId, label: String },
+    Verb {
+        verb: Verb,
+        targets: Vec<SandboxId>,
+    },
+    Restore {
+        sandbox: SandboxId,
+        to: SnapshotId,
+        label: String,
+    },
     Start(SandboxId),
-    RemoveSnapshot { id: SnapshotId, what: String },
-    Apply { sandbox: SandboxId, directory: String, request: ApplyRequest },
-    TakeBack { sandbox: SandboxId, directory: String, overwrite: bool },
+    RemoveSnapshot {
+        id: SnapshotId,
+        what: String,
+    },
+    Apply {
+        sandbox: SandboxId,
+        directory: String,
+        request: ApplyRequest,
+    },
+    TakeBack {
+        sandbox: SandboxId,
+        directory: String,
+        overwrite: bool,
+    },
     RemoveRule(RuleName),
     /// A copy that was edited, over what is there by now.
-    WriteOver { sandbox: SandboxId, path: Vec<u8>, copy: std::path::PathBuf },
+    WriteOver {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        copy: std::path::PathBuf,
+    },
 }
 
 /// The key that takes the keyboard from another: never the one that steps in.

@@ -5,6 +5,7 @@ pub mod dumps;
 pub mod fault;
 pub mod id;
 pub mod limits;
+mod limits_files;
 pub mod ring;
 pub mod secret;
 pub mod text;

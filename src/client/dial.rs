@@ -38,9 +38,10 @@ use crate::{
         fault::from_status,
         v1::{
             AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
-            attend_response::Kind as Attend, audit_client::AuditClient, hub_client::HubClient,
-            files_client::FilesClient, policy_client::PolicyClient, recordings_client::RecordingsClient,
-            sandboxes_client::SandboxesClient, sessions_client::SessionsClient,
+            attend_response::Kind as Attend, audit_client::AuditClient, files_client::FilesClient,
+            hub_client::HubClient, policy_client::PolicyClient,
+            recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
+            sessions_client::SessionsClient,
         },
     },
 };

@@ -18,8 +18,8 @@ use crate::{
     wire::{
         convert::{
             file::{
-                find_out, find_piece_in, list_piece_in, news_in, read_out, read_piece_in, watch_out,
-                write_out,
+                find_out, find_piece_in, list_piece_in, news_in, read_out, read_piece_in,
+                watch_out, write_out,
             },
             output::cuts,
             required,
@@ -32,10 +32,8 @@ use crate::{
 impl Files for Client {
     async fn stat_file(&self, id: &SandboxId, path: &[u8]) -> Outcome<FileEntry> {
         let wires = self.wires()?;
-        let request = v1::StatFileRequest {
-            sandbox: id.to_string(),
-            path: Bytes::copy_from_slice(path),
-        };
+        let request =
+            v1::StatFileRequest { sandbox: id.to_string(), path: Bytes::copy_from_slice(path) };
         let call = wires.request(request);
         let answer = wires.answer(HUB_ANSWER_WITHIN, wires.files().stat(call)).await?;
         required("entry", answer.entry)?.try_into()
@@ -47,10 +45,8 @@ impl Files for Client {
         path: &[u8],
     ) -> Outcome<BoxStream<Outcome<ListPiece>>> {
         let wires = self.wires()?;
-        let request = v1::ListFilesRequest {
-            sandbox: id.to_string(),
-            path: Bytes::copy_from_slice(path),
-        };
+        let request =
+            v1::ListFilesRequest { sandbox: id.to_string(), path: Bytes::copy_from_slice(path) };
         let call = wires.request(request);
         let pieces = wires.answer(HUB_ANSWER_WITHIN, wires.files().list(call)).await?;
         // One message may be two pieces.

@@ -20,8 +20,8 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
         limits::{
-            FILE_PIECE_BYTES, FILES_LISTED_MAX, FILES_PIECE_MAX, FILES_STEP_WITHIN, FIND_ENTRIES_MAX,
-            FIND_HITS_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX, PTY_CHUNK_BYTES_MAX,
+            FILE_PIECE_BYTES, FILES_LISTED_MAX, FILES_PIECE_MAX, FILES_STEP_WITHIN,
+            FIND_ENTRIES_MAX, FIND_HITS_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX, PTY_CHUNK_BYTES_MAX,
         },
         text::shown,
     },
@@ -124,7 +124,9 @@ impl ByPrograms {
         let (before, record) = told.split_at(at);
         let name = split(path).map_or(&b"/"[..], |it| it.1);
         let mut entry = entry(record, &mark, Some(name)).ok_or_else(|| nonsense(path))?;
-        if let (FileKind::Link, Some((kind, target))) = (entry.kind, before.split_first_chunk::<2>()) {
+        if let (FileKind::Link, Some((kind, target))) =
+            (entry.kind, before.split_first_chunk::<2>())
+        {
             let kind = match kind {
                 b"d " => Some(FileKind::Directory),
                 b"f " => Some(FileKind::File),
@@ -147,7 +149,9 @@ impl ByPrograms {
             (Expected::Nothing, Some(it)) => {
                 Err(Fault::busy(format!("there is a {} already: {}", it.kind.word(), shown())))
             }
-            (Expected::Version(seen), it) if it.as_ref().and_then(|it| it.version) != Some(seen) => {
+            (Expected::Version(seen), it)
+                if it.as_ref().and_then(|it| it.version) != Some(seen) =>
+            {
                 Err(Fault::busy(format!("it was changed meanwhile: {}", shown()))
                     .hint("look at it again before you write"))
             }
@@ -166,7 +170,9 @@ fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 fn no_shell() -> Fault {
-    Fault::unsupported("its files can only be looked at by a shell, stat and find in it, and it has none")
+    Fault::unsupported(
+        "its files can only be looked at by a shell, stat and find in it, and it has none",
+    )
 }
 
 fn nonsense(path: &[u8]) -> Fault {
@@ -186,7 +192,8 @@ impl Output {
     async fn next(&mut self) -> Outcome<Option<Bytes>> {
         loop {
             let next = tokio::time::timeout(FILES_STEP_WITHIN, self.said.next()).await;
-            let late = |_| Fault::late("a program that looks at files of the sandbox does not answer");
+            let late =
+                |_| Fault::late("a program that looks at files of the sandbox does not answer");
             match next.map_err(late)?.transpose()? {
                 Some(Said::Output(bytes)) => return Ok(Some(bytes)),
                 Some(Said::Error(bytes)) => {
@@ -207,7 +214,9 @@ impl Output {
             ExitStatus::Code(OF_ANOTHER_KIND) => {
                 Fault::invalid(format!("it is of another kind: {path}"))
             }
-            ExitStatus::Code(DENIED) => Fault::denied(format!("the sandbox's user may not: {path}")),
+            ExitStatus::Code(DENIED) => {
+                Fault::denied(format!("the sandbox's user may not: {path}"))
+            }
             ExitStatus::Code(LINK) => Fault::invalid(format!("it is a link: {path}"))
                 .hint("nothing is written through a link: name what it leads to"),
             ExitStatus::Code(NO_PROGRAM) => no_shell(),

@@ -14,9 +14,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{
-            FILES_LOOK_ENTRIES_MAX, FILES_LOOK_EVERY, FILES_STEP_WITHIN,
-        },
+        limits::{FILES_LOOK_ENTRIES_MAX, FILES_LOOK_EVERY, FILES_STEP_WITHIN},
     },
     model::{
         file::{
@@ -110,7 +108,9 @@ impl Turns {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) => Err(Fault::bug("nobody's turn to look at files")),
             Err(_) => Err(Fault::busy("so much looks at files already that there is no turn left")
-                .hint("a file system in the sandbox may hang; what waits for it goes on by itself")),
+                .hint(
+                    "a file system in the sandbox may hang; what waits for it goes on by itself",
+                )),
         }
     }
 }

@@ -185,7 +185,12 @@ impl Runs for Programs {
         command: Vec<String>,
         input: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
     ) -> Outcome<Pieces<Said>> {
-        let spec = SessionSpec { command, cwd: Some("/".to_owned()), env: Vec::new(), size: Size::DEFAULT };
+        let spec = SessionSpec {
+            command,
+            cwd: Some("/".to_owned()),
+            env: Vec::new(),
+            size: Size::DEFAULT,
+        };
         let output = self.seat.exec(spec, input).await?;
         Ok(Box::pin(output.map(|it| {
             Ok(match it? {

@@ -36,9 +36,10 @@ use crate::{
     wire::{
         DESCRIPTORS,
         v1::{
-            asks_server::AsksServer, audit_server::AuditServer, hub_server::HubServer,
-            files_server::FilesServer, policy_server::PolicyServer, recordings_server::RecordingsServer,
-            sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
+            asks_server::AsksServer, audit_server::AuditServer, files_server::FilesServer,
+            hub_server::HubServer, policy_server::PolicyServer,
+            recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
+            sessions_server::SessionsServer,
         },
     },
 };

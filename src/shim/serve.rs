@@ -30,9 +30,7 @@ use crate::{
             self,
             output::{output_out, request_in},
         },
-        shim::{
-            Answer, Call, Done, Frames, Input, Welcome, answer, call, event_out, framed, send,
-        },
+        shim::{Answer, Call, Done, Frames, Input, Welcome, answer, call, event_out, framed, send},
     },
 };
 

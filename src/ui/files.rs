@@ -259,10 +259,13 @@ impl View<'_> {
         let mut rows = vec![
             ("kind", entry.kind.word().to_owned()),
             ("mode", entry.mode.map_or_else(dash, |it| format!("{} {it:04o}", mode_shown(it)))),
-            ("owner", match (entry.owner, entry.group) {
-                (Some(owner), Some(group)) => format!("{owner}:{group}"),
-                _ => dash(),
-            }),
+            (
+                "owner",
+                match (entry.owner, entry.group) {
+                    (Some(owner), Some(group)) => format!("{owner}:{group}"),
+                    _ => dash(),
+                },
+            ),
             ("changed", entry.modified_at.map_or_else(dash, |at| zone.date_time(at))),
         ];
         if let Some(target) = &entry.target {

@@ -6,7 +6,8 @@ use sandwatch::{
     app::{
         Act, Msg,
         files::{
-            Body, Class, Files, FilesAct, FilesNews, FilesReply, Half, How, Preview, ShownLine, Span,
+            Body, Class, Files, FilesAct, FilesNews, FilesReply, Half, How, Preview, ShownLine,
+            Span,
         },
         msg::{DiffRead, Reply},
         state::Overlay,
@@ -104,6 +105,7 @@ pub fn preview(path: &str, text: &str) -> Preview {
         offset: 0,
         more: false,
         note: None,
+        room: (0, 0),
     }
 }
 
@@ -175,21 +177,34 @@ fn tree(console: &Console) -> Vec<String> {
 fn directories_are_watched_before_they_are_read_and_read_only_when_they_are_opened() {
     let mut console = Console::with_fleet(SIZE, day());
     let first = acts(&console.keys("f"));
-    let watch = |it: &FilesAct| matches!(it, FilesAct::Watch { paths, .. } if paths == &[TOP.as_bytes()]);
+    let watch =
+        |it: &FilesAct| matches!(it, FilesAct::Watch { paths, .. } if paths == &[TOP.as_bytes()]);
     assert!(matches!(&first[..], [one] if watch(one)), "{first:?}");
     let then = begin(&mut console);
-    assert!(matches!(&then[..], [FilesAct::List { path, .. }] if path == TOP.as_bytes()), "{then:?}");
+    assert!(
+        matches!(&then[..], [FilesAct::List { path, .. }] if path == TOP.as_bytes()),
+        "{then:?}"
+    );
     list(&mut console, TOP, &["src/", "a"]);
     assert_eq!(tree(&console), [">  ▸ src/", "     a                             1.2 K"]);
     let opened = acts(&console.keys("enter"));
-    assert!(matches!(&opened[..], [FilesAct::Watch { paths, .. }] if paths.len() == 2), "{opened:?}");
+    assert!(
+        matches!(&opened[..], [FilesAct::Watch { paths, .. }] if paths.len() == 2),
+        "{opened:?}"
+    );
     let then = begin(&mut console);
-    assert!(matches!(&then[..], [FilesAct::List { path, .. }] if path.ends_with(b"/src")), "{then:?}");
+    assert!(
+        matches!(&then[..], [FilesAct::List { path, .. }] if path.ends_with(b"/src")),
+        "{then:?}"
+    );
     list(&mut console, "/home/me/project/src", &["main.rs"]);
     assert_eq!(tree(&console).len(), 3);
     // Closed, it is forgotten and watched no more.
     let closed = acts(&console.keys("h"));
-    assert!(matches!(&closed[..], [FilesAct::Watch { paths, .. }] if paths.len() == 1), "{closed:?}");
+    assert!(
+        matches!(&closed[..], [FilesAct::Watch { paths, .. }] if paths.len() == 1),
+        "{closed:?}"
+    );
     assert_eq!(tree(&console).len(), 2);
     let left = acts(&console.keys("q"));
     assert!(left.contains(&FilesAct::Unwatch), "{left:?}");
@@ -201,9 +216,8 @@ fn the_cursor_stays_with_its_entry_while_others_come_and_go() {
     let mut console = with_a_file(SIZE);
     let path = |console: &Console| String::from_utf8(files(console).path().unwrap()).unwrap();
     assert_eq!(path(&console), "/home/me/project/src/main.rs");
-    let row = |console: &Console| {
-        console.picture().lines().position(|it| it.starts_with('>')).unwrap()
-    };
+    let row =
+        |console: &Console| console.picture().lines().position(|it| it.starts_with('>')).unwrap();
     console.now += std::time::Duration::from_secs(10);
     assert!(matches!(&tell(&mut console, &[TOP])[..], [FilesAct::List { .. }]));
     list(&mut console, TOP, &["a/", "b/", "docs/", "src/", "zz"]);
@@ -226,8 +240,14 @@ fn the_cursor_stays_with_its_entry_while_others_come_and_go() {
 fn what_changed_is_marked_and_directories_count_what_is_in_them() {
     let console = with_a_file(SIZE);
     let picture = console.picture();
-    for words in ["docs/                                       -1", "src/                                     +1 ~1",
-        " ~       main.rs", " +       new.rs", "+3 -1", "␛[2J<U+202E>x"] {
+    for words in [
+        "docs/                                       -1",
+        "src/                                     +1 ~1",
+        " ~       main.rs",
+        " +       new.rs",
+        "+3 -1",
+        "␛[2J<U+202E>x",
+    ] {
         assert!(picture.contains(words), "{words}:\n{picture}");
     }
 }
@@ -242,7 +262,9 @@ fn a_file_is_read_once_the_cursor_rests_and_again_when_it_was_written() {
     console.now += std::time::Duration::from_secs(1);
     let asked = acts(&console.send(Msg::Tick));
     let wanted = "/home/me/project/README.md";
-    assert!(matches!(&asked[..], [FilesAct::Look { path, end: false, how: How::Text, .. }] if path == wanted.as_bytes()));
+    assert!(
+        matches!(&asked[..], [FilesAct::Look { path, end: false, how: How::Text, .. }] if path == wanted.as_bytes())
+    );
     look(&mut console, wanted, "one\ntwo");
     assert!(console.picture().contains("1 one"));
     // Another file of its directory, or itself: nobody knows which.
@@ -274,12 +296,18 @@ fn names_are_narrowed_and_lines_are_looked_for_in_all_files() {
     console.keys("ctrl-f");
     console.text("tries");
     let acts = acts(&console.keys("enter"));
-    assert!(matches!(&acts[..], [FilesAct::Find { words, path, .. }] if words == "tries" && path == TOP.as_bytes()));
+    assert!(
+        matches!(&acts[..], [FilesAct::Find { words, path, .. }] if words == "tries" && path == TOP.as_bytes())
+    );
     let line = HitLine { number: 120, text: b"three \x1b[31mtries".to_vec() };
     let hit = Hit { path: b"src/http/retry.rs".to_vec(), kind: FileKind::File, line: Some(line) };
     let found = FilesReply::Found { hits: vec![hit], more: false };
     reply(&mut console, |it| matches!(it, FilesAct::Find { .. }), Ok(found));
-    assert!(console.picture().contains("src/http/retry.rs:120 three ␛[31mtries"), "{}", console.picture());
+    assert!(
+        console.picture().contains("src/http/retry.rs:120 three ␛[31mtries"),
+        "{}",
+        console.picture()
+    );
     console.read();
     look(&mut console, "/home/me/project/src/http/retry.rs", &"text\n".repeat(300));
     // At that line.
@@ -361,14 +389,18 @@ fn what_can_not_be_had_is_said_and_asked_for_again() {
         _ => None,
     });
     assert!(console.effects.iter().any(|it| watch(&it.act)));
-    let news = FilesNews { generation: generation.unwrap(), changed: Err("it can't here".to_owned()) };
+    let news =
+        FilesNews { generation: generation.unwrap(), changed: Err("it can't here".to_owned()) };
     // Without a watch it is read all the same.
     let acts_then = acts(&console.send(Msg::Files(news)));
     assert!(matches!(&acts_then[..], [FilesAct::List { .. }]), "{acts_then:?}");
     let is = |it: &FilesAct| matches!(it, FilesAct::List { .. });
     reply(&mut console, is, Err(Fault::failed("sandbox api-refactor is stopped")));
     let picture = console.picture();
-    assert!(picture.contains("not known: sandbox api-refactor is stopped; R asks again"), "{picture}");
+    assert!(
+        picture.contains("not known: sandbox api-refactor is stopped; R asks again"),
+        "{picture}"
+    );
     assert!(picture.contains("not watched"), "{picture}");
     let again = acts(&console.keys("R"));
     assert!(again.iter().any(|it| matches!(it, FilesAct::Watch { .. })), "{again:?}");

@@ -119,14 +119,24 @@ fn what_a_program_does_is_seen_and_what_is_written_is_seen_by_programs() {
     on_stage(name, |stage| async move {
         let (_ground, place, files) = made(&stage, &stage.spec(WorkspaceMode::Cow)).await;
         let (files, top) = (&*files, below(&stage, ""));
-        sh(&place, "mkdir -p d/deep; printf 'one\ntwo\n' > d/f; chmod 700 d/f; ln -s d l; ln -s no n").await;
+        sh(
+            &place,
+            "mkdir -p d/deep; printf 'one\ntwo\n' > d/f; chmod 700 d/f; ln -s d l; ln -s no n",
+        )
+        .await;
         let entries = list(files, &top).await.unwrap();
         let names: Vec<_> = entries.iter().map(|it| String::from_utf8_lossy(&it.name)).collect();
         assert_eq!(names, ["d", "kept", "l", "n"]);
         let [d, kept, l, n] = &entries[..] else { panic!() };
-        assert_eq!((d.kind, kept.kind, l.kind), (FileKind::Directory, FileKind::File, FileKind::Link));
+        assert_eq!(
+            (d.kind, kept.kind, l.kind),
+            (FileKind::Directory, FileKind::File, FileKind::Link)
+        );
         assert!(d.is_directory() && l.is_directory() && !n.is_directory());
-        assert_eq!(n.target.as_ref().map(|it| (it.path.as_slice(), it.kind)), Some((&b"no"[..], None)));
+        assert_eq!(
+            n.target.as_ref().map(|it| (it.path.as_slice(), it.kind)),
+            Some((&b"no"[..], None))
+        );
         let f = files.stat(&below(&stage, "d/f")).await.unwrap();
         assert_eq!((f.size_bytes, f.mode), (Some(8), Some(0o700)));
         // As programs see it.
@@ -139,8 +149,13 @@ fn what_a_program_does_is_seen_and_what_is_written_is_seen_by_programs() {
         let made = write(files, &below(&stage, "d/f"), "written from outside\n").await.unwrap();
         assert_eq!((made.mode, made.size_bytes), (Some(0o700), Some(21)));
         write(files, &below(&stage, "new"), "new\n").await.unwrap();
-        assert_eq!(sh(&place, "cat d/f new; stat -c '%U %a' d/f new; echo more >> new; ls -A").await,
-            format!("written from outside\nnew\n{0} 700\n{0} 644\nd\nkept\nl\nn\nnew", sh(&place, "id -un").await));
+        assert_eq!(
+            sh(&place, "cat d/f new; stat -c '%U %a' d/f new; echo more >> new; ls -A").await,
+            format!(
+                "written from outside\nnew\n{0} 700\n{0} 644\nd\nkept\nl\nn\nnew",
+                sh(&place, "id -un").await
+            )
+        );
         // The real directory is as it was.
         assert_eq!(fs::read_dir(&stage.workspace).unwrap().count(), 1);
         let make = WriteRequest {
@@ -172,21 +187,34 @@ fn no_link_leads_out_and_nothing_but_plain_files_is_opened() {
         )).await;
         for path in ["a", "b", "c/etc/passwd", "c", "e/x", "loop"] {
             let read = read(files, &below(&stage, path), ReadFrom::Start(0)).await;
-            assert!(read.is_err(), "{path}: {:?}", read.map(|it| String::from_utf8_lossy(&it).into_owned()));
+            assert!(
+                read.is_err(),
+                "{path}: {:?}",
+                read.map(|it| String::from_utf8_lossy(&it).into_owned())
+            );
         }
         for path in ["fifo", "tofifo", "zero", "sock", "top"] {
             let fault = read(files, &below(&stage, path), ReadFrom::Start(0)).await.unwrap_err();
             assert_eq!(fault.kind(), Kind::Invalid, "{path}: {fault}");
         }
-        for path in [secret.as_bytes(), format!("/{climb}{secret}").as_bytes(), b"/../../proc/self/environ"] {
+        for path in
+            [secret.as_bytes(), format!("/{climb}{secret}").as_bytes(), b"/../../proc/self/environ"]
+        {
             assert!(read(files, path, ReadFrom::Start(0)).await.is_err());
         }
         // Links within lead where they do for programs.
         let inside = read(files, &below(&stage, "top/etc/hostname"), ReadFrom::Start(0)).await;
-        assert_eq!(String::from_utf8(inside.unwrap()).unwrap().trim(), sh(&place, "cat /etc/hostname").await);
+        assert_eq!(
+            String::from_utf8(inside.unwrap()).unwrap().trim(),
+            sh(&place, "cat /etc/hostname").await
+        );
         // Nothing is written through one, over one, or over what is no file.
         for path in ["a", "top", "fifo", "zero"] {
-            assert_eq!(kind(write(files, &below(&stage, path), "x").await), Some(Kind::Invalid), "{path}");
+            assert_eq!(
+                kind(write(files, &below(&stage, path), "x").await),
+                Some(Kind::Invalid),
+                "{path}"
+            );
         }
         for path in ["c/tmp/x", "nowhere/x", "..", "."] {
             assert!(write(files, &below(&stage, path), "x").await.is_err(), "{path}");
@@ -290,7 +318,8 @@ fn names_and_lines_are_found_and_what_is_no_text_is_not_looked_into() {
 
 #[test]
 fn a_file_that_changed_meanwhile_is_not_written_over_and_half_of_one_is_none() {
-    let name = "files_local::a_file_that_changed_meanwhile_is_not_written_over_and_half_of_one_is_none";
+    let name =
+        "files_local::a_file_that_changed_meanwhile_is_not_written_over_and_half_of_one_is_none";
     on_stage(name, |stage| async move {
         let (_ground, place, files) = made(&stage, &stage.spec(WorkspaceMode::Cow)).await;
         let (files, path) = (&*files, below(&stage, "f"));
@@ -361,7 +390,9 @@ fn a_directory_of_many_entries_comes_in_pages_and_is_read_only_as_far_as_it_is_t
         let many = below(&stage, "many");
         let entries = list(&*files, &many).await.unwrap();
         assert_eq!(entries.len(), 30000);
-        assert!(entries.iter().enumerate().all(|(at, it)| it.name == format!("{at:05}").as_bytes()));
+        assert!(
+            entries.iter().enumerate().all(|(at, it)| it.name == format!("{at:05}").as_bytes())
+        );
         // Who takes a few and goes has read a few: what comes later is not waited for, and no turn is kept.
         for _ in 0..20 {
             let mut pieces = files.list(&many).await.unwrap();
@@ -393,7 +424,9 @@ fn without_a_root_of_its_own_only_what_is_the_sandboxes_is_looked_at() {
             let names = list(files, &below(&stage, "")).await.unwrap();
             assert!(names.iter().any(|it| it.name == b"kept"), "{names:?}");
             drop(list(files, &own).await.unwrap());
-            for path in [&b"/"[..], b"/etc/passwd", &secret, &joined(&below(&stage, ""), b"../secret")] {
+            for path in
+                [&b"/"[..], b"/etc/passwd", &secret, &joined(&below(&stage, ""), b"../secret")]
+            {
                 assert!(read(files, path, ReadFrom::Start(0)).await.is_err(), "{path:?}");
                 assert!(write(files, path, "x").await.is_err(), "{path:?}");
             }

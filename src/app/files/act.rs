@@ -29,6 +29,8 @@ pub enum FilesAct {
         how: How,
         /// Its end instead of its beginning.
         end: bool,
+        /// Columns and rows that a picture has room for.
+        room: (u16, u16),
     },
     /// Answered with `Found`.
     Find { sandbox: SandboxId, path: Vec<u8>, words: String },
@@ -51,12 +53,21 @@ pub enum FilesAct {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilesReply {
     /// Directories first, in the order of names.
-    Listed { entries: Vec<FileEntry>, more: bool },
+    Listed {
+        entries: Vec<FileEntry>,
+        more: bool,
+    },
     Looked(Preview),
-    Found { hits: Vec<Hit>, more: bool },
+    Found {
+        hits: Vec<Hit>,
+        more: bool,
+    },
     /// Where to, in words.
     Copied(String),
-    Fetched { copy: PathBuf, version: Option<u64> },
+    Fetched {
+        copy: PathBuf,
+        version: Option<u64>,
+    },
     /// Whether it is another by now.
     Edited(bool),
     Written,
@@ -71,9 +82,21 @@ pub enum FilesPending {
     /// What changed since the start.
     Marks,
     Get(Vec<u8>),
-    Fetch { sandbox: SandboxId, path: Vec<u8> },
-    Edit { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf, version: Option<u64> },
-    Send { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf },
+    Fetch {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+    },
+    Edit {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        copy: PathBuf,
+        version: Option<u64>,
+    },
+    Send {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        copy: PathBuf,
+    },
 }
 
 /// From what is watched.

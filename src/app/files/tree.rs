@@ -247,7 +247,10 @@ mod tests {
         let mut tree = grown();
         let all = ["/w/a", "/w/a/in", "/w/a/in/deep.rs", "/w/a/x.rs", "/w/b", "/w/f", "/w/g"];
         assert_eq!(shown(&tree), all);
-        assert_eq!(tree.rows().iter().map(|it| it.depth).collect::<Vec<_>>(), [0, 1, 2, 1, 0, 0, 0]);
+        assert_eq!(
+            tree.rows().iter().map(|it| it.depth).collect::<Vec<_>>(),
+            [0, 1, 2, 1, 0, 0, 0]
+        );
         for (row, path) in all.iter().enumerate() {
             assert_eq!(tree.row_of(path.as_bytes()), Some(row));
         }

@@ -20,8 +20,8 @@ pub use self::{
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
     files::{
-        FilesCatArgs, FilesFindArgs, FilesGetArgs, FilesLsArgs, FilesPutArgs, FilesStatArgs, FilesVerb,
-        FilesWatchArgs,
+        FilesCatArgs, FilesFindArgs, FilesGetArgs, FilesLsArgs, FilesPutArgs, FilesStatArgs,
+        FilesVerb, FilesWatchArgs,
     },
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
 };

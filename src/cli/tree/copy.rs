@@ -9,11 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::{
-    cut_off,
-    list::all,
-    read,
-};
+use super::{cut_off, list::all, read};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -87,7 +83,8 @@ pub async fn put(
     };
     let from = args.from.filter(|it| it.as_os_str() != "-");
     let found = from.as_deref().map(|it| {
-        std::fs::metadata(it).map_err(|error| Fault::io(format!("reading {}", it.display()), &error))
+        std::fs::metadata(it)
+            .map_err(|error| Fault::io(format!("reading {}", it.display()), &error))
     });
     let found = found.transpose()?;
     if let (Some(from), Some(true)) = (&from, found.as_ref().map(std::fs::Metadata::is_dir)) {
@@ -123,9 +120,10 @@ async fn put_file(
     expected: Expected,
 ) -> Outcome<FileEntry> {
     let source: Box<dyn Read + Send> = match from {
-        Some(from) => Box::new(std::fs::File::open(from).map_err(|error| {
-            Fault::io(format!("reading {}", from.display()), &error)
-        })?),
+        Some(from) => Box::new(
+            std::fs::File::open(from)
+                .map_err(|error| Fault::io(format!("reading {}", from.display()), &error))?,
+        ),
         None => Box::new(std::io::stdin()),
     };
     // What is replaced keeps its permissions, unless there is nothing yet.

@@ -10,8 +10,7 @@ use tokio_stream::StreamExt;
 use super::{
     args::{FilesCatArgs, FilesFindArgs, FilesVerb, FilesWatchArgs},
     json_files::{FileDataView, FindView, HitView, WatchView},
-    out,
-    resolve,
+    out, resolve,
     safe::Safe,
 };
 use crate::{
@@ -60,11 +59,7 @@ async fn read(
     runtime.read_file(id, ReadRequest { path: path.to_vec(), from, most }).await
 }
 
-async fn cat(
-    runtime: &dyn Runtime,
-    sandbox: &Sandbox,
-    args: FilesCatArgs,
-) -> Outcome<out::Code> {
+async fn cat(runtime: &dyn Runtime, sandbox: &Sandbox, args: FilesCatArgs) -> Outcome<out::Code> {
     let path = args.path.as_bytes();
     let from = args.tail.map_or(ReadFrom::Start(0), ReadFrom::End);
     if args.json {
@@ -161,11 +156,7 @@ async fn whole(
     Ok(out::DONE)
 }
 
-async fn find(
-    runtime: &dyn Runtime,
-    sandbox: &Sandbox,
-    args: FilesFindArgs,
-) -> Outcome<out::Code> {
+async fn find(runtime: &dyn Runtime, sandbox: &Sandbox, args: FilesFindArgs) -> Outcome<out::Code> {
     let FilesFindArgs { path, name, text, json, .. } = args;
     let request = FindRequest { path: path.as_bytes().to_vec(), name, text };
     let mut found = runtime.find_files(&sandbox.id, request).await?;

@@ -165,8 +165,14 @@ impl Driver for Docker {
     }
 
     /// By programs in it: an engine shows no directory without all that is below it.
-    fn files(&self, _: &Ground, _: &SandboxSpec, way: files::Way) -> Outcome<Arc<dyn files::Files>> {
-        let programs = way.programs.ok_or_else(|| Fault::unsupported("no program can be run in it"))?;
+    fn files(
+        &self,
+        _: &Ground,
+        _: &SandboxSpec,
+        way: files::Way,
+    ) -> Outcome<Arc<dyn files::Files>> {
+        let programs =
+            way.programs.ok_or_else(|| Fault::unsupported("no program can be run in it"))?;
         Ok(Arc::new(ByPrograms::new(programs)))
     }
 

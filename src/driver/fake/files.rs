@@ -29,7 +29,10 @@ use crate::{
 const BESIDE: [(&str, &str); 4] = [
     ("README.md", "# api\n\nA client that tries again.\n\n    cargo run\n"),
     ("Cargo.toml", "[package]\nname = \"api\"\nversion = \"0.3.1\"\nedition = \"2024\"\n"),
-    ("src/main.rs", "fn main() {\n    // One request, three tries.\n    println!(\"{:?}\", api::get(\"/\"));\n}\n"),
+    (
+        "src/main.rs",
+        "fn main() {\n    // One request, three tries.\n    println!(\"{:?}\", api::get(\"/\"));\n}\n",
+    ),
     ("src/http/mod.rs", "pub mod client;\npub mod retry;\n"),
 ];
 
@@ -151,7 +154,9 @@ impl Files for Arc<Tree> {
             (Expected::Nothing, Some(_)) => {
                 return Err(Fault::busy(format!("there is a file already: {}", shown())));
             }
-            (Expected::Version(seen), it) if it.as_ref().and_then(|it| it.version) != Some(seen) => {
+            (Expected::Version(seen), it)
+                if it.as_ref().and_then(|it| it.version) != Some(seen) =>
+            {
                 return Err(Fault::busy(format!("it was changed meanwhile: {}", shown())));
             }
             _ => {}

@@ -464,12 +464,7 @@ impl Driver for Local {
         apply::undo(ground, overwrite)
     }
 
-    fn files(
-        &self,
-        ground: &Ground,
-        spec: &SandboxSpec,
-        way: Way,
-    ) -> Outcome<Arc<dyn Files>> {
+    fn files(&self, ground: &Ground, spec: &SandboxSpec, way: Way) -> Outcome<Arc<dyn Files>> {
         Ok(Arc::new(LocalFiles::open(ground, spec, way)?))
     }
 

@@ -150,14 +150,12 @@ impl ShimLink {
 
     /// The one call whose answer has an open file with it.
     pub(super) async fn ask_for_root(&self) -> Outcome<OwnedFd> {
-        let Connection { answers, writer } =
-            self.begin(call::What::GiveRoot(GiveRoot {})).await?;
+        let Connection { answers, writer } = self.begin(call::What::GiveRoot(GiveRoot {})).await?;
         let stream = answers.into_inner().reunite(writer);
         let stream = stream.map_err(|_| Fault::bug("two halves of two connections"))?;
         let mut first = [0; FIRST_BYTES];
-        let received = stream.async_io(Interest::READABLE, || {
-            descriptors::receive_with(stream.as_fd(), &mut first)
-        });
+        let received = stream
+            .async_io(Interest::READABLE, || descriptors::receive_with(stream.as_fd(), &mut first));
         let lost = |error| Fault::lost(format!("the connection broke: {error}"));
         let (count, root) = received.await.map_err(lost)?;
         let (reader, writer) = stream.into_split();

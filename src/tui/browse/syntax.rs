@@ -148,7 +148,10 @@ mod tests {
             ("42", Class::Number),
             ("main", Class::Name),
         ] {
-            assert!(found.iter().any(|it| it.0 == wanted.0 && it.1 == wanted.1), "{wanted:?}: {found:?}");
+            assert!(
+                found.iter().any(|it| it.0 == wanted.0 && it.1 == wanted.1),
+                "{wanted:?}: {found:?}"
+            );
         }
         assert!(found.iter().any(|it| it.0.trim() == "fn" && it.1 == Class::Word), "{found:?}");
         assert!(colour("no.such-thing", vec!["x".to_owned()]).is_none());

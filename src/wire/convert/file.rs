@@ -41,7 +41,8 @@ fn path_in(field: &str, value: Bytes) -> Outcome<Vec<u8>> {
 /// A name, which nobody is to take for a path that leads elsewhere.
 fn name_in(value: Bytes) -> Outcome<Vec<u8>> {
     let name = blob("entry.name", value, NAME_BYTES_MAX)?.to_vec();
-    let plain = !matches!(&name[..], b"" | b"." | b"..") && !name.iter().any(|it| b"/\0".contains(it));
+    let plain =
+        !matches!(&name[..], b"" | b"." | b"..") && !name.iter().any(|it| b"/\0".contains(it));
     if plain || name == b"/" {
         return Ok(name);
     }

@@ -38,7 +38,8 @@ impl Owners {
     pub fn new(identity: &Identity, map: Option<&[u8]>) -> Self {
         let mut inside = (identity.inside_uid, identity.inside_gid);
         let line = map.and_then(|it| str::from_utf8(it).ok()).and_then(|it| {
-            let numbers: Option<Vec<u32>> = it.split_whitespace().map(|it| it.parse().ok()).collect();
+            let numbers: Option<Vec<u32>> =
+                it.split_whitespace().map(|it| it.parse().ok()).collect();
             numbers.filter(|it| it.len() == 3)
         });
         // An image says who its user is.
@@ -53,10 +54,7 @@ impl Owners {
 
     fn of(&self, stat: &Stat) -> (u32, u32) {
         let one = |id, host, inside| if id == host { inside } else { NOBODY };
-        (
-            one(stat.st_uid, self.host.0, self.inside.0),
-            one(stat.st_gid, self.host.1, self.inside.1),
-        )
+        (one(stat.st_uid, self.host.0, self.inside.0), one(stat.st_gid, self.host.1, self.inside.1))
     }
 }
 
@@ -87,7 +85,9 @@ impl Place {
             size_bytes: (kind == FileKind::File).then(|| stat.st_size.try_into().unwrap_or(0)),
             mode: Some(stat.st_mode & 0o7777),
             modified_at: Some(Timestamp(
-                stat.st_mtime.saturating_mul(1000).saturating_add(stat.st_mtime_nsec as i64 / 1_000_000),
+                stat.st_mtime
+                    .saturating_mul(1000)
+                    .saturating_add(stat.st_mtime_nsec as i64 / 1_000_000),
             )),
             owner: Some(owner),
             group: Some(group),
@@ -162,9 +162,9 @@ impl Listing {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         let path = joined(&self.path, name);
         match statat(&self.directory, name, flags) {
-            Ok(stat) => Some(place.entry(&stat, &path, name, || {
-                readlinkat(&self.directory, name, Vec::new())
-            })),
+            Ok(stat) => Some(
+                place.entry(&stat, &path, name, || readlinkat(&self.directory, name, Vec::new())),
+            ),
             Err(Errno::NOENT) => None,
             // It is there, and that is all that may be known of it.
             Err(_) => Some(FileEntry::bare(name, reach::kind(kind))),

@@ -12,7 +12,8 @@ use std::{
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 use rustix::{
     fs::{
-        AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, fstatfs, openat2, statat,
+        AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, fstatfs, openat2,
+        statat,
     },
     io::Errno,
 };
@@ -86,7 +87,8 @@ pub struct Search {
 impl Search {
     pub fn begin(reach: &Reach, request: FindRequest) -> Outcome<Self> {
         let FindRequest { path, name, text } = request;
-        let long = |it: &Option<String>| it.as_ref().is_some_and(|it| it.len() > FIND_WORDS_BYTES_MAX);
+        let long =
+            |it: &Option<String>| it.as_ref().is_some_and(|it| it.len() > FIND_WORDS_BYTES_MAX);
         if long(&name) || long(&text) {
             let words = format!("more than {FIND_WORDS_BYTES_MAX} bytes to look for");
             return Err(Fault::invalid(words));
@@ -264,7 +266,10 @@ impl Search {
             line += memchr_iter(b'\n', bytes.get(counted..hit).unwrap_or_default()).count() as u64;
             counted = hit;
             let start = bytes.get(..hit).and_then(|it| memrchr(b'\n', it)).map_or(0, |it| it + 1);
-            let end = bytes.get(hit..).and_then(|it| memchr(b'\n', it)).map_or(bytes.len(), |it| hit + it);
+            let end = bytes
+                .get(hit..)
+                .and_then(|it| memchr(b'\n', it))
+                .map_or(bytes.len(), |it| hit + it);
             // Of a long line, that part.
             let from = start.max(hit.saturating_sub(FILE_HIT_BYTES_MAX / 4));
             let to = end.min(from + FILE_HIT_BYTES_MAX);
@@ -283,7 +288,8 @@ impl Search {
 
 /// Whether something is mounted there that holds no files.
 fn made_up(directory: &OwnedFd, above: &Stat, name: &[u8]) -> bool {
-    let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) else {
+    let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
+    else {
         return false;
     };
     if stat.st_dev == above.st_dev {

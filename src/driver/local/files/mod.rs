@@ -18,10 +18,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::{
-    fs::OFlags,
-    process::geteuid,
-};
+use rustix::{fs::OFlags, process::geteuid};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 
@@ -77,10 +74,8 @@ impl LocalFiles {
         let map = first.and_then(|it| processes::read(it, "uid_map").ok().flatten());
         let owners = Owners::new(&identity, map.as_deref());
         // The hub may do more than its sandboxes where it is root.
-        let shoes = geteuid().is_root().then_some(Shoes {
-            uid: identity.host_uid,
-            gid: identity.host_gid,
-        });
+        let shoes =
+            geteuid().is_root().then_some(Shoes { uid: identity.host_uid, gid: identity.host_gid });
         Ok(Self { place: Arc::new(Place { reach, owners }), aside: Aside::new(way.turns, shoes) })
     }
 

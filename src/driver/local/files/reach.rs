@@ -31,9 +31,8 @@ const TRIES: usize = 16;
 /// The whole of a sandbox's view: links in it lead where they do for its programs.
 const WHOLE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 /// A part of the host's view: a link in it could lead to what is the operator's.
-const PART: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_MAGICLINKS)
-    .union(ResolveFlags::NO_SYMLINKS);
+const PART: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_SYMLINKS);
 
 pub enum Reach {
     Whole(OwnedFd),
@@ -134,8 +133,10 @@ pub fn by_number(of: &OwnedFd) -> String {
 
 fn elsewhere(path: &[u8], parts: &[Part]) -> Fault {
     let own: Vec<String> = parts.iter().map(|it| name_shown(&it.path)).collect();
-    Fault::denied(format!("not a file of the sandbox's own: {}", name_shown(path)))
-        .hint(format!("a sandbox of grade landlock has no root of its own; look in {}", own.join(" or ")))
+    Fault::denied(format!("not a file of the sandbox's own: {}", name_shown(path))).hint(format!(
+        "a sandbox of grade landlock has no root of its own; look in {}",
+        own.join(" or ")
+    ))
 }
 
 pub fn kind(of: FileType) -> FileKind {
@@ -156,7 +157,9 @@ pub fn fault(path: &[u8], error: Errno) -> Fault {
     match error {
         Errno::NOENT => Fault::absent(format!("no such file or directory: {shown}")),
         Errno::NOTDIR => Fault::absent(format!("not a directory: {shown}")),
-        Errno::ACCESS | Errno::PERM => Fault::denied(format!("the sandbox's user may not: {shown}")),
+        Errno::ACCESS | Errno::PERM => {
+            Fault::denied(format!("the sandbox's user may not: {shown}"))
+        }
         Errno::ROFS => Fault::denied(format!("it is read-only in the sandbox: {shown}")),
         Errno::LOOP | Errno::XDEV => {
             Fault::denied(format!("a link on the way is not followed: {shown}"))

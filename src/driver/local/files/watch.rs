@@ -69,7 +69,8 @@ fn kernel() -> Option<&'static Kernel> {
     static KERNEL: OnceLock<Option<Kernel>> = OnceLock::new();
     let kernel = KERNEL.get_or_init(|| {
         let instance = inotify::init(CreateFlags::CLOEXEC);
-        let instance = instance.inspect_err(|error| tracing::warn!(%error, "nothing can be watched"));
+        let instance =
+            instance.inspect_err(|error| tracing::warn!(%error, "nothing can be watched"));
         Some(Kernel { instance: instance.ok()?, listeners: Mutex::default() })
     });
     static HEARS: OnceLock<bool> = OnceLock::new();
