@@ -127,40 +127,17 @@ impl Turn<'_> {
     pub(super) fn view_action(&mut self, action: Action, argument: &str) -> bool {
         let scope = action.spec().scope;
         let now = self.state.now.since_start;
+        let its_own = match self.state.views.last() {
+            None => return self.works_elsewhere(action),
+            Some(View::Asks(_)) => self.asks_action(action),
+            Some(View::Records(_)) => self.records_action(action),
+            Some(View::Files(_)) => self.files_action(action),
+            Some(View::Snapshots(_) | View::Diff(_)) => false,
+        };
+        if its_own {
+            return true;
+        }
         let is_snapshots = match self.state.views.last_mut() {
-            None => {
-                let elsewhere = match scope {
-                    Scope::Snapshots => Some(Action::Snapshots),
-                    Scope::Diff | Scope::View => Some(Action::Diff),
-                    Scope::Asks | Scope::Ask => Some(Action::AsksShow),
-                    Scope::Records => Some(Action::RulesShow),
-                    Scope::Files => Some(Action::FilesShow),
-                    _ => None,
-                };
-                if let Some(place) = elsewhere {
-                    let (title, key) = (action.spec().title, self.state.key_words(place));
-                    self.notice(Level::Info, &format!("{title}: {key} opens where it works"));
-                }
-                return elsewhere.is_some();
-            }
-            Some(View::Asks(_)) => {
-                if self.asks_action(action) {
-                    return true;
-                }
-                false
-            }
-            Some(View::Records(_)) => {
-                if self.records_action(action) {
-                    return true;
-                }
-                false
-            }
-            Some(View::Files(_)) => {
-                if self.files_action(action) {
-                    return true;
-                }
-                false
-            }
             Some(View::Snapshots(it)) => {
                 if it.cursor.act(action) {
                     it.rest.moved(now);
@@ -182,6 +159,7 @@ impl Turn<'_> {
                 }
                 false
             }
+            _ => false,
         };
         match (action, scope) {
             (Action::Back, _) => self.back_in_view(),
@@ -210,6 +188,23 @@ impl Turn<'_> {
             _ => return false,
         }
         true
+    }
+
+    /// Says where an action of a place works, while none is open; `false` when it is none.
+    fn works_elsewhere(&mut self, action: Action) -> bool {
+        let elsewhere = match action.spec().scope {
+            Scope::Snapshots => Some(Action::Snapshots),
+            Scope::Diff | Scope::View => Some(Action::Diff),
+            Scope::Asks | Scope::Ask => Some(Action::AsksShow),
+            Scope::Records => Some(Action::RulesShow),
+            Scope::Files => Some(Action::FilesShow),
+            _ => None,
+        };
+        if let Some(place) = elsewhere {
+            let (title, key) = (action.spec().title, self.state.key_words(place));
+            self.notice(Level::Info, &format!("{title}: {key} opens where it works"));
+        }
+        elsewhere.is_some()
     }
 
     fn back_in_view(&mut self) {
@@ -377,7 +372,7 @@ impl Turn<'_> {
                 Some(visible(&ask.asked.request.subject))
             }
             View::Records(it) => it.copied(),
-            View::Files(it) => self.copied_from_files(it),
+            View::Files(it) => it.path().map(|it| quote(&it)),
         }
     }
 

@@ -284,17 +284,12 @@ impl Turn<'_> {
             }
         } else if in_side {
             it.half = Half::Text;
-            if !clicked {
-                it.lines.move_by(rows);
-            } else {
+            if clicked {
                 it.lines.move_to(it.lines.top() + usize::from(y - area.side.1.y));
+            } else {
+                it.lines.move_by(rows);
             }
         }
-    }
-
-    /// What copying means in the place.
-    pub(super) fn copied_from_files(&self, it: &Files) -> Option<String> {
-        it.path().map(|it| crate::app::command::quote(&it))
     }
 
     /// Calls that only read end with the place.

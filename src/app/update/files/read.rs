@@ -5,7 +5,7 @@ use super::super::Turn;
 use crate::{
     app::{
         effect::Act,
-        files::{Body, FilesAct, FilesNews, FilesPending, Preview, Watch},
+        files::{Body, Files, FilesAct, FilesNews, FilesPending, Preview, Watch},
         layout::ViewArea,
         state::Pending,
         view::{Left, View},
@@ -98,7 +98,7 @@ impl Turn<'_> {
         let due = it.tree.dirs().filter(|dir| {
             // What happens after it is read is to be told: so it is watched first.
             let first = !dir.known && dir.wrong.is_none() && it.is_covered(&dir.path);
-            dir.asked.is_none() && (first || (dir.old && now >= it.again_at(dir)))
+            dir.asked.is_none() && (first || (dir.old && now >= Files::again_at(dir)))
         });
         let due: Vec<Vec<u8>> = due.map(|it| it.path.clone()).collect();
         let sandbox = it.sandbox.clone();
