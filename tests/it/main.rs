@@ -85,6 +85,7 @@ mod engine_scale;
 mod engine_snapshots;
 mod engine_support;
 mod files_cli;
+mod files_docker;
 mod files_local;
 mod given;
 mod gpus;

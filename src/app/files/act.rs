@@ -29,6 +29,8 @@ pub enum FilesAct {
         how: How,
         /// Its end instead of its beginning.
         end: bool,
+        /// Columns and rows that a picture has room for.
+        room: (u16, u16),
     },
     /// Answered with `Found`.
     Find { sandbox: SandboxId, path: Vec<u8>, words: String },

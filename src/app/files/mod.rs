@@ -227,7 +227,10 @@ impl Files {
     }
 
     /// When a directory that changed may be read again: a large one not so often.
-    pub(in crate::app) fn again_at(&self, dir: &Dir) -> Duration {
+    pub(in crate::app) fn again_at(dir: &Dir) -> Duration {
+        if dir.listed_at.is_zero() {
+            return Duration::ZERO;
+        }
         let many = u32::try_from(dir.entries.len() / 1000).unwrap_or(u32::MAX);
         dir.listed_at + CONSOLE_FILES_AGAIN_MIN + CONSOLE_FILES_AGAIN_EACH * many
     }
@@ -235,7 +238,7 @@ impl Files {
     /// When the place next does something by itself.
     pub(in crate::app) fn rests_at(&self) -> Option<Duration> {
         let old = self.tree.dirs().filter(|it| it.old && it.asked.is_none());
-        let again = old.map(|it| self.again_at(it));
+        let again = old.map(Self::again_at);
         let marks = (self.is_compared && self.marks_old && self.marks_asked.is_none())
             .then(|| self.marks_due())
             .flatten();

@@ -52,6 +52,8 @@ pub struct Preview {
     pub more: bool,
     /// What a person should know, e.g. its size as a picture.
     pub note: Option<String>,
+    /// The room that it was made for.
+    pub room: (u16, u16),
 }
 
 impl Preview {

@@ -374,7 +374,7 @@ impl Turn<'_> {
             }
             View::Records(it) => it.copied(),
             View::Gauges(it) => Some(it.sandbox().map(|it| self.name_of(it))?),
-            View::Files(it) => self.copied_from_files(it),
+            View::Files(it) => it.path().map(|it| quote(&it)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the place of files wants done: reading, searching and writing through the hub, off the loop. Everything that is
 //! shown is made ready here, so that drawing takes no time.
 
+mod image;
 mod shown;
 mod syntax;
 
@@ -24,7 +25,10 @@ use crate::{
     base::{
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{CONSOLE_EDIT_BYTES_MAX, CONSOLE_FILE_BYTES_MAX, FILE_PIECE_BYTES, FIND_HITS_MAX},
+        limits::{
+            CONSOLE_EDIT_BYTES_MAX, CONSOLE_FILE_BYTES_MAX, CONSOLE_PICTURE_BYTES_MAX,
+            FILE_PIECE_BYTES, FIND_HITS_MAX,
+        },
         text::shown as safe,
     },
     config::paths::scratch,
@@ -46,7 +50,9 @@ pub async fn answer(runtime: &dyn Runtime, act: FilesAct) -> Outcome<FilesReply>
             syntax::warm();
             list(runtime, &sandbox, &path).await
         }
-        FilesAct::Look { sandbox, path, how, end } => look(runtime, &sandbox, path, how, end).await,
+        FilesAct::Look { sandbox, path, how, end, room } => {
+            look(runtime, &sandbox, path, how, end, room).await
+        }
         FilesAct::Find { sandbox, path, words } => find(runtime, &sandbox, path, words).await,
         FilesAct::Get { sandbox, path, directory } => {
             get(runtime, &sandbox, &path, &directory).await
@@ -116,10 +122,19 @@ async fn look(
     path: Vec<u8>,
     how: How,
     end: bool,
+    room: (u16, u16),
 ) -> Outcome<FilesReply> {
     let most = CONSOLE_FILE_BYTES_MAX;
     let from = if end { ReadFrom::End(most) } else { ReadFrom::Start(0) };
     let (entry, offset, bytes) = part(runtime, sandbox, &path, from, most + 1).await?;
+    let is_picture = how == How::Text && offset == 0 && image::is_one(&bytes);
+    if is_picture && entry.size_bytes.is_some_and(|it| it <= CONSOLE_PICTURE_BYTES_MAX) {
+        let (from, most) = (ReadFrom::Start(0), CONSOLE_PICTURE_BYTES_MAX);
+        let (entry, _, whole) = part(runtime, sandbox, &path, from, most).await?;
+        if let Some(shown) = shown::picture(&path, entry, whole, room).await {
+            return Ok(FilesReply::Looked(shown));
+        }
+    }
     Ok(FilesReply::Looked(shown::preview(path, entry, offset, bytes, how).await?))
 }
 

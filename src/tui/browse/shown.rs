@@ -1,11 +1,21 @@
 //! A file as it is shown: as text with colours, or as bytes. All of it is safe to draw, and bounded.
 
-use super::syntax;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+use super::{image, syntax};
 use crate::{
     app::files::{Body, How, Preview, ShownLine},
     base::{
         fault::{Fault, Outcome},
-        limits::{CONSOLE_FILE_BYTES_MAX, CONSOLE_FILE_LINE_BYTES_MAX, CONSOLE_FILE_LINES_MAX},
+        limits::{
+            CONSOLE_FILE_BYTES_MAX, CONSOLE_FILE_LINE_BYTES_MAX, CONSOLE_FILE_LINES_MAX,
+            CONSOLE_PICTURE_POINTS_MAX,
+        },
         text::visible,
         units::human_bytes,
     },
@@ -16,6 +26,8 @@ use crate::{
 const LOOKED_AT_FOR_ZEROS: usize = 8 * 1024;
 const BYTES_IN_A_ROW: usize = 16;
 const TAB_CELLS: usize = 4;
+/// How long a picture may take to be unpacked and made small.
+const PICTURE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Makes ready what was read of a file, from so many bytes after its start; one byte more than is shown says that
 /// there is more.
@@ -47,7 +59,35 @@ pub async fn preview(
         let end = if offset > 0 { "last" } else { "first" };
         format!("the {end} {} of {}", human_bytes(CONSOLE_FILE_BYTES_MAX), human_bytes(size))
     });
-    Ok(Preview { path, entry, body, offset, more, note })
+    Ok(Preview { path, entry, body, offset, more, note, room: (0, 0) })
+}
+
+/// Makes a picture ready; `None` for what is none, or takes too long. No second one is begun until then.
+pub async fn picture(
+    path: &[u8],
+    entry: FileEntry,
+    bytes: Vec<u8>,
+    room: (u16, u16),
+) -> Option<Preview> {
+    static TURN: OnceLock<Arc<Semaphore>> = OnceLock::new();
+    let turns = TURN.get_or_init(|| Arc::new(Semaphore::new(1)));
+    let turn = Arc::clone(turns).try_acquire_owned().ok()?;
+    let most = usize::try_from(CONSOLE_PICTURE_POINTS_MAX).unwrap_or(usize::MAX);
+    let work = tokio::task::spawn_blocking(move || {
+        let rows = image::rows(&bytes, room, most);
+        drop(turn);
+        rows
+    });
+    let (rows, (width, height)) = tokio::time::timeout(PICTURE_WITHIN, work).await.ok()?.ok()??;
+    Some(Preview {
+        path: path.to_vec(),
+        entry,
+        body: Body::Picture(rows),
+        offset: 0,
+        more: false,
+        note: Some(format!("{width}x{height} points")),
+        room,
+    })
 }
 
 /// Lines of a text; where it begins in the middle, the first one is half and left out.

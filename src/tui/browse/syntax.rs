@@ -133,7 +133,7 @@ mod tests {
     fn pieces(name: &str, text: &str) -> Vec<(String, Class)> {
         let lines = colour(name, text.lines().map(str::to_owned).collect()).unwrap();
         let of = |line: &ShownLine| -> Vec<(String, Class)> {
-            let text = |it: &Span| (line.text[it.start..it.end].to_owned(), it.class);
+            let text = |it: &Span| (line.text.get(it.start..it.end).unwrap().to_owned(), it.class);
             line.spans.iter().map(text).collect()
         };
         lines.iter().flat_map(of).collect()

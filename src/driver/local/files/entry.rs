@@ -87,7 +87,7 @@ impl Place {
             modified_at: Some(Timestamp(
                 stat.st_mtime
                     .saturating_mul(1000)
-                    .saturating_add(stat.st_mtime_nsec as i64 / 1_000_000),
+                    .saturating_add(stat.st_mtime_nsec.cast_signed() / 1_000_000),
             )),
             owner: Some(owner),
             group: Some(group),

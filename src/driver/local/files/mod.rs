@@ -226,7 +226,7 @@ impl Files for LocalFiles {
             written?;
         }
         let made = self.step(move |place| writing.finish(place)).await?;
-        left.is_no_more();
+        left.forget();
         Ok(made)
     }
 

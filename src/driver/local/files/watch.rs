@@ -67,13 +67,13 @@ fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
 /// `None` where this kernel has none left.
 fn kernel() -> Option<&'static Kernel> {
     static KERNEL: OnceLock<Option<Kernel>> = OnceLock::new();
+    static HEARS: OnceLock<bool> = OnceLock::new();
     let kernel = KERNEL.get_or_init(|| {
         let instance = inotify::init(CreateFlags::CLOEXEC);
         let instance =
             instance.inspect_err(|error| tracing::warn!(%error, "nothing can be watched"));
         Some(Kernel { instance: instance.ok()?, listeners: Mutex::default() })
     });
-    static HEARS: OnceLock<bool> = OnceLock::new();
     let kernel = kernel.as_ref()?;
     let hears = HEARS.get_or_init(|| {
         let thread = std::thread::Builder::new().name("watch".to_owned());

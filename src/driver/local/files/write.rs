@@ -180,7 +180,7 @@ impl<'a> Left<'a> {
     }
 
     /// It has its name.
-    pub fn is_no_more(mut self) {
+    pub fn forget(mut self) {
         self.place = None;
     }
 }

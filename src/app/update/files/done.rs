@@ -1,0 +1,182 @@
+//! What came of what the place of files asked for.
+
+use super::super::Turn;
+use crate::{
+    app::{
+        dialog::{Deed, Says},
+        effect::{Act, EffectId},
+        files::{FilesAct, FilesPending, FilesReply, Marks},
+        msg::Reply,
+        view::View,
+    },
+    base::{
+        fault::{Fault, Kind, Outcome},
+        id::SandboxId,
+    },
+    model::{
+        event::Level,
+        file::{Expected, name_shown},
+    },
+};
+
+impl Turn<'_> {
+    pub(in crate::app::update) fn files_done(
+        &mut self,
+        id: EffectId,
+        pending: FilesPending,
+        result: Outcome<Reply>,
+    ) {
+        self.state.dirty = true;
+        let reply = match result {
+            Ok(Reply::Files(reply)) => Ok(*reply),
+            Ok(Reply::Diff(read)) if pending == FilesPending::Marks => {
+                return self.marks_read(id, &read.files);
+            }
+            Ok(_) => Err(Fault::failed("the hub answered something else")),
+            Err(fault) => Err(fault),
+        };
+        match pending {
+            FilesPending::List(path) => self.dir_listed(id, &path, reply),
+            FilesPending::Look(path) => self.looked(id, path, reply),
+            FilesPending::Find => self.found(id, reply),
+            FilesPending::Marks => {
+                if let Some(it) = self.files_mut() {
+                    it.marks_asked.take_if(|it| *it == id);
+                }
+            }
+            FilesPending::Get(path) => match reply {
+                Ok(FilesReply::Copied(to)) => self.notice(Level::Info, &format!("copied to {to}")),
+                Ok(_) => {}
+                Err(fault) => self.fault(&format!("copying {}", name_shown(&path)), &fault),
+            },
+            FilesPending::Fetch { sandbox, path } => match reply {
+                Ok(FilesReply::Fetched { copy, version }) => {
+                    let pending = FilesPending::Edit { sandbox, path, copy: copy.clone(), version };
+                    self.act_on_files(FilesAct::Edit(copy), pending);
+                }
+                Ok(_) => {}
+                Err(fault) => self.fault(&format!("reading {}", name_shown(&path)), &fault),
+            },
+            FilesPending::Edit { sandbox, path, copy, version } => match reply {
+                Ok(FilesReply::Edited(true)) => {
+                    let expected = version.map_or(Expected::Anything, Expected::Version);
+                    self.send_copy(sandbox, path, copy, expected);
+                }
+                Ok(_) => {
+                    self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
+                    self.notice(Level::Info, "nothing was changed in it");
+                }
+                Err(fault) => {
+                    self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
+                    self.fault("editing", &fault);
+                }
+            },
+            FilesPending::Send { sandbox, path, copy } => self.sent(sandbox, path, copy, reply),
+        }
+    }
+
+    fn dir_listed(&mut self, id: EffectId, path: &[u8], reply: Outcome<FilesReply>) {
+        for view in &mut self.state.views {
+            let View::Files(it) = view else { continue };
+            let asked =
+                |it: &mut crate::app::files::Dir| it.asked.take_if(|it| *it == id).is_some();
+            if !it.tree.dir_mut(path).is_some_and(asked) {
+                continue;
+            }
+            match reply {
+                Ok(FilesReply::Listed { entries, more }) => {
+                    it.change(|it| it.list(path, entries, more));
+                    let wanted = it.tree.wanted.take();
+                    if let Some(row) = wanted.as_ref().and_then(|it_| it.tree.row_of(it_)) {
+                        it.cursor.move_to(row);
+                    } else {
+                        it.tree.wanted = wanted;
+                    }
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    let why = fault.message().to_owned();
+                    let gone = fault.kind() == Kind::Absent && path != it.tree.top();
+                    if gone {
+                        it.change(|it| it.close(path));
+                    } else if let Some(dir) = it.tree.dir_mut(path) {
+                        dir.wrong = Some(why);
+                    }
+                }
+            }
+            return;
+        }
+    }
+
+    fn looked(&mut self, id: EffectId, path: Vec<u8>, reply: Outcome<FilesReply>) {
+        for view in &mut self.state.views {
+            let View::Files(it) = view else { continue };
+            if it.looking.take_if(|it| it.0 == id).is_none() {
+                continue;
+            }
+            match reply {
+                Ok(FilesReply::Looked(preview)) => it.look(preview),
+                Ok(_) => {}
+                Err(fault) => {
+                    it.preview = Some(Err((path, fault.message().to_owned())));
+                    it.settle_lines();
+                }
+            }
+            return;
+        }
+    }
+
+    fn found(&mut self, id: EffectId, reply: Outcome<FilesReply>) {
+        let Some(it) = self.files_mut() else { return };
+        let Some(found) = it.found.as_mut().filter(|it| it.asked == Some(id)) else { return };
+        found.asked = None;
+        match reply {
+            Ok(FilesReply::Found { hits, more }) => {
+                (found.hits, found.more) = (hits, more);
+                found.cursor.set_count(found.hits.len());
+            }
+            Ok(_) => {}
+            Err(fault) => found.wrong = Some(fault.message().to_owned()),
+        }
+        it.settle_lines();
+    }
+
+    fn marks_read(&mut self, id: EffectId, changes: &[crate::model::change::FileChange]) {
+        for view in &mut self.state.views {
+            let View::Files(it) = view else { continue };
+            if it.marks_asked.take_if(|it| *it == id).is_some() {
+                it.marks = Marks::new(it.workspace.as_deref().unwrap_or_default(), changes);
+            }
+        }
+    }
+
+    fn sent(
+        &mut self,
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        copy: std::path::PathBuf,
+        reply: Outcome<FilesReply>,
+    ) {
+        let shown = name_shown(&path);
+        match reply {
+            Ok(_) => {
+                self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
+                self.notice(Level::Info, &format!("{shown} is written"));
+            }
+            Err(fault) if fault.kind() == Kind::Busy => {
+                let lines = vec![
+                    "It was changed in the sandbox while you edited it.".to_owned(),
+                    "What it has there now is lost.".to_owned(),
+                    format!("Your copy stays at {} if not.", copy.display()),
+                ];
+                let title = (format!("Write over {shown}?"), "write over it");
+                self.ask_first(Deed::WriteOver { sandbox, path, copy }, title, Says::from(lines));
+            }
+            Err(fault) => {
+                self.fault(&format!("writing {shown}"), &fault);
+                let text = format!("your copy stays at {}", copy.display());
+                self.notice(Level::Warning, &text);
+            }
+        }
+    }
+}
