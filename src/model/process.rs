@@ -121,6 +121,7 @@ impl Process {
             Doing::Socket => on("waits for the other end of"),
             Doing::Listens => on("waits for connections to"),
             Doing::Pipe => on("waits for the other end of"),
+            Doing::Events if self.on.as_deref() == Some(KEYS) => format!("waits for {KEYS}"),
             Doing::Events if self.on.is_none() => "waits for an event".to_owned(),
             Doing::Events => on("waits for the first of"),
             Doing::Disk => on("hangs in the kernel"),

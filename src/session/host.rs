@@ -454,8 +454,11 @@ impl Live {
         let told = self.recorder.judge(&Beside::default());
         let session = &mut self.session;
         let same = session.status == told.status && session.status_why == told.why;
-        (session.status, session.status_why, session.status_since) =
-            (told.status, told.why, told.since);
+        if session.status != told.status || session.status_since.is_none() {
+            // What speaks for it may have done so before, without being believed.
+            session.status_since = told.since.map(|_| self.recorder.now());
+        }
+        (session.status, session.status_why) = (told.status, told.why);
         !same
     }
 
