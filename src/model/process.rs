@@ -72,6 +72,8 @@ pub struct Reading {
     pub at: Duration,
     /// Its first process first, each behind the one it comes from; bounded.
     pub processes: Vec<Process>,
+    /// Of those that run and have the terminal, how often each went to sleep by itself so far.
+    pub slept: BTreeMap<u32, u64>,
     /// Those beyond the bound.
     pub more: u32,
     /// What could not be seen, in words for a person.

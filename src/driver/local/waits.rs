@@ -328,8 +328,11 @@ impl Here {
                 })?
             });
             if let Some((own, other, state)) = found {
+                // Who has clients waits for what they want next, and for others.
+                let serves = || list.lines().any(|line| serves_at(line, own.port()));
                 return match state {
                     LISTENS_TCP => Target::Listens(own.to_string()),
+                    _ if serves() => Target::Listens(own.to_string()),
                     _ => Target::Linked(other.to_string()),
                 };
             }
@@ -418,8 +421,8 @@ impl Here {
         let fds = told.lines().filter_map(|it| it.strip_prefix("tfd:")?.split_whitespace().next());
         let fds = fds.filter_map(|it| it.parse().ok()).take(FDS_MAX);
         let mut wait = self.all(fds.filter_map(|it| self.target(it)).collect(), !limited);
-        if wait.doing == Doing::Terminal {
-            // What else it has to do is in no list of descriptors.
+        if matches!(wait.doing, Doing::Terminal | Doing::Socket) {
+            // What else it has to do is in no list of descriptors, and a connection may only be kept for later.
             wait.doing = Doing::Events;
         }
         wait
@@ -436,6 +439,13 @@ fn named(target: Target) -> Option<(Doing, String)> {
         Target::Other(path) => (Doing::Events, path),
         Target::Timer | Target::Bell => return None,
     })
+}
+
+/// Whether a line of such a list is of who listens at that port.
+fn serves_at(line: &str, port: u16) -> bool {
+    let mut fields = line.split_whitespace().skip(1);
+    let own = fields.next().and_then(address);
+    own.is_some_and(|it| it.port() == port) && fields.nth(1) == Some(LISTENS_TCP)
 }
 
 /// An end of a connection from how the kernel lists it: words of four bytes, as this machine has them.
@@ -476,6 +486,10 @@ mod tests {
             let mapped = "0000000000000000FFFF00000100007F:0050";
             assert_eq!(address(mapped).unwrap().to_string(), "127.0.0.1:80");
         }
+        let line =
+            "0: 0100007F:2253 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1";
+        assert!(serves_at(line, 0x2253) && !serves_at(line, 80));
+        assert!(!serves_at(&line.replace(" 0A ", " 01 "), 0x2253) && !serves_at("", 80));
         for bad in ["", "0100007F", "0100007:0050", "é:0050", "0100007F:xx"] {
             assert_eq!(address(bad), None, "{bad}");
         }

@@ -111,7 +111,8 @@ pub(super) fn assess(
         let words = format!("{} waits for {on}", it.name);
         if still_for >= NETWORK_STUCK_AFTER {
             let minutes = count(still_for.as_secs() / 60, "minute");
-            out.front =
+            // Who is silent for long may yet answer: what an agent says of itself counts before this.
+            out.seems =
                 stuck(Cause::Network, format!("{words}, and nothing has come for {minutes}"));
         } else {
             out.seems = says("processes", Status::Working, words);
@@ -127,9 +128,12 @@ fn is_busy(it: &Process, now: &Reading, before: Option<&Reading>) -> bool {
     let apart = before.map(|before| now.at.saturating_sub(before.at)).unwrap_or_default();
     let earlier = before.and_then(|before| before.processes.iter().find(|old| old.pid == it.pid));
     match earlier.filter(|_| apart >= Duration::from_millis(200)) {
-        // On a machine that has more to do than it can, one may want a processor for long, and get little of it.
-        Some(old) if it.doing == Doing::Runs && old.doing == Doing::Runs => it.cpu > old.cpu,
-        Some(old) => it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart,
+        Some(old) => {
+            let slept = |of: &Reading| of.slept.get(&it.pid).copied();
+            // On a machine that has more to do than it can, one may want a processor all the time, and get little of it.
+            let never_slept = slept(now).is_some() && before.and_then(slept) == slept(now);
+            never_slept || it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart
+        }
         None => it.doing == Doing::Runs,
     }
 }
@@ -182,6 +186,9 @@ fn seems(front: &[&Process], leads: &Process) -> Option<Says> {
                 ..Says::default()
             }),
         };
+    }
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Runs) {
+        return says(Status::Working, format!("{} runs now and then", it.name));
     }
     match leads.doing {
         Doing::Listens => says(Status::Idle, format!("{name} {}", leads.in_words())),
@@ -303,6 +310,18 @@ mod tests {
         busy.cpu = Duration::from_millis(100);
         let told = assess(&reading(1, &[busy]), Some(&before), Duration::ZERO, RAW);
         assert_eq!(told.front, None);
+        // One that gets little of a processor, and would take all of it, does not sleep by itself.
+        let starved = [process(2, "cc1", Doing::Runs)];
+        let of = |seconds, slept| {
+            let slept = [(2, slept)].into();
+            Reading { slept, ..reading(seconds, &starved) }
+        };
+        let status = |before, now| {
+            let told = assess(&now, Some(&before), Duration::ZERO, RAW);
+            (told.front.and_then(|it| it.status), told.seems.and_then(|it| it.status))
+        };
+        assert_eq!(status(of(0, 7), of(1, 7)), (Some(Status::Working), None));
+        assert_eq!(status(of(0, 7), of(1, 8)), (None, Some(Status::Working)));
     }
 
     #[test]
@@ -312,9 +331,21 @@ mod tests {
         assert_eq!(of(Doing::Stopped, Duration::from_secs(1)), Some(Status::Stuck));
         assert_eq!(of(Doing::Disk, DISK_STUCK_AFTER / 2), None);
         assert_eq!(of(Doing::Disk, DISK_STUCK_AFTER), Some(Status::Stuck));
-        assert_eq!(of(Doing::Socket, NETWORK_STUCK_AFTER / 2), None);
-        assert_eq!(of(Doing::Socket, NETWORK_STUCK_AFTER), Some(Status::Stuck));
-        for never in [Doing::Timer, Doing::Listens, Doing::Events, Doing::Pipe, Doing::Unknown] {
+        let socket = [process(2, "curl", Doing::Socket)];
+        let seems = |still_for| {
+            let now = reading(1, &socket);
+            assess(&now, Some(&reading(0, &socket)), still_for, RAW).seems.and_then(|it| it.status)
+        };
+        assert_eq!(seems(NETWORK_STUCK_AFTER / 2), Some(Status::Working));
+        assert_eq!(seems(NETWORK_STUCK_AFTER), Some(Status::Stuck));
+        for never in [
+            Doing::Socket,
+            Doing::Timer,
+            Doing::Listens,
+            Doing::Events,
+            Doing::Pipe,
+            Doing::Unknown,
+        ] {
             assert_eq!(of(never, LONG), None, "{never:?}");
         }
     }
