@@ -52,7 +52,7 @@ fn notes(processes: &Processes) -> impl Iterator<Item = String> {
     let more = (processes.more > 0)
         .then(|| format!("{} not shown", count(processes.more, "more process")));
     let apart = processes.apart.map(|it| format!("read twice, {} ms apart", it.as_millis()));
-    processes.notes.iter().map(|it| visible(it)).chain(more).chain(apart)
+    apart.into_iter().chain(more).chain(processes.notes.iter().map(|it| visible(it)))
 }
 
 /// A dash where nothing is known.
