@@ -15,7 +15,10 @@ use std::{
 use rustix::process::Pid;
 use tokio::sync::Semaphore;
 
-use super::{processes, waits};
+use super::{
+    processes,
+    waits::{self, Wait},
+};
 use crate::{
     base::{
         clock,
@@ -241,7 +244,7 @@ fn process(pid: i32, front: i32, hidden: &mut bool) -> Option<Process> {
         waits.extend(waits::of_thread(pid, tid, stat.terminal, hidden));
     }
     // The one that says most of what the whole does.
-    if let Some(it) = waits.into_iter().max_by_key(|it| it.tells()) {
+    if let Some(it) = waits.into_iter().max_by_key(Wait::tells) {
         seen.doing = it.doing;
         seen.endless = it.endless;
         (seen.keys, seen.linked) = (it.keys, it.linked);

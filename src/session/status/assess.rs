@@ -52,19 +52,16 @@ pub(super) fn assess(
     else {
         return out;
     };
-    let says = |what, status, words: String| Some(Says::new(what, status, words));
-    let stuck = |cause, words: String| {
-        Some(Says { cause: Some(cause), ..Says::new("processes", Status::Stuck, words) })
-    };
     if let Some(it) = front.iter().find(|it| is_busy(it, now, before)) {
-        out.front = says("processor", Status::Working, format!("{} runs on a processor", it.name));
+        let words = format!("{} runs on a processor", it.name);
+        out.front = Some(Says::new("processor", Status::Working, words));
         return out;
     }
     if front.iter().all(|it| it.doing == Doing::Stopped) {
         out.suspect = true;
         if !still_for.is_zero() {
             let words = format!("a signal holds {} still, and nobody lets it go on", leads.name);
-            out.front = stuck(Cause::Stopped, words);
+            out.front = Some(stuck(Cause::Stopped, words));
         }
         return out;
     }
@@ -92,35 +89,45 @@ pub(super) fn assess(
                 it.pid,
                 it.in_words()
             );
-            out.front = stuck(Cause::Deadlock, words);
+            out.front = Some(stuck(Cause::Deadlock, words));
         }
         return out;
     }
-    if let Some(it) = front.iter().find(|it| it.doing == Doing::Disk) {
-        if still_for >= DISK_STUCK_AFTER {
-            let seconds = still_for.as_secs();
-            let words = format!("{} (pid {}) {} for {seconds} s", it.name, it.pid, it.in_words());
-            out.front = stuck(Cause::Disk, words);
-        } else {
-            out.seems = says("processes", Status::Working, format!("{} waits for a disk", it.name));
-        }
-        return out;
-    }
-    if let Some(it) = front.iter().find(|it| it.doing == Doing::Socket) {
-        let on = it.on.as_deref().unwrap_or("a connection");
-        let words = format!("{} waits for {on}", it.name);
-        if still_for >= NETWORK_STUCK_AFTER {
-            let minutes = count(still_for.as_secs() / 60, "minute");
-            // Who is silent for long may yet answer: what an agent says of itself counts before this.
-            out.seems =
-                stuck(Cause::Network, format!("{words}, and nothing has come for {minutes}"));
-        } else {
-            out.seems = says("processes", Status::Working, words);
-        }
-        return out;
-    }
-    out.seems = seems(&front, leads);
+    (out.front, out.seems) = outside(&front, leads, still_for);
     out
+}
+
+fn stuck(cause: Cause, words: String) -> Says {
+    Says { cause: Some(cause), ..Says::new("processes", Status::Stuck, words) }
+}
+
+/// What is certain, and what is likely, of those that wait for something outside of the session, if anything.
+fn outside(
+    front: &[&Process],
+    leads: &Process,
+    still_for: Duration,
+) -> (Option<Says>, Option<Says>) {
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Disk) {
+        if still_for < DISK_STUCK_AFTER {
+            let words = format!("{} waits for a disk", it.name);
+            return (None, Some(Says::new("processes", Status::Working, words)));
+        }
+        let seconds = still_for.as_secs();
+        let words = format!("{} (pid {}) {} for {seconds} s", it.name, it.pid, it.in_words());
+        return (Some(stuck(Cause::Disk, words)), None);
+    }
+    let Some(it) = front.iter().find(|it| it.doing == Doing::Socket) else {
+        return (None, seems(front, leads));
+    };
+    let on = it.on.as_deref().unwrap_or("a connection");
+    let words = format!("{} waits for {on}", it.name);
+    if still_for < NETWORK_STUCK_AFTER {
+        return (None, Some(Says::new("processes", Status::Working, words)));
+    }
+    // Who is silent for long may yet answer: what an agent says of itself counts before this.
+    let minutes = count(still_for.as_secs() / 60, "minute");
+    let words = format!("{words}, and nothing has come for {minutes}");
+    (None, Some(stuck(Cause::Network, words)))
 }
 
 /// Whether it has a processor for a good part of the time.
