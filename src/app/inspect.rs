@@ -34,7 +34,9 @@ fn head(told: &Explained, state: &State) -> Head {
     let (since, word) = (since.unwrap_or_default(), status_word(told.status));
     let room = usize::from(state.size.0.saturating_sub(4)).max(20);
     let wrapped = |text: &str, tone: Tone| wrap(text, room).into_iter().map(move |it| (it, tone));
-    let why = format!("{word}{since}: {}", visible(&told.why));
+    let name = state.fleet.session(&told.session).map(|(row, it)| it.name(&row.sandbox.name));
+    let name = name.map(|it| format!("{}: ", visible(&it))).unwrap_or_default();
+    let why = format!("{name}{word}{since}: {}", visible(&told.why));
     let mut head: Head = wrapped(&why, status_tone(told.status)).collect();
     let offers: Vec<String> = told.offers().into_iter().map(|it| offer(it, state)).collect();
     if !offers.is_empty() {
@@ -50,7 +52,7 @@ fn notes(processes: &Processes) -> impl Iterator<Item = String> {
     let more = (processes.more > 0)
         .then(|| format!("{} not shown", count(processes.more, "more process")));
     let apart = processes.apart.map(|it| format!("read twice, {} ms apart", it.as_millis()));
-    processes.notes.iter().map(|it| visible(it)).chain(more).chain(apart)
+    apart.into_iter().chain(more).chain(processes.notes.iter().map(|it| visible(it)))
 }
 
 /// A dash where nothing is known.

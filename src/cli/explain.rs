@@ -122,7 +122,7 @@ fn in_words(offer: Offer, session: &str, sandbox: &str) -> String {
     match offer {
         Offer::Peek => format!("sandwatch screen {session}"),
         Offer::Answer => "sandwatch approvals ls".to_owned(),
-        Offer::Nudge => format!("sandwatch send {session} 'go on' '<Enter>'"),
+        Offer::Nudge => format!("sandwatch send {session} TEXT '<Enter>'"),
         Offer::Interrupt => format!("sandwatch send {session} '<C-c>'"),
         Offer::Pause => format!("sandwatch pause {sandbox}"),
         Offer::Resume => format!("sandwatch resume {sandbox}"),

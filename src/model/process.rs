@@ -72,6 +72,8 @@ pub struct Reading {
     pub at: Duration,
     /// Its first process first, each behind the one it comes from; bounded.
     pub processes: Vec<Process>,
+    /// Of those that run and have the terminal, how often each went to sleep by itself so far.
+    pub slept: BTreeMap<u32, u64>,
     /// Those beyond the bound.
     pub more: u32,
     /// What could not be seen, in words for a person.
@@ -121,6 +123,7 @@ impl Process {
             Doing::Socket => on("waits for the other end of"),
             Doing::Listens => on("waits for connections to"),
             Doing::Pipe => on("waits for the other end of"),
+            Doing::Events if self.on.as_deref() == Some(KEYS) => format!("waits for {KEYS}"),
             Doing::Events if self.on.is_none() => "waits for an event".to_owned(),
             Doing::Events => on("waits for the first of"),
             Doing::Disk => on("hangs in the kernel"),

@@ -83,7 +83,7 @@ impl Cause {
         match self {
             Self::Ask => &[Offer::Answer, Offer::Peek],
             Self::Paused => &[Offer::Resume, Offer::Snapshot],
-            Self::Stopped => &[Offer::Peek, Offer::Nudge, Offer::Shell],
+            Self::Stopped => &[Offer::Peek, Offer::Shell],
             Self::Deadlock | Self::Disk => {
                 &[Offer::Peek, Offer::Interrupt, Offer::Snapshot, Offer::Shell]
             }

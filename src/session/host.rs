@@ -22,7 +22,7 @@ use crate::{
     base::{
         clock::{self, Timestamp},
         fault::Outcome,
-        limits::{FACTS_PER_SECOND_MAX, RING_BYTES},
+        limits::{COUNTERS_EVERY_MIN, FACTS_PER_SECOND_MAX, RING_BYTES},
         ring::Ring,
         units::Size,
     },
@@ -415,10 +415,8 @@ impl Live {
             self.recorder.fact(fact);
         }
         let mut told = Vec::new();
-        if self.decide() {
-            self.counted = now;
-            told.push(Told::Changed);
-        } else if now.saturating_sub(self.counted) >= crate::base::limits::COUNTERS_EVERY_MIN {
+        let counts = now.saturating_sub(self.counted) >= COUNTERS_EVERY_MIN;
+        if self.decide() || counts {
             self.counted = now;
             told.push(Told::Changed);
         }
@@ -454,8 +452,11 @@ impl Live {
         let told = self.recorder.judge(&Beside::default());
         let session = &mut self.session;
         let same = session.status == told.status && session.status_why == told.why;
-        (session.status, session.status_why, session.status_since) =
-            (told.status, told.why, told.since);
+        if session.status != told.status || session.status_since.is_none() {
+            // What speaks for it may have done so before, without being believed.
+            session.status_since = told.since.map(|_| self.recorder.now());
+        }
+        (session.status, session.status_why) = (told.status, told.why);
         !same
     }
 

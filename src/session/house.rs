@@ -231,7 +231,7 @@ impl Inner {
     }
 
     /// What is known beside a session of what it does.
-    fn beside(&self, rooms: &Rooms, state: State, asks: &[Asked], id: &SessionId) -> Beside {
+    fn beside(rooms: &Rooms, state: State, asks: &[Asked], id: &SessionId) -> Beside {
         let alive = |it: &&(SessionId, Arc<Host>)| it.1.session().exit.is_none();
         // Whose it is may be unknown, and still there is only one that it can be.
         let only = rooms.hosts.iter().filter(alive).take(2).count() == 1;
@@ -262,7 +262,7 @@ impl Inner {
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
         let asks = self.asks.pending();
         let as_known = |(id, host): &(SessionId, Arc<Host>)| {
-            host.session_beside(&self.beside(&rooms, state, &asks, id))
+            host.session_beside(&Self::beside(&rooms, state, &asks, id))
         };
         let mut sessions: Vec<Session> = rooms.hosts.iter().map(as_known).collect();
         if let Some(agents) = self.agents.get() {
@@ -473,7 +473,7 @@ impl Seat for House {
         let processes = look::twice(&host, &*inner.place, &inner.rules()).await;
         let (state, asks) = (inner.place.facts().state, inner.asks.pending());
         let rooms = inner.rooms();
-        let beside = inner.beside(&rooms, rooms.state_by(state), &asks, session);
+        let beside = Inner::beside(&rooms, rooms.state_by(state), &asks, session);
         drop(rooms);
         let told = host.session_beside(&beside);
         Ok(Explained {

@@ -276,7 +276,12 @@ fn what_claude_does_is_told_by_its_hooks_and_its_asks() {
     let told = is_said_to_be(&home, "waiting", "runtime");
     assert!(told["status_why"].as_str().unwrap().contains("sleep 20"), "{told}");
     home.ok(&["approvals", "allow", &id]);
-    is_said_to_be(&home, "working", "hook");
+    in_time(&home, "it works again, by its hook too", || {
+        let told = home.json(&["explain", "box/2", "--json"]);
+        let all = told["evidence"].as_array().unwrap();
+        let hook = all.iter().find(|it| it["source"] == "hook").map(|it| it["says"].clone());
+        told["status"] == "working" && hook == Some("working".into())
+    });
     in_time(&home, "it did what was allowed", || is_made(&home, "one"));
     let mut told = Value::Null;
     in_time(&home, "its turn is over", || {

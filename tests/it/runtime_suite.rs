@@ -17,7 +17,8 @@ use sandwatch::{
         history::{HistoryRequest, SearchRequest},
         output::{Fidelity, From, Output},
         sandbox::{Sandbox, State},
-        session::ExitStatus,
+        session::{ExitStatus, Status},
+        status::Weight,
     },
     runtime::{ExecOutput, Fork, LeaseVerb, Runtime, WaitFor},
     vt::Screen,
@@ -96,6 +97,7 @@ cases! {
     a_second_session_is_opened_and_resized
     a_watcher_that_does_not_read_holds_up_nobody
     the_hub_and_the_machine_are_described
+    a_status_is_explained_as_long_as_the_session_is_known
 }
 
 async fn a_program_runs_prints_and_ends(it: Stage) {
@@ -161,8 +163,9 @@ async fn what_is_not_there_is_absent(it: Stage) {
         runtime.input(&session_id, Bytes::from_static(b"x")).await.unwrap_err().kind(),
         runtime.lease(&session_id, LeaseVerb::Take).await.unwrap_err().kind(),
         runtime.wait(&session_id, WaitFor::Exit, None).await.unwrap_err().kind(),
+        runtime.explain(&session_id).await.unwrap_err().kind(),
     ];
-    assert_eq!(kinds, [Kind::Absent; 13]);
+    assert_eq!(kinds, [Kind::Absent; 14]);
     let watched = runtime.output(&session_id, watch(From::Now, Fidelity::Screen)).await;
     assert_eq!(watched.err().map(|it| it.kind()), Some(Kind::Absent));
 }
@@ -350,6 +353,27 @@ async fn a_second_session_is_opened_and_resized(it: Stage) {
     let size = Size::clamped(101, 33);
     it.alice.resize(&second.id, size).await.unwrap();
     assert_eq!(it.alice.screen(&second.id).await.unwrap().size, size);
+}
+
+async fn a_status_is_explained_as_long_as_the_session_is_known(it: Stage) {
+    let made = it.run(&["sh"]).await;
+    let id = &made.sessions[0].id;
+    let becomes = async |status: Status| loop {
+        let told = tokio::time::timeout(SOON, it.bob.explain(id)).await.unwrap().unwrap();
+        if told.status == status {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    let told = becomes(Status::Idle).await;
+    let decides = told.evidence.iter().filter(|it| it.1 == Weight::Decides);
+    let words: Vec<&str> = decides.map(|it| it.0.words.as_str()).collect();
+    assert_eq!((words, &told.session), (vec![told.why.as_str()], id));
+    // A program by a script has no process, which is said.
+    assert!(told.processes.all.is_empty() && !told.processes.notes.is_empty());
+    it.alice.stop(&made.id, STOP_GRACE).await.unwrap();
+    let told = becomes(Status::Exited).await;
+    assert_eq!(told.evidence.last().map(|it| it.1), Some(Weight::Decides), "{told:?}");
 }
 
 async fn a_watcher_that_does_not_read_holds_up_nobody(it: Stage) {

@@ -15,7 +15,10 @@ use std::{
 use rustix::process::Pid;
 use tokio::sync::Semaphore;
 
-use super::{processes, waits};
+use super::{
+    processes,
+    waits::{self, Wait},
+};
 use crate::{
     base::{
         clock,
@@ -127,6 +130,9 @@ pub fn look(leader: Pid) -> io::Result<Reading> {
             reading.more += 1;
             continue;
         }
+        if seen.foreground && seen.doing == Doing::Runs {
+            reading.slept.extend(sleeps(pid).map(|it| (seen.pid, it)));
+        }
         reading.processes.push(seen);
         let mut below = match children(pid) {
             Some(it) => it,
@@ -170,6 +176,21 @@ fn children(pid: i32) -> Option<Vec<i32>> {
         out.extend(list.split_whitespace().filter_map(|it| it.parse::<i32>().ok()));
     }
     told.then_some(out)
+}
+
+/// How often the threads of a process went to sleep by themselves, and were not put aside for others.
+fn sleeps(pid: i32) -> Option<u64> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let tasks = tasks.filter_map(Result::ok).take(PROCESS_THREADS_MAX);
+    tasks
+        .map(|task| {
+            let status = read(&task.path().join("status").display().to_string(), 8 * 1024).ok()?;
+            let status = String::from_utf8_lossy(&status).into_owned();
+            let count =
+                status.lines().find_map(|it| it.strip_prefix("voluntary_ctxt_switches:"))?;
+            count.trim().parse::<u64>().ok()
+        })
+        .sum()
 }
 
 /// Every process of this host that can be seen, by its parent.
@@ -223,7 +244,7 @@ fn process(pid: i32, front: i32, hidden: &mut bool) -> Option<Process> {
         waits.extend(waits::of_thread(pid, tid, stat.terminal, hidden));
     }
     // The one that says most of what the whole does.
-    if let Some(it) = waits.into_iter().max_by_key(|it| it.tells()) {
+    if let Some(it) = waits.into_iter().max_by_key(Wait::tells) {
         seen.doing = it.doing;
         seen.endless = it.endless;
         (seen.keys, seen.linked) = (it.keys, it.linked);

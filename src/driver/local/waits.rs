@@ -26,7 +26,7 @@ const LISTENS_TCP: &str = "0A";
 const LISTENS_UNIX: &str = "00010000";
 
 /// What a thread does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     pub doing: Doing,
     pub endless: bool,
@@ -36,15 +36,15 @@ pub struct Wait {
     pub call: Option<String>,
 }
 
-impl Default for Doing {
+impl Default for Wait {
     fn default() -> Self {
-        Self::Unknown
+        Self::new(Doing::Unknown, false)
     }
 }
 
 impl Wait {
     fn new(doing: Doing, endless: bool) -> Self {
-        Self { doing, endless, ..Self::default() }
+        Self { doing, endless, keys: false, linked: false, on: None, call: None }
     }
 
     /// How much of what a process does is told by this thread of it: a lock is what the idle ones of most programs wait for.
@@ -328,8 +328,11 @@ impl Here {
                 })?
             });
             if let Some((own, other, state)) = found {
+                // Who has clients waits for what they want next, and for others.
+                let serves = || list.lines().any(|line| serves_at(line, own.port()));
                 return match state {
                     LISTENS_TCP => Target::Listens(own.to_string()),
+                    _ if serves() => Target::Listens(own.to_string()),
                     _ => Target::Linked(other.to_string()),
                 };
             }
@@ -354,11 +357,11 @@ impl Here {
     }
 
     fn one(&self, fd: i32) -> Wait {
-        self.all(self.target(fd).into_iter().collect(), true)
+        Self::all(self.target(fd).into_iter().collect(), true)
     }
 
     /// What waiting for the first of these is.
-    fn all(&self, targets: Vec<Target>, endless: bool) -> Wait {
+    fn all(targets: Vec<Target>, endless: bool) -> Wait {
         let endless = endless && !targets.contains(&Target::Timer);
         let keys = targets.contains(&Target::Keys);
         let linked = targets.iter().any(|it| matches!(it, Target::Linked(_)));
@@ -376,7 +379,7 @@ impl Here {
         let mut words: Vec<String> = named.into_iter().take(NAMED_MAX).map(|it| it.1).collect();
         words.extend((more > 0).then(|| format!("{more} more")));
         let on = (!words.is_empty()).then(|| words.join(", "));
-        Wait { on, keys, linked, ..Wait::new(doing, endless) }
+        Wait { keys, linked, on, ..Wait::new(doing, endless) }
     }
 
     fn memory(&self, at: u64, bytes: usize) -> Option<Vec<u8>> {
@@ -394,7 +397,7 @@ impl Here {
         };
         let fds = list.chunks_exact(ENTRY).filter_map(|it| it.first_chunk::<4>());
         let fds = fds.map(|it| i32::from_ne_bytes(*it)).filter(|it| *it >= 0);
-        self.all(fds.filter_map(|it| self.target(it)).collect(), !limited)
+        Self::all(fds.filter_map(|it| self.target(it)).collect(), !limited)
     }
 
     fn of_select(&self, many: u64, to_read: u64, limited: bool) -> Wait {
@@ -409,7 +412,7 @@ impl Here {
         let is_set = |bit: &usize| words.get(bit / 64).is_some_and(|it| it >> (bit % 64) & 1 == 1);
         let fds = (0..bits).filter(is_set).take(FDS_MAX);
         let fds = fds.filter_map(|it| self.target(i32::try_from(it).ok()?));
-        self.all(fds.collect(), !limited)
+        Self::all(fds.collect(), !limited)
     }
 
     fn of_epoll(&self, fd: i32, limited: bool) -> Wait {
@@ -417,9 +420,9 @@ impl Here {
         let told = String::from_utf8_lossy(&told);
         let fds = told.lines().filter_map(|it| it.strip_prefix("tfd:")?.split_whitespace().next());
         let fds = fds.filter_map(|it| it.parse().ok()).take(FDS_MAX);
-        let mut wait = self.all(fds.filter_map(|it| self.target(it)).collect(), !limited);
-        if wait.doing == Doing::Terminal {
-            // What else it has to do is in no list of descriptors.
+        let mut wait = Self::all(fds.filter_map(|it| self.target(it)).collect(), !limited);
+        if matches!(wait.doing, Doing::Terminal | Doing::Socket) {
+            // What else it has to do is in no list of descriptors, and a connection may only be kept for later.
             wait.doing = Doing::Events;
         }
         wait
@@ -436,6 +439,13 @@ fn named(target: Target) -> Option<(Doing, String)> {
         Target::Other(path) => (Doing::Events, path),
         Target::Timer | Target::Bell => return None,
     })
+}
+
+/// Whether a line of such a list is of who listens at that port.
+fn serves_at(line: &str, port: u16) -> bool {
+    let mut fields = line.split_whitespace().skip(1);
+    let own = fields.next().and_then(address);
+    own.is_some_and(|it| it.port() == port) && fields.nth(1) == Some(LISTENS_TCP)
 }
 
 /// An end of a connection from how the kernel lists it: words of four bytes, as this machine has them.
@@ -476,6 +486,10 @@ mod tests {
             let mapped = "0000000000000000FFFF00000100007F:0050";
             assert_eq!(address(mapped).unwrap().to_string(), "127.0.0.1:80");
         }
+        let line =
+            "0: 0100007F:2253 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1";
+        assert!(serves_at(line, 0x2253) && !serves_at(line, 80));
+        assert!(!serves_at(&line.replace(" 0A ", " 01 "), 0x2253) && !serves_at("", 80));
         for bad in ["", "0100007F", "0100007:0050", "é:0050", "0100007F:xx"] {
             assert_eq!(address(bad), None, "{bad}");
         }
@@ -483,9 +497,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_several_things_waits_for_the_first_of_them() {
-        let here = Here { pid: 1, terminal: 0 };
         let to = || Target::Linked("10.0.0.1:443".to_owned());
-        let all = |targets: Vec<Target>, endless| here.all(targets, endless);
+        let all = |targets: Vec<Target>, endless| Here::all(targets, endless);
         let keys = all(vec![Target::Keys, Target::Bell], true);
         assert_eq!((keys.doing, keys.endless, keys.keys), (Doing::Terminal, true, true));
         let both = all(vec![Target::Keys, to()], true);
@@ -500,7 +513,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_waits_for_a_lock_for_good_is_seen_to() {
-        let (held, waits) = (std::sync::Mutex::new(()), std::sync::mpsc::channel());
+        let (held, waits) = (std::sync::Mutex::new(()), std::sync::mpsc::sync_channel(1));
         let guard = held.lock().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -52,19 +52,16 @@ pub(super) fn assess(
     else {
         return out;
     };
-    let says = |what, status, words: String| Some(Says::new(what, status, words));
-    let stuck = |cause, words: String| {
-        Some(Says { cause: Some(cause), ..Says::new("processes", Status::Stuck, words) })
-    };
     if let Some(it) = front.iter().find(|it| is_busy(it, now, before)) {
-        out.front = says("processor", Status::Working, format!("{} runs on a processor", it.name));
+        let words = format!("{} runs on a processor", it.name);
+        out.front = Some(Says::new("processor", Status::Working, words));
         return out;
     }
     if front.iter().all(|it| it.doing == Doing::Stopped) {
         out.suspect = true;
         if !still_for.is_zero() {
             let words = format!("a signal holds {} still, and nobody lets it go on", leads.name);
-            out.front = stuck(Cause::Stopped, words);
+            out.front = Some(stuck(Cause::Stopped, words));
         }
         return out;
     }
@@ -92,34 +89,45 @@ pub(super) fn assess(
                 it.pid,
                 it.in_words()
             );
-            out.front = stuck(Cause::Deadlock, words);
+            out.front = Some(stuck(Cause::Deadlock, words));
         }
         return out;
     }
-    if let Some(it) = front.iter().find(|it| it.doing == Doing::Disk) {
-        if still_for >= DISK_STUCK_AFTER {
-            let seconds = still_for.as_secs();
-            let words = format!("{} (pid {}) {} for {seconds} s", it.name, it.pid, it.in_words());
-            out.front = stuck(Cause::Disk, words);
-        } else {
-            out.seems = says("processes", Status::Working, format!("{} waits for a disk", it.name));
-        }
-        return out;
-    }
-    if let Some(it) = front.iter().find(|it| it.doing == Doing::Socket) {
-        let on = it.on.as_deref().unwrap_or("a connection");
-        let words = format!("{} waits for {on}", it.name);
-        if still_for >= NETWORK_STUCK_AFTER {
-            let minutes = count(still_for.as_secs() / 60, "minute");
-            out.front =
-                stuck(Cause::Network, format!("{words}, and nothing has come for {minutes}"));
-        } else {
-            out.seems = says("processes", Status::Working, words);
-        }
-        return out;
-    }
-    out.seems = seems(&front, leads);
+    (out.front, out.seems) = outside(&front, leads, still_for);
     out
+}
+
+fn stuck(cause: Cause, words: String) -> Says {
+    Says { cause: Some(cause), ..Says::new("processes", Status::Stuck, words) }
+}
+
+/// What is certain, and what is likely, of those that wait for something outside of the session, if anything.
+fn outside(
+    front: &[&Process],
+    leads: &Process,
+    still_for: Duration,
+) -> (Option<Says>, Option<Says>) {
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Disk) {
+        if still_for < DISK_STUCK_AFTER {
+            let words = format!("{} waits for a disk", it.name);
+            return (None, Some(Says::new("processes", Status::Working, words)));
+        }
+        let seconds = still_for.as_secs();
+        let words = format!("{} (pid {}) {} for {seconds} s", it.name, it.pid, it.in_words());
+        return (Some(stuck(Cause::Disk, words)), None);
+    }
+    let Some(it) = front.iter().find(|it| it.doing == Doing::Socket) else {
+        return (None, seems(front, leads));
+    };
+    let on = it.on.as_deref().unwrap_or("a connection");
+    let words = format!("{} waits for {on}", it.name);
+    if still_for < NETWORK_STUCK_AFTER {
+        return (None, Some(Says::new("processes", Status::Working, words)));
+    }
+    // Who is silent for long may yet answer: what an agent says of itself counts before this.
+    let minutes = count(still_for.as_secs() / 60, "minute");
+    let words = format!("{words}, and nothing has come for {minutes}");
+    (None, Some(stuck(Cause::Network, words)))
 }
 
 /// Whether it has a processor for a good part of the time.
@@ -127,9 +135,12 @@ fn is_busy(it: &Process, now: &Reading, before: Option<&Reading>) -> bool {
     let apart = before.map(|before| now.at.saturating_sub(before.at)).unwrap_or_default();
     let earlier = before.and_then(|before| before.processes.iter().find(|old| old.pid == it.pid));
     match earlier.filter(|_| apart >= Duration::from_millis(200)) {
-        // On a machine that has more to do than it can, one may want a processor for long, and get little of it.
-        Some(old) if it.doing == Doing::Runs && old.doing == Doing::Runs => it.cpu > old.cpu,
-        Some(old) => it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart,
+        Some(old) => {
+            let slept = |of: &Reading| of.slept.get(&it.pid).copied();
+            // On a machine that has more to do than it can, one may want a processor all the time, and get little of it.
+            let never_slept = slept(now).is_some() && before.and_then(slept) == slept(now);
+            never_slept || it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart
+        }
         None => it.doing == Doing::Runs,
     }
 }
@@ -182,6 +193,9 @@ fn seems(front: &[&Process], leads: &Process) -> Option<Says> {
                 ..Says::default()
             }),
         };
+    }
+    if let Some(it) = front.iter().find(|it| it.doing == Doing::Runs) {
+        return says(Status::Working, format!("{} runs now and then", it.name));
     }
     match leads.doing {
         Doing::Listens => says(Status::Idle, format!("{name} {}", leads.in_words())),
@@ -303,6 +317,18 @@ mod tests {
         busy.cpu = Duration::from_millis(100);
         let told = assess(&reading(1, &[busy]), Some(&before), Duration::ZERO, RAW);
         assert_eq!(told.front, None);
+        // One that gets little of a processor, and would take all of it, does not sleep by itself.
+        let starved = [process(2, "cc1", Doing::Runs)];
+        let of = |seconds, slept| {
+            let slept = [(2, slept)].into();
+            Reading { slept, ..reading(seconds, &starved) }
+        };
+        let status = |before, now| {
+            let told = assess(&now, Some(&before), Duration::ZERO, RAW);
+            (told.front.and_then(|it| it.status), told.seems.and_then(|it| it.status))
+        };
+        assert_eq!(status(of(0, 7), of(1, 7)), (Some(Status::Working), None));
+        assert_eq!(status(of(0, 7), of(1, 8)), (None, Some(Status::Working)));
     }
 
     #[test]
@@ -312,9 +338,21 @@ mod tests {
         assert_eq!(of(Doing::Stopped, Duration::from_secs(1)), Some(Status::Stuck));
         assert_eq!(of(Doing::Disk, DISK_STUCK_AFTER / 2), None);
         assert_eq!(of(Doing::Disk, DISK_STUCK_AFTER), Some(Status::Stuck));
-        assert_eq!(of(Doing::Socket, NETWORK_STUCK_AFTER / 2), None);
-        assert_eq!(of(Doing::Socket, NETWORK_STUCK_AFTER), Some(Status::Stuck));
-        for never in [Doing::Timer, Doing::Listens, Doing::Events, Doing::Pipe, Doing::Unknown] {
+        let socket = [process(2, "curl", Doing::Socket)];
+        let seems = |still_for| {
+            let now = reading(1, &socket);
+            assess(&now, Some(&reading(0, &socket)), still_for, RAW).seems.and_then(|it| it.status)
+        };
+        assert_eq!(seems(NETWORK_STUCK_AFTER / 2), Some(Status::Working));
+        assert_eq!(seems(NETWORK_STUCK_AFTER), Some(Status::Stuck));
+        for never in [
+            Doing::Socket,
+            Doing::Timer,
+            Doing::Listens,
+            Doing::Events,
+            Doing::Pipe,
+            Doing::Unknown,
+        ] {
             assert_eq!(of(never, LONG), None, "{never:?}");
         }
     }

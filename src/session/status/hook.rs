@@ -31,6 +31,7 @@ impl HookWord {
         Self { agent: word(agent), happens: word(happens), ..Self::default() }
     }
 
+    #[must_use]
     pub fn about(mut self, tool: Option<&str>, call: Option<&str>, note: Option<&str>) -> Self {
         let word = |it: &str, most| Some(it).filter(|it| !it.is_empty()).map(|it| shown(it, most));
         self.tool = tool.and_then(|it| word(it, NAME_BYTES_MAX));

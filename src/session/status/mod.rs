@@ -134,6 +134,10 @@ impl Recorder {
         new
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     fn set(&mut self, slot: Slot, says: Says) {
         let at = self.clock.now();
         let before = self.slots.get(&slot);

@@ -56,7 +56,7 @@ impl Rules {
                 let mut built = |pattern: &str| {
                     let built = RegexBuilder::new(pattern).size_limit(MEMORY_MAX).build();
                     built.map_err(|_| {
-                        flaws.push(format!("screen rules {name}: not a pattern: {pattern}"))
+                        flaws.push(format!("screen rules {name}: not a pattern: {pattern}"));
                     })
                 };
                 let pattern = built(&it.pattern).ok()?;

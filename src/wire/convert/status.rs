@@ -180,3 +180,69 @@ impl TryFrom<v1::Explained> for Explained {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::SessionId;
+
+    #[test]
+    fn what_is_explained_arrives_as_it_was_told_and_odd_words_are_shown() {
+        let evidence = |source: &Source| Evidence {
+            source: *source,
+            what: "which".to_owned(),
+            says: Some(Status::Unknown),
+            cause: Some(Cause::Deadlock),
+            since: Timestamp(1),
+            at: Timestamp(2),
+            until: Some(Timestamp(3)),
+            words: "it says so".to_owned(),
+        };
+        let weights = Weight::ALL.iter().cycle().copied();
+        let process = |doing: &Doing| Process {
+            pid: 2,
+            parent: 1,
+            name: "x".to_owned(),
+            command: "x y".to_owned(),
+            foreground: true,
+            threads: 3,
+            cpu: Duration::from_millis(10),
+            doing: *doing,
+            endless: true,
+            keys: false,
+            linked: true,
+            on: Some("127.0.0.1:80".to_owned()),
+            call: None,
+        };
+        let told = Explained {
+            session: SessionId::random(),
+            status: Status::Stuck,
+            since: None,
+            why: "it is".to_owned(),
+            evidence: Source::ALL.iter().map(evidence).zip(weights).collect(),
+            processes: Processes {
+                at: Some(Timestamp(4)),
+                all: Doing::ALL.iter().map(process).collect(),
+                more: 5,
+                notes: vec!["a note".to_owned()],
+                apart: Some(Duration::from_millis(500)),
+            },
+            at: Timestamp(6),
+        };
+        let mut wire = v1::Explained::from(&told);
+        assert_eq!(Explained::try_from(wire.clone()), Ok(told));
+        // Of a newer version, or hostile: what is not known is left out or unknown, and nothing acts on a terminal.
+        wire.status = 99;
+        wire.why = "\u{1b}[31m".to_owned();
+        wire.evidence[0].source = 99;
+        wire.evidence[1].weight = 99;
+        let read = Explained::try_from(wire.clone()).unwrap();
+        assert_eq!((read.status, read.why.as_str()), (Status::Unknown, "\u{241b}[31m"));
+        assert_eq!(read.evidence.len(), Source::ALL.len() - 1);
+        assert_eq!(read.evidence[0].1, Weight::Silent);
+        wire.evidence = vec![wire.evidence[2].clone(); 2 * EVIDENCE_MAX];
+        assert_eq!(Explained::try_from(wire.clone()).unwrap().evidence.len(), EVIDENCE_MAX);
+        wire.processes = None;
+        assert!(Explained::try_from(wire).is_err());
+    }
+}
