@@ -130,9 +130,9 @@ impl Inner {
             Ok(it) => {
                 entry.seat = Some(it.seat);
                 keep_leases(&it.report, entry.sandbox_mut());
-                let (asked, tells) = (it.report.asks.clone(), it.report.tells);
+                let heard = (it.report.asks.clone(), it.report.tells);
                 apply(entry.sandbox_mut(), it.report);
-                events = Some((it.events, asked, tells));
+                events = Some((it.events, heard));
             }
             Err(fault) if silent => {
                 entry.unheard = true;
@@ -162,11 +162,8 @@ impl Inner {
         self.touch(&id);
         self.persist_or_notice(&id).await;
         match events {
-            Some((events, asked, tells)) => {
-                self.take_asks(&id, asked).await;
-                if tells {
-                    self.take_ruled(&id);
-                }
+            Some((events, heard)) => {
+                self.take_waiting(&id, heard).await;
                 self.follow(id.clone(), events);
                 self.catch_up(&id);
                 if restoring {
@@ -221,15 +218,12 @@ impl Inner {
                     let (engine, id, name) = (self.clone(), id.clone(), ground.name.clone());
                     tokio::spawn(async move { engine.finish_removal(&id, &name).await });
                 }
-                let (asked, tells) = (it.report.asks.clone(), it.report.tells);
+                let heard = (it.report.asks.clone(), it.report.tells);
                 if let Ok(entry) = self.fleet().get_mut(id) {
                     entry.seat = Some(it.seat);
                     apply(entry.sandbox_mut(), it.report);
                 }
-                self.take_asks(id, asked).await;
-                if tells {
-                    self.take_ruled(id);
-                }
+                self.take_waiting(id, heard).await;
                 let words = format!("{} answers again", ground.name);
                 self.fleet().notice(Level::Info, Some(id.clone()), &words);
                 Some(it.events)

@@ -78,7 +78,7 @@ impl Inner {
 
     /// Takes over what a seat says of its sandbox.
     pub(super) async fn take_report(self: &Arc<Self>, id: &SandboxId, report: SeatReport) {
-        let (asks, tells) = (report.asks.clone(), report.tells);
+        let heard = (report.asks.clone(), report.tells);
         let (durable, next) = {
             let mut fleet = self.fleet();
             let Ok(entry) = fleet.get_mut(id) else { return };
@@ -93,10 +93,7 @@ impl Inner {
             let next = next(entry);
             (before != Durable::of(&entry.sandbox), next)
         };
-        self.take_asks(id, asks).await;
-        if tells {
-            self.take_ruled(id);
-        }
+        self.take_waiting(id, heard).await;
         self.touch(id);
         if durable {
             self.persist_or_notice(id).await;

@@ -18,7 +18,12 @@ use crate::{
         id::SandboxId,
         limits::RULED_AT_LAST_WITHIN,
     },
-    model::{ask::Verdict, audit::Act, event::Level, traffic::RuledPart},
+    model::{
+        ask::{Asked, Verdict},
+        audit::Act,
+        event::Level,
+        traffic::RuledPart,
+    },
 };
 
 pub(super) const TABLE: &str = "
@@ -34,8 +39,20 @@ pub(super) const TABLE: &str = "
 const PARTS_AT_LAST: usize = 16;
 
 impl Inner {
+    /// Takes over what waits in a seat: asks, and whether it tells what was decided at its way out.
+    pub(super) async fn take_waiting(
+        self: &Arc<Self>,
+        id: &SandboxId,
+        (asks, tells): (Vec<Asked>, bool),
+    ) {
+        self.take_asks(id, asks).await;
+        if tells {
+            self.take_ruled(id);
+        }
+    }
+
     /// Takes over what a seat has to tell, beside whoever calls.
-    pub(super) fn take_ruled(self: &Arc<Self>, id: &SandboxId) {
+    fn take_ruled(self: &Arc<Self>, id: &SandboxId) {
         match self.fleet().get_mut(id) {
             Ok(entry) if !entry.tells => entry.tells = true,
             // Whoever waits already will take this over too.

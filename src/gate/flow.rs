@@ -1,28 +1,22 @@
 //! One connection of a program's: what it is for, whether it may, and then there and back.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustix::net::sockopt;
 use tokio::{
-    io::{
-        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes,
-    },
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes},
     net::TcpStream,
-    sync::Semaphore,
+    sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    Inner, Learned, allows, dns,
+    Inner, Learned, allows,
+    counted::Counted,
+    dns,
     hello::{self, Words},
     log::Bytes,
+    looks::{look, over_soon, waits, whose},
     names::Meant,
     noted::{Kind, Word},
     owner,
@@ -32,10 +26,9 @@ use super::{
 };
 use crate::{
     base::{
-        clock,
         limits::{
             FAREWELL_WITHIN, FIRST_WORDS_WITHIN, GATE_LISTEN_WITHIN, GATE_LOOK_WITHIN,
-            GATE_NOTER_PAUSES, GATE_WORDS_BYTES_MAX,
+            GATE_WORDS_BYTES_MAX,
         },
         text::{shown, visible},
     },
@@ -170,26 +163,35 @@ impl<'a> Entry<'a> {
 
     /// It is kept in, without a person.
     fn denied(&mut self, why: &Word) {
-        self.noted(false, false, why.clone());
+        drop(self.noted(false, false, why.clone()));
         self.becomes(FlowState::Denied, visible(&why.words));
     }
 
-    /// Takes note of what was decided of it without a person, once it is known whose it is, which nobody waits for.
-    fn noted(&self, allowed: bool, standing: bool, word: Word) {
-        let Some((place, program)) = self.gate.log().whose(self.number) else { return };
+    /// Takes note of what was decided of it without a person, once it is known whose it is. Gives the end of the look
+    /// for that, if it could begin at once: a connection may be over soon.
+    fn noted(&self, allowed: bool, standing: bool, word: Word) -> Option<oneshot::Receiver<()>> {
+        let (place, program) = self.gate.log().whose(self.number)?;
         let kind = Kind { place, program, allowed, standing, word };
         let ends = self.ends.filter(|_| kind.program.is_none());
         let noter = Arc::clone(&self.gate.noters).try_acquire_owned();
-        let (Some((from, to)), Ok(noter)) = (ends, noter) else { return self.gate.note(kind) };
+        let (Some(ends), Ok(noter)) = (ends, noter) else {
+            self.gate.note(kind);
+            return None;
+        };
         let (gate, number) = (Arc::clone(self.gate), self.number);
+        let turn = Arc::clone(&gate.noting).try_acquire_owned().ok();
+        let (over, looked) = oneshot::channel();
+        let looked = turn.is_some().then_some(looked);
         tokio::spawn(async move {
-            let program = whose(&gate, from, to).await.map(|it| visible(&it));
+            let program = whose(&gate, turn, ends).await.map(|it| visible(&it));
+            drop(over);
             if program.is_some() {
                 gate.log().program(number, program.clone());
             }
             gate.note(Kind { program, ..kind });
             drop(noter);
         });
+        looked
     }
 
     pub fn becomes(&mut self, state: FlowState, why: impl Into<Option<String>>) {
@@ -244,21 +246,25 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
     let granted = match decided {
         Ok(decided) => decided,
         Err(Kept { why, by }) => {
-            if by != Decider::Person {
-                entry.noted(false, by == Decider::Standing, why.clone());
-            }
-            drop(client.listen(GATE_LISTEN_WITHIN).await);
+            let looked = match by {
+                Decider::Person => None,
+                by => entry.noted(false, by == Decider::Standing, why.clone()),
+            };
+            drop(tokio::join!(client.listen(GATE_LISTEN_WITHIN), over_soon(looked)));
             entry.becomes(FlowState::Denied, visible(&why.words));
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
     // Where single requests are let out, each of them is noted.
-    if granted.decider != Decider::Person && granted.grant.whole {
-        entry.noted(true, granted.decider == Decider::Standing, granted.by.clone());
-    }
+    let looked = match granted.decider {
+        Decider::Person => None,
+        _ if !granted.grant.whole => None,
+        by => entry.noted(true, by == Decider::Standing, granted.by.clone()),
+    };
     let basis = granted.basis.clone();
     let denied = |address| gate.rules.last().denied(&place, Some(address));
-    match reach::dial(&place, granted.named, &gate.lookups, denied).await {
+    let dialled = reach::dial(&place, granted.named, &gate.lookups, denied);
+    match tokio::join!(dialled, over_soon(looked)).0 {
         Ok(server) => {
             let _open = gate.opened();
             let address = server.peer_addr().ok().map(|it| it.ip());
@@ -463,56 +469,6 @@ async fn ask(
     Ok((answer, Some(what), Decider::Person))
 }
 
-/// Which program it is, where that can be told in time.
-async fn look(gate: &Inner, from: SocketAddr, to: SocketAddr) -> Option<Sender> {
-    let sender = Arc::clone(&gate.sender);
-    let until = clock::monotonic() + GATE_LOOK_WITHIN;
-    aside(&gate.looks, move || sender(from, to, until)).await.flatten()
-}
-
-/// The same for nothing but the record: one look at a time, with a pause after it.
-async fn whose(gate: &Inner, from: SocketAddr, to: SocketAddr) -> Option<String> {
-    let looking = async {
-        let place = Arc::clone(&gate.noting).acquire_owned().await.ok()?;
-        let sender = Arc::clone(&gate.sender);
-        let looked = tokio::task::spawn_blocking(move || {
-            let began = clock::monotonic();
-            let found = sender(from, to, began + GATE_LOOK_WITHIN);
-            (found, clock::monotonic().saturating_sub(began), place)
-        });
-        let (found, took, place) = looked.await.ok()?;
-        tokio::spawn(async move {
-            tokio::time::sleep(took * GATE_NOTER_PAUSES).await;
-            drop(place);
-        });
-        found?.program
-    };
-    timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
-}
-
-/// Whether a program has its end of a connection still open. In doubt it has.
-async fn waits(gate: &Inner, from: SocketAddr, to: SocketAddr) -> bool {
-    let held = Arc::clone(&gate.held);
-    aside(&gate.glances, move || held(from, to)).await.unwrap_or(true)
-}
-
-/// Looks at what the sandbox can make long, on a thread of its own, as long as it takes; there are few of them.
-pub async fn aside<T: Send + 'static>(
-    places: &Arc<Semaphore>,
-    look: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let looking = async {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
-        let looked = tokio::task::spawn_blocking(move || {
-            let found = look();
-            drop(place);
-            found
-        });
-        looked.await.ok()
-    };
-    timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
-}
-
 /// What is known of it beside what is asked for, for a person.
 fn about(words: &Words, sender: Option<&Sender>) -> Vec<(String, String)> {
     const SHOWN_BYTES: usize = 2048;
@@ -602,47 +558,5 @@ async fn carry(
     if let Err(error) = carried {
         tracing::debug!(%error, "a connection out broke");
         reset(client.stream);
-    }
-}
-
-/// Counts what is written to it as sent, and what is read as received.
-pub struct Counted<T> {
-    pub inner: T,
-    pub bytes: Arc<Bytes>,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
-        let more = buffer.filled().len() - before;
-        self.bytes.receives(more);
-        Poll::Ready(read)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes));
-        if let Ok(written) = &written {
-            self.bytes.sends(*written);
-        }
-        Poll::Ready(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }

@@ -3,10 +3,12 @@
 //!
 //! It keeps no verdict of its own beyond what it was told for longer than once, and in every doubt it lets nothing
 //! out: a hub that is away leaves those who ask waiting.
+mod counted;
 mod dns;
 mod flow;
 mod hello;
 mod log;
+mod looks;
 mod names;
 mod noted;
 mod owner;

@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr};
 use rustix::process::geteuid;
 use tokio::net::TcpStream;
 
-use super::{Inner, flow::aside};
+use super::{Inner, looks::aside};
 use crate::driver::sockets::Socket;
 
 /// The kernel's lists of sockets.

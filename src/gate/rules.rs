@@ -10,8 +10,8 @@ use std::{
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    flow::aside,
     locked,
+    looks::aside,
     noted::Word,
     reach::{Host, Place},
 };

@@ -9,7 +9,8 @@ mod without {
         base::fault::{Fault, Outcome},
         gate::{
             Inner,
-            flow::{Client, Counted, Entry, Let},
+            counted::Counted,
+            flow::{Client, Entry, Let},
             reach::Place,
         },
     };
@@ -82,7 +83,8 @@ mod with {
         driver::AUTHORITY_LISTS,
         gate::{
             Inner,
-            flow::{Client, Counted, Entry, Let},
+            counted::Counted,
+            flow::{Client, Entry, Let},
             locked,
             reach::{Host, Place},
             web::{self, Heard, Way},

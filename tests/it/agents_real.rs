@@ -83,12 +83,17 @@ const GEMINI: Agent = Agent {
     args: &["-i"],
 };
 
-/// It wants no list of models from its maker, and has nobody but the script for one.
+/// It fetches no list of models from its maker. What else it would fetch at its start it is refused at once, where it would
+/// wait for minutes. What its user's settings allow changes nothing.
 const OPENCODE: Agent = Agent {
     name: "opencode",
     profile: include_str!("../../assets/agents/opencode.toml"),
     amends: &[],
-    env: &["OPENCODE_DISABLE_MODELS_FETCH=1", "OPENCODE_DISABLE_AUTOUPDATE=1"],
+    env: &[
+        "OPENCODE_DISABLE_MODELS_FETCH=1",
+        "OPENCODE_DISABLE_AUTOUPDATE=1",
+        "npm_config_registry=http://127.0.0.1:8787",
+    ],
     seed: r#"mkdir -p ~/.config/opencode; cat > ~/.config/opencode/opencode.json <<END
 {"model": "scripted/scripted", "small_model": "scripted/scripted", "autoupdate": false, "share": "disabled",
  "permission": "allow", "provider": {"scripted": {"npm": "@ai-sdk/openai-compatible", "name": "scripted",
