@@ -52,7 +52,7 @@ fn a_directory_is_listed_with_what_changed_in_it() {
 #[test]
 fn files_go_in_and_out_whole() {
     let home = begun("true");
-    let data: Vec<u8> = (0..700_000_u32).flat_map(|it| it.to_le_bytes()).collect();
+    let data: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
     fs::write(home.path().join("big"), &data).unwrap();
     let big = home.path().join("big").display().to_string();
     home.ok(&["files", "put", "box", "big", &big]);
