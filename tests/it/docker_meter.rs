@@ -3,7 +3,10 @@
 use std::{fs, io::Write, path::Path, time::Duration};
 
 use sandwatch::{
-    base::{fault::Kind, id::SandboxId},
+    base::{
+        fault::{Fault, Kind},
+        id::SandboxId,
+    },
     driver::{Driver, Ground, Metered, docker::Docker},
 };
 
@@ -127,7 +130,7 @@ fn an_engine_that_says_odd_things_costs_a_fault_and_no_other_reading() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut read = || runtime.block_on(meter.read(&grounds, false));
     let told = read();
-    let kind = |at: usize| told[at].as_ref().map(|_| ()).map_err(|it| it.kind());
+    let kind = |at: usize| told[at].as_ref().map(|_| ()).map_err(Fault::kind);
     let kinds: Vec<_> = (0..7).map(kind).collect();
     let (late, absent, failed) = (Err(Kind::Late), Err(Kind::Absent), Err(Kind::Failed));
     assert_eq!(kinds, [late, absent, absent, failed, failed, failed, failed], "{told:?}");
