@@ -7,7 +7,7 @@ use super::{
     diff::Half,
     files,
     keymap::{Bound, Step},
-    records::Of,
+    records::{Of, Records},
     state::{Overlay, Place, State},
     view::View,
 };
@@ -324,41 +324,8 @@ impl State {
                 Action::Find,
                 Action::ListDown,
             ],
-            Some(View::Records(it)) if it.open.is_some() => {
-                &[Action::ListHalfDown, Action::ListDown]
-            }
-            Some(View::Records(it)) if it.of == Of::Rules => &[
-                Action::RecordOpen,
-                Action::RuleAdd,
-                Action::RuleRemove,
-                Action::Find,
-                Action::Again,
-            ],
-            Some(View::Records(it)) if matches!(it.of, Of::Status(..)) => &[
-                Action::RecordOpen,
-                Action::Pause,
-                Action::Snapshot,
-                Action::Shell,
-                Action::AsksShow,
-                Action::Find,
-                Action::Again,
-            ],
-            Some(View::Records(_)) => &[Action::RecordOpen, Action::Find, Action::Again],
-            Some(View::Files(it)) if it.half == files::Half::Text => &[
-                Action::FileClose,
-                Action::FileFollow,
-                Action::FileHex,
-                Action::FileEdit,
-                Action::FileGet,
-            ],
-            Some(View::Files(_)) => &[
-                Action::FileOpen,
-                Action::Find,
-                Action::FilesSearch,
-                Action::FileEdit,
-                Action::FileGet,
-                Action::FilesSystem,
-            ],
+            Some(View::Records(it)) => record_hints(it),
+            Some(View::Files(it)) => file_hints(it.half),
             Some(View::Snapshots(_)) => &[
                 Action::DiffBefore,
                 Action::DiffNow,
@@ -426,5 +393,44 @@ impl State {
             }
         }
         hints
+    }
+}
+
+fn record_hints(it: &Records) -> &'static [Action] {
+    match &it.of {
+        _ if it.open.is_some() => &[Action::ListHalfDown, Action::ListDown],
+        Of::Rules => {
+            &[Action::RecordOpen, Action::RuleAdd, Action::RuleRemove, Action::Find, Action::Again]
+        }
+        Of::Status(..) => &[
+            Action::RecordOpen,
+            Action::Pause,
+            Action::Snapshot,
+            Action::Shell,
+            Action::AsksShow,
+            Action::Find,
+            Action::Again,
+        ],
+        Of::Egress(_) | Of::Audit => &[Action::RecordOpen, Action::Find, Action::Again],
+    }
+}
+
+fn file_hints(half: files::Half) -> &'static [Action] {
+    match half {
+        files::Half::Text => &[
+            Action::FileClose,
+            Action::FileFollow,
+            Action::FileHex,
+            Action::FileEdit,
+            Action::FileGet,
+        ],
+        files::Half::Tree => &[
+            Action::FileOpen,
+            Action::Find,
+            Action::FilesSearch,
+            Action::FileEdit,
+            Action::FileGet,
+            Action::FilesSystem,
+        ],
     }
 }

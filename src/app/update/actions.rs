@@ -138,7 +138,6 @@ impl Turn<'_> {
             Action::AsksShow => self.open_asks(),
             Action::Info => self.open_info(argument),
             Action::CopyName => self.copy_name(),
-            Action::GaugesShow => self.open_gauges(),
             _ => self.open_list(action, argument),
         }
     }

@@ -40,6 +40,7 @@ impl Turn<'_> {
         match action {
             Action::RulesShow => self.open_records(Of::Rules),
             Action::AuditShow => self.open_records(Of::Audit),
+            Action::GaugesShow => self.open_gauges(),
             Action::StatusShow => {
                 if let Some((sandbox, session)) = self.inspected(name) {
                     self.open_records(Of::Status(sandbox, session));
