@@ -191,6 +191,7 @@ fn sandbox(number: usize) -> Sandbox {
         last_output_at: Some(at),
         journal_lost_bytes: 0,
         bells: 0,
+        asking: None,
         recording: true,
     };
     Sandbox {

@@ -492,7 +492,7 @@ mod tests {
     fn a_record_ends_where_the_next_mark_is_and_nowhere_else() {
         let mark = mark();
         let record = |name: &str| format!("{mark} 81a4 5 1700000000 1700000001 0 7 99 ./{name}\n");
-        let forged = "a\n81a4 5 1 1 0 7 99 ./b";
+        let forged = "a\n81a4 5 1 1 0 7 99 b";
         let told = format!("{}{}{}", record("one"), record(forged), record("last\n"));
         let mut records = Records { mark: mark.clone(), rest: BytesMut::new() };
         let mut names = Vec::new();

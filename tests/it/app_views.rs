@@ -149,7 +149,7 @@ pub fn at(console: &Console) -> String {
     match console.state.view() {
         Some(View::Snapshots(it)) => it.current().map(Row::text).unwrap_or_default(),
         Some(View::Diff(it)) => it.current().map(File::path).unwrap_or_default(),
-        Some(View::Asks(_) | View::Gauges(_) | View::Files(_)) | None => String::new(),
+        Some(View::Asks(_) | View::Gauges(_)) | None => String::new(),
         Some(View::Records(it)) => it.of.title().to_owned(),
         Some(View::Files(it)) => it.name.clone(),
     }
