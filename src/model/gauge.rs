@@ -55,6 +55,14 @@ pub struct Pressure {
     pub io: Option<f64>,
 }
 
+impl Pressure {
+    /// One of these, from the text in which the kernel tells it.
+    pub fn told(text: &str) -> Option<f64> {
+        let line = text.lines().find_map(|it| it.strip_prefix("some "))?;
+        line.split_whitespace().find_map(|it| it.strip_prefix("avg10=")?.parse().ok())
+    }
+}
+
 /// How fast its counters grew between the last two readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {

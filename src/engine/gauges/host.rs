@@ -66,11 +66,7 @@ fn read(state: &Path) -> HostGauge {
     let mut load = load.split_whitespace().map(|it| it.parse::<f64>().ok());
     let mut next = || load.next().flatten();
     let load = next().zip(next()).zip(next()).map(|((one, five), fifteen)| [one, five, fifteen]);
-    let waited = |what: &str| {
-        let text = text(&format!("/proc/pressure/{what}"));
-        let line = text.lines().find_map(|it| it.strip_prefix("some "))?;
-        line.split_whitespace().find_map(|it| it.strip_prefix("avg10=")?.parse().ok())
-    };
+    let waited = |what: &str| Pressure::told(&text(&format!("/proc/pressure/{what}")));
     let disk = rustix::fs::statvfs(state).ok();
     HostGauge {
         at: Some(clock::wall()),

@@ -79,7 +79,7 @@ fn unified(usage: &mut Usage, group: &Path) {
         usage.read_bytes = sum(&stat, "rbytes=").or(Some(0));
         usage.write_bytes = sum(&stat, "wbytes=").or(Some(0));
     }
-    let some = |file: &str| text(group, file).as_deref().and_then(pressure);
+    let some = |file: &str| text(group, file).as_deref().and_then(Pressure::told);
     usage.pressure = Pressure {
         cpu: some("cpu.pressure"),
         memory: some("memory.pressure"),
@@ -127,12 +127,6 @@ fn legacy(usage: &mut Usage, group: &Path) {
 /// The first process is counted by the kernel and is not the sandbox's own.
 fn but_first(pids: u64, limit: Option<u64>) -> (Option<u64>, Option<u64>) {
     (Some(pids.saturating_sub(1)), limit.map(|it| it.saturating_sub(1)))
-}
-
-/// The share of the last 10 seconds in which something waited, in percent.
-pub fn pressure(text: &str) -> Option<f64> {
-    let line = text.lines().find_map(|it| it.strip_prefix("some "))?;
-    line.split_whitespace().find_map(|it| it.strip_prefix("avg10=")?.parse().ok())
 }
 
 #[cfg(test)]

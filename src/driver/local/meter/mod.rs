@@ -227,15 +227,14 @@ fn micros(number: u64) -> Duration {
 mod tests {
     use super::*;
 
+    fn ground(dir: &Path) -> Ground {
+        Ground { id: SandboxId::random(), name: "a".to_owned(), dir: dir.to_owned(), from: None }
+    }
+
     #[test]
     fn what_is_not_there_any_more_is_said() {
         let home = tempfile::tempdir().unwrap();
-        let ground = Ground {
-            id: SandboxId::random(),
-            name: "a".to_owned(),
-            dir: home.path().to_owned(),
-            from: None,
-        };
+        let ground = ground(home.path());
         let mut reader = Reader::default();
         let read = reader.read(std::slice::from_ref(&ground), false);
         assert_eq!(
@@ -268,12 +267,7 @@ mod tests {
         };
         traces.write(home.path()).unwrap();
         std::fs::write(home.path().join(net::NET_FILE), "12 34\n").unwrap();
-        let ground = Ground {
-            id: SandboxId::random(),
-            name: "a".to_owned(),
-            dir: home.path().to_owned(),
-            from: None,
-        };
+        let ground = ground(home.path());
         let mut reader = Reader::default();
         let read = reader.read(std::slice::from_ref(&ground), true).remove(0).unwrap();
         let usage = read.usage;
