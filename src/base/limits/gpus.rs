@@ -21,6 +21,8 @@ pub const GPU_LOOKED_EVERY: u32 = 5;
 /// Of one process: open files that are looked at, and those on a GPU that are read.
 pub const GPU_LINKS_MAX: usize = 1024;
 pub const GPU_FILES_OF_ONE_MAX: usize = 64;
+/// Open files that are looked at of all processes: some 2 us each, where a program may have a million.
+pub const GPU_LINKS_OF_ALL_MAX: usize = 64 * 1024;
 /// Open files on a GPU that are read, of all processes.
 pub const GPU_FILES_MAX: usize = 4096;
 /// Engines that one GPU has: render, copy, video and the like.

@@ -14,7 +14,8 @@ use std::{
 
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at, timeout_at},
 };
 use tokio_stream::{StreamExt, wrappers::WatchStream};
 
@@ -25,7 +26,7 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{GAUGE_POINTS_MAX, GAUGED_EVERY, GAUGED_WITHIN},
+        limits::{GAUGE_POINTS_MAX, GAUGED_EVERY, GAUGES_AWAITED},
     },
     driver::{Ground, Meter, Metered},
     model::{
@@ -162,8 +163,23 @@ async fn keep_reading(engine: Weak<Inner>, meters: Arc<Meters>) {
 struct Reader {
     host: HostReader,
     meters: HashMap<String, Box<dyn Meter>>,
+    /// Drivers that have not answered yet are not asked again, and hold up nobody.
+    under_way: JoinSet<Read>,
+    busy: HashSet<String>,
+    /// Whose processes are whose, by driver, as far as that was wanted.
+    owners: HashMap<String, Vec<(u32, SandboxId)>>,
     /// In the round before there were some.
     programs_on_gpus: bool,
+}
+
+/// What a driver said of its sandboxes.
+struct Read {
+    driver: String,
+    meter: Box<dyn Meter>,
+    grounds: Vec<Ground>,
+    read: Vec<Outcome<Metered>>,
+    /// `clock::monotonic` when it was asked.
+    at: Duration,
 }
 
 impl Reader {
@@ -175,22 +191,22 @@ impl Reader {
         let alive: HashSet<SandboxId> =
             by_driver.values().flatten().map(|it| it.id.clone()).collect();
         self.meters.retain(|name, _| by_driver.contains_key(name));
+        self.owners.retain(|name, _| by_driver.contains_key(name));
         let gpus_asked = engine.meters.gpus.ask();
         // Which processes are whose matters only to GPUs, and is dear.
         let processes = self.programs_on_gpus;
-        // Each driver in its own time: one that is slow holds up no other.
-        let mut reading = tokio::task::JoinSet::new();
-        for (name, grounds) in by_driver {
-            let kept = self.meters.remove(&name);
-            let made = || engine.drivers.get(&name).ok().and_then(|it| it.meter());
+        for (driver, grounds) in by_driver {
+            if self.busy.contains(&driver) {
+                continue;
+            }
+            let kept = self.meters.remove(&driver);
+            let made = || engine.drivers.get(&driver).ok().and_then(|it| it.meter());
             let Some(mut meter) = kept.or_else(made) else { continue };
-            reading.spawn(async move {
-                let read = timeout(GAUGED_WITHIN, meter.read(&grounds, processes)).await;
-                let read = read.map_err(|_| {
-                    let limit = GAUGED_WITHIN.as_secs();
-                    Fault::late(format!("driver {name} did not say within {limit} s"))
-                });
-                (name, read.is_ok().then_some(meter), grounds, read)
+            self.busy.insert(driver.clone());
+            self.under_way.spawn(async move {
+                let at = clock::monotonic();
+                let read = meter.read(&grounds, processes).await;
+                Read { driver, meter, grounds, read, at }
             });
         }
         let mut host = self.host.read(engine.paths.state().to_owned()).await;
@@ -210,25 +226,33 @@ impl Reader {
         for (level, words) in gpus.news {
             engine.fleet().notice(level, None, &words);
         }
-        let mut owners = HashMap::new();
-        while let Some(done) = reading.join_next().await {
-            // A reader that failed is made anew in the next round.
-            let Ok((name, meter, grounds, read)) = done else { continue };
-            if let Some(meter) = meter {
-                self.meters.insert(name, meter);
-            }
-            match read {
+        let by = Instant::now() + GAUGES_AWAITED;
+        while let Ok(Some(done)) = timeout_at(by, self.under_way.join_next()).await {
+            match done {
                 Ok(read) => {
-                    for (ground, read) in grounds.iter().zip(&read) {
-                        let of = read.iter().flat_map(|it| &it.processes);
-                        owners.extend(of.map(|it| (*it, ground.id.clone())));
-                    }
-                    engine.take_readings(&grounds, read);
+                    self.busy.remove(&read.driver);
+                    self.take(engine, read);
                 }
-                Err(fault) => tracing::debug!(%fault, "gauges"),
+                Err(error) => tracing::warn!(%error, "a meter failed unexpectedly"),
             }
         }
+        if self.under_way.is_empty() {
+            // Also of one that failed.
+            self.busy.clear();
+        }
+        let owners = self.owners.values().flatten().cloned().collect();
         engine.meters.readings().put_down(&owners);
+    }
+
+    fn take(&mut self, engine: &Arc<Inner>, it: Read) {
+        let Read { driver, meter, grounds, read, at } = it;
+        let of = grounds.iter().zip(&read).flat_map(|(ground, read)| {
+            let pids = read.iter().flat_map(|it| &it.processes);
+            pids.map(|pid| (*pid, ground.id.clone()))
+        });
+        self.owners.insert(driver.clone(), of.collect());
+        self.meters.insert(driver, meter);
+        engine.take_readings(&grounds, read, at);
     }
 }
 
@@ -258,8 +282,7 @@ impl Inner {
         wanted.collect()
     }
 
-    fn take_readings(&self, grounds: &[Ground], read: Vec<Outcome<Metered>>) {
-        let now = clock::monotonic();
+    fn take_readings(&self, grounds: &[Ground], read: Vec<Outcome<Metered>>, now: Duration) {
         for (ground, read) in grounds.iter().zip(read) {
             match read {
                 Ok(read) => {

@@ -121,16 +121,17 @@ impl Reader {
             || usage.pids.is_none()
             || usage.read_bytes.is_none();
         usage.by = Some(MeteredBy::Groups);
-        let mut all = Vec::new();
+        let (mut all, mut ended) = (Vec::new(), 0);
         if lacking || processes {
             let table = match table {
                 Some(table) => table,
                 None => table.insert(Table::read().map_err(failed)?),
             };
-            all = table.below(first);
+            // The first process waits for whoever starts programs in it, and for what lost its parent.
+            (all, ended) = (table.below(first), table.waited_for_by(first));
         }
         if lacking {
-            known.add_up(&mut usage, &all, shares_left);
+            known.add_up(&mut usage, &all, ended, shares_left);
         }
         let processes = if processes {
             let numbers = all.iter().filter_map(|it| u32::try_from(it.pid).ok());
@@ -144,14 +145,15 @@ impl Reader {
 
 impl Known {
     /// Puts in what no control group counts.
-    fn add_up(&mut self, usage: &mut Usage, all: &[Process], shares_left: &mut usize) {
+    fn add_up(&mut self, usage: &mut Usage, all: &[Process], ended: u64, shares_left: &mut usize) {
         // A kernel of its own has its processes to itself.
         let opaque = all.iter().any(|it| it.opaque);
         if usage.pids.is_none() && !opaque {
             usage.pids = Some(all.iter().filter(|it| !it.ended).count() as u64);
         }
         if usage.cpu_time.is_none() {
-            let ticks = all.iter().map(|it| it.cpu_ticks + it.waited_ticks).sum();
+            let ticks: u64 = all.iter().map(|it| it.cpu_ticks + it.waited_ticks).sum();
+            let ticks = ticks + ended;
             (usage.cpu_time, usage.by) = (Some(table::time(ticks)), Some(MeteredBy::Processes));
         }
         let busy: Vec<&Process> = all
@@ -249,7 +251,7 @@ mod tests {
         // 32 MiB that are touched, and a child that computes for a moment.
         let script = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; read line";
         let mut shell = std::process::Command::new("sh")
-            .args(["-c", "exec 3<&0; sh -c \"$0\" <&3 & wait", script])
+            .args(["-c", "exec 3<&0; sh -c \"$0\" <&3 & wait; kill -STOP $$", script])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
@@ -279,6 +281,20 @@ mod tests {
         assert_eq!(read.processes.len(), 1);
         let again = reader.read(std::slice::from_ref(&ground), false).remove(0).unwrap();
         assert!(again.processes.is_empty() && again.usage.cpu_time >= usage.cpu_time);
+        // It ends, and what it did is not forgotten with it.
+        drop(shell.stdin.take());
+        let mut last = again.usage;
+        for _ in 0..1000 {
+            let now = reader.read(std::slice::from_ref(&ground), false);
+            let Some(Ok(now)) = now.into_iter().next() else { break };
+            assert!(now.usage.cpu_time >= last.cpu_time, "{:?} after {last:?}", now.usage);
+            last = now.usage;
+            if last.pids == Some(0) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(last.pids, Some(0));
         shell.kill().unwrap();
         shell.wait().unwrap();
     }

@@ -67,14 +67,16 @@ pub fn time(ticks: u64) -> Duration {
         + Duration::from_nanos(ticks % per_second * 1_000_000_000 / per_second)
 }
 
-/// Processes by what they come from.
+/// Processes by what they come from, and by number.
 pub struct Table {
     children: HashMap<i32, Vec<Process>>,
+    all: HashMap<i32, Process>,
 }
 
 impl Table {
     pub fn read() -> io::Result<Self> {
         let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+        let mut all = HashMap::new();
         let mut file = String::new();
         for entry in fs::read_dir("/proc")? {
             let Ok(entry) = entry else { continue };
@@ -88,9 +90,15 @@ impl Table {
             let Ok(line) = fs::read(&file) else { continue };
             if let Some(it) = Process::parse(pid, &line) {
                 children.entry(it.parent).or_default().push(it);
+                all.insert(pid, it);
             }
         }
-        Ok(Self { children })
+        Ok(Self { children, all })
+    }
+
+    /// Time on processors of those that this one has waited for, in the kernel's ticks.
+    pub fn waited_for_by(&self, pid: i32) -> u64 {
+        self.all.get(&pid).map_or(0, |it| it.waited_ticks)
     }
 
     /// Those that come from this one, without itself.
@@ -158,7 +166,7 @@ mod tests {
         };
         let children =
             HashMap::from([(1, vec![one(2, 1)]), (2, vec![one(3, 2)]), (3, vec![one(2, 3)])]);
-        let table = Table { children };
+        let table = Table { children, all: HashMap::new() };
         assert_eq!(table.below(1).len(), 2);
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Read,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use crate::base::limits::GPU_FACT_BYTES_MAX;
@@ -19,22 +19,19 @@ impl Files {
         Self(directory)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
     pub fn below(&self, directory: &str) -> Self {
         Self(self.0.join(directory))
     }
 
-    /// Those directories in this one whose names begin so, by name.
-    pub fn alike(&self, begins: &str) -> Vec<Self> {
+    /// Those directories in this one whose names are this and a number, by the number.
+    pub fn numbered(&self, begins: &str) -> Vec<Self> {
         let all = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let alike =
-            all.filter(|it| it.file_name().to_str().is_some_and(|it| it.starts_with(begins)));
-        let mut alike: Vec<_> = alike.take(ALIKE_MAX).map(|it| it.path()).collect();
-        alike.sort();
-        alike.into_iter().map(Self).collect()
+        let number =
+            |it: &fs::DirEntry| it.file_name().to_str()?.strip_prefix(begins)?.parse::<u32>().ok();
+        let found = all.filter_map(|it| Some((number(&it)?, it.path())));
+        let mut found: Vec<_> = found.take(ALIKE_MAX).collect();
+        found.sort();
+        found.into_iter().map(|it| Self(it.1)).collect()
     }
 
     pub fn text(&self, name: &str) -> Option<String> {

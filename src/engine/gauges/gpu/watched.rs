@@ -228,7 +228,9 @@ impl Shared {
         state.asked = None;
         state.fresh = false;
         state.told.worked |= has_gpus(&answer);
-        state.answer = Some(answer);
+        // Nobody looks any more: it would be old when somebody does.
+        let kept = !(state.rests && has_gpus(&answer));
+        state.answer = kept.then_some(answer);
         drop(state);
         self.answered.send_replace(());
     }
@@ -409,6 +411,13 @@ mod tests {
         stage.watched.rest();
         assert_eq!(stage.seen(), "let go");
         assert_eq!(stage.known(now), Known::Read(Reading::default()), "nothing old is shown");
+        // Nor what was asked for before it rested and is answered after.
+        stage.watched.ask(now);
+        assert_eq!(stage.seen(), "asked");
+        stage.watched.rest();
+        stage.answer.send(Ok(one())).unwrap();
+        assert_eq!(stage.seen(), "let go");
+        assert_eq!(stage.known(now), Known::Read(Reading::default()));
         stage.turn(now, Ok(one())).await;
         drop(stage.watched);
         assert_eq!(stage.seen.recv_timeout(Duration::from_secs(60)).unwrap(), "let go");

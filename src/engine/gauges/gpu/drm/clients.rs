@@ -10,7 +10,8 @@ use std::{
 
 use super::super::{figure, files::Files, sum};
 use crate::base::limits::{
-    GPU_ENGINES_MAX, GPU_FILES_MAX, GPU_FILES_OF_ONE_MAX, GPU_LINKS_MAX, GPU_LOOKED_EVERY,
+    GPU_ENGINES_MAX, GPU_FILES_MAX, GPU_FILES_OF_ONE_MAX, GPU_LINKS_MAX, GPU_LINKS_OF_ALL_MAX,
+    GPU_LOOKED_EVERY,
 };
 
 /// Longest name of a part of a GPU, in bytes.
@@ -27,7 +28,7 @@ pub struct Clients {
     /// Open files on GPUs, by process and number, as last looked for.
     files: Vec<(u32, String)>,
     readings: u32,
-    /// Some processes could not be looked at.
+    /// Some processes could not be looked at, or not to their end.
     unseen: bool,
     at: Duration,
     before: HashMap<Key, BTreeMap<String, Engine>>,
@@ -108,7 +109,7 @@ impl Clients {
         uses
     }
 
-    /// There may be programs that were not seen: of other users.
+    /// There may be programs that were not seen: of other users, or behind too many open files.
     pub fn unseen(&self) -> bool {
         self.unseen
     }
@@ -126,6 +127,7 @@ impl Clients {
         let mut pids: Vec<u32> =
             all.filter_map(|it| it.file_name().to_str().and_then(|it| it.parse().ok())).collect();
         pids.sort_unstable();
+        let mut links_left = GPU_LINKS_OF_ALL_MAX;
         for pid in pids {
             let open = match fs::read_dir(proc.join(pid.to_string()).join("fd")) {
                 Ok(open) => open,
@@ -134,14 +136,28 @@ impl Clients {
                     continue;
                 }
             };
-            let on_gpu = open.flatten().take(GPU_LINKS_MAX).filter_map(|it| {
-                // The path is as that program's own files are laid out. It only saves looking at all others.
-                let target = fs::read_link(it.path()).ok()?;
-                target.to_str()?.contains("/dri/").then(|| it.file_name().into_string().ok())?
-            });
-            let left = GPU_FILES_MAX.saturating_sub(self.files.len());
-            let some = on_gpu.take(GPU_FILES_OF_ONE_MAX.min(left)).map(|it| (pid, it));
-            self.files.extend(some);
+            let told = Files::at(proc.join(pid.to_string()).join("fdinfo"));
+            let (mut of_one, mut looked) = (0, 0);
+            for it in open.flatten() {
+                let room = self.files.len() < GPU_FILES_MAX && of_one < GPU_FILES_OF_ONE_MAX;
+                if links_left == 0 || looked == GPU_LINKS_MAX || !room {
+                    // What is behind may be on a GPU as well.
+                    self.unseen = true;
+                    break;
+                }
+                (links_left, looked) = (links_left - 1, looked + 1);
+                // The path is as that program's own files are laid out, and it may lay them out as it likes: it only
+                // saves reading what the kernel tells of all others.
+                let target = fs::read_link(it.path()).unwrap_or_default();
+                if !target.to_str().is_some_and(|it| it.contains("/dri/")) {
+                    continue;
+                }
+                let Ok(name) = it.file_name().into_string() else { continue };
+                if told.text(&name).is_some_and(|it| client(&it).is_some()) {
+                    of_one += 1;
+                    self.files.push((pid, name));
+                }
+            }
         }
     }
 }
@@ -290,6 +306,33 @@ mod tests {
                    drm-engine-: 5 parsecs\ndrm-engine-capacity-gfx: 0\ndrm-engine-gfx: 1 ns\ndrm-x\n";
         let it = client(odd).unwrap();
         assert_eq!((it.memory_bytes, it.engines["gfx"].capacity), (None, 1));
+    }
+
+    #[test]
+    fn who_has_files_called_so_hides_nobody() {
+        let proc = tempfile::tempdir().unwrap();
+        let file = |pid: u32, number: u32, told: &str| {
+            let at = proc.path().join(pid.to_string());
+            for part in ["fd", "fdinfo"] {
+                fs::create_dir_all(at.join(part)).unwrap();
+            }
+            let link = at.join("fd").join(number.to_string());
+            std::os::unix::fs::symlink("/tmp/dri/x", link).unwrap();
+            fs::write(at.join("fdinfo").join(number.to_string()), told).unwrap();
+        };
+        let most = u32::try_from(GPU_FILES_OF_ONE_MAX).unwrap();
+        (0..most + 9).for_each(|number| file(1, number, "pos:\t0\n"));
+        let real = |number| format!("drm-pdev: a\ndrm-client-id: {number}\n");
+        file(2, 5, &real(1));
+        let mut clients = Clients::default();
+        let uses = clients.read(proc.path(), Duration::from_secs(1));
+        assert!(uses["a"].processes.contains_key(&2) && !uses["a"].processes.contains_key(&1));
+        assert!(!clients.unseen());
+        // Of one that has more of them than are read that is said.
+        (0..=most).for_each(|number| file(3, number, &real(number + 2)));
+        let mut clients = Clients::default();
+        clients.read(proc.path(), Duration::from_secs(1));
+        assert!(clients.unseen());
     }
 
     #[test]

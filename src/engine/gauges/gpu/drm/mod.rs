@@ -19,8 +19,7 @@ use crate::{
     model::gauge::{Gpu, GpuProcess},
 };
 
-const UNSEEN: &str =
-    "what programs of other users do on AMD or Intel GPUs is not seen: only a hub of root sees it";
+const UNSEEN: &str = "not all that programs do on AMD or Intel GPUs is seen: only a hub of root sees those of other users, and nobody all of one that has very many files open";
 
 /// Files of the kernel that say why a GPU of Intel's is slow, by the end of their names, and what they mean.
 const SLOWED: [(&str, &str); 8] = [
@@ -125,13 +124,9 @@ impl Source for Drm {
 
 /// The cards of drivers that are known here, by their numbers.
 fn found(sys: &Path) -> Vec<Found> {
-    let mut cards: Vec<(u32, Found)> = Vec::new();
-    for card in Files::at(sys.join("class/drm")).alike("card") {
-        // Not `card0-DP-1`, which is a plug of it.
-        let name = card.path().file_name().and_then(|it| it.to_str());
-        let Some(number) = name.and_then(|it| it.strip_prefix("card")?.parse().ok()) else {
-            continue;
-        };
+    let mut cards = Vec::new();
+    // Not `card0-DP-1`, which is a plug of it.
+    for card in Files::at(sys.join("class/drm")).numbered("card") {
         let device = card.below("device");
         let text = device.text("uevent").unwrap_or_default();
         let of = |key: &str| text.lines().find_map(|it| it.strip_prefix(key)?.strip_prefix('='));
@@ -143,10 +138,10 @@ fn found(sys: &Path) -> Vec<Found> {
         let Some(slot) = of("PCI_SLOT_NAME").map(str::to_owned) else { continue };
         let ids = of("PCI_ID").and_then(|it| it.split_once(':'));
         let ids = ids.map(|(vendor, it)| (vendor.to_ascii_lowercase(), it.to_ascii_lowercase()));
-        cards.push((number, Found { maker, slot, ids, card, device }));
+        cards.push(Found { maker, slot, ids, card, device });
     }
-    cards.sort_by_key(|it| it.0);
-    cards.into_iter().map(|it| it.1).take(GPUS_SHOWN_MAX).collect()
+    cards.truncate(GPUS_SHOWN_MAX);
+    cards
 }
 
 impl Found {
@@ -184,7 +179,7 @@ impl Found {
     }
 
     fn read_sensors(&self, gpu: &mut Gpu, card: &mut Card, now: Duration) {
-        let Some(sensors) = self.device.below("hwmon").alike("hwmon").into_iter().next() else {
+        let Some(sensors) = self.device.below("hwmon").numbered("hwmon").into_iter().next() else {
             return;
         };
         let watts = |it: u64| figure::watts(it as f64 / 1e6);
