@@ -229,7 +229,7 @@ fn micros(number: u64) -> Duration {
 mod tests {
     use super::*;
 
-    fn ground(dir: &Path) -> Ground {
+    fn ground(dir: &std::path::Path) -> Ground {
         Ground { id: SandboxId::random(), name: "a".to_owned(), dir: dir.to_owned(), from: None }
     }
 
