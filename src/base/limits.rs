@@ -158,6 +158,9 @@ pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
 pub const COMMAND_WORDS_MAX: usize = 8192;
 /// How long rules may take to answer; later than that, a person is asked.
 pub const RULES_WITHIN: Duration = Duration::from_secs(2);
+/// How long somebody waits for a change of rules, which goes on after that: longer than the registry waits for another
+/// program, and less than a client waits for a hub.
+pub const RULES_CHANGE_WITHIN: Duration = Duration::from_secs(8);
 /// How long all files of rules may take to be listed; the rest is named as not looked at. Somebody waits for it on a screen.
 pub const RULEBOOK_WITHIN: Duration = Duration::from_secs(10);
 /// Directories with rules of their own: more than anybody works in.

@@ -16,8 +16,9 @@ use crate::{
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
         limits::{
-            CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, FILES_STEPS_PER_SANDBOX_MAX, NOTICES_UNHEARD_MAX,
-            REMOVE_AGAIN_MAX, REMOVE_AGAIN_MIN, SANDBOXES_MAX, SESSIONS_PER_SANDBOX_MAX,
+            CHANGE_EVERY_MIN, EVENTS_QUEUED_MAX, FILES_STEPS_PER_SANDBOX_MAX, GATE_TOLD_EVERY,
+            NOTICES_UNHEARD_MAX, REMOVE_AGAIN_MAX, REMOVE_AGAIN_MIN, SANDBOXES_MAX,
+            SESSIONS_PER_SANDBOX_MAX,
         },
         text,
     },
@@ -68,6 +69,10 @@ pub(super) struct Entry {
     /// Held by whoever takes that over; and somebody waits to do so.
     pub telling: Arc<tokio::sync::Mutex<()>>,
     pub tells: bool,
+    /// `clock::monotonic` when that was begun last, beside whoever calls; `None` = never.
+    pub told_at: Option<Duration>,
+    /// Why it is not taken over, as it was told.
+    untold: Option<String>,
     /// Held by whoever changes what is kept of one of those.
     pub standing_turn: Arc<tokio::sync::Mutex<()>>,
     /// Bumped with every change, for those who wait for one.
@@ -169,6 +174,8 @@ impl Entry {
             denied_noted: Budget::default(),
             telling: Arc::default(),
             tells: false,
+            told_at: None,
+            untold: None,
             standing_turn: Arc::default(),
             changed: watch::Sender::new(0),
             unheard: false,
@@ -186,6 +193,20 @@ impl Entry {
             published_at: None,
             due: false,
         }
+    }
+
+    /// How long whoever takes over what was decided at its way out waits before that: a program that makes more and more
+    /// of it is not asked without end.
+    pub(super) fn telling_pause(&self, now: Duration) -> Duration {
+        let next = self.told_at.map_or(Duration::ZERO, |it| it + GATE_TOLD_EVERY);
+        next.saturating_sub(now)
+    }
+
+    /// Takes note why that is not taken over, `None` = it is; gives the words when they are news.
+    pub(super) fn untold(&mut self, words: Option<String>) -> Option<String> {
+        let news = words.clone().filter(|_| self.untold != words);
+        self.untold = words;
+        news
     }
 
     /// The sandbox, to be changed.

@@ -19,7 +19,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
         limits::{
-            ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_WITHIN,
+            ASKS_LISTED_BYTES_MAX, REACH_ASKS_MAX, RULEBOOK_WITHIN, RULES_CHANGE_WITHIN,
             RULES_WRITTEN_BYTES_MAX,
         },
         text::{shown, visible},
@@ -68,8 +68,13 @@ impl Inner {
             }
             let in_force = {
                 // Every ask wants it too.
-                let _turn = self.rules.turn.lock().await;
-                self.read_rules(&domain).await
+                match self.rules.turn().await {
+                    Ok(_turn) => self.read_rules(&domain).await,
+                    Err(fault) => {
+                        book.wrong.push(format!("{file}: it was not looked at: {fault}"));
+                        continue;
+                    }
+                }
             };
             if !in_force.whole {
                 book.wrong.push(format!("{file}: it can't be understood, and allows nothing"));
@@ -245,27 +250,33 @@ impl Inner {
         domain: &Domain,
         entries: Vec<Entry>,
     ) -> Outcome<Vec<KnownRule>> {
-        let _turn = self.rules.turn.lock().await;
-        let before = self.rules.text(&self.rule_file(domain)).await?;
-        let mut after = match (&before, domain) {
-            (Some(text), _) => text.clone(),
-            (None, Domain::All) => String::new(),
-            (None, Domain::Project(workspace)) => {
-                let workspace = workspace.to_str().ok_or_else(|| {
-                    Fault::unsupported("a directory whose name is no UTF-8 has no rules of its own")
-                })?;
-                preamble(workspace)
+        let (who, domain) = (who.clone(), domain.clone());
+        self.changing(async move |engine| {
+            let before = engine.rules.text(&engine.rule_file(&domain)).await?;
+            let mut after = match (&before, &domain) {
+                (Some(text), _) => text.clone(),
+                (None, Domain::All) => String::new(),
+                (None, Domain::Project(workspace)) => {
+                    let workspace = workspace.to_str().ok_or_else(|| {
+                        Fault::unsupported(
+                            "a directory whose name is no UTF-8 has no rules of its own",
+                        )
+                    })?;
+                    preamble(workspace)
+                }
+            };
+            let blocks: Vec<String> = entries.iter().map(block).collect();
+            for it in &blocks {
+                after = with(&after, it);
             }
-        };
-        let blocks: Vec<String> = entries.iter().map(block).collect();
-        for it in &blocks {
-            after = with(&after, it);
-        }
-        let ids = entries.iter().map(|it| it.rule.id.clone()).collect();
-        self.write_rules(who, domain, before, after, ("added", ids, blocks.join("\n"))).await?;
-        self.answer_waiting();
-        let file = self.rule_file(domain).display().to_string();
-        Ok(entries.iter().map(|it| it.rule.known(domain.clone(), &file)).collect())
+            let ids = entries.iter().map(|it| it.rule.id.clone()).collect();
+            let change = ("added", ids, blocks.join("\n"));
+            engine.write_rules(&who, &domain, before, after, change).await?;
+            engine.answer_waiting();
+            let file = engine.rule_file(&domain).display().to_string();
+            Ok(entries.iter().map(|it| it.rule.known(domain.clone(), &file)).collect())
+        })
+        .await
     }
 
     /// Takes a rule out of its file; where a hash is given, only the one that has it.
@@ -275,36 +286,62 @@ impl Inner {
         name: &RuleName,
         made: Option<&str>,
     ) -> Outcome<KnownRule> {
-        let _turn = self.rules.turn.lock().await;
-        let before = self
-            .rules
-            .text(&self.rule_file(&name.domain))
-            .await?
-            .ok_or_else(|| no_rule(&name.id))?;
-        let file = self.rule_file(&name.domain).display().to_string();
-        let all = entries(&name.domain, &file, &before)?;
-        let entry = all.into_iter().find(|it| it.rule.id == name.id);
-        let entry = entry.ok_or_else(|| no_rule(&name.id))?;
-        if made.is_some_and(|it| it != hash(&block(&entry))) {
-            let text = format!("rule {} is not the one that the answer made any more", name.id);
-            return Err(Fault::failed(text)
-                .hint("it stays; if it is to go all the same: sandwatch policy rm"));
-        }
-        let is_project = matches!(name.domain, Domain::Project(_));
-        let (after, taken) = without(&before, &name.id, is_project)?;
-        let change = ("removed", vec![name.id.clone()], taken);
-        self.write_rules(who, &name.domain, Some(before), after, change).await?;
-        let hits = self.store.forget_hits(file.clone(), name.id.clone()).await?;
-        Ok(KnownRule {
-            hits: hits.as_ref().map_or(0, |it| it.hits),
-            last_at: hits.map(|it| Timestamp(it.last_at)),
-            ..entry.rule.known(name.domain.clone(), &file)
+        let (who, name, made) = (who.clone(), name.clone(), made.map(str::to_owned));
+        self.changing(async move |engine| {
+            let path = engine.rule_file(&name.domain);
+            let before = engine.rules.text(&path).await?.ok_or_else(|| no_rule(&name.id))?;
+            let file = path.display().to_string();
+            let all = entries(&name.domain, &file, &before)?;
+            let entry = all.into_iter().find(|it| it.rule.id == name.id);
+            let entry = entry.ok_or_else(|| no_rule(&name.id))?;
+            if made.is_some_and(|it| it != hash(&block(&entry))) {
+                let text = format!("rule {} is not the one that the answer made any more", name.id);
+                return Err(Fault::failed(text)
+                    .hint("it stays; if it is to go all the same: sandwatch policy rm"));
+            }
+            let is_project = matches!(name.domain, Domain::Project(_));
+            let (after, taken) = without(&before, &name.id, is_project)?;
+            let change = ("removed", vec![name.id.clone()], taken);
+            engine.write_rules(&who, &name.domain, Some(before), after, change).await?;
+            let hits = engine.store.forget_hits(file.clone(), name.id.clone()).await?;
+            Ok(KnownRule {
+                hits: hits.as_ref().map_or(0, |it| it.hits),
+                last_at: hits.map(|it| Timestamp(it.last_at)),
+                ..entry.rule.known(name.domain.clone(), &file)
+            })
+        })
+        .await
+    }
+
+    /// Changes rules when it is their turn, which is kept to the end of that, however long a file takes; who wants it waits
+    /// a bounded time.
+    async fn changing<T, F>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Arc<Self>) -> F + Send + 'static,
+    ) -> Outcome<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Outcome<T>> + Send,
+    {
+        let (turn, engine) = (self.rules.turn().await?, Arc::clone(self));
+        let done = Self::detached(async move {
+            let done = change(engine).await;
+            drop(turn);
+            done
+        });
+        let done = tokio::time::timeout(RULES_CHANGE_WITHIN, done).await;
+        done.unwrap_or_else(|_| {
+            Err(Fault::late("changing the rules takes too long").hint(
+                "it may still be done: sandwatch policy show tells what is in force, and \
+                 sandwatch audit ls who did it",
+            ))
         })
     }
 
-    /// Writes a file of rules, and who did it into the audit record: both or neither. For whoever has the turn.
+    /// Writes a file of rules, and who did it into the audit record: both or neither. For whoever has the turn, and waits
+    /// as long as that takes.
     async fn write_rules(
-        self: &Arc<Self>,
+        &self,
         who: &Identity,
         domain: &Domain,
         before: Option<String>,
@@ -321,14 +358,7 @@ impl Inner {
         let left = entries(domain, &name, &after)?.len();
         let (to, text, was) = (path.clone(), after.clone(), before.clone());
         let write = move || source::write(&to, Over::This(was.as_deref()), &text);
-        let written =
-            self.rules.files.within(RULES_WITHIN, &format!("writing {name}"), write).await;
-        written.map_err(|fault| match fault.kind() {
-            Kind::Late => {
-                fault.hint("it may still be written: sandwatch policy show tells what is in force")
-            }
-            _ => fault,
-        })?;
+        self.rules.files.to_its_end(write).await?;
         let act = words::by_client(who, Action::PolicyChanged, &name)
             .with("change", change)
             .with("rules", ids)
@@ -341,8 +371,7 @@ impl Inner {
                 Some(before) => source::write(&path, Over::This(Some(&after)), &before),
                 None => take_away(&path, &after),
             };
-            let undone =
-                self.rules.files.within(RULES_WITHIN, &format!("putting {name} back"), undo).await;
+            let undone = self.rules.files.to_its_end(undo).await;
             let undone = undone.map_or_else(
                 |it| format!(", and {name} is not as it was: {it}"),
                 |()| String::new(),
@@ -466,7 +495,66 @@ fn take_away(path: &Path, says: &str) -> Outcome<()> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_stream::StreamExt;
+
     use super::*;
+    use crate::{
+        base::id::ClientId,
+        engine::demo,
+        model::audit::{Act, AuditRequest},
+    };
+
+    #[tokio::test]
+    async fn a_file_that_hangs_is_written_with_who_did_it_when_it_hangs_no_more() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = demo(home.path().to_owned(), 1).await.unwrap();
+        let engine = Arc::clone(&engine.inner);
+        let path = engine.rule_file(&Domain::All);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let who = Identity { client: ClientId::random(), name: "somebody".to_owned(), peer: None };
+        let (go, hangs) = std::sync::mpsc::sync_channel::<()>(1);
+        // What is done with files waits behind this one.
+        let (begun, began) = tokio::sync::oneshot::channel();
+        let hanging = engine.rules.files.clone();
+        tokio::spawn(async move {
+            let hang = move || {
+                begun.send(()).ok();
+                hangs.recv().ok();
+                Ok(())
+            };
+            hanging.to_its_end(hang).await
+        });
+        began.await.unwrap();
+        let text = "[[rule]]\nid = \"x\"\nverdict = \"deny\"\nhost = \"x.example\"\n";
+        let of = who.clone();
+        let late = engine.changing(async move |engine| {
+            let change = ("added", vec!["x".to_owned()], text.to_owned());
+            engine.write_rules(&of, &Domain::All, None, text.to_owned(), change).await
+        });
+        let late: Fault = late.await.unwrap_err();
+        assert_eq!(late.kind(), Kind::Late);
+        assert!(late.hint_text().is_some_and(|it| it.contains("may still be done")), "{late}");
+        // Nothing is begun meanwhile, and nothing allowed.
+        let workspace = Workspace { path: NOWHERE.into(), mode: WorkspaceMode::None };
+        assert!(!engine.rules(&workspace).await.whole);
+        let name = RuleName { id: "x".to_owned(), domain: Domain::All };
+        let second = engine.remove_rule(&who, &name, None).await.unwrap_err();
+        assert_eq!(second.kind(), Kind::Late);
+        assert!(!path.exists());
+        go.send(()).unwrap();
+        // Whoever has the turn after it finds both.
+        while !engine.rules(&workspace).await.whole {}
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        let mut pages = engine.audit(AuditRequest::default()).await.unwrap();
+        let mut acts: Vec<Act> = Vec::new();
+        while let Some(page) = pages.next().await {
+            acts.extend(page.unwrap().into_iter().map(|it| it.act));
+        }
+        acts.retain(|it| it.action == Action::PolicyChanged.word());
+        let said: Vec<_> = acts.iter().map(|it| (it.actor.as_str(), it.text("change"))).collect();
+        assert_eq!(said, [("somebody", Some("added"))]);
+        assert_eq!(engine.rules(&workspace).await.len(), 1);
+    }
 
     #[test]
     fn a_file_that_was_made_goes_again_only_while_it_says_what_was_put_in() {

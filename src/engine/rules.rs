@@ -8,11 +8,12 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{Inner, audit::words, turns::Turn};
 use crate::{
     base::{
-        fault::Outcome,
+        fault::{Fault, Outcome},
         limits::{PROJECTS_MAX, RULES_WITHIN},
         text::hex,
     },
@@ -39,8 +40,9 @@ const NAMED_LETTERS: usize = 24;
 /// The rules in force. A file that can't be read leaves what those before it deny and ask, and allows nothing.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// Held by whoever reads or writes such a file: nothing is decided by rules that the audit record does not know yet.
-    pub turn: tokio::sync::Mutex<()>,
+    /// Held by whoever reads or changes such a file, to the end of that: nothing is decided by rules that the audit record
+    /// does not know yet.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// Of whatever is done with one of the files.
     pub files: Turn,
     /// Of looking through all of them, which takes longer.
@@ -73,6 +75,12 @@ impl Rules {
         Self { noted: acts.iter().map(noted).collect(), ..Self::default() }
     }
 
+    /// The turn at all files. One that hangs while it is changed has it for as long as it hangs.
+    pub(super) async fn turn(&self) -> Outcome<OwnedMutexGuard<()>> {
+        let turn = tokio::time::timeout(RULES_WITHIN, Arc::clone(&self.turn).lock_owned()).await;
+        turn.map_err(|_| Fault::late("a change of rules that was begun takes too long"))
+    }
+
     /// The text of a file of rules; `None` when there is none.
     pub(super) async fn text(&self, path: &Path) -> Outcome<Option<String>> {
         let (doing, path) = (format!("reading {}", path.display()), path.to_owned());
@@ -85,9 +93,11 @@ impl Rules {
 }
 
 impl Inner {
-    /// The rules for a sandbox with this workspace, as the files have them now.
+    /// The rules for a sandbox with this workspace, as the files have them now. While a change hangs they allow nothing.
     pub(super) async fn rules(&self, workspace: &Workspace) -> Arc<InForce> {
-        let _turn = self.rules.turn.lock().await;
+        let Ok(_turn) = self.rules.turn().await else {
+            return Arc::new(self.rules_in_doubt(workspace));
+        };
         let all = self.read_rules(&Domain::All).await;
         if workspace.mode == WorkspaceMode::None {
             return all;
@@ -97,6 +107,20 @@ impl Inner {
             return all;
         }
         Arc::new(joined(&all, &of_it))
+    }
+
+    /// What is left of those that were read last.
+    fn rules_in_doubt(&self, workspace: &Workspace) -> InForce {
+        let states = self.rules.states();
+        let left = |domain: &Domain| {
+            let last = states.get(&self.rule_file(domain)).map(|it| it.rules.in_doubt());
+            last.unwrap_or_else(|| InForce::default().in_doubt())
+        };
+        let all = left(&Domain::All);
+        match workspace.mode {
+            WorkspaceMode::None => all,
+            _ => joined(&all, &left(&Domain::Project(workspace.path.clone()))),
+        }
     }
 
     /// The file of these.

@@ -78,8 +78,16 @@ impl Turn {
         doing: &str,
         work: impl FnOnce() -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let done = tokio::time::timeout(limit, taking_turns(Arc::clone(&self.0), work)).await;
+        let done = tokio::time::timeout(limit, self.to_its_end(work)).await;
         done.unwrap_or_else(|_| Err(Fault::late(format!("{doing} takes too long"))))
+    }
+
+    /// The same for who waits as long as it takes.
+    pub(super) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        taking_turns(Arc::clone(&self.0), work).await
     }
 }
 

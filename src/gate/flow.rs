@@ -167,15 +167,22 @@ impl<'a> Entry<'a> {
         self.becomes(FlowState::Denied, visible(&why.words));
     }
 
-    /// Takes note of what was decided of it without a person, once it is known whose it is. Gives the end of the look
-    /// for that, if it could begin at once: a connection may be over soon.
+    /// Takes note of what was decided of it without a person, once it is known whose it is.
     fn noted(&self, allowed: bool, standing: bool, word: Word) -> Option<oneshot::Receiver<()>> {
         let (place, program) = self.gate.log().whose(self.number)?;
-        let kind = Kind { place, program, allowed, standing, word };
-        let ends = self.ends.filter(|_| kind.program.is_none());
+        self.whose(Some(Kind { place, program, allowed, standing, word }))
+    }
+
+    /// Looks whose it is, where that is not known, beside whoever calls; what is to be noted of it is noted then. Gives the
+    /// end of the look, if it could begin at once: a connection may be over soon.
+    fn whose(&self, note: Option<Kind>) -> Option<oneshot::Receiver<()>> {
+        let known = self.gate.log().whose(self.number).is_none_or(|it| it.1.is_some());
+        let ends = self.ends.filter(|_| !known);
         let noter = Arc::clone(&self.gate.noters).try_acquire_owned();
         let (Some(ends), Ok(noter)) = (ends, noter) else {
-            self.gate.note(kind);
+            if let Some(kind) = note {
+                self.gate.note(kind);
+            }
             return None;
         };
         let (gate, number) = (Arc::clone(self.gate), self.number);
@@ -184,11 +191,13 @@ impl<'a> Entry<'a> {
         let looked = turn.is_some().then_some(looked);
         tokio::spawn(async move {
             let program = whose(&gate, turn, ends).await.map(|it| visible(&it));
-            drop(over);
             if program.is_some() {
                 gate.log().program(number, program.clone());
             }
-            gate.note(Kind { program, ..kind });
+            drop(over);
+            if let Some(kind) = note {
+                gate.note(Kind { program, ..kind });
+            }
             drop(noter);
         });
         looked
@@ -255,10 +264,10 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
             return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
         }
     };
-    // Where single requests are let out, each of them is noted.
     let looked = match granted.decider {
         Decider::Person => None,
-        _ if !granted.grant.whole => None,
+        // Each of its requests is noted, with whose it is.
+        _ if !granted.grant.whole => entry.whose(None),
         by => entry.noted(true, by == Decider::Standing, granted.by.clone()),
     };
     let basis = granted.basis.clone();

@@ -68,8 +68,8 @@ impl Snapshot {
         self.forbids_unseen(place).or_else(|| (!grant.whole).then(|| Word::own(UNNAMED)))
     }
 
-    /// By whose word a request may go to a place, if it is any rule's; or why it may not. Nobody is asked about one: what
-    /// rules ask about is forbidden here.
+    /// By whose word a request may go to a place, if it is a rule's and not that by which the whole connection was let out;
+    /// or why it may not. Nobody is asked about one: what rules ask about is forbidden here.
     pub(in crate::gate) fn may(
         &self,
         place: &Place,
@@ -89,7 +89,8 @@ impl Snapshot {
             false => " (servers read this path in several ways, so it may be meant)",
         };
         match (said.ruling, said.by) {
-            (Ruling::Allow, by) => Ok(by),
+            // One about the whole host has counted for the connection.
+            (Ruling::Allow, by) => Ok(by.filter(|_| !grant.whole || said.of_request)),
             (Ruling::Deny, by) => Err(by.unwrap_or_default().and(unclear)),
             (Ruling::Ask, None) if grant.whole => Ok(None),
             (Ruling::Ask, None) => Err(Word::own(UNNAMED)),
@@ -111,7 +112,46 @@ pub fn path_of(target: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::path_of;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        gate::{reach::Host, rules::Rules},
+        model::rule::Domain,
+    };
+
+    #[tokio::test]
+    async fn a_request_is_let_out_by_the_rule_about_requests_and_not_again_by_that_about_the_host()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.toml");
+        let rule = |id: &str, verdict: &str, host: &str, more: &str| {
+            format!(
+                "[[rule]]\nid = \"{id}\"\nverdict = \"{verdict}\"\nhost = \"{host}\"\n{more}\nwhy = \"so\"\n"
+            )
+        };
+        let text = rule("post", "deny", "a.example", "methods = [\"POST\"]")
+            + &rule("get", "allow", "*.example", "methods = [\"GET\"]")
+            + &rule("host", "allow", "a.example", "")
+            + &rule("head", "allow", "b.example", "methods = [\"HEAD\"]")
+            + &rule("all", "allow", "b.example", "");
+        std::fs::write(&file, text).unwrap();
+        let rules = Arc::new(Rules::new(vec![(Domain::All, file)], "/w".into(), &[], &[]));
+        let rules = rules.now().await;
+        let may = |name: &str, whole, method: &str| {
+            let place = Place { host: Host::Name(name.to_owned()), port: 80 };
+            let by = rules.may(&place, &Grant { whole, foreign: false }, method, "/");
+            by.map(|it| it.map(|it| it.rules.concat())).map_err(|it| it.rules.concat())
+        };
+        let by = |id: &str| id.to_owned();
+        assert_eq!(may("a.example", true, "GET"), Ok(None));
+        assert_eq!(may("a.example", true, "POST"), Err(by("post")));
+        assert_eq!(may("b.example", true, "HEAD"), Ok(Some(by("head"))));
+        assert_eq!(may("b.example", true, "PUT"), Ok(None));
+        assert_eq!(may("c.example", false, "GET"), Ok(Some(by("get"))));
+        // A rule about the whole host came to be later: the connection did not count for it.
+        assert_eq!(may("b.example", false, "PUT"), Ok(Some(by("all"))));
+    }
 
     #[test]
     fn only_a_target_that_is_an_address_is_taken_apart() {

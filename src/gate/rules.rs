@@ -45,6 +45,8 @@ pub struct Said {
     pub by: Option<Word>,
     /// A rule names this very host, and not only those that are called alike.
     pub named: bool,
+    /// It is the word of a rule about requests.
+    pub of_request: bool,
     /// `false` = the file says something that can't be understood, and may deny anything.
     pub whole: bool,
 }
@@ -238,13 +240,17 @@ impl Snapshot {
         let now = clock::wall();
         let judged = rules::judge(&self.all, request, &self.workspace, now);
         let named = judged.by.first().is_some_and(names_one);
+        let about = judged.by.first().map(|it| &it.subject);
+        let of_request = matches!(about, Some(Subject::Request(..)));
         let by: Vec<&Rule> = judged.by.iter().collect();
         let by = (!by.is_empty()).then(|| word(&by));
         let whole = self.all.whole;
         match judged.ruling {
             // It may be denied by what can't be read.
-            Ruling::Allow if !whole => Said { ruling: Ruling::Ask, by: None, named, whole },
-            ruling => Said { ruling, by, named, whole },
+            Ruling::Allow if !whole => {
+                Said { ruling: Ruling::Ask, by: None, named, of_request, whole }
+            }
+            ruling => Said { ruling, by, named, of_request, whole },
         }
     }
 }

@@ -149,3 +149,35 @@ fn a_rule_for_a_directory_counts_at_the_way_out_and_what_it_let_out_ends_with_it
     assert!(said.contains("out of reach") && said.contains("rule project:"), "{said}");
     assert_eq!(it.heard_of("web"), 0);
 }
+
+#[test]
+fn a_connection_and_each_of_its_requests_count_for_the_rule_that_let_them_out_and_their_program_is_known()
+ {
+    let Some(it) = Beyond::new() else { return };
+    let policy = it.home.config().join("policy.toml");
+    fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    let rule = |id: &str, verdict: &str, host: &str, more: &str| {
+        format!("[[rule]]\nid = \"{id}\"\nverdict = \"{verdict}\"\nhost = \"{host}\"\n{more}\n")
+    };
+    let rules = rule("host", "allow", "other.example:80", "")
+        + &rule("post", "deny", "other.example:80", "methods = [\"POST\"]")
+        + &rule("get", "allow", "files.example:80", "methods = [\"GET\"]");
+    fs::write(&policy, rules).unwrap();
+    it.start(&[]);
+    // Two requests in one connection, which a rule about all of the host let out.
+    let get = |host: &str| format!("{CURL} http://{host}/one http://{host}/two");
+    assert_eq!(it.inside(&get("other.example")).0, 0);
+    assert_eq!(it.heard_of("other.example"), 2);
+    // And requests that a rule about those lets out, one by one.
+    let mut gets = 0;
+    eventually("it is known who makes them", || {
+        assert_eq!(it.inside(&get("files.example")).0, 0);
+        gets += 2;
+        !of(&it.home, "files.example:80", "/curl").is_empty()
+    });
+    it.home.ok(&["rm", "--yes", "box"]);
+    let times = |place: &str| of(&it.home, place, "").iter().map(|it| it.3).sum::<u64>();
+    assert_eq!((times("other.example:80"), times("files.example:80")), (1, gets));
+    let hits = ["host", "get", "post"].map(|id| hits(&it.home, id));
+    assert_eq!(hits, [1, gets, 0]);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::limits::{AUDIT_ASK_EVERY, AUDIT_ASKS_BURST};
 
 /// Of one sandbox.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::engine) struct Budget {
     left: u32,
     /// `clock::monotonic` up to which what comes in was counted.
