@@ -135,7 +135,7 @@ fn a_sandbox_that_runs_out_of_memory_is_told_of() {
     eventually("the kill is counted", || {
         one(&home, "leak")["memory"]["oom_kills"].as_u64() >= Some(1)
     });
-    let log = fs::read_to_string(home.path().join("state/hub.log")).unwrap_or_default();
+    let log = fs::read_to_string(home.path().join("state/logs/hub.log")).unwrap_or_default();
     assert!(log.contains("leak ran out of memory: the kernel killed"), "{log}");
 }
 
