@@ -56,6 +56,8 @@ mod cli_hub;
 mod cli_image;
 mod cli_many;
 mod cli_net;
+#[cfg(feature = "otel")]
+mod cli_otel;
 mod cli_plain;
 mod cli_ruled;
 mod cli_rules;
