@@ -4,6 +4,7 @@ mod files;
 mod gate;
 mod gpus;
 mod metrics;
+mod space;
 mod status;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ pub use files::*;
 pub use gate::*;
 pub use gpus::*;
 pub use metrics::*;
+pub use space::*;
 pub use status::*;
 
 /// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back

@@ -155,6 +155,9 @@ const OF_SANDBOXES: &[Row<Usage>] = &[
     ("sandbox_disk_written_bytes_total", Kind::Counter, "Written to disks.", |it| {
         whole(it.write_bytes)
     }),
+    ("sandbox_space_bytes", Kind::Gauge, "What its files take on disk, at least.", |it| {
+        whole(it.space_bytes)
+    }),
     ("sandbox_network_receive_bytes_total", Kind::Counter, "Came over the network.", |it| {
         whole(it.rx_bytes)
     }),

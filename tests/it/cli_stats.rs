@@ -177,3 +177,20 @@ fn metrics_are_served_where_the_configuration_says_and_to_nobody_who_calls_it_ot
         "{refused:?}"
     );
 }
+
+#[test]
+fn what_files_take_on_disk_is_told() {
+    let home = Home::new();
+    let script = "dd if=/dev/zero of=large bs=1048576 count=6; dd if=/dev/zero of=/tmp/more bs=1048576 count=3; \
+                  echo written; sleep 1000";
+    home.ok(&["run", "-d", "--name", "disk", "--", "sh", "-c", script]);
+    home.ok(&["wait", "disk", "--for", "text=written"]);
+    let mut used = 0;
+    eventually("it was looked at", || {
+        used = one(&home, "disk")["disk"]["used_bytes"].as_u64().unwrap_or_default();
+        used >= 9 << 20
+    });
+    assert!(used < 12 << 20, "{used}");
+    assert!(home.ok(&["stats"]).contains("DISK"));
+    home.ok(&["rm", "-y", "disk"]);
+}

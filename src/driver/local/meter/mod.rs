@@ -3,13 +3,17 @@
 //! /proc, and what costs more is read again only of processes that did something since.
 
 mod groups;
+mod space;
 mod table;
 
 use std::{collections::HashMap, io, time::Duration};
 
 use async_trait::async_trait;
 
-use self::table::{Process, Table};
+use self::{
+    space::Space,
+    table::{Process, Table},
+};
 use super::traces::Traces;
 use crate::{
     base::{
@@ -54,6 +58,7 @@ struct Reader {
     known: HashMap<SandboxId, Known>,
     /// Whose shares of memory are read first: who waited longest.
     turn: usize,
+    space: Space,
 }
 
 /// What is remembered of a sandbox between two readings.
@@ -90,7 +95,13 @@ impl Reader {
                 *place = Some(outcome);
             }
         }
-        read.into_iter().map(|it| it.unwrap_or_else(|| Err(absent()))).collect()
+        let space = self.space.read(grounds);
+        let read = read.into_iter().zip(space).map(|(it, space)| {
+            let mut metered = it.unwrap_or_else(|| Err(absent()))?;
+            metered.usage.space_bytes = space;
+            Ok(metered)
+        });
+        read.collect()
     }
 
     fn read_one(
