@@ -125,13 +125,16 @@ pub struct Look<'a> {
     over: bool,
     /// The system call of a thread could not be seen.
     pub hidden: bool,
+    /// Processes with more threads than are looked at.
+    cut: Vec<String>,
     pub networks: Networks,
 }
 
 impl<'a> Look<'a> {
     pub fn new(wanted: &'a dyn Fn() -> bool) -> Self {
         let until = clock::monotonic() + LOOK_WITHIN;
-        Self { until, wanted, over: false, hidden: false, networks: Networks::default() }
+        let (over, hidden, cut) = (false, false, Vec::new());
+        Self { until, wanted, over, hidden, cut, networks: Networks::default() }
     }
 
     /// Whether there is time to look at one more, and a reason to; once there is none it is so for good.
@@ -187,6 +190,15 @@ impl<'a> Look<'a> {
         }
         if self.hidden {
             reading.notes.push(NO_CALLS.to_owned());
+        }
+        if let Some(first) = self.cut.first() {
+            let others = match self.cut.len() {
+                1 => String::new(),
+                many => format!(" and of {} more", many - 1),
+            };
+            reading.notes.push(format!(
+                "{PROCESS_THREADS_MAX} threads of {first}{others} were looked at, and what they started; what the rest does is not known"
+            ));
         }
         Ok(reading)
     }
@@ -270,6 +282,10 @@ impl<'a> Look<'a> {
                 return Some(seen);
             }
         }
+        let has_more = usize::try_from(stat.threads).is_ok_and(|it| it > PROCESS_THREADS_MAX);
+        if has_more {
+            self.cut.push(format!("{} (pid {pid})", seen.name));
+        }
         let mut waits = Vec::new();
         let mut here = Here::new(pid, stat.terminal, self);
         for task in tasks(pid)? {
@@ -278,11 +294,14 @@ impl<'a> Look<'a> {
             };
             waits.extend(waits::of_thread(&mut here, tid));
         }
+        // What any of them waits for may be what all wait for.
+        seen.keys = waits.iter().any(|it| it.keys);
+        seen.linked = waits.iter().any(|it| it.linked);
         // The one that says most of what the whole does.
         if let Some(it) = waits.into_iter().max_by_key(Wait::tells) {
             seen.doing = it.doing;
-            seen.endless = it.endless;
-            (seen.keys, seen.linked) = (it.keys, it.linked);
+            // What the others do that were not looked at, or whom they started, nobody knows.
+            seen.endless = it.endless && !has_more;
             seen.on = it.on.map(|it| text::shown(&it, PROCESS_COMMAND_BYTES_MAX));
             seen.call = it.call.map(|it| text::shown(&it, NAME_BYTES_MAX));
         }
@@ -337,6 +356,100 @@ mod tests {
         assert_eq!(times.get(), 3);
         let late = Look { until: Duration::ZERO, ..Look::new(&|| true) };
         assert_eq!(late.at(own).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// A program of python's, as it is seen once that is so.
+    fn seen_once(code: &str, so: impl Fn(&Process, &Reading) -> bool) -> Option<Reading> {
+        let python = std::process::Command::new("python3")
+            .args(["-c", code])
+            .stdin(std::process::Stdio::null())
+            .spawn();
+        let Ok(mut child) = python else {
+            eprintln!("skipped: python3 is not to be had");
+            return None;
+        };
+        let own = Pid::from_raw(child.id().cast_signed()).unwrap();
+        let until = clock::monotonic() + Duration::from_secs(60);
+        let seen = loop {
+            let seen = Look::new(&|| true).at(own).unwrap();
+            let settled = seen.processes.first().is_some_and(|it| so(it, &seen));
+            if settled || seen.notes.iter().any(|it| it == NO_CALLS) || clock::monotonic() > until {
+                break seen;
+            }
+            std::thread::yield_now();
+        };
+        drop(child.kill());
+        drop(child.wait());
+        Some(seen)
+    }
+
+    #[test]
+    fn a_lock_that_others_may_let_go_of_is_not_waited_for_without_an_end() {
+        const LOCKED: &str = "
+import fcntl, os, tempfile
+file = tempfile.NamedTemporaryFile()
+held = open(file.name)
+fcntl.flock(held, fcntl.LOCK_EX)
+fcntl.flock(open(file.name), fcntl.LOCK_EX)
+";
+        let Some(seen) = seen_once(LOCKED, |it, _| it.doing == Doing::Lock) else { return };
+        let it = &seen.processes[0];
+        let hidden = !seen.notes.is_empty();
+        assert!(hidden || it.doing == Doing::Lock && !it.endless, "{seen:?}");
+    }
+
+    #[test]
+    fn of_one_with_more_threads_than_are_looked_at_nothing_is_certain() {
+        const THREADS: &str = "
+import threading
+held = threading.Lock()
+held.acquire()
+[threading.Thread(target=held.acquire).start() for _ in range(70)]
+held.acquire()
+";
+        let many = |it: &Process, seen: &Reading| it.threads > 70 && !seen.notes.is_empty();
+        let Some(seen) = seen_once(THREADS, many) else { return };
+        let it = &seen.processes[0];
+        assert!(it.threads > 70 && !it.endless, "{seen:?}");
+        assert!(seen.notes.iter().any(|it| it.contains("is not known")), "{seen:?}");
+        assert_eq!(it.in_words(), "waits for a lock", "{seen:?}");
+    }
+
+    #[test]
+    fn what_one_thread_waits_for_is_told_of_the_whole() {
+        const BOTH: &str = "
+import socket, threading
+one, other = socket.socketpair()
+threading.Thread(target=lambda: one.recv(1)).start()
+import time
+time.sleep(1000)
+";
+        let settled = |it: &Process, _: &Reading| it.linked && it.threads > 1;
+        let Some(seen) = seen_once(BOTH, settled) else { return };
+        assert!(!seen.notes.is_empty() || seen.processes[0].linked, "{seen:?}");
+    }
+
+    #[test]
+    fn one_that_was_stopped_and_goes_on_is_known_by_where_it_sleeps() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let own = Pid::from_raw(child.id().cast_signed()).unwrap();
+        let signal = |it| rustix::process::kill_process(own, it).unwrap();
+        let until = clock::monotonic() + Duration::from_secs(60);
+        let becomes = |wanted: Doing| loop {
+            let seen = Look::new(&|| true).at(own).unwrap().processes.remove(0);
+            if seen.doing == wanted || clock::monotonic() > until {
+                break seen;
+            }
+            std::thread::yield_now();
+        };
+        becomes(Doing::Timer);
+        signal(rustix::process::Signal::STOP);
+        becomes(Doing::Stopped);
+        signal(rustix::process::Signal::CONT);
+        let seen = becomes(Doing::Timer);
+        drop(child.kill());
+        drop(child.wait());
+        assert_eq!(seen.doing, Doing::Timer, "{seen:?}");
     }
 
     #[test]

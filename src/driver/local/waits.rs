@@ -21,8 +21,10 @@ const FDS_MAX: usize = 64;
 const NAMED_MAX: usize = 4;
 /// Descriptors of a process that are looked through for the other end of a pipe.
 const OWN_FDS_MAX: usize = 512;
-/// `FUTEX_WAIT`, `FUTEX_LOCK_PI` and others, without their flags.
+/// `FUTEX_WAIT`, `FUTEX_LOCK_PI` and others, without their flags; and the flag that only threads of the same process can
+/// wake who waits.
 const FUTEX_COMMAND: u64 = 0x7f;
+const FUTEX_PRIVATE: u64 = 0x80;
 
 /// What a thread does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +94,7 @@ pub fn of_thread(here: &mut Here<'_, '_>, tid: i32) -> Option<Wait> {
         }
     };
     let mut wait = match &call {
+        Some(call) if call.number == libc::SYS_restart_syscall => restarted(place.as_deref()),
         Some(call) => call.wait(here),
         None => by_place(place.as_deref()),
     };
@@ -124,6 +127,13 @@ fn by_place(place: Option<&str>) -> Wait {
     let found = known.iter().find(|(name, _)| place.contains(name));
     // Whether there is a limit to it is not known, so nothing is made of that.
     found.map_or_else(Wait::default, |(_, doing)| Wait::new(*doing, *doing == Doing::Terminal))
+}
+
+/// One that was stopped and goes on: what it waits on is in no argument any more. Only what has a time limit is taken up like
+/// this, and a sleep does not tell where it is.
+fn restarted(place: Option<&str>) -> Wait {
+    let wait = by_place(place);
+    if wait.doing == Doing::Unknown { Wait::new(Doing::Timer, false) } else { wait }
 }
 
 /// A system call with its arguments.
@@ -178,15 +188,19 @@ impl Call {
             "epoll_pwait2" => here.of_epoll(self.fd(), fourth != 0),
             "futex" => match second & FUTEX_COMMAND {
                 // To wait, by a set or not, or to take a lock that gives its priority on.
-                0 | 9 | 6 | 11 | 13 if fourth == 0 => Wait::new(Doing::Lock, true),
+                // Whoever shares the memory may let go of one that is not private, and need not be of this session.
+                0 | 9 | 6 | 11 | 13 if fourth == 0 => {
+                    Wait::new(Doing::Lock, second & FUTEX_PRIVATE != 0)
+                }
                 _ => Wait::new(Doing::Timer, false),
             },
             "wait4" | "waitid" | "vfork" => Wait::new(Doing::Child, true),
             "nanosleep" | "clock_nanosleep" => Wait::new(Doing::Timer, false),
+            // Any process that can reach them may let go of these.
             "flock" | "fcntl" => {
-                Wait { on: here.one(self.fd()).on, ..Wait::new(Doing::Lock, true) }
+                Wait { on: here.one(self.fd()).on, ..Wait::new(Doing::Lock, false) }
             }
-            "semop" | "msgrcv" | "msgsnd" => Wait::new(Doing::Lock, true),
+            "semop" | "msgrcv" | "msgsnd" => Wait::new(Doing::Lock, false),
             "open" | "openat" => Wait {
                 on: Some("a file that is opened".to_owned()),
                 ..Wait::new(Doing::Pipe, true)
@@ -247,6 +261,7 @@ fn name(number: i64) -> Option<&'static str> {
         libc::SYS_rt_sigtimedwait => "rt_sigtimedwait",
         libc::SYS_io_uring_enter => "io_uring_enter",
         libc::SYS_fsync => "fsync",
+        libc::SYS_restart_syscall => "restart_syscall",
         _ => return None,
     })
 }
@@ -338,7 +353,7 @@ impl<'a, 'b> Here<'a, 'b> {
     fn all(targets: Vec<Target>, endless: bool) -> Wait {
         let endless = endless && !targets.contains(&Target::Timer);
         let keys = targets.contains(&Target::Keys);
-        let linked = targets.iter().any(|it| matches!(it, Target::Linked(_)));
+        let linked = targets.iter().any(|it| matches!(it, Target::Linked(_) | Target::Pipe(_)));
         let mut named: Vec<(Doing, String)> = targets.into_iter().filter_map(named).collect();
         named.sort_unstable_by(|one, other| one.1.cmp(&other.1));
         named.dedup();
