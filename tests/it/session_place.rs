@@ -55,9 +55,10 @@ pub struct BarePlace {
 impl BarePlace {
     fn signals(&self, signal: Signal) {
         let leaders = self.leaders.lock().unwrap();
-        let groups = leaders.iter().filter_map(|it| Pid::from_raw(it.cast_signed()));
-        // It may have ended.
-        groups.for_each(|it| drop(kill_process_group(it, signal)));
+        for group in leaders.iter().filter_map(|it| Pid::from_raw(it.cast_signed())) {
+            // It may have ended.
+            let _ = kill_process_group(group, signal);
+        }
     }
 }
 

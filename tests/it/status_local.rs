@@ -247,7 +247,7 @@ fn what_an_agents_hook_tells_counts_before_what_is_guessed() {
     home.ok(&["send", "asks", "y"]);
     eventually("it waits no more by its hook", || {
         let told = explain(&home, "asks");
-        told["status"] != "waiting" && !told.to_string().contains("May I?")
+        told["status"] != "waiting" && !told["evidence"].to_string().contains("May I?")
     });
     let told = becomes(&home, "circles", "stuck");
     assert_eq!((causes(&told), is_hook(&told)), (vec!["repeats"], true), "{told}");
