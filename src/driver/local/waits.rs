@@ -492,7 +492,7 @@ mod tests {
         const MANY: usize = 40;
         let bound = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let sockets: Vec<_> = (0..MANY).map(|_| bound()).collect();
-        let (told, hears) = std::sync::mpsc::channel();
+        let (told, hears) = std::sync::mpsc::sync_channel(MANY);
         let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..MANY {
