@@ -102,6 +102,7 @@ mod image_forms;
 mod layers;
 mod local_apply;
 mod local_diff;
+mod local_doing;
 mod local_image;
 mod local_life;
 mod local_programs;

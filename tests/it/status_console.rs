@@ -116,7 +116,9 @@ fn the_inspector_shows_what_a_status_stands_on_and_what_fits() {
             "what fits: q shows its screen",
             "decides",
             "outranked",
-            "read twice, 512 ms apart",
+            "as of ",
+            "read twice, 512 ms apart; ",
+            " reads it anew",
         ] {
             assert!(picture.contains(words), "{words} is not in\n{picture}");
         }

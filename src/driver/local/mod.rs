@@ -42,6 +42,7 @@ mod seccomp;
 mod shelf;
 mod shelf_size;
 mod side;
+mod sockets;
 mod sys;
 mod terminal;
 mod terms;

@@ -1694,13 +1694,13 @@ pub struct Process {
     /// What it does.
     #[prost(enumeration = "ProcessDoing", tag = "8")]
     pub doing: i32,
-    /// No time limit is set on what it waits for.
+    /// No time limit is set on what it waits for, all of it was seen, and nobody outside of its session may let go of it.
     #[prost(bool, tag = "9")]
     pub endless: bool,
-    /// What is typed is among what it waits for.
+    /// What is typed is among what one of its threads waits for.
     #[prost(bool, tag = "10")]
     pub keys: bool,
-    /// The other end of a connection is.
+    /// The other end of a connection or of a pipe is.
     #[prost(bool, tag = "11")]
     pub linked: bool,
     /// What it waits on, for people, at most 512 bytes; absent = not known, or nothing.

@@ -238,6 +238,8 @@ fn micros(number: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
     use super::*;
 
     fn ground(dir: &std::path::Path) -> Ground {
@@ -294,19 +296,12 @@ mod tests {
         assert!(again.processes.is_empty() && again.usage.cpu_time >= usage.cpu_time);
         // It ends, and what it did is not forgotten with it.
         drop(shell.stdin.take());
-        let mut last = again.usage;
-        for _ in 0..1000 {
-            let now = reader.read(std::slice::from_ref(&ground), false);
-            let Some(Ok(now)) = now.into_iter().next() else { break };
-            assert!(now.usage.cpu_time >= last.cpu_time, "{:?} after {last:?}", now.usage);
-            last = now.usage;
-            if last.pids == Some(0) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let pid = rustix::process::Pid::from_child(&shell);
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), ended).unwrap();
+        let last = reader.read(std::slice::from_ref(&ground), false).remove(0).unwrap().usage;
+        assert!(last.cpu_time >= again.usage.cpu_time, "{last:?} after {again:?}");
         assert_eq!(last.pids, Some(0));
-        shell.kill().unwrap();
         shell.wait().unwrap();
     }
 }
