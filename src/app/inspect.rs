@@ -79,8 +79,8 @@ fn offer(offer: Offer, state: &State) -> String {
     match offer {
         Offer::Peek => format!("{} shows its screen", key(Action::Back)),
         Offer::Answer => format!("{} answers", key(Action::AsksShow)),
-        Offer::Nudge => format!("{}, then {} to type", key(Action::Back), key(Action::StepIn)),
-        Offer::Interrupt => "there ctrl-c interrupts".to_owned(),
+        Offer::Nudge => format!("{} sends it a line", key(Action::Nudge)),
+        Offer::Interrupt => format!("{} interrupts", key(Action::Interrupt)),
         Offer::Pause | Offer::Resume => format!("{} {}s", key(Action::Pause), offer.word()),
         Offer::Snapshot => format!("{} keeps this moment", key(Action::Snapshot)),
         Offer::Shell => format!("{} opens a shell beside it", key(Action::Shell)),

@@ -29,6 +29,12 @@ pub enum Pending {
         session: SessionId,
         run: u64,
     },
+    /// Something that was sent to a session that nobody has stepped into.
+    Sent {
+        what: &'static str,
+        /// What the session is called.
+        to: String,
+    },
     Older(SessionId),
     /// The first page there is.
     Oldest(SessionId),

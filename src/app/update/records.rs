@@ -128,6 +128,7 @@ impl Turn<'_> {
             Action::RecordOpen => self.read_record(),
             Action::RuleAdd if it.of == Of::Rules => self.write_new_rule(),
             Action::RuleRemove if it.of == Of::Rules => self.ask_to_remove_rule(),
+            Action::Nudge | Action::Interrupt => return self.steer(action),
             Action::FindNext | Action::FindPrevious | Action::NextPlace | Action::PreviousPlace => {
                 let (title, key) = (action.spec().title, self.state.key_words(Action::Back));
                 self.notice(Level::Info, &format!("{title} does nothing here; {key} goes back"));

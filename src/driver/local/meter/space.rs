@@ -149,11 +149,11 @@ fn taken(dir: &Path, until: Duration) -> io::Result<u64> {
             }
         }
         bytes = bytes.saturating_add((found.st_blocks as u64).saturating_mul(512));
-        if is_dir && levels.len() < SPACE_DEPTH_MAX {
-            let flags = flags | OFlags::NOFOLLOW;
-            let inner = openat(&level.at, name, flags, Mode::empty());
+        if is_dir {
+            let inner = openat(&level.at, name, flags | OFlags::NOFOLLOW, Mode::empty());
             let inner = inner.map_err(io::Error::from).and_then(Level::of);
-            levels.extend(inner);
+            let room = SPACE_DEPTH_MAX.saturating_sub(levels.len());
+            levels.extend(inner.into_iter().take(room));
         }
     }
     Ok(bytes)
