@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::{cut_off, list::all, read};
+use super::{cut_off, list::all, print_all, read};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -21,6 +21,7 @@ use crate::{
         args::{FilesGetArgs, FilesPutArgs},
         json_files::{CopiedView, FileView},
         out,
+        safe::Safe,
     },
     model::{
         file::{
@@ -208,14 +209,9 @@ pub async fn get(
     let entry = runtime.stat_file(&sandbox.id, path).await?;
     if args.to.as_deref() == Some(Path::new("-")) {
         let mut data = read(runtime, &sandbox.id, path, ReadFrom::Start(0), None).await?;
-        while let Some(piece) = data.next().await {
-            match piece? {
-                ReadPiece::Begin { .. } => {}
-                ReadPiece::Data(bytes) => out::print_bytes(&bytes)?,
-                ReadPiece::End => return Ok(out::DONE),
-            }
-        }
-        return Err(cut_off());
+        // As `cat` does: a terminal is shown what it would obey.
+        print_all(&mut data, &mut out::stdout_is_terminal().then(Safe::default)).await?;
+        return Ok(out::DONE);
     }
     let name = if path.is_empty() { b"workspace" } else { entry.name.as_slice() };
     let to = match args.to {

@@ -28,12 +28,15 @@ use crate::{
         limits::FILE_WRITTEN_BYTES_MAX,
         units::human_bytes,
     },
-    driver::local::upper::BENEATH,
     model::file::{Expected, FileEntry, FileKind, Made, WriteRequest, name_shown, split},
 };
 
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".sandwatch-";
+
+/// In the directory that is open, and no link. A directory that is there may have a file system mounted on it: the
+/// workspace is one.
+const HERE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
 /// One that is being written.
 pub struct Writing {
@@ -67,8 +70,7 @@ impl Writing {
             Made::Directory => None,
             Made::File => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-                let made = openat2(&directory, &*fresh, flags, Mode::RUSR | Mode::WUSR, how);
+                let made = openat2(&directory, &*fresh, flags, Mode::RUSR | Mode::WUSR, HERE);
                 Some(File::from(made.map_err(|error| fault(path, error))?))
             }
         };
@@ -115,7 +117,7 @@ impl Writing {
             mkdirat(&self.directory, self.name.as_slice(), mode).map_err(fault)?;
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = openat2(&self.directory, self.name.as_slice(), flags, Mode::empty(), BENEATH);
+        let made = openat2(&self.directory, self.name.as_slice(), flags, Mode::empty(), HERE);
         place.entry_of(made.map_err(fault)?.as_fd(), path, &self.name)
     }
 }
