@@ -217,6 +217,11 @@ pub fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Whether it is where something is below a directory: names, and nothing that leads elsewhere.
+pub fn is_below(path: &[u8]) -> bool {
+    path.split(|it| *it == b'/').all(|it| !matches!(it, b"" | b"." | b"..") && !it.contains(&0))
+}
+
 /// The directory a path lies in, and its name there; `None` for the root.
 pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let slash = path.iter().rposition(|it| *it == b'/')?;

@@ -232,7 +232,8 @@ impl Console {
                 }
             }
             Woken::Gone => self.ending = Some(128 + libc::SIGHUP as u8),
-            Woken::Signal(Signal::End(libc::SIGINT) | Signal::Suspend) if self.was_for_editor() => {}
+            Woken::Signal(Signal::End(libc::SIGINT) | Signal::Suspend) if self.was_for_editor() => {
+            }
             Woken::Signal(Signal::End(number)) => self.ending = Some(128 + number as u8),
             Woken::Signal(Signal::Suspend) => self.suspend(),
             Woken::Signal(Signal::Continue) => {

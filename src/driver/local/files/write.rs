@@ -56,8 +56,8 @@ impl Writing {
         let (above, name) = split(path)
             .filter(|it| !matches!(it.1, b"." | b".."))
             .ok_or_else(|| Fault::invalid(format!("not a file: {}", name_shown(path))))?;
-        place.reach.writable(path)?;
-        let directory = place.reach.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
+        place.reach()?.writable(path)?;
+        let directory = place.reach()?.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
         let there = there(&directory, name).map_err(|error| fault(path, error))?;
         let kept = check(&request, there.as_ref())?;
         let usual = match request.make {
