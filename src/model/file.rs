@@ -38,7 +38,7 @@ pub struct Target {
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Its name in its directory, any bytes but `/` and zero; of the root, `/`.
+    /// Its name in its directory, any bytes but `/` and zero; of the root, `/`; of a path that ends so, `..`.
     pub name: Vec<u8>,
     pub kind: FileKind,
     /// Of a file's contents; `None` for what has none, or where it is not known.

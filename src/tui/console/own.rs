@@ -117,19 +117,21 @@ impl Console {
         self.hold.release();
         self.edited_at = Some(clock::monotonic());
         self.restart();
-        taken?;
         let fault = |why: String| {
             Fault::failed(format!("the editor {}: {why}", text::visible(&editor)))
                 .hint("VISUAL or EDITOR names the one to use")
         };
-        match ended {
-            Ok(Ok(status)) if status.success() => {}
-            Ok(Ok(status)) => return Err(fault(status.to_string())),
-            Ok(Err(error)) => return Err(error),
-            Err(error) => return Err(fault(error.to_string())),
-        }
-        let after = std::fs::read(copy).map_err(|error| Fault::io("reading the copy", &error))?;
-        Ok(Reply::Files(Box::new(FilesReply::Edited(after != before))))
+        let ended = match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(fault(status.to_string())),
+            Ok(Err(fault)) => Err(fault),
+            Err(error) => Err(fault(error.to_string())),
+        };
+        let after = std::fs::read(copy).map_err(|error| Fault::io("reading the copy", &error));
+        // What was edited is not thrown away, however it ended.
+        let changed = after.as_ref().map_or(true, |it| *it != before);
+        let wrong = taken.and(ended).and(after.map(drop)).err();
+        Ok(Reply::Files(Box::new(FilesReply::Edited { changed, wrong })))
     }
 
     /// Whether a ctrl-c or ctrl-z that comes now was meant for the editor. Of the terminal that is ours they come as

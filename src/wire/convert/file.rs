@@ -78,6 +78,17 @@ impl From<FileEntry> for v1::FileEntry {
     }
 }
 
+/// What lies at a path that was asked for, which may end in `..`: nobody knows its name there.
+pub fn stat_answer_in(wire: v1::FileEntry) -> Outcome<FileEntry> {
+    match &wire.name[..] {
+        b".." => {
+            let unnamed = v1::FileEntry { name: Bytes::from_static(b"/"), ..wire };
+            Ok(FileEntry { name: b"..".to_vec(), ..unnamed.try_into()? })
+        }
+        _ => wire.try_into(),
+    }
+}
+
 impl TryFrom<v1::FileEntry> for FileEntry {
     type Error = Fault;
 
