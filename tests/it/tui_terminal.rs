@@ -145,12 +145,16 @@ fn an_editor_stops_with_it_and_what_was_edited_is_never_lost() {
     };
     assert_eq!(copy(), None);
     pty.send("e");
-    pty.wait_for("your copy stays at");
+    let says = |it: &View, why: &str| {
+        let words = it.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        words.contains("your copy stays at") && words.contains(why)
+    };
+    pty.wait_until("it says why, and where the copy is", |it| says(it, "exit status: 3"));
     let kept = copy().unwrap();
     assert!(std::fs::read_to_string(&kept).unwrap().ends_with("before the fall\n"));
     std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
     pty.send("e");
-    pty.wait_for("MiB to be written from here");
+    pty.wait_until("it is too large", |it| says(it, "MiB to be written from here"));
     assert_eq!(copy().unwrap().metadata().unwrap().len(), 34_000_000);
     pty.send("\x03");
     pty.wait_until("the shell is back", prompts);

@@ -72,8 +72,7 @@ impl Turn<'_> {
                     self.send_copy(sandbox, path, copy, expected);
                 }
                 Ok(FilesReply::Edited { changed: true, wrong: Some(fault) }) => {
-                    self.fault("editing", &fault);
-                    self.copy_stays(&copy);
+                    self.copy_stays("editing", &fault, &copy);
                 }
                 Ok(FilesReply::Edited { wrong: Some(fault), .. }) | Err(fault) => {
                     self.drop_copy(copy);
@@ -171,8 +170,11 @@ impl Turn<'_> {
         self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
     }
 
-    fn copy_stays(&mut self, copy: &Path) {
-        self.notice(Level::Warning, &format!("your copy stays at {}", copy.display()));
+    /// What went wrong, and where the copy is, in one: both are wanted.
+    fn copy_stays(&mut self, what: &str, fault: &Fault, copy: &Path) {
+        let hint = fault.hint_text().map(|it| format!(" ({it})")).unwrap_or_default();
+        let (why, copy) = (fault.message(), copy.display());
+        self.notice(Level::Error, &format!("{what}: {why}{hint}; your copy stays at {copy}"));
     }
 
     fn marks_read(&mut self, id: EffectId, changes: &[crate::model::change::FileChange]) {
@@ -206,10 +208,10 @@ impl Turn<'_> {
                 let title = (format!("Write over {shown}?"), "write over it");
                 self.ask_first(Deed::WriteOver { sandbox, path, copy }, title, Says::from(lines));
             }
-            Ok(_) => self.copy_stays(&copy),
-            Err(fault) => {
-                self.fault(&format!("writing {shown}"), &fault);
-                self.copy_stays(&copy);
+            other => {
+                let strange = || Fault::failed("the hub answered something else");
+                let fault = other.err().unwrap_or_else(strange);
+                self.copy_stays(&format!("writing {shown}"), &fault, &copy);
             }
         }
     }

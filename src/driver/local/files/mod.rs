@@ -226,9 +226,8 @@ impl Files for LocalFiles {
     }
 
     async fn write(&self, request: WriteRequest, mut data: Pieces<Bytes>) -> Outcome<FileEntry> {
-        let mut writing = self.step(move |place| Writing::begin(place, request)).await?;
-        // A new one that is not finished is taken away, also when whoever writes hangs up.
-        let left = write::Left::of(&writing, &self.aside);
+        let aside = self.aside.clone();
+        let mut writing = self.step(move |place| Writing::begin(place, aside, request)).await?;
         while let Some(piece) = data.next().await {
             let piece = piece?;
             let (back, written) = self
@@ -240,9 +239,7 @@ impl Files for LocalFiles {
             writing = back;
             written?;
         }
-        let made = self.step(move |place| writing.finish(place)).await?;
-        left.forget();
-        Ok(made)
+        self.step(move |place| writing.finish(place)).await
     }
 
     async fn find(&self, request: FindRequest) -> Outcome<Pieces<FindPiece>> {
