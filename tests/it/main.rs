@@ -80,6 +80,7 @@ mod docker_strange;
 mod documents;
 mod driver_suite;
 mod engine_adopt;
+mod engine_files;
 mod engine_gauges;
 mod engine_lease;
 mod engine_life;
