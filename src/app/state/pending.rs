@@ -112,7 +112,7 @@ pub enum Pending {
 
 impl Pending {
     /// Whether it is for gauges, for the lists of rules, of what went out and of the audit record, or for what is written
-    /// there.
+    /// there, or sent from there.
     pub(in crate::app) fn is_of_records(&self) -> bool {
         matches!(
             self,
@@ -122,6 +122,7 @@ impl Pending {
                 | Self::RemoveRule { .. }
                 | Self::Propose
                 | Self::AddRule
+                | Self::Sent { .. }
         )
     }
 }

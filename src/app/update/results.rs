@@ -26,12 +26,6 @@ impl Turn<'_> {
         }
         match (pending, result) {
             (Pending::Quiet(_), Ok(_)) => return,
-            (Pending::Sent { what, to }, Ok(_)) => {
-                self.notice(Level::Info, &format!("{what} was sent to {to}"));
-            }
-            (Pending::Sent { what, to }, Err(fault)) => {
-                self.fault(&format!("sending {what} to {to}"), &fault);
-            }
             (Pending::Input { .. }, Ok(_)) => return self.forward(),
             (Pending::Quiet(what), Err(fault)) => self.fault(&what, &fault),
             (Pending::Deed { batch, name, .. }, Ok(_)) => self.deed_done(batch, &name, true),

@@ -8,10 +8,11 @@ use crate::{
         action::Action,
         dialog::{Deed, Says},
         effect::Act,
+        msg::Reply,
         records::Of,
         state::{LineKind, Pending},
     },
-    base::{id::SessionId, text::visible},
+    base::{fault::Outcome, id::SessionId, text::visible},
     model::event::Level,
     vt::key::Stroke,
 };
@@ -60,6 +61,13 @@ impl Turn<'_> {
 
     pub(super) fn interrupted(&mut self, session: SessionId) {
         self.deliver(session, "ctrl-c", INTERRUPT.to_vec());
+    }
+
+    pub(super) fn delivered(&mut self, what: &str, to: &str, result: Outcome<Reply>) {
+        match result {
+            Ok(_) => self.notice(Level::Info, &format!("{what} was sent to {to}")),
+            Err(fault) => self.fault(&format!("sending {what} to {to}"), &fault),
+        }
     }
 
     fn deliver(&mut self, session: SessionId, what: &'static str, bytes: Vec<u8>) {

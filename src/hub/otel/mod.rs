@@ -220,11 +220,11 @@ fn instruments(provider: &SdkMeterProvider, latest: &Latest) {
         match family.kind {
             Kind::Counter => {
                 let counter = meter.f64_observable_counter(name).with_description(family.help);
-                drop(counter.with_unit(unit).with_callback(move |it| tell(it)).build());
+                let _kept = counter.with_unit(unit).with_callback(move |it| tell(it)).build();
             }
             Kind::Gauge => {
                 let gauge = meter.f64_observable_gauge(name).with_description(family.help);
-                drop(gauge.with_unit(unit).with_callback(move |it| tell(it)).build());
+                let _kept = gauge.with_unit(unit).with_callback(move |it| tell(it)).build();
             }
         }
     }

@@ -161,7 +161,7 @@ fn taken(dir: &Path, until: Duration) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{fs, os::unix::fs::symlink, slice};
 
     use super::*;
 
@@ -209,15 +209,15 @@ mod tests {
             from: None,
         };
         let space = Space::default();
-        assert_eq!(space.read(&[ground.clone()]), [None]);
+        assert_eq!(space.read(slice::from_ref(&ground)), [None]);
         let first = loop {
-            if let [Some(bytes)] = space.read(&[ground.clone()])[..] {
+            if let [Some(bytes)] = space.read(slice::from_ref(&ground))[..] {
                 break bytes;
             }
         };
         assert!(first >= 1 << 20);
         fs::write(dir.path().join("two"), vec![1; 1 << 20]).unwrap();
-        assert_eq!(space.read(&[ground.clone()]), [Some(first)]);
+        assert_eq!(space.read(slice::from_ref(&ground)), [Some(first)]);
         assert!(!space.shared.lock().unwrap().walks);
     }
 }
