@@ -7,10 +7,11 @@ use sandwatch::{
     app::{
         Act, Effect, Link, Moment, Msg, Setup, State,
         chord::Chord,
+        dialog::{Confirm, Deed},
         keymap::{self, Keymap},
         lost::DEAF_FOR,
         msg::Reply,
-        state::Place,
+        state::{LineKind, Overlay, Place},
         update,
     },
     base::{
@@ -180,6 +181,8 @@ struct Hands {
     asked_for_new: bool,
     boxed: bool,
     typed_into: Option<SessionId>,
+    /// What the line or the box that is open says that it is for.
+    steered: Option<SessionId>,
     looked_into: Option<SessionId>,
     place: Place,
 }
@@ -191,6 +194,7 @@ impl Hands {
             asked_for_new,
             boxed: state.overlay.is_some() || state.line.is_some(),
             typed_into: state.grip.as_ref().map(|it| it.session.clone()),
+            steered: steered(state),
             looked_into: state.copy.as_ref().map(|it| it.session.clone()),
             place: state.place,
         }
@@ -203,6 +207,7 @@ impl Hands {
         for Effect { act, .. } in effects {
             let Act::Input { session, .. } = act else { continue };
             let known = self.typed_into.as_ref() == Some(session)
+                || self.by_hand && self.steered.as_ref() == Some(session)
                 || !self.by_hand && typed_into.as_ref() == Some(session);
             assert!(known, "{session} is typed into, not {:?}", self.typed_into);
         }
@@ -360,4 +365,16 @@ pub fn day() -> Vec<Sandbox> {
 
 pub fn preset(name: &str) -> Keymap {
     keymap::load_preset(name).unwrap_or_else(|| panic!("{name} can't be read"))
+}
+
+fn steered(state: &State) -> Option<SessionId> {
+    let lined = state.line.as_ref().and_then(|it| match &it.kind {
+        LineKind::Nudge(session) => Some(session.clone()),
+        _ => None,
+    });
+    let boxed = state.overlay.as_ref().and_then(|it| match it {
+        Overlay::Confirm(Confirm { deed: Deed::Interrupt(session), .. }) => Some(session.clone()),
+        _ => None,
+    });
+    lined.or(boxed)
 }
