@@ -4,6 +4,7 @@ mod files;
 mod gate;
 mod gpus;
 mod status;
+mod timeline;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ pub use files::*;
 pub use gate::*;
 pub use gpus::*;
 pub use status::*;
+pub use timeline::*;
 
 /// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back
 /// behind output.

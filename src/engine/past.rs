@@ -19,6 +19,7 @@ use crate::{
     model::{
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{From, Output, OutputRequest},
+        replay::{FindPage, FindRequest, Moment, Replay},
     },
     runtime::{BoxStream, ScreenShot},
     session::journal::{self, Reader, Record},
@@ -67,6 +68,17 @@ impl Inner {
         request.hits = request.hits.clamp(1, SEARCH_HITS_MAX);
         let dir = self.journal(id)?;
         self.reading(move || journal::search(&dir, &request)).await
+    }
+
+    /// The screen of a session at a moment, of one that runs or one that is no more.
+    pub(super) async fn replay(&self, id: &SessionId, moment: Moment) -> Outcome<Replay> {
+        let dir = self.journal(id)?;
+        self.reading(move || journal::replay(&dir, moment)).await
+    }
+
+    pub(super) async fn find(&self, id: &SessionId, request: FindRequest) -> Outcome<FindPage> {
+        let dir = self.journal(id)?;
+        self.reading(move || journal::find(&dir, &request)).await
     }
 
     pub(super) async fn recordings(&self) -> Outcome<Vec<Recording>> {
