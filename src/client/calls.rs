@@ -44,7 +44,7 @@ use crate::{
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
-        replay::{FindPage, FindRequest, Moment, Replay},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
@@ -587,10 +587,12 @@ impl Runtime for Client {
         wires.answer(CREATE_WITHIN, call).await.map(drop)
     }
 
-    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
+    async fn export(&self, id: &SessionId, span: Span) -> Outcome<BoxStream<Outcome<Bytes>>> {
         let wires = self.wires()?;
         let mut recordings = wires.recordings();
-        let call = recordings.export(wires.request(v1::ExportRequest { session: id.to_string() }));
+        let (from_ms, until_ms) = (span.from.map(|it| it.0), span.until.map(|it| it.0));
+        let request = v1::ExportRequest { session: id.to_string(), from_ms, until_ms };
+        let call = recordings.export(wires.request(request));
         let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
         Ok(Box::pin(pieces.map(move |piece| match piece {
             Ok(piece) if piece.data.len() <= KEYFRAME_PIECE_BYTES => Ok(piece.data),

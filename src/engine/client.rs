@@ -30,7 +30,7 @@ use crate::{
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
-        replay::{FindPage, FindRequest, Moment, Replay},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
@@ -414,8 +414,8 @@ impl Runtime for Client {
         self.engine.recordings().await
     }
 
-    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
-        self.engine.export(id).await
+    async fn export(&self, id: &SessionId, span: Span) -> Outcome<BoxStream<Outcome<Bytes>>> {
+        self.engine.export(id, span).await
     }
 
     async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {

@@ -19,7 +19,7 @@ use crate::{
     model::{
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{From, Output, OutputRequest},
-        replay::{FindPage, FindRequest, Moment, Replay},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
     },
     runtime::{BoxStream, ScreenShot},
     session::journal::{self, Reader, Record},
@@ -87,9 +87,13 @@ impl Inner {
     }
 
     /// A recording in pieces; a slow client holds up nobody but its own reader.
-    pub(super) async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
+    pub(super) async fn export(
+        &self,
+        id: &SessionId,
+        span: Span,
+    ) -> Outcome<BoxStream<Outcome<Bytes>>> {
         let dir = self.journal(id)?;
-        let pieces = self.reading(move || journal::export(&dir)).await?;
+        let pieces = self.reading(move || journal::export(&dir, span)).await?;
         Ok(on_demand(&self.readers, pieces))
     }
 

@@ -15,6 +15,15 @@ pub enum Moment {
     Before(u64),
 }
 
+/// A part of a recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// From the screen of that time on; `None` = from the beginning.
+    pub from: Option<Timestamp>,
+    /// Up to then; `None` = to the end.
+    pub until: Option<Timestamp>,
+}
+
 /// What came after a moment, piece by piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {

@@ -28,7 +28,7 @@ use crate::{
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
-        replay::{FindPage, FindRequest, Moment, Replay},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
@@ -287,8 +287,8 @@ pub trait Runtime: files::Files {
     async fn replay(&self, id: &SessionId, moment: Moment) -> Outcome<Replay>;
     /// Where a text was printed; one call looks through a bounded part.
     async fn find(&self, id: &SessionId, request: FindRequest) -> Outcome<FindPage>;
-    /// The recording as asciicast v3, in pieces.
-    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>>;
+    /// The recording or a part of it as asciicast v3, in pieces.
+    async fn export(&self, id: &SessionId, span: Span) -> Outcome<BoxStream<Outcome<Bytes>>>;
     /// Deletes a recording for good; `Busy` while its sandbox runs.
     async fn remove_recording(&self, id: &SessionId) -> Outcome<()>;
 }

@@ -111,7 +111,7 @@ deaf! {
     fn history(_id: &SessionId, _request: HistoryRequest) -> HistoryPage;
     fn search(_id: &SessionId, _request: SearchRequest) -> SearchPage;
     fn recordings() -> Vec<Recording>;
-    fn export(_id: &SessionId) -> BoxStream<Outcome<Bytes>>;
+    fn export(_id: &SessionId, _span: Span) -> BoxStream<Outcome<Bytes>>;
     fn remove_recording(_id: &SessionId) -> ();
 }
 

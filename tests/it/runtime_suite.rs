@@ -316,7 +316,7 @@ async fn recordings_outlive_their_sandbox(it: Stage) {
     it.alice.remove(&made.id).await.unwrap();
     let kept = it.bob.recordings().await.unwrap();
     assert!(kept.iter().any(|it| it.session == *id), "{kept:?}");
-    let mut stream = it.bob.export(id).await.unwrap();
+    let mut stream = it.bob.export(id, Span::default()).await.unwrap();
     let mut cast = Vec::new();
     while let Some(piece) = next(&mut stream, "a recording").await {
         cast.extend_from_slice(&piece.unwrap());

@@ -39,3 +39,5 @@ pub const FIND_SEGMENTS_MAX: usize = 32;
 /// Files of an upper layer that are looked at for when they changed, and those that are told, the newest.
 pub const TOUCHED_LOOKED_MAX: usize = 20_000;
 pub const TOUCHED_TOLD_MAX: usize = 500;
+/// Happenings that the console lists: older ones are asked for by who scrolls to them.
+pub const CONSOLE_TIMELINE_MAX: usize = 5000;

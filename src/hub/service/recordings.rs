@@ -6,7 +6,8 @@ use tonic::{Request, Response};
 
 use super::{Answer, Sending, Service, ready};
 use crate::{
-    base::limits::KEYFRAME_PIECE_BYTES,
+    base::{clock::Timestamp, limits::KEYFRAME_PIECE_BYTES},
+    model::replay::Span,
     wire::{
         convert::{
             event::pieces,
@@ -38,7 +39,12 @@ impl Recordings for Service {
 
     async fn export(&self, request: Request<ExportRequest>) -> Answer<Self::ExportStream> {
         let runtime = self.runtime(&request)?;
-        let data = async { runtime.export(&session_id(&request.get_ref().session)?).await }.await;
+        let data = async {
+            let ExportRequest { session, from_ms, until_ms } = request.get_ref();
+            let span = Span { from: from_ms.map(Timestamp), until: until_ms.map(Timestamp) };
+            runtime.export(&session_id(session)?, span).await
+        };
+        let data = data.await;
         let data = data.map_err(|fault| to_status(&fault))?;
         Ok(self.sending(data, |data: Bytes| {
             let pieces = cuts(data, KEYFRAME_PIECE_BYTES).into_iter();

@@ -2145,6 +2145,12 @@ pub struct ExportRequest {
     /// Id of the session.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// From the screen of this time on, in milliseconds since 1970; absent = from the beginning.
+    #[prost(int64, optional, tag = "2")]
+    pub from_ms: ::core::option::Option<i64>,
+    /// Up to this time; absent = to the end.
+    #[prost(int64, optional, tag = "3")]
+    pub until_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportResponse {
