@@ -112,7 +112,10 @@ fn block(kind: &str, number: usize, bytes: usize) -> Vec<u8> {
                 line * 7 % 180 + 1,
                 (number + line) % 256
             ),
-            _ => format!("\x1b[3{}m{number:08}\x1b[0m compiling crate number {line} of many\r\n", line % 8),
+            _ => format!(
+                "\x1b[3{}m{number:08}\x1b[0m compiling crate number {line} of many\r\n",
+                line % 8
+            ),
         };
         out.extend_from_slice(text.as_bytes());
     }

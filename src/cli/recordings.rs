@@ -177,7 +177,9 @@ async fn search(
     }
     if hits.is_empty() {
         let words = format!("{} never printed that", recording.session_name);
-        return Err(Fault::absent(words).hint("what a program drew in pieces can't be found as one"));
+        return Err(
+            Fault::absent(words).hint("what a program drew in pieces can't be found as one")
+        );
     }
     Ok(out::DONE)
 }

@@ -191,12 +191,16 @@ pub async fn screen(runtime: &dyn Runtime, args: ScreenArgs) -> Outcome<out::Cod
             let id = match found {
                 Err(fault) if fault.kind() == Kind::Absent => {
                     let recordings = runtime.recordings().await?;
-                    resolve::recording(&recordings, &args.session).map_err(|_| fault)?.session.clone()
+                    resolve::recording(&recordings, &args.session)
+                        .map_err(|_| fault)?
+                        .session
+                        .clone()
                 }
                 found => found?,
             };
             let it = runtime.replay(&id, Moment::At(at)).await?;
-            let shot = ScreenShot { offset: it.offset, size: it.size, state: it.state, title: None };
+            let shot =
+                ScreenShot { offset: it.offset, size: it.size, state: it.state, title: None };
             (id, shot, Some(it.at))
         }
     };

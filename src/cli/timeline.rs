@@ -94,7 +94,9 @@ async fn request(runtime: &dyn Runtime, args: &TimelineArgs) -> Outcome<Timeline
                 let by_name = |name: &str| name == typed && !typed.contains('/');
                 match recorded {
                     // By its first session's name the sandbox is meant.
-                    Ok(it) if !by_name(&it.session_name) => request.session = Some(it.session.clone()),
+                    Ok(it) if !by_name(&it.session_name) => {
+                        request.session = Some(it.session.clone())
+                    }
                     _ if typed.contains('/') => return Err(fault),
                     _ => request.sandbox = Some(typed.clone()),
                 }
@@ -228,7 +230,8 @@ fn waiting(all: &[Sandbox]) -> Vec<WaitsView<'_>> {
         }));
     }
     for of in all {
-        let waits = of.sessions.iter().filter(|it| matches!(it.status, Status::Waiting | Status::Stuck));
+        let waits =
+            of.sessions.iter().filter(|it| matches!(it.status, Status::Waiting | Status::Stuck));
         out.extend(waits.map(|it| WaitsView {
             sandbox: &of.name,
             session: Some(it.name(&of.name)),

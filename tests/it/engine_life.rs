@@ -11,6 +11,7 @@ use sandwatch::{
     driver::fake::Faults,
     model::{
         event::{Event, SnapshotReason},
+        replay::Span,
         sandbox::{Egress, Sandbox, State, WorkspaceMode},
         session::{ExitStatus, Status},
     },

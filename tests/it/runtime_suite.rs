@@ -16,6 +16,7 @@ use sandwatch::{
         event::{Event, SnapshotReason},
         history::{HistoryRequest, SearchRequest},
         output::{Fidelity, From, Output},
+        replay::Span,
         sandbox::{Sandbox, State},
         session::{ExitStatus, Status},
         status::Weight,

@@ -5,10 +5,14 @@ mod player;
 
 use std::time::Duration;
 
-pub use player::{Player, SPEEDS, Took};
 pub(super) use player::Wanted;
+pub use player::{Player, SPEEDS, Took};
 
-use super::{effect::EffectId, state::State, view::{Cursor, View}};
+use super::{
+    effect::EffectId,
+    state::State,
+    view::{Cursor, View},
+};
 use crate::{
     base::{
         clock::Timestamp,
@@ -55,8 +59,8 @@ pub enum Reading {
 /// A gauge over time, and when it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GaugeLine {
-    pub past: Past,
-    /// The moment of its last point, on the clock of the wall.
+    /// `None` = nothing is known of it.
+    pub past: Option<Past>,
     pub until: Timestamp,
     pub back: Duration,
 }
@@ -169,7 +173,10 @@ impl TimelinePlace {
         };
         if self.anew_at.take_if(|it| *it <= now).is_some() {
             self.looked_at = now;
-            return Some((Reading::Newer, TimelineRequest { written_after: Some(mark), ..request }));
+            return Some((
+                Reading::Newer,
+                TimelineRequest { written_after: Some(mark), ..request },
+            ));
         }
         let at_top = self.more && self.cursor.at() == 0 && self.rows.len() < CONSOLE_TIMELINE_MAX;
         let before: Option<Place> = self.rows.first().map(|it| it.place);
@@ -247,9 +254,8 @@ impl TimelinePlace {
 
     /// Puts the cursor on the last that had happened by then.
     pub(super) fn point_at(&mut self, at: Timestamp) {
-        let row = self.shown.partition_point(|it| {
-            self.rows.get(*it).is_some_and(|it| it.place.at <= at)
-        });
+        let row =
+            self.shown.partition_point(|it| self.rows.get(*it).is_some_and(|it| it.place.at <= at));
         self.cursor.move_to(row.saturating_sub(1));
     }
 
@@ -257,7 +263,11 @@ impl TimelinePlace {
     pub(super) fn step_from(&self, at: Timestamp, forward: bool) -> Option<usize> {
         match forward {
             true => self.listed().position(|it| it.place.at > at),
-            false => self.listed().rev().position(|it| it.place.at < at).map(|it| self.shown.len() - 1 - it),
+            false => self
+                .listed()
+                .rev()
+                .position(|it| it.place.at < at)
+                .map(|it| self.shown.len() - 1 - it),
         }
     }
 
@@ -334,7 +344,10 @@ mod tests {
         it.take(Reading::Newer, page(&[(50, Kind::Ask), (40, Kind::Status)], false));
         assert_eq!(at(&it), Some(10));
         let wanted = it.wanted(Duration::ZERO).unwrap();
-        assert_eq!((wanted.0, wanted.1.before.map(|it| it.at)), (Reading::Older, Some(Timestamp(10))));
+        assert_eq!(
+            (wanted.0, wanted.1.before.map(|it| it.at)),
+            (Reading::Older, Some(Timestamp(10)))
+        );
         it.take(Reading::Older, page(&[(5, Kind::Hub)], false));
         assert_eq!((at(&it), it.check()), (Some(10), Ok(())));
         let all: Vec<i64> = it.listed().map(|it| it.place.at.0).collect();

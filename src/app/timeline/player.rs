@@ -1,7 +1,7 @@
 //! Plays a recording: where its clock stands, the screen at that time, and what comes then. It asks for nothing and knows no
 //! clock: what is wanted is taken from it, and the time is given.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use crate::{
     app::effect::EffectId,
@@ -54,7 +54,6 @@ struct Play {
 }
 
 /// A recording that is looked at.
-#[derive(Debug)]
 pub struct Player {
     pub session: SessionId,
     pub name: String,
@@ -84,6 +83,14 @@ pub struct Player {
     pub exit: Option<ExitStatus>,
     /// A pause of that length was skipped last.
     pub skipped: Option<Duration>,
+}
+
+impl fmt::Debug for Player {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Player");
+        out.field("session", &self.session).field("at", &self.at).field("follow", &self.follow);
+        out.finish_non_exhaustive()
+    }
 }
 
 fn later(at: Timestamp, by: Duration) -> Timestamp {
@@ -253,7 +260,8 @@ impl Player {
                 self.steps_end = end(&it.steps, self.steps_end);
                 self.at_end = it.at_end;
                 // The end of the program has no bytes of its own, and comes again each time.
-                let known = self.exit.is_some() || self.steps.iter().any(|it| matches!(it.step, Step::Exit(_)));
+                let known = self.exit.is_some()
+                    || self.steps.iter().any(|it| matches!(it.step, Step::Exit(_)));
                 let again = |it: &Stepped| known && matches!(it.step, Step::Exit(_));
                 self.steps.extend(it.steps.into_iter().filter(|it| !again(it)));
             }

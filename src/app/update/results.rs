@@ -21,6 +21,9 @@ impl Turn<'_> {
     pub(super) fn done(&mut self, id: EffectId, result: Outcome<Reply>) {
         self.state.works.remove(&id);
         let Some(pending) = self.state.pending.remove(&id) else { return };
+        if pending.is_of_timeline() {
+            return self.timeline_done(id, pending, result);
+        }
         if pending.is_of_records() {
             return self.records_done(id, pending, result);
         }

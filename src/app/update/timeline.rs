@@ -9,9 +9,7 @@ use crate::{
         effect::{Act, EffectId},
         msg::{Mouse, Reply},
         state::{LineKind, Pending},
-        timeline::{
-            GAUGE_POINTS, GaugeLine, LONG_STEP, Player, Reading, STEP, TimelinePlace, Took,
-        },
+        timeline::{GAUGE_POINTS, GaugeLine, LONG_STEP, Player, STEP, TimelinePlace, Took},
         view::{Left, Pattern, View},
     },
     base::{
@@ -68,7 +66,8 @@ impl Turn<'_> {
 
     fn player_of(&self, session: &SessionId, at: Option<Timestamp>) -> Player {
         let known = self.state.fleet.session(session);
-        let name = known.map_or_else(|| session.to_string(), |(row, it)| it.name(&row.sandbox.name));
+        let name =
+            known.map_or_else(|| session.to_string(), |(row, it)| it.name(&row.sandbox.name));
         Player::new(session.clone(), name, at, self.state.now.wall)
     }
 
@@ -118,8 +117,7 @@ impl Turn<'_> {
                 it.next_kind();
                 let words = it.kind.map_or_else(
                     || "every kind".to_owned(),
-                    |kind| format!("only {}: {} and {} go from one to the next", kind.word(),
-                        "next", "previous"),
+                    |kind| format!("only of the kind {}", kind.word()),
                 );
                 self.notice_here(Level::Info, &words);
             }
@@ -207,7 +205,11 @@ impl Turn<'_> {
                 self.go_to_row();
             }
             None => {
-                let words = if forward { "nothing happened after that" } else { "nothing is known of before" };
+                let words = if forward {
+                    "nothing happened after that"
+                } else {
+                    "nothing is known of before"
+                };
                 self.notice_here(Level::Info, words);
             }
         }
@@ -230,11 +232,18 @@ impl Turn<'_> {
 
     /// What the row under the cursor leads to: an ask that waits, or the recording of its session at that time.
     fn open_row(&mut self) {
-        let Some(row) = self.state.timeline().and_then(TimelinePlace::current).cloned() else { return };
+        let Some(row) = self.state.timeline().and_then(TimelinePlace::current).cloned() else {
+            return;
+        };
         if let Some(ask) = row.ask.as_ref().filter(|it| self.waits(it)) {
             let ask = ask.clone();
             self.open_asks();
-            return self.read_ask_of(&ask);
+            let row = self.inbox_mut().and_then(|it| it.rows.iter().position(|it| it.id == ask));
+            if let (Some(row), Some(inbox)) = (row, self.inbox_mut()) {
+                inbox.cursor.move_to(row);
+                self.read_ask();
+            }
+            return;
         }
         let at = row.place.at;
         let first = |it: &SandboxId| {
@@ -266,7 +275,7 @@ impl Turn<'_> {
     }
 
     fn waits(&self, ask: &AskId) -> bool {
-        self.state.ask(ask).is_some()
+        self.state.asks.waiting().iter().any(|it| it.id == *ask)
     }
 
     /// The next session of the sandbox, at the same time.
@@ -276,8 +285,9 @@ impl Turn<'_> {
         let here = player.map(|it| it.session.clone());
         let at = player.filter(|it| !it.follow).map(|it| it.at);
         let row = it.sandbox.as_ref().and_then(|it| self.state.fleet.get(it));
-        let all: Vec<SessionId> =
-            row.map(|it| it.sandbox.sessions.iter().map(|it| it.id.clone()).collect()).unwrap_or_default();
+        let all: Vec<SessionId> = row
+            .map(|it| it.sandbox.sessions.iter().map(|it| it.id.clone()).collect())
+            .unwrap_or_default();
         let from = here.as_ref().and_then(|here| all.iter().position(|it| it == here));
         let step = if forward { 1 } else { all.len().saturating_sub(1) };
         let next = from.map(|from| (from + step) % all.len().max(1)).unwrap_or(0);
@@ -307,7 +317,8 @@ impl Turn<'_> {
         let Some(it) = self.timeline_mut() else { return };
         if it.pattern.is_none() {
             let key = self.state.key_words(Action::Find);
-            return self.notice_here(Level::Info, &format!("nothing was looked for yet; {key} does"));
+            return self
+                .notice_here(Level::Info, &format!("nothing was looked for yet; {key} does"));
         }
         let Some(player) = &it.player else { return self.no_recording() };
         let from = player.offset();
@@ -317,7 +328,9 @@ impl Turn<'_> {
     fn ask_for_text(&mut self, from: u64, forward: bool) {
         let Some(it) = self.timeline_mut() else { return };
         let before = it.finding.take();
-        let (Some(pattern), Some(session)) = (it.pattern.clone(), it.session().cloned()) else { return };
+        let (Some(pattern), Some(session)) = (it.pattern.clone(), it.session().cloned()) else {
+            return;
+        };
         before.into_iter().for_each(|(id, _)| self.cancel(id));
         let request = FindRequest { pattern: pattern.clone(), from, backwards: !forward };
         let act = Act::FindInTime { session, request };
@@ -339,12 +352,21 @@ impl Turn<'_> {
         let Some(from) = it.range_from.take() else {
             it.range_from = Some(at);
             let time = zone.time(at);
-            let words = format!("a part begins at {time}; {export} where it ends writes it, {back} does not");
+            let words = format!(
+                "a part begins at {time}; {export} where it ends writes it, {back} does not"
+            );
             return self.notice_here(Level::Info, &words);
         };
         let (from, until) = (from.min(at), from.max(at));
-        let plain: String = name.chars().map(|it| if it.is_alphanumeric() || "-_.".contains(it) { it } else { '-' }).collect();
-        let file = format!("{}-{}.cast", plain.trim_start_matches('.'), zone.date_time(from).replace([' ', ':'], "-"));
+        let plain: String = name
+            .chars()
+            .map(|it| if it.is_alphanumeric() || "-_.".contains(it) { it } else { '-' })
+            .collect();
+        let file = format!(
+            "{}-{}.cast",
+            plain.trim_start_matches('.'),
+            zone.date_time(from).replace([' ', ':'], "-")
+        );
         let words = format!(
             "sandwatch recordings export {session} --from {} --until {} -o {file}",
             from.rfc3339(),
@@ -383,7 +405,9 @@ impl Turn<'_> {
         let now = self.state.now;
         let up = matches!(self.state.link, crate::app::Link::Up { .. });
         let Some(it) = self.timeline_mut() else { return };
-        it.cursor.set_height(usize::from(area.list.1.height));
+        let height = area.list.1.height;
+        let details = crate::app::layout::timeline_detail_rows(height);
+        it.cursor.set_height(usize::from(height - details));
         if let Some(player) = &mut it.player {
             let took = player.turn(now.since_start, now.wall);
             let (playing, at) = (player.is_playing() || player.follow, player.at);
@@ -404,7 +428,9 @@ impl Turn<'_> {
 
     fn ask_for_happenings(&mut self) {
         let now = self.state.now.since_start;
-        let Some((reading, request)) = self.timeline_mut().and_then(|it| it.wanted(now)) else { return };
+        let Some((reading, request)) = self.timeline_mut().and_then(|it| it.wanted(now)) else {
+            return;
+        };
         let id = self.start(Act::Timeline(Box::new(request)), Some(Pending::Timeline));
         if let (Some(id), Some(it)) = (id, self.timeline_mut()) {
             it.asked = Some((id, reading));
@@ -471,11 +497,13 @@ impl Turn<'_> {
             (Pending::FindInTime, result) => self.found_in_time(id, result),
             (Pending::TimelineGauge, result) => {
                 let Some(it) = self.timeline_mut() else { return };
-                let Some((_, until, back)) = it.gauge_asked.take_if(|it| it.0 == id) else { return };
+                let Some((_, until, back)) = it.gauge_asked.take_if(|it| it.0 == id) else {
+                    return;
+                };
                 let past = match result {
-                    Ok(Reply::GaugePast(past)) => *past,
+                    Ok(Reply::GaugePast(past)) => Some(*past),
                     // Nothing is known of it.
-                    _ => crate::model::gauge::Past::default(),
+                    _ => None,
                 };
                 it.gauge = Some(GaugeLine { past, until, back });
             }
@@ -565,7 +593,9 @@ impl Turn<'_> {
         self.state.signed_at = Some(now.since_start);
         // The console was open all the time: what the hub knows may be another's doing.
         let was_away = passed.filter(|it| *it >= AWAY_AFTER);
-        let own = was_away.map(|it| Timestamp(now.wall.0.saturating_sub(i64::try_from(it.as_millis()).unwrap_or(0))));
+        let own = was_away.map(|it| {
+            Timestamp(now.wall.0.saturating_sub(i64::try_from(it.as_millis()).unwrap_or(0)))
+        });
         let first = before.is_none();
         let pending = match (first, own) {
             (true, _) => Pending::Sign,
@@ -615,12 +645,13 @@ fn away_words(page: &TimelinePage) -> Option<String> {
     let groups = away(all.iter().copied());
     let first = groups.first()?;
     let many = |kind: Kind| all.iter().filter(|it| it.kind == kind).count();
-    let mut words: Vec<String> = [(Kind::Ask, "ask"), (Kind::Session, "program"), (Kind::Snapshot, "snapshot")]
-        .iter()
-        .map(|(kind, word)| (many(*kind), word))
-        .filter(|it| it.0 > 0)
-        .map(|(many, word)| count(many, word))
-        .collect();
+    let mut words: Vec<String> =
+        [(Kind::Ask, "ask"), (Kind::Session, "program"), (Kind::Snapshot, "snapshot")]
+            .iter()
+            .map(|(kind, word)| (many(*kind), word))
+            .filter(|it| it.0 > 0)
+            .map(|(many, word)| count(many, word))
+            .collect();
     if words.is_empty() {
         words.push(count(all.len(), "change"));
     }
