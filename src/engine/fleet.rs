@@ -368,6 +368,7 @@ impl Fleet {
                 self.sessions.remove(session);
             }
             let now_listed: Vec<SessionId> = now_listed().cloned().collect();
+            self.noted.forget(entry.listed.iter().filter(|it| !now_listed.contains(it)));
             for session in &now_listed {
                 self.sessions.insert(session.clone(), id.clone());
             }

@@ -179,13 +179,17 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::limits::TIMELINE_BURST, engine::demo, model::timeline::TimelineRequest};
+    use crate::{
+        base::limits::TIMELINE_BURST,
+        engine::{Engine, demo, fleet::Entry, record},
+        model::timeline::TimelineRequest,
+    };
 
-    async fn a_sandbox() -> Sandbox {
+    async fn a_sandbox() -> (tempfile::TempDir, Engine, Sandbox) {
         let home = tempfile::tempdir().unwrap();
         let engine = demo(home.path().to_owned(), 1).await.unwrap();
-        let shared = engine.inner.fleet().shared();
-        Sandbox::clone(&shared[0])
+        let sandbox = Sandbox::clone(&engine.inner.fleet().entries().next().unwrap().sandbox);
+        (home, engine, sandbox)
     }
 
     fn all(writer: &mut Writer) -> Vec<Happening> {
@@ -194,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_change_of_status_is_written_once_and_a_flicker_is_counted() {
-        let mut sandbox = a_sandbox().await;
+        let (_home, _engine, mut sandbox) = a_sandbox().await;
         let (mut noted, mut writer) = Noted::new();
         let mut rates = Rates::default();
         let (now, session) = (Duration::ZERO, sandbox.sessions[0].id.clone());
@@ -239,12 +243,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_hub_before_wrote_is_not_written_again() {
-        let sandbox = a_sandbox().await;
+        let (_home, engine, sandbox) = a_sandbox().await;
         let store = Store::open(None).await.unwrap().store;
         let (mut noted, mut writer) = Noted::new();
         let mut rates = Rates::default();
         noted.look(&sandbox, &mut rates, Duration::ZERO);
         store.put_happenings(all(&mut writer)).await.unwrap();
+        assert!(store.last_statuses().await.unwrap().is_empty(), "of what is not registered");
+        let spec = Arc::clone(&engine.inner.fleet().entries().next().unwrap().spec);
+        let row = record::row(&Entry::new(sandbox.clone(), (*spec).clone()));
+        store.insert(row).await.unwrap();
         let (mut next, mut writer) = Noted::new();
         next.take_up(store.last_statuses().await.unwrap());
         next.look(&sandbox, &mut rates, Duration::ZERO);

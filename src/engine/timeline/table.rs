@@ -266,13 +266,14 @@ impl Store {
         .await
     }
 
-    /// The last status that is kept of each session, and since when.
+    /// The last status that is kept of each session that is registered, and since when.
     pub(in crate::engine) async fn last_statuses(
         &self,
     ) -> Outcome<Vec<(SessionId, Status, Timestamp)>> {
         self.run(READING, |connection| {
             let text = "SELECT session, status, MAX(at) FROM happening WHERE id IN (SELECT MAX(id) FROM happening \
-                        WHERE status IS NOT NULL GROUP BY session) GROUP BY session";
+                        WHERE status IS NOT NULL AND session IN (SELECT id FROM session) GROUP BY session) \
+                        GROUP BY session";
             let mut read = connection.prepare(text)?;
             let rows = read.query_map([], |row| {
                 let (session, status): (Option<String>, String) = (row.get(0)?, row.get(1)?);
