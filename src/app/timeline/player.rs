@@ -221,10 +221,14 @@ impl Player {
 
     /// What to ask for by now.
     pub(in crate::app) fn wants(&mut self, now: Duration) -> Option<Wanted> {
+        // Whoever goes elsewhere does not wait for what comes next here: its answer is for nobody then.
+        let seeks = self.wanted.is_some();
+        self.asked.take_if(|it| seeks && matches!(it.1, Wanted::More(_)));
         if self.asked.is_some() || self.wrong.is_some() {
             return None;
         }
         if let Some(moment) = self.wanted.take() {
+            self.next_look = now + FOLLOW_EVERY;
             return Some(Wanted::Seek(moment));
         }
         self.screen.as_ref()?;
@@ -430,7 +434,8 @@ mod tests {
         assert_eq!(it.at, Timestamp(5_000), "where it is to go is not lost");
         assert_eq!(ask(&mut it, 3, NOW), Some(Wanted::Seek(Moment::At(Timestamp(5_000)))));
         it.take(EffectId(3), Err("gone".to_owned()));
-        assert_eq!((it.wrong.as_deref(), ask(&mut it, 4, NOW)), (Some("gone"), None));
+        assert_eq!(it.wrong.as_deref(), Some("gone"));
+        assert_eq!(ask(&mut it, 4, NOW), None);
         it.seek(Timestamp(0), NOW);
         assert_eq!(it.at, Timestamp(1000), "not before it begins");
         assert!(ask(&mut it, 4, NOW).is_some());
@@ -481,14 +486,20 @@ mod tests {
         assert!(ask(&mut it, 1, NOW).is_some());
         let live = |it: Replay| Replay { live: true, ends_at: Timestamp(50_000), ..it };
         it.take(EffectId(1), Ok(live(replay(9_000, 1, "a", Vec::new(), true))));
-        assert_eq!(ask(&mut it, 2, NOW), Some(Wanted::More(Moment::Before(1))));
+        assert_eq!(ask(&mut it, 2, NOW), None, "it came just now");
+        let soon = NOW + FOLLOW_EVERY;
+        assert_eq!(ask(&mut it, 2, soon), Some(Wanted::More(Moment::Before(1))));
         it.take(EffectId(2), Ok(live(replay(9_000, 1, "a", vec![step(50_500, 1, "b")], true))));
-        assert_eq!(ask(&mut it, 3, NOW), None, "not all the time");
+        assert_eq!(ask(&mut it, 3, soon), None, "not all the time");
+        // Whoever goes elsewhere waits for none of that.
+        assert!(ask(&mut it, 3, soon + FOLLOW_EVERY).is_some());
         assert_eq!(it.turn(NOW, Timestamp(51_000)), Took::Moved);
         assert_eq!((it.at, shows(&it).as_str()), (Timestamp(51_000), "ab"));
         assert!(it.wakes_at(NOW).is_some());
         it.seek_by(Duration::from_secs(5), false, NOW);
         assert!(!it.follow);
-        assert_eq!(ask(&mut it, 3, NOW), Some(Wanted::Seek(Moment::At(Timestamp(46_000)))));
+        assert_eq!(ask(&mut it, 4, NOW), Some(Wanted::Seek(Moment::At(Timestamp(46_000)))));
+        it.take(EffectId(3), Ok(live(replay(9_000, 1, "a", vec![step(50_600, 1, "z")], true))));
+        assert!(it.is_behind() && shows(&it) == "ab");
     }
 }

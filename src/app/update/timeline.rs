@@ -379,7 +379,7 @@ impl Turn<'_> {
         self.begin(act, pending, format!("writing {file}"), Left::Finished);
     }
 
-    fn look_at_timeline_again(&mut self) {
+    pub(super) fn look_at_timeline_again(&mut self) {
         let Some(it) = self.timeline_mut() else { return };
         it.forget();
         it.gauge = None;

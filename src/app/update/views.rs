@@ -313,7 +313,8 @@ impl Turn<'_> {
             Some(View::Records(_)) => return self.read_records(),
             Some(View::Gauges(_)) => return self.list_gauges(true),
             Some(View::Files(_)) => return self.look_at_files_again(),
-            Some(View::Timeline(_)) | None => return,
+            Some(View::Timeline(_)) => return self.look_at_timeline_again(),
+            None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
         if matches!(self.state.view(), Some(View::Diff(_))) {

@@ -202,7 +202,7 @@ mod tests {
         let (mut noted, mut writer) = Noted::new();
         let mut rates = Rates::default();
         let (now, session) = (Duration::ZERO, sandbox.sessions[0].id.clone());
-        let mut set = |sandbox: &mut Sandbox, status| {
+        let set = |sandbox: &mut Sandbox, status| {
             sandbox.sessions.truncate(1);
             sandbox.sessions[0].status = status;
             "so".clone_into(&mut sandbox.sessions[0].status_why);

@@ -2721,9 +2721,10 @@ pub struct FindHit {
     /// When it was printed, in milliseconds since 1970.
     #[prost(int64, tag = "1")]
     pub at_ms: i64,
-    /// Offset of the first byte of the piece of output that ends it, and of the byte after that piece.
+    /// Offset of the first byte of the piece of output that ends it.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
+    /// Offset of the byte after that piece: all that was printed before it shows the text.
     #[prost(uint64, tag = "3")]
     pub end: u64,
     /// Its line, made safe to show, at most 8192 bytes.
