@@ -8,6 +8,7 @@ use super::{
     grid::Tab,
     records::Of,
     state::{Place, State},
+    timeline::TimelinePlace,
     view::View,
 };
 use crate::base::units::Size;
@@ -222,7 +223,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Gauges(it) if it.whole => 0,
             View::Gauges(_) => (area.width / 2).min(GAUGES_COLUMNS_MAX),
             View::Files(_) => (area.width * 2 / 5).min(FILE_COLUMNS_MAX),
-            View::Timeline(it) => return place_timeline(it.whole, area),
+            View::Timeline(it) => return place_timeline(it, area),
         };
         let (list, rest) = area.split_left(columns);
         if columns == 0 {
@@ -247,7 +248,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             let wanted = u16::try_from(it.rows.len()).unwrap_or(u16::MAX).saturating_add(6);
             wanted.clamp(7, area.height / 2)
         }
-        View::Timeline(it) => return place_timeline(it.whole, area),
+        View::Timeline(it) => return place_timeline(it, area),
         // Both are read by the screen: the one with the keys has it all.
         View::Files(it) if it.half == files::Half::Text => 0,
         View::Files(_) => area.height,
@@ -267,9 +268,12 @@ fn place_view(view: &View, area: Area) -> ViewArea {
 }
 
 /// The screen of the past is what is looked at: it comes first, and the list beside or below it.
-fn place_timeline(whole: bool, area: Area) -> ViewArea {
-    if whole {
-        let none = Area { width: 0, height: 0, ..area };
+fn place_timeline(it: &TimelinePlace, area: Area) -> ViewArea {
+    let none = Area { width: 0, height: 0, ..area };
+    if it.player.is_none() {
+        return ViewArea { list: area.split_top(1), side: (none, none), divider: None };
+    }
+    if it.whole {
         return ViewArea { list: (none, none), side: area.split_top(1), divider: None };
     }
     if area.width >= BESIDE_COLUMNS_MIN {

@@ -226,13 +226,22 @@ pub struct AwayOf {
 impl AwayOf {
     /// Its counts in words.
     pub fn words(&self) -> String {
-        let words = |(kind, many): (&Kind, &u64)| match kind {
-            Kind::Status => text::count(*many, "change of status").replace("statuses", "status"),
-            Kind::Egress => format!("{many} let out or denied"),
-            Kind::Files => text::count(*many, "file"),
-            Kind::Policy => text::count(*many, "change of rules").replace("ruleses", "rules"),
-            Kind::Hub => text::count(*many, "start of the hub").replace("hubs", "hub"),
-            kind => text::count(*many, kind.word()),
+        let words = |(kind, many): (&Kind, &u64)| {
+            let (one, more) = match kind {
+                Kind::Ask => ("ask", "asks"),
+                Kind::Status => ("change of status", "changes of status"),
+                Kind::Session => ("start or end of a program", "starts and ends of programs"),
+                Kind::Sandbox => ("verb", "verbs"),
+                Kind::Snapshot => ("snapshot", "snapshots"),
+                Kind::Keyboard => ("step in or out", "steps in and out"),
+                Kind::Egress => ("decision at the way out", "decisions at the way out"),
+                Kind::Files => ("file", "files"),
+                Kind::Policy => ("change of rules", "changes of rules"),
+                Kind::Notice => ("notice", "notices"),
+                Kind::Gauge => ("gauge near its limit", "gauges near their limits"),
+                Kind::Hub => ("start of the hub", "starts of the hub"),
+            };
+            format!("{many} {}", if *many == 1 { one } else { more })
         };
         self.counts.iter().map(words).collect::<Vec<_>>().join(", ")
     }
@@ -285,7 +294,7 @@ mod tests {
         assert_eq!(groups[0].last, "bad at 2");
         assert_eq!(groups[1].counts, BTreeMap::from([(Kind::Status, 5)]));
         assert_eq!(groups[1].last, "calm at 9");
-        assert_eq!(groups[0].words(), "1 ask, 1 session");
+        assert_eq!(groups[0].words(), "1 ask, 1 start or end of a program");
     }
 
     #[test]

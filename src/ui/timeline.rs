@@ -12,7 +12,9 @@ use super::{
 use crate::{
     app::{
         layout::{Area, ViewArea, timeline_areas, timeline_detail_rows},
+        pane::first_row,
         timeline::{Player, TimelinePlace},
+        view::Pattern,
     },
     base::{
         clock::Timestamp,
@@ -24,6 +26,7 @@ use crate::{
         gauge::Series,
         timeline::{Happening, Kind},
     },
+    vt::screen::Screen,
 };
 
 /// Cells of a time, with the blank behind it.
@@ -69,10 +72,12 @@ impl View<'_> {
     pub(super) fn timeline(&self, brush: &mut Brush<'_>, it: &TimelinePlace, area: &ViewArea) {
         let focused = self.state.overlay.is_none();
         let (header, side) = area.side;
-        self.past_title(brush, it, header);
-        let (screen, clock) = timeline_areas(side);
-        self.past_screen(&mut brush.within(screen), it, screen);
-        self.clock(&mut brush.within(clock), it, clock);
+        if !header.is_empty() {
+            self.past_title(brush, it, header);
+            let (screen, clock) = timeline_areas(side);
+            self.past_screen(&mut brush.within(screen), it, screen);
+            self.clock(&mut brush.within(clock), it, clock);
+        }
         let (header, list) = area.list;
         if header.is_empty() {
             return;
@@ -94,10 +99,7 @@ impl View<'_> {
 
     /// Whose recording it is, and of when the picture.
     fn past_title(&self, brush: &mut Brush<'_>, it: &TimelinePlace, header: Area) {
-        let Some(player) = &it.player else {
-            self.view_title(brush, header, false, "RECORDING", "none is open");
-            return;
-        };
+        let Some(player) = &it.player else { return };
         let end = self.view_title(brush, header, false, "RECORDING", &visible(&player.name));
         let size = player.screen().map(|it| it.size());
         let body = Area { height: u16::MAX, ..header };
@@ -122,17 +124,34 @@ impl View<'_> {
                 brush.text(area.x + 1, y, area.width.saturating_sub(1), &line, dim);
             }
         };
-        let Some(player) = &it.player else {
-            let key = self.state.key_words(crate::app::action::Action::TimelineOpen);
-            return say(brush, &format!("{key} on a row shows the recording of its session"));
-        };
+        let Some(player) = &it.player else { return };
         match (player.screen(), &player.wrong) {
             (_, Some(why)) => say(brush, &format!("no picture: {}", visible(why))),
             (Some(screen), None) => {
                 // What shows until the asked-for picture comes is another one.
                 self.screen(brush, area, screen, player.is_behind());
+                if let Some(pattern) = &it.pattern {
+                    self.found(brush, area, screen, pattern);
+                }
             }
             (None, None) => say(brush, "asking the hub"),
+        }
+    }
+
+    /// What is looked for, where it shows.
+    fn found(&self, brush: &mut Brush<'_>, area: Area, screen: &Screen, pattern: &Pattern) {
+        let first = first_row(screen, area.height);
+        let lines = screen.lines();
+        let rows = (area.y..area.y + area.height).zip(lines.iter().skip(usize::from(first)));
+        for (y, line) in rows {
+            for (from, to) in pattern.places(line) {
+                let cells = |part: Option<&str>| {
+                    u16::try_from(part.map_or(0, width)).unwrap_or(u16::MAX).min(area.width)
+                };
+                let (x, wide) = (cells(line.get(..from)), cells(line.get(from..to)));
+                let part = Area::new(area.x + x, y, wide.min(area.width - x), 1);
+                brush.style(part, self.theme.style(Role::Match));
+            }
         }
     }
 
@@ -177,7 +196,7 @@ impl View<'_> {
             said.push(format!("part from {}", zone.time(from)));
         }
         if let Some(pattern) = &it.pattern {
-            said.push(format!("/{}", visible(pattern)));
+            said.push(format!("/{}", visible(&pattern.text)));
         }
         let text = format!("  {}", said.join(" · "));
         let room = (area.x + area.width).saturating_sub(at);
@@ -200,7 +219,9 @@ impl View<'_> {
         }
         let mut marks: Vec<Option<&Happening>> = vec![None; usize::from(area.width)];
         for row in it.listed() {
-            let other = row.session.as_ref().is_some_and(|it| *it != player.session);
+            // In a list of the whole fleet all of it is on the bar.
+            let own = row.session.as_ref().is_none_or(|it| *it == player.session);
+            let other = it.sandbox.is_some() && !own;
             let Some(x) = column(row.place.at).filter(|_| !other) else { continue };
             let Some(mark) = marks.get_mut(usize::from(x)) else { continue };
             if mark.is_none_or(|it| weight(it) <= weight(row)) {

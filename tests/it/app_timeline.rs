@@ -248,11 +248,15 @@ fn a_text_is_looked_for_in_time_and_the_clock_goes_there() {
     let request = request.unwrap();
     assert_eq!(
         (request.pattern.as_str(), request.from, request.backwards),
-        ("panicked", 100, false)
+        ("panicked", 100, true),
+        "from the live end there is only the way back"
     );
-    let none = Reply::Found(Box::new(FindPage { hit: None, next: None }));
-    console.answer(|it| matches!(it, Act::FindInTime { .. }), none);
-    assert!(said(&console).contains("not printed"), "{}", said(&console));
+    let none = || Reply::Found(Box::new(FindPage { hit: None, next: None }));
+    console.answer(|it| matches!(it, Act::FindInTime { .. }), none());
+    assert!(said(&console).contains("not printed before"), "{}", said(&console));
+    console.keys("n");
+    console.answer(|it| matches!(it, Act::FindInTime { .. }), none());
+    assert!(said(&console).contains("not printed after"), "{}", said(&console));
     let acts = console.keys("N");
     let back = |it: &Act| matches!(it, Act::FindInTime { request, .. } if request.backwards);
     assert!(acts.iter().any(back));
@@ -390,6 +394,7 @@ fn who_comes_back_reads_one_line_and_who_was_here_none() {
     let line = said(&console);
     assert!(line.starts_with("while you were away (2h"), "{line}");
     assert!(line.contains("2 asks") && line.contains("A shows it"), "{line}");
+    assert!(line.contains("api-refactor working → stuck"), "{line}");
     assert!(console.state.view().is_none(), "nothing is in the way");
     let acts = console.keys("A");
     let Some(Act::Timeline(request)) = acts.iter().find(|it| is_list(it)) else {

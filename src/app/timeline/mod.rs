@@ -11,7 +11,7 @@ pub use player::{Player, SPEEDS, Took};
 use super::{
     effect::EffectId,
     state::State,
-    view::{Cursor, View},
+    view::{Cursor, Pattern, View},
 };
 use crate::{
     base::{
@@ -93,7 +93,7 @@ pub struct TimelinePlace {
     /// It has the whole place.
     pub whole: bool,
     /// A text that is looked for in the recording, and where from.
-    pub pattern: Option<String>,
+    pub pattern: Option<Pattern>,
     pub(super) finding: Option<(EffectId, bool)>,
     /// The line of the last hit.
     pub hit: Option<String>,

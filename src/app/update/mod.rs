@@ -4,6 +4,7 @@ mod actions;
 mod answers;
 mod apply;
 mod asks;
+mod away;
 mod boxes;
 mod diff;
 mod ended;

@@ -1,4 +1,4 @@
-//! What happened: the place with the screen of the past and the list beside it, and who was away.
+//! What happened: the place with the screen of the past and the list beside it.
 
 use std::time::Duration;
 
@@ -16,15 +16,12 @@ use crate::{
         clock::Timestamp,
         fault::{Fault, Outcome},
         id::{AskId, SandboxId, SessionId},
-        limits::{AWAY_AFTER, SIGN_EVERY, TIMELINE_PAGE_MAX},
-        text::{count, visible},
-        units::human_duration,
+        text::visible,
     },
     model::{
         event::Level,
         gauge::PastWanted,
         replay::{FindRequest, Span},
-        timeline::{Kind, TimelinePage, TimelineRequest, away},
     },
 };
 
@@ -303,13 +300,16 @@ impl Turn<'_> {
 
     /// Looks for a text from where its clock stands; nothing typed = no longer.
     pub(super) fn find_in_timeline(&mut self, text: &str) {
-        if let Err(why) = Pattern::new(text) {
-            return self.notice_here(Level::Error, &format!("the pattern: {why}"));
-        }
+        let pattern = match Pattern::new(text) {
+            Ok(it) => (!text.is_empty()).then_some(it),
+            Err(why) => return self.notice_here(Level::Error, &format!("the pattern: {why}")),
+        };
         let Some(it) = self.timeline_mut() else { return };
-        (it.pattern, it.hit) = ((!text.is_empty()).then(|| text.to_owned()), None);
+        (it.pattern, it.hit) = (pattern, None);
+        // From the end there is only the way back.
+        let at_end = it.player.as_ref().is_some_and(|it| it.follow || it.is_at_end());
         if it.pattern.is_some() {
-            self.find_in_time(true);
+            self.find_in_time(!at_end);
         }
     }
 
@@ -328,7 +328,8 @@ impl Turn<'_> {
     fn ask_for_text(&mut self, from: u64, forward: bool) {
         let Some(it) = self.timeline_mut() else { return };
         let before = it.finding.take();
-        let (Some(pattern), Some(session)) = (it.pattern.clone(), it.session().cloned()) else {
+        let pattern = it.pattern.as_ref().map(|it| it.text.clone());
+        let (Some(pattern), Some(session)) = (pattern, it.session().cloned()) else {
             return;
         };
         before.into_iter().for_each(|(id, _)| self.cancel(id));
@@ -578,84 +579,4 @@ impl Turn<'_> {
             _ => {}
         }
     }
-
-    /// Somebody is there: the hub is told now and then, and asked what happened when that was not so for long.
-    pub(super) fn give_sign(&mut self) {
-        if !matches!(self.state.link, crate::app::Link::Up { .. }) {
-            return;
-        }
-        let now = self.state.now;
-        let before = self.state.signed_at;
-        let passed = before.map(|it| now.since_start.saturating_sub(it));
-        if passed.is_some_and(|it| it < SIGN_EVERY) {
-            return;
-        }
-        self.state.signed_at = Some(now.since_start);
-        // The console was open all the time: what the hub knows may be another's doing.
-        let was_away = passed.filter(|it| *it >= AWAY_AFTER);
-        let own = was_away.map(|it| {
-            Timestamp(now.wall.0.saturating_sub(i64::try_from(it.as_millis()).unwrap_or(0)))
-        });
-        let first = before.is_none();
-        let pending = match (first, own) {
-            (true, _) => Pending::Sign,
-            _ => Pending::Quiet("telling the hub that you are there".to_owned()),
-        };
-        self.start(Act::Sign(now.wall), Some(pending));
-        if let Some(since) = own {
-            self.ask_for_away(since);
-        }
-    }
-
-    fn seen_last(&mut self, result: Outcome<Reply>) {
-        let now = self.state.now.wall;
-        if let Ok(Reply::Sign(Some(before))) = result
-            && now.since(before) >= AWAY_AFTER
-        {
-            self.ask_for_away(before);
-        }
-    }
-
-    fn ask_for_away(&mut self, since: Timestamp) {
-        let request = TimelineRequest {
-            since: Some(since),
-            most: TIMELINE_PAGE_MAX,
-            ..TimelineRequest::default()
-        };
-        self.start(Act::Timeline(Box::new(request)), Some(Pending::Away(since)));
-    }
-
-    /// One line, not in the way, that says what to read.
-    fn away_told(&mut self, since: Timestamp, result: Outcome<Reply>) {
-        let Ok(Reply::Timeline(page)) = result else { return };
-        let Some(words) = away_words(&page) else { return };
-        let ago = human_duration(self.state.now.wall.since(since));
-        self.state.away_since = Some(since);
-        let key = self.state.key_words(Action::TimelineAway);
-        self.notice(Level::Info, &format!("while you were away ({ago}): {words} · {key} shows it"));
-    }
-}
-
-/// What happened, in a few words; `None` = nothing that anybody needs to know.
-fn away_words(page: &TimelinePage) -> Option<String> {
-    let own = |it: &&crate::model::timeline::Happening| {
-        !matches!(it.kind, Kind::Keyboard | Kind::Hub | Kind::Policy)
-    };
-    let all: Vec<_> = page.happenings.iter().filter(own).collect();
-    let groups = away(all.iter().copied());
-    let first = groups.first()?;
-    let many = |kind: Kind| all.iter().filter(|it| it.kind == kind).count();
-    let mut words: Vec<String> =
-        [(Kind::Ask, "ask"), (Kind::Session, "program"), (Kind::Snapshot, "snapshot")]
-            .iter()
-            .map(|(kind, word)| (many(*kind), word))
-            .filter(|it| it.0 > 0)
-            .map(|(many, word)| count(many, word))
-            .collect();
-    if words.is_empty() {
-        words.push(count(all.len(), "change"));
-    }
-    let more = if page.more { "more than " } else { "" };
-    let last = visible(&first.last);
-    Some(format!("{more}{} in {}; {last}", words.join(", "), count(groups.len(), "sandbox")))
 }
