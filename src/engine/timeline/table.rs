@@ -340,3 +340,134 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::audit::Act;
+
+    fn act(at: i64, sandbox: &str) -> Act {
+        let act = Act::new(Timestamp(at), "alice", Action::SandboxPaused, sandbox);
+        act.with("sandbox", sandbox).with("sandbox_id", format!("id-{sandbox}"))
+    }
+
+    fn own(at: i64, sandbox: &str) -> Happening {
+        Happening {
+            sandbox: SandboxId::parse(&format!("id-{sandbox}")),
+            sandbox_name: Some(sandbox.to_owned()),
+            session: SessionId::parse(&format!("p-{sandbox}")),
+            status: Some(Status::Idle),
+            ..Happening::new(Timestamp(at), Kind::Status, "status.changed", "so")
+        }
+    }
+
+    async fn sql(store: &Store, text: &'static str) {
+        store.run("preparing", move |it| it.execute_batch(text)).await.unwrap();
+    }
+
+    /// Both records, with moments that they share.
+    async fn filled() -> Store {
+        let store = Store::open(None).await.unwrap().store;
+        for at in 0..10 {
+            for name in ["one", "two"] {
+                store.record(vec![act(at / 2, name)]).await.unwrap();
+                store.put_happenings(vec![own(at / 3, name)]).await.unwrap();
+            }
+        }
+        store
+    }
+
+    async fn pages(store: &Store, request: TimelineRequest, sandbox: Option<&str>) -> Vec<Place> {
+        let (mut all, mut before) = (Vec::new(), None);
+        loop {
+            let request = TimelineRequest { before, most: 3, ..request.clone() };
+            let sandbox = sandbox.map(str::to_owned);
+            let (mut page, _) = store.happenings(request, sandbox).await.unwrap();
+            page.sort_by_key(|it| std::cmp::Reverse(it.place));
+            page.truncate(3);
+            let Some(last) = page.last() else { return all };
+            before = Some(last.place);
+            all.extend(page.iter().map(|it| it.place));
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_of_both_records_have_each_entry_once_and_in_order() {
+        let store = filled().await;
+        let all = pages(&store, TimelineRequest::default(), None).await;
+        assert_eq!(all.len(), 40);
+        assert!(all.windows(2).all(|it| it[0] > it[1]), "{all:?}");
+        let one = pages(&store, TimelineRequest::default(), Some("id-one")).await;
+        assert_eq!(one.len(), 20);
+        let only = |kinds: Vec<Kind>| TimelineRequest { kinds, ..TimelineRequest::default() };
+        assert_eq!(pages(&store, only(vec![Kind::Status]), None).await.len(), 20);
+        assert_eq!(pages(&store, only(vec![Kind::Sandbox]), Some("id-two")).await.len(), 10);
+        assert_eq!(pages(&store, only(vec![Kind::Gauge]), None).await.len(), 0);
+        let between = TimelineRequest {
+            since: Some(Timestamp(1)),
+            until: Some(Timestamp(1)),
+            session: SessionId::parse("p-one"),
+            ..TimelineRequest::default()
+        };
+        // Two of the audit record for each, of which none names a session, and three of its own.
+        assert_eq!(pages(&store, between, Some("id-one")).await.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn the_bounds_hold_and_what_is_new_stays() {
+        let store = Store::open(None).await.unwrap().store;
+        sql(
+            &store,
+            "WITH RECURSIVE nth(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM nth WHERE n < 20100) \
+             INSERT INTO happening (at, sandbox, kind, what, level, text, left_out) \
+             SELECT 1000 + n, 'loud', 'status', 'status.changed', 'info', 'so', 0 FROM nth",
+        )
+        .await;
+        store.put_happenings(vec![own(5, "old"), own(2000, "calm")]).await.unwrap();
+        assert_eq!(store.forget_happenings(Timestamp(1000)).await.unwrap(), 101);
+        assert_eq!(store.forget_happenings(Timestamp(1000)).await.unwrap(), 0);
+        let newest = |of: &'static str| {
+            let request = TimelineRequest { most: 1, ..TimelineRequest::default() };
+            store.happenings(request, Some(of.to_owned()))
+        };
+        assert_eq!(newest("loud").await.unwrap().0[0].place.at, Timestamp(21_100));
+        assert_eq!(newest("id-calm").await.unwrap().0.len(), 1);
+        assert_eq!(newest("id-old").await.unwrap().0.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_audit_record_that_somebody_spoiled_is_listed_and_stops_nothing() {
+        let store = filled().await;
+        sql(
+            &store,
+            "DROP INDEX audit_sandbox; DROP TRIGGER audit_stays; \
+             UPDATE audit SET details = 'no json' WHERE seq = 1; \
+             UPDATE audit SET details = '[1]', action = 'x.y' WHERE seq = 2; \
+             CREATE INDEX audit_sandbox ON audit \
+             (CASE WHEN json_valid(details) THEN json_extract(details, '$.sandbox_id') END, at, seq)",
+        )
+        .await;
+        let all = pages(&store, TimelineRequest::default(), None).await;
+        assert_eq!(all.len(), 40);
+        assert_eq!(pages(&store, TimelineRequest::default(), Some("id-one")).await.len(), 19);
+        assert_eq!(
+            store.sandbox_that_was("two".to_owned()).await.unwrap().as_deref(),
+            Some("id-two")
+        );
+        assert_eq!(store.sandbox_that_was("three".to_owned()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_sign_of_an_operator_is_kept_and_never_goes_back() {
+        let store = Store::open(None).await.unwrap().store;
+        let sign = |name: &str, at: Option<i64>| store.sign_of(name.to_owned(), at.map(Timestamp));
+        assert_eq!(sign("alice", Some(7)).await.unwrap(), None);
+        assert_eq!(sign("alice", Some(5)).await.unwrap(), Some(Timestamp(7)));
+        assert_eq!(sign("alice", None).await.unwrap(), Some(Timestamp(7)));
+        for number in 0..300 {
+            sign(&format!("bob {number}"), Some(10 + number)).await.unwrap();
+        }
+        assert_eq!(sign("alice", None).await.unwrap(), None, "the oldest goes first");
+        assert_eq!(sign("bob 299", None).await.unwrap(), Some(Timestamp(309)));
+    }
+}
