@@ -1,7 +1,5 @@
 //! Who was away: the hub is told that somebody is here, and whoever comes back reads what happened in one line.
 
-use std::time::Duration;
-
 use super::Turn;
 use crate::{
     app::{action::Action, effect::Act, msg::Reply, state::Pending},
