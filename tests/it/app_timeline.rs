@@ -173,6 +173,21 @@ fn it_opens_at_the_live_end_of_the_session_that_is_meant_and_follows_it() {
 }
 
 #[test]
+fn it_opens_from_pane_and_inspector_on_the_session_that_shows_there() {
+    for keys in ["tab H", "w H"] {
+        let mut console = Console::with_fleet((120, 36), day());
+        console.keys(keys);
+        let session = console.state.timeline().and_then(|it| it.session().cloned());
+        assert_eq!(session.as_ref(), Some(&day()[0].sessions[0].id), "{keys}");
+        console.keys("esc");
+        assert_eq!(console.state.view().is_some(), keys.starts_with('w'), "{keys}");
+    }
+    let mut console = Console::with_fleet((120, 36), Vec::new());
+    console.keys("H");
+    assert!(console.state.timeline().is_some_and(|it| it.sandbox.is_none()));
+}
+
+#[test]
 fn the_clock_goes_by_keys_and_the_list_goes_with_it() {
     let mut console = in_timeline((120, 36));
     assert_eq!(row(&console), page().happenings[7].text);

@@ -8,6 +8,7 @@ use crate::{
         action::Action,
         effect::{Act, EffectId},
         msg::{Mouse, Reply},
+        records::Of,
         state::{LineKind, Pending},
         timeline::{GAUGE_POINTS, GaugeLine, LONG_STEP, Player, STEP, TimelinePlace, Took},
         view::{Left, Pattern, View},
@@ -37,7 +38,18 @@ impl Turn<'_> {
             return self.look_at_timeline_again();
         }
         let nobody = self.state.fleet.counts().1 == 0 && name.is_empty();
-        let found = if nobody { None } else { self.inspected(name) };
+        // From the inspector, on the session that it explains.
+        let explained = self.state.records().and_then(|it| match &it.of {
+            Of::Status(sandbox, session) if name.is_empty() => {
+                Some((sandbox.clone(), session.clone()))
+            }
+            _ => None,
+        });
+        let found = match (nobody, explained) {
+            (true, _) => None,
+            (false, Some(it)) => Some(it),
+            (false, None) => self.inspected(name),
+        };
         if found.is_none() && !nobody {
             return;
         }

@@ -441,7 +441,7 @@ pub enum RecordingsVerb {
         #[arg(long, value_name = "DUR|TIME", value_parser = values::moment)]
         until: Option<Timestamp>,
     },
-    /// Find where a text was printed, the oldest first; exit code 3 when it was not
+    /// Find where a text was printed, the oldest first, once for each piece of output; exit code 3 when it was not
     Search(RecordingsSearchArgs),
     /// Delete recordings for good; those of sandboxes that run are refused
     Rm(RecordingsRmArgs),
