@@ -14,6 +14,7 @@ use crate::{
     base::{
         clock::{self, Timestamp, Zone},
         fault::{Fault, Kind as Fails, Outcome},
+        id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::{AWAY_LOOKED_MAX, AWAY_NAMED_MAX, TIMELINE_PAGE_MAX},
         text, units,
     },
@@ -95,7 +96,7 @@ async fn request(runtime: &dyn Runtime, args: &TimelineArgs) -> Outcome<Timeline
                 match recorded {
                     // By its first session's name the sandbox is meant.
                     Ok(it) if !by_name(&it.session_name) => {
-                        request.session = Some(it.session.clone())
+                        request.session = Some(it.session.clone());
                     }
                     _ if typed.contains('/') => return Err(fault),
                     _ => request.sandbox = Some(typed.clone()),
@@ -189,12 +190,12 @@ impl<'a> From<&'a Happening> for View<'a> {
             kind: it.kind.word(),
             what: &it.what,
             level: it.level.word(),
-            sandbox_id: it.sandbox.as_ref().map(|it| it.as_str()),
+            sandbox_id: it.sandbox.as_ref().map(SandboxId::as_str),
             sandbox: it.sandbox_name.as_deref(),
-            session_id: it.session.as_ref().map(|it| it.as_str()),
+            session_id: it.session.as_ref().map(SessionId::as_str),
             status: it.status.map(Status::word),
-            ask: it.ask.as_ref().map(|it| it.as_str()),
-            snapshot: it.snapshot.as_ref().map(|it| it.as_str()),
+            ask: it.ask.as_ref().map(AskId::as_str),
+            snapshot: it.snapshot.as_ref().map(SnapshotId::as_str),
             actor: it.actor.as_deref(),
             text: &it.text,
             left_out: it.left_out,

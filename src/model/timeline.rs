@@ -266,7 +266,7 @@ pub fn away<'a>(all: impl IntoIterator<Item = &'a Happening>) -> Vec<AwayOf> {
         }
     }
     let mut groups: Vec<AwayOf> = groups.into_values().collect();
-    groups.sort_by(|a, b| (b.level, b.last_at).cmp(&(a.level, a.last_at)));
+    groups.sort_by_key(|it| std::cmp::Reverse((it.level, it.last_at)));
     groups
 }
 

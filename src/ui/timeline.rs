@@ -101,7 +101,7 @@ impl View<'_> {
     fn past_title(&self, brush: &mut Brush<'_>, it: &TimelinePlace, header: Area) {
         let Some(player) = &it.player else { return };
         let end = self.view_title(brush, header, false, "RECORDING", &visible(&player.name));
-        let size = player.screen().map(|it| it.size());
+        let size = player.screen().map(Screen::size);
         let body = Area { height: u16::MAX, ..header };
         let cut = size.filter(|it| it.cols() > body.width);
         let mut words =

@@ -364,7 +364,7 @@ impl Player {
         let play = self.play?;
         let (factor, _) = self.speed();
         let next = self.steps.front().map(|it| it.at.since(play.from));
-        let due = next.map(|it| play.since + it.div_f64(factor)).unwrap_or(now);
+        let due = next.map_or(now, |it| play.since + it.div_f64(factor));
         Some(due.clamp(now + FRAME_EVERY_MIN, now + CLOCK_EVERY))
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     app::{
         action::Action,
         effect::{Act, EffectId},
+        layout::{ViewArea, timeline_areas, timeline_detail_rows},
         msg::{Mouse, Reply},
         records::Of,
         state::{LineKind, Pending},
@@ -299,7 +300,7 @@ impl Turn<'_> {
             .unwrap_or_default();
         let from = here.as_ref().and_then(|here| all.iter().position(|it| it == here));
         let step = if forward { 1 } else { all.len().saturating_sub(1) };
-        let next = from.map(|from| (from + step) % all.len().max(1)).unwrap_or(0);
+        let next = from.map_or(0, |from| (from + step) % all.len().max(1));
         let Some(session) = all.get(next).filter(|it| Some(*it) != here.as_ref()).cloned() else {
             return self.notice_here(Level::Info, "it has no other session");
         };
@@ -419,7 +420,7 @@ impl Turn<'_> {
         let up = matches!(self.state.link, crate::app::Link::Up { .. });
         let Some(it) = self.timeline_mut() else { return };
         let height = area.list.1.height;
-        let details = crate::app::layout::timeline_detail_rows(height);
+        let details = timeline_detail_rows(height);
         it.cursor.set_height(usize::from(height - details));
         if let Some(player) = &mut it.player {
             let took = player.turn(now.since_start, now.wall);
@@ -565,7 +566,13 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn mouse_in_timeline(&mut self, mouse: Mouse, row: Option<usize>, bar: Option<f64>) {
+    pub(super) fn mouse_in_timeline(&mut self, mouse: Mouse, area: ViewArea) {
+        let (x, y) = (mouse.column, mouse.row);
+        let list = area.list.1;
+        let row = list.contains(x, y).then(|| usize::from(y - list.y));
+        let (_, clock) = timeline_areas(area.side.1);
+        let share = f64::from(x.saturating_sub(clock.x)) / f64::from(clock.width.max(1));
+        let bar = clock.contains(x, y).then_some(share);
         let now = self.state.now.since_start;
         let Some(rows) = self.state.turned(mouse) else { return };
         let Some(it) = self.timeline_mut() else { return };

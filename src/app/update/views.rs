@@ -413,13 +413,7 @@ impl Turn<'_> {
             return self.mouse_in_records(mouse, row, again);
         }
         if matches!(self.state.view(), Some(View::Timeline(_))) {
-            let inside = area.list.1.contains(mouse.column, mouse.row);
-            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
-            let (_, clock) = crate::app::layout::timeline_areas(area.side.1);
-            let on_clock = clock.contains(mouse.column, mouse.row);
-            let share =
-                f64::from(mouse.column.saturating_sub(clock.x)) / f64::from(clock.width.max(1));
-            return self.mouse_in_timeline(mouse, row, on_clock.then_some(share));
+            return self.mouse_in_timeline(mouse, area);
         }
         if matches!(self.state.view(), Some(View::Files(_))) {
             return self.mouse_in_files(mouse, area, again);

@@ -76,7 +76,7 @@ impl Walk {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat2(root, &*name, flags, Mode::empty(), BENEATH)?;
-        let depth = directory.iter().filter(|it| **it == b'/').count();
+        let depth = directory.split(|it| *it == b'/').count();
         for item in Dir::read_from(opened.as_fd())? {
             let item = item?;
             let name = item.file_name();

@@ -83,10 +83,7 @@ fn line(act: &Act, action: Option<Action>) -> String {
     let waited = number(act, "waited_ms")
         .map(|it| format!(" after {}", human_duration(std::time::Duration::from_millis(it))))
         .unwrap_or_default();
-    let why = act.text("why").map(|it| format!(": {it}")).unwrap_or_default();
-    let command = || {
-        list(act, "command").filter(|it| !it.is_empty()).unwrap_or_else(|| "its shell".to_owned())
-    };
+    let why = why(act);
     let Some(action) = action else { return format!("{} {subject} by {actor}", act.action) };
     match action {
         Action::HubStarted => "the hub was started".to_owned(),
@@ -120,21 +117,15 @@ fn line(act: &Act, action: Option<Action>) -> String {
         Action::KeyboardTaken => format!("{actor} stepped into {subject}"),
         Action::KeyboardTakenOver => format!("{actor} took the keyboard of {subject} over"),
         Action::KeyboardGivenBack => format!("{actor} left {subject}{why}"),
-        Action::SandboxCreated => format!("{actor} made it to run {}", command()),
-        Action::SandboxAdopted => format!("{actor} took it over"),
-        Action::SandboxForked => {
-            format!("{actor} forked it from {}", act.text("of").unwrap_or("another"))
-        }
-        Action::SandboxPaused => format!("paused by {actor}"),
-        Action::SandboxResumed => format!("resumed by {actor}"),
-        Action::SandboxStopped => format!("stopped by {actor}"),
-        Action::SandboxRestored => {
-            format!("{actor} gave it the files of {}", act.text("to").unwrap_or("its beginning"))
-        }
-        Action::SandboxRemoved => format!("removed by {actor}{why}"),
-        Action::SecretsGiven => {
-            format!("{actor} gave it secrets: {}", list(act, "names").unwrap_or_default())
-        }
+        Action::SandboxCreated
+        | Action::SandboxAdopted
+        | Action::SandboxForked
+        | Action::SandboxPaused
+        | Action::SandboxResumed
+        | Action::SandboxStopped
+        | Action::SandboxRestored
+        | Action::SandboxRemoved
+        | Action::SecretsGiven => of_sandbox(act, action),
         Action::SnapshotTaken => {
             let name = act.text("name").map(|it| format!(" {it}")).unwrap_or_default();
             format!("{actor} took the snapshot{name} {subject}")
@@ -145,11 +136,44 @@ fn line(act: &Act, action: Option<Action>) -> String {
             let many = text::count(number(act, "count").unwrap_or(0), "path");
             format!("{actor} {verb} {many}: {}", list(act, "paths").unwrap_or_default())
         }
-        Action::SessionOpened => format!("{actor} opened {subject}: {}", command()),
-        Action::ProgramRun => format!("{actor} ran {}", command()),
+        Action::SessionOpened => format!("{actor} opened {subject}: {}", command(act)),
+        Action::ProgramRun => format!("{actor} ran {}", command(act)),
         Action::FileWritten => format!("{actor} wrote {subject}"),
         Action::RecordingRemoved => format!("{actor} removed the recording {subject}"),
     }
+}
+
+/// What was done to a sandbox.
+fn of_sandbox(act: &Act, action: Action) -> String {
+    let actor = &act.actor;
+    match action {
+        Action::SandboxCreated => format!("{actor} made it to run {}", command(act)),
+        Action::SandboxAdopted => format!("{actor} took it over"),
+        Action::SandboxForked => {
+            format!("{actor} forked it from {}", act.text("of").unwrap_or("another"))
+        }
+        Action::SandboxPaused => format!("paused by {actor}"),
+        Action::SandboxResumed => format!("resumed by {actor}"),
+        Action::SandboxStopped => format!("stopped by {actor}"),
+        Action::SandboxRestored => {
+            format!("{actor} gave it the files of {}", act.text("to").unwrap_or("its beginning"))
+        }
+        Action::SandboxRemoved => format!("removed by {actor}{}", why(act)),
+        Action::SecretsGiven => {
+            format!("{actor} gave it secrets: {}", list(act, "names").unwrap_or_default())
+        }
+        _ => act.action.clone(),
+    }
+}
+
+/// The command of an entry.
+fn command(act: &Act) -> String {
+    let command = list(act, "command").filter(|it| !it.is_empty());
+    command.unwrap_or_else(|| "its shell".to_owned())
+}
+
+fn why(act: &Act) -> String {
+    act.text("why").map(|it| format!(": {it}")).unwrap_or_default()
 }
 
 fn of_session(
