@@ -397,26 +397,16 @@ impl Turn<'_> {
     }
 
     pub(super) fn mouse_in_view(&mut self, mouse: Mouse, area: ViewArea, again: bool) {
-        if matches!(self.state.view(), Some(View::Asks(_))) {
-            let inside = area.list.1.contains(mouse.column, mouse.row);
-            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
-            return self.mouse_in_asks(mouse, row, again);
-        }
-        if matches!(self.state.view(), Some(View::Gauges(_))) {
-            let inside = area.list.1.contains(mouse.column, mouse.row);
-            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
-            return self.mouse_in_gauges(mouse, row, again);
-        }
-        if matches!(self.state.view(), Some(View::Records(_))) {
-            let inside = area.list.1.contains(mouse.column, mouse.row);
-            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
-            return self.mouse_in_records(mouse, row, again);
-        }
-        if matches!(self.state.view(), Some(View::Timeline(_))) {
-            return self.mouse_in_timeline(mouse, area);
-        }
-        if matches!(self.state.view(), Some(View::Files(_))) {
-            return self.mouse_in_files(mouse, area, again);
+        let list = area.list.1;
+        let inside = list.contains(mouse.column, mouse.row);
+        let row = inside.then(|| usize::from(mouse.row - list.y));
+        match self.state.view() {
+            Some(View::Asks(_)) => return self.mouse_in_asks(mouse, row, again),
+            Some(View::Gauges(_)) => return self.mouse_in_gauges(mouse, row, again),
+            Some(View::Records(_)) => return self.mouse_in_records(mouse, row, again),
+            Some(View::Timeline(_)) => return self.mouse_in_timeline(mouse, area),
+            Some(View::Files(_)) => return self.mouse_in_files(mouse, area, again),
+            _ => {}
         }
         let now = self.state.now.since_start;
         let (x, y) = (mouse.column, mouse.row);
