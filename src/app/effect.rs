@@ -1,12 +1,13 @@
 //! Work that `update` wants done, as data. The event loop starts it and reports back; nothing waits.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use bytes::Bytes;
 
 use crate::{
     app::files::FilesAct,
     base::{
+        clock::Timestamp,
         id::{AskId, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
@@ -16,9 +17,11 @@ use crate::{
         change::{ApplyRequest, DiffRequest, Subject},
         gauge::PastWanted,
         history::{HistoryRequest, SearchRequest},
+        replay::{FindRequest, Moment, Span},
         rule::{Domain, Question, RuleName},
         sandbox::SandboxSpec,
         session::SessionSpec,
+        timeline::TimelineRequest,
     },
     runtime::{AsksWanted, Fork, LeaseVerb},
 };
@@ -170,6 +173,26 @@ pub enum Act {
     Explain(SessionId),
     /// What the place of files wants; answered with `Reply::Files` where it says so.
     Files(Box<FilesAct>),
+    /// Answered with `Reply::Timeline`.
+    Timeline(Box<TimelineRequest>),
+    /// Answered with `Reply::Replay`.
+    Replay {
+        session: SessionId,
+        moment: Moment,
+    },
+    /// Answered with `Reply::Found`.
+    FindInTime {
+        session: SessionId,
+        request: FindRequest,
+    },
+    /// Write a part of a recording to a file that is not there yet.
+    Export {
+        session: SessionId,
+        span: Span,
+        path: PathBuf,
+    },
+    /// Somebody is here; answered with `Reply::Sign`.
+    Sign(Timestamp),
     /// Looks through the whole record; answered with `Reply::Audit`.
     Audit,
     /// Ends an effect that only reads; it has no `Msg::Done` any more, unless that is on its way.

@@ -8,6 +8,7 @@ use super::{
     grid::Tab,
     records::Of,
     state::{Place, State},
+    timeline::TimelinePlace,
     view::View,
 };
 use crate::base::units::Size;
@@ -25,6 +26,9 @@ const SNAPSHOT_COLUMNS_MAX: u16 = 90;
 const FILE_COLUMNS_MAX: u16 = 70;
 /// With fewer rows only one of them is shown.
 const STACKED_ROWS_MIN: u16 = 16;
+
+/// Columns that the list of what happened makes use of.
+const TIMELINE_COLUMNS_MAX: u16 = 100;
 
 /// Columns that the list of gauges makes use of.
 const GAUGES_COLUMNS_MAX: u16 = 100;
@@ -219,6 +223,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Gauges(it) if it.whole => 0,
             View::Gauges(_) => (area.width / 2).min(GAUGES_COLUMNS_MAX),
             View::Files(_) => (area.width * 2 / 5).min(FILE_COLUMNS_MAX),
+            View::Timeline(it) => return place_timeline(it, area),
         };
         let (list, rest) = area.split_left(columns);
         if columns == 0 {
@@ -243,6 +248,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             let wanted = u16::try_from(it.rows.len()).unwrap_or(u16::MAX).saturating_add(6);
             wanted.clamp(7, area.height / 2)
         }
+        View::Timeline(it) => return place_timeline(it, area),
         // Both are read by the screen: the one with the keys has it all.
         View::Files(it) if it.half == files::Half::Text => 0,
         View::Files(_) => area.height,
@@ -259,6 +265,48 @@ fn place_view(view: &View, area: Area) -> ViewArea {
         }
     };
     split(area.split_top(rows), None)
+}
+
+/// The screen of the past is what is looked at: it comes first, and the list beside or below it.
+fn place_timeline(it: &TimelinePlace, area: Area) -> ViewArea {
+    let none = Area { width: 0, height: 0, ..area };
+    if it.player.is_none() {
+        return ViewArea { list: area.split_top(1), side: (none, none), divider: None };
+    }
+    if it.whole {
+        return ViewArea { list: (none, none), side: area.split_top(1), divider: None };
+    }
+    if area.width >= BESIDE_COLUMNS_MIN {
+        let list = (area.width * 2 / 5).clamp(44, TIMELINE_COLUMNS_MAX);
+        let (side, rest) = area.split_left(area.width - list - 1);
+        let (divider, list) = rest.split_left(1);
+        return ViewArea {
+            list: list.split_top(1),
+            side: side.split_top(1),
+            divider: Some(divider),
+        };
+    }
+    let (side, list) = area.split_top(area.height * 3 / 5);
+    ViewArea { list: list.split_top(1), side: side.split_top(1), divider: None }
+}
+
+/// The screen, and below it the clock: its line, its bar, and the gauge where there is room.
+pub fn timeline_areas(side: Area) -> (Area, Area) {
+    let rows = match side.height {
+        0..4 => 1,
+        4..10 => 2,
+        _ => 3,
+    };
+    side.split_top(side.height.saturating_sub(rows))
+}
+
+/// Rows below the list that have all of the row under the cursor; none where the list is short.
+pub fn timeline_detail_rows(height: u16) -> u16 {
+    match height {
+        0..10 => 0,
+        10..24 => 3,
+        _ => 5,
+    }
 }
 
 fn place_panes(frame: &mut Frame, tab: &Tab, area: Area) {

@@ -37,6 +37,7 @@ mod sound;
 mod staged;
 pub mod state;
 mod tally;
+pub mod timeline;
 pub mod update;
 pub mod view;
 pub mod voice;

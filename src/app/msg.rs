@@ -24,11 +24,13 @@ use crate::{
         gauge::{Gauges, Past},
         history::{HistoryPage, SearchPage},
         output::Output,
+        replay::{FindPage, Replay},
         rule::{KnownRule, Proposal, Rulebook},
         sandbox::Sandbox,
         session::{Lease, Session},
         snapshot::Snapshot,
         status::Explained,
+        timeline::TimelinePage,
         traffic::Traffic,
     },
     vt::key::{KeyPress, Mods},
@@ -120,6 +122,11 @@ pub enum Reply {
     GaugePast(Box<Past>),
     Explained(Box<Explained>),
     Audit(Box<AuditRead>),
+    Timeline(Box<TimelinePage>),
+    Replay(Box<Replay>),
+    Found(Box<FindPage>),
+    /// The last sign before the one that was given.
+    Sign(Option<Timestamp>),
     Files(Box<FilesReply>),
 }
 

@@ -88,6 +88,7 @@ fn most_useful(state: &State) -> Action {
         Some(View::Records(_)) => return Action::RecordOpen,
         Some(View::Gauges(_)) => return Action::GaugesWhole,
         Some(View::Files(_)) => return Action::FileOpen,
+        Some(View::Timeline(_)) => return Action::TimelinePlay,
         None => {}
     }
     let row = match state.place {

@@ -18,6 +18,7 @@ use super::{
     records::Records,
     snapshots::Snapshots,
     state::{RESTS_AFTER, State},
+    timeline::TimelinePlace,
 };
 use crate::base::{
     id::SandboxId,
@@ -39,6 +40,7 @@ pub enum View {
     Records(Box<Records>),
     Gauges(Box<GaugesPlace>),
     Files(Box<Files>),
+    Timeline(Box<TimelinePlace>),
 }
 
 impl View {
@@ -55,6 +57,7 @@ impl View {
             Self::Records(it) => it.sandbox(),
             Self::Gauges(it) => it.sandbox(),
             Self::Files(it) => Some(&it.sandbox),
+            Self::Timeline(it) => it.sandbox.as_ref(),
         }
     }
 
@@ -65,7 +68,7 @@ impl View {
             Self::Diff(it) => it.rest.at(),
             Self::Records(it) => it.anew_at,
             Self::Files(it) => it.rests_at(),
-            Self::Asks(_) | Self::Gauges(_) => None,
+            Self::Asks(_) | Self::Gauges(_) | Self::Timeline(_) => None,
         }
     }
 
@@ -78,6 +81,7 @@ impl View {
             Self::Records(it) => it.check(),
             Self::Gauges(it) => it.check(),
             Self::Files(it) => it.check(),
+            Self::Timeline(it) => it.check(),
         }
     }
 }

@@ -61,6 +61,7 @@ impl State {
             .chain(self.link_reads_anew_at())
             .chain(self.asks_ring_at())
             .chain(self.gauges_stale_at())
+            .chain(self.timeline_wakes_at())
             .min()
     }
 

@@ -6,6 +6,7 @@ mod gpus;
 mod metrics;
 mod space;
 mod status;
+mod timeline;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use gpus::*;
 pub use metrics::*;
 pub use space::*;
 pub use status::*;
+pub use timeline::*;
 
 /// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back
 /// behind output.

@@ -635,6 +635,8 @@ pub struct ScreenView<'a> {
     title: Option<&'a str>,
     alternate_screen: bool,
     lines: Vec<String>,
+    /// When the newest of it was printed, of one of the past.
+    at: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -644,15 +646,21 @@ struct CursorView {
 }
 
 impl<'a> ScreenView<'a> {
-    pub fn new(session: &'a Session, shot: &'a ScreenShot, screen: &Screen) -> Self {
+    pub fn new(
+        session: &'a SessionId,
+        shot: &'a ScreenShot,
+        screen: &'a Screen,
+        at: Option<Timestamp>,
+    ) -> Self {
         Self {
-            session: session.id.as_str(),
+            session: session.as_str(),
             rows: shot.size.rows(),
             cols: shot.size.cols(),
             cursor: screen.cursor().map(|(row, col)| CursorView { row, col }),
-            title: shot.title.as_deref(),
+            title: shot.title.as_deref().or_else(|| screen.title()),
             alternate_screen: screen.modes().alternate_screen,
             lines: screen.lines(),
+            at: at.map(time),
         }
     }
 }

@@ -37,6 +37,7 @@ mod stats;
 mod safe;
 mod steer;
 mod table;
+mod timeline;
 mod tree;
 mod typing;
 mod values;
@@ -206,6 +207,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Restore(args) => snapshot::restore(&*runtime, args).await,
                 Verb::Audit(verb) => audit::audit(&*runtime, verb).await,
                 Verb::Approvals(verb) => approvals::approvals(&*runtime, verb).await,
+                Verb::Timeline(args) => timeline::timeline(&*runtime, args).await,
                 Verb::Recordings(verb) => recordings::recordings(&*runtime, verb).await,
                 // Handled before a hub was asked for.
                 Verb::Run(_)

@@ -2,10 +2,11 @@
 
 use std::{io::Write, path::Path};
 
+use serde::Serialize;
 use tokio_stream::StreamExt;
 
 use super::{
-    args::{RecordingsRmArgs, RecordingsVerb},
+    args::{RecordingsRmArgs, RecordingsSearchArgs, RecordingsVerb},
     json::RecordingView,
     out, paint, resolve,
     steer::command_of,
@@ -17,7 +18,10 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         units,
     },
-    model::history::Recording,
+    model::{
+        history::Recording,
+        replay::{FindRequest, Span},
+    },
     runtime::Runtime,
 };
 
@@ -32,10 +36,14 @@ pub async fn recordings(runtime: &dyn Runtime, verb: RecordingsVerb) -> Outcome<
             out::json(&views)?;
         }
         RecordingsVerb::Ls(_) => list(&all)?,
-        RecordingsVerb::Export { session, output } => {
+        RecordingsVerb::Export { session, output, from, until } => {
             let recording = resolve::recording(&all, &session)?;
-            export(runtime, recording, output.as_deref()).await?;
+            if from.zip(until).is_some_and(|(from, until)| until < from) {
+                return Err(Fault::invalid("--until is before --from"));
+            }
+            export(runtime, recording, Span { from, until }, output.as_deref()).await?;
         }
+        RecordingsVerb::Search(args) => return search(runtime, &all, &args).await,
         RecordingsVerb::Rm(args) => return rm(runtime, &all, &args).await,
     }
     Ok(out::DONE)
@@ -125,8 +133,64 @@ fn losses(found: &[&Recording]) -> String {
     format!("{}{more}, {bytes} of recordings", names.join(", "))
 }
 
-async fn export(runtime: &dyn Runtime, it: &Recording, output: Option<&Path>) -> Outcome<()> {
-    let mut pieces = runtime.export(&it.session).await?;
+/// A place in a recording.
+#[derive(Serialize)]
+struct HitView<'a> {
+    at: String,
+    offset: u64,
+    line: &'a str,
+}
+
+/// Every place, the oldest first.
+async fn search(
+    runtime: &dyn Runtime,
+    all: &[Recording],
+    args: &RecordingsSearchArgs,
+) -> Outcome<out::Code> {
+    let recording = resolve::recording(all, &args.session)?;
+    let (mut from, mut hits) = (0, Vec::new());
+    while hits.len() < args.n as usize {
+        let request = FindRequest { pattern: args.pattern.clone(), from, backwards: false };
+        let page = runtime.find(&recording.session, request).await?;
+        from = match (page.hit, page.next) {
+            (Some(hit), _) => {
+                let end = hit.end;
+                hits.push(hit);
+                end
+            }
+            (None, Some(next)) => next,
+            (None, None) => break,
+        };
+    }
+    if args.json {
+        let views = hits.iter().map(|it| HitView {
+            at: it.at.rfc3339(),
+            offset: it.offset,
+            line: &it.line,
+        });
+        out::json(&views.collect::<Vec<_>>())?;
+    } else {
+        let zone = clock::Zone::here();
+        for it in &hits {
+            out::print(&format!("{}  {}\n", zone.date_time(it.at), it.line))?;
+        }
+    }
+    if hits.is_empty() {
+        let words = format!("{} never printed that", recording.session_name);
+        return Err(
+            Fault::absent(words).hint("what a program drew in pieces can't be found as one")
+        );
+    }
+    Ok(out::DONE)
+}
+
+async fn export(
+    runtime: &dyn Runtime,
+    it: &Recording,
+    span: Span,
+    output: Option<&Path>,
+) -> Outcome<()> {
+    let mut pieces = runtime.export(&it.session, span).await?;
     let failed = |path: &Path, error: &std::io::Error| {
         Fault::io(format_args!("write {}", path.display()), error)
     };

@@ -9,14 +9,15 @@ use super::{
 use crate::{
     base::{
         clock,
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         text, units,
     },
     model::{
+        replay::Moment,
         sandbox::{Sandbox, State, WorkspaceMode},
         session::{Session, Status},
     },
-    runtime::{LeaseVerb, Runtime},
+    runtime::{LeaseVerb, Runtime, ScreenShot},
     vt::screen::Screen,
 };
 
@@ -179,11 +180,33 @@ pub async fn send(runtime: &dyn Runtime, args: SendArgs) -> Outcome<out::Code> {
 
 pub async fn screen(runtime: &dyn Runtime, args: ScreenArgs) -> Outcome<out::Code> {
     let all = runtime.list().await?;
-    let (_, session) = resolve::session(&all, &args.session)?;
-    let shot = runtime.screen(&session.id).await?;
+    let found = resolve::session(&all, &args.session).map(|it| it.1.id.clone());
+    let (id, shot, at) = match args.at {
+        None => {
+            let id = found?;
+            let shot = runtime.screen(&id).await?;
+            (id, shot, None)
+        }
+        Some(at) => {
+            let id = match found {
+                Err(fault) if fault.kind() == Kind::Absent => {
+                    let recordings = runtime.recordings().await?;
+                    resolve::recording(&recordings, &args.session)
+                        .map_err(|_| fault)?
+                        .session
+                        .clone()
+                }
+                found => found?,
+            };
+            let it = runtime.replay(&id, Moment::At(at)).await?;
+            let shot =
+                ScreenShot { offset: it.offset, size: it.size, state: it.state, title: None };
+            (id, shot, Some(it.at))
+        }
+    };
     let screen = Screen::from_keyframe(shot.size, &shot.state);
     match args.form() {
-        ScreenForm::Json => out::json(&ScreenView::new(session, &shot, &screen))?,
+        ScreenForm::Json => out::json(&ScreenView::new(&id, &shot, &screen, at))?,
         ScreenForm::Ansi => out::print(&paint::screen(&screen))?,
         ScreenForm::Text => {
             let lines = screen.lines();

@@ -11,6 +11,7 @@ use clap::{builder::TypedValueParser, error::ErrorKind};
 use crate::model::host;
 use crate::{
     base::{
+        clock::{self, Timestamp},
         fault::{Fault, Outcome},
         limits::{
             ENV_ENTRY_BYTES_MAX, GPUS_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX,
@@ -53,6 +54,17 @@ pub struct WorkspaceArg {
 /// `auto` (nothing in it) or a grade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IsolationArg(pub Option<Isolation>);
+
+/// A time, or so long ago.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Some(time) = Timestamp::from_rfc3339(text) {
+        return Ok(time);
+    }
+    let ago = duration(text)
+        .map_err(|_| "expected a duration such as 2h or 7d, or a time in RFC 3339".to_owned())?;
+    let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    Ok(Timestamp(clock::wall().0.saturating_sub(ago)))
+}
 
 pub fn pair(text: &str) -> Result<Pair, String> {
     let (key, value) = text.split_once('=').ok_or("expected K=V")?;

@@ -18,10 +18,11 @@ use super::{
     dial::Wires,
     lane::Lanes,
     resume::{Changes, Prints, Resuming, Rounds},
+    timeline::Happenings,
 };
 use crate::{
     base::{
-        clock,
+        clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::{
@@ -43,12 +44,14 @@ use crate::{
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         status::Explained,
+        timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
     runtime::{
@@ -543,6 +546,29 @@ impl Runtime for Client {
         wires.answer(HUB_ANSWER_WITHIN, call).await?.try_into()
     }
 
+    async fn replay(&self, id: &SessionId, moment: Moment) -> Outcome<Replay> {
+        self.replay_of(id, moment).await
+    }
+
+    async fn find(&self, id: &SessionId, request: FindRequest) -> Outcome<FindPage> {
+        self.find_in(id, &request).await
+    }
+
+    async fn timeline(&self, request: TimelineRequest) -> Outcome<TimelinePage> {
+        self.read_timeline(&request).await
+    }
+
+    async fn follow_timeline(
+        &self,
+        request: TimelineRequest,
+    ) -> Outcome<BoxStream<Outcome<TimelinePage>>> {
+        Ok(Box::pin(Resuming::start(self.shared.clone(), Happenings::new(request)).await?))
+    }
+
+    async fn sign(&self, now: Option<Timestamp>) -> Outcome<Option<Timestamp>> {
+        self.give_sign(now).await
+    }
+
     async fn recordings(&self) -> Outcome<Vec<Recording>> {
         let wires = self.wires()?;
         let mut recordings = wires.recordings();
@@ -561,10 +587,12 @@ impl Runtime for Client {
         wires.answer(CREATE_WITHIN, call).await.map(drop)
     }
 
-    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
+    async fn export(&self, id: &SessionId, span: Span) -> Outcome<BoxStream<Outcome<Bytes>>> {
         let wires = self.wires()?;
         let mut recordings = wires.recordings();
-        let call = recordings.export(wires.request(v1::ExportRequest { session: id.to_string() }));
+        let (from_ms, until_ms) = (span.from.map(|it| it.0), span.until.map(|it| it.0));
+        let request = v1::ExportRequest { session: id.to_string(), from_ms, until_ms };
+        let call = recordings.export(wires.request(request));
         let pieces = wires.answer(HUB_ANSWER_WITHIN, call).await?;
         Ok(Box::pin(pieces.map(move |piece| match piece {
             Ok(piece) if piece.data.len() <= KEYFRAME_PIECE_BYTES => Ok(piece.data),
@@ -574,7 +602,10 @@ impl Runtime for Client {
     }
 }
 
-async fn within<T>(deadline: Duration, answer: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+pub(super) async fn within<T>(
+    deadline: Duration,
+    answer: impl Future<Output = Outcome<T>>,
+) -> Outcome<T> {
     let late =
         |_| Err(Fault::late(format!("the hub did not answer within {} s", deadline.as_secs())));
     tokio::time::timeout(deadline, answer).await.unwrap_or_else(late)

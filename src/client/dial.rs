@@ -41,7 +41,7 @@ use crate::{
             attend_response::Kind as Attend, audit_client::AuditClient, files_client::FilesClient,
             gauges_client::GaugesClient, hub_client::HubClient, policy_client::PolicyClient,
             recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
-            sessions_client::SessionsClient,
+            sessions_client::SessionsClient, timeline_client::TimelineClient,
         },
     },
 };
@@ -199,6 +199,7 @@ impl Wires {
         recordings: RecordingsClient over bulk;
         asks: AsksClient over control;
         audit: AuditClient over bulk;
+        timeline: TimelineClient over bulk;
         policy: PolicyClient over control;
         gauges: GaugesClient over bulk;
         files: FilesClient over bulk;

@@ -8,6 +8,7 @@ mod lane;
 mod resume;
 mod start;
 mod sys;
+mod timeline;
 
 use std::{
     path::{Path, PathBuf},

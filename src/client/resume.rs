@@ -34,8 +34,8 @@ use crate::{
 };
 
 /// The answer to a subscription.
-type Answer<Wire> = Result<Response<Streaming<Wire>>, Status>;
-type Asking<Wire> = Pin<Box<dyn Future<Output = Answer<Wire>> + Send>>;
+pub(super) type Answer<Wire> = Result<Response<Streaming<Wire>>, Status>;
+pub(super) type Asking<Wire> = Pin<Box<dyn Future<Output = Answer<Wire>> + Send>>;
 /// Connections, and a stream on them; or whether it is worth another try, and why not.
 type Opening<Wire> =
     Pin<Box<dyn Future<Output = Result<(Arc<Wires>, Streaming<Wire>), Refusal>> + Send>>;

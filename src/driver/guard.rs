@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program,
-    PtyIo, Shelf, Stillness, Taken, files,
+    PtyIo, Shelf, Stillness, Taken, Touched, files,
 };
 use crate::{
     base::{
@@ -136,6 +136,10 @@ impl Driver for Guarded {
     async fn fetch(&self, ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Outcome<()> {
         let fetched = self.inner.fetch(ground, spec, paths);
         within(self.inner.name(), "get the files", FETCH_WITHIN, fetched).await
+    }
+
+    fn touched(&self, ground: &Ground, began: Timestamp) -> Outcome<Vec<Touched>> {
+        self.inner.touched(ground, began)
     }
 
     fn changes(

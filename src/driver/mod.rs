@@ -55,6 +55,16 @@ pub enum Hosting {
     Shim,
 }
 
+/// A path of a workspace that was changed; only the last change of each is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    pub at: Timestamp,
+    /// Relative to the workspace.
+    pub path: Vec<u8>,
+    /// It was deleted.
+    pub gone: bool,
+}
+
 /// In a ground: what a sandbox is shown so that its programs can ask a person.
 pub const ASK_DIR: &str = "ask";
 pub const ASK_SOCKET: &str = "ask.sock";
@@ -209,6 +219,11 @@ pub trait Driver: Send + Sync + 'static {
         _request: DiffRequest,
     ) -> Outcome<Changes> {
         Err(Fault::unsupported(format!("the {} driver can't tell what changed", self.name())))
+    }
+
+    /// When files of a copy-on-write workspace changed, the newest, in no order; none before `began`. Blocks on files.
+    fn touched(&self, _ground: &Ground, _began: Timestamp) -> Outcome<Vec<Touched>> {
+        Err(Fault::unsupported(format!("the {} driver can't tell when files changed", self.name())))
     }
 
     /// Writes changes of a copy-on-write workspace, of a sandbox made at that time, to the real directory:

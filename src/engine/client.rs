@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock::Timestamp,
         fault::{Fault, Outcome},
         id::{AskId, SandboxId, SessionId, SnapshotId},
         limits::ANSWER_WITHIN,
@@ -29,12 +30,14 @@ use crate::{
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::{Snapshot, SnapshotCause},
         status::Explained,
+        timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
     runtime::{
@@ -384,12 +387,35 @@ impl Runtime for Client {
         self.engine.search(id, request).await
     }
 
+    async fn replay(&self, id: &SessionId, moment: Moment) -> Outcome<Replay> {
+        self.engine.replay(id, moment).await
+    }
+
+    async fn find(&self, id: &SessionId, request: FindRequest) -> Outcome<FindPage> {
+        self.engine.find(id, request).await
+    }
+
+    async fn timeline(&self, request: TimelineRequest) -> Outcome<TimelinePage> {
+        self.engine.timeline(request).await
+    }
+
+    async fn follow_timeline(
+        &self,
+        request: TimelineRequest,
+    ) -> Outcome<BoxStream<Outcome<TimelinePage>>> {
+        self.engine.follow_timeline(request).await
+    }
+
+    async fn sign(&self, now: Option<Timestamp>) -> Outcome<Option<Timestamp>> {
+        self.engine.sign(&self.who, now).await
+    }
+
     async fn recordings(&self) -> Outcome<Vec<Recording>> {
         self.engine.recordings().await
     }
 
-    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
-        self.engine.export(id).await
+    async fn export(&self, id: &SessionId, span: Span) -> Outcome<BoxStream<Outcome<Bytes>>> {
+        self.engine.export(id, span).await
     }
 
     async fn remove_recording(&self, id: &SessionId) -> Outcome<()> {

@@ -9,7 +9,11 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 
-use super::{audit::budget::Budget, standing::Standing};
+use super::{
+    audit::budget::Budget,
+    standing::Standing,
+    timeline::noted::{Noted, Rates},
+};
 use crate::{
     base::{
         clock::{self, Timestamp},
@@ -28,6 +32,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec, State},
         secret::Given,
         session::Session,
+        timeline::Kind,
     },
     session::seat::Seat,
 };
@@ -66,6 +71,8 @@ pub(super) struct Entry {
     /// The same for what gets out of it without a person, and for what does not.
     pub allowed_noted: Budget,
     pub denied_noted: Budget,
+    /// Its share of the record of what happened.
+    rates: Rates,
     /// Held by whoever takes that over; and somebody waits to do so.
     pub telling: Arc<tokio::sync::Mutex<()>>,
     pub tells: bool,
@@ -172,6 +179,7 @@ impl Entry {
             asks_noted: Budget::default(),
             allowed_noted: Budget::default(),
             denied_noted: Budget::default(),
+            rates: Rates::default(),
             telling: Arc::default(),
             tells: false,
             told_at: None,
@@ -255,10 +263,12 @@ pub(super) struct Fleet {
     feed: broadcast::Sender<Arc<Event>>,
     /// Notices that came while nobody listened, for whoever listens first.
     unheard: VecDeque<Notice>,
+    /// What happened is written from here: everything that changes passes.
+    noted: Noted,
 }
 
 impl Fleet {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(noted: Noted) -> Self {
         Self {
             entries: HashMap::new(),
             names: HashMap::new(),
@@ -266,6 +276,7 @@ impl Fleet {
             seq: 0,
             feed: broadcast::Sender::new(EVENTS_QUEUED_MAX),
             unheard: VecDeque::new(),
+            noted,
         }
     }
 
@@ -307,6 +318,7 @@ impl Fleet {
         for session in &entry.listed {
             self.sessions.remove(session);
         }
+        self.noted.forget(entry.listed.iter());
         entry.changed.send_modify(|it| *it += 1);
         self.send(|seq| Event::Removed { seq, id: id.clone() });
         Some(entry)
@@ -347,12 +359,16 @@ impl Fleet {
         let Some(entry) = self.entries.get_mut(id) else { return Telling::Arranged };
         entry.version += 1;
         entry.changed.send_modify(|it| *it += 1);
+        if !entry.removing {
+            self.noted.look(&entry.sandbox, &mut entry.rates, now);
+        }
         let now_listed = || entry.sandbox.sessions.iter().map(|it| &it.id);
         if !entry.listed.iter().eq(now_listed()) {
             for session in &entry.listed {
                 self.sessions.remove(session);
             }
             let now_listed: Vec<SessionId> = now_listed().cloned().collect();
+            self.noted.forget(entry.listed.iter().filter(|it| !now_listed.contains(it)));
             for session in &now_listed {
                 self.sessions.insert(session.clone(), id.clone());
             }
@@ -386,11 +402,24 @@ impl Fleet {
     }
 
     pub(super) fn notice(&mut self, level: Level, sandbox: Option<SandboxId>, words: &str) {
+        self.notice_of(Kind::Notice, level, sandbox, words);
+    }
+
+    /// Tells everybody, and writes it down as something of this kind.
+    pub(super) fn notice_of(
+        &mut self,
+        kind: Kind,
+        level: Level,
+        sandbox: Option<SandboxId>,
+        words: &str,
+    ) {
         let text = text::clip(&text::visible(words), NOTICE_CELLS);
         match level {
             Level::Info => tracing::info!(%text, "notice"),
             Level::Warning | Level::Error => tracing::warn!(%text, "notice"),
         }
+        let of = sandbox.as_ref().and_then(|it| self.entries.get_mut(it));
+        self.noted.notice(kind, level, of.map(|it| (&*it.sandbox, &mut it.rates)), &text);
         let notice = Notice { at: clock::wall(), level, sandbox, text };
         if self.feed.receiver_count() == 0 {
             self.unheard.truncate(NOTICES_UNHEARD_MAX - 1);

@@ -41,6 +41,7 @@ async fn keep(engine: Weak<Inner>, bell: Arc<Notify>) {
             tokio::spawn(async move {
                 engine.prune().await;
                 engine.prune_drivers().await;
+                engine.forget_happenings().await;
             });
             strong.tidy_shelves(None);
         }

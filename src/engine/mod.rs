@@ -38,6 +38,7 @@ pub mod shim_link;
 mod snapshots;
 mod standing;
 mod store;
+mod timeline;
 mod turns;
 mod verbs;
 mod wait;
@@ -75,6 +76,7 @@ use audit::{notes::Notes, words};
 use fleet::{Fleet, Telling};
 use shelves::{Loaded, Shelves};
 use store::Store;
+use timeline::noted::Noted;
 
 /// What an engine is made of.
 pub struct Options {
@@ -150,13 +152,15 @@ impl Engine {
         let root = options.paths.snapshots();
         let Loaded { shelves, damaged, unfinished } = Shelves::load(root).await?;
         let (notes, writer) = Notes::new();
+        let (mut noted, happenings) = Noted::new();
+        noted.take_up(opened.store.last_statuses().await?);
         let rules = rules::Rules::since(&opened.store.last_policies().await?);
         let inner = Arc::new(Inner {
             paths: options.paths,
             drivers: options.drivers,
             program: options.program,
             store: opened.store,
-            fleet: Mutex::new(Fleet::new()),
+            fleet: Mutex::new(Fleet::new(noted)),
             shelves: Mutex::new(shelves),
             shelf_turn: tokio::sync::Mutex::default(),
             leftovers: Mutex::default(),
@@ -176,6 +180,7 @@ impl Engine {
             started: clock::monotonic(),
         });
         writer.start(Arc::downgrade(&inner), inner.store.clone());
+        happenings.start(inner.store.clone());
         let began = words::by_hub(Action::HubStarted, "hub", "it was started")
             .with("pid", u64::from(std::process::id()))
             .with("version", env!("CARGO_PKG_VERSION"))

@@ -19,6 +19,7 @@ use crate::{
     model::{
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{From, Output, OutputRequest},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
     },
     runtime::{BoxStream, ScreenShot},
     session::journal::{self, Reader, Record},
@@ -69,15 +70,30 @@ impl Inner {
         self.reading(move || journal::search(&dir, &request)).await
     }
 
+    /// The screen of a session at a moment, of one that runs or one that is no more.
+    pub(super) async fn replay(&self, id: &SessionId, moment: Moment) -> Outcome<Replay> {
+        let dir = self.journal(id)?;
+        self.reading(move || journal::replay(&dir, moment)).await
+    }
+
+    pub(super) async fn find(&self, id: &SessionId, request: FindRequest) -> Outcome<FindPage> {
+        let dir = self.journal(id)?;
+        self.reading(move || journal::find(&dir, &request)).await
+    }
+
     pub(super) async fn recordings(&self) -> Outcome<Vec<Recording>> {
         let root = self.paths.recordings();
         self.reading(move || journal::recordings(&root)).await
     }
 
     /// A recording in pieces; a slow client holds up nobody but its own reader.
-    pub(super) async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>> {
+    pub(super) async fn export(
+        &self,
+        id: &SessionId,
+        span: Span,
+    ) -> Outcome<BoxStream<Outcome<Bytes>>> {
         let dir = self.journal(id)?;
-        let pieces = self.reading(move || journal::export(&dir)).await?;
+        let pieces = self.reading(move || journal::export(&dir, span)).await?;
         Ok(on_demand(&self.readers, pieces))
     }
 

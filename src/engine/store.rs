@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     audit::table as audit,
     hits::{self, Answered},
     ruled,
+    timeline::table as timeline,
 };
 use crate::{
     base::{
@@ -61,6 +62,7 @@ const MIGRATIONS: &[&str] = &[
     audit::TABLE,
     hits::TABLE,
     ruled::TABLE,
+    timeline::TABLE,
 ];
 
 /// One sandbox as it is kept.
@@ -118,6 +120,8 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Clone)]
 pub(super) struct Store {
     jobs: mpsc::Sender<Job>,
+    /// Bumped whenever something was written.
+    written: watch::Receiver<()>,
 }
 
 /// What opening found.
@@ -132,6 +136,7 @@ impl Store {
     pub(super) async fn open(path: Option<PathBuf>) -> Outcome<Opened> {
         let (jobs, mut queue) = mpsc::channel::<Job>(STORE_QUEUED_MAX);
         let (ready, opened) = oneshot::channel();
+        let (bell, written) = watch::channel(());
         std::thread::Builder::new()
             .name("registry".to_owned())
             .spawn(move || {
@@ -144,12 +149,21 @@ impl Store {
                 };
                 drop(ready.send(Ok(set_aside)));
                 while let Some(job) = queue.blocking_recv() {
+                    let before = connection.total_changes();
                     job(&mut connection);
+                    if connection.total_changes() != before {
+                        bell.send_replace(());
+                    }
                 }
             })
             .map_err(|error| Fault::io("starting the registry's thread", &error))?;
         let set_aside = opened.await.map_err(|_| Fault::bug("the registry's thread ended"))??;
-        Ok(Opened { store: Self { jobs }, set_aside })
+        Ok(Opened { store: Self { jobs, written }, set_aside })
+    }
+
+    /// Changes whenever something was written.
+    pub(super) fn written(&self) -> watch::Receiver<()> {
+        self.written.clone()
     }
 
     /// Does something with the database, at its turn.

@@ -42,7 +42,7 @@ use crate::{
             asks_server::AsksServer, audit_server::AuditServer, files_server::FilesServer,
             gauges_server::GaugesServer, hub_server::HubServer, policy_server::PolicyServer,
             recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
-            sessions_server::SessionsServer,
+            sessions_server::SessionsServer, timeline_server::TimelineServer,
         },
     },
 };
@@ -177,6 +177,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
     reporter.set_serving::<RecordingsServer<Service>>().await;
     reporter.set_serving::<AsksServer<Service>>().await;
     reporter.set_serving::<AuditServer<Service>>().await;
+    reporter.set_serving::<TimelineServer<Service>>().await;
     reporter.set_serving::<PolicyServer<Service>>().await;
     reporter.set_serving::<GaugesServer<Service>>().await;
     reporter.set_serving::<FilesServer<Service>>().await;
@@ -198,6 +199,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
         .add_service(bounded!(RecordingsServer))
         .add_service(bounded!(AsksServer))
         .add_service(bounded!(AuditServer))
+        .add_service(bounded!(TimelineServer))
         .add_service(bounded!(PolicyServer))
         .add_service(bounded!(GaugesServer))
         .add_service(bounded!(FilesServer))

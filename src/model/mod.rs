@@ -22,5 +22,7 @@ pub mod sandbox;
 pub mod secret;
 pub mod session;
 pub mod snapshot;
+pub mod replay;
 pub mod status;
+pub mod timeline;
 pub mod traffic;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 pub use crate::session::seat::{BoxStream, ExecOutput};
 use crate::{
     base::{
+        clock::Timestamp,
         fault::Outcome,
         id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
         limits::ASKS_WANTED_MAX,
@@ -27,12 +28,14 @@ use crate::{
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Output, OutputRequest},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         status::Explained,
+        timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
 };
@@ -210,6 +213,17 @@ pub trait Runtime: files::Files {
     async fn audit(&self, request: AuditRequest) -> Outcome<BoxStream<Outcome<Vec<Entry>>>>;
     async fn audit_head(&self) -> Outcome<Head>;
 
+    /// What happened, a page at a time: also to what is no more.
+    async fn timeline(&self, request: TimelineRequest) -> Outcome<TimelinePage>;
+    /// The same as it is written, from now on or from a mark on; goes on after a gap in the link.
+    async fn follow_timeline(
+        &self,
+        request: TimelineRequest,
+    ) -> Outcome<BoxStream<Outcome<TimelinePage>>>;
+    /// When whoever asks last gave a sign of being there, here or at another console of the same name; notes that one is
+    /// given now, if that is so. `None` = never yet.
+    async fn sign(&self, now: Option<Timestamp>) -> Outcome<Option<Timestamp>>;
+
     /// Rounds of readings, one a second; goes on after a gap in the link.
     async fn gauges(&self, wanted: GaugesWanted) -> Outcome<BoxStream<Outcome<Gauges>>>;
     /// What was read before; `Absent` where nothing is known of it.
@@ -269,8 +283,12 @@ pub trait Runtime: files::Files {
     async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage>;
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage>;
     async fn recordings(&self) -> Outcome<Vec<Recording>>;
-    /// The recording as asciicast v3, in pieces.
-    async fn export(&self, id: &SessionId) -> Outcome<BoxStream<Outcome<Bytes>>>;
+    /// The screen of a session as it was at a moment, and some of what came then. Also of one that is no more.
+    async fn replay(&self, id: &SessionId, moment: Moment) -> Outcome<Replay>;
+    /// Where a text was printed; one call looks through a bounded part.
+    async fn find(&self, id: &SessionId, request: FindRequest) -> Outcome<FindPage>;
+    /// The recording or a part of it as asciicast v3, in pieces.
+    async fn export(&self, id: &SessionId, span: Span) -> Outcome<BoxStream<Outcome<Bytes>>>;
     /// Deletes a recording for good; `Busy` while its sandbox runs.
     async fn remove_recording(&self, id: &SessionId) -> Outcome<()>;
 }

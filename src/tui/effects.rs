@@ -291,6 +291,11 @@ impl Runner {
                 }
             }
             Act::Files(files) => return self.start_in_files(id, *files),
+            act @ (Act::Timeline(_)
+            | Act::Replay { .. }
+            | Act::FindInTime { .. }
+            | Act::Export { .. }
+            | Act::Sign(_)) => self.start_in_time(id, act),
             act => return Some(Effect { id, act }),
         }
         None
@@ -382,6 +387,23 @@ impl Runner {
             drop(answers.send(Msg::Done { id, result }).await);
         });
         Some(call)
+    }
+
+    pub(super) fn runtime(&self) -> Arc<dyn Runtime> {
+        self.runtime.clone()
+    }
+
+    /// A call that only reads, and may be given up.
+    pub(super) fn read(
+        &mut self,
+        id: EffectId,
+        within: Duration,
+        work: impl Future<Output = Outcome<Reply>> + Send + 'static,
+    ) {
+        if let Some(call) = self.start_call(id, within, work) {
+            self.reads.retain(|_, it| !it.is_finished());
+            self.reads.insert(id, call);
+        }
     }
 
     fn refuse(&mut self, id: EffectId, fault: Fault) {

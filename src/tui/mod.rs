@@ -17,4 +17,5 @@ mod picture;
 pub mod probe;
 mod signals;
 pub mod terminal;
+mod timeline;
 mod watch;

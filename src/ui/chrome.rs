@@ -70,6 +70,7 @@ impl View<'_> {
                 app::view::View::Gauges(_) => "gauges".to_owned(),
                 app::view::View::Records(it) => it.of.title().to_lowercase(),
                 app::view::View::Files(_) => "files".to_owned(),
+                app::view::View::Timeline(_) => "timeline".to_owned(),
             });
             return crumbs;
         }

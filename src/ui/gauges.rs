@@ -34,13 +34,13 @@ const COLUMNS: [(&str, u16); 9] = [
 ];
 
 /// Eighths of a cell for a figure from 0 to 1; what is not nothing shows.
-fn eighths(figure: f64, cells: u16) -> u32 {
+pub(super) fn eighths(figure: f64, cells: u16) -> u32 {
     let most = f64::from(cells) * 8.0;
     let filled = (figure.clamp(0.0, 1.0) * most).round();
     if figure > 0.004 { filled.max(1.0) as u32 } else { filled as u32 }
 }
 
-fn block(eighths: u32) -> &'static str {
+pub(super) fn block(eighths: u32) -> &'static str {
     BLOCKS.get(eighths.min(8) as usize).copied().unwrap_or(" ")
 }
 

@@ -14,6 +14,7 @@ mod pane;
 mod records;
 mod snapshots;
 pub mod theme;
+mod timeline;
 mod write;
 
 use ratatui::{
@@ -63,6 +64,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
             app::view::View::Records(it) => view.records(&mut brush, it, area),
             app::view::View::Gauges(it) => view.gauges(&mut brush, it, area),
             app::view::View::Files(it) => view.files_place(&mut brush, it, area),
+            app::view::View::Timeline(it) => view.timeline(&mut brush, it, area),
         }
         if let Some(divider) = area.divider {
             brush.line(divider, "│", theme.style(Role::Border));

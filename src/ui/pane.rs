@@ -210,7 +210,7 @@ impl View<'_> {
         parts.join(" · ")
     }
 
-    fn screen(&self, brush: &mut Brush<'_>, area: Area, screen: &Screen, stale: bool) {
+    pub(super) fn screen(&self, brush: &mut Brush<'_>, area: Area, screen: &Screen, stale: bool) {
         let base = self.theme.style(Role::Base);
         let rows = screen.size().rows().min(area.height);
         let cols = screen.size().cols().min(area.width);

@@ -103,7 +103,9 @@ impl Console {
             self.asked_for_new = effects.iter().any(asks);
         }
         self.effects.extend(effects.clone());
-        effects.into_iter().map(|it| it.act).collect()
+        // That somebody is here is told now and then, whatever the key.
+        let acts = effects.into_iter().map(|it| it.act);
+        acts.filter(|it| !matches!(it, Act::Sign(_))).collect()
     }
 
     /// Lets the operator read what was asked before they answer.

@@ -152,6 +152,7 @@ pub fn at(console: &Console) -> String {
         Some(View::Asks(_) | View::Gauges(_)) | None => String::new(),
         Some(View::Records(it)) => it.of.title().to_owned(),
         Some(View::Files(it)) => it.name.clone(),
+        Some(View::Timeline(it)) => it.name.clone(),
     }
 }
 

@@ -11,6 +11,7 @@ use sandwatch::{
     driver::fake::Faults,
     model::{
         event::{Event, SnapshotReason},
+        replay::Span,
         sandbox::{Egress, Sandbox, State, WorkspaceMode},
         session::{ExitStatus, Status},
     },
@@ -294,7 +295,7 @@ async fn with_rm_a_sandbox_goes_with_its_first_program_and_its_recording_stays()
     assert_eq!(recordings.len(), 1);
     assert_eq!(recordings[0].exit, Some(ExitStatus::Code(5)));
     assert!(whole_output(it.alice(), &session).await.contains("last words"));
-    let mut export = it.alice().export(&session).await.unwrap();
+    let mut export = it.alice().export(&session, Span::default()).await.unwrap();
     let head = next(&mut export, "the head").await.unwrap().unwrap();
     assert!(head.starts_with(b"{"), "{head:?}");
 }

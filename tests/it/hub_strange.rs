@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sandwatch::{
     base::{
+        clock::Timestamp,
         fault::{Kind, Outcome},
         id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
         units::Size,
@@ -21,12 +22,14 @@ use sandwatch::{
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
         output::{Fidelity, From, Output, OutputRequest},
+        replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         status::Explained,
+        timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
     runtime::{
@@ -111,7 +114,12 @@ deaf! {
     fn history(_id: &SessionId, _request: HistoryRequest) -> HistoryPage;
     fn search(_id: &SessionId, _request: SearchRequest) -> SearchPage;
     fn recordings() -> Vec<Recording>;
-    fn export(_id: &SessionId) -> BoxStream<Outcome<Bytes>>;
+    fn replay(_id: &SessionId, _moment: Moment) -> Replay;
+    fn find(_id: &SessionId, _request: FindRequest) -> FindPage;
+    fn timeline(_request: TimelineRequest) -> TimelinePage;
+    fn follow_timeline(_request: TimelineRequest) -> BoxStream<Outcome<TimelinePage>>;
+    fn sign(_now: Option<Timestamp>) -> Option<Timestamp>;
+    fn export(_id: &SessionId, _span: Span) -> BoxStream<Outcome<Bytes>>;
     fn remove_recording(_id: &SessionId) -> ();
 }
 

@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use sandwatch::{
     base::{
+        clock::Timestamp,
         fault::Kind,
         id::{SandboxId, SessionId, SnapshotId},
         limits::{HISTORY_LINES_MAX, STOP_GRACE},
@@ -13,12 +14,14 @@ use sandwatch::{
     },
     model::{
         change::{ApplyRequest, DiffRequest, Subject},
-        event::{Event, SnapshotReason},
+        event::{Event, Level, SnapshotReason},
         history::{HistoryRequest, SearchRequest},
         output::{Fidelity, From, Output},
+        replay::{FindRequest, Moment, Span},
         sandbox::{Sandbox, State},
         session::{ExitStatus, Status},
         status::Weight,
+        timeline::{Happening, Kind as What, Mark, TimelineRequest},
     },
     runtime::{ExecOutput, Fork, LeaseVerb, Runtime, WaitFor},
     vt::Screen,
@@ -93,6 +96,7 @@ cases! {
     a_program_without_a_terminal_keeps_its_streams_apart
     history_is_found_and_read_back
     recordings_outlive_their_sandbox
+    what_happened_is_read_in_pages_followed_and_looked_at
     a_sandbox_is_paused_resumed_stopped_and_removed
     a_second_session_is_opened_and_resized
     a_watcher_that_does_not_read_holds_up_nobody
@@ -316,7 +320,7 @@ async fn recordings_outlive_their_sandbox(it: Stage) {
     it.alice.remove(&made.id).await.unwrap();
     let kept = it.bob.recordings().await.unwrap();
     assert!(kept.iter().any(|it| it.session == *id), "{kept:?}");
-    let mut stream = it.bob.export(id).await.unwrap();
+    let mut stream = it.bob.export(id, Span::default()).await.unwrap();
     let mut cast = Vec::new();
     while let Some(piece) = next(&mut stream, "a recording").await {
         cast.extend_from_slice(&piece.unwrap());
@@ -331,6 +335,64 @@ async fn recordings_outlive_their_sandbox(it: Stage) {
     let made = it.run(&["idle"]).await;
     let refused = it.alice.remove_recording(&made.sessions[0].id).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Busy, "{refused}");
+}
+
+async fn what_happened_is_read_in_pages_followed_and_looked_at(it: Stage) {
+    let made = it.run(&["sh", "-c", "echo the needle; exit 3"]).await;
+    let session = made.sessions[0].id.clone();
+    let of = || TimelineRequest {
+        sandbox: Some(made.name.clone()),
+        most: 2,
+        ..TimelineRequest::default()
+    };
+    let from = TimelineRequest { written_after: Some(Mark::default()), ..of() };
+    let mut follow = it.bob.follow_timeline(from).await.unwrap();
+    it.alice.wait(&session, WaitFor::Exit, Some(SOON)).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.iter().any(|it: &Happening| it.what == "session.ended") {
+        seen.extend(next(&mut follow, "what happens").await.unwrap().unwrap().happenings);
+    }
+    // In pages, all of it once and in order.
+    let (mut all, mut before) = (Vec::new(), None);
+    loop {
+        let page = it.bob.timeline(TimelineRequest { before, ..of() }).await.unwrap();
+        assert!(page.happenings.len() <= 2 && page.happenings.is_sorted_by_key(|it| it.place));
+        before = page.happenings.first().map(|it| it.place);
+        all.splice(0..0, page.happenings);
+        if !page.more {
+            break;
+        }
+    }
+    assert!(all.is_sorted_by_key(|it| it.place), "{all:?}");
+    let whats: Vec<&str> = all.iter().map(|it| it.what.as_str()).collect();
+    assert!(whats.contains(&"session.ended"), "{whats:?}");
+    let only =
+        TimelineRequest { session: Some(session.clone()), kinds: vec![What::Session], ..of() };
+    let ended = it.alice.timeline(only).await.unwrap().happenings;
+    assert_eq!(
+        ended.last().map(|it| (it.what.as_str(), it.level)),
+        Some(("session.ended", Level::Warning))
+    );
+    let nobody = TimelineRequest { sandbox: Some("nobody".to_owned()), ..of() };
+    assert_eq!(it.alice.timeline(nobody).await.unwrap_err().kind(), Kind::Absent);
+    // The screen then.
+    let last = it.bob.replay(&session, Moment::At(Timestamp(i64::MAX))).await.unwrap();
+    let screen = Screen::from_keyframe(last.size, &last.state);
+    assert!(screen.lines().concat().contains("the needle"));
+    let first = it.bob.replay(&session, Moment::Before(0)).await.unwrap();
+    assert!(first.at_end && !first.steps.is_empty() && first.offset == 0, "{first:?}");
+    let find =
+        |pattern: &str| FindRequest { pattern: pattern.to_owned(), from: 0, backwards: false };
+    let hit = it.bob.find(&session, find("NEEDLE".to_lowercase().as_str())).await.unwrap().hit;
+    assert_eq!(hit.map(|it| it.line).as_deref(), Some("the needle"));
+    assert_eq!(it.bob.find(&session, find("[")).await.unwrap_err().kind(), Kind::Invalid);
+    // A sign is each operator's own, and no later than now.
+    assert_eq!(it.alice.sign(Some(Timestamp(i64::MAX))).await.unwrap(), None);
+    let before = it.alice.sign(None).await.unwrap().unwrap();
+    assert!(before.0 < i64::MAX, "{before:?}");
+    assert_eq!(it.alice.sign(Some(Timestamp(5))).await.unwrap(), Some(before));
+    assert_eq!(it.alice.sign(None).await.unwrap(), Some(before), "it never goes back");
+    assert_eq!(it.bob.sign(None).await.unwrap(), None);
 }
 
 async fn a_sandbox_is_paused_resumed_stopped_and_removed(it: Stage) {

@@ -16,6 +16,7 @@ use sandwatch::{
     },
     model::{
         output::{From, Output},
+        replay::Span,
         session::ExitStatus,
     },
     session::{
@@ -56,7 +57,7 @@ fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-fn meta(ended_at: Option<Timestamp>) -> Meta {
+pub fn meta(ended_at: Option<Timestamp>) -> Meta {
     Meta {
         session: SessionId::random(),
         sandbox: SandboxId::random(),
@@ -190,8 +191,10 @@ async fn an_export_is_asciicast_3_with_whole_characters() {
     let id =
         bench.open("printf 'a\"\\\\\\303'; sleep 0.1; printf '\\251\\377\\033[0mb'; exit 3").await;
     bench.all(&id).await;
-    let cast: Vec<u8> =
-        journal::export(&bench.journal(&id)).unwrap().flat_map(Result::unwrap).collect();
+    let cast: Vec<u8> = journal::export(&bench.journal(&id), Span::default())
+        .unwrap()
+        .flat_map(Result::unwrap)
+        .collect();
     let text = String::from_utf8(cast).unwrap();
     let mut lines = text.lines().map(|it| serde_json::from_str::<serde_json::Value>(it).unwrap());
     let header = lines.next().unwrap();

@@ -22,6 +22,7 @@ use super::{
     app_gauges::in_gauges,
     app_hunks::in_second_file,
     app_support::{Console, day, picture, sandbox},
+    app_timeline::in_timeline,
     app_views::{change, in_diff, in_snapshots},
 };
 
@@ -32,6 +33,8 @@ const STATES: &[&str] = &[
     "ctrl-k",
     "n",
     "D",
+    "H",
+    "A",
     "i",
     ":",
     "/",
@@ -235,6 +238,18 @@ fn pictures_of_gauges() {
 }
 
 #[test]
+fn pictures_of_the_timeline() {
+    for (name, size) in
+        [("60x15", (60, 15)), ("80x24", (80, 24)), ("120x36", (120, 36)), ("200x60", (200, 60))]
+    {
+        let mut console = in_timeline(size);
+        insta::assert_snapshot!(format!("timeline_{name}"), console.picture());
+        console.keys("[ e [ [ z");
+        insta::assert_snapshot!(format!("timeline_whole_{name}"), console.picture());
+    }
+}
+
+#[test]
 fn pictures_of_asks() {
     for (name, size) in [("60x15", (60, 15)), ("80x24", (80, 24)), ("120x36", (120, 36))] {
         insta::assert_snapshot!(format!("asks_{name}"), in_asks(size).picture());
@@ -260,7 +275,8 @@ fn asks_draw_at_every_size_and_only_inside_of_their_area() {
         console
     };
     let consoles = [in_asks(size), in_ask(size), in_risk(size), in_allow(size)];
-    for mut console in consoles.into_iter().chain([in_gauges(size), whole]) {
+    let timeline = in_timeline(size);
+    for mut console in consoles.into_iter().chain([in_gauges(size), whole, timeline]) {
         for columns in [0, 1, 2, 20, 59, 60, 61, 80, 109, 110, 121, 300] {
             for rows in [0, 1, 5, 14, 15, 16, 18, 24, 100] {
                 console.send(Msg::Resize(columns, rows));

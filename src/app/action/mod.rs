@@ -33,6 +33,8 @@ pub enum Scope {
     Gauges,
     /// The files of a sandbox.
     Files,
+    /// What happened, beside the screen of the past.
+    Timeline,
     /// All of these, asked after each.
     View,
     /// Dialogs, help and other boxes.
@@ -58,6 +60,7 @@ impl Scope {
         Self::Records,
         Self::Gauges,
         Self::Files,
+        Self::Timeline,
         Self::View,
         Self::Dialog,
         Self::Read,
@@ -80,6 +83,7 @@ impl Scope {
             Self::Records => "records",
             Self::Gauges => "gauges",
             Self::Files => "files",
+            Self::Timeline => "timeline",
             Self::View => "view",
             Self::Dialog => "dialog",
             Self::Read => "read",
@@ -90,7 +94,7 @@ impl Scope {
     /// Whether its keys are of one place over fleet and panes.
     pub fn is_of_a_place(self) -> bool {
         let of = [Self::Snapshots, Self::Diff, Self::Asks, Self::Ask, Self::Records];
-        of.contains(&self) || matches!(self, Self::Gauges | Self::Files)
+        of.contains(&self) || matches!(self, Self::Gauges | Self::Files | Self::Timeline)
     }
 
     pub fn from_word(word: &str) -> Option<Self> {
@@ -113,8 +117,9 @@ impl Scope {
             Self::Records => "in rules, in what went out, in the audit record and in the inspector",
             Self::Gauges => "in gauges",
             Self::Files => "in files",
+            Self::Timeline => "in the timeline",
             Self::View => {
-                "in snapshots, in what changed, in asks, in rules, in gauges and in files"
+                "in snapshots, in what changed, in asks, in rules, in gauges, in files and in the timeline"
             }
             Self::Dialog => "in a box",
             Self::Read => "in a box you only read",

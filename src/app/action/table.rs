@@ -226,6 +226,58 @@ actions! {
         "Copy the file to the directory that the console was started in.",
         [Files "D"];
 
+    TimelineShow, "timeline.show", List, None, "Timeline",
+        "Show what happened in the sandbox, and the screen of a session as it was at any time.",
+        [Global "H", Prefix "H"], "timeline" Sandbox;
+    TimelineAway, "timeline.away", Global, None, "While you were away",
+        "Show what happened in the whole fleet since you were last here.",
+        [Global "A", Prefix "A"], "away" Nothing;
+    TimelinePlay, "timeline.play", Timeline, None, "Play or hold",
+        "Play the recording from where its clock stands, or hold it; what is idle is skipped.",
+        [Timeline "space"];
+    TimelineBack, "timeline.back", Timeline, None, "Back 5 s",
+        "Turn the clock back by five seconds.",
+        [Timeline "left", Timeline "h"];
+    TimelineOn, "timeline.on", Timeline, None, "On 5 s",
+        "Turn the clock on by five seconds.",
+        [Timeline "right", Timeline "l"];
+    TimelineFarBack, "timeline.far_back", Timeline, None, "Back 1 min",
+        "Turn the clock back by a minute.",
+        [Timeline "<", Timeline "shift-left"];
+    TimelineFarOn, "timeline.far_on", Timeline, None, "On 1 min",
+        "Turn the clock on by a minute.",
+        [Timeline ">", Timeline "shift-right"];
+    TimelineNext, "timeline.next", Timeline, None, "Next event",
+        "Go to what happened next, of those in the list.",
+        [Timeline "]"];
+    TimelinePrevious, "timeline.previous", Timeline, None, "Previous event",
+        "Go to what happened before, of those in the list.",
+        [Timeline "["];
+    TimelineFaster, "timeline.faster", Timeline, None, "Faster",
+        "Play at twice the speed, up to 16x.",
+        [Timeline "+", Timeline "="];
+    TimelineSlower, "timeline.slower", Timeline, None, "Slower",
+        "Play at half the speed, down to ½x.",
+        [Timeline "-"];
+    TimelineLive, "timeline.live", Timeline, None, "Live end",
+        "Go to the end of the recording, and follow it while it is written.",
+        [Timeline "F"];
+    TimelineKind, "timeline.kind", Timeline, None, "Kind",
+        "List only one kind: asks, statuses, programs, snapshots, files, network, keyboard, notices; then all again.",
+        [Timeline "t"];
+    TimelineFleet, "timeline.fleet", Timeline, None, "Fleet on/off",
+        "List what happened in the whole fleet, or in the one sandbox again.",
+        [Timeline "a"];
+    TimelineOpen, "timeline.open", Timeline, None, "Open",
+        "Answer the ask of the row, if it waits; else show the recording of its session at that time.",
+        [Timeline "enter"];
+    TimelineWhole, "timeline.whole", Timeline, None, "Screen alone",
+        "Give the screen the whole place, or share it with the list again.",
+        [Timeline "z"];
+    TimelineExport, "timeline.export", Timeline, None, "Export a part",
+        "Begin a part here; where it ends, once more writes it as asciicast to the directory of the console.",
+        [Timeline "e"];
+
     DiffBefore, "snapshot.diff_before", Snapshots, None, "Changes up to it",
         "Show what changed from the snapshot before to this one.",
         [Snapshots "enter"];

@@ -183,6 +183,10 @@ pub struct State {
     pub(super) aged: (Timestamp, bool),
     /// Programs have printed, and nothing else has happened.
     pub(super) printed: bool,
+    /// When the hub was last told that somebody is here.
+    pub(super) signed_at: Option<Duration>,
+    /// Nobody was here from then on, and what happened was told in a line.
+    pub(super) away_since: Option<Timestamp>,
 }
 
 impl State {
@@ -260,6 +264,8 @@ impl State {
             dirty: true,
             aged: (Timestamp(0), false),
             printed: false,
+            signed_at: None,
+            away_since: None,
         };
         Self { frame: layout::frame(&state), ..state }
     }
@@ -409,6 +415,7 @@ impl State {
             None if matches!(self.view(), Some(View::Records(_))) => {
                 &[Scope::Records, Scope::View, Scope::Global]
             }
+            None if self.timeline().is_some() => &[Scope::Timeline, Scope::View, Scope::Global],
             None if matches!(self.view(), Some(View::Files(_))) => {
                 &[Scope::Files, Scope::View, Scope::Global]
             }

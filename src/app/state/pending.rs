@@ -1,8 +1,13 @@
 //! What the hub was asked for and has not answered yet.
 
+use std::path::PathBuf;
+
 use crate::{
     app::{files::FilesPending, records::Of},
-    base::id::{AskId, SandboxId, SessionId, SnapshotId},
+    base::{
+        clock::Timestamp,
+        id::{AskId, SandboxId, SessionId, SnapshotId},
+    },
     model::{change::ApplyRequest, rule::RuleName},
     runtime::LeaseVerb,
 };
@@ -101,6 +106,19 @@ pub enum Pending {
     GaugePast,
     /// What the rule that is read does.
     RuleRead(RuleName),
+    /// What happened, for the timeline; a screen of the past; a text in it; a gauge beside it.
+    Timeline,
+    Replay,
+    FindInTime,
+    TimelineGauge,
+    /// A part of a recording; how to do that again, in words of the command line.
+    Export {
+        path: PathBuf,
+        words: String,
+    },
+    /// When somebody was last here, and what happened since.
+    Sign,
+    Away(Timestamp),
     /// For the place of files.
     Files(FilesPending),
     Clipboard {
@@ -111,6 +129,20 @@ pub enum Pending {
 }
 
 impl Pending {
+    /// Whether it is for the timeline, or for who was away.
+    pub(in crate::app) fn is_of_timeline(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeline
+                | Self::Replay
+                | Self::FindInTime
+                | Self::TimelineGauge
+                | Self::Export { .. }
+                | Self::Sign
+                | Self::Away(_)
+        )
+    }
+
     /// Whether it is for gauges, for the lists of rules, of what went out and of the audit record, or for what is written
     /// there, or sent from there.
     pub(in crate::app) fn is_of_records(&self) -> bool {

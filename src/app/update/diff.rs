@@ -217,7 +217,7 @@ impl Turn<'_> {
                         return self.tell_dropped(&dropped);
                     }
                 }
-                View::Asks(_) | View::Records(_) | View::Gauges(_) | View::Files(_) => {}
+                _ => {}
             }
         }
     }

@@ -65,6 +65,7 @@ impl Turn<'_> {
                 }
                 self.diff_seen(&id);
                 self.files_seen(&id);
+                self.stir_timeline(&id);
                 self.holder_seen(&id);
                 self.lease_seen();
                 self.program_ended();

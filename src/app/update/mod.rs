@@ -4,6 +4,7 @@ mod actions;
 mod answers;
 mod apply;
 mod asks;
+mod away;
 mod boxes;
 mod diff;
 mod ended;
@@ -20,6 +21,7 @@ mod results;
 mod scroll;
 mod snapshots;
 mod steer;
+mod timeline;
 mod typing;
 mod verbs;
 mod views;
@@ -73,7 +75,7 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     turn.message(msg);
     turn.settle();
     let Turn { state, effects, .. } = turn;
-    let passed_on = effects.iter().all(|it| matches!(it.act, Act::Input { .. }));
+    let passed_on = effects.iter().all(|it| matches!(it.act, Act::Input { .. } | Act::Sign(_)));
     if typed && passed_on && !effects.is_empty() {
         // What went to the program changes nothing here; its echo will, and that frame goes first.
         state.dirty = was_dirty;
@@ -124,6 +126,7 @@ impl Turn<'_> {
                 self.state.last_input = self.state.now.since_start;
                 if press.stroke != Stroke::Release {
                     self.state.awaited = None;
+                    self.give_sign();
                 }
                 if self.state.frame.too_small {
                     self.key_unseen(press);
@@ -151,6 +154,7 @@ impl Turn<'_> {
             }
             Msg::Paste(text) => {
                 self.state.last_input = self.state.now.since_start;
+                self.give_sign();
                 self.paste(&text);
                 self.state.key_at = self.state.now.since_start;
             }
@@ -233,6 +237,7 @@ impl Turn<'_> {
         self.read_records_anew();
         self.settle_records();
         self.settle_gauges();
+        self.settle_timeline();
         self.watch_gauges();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));

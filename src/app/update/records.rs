@@ -41,6 +41,8 @@ impl Turn<'_> {
             Action::RulesShow => self.open_records(Of::Rules),
             Action::AuditShow => self.open_records(Of::Audit),
             Action::GaugesShow => self.open_gauges(),
+            Action::TimelineShow => self.open_timeline(name),
+            Action::TimelineAway => self.open_away(),
             Action::StatusShow => {
                 if let Some((sandbox, session)) = self.inspected(name) {
                     self.open_records(Of::Status(sandbox, session));
@@ -56,7 +58,7 @@ impl Turn<'_> {
     }
 
     /// The session to be explained: the pane's, else the one that needs somebody most.
-    fn inspected(&mut self, name: &str) -> Option<(SandboxId, SessionId)> {
+    pub(super) fn inspected(&mut self, name: &str) -> Option<(SandboxId, SessionId)> {
         let sandbox = self.target(name)?;
         let row = self.state.fleet.get(&sandbox)?;
         let focused = self.state.focused_session().filter(|_| name.is_empty());

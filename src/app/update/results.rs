@@ -21,9 +21,14 @@ impl Turn<'_> {
     pub(super) fn done(&mut self, id: EffectId, result: Outcome<Reply>) {
         self.state.works.remove(&id);
         let Some(pending) = self.state.pending.remove(&id) else { return };
-        if pending.is_of_records() {
-            return self.records_done(id, pending, result);
+        match pending {
+            it if it.is_of_timeline() => self.timeline_done(id, it, result),
+            it if it.is_of_records() => self.records_done(id, it, result),
+            it => self.answered(id, it, result),
         }
+    }
+
+    fn answered(&mut self, id: EffectId, pending: Pending, result: Outcome<Reply>) {
         match (pending, result) {
             (Pending::Quiet(_), Ok(_)) => return,
             (Pending::Input { .. }, Ok(_)) => return self.forward(),

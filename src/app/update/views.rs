@@ -65,6 +65,10 @@ impl Turn<'_> {
             Some(View::Asks(_)) => [None, None],
             Some(View::Records(it)) => [it.asked, it.reading],
             Some(View::Gauges(it)) => [it.asked.map(|it| it.0), None],
+            Some(View::Timeline(it)) => {
+                let reads = Self::timeline_reads(*it);
+                return reads.into_iter().flatten().for_each(|it| self.cancel(it));
+            }
             Some(View::Files(it)) => {
                 let reads = self.close_files(&it);
                 return reads.into_iter().for_each(|it| self.cancel(it));
@@ -130,6 +134,7 @@ impl Turn<'_> {
             None => return self.view_elsewhere(action),
             Some(View::Asks(_)) => self.asks_action(action),
             Some(View::Gauges(_)) => self.gauges_action(action),
+            Some(View::Timeline(_)) => self.timeline_action(action),
             Some(View::Records(_)) => self.records_action(action),
             Some(View::Files(_)) => self.files_action(action),
             Some(View::Snapshots(_) | View::Diff(_)) => self.move_in_view(action),
@@ -169,6 +174,7 @@ impl Turn<'_> {
             Scope::Records => Action::RulesShow,
             Scope::Gauges => Action::GaugesShow,
             Scope::Files => Action::FilesShow,
+            Scope::Timeline => Action::TimelineShow,
             _ => return false,
         };
         let (title, key) = (action.spec().title, self.state.key_words(place));
@@ -247,6 +253,7 @@ impl Turn<'_> {
                 return self.list_gauges(true);
             }
             Some(View::Files(_)) => return self.narrow_files(pattern),
+            Some(View::Timeline(_)) => return self.find_in_timeline(text),
             Some(View::Asks(_)) | None => return,
         }
         if looks {
@@ -281,9 +288,7 @@ impl Turn<'_> {
                 }
                 (found.is_some(), it.pattern.is_some())
             }
-            Some(View::Asks(_) | View::Records(_) | View::Gauges(_) | View::Files(_)) | None => {
-                return;
-            }
+            _ => return,
         };
         if !looks {
             let key = self.state.key_words(Action::Find);
@@ -308,6 +313,7 @@ impl Turn<'_> {
             Some(View::Records(_)) => return self.read_records(),
             Some(View::Gauges(_)) => return self.list_gauges(true),
             Some(View::Files(_)) => return self.look_at_files_again(),
+            Some(View::Timeline(_)) => return self.look_at_timeline_again(),
             None => return,
         };
         reads.into_iter().flatten().for_each(|it| self.cancel(it));
@@ -325,6 +331,9 @@ impl Turn<'_> {
             Some(View::Records(it)) => it.wrong.is_some(),
             Some(View::Gauges(_)) => false,
             Some(View::Files(it)) => it.unwatched.is_some(),
+            Some(View::Timeline(it)) => {
+                it.wrong.is_some() || it.player.as_ref().is_some_and(|it| it.wrong.is_some())
+            }
             None => false,
         };
         if wrong {
@@ -344,12 +353,14 @@ impl Turn<'_> {
                 it.lines.set_height(usize::from(side.height).saturating_sub(said));
             }
             Some(View::Files(_)) => return self.settle_files(area),
-            Some(View::Asks(_) | View::Records(_) | View::Gauges(_)) | None => return,
+            Some(View::Asks(_) | View::Records(_) | View::Gauges(_) | View::Timeline(_)) | None => {
+                return;
+            }
         }
         match self.state.views.last() {
             Some(View::Snapshots(_)) => self.load_snapshots(),
             Some(View::Diff(_)) => self.load_diff(),
-            Some(View::Asks(_) | View::Records(_) | View::Gauges(_) | View::Files(_)) | None => {}
+            _ => {}
         }
     }
 
@@ -375,6 +386,7 @@ impl Turn<'_> {
             View::Records(it) => it.copied(),
             View::Gauges(it) => Some(it.sandbox().map(|it| self.name_of(it))?),
             View::Files(it) => it.path().map(|it| quote(&it)),
+            View::Timeline(it) => it.current().map(|it| it.text.clone()),
         }
     }
 
@@ -385,23 +397,16 @@ impl Turn<'_> {
     }
 
     pub(super) fn mouse_in_view(&mut self, mouse: Mouse, area: ViewArea, again: bool) {
-        if matches!(self.state.view(), Some(View::Asks(_))) {
-            let inside = area.list.1.contains(mouse.column, mouse.row);
-            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
-            return self.mouse_in_asks(mouse, row, again);
-        }
-        if matches!(self.state.view(), Some(View::Gauges(_))) {
-            let inside = area.list.1.contains(mouse.column, mouse.row);
-            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
-            return self.mouse_in_gauges(mouse, row, again);
-        }
-        if matches!(self.state.view(), Some(View::Records(_))) {
-            let inside = area.list.1.contains(mouse.column, mouse.row);
-            let row = inside.then(|| usize::from(mouse.row - area.list.1.y));
-            return self.mouse_in_records(mouse, row, again);
-        }
-        if matches!(self.state.view(), Some(View::Files(_))) {
-            return self.mouse_in_files(mouse, area, again);
+        let list = area.list.1;
+        let inside = list.contains(mouse.column, mouse.row);
+        let row = inside.then(|| usize::from(mouse.row - list.y));
+        match self.state.view() {
+            Some(View::Asks(_)) => return self.mouse_in_asks(mouse, row, again),
+            Some(View::Gauges(_)) => return self.mouse_in_gauges(mouse, row, again),
+            Some(View::Records(_)) => return self.mouse_in_records(mouse, row, again),
+            Some(View::Timeline(_)) => return self.mouse_in_timeline(mouse, area),
+            Some(View::Files(_)) => return self.mouse_in_files(mouse, area, again),
+            _ => {}
         }
         let now = self.state.now.since_start;
         let (x, y) = (mouse.column, mouse.row);
@@ -488,6 +493,8 @@ pub(super) fn lies_beside(action: Action) -> bool {
             | A::Fork
             | A::Diff
             | A::FilesShow
+            | A::TimelineShow
+            | A::TimelineAway
             | A::AsksShow
             | A::RulesShow
             | A::EgressShow

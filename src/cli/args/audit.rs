@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::JsonArgs;
 use crate::{
     base::{
-        clock::{self, Timestamp},
+        clock::Timestamp,
         limits::{AUDIT_LISTED, AUDIT_LISTED_MAX},
     },
     cli::values,
@@ -32,7 +32,7 @@ pub enum AuditVerb {
 #[derive(Debug, Args)]
 pub struct AuditLsArgs {
     /// Only what is not older than this, e.g. 2h or 7d, or since a time such as 2026-11-20T13:00:00Z
-    #[arg(long, value_name = "DUR|TIME", value_parser = since)]
+    #[arg(long, value_name = "DUR|TIME", value_parser = values::moment)]
     pub since: Option<Timestamp>,
     /// Only what is about this sandbox, which need not be there any more: a name, or an id
     #[arg(long, value_name = "SANDBOX")]
@@ -61,14 +61,4 @@ pub struct AuditVerifyArgs {
 
 fn head(text: &str) -> Result<Head, String> {
     Head::parse(text).ok_or_else(|| "expected SEQ:HASH as `sandwatch audit head` prints it".into())
-}
-
-fn since(text: &str) -> Result<Timestamp, String> {
-    if let Some(time) = Timestamp::from_rfc3339(text) {
-        return Ok(time);
-    }
-    let ago = values::duration(text)
-        .map_err(|_| "expected a duration such as 2h or 7d, or a time in RFC 3339".to_owned())?;
-    let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-    Ok(Timestamp(clock::wall().0.saturating_sub(ago)))
 }

@@ -7,6 +7,7 @@ mod changes;
 mod explain;
 mod files;
 mod settings;
+mod timeline;
 
 use std::path::PathBuf;
 
@@ -26,10 +27,11 @@ pub use self::{
         FilesVerb, FilesWatchArgs,
     },
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
+    timeline::TimelineArgs,
 };
 use super::values::{self, Pair, Variable, WorkspaceArg};
 use crate::{
-    base::units::Size,
+    base::{clock::Timestamp, units::Size},
     model::{
         sandbox::{Egress, Gpus},
         secret::SecretUse,
@@ -111,6 +113,8 @@ pub enum Verb {
     /// The rules that answer asks without a person: policy.toml
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// What happened: asks and answers, changes of status, ends of programs, snapshots, files, notices
+    Timeline(TimelineArgs),
     /// The record of who did and decided what: each entry holds the hash of the one before
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -363,6 +367,9 @@ pub struct ScreenArgs {
     /// One JSON document: rows, cols, cursor, title, lines
     #[arg(long)]
     pub json: bool,
+    /// As it was so long ago, e.g. 10m, or at a time such as 2026-11-20T13:00:00Z; also of a session that is no more
+    #[arg(long, value_name = "DUR|TIME", value_parser = values::moment)]
+    pub at: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -427,9 +434,32 @@ pub enum RecordingsVerb {
         /// File to write [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// From the screen of this time on: so long ago, e.g. 10m, or a time such as 2026-11-20T13:00:00Z
+        #[arg(long, value_name = "DUR|TIME", value_parser = values::moment)]
+        from: Option<Timestamp>,
+        /// Up to this time
+        #[arg(long, value_name = "DUR|TIME", value_parser = values::moment)]
+        until: Option<Timestamp>,
     },
+    /// Find where a text was printed, the oldest first, once for each piece of output; exit code 3 when it was not
+    Search(RecordingsSearchArgs),
     /// Delete recordings for good; those of sandboxes that run are refused
     Rm(RecordingsRmArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RecordingsSearchArgs {
+    /// Name or id of the session; recordings outlive their sandboxes
+    pub session: String,
+    /// A regular expression; case matters only with an upper-case letter in it
+    pub pattern: String,
+    /// At most so many, up to 1000
+    #[arg(short, value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub n: u32,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

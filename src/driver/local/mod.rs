@@ -47,6 +47,7 @@ mod sys;
 mod terminal;
 mod terms;
 mod tools;
+mod touched;
 mod traces;
 mod trees;
 mod trust;
@@ -87,7 +88,7 @@ use self::{
 };
 use super::{
     ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, Place, PlaceFacts, Shelf, Stillness,
-    Taken,
+    Taken, Touched,
     files::{Files, Way},
 };
 use crate::{
@@ -460,6 +461,10 @@ impl Driver for Local {
         request: DiffRequest,
     ) -> Outcome<Changes> {
         Ok(Box::new(LocalChanges::new(of, against, request)))
+    }
+
+    fn touched(&self, ground: &Ground, began: Timestamp) -> Outcome<Vec<Touched>> {
+        touched::touched(&ground.dir, began)
     }
 
     fn apply(&self, ground: &Ground, since: Timestamp, request: &ApplyRequest) -> Outcome<Applied> {

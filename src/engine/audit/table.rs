@@ -39,7 +39,7 @@ pub(in crate::engine) const TABLE: &str = "
         BEGIN SELECT RAISE(ABORT, 'the audit record is only added to'); END;
 ";
 
-const COLUMNS: &str = "seq, at, actor, action, subject, details, prev, hash";
+pub(in crate::engine) const COLUMNS: &str = "seq, at, actor, action, subject, details, prev, hash";
 
 /// Adds an entry, within whatever is under way.
 pub(in crate::engine) fn append(connection: &Connection, act: Act) -> rusqlite::Result<()> {
@@ -59,7 +59,8 @@ fn head(connection: &Connection) -> rusqlite::Result<Head> {
     Ok(last.optional()?.unwrap_or_else(Head::none))
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+/// Reads one row of `COLUMNS`.
+pub(in crate::engine) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let details = details_in(&text(row, 5)?);
     let (actor, action, subject) = (text(row, 2)?, text(row, 3)?, text(row, 4)?);
     let act = Act { at: Timestamp(row.get(1)?), actor, action, subject, details };

@@ -34,6 +34,7 @@ use crate::{
         event::Level,
         gauge::{Gauge, Gauges, GaugesWanted, HostGauge, Past, PastWanted, Rates, Usage},
         sandbox::State,
+        timeline::Kind,
     },
     runtime::BoxStream,
 };
@@ -224,7 +225,7 @@ impl Reader {
         };
         engine.tell_limits(None, told);
         for (level, words) in gpus.news {
-            engine.fleet().notice(level, None, &words);
+            engine.fleet().notice_of(Kind::Gauge, level, None, &words);
         }
         let by = Instant::now() + GAUGES_AWAITED;
         while let Ok(Some(done)) = timeout_at(by, self.under_way.join_next()).await {
@@ -298,7 +299,8 @@ impl Inner {
 
     fn tell_limits(&self, sandbox: Option<&SandboxId>, told: Vec<String>) {
         for words in told {
-            self.fleet().notice(Level::Warning, sandbox.cloned(), &words);
+            let mut fleet = self.fleet();
+            fleet.notice_of(Kind::Gauge, Level::Warning, sandbox.cloned(), &words);
         }
     }
 

@@ -10,6 +10,7 @@ mod policy;
 mod recordings;
 mod sandboxes;
 mod sessions;
+mod timeline;
 
 use std::{future::Future, sync::Arc};
 

@@ -5,22 +5,40 @@ use std::{fmt::Write, path::Path};
 
 use bytes::Bytes;
 
-use super::{meta::Meta, reader::Reader, record::Record, segment::Entry};
-use crate::base::{clock::Timestamp, fault::Outcome, limits::PTY_CHUNK_BYTES_MAX};
+use super::{meta::Meta, reader::Reader, record::Record, replay::replay, segment::Entry};
+use crate::{
+    base::{clock::Timestamp, fault::Outcome, limits::PTY_CHUNK_BYTES_MAX, units::Size},
+    model::replay::{Moment, Span},
+    vt::Screen,
+};
 
-/// The recording in pieces of about 32 KiB; a live one ends where it is now.
-pub fn export(dir: &Path) -> Outcome<Box<dyn Iterator<Item = Outcome<Bytes>> + Send>> {
+/// The recording or a part of it, in pieces of about 32 KiB; a live one ends where it is now. A part begins with the screen of
+/// that time.
+pub fn export(dir: &Path, span: Span) -> Outcome<Box<dyn Iterator<Item = Outcome<Bytes>> + Send>> {
     let meta = Meta::load(dir)?;
-    let reader = Reader::open(dir, 0)?;
+    let opening = match span.from.filter(|it| *it > meta.started_at) {
+        Some(from) => Some((from, replay(dir, Moment::At(from))?)),
+        None => None,
+    };
+    let offset = opening.as_ref().map_or(0, |(_, it)| it.offset);
     let mut cast = Cast {
-        reader,
+        reader: Reader::open(dir, offset)?,
         out: String::new(),
         partial: Vec::new(),
-        last: meta.started_at,
+        last: opening.as_ref().map_or(meta.started_at, |it| it.0),
         next_offset: None,
+        shown: opening.as_ref().map(|it| it.1.at),
+        until: span.until,
         done: false,
     };
-    cast.header(&meta);
+    match opening {
+        Some((from, it)) => {
+            cast.header(&meta, it.size, from);
+            cast.output(from, &Screen::from_keyframe(it.size, &it.state).contents_formatted());
+            cast.next_offset = Some(it.offset);
+        }
+        None => cast.header(&meta, meta.size, meta.started_at),
+    }
     Ok(Box::new(cast))
 }
 
@@ -32,6 +50,9 @@ struct Cast {
     last: Timestamp,
     /// Offset expected next; `None` before the first record.
     next_offset: Option<u64>,
+    /// What was printed up to then is on the screen that opens it.
+    shown: Option<Timestamp>,
+    until: Option<Timestamp>,
     done: bool,
 }
 
@@ -41,6 +62,11 @@ impl Iterator for Cast {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.done && self.out.len() < PTY_CHUNK_BYTES_MAX {
             match self.reader.read() {
+                Ok(Some(entry)) if self.until.is_some_and(|it| entry.at > it) => {
+                    self.flush_partial();
+                    self.done = true;
+                }
+                Ok(Some(entry)) if self.is_shown(&entry) => {}
                 Ok(Some(entry)) => self.entry(entry),
                 Ok(None) => {
                     self.flush_partial();
@@ -57,9 +83,18 @@ impl Iterator for Cast {
 }
 
 impl Cast {
-    fn header(&mut self, meta: &Meta) {
-        let (cols, rows) = (meta.size.cols(), meta.size.rows());
-        let seconds = meta.started_at.0.div_euclid(1000);
+    /// Whether it is on the screen that opens the part.
+    fn is_shown(&mut self, entry: &Entry) -> bool {
+        let shown = self.shown.is_some_and(|it| entry.at <= it);
+        if !shown {
+            self.shown = None;
+        }
+        shown
+    }
+
+    fn header(&mut self, meta: &Meta, size: Size, began: Timestamp) {
+        let (cols, rows) = (size.cols(), size.rows());
+        let seconds = began.0.div_euclid(1000);
         let _ = write!(
             self.out,
             r#"{{"version":3,"term":{{"cols":{cols},"rows":{rows},"type":"xterm-256color"}},"timestamp":{seconds},"command":"#
@@ -90,7 +125,7 @@ impl Cast {
                 let missing = offset.saturating_sub(expected);
                 self.event(at, 'm', &format!("{missing} bytes are not in this recording"));
                 self.event(at, 'r', &format!("{}x{}", size.cols(), size.rows()));
-                self.output(at, &state);
+                self.output(at, &Screen::from_keyframe(size, &state).contents_formatted());
             }
             Record::Lost(_) => {}
             Record::Exit(status) => {

@@ -215,7 +215,7 @@ fn whole_lines<'a>(lines: impl Iterator<Item = (u32, &'a Line)>) -> Vec<(u32, St
 }
 
 /// Case matters only when the pattern has an upper-case letter.
-fn compile(pattern: &str) -> Outcome<Regex> {
+pub(super) fn compile(pattern: &str) -> Outcome<Regex> {
     if pattern.is_empty() || pattern.len() > PATTERN_BYTES_MAX {
         return Err(Fault::invalid(format!("a pattern has 1 to {PATTERN_BYTES_MAX} bytes")));
     }

@@ -144,7 +144,7 @@ pub fn prune(root: &Path, now: Timestamp) -> Outcome<Pruned> {
 }
 
 /// When anything in a directory was last written.
-fn last_change(dir: &Path) -> Option<Timestamp> {
+pub(super) fn last_change(dir: &Path) -> Option<Timestamp> {
     let own = fs::metadata(dir).ok();
     let files = fs::read_dir(dir).into_iter().flatten().flatten();
     let all = own.into_iter().chain(files.filter_map(|it| it.metadata().ok()));

@@ -123,16 +123,28 @@ pub(in crate::wire) fn fact_in(wire: Option<v1::Fact>) -> Option<Fact> {
     wire.try_into().inspect_err(|fault| tracing::debug!(%fault, "a fact is left out")).ok()
 }
 
+pub(super) fn level_out(level: Level) -> v1::Level {
+    match level {
+        Level::Info => v1::Level::Info,
+        Level::Warning => v1::Level::Warning,
+        Level::Error => v1::Level::Error,
+    }
+}
+
+/// What is not known is a warning.
+pub(super) fn level_in(wire: i32) -> Level {
+    match v1::Level::try_from(wire) {
+        Ok(v1::Level::Info) => Level::Info,
+        Ok(v1::Level::Error) => Level::Error,
+        Ok(v1::Level::Warning | v1::Level::Unspecified) | Err(_) => Level::Warning,
+    }
+}
+
 impl From<&Notice> for v1::Notice {
     fn from(notice: &Notice) -> Self {
-        let level = match notice.level {
-            Level::Info => v1::Level::Info,
-            Level::Warning => v1::Level::Warning,
-            Level::Error => v1::Level::Error,
-        };
         Self {
             at_ms: notice.at.0,
-            level: level.into(),
+            level: level_out(notice.level).into(),
             sandbox: notice.sandbox.as_ref().map(ToString::to_string),
             text: cut(&notice.text, LINE_BYTES_MAX).to_owned(),
         }
@@ -143,14 +155,9 @@ impl TryFrom<v1::Notice> for Notice {
     type Error = Fault;
 
     fn try_from(wire: v1::Notice) -> Outcome<Self> {
-        let level = match wire.level() {
-            v1::Level::Info => Level::Info,
-            v1::Level::Warning | v1::Level::Unspecified => Level::Warning,
-            v1::Level::Error => Level::Error,
-        };
         Ok(Self {
             at: Timestamp(wire.at_ms),
-            level,
+            level: level_in(wire.level),
             sandbox: wire.sandbox.as_deref().map(super::sandbox_id).transpose()?,
             text: shown(&wire.text, LINE_BYTES_MAX),
         })

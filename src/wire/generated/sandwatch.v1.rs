@@ -2148,6 +2148,12 @@ pub struct ExportRequest {
     /// Id of the session.
     #[prost(string, tag = "1")]
     pub session: ::prost::alloc::string::String,
+    /// From the screen of this time on, in milliseconds since 1970; absent = from the beginning.
+    #[prost(int64, optional, tag = "2")]
+    pub from_ms: ::core::option::Option<i64>,
+    /// Up to this time; absent = to the end.
+    #[prost(int64, optional, tag = "3")]
+    pub until_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportResponse {
@@ -2625,6 +2631,248 @@ pub struct AuditHeadResponse {
     /// Its hash, 64 of \[0-9a-f\]; zeros when there is none.
     #[prost(string, tag = "2")]
     pub hash: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayRequest {
+    /// Id of the session; its sandbox need not be there any more.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// Always there. Before the beginning it is the first screen that is kept, after the end the last.
+    #[prost(oneof = "replay_request::Moment", tags = "2, 3")]
+    pub moment: ::core::option::Option<replay_request::Moment>,
+}
+/// Nested message and enum types in `ReplayRequest`.
+pub mod replay_request {
+    /// Always there. Before the beginning it is the first screen that is kept, after the end the last.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Moment {
+        /// All that was printed up to then, in milliseconds since 1970.
+        #[prost(int64, tag = "2")]
+        AtMs(i64),
+        /// All that was printed before this offset.
+        #[prost(uint64, tag = "3")]
+        Before(u64),
+    }
+}
+/// First message of a replay.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayHead {
+    /// When the recording begins, in milliseconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub begins_at_ms: i64,
+    /// When it ends; of one that is being written, now.
+    #[prost(int64, tag = "2")]
+    pub ends_at_ms: i64,
+    /// It is being written.
+    #[prost(bool, tag = "3")]
+    pub live: bool,
+    /// When the newest of what the screen shows was printed.
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+    /// Nothing comes after the pieces of this replay, as far as is written.
+    #[prost(bool, tag = "5")]
+    pub at_end: bool,
+    /// Messages that follow, so that a replay that was cut off is none; at most 12,288.
+    #[prost(uint32, tag = "6")]
+    pub messages: u32,
+}
+/// A piece of it with its time.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayStep {
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// The first is the whole screen at the moment (in as many messages as it takes); then output, sizes, screens after what
+    /// is missing, and the end. Pieces together at most 256 KiB, but for a single one that is larger, and at most 4096.
+    #[prost(message, optional, tag = "2")]
+    pub output: ::core::option::Option<Output>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayResponse {
+    #[prost(oneof = "replay_response::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<replay_response::Kind>,
+}
+/// Nested message and enum types in `ReplayResponse`.
+pub mod replay_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// The first message, once.
+        #[prost(message, tag = "1")]
+        Head(super::ReplayHead),
+        /// Each of those that follow.
+        #[prost(message, tag = "2")]
+        Step(super::ReplayStep),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindRequest {
+    /// Id of the session; its sandbox need not be there any more.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// A regular expression, 1 to 1024 bytes; matched without regard to case unless it has an upper-case letter.
+    #[prost(string, tag = "2")]
+    pub pattern: ::prost::alloc::string::String,
+    /// Offset in the output, any: what ends after it, or with `backwards` before it.
+    #[prost(uint64, tag = "3")]
+    pub from: u64,
+    /// Back in time.
+    #[prost(bool, tag = "4")]
+    pub backwards: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindHit {
+    /// When it was printed, in milliseconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// Offset of the first byte of the piece of output that ends it.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// Offset of the byte after that piece: all that was printed before it shows the text.
+    #[prost(uint64, tag = "3")]
+    pub end: u64,
+    /// Its line, made safe to show, at most 8192 bytes.
+    #[prost(string, tag = "4")]
+    pub line: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindResponse {
+    /// Absent = nothing was found in what was looked through.
+    #[prost(message, optional, tag = "1")]
+    pub hit: ::core::option::Option<FindHit>,
+    /// There is more to look through: ask again from this offset. Absent = all was looked through.
+    #[prost(uint64, optional, tag = "2")]
+    pub next: ::core::option::Option<u64>,
+}
+/// Where an entry stands: ordered by time, then source, then number. No two are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HappeningPlace {
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// Always there.
+    #[prost(enumeration = "HappeningSource", tag = "2")]
+    pub source: i32,
+    /// Its number in that record.
+    #[prost(int64, tag = "3")]
+    pub number: i64,
+}
+/// How far both records were read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TimelineMark {
+    /// Number of the last entry of the audit record; 0 = none.
+    #[prost(int64, tag = "1")]
+    pub audit: i64,
+    /// Number of the last entry of the hub's own record; 0 = none.
+    #[prost(int64, tag = "2")]
+    pub hub: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Happening {
+    /// Always there.
+    #[prost(message, optional, tag = "1")]
+    pub place: ::core::option::Option<HappeningPlace>,
+    /// Unspecified is read as NOTICE.
+    #[prost(enumeration = "HappeningKind", tag = "2")]
+    pub kind: i32,
+    /// Two words with a dot between, at most 1024 bytes. Newer versions have more of them.
+    #[prost(string, tag = "3")]
+    pub what: ::prost::alloc::string::String,
+    /// Unspecified is read as WARNING.
+    #[prost(enumeration = "Level", tag = "4")]
+    pub level: i32,
+    /// Id of the sandbox; absent = it is about the hub.
+    #[prost(string, optional, tag = "5")]
+    pub sandbox: ::core::option::Option<::prost::alloc::string::String>,
+    /// At most 64 bytes.
+    #[prost(string, optional, tag = "6")]
+    pub sandbox_name: ::core::option::Option<::prost::alloc::string::String>,
+    /// Id of the session; absent = it is about all of the sandbox.
+    #[prost(string, optional, tag = "7")]
+    pub session: ::core::option::Option<::prost::alloc::string::String>,
+    /// The status the session has from then on; absent = it is about something else.
+    #[prost(enumeration = "SessionStatus", optional, tag = "8")]
+    pub status: ::core::option::Option<i32>,
+    /// Id of the ask.
+    #[prost(string, optional, tag = "9")]
+    pub ask: ::core::option::Option<::prost::alloc::string::String>,
+    /// Id of the snapshot.
+    #[prost(string, optional, tag = "10")]
+    pub snapshot: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who did it, at most 1024 bytes; absent = a program, or nobody.
+    #[prost(string, optional, tag = "11")]
+    pub actor: ::core::option::Option<::prost::alloc::string::String>,
+    /// One line, made safe to show, at most 1024 bytes.
+    #[prost(string, tag = "12")]
+    pub text: ::prost::alloc::string::String,
+    /// So many of its kind before it are not in the record.
+    #[prost(uint64, tag = "13")]
+    pub left_out: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadTimelineRequest {
+    /// A name or an id of a sandbox, at most 64 bytes, which need not be there any more; absent = all.
+    #[prost(string, optional, tag = "1")]
+    pub sandbox: ::core::option::Option<::prost::alloc::string::String>,
+    /// Id of a session: what is about it or about all of its sandbox; absent = all.
+    #[prost(string, optional, tag = "2")]
+    pub session: ::core::option::Option<::prost::alloc::string::String>,
+    /// Those from this time on, in milliseconds since 1970; absent = from the first.
+    #[prost(int64, optional, tag = "3")]
+    pub since_ms: ::core::option::Option<i64>,
+    /// Those up to this time; absent = to the last.
+    #[prost(int64, optional, tag = "4")]
+    pub until_ms: ::core::option::Option<i64>,
+    /// At most 64; empty = every kind.
+    #[prost(enumeration = "HappeningKind", repeated, tag = "5")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// The newest of those before this; absent = the newest.
+    #[prost(message, optional, tag = "6")]
+    pub before: ::core::option::Option<HappeningPlace>,
+    /// Those written after this, in place of the newest; absent = the newest.
+    #[prost(message, optional, tag = "7")]
+    pub written_after: ::core::option::Option<TimelineMark>,
+    /// 1 to 500.
+    #[prost(uint32, tag = "8")]
+    pub most: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadTimelineResponse {
+    /// Oldest first, at most 500.
+    #[prost(message, repeated, tag = "1")]
+    pub happenings: ::prost::alloc::vec::Vec<Happening>,
+    /// There are older ones, or with `written_after` newer ones.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+    /// To ask for what comes. Always there.
+    #[prost(message, optional, tag = "3")]
+    pub mark: ::core::option::Option<TimelineMark>,
+    /// Why changes of files by programs are not among them, at most 1024 bytes; absent = they are, or were not asked for.
+    #[prost(string, optional, tag = "4")]
+    pub files_unknown: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FollowTimelineRequest {
+    /// What is meant; `before` and `most` are left out of account.
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<ReadTimelineRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FollowTimelineResponse {
+    /// What was written since the last one.
+    #[prost(message, optional, tag = "1")]
+    pub page: ::core::option::Option<ReadTimelineResponse>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignRequest {
+    /// The time of the sign, in milliseconds since 1970, not later than now; absent = none is given.
+    #[prost(int64, optional, tag = "1")]
+    pub at_ms: ::core::option::Option<i64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignResponse {
+    /// The last one before it, in milliseconds since 1970; absent = there was none.
+    #[prost(int64, optional, tag = "1")]
+    pub before_ms: ::core::option::Option<i64>,
 }
 /// The class of a failure; programs decide on this, never on the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -3960,6 +4208,114 @@ impl RuleVerdict {
             "RULE_VERDICT_DENY" => Some(Self::Deny),
             "RULE_VERDICT_ASK" => Some(Self::Ask),
             "RULE_VERDICT_ALLOW" => Some(Self::Allow),
+            _ => None,
+        }
+    }
+}
+/// What kind of thing happened. One of a newer version is read as NOTICE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HappeningKind {
+    /// In a request refused, else read as NOTICE.
+    Unspecified = 0,
+    /// A program asked, and how that ended.
+    Ask = 1,
+    /// The status of a session changed.
+    Status = 2,
+    /// A program began or ended.
+    Session = 3,
+    /// A sandbox was made, paused, stopped, forked, removed.
+    Sandbox = 4,
+    Snapshot = 5,
+    /// Somebody stepped into a pane, or out of it.
+    Keyboard = 6,
+    /// What went out without a person, or did not.
+    Egress = 7,
+    /// Files were written.
+    Files = 8,
+    /// Other rules are in force.
+    Policy = 9,
+    /// Something that a person should know.
+    Notice = 10,
+    /// A gauge near its limit.
+    Gauge = 11,
+    /// The hub itself.
+    Hub = 12,
+}
+impl HappeningKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HAPPENING_KIND_UNSPECIFIED",
+            Self::Ask => "HAPPENING_KIND_ASK",
+            Self::Status => "HAPPENING_KIND_STATUS",
+            Self::Session => "HAPPENING_KIND_SESSION",
+            Self::Sandbox => "HAPPENING_KIND_SANDBOX",
+            Self::Snapshot => "HAPPENING_KIND_SNAPSHOT",
+            Self::Keyboard => "HAPPENING_KIND_KEYBOARD",
+            Self::Egress => "HAPPENING_KIND_EGRESS",
+            Self::Files => "HAPPENING_KIND_FILES",
+            Self::Policy => "HAPPENING_KIND_POLICY",
+            Self::Notice => "HAPPENING_KIND_NOTICE",
+            Self::Gauge => "HAPPENING_KIND_GAUGE",
+            Self::Hub => "HAPPENING_KIND_HUB",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HAPPENING_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "HAPPENING_KIND_ASK" => Some(Self::Ask),
+            "HAPPENING_KIND_STATUS" => Some(Self::Status),
+            "HAPPENING_KIND_SESSION" => Some(Self::Session),
+            "HAPPENING_KIND_SANDBOX" => Some(Self::Sandbox),
+            "HAPPENING_KIND_SNAPSHOT" => Some(Self::Snapshot),
+            "HAPPENING_KIND_KEYBOARD" => Some(Self::Keyboard),
+            "HAPPENING_KIND_EGRESS" => Some(Self::Egress),
+            "HAPPENING_KIND_FILES" => Some(Self::Files),
+            "HAPPENING_KIND_POLICY" => Some(Self::Policy),
+            "HAPPENING_KIND_NOTICE" => Some(Self::Notice),
+            "HAPPENING_KIND_GAUGE" => Some(Self::Gauge),
+            "HAPPENING_KIND_HUB" => Some(Self::Hub),
+            _ => None,
+        }
+    }
+}
+/// Which record an entry stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HappeningSource {
+    /// In a request refused, else read as HUB.
+    Unspecified = 0,
+    Audit = 1,
+    /// The hub's own record of what nobody decided.
+    Hub = 2,
+    /// The files of a sandbox as they are now: only the last change of each is known.
+    Files = 3,
+}
+impl HappeningSource {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HAPPENING_SOURCE_UNSPECIFIED",
+            Self::Audit => "HAPPENING_SOURCE_AUDIT",
+            Self::Hub => "HAPPENING_SOURCE_HUB",
+            Self::Files => "HAPPENING_SOURCE_FILES",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HAPPENING_SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "HAPPENING_SOURCE_AUDIT" => Some(Self::Audit),
+            "HAPPENING_SOURCE_HUB" => Some(Self::Hub),
+            "HAPPENING_SOURCE_FILES" => Some(Self::Files),
             _ => None,
         }
     }
@@ -9930,6 +10286,53 @@ pub mod recordings_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Recordings", "Remove"));
             self.inner.unary(req, path, codec).await
         }
+        /// The screen of a session as it was at a moment, then some of what it printed from there on. Also while it is written.
+        pub async fn replay(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplayRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ReplayResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Recordings/Replay",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Recordings", "Replay"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Where a text was printed: the next one from a place on, or the last one before it.
+        pub async fn find(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FindRequest>,
+        ) -> std::result::Result<tonic::Response<super::FindResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Recordings/Find",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Recordings", "Find"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -9975,6 +10378,22 @@ pub mod recordings_server {
             tonic::Response<super::RemoveRecordingResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Replay method.
+        type ReplayStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ReplayResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The screen of a session as it was at a moment, then some of what it printed from there on. Also while it is written.
+        async fn replay(
+            &self,
+            request: tonic::Request<super::ReplayRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReplayStream>, tonic::Status>;
+        /// Where a text was printed: the next one from a place on, or the last one before it.
+        async fn find(
+            &self,
+            request: tonic::Request<super::FindRequest>,
+        ) -> std::result::Result<tonic::Response<super::FindResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct RecordingsServer<T> {
@@ -10189,6 +10608,95 @@ pub mod recordings_server {
                     };
                     Box::pin(fut)
                 }
+                "/sandwatch.v1.Recordings/Replay" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplaySvc<T: Recordings>(pub Arc<T>);
+                    impl<
+                        T: Recordings,
+                    > tonic::server::ServerStreamingService<super::ReplayRequest>
+                    for ReplaySvc<T> {
+                        type Response = super::ReplayResponse;
+                        type ResponseStream = T::ReplayStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplayRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Recordings>::replay(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Recordings/Find" => {
+                    #[allow(non_camel_case_types)]
+                    struct FindSvc<T: Recordings>(pub Arc<T>);
+                    impl<T: Recordings> tonic::server::UnaryService<super::FindRequest>
+                    for FindSvc<T> {
+                        type Response = super::FindResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FindRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Recordings>::find(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FindSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -10226,6 +10734,461 @@ pub mod recordings_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "sandwatch.v1.Recordings";
     impl<T> tonic::server::NamedService for RecordingsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod timeline_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What happened to sandboxes and sessions, on one clock.
+    #[derive(Debug, Clone)]
+    pub struct TimelineClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl TimelineClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> TimelineClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> TimelineClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            TimelineClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// One page, oldest first: the newest before a place, or what was written after a mark.
+        pub async fn read(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadTimelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadTimelineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Timeline/Read",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Timeline", "Read"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The same as it is written, from a mark or from now on, until the call is ended.
+        pub async fn follow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FollowTimelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FollowTimelineResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Timeline/Follow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Timeline", "Follow"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// When whoever asks last gave a sign of being there, and notes that one is given now, if that is so.
+        pub async fn sign(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SignRequest>,
+        ) -> std::result::Result<tonic::Response<super::SignResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Timeline/Sign",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Timeline", "Sign"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod timeline_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with TimelineServer.
+    #[async_trait]
+    pub trait Timeline: std::marker::Send + std::marker::Sync + 'static {
+        /// One page, oldest first: the newest before a place, or what was written after a mark.
+        async fn read(
+            &self,
+            request: tonic::Request<super::ReadTimelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadTimelineResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the Follow method.
+        type FollowStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FollowTimelineResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The same as it is written, from a mark or from now on, until the call is ended.
+        async fn follow(
+            &self,
+            request: tonic::Request<super::FollowTimelineRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FollowStream>, tonic::Status>;
+        /// When whoever asks last gave a sign of being there, and notes that one is given now, if that is so.
+        async fn sign(
+            &self,
+            request: tonic::Request<super::SignRequest>,
+        ) -> std::result::Result<tonic::Response<super::SignResponse>, tonic::Status>;
+    }
+    /// What happened to sandboxes and sessions, on one clock.
+    #[derive(Debug)]
+    pub struct TimelineServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> TimelineServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for TimelineServer<T>
+    where
+        T: Timeline,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/sandwatch.v1.Timeline/Read" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadSvc<T: Timeline>(pub Arc<T>);
+                    impl<
+                        T: Timeline,
+                    > tonic::server::UnaryService<super::ReadTimelineRequest>
+                    for ReadSvc<T> {
+                        type Response = super::ReadTimelineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadTimelineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Timeline>::read(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Timeline/Follow" => {
+                    #[allow(non_camel_case_types)]
+                    struct FollowSvc<T: Timeline>(pub Arc<T>);
+                    impl<
+                        T: Timeline,
+                    > tonic::server::ServerStreamingService<super::FollowTimelineRequest>
+                    for FollowSvc<T> {
+                        type Response = super::FollowTimelineResponse;
+                        type ResponseStream = T::FollowStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FollowTimelineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Timeline>::follow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FollowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Timeline/Sign" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignSvc<T: Timeline>(pub Arc<T>);
+                    impl<T: Timeline> tonic::server::UnaryService<super::SignRequest>
+                    for SignSvc<T> {
+                        type Response = super::SignResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SignRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Timeline>::sign(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for TimelineServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "sandwatch.v1.Timeline";
+    impl<T> tonic::server::NamedService for TimelineServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

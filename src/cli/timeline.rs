@@ -1,0 +1,337 @@
+//! `timeline`: what happened, listed, followed, and since somebody was last there.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tokio_stream::StreamExt;
+
+use super::{
+    args::TimelineArgs,
+    out, paint, resolve,
+    table::{Cell, Table, Tone},
+};
+use crate::{
+    base::{
+        clock::{self, Timestamp, Zone},
+        fault::{Fault, Kind as Fails, Outcome},
+        id::{AskId, SandboxId, SessionId, SnapshotId},
+        limits::{AWAY_LOOKED_MAX, AWAY_NAMED_MAX, TIMELINE_PAGE_MAX},
+        text, units,
+    },
+    model::{
+        event::Level,
+        sandbox::Sandbox,
+        session::Status,
+        timeline::{AwayOf, Happening, Mark, TimelineRequest, away},
+    },
+    runtime::Runtime,
+};
+
+/// Reached back to for those who were never seen, in milliseconds: a day.
+const NEVER_SEEN: i64 = 24 * 3600 * 1000;
+/// Bytes of a subject in a list.
+const SHOWN: usize = 120;
+
+pub async fn timeline(runtime: &dyn Runtime, args: TimelineArgs) -> Outcome<out::Code> {
+    if args.away {
+        return was_away(runtime, args.json).await;
+    }
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && until < since
+    {
+        return Err(Fault::invalid("--until is before --since"));
+    }
+    let request = request(runtime, &args).await?;
+    let (all, mark, files_unknown) = read(runtime, request.clone(), args.most()).await?;
+    if !args.json {
+        print(&all)?;
+        let nothing = all.is_empty() && !args.follow;
+        if nothing {
+            out::tell("nothing of that is known to have happened");
+        }
+        if let Some(why) = files_unknown.filter(|_| args.of.is_some()) {
+            out::tell(&format!("when its programs changed files is not known: {why}"));
+        }
+    } else if !args.follow {
+        out::json(&all.iter().map(View::from).collect::<Vec<_>>())?;
+    } else {
+        all.iter().try_for_each(|it| out::json_line(&View::from(it)))?;
+    }
+    if !args.follow {
+        return Ok(out::DONE);
+    }
+    let request = TimelineRequest { written_after: Some(mark), ..request };
+    let mut pages = runtime.follow_timeline(request).await?;
+    while let Some(page) = pages.next().await {
+        let page = page?;
+        match args.json {
+            true => page.happenings.iter().try_for_each(|it| out::json_line(&View::from(it)))?,
+            false => page.happenings.iter().try_for_each(|it| out::print(&line(it)))?,
+        }
+    }
+    Ok(out::DONE)
+}
+
+/// What was typed is a sandbox or a session that is there, a session that was recorded, or a sandbox that was.
+async fn request(runtime: &dyn Runtime, args: &TimelineArgs) -> Outcome<TimelineRequest> {
+    let mut request = TimelineRequest {
+        since: args.since,
+        until: args.until,
+        kinds: args.kinds.clone(),
+        ..TimelineRequest::default()
+    };
+    let Some(typed) = &args.of else { return Ok(request) };
+    let all = runtime.list().await?;
+    // The first session has the sandbox's name: all of the sandbox is meant by that.
+    match resolve::sandbox(&all, typed) {
+        Ok(it) => request.sandbox = Some(it.id.to_string()),
+        Err(fault) if fault.kind() != Fails::Absent => return Err(fault),
+        Err(_) => match resolve::session(&all, typed) {
+            Ok((_, it)) => request.session = Some(it.id.clone()),
+            Err(fault) if fault.kind() != Fails::Absent => return Err(fault),
+            Err(fault) => {
+                let recorded = runtime.recordings().await?;
+                let recorded = resolve::recording(&recorded, typed);
+                let by_name = |name: &str| name == typed && !typed.contains('/');
+                match recorded {
+                    // By its first session's name the sandbox is meant.
+                    Ok(it) if !by_name(&it.session_name) => {
+                        request.session = Some(it.session.clone());
+                    }
+                    _ if typed.contains('/') => return Err(fault),
+                    _ => request.sandbox = Some(typed.clone()),
+                }
+            }
+        },
+    }
+    Ok(request)
+}
+
+/// The newest so many, oldest first, page by page.
+async fn read(
+    runtime: &dyn Runtime,
+    mut request: TimelineRequest,
+    most: u32,
+) -> Outcome<(Vec<Happening>, Mark, Option<String>)> {
+    let (mut all, mut mark, mut files_unknown) = (Vec::new(), None, None);
+    let mut left = most;
+    while left > 0 {
+        request.most = left.min(TIMELINE_PAGE_MAX);
+        let mut page = runtime.timeline(request.clone()).await?;
+        // What is written while the older pages are read comes when it is followed.
+        mark.get_or_insert(page.mark);
+        files_unknown = files_unknown.or(page.files_unknown);
+        left = left.saturating_sub(u32::try_from(page.happenings.len()).unwrap_or(u32::MAX));
+        request.before = page.happenings.first().map(|it| it.place);
+        let more = page.more && request.before.is_some();
+        page.happenings.append(&mut all);
+        all = page.happenings;
+        if !more {
+            break;
+        }
+    }
+    Ok((all, mark.unwrap_or_default(), files_unknown))
+}
+
+fn tone(level: Level) -> Tone {
+    match level {
+        Level::Info => Tone::Plain,
+        Level::Warning => Tone::Warn,
+        Level::Error => Tone::Bad,
+    }
+}
+
+fn print(all: &[Happening]) -> Outcome<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["TIME", "KIND", "SANDBOX", "WHAT"]);
+    let zone = Zone::here();
+    for it in all {
+        table.row(vec![
+            zone.date_time(it.place.at).into(),
+            it.kind.word().into(),
+            it.sandbox_name.as_deref().unwrap_or("-").into(),
+            Cell::new(&it.line(), tone(it.level)),
+        ]);
+    }
+    out::print(&table.render(paint::wanted()))
+}
+
+fn line(it: &Happening) -> String {
+    let at = Zone::here().date_time(it.place.at);
+    let name = it.sandbox_name.as_deref().unwrap_or("-");
+    text::visible(&format!("{at}  {:<8}  {name}  {}", it.kind.word(), it.line())) + "\n"
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    at: String,
+    kind: &'static str,
+    what: &'a str,
+    level: &'static str,
+    sandbox_id: Option<&'a str>,
+    sandbox: Option<&'a str>,
+    session_id: Option<&'a str>,
+    status: Option<&'static str>,
+    ask: Option<&'a str>,
+    snapshot: Option<&'a str>,
+    actor: Option<&'a str>,
+    text: &'a str,
+    left_out: u64,
+    source: &'static str,
+    number: i64,
+}
+
+impl<'a> From<&'a Happening> for View<'a> {
+    fn from(it: &'a Happening) -> Self {
+        Self {
+            at: it.place.at.rfc3339(),
+            kind: it.kind.word(),
+            what: &it.what,
+            level: it.level.word(),
+            sandbox_id: it.sandbox.as_ref().map(SandboxId::as_str),
+            sandbox: it.sandbox_name.as_deref(),
+            session_id: it.session.as_ref().map(SessionId::as_str),
+            status: it.status.map(Status::word),
+            ask: it.ask.as_ref().map(AskId::as_str),
+            snapshot: it.snapshot.as_ref().map(SnapshotId::as_str),
+            actor: it.actor.as_deref(),
+            text: &it.text,
+            left_out: it.left_out,
+            source: it.place.source.word(),
+            number: it.place.number,
+        }
+    }
+}
+
+/// Somebody who waits for a person.
+#[derive(Serialize)]
+struct WaitsView<'a> {
+    sandbox: &'a str,
+    session: Option<String>,
+    /// Of an ask; `null` for a session.
+    ask: Option<&'a str>,
+    /// The kind of an ask, or the status of a session.
+    what: &'static str,
+    text: &'a str,
+    since: Option<String>,
+}
+
+fn waiting(all: &[Sandbox]) -> Vec<WaitsView<'_>> {
+    let mut out = Vec::new();
+    for of in all {
+        out.extend(of.asks.iter().map(|it| WaitsView {
+            sandbox: &of.name,
+            session: None,
+            ask: Some(it.asked.id.as_str()),
+            what: it.asked.request.kind.word(),
+            text: &it.asked.request.subject,
+            since: Some(it.asked.created_at.rfc3339()),
+        }));
+    }
+    for of in all {
+        let waits =
+            of.sessions.iter().filter(|it| matches!(it.status, Status::Waiting | Status::Stuck));
+        out.extend(waits.map(|it| WaitsView {
+            sandbox: &of.name,
+            session: Some(it.name(&of.name)),
+            ask: None,
+            what: it.status.word(),
+            text: &it.status_why,
+            since: it.status_since.map(Timestamp::rfc3339),
+        }));
+    }
+    out
+}
+
+#[derive(Serialize)]
+struct GroupView<'a> {
+    sandbox: Option<&'a str>,
+    level: &'static str,
+    counts: BTreeMap<&'static str, u64>,
+    last: &'a str,
+    last_at: String,
+}
+
+#[derive(Serialize)]
+struct AwayView<'a> {
+    /// `null` = no console of this operator was ever seen: a day is looked back.
+    last_seen_at: Option<String>,
+    since: String,
+    waiting: Vec<WaitsView<'a>>,
+    sandboxes: Vec<GroupView<'a>>,
+    /// There was more than is looked through: the oldest are not counted.
+    more: bool,
+}
+
+async fn was_away(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
+    let now = clock::wall();
+    let seen = runtime.sign(None).await?;
+    let since = seen.unwrap_or(Timestamp(now.0.saturating_sub(NEVER_SEEN)));
+    let request = TimelineRequest { since: Some(since), ..TimelineRequest::default() };
+    let (happened, ..) = read(runtime, request, AWAY_LOOKED_MAX).await?;
+    let more = happened.len() >= usize::try_from(AWAY_LOOKED_MAX).unwrap_or(usize::MAX);
+    let groups = away(&happened);
+    let sandboxes = runtime.list().await?;
+    let waiting = waiting(&sandboxes);
+    if json {
+        out::json(&AwayView {
+            last_seen_at: seen.map(Timestamp::rfc3339),
+            since: since.rfc3339(),
+            waiting,
+            sandboxes: groups.iter().map(group_view).collect(),
+            more,
+        })?;
+        return Ok(out::DONE);
+    }
+    let ago = units::human_duration(now.since(since));
+    match seen {
+        Some(_) => out::print(&format!("since your last key in a console, {ago} ago\n"))?,
+        None => out::print("no console of yours was seen yet; the last 24 hours\n")?,
+    }
+    if !waiting.is_empty() {
+        out::print("\nwaits for you\n")?;
+        let mut table = Table::new(&["SANDBOX", "WHAT", "", ""]);
+        for it in &waiting {
+            let id = it.ask.map(str::to_owned).or_else(|| it.session.clone());
+            table.row(vec![
+                it.sandbox.into(),
+                Cell::new(it.what, Tone::Warn),
+                id.unwrap_or_default().into(),
+                text::shown(it.text, SHOWN).into(),
+            ]);
+        }
+        out::print(&table.render(paint::wanted()))?;
+    }
+    if groups.is_empty() {
+        out::print("\nnothing happened\n")?;
+        return Ok(out::DONE);
+    }
+    out::print("\nhappened\n")?;
+    let mut table = Table::new(&["SANDBOX", "LAST", "WHAT"]);
+    for it in groups.iter().take(AWAY_NAMED_MAX) {
+        table.row(vec![
+            it.name.as_deref().unwrap_or("(hub)").into(),
+            Zone::here().time(it.last_at).into(),
+            Cell::new(&format!("{}; {}", it.words(), text::shown(&it.last, SHOWN)), tone(it.level)),
+        ]);
+    }
+    out::print(&table.render(paint::wanted()))?;
+    let rest = groups.len().saturating_sub(AWAY_NAMED_MAX);
+    if rest > 0 {
+        out::print(&format!("and {}\n", text::count(rest, "more sandbox")))?;
+    }
+    out::tell(&format!("all of it: sandwatch timeline --since {}", since.rfc3339()));
+    Ok(out::DONE)
+}
+
+fn group_view(it: &AwayOf) -> GroupView<'_> {
+    GroupView {
+        sandbox: it.name.as_deref(),
+        level: it.level.word(),
+        counts: it.counts.iter().map(|(kind, many)| (kind.word(), *many)).collect(),
+        last: &it.last,
+        last_at: it.last_at.rfc3339(),
+    }
+}
