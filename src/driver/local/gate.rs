@@ -17,22 +17,54 @@ use rustix::{
     process::Pid,
 };
 
-use super::{netlink, processes};
+use async_trait::async_trait;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{blueprint::WayOut, netlink, processes};
 use crate::{
     base::{clock, limits::ASK_PROCESSES_MAX, text::visible},
-    driver::{Doors, Sender, sockets::Socket},
+    driver::{Arrivals, Doors, PROXY, Sender, Way, sockets::Socket},
+    model::sandbox::Isolation,
 };
 
 /// What a person is told where there are none.
-pub const CLOSED: &str = "nothing gets out, and nothing asks: this kernel does not redirect";
+pub const CLOSED: &str = "nothing gets out, and nothing asks";
+/// What a person is told where there is a proxy alone.
+const BY_PROXY: &str = "programs get out by a proxy alone, which HTTP_PROXY and the like name: those that don't look there get nothing out";
 /// Programs that have one connection and are named.
 const SHARERS_MAX: usize = 4;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 128;
 
-/// Opens them in the network this process is in, which is a new one: streams, names, what counts the rest, and
-/// streams of IPv6 where there is that.
-pub fn open() -> io::Result<Vec<OwnedFd>> {
+/// Opens them in the network this process is in, which is a new one: those of `redirect` or, alone, that of a proxy.
+/// None where there is no way; and what a person should know of that.
+pub fn open(way: WayOut) -> (Vec<OwnedFd>, Option<String>) {
+    let why = match (way != WayOut::Proxy).then(redirect) {
+        Some(Ok(doors)) => return (doors, None),
+        Some(Err(error)) => format!(": this kernel does not redirect: {error}"),
+        None => String::new(),
+    };
+    if way == WayOut::Redirect {
+        // What can't be held there does not get out either.
+        return (Vec::new(), Some(format!("{CLOSED}{why}")));
+    }
+    match proxy() {
+        Ok(door) => (vec![door], Some(format!("{BY_PROXY}{why}"))),
+        Err(error) => (Vec::new(), Some(format!("{CLOSED}{why}; opening a proxy: {error}"))),
+    }
+}
+
+/// Where programs find the proxy. Nobody else is in this network.
+fn proxy() -> io::Result<OwnedFd> {
+    let streams = socket(AddressFamily::INET, SocketType::STREAM)?;
+    sockopt::set_socket_reuseaddr(&streams, true)?;
+    bind(&streams, &PROXY)?;
+    listen(&streams, BACKLOG)?;
+    Ok(streams)
+}
+
+/// Leads here what is sent to elsewhere: streams, names, what counts the rest, and streams of IPv6 where there is that.
+pub fn redirect() -> io::Result<Vec<OwnedFd>> {
     netlink::routes()?;
     let streams = socket(AddressFamily::INET, SocketType::STREAM)?;
     bind(&streams, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -65,16 +97,40 @@ fn port(socket: &OwnedFd) -> io::Result<u16> {
 }
 
 /// What was opened inside, for whoever keeps the sandbox with this first process.
-pub fn doors(opened: Vec<OwnedFd>, first: Pid) -> Option<Doors> {
+pub fn doors(opened: Vec<OwnedFd>, first: Pid, grade: Isolation) -> Option<Doors> {
     let mut opened = opened.into_iter();
-    let (streams, names, counts) = (opened.next()?, opened.next()?, opened.next()?);
+    let streams = opened.next()?;
+    let way = match opened.next() {
+        None => Way::Proxy(Box::new(Listening(TcpListener::from_std(streams.into()).ok()?))),
+        Some(names) => {
+            let counts = opened.next()?;
+            let all = [Some(streams), opened.next()].into_iter().flatten();
+            Way::Redirect {
+                streams: all.map(Into::into).collect(),
+                names: names.into(),
+                held_back: Box::new(move || netlink::held_back(counts.as_fd())),
+            }
+        }
+    };
     Some(Doors {
-        streams: [Some(streams), opened.next()].into_iter().flatten().map(Into::into).collect(),
-        names: names.into(),
-        held_back: Box::new(move || netlink::held_back(counts.as_fd())),
-        sender: Box::new(move |from, to, until| sender(first, from, to, until)),
+        way,
+        sender: Box::new(move |from, to, until| match grade {
+            // All of them are one process here, and which of them it is, nobody but their own kernel knows.
+            Isolation::Gvisor => None,
+            _ => sender(first, from, to, until),
+        }),
         held: Box::new(move |from, to| socket_number(first, from, to).is_some()),
     })
+}
+
+/// A proxy in a network of the sandbox's own.
+struct Listening(TcpListener);
+
+#[async_trait]
+impl Arrivals for Listening {
+    async fn next(&mut self) -> io::Result<TcpStream> {
+        Ok(self.0.accept().await?.0)
+    }
 }
 
 /// Who has this end of a connection open. Looks at every process of the sandbox, no longer than until then: what was

@@ -85,8 +85,8 @@ use self::{
     traces::{First, Traces},
 };
 use super::{
-    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, Place, PlaceFacts, Shelf, Stillness,
-    Taken,
+    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, PROXY, Place, PlaceFacts, Shelf,
+    Stillness, Taken,
     files::{Files, Way},
 };
 use crate::{
@@ -218,7 +218,7 @@ impl Local {
             (!spec.allow.is_empty(), "--allow", "let out some hosts only"),
             (!spec.secrets.is_empty(), "--secret", "put in a secret on the way out"),
         ];
-        let asked = asked.iter().find(|it| it.0 && grade != Isolation::Namespaces);
+        let asked = asked.iter().find(|it| it.0 && !terms::can_ask(grade));
         if let Some((_, flag, what)) = asked {
             let what = format!("{flag}: a sandbox of grade {} can't {what}", grade.word());
             return Err(Fault::unsupported(what).hint("--isolation namespaces can"));
@@ -257,7 +257,7 @@ impl Local {
         own.extend(secret::variables(&spec.secrets));
         let env = env::merged([&env, &own, &spec.env]);
         let (home, held) = (workspace.unwrap_or(home), plan.launch(door)?);
-        let gated = grade == Isolation::Namespaces && Network::of(spec) == Network::Gated;
+        let gated = terms::can_ask(grade) && Network::of(spec) == Network::Gated;
         let must = gated && (!spec.allow.is_empty() || !spec.secrets.is_empty());
         Ok(Started { held, gated, must, facts, home, env, first, shell })
     }
@@ -265,6 +265,7 @@ impl Local {
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
         let Started { held, gated, must, mut facts, home, mut env, first: command, shell } =
             started;
+        let grade = facts.isolation.unwrap_or(Isolation::None);
         env::ask_by(&mut env, ground, facts.isolation);
         let entered = First::of(held.pid)
             .map_err(|error| Fault::io("looking at a first process", &error))
@@ -279,10 +280,15 @@ impl Local {
         facts.notes.extend(ready.notes);
         let mut opened = ready.opened.into_iter();
         let root = opened.next().filter(|_| has_a_root);
-        let doors = gate::doors(opened.collect(), link.pid);
+        let doors = gate::doors(opened.collect(), link.pid, grade);
+        if doors.as_ref().is_some_and(|it| matches!(it.way, super::Way::Proxy(_))) {
+            env::get_out_by(&mut env, PROXY);
+        }
         if doors.is_none() && must {
             link.kill();
-            return Err(Fault::unsupported(format!("--allow and --secret: {}", gate::CLOSED))
+            let why = facts.notes.iter().find(|it| it.starts_with(gate::CLOSED));
+            let why = why.map_or(gate::CLOSED, String::as_str);
+            return Err(Fault::unsupported(format!("--allow and --secret: {why}"))
                 .hint("see `sandwatch doctor`"));
         }
         facts.capabilities.egress_ask &= doors.is_some() || !gated;
