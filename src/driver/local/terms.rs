@@ -75,7 +75,7 @@ pub fn limits(asked: ResourceLimits, layout: &Layout, grade: Isolation) -> Outco
 
 /// Whether what goes out of a sandbox of this grade can be held until somebody decides.
 pub fn can_ask(grade: Isolation) -> bool {
-    grade == Isolation::Namespaces
+    matches!(grade, Isolation::Namespaces | Isolation::Oci | Isolation::Gvisor)
 }
 
 pub fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
