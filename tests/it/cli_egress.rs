@@ -21,7 +21,7 @@ const HOSTS: &str = "127.0.0.1 localhost\n203.0.113.7 files.example other.exampl
                      203.0.113.1 ours.example\n";
 
 /// Answers requests with the host that was asked for, greets on another port, and swallows on a third; says what came.
-const SERVER: &str = r#"
+pub(crate) const SERVER: &str = r#"
 import http.server, socket, socketserver, sys, threading, time
 say = lambda *it: (sys.stdout.write(" ".join(map(str, it)) + "\n"), sys.stdout.flush())
 class Web(http.server.BaseHTTPRequestHandler):
@@ -78,6 +78,16 @@ impl Beyond {
         files: impl FnOnce(&Home) -> Vec<(PathBuf, &'static str)>,
         env: &[(&str, &str)],
     ) -> Option<Self> {
+        Self::of(None, server, files, env)
+    }
+
+    /// The same, with a hub of that user's.
+    pub fn of(
+        user: Option<u32>,
+        server: &str,
+        files: impl FnOnce(&Home) -> Vec<(PathBuf, &'static str)>,
+        env: &[(&str, &str)],
+    ) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             not_on_this_host("root");
             return None;
@@ -97,6 +107,11 @@ impl Beyond {
             hub.arg(ours).arg(theirs);
         }
         hub.arg("--");
+        if let Some(user) = user {
+            home.give_to(user);
+            let user = user.to_string();
+            hub.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
+        }
         hub.arg(program.get_program()).args(program.get_args());
         for (key, value) in program.get_envs() {
             match value {

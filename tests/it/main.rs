@@ -57,6 +57,8 @@ mod cli_image;
 mod cli_many;
 mod cli_net;
 mod cli_plain;
+mod cli_programs;
+mod cli_proxy;
 mod cli_ruled;
 mod cli_rules;
 mod cli_secrets;

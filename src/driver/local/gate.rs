@@ -20,7 +20,7 @@ use rustix::{
 use async_trait::async_trait;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{blueprint::WayOut, netlink, processes};
+use super::{blueprint::WayOut, connects::Connects, netlink, processes};
 use crate::{
     base::{clock, limits::ASK_PROCESSES_MAX, text::visible},
     driver::{Arrivals, Doors, PROXY, Sender, Way, sockets::Socket},
@@ -30,7 +30,7 @@ use crate::{
 /// What a person is told where there are none.
 pub const CLOSED: &str = "nothing gets out, and nothing asks";
 /// What a person is told where there is a proxy alone.
-const BY_PROXY: &str = "programs get out by a proxy alone, which HTTP_PROXY and the like name: those that don't look there get nothing out";
+pub const BY_PROXY: &str = "programs get out by a proxy alone, which HTTP_PROXY and the like name: those that don't look there get nothing out";
 /// Programs that have one connection and are named.
 const SHARERS_MAX: usize = 4;
 /// Connections that wait to be taken.
@@ -101,6 +101,7 @@ pub fn doors(opened: Vec<OwnedFd>, first: Pid, grade: Isolation) -> Option<Doors
     let mut opened = opened.into_iter();
     let streams = opened.next()?;
     let way = match opened.next() {
+        None if grade == Isolation::Landlock => Way::Proxy(Box::new(Connects::new(streams).ok()?)),
         None => Way::Proxy(Box::new(Listening(TcpListener::from_std(streams.into()).ok()?))),
         Some(names) => {
             let counts = opened.next()?;

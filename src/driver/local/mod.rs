@@ -9,6 +9,7 @@ mod apply;
 mod blueprint;
 mod cgroup;
 mod changes;
+mod connects;
 mod copy;
 mod desk;
 pub mod doing;
@@ -214,26 +215,21 @@ impl Local {
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
         let shell = env::shell();
-        let asked = [
-            (!spec.allow.is_empty(), "--allow", "let out some hosts only"),
-            (!spec.secrets.is_empty(), "--secret", "put in a secret on the way out"),
-        ];
-        let asked = asked.iter().find(|it| it.0 && !terms::can_ask(grade));
-        if let Some((_, flag, what)) = asked {
-            let what = format!("{flag}: a sandbox of grade {} can't {what}", grade.word());
-            return Err(Fault::unsupported(what).hint("--isolation namespaces can"));
-        }
         if !image::can_be_under(grade) {
             image::refuse(ground, spec, grade)?;
         }
+        let gated = Network::of(spec) == Network::Gated;
+        let must = gated && (!spec.allow.is_empty() || !spec.secrets.is_empty());
         if let Some(mark) = mark {
             let plan = weak::plan(ground, spec, limits.bounds, mark)?;
-            facts.notes.extend(weak::notes());
+            facts.notes.extend(weak::notes(Network::of(spec)));
             let mut env = env::base(&ground.name, spec, &identity, &[]);
-            env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
+            let mut own: Vec<_> = weak::env(&plan.home).into();
+            own.extend(trust::variables(ground, &ground.dir.join(ASK_DIR)));
+            own.extend(secret::variables(&spec.secrets));
+            env = env::merged([&env, &own, &spec.env]);
             let home = workspace.unwrap_or_else(|| plan.home.clone());
             let (held, first) = (weak::launch(&plan, door)?, Vec::new());
-            let (gated, must) = (false, false);
             return Ok(Started { held, gated, must, facts, home, env, first, shell });
         }
         let image = image::ready(ground, spec, &AtomicBool::new(false))?;
@@ -253,12 +249,10 @@ impl Local {
                 (env, identity.home, Vec::new(), shell)
             }
         };
-        let mut own = trust::variables(ground);
+        let mut own = trust::variables(ground, Path::new(mounts::ASKING));
         own.extend(secret::variables(&spec.secrets));
         let env = env::merged([&env, &own, &spec.env]);
         let (home, held) = (workspace.unwrap_or(home), plan.launch(door)?);
-        let gated = terms::can_ask(grade) && Network::of(spec) == Network::Gated;
-        let must = gated && (!spec.allow.is_empty() || !spec.secrets.is_empty());
         Ok(Started { held, gated, must, facts, home, env, first, shell })
     }
 
@@ -279,7 +273,7 @@ impl Local {
         let (link, ready) = Link::open(held).await?;
         facts.notes.extend(ready.notes);
         let mut opened = ready.opened.into_iter();
-        let root = opened.next().filter(|_| has_a_root);
+        let root = if has_a_root { opened.next() } else { None };
         let doors = gate::doors(opened.collect(), link.pid, grade);
         if doors.as_ref().is_some_and(|it| matches!(it.way, super::Way::Proxy(_))) {
             env::get_out_by(&mut env, PROXY);

@@ -73,15 +73,8 @@ pub fn limits(asked: ResourceLimits, layout: &Layout, grade: Isolation) -> Outco
     Ok(Limits { wanted, bounds, notes })
 }
 
-/// Whether what goes out of a sandbox of this grade can be held until somebody decides.
-pub fn can_ask(grade: Isolation) -> bool {
-    matches!(grade, Isolation::Namespaces | Isolation::Oci | Isolation::Gvisor)
-}
-
 pub fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
     match (spec.egress, grade) {
-        (Egress::Ask, grade) if can_ask(grade) => None,
-        (Egress::Ask, _) => Some(Egress::ASK_IS_DENY.to_owned()),
         (Egress::Allow, Isolation::Namespaces | Isolation::Oci | Isolation::Gvisor) => Some(
             "egress allow shares the host's network: services on the host's loopback can be reached"
                 .to_owned(),
@@ -107,7 +100,7 @@ pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         snapshot_memory: false,
         workspace_rw: true,
         egress_deny: true,
-        egress_ask: can_ask(grade),
+        egress_ask: true,
         limits_cpu: layout.has("cpu"),
         limits_memory: grade != Isolation::Gvisor || layout.has("memory"),
         limits_pids: match grade {
