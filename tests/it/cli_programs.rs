@@ -221,7 +221,7 @@ print("asked all")
         assert!(said.contains("asked all"), "{said}");
         // Names over HTTPS are a connection as any other.
         for url in ["https://203.0.113.7/dns-query", "https://resolver.example/dns-query"] {
-            let doh = format!("curl -sS -m 20 --doh-url {url} http://elsewhere.example/");
+            let doh = format!("curl -sS -f -m 20 --doh-url {url} http://elsewhere.example/");
             assert_ne!(it.inside(&doh).0, 0, "{url}");
         }
         assert_eq!((it.heard_of("asked"), it.heard_of("web")), (0, 0), "{way}");
