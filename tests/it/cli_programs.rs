@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::{
-    cli_egress::{Beyond, ended},
+    beyond::{Beyond, ended},
     program::Home,
     skip::{not_to_be_had, skipped},
 };

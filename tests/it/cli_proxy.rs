@@ -7,11 +7,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use sandwatch::model::sandbox::Isolation;
 
 use crate::{
-    cli_egress::{Beyond, SERVER, ended},
+    beyond::{Beyond, SERVER, ended, user_for},
     local_stage::USER,
     program::eventually,
-    runtimes,
-    skip::not_on_this_host,
 };
 
 const CURL: &str = "curl -sS -m 30";
@@ -20,11 +18,6 @@ const CURL: &str = "curl -sS -m 30";
 /// tell apart.
 fn each(more: &[&str], scenario: impl Fn(&Beyond, bool)) {
     for grade in [Isolation::Namespaces, Isolation::Landlock, Isolation::Oci, Isolation::Gvisor] {
-        let by_runtime = matches!(grade, Isolation::Oci | Isolation::Gvisor);
-        if let Some(skip) = runtimes::reason(grade).filter(|_| by_runtime) {
-            skip();
-            continue;
-        }
         let Some(it) = beyond(grade) else { continue };
         start(&it, grade, more);
         scenario(&it, grade != Isolation::Gvisor);
@@ -32,19 +25,7 @@ fn each(more: &[&str], scenario: impl Fn(&Beyond, bool)) {
 }
 
 fn beyond(grade: Isolation) -> Option<Beyond> {
-    let user = (grade == Isolation::Landlock).then_some(USER);
-    if user.is_some() && !can_be_run_by_others() {
-        not_on_this_host("a build directory that other users may read");
-        return None;
-    }
-    Beyond::of(user, SERVER, |_| Vec::new(), &[("SANDWATCH_WAY_OUT", "proxy")])
-}
-
-fn can_be_run_by_others() -> bool {
-    let user = USER.to_string();
-    let mut run = Command::new("setpriv");
-    run.args(["--reuid", &user, "--regid", &user, "--clear-groups", crate::program::PROGRAM]);
-    run.arg("--version").output().is_ok_and(|it| it.status.success())
+    Beyond::of(user_for(grade)?, SERVER, |_| Vec::new(), &[("SANDWATCH_WAY_OUT", "proxy")])
 }
 
 fn start(it: &Beyond, grade: Isolation, more: &[&str]) {
@@ -323,6 +304,73 @@ fn a_hub_that_dies_while_the_proxy_holds_somebody_allows_nothing_and_loses_nothi
     it.home.ok(&["wait", "box", "--for", "text=over", "--timeout", "20s"]);
     it.heard("web GET /held");
     assert!(it.home.ok(&["screen", "box"]).contains("from files.example"));
+}
+
+#[test]
+fn containers_of_a_runtime_are_redirected_as_other_sandboxes_are() {
+    for grade in [Isolation::Oci, Isolation::Gvisor] {
+        let Some(user) = user_for(grade) else { continue };
+        let Some(it) = Beyond::of(user, SERVER, |_| Vec::new(), &[]) else { return };
+        it.start(&["--isolation", grade.word()]);
+        let known = grade == Isolation::Oci;
+        assert!(!it.inside("env").1.to_lowercase().contains("http_proxy"));
+        let held = it.begin(&format!("{CURL} http://files.example/one"));
+        let ask = it.waits("files.example:80");
+        assert_eq!(ask["details"].to_string().contains("/curl"), known, "{ask}");
+        assert!(ask["about"].to_string().contains("GET /one of files.example"), "{ask}");
+        assert_eq!(it.heard_of("web"), 0);
+        it.answer("files.example:80", &["allow"]);
+        assert_eq!(ended(held), (0, "from files.example\n".to_owned()));
+        let held = it.begin(&format!("{CURL} https://files.example/"));
+        it.answer("files.example:443", &["deny"]);
+        assert!(ended(held).1.contains("access denied"));
+        let held = it.begin(&format!("{CURL} http://203.0.113.7/two"));
+        it.answer("203.0.113.7:80", &["deny", "--message", "use the mirror"]);
+        assert!(ended(held).1.contains("use the mirror"));
+        let script = r#"
+import os, socket
+def tried(what, f):
+    try: print(what, "WENT", f())
+    except OSError as e: print(what, "kept")
+def udp(to, family=socket.AF_INET):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.sendto(b"x" * 30, to); s.settimeout(1); return s.recv(99)
+tried("question", lambda: udp(("203.0.113.7", 53)))
+tried("udp", lambda: udp(("203.0.113.7", 4433)))
+tried("udp6", lambda: udp(("2001:db8::7", 53), socket.AF_INET6))
+tried("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+tried("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3))
+tried("meta", lambda: socket.create_connection(("169.254.169.254", 80), timeout=5).recv(1)[0])
+s = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(s.getsockname()); print("own loopback works")
+print("all tried")
+"#;
+        let (_, said) = it.inside(&format!("python3 -c '{script}'"));
+        assert!(!said.contains("WENT") && said.contains("own loopback works"), "{said}");
+        // Nobody in there has rights over its network.
+        let change = "unshare -U -r sh -c 'ip route flush table main; nft flush ruleset' 2>&1; ip link set lo down 2>&1";
+        it.inside(change);
+        assert!(it.flows()["dropped_udp"].as_u64() >= Some(2), "{}", it.flows());
+        assert_eq!(it.heard_of("/two"), 0);
+        let held = it.begin(&format!("{CURL} http://other.example/three"));
+        it.answer("other.example:80", &["allow"]);
+        assert_eq!(ended(held).1, "from other.example\n");
+        // With the network shut, gVisor has one of its own.
+        it.home.ok(&[
+            "run",
+            "-d",
+            "--name",
+            "shut",
+            "--isolation",
+            grade.word(),
+            "--egress",
+            "deny",
+            "--",
+            "sleep",
+            "1000",
+        ]);
+        let ran =
+            it.home.run(&["exec", "shut", "--", "sh", "-c", "curl -sS -m 5 http://203.0.113.7/"]);
+        assert!(ran.code != 0 && it.heard_of("web GET / ") == 0, "{ran:?}");
+    }
 }
 
 #[test]

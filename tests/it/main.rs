@@ -44,6 +44,7 @@ mod bad_input_bytes;
 mod bad_input_disk;
 mod bad_input_verbs;
 mod base;
+mod beyond;
 mod cli_apply;
 mod cli_asks;
 mod cli_audit;

@@ -343,8 +343,7 @@ impl Driver for Local {
     fn capabilities(&self) -> Capabilities {
         let works = probe::namespaces_work();
         let grade = if works { Isolation::Namespaces } else { Isolation::Landlock };
-        let can = capabilities(grade, &Layout::here());
-        Capabilities { egress_ask: can.egress_ask && probe::network_can_ask(), ..can }
+        capabilities(grade, &Layout::here())
     }
 
     async fn probe(&self) -> Vec<Check> {
