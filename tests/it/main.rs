@@ -71,6 +71,7 @@ mod crash_support;
 mod crash_typing;
 mod docker_adopt;
 mod docker_between;
+mod docker_gate;
 mod docker_gpus;
 mod docker_late;
 mod docker_life;

@@ -16,7 +16,7 @@ use super::{
     danger,
     engine::{Engine, Payload, escaped},
     env::Environment,
-    first,
+    first, gate,
     life::Watched,
     place::DockerPlace,
     program::Programs,
@@ -64,6 +64,7 @@ pub async fn make(
     }
     container::runtime(spec, &information)?;
     container::check_limits(spec, &information)?;
+    gate::check(spec)?;
     let image = match &ground.from {
         Some(shelf) => kept(&engine, shelf).await?,
         None => image(&engine, spec.image.as_deref().unwrap_or(USUAL_IMAGE)).await?,
@@ -88,6 +89,20 @@ pub async fn make(
     }
     start(&engine, &id, spec).await?;
     let shell = shell(&engine, &id).await?;
+    let mut env = container::environment(&plan);
+    let mut doors = None;
+    if gate::is_wanted(spec) {
+        match gate::open(&engine, &id, spec).await? {
+            Ok(opened) => {
+                notes.extend(opened.note);
+                let own = opened.env.iter().map(|(key, it)| format!("{key}={it}"));
+                // What the sandbox was made with says it better.
+                env = own.chain(env).collect();
+                doors = Some(opened.doors);
+            }
+            Err(why) => notes.push(format!("{}: {why}", Egress::ASK_IS_DENY)),
+        }
+    }
     notes.extend(egress_note(spec.egress));
     let (life, watching) = Watched::start(Arc::clone(&engine), id.clone());
     let directory = (spec.workspace.mode != WorkspaceMode::None)
@@ -99,7 +114,7 @@ pub async fn make(
         engine,
         container: id,
         life,
-        env: container::environment(&plan),
+        env,
         directory,
         shell,
         live: watch::Sender::new(0),
@@ -113,6 +128,7 @@ pub async fn make(
             capabilities: Capabilities {
                 // What it started with, it has, whether the engine tells of it or not.
                 gpu: spec.limits.gpus.is_some() || information.has_gpus(),
+                egress_ask: doors.is_some() || !gate::is_wanted(spec),
                 ..container::capabilities(&information)
             },
             notes,
@@ -120,6 +136,7 @@ pub async fn make(
         },
         ground: ground.clone(),
         adopted: false,
+        doors: std::sync::Mutex::new(doors),
         changes,
         stopping: watch::Sender::new(false),
         _watching: watching,
@@ -376,11 +393,10 @@ pub async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
 
 fn egress_note(egress: Egress) -> Option<String> {
     match egress {
-        Egress::Ask => Some(Egress::ASK_IS_DENY.to_owned()),
         Egress::Allow => Some(
             "egress allow is docker's bridge network: what listens on this machine can be reached"
                 .to_owned(),
         ),
-        Egress::Deny => None,
+        Egress::Ask | Egress::Deny => None,
     }
 }

@@ -13,6 +13,7 @@ mod connects;
 mod copy;
 mod desk;
 pub mod doing;
+pub(super) mod entered;
 mod env;
 mod files;
 mod gate;
@@ -274,7 +275,14 @@ impl Local {
         facts.notes.extend(ready.notes);
         let mut opened = ready.opened.into_iter();
         let root = if has_a_root { opened.next() } else { None };
-        let doors = gate::doors(opened.collect(), link.pid, grade);
+        let family = match grade {
+            Isolation::Gvisor => gate::Family::Unknown,
+            _ => gate::Family::Below(link.pid),
+        };
+        let doors = match grade {
+            Isolation::Landlock => gate::asked(opened.next(), link.pid),
+            _ => gate::doors(opened.collect(), link.pid, family),
+        };
         if doors.as_ref().is_some_and(|it| matches!(it.way, super::Way::Proxy(_))) {
             env::get_out_by(&mut env, PROXY);
         }

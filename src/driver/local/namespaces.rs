@@ -430,15 +430,19 @@ fn finish(
     send(control, &Word::Ready(notes.join("\n")).bytes(), &opened).step("reporting")
 }
 
+/// Of the network that this process is in.
+pub fn start_loopback() -> io::Result<()> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    sys::loopback_up(socket.as_fd())
+}
+
 /// Starts the network that this process is in, if it is one of the sandbox's own; gives the ways out of it.
 pub fn network(plan: &Blueprint, notes: &mut Vec<String>) -> Result<Vec<OwnedFd>, mounts::Broken> {
     if plan.network == Network::Host {
         return Ok(Vec::new());
     }
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)
-        .step("opening the network")?;
-    sys::loopback_up(socket.as_fd()).step("starting the loopback network")?;
+    start_loopback().step("starting the loopback network")?;
     if plan.network != Network::Gated {
         return Ok(Vec::new());
     }
