@@ -159,7 +159,7 @@ fn a_program_that_comes_is_found_and_one_with_many_files_hides_no_other() {
     };
     (0..500).for_each(|it| client("12", it, 1000 + it));
     // Not all of those are read, which is said.
-    let mut pids = |second| {
+    let mut pids = |second: u64| {
         let reading = tree.drm.read_at(Duration::from_secs(1000 + second));
         assert!(reading.unseen.is_some());
         on(&reading.gpus[0]).iter().map(|it| it.0).collect::<Vec<_>>()
