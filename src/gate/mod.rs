@@ -391,7 +391,7 @@ async fn serve_streams(inner: Arc<Inner>, mut door: Door, places: Arc<Semaphore>
                     let inner = Arc::clone(&inner);
                     flows.spawn(async move {
                         match by_proxy {
-                            true => proxy::serve(&inner, stream).await,
+                            true => Box::pin(proxy::serve(&inner, stream)).await,
                             false => flow::serve(&inner, stream).await,
                         }
                         drop(place);

@@ -34,7 +34,7 @@ use crate::{
         units::human_bytes,
     },
     driver::{
-        Ground, PlaceFacts, Shelf,
+        Doors, Ground, PlaceFacts, Shelf,
         local::{
             doing::Looker,
             pulled::{self, Sending},
@@ -59,12 +59,7 @@ pub async fn make(
 ) -> Outcome<DockerPlace> {
     let workspace = check_workspace(&engine, ground, spec)?;
     let information: Information = engine.get("/info").await?;
-    if information.os_type != "linux" {
-        return Err(Fault::unsupported("this docker engine runs no Linux containers"));
-    }
-    container::runtime(spec, &information)?;
-    container::check_limits(spec, &information)?;
-    gate::check(spec)?;
+    check(spec, &information)?;
     let image = match &ground.from {
         Some(shelf) => kept(&engine, shelf).await?,
         None => image(&engine, spec.image.as_deref().unwrap_or(USUAL_IMAGE)).await?,
@@ -89,21 +84,7 @@ pub async fn make(
     }
     start(&engine, &id, spec).await?;
     let shell = shell(&engine, &id).await?;
-    let mut env = container::environment(&plan);
-    let mut doors = None;
-    if gate::is_wanted(spec) {
-        match gate::open(&engine, &id, spec).await? {
-            Ok(opened) => {
-                notes.extend(opened.note);
-                let own = opened.env.iter().map(|(key, it)| format!("{key}={it}"));
-                // What the sandbox was made with says it better.
-                env = own.chain(env).collect();
-                doors = Some(opened.doors);
-            }
-            Err(why) => notes.push(format!("{}: {why}", Egress::ASK_IS_DENY)),
-        }
-    }
-    notes.extend(egress_note(spec.egress));
+    let Out { doors, env } = out(&engine, &id, &plan, &mut notes).await?;
     let (life, watching) = Watched::start(Arc::clone(&engine), id.clone());
     let directory = (spec.workspace.mode != WorkspaceMode::None)
         .then(|| spec.workspace.path.to_string_lossy().into_owned());
@@ -141,6 +122,16 @@ pub async fn make(
         stopping: watch::Sender::new(false),
         _watching: watching,
     })
+}
+
+/// Refuses what this engine can't do.
+fn check(spec: &SandboxSpec, information: &Information) -> Outcome<()> {
+    if information.os_type != "linux" {
+        return Err(Fault::unsupported("this docker engine runs no Linux containers"));
+    }
+    container::runtime(spec, information)?;
+    container::check_limits(spec, information)?;
+    gate::check(spec)
 }
 
 /// A directory that is mounted must be one of the engine's own machine. Gives where it really is.
@@ -389,6 +380,37 @@ pub async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
     }
     let [.., usual] = SHELLS;
     Ok(usual.to_owned())
+}
+
+/// How programs get out, and what they are told.
+struct Out {
+    doors: Option<Doors>,
+    env: Vec<String>,
+}
+
+async fn out(
+    engine: &Arc<Engine>,
+    id: &str,
+    plan: &Plan<'_>,
+    notes: &mut Vec<String>,
+) -> Outcome<Out> {
+    let env = container::environment(plan);
+    notes.extend(egress_note(plan.spec.egress));
+    if !gate::is_wanted(plan.spec) {
+        return Ok(Out { doors: None, env });
+    }
+    match gate::open(engine, id, plan.spec).await? {
+        Ok(opened) => {
+            notes.extend(opened.note);
+            let own = opened.env.iter().map(|(key, it)| format!("{key}={it}"));
+            // What the sandbox was made with says it better.
+            Ok(Out { doors: Some(opened.doors), env: own.chain(env).collect() })
+        }
+        Err(why) => {
+            notes.push(format!("{}: {why}", Egress::ASK_IS_DENY));
+            Ok(Out { doors: None, env })
+        }
+    }
 }
 
 fn egress_note(egress: Egress) -> Option<String> {

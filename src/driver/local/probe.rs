@@ -151,14 +151,14 @@ fn namespaces_check() -> Check {
 
 fn network_check() -> Check {
     const NAME: &str = "egress.ask";
+    const BY_PROXY: &str =
+        "by a proxy alone, so that programs that don't look for one get nothing out";
     let trial = trial()
         .unwrap_or_else(|it| Trial { passed: 0, errno: it.raw_os_error().unwrap_or(libc::EIO) });
     if trial.passed > NEEDED {
         let how = "connections out wait for an answer, whatever program makes them";
         return check(NAME, CheckStatus::Ok, how, None);
     }
-    const BY_PROXY: &str =
-        "by a proxy alone, so that programs that don't look for one get nothing out";
     if trial.passed < NEEDED {
         let fix = Some("see isolation.namespaces");
         return match sys::landlock_version().filter(|_| !geteuid().is_root()) {

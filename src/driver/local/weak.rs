@@ -204,7 +204,7 @@ fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::R
             Ok(it) => (asked, note) = (Some(it), gate::BY_PROXY.to_owned()),
             // By landlock and the filter there is nothing that gets out.
             Err(error) => {
-                note = format!("{}: asking the kernel to hold calls: {error}", gate::CLOSED)
+                note = format!("{}: asking the kernel to hold calls: {error}", gate::CLOSED);
             }
         }
     }
