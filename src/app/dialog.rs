@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{
-        id::{SandboxId, SnapshotId},
+        id::{SandboxId, SessionId, SnapshotId},
         limits::{ENV_ENTRY_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
@@ -478,6 +478,8 @@ pub enum Deed {
         overwrite: bool,
     },
     RemoveRule(RuleName),
+    /// Type ctrl-c into it.
+    Interrupt(SessionId),
     /// A copy that was edited, over what is there by now.
     WriteOver {
         sandbox: SandboxId,

@@ -96,14 +96,23 @@ pub enum Sort {
     Cpu,
     Memory,
     Pids,
+    Space,
     Disk,
     Net,
     Gpu,
 }
 
 impl Sort {
-    const ALL: [Self; 7] =
-        [Self::Name, Self::Cpu, Self::Memory, Self::Pids, Self::Disk, Self::Net, Self::Gpu];
+    const ALL: [Self; 8] = [
+        Self::Name,
+        Self::Cpu,
+        Self::Memory,
+        Self::Pids,
+        Self::Space,
+        Self::Disk,
+        Self::Net,
+        Self::Gpu,
+    ];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -111,6 +120,7 @@ impl Sort {
             Self::Cpu => "cpu",
             Self::Memory => "memory",
             Self::Pids => "pids",
+            Self::Space => "files",
             Self::Disk => "disk",
             Self::Net => "network",
             Self::Gpu => "gpu memory",
@@ -135,6 +145,7 @@ impl Sort {
             Self::Cpu => it.rates.cpu_percent.unwrap_or(-1.0),
             Self::Memory => whole(it.usage.memory_bytes),
             Self::Pids => whole(it.usage.pids),
+            Self::Space => whole(it.usage.space_bytes),
             Self::Disk => both(it.rates.read, it.rates.write),
             Self::Net => both(it.rates.rx, it.rates.tx),
             Self::Gpu => it.gpus.iter().filter_map(|it| it.memory_bytes).sum::<u64>() as f64,
@@ -350,6 +361,9 @@ fn lines(gauge: &Gauge, recent: &[f64]) -> Vec<GaugeLine> {
         Some(pids) => of_limit(pids.to_string(), usage.pids_limit.map(|it| it.to_string())),
         None => "—".to_owned(),
     };
+    if usage.space_bytes.is_some() {
+        rest += &format!("  disk {}", bytes(usage.space_bytes));
+    }
     rest += &format!("  r {} w {}", rate(rates.read), rate(rates.write));
     if rates.rx.or(rates.tx).is_some() {
         rest += &format!("  rx {} tx {}", rate(rates.rx), rate(rates.tx));

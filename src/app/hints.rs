@@ -404,6 +404,8 @@ fn record_hints(it: &Records) -> &'static [Action] {
         }
         Of::Status(..) => &[
             Action::RecordOpen,
+            Action::Nudge,
+            Action::Interrupt,
             Action::Pause,
             Action::Snapshot,
             Action::Shell,

@@ -42,6 +42,11 @@ fn head(told: &Explained, state: &State) -> Head {
     if !offers.is_empty() {
         head.extend(wrapped(&format!("what fits: {}", offers.join(" · ")), Tone::Plain));
     }
+    // It is not read anew by itself where nobody seems to look.
+    let apart = told.processes.apart.map(|it| format!(", read twice, {} ms apart", it.as_millis()));
+    let (at, again) = (state.zone.time(told.at), state.key_words(Action::Again));
+    let as_of = format!("as of {at}{}; {again} reads it anew", apart.unwrap_or_default());
+    head.extend(wrapped(&as_of, Tone::Dim));
     for note in notes(&told.processes) {
         head.extend(wrapped(&note, Tone::Dim));
     }
@@ -51,8 +56,7 @@ fn head(told: &Explained, state: &State) -> Head {
 fn notes(processes: &Processes) -> impl Iterator<Item = String> {
     let more = (processes.more > 0)
         .then(|| format!("{} not shown", count(processes.more, "more process")));
-    let apart = processes.apart.map(|it| format!("read twice, {} ms apart", it.as_millis()));
-    apart.into_iter().chain(more).chain(processes.notes.iter().map(|it| visible(it)))
+    more.into_iter().chain(processes.notes.iter().map(|it| visible(it)))
 }
 
 /// A dash where nothing is known.
@@ -75,8 +79,8 @@ fn offer(offer: Offer, state: &State) -> String {
     match offer {
         Offer::Peek => format!("{} shows its screen", key(Action::Back)),
         Offer::Answer => format!("{} answers", key(Action::AsksShow)),
-        Offer::Nudge => format!("{}, then {} to type", key(Action::Back), key(Action::StepIn)),
-        Offer::Interrupt => "there ctrl-c interrupts".to_owned(),
+        Offer::Nudge => format!("{} sends it a line", key(Action::Nudge)),
+        Offer::Interrupt => format!("{} interrupts", key(Action::Interrupt)),
         Offer::Pause | Offer::Resume => format!("{} {}s", key(Action::Pause), offer.word()),
         Offer::Snapshot => format!("{} keeps this moment", key(Action::Snapshot)),
         Offer::Shell => format!("{} opens a shell beside it", key(Action::Shell)),

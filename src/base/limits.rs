@@ -3,6 +3,8 @@
 mod files;
 mod gate;
 mod gpus;
+mod metrics;
+mod space;
 mod status;
 
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 pub use files::*;
 pub use gate::*;
 pub use gpus::*;
+pub use metrics::*;
+pub use space::*;
 pub use status::*;
 
 /// Largest PTY chunk in one message, in bytes: eight 4 KiB reads; more would hold a key press back
@@ -132,10 +136,6 @@ pub const GAUGE_POINTS_MAX: u32 = 2000;
 pub const GAUGES_PER_MESSAGE: usize = 512;
 /// Processors that are shown apart.
 pub const CORES_SHOWN_MAX: usize = 1024;
-
-/// Who may read metrics at once, and how long one may take to ask or a page to be made.
-pub const METRICS_READERS_MAX: usize = 8;
-pub const METRICS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Hosts that secrets of one sandbox go to; each has a certificate of its own.
 pub const SECRETS_MAX: usize = 16;

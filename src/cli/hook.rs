@@ -162,7 +162,9 @@ fn happening(input: &Value, happens: &str) -> Speaker {
     });
     Speaker {
         happens: Some(happens.to_owned()),
-        about: text_of("tool_name").or_else(|| text_of("notification_type")),
+        about: text_of("tool_name")
+            .or_else(|| text_of("notification_type"))
+            .or_else(|| text_of("source")),
         call,
         note: text_of("message"),
         ..Speaker::default()

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::{
     args::{HubVerb, JsonArgs},
     json::{CheckView, HubView},
@@ -12,9 +14,10 @@ use crate::{
     base::{
         dumps,
         fault::{Fault, Kind, Outcome},
+        limits::COLLECTED_AT_LAST_WITHIN,
         text, units,
     },
-    config::{load, paths::Paths, source},
+    config::{environment, load, paths::Paths, source},
     driver::registry::Registry,
     engine::{Engine, OWN_PROGRAM, Options},
     hub,
@@ -67,8 +70,14 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
     let drivers = Registry::standard();
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
     let metrics = tokio::spawn(serve_metrics(paths.clone(), engine.clone()));
+    let (over, ends) = watch::channel(false);
+    let collected = tokio::spawn(tell_collector(engine.clone(), ends));
     let served = claim.serve(Arc::new(engine.clone()), hub::told_to_end()).await;
     metrics.abort();
+    over.send_replace(true);
+    if tokio::time::timeout(COLLECTED_AT_LAST_WITHIN, collected).await.is_err() {
+        tracing::warn!("a collector did not take the last of it");
+    }
     engine.close().await;
     served
 }
@@ -91,6 +100,21 @@ async fn serve_metrics(paths: Paths, engine: Engine) {
         Err(fault) => fault,
     };
     engine.warn(&format!("metrics are not served: {fault}"));
+}
+
+/// Where the environment names an OpenTelemetry collector.
+async fn tell_collector(engine: Engine, ends: watch::Receiver<bool>) {
+    let wanted = environment::collected();
+    if wanted == environment::Collected::default() {
+        return;
+    }
+    #[cfg(feature = "otel")]
+    hub::otel::serve(wanted, engine.client(link::identity()), ends).await;
+    #[cfg(not(feature = "otel"))]
+    {
+        drop(ends);
+        engine.warn("nothing goes to a collector: this program was built without the feature otel");
+    }
 }
 
 /// All metrics once, for whoever collects them from files.

@@ -106,7 +106,8 @@ fn of_limit(used: Option<f64>, limit: Option<f64>, shown: String, limit_shown: S
 fn text(round: &Gauges, names: &BTreeMap<SandboxId, String>, only_host: bool) -> String {
     let mut text = String::new();
     if !only_host {
-        let heading = ["NAME", "CPU", "MEMORY", "PIDS", "READ", "WRITE", "RECEIVED", "SENT", "GPU"];
+        let heading =
+            ["NAME", "CPU", "MEMORY", "PIDS", "DISK", "READ", "WRITE", "RECEIVED", "SENT", "GPU"];
         let mut table = Table::new(&heading);
         let mut gauges: Vec<_> = round.sandboxes.iter().collect();
         gauges.sort_by_key(|it| names.get(&it.sandbox));
@@ -146,6 +147,7 @@ fn row(it: &Gauge, names: &BTreeMap<SandboxId, String>) -> Vec<Cell> {
             usage.pids.map_or_else(|| "-".to_owned(), |it| it.to_string()),
             usage.pids_limit.unwrap_or_default().to_string(),
         ),
+        bytes(usage.space_bytes).into(),
         rate(rates.read).into(),
         rate(rates.write).into(),
         rate(rates.rx).into(),
@@ -228,6 +230,7 @@ struct PidsView {
 
 #[derive(Serialize)]
 struct DiskView {
+    used_bytes: Option<u64>,
     read_bytes: Option<u64>,
     write_bytes: Option<u64>,
     read_bytes_per_second: Option<f64>,
@@ -339,6 +342,7 @@ impl<'a> GaugeView<'a> {
             },
             pids: PidsView { count: usage.pids, limit: usage.pids_limit },
             disk: DiskView {
+                used_bytes: usage.space_bytes,
                 read_bytes: usage.read_bytes,
                 write_bytes: usage.write_bytes,
                 read_bytes_per_second: rates.read,

@@ -19,7 +19,7 @@ use crate::{
         convert::{
             file::{
                 find_out, find_piece_in, list_piece_in, news_in, read_out, read_piece_in,
-                watch_out, write_out,
+                stat_answer_in, watch_out, write_out,
             },
             output::cuts,
             required,
@@ -36,7 +36,7 @@ impl Files for Client {
             v1::StatFileRequest { sandbox: id.to_string(), path: Bytes::copy_from_slice(path) };
         let call = wires.request(request);
         let answer = wires.answer(HUB_ANSWER_WITHIN, wires.files().stat(call)).await?;
-        required("entry", answer.entry)?.try_into()
+        stat_answer_in(required("entry", answer.entry)?)
     }
 
     async fn list_files(

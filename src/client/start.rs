@@ -105,7 +105,7 @@ impl Starter {
         Command::new(&self.program)
             .args(["hub", "serve", "--detached"])
             .env_clear()
-            .envs(environment::for_servers())
+            .envs(environment::for_hub())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(copy)

@@ -1,9 +1,15 @@
 //! The environment: every variable the program reads, and nothing else reads one. Empty counts as
 //! not set. (Where things lie also depends on the XDG variables, which `directories` reads.)
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
-use crate::model::secret;
+use crate::{
+    base::{
+        limits::{COLLECTED_EVERY, COLLECTED_EVERY_MIN, LINE_BYTES_MAX},
+        text,
+    },
+    model::secret,
+};
 
 /// Whether a text can be the name of a variable that a shell knows.
 pub fn is_name(text: &str) -> bool {
@@ -47,6 +53,81 @@ pub fn for_servers() -> impl Iterator<Item = (OsString, OsString)> {
             OF_SERVERS.contains(&name) || begins
         })
     })
+}
+
+/// How the names of OpenTelemetry's variables begin. The library reads them; whether it is called at all is decided here.
+const OF_COLLECTOR_BEGIN: &str = "OTEL_";
+
+/// What of it the hub needs besides: where a collector is, and the keys to it.
+pub fn for_hub() -> impl Iterator<Item = (OsString, OsString)> {
+    let of_collector = std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|it| it.starts_with(OF_COLLECTOR_BEGIN)));
+    for_servers().chain(of_collector)
+}
+
+/// What an OpenTelemetry collector is to be told. Without an address nobody is told anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// How often figures are sent; `None` = never.
+    pub metrics: Option<Duration>,
+    pub traces: bool,
+    /// What the environment says and is not followed, in words for a person.
+    pub flaws: Vec<String>,
+}
+
+/// What the environment wants of it.
+pub fn collected() -> Collected {
+    collected_by(&|name| std::env::var(name).ok().filter(|it| !it.is_empty()))
+}
+
+fn collected_by(variable: &dyn Fn(&str) -> Option<String>) -> Collected {
+    let mut collected = Collected::default();
+    if variable("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
+        return collected;
+    }
+    let mut wanted = |signal: &str| {
+        let addresses = [
+            "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+            format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"),
+        ];
+        if addresses.iter().all(|it| variable(it).is_none()) {
+            return false;
+        }
+        let by = format!("OTEL_{signal}_EXPORTER");
+        match variable(&by).as_deref() {
+            None | Some("otlp") => true,
+            Some("none") => false,
+            Some(other) => {
+                let words = format!(
+                    "{by}={}: only otlp and none are known",
+                    text::shown(other, LINE_BYTES_MAX)
+                );
+                collected.flaws.push(words);
+                false
+            }
+        }
+    };
+    let (metrics, traces) = (wanted("METRICS"), wanted("TRACES"));
+    collected.traces = traces;
+    if metrics {
+        const EVERY: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+        let every =
+            variable(EVERY).map(|it| (it.parse::<u64>().ok().map(Duration::from_millis), it));
+        collected.metrics = Some(match every {
+            None => COLLECTED_EVERY,
+            Some((Some(every), _)) if every >= COLLECTED_EVERY_MIN => every,
+            Some((_, text)) => {
+                let least = COLLECTED_EVERY_MIN.as_millis();
+                let words = format!(
+                    "{EVERY}={}: milliseconds, at least {least}",
+                    text::shown(&text, LINE_BYTES_MAX)
+                );
+                collected.flaws.push(words);
+                COLLECTED_EVERY
+            }
+        });
+    }
+    collected
 }
 
 /// A variable that means something here.
@@ -100,5 +181,45 @@ impl Variable {
     /// `None` also when it is not UTF-8.
     pub fn text(self) -> Option<String> {
         self.raw()?.into_string().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by(variables: &[(&str, &str)]) -> Collected {
+        collected_by(&|name| variables.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
+    }
+
+    #[test]
+    fn a_collector_is_told_only_where_it_is_named() {
+        let every = Some(COLLECTED_EVERY);
+        assert_eq!(by(&[("OTEL_METRICS_EXPORTER", "otlp")]), Collected::default());
+        let at = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
+        let both = Collected { metrics: every, traces: true, flaws: Vec::new() };
+        assert_eq!(by(&[at]), both);
+        assert_eq!(by(&[at, ("OTEL_SDK_DISABLED", "True")]), Collected::default());
+        let one = by(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:4317")]);
+        assert_eq!(one, Collected { metrics: None, ..both.clone() });
+        let none =
+            by(&[at, ("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRIC_EXPORT_INTERVAL", "5000")]);
+        assert_eq!(none.metrics, Some(Duration::from_secs(5)));
+        assert!(!none.traces && none.flaws.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_followed_is_said() {
+        let at = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
+        let odd = by(&[
+            at,
+            ("OTEL_METRICS_EXPORTER", "prometheus"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "x"),
+        ]);
+        assert_eq!(odd.flaws, ["OTEL_METRICS_EXPORTER=prometheus: only otlp and none are known"]);
+        assert_eq!((odd.metrics, odd.traces), (None, true));
+        let often = by(&[at, ("OTEL_METRIC_EXPORT_INTERVAL", "1")]);
+        assert_eq!(often.metrics, Some(COLLECTED_EVERY));
+        assert_eq!(often.flaws, ["OTEL_METRIC_EXPORT_INTERVAL=1: milliseconds, at least 1000"]);
     }
 }

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use regex::{Error, Regex, RegexBuilder};
+
 use super::{
     load::{is_plain_name, string, wanted},
     source::{self, Flaw, Item, Node, Source, Table},
@@ -27,26 +29,29 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("aider", include_str!("../../assets/status/aider.toml")),
     ("any", include_str!("../../assets/status/any.toml")),
 ];
-/// The directory of the operator's own, in that of the configuration.
-const DIRECTORY: &str = "status";
+/// The directory of the operator's own, in that of the configuration. Its files have plain names.
+pub const DIRECTORY: &str = "status";
 /// The form of these files; raised when an older program could not read them rightly.
 const VERSION: i64 = 1;
+const NAMED: &str = "the name of a file of screen rules is 1 to 40 letters, digits, `-` or `_`";
 /// In `programs`: whatever runs.
 pub const ANY: &str = "*";
 const KEYS: &[&str] = &["version", "programs", "rule"];
 const RULE_KEYS: &[&str] = &["says", "match", "unless", "rows", "words"];
 /// Rows that are looked at where a rule does not say.
 const ROWS: u16 = 12;
+/// What a pattern becomes may take this much, in bytes.
+const PATTERN_MEMORY_MAX: usize = 1 << 20;
 
 /// One rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ScreenRule {
     /// One of working, waiting, idle and stuck.
     pub says: Status,
-    /// A regular expression that one of the rows has to match.
-    pub pattern: String,
-    /// One that none of them may match; `None` = there is none.
-    pub unless: Option<String>,
+    /// One of the rows has to match it. It is of a kind that costs time by the length of a row alone.
+    pub pattern: Regex,
+    /// None of them may match it; `None` = there is none.
+    pub unless: Option<Regex>,
     /// The last rows with text on them, this many.
     pub rows: u16,
     /// What a person is told.
@@ -54,7 +59,7 @@ pub struct ScreenRule {
 }
 
 /// The rules of one file, in its order: the first that fits counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ScreenRules {
     /// The name of the file.
     pub name: String,
@@ -85,6 +90,16 @@ pub fn of(config: &Path) -> Outcome<Vec<ScreenRules>> {
     Ok(own)
 }
 
+/// What is wrong with a file of the operator's, as a new sandbox would find it.
+pub fn check(path: &Path, text: &str) -> Result<(), Vec<Flaw>> {
+    let file = text::visible(&path.display().to_string());
+    let name = path.file_stem().and_then(|it| it.to_str()).filter(|it| is_plain_name(it));
+    let Some(name) = name else {
+        return Err(vec![Flaw { file, line: 1, column: 1, message: NAMED.to_owned() }]);
+    };
+    rules(&file, name, text).map(drop)
+}
+
 fn files(directory: &Path) -> Outcome<Vec<(String, PathBuf)>> {
     let shown = || text::visible(&directory.display().to_string());
     let failed = |error: &std::io::Error| Fault::io(format!("reading {}", shown()), error);
@@ -99,9 +114,8 @@ fn files(directory: &Path) -> Outcome<Vec<(String, PathBuf)>> {
         let file = entry.file_name();
         let Some(name) = file.to_str().and_then(|it| it.strip_suffix(".toml")) else { continue };
         if !is_plain_name(name) {
-            let words = "the name of a file of screen rules is 1 to 40 letters, digits, `-` or `_`";
             let name = text::visible(&text::clip(name, 60));
-            return Err(Fault::invalid(format!("{}/{name}.toml: {words}", shown())));
+            return Err(Fault::invalid(format!("{}/{name}.toml: {NAMED}", shown())));
         }
         found.push((name.to_owned(), entry.path()));
         if found.len() > SCREEN_RULE_FILES_MAX {
@@ -190,8 +204,8 @@ fn rule(source: &mut Source<'_>, whole: &Item) -> Option<ScreenRule> {
         source.reads(key.text.as_str());
         match key.text.as_str() {
             "says" => says = status(source, item),
-            "match" => pattern = bounded(source, item),
-            "unless" => unless = bounded(source, item),
+            "match" => pattern = compiled(source, item),
+            "unless" => unless = compiled(source, item),
             "words" => words = bounded(source, item),
             "rows" => match item.node {
                 Node::Integer(it) if (1..=i64::from(SCREEN_ROWS_READ_MAX)).contains(&it) => {
@@ -205,21 +219,29 @@ fn rule(source: &mut Source<'_>, whole: &Item) -> Option<ScreenRule> {
             _ => source.unknown("in a rule", key, RULE_KEYS.iter().copied()),
         }
     }
-    let lacks = match (&says, &pattern, &words) {
-        (None, ..) => "says",
-        (_, None, _) => "match",
-        (.., None) => "words",
-        _ => {
-            return Some(ScreenRule {
-                says: says?,
-                pattern: pattern?,
-                unless,
-                rows,
-                words: words?,
-            });
+    let has = |key: &str| entries.iter().any(|it| it.0.text == key);
+    if let Some(lacks) = ["says", "match", "words"].into_iter().find(|it| !has(it)) {
+        source.flaw(whole.span.clone(), format!("a rule lacks `{lacks}`"));
+        return None;
+    }
+    // What is there and could not be read is a flaw of its own.
+    Some(ScreenRule { says: says?, pattern: pattern?, unless, rows, words: words? })
+}
+
+fn compiled(source: &mut Source<'_>, item: &Item) -> Option<Regex> {
+    let text = bounded(source, item)?;
+    let built = RegexBuilder::new(&text).size_limit(PATTERN_MEMORY_MAX).build();
+    let why = match built {
+        Ok(pattern) => return Some(pattern),
+        Err(Error::CompiledTooBig(_)) => "it would take too much memory".to_owned(),
+        // Its picture of where it is wrong comes before.
+        Err(error) => {
+            let words = error.to_string();
+            let last = words.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ").to_owned()
         }
     };
-    source.flaw(whole.span.clone(), format!("a rule lacks `{lacks}`"));
+    source.flaw(item.span.clone(), format!("{} is no pattern: {why}", source.subject()));
     None
 }
 
@@ -283,10 +305,15 @@ mod tests {
             (mine.replace("waiting", "exited"), "3:8: `exited`"),
             (mine.replace("words = \"it asks\"\n", ""), "lacks `words`"),
             (format!("{mine}rows = 1000\n"), "rows are 1 to"),
+            (mine.replace("Sure", "(Sure"), "4:9: `match` is no pattern: unclosed group"),
+            (format!("{mine}unless = '(a{{1000}}){{1000}}'\n"), "6:10: `unless` is no pattern"),
         ] {
             std::fs::write(own.join("bad.toml"), bad).unwrap();
             let fault = of(config.path()).unwrap_err();
             assert!(fault.message().contains(says), "{fault}");
+            // What could not be read is not said to be missing, too.
+            let one = says.contains("`sais`") || !fault.message().contains(" more)");
+            assert!(one, "{fault}");
         }
     }
 }

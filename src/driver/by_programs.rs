@@ -3,27 +3,26 @@
 //!
 //! Times are whole seconds there, so a change within one may go unnoticed.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+mod output;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::files::{Files, Pieces, Runs, Said, told_by, watched_by_looking};
+use self::output::{Output, Paths, Records, entry, mark, no_shell, nonsense, position, within};
+use super::files::{Files, Pieces, Runs, told_by, watched_by_looking};
 use crate::{
     base::{
-        clock::Timestamp,
+        clock,
         fault::{Fault, Kind, Outcome},
-        id::SandboxId,
         limits::{
-            FILE_PIECE_BYTES, FILES_LISTED_MAX, FILES_PIECE_MAX, FILES_STEP_WITHIN,
-            FIND_ENTRIES_MAX, FIND_HITS_MAX, LINE_BYTES_MAX, PATH_BYTES_MAX, PTY_CHUNK_BYTES_MAX,
+            FILE_PIECE_BYTES, FILE_WRITTEN_BYTES_MAX, FILES_LISTED_MAX, FILES_PIECE_MAX,
+            FIND_ENTRIES_MAX, FIND_HITS_MAX, FIND_WITHIN, PATH_BYTES_MAX, PTY_CHUNK_BYTES_MAX,
         },
-        text::shown,
+        units::human_bytes,
     },
     model::{
         file::{
@@ -39,13 +38,6 @@ use crate::{
 const PATH: &str = r#"p=$(printf "$1."); p=${p%.}; f='%f %s %Y %Z %u %g %i'
 there() { [ -e "$p" ] || [ -L "$p" ] || exit 3; }
 "#;
-/// How the scripts say what is wrong.
-const ABSENT: i32 = 3;
-const OF_ANOTHER_KIND: i32 = 4;
-const DENIED: i32 = 5;
-const LINK: i32 = 6;
-const NO_PROGRAM: i32 = 127;
-
 const STAT: &str = r#"there
 if [ -L "$p" ]; then
     k=-; [ -d "$p" ] && k=d; [ -f "$p" ] && k=f
@@ -101,20 +93,13 @@ impl ByPrograms {
             Kind::Absent => no_shell(),
             _ => fault,
         })?;
-        Ok(Output { said, path: path.to_vec(), error: Vec::new() })
+        Ok(Output::new(said, path))
     }
 
     /// One that says little, or nothing.
     async fn run(&self, script: &str, path: &[u8], more: &[&str]) -> Outcome<Vec<u8>> {
-        let mut output = self.begin(script, path, more, Box::pin(tokio_stream::empty())).await?;
-        let mut all = Vec::new();
-        while let Some(piece) = output.next().await? {
-            if all.len() + piece.len() > 4 * PATH_BYTES_MAX {
-                return Err(Fault::failed("programs of the sandbox say too much of a file"));
-            }
-            all.extend_from_slice(&piece);
-        }
-        Ok(all)
+        let output = self.begin(script, path, more, Box::pin(tokio_stream::empty())).await?;
+        output.all().await
     }
 
     async fn look(&self, path: &[u8]) -> Outcome<FileEntry> {
@@ -132,7 +117,8 @@ impl ByPrograms {
                 b"f " => Some(FileKind::File),
                 _ => None,
             };
-            entry.target = Some(Target { path: target.to_vec(), kind });
+            let is_path = target.len() <= PATH_BYTES_MAX && !target.contains(&0);
+            entry.target = is_path.then(|| Target { path: target.to_vec(), kind });
         }
         Ok(entry)
     }
@@ -160,137 +146,6 @@ impl ByPrograms {
     }
 }
 
-/// What no name in the sandbox has in it, for nobody there knew it.
-fn mark() -> String {
-    format!("{}{}", SandboxId::random(), SandboxId::random())
-}
-
-fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|it| it == wanted)
-}
-
-fn no_shell() -> Fault {
-    Fault::unsupported(
-        "its files can only be looked at by a shell, stat and find in it, and it has none",
-    )
-}
-
-fn nonsense(path: &[u8]) -> Fault {
-    let shown = name_shown(path);
-    Fault::failed(format!("programs of the sandbox say nothing that is understood of {shown}"))
-}
-
-/// What a program prints.
-struct Output {
-    said: Pieces<Said>,
-    path: Vec<u8>,
-    error: Vec<u8>,
-}
-
-impl Output {
-    /// The next piece; `None` when it ended well.
-    async fn next(&mut self) -> Outcome<Option<Bytes>> {
-        loop {
-            let next = tokio::time::timeout(FILES_STEP_WITHIN, self.said.next()).await;
-            let late =
-                |_| Fault::late("a program that looks at files of the sandbox does not answer");
-            match next.map_err(late)?.transpose()? {
-                Some(Said::Output(bytes)) => return Ok(Some(bytes)),
-                Some(Said::Error(bytes)) => {
-                    let room = LINE_BYTES_MAX.saturating_sub(self.error.len());
-                    self.error.extend(bytes.iter().take(room));
-                }
-                Some(Said::End(ExitStatus::Code(0))) => return Ok(None),
-                Some(Said::End(status)) => return Err(self.wrong(status)),
-                None => return Err(Fault::lost("a program that looks at files was cut off")),
-            }
-        }
-    }
-
-    fn wrong(&self, status: ExitStatus) -> Fault {
-        let path = name_shown(&self.path);
-        match status {
-            ExitStatus::Code(ABSENT) => Fault::absent(format!("no such file or directory: {path}")),
-            ExitStatus::Code(OF_ANOTHER_KIND) => {
-                Fault::invalid(format!("it is of another kind: {path}"))
-            }
-            ExitStatus::Code(DENIED) => {
-                Fault::denied(format!("the sandbox's user may not: {path}"))
-            }
-            ExitStatus::Code(LINK) => Fault::invalid(format!("it is a link: {path}"))
-                .hint("nothing is written through a link: name what it leads to"),
-            ExitStatus::Code(NO_PROGRAM) => no_shell(),
-            status => {
-                let error = String::from_utf8_lossy(&self.error);
-                let why = shown(error.trim(), LINE_BYTES_MAX);
-                Fault::failed(format!("{path}: exit code {}: {why}", status.code()))
-            }
-        }
-    }
-}
-
-/// Reads `MARK mode size modified changed user group inode NAME`.
-fn entry(record: &[u8], mark: &str, name: Option<&[u8]>) -> Option<FileEntry> {
-    let rest = record.strip_prefix(mark.as_bytes())?.strip_prefix(b" ")?;
-    let mut fields = rest.splitn(8, |it| *it == b' ');
-    let mut number = |radix| u64::from_str_radix(str::from_utf8(fields.next()?).ok()?, radix).ok();
-    let mode = number(16)? as u32;
-    let (size, modified, changed) = (number(10)?, number(10)?, number(10)?);
-    let (owner, group, inode) = (number(10)? as u32, number(10)? as u32, number(10)?);
-    let told = fields.next()?;
-    let told = told.strip_suffix(b"\n").unwrap_or(told);
-    let name = name.map_or_else(|| told.strip_prefix(b"./"), Some)?;
-    if name.is_empty() || (name.contains(&b'/') && name != b"/") {
-        return None;
-    }
-    let kind = match mode & 0o170_000 {
-        0o100_000 => FileKind::File,
-        0o040_000 => FileKind::Directory,
-        0o120_000 => FileKind::Link,
-        0o010_000 => FileKind::Fifo,
-        0o140_000 => FileKind::Socket,
-        0o020_000 | 0o060_000 => FileKind::Device,
-        _ => FileKind::Other,
-    };
-    let mut version = DefaultHasher::new();
-    (mode, size, modified, changed, inode).hash(&mut version);
-    Some(FileEntry {
-        size_bytes: (kind == FileKind::File).then_some(size),
-        mode: Some(mode & 0o7777),
-        modified_at: Some(Timestamp(i64::try_from(modified).ok()?.saturating_mul(1000))),
-        owner: Some(owner),
-        group: Some(group),
-        version: Some(version.finish()),
-        ..FileEntry::bare(name, kind)
-    })
-}
-
-/// Records as they come, each from a mark to the next.
-struct Records {
-    mark: String,
-    rest: BytesMut,
-}
-
-impl Records {
-    fn feed(&mut self, bytes: &[u8]) -> Outcome<Vec<FileEntry>> {
-        self.rest.extend_from_slice(bytes);
-        let next = format!("\n{} ", self.mark);
-        let mut entries = Vec::new();
-        while let Some(at) = position(&self.rest, next.as_bytes()) {
-            let record = self.rest.split_to(at + 1);
-            entries.extend(entry(&record, &self.mark, None));
-        }
-        if self.rest.len() > 2 * PATH_BYTES_MAX {
-            return Err(Fault::failed("programs of the sandbox say nothing that is understood"));
-        }
-        Ok(entries)
-    }
-
-    fn last(&mut self) -> Vec<FileEntry> {
-        entry(&self.rest.split(), &self.mark, None).into_iter().collect()
-    }
-}
-
 /// Tells a directory until nobody listens; `first` was asked for before, so that what is wrong is an answer.
 async fn tell_entries(
     mut output: Output,
@@ -298,19 +153,18 @@ async fn tell_entries(
     first: Option<Bytes>,
     told: mpsc::Sender<Outcome<ListPiece>>,
 ) -> Outcome<()> {
-    let (mut piece, mut count) = (first, 0);
+    let mut piece = first;
     loop {
         let entries = match &piece {
             Some(bytes) => records.feed(bytes)?,
             None => records.last(),
         };
-        count += entries.len();
         for some in entries.chunks(FILES_PIECE_MAX) {
             if told.send(Ok(ListPiece::Entries(some.to_vec()))).await.is_err() {
                 return Ok(());
             }
         }
-        let more = count >= FILES_LISTED_MAX;
+        let more = records.count >= FILES_LISTED_MAX;
         if piece.is_none() || more {
             drop(told.send(Ok(ListPiece::End { more })).await);
             return Ok(());
@@ -319,13 +173,110 @@ async fn tell_entries(
     }
 }
 
-/// Feeds a program until the end of the data; an error among them is one.
-async fn feed(data: &mut Pieces<Bytes>, program: mpsc::Sender<Outcome<Bytes>>) -> Outcome<()> {
+/// Tells a file after its beginning, of which `first` came already, and no more than was asked for.
+async fn tell_data(
+    mut output: Output,
+    first: Bytes,
+    most: Option<u64>,
+    told: mpsc::Sender<Outcome<ReadPiece>>,
+) -> Outcome<()> {
+    let (mut piece, mut left) = (Some(first), most.unwrap_or(u64::MAX));
+    while let Some(mut bytes) = piece.take().filter(|_| left > 0) {
+        bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= bytes.len() as u64;
+        while !bytes.is_empty() {
+            let some = bytes.split_to(bytes.len().min(FILE_PIECE_BYTES));
+            if told.send(Ok(ReadPiece::Data(some))).await.is_err() {
+                return Ok(());
+            }
+        }
+        piece = output.next().await?;
+    }
+    drop(told.send(Ok(ReadPiece::End)).await);
+    Ok(())
+}
+
+/// Tells names below a directory, as `first` and the rest say, until `until`.
+async fn tell_found(
+    mut output: Output,
+    first: Option<Bytes>,
+    name: String,
+    until: Duration,
+    told: mpsc::Sender<Outcome<FindPiece>>,
+) -> Outcome<()> {
+    let exact = name.bytes().any(|it| it.is_ascii_uppercase());
+    let (mut paths, mut looked_at, mut hits, mut unread) = (Paths::default(), 0, 0, 0);
+    let (mut piece, mut more) = (first, false);
+    while let (Some(bytes), false) = (piece.take(), more) {
+        more = clock::monotonic() >= until;
+        for path in paths.feed(&bytes) {
+            looked_at += 1;
+            more |= looked_at >= FIND_ENTRIES_MAX || hits >= FIND_HITS_MAX;
+            if more {
+                break;
+            }
+            let Some(path) = path else {
+                unread += 1;
+                continue;
+            };
+            let last = path.rsplit(|it| *it == b'/').next().unwrap_or_default();
+            let seen = if exact { last.to_vec() } else { last.to_ascii_lowercase() };
+            if !name.is_empty() && position(&seen, name.as_bytes()).is_none() {
+                continue;
+            }
+            hits += 1;
+            let hit = Hit { path, kind: FileKind::Other, line: None };
+            if told.send(Ok(FindPiece::Hit(hit))).await.is_err() {
+                return Ok(());
+            }
+        }
+        if more {
+            break;
+        }
+        piece = match output.next().await {
+            Ok(next) => next,
+            // What it could not read it says by its code, at its end.
+            Err(_) if matches!(output.ended, Some(ExitStatus::Code(_))) => None,
+            Err(fault) => return Err(fault),
+        };
+    }
+    unread += u64::from(output.complains());
+    drop(told.send(Ok(FindPiece::End { more, looked_at, unread })).await);
+    Ok(())
+}
+
+/// A stream of what such a task tells; what is wrong is the last it tells.
+fn telling<T, F>(tell: impl FnOnce(mpsc::Sender<Outcome<T>>) -> F + Send + 'static) -> Pieces<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Outcome<()>> + Send + 'static,
+{
+    told_by(|told| async move {
+        if let Err(fault) = tell(told.clone()).await {
+            drop(told.send(Err(fault)).await);
+        }
+    })
+}
+
+/// Feeds a program until the end of the data; an error among them is one. Who writes may take as long as they like, the
+/// program may not.
+async fn feed(
+    data: &mut Pieces<Bytes>,
+    program: mpsc::Sender<Outcome<Bytes>>,
+    path: &[u8],
+) -> Outcome<()> {
+    let mut written = 0;
     while let Some(piece) = data.next().await {
         let mut piece = piece?;
+        written += piece.len() as u64;
+        if written > FILE_WRITTEN_BYTES_MAX {
+            let (most, shown) = (human_bytes(FILE_WRITTEN_BYTES_MAX), name_shown(path));
+            return Err(Fault::invalid(format!("more than {most} for one file: {shown}")));
+        }
         while !piece.is_empty() {
             let some = piece.split_to(piece.len().min(PTY_CHUNK_BYTES_MAX));
-            if program.send(Ok(some)).await.is_err() {
+            let taken = within(async { Ok(program.send(Ok(some)).await) }).await?;
+            if taken.is_err() {
                 // It says why.
                 return Ok(());
             }
@@ -345,12 +296,8 @@ impl Files for ByPrograms {
         let empty = Box::pin(tokio_stream::empty());
         let mut output = self.begin(LIST, path, &[&mark], empty).await?;
         let first = output.next().await?;
-        let records = Records { mark, rest: BytesMut::new() };
-        Ok(told_by(|told| async move {
-            if let Err(fault) = tell_entries(output, records, first, told.clone()).await {
-                drop(told.send(Err(fault)).await);
-            }
-        }))
+        let records = Records::new(mark);
+        Ok(telling(|told| tell_entries(output, records, first, told)))
     }
 
     async fn read(&self, request: ReadRequest) -> Outcome<Pieces<ReadPiece>> {
@@ -360,20 +307,10 @@ impl Files for ByPrograms {
             ReadFrom::Start(bytes) => ("start", bytes.to_string()),
             ReadFrom::End(bytes) => ("end", bytes.to_string()),
         };
-        let most = most.map_or_else(|| "all".to_owned(), |it| it.to_string());
+        let many = most.map_or_else(|| "all".to_owned(), |it| it.to_string());
         let empty = Box::pin(tokio_stream::empty());
-        let mut output = self.begin(READ, &path, &[&mark, way, &bytes, &most], empty).await?;
-        let mut head = BytesMut::new();
-        let end = loop {
-            if let Some(end) = head.iter().position(|it| *it == b'\n') {
-                break end;
-            }
-            match output.next().await? {
-                Some(bytes) if head.len() < PATH_BYTES_MAX => head.extend_from_slice(&bytes),
-                _ => return Err(nonsense(&path)),
-            }
-        };
-        let record = head.split_to(end + 1);
+        let mut output = self.begin(READ, &path, &[&mark, way, &bytes, &many], empty).await?;
+        let (record, first) = output.line().await?;
         let name = split(&path).map_or(&b"/"[..], |it| it.1);
         let entry = entry(&record, &mark, Some(name)).ok_or_else(|| nonsense(&path))?;
         let size = entry.size_bytes.unwrap_or_default();
@@ -382,24 +319,11 @@ impl Files for ByPrograms {
             ReadFrom::End(bytes) => size.saturating_sub(bytes),
         };
         let begin = ReadPiece::Begin { entry, offset };
-        Ok(told_by(move |told| async move {
+        Ok(telling(move |told| async move {
             if told.send(Ok(begin)).await.is_err() {
-                return;
+                return Ok(());
             }
-            let mut piece = Some(head.freeze());
-            while let Some(mut bytes) = piece.take() {
-                while !bytes.is_empty() {
-                    let some = bytes.split_to(bytes.len().min(FILE_PIECE_BYTES));
-                    if told.send(Ok(ReadPiece::Data(some))).await.is_err() {
-                        return;
-                    }
-                }
-                match output.next().await {
-                    Ok(next) => piece = next,
-                    Err(fault) => return drop(told.send(Err(fault)).await),
-                }
-            }
-            drop(told.send(Ok(ReadPiece::End)).await);
+            tell_data(output, first, most, told).await
         }))
     }
 
@@ -416,11 +340,11 @@ impl Files for ByPrograms {
         let mark = mark();
         let (pieces, input) = mpsc::channel::<Outcome<Bytes>>(1);
         let input = Box::pin(ReceiverStream::new(input));
-        let mut output = self.begin(TAKE, &path, &[&mark], input).await?;
+        let output = self.begin(TAKE, &path, &[&mark], input).await?;
         let mode = request.mode.map_or_else(|| "same".to_owned(), |it| format!("{it:o}"));
         let placed = async {
-            feed(&mut data, pieces).await?;
-            while output.next().await?.is_some() {}
+            feed(&mut data, pieces, &path).await?;
+            output.all().await?;
             self.check(&request).await?;
             self.run(PLACE, &path, &[&mark, &mode]).await?;
             self.look(&path).await
@@ -439,44 +363,11 @@ impl Files for ByPrograms {
                 .hint("sandwatch exec SANDBOX -- grep -rn WORDS DIRECTORY"));
         }
         let name = request.name.unwrap_or_default();
-        let exact = name.bytes().any(|it| it.is_ascii_uppercase());
+        let until = clock::monotonic() + FIND_WITHIN;
         let empty = Box::pin(tokio_stream::empty());
         let mut output = self.begin(FIND, &request.path, &[], empty).await?;
-        let mut piece = output.next().await?;
-        Ok(told_by(move |told| async move {
-            let (mut rest, mut looked_at, mut hits) = (BytesMut::new(), 0, 0);
-            let mut more = false;
-            while let (Some(bytes), false) = (piece.take(), more) {
-                rest.extend_from_slice(&bytes);
-                while let Some(at) = rest.iter().position(|it| *it == 0) {
-                    let path = rest.split_to(at + 1);
-                    looked_at += 1;
-                    let path = path.strip_suffix(&[0]).unwrap_or_default();
-                    let path = path.strip_prefix(b"./").unwrap_or(path);
-                    let last = path.rsplit(|it| *it == b'/').next().unwrap_or_default();
-                    let seen = if exact { last.to_vec() } else { last.to_ascii_lowercase() };
-                    more |= looked_at >= FIND_ENTRIES_MAX || hits >= FIND_HITS_MAX;
-                    if more || (!name.is_empty() && position(&seen, name.as_bytes()).is_none()) {
-                        continue;
-                    }
-                    hits += 1;
-                    let hit = Hit { path: path.to_vec(), kind: FileKind::Other, line: None };
-                    if told.send(Ok(FindPiece::Hit(hit))).await.is_err() {
-                        return;
-                    }
-                }
-                if rest.len() > PATH_BYTES_MAX {
-                    break;
-                }
-                match output.next().await {
-                    Ok(next) => piece = next,
-                    // What it could not read it says by its code.
-                    Err(_) => break,
-                }
-            }
-            let unread = u64::from(!output.error.is_empty());
-            drop(told.send(Ok(FindPiece::End { more, looked_at, unread })).await);
-        }))
+        let first = output.next().await?;
+        Ok(telling(move |told| tell_found(output, first, name, until, told)))
     }
 
     async fn watch(&self, paths: Vec<Vec<u8>>) -> Outcome<Pieces<Vec<usize>>> {
@@ -487,28 +378,109 @@ impl Files for ByPrograms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::files::Said;
 
-    #[test]
-    fn a_record_ends_where_the_next_mark_is_and_nowhere_else() {
-        let mark = mark();
-        let record = |name: &str| format!("{mark} 81a4 5 1700000000 1700000001 0 7 99 ./{name}\n");
-        let forged = "a\n81a4 5 1 1 0 7 99 b";
-        let told = format!("{}{}{}", record("one"), record(forged), record("last\n"));
-        let mut records = Records { mark: mark.clone(), rest: BytesMut::new() };
-        let mut names = Vec::new();
-        for byte in told.as_bytes() {
-            names.extend(records.feed(&[*byte]).unwrap());
+    /// A container whose programs say all the same.
+    struct Says(Vec<Said>);
+
+    #[async_trait]
+    impl Runs for Says {
+        async fn run(
+            &self,
+            command: Vec<String>,
+            _: std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Bytes> + Send>>,
+        ) -> Outcome<Pieces<Said>> {
+            // What is told of a file begins with the mark that was asked for.
+            let mark = command.get(5).cloned().unwrap_or_default();
+            let said: Vec<Outcome<Said>> = self
+                .0
+                .iter()
+                .cloned()
+                .map(|it| {
+                    Ok(match it {
+                        Said::Output(text) => {
+                            let text = String::from_utf8_lossy(&text).replace("MARK", &mark);
+                            Said::Output(Bytes::from(text))
+                        }
+                        other => other,
+                    })
+                })
+                .collect();
+            Ok(Box::pin(tokio_stream::iter(said)))
         }
-        names.extend(records.last());
-        let names: Vec<_> = names.iter().map(|it| String::from_utf8_lossy(&it.name)).collect();
-        assert_eq!(names, ["one", forged, "last\n"]);
     }
 
-    #[test]
-    fn what_is_no_record_is_left_out() {
-        let mark = mark();
-        for wrong in ["", "x", "81a4 5 1", "zz 5 1 1 0 7 9 ./a", "81a4 5 1 1 0 7 9 ./a/b"] {
-            assert_eq!(entry(format!("{mark} {wrong}").as_bytes(), &mark, None), None, "{wrong}");
+    fn says(said: &[Said]) -> ByPrograms {
+        ByPrograms::new(Arc::new(Says(said.to_vec())))
+    }
+
+    fn output(text: &str) -> Said {
+        Said::Output(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    async fn all<T>(mut pieces: Pieces<T>) -> Vec<Outcome<T>> {
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            all.push(piece);
         }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_search_that_was_cut_off_has_no_end_and_one_that_could_not_read_all_has() {
+        let find = FindRequest { path: b"/".to_vec(), name: Some("a".to_owned()), text: None };
+        let cut = says(&[output("./a\0./b\0")]);
+        let told = all(cut.find(find.clone()).await.unwrap()).await;
+        assert!(matches!(told[0], Ok(FindPiece::Hit(_))));
+        assert!(matches!(&told[1], Err(fault) if fault.kind() == Kind::Lost), "{told:?}");
+        let killed = says(&[output("./a\0"), Said::End(ExitStatus::Signal(9))]);
+        assert!(all(killed.find(find.clone()).await.unwrap()).await[1].is_err());
+        let denied = Said::Error(Bytes::from_static(b"find: permission denied"));
+        let some = says(&[output("./a\0"), denied, Said::End(ExitStatus::Code(1))]);
+        let told = all(some.find(find).await.unwrap()).await;
+        let end = FindPiece::End { more: false, looked_at: 1, unread: 1 };
+        assert_eq!(told.last(), Some(&Ok(end)), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_told_of_a_file_than_was_asked_for() {
+        let begin = output("MARK 81a4 5 1 1 0 0 9 /\nabc");
+        let endless = says(&[&[begin][..], &vec![output("defgh"); 1000][..]].concat());
+        let request = ReadRequest { path: b"/f".to_vec(), from: ReadFrom::Start(0), most: Some(7) };
+        let told = all(endless.read(request).await.unwrap()).await;
+        let data: Vec<u8> = told
+            .iter()
+            .filter_map(|it| match it {
+                Ok(ReadPiece::Data(bytes)) => Some(bytes.to_vec()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert_eq!((data.as_slice(), told.last()), (&b"abcdefg"[..], Some(&Ok(ReadPiece::End))));
+    }
+
+    /// A container whose programs complain for ever and say nothing else.
+    struct Complains;
+
+    #[async_trait]
+    impl Runs for Complains {
+        async fn run(
+            &self,
+            _: Vec<String>,
+            _: std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Bytes> + Send>>,
+        ) -> Outcome<Pieces<Said>> {
+            Ok(told_by(|told| async move {
+                let error = || Ok(Said::Error(Bytes::from_static(b"no")));
+                while told.send(error()).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_only_complains_is_not_waited_for() {
+        let looked = ByPrograms::new(Arc::new(Complains)).stat(b"/f").await;
+        assert!(matches!(&looked, Err(fault) if fault.kind() == Kind::Late), "{looked:?}");
     }
 }

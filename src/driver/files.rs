@@ -115,14 +115,21 @@ impl Turns {
     }
 }
 
-/// A stream of what a task sends; it ends with the task, which ends when nobody takes any more.
+/// A stream of what a task sends; it ends with the task, which ends when nobody takes any more, whatever it waits for.
 pub fn told_by<T, F>(task: impl FnOnce(mpsc::Sender<Outcome<T>>) -> F) -> Pieces<T>
 where
     T: Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let (sender, pieces) = mpsc::channel(1);
-    tokio::spawn(task(sender));
+    let taken = sender.clone();
+    let task = task(sender);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = taken.closed() => {}
+            () = task => {}
+        }
+    });
     Box::pin(ReceiverStream::new(pieces))
 }
 
@@ -172,4 +179,21 @@ async fn sum(files: &dyn Files, path: &[u8]) -> Option<u64> {
         }
     }
     Some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_tells_ends_with_who_listens_whatever_it_waits_for() {
+        let (alive, ended) = tokio::sync::oneshot::channel::<()>();
+        let pieces = told_by::<u8, _>(|told| async move {
+            std::future::pending::<()>().await;
+            drop((told, alive));
+        });
+        drop(pieces);
+        // It is dropped, not answered.
+        assert!(ended.await.is_err());
+    }
 }

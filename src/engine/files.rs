@@ -124,9 +124,22 @@ impl runtime::files::Files for Client {
         let path = looked.path(&request.path)?;
         let act = self.engine.act(&self.who, Action::FileWritten, id);
         let act = act.with("path", name_shown(&path)).with("kind", request.make.word());
-        let made = looked.files.write(WriteRequest { path, ..request }, data).await?;
-        self.engine.record(words::now(act.with_any("bytes", made.size_bytes))).await;
-        Ok(made)
+        let engine = Arc::clone(&self.engine);
+        // Nothing is written that is not in the record: who hangs up ends the data, and only that.
+        Inner::detached(async move {
+            let made = looked.files.write(WriteRequest { path, ..request }, data).await;
+            let act = match &made {
+                Ok(entry) => Some(act.with_any("bytes", entry.size_bytes)),
+                // A step that was not waited for may still come to its end.
+                Err(fault) if fault.kind() == Kind::Late => Some(act.with("end", "not known")),
+                Err(_) => None,
+            };
+            if let Some(act) = act {
+                engine.record(words::now(act)).await;
+            }
+            made
+        })
+        .await
     }
 
     async fn find_files(

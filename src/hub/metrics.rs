@@ -1,7 +1,10 @@
 //! What the hub knows in figures, as the text that Prometheus reads; and, where the operator wants it, an address of
 //! this machine that serves it over HTTP. It asks for nothing and lets nobody do anything.
 
-use std::{convert::Infallible, fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, convert::Infallible, fmt::Write, net::SocketAddr, sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,7 +22,7 @@ use crate::{
         limits::{FAREWELL_WITHIN, METRICS_READERS_MAX, METRICS_WITHIN},
     },
     model::{
-        gauge::{Gauge, Gauges, GaugesWanted, Gpu, HostGauge, Usage},
+        gauge::{Gauges, GaugesWanted, Gpu, HostGauge, Usage},
         sandbox::{Sandbox, State},
         session::Status,
     },
@@ -30,54 +33,92 @@ use crate::{
 pub const PATH: &str = "/metrics";
 const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All of it as it is now.
+/// All of it as it is now, as a page.
 pub async fn text(runtime: &dyn Runtime) -> Outcome<String> {
-    let status = runtime.hub().await?;
-    let sandboxes = runtime.list().await?;
-    let wanted = GaugesWanted { only: Vec::new(), watch: false };
-    let round = async { runtime.gauges(wanted).await?.next().await.transpose() };
-    // A round takes a second; without one the rest is told all the same.
-    let round = timeout(METRICS_WITHIN, round).await.unwrap_or(Ok(None))?;
-    Ok(page(&status, &sandboxes, &round.unwrap_or_default()))
+    Ok(page(&families(&Known::now(runtime).await?)))
 }
 
-/// One page in the text format.
-#[derive(Default)]
-struct Page(String);
+/// What figures are made of.
+pub(super) struct Known {
+    pub status: HubStatus,
+    pub sandboxes: Vec<Sandbox>,
+    pub round: Gauges,
+}
 
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing into a string can't fail.
-        let _ = write!(self.0, "# HELP sandwatch_{name} {help}\n# TYPE sandwatch_{name} {kind}\n");
+impl Known {
+    pub(super) async fn now(runtime: &dyn Runtime) -> Outcome<Self> {
+        let status = runtime.hub().await?;
+        let sandboxes = runtime.list().await?;
+        let wanted = GaugesWanted { only: Vec::new(), watch: false };
+        let round = async { runtime.gauges(wanted).await?.next().await.transpose() };
+        // A round takes a second; without one the rest is told all the same.
+        let round = timeout(METRICS_WITHIN, round).await.unwrap_or(Ok(None))?;
+        Ok(Self { status, sandboxes, round: round.unwrap_or_default() })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It only grows, but for a new beginning.
+    Counter,
+    Gauge,
+}
+
+/// One figure, of each that has it.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    /// What is not known is not among them.
+    pub samples: Vec<Sample>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+}
+
+impl Family {
+    fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: Kind::Gauge, help, samples: Vec::new() }
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let _ = write!(self.0, "sandwatch_{name}");
-        for (at, (label, value)) in labels.iter().enumerate() {
-            let open = if at == 0 { '{' } else { ',' };
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{open}{label}=\"{value}\"");
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{close} {value}");
+    fn one(mut self, value: Option<f64>) -> Self {
+        self.samples.extend(value.map(|value| Sample { labels: Vec::new(), value }));
+        self
     }
 
-    /// A figure of each; what is not known is left out, and a family of nothing as well.
-    fn each<'a, T: 'a>(
-        &mut self,
-        (name, kind, help): (&str, &str, &str),
-        of: impl Iterator<Item = (Vec<(&'a str, &'a str)>, &'a T)>,
-        value: impl Fn(&T) -> Option<f64>,
-    ) {
-        let mut begun = false;
-        for (labels, it) in of {
-            let Some(value) = value(it) else { continue };
-            if !std::mem::replace(&mut begun, true) {
-                self.family(name, kind, help);
+    fn by(mut self, label: &'static str, of: &str, value: f64) -> Self {
+        self.samples.push(Sample { labels: vec![(label, of.to_owned())], value });
+        self
+    }
+}
+
+/// The text format. A family of nothing is left out.
+fn page(families: &[Family]) -> String {
+    let mut page = String::new();
+    // Writing into a string can't fail.
+    for family in families.iter().filter(|it| !it.samples.is_empty()) {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let (name, help) = (family.name, family.help);
+        let _ = write!(page, "# HELP sandwatch_{name} {help}\n# TYPE sandwatch_{name} {kind}\n");
+        for sample in &family.samples {
+            let _ = write!(page, "sandwatch_{name}");
+            for (at, (label, value)) in sample.labels.iter().enumerate() {
+                let open = if at == 0 { '{' } else { ',' };
+                let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+                let _ = write!(page, "{open}{label}=\"{value}\"");
             }
-            self.sample(name, &labels, value);
+            let close = if sample.labels.is_empty() { "" } else { "}" };
+            let _ = writeln!(page, "{close} {}", sample.value);
         }
     }
+    page
 }
 
 fn whole(number: Option<u64>) -> Option<f64> {
@@ -88,108 +129,115 @@ fn seconds(time: Option<Duration>) -> Option<f64> {
     time.map(|it| it.as_secs_f64())
 }
 
-type Family<T> = (&'static str, &'static str, &'static str, fn(&T) -> Option<f64>);
+type Row<T> = (&'static str, Kind, &'static str, fn(&T) -> Option<f64>);
 
-const OF_SANDBOXES: &[Family<Usage>] = &[
-    ("sandbox_cpu_seconds_total", "counter", "Time on processors.", |it| seconds(it.cpu_time)),
-    ("sandbox_cpu_limit_cores", "gauge", "Processors that it may use.", |it| it.cpu_limit),
-    ("sandbox_cpu_throttled_seconds_total", "counter", "Time held back by its limit.", |it| {
+const OF_SANDBOXES: &[Row<Usage>] = &[
+    ("sandbox_cpu_seconds_total", Kind::Counter, "Time on processors.", |it| seconds(it.cpu_time)),
+    ("sandbox_cpu_limit_cores", Kind::Gauge, "Processors that it may use.", |it| it.cpu_limit),
+    ("sandbox_cpu_throttled_seconds_total", Kind::Counter, "Time held back by its limit.", |it| {
         seconds(it.throttled_time)
     }),
-    ("sandbox_memory_bytes", "gauge", "Memory in use.", |it| whole(it.memory_bytes)),
-    ("sandbox_memory_limit_bytes", "gauge", "Memory that it may use.", |it| {
+    ("sandbox_memory_bytes", Kind::Gauge, "Memory in use.", |it| whole(it.memory_bytes)),
+    ("sandbox_memory_limit_bytes", Kind::Gauge, "Memory that it may use.", |it| {
         whole(it.memory_limit_bytes)
     }),
-    ("sandbox_memory_cache_bytes", "gauge", "Files that the kernel keeps in memory.", |it| {
+    ("sandbox_memory_cache_bytes", Kind::Gauge, "Files that the kernel keeps in memory.", |it| {
         whole(it.cache_bytes)
     }),
-    ("sandbox_oom_kills_total", "counter", "Processes killed for lack of memory.", |it| {
+    ("sandbox_oom_kills_total", Kind::Counter, "Processes killed for lack of memory.", |it| {
         whole(it.oom_kills)
     }),
-    ("sandbox_processes", "gauge", "Processes.", |it| whole(it.pids)),
-    ("sandbox_processes_limit", "gauge", "Processes that it may have.", |it| whole(it.pids_limit)),
-    ("sandbox_disk_read_bytes_total", "counter", "Read from disks.", |it| whole(it.read_bytes)),
-    ("sandbox_disk_written_bytes_total", "counter", "Written to disks.", |it| {
+    ("sandbox_processes", Kind::Gauge, "Processes.", |it| whole(it.pids)),
+    ("sandbox_processes_limit", Kind::Gauge, "Processes that it may have.", |it| {
+        whole(it.pids_limit)
+    }),
+    ("sandbox_disk_read_bytes_total", Kind::Counter, "Read from disks.", |it| whole(it.read_bytes)),
+    ("sandbox_disk_written_bytes_total", Kind::Counter, "Written to disks.", |it| {
         whole(it.write_bytes)
     }),
-    ("sandbox_network_receive_bytes_total", "counter", "Came over the network.", |it| {
+    ("sandbox_space_bytes", Kind::Gauge, "What its files take on disk, at least.", |it| {
+        whole(it.space_bytes)
+    }),
+    ("sandbox_network_receive_bytes_total", Kind::Counter, "Came over the network.", |it| {
         whole(it.rx_bytes)
     }),
-    ("sandbox_network_transmit_bytes_total", "counter", "Sent over the network.", |it| {
+    ("sandbox_network_transmit_bytes_total", Kind::Counter, "Sent over the network.", |it| {
         whole(it.tx_bytes)
     }),
 ];
 
-const OF_HOST: &[Family<HostGauge>] = &[
-    ("host_cpu_cores", "gauge", "Processors that are busy.", |it| Some(it.cpu_percent? / 100.0)),
-    ("host_cpu_cores_total", "gauge", "Processors.", |it| it.processors.map(f64::from)),
-    ("host_memory_bytes", "gauge", "Memory in use.", |it| whole(it.memory_bytes)),
-    ("host_memory_total_bytes", "gauge", "Memory.", |it| whole(it.memory_total_bytes)),
-    ("host_disk_free_bytes", "gauge", "Free where sandboxes are kept.", |it| {
+const OF_HOST: &[Row<HostGauge>] = &[
+    ("host_cpu_cores", Kind::Gauge, "Processors that are busy.", |it| {
+        Some(it.cpu_percent? / 100.0)
+    }),
+    ("host_cpu_cores_total", Kind::Gauge, "Processors.", |it| it.processors.map(f64::from)),
+    ("host_memory_bytes", Kind::Gauge, "Memory in use.", |it| whole(it.memory_bytes)),
+    ("host_memory_total_bytes", Kind::Gauge, "Memory.", |it| whole(it.memory_total_bytes)),
+    ("host_disk_free_bytes", Kind::Gauge, "Free where sandboxes are kept.", |it| {
         whole(it.disk_free_bytes)
     }),
-    ("host_disk_total_bytes", "gauge", "Of that disk.", |it| whole(it.disk_total_bytes)),
+    ("host_disk_total_bytes", Kind::Gauge, "Of that disk.", |it| whole(it.disk_total_bytes)),
 ];
 
-const OF_GPUS: &[Family<Gpu>] = &[
-    ("gpu_utilization_ratio", "gauge", "Share of the time that it is busy.", |it| {
+const OF_GPUS: &[Row<Gpu>] = &[
+    ("gpu_utilization_ratio", Kind::Gauge, "Share of the time that it is busy.", |it| {
         Some(it.util_percent? / 100.0)
     }),
-    ("gpu_memory_bytes", "gauge", "Memory in use.", |it| whole(it.memory_bytes)),
-    ("gpu_memory_total_bytes", "gauge", "Memory.", |it| whole(it.memory_total_bytes)),
-    ("gpu_power_watts", "gauge", "Power.", |it| it.power_watts),
-    ("gpu_temperature_celsius", "gauge", "Temperature.", |it| it.temperature_celsius),
-    ("gpu_ecc_uncorrected_total", "counter", "Memory errors that were not mended.", |it| {
+    ("gpu_memory_bytes", Kind::Gauge, "Memory in use.", |it| whole(it.memory_bytes)),
+    ("gpu_memory_total_bytes", Kind::Gauge, "Memory.", |it| whole(it.memory_total_bytes)),
+    ("gpu_power_watts", Kind::Gauge, "Power.", |it| it.power_watts),
+    ("gpu_temperature_celsius", Kind::Gauge, "Temperature.", |it| it.temperature_celsius),
+    ("gpu_ecc_uncorrected_total", Kind::Counter, "Memory errors that were not mended.", |it| {
         whole(it.ecc_uncorrected)
     }),
 ];
 
-fn page(status: &HubStatus, sandboxes: &[Sandbox], round: &Gauges) -> String {
-    let mut page = Page::default();
-    page.family("build_info", "gauge", "The version of the hub.");
-    page.sample("build_info", &[("version", &status.version)], 1.0);
-    page.family("hub_uptime_seconds", "gauge", "How long the hub runs.");
-    page.sample("hub_uptime_seconds", &[], status.uptime.as_secs_f64());
-    if let Some(bytes) = status.rss_bytes {
-        page.family("hub_resident_bytes", "gauge", "Memory of the hub's process.");
-        page.sample("hub_resident_bytes", &[], bytes as f64);
-    }
-    page.family("asks_pending", "gauge", "Asks that wait for an answer.");
-    page.sample("asks_pending", &[], f64::from(status.pending_approvals));
-    page.family("sandboxes", "gauge", "Sandboxes by state.");
-    for state in State::ALL {
-        let count = sandboxes.iter().filter(|it| it.state == *state).count();
-        page.sample("sandboxes", &[("state", state.word())], count as f64);
-    }
-    page.family("sessions", "gauge", "Sessions by status.");
-    for status in Status::ALL {
+/// A figure of each.
+fn each<'a, T: 'a>(
+    &(name, kind, help, value): &Row<T>,
+    of: impl Iterator<Item = (Vec<(&'static str, String)>, &'a T)>,
+) -> Family {
+    let samples = of.filter_map(|(labels, it)| Some(Sample { labels, value: value(it)? }));
+    Family { name, kind, help, samples: samples.collect() }
+}
+
+/// All figures there are; the same ones in the same order whatever is known.
+pub(super) fn families(known: &Known) -> Vec<Family> {
+    let Known { status, sandboxes, round } = known;
+    let mut all = vec![
+        Family::gauge("build_info", "The version of the hub.").by("version", &status.version, 1.0),
+        Family::gauge("hub_uptime_seconds", "How long the hub runs.")
+            .one(Some(status.uptime.as_secs_f64())),
+        Family::gauge("hub_resident_bytes", "Memory of the hub's process.")
+            .one(whole(status.rss_bytes)),
+        Family::gauge("asks_pending", "Asks that wait for an answer.")
+            .one(Some(f64::from(status.pending_approvals))),
+    ];
+    let states = State::ALL.iter().map(|state| (state.word(), |it: &&Sandbox| it.state == *state));
+    let of = Family::gauge("sandboxes", "Sandboxes by state.");
+    all.push(states.fold(of, |all, (word, is)| {
+        all.by("state", word, sandboxes.iter().filter(is).count() as f64)
+    }));
+    let of = Family::gauge("sessions", "Sessions by status.");
+    all.push(Status::ALL.iter().fold(of, |all, status| {
         let sessions = sandboxes.iter().flat_map(|it| &it.sessions);
-        let count = sessions.filter(|it| it.status == *status).count();
-        page.sample("sessions", &[("status", status.word())], count as f64);
-    }
-    let names: Vec<(&Gauge, &Sandbox)> = round
-        .sandboxes
-        .iter()
-        .filter_map(|it| Some((it, sandboxes.iter().find(|of| of.id == it.sandbox)?)))
-        .collect();
-    for (name, kind, help, value) in OF_SANDBOXES {
-        let of = names.iter().map(|(it, of)| {
-            let labels =
-                vec![("sandbox", of.name.as_str()), ("id", of.id.as_str()), ("driver", &of.driver)];
-            (labels, &it.usage)
+        all.by("status", status.word(), sessions.filter(|it| it.status == *status).count() as f64)
+    }));
+    let by_id: HashMap<_, _> = sandboxes.iter().map(|it| (&it.id, it)).collect();
+    all.extend(OF_SANDBOXES.iter().map(|row| {
+        let of = round.sandboxes.iter().filter_map(|it| Some((it, *by_id.get(&it.sandbox)?)));
+        let labelled = of.map(|(it, of)| {
+            let (name, id, driver) = (of.name.clone(), of.id.to_string(), of.driver.clone());
+            (vec![("sandbox", name), ("id", id), ("driver", driver)], &it.usage)
         });
-        page.each((name, kind, help), of, value);
-    }
-    for (name, kind, help, value) in OF_HOST {
-        page.each((name, kind, help), std::iter::once((Vec::new(), &round.host)), value);
-    }
-    let indexes: Vec<String> = round.host.gpus.iter().map(|it| it.index.to_string()).collect();
-    for (name, kind, help, value) in OF_GPUS {
-        let of = round.host.gpus.iter().zip(&indexes);
-        let of = of.map(|(it, index)| (vec![("gpu", index.as_str()), ("name", &it.name)], it));
-        page.each((name, kind, help), of, value);
-    }
-    page.0
+        each(row, labelled)
+    }));
+    all.extend(OF_HOST.iter().map(|row| each(row, std::iter::once((Vec::new(), &round.host)))));
+    all.extend(OF_GPUS.iter().map(|row| {
+        let of = round.host.gpus.iter();
+        each(row, of.map(|it| (vec![("gpu", it.index.to_string()), ("name", it.name.clone())], it)))
+    }));
+    all
 }
 
 /// Serves it at an address of this machine for as long as it is polled; the first fault is that it can't listen there.
@@ -264,15 +312,20 @@ mod tests {
 
     #[test]
     fn labels_are_quoted_and_what_is_not_known_is_left_out() {
-        let mut page = Page::default();
-        page.sample("x", &[("a", "q\"\\\n"), ("b", "")], 1.5);
-        assert_eq!(page.0, "sandwatch_x{a=\"q\\\"\\\\\\n\",b=\"\"} 1.5\n");
-        let mut page = Page::default();
+        let sample =
+            Sample { labels: vec![("a", "q\"\\\n".to_owned()), ("b", String::new())], value: 1.5 };
+        let family = Family { samples: vec![sample], ..Family::gauge("x", "X.") };
+        let text = page(&[family, Family::gauge("y", "Y.").one(None)]);
+        let head = "# HELP sandwatch_x X.\n# TYPE sandwatch_x gauge\n";
+        assert_eq!(text, format!("{head}sandwatch_x{{a=\"q\\\"\\\\\\n\",b=\"\"}} 1.5\n"));
         let usage = Usage::default();
-        for (name, kind, help, value) in OF_SANDBOXES {
-            page.each((name, kind, help), std::iter::once((Vec::new(), &usage)), value);
+        for row in OF_SANDBOXES {
+            assert!(
+                each(row, std::iter::once((Vec::new(), &usage))).samples.is_empty(),
+                "{}",
+                row.0
+            );
         }
-        assert_eq!(page.0, "");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod accept;
 mod claim;
 pub mod metrics;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod outgoing;
 mod service;
 mod work;

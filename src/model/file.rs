@@ -38,7 +38,7 @@ pub struct Target {
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Its name in its directory, any bytes but `/` and zero; of the root, `/`.
+    /// Its name in its directory, any bytes but `/` and zero; of the root, `/`; of a path that ends so, `..`.
     pub name: Vec<u8>,
     pub kind: FileKind,
     /// Of a file's contents; `None` for what has none, or where it is not known.
@@ -215,6 +215,11 @@ pub fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
         b"/" | b"" => [b"/", name].concat(),
         directory => [directory, b"/", name].concat(),
     }
+}
+
+/// Whether it is where something is below a directory: names, and nothing that leads elsewhere.
+pub fn is_below(path: &[u8]) -> bool {
+    path.split(|it| *it == b'/').all(|it| !matches!(it, b"" | b"." | b"..") && !it.contains(&0))
 }
 
 /// The directory a path lies in, and its name there; `None` for the root.

@@ -41,6 +41,8 @@ pub struct Usage {
     /// From and to disks, by its programs.
     pub read_bytes: Option<u64>,
     pub write_bytes: Option<u64>,
+    /// What its files take on disk, at least: what can't be looked at is not in it, and it may be minutes old.
+    pub space_bytes: Option<u64>,
     /// To and from its programs over the network.
     pub rx_bytes: Option<u64>,
     pub tx_bytes: Option<u64>,
@@ -145,6 +147,12 @@ pub struct HostGauge {
     pub gpus_missing: Option<String>,
 }
 
+impl HostGauge {
+    pub fn disk_used_bytes(&self) -> Option<u64> {
+        Some(self.disk_total_bytes?.saturating_sub(self.disk_free_bytes?))
+    }
+}
+
 /// One GPU.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gpu {
@@ -211,6 +219,8 @@ words! {
         Tx = "tx",
         /// Percent of its busiest GPU.
         Gpu = "gpu",
+        /// Bytes on disk.
+        Space = "files",
     }
 }
 

@@ -53,11 +53,12 @@ pub struct Process {
     /// Time on processors since it began.
     pub cpu: Duration,
     pub doing: Doing,
-    /// Its wait ends only by what it waits for: it set no time limit.
+    /// Its wait ends only by what it waits for: it set no time limit. `false` also where not all of it was seen, and where
+    /// others than a session's own processes may let go of what it waits for.
     pub endless: bool,
-    /// What is typed is among what it waits for.
+    /// What is typed is among what one of its threads waits for.
     pub keys: bool,
-    /// So is the other end of a connection.
+    /// So is the other end of a connection or of a pipe.
     pub linked: bool,
     /// What it waits on, in words: a file, a connection and its other end; `None` = not known, or nothing.
     pub on: Option<String>,
@@ -116,8 +117,10 @@ impl Process {
             Doing::Terminal => format!("waits for {KEYS}"),
             Doing::Child => "waits for a child to end".to_owned(),
             Doing::Lock => match self.threads {
-                0 | 1 => "waits for a lock".to_owned(),
-                many => format!("waits for locks, in all of its {many} threads"),
+                many if many > 1 && self.endless => {
+                    format!("waits for locks, in all of its {many} threads")
+                }
+                _ => "waits for a lock".to_owned(),
             },
             Doing::Timer => "sleeps until a time it set".to_owned(),
             Doing::Socket => on("waits for the other end of"),

@@ -157,7 +157,12 @@ impl Asks {
     }
 
     /// Answers all who ask for it. Other words are for those alone who said that they can do with them.
-    pub fn answer(&self, id: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
+    pub fn answer(
+        &self,
+        id: &AskId,
+        answer: Answer,
+        edit: Option<String>,
+    ) -> Outcome<Option<SessionId>> {
         let state = self.lock();
         let found = state.waiting.iter().find(|it| it.asked.id == *id);
         let found = found.ok_or_else(|| Fault::absent(format!("no ask waits by that id: {id}")))?;
@@ -165,7 +170,7 @@ impl Asks {
             return Err(Fault::unsupported("who asks can do it in no other words"));
         }
         found.say(Ok((answer, edit)));
-        Ok(())
+        Ok(found.asked.session.clone())
     }
 
     /// What a session asks for, this or all of it, was answered elsewhere: nobody need wait any more.

@@ -3,7 +3,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,6 +61,8 @@ pub struct Host {
     tasks: [AbortHandle; 2],
     /// One looks at its processes at a time.
     looks: tokio::sync::Mutex<Looks>,
+    /// How often it was held still or let go on.
+    turns: AtomicU64,
 }
 
 /// What the drain, the watchers and the verbs share.
@@ -139,11 +144,22 @@ impl Host {
         let drain = tokio::spawn(super::drain::run(Arc::clone(&shared), reader, program.exit));
         let write = tokio::spawn(async move { writing.input.write_to(writer).await });
         let looks = tokio::sync::Mutex::default();
-        Self { shared, tasks: [drain.abort_handle(), write.abort_handle()], looks }
+        let tasks = [drain.abort_handle(), write.abort_handle()];
+        Self { shared, tasks, looks, turns: AtomicU64::new(0) }
     }
 
     pub fn session(&self) -> Session {
         self.shared.live().session.clone()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.shared.live().session.exit.is_some()
+    }
+
+    /// The number of its program, as long as that runs.
+    pub fn pid(&self) -> Option<u32> {
+        let live = self.shared.live();
+        live.session.pid.filter(|_| live.session.exit.is_none())
     }
 
     pub fn output(&self, request: OutputRequest) -> BoxStream<Outcome<Output>> {
@@ -152,7 +168,11 @@ impl Host {
 
     /// `Busy` when the queue is full; nothing is taken then.
     pub fn input(&self, bytes: Bytes) -> Outcome<()> {
+        let typed = is_typed(&bytes);
         self.shared.input.push(bytes)?;
+        if typed {
+            self.answered();
+        }
         self.shared.bell.notify_one();
         Ok(())
     }
@@ -239,24 +259,58 @@ impl Host {
         self.shared.live().last_output
     }
 
+    /// A person answered it, in whatever way.
+    pub fn answered(&self) {
+        self.differs(Recorder::answered);
+    }
+
+    /// It is held still from now on, or goes on.
+    pub fn turned(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        self.differs(Recorder::turned);
+        self.shared.bell.notify_one();
+    }
+
+    /// How often it was held still or let go on: two looks between which that happened are of two times.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::SeqCst)
+    }
+
+    /// Has the evidence be another, and tells where another status follows from that.
+    fn differs(&self, by: impl FnOnce(&mut Recorder) -> bool) {
+        let mut live = self.shared.live();
+        let changed = live.session.exit.is_none() && by(&mut live.recorder) && live.decide();
+        drop(live);
+        if changed {
+            (self.shared.tell)(Told::Changed);
+        }
+    }
+
     pub async fn looks(&self) -> tokio::sync::MutexGuard<'_, Looks> {
         self.looks.lock().await
     }
 
-    /// Takes what a look at its processes showed, and looks at its screen.
+    /// Takes what a look at its processes showed, and looks at its screen. Neither files nor patterns are a matter of the lock
+    /// that output and keys wait for.
     pub fn looked(&self, seen: &Assessed, processes: &Processes, rules: &Rules) {
+        let starved = (self.shared.starved)();
+        let live = self.shared.live();
+        if live.session.exit.is_some() {
+            return;
+        }
+        let (lines, own) = (live.screen.lines(), live.session.program());
+        drop(live);
+        let front = processes.all.iter().filter(|it| it.foreground).map(|it| it.name.clone());
+        let programs: Vec<String> = own.into_iter().chain(front).collect();
+        let read = rules.read(&programs, &lines);
         let mut live = self.shared.live();
         if live.session.exit.is_some() {
             return;
         }
-        let lines = live.screen.lines();
-        let front = processes.all.iter().filter(|it| it.foreground).map(|it| it.name.clone());
-        let programs: Vec<String> = live.session.program().into_iter().chain(front).collect();
-        let starved = (self.shared.starved)();
         if starved > 0 {
             live.recorder.starved(starved);
         }
-        live.recorder.looked(seen.clone(), rules.read(&programs, &lines).as_ref(), &lines);
+        live.recorder.looked(seen.clone(), read.as_ref(), &lines);
         let changed = live.decide();
         drop(live);
         if changed {
@@ -360,12 +414,12 @@ impl Shared {
     /// The program ended, and all it printed has been taken.
     pub(super) fn ended(&self, status: ExitStatus, why: String) {
         let at = clock::wall();
-        let mut journal = self.journal();
-        let mut live = self.live();
-        live.recorder.ended(&why);
         // It may have been another that was ended, but seldom is it by chance.
         let killed = status == ExitStatus::Signal(9) || status == ExitStatus::Code(128 + 9);
         let starved = if killed { (self.starved)() } else { 0 };
+        let mut journal = self.journal();
+        let mut live = self.live();
+        live.recorder.ended(&why);
         if starved > 0 {
             live.recorder.starved(starved);
         }
@@ -388,6 +442,12 @@ impl Shared {
         self.bell.notify_one();
         self.changed();
     }
+}
+
+/// Whether a person typed it, and no terminal tells by itself where the mouse and the focus are.
+fn is_typed(bytes: &[u8]) -> bool {
+    const BY_ITSELF: [&[u8]; 4] = [b"\x1b[I", b"\x1b[O", b"\x1b[<", b"\x1b[M"];
+    !bytes.is_empty() && !BY_ITSELF.iter().any(|it| bytes.starts_with(it))
 }
 
 /// The same, counted from now on.
@@ -467,5 +527,20 @@ impl Live {
         }
         self.told.1 += 1;
         self.told.1 <= FACTS_PER_SECOND_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_tells_by_itself_is_not_typed() {
+        for by_itself in ["\x1b[I", "\x1b[O", "\x1b[<35;1;1M", "\x1b[M !!", ""] {
+            assert!(!is_typed(by_itself.as_bytes()), "{by_itself:?}");
+        }
+        for typed in ["y", "\r", "\x1b", "\x1b[A", "\x1bOP", "\x1b[200~pasted\x1b[201~"] {
+            assert!(is_typed(typed.as_bytes()), "{typed:?}");
+        }
     }
 }

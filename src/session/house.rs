@@ -97,7 +97,7 @@ impl Rooms {
 
     /// Never the first, which has the sandbox's name.
     fn oldest_ended(&self) -> Option<usize> {
-        let ended = |it: &(SessionId, Arc<Host>)| it.1.session().exit.is_some();
+        let ended = |it: &(SessionId, Arc<Host>)| it.1.has_ended();
         self.hosts.iter().skip(1).position(ended).map(|it| it + 1)
     }
 }
@@ -196,10 +196,8 @@ impl House {
     /// The session whose program this is, or which started it; as long as it runs.
     pub fn session_of(&self, parents: &[u32]) -> Option<SessionId> {
         let rooms = self.inner.rooms();
-        let leads = |it: &&(SessionId, Arc<Host>)| {
-            let session = it.1.session();
-            session.exit.is_none() && session.pid.is_some_and(|it| parents.contains(&it))
-        };
+        let leads =
+            |it: &&(SessionId, Arc<Host>)| it.1.pid().is_some_and(|it| parents.contains(&it));
         rooms.hosts.iter().find(leads).map(|it| it.0.clone())
     }
 }
@@ -230,12 +228,24 @@ impl Inner {
         self.feed.changed();
     }
 
-    /// What is known beside a session of what it does.
-    fn beside(rooms: &Rooms, state: State, asks: &[Asked], id: &SessionId) -> Beside {
-        let alive = |it: &&(SessionId, Arc<Host>)| it.1.session().exit.is_none();
-        // Whose it is may be unknown, and still there is only one that it can be.
-        let only = rooms.hosts.iter().filter(alive).take(2).count() == 1;
-        let is_of = |it: &&Asked| it.session.as_ref().map_or(only, |of| of == id);
+    /// Whose an ask is of which that is not known: there may be only one session that it can be of.
+    fn whose<'a>(rooms: &'a Rooms, asks: &[Asked]) -> Option<&'a SessionId> {
+        if asks.iter().all(|it| it.session.is_some()) {
+            return None;
+        }
+        let mut alive = rooms.hosts.iter().filter(|it| !it.1.has_ended());
+        let first = alive.next()?;
+        alive.next().is_none().then_some(&first.0)
+    }
+
+    /// What is known beside a session of what it does; `unknown` is whose asks are of which that is not known.
+    fn beside(
+        rooms: &Rooms,
+        state: State,
+        (asks, unknown): (&[Asked], Option<&SessionId>),
+        id: &SessionId,
+    ) -> Beside {
+        let is_of = |it: &&Asked| it.session.as_ref().or(unknown) == Some(id);
         let of_it: Vec<&Asked> = asks.iter().filter(is_of).collect();
         Beside {
             paused: (state == State::Paused).then(|| Beside::paused(rooms.since)),
@@ -245,6 +255,27 @@ impl Inner {
 
     fn rules(&self) -> Arc<Rules> {
         Arc::clone(self.rules.get_or_init(Arc::default))
+    }
+
+    /// What those need who look at its sessions.
+    fn around(self: &Arc<Self>) -> look::Around {
+        let inner = Arc::downgrade(self);
+        let is_paused = |it: Arc<Self>| {
+            let seen = it.place.facts().state;
+            it.rooms().state_by(seen) == State::Paused
+        };
+        look::Around {
+            place: Arc::clone(&self.place),
+            rules: self.rules(),
+            still: Arc::clone(&self.still),
+            paused: Box::new(move || inner.upgrade().is_some_and(is_paused)),
+        }
+    }
+
+    /// All programs are held still, or go on.
+    fn turned(&self) {
+        let hosts: Vec<_> = self.rooms().hosts.iter().map(|it| Arc::clone(&it.1)).collect();
+        hosts.iter().for_each(|it| it.turned());
     }
 
     fn gone(&self, reason: String) {
@@ -261,8 +292,9 @@ impl Inner {
         let state = rooms.state_by(seen);
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
         let asks = self.asks.pending();
+        let asked = (asks.as_slice(), Self::whose(&rooms, &asks));
         let as_known = |(id, host): &(SessionId, Arc<Host>)| {
-            host.session_beside(&Self::beside(&rooms, state, &asks, id))
+            host.session_beside(&Self::beside(&rooms, state, asked, id))
         };
         let mut sessions: Vec<Session> = rooms.hosts.iter().map(as_known).collect();
         if let Some(agents) = self.agents.get() {
@@ -470,10 +502,11 @@ impl Seat for House {
     async fn explain(&self, session: &SessionId) -> Outcome<Explained> {
         let inner = &self.inner;
         let host = inner.host(session)?;
-        let processes = look::twice(&host, &*inner.place, &inner.rules()).await;
+        let processes = look::twice(&host, &inner.around()).await;
         let (state, asks) = (inner.place.facts().state, inner.asks.pending());
         let rooms = inner.rooms();
-        let beside = Inner::beside(&rooms, rooms.state_by(state), &asks, session);
+        let asked = (asks.as_slice(), Inner::whose(&rooms, &asks));
+        let beside = Inner::beside(&rooms, rooms.state_by(state), asked, session);
         drop(rooms);
         let told = host.session_beside(&beside);
         Ok(Explained {
@@ -517,7 +550,7 @@ impl Seat for House {
             Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
         let tell = tell(inner, id.clone());
         let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
-        look::start(&host, Arc::clone(&inner.place), inner.rules(), Arc::clone(&inner.still));
+        look::start(&host, inner.around());
         let session = host.session();
         if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {
             tell_late(inner);
@@ -559,18 +592,26 @@ impl Seat for House {
     }
 
     async fn answer(&self, ask: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
-        self.inner.asks.answer(ask, answer, edit)
+        let session = self.inner.asks.answer(ask, answer, edit)?;
+        if let Some(host) = session.and_then(|it| self.inner.host(&it).ok()) {
+            host.answered();
+        }
+        Ok(())
     }
 
     async fn pause(&self) -> Outcome<()> {
+        // Whoever looks just now sees some of them as they were, and some held still.
+        self.inner.turned();
         self.inner.place.pause().await?;
         self.inner.set_state(State::Paused);
+        self.inner.turned();
         Ok(())
     }
 
     async fn resume(&self) -> Outcome<()> {
         self.inner.place.resume().await?;
         self.inner.set_state(State::Running);
+        self.inner.turned();
         Ok(())
     }
 

@@ -33,7 +33,7 @@ pub fn screen_rules(policy: Option<&Path>) -> (Rules, Vec<String>) {
         None => Ok(status::built_in()),
     };
     match read {
-        Ok(all) => Rules::new(all),
+        Ok(all) => (Rules::new(all), Vec::new()),
         Err(fault) => {
             let note = format!("your screen rules can't be used: {}", fault.message());
             (Rules::default(), vec![note])

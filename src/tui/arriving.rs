@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -24,11 +24,6 @@ pub fn plain_name(name: &[u8]) -> PathBuf {
         "" | "." | ".." => PathBuf::from("unnamed"),
         _ => PathBuf::from(shown),
     }
-}
-
-/// Whether that is how it is called.
-pub fn is_plain(name: &[u8]) -> bool {
-    plain_name(name).as_os_str().as_bytes() == name
 }
 
 fn fault(path: &Path, error: &io::Error) -> Fault {

@@ -3,7 +3,8 @@
 
 use std::{
     io::{StdoutLock, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    process::{Child, ExitStatus},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,11 @@ use std::{
     thread::ThreadId,
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::{Errno, retry_on_intr},
+    process::{Pid, Signal, WaitOptions, getpgrp, kill_process_group, waitpid},
+};
 
 use crate::{
     base::{
@@ -107,10 +112,27 @@ impl Guard {
             ));
         }
         give_back();
-        let group = rustix::process::getpgrp();
-        rustix::process::kill_process_group(group, rustix::process::Signal::STOP)
-            .map_err(|error| Fault::io("suspend", &error.into()))?;
+        signal_group(Signal::STOP)?;
         self.take()
+    }
+
+    /// Waits for a program that was given the terminal, one of this process group. Where it stops, as on ctrl-z, the
+    /// whole group does, so that the shell sees it; where nobody would continue that, it goes on at once.
+    pub fn wait_for(&self, program: &Child) -> Outcome<ExitStatus> {
+        let waiting = |error: Errno| Fault::io("wait for a program", &error.into());
+        loop {
+            let (pid, how) = (Pid::from_child(program), WaitOptions::UNTRACED);
+            let told = retry_on_intr(|| waitpid(Some(pid), how)).map_err(waiting)?;
+            let Some((_, status)) = told else { continue };
+            if !status.stopped() {
+                return Ok(ExitStatus::from_raw(status.as_raw()));
+            }
+            if jobs::are_watched() {
+                signal_group(Signal::STOP)?;
+            }
+            // Who continued this process alone meant both.
+            signal_group(Signal::CONT)?;
+        }
     }
 
     /// Gives the terminal to another program, until `resume`.
@@ -124,6 +146,10 @@ impl Guard {
         give_back();
         self.take()
     }
+}
+
+fn signal_group(signal: Signal) -> Outcome<()> {
+    kill_process_group(getpgrp(), signal).map_err(|error| Fault::io("suspend", &error.into()))
 }
 
 impl Drop for Guard {
@@ -173,8 +199,8 @@ pub fn write_at_once(to: &OwnedFd, frame: &[u8]) -> std::io::Result<usize> {
     if !TAKEN.load(Ordering::SeqCst) {
         return Ok(frame.len());
     }
-    match rustix::io::retry_on_intr(|| rustix::io::write(to, frame)) {
-        Err(rustix::io::Errno::AGAIN) => Ok(0),
+    match retry_on_intr(|| rustix::io::write(to, frame)) {
+        Err(Errno::AGAIN) => Ok(0),
         written => Ok(written?),
     }
 }

@@ -244,6 +244,7 @@ impl View<'_> {
             LineKind::Filter { .. } | LineKind::Search | LineKind::Find => "/",
             LineKind::FileWords => "in files: ",
             LineKind::SnapshotName(_) => "snapshot: ",
+            LineKind::Nudge(_) => "send a line: ",
             LineKind::DenySay { .. } => "deny, and say: ",
         };
         let at = brush.text(
@@ -269,6 +270,10 @@ impl View<'_> {
                 }
                 LineKind::Find => "a regular expression",
                 LineKind::FileWords => "words in a line; capitals count where there are some",
+                LineKind::Nudge(_) => &format!(
+                    "what is typed into it; {} sends it, with enter behind it",
+                    self.state.key_words(Action::LineAccept)
+                ),
                 LineKind::DenySay { .. } => &format!(
                     "what the agent is told, or nothing; {} denies",
                     self.state.key_words(Action::LineAccept)

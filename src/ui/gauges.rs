@@ -21,11 +21,12 @@ const CHART_ROWS_MIN: u16 = 3;
 const CHART_ROWS_MAX: u16 = 9;
 
 /// Columns of the list: headings and widths.
-const COLUMNS: [(&str, u16); 8] = [
+const COLUMNS: [(&str, u16); 9] = [
     ("CPU", 6),
     ("LATELY", 10),
     ("MEMORY", 8),
     ("PIDS", 5),
+    ("DISK", 7),
     ("READ/s", 7),
     ("WRITE/s", 7),
     ("RX/s", 7),
@@ -255,6 +256,7 @@ impl View<'_> {
         let board = &self.state.board;
         match (it.current()?, series) {
             (Whose::Host, Series::Cpu) => Some(f64::from(board.host().processors?) * 100.0),
+            (Whose::Host, Series::Space) => board.host().disk_total_bytes.map(|it| it as f64),
             (Whose::Host, Series::Memory) => board.host().memory_total_bytes.map(|it| it as f64),
             (_, Series::Gpu) => Some(100.0),
             (Whose::Host, _) => None,
@@ -371,6 +373,7 @@ fn charts(lines: &[PastLine]) -> Vec<&PastLine> {
         Series::Tx,
         Series::Read,
         Series::Write,
+        Series::Space,
         Series::Pids,
     ];
     let found = |series: Series| lines.iter().find(|it| it.series == series);
@@ -381,7 +384,7 @@ fn figure(series: Series, figure: f64) -> String {
     let known = Some(figure).filter(|it| !it.is_nan());
     match series {
         Series::Cpu | Series::Gpu => percent(known),
-        Series::Memory => bytes(known.map(|it| it as u64)),
+        Series::Memory | Series::Space => bytes(known.map(|it| it as u64)),
         Series::Pids => known.map_or_else(|| "—".to_owned(), |it| format!("{it:.0}")),
         Series::Read | Series::Write | Series::Rx | Series::Tx => {
             known.map_or_else(|| "—".to_owned(), |it| format!("{}/s", rate(Some(it))))
@@ -438,6 +441,7 @@ fn cells(gauge: Option<&Gauge>, recent: &[f64]) -> [(String, bool); COLUMNS.len(
             usage.pids.map_or_else(|| "—".to_owned(), |it| it.to_string()),
             near(float(usage.pids), float(usage.pids_limit)),
         ),
+        (bytes(usage.space_bytes), false),
         (rate(rates.read), false),
         (rate(rates.write), false),
         (rate(rates.rx), false),
@@ -453,6 +457,8 @@ fn host_cells(host: &HostGauge) -> [(String, bool); COLUMNS.len()] {
         (percent(host.cpu_percent), false),
         (String::new(), false),
         (bytes(host.memory_bytes), near),
+        (String::new(), false),
+        (bytes(host.disk_used_bytes()), false),
     ]) {
         *place = cell;
     }

@@ -268,9 +268,8 @@ fn is_said_to_be(home: &Home, status: &str, source: &str) -> Value {
     told
 }
 
-#[test]
-fn what_claude_does_is_told_by_its_hooks_and_its_asks() {
-    let agent = &CLAUDE;
+/// What every agent tells whose hooks say when it has something to do and when its turn is over.
+fn tells_what_it_does(agent: &Agent) {
     if !is_there(agent) {
         return;
     }
@@ -291,11 +290,27 @@ fn what_claude_does_is_told_by_its_hooks_and_its_asks() {
     let mut told = Value::Null;
     in_time(&home, "its turn is over", || {
         told = home.json(&["explain", "box/2", "--json"]);
-        told["status"] == "idle" && told.to_string().contains("claude has ended its turn")
+        let over = format!("{} has ended its turn", agent.name);
+        told["status"] == "idle" && told.to_string().contains(&over)
     });
     // The model's own server waits for whoever comes.
     let model = home.json(&["explain", "box", "--json"]);
     assert_eq!(model["status"], "idle", "{model}");
+}
+
+#[test]
+fn what_claude_does_is_told_by_its_hooks_and_its_asks() {
+    tells_what_it_does(&CLAUDE);
+}
+
+#[test]
+fn what_gemini_does_is_told_by_its_hooks_and_its_asks() {
+    tells_what_it_does(&GEMINI);
+}
+
+#[test]
+fn what_opencode_does_is_told_by_its_plugin_and_its_asks() {
+    tells_what_it_does(&OPENCODE);
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn a_file_is_edited_on_a_copy_and_written_back_only_as_it_was_read() {
     let copy = || PathBuf::from("/tmp/sandwatch-x/main.rs");
     let path = b"/home/me/project/src/main.rs".to_vec();
     let fetched = || FilesReply::Fetched { copy: copy(), version: Some(7) };
+    let left = |changed| FilesReply::Edited { changed, wrong: None };
     let is_fetch = |it: &FilesAct| matches!(it, FilesAct::Fetch { .. });
     let is_edit = |it: &FilesAct| matches!(it, FilesAct::Edit(_));
     let is_send = |it: &FilesAct| matches!(it, FilesAct::Send { .. });
@@ -328,18 +329,18 @@ fn a_file_is_edited_on_a_copy_and_written_back_only_as_it_was_read() {
     };
     let mut console = with_a_file(SIZE);
     edited(&mut console);
-    let same = reply(&mut console, is_edit, Ok(FilesReply::Edited(false)));
+    let same = reply(&mut console, is_edit, Ok(left(false)));
     assert_eq!(same, [FilesAct::Drop(copy())]);
     edited(&mut console);
-    let sent = reply(&mut console, is_edit, Ok(FilesReply::Edited(true)));
+    let sent = reply(&mut console, is_edit, Ok(left(true)));
     let [FilesAct::Send { path: to, expected, .. }] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!((to, expected), (&path, &Expected::Version(7)));
     assert_eq!(reply(&mut console, is_send, Ok(FilesReply::Written)), [FilesAct::Drop(copy())]);
     assert!(said(&console).contains("is written"), "{}", said(&console));
     // The sandbox was faster: a person says what becomes of it, with a key that is not the one before.
     edited(&mut console);
-    reply(&mut console, is_edit, Ok(FilesReply::Edited(true)));
-    let kept = reply(&mut console, is_send, Err(Fault::busy("it was changed meanwhile")));
+    reply(&mut console, is_edit, Ok(left(true)));
+    let kept = reply(&mut console, is_send, Ok(FilesReply::Changed));
     assert!(kept.is_empty(), "{kept:?}");
     assert!(matches!(console.state.overlay, Some(Overlay::Confirm(_))));
     assert!(console.picture().contains("/tmp/sandwatch-x/main.rs"), "{}", console.picture());
@@ -347,9 +348,59 @@ fn a_file_is_edited_on_a_copy_and_written_back_only_as_it_was_read() {
     let over = acts(&console.keys("y"));
     assert!(matches!(&over[..], [FilesAct::Send { expected: Expected::Anything, .. }]), "{over:?}");
     // What can't be written is not thrown away.
-    let kept = reply(&mut console, is_send, Err(Fault::denied("read-only")));
-    assert!(kept.is_empty(), "{kept:?}");
-    assert!(said(&console).contains("/tmp/sandwatch-x/main.rs"), "{}", said(&console));
+    for fault in [Fault::denied("read-only"), Fault::busy("no turn is left")] {
+        let kept = reply(&mut console, is_send, Err(fault));
+        assert!(kept.is_empty() && console.state.overlay.is_none(), "{kept:?}");
+        assert!(said(&console).contains("/tmp/sandwatch-x/main.rs"), "{}", said(&console));
+        edited(&mut console);
+        reply(&mut console, is_edit, Ok(left(true)));
+    }
+    // Nor what an editor left that did not end well, if it is another than before.
+    for changed in [true, false] {
+        edited(&mut console);
+        let wrong = Some(Fault::failed("the editor vi: exit status: 1"));
+        let dropped = reply(&mut console, is_edit, Ok(FilesReply::Edited { changed, wrong }));
+        assert_eq!(dropped.is_empty(), changed, "{dropped:?}");
+        assert_eq!(said(&console).contains("/tmp/sandwatch-x/main.rs"), changed);
+    }
+    // Who went on meanwhile is not taken to an editor.
+    for keys in ["j", ":", "I"] {
+        let mut console = with_a_file(SIZE);
+        assert!(matches!(&acts(&console.keys("e"))[..], [FilesAct::Fetch { .. }]));
+        console.keys(keys);
+        assert_eq!(
+            reply(&mut console, is_fetch, Ok(fetched())),
+            [FilesAct::Drop(copy())],
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn what_was_asked_for_comes_also_while_something_lies_over_it() {
+    let mut console = with_a_file(SIZE);
+    console.keys("ctrl-f");
+    console.text("tries");
+    console.keys("enter");
+    console.keys("I");
+    assert!(matches!(console.state.view(), Some(View::Asks(_))));
+    let hit = |number| {
+        let line = HitLine { number, text: b"tries".to_vec() };
+        Hit { path: b"src/http/retry.rs".to_vec(), kind: FileKind::File, line: Some(line) }
+    };
+    let found = FilesReply::Found { hits: vec![hit(120), hit(7)], more: false };
+    reply(&mut console, |it| matches!(it, FilesAct::Find { .. }), Ok(found));
+    console.read();
+    console.keys("esc");
+    assert!(!files(&console).found.as_ref().unwrap().asked(), "it looks no more");
+    console.read();
+    look(&mut console, "/home/me/project/src/http/retry.rs", &"text\n".repeat(300));
+    assert_eq!(files(&console).lines.at(), 119);
+    // Another line of the same file is shown though the file is here already.
+    console.keys("j");
+    assert_eq!(files(&console).lines.at(), 6);
+    console.keys("k");
+    assert_eq!(files(&console).lines.at(), 119);
 }
 
 #[test]

@@ -259,6 +259,18 @@ fn your_own_profiles_of_agents_are_checked_with_the_configuration() {
         write(&format!("mine{number}.toml"), good);
     }
     home.run(&["config", "check"]).failed(1, &["agents: more than"]);
+    std::fs::remove_dir_all(&agents).unwrap();
+    // Screen rules are read, too, patterns and all.
+    let rules = home.config().join("status");
+    std::fs::create_dir_all(&rules).unwrap();
+    let rule = "version = 1\n[[rule]]\nsays = \"idle\"\nmatch = '(x'\nwords = \"it is done\"\n";
+    std::fs::write(rules.join("mine.toml"), rule).unwrap();
+    let flaw = "mine.toml:4:9: `match` is no pattern: unclosed group";
+    home.run(&["config", "check"]).failed(1, &[flaw]);
+    std::fs::write(rules.join("mine.toml"), rule.replace("(x", "x")).unwrap();
+    assert!(home.ok(&["config", "check"]).contains("mine.toml"));
+    std::fs::write(rules.join("not plain.toml"), rule.replace("(x", "x")).unwrap();
+    home.run(&["config", "check"]).failed(1, &["the name of a file of screen rules"]);
 }
 
 #[test]

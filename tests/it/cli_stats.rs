@@ -135,7 +135,7 @@ fn a_sandbox_that_runs_out_of_memory_is_told_of() {
     eventually("the kill is counted", || {
         one(&home, "leak")["memory"]["oom_kills"].as_u64() >= Some(1)
     });
-    let log = fs::read_to_string(home.path().join("state/hub.log")).unwrap_or_default();
+    let log = fs::read_to_string(home.path().join("state/logs/hub.log")).unwrap_or_default();
     assert!(log.contains("leak ran out of memory: the kernel killed"), "{log}");
 }
 
@@ -176,4 +176,21 @@ fn metrics_are_served_where_the_configuration_says_and_to_nobody_who_calls_it_ot
         refused.code != 0 && refused.stderr.contains("an address of this machine alone"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn what_files_take_on_disk_is_told() {
+    let home = Home::new();
+    let script = "dd if=/dev/zero of=large bs=1048576 count=6; dd if=/dev/zero of=/tmp/more bs=1048576 count=3; \
+                  echo written; sleep 1000";
+    home.ok(&["run", "-d", "--name", "disk", "--", "sh", "-c", script]);
+    home.ok(&["wait", "disk", "--for", "text=written"]);
+    let mut used = 0;
+    eventually("it was looked at", || {
+        used = one(&home, "disk")["disk"]["used_bytes"].as_u64().unwrap_or_default();
+        used >= 9 << 20
+    });
+    assert!(used < 12 << 20, "{used}");
+    assert!(home.ok(&["stats"]).contains("DISK"));
+    home.ok(&["rm", "-y", "disk"]);
 }

@@ -8,7 +8,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program::{Home, eventually};
+use crate::{
+    program::{Home, eventually},
+    pty::Pty,
+};
 
 fn begun(script: &str) -> Home {
     let home = Home::new();
@@ -43,6 +46,9 @@ fn a_directory_is_listed_with_what_changed_in_it() {
     assert!(text.contains("usr/") && text.contains("etc/"), "{text}");
     let stat = home.json(&["files", "stat", "box", "d/deep/new", "--json"]);
     assert_eq!((&stat["name"], &stat["path"]), (&"new".into(), &"d/deep/new".into()));
+    // One whose name nobody knows.
+    let above = home.json(&["files", "stat", "box", "d/..", "--json"]);
+    assert_eq!((&above["name"], &above["kind"]), (&"..".into(), &"directory".into()));
     home.run(&["files", "ls", "box", "none"]).failed(3, &["no such file", "none"]);
     home.run(&["files", "ls", "none"]).failed(3, &["no such sandbox"]);
     home.run(&["files", "cat", "box", "d"]).failed(2, &["it is a directory", "files ls"]);
@@ -93,10 +99,41 @@ fn files_go_in_and_out_whole() {
     assert!(home.workspace().join("tree/sub/run").is_file());
     assert!(home.workspace().join("tree/\u{241b}[2J").is_file());
     assert!(fs::symlink_metadata(home.workspace().join("tree/l")).is_err());
+    // Two whose names are written alike, one that is written too long, one that can't be looked into.
+    inside(
+        &home,
+        "mkdir odd odd/shut; cd odd; : > \"$(printf '\\033')\"; : > \u{241b}; chmod 0 shut; \
+         : > \"$(head -c 255 /dev/zero | tr '\\0' '\\001')\"; echo fine > z",
+    );
+    let copied = home.json(&["files", "get", "box", "odd", "--json"]);
+    assert_eq!((&copied["files"], &copied["left_out"]), (&4.into(), &1.into()), "{copied}");
+    assert!(home.workspace().join("odd/\u{241b}").is_file());
+    assert!(home.workspace().join("odd/\u{241b}~1").is_file());
+    assert_eq!(fs::read_to_string(home.workspace().join("odd/z")).unwrap(), "fine\n");
+    inside(&home, "chmod 700 odd/shut");
+    // Into what is there, and is mounted.
+    for (path, seen) in [(".", "sub/run"), ("/tmp", "/tmp/sub/run")] {
+        home.ok(&["files", "put", "box", path, &tree]);
+        assert_eq!(inside(&home, &format!("ls {seen}")), format!("{seen}\n"));
+    }
     // What was written from outside is in the record.
     let audit = home.json(&["audit", "ls", "--json"]);
     let written = audit.as_array().unwrap().iter().filter(|it| it["action"] == "file.written");
     assert!(written.count() >= 4, "{audit}");
+}
+
+#[test]
+fn a_copy_to_the_terminal_does_nothing_to_it() {
+    let home = begun("printf 'a\\033]0;owned\\007b\\033[2Jc\\n' > bad");
+    let hostile = "a\x1b]0;owned\x07b\x1b[2Jc\n";
+    let mut pty = Pty::start(&home, &["files", "get", "box", "bad", "-"], (80, 24));
+    assert_eq!(pty.ended(), 0);
+    pty.look(|it| {
+        let raw = String::from_utf8_lossy(&it.raw);
+        assert!(raw.contains('c') && !raw.contains("owned") && !raw.contains("\x1b[2J"), "{raw:?}");
+    });
+    // Anywhere else it is what it is.
+    assert_eq!(home.ok(&["files", "get", "box", "bad", "-"]), hostile);
 }
 
 #[test]
@@ -120,6 +157,16 @@ fn a_file_is_followed_and_directories_are_watched() {
     assert_eq!(lines.next().unwrap().unwrap(), "second");
     inside(&home, "echo 3 > log");
     assert_eq!(lines.next().unwrap().unwrap(), "3");
+    // Through links, too: what happens, happens where the file is.
+    inside(&home, "mkdir real; ln -s d/link via; ln -s ../real/log d/link; echo far > real/log");
+    let mut linked = home.command(&["files", "cat", "box", "via", "--follow"]);
+    let mut linked = linked.stdout(Stdio::piped()).spawn().unwrap();
+    let mut seen = BufReader::new(linked.stdout.take().unwrap()).lines();
+    assert_eq!(seen.next().unwrap().unwrap(), "far");
+    inside(&home, "echo away >> real/log");
+    assert_eq!(seen.next().unwrap().unwrap(), "away");
+    kill_process(Pid::from_child(&linked), Signal::TERM).unwrap();
+    linked.wait().unwrap();
     let mut watching = home.command(&["files", "watch", "box", ".", "d", "--json"]);
     let mut watching = watching.stdout(Stdio::piped()).spawn().unwrap();
     let mut news = BufReader::new(watching.stdout.take().unwrap()).lines();

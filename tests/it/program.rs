@@ -54,6 +54,7 @@ impl Home {
             .env("SANDWATCH_HOME", self.path())
             .env_remove("SANDWATCH_LOG")
             .env_remove("NO_COLOR")
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             .stdin(Stdio::null());
         command
     }

@@ -16,6 +16,7 @@ use sandwatch::{
         fact::Fact,
         output::{Fidelity, From, Output, OutputRequest},
         session::{ExitStatus, Status},
+        status::Cause,
     },
     session::seat::{ExecOutput, Seat, SeatEvent},
     vt::screen::Screen,
@@ -280,6 +281,24 @@ async fn a_paused_sandbox_starts_nothing_and_says_how_to_go_on() {
     assert!(refused.hint_text().unwrap().contains("sandwatch resume"));
     bench.house.resume().await.unwrap();
     bench.house.open(SessionId::random(), shell("true")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_held_still_by_signals_is_never_said_to_be_stuck_for_that() {
+    let bench = Bench::new(false);
+    let id = bench.open("exec sleep 1000").await;
+    bench.house.pause().await.unwrap();
+    let told = bench.house.explain(&id).await.unwrap();
+    let causes: Vec<Cause> = told.causes().map(|it| it.0).collect();
+    assert_eq!(causes, [Cause::Paused], "{told:?}");
+    assert!(!told.processes.all.is_empty(), "what is held is shown: {told:?}");
+    bench.house.resume().await.unwrap();
+    let mut events = bench.house.events().await.unwrap();
+    let event = tokio::time::timeout(crate::session_place::SOON, events.next()).await.unwrap();
+    let Some(SeatEvent::Report(report)) = event else { panic!("{event:?}") };
+    assert_ne!(report.sessions[0].status, Status::Stuck, "{report:?}");
+    let told = bench.house.explain(&id).await.unwrap();
+    assert_eq!(told.causes().count(), 0, "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

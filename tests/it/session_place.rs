@@ -1,10 +1,16 @@
 //! A place without walls: real programs on real PTYs of this machine, for tests of what holds them.
 
-use std::{os::fd::OwnedFd, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::{
+    process::{Pid, Signal, kill_process_group},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
@@ -42,6 +48,18 @@ use crate::given::{session, watch};
 #[derive(Default)]
 pub struct BarePlace {
     pub lost: Arc<tokio::sync::Notify>,
+    /// Each leads a group of its own.
+    leaders: Mutex<Vec<u32>>,
+}
+
+impl BarePlace {
+    fn signals(&self, signal: Signal) {
+        let leaders = self.leaders.lock().unwrap();
+        for group in leaders.iter().filter_map(|it| Pid::from_raw(it.cast_signed())) {
+            // It may have ended.
+            let _ = kill_process_group(group, signal);
+        }
+    }
 }
 
 fn io(error: impl Into<std::io::Error>) -> Fault {
@@ -89,6 +107,7 @@ impl Place for BarePlace {
             .spawn()
             .map_err(io)?;
         let pid = child.id();
+        self.leaders.lock().unwrap().extend(pid);
         rustix::io::ioctl_fionbio(&main, true).map_err(io)?;
         let copy = || main.try_clone().map_err(io);
         let (sized, set, writer) = (copy()?, copy()?, copy()?);
@@ -128,10 +147,12 @@ impl Place for BarePlace {
     }
 
     async fn pause(&self) -> Outcome<()> {
+        self.signals(Signal::STOP);
         Ok(())
     }
 
     async fn resume(&self) -> Outcome<()> {
+        self.signals(Signal::CONT);
         Ok(())
     }
 

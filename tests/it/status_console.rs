@@ -116,7 +116,9 @@ fn the_inspector_shows_what_a_status_stands_on_and_what_fits() {
             "what fits: q shows its screen",
             "decides",
             "outranked",
-            "read twice, 512 ms apart",
+            "as of ",
+            "read twice, 512 ms apart; ",
+            " reads it anew",
         ] {
             assert!(picture.contains(words), "{words} is not in\n{picture}");
         }
@@ -189,4 +191,34 @@ fn a_pane_is_explained_by_its_own_session_and_a_failure_is_said() {
     console.send(Msg::Done { id, result: Err(fault) });
     let picture = console.picture();
     assert!(picture.contains("not known: the shim does not answer"), "{picture}");
+}
+
+/// What was sent to a session, if something was.
+fn sent(acts: &[Act]) -> Option<Vec<u8>> {
+    acts.iter().find_map(|it| match it {
+        Act::Input { bytes, .. } => Some(bytes.to_vec()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_line_and_an_interrupt_reach_the_session_that_is_inspected() {
+    let mut console = inspecting((120, 40));
+    assert_eq!(sent(&console.keys("t")), None);
+    let picture = console.picture();
+    assert!(picture.contains("send a line: "), "{picture}");
+    console.text("go on");
+    assert_eq!(sent(&console.keys("enter")).as_deref(), Some(&b"go on\r"[..]));
+    console.answer(|it| matches!(it, Act::Input { .. }), Reply::Nothing);
+    let picture = console.picture();
+    assert!(picture.contains("the line was sent to "), "{picture}");
+    // Nothing is not a line.
+    console.keys("t");
+    assert_eq!(sent(&console.keys("enter")), None);
+    // An interrupt is asked about first.
+    assert_eq!(sent(&console.keys("X")), None);
+    assert!(console.picture().contains("ctrl-c is typed into "), "{}", console.picture());
+    assert_eq!(sent(&console.keys("enter")), None);
+    console.now += Duration::from_secs(1);
+    assert_eq!(sent(&console.keys("y")).as_deref(), Some(&b"\x03"[..]));
 }

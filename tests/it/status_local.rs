@@ -243,6 +243,12 @@ fn what_an_agents_hook_tells_counts_before_what_is_guessed() {
     assert_eq!(last["status_why"], "claude has ended its turn");
     let told = becomes(&home, "asks", "waiting");
     assert!(is_hook(&told) && told["status_why"].as_str().unwrap().ends_with(": May I?"), "{told}");
+    // Who typed has answered it, as far as can be told from here.
+    home.ok(&["send", "asks", "y"]);
+    eventually("it waits no more by its hook", || {
+        let told = explain(&home, "asks");
+        told["status"] != "waiting" && !told["evidence"].to_string().contains("May I?")
+    });
     let told = becomes(&home, "circles", "stuck");
     assert_eq!((causes(&told), is_hook(&told)), (vec!["repeats"], true), "{told}");
     assert!(told["status_why"].as_str().unwrap().contains("5 times in a row"), "{told}");

@@ -107,6 +107,62 @@ fn a_shell_suspends_it_and_brings_it_back() {
 }
 
 #[test]
+fn an_editor_stops_with_it_and_what_was_edited_is_never_lost() {
+    let home = Home::new();
+    std::fs::create_dir(home.path()).unwrap();
+    let editor = home.path().join("editor");
+    // What it does each time: stops as ctrl-z has it and writes, ends badly, writes too much.
+    let script = "n=$(cat \"$0.count\"); echo $((n + 1)) > \"$0.count\"; case $n in\n\
+                  1) echo editing; kill -TSTP 0; echo 'after the stop' >> \"$1\";;\n\
+                  2) echo 'before the fall' >> \"$1\"; exit 3;;\n\
+                  3) head -c 34000000 /dev/zero > \"$1\";;\nesac";
+    std::fs::write(&editor, script).unwrap();
+    std::fs::write(home.path().join("editor.count"), "1\n").unwrap();
+    let mut command = CommandBuilder::new("bash");
+    command.args(["--norc", "--noprofile", "-i"]);
+    command.env("PS1", "prompt> ");
+    command.env("VISUAL", format!("sh {}", editor.display()));
+    command.env("TMPDIR", home.path());
+    command.cwd(home.workspace());
+    let mut pty = Pty::run(command, &home, SIZE, ("", ""));
+    pty.wait_for("prompt>");
+    pty.send(&format!("{PROGRAM} demo\r"));
+    pty.wait_for("api-refactor");
+    pty.send("f");
+    pty.wait_for("README.md");
+    pty.send("G");
+    pty.wait_for("A client that tries again");
+    pty.send("e");
+    pty.wait_until("the shell has the terminal", |it| it.has("Stopped") && prompts(it));
+    pty.send("echo at the $((1+1))nd shell\r");
+    pty.wait_for("at the 2nd shell");
+    pty.send("fg\r");
+    pty.wait_for("README.md is written");
+    pty.wait_for("after the stop");
+    let copy = || {
+        let all = std::fs::read_dir(home.path()).unwrap().map(|it| it.unwrap().path());
+        all.map(|it| it.join("README.md")).find(|it| it.is_file())
+    };
+    assert_eq!(copy(), None);
+    pty.send("e");
+    let says = |it: &View, why: &str| {
+        let words = it.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        words.contains("your copy stays at") && words.contains(why)
+    };
+    pty.wait_until("it says why, and where the copy is", |it| says(it, "exit status: 3"));
+    let kept = copy().unwrap();
+    assert!(std::fs::read_to_string(&kept).unwrap().ends_with("before the fall\n"));
+    std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
+    pty.send("e");
+    pty.wait_until("it is too large", |it| says(it, "to be written from here"));
+    assert_eq!(copy().unwrap().metadata().unwrap().len(), 34_000_000);
+    pty.send("\x03");
+    pty.wait_until("the shell is back", prompts);
+    pty.send("exit\r");
+    pty.ended();
+}
+
+#[test]
 fn without_a_shell_behind_it_nothing_stops() {
     let home = Home::new();
     // On a terminal of its own, and behind a script that knows no jobs.

@@ -21,7 +21,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
     proto [--check]    src/wire/generated from proto/
     docs [--check]     docs/reference from the tables of the library
-    picture            assets/console.svg from the running console";
+    picture            pictures in assets/ from the running console";
 
 /// What a chore comes to.
 type Done = Result<(), Box<dyn std::error::Error>>;

@@ -1,23 +1,41 @@
-//! `picture`: starts the real console on its scripted fleet in a PTY, waits until it has something
-//! to show, and writes its cells as assets/console.svg. Nothing in the picture is drawn by hand.
+//! `picture`: starts the real console in a PTY, on its scripted fleet and on a real sandbox, waits until
+//! it has something to show, and writes its cells as pictures into assets/. Nothing in them is drawn by hand.
 
 use std::{
     fmt::Write as _,
     fs,
-    io::{Read, Write as _},
+    io::{Read, Write},
     num::NonZeroU16,
+    path::Path,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::{Done, root};
 
 const COLS: u16 = 120;
 const ROWS: u16 = 36;
-/// Keys typed one after the other, to have more on screen than the first view.
-const KEYS: &[&str] = &["4"];
+/// Names of pictures of the scripted fleet, and the keys typed one after the other that lead there from the one before.
+const SCRIPTED: &[(&str, &[&str])] =
+    &[("console", &["4"]), ("gauges", &["m"]), ("files", &["q", "f", "l", "j", "j"])];
+/// The same of a real sandbox, in which a program waits for itself.
+const REAL: &[(&str, &[&str])] = &[("inspector", &["w"])];
+/// Where the programs of the real sandbox are: those of the system.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+const DEADLOCK: &str = "import threading, time
+a, b = threading.Lock(), threading.Lock()
+def both(one, other):
+    with one:
+        time.sleep(1)
+        with other:
+            print('both')
+threads = [threading.Thread(target=both, args=it) for it in ((a, b), (b, a))]
+[it.start() for it in threads]
+print('two threads, two locks', flush=True)
+[it.join() for it in threads]
+";
 /// How long the scripted fleet gets to become interesting, and then how long for each key.
 const FIRST: Duration = Duration::from_secs(12);
 const EACH: Duration = Duration::from_secs(2);
@@ -33,45 +51,116 @@ pub fn run() -> Done {
     let program = build()?;
     let home = root().join("target/xtask-picture");
     drop(fs::remove_dir_all(&home));
-    fs::create_dir_all(&home)?;
-    let size = PtySize { rows: ROWS, cols: COLS, pixel_width: 0, pixel_height: 0 };
-    let pair = native_pty_system().openpty(size)?;
-    let mut command = CommandBuilder::new(program);
-    command.arg("demo");
-    command.env("SANDWATCH_HOME", &home);
-    command.env("TERM", "xterm-256color");
-    command.env("COLORTERM", "truecolor");
-    command.env("LANG", "C.UTF-8");
-    command.env_remove("NO_COLOR");
-    let mut child = pair.slave.spawn_command(command)?;
-    drop(pair.slave);
-    let mut reader = pair.master.try_clone_reader()?;
-    let mut writer = pair.master.take_writer()?;
-    let (sender, output) = mpsc::sync_channel::<Vec<u8>>(64);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(count @ 1..) = reader.read(&mut buffer) {
-            if sender.send(buffer[..count].to_vec()).is_err() {
-                break;
+    let project = home.join("project");
+    fs::create_dir_all(&project)?;
+    fs::write(project.join("report.py"), DEADLOCK)?;
+    let mut pictures = Console::start(&program, &home, &project, &["demo"])?.take(SCRIPTED)?;
+    let sandwatch = |args: &[&str]| -> Done {
+        let mut command = std::process::Command::new(&program);
+        let status = command
+            .args(args)
+            .env("SANDWATCH_HOME", &home)
+            .env("PATH", PATH)
+            .current_dir(&project)
+            .status();
+        match status?.success() {
+            true => Ok(()),
+            false => Err(format!("sandwatch {} failed", args.join(" ")).into()),
+        }
+    };
+    let real = || -> Result<_, Box<dyn std::error::Error>> {
+        sandwatch(&["run", "-d", "--name", "report", "--", "python3", "report.py"])?;
+        Console::start(&program, &home, &project, &[])?.take(REAL)
+    };
+    let real = real();
+    // Whatever became of it, nothing of it stays.
+    sandwatch(&["rm", "-y", "report"])?;
+    sandwatch(&["hub", "stop"])?;
+    pictures.extend(real?);
+    fs::remove_dir_all(&home)?;
+    for (name, picture) in pictures {
+        fs::write(root().join(format!("assets/{name}.svg")), picture)?;
+    }
+    Ok(())
+}
+
+/// A console in a terminal of its own.
+struct Console {
+    child: Box<dyn Child + Send + Sync>,
+    /// The terminal is there as long as this is.
+    _terminal: Box<dyn MasterPty + Send>,
+    writer: Box<dyn Write + Send>,
+    output: mpsc::Receiver<Vec<u8>>,
+    parser: vt100::Parser,
+}
+
+impl Console {
+    fn start(
+        program: &Path,
+        home: &Path,
+        project: &Path,
+        args: &[&str],
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let size = PtySize { rows: ROWS, cols: COLS, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size)?;
+        let mut command = CommandBuilder::new(program);
+        command.args(args);
+        command.cwd(project);
+        command.env("SANDWATCH_HOME", home);
+        command.env("TERM", "xterm-256color");
+        command.env("COLORTERM", "truecolor");
+        command.env("LANG", "C.UTF-8");
+        command.env_remove("NO_COLOR");
+        let child = pair.slave.spawn_command(command)?;
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader()?;
+        let writer = pair.master.take_writer()?;
+        let (sender, output) = mpsc::sync_channel::<Vec<u8>>(64);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let sides = (NonZeroU16::new(ROWS), NonZeroU16::new(COLS));
+        let (Some(rows), Some(cols)) = sides else { return Err("no picture of that size".into()) };
+        let parser = vt100::Parser::new(rows, cols, 0);
+        Ok(Self { child, _terminal: pair.master, writer, output, parser })
+    }
+
+    /// Takes these pictures, and ends it.
+    fn take(
+        mut self,
+        pictures: &[(&'static str, &[&str])],
+    ) -> Result<Vec<(&'static str, String)>, Box<dyn std::error::Error>> {
+        let mut taken = Vec::new();
+        self.feed(FIRST);
+        for (name, keys) in pictures {
+            for key in *keys {
+                self.writer.write_all(key.as_bytes())?;
+                self.feed(EACH);
+            }
+            println!("{name}\n{}\n", self.parser.screen().contents());
+            taken.push((*name, draw(self.parser.screen())));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(taken)
+    }
+
+    /// Takes in what it draws for so long.
+    fn feed(&mut self, long: Duration) {
+        let end = Instant::now() + long;
+        // A console that draws all the time leaves the channel never empty.
+        while Instant::now() < end {
+            match self.output.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.parser.process(&bytes),
+                Err(_) => return,
             }
         }
-    });
-    let sides = (NonZeroU16::new(ROWS), NonZeroU16::new(COLS));
-    let (Some(rows), Some(cols)) = sides else { return Err("no picture of that size".into()) };
-    let mut parser = vt100::Parser::new(rows, cols, 0);
-    feed(&mut parser, &output, FIRST);
-    for key in KEYS {
-        writer.write_all(key.as_bytes())?;
-        feed(&mut parser, &output, EACH);
     }
-    let picture = draw(parser.screen());
-    child.kill()?;
-    child.wait()?;
-    fs::remove_dir_all(&home)?;
-    println!("{}", parser.screen().contents());
-    fs::create_dir_all(root().join("assets"))?;
-    fs::write(root().join("assets/console.svg"), picture)?;
-    Ok(())
 }
 
 fn build() -> Result<std::path::PathBuf, Box<dyn std::error::Error>> {
@@ -86,20 +175,13 @@ fn build() -> Result<std::path::PathBuf, Box<dyn std::error::Error>> {
     Ok(root().join("target/debug/sandwatch"))
 }
 
-fn feed(parser: &mut vt100::Parser, output: &mpsc::Receiver<Vec<u8>>, long: Duration) {
-    let end = Instant::now() + long;
-    while let Ok(bytes) = output.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        parser.process(&bytes);
-    }
-}
-
 /// The picture: backgrounds first, then lines and blocks as shapes, then letters.
 fn draw(screen: &vt100::Screen) -> String {
     let (width, height) = (f32::from(COLS) * WIDE + 16.0, f32::from(ROWS) * HIGH + 16.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" \
-         font-size=\"{LETTERS}\">\n<title>The console of sandwatch on its scripted fleet</title>\n\
+         font-size=\"{LETTERS}\">\n<title>The console of sandwatch</title>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"{BACKGROUND}\"/>\n\
          <g transform=\"translate(8 8)\">\n"
     );

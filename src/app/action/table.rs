@@ -181,6 +181,13 @@ actions! {
         "Show what a session does and what that stands on: the evidence, its processes, and what each waits on.",
         [Global "w", Prefix "e"], "why" Sandbox;
 
+    Nudge, "status.nudge", Records, None, "Send a line",
+        "In the inspector: type one line into the session, with enter behind it, without stepping in.",
+        [Records "t"];
+    Interrupt, "status.interrupt", Records, Confirm, "Interrupt",
+        "In the inspector: type ctrl-c into the session.",
+        [Records "X"];
+
     RecordOpen, "records.open", Records, None, "Read",
         "Read all of the row under the cursor.",
         [Records "enter"];

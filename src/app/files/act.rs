@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Preview;
 use crate::{
-    base::id::SandboxId,
+    base::{fault::Fault, id::SandboxId},
     model::file::{Expected, FileEntry, Hit},
 };
 
@@ -44,7 +44,7 @@ pub enum FilesAct {
     Fetch { sandbox: SandboxId, path: Vec<u8> },
     /// Gives the terminal to the operator's editor; answered with `Edited`.
     Edit(PathBuf),
-    /// Writes such a copy back; answered with `Written`.
+    /// Writes such a copy back; answered with `Written` or `Changed`.
     Send { sandbox: SandboxId, path: Vec<u8>, copy: PathBuf, expected: Expected },
     /// Deletes such a copy. Has no `Msg::Done`.
     Drop(PathBuf),
@@ -68,9 +68,15 @@ pub enum FilesReply {
         copy: PathBuf,
         version: Option<u64>,
     },
-    /// Whether it is another by now.
-    Edited(bool),
+    Edited {
+        /// It is another by now, or nobody knows.
+        changed: bool,
+        /// The editor did not end well, and why.
+        wrong: Option<Fault>,
+    },
     Written,
+    /// It was not: what is there now is not what was read.
+    Changed,
 }
 
 /// What an effect of the place was for.

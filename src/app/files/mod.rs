@@ -267,16 +267,33 @@ impl Files {
     /// Takes what was read of a file; the cursor stays on its line, or at the end that is followed.
     pub(in crate::app) fn look(&mut self, preview: Preview) {
         let same = matches!(&self.preview, Some(Ok(it)) if it.path == preview.path);
-        let line = self.found.as_ref().and_then(|it| it.hits.get(it.cursor.at())?.line.as_ref());
-        let line = line.map(|it| usize::try_from(it.number.saturating_sub(1)).unwrap_or(0));
         self.preview = Some(Ok(preview));
         self.settle_lines();
         if !same {
             self.column = 0;
-            self.lines.show_from(line.unwrap_or(0), 3);
+            self.lines.show_from(0, 0);
+            self.show_hit();
         }
         if self.follows {
             self.lines.move_to(usize::MAX);
+        }
+    }
+
+    /// The cursor of the tree, or of what was found, was moved: what is beside it follows.
+    pub(in crate::app) fn moved(&mut self, now: Duration) {
+        self.rest.moved(now);
+        self.settle_lines();
+        self.show_hit();
+    }
+
+    /// Shows the line under the cursor of what was found, if its file is shown already.
+    fn show_hit(&mut self) {
+        let hit = self.found.as_ref().and_then(|it| it.hits.get(it.cursor.at()));
+        let Some(line) = hit.and_then(|it| it.line.as_ref()) else { return };
+        if matches!(self.shown(), Some(Ok(Preview { body: Body::Text(_), .. }))) {
+            let row = usize::try_from(line.number.saturating_sub(1)).unwrap_or(usize::MAX);
+            self.follows = false;
+            self.lines.show_from(row, 3);
         }
     }
 

@@ -64,6 +64,8 @@ pub enum LineKind {
     FileWords,
     /// What the next snapshot of a sandbox is called.
     SnapshotName(SandboxId),
+    /// What is typed into this session, with enter behind it.
+    Nudge(SessionId),
     /// What is said to an agent with the answer that denies this ask, as it was on screen.
     DenySay {
         ask: AskId,

@@ -29,6 +29,12 @@ pub enum Pending {
         session: SessionId,
         run: u64,
     },
+    /// Something that was sent to a session that nobody has stepped into.
+    Sent {
+        what: &'static str,
+        /// What the session is called.
+        to: String,
+    },
     Older(SessionId),
     /// The first page there is.
     Oldest(SessionId),
@@ -106,7 +112,7 @@ pub enum Pending {
 
 impl Pending {
     /// Whether it is for gauges, for the lists of rules, of what went out and of the audit record, or for what is written
-    /// there.
+    /// there, or sent from there.
     pub(in crate::app) fn is_of_records(&self) -> bool {
         matches!(
             self,
@@ -116,6 +122,7 @@ impl Pending {
                 | Self::RemoveRule { .. }
                 | Self::Propose
                 | Self::AddRule
+                | Self::Sent { .. }
         )
     }
 }

@@ -25,7 +25,7 @@ impl Turn<'_> {
             LineKind::Command => command::COMMAND_BYTES_MAX,
             LineKind::Search | LineKind::Find | LineKind::FileWords => PATTERN_BYTES_MAX,
             LineKind::SnapshotName(_) => NAME_BYTES_MAX,
-            LineKind::DenySay { .. } => ANSWER_MESSAGE_BYTES_MAX,
+            LineKind::DenySay { .. } | LineKind::Nudge(_) => ANSWER_MESSAGE_BYTES_MAX,
         };
         let editor = Editor::new(text, bytes_max);
         let mode = LineMode { kind, editor, offers: Vec::new(), offered: None, back: 0 };
@@ -90,6 +90,7 @@ impl Turn<'_> {
             | LineKind::Find
             | LineKind::FileWords
             | LineKind::SnapshotName(_)
+            | LineKind::Nudge(_)
             | LineKind::DenySay { .. } => {}
         }
     }
@@ -231,6 +232,7 @@ impl Turn<'_> {
             LineKind::Find => self.find_in_view(&text),
             LineKind::FileWords => self.search_files(&text),
             LineKind::SnapshotName(sandbox) => self.snapshot_named(sandbox, &text),
+            LineKind::Nudge(session) => self.nudged(session, &text),
             LineKind::DenySay { ask, digest } => self.deny_said(&ask, &digest, &text),
             LineKind::Command if text.is_empty() => {}
             LineKind::Command => {
@@ -272,6 +274,7 @@ impl Turn<'_> {
             | LineKind::Find
             | LineKind::FileWords
             | LineKind::SnapshotName(_)
+            | LineKind::Nudge(_)
             | LineKind::DenySay { .. } => return,
         }
         let last = self.state.history.len();

@@ -19,6 +19,7 @@ mod records;
 mod results;
 mod scroll;
 mod snapshots;
+mod steer;
 mod typing;
 mod verbs;
 mod views;

@@ -128,6 +128,7 @@ impl Turn<'_> {
             Action::RecordOpen => self.read_record(),
             Action::RuleAdd if it.of == Of::Rules => self.write_new_rule(),
             Action::RuleRemove if it.of == Of::Rules => self.ask_to_remove_rule(),
+            Action::Nudge | Action::Interrupt => return self.steer(action),
             Action::FindNext | Action::FindPrevious | Action::NextPlace | Action::PreviousPlace => {
                 let (title, key) = (action.spec().title, self.state.key_words(Action::Back));
                 self.notice(Level::Info, &format!("{title} does nothing here; {key} goes back"));
@@ -177,21 +178,26 @@ impl Turn<'_> {
         self.start(Act::RemoveRule(name), Some(pending));
     }
 
+    fn rule_removed(&mut self, id: &str, result: Outcome<Reply>) {
+        match result {
+            Ok(_) => {
+                self.notice(Level::Info, &format!("rule {id} is taken out"));
+                if let Some(it) = self.records_mut() {
+                    it.open = None;
+                }
+                self.read_records();
+            }
+            Err(fault) => self.fault("taking out a rule", &fault),
+        }
+    }
+
     pub(super) fn records_done(&mut self, id: EffectId, pending: Pending, result: Outcome<Reply>) {
         let zone = self.state.zone.clone();
         self.state.dirty = true;
         match pending {
             Pending::GaugePast => self.gauge_past_came(id, result),
-            Pending::RemoveRule { id } => match result {
-                Ok(_) => {
-                    self.notice(Level::Info, &format!("rule {id} is taken out"));
-                    if let Some(it) = self.records_mut() {
-                        it.open = None;
-                    }
-                    self.read_records();
-                }
-                Err(fault) => self.fault("taking out a rule", &fault),
-            },
+            Pending::Sent { what, to } => self.delivered(what, &to, result),
+            Pending::RemoveRule { id } => self.rule_removed(&id, result),
             Pending::RuleRead(name) => {
                 let Some(it) = self.records_mut() else { return };
                 if it.reading.take_if(|it| *it == id).is_none() {

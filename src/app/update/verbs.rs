@@ -220,6 +220,7 @@ impl Turn<'_> {
             Deed::Restore { sandbox, to, label } => self.restore(sandbox, to, label),
             Deed::RemoveSnapshot { id, what } => self.remove_snapshot(id, what),
             Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
+            Deed::Interrupt(session) => self.interrupted(session),
             Deed::RemoveRule(name) => self.remove_rule(name),
             Deed::WriteOver { sandbox, path, copy } => self.send_over(sandbox, path, copy),
             Deed::TakeBack { sandbox, directory, overwrite } => {

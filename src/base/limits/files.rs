@@ -22,12 +22,13 @@ pub const FILE_SHOWN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Steps at once, of one sandbox and of all: each is a thread for as long as it takes, and hangs with what it looks at.
 pub const FILES_STEPS_PER_SANDBOX_MAX: usize = 4;
 pub const FILES_STEPS_MAX: usize = 64;
-/// A search: entries that are looked at, hits, how deep, directories that wait, what is read of one file, and how
-/// long all of it may take.
+/// A search: entries that are looked at, hits, how deep, directories that wait and bytes of their paths, what is read of
+/// one file, and how long all of it may take.
 pub const FIND_ENTRIES_MAX: u64 = 2_000_000;
 pub const FIND_HITS_MAX: usize = 1000;
 pub const FIND_DEPTH_MAX: usize = 128;
 pub const FIND_WAITING_MAX: usize = 100_000;
+pub const FIND_WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const FIND_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 pub const FIND_WITHIN: Duration = Duration::from_secs(60);
 /// How long a search works before it tells what it has, and hears whether it is still wanted.

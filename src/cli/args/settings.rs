@@ -46,7 +46,7 @@ pub enum ThemesVerb {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
-    /// Check the configuration file, and your own profiles of agents
+    /// Check the configuration file, your own profiles of agents and screen rules
     Check {
         file: Option<PathBuf>,
         #[command(flatten)]

@@ -18,6 +18,7 @@ use crate::{
         load,
         paths::Paths,
         schema::{Config, Prefs},
+        status,
     },
     model::secret::SecretUse,
     tui::files::{self, Files},
@@ -39,7 +40,7 @@ fn origin(files: &Files, prefs: &Prefs, setting: &str) -> Outcome<&'static str> 
     })
 }
 
-/// The files to check: the one that is named, or `config.toml` and all profiles of agents. There need not be any of the
+/// The files to check: the one that is named, or `config.toml`, all profiles of agents and all screen rules. There need not be any of the
 /// operator's own.
 fn own_unless_named(files: &Files, named: Option<PathBuf>, args: &JsonArgs) -> Vec<PathBuf> {
     if let Some(named) = named {
@@ -52,15 +53,20 @@ fn own_unless_named(files: &Files, named: Option<PathBuf>, args: &JsonArgs) -> V
         out::tell(&format!("no config.toml of your own in {directory}"));
     }
     let profiles = or_own(Vec::new(), files.directory(), agents::DIRECTORY);
-    there.then_some(own).into_iter().chain(profiles).collect()
+    let rules = or_own(Vec::new(), files.directory(), status::DIRECTORY);
+    there.then_some(own).into_iter().chain(profiles).chain(rules).collect()
 }
 
 fn checked(files: &Files, file: Option<PathBuf>, args: &JsonArgs) -> Outcome<out::Code> {
     let all = file.is_none();
-    let profiles = files.directory().join(agents::DIRECTORY);
+    let (profiles, rules) =
+        (files.directory().join(agents::DIRECTORY), files.directory().join(status::DIRECTORY));
     let judged = check(&own_unless_named(files, file, args), |path, _, text, found| {
         if path.parent() == Some(profiles.as_path()) {
             return agents::check(path, text).map_err(|flaws| found.all_of(&flaws));
+        }
+        if path.parent() == Some(rules.as_path()) {
+            return status::check(path, text).map_err(|flaws| found.all_of(&flaws));
         }
         let config = load::config(&path.display().to_string(), text)
             .map_err(|flaws| found.all_of(&flaws))?;
@@ -80,7 +86,8 @@ fn checked(files: &Files, file: Option<PathBuf>, args: &JsonArgs) -> Outcome<out
     // What is wrong with none of them alone.
     if all
         && code == out::DONE
-        && let Err(fault) = Profiles::of(files.directory())
+        && let Err(fault) =
+            Profiles::of(files.directory()).and_then(|_| status::of(files.directory()))
     {
         out::report(&fault);
         return Ok(1);

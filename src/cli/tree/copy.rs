@@ -9,18 +9,19 @@ use std::{
 use bytes::Bytes;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::{cut_off, list::all, read};
+use super::{cut_off, list::all, print_all, read};
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{COPY_DEPTH_MAX, COPY_ENTRIES_MAX, FILE_PIECE_BYTES},
-        text::count,
+        limits::{COPY_DEPTH_MAX, COPY_ENTRIES_MAX, FILE_PIECE_BYTES, PATH_BYTES_MAX},
+        text::{count, cut},
         units::human_bytes,
     },
     cli::{
         args::{FilesGetArgs, FilesPutArgs},
         json_files::{CopiedView, FileView},
         out,
+        safe::Safe,
     },
     model::{
         file::{
@@ -30,13 +31,14 @@ use crate::{
         sandbox::Sandbox,
     },
     runtime::{BoxStream, Runtime},
-    tui::arriving::{Arriving, is_plain, plain_name},
+    tui::arriving::{Arriving, plain_name},
 };
 
 /// What a copy came to.
 #[derive(Default)]
 struct Copied {
     files: u64,
+    directories: u64,
     bytes: u64,
     /// Links, and what is neither file nor directory.
     left_out: u64,
@@ -46,23 +48,27 @@ struct Copied {
 
 impl Copied {
     fn one_more(&self) -> Outcome<()> {
-        if self.files + self.left_out < COPY_ENTRIES_MAX {
+        if self.files + self.directories + self.left_out < COPY_ENTRIES_MAX {
             return Ok(());
         }
-        let words = format!("more than {COPY_ENTRIES_MAX} files in one copy");
+        let words = format!("more than {COPY_ENTRIES_MAX} files and directories in one copy");
         Err(Fault::invalid(words).hint("copy the directories in it one by one"))
     }
 
     fn tell(&self) {
-        let Self { files, bytes, left_out, renamed } = self;
+        let Self { files, bytes, left_out, renamed, .. } = self;
         out::tell(&format!("{}, {}", count(*files, "file"), human_bytes(*bytes)));
         if *left_out > 0 {
             let what = count(*left_out, "entry");
-            out::tell(&format!("{what} left out: links, and what is no plain file"));
+            out::tell(&format!(
+                "{what} left out: links, what is no plain file, what can't be read"
+            ));
         }
         if *renamed > 0 {
-            let what = count(*renamed, "file");
-            out::tell(&format!("{what} written under another name: control characters are named"));
+            let what = count(*renamed, "entry");
+            out::tell(&format!(
+                "{what} written under another name: control characters are named, long names cut"
+            ));
         }
     }
 }
@@ -184,6 +190,7 @@ async fn put_directory(
             if found.is_dir() && depth < COPY_DEPTH_MAX {
                 let request = make(below.clone(), Expected::Anything);
                 runtime.write_file(&sandbox.id, request, nothing()).await?;
+                copied.directories += 1;
                 waiting.push((source, below, depth + 1));
             } else if found.is_file() {
                 let mode = Some(found.mode() & 0o777);
@@ -208,14 +215,9 @@ pub async fn get(
     let entry = runtime.stat_file(&sandbox.id, path).await?;
     if args.to.as_deref() == Some(Path::new("-")) {
         let mut data = read(runtime, &sandbox.id, path, ReadFrom::Start(0), None).await?;
-        while let Some(piece) = data.next().await {
-            match piece? {
-                ReadPiece::Begin { .. } => {}
-                ReadPiece::Data(bytes) => out::print_bytes(&bytes)?,
-                ReadPiece::End => return Ok(out::DONE),
-            }
-        }
-        return Err(cut_off());
+        // As `cat` does: a terminal is shown what it would obey.
+        print_all(&mut data, &mut out::stdout_is_terminal().then(Safe::default)).await?;
+        return Ok(out::DONE);
     }
     let name = if path.is_empty() { b"workspace" } else { entry.name.as_slice() };
     let to = match args.to {
@@ -282,7 +284,13 @@ async fn get_directory(
     make(to)?;
     let mut waiting: Vec<(Vec<u8>, PathBuf, usize)> = vec![(path.to_vec(), to.to_owned(), 0)];
     while let Some((path, to, depth)) = waiting.pop() {
-        let (entries, more) = all(runtime, sandbox, &path).await?;
+        let (entries, more) = match all(runtime, sandbox, &path).await {
+            Err(fault) if depth > 0 && is_its_own(&fault) => {
+                copied.left_out += 1;
+                continue;
+            }
+            listed => listed?,
+        };
         if more {
             let words = format!("more files than can be copied: {}", name_shown(&path));
             return Err(Fault::failed(words));
@@ -293,32 +301,86 @@ async fn get_directory(
                 true => entry.name.clone(),
                 false => joined(&path, &entry.name),
             };
-            let place = to.join(plain_name(&entry.name));
+            let is_copied = match entry.kind {
+                FileKind::Directory => depth < COPY_DEPTH_MAX,
+                kind => kind == FileKind::File,
+            };
+            let Some(place) = free_place(&to, &entry.name).filter(|_| is_copied) else {
+                copied.left_out += 1;
+                continue;
+            };
+            let renamed = place.file_name().is_none_or(|it| it.as_bytes() != entry.name);
             match entry.kind {
-                FileKind::Directory if depth < COPY_DEPTH_MAX => {
+                FileKind::Directory => {
                     make(&place)?;
+                    copied.directories += 1;
+                    copied.renamed += u64::from(renamed);
                     waiting.push((below, place, depth + 1));
                 }
-                FileKind::File => {
+                _ => {
                     match get_file(runtime, sandbox, &below, &place, false).await {
                         Ok(bytes) => {
                             copied.files += 1;
                             copied.bytes += bytes;
-                            copied.renamed += u64::from(!is_plain(&entry.name));
+                            copied.renamed += u64::from(renamed);
                         }
                         // Gone meanwhile, or not for the sandbox's user.
                         Err(fault) if is_its_own(&fault) => copied.left_out += 1,
                         Err(fault) => return Err(fault),
                     }
                 }
-                _ => copied.left_out += 1,
             }
         }
     }
     Ok(())
 }
 
+/// Where an entry of that name is put in a directory that holds nothing but this copy: two names may be written alike,
+/// and one may be longer than a name may be. `None` where too many are alike, and too far down.
+fn free_place(directory: &Path, name: &[u8]) -> Option<PathBuf> {
+    const NAME_BYTES_MAX: usize = 255;
+    const ALIKE_MAX: usize = 100;
+    // With a name that long, and the zero byte behind it.
+    if directory.as_os_str().len() + NAME_BYTES_MAX + 2 > PATH_BYTES_MAX {
+        return None;
+    }
+    let plain = plain_name(name);
+    let plain = plain.to_string_lossy();
+    (0..ALIKE_MAX).find_map(|number| {
+        let after = if number == 0 { String::new() } else { format!("~{number}") };
+        let place = directory.join(format!("{}{after}", cut(&plain, NAME_BYTES_MAX - after.len())));
+        std::fs::symlink_metadata(&place).is_err().then_some(place)
+    })
+}
+
 fn is_its_own(fault: &Fault) -> bool {
     use crate::base::fault::Kind;
     matches!(fault.kind(), Kind::Absent | Kind::Denied | Kind::Invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_written_alike_get_places_of_their_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut names = Vec::new();
+        for name in [&b"a\x1b"[..], "a\u{241b}".as_bytes(), &[1; 255], &[1; 254], b".."] {
+            let place = free_place(temp.path(), name).unwrap();
+            std::fs::write(&place, "").unwrap();
+            names.push(place.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+        assert_eq!((names[0].as_str(), names[1].as_str()), ("a\u{241b}", "a\u{241b}~1"));
+        assert!(names[2].len() <= 255 && names[3].ends_with("~1"), "{names:?}");
+        assert_eq!(names[4], "unnamed");
+        let deep = temp.path().join("d/".repeat(PATH_BYTES_MAX / 2));
+        assert_eq!(free_place(&deep, b"a"), None);
+    }
+
+    #[test]
+    fn directories_are_part_of_what_a_copy_may_be() {
+        let copied = Copied { directories: COPY_ENTRIES_MAX, ..Copied::default() };
+        assert!(copied.one_more().is_err());
+    }
 }

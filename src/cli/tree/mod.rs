@@ -22,7 +22,10 @@ use crate::{
         text::count,
     },
     model::{
-        file::{FindPiece, FindRequest, Hit, ReadFrom, ReadPiece, ReadRequest, name_shown, split},
+        file::{
+            FindPiece, FindRequest, Hit, ReadFrom, ReadPiece, ReadRequest, joined, name_shown,
+            split,
+        },
         sandbox::Sandbox,
     },
     runtime::{BoxStream, Runtime},
@@ -46,6 +49,9 @@ pub async fn files(runtime: &dyn Runtime, verb: FilesVerb) -> Outcome<out::Code>
 fn cut_off() -> Fault {
     Fault::lost("the hub ended in the middle of it").hint("try again")
 }
+
+/// Links that one file is behind, one after the other; the kernel follows 40.
+const LINKS_FOLLOWED_MAX: usize = 40;
 
 type Data = BoxStream<Outcome<ReadPiece>>;
 
@@ -71,9 +77,9 @@ async fn cat(runtime: &dyn Runtime, sandbox: &Sandbox, args: FilesCatArgs) -> Ou
         print_all(&mut data, &mut safe).await?;
         return Ok(out::DONE);
     }
-    let above = split(path).map_or(&b""[..], |it| it.0).to_vec();
     // Watched first, so that nothing is missed in between.
-    let mut news = runtime.watch_files(&sandbox.id, vec![above]).await?;
+    let above = directories_of(runtime, &sandbox.id, path).await?;
+    let mut news = runtime.watch_files(&sandbox.id, above).await?;
     let mut data = read(runtime, &sandbox.id, path, from, None).await?;
     let mut end = print_all(&mut data, &mut safe).await?;
     while let Some(some) = news.next().await {
@@ -101,6 +107,25 @@ async fn cat(runtime: &dyn Runtime, sandbox: &Sandbox, args: FilesCatArgs) -> Ou
         }
     }
     Err(cut_off())
+}
+
+/// The directories in which something happens when a file changes: its own, and those of what links lead to.
+async fn directories_of(
+    runtime: &dyn Runtime,
+    id: &SandboxId,
+    path: &[u8],
+) -> Outcome<Vec<Vec<u8>>> {
+    let (mut path, mut all) = (path.to_vec(), Vec::new());
+    while all.len() < LINKS_FOLLOWED_MAX {
+        let above = split(&path).map_or(&b""[..], |it| it.0).to_vec();
+        all.push(above.clone());
+        let Some(target) = runtime.stat_file(id, &path).await?.target else { break };
+        path = match (target.path.first(), above.is_empty()) {
+            (Some(b'/'), _) | (_, true) => target.path,
+            _ => joined(&above, &target.path),
+        };
+    }
+    Ok(all)
 }
 
 /// Prints a file; gives where it ended.

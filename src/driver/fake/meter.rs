@@ -45,6 +45,7 @@ fn usage(name: &str, now: f64) -> Usage {
         pids_limit: (seed % 5 == 0).then_some(64),
         read_bytes: sum(40_000.0 * kind),
         write_bytes: sum(220_000.0 * kind),
+        space_bytes: Some((30.0 + 900.0 * kind * (1.0 + 0.2 * wave)) as u64 * 1024 * 1024),
         rx_bytes: sum(90_000.0 * kind),
         tx_bytes: sum(12_000.0 * kind),
         ..Usage::default()

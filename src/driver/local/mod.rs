@@ -44,6 +44,7 @@ mod seccomp;
 mod shelf;
 mod shelf_size;
 mod side;
+mod sockets;
 mod sys;
 mod terminal;
 mod terms;

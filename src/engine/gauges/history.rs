@@ -33,6 +33,7 @@ pub fn row(gauge: &Gauge) -> Row {
         Series::Cpu => shown(rates.cpu_percent),
         Series::Memory => count(usage.memory_bytes),
         Series::Pids => count(usage.pids),
+        Series::Space => count(usage.space_bytes),
         Series::Read => shown(rates.read),
         Series::Write => shown(rates.write),
         Series::Rx => shown(rates.rx),
@@ -50,6 +51,7 @@ pub fn host_row(host: &HostGauge) -> Row {
     let of = |it: &Series| match it {
         Series::Cpu => shown(host.cpu_percent),
         Series::Memory => count(host.memory_bytes),
+        Series::Space => count(host.disk_used_bytes()),
         Series::Gpu => shown(busiest),
         _ => f32::NAN,
     };

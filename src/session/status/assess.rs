@@ -65,14 +65,19 @@ pub(super) fn assess(
         }
         return out;
     }
-    if let Some(it) = front.iter().find(|it| it.doing == Doing::Terminal && it.endless) {
+    // Who reads single keys may do so beside what another of its threads waits for: an answer, say.
+    let reads_it = |it: &&&Process| {
+        it.doing == Doing::Terminal && it.endless && (terminal.lines == Some(true) || !it.linked)
+    };
+    if let Some(it) = front.iter().find(reads_it) {
         out.front = Some(reads(it, terminal));
         return out;
     }
     // In a loop of events, what is typed is one of them: it is the only one if nothing else is there.
+    let waits = |it: &Process| it.doing == Doing::Child && it.endless;
     let loops = front.iter().find(|it| it.doing == Doing::Events && it.endless && it.keys);
-    if let Some(it) = loops.filter(|it| it.on.as_deref() == Some(KEYS))
-        && alive().all(|other| other.pid == it.pid || other.doing == Doing::Child)
+    if let Some(it) = loops.filter(|it| it.on.as_deref() == Some(KEYS) && !it.linked)
+        && alive().all(|other| other.pid == it.pid || waits(other))
     {
         out.front = Some(reads(it, terminal));
         return out;
@@ -116,7 +121,8 @@ fn outside(
         let words = format!("{} (pid {}) {} for {seconds} s", it.name, it.pid, it.in_words());
         return (Some(stuck(Cause::Disk, words)), None);
     }
-    let Some(it) = front.iter().find(|it| it.doing == Doing::Socket) else {
+    // Who hears keys, too, may keep a connection for later.
+    let Some(it) = front.iter().find(|it| it.doing == Doing::Socket && !it.keys) else {
         return (None, seems(front, leads));
     };
     let on = it.on.as_deref().unwrap_or("a connection");
@@ -178,20 +184,24 @@ fn is_script(argument: &str) -> bool {
 fn seems(front: &[&Process], leads: &Process) -> Option<Says> {
     let says = |status, words: String| Some(Says::new("processes", status, words));
     let name = &leads.name;
-    if let Some(it) = front.iter().find(|it| it.doing == Doing::Terminal) {
-        return says(Status::Idle, format!("{} looks for keys every now and then", it.name));
+    // An agent that waits for its model, and one that waits for its user, look alike.
+    let either = |words: String| Some(Says { what: "processes", words, ..Says::default() });
+    let hears = |it: &&&Process| matches!(it.doing, Doing::Terminal | Doing::Socket) && it.keys;
+    if let Some(it) = front.iter().find(hears) {
+        return match (it.linked, it.endless) {
+            (true, _) => either(format!("{} waits for keys, and for others beside", it.name)),
+            (false, true) => says(Status::Idle, format!("{} waits for keys", it.name)),
+            (false, false) => {
+                says(Status::Idle, format!("{} looks for keys every now and then", it.name))
+            }
+        };
     }
     if let Some(it) = front.iter().find(|it| it.doing == Doing::Events) {
         return match (it.keys, it.linked) {
             (true, false) => {
                 says(Status::Idle, format!("{} waits for keys, among others", it.name))
             }
-            // An agent that waits for its model, and one that waits for its user, look alike.
-            _ => Some(Says {
-                what: "processes",
-                words: format!("{} {}", it.name, it.in_words()),
-                ..Says::default()
-            }),
+            _ => either(format!("{} {}", it.name, it.in_words())),
         };
     }
     if let Some(it) = front.iter().find(|it| it.doing == Doing::Runs) {
@@ -304,6 +314,34 @@ mod tests {
         let limited = Process { endless: false, ..lock };
         assert_eq!(of(&[limited], LONG), None);
         assert_eq!(of(&[shell], LONG), None);
+    }
+
+    #[test]
+    fn who_reads_keys_beside_a_connection_of_another_thread_may_be_at_work() {
+        let told = |it: Process, terminal| {
+            let all = [it];
+            let (before, now) = (reading(0, &all), reading(1, &all));
+            let told = assess(&now, Some(&before), LONG, terminal);
+            let status = |it: Option<Says>| it.map(|it| it.status);
+            (status(told.front), status(told.seems))
+        };
+        let keys = process(2, "agent", Doing::Terminal);
+        let both = Process { linked: true, ..keys.clone() };
+        assert_eq!(told(keys, RAW), (Some(Some(Status::Idle)), None));
+        assert_eq!(told(both.clone(), RAW), (None, Some(None)));
+        // A line that is wanted is wanted, whatever else there is.
+        assert_eq!(told(both, LINES), (Some(Some(Status::Waiting)), None));
+        let looped =
+            Process { keys: true, on: Some(KEYS.to_owned()), ..process(2, "agent", Doing::Events) };
+        let both = Process { linked: true, ..looped.clone() };
+        assert_eq!(told(looped, RAW), (Some(Some(Status::Idle)), None));
+        assert_eq!(told(both, RAW), (None, Some(None)));
+        // A connection that is kept beside the keys is no network that hangs.
+        let kept = Process { keys: true, linked: true, ..process(2, "agent", Doing::Socket) };
+        assert_eq!(told(kept, RAW), (None, Some(None)));
+        // One of which not all was seen.
+        let part = Process { endless: false, ..process(2, "agent", Doing::Terminal) };
+        assert_eq!(told(part, RAW), (None, Some(Some(Status::Idle))));
     }
 
     #[test]

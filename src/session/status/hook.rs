@@ -16,7 +16,7 @@ pub struct HookWord {
     pub agent: String,
     /// What happens, in the agent's word: `Stop`.
     pub happens: String,
-    /// The tool it is about.
+    /// The tool it is about, what is notified, or what a session begins with.
     pub tool: Option<String>,
     /// Tells calls of tools with other arguments apart.
     pub call: Option<String>,
@@ -42,10 +42,25 @@ impl HookWord {
 
     /// A person had a word: what it did before is no sign of going round in circles.
     pub(super) fn begins_anew(&self) -> bool {
-        matches!(
-            self.happens.as_str(),
-            "UserPromptSubmit" | "BeforeAgent" | "SessionStart" | "Stop"
-        )
+        match self.happens.as_str() {
+            "SessionStart" => !self.is_compaction(),
+            it => matches!(
+                it,
+                "UserPromptSubmit"
+                    | "BeforeAgent"
+                    | "beforeSubmitPrompt"
+                    | "Stop"
+                    | "AfterAgent"
+                    | "stop"
+                    | "StopFailure"
+                    | "SessionEnd"
+            ),
+        }
+    }
+
+    /// It begins anew by itself, in the middle of what it does.
+    fn is_compaction(&self) -> bool {
+        self.tool.as_deref() == Some("compact")
     }
 
     /// What it means for the status; `None` = nothing that is known here.
@@ -54,7 +69,12 @@ impl HookWord {
         let tool = self.tool.as_deref().unwrap_or("a tool");
         let says = |what, status, words: String| Some(Says::new(what, status, words));
         match self.happens.as_str() {
-            "SessionStart" => says("SessionStart", Status::Idle, format!("{agent} is ready")),
+            // It may well have been given something to do already, on its command line.
+            "SessionStart" if !self.is_compaction() => Some(Says {
+                what: "SessionStart",
+                words: format!("{agent} has started"),
+                ..Says::default()
+            }),
             "UserPromptSubmit" | "BeforeAgent" | "beforeSubmitPrompt" => says(
                 "UserPromptSubmit",
                 Status::Working,
@@ -111,8 +131,11 @@ mod tests {
     fn what_happens_means_a_status_and_what_is_not_known_means_none() {
         let of = |happens: &str, tool: Option<&str>| {
             let word = HookWord::new("claude", happens).about(tool, None, Some("x\u{1b}[31m"));
-            word.says().map(|it| (it.status.unwrap(), it.words))
+            word.says().map(|it| (it.status.unwrap_or(Status::Unknown), it.words))
         };
+        // That it is there says nothing of whether it has something to do.
+        assert_eq!(of("SessionStart", Some("startup")).unwrap().0, Status::Unknown);
+        assert_eq!(of("SessionStart", Some("compact")), None);
         assert_eq!(of("UserPromptSubmit", None).unwrap().0, Status::Working);
         assert_eq!(of("PostToolUse", Some("Bash")).unwrap().1, "claude goes on: Bash is done");
         assert_eq!(of("Stop", None).unwrap().0, Status::Idle);

@@ -38,6 +38,18 @@ pub(in crate::session) struct Looks {
     still_since: Option<Duration>,
     /// Why nobody can look at its processes.
     blind: Option<String>,
+    /// What is remembered is of after so many turns of its host.
+    turns: u64,
+}
+
+/// What a look needs beside its session.
+pub(in crate::session) struct Around {
+    pub place: Arc<dyn Place>,
+    pub rules: Arc<Rules>,
+    /// Held to write while all is held still for a moment.
+    pub still: Arc<RwLock<()>>,
+    /// Whether its sandbox is paused: where nothing can be frozen, a signal holds all of it then.
+    pub paused: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// A reading with what followed from it.
@@ -47,6 +59,11 @@ pub(in crate::session) struct Seen {
 }
 
 impl Looks {
+    /// What was seen says nothing of what is seen from now on.
+    fn forget(&mut self) {
+        (self.last, self.still_since) = (None, None);
+    }
+
     /// Takes a reading; `printed` is when the session printed last.
     fn take(&mut self, now: Reading, printed: Option<Duration>, terminal: TerminalUse) -> Assessed {
         let moves = self.last.as_ref().is_none_or(|before| moved(before, &now));
@@ -68,8 +85,11 @@ impl Looks {
 /// Looks once. Where processes can't be seen, what the terminal tells counts alone.
 pub(in crate::session) async fn look(host: &Host, place: &dyn Place, looks: &mut Looks) -> Seen {
     let terminal = host.terminal();
-    let pid = host.session().pid;
-    let read = match pid {
+    let turns = host.turns();
+    if std::mem::replace(&mut looks.turns, turns) != turns {
+        looks.forget();
+    }
+    let read = match host.pid() {
         Some(pid) if looks.blind.is_none() => Some(place.processes(pid).await),
         _ => None,
     };
@@ -82,6 +102,11 @@ pub(in crate::session) async fn look(host: &Host, place: &dyn Place, looks: &mut
                 notes: reading.notes.clone(),
                 apart: looks.last.as_ref().map(|it| reading.at.saturating_sub(it.at)),
             };
+            if host.turns() != turns {
+                // It is of two times.
+                looks.forget();
+                return Seen { processes, assessed: Assessed::default() };
+            }
             let assessed = looks.take(reading, host.printed(), terminal);
             Seen { processes, assessed }
         }
@@ -98,7 +123,7 @@ pub(in crate::session) async fn look(host: &Host, place: &dyn Place, looks: &mut
                     .clone()
                     .unwrap_or_else(|| "its processes are not of this machine".to_owned()),
             };
-            looks.last = None;
+            looks.forget();
             let processes = Processes { notes: vec![why], ..Processes::default() };
             Seen {
                 processes,
@@ -120,9 +145,16 @@ fn of_terminal(terminal: TerminalUse) -> Option<Says> {
     })
 }
 
-/// Looks for somebody who asks: twice, where it may be stuck or the last look was long ago.
-pub(in crate::session) async fn twice(host: &Host, place: &dyn Place, rules: &Rules) -> Processes {
-    if host.session().exit.is_some() {
+/// Looks, unless all is held still.
+async fn moving(host: &Host, around: &Around, looks: &mut Looks) -> Option<Seen> {
+    let _moving = around.still.try_read().ok().filter(|_| !(around.paused)())?;
+    Some(look(host, &*around.place, looks).await)
+}
+
+/// Looks for somebody who asks: twice, where it may be stuck or the last look was long ago. What is held still is shown, and
+/// nothing is made of it.
+pub(in crate::session) async fn twice(host: &Host, around: &Around) -> Processes {
+    if host.has_ended() {
         return Processes {
             notes: vec!["its program has ended".to_owned()],
             ..Processes::default()
@@ -134,36 +166,27 @@ pub(in crate::session) async fn twice(host: &Host, place: &dyn Place, rules: &Ru
     if looks.last.as_ref().is_some_and(|it| it.at < old) && looks.still_since.is_none() {
         looks.last = None;
     }
-    let first = look(host, place, &mut looks).await;
+    let Some(first) = moving(host, around, &mut looks).await else {
+        return look(host, &*around.place, &mut Looks::default()).await.processes;
+    };
     let seen = match first.processes.at {
         Some(_) => {
             tokio::time::sleep(READINGS_APART).await;
-            look(host, place, &mut looks).await
+            moving(host, around, &mut looks).await.unwrap_or(first)
         }
         None => first,
     };
-    host.looked(&seen.assessed, &seen.processes, rules);
+    host.looked(&seen.assessed, &seen.processes, &around.rules);
     seen.processes
 }
 
-/// Looks at a session until it ends or nobody holds it any more. Nobody looks while `still` is held to write: what is held
-/// still for a moment is not stuck.
-pub(in crate::session) fn start(
-    host: &Arc<Host>,
-    place: Arc<dyn Place>,
-    rules: Arc<Rules>,
-    still: Arc<RwLock<()>>,
-) {
+/// Looks at a session until it ends or nobody holds it any more. Nobody looks while all is held still: what is, is not stuck.
+pub(in crate::session) fn start(host: &Arc<Host>, around: Around) {
     let (host, bell) = (Arc::downgrade(host), host.bell());
-    tokio::spawn(watch((host, bell), place, rules, still));
+    tokio::spawn(watch((host, bell), around));
 }
 
-async fn watch(
-    (host, bell): (Weak<Host>, Arc<Notify>),
-    place: Arc<dyn Place>,
-    rules: Arc<Rules>,
-    still: Arc<RwLock<()>>,
-) {
+async fn watch((host, bell): (Weak<Host>, Arc<Notify>), around: Around) {
     let mut looked: Option<Duration> = None;
     let mut pause = LOOK_AGAIN_MIN;
     let mut next = Some(LOOK_SETTLES);
@@ -184,19 +207,22 @@ async fn watch(
             tokio::time::sleep(rest.max(LOOK_SETTLES)).await;
             pause = LOOK_AGAIN_MIN;
         }
-        let moving = still.read().await;
+        let moving = around.still.read().await;
         let Some(strong) = host.upgrade() else { return };
-        if strong.session().exit.is_some() {
+        if strong.has_ended() {
             return;
         }
         let before = strong.status();
-        let seen = {
-            let mut looks = strong.looks().await;
-            let seen = look(&strong, &*place, &mut looks).await;
-            drop(looks);
-            strong.looked(&seen.assessed, &seen.processes, &rules);
-            seen
-        };
+        let mut looks = strong.looks().await;
+        if (around.paused)() {
+            // Whoever lets it go on rings, unless that is done by other hands.
+            looks.forget();
+            next = Some(LOOK_AGAIN_MAX);
+            continue;
+        }
+        let seen = look(&strong, &*around.place, &mut looks).await;
+        drop(looks);
+        strong.looked(&seen.assessed, &seen.processes, &around.rules);
         drop(moving);
         looked = Some(clock::monotonic());
         let status = strong.status();

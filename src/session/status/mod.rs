@@ -290,6 +290,21 @@ impl Recorder {
         }
     }
 
+    /// A person had a word, by what was typed or by an answer: what its hooks told of waiting for one, or of circles, is over.
+    /// Tells whether that was told.
+    pub(super) fn answered(&mut self) -> bool {
+        self.calls.clear();
+        let waits = self.slots.get(&Slot::Hook).is_some_and(|it| it.says == Some(Status::Waiting));
+        let waits = waits && self.slots.remove(&Slot::Hook).is_some();
+        self.slots.remove(&Slot::Repeats).is_some() || waits
+    }
+
+    /// It is held still, or goes on: what its processes were seen to do says nothing of now. Tells whether anything was.
+    pub(super) fn turned(&mut self) -> bool {
+        let front = self.slots.remove(&Slot::Front).is_some();
+        self.slots.remove(&Slot::Seems).is_some() || front
+    }
+
     /// Its processes were looked at, and its screen.
     pub(super) fn looked(&mut self, seen: Assessed, screen: Option<&Read<'_>>, lines: &[String]) {
         self.put(Slot::Front, seen.front);
@@ -422,4 +437,37 @@ impl Beside {
 /// What programs turn to show that they live.
 fn is_spinner(it: char) -> bool {
     matches!(it, '\u{2800}'..='\u{28ff}' | '◐'..='◓' | '◴'..='◷')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(recorder: &mut Recorder, happens: &str, tool: Option<&str>) -> Status {
+        recorder.told(&HookWord::new("claude", happens).about(tool, Some("same"), None));
+        recorder.judge(&Beside::default()).status
+    }
+
+    #[test]
+    fn what_a_hook_said_of_waiting_and_of_circles_ends_with_a_word_of_a_person() {
+        let mut it = Recorder::start();
+        it.printed();
+        let status = |it: &Recorder| it.judge(&Beside::default()).status;
+        assert_eq!(told(&mut it, "Notification", Some("permission_prompt")), Status::Waiting);
+        assert!(it.answered());
+        assert_eq!(status(&it), Status::Working);
+        for _ in 0..crate::base::limits::CALLS_REPEATED {
+            told(&mut it, "PostToolUse", Some("Bash"));
+        }
+        assert_eq!(status(&it), Status::Stuck);
+        assert!(it.answered() && !it.answered());
+        // That it works was said, and still is.
+        assert_eq!(status(&it), Status::Working);
+        for end in ["AfterAgent", "StopFailure", "SessionEnd", "Stop"] {
+            for _ in 0..crate::base::limits::CALLS_REPEATED {
+                told(&mut it, "PostToolUse", Some("Bash"));
+            }
+            assert_eq!(told(&mut it, end, None), Status::Idle, "{end}");
+        }
+    }
 }

@@ -1,7 +1,5 @@
-//! Rules about screens, compiled. A program draws what it likes, so what they read is a claim; and whatever it draws, looking
+//! Rules about screens, as they are held against one. A program draws what it likes, so what they read is a claim; and whatever it draws, looking
 //! costs time that grows with the screen alone.
-
-use regex::{Regex, RegexBuilder};
 
 use crate::{
     base::limits::SCREEN_ROWS_READ_MAX,
@@ -9,26 +7,9 @@ use crate::{
     model::session::Status,
 };
 
-/// An automaton may take this much, in bytes.
-const MEMORY_MAX: usize = 1 << 20;
-
 /// All rules.
 pub struct Rules {
-    files: Vec<File>,
-}
-
-struct File {
-    name: String,
-    programs: Vec<String>,
-    rules: Vec<Rule>,
-}
-
-struct Rule {
-    says: Status,
-    pattern: Regex,
-    unless: Option<Regex>,
-    rows: usize,
-    words: String,
+    files: Vec<ScreenRules>,
 }
 
 /// What was read off a screen.
@@ -42,33 +23,14 @@ pub struct Read<'a> {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self::new(built_in()).0
+        Self::new(built_in())
     }
 }
 
 impl Rules {
-    /// Of these files; a pattern that is none leaves its rule out, and is told.
-    pub fn new(all: Vec<ScreenRules>) -> (Self, Vec<String>) {
-        let mut flaws = Vec::new();
-        let files = all.into_iter().map(|file| {
-            let name = file.name;
-            let rules = file.rules.into_iter().filter_map(|it| {
-                let mut built = |pattern: &str| {
-                    let built = RegexBuilder::new(pattern).size_limit(MEMORY_MAX).build();
-                    built.map_err(|_| {
-                        flaws.push(format!("screen rules {name}: not a pattern: {pattern}"));
-                    })
-                };
-                let pattern = built(&it.pattern).ok()?;
-                let unless = it.unless.as_deref().map(&mut built).transpose().ok()?;
-                let rows = usize::from(it.rows);
-                Some(Rule { says: it.says, pattern, unless, rows, words: it.words })
-            });
-            let rules = rules.collect();
-            File { name, programs: file.programs, rules }
-        });
-        let files = files.collect();
-        (Self { files }, flaws)
+    /// Of these files, the first of which count first.
+    pub fn new(files: Vec<ScreenRules>) -> Self {
+        Self { files }
     }
 
     /// What the first rule that fits says of a screen on which one of these programs runs.
@@ -76,13 +38,13 @@ impl Rules {
         let with_text: Vec<&str> = lines.iter().map(|it| it.trim_end()).collect();
         let last = with_text.iter().rposition(|it| !it.is_empty())?;
         let shown = with_text.get(..=last)?;
-        let is_for = |file: &&File| {
+        let is_for = |file: &&ScreenRules| {
             file.programs.iter().any(|it| it == ANY || programs.iter().any(|program| program == it))
         };
         let all = self.files.iter().filter(is_for);
         let mut all = all.flat_map(|file| file.rules.iter().map(move |rule| (file, rule)));
         all.find_map(|(file, rule)| {
-            let rows = rule.rows.min(SCREEN_ROWS_READ_MAX.into());
+            let rows = usize::from(rule.rows.min(SCREEN_ROWS_READ_MAX));
             let rows = shown.get(shown.len().saturating_sub(rows)..)?;
             let fits = rows.iter().any(|it| rule.pattern.is_match(it));
             let kept =
@@ -103,11 +65,6 @@ mod tests {
     fn says(program: &str, screen: &str) -> Option<Status> {
         let lines: Vec<String> = screen.lines().map(str::to_owned).collect();
         Rules::default().read(&[program.to_owned()], &lines).map(|it| it.says)
-    }
-
-    #[test]
-    fn every_built_in_pattern_is_one() {
-        assert_eq!(Rules::new(built_in()).1, Vec::<String>::new());
     }
 
     #[test]
@@ -139,15 +96,5 @@ mod tests {
         assert_eq!(says("sudo", "[sudo] password for alice: "), Some(Status::Waiting));
         assert_eq!(says("apt", "Do you want to continue? [Y/n] \nreading"), None);
         assert_eq!(says("x", ""), None);
-    }
-
-    #[test]
-    fn a_pattern_that_is_none_is_told_and_left_out() {
-        let mut all = built_in();
-        all.truncate(1);
-        all[0].rules[0].pattern = "(".to_owned();
-        let many = all[0].rules.len();
-        let (rules, flaws) = Rules::new(all);
-        assert_eq!((rules.files[0].rules.len(), flaws.len()), (many - 1, 1));
     }
 }

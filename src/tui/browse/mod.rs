@@ -23,13 +23,14 @@ use crate::{
         files::{FilesAct, FilesNews, FilesReply, How},
     },
     base::{
-        fault::{Fault, Outcome},
+        fault::{Fault, Kind, Outcome},
         id::SandboxId,
         limits::{
             CONSOLE_EDIT_BYTES_MAX, CONSOLE_FILE_BYTES_MAX, CONSOLE_PICTURE_BYTES_MAX,
             FILE_PIECE_BYTES, FIND_HITS_MAX,
         },
         text::shown as safe,
+        units::human_bytes,
     },
     config::paths::scratch,
     model::file::{
@@ -232,15 +233,42 @@ async fn send(
     let fault = |error| Fault::io(format!("reading {}", copy.display()), &error);
     let mut bytes = Vec::new();
     let file = std::fs::File::open(&copy).map_err(fault)?;
-    file.take(2 * CONSOLE_EDIT_BYTES_MAX).read_to_end(&mut bytes).map_err(fault)?;
-    let request = WriteRequest { path, make: Made::File, mode: None, expected };
+    let most = 2 * CONSOLE_EDIT_BYTES_MAX;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() as u64 > most {
+        let words = format!("more than {} to be written from here", human_bytes(most));
+        return Err(Fault::invalid(words).hint("sandwatch files put copies files of any size"));
+    }
+    let request = WriteRequest { path: path.clone(), make: Made::File, mode: None, expected };
     let bytes = Bytes::from(bytes);
     let pieces: Vec<Outcome<Bytes>> = (0..bytes.len())
         .step_by(FILE_PIECE_BYTES)
         .map(|at| Ok(bytes.slice(at..bytes.len().min(at + FILE_PIECE_BYTES))))
         .collect();
-    runtime.write_file(sandbox, request, Box::pin(tokio_stream::iter(pieces))).await?;
-    Ok(FilesReply::Written)
+    match runtime.write_file(sandbox, request, Box::pin(tokio_stream::iter(pieces))).await {
+        Ok(_) => Ok(FilesReply::Written),
+        Err(fault)
+            if fault.kind() == Kind::Busy
+                && is_changed(runtime, sandbox, &path, expected).await =>
+        {
+            Ok(FilesReply::Changed)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Whether what is there is not what was expected. Much else may be busy.
+async fn is_changed(
+    runtime: &dyn Runtime,
+    sandbox: &SandboxId,
+    path: &[u8],
+    expected: Expected,
+) -> bool {
+    let Expected::Version(seen) = expected else { return false };
+    match runtime.stat_file(sandbox, path).await {
+        Ok(entry) => entry.version != Some(seen),
+        Err(fault) => fault.kind() == Kind::Absent,
+    }
 }
 
 /// A watch that ends when this is dropped.

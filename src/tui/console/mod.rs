@@ -143,7 +143,7 @@ struct Console {
     guard: Guard,
     /// Of the thread that reads keys.
     hold: keyboard::Hold,
-    /// When the operator's editor ended: a ctrl-c was for that one.
+    /// When the operator's editor ended: a ctrl-c or ctrl-z was for that one.
     edited_at: Option<Duration>,
     changes: mpsc::Sender<Change>,
     drawn_at: Duration,
@@ -232,7 +232,8 @@ impl Console {
                 }
             }
             Woken::Gone => self.ending = Some(128 + libc::SIGHUP as u8),
-            Woken::Signal(Signal::End(libc::SIGINT)) if self.was_for_editor() => {}
+            Woken::Signal(Signal::End(libc::SIGINT) | Signal::Suspend) if self.was_for_editor() => {
+            }
             Woken::Signal(Signal::End(number)) => self.ending = Some(128 + number as u8),
             Woken::Signal(Signal::Suspend) => self.suspend(),
             Woken::Signal(Signal::Continue) => {

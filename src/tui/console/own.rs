@@ -111,29 +111,34 @@ impl Console {
         self.guard.give();
         // As a shell would run it: it may have arguments of its own.
         let script = format!("{editor} \"$1\"");
-        let ended = Command::new("sh").args(["-c", &script, "sh"]).arg(copy).status();
+        let started = Command::new("sh").args(["-c", &script, "sh"]).arg(copy).spawn();
+        let ended = started.map(|it| self.guard.wait_for(&it));
         let taken = self.guard.resume();
         self.hold.release();
         self.edited_at = Some(clock::monotonic());
         self.restart();
-        taken?;
         let fault = |why: String| {
             Fault::failed(format!("the editor {}: {why}", text::visible(&editor)))
                 .hint("VISUAL or EDITOR names the one to use")
         };
-        match ended {
-            Ok(status) if status.success() => {}
-            Ok(status) => return Err(fault(status.to_string())),
-            Err(error) => return Err(fault(error.to_string())),
-        }
-        let after = std::fs::read(copy).map_err(|error| Fault::io("reading the copy", &error))?;
-        Ok(Reply::Files(Box::new(FilesReply::Edited(after != before))))
+        let ended = match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(fault(status.to_string())),
+            Ok(Err(fault)) => Err(fault),
+            Err(error) => Err(fault(error.to_string())),
+        };
+        let after = std::fs::read(copy).map_err(|error| Fault::io("reading the copy", &error));
+        // What was edited is not thrown away, however it ended.
+        let changed = after.as_ref().map_or(true, |it| *it != before);
+        let wrong = taken.and(ended).and(after.map(drop)).err();
+        Ok(Reply::Files(Box::new(FilesReply::Edited { changed, wrong })))
     }
 
-    /// Whether a ctrl-c that comes now was meant for the editor.
-    pub(super) fn was_for_editor(&mut self) -> bool {
+    /// Whether a ctrl-c or ctrl-z that comes now was meant for the editor. Of the terminal that is ours they come as
+    /// keys.
+    pub(super) fn was_for_editor(&self) -> bool {
         let now = clock::monotonic();
-        self.edited_at.take_if(|it| now < *it + Duration::from_secs(1)).is_some()
+        self.edited_at.is_some_and(|it| now < it + Duration::from_secs(1))
     }
 
     /// The terminal was somebody else's meanwhile: nothing on it is known.

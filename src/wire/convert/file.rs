@@ -14,7 +14,7 @@ use crate::{
     },
     model::file::{
         Expected, FileEntry, FileKind, FindPiece, FindRequest, Hit, HitLine, ListPiece, Made,
-        ReadFrom, ReadPiece, ReadRequest, Target, WriteRequest,
+        ReadFrom, ReadPiece, ReadRequest, Target, WriteRequest, is_below,
     },
     wire::v1::{
         self, find_files_response, read_file_request, read_file_response, write_file_request,
@@ -52,7 +52,7 @@ fn name_in(value: Bytes) -> Outcome<Vec<u8>> {
 /// Where a hit is, below a directory.
 fn below_in(value: Bytes) -> Outcome<Vec<u8>> {
     let path = path_in("hit.path", value)?;
-    if path.split(|it| *it == b'/').all(|it| !matches!(it, b"" | b"." | b"..")) {
+    if is_below(&path) {
         return Ok(path);
     }
     Err(Fault::invalid("hit.path is no path below a directory"))
@@ -75,6 +75,17 @@ impl From<FileEntry> for v1::FileEntry {
             target,
             version: it.version,
         }
+    }
+}
+
+/// What lies at a path that was asked for, which may end in `..`: nobody knows its name there.
+pub fn stat_answer_in(wire: v1::FileEntry) -> Outcome<FileEntry> {
+    match &wire.name[..] {
+        b".." => {
+            let unnamed = v1::FileEntry { name: Bytes::from_static(b"/"), ..wire };
+            Ok(FileEntry { name: b"..".to_vec(), ..unnamed.try_into()? })
+        }
+        _ => wire.try_into(),
     }
 }
 

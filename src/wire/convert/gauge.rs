@@ -25,7 +25,7 @@ const PAST_MAX: Duration = Duration::from_secs(60 * GAUGE_MINUTES_KEPT as u64);
 
 enums! {
     metered_out, metered_in: MeteredBy = MeteredBy { Groups, Processes, Driver, }
-    series_out, series_in: Series = Series { Cpu, Memory, Pids, Read, Write, Rx, Tx, Gpu, }
+    series_out, series_in: Series = Series { Cpu, Memory, Pids, Read, Write, Rx, Tx, Gpu, Space, }
 }
 
 fn micros(time: Duration) -> u64 {
@@ -66,6 +66,7 @@ impl From<&Gauge> for v1::Gauge {
             pids_limit: it.usage.pids_limit,
             read_bytes: it.usage.read_bytes,
             write_bytes: it.usage.write_bytes,
+            space_bytes: it.usage.space_bytes,
             rx_bytes: it.usage.rx_bytes,
             tx_bytes: it.usage.tx_bytes,
             pressure: (*pressure != Pressure::default()).then(|| pressure.into()),
@@ -100,6 +101,7 @@ impl TryFrom<v1::Gauge> for Gauge {
                 pids_limit: wire.pids_limit,
                 read_bytes: wire.read_bytes,
                 write_bytes: wire.write_bytes,
+                space_bytes: wire.space_bytes,
                 rx_bytes: wire.rx_bytes,
                 tx_bytes: wire.tx_bytes,
                 pressure: pressure_in(wire.pressure),

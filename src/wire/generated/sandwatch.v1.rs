@@ -544,6 +544,9 @@ pub struct Gauge {
     /// GPUs that it uses, at most 64.
     #[prost(message, repeated, tag = "24")]
     pub gpus: ::prost::alloc::vec::Vec<GpuShare>,
+    /// What its files take on disk, in bytes, at least: what can't be looked at is not in it, and it may be minutes old.
+    #[prost(uint64, optional, tag = "25")]
+    pub space_bytes: ::core::option::Option<u64>,
 }
 /// The share of the last 10 seconds in which something waited for this, in percent.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -1691,13 +1694,13 @@ pub struct Process {
     /// What it does.
     #[prost(enumeration = "ProcessDoing", tag = "8")]
     pub doing: i32,
-    /// No time limit is set on what it waits for.
+    /// No time limit is set on what it waits for, all of it was seen, and nobody outside of its session may let go of it.
     #[prost(bool, tag = "9")]
     pub endless: bool,
-    /// What is typed is among what it waits for.
+    /// What is typed is among what one of its threads waits for.
     #[prost(bool, tag = "10")]
     pub keys: bool,
-    /// The other end of a connection is.
+    /// The other end of a connection or of a pipe is.
     #[prost(bool, tag = "11")]
     pub linked: bool,
     /// What it waits on, for people, at most 512 bytes; absent = not known, or nothing.
@@ -3030,6 +3033,8 @@ pub enum Series {
     Tx = 7,
     /// Percent, of the busiest GPU.
     Gpu = 8,
+    /// Bytes on disk.
+    Space = 9,
 }
 impl Series {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3047,6 +3052,7 @@ impl Series {
             Self::Rx => "SERIES_RX",
             Self::Tx => "SERIES_TX",
             Self::Gpu => "SERIES_GPU",
+            Self::Space => "SERIES_SPACE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3061,6 +3067,7 @@ impl Series {
             "SERIES_RX" => Some(Self::Rx),
             "SERIES_TX" => Some(Self::Tx),
             "SERIES_GPU" => Some(Self::Gpu),
+            "SERIES_SPACE" => Some(Self::Space),
             _ => None,
         }
     }

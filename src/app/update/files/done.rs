@@ -1,11 +1,13 @@
 //! What came of what the place of files asked for.
 
+use std::path::{Path, PathBuf};
+
 use super::super::Turn;
 use crate::{
     app::{
         dialog::{Deed, Says},
         effect::{Act, EffectId},
-        files::{FilesAct, FilesPending, FilesReply, Marks},
+        files::{Files, FilesAct, FilesPending, FilesReply, Marks},
         msg::Reply,
         view::View,
     },
@@ -40,8 +42,10 @@ impl Turn<'_> {
             FilesPending::Look(path) => self.looked(id, path, reply),
             FilesPending::Find => self.found(id, reply),
             FilesPending::Marks => {
-                if let Some(it) = self.files_mut() {
-                    it.marks_asked.take_if(|it| *it == id);
+                for view in &mut self.state.views {
+                    if let View::Files(it) = view {
+                        it.marks_asked.take_if(|it| *it == id);
+                    }
                 }
             }
             FilesPending::Get(path) => match reply {
@@ -50,6 +54,11 @@ impl Turn<'_> {
                 Err(fault) => self.fault(&format!("copying {}", name_shown(&path)), &fault),
             },
             FilesPending::Fetch { sandbox, path } => match reply {
+                Ok(FilesReply::Fetched { copy, .. }) if !self.is_at(&sandbox, &path) => {
+                    self.drop_copy(copy);
+                    let text = format!("{} was not opened: you went on", name_shown(&path));
+                    self.notice(Level::Info, &text);
+                }
                 Ok(FilesReply::Fetched { copy, version }) => {
                     let pending = FilesPending::Edit { sandbox, path, copy: copy.clone(), version };
                     self.act_on_files(FilesAct::Edit(copy), pending);
@@ -58,17 +67,20 @@ impl Turn<'_> {
                 Err(fault) => self.fault(&format!("reading {}", name_shown(&path)), &fault),
             },
             FilesPending::Edit { sandbox, path, copy, version } => match reply {
-                Ok(FilesReply::Edited(true)) => {
+                Ok(FilesReply::Edited { changed: true, wrong: None }) => {
                     let expected = version.map_or(Expected::Anything, Expected::Version);
                     self.send_copy(sandbox, path, copy, expected);
                 }
-                Ok(_) => {
-                    self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
-                    self.notice(Level::Info, "nothing was changed in it");
+                Ok(FilesReply::Edited { changed: true, wrong: Some(fault) }) => {
+                    self.copy_stays("editing", &fault, &copy);
                 }
-                Err(fault) => {
-                    self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
+                Ok(FilesReply::Edited { wrong: Some(fault), .. }) | Err(fault) => {
+                    self.drop_copy(copy);
                     self.fault("editing", &fault);
+                }
+                Ok(_) => {
+                    self.drop_copy(copy);
+                    self.notice(Level::Info, "nothing was changed in it");
                 }
             },
             FilesPending::Send { sandbox, path, copy } => self.sent(sandbox, path, copy, reply),
@@ -127,18 +139,42 @@ impl Turn<'_> {
     }
 
     fn found(&mut self, id: EffectId, reply: Outcome<FilesReply>) {
-        let Some(it) = self.files_mut() else { return };
-        let Some(found) = it.found.as_mut().filter(|it| it.asked == Some(id)) else { return };
-        found.asked = None;
-        match reply {
-            Ok(FilesReply::Found { hits, more }) => {
-                (found.hits, found.more) = (hits, more);
-                found.cursor.set_count(found.hits.len());
+        for view in &mut self.state.views {
+            let View::Files(it) = view else { continue };
+            let Some(found) = it.found.as_mut().filter(|it| it.asked == Some(id)) else { continue };
+            found.asked = None;
+            match reply {
+                Ok(FilesReply::Found { hits, more }) => {
+                    (found.hits, found.more) = (hits, more);
+                    found.cursor.set_count(found.hits.len());
+                }
+                Ok(_) => {}
+                Err(fault) => found.wrong = Some(fault.message().to_owned()),
             }
-            Ok(_) => {}
-            Err(fault) => found.wrong = Some(fault.message().to_owned()),
+            it.settle_lines();
+            return;
         }
-        it.settle_lines();
+    }
+
+    /// Whether the operator still looks at a file, and at nothing over it.
+    fn is_at(&self, sandbox: &SandboxId, path: &[u8]) -> bool {
+        let state = &*self.state;
+        let busy = state.grip.is_some() || state.copy.is_some() || state.overlay.is_some();
+        let here = self.files().filter(|it| it.sandbox == *sandbox);
+        !busy
+            && state.line.is_none()
+            && here.and_then(Files::to_look_at).is_some_and(|it| it == path)
+    }
+
+    fn drop_copy(&mut self, copy: PathBuf) {
+        self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
+    }
+
+    /// What went wrong, and where the copy is, in one: both are wanted.
+    fn copy_stays(&mut self, what: &str, fault: &Fault, copy: &Path) {
+        let hint = fault.hint_text().map(|it| format!(" ({it})")).unwrap_or_default();
+        let (why, copy) = (fault.message(), copy.display());
+        self.notice(Level::Error, &format!("{what}: {why}{hint}; your copy stays at {copy}"));
     }
 
     fn marks_read(&mut self, id: EffectId, changes: &[crate::model::change::FileChange]) {
@@ -154,16 +190,16 @@ impl Turn<'_> {
         &mut self,
         sandbox: SandboxId,
         path: Vec<u8>,
-        copy: std::path::PathBuf,
+        copy: PathBuf,
         reply: Outcome<FilesReply>,
     ) {
         let shown = name_shown(&path);
         match reply {
-            Ok(_) => {
-                self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
+            Ok(FilesReply::Written) => {
+                self.drop_copy(copy);
                 self.notice(Level::Info, &format!("{shown} is written"));
             }
-            Err(fault) if fault.kind() == Kind::Busy => {
+            Ok(FilesReply::Changed) => {
                 let lines = vec![
                     "It was changed in the sandbox while you edited it.".to_owned(),
                     "What it has there now is lost.".to_owned(),
@@ -172,10 +208,10 @@ impl Turn<'_> {
                 let title = (format!("Write over {shown}?"), "write over it");
                 self.ask_first(Deed::WriteOver { sandbox, path, copy }, title, Says::from(lines));
             }
-            Err(fault) => {
-                self.fault(&format!("writing {shown}"), &fault);
-                let text = format!("your copy stays at {}", copy.display());
-                self.notice(Level::Warning, &text);
+            other => {
+                let strange = || Fault::failed("the hub answered something else");
+                let fault = other.err().unwrap_or_else(strange);
+                self.copy_stays(&format!("writing {shown}"), &fault, &copy);
             }
         }
     }

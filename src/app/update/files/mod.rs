@@ -70,10 +70,7 @@ impl Turn<'_> {
         };
         if moved {
             match it.half {
-                Half::Tree => {
-                    it.rest.moved(now);
-                    it.settle_lines();
-                }
+                Half::Tree => it.moved(now),
                 // Who looks at what came before does not want to be taken to the end.
                 Half::Text => it.follows &= it.lines.at() + 1 >= it.lines.count(),
             }
@@ -277,8 +274,7 @@ impl Turn<'_> {
             } else {
                 return;
             }
-            it.rest.moved(now);
-            it.settle_lines();
+            it.moved(now);
             if again && clicked {
                 self.open_file();
             }

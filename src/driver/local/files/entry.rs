@@ -98,7 +98,7 @@ impl Place {
 
     /// What a link leads to, nothing of which is opened.
     fn leads_to(&self, path: &[u8]) -> Option<FileKind> {
-        let found = self.reach.try_open(path, OFlags::PATH).ok()?.ok()?;
+        let found = self.reach().ok()?.try_open(path, OFlags::PATH).ok()?.ok()?;
         let stat = fstat(&found).ok()?;
         Some(reach::kind(FileType::from_raw_mode(stat.st_mode)))
     }

@@ -25,7 +25,8 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{
             FILE_HIT_BYTES_MAX, FIND_DEPTH_MAX, FIND_ENTRIES_MAX, FIND_FILE_BYTES_MAX,
-            FIND_HITS_MAX, FIND_STEP, FIND_WAITING_MAX, FIND_WITHIN, FIND_WORDS_BYTES_MAX,
+            FIND_HITS_MAX, FIND_STEP, FIND_WAITING_BYTES_MAX, FIND_WAITING_MAX, FIND_WITHIN,
+            FIND_WORDS_BYTES_MAX, PATH_BYTES_MAX,
         },
     },
     model::file::{FileKind, FindPiece, FindRequest, Hit, HitLine},
@@ -66,15 +67,37 @@ impl Words {
     }
 }
 
+/// The directory that is looked through. What it holds comes a page at a time, and the kernel keeps the place.
+struct Here {
+    directory: OwnedFd,
+    stat: Stat,
+    /// Below the top.
+    path: Vec<u8>,
+    depth: usize,
+    /// Names of files that came with the last page and are still to be looked into.
+    files: Vec<Vec<u8>>,
+}
+
+impl Here {
+    /// Where a name of it is, below the top; `None` for what is too far down to be named.
+    fn below(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let path = match &self.path[..] {
+            b"" => name.to_vec(),
+            above => [above, b"/", name].concat(),
+        };
+        (path.len() <= PATH_BYTES_MAX).then_some(path)
+    }
+}
+
 /// A search that goes on where it was.
 pub struct Search {
     top: OwnedFd,
     name: Option<Words>,
     text: Option<Words>,
-    /// Directories that are still to be looked into, below the top, the next one last.
+    here: Option<Here>,
+    /// Directories that are still to be looked into, below the top, the next one last; and what their paths take.
     waiting: Vec<(Vec<u8>, usize)>,
-    /// Files of the directory that was looked into last.
-    files: Vec<Vec<u8>>,
+    waiting_bytes: usize,
     until: Duration,
     looked_at: u64,
     unread: u64,
@@ -99,8 +122,9 @@ impl Search {
             top,
             name: some(name),
             text: some(text),
+            here: None,
             waiting: vec![(Vec::new(), 0)],
-            files: Vec::new(),
+            waiting_bytes: 0,
             until: clock::monotonic() + FIND_WITHIN,
             looked_at: 0,
             unread: 0,
@@ -123,10 +147,18 @@ impl Search {
             if now >= pause || found.len() >= FIND_HITS_MAX {
                 return (found, false);
             }
-            if let Some(path) = self.files.pop() {
-                self.lines(&path, &mut found);
+            if let Some(mut here) = self.here.take() {
+                let goes_on = match here.files.pop() {
+                    Some(name) => {
+                        self.lines(&here, &name, &mut found);
+                        true
+                    }
+                    None => self.page(&mut here, &mut found),
+                };
+                self.here = Some(here).filter(|_| goes_on);
             } else if let Some((path, depth)) = self.waiting.pop() {
-                self.directory(&path, depth, &mut found);
+                self.waiting_bytes -= path.len();
+                self.enter(path, depth);
             } else {
                 break;
             }
@@ -142,73 +174,90 @@ impl Search {
         over
     }
 
-    fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = if path.is_empty() { b"." } else { path };
-        openat2(&self.top, path, flags | OFlags::CLOEXEC, Mode::empty(), BELOW)
-    }
-
-    fn directory(&mut self, path: &[u8], depth: usize, found: &mut Vec<FindPiece>) {
-        let opened = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK);
-        let opened = opened.and_then(|it| Ok((fstat(&it)?, it)));
-        let Ok((stat, directory)) = opened else {
-            self.unread += 1;
-            return;
-        };
-        let mut page = [MaybeUninit::uninit(); PAGE_BYTES];
-        let mut names = RawDir::new(&directory, &mut page);
-        while let Some(item) = names.next() {
-            let Ok(item) = item else {
-                self.unread += 1;
-                return;
-            };
-            let name = item.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
-                continue;
+    fn enter(&mut self, path: Vec<u8>, depth: usize) {
+        let below = if path.is_empty() { b"." } else { path.as_slice() };
+        let opened = open(&self.top, below, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK);
+        match opened.and_then(|it| Ok((fstat(&it)?, it))) {
+            Ok((stat, directory)) => {
+                self.here = Some(Here { directory, stat, path, depth, files: Vec::new() });
             }
-            self.looked_at += 1;
-            if self.is_over() {
-                return;
-            }
-            let mut below = path.to_vec();
-            if !path.is_empty() {
-                below.push(b'/');
-            }
-            below.extend_from_slice(name);
-            self.one(&directory, &stat, name, below, item.file_type(), depth, found);
+            Err(_) => self.unread += 1,
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one entry, where it is and what to do with it")]
+    /// Looks at one page of a directory; whether there may be another.
+    fn page(&mut self, here: &mut Here, found: &mut Vec<FindPiece>) -> bool {
+        let mut page = [MaybeUninit::uninit(); PAGE_BYTES];
+        let mut names = RawDir::new(&here.directory, &mut page);
+        let mut files = Vec::new();
+        while let Some(item) = names.next() {
+            let Ok(item) = item else {
+                self.unread += 1;
+                return false;
+            };
+            let name = item.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                self.looked_at += 1;
+                if self.is_over() {
+                    return false;
+                }
+                if self.one(here, name, item.file_type(), found) {
+                    files.push(name.to_vec());
+                }
+            }
+            // Only there no entry is lost.
+            if names.is_buffer_empty() {
+                here.files = files;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Looks at one entry; whether it is a file that is to be looked into.
     fn one(
         &mut self,
-        directory: &OwnedFd,
-        above: &Stat,
+        here: &Here,
         name: &[u8],
-        path: Vec<u8>,
         told: FileType,
-        depth: usize,
         found: &mut Vec<FindPiece>,
-    ) {
+    ) -> bool {
         let is = match told {
-            FileType::Unknown => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            FileType::Unknown => statat(&here.directory, name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_or(FileKind::Other, |it| kind(FileType::from_raw_mode(it.st_mode))),
             told => kind(told),
         };
         let named = self.name.as_ref().is_none_or(|it| it.is_in(name));
-        match &self.text {
-            None if named => self.hit(Hit { path: path.clone(), kind: is, line: None }, found),
-            Some(_) if named && is == FileKind::File => self.files.push(path.clone()),
-            _ => {}
+        let is_hit = named && self.text.is_none();
+        let is_read = named && self.text.is_some() && is == FileKind::File;
+        let is_entered = is == FileKind::Directory;
+        if !(is_hit || is_read || is_entered) {
+            return false;
         }
-        if is != FileKind::Directory || made_up(directory, above, name) {
-            return;
+        let Some(path) = here.below(name) else {
+            self.unread += 1;
+            return false;
+        };
+        if is_hit {
+            self.hit(Hit { path: path.clone(), kind: is, line: None }, found);
         }
-        if depth >= FIND_DEPTH_MAX || self.waiting.len() >= FIND_WAITING_MAX {
+        if is_entered && !made_up(&here.directory, &here.stat, name) {
+            self.wait(path, here.depth + 1);
+        }
+        is_read
+    }
+
+    /// Has a directory looked into later.
+    fn wait(&mut self, path: Vec<u8>, depth: usize) {
+        let bytes = self.waiting_bytes + path.len();
+        let full = self.waiting.len() >= FIND_WAITING_MAX || bytes > FIND_WAITING_BYTES_MAX;
+        if depth > FIND_DEPTH_MAX || full {
             self.unread += 1;
             self.more = true;
             return;
         }
-        self.waiting.push((path, depth + 1));
+        self.waiting_bytes = bytes;
+        self.waiting.push((path, depth));
     }
 
     fn hit(&mut self, hit: Hit, found: &mut Vec<FindPiece>) {
@@ -221,37 +270,14 @@ impl Search {
     }
 
     /// Every line of a file that holds the text.
-    fn lines(&mut self, path: &[u8], found: &mut Vec<FindPiece>) {
+    fn lines(&mut self, here: &Here, name: &[u8], found: &mut Vec<FindPiece>) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let read = self.contents(path, &mut buffer);
-        match read {
-            Ok(true) => self.look_through(path, &buffer, found),
-            Ok(false) => {}
-            Err(_) => self.unread += 1,
+        match (contents(&here.directory, name, &mut buffer), here.below(name)) {
+            (Ok(true), Some(path)) => self.look_through(&path, &buffer, found),
+            (Ok(false), Some(_)) => {}
+            (Err(_), _) | (_, None) => self.unread += 1,
         }
         self.buffer = buffer;
-    }
-
-    /// `false` for what is no text.
-    fn contents(&self, path: &[u8], into: &mut Vec<u8>) -> Result<bool, std::io::Error> {
-        // Another may lie there by now, and a fifo is not to be opened.
-        let found = self.open(path, OFlags::PATH)?;
-        let stat = fstat(&found)?;
-        if kind(FileType::from_raw_mode(stat.st_mode)) != FileKind::File {
-            return Ok(false);
-        }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let by_number = super::reach::by_number(&found);
-        let file = rustix::fs::openat(rustix::fs::CWD, by_number, flags, Mode::empty())?;
-        into.clear();
-        let mut file = File::from(file).take(LOOKED_AT_FOR_ZEROS as u64);
-        file.read_to_end(into)?;
-        if memchr(0, into).is_some() {
-            return Ok(false);
-        }
-        file.set_limit(FIND_FILE_BYTES_MAX - LOOKED_AT_FOR_ZEROS as u64);
-        file.read_to_end(into)?;
-        Ok(true)
     }
 
     fn look_through(&mut self, path: &[u8], bytes: &[u8], found: &mut Vec<FindPiece>) {
@@ -284,6 +310,32 @@ impl Search {
             self.hit(Hit { path: path.to_vec(), kind: FileKind::File, line: Some(line) }, found);
         }
     }
+}
+
+fn open(above: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    openat2(above, path, flags | OFlags::CLOEXEC, Mode::empty(), BELOW)
+}
+
+/// Reads a file; `false` for what is no text.
+fn contents(above: &OwnedFd, name: &[u8], into: &mut Vec<u8>) -> Result<bool, std::io::Error> {
+    // Another may lie there by now, and a fifo is not to be opened.
+    let found = open(above, name, OFlags::PATH)?;
+    let stat = fstat(&found)?;
+    if kind(FileType::from_raw_mode(stat.st_mode)) != FileKind::File {
+        return Ok(false);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let by_number = super::reach::by_number(&found);
+    let file = rustix::fs::openat(rustix::fs::CWD, by_number, flags, Mode::empty())?;
+    into.clear();
+    let mut file = File::from(file).take(LOOKED_AT_FOR_ZEROS as u64);
+    file.read_to_end(into)?;
+    if memchr(0, into).is_some() {
+        return Ok(false);
+    }
+    file.set_limit(FIND_FILE_BYTES_MAX - LOOKED_AT_FOR_ZEROS as u64);
+    file.read_to_end(into)?;
+    Ok(true)
 }
 
 /// Whether something is mounted there that holds no files.

@@ -13,7 +13,7 @@ use std::{
     io::Read,
     os::{fd::AsFd, unix::fs::FileExt},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use async_trait::async_trait;
@@ -50,8 +50,26 @@ use crate::{
 
 /// What every step needs.
 pub struct Place {
-    reach: Reach,
+    reach: OnceLock<Reach>,
+    /// Of a sandbox without a root of its own: what is opened of the host's, and whether it may be written to.
+    parts: Vec<(PathBuf, bool)>,
     owners: Owners,
+}
+
+impl Place {
+    /// Opened by the first step that needs it: what is the operator's may hang as well.
+    fn reach(&self) -> Outcome<&Reach> {
+        if let Some(reach) = self.reach.get() {
+            return Ok(reach);
+        }
+        let open = |(path, writable): &(PathBuf, bool)| {
+            let real = std::fs::canonicalize(path);
+            let real = real.map_err(|it| Fault::io(format!("opening {}", path.display()), &it))?;
+            Ok(Part::new(path, upper::root(&real)?, *writable))
+        };
+        let parts = self.parts.iter().map(open).collect::<Outcome<_>>()?;
+        Ok(self.reach.get_or_init(|| Reach::Parts(parts)))
+    }
 }
 
 #[derive(Clone)]
@@ -65,9 +83,9 @@ impl LocalFiles {
         let read = Traces::read(&ground.dir);
         let traces = read.map_err(|error| Fault::io("reading what a sandbox has", &error))?;
         let identity = Identity::of(&ground.id)?;
-        let reach = match (way.root, traces.mark) {
-            (Some(root), _) => Reach::Whole(root),
-            (None, Some(_)) => Reach::Parts(own_parts(ground, spec)?),
+        let (reach, parts) = match (way.root, traces.mark) {
+            (Some(root), _) => (OnceLock::from(Reach::Whole(root)), Vec::new()),
+            (None, Some(_)) => (OnceLock::new(), own_parts(ground, spec)),
             (None, None) => return Err(Fault::unsupported("its root is not known")),
         };
         let first = traces.first.and_then(|it| it.alive().ok().flatten());
@@ -76,7 +94,10 @@ impl LocalFiles {
         // The hub may do more than its sandboxes where it is root.
         let shoes =
             geteuid().is_root().then_some(Shoes { uid: identity.host_uid, gid: identity.host_gid });
-        Ok(Self { place: Arc::new(Place { reach, owners }), aside: Aside::new(way.turns, shoes) })
+        Ok(Self {
+            place: Arc::new(Place { reach, parts, owners }),
+            aside: Aside::new(way.turns, shoes),
+        })
     }
 
     async fn step<T: Send + 'static>(
@@ -121,19 +142,13 @@ impl LocalFiles {
 }
 
 /// What a sandbox without a root of its own has: its home, and the workspace.
-fn own_parts(ground: &Ground, spec: &SandboxSpec) -> Outcome<Vec<Part>> {
+fn own_parts(ground: &Ground, spec: &SandboxSpec) -> Vec<(PathBuf, bool)> {
     let mut parts = vec![(ground.dir.join(namespaces::BOX), true)];
     match spec.workspace.mode {
         WorkspaceMode::None => {}
         mode => parts.push((PathBuf::from(&spec.workspace.path), mode != WorkspaceMode::Ro)),
     }
-    let open = |(path, writable): (PathBuf, bool)| {
-        // Both are the operator's own.
-        let real = std::fs::canonicalize(&path);
-        let real = real.map_err(|it| Fault::io(format!("opening {}", path.display()), &it))?;
-        Ok(Part::new(&path, upper::root(&real)?, writable))
-    };
-    parts.into_iter().map(open).collect()
+    parts
 }
 
 /// A file that is being read.
@@ -174,7 +189,7 @@ impl Files for LocalFiles {
     async fn stat(&self, path: &[u8]) -> Outcome<FileEntry> {
         let path = path.to_vec();
         self.step(move |place| {
-            let found = place.reach.open(&path, OFlags::PATH | OFlags::NOFOLLOW)?;
+            let found = place.reach()?.open(&path, OFlags::PATH | OFlags::NOFOLLOW)?;
             let name = split(&path).map_or(&b"/"[..], |it| it.1);
             place.entry_of(found.as_fd(), &path, name)
         })
@@ -184,7 +199,7 @@ impl Files for LocalFiles {
     async fn list(&self, path: &[u8]) -> Outcome<Pieces<ListPiece>> {
         let path = path.to_vec();
         let opened = self.step(move |place| {
-            let mut listing = Listing::open(&place.reach, path)?;
+            let mut listing = Listing::open(place.reach()?, path)?;
             let first = listing.next(place)?;
             Ok((listing, first))
         });
@@ -195,7 +210,7 @@ impl Files for LocalFiles {
     async fn read(&self, request: ReadRequest) -> Outcome<Pieces<ReadPiece>> {
         let opened = self.step(move |place| {
             let ReadRequest { path, from, most } = request;
-            let file = place.reach.open_file(&path)?;
+            let file = place.reach()?.open_file(&path)?;
             let name = split(&path).map_or(&b"/"[..], |it| it.1);
             let entry = place.entry_of(file.as_fd(), &path, name)?;
             let size = entry.size_bytes.unwrap_or_default();
@@ -211,9 +226,8 @@ impl Files for LocalFiles {
     }
 
     async fn write(&self, request: WriteRequest, mut data: Pieces<Bytes>) -> Outcome<FileEntry> {
-        let mut writing = self.step(move |place| Writing::begin(place, request)).await?;
-        // A new one that is not finished is taken away, also when whoever writes hangs up.
-        let left = write::Left::of(&writing, &self.aside);
+        let aside = self.aside.clone();
+        let mut writing = self.step(move |place| Writing::begin(place, aside, request)).await?;
         while let Some(piece) = data.next().await {
             let piece = piece?;
             let (back, written) = self
@@ -225,14 +239,12 @@ impl Files for LocalFiles {
             writing = back;
             written?;
         }
-        let made = self.step(move |place| writing.finish(place)).await?;
-        left.forget();
-        Ok(made)
+        self.step(move |place| writing.finish(place)).await
     }
 
     async fn find(&self, request: FindRequest) -> Outcome<Pieces<FindPiece>> {
         let begun = self.step(move |place| {
-            let mut search = Search::begin(&place.reach, request)?;
+            let mut search = Search::begin(place.reach()?, request)?;
             let first = search.next();
             Ok((search, first))
         });
@@ -248,7 +260,7 @@ impl Files for LocalFiles {
             )));
         }
         let asked = paths.clone();
-        match self.step(move |place| watch::begin(&place.reach, &asked)).await {
+        match self.step(move |place| watch::begin(place.reach()?, &asked)).await {
             Ok(Some(watch)) => Ok(watch.told()),
             // The kernel's bound is reached, or it can't.
             Ok(None) => Ok(watched_by_looking(Arc::new(self.clone()), paths)),

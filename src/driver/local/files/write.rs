@@ -28,12 +28,15 @@ use crate::{
         limits::FILE_WRITTEN_BYTES_MAX,
         units::human_bytes,
     },
-    driver::local::upper::BENEATH,
     model::file::{Expected, FileEntry, FileKind, Made, WriteRequest, name_shown, split},
 };
 
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".sandwatch-";
+
+/// In the directory that is open, and no link. A directory that is there may have a file system mounted on it: the
+/// workspace is one.
+const HERE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
 /// One that is being written.
 pub struct Writing {
@@ -45,16 +48,20 @@ pub struct Writing {
     file: Option<File>,
     mode: u32,
     bytes: u64,
+    /// It has its name.
+    is_placed: bool,
+    /// Where it is taken away again.
+    aside: Aside,
 }
 
 impl Writing {
-    pub fn begin(place: &Place, request: WriteRequest) -> Outcome<Self> {
+    pub fn begin(place: &Place, aside: Aside, request: WriteRequest) -> Outcome<Self> {
         let path = &request.path;
         let (above, name) = split(path)
             .filter(|it| !matches!(it.1, b"." | b".."))
             .ok_or_else(|| Fault::invalid(format!("not a file: {}", name_shown(path))))?;
-        place.reach.writable(path)?;
-        let directory = place.reach.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
+        place.reach()?.writable(path)?;
+        let directory = place.reach()?.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
         let there = there(&directory, name).map_err(|error| fault(path, error))?;
         let kept = check(&request, there.as_ref())?;
         let usual = match request.make {
@@ -67,13 +74,13 @@ impl Writing {
             Made::Directory => None,
             Made::File => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-                let made = openat2(&directory, &*fresh, flags, Mode::RUSR | Mode::WUSR, how);
+                let made = openat2(&directory, &*fresh, flags, Mode::RUSR | Mode::WUSR, HERE);
                 Some(File::from(made.map_err(|error| fault(path, error))?))
             }
         };
         let name = name.to_vec();
-        Ok(Self { request, directory, name, fresh, file, mode, bytes: 0 })
+        let (bytes, is_placed) = (0, false);
+        Ok(Self { request, directory, name, fresh, file, mode, bytes, is_placed, aside })
     }
 
     pub fn add(&mut self, piece: &[u8]) -> Outcome<()> {
@@ -92,7 +99,7 @@ impl Writing {
     }
 
     /// Puts it in its place.
-    pub fn finish(self, place: &Place) -> Outcome<FileEntry> {
+    pub fn finish(mut self, place: &Place) -> Outcome<FileEntry> {
         let path = &self.request.path;
         let fault = |error| fault(path, error);
         let there = there(&self.directory, &self.name).map_err(fault)?;
@@ -111,11 +118,12 @@ impl Writing {
                 Errno::EXIST => changed(path),
                 error => fault(error),
             })?;
+            self.is_placed = true;
         } else if there.is_none() {
             mkdirat(&self.directory, self.name.as_slice(), mode).map_err(fault)?;
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = openat2(&self.directory, self.name.as_slice(), flags, Mode::empty(), BENEATH);
+        let made = openat2(&self.directory, self.name.as_slice(), flags, Mode::empty(), HERE);
         place.entry_of(made.map_err(fault)?.as_fd(), path, &self.name)
     }
 }
@@ -167,30 +175,17 @@ fn changed(path: &[u8]) -> Fault {
         .hint("look at it again before you write")
 }
 
-/// The unfinished file, as long as it may have to be taken away.
-pub struct Left<'a> {
-    place: Option<(OwnedFd, String)>,
-    aside: &'a Aside,
-}
-
-impl<'a> Left<'a> {
-    pub fn of(writing: &Writing, aside: &'a Aside) -> Self {
-        let directory = writing.directory.try_clone().ok().filter(|_| writing.file.is_some());
-        Self { place: directory.map(|it| (it, writing.fresh.clone())), aside }
-    }
-
-    /// It has its name.
-    pub fn forget(mut self) {
-        self.place = None;
-    }
-}
-
-impl Drop for Left<'_> {
+impl Drop for Writing {
+    /// What has not got its name is taken away, also when a step that took too long made it for nobody.
     fn drop(&mut self) {
-        if let Some((directory, name)) = self.place.take() {
-            // It may be gone with its directory.
+        if self.file.is_none() || self.is_placed {
+            return;
+        }
+        // It may be gone with its directory.
+        if let Ok(directory) = self.directory.try_clone() {
+            let fresh = std::mem::take(&mut self.fresh);
             self.aside.last(move || {
-                let _ = unlinkat(directory, name, AtFlags::empty());
+                let _ = unlinkat(directory, fresh, AtFlags::empty());
             });
         }
     }

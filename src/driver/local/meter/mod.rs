@@ -3,13 +3,17 @@
 //! /proc, and what costs more is read again only of processes that did something since.
 
 mod groups;
+mod space;
 mod table;
 
 use std::{collections::HashMap, io, time::Duration};
 
 use async_trait::async_trait;
 
-use self::table::{Process, Table};
+use self::{
+    space::Space,
+    table::{Process, Table},
+};
 use super::traces::Traces;
 use crate::{
     base::{
@@ -54,6 +58,7 @@ struct Reader {
     known: HashMap<SandboxId, Known>,
     /// Whose shares of memory are read first: who waited longest.
     turn: usize,
+    space: Space,
 }
 
 /// What is remembered of a sandbox between two readings.
@@ -90,7 +95,13 @@ impl Reader {
                 *place = Some(outcome);
             }
         }
-        read.into_iter().map(|it| it.unwrap_or_else(|| Err(absent()))).collect()
+        let space = self.space.read(grounds);
+        let read = read.into_iter().zip(space).map(|(it, space)| {
+            let mut metered = it.unwrap_or_else(|| Err(absent()))?;
+            metered.usage.space_bytes = space;
+            Ok(metered)
+        });
+        read.collect()
     }
 
     fn read_one(
@@ -227,6 +238,8 @@ fn micros(number: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
     use super::*;
 
     fn ground(dir: &std::path::Path) -> Ground {
@@ -283,19 +296,12 @@ mod tests {
         assert!(again.processes.is_empty() && again.usage.cpu_time >= usage.cpu_time);
         // It ends, and what it did is not forgotten with it.
         drop(shell.stdin.take());
-        let mut last = again.usage;
-        for _ in 0..1000 {
-            let now = reader.read(std::slice::from_ref(&ground), false);
-            let Some(Ok(now)) = now.into_iter().next() else { break };
-            assert!(now.usage.cpu_time >= last.cpu_time, "{:?} after {last:?}", now.usage);
-            last = now.usage;
-            if last.pids == Some(0) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let pid = rustix::process::Pid::from_child(&shell);
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), ended).unwrap();
+        let last = reader.read(std::slice::from_ref(&ground), false).remove(0).unwrap().usage;
+        assert!(last.cpu_time >= again.usage.cpu_time, "{last:?} after {again:?}");
         assert_eq!(last.pids, Some(0));
-        shell.kill().unwrap();
         shell.wait().unwrap();
     }
 }
