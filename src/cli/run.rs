@@ -61,7 +61,7 @@ pub async fn run(
     let opened = opened(&request.spec);
     let sandbox = runtime.create(request.spec).await?;
     // That the default can't ask here is no news on every run; `ls --json` has it.
-    let news = |it: &String| request.asks || *it != Egress::ASK_IS_DENY;
+    let news = |it: &String| request.asks || !it.starts_with(Egress::ASK_IS_DENY);
     for note in sandbox.told().into_iter().filter(news) {
         out::tell(&format!("{}: {note}", sandbox.name));
     }

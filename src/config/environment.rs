@@ -141,6 +141,8 @@ pub enum Variable {
     Image,
     /// In a sandbox: the socket on which its programs ask a person.
     Ask,
+    /// How programs of local sandboxes get out.
+    WayOut,
     /// Any value turns colour off.
     NoColour,
     /// What the terminal says of its colours.
@@ -162,6 +164,7 @@ impl Variable {
             Self::Log => "SANDWATCH_LOG",
             Self::Image => "SANDWATCH_IMAGE",
             Self::Ask => "SANDWATCH_ASK",
+            Self::WayOut => "SANDWATCH_WAY_OUT",
             Self::NoColour => "NO_COLOR",
             Self::ColourTerm => "COLORTERM",
             Self::Term => "TERM",

@@ -15,7 +15,7 @@ pub mod sockets;
 mod tar;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -361,18 +361,40 @@ pub trait Place: Send + Sync {
     async fn gone(&self) -> String;
 }
 
-/// The ways out of a sandbox's network: all that its programs send to elsewhere arrives here, and nowhere else.
+/// In a sandbox whose programs get out by a proxy, the address of that, on its own loopback.
+pub const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3128);
+
+/// The ways out of a sandbox's network: what its programs send to elsewhere arrives here, and nowhere else.
 pub struct Doors {
-    /// Connections, each with the place it was meant for as its original destination.
-    pub streams: Vec<std::net::TcpListener>,
-    /// Questions for names.
-    pub names: std::net::UdpSocket,
-    /// Packets that were held back so far: of UDP, and of all else.
-    pub held_back: Box<dyn Fn() -> std::io::Result<(u64, u64)> + Send + Sync>,
+    pub way: Way,
     /// Which program has the end `from` of a connection to `to`. Blocks on every process of the sandbox.
     pub sender: Box<Look>,
     /// Whether any has it. Blocks on a file as long as there are connections.
     pub held: Box<dyn Fn(SocketAddr, SocketAddr) -> bool + Send + Sync>,
+}
+
+/// How connections come here.
+pub enum Way {
+    /// All that programs send to elsewhere is led here by the kernel.
+    Redirect {
+        /// Connections, each with the place it was meant for as its original destination.
+        streams: Vec<std::net::TcpListener>,
+        /// Questions for names.
+        names: std::net::UdpSocket,
+        held_back: Box<HeldBack>,
+    },
+    /// Programs connect to `PROXY` and say where they want to go; nothing else that they send gets anywhere.
+    Proxy(Box<dyn Arrivals>),
+}
+
+/// Packets that were held back so far: of UDP, and of all else.
+pub type HeldBack = dyn Fn() -> std::io::Result<(u64, u64)> + Send + Sync;
+
+/// Connections that programs of one sandbox, and nobody else, make to a proxy.
+#[async_trait]
+pub trait Arrivals: Send {
+    /// The next one; an error is that one's, and others may come after it.
+    async fn next(&mut self) -> std::io::Result<tokio::net::TcpStream>;
 }
 
 /// Looks for a program by its end of a connection and the other one, no longer than until then, a `clock::monotonic`.

@@ -1,22 +1,22 @@
 //! One connection of a program's: what it is for, whether it may, and then there and back.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use rustix::net::sockopt;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes},
+    io::{AsyncWriteExt, copy_bidirectional_with_sizes},
     net::TcpStream,
     sync::oneshot,
-    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
     Inner, Learned, allows,
+    client::{Client, PIECE_BYTES, refuse, reset},
     counted::Counted,
     dns,
-    hello::{self, Words},
+    hello::Words,
     log::Bytes,
-    looks::{look, over_soon, waits, whose},
+    looks::{look, over_soon, whose},
     names::Meant,
     noted::{Kind, Word},
     owner,
@@ -26,10 +26,7 @@ use super::{
 };
 use crate::{
     base::{
-        limits::{
-            FAREWELL_WITHIN, FIRST_WORDS_WITHIN, GATE_LISTEN_WITHIN, GATE_LOOK_WITHIN,
-            GATE_WORDS_BYTES_MAX,
-        },
+        limits::{FIRST_WORDS_WITHIN, GATE_LISTEN_WITHIN},
         text::{shown, visible},
     },
     driver::Sender,
@@ -39,100 +36,6 @@ use crate::{
     },
     policy::rules::Ruling,
 };
-
-/// What is carried at once, each way.
-const PIECE_BYTES: usize = 8 * 1024;
-
-/// First words come in few pieces; whoever sends them byte by byte wants something else.
-const HEARD_MAX: usize = 64;
-
-/// A program's end of a connection, and what it has said so far.
-pub struct Client {
-    pub stream: TcpStream,
-    pub said: Vec<u8>,
-    /// It says no more.
-    pub over: bool,
-    /// How often it was heard.
-    heard: usize,
-}
-
-impl Client {
-    /// Reads on; what it said so far is kept.
-    async fn hear(&mut self) -> io::Result<()> {
-        let room = GATE_WORDS_BYTES_MAX.saturating_sub(self.said.len());
-        let mut piece = vec![0; room.min(PIECE_BYTES)];
-        let length = self.stream.read(&mut piece).await?;
-        self.said.extend(piece.get(..length).unwrap_or_default());
-        self.over |= length == 0;
-        self.heard += 1;
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        self.said.len() >= GATE_WORDS_BYTES_MAX || self.heard >= HEARD_MAX
-    }
-
-    fn words(&self) -> Words {
-        hello::read(&self.said, self.over || self.is_full())
-    }
-
-    /// Waits until it can be told what it speaks, or for so long.
-    pub async fn listen(&mut self, within: Duration) -> Words {
-        let until = Instant::now() + within;
-        while self.words() == Words::Unknown {
-            if self.over || !matches!(timeout_at(until, self.hear()).await, Ok(Ok(()))) {
-                break;
-            }
-        }
-        self.words()
-    }
-
-    /// Resolves when it has hung up. Whoever says no more may still listen.
-    async fn hung_up(&mut self, gate: &Inner, from: SocketAddr, to: SocketAddr) {
-        while !self.over && !self.is_full() {
-            if self.hear().await.is_err() {
-                return;
-            }
-        }
-        // It has said all, or more than is kept, and is not heard any more.
-        while waits(gate, from, to).await {
-            tokio::time::sleep(GATE_LOOK_WITHIN).await;
-        }
-    }
-}
-
-/// Closes a connection so that the other side knows it was not its end.
-pub fn reset(stream: TcpStream) {
-    let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
-    drop(stream);
-}
-
-/// Tells a program that it may not, in the words of what it speaks.
-async fn refuse(mut client: Client, why: &str) {
-    let words = match client.words() {
-        Words::Http { .. } => {
-            let text = format!("sandwatch: {why}\n");
-            format!(
-                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n\
-                 Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
-                text.len()
-            )
-            .into_bytes()
-        }
-        // A fatal alert: access denied.
-        Words::Tls(_) => vec![0x15, 3, 3, 0, 2, 2, 49],
-        Words::Unknown | Words::Other | Words::Garbled(_) => return reset(client.stream),
-    };
-    let farewell = async {
-        client.stream.write_all(&words).await?;
-        client.stream.shutdown().await?;
-        // What it goes on saying would make the kernel take back what it is told.
-        let mut rest = vec![0; PIECE_BYTES];
-        while client.stream.read(&mut rest).await? > 0 {}
-        io::Result::Ok(())
-    };
-    drop(timeout(FAREWELL_WITHIN, farewell).await);
-}
 
 /// One connection as the log has it.
 pub struct Entry<'a> {
@@ -224,7 +127,7 @@ fn meant_for(stream: &TcpStream) -> io::Result<SocketAddr> {
     })
 }
 
-/// Serves one connection to its end.
+/// Serves one connection that was redirected, to its end.
 pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
     // One that was not redirected was meant for the gate itself.
     let direct = stream.local_addr().ok();
@@ -244,25 +147,22 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         Meant::Address(it) => (Host::Address(it), false),
     };
     let place = Place { host, port: to.port() };
-    let mut entry = Entry::begin(gate, &place, stream.peer_addr().ok(), to);
-    let mut client = Client { stream, said: Vec::new(), over: false, heard: 0 };
-    let decided = match forgotten {
-        true => Err(Kept::from(
-            "the name that it stood for was too long ago: look it up again".to_owned(),
-        )),
-        false => decide(gate, &mut entry, &mut client, &place, to).await,
-    };
+    let client = Client::new(stream);
+    if forgotten {
+        let mut entry = Entry::begin(gate, &place, client.stream.peer_addr().ok(), to);
+        let why = "the name that it stood for was too long ago: look it up again".to_owned();
+        return keep(&mut entry, client, &place, why.into()).await;
+    }
+    let_go(gate, client, place, to).await;
+}
+
+/// Serves one of which it is known where it wants to go; `to` is the end that its program has connected to.
+pub async fn let_go(gate: &Arc<Inner>, mut client: Client, place: Place, to: SocketAddr) {
+    let mut entry = Entry::begin(gate, &place, client.stream.peer_addr().ok(), to);
+    let decided = decide(gate, &mut entry, &mut client, &place, to).await;
     let granted = match decided {
         Ok(decided) => decided,
-        Err(Kept { why, by }) => {
-            let looked = match by {
-                Decider::Person => None,
-                by => entry.noted(false, by == Decider::Standing, why.clone()),
-            };
-            drop(tokio::join!(client.listen(GATE_LISTEN_WITHIN), over_soon(looked)));
-            entry.becomes(FlowState::Denied, visible(&why.words));
-            return refuse(client, &format!("{place} is out of reach from here: {why}")).await;
-        }
+        Err(kept) => return keep(&mut entry, client, &place, kept).await,
     };
     let looked = match granted.decider {
         Decider::Person => None,
@@ -276,6 +176,9 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
     match tokio::join!(dialled, over_soon(looked)).0 {
         Ok(server) => {
             let _open = gate.opened();
+            if client.admit().await.is_err() {
+                return reset(client.stream);
+            }
             let address = server.peer_addr().ok().map(|it| it.ip());
             // Dropping both ends cuts it.
             tokio::select! {
@@ -293,10 +196,22 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         }
         Err(Unreached::Failed(why)) => {
             tracing::debug!(%why, "a connection out failed");
-            entry.becomes(FlowState::Failed, why);
-            reset(client.stream);
+            entry.becomes(FlowState::Failed, why.clone());
+            client.failed(&why).await;
         }
     }
+}
+
+/// Tells a program that it does not get out, once it can be told in its own words.
+async fn keep(entry: &mut Entry<'_>, mut client: Client, place: &Place, kept: Kept) {
+    let Kept { why, by } = kept;
+    let looked = match by {
+        Decider::Person => None,
+        by => entry.noted(false, by == Decider::Standing, why.clone()),
+    };
+    drop(tokio::join!(client.listen(GATE_LISTEN_WITHIN), over_soon(looked)));
+    entry.becomes(FlowState::Denied, visible(&why.words));
+    refuse(client, &format!("{place} is out of reach from here: {why}")).await;
 }
 
 /// What lets a connection out.
@@ -398,6 +313,8 @@ async fn decide(
         Ruling::Allow | Ruling::Ask => {}
     }
     if !known && rules.has_about_requests(place) {
+        // Nothing is to be seen of a tunnel before it is begun.
+        client.admit().await.map_err(|it| it.to_string())?;
         let words = client.listen(FIRST_WORDS_WITHIN).await;
         speaks_to(&words, place)?;
         if let Some((by, named)) = gate.lets_first(&*gate.rules.now().await, place, &words) {
@@ -550,6 +467,7 @@ async fn carry(
     entry.becomes(FlowState::Open, granted.by.words);
     if matches!(words, Words::Http { .. }) {
         let way = web::Way::new(gate, place, entry.number, false, granted.grant);
+        let way = if client.proxied { way.of_a_proxy() } else { way };
         return web::carry(web::Heard::from(client), server, way).await;
     }
     if server.write_all(&client.said).await.is_err() {

@@ -11,6 +11,8 @@ pub enum Words {
     Http { method: String, target: String, host: Option<String> },
     /// Begins as one of these and can't be read, so that nobody can tell whom it is for.
     Garbled(&'static str),
+    /// It asked for a tunnel, in these words, and says nothing before it has that.
+    Tunnel(&'static str),
     /// Something else.
     Other,
 }
@@ -20,6 +22,7 @@ impl Words {
     pub fn described(&self) -> Option<String> {
         match self {
             Self::Unknown | Self::Other | Self::Garbled(_) => None,
+            Self::Tunnel(words) => Some((*words).to_owned()),
             Self::Tls(None) => Some("TLS, which names no host".to_owned()),
             Self::Tls(Some(name)) => Some(format!("TLS for {name}")),
             Self::Http { method, target, host } => {

@@ -3,6 +3,8 @@
 //!
 //! It keeps no verdict of its own beyond what it was told for longer than once, and in every doubt it lets nothing
 //! out: a hub that is away leaves those who ask waiting.
+mod asked;
+mod client;
 mod counted;
 mod dns;
 mod flow;
@@ -12,6 +14,7 @@ mod looks;
 mod names;
 mod noted;
 mod owner;
+mod proxy;
 mod reach;
 mod requests;
 mod rules;
@@ -31,7 +34,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
@@ -56,7 +59,7 @@ use crate::{
         },
         text::shown,
     },
-    driver::{Doors, Look, net::NetFile},
+    driver::{Arrivals, Doors, HeldBack, Look, Way, net::NetFile},
     model::{
         ask::{Answer, Request, Verdict},
         rule::Domain,
@@ -103,16 +106,35 @@ pub struct Terms {
 /// A gate, which is open for as long as it is served.
 pub struct Gate {
     inner: Arc<Inner>,
-    streams: Vec<TcpListener>,
-    names: UdpSocket,
+    doors: Vec<Door>,
+    /// `None` = nobody asks here for names.
+    names: Option<UdpSocket>,
     total: Arc<Total>,
     net: Option<NetFile>,
+}
+
+/// Where connections come in.
+enum Door {
+    /// Each says by what it was meant for where it goes.
+    Redirected(TcpListener),
+    /// In each a program says it.
+    Proxy(Box<dyn Arrivals>),
+}
+
+impl Door {
+    async fn next(&mut self) -> io::Result<TcpStream> {
+        match self {
+            Self::Redirected(listener) => Ok(listener.accept().await?.0),
+            Self::Proxy(arrivals) => arrivals.next().await,
+        }
+    }
 }
 
 pub(in crate::gate) struct Inner {
     asker: Arc<dyn Asker>,
     ask: bool,
-    held_back: Box<dyn Fn() -> io::Result<(u64, u64)> + Send + Sync>,
+    /// `None` = nobody counts it.
+    held_back: Option<Box<HeldBack>>,
     sender: Arc<Look>,
     held: Arc<dyn Fn(SocketAddr, SocketAddr) -> bool + Send + Sync>,
     /// For looking at all processes of a sandbox, at the list of its connections, and for looking up names.
@@ -176,9 +198,11 @@ impl Inner {
     }
 
     fn traffic(&self) -> Traffic {
-        let dropped = (self.held_back)();
-        let dropped = dropped.inspect_err(|error| tracing::debug!(%error, "what was held back"));
-        self.log().traffic(dropped.ok())
+        let dropped = self.held_back.as_ref().map(|it| it());
+        let dropped = dropped.and_then(|it| {
+            it.inspect_err(|error| tracing::debug!(%error, "what was held back")).ok()
+        });
+        self.log().traffic(dropped)
     }
 
     /// What was said of it before, for longer than once.
@@ -291,8 +315,15 @@ impl Inner {
 impl Gate {
     /// Takes over the ways out; inside a runtime.
     pub fn new(doors: Doors, terms: Terms, asker: Arc<dyn Asker>) -> io::Result<Self> {
-        let Doors { streams, names, held_back, sender, held } = doors;
-        let streams = streams.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        let Doors { way, sender, held } = doors;
+        let (doors, names, held_back) = match way {
+            Way::Redirect { streams, names, held_back } => {
+                let doors = streams.into_iter().map(TcpListener::from_std);
+                let doors = doors.map(|it| it.map(Door::Redirected)).collect::<Result<_, _>>()?;
+                (doors, Some(UdpSocket::from_std(names)?), Some(held_back))
+            }
+            Way::Proxy(arrivals) => (vec![Door::Proxy(arrivals)], None, None),
+        };
         let (net, before) = terms.net.unzip();
         let total = Arc::new(Total::since(before.unwrap_or_default()));
         let inner = Inner {
@@ -317,8 +348,7 @@ impl Gate {
             noting: Arc::new(Semaphore::new(1)),
             open: watch::Sender::default(),
         };
-        let names = UdpSocket::from_std(names)?;
-        Ok(Self { inner: Arc::new(inner), streams, names, total, net })
+        Ok(Self { inner: Arc::new(inner), doors, names, total, net })
     }
 
     /// What asks it how it stands while it is served.
@@ -330,10 +360,12 @@ impl Gate {
     pub async fn serve(self) {
         let places = Arc::new(Semaphore::new(GATE_FLOWS_MAX));
         let mut parts = JoinSet::new();
-        for listener in self.streams {
-            parts.spawn(serve_streams(Arc::clone(&self.inner), listener, Arc::clone(&places)));
+        for door in self.doors {
+            parts.spawn(serve_streams(Arc::clone(&self.inner), door, Arc::clone(&places)));
         }
-        parts.spawn(dns::serve(Arc::clone(&self.inner), self.names));
+        if let Some(names) = self.names {
+            parts.spawn(dns::serve(Arc::clone(&self.inner), names));
+        }
         parts.spawn(Arc::clone(&self.inner).keep_looking());
         parts.spawn(Arc::clone(&self.inner).keep_telling());
         if let Some(net) = self.net {
@@ -343,21 +375,25 @@ impl Gate {
     }
 }
 
-async fn serve_streams(inner: Arc<Inner>, listener: TcpListener, places: Arc<Semaphore>) {
+async fn serve_streams(inner: Arc<Inner>, mut door: Door, places: Arc<Semaphore>) {
+    let by_proxy = matches!(door, Door::Proxy(_));
     let mut flows = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = flows.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+            accepted = door.next() => match accepted {
+                Ok(stream) => {
                     let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                         inner.log().unseen();
-                        flow::reset(stream);
+                        client::reset(stream);
                         continue;
                     };
                     let inner = Arc::clone(&inner);
                     flows.spawn(async move {
-                        flow::serve(&inner, stream).await;
+                        match by_proxy {
+                            true => Box::pin(proxy::serve(&inner, stream)).await,
+                            false => flow::serve(&inner, stream).await,
+                        }
                         drop(place);
                     });
                 }
@@ -432,7 +468,7 @@ mod tests {
             Self {
                 asker: Arc::new(Nobody),
                 ask: true,
-                held_back: Box::new(|| Ok((0, 0))),
+                held_back: None,
                 sender: Arc::new(|_, _, _| None),
                 held: Arc::new(|_, _| true),
                 looks: Arc::new(Semaphore::new(1)),

@@ -9,8 +9,9 @@ mod without {
         base::fault::{Fault, Outcome},
         gate::{
             Inner,
+            client::Client,
             counted::Counted,
-            flow::{Client, Entry, Let},
+            flow::{Entry, Let},
             reach::Place,
         },
     };
@@ -83,8 +84,9 @@ mod with {
         driver::AUTHORITY_LISTS,
         gate::{
             Inner,
+            client::Client,
             counted::Counted,
-            flow::{Client, Entry, Let},
+            flow::{Entry, Let},
             locked,
             reach::{Host, Place},
             web::{self, Heard, Way},

@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{
     Inner,
-    flow::Client,
+    client::Client,
     locked,
     log::Refusal,
     noted::Word,
@@ -55,6 +55,9 @@ const OVERRIDES: [&str; 6] = [
     "x-rewrite-url",
 ];
 
+/// Headers that are for a proxy alone.
+const OF_PROXIES: [&str; 2] = ["proxy-connection", "proxy-authorization"];
+
 type Body = BoxBody<Bytes, hyper::Error>;
 type Requests = Mutex<client_http::SendRequest<Incoming>>;
 /// What a connection has become when it is none for requests any more. Whoever carries its requests carries this too:
@@ -70,6 +73,8 @@ pub struct Way {
     /// In TLS, which was opened.
     tls: bool,
     grant: Grant,
+    /// Its one request is one that was made to a proxy: the next may be for another place, and comes by another connection.
+    proxied: bool,
     /// Method and path of the request that was let out last.
     last: std::sync::Mutex<Option<(String, String)>>,
     becomes: Other,
@@ -85,7 +90,12 @@ impl Way {
     ) -> Self {
         let (gate, place) = (Arc::clone(gate), place.clone());
         let (last, becomes) = (std::sync::Mutex::default(), Other::default());
-        Self { gate, place, number, tls, grant, last, becomes }
+        Self { gate, place, number, tls, grant, proxied: false, last, becomes }
+    }
+
+    /// The same for a request that was made to a proxy.
+    pub fn of_a_proxy(self) -> Self {
+        Self { proxied: true, ..self }
     }
 
     /// Why the request that was let out last would not be now. In doubt it would, for nothing was taken back.
@@ -115,7 +125,7 @@ where
     let other = Arc::clone(&way.becomes);
     let way = Arc::new(way);
     let open = Arc::clone(&way);
-    let Way { gate, place, number, .. } = &*open;
+    let Way { gate, place, number, proxied, .. } = &*open;
     let over = gate.once(|rules| open.over(rules));
     let service = service_fn(move |request| {
         let (requests, way) = (Arc::clone(&requests), Arc::clone(&way));
@@ -126,6 +136,7 @@ where
         .max_buf_size(GATE_WORDS_BYTES_MAX)
         .timer(TokioTimer::new())
         .header_read_timeout(FIRST_WORDS_WITHIN)
+        .keep_alive(!*proxied)
         .half_close(true)
         .serve_connection(TokioIo::new(client), service)
         .with_upgrades();
@@ -266,10 +277,8 @@ fn prepared(
         let why = "it would be answered with a secret that is put in on the way";
         return Err((StatusCode::FORBIDDEN, format!("{method}: {why}")));
     }
-    if matches!(place.host, Host::Name(_)) && request.uri().authority().is_some() {
-        // As one asks a server, and not a proxy.
-        let path = request.uri().path_and_query().cloned();
-        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    if (way.proxied || matches!(place.host, Host::Name(_))) && request.uri().authority().is_some() {
+        as_of_a_server(request);
     }
     if becomes_websocket(request.headers()) {
         // What comes after it is no request.
@@ -283,6 +292,18 @@ fn prepared(
         request.headers_mut().remove("http2-settings");
     }
     Ok(())
+}
+
+/// Makes a request as one asks a server, and not a proxy. It names its host, whoever it was said to.
+fn as_of_a_server(request: &mut Request<Incoming>) {
+    let host = request.uri().authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    let headers = request.headers_mut();
+    if let (false, Some(host)) = (headers.contains_key(HOST), host) {
+        headers.insert(HOST, host);
+    }
+    OF_PROXIES.iter().for_each(|it| drop(headers.remove(*it)));
 }
 
 /// Whether it asks, or agrees, to become a WebSocket and nothing else.

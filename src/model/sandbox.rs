@@ -85,7 +85,7 @@ words! {
 
 impl Egress {
     /// What a sandbox says that was to ask and can't; the words are here for all who say it.
-    pub const ASK_IS_DENY: &str = "egress ask acts as deny: sandboxes of this kind can't ask yet";
+    pub const ASK_IS_DENY: &str = "egress ask acts as deny";
 
     /// What it means.
     pub fn means(self) -> &'static str {

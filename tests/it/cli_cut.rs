@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    cli_egress::{Beyond, ended},
+    beyond::{Beyond, ended},
     program::eventually,
 };
 

@@ -1,7 +1,7 @@
 //! What gauges say of a sandbox's network, against what servers beyond the hub's network sent and got.
 
 use crate::{
-    cli_egress::Beyond,
+    beyond::Beyond,
     program::{Home, eventually},
 };
 

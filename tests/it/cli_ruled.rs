@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{
-    cli_egress::{Beyond, ended},
+    beyond::{Beyond, ended},
     program::{Home, eventually},
 };
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Seek, SeekFrom},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -10,9 +11,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use memchr::memmem;
 use rustix::process::{Pid, Signal, kill_process};
+use sandwatch::model::sandbox::Isolation;
 
 use crate::{
-    cli_egress::Beyond,
+    beyond::{Beyond, user_for},
     program::{Home, Ran},
     skip::skipped,
 };
@@ -78,10 +80,14 @@ cat /etc/ssl/certs/ca-certificates.crt ca.pem > list.pem
 }
 
 fn beyond(keys: &tempfile::TempDir, env: &[(&str, &str)]) -> Option<Beyond> {
+    beyond_of(None, keys, env)
+}
+
+fn beyond_of(user: Option<u32>, keys: &tempfile::TempDir, env: &[(&str, &str)]) -> Option<Beyond> {
     let list = keys.path().join("list.pem");
     let server = SERVER.replace("KEYS", &keys.path().display().to_string());
     let files = |_: &Home| vec![(list, "/etc/ssl/certs/ca-certificates.crt")];
-    Beyond::with(&server, files, env)
+    Beyond::of(user, &server, files, env)
 }
 
 /// A verb, by an operator who has the value in the environment.
@@ -390,6 +396,43 @@ fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
 }
 
 #[test]
+fn a_secret_is_put_in_at_a_proxy_and_in_every_grade() {
+    let Some(keys) = keys() else { return };
+    let everybody = |mode| fs::Permissions::from_mode(mode);
+    fs::set_permissions(keys.path(), everybody(0o755)).unwrap();
+    for (grade, way) in [
+        (Isolation::Namespaces, "proxy"),
+        (Isolation::Landlock, "auto"),
+        (Isolation::Oci, "auto"),
+        (Isolation::Oci, "proxy"),
+        (Isolation::Gvisor, "auto"),
+        (Isolation::Gvisor, "proxy"),
+    ] {
+        let Some(user) = user_for(grade) else { continue };
+        let Some(it) = beyond_of(user, &keys, &[("SANDWATCH_WAY_OUT", way)]) else { return };
+        let place = if user.is_some() { ".:rw" } else { ".:cow" };
+        let words =
+            ["run", "-d", "--name", "box", "--isolation", grade.word(), "--workspace", place];
+        let hosts = ["--secret", "KEY=files.example", "--secret", "PLAIN=http://files.example"];
+        let out = ["--allow", "files.example", "--allow", "other.example", "--", "sleep", "1000"];
+        let ran = with_value(&it.home, &[&words[..], &hosts, &out].concat());
+        assert_eq!(ran.code, 0, "{grade:?} {way}: {ran:?}");
+        let get = |header: &str, url: &str| it.inside(&format!("{CURL} -H \"{header}\" {url}")).1;
+        let said = get("X-Api-Key: $KEY", "https://files.example/one");
+        assert!(said.contains("from files.example"), "{grade:?} {way}: {said}");
+        it.heard(&format!("tls GET /one key={VALUE}"));
+        get("X-Api-Key: $PLAIN", "http://files.example/two");
+        it.heard("plain GET /two key=plain-value");
+        // Another host gets what is in the sandbox.
+        get("X-Api-Key: $PLAIN", "http://other.example/three");
+        it.heard("plain GET /three key=");
+        assert_eq!(it.heard_of("/three key=plain-value"), 0, "{grade:?} {way}");
+        let inside = it.inside("env; cat /proc/1/environ").1;
+        assert!(!inside.contains(VALUE) && !inside.contains("plain-value"), "{grade:?} {way}");
+    }
+}
+
+#[test]
 fn a_secret_that_could_not_be_put_in_is_refused_in_words() {
     let home = Home::new();
     for (words, code, told) in [
@@ -399,7 +442,6 @@ fn a_secret_that_could_not_be_put_in_is_refused_in_words() {
         (&["--secret", "KEY=x.example", "--egress", "deny"], 2, "lets nothing out"),
         (&["--secret", "KEY=x.example", "--env", "KEY=1"], 2, "both give KEY"),
         (&["--secret", "NO_SUCH_KEY=x.example"], 2, "number 1: no such variable"),
-        (&["--secret", "KEY=x.example", "--isolation", "landlock"], 5, "--isolation namespaces"),
     ] {
         let ran = with_value(&home, &[&["run", "-d"], words, &["--", "true"]].concat());
         assert!(ran.code == code && ran.stderr.contains(told), "{words:?}: {}", ran.stderr);

@@ -33,6 +33,14 @@ impl Home {
         self.0.path().join("project")
     }
 
+    /// Makes it another user's. Root may still use it.
+    pub fn give_to(&self, user: u32) {
+        let mut given = Command::new("chown");
+        given.arg("-R").arg(format!("{user}:{user}")).arg(self.0.path());
+        let mut given = given.spawn().unwrap();
+        assert!(given.wait().unwrap().success());
+    }
+
     pub fn config(&self) -> PathBuf {
         self.path().join("config")
     }

@@ -45,3 +45,7 @@ pub const GATE_LISTEN_WITHIN: Duration = Duration::from_millis(150);
 pub const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(30);
 /// For each step of reaching a place.
 pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Calls to connect, of a sandbox that shares the host's network, that are looked into at once: each has a thread, for as
+/// long as its memory takes to be read.
+pub const CONNECTS_AT_ONCE_MAX: usize = 8;

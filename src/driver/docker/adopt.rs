@@ -123,6 +123,7 @@ pub async fn hold(
     };
     Ok(DockerPlace {
         looker: Looker::default(),
+        doors: std::sync::Mutex::default(),
         programs: Arc::new(programs),
         facts: PlaceFacts {
             isolation,

@@ -75,6 +75,8 @@ pub struct ContainerState {
     /// created, running, paused, restarting, removing, exited or dead.
     pub status: String,
     pub running: bool,
+    /// Its first process, as the engine's machine sees it; 0 = there is none.
+    pub pid: u32,
     pub paused: bool,
     #[serde(rename = "OOMKilled")]
     pub out_of_memory: bool,

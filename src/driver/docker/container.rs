@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Image, Information},
-    first,
+    first, gate,
 };
 use crate::{
     base::{
@@ -79,6 +79,7 @@ pub fn usual() -> Capabilities {
         workspace_apply: true,
         snapshot: true,
         egress_deny: true,
+        egress_ask: true,
         limits_cpu: true,
         limits_memory: true,
         limits_pids: true,
@@ -199,6 +200,10 @@ fn host(plan: &Plan<'_>) -> Outcome<Value> {
         "Mounts": mounts(plan),
     });
     let Some(fields) = host.as_object_mut() else { return Ok(host) };
+    if gate::is_wanted(spec) {
+        // Questions for names are answered where its programs are.
+        fields.insert("Dns".to_owned(), json!(["127.0.0.1"]));
+    }
     if information.has_group_namespaces() {
         fields.insert("CgroupnsMode".to_owned(), "private".into());
     }

@@ -16,7 +16,7 @@ use super::{
     danger,
     engine::{Engine, Payload, escaped},
     env::Environment,
-    first,
+    first, gate,
     life::Watched,
     place::DockerPlace,
     program::Programs,
@@ -34,7 +34,7 @@ use crate::{
         units::human_bytes,
     },
     driver::{
-        Ground, PlaceFacts, Shelf,
+        Doors, Ground, PlaceFacts, Shelf,
         local::{
             doing::Looker,
             pulled::{self, Sending},
@@ -59,11 +59,7 @@ pub async fn make(
 ) -> Outcome<DockerPlace> {
     let workspace = check_workspace(&engine, ground, spec)?;
     let information: Information = engine.get("/info").await?;
-    if information.os_type != "linux" {
-        return Err(Fault::unsupported("this docker engine runs no Linux containers"));
-    }
-    container::runtime(spec, &information)?;
-    container::check_limits(spec, &information)?;
+    check(spec, &information)?;
     let image = match &ground.from {
         Some(shelf) => kept(&engine, shelf).await?,
         None => image(&engine, spec.image.as_deref().unwrap_or(USUAL_IMAGE)).await?,
@@ -88,7 +84,7 @@ pub async fn make(
     }
     start(&engine, &id, spec).await?;
     let shell = shell(&engine, &id).await?;
-    notes.extend(egress_note(spec.egress));
+    let Out { doors, env } = out(&engine, &id, &plan, &mut notes).await?;
     let (life, watching) = Watched::start(Arc::clone(&engine), id.clone());
     let directory = (spec.workspace.mode != WorkspaceMode::None)
         .then(|| spec.workspace.path.to_string_lossy().into_owned());
@@ -99,7 +95,7 @@ pub async fn make(
         engine,
         container: id,
         life,
-        env: container::environment(&plan),
+        env,
         directory,
         shell,
         live: watch::Sender::new(0),
@@ -113,6 +109,7 @@ pub async fn make(
             capabilities: Capabilities {
                 // What it started with, it has, whether the engine tells of it or not.
                 gpu: spec.limits.gpus.is_some() || information.has_gpus(),
+                egress_ask: doors.is_some() || !gate::is_wanted(spec),
                 ..container::capabilities(&information)
             },
             notes,
@@ -120,10 +117,21 @@ pub async fn make(
         },
         ground: ground.clone(),
         adopted: false,
+        doors: std::sync::Mutex::new(doors),
         changes,
         stopping: watch::Sender::new(false),
         _watching: watching,
     })
+}
+
+/// Refuses what this engine can't do.
+fn check(spec: &SandboxSpec, information: &Information) -> Outcome<()> {
+    if information.os_type != "linux" {
+        return Err(Fault::unsupported("this docker engine runs no Linux containers"));
+    }
+    container::runtime(spec, information)?;
+    container::check_limits(spec, information)?;
+    gate::check(spec)
 }
 
 /// A directory that is mounted must be one of the engine's own machine. Gives where it really is.
@@ -374,13 +382,43 @@ pub async fn shell(engine: &Engine, id: &str) -> Outcome<String> {
     Ok(usual.to_owned())
 }
 
+/// How programs get out, and what they are told.
+struct Out {
+    doors: Option<Doors>,
+    env: Vec<String>,
+}
+
+async fn out(
+    engine: &Arc<Engine>,
+    id: &str,
+    plan: &Plan<'_>,
+    notes: &mut Vec<String>,
+) -> Outcome<Out> {
+    let env = container::environment(plan);
+    notes.extend(egress_note(plan.spec.egress));
+    if !gate::is_wanted(plan.spec) {
+        return Ok(Out { doors: None, env });
+    }
+    match gate::open(engine, id, plan.spec).await? {
+        Ok(opened) => {
+            notes.extend(opened.note);
+            let own = opened.env.iter().map(|(key, it)| format!("{key}={it}"));
+            // What the sandbox was made with says it better.
+            Ok(Out { doors: Some(opened.doors), env: own.chain(env).collect() })
+        }
+        Err(why) => {
+            notes.push(format!("{}: {why}", Egress::ASK_IS_DENY));
+            Ok(Out { doors: None, env })
+        }
+    }
+}
+
 fn egress_note(egress: Egress) -> Option<String> {
     match egress {
-        Egress::Ask => Some(Egress::ASK_IS_DENY.to_owned()),
         Egress::Allow => Some(
             "egress allow is docker's bridge network: what listens on this machine can be reached"
                 .to_owned(),
         ),
-        Egress::Deny => None,
+        Egress::Ask | Egress::Deny => None,
     }
 }

@@ -15,6 +15,7 @@ mod engine;
 mod env;
 pub(super) mod first;
 mod frames;
+mod gate;
 mod life;
 mod make;
 mod meter;

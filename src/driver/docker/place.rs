@@ -1,6 +1,9 @@
 //! One live container, as the trait `Place` has it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{
@@ -19,7 +22,9 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{DEATH_WITHIN, ENGINE_LOOK_AGAIN_MIN},
     },
-    driver::{Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, local, local::doing::Looker},
+    driver::{
+        Doors, Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, local, local::doing::Looker,
+    },
     model::{process::Reading, sandbox::State, session::SessionSpec},
 };
 
@@ -34,6 +39,7 @@ pub struct DockerPlace {
     pub stopping: watch::Sender<bool>,
     pub _watching: Watching,
     pub looker: Looker,
+    pub doors: std::sync::Mutex<Option<Doors>>,
 }
 
 /// Takes back that a place was to end, unless it did: also where who wanted it is gone.
@@ -91,6 +97,10 @@ impl Place for DockerPlace {
         if self.changes.lock().await.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    fn doors(&self) -> Option<Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn spawn(&self, spec: &SessionSpec) -> Outcome<Program<PtyIo>> {

@@ -61,6 +61,15 @@ pub enum Network {
     Gated,
 }
 
+/// How programs of a network that is `Gated` get out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayOut {
+    /// By what the kernel redirects, and where it does not, by a proxy.
+    Any,
+    Redirect,
+    Proxy,
+}
+
 impl Network {
     pub fn of(spec: &SandboxSpec) -> Self {
         match spec.egress {
@@ -91,6 +100,7 @@ pub struct Blueprint {
     pub tools: Vec<(PathBuf, Source)>,
     pub workspace: Option<WorkspaceMount>,
     pub network: Network,
+    pub way: WayOut,
     pub bounds: ProcessBounds,
 }
 

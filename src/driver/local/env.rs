@@ -1,13 +1,22 @@
 //! The environment of a sandbox: built from nothing, so that no secret of the operator's shell is
 //! in it. The only reader of the operator's own environment in this driver.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
+    blueprint::WayOut,
     identity::{self, Identity},
     mounts,
 };
 use crate::{
+    base::{
+        fault::{Fault, Outcome},
+        text::visible,
+    },
+    config::environment::Variable,
     driver::{ASK_DIR, ASK_SOCKET, ASK_VARIABLE, Ground},
     model::sandbox::{Isolation, SandboxSpec},
 };
@@ -151,6 +160,37 @@ pub fn ask_by(env: &mut Vec<(String, String)>, ground: &Ground, grade: Option<Is
     env.push((ASK_VARIABLE.to_owned(), place.join(ASK_SOCKET).display().to_string()));
     if let Some((_, path)) = env.iter_mut().find(|(key, _)| key == "PATH") {
         path.push_str(&format!(":{}", place.display()));
+    }
+}
+
+/// How programs get out of a sandbox whose network asks, as whoever started the hub wants it.
+pub fn way_out() -> Outcome<WayOut> {
+    match Variable::WayOut.text().as_deref() {
+        None | Some("auto") => Ok(WayOut::Any),
+        Some("redirect") => Ok(WayOut::Redirect),
+        Some("proxy") => Ok(WayOut::Proxy),
+        Some(other) => {
+            let what = format!("SANDWATCH_WAY_OUT: not a way out of a sandbox: {}", visible(other));
+            Err(Fault::invalid(what).hint("auto, redirect or proxy; a hub reads it when it starts"))
+        }
+    }
+}
+
+/// Tells programs of the proxy by which they get out: all the names that they look at. What the sandbox was made with
+/// says it better.
+pub fn get_out_by(env: &mut Vec<(String, String)>, proxy: SocketAddr) {
+    const PROXY: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+    const NO_PROXY: &str = "NO_PROXY";
+    let url = format!("http://{proxy}");
+    let told = PROXY.iter().map(|name| (*name, url.as_str()));
+    // What a sandbox says to itself is its own.
+    let told = told.chain([(NO_PROXY, "localhost,127.0.0.1,::1")]);
+    let both = told.flat_map(|(name, it)| [(name.to_owned(), it), (name.to_ascii_lowercase(), it)]);
+    // Node looks at the others only if it is told to.
+    for (name, it) in both.chain([("NODE_USE_ENV_PROXY".to_owned(), "1")]) {
+        if env.iter().all(|(known, _)| *known != name) {
+            env.push((name, it.to_owned()));
+        }
     }
 }
 

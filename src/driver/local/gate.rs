@@ -5,7 +5,10 @@ use std::{
     collections::BTreeSet,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::PathBuf,
     time::Duration,
 };
@@ -17,22 +20,53 @@ use rustix::{
     process::Pid,
 };
 
-use super::{netlink, processes};
+use async_trait::async_trait;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{blueprint::WayOut, connects::Connects, netlink, processes};
 use crate::{
     base::{clock, limits::ASK_PROCESSES_MAX, text::visible},
-    driver::{Doors, Sender, sockets::Socket},
+    driver::{Arrivals, Doors, PROXY, Sender, Way, sockets::Socket},
 };
 
 /// What a person is told where there are none.
-pub const CLOSED: &str = "nothing gets out, and nothing asks: this kernel does not redirect";
+pub const CLOSED: &str = "nothing gets out, and nothing asks";
+/// What a person is told where there is a proxy alone.
+pub const BY_PROXY: &str = "programs get out by a proxy alone, which HTTP_PROXY and the like name: those that don't look there get nothing out";
 /// Programs that have one connection and are named.
 const SHARERS_MAX: usize = 4;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 128;
 
-/// Opens them in the network this process is in, which is a new one: streams, names, what counts the rest, and
-/// streams of IPv6 where there is that.
-pub fn open() -> io::Result<Vec<OwnedFd>> {
+/// Opens them in the network this process is in, which is a new one: those of `redirect` or, alone, that of a proxy.
+/// None where there is no way; and what a person should know of that.
+pub fn open(way: WayOut) -> (Vec<OwnedFd>, Option<String>) {
+    let why = match (way != WayOut::Proxy).then(redirect) {
+        Some(Ok(doors)) => return (doors, None),
+        Some(Err(error)) => format!(": this kernel does not redirect: {error}"),
+        None => String::new(),
+    };
+    if way == WayOut::Redirect {
+        // What can't be held there does not get out either.
+        return (Vec::new(), Some(format!("{CLOSED}{why}")));
+    }
+    match proxy() {
+        Ok(door) => (vec![door], Some(format!("{BY_PROXY}{why}"))),
+        Err(error) => (Vec::new(), Some(format!("{CLOSED}{why}; opening a proxy: {error}"))),
+    }
+}
+
+/// Where programs find the proxy. Nobody else is in this network.
+fn proxy() -> io::Result<OwnedFd> {
+    let streams = socket(AddressFamily::INET, SocketType::STREAM)?;
+    sockopt::set_socket_reuseaddr(&streams, true)?;
+    bind(&streams, &PROXY)?;
+    listen(&streams, BACKLOG)?;
+    Ok(streams)
+}
+
+/// Leads here what is sent to elsewhere: streams, names, what counts the rest, and streams of IPv6 where there is that.
+pub fn redirect() -> io::Result<Vec<OwnedFd>> {
     netlink::routes()?;
     let streams = socket(AddressFamily::INET, SocketType::STREAM)?;
     bind(&streams, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -64,25 +98,110 @@ fn port(socket: &OwnedFd) -> io::Result<u16> {
     address.map(|it| it.port()).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// What was opened inside, for whoever keeps the sandbox with this first process.
-pub fn doors(opened: Vec<OwnedFd>, first: Pid) -> Option<Doors> {
+/// Which processes a sandbox's programs are.
+#[derive(Clone, Copy, Debug)]
+pub enum Family {
+    /// Those below this one, which is none of them.
+    Below(Pid),
+    /// Those in a namespace that has this number.
+    Namespace(u64),
+    /// All of them are one process here, and which of them it is, nobody but their own kernel knows.
+    Unknown,
+}
+
+impl Family {
+    /// That of the namespace that a process is in.
+    pub fn of_namespace(pid: Pid) -> io::Result<Self> {
+        namespace(pid).map(Self::Namespace)
+    }
+
+    /// Shows each until one is taken.
+    fn each<T>(self, mut show: impl FnMut(Pid) -> Option<T>) -> io::Result<Option<T>> {
+        match self {
+            Self::Below(first) => processes::each_below(first, show),
+            Self::Namespace(_) => {
+                let mut taken = None;
+                processes::each(|pid| {
+                    if taken.is_none() && self.has(pid) {
+                        taken = show(pid);
+                    }
+                    Ok(())
+                })?;
+                Ok(taken)
+            }
+            Self::Unknown => Ok(None),
+        }
+    }
+
+    /// Whether one is, of those that come from one of them.
+    fn has(self, pid: Pid) -> bool {
+        match self {
+            Self::Below(first) => pid != first,
+            Self::Namespace(number) => namespace(pid).is_ok_and(|it| it == number),
+            Self::Unknown => false,
+        }
+    }
+}
+
+fn namespace(pid: Pid) -> io::Result<u64> {
+    Ok(fs::metadata(format!("/proc/{}/ns/pid", pid.as_raw_nonzero()))?.ino())
+}
+
+/// What was opened inside, for whoever keeps the sandbox; `first` is in its network.
+pub fn doors(opened: Vec<OwnedFd>, first: Pid, family: Family) -> Option<Doors> {
     let mut opened = opened.into_iter();
-    let (streams, names, counts) = (opened.next()?, opened.next()?, opened.next()?);
-    Some(Doors {
-        streams: [Some(streams), opened.next()].into_iter().flatten().map(Into::into).collect(),
-        names: names.into(),
-        held_back: Box::new(move || netlink::held_back(counts.as_fd())),
-        sender: Box::new(move |from, to, until| sender(first, from, to, until)),
+    let streams = opened.next()?;
+    let way = match opened.next() {
+        None => Way::Proxy(Box::new(Listening(TcpListener::from_std(streams.into()).ok()?))),
+        Some(names) => {
+            let counts = opened.next()?;
+            let all = [Some(streams), opened.next()].into_iter().flatten();
+            Way::Redirect {
+                streams: all.map(Into::into).collect(),
+                names: names.into(),
+                held_back: Box::new(move || netlink::held_back(counts.as_fd())),
+            }
+        }
+    };
+    Some(by(way, first, family))
+}
+
+/// The same of a sandbox whose every call to connect is asked about there.
+pub fn asked(asked: Option<OwnedFd>, first: Pid) -> Option<Doors> {
+    let connects = Connects::new(asked?).ok()?;
+    Some(by(Way::Proxy(Box::new(connects)), first, Family::Below(first)))
+}
+
+fn by(way: Way, first: Pid, family: Family) -> Doors {
+    Doors {
+        way,
+        sender: Box::new(move |from, to, until| sender(family, first, from, to, until)),
         held: Box::new(move |from, to| socket_number(first, from, to).is_some()),
-    })
+    }
+}
+
+/// A proxy in a network of the sandbox's own.
+struct Listening(TcpListener);
+
+#[async_trait]
+impl Arrivals for Listening {
+    async fn next(&mut self) -> io::Result<TcpStream> {
+        Ok(self.0.accept().await?.0)
+    }
 }
 
 /// Who has this end of a connection open. Looks at every process of the sandbox, no longer than until then: what was
 /// not looked through is not known.
-fn sender(first: Pid, from: SocketAddr, to: SocketAddr, until: Duration) -> Option<Sender> {
+fn sender(
+    family: Family,
+    first: Pid,
+    from: SocketAddr,
+    to: SocketAddr,
+    until: Duration,
+) -> Option<Sender> {
     let link = format!("socket:[{}]", socket_number(first, from, to)?);
     let mut found: Vec<Pid> = Vec::new();
-    let looked = processes::each_below(first, |pid| {
+    let looked = family.each(|pid| {
         if let Ok(open) = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())) {
             for it in open.filter_map(Result::ok) {
                 if clock::monotonic() > until {
@@ -102,7 +221,7 @@ fn sender(first: Pid, from: SocketAddr, to: SocketAddr, until: Duration) -> Opti
     // Whoever hands a connection on may do so to be taken for another.
     let program = if programs.len() == 1 { programs.into_iter().next().flatten() } else { None };
     let mut line = vec![pid];
-    while let Some(parent) = processes::parent(*line.last()?).filter(|it| *it != first)
+    while let Some(parent) = processes::parent(*line.last()?).filter(|it| family.has(*it))
         && line.len() < ASK_PROCESSES_MAX
     {
         line.push(parent);

@@ -9,9 +9,11 @@ mod apply;
 mod blueprint;
 mod cgroup;
 mod changes;
+mod connects;
 mod copy;
 mod desk;
 pub mod doing;
+pub(super) mod entered;
 mod env;
 mod files;
 mod gate;
@@ -87,8 +89,8 @@ use self::{
     traces::{First, Traces},
 };
 use super::{
-    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, Place, PlaceFacts, Shelf, Stillness,
-    Taken, Touched,
+    ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, PROXY, Place, PlaceFacts, Shelf,
+    Stillness, Taken, Touched,
     files::{Files, Way},
 };
 use crate::{
@@ -216,26 +218,21 @@ impl Local {
             (spec.workspace.mode != WorkspaceMode::None).then(|| spec.workspace.path.clone());
         let identity = Identity::of(&ground.id)?;
         let shell = env::shell();
-        let asked = [
-            (!spec.allow.is_empty(), "--allow", "let out some hosts only"),
-            (!spec.secrets.is_empty(), "--secret", "put in a secret on the way out"),
-        ];
-        let asked = asked.iter().find(|it| it.0 && grade != Isolation::Namespaces);
-        if let Some((_, flag, what)) = asked {
-            let what = format!("{flag}: a sandbox of grade {} can't {what}", grade.word());
-            return Err(Fault::unsupported(what).hint("--isolation namespaces can"));
-        }
         if !image::can_be_under(grade) {
             image::refuse(ground, spec, grade)?;
         }
+        let gated = Network::of(spec) == Network::Gated;
+        let must = gated && (!spec.allow.is_empty() || !spec.secrets.is_empty());
         if let Some(mark) = mark {
             let plan = weak::plan(ground, spec, limits.bounds, mark)?;
-            facts.notes.extend(weak::notes());
+            facts.notes.extend(weak::notes(Network::of(spec)));
             let mut env = env::base(&ground.name, spec, &identity, &[]);
-            env = env::merged([&env, &weak::env(&plan.home), &spec.env]);
+            let mut own: Vec<_> = weak::env(&plan.home).into();
+            own.extend(trust::variables(ground, &ground.dir.join(ASK_DIR)));
+            own.extend(secret::variables(&spec.secrets));
+            env = env::merged([&env, &own, &spec.env]);
             let home = workspace.unwrap_or_else(|| plan.home.clone());
             let (held, first) = (weak::launch(&plan, door)?, Vec::new());
-            let (gated, must) = (false, false);
             return Ok(Started { held, gated, must, facts, home, env, first, shell });
         }
         let image = image::ready(ground, spec, &AtomicBool::new(false))?;
@@ -255,18 +252,17 @@ impl Local {
                 (env, identity.home, Vec::new(), shell)
             }
         };
-        let mut own = trust::variables(ground);
+        let mut own = trust::variables(ground, Path::new(mounts::ASKING));
         own.extend(secret::variables(&spec.secrets));
         let env = env::merged([&env, &own, &spec.env]);
         let (home, held) = (workspace.unwrap_or(home), plan.launch(door)?);
-        let gated = grade == Isolation::Namespaces && Network::of(spec) == Network::Gated;
-        let must = gated && (!spec.allow.is_empty() || !spec.secrets.is_empty());
         Ok(Started { held, gated, must, facts, home, env, first, shell })
     }
 
     async fn finish(ground: &Ground, started: Started, groups: Groups) -> Outcome<LocalPlace> {
         let Started { held, gated, must, mut facts, home, mut env, first: command, shell } =
             started;
+        let grade = facts.isolation.unwrap_or(Isolation::None);
         env::ask_by(&mut env, ground, facts.isolation);
         let entered = First::of(held.pid)
             .map_err(|error| Fault::io("looking at a first process", &error))
@@ -280,11 +276,23 @@ impl Local {
         let (link, ready) = Link::open(held).await?;
         facts.notes.extend(ready.notes);
         let mut opened = ready.opened.into_iter();
-        let root = opened.next().filter(|_| has_a_root);
-        let doors = gate::doors(opened.collect(), link.pid);
+        let root = if has_a_root { opened.next() } else { None };
+        let family = match grade {
+            Isolation::Gvisor => gate::Family::Unknown,
+            _ => gate::Family::Below(link.pid),
+        };
+        let doors = match grade {
+            Isolation::Landlock => gate::asked(opened.next(), link.pid),
+            _ => gate::doors(opened.collect(), link.pid, family),
+        };
+        if doors.as_ref().is_some_and(|it| matches!(it.way, super::Way::Proxy(_))) {
+            env::get_out_by(&mut env, PROXY);
+        }
         if doors.is_none() && must {
             link.kill();
-            return Err(Fault::unsupported(format!("--allow and --secret: {}", gate::CLOSED))
+            let why = facts.notes.iter().find(|it| it.starts_with(gate::CLOSED));
+            let why = why.map_or(gate::CLOSED, String::as_str);
+            return Err(Fault::unsupported(format!("--allow and --secret: {why}"))
                 .hint("see `sandwatch doctor`"));
         }
         facts.capabilities.egress_ask &= doors.is_some() || !gated;
@@ -345,8 +353,7 @@ impl Driver for Local {
     fn capabilities(&self) -> Capabilities {
         let works = probe::namespaces_work();
         let grade = if works { Isolation::Namespaces } else { Isolation::Landlock };
-        let can = capabilities(grade, &Layout::here());
-        Capabilities { egress_ask: can.egress_ask && probe::network_can_ask(), ..can }
+        capabilities(grade, &Layout::here())
     }
 
     async fn probe(&self) -> Vec<Check> {

@@ -20,7 +20,7 @@ use seccompiler::BpfProgram;
 use super::{
     agents,
     blueprint::{self, Asking, Blueprint, Network, Source, WorkspaceMount},
-    changes, gate,
+    changes, env, gate,
     identity::{self, Identity},
     image::{self, Standing},
     init,
@@ -122,6 +122,7 @@ pub fn plan(
         tools,
         workspace,
         network: Network::of(spec),
+        way: env::way_out()?,
         bounds,
     })
 }
@@ -416,20 +417,7 @@ fn finish(
     // The trees it was built from are mounted; whoever has one open could walk out by it.
     sys::close_all_but(&[control.as_raw_fd()]);
     rustix::system::sethostname(plan.hostname.as_bytes()).step("naming the host")?;
-    if plan.network != Network::Host {
-        let flags = SocketFlags::CLOEXEC;
-        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)
-            .step("opening the network")?;
-        sys::loopback_up(socket.as_fd()).step("starting the loopback network")?;
-    }
-    let mut doors = Vec::new();
-    if plan.network == Network::Gated {
-        match gate::open() {
-            Ok(opened) => doors = opened,
-            // What can't be held there does not get out either.
-            Err(error) => notes.push(format!("{}: {error}", gate::CLOSED)),
-        }
-    }
+    let doors = network(plan, &mut notes)?;
     let root = mounts::own_root().step("opening its root")?;
     plan.bounds.apply().step("setting limits")?;
     rustix::thread::set_name(init::NAME).step("taking a name")?;
@@ -440,6 +428,27 @@ fn finish(
     lockdown::filter_calls(filters).step("filtering system calls")?;
     let opened: Vec<_> = std::iter::once(&root).chain(&doors).map(AsFd::as_fd).collect();
     send(control, &Word::Ready(notes.join("\n")).bytes(), &opened).step("reporting")
+}
+
+/// Of the network that this process is in.
+pub fn start_loopback() -> io::Result<()> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    sys::loopback_up(socket.as_fd())
+}
+
+/// Starts the network that this process is in, if it is one of the sandbox's own; gives the ways out of it.
+pub fn network(plan: &Blueprint, notes: &mut Vec<String>) -> Result<Vec<OwnedFd>, mounts::Broken> {
+    if plan.network == Network::Host {
+        return Ok(Vec::new());
+    }
+    start_loopback().step("starting the loopback network")?;
+    if plan.network != Network::Gated {
+        return Ok(Vec::new());
+    }
+    let (doors, note) = gate::open(plan.way);
+    notes.extend(note);
+    Ok(doors)
 }
 
 /// Everything in the view may be read; what is the sandbox's own may be written.

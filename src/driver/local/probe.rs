@@ -52,12 +52,6 @@ pub fn namespaces_work() -> bool {
     *KNOWN.get_or_init(|| trial().is_ok_and(|it| it.passed >= NEEDED))
 }
 
-/// Whether their network can ask; tried once per process.
-pub fn network_can_ask() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    *KNOWN.get_or_init(|| trial().is_ok_and(|it| it.passed > NEEDED))
-}
-
 fn trial() -> io::Result<Trial> {
     let (mut reader, writer) = io::pipe()?;
     // Ids as seen before; in the new namespace they have no meaning yet.
@@ -112,7 +106,7 @@ fn attempt((uid, gid): (u32, u32)) -> Trial {
             let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
             sys::loopback_up(socket.as_fd())
         }),
-        Box::new(|| gate::open().map(drop)),
+        Box::new(|| gate::redirect().map(drop)),
     ];
     for (passed, step) in steps.iter().enumerate() {
         if let Err(error) = step() {
@@ -157,19 +151,27 @@ fn namespaces_check() -> Check {
 
 fn network_check() -> Check {
     const NAME: &str = "egress.ask";
+    const BY_PROXY: &str =
+        "by a proxy alone, so that programs that don't look for one get nothing out";
     let trial = trial()
         .unwrap_or_else(|it| Trial { passed: 0, errno: it.raw_os_error().unwrap_or(libc::EIO) });
     if trial.passed > NEEDED {
-        let how = "connections out wait for an answer, in grade namespaces";
+        let how = "connections out wait for an answer, whatever program makes them";
         return check(NAME, CheckStatus::Ok, how, None);
     }
     if trial.passed < NEEDED {
-        let why = "it takes grade namespaces";
-        return check(NAME, CheckStatus::Missing, why, Some("see isolation.namespaces"));
+        let fix = Some("see isolation.namespaces");
+        return match sys::landlock_version().filter(|_| !geteuid().is_root()) {
+            Some(_) => {
+                check(NAME, CheckStatus::Degraded, format!("{BY_PROXY}; in grade landlock"), fix)
+            }
+            None => check(NAME, CheckStatus::Missing, "it takes sandboxes", fix),
+        };
     }
     let error = io::Error::from_raw_os_error(trial.errno);
-    let fix = "load nf_tables, nft_chain_nat and nft_redir (modprobe), or use a kernel that has them; until then ask acts as deny";
-    check(NAME, CheckStatus::Missing, format!("nftables: {error}"), Some(fix))
+    let fix =
+        "load nf_tables, nft_chain_nat and nft_redir (modprobe), or use a kernel that has them";
+    check(NAME, CheckStatus::Degraded, format!("{BY_PROXY}: nftables: {error}"), Some(fix))
 }
 
 /// The usual reasons, from the switches that cause them.

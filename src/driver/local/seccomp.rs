@@ -8,11 +8,8 @@ use seccompiler::{
     SeccompRule, sock_filter,
 };
 
-use super::mark;
-use crate::{
-    base::fault::{Fault, Outcome},
-    model::sandbox::Egress,
-};
+use super::{blueprint::Network, mark};
+use crate::base::fault::{Fault, Outcome};
 
 /// How much of the network a filter leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +20,18 @@ pub enum Sockets {
     None,
     /// Internet sockets only: local ones would reach the operator's services.
     InternetOnly,
+    /// Streams of IPv4 only, which connect to what they are given and nothing else: each `connect` is asked about.
+    Asked,
 }
 
 impl Sockets {
     /// What is left to sandboxes that share the host's namespaces.
-    pub fn without_namespaces(egress: Egress) -> Self {
-        if egress == Egress::Allow { Self::InternetOnly } else { Self::None }
+    pub fn without_namespaces(network: Network) -> Self {
+        match network {
+            Network::Host => Self::InternetOnly,
+            Network::None => Self::None,
+            Network::Gated => Self::Asked,
+        }
     }
 }
 
@@ -185,6 +188,7 @@ fn socket_rules(sockets: Sockets) -> Made<Vec<SeccompRule>> {
         Sockets::Usual => &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6],
         Sockets::InternetOnly => &[libc::AF_INET, libc::AF_INET6],
         Sockets::None => return Ok(Vec::new()),
+        Sockets::Asked => return asked_sockets(),
     };
     let families: Vec<u64> = families.iter().map(|it| *it as u64).collect();
     Ok(vec![
@@ -192,6 +196,29 @@ fn socket_rules(sockets: Sockets) -> Made<Vec<SeccompRule>> {
         has_bits(1, TYPE_MASK, libc::SOCK_RAW as u64)?,
         has_bits(1, TYPE_MASK, SOCK_PACKET)?,
     ])
+}
+
+/// All but streams of TCP: what else is a stream would go past who is asked.
+fn asked_sockets() -> Made<Vec<SeccompRule>> {
+    const TYPE_MASK: u64 = 0xf;
+    let others = (0..=TYPE_MASK).filter(|it| *it != libc::SOCK_STREAM as u64);
+    let mut rules: Vec<SeccompRule> =
+        others.map(|it| has_bits(1, TYPE_MASK, it)).collect::<Made<_>>()?;
+    rules.push(none_of(0, &[libc::AF_INET as u64])?);
+    rules.push(none_of(2, &[0, libc::IPPROTO_TCP as u64])?);
+    Ok(rules)
+}
+
+/// What would make a connection without `connect`: its first words, and waiting for others to make one.
+fn connecting_otherwise(rules: &mut Rules) -> Made<()> {
+    let fast = libc::MSG_FASTOPEN as u64;
+    for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+        rules.insert(call, vec![has_bits(flags, fast, fast)?]);
+    }
+    for call in [libc::SYS_bind, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4] {
+        rules.insert(call, Vec::new());
+    }
+    Ok(())
 }
 
 /// Meddling with other processes of the user by number, where the host's are not hidden; what holds for
@@ -298,6 +325,9 @@ fn refused(sockets: Sockets) -> Made<Rules> {
         rules.extend(SHARED.iter().map(|it| (*it, Vec::new())));
         other_processes(&mut rules)?;
     }
+    if sockets == Sockets::Asked {
+        connecting_otherwise(&mut rules)?;
+    }
     set_id_rules(&mut rules)?;
     Ok(rules)
 }
@@ -315,6 +345,17 @@ fn unknown() -> BpfProgram {
         sock_filter { code: 0x25, jt: 1, jf: 0, k: LAST_KNOWN }, // greater: to the refusal
         sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
         sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32 },
+    ]
+}
+
+/// Asks about each `connect`, and about nothing else. What the other filters refuse is refused.
+pub fn asking() -> BpfProgram {
+    const LOAD_NUMBER: sock_filter = sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
+    vec![
+        LOAD_NUMBER,
+        sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_connect as u32 }, // equal: to the question
+        sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_USER_NOTIF },
+        sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
     ]
 }
 
@@ -354,7 +395,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_filter_compiles_within_the_kernels_bound() {
-        for sockets in [Sockets::Usual, Sockets::None, Sockets::InternetOnly] {
+        for sockets in [Sockets::Usual, Sockets::None, Sockets::InternetOnly, Sockets::Asked] {
             for filter in filters(sockets).unwrap().into_iter().chain(of_keeper().unwrap()) {
                 assert!(!filter.is_empty() && filter.len() < 4096);
             }

@@ -318,3 +318,94 @@ pub fn watched(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Ow
     // registered owns it until it is taken out again.
     unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(io::Error::from)
 }
+
+/// The same for one that several threads use.
+pub fn watched_shared(
+    descriptor: std::sync::Arc<OwnedFd>,
+    interest: Interest,
+) -> io::Result<AsyncFd<std::sync::Arc<OwnedFd>>> {
+    // SAFETY: as above: what is registered keeps it open.
+    unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(io::Error::from)
+}
+
+/// A system call that the kernel holds until it is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    id: u64,
+    /// The thread that calls.
+    pub pid: u32,
+    pub arguments: [u64; 6],
+}
+
+/// Installs a filter for system calls some of which are to be asked about; gives where that is asked.
+pub fn filter_by_asking(filter: &[seccompiler::sock_filter]) -> io::Result<OwnedFd> {
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        // The kernel only reads it.
+        filter: filter.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: both structures of instructions are the kernel's, and outlive the call.
+    let asked = check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const program,
+        )
+    })?;
+    // SAFETY: the call gave a fresh descriptor that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(asked as RawFd) })
+}
+
+/// Takes a question, and waits for one where there is none.
+pub fn question(asked: BorrowedFd<'_>) -> io::Result<Question> {
+    // SAFETY: a zeroed structure is what the kernel wants to fill; it outlives the call.
+    let taken = unsafe {
+        let mut taken: libc::seccomp_notif = std::mem::zeroed();
+        check_int(libc::ioctl(asked.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut taken))?;
+        taken
+    };
+    Ok(Question { id: taken.id, pid: taken.pid, arguments: taken.data.args })
+}
+
+/// Whether who asked waits still: until then its number is nobody else's.
+pub fn still_asks(asked: BorrowedFd<'_>, question: &Question) -> io::Result<()> {
+    let id = question.id;
+    // SAFETY: the number outlives the call, which only reads it.
+    check_int(unsafe {
+        libc::ioctl(asked.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id)
+    })
+    .map(drop)
+}
+
+/// Gives a descriptor to who asked, in place of that which its call is about.
+pub fn put_in_place(
+    asked: BorrowedFd<'_>,
+    question: &Question,
+    descriptor: BorrowedFd<'_>,
+    close_on_exec: bool,
+) -> io::Result<()> {
+    let [theirs, ..] = question.arguments;
+    let given = libc::seccomp_notif_addfd {
+        id: question.id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SETFD as u32,
+        srcfd: descriptor.as_raw_fd() as u32,
+        newfd: theirs as u32,
+        newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
+    };
+    // SAFETY: the structure outlives the call, which only reads it.
+    check_int(unsafe {
+        libc::ioctl(asked.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const given)
+    })
+    .map(drop)
+}
+
+/// Ends a call: with 0 it has worked, else it fails with that error.
+pub fn answer(asked: BorrowedFd<'_>, question: &Question, error: i32) -> io::Result<()> {
+    let said = libc::seccomp_notif_resp { id: question.id, val: 0, error: -error, flags: 0 };
+    // SAFETY: the structure outlives the call, which only reads it.
+    check_int(unsafe {
+        libc::ioctl(asked.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const said)
+    })
+    .map(drop)
+}

@@ -75,8 +75,6 @@ pub fn limits(asked: ResourceLimits, layout: &Layout, grade: Isolation) -> Outco
 
 pub fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
     match (spec.egress, grade) {
-        (Egress::Ask, Isolation::Namespaces) => None,
-        (Egress::Ask, _) => Some(Egress::ASK_IS_DENY.to_owned()),
         (Egress::Allow, Isolation::Namespaces | Isolation::Oci | Isolation::Gvisor) => Some(
             "egress allow shares the host's network: services on the host's loopback can be reached"
                 .to_owned(),
@@ -102,7 +100,7 @@ pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         snapshot_memory: false,
         workspace_rw: true,
         egress_deny: true,
-        egress_ask: grade == Isolation::Namespaces,
+        egress_ask: true,
         limits_cpu: layout.has("cpu"),
         limits_memory: grade != Isolation::Gvisor || layout.has("memory"),
         limits_pids: match grade {

@@ -3,7 +3,7 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
-use super::{image::Standing, mounts::ASKING};
+use super::image::Standing;
 use crate::driver::{ASK_DIR, AUTHORITY_LISTS, Ground, TRUST_FILE};
 
 /// Beside the certificate: the list with it.
@@ -44,12 +44,12 @@ pub fn files(ground: &Ground, image: Option<&Standing>) -> io::Result<Vec<(Strin
     Ok(files)
 }
 
-/// What programs are told.
-pub fn variables(ground: &Ground) -> Vec<(String, String)> {
+/// What programs are told, who see it all in that directory.
+pub fn variables(ground: &Ground, at: &Path) -> Vec<(String, String)> {
     if certificate(ground).is_none() {
         return Vec::new();
     }
     let lists = NAMES_LIST.iter().map(|it| (*it, WHOLE));
     let told = lists.chain([(NAMES_MORE, TRUST_FILE)]);
-    told.map(|(name, file)| (name.to_owned(), format!("{ASKING}/{file}"))).collect()
+    told.map(|(name, file)| (name.to_owned(), at.join(file).display().to_string())).collect()
 }

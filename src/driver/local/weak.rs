@@ -18,13 +18,14 @@ use rustix::{
 use seccompiler::BpfProgram;
 
 use super::{
-    blueprint, env, init,
+    blueprint::{self, Network},
+    env, gate, init,
     lockdown::{self, ProcessBounds, Rules},
     mark::Mark,
     message::{Word, send},
     namespaces::{BOX, Held, pair, wait_for_go},
     seccomp::{self, Sockets},
-    sys, tools, turns,
+    sys, tools, trust, turns,
 };
 use crate::{
     base::{
@@ -32,7 +33,7 @@ use crate::{
         units::Size,
     },
     driver::{ASK_DIR, ASK_PROGRAM, Ground},
-    model::sandbox::{Egress, SandboxSpec, WorkspaceMode},
+    model::sandbox::{SandboxSpec, WorkspaceMode},
 };
 
 /// What may be read of the host, beside its system.
@@ -43,22 +44,23 @@ const DEVICES: [&str; 6] =
     ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
 /// What a person should know of a sandbox of this grade.
-pub fn notes() -> Vec<String> {
-    [
+pub fn notes(network: Network) -> Vec<String> {
+    let alone = "landlock grade: programs can't serve each other over the network";
+    let alone = (network == Network::Gated).then(|| alone.to_owned());
+    let all = [
         "landlock grade: programs see the host's process list and host name",
         "landlock grade: local (unix) sockets are refused; /tmp is $TMPDIR",
         "landlock grade: no new terminals can be opened (tmux, script)",
         "landlock grade: programs can look up and change modes and times of the operator's files whose names \
          they know, not their contents",
-    ]
-    .map(str::to_owned)
-    .into()
+    ];
+    all.map(str::to_owned).into_iter().chain(alone).collect()
 }
 
 pub struct Plan {
     pub home: PathBuf,
     rules: Rules,
-    sockets: Sockets,
+    network: Network,
     bounds: ProcessBounds,
     mark: Mark,
 }
@@ -75,7 +77,7 @@ pub fn plan(
         )
         .hint("run sandwatch as an ordinary user"));
     }
-    let mode = spec.workspace.mode;
+    let (mode, network) = (spec.workspace.mode, Network::of(spec));
     if mode == WorkspaceMode::Cow {
         let why = Fault::unsupported("grade landlock has no copy-on-write workspace");
         return Err(match spec.isolation {
@@ -112,7 +114,10 @@ pub fn plan(
         linked.map_err(|error| Fault::io(format!("making {}", link.display()), &error))?;
         readable.extend([asking, program]);
     }
-    if spec.egress == Egress::Allow {
+    // The system's own list stays as it is: programs are told of another.
+    trust::files(ground, None)
+        .map_err(|error| Fault::io(format!("preparing {}", ground.dir.display()), &error))?;
+    if network == Network::Host {
         // Where /etc/resolv.conf usually leads.
         readable.push(fs::canonicalize("/etc/resolv.conf").unwrap_or_default());
     }
@@ -128,9 +133,10 @@ pub fn plan(
             readable,
             writable,
             devices: DEVICES.iter().map(PathBuf::from).collect(),
-            no_tcp: spec.egress != Egress::Allow,
+            // Also where each connection is made for them: they make none.
+            no_tcp: network != Network::Host,
         },
-        sockets: Sockets::without_namespaces(spec.egress),
+        network,
         bounds,
         mark,
     })
@@ -143,7 +149,7 @@ pub fn env(home: &Path) -> [(String, String); 2] {
 }
 
 pub fn launch(plan: &Plan, group: Option<BorrowedFd<'_>>) -> Outcome<Held> {
-    let filters = seccomp::filters(plan.sockets)?;
+    let filters = seccomp::filters(Sockets::without_namespaces(plan.network))?;
     let (ours, theirs) = pair()?;
     // What a program leaves behind that ends its first process comes to this one.
     rustix::process::set_child_subreaper(Some(Pid::INIT))
@@ -192,7 +198,18 @@ fn set_up(plan: &Plan, filters: &[BpfProgram], control: BorrowedFd<'_>) -> io::R
     lockdown::drop_capabilities()?;
     lockdown::restrict_files(&plan.rules).map_err(io::Error::other)?;
     lockdown::filter_calls(filters)?;
-    send(control, &Word::Ready(String::new()).bytes(), &[])
+    let (mut asked, mut note) = (None, String::new());
+    if plan.network == Network::Gated {
+        match sys::filter_by_asking(&seccomp::asking()) {
+            Ok(it) => (asked, note) = (Some(it), gate::BY_PROXY.to_owned()),
+            // By landlock and the filter there is nothing that gets out.
+            Err(error) => {
+                note = format!("{}: asking the kernel to hold calls: {error}", gate::CLOSED);
+            }
+        }
+    }
+    let opened: Vec<_> = asked.iter().map(AsFd::as_fd).collect();
+    send(control, &Word::Ready(note).bytes(), &opened)
 }
 
 /// Opens a terminal on the host's side: the controlling side, and the program's.

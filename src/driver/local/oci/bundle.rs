@@ -68,7 +68,8 @@ impl Container<'_> {
     }
 
     fn namespaces(&self) -> Vec<Value> {
-        let own = (self.blueprint.network != Network::Host).then_some("network");
+        // Else it is the keeper's.
+        let own = (self.blueprint.network == Network::None).then_some("network");
         let kinds = ["user", "mount", "pid", "ipc", "uts", "cgroup"].into_iter().chain(own);
         kinds.map(|it| json!({ "type": it })).collect()
     }

@@ -33,7 +33,7 @@ use crate::{
             lockdown,
             message::{On, Order, Report, Word, send},
             mounts::{self, Step},
-            namespaces::wait_for_go,
+            namespaces::{self, wait_for_go},
             processes, sys, turns,
         },
     },
@@ -71,7 +71,7 @@ pub fn become_keeper(plan: &Plan, control: OwnedFd) -> ! {
         program: &plan.program,
         identity: &plan.blueprint.identity,
         bounds: plan.bounds,
-        own_network: plan.blueprint.network != Network::Host,
+        no_network: plan.blueprint.network == Network::None,
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         match set_up(plan, &tool, control.as_fd()) {
@@ -102,18 +102,33 @@ fn set_up(plan: &Plan, tool: &Tool<'_>, control: BorrowedFd<'_>) -> Result<Pid, 
     sys::drop_groups().map_err(|error| format!("dropping groups: {error}"))?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("tying its life: {error}"))?;
-    let notes = build(plan).map_err(|it| it.to_string())?;
+    let mut notes = build(plan).map_err(|it| it.to_string())?;
+    let doors = network(plan, &mut notes).map_err(|it| it.to_string())?;
     lockdown::keep_to_itself().map_err(|error| format!("applying landlock: {error}"))?;
     lockdown::filter_calls(&plan.filters)
         .map_err(|error| format!("filtering system calls: {error}"))?;
     let first = tool.run(Path::new(BUNDLE))?;
     let root = mounts::held_root().map_err(|error| format!("opening its root: {error}"))?;
     // The trees it was built from are mounted.
-    sys::close_all_but(&[control.as_raw_fd(), root.as_raw_fd()]);
+    let opened: Vec<_> = std::iter::once(&root).chain(&doors).collect();
+    let mut keep: Vec<_> = opened.iter().map(|it| it.as_raw_fd()).collect();
+    keep.push(control.as_raw_fd());
+    sys::close_all_but(&keep);
     rustix::thread::set_name(NAME).map_err(|error| format!("taking a name: {error}"))?;
-    send(control, &Word::Ready(notes.join("\n")).bytes(), &[root.as_fd()])
+    let opened: Vec<_> = opened.iter().map(|it| it.as_fd()).collect();
+    send(control, &Word::Ready(notes.join("\n")).bytes(), &opened)
         .map_err(|error| format!("reporting: {error}"))?;
     Ok(first)
+}
+
+/// Goes into a network of its own, where one asks, for the container to share: what is in force there was said by who has
+/// rights over it, which nobody in the container can have. The ways out of it.
+fn network(plan: &Plan, notes: &mut Vec<String>) -> Result<Vec<OwnedFd>, mounts::Broken> {
+    if plan.blueprint.network != Network::Gated {
+        return Ok(Vec::new());
+    }
+    sys::unshare(libc::CLONE_NEWNET as u64).step("making a network")?;
+    namespaces::network(&plan.blueprint, notes)
 }
 
 fn build(plan: &Plan) -> Result<Vec<String>, mounts::Broken> {

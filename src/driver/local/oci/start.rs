@@ -45,8 +45,8 @@ pub struct Tool<'a> {
     pub program: &'a Path,
     pub identity: &'a Identity,
     pub bounds: ProcessBounds,
-    /// Programs reach no network.
-    pub own_network: bool,
+    /// Programs reach no network; else that of whoever calls this.
+    pub no_network: bool,
 }
 
 impl Tool<'_> {
@@ -58,7 +58,7 @@ impl Tool<'_> {
             // That it may not touch control groups is then fine by it.
             Runtime::Runc => command.arg("--rootless=true"),
             Runtime::Runsc => {
-                let network = if self.own_network { "--network=none" } else { "--network=host" };
+                let network = if self.no_network { "--network=none" } else { "--network=host" };
                 // Layers are the sandbox's own affair, and others read and write the files too.
                 command.args([
                     "--ignore-cgroups",
