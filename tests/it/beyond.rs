@@ -229,21 +229,24 @@ pub(crate) fn ended(child: Child) -> (i32, String) {
     (output.status.code().unwrap(), said.into_owned())
 }
 
-/// Whose a hub is that makes sandboxes of this grade, `None` in it for root; or says why there can be none.
-pub(crate) fn user_for(grade: Isolation) -> Option<Option<u32>> {
+/// Whose a hub is; `None` = root's.
+pub(crate) struct Whose(pub Option<u32>);
+
+/// Whose it is to be for sandboxes of this grade; or says why there can be none.
+pub(crate) fn user_for(grade: Isolation) -> Option<Whose> {
     let by_runtime = matches!(grade, Isolation::Oci | Isolation::Gvisor);
     if let Some(skip) = runtimes::reason(grade).filter(|_| by_runtime) {
         skip();
         return None;
     }
     if grade != Isolation::Landlock {
-        return Some(None);
+        return Some(Whose(None));
     }
     let user = USER.to_string();
     let mut run = Command::new("setpriv");
     run.args(["--reuid", &user, "--regid", &user, "--clear-groups", PROGRAM, "--version"]);
     if run.output().is_ok_and(|it| it.status.success()) {
-        return Some(Some(USER));
+        return Some(Whose(Some(USER)));
     }
     not_on_this_host("root, and a build directory that other users may read");
     None

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sandwatch::model::sandbox::Isolation;
 
 use crate::{
-    beyond::{Beyond, SERVER, ended, user_for},
+    beyond::{Beyond, SERVER, Whose, ended, user_for},
     local_stage::USER,
     program::eventually,
 };
@@ -25,7 +25,7 @@ fn each(more: &[&str], scenario: impl Fn(&Beyond, bool)) {
 }
 
 fn beyond(grade: Isolation) -> Option<Beyond> {
-    Beyond::of(user_for(grade)?, SERVER, |_| Vec::new(), &[("SANDWATCH_WAY_OUT", "proxy")])
+    Beyond::of(user_for(grade)?.0, SERVER, |_| Vec::new(), &[("SANDWATCH_WAY_OUT", "proxy")])
 }
 
 fn start(it: &Beyond, grade: Isolation, more: &[&str]) {
@@ -309,7 +309,7 @@ fn a_hub_that_dies_while_the_proxy_holds_somebody_allows_nothing_and_loses_nothi
 #[test]
 fn containers_of_a_runtime_are_redirected_as_other_sandboxes_are() {
     for grade in [Isolation::Oci, Isolation::Gvisor] {
-        let Some(user) = user_for(grade) else { continue };
+        let Some(Whose(user)) = user_for(grade) else { continue };
         let Some(it) = Beyond::of(user, SERVER, |_| Vec::new(), &[]) else { return };
         it.start(&["--isolation", grade.word()]);
         let known = grade == Isolation::Oci;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sandwatch::model::sandbox::Isolation;
 
 use crate::{
-    beyond::{Beyond, user_for},
+    beyond::{Beyond, Whose, user_for},
     program::{Home, Ran},
     skip::skipped,
 };
@@ -408,7 +408,7 @@ fn a_secret_is_put_in_at_a_proxy_and_in_every_grade() {
         (Isolation::Gvisor, "auto"),
         (Isolation::Gvisor, "proxy"),
     ] {
-        let Some(user) = user_for(grade) else { continue };
+        let Some(Whose(user)) = user_for(grade) else { continue };
         let Some(it) = beyond_of(user, &keys, &[("SANDWATCH_WAY_OUT", way)]) else { return };
         let place = if user.is_some() { ".:rw" } else { ".:cow" };
         let words =
