@@ -296,12 +296,12 @@ mod tests {
         assert!(again.processes.is_empty() && again.usage.cpu_time >= usage.cpu_time);
         // It ends, and what it did is not forgotten with it.
         drop(shell.stdin.take());
-        let pid = rustix::process::Pid::from_child(&shell);
-        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        waitid(WaitId::Pid(pid), ended).unwrap();
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), stopped).unwrap();
         let last = reader.read(std::slice::from_ref(&ground), false).remove(0).unwrap().usage;
         assert!(last.cpu_time >= again.usage.cpu_time, "{last:?} after {again:?}");
         assert_eq!(last.pids, Some(0));
+        shell.kill().unwrap();
         shell.wait().unwrap();
     }
 }
