@@ -41,7 +41,7 @@ fn main() {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                let at = Timestamp((random % HOUR as u64) as i64);
+                let at = Timestamp((random % HOUR.cast_unsigned()).cast_signed());
                 let began = Instant::now();
                 let found = journal::replay(&dir, Moment::At(at)).unwrap();
                 assert!(found.at <= at);
@@ -87,7 +87,7 @@ fn record(dir: &Path, kind: &str, megabytes: usize) {
         _ => (8 * 1024, megabytes / (8 * 1024)),
     };
     for number in 0..pieces {
-        let at = Timestamp(HOUR * number as i64 / pieces as i64);
+        let at = Timestamp(HOUR * number.cast_signed() as i64 / pieces.cast_signed() as i64);
         if writer.wants_keyframe() {
             writer.keyframe(at, size, screen.keyframe().into());
         }

@@ -90,9 +90,9 @@ fn step(second: i64, offset: u64, text: &'static str) -> Stepped {
 }
 
 /// What a moment shows: text, and what came then.
-pub fn replay(second: i64, text: &str, steps: Vec<Stepped>, live: bool) -> Box<Replay> {
+pub fn replay(second: i64, text: &str, steps: Vec<Stepped>, live: bool) -> Reply {
     let (size, state) = screen(text);
-    Box::new(Replay {
+    Reply::Replay(Box::new(Replay {
         begins_at: Timestamp(BEGIN),
         ends_at: Timestamp(START),
         live,
@@ -102,7 +102,7 @@ pub fn replay(second: i64, text: &str, steps: Vec<Stepped>, live: bool) -> Box<R
         state,
         steps,
         at_end: true,
-    })
+    }))
 }
 
 fn is_list(act: &Act) -> bool {
@@ -127,7 +127,7 @@ pub fn in_timeline(size: (u16, u16)) -> Console {
     let mut console = Console::with_fleet(size, day());
     console.keys("H");
     console.answer(is_list, Reply::Timeline(Box::new(page())));
-    console.answer(is_replay, Reply::Replay(replay(3590, TEXT, Vec::new(), true)));
+    console.answer(is_replay, replay(3590, TEXT, Vec::new(), true));
     console.answer(|it| matches!(it, Act::GaugePast(_)), Reply::GaugePast(Box::new(gauge())));
     console
 }
@@ -164,11 +164,11 @@ fn it_opens_at_the_live_end_of_the_session_that_is_meant_and_follows_it() {
     console.now += Duration::from_secs(2);
     let acts = console.send(Msg::Tick);
     assert_eq!(moments(&acts), [Moment::Before(100)]);
-    console.answer(is_replay, Reply::Replay(replay(3602, TEXT, Vec::new(), true)));
+    console.answer(is_replay, replay(3602, TEXT, Vec::new(), true));
     assert!(console.state.wake_at().is_some());
     console.now += Duration::from_secs(3600);
     console.send(Msg::Tick);
-    console.answer(is_replay, Reply::Replay(replay(3602, TEXT, Vec::new(), true)));
+    console.answer(is_replay, replay(3602, TEXT, Vec::new(), true));
     assert_eq!(console.state.wake_at(), None, "an idle console does nothing");
 }
 
@@ -198,11 +198,11 @@ fn the_clock_goes_by_keys_and_the_list_goes_with_it() {
     assert_eq!((at(&console), row(&console)), (2875, page().happenings[6].text.clone()));
     // One question at a time; the newest is the one that counts.
     assert_eq!(console.effects.iter().filter(|it| is_replay(&it.act)).count(), 2);
-    let acts = console.answer(is_replay, Reply::Replay(replay(3595, "old", Vec::new(), true)));
+    let acts = console.answer(is_replay, replay(3595, "old", Vec::new(), true));
     let [Moment::At(moment)] = moments(&acts)[..] else { panic!("{acts:?}") };
     let clock = console.state.timeline().unwrap().player.as_ref().unwrap().at;
     assert_eq!(moment, clock);
-    console.answer(is_replay, Reply::Replay(replay(2875, "then", Vec::new(), true)));
+    console.answer(is_replay, replay(2875, "then", Vec::new(), true));
     assert!(console.picture().contains("then"));
     assert_eq!(at(&console), 2875);
 }
@@ -232,7 +232,7 @@ fn it_plays_skips_what_is_idle_and_ends() {
     let mut console = in_timeline((120, 36));
     console.keys("g");
     let steps = vec![step(1, 100, "one "), step(1800, 104, "two")];
-    console.answer(is_replay, Reply::Replay(replay(0, "", steps, false)));
+    console.answer(is_replay, replay(0, "", steps, false));
     console.keys("space + +");
     assert!(said(&console).contains("4x"), "{}", said(&console));
     console.now += Duration::from_millis(300);
