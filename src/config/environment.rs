@@ -75,6 +75,16 @@ pub struct Collected {
     pub flaws: Vec<String>,
 }
 
+/// Where the collector is and how it is spoken to, in words for a person.
+pub fn collector() -> String {
+    let said = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+    let named = |of: &str| said(&format!("OTEL_EXPORTER_OTLP_{of}"));
+    let at = ["ENDPOINT", "METRICS_ENDPOINT", "TRACES_ENDPOINT"].into_iter().find_map(named);
+    let by = named("PROTOCOL").unwrap_or_else(|| "http/protobuf".to_owned());
+    let words = format!("{} by {by}", at.unwrap_or_default());
+    text::shown(&words, LINE_BYTES_MAX)
+}
+
 /// What the environment wants of it.
 pub fn collected() -> Collected {
     collected_by(&|name| std::env::var(name).ok().filter(|it| !it.is_empty()))

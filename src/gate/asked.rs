@@ -64,6 +64,10 @@ pub fn http(said: &[u8]) -> Result<Option<Asked>, Unread> {
     else {
         return Err(Unread::bad("this is a proxy, and that is no request of HTTP/1.1 to one"));
     };
+    let is_method = |it: u8| it.is_ascii_uppercase() || matches!(it, b'-' | b'_');
+    if !method.starts_with(|it: char| it.is_ascii_uppercase()) || !method.bytes().all(is_method) {
+        return Err(Unread::bad("its method is none that is let out"));
+    }
     let hosts = hosts(lines)?;
     if method != "CONNECT" {
         return request(target).map(Some);
@@ -329,6 +333,19 @@ mod tests {
         let behind = b"CONNECT a.example:1 HTTP/1.1\r\n\r\n\x16\x03\x01";
         let Ok(Some(Asked::Tunnel(_, length))) = http(behind) else { panic!() };
         assert_eq!(&behind[length..], b"\x16\x03\x01");
+    }
+
+    #[test]
+    fn a_request_that_is_none_to_all_is_none() {
+        let ask = |method: &str| {
+            let head =
+                format!("{method} http://files.example/ HTTP/1.1\r\nHost: files.example\r\n\r\n");
+            http(head.as_bytes())
+        };
+        assert!(matches!(ask("GET"), Ok(Some(Asked::Request(..)))), "{:?}", ask("GET"));
+        for method in ["-GET", "", "get", "G(T", "_"] {
+            assert!(ask(method).is_err(), "{method}");
+        }
     }
 
     #[test]

@@ -448,6 +448,9 @@ async fn carry(
         Words::Other | Words::Unknown if names_its_host => {
             Err(Word::own(format!("port {} is for HTTP and TLS, and this is neither", place.port)))
         }
+        Words::Other | Words::Unknown | Words::Tls(_) if client.proxied => {
+            Err(Word::own("it asked a proxy for it, and what it says is no request of HTTP"))
+        }
         words => speaks_to(words, place).map_err(Word::own),
     };
     let opened = matches!(words, Words::Tls(_)) && gate.opens(place);

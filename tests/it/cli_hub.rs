@@ -167,24 +167,6 @@ fn a_name_in_use_is_refused_and_one_that_is_not_there_is_not_found() {
 }
 
 #[test]
-fn that_ask_acts_as_deny_is_news_only_to_who_asked_for_it() {
-    let home = Home::new();
-    let run = |name: &str, egress: &[&str]| {
-        let weak = if rustix::process::geteuid().is_root() { "oci" } else { "landlock" };
-        let weak = ["run", "-d", "--isolation", weak, "--name", name];
-        let args = [&weak[..], egress, &["--", "true"]].concat();
-        home.run(&args)
-    };
-    let (left, said) = (run("left", &[]), run("said", &["--egress", "ask"]));
-    assert!(left.code == 0 && left.stderr.is_empty(), "{left:?}");
-    assert!(said.code == 0 && said.stderr.contains("acts as deny"), "{said:?}");
-    let all = home.json(&["ls", "--all", "--json"]);
-    for it in all.as_array().unwrap() {
-        assert!(it["notes"].to_string().contains("acts as deny"), "{it}");
-    }
-}
-
-#[test]
 fn an_id_or_a_prefix_of_it_names_a_sandbox() {
     let home = Home::new();
     start(&home, "one", "sleep 1000");

@@ -255,6 +255,32 @@ fn the_proxy_is_tricked_into_nothing() {
 }
 
 #[test]
+fn no_datagram_leaves_a_pair_of_sockets_for_a_socket_of_the_host() {
+    let Some(it) = beyond(Isolation::Landlock) else { return };
+    let place = it.home.path().join("services");
+    std::fs::create_dir_all(&place).unwrap();
+    let path = place.join("log");
+    let service = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    for open in [&place, &path] {
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(open, all).unwrap();
+    }
+    service.set_nonblocking(true).unwrap();
+    start(&it, Isolation::Landlock, &[]);
+    let script = format!(
+        "import socket\n\
+         for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):\n\
+         \x20   try: socket.socketpair(socket.AF_UNIX, kind)[0].sendto(b\"x\", \"{}\"); print(\"sent\")\n\
+         \x20   except OSError as error: print(error.errno)\n\
+         socket.socketpair()[0].send(b\"x\"); print(\"own\")",
+        path.display()
+    );
+    assert_eq!(it.inside(&format!("python3 -c '{script}'")).1, "1\n1\nown\n");
+    let mut heard = [0; 16];
+    assert!(service.recv(&mut heard).is_err(), "{heard:?}");
+}
+
+#[test]
 fn nobody_else_on_the_machine_comes_by_the_proxy() {
     each(&["--allow", "files.example"], |it, _| {
         assert_eq!(it.inside(&format!("{CURL} http://files.example/")).1, "from files.example\n");

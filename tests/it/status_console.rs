@@ -13,6 +13,7 @@ use sandwatch::{
         session::Status,
         status::{Cause, Evidence, Explained, Source, Weight},
     },
+    runtime::LeaseVerb,
 };
 
 use crate::app_support::{Console, START, day};
@@ -209,7 +210,10 @@ fn a_line_and_an_interrupt_reach_the_session_that_is_inspected() {
     assert!(picture.contains("send a line: "), "{picture}");
     console.text("go on");
     assert_eq!(sent(&console.keys("enter")).as_deref(), Some(&b"go on\r"[..]));
-    console.answer(|it| matches!(it, Act::Input { .. }), Reply::Nothing);
+    let after = console.answer(|it| matches!(it, Act::Input { .. }), Reply::Nothing);
+    // The keyboard is nobody's again.
+    let released = |it: &Act| matches!(it, Act::Lease { verb: LeaseVerb::Release, .. });
+    assert!(after.iter().any(released), "{after:?}");
     let picture = console.picture();
     assert!(picture.contains("the line was sent to "), "{picture}");
     // Nothing is not a line.

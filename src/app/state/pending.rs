@@ -39,6 +39,7 @@ pub enum Pending {
         what: &'static str,
         /// What the session is called.
         to: String,
+        session: SessionId,
     },
     Older(SessionId),
     /// The first page there is.

@@ -14,6 +14,7 @@ use crate::{
     },
     base::{fault::Outcome, id::SessionId, text::visible},
     model::event::Level,
+    runtime::LeaseVerb,
     vt::key::Stroke,
 };
 
@@ -29,7 +30,7 @@ impl Turn<'_> {
         if self.press.is_some_and(|it| it.stroke == Stroke::Repeat) {
             return true;
         }
-        let Some(name) = self.runs_as(&session) else { return true };
+        let Some(name) = self.takes_lines(&session) else { return true };
         if action == Action::Nudge {
             self.open_line(LineKind::Nudge(session), "");
             return true;
@@ -40,15 +41,22 @@ impl Turn<'_> {
         true
     }
 
-    /// What a session is called, if it still runs; else it is said that it does not.
-    fn runs_as(&mut self, session: &SessionId) -> Option<String> {
-        let known = self.state.fleet.session(session);
-        let name = known.map(|(row, it)| (visible(&it.name(&row.sandbox.name)), it.exit.is_none()));
-        match name {
-            Some((name, true)) => return Some(name),
-            Some((name, false)) => self.notice(Level::Info, &format!("{name} has ended")),
-            None => self.notice(Level::Info, "it is not there any more"),
-        }
+    /// What a session is called, if what is typed arrives there now; else it is said why it does not.
+    fn takes_lines(&mut self, session: &SessionId) -> Option<String> {
+        let Some((row, it)) = self.state.fleet.session(session) else {
+            self.notice(Level::Info, "it is not there any more");
+            return None;
+        };
+        let name = visible(&it.name(&row.sandbox.name));
+        let why = match (it.exit.is_some(), self.state.is_paused(it)) {
+            (true, _) => format!("{name} has ended"),
+            (_, true) => {
+                let key = self.state.key_words(Action::Pause);
+                format!("{name} is paused: nothing is sent; {key} lets it run on")
+            }
+            _ => return Some(name),
+        };
+        self.notice(Level::Info, &why);
         None
     }
 
@@ -63,18 +71,29 @@ impl Turn<'_> {
         self.deliver(session, "ctrl-c", INTERRUPT.to_vec());
     }
 
-    pub(super) fn delivered(&mut self, what: &str, to: &str, result: Outcome<Reply>) {
-        match result {
-            Ok(_) => self.notice(Level::Info, &format!("{what} was sent to {to}")),
-            Err(fault) => self.fault(&format!("sending {what} to {to}"), &fault),
-        }
-    }
-
     fn deliver(&mut self, session: SessionId, what: &'static str, bytes: Vec<u8>) {
         // It may have ended while the line was written.
-        let Some(to) = self.runs_as(&session) else { return };
-        self.warn_of_pause(&session);
-        let act = Act::Input { session, bytes: Bytes::from(bytes), run: self.state.run };
-        self.start(act, Some(Pending::Sent { what, to }));
+        let Some(to) = self.takes_lines(&session) else { return };
+        let run = self.state.run;
+        let act = Act::Input { session: session.clone(), bytes: Bytes::from(bytes), run };
+        self.start(act, Some(Pending::Sent { what, to, session }));
+    }
+
+    pub(super) fn delivered(
+        &mut self,
+        what: &str,
+        to: &str,
+        session: SessionId,
+        result: Outcome<Reply>,
+    ) {
+        match result {
+            Ok(_) => self.notice(Level::Info, &format!("{what} was sent to {to}")),
+            Err(fault) => return self.fault(&format!("sending {what} to {to}"), &fault),
+        }
+        // Whoever types has the keyboard, which is nobody's any more.
+        if self.state.grip.as_ref().is_none_or(|it| it.session != session) {
+            let act = Act::Lease { session, verb: LeaseVerb::Release };
+            self.start(act, Some(Pending::Quiet("giving the keyboard back".to_owned())));
+        }
     }
 }

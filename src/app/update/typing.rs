@@ -163,7 +163,7 @@ impl Turn<'_> {
     }
 
     /// What is typed into a paused sandbox arrives later, all at once: said as long as it goes on.
-    pub(super) fn warn_of_pause(&mut self, session: &SessionId) {
+    fn warn_of_pause(&mut self, session: &SessionId) {
         let Some((row, known)) = self.state.fleet.session(session) else { return };
         if !self.state.is_paused(known) {
             return;

@@ -209,6 +209,15 @@ fn asked_sockets() -> Made<Vec<SeccompRule>> {
     Ok(rules)
 }
 
+/// Pairs of sockets that carry nothing but what the one sends to the other: a datagram may be sent from its end to any
+/// socket that has a path, whatever files are out of reach.
+fn pair_rules() -> Made<Vec<SeccompRule>> {
+    const TYPE_MASK: u64 = 0xf;
+    let within = [libc::SOCK_STREAM as u64, libc::SOCK_SEQPACKET as u64];
+    let others = (0..=TYPE_MASK).filter(|it| !within.contains(it));
+    others.map(|it| has_bits(1, TYPE_MASK, it)).collect()
+}
+
 /// What would make a connection without `connect`: its first words, and waiting for others to make one.
 fn connecting_otherwise(rules: &mut Rules) -> Made<()> {
     let fast = libc::MSG_FASTOPEN as u64;
@@ -322,6 +331,7 @@ fn refused(sockets: Sockets) -> Made<Rules> {
     rules.insert(libc::SYS_personality, vec![none_of(0, &[PER_LINUX, ADDR_NO_RANDOMIZE, ASK])?]);
     rules.insert(libc::SYS_socket, socket_rules(sockets)?);
     if sockets != Sockets::Usual {
+        rules.insert(libc::SYS_socketpair, pair_rules()?);
         rules.extend(SHARED.iter().map(|it| (*it, Vec::new())));
         other_processes(&mut rules)?;
     }

@@ -56,6 +56,8 @@ pub(in crate::engine) struct Noted {
     known: HashMap<SessionId, Known>,
     /// Of what is about no sandbox.
     own: Rates,
+    /// What is seen to change after that changes when it is seen.
+    looks_since: Timestamp,
 }
 
 /// The other end, until somebody begins to write.
@@ -69,7 +71,14 @@ impl Noted {
         let (queue, taken) = mpsc::channel(TIMELINE_QUEUED_MAX);
         let lost = Arc::new(AtomicU64::new(0));
         let writer = Writer { queue: taken, lost: Arc::clone(&lost) };
-        (Self { queue, lost, known: HashMap::new(), own: Rates::default() }, writer)
+        let noted = Self {
+            queue,
+            lost,
+            known: HashMap::new(),
+            own: Rates::default(),
+            looks_since: clock::wall(),
+        };
+        (noted, writer)
     }
 
     /// Takes up where the hub before left off: what has not changed since is not written again.
@@ -109,7 +118,7 @@ impl Noted {
             };
             let Some(left_out) = room else { continue };
             let before = self.known.get(&it.id).copied();
-            let at = placed(it, before, wall);
+            let at = placed(it, before, wall, self.looks_since);
             let happened = match ended {
                 true => words::ended(at, it, sandbox),
                 false => words::status(at, before.map(|it| it.written), it, sandbox),
@@ -154,9 +163,16 @@ impl Noted {
     }
 }
 
-/// When a change of status was: since when it is so, as far as that fits between what is written and now.
-fn placed(it: &Session, before: Option<Known>, now: Timestamp) -> Timestamp {
-    let since = it.exited_at.filter(|_| it.status == Status::Exited).or(it.status_since);
+/// When a change of status was: now, for what it stands on may be older and was not what counted. What changed before
+/// anybody looked changed since when it is so, as far as that fits between what is written and now.
+fn placed(
+    it: &Session,
+    before: Option<Known>,
+    now: Timestamp,
+    looks_since: Timestamp,
+) -> Timestamp {
+    let ended = it.exited_at.filter(|_| it.status == Status::Exited);
+    let since = ended.or(it.status_since.filter(|it| *it < looks_since));
     let least = before.map_or(it.started_at, |it| it.at);
     since.unwrap_or(now).max(least).min(now)
 }

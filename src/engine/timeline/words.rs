@@ -138,7 +138,9 @@ fn line(act: &Act, action: Option<Action>) -> String {
         }
         Action::SessionOpened => format!("{actor} opened {subject}: {}", command(act)),
         Action::ProgramRun => format!("{actor} ran {}", command(act)),
-        Action::FileWritten => format!("{actor} wrote {subject}"),
+        Action::FileWritten => {
+            format!("{actor} wrote {}", act.text("path").unwrap_or(subject))
+        }
         Action::RecordingRemoved => format!("{actor} removed the recording {subject}"),
     }
 }

@@ -38,7 +38,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{ASKS_WANTED_MAX, SANDBOXES_MAX, SPANS_AT_LAST_WITHIN, SPANS_EVERY},
     },
-    config::environment::Collected,
+    config::environment::{self, Collected},
     model::gauge::Gauges,
     runtime::{AsksWanted, HubStatus, Runtime},
 };
@@ -97,7 +97,10 @@ impl Once {
     fn say(&mut self, what: &str, done: Result<(), impl Display>) {
         let words = done.err().map(|it| it.to_string());
         match &words {
-            Some(words) if self.0.as_ref() != Some(words) => tracing::warn!("{what}: {words}"),
+            Some(words) if self.0.as_ref() != Some(words) => {
+                let to = environment::collector();
+                tracing::warn!("{what} ({to}): {words}");
+            }
             None if self.0.is_some() => tracing::info!("{what}: it arrives again"),
             _ => {}
         }

@@ -116,11 +116,9 @@ impl Spans {
                 }
                 Some(mut open) => {
                     if session.status != open.session.status {
-                        // What it is now may stand on something older than what it was.
-                        let since = session.status_since.filter(|it| *it > open.since);
-                        let since = since.unwrap_or(now);
-                        self.status_ended(&open, since);
-                        open.since = since;
+                        // What it is now may stand on something older, which was not what counted.
+                        self.status_ended(&open, now);
+                        open.since = now;
                     }
                     open.session = session.clone();
                     self.sessions.insert(session.id.clone(), open);
