@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How long whoever holds a sandbox still by signals waits for one process to stand before its children are told.
+pub const STOP_TAKEN_WITHIN: Duration = Duration::from_millis(200);
+
 /// A session that was started and says nothing by any sign is called starting so long.
 pub const STARTING_WITHIN: Duration = Duration::from_secs(10);
 /// A program's own word that it works counts so long after it printed last: longer than the pauses of agents, whose screens

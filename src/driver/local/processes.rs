@@ -18,7 +18,12 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process},
 };
 
-use crate::base::fault::{Fault, Outcome};
+use super::pace::Pace;
+use crate::base::{
+    clock,
+    fault::{Fault, Outcome},
+    limits::STOP_TAKEN_WITHIN,
+};
 
 /// Rounds of a walk: each catches what was born during the one before.
 const ROUNDS_MAX: usize = 64;
@@ -373,13 +378,20 @@ pub fn stop_below(root: Pid) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Gives a process the time to take its stop before its children get theirs. One that hangs in the
-/// kernel can't: the next round looks at it again.
+/// Gives a process the time to take its stop before its children get theirs, on a machine with much to do as well. One that
+/// hangs in the kernel can't: the next round looks at it again.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "stopping has a thread of its own, which draws nothing"
+)]
 fn await_stop(pid: Pid) {
-    const LOOKS_MAX: usize = 200;
-    for _ in 0..LOOKS_MAX {
+    let (mut pace, until) = (Pace::default(), clock::monotonic() + STOP_TAKEN_WITHIN);
+    loop {
+        let hangs = entry(pid).is_ok_and(|it| it.is_none_or(|it| it.state == b'D'));
         match living(pid) {
-            Ok(Some((_, it))) if !it.stopped => std::thread::yield_now(),
+            Ok(Some((_, it))) if !it.stopped && !hangs && clock::monotonic() < until => {
+                std::thread::sleep(pace.next());
+            }
             _ => return,
         }
     }
