@@ -27,6 +27,16 @@ pub const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const REMARK: &str = "description";
 /// Said where other words were allowed than those that can be done here.
 const NO_OTHER_WORDS: &str = "it was allowed in other words, which this agent takes from nobody";
+/// Tools of Goose's own that only look at the workspace or at what it knows: its hook hears of every call.
+const LOOKS: [&str; 7] = [
+    "tree",
+    "analyze",
+    "load",
+    "load_skill",
+    "extensionmanager__list_resources",
+    "extensionmanager__read_resource",
+    "extensionmanager__search_available_extensions",
+];
 /// What blocks a call, in the protocol that these agents share.
 const BLOCK: out::Code = 2;
 
@@ -99,6 +109,8 @@ enum Question {
     BeforeTool,
     /// Cursor's before each command and each call of a server's tool.
     Before,
+    /// Goose's before every call: no answer is a no.
+    Blocking,
 }
 
 /// What an agent tells its hook.
@@ -117,12 +129,13 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<(Call, Speaker)> {
     }
     let input: Value = serde_json::from_slice(input)
         .map_err(|error| Fault::invalid(format!("not what {agent:?} says to a hook: {error}")))?;
-    let happens = input.get("hook_event_name").and_then(Value::as_str);
+    let happens = input.get("hook_event_name").or_else(|| input.get("event"));
+    let happens = happens.and_then(Value::as_str);
     let happens = happens.ok_or_else(|| Fault::invalid("the agent does not say what happens"))?;
     let asked = || {
         let tool = input.get("tool_name").and_then(Value::as_str).unwrap_or_default();
         let arguments = input.get("tool_input").cloned().unwrap_or(Value::Null);
-        let cwd = input.get("cwd").and_then(Value::as_str);
+        let cwd = input.get("cwd").or_else(|| input.get("working_dir")).and_then(Value::as_str);
         request(agent.word(), tool, &arguments, cwd)
     };
     let asks = |question: Question, request: Request| {
@@ -130,6 +143,10 @@ fn read_call(agent: HookAgent, input: &[u8]) -> Outcome<(Call, Speaker)> {
         Call::Asks(question, request, arguments)
     };
     let call = match happens {
+        "PreToolUse" if agent == HookAgent::Goose => match input.get("tool_name") {
+            Some(Value::String(tool)) if LOOKS.contains(&tool.as_str()) => Call::News,
+            _ => asks(Question::Blocking, asked()?),
+        },
         "PreToolUse" => asks(Question::PreToolUse, asked()?),
         "PermissionRequest" => asks(Question::PermissionRequest, asked()?),
         "BeforeTool" => asks(Question::BeforeTool, asked()?),
@@ -251,6 +268,8 @@ impl Question {
                 }),
                 None => json!({ "decision": word, "reason": why }),
             },
+            Self::Blocking if allowed => json!({ "decision": "allow" }),
+            Self::Blocking => json!({ "decision": "block", "reason": why }),
             Self::Before => json!({
                 "permission": word, "user_message": why, "agent_message": why,
             }),
@@ -302,9 +321,9 @@ pub fn request(agent: &str, tool: &str, arguments: &Value, cwd: Option<&str>) ->
 /// What a tool that is known is about, and in which argument that stands; `None` = nobody knows.
 fn subject(tool: &str, arguments: &Value) -> Option<(AskKind, &'static str, String)> {
     let (kind, keys): (AskKind, &[&'static str]) = match tool {
-        "Bash" | "bash" | "Shell" | "run_shell_command" => (AskKind::Exec, &["command"]),
-        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" | "edit" | "write_file" | "replace"
-        | "apply_patch" => (AskKind::File, &["file_path", "notebook_path", "path"]),
+        "Bash" | "bash" | "Shell" | "shell" | "run_shell_command" => (AskKind::Exec, &["command"]),
+        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" | "edit" | "write" | "write_file"
+        | "replace" | "apply_patch" => (AskKind::File, &["file_path", "notebook_path", "path"]),
         "WebFetch" | "web_fetch" | "webfetch" => (AskKind::Network, &["url"]),
         _ => return None,
     };
@@ -320,7 +339,7 @@ fn changes(
     details: &mut Vec<(String, String)>,
 ) -> Vec<&'static str> {
     let text_of = |key: &str| arguments.get(key).and_then(Value::as_str);
-    let content = text_of("content").filter(|_| matches!(tool, "Write" | "write_file"));
+    let content = text_of("content").filter(|_| matches!(tool, "Write" | "write" | "write_file"));
     if let Some(content) = content {
         let what =
             if content.is_empty() { "all of the file, by nothing" } else { "all of the file" };
@@ -329,6 +348,8 @@ fn changes(
     let parts = [
         ("old_string", '-', text_of("old_string")),
         ("new_string", '+', text_of("new_string")),
+        ("before", '-', text_of("before")),
+        ("after", '+', text_of("after")),
         ("content", '+', content),
     ];
     let (mut diff, mut told) = (String::new(), Vec::new());
@@ -443,7 +464,7 @@ mod tests {
         assert_eq!(editable(Claude, &call("PreToolUse", "mcp__x__y")), None);
         // What these do is what they asked for, whatever is replied.
         assert_eq!(editable(HookAgent::Opencode, &call("PermissionRequest", "bash")), None);
-        for agent in [HookAgent::Cursor, HookAgent::Opencode, Gemini, Codex] {
+        for agent in [HookAgent::Cursor, HookAgent::Goose, HookAgent::Opencode, Gemini, Codex] {
             assert_eq!(editable(agent, &call("PermissionRequest", "Bash")), None, "{agent:?}");
         }
         for agent in [HookAgent::Cursor, HookAgent::Opencode, Gemini] {
@@ -467,6 +488,9 @@ mod tests {
             ("Edit", json!({ "file_path": "a", "new_string": "x\n" })),
             ("Edit", json!({ "file_path": "a", "old_string": "x\n", "new_string": "" })),
             ("Edit", json!({ "file_path": "a", "content": "x\n" })),
+            ("edit", json!({ "path": "a", "before": "x\n", "after": "" })),
+            ("edit", json!({ "path": "a", "before": "", "after": "x\n" })),
+            ("edit", json!({ "path": "a", "before": "x\n" })),
             ("Bash", json!({ "command": "a" })),
             ("run_shell_command", json!({ "command": "a" })),
             ("Bash", json!({ "command": "a", "description": { "x": 1 } })),
@@ -488,7 +512,43 @@ mod tests {
         assert!(says(3).contains("all of the file, by nothing"), "{}", says(3));
         assert!(says(2).contains("+x\r\n") && says(1).contains("no newline"), "{}", says(2));
         assert!(says(5).contains('b') && says(12).contains("x\n"), "{}", says(5));
-        assert!(says(15).contains("{\"x\":1}"), "{}", says(15));
+        assert!(says(18).contains("{\"x\":1}"), "{}", says(18));
+    }
+
+    #[test]
+    fn goose_is_answered_in_its_own_words_and_asks_for_all_but_looking() {
+        let call = |tool: &str, input: Value| {
+            json!({
+                "event": "PreToolUse", "session_id": "1", "tool_call_id": "call_1",
+                "tool_name": tool, "tool_input": input, "working_dir": "/w",
+            })
+        };
+        let command = json!({ "command": "make it" });
+        let (question, request) = asks(HookAgent::Goose, &call("shell", command.clone()));
+        assert_eq!((request.kind, request.subject.as_str()), (AskKind::Exec, "make it"));
+        assert_eq!(request.details[0], ("cwd".to_owned(), "/w".to_owned()));
+        assert_eq!(question.reply(Verdict::Allow, None, None), json!({ "decision": "allow" }));
+        let denied = question.reply(Verdict::Deny, Some("not now"), None);
+        assert_eq!(denied, json!({ "decision": "block", "reason": "not now" }));
+        assert_eq!(editable(HookAgent::Goose, &call("shell", command)), None);
+        let edit = json!({ "path": "a", "before": "x\n", "after": "y\n" });
+        let (_, request) = asks(HookAgent::Goose, &call("edit", edit));
+        assert_eq!((request.kind, request.subject.as_str()), (AskKind::File, "a"));
+        assert!(request.details.contains(&("diff".to_owned(), "-x\n+y\n".to_owned())));
+        assert_eq!(
+            read(HookAgent::Goose, &call("tree", json!({ "path": "." }))).unwrap(),
+            Call::News
+        );
+        for tool in ["delegate", "extensionmanager__manage_extensions", "read_image", "x__y", ""] {
+            let (_, request) = asks(HookAgent::Goose, &call(tool, json!({ "source": "x" })));
+            assert_eq!(request.kind, AskKind::Tool, "{tool}");
+        }
+        // The same name means something else elsewhere.
+        let mut other = call("tree", json!({}));
+        other["hook_event_name"] = "PreToolUse".into();
+        asks(HookAgent::Claude, &other);
+        let done = json!({ "event": "Stop", "last_assistant_message": "x" });
+        assert_eq!(read(HookAgent::Goose, &done).unwrap(), Call::Over(None));
     }
 
     #[test]

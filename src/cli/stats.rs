@@ -314,12 +314,11 @@ fn milliseconds(it: std::time::Duration) -> u64 {
 impl<'a> GaugeView<'a> {
     fn new(it: &'a Gauge, names: &'a BTreeMap<SandboxId, String>, gpus: &'a [Gpu]) -> Self {
         let (usage, rates) = (&it.usage, &it.rates);
-        let share = |it: &GpuShare| {
-            let whole = gpus.iter().find(|gpu| gpu.index == it.index);
+        let share = |it: &'a GpuShare| {
             GpuView {
                 memory_used_bytes: it.memory_bytes,
-                processes: Some(it.processes),
-                ..GpuView::new(it.index, whole)
+                processes: it.own.is_none().then_some(it.processes),
+                ..GpuView::new(it.index, it.whole(gpus))
             }
         };
         Self {

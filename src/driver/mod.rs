@@ -10,6 +10,7 @@ pub mod registry;
 pub mod local;
 mod literal;
 pub mod net;
+mod nvidia_smi;
 pub mod patch;
 pub mod sockets;
 mod tar;
@@ -39,7 +40,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
         foreign::{Adoption, Foreign},
-        gauge::Usage,
+        gauge::{Gpu, Usage},
         process::Reading,
         sandbox::{Isolation, SandboxSpec, State},
         session::{ExitStatus, SessionSpec},
@@ -293,6 +294,8 @@ pub struct Metered {
     pub usage: Usage,
     /// Its processes, as the host numbers them; only if they were wanted, and bounded.
     pub processes: Vec<u32>,
+    /// What it tells of its GPUs, where those are on another machine than the hub; bounded.
+    pub gpus: Vec<Gpu>,
 }
 
 /// Changes one after the other, found as they are asked for. Blocks on files.

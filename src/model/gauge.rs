@@ -105,11 +105,28 @@ impl Rates {
 }
 
 /// What a sandbox uses of one GPU.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GpuShare {
     pub index: u32,
     pub memory_bytes: Option<u64>,
+    /// Of the sandbox on it; 0 where `own` tells, for that does not tell of processes.
     pub processes: u32,
+    /// The GPU itself where it is on another machine than the hub: by the word of the sandbox, in which it is all there is to
+    /// see of it. `None` = it is one of the host's.
+    pub own: Option<Box<Gpu>>,
+}
+
+impl GpuShare {
+    /// Of a GPU that a sandbox tells of.
+    pub fn own(gpu: Gpu) -> Self {
+        let (index, memory_bytes) = (gpu.index, gpu.memory_bytes);
+        Self { index, memory_bytes, processes: 0, own: Some(Box::new(gpu)) }
+    }
+
+    /// All that is known of the GPU; `None` = nothing.
+    pub fn whole<'a>(&'a self, of_host: &'a [Gpu]) -> Option<&'a Gpu> {
+        self.own.as_deref().or_else(|| of_host.iter().find(|it| it.index == self.index))
+    }
 }
 
 /// One sandbox's gauge.
@@ -251,6 +268,29 @@ pub struct PastLine {
     /// In each part: on average, and at most.
     pub mean: Vec<f32>,
     pub peak: Vec<f32>,
+}
+
+/// Figures that can be: what no GPU has is not known.
+pub mod figure {
+    /// Of the time, in percent.
+    pub fn percent(it: f64) -> Option<f64> {
+        (it.is_finite() && it >= 0.0).then_some(it.min(100.0))
+    }
+
+    /// Up to 10 kW.
+    pub fn watts(it: f64) -> Option<f64> {
+        (it.is_finite() && (0.0..=10_000.0).contains(&it)).then_some(it)
+    }
+
+    /// Between -100 and 250 degrees.
+    pub fn celsius(it: f64) -> Option<f64> {
+        (it.is_finite() && (-100.0..=250.0).contains(&it)).then_some(it)
+    }
+
+    /// Up to 100 GHz.
+    pub fn mhz(it: u64) -> Option<u32> {
+        u32::try_from(it).ok().filter(|it| *it <= 100_000)
+    }
 }
 
 #[cfg(test)]

@@ -482,7 +482,7 @@ fn words(it: &Gauge, host: &HostGauge) -> Vec<String> {
         lines.push(format!("files in memory {}", bytes(Some(cache))));
     }
     for share in &it.gpus {
-        let gpu = host.gpus.iter().find(|it| it.index == share.index);
+        let gpu = share.whole(&host.gpus);
         let name = gpu.map_or(String::new(), |it| format!(" {}", it.name));
         let busy = gpu.map_or(String::new(), |it| format!(", busy {}", percent(it.util_percent)));
         let used = bytes(share.memory_bytes);

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 
-SHELLS = ("Bash", "exec_command", "run_shell_command", "bash")
+SHELLS = ("Bash", "exec_command", "run_shell_command", "bash", "shell")
 
 
 def words(content):
@@ -42,6 +42,8 @@ def decide(turns, tools):
         return "no shell among " + ", ".join(tools)[:300], None
     if name == "exec_command":
         wanted = {"cmd": command, "sandbox_permissions": "require_escalated", "justification": "a test"}
+    elif name == "shell":
+        wanted = {"command": command}
     else:
         wanted = {"command": command, "description": "a test"}
     return name, wanted

@@ -103,6 +103,22 @@ END"#,
     args: &["--prompt"],
 };
 
+/// It keeps no key in a keyring, and has no name to think of for what it is told.
+const GOOSE: Agent = Agent {
+    name: "goose",
+    profile: include_str!("../../assets/agents/goose.toml"),
+    amends: &[],
+    env: &[
+        "GOOSE_PROVIDER=openai",
+        "GOOSE_MODEL=scripted",
+        "GOOSE_DISABLE_KEYRING=1",
+        "OPENAI_HOST=http://127.0.0.1:8787",
+        "OPENAI_API_KEY=none",
+    ],
+    seed: "",
+    args: &["run", "--interactive", "--text"],
+};
+
 fn is_there(agent: &Agent) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|it| it.join(agent.name).exists());
@@ -311,6 +327,21 @@ fn what_gemini_does_is_told_by_its_hooks_and_its_asks() {
 #[test]
 fn what_opencode_does_is_told_by_its_plugin_and_its_asks() {
     tells_what_it_does(&OPENCODE);
+}
+
+#[test]
+fn what_goose_does_is_told_by_its_hooks_and_its_asks() {
+    tells_what_it_does(&GOOSE);
+}
+
+#[test]
+fn goose_asks_here() {
+    asks_here(&GOOSE);
+}
+
+#[test]
+fn goose_is_denied_what_nobody_answers() {
+    is_denied_in_time(&GOOSE);
 }
 
 #[test]

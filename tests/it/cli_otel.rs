@@ -269,3 +269,36 @@ fn a_collector_that_is_not_there_costs_nothing_but_a_word() {
     home.ok(&["hub", "stop"]);
     assert_eq!(log().matches("figures for a collector (").count(), 1, "{}", log());
 }
+
+#[test]
+fn a_collector_that_never_answers_holds_up_nobody() {
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = deaf.local_addr().unwrap();
+    let home = Home::new();
+    // Longer than anybody would wait for the hub's end.
+    let by = [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000"),
+    ];
+    told(&home, &["run", "-d", "--name", "box", "--", "sh", "-c", "exit 3"], at, &by);
+    let (mut figures, mut traces) = (None, None);
+    while figures.is_none() || traces.is_none() {
+        let (mut stream, _) = deaf.accept().unwrap();
+        let mut head = [0; 16];
+        stream.read_exact(&mut head).unwrap();
+        let kept = match &head {
+            b"POST /v1/metrics" => &mut figures,
+            _ => &mut traces,
+        };
+        // Open, and silent.
+        *kept = Some(stream);
+    }
+    // Events are taken meanwhile: more than would wait for somebody who does not look.
+    for at in 0..3 {
+        home.ok(&["run", "-d", "--name", &format!("more-{at}"), "--", "true"]);
+    }
+    home.ok(&["hub", "stop"]);
+    let log = fs::read_to_string(home.path().join("state/logs/hub.log")).unwrap();
+    assert!(!log.contains("collector ("), "{log}");
+    drop((figures, traces));
+}

@@ -1,8 +1,18 @@
-//! `--gpus` on a real engine: one that has none to give says so, and nothing of the sandbox is left.
+//! GPUs of containers on a real engine: one that has none to give says so, and those of an engine elsewhere are told by
+//! `nvidia-smi` in the container.
 
-use std::path::Path;
+use std::{
+    io,
+    net::{Shutdown, TcpListener},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    thread,
+};
 
-use crate::docker_stage::{Docked, Engine, can};
+use crate::{
+    docker_stage::{Docked, Engine, IMAGE, can},
+    program::eventually,
+};
 
 #[test]
 fn an_engine_without_graphics_processors_says_what_to_install_and_keeps_nothing() {
@@ -26,4 +36,61 @@ fn an_engine_without_graphics_processors_says_what_to_install_and_keeps_nothing(
     assert_eq!(seen["limits"]["gpus"], serde_json::Value::Null);
     assert_eq!(seen["capabilities"]["gpu"], false);
     docked.ok(&["rm", "--yes", "blind"]);
+}
+
+/// The engine by a port, as one on another machine is reached. Ends with the test's process.
+fn elsewhere(engine: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let engine = UnixStream::connect(&engine).unwrap();
+            let (mut asked, mut asks) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+            thread::spawn(move || {
+                drop(io::copy(&mut asked, &mut asks));
+                drop(asks.shutdown(Shutdown::Write));
+            });
+            let (mut said, mut says) = (engine, client);
+            thread::spawn(move || {
+                drop(io::copy(&mut said, &mut says));
+                drop(says.shutdown(Shutdown::Both));
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn gpus_on_another_machine_are_told_by_the_program_in_the_container() {
+    if !can() {
+        return;
+    }
+    let engine = Engine::shared();
+    let name = format!("seer-{}", std::process::id());
+    let tells = r#"printf '#!/bin/sh\necho "0, NVIDIA H200, 97, 1024, 2048, 600.50, 700.00, 71, 1980, 0, 2"\n' > /bin/nvidia-smi
+        chmod +x /bin/nvidia-smi; exec sleep 1000"#;
+    let run = ["run", "-d", "--network", "none", "-e", "NVIDIA_VISIBLE_DEVICES=all", "--name"];
+    engine.said(&[&run[..], &[&name, IMAGE, "sh", "-c", tells]].concat());
+    // On this machine the host's own driver is asked, whatever a container says.
+    let here = Docked::new(engine);
+    here.ok(&["adopt", &name, "--name", "near"]);
+    let docked = Docked::at(elsewhere(engine.socket()));
+    docked.ok(&["adopt", &name, "--name", "far"]);
+    docked.start("plain", &["--egress", "deny"], "sleep 1000");
+    let mut told = serde_json::Value::Null;
+    eventually("it tells of its GPU", || {
+        told = docked.home.json(&["stats", "--json"]);
+        told[0]["gpus"][0]["name"] == "NVIDIA H200"
+    });
+    let gpu = &told[0]["gpus"][0];
+    assert_eq!((&gpu["index"], &gpu["util_percent"]), (&0.into(), &97.0.into()), "{told}");
+    assert_eq!(gpu["memory_used_bytes"], 1 << 30, "{told}");
+    assert_eq!(gpu["memory_total_bytes"], 2 << 30, "{told}");
+    assert_eq!((&gpu["ecc_uncorrected"], &gpu["processes"]), (&2.into(), &serde_json::Value::Null));
+    assert_eq!(told[1]["gpus"].as_array().map(Vec::len), Some(0), "{told}");
+    assert!(docked.ok(&["stats", "far"]).contains("1 GiB"), "{}", docked.ok(&["stats", "far"]));
+    assert_eq!(here.home.json(&["stats", "near", "--json"])[0]["gpus"].to_string(), "[]");
+    docked.ok(&["rm", "--yes", "plain", "far"]);
+    here.ok(&["rm", "--yes", "near"]);
+    engine.said(&["rm", "-f", &name]);
 }

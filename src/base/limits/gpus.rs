@@ -35,3 +35,6 @@ pub const GPU_FACT_BYTES_MAX: u64 = 16 * 1024;
 pub const PCI_NAMES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Devices of the PCI bus that are looked at for a GPU.
 pub const PCI_DEVICES_MAX: usize = 4096;
+/// GPUs on other machines are asked for by a program in the sandbox, which costs some of its time: so seldom, and it has so long.
+pub const GPU_FAR_EVERY: Duration = Duration::from_secs(10);
+pub const GPU_FAR_WITHIN: Duration = Duration::from_secs(15);

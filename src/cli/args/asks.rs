@@ -285,6 +285,7 @@ pub enum HookAgent {
     Codex,
     Cursor,
     Gemini,
+    Goose,
     Opencode,
 }
 
@@ -296,6 +297,7 @@ impl HookAgent {
             Self::Codex => "codex",
             Self::Cursor => "cursor-agent",
             Self::Gemini => "gemini",
+            Self::Goose => "goose",
             Self::Opencode => "opencode",
         }
     }

@@ -295,7 +295,7 @@ mod tests {
         }
         assert_eq!(all.iter().count(), BUILT_IN.len());
         let laid: Vec<&str> = all.with_files().map(|it| it.name.as_str()).collect();
-        assert_eq!(laid, ["claude", "codex", "gemini", "opencode", "cursor-agent"]);
+        assert_eq!(laid, ["claude", "codex", "gemini", "opencode", "cursor-agent", "goose"]);
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(read(), 0);
         assert!(all.of_program("/usr/bin/claude").is_some());
         assert_eq!(read(), 1);
-        assert_eq!((all.with_files().count(), read()), (5, 5));
+        assert_eq!((all.with_files().count(), read()), (6, 6));
     }
 
     #[test]

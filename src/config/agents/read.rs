@@ -21,7 +21,7 @@ const FILE_KEYS: &[&str] = &["path", "text"];
 /// What begins every path of a file; nothing of a sandbox is written elsewhere.
 const ROOTS: [(&str, Root); 2] = [("/etc/", Root::Etc), ("~/", Root::Home)];
 /// Directories below that, and a file.
-const PATH_PARTS_MAX: usize = 4;
+const PATH_PARTS_MAX: usize = 6;
 
 /// Reads a profile called `name`; `file` is what flaws call it.
 pub fn profile(file: &str, name: &str, text: &str) -> Result<Profile, Vec<Flaw>> {

@@ -59,6 +59,17 @@ pub struct HostConfig {
     pub cpu_period: i64,
     /// `None` and numbers below 1 = no limit.
     pub pids_limit: Option<i64>,
+    /// What it was given beside its image: GPUs, as far as they are known.
+    pub device_requests: Option<Vec<DeviceRequest>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct DeviceRequest {
+    /// nvidia, cdi or others; empty = by what it can do.
+    pub driver: String,
+    /// Each a list of what it can do.
+    pub capabilities: Option<Vec<Vec<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,6 +121,7 @@ pub struct Image {
 pub struct Config {
     pub user: String,
     pub labels: Option<BTreeMap<String, String>>,
+    pub env: Option<Vec<String>>,
 }
 
 impl Config {

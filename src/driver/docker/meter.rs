@@ -13,8 +13,10 @@ use tokio::{
 };
 
 use super::{
-    answer::{Container, HostConfig},
+    answer::{Config, Container, HostConfig},
+    
     engine::{Engine, Payload, escaped},
+    far::{self, Far},
     trace::Trace,
 };
 use crate::{
@@ -40,12 +42,14 @@ pub struct DockerMeter {
 }
 
 struct Known {
-    engine: Engine,
+    engine: Arc<Engine>,
     container: String,
     /// It was there before its sandbox, and so all its processes are its own.
     adopted: bool,
     /// And when they were asked for, a `clock::monotonic`.
     limits: std::sync::Mutex<Option<(Limits, Duration)>>,
+    /// Its GPUs, where they are on another machine.
+    far: Far,
 }
 
 /// What a container may use at most, and whether it has a network.
@@ -55,6 +59,8 @@ struct Limits {
     cpus: Option<f64>,
     pids: Option<u64>,
     alone: bool,
+    /// It was given some.
+    gpus: bool,
 }
 
 #[async_trait]
@@ -111,8 +117,9 @@ impl DockerMeter {
         else {
             return Err(Fault::absent("it has no container"));
         };
-        let (engine, limits) = (Engine::new(engine), std::sync::Mutex::default());
-        let known = Arc::new(Known { engine, container, adopted, limits });
+        let far = if engine.is_here() { Far::Here } else { Far::default() };
+        let (engine, limits) = (Arc::new(Engine::new(engine)), std::sync::Mutex::default());
+        let known = Arc::new(Known { engine, container, adopted, limits, far });
         self.known.insert(ground.id.clone(), Arc::clone(&known));
         Ok(known)
     }
@@ -127,11 +134,13 @@ impl Known {
         if stats.read.starts_with(NEVER) {
             return Err(Fault::absent("its container does not run"));
         }
-        let usage = usage(&stats, self.limits().await?, self.adopted);
+        let limits = self.limits().await?;
+        let gpus = if limits.gpus { self.far.gpus(&self.engine, &self.container) } else { Vec::new() };
+        let usage = usage(&stats, limits, self.adopted);
         if usage.cpu_time.is_none() && usage.memory_bytes.is_none() && usage.pids.is_none() {
             return Err(Fault::failed("the engine does not say what a container uses"));
         }
-        Ok(Metered { usage, processes: Vec::new() })
+        Ok(Metered { usage, processes: Vec::new(), gpus })
     }
 
     /// They are rarely changed, and asked for as rarely.
@@ -142,14 +151,15 @@ impl Known {
             return Ok(limits);
         }
         let container: Container = self.engine.inspect(&self.container).await?;
-        let limits = Limits::of(&container.host_config.unwrap_or_default());
+        let config = container.config.unwrap_or_default();
+        let limits = Limits::of(&container.host_config.unwrap_or_default(), &config);
         *locked() = Some((limits, now));
         Ok(limits)
     }
 }
 
 impl Limits {
-    fn of(host: &HostConfig) -> Self {
+    fn of(host: &HostConfig, config: &Config) -> Self {
         let above_zero = |it: i64| u64::try_from(it).ok().filter(|it| *it > 0);
         let period = above_zero(host.cpu_period).unwrap_or(100_000) as f64;
         let quota = above_zero(host.cpu_quota).map(|it| it as f64 / period);
@@ -158,6 +168,7 @@ impl Limits {
             cpus: above_zero(host.nano_cpus).map(|it| it as f64 / 1e9).or(quota),
             pids: host.pids_limit.and_then(above_zero),
             alone: host.network_mode == "none",
+            gpus: far::has_gpus(host, config),
         }
     }
 }
@@ -313,10 +324,16 @@ mod tests {
 
     #[test]
     fn limits_are_those_that_were_set() {
-        let of = |text: &str| Limits::of(&serde_json::from_str(text).unwrap());
+        let of = |text: &str| Limits::of(&serde_json::from_str(text).unwrap(), &Config::default());
         assert_eq!(of("{}"), Limits::default());
         let set = of(r#"{"Memory":7,"NanoCpus":500000000,"PidsLimit":4,"NetworkMode":"none"}"#);
-        let all = Limits { memory: Some(7), cpus: Some(0.5), pids: Some(4), alone: true };
+        let all = Limits {
+            memory: Some(7),
+            cpus: Some(0.5),
+            pids: Some(4),
+            alone: true,
+            gpus: false,
+        };
         assert_eq!(set, all);
         let quota = of(r#"{"Memory":0,"CpuQuota":150000,"CpuPeriod":100000,"PidsLimit":-1}"#);
         assert_eq!(quota, Limits { cpus: Some(1.5), ..Limits::default() });

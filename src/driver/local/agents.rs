@@ -158,7 +158,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 5, "hooks that ask: claude, codex, gemini, and two of cursor");
+        assert_eq!(seen, 6, "hooks that ask: claude, codex, gemini, goose, and two of cursor");
         // What runs its hook is ours, and waits as long as that takes.
         let opencode = built_in.by_name("opencode").unwrap();
         let plugin: String = opencode.files.iter().map(|it| it.text.as_str()).collect();

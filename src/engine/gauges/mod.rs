@@ -32,7 +32,7 @@ use crate::{
     model::{
         check::Check,
         event::Level,
-        gauge::{Gauge, Gauges, GaugesWanted, HostGauge, Past, PastWanted, Rates, Usage},
+        gauge::{Gauge, Gauges, GaugesWanted, GpuShare, HostGauge, Past, PastWanted, Rates},
         sandbox::State,
         timeline::Kind,
     },
@@ -67,6 +67,8 @@ struct Track {
     twice: bool,
     past: History,
     told: Told,
+    /// GPUs that it tells of itself.
+    own: Vec<GpuShare>,
 }
 
 impl Meters {
@@ -91,12 +93,14 @@ impl Readings {
     fn put_down(&mut self, owners: &HashMap<u32, SandboxId>) {
         let mut shares = gpu::put_down(&mut self.host.gpus, owners);
         for (id, track) in &mut self.of {
-            track.gauge.gpus = shares.remove(id).unwrap_or_default();
+            let shares = shares.remove(id).unwrap_or_default();
+            track.gauge.gpus = shares.into_iter().chain(track.own.iter().cloned()).collect();
         }
     }
 
     /// Takes what a sandbox uses; gives what there is to tell of it.
-    fn take(&mut self, id: &SandboxId, name: &str, usage: &Usage, now: Duration) -> Vec<String> {
+    fn take(&mut self, id: &SandboxId, name: &str, read: &Metered, now: Duration) -> Vec<String> {
+        let usage = &read.usage;
         let at = clock::wall();
         let track = self.of.entry(id.clone()).or_insert_with(|| Track {
             gauge: Gauge {
@@ -110,7 +114,9 @@ impl Readings {
             twice: false,
             past: History::default(),
             told: Told::default(),
+            own: Vec::new(),
         });
+        track.own = read.gpus.iter().cloned().map(GpuShare::own).collect();
         let apart = now.saturating_sub(track.read_at);
         if !apart.is_zero() {
             track.gauge.rates = Rates::between(&track.gauge.usage, usage, apart);
@@ -287,8 +293,7 @@ impl Inner {
         for (ground, read) in grounds.iter().zip(read) {
             match read {
                 Ok(read) => {
-                    let told =
-                        self.meters.readings().take(&ground.id, &ground.name, &read.usage, now);
+                    let told = self.meters.readings().take(&ground.id, &ground.name, &read, now);
                     self.tell_limits(Some(&ground.id), told);
                 }
                 // What was read last stays, with its time.

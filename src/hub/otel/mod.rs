@@ -26,6 +26,7 @@ use opentelemetry_sdk::{
 use tokio::{
     runtime::Handle,
     sync::watch,
+    task::{JoinError, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_stream::StreamExt;
@@ -180,14 +181,21 @@ async fn metrics(
         *latest.lock().unwrap_or_else(PoisonError::into_inner) =
             known.into_iter().map(|it| (it.name, it.samples)).collect();
         let sends = provider.clone();
-        // It waits for the collector, for as long as the environment lets it.
+        // It waits for the collector, for as long as the environment lets it; the end of the hub waits for neither.
         let sent = tokio::task::spawn_blocking(move || sends.force_flush());
-        match sent.await {
-            Ok(sent) => once.say("figures for a collector", sent),
-            Err(error) => once.say("figures for a collector", Err(error)),
+        tokio::select! {
+            sent = sent => once.say("figures for a collector", outcome(sent)),
+            () = over(&mut ends) => break,
         }
     }
+    // What it does at its end would be waited for here.
+    tokio::task::spawn_blocking(move || drop(provider));
     Ok(())
+}
+
+/// What came of something sent by a task.
+fn outcome(sent: Result<OTelSdkResult, JoinError>) -> Result<(), String> {
+    sent.map_err(|it| it.to_string())?.map_err(|it| it.to_string())
 }
 
 /// An instrument for each figure there is, which tells what was read last.
@@ -246,6 +254,9 @@ async fn traces(runtime: &dyn Runtime, mut ends: watch::Receiver<bool>) -> Outco
     let mut exporter =
         exporter.map_err(|it| Fault::invalid(format!("an exporter of traces: {it}")))?;
     exporter.set_resource(&resource());
+    let exporter = Arc::new(exporter);
+    // One at a time, beside the events: those wait for no collector.
+    let mut sending = JoinSet::new();
     let mut events = runtime.events().await?;
     let mut spans = Spans::default();
     let mut ticks = interval(SPANS_EVERY);
@@ -264,21 +275,29 @@ async fn traces(runtime: &dyn Runtime, mut ends: watch::Receiver<bool>) -> Outco
                 }
                 None => break,
             },
-            _ = ticks.tick() => {
-                let batch = spans.batch();
-                if !batch.is_empty() {
-                    once.say("traces for a collector", exporter.export(batch).await);
-                }
-            }
+            _ = ticks.tick(), if sending.is_empty() => send(&mut spans, &exporter, &mut sending),
+            Some(sent) = sending.join_next() => once.say("traces for a collector", outcome(sent)),
             () = over(&mut ends) => break,
         }
     }
+    let last = async {
+        if sending.is_empty() {
+            send(&mut spans, &exporter, &mut sending);
+        }
+        while let Some(sent) = sending.join_next().await {
+            once.say("traces for a collector", outcome(sent));
+            send(&mut spans, &exporter, &mut sending);
+        }
+    };
+    drop(timeout(SPANS_AT_LAST_WITHIN, last).await);
+    Ok(())
+}
+
+/// Begins to tell what is over.
+fn send(spans: &mut Spans, exporter: &Arc<SpanExporter>, sending: &mut JoinSet<OTelSdkResult>) {
     let batch = spans.batch();
     if !batch.is_empty() {
-        let sent = timeout(SPANS_AT_LAST_WITHIN, exporter.export(batch)).await;
-        if let Ok(sent) = sent {
-            once.say("traces for a collector", sent);
-        }
+        let exporter = Arc::clone(exporter);
+        sending.spawn(async move { exporter.export(batch).await });
     }
-    Ok(())
 }

@@ -121,13 +121,15 @@ impl TryFrom<v1::Gauge> for Gauge {
 
 impl From<&GpuShare> for v1::GpuShare {
     fn from(it: &GpuShare) -> Self {
-        Self { index: it.index, memory_bytes: it.memory_bytes, processes: it.processes }
+        let own = it.own.as_deref().map(Into::into);
+        Self { index: it.index, memory_bytes: it.memory_bytes, processes: it.processes, own }
     }
 }
 
 impl From<v1::GpuShare> for GpuShare {
     fn from(it: v1::GpuShare) -> Self {
-        Self { index: it.index, memory_bytes: it.memory_bytes, processes: it.processes }
+        let own = it.own.map(|it| Box::new(it.into()));
+        Self { index: it.index, memory_bytes: it.memory_bytes, processes: it.processes, own }
     }
 }
 
@@ -362,7 +364,10 @@ mod tests {
                 ..Usage::default()
             },
             rates: Rates { cpu_percent: Some(12.5), ..Rates::default() },
-            gpus: vec![GpuShare { index: 1, memory_bytes: None, processes: 2 }],
+            gpus: vec![
+                GpuShare { index: 1, memory_bytes: None, processes: 2, own: None },
+                GpuShare::own(Gpu { name: "far".to_owned(), ..Gpu::default() }),
+            ],
         }
     }
 

@@ -150,7 +150,7 @@ impl Reader {
         } else {
             Vec::new()
         };
-        Ok(Metered { usage, processes })
+        Ok(Metered { usage, processes, gpus: Vec::new() })
     }
 }
 

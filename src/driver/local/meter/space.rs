@@ -47,8 +47,9 @@ struct Shared {
 
 #[derive(Clone, Copy)]
 struct Known {
-    bytes: u64,
-    /// When that was, by `clock::monotonic`.
+    /// `None` = it could not be told yet.
+    bytes: Option<u64>,
+    /// When it was looked at last, by `clock::monotonic`.
     at: Duration,
 }
 
@@ -57,7 +58,7 @@ impl Space {
     pub fn read(&self, grounds: &[Ground]) -> Vec<Option<u64>> {
         let now = clock::monotonic();
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = grounds.iter().map(|it| shared.known.get(&it.id).map(|it| it.bytes)).collect();
+        let known = grounds.iter().map(|it| shared.known.get(&it.id).and_then(|it| it.bytes)).collect();
         if shared.walks || now < shared.rests_until {
             return known;
         }
@@ -89,14 +90,12 @@ fn walks(of: &Mutex<Shared>, id: SandboxId, dir: PathBuf) {
     let mut shared = of.lock().unwrap_or_else(PoisonError::into_inner);
     shared.walks = false;
     shared.rests_until = ended + ended.saturating_sub(began) * SPACE_REST;
-    match bytes {
-        Ok(bytes) => drop(shared.known.insert(id, Known { bytes, at: ended })),
-        // It may be gone by now; if it is not, it has its turn after all others.
-        Err(error) => {
-            tracing::debug!(%error, sandbox = %id, "what it takes on disk can't be told");
-            shared.rests_until = shared.rests_until.max(ended + SPACE_EVERY);
-        }
+    if let Err(error) = &bytes {
+        tracing::debug!(%error, sandbox = %id, "what it takes on disk can't be told");
     }
+    // Whatever came of it, all others have their turn first.
+    let before = shared.known.get(&id).and_then(|it| it.bytes);
+    shared.known.insert(id, Known { bytes: bytes.ok().or(before), at: ended });
 }
 
 /// A directory that is looked at, and the descriptor that what is in it is found below.
@@ -196,6 +195,23 @@ mod tests {
         assert!((1 << 20..2 << 20).contains(&all), "{all}");
         assert!(taken(dir.path(), Duration::ZERO).unwrap() < 1 << 20);
         assert!(taken(&dir.path().join("nowhere"), far()).is_err());
+    }
+
+    #[test]
+    fn one_that_cannot_be_walked_keeps_no_other_from_its_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let ground = |name: &str, dir: PathBuf| Ground {
+            id: SandboxId::random(),
+            name: name.to_owned(),
+            dir,
+            from: None,
+        };
+        let grounds =
+            [ground("gone", dir.path().join("gone")), ground("there", dir.path().to_owned())];
+        let space = Space::default();
+        while !matches!(space.read(&grounds)[..], [None, Some(_)]) {
+            thread::yield_now();
+        }
     }
 
     #[test]

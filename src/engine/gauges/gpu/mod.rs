@@ -27,7 +27,7 @@ use crate::{
     model::{
         check::{Check, CheckStatus},
         event::Level,
-        gauge::{Gpu, GpuShare},
+        gauge::{Gpu, GpuShare, figure},
     },
 };
 
@@ -205,6 +205,7 @@ pub fn put_down(
                     index: gpu.index,
                     memory_bytes: it.memory_bytes,
                     processes: 1,
+                    own: None,
                 }),
             }
         }
@@ -220,26 +221,6 @@ fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 /// A name or a word of a driver's, safe to show.
 fn word(text: &str) -> String {
     shown(text.trim(), GPU_WORD_BYTES_MAX)
-}
-
-/// Figures that can be: what no GPU has is not known.
-mod figure {
-    /// Of the time, in percent.
-    pub fn percent(it: f64) -> Option<f64> {
-        (it.is_finite() && it >= 0.0).then_some(it.min(100.0))
-    }
-
-    pub fn watts(it: f64) -> Option<f64> {
-        (it.is_finite() && (0.0..=10_000.0).contains(&it)).then_some(it)
-    }
-
-    pub fn celsius(it: f64) -> Option<f64> {
-        (it.is_finite() && (-100.0..=250.0).contains(&it)).then_some(it)
-    }
-
-    pub fn mhz(it: u64) -> Option<u32> {
-        u32::try_from(it).ok().filter(|it| *it <= 100_000)
-    }
 }
 
 #[cfg(test)]
@@ -315,7 +296,8 @@ mod tests {
         let owners =
             HashMap::from([(1, one.clone()), (2, one.clone()), (3, two.clone()), (4, two.clone())]);
         let shares = put_down(&mut gpus, &owners);
-        let share = |index, memory_bytes, processes| GpuShare { index, memory_bytes, processes };
+        let share =
+            |index, memory_bytes, processes| GpuShare { index, memory_bytes, processes, own: None };
         assert_eq!(shares[&one], [share(0, Some(15), 2), share(1, Some(1), 2)]);
         assert_eq!(shares[&two], [share(0, None, 1)]);
         let of: Vec<_> = gpus[0].processes.iter().map(|it| it.sandbox.as_ref()).collect();
