@@ -314,12 +314,10 @@ fn milliseconds(it: std::time::Duration) -> u64 {
 impl<'a> GaugeView<'a> {
     fn new(it: &'a Gauge, names: &'a BTreeMap<SandboxId, String>, gpus: &'a [Gpu]) -> Self {
         let (usage, rates) = (&it.usage, &it.rates);
-        let share = |it: &'a GpuShare| {
-            GpuView {
-                memory_used_bytes: it.memory_bytes,
-                processes: it.own.is_none().then_some(it.processes),
-                ..GpuView::new(it.index, it.whole(gpus))
-            }
+        let share = |it: &'a GpuShare| GpuView {
+            memory_used_bytes: it.memory_bytes,
+            processes: it.own.is_none().then_some(it.processes),
+            ..GpuView::new(it.index, it.whole(gpus))
         };
         Self {
             sandbox: names.get(&it.sandbox).map_or(it.sandbox.as_str(), String::as_str),

@@ -82,16 +82,22 @@ mod tests {
 
     #[test]
     fn a_program_that_says_anything_else_has_no_gpus_and_none_without_bounds() {
-        for words in ["", "No devices were found\n", "0, x\n", "-1, x, 1,1,1,1,1,1,1,1,1\n", "\u{1b}[2J"] {
+        for words in
+            ["", "No devices were found\n", "0, x\n", "-1, x, 1,1,1,1,1,1,1,1,1\n", "\u{1b}[2J"]
+        {
             assert_eq!(gpus(words.as_bytes()), [], "{words:?}");
         }
         assert_eq!(gpus(b"0, \xff\x1b[31m\n1,2,3"), []);
-        let line = "7, \u{202e}x\u{1b}]0;, 1e999, 99999999999999999999, 1, -5, 90000, 999, 1, 1, 1\n";
+        let line =
+            "7, \u{202e}x\u{1b}]0;, 1e999, 99999999999999999999, 1, -5, 90000, 999, 1, 1, 1\n";
         let read = gpus(line.repeat(1000).as_bytes());
         assert_eq!(read.len(), GPUS_SHOWN_MAX);
         let Gpu { name, util_percent, memory_bytes, power_watts, power_limit_watts, .. } = &read[0];
         assert!(!name.contains(['\u{202e}', '\u{1b}']), "{name:?}");
         assert_eq!((*util_percent, *memory_bytes), (None, None));
-        assert_eq!((*power_watts, *power_limit_watts, read[0].temperature_celsius), (None, None, None));
+        assert_eq!(
+            (*power_watts, *power_limit_watts, read[0].temperature_celsius),
+            (None, None, None)
+        );
     }
 }

@@ -41,7 +41,7 @@ fn gauge(id: &str, cpu: f64, at: i64) -> Gauge {
             tx: Some(500.0),
             ..Rates::default()
         },
-        gpus: vec![GpuShare { index: 0, memory_bytes: Some(20 * GIB), processes: 2 }],
+        gpus: vec![GpuShare { index: 0, memory_bytes: Some(20 * GIB), processes: 2, own: None }],
     }
 }
 

@@ -21,9 +21,11 @@ pub(crate) fn reason(grade: Isolation) -> Option<fn()> {
     });
     let works = known.contains(&(format!("isolation.{}", grade.word()), true));
     let why: fn() = match grade {
-        Isolation::Gvisor => {
-            || crate::skip::not_on_this_host("a runsc that works (`.ci/run` installs one; `sandwatch doctor`)")
-        }
+        Isolation::Gvisor => || {
+            crate::skip::not_on_this_host(
+                "a runsc that works (`.ci/run` installs one; `sandwatch doctor`)",
+            )
+        },
         _ => || crate::skip::not_on_this_host("a runc that works, and root (`sandwatch doctor`)"),
     };
     (!works).then_some(why)

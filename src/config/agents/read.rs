@@ -256,7 +256,7 @@ mod tests {
             (&file("/etc//y"), 5, place),
             (&file("/usr/x/y"), 5, place),
             (&file("etc/x/y"), 5, place),
-            (&file("/etc/a/b/c/d/e"), 5, place),
+            (&file("/etc/a/b/c/d/e/f/g"), 5, place),
             (&file("~/x"), 5, place),
             (&file("~/.ssh/../../x"), 5, place),
             (&file("~root/.ssh/x"), 5, place),

@@ -74,7 +74,8 @@ impl Far {
         let mut state = locked(of);
         if !state.asks && clock::monotonic() >= state.rests_until {
             state.asks = true;
-            let (of, engine, container) = (Arc::clone(of), Arc::clone(engine), container.to_owned());
+            let (of, engine, container) =
+                (Arc::clone(of), Arc::clone(engine), container.to_owned());
             tokio::spawn(async move {
                 let late = locked(&of).late.take();
                 let (told, late) = ask(&engine, &container, late).await;

@@ -14,7 +14,6 @@ use tokio::{
 
 use super::{
     answer::{Config, Container, HostConfig},
-    
     engine::{Engine, Payload, escaped},
     far::{self, Far},
     trace::Trace,
@@ -135,7 +134,8 @@ impl Known {
             return Err(Fault::absent("its container does not run"));
         }
         let limits = self.limits().await?;
-        let gpus = if limits.gpus { self.far.gpus(&self.engine, &self.container) } else { Vec::new() };
+        let gpus =
+            if limits.gpus { self.far.gpus(&self.engine, &self.container) } else { Vec::new() };
         let usage = usage(&stats, limits, self.adopted);
         if usage.cpu_time.is_none() && usage.memory_bytes.is_none() && usage.pids.is_none() {
             return Err(Fault::failed("the engine does not say what a container uses"));
@@ -327,13 +327,8 @@ mod tests {
         let of = |text: &str| Limits::of(&serde_json::from_str(text).unwrap(), &Config::default());
         assert_eq!(of("{}"), Limits::default());
         let set = of(r#"{"Memory":7,"NanoCpus":500000000,"PidsLimit":4,"NetworkMode":"none"}"#);
-        let all = Limits {
-            memory: Some(7),
-            cpus: Some(0.5),
-            pids: Some(4),
-            alone: true,
-            gpus: false,
-        };
+        let all =
+            Limits { memory: Some(7), cpus: Some(0.5), pids: Some(4), alone: true, gpus: false };
         assert_eq!(set, all);
         let quota = of(r#"{"Memory":0,"CpuQuota":150000,"CpuPeriod":100000,"PidsLimit":-1}"#);
         assert_eq!(quota, Limits { cpus: Some(1.5), ..Limits::default() });

@@ -562,7 +562,7 @@ pub struct Pressure {
     pub io: ::core::option::Option<f64>,
 }
 /// What a sandbox uses of one GPU.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GpuShare {
     /// Which one.
     #[prost(uint32, tag = "1")]
@@ -570,9 +570,12 @@ pub struct GpuShare {
     /// In bytes; absent = not known.
     #[prost(uint64, optional, tag = "2")]
     pub memory_bytes: ::core::option::Option<u64>,
-    /// Its processes on it.
+    /// Its processes on it; 0 where `own` tells.
     #[prost(uint32, tag = "3")]
     pub processes: u32,
+    /// The GPU itself, by the word of the sandbox, where it is on another machine than the hub; absent = it is one of the host's.
+    #[prost(message, optional, tag = "4")]
+    pub own: ::core::option::Option<Gpu>,
 }
 /// What the hub's machine has and uses. Every figure that is absent is not known.
 #[derive(Clone, PartialEq, ::prost::Message)]

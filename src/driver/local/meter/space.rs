@@ -58,7 +58,8 @@ impl Space {
     pub fn read(&self, grounds: &[Ground]) -> Vec<Option<u64>> {
         let now = clock::monotonic();
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = grounds.iter().map(|it| shared.known.get(&it.id).and_then(|it| it.bytes)).collect();
+        let known =
+            grounds.iter().map(|it| shared.known.get(&it.id).and_then(|it| it.bytes)).collect();
         if shared.walks || now < shared.rests_until {
             return known;
         }
