@@ -365,7 +365,7 @@ mod tests {
             const SHORT: Duration = Duration::from_millis(50);
             let places = Arc::new(Semaphore::new(2));
             let work = || aside(Arc::clone(&places), SHORT, || ());
-            let (held, holds) = std::sync::mpsc::channel::<()>();
+            let (held, holds) = std::sync::mpsc::sync_channel::<()>(1);
             let holds = Arc::new(std::sync::Mutex::new(holds));
             for _ in 0..2 {
                 let holds = Arc::clone(&holds);

@@ -180,12 +180,12 @@ mod tests {
 
     #[test]
     fn a_service_is_ours_as_long_as_it_listens() {
+        const LONG: Duration = Duration::from_secs(60);
         for host in ["127.0.0.1", "::1"] {
             let Ok(listener) = TcpListener::bind((host, 0)) else { continue };
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (ours, theirs) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
             let look = |within| foreign(ours, theirs, clock::monotonic() + within);
-            const LONG: Duration = Duration::from_secs(60);
             assert_eq!(look(LONG), None, "{host}");
             let (taken, _) = listener.accept().unwrap();
             assert_eq!(look(LONG), None, "{host}");
