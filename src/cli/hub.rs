@@ -18,7 +18,7 @@ use crate::{
         text, units,
     },
     config::{environment, load, paths::Paths, source},
-    driver::registry::Registry,
+    driver::{local, registry::Registry},
     engine::{Engine, OWN_PROGRAM, Options},
     hub,
     model::check::{Check, CheckStatus},
@@ -69,6 +69,9 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
     let program = OWN_PROGRAM.into();
     let drivers = Registry::standard();
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
+    if let Err(fault) = local::way_out_is_known() {
+        engine.warn(&format!("no sandbox whose network asks can be made: {fault}"));
+    }
     let metrics = tokio::spawn(serve_metrics(paths.clone(), engine.clone()));
     let (over, ends) = watch::channel(false);
     let collected = tokio::spawn(tell_collector(engine.clone(), ends));

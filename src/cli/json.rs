@@ -472,6 +472,7 @@ pub struct TrafficView<'a> {
     denied: u64,
     unseen: u64,
     names_refused: u64,
+    waited: u64,
     dropped_udp: Option<u64>,
     dropped_other: Option<u64>,
 }
@@ -497,6 +498,7 @@ impl<'a> From<&'a Traffic> for TrafficView<'a> {
             denied: it.denied,
             unseen: it.unseen,
             names_refused: it.names_refused,
+            waited: it.waited,
             dropped_udp: it.dropped.map(|it| it.0),
             dropped_other: it.dropped.map(|it| it.1),
         }

@@ -19,7 +19,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use async_trait::async_trait;
@@ -398,6 +398,11 @@ pub type HeldBack = dyn Fn() -> std::io::Result<(u64, u64)> + Send + Sync;
 pub trait Arrivals: Send {
     /// The next one; an error is that one's, and others may come after it.
     async fn next(&mut self) -> std::io::Result<tokio::net::TcpStream>;
+
+    /// Counts those that waited, for too many began at once; `None` = none ever does.
+    fn waited(&self) -> Option<Arc<AtomicU64>> {
+        None
+    }
 }
 
 /// Looks for a program by its end of a connection and the other one, no longer than until then, a `clock::monotonic`.

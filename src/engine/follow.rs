@@ -201,6 +201,7 @@ impl Inner {
 
     /// Ends what a dead host left running; its files stay until the sandbox is removed.
     pub(super) async fn reap(&self, id: &SandboxId, name: &str) {
+        self.take_ruled_left(id, name).await;
         let driver = match self.fleet().get(id).map(|it| it.sandbox.driver.clone()) {
             Ok(driver) => self.drivers.get(&driver),
             Err(fault) => Err(fault),

@@ -22,8 +22,9 @@ use crate::{
         ask::{Asked, Verdict},
         audit::Act,
         event::Level,
-        traffic::RuledPart,
+        traffic::{RuledKept, RuledPart},
     },
+    wire::kept,
 };
 
 pub(super) const TABLE: &str = "
@@ -90,6 +91,32 @@ impl Inner {
             Ok(Err(fault)) => tracing::debug!(%fault, "what went out of a sandbox that goes"),
             Err(_) => tracing::debug!("what went out of a sandbox that goes is not told in time"),
         }
+    }
+
+    /// The same of one whose shim is dead, as far as it has left it where it is found.
+    pub(super) async fn take_ruled_left(&self, id: &SandboxId, name: &str) {
+        let dir = self.ground(id, name).dir;
+        let Ok(Some(kept)) = tokio::task::spawn_blocking(move || kept::read(&dir)).await else {
+            return;
+        };
+        if let Err(fault) = self.gather_left(id, kept).await {
+            let words =
+                format!("what went out of {name} at last is not in the audit record: {fault}");
+            self.fleet().notice(Level::Error, Some(id.clone()), &words);
+        }
+    }
+
+    async fn gather_left(&self, id: &SandboxId, kept: RuledKept) -> Outcome<()> {
+        let turn = Arc::clone(&self.fleet().get(id)?.telling);
+        let _turn = turn.lock().await;
+        let have = self.store.ruled_up_to(id).await?;
+        let Some(new) = kept.new_to(have) else { return Ok(()) };
+        let (acts, answered, left) = self.of_ruled(id, &new)?;
+        self.store.keep_ruled(id, (new.gate, new.number), acts, answered).await?;
+        if let Ok(entry) = self.fleet().get_mut(id) {
+            (entry.allowed_noted, entry.denied_noted) = left;
+        }
+        Ok(())
     }
 
     async fn gather_ruled(&self, id: &SandboxId, all: bool) -> Outcome<()> {

@@ -19,6 +19,9 @@ use crate::base::limits::{FAREWELL_WITHIN, GATE_LOOK_WITHIN, GATE_WORDS_BYTES_MA
 /// What is carried at once, each way.
 pub const PIECE_BYTES: usize = 8 * 1024;
 
+/// Programs that read an answer to its end close at once; others are let wait for so long.
+const CLOSES_WITHIN: Duration = Duration::from_millis(200);
+
 /// First words come in few pieces; whoever sends them byte by byte wants something else.
 const HEARD_MAX: usize = 64;
 
@@ -148,7 +151,8 @@ impl Client {
                 return;
             }
         }
-        // It has said all, or more than is kept, and is not heard any more.
+        // It has said all, or more than is kept, and is not heard any more. A close then looks from here like the end of one
+        // half, which came before: no event of the kernel's tells them apart, so that it is looked now and then.
         while waits(gate, from, to).await {
             tokio::time::sleep(GATE_LOOK_WITHIN).await;
         }
@@ -167,15 +171,41 @@ impl Client {
     /// Says this, and no more.
     pub async fn farewell(mut self, words: &[u8]) {
         let farewell = async {
+            let listens_on = self.has_said_all();
             self.stream.write_all(words).await?;
+            // Whoever knows where the answer ends closes first, and then the kernel need not remember for a minute that there
+            // was a connection, with its ports: the refused could take all of the host's. Others wait for the end.
+            if !listens_on && timeout(CLOSES_WITHIN, unheard(&mut self.stream)).await.is_ok() {
+                return Ok(true);
+            }
             self.stream.shutdown().await?;
-            // What it goes on saying would make the kernel take back what it is told.
-            let mut rest = vec![0; PIECE_BYTES];
-            while self.stream.read(&mut rest).await? > 0 {}
-            io::Result::Ok(())
+            unheard(&mut self.stream).await?;
+            io::Result::Ok(false)
         };
-        drop(timeout(FAREWELL_WITHIN, farewell).await);
+        if matches!(timeout(FAREWELL_WITHIN, farewell).await, Ok(Ok(true))) {
+            reset(self.stream);
+        }
     }
+
+    /// Whether it has closed its half already, and may still listen. What it said besides is heard by nobody any more.
+    fn has_said_all(&self) -> bool {
+        let mut rest = [0; 512];
+        for _ in 0..HEARD_MAX {
+            match self.stream.try_read(&mut rest) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        self.over
+    }
+}
+
+/// Takes what somebody goes on saying, to its end: left where it is, it would make the kernel take back what they are told.
+async fn unheard(stream: &mut TcpStream) -> io::Result<()> {
+    let mut rest = vec![0; PIECE_BYTES];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 /// Closes a connection so that the other side knows it was not its end.

@@ -274,7 +274,7 @@ enum Basis {
 impl Let {
     fn by_rule(by: Word, named: bool, whole: bool) -> Self {
         let (decider, basis) = (Decider::Rules, Basis::Rules { whole });
-        Self { by, decider, named, basis, grant: Grant { whole, foreign: false } }
+        Self { by, decider, named, basis, grant: Grant { whole, foreign: None } }
     }
 }
 
@@ -360,7 +360,7 @@ async fn decide(
     }
     let basis = learned.map_or(Basis::Once, Basis::Answer);
     // Somebody was shown a name, and nothing of what it means inside.
-    let grant = Grant { whole: true, foreign: false };
+    let grant = Grant { whole: true, foreign: None };
     Ok(Let { by, decider, named: said.named && place.kept().is_some(), basis, grant })
 }
 
@@ -430,9 +430,9 @@ async fn carry(
     place: &Place,
     mut granted: Let,
 ) {
-    granted.grant.foreign = place.is_this_machine()
-        && gate.secrets.has_one_for(place)
-        && !owner::is_ours(gate, &server).await;
+    if place.is_this_machine() && gate.secrets.has_one_for(place) {
+        granted.grant.foreign = owner::foreign(gate, &server).await;
+    }
     let mut server = Counted { inner: server, bytes: Arc::clone(&entry.bytes) };
     let mut byte = [0];
     let names_its_host = matches!(place.port, 80 | 443);

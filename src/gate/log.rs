@@ -192,6 +192,7 @@ impl Log {
             denied: self.denied,
             unseen: self.unseen,
             names_refused: self.names_refused,
+            waited: 0,
             dropped,
         }
     }

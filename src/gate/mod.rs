@@ -28,7 +28,10 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,8 +57,9 @@ use crate::{
         clock::{self, Timestamp},
         fault::Outcome,
         limits::{
-            FAREWELL_WITHIN, GATE_FLOWS_MAX, GATE_LEARNED_MAX, GATE_LOOKS_MAX, GATE_LOOKUPS_MAX,
-            GATE_NOTERS_MAX, GATE_TOLD_EVERY, LINE_BYTES_MAX, RULES_LOOKED_AT_EVERY,
+            CONNECTS_BURST, CONNECTS_EVERY, FAREWELL_WITHIN, GATE_FLOWS_MAX, GATE_KEPT_EVERY,
+            GATE_LEARNED_MAX, GATE_LOOKS_MAX, GATE_LOOKUPS_MAX, GATE_NOTERS_MAX, GATE_TOLD_EVERY,
+            LINE_BYTES_MAX, RULES_LOOKED_AT_EVERY,
         },
         text::shown,
     },
@@ -64,7 +68,7 @@ use crate::{
         ask::{Answer, Request, Verdict},
         rule::Domain,
         secret::{Given, SecretUse},
-        traffic::{FlowState, RuledPart, Traffic},
+        traffic::{FlowState, RuledKept, RuledPart, Traffic},
     },
 };
 
@@ -82,6 +86,9 @@ pub trait Asker: Send + Sync {
 
     /// There is something that the hub was not told yet: `Watch::tell`.
     fn has_news(&self);
+
+    /// Leaves what the hub was not told yet where it finds it if this process is killed. Blocks.
+    fn keep(&self, kept: &RuledKept);
 }
 
 /// On what terms programs get out.
@@ -135,6 +142,8 @@ pub(in crate::gate) struct Inner {
     ask: bool,
     /// `None` = nobody counts it.
     held_back: Option<Box<HeldBack>>,
+    /// Connections that waited for their turn; `None` = none has to.
+    waited: Option<Arc<AtomicU64>>,
     sender: Arc<Look>,
     held: Arc<dyn Fn(SocketAddr, SocketAddr) -> bool + Send + Sync>,
     /// For looking at all processes of a sandbox, at the list of its connections, and for looking up names.
@@ -152,6 +161,9 @@ pub(in crate::gate) struct Inner {
     /// What was decided without a person, rung for when there is more of it; and who looks for whose that is.
     noted: Mutex<Noted>,
     more_noted: Notify,
+    /// The same for leaving it where the hub finds it, which is done by one at a time.
+    more_kept: Notify,
+    keeping: tokio::sync::Mutex<()>,
     noters: Arc<Semaphore>,
     noting: Arc<Semaphore>,
     /// Connections that are open now.
@@ -202,7 +214,11 @@ impl Inner {
         let dropped = dropped.and_then(|it| {
             it.inspect_err(|error| tracing::debug!(%error, "what was held back")).ok()
         });
-        self.log().traffic(dropped)
+        Traffic { waited: self.waited(), ..self.log().traffic(dropped) }
+    }
+
+    fn waited(&self) -> u64 {
+        self.waited.as_ref().map_or(0, |it| it.load(Ordering::Relaxed))
     }
 
     /// What was said of it before, for longer than once.
@@ -246,6 +262,26 @@ impl Inner {
         };
         locked(&self.noted).note(kind, clock::wall());
         self.more_noted.notify_one();
+        self.more_kept.notify_one();
+    }
+
+    /// Leaves what is not told where the hub finds it; gives how many parts that is.
+    async fn keep(&self) -> usize {
+        let _turn = self.keeping.lock().await;
+        let kept = locked(&self.noted).kept();
+        let (asker, parts) = (Arc::clone(&self.asker), kept.later.len());
+        // A disk may be slow.
+        drop(tokio::task::spawn_blocking(move || asker.keep(&kept)).await);
+        parts
+    }
+
+    /// Does that while there is more: the first at once, then now and then, the more seldom the more there is.
+    async fn keep_on(self: Arc<Self>) {
+        loop {
+            self.more_kept.notified().await;
+            let parts = u32::try_from(self.keep().await).unwrap_or(u32::MAX);
+            tokio::time::sleep(GATE_KEPT_EVERY.saturating_mul(parts.max(1))).await;
+        }
     }
 
     /// Says that there is something to tell, when there is, and not all the time.
@@ -316,13 +352,16 @@ impl Gate {
     /// Takes over the ways out; inside a runtime.
     pub fn new(doors: Doors, terms: Terms, asker: Arc<dyn Asker>) -> io::Result<Self> {
         let Doors { way, sender, held } = doors;
-        let (doors, names, held_back) = match way {
+        let (doors, names, held_back, waited) = match way {
             Way::Redirect { streams, names, held_back } => {
                 let doors = streams.into_iter().map(TcpListener::from_std);
                 let doors = doors.map(|it| it.map(Door::Redirected)).collect::<Result<_, _>>()?;
-                (doors, Some(UdpSocket::from_std(names)?), Some(held_back))
+                (doors, Some(UdpSocket::from_std(names)?), Some(held_back), None)
             }
-            Way::Proxy(arrivals) => (vec![Door::Proxy(arrivals)], None, None),
+            Way::Proxy(arrivals) => {
+                let waited = arrivals.waited();
+                (vec![Door::Proxy(arrivals)], None, None, waited)
+            }
         };
         let (net, before) = terms.net.unzip();
         let total = Arc::new(Total::since(before.unwrap_or_default()));
@@ -330,6 +369,7 @@ impl Gate {
             asker,
             ask: terms.ask,
             held_back,
+            waited,
             sender: sender.into(),
             held: held.into(),
             looks: Arc::new(Semaphore::new(GATE_LOOKS_MAX)),
@@ -344,6 +384,8 @@ impl Gate {
             authority: terms.authority,
             noted: Mutex::default(),
             more_noted: Notify::new(),
+            more_kept: Notify::new(),
+            keeping: tokio::sync::Mutex::default(),
             noters: Arc::new(Semaphore::new(GATE_NOTERS_MAX)),
             noting: Arc::new(Semaphore::new(1)),
             open: watch::Sender::default(),
@@ -368,6 +410,7 @@ impl Gate {
         }
         parts.spawn(Arc::clone(&self.inner).keep_looking());
         parts.spawn(Arc::clone(&self.inner).keep_telling());
+        parts.spawn(Arc::clone(&self.inner).keep_on());
         if let Some(net) = self.net {
             parts.spawn(total::tell(self.total, net));
         }
@@ -377,12 +420,18 @@ impl Gate {
 
 async fn serve_streams(inner: Arc<Inner>, mut door: Door, places: Arc<Semaphore>) {
     let by_proxy = matches!(door, Door::Proxy(_));
+    let mut told = false;
     let mut flows = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = flows.join_next() => {}
             accepted = door.next() => match accepted {
                 Ok(stream) => {
+                    if !told && inner.waited() > 0 {
+                        // Once: the note about it says no number.
+                        told = true;
+                        inner.asker.has_news();
+                    }
                     let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                         inner.log().unseen();
                         client::reset(stream);
@@ -424,11 +473,23 @@ impl Watch {
 
     /// What was decided without a person, to who has all up to this number of this gate; with `all`, also what would be told
     /// later.
-    pub fn tell(&self, (gate, number): (u64, u64), all: bool) -> RuledPart {
+    pub async fn tell(&self, (gate, number): (u64, u64), all: bool) -> RuledPart {
         let told = locked(&self.inner.noted).tell(gate, number, all, clock::monotonic());
         // What is told next has its time.
         self.inner.more_noted.notify_one();
+        if !told.ruled.is_empty() {
+            // Before it is told: what is kept says which number that was.
+            self.inner.keep().await;
+        }
         told
+    }
+
+    /// What a person should know of how it is used; never becomes another.
+    pub fn note(&self) -> Option<String> {
+        (self.inner.waited() > 0).then(|| {
+            let each = CONNECTS_EVERY.as_millis();
+            format!("its programs begin connections too fast: after {CONNECTS_BURST} at once, each waits for its turn, one in {each} ms")
+        })
     }
 
     /// Takes values of secrets.
@@ -461,6 +522,8 @@ mod tests {
         }
 
         fn has_news(&self) {}
+
+        fn keep(&self, _: &RuledKept) {}
     }
 
     impl Inner {
@@ -469,6 +532,7 @@ mod tests {
                 asker: Arc::new(Nobody),
                 ask: true,
                 held_back: None,
+                waited: None,
                 sender: Arc::new(|_, _, _| None),
                 held: Arc::new(|_, _| true),
                 looks: Arc::new(Semaphore::new(1)),
@@ -483,6 +547,8 @@ mod tests {
                 authority: None,
                 noted: Mutex::default(),
                 more_noted: Notify::new(),
+                more_kept: Notify::new(),
+                keeping: tokio::sync::Mutex::default(),
                 noters: Arc::new(Semaphore::new(1)),
                 noting: Arc::new(Semaphore::new(1)),
                 open: watch::Sender::default(),

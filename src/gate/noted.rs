@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         ask::Verdict,
-        traffic::{Ruled, RuledPart},
+        traffic::{Ruled, RuledKept, RuledPart},
     },
 };
 
@@ -53,6 +53,23 @@ pub struct Kind {
     /// An answer of before says so.
     pub standing: bool,
     pub word: Word,
+}
+
+impl Kind {
+    /// So often, since it was told.
+    fn came(&self, often: &Count) -> Ruled {
+        Ruled {
+            place: self.place.clone(),
+            program: self.program.clone(),
+            verdict: if self.allowed { Verdict::Allow } else { Verdict::Deny },
+            standing: self.standing,
+            rules: self.word.rules.clone(),
+            why: self.word.words.clone(),
+            count: often.count,
+            first_at: often.first_at,
+            last_at: often.last_at,
+        }
+    }
 }
 
 /// How often it came since it was told.
@@ -139,18 +156,9 @@ impl Noted {
         let due = self.kinds.iter_mut().filter(|it| due(it.1)).take(GATE_TOLD_MAX);
         let mut ruled: Vec<Ruled> = due
             .map(|(kind, it)| {
-                it.told = Some(now);
-                Ruled {
-                    place: kind.place.clone(),
-                    program: kind.program.clone(),
-                    verdict: if kind.allowed { Verdict::Allow } else { Verdict::Deny },
-                    standing: kind.standing,
-                    rules: kind.word.rules.clone(),
-                    why: kind.word.words.clone(),
-                    count: std::mem::take(&mut it.count),
-                    first_at: it.first_at,
-                    last_at: it.last_at,
-                }
+                let ruled = kind.came(it);
+                (it.told, it.count) = (Some(now), 0);
+                ruled
             })
             .collect();
         ruled.sort_by_key(|it| it.first_at);
@@ -163,6 +171,21 @@ impl Noted {
         let told = RuledPart { gate: self.gate, number: self.number, ruled, left_out };
         self.told = Some(told.clone());
         told
+    }
+
+    /// All that is not known to have arrived.
+    pub fn kept(&self) -> RuledKept {
+        let nothing = RuledPart { gate: self.gate, number: self.number, ..RuledPart::default() };
+        let came = self.kinds.iter().filter(|it| it.1.count > 0);
+        let mut came: Vec<Ruled> = came.map(|(kind, often)| kind.came(often)).collect();
+        came.sort_by_key(|it| it.first_at);
+        let parts = came.chunks(GATE_TOLD_MAX);
+        let mut later: Vec<RuledPart> =
+            parts.map(|it| RuledPart { ruled: it.to_vec(), ..RuledPart::default() }).collect();
+        if let Some(first) = later.first_mut() {
+            first.left_out = self.left_out;
+        }
+        RuledKept { told: self.told.clone().unwrap_or(nothing), later }
     }
 }
 
@@ -196,8 +219,16 @@ mod tests {
         // It was not heard, or by a hub that was killed before it wrote it down.
         assert_eq!(noted.tell(0, 0, false, second(101)), told);
         assert_eq!(noted.tell(told.gate.wrapping_add(1), 1, false, second(101)), told);
+        let counts = |it: &Noted, have| {
+            let new = it.kept().new_to(have).map(|it| it.ruled);
+            new.unwrap_or_default().iter().map(|it| it.count).collect::<Vec<_>>()
+        };
+        // Whoever can't ask any more finds all that they do not have.
+        assert_eq!(counts(&noted, (0, 0)), [1, 1, 1000]);
+        assert_eq!(counts(&noted, (told.gate, told.number)), [1000]);
         let next = noted.tell(told.gate, told.number, false, second(102));
         assert!(next.ruled.is_empty(), "{next:?}");
+        assert_eq!(counts(&noted, (told.gate, told.number)), [1000]);
         assert_eq!(noted.due(), Some(second(100) + GATE_NOTED_EVERY));
         let next = noted.tell(told.gate, told.number, false, second(100) + GATE_NOTED_EVERY);
         let [it] = next.ruled.as_slice() else { panic!("{next:?}") };

@@ -4,6 +4,7 @@
 use super::{Inner, hello::Words, noted::Word, reach::Place, rules::Snapshot};
 use crate::{
     base::limits::REQUEST_PATH_BYTES_MAX,
+    driver::local::service::Foreign,
     policy::{http, rules::Ruling},
 };
 
@@ -15,8 +16,8 @@ const UNNAMED: &str = "only requests that a rule names get out";
 pub struct Grant {
     /// By a rule or an answer about the whole host; else each request needs a rule that allows it.
     pub whole: bool,
-    /// Another user may be who answers on this machine, and gets no secret.
-    pub foreign: bool,
+    /// Why who answers on this machine may be somebody else, and gets no secret; `None` = it is the operator's own.
+    pub foreign: Option<Foreign>,
 }
 
 impl Inner {
@@ -140,7 +141,7 @@ mod tests {
         let rules = rules.now().await;
         let may = |name: &str, whole, method: &str| {
             let place = Place { host: Host::Name(name.to_owned()), port: 80 };
-            let by = rules.may(&place, &Grant { whole, foreign: false }, method, "/");
+            let by = rules.may(&place, &Grant { whole, foreign: None }, method, "/");
             by.map(|it| it.map(|it| it.rules.concat())).map_err(|it| it.rules.concat())
         };
         let by = |id: &str| id.to_owned();

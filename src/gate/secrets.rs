@@ -18,6 +18,7 @@ use memchr::memmem;
 use super::reach::{Host, Place};
 use crate::{
     base::{limits::GATE_WORDS_BYTES_MAX, text::shown},
+    driver::local::service::Foreign,
     model::secret::{Given, PLACEHOLDER, SecretUse},
 };
 
@@ -154,13 +155,13 @@ impl Secrets {
         self.uses.iter().any(|it| it.is_for(place) && it.opens_tls())
     }
 
-    /// Puts values into the headers of a request to that place; an error says why it must not be sent. `foreign` = who
-    /// answers there may be another user of this machine, who gets none.
+    /// Puts values into the headers of a request to that place; an error says why it must not be sent. `foreign` = why
+    /// who answers there may be somebody else on this machine, who gets none.
     pub fn put(
         &self,
         place: &Place,
         tls: bool,
-        foreign: bool,
+        foreign: Option<Foreign>,
         headers: &mut HeaderMap,
     ) -> Result<Found, String> {
         let mut found = Found::default();
@@ -197,7 +198,7 @@ impl Secrets {
     fn header(
         &self,
         bytes: &[u8],
-        to: (&Place, bool, bool),
+        to: (&Place, bool, Option<Foreign>),
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>, String> {
         const BASIC: &[u8] = b"basic ";
@@ -229,7 +230,7 @@ impl Secrets {
     fn filled(
         &self,
         bytes: &[u8],
-        (place, tls, foreign): (&Place, bool, bool),
+        (place, tls, foreign): (&Place, bool, Option<Foreign>),
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>, String> {
         if find(bytes, PLACEHOLDER).is_none() {
@@ -254,9 +255,9 @@ impl Secrets {
                 found.notes.push(note);
                 continue;
             }
-            if foreign {
-                let whose = "what listens there is not the operator's alone";
-                found.notes.push(format!("{place} gets no secret, for {whose}: {}", it.name));
+            if let Some(why) = foreign {
+                let why = why.words();
+                found.notes.push(format!("{place} gets no secret, for {why}: {}", it.name));
                 continue;
             }
             let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
@@ -340,7 +341,7 @@ mod tests {
     fn put(place: &Place, tls: bool, value: &str) -> (String, Found) {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", HeaderValue::from_str(value).unwrap());
-        let found = secrets().put(place, tls, false, &mut headers).unwrap();
+        let found = secrets().put(place, tls, None, &mut headers).unwrap();
         (headers["x-api-key"].to_str().unwrap().to_owned(), found)
     }
 
@@ -392,7 +393,7 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", HeaderValue::from_static("sw-secret-1111"));
-        let found = secrets().put(&a, true, true, &mut headers).unwrap();
+        let found = secrets().put(&a, true, Some(Foreign::Sandbox), &mut headers).unwrap();
         assert!(!found.put && found.notes[0].contains("gets no secret"), "{:?}", found.notes);
         let elsewhere = Place { host: Host::Address([192, 0, 2, 1].into()), port: 443 };
         assert!(!put(&elsewhere, true, "sw-secret-1111").1.put);
@@ -405,11 +406,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         let many = "sw-secret-1111".repeat(4000);
         headers.insert("x-api-key", HeaderValue::from_str(&many).unwrap());
-        assert!(secrets().put(&a, true, false, &mut headers).unwrap_err().contains("longer than"));
+        assert!(secrets().put(&a, true, None, &mut headers).unwrap_err().contains("longer than"));
         let mut uses = vec![SecretUse::parse("ONE=a.example").unwrap()];
         uses[0].placeholder = "sw-secret-1111".into();
         headers.insert("x-api-key", HeaderValue::from_static("sw-secret-1111"));
-        let why = Secrets::new(uses).put(&a, true, false, &mut headers).unwrap_err();
+        let why = Secrets::new(uses).put(&a, true, None, &mut headers).unwrap_err();
         assert!(why.contains("ONE"), "{why}");
         headers.insert("x", HeaderValue::from_static("you said first-value."));
         secrets().hide(&a, &mut headers);
@@ -431,7 +432,7 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             let mut headers = HeaderMap::new();
             headers.insert(&name, HeaderValue::from_static("sw-secret-1111"));
-            let found = secrets().put(&a, true, false, &mut headers).unwrap();
+            let found = secrets().put(&a, true, None, &mut headers).unwrap();
             let value = if put { "first-value" } else { "sw-secret-1111" };
             assert_eq!((headers[&name].to_str().unwrap(), found.put), (value, put), "{name}");
             assert_eq!(found.notes.len(), usize::from(!put), "{:?}", found.notes);

@@ -420,7 +420,7 @@ mod tests {
         let ((program, ours), (theirs, server)) = (duplex(1 << 16), duplex(1 << 16));
         let gate = Arc::new(Inner::for_tests(&[]));
         let place = Place { host: Host::Name("a.example".into()), port: 80 };
-        let grant = Grant { whole: true, foreign: false };
+        let grant = Grant { whole: true, foreign: None };
         (program, server, Box::pin(carry(ours, theirs, Way::new(&gate, &place, 1, false, grant))))
     }
 

@@ -51,6 +51,8 @@ pub struct Traffic {
     pub unseen: u64,
     /// Questions for names that were not answered with an address.
     pub names_refused: u64,
+    /// Connections that waited for their turn, for too many began at once.
+    pub waited: u64,
     /// Packets that were dropped: of UDP, and of all else but TCP. `None` = can't be told.
     pub dropped: Option<(u64, u64)>,
 }
@@ -90,6 +92,39 @@ pub struct RuledPart {
     pub left_out: (u64, u64),
 }
 
+/// What a way out has not told, or is not known to have told, for when it can't tell it any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuledKept {
+    /// What was told last, with its number; nothing in it = it is known to have arrived, or nothing was told yet.
+    pub told: RuledPart,
+    /// All that would come behind it. These have no numbers.
+    pub later: Vec<RuledPart>,
+}
+
+impl RuledKept {
+    /// What of it is new to who has all up to this number of this way out, as one part; `None` = nothing, or it is from
+    /// before what they have. Whoever has taken it finds nothing in it the next time.
+    pub fn new_to(self, (gate, number): (u64, u64)) -> Option<RuledPart> {
+        let RuledKept { told, later } = self;
+        let mut new = RuledPart {
+            gate: told.gate,
+            number: told.number.checked_add(1)?,
+            ..RuledPart::default()
+        };
+        let known = gate == told.gate;
+        if known && number > told.number {
+            return None;
+        }
+        let told = Some(told).filter(|it| !(known && number == it.number));
+        for part in told.into_iter().chain(later) {
+            new.ruled.extend(part.ruled);
+            new.left_out.0 = new.left_out.0.saturating_add(part.left_out.0);
+            new.left_out.1 = new.left_out.1.saturating_add(part.left_out.1);
+        }
+        (!new.ruled.is_empty()).then_some(new)
+    }
+}
+
 impl Traffic {
     /// What there was in all, in one line.
     pub fn in_words(&self) -> String {
@@ -103,6 +138,9 @@ impl Traffic {
         if self.names_refused > 0 {
             words.push(format!("{} refused", count(self.names_refused, "odd name lookup")));
         }
+        if self.waited > 0 {
+            words.push(format!("{} waited for a turn", self.waited));
+        }
         match self.dropped {
             Some((0, 0)) => {}
             Some((udp, other)) => {
@@ -111,5 +149,42 @@ impl Traffic {
             None => words.push("dropped packets can't be told".to_owned()),
         }
         words.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_new_once_to_who_has_less_and_never_to_who_has_more() {
+        let part = |number, count| {
+            let ruled = Ruled {
+                place: "a.example:80".to_owned(),
+                program: None,
+                verdict: Verdict::Allow,
+                standing: false,
+                rules: Vec::new(),
+                why: String::new(),
+                count,
+                first_at: Timestamp(1),
+                last_at: Timestamp(2),
+            };
+            RuledPart { gate: 7, number, ruled: vec![ruled], left_out: (1, 2) }
+        };
+        let kept = RuledKept { told: part(3, 10), later: vec![part(0, 20), part(0, 30)] };
+        let counts = |have| {
+            let new = kept.clone().new_to(have)?;
+            Some((
+                new.number,
+                new.ruled.iter().map(|it| it.count).collect::<Vec<_>>(),
+                new.left_out,
+            ))
+        };
+        assert_eq!(counts((7, 2)), Some((4, vec![10, 20, 30], (3, 6))));
+        assert_eq!(counts((7, 3)), Some((4, vec![20, 30], (2, 4))));
+        assert_eq!(counts((7, 4)), None);
+        assert_eq!(counts((0, 0)), Some((4, vec![10, 20, 30], (3, 6))));
+        assert_eq!(RuledKept::default().new_to((0, 0)), None);
     }
 }

@@ -290,7 +290,8 @@ impl Inner {
         let seen = facts.state.filter(|it| !(held && *it == State::Paused));
         let rooms = self.rooms();
         let state = rooms.state_by(seen);
-        facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()));
+        let of_gate = self.gate.get().and_then(gate::Watch::note);
+        facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()).chain(of_gate));
         let asks = self.asks.pending();
         let asked = (asks.as_slice(), Self::whose(&rooms, &asks));
         let as_known = |(id, host): &(SessionId, Arc<Host>)| {
@@ -521,7 +522,10 @@ impl Seat for House {
     }
 
     async fn ruled(&self, have: (u64, u64), all: bool) -> Outcome<RuledPart> {
-        Ok(self.inner.gate.get().map(|it| it.tell(have, all)).unwrap_or_default())
+        match self.inner.gate.get() {
+            Some(gate) => Ok(gate.tell(have, all).await),
+            None => Ok(RuledPart::default()),
+        }
     }
 
     async fn open(&self, id: SessionId, spec: SessionSpec) -> Outcome<Session> {

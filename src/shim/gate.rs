@@ -20,8 +20,10 @@ use crate::{
         ask::{Answer, Request},
         rule::Domain,
         sandbox::{Egress, SandboxSpec},
+        traffic::RuledKept,
     },
     session::{asks::Plea, house::House},
+    wire::kept,
 };
 
 /// Makes who opens TLS to hosts of secrets, where one speaks it, and leaves the certificate for the sandbox that is about
@@ -77,7 +79,8 @@ pub fn open(
         authority,
         net: net(dir),
     };
-    let asker = Arc::new(People { house: Arc::clone(house) });
+    kept::clear(dir);
+    let asker = Arc::new(People { house: Arc::clone(house), dir: dir.to_owned() });
     let gate = Gate::new(doors, terms, asker)
         .map_err(|error| Fault::io("opening the way out of the sandbox", &error))?;
     house.goes_out_by(gate.watch());
@@ -87,6 +90,8 @@ pub fn open(
 /// Whoever is at a hub.
 struct People {
     house: Arc<House>,
+    /// Where what the hub was not told is left for it.
+    dir: PathBuf,
 }
 
 #[async_trait]
@@ -104,5 +109,11 @@ impl Asker for People {
 
     fn has_news(&self) {
         self.house.has_news();
+    }
+
+    fn keep(&self, kept: &RuledKept) {
+        if let Err(error) = kept::write(&self.dir, kept) {
+            tracing::debug!(%error, "what was decided at the way out is not kept");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Layer `wire`: protobuf messages and their conversion to and from the model.
 pub mod convert;
 pub mod fault;
+pub mod kept;
 pub mod stored;
 pub mod shim;
 

@@ -69,6 +69,22 @@ fn run(program: &str, args: &[&str]) {
     assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
+/// Runs a program of that user's by another one, which takes its words.
+fn run_as(user: Option<u32>, mut by: Command, program: &Command) {
+    if let Some(user) = user.map(|it| it.to_string()) {
+        by.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
+    }
+    by.arg(program.get_program()).args(program.get_args());
+    for (key, value) in program.get_envs() {
+        match value {
+            Some(value) => by.env(key, value),
+            None => by.env_remove(key),
+        };
+    }
+    let ran = by.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
 impl Beyond {
     pub fn new() -> Option<Self> {
         Self::with(SERVER, |_| Vec::new(), &[])
@@ -111,18 +127,8 @@ impl Beyond {
         hub.arg("--");
         if let Some(user) = user {
             home.give_to(user);
-            let user = user.to_string();
-            hub.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
         }
-        hub.arg(program.get_program()).args(program.get_args());
-        for (key, value) in program.get_envs() {
-            match value {
-                Some(value) => hub.env(key, value),
-                None => hub.env_remove(key),
-            };
-        }
-        let started = hub.output().unwrap();
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        run_as(user, hub, &program);
         let pid = home.json(&["hub", "status", "--json"])["pid"].to_string();
         let mut servers = Command::new("unshare")
             .args(["--net", "python3", "-c", server])
@@ -165,6 +171,11 @@ impl Beyond {
         let it = Self { home, servers, said };
         it.heard("up");
         Some(it)
+    }
+
+    /// Starts a hub after the one before, as the user whose that was.
+    pub fn start_hub(&self, user: Option<u32>) {
+        run_as(user, Command::new("env"), &self.home.command(&["hub", "start"]));
     }
 
     /// Waits until a server has said this.

@@ -416,32 +416,6 @@ print("tried", flush=True)
 }
 
 #[test]
-fn a_hub_that_dies_while_a_connection_waits_allows_nothing_and_loses_nothing() {
-    let Some(it) = Beyond::new() else { return };
-    let get = "curl -sS -m 60 http://files.example/held";
-    it.home.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "box",
-        "--",
-        "sh",
-        "-c",
-        &format!("{get}; echo over; sleep 1000"),
-    ]);
-    it.waits("files.example:80");
-    let pid = it.home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
-    // Another one, which the next verb starts.
-    it.waits("files.example:80");
-    assert_eq!(it.heard_of("web"), 0);
-    it.answer("files.example:80", &["allow"]);
-    it.home.ok(&["wait", "box", "--for", "text=over", "--timeout", "20s"]);
-    it.heard("web GET /held");
-    assert!(it.home.ok(&["screen", "box"]).contains("from files.example"));
-}
-
-#[test]
 fn a_thousand_connections_at_once_are_bounded_and_ask_little() {
     let Some(it) = Beyond::new() else { return };
     it.start(&["--pids", "4000"]);

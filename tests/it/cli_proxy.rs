@@ -29,8 +29,12 @@ fn beyond(grade: Isolation) -> Option<Beyond> {
 }
 
 fn start(it: &Beyond, grade: Isolation, more: &[&str]) {
-    let place = if grade == Isolation::Landlock { ".:rw" } else { ".:cow" };
-    it.start(&[&["--isolation", grade.word(), "--workspace", place][..], more].concat());
+    it.start(&[&["--isolation", grade.word(), "--workspace", place(grade)][..], more].concat());
+}
+
+/// A workspace that there is in that grade.
+fn place(grade: Isolation) -> &'static str {
+    if grade == Isolation::Landlock { ".:rw" } else { ".:cow" }
 }
 
 /// Says something to the proxy, all at once or in two parts; gives all that it answers.
@@ -316,20 +320,73 @@ fn nobody_else_on_the_machine_comes_by_the_proxy() {
 }
 
 #[test]
-fn a_hub_that_dies_while_the_proxy_holds_somebody_allows_nothing_and_loses_nothing() {
-    let Some(it) = beyond(Isolation::Namespaces) else { return };
-    let script = "curl -sS -m 60 -p http://files.example/held; echo over; sleep 1000";
-    it.home.ok(&["run", "-d", "--name", "box", "--", "sh", "-c", script]);
-    it.waits("files.example:80");
-    let pid = it.home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
-    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
-    // Another one, which the next verb starts.
-    it.waits("files.example:80");
-    assert_eq!(it.heard_of("web"), 0);
-    it.answer("files.example:80", &["allow"]);
-    it.home.ok(&["wait", "box", "--for", "text=over", "--timeout", "20s"]);
-    it.heard("web GET /held");
-    assert!(it.home.ok(&["screen", "box"]).contains("from files.example"));
+fn a_program_that_connects_without_end_waits_and_takes_no_ports_of_the_host() {
+    let Some(it) = beyond(Isolation::Landlock) else { return };
+    start(&it, Isolation::Landlock, &["--egress", "deny", "--allow", "files.example"]);
+    let connects = |to: &str, count: usize, then: &str| {
+        let script = format!(
+            "import socket\nfor number in range({count}):\n    s = socket.socket()\n    s.connect_ex({to}); {then} s.close()\nprint(\"all\")"
+        );
+        assert_eq!(it.inside(&format!("python3 -c '{script}'")).1, "all\n");
+    };
+    let (proxy, other) = ("(\"127.0.0.1\", 3128)", "(\"203.0.113.7\", 80)");
+    let waited = || it.flows()["waited"].as_u64().unwrap();
+    eventually("some wait", || {
+        connects(proxy, 300, "");
+        waited() > 0
+    });
+    // What is not for the proxy takes a turn as well.
+    let before = waited();
+    eventually("they wait, too", || {
+        connects(other, 20, "");
+        waited() > before
+    });
+    // What is refused leaves nothing behind either.
+    let refused = "s.sendall(b\"CONNECT x.example:443 HTTP/1.1\\r\\n\\r\\n\"); assert b\" 403 \" in s.recv(1000);";
+    connects(proxy, 40, refused);
+    let told = it.home.run(&["egress", "box"]).stderr;
+    assert!(told.contains("waited for a turn"), "{told}");
+    let seen = it.home.json(&["ls", "--json"]).to_string();
+    assert_eq!(seen.matches("begin connections too fast").count(), 1, "{seen}");
+    let hub = it.home.json(&["hub", "status", "--json"])["pid"].to_string();
+    let mut list = Command::new("nsenter");
+    let listed = list.args(["-t", &hub, "--net", "ss", "-tanH", "state", "time-wait"]).output();
+    let left = String::from_utf8_lossy(&listed.unwrap().stdout).lines().count();
+    assert!(left < 20, "{left}");
+    // And it goes on.
+    let get = format!("{CURL} http://files.example/");
+    assert_eq!(it.inside(&get), (0, "from files.example\n".to_owned()));
+}
+
+#[test]
+fn a_hub_that_dies_while_a_connection_waits_allows_nothing_and_loses_nothing() {
+    use Isolation::{Gvisor, Landlock, Namespaces, Oci};
+    for (grade, way) in [
+        (Namespaces, "auto"),
+        (Namespaces, "proxy"),
+        (Landlock, "auto"),
+        (Oci, "auto"),
+        (Oci, "proxy"),
+        (Gvisor, "auto"),
+        (Gvisor, "proxy"),
+    ] {
+        let Some(Whose(user)) = user_for(grade) else { continue };
+        let env = [("SANDWATCH_WAY_OUT", way)];
+        let Some(it) = Beyond::of(user, SERVER, |_| Vec::new(), &env) else { return };
+        let script = "curl -sS -m 60 -p http://files.example/held; echo over; sleep 1000";
+        let words = ["run", "-d", "--name", "box", "--isolation", grade.word(), "--workspace"];
+        it.home.ok(&[&words[..], &[place(grade), "--", "sh", "-c", script]].concat());
+        it.waits("files.example:80");
+        let pid = it.home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+        kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+        it.start_hub(user);
+        it.waits("files.example:80");
+        assert_eq!(it.heard_of("web"), 0, "{grade:?} {way}");
+        it.answer("files.example:80", &["allow"]);
+        it.home.ok(&["wait", "box", "--for", "text=over", "--timeout", "20s"]);
+        it.heard("web GET /held");
+        assert!(it.home.ok(&["screen", "box"]).contains("from files.example"), "{grade:?} {way}");
+    }
 }
 
 #[test]
@@ -404,6 +461,10 @@ fn a_way_out_that_is_none_is_refused_in_words() {
     let Some(it) = Beyond::with(SERVER, |_| Vec::new(), &[("SANDWATCH_WAY_OUT", "tunnel")]) else {
         return;
     };
+    let words = "no sandbox whose network asks can be made: SANDWATCH_WAY_OUT";
+    eventually("it is said at the hub's start", || it.home.ok(&["timeline"]).contains(words));
+    let doctor = it.home.run(&["doctor"]).stdout;
+    assert!(doctor.contains(words) && doctor.contains("auto, redirect or proxy"), "{doctor}");
     let ran = it.home.run(&["run", "-d", "--", "true"]);
     ran.failed(2, &["SANDWATCH_WAY_OUT", "auto, redirect or proxy"]);
 }

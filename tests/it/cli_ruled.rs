@@ -1,9 +1,10 @@
 //! What is decided at the way out without a person: it is in the audit record and counted of rules, also what came while no
 //! hub was there; and rules for one directory count there.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use rustix::process::{Pid, Signal, kill_process};
+use sandwatch::wire::kept;
 use serde_json::{Value, json};
 
 use crate::{
@@ -115,6 +116,53 @@ fn what_rules_decide_at_the_way_out_is_in_the_record_also_what_came_without_a_hu
     assert!(all.iter().all(|it| *it == yes(it.3)), "{all:?}");
     assert_eq!((hits(&it.home, "yes"), hits(&it.home, "no")), (gets + 1, 2));
     it.home.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn what_a_shim_did_not_tell_before_it_was_killed_is_in_the_record_once() {
+    let Some(it) = Beyond::new() else { return };
+    it.start(&["--egress", "deny", "--allow", "files.example"]);
+    let get = format!("{CURL} http://files.example/");
+    assert_eq!(it.inside(&get).0, 0);
+    eventually("the first is in the record", || !of(&it.home, "files.example:80", "").is_empty());
+    // Which are told when ten minutes are over.
+    let script = format!("for number in 1 2 3 4 5; do {get}; done; {CURL} http://other.example/");
+    it.inside(&script);
+    let places = fs::read_dir(it.home.path().join("state/sandboxes")).unwrap();
+    let mut places = places.map(|it| it.unwrap().path());
+    let dir = places.find(|it| it.join("spec").exists()).unwrap();
+    let told = |place: &str| of(&it.home, place, "").iter().map(|it| it.3).sum::<u64>();
+    let known = |place: &str| {
+        let kept = kept::read(&dir).unwrap_or_default();
+        let parts = kept.later.iter().chain([&kept.told]);
+        let of_it = parts.flat_map(|it| &it.ruled).filter(|it| it.place == place);
+        told(place) + of_it.map(|it| it.count).sum::<u64>()
+    };
+    eventually("the rest is left for a hub", || {
+        known("files.example:80") >= 6 && known("other.example:80") >= 1
+    });
+    kill_process(shim_of(&dir), Signal::KILL).unwrap();
+    eventually("all is in the record", || {
+        (told("files.example:80"), told("other.example:80")) == (6, 1)
+    });
+    kill_hub(&it.home);
+    it.home.ok(&["ls"]);
+    assert_eq!((told("files.example:80"), told("other.example:80")), (6, 1));
+    it.home.ok(&["rm", "--yes", "box"]);
+    assert_eq!((told("files.example:80"), told("other.example:80")), (6, 1));
+    it.home.ok(&["audit", "verify"]);
+}
+
+/// The shim that has this directory.
+fn shim_of(dir: &Path) -> Pid {
+    let all = fs::read_dir("/proc").unwrap();
+    let mut all = all.filter_map(|it| it.ok()?.file_name().into_string().ok()?.parse::<i32>().ok());
+    let found = all.find(|it| {
+        let line = fs::read(format!("/proc/{it}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|it| *it == 0).collect();
+        words.get(1..3) == Some(&[b"shim", dir.as_os_str().as_encoded_bytes()])
+    });
+    Pid::from_raw(found.unwrap()).unwrap()
 }
 
 #[test]

@@ -479,7 +479,7 @@ fn a_secret_that_could_not_be_put_in_is_refused_in_words() {
 
 /// Tells who asks it what key it was sent, at one of this machine's own addresses and as one of its users.
 const OWN_SERVER: &str = r#"
-import http.server, os, socket, socketserver, sys
+import http.server, socket, socketserver, sys
 class Web(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = ("key=%s\n" % self.headers["X-Api-Key"]).encode()
@@ -488,7 +488,7 @@ class Web(http.server.BaseHTTPRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True; daemon_threads = True
     address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-os.setuid(int(sys.argv[2]))
+if len(sys.argv) > 2: open("/proc/self/comm", "w").write(sys.argv[2])
 server = Server((sys.argv[1], 8787), Web)
 print("up", flush=True)
 server.serve_forever()
@@ -497,11 +497,20 @@ server.serve_forever()
 struct OwnServer(Child);
 
 impl OwnServer {
-    fn new(it: &Beyond, address: &str, user: &str) -> Self {
-        let hub = it.home.json(&["hub", "status", "--json"])["pid"].to_string();
-        let words = ["--net", "-t", &hub, "python3", "-c", OWN_SERVER, address, user];
-        let mut server =
-            Command::new("nsenter").args(words).stdout(Stdio::piped()).spawn().unwrap();
+    fn new(it: &Beyond, address: &str, user: u32) -> Self {
+        Self::called(it, address, user, &[])
+    }
+
+    /// One that has another name than its program.
+    fn called(it: &Beyond, address: &str, user: u32, name: &[&str]) -> Self {
+        let (hub, user) =
+            (it.home.json(&["hub", "status", "--json"])["pid"].to_string(), user.to_string());
+        let by = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "python3"];
+        let words = [&["--net", "-t", &hub][..], &by, &["-c", OWN_SERVER, address], name].concat();
+        let mut server = Command::new("nsenter");
+        // A program that every user may run.
+        server.args(words).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdout(Stdio::piped());
+        let mut server = server.spawn().unwrap();
         let mut told = [0; 3];
         server.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
         Self(server)
@@ -525,13 +534,56 @@ fn another_user_who_listens_on_this_machine_gets_no_key() {
     let ran = with_value(&it.home, &[&words[..], &["sleep", "1000"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let get = format!("{CURL} -H \"X-Api-Key: $KEY\" http://{place}/");
-    let _service = OwnServer::new(&it, "::1", "0");
+    let _service = OwnServer::new(&it, "::1", 0);
     assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
-    let other = OwnServer::new(&it, "127.0.0.1", "65534");
+    let other = OwnServer::new(&it, "127.0.0.1", 65_534);
     let (code, said) = it.inside(&get);
     assert!(code == 0 && said.starts_with("key=sw-secret-"), "{said}");
     let flows = it.flows().to_string();
     assert!(flows.contains("host.internal:8787 gets no secret"), "{flows}");
     drop(other);
     assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
+}
+
+#[test]
+fn a_sandbox_that_listens_on_this_machine_gets_no_key_of_another_ones() {
+    let Some(keys) = keys() else { return };
+    let everybody = |mode| fs::Permissions::from_mode(mode);
+    fs::set_permissions(keys.path(), everybody(0o755)).unwrap();
+    let Some(Whose(Some(user))) = user_for(Isolation::Landlock) else { return };
+    let Some(it) = beyond_of(Some(user), &keys, &[]) else { return };
+    let place = "host.internal:8787";
+    let secret = format!("KEY={place}");
+    let here = ["--isolation", "landlock", "--workspace", ".:rw"];
+    let words = ["--name", "box", "--secret", &secret, "--allow", place, "--", "sleep", "1000"];
+    let ran = with_value(&it.home, &[&["run", "-d"], &here[..], &words].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let get = format!("{CURL} -H \"X-Api-Key: $KEY\" http://{place}/");
+    let kept = |why: &str| {
+        let (code, said) = it.inside(&get);
+        assert!(code == 0 && said.starts_with("key=sw-secret-"), "{why}: {said}");
+        let flows = it.flows().to_string();
+        assert!(flows.contains(&format!("{place} gets no secret, for {why}")), "{flows}");
+    };
+    {
+        let _service = OwnServer::new(&it, "127.0.0.1", user);
+        assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
+    }
+    {
+        let _passes_on = OwnServer::called(&it, "127.0.0.1", user, &["docker-proxy"]);
+        kept("what listens there passes it on to a container");
+    }
+    {
+        // Of what is root's, another user can't see whether it is in a container.
+        let _roots = OwnServer::new(&it, "127.0.0.1", 0);
+        kept("whose program listens there can't be told");
+    }
+    for other in [&here[..], &["--isolation", "namespaces"]] {
+        let serve = ["--egress", "allow", "--name", "other", "--", "python3", "-c", OWN_SERVER];
+        let words = [&["run", "-d"], other, &serve, &["127.0.0.1"]].concat();
+        it.home.ok(&words);
+        it.home.ok(&["wait", "other", "--for", "text=up", "--timeout", "60s"]);
+        kept("a program in a sandbox or container listens there");
+        it.home.ok(&["rm", "--yes", "other"]);
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    docker_stage::{Docked, Engine, can},
+    docker_stage::{Docked, Engine, IMAGE, can},
     program::eventually,
 };
 
@@ -25,6 +25,27 @@ fn server() -> u16 {
             let answer =
                 b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nbeyond\n";
             drop(stream.write_all(answer));
+        }
+    });
+    port
+}
+
+/// One that tells what key it was sent, backwards.
+fn telling_server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut heard = [0; 4096];
+            let length = stream.read(&mut heard).unwrap_or_default();
+            let heard = String::from_utf8_lossy(&heard[..length]).to_lowercase();
+            let key = heard.lines().find_map(|it| it.strip_prefix("x-api-key: "));
+            let told: String = key.unwrap_or("enon").chars().rev().collect();
+            let length = told.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{told}"
+            );
+            drop(stream.write_all(answer.as_bytes()));
         }
     });
     port
@@ -127,18 +148,36 @@ fn a_container_by_a_proxy_is_told_of_it() {
 }
 
 #[test]
-fn what_no_container_can_do_at_its_way_out_is_refused_in_words() {
+fn a_container_uses_a_key_that_it_never_sees() {
+    const VALUE: &str = "canary-3f0a9c-value";
     if !can() {
         return;
     }
-    let it = Docked::new(Engine::shared());
-    let mut run =
-        it.home.command(&["run", "-d", "--driver", "docker", "--secret", "KEY=x.example"]);
-    run.args(["--workspace", ".:none", "--", "true"])
-        .env("DOCKER_HOST", &it.url)
-        .env("KEY", "some-value");
-    let said = run.output().unwrap();
-    let words = String::from_utf8_lossy(&said.stderr);
-    assert_eq!(said.status.code(), Some(5), "{words}");
-    assert!(words.contains("--driver local can"), "{words}");
+    let (it, port) = (Docked::new(Engine::shared()), telling_server());
+    let place = format!("host.internal:{port}");
+    let secret = format!("KEY={place}");
+    let mut run = it.home.command(&["run", "-d", "--driver", "docker", "--name", "box"]);
+    run.args(["--image", IMAGE, "--workspace", ".:none", "--secret", &secret, "--allow", &place]);
+    // This one is only to be opened.
+    run.args(["--secret", "OTHER=files.example", "--", "sleep", "1000"]);
+    run.env("DOCKER_HOST", &it.url).env("KEY", VALUE).env("OTHER", "another-value");
+    let ran = run.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let get = |header: &str| {
+        let find = "a=$(nslookup host.internal 127.0.0.1 | sed -n 's/^Address: \\([0-9.]*\\)$/\\1/p' | head -n 1)";
+        let request =
+            format!("GET / HTTP/1.0\\r\\nHost: host.internal:{port}\\r\\n{header}\\r\\n\\r\\n");
+        inside(&it, &format!("{find}; printf \"{request}\" | nc -w 20 $a {port}"))
+    };
+    // What it was sent, the other way round: an answer does not tell the value either.
+    let told: String = VALUE.chars().rev().collect();
+    let said = get("X-Api-Key: $KEY");
+    assert!(said.contains(&told) && !said.contains(VALUE), "{said}");
+    let said = get("Cookie: $KEY");
+    assert!(said.contains("none") && !said.contains(&told), "{said}");
+    let seen =
+        inside(&it, "env; cat /proc/*/environ; cat $SSL_CERT_FILE; cat $NODE_EXTRA_CA_CERTS");
+    assert!(seen.contains("KEY=sw-secret-") && !seen.contains("canary"), "{seen}");
+    assert!(seen.matches("-----BEGIN CERTIFICATE-----").count() >= 2, "{seen}");
+    it.ok(&["rm", "--yes", "box"]);
 }

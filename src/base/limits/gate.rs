@@ -21,6 +21,11 @@ pub const GATE_NOTED_MAX: usize = 512;
 pub const GATE_TOLD_MAX: usize = 64;
 pub const GATE_NOTED_EVERY: Duration = Duration::from_secs(600);
 pub const GATE_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// How often what was not told is left where a hub finds it after the death of who would tell it: so often for each 64 kinds
+/// (`GATE_TOLD_MAX`), so that a program that makes many has no more than some 200 KiB a second written. What came since is lost
+/// with a process that is killed. And what a hub reads of that, in bytes: more than all kinds take.
+pub const GATE_KEPT_EVERY: Duration = Duration::from_secs(1);
+pub const RULED_KEPT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Connections of which it is looked for which program they are, for nothing but the record; of more it is not known. That
 /// takes a quarter of a processor at most: after each look there is a pause of so many times what it took.
 pub const GATE_NOTERS_MAX: usize = 64;
@@ -31,6 +36,9 @@ pub const RULES_NAMED_MAX: usize = 16;
 pub const RULED_AT_LAST_WITHIN: Duration = Duration::from_secs(2);
 /// How many look at a sandbox's processes at once, and for how long one does.
 pub const GATE_LOOKS_MAX: usize = 2;
+/// Sockets at one port of this machine of which it is looked for whose they are: all that listen there, and both ends of one
+/// connection. A service has one or two; what has more is not known.
+pub const SOCKETS_AT_A_PORT_MAX: usize = 256;
 /// Names of one sandbox that are looked up at once.
 pub const GATE_LOOKUPS_MAX: usize = 8;
 pub const GATE_LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -49,3 +57,12 @@ pub const GATE_DIAL_WITHIN: Duration = Duration::from_secs(10);
 /// Calls to connect, of a sandbox that shares the host's network, that are looked into at once: each has a thread, for as
 /// long as its memory takes to be read.
 pub const CONNECTS_AT_ONCE_MAX: usize = 8;
+/// And how many may come at once, and then how often another one: the rest waits. The kernel remembers
+/// most connections for a minute, with a port of the host's loopback: so 1400 of its 28,000 are a sandbox's at most, and a program
+/// that connects without end keeps no processor busy but its own.
+pub const CONNECTS_BURST: u32 = 200;
+pub const CONNECTS_EVERY: Duration = Duration::from_millis(50);
+
+/// For how long somebody waits for ways out that are opened in the network of something else, by a copy of this process: that
+/// is some ten messages to the kernel, which may have others to serve.
+pub const ENTERED_WITHIN: Duration = Duration::from_secs(20);

@@ -29,19 +29,7 @@ pub fn is_wanted(spec: &SandboxSpec) -> bool {
     }
 }
 
-/// Refuses what can't be done in any container.
-pub fn check(spec: &SandboxSpec) -> Outcome<()> {
-    if spec.secrets.is_empty() {
-        return Ok(());
-    }
-    // Its programs trust whom its image trusts, and see no file of ours.
-    Err(Fault::unsupported(
-        "--secret: a sandbox of driver docker can't put in a secret on the way out",
-    )
-    .hint("--driver local can"))
-}
-
-/// Opens them; why not, where that can't be done here. Where some hosts are to be let out only, that is a fault.
+/// Opens them; why not, where that can't be done here. Where something hangs on it that was asked for, that is a fault.
 pub async fn open(
     engine: &Arc<Engine>,
     id: &str,
@@ -51,12 +39,20 @@ pub async fn open(
         Some(why) => Err(why.to_owned()),
         None => entered(engine, id).await?,
     };
-    match opened {
-        Err(why) if !spec.allow.is_empty() => {
-            Err(Fault::unsupported(format!("--allow: {why}")).hint("--driver local can"))
+    match (opened, needed_for(spec)) {
+        (Err(why), Some(what)) => {
+            Err(Fault::unsupported(format!("{what}: {why}")).hint("--driver local can"))
         }
-        opened => Ok(opened),
+        (opened, _) => Ok(opened),
     }
+}
+
+/// What can't be had without them.
+fn needed_for(spec: &SandboxSpec) -> Option<&'static str> {
+    if !spec.allow.is_empty() {
+        return Some("--allow");
+    }
+    (!spec.secrets.is_empty()).then_some("--secret")
 }
 
 fn why_not(engine: &Engine, spec: &SandboxSpec) -> Option<&'static str> {

@@ -28,6 +28,7 @@ mod remove;
 mod snapshot;
 mod tls;
 mod trace;
+mod trust;
 
 use std::sync::Arc;
 

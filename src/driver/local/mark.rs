@@ -50,14 +50,7 @@ impl Mark {
     }
 
     fn is_on(self, pid: Pid) -> io::Result<bool> {
-        let number = match sys::hard_limit(pid, libc::RLIMIT_RTTIME) {
-            // Another user's, or of another main group than this process: to be seen by everybody all the same.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                processes::read(pid, "limits")?.as_deref().and_then(bound_in)
-            }
-            other => Some(other?),
-        };
-        Ok(number == Some(self.0))
+        Ok(bound_of(pid)? == Some(self.0))
     }
 
     /// Kills a process that bears it, whatever state it seems to be in; `true` until it has ended, which
@@ -116,6 +109,21 @@ impl Mark {
         let all = processes::each(&mut strike);
         look.missed = buried.and(children).and(all).err();
         look
+    }
+}
+
+/// Whether a process bears the mark of any sandbox, whoever made it.
+pub fn is_any_on(pid: Pid) -> io::Result<bool> {
+    Ok(bound_of(pid)?.is_some_and(|it| (LEAST..2 * LEAST).contains(&it)))
+}
+
+fn bound_of(pid: Pid) -> io::Result<Option<u64>> {
+    match sys::hard_limit(pid, libc::RLIMIT_RTTIME) {
+        // Another user's, or of another main group than this process: to be seen by everybody all the same.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(processes::read(pid, "limits")?.as_deref().and_then(bound_in))
+        }
+        other => other.map(Some),
     }
 }
 

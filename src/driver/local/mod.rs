@@ -12,6 +12,7 @@ mod changes;
 mod connects;
 mod copy;
 mod desk;
+mod diag;
 pub mod doing;
 pub(super) mod entered;
 mod env;
@@ -41,6 +42,7 @@ pub(super) mod pulled;
 pub(super) mod remove;
 mod room;
 mod seccomp;
+pub mod service;
 mod shelf;
 mod shelf_size;
 mod side;
@@ -52,7 +54,7 @@ mod tools;
 mod touched;
 mod traces;
 mod trees;
-mod trust;
+pub(super) mod trust;
 mod turns;
 mod upper;
 mod waits;
@@ -72,7 +74,6 @@ use std::{
 };
 
 pub(super) use self::blueprint::{check_workspace, hostname};
-pub use self::terms::at_best;
 use self::{
     blueprint::Network,
     cgroup::Groups,
@@ -88,6 +89,7 @@ use self::{
     terms::{Limits, capabilities, egress_note, limits},
     traces::{First, Traces},
 };
+pub use self::{env::way_out_is_known, terms::at_best};
 use super::{
     ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, PROXY, Place, PlaceFacts, Shelf,
     Stillness, Taken, Touched,

@@ -42,13 +42,13 @@ const ANSWER_BYTES: usize = 32 * 1024;
 
 /// One message after the other, each with attributes that may hold others.
 #[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
+pub struct Batch {
+    pub bytes: Vec<u8>,
     count: u32,
 }
 
 impl Batch {
-    fn message(&mut self, kind: u16, flags: u16, head: &[u8], body: impl FnOnce(&mut Vec<u8>)) {
+    pub fn message(&mut self, kind: u16, flags: u16, head: &[u8], body: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.count += 1;
         self.bytes.extend([0; 4]);
@@ -418,7 +418,7 @@ fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// `None` = for routes.
-fn open(protocol: Option<rustix::net::Protocol>) -> io::Result<OwnedFd> {
+pub fn open(protocol: Option<rustix::net::Protocol>) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?)
 }
@@ -436,7 +436,7 @@ fn acknowledged(socket: BorrowedFd<'_>, count: u32) -> io::Result<()> {
 }
 
 /// Takes one packet of answers apart; `true` when it was the last of a list.
-fn answer(
+pub fn answer(
     socket: BorrowedFd<'_>,
     mut take: impl FnMut(u16, &[u8]) -> io::Result<()>,
 ) -> io::Result<bool> {

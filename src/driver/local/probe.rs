@@ -15,8 +15,11 @@ use rustix::{
     process::{WaitOptions, getegid, geteuid, waitpid},
 };
 
-use super::{gate, hierarchy::Layout, mounts, namespaces, sys};
-use crate::model::check::{Check, CheckStatus};
+use super::{blueprint::WayOut, env, gate, hierarchy::Layout, mounts, namespaces, sys};
+use crate::{
+    base::fault::Outcome,
+    model::check::{Check, CheckStatus},
+};
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
@@ -150,28 +153,58 @@ fn namespaces_check() -> Check {
 }
 
 fn network_check() -> Check {
+    let trial = trial()
+        .unwrap_or_else(|it| Trial { passed: 0, errno: it.raw_os_error().unwrap_or(libc::EIO) });
+    let landlock = sys::landlock_version().is_some() && !geteuid().is_root();
+    network_by(env::way_out(), &trial, landlock)
+}
+
+/// `landlock` = sandboxes of that grade can be made.
+fn network_by(way: Outcome<WayOut>, trial: &Trial, landlock: bool) -> Check {
     const NAME: &str = "egress.ask";
     const BY_PROXY: &str =
         "by a proxy alone, so that programs that don't look for one get nothing out";
-    let trial = trial()
-        .unwrap_or_else(|it| Trial { passed: 0, errno: it.raw_os_error().unwrap_or(libc::EIO) });
-    if trial.passed > NEEDED {
-        let how = "connections out wait for an answer, whatever program makes them";
-        return check(NAME, CheckStatus::Ok, how, None);
-    }
+    const MODULES: &str =
+        "load nf_tables, nft_chain_nat and nft_redir (modprobe), or use a kernel that has them";
+    let way = match way {
+        Ok(way) => way,
+        Err(fault) => {
+            let words = format!("no sandbox whose network asks can be made: {fault}");
+            return check(NAME, CheckStatus::Missing, words, fault.hint_text());
+        }
+    };
     if trial.passed < NEEDED {
         let fix = Some("see isolation.namespaces");
-        return match sys::landlock_version().filter(|_| !geteuid().is_root()) {
-            Some(_) => {
+        return match landlock {
+            true => {
                 check(NAME, CheckStatus::Degraded, format!("{BY_PROXY}; in grade landlock"), fix)
             }
-            None => check(NAME, CheckStatus::Missing, "it takes sandboxes", fix),
+            false => check(NAME, CheckStatus::Missing, "it takes sandboxes", fix),
         };
     }
+    let redirects = trial.passed > NEEDED;
     let error = io::Error::from_raw_os_error(trial.errno);
-    let fix =
-        "load nf_tables, nft_chain_nat and nft_redir (modprobe), or use a kernel that has them";
-    check(NAME, CheckStatus::Degraded, format!("{BY_PROXY}: nftables: {error}"), Some(fix))
+    match way {
+        WayOut::Proxy => {
+            let words = format!("{BY_PROXY}: SANDWATCH_WAY_OUT=proxy says so");
+            let fix = "unset SANDWATCH_WAY_OUT, `sandwatch hub stop`, and the next hub redirects";
+            check(NAME, CheckStatus::Degraded, words, redirects.then_some(fix))
+        }
+        WayOut::Any | WayOut::Redirect if redirects => {
+            let how = "connections out wait for an answer, whatever program makes them";
+            check(NAME, CheckStatus::Ok, how, None)
+        }
+        WayOut::Redirect => {
+            let words = format!(
+                "nothing gets out: nftables: {error}, and SANDWATCH_WAY_OUT=redirect takes no proxy"
+            );
+            check(NAME, CheckStatus::Missing, words, Some(MODULES))
+        }
+        WayOut::Any => {
+            let words = format!("{BY_PROXY}: nftables: {error}");
+            check(NAME, CheckStatus::Degraded, words, Some(MODULES))
+        }
+    }
 }
 
 /// The usual reasons, from the switches that cause them.
@@ -285,4 +318,32 @@ fn terminals_check() -> Option<Check> {
     opened
         .err()
         .map(|error| check("terminals", CheckStatus::Missing, format!("/dev/ptmx: {error}"), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::fault::Fault;
+
+    #[test]
+    fn how_programs_get_out_is_said_as_whoever_started_the_hub_wants_it() {
+        use CheckStatus::{Degraded, Missing, Ok as Good};
+        let (all, some) = (NEEDED + 1, NEEDED);
+        for (way, passed, landlock, status, words) in [
+            (Ok(WayOut::Any), all, false, Good, "whatever program makes them"),
+            (Ok(WayOut::Redirect), all, false, Good, "whatever program makes them"),
+            (Ok(WayOut::Proxy), all, false, Degraded, "SANDWATCH_WAY_OUT=proxy says so"),
+            (Ok(WayOut::Proxy), some, false, Degraded, "SANDWATCH_WAY_OUT=proxy says so"),
+            (Ok(WayOut::Any), some, false, Degraded, "by a proxy alone"),
+            (Ok(WayOut::Redirect), some, false, Missing, "nothing gets out"),
+            (Ok(WayOut::Any), 0, true, Degraded, "in grade landlock"),
+            (Ok(WayOut::Any), 0, false, Missing, "it takes sandboxes"),
+            (Err(Fault::invalid("SANDWATCH_WAY_OUT: so")), all, true, Missing, "_WAY_OUT: so"),
+        ] {
+            let said = format!("{way:?} {passed}");
+            let found = network_by(way, &Trial { passed, errno: libc::ENOENT }, landlock);
+            assert_eq!(found.status, status, "{said}");
+            assert!(found.detail.contains(words), "{said}: {}", found.detail);
+        }
+    }
 }

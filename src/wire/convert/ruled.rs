@@ -9,7 +9,7 @@ use crate::{
     },
     model::{
         ask::Verdict,
-        traffic::{Ruled, RuledPart},
+        traffic::{Ruled, RuledKept, RuledPart},
     },
     wire::shim,
 };
@@ -39,6 +39,20 @@ impl From<shim::Ruled> for RuledPart {
             ruled: ruled.collect(),
             left_out: (wire.allowed_left_out, wire.denied_left_out),
         }
+    }
+}
+
+impl From<&RuledKept> for shim::RuledKept {
+    fn from(kept: &RuledKept) -> Self {
+        let later = kept.later.iter().map(Into::into).collect();
+        Self { told: Some((&kept.told).into()), later }
+    }
+}
+
+impl From<shim::RuledKept> for RuledKept {
+    fn from(wire: shim::RuledKept) -> Self {
+        let later = wire.later.into_iter().map(Into::into).collect();
+        Self { told: wire.told.map(Into::into).unwrap_or_default(), later }
     }
 }
 

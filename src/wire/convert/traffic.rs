@@ -63,6 +63,7 @@ impl From<&Traffic> for v1::Traffic {
             names_refused: traffic.names_refused,
             dropped_udp: traffic.dropped.map(|it| it.0),
             dropped_other: traffic.dropped.map(|it| it.1),
+            waited: traffic.waited,
         }
     }
 }
@@ -75,6 +76,7 @@ impl From<v1::Traffic> for Traffic {
             denied: wire.denied,
             unseen: wire.unseen,
             names_refused: wire.names_refused,
+            waited: wire.waited,
             dropped: wire.dropped_udp.zip(wire.dropped_other),
         }
     }

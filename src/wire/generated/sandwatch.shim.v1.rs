@@ -181,6 +181,16 @@ pub struct Ruled {
     #[prost(uint64, tag = "5")]
     pub denied_left_out: u64,
 }
+/// What a shim leaves in its directory of what it did not tell, or is not known to have told, in case it is killed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RuledKept {
+    /// What was told last; nothing decided in it = it is known to have arrived, or nothing was told yet.
+    #[prost(message, optional, tag = "1")]
+    pub told: ::core::option::Option<Ruled>,
+    /// All that would come behind it; these have neither gate nor number.
+    #[prost(message, repeated, tag = "2")]
+    pub later: ::prost::alloc::vec::Vec<Ruled>,
+}
 /// What is alike of it, since it was told before.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Decided {

@@ -446,6 +446,9 @@ pub struct Traffic {
     /// Packets of all else but TCP that were dropped; absent = can't be told.
     #[prost(uint64, optional, tag = "7")]
     pub dropped_other: ::core::option::Option<u64>,
+    /// Connections that waited for their turn, for too many began at once; 0 where none has to.
+    #[prost(uint64, tag = "8")]
+    pub waited: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadGaugesRequest {
