@@ -278,7 +278,9 @@ impl TimelinePlace {
     /// All of the row under the cursor.
     pub fn detail(&self) -> Option<String> {
         let row = self.current()?;
-        let by = row.actor.as_ref().map(|it| format!(" · by {it}")).unwrap_or_default();
+        // Most lines name who it was.
+        let by = row.actor.as_ref().filter(|it| !row.text.contains(it.as_str()));
+        let by = by.map(|it| format!(" · by {it}")).unwrap_or_default();
         let mut text = format!("{}{by}: {}", row.what, row.line());
         if let Some(why) = self.files_unknown.as_ref().filter(|_| self.sandbox.is_some()) {
             text += &format!(" · when files changed is not known: {why}");

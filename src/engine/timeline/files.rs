@@ -58,8 +58,8 @@ struct Known {
     /// Whoever follows has it looked through again from then on.
     next_at: Duration,
     cost: Duration,
-    /// Somebody was told less than there is, as the first walk was not over: it is told as new then.
-    awaited: bool,
+    /// Somebody was told less than there is, as the first walk was not over: what is newer than this is told as new then.
+    awaited: Option<i64>,
     /// Why the last walk came to nothing.
     wrong: Option<String>,
 }
@@ -199,7 +199,10 @@ impl Files {
         let folds = request.kinds.as_slice() != [Kind::Files];
         for of in sandboxes {
             let Some(known) = all.sandboxes.get_mut(&of.id) else { continue };
-            known.awaited |= known.looked_at.is_none();
+            if known.looked_at.is_none() {
+                let told = request.written_after.map_or(i64::MIN, |it| it.files);
+                known.awaited = Some(known.awaited.map_or(told, |it| it.min(told)));
+            }
             out.pending += u32::from(!known.is(fresh, clock::monotonic()));
             if out.unknown.is_none() {
                 out.unknown.clone_from(&known.wrong);
@@ -252,13 +255,14 @@ impl Known {
             }
             // What was there when it was looked through for the first time counts as seen when it was made.
             let is_old = self.old.is_some_and(|old| it.at < old);
-            let as_made = is_old || (is_first && !self.awaited);
+            let made = it.at.0.clamp(0, wall.0.max(0)).saturating_mul(PER_MILLISECOND);
+            let made = made.saturating_add(index);
+            let is_told = self.awaited.is_none_or(|told| made <= told);
+            let as_made = is_old || (is_first && is_told);
             let number = number(id, &it.path);
             let seen = match before.get(&number) {
                 Some(old) if (old.at, old.gone) == (it.at, it.gone) => old.seen,
-                _ if as_made => {
-                    it.at.0.clamp(0, wall.0.max(0)).saturating_mul(PER_MILLISECOND) + index
-                }
+                _ if as_made => made,
                 _ => {
                     let now = wall.0.max(0).saturating_mul(PER_MILLISECOND);
                     *last = last.saturating_add(1).max(now);
@@ -445,7 +449,11 @@ mod tests {
         let mark = last;
         known.take(&id, then, false, WALL, &mut last);
         assert_eq!(new_since(&known, mark), [""; 0]);
-        let mut late = Known { awaited: true, ..Known::default() };
+        let awaited = |told: i64| Known { awaited: Some(told), ..Known::default() };
+        let mut late = awaited(15 * PER_MILLISECOND);
+        late.take(&id, first(), true, WALL, &mut last);
+        assert_eq!(new_since(&late, mark), ["b"]);
+        let mut late = awaited(i64::MIN);
         late.take(&id, first(), true, WALL, &mut last);
         assert_eq!(new_since(&late, mark), ["a", "b"]);
         // Of more than a walk tells an older one comes when a newer one goes.
