@@ -23,7 +23,7 @@ use crate::{
         session::SessionSpec,
         timeline::TimelineRequest,
     },
-    runtime::{AsksWanted, Fork, LeaseVerb},
+    runtime::{AsksWanted, Fork, LeaseVerb, Nudge},
 };
 
 /// Names one effect; its `Msg::Done` carries the same.
@@ -73,6 +73,11 @@ pub enum Act {
         session: SessionId,
         bytes: Bytes,
         run: u64,
+    },
+    /// For somebody who does not step in.
+    Nudge {
+        session: SessionId,
+        what: Nudge,
     },
     Resize {
         session: SessionId,

@@ -11,7 +11,7 @@ use super::{
     timeline::TimelinePlace,
     view::View,
 };
-use crate::base::units::Size;
+use crate::base::{text::wrap, units::Size};
 
 /// Below this the console says so instead of drawing.
 pub const COLUMNS_MIN: u16 = 60;
@@ -27,8 +27,9 @@ const FILE_COLUMNS_MAX: u16 = 70;
 /// With fewer rows only one of them is shown.
 const STACKED_ROWS_MIN: u16 = 16;
 
-/// Columns that the list of what happened makes use of.
-const TIMELINE_COLUMNS_MAX: u16 = 100;
+/// Columns of a recording whose width is not known yet, the usual ones. The list of what happened has the rest: words are
+/// long.
+const TIMELINE_COLUMNS: u16 = 80;
 
 /// Columns that the list of gauges makes use of.
 const GAUGES_COLUMNS_MAX: u16 = 100;
@@ -270,15 +271,16 @@ fn place_view(view: &View, area: Area) -> ViewArea {
 /// The screen of the past is what is looked at: it comes first, and the list beside or below it.
 fn place_timeline(it: &TimelinePlace, area: Area) -> ViewArea {
     let none = Area { width: 0, height: 0, ..area };
-    if it.player.is_none() {
+    // A row of the whole fleet that leads to no recording moves nothing: the next one may.
+    if it.player.is_none() && (it.sandbox.is_some() || it.cursor.count() == 0) {
         return ViewArea { list: area.split_top(1), side: (none, none), divider: None };
     }
     if it.whole {
         return ViewArea { list: (none, none), side: area.split_top(1), divider: None };
     }
     if area.width >= BESIDE_COLUMNS_MIN {
-        let list = (area.width * 2 / 5).clamp(44, TIMELINE_COLUMNS_MAX);
-        let (side, rest) = area.split_left(area.width - list - 1);
+        let side = it.columns.max(TIMELINE_COLUMNS).min(area.width * 3 / 5 - 1);
+        let (side, rest) = area.split_left(side);
         let (divider, list) = rest.split_left(1);
         return ViewArea {
             list: list.split_top(1),
@@ -300,13 +302,18 @@ pub fn timeline_areas(side: Area) -> (Area, Area) {
     side.split_top(side.height.saturating_sub(rows))
 }
 
-/// Rows below the list that have all of the row under the cursor; none where the list is short.
-pub fn timeline_detail_rows(height: u16) -> u16 {
-    match height {
-        0..10 => 0,
-        10..24 => 3,
+/// Rows below the list that have all of the row under the cursor: a few that don't come and go with it, and as many as it
+/// takes where the list leaves them free. None where the list is short.
+pub fn timeline_detail_rows(it: &TimelinePlace, list: Area) -> u16 {
+    let few = match list.height {
+        0..7 => 0,
+        7..24 => 3,
         _ => 5,
-    }
+    };
+    let free = usize::from(list.height).saturating_sub(it.cursor.count());
+    let takes = |text: String| wrap(&text, usize::from(list.width.saturating_sub(2))).len() + 1;
+    let takes = it.detail().map_or(0, takes).min(free);
+    u16::try_from(takes).unwrap_or(u16::MAX).max(few)
 }
 
 fn place_panes(frame: &mut Frame, tab: &Tab, area: Area) {

@@ -57,7 +57,8 @@ impl View {
             Self::Records(it) => it.sandbox(),
             Self::Gauges(it) => it.sandbox(),
             Self::Files(it) => Some(&it.sandbox),
-            Self::Timeline(it) => it.sandbox.as_ref(),
+            // In the list of the whole fleet that of the row.
+            Self::Timeline(it) => it.sandbox.as_ref().or_else(|| it.current()?.sandbox.as_ref()),
         }
     }
 

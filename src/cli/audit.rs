@@ -61,6 +61,9 @@ async fn ls(runtime: &dyn Runtime, args: AuditLsArgs) -> Outcome<out::Code> {
     }
     if all.is_empty() {
         out::tell("the audit record has nothing of that");
+        if args.since.is_some() {
+            super::timeline::tell_known(runtime).await?;
+        }
         return Ok(out::DONE);
     }
     let headings = ["SEQ", "TIME", "ACTOR", "FROM", "ACTION", "SANDBOX", "SUBJECT"];

@@ -190,7 +190,8 @@ async fn export(
     span: Span,
     output: Option<&Path>,
 ) -> Outcome<()> {
-    let mut pieces = runtime.export(&it.session, span).await?;
+    let pieces = runtime.export(&it.session, span).await;
+    let mut pieces = pieces.map_err(|fault| fault.context(&it.session_name))?;
     let failed = |path: &Path, error: &std::io::Error| {
         Fault::io(format_args!("write {}", path.display()), error)
     };

@@ -199,6 +199,7 @@ pub async fn screen(runtime: &dyn Runtime, args: ScreenArgs) -> Outcome<out::Cod
                 found => found?,
             };
             let it = runtime.replay(&id, Moment::At(at)).await?;
+            it.holds(at).map_err(|fault| fault.context(&args.session))?;
             let shot =
                 ScreenShot { offset: it.offset, size: it.size, state: it.state, title: None };
             (id, shot, Some(it.at))

@@ -1,6 +1,6 @@
 //! `timeline`: what happened, listed, followed, and since somebody was last there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use tokio_stream::StreamExt;
@@ -15,14 +15,15 @@ use crate::{
         clock::{self, Timestamp, Zone},
         fault::{Fault, Kind as Fails, Outcome},
         id::{AskId, SandboxId, SessionId, SnapshotId},
-        limits::{AWAY_LOOKED_MAX, AWAY_NAMED_MAX, TIMELINE_PAGE_MAX},
+        limits::{AWAY_LOOKED_MAX, AWAY_NAMED_MAX, TIMELINE_FILES_TRIES, TIMELINE_PAGE_MAX},
         text, units,
     },
     model::{
+        audit::AuditRequest,
         event::Level,
         sandbox::Sandbox,
         session::Status,
-        timeline::{AwayOf, Happening, Mark, TimelineRequest, away},
+        timeline::{AwayOf, Happening, Kind, Mark, Place, Source, TimelineRequest, away},
     },
     runtime::Runtime,
 };
@@ -42,34 +43,66 @@ pub async fn timeline(runtime: &dyn Runtime, args: TimelineArgs) -> Outcome<out:
         return Err(Fault::invalid("--until is before --since"));
     }
     let request = request(runtime, &args).await?;
-    let (all, mark, files_unknown) = read(runtime, request.clone(), args.most()).await?;
+    let Read { all, mark, files_unknown, files_pending } =
+        read(runtime, request.clone(), args.most()).await?;
     if !args.json {
         print(&all)?;
-        let nothing = all.is_empty() && !args.follow;
-        if nothing {
+        if all.is_empty() && !args.follow {
             out::tell("nothing of that is known to have happened");
-        }
-        if let Some(why) = files_unknown.filter(|_| args.of.is_some()) {
-            out::tell(&format!("when its programs changed files is not known: {why}"));
+            if args.since.is_some() || args.until.is_some() {
+                tell_known(runtime).await?;
+            }
         }
     } else if !args.follow {
         out::json(&all.iter().map(View::from).collect::<Vec<_>>())?;
     } else {
         all.iter().try_for_each(|it| out::json_line(&View::from(it)))?;
     }
+    let asked_for = args.of.is_some() || args.kinds.contains(&Kind::Files);
+    if let Some(why) = files_unknown.filter(|_| asked_for) {
+        out::tell(&format!("when its programs changed files is not known: {why}"));
+    }
+    if files_pending > 0 {
+        let many = text::count(u64::from(files_pending), "sandbox");
+        out::tell(&format!("files of {many} are still being looked through: ask again for those"));
+    }
     if !args.follow {
         return Ok(out::DONE);
     }
     let request = TimelineRequest { written_after: Some(mark), ..request };
+    follow(runtime, request, &all, args.json).await
+}
+
+/// Prints what comes. What changed in files while the list was read may be in both.
+async fn follow(
+    runtime: &dyn Runtime,
+    request: TimelineRequest,
+    listed: &[Happening],
+    json: bool,
+) -> Outcome<out::Code> {
+    let files = listed.iter().filter(|it| it.place.source == Source::Files);
+    let listed: HashSet<Place> = files.map(|it| it.place).collect();
     let mut pages = runtime.follow_timeline(request).await?;
     while let Some(page) = pages.next().await {
-        let page = page?;
-        match args.json {
-            true => page.happenings.iter().try_for_each(|it| out::json_line(&View::from(it)))?,
-            false => page.happenings.iter().try_for_each(|it| out::print(&line(it)))?,
+        for it in page?.happenings.iter().filter(|it| !listed.contains(&it.place)) {
+            match json {
+                true => out::json_line(&View::from(it))?,
+                false => out::print(&line(it))?,
+            }
         }
     }
     Ok(out::DONE)
+}
+
+/// Says since when anything is known: a list of a time before that is empty, and no proof of anything.
+pub async fn tell_known(runtime: &dyn Runtime) -> Outcome<()> {
+    let mut pages = runtime.audit(AuditRequest::default()).await?;
+    let first = pages.next().await.transpose()?;
+    if let Some(first) = first.as_deref().and_then(<[_]>::first) {
+        let (from, to) = (first.act.at.rfc3339(), clock::wall().rfc3339());
+        out::tell(&format!("what is known goes from {from} to {to}"));
+    }
+    Ok(())
 }
 
 /// What was typed is a sandbox or a session that is there, a session that was recorded, or a sandbox that was.
@@ -107,30 +140,45 @@ async fn request(runtime: &dyn Runtime, args: &TimelineArgs) -> Outcome<Timeline
     Ok(request)
 }
 
-/// The newest so many, oldest first, page by page.
-async fn read(
-    runtime: &dyn Runtime,
-    mut request: TimelineRequest,
-    most: u32,
-) -> Outcome<(Vec<Happening>, Mark, Option<String>)> {
-    let (mut all, mut mark, mut files_unknown) = (Vec::new(), None, None);
-    let mut left = most;
-    while left > 0 {
-        request.most = left.min(TIMELINE_PAGE_MAX);
-        let mut page = runtime.timeline(request.clone()).await?;
-        // What is written while the older pages are read comes when it is followed.
-        mark.get_or_insert(page.mark);
-        files_unknown = files_unknown.or(page.files_unknown);
-        left = left.saturating_sub(u32::try_from(page.happenings.len()).unwrap_or(u32::MAX));
-        request.before = page.happenings.first().map(|it| it.place);
-        let more = page.more && request.before.is_some();
-        page.happenings.append(&mut all);
-        all = page.happenings;
-        if !more {
+/// What was read.
+struct Read {
+    /// Oldest first.
+    all: Vec<Happening>,
+    mark: Mark,
+    files_unknown: Option<String>,
+    files_pending: u32,
+}
+
+/// The newest so many, page by page.
+async fn read(runtime: &dyn Runtime, mut request: TimelineRequest, most: u32) -> Outcome<Read> {
+    request.most = most.clamp(1, TIMELINE_PAGE_MAX);
+    let mut page = runtime.timeline(request.clone()).await?;
+    for _ in 1..TIMELINE_FILES_TRIES {
+        if page.files_pending == 0 {
             break;
         }
+        page = runtime.timeline(request.clone()).await?;
     }
-    Ok((all, mark.unwrap_or_default(), files_unknown))
+    // What is written while the older pages are read comes when it is followed.
+    let mut out = Read {
+        all: Vec::new(),
+        mark: page.mark,
+        files_unknown: page.files_unknown.take(),
+        files_pending: page.files_pending,
+    };
+    let mut left = most;
+    loop {
+        left = left.saturating_sub(u32::try_from(page.happenings.len()).unwrap_or(u32::MAX));
+        request.before = page.happenings.first().map(|it| it.place);
+        let more = page.more && request.before.is_some() && left > 0;
+        page.happenings.append(&mut out.all);
+        out.all = page.happenings;
+        if !more {
+            return Ok(out);
+        }
+        request.most = left.min(TIMELINE_PAGE_MAX);
+        page = runtime.timeline(request.clone()).await?;
+    }
 }
 
 fn tone(level: Level) -> Tone {
@@ -148,11 +196,12 @@ fn print(all: &[Happening]) -> Outcome<()> {
     let mut table = Table::new(&["TIME", "KIND", "SANDBOX", "WHAT"]);
     let zone = Zone::here();
     for it in all {
+        let (of, words) = it.parts();
         table.row(vec![
             zone.date_time(it.place.at).into(),
             it.kind.word().into(),
-            it.sandbox_name.as_deref().unwrap_or("-").into(),
-            Cell::new(&it.line(), tone(it.level)),
+            of.unwrap_or("-").into(),
+            Cell::new(&words, tone(it.level)),
         ]);
     }
     out::print(&table.render(paint::wanted()))
@@ -160,8 +209,9 @@ fn print(all: &[Happening]) -> Outcome<()> {
 
 fn line(it: &Happening) -> String {
     let at = Zone::here().date_time(it.place.at);
-    let name = it.sandbox_name.as_deref().unwrap_or("-");
-    text::visible(&format!("{at}  {:<8}  {name}  {}", it.kind.word(), it.line())) + "\n"
+    let (of, words) = it.parts();
+    let of = of.unwrap_or("-");
+    text::visible(&format!("{at}  {:<8}  {of}  {words}", it.kind.word())) + "\n"
 }
 
 #[derive(Serialize)]
@@ -270,8 +320,17 @@ async fn was_away(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
     let seen = runtime.sign(None).await?;
     let since = seen.unwrap_or(Timestamp(now.0.saturating_sub(NEVER_SEEN)));
     let request = TimelineRequest { since: Some(since), ..TimelineRequest::default() };
-    let (happened, ..) = read(runtime, request, AWAY_LOOKED_MAX).await?;
-    let more = happened.len() >= usize::try_from(AWAY_LOOKED_MAX).unwrap_or(usize::MAX);
+    // However many files were written: they are in nothing else's way.
+    let (files, others): (Vec<_>, Vec<_>) =
+        Kind::ALL.iter().copied().partition(|it| *it == Kind::Files);
+    let (mut happened, mut more) = (Vec::new(), false);
+    for kinds in [others, files] {
+        let request = TimelineRequest { kinds, ..request.clone() };
+        let mut read = read(runtime, request, AWAY_LOOKED_MAX).await?.all;
+        more |= read.len() >= usize::try_from(AWAY_LOOKED_MAX).unwrap_or(usize::MAX);
+        happened.append(&mut read);
+    }
+    happened.sort_by_key(|it| it.place);
     let groups = away(&happened);
     let sandboxes = runtime.list().await?;
     let waiting = waiting(&sandboxes);

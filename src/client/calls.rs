@@ -55,8 +55,8 @@ use crate::{
         traffic::Traffic,
     },
     runtime::{
-        AsksWanted, BoxStream, ExecOutput, Fork, HubStatus, LeaseVerb, Link, Runtime, ScreenShot,
-        WaitFor,
+        AsksWanted, BoxStream, ExecOutput, Fork, HubStatus, LeaseVerb, Link, Nudge, Runtime,
+        ScreenShot, WaitFor,
     },
     wire::{
         convert::{
@@ -66,7 +66,7 @@ use crate::{
             entry_in, fits,
             gauge::past_wanted_out,
             history::{history_out, search_out},
-            hub::{lease_out, wait_out},
+            hub::{lease_out, nudge_out, wait_out},
             milliseconds,
             output::{ScreenReader, cuts},
             required,
@@ -482,6 +482,14 @@ impl Runtime for Client {
 
     async fn input(&self, id: &SessionId, bytes: Bytes) -> Outcome<()> {
         Lanes::send(&self.wires()?, id, bytes).await
+    }
+
+    async fn nudge(&self, id: &SessionId, what: Nudge) -> Outcome<()> {
+        let wires = self.wires()?;
+        let mut typing = wires.typing();
+        let call = typing.nudge(wires.request(nudge_out(id, what)));
+        wires.answer(HUB_ANSWER_WITHIN, call).await?;
+        Ok(())
     }
 
     async fn resize(&self, id: &SessionId, size: Size) -> Outcome<()> {

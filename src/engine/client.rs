@@ -41,7 +41,7 @@ use crate::{
         traffic::Traffic,
     },
     runtime::{
-        AsksWanted, BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Runtime,
+        AsksWanted, BoxStream, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Nudge, Runtime,
         ScreenShot, WaitFor,
     },
 };
@@ -361,6 +361,10 @@ impl Runtime for Client {
 
     async fn input(&self, id: &SessionId, bytes: Bytes) -> Outcome<()> {
         self.engine.input(id, &self.who, bytes).await
+    }
+
+    async fn nudge(&self, id: &SessionId, what: Nudge) -> Outcome<()> {
+        self.engine.nudge(id, &self.who, &what).await
     }
 
     async fn resize(&self, id: &SessionId, size: Size) -> Outcome<()> {

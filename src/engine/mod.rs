@@ -130,6 +130,8 @@ struct Inner {
     file_steps: Arc<Semaphore>,
     /// For snapshots that are taken by time: many may be due at once.
     timers: Semaphore,
+    /// What programs changed in files, for lists of what happened.
+    files: timeline::files::Files,
     started: Duration,
 }
 
@@ -177,6 +179,7 @@ impl Engine {
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             file_steps: Arc::new(Semaphore::new(FILES_STEPS_MAX)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),
+            files: timeline::files::Files::default(),
             started: clock::monotonic(),
         });
         writer.start(Arc::downgrade(&inner), inner.store.clone());

@@ -11,7 +11,7 @@ use tokio_stream::Stream;
 
 use super::{
     Inner,
-    audit::words::{by_client, keyboard, left},
+    audit::words::{by_client, keyboard, left, now},
     fleet::{Entry, make_room},
     lease,
     verbs::unfit,
@@ -30,7 +30,7 @@ use crate::{
         sandbox::State,
         session::{Lease, Session, SessionSpec},
     },
-    runtime::{BoxStream, ExecOutput, Identity, LeaseVerb},
+    runtime::{BoxStream, ExecOutput, Identity, LeaseVerb, Nudge},
     session::seat::Seat,
 };
 
@@ -164,12 +164,7 @@ impl Inner {
         who: &Identity,
         bytes: Bytes,
     ) -> Outcome<()> {
-        if bytes.len() > INPUT_BYTES_MAX {
-            return Err(Fault::invalid(format!(
-                "input is longer than {INPUT_BYTES_MAX} bytes: {}",
-                bytes.len()
-            )));
-        }
+        fits(&bytes)?;
         let now = clock::wall();
         let (seat, taken) = {
             let mut fleet = self.fleet();
@@ -187,6 +182,39 @@ impl Inner {
             self.lease_changed(sandbox, id.clone(), seat.clone());
         }
         seat.input(id, bytes).await
+    }
+
+    /// Types a line or an interrupt for somebody who does not step in: whoever has the keyboard keeps it.
+    pub(super) async fn nudge(&self, id: &SessionId, who: &Identity, what: &Nudge) -> Outcome<()> {
+        let (action, said) = match what {
+            Nudge::Line(line) => (Action::KeyboardLineSent, Some(line.len() as u64)),
+            Nudge::Interrupt => (Action::KeyboardInterrupted, None),
+        };
+        let bytes = match what {
+            Nudge::Line(line) => Bytes::from(format!("{line}\r")),
+            Nudge::Interrupt => Bytes::from_static(b"\x03"),
+        };
+        fits(&bytes)?;
+        let (seat, act) = {
+            let fleet = self.fleet();
+            let entry = fleet.of_session(id)?;
+            living(entry, id)?;
+            if entry.sandbox.state == State::Paused {
+                let name = &entry.sandbox.name;
+                return Err(Fault::busy(format!("{name} is paused: nothing is sent"))
+                    .hint(format!("resume it first: sandwatch resume {name}")));
+            }
+            let now = clock::wall();
+            let lease = entry.session(id).and_then(|it| it.lease.as_ref());
+            if let Some(held) = lease::current(lease, now).filter(|it| it.holder != who.client) {
+                return Err(lease::refusal(held, now));
+            }
+            let act = by_client(who, action, &name_of(entry, id)).with_any("bytes", said);
+            (entry.seat()?, keyboard(act, id, &entry.sandbox))
+        };
+        seat.input(id, bytes).await?;
+        self.notes.note(now(act));
+        Ok(())
     }
 
     /// Resizes for whoever may type; for an observer it changes nothing.
@@ -340,6 +368,16 @@ enum News {
     Taken,
     /// It is used, and whoever remembers that heard of it long ago.
     Used,
+}
+
+/// Whether it is one piece of input.
+fn fits(bytes: &Bytes) -> Outcome<()> {
+    match bytes.len() {
+        0..=INPUT_BYTES_MAX => Ok(()),
+        many => {
+            Err(Fault::invalid(format!("input is longer than {INPUT_BYTES_MAX} bytes: {many}")))
+        }
+    }
 }
 
 /// A session that can be typed into, or why not.

@@ -36,6 +36,10 @@ words! {
         /// The same, while somebody else had it.
         KeyboardTakenOver = "keyboard.taken_over",
         KeyboardGivenBack = "keyboard.given_back",
+        /// A line was typed into it from outside, by somebody who did not step in.
+        KeyboardLineSent = "keyboard.line_sent",
+        /// The same, an interrupt.
+        KeyboardInterrupted = "keyboard.interrupted",
         SandboxCreated = "sandbox.created",
         SandboxAdopted = "sandbox.adopted",
         SandboxForked = "sandbox.forked",

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::session::ExitStatus;
-use crate::base::{clock::Timestamp, units::Size};
+use crate::base::{clock::Timestamp, fault::Fault, units::Size};
 
 /// Which moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Stepped {
 /// A screen of the past, and some of what came then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// The recording begins then, and was last written to then.
+    /// What is kept of the recording begins then, and ends then: now, of one that is being written.
     pub begins_at: Timestamp,
     pub ends_at: Timestamp,
     /// It may go on: its writer lives.
@@ -61,10 +61,31 @@ pub struct Replay {
     pub size: Size,
     /// A keyframe for `vt::Screen::from_keyframe`.
     pub state: Bytes,
+    /// How the program had ended by then.
+    pub exit: Option<ExitStatus>,
     /// What came then, as far as it fits. At least one, if there was any.
     pub steps: Vec<Stepped>,
     /// Nothing came after those.
     pub at_end: bool,
+}
+
+impl Replay {
+    /// Fails where a moment is not in the recording: what is shown then is its beginning or its end.
+    pub fn holds(&self, moment: Timestamp) -> Result<(), Fault> {
+        match (self.begins_at..=self.ends_at).contains(&moment) {
+            true => Ok(()),
+            false => Err(not_recorded(self.begins_at, self.ends_at)),
+        }
+    }
+}
+
+/// Nothing was recorded at the time that is meant; this is when something was.
+pub fn not_recorded(begins_at: Timestamp, ends_at: Timestamp) -> Fault {
+    let (from, to) = (begins_at.rfc3339(), ends_at.rfc3339());
+    Fault::absent(format!(
+        "nothing is recorded of that time: the recording goes from {from} to {to}"
+    ))
+    .hint("sandwatch recordings ls shows all that there are, also older ones of the same name")
 }
 
 /// Looks for a text in what was printed, from a place on.

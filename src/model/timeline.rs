@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{audit::Action, event::Level, sandbox::words, session::Status};
+use super::{event::Level, sandbox::words, session::Status};
 use crate::base::{
     clock::Timestamp,
     id::{AskId, SandboxId, SessionId, SnapshotId},
@@ -37,40 +37,6 @@ words! {
         Gauge = "gauge",
         /// The hub itself.
         Hub = "hub",
-    }
-}
-
-impl Kind {
-    /// Of an entry of the audit record.
-    pub fn of_action(action: Action) -> Self {
-        match action {
-            Action::HubStarted => Self::Hub,
-            Action::AskAsked
-            | Action::AskAllowed
-            | Action::AskDenied
-            | Action::AskExpired
-            | Action::AskWithdrawn
-            | Action::AskRevoked => Self::Ask,
-            Action::EgressAllowed | Action::EgressDenied => Self::Egress,
-            Action::PolicyChanged | Action::PolicyRefused => Self::Policy,
-            Action::KeyboardTaken | Action::KeyboardTakenOver | Action::KeyboardGivenBack => {
-                Self::Keyboard
-            }
-            Action::SandboxCreated
-            | Action::SandboxAdopted
-            | Action::SandboxForked
-            | Action::SandboxPaused
-            | Action::SandboxResumed
-            | Action::SandboxStopped
-            | Action::SandboxRestored
-            | Action::SandboxRemoved
-            | Action::SecretsGiven => Self::Sandbox,
-            Action::SnapshotTaken | Action::SnapshotRemoved => Self::Snapshot,
-            Action::WorkspaceApplied | Action::WorkspaceTakenBack | Action::FileWritten => {
-                Self::Files
-            }
-            Action::SessionOpened | Action::ProgramRun | Action::RecordingRemoved => Self::Session,
-        }
     }
 }
 
@@ -142,9 +108,38 @@ impl Happening {
 
     /// The line with what is left out before it.
     pub fn line(&self) -> String {
+        self.with_left_out(&self.text)
+    }
+
+    /// Whom it is about, and the line without that in front, for a list that has both beside each other.
+    pub fn parts(&self) -> (Option<&str>, String) {
+        let (about, words) = self.cut();
+        (about, self.with_left_out(words))
+    }
+
+    /// The sandbox, or a further session of it where the line begins with that; `None` = it is about the hub.
+    pub fn about(&self) -> Option<&str> {
+        self.cut().0
+    }
+
+    fn cut(&self) -> (Option<&str>, &str) {
+        let Some(name) = self.sandbox_name.as_deref() else { return (None, &self.text) };
+        let rest = self.text.strip_prefix(name).unwrap_or_default();
+        let further = match rest.strip_prefix('/') {
+            Some(digits) => 1 + digits.find(|it: char| !it.is_ascii_digit()).unwrap_or(0),
+            None => 0,
+        };
+        let (about, words) = self.text.split_at(self.text.len() - rest.len() + further);
+        match words.strip_prefix([' ', ':']).filter(|_| !rest.is_empty() && further != 1) {
+            Some(words) => (Some(about), words.trim_start()),
+            None => (Some(name), &self.text),
+        }
+    }
+
+    fn with_left_out(&self, words: &str) -> String {
         match self.left_out {
-            0 => self.text.clone(),
-            many => format!("{} (+{} before it)", self.text, text::count(many, "more change")),
+            0 => words.to_owned(),
+            many => format!("{words} (+{} before it)", text::count(many, "more change")),
         }
     }
 }
@@ -191,11 +186,13 @@ impl TimelineRequest {
     }
 }
 
-/// How far both records were read: what is written later comes after.
+/// How far the records were read: what is written later comes after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     pub audit: i64,
     pub hub: i64,
+    /// Of changes of files: grows with the hub's clock.
+    pub files: i64,
 }
 
 /// Entries, oldest first.
@@ -208,6 +205,8 @@ pub struct TimelinePage {
     pub mark: Mark,
     /// Why what its programs changed in its files is not among them; `None` = it is, or was not asked for.
     pub files_unknown: Option<String>,
+    /// So many sandboxes are still being looked through for it: that comes later, after the mark.
+    pub files_pending: u32,
 }
 
 /// What happened to one sandbox while somebody was away.
@@ -275,6 +274,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_is_told_without_the_name_that_stands_beside_it() {
+        let parts = |text: &str| {
+            let it = Happening {
+                sandbox_name: Some("box".to_owned()),
+                ..Happening::new(Timestamp(1), Kind::Status, "x.y", text)
+            };
+            let (of, words) = it.parts();
+            (of.unwrap().to_owned(), words)
+        };
+        let told = |of: &str, words: &str| (of.to_owned(), words.to_owned());
+        assert_eq!(parts("box working → idle"), told("box", "working → idle"));
+        assert_eq!(parts("box/12 ended"), told("box/12", "ended"));
+        assert_eq!(parts("box: memory is low"), told("box", "memory is low"));
+        for whole in ["boxes ended", "box/x ended", "box", "box/", "wrote box", ""] {
+            assert_eq!(parts(whole), told("box", whole));
+        }
+        let hub = Happening::new(Timestamp(1), Kind::Hub, "x.y", "the hub was started");
+        assert_eq!(hub.parts(), (None, "the hub was started".to_owned()));
+    }
+
+    #[test]
     fn whoever_comes_back_reads_the_worst_first_and_what_was_left_out_is_counted() {
         let of = |name: &str, at, kind, level, left_out| Happening {
             sandbox_name: Some(name.to_owned()),
@@ -295,15 +315,5 @@ mod tests {
         assert_eq!(groups[1].counts, BTreeMap::from([(Kind::Status, 5)]));
         assert_eq!(groups[1].last, "calm at 9");
         assert_eq!(groups[0].words(), "1 ask, 1 start or end of a program");
-    }
-
-    #[test]
-    fn every_act_has_a_kind_and_its_word_begins_like_it() {
-        for action in Action::ALL {
-            let kind = Kind::of_action(*action);
-            let first = action.word().split('.').next().unwrap();
-            let other = matches!(first, "secrets" | "workspace" | "program" | "file" | "recording");
-            assert!(other || first == kind.word(), "{}", action.word());
-        }
     }
 }

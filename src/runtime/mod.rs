@@ -104,6 +104,15 @@ pub enum LeaseVerb {
     Release,
 }
 
+/// What is typed into a session by somebody who does not step in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nudge {
+    /// Enter comes behind it: together at most `INPUT_BYTES_MAX`.
+    Line(String),
+    /// ctrl-c.
+    Interrupt,
+}
+
 /// What the screen of a session shows now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScreenShot {
@@ -271,6 +280,8 @@ pub trait Runtime: files::Files {
     /// `Busy` when somebody else holds the lease (taken for this call if it is free) or when the
     /// program does not read; nothing is taken then.
     async fn input(&self, id: &SessionId, bytes: Bytes) -> Outcome<()>;
+    /// Arrives whole or not at all, and no keyboard changes hands; `Busy` as `input`, and while the sandbox is paused.
+    async fn nudge(&self, id: &SessionId, what: Nudge) -> Outcome<()>;
     /// Ignored (and Ok) while somebody else holds the lease: observers never resize.
     async fn resize(&self, id: &SessionId, size: Size) -> Outcome<()>;
     async fn lease(&self, id: &SessionId, verb: LeaseVerb) -> Outcome<Option<Lease>>;

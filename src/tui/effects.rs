@@ -136,6 +136,9 @@ impl Runner {
                     self.refuse(id, fault);
                 }
             }
+            Act::Nudge { session, what } => self.call(id, HUB_ANSWER_WITHIN, async move {
+                runtime.nudge(&session, what).await.map(|()| Reply::Nothing)
+            }),
             Act::Resize { session, size } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.resize(&session, size).await.map(|()| Reply::Nothing)
             }),

@@ -32,10 +32,11 @@ use crate::{
 /// Cells of a time, with the blank behind it.
 const TIME: u16 = 9;
 const SIGN: u16 = 2;
-/// Cells of the name of a sandbox in a list of the whole fleet.
+/// Most cells of the name of a sandbox in a list of the whole fleet: so many, or one in so many of the list.
 const NAME: u16 = 14;
-/// Rows of a list of another day begin with the day.
-const DAY: i64 = 24 * 3600 * 1000;
+const NAME_PART: u16 = 6;
+/// In place of a name.
+const HUB: &str = "(hub)";
 
 /// A sign that differs in shape.
 fn sign(kind: Kind) -> &'static str {
@@ -84,7 +85,9 @@ impl View<'_> {
         }
         let of = match &it.sandbox {
             Some(_) => visible(&it.name),
-            None => "the whole fleet".to_owned(),
+            None => {
+                it.since.map_or_else(|| "the whole fleet".to_owned(), |it| self.fleet_since(it))
+            }
         };
         let end = self.view_title(brush, header, focused, "TIMELINE", &of);
         let kind = it.kind.map(|it| format!("only {} · ", it.word())).unwrap_or_default();
@@ -95,6 +98,16 @@ impl View<'_> {
         let style = self.theme.style(if focused { Role::BorderFocus } else { Role::BorderTitle });
         brush.text_right(right, header.y, right.saturating_sub(end + 1), &text, style);
         self.happenings(&mut brush.within(list), it);
+    }
+
+    /// What is listed for whoever was away, in as few words as fit beside a recording.
+    fn fleet_since(&self, at: Timestamp) -> String {
+        let (zone, now) = (&self.state.zone, self.state.now.wall);
+        let (then, today) = (zone.date_time(at), zone.date_time(now));
+        let same_day = then.get(..10) == today.get(..10);
+        let time = then.get(if same_day { 11..16 } else { 5..16 }).unwrap_or_default();
+        let away = if self.state.away_since == Some(at) { "away since" } else { "since" };
+        format!("fleet, {away} {time} ({})", human_duration(now.since(at)))
     }
 
     /// Whose recording it is, and of when the picture.
@@ -124,7 +137,9 @@ impl View<'_> {
                 brush.text(area.x + 1, y, area.width.saturating_sub(1), &line, dim);
             }
         };
-        let Some(player) = &it.player else { return };
+        let Some(player) = &it.player else {
+            return say(brush, "no recording belongs to this row");
+        };
         match (player.screen(), &player.wrong) {
             (_, Some(why)) => say(brush, &format!("no picture: {}", visible(why))),
             (Some(screen), None) => {
@@ -256,7 +271,7 @@ impl View<'_> {
         let span = span(player);
         for x in 0..area.width {
             let share = f64::from(x) / f64::from(area.width.max(2) - 1);
-            let at = player.begins_at.0 + (span as f64 * share) as i64;
+            let at = player.begins_at.0.saturating_add((span as f64 * share) as i64);
             let back = (past.until.0.saturating_sub(at)).div_euclid(step);
             let figure = usize::try_from(back)
                 .ok()
@@ -290,21 +305,33 @@ impl View<'_> {
             brush.text(area.x + 1, area.y, room, words, dim);
             return;
         }
-        let details = timeline_detail_rows(area.height);
+        let details = timeline_detail_rows(it, area);
         let (list, below) = area.split_top(area.height - details);
         let clock = it.player.as_ref().filter(|it| !it.follow).map(|it| it.at);
-        let mut before: Option<Timestamp> = None;
+        // As wide as what stands in it: words have the rest.
+        let names = it.listed().map(|it| it.about().map_or(HUB.len(), width)).max().unwrap_or(0);
+        let names = u16::try_from(names).unwrap_or(u16::MAX);
+        let names = names.min(NAME.max(list.width / NAME_PART));
+        let mut before: Option<String> = None;
         for (y, row) in (list.y..list.y + list.height).zip(it.cursor.top()..) {
             let Some(happened) = it.row(row) else { break };
             let here = row == it.cursor.at();
             let future = clock.is_some_and(|clock| happened.place.at > clock);
-            let day =
-                before.is_none_or(|it| it.0.div_euclid(DAY) == happened.place.at.0.div_euclid(DAY));
-            before = Some(happened.place.at);
-            self.happening(brush, Area { y, height: 1, ..list }, it, happened, (here, future, day));
+            // A row of another day than the one above begins with the day.
+            let day = self.state.zone.date_time(happened.place.at).get(..10).map(str::to_owned);
+            let same_day = before.is_none() || before == day;
+            before = day;
+            self.happening(
+                brush,
+                Area { y, height: 1, ..list },
+                it,
+                happened,
+                names,
+                (here, future, same_day),
+            );
         }
-        if let Some(now) = it.current().filter(|_| details > 0) {
-            self.detail(&mut brush.within(below), it, now);
+        if let Some(text) = it.detail().filter(|_| details > 0) {
+            self.detail(&mut brush.within(below), &text);
         }
     }
 
@@ -314,6 +341,7 @@ impl View<'_> {
         area: Area,
         it: &TimelinePlace,
         row: &Happening,
+        names: u16,
         (here, future, same_day): (bool, bool, bool),
     ) {
         let dim = self.theme.style(Role::Dim);
@@ -329,13 +357,16 @@ impl View<'_> {
         x += TIME;
         brush.text(x, area.y, 1, sign(row.kind), style);
         x += SIGN;
+        let (of, words) = row.parts();
         if it.sandbox.is_none() {
-            let name = row.sandbox_name.as_deref().map_or_else(|| "(hub)".to_owned(), visible);
-            brush.text(x, area.y, NAME, &name, dim);
-            x += NAME + 1;
+            brush.text(x, area.y, names, &of.map_or_else(|| HUB.to_owned(), visible), dim);
+            x += names + 1;
         }
+        // One sandbox's list names its further sessions only.
+        let further = of.is_some_and(|it| row.sandbox_name.as_deref() != Some(it));
+        let words = if it.sandbox.is_some() && further { row.line() } else { words };
         let room = (area.x + area.width).saturating_sub(x);
-        brush.text(x, area.y, room, &visible(&row.line()), style);
+        brush.text(x, area.y, room, &visible(&words), style);
         if here {
             brush.text(area.x, area.y, 1, ">", self.theme.style(Role::Accent));
             let style = Style { fg: None, ..self.theme.style(Role::Selection) };
@@ -344,24 +375,13 @@ impl View<'_> {
     }
 
     /// All of the row under the cursor, as far as it fits.
-    fn detail(&self, brush: &mut Brush<'_>, it: &TimelinePlace, row: &Happening) {
+    fn detail(&self, brush: &mut Brush<'_>, text: &str) {
         let area = brush.area();
         brush.line(Area { height: 1, ..area }, "─", self.theme.style(Role::Border));
-        let by = row.actor.as_ref().map(|it| format!(" · by {}", visible(it))).unwrap_or_default();
-        let mut text = format!("{}{by}: {}", row.what, row.line());
-        if let Some(why) = it.files_unknown.as_ref().filter(|_| it.sandbox.is_some()) {
-            text += &format!(" · when files changed is not known: {why}");
-        }
-        let lines = wrap(&visible(&text), usize::from(area.width.saturating_sub(2)));
-        let rows = area.y + 1..area.y + area.height;
-        for (y, line) in rows.zip(&lines) {
-            brush.text(
-                area.x + 1,
-                y,
-                area.width.saturating_sub(1),
-                line,
-                self.theme.style(Role::Base),
-            );
+        let lines = wrap(text, usize::from(area.width.saturating_sub(2)));
+        let style = self.theme.style(Role::Base);
+        for (y, line) in (area.y + 1..area.y + area.height).zip(&lines) {
+            brush.text(area.x + 1, y, area.width.saturating_sub(1), line, style);
         }
     }
 }

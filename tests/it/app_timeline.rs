@@ -73,8 +73,8 @@ pub fn page() -> TimelinePage {
             "api-refactor working → stuck: two processes wait for each other",
         )),
     ];
-    let mark = Mark { audit: 4, hub: 9 };
-    TimelinePage { happenings, more: false, mark, files_unknown: None }
+    let mark = Mark { audit: 4, hub: 9, files: 0 };
+    TimelinePage { happenings, mark, ..TimelinePage::default() }
 }
 
 fn screen(text: &str) -> (Size, Bytes) {
@@ -100,6 +100,7 @@ pub fn replay(second: i64, text: &str, steps: Vec<Stepped>, live: bool) -> Reply
         offset: 100,
         size,
         state,
+        exit: None,
         steps,
         at_end: true,
     }))
@@ -309,8 +310,7 @@ fn a_row_leads_to_the_ask_that_waits_or_to_the_recording_of_its_session() {
         ..happening(30, Kind::Session, Level::Warning, "docs-site ended with exit code 2")
     };
     let fleet = TimelinePage { happenings: vec![it], ..page() };
-    console.answer(is_list, Reply::Timeline(Box::new(fleet)));
-    let acts = console.keys("enter");
+    let acts = console.answer(is_list, Reply::Timeline(Box::new(fleet)));
     let sessions: Vec<&SessionId> = acts
         .iter()
         .filter_map(|it| match it {
@@ -319,6 +319,132 @@ fn a_row_leads_to_the_ask_that_waits_or_to_the_recording_of_its_session() {
         })
         .collect();
     assert_eq!(sessions, [&other.sessions[0].id]);
+}
+
+/// What happened in two sandboxes and to the hub.
+pub fn fleet_page() -> TimelinePage {
+    let other = sandbox("docs-site", "codex", Status::Stuck);
+    let of = |it: Happening| Happening {
+        sandbox: Some(other.id.clone()),
+        sandbox_name: Some(other.name.clone()),
+        session: Some(other.sessions[0].id.clone()),
+        ..it
+    };
+    let hub = Happening {
+        sandbox: None,
+        sandbox_name: None,
+        ..happening(2, Kind::Hub, Level::Info, "the hub was started")
+    };
+    let mut happenings = page().happenings;
+    happenings.push(hub);
+    happenings.push(of(happening(30, Kind::Files, Level::Info, "wrote docs/index.md")));
+    let why = "docs-site working → stuck: waits for a lock that another thread of itself holds, since 52 s";
+    happenings.push(of(happening(52, Kind::Status, Level::Warning, why)));
+    happenings.sort_by_key(|it| it.place);
+    TimelinePage { happenings, ..page() }
+}
+
+/// The list of the whole fleet, with the recording of its last row.
+pub fn in_fleet(size: (u16, u16)) -> Console {
+    let mut console = in_timeline(size);
+    console.keys("a");
+    console.answer(is_list, Reply::Timeline(Box::new(fleet_page())));
+    console.keys("G");
+    console.answer(is_replay, replay(3100, "codex>", Vec::new(), true));
+    console
+}
+
+fn shown(console: &Console) -> Option<String> {
+    let it = console.state.timeline().unwrap();
+    it.session().and_then(|it| Some(console.state.fleet.session(it)?.0.sandbox.name.clone()))
+}
+
+#[test]
+fn in_the_list_of_the_fleet_the_row_decides_which_recording_shows() {
+    for size in [(80, 24), (120, 40), (300, 100)] {
+        let mut console = in_fleet(size);
+        let mut seen = std::collections::BTreeSet::new();
+        let check = |console: &Console, seen: &mut std::collections::BTreeSet<Option<String>>| {
+            let row = console.state.timeline().unwrap().current().cloned().unwrap();
+            let shown = shown(console);
+            assert_eq!(shown, row.sandbox_name, "{size:?} {}", row.text);
+            seen.insert(shown);
+        };
+        for key in ["G", "k", "k", "k", "g", "j", "j", "j", "G", "[", "[", "]"] {
+            console.keys(key);
+            check(&console, &mut seen);
+        }
+        assert_eq!(seen.len(), 3, "both, and the hub's row that has none");
+        // Whatever moves the clock stays with what shows.
+        console.keys("G");
+        console.answer(is_replay, replay(3100, "codex>", Vec::new(), true));
+        for key in ["<", "left", "F", "<", "right"] {
+            console.keys(key);
+            assert_eq!(shown(&console).as_deref(), Some("docs-site"), "{size:?} {key}");
+            check(&console, &mut seen);
+        }
+        // What comes meanwhile moves no cursor, and so no recording.
+        let row = row(&console);
+        console.now += Duration::from_secs(9);
+        console.send(Msg::Tick);
+        let it = happening(59, Kind::Ask, Level::Warning, "asks, exec: x");
+        let newer = TimelinePage { happenings: vec![it], ..page() };
+        console.answer(is_list, Reply::Timeline(Box::new(newer)));
+        assert_eq!(self::row(&console), row);
+        check(&console, &mut seen);
+        // What is asked for there is meant for the row.
+        let acts = console.keys("f");
+        assert!(console.state.timeline().is_none(), "{}", said(&console));
+        assert!(console.picture().contains("docs-site"), "{acts:?}");
+    }
+    // And back to the sandbox of the row alone.
+    let mut console = in_fleet((120, 36));
+    let acts = console.keys("a");
+    let Some(Act::Timeline(request)) = acts.iter().find(|it| is_list(it)) else {
+        panic!("{acts:?}")
+    };
+    assert_eq!(request.sandbox.as_deref(), Some("docs-site"));
+    assert_eq!(shown(&console).as_deref(), Some("docs-site"));
+}
+
+#[test]
+fn a_list_of_the_fleet_names_each_sandbox_once_and_cuts_nothing_that_has_room() {
+    let why = "waits for a lock that another thread of itself holds, since 52 s";
+    for size in [(80, 24), (120, 40), (300, 100)] {
+        let picture = in_fleet(size).picture();
+        let told: String = picture.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<_> =
+            picture.lines().filter(|it| it.contains("working → stuck: waits")).collect();
+        assert!(!lines.is_empty(), "{picture}");
+        let listed = lines[0].split('~').nth(1).unwrap();
+        assert_eq!(listed.matches("docs-site").count(), 1, "{picture}");
+        match size.0 {
+            300 => assert!(lines[0].contains(why), "{picture}"),
+            _ => assert!(told.contains("since 52") || told.contains("52 s"), "{picture}"),
+        }
+    }
+}
+
+#[test]
+fn steps_from_event_to_event_go_on_beyond_the_ends_of_the_recording() {
+    let mut console = Console::with_fleet((120, 36), day());
+    console.keys("H");
+    let early =
+        (-3..0).map(|it| happening(it, Kind::Sandbox, Level::Info, &format!("before {it}")));
+    let late = (70..73).map(|it| happening(it, Kind::Sandbox, Level::Info, &format!("after {it}")));
+    let happenings = early.chain(page().happenings).chain(late).collect();
+    console.answer(is_list, Reply::Timeline(Box::new(TimelinePage { happenings, ..page() })));
+    console.answer(is_replay, replay(3590, TEXT, Vec::new(), false));
+    for (key, end) in [("[", "before -3"), ("]", "after 72")] {
+        for _ in 0..20 {
+            console.keys(key);
+            let pending = console.effects.iter().any(|it| is_replay(&it.act));
+            if pending {
+                console.answer(is_replay, replay(60, TEXT, Vec::new(), false));
+            }
+        }
+        assert_eq!(row(&console), end);
+    }
 }
 
 #[test]
@@ -370,16 +496,25 @@ fn what_can_not_be_read_is_said_and_asked_for_again_when_the_hub_is_back() {
 #[test]
 fn news_is_asked_for_when_its_sandbox_changed_and_only_so_often() {
     let mut console = in_timeline((120, 36));
-    console.now += Duration::from_secs(5);
+    console.now += Duration::from_secs(3);
     console.send(Msg::Tick);
     let lists = |acts: &[Act]| acts.iter().filter(|it| is_list(it)).count();
     let of = |name: &str| changed(sandbox(name, "claude", Status::Idle));
     assert_eq!(lists(&console.send(of("crawler"))), 0);
     assert_eq!(lists(&console.send(of("api-refactor"))), 1);
-    let newer = TimelinePage { happenings: Vec::new(), ..page() };
-    console.answer(is_list, Reply::Timeline(Box::new(newer)));
+    let newer = || Reply::Timeline(Box::new(TimelinePage { happenings: Vec::new(), ..page() }));
+    console.answer(is_list, newer());
     assert_eq!(lists(&console.send(of("api-refactor"))), 0, "not all the time");
     console.now += Duration::from_secs(1);
+    assert_eq!(lists(&console.send(Msg::Tick)), 1);
+    // Files are looked for now and then; more often while the hub has not looked through all of them.
+    for (files_pending, soon) in [(1, 1), (0, 0)] {
+        let it = TimelinePage { happenings: Vec::new(), files_pending, ..page() };
+        console.answer(is_list, Reply::Timeline(Box::new(it)));
+        console.now += Duration::from_secs(1);
+        assert_eq!(lists(&console.send(Msg::Tick)), soon);
+    }
+    console.now += Duration::from_secs(4);
     assert_eq!(lists(&console.send(Msg::Tick)), 1);
     console
         .send(Msg::Event(Event::Removed { seq: 9, id: SandboxId::parse("api-refactor").unwrap() }));
@@ -417,5 +552,6 @@ fn who_comes_back_reads_one_line_and_who_was_here_none() {
     };
     assert!(request.sandbox.is_none() && request.since.is_some());
     console.answer(is_list, Reply::Timeline(Box::new(page())));
-    assert!(console.picture().contains("the whole fleet"));
+    let picture = console.picture();
+    assert!(picture.contains("fleet, away since 11:06 (2h)"), "{picture}");
 }

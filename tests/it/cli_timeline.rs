@@ -122,12 +122,112 @@ fn screens_of_the_past_texts_and_parts_are_read_from_a_recording_also_of_one_tha
     let lines = then["lines"].to_string();
     assert!(lines.contains("second needle") && !lines.contains("third"), "{lines}");
     assert_eq!(then["at"], *at);
-    assert!(home.ok(&["screen", &session, "--at", "0s"]).contains("third"));
+    let ended =
+        home.json(&["recordings", "ls", "--json"])[0]["ended_at"].as_str().unwrap().to_owned();
+    assert!(home.ok(&["screen", &session, "--at", &ended]).contains("third"));
     let part = home.ok(&["recordings", "export", "box", "--from", at]);
     assert!(part.lines().nth(1).is_some_and(|it| it.contains("second needle")), "{part}");
     home.run(&["recordings", "search", "box", "haystack"]).failed(3, &["never printed"]);
     home.run(&["recordings", "search", "box", "("]).failed(2, &["not a regular expression"]);
     home.run(&["screen", "nowhere", "--at", "1m"]).failed(3, &["nowhere"]);
+}
+
+#[test]
+fn a_time_of_which_nothing_is_recorded_is_refused_with_from_when_to_when_there_is_something() {
+    let home = with_box("echo first; sleep 1000");
+    home.ok(&["wait", "box", "--for", "text=first"]);
+    let began =
+        home.json(&["recordings", "ls", "--json"])[0]["started_at"].as_str().unwrap().to_owned();
+    let known = format!("the recording goes from {began} to 20");
+    let out = home.path().join("part.cast");
+    let file = out.to_str().unwrap();
+    let export = ["recordings", "export", "box", "-o", file];
+    for args in [
+        &["screen", "box", "--at", "5h"][..],
+        &["screen", "box", "--at", "2099-01-01T00:00:00Z"],
+        &[&export[..], &["--from", "5h", "--until", "4h"]].concat(),
+        &[&export[..], &["--until", "4h"]].concat(),
+        &[&export[..], &["--from", "2099-01-01T00:00:00Z"]].concat(),
+        &[&export[..], &["--from", "5h", "--until", &began]].concat(),
+    ] {
+        home.run(args).failed(3, &["box: nothing is recorded of that time", &known]);
+    }
+    assert!(!out.exists(), "nothing is written of nothing");
+    // Both ends are in it.
+    home.ok(&["screen", "box", "--at", &began]);
+    assert!(home.ok(&["screen", "box", "--at", "0s"]).contains("first"));
+    assert!(home.ok(&["recordings", "export", "box", "--from", "5h"]).contains("first"));
+    // A list of a time before anything is known has nothing in it, and says since when something is.
+    for verb in [
+        &["timeline", "--since", "9h", "--until", "8h"][..],
+        &["audit", "ls", "--since", "2099-01-01T00:00:00Z"],
+    ] {
+        let ran = home.run(verb);
+        assert!(ran.code == 0 && ran.stderr.contains("what is known goes from 20"), "{ran:?}");
+    }
+}
+
+#[test]
+fn what_programs_wrote_is_in_the_list_of_the_fleet_and_comes_when_it_is_followed() {
+    let home = with_box("echo x > first-file; sleep 1000");
+    home.ok(&["run", "-d", "--name", "plain", "--workspace", ".:none", "--", "/bin/sleep", "1000"]);
+    let files = |more: &[&str]| -> Vec<String> {
+        let files = all(&home, more).into_iter().filter(|it| it["source"] == "files");
+        files
+            .map(|it| {
+                format!("{} {}", it["sandbox"].as_str().unwrap(), it["text"].as_str().unwrap())
+            })
+            .collect()
+    };
+    eventually("the file is told", || files(&["--kind", "files"]) == ["box wrote first-file"]);
+    eventually("beside others too", || files(&[]) == ["box wrote first-file"]);
+    let told = home.run(&["timeline", "--kind", "files"]);
+    assert!(told.stderr.contains("of 1 of 2 sandboxes nothing can be known"), "{}", told.stderr);
+    let mut follow = home
+        .command(&["timeline", "--follow", "--json", "--kind", "files"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["text"], "wrote first-file");
+    home.ok(&[
+        "exec",
+        "box",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo y > second-file; ln -s x $(printf 'odd\\033[2Jname')",
+    ]);
+    let mut came = [next(), next()].map(|it| it["text"].as_str().unwrap().to_owned());
+    came.sort();
+    assert_eq!(came, ["wrote odd␛[2Jname", "wrote second-file"]);
+    // A hub that begins anew tells what is new, and nothing twice.
+    let pid = home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    home.ok(&["exec", "box", "--", "/bin/sh", "-c", "echo z > third-file"]);
+    assert_eq!(next()["text"], "wrote third-file");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    // Many at once are in nothing's way.
+    home.ok(&[
+        "exec",
+        "box",
+        "--",
+        "/bin/sh",
+        "-c",
+        "for i in $(seq 300); do echo > many-$i; done",
+    ]);
+    eventually("they are counted", || {
+        let found = all(&home, &["box"]);
+        found.iter().any(|it| it["left_out"].as_u64().unwrap() > 100)
+            && found.iter().any(|it| it["what"] == "sandbox.created")
+    });
+    assert_eq!(files(&["box", "--kind", "files"]).len(), 304);
+    let away = home.json(&["timeline", "--away", "--json"]);
+    let of =
+        away["sandboxes"].as_array().unwrap().iter().find(|it| it["sandbox"] == "box").unwrap();
+    assert!(of["counts"]["files"].as_u64() >= Some(304), "{of}");
 }
 
 #[test]

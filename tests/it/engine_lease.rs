@@ -1,6 +1,11 @@
 //! Who may type, through the engine.
 
-use sandwatch::{base::fault::Kind, base::units::Size, runtime::LeaseVerb};
+use sandwatch::{
+    base::{fault::Kind, units::Size},
+    model::{audit::AuditRequest, timeline::TimelineRequest},
+    runtime::{LeaseVerb, Nudge},
+};
+use tokio_stream::StreamExt;
 
 use crate::engine_support::{Instance, shows, who};
 
@@ -69,4 +74,46 @@ async fn an_ended_session_takes_no_input() {
     let fault = it.alice().input(id, "x".into()).await.unwrap_err();
     assert!(fault.message().contains("has ended"), "{fault}");
     assert!(it.alice().lease(id, LeaseVerb::Take).await.is_err());
+}
+
+#[tokio::test]
+async fn a_line_and_an_interrupt_from_outside_are_told_as_what_they_are_and_move_no_keyboard() {
+    let it = Instance::new().await;
+    let sandbox = it.run(&["sh"]).await;
+    let id = &sandbox.sessions[0].id;
+    let line = || Nudge::Line("echo a-line".to_owned());
+    it.alice().nudge(id, line()).await.unwrap();
+    shows(it.alice(), id, "a-line").await;
+    it.alice().nudge(id, Nudge::Interrupt).await.unwrap();
+    let lease = it.alice().list().await.unwrap()[0].sessions[0].lease.clone();
+    assert_eq!(lease, None, "nobody stepped in");
+    // Somebody else's keyboard is theirs.
+    let bob = it.client("bob");
+    bob.lease(id, LeaseVerb::Take).await.unwrap();
+    let fault = it.alice().nudge(id, line()).await.unwrap_err();
+    assert!(fault.kind() == Kind::Busy && fault.message().contains("bob"), "{fault}");
+    bob.nudge(id, Nudge::Interrupt).await.unwrap();
+    bob.lease(id, LeaseVerb::Release).await.unwrap();
+    let lines = crate::given::found("both acts in the timeline", async || {
+        let page = it.alice().timeline(TimelineRequest::default()).await.unwrap();
+        let of = page.happenings.iter().filter(|it| it.what.starts_with("keyboard."));
+        let lines: Vec<_> = of.map(|it| it.text.clone()).collect();
+        (lines.len() == 5).then_some(lines)
+    });
+    let name = &sandbox.name;
+    let wanted = [
+        format!("{name}: alice sent a line of 11 bytes"),
+        format!("{name}: alice interrupted it (ctrl-c)"),
+        format!("{name}: bob stepped in"),
+        format!("{name}: bob interrupted it (ctrl-c)"),
+        format!("{name}: bob left"),
+    ];
+    assert_eq!(lines.await, wanted);
+    let mut pages = it.alice().audit(AuditRequest::default()).await.unwrap();
+    while let Some(page) = pages.next().await {
+        let page = format!("{:?}", page.unwrap());
+        assert!(!page.contains("a-line"), "what was typed is not in the record: {page}");
+    }
+    it.alice().pause(&sandbox.id).await.unwrap();
+    assert_eq!(it.alice().nudge(id, line()).await.unwrap_err().kind(), Kind::Busy);
 }

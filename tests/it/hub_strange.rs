@@ -33,7 +33,7 @@ use sandwatch::{
         traffic::Traffic,
     },
     runtime::{
-        AsksWanted, BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb,
+        AsksWanted, BoxStream, Directory, ExecOutput, Fork, HubStatus, Identity, LeaseVerb, Nudge,
         Runtime, ScreenShot, WaitFor,
     },
     wire::{
@@ -108,6 +108,7 @@ deaf! {
     fn output(_id: &SessionId, _request: OutputRequest) -> BoxStream<Outcome<Output>>;
     fn screen(_id: &SessionId) -> ScreenShot;
     fn input(_id: &SessionId, _bytes: Bytes) -> ();
+    fn nudge(_id: &SessionId, _what: Nudge) -> ();
     fn resize(_id: &SessionId, _size: Size) -> ();
     fn lease(_id: &SessionId, _verb: LeaseVerb) -> Option<Lease>;
     fn wait(_id: &SessionId, _what: WaitFor, _within: Option<Duration>) -> ();

@@ -96,7 +96,10 @@ fn each_moment_shows_what_was_printed_up_to_then_and_goes_on_with_the_rest() {
         assert!(it.at_end);
         assert_eq!(screen.lines(), scribe.screen.lines());
     }
-    assert!(seek(dir.path(), 5000).steps.is_empty());
+    let over = seek(dir.path(), 5000);
+    assert!(over.steps.is_empty());
+    assert_eq!(over.exit, Some(ExitStatus::Code(3)), "it had ended by then");
+    assert_eq!(seek(dir.path(), 3999).exit, None);
 }
 
 #[test]
@@ -184,8 +187,42 @@ fn a_broken_recording_shows_what_can_be_read_and_says_when_nothing_can() {
     for file in &files {
         fs::write(file, b"nothing").unwrap();
     }
-    let none = journal::replay(dir.path(), Moment::At(Timestamp(0))).unwrap_err();
-    assert_eq!(none.kind(), Kind::Failed, "{none}");
+    super::session_journal::meta(None).save(dir.path()).unwrap();
+    for bytes in [&b"nothing"[..], b""] {
+        files.iter().for_each(|it| fs::write(it, bytes).unwrap());
+        let none = journal::replay(dir.path(), Moment::At(Timestamp(0))).unwrap_err();
+        assert_eq!(none.kind(), Kind::Failed, "{none}");
+        let none = journal::export(dir.path(), Span::default()).err().unwrap();
+        assert_eq!(none.kind(), Kind::Failed, "nothing is not written as a recording: {none}");
+    }
+}
+
+#[test]
+fn what_is_dropped_at_its_beginning_is_not_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scribe = Scribe::new(dir.path());
+    super::session_journal::meta(None).save(dir.path()).unwrap();
+    scribe.print(10, "first\r\n");
+    scribe.segment(2000);
+    scribe.print(3000, "second\r\n");
+    drop(scribe);
+    assert!(seek(dir.path(), 3000).begins_at < Timestamp(2000));
+    let first = fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().path());
+    let first = first.filter(|it| it.extension().is_some_and(|it| it == "seg")).min().unwrap();
+    fs::remove_file(first).unwrap();
+    let it = seek(dir.path(), 1000);
+    assert_eq!(it.begins_at, Timestamp(2000));
+    assert!(it.holds(Timestamp(1000)).is_err() && it.holds(Timestamp(2000)).is_ok());
+    let part = |from, until| {
+        let (from, until) = (Some(Timestamp(from)), Some(Timestamp(until)));
+        journal::export(dir.path(), Span { from, until })
+    };
+    let none = part(0, 1999).err().unwrap();
+    assert!(
+        none.kind() == Kind::Absent && none.message().contains("1970-01-01T00:00:02"),
+        "{none}"
+    );
+    assert!(part(0, 2000).is_ok());
 }
 
 #[test]
@@ -273,6 +310,52 @@ fn a_part_of_a_recording_begins_with_its_screen_and_ends_in_time() {
     assert_eq!(whole.lines().count(), 10);
     let end = text(Span { from: Some(Timestamp(99_000)), until: None });
     assert_eq!(end.lines().count(), 2, "{end}");
+}
+
+#[test]
+fn a_thousand_sizes_are_all_there_and_the_last_one_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scribe = Scribe::new(dir.path());
+    scribe.print(1, "before");
+    let size = |number: u16| Size::clamped(10 + number % 90, 3 + number % 20);
+    for number in 1..=1000 {
+        scribe.writer.resize(Timestamp(i64::from(number) * 10), size(number));
+    }
+    scribe.writer.exit(Timestamp(20_000), ExitStatus::Code(0));
+    for number in [1, 500, 1000] {
+        let it = seek(dir.path(), i64::from(number) * 10 + 5);
+        assert_eq!(it.size, size(number));
+        assert_eq!(it.steps.len(), usize::from(1001 - number));
+    }
+    // Whoever follows asks from the offset, before which all of them lie.
+    let it = journal::replay(dir.path(), Moment::Before(6)).unwrap();
+    assert_eq!((it.size, it.exit, it.steps.len()), (size(1000), Some(ExitStatus::Code(0)), 0));
+    let part = Span { from: Some(Timestamp(5)), until: Some(Timestamp(505)) };
+    let pieces: Vec<_> = {
+        super::session_journal::meta(None).save(dir.path()).unwrap();
+        journal::export(dir.path(), part).unwrap().map(|it| it.unwrap()).collect()
+    };
+    let text = String::from_utf8(pieces.concat()).unwrap();
+    assert_eq!(text.lines().filter(|it| it.contains("\"r\"")).count(), 50);
+}
+
+#[test]
+fn a_long_line_that_comes_letter_by_letter_is_looked_through_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scribe = Scribe::new(dir.path());
+    let line = format!("{}needle é needle{}", "é".repeat(5000), "x".repeat(5000));
+    for (at, letter) in (0..).zip(line.chars()) {
+        scribe.print(at, &letter.to_string());
+    }
+    let (mut all, mut from) = (Vec::new(), 0);
+    while let Some(hit) = find(dir.path(), "needle", from, false) {
+        from = hit.1;
+        all.push(hit.0);
+    }
+    assert_eq!(all, [5005, 5014]);
+    assert_eq!(find(dir.path(), "needle", u64::MAX, true).map(|it| it.0), Some(5014));
+    // One that is empty ends somewhere in each piece.
+    assert!(find(dir.path(), "x*", 0, false).is_some());
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use sandwatch::{
         session::Status,
         status::{Cause, Evidence, Explained, Source, Weight},
     },
-    runtime::LeaseVerb,
+    runtime::Nudge,
 };
 
 use crate::app_support::{Console, START, day};
@@ -195,9 +195,9 @@ fn a_pane_is_explained_by_its_own_session_and_a_failure_is_said() {
 }
 
 /// What was sent to a session, if something was.
-fn sent(acts: &[Act]) -> Option<Vec<u8>> {
+fn sent(acts: &[Act]) -> Option<Nudge> {
     acts.iter().find_map(|it| match it {
-        Act::Input { bytes, .. } => Some(bytes.to_vec()),
+        Act::Nudge { what, .. } => Some(what.clone()),
         _ => None,
     })
 }
@@ -209,11 +209,10 @@ fn a_line_and_an_interrupt_reach_the_session_that_is_inspected() {
     let picture = console.picture();
     assert!(picture.contains("send a line: "), "{picture}");
     console.text("go on");
-    assert_eq!(sent(&console.keys("enter")).as_deref(), Some(&b"go on\r"[..]));
-    let after = console.answer(|it| matches!(it, Act::Input { .. }), Reply::Nothing);
-    // The keyboard is nobody's again.
-    let released = |it: &Act| matches!(it, Act::Lease { verb: LeaseVerb::Release, .. });
-    assert!(after.iter().any(released), "{after:?}");
+    assert_eq!(sent(&console.keys("enter")), Some(Nudge::Line("go on".to_owned())));
+    let after = console.answer(|it| matches!(it, Act::Nudge { .. }), Reply::Nothing);
+    // Nobody stepped in or out.
+    assert!(!after.iter().any(|it| matches!(it, Act::Lease { .. })), "{after:?}");
     let picture = console.picture();
     assert!(picture.contains("the line was sent to "), "{picture}");
     // Nothing is not a line.
@@ -224,5 +223,5 @@ fn a_line_and_an_interrupt_reach_the_session_that_is_inspected() {
     assert!(console.picture().contains("ctrl-c is typed into "), "{}", console.picture());
     assert_eq!(sent(&console.keys("enter")), None);
     console.now += Duration::from_secs(1);
-    assert_eq!(sent(&console.keys("y")).as_deref(), Some(&b"\x03"[..]));
+    assert_eq!(sent(&console.keys("y")), Some(Nudge::Interrupt));
 }

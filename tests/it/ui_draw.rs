@@ -22,7 +22,7 @@ use super::{
     app_gauges::in_gauges,
     app_hunks::in_second_file,
     app_support::{Console, day, picture, sandbox},
-    app_timeline::in_timeline,
+    app_timeline::{in_fleet, in_timeline},
     app_views::{change, in_diff, in_snapshots},
 };
 
@@ -244,6 +244,7 @@ fn pictures_of_the_timeline() {
     {
         let mut console = in_timeline(size);
         insta::assert_snapshot!(format!("timeline_{name}"), console.picture());
+        insta::assert_snapshot!(format!("timeline_fleet_{name}"), in_fleet(size).picture());
         console.keys("[ e [ [ z");
         insta::assert_snapshot!(format!("timeline_whole_{name}"), console.picture());
     }

@@ -412,6 +412,7 @@ fn hostile(bytes: &[u8]) {
     read(bytes, |it: v1::AdoptRequest| foreign::Adoption::try_from(it).is_ok());
     read(bytes, |it: v1::InputRequest| hub::input_in(it).is_ok());
     read(bytes, |it: v1::LeaseRequest| hub::lease_in(&it).is_ok());
+    read(bytes, |it: v1::NudgeRequest| hub::nudge_in(it).is_ok());
     read(bytes, |it: v1::WaitRequest| hub::wait_in(it).is_ok());
     read(bytes, |it: v1::Fault| Fault::from(it));
     let status = tonic::Status::with_details(tonic::Code::Aborted, "x", bytes.to_vec().into());

@@ -21,10 +21,14 @@ const ROWS: u16 = 36;
 const SCRIPTED: &[(&str, &[&str])] =
     &[("console", &["4"]), ("gauges", &["m"]), ("files", &["q", "f", "l", "j", "j"])];
 /// The same of a real sandbox, in which a program waits for itself.
-const REAL: &[(&str, &[&str])] = &[("inspector", &["w"])];
+const REAL: &[(&str, &[&str])] = &[("inspector", &["w"]), ("timeline", &["q", "H", "[", "[", "["])];
 /// Where the programs of the real sandbox are: those of the system.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const DEADLOCK: &str = "import threading, time
+for part in ('reading orders', 'reading prices', 'adding up', 'writing totals'):
+    print('\x1b[32m*\x1b[0m', part, flush=True)
+    open(part.replace(' ', '-') + '.csv', 'w').write(part)
+    time.sleep(0.7)
 a, b = threading.Lock(), threading.Lock()
 def both(one, other):
     with one:
@@ -70,6 +74,8 @@ pub fn run() -> Done {
     };
     let real = || -> Result<_, Box<dyn std::error::Error>> {
         sandwatch(&["run", "-d", "--name", "report", "--", "python3", "report.py"])?;
+        sandwatch(&["wait", "report", "--for", "text=writing totals", "--timeout", "30s"])?;
+        sandwatch(&["snapshot", "create", "report", "--name", "before-the-locks"])?;
         Console::start(&program, &home, &project, &[])?.take(REAL)
     };
     let real = real();

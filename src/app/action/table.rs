@@ -266,7 +266,7 @@ actions! {
         "List only one kind: asks, statuses, programs, snapshots, files, network, keyboard, notices; then all again.",
         [Timeline "t"];
     TimelineFleet, "timeline.fleet", Timeline, None, "Fleet on/off",
-        "List what happened in the whole fleet, or in the one sandbox again.",
+        "List what happened in the whole fleet; once more, in the sandbox of the row alone.",
         [Timeline "a"];
     TimelineOpen, "timeline.open", Timeline, None, "Open",
         "Answer the ask of the row, if it waits; else show the recording of its session at that time.",

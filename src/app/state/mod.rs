@@ -186,7 +186,7 @@ pub struct State {
     /// When the hub was last told that somebody is here.
     pub(super) signed_at: Option<Duration>,
     /// Nobody was here from then on, and what happened was told in a line.
-    pub(super) away_since: Option<Timestamp>,
+    pub away_since: Option<Timestamp>,
 }
 
 impl State {

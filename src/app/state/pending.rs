@@ -39,7 +39,6 @@ pub enum Pending {
         what: &'static str,
         /// What the session is called.
         to: String,
-        session: SessionId,
     },
     Older(SessionId),
     /// The first page there is.

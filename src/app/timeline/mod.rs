@@ -18,6 +18,7 @@ use crate::{
         clock::Timestamp,
         id::{SandboxId, SessionId},
         limits::CONSOLE_TIMELINE_MAX,
+        text::visible,
     },
     model::{
         gauge::Past,
@@ -32,6 +33,8 @@ pub const LONG_STEP: Duration = Duration::from_secs(60);
 pub const GAUGE_POINTS: u32 = 240;
 /// Shortest time between two looks for what is new.
 const ANEW_EVERY: Duration = Duration::from_secs(1);
+/// And between two looks for files that changed, while somebody is there.
+const FILES_EVERY: Duration = Duration::from_secs(5);
 
 /// Kinds that the list is narrowed to, one after the other.
 const KINDS: [Kind; 8] = [
@@ -70,8 +73,6 @@ pub struct GaugeLine {
 pub struct TimelinePlace {
     /// `None` = the whole fleet.
     pub sandbox: Option<SandboxId>,
-    /// The sandbox that it was opened on, to go back to from the whole fleet.
-    pub(super) home: Option<SandboxId>,
     pub name: String,
     /// Oldest first.
     rows: Vec<Happening>,
@@ -103,12 +104,17 @@ pub struct TimelinePlace {
     pub range_from: Option<Timestamp>,
     /// The row to be under the cursor once there are rows: the first from this time on.
     pub(super) first_since: Option<Timestamp>,
+    /// The row to be under the cursor once there are rows, if it is among them.
+    pub(super) keeps: Option<Place>,
+    /// It is about what happened since then, in which somebody was away.
+    pub since: Option<Timestamp>,
+    /// Of the widest recording that it showed: so wide the screen is, if there is room.
+    pub columns: u16,
 }
 
 impl TimelinePlace {
     pub(super) fn new(sandbox: Option<SandboxId>, name: String, player: Option<Player>) -> Self {
         Self {
-            home: sandbox.clone(),
             sandbox,
             name,
             rows: Vec::new(),
@@ -131,6 +137,9 @@ impl TimelinePlace {
             gauge_asked: None,
             range_from: None,
             first_since: None,
+            keeps: None,
+            since: None,
+            columns: 0,
         }
     }
 
@@ -168,6 +177,7 @@ impl TimelinePlace {
             ..TimelineRequest::default()
         };
         let Some(mark) = self.mark else {
+            self.looked_at = now;
             let since = self.first_since.map(|it| Timestamp(it.0.saturating_sub(1)));
             return Some((Reading::First, TimelineRequest { since, most: 500, ..request }));
         };
@@ -186,14 +196,18 @@ impl TimelinePlace {
 
     /// Something changed: it is looked for what is new soon.
     pub(super) fn stir(&mut self, now: Duration) {
-        self.anew_at.get_or_insert(now.max(self.looked_at + ANEW_EVERY));
+        self.anew_by(now.max(self.looked_at + ANEW_EVERY));
+    }
+
+    fn anew_by(&mut self, at: Duration) {
+        self.anew_at = Some(self.anew_at.map_or(at, |it| it.min(at)));
     }
 
     /// Takes an answer in.
     pub(super) fn take(&mut self, reading: Reading, page: TimelinePage) {
         let here = self.current().map(|it| it.place);
         let at_last = self.cursor.at() + 1 >= self.cursor.count();
-        let TimelinePage { mut happenings, more, mark, files_unknown } = page;
+        let TimelinePage { mut happenings, more, mark, files_unknown, files_pending } = page;
         match reading {
             Reading::First => {
                 (self.rows, self.more, self.files_unknown) = (happenings, more, files_unknown);
@@ -204,13 +218,13 @@ impl TimelinePlace {
             }
             Reading::Newer => {
                 self.rows.append(&mut happenings);
-                if more {
-                    self.anew_at = Some(self.looked_at + ANEW_EVERY);
-                }
             }
         }
         if reading != Reading::Older {
             self.mark = Some(mark);
+            // Files are looked through when somebody asks, and nobody tells when they change.
+            let soon = files_pending > 0 || (reading == Reading::Newer && more);
+            self.anew_by(self.looked_at + if soon { ANEW_EVERY } else { FILES_EVERY });
         }
         self.rows.sort_by_key(|it| it.place);
         self.rows.dedup_by_key(|it| it.place);
@@ -218,13 +232,15 @@ impl TimelinePlace {
         self.rows.drain(..over);
         self.more |= over > 0;
         self.list();
-        let row = match (reading, self.first_since.take()) {
+        let kept = self.keeps.take().and_then(|it| self.listed().position(|at| at.place == it));
+        let row = match (reading, kept.is_none().then(|| self.first_since.take()).flatten()) {
+            (Reading::First, _) if kept.is_some() => kept.unwrap_or(usize::MAX),
             (Reading::First, Some(since)) => {
                 self.listed().position(|it| it.place.at >= since).unwrap_or(usize::MAX)
             }
             (Reading::First, None) => usize::MAX,
-            // Whoever is at the end stays there.
-            (Reading::Newer, _) if at_last => usize::MAX,
+            // Whoever is at the end stays there, unless another recording would show then.
+            (Reading::Newer, _) if at_last && self.sandbox.is_some() => usize::MAX,
             _ => here
                 .and_then(|here| self.listed().position(|it| it.place == here))
                 .unwrap_or(self.cursor.at()),
@@ -248,15 +264,28 @@ impl TimelinePlace {
         let at = self.current().map(|it| it.place.at);
         self.list();
         if let Some(at) = at {
-            self.point_at(at);
+            self.cursor.move_to(self.row_at(at));
         }
     }
 
-    /// Puts the cursor on the last that had happened by then.
-    pub(super) fn point_at(&mut self, at: Timestamp) {
+    /// The last row that had happened by then.
+    pub(super) fn row_at(&self, at: Timestamp) -> usize {
         let row =
             self.shown.partition_point(|it| self.rows.get(*it).is_some_and(|it| it.place.at <= at));
-        self.cursor.move_to(row.saturating_sub(1));
+        row.saturating_sub(1)
+    }
+
+    /// All of the row under the cursor.
+    pub fn detail(&self) -> Option<String> {
+        let row = self.current()?;
+        // Most lines name who it was.
+        let by = row.actor.as_ref().filter(|it| !row.text.contains(it.as_str()));
+        let by = by.map(|it| format!(" · by {it}")).unwrap_or_default();
+        let mut text = format!("{}{by}: {}", row.what, row.line());
+        if let Some(why) = self.files_unknown.as_ref().filter(|_| self.sandbox.is_some()) {
+            text += &format!(" · when files changed is not known: {why}");
+        }
+        Some(visible(&text))
     }
 
     /// The next in the list after a time, or the last before it.
@@ -269,15 +298,6 @@ impl TimelinePlace {
                 .position(|it| it.place.at < at)
                 .map(|it| self.shown.len() - 1 - it),
         }
-    }
-
-    /// The whole fleet in place of one sandbox, or back.
-    pub(super) fn turn_whole_fleet(&mut self) {
-        self.sandbox = match self.sandbox {
-            Some(_) => None,
-            None => self.home.clone(),
-        };
-        self.forget();
     }
 
     /// All is asked for anew.
@@ -326,12 +346,13 @@ mod tests {
 
     fn page(rows: &[(i64, Kind)], more: bool) -> TimelinePage {
         let happenings = rows.iter().map(|(at, kind)| row(*at, *kind)).collect();
-        TimelinePage { happenings, more, mark: Mark { audit: 0, hub: 9 }, files_unknown: None }
+        let mark = Mark { hub: 9, ..Mark::default() };
+        TimelinePage { happenings, more, mark, ..TimelinePage::default() }
     }
 
     #[test]
     fn what_comes_goes_where_its_time_is_and_moves_no_cursor() {
-        let mut it = TimelinePlace::new(None, String::new(), None);
+        let mut it = TimelinePlace::new(SandboxId::parse("box"), String::new(), None);
         assert!(matches!(it.wanted(Duration::ZERO), Some((Reading::First, _))));
         let rows = [(10, Kind::Ask), (20, Kind::Status), (30, Kind::Ask)];
         it.take(Reading::First, page(&rows, true));
@@ -360,7 +381,7 @@ mod tests {
         let mut it = TimelinePlace::new(None, String::new(), None);
         let rows = [(10, Kind::Ask), (20, Kind::Status), (30, Kind::Ask), (40, Kind::Status)];
         it.take(Reading::First, page(&rows, false));
-        it.point_at(Timestamp(25));
+        it.cursor.move_to(it.row_at(Timestamp(25)));
         it.next_kind();
         assert_eq!(it.kind, Some(Kind::Ask));
         assert_eq!(it.current().map(|it| it.place.at.0), Some(10));

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use crate::{
     app::effect::EffectId,
-    base::{clock::Timestamp, id::SessionId, limits::FRAME_EVERY_MIN},
+    base::{clock::Timestamp, id::SessionId, limits::FRAME_EVERY_MIN, units::Size},
     model::{
         replay::{Moment, Replay, Step, Stepped},
         session::ExitStatus,
@@ -184,6 +184,11 @@ impl Player {
         self.wanted = Some(Moment::Before(end));
     }
 
+    /// Whether a time lies before its beginning or behind its end, as near to which its clock stands as it can.
+    pub(in crate::app) fn is_beyond(&self, at: Timestamp) -> bool {
+        (at < self.at && self.at <= self.begins_at) || (at > self.at && self.at >= self.ends_at)
+    }
+
     /// Where the next search begins: what is on the screen was found or passed.
     pub fn offset(&self) -> u64 {
         self.steps.front().map_or(self.steps_end, |it| it.offset)
@@ -261,18 +266,26 @@ impl Player {
         };
         match wanted {
             Wanted::More(_) if it.offset == self.steps_end => {
+                let (at, offset) = (it.at, it.offset);
+                // What has no bytes of its own lies before the offset that is asked from: it is told by what it came to.
+                if self.size_then() != Some(it.size) {
+                    self.steps.push_back(Stepped { at, offset, step: Step::Resize(it.size) });
+                }
+                let is_known = |it: &Stepped| matches!(it.step, Step::Exit(_));
+                if let Some(exit) = it.exit
+                    && self.exit.is_none()
+                    && !self.steps.iter().any(is_known)
+                {
+                    self.steps.push_back(Stepped { at, offset, step: Step::Exit(exit) });
+                }
                 self.steps_end = end(&it.steps, self.steps_end);
                 self.at_end = it.at_end;
-                // The end of the program has no bytes of its own, and comes again each time.
-                let known = self.exit.is_some()
-                    || self.steps.iter().any(|it| matches!(it.step, Step::Exit(_)));
-                let again = |it: &Stepped| known && matches!(it.step, Step::Exit(_));
-                self.steps.extend(it.steps.into_iter().filter(|it| !again(it)));
+                self.steps.extend(it.steps);
             }
             Wanted::Seek(moment) | Wanted::More(moment) => {
                 self.screen = Some(Screen::from_keyframe(it.size, &it.state));
                 self.steps_end = end(&it.steps, it.offset);
-                (self.steps, self.at_end, self.exit) = (it.steps.into(), it.at_end, None);
+                (self.steps, self.at_end, self.exit) = (it.steps.into(), it.at_end, it.exit);
                 self.upto = match moment {
                     Moment::At(at) => at,
                     Moment::Before(_) => it.at,
@@ -286,6 +299,15 @@ impl Player {
                 }
             }
         }
+    }
+
+    /// The size of the screen once all that is there was fed to it.
+    fn size_then(&self) -> Option<Size> {
+        let size = |it: &Stepped| match it.step {
+            Step::Resize(size) | Step::Screen { size, .. } => Some(size),
+            Step::Output(_) | Step::Exit(_) => None,
+        };
+        self.steps.iter().rev().find_map(size).or_else(|| self.screen.as_ref().map(Screen::size))
     }
 
     /// Its clock goes on.
@@ -374,7 +396,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::base::units::Size;
 
     fn step(at: i64, offset: u64, text: &'static str) -> Stepped {
         let step = Step::Output(Bytes::from_static(text.as_bytes()));
@@ -393,6 +414,7 @@ mod tests {
             offset,
             size,
             state: screen.keyframe().into(),
+            exit: None,
             steps,
             at_end,
         }
@@ -501,5 +523,30 @@ mod tests {
         assert_eq!(ask(&mut it, 4, NOW), Some(Wanted::Seek(Moment::At(Timestamp(46_000)))));
         it.take(EffectId(3), Ok(live(replay(9_000, 1, "a", vec![step(50_600, 1, "z")], true))));
         assert!(it.is_behind() && shows(&it) == "ab");
+    }
+
+    #[test]
+    fn a_size_and_an_end_that_have_no_bytes_are_seen_by_whoever_follows() {
+        let mut it = Player::new(SessionId::random(), "x".to_owned(), None, Timestamp(50_000));
+        assert!(ask(&mut it, 1, NOW).is_some());
+        let live = |it: Replay| Replay { live: true, ends_at: Timestamp(50_000), ..it };
+        it.take(EffectId(1), Ok(live(replay(9_000, 1, "a", Vec::new(), true))));
+        let wide = Size::clamped(60, 3);
+        for round in 1..4 {
+            let now = NOW + FOLLOW_EVERY * round;
+            assert_eq!(ask(&mut it, 2, now), Some(Wanted::More(Moment::Before(1))));
+            let more = Replay { size: wide, ..live(replay(9_500, 1, "a", Vec::new(), true)) };
+            it.take(EffectId(2), Ok(more));
+            it.turn(now, Timestamp(50_000));
+            assert_eq!(it.screen().map(Screen::size), Some(wide));
+            assert!(it.steps.is_empty(), "once");
+        }
+        let now = NOW + FOLLOW_EVERY * 9;
+        assert!(ask(&mut it, 3, now).is_some());
+        let exit = Some(ExitStatus::Code(3));
+        let over = replay(9_900, 1, "a", Vec::new(), true);
+        it.take(EffectId(3), Ok(Replay { exit, size: wide, ends_at: Timestamp(9_900), ..over }));
+        it.turn(now, Timestamp(60_000));
+        assert_eq!((it.exit, it.at), (exit, Timestamp(9_900)));
     }
 }

@@ -55,8 +55,11 @@ impl Turn<'_> {
     }
 
     fn ask_for_away(&mut self, since: Timestamp) {
+        // However many files were written: they are in nothing else's way.
+        let kinds = Kind::ALL.iter().copied().filter(|it| *it != Kind::Files).collect();
         let request = TimelineRequest {
             since: Some(since),
+            kinds,
             most: TIMELINE_PAGE_MAX,
             ..TimelineRequest::default()
         };

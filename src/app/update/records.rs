@@ -198,9 +198,7 @@ impl Turn<'_> {
         self.state.dirty = true;
         match pending {
             Pending::GaugePast => self.gauge_past_came(id, result),
-            Pending::Sent { what, to, session } => {
-                self.delivered(what, &to, session, result);
-            }
+            Pending::Sent { what, to } => self.delivered(what, &to, result),
             Pending::RemoveRule { id } => self.rule_removed(&id, result),
             Pending::RuleRead(name) => {
                 let Some(it) = self.records_mut() else { return };

@@ -1,7 +1,5 @@
 //! A line or an interrupt for the session that the inspector is about, without stepping in.
 
-use bytes::Bytes;
-
 use super::Turn;
 use crate::{
     app::{
@@ -14,12 +12,9 @@ use crate::{
     },
     base::{fault::Outcome, id::SessionId, text::visible},
     model::event::Level,
-    runtime::LeaseVerb,
+    runtime::Nudge,
     vt::key::Stroke,
 };
-
-const INTERRUPT: &[u8] = b"\x03";
-const ENTER: &str = "\r";
 
 impl Turn<'_> {
     /// Asks for the line, or whether it shall be interrupted; `false` in another list.
@@ -64,36 +59,23 @@ impl Turn<'_> {
         if text.is_empty() {
             return self.notice(Level::Info, "nothing was sent");
         }
-        self.deliver(session, "the line", format!("{text}{ENTER}").into_bytes());
+        self.deliver(session, "the line", Nudge::Line(text.to_owned()));
     }
 
     pub(super) fn interrupted(&mut self, session: SessionId) {
-        self.deliver(session, "ctrl-c", INTERRUPT.to_vec());
+        self.deliver(session, "ctrl-c", Nudge::Interrupt);
     }
 
-    fn deliver(&mut self, session: SessionId, what: &'static str, bytes: Vec<u8>) {
+    fn deliver(&mut self, session: SessionId, called: &'static str, what: Nudge) {
         // It may have ended while the line was written.
         let Some(to) = self.takes_lines(&session) else { return };
-        let run = self.state.run;
-        let act = Act::Input { session: session.clone(), bytes: Bytes::from(bytes), run };
-        self.start(act, Some(Pending::Sent { what, to, session }));
+        self.start(Act::Nudge { session, what }, Some(Pending::Sent { what: called, to }));
     }
 
-    pub(super) fn delivered(
-        &mut self,
-        what: &str,
-        to: &str,
-        session: SessionId,
-        result: Outcome<Reply>,
-    ) {
+    pub(super) fn delivered(&mut self, what: &str, to: &str, result: Outcome<Reply>) {
         match result {
             Ok(_) => self.notice(Level::Info, &format!("{what} was sent to {to}")),
-            Err(fault) => return self.fault(&format!("sending {what} to {to}"), &fault),
-        }
-        // Whoever types has the keyboard, which is nobody's any more.
-        if self.state.grip.as_ref().is_none_or(|it| it.session != session) {
-            let act = Act::Lease { session, verb: LeaseVerb::Release };
-            self.start(act, Some(Pending::Quiet("giving the keyboard back".to_owned())));
+            Err(fault) => self.fault(&format!("sending {what} to {to}"), &fault),
         }
     }
 }

@@ -36,8 +36,30 @@ pub const REPLAY_BYTES_MAX: usize = 256 * 1024;
 pub const REPLAY_PIECES_MAX: usize = 4096;
 /// Segments (about as many MiB of output) that one search in time looks through; the answer says where to go on.
 pub const FIND_SEGMENTS_MAX: usize = 32;
+/// Bytes before a piece of output in which a match that ends in it may begin: a long line that comes letter by letter is not
+/// read anew for each of them.
+pub const FIND_BACK_BYTES_MAX: usize = 1024;
 /// Files of an upper layer that are looked at for when they changed, and those that are told, the newest.
 pub const TOUCHED_LOOKED_MAX: usize = 20_000;
 pub const TOUCHED_TOLD_MAX: usize = 500;
+/// Changes of files that the hub remembers for lists of the whole fleet and for whoever follows: some 20 MB, or 110 MB where
+/// every path is as long as can be. Past it the sandbox with the most of them forgets its oldest.
+pub const TIMELINE_FILES_MAX: usize = 100_000;
+/// Of a path that is remembered, in bytes: the line that tells of it has room for no more.
+pub const TIMELINE_FILE_BYTES_MAX: usize = TIMELINE_TEXT_BYTES_MAX;
+/// Sandboxes whose files are looked through at once: one that takes long leaves a turn for the others.
+pub const TIMELINE_WALKS_AT_ONCE: usize = 2;
+/// How long a list waits for files that are being looked through; what takes longer comes later.
+pub const TIMELINE_FILES_WAIT: Duration = Duration::from_millis(500);
+/// Shortest time between two looks at the files of a sandbox, for whoever follows; and all looks together take no more of the
+/// time than one part in so many.
+pub const TIMELINE_FILES_EVERY: Duration = Duration::from_secs(2);
+pub const TIMELINE_FILES_PART: u32 = 20;
+/// Of changes of files of one sandbox in one stretch of time the newest so many are listed beside other things, and the rest
+/// counted: who unpacks an archive hides nothing.
+pub const TIMELINE_FILES_IN_A_ROW: usize = 5;
+pub const TIMELINE_FILES_STRETCH: Duration = Duration::from_secs(10);
+/// Times that a verb asks for the same list again, each waiting for what is still being looked through.
+pub const TIMELINE_FILES_TRIES: usize = 10;
 /// Happenings that the console lists: older ones are asked for by who scrolls to them.
 pub const CONSOLE_TIMELINE_MAX: usize = 5000;

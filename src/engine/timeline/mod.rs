@@ -1,5 +1,6 @@
 //! What happened to sandboxes and sessions, as one list: the audit record, what the hub notes beside it, and the files that
 //! a sandbox changed. Decision 0030.
+pub(super) mod files;
 pub(super) mod noted;
 mod rate;
 pub(super) mod table;
@@ -7,20 +8,23 @@ mod words;
 
 use std::sync::Arc;
 
-use super::{Inner, turns::taking_turns};
+use self::files::Told;
+use super::Inner;
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         id::{SandboxId, SessionId},
-        limits::{LINE_BYTES_MAX, TIMELINE_AGE_MAX, TIMELINE_FOLLOW_EVERY, TIMELINE_PAGE_MAX},
+        limits::{
+            LINE_BYTES_MAX, TIMELINE_AGE_MAX, TIMELINE_FILES_EVERY, TIMELINE_FOLLOW_EVERY,
+            TIMELINE_PAGE_MAX,
+        },
         text,
     },
-    driver::Touched,
     model::{
         event::Level,
-        sandbox::{Sandbox, WorkspaceMode},
-        timeline::{Happening, Kind, Mark, Place, Source, TimelinePage, TimelineRequest},
+        sandbox::Sandbox,
+        timeline::{Happening, Kind, Mark, Source, TimelinePage, TimelineRequest},
     },
     runtime::{BoxStream, Identity},
     session::{journal, unfold::unfold},
@@ -35,45 +39,65 @@ struct Meant {
 
 impl Inner {
     /// One page.
-    pub(super) async fn timeline(&self, mut request: TimelineRequest) -> Outcome<TimelinePage> {
+    pub(super) async fn timeline(
+        self: &Arc<Self>,
+        mut request: TimelineRequest,
+    ) -> Outcome<TimelinePage> {
         request.most = request.most.clamp(1, TIMELINE_PAGE_MAX);
         let meant = self.meant(&request).await?;
         self.page(&request, meant.as_ref()).await
     }
 
     async fn page(
-        &self,
+        self: &Arc<Self>,
         request: &TimelineRequest,
         meant: Option<&Meant>,
     ) -> Outcome<TimelinePage> {
         let most = usize::try_from(request.most).unwrap_or(usize::MAX);
         let id = meant.map(|it| it.id.clone());
-        let (mut all, end) = self.store.happenings(request.clone(), id).await?;
-        let mut page = TimelinePage { mark: end, ..TimelinePage::default() };
-        match request.written_after {
-            Some(after) => {
-                page.more = all.len() > most;
-                // In the order of the clock, but no further than what is not yet read of the other record.
-                all.truncate(most);
-                page.mark = passed(&all, after, end, page.more);
-            }
-            None => {
-                if request.wants(Kind::Files)
-                    && let Some(meant) = meant
-                {
-                    match self.touched(request, meant).await {
-                        Ok(touched) => all.extend(touched),
-                        Err(fault) => page.files_unknown = Some(fault.message().to_owned()),
-                    }
-                }
-                all.sort_by_key(|it| std::cmp::Reverse(it.place));
-                page.more = all.len() > most;
-                all.truncate(most);
+        let files = self.files_of(request, meant).await;
+        let (mut all, mut end) = self.store.happenings(request.clone(), id).await?;
+        end.files = files.mark;
+        let mut page = TimelinePage {
+            mark: end,
+            files_unknown: files.unknown,
+            files_pending: files.pending,
+            more: all.len() + files.changes.len() > most,
+            ..TimelinePage::default()
+        };
+        let mut files = files.changes;
+        if let Some(after) = request.written_after {
+            // In the order of the clock, but no further than what is not yet read of the other records.
+            all.truncate(most);
+            files.truncate(most - all.len());
+            if page.more {
+                page.mark = passed(&all, after);
+                page.mark.files = files.last().map_or(after.files, |it| it.0);
             }
         }
+        all.extend(files.into_iter().map(|it| it.1));
         all.sort_by_key(|it| it.place);
+        all.drain(..all.len().saturating_sub(most));
         page.happenings = all;
         Ok(page)
+    }
+
+    /// What programs changed in files, where that is wanted and can be known.
+    async fn files_of(self: &Arc<Self>, request: &TimelineRequest, meant: Option<&Meant>) -> Told {
+        let mark = request.written_after.map_or(0, |it| it.files);
+        let none = |unknown| Told { mark, unknown, ..Told::default() };
+        if !request.wants(Kind::Files) {
+            return none(None);
+        }
+        let there = match meant {
+            None => return self.touched(request, None).await,
+            Some(it) => it.there.as_ref(),
+        };
+        let Some(sandbox) = there else { return none(Some("its files are no more".to_owned())) };
+        match files::unknowable(sandbox) {
+            Some(why) => none(Some(why)),
+            None => self.touched(request, Some(sandbox)).await,
+        }
     }
 
     /// What is written from now on, or after the mark of the request, as it comes.
@@ -91,23 +115,31 @@ impl Inner {
                 self.page(&none, meant.as_ref()).await?.mark
             }
         };
-        let written = self.store.written();
+        let (written, ended) = (self.store.written(), self.files.ended());
+        let looks = request.wants(Kind::Files);
         let (engine, meant) = (Arc::downgrade(self), Arc::new(meant));
-        Ok(unfold((mark, written), move |(mark, mut written)| {
+        Ok(unfold((mark, written, ended), move |(mark, mut written, mut ended)| {
             let (engine, meant) = (engine.clone(), Arc::clone(&meant));
             let request = TimelineRequest { written_after: Some(mark), ..request.clone() };
             async move {
                 loop {
                     written.mark_unchanged();
-                    let Some(strong) = engine.upgrade() else { return ((mark, written), None) };
+                    ended.mark_unchanged();
+                    let Some(strong) = engine.upgrade() else {
+                        return ((mark, written, ended), None);
+                    };
                     match strong.page(&request, (*meant).as_ref()).await {
                         Ok(page) if page.happenings.is_empty() => {}
-                        Ok(page) => return ((page.mark, written), Some(Ok(page))),
-                        Err(fault) => return ((mark, written), Some(Err(fault))),
+                        Ok(page) => return ((page.mark, written, ended), Some(Ok(page))),
+                        Err(fault) => return ((mark, written, ended), Some(Err(fault))),
                     }
                     drop(strong);
-                    if written.changed().await.is_err() {
-                        return ((mark, written), None);
+                    tokio::select! {
+                        changed = written.changed() => if changed.is_err() {
+                            return ((mark, written, ended), None);
+                        },
+                        _ = ended.changed(), if looks => {}
+                        () = tokio::time::sleep(TIMELINE_FILES_EVERY), if looks => {}
                     }
                     // What comes together is told together.
                     tokio::time::sleep(TIMELINE_FOLLOW_EVERY).await;
@@ -151,45 +183,6 @@ impl Inner {
         self.reading(move || Ok(journal::Meta::load(&dir)?.sandbox)).await
     }
 
-    /// The files that a sandbox changed, as its layer has them.
-    async fn touched(&self, request: &TimelineRequest, meant: &Meant) -> Outcome<Vec<Happening>> {
-        let Some(sandbox) = &meant.there else {
-            return Err(Fault::unsupported("its files are no more"));
-        };
-        if sandbox.workspace.mode != WorkspaceMode::Cow {
-            let mode = sandbox.workspace.mode.word();
-            let words = format!("no changes are kept apart: the workspace is {mode}");
-            return Err(Fault::unsupported(words));
-        }
-        let driver = self.drivers.get(&sandbox.driver)?;
-        let ground = self.ground(&sandbox.id, &sandbox.name);
-        let began = sandbox.created_at;
-        let since = request.since.unwrap_or(began).max(began);
-        let until = request.until.into_iter().chain(request.before.map(|it| it.at)).min();
-        let touched =
-            taking_turns(Arc::clone(&self.lookers), move || driver.touched(&ground, began));
-        let touched = touched.await?;
-        let mut out = Vec::new();
-        for it in touched {
-            let place = Place { at: it.at, source: Source::Files, number: number(&it) };
-            let meant = it.at >= since && until.is_none_or(|until| it.at <= until);
-            if meant && request.before.is_none_or(|before| place < before) {
-                let words = format!(
-                    "{} {}",
-                    if it.gone { "deleted" } else { "wrote" },
-                    String::from_utf8_lossy(&it.path)
-                );
-                out.push(Happening {
-                    place,
-                    sandbox: Some(sandbox.id.clone()),
-                    sandbox_name: Some(sandbox.name.clone()),
-                    ..Happening::new(it.at, Kind::Files, "file.changed", &words)
-                });
-            }
-        }
-        Ok(out)
-    }
-
     /// When an operator last gave a sign, before the one that is noted now.
     pub(super) async fn sign(
         &self,
@@ -217,22 +210,12 @@ impl Inner {
     }
 }
 
-/// How far both records are read, when those are taken in the order they were written in, one record after the other.
-fn passed(all: &[Happening], after: Mark, end: Mark, more: bool) -> Mark {
-    if !more {
-        return end;
-    }
+/// How far records are read that are taken in the order they were written in, one after the other.
+fn passed(all: &[Happening], after: Mark) -> Mark {
     let last = |source, before| {
         let of = all.iter().filter(|it| it.place.source == source);
         of.map(|it| it.place.number).max().unwrap_or(before)
     };
-    let audit = last(Source::Audit, after.audit);
-    Mark { audit, hub: last(Source::Hub, after.hub) }
-}
-
-/// A number of a path that stays the same.
-fn number(it: &Touched) -> i64 {
-    // FNV-1a.
-    let fold = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    (it.path.iter().fold(0xcbf2_9ce4_8422_2325, fold) >> 1).cast_signed()
+    let (audit, hub) = (last(Source::Audit, after.audit), last(Source::Hub, after.hub));
+    Mark { audit, hub, ..after }
 }

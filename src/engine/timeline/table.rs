@@ -15,7 +15,6 @@ use crate::{
     },
     engine::{audit::table as audit, store::Store},
     model::{
-        audit::Action,
         event::Level,
         session::Status,
         timeline::{Happening, Kind, Mark, Place, Source, TimelineRequest},
@@ -167,8 +166,8 @@ fn which(source: Source, request: &TimelineRequest, sandbox: Option<&str>) -> Wh
     if !request.kinds.is_empty() {
         match source {
             Source::Audit => {
-                let meant = Action::ALL.iter().filter(|it| request.wants(Kind::of_action(**it)));
-                out.any("action", meant.map(|it| it.word()));
+                let meant = words::ACTS.iter().filter(|it| request.wants(it.kind));
+                out.any("action", meant.map(|it| it.action.word()));
             }
             _ => out.any("kind", request.kinds.iter().map(|it| it.word())),
         }
@@ -209,7 +208,7 @@ fn mark(connection: &Connection) -> rusqlite::Result<Mark> {
         let text = format!("SELECT COALESCE(MAX({number}), 0) FROM {table}");
         connection.query_row(&text, [], |row| row.get::<_, i64>(0))
     };
-    Ok(Mark { audit: last("audit", "seq")?, hub: last("happening", "id")? })
+    Ok(Mark { audit: last("audit", "seq")?, hub: last("happening", "id")?, files: 0 })
 }
 
 impl Store {
@@ -344,7 +343,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::audit::Act;
+    use crate::model::audit::{Act, Action};
 
     fn act(at: i64, sandbox: &str) -> Act {
         let act = Act::new(Timestamp(at), "alice", Action::SandboxPaused, sandbox);

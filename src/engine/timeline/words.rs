@@ -1,5 +1,7 @@
 //! What happened in words: entries of the audit record as lines of one list, and what is written beside it.
 
+use std::time::Duration;
+
 use crate::{
     base::{
         clock::Timestamp,
@@ -17,49 +19,114 @@ use crate::{
     },
 };
 
-/// An entry of the audit record as a line.
+/// What an act is, how much it matters, and what it says.
+pub(super) struct Told {
+    pub action: Action,
+    pub kind: Kind,
+    level: Level,
+    /// One line.
+    say: fn(&Act) -> String,
+}
+
+const fn info(action: Action, kind: Kind, say: fn(&Act) -> String) -> Told {
+    Told { action, kind, level: Level::Info, say }
+}
+
+const fn warning(action: Action, kind: Kind, say: fn(&Act) -> String) -> Told {
+    Told { action, kind, level: Level::Warning, say }
+}
+
+/// Every act.
+pub(super) static ACTS: &[Told] = &[
+    info(Action::HubStarted, Kind::Hub, |_| "the hub was started".to_owned()),
+    info(Action::AskAsked, Kind::Ask, |it| {
+        format!("asks, {}: {}", it.text("kind").unwrap_or("ask"), it.subject)
+    }),
+    info(Action::AskAllowed, Kind::Ask, |it| answered(it, "allowed")),
+    warning(Action::AskDenied, Kind::Ask, |it| answered(it, "denied")),
+    warning(Action::AskExpired, Kind::Ask, |it| {
+        format!("nobody answered{}: {}", waited(it), asked(it))
+    }),
+    info(Action::AskWithdrawn, Kind::Ask, |it| {
+        format!("waits no more{}: {}", waited(it), asked(it))
+    }),
+    info(Action::AskRevoked, Kind::Ask, |it| {
+        format!("{} took the answer back: {}", it.actor, asked(it))
+    }),
+    info(Action::EgressAllowed, Kind::Egress, |it| went_out(it, "let out to")),
+    warning(Action::EgressDenied, Kind::Egress, |it| went_out(it, "kept from")),
+    info(Action::PolicyChanged, Kind::Policy, |it| {
+        format!("other rules are in force: {} by {}", it.subject, it.actor)
+    }),
+    warning(Action::PolicyRefused, Kind::Policy, |it| {
+        format!("rules were refused: {}{}", it.subject, why(it))
+    }),
+    info(Action::KeyboardTaken, Kind::Keyboard, |it| of_by(it, "stepped in")),
+    warning(Action::KeyboardTakenOver, Kind::Keyboard, |it| of_by(it, "took the keyboard over")),
+    info(Action::KeyboardGivenBack, Kind::Keyboard, |it| of_by(it, "left") + &why(it)),
+    info(Action::KeyboardLineSent, Kind::Keyboard, |it| {
+        let bytes = text::count(number(it, "bytes").unwrap_or(0), "byte");
+        of_by(it, &format!("sent a line of {bytes}"))
+    }),
+    info(Action::KeyboardInterrupted, Kind::Keyboard, |it| of_by(it, "interrupted it (ctrl-c)")),
+    info(Action::SandboxCreated, Kind::Sandbox, |it| {
+        format!("{} made it to run {}", it.actor, command(it))
+    }),
+    info(Action::SandboxAdopted, Kind::Sandbox, |it| format!("{} took it over", it.actor)),
+    info(Action::SandboxForked, Kind::Sandbox, |it| {
+        format!("{} forked it from {}", it.actor, it.text("of").unwrap_or("another"))
+    }),
+    info(Action::SandboxPaused, Kind::Sandbox, |it| format!("paused by {}", it.actor)),
+    info(Action::SandboxResumed, Kind::Sandbox, |it| format!("resumed by {}", it.actor)),
+    info(Action::SandboxStopped, Kind::Sandbox, |it| format!("stopped by {}", it.actor)),
+    info(Action::SandboxRestored, Kind::Sandbox, |it| {
+        format!("{} gave it the files of {}", it.actor, it.text("to").unwrap_or("its beginning"))
+    }),
+    warning(Action::SandboxRemoved, Kind::Sandbox, |it| {
+        format!("removed by {}{}", it.actor, why(it))
+    }),
+    info(Action::SecretsGiven, Kind::Sandbox, |it| {
+        format!("{} gave it secrets: {}", it.actor, list(it, "names").unwrap_or_default())
+    }),
+    info(Action::SnapshotTaken, Kind::Snapshot, |it| {
+        let name = it.text("name").map(|it| format!(" {it}")).unwrap_or_default();
+        format!("{} took the snapshot{name} {}", it.actor, it.subject)
+    }),
+    info(Action::SnapshotRemoved, Kind::Snapshot, |it| by_to(it, "removed the snapshot")),
+    info(Action::WorkspaceApplied, Kind::Files, |it| landed(it, "applied")),
+    info(Action::WorkspaceTakenBack, Kind::Files, |it| landed(it, "took back")),
+    info(Action::SessionOpened, Kind::Session, |it| of_by(it, "opened it: ") + &command(it)),
+    info(Action::ProgramRun, Kind::Session, |it| format!("{} ran {}", it.actor, command(it))),
+    info(Action::FileWritten, Kind::Files, |it| {
+        format!("{} wrote {}", it.actor, it.text("path").unwrap_or(&it.subject))
+    }),
+    info(Action::RecordingRemoved, Kind::Session, |it| by_to(it, "removed the recording")),
+];
+
+/// An entry of the audit record as a line; one that is not known by its word is shown by it.
 pub(super) fn of_entry(entry: &Entry) -> Happening {
     let act = &entry.act;
-    let action = Action::from_word(&act.action);
+    let told = ACTS.iter().find(|it| it.action.word() == act.action);
+    let kind = told.map_or(Kind::Notice, |it| it.kind);
+    let line = told.map_or_else(|| by_to(act, &act.action), |it| (it.say)(act));
     let shown = |it: &str| text::shown(it, TIMELINE_TEXT_BYTES_MAX);
     let id = |key: &str| act.text(key).map(str::to_owned);
-    let ask = id("ask").and_then(|it| AskId::parse(&it));
-    let snapshot = match action.map(Kind::of_action) {
-        Some(Kind::Snapshot) => SnapshotId::parse(&act.subject),
-        Some(Kind::Ask) => act.text("snapshot").and_then(SnapshotId::parse),
-        Some(Kind::Sandbox) => act.text("to").and_then(SnapshotId::parse),
+    let snapshot = match kind {
+        Kind::Snapshot => SnapshotId::parse(&act.subject),
+        Kind::Ask => act.text("snapshot").and_then(SnapshotId::parse),
+        Kind::Sandbox => act.text("to").and_then(SnapshotId::parse),
         _ => None,
     };
-    let from_inside = act.text("from") == Some("sandbox");
-    let mut out = Happening::new(
-        act.at,
-        action.map_or(Kind::Notice, Kind::of_action),
-        &shown(&act.action),
-        &line(act, action),
-    );
+    let mut out = Happening::new(act.at, kind, &shown(&act.action), &line);
     out.place = Place { at: act.at, source: Source::Audit, number: entry.seq };
-    out.level = level(action);
+    out.level = told.map_or(Level::Info, |it| it.level);
     out.sandbox = id("sandbox_id").and_then(|it| SandboxId::parse(&it));
     out.sandbox_name = id("sandbox").map(|it| shown(&it));
     out.session = id("session").and_then(|it| SessionId::parse(&it));
-    (out.ask, out.snapshot) = (ask, snapshot);
-    out.actor = Some(shown(&act.actor)).filter(|_| !from_inside);
+    (out.ask, out.snapshot) = (id("ask").and_then(|it| AskId::parse(&it)), snapshot);
+    out.actor = Some(shown(&act.actor)).filter(|_| act.text("from") != Some("sandbox"));
     out.left_out = number(act, "left_out_before").unwrap_or(0);
     out
-}
-
-fn level(action: Option<Action>) -> Level {
-    match action {
-        Some(
-            Action::AskDenied
-            | Action::AskExpired
-            | Action::EgressDenied
-            | Action::PolicyRefused
-            | Action::KeyboardTakenOver
-            | Action::SandboxRemoved,
-        ) => Level::Warning,
-        _ => Level::Info,
-    }
 }
 
 fn number(act: &Act, key: &str) -> Option<u64> {
@@ -76,96 +143,50 @@ fn list(act: &Act, key: &str) -> Option<String> {
     }
 }
 
-/// What an entry says, in one line. What is not known by its word is shown by it.
-fn line(act: &Act, action: Option<Action>) -> String {
-    let Act { actor, subject, .. } = act;
-    let kind = act.text("kind").unwrap_or("ask");
-    let waited = number(act, "waited_ms")
-        .map(|it| format!(" after {}", human_duration(std::time::Duration::from_millis(it))))
-        .unwrap_or_default();
-    let why = why(act);
-    let Some(action) = action else { return format!("{} {subject} by {actor}", act.action) };
-    match action {
-        Action::HubStarted => "the hub was started".to_owned(),
-        Action::AskAsked => format!("asks, {kind}: {subject}"),
-        Action::AskAllowed | Action::AskDenied => {
-            let verdict = if action == Action::AskAllowed { "allowed" } else { "denied" };
-            let scope = act.text("scope").map(|it| format!(" ({it})")).unwrap_or_default();
-            let message =
-                act.text("message").map(|it| format!(", saying: {it}")).unwrap_or_default();
-            let by = match act.text("from") {
-                Some("policy") => format!("by a rule, {}", list(act, "rules").unwrap_or_default()),
-                Some("standing") => "as before".to_owned(),
-                _ => format!("by {actor}{scope}{waited}"),
-            };
-            format!("{verdict} {by}: {kind} {subject}{message}")
-        }
-        Action::AskExpired => format!("nobody answered{waited}: {kind} {subject}"),
-        Action::AskWithdrawn => format!("waits no more{waited}: {kind} {subject}"),
-        Action::AskRevoked => format!("{actor} took the answer back: {kind} {subject}"),
-        Action::EgressAllowed | Action::EgressDenied => {
-            let verdict = if action == Action::EgressAllowed { "let out to" } else { "kept from" };
-            let times = match number(act, "count") {
-                Some(many @ 2..) => format!(", {many} times"),
-                _ => String::new(),
-            };
-            let program = act.text("program").map(|it| format!(" by {it}")).unwrap_or_default();
-            format!("{verdict} {subject}{program}{times}{why}")
-        }
-        Action::PolicyChanged => format!("other rules are in force: {subject} by {actor}"),
-        Action::PolicyRefused => format!("rules were refused: {subject}{why}"),
-        Action::KeyboardTaken => format!("{actor} stepped into {subject}"),
-        Action::KeyboardTakenOver => format!("{actor} took the keyboard of {subject} over"),
-        Action::KeyboardGivenBack => format!("{actor} left {subject}{why}"),
-        Action::SandboxCreated
-        | Action::SandboxAdopted
-        | Action::SandboxForked
-        | Action::SandboxPaused
-        | Action::SandboxResumed
-        | Action::SandboxStopped
-        | Action::SandboxRestored
-        | Action::SandboxRemoved
-        | Action::SecretsGiven => of_sandbox(act, action),
-        Action::SnapshotTaken => {
-            let name = act.text("name").map(|it| format!(" {it}")).unwrap_or_default();
-            format!("{actor} took the snapshot{name} {subject}")
-        }
-        Action::SnapshotRemoved => format!("{actor} removed the snapshot {subject}"),
-        Action::WorkspaceApplied | Action::WorkspaceTakenBack => {
-            let verb = if action == Action::WorkspaceApplied { "applied" } else { "took back" };
-            let many = text::count(number(act, "count").unwrap_or(0), "path");
-            format!("{actor} {verb} {many}: {}", list(act, "paths").unwrap_or_default())
-        }
-        Action::SessionOpened => format!("{actor} opened {subject}: {}", command(act)),
-        Action::ProgramRun => format!("{actor} ran {}", command(act)),
-        Action::FileWritten => {
-            format!("{actor} wrote {}", act.text("path").unwrap_or(subject))
-        }
-        Action::RecordingRemoved => format!("{actor} removed the recording {subject}"),
-    }
+/// Of which session, who did it, and what: a list names the session beside it.
+fn of_by(act: &Act, did: &str) -> String {
+    format!("{}: {} {did}", act.subject, act.actor)
 }
 
-/// What was done to a sandbox.
-fn of_sandbox(act: &Act, action: Action) -> String {
-    let actor = &act.actor;
-    match action {
-        Action::SandboxCreated => format!("{actor} made it to run {}", command(act)),
-        Action::SandboxAdopted => format!("{actor} took it over"),
-        Action::SandboxForked => {
-            format!("{actor} forked it from {}", act.text("of").unwrap_or("another"))
-        }
-        Action::SandboxPaused => format!("paused by {actor}"),
-        Action::SandboxResumed => format!("resumed by {actor}"),
-        Action::SandboxStopped => format!("stopped by {actor}"),
-        Action::SandboxRestored => {
-            format!("{actor} gave it the files of {}", act.text("to").unwrap_or("its beginning"))
-        }
-        Action::SandboxRemoved => format!("removed by {actor}{}", why(act)),
-        Action::SecretsGiven => {
-            format!("{actor} gave it secrets: {}", list(act, "names").unwrap_or_default())
-        }
-        _ => act.action.clone(),
-    }
+/// Who did it, what, and to what.
+fn by_to(act: &Act, did: &str) -> String {
+    format!("{} {did} {}", act.actor, act.subject)
+}
+
+/// What was asked for.
+fn asked(act: &Act) -> String {
+    format!("{} {}", act.text("kind").unwrap_or("ask"), act.subject)
+}
+
+/// For how long it had waited.
+fn waited(act: &Act) -> String {
+    let waited = number(act, "waited_ms").map(Duration::from_millis);
+    waited.map(|it| format!(" after {}", human_duration(it))).unwrap_or_default()
+}
+
+fn answered(act: &Act, verdict: &str) -> String {
+    let scope = act.text("scope").map(|it| format!(" ({it})")).unwrap_or_default();
+    let message = act.text("message").map(|it| format!(", saying: {it}")).unwrap_or_default();
+    let by = match act.text("from") {
+        Some("policy") => format!("by a rule, {}", list(act, "rules").unwrap_or_default()),
+        Some("standing") => "as before".to_owned(),
+        _ => format!("by {}{scope}{}", act.actor, waited(act)),
+    };
+    format!("{verdict} {by}: {}{message}", asked(act))
+}
+
+fn went_out(act: &Act, verdict: &str) -> String {
+    let times = match number(act, "count") {
+        Some(many @ 2..) => format!(", {many} times"),
+        _ => String::new(),
+    };
+    let program = act.text("program").map(|it| format!(" by {it}")).unwrap_or_default();
+    format!("{verdict} {}{program}{times}{}", act.subject, why(act))
+}
+
+fn landed(act: &Act, verb: &str) -> String {
+    let many = text::count(number(act, "count").unwrap_or(0), "path");
+    format!("{} {verb} {many}: {}", act.actor, list(act, "paths").unwrap_or_default())
 }
 
 /// The command of an entry.
@@ -239,5 +260,24 @@ pub(super) fn notice(
         sandbox: of.map(|it| it.id.clone()),
         sandbox_name: of.map(|it| it.name.clone()),
         ..Happening::new(at, kind, what, words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_act_is_told_once_and_its_word_begins_like_its_kind() {
+        for action in Action::ALL {
+            let told: Vec<_> = ACTS.iter().filter(|it| it.action == *action).collect();
+            let [told] = told[..] else { panic!("{}", action.word()) };
+            let first = action.word().split('.').next().unwrap();
+            let other = matches!(first, "secrets" | "workspace" | "program" | "file" | "recording");
+            assert!(other || first == told.kind.word(), "{}", action.word());
+            let act = Act::new(Timestamp(1), "alice", *action, "box");
+            assert!(!(told.say)(&act).is_empty());
+        }
+        assert_eq!(ACTS.len(), Action::ALL.len());
     }
 }

@@ -15,17 +15,17 @@ use crate::{
     wire::{
         convert::{
             history::{history_in, search_in},
-            hub::{exec_out, input_in, lease_in, wait_in},
+            hub::{exec_out, input_in, lease_in, nudge_in, wait_in},
             output::{output_out, request_in, screen_out},
             required, sandbox_id, session_id,
         },
         fault::{from_status, to_status},
         v1::{
             ExecRequest, ExecResponse, ExplainRequest, ExplainResponse, HistoryPage,
-            HistoryRequest, InputRequest, InputResponse, LeaseRequest, LeaseResponse, OpenRequest,
-            OpenResponse, Output, OutputRequest, ResizeRequest, ResizeResponse, ScreenRequest,
-            ScreenResponse, SearchPage, SearchRequest, WaitRequest, WaitResponse,
-            exec_request::Kind, sessions_server::Sessions,
+            HistoryRequest, InputRequest, InputResponse, LeaseRequest, LeaseResponse, NudgeRequest,
+            NudgeResponse, OpenRequest, OpenResponse, Output, OutputRequest, ResizeRequest,
+            ResizeResponse, ScreenRequest, ScreenResponse, SearchPage, SearchRequest, WaitRequest,
+            WaitResponse, exec_request::Kind, sessions_server::Sessions,
         },
     },
 };
@@ -83,6 +83,16 @@ impl Sessions for Service {
             }
         });
         Ok(self.sending(Box::pin(answers), |answer| vec![answer]))
+    }
+
+    async fn nudge(&self, request: Request<NudgeRequest>) -> Answer<NudgeResponse> {
+        let runtime = self.runtime(&request)?;
+        let sent = async {
+            let (id, what) = nudge_in(request.into_inner())?;
+            runtime.nudge(&id, what).await
+        };
+        sent.await.map_err(|fault| to_status(&fault))?;
+        Ok(Response::new(NudgeResponse {}))
     }
 
     async fn resize(&self, request: Request<ResizeRequest>) -> Answer<ResizeResponse> {

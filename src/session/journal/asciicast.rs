@@ -5,19 +5,33 @@ use std::{fmt::Write, path::Path};
 
 use bytes::Bytes;
 
-use super::{meta::Meta, reader::Reader, record::Record, replay::replay, segment::Entry};
+use super::{
+    meta::Meta,
+    reader::Reader,
+    record::Record,
+    replay::{extent, replay},
+    segment::Entry,
+};
 use crate::{
     base::{clock::Timestamp, fault::Outcome, limits::PTY_CHUNK_BYTES_MAX, units::Size},
-    model::replay::{Moment, Span},
+    model::replay::{Moment, Span, not_recorded},
     vt::Screen,
 };
 
 /// The recording or a part of it, in pieces of about 32 KiB; a live one ends where it is now. A part begins with the screen of
-/// that time.
+/// that time. One in which nothing is recorded is `Absent`.
 pub fn export(dir: &Path, span: Span) -> Outcome<Box<dyn Iterator<Item = Outcome<Bytes>> + Send>> {
     let meta = Meta::load(dir)?;
-    let opening = match span.from.filter(|it| *it > meta.started_at) {
-        Some(from) => Some((from, replay(dir, Moment::At(from))?)),
+    let extent = extent(dir)?;
+    let before = span.until.is_some_and(|it| it < extent.begins_at);
+    if before || span.from.is_some_and(|it| it > extent.ends_at) {
+        return Err(not_recorded(extent.begins_at, extent.ends_at));
+    }
+    let opening = match span.from.filter(|it| *it > extent.begins_at) {
+        Some(from) => {
+            let it = replay(dir, Moment::At(from))?;
+            Some((from.max(it.at), it))
+        }
         None => None,
     };
     let offset = opening.as_ref().map_or(0, |(_, it)| it.offset);
@@ -31,6 +45,7 @@ pub fn export(dir: &Path, span: Span) -> Outcome<Box<dyn Iterator<Item = Outcome
         until: span.until,
         done: false,
     };
+    let opens_blank = opening.is_none();
     match opening {
         Some((from, it)) => {
             cast.header(&meta, it.size, from);
@@ -39,7 +54,13 @@ pub fn export(dir: &Path, span: Span) -> Outcome<Box<dyn Iterator<Item = Outcome
         }
         None => cast.header(&meta, meta.size, meta.started_at),
     }
-    Ok(Box::new(cast))
+    let header = cast.out.len();
+    let first = cast.next();
+    let is_empty = matches!(&first, Some(Ok(it)) if cast.done && it.len() == header);
+    if is_empty && opens_blank && span.until.is_some() {
+        return Err(not_recorded(extent.begins_at, extent.ends_at));
+    }
+    Ok(Box::new(first.into_iter().chain(cast)))
 }
 
 struct Cast {

@@ -14,7 +14,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::Outcome,
-        limits::{FIND_SEGMENTS_MAX, SEARCH_LINE_BYTES_MAX},
+        limits::{FIND_BACK_BYTES_MAX, FIND_SEGMENTS_MAX, SEARCH_LINE_BYTES_MAX},
         text,
     },
     model::replay::{FindHit, FindPage, FindRequest},
@@ -78,6 +78,21 @@ fn backwards(dir: &Path, segments: &[Segment], request: &FindRequest, pattern: &
     FindPage { hit: None, next: None }
 }
 
+/// Whether a match ends behind this place, and begins not too far before it: programs print letter by letter.
+fn ends_behind(pattern: &Regex, line: &str, place: usize) -> bool {
+    let from = place.saturating_sub(FIND_BACK_BYTES_MAX);
+    let mut from = (from..=line.len()).find(|it| line.is_char_boundary(*it)).unwrap_or(0);
+    while let Some(found) = pattern.find_at(line, from) {
+        if found.end() > place {
+            return true;
+        }
+        let next = found.end().max(found.start() + 1);
+        let Some(next) = (next..=line.len()).find(|it| line.is_char_boundary(*it)) else { break };
+        from = next;
+    }
+    false
+}
+
 /// The line that is being printed.
 #[derive(Default)]
 struct Lines {
@@ -104,8 +119,7 @@ impl Lines {
         while let Some(piece) = pieces.next() {
             let before = self.line.len();
             self.line.push_str(piece);
-            let ends_here = |it: regex::Match<'_>| it.end() > before;
-            if hit.is_none() && pattern.find_iter(&self.line).any(ends_here) {
+            if hit.is_none() && ends_behind(pattern, &self.line, before) {
                 let line = text::shown(self.line.trim_end(), SEARCH_LINE_BYTES_MAX);
                 hit = Some(FindHit { at, offset, end: self.end, line });
             }

@@ -17,7 +17,10 @@ use crate::{
         fault::{Fault, Outcome},
         limits::{REPLAY_BYTES_MAX, REPLAY_PIECES_MAX},
     },
-    model::replay::{Moment, Replay, Step, Stepped},
+    model::{
+        replay::{Moment, Replay, Step, Stepped},
+        session::ExitStatus,
+    },
     vt::Screen,
 };
 
@@ -45,6 +48,36 @@ pub fn replay(dir: &Path, moment: Moment) -> Outcome<Replay> {
     past.told(dir)
 }
 
+/// From when to when something is kept.
+pub(super) struct Extent {
+    pub begins_at: Timestamp,
+    /// Now, of one that is being written.
+    pub ends_at: Timestamp,
+    pub live: bool,
+}
+
+/// How far a recording reaches. What is damaged or dropped at its beginning is not in it; a clock that was set back while it
+/// was written makes both ends uncertain.
+pub(super) fn extent(dir: &Path) -> Outcome<Extent> {
+    let segments = segment::list(dir)?;
+    let opens = segments.iter().find_map(|it| Some((it.start, opening(dir, *it)?)));
+    let Some((start, opens)) = opens else {
+        let words = format!("no screen can be read of the recording: {}", dir.display());
+        return Err(Fault::failed(words));
+    };
+    // One that is damaged is shown all the same.
+    let meta = Meta::load(dir).ok();
+    let started_at = meta.as_ref().map(|it| it.started_at).filter(|_| start == 0);
+    let live = lock::is_live(dir);
+    let ended_at = meta.and_then(|it| it.ended_at).or_else(|| last_change(dir));
+    let ends_at = if live { clock::wall() } else { ended_at.unwrap_or(opens) };
+    Ok(Extent {
+        begins_at: started_at.unwrap_or(opens).min(opens),
+        ends_at: ends_at.max(opens),
+        live,
+    })
+}
+
 /// When the keyframe was written that opens a segment; `None` where there is none that can be read.
 fn opening(dir: &Path, segment: Segment) -> Option<Timestamp> {
     let entry = Cursor::open(dir, segment.start)?.read()?;
@@ -58,6 +91,7 @@ struct Past {
     at: Option<Timestamp>,
     /// Offset of the next byte.
     offset: u64,
+    exit: Option<ExitStatus>,
     /// The first that is not on the screen.
     next: Option<Entry>,
 }
@@ -65,7 +99,7 @@ struct Past {
 impl Past {
     fn open(dir: &Path, start: u64, moment: Moment) -> Outcome<Self> {
         let reader = Reader::open(dir, start)?;
-        Ok(Self { reader, moment, screen: None, at: None, offset: start, next: None })
+        Ok(Self { reader, moment, screen: None, at: None, offset: start, exit: None, next: None })
     }
 
     /// Feeds the screen with all that was printed up to the moment.
@@ -87,6 +121,7 @@ impl Past {
                     self.offset = entry.offset + bytes.len() as u64;
                 }
                 (Record::Resize(size), Some(screen)) => screen.resize(size),
+                (Record::Exit(status), _) => self.exit = Some(status),
                 // What comes before the first keyframe of a damaged recording can't be shown.
                 _ => {}
             }
@@ -127,21 +162,17 @@ impl Past {
         };
         let (offset, at) = (self.offset, self.at.unwrap_or(Timestamp(0)));
         let (steps, at_end) = self.steps()?;
-        let live = lock::is_live(dir);
-        // One that is damaged is shown all the same.
-        let meta = Meta::load(dir).ok();
-        let begins_at = meta.as_ref().map_or(at, |it| it.started_at).min(at);
-        let ended = meta.and_then(|it| it.ended_at).or_else(|| last_change(dir));
-        let ends_at = if live { clock::wall() } else { ended.unwrap_or(at) };
-        let last = steps.last().map_or(at, |it| it.at);
+        let extent = extent(dir)?;
+        let last = steps.iter().map(|it| it.at).max().unwrap_or(at);
         Ok(Replay {
-            begins_at,
-            ends_at: ends_at.max(last),
-            live,
+            begins_at: extent.begins_at.min(at),
+            ends_at: extent.ends_at.max(last).max(at),
+            live: extent.live,
             at,
             offset,
             size: screen.size(),
             state: screen.keyframe().into(),
+            exit: self.exit,
             steps,
             at_end,
         })

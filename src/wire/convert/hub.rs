@@ -12,10 +12,10 @@ use crate::{
         text::{cut, shown},
     },
     model::check::{Check, CheckStatus},
-    runtime::{ExecOutput, HubStatus, LeaseVerb, WaitFor},
+    runtime::{ExecOutput, HubStatus, LeaseVerb, Nudge, WaitFor},
     wire::{
         PROTOCOL,
-        v1::{self, exec_response, wait_request},
+        v1::{self, exec_response, nudge_request, wait_request},
     },
 };
 use std::time::Duration;
@@ -125,6 +125,24 @@ pub fn lease_in(wire: &v1::LeaseRequest) -> Outcome<(SessionId, LeaseVerb)> {
         }
     };
     Ok((session_id(&wire.session)?, verb))
+}
+
+pub fn nudge_out(session: &SessionId, what: Nudge) -> v1::NudgeRequest {
+    let what = match what {
+        Nudge::Line(line) => nudge_request::What::Line(line),
+        Nudge::Interrupt => nudge_request::What::Interrupt(v1::NudgeInterrupt {}),
+    };
+    v1::NudgeRequest { session: session.to_string(), what: Some(what) }
+}
+
+pub fn nudge_in(wire: v1::NudgeRequest) -> Outcome<(SessionId, Nudge)> {
+    let what = match required("nudge.what", wire.what)? {
+        nudge_request::What::Line(line) => {
+            Nudge::Line(super::text("nudge.line", line, INPUT_BYTES_MAX)?)
+        }
+        nudge_request::What::Interrupt(v1::NudgeInterrupt {}) => Nudge::Interrupt,
+    };
+    Ok((session_id(&wire.session)?, what))
 }
 
 pub fn wait_out(session: &SessionId, what: WaitFor, within: Option<Duration>) -> v1::WaitRequest {

@@ -49,13 +49,13 @@ impl From<Place> for v1::HappeningPlace {
 
 impl From<Mark> for v1::TimelineMark {
     fn from(it: Mark) -> Self {
-        Self { audit: it.audit, hub: it.hub }
+        Self { audit: it.audit, hub: it.hub, files: it.files }
     }
 }
 
 impl From<v1::TimelineMark> for Mark {
     fn from(wire: v1::TimelineMark) -> Self {
-        Self { audit: wire.audit, hub: wire.hub }
+        Self { audit: wire.audit, hub: wire.hub, files: wire.files }
     }
 }
 
@@ -154,6 +154,7 @@ impl From<&TimelinePage> for v1::ReadTimelineResponse {
             more: it.more,
             mark: Some(it.mark.into()),
             files_unknown: it.files_unknown.as_deref().map(|it| cut(it, LINE_BYTES_MAX).to_owned()),
+            files_pending: it.files_pending,
         }
     }
 }
@@ -169,6 +170,7 @@ impl TryFrom<v1::ReadTimelineResponse> for TimelinePage {
             more: wire.more,
             mark: required("timeline.mark", wire.mark)?.into(),
             files_unknown: wire.files_unknown.map(|it| shown(&it, LINE_BYTES_MAX)),
+            files_pending: wire.files_pending,
         })
     }
 }
@@ -191,7 +193,7 @@ pub fn replay_request_in(wire: &v1::ReplayRequest) -> Outcome<(SessionId, Moment
 
 /// Writes a replay as the messages it takes.
 pub fn replay_out(it: Replay) -> Vec<v1::ReplayResponse> {
-    let Replay { begins_at, ends_at, live, at, offset, size, state, steps, at_end } = it;
+    let Replay { begins_at, ends_at, live, at, offset, size, state, exit, steps, at_end } = it;
     let screen = (at, Output::Keyframe { offset, size, state, lost: 0 });
     let steps = steps.into_iter().map(|it| {
         let offset = it.offset;
@@ -217,6 +219,7 @@ pub fn replay_out(it: Replay) -> Vec<v1::ReplayResponse> {
         at_ms: at.0,
         at_end,
         messages: u32::try_from(messages.len()).unwrap_or(u32::MAX),
+        exit: exit.map(Into::into),
     };
     let head = v1::ReplayResponse { kind: Some(replay_response::Kind::Head(head)) };
     std::iter::once(head).chain(messages).collect()
@@ -265,6 +268,7 @@ impl ReplayReader {
                 offset,
                 size,
                 state,
+                exit: head.exit.and_then(|it| it.try_into().ok()),
                 steps: Vec::new(),
                 at_end: head.at_end,
             });
@@ -372,6 +376,7 @@ mod tests {
             size: Size::DEFAULT,
             // Several pieces.
             state: Bytes::from(vec![b'x'; 600 * 1024]),
+            exit: Some(ExitStatus::Signal(9)),
             steps: vec![
                 of(6, 10, Step::Output(Bytes::from_static(b"hello"))),
                 of(7, 15, Step::Resize(Size::DEFAULT)),
@@ -416,8 +421,9 @@ mod tests {
         let page = TimelinePage {
             happenings: vec![it],
             more: true,
-            mark: Mark { audit: 3, hub: 9 },
+            mark: Mark { audit: 3, hub: 9, files: 11 },
             files_unknown: Some("no".to_owned()),
+            files_pending: 2,
         };
         let back: TimelinePage = v1::ReadTimelineResponse::from(&page).try_into().unwrap();
         assert_eq!(back, page);
@@ -428,7 +434,7 @@ mod tests {
             until: Some(Timestamp(2)),
             kinds: Kind::ALL.to_vec(),
             before: Some(Place { at: Timestamp(7), source: Source::Files, number: 3 }),
-            written_after: Some(Mark { audit: 1, hub: 2 }),
+            written_after: Some(Mark { audit: 1, hub: 2, files: 3 }),
             most: 7,
         };
         assert_eq!(timeline_in(timeline_out(&request)).unwrap(), request);

@@ -1971,6 +1971,32 @@ pub struct ResizeRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResizeResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NudgeInterrupt {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NudgeRequest {
+    /// Id of the session.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// Required.
+    #[prost(oneof = "nudge_request::What", tags = "2, 3")]
+    pub what: ::core::option::Option<nudge_request::What>,
+}
+/// Nested message and enum types in `NudgeRequest`.
+pub mod nudge_request {
+    /// Required.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        /// Enter is typed behind it; together at most 65536 bytes.
+        #[prost(string, tag = "2")]
+        Line(::prost::alloc::string::String),
+        /// ctrl-c.
+        #[prost(message, tag = "3")]
+        Interrupt(super::NudgeInterrupt),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NudgeResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaseRequest {
     /// Id of the session.
@@ -2681,6 +2707,9 @@ pub struct ReplayHead {
     /// Messages that follow, so that a replay that was cut off is none; at most 12,288.
     #[prost(uint32, tag = "6")]
     pub messages: u32,
+    /// How the program had ended by then; absent = it had not, as far as is known.
+    #[prost(message, optional, tag = "7")]
+    pub exit: ::core::option::Option<ExitStatus>,
 }
 /// A piece of it with its time.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2771,6 +2800,9 @@ pub struct TimelineMark {
     /// Number of the last entry of the hub's own record; 0 = none.
     #[prost(int64, tag = "2")]
     pub hub: i64,
+    /// Up to which changes of files are told: a number that grows with the hub's clock; 0 = none.
+    #[prost(int64, tag = "3")]
+    pub files: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Happening {
@@ -2855,6 +2887,10 @@ pub struct ReadTimelineResponse {
     /// Why changes of files by programs are not among them, at most 1024 bytes; absent = they are, or were not asked for.
     #[prost(string, optional, tag = "4")]
     pub files_unknown: ::core::option::Option<::prost::alloc::string::String>,
+    /// So many sandboxes are still being looked through for changes of files: those come later, as what was written after the
+    /// mark.
+    #[prost(uint32, tag = "5")]
+    pub files_pending: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FollowTimelineRequest {
@@ -8599,6 +8635,29 @@ pub mod sessions_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sessions", "Input"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Types a line or an interrupt, whole or not at all, for somebody who does not step in. The keyboard stays whose it is;
+        /// refused while somebody else holds it, and while the sandbox is paused.
+        pub async fn nudge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NudgeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NudgeResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sessions/Nudge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sessions", "Nudge"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Sets the size of the screen; without effect while somebody else holds the keyboard.
         pub async fn resize(
             &mut self,
@@ -8799,6 +8858,12 @@ pub mod sessions_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::InputRequest>>,
         ) -> std::result::Result<tonic::Response<Self::InputStream>, tonic::Status>;
+        /// Types a line or an interrupt, whole or not at all, for somebody who does not step in. The keyboard stays whose it is;
+        /// refused while somebody else holds it, and while the sandbox is paused.
+        async fn nudge(
+            &self,
+            request: tonic::Request<super::NudgeRequest>,
+        ) -> std::result::Result<tonic::Response<super::NudgeResponse>, tonic::Status>;
         /// Sets the size of the screen; without effect while somebody else holds the keyboard.
         async fn resize(
             &self,
@@ -9129,6 +9194,49 @@ pub mod sessions_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sessions/Nudge" => {
+                    #[allow(non_camel_case_types)]
+                    struct NudgeSvc<T: Sessions>(pub Arc<T>);
+                    impl<T: Sessions> tonic::server::UnaryService<super::NudgeRequest>
+                    for NudgeSvc<T> {
+                        type Response = super::NudgeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NudgeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sessions>::nudge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NudgeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

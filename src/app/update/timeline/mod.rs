@@ -1,5 +1,7 @@
 //! What happened: the place with the screen of the past and the list beside it.
 
+mod row;
+
 use std::time::Duration;
 
 use super::Turn;
@@ -17,7 +19,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::{Fault, Outcome},
-        id::{AskId, SandboxId, SessionId},
+        id::SandboxId,
         text::visible,
     },
     model::{
@@ -54,7 +56,7 @@ impl Turn<'_> {
         if found.is_none() && !nobody {
             return;
         }
-        let player = found.as_ref().map(|(_, session)| self.player_of(session, None));
+        let player = found.as_ref().map(|(_, session)| self.player_of(session, None, None));
         let sandbox = found.map(|it| it.0);
         let name = sandbox.as_ref().map(|it| self.name_of(it)).unwrap_or_default();
         let over = !self.state.views.is_empty();
@@ -70,15 +72,8 @@ impl Turn<'_> {
         self.state.notices.dismiss();
         let over = !self.state.views.is_empty();
         let mut place = TimelinePlace::new(None, String::new(), None);
-        place.first_since = Some(since);
+        (place.first_since, place.since) = (Some(since), Some(since));
         self.open_view(View::Timeline(Box::new(place)), over);
-    }
-
-    fn player_of(&self, session: &SessionId, at: Option<Timestamp>) -> Player {
-        let known = self.state.fleet.session(session);
-        let name =
-            known.map_or_else(|| session.to_string(), |(row, it)| it.name(&row.sandbox.name));
-        Player::new(session.clone(), name, at, self.state.now.wall)
     }
 
     pub(super) fn timeline_mut(&mut self) -> Option<&mut TimelinePlace> {
@@ -121,7 +116,7 @@ impl Turn<'_> {
                 if let Some(player) = &mut it.player {
                     player.go_live(now.since_start, now.wall);
                 }
-                it.cursor.move_to(usize::MAX);
+                self.follow_clock();
             }
             Action::TimelineKind => {
                 it.next_kind();
@@ -131,14 +126,7 @@ impl Turn<'_> {
                 );
                 self.notice_here(Level::Info, &words);
             }
-            Action::TimelineFleet => {
-                it.turn_whole_fleet();
-                let words = match it.sandbox {
-                    Some(_) => "this sandbox alone",
-                    None => "the whole fleet",
-                };
-                self.notice_here(Level::Info, words);
-            }
+            Action::TimelineFleet => self.turn_whole_fleet(),
             Action::TimelineWhole => it.whole = !it.whole,
             Action::TimelineOpen => self.open_row(),
             Action::TimelineExport => self.export_part(),
@@ -187,14 +175,6 @@ impl Turn<'_> {
         self.notice_here(Level::Info, "no recording is open: go to a row of a session first");
     }
 
-    /// The list follows the clock.
-    fn follow_clock(&mut self) {
-        let Some(it) = self.timeline_mut() else { return };
-        if let Some(at) = it.player.as_ref().map(|it| it.at) {
-            it.point_at(at);
-        }
-    }
-
     /// The clock follows the list.
     fn go_to_row(&mut self) {
         let now = self.state.now.since_start;
@@ -208,7 +188,12 @@ impl Turn<'_> {
     fn step_event(&mut self, forward: bool) {
         let Some(it) = self.timeline_mut() else { return };
         let here = it.current().map(|it| it.place.at);
-        let at = it.player.as_ref().map(|it| it.at).or(here).unwrap_or(Timestamp(0));
+        let at = match (&it.player, here) {
+            // Beyond the ends of the recording only the list goes on.
+            (Some(player), Some(here)) if player.is_beyond(here) => here,
+            (Some(player), _) => player.at,
+            (None, here) => here.unwrap_or(Timestamp(0)),
+        };
         match it.step_from(at, forward) {
             Some(row) => {
                 it.cursor.move_to(row);
@@ -238,77 +223,6 @@ impl Turn<'_> {
             player.seek(begin, now.since_start);
         }
         player.turn_play(now.since_start);
-    }
-
-    /// What the row under the cursor leads to: an ask that waits, or the recording of its session at that time.
-    fn open_row(&mut self) {
-        let Some(row) = self.state.timeline().and_then(TimelinePlace::current).cloned() else {
-            return;
-        };
-        if let Some(ask) = row.ask.as_ref().filter(|it| self.waits(it)) {
-            let ask = ask.clone();
-            self.open_asks();
-            let row = self.inbox_mut().and_then(|it| it.rows.iter().position(|it| it.id == ask));
-            if let (Some(row), Some(inbox)) = (row, self.inbox_mut()) {
-                inbox.cursor.move_to(row);
-                self.read_ask();
-            }
-            return;
-        }
-        let at = row.place.at;
-        let first = |it: &SandboxId| {
-            let row = self.state.fleet.get(it)?;
-            row.sandbox.sessions.first().map(|it| it.id.clone())
-        };
-        let session = row.session.or_else(|| row.sandbox.as_ref().and_then(first));
-        let Some(session) = session else {
-            return self.notice_here(Level::Info, "no session is known of it");
-        };
-        let now = self.state.now.since_start;
-        let other = self.state.timeline().and_then(TimelinePlace::session) != Some(&session);
-        let fresh = other.then(|| self.player_of(&session, Some(at)));
-        let gone = fresh.as_ref().is_some_and(|it| it.name == session.as_str());
-        let Some(it) = self.timeline_mut() else { return };
-        match (fresh, &mut it.player) {
-            (Some(mut player), slot) => {
-                if let Some(name) = row.sandbox_name.filter(|_| gone) {
-                    player.name = name;
-                }
-                let before = slot.replace(player);
-                it.gauge = None;
-                let asked = before.and_then(|it| it.asked).map(|it| it.0);
-                asked.into_iter().for_each(|it| self.cancel(it));
-            }
-            (None, Some(player)) => player.seek(at, now),
-            (None, None) => {}
-        }
-    }
-
-    fn waits(&self, ask: &AskId) -> bool {
-        self.state.asks.waiting().iter().any(|it| it.id == *ask)
-    }
-
-    /// The next session of the sandbox, at the same time.
-    fn other_recording(&mut self, forward: bool) {
-        let Some(it) = self.state.timeline() else { return };
-        let player = it.player.as_ref();
-        let here = player.map(|it| it.session.clone());
-        let at = player.filter(|it| !it.follow).map(|it| it.at);
-        let row = it.sandbox.as_ref().and_then(|it| self.state.fleet.get(it));
-        let all: Vec<SessionId> = row
-            .map(|it| it.sandbox.sessions.iter().map(|it| it.id.clone()).collect())
-            .unwrap_or_default();
-        let from = here.as_ref().and_then(|here| all.iter().position(|it| it == here));
-        let step = if forward { 1 } else { all.len().saturating_sub(1) };
-        let next = from.map_or(0, |from| (from + step) % all.len().max(1));
-        let Some(session) = all.get(next).filter(|it| Some(*it) != here.as_ref()).cloned() else {
-            return self.notice_here(Level::Info, "it has no other session");
-        };
-        let player = self.player_of(&session, at);
-        let Some(it) = self.timeline_mut() else { return };
-        let before = it.player.replace(player);
-        let asked = before.and_then(|it| it.asked).map(|it| it.0);
-        asked.into_iter().for_each(|it| self.cancel(it));
     }
 
     /// Looks for a text from where its clock stands; nothing typed = no longer.
@@ -418,16 +332,18 @@ impl Turn<'_> {
         let Some(area) = self.state.frame.view else { return };
         let now = self.state.now;
         let up = matches!(self.state.link, crate::app::Link::Up { .. });
+        self.row_decides();
         let Some(it) = self.timeline_mut() else { return };
-        let height = area.list.1.height;
-        let details = timeline_detail_rows(height);
-        it.cursor.set_height(usize::from(height - details));
+        let list = area.list.1;
+        it.cursor.set_height(usize::from(list.height - timeline_detail_rows(it, list)));
         if let Some(player) = &mut it.player {
             let took = player.turn(now.since_start, now.wall);
-            let (playing, at) = (player.is_playing() || player.follow, player.at);
+            let playing = player.is_playing() || player.follow;
+            it.columns = it.columns.max(player.screen().map_or(0, |it| it.size().cols()));
+            let lags = playing && it.cursor.at() + 1 < it.cursor.count();
             if took != Took::Nothing {
-                if playing && it.cursor.at() + 1 < it.cursor.count() || took == Took::Ended {
-                    it.point_at(at);
+                if lags || took == Took::Ended {
+                    self.follow_clock();
                 }
                 self.state.dirty = true;
             }
@@ -467,8 +383,10 @@ impl Turn<'_> {
 
     fn ask_for_gauge(&mut self) {
         let wall = self.state.now.wall;
-        let Some(it) = self.timeline_mut() else { return };
-        let (Some(sandbox), Some(player)) = (it.sandbox.clone(), &it.player) else { return };
+        let Some(it) = self.state.timeline() else { return };
+        let of = it.session().and_then(|it| self.state.fleet.session(it));
+        let sandbox = of.map(|(row, _)| row.sandbox.id.clone()).or_else(|| it.sandbox.clone());
+        let (Some(sandbox), Some(player)) = (sandbox, &it.player) else { return };
         if it.gauge_asked.is_some() || player.screen().is_none() {
             return;
         }
@@ -552,7 +470,7 @@ impl Turn<'_> {
                 if let Some(player) = &mut it.player {
                     player.go_to(hit.at, hit.end, now);
                 }
-                it.point_at(hit.at);
+                self.follow_clock();
                 self.notice_here(Level::Info, &format!("{}  {line}", zone.time(hit.at)));
             }
             (None, Some(next)) => self.ask_for_text(next, forward),
@@ -580,7 +498,7 @@ impl Turn<'_> {
             (Some(share), _) if rows == 0 => {
                 let Some(player) = &mut it.player else { return };
                 let (begin, end) = (player.begins_at.0, player.ends_at.0.max(player.begins_at.0));
-                let at = begin + ((end - begin) as f64 * share) as i64;
+                let at = begin.saturating_add((end.saturating_sub(begin) as f64 * share) as i64);
                 player.seek(Timestamp(at), now);
                 self.follow_clock();
             }
