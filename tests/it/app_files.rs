@@ -16,14 +16,15 @@ use sandwatch::{
     base::fault::Fault,
     model::{
         change::{ChangeStatus, FileChange, LineCount},
+        event::{Event, SnapshotReason},
         file::{Expected, FileEntry, FileKind, Hit, HitLine, Target},
-        sandbox::WorkspaceMode,
+        sandbox::{State, WorkspaceMode},
         snapshot::Snapshot,
     },
 };
 
 use super::{
-    app_support::{Console, day},
+    app_support::{Console, day, shared},
     app_views::{kept, said},
 };
 
@@ -469,6 +470,44 @@ fn marks_are_since_the_moment_that_is_chosen_and_the_place_says_which() {
     console.send(Msg::Done { id, result: Err(Fault::absent("no such snapshot")) });
     assert!(said(&console).contains("green is no more"), "{}", said(&console));
     assert!(files(&console).since.is_none());
+}
+
+#[test]
+fn a_watch_that_ends_is_begun_again_for_a_sandbox_may_have_stopped_and_then_nothing_is_edited() {
+    let mut console = with_a_file(SIZE);
+    let newest = |console: &Console| {
+        console.effects.iter().rev().find_map(|it| match &it.act {
+            Act::Files(act) => match &**act {
+                FilesAct::Watch { generation, .. } => Some(*generation),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    let before = newest(&console).unwrap();
+    let news = FilesNews { generation: before, changed: Err("it runs no more".to_owned()) };
+    console.send(Msg::Files(news));
+    assert!(files(&console).unwatched.is_none());
+    let again = newest(&console).unwrap();
+    assert_ne!(again, before);
+    // One that can't be begun is not begun again and again.
+    let news = FilesNews { generation: again, changed: Err("it can't here".to_owned()) };
+    console.send(Msg::Files(news));
+    assert!(files(&console).unwatched.is_some());
+    assert_eq!(newest(&console), Some(again));
+    let mut all = day();
+    all[2].capabilities.workspace_diff = true;
+    all[2].state = State::Stopped;
+    console.send(Msg::Event(Event::Snapshot {
+        seq: 5,
+        reason: SnapshotReason::Gap,
+        sandboxes: shared(all),
+    }));
+    begin(&mut console);
+    console.keys("R");
+    begin(&mut console);
+    assert!(acts(&console.keys("e")).is_empty());
+    assert!(said(&console).contains("it is stopped"), "{}", said(&console));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     model::{
         event::Level,
         file::{Expected, plain_name, split},
-        sandbox::WorkspaceMode,
+        sandbox::{State as Life, WorkspaceMode},
     },
 };
 
@@ -263,6 +263,11 @@ impl Turn<'_> {
             return self.notice(Level::Info, "only a file can be edited");
         };
         let sandbox = it.sandbox.clone();
+        let state = self.state.fleet.get(&sandbox).map(|it| it.sandbox.state);
+        if let Some(state) = state.filter(|it| !matches!(it, Life::Running | Life::Paused)) {
+            let text = format!("nothing can be written to it: it is {}", state.word());
+            return self.notice(Level::Info, &text);
+        }
         let act = FilesAct::Fetch { sandbox: sandbox.clone(), path: path.clone() };
         self.act_on_files(act, FilesPending::Fetch { sandbox, path });
     }

@@ -42,6 +42,7 @@ impl Turn<'_> {
 
     pub(in crate::app::update) fn files_news(&mut self, news: FilesNews) {
         self.state.dirty = true;
+        let mut ended = false;
         for view in &mut self.state.views {
             let View::Files(it) = view else { continue };
             let at = it.watches.iter().position(|it| it.generation == news.generation);
@@ -66,8 +67,13 @@ impl Turn<'_> {
                 Err(why) => {
                     it.watches.clear();
                     it.unwatched = Some(why.clone());
+                    ended |= !begins;
                 }
             }
+        }
+        // It may have stopped, or run again: its files are others then, and there still.
+        if ended {
+            self.look_at_files_again();
         }
     }
 
