@@ -104,9 +104,9 @@ fn a_terminal_that_answers_as_kitty_shows_the_picture_until_anything_else_is_to_
     pty.wait_until("it below", |it| count(it, KITTY) > shown && it.is_on(KITTY, wipe));
     drop(asking.kill());
     drop(asking.wait());
-    // Of another size all is drawn anew.
+    // Of another size all is drawn anew, as long as both halves fit.
     let shown = pty.look(|it| count(it, KITTY));
-    pty.resize((100, 30));
+    pty.resize((110, 30));
     pty.wait_until("it in its new place", |it| count(it, KITTY) > shown && it.is_on(KITTY, wipe));
     let pty = leave(pty);
     assert!(pty.look(|it| it.is_on(wipe, KITTY) && count(it, "\x1bP") == 0));
