@@ -484,7 +484,13 @@ pub enum Deed {
     WriteOver {
         sandbox: SandboxId,
         path: Vec<u8>,
-        copy: std::path::PathBuf,
+        copy: PathBuf,
+    },
+    /// A file of a sandbox, over one of the operator's.
+    CopyOver {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+        to: PathBuf,
     },
 }
 

@@ -446,6 +446,7 @@ fn file_hints(half: files::Half) -> &'static [Action] {
             Action::FileEdit,
             Action::FileGet,
             Action::FilesSystem,
+            Action::FilesSince,
         ],
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, BufWriter, Read, Write},
+    io::{BufRead, BufReader, Read},
     path::Path,
 };
 
@@ -11,6 +11,7 @@ use tokio_stream::StreamExt;
 
 use super::{
     args::{AuditLsArgs, AuditVerb, AuditVerifyArgs, JsonArgs},
+    export::Export,
     jsonl::{self, EntryView},
     out, paint, resolve,
     table::{Cell, Table, Tone},
@@ -40,7 +41,7 @@ pub async fn audit(runtime: &dyn Runtime, verb: AuditVerb) -> Outcome<out::Code>
         AuditVerb::Ls(args) => ls(runtime, args).await,
         AuditVerb::Verify(args) => verify(runtime, &args).await,
         AuditVerb::Head(args) => head(runtime, &args).await,
-        AuditVerb::Export { file } => export(runtime, file.as_deref()).await,
+        AuditVerb::Export { file, force } => export(runtime, file.as_deref(), force).await,
     }
 }
 
@@ -150,30 +151,19 @@ async fn head(runtime: &dyn Runtime, args: &JsonArgs) -> Outcome<out::Code> {
     Ok(out::DONE)
 }
 
-async fn export(runtime: &dyn Runtime, file: Option<&Path>) -> Outcome<out::Code> {
+async fn export(runtime: &dyn Runtime, file: Option<&Path>, force: bool) -> Outcome<out::Code> {
+    let mut to = Export::to(file, force)?;
     let mut pages = runtime.audit(AuditRequest::default()).await?;
-    let failed = |error: &std::io::Error| {
-        let path = file.unwrap_or(Path::new("stdout"));
-        Fault::io(format_args!("write {}", path.display()), error)
-    };
-    let mut to = match file {
-        Some(path) => Some(BufWriter::new(File::create(path).map_err(|it| failed(&it))?)),
-        None => None,
-    };
     let (mut count, mut last) = (0_u64, Head::none());
     while let Some(page) = pages.next().await {
         for it in page? {
-            let line = jsonl::line(&it)?;
-            match &mut to {
-                Some(to) => to.write_all(line.as_bytes()).map_err(|it| failed(&it))?,
-                None => out::print(&line)?,
-            }
+            to.add(jsonl::line(&it)?.as_bytes())?;
             count += 1;
             last = Head { seq: it.seq, hash: it.hash };
         }
     }
-    if let Some(mut to) = to {
-        to.flush().map_err(|it| failed(&it))?;
+    to.finish()?;
+    if file.is_some() {
         out::tell(&format!("{} written, the last is {last}", entries(count)));
     }
     Ok(out::DONE)

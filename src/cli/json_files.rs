@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::json::{raw, text};
 use crate::{
-    base::clock::Timestamp,
+    base::{clock::Timestamp, id::SnapshotId},
     model::{
         change::ChangeStatus,
         file::{FileEntry, FileKind, Hit, joined},
@@ -30,7 +30,7 @@ pub struct FileView {
     target_base64: Option<String>,
     target_kind: Option<&'static str>,
     version: Option<String>,
-    /// What became of it since the sandbox began; null = nothing, or it was not asked for.
+    /// What became of it since the sandbox began, or since `since`; null = nothing, or it was not asked for.
     change: Option<&'static str>,
 }
 
@@ -67,15 +67,24 @@ pub struct FileListView<'a> {
     sandbox: &'a str,
     path: String,
     path_base64: Option<String>,
+    /// The snapshot that `change` is since; null = the sandbox's beginning.
+    since: Option<&'a str>,
     entries: Vec<FileView>,
     /// There are more than are told.
     more: bool,
 }
 
 impl<'a> FileListView<'a> {
-    pub fn new(sandbox: &'a str, path: &[u8], entries: Vec<FileView>, more: bool) -> Self {
+    pub fn new(
+        sandbox: &'a str,
+        path: &[u8],
+        since: Option<&'a SnapshotId>,
+        entries: Vec<FileView>,
+        more: bool,
+    ) -> Self {
         let path = if path.is_empty() { b"." } else { path };
-        Self { sandbox, path: text(path), path_base64: raw(path), entries, more }
+        let since = since.map(SnapshotId::as_str);
+        Self { sandbox, path: text(path), path_base64: raw(path), since, entries, more }
     }
 }
 

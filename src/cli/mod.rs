@@ -13,6 +13,7 @@ mod diff;
 mod egress;
 mod exec;
 mod explain;
+mod export;
 mod files;
 mod foreign;
 mod hook;

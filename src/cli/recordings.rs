@@ -1,12 +1,11 @@
 //! `recordings`: list them, write one as asciicast, delete some.
 
-use std::{io::Write, path::Path};
-
 use serde::Serialize;
 use tokio_stream::StreamExt;
 
 use super::{
     args::{RecordingsRmArgs, RecordingsSearchArgs, RecordingsVerb},
+    export::Export,
     json::RecordingView,
     out, paint, resolve,
     steer::command_of,
@@ -36,12 +35,13 @@ pub async fn recordings(runtime: &dyn Runtime, verb: RecordingsVerb) -> Outcome<
             out::json(&views)?;
         }
         RecordingsVerb::Ls(_) => list(&all)?,
-        RecordingsVerb::Export { session, output, from, until } => {
+        RecordingsVerb::Export { session, output, force, from, until } => {
             let recording = resolve::recording(&all, &session)?;
             if from.zip(until).is_some_and(|(from, until)| until < from) {
                 return Err(Fault::invalid("--until is before --from"));
             }
-            export(runtime, recording, Span { from, until }, output.as_deref()).await?;
+            let to = Export::to(output.as_deref(), force)?;
+            export(runtime, recording, Span { from, until }, to).await?;
         }
         RecordingsVerb::Search(args) => return search(runtime, &all, &args).await,
         RecordingsVerb::Rm(args) => return rm(runtime, &all, &args).await,
@@ -184,33 +184,11 @@ async fn search(
     Ok(out::DONE)
 }
 
-async fn export(
-    runtime: &dyn Runtime,
-    it: &Recording,
-    span: Span,
-    output: Option<&Path>,
-) -> Outcome<()> {
+async fn export(runtime: &dyn Runtime, it: &Recording, span: Span, mut to: Export) -> Outcome<()> {
     let pieces = runtime.export(&it.session, span).await;
     let mut pieces = pieces.map_err(|fault| fault.context(&it.session_name))?;
-    let failed = |path: &Path, error: &std::io::Error| {
-        Fault::io(format_args!("write {}", path.display()), error)
-    };
-    let mut file = match output {
-        Some(path) => {
-            let file = std::fs::File::create(path).map_err(|error| failed(path, &error))?;
-            Some((path, std::io::BufWriter::new(file)))
-        }
-        None => None,
-    };
     while let Some(piece) = pieces.next().await {
-        let piece = piece?;
-        match &mut file {
-            Some((path, file)) => file.write_all(&piece).map_err(|error| failed(path, &error))?,
-            None => out::print_bytes(&piece)?,
-        }
+        to.add(&piece?)?;
     }
-    if let Some((path, mut file)) = file {
-        file.flush().map_err(|error| failed(path, &error))?;
-    }
-    Ok(())
+    to.finish()
 }

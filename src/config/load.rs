@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     environment,
-    schema::{Config, Prefs},
+    schema::{Config, Images, Prefs},
     source::{Flaw, Item, Name, Node, Source, Table},
 };
 use crate::{
@@ -23,7 +23,8 @@ use crate::{
 pub const DEFAULT_TOML: &str = include_str!("../../assets/config.toml");
 
 const KEYS: &[&str] =
-    &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "new", "notify", "hub"];
+    &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "ui", "new", "notify", "hub"];
+const UI_KEYS: &[&str] = &["images"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
 const HUB_KEYS: &[&str] = &["metrics"];
@@ -46,6 +47,7 @@ pub fn config(file: &str, text: &str) -> Result<Config, Vec<Flaw>> {
                 let lines = integer(source, &item, 1, 100).and_then(|it| u16::try_from(it).ok());
                 set(&mut config.scroll_lines, lines);
             }
+            "ui" => each(source, &item, |source, name, item| ui(source, &mut config, name, item)),
             "new" => each(source, &item, |source, name, item| new(source, &mut config, name, item)),
             "notify" => {
                 each(source, &item, |source, name, item| notify(source, &mut config, name, item));
@@ -79,6 +81,16 @@ pub fn prefs(file: &str, text: &str) -> Result<Prefs, Vec<Flaw>> {
         }
     }
     source.finish(prefs)
+}
+
+fn ui(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
+    match name.text.as_str() {
+        "images" => {
+            let words = Images::ALL.iter().map(|it| it.word());
+            set(&mut config.ui.images, word(source, item, words, Images::from_word));
+        }
+        _ => source.unknown("a setting of `ui`", name, UI_KEYS.iter().copied()),
+    }
 }
 
 fn new(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {

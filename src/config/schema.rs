@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::model::{
-    sandbox::{Egress, WorkspaceMode},
+    sandbox::{Egress, WorkspaceMode, words},
     secret::SecretUse,
 };
 
@@ -25,9 +25,30 @@ pub struct Config {
     pub mouse: bool,
     /// Lines moved by one notch of the wheel.
     pub scroll_lines: u16,
+    pub ui: UiConfig,
     pub new: NewDefaults,
     pub notify: NotifyConfig,
     pub hub: HubConfig,
+}
+
+words! {
+    /// How pictures are shown. What a terminal did not say it can is never sent to it: then it is blocks.
+    Images {
+        /// The best of what it can.
+        Auto = "auto",
+        Kitty = "kitty",
+        Sixel = "sixel",
+        /// Cells with two colours each, which every terminal can.
+        Blocks = "blocks",
+        /// As the bytes that they are.
+        Off = "off",
+    }
+}
+
+/// What the console shows, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UiConfig {
+    pub images: Images,
 }
 
 /// Defaults of the new-sandbox dialog.
@@ -100,6 +121,7 @@ impl Default for Config {
             layout: 1,
             mouse: true,
             scroll_lines: 3,
+            ui: UiConfig { images: Images::Auto },
             new: NewDefaults {
                 egress: Egress::Ask,
                 workspace: WorkspaceMode::Cow,

@@ -75,6 +75,8 @@ pub struct Way {
     /// Its root directory, where its host has that open. Everything is to be resolved below it.
     pub root: Option<OwnedFd>,
     pub programs: Option<Arc<dyn Runs>>,
+    /// Nothing runs in it: what it kept is looked at, and nothing of it is written.
+    pub stopped: bool,
     pub turns: Turns,
 }
 

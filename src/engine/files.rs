@@ -21,7 +21,7 @@ use crate::{
             FileEntry, FindPiece, FindRequest, ListPiece, ReadPiece, ReadRequest, WriteRequest,
             absolute, name_shown,
         },
-        sandbox::{State, WorkspaceMode},
+        sandbox::{Sandbox, State, WorkspaceMode},
         session::SessionSpec,
     },
     runtime::{self, BoxStream, ExecOutput},
@@ -30,10 +30,12 @@ use crate::{
 
 /// One sandbox, looked at.
 struct Looked {
+    sandbox: Arc<Sandbox>,
     files: Arc<dyn Files>,
     /// Where paths begin that don't begin at the root.
     workspace: Option<Vec<u8>>,
-    seat: Arc<dyn Seat>,
+    /// `None` = it has stopped, and what it kept is looked at.
+    seat: Option<Arc<dyn Seat>>,
     /// Counts its changes.
     changed: watch::Receiver<u64>,
 }
@@ -55,36 +57,44 @@ impl Inner {
             (entry.sandbox.clone(), entry.spec.clone(), entry.seat.clone(), turns, changed)
         };
         let seat = match (sandbox.state, seat) {
-            (State::Running | State::Paused, Some(seat)) => seat,
-            (State::Stopped | State::Failed | State::Gone, _) => {
-                let name = &sandbox.name;
-                return Err(unfit(&sandbox, "looked into").hint(format!(
-                    "what it changed is there still: sandwatch diff {name}; or go on from it: sandwatch fork {name}"
-                )));
-            }
+            (State::Running | State::Paused, Some(seat)) => Some(seat),
+            (State::Stopped | State::Failed | State::Gone, _) => None,
             _ => return Err(unfit(&sandbox, "looked into")),
         };
-        let root = match seat.root().await {
-            Ok(root) => Some(root),
-            Err(fault) if fault.kind() == Kind::Unsupported => None,
-            Err(fault) => return Err(fault),
+        let way = match &seat {
+            Some(seat) => {
+                let root = match seat.root().await {
+                    Ok(root) => Some(root),
+                    Err(fault) if fault.kind() == Kind::Unsupported => None,
+                    Err(fault) => return Err(fault),
+                };
+                let programs: Arc<dyn Runs> = Arc::new(Programs { seat: seat.clone() });
+                Way { root, programs: Some(programs), stopped: false, turns }
+            }
+            None => Way { root: None, programs: None, stopped: true, turns },
         };
-        let programs: Arc<dyn Runs> = Arc::new(Programs { seat: seat.clone() });
-        let way = Way { root, programs: Some(programs), turns };
-        let ground = self.ground(id, &sandbox.name);
+        let ground = match seat {
+            Some(_) => self.ground(id, &sandbox.name),
+            None => self.whole_ground(id, &sandbox.name)?,
+        };
         let files = self.drivers.get(&sandbox.driver)?.files(&ground, &spec, way)?;
         let path = &sandbox.workspace.path;
         let workspace = (sandbox.workspace.mode != WorkspaceMode::None)
             .then(|| path.as_os_str().as_bytes().to_vec());
-        Ok(Looked { files, workspace, seat, changed })
+        Ok(Looked { sandbox, files, workspace, seat, changed })
     }
 
-    /// Whether another host has the sandbox by now, or none.
-    fn is_elsewhere(&self, id: &SandboxId, seat: &Arc<dyn Seat>) -> bool {
+    /// Whether another host has the sandbox by now, or none; or one, where it had stopped.
+    fn is_elsewhere(&self, id: &SandboxId, seat: Option<&Arc<dyn Seat>>) -> bool {
         let fleet = self.fleet();
-        let entry = fleet.get(id).ok();
-        let here = entry.filter(|it| matches!(it.sandbox.state, State::Running | State::Paused));
-        !here.and_then(|it| it.seat.as_ref()).is_some_and(|it| Arc::ptr_eq(it, seat))
+        let Ok(entry) = fleet.get(id) else { return true };
+        let runs = matches!(entry.sandbox.state, State::Running | State::Paused);
+        let now = entry.seat.as_ref().filter(|_| runs);
+        match (seat, now) {
+            (Some(seat), Some(now)) => !Arc::ptr_eq(now, seat),
+            (None, None) => entry.sandbox.state == State::Creating,
+            (Some(_), None) | (None, Some(_)) => true,
+        }
     }
 }
 
@@ -121,6 +131,13 @@ impl runtime::files::Files for Client {
         data: BoxStream<Outcome<Bytes>>,
     ) -> Outcome<FileEntry> {
         let looked = self.engine.look_into(id).await?;
+        if looked.seat.is_none() {
+            let name = &looked.sandbox.name;
+            let again = format!(
+                "go on from it: sandwatch fork {name}; or start it again: sandwatch restore {name}"
+            );
+            return Err(unfit(&looked.sandbox, "written to").hint(again));
+        }
         let path = looked.path(&request.path)?;
         let act = self.engine.act(&self.who, Action::FileWritten, id);
         let act = act.with("path", name_shown(&path)).with("kind", request.make.word());
@@ -159,7 +176,11 @@ impl runtime::files::Files for Client {
     ) -> Outcome<BoxStream<Outcome<Vec<usize>>>> {
         let looked = self.engine.look_into(id).await?;
         let paths = paths.iter().map(|it| looked.path(it)).collect::<Outcome<_>>()?;
-        let mut news = looked.files.watch(paths).await?;
+        let mut news = match looked.seat {
+            Some(_) => looked.files.watch(paths).await?,
+            // Nobody writes there.
+            None => Box::pin(tokio_stream::pending()),
+        };
         let (engine, id) = (Arc::downgrade(&self.engine), id.clone());
         let Looked { seat, mut changed, .. } = looked;
         Ok(told_by(move |told| async move {
@@ -174,9 +195,12 @@ impl runtime::files::Files for Client {
                     },
                     // Its files are others then, and those are not watched.
                     still = changed.changed() => {
-                        let elsewhere = engine.upgrade().is_none_or(|it| it.is_elsewhere(&id, &seat));
+                        let elsewhere = engine.upgrade().is_none_or(|it| it.is_elsewhere(&id, seat.as_ref()));
                         if still.is_err() || elsewhere {
-                            let gone = Fault::lost("the sandbox does not run any more");
+                            let gone = Fault::lost(match seat {
+                                Some(_) => "the sandbox does not run any more",
+                                None => "the sandbox is not any more as it stopped",
+                            });
                             return drop(told.send(Err(gone)).await);
                         }
                     }

@@ -1,5 +1,7 @@
 //! Files in a sandbox, as somebody outside looks at them. Names and contents are the sandbox's: hostile bytes.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 
 use super::sandbox::words;
@@ -238,6 +240,16 @@ pub fn name_shown(name: &[u8]) -> String {
         chunk.invalid().iter().for_each(|it| out.push_str(&format!("<{it:02X}>")));
     }
     out
+}
+
+/// A name that is safe to have in a directory of the operator's: one line of text, no control or invisible characters, not
+/// hidden behind another.
+pub fn plain_name(name: &[u8]) -> PathBuf {
+    let shown = name_shown(name).replace('/', "∕");
+    match shown.as_str() {
+        "" | "." | ".." => PathBuf::from("unnamed"),
+        _ => PathBuf::from(shown),
+    }
 }
 
 /// Permissions as `ls` writes them, e.g. `rwxr-xr-x`.

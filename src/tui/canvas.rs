@@ -2,17 +2,19 @@
 //! write. What the terminal does not take at once is written by a thread of its own, so that a slow terminal
 //! delays frames and never keys.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use ratatui::{
     backend::{Backend, CrosstermBackend},
     buffer::Buffer,
     layout::{Position, Rect},
+    style::Modifier,
 };
 use tokio::sync::mpsc;
 
 use super::terminal;
 use crate::{
+    app::files::Graphic,
     base::fault::{Fault, Outcome},
     vt::touched::Touched,
 };
@@ -32,6 +34,8 @@ pub struct Canvas {
     afresh: bool,
     /// Bytes to go out with the next frame, or alone: title, clipboard, mouse mode.
     aside: Vec<u8>,
+    /// A picture that the terminal shows by itself.
+    graphic: Option<(Rect, Arc<Graphic>)>,
     pen: Pen,
 }
 
@@ -45,6 +49,7 @@ impl Canvas {
             cursor: None,
             afresh: true,
             aside: Vec::new(),
+            graphic: None,
             pen,
         })
     }
@@ -77,19 +82,26 @@ impl Canvas {
     }
 
     /// Draws a picture, or only the rows of it that may have changed: `paint` is given the area of all and a
-    /// buffer of what to draw. Writes nothing when nothing changed. Must not be called while `busy`.
+    /// buffer of what to draw. The terminal is given `graphic` to show where nothing is drawn. Writes nothing when nothing
+    /// changed. Must not be called while `busy`.
     pub fn draw(
         &mut self,
         touched: Touched,
+        graphic: Option<(Rect, &Arc<Graphic>)>,
         paint: impl FnOnce(Rect, &mut Buffer) -> Option<Position>,
     ) -> Outcome<()> {
         let mut bytes = std::mem::take(&mut self.aside);
         let before = bytes.len();
+        let (other, shows) = self.make_way(graphic, &mut bytes);
+        let touched = if other { Touched::All } else { touched };
         match touched {
             Touched::Rows(from, to) if !self.afresh => {
                 self.draw_rows((from, to), paint, &mut bytes)?;
             }
             _ => self.draw_all(paint, &mut bytes)?,
+        }
+        if shows && let Some((area, graphic)) = &self.graphic {
+            show(*area, graphic, self.cursor, &mut bytes);
         }
         if self.afresh || bytes.len() > before {
             let mut framed = Vec::with_capacity(bytes.len() + 64);
@@ -100,6 +112,43 @@ impl Canvas {
         }
         self.afresh = false;
         if bytes.is_empty() { Ok(()) } else { self.pen.write(bytes) }
+    }
+
+    /// Takes away the picture that the terminal shows, if it is not the one that is wanted; whether it is another,
+    /// and whether one is to be given to it.
+    fn make_way(
+        &mut self,
+        wanted: Option<(Rect, &Arc<Graphic>)>,
+        bytes: &mut Vec<u8>,
+    ) -> (bool, bool) {
+        let same = match (&self.graphic, wanted) {
+            (Some((at, shown)), Some((area, graphic))) => {
+                *at == area && Arc::ptr_eq(shown, graphic)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        if same && !self.afresh {
+            return (false, false);
+        }
+        if let Some((area, shown)) = self.graphic.take() {
+            match shown.wiped_by {
+                Some(wipe) => bytes.extend_from_slice(wipe),
+                None => self.forget(area),
+            }
+        }
+        self.graphic = wanted.map(|(area, graphic)| (area, Arc::clone(graphic)));
+        (true, self.graphic.is_some())
+    }
+
+    /// What the terminal shows there is not what was drawn: all of it is drawn again.
+    fn forget(&mut self, area: Rect) {
+        for position in area.intersection(self.shown.area).positions() {
+            if let Some(cell) = self.shown.cell_mut(position) {
+                // No cell that is drawn has that.
+                cell.modifier = Modifier::all();
+            }
+        }
     }
 
     fn draw_all(
@@ -169,6 +218,17 @@ impl Canvas {
             bytes.extend_from_slice(SHOW_CURSOR);
         }
         Ok(())
+    }
+}
+
+/// Gives the terminal a picture to show, and the cursor back.
+fn show(area: Rect, graphic: &Graphic, cursor: Option<Position>, bytes: &mut Vec<u8>) {
+    let to = |x: u16, y: u16| format!("\x1b[{};{}H", y + 1, x + 1);
+    bytes.extend_from_slice(b"\x1b[0m");
+    bytes.extend_from_slice(to(area.x, area.y).as_bytes());
+    bytes.extend_from_slice(&graphic.bytes);
+    if let Some(Position { x, y }) = cursor {
+        bytes.extend_from_slice(to(x, y).as_bytes());
     }
 }
 

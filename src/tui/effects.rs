@@ -45,7 +45,7 @@ use crate::{
     runtime::{self, Runtime},
 };
 
-use super::{agents::search_path, browse, lane::Lane};
+use super::{agents::search_path, browse, lane::Lane, pictures::Graphics};
 
 /// Taking a snapshot, and making a sandbox of one.
 const SNAPSHOT_CALL_WITHIN: Duration = SNAPSHOT_WITHIN.saturating_add(CREATE_WITHIN);
@@ -97,10 +97,12 @@ pub struct Runner {
     reads: HashMap<EffectId, AbortHandle>,
     /// What the place of files watches.
     watching: Option<browse::Older>,
+    /// What the terminal can show of pictures.
+    graphics: Graphics,
 }
 
 impl Runner {
-    pub fn new(runtime: Arc<dyn Runtime>, outbox: Outbox) -> Self {
+    pub fn new(runtime: Arc<dyn Runtime>, outbox: Outbox, graphics: Graphics) -> Self {
         let mut runner = Self {
             runtime,
             outbox,
@@ -111,6 +113,7 @@ impl Runner {
             gauges: None,
             reads: HashMap::new(),
             watching: None,
+            graphics,
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
         runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
@@ -319,8 +322,9 @@ impl Runner {
                 // Copies may be long; all others are soon over.
                 let long = matches!(act, FilesAct::Get { .. } | FilesAct::Send { .. });
                 let within = if long { TTL_MAX } else { FIND_WITHIN + HUB_ANSWER_WITHIN };
+                let graphics = self.graphics;
                 let answer = async move {
-                    let done = browse::answer(&*runtime, act).await;
+                    let done = browse::answer(&*runtime, act, graphics).await;
                     done.map(|it| Reply::Files(Box::new(it)))
                 };
                 if let Some(call) = self.start_call(id, within, answer) {

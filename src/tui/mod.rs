@@ -14,6 +14,7 @@ mod jobs;
 mod keyboard;
 pub mod lane;
 mod picture;
+pub mod pictures;
 pub mod probe;
 mod signals;
 pub mod terminal;

@@ -1,23 +1,36 @@
-//! Asks the terminal, once and before anything else reads it, what it can do: background colour and
-//! kitty keyboard. Every terminal answers the last question (DA1), which ends the wait early.
+//! Asks the terminal, once and before anything else reads it, what it can do: background colour, kitty keyboard and pictures.
+//! Every terminal answers the last question (DA1), which ends the wait early. About pictures only one is asked that has
+//! answered: what it does not know might be written to its screen.
 
 use std::{os::fd::AsFd, time::Duration};
 
 use crossterm::event::Event;
 use rustix::event::{PollFd, PollFlags};
 
-use super::ahead;
-use crate::base::{
-    clock,
-    fault::{Fault, Outcome},
+use super::{ahead, pictures::Graphics};
+use crate::{
+    base::{
+        clock,
+        fault::{Fault, Outcome},
+        limits::CELL_POINTS_MAX,
+    },
+    config::environment::Variable,
 };
 
 /// How long a terminal may take. One that never answers DA1 costs this once per start.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
 /// More than all answers together; the rest is no answer.
 const ANSWER_BYTES_MAX: usize = 1024;
+/// How long one may take that has answered before: it will.
+const ANSWER_AGAIN_WITHIN: Duration = Duration::from_secs(2);
 /// Kitty flags, background colour, DA1.
 const QUESTIONS: &[u8] = b"\x1b[?u\x1b]11;?\x1b\\\x1b[c";
+/// A picture of one point that is only to be looked at: kitty's way. Then the line is emptied, for who wrote it there.
+const KITTY_PICTURES: &[u8] = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\r\x1b[K";
+/// The size of a cell, DA1.
+const CELL_SIZE: &[u8] = b"\x1b[16t\x1b[c";
+/// In DA1: it shows sixels.
+const SIXEL: &[u8] = b"4";
 
 /// What the terminal said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +38,7 @@ pub struct Answers {
     pub kitty_keyboard: bool,
     /// `None` when it did not say.
     pub light_background: Option<bool>,
+    pub graphics: Graphics,
 }
 
 /// What came of asking.
@@ -53,22 +67,33 @@ impl Drop for Raw {
     }
 }
 
-/// Asks; must be called before the guard is entered.
-pub fn ask() -> Outcome<Asked> {
+/// Asks, also about pictures if there will be any; must be called before the guard is entered.
+pub fn ask(pictures: bool) -> Outcome<Asked> {
     crossterm::terminal::enable_raw_mode()
         .map_err(|error| Fault::io("switch the terminal to raw mode", &error))?;
     let raw = Raw(());
-    let heard = exchange();
+    let mut heard = exchange(QUESTIONS, ANSWER_WITHIN);
+    if pictures && ends_with_device_attributes(&heard) {
+        // Between it and the terminal there may be one that takes such a question for a title.
+        let asked = if is_multiplexed() { &b""[..] } else { KITTY_PICTURES };
+        heard.extend(exchange(&[asked, CELL_SIZE].concat(), ANSWER_AGAIN_WITHIN));
+    }
     Ok(Asked { answers: read(&heard), ahead: ahead::typed(&heard), raw })
 }
 
-fn exchange() -> Vec<u8> {
+/// tmux and screen say so by what they call themselves.
+fn is_multiplexed() -> bool {
+    let term = Variable::Term.text().unwrap_or_default();
+    term.starts_with("tmux") || term.starts_with("screen")
+}
+
+fn exchange(questions: &[u8], within: Duration) -> Vec<u8> {
     let mut heard = Vec::new();
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    if rustix::io::write(stdout.as_fd(), QUESTIONS).is_err() {
+    if rustix::io::write(stdout.as_fd(), questions).is_err() {
         return heard;
     }
-    let until = clock::monotonic() + ANSWER_WITHIN;
+    let until = clock::monotonic() + within;
     while heard.len() < ANSWER_BYTES_MAX && !ends_with_device_attributes(&heard) {
         let left = until.saturating_sub(clock::monotonic());
         let Ok(left) = rustix::event::Timespec::try_from(left) else { break };
@@ -95,7 +120,23 @@ fn read(heard: &[u8]) -> Answers {
     Answers {
         kitty_keyboard: find(heard, b"\x1b[?", b"u").is_some(),
         light_background: background(heard),
+        graphics: Graphics {
+            kitty: heard.windows(KITTY_CAN.len()).any(|it| it == KITTY_CAN),
+            sixel: find(heard, b"\x1b[?", b"c")
+                .is_some_and(|it| it.split(|it| *it == b';').skip(1).any(|it| it == SIXEL)),
+            cell: find(heard, b"\x1b[6;", b"t").and_then(cell),
+        },
     }
+}
+
+/// The answer to a picture that was only to be looked at.
+const KITTY_CAN: &[u8] = b"\x1b_Gi=31;OK";
+
+/// Height and width, in points: what nobody has is not believed.
+fn cell(size: &[u8]) -> Option<(u16, u16)> {
+    let (height, width) = std::str::from_utf8(size).ok()?.split_once(';')?;
+    let one = |it: &str| it.parse::<u16>().ok().filter(|it| (1..=CELL_POINTS_MAX).contains(it));
+    one(width).zip(one(height))
 }
 
 /// The parameters of the first `start ... end` whose middle is digits and semicolons.
@@ -127,10 +168,21 @@ mod tests {
     #[test]
     fn answers_are_read_in_any_order_and_amid_typed_keys() {
         let dark = b"x\x1b[?1u\x1b]11;rgb:1a1a/1b1b/2626\x1b\\y\x1b[?62;22c";
-        assert_eq!(read(dark), Answers { kitty_keyboard: true, light_background: Some(false) });
+        let plain = Answers::default();
+        let said = Answers { kitty_keyboard: true, light_background: Some(false), ..plain };
+        assert_eq!(read(dark), said);
         let light = b"\x1b]11;rgb:ff/ff/e0\x07\x1b[?6c";
-        assert_eq!(read(light), Answers { kitty_keyboard: false, light_background: Some(true) });
+        assert_eq!(read(light), Answers { light_background: Some(true), ..plain });
         assert!(ends_with_device_attributes(light) && ends_with_device_attributes(dark));
+    }
+
+    #[test]
+    fn what_a_terminal_says_of_pictures_is_read_and_nothing_is_made_of_what_it_does_not() {
+        let graphics = |heard: &[u8]| read(heard).graphics;
+        let all = b"\x1b[?62;4;22cx\x1b_Gi=31;OK\x1b\\\x1b[6;20;10t\x1b[?62;4;22c";
+        assert_eq!(graphics(all), Graphics { kitty: true, sixel: true, cell: Some((10, 20)) });
+        let not = b"\x1b[?4;14;24c\x1b_Gi=31;ENOTSUPPORTED:no\x1b\\\x1b[6;0;9999t";
+        assert_eq!(graphics(not), Graphics::default());
     }
 
     #[test]

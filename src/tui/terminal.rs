@@ -28,6 +28,7 @@ use crate::{
 
 use super::{
     jobs,
+    pictures::KITTY_WIPE,
     probe::{Answers, Raw},
 };
 
@@ -44,6 +45,8 @@ const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 /// Whether the terminal is ours right now, and with kitty keys; for the panic hook, which has nothing else.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static KITTY: AtomicBool = AtomicBool::new(false);
+/// It shows pictures by kitty's protocol: one may be on it.
+static PICTURES: AtomicBool = AtomicBool::new(false);
 static OWNER: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 /// The size of the terminal on stdout; `None` when there is none.
@@ -62,13 +65,15 @@ pub fn cells() -> Option<(u16, u16)> {
 #[derive(Debug)]
 pub struct Guard {
     kitty: bool,
+    pictures: bool,
     mouse: bool,
 }
 
 impl Guard {
     /// Takes the terminal over.
     pub fn enter(answers: Answers, raw: Raw) -> Outcome<Self> {
-        let guard = Self { kitty: answers.kitty_keyboard, mouse: false };
+        let Answers { kitty_keyboard: kitty, graphics, .. } = answers;
+        let guard = Self { kitty, pictures: graphics.kitty, mouse: false };
         raw.hand_over();
         if let Ok(mut owner) = OWNER.lock() {
             *owner = Some(std::thread::current().id());
@@ -89,6 +94,7 @@ impl Guard {
         }
         let mut stdout = std::io::stdout().lock();
         KITTY.store(self.kitty, Ordering::SeqCst);
+        PICTURES.store(self.pictures, Ordering::SeqCst);
         TAKEN.store(true, Ordering::SeqCst);
         write(&mut stdout, text.as_bytes())
             .map_err(|error| Fault::io("write to the terminal", &error))
@@ -166,6 +172,9 @@ fn give_back() {
         return;
     }
     // A terminal that is gone can't be restored, and there is nobody to tell.
+    if PICTURES.load(Ordering::SeqCst) {
+        drop(write(&mut stdout, KITTY_WIPE));
+    }
     if KITTY.load(Ordering::SeqCst) {
         drop(write(&mut stdout, KITTY_OFF.as_bytes()));
     }

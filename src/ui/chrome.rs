@@ -244,6 +244,7 @@ impl View<'_> {
             LineKind::Command => ":",
             LineKind::Filter { .. } | LineKind::Search | LineKind::Find => "/",
             LineKind::FileWords => "in files: ",
+            LineKind::FileTo { .. } => "copy to: ",
             LineKind::SnapshotName(_) => "snapshot: ",
             LineKind::Nudge(_) => "send a line: ",
             LineKind::DenySay { .. } => "deny, and say: ",
@@ -271,6 +272,7 @@ impl View<'_> {
                 }
                 LineKind::Find => "a regular expression",
                 LineKind::FileWords => "words in a line; capitals count where there are some",
+                LineKind::FileTo { .. } => "a file or directory of yours",
                 LineKind::Nudge(_) => &format!(
                     "what is typed into it; {} sends it, with enter behind it",
                     self.state.key_words(Action::LineAccept)

@@ -5,7 +5,7 @@ use ratatui::style::{Color, Style};
 use super::{
     View,
     chrome::{clip_start, skip_cells},
-    colour,
+    colour, graphic,
     paint::Brush,
     snapshots::change_mark,
     theme::{Depth, Role},
@@ -20,7 +20,10 @@ use crate::{
         text::{clip, count, visible, width, wrap},
         units::human_bytes,
     },
-    model::file::{FileEntry, FileKind, Hit, mode_shown, name_shown},
+    model::{
+        file::{FileEntry, FileKind, Hit, mode_shown, name_shown},
+        sandbox::State as Life,
+    },
 };
 
 /// Cells that one level of the tree goes in.
@@ -63,7 +66,9 @@ impl View<'_> {
         let text = match (&it.pattern(), &it.unwatched) {
             (Some(pattern), _) => format!(" /{} · {many} ", visible(&pattern.text)),
             (None, Some(_)) => format!(" {many} · not watched "),
-            (None, None) if top.is_some_and(|it| it.known) => format!(" {many} "),
+            (None, None) if top.is_some_and(|it| it.known) => {
+                format!(" {} ", self.files_says(it, &many, header.width))
+            }
             (None, None) => String::new(),
         };
         self.files_title(brush, it, header, &text);
@@ -78,6 +83,21 @@ impl View<'_> {
             let Some(entry) = it.tree.entry(*row) else { continue };
             let Some(path) = it.tree.path(*row) else { continue };
             self.tree_row(&mut inside, y, it, (entry, &path, row.depth), at == it.cursor.at());
+        }
+    }
+
+    /// How many there are, what they are of, and since when changes are marked; the last as far as there is room.
+    fn files_says(&self, it: &Files, many: &str, room: u16) -> String {
+        /// The title, with what lies around it.
+        const TITLE_CELLS: usize = 12;
+        let sandbox = self.state.fleet.get(&it.sandbox).map(|it| &it.sandbox);
+        let runs = sandbox.is_none_or(|it| matches!(it.state, Life::Running | Life::Paused));
+        let stopped = sandbox.filter(|_| !runs).map(|it| it.state.word());
+        let said = std::iter::once(many).chain(stopped).collect::<Vec<_>>().join(" · ");
+        let left = usize::from(room).saturating_sub(TITLE_CELLS + width(&said));
+        match it.since_words().map(|it| clip(&visible(&it), left.saturating_sub(3))) {
+            Some(since) if left > 10 => format!("{said} · {since}"),
+            _ => said,
         }
     }
 
@@ -319,6 +339,8 @@ impl View<'_> {
                     self.row_under_cursor(brush, y, at == it.lines.at() && focused, true);
                 }
             }
+            // The terminal has it there.
+            Body::Picture(_) if graphic(self.state).is_some() => {}
             Body::Picture(rows) => {
                 for (y, row) in ys.zip(rows.iter().skip(it.lines.top())) {
                     for (x, (upper, lower)) in (area.x..area.x + area.width).zip(row) {

@@ -17,6 +17,8 @@ pub mod theme;
 mod timeline;
 mod write;
 
+use std::sync::Arc;
+
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -25,6 +27,7 @@ use ratatui::{
 use crate::{
     app::{
         self, State,
+        files::Graphic,
         layout::{COLUMNS_MIN, ROWS_MIN},
         state::Overlay,
     },
@@ -92,6 +95,26 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buf: &mut Buffer) -> Optio
         view.which_key(&mut brush);
     }
     cursor.filter(|it| area.contains(*it))
+}
+
+/// A picture that the terminal itself shows, and where: `draw` leaves these cells empty. Nothing lies over it: where a box is
+/// open, or something is typed, it is drawn in cells like all else.
+pub fn graphic(state: &State) -> Option<(Rect, &Arc<Graphic>)> {
+    let frame = state.frame();
+    let covered = state.overlay.is_some() || state.line.is_some() || state.shows_which_key();
+    let (Some(area), Some(app::view::View::Files(it))) = (&frame.view, state.view()) else {
+        return None;
+    };
+    if frame.too_small || covered || it.found.is_some() && area.side.1.is_empty() {
+        return None;
+    }
+    let Ok(preview) = it.shown()? else { return None };
+    let graphic = preview.graphic.as_ref()?;
+    let body = area.side.1;
+    let (columns, rows) = graphic.cells;
+    let fits = columns > 0 && rows > 0 && columns <= body.width && rows <= body.height;
+    let here = fits && it.lines.top() == 0 && preview.room == (body.width, body.height);
+    here.then(|| (Rect::new(body.x, body.y, columns, rows), graphic))
 }
 
 impl View<'_> {

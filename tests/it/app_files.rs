@@ -16,14 +16,16 @@ use sandwatch::{
     base::fault::Fault,
     model::{
         change::{ChangeStatus, FileChange, LineCount},
+        event::{Event, SnapshotReason},
         file::{Expected, FileEntry, FileKind, Hit, HitLine, Target},
-        sandbox::WorkspaceMode,
+        sandbox::{State, WorkspaceMode},
+        snapshot::Snapshot,
     },
 };
 
 use super::{
-    app_support::{Console, day},
-    app_views::said,
+    app_support::{Console, day, shared},
+    app_views::{kept, said},
 };
 
 const SIZE: (u16, u16) = (120, 36);
@@ -106,6 +108,7 @@ pub fn preview(path: &str, text: &str) -> Preview {
         more: false,
         note: None,
         room: (0, 0),
+        graphic: None,
     }
 }
 
@@ -404,6 +407,151 @@ fn what_was_asked_for_comes_also_while_something_lies_over_it() {
 }
 
 #[test]
+fn marks_are_since_the_moment_that_is_chosen_and_the_place_says_which() {
+    let mut console = with_a_file(SIZE);
+    assert!(console.picture().contains("since start"), "{}", console.picture());
+    let change = |path: &str| FileChange {
+        path: path.into(),
+        old_path: None,
+        status: ChangeStatus::Modified,
+        old: None,
+        new: None,
+        lines: None,
+        note: None,
+    };
+    let sandbox = files(&console).sandbox.clone();
+    let kept = Snapshot { sandbox, ..kept("eeee5555", Some("green"), None, 0) };
+    let list = |console: &mut Console| {
+        let all = Reply::Snapshots(vec![kept.clone()]);
+        console.answer(|it| matches!(it, Act::Snapshots), all);
+    };
+    console.keys("b");
+    list(&mut console);
+    assert!(matches!(console.state.view(), Some(View::Snapshots(_))));
+    // The row of now is no moment to look back to.
+    console.keys("g");
+    let row = |console: &Console| match console.state.view() {
+        Some(View::Snapshots(it)) => it.current().unwrap().kept.is_some(),
+        _ => panic!(),
+    };
+    while !row(&console) {
+        console.keys("j");
+    }
+    let asked = console.keys("b");
+    let against = |acts: &[Act]| {
+        acts.iter().find_map(|it| match it {
+            Act::Diff { request, .. } => Some(request.against.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(against(&asked), Some(Some(kept.id.clone())));
+    // Until they are there none are shown: those of another moment would be wrong.
+    assert!(files(&console).marks.of(b"/home/me/project/src/main.rs").is_none());
+    let read = DiffRead { files: vec![change("src/new.rs")], ..DiffRead::default() };
+    console.answer(|it| matches!(it, Act::Diff { .. }), Reply::Diff(Box::new(read)));
+    assert!(console.picture().contains("since green"), "{}", console.picture());
+    assert!(files(&console).marks.of(b"/home/me/project/src/new.rs").is_some());
+    // What changes later is held against the same moment.
+    tell(&mut console, &["/home/me/project/src"]);
+    let later = console.state.now.since_start + std::time::Duration::from_secs(60);
+    console.now = later;
+    assert_eq!(against(&console.send(Msg::Tick)), Some(Some(kept.id.clone())));
+    assert_eq!(against(&console.keys("B")), Some(None));
+    assert!(console.picture().contains("since start"), "{}", console.picture());
+    // One that is removed meanwhile is no moment any more, and that is said.
+    console.keys("b");
+    list(&mut console);
+    console.keys("g");
+    while !row(&console) {
+        console.keys("j");
+    }
+    console.keys("b");
+    let id = console.effects.iter().rev().find(|it| matches!(it.act, Act::Diff { .. })).unwrap().id;
+    console.send(Msg::Done { id, result: Err(Fault::absent("no such snapshot")) });
+    assert!(said(&console).contains("green is no more"), "{}", said(&console));
+    assert!(files(&console).since.is_none());
+}
+
+#[test]
+fn a_watch_that_ends_is_begun_again_for_a_sandbox_may_have_stopped_and_then_nothing_is_edited() {
+    let mut console = with_a_file(SIZE);
+    let newest = |console: &Console| {
+        console.effects.iter().rev().find_map(|it| match &it.act {
+            Act::Files(act) => match &**act {
+                FilesAct::Watch { generation, .. } => Some(*generation),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    let before = newest(&console).unwrap();
+    let news = FilesNews { generation: before, changed: Err("it runs no more".to_owned()) };
+    console.send(Msg::Files(news));
+    assert!(files(&console).unwatched.is_none());
+    let again = newest(&console).unwrap();
+    assert_ne!(again, before);
+    // One that can't be begun is not begun again and again.
+    let news = FilesNews { generation: again, changed: Err("it can't here".to_owned()) };
+    console.send(Msg::Files(news));
+    assert!(files(&console).unwatched.is_some());
+    assert_eq!(newest(&console), Some(again));
+    let mut all = day();
+    all[2].capabilities.workspace_diff = true;
+    all[2].state = State::Stopped;
+    console.send(Msg::Event(Event::Snapshot {
+        seq: 5,
+        reason: SnapshotReason::Gap,
+        sandboxes: shared(all),
+    }));
+    begin(&mut console);
+    console.keys("R");
+    begin(&mut console);
+    assert!(acts(&console.keys("e")).is_empty());
+    assert!(said(&console).contains("it is stopped"), "{}", said(&console));
+}
+
+#[test]
+fn a_file_is_copied_to_a_place_that_is_asked_for_and_over_a_file_only_after_a_question() {
+    let mut console = with_a_file(SIZE);
+    let here = console.state.directory.join("main.rs");
+    let get = |acts: Vec<FilesAct>| match &acts[..] {
+        [FilesAct::Get { path, to, over, .. }] => {
+            assert_eq!(path, b"/home/me/project/src/main.rs");
+            (to.clone(), *over)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(acts(&console.keys("D")).is_empty(), "it asks first");
+    assert!(console.picture().contains("copy to: "), "{}", console.picture());
+    assert_eq!(get(acts(&console.keys("enter"))), (here.clone(), false));
+    // There is one: nothing is lost without a word, nor by the key that was pressed last.
+    let is_get = |it: &FilesAct| matches!(it, FilesAct::Get { .. });
+    assert!(reply(&mut console, is_get, Ok(FilesReply::Exists(here.clone()))).is_empty());
+    assert!(matches!(console.state.overlay, Some(Overlay::Confirm(_))));
+    assert!(console.picture().contains("What is in it now is lost."), "{}", console.picture());
+    console.read();
+    assert!(acts(&console.keys("enter")).is_empty());
+    console.read();
+    assert_eq!(get(acts(&console.keys("y"))), (here.clone(), true));
+    reply(&mut console, is_get, Ok(FilesReply::Copied("main.rs".to_owned())));
+    assert!(said(&console).contains("copied to main.rs"), "{}", said(&console));
+    // Another place, of the operator's own; or none.
+    console.keys("D ctrl-u");
+    console.text("sub/other.rs");
+    assert_eq!(get(acts(&console.keys("enter"))).0, console.state.directory.join("sub/other.rs"));
+    console.keys("D ctrl-u");
+    assert!(acts(&console.keys("enter")).is_empty());
+    // What is copied is what was asked about, also when its entry has gone meanwhile.
+    console.keys("D");
+    tell(&mut console, &["/home/me/project/src"]);
+    console.keys("esc D");
+    let is_list = |it: &FilesAct| matches!(it, FilesAct::List { .. });
+    let listed = FilesReply::Listed { entries: entries(&["new.rs"]), more: false };
+    reply(&mut console, is_list, Ok(listed));
+    assert_eq!(get(acts(&console.keys("enter"))).0, here);
+}
+
+#[test]
 fn a_key_among_a_hundred_thousand_entries_moves_a_cursor_and_nothing_else() {
     let mut console = in_files(SIZE);
     let names: Vec<String> = (0..100_000).map(|it| format!("{it:06}")).collect();
@@ -416,6 +564,17 @@ fn a_key_among_a_hundred_thousand_entries_moves_a_cursor_and_nothing_else() {
     assert_eq!(files(&console).tree.rows().len(), 100_000);
     // Nothing was laid out anew for a key or a picture.
     assert_eq!(files(&console).tree.rows().as_ptr(), rows);
+    // Narrowed to some names, and back: the cursor stays with its entry.
+    let under = files(&console).path();
+    console.keys("/");
+    console.text("^0999");
+    console.keys("enter");
+    assert_eq!(files(&console).tree.rows().len(), 100);
+    console.keys("G");
+    assert!(files(&console).path().unwrap().ends_with(b"/099999"));
+    console.keys("esc");
+    assert_eq!(files(&console).tree.rows().len(), 100_000);
+    assert!(files(&console).path().unwrap().ends_with(b"/099999") && under.is_some());
     // One that changes all the time is not read all the time.
     tell(&mut console, &[TOP]);
     assert!(tell(&mut console, &[TOP]).iter().all(|it| !matches!(it, FilesAct::List { .. })));

@@ -64,10 +64,12 @@ fn files_go_in_and_out_whole() {
     home.ok(&["files", "put", "box", "big", &big]);
     home.ok(&["files", "get", "box", "big"]);
     assert_eq!(fs::read(home.workspace().join("big")).unwrap(), data);
-    home.run(&["files", "get", "box", "big"]).failed(1, &["already", "--overwrite"]);
+    home.run(&["files", "get", "box", "big"]).failed(1, &["already", "--force"]);
     inside(&home, "printf small > big");
-    home.ok(&["files", "get", "box", "big", "--overwrite"]);
+    home.ok(&["files", "get", "box", "big", "--force"]);
     assert_eq!(fs::read(home.workspace().join("big")).unwrap(), b"small");
+    // What scripts may say already.
+    home.ok(&["files", "get", "box", "big", "--overwrite"]);
     // From standard input, and only if nobody was faster.
     let version = home.json(&["files", "stat", "box", "file", "--json"])["version"].clone();
     let version = version.as_str().unwrap();
@@ -186,7 +188,129 @@ fn a_file_is_followed_and_directories_are_watched() {
     // It ends with the sandbox, and says so.
     home.ok(&["stop", "box"]);
     assert_eq!(following.wait().unwrap().code(), Some(6));
-    home.run(&["files", "ls", "box"]).failed(1, &["stopped", "sandwatch diff box"]);
+}
+
+#[test]
+fn files_of_a_stopped_sandbox_and_of_its_fork_are_there_and_are_only_read() {
+    let home = begun("mkdir -p d; [ -e d/new ] || { echo needle > d/new; echo two >> file; }");
+    home.ok(&["snapshot", "create", "box", "--name", "kept"]);
+    home.ok(&["fork", "box/kept", "--name", "other", "--json"]);
+    home.ok(&["wait", "other", "--for", "text=begun", "--timeout", "20s"]);
+    inside(&home, "echo later > d/later");
+    home.ok(&["exec", "other", "--", "/bin/sh", "-c", "rm d/new; echo own > d/own"]);
+    home.ok(&["stop", "box", "other"]);
+    let names = |of: &str| -> Vec<String> {
+        let list = home.json(&["files", "ls", of, "d", "--json"]);
+        let entries = list["entries"].as_array().unwrap().iter();
+        entries.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (names("box"), names("other")),
+        (vec!["later".into(), "new".into()], vec!["own".into()])
+    );
+    assert_eq!(home.ok(&["files", "cat", "other", "file"]), "one\ntwo\n");
+    assert_eq!(home.json(&["files", "stat", "box", "d/new", "--json"])["size_bytes"], 7);
+    let found = home.ok(&["files", "find", "box", "--text", "needle"]);
+    assert_eq!(found, "d/new:1:needle\n");
+    home.ok(&["files", "get", "box", "d", "copied"]);
+    assert_eq!(fs::read_to_string(home.workspace().join("copied/new")).unwrap(), "needle\n");
+    let list = home.json(&["files", "ls", "box", "d", "--since", "kept", "--json"]);
+    let change = |at: usize| list["entries"][at]["change"].clone();
+    assert_eq!((change(0), change(1)), ("added".into(), serde_json::Value::Null));
+    home.run(&["files", "put", "box", "d/x", "-"]).failed(1, &["stopped", "sandwatch fork box"]);
+    // Nothing happens there until it is there no more.
+    let mut watching = home.command(&["files", "watch", "box", "d"]);
+    let mut watching = watching.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(watching.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().contains("watching"));
+    home.ok(&["rm", "--yes", "box"]);
+    assert_eq!(watching.wait().unwrap().code(), Some(6));
+    // As it was is what it goes on from.
+    home.ok(&["restore", "other", "--yes"]);
+    assert_eq!(home.ok(&["exec", "other", "--", "cat", "d/own"]), "own\n");
+}
+
+#[test]
+fn changes_are_marked_since_a_snapshot_that_is_named() {
+    let home = begun("echo a > a; echo b > b");
+    let kept = home.json(&["snapshot", "create", "box", "--name", "green", "--json"]);
+    inside(&home, "echo more >> a; echo c > c; rm b");
+    let of = |args: &[&str]| {
+        let list = home.json(&[&["files", "ls", "box", "--json"], args].concat());
+        let entries = list["entries"].as_array().unwrap().clone();
+        let marks = entries.iter().map(|it| {
+            (it["name"].as_str().unwrap().to_owned(), it["change"].as_str().map(str::to_owned))
+        });
+        (list["since"].clone(), marks.collect::<Vec<_>>())
+    };
+    let mark = |name: &str, change: Option<&str>| (name.to_owned(), change.map(str::to_owned));
+    let (since, marks) = of(&["--since", "green"]);
+    assert_eq!(since, kept["id"]);
+    assert_eq!(marks, [mark("a", Some("modified")), mark("c", Some("added")), mark("file", None)]);
+    let (since, marks) = of(&["--changes"]);
+    assert!(since.is_null());
+    assert_eq!(marks, [mark("a", Some("added")), mark("c", Some("added")), mark("file", None)]);
+    home.run(&["files", "ls", "box", "--since", "none"]).failed(3, &["no such snapshot"]);
+}
+
+#[test]
+fn an_export_replaces_a_file_only_when_that_is_said() {
+    let home = begun("true");
+    let path = home.path().join("kept");
+    let file = path.to_str().unwrap();
+    fs::write(&path, "mine").unwrap();
+    let exports: [&[&str]; 2] =
+        [&["recordings", "export", "box", "-o", file], &["audit", "export", file]];
+    for export in exports {
+        home.run(export).failed(1, &["there is a file already", "--force"]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        home.ok(&[export, &["--force"]].concat());
+        assert!(fs::read_to_string(&path).unwrap().starts_with('{'));
+        fs::write(&path, "mine").unwrap();
+    }
+    // What is no file takes what comes, and nothing half is left beside it.
+    home.ok(&["recordings", "export", "box", "-o", "/dev/null"]);
+    let beside = fs::read_dir(home.path()).unwrap().map(|it| it.unwrap().file_name());
+    assert!(!beside.into_iter().any(|it| it.to_string_lossy().starts_with(".sandwatch-")));
+    // Nor is a file replaced by one whose data can't be had.
+    home.run(&["recordings", "export", "nobody", "-o", file, "--force"]).failed(3, &["nobody"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
+fn all_names_are_found_where_none_is_asked_for() {
+    let home = begun("mkdir d; echo x > d/one; echo y > two");
+    let found = home.ok(&["files", "find", "box"]);
+    let mut names: Vec<&str> = found.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["d", "d/one", "file", "two"]);
+    let help = home.ok(&["files", "find", "--help"]);
+    assert!(help.contains("Usage: sandwatch files find [OPTIONS] <SANDBOX>"), "{help}");
+}
+
+#[test]
+fn one_path_that_is_not_there_does_not_keep_others_from_being_watched() {
+    let home = begun("mkdir d");
+    let mut watching = home.command(&["files", "watch", "box", "none", "d", "--json"]);
+    let mut watching = watching.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(watching.stderr.take().unwrap()).lines();
+    let said = said.next().unwrap().unwrap();
+    assert!(said.contains("not watched: none") && said.contains("no such file"), "{said}");
+    let mut news = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let pid = Pid::from_child(&watching);
+    let touched = std::thread::spawn(move || {
+        let line = news.next().unwrap().unwrap();
+        let _ = kill_process(pid, Signal::TERM);
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()
+    });
+    while !touched.is_finished() {
+        inside(&home, "echo x > d/new");
+    }
+    assert_eq!(touched.join().unwrap()["path"], "d");
+    watching.wait().unwrap();
+    // With none that is left it is a fault, and with one it always was.
+    home.run(&["files", "watch", "box", "none", "file"]).failed(3, &["none"]);
+    home.run(&["files", "watch", "box", "none"]).failed(3, &["no such file", "none"]);
 }
 
 #[test]

@@ -52,5 +52,36 @@ fn files_of_a_container_are_listed_read_written_and_found_by_its_programs() {
     assert_eq!(put(&["/tmp/none/x"], b"y"), 3);
     assert_eq!(docked.ok(&["files", "find", "box", "/tmp/d", "--name", "SUB"]), "");
     assert_eq!(docked.ok(&["files", "find", "box", "/tmp/d", "--name", "sub"]), "sub\n");
+    // Of one that has stopped the engine's archives are read.
+    sh("cd /tmp/d; echo deep > sub/deep; ln -s /tmp/d/sub/deep link; ln -s loop loop; ln -s / out");
+    docked.ok(&["stop", "box"]);
+    let names = |path: &str| -> Vec<String> {
+        let list = docked.ok(&["files", "ls", "box", path, "--json"]);
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let entries = list["entries"].as_array().unwrap().iter();
+        entries.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let kept = ["\x1b[2J", "a\nb", "f", "l", "link", "loop", "out", "p", "sub"];
+    assert_eq!(names("/tmp/d"), kept);
+    assert_eq!(names("/tmp/d/l"), ["deep"]);
+    assert!(names("/").contains(&"tmp".to_owned()));
+    let f = docked.ok(&["files", "stat", "box", "/tmp/d/f", "--json"]);
+    let f: serde_json::Value = serde_json::from_str(&f).unwrap();
+    assert_eq!((&f["mode"], &f["size_bytes"]), (&"0640".into(), &300_000.into()));
+    assert_eq!(docked.ok(&["files", "cat", "box", "/tmp/d/link"]), "deep\n");
+    assert_eq!(docked.ok(&["files", "cat", "box", "/tmp/d/l/deep", "--tail", "3"]), "ep\n");
+    assert_eq!(docked.ok(&["files", "cat", "box", "/tmp/d/f"]).len(), 300_000);
+    assert_eq!(docked.ok(&["files", "find", "box", "/tmp/d", "--name", "dee"]), "sub/deep\n");
+    for (args, code) in [(["cat", "box", "/tmp/d/p"], 2), (["cat", "box", "/tmp/d/none"], 3)] {
+        assert_eq!(docked.run(&[&["files"], &args[..]].concat()).code, code, "{args:?}");
+    }
+    // In the engine's words, which differ.
+    for args in [["cat", "box", "/tmp/d/loop"], ["ls", "box", "/tmp/d/f"]] {
+        assert_ne!(docked.run(&[&["files"], &args[..]].concat()).code, 0, "{args:?}");
+    }
+    // Links lead nowhere but within the container.
+    let outside = docked.home.path().display().to_string();
+    assert_eq!(docked.run(&["files", "ls", "box", &format!("/tmp/d/out{outside}")]).code, 3);
+    assert_eq!(put(&["/tmp/d/f"], b"y"), 1);
     docked.ok(&["rm", "--yes", "box"]);
 }

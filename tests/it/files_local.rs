@@ -34,9 +34,17 @@ fn turns() -> Turns {
 async fn made(stage: &Stage, spec: &SandboxSpec) -> (Ground, Arc<dyn Place>, Arc<dyn Files>) {
     let ground = stage.ground();
     let place = stage.try_place(&ground, spec).await.unwrap_or_else(|it| panic!("{it}"));
-    let way = Way { root: place.root(), programs: None, turns: turns() };
+    let way = Way { root: place.root(), programs: None, stopped: false, turns: turns() };
     let files = Local.files(&ground, spec, way).unwrap();
     (ground, place, files)
+}
+
+/// The same once it has stopped.
+async fn stopped(ground: &Ground, place: Arc<dyn Place>, spec: &SandboxSpec) -> Arc<dyn Files> {
+    place.stop(std::time::Duration::from_secs(1)).await.unwrap();
+    drop(place);
+    let way = Way { root: None, programs: None, stopped: true, turns: turns() };
+    Local.files(ground, spec, way).unwrap()
 }
 
 pub async fn all<T>(mut pieces: Pieces<T>) -> Outcome<Vec<T>> {
@@ -225,6 +233,99 @@ fn no_link_leads_out_and_nothing_but_plain_files_is_opened() {
         assert_eq!(fs::read_to_string(stage.home.join("secret")).unwrap(), "the operator's");
         assert_eq!(sh(&place, "find . -name '.sandwatch*'; ls /tmp").await, "");
         place.remove().await.unwrap();
+    });
+}
+
+#[test]
+fn what_a_stopped_sandbox_kept_is_as_it_was_and_is_only_read() {
+    let name = "files_local::what_a_stopped_sandbox_kept_is_as_it_was_and_is_only_read";
+    on_stage(name, |stage| async move {
+        let spec = stage.spec(WorkspaceMode::Cow);
+        let (ground, place, files) = made(&stage, &spec).await;
+        let top = below(&stage, "");
+        sh(
+            &place,
+            "mkdir -p d/deep; printf 'one\ntwo needle\n' > d/f; rm kept; ln -s d l; echo mine > ~/own; \
+             echo t > /tmp/t; echo v > /var/lib/v; echo changed > /etc/made; chmod 600 d/f; mkfifo fifo",
+        )
+        .await;
+        let home = sh(&place, "cd; pwd").await;
+        let before = list(&*files, &top).await.unwrap();
+        let etc: Vec<_> = list(&*files, b"/etc").await.unwrap();
+        drop(files);
+        let files = stopped(&ground, place, &spec).await;
+        let files = &*files;
+        let strip = |it: Vec<FileEntry>| -> Vec<_> {
+            // Which file system it is on is another.
+            it.into_iter().map(|it| FileEntry { version: None, ..it }).collect()
+        };
+        assert_eq!(strip(list(files, &top).await.unwrap()), strip(before));
+        assert_eq!(strip(list(files, b"/etc").await.unwrap()), strip(etc));
+        let read_at = |path: String| async move {
+            let read = read(files, path.as_bytes(), ReadFrom::Start(0)).await;
+            read.map(|it| String::from_utf8(it).unwrap())
+        };
+        let workspace = stage.workspace.display();
+        for (path, text) in [
+            (format!("{workspace}/l/f"), "one\ntwo needle\n"),
+            (format!("{home}/own"), "mine\n"),
+            ("/tmp/t".to_owned(), "t\n"),
+            ("/var/lib/v".to_owned(), "v\n"),
+            ("/etc/made".to_owned(), "changed\n"),
+        ] {
+            assert_eq!(read_at(path.clone()).await.unwrap(), text, "{path}");
+        }
+        assert_eq!(kind(read_at(format!("{workspace}/kept")).await), Some(Kind::Absent));
+        let hits = find(files, &top, "", "needle").await;
+        assert_eq!(hits.iter().map(|it| it.path.as_slice()).collect::<Vec<_>>(), [b"d/f"]);
+        assert!(!find(files, b"/usr", "bash", "").await.is_empty());
+        assert!(write(files, &below(&stage, "new"), "x").await.is_err());
+        // It is the sandbox's rights that count, also now.
+        assert_eq!(kind(read_at("/etc/shadow".to_owned()).await), Some(Kind::Denied));
+        // Nothing was made anywhere, and its directory can go.
+        assert_eq!(fs::read_dir(&stage.workspace).unwrap().count(), 1);
+        Local.sweep(&ground).await.unwrap();
+        assert!(!ground.dir.exists());
+    });
+}
+
+#[test]
+fn no_link_of_a_stopped_sandbox_leads_out() {
+    let name = "files_local::no_link_of_a_stopped_sandbox_leads_out";
+    on_stage(name, |stage| async move {
+        let spec = stage.spec(WorkspaceMode::Cow);
+        let (ground, place, _) = made(&stage, &spec).await;
+        let home = sh(&place, "cd; pwd").await;
+        let secret = stage.home.join("secret").display().to_string();
+        let climb = "../".repeat(40);
+        sh(&place, &format!(
+            "ln -s {secret} a; ln -s {climb}{secret} b; ln -s /proc/1/root c; ln -s / top; mkfifo fifo; \
+             ln -s loop loop; rm -rf /var/lib /tmp/x; ln -s {climb}{home} /var/lib; ln -s {home} ~/out; \
+             ln -s /proc/self/cwd e; mkdir real; ln -s ../real/../../{climb}{secret} real/up",
+            home = stage.home.display()
+        )).await;
+        let files = stopped(&ground, place, &spec).await;
+        let files = &*files;
+        for path in ["a", "b", "c/etc/passwd", "c", "loop", "e/x", "real/up", "top/var/lib/secret"]
+        {
+            let read = read(files, &below(&stage, path), ReadFrom::Start(0)).await;
+            assert!(read.is_err(), "{path}: {:?}", read.map(|it| String::from_utf8(it)));
+        }
+        for path in [
+            secret.clone(),
+            format!("/{climb}{secret}"),
+            "/var/lib/secret".to_owned(),
+            format!("{home}/out/secret"),
+            "/proc/self/environ".to_owned(),
+        ] {
+            assert!(read(files, path.as_bytes(), ReadFrom::Start(0)).await.is_err(), "{path}");
+        }
+        let fifo = read(files, &below(&stage, "fifo"), ReadFrom::Start(0)).await;
+        assert_eq!(kind(fifo), Some(Kind::Invalid));
+        // Links within lead where they did.
+        let inside = read(files, &below(&stage, "top/etc/hostname"), ReadFrom::Start(0)).await;
+        assert_eq!(String::from_utf8(inside.unwrap()).unwrap().trim(), "box");
+        Local.sweep(&ground).await.unwrap();
     });
 }
 
@@ -477,7 +578,7 @@ fn without_a_root_of_its_own_only_what_is_the_sandboxes_is_looked_at() {
             // What is the operator's is opened by steps aside, for it may hang: not where the hub answers others.
             let mut elsewhere = spec.clone();
             elsewhere.workspace.path = stage.home.join("none");
-            let way = Way { root: None, programs: None, turns: turns() };
+            let way = Way { root: None, programs: None, stopped: false, turns: turns() };
             let none = Local.files(&ground, &elsewhere, way).unwrap();
             assert!(none.list(b"/").await.is_err());
             let names = list(files, &below(&stage, "")).await.unwrap();
@@ -498,7 +599,13 @@ fn without_a_root_of_its_own_only_what_is_the_sandboxes_is_looked_at() {
             assert_eq!(kind(written), (mode == WorkspaceMode::Ro).then_some(Kind::Denied));
             assert_eq!(fs::read_to_string(stage.home.join("secret")).unwrap(), "the operator's");
             fs::set_permissions(&stage.workspace, fs::Permissions::from_mode(0o755)).unwrap();
-            place.remove().await.unwrap();
+            // Stopped, it has the same, but for what is written.
+            let files = stopped(&ground, place, &spec).await;
+            let names = list(&*files, &below(&stage, "")).await.unwrap();
+            assert!(names.iter().any(|it| it.name == b"kept"), "{names:?}");
+            assert!(read(&*files, &secret, ReadFrom::Start(0)).await.is_err());
+            assert!(write(&*files, &below(&stage, "later"), "x").await.is_err());
+            Local.sweep(&ground).await.unwrap();
         }
     });
 }

@@ -41,6 +41,41 @@ impl View {
     }
 }
 
+/// How a terminal answers what it is asked, where it is not as our own screen does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Speaks {
+    /// What it is and can.
+    pub attributes: Option<&'static str>,
+    /// Whether it shows pictures by kitty's protocol.
+    pub kitty: bool,
+    /// Height and width of a cell, in points.
+    pub cell: Option<(u16, u16)>,
+}
+
+impl Speaks {
+    /// What it answers to questions that begin there, and how much of them was read.
+    fn answers(self, asked: &[u8]) -> (Vec<u8>, usize) {
+        let kitty = if self.kitty { "\x1b_Gi=31;OK\x1b\\" } else { "" };
+        let cell = self.cell.map(|(height, width)| format!("\x1b[6;{height};{width}t"));
+        let questions = [
+            ("\x1b[c", self.attributes.unwrap_or_default()),
+            ("\x1b_Gi=31,", kitty),
+            ("\x1b[16t", cell.as_deref().unwrap_or_default()),
+        ];
+        let (mut out, mut at) = (Vec::new(), 0);
+        while let Some(rest) = asked.get(at..).filter(|it| !it.is_empty()) {
+            let found = questions.iter().find(|it| rest.starts_with(it.0.as_bytes()));
+            if found.is_none() && questions.iter().any(|it| it.0.as_bytes().starts_with(rest)) {
+                // The rest of it comes with the next bytes.
+                break;
+            }
+            out.extend_from_slice(found.map_or(&b""[..], |it| it.1.as_bytes()));
+            at += found.map_or(1, |it| it.0.len());
+        }
+        (out, at)
+    }
+}
+
 /// A terminal with a program on it; killed, by its own id, when the test ends.
 pub struct Pty {
     shared: Arc<(Mutex<View>, Condvar)>,
@@ -68,12 +103,30 @@ impl Pty {
         Self::run(command, home, size, around)
     }
 
+    /// The same on a terminal that answers otherwise.
+    pub fn speaking(home: &Home, args: &[&str], size: (u16, u16), speaks: Speaks) -> Self {
+        let mut command = CommandBuilder::new(PROGRAM);
+        command.args(args);
+        command.cwd(home.workspace());
+        Self::begin(command, home, size, ("", ""), Some(speaks))
+    }
+
     /// Any program, in the environment of `home`.
     pub fn run(
+        command: CommandBuilder,
+        home: &Home,
+        size: (u16, u16),
+        around: (&'static str, &'static str),
+    ) -> Self {
+        Self::begin(command, home, size, around, None)
+    }
+
+    fn begin(
         mut command: CommandBuilder,
         home: &Home,
         (cols, rows): (u16, u16),
         (before, after): (&'static str, &'static str),
+        speaks: Option<Speaks>,
     ) -> Self {
         let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
@@ -93,6 +146,7 @@ impl Pty {
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
             let mut typed = Some((before, after));
+            let mut heard = 0;
             loop {
                 let count = reader.read(&mut buffer).unwrap_or(0);
                 let mut view = theirs.0.lock().unwrap();
@@ -102,12 +156,17 @@ impl Pty {
                     return;
                 }
                 view.raw.extend_from_slice(&buffer[..count]);
-                let found = view.screen.feed(&buffer[..count]);
+                let mut answers = view.screen.feed(&buffer[..count]).replies;
+                if let Some(speaks) = speaks {
+                    let read;
+                    (answers, read) = speaks.answers(&view.raw[heard..]);
+                    heard += read;
+                }
                 drop(view);
                 theirs.1.notify_all();
-                if !found.replies.is_empty() {
+                if !answers.is_empty() {
                     let (before, after) = typed.take().unwrap_or_default();
-                    let all = [before.as_bytes(), &found.replies, after.as_bytes()].concat();
+                    let all = [before.as_bytes(), &answers, after.as_bytes()].concat();
                     drop(replies.lock().unwrap().write_all(&all));
                 }
             }

@@ -205,7 +205,7 @@ const FAILS: &str = "SANDWATCH_TEST_FAILS";
 #[test]
 fn a_program_that_fails() {
     let Ok(which) = std::env::var(FAILS) else { return };
-    let asked = probe::ask().unwrap();
+    let asked = probe::ask(true).unwrap();
     terminal::hook_panics(|words| eprintln!("\rnotice: {words}"));
     let guard = Guard::enter(asked.answers, asked.raw).unwrap();
     let raw = std::fs::File::open("/dev/tty").unwrap();

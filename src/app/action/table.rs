@@ -223,8 +223,14 @@ actions! {
         "Edit a copy of the file in your editor; it is written back when it is another then.",
         [Files "e"];
     FileGet, "files.get", Files, None, "Copy here",
-        "Copy the file to the directory that the console was started in.",
+        "Copy the file to a place of yours, which is asked for.",
         [Files "D"];
+    FilesSince, "files.since", Files, None, "Marks since",
+        "Choose the moment that the marks tell changes since, from the list of snapshots.",
+        [Files "b"];
+    FilesSinceStart, "files.since_start", Files, None, "Marks since start",
+        "Mark what changed since the sandbox began again, instead of since a snapshot.",
+        [Files "B"];
 
     TimelineShow, "timeline.show", List, None, "Timeline",
         "Show what happened in the sandbox, and the screen of a session as it was at any time.",
@@ -284,6 +290,9 @@ actions! {
     DiffNow, "snapshot.diff_now", Snapshots, None, "Changes since",
         "Show what changed from this snapshot to now.",
         [Snapshots "d"];
+    FilesMarks, "snapshot.marks", Snapshots, None, "Files since",
+        "Show the files as they are now, with marks for what changed since this snapshot.",
+        [Snapshots "b"];
     Restore, "snapshot.restore", Snapshots, Confirm, "Restore",
         "End the sandbox's programs and give it the files of this snapshot; what it is now is kept.",
         [Snapshots "r"];

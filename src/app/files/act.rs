@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Preview;
 use crate::{
     base::{fault::Fault, id::SandboxId},
+    config::schema::Images,
     model::file::{Expected, FileEntry, Hit},
 };
 
@@ -31,6 +32,8 @@ pub enum FilesAct {
         end: bool,
         /// Columns and rows that a picture has room for.
         room: (u16, u16),
+        /// How a picture is shown.
+        images: Images,
     },
     /// Answered with `Found`.
     Find { sandbox: SandboxId, path: Vec<u8>, words: String },
@@ -38,8 +41,9 @@ pub enum FilesAct {
     Watch { sandbox: SandboxId, paths: Vec<Vec<u8>>, generation: u64 },
     /// Nothing is watched any more. Has no `Msg::Done`.
     Unwatch,
-    /// Copies a file into a directory of the operator's; answered with `Copied`.
-    Get { sandbox: SandboxId, path: Vec<u8>, directory: PathBuf },
+    /// Copies a file to a place of the operator's, or into it where that is a directory; over a file that is there only
+    /// if that is wanted. Answered with `Copied` or `Exists`.
+    Get { sandbox: SandboxId, path: Vec<u8>, to: PathBuf, over: bool },
     /// Copies a file to where it can be edited; answered with `Fetched`.
     Fetch { sandbox: SandboxId, path: Vec<u8> },
     /// Gives the terminal to the operator's editor; answered with `Edited`.
@@ -64,6 +68,8 @@ pub enum FilesReply {
     },
     /// Where to, in words.
     Copied(String),
+    /// It was not: there is a file of the operator's.
+    Exists(PathBuf),
     Fetched {
         copy: PathBuf,
         version: Option<u64>,
@@ -87,7 +93,10 @@ pub enum FilesPending {
     Find,
     /// What changed since the start.
     Marks,
-    Get(Vec<u8>),
+    Get {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+    },
     Fetch {
         sandbox: SandboxId,
         path: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What became of files since their sandbox began, by their paths; directories count what is in them.
+//! What became of files since their sandbox began, or since a snapshot, by their paths; directories count what is in them.
 
 use std::collections::HashMap;
 

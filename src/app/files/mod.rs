@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use self::{
     act::{FilesAct, FilesNews, FilesPending, FilesReply, How},
     marks::{Counts, Marks},
-    preview::{Body, Class, Preview, ShownLine, Span},
+    preview::{Body, Class, Graphic, Preview, ShownLine, Span},
     tree::{Dir, Row, Tree},
 };
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     base::{
-        id::SandboxId,
+        id::{SandboxId, SnapshotId},
         limits::{CONSOLE_FILES_AGAIN_EACH, CONSOLE_FILES_AGAIN_MIN},
     },
     model::file::{FileEntry, Hit, joined, split},
@@ -81,6 +81,10 @@ pub struct Files {
     /// The end of the file stays in sight while it grows.
     pub follows: bool,
     pub marks: Marks,
+    /// What they tell changes since, and what that is called; `None` = the sandbox's beginning.
+    pub since: Option<(SnapshotId, String)>,
+    /// Why they are not known.
+    pub marks_wrong: Option<String>,
     /// Why nothing tells of changes.
     pub unwatched: Option<String>,
     pub(in crate::app) pattern: Option<Pattern>,
@@ -116,6 +120,8 @@ impl Files {
             how: How::Text,
             follows: false,
             marks: Marks::default(),
+            since: None,
+            marks_wrong: None,
             unwatched: None,
             pattern: None,
             rest: Rest::default(),
@@ -248,6 +254,24 @@ impl Files {
     /// When what changed since the start may be asked for once more; `None` = at once.
     pub(in crate::app) fn marks_due(&self) -> Option<Duration> {
         self.marks_at.map(|it| it + 4 * CONSOLE_FILES_AGAIN_MIN)
+    }
+
+    /// Marks what changed since another moment from now on.
+    pub(in crate::app) fn mark_since(&mut self, since: Option<(SnapshotId, String)>) {
+        self.since = since;
+        // Those of the moment before are none of this one.
+        self.marks = Marks::default();
+        (self.marks_old, self.marks_at, self.marks_wrong) = (true, None, None);
+    }
+
+    /// Since when the marks tell changes, for its title; `None` where nothing is marked.
+    pub fn since_words(&self) -> Option<String> {
+        let since = self.since.as_ref().map_or("start", |it| it.1.as_str());
+        match &self.marks_wrong {
+            _ if !self.is_compared => None,
+            Some(_) => Some(format!("changes since {since} not known")),
+            None => Some(format!("since {since}")),
+        }
     }
 
     /// Whether what happens in a directory from now on is told, or nothing is: it can be read then.

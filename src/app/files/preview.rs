@@ -1,5 +1,7 @@
 //! What is shown of a file: lines that are safe to show already, made where nobody waits for them.
 
+use std::sync::Arc;
+
 use crate::model::file::FileEntry;
 
 /// What a piece of a text is, for its colour.
@@ -41,6 +43,17 @@ pub enum Body {
     Picture(Vec<Vec<([u8; 3], [u8; 3])>>),
 }
 
+/// A picture as a terminal takes it that said it can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graphic {
+    /// Columns and rows that it covers.
+    pub cells: (u16, u16),
+    /// What is sent with the cursor at its upper left corner.
+    pub bytes: Vec<u8>,
+    /// What takes it away again; `None` = what is drawn over it does.
+    pub wiped_by: Option<&'static [u8]>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     pub path: Vec<u8>,
@@ -54,6 +67,8 @@ pub struct Preview {
     pub note: Option<String>,
     /// The room that it was made for.
     pub room: (u16, u16),
+    /// A picture, better than in cells.
+    pub graphic: Option<Arc<Graphic>>,
 }
 
 impl Preview {

@@ -62,6 +62,11 @@ pub enum LineKind {
     Find,
     /// Words that are looked for in files.
     FileWords,
+    /// Where a file of this sandbox is copied to.
+    FileTo {
+        sandbox: SandboxId,
+        path: Vec<u8>,
+    },
     /// What the next snapshot of a sandbox is called.
     SnapshotName(SandboxId),
     /// What is typed into this session, with enter behind it.

@@ -11,7 +11,7 @@ use crate::{
         palette::{PAGE, RECENT_MAX},
         state::{HISTORY_MAX, LineKind, LineMode, Overlay, Place},
     },
-    base::limits::{ANSWER_MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PATTERN_BYTES_MAX},
+    base::limits::{ANSWER_MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX},
     model::event::Level,
 };
 
@@ -24,6 +24,7 @@ impl Turn<'_> {
             LineKind::Filter { .. } => crate::app::filter::FILTER_BYTES_MAX,
             LineKind::Command => command::COMMAND_BYTES_MAX,
             LineKind::Search | LineKind::Find | LineKind::FileWords => PATTERN_BYTES_MAX,
+            LineKind::FileTo { .. } => PATH_BYTES_MAX,
             LineKind::SnapshotName(_) => NAME_BYTES_MAX,
             LineKind::DenySay { .. } | LineKind::Nudge(_) => ANSWER_MESSAGE_BYTES_MAX,
         };
@@ -89,6 +90,7 @@ impl Turn<'_> {
             LineKind::Search
             | LineKind::Find
             | LineKind::FileWords
+            | LineKind::FileTo { .. }
             | LineKind::SnapshotName(_)
             | LineKind::Nudge(_)
             | LineKind::DenySay { .. } => {}
@@ -231,6 +233,7 @@ impl Turn<'_> {
             LineKind::Search => self.search(&text),
             LineKind::Find => self.find_in_view(&text),
             LineKind::FileWords => self.search_files(&text),
+            LineKind::FileTo { sandbox, path } => self.get_to(sandbox, path, &text),
             LineKind::SnapshotName(sandbox) => self.snapshot_named(sandbox, &text),
             LineKind::Nudge(session) => self.nudged(session, &text),
             LineKind::DenySay { ask, digest } => self.deny_said(&ask, &digest, &text),
@@ -273,6 +276,7 @@ impl Turn<'_> {
             LineKind::Search
             | LineKind::Find
             | LineKind::FileWords
+            | LineKind::FileTo { .. }
             | LineKind::SnapshotName(_)
             | LineKind::Nudge(_)
             | LineKind::DenySay { .. } => return,

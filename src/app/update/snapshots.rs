@@ -136,6 +136,7 @@ impl Turn<'_> {
         match action {
             Action::DiffBefore => self.diff_of_row(true),
             Action::DiffNow => self.diff_of_row(false),
+            Action::FilesMarks => self.mark_files_since_row(),
             Action::Restore => self.ask_restore(),
             Action::SnapshotRemove => self.ask_remove_snapshot(),
             _ => {}
@@ -178,6 +179,15 @@ impl Turn<'_> {
         };
         let diff = Diff::new(it.sandbox.clone(), it.name.clone(), directory, sides);
         self.open_view(View::Diff(Box::new(diff)), true);
+    }
+
+    fn mark_files_since_row(&mut self) {
+        let Some((it, row)) = self.in_snapshots() else { return };
+        let Some(kept) = &row.kept else {
+            return self.notice(Level::Info, "this is what it is now; choose a snapshot");
+        };
+        let (sandbox, since) = (it.sandbox.clone(), (kept.id.clone(), label(kept)));
+        self.files_since(&sandbox, since);
     }
 
     fn ask_restore(&mut self) {

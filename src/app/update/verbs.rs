@@ -223,6 +223,7 @@ impl Turn<'_> {
             Deed::Interrupt(session) => self.interrupted(session),
             Deed::RemoveRule(name) => self.remove_rule(name),
             Deed::WriteOver { sandbox, path, copy } => self.send_over(sandbox, path, copy),
+            Deed::CopyOver { sandbox, path, to } => self.copy_to(sandbox, path, to, true),
             Deed::TakeBack { sandbox, directory, overwrite } => {
                 self.take_back(sandbox, directory, overwrite);
             }

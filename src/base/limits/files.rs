@@ -19,6 +19,8 @@ pub const FILES_STEP_WITHIN: Duration = Duration::from_secs(8);
 const _: () = assert!(FILES_STEP_WITHIN.as_secs() < ANSWER_WITHIN.as_secs());
 /// What is held of one file in memory to be shown or told as one document, in bytes.
 pub const FILE_SHOWN_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Links that one file is behind, one after the other, where they are not followed by the kernel, which follows as many.
+pub const LINKS_FOLLOWED_MAX: usize = 40;
 /// Steps at once, of one sandbox and of all: each is a thread for as long as it takes, and hangs with what it looks at.
 pub const FILES_STEPS_PER_SANDBOX_MAX: usize = 4;
 pub const FILES_STEPS_MAX: usize = 64;
@@ -51,6 +53,11 @@ pub const CONSOLE_FILE_LINE_BYTES_MAX: usize = 4096;
 /// A picture that is shown: its file in bytes, and its points, which take four bytes each while it is made small.
 pub const CONSOLE_PICTURE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const CONSOLE_PICTURE_POINTS_MAX: u64 = 16 * 1024 * 1024;
+/// The same as a terminal is sent it: points, which fill most of a large window, and bytes, which a slow line takes a while for.
+pub const CONSOLE_GRAPHIC_POINTS_MAX: usize = 1 << 20;
+pub const CONSOLE_GRAPHIC_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Points of one cell of a terminal, in each direction: what it says beyond that is not believed.
+pub const CELL_POINTS_MAX: u16 = 256;
 /// A file that is edited on a copy, in bytes.
 pub const CONSOLE_EDIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// A directory that changes all the time is read again after so long, and for each thousand of its entries so much later.

@@ -26,6 +26,9 @@ pub enum AuditVerb {
     Export {
         /// File to write [default: stdout]
         file: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long, requires = "file")]
+        force: bool,
     },
 }
 

@@ -32,6 +32,9 @@ pub struct FilesLsArgs {
     /// Also what changed below each entry since the sandbox began: + added, ~ modified (copy-on-write workspaces)
     #[arg(long)]
     pub changes: bool,
+    /// The same since this snapshot: name, SANDBOX/NAME, id or unique prefix of an id
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub since: Option<String>,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,
@@ -95,8 +98,8 @@ pub struct FilesGetArgs {
     #[arg(value_name = "TO")]
     pub to: Option<PathBuf>,
     /// Replace a file that is there
-    #[arg(long)]
-    pub overwrite: bool,
+    #[arg(long, visible_alias = "overwrite")]
+    pub force: bool,
     /// One JSON document on stdout: what was written
     #[arg(long)]
     pub json: bool,
@@ -109,8 +112,8 @@ pub struct FilesFindArgs {
     /// The directory to look through; relative to the workspace, which is the default
     #[arg(default_value = "")]
     pub path: OsString,
-    /// Part of a name; capital letters count where there are some in it
-    #[arg(long, required_unless_present = "text")]
+    /// Part of a name; capital letters count where there are some in it. Without this and --text all names are told
+    #[arg(long)]
     pub name: Option<String>,
     /// Part of a line, with the same rule; files with zero bytes at their beginning are not looked into
     #[arg(long)]

@@ -434,6 +434,9 @@ pub enum RecordingsVerb {
         /// File to write [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long, requires = "output")]
+        force: bool,
         /// From the screen of this time on: so long ago, e.g. 10m, or a time such as 2026-11-20T13:00:00Z
         #[arg(long, value_name = "DUR|TIME", value_parser = values::moment)]
         from: Option<Timestamp>,

@@ -156,6 +156,9 @@ fn settings(it: &Config) -> serde_json::Value {
         "layout": it.layout,
         "mouse": it.mouse,
         "scroll_lines": it.scroll_lines,
+        "ui": {
+            "images": it.ui.images.word(),
+        },
         "new": {
             "egress": it.new.egress.word(),
             "workspace": it.new.workspace.word(),

@@ -26,12 +26,12 @@ use crate::{
     model::{
         file::{
             Expected, FileEntry, FileKind, Made, ReadFrom, ReadPiece, WriteRequest, joined,
-            name_shown, split,
+            name_shown, plain_name, split,
         },
         sandbox::Sandbox,
     },
     runtime::{BoxStream, Runtime},
-    tui::arriving::{Arriving, plain_name},
+    tui::arriving::Arriving,
 };
 
 /// What a copy came to.
@@ -229,7 +229,7 @@ pub async fn get(
     if entry.kind == FileKind::Directory {
         get_directory(runtime, sandbox, path, &to, &mut copied).await?;
     } else {
-        copied.bytes = get_file(runtime, sandbox, path, &to, args.overwrite).await?;
+        copied.bytes = get_file(runtime, sandbox, path, &to, args.force).await?;
         copied.files = 1;
     }
     if args.json {
@@ -247,13 +247,13 @@ async fn get_file(
     sandbox: &Sandbox,
     path: &[u8],
     to: &Path,
-    overwrite: bool,
+    over: bool,
 ) -> Outcome<u64> {
     let mut data = read(runtime, &sandbox.id, path, ReadFrom::Start(0), None).await?;
     let Some(ReadPiece::Begin { entry, .. }) = data.next().await.transpose()? else {
         return Err(cut_off());
     };
-    let mut arriving = Arriving::begin(to, entry.mode, overwrite)?;
+    let mut arriving = Arriving::begin(to, entry.mode, over)?;
     let mut bytes = 0;
     loop {
         match data.next().await.transpose()? {
@@ -278,8 +278,13 @@ async fn get_directory(
     copied: &mut Copied,
 ) -> Outcome<()> {
     let make = |to: &Path| {
-        std::fs::create_dir(to)
-            .map_err(|error| Fault::io(format!("making the directory {}", to.display()), &error))
+        std::fs::create_dir(to).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Fault::failed(format!("there is something already: {}", to.display()))
+                    .hint("a directory is copied to where nothing is; name another place")
+            }
+            _ => Fault::io(format!("making the directory {}", to.display()), &error),
+        })
     };
     make(to)?;
     let mut waiting: Vec<(Vec<u8>, PathBuf, usize)> = vec![(path.to_vec(), to.to_owned(), 0)];

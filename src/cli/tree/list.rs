@@ -9,12 +9,13 @@ use crate::{
     base::{
         clock::{self, Zone},
         fault::{Fault, Outcome},
+        id::SnapshotId,
         units::human_bytes,
     },
     cli::{
         args::{FilesLsArgs, FilesStatArgs},
         json_files::{FileListView, FileView},
-        out, paint,
+        out, paint, resolve,
         table::{Cell, Table, Tone},
     },
     model::{
@@ -36,14 +37,21 @@ pub async fn ls(
     let path = args.path.as_bytes();
     let (mut entries, more) = all(runtime, sandbox, path).await?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    let changes = match args.changes {
-        true => Some(changes(runtime, sandbox, path).await?),
+    let since = match &args.since {
+        Some(typed) => {
+            let kept = runtime.snapshots().await?;
+            Some(resolve::snapshot_for(&kept, &sandbox.id, typed)?.id.clone())
+        }
+        None => None,
+    };
+    let changes = match args.changes || since.is_some() {
+        true => Some(changes(runtime, sandbox, path, since.clone()).await?),
         false => None,
     };
     let of = |it: &FileEntry| changes.as_ref().and_then(|all| all.get(&it.name)).copied();
     if args.json {
         let views = entries.iter().map(|it| FileView::new(it, path, of(it))).collect();
-        out::json(&FileListView::new(&sandbox.name, path, views, more))?;
+        out::json(&FileListView::new(&sandbox.name, path, since.as_ref(), views, more))?;
         return Ok(out::DONE);
     }
     let zone = Zone::here();
@@ -128,8 +136,13 @@ fn mark(change: Option<ChangeStatus>) -> Cell {
     }
 }
 
-/// What changed in a directory of the workspace since the sandbox began.
-async fn changes(runtime: &dyn Runtime, sandbox: &Sandbox, path: &[u8]) -> Outcome<Changes> {
+/// What changed in a directory of the workspace since a snapshot, or since the sandbox began.
+async fn changes(
+    runtime: &dyn Runtime,
+    sandbox: &Sandbox,
+    path: &[u8],
+    since: Option<SnapshotId>,
+) -> Outcome<Changes> {
     let top = sandbox.workspace.path.as_os_str().as_bytes();
     if sandbox.workspace.mode != WorkspaceMode::Cow {
         let name = &sandbox.name;
@@ -148,7 +161,7 @@ async fn changes(runtime: &dyn Runtime, sandbox: &Sandbox, path: &[u8]) -> Outco
         }
     };
     let paths = if below.is_empty() { Vec::new() } else { vec![below.to_vec()] };
-    let request = DiffRequest { paths, git: true, ..DiffRequest::default() };
+    let request = DiffRequest { paths, git: true, against: since, ..DiffRequest::default() };
     let mut pieces = runtime.diff(Subject::Sandbox(sandbox.id.clone()), request).await?;
     let mut found = Changes::new();
     while let Some(piece) = pieces.next().await {

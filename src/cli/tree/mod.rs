@@ -18,7 +18,7 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{ANSWER_WITHIN, FILE_SHOWN_BYTES_MAX, FILES_NEWS_EVERY_MIN},
+        limits::{ANSWER_WITHIN, FILE_SHOWN_BYTES_MAX, FILES_NEWS_EVERY_MIN, LINKS_FOLLOWED_MAX},
         text::count,
     },
     model::{
@@ -49,9 +49,6 @@ pub async fn files(runtime: &dyn Runtime, verb: FilesVerb) -> Outcome<out::Code>
 fn cut_off() -> Fault {
     Fault::lost("the hub ended in the middle of it").hint("try again")
 }
-
-/// Links that one file is behind, one after the other; the kernel follows 40.
-const LINKS_FOLLOWED_MAX: usize = 40;
 
 type Data = BoxStream<Outcome<ReadPiece>>;
 
@@ -219,6 +216,30 @@ fn shown(hit: &Hit) -> String {
     }
 }
 
+/// Those that can be watched, with a word about each of the others: one that is not there would never be told of. It is a
+/// fault where none is left.
+async fn watchable(
+    runtime: &dyn Runtime,
+    sandbox: &Sandbox,
+    paths: Vec<Vec<u8>>,
+) -> Outcome<Vec<Vec<u8>>> {
+    let (mut left, mut missing) = (Vec::new(), Vec::new());
+    for path in paths {
+        match runtime.list_files(&sandbox.id, &path).await {
+            Ok(_) => left.push(path),
+            Err(fault) => missing.push((path, fault)),
+        }
+    }
+    if left.is_empty() {
+        return missing.into_iter().next().map_or(Ok(left), |it| Err(it.1));
+    }
+    for (path, fault) in missing {
+        let of = if path.is_empty() { b"." } else { path.as_slice() };
+        out::tell(&format!("not watched: {}: {}", name_shown(of), fault.message()));
+    }
+    Ok(left)
+}
+
 async fn watch(
     runtime: &dyn Runtime,
     sandbox: &Sandbox,
@@ -228,10 +249,7 @@ async fn watch(
         true => vec![Vec::new()],
         false => args.paths.iter().map(|it| it.as_bytes().to_vec()).collect(),
     };
-    for path in &paths {
-        // One that is not there would never be told of.
-        drop(runtime.list_files(&sandbox.id, path).await?);
-    }
+    let paths = watchable(runtime, sandbox, paths).await?;
     let mut news = runtime.watch_files(&sandbox.id, paths.clone()).await?;
     if !args.json {
         let each = FILES_NEWS_EVERY_MIN.as_millis();

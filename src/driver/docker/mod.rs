@@ -17,6 +17,7 @@ mod far;
 pub(super) mod first;
 mod frames;
 mod gate;
+mod kept;
 mod life;
 mod make;
 mod meter;
@@ -34,7 +35,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use self::{engine::Engine, env::Environment, place::DockerPlace, program::Programs, trace::Trace};
+use self::{
+    engine::Engine, env::Environment, kept::KeptFiles, place::DockerPlace, program::Programs,
+    trace::Trace,
+};
 use super::{
     Changes, Driver, Ground, Hosting, Kept, Meter, Place, Shelf, Stillness, Taken,
     by_programs::ByPrograms,
@@ -172,13 +176,16 @@ impl Driver for Docker {
         pull::changes(of, against, request)
     }
 
-    /// By programs in it: an engine shows no directory without all that is below it.
+    /// By programs in it: an engine shows no directory without all that is below it. Once it has stopped there is no other way.
     fn files(
         &self,
-        _: &Ground,
+        ground: &Ground,
         _: &SandboxSpec,
         way: files::Way,
     ) -> Outcome<Arc<dyn files::Files>> {
+        if way.stopped {
+            return Ok(Arc::new(KeptFiles::open(ground, way.turns)?));
+        }
         let programs =
             way.programs.ok_or_else(|| Fault::unsupported("no program can be run in it"))?;
         Ok(Arc::new(ByPrograms::new(programs)))

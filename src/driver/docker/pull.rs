@@ -53,7 +53,7 @@ pub async fn fetch(ground: &Ground, spec: &SandboxSpec, paths: &[Vec<u8>]) -> Ou
 }
 
 /// Does what blocks aside.
-async fn aside<T: Send + 'static>(
+pub async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -96,7 +96,7 @@ impl Fetch {
         let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
         let is_there = archive.is_some();
         let taking = tokio::spawn(aside(move || {
-            let archive = Taken { pieces: taken, now: Bytes::new() };
+            let archive = Taken::new(taken);
             pulling.take(&name, is_there.then_some(archive))?;
             Ok(pulling)
         }));
@@ -144,9 +144,15 @@ impl Fetch {
 }
 
 /// An archive on its way, as what a thread reads.
-struct Taken {
+pub struct Taken {
     pieces: mpsc::Receiver<Bytes>,
     now: Bytes,
+}
+
+impl Taken {
+    pub fn new(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self { pieces, now: Bytes::new() }
+    }
 }
 
 impl Read for Taken {

@@ -102,6 +102,8 @@ pub struct Blueprint {
     pub network: Network,
     pub way: WayOut,
     pub bounds: ProcessBounds,
+    /// Nothing will run in it: all is shown read-only, and nothing is made in its directories.
+    pub still: bool,
 }
 
 impl Blueprint {

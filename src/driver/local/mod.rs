@@ -47,6 +47,7 @@ mod shelf;
 mod shelf_size;
 mod side;
 mod sockets;
+mod still;
 mod sys;
 mod terminal;
 mod terms;

@@ -152,6 +152,18 @@ pub fn show_first(program: &Path, at: &str) -> Result<(), Broken> {
         .step("showing the first process")
 }
 
+/// Builds what a sandbox has that has stopped, for who looks at its files: a tree that is read-only, and that goes with the
+/// last descriptor of it.
+pub fn build_still(plan: &Blueprint) -> Result<OwnedFd, Broken> {
+    furnish(plan, || Ok(()))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, ROOT, flags).step("keeping what was built")?;
+    sys::restrict_mount(tree.as_fd(), READ_ONLY, true).step("making it read-only")?;
+    Ok(tree)
+}
+
 /// Builds the new root, with what only this kind of it has.
 fn furnish(
     plan: &Blueprint,
@@ -165,7 +177,7 @@ fn furnish(
     }
     let mut notes = match &plan.image {
         Some(image) => {
-            over_image(image)?;
+            over_image(image, plan.still)?;
             Vec::new()
         }
         None => over_host(plan)?,
@@ -186,7 +198,7 @@ fn furnish(
         }
     }
     if let Some(workspace) = &plan.workspace {
-        show_workspace(workspace)?;
+        show_workspace(workspace, plan.still)?;
     }
     if plan.image.is_none() {
         restrict(Path::new(ROOT), READ_ONLY)?;
@@ -205,25 +217,26 @@ fn over_host(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     }
     let mut notes = Vec::new();
     for name in &plan.layers {
-        notes.extend(system_layer(name)?);
+        notes.extend(system_layer(name, plan.still)?);
     }
     for name in OWN {
-        own_directory(name, &inside(name))?;
+        own_directory(name, &inside(name), plan.still)?;
     }
-    own_directory("home", &inside(&plan.identity.home))?;
+    own_directory("home", &inside(&plan.identity.home), plan.still)?;
     Ok(notes)
 }
 
 /// A root that is an image as a whole, with writes kept apart.
-fn over_image(image: &Source) -> Result<(), Broken> {
+fn over_image(image: &Source, still: bool) -> Result<(), Broken> {
     place(image, LAYER).step("opening the image")?;
-    layer(LAYER, Path::new(LAYER), Path::new(ROOT)).step("layering changes over the image")?;
+    layer(LAYER, Path::new(LAYER), Path::new(ROOT), still)
+        .step("layering changes over the image")?;
     let run = inside("run");
     make_directory(&run)?;
     let lower = Path::new(LAYER).join("run");
     // A link there would lead to the host's.
     if std::fs::symlink_metadata(&lower).is_ok_and(|it| it.is_dir()) {
-        overlay(&[&lower], Path::new("run"), "run", &run).step("layering /run")?;
+        overlay(&[&lower], Path::new("run"), "run", &run, still).step("layering /run")?;
     } else {
         mount_bind("run", &run).step("mounting /run")?;
         restrict(&run, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
@@ -298,52 +311,56 @@ fn restrict(path: &Path, attributes: u64) -> Result<(), Broken> {
 }
 
 /// Mounts a directory of the sandbox's own, over what a snapshot and every sandbox has of it.
-fn own_directory(name: &str, at: &Path) -> Result<(), Broken> {
+fn own_directory(name: &str, at: &Path, still: bool) -> Result<(), Broken> {
     make_directory(at)?;
     let (below, start) = (Path::new(BELOW).join(name), Path::new(START).join(name));
     let lower: Vec<&Path> =
         [&below, &start].into_iter().map(PathBuf::as_path).filter(|it| it.is_dir()).collect();
     if !lower.is_empty() {
-        return overlay(&lower, Path::new(name), name, at).step(format!("layering /{name}"));
+        let made = overlay(&lower, Path::new(name), name, at, still);
+        return made.step(format!("layering /{name}"));
     }
     mount_bind(name, at).step(format!("mounting /{name}"))?;
     restrict(at, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 }
 
 /// Mounts what the sandbox wrote over a directory of the host, with the layers between them.
-fn layer(name: &str, host: &Path, at: &Path) -> io::Result<()> {
+fn layer(name: &str, host: &Path, at: &Path, still: bool) -> io::Result<()> {
     let below = Path::new(BELOW).join("upper").join(name);
     let start = Path::new(START).join(name);
     let between = [below, start].into_iter().filter(|it| it.is_dir());
     let lower: Vec<PathBuf> = between.chain([host.to_owned()]).collect();
     let lower: Vec<&Path> = lower.iter().map(PathBuf::as_path).collect();
-    overlay(&lower, &Path::new("upper").join(name), name, at)
+    overlay(&lower, &Path::new("upper").join(name), name, at, still)
 }
 
 /// Shows a top-level directory of the host with writes kept apart. Where something is mounted
 /// inside it the kernel refuses to layer it as one; what should be known of it then is given.
-fn system_layer(name: &str) -> Result<Vec<String>, Broken> {
+fn system_layer(name: &str, still: bool) -> Result<Vec<String>, Broken> {
     let place = inside(name);
     make_directory(&place)?;
     let source = Path::new("/").join(name);
-    if layer(name, &source, &place).is_ok() {
+    if layer(name, &source, &place, still).is_ok() {
         return Ok(Vec::new());
     }
-    pieces::show(name, &place)
+    pieces::show(name, &place, still)
 }
 
-/// Mounts an overlay of the directories `lower`, top first, whose names have no commas and colons.
-fn overlay(lower: &[&Path], upper: &Path, work: &str, place: &Path) -> io::Result<()> {
+/// Mounts an overlay of the directories `lower`, top first, whose names have no commas and colons. What nothing will be
+/// written to has no layer for it: `upper` is the top one of those that are read.
+fn overlay(lower: &[&Path], upper: &Path, work: &str, place: &Path, still: bool) -> io::Result<()> {
     let mut options = b"userxattr,lowerdir=".to_vec();
-    for (number, lower) in lower.iter().enumerate() {
+    for (number, lower) in still.then_some(&upper).into_iter().chain(lower).enumerate() {
         if number > 0 {
             options.push(b':');
         }
         options.extend(lower.as_os_str().as_bytes());
     }
-    options.extend(b",upperdir=");
-    options.extend(upper.as_os_str().as_bytes());
-    options.extend(format!(",workdir=work/{work}").as_bytes());
+    if !still {
+        options.extend(b",upperdir=");
+        options.extend(upper.as_os_str().as_bytes());
+        options.extend(format!(",workdir=work/{work}").as_bytes());
+    }
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("overlay", place, "overlay", flags, options.as_c_str()).map_err(io::Error::from)
@@ -425,7 +442,7 @@ fn show(source: &Source, place: &Path, read_only: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn show_workspace(workspace: &WorkspaceMount) -> Result<(), Broken> {
+fn show_workspace(workspace: &WorkspaceMount, still: bool) -> Result<(), Broken> {
     let place = inside(&workspace.path);
     make_directory(&place)?;
     let shown = workspace.path.display();
@@ -438,7 +455,7 @@ fn show_workspace(workspace: &WorkspaceMount) -> Result<(), Broken> {
         WorkspaceMode::Cow => {
             // Through a place of a fixed name: the workspace's own may have commas and colons.
             self::place(&workspace.source, STAGE).step(format!("opening {shown}"))?;
-            layer("workspace", Path::new(STAGE), &place)
+            layer("workspace", Path::new(STAGE), &place, still)
                 .step(format!("layering changes over {shown}"))
         }
     }

@@ -19,7 +19,7 @@ use seccompiler::BpfProgram;
 
 use super::{
     agents,
-    blueprint::{self, Asking, Blueprint, Network, Source, WorkspaceMount},
+    blueprint::{self, Asking, Blueprint, Network, Source, WayOut, WorkspaceMount},
     changes, env, gate,
     identity::{self, Identity},
     image::{self, Standing},
@@ -124,6 +124,49 @@ pub fn plan(
         network: Network::of(spec),
         way: env::way_out()?,
         bounds,
+        still: false,
+    })
+}
+
+/// What a sandbox that has stopped shows of its files, as it lies in its directory: nothing is made there, and nothing is
+/// shown that is not of its files.
+pub fn plan_still(
+    ground: &Ground,
+    spec: &SandboxSpec,
+    identity: &Identity,
+    image: Option<&Standing>,
+) -> Outcome<Blueprint> {
+    let own = fs::canonicalize(ground.dir.join(BOX));
+    let own = own.map_err(|error| {
+        Fault::absent(format!("nothing is kept of sandbox {}: {error}", ground.name))
+    })?;
+    let workspace = blueprint::check_workspace(&spec.workspace, &ground.dir)?;
+    let (links, mut layers) = image.map_or_else(blueprint::system, |_| Default::default());
+    // The host may have others by now.
+    layers.retain(|it| own.join("upper").join(it).is_dir());
+    let workspace = workspace.map(|real| {
+        let (path, mode) = (spec.workspace.path.clone(), spec.workspace.mode);
+        let real = match mode {
+            WorkspaceMode::Cow => changes::workspace_of(&ground.dir)?,
+            _ => real,
+        };
+        Ok::<_, Fault>(WorkspaceMount { path, mode, source: open_workspace(&real, identity)? })
+    });
+    Ok(Blueprint {
+        hostname: blueprint::hostname(&ground.name),
+        identity: identity.clone(),
+        ground: reach(&own, identity)?,
+        below: ground.from.as_ref().map(|it| open_shelf(it, identity)).transpose()?,
+        image: image.map(|it| open_image(it, identity)).transpose()?,
+        links,
+        layers,
+        asking: None,
+        tools: Vec::new(),
+        workspace: workspace.transpose()?,
+        network: Network::None,
+        way: WayOut::Any,
+        bounds: ProcessBounds::default(),
+        still: true,
     })
 }
 
@@ -285,7 +328,7 @@ pub struct Ids {
 }
 
 /// Writes the ids of a process that is alone in a new user namespace.
-fn write_ids(pid: Pid, ids: &Ids, by_root: bool) -> io::Result<()> {
+pub fn write_ids(pid: Pid, ids: &Ids, by_root: bool) -> io::Result<()> {
     let of = |name: &str| format!("/proc/{}/{name}", pid.as_raw_nonzero());
     if !by_root {
         fs::write(of("setgroups"), "deny")?;
@@ -392,7 +435,7 @@ pub fn wait_for_go(control: BorrowedFd<'_>) -> bool {
     receive(control).is_ok_and(|it| Order::parse(&it.bytes) == Some(Order::Go))
 }
 
-fn take_identity(identity: &Identity) -> Result<(), mounts::Broken> {
+pub fn take_identity(identity: &Identity) -> Result<(), mounts::Broken> {
     use rustix::process::{Gid, Uid};
     // Under pressure the kernel is to end sandboxes before the operator's own programs.
     fs::write("/proc/self/oom_score_adj", "200")

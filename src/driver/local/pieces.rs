@@ -39,9 +39,9 @@ const READ_ONLY: u64 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 const NAMED_MAX: usize = 3;
 
 /// Shows `/name` at `place`; gives what a person should know of it.
-pub fn show(name: &str, place: &Path) -> Result<Vec<String>, Broken> {
+pub fn show(name: &str, place: &Path, still: bool) -> Result<Vec<String>, Broken> {
     let mounted = fs::read("/proc/self/mountinfo").step("listing what is mounted")?;
-    let mut pieces = Pieces { mounts: mount_points(&mounted), ..Pieces::default() };
+    let mut pieces = Pieces { mounts: mount_points(&mounted), still, ..Pieces::default() };
     let source = Path::new("/").join(name);
     if pieces.leads_to_a_mount(&source) {
         pieces.directory(&source, place)?;
@@ -54,6 +54,8 @@ pub fn show(name: &str, place: &Path) -> Result<Vec<String>, Broken> {
 #[derive(Default)]
 struct Pieces {
     mounts: Vec<PathBuf>,
+    /// Nothing will be written to it, and nothing is made in the sandbox's directory.
+    still: bool,
     /// Entries looked at so far.
     count: usize,
     layers: usize,
@@ -87,7 +89,7 @@ impl Pieces {
             }
             self.entry(&source.join(name), &place.join(name))?;
         }
-        own_files(source, place)
+        own_files(source, place, self.still)
     }
 
     fn entry(&mut self, source: &Path, place: &Path) -> Result<(), Broken> {
@@ -142,12 +144,24 @@ impl Pieces {
         make_directory(place)?;
         let upper = own(source);
         let between = Layer::between(source).into_iter().map(|it| it.path);
-        let lower: Vec<PathBuf> = between.chain(host.then(|| source.to_owned())).collect();
+        let mut lower: Vec<PathBuf> = between.chain(host.then(|| source.to_owned())).collect();
+        if self.still {
+            // Where nothing was written there is no layer of its own.
+            lower.splice(..0, upper.is_dir().then_some(upper));
+            return match &lower[..] {
+                [] => Ok(()),
+                [one] => mount_bind(one, place).step(format!("showing {}", source.display())),
+                _ => match overlay(&lower, None, place) {
+                    Err(_) if host => self.whole(source, place),
+                    made => made.step(format!("layering {}", source.display())),
+                },
+            };
+        }
         let work = Path::new("work").join(format!("piece-{}", self.layers));
         self.layers += 1;
         let made = fs::create_dir_all(&upper)
             .and_then(|()| fs::create_dir_all(&work))
-            .and_then(|()| overlay(&lower, &upper, &work, place));
+            .and_then(|()| overlay(&lower, Some((&upper, &work)), place));
         match made {
             Err(_) if host => self.whole(source, place),
             made => made.step(format!("layering {}", source.display())),
@@ -162,7 +176,7 @@ impl Pieces {
             .map_err(io::Error::from)
             .and_then(|it| sys::restrict_mount(it.as_fd(), READ_ONLY, true))
             .step(format!("making {shown} read-only"))?;
-        own_files(source, place)?;
+        own_files(source, place, self.still)?;
         self.bound.push(source.to_owned());
         Ok(())
     }
@@ -271,9 +285,11 @@ impl Kept {
 
 /// Puts the sandbox's own files over those of a directory that is not layered: what it wrote, what its snapshot
 /// has and what every sandbox begins with. They are its own from then on, as a layer would have it.
-fn own_files(source: &Path, place: &Path) -> Result<(), Broken> {
+fn own_files(source: &Path, place: &Path, still: bool) -> Result<(), Broken> {
     let upper = own(source);
-    for layer in Layer::between(source) {
+    // They were made when it began.
+    let between = if still { Vec::new() } else { Layer::between(source) };
+    for layer in between {
         for name in layer.names() {
             let stat = layer.stat(&name);
             let plain = |it: Stat| FileType::from_raw_mode(it.st_mode) == FileType::RegularFile;
@@ -330,11 +346,12 @@ fn make_directory(path: &Path) -> Result<(), Broken> {
     fs::create_dir_all(path).step(format!("making {}", path.display()))
 }
 
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, place: &Path) -> io::Result<()> {
+fn overlay(lower: &[PathBuf], writes: Option<(&Path, &Path)>, place: &Path) -> io::Result<()> {
     let lower: Vec<Vec<u8>> = lower.iter().map(|it| escaped(it.as_os_str())).collect();
     let mut options = b"userxattr,lowerdir=".to_vec();
     options.extend(lower.join(&b':'));
-    for (name, path) in [("upperdir", upper), ("workdir", work)] {
+    let writes = writes.map(|(upper, work)| [("upperdir", upper), ("workdir", work)]);
+    for (name, path) in writes.into_iter().flatten() {
         options.extend(format!(",{name}=").as_bytes());
         options.extend(escaped(path.as_os_str()));
     }

@@ -73,7 +73,7 @@ pub async fn run(
 ) -> Outcome<Ending> {
     let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
     let mut signals = Signals::new()?;
-    let asked = probe::ask()?;
+    let asked = probe::ask(false)?;
     terminal::hook_panics(|_| {});
     let guard = Guard::enter(asked.answers, asked.raw)?;
     let mut events = keyboard::listen(asked.ahead, keyboard::Hold::default())?;
@@ -314,7 +314,7 @@ impl Attached {
         };
         self.covered = self.words.is_some();
         let (screen, words) = (self.view.screen(), self.words.as_deref());
-        self.canvas.draw(touched, |area, buffer| picture(screen, words, area, buffer))?;
+        self.canvas.draw(touched, None, |area, buffer| picture(screen, words, area, buffer))?;
         self.drawn_at = clock::monotonic();
         self.dirty = false;
         Ok(())

@@ -1,14 +1,13 @@
-//! Pictures (PNG, JPEG) as rows of half blocks. The files are hostile: their size is bounded before anything is unpacked,
-//! and whatever is wrong with one shows it as bytes.
+//! Pictures (PNG, JPEG) as rows of half blocks, and as the terminal takes them itself. The files are hostile: their size is
+//! bounded before anything is unpacked, and whatever is wrong with one shows it as bytes.
 
 use std::io::Cursor;
 
-/// Points, each with red, green and blue.
-struct Points {
-    width: usize,
-    height: usize,
-    bytes: Vec<u8>,
-}
+use crate::{
+    app::files::Graphic,
+    base::limits::CONSOLE_GRAPHIC_POINTS_MAX,
+    tui::pictures::{self, Means, Points},
+};
 
 /// Looked at of one point that is drawn, in each direction: enough for an average.
 const SAMPLES_MAX: usize = 8;
@@ -67,30 +66,78 @@ fn jpeg(bytes: &[u8], most: usize) -> Option<Points> {
     (bytes.len() == width * height * 3).then_some(Points { width, height, bytes })
 }
 
-/// Rows of cells, each of an upper and a lower colour, no more than there is room for; and its size. `None` for what
-/// is no picture, or too large.
-pub fn rows(
-    bytes: &[u8],
-    (columns, rows): (u16, u16),
-    most: usize,
-) -> Option<(Vec<Vec<([u8; 3], [u8; 3])>>, (usize, usize))> {
+/// Rows of cells, each of an upper and a lower colour.
+pub type Rows = Vec<Vec<([u8; 3], [u8; 3])>>;
+
+/// A picture, ready to be shown.
+pub struct Shown {
+    pub rows: Rows,
+    pub graphic: Option<Graphic>,
+    /// Width and height of the whole, in points.
+    pub size: (usize, usize),
+}
+
+/// In cells, no more than there is room for, and by what the terminal can besides. `None` for what is no picture, or too large.
+pub fn shown(bytes: &[u8], room: (u16, u16), most: usize, means: Means) -> Option<Shown> {
     let points = unpacked(bytes, most)?;
-    let (width, height) = (points.width, points.height);
-    let room = (usize::from(columns).max(1), usize::from(rows).max(1) * 2);
-    if width == 0 || height == 0 {
+    let size = (points.width, points.height);
+    if points.width == 0 || points.height == 0 {
         return None;
     }
-    // Never larger than it is, and as it is proportioned: half a cell is about a square.
+    Some(Shown { rows: points.rows(room), graphic: points.graphic(room, means), size })
+}
+
+/// The largest that is no larger than the picture, fits and is proportioned like it, each direction counted in units of its
+/// own: so many of the first are as wide as so many of the second are high.
+fn fitted((width, height): (usize, usize), room: (usize, usize)) -> (usize, usize) {
     let wide = room.0.min(width).min((room.1 * width).div_ceil(height)).max(1);
-    let tall = (wide * height / width).clamp(1, room.1);
-    let at = |x: usize, y: usize| points.average((x, y), (wide, tall));
-    let row = |y: usize| {
-        (0..wide).map(|x| (at(x, y), if y + 1 < tall { at(x, y + 1) } else { [0; 3] })).collect()
-    };
-    Some(((0..tall).step_by(2).map(row).collect(), (width, height)))
+    (wide, (wide * height / width).clamp(1, room.1.max(1)))
 }
 
 impl Points {
+    fn rows(&self, (columns, rows): (u16, u16)) -> Rows {
+        // Half a cell is about a square.
+        let room = (usize::from(columns).max(1), usize::from(rows).max(1) * 2);
+        let (wide, tall) = fitted((self.width, self.height), room);
+        let at = |x: usize, y: usize| self.average((x, y), (wide, tall));
+        let row = |y: usize| {
+            let lower = |x| if y + 1 < tall { at(x, y + 1) } else { [0; 3] };
+            (0..wide).map(|x| (at(x, y), lower(x))).collect()
+        };
+        (0..tall).step_by(2).map(row).collect()
+    }
+
+    fn graphic(&self, (columns, rows): (u16, u16), means: Means) -> Option<Graphic> {
+        /// A cell of most terminals; what it really is, the terminal knows.
+        const USUAL: (u16, u16) = (8, 16);
+        let (cell, is_sixel) = match means {
+            Means::Kitty(cell) => (cell.unwrap_or(USUAL), false),
+            Means::Sixel(cell) => (cell, true),
+            Means::Blocks | Means::Off => return None,
+        };
+        let (across, down) = (usize::from(cell.0), usize::from(cell.1));
+        let room = (usize::from(columns) * across, usize::from(rows) * down);
+        // Whole bands: half a one would reach into the cells below.
+        let room = if is_sixel { (room.0, room.1 / 6 * 6) } else { room };
+        if room.0 == 0 || room.1 == 0 {
+            return None;
+        }
+        let (wide, tall) = fitted((self.width, self.height), room);
+        if wide * tall > CONSOLE_GRAPHIC_POINTS_MAX {
+            return None;
+        }
+        let cells = (wide.div_ceil(across).try_into().ok()?, tall.div_ceil(down).try_into().ok()?);
+        let point = |at: usize| self.average((at % wide, at / wide), (wide, tall));
+        let bytes = (0..wide * tall).flat_map(point).collect();
+        let small = Points { width: wide, height: tall, bytes };
+        match means {
+            Means::Sixel(_) => pictures::sixel(&small, cells),
+            // Where it is known what a cell is, nothing has to be stretched.
+            Means::Kitty(cell) => pictures::kitty(&small, cells, cell.is_none()),
+            Means::Blocks | Means::Off => None,
+        }
+    }
+
     /// The colour of one of so many parts of the picture.
     fn average(&self, (x, y): (usize, usize), (wide, tall): (usize, usize)) -> [u8; 3] {
         let range = |at: usize, of: usize, all: usize| {
@@ -129,6 +176,30 @@ mod tests {
         writer.write_image_data(&[upper, lower].concat()).unwrap();
         writer.finish().unwrap();
         out
+    }
+
+    fn rows(bytes: &[u8], room: (u16, u16), most: usize) -> Option<(Rows, (usize, usize))> {
+        shown(bytes, room, most, Means::Blocks).map(|it| (it.rows, it.size))
+    }
+
+    #[test]
+    fn what_the_terminal_is_given_fits_into_its_cells() {
+        let cells = |means, width, height, room| {
+            let shown = shown(&drawn(width, height), room, 1 << 22, means).unwrap();
+            shown.graphic.map(|it| it.cells)
+        };
+        let (kitty, sixel) = (Means::Kitty(Some((10, 20))), Means::Sixel((10, 20)));
+        // As large as it is, where there is room for that.
+        for means in [kitty, sixel] {
+            assert_eq!(cells(means, 64, 64, (80, 24)), Some((7, 4)));
+            for (width, height) in [(2000, 1000), (1000, 2000), (3000, 3), (3, 3000), (1, 1)] {
+                let (columns, rows) = cells(means, width, height, (40, 12)).unwrap();
+                assert!(columns <= 40 && rows <= 12, "{width} {height}: {columns} {rows}");
+            }
+        }
+        assert_eq!(cells(Means::Kitty(None), 64, 64, (80, 24)), Some((8, 4)));
+        assert_eq!(cells(Means::Blocks, 64, 64, (80, 24)), None);
+        assert_eq!(cells(sixel, 64, 64, (80, 0)), None);
     }
 
     #[test]

@@ -16,7 +16,10 @@ use bytes::Bytes;
 use tokio::{sync::mpsc, task::AbortHandle};
 use tokio_stream::StreamExt;
 
-use super::arriving::{Arriving, plain_name};
+use super::{
+    arriving::Arriving,
+    pictures::{Graphics, Means},
+};
 use crate::{
     app::{
         Msg,
@@ -35,7 +38,7 @@ use crate::{
     config::paths::scratch,
     model::file::{
         Expected, FileEntry, FindPiece, FindRequest, ListPiece, Made, ReadFrom, ReadPiece,
-        ReadRequest, WriteRequest, name_shown, split,
+        ReadRequest, WriteRequest, name_shown, plain_name, split,
     },
     runtime::Runtime,
 };
@@ -45,19 +48,22 @@ fn cut_off() -> Fault {
 }
 
 /// Does one of those that are answered; `None` for those that are not its own.
-pub async fn answer(runtime: &dyn Runtime, act: FilesAct) -> Outcome<FilesReply> {
+pub async fn answer(
+    runtime: &dyn Runtime,
+    act: FilesAct,
+    graphics: Graphics,
+) -> Outcome<FilesReply> {
     match act {
         FilesAct::List { sandbox, path } => {
             syntax::warm();
             list(runtime, &sandbox, &path).await
         }
-        FilesAct::Look { sandbox, path, how, end, room } => {
-            look(runtime, &sandbox, path, how, end, room).await
+        FilesAct::Look { sandbox, path, how, end, room, images } => {
+            let means = graphics.means(images);
+            look(runtime, &sandbox, path, (how, end), room, means).await
         }
         FilesAct::Find { sandbox, path, words } => find(runtime, &sandbox, path, words).await,
-        FilesAct::Get { sandbox, path, directory } => {
-            get(runtime, &sandbox, &path, &directory).await
-        }
+        FilesAct::Get { sandbox, path, to, over } => get(runtime, &sandbox, &path, to, over).await,
         FilesAct::Fetch { sandbox, path } => fetch(runtime, &sandbox, &path).await,
         FilesAct::Send { sandbox, path, copy, expected } => {
             send(runtime, &sandbox, path, copy, expected).await
@@ -121,18 +127,19 @@ async fn look(
     runtime: &dyn Runtime,
     sandbox: &SandboxId,
     path: Vec<u8>,
-    how: How,
-    end: bool,
+    (how, end): (How, bool),
     room: (u16, u16),
+    means: Means,
 ) -> Outcome<FilesReply> {
     let most = CONSOLE_FILE_BYTES_MAX;
     let from = if end { ReadFrom::End(most) } else { ReadFrom::Start(0) };
     let (entry, offset, bytes) = part(runtime, sandbox, &path, from, most + 1).await?;
-    let is_picture = how == How::Text && offset == 0 && image::is_one(&bytes);
+    let wanted = how == How::Text && offset == 0 && means != Means::Off;
+    let is_picture = wanted && image::is_one(&bytes);
     if is_picture && entry.size_bytes.is_some_and(|it| it <= CONSOLE_PICTURE_BYTES_MAX) {
         let (from, most) = (ReadFrom::Start(0), CONSOLE_PICTURE_BYTES_MAX);
         let (entry, _, whole) = part(runtime, sandbox, &path, from, most).await?;
-        if let Some(shown) = shown::picture(&path, entry, whole, room).await {
+        if let Some(shown) = shown::picture(&path, entry, whole, room, means).await {
             return Ok(FilesReply::Looked(shown));
         }
     }
@@ -168,16 +175,20 @@ async fn get(
     runtime: &dyn Runtime,
     sandbox: &SandboxId,
     path: &[u8],
-    directory: &Path,
+    to: PathBuf,
+    over: bool,
 ) -> Outcome<FilesReply> {
+    let name = split(path).map_or(&b"file"[..], |it| it.1);
+    let to = if to.is_dir() { to.join(plain_name(name)) } else { to };
+    if !over && std::fs::symlink_metadata(&to).is_ok_and(|it| it.is_file()) {
+        return Ok(FilesReply::Exists(to));
+    }
     let request = ReadRequest { path: path.to_vec(), from: ReadFrom::Start(0), most: None };
     let mut pieces = runtime.read_file(sandbox, request).await?;
     let Some(ReadPiece::Begin { entry, .. }) = pieces.next().await.transpose()? else {
         return Err(cut_off());
     };
-    let name = split(path).map_or(&b"file"[..], |it| it.1);
-    let to = directory.join(plain_name(name));
-    let mut arriving = Arriving::begin(&to, entry.mode, false)?;
+    let mut arriving = Arriving::begin(&to, entry.mode, over)?;
     while let Some(piece) = pieces.next().await {
         match piece? {
             ReadPiece::Data(some) => arriving.add(&some)?,

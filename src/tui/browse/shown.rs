@@ -20,6 +20,7 @@ use crate::{
         units::human_bytes,
     },
     model::file::{FileEntry, name_shown, split},
+    tui::pictures::Means,
 };
 
 /// A file with a zero byte among so many is shown as bytes.
@@ -59,7 +60,7 @@ pub async fn preview(
         let end = if offset > 0 { "last" } else { "first" };
         format!("the {end} {} of {}", human_bytes(CONSOLE_FILE_BYTES_MAX), human_bytes(size))
     });
-    Ok(Preview { path, entry, body, offset, more, note, room: (0, 0) })
+    Ok(Preview { path, entry, body, offset, more, note, room: (0, 0), graphic: None })
 }
 
 /// Makes a picture ready; `None` for what is none, or takes too long. No second one is begun until then.
@@ -68,17 +69,19 @@ pub async fn picture(
     entry: FileEntry,
     bytes: Vec<u8>,
     room: (u16, u16),
+    means: Means,
 ) -> Option<Preview> {
     static TURN: OnceLock<Arc<Semaphore>> = OnceLock::new();
     let turns = TURN.get_or_init(|| Arc::new(Semaphore::new(1)));
     let turn = Arc::clone(turns).try_acquire_owned().ok()?;
     let most = usize::try_from(CONSOLE_PICTURE_POINTS_MAX).unwrap_or(usize::MAX);
     let work = tokio::task::spawn_blocking(move || {
-        let rows = image::rows(&bytes, room, most);
+        let shown = image::shown(&bytes, room, most, means);
         drop(turn);
-        rows
+        shown
     });
-    let (rows, (width, height)) = tokio::time::timeout(PICTURE_WITHIN, work).await.ok()?.ok()??;
+    let made = tokio::time::timeout(PICTURE_WITHIN, work).await.ok()?.ok()??;
+    let image::Shown { rows, graphic, size: (width, height) } = made;
     Some(Preview {
         path: path.to_vec(),
         entry,
@@ -87,6 +90,7 @@ pub async fn picture(
         more: false,
         note: Some(format!("{width}x{height} points")),
         room,
+        graphic: graphic.map(Arc::new),
     })
 }
 

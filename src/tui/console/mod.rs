@@ -34,7 +34,7 @@ use crate::{
             TURN_MESSAGES_MAX, TYPING_FOR,
         },
     },
-    config::agents::Profiles,
+    config::{agents::Profiles, schema::Images},
     model::event::Level,
     runtime::{Identity, Runtime},
     ui::{
@@ -75,7 +75,7 @@ pub async fn run(start: Start) -> Outcome<End> {
     // A broken configuration refuses before the terminal is touched; later it keeps the last good.
     let config = start.files.config()?;
     let mut signals = Signals::new()?;
-    let asked = probe::ask()?;
+    let asked = probe::ask(!matches!(config.ui.images, Images::Blocks | Images::Off))?;
     let files = start.files.on_background(asked.answers.light_background);
     let look = Look::choose(&files, config)?;
     let start = Start { files, ..start };
@@ -87,11 +87,13 @@ pub async fn run(start: Start) -> Outcome<End> {
         // A full queue loses a notice; the log has it.
         drop(notices.try_send(Msg::Notice(Level::Error, words)));
     });
+    let graphics = asked.answers.graphics;
     let guard = Guard::enter(asked.answers, asked.raw)?;
     let hold = keyboard::Hold::default();
     let mut events = keyboard::listen(asked.ahead, hold.clone())?;
     let outbox = Outbox { answers: answers_in, outputs: outputs_in };
-    let mut console = Console::new(start, look, cells, (guard, hold), outbox, changes_in)?;
+    let runner = Runner::new(start.runtime.clone(), outbox, graphics);
+    let mut console = Console::new(start, look, cells, (guard, hold), runner, changes_in)?;
     let mut watch = console.watch_files();
     while console.ending.is_none() {
         let timer = console.until_timer();
@@ -168,7 +170,7 @@ impl Console {
         look: Look,
         cells: (u16, u16),
         (guard, hold): (Guard, keyboard::Hold),
-        outbox: Outbox,
+        runner: Runner,
         changes: mpsc::Sender<Change>,
     ) -> Outcome<Self> {
         let mouse = look.config.mouse;
@@ -195,7 +197,7 @@ impl Console {
             theme: look.theme,
             depth: look.depth,
             files: start.files,
-            runner: Runner::new(start.runtime, outbox),
+            runner,
             canvas: Canvas::new(cells)?,
             guard,
             hold,
@@ -319,7 +321,9 @@ impl Console {
         }
         let (state, theme) = (&self.state, &self.theme);
         let glimpse = state.glimpse();
-        self.canvas.draw(self.touched, |area, buffer| ui::draw(state, theme, area, buffer))?;
+        let graphic = ui::graphic(state);
+        let paint = |area, buffer: &mut _| ui::draw(state, theme, area, buffer);
+        self.canvas.draw(self.touched, graphic, paint)?;
         self.drawn_at = now;
         (self.echo_here, self.near) = (false, false);
         self.touched = Touched::Nothing;

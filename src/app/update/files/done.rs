@@ -14,6 +14,7 @@ use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
+        text::visible,
     },
     model::{
         event::Level,
@@ -41,15 +42,10 @@ impl Turn<'_> {
             FilesPending::List(path) => self.dir_listed(id, &path, reply),
             FilesPending::Look(path) => self.looked(id, path, reply),
             FilesPending::Find => self.found(id, reply),
-            FilesPending::Marks => {
-                for view in &mut self.state.views {
-                    if let View::Files(it) = view {
-                        it.marks_asked.take_if(|it| *it == id);
-                    }
-                }
-            }
-            FilesPending::Get(path) => match reply {
+            FilesPending::Marks => self.marks_missing(id, reply.err()),
+            FilesPending::Get { sandbox, path } => match reply {
                 Ok(FilesReply::Copied(to)) => self.notice(Level::Info, &format!("copied to {to}")),
+                Ok(FilesReply::Exists(to)) => self.ask_to_copy_over(sandbox, path, to),
                 Ok(_) => {}
                 Err(fault) => self.fault(&format!("copying {}", name_shown(&path)), &fault),
             },
@@ -166,6 +162,15 @@ impl Turn<'_> {
             && here.and_then(Files::to_look_at).is_some_and(|it| it == path)
     }
 
+    fn ask_to_copy_over(&mut self, sandbox: SandboxId, path: Vec<u8>, to: PathBuf) {
+        let lines = vec![
+            format!("There is a file of yours: {}", visible(&to.to_string_lossy())),
+            "What is in it now is lost.".to_owned(),
+        ];
+        let title = (format!("Copy {} over it?", name_shown(&path)), "copy over it");
+        self.ask_first(Deed::CopyOver { sandbox, path, to }, title, Says::from(lines));
+    }
+
     fn drop_copy(&mut self, copy: PathBuf) {
         self.start(Act::Files(Box::new(FilesAct::Drop(copy))), None);
     }
@@ -182,7 +187,29 @@ impl Turn<'_> {
             let View::Files(it) = view else { continue };
             if it.marks_asked.take_if(|it| *it == id).is_some() {
                 it.marks = Marks::new(it.workspace.as_deref().unwrap_or_default(), changes);
+                it.marks_wrong = None;
             }
+        }
+    }
+
+    /// The moment may be gone: then its marks are those since the beginning again, and that is said.
+    fn marks_missing(&mut self, id: EffectId, fault: Option<Fault>) {
+        let mut gone = None;
+        for view in &mut self.state.views {
+            let View::Files(it) = view else { continue };
+            if it.marks_asked.take_if(|it| *it == id).is_none() {
+                continue;
+            }
+            let absent = fault.as_ref().is_some_and(|it| it.kind() == Kind::Absent);
+            gone = it.since.as_ref().filter(|_| absent).map(|it| it.1.clone());
+            match &gone {
+                Some(_) => it.mark_since(None),
+                None => it.marks_wrong = fault.as_ref().map(|it| it.message().to_owned()),
+            }
+        }
+        if let Some(label) = gone {
+            let text = format!("snapshot {label} is no more; the marks are since the start");
+            self.notice(Level::Warning, &text);
         }
     }
 

@@ -3,6 +3,8 @@
 mod done;
 mod read;
 
+use std::path::PathBuf;
+
 use super::Turn;
 use crate::{
     app::{
@@ -11,12 +13,20 @@ use crate::{
         files::{Files, FilesAct, FilesPending, Found, Half, How},
         layout::ViewArea,
         msg::Mouse,
+        snapshots::Snapshots,
         state::{LineKind, Pending},
         view::{Cursor, Left, Pattern, View},
     },
-    base::id::SandboxId,
-    model::{event::Level, file::Expected, sandbox::WorkspaceMode},
+    base::id::{SandboxId, SnapshotId},
+    model::{
+        event::Level,
+        file::{Expected, plain_name, split},
+        sandbox::{State as Life, WorkspaceMode},
+    },
 };
+
+/// Why nothing is marked.
+const NOT_COMPARED: &str = "its workspace keeps no changes apart; nothing is marked";
 
 impl Turn<'_> {
     pub(super) fn open_files(&mut self, argument: &str) {
@@ -29,7 +39,13 @@ impl Turn<'_> {
         if self.files().is_some_and(|it| it.sandbox == id) {
             return self.look_at_files_again();
         }
-        let Some(row) = self.state.fleet.get(&id) else { return };
+        self.open_files_of(id);
+    }
+
+    fn open_files_of(&mut self, id: SandboxId) {
+        let Some(row) = self.state.fleet.get(&id) else {
+            return self.notice(Level::Info, "the sandbox is no more");
+        };
         let (sandbox, mode) = (&row.sandbox, row.sandbox.workspace.mode);
         let workspace = (mode != WorkspaceMode::None).then(|| {
             use std::os::unix::ffi::OsStrExt;
@@ -91,6 +107,8 @@ impl Turn<'_> {
             }
             Action::FilesSearch => self.open_line(LineKind::FileWords, ""),
             Action::FileGet => self.get_file(),
+            Action::FilesSince => self.choose_since(),
+            Action::FilesSinceStart => self.mark_since(None),
             Action::FileEdit => self.edit_file(),
             Action::FindNext | Action::FindPrevious => {
                 let (title, key) = (action.spec().title, self.state.key_words(Action::Find));
@@ -176,15 +194,67 @@ impl Turn<'_> {
     }
 
     fn get_file(&mut self) {
-        let directory = self.state.directory.clone();
         let Some(it) = self.files() else { return };
         let Some(path) = it.to_look_at() else {
             let text =
                 "only a file can be copied from here; `sandwatch files get` copies directories";
             return self.notice(Level::Info, text);
         };
-        let act = FilesAct::Get { sandbox: it.sandbox.clone(), path: path.clone(), directory };
-        self.act_on_files(act, FilesPending::Get(path));
+        let sandbox = it.sandbox.clone();
+        let name = plain_name(split(&path).map_or(&b"file"[..], |it| it.1));
+        let to = self.state.directory.join(&name);
+        // A directory that can't be written on a line is still the one that names are below.
+        let text = to.to_str().or(name.to_str()).unwrap_or_default().to_owned();
+        self.open_line(LineKind::FileTo { sandbox, path }, &text);
+    }
+
+    /// Copies to a place that was typed: below the directory that the console was started in, if it does not say.
+    pub(super) fn get_to(&mut self, sandbox: SandboxId, path: Vec<u8>, typed: &str) {
+        if typed.is_empty() {
+            return self.notice(Level::Info, "nothing was copied");
+        }
+        let home = self.state.home.as_deref();
+        let below_home = typed.strip_prefix("~/").zip(home).map(|(rest, home)| home.join(rest));
+        let to = below_home.unwrap_or_else(|| self.state.directory.join(typed));
+        self.copy_to(sandbox, path, to, false);
+    }
+
+    pub(super) fn copy_to(&mut self, sandbox: SandboxId, path: Vec<u8>, to: PathBuf, over: bool) {
+        let pending = FilesPending::Get { sandbox: sandbox.clone(), path: path.clone() };
+        self.act_on_files(FilesAct::Get { sandbox, path, to, over }, pending);
+    }
+
+    /// Opens the list of moments, over this place.
+    fn choose_since(&mut self) {
+        let Some(it) = self.files() else { return };
+        if !it.is_compared {
+            return self.notice(Level::Info, NOT_COMPARED);
+        }
+        let moments = Snapshots::new(it.sandbox.clone(), it.name.clone());
+        self.open_view(View::Snapshots(Box::new(moments)), true);
+    }
+
+    fn mark_since(&mut self, since: Option<(SnapshotId, String)>) {
+        let Some(it) = self.files_mut() else { return };
+        if !it.is_compared {
+            return self.notice(Level::Info, NOT_COMPARED);
+        }
+        if it.since == since {
+            return;
+        }
+        let asked = it.marks_asked.take();
+        it.mark_since(since);
+        asked.into_iter().for_each(|it| self.cancel(it));
+    }
+
+    /// Shows the files of a sandbox with marks since this snapshot: those that the list of moments lies over, or anew.
+    pub(super) fn files_since(&mut self, sandbox: &SandboxId, since: (SnapshotId, String)) {
+        let below = self.state.views.iter().rev().nth(1);
+        match below {
+            Some(View::Files(it)) if it.sandbox == *sandbox => self.close_view(),
+            _ => self.open_files_of(sandbox.clone()),
+        }
+        self.mark_since(Some(since));
     }
 
     fn edit_file(&mut self) {
@@ -193,27 +263,21 @@ impl Turn<'_> {
             return self.notice(Level::Info, "only a file can be edited");
         };
         let sandbox = it.sandbox.clone();
+        let state = self.state.fleet.get(&sandbox).map(|it| it.sandbox.state);
+        if let Some(state) = state.filter(|it| !matches!(it, Life::Running | Life::Paused)) {
+            let text = format!("nothing can be written to it: it is {}", state.word());
+            return self.notice(Level::Info, &text);
+        }
         let act = FilesAct::Fetch { sandbox: sandbox.clone(), path: path.clone() };
         self.act_on_files(act, FilesPending::Fetch { sandbox, path });
     }
 
     /// Writes an edited copy back, over whatever is there by now.
-    pub(super) fn send_over(
-        &mut self,
-        sandbox: SandboxId,
-        path: Vec<u8>,
-        copy: std::path::PathBuf,
-    ) {
+    pub(super) fn send_over(&mut self, sandbox: SandboxId, path: Vec<u8>, copy: PathBuf) {
         self.send_copy(sandbox, path, copy, Expected::Anything);
     }
 
-    fn send_copy(
-        &mut self,
-        sandbox: SandboxId,
-        path: Vec<u8>,
-        copy: std::path::PathBuf,
-        expected: Expected,
-    ) {
+    fn send_copy(&mut self, sandbox: SandboxId, path: Vec<u8>, copy: PathBuf, expected: Expected) {
         let pending =
             FilesPending::Send { sandbox: sandbox.clone(), path: path.clone(), copy: copy.clone() };
         self.act_on_files(FilesAct::Send { sandbox, path, copy, expected }, pending);

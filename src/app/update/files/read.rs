@@ -42,6 +42,7 @@ impl Turn<'_> {
 
     pub(in crate::app::update) fn files_news(&mut self, news: FilesNews) {
         self.state.dirty = true;
+        let mut ended = false;
         for view in &mut self.state.views {
             let View::Files(it) = view else { continue };
             let at = it.watches.iter().position(|it| it.generation == news.generation);
@@ -66,8 +67,13 @@ impl Turn<'_> {
                 Err(why) => {
                     it.watches.clear();
                     it.unwatched = Some(why.clone());
+                    ended |= !begins;
                 }
             }
+        }
+        // It may have stopped, or run again: its files are others then, and there still.
+        if ended {
+            self.look_at_files_again();
         }
     }
 
@@ -135,6 +141,7 @@ impl Turn<'_> {
             Some((id, _)) => self.cancel(id),
             None => {}
         }
+        let images = self.state.config.ui.images;
         let Some(it) = self.files_mut() else { return };
         if !shown {
             it.follows = false;
@@ -146,6 +153,7 @@ impl Turn<'_> {
             how: it.how,
             end: it.follows,
             room,
+            images,
         };
         let what = format!("reading {}", name_shown(&path));
         let pending = Pending::Files(FilesPending::Look(path.clone()));
@@ -165,8 +173,9 @@ impl Turn<'_> {
         if !it.is_compared || !it.marks_old || it.marks_asked.is_some() || !due {
             return;
         }
-        let act =
-            Act::Diff { of: Subject::Sandbox(it.sandbox.clone()), request: DiffRequest::default() };
+        let against = it.since.as_ref().map(|it| it.0.clone());
+        let of = Subject::Sandbox(it.sandbox.clone());
+        let act = Act::Diff { of, request: DiffRequest { against, ..DiffRequest::default() } };
         let asked = self.start(act, Some(Pending::Files(FilesPending::Marks)));
         if let Some(it) = self.files_mut() {
             (it.marks_asked, it.marks_old, it.marks_at) = (asked, false, Some(now));

@@ -29,7 +29,7 @@ use self::{
     reach::{Part, Reach},
     write::Writing,
 };
-use super::{identity::Identity, namespaces, processes, traces::Traces, upper};
+use super::{identity::Identity, namespaces, processes, still, traces::Traces, upper};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -54,6 +54,7 @@ pub struct Place {
     /// Of a sandbox without a root of its own: what is opened of the host's, and whether it may be written to.
     parts: Vec<(PathBuf, bool)>,
     owners: Owners,
+    stopped: bool,
 }
 
 impl Place {
@@ -72,20 +73,38 @@ impl Place {
     }
 }
 
+/// Of a sandbox that has stopped: what its root is built from, by whoever first needs it. It goes with the look, for it keeps
+/// mounted what lies below.
+struct Still {
+    ground: Ground,
+    spec: SandboxSpec,
+    /// Steps with the hub's own rights.
+    aside: Aside,
+}
+
 #[derive(Clone)]
 pub struct LocalFiles {
     place: Arc<Place>,
     aside: Aside,
+    still: Option<Arc<Still>>,
 }
 
 impl LocalFiles {
     pub fn open(ground: &Ground, spec: &SandboxSpec, way: Way) -> Outcome<Self> {
         let read = Traces::read(&ground.dir);
         let traces = read.map_err(|error| Fault::io("reading what a sandbox has", &error))?;
-        let identity = Identity::of(&ground.id)?;
+        let mut identity = Identity::of(&ground.id)?;
+        let mut still = None;
         let (reach, parts) = match (way.root, traces.mark) {
             (Some(root), _) => (OnceLock::from(Reach::Whole(root)), Vec::new()),
             (None, Some(_)) => (OnceLock::new(), own_parts(ground, spec)),
+            (None, None) if way.stopped => {
+                identity = still::identity(ground)?.1;
+                let (ground, spec) = (ground.clone(), spec.clone());
+                let aside = Aside::new(way.turns.clone(), None);
+                still = Some(Arc::new(Still { ground, spec, aside }));
+                (OnceLock::new(), Vec::new())
+            }
             (None, None) => return Err(Fault::unsupported("its root is not known")),
         };
         let first = traces.first.and_then(|it| it.alive().ok().flatten());
@@ -95,8 +114,9 @@ impl LocalFiles {
         let shoes =
             geteuid().is_root().then_some(Shoes { uid: identity.host_uid, gid: identity.host_gid });
         Ok(Self {
-            place: Arc::new(Place { reach, parts, owners }),
+            place: Arc::new(Place { reach, parts, owners, stopped: way.stopped }),
             aside: Aside::new(way.turns, shoes),
+            still,
         })
     }
 
@@ -105,6 +125,12 @@ impl LocalFiles {
         work: impl FnOnce(&Place) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
         let place = Arc::clone(&self.place);
+        if let Some(still) = self.still.as_ref().filter(|_| place.reach.get().is_none()) {
+            let of = Arc::clone(still);
+            let root = still.aside.run(move || still::root(&of.ground, &of.spec)).await?;
+            // Whoever was quicker has the same.
+            drop(place.reach.set(Reach::Whole(root)));
+        }
         self.aside.run(move || work(&place)).await
     }
 
@@ -226,6 +252,9 @@ impl Files for LocalFiles {
     }
 
     async fn write(&self, request: WriteRequest, mut data: Pieces<Bytes>) -> Outcome<FileEntry> {
+        if self.place.stopped {
+            return Err(Fault::failed("nothing is written to a sandbox that has stopped"));
+        }
         let aside = self.aside.clone();
         let mut writing = self.step(move |place| Writing::begin(place, aside, request)).await?;
         while let Some(piece) = data.next().await {
