@@ -73,7 +73,7 @@ pub struct Reading {
     pub at: Duration,
     /// Its first process first, each behind the one it comes from; bounded.
     pub processes: Vec<Process>,
-    /// Of those that run and have the terminal, how often each went to sleep by itself so far.
+    /// How often each that lives went to sleep by itself so far; one that is not here was not counted.
     pub slept: BTreeMap<u32, u64>,
     /// Those beyond the bound.
     pub more: u32,

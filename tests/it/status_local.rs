@@ -150,6 +150,11 @@ fn a_status_is_what_a_program_does_and_not_what_it_says() {
     }
     // It is only said: nothing was done about it.
     assert_eq!(explain(&home, "dead")["status"], "stuck");
+    // What is typed at it comes back from its terminal, and moves nothing of it.
+    home.ok(&["send", "dead", "typed at it"]);
+    home.ok(&["wait", "dead", "--for", "text=typed at it"]);
+    let typed = explain(&home, "dead");
+    assert_eq!((&typed["status"], causes(&typed)), (&"stuck".into(), vec!["deadlock"]), "{typed}");
     let for_people = home.ok(&["explain", "dead"]);
     for words in ["dead: stuck", "runtime", "futex", "sandwatch send dead '<C-c>'"] {
         assert!(for_people.contains(words), "{words}: {for_people}");

@@ -162,7 +162,7 @@ impl<'a> Look<'a> {
             }
             // What has ended since is not there.
             let Some(seen) = self.process(pid, stat.front) else { continue };
-            if seen.foreground && seen.doing == Doing::Runs {
+            if seen.is_alive() {
                 reading.slept.extend(self.sleeps(pid).map(|it| (seen.pid, it)));
             }
             reading.processes.push(seen);

@@ -144,7 +144,9 @@ fn is_busy(it: &Process, now: &Reading, before: Option<&Reading>) -> bool {
         Some(old) => {
             let slept = |of: &Reading| of.slept.get(&it.pid).copied();
             // On a machine that has more to do than it can, one may want a processor all the time, and get little of it.
-            let never_slept = slept(now).is_some() && before.and_then(slept) == slept(now);
+            let runs = it.doing == Doing::Runs && old.doing == Doing::Runs;
+            let never_slept =
+                runs && slept(now).is_some() && before.and_then(slept) == slept(now);
             never_slept || it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart
         }
         None => it.doing == Doing::Runs,
@@ -240,6 +242,11 @@ pub(super) fn moved(one: &Reading, other: &Reading) -> bool {
         signs.collect::<Vec<_>>()
     };
     one.more != other.more || signs(one) != signs(other)
+}
+
+/// Whether any may have had a processor between two readings, however shortly.
+pub(super) fn ran(one: &Reading, other: &Reading) -> bool {
+    other.slept.is_empty() || one.slept != other.slept
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, RwLock};
 
 use super::{
     Says,
-    assess::{Assessed, assess, moved},
+    assess::{Assessed, assess, moved, ran},
     rules::Rules,
 };
 use crate::{
@@ -66,17 +66,21 @@ impl Looks {
 
     /// Takes a reading; `printed` is when the session printed last.
     fn take(&mut self, now: Reading, printed: Option<Duration>, terminal: TerminalUse) -> Assessed {
-        let moves = self.last.as_ref().is_none_or(|before| moved(before, &now));
-        let before = self.last.as_ref().map(|it| it.at);
-        let since = match (self.still_since, before) {
+        let before = self.last.as_ref();
+        let moves = before.is_none_or(|before| moved(before, &now));
+        let since = match (self.still_since, before.map(|it| it.at)) {
             (Some(since), _) if !moves => since,
             (None, Some(before)) if !moves => before,
             _ => now.at,
         };
+        // What comes while nobody has run is the terminal's echo of what is typed, and moves nothing.
+        let printed = printed.filter(|printed| {
+            before.is_none_or(|before| *printed > before.at && ran(before, &now))
+        });
         let since = since.max(printed.unwrap_or_default());
         self.still_since = Some(since).filter(|_| !moves);
         let still_for = if moves { Duration::ZERO } else { now.at.saturating_sub(since) };
-        let assessed = assess(&now, self.last.as_ref(), still_for, terminal);
+        let assessed = assess(&now, before, still_for, terminal);
         self.last = Some(now);
         assessed
     }
@@ -241,5 +245,77 @@ async fn watch((host, bell): (Weak<Host>, Arc<Notify>), around: Around) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{process::Doing, status::Cause};
+
+    const TERMINAL: TerminalUse = TerminalUse { lines: Some(true), read: None };
+
+    fn reading(seconds: u64, doing: Doing, slept: u64) -> Reading {
+        let process = crate::model::process::Process {
+            pid: 7,
+            parent: 1,
+            name: "python3".to_owned(),
+            command: "python3".to_owned(),
+            foreground: true,
+            threads: 3,
+            cpu: Duration::ZERO,
+            doing,
+            endless: true,
+            keys: false,
+            linked: false,
+            on: None,
+            call: None,
+        };
+        let (at, slept) = (Duration::from_secs(seconds), [(7, slept)].into());
+        Reading { at, processes: vec![process], slept, ..Reading::default() }
+    }
+
+    #[test]
+    fn what_is_printed_while_nobody_runs_ends_no_proof_and_what_a_program_prints_does() {
+        let long = Duration::from_secs(600);
+        for (doing, cause) in [
+            (Doing::Lock, Cause::Deadlock),
+            (Doing::Stopped, Cause::Stopped),
+            (Doing::Disk, Cause::Disk),
+        ] {
+            let mut looks = Looks::default();
+            let mut take = |seconds: u64, slept: u64, printed: u64| {
+                let printed = Some(Duration::from_secs(printed));
+                looks.take(reading(seconds, doing, slept), printed, TERMINAL).front
+            };
+            take(10, 5, 3);
+            let proven = |it: Option<Says>| it.is_some_and(|it| it.cause == Some(cause));
+            let at = 10 + long.as_secs();
+            assert!(proven(take(at, 5, 3)), "{cause:?}");
+            // An echo, seen by the next look and by the one after it.
+            assert!(proven(take(at + 1, 5, at + 1)), "{cause:?}");
+            assert!(proven(take(at + 2, 5, at + 1)), "{cause:?}");
+            // Who ran, and printed nothing since, printed nothing.
+            assert!(proven(take(at + 3, 6, at + 1)), "{cause:?}");
+            if doing != Doing::Stopped {
+                let told = take(at + 5, 7, at + 4);
+                assert!(told.is_none_or(|it| it.status != Some(Status::Stuck)), "{cause:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_nobody_counts_who_ran_what_is_printed_is_the_programs() {
+        let mut looks = Looks::default();
+        let mut take = |seconds: u64, printed: u64| {
+            let unknown =
+                Reading { slept: BTreeMap::new(), ..reading(seconds, Doing::Lock, 0) };
+            looks.take(unknown, Some(Duration::from_secs(printed)), TERMINAL).front
+        };
+        take(10, 3);
+        assert!(take(100, 3).is_some());
+        assert_eq!(take(101, 101), None);
     }
 }
