@@ -36,6 +36,7 @@ mod snapshot;
 mod stats;
 mod safe;
 mod steer;
+mod syscalls;
 mod table;
 mod timeline;
 mod tree;

@@ -69,7 +69,10 @@ impl Kind {
             Action::WorkspaceApplied | Action::WorkspaceTakenBack | Action::FileWritten => {
                 Self::Files
             }
-            Action::SessionOpened | Action::ProgramRun | Action::RecordingRemoved => Self::Session,
+            Action::SessionOpened
+            | Action::ProgramRun
+            | Action::SyscallsWatched
+            | Action::RecordingRemoved => Self::Session,
         }
     }
 }

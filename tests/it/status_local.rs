@@ -183,6 +183,21 @@ fn a_status_is_what_a_program_does_and_not_what_it_says() {
 }
 
 #[test]
+fn who_stands_where_no_room_is_left_is_said_to_and_goes_on_when_there_is_some() {
+    let home = Home::new();
+    let fills = "head -c 400M /dev/zero > /dev/shm/all; sleep 1000";
+    start(&home, "full", &[], &["/bin/sh", "-c", fills]);
+    let told = becomes(&home, "full", "stuck");
+    assert_eq!((&decided(&told)["source"], causes(&told)), (&"process".into(), vec!["disk full"]));
+    let why = told["status_why"].as_str().unwrap();
+    assert_eq!(why, "the disk of /dev/shm is full: 0 B of 256 M free", "{told}");
+    assert!(told["offers"].as_array().unwrap().contains(&"shell".into()), "{told}");
+    home.ok(&["exec", "full", "--", "/bin/sh", "-c", "truncate -s 0 /dev/shm/all"]);
+    let told = becomes(&home, "full", "idle");
+    assert_eq!(causes(&told), Vec::<&str>::new(), "{told}");
+}
+
+#[test]
 fn who_ran_out_of_memory_is_said_to_have() {
     if !has_python() {
         return;

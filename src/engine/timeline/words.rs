@@ -137,6 +137,10 @@ fn line(act: &Act, action: Option<Action>) -> String {
             format!("{actor} {verb} {many}: {}", list(act, "paths").unwrap_or_default())
         }
         Action::SessionOpened => format!("{actor} opened {subject}: {}", command(act)),
+        Action::SyscallsWatched => {
+            let process = number(act, "process").unwrap_or_default();
+            format!("{actor} looked at the system calls of process {process} of {subject}")
+        }
         Action::ProgramRun => format!("{actor} ran {}", command(act)),
         Action::FileWritten => {
             format!("{actor} wrote {}", act.text("path").unwrap_or(subject))

@@ -2,6 +2,7 @@
 //! change by itself, ever more rarely. Of one that waits for a person nothing is looked at until something happens.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -19,8 +20,9 @@ use crate::{
         fault::Kind,
         limits::{
             DEADLOCK_AFTER, LOOK_AGAIN_MAX, LOOK_AGAIN_MIN, LOOK_EVERY_MIN, LOOK_SETTLES,
-            READINGS_APART,
+            PROCESS_COMMAND_BYTES_MAX, READINGS_APART,
         },
+        text::shown,
     },
     driver::{Place, TerminalUse},
     model::{
@@ -48,6 +50,8 @@ pub(in crate::session) struct Around {
     pub rules: Arc<Rules>,
     /// Held to write while all is held still for a moment.
     pub still: Arc<RwLock<()>>,
+    /// The name of the host that a connection is meant for, where its address only stands for one.
+    pub called: Box<dyn Fn(SocketAddr) -> Option<String> + Send + Sync>,
     /// Whether its sandbox is paused: where nothing can be frozen, a signal holds all of it then.
     pub paused: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -87,18 +91,21 @@ impl Looks {
 }
 
 /// Looks once. Where processes can't be seen, what the terminal tells counts alone.
-pub(in crate::session) async fn look(host: &Host, place: &dyn Place, looks: &mut Looks) -> Seen {
+pub(in crate::session) async fn look(host: &Host, around: &Around, looks: &mut Looks) -> Seen {
     let terminal = host.terminal();
     let turns = host.turns();
     if std::mem::replace(&mut looks.turns, turns) != turns {
         looks.forget();
     }
     let read = match host.pid() {
-        Some(pid) if looks.blind.is_none() => Some(place.processes(pid).await),
+        Some(pid) if looks.blind.is_none() => Some(around.place.processes(pid).await),
         _ => None,
     };
     match read {
-        Some(Ok(reading)) => {
+        Some(Ok(mut reading)) => {
+            for it in reading.processes.iter_mut().filter_map(|it| it.on.as_mut()) {
+                *it = by_name(it, &around.called);
+            }
             let processes = Processes {
                 at: Some(clock::wall()),
                 all: reading.processes.clone(),
@@ -137,6 +144,14 @@ pub(in crate::session) async fn look(host: &Host, place: &dyn Place, looks: &mut
     }
 }
 
+/// What somebody waits on, with the names of hosts in place of addresses that stand for them.
+fn by_name(on: &str, called: &dyn Fn(SocketAddr) -> Option<String>) -> String {
+    let name = |it: &str| it.parse().ok().and_then(called);
+    let words: Vec<String> =
+        on.split(", ").map(|it| name(it).unwrap_or_else(|| it.to_owned())).collect();
+    shown(&words.join(", "), PROCESS_COMMAND_BYTES_MAX)
+}
+
 /// What is known where whoever keeps the terminal knows what is done with it.
 fn of_terminal(terminal: TerminalUse) -> Option<Says> {
     Some(match terminal.read? {
@@ -152,7 +167,7 @@ fn of_terminal(terminal: TerminalUse) -> Option<Says> {
 /// Looks, unless all is held still.
 async fn moving(host: &Host, around: &Around, looks: &mut Looks) -> Option<Seen> {
     let _moving = around.still.try_read().ok().filter(|_| !(around.paused)())?;
-    Some(look(host, &*around.place, looks).await)
+    Some(look(host, around, looks).await)
 }
 
 /// Looks for somebody who asks: twice, where it may be stuck or the last look was long ago. What is held still is shown, and
@@ -171,7 +186,7 @@ pub(in crate::session) async fn twice(host: &Host, around: &Around) -> Processes
         looks.last = None;
     }
     let Some(first) = moving(host, around, &mut looks).await else {
-        return look(host, &*around.place, &mut Looks::default()).await.processes;
+        return look(host, around, &mut Looks::default()).await.processes;
     };
     let seen = match first.processes.at {
         Some(_) => {
@@ -224,7 +239,7 @@ async fn watch((host, bell): (Weak<Host>, Arc<Notify>), around: Around) {
             next = Some(LOOK_AGAIN_MAX);
             continue;
         }
-        let seen = look(&strong, &*around.place, &mut looks).await;
+        let seen = look(&strong, &around, &mut looks).await;
         drop(looks);
         strong.looked(&seen.assessed, &seen.processes, &around.rules);
         drop(moving);
@@ -307,11 +322,17 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_stands_for_a_name_is_shown_by_it() {
+        let called = |it: SocketAddr| (it.port() == 443).then(|| "a.example:443".to_owned());
+        let on = by_name("198.18.0.1:443, 10.0.0.1:80, what is typed", &called);
+        assert_eq!(on, "a.example:443, 10.0.0.1:80, what is typed");
+    }
+
+    #[test]
     fn where_nobody_counts_who_ran_what_is_printed_is_the_programs() {
         let mut looks = Looks::default();
         let mut take = |seconds: u64, printed: u64| {
-            let unknown =
-                Reading { slept: BTreeMap::new(), ..reading(seconds, Doing::Lock, 0) };
+            let unknown = Reading { slept: BTreeMap::new(), ..reading(seconds, Doing::Lock, 0) };
             looks.take(unknown, Some(Duration::from_secs(printed)), TERMINAL).front
         };
         take(10, 3);
