@@ -82,6 +82,7 @@ mod docker_life;
 mod docker_meter;
 mod docker_same;
 mod docker_stage;
+mod docker_status;
 mod docker_strange;
 mod documents;
 mod driver_suite;
