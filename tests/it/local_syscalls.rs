@@ -21,6 +21,8 @@ use tokio_stream::{Stream, StreamExt};
 
 use crate::given::{SOON, eventually};
 
+/// Itself, and no script that looks for one.
+const PYTHON: &str = "/usr/bin/python3";
 /// Says to the copy of these tests which one it is to be.
 const LOOKER: &str = "SANDWATCH_TEST_LOOKS";
 
@@ -35,7 +37,7 @@ impl Program {
     }
 
     fn python(code: &str) -> Self {
-        let mut command = Command::new("python3");
+        let mut command = Command::new(PYTHON);
         command.args(["-c", code]).stdin(Stdio::piped()).stdout(Stdio::null());
         Self(command.spawn().unwrap())
     }
@@ -149,7 +151,7 @@ sys.stdin.readline()
     let mut program = Program::python(code);
     let pid = program.pid();
     let mut parts = Looker::default().syscalls(pid, pid).await.unwrap();
-    let reads = |it: &Syscall| it.name == "read" && it.thread == pid && it.args.starts_with("0<");
+    let reads = |it: &Syscall| it.name == "read" && it.thread == pid && it.args.starts_with("0<pipe:");
     until(&mut parts, |_, part| part.waits.iter().any(reads)).await;
     program.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
     let locks = |it: &Syscall| it.name == "futex" && it.thread != pid && it.args.contains("wait");
