@@ -159,6 +159,11 @@ pub enum Act {
     },
     /// Ask for readings of gauges round after round, or no longer: `Msg::Gauges` each. Has no `Msg::Done`.
     WatchGauges(bool),
+    /// Look at what a process calls, and at no other: `Msg::Syscalls` of that generation each; or at none. Has no `Msg::Done`.
+    WatchSyscalls {
+        of: Option<(SessionId, u32)>,
+        generation: u64,
+    },
     /// Answered with `Reply::GaugePast`.
     GaugePast(PastWanted),
     /// Answered with `Reply::Rules`.

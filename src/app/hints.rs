@@ -417,6 +417,7 @@ fn record_hints(it: &Records) -> &'static [Action] {
         }
         Of::Status(..) => &[
             Action::RecordOpen,
+            Action::SyscallsShow,
             Action::Nudge,
             Action::Interrupt,
             Action::Pause,
@@ -426,7 +427,9 @@ fn record_hints(it: &Records) -> &'static [Action] {
             Action::Find,
             Action::Again,
         ],
-        Of::Egress(_) | Of::Audit => &[Action::RecordOpen, Action::Find, Action::Again],
+        Of::Egress(_) | Of::Audit | Of::Syscalls(..) => {
+            &[Action::RecordOpen, Action::Find, Action::Again]
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) type Head = Vec<(String, Tone)>;
 pub(super) fn of_explained(told: &Explained, zone: &Zone, state: &State) -> (Vec<Record>, Head) {
     let mut rows: Vec<Record> =
         told.evidence.iter().map(|(it, weight)| evidence(it, *weight, told.at, zone)).collect();
+    rows.extend((!told.processes.all.is_empty()).then(headings));
     rows.extend(told.processes.tree().map(|(it, depth)| process(it, depth)));
     (rows, head(told, state))
 }
@@ -126,6 +127,23 @@ fn evidence(it: &Evidence, weight: Weight, now: Timestamp, zone: &Zone) -> Recor
         ],
         details,
         of: What::Evidence(format!("{} {}", it.source.word(), it.what)),
+    }
+}
+
+/// The names of the columns of processes, as a row of the list, for those of evidence are on top.
+fn headings() -> Record {
+    let cells = ["PID", "STATE", "CPU", "CALL", "PROCESS"];
+    let means = [
+        ("pid", "the number of the process, as this machine has it"),
+        ("state", "what it does or waits on, in a word"),
+        ("cpu", "its time on processors since it began"),
+        ("call", "the system call it is in; a dash where the kernel does not tell"),
+        ("process", "what was called, and what it does; further in = started by the one above"),
+    ];
+    Record {
+        cells: cells.map(|it| (it.to_owned(), Tone::Dim)).into(),
+        details: means.map(|(name, words)| (name, words.to_owned(), Tone::Plain)).into(),
+        of: What::Headings,
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     diff::Half,
     files,
     grid::Tab,
-    records::Of,
+    records::{Of, Records},
     state::{Place, State},
     timeline::TimelinePlace,
     view::View,
@@ -26,6 +26,8 @@ const SNAPSHOT_COLUMNS_MAX: u16 = 90;
 const FILE_COLUMNS_MAX: u16 = 70;
 /// With fewer rows only one of them is shown.
 const STACKED_ROWS_MIN: u16 = 16;
+/// What is left below a list of records is used to read one of them whole if it is so many rows, with a title.
+const RECORD_SIDE_ROWS_MIN: u16 = 6;
 
 /// Columns of a recording whose width is not known yet, the usual ones. The list of what happened has the rest: words are
 /// long.
@@ -211,7 +213,9 @@ fn place_view(view: &View, area: Area) -> ViewArea {
         side: side.split_top(1),
         divider,
     };
-    if area.width >= BESIDE_COLUMNS_MIN {
+    // Its words are long, and what is below its rows is where one of them is read whole.
+    let is_stacked = matches!(view, View::Records(it) if matches!(it.of, Of::Status(..)));
+    if area.width >= BESIDE_COLUMNS_MIN && !is_stacked {
         let columns = match view {
             View::Snapshots(_) => (area.width / 2).min(SNAPSHOT_COLUMNS_MAX),
             View::Diff(_) => (area.width * 3 / 10).clamp(34, FILE_COLUMNS_MAX),
@@ -219,7 +223,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             View::Asks(_) => (area.width / 2).min(ASKS_COLUMNS_MAX),
             View::Records(it) if it.open.is_some() => 0,
             // Its words are long.
-            View::Records(it) if matches!(it.of, Of::Status(..)) => area.width,
+            View::Records(it) if matches!(it.of, Of::Syscalls(..)) => area.width,
             View::Records(_) => area.width * 3 / 5,
             View::Gauges(it) if it.whole => 0,
             View::Gauges(_) => (area.width / 2).min(GAUGES_COLUMNS_MAX),
@@ -242,7 +246,7 @@ fn place_view(view: &View, area: Area) -> ViewArea {
             wanted.clamp(4, area.height / 2)
         }
         View::Records(it) if it.open.is_some() => 0,
-        View::Records(_) => area.height,
+        View::Records(it) => record_rows(it, area.height),
         View::Gauges(it) if it.whole => 0,
         View::Gauges(_) if area.height < STACKED_ROWS_MIN => area.height,
         View::Gauges(it) => {
@@ -266,6 +270,18 @@ fn place_view(view: &View, area: Area) -> ViewArea {
         }
     };
     split(area.split_top(rows), None)
+}
+
+/// Rows of a list of records: as many as it has, where what is left is enough to read one row whole.
+fn record_rows(it: &Records, height: u16) -> u16 {
+    let (listed, _) = it.counts();
+    let list = it.head.len().min(usize::from(height / 3)).saturating_add(listed);
+    // Its title, and the headings.
+    let wanted = u16::try_from(list).unwrap_or(u16::MAX).saturating_add(2);
+    let is_enough = wanted.saturating_add(RECORD_SIDE_ROWS_MIN) <= height;
+    // What grows while it is read keeps its place.
+    let grows = matches!(it.of, Of::Syscalls(..));
+    if is_enough && listed > 0 && !grows { wanted } else { height }
 }
 
 /// The screen of the past is what is looked at: it comes first, and the list beside or below it.

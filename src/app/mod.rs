@@ -21,6 +21,7 @@ pub mod help;
 pub mod hints;
 pub mod hunks;
 mod inspect;
+mod syscalls;
 pub mod keymap;
 pub mod layout;
 pub mod line;

@@ -30,6 +30,7 @@ use crate::{
         session::{Lease, Session},
         snapshot::Snapshot,
         status::Explained,
+        syscall::SyscallPart,
         timeline::TimelinePage,
         traffic::Traffic,
     },
@@ -72,6 +73,11 @@ pub enum Msg {
     },
     /// A round of readings, or why there are no more.
     Gauges(Outcome<Box<Gauges>>),
+    /// What a process called, or why it is not looked at; `generation` is the one of its `Act::WatchSyscalls`.
+    Syscalls {
+        generation: u64,
+        part: Outcome<Box<SyscallPart>>,
+    },
     /// From the directories that the place of files watches.
     Files(FilesNews),
     Link(Link),

@@ -7,6 +7,7 @@ use super::{
     ask::{Line, Tone},
     effect::EffectId,
     state::State,
+    syscalls::Log,
     view::{Cursor, Page, Pattern, View},
 };
 use crate::{
@@ -34,6 +35,8 @@ pub enum Of {
     Audit,
     /// What one session of a sandbox does, and what that stands on.
     Status(SandboxId, SessionId),
+    /// What a process of a session calls.
+    Syscalls(SandboxId, SessionId, u32),
 }
 
 impl Of {
@@ -43,6 +46,7 @@ impl Of {
             Self::Egress(_) => "WHAT WENT OUT",
             Self::Audit => "AUDIT RECORD",
             Self::Status(..) => "INSPECTOR",
+            Self::Syscalls(..) => "SYSTEM CALLS",
         }
     }
 
@@ -59,6 +63,9 @@ impl Of {
             Self::Status(..) => {
                 &[("WHO", 8), ("SAYS", 8), ("TIME", 6), ("COUNTS", 12), ("EVIDENCE", 0)]
             }
+            Self::Syscalls(..) => {
+                &[("TIME", 12), ("THREAD", 7), ("TOOK", 7), ("RESULT", 14), ("CALL", 0)]
+            }
         }
     }
 
@@ -68,6 +75,7 @@ impl Of {
             Self::Egress(_) => "nothing wanted to go out yet",
             Self::Audit => "the audit record has nothing in it",
             Self::Status(..) => "nothing is known of it",
+            Self::Syscalls(..) => "it has called nothing yet",
         }
     }
 }
@@ -91,8 +99,14 @@ pub enum What {
     Entry(i64),
     /// Evidence for a status, by who says it.
     Evidence(String),
+    /// What the columns of processes are.
+    Headings,
     /// A process, by its number.
     Process(u32),
+    /// A system call that ended, by its number here.
+    Syscall(u64),
+    /// The one that a thread is in.
+    InSyscall(u32),
 }
 
 impl What {
@@ -116,7 +130,7 @@ impl Record {
     pub fn rule(&self) -> Option<&KnownRule> {
         match &self.of {
             What::Rule(it) => Some(it),
-            What::Flow(_) | What::Entry(_) | What::Evidence(_) | What::Process(_) => None,
+            _ => None,
         }
     }
 }
@@ -150,6 +164,10 @@ pub struct Records {
     pub(super) reading: Option<EffectId>,
     /// When its rows are asked for anew by themselves, as long as they are looked at.
     pub(super) anew_at: Option<Duration>,
+    /// Of those whose calls can be looked at, the one that says most of what all do.
+    pub(super) leading: Option<u32>,
+    /// The calls of the process that it is about.
+    pub(super) log: Log,
 }
 
 impl Records {
@@ -167,14 +185,23 @@ impl Records {
             asked: None,
             reading: None,
             anew_at: None,
+            leading: None,
+            log: Log::default(),
         }
     }
 
     pub fn sandbox(&self) -> Option<&SandboxId> {
         match &self.of {
-            Of::Egress(id) | Of::Status(id, _) => Some(id),
+            Of::Egress(id) | Of::Status(id, _) | Of::Syscalls(id, _, _) => Some(id),
             Of::Rules | Of::Audit => None,
         }
+    }
+
+    /// Rows that what is said of all has, in a place of so many: a third, or more where that costs no row of the list.
+    pub fn head_rows(&self, height: u16) -> usize {
+        let height = usize::from(height);
+        let spare = height.saturating_sub(self.listed.len() + 1);
+        self.head.len().min(spare.max(height / 3))
     }
 
     /// The rows that are listed, from one on.
@@ -197,6 +224,16 @@ impl Records {
         let here = self.current().map(|it| it.of.clone());
         (self.rows, self.head, self.known, self.wrong) = (rows, head, true, None);
         self.list(here.as_ref());
+    }
+
+    /// Takes what its process called; who looks at the newest goes on doing so.
+    pub(super) fn take_calls(&mut self, name: &str, zone: &Zone) {
+        let at_end = self.cursor.at() + 1 >= self.listed.len();
+        let (rows, head) = self.log.records(name, zone);
+        self.take(rows, head);
+        if at_end {
+            self.cursor.move_to(usize::MAX);
+        }
     }
 
     pub(super) fn filter(&mut self, pattern: Option<Pattern>) {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     args::ExplainArgs,
-    out, paint, resolve,
+    out, paint, resolve, syscalls,
     table::{Cell, Table, Tone},
 };
 use crate::{
@@ -27,6 +27,9 @@ pub async fn explain(runtime: &dyn Runtime, args: ExplainArgs) -> Outcome<out::C
     let (sandbox, session) = resolve::session(&all, &args.session)?;
     let name = session.name(&sandbox.name);
     let told = runtime.explain(&session.id).await?;
+    if let Some(pid) = args.syscalls {
+        return syscalls::show(runtime, &told, &name, pid, &args).await;
+    }
     if args.json {
         out::json(&ExplainedView::new(&told, &name, &sandbox.name))?;
         return Ok(out::DONE);

@@ -37,6 +37,7 @@ mod snapshot;
 mod stats;
 mod safe;
 mod steer;
+mod syscalls;
 mod table;
 mod timeline;
 mod tree;

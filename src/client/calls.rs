@@ -51,6 +51,7 @@ use crate::{
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         status::Explained,
+        syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
@@ -545,6 +546,19 @@ impl Runtime for Client {
             required("explained", response.explained)?.try_into()
         });
         telling.await
+    }
+
+    async fn syscalls(&self, id: &SessionId, pid: u32) -> Outcome<BoxStream<Outcome<SyscallPart>>> {
+        let wires = self.wires()?;
+        let mut streams = wires.streams();
+        let request = v1::SyscallsRequest { session: id.to_string(), pid };
+        let call = streams.syscalls(wires.request(request));
+        let parts = wires.answer(HUB_ANSWER_WITHIN, call).await?;
+        // Whoever looks does so at one moment: what comes after a gap is another.
+        Ok(Box::pin(parts.map(move |part| match part {
+            Ok(part) => Ok(part.into()),
+            Err(status) => Err(wires.fault(&status)),
+        })))
     }
 
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage> {

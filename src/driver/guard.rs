@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program,
-    PtyIo, Shelf, Stillness, Taken, Touched, files,
+    PtyIo, Shelf, Stillness, Syscalls, Taken, Touched, files,
 };
 use crate::{
     base::{
@@ -234,6 +234,10 @@ impl Place for GuardedPlace {
 
     async fn processes(&self, leader: u32) -> Outcome<Reading> {
         within(self.driver, "processes", LOOK_WITHIN, self.inner.processes(leader)).await
+    }
+
+    async fn syscalls(&self, leader: u32, pid: u32) -> Outcome<Syscalls> {
+        within(self.driver, "syscalls", LOOK_WITHIN, self.inner.syscalls(leader, pid)).await
     }
 
     async fn pause(&self) -> Outcome<()> {

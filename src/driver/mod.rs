@@ -44,6 +44,7 @@ use crate::{
         process::Reading,
         sandbox::{Isolation, SandboxSpec, State},
         session::{ExitStatus, SessionSpec},
+        syscall::SyscallPart,
     },
 };
 
@@ -298,6 +299,12 @@ pub struct Metered {
     pub gpus: Vec<Gpu>,
 }
 
+/// What is said where system calls can't be looked at.
+pub const NO_SYSCALLS: &str = "system calls can't be looked at here";
+
+/// What a process calls, part after part.
+pub type Syscalls = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = SyscallPart> + Send>>;
+
 /// Changes one after the other, found as they are asked for. Blocks on files.
 pub type Changes = Box<dyn Iterator<Item = Outcome<DiffPiece>> + Send>;
 
@@ -342,6 +349,12 @@ pub trait Place: Send + Sync {
     /// What the process that leads a session does, and those below it. Looks at no more of them than can be shown.
     async fn processes(&self, _leader: u32) -> Outcome<Reading> {
         Err(Fault::unsupported("its processes can't be looked at from here"))
+    }
+
+    /// What a process calls from now on: one that leads a session, or that comes from `leader`. It is slower for as long as
+    /// this is held, and goes on as before when it is dropped.
+    async fn syscalls(&self, _leader: u32, _pid: u32) -> Outcome<Syscalls> {
+        Err(Fault::unsupported(NO_SYSCALLS))
     }
 
     /// How many processes of it the kernel ended for want of memory, so far; `None` = that can't be told.

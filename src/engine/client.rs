@@ -37,6 +37,7 @@ use crate::{
         session::{Lease, Session, SessionSpec},
         snapshot::{Snapshot, SnapshotCause},
         status::Explained,
+        syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
@@ -385,6 +386,14 @@ impl Runtime for Client {
 
     async fn explain(&self, id: &SessionId) -> Outcome<Explained> {
         self.engine.explain(id).await
+    }
+
+    async fn syscalls(&self, id: &SessionId, pid: u32) -> Outcome<BoxStream<Outcome<SyscallPart>>> {
+        // Before it is looked at, so that nobody looks who is not in the record.
+        let act = self.engine.act_on_session(&self.who, Action::SyscallsWatched, id)?;
+        self.engine.record(act.with("process", u64::from(pid))).await;
+        let parts = self.engine.syscalls(id, pid).await?;
+        Ok(Box::pin(parts.map(Ok)))
     }
 
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage> {

@@ -13,11 +13,23 @@ use crate::{
         process::Processes,
         session::{Session, Status},
         status::{Evidence, Explained, Source, Weight},
+        syscall::SyscallPart,
     },
+    runtime::BoxStream,
     session::seat::Seat,
 };
 
 impl Inner {
+    /// What a process of a session calls.
+    pub(super) async fn syscalls(
+        &self,
+        id: &SessionId,
+        pid: u32,
+    ) -> Outcome<BoxStream<SyscallPart>> {
+        let seat = self.fleet().of_session(id)?.seat()?;
+        seat.syscalls(id, pid).await
+    }
+
     pub(super) async fn explain(&self, id: &SessionId) -> Outcome<Explained> {
         let (seat, session): (Option<Arc<dyn Seat>>, Session) = {
             let fleet = self.fleet();

@@ -45,7 +45,7 @@ use tokio::{
 pub use self::tls::Authority;
 use self::{
     log::Log,
-    names::Names,
+    names::{Meant, Names},
     noted::{Kind, Noted, Word},
     reach::Place,
     rules::{Rules, Snapshot},
@@ -467,6 +467,14 @@ impl Watch {
     }
 
     /// Whether there is something that the hub was not told yet, or may not have heard.
+    /// The name and port that a connection of the sandbox's is meant for; `None` where its address is what it is.
+    pub fn called(&self, to: SocketAddr) -> Option<String> {
+        match self.inner.names().meant(to.ip()) {
+            Meant::Name(name) => Some(format!("{name}:{}", to.port())),
+            Meant::Forgotten | Meant::Address(_) => None,
+        }
+    }
+
     pub fn has_news(&self) -> bool {
         locked(&self.inner.noted).due().is_some_and(|it| it <= clock::monotonic())
     }

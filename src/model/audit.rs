@@ -59,6 +59,8 @@ words! {
         SessionOpened = "session.opened",
         /// A program was told to run without one.
         ProgramRun = "program.run",
+        /// The system calls of a process were looked at.
+        SyscallsWatched = "syscalls.watched",
         /// A file or directory was written from outside.
         FileWritten = "file.written",
         RecordingRemoved = "recording.removed",

@@ -24,5 +24,6 @@ pub mod session;
 pub mod snapshot;
 pub mod replay;
 pub mod status;
+pub mod syscall;
 pub mod timeline;
 pub mod traffic;

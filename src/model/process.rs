@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::sandbox::words;
-use crate::base::clock::Timestamp;
+use crate::base::{clock::Timestamp, units::human_bytes};
 
 words! {
     /// What a process does, as far as the kernel tells.
@@ -73,12 +73,39 @@ pub struct Reading {
     pub at: Duration,
     /// Its first process first, each behind the one it comes from; bounded.
     pub processes: Vec<Process>,
-    /// Of those that run and have the terminal, how often each went to sleep by itself so far.
+    /// How often each that lives went to sleep by itself so far; one that is not here was not counted.
     pub slept: BTreeMap<u32, u64>,
     /// Those beyond the bound.
     pub more: u32,
     /// What could not be seen, in words for a person.
     pub notes: Vec<String>,
+    /// File systems that they write to, and that have no room left.
+    pub full: Vec<Full>,
+}
+
+/// A file system without room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// A place on it, as the programs see it; safe to show.
+    pub place: String,
+    pub size_bytes: u64,
+    /// What is left for who is not root.
+    pub free_bytes: u64,
+    /// It can have no more files than these, and has them; `None` = that is not it.
+    pub files: Option<u64>,
+}
+
+impl Full {
+    pub fn in_words(&self) -> String {
+        let (place, size) = (&self.place, human_bytes(self.size_bytes));
+        let free = human_bytes(self.free_bytes);
+        match self.files {
+            Some(files) => format!(
+                "the disk of {place} is full: it has all {files} files that it can have, and {free} of {size} free"
+            ),
+            None => format!("the disk of {place} is full: {free} of {size} free"),
+        }
+    }
 }
 
 /// The same, as it is shown.
@@ -94,6 +121,14 @@ pub struct Processes {
 }
 
 impl Processes {
+    /// The one that says most of what all do: of those that have the terminal the first that does not wait for a child.
+    pub fn leading(&self) -> Option<&Process> {
+        let alive = || self.all.iter().filter(|it| it.is_alive());
+        let front = || alive().filter(|it| it.foreground);
+        let leads = front().find(|it| it.doing != Doing::Child);
+        leads.or_else(|| front().next()).or_else(|| alive().next())
+    }
+
     /// Each with how far below the first it is, at most 16.
     pub fn tree(&self) -> impl Iterator<Item = (&Process, usize)> {
         let mut depths: BTreeMap<u32, usize> = BTreeMap::new();

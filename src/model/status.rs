@@ -36,7 +36,10 @@ words! {
         Paused = "paused",
         Stopped = "stopped",
         Deadlock = "deadlock",
+        /// It hangs in the kernel.
         Disk = "disk",
+        /// What it writes to has no room left.
+        Full = "disk full",
         Network = "network",
         Repeats = "repeats",
         Loops = "loops",
@@ -87,6 +90,7 @@ impl Cause {
             Self::Deadlock | Self::Disk => {
                 &[Offer::Peek, Offer::Interrupt, Offer::Snapshot, Offer::Shell]
             }
+            Self::Full => &[Offer::Peek, Offer::Shell, Offer::Interrupt],
             Self::Network => &[Offer::Peek, Offer::Interrupt, Offer::Shell],
             Self::Repeats | Self::Loops => {
                 &[Offer::Peek, Offer::Nudge, Offer::Interrupt, Offer::Pause, Offer::Snapshot]
@@ -221,9 +225,11 @@ impl Explained {
     pub fn offers(&self) -> Vec<Offer> {
         let mut out: Vec<Offer> = Vec::new();
         let of_causes = self.causes().flat_map(|(cause, _)| cause.fits());
+        let is_asked = self.causes().any(|(cause, _)| cause == Cause::Ask);
         let of_status: &[Offer] = match self.status {
             Status::Exited => &[Offer::Peek],
-            Status::Waiting => &[Offer::Peek, Offer::Nudge],
+            // What is held at an ask takes no line.
+            Status::Waiting if !is_asked => &[Offer::Peek, Offer::Nudge],
             _ => &[],
         };
         for it in of_causes.chain(of_status) {

@@ -35,6 +35,7 @@ use crate::{
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         status::Explained,
+        syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
@@ -290,6 +291,9 @@ pub trait Runtime: files::Files {
 
     /// What a session does, and what that stands on. Its processes are looked at, twice within a second.
     async fn explain(&self, id: &SessionId) -> Outcome<Explained>;
+
+    /// What one of its processes calls from now on, which is slower for as long as this is held. It is in the audit record.
+    async fn syscalls(&self, id: &SessionId, pid: u32) -> Outcome<BoxStream<Outcome<SyscallPart>>>;
 
     async fn history(&self, id: &SessionId, request: HistoryRequest) -> Outcome<HistoryPage>;
     async fn search(&self, id: &SessionId, request: SearchRequest) -> Outcome<SearchPage>;

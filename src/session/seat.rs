@@ -13,7 +13,7 @@ use crate::{
         id::{AskId, SandboxId, SessionId},
         units::Size,
     },
-    driver::PlaceFacts,
+    driver::{NO_SYSCALLS, PlaceFacts},
     model::{
         ask::{Answer, Asked, Request},
         fact::Fact,
@@ -22,6 +22,7 @@ use crate::{
         secret::Given,
         session::{ExitStatus, Lease, Session, SessionSpec},
         status::Explained,
+        syscall::SyscallPart,
         traffic::{RuledPart, Traffic},
     },
 };
@@ -127,6 +128,11 @@ pub trait Seat: Send + Sync {
 
     /// What a session does, and what that stands on; looks at its processes, twice where it may be stuck.
     async fn explain(&self, session: &SessionId) -> Outcome<Explained>;
+
+    /// What a process of a session calls from now on; `pid` as the host has it.
+    async fn syscalls(&self, _session: &SessionId, _pid: u32) -> Outcome<BoxStream<SyscallPart>> {
+        Err(Fault::unsupported(NO_SYSCALLS))
+    }
 
     /// What was decided at its way out without a person, to who has all up to this number of this gate; with `all`, also
     /// what would be told later.

@@ -23,7 +23,7 @@ use crate::{
             SNAPSHOT_WITHIN, STDIN_QUEUED_MAX,
         },
     },
-    model::session::SessionSpec,
+    model::{session::SessionSpec, syscall::SyscallPart},
     session::seat::{BoxStream, Seat, SeatEvent},
     wire::{
         convert::{
@@ -128,6 +128,10 @@ impl Connection {
             Some(call::What::Hold(_)) => return self.hold().await,
             Some(call::What::GiveRoot(_)) => return self.root().await,
             Some(call::What::Exec(spec)) => return self.exec(spec.try_into()?).await,
+            Some(call::What::Syscalls(it)) => {
+                let id = convert::session_id(&it.session)?;
+                return self.syscalls(seat.syscalls(&id, it.pid).await?).await;
+            }
             Some(call::What::Open(open)) => {
                 let id = convert::session_id(&open.session)?;
                 let spec = open.spec.ok_or_else(|| Fault::invalid("missing: open.spec"))?;
@@ -218,6 +222,19 @@ impl Connection {
                         }
                     },
                     None => return Ok(()),
+                },
+                _ = self.calls.next::<Call>() => return Ok(()),
+            }
+        }
+    }
+
+    /// A process is looked at for as long as the connection is.
+    async fn syscalls(&mut self, mut parts: BoxStream<SyscallPart>) -> Outcome<()> {
+        loop {
+            tokio::select! {
+                part = parts.next() => match part {
+                    Some(part) if self.answer(answer::What::Syscalls((&part).into())).await => {}
+                    _ => return Ok(()),
                 },
                 _ = self.calls.next::<Call>() => return Ok(()),
             }

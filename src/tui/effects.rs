@@ -93,6 +93,8 @@ pub struct Runner {
     lanes: HashMap<SessionId, Lane>,
     /// Readings of gauges, while they are wanted.
     gauges: Option<AbortHandle>,
+    /// Looks at what one process calls.
+    calls_of: Option<AbortHandle>,
     /// Calls that only read and may be given up.
     reads: HashMap<EffectId, AbortHandle>,
     /// What the place of files watches.
@@ -111,6 +113,7 @@ impl Runner {
             subscriptions: JoinSet::new(),
             lanes: HashMap::new(),
             gauges: None,
+            calls_of: None,
             reads: HashMap::new(),
             watching: None,
             graphics,
@@ -275,6 +278,14 @@ impl Runner {
                 if on {
                     let task = watch_gauges(runtime, self.outbox.answers.clone());
                     self.gauges = Some(self.subscriptions.spawn(task));
+                }
+            }
+            Act::WatchSyscalls { of, generation } => {
+                self.calls_of.take().inspect(AbortHandle::abort);
+                if let Some((session, pid)) = of {
+                    let answers = self.outbox.answers.clone();
+                    let task = watch_syscalls(runtime, answers, (session, pid), generation);
+                    self.calls_of = Some(self.subscriptions.spawn(task));
                 }
             }
             Act::GaugePast(wanted) => self.call(id, HUB_ANSWER_WITHIN, async move {
@@ -586,6 +597,32 @@ async fn watch_gauges(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
     // Not at once: what asks again does so with the next message.
     tokio::time::sleep(RECONNECT_AFTER_MAX).await;
     drop(answers.send(Msg::Gauges(Err(why))).await);
+}
+
+/// What a process calls, until that is over.
+async fn watch_syscalls(
+    runtime: Arc<dyn Runtime>,
+    answers: mpsc::Sender<Msg>,
+    (session, pid): (SessionId, u32),
+    generation: u64,
+) {
+    let why = match runtime.syscalls(&session, pid).await {
+        Err(fault) => fault,
+        Ok(mut parts) => loop {
+            match parts.next().await {
+                None => break Fault::lost("the hub ended the look"),
+                Some(Err(fault)) => break fault,
+                Some(Ok(part)) => {
+                    let is_over = part.over.is_some();
+                    let part = Ok(Box::new(part));
+                    if answers.send(Msg::Syscalls { generation, part }).await.is_err() || is_over {
+                        return;
+                    }
+                }
+            }
+        },
+    };
+    drop(answers.send(Msg::Syscalls { generation, part: Err(why) }).await);
 }
 
 /// How the hub is reached, as it changes.

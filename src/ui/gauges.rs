@@ -123,7 +123,10 @@ impl View<'_> {
         if !header.is_empty() {
             let end = self.view_title(brush, header, focused, "GAUGES", "");
             let found = it.pattern.as_ref().map(|it| format!("/{} · ", visible(&it.text)));
-            let text = format!(" {}by {} ", found.unwrap_or_default(), it.sort.word());
+            let rows = usize::from(list.height.saturating_sub(host_rows(list.height) + 1));
+            let part = super::shown_of(it.cursor.top(), rows, it.cursor.count());
+            let part = part.map(|it| format!("{it} · ")).unwrap_or_default();
+            let text = format!(" {}{part}by {} ", found.unwrap_or_default(), it.sort.word());
             let right = header.x + header.width;
             let style = self.theme.style(Role::BorderFocus);
             brush.text_right(right, header.y, right.saturating_sub(end + 1), &text, style);

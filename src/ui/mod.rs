@@ -42,6 +42,11 @@ struct View<'a> {
     theme: &'a Theme,
 }
 
+/// Which rows of a list show, unless all do: `3-9 of 20`.
+fn shown_of(top: usize, rows: usize, count: usize) -> Option<String> {
+    (rows < count).then(|| format!("{}-{} of {count}", top + 1, (top + rows).min(count)))
+}
+
 /// Draws the whole console into `area`; answers where the terminal's cursor belongs, if it shows. Of a buffer
 /// that has only some rows of it, those are drawn, if `State::take_touched` said that they are enough.
 /// A part of the state that does not fit into `area` is cut; nothing is written outside of it.

@@ -12,6 +12,13 @@ use crate::{
 };
 use ratatui::style::Style;
 
+/// How many rows there are, and which of them show, unless all do.
+fn position(it: &Records, height: u16) -> String {
+    let (listed, all) = it.counts();
+    let rows = usize::from(height).saturating_sub(1 + it.head_rows(height));
+    super::shown_of(it.cursor.top(), rows, listed).unwrap_or_else(|| all.to_string())
+}
+
 impl View<'_> {
     pub(super) fn records(&self, brush: &mut Brush<'_>, it: &Records, area: &ViewArea) {
         let focused = self.state.overlay.is_none();
@@ -32,14 +39,14 @@ impl View<'_> {
         let (listed, all) = it.counts();
         let text = match &it.pattern {
             Some(pattern) => format!(" /{} · {listed} of {all} ", visible(&pattern.text)),
-            None if it.known => format!(" {all} "),
+            None if it.known => format!(" {} ", position(it, list.height)),
             None => String::new(),
         };
         let style = self.theme.style(Role::BorderFocus);
         brush.text_right(right, header.y, right.saturating_sub(end + 1), &text, style);
         let mut inside = brush.within(list);
         let mut y = list.y;
-        for (text, tone) in it.head.iter().take(usize::from(list.height / 3)) {
+        for (text, tone) in it.head.iter().take(it.head_rows(list.height)) {
             inside.text(list.x + 1, y, list.width, text, self.theme.style(tone_role(*tone)));
             y += 1;
         }

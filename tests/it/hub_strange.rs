@@ -29,6 +29,7 @@ use sandwatch::{
         session::{Lease, Session, SessionSpec},
         snapshot::Snapshot,
         status::Explained,
+        syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
         traffic::Traffic,
     },
@@ -73,6 +74,7 @@ deaf! {
     fn give(_id: &SandboxId, _given: Vec<Given>) -> ();
     fn traffic(_id: &SandboxId) -> Traffic;
     fn explain(_id: &SessionId) -> Explained;
+    fn syscalls(_id: &SessionId, _pid: u32) -> BoxStream<Outcome<SyscallPart>>;
     fn standing() -> Vec<Ask>;
     fn revoke(_id: &AskId) -> Ask;
     fn decide(_id: &AskId, _digest: &str, _choice: Choice) -> Ask;

@@ -12,6 +12,7 @@ use sandwatch::{
         process::{Doing, Process, Processes},
         session::Status,
         status::{Cause, Evidence, Explained, Source, Weight},
+        syscall::{Syscall, SyscallEnd, SyscallPart},
     },
     runtime::Nudge,
 };
@@ -131,9 +132,39 @@ fn the_inspector_shows_what_a_status_stands_on_and_what_fits() {
         };
         let (parent, child) = (row("bash --run"), row("python3 --run"));
         assert!(child.0 == parent.0 + 1 && child.1 > parent.1, "{picture}");
+        // Columns of processes have names, and the row under the cursor is read whole below all rows.
+        assert!(picture.contains("PID") && picture.contains("CALL"), "{picture}");
+        assert_eq!(picture.matches("the status stands on it").count(), 1, "{picture}");
         // A program's words touch nothing.
         assert!(!picture.contains('\u{202e}') && !picture.contains('\u{1b}'), "{picture}");
     }
+}
+
+#[test]
+fn who_is_held_at_an_ask_is_answered_and_told_nothing() {
+    let mut console = Console::with_fleet((120, 40), day());
+    let session = asked(&console.keys("w")).unwrap();
+    let mut held = told(&session);
+    held.status = Status::Waiting;
+    let asks = evidence(Source::Runtime, Some(Status::Waiting), "it is held until you answer");
+    held.evidence = vec![(Evidence { cause: Some(Cause::Ask), ..asks }, Weight::Decides)];
+    console.answer(|it| matches!(it, Act::Explain(_)), Reply::Explained(Box::new(held)));
+    let picture = console.picture();
+    assert!(picture.contains("what fits: I answers"), "{picture}");
+    assert!(!picture.contains("sends it a line"), "{picture}");
+}
+
+#[test]
+fn of_more_rows_than_there_is_room_for_it_is_said_which_are_shown() {
+    let mut console = Console::with_fleet((80, 24), day());
+    let session = asked(&console.keys("w")).unwrap();
+    let mut many = told(&session);
+    many.processes.all = (40..80).map(|pid| process(pid, 1, "worker", Doing::Timer)).collect();
+    console.answer(|it| matches!(it, Act::Explain(_)), Reply::Explained(Box::new(many)));
+    let picture = console.picture();
+    assert!(picture.contains(" 1-") && picture.contains(" of 44\n"), "{picture}");
+    console.keys("G");
+    assert!(console.picture().contains("-44 of 44\n"), "{}", console.picture());
 }
 
 #[test]
@@ -224,4 +255,76 @@ fn a_line_and_an_interrupt_reach_the_session_that_is_inspected() {
     assert_eq!(sent(&console.keys("enter")), None);
     console.now += Duration::from_secs(1);
     assert_eq!(sent(&console.keys("y")), Some(Nudge::Interrupt));
+}
+
+fn watched(acts: &[Act]) -> Option<(Option<u32>, u64)> {
+    acts.iter().find_map(|it| match it {
+        Act::WatchSyscalls { of, generation } => {
+            Some((of.as_ref().map(|(_, pid)| *pid), *generation))
+        }
+        _ => None,
+    })
+}
+
+fn part(done: &str, waits: &str) -> SyscallPart {
+    let call = |name: &str, end| Syscall {
+        thread: 41,
+        at: Timestamp(START),
+        name: name.to_owned(),
+        args: "3</etc/passwd\u{202e}>".to_owned(),
+        end,
+    };
+    let took = Duration::from_millis(2);
+    let end = SyscallEnd { value: -2, error: Some("ENOENT".to_owned()), took };
+    SyscallPart {
+        done: vec![call(done, Some(end))],
+        waits: vec![call(waits, None)],
+        made: 1,
+        ..SyscallPart::default()
+    }
+}
+
+#[test]
+fn the_calls_of_the_process_under_the_cursor_are_shown_as_long_as_they_are_looked_at() {
+    for size in [(80, 24), (120, 40)] {
+        let mut console = inspecting(size);
+        console.keys("G");
+        let (of, generation) = watched(&console.keys("v")).expect("it is looked at");
+        assert_eq!(of, Some(41));
+        for at in 0..60 {
+            let part = Ok(Box::new(part(&format!("call_{at}"), "futex")));
+            console.send(Msg::Syscalls { generation, part });
+        }
+        let picture = console.picture();
+        for words in ["SYSTEM CALLS", "process 41 of ", "slower", "call_59(", "ENOENT", "futex("] {
+            assert!(picture.contains(words), "{words} is not in\n{picture}");
+        }
+        assert!(!picture.contains('\u{202e}'), "{picture}");
+        // Who went back to an older one keeps it in sight.
+        console.keys("g");
+        console.send(Msg::Syscalls { generation, part: Ok(Box::new(part("late", "futex"))) });
+        assert!(console.picture().contains("call_0("), "{}", console.picture());
+        // What came of an older look is of that.
+        console.send(Msg::Syscalls { generation: 0, part: Ok(Box::new(part("older", "futex"))) });
+        console.keys("G");
+        let picture = console.picture();
+        assert!(!picture.contains("older(") && picture.contains("late("), "{picture}");
+        assert_eq!(watched(&console.keys("esc")), Some((None, generation + 1)));
+        assert!(console.picture().contains("INSPECTOR"), "{}", console.picture());
+    }
+}
+
+#[test]
+fn why_calls_can_t_be_looked_at_is_said_and_once_more_is_asked_for() {
+    let mut console = inspecting((120, 40));
+    // Of what is no process, the one that leads is meant.
+    let (of, generation) = watched(&console.keys("v")).expect("it is looked at");
+    assert_eq!(of, Some(41));
+    let fault = sandwatch::base::fault::Fault::denied("this kernel does not let you").hint("ask");
+    let acts = console.send(Msg::Syscalls { generation, part: Err(fault) });
+    assert_eq!(watched(&acts), Some((None, generation + 1)));
+    let picture = console.picture();
+    assert!(picture.contains("over: this kernel does not let you: ask"), "{picture}");
+    let acts = console.keys("R");
+    assert_eq!(watched(&acts), Some((Some(41), generation + 2)));
 }

@@ -150,6 +150,11 @@ fn a_status_is_what_a_program_does_and_not_what_it_says() {
     }
     // It is only said: nothing was done about it.
     assert_eq!(explain(&home, "dead")["status"], "stuck");
+    // What is typed at it comes back from its terminal, and moves nothing of it.
+    home.ok(&["send", "dead", "typed at it"]);
+    home.ok(&["wait", "dead", "--for", "text=typed at it"]);
+    let typed = explain(&home, "dead");
+    assert_eq!((&typed["status"], causes(&typed)), (&"stuck".into(), vec!["deadlock"]), "{typed}");
     let for_people = home.ok(&["explain", "dead"]);
     for words in ["dead: stuck", "runtime", "futex", "sandwatch send dead '<C-c>'"] {
         assert!(for_people.contains(words), "{words}: {for_people}");
@@ -175,6 +180,21 @@ fn a_status_is_what_a_program_does_and_not_what_it_says() {
         is_asleep(&last)
     });
     assert_eq!(decided(&last)["source"], "process");
+}
+
+#[test]
+fn who_stands_where_no_room_is_left_is_said_to_and_goes_on_when_there_is_some() {
+    let home = Home::new();
+    let fills = "head -c 400M /dev/zero > /dev/shm/all; sleep 1000";
+    start(&home, "full", &[], &["/bin/sh", "-c", fills]);
+    let told = becomes(&home, "full", "stuck");
+    assert_eq!((&decided(&told)["source"], causes(&told)), (&"process".into(), vec!["disk full"]));
+    let why = told["status_why"].as_str().unwrap();
+    assert_eq!(why, "the disk of /dev/shm is full: 0 B of 256 M free", "{told}");
+    assert!(told["offers"].as_array().unwrap().contains(&"shell".into()), "{told}");
+    home.ok(&["exec", "full", "--", "/bin/sh", "-c", "truncate -s 0 /dev/shm/all"]);
+    let told = becomes(&home, "full", "idle");
+    assert_eq!(causes(&told), Vec::<&str>::new(), "{told}");
 }
 
 #[test]

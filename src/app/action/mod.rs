@@ -114,7 +114,9 @@ impl Scope {
             Self::Diff => "in what changed",
             Self::Asks => "in the list of asks",
             Self::Ask => "in an ask that you read",
-            Self::Records => "in rules, in what went out, in the audit record and in the inspector",
+            Self::Records => {
+                "in rules, in what went out, in the audit record, in the inspector and in system calls"
+            }
             Self::Gauges => "in gauges",
             Self::Files => "in files",
             Self::Timeline => "in the timeline",

@@ -181,6 +181,9 @@ actions! {
         "Show what a session does and what that stands on: the evidence, its processes, and what each waits on.",
         [Global "w", Prefix "e"], "why" Sandbox;
 
+    SyscallsShow, "status.syscalls", Records, None, "System calls",
+        "In the inspector: show what the process under the cursor calls, as it calls it; it is slower meanwhile, and it is in the audit record.",
+        [Records "v"];
     Nudge, "status.nudge", Records, None, "Send a line",
         "In the inspector: type one line into the session, with enter behind it, without stepping in.",
         [Records "t"];

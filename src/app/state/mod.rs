@@ -101,6 +101,8 @@ pub struct State {
     pub fleet: Fleet,
     pub asks: Asks,
     pub board: Board,
+    /// The process whose calls are asked for, and which time that is.
+    pub(super) calls: (Option<(SessionId, u32)>, u64),
     pub grid: Grid,
     pub place: Place,
     /// Where the keyboard of the session was taken from, to return there.
@@ -212,6 +214,7 @@ impl State {
             fleet: Fleet::default(),
             asks: Asks::default(),
             board: Board::default(),
+            calls: (None, 0),
             place: Place::Fleet,
             came_from: Place::Fleet,
             fleet_shown: true,

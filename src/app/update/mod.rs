@@ -21,6 +21,7 @@ mod results;
 mod scroll;
 mod snapshots;
 mod steer;
+mod syscalls;
 mod timeline;
 mod typing;
 mod verbs;
@@ -51,7 +52,12 @@ use crate::{
 pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
     state.now = now;
     let quiet = match &msg {
-        Msg::Output { .. } | Msg::Tick | Msg::Done { .. } | Msg::Drawn(_) | Msg::Gauges(_) => true,
+        Msg::Output { .. }
+        | Msg::Tick
+        | Msg::Done { .. }
+        | Msg::Drawn(_)
+        | Msg::Gauges(_)
+        | Msg::Syscalls { .. } => true,
         // Where no box shows all there is to know of one.
         Msg::Event(Event::Changed { sandbox, .. }) if state.overlay.is_none() => {
             state.fleet.get(&sandbox.id).is_some_and(|it| it.looks_like(sandbox))
@@ -176,6 +182,7 @@ impl Turn<'_> {
                 self.output_ended(&session, generation, why);
             }
             Msg::Gauges(round) => self.gauges_came(round),
+            Msg::Syscalls { generation, part } => self.syscalls_came(generation, part),
             Msg::Files(news) => self.files_news(news),
             Msg::Link(link) => self.link(link),
             Msg::Done { id, result } => self.done(id, result),
@@ -239,6 +246,7 @@ impl Turn<'_> {
         self.settle_gauges();
         self.settle_timeline();
         self.watch_gauges();
+        self.watch_syscalls();
         let rows = self.state.frame.fleet.map_or(0, |(_, list)| list.height);
         self.state.fleet.set_height(usize::from(rows));
         if let Some(copy) = &self.state.copy {

@@ -27,7 +27,7 @@ use crate::{
 
 impl Turn<'_> {
     /// Opens one of them; asked for once more, it is read anew.
-    fn open_records(&mut self, of: Of) {
+    pub(super) fn open_records(&mut self, of: Of) {
         if self.state.records().is_some_and(|it| it.of == of) {
             return self.read_records();
         }
@@ -81,7 +81,7 @@ impl Turn<'_> {
         }
     }
 
-    fn records_mut(&mut self) -> Option<&mut Records> {
+    pub(super) fn records_mut(&mut self) -> Option<&mut Records> {
         match self.state.views.last_mut() {
             Some(View::Records(it)) => Some(it),
             _ => None,
@@ -100,6 +100,7 @@ impl Turn<'_> {
             Of::Egress(sandbox) => Act::Traffic(sandbox.clone()),
             Of::Audit => Act::Audit,
             Of::Status(_, session) => Act::Explain(session.clone()),
+            Of::Syscalls(..) => return self.look_at_calls_again(),
         };
         let asked = self.start(act, Some(Pending::Records(of)));
         if let Some(it) = self.records_mut() {
@@ -131,6 +132,7 @@ impl Turn<'_> {
             Action::RuleAdd if it.of == Of::Rules => self.write_new_rule(),
             Action::RuleRemove if it.of == Of::Rules => self.ask_to_remove_rule(),
             Action::Nudge | Action::Interrupt => return self.steer(action),
+            Action::SyscallsShow => return self.open_syscalls(),
             Action::FindNext | Action::FindPrevious | Action::NextPlace | Action::PreviousPlace => {
                 let (title, key) = (action.spec().title, self.state.key_words(Action::Back));
                 self.notice(Level::Info, &format!("{title} does nothing here; {key} goes back"));
@@ -225,7 +227,10 @@ impl Turn<'_> {
             }
             Pending::Records(of) => {
                 let explained = match &result {
-                    Ok(Reply::Explained(told)) => Some(of_explained(told, &zone, self.state)),
+                    Ok(Reply::Explained(told)) => {
+                        let leading = told.processes.leading().map(|it| it.pid);
+                        Some((of_explained(told, &zone, self.state), leading))
+                    }
                     _ => None,
                 };
                 let now = self.state.now.since_start;
@@ -236,7 +241,8 @@ impl Turn<'_> {
                 if matches!(of, Of::Status(..)) {
                     it.anew_at = Some(now + INSPECT_EVERY);
                 }
-                if let Some((rows, head)) = explained {
+                if let Some(((rows, head), leading)) = explained {
+                    it.leading = leading;
                     return it.take(rows, head);
                 }
                 let (rows, head) = match result {
@@ -263,7 +269,7 @@ impl Turn<'_> {
         let Some(area) = self.state.frame.view else { return };
         let Some(it) = self.records_mut() else { return };
         // The headings, and what is said of all.
-        let above = 1 + it.head.len().min(usize::from(area.list.1.height / 3));
+        let above = 1 + it.head_rows(area.list.1.height);
         it.cursor.set_height(usize::from(area.list.1.height).saturating_sub(above));
         if let Some(open) = &mut it.open {
             open.lay_out(area.side.1.width, usize::from(area.side.1.height));
@@ -272,7 +278,7 @@ impl Turn<'_> {
 
     pub(super) fn mouse_in_records(&mut self, mouse: Mouse, row: Option<usize>, again: bool) {
         let Some(rows) = self.state.turned(mouse) else { return };
-        let height = self.state.frame.view.map_or(0, |it| usize::from(it.list.1.height / 3));
+        let height = self.state.frame.view.map_or(0, |it| it.list.1.height);
         let Some(it) = self.records_mut() else { return };
         if let Some(open) = &mut it.open {
             return open.page.scroll_by(rows);
@@ -280,7 +286,7 @@ impl Turn<'_> {
         if rows != 0 {
             return it.cursor.move_by(rows);
         }
-        let above = 1 + it.head.len().min(height);
+        let above = 1 + it.head_rows(height);
         let row = row.and_then(|it| it.checked_sub(above)).map(|row| it.cursor.top() + row);
         match row.filter(|row| *row < it.cursor.count()) {
             Some(row) => it.cursor.move_to(row),

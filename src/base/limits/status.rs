@@ -28,10 +28,29 @@ pub const READINGS_APART: Duration = Duration::from_millis(500);
 pub const DEADLOCK_AFTER: Duration = Duration::from_secs(5);
 pub const DISK_STUCK_AFTER: Duration = Duration::from_secs(30);
 pub const NETWORK_STUCK_AFTER: Duration = Duration::from_secs(180);
+/// A file system that is asked how much room it has is waited for so long: one that hangs is another matter.
+pub const DISK_ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 /// Processes of a session that are shown, threads of one that are looked at, and what is shown of its command, in bytes.
 pub const PROCESSES_SHOWN_MAX: usize = 128;
 pub const PROCESS_THREADS_MAX: usize = 64;
 pub const PROCESS_COMMAND_BYTES_MAX: usize = 512;
+/// Calls of a process that are looked at: how often what was noted is told, calls in one part (2560 a second, more than
+/// anybody reads; those beyond are counted), bytes of what one was called with and of one text in it, entries of a list.
+pub const SYSCALLS_PART_EVERY: Duration = Duration::from_millis(100);
+pub const SYSCALLS_PART_MAX: usize = 256;
+pub const SYSCALL_ARGS_BYTES_MAX: usize = 512;
+pub const SYSCALL_STRING_BYTES_MAX: usize = 160;
+pub const SYSCALL_LIST_MAX: usize = 8;
+const _: () = assert!(SYSCALL_STRING_BYTES_MAX < 4096, "a text lies in two pages at most");
+/// Threads of a process whose calls are looked at, processes of a sandbox at the same time, and how long at most: what is
+/// looked at is slower.
+pub const SYSCALL_THREADS_MAX: usize = 256;
+pub const SYSCALLS_WATCHES_MAX: usize = 4;
+pub const SYSCALLS_WATCHED_MAX: Duration = Duration::from_secs(600);
+/// Lists of connections are read at most so often for what calls are made on: they are long.
+pub const SOCKETS_READ_EVERY: Duration = Duration::from_secs(1);
+/// Calls that a console keeps of the process it looks at: each part makes all of their rows anew.
+pub const CONSOLE_SYSCALLS_MAX: usize = 1000;
 /// Pieces of evidence for one session's status.
 pub const EVIDENCE_MAX: usize = 32;
 /// Calls of a tool with the same arguments in a row that lead nowhere; for how long the same screens come in turn, or a sign

@@ -1,13 +1,23 @@
 //! Arguments of `explain`.
 
+use std::time::Duration;
+
 use clap::Args;
+
+use super::values;
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Name, id or unique prefix of an id
     #[arg(value_name = "SESSION")]
     pub session: String,
-    /// One JSON document
+    /// One JSON document; with --syscalls one object a line
     #[arg(long)]
     pub json: bool,
+    /// Show what a process calls, as it calls it: the number that `explain` has, else the one that leads
+    #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true)]
+    pub syscalls: Option<Option<u32>>,
+    /// With --syscalls: for how long, at most 10m
+    #[arg(long = "for", value_name = "DURATION", requires = "syscalls", default_value = "5s", value_parser = values::duration)]
+    pub look_for: Duration,
 }

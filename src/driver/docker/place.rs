@@ -23,7 +23,8 @@ use crate::{
         limits::{DEATH_WITHIN, ENGINE_LOOK_AGAIN_MIN},
     },
     driver::{
-        Doors, Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, local, local::doing::Looker,
+        Doors, Ground, PipeIo, Place, PlaceFacts, Program, PtyIo, Syscalls, local,
+        local::doing::Looker,
     },
     model::{process::Reading, sandbox::State, session::SessionSpec},
 };
@@ -113,6 +114,14 @@ impl Place for DockerPlace {
             return Err(Fault::unsupported(words));
         }
         self.looker.look(leader).await
+    }
+
+    async fn syscalls(&self, leader: u32, pid: u32) -> Outcome<Syscalls> {
+        if !self.programs.sees_processes {
+            let words = "its engine is on another machine, where system calls can't be looked at";
+            return Err(Fault::unsupported(words));
+        }
+        self.looker.syscalls(leader, pid).await
     }
 
     async fn exec(&self, spec: &SessionSpec) -> Outcome<Program<PipeIo>> {

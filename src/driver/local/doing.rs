@@ -17,8 +17,10 @@ use rustix::process::Pid;
 use tokio::sync::Semaphore;
 
 use super::{
+    full::Disks,
     processes,
     sockets::Networks,
+    syscalls::{Traced, Watches},
     waits::{self, Here, Wait},
 };
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
         },
         text,
     },
+    driver::Syscalls,
     model::process::{Doing, Process, Reading},
 };
 
@@ -43,11 +46,18 @@ const NO_CALLS: &str =
 /// Looks at processes aside, few at a time: one that can't be looked at to its end holds up others that look, and nobody
 /// else.
 #[derive(Clone)]
-pub struct Looker(Arc<Semaphore>);
+pub struct Looker {
+    turns: Arc<Semaphore>,
+    disks: Disks,
+    watches: Watches,
+    traced: Traced,
+}
 
 impl Default for Looker {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LOOKS_AT_ONCE)))
+        let turns = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        let (disks, watches) = (Disks::default(), Watches::default());
+        Self { turns, disks, watches, traced: Traced::default() }
     }
 }
 
@@ -56,11 +66,13 @@ impl Looker {
     pub async fn look(&self, leader: u32) -> Outcome<Reading> {
         let pid = i32::try_from(leader).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| Fault::bug("a session is led by no process"))?;
-        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| Fault::bug("nobody may look at processes"))?;
         let (done, outcome) = tokio::sync::oneshot::channel();
+        let traced = self.traced.clone();
         let looking = move || {
-            let seen = Look::new(&|| !done.is_closed()).at(pid);
+            let wanted = || !done.is_closed();
+            let seen = Look { traced, ..Look::new(&wanted) }.at(pid);
             drop(turn);
             // Whoever asked may have left.
             drop(done.send(seen));
@@ -69,7 +81,19 @@ impl Looker {
         let started = std::thread::Builder::new().name("processes".to_owned()).spawn(looking);
         started.map_err(|error| fault(&error))?;
         let seen = outcome.await.map_err(|_| Fault::bug("looking at processes was cut short"))?;
-        seen.map_err(|error| fault(&error))
+        let mut seen = seen.map_err(|error| fault(&error))?;
+        seen.full = self.disks.full(leader, &seen).await;
+        Ok(seen)
+    }
+
+    /// What a process calls from now on that leads a session, or comes from the one that does.
+    pub async fn syscalls(&self, leader: u32, pid: u32) -> Outcome<Syscalls> {
+        self.watches.begin(leader, pid, self.traced.clone()).await
+    }
+
+    /// Lets go of all whose calls are looked at.
+    pub async fn let_go(&self) {
+        self.watches.end_all().await;
     }
 }
 
@@ -128,13 +152,16 @@ pub struct Look<'a> {
     /// Processes with more threads than are looked at.
     cut: Vec<String>,
     pub networks: Networks,
+    /// What stands for a moment because its calls are looked at.
+    pub traced: Traced,
 }
 
 impl<'a> Look<'a> {
     pub fn new(wanted: &'a dyn Fn() -> bool) -> Self {
         let until = clock::monotonic() + LOOK_WITHIN;
         let (over, hidden, cut) = (false, false, Vec::new());
-        Self { until, wanted, over, hidden, cut, networks: Networks::default() }
+        let (networks, traced) = (Networks::default(), Traced::default());
+        Self { until, wanted, over, hidden, cut, networks, traced }
     }
 
     /// Whether there is time to look at one more, and a reason to; once there is none it is so for good.
@@ -162,7 +189,7 @@ impl<'a> Look<'a> {
             }
             // What has ended since is not there.
             let Some(seen) = self.process(pid, stat.front) else { continue };
-            if seen.foreground && seen.doing == Doing::Runs {
+            if seen.is_alive() {
                 reading.slept.extend(self.sleeps(pid).map(|it| (seen.pid, it)));
             }
             reading.processes.push(seen);

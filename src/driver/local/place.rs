@@ -32,7 +32,7 @@ use crate::{
         limits::DEATH_WITHIN,
         units::Size,
     },
-    driver::{Doors, PipeIo, Place, PlaceFacts, Program, PtyIo},
+    driver::{Doors, PipeIo, Place, PlaceFacts, Program, PtyIo, Syscalls},
     model::{process::Reading, sandbox::Isolation, session::SessionSpec},
 };
 
@@ -89,9 +89,7 @@ impl LocalPlace {
 
     fn awake(&self) -> Outcome<()> {
         if self.paused.load(Ordering::SeqCst) {
-            return Err(
-                Fault::busy("starting a program: the sandbox is paused").hint("resume it first")
-            );
+            return Err(Fault::busy("the sandbox is paused").hint("resume it first"));
         }
         Ok(())
     }
@@ -122,6 +120,7 @@ impl LocalPlace {
     /// Stops every process by signals; `again` when that was done before.
     async fn halt(&self, again: bool) -> Outcome<()> {
         let first = self.link.pid;
+        self.looker.let_go().await;
         if !again {
             let asleep = looking(move || processes::asleep_below(first)).await?;
             *self.asleep.lock().unwrap_or_else(PoisonError::into_inner) = asleep;
@@ -235,6 +234,17 @@ impl Place for LocalPlace {
             return Err(Fault::unsupported(words));
         }
         self.looker.look(leader).await
+    }
+
+    async fn syscalls(&self, leader: u32, pid: u32) -> Outcome<Syscalls> {
+        if self.has_a_kernel() {
+            let words =
+                "its processes have a kernel of their own, which does not tell what they call";
+            return Err(Fault::unsupported(words));
+        }
+        // One that is looked at is not seen to be held by a signal, and would not be let go on.
+        self.awake()?;
+        self.looker.syscalls(leader, pid).await
     }
 
     async fn pause(&self) -> Outcome<()> {

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use super::{
     doing::{Look, Stat, read},
     sockets::End,
+    syscalls,
 };
 use crate::model::process::{Doing, KEYS};
 
@@ -23,7 +24,7 @@ const NAMED_MAX: usize = 4;
 const OWN_FDS_MAX: usize = 512;
 /// `FUTEX_WAIT`, `FUTEX_LOCK_PI` and others, without their flags; and the flag that only threads of the same process can
 /// wake who waits.
-const FUTEX_COMMAND: u64 = 0x7f;
+pub const FUTEX_COMMAND: u64 = 0x7f;
 const FUTEX_PRIVATE: u64 = 0x80;
 
 /// What a thread does.
@@ -79,6 +80,7 @@ pub fn of_thread(here: &mut Here<'_, '_>, tid: i32) -> Option<Wait> {
     let stat = Stat::parse(&read(&format!("{at}/stat"), 4096).ok()?)?;
     match stat.state {
         b'R' => return Some(Wait::new(Doing::Runs, false)),
+        b't' if here.look.traced.steps(tid) => return Some(Wait::new(Doing::Runs, false)),
         b'T' | b't' => return Some(Wait::new(Doing::Stopped, true)),
         b'Z' | b'X' => return Some(Wait::new(Doing::Zombie, true)),
         _ => {}
@@ -160,12 +162,13 @@ impl Call {
     }
 
     fn words(&self) -> String {
-        name(self.number).map_or_else(|| format!("system call {}", self.number), str::to_owned)
+        syscalls::name(self.number)
+            .map_or_else(|| format!("system call {}", self.number), str::to_owned)
     }
 
     fn wait(&self, here: &mut Here<'_, '_>) -> Wait {
         let [_, second, third, fourth, fifth, _] = self.args;
-        match name(self.number).unwrap_or_default() {
+        match syscalls::name(self.number).unwrap_or_default() {
             "read" | "readv" | "pread64" | "recvfrom" | "recvmsg" | "recvmmsg" | "write"
             | "writev" | "sendto" | "sendmsg" | "connect" | "accept" | "accept4" => {
                 let writes = matches!(self.number, libc::SYS_write | libc::SYS_writev);
@@ -214,56 +217,6 @@ impl Call {
             _ => Wait::default(),
         }
     }
-}
-
-/// The calls that something is made of here.
-fn name(number: i64) -> Option<&'static str> {
-    #[cfg(target_arch = "x86_64")]
-    match number {
-        libc::SYS_poll => return Some("poll"),
-        libc::SYS_select => return Some("select"),
-        libc::SYS_epoll_wait => return Some("epoll_wait"),
-        libc::SYS_pause => return Some("pause"),
-        libc::SYS_vfork => return Some("vfork"),
-        libc::SYS_open => return Some("open"),
-        _ => {}
-    }
-    Some(match number {
-        libc::SYS_read => "read",
-        libc::SYS_readv => "readv",
-        libc::SYS_pread64 => "pread64",
-        libc::SYS_recvfrom => "recvfrom",
-        libc::SYS_recvmsg => "recvmsg",
-        libc::SYS_recvmmsg => "recvmmsg",
-        libc::SYS_write => "write",
-        libc::SYS_writev => "writev",
-        libc::SYS_sendto => "sendto",
-        libc::SYS_sendmsg => "sendmsg",
-        libc::SYS_connect => "connect",
-        libc::SYS_accept => "accept",
-        libc::SYS_accept4 => "accept4",
-        libc::SYS_ppoll => "ppoll",
-        libc::SYS_pselect6 => "pselect6",
-        libc::SYS_epoll_pwait => "epoll_pwait",
-        libc::SYS_epoll_pwait2 => "epoll_pwait2",
-        libc::SYS_futex => "futex",
-        libc::SYS_wait4 => "wait4",
-        libc::SYS_waitid => "waitid",
-        libc::SYS_nanosleep => "nanosleep",
-        libc::SYS_clock_nanosleep => "clock_nanosleep",
-        libc::SYS_flock => "flock",
-        libc::SYS_fcntl => "fcntl",
-        libc::SYS_semop => "semop",
-        libc::SYS_msgrcv => "msgrcv",
-        libc::SYS_msgsnd => "msgsnd",
-        libc::SYS_openat => "openat",
-        libc::SYS_rt_sigsuspend => "rt_sigsuspend",
-        libc::SYS_rt_sigtimedwait => "rt_sigtimedwait",
-        libc::SYS_io_uring_enter => "io_uring_enter",
-        libc::SYS_fsync => "fsync",
-        libc::SYS_restart_syscall => "restart_syscall",
-        _ => return None,
-    })
 }
 
 /// What a descriptor is.

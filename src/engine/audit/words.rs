@@ -3,6 +3,7 @@
 use crate::{
     base::{
         clock,
+        fault::Outcome,
         id::{SandboxId, SessionId, SnapshotId},
         text::count,
     },
@@ -64,6 +65,23 @@ impl Inner {
             .with_any("asks_left_out", found.and_then(|it| it.asks_noted.left_out()))
             .with_any("egress_allowed_left_out", found.and_then(|it| it.allowed_noted.left_out()))
             .with_any("egress_denied_left_out", found.and_then(|it| it.denied_noted.left_out()))
+    }
+}
+
+impl Inner {
+    /// What a client does to a session; `Absent` where there is none.
+    pub(in crate::engine) fn act_on_session(
+        &self,
+        who: &Identity,
+        action: Action,
+        id: &SessionId,
+    ) -> Outcome<Act> {
+        let fleet = self.fleet();
+        let entry = fleet.of_session(id)?;
+        let session = entry.session(id);
+        let name = session.map_or_else(|| id.to_string(), |it| it.name(&entry.sandbox.name));
+        let act = about(by_client(who, action, &name), &entry.sandbox.id, &entry.sandbox.name);
+        Ok(act.with("session", id.as_str()))
     }
 }
 

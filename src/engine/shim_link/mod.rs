@@ -40,6 +40,7 @@ use crate::{
         secret::Given,
         session::{Lease, Session, SessionSpec},
         status::Explained,
+        syscall::SyscallPart,
         traffic::{RuledPart, Traffic},
     },
     session::seat::{BoxStream, ExecOutput, Hold, Seat, SeatEvent},
@@ -254,6 +255,25 @@ impl Seat for ShimLink {
             answer::What::Explained(it) => it.try_into(),
             _ => Err(unexpected()),
         }
+    }
+
+    async fn syscalls(&self, session: &SessionId, pid: u32) -> Outcome<BoxStream<SyscallPart>> {
+        let session = session.to_string();
+        let call = call::What::Syscalls(crate::wire::v1::SyscallsRequest { session, pid });
+        // The first part says that it is looked at, or why it is not.
+        let begun = async {
+            let mut connection = self.begin(call).await?;
+            match connection.answer().await {
+                Ok(answer::What::Syscalls(first)) => Ok((first.into(), connection)),
+                Ok(answer::What::Fault(fault)) => Err(fault.into()),
+                Ok(_) => Err(unexpected()),
+                Err(fault) => Err(self.broken(fault).await),
+            }
+        };
+        let late =
+            |_| Err(Fault::late(format!("the shim of {} did not answer in time", self.name)));
+        let (first, connection) = timeout(ANSWER_WITHIN, begun).await.unwrap_or_else(late)?;
+        Ok(streams::syscalls(first, connection))
     }
 
     async fn ruled(&self, (gate, number): (u64, u64), all: bool) -> Outcome<RuledPart> {

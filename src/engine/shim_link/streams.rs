@@ -20,7 +20,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         limits::{ANSWER_WITHIN, PTY_CHUNK_BYTES_MAX},
     },
-    model::output::Output,
+    model::{output::Output, syscall::SyscallPart},
     session::{
         seat::{BoxStream, ExecOutput, SeatEvent},
         unfold::unfold,
@@ -148,6 +148,26 @@ impl Watch {
         }
         None
     }
+}
+
+/// What a process calls: its first part, then those that follow.
+pub(super) fn syscalls(first: SyscallPart, connection: Connection) -> BoxStream<SyscallPart> {
+    unfold((Some(first), connection, false), |(first, mut connection, over)| async move {
+        let next = match first {
+            Some(first) => Some(first),
+            None if over => None,
+            None => match connection.answer().await {
+                Ok(answer::What::Syscalls(part)) => Some(part.into()),
+                Ok(_) => None,
+                Err(_) => Some(SyscallPart {
+                    over: Some("the shim of its sandbox is gone".to_owned()),
+                    ..SyscallPart::default()
+                }),
+            },
+        };
+        let over = next.as_ref().is_none_or(|it: &SyscallPart| it.over.is_some());
+        ((None, connection, over), next)
+    })
 }
 
 async fn send_stdin(mut stdin: BoxStream<Bytes>, mut writer: OwnedWriteHalf) {

@@ -96,6 +96,10 @@ pub(super) static ACTS: &[Told] = &[
     info(Action::WorkspaceApplied, Kind::Files, |it| landed(it, "applied")),
     info(Action::WorkspaceTakenBack, Kind::Files, |it| landed(it, "took back")),
     info(Action::SessionOpened, Kind::Session, |it| of_by(it, "opened it: ") + &command(it)),
+    info(Action::SyscallsWatched, Kind::Session, |it| {
+        let process = number(it, "process").unwrap_or_default();
+        of_by(it, &format!("looked at the system calls of process {process}"))
+    }),
     info(Action::ProgramRun, Kind::Session, |it| format!("{} ran {}", it.actor, command(it))),
     info(Action::FileWritten, Kind::Files, |it| {
         format!("{} wrote {}", it.actor, it.text("path").unwrap_or(&it.subject))

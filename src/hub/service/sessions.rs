@@ -24,8 +24,9 @@ use crate::{
             ExecRequest, ExecResponse, ExplainRequest, ExplainResponse, HistoryPage,
             HistoryRequest, InputRequest, InputResponse, LeaseRequest, LeaseResponse, NudgeRequest,
             NudgeResponse, OpenRequest, OpenResponse, Output, OutputRequest, ResizeRequest,
-            ResizeResponse, ScreenRequest, ScreenResponse, SearchPage, SearchRequest, WaitRequest,
-            WaitResponse, exec_request::Kind, sessions_server::Sessions,
+            ResizeResponse, ScreenRequest, ScreenResponse, SearchPage, SearchRequest,
+            SyscallsRequest, SyscallsResponse, WaitRequest, WaitResponse, exec_request::Kind,
+            sessions_server::Sessions,
         },
     },
 };
@@ -36,6 +37,7 @@ impl Sessions for Service {
     type OutputStream = Sending<Output>;
     type ScreenStream = Sending<ScreenResponse>;
     type InputStream = Sending<InputResponse>;
+    type SyscallsStream = Sending<SyscallsResponse>;
 
     async fn open(&self, request: Request<OpenRequest>) -> Answer<OpenResponse> {
         let runtime = self.runtime(&request)?;
@@ -145,6 +147,14 @@ impl Sessions for Service {
         };
         let told = told.await.map_err(|fault| to_status(&fault))?;
         Ok(Response::new(ExplainResponse { explained: Some((&told).into()) }))
+    }
+
+    async fn syscalls(&self, request: Request<SyscallsRequest>) -> Answer<Self::SyscallsStream> {
+        let runtime = self.runtime(&request)?;
+        let asked = request.get_ref();
+        let parts = async { runtime.syscalls(&session_id(&asked.session)?, asked.pid).await };
+        let parts = parts.await.map_err(|fault| to_status(&fault))?;
+        Ok(self.sending(parts, |part| vec![(&part).into()]))
     }
 
     async fn search(&self, request: Request<SearchRequest>) -> Answer<SearchPage> {

@@ -34,12 +34,55 @@ pub(in crate::session) struct Assessed {
     pub(super) seems: Option<Says>,
     /// Good to know.
     pub(super) zombies: Option<Says>,
+    /// What it writes to has no room left, and whether that is why it stands.
+    pub(super) full: Option<Says>,
     /// It may be stuck: it should be looked at again soon.
     pub(super) suspect: bool,
 }
 
 /// `before` is the reading before; `still_for` = so long nothing of it has moved.
 pub(super) fn assess(
+    now: &Reading,
+    before: Option<&Reading>,
+    still_for: Duration,
+    terminal: TerminalUse,
+) -> Assessed {
+    let mut out = of_processes(now, before, still_for, terminal);
+    let was_full =
+        |place: &str| before.is_some_and(|before| before.full.iter().any(|it| it.place == place));
+    let Some(full) = now.full.first() else { return out };
+    if !was_full(&full.place) {
+        // It may be free again in a moment.
+        out.suspect = true;
+        return out;
+    }
+    let stands = !still_for.is_zero() && out.front.is_none() && waits_for_nobody(now);
+    out.full = Some(Says {
+        what: "disk",
+        status: stands.then_some(Status::Stuck),
+        cause: Some(Cause::Full),
+        words: full.in_words(),
+        holds: None,
+    });
+    out
+}
+
+/// Whether those that have the terminal wait for nobody outside of the session, and for no person: only for time, for one
+/// another, or for what nobody can tell.
+fn waits_for_nobody(now: &Reading) -> bool {
+    let mut front = now.processes.iter().filter(|it| it.is_alive() && it.foreground).peekable();
+    let alone = |it: &Process| {
+        !it.keys
+            && match it.doing {
+                Doing::Timer | Doing::Child | Doing::Lock | Doing::Pipe | Doing::Unknown => true,
+                Doing::Events => !it.linked,
+                _ => false,
+            }
+    };
+    front.peek().is_some() && front.all(alone)
+}
+
+fn of_processes(
     now: &Reading,
     before: Option<&Reading>,
     still_for: Duration,
@@ -144,7 +187,8 @@ fn is_busy(it: &Process, now: &Reading, before: Option<&Reading>) -> bool {
         Some(old) => {
             let slept = |of: &Reading| of.slept.get(&it.pid).copied();
             // On a machine that has more to do than it can, one may want a processor all the time, and get little of it.
-            let never_slept = slept(now).is_some() && before.and_then(slept) == slept(now);
+            let runs = it.doing == Doing::Runs && old.doing == Doing::Runs;
+            let never_slept = runs && slept(now).is_some() && before.and_then(slept) == slept(now);
             never_slept || it.cpu.saturating_sub(old.cpu) * BUSY_PART >= apart
         }
         None => it.doing == Doing::Runs,
@@ -242,9 +286,15 @@ pub(super) fn moved(one: &Reading, other: &Reading) -> bool {
     one.more != other.more || signs(one) != signs(other)
 }
 
+/// Whether any may have had a processor between two readings, however shortly.
+pub(super) fn ran(one: &Reading, other: &Reading) -> bool {
+    other.slept.is_empty() || one.slept != other.slept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::process::Full;
 
     fn process(pid: u32, name: &str, doing: Doing) -> Process {
         Process {
@@ -393,6 +443,32 @@ mod tests {
         ] {
             assert_eq!(of(never, LONG), None, "{never:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_twice_is_the_cause_where_all_stand_and_known_where_not() {
+        let full = |free: bool| {
+            let (place, files) = ("/tmp".to_owned(), None);
+            let it = Full { place, size_bytes: 1 << 20, free_bytes: 0, files };
+            (!free).then_some(it).into_iter().collect::<Vec<_>>()
+        };
+        let of = |doing, was_free, still_for| {
+            let all = [process(2, "make", doing)];
+            let before = Reading { full: full(was_free), ..reading(0, &all) };
+            let now = Reading { full: full(false), ..reading(1, &all) };
+            assess(&now, Some(&before), still_for, RAW)
+        };
+        let once = of(Doing::Timer, true, LONG);
+        assert_eq!((once.full, once.suspect), (None, true));
+        let told = of(Doing::Timer, false, LONG).full.unwrap();
+        assert_eq!((told.status, told.cause), (Some(Status::Stuck), Some(Cause::Full)));
+        assert_eq!(told.words, "the disk of /tmp is full: 0 B of 1.0 M free");
+        for waits in [Doing::Terminal, Doing::Socket, Doing::Listens, Doing::Runs] {
+            let told = of(waits, false, LONG).full.unwrap();
+            assert_eq!((told.status, told.cause), (None, Some(Cause::Full)), "{waits:?}");
+        }
+        // What moves does not stand.
+        assert_eq!(of(Doing::Timer, false, Duration::ZERO).full.unwrap().status, None);
     }
 
     #[test]

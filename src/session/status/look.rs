@@ -2,6 +2,7 @@
 //! change by itself, ever more rarely. Of one that waits for a person nothing is looked at until something happens.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use tokio::sync::{Notify, RwLock};
 
 use super::{
     Says,
-    assess::{Assessed, assess, moved},
+    assess::{Assessed, assess, moved, ran},
     rules::Rules,
 };
 use crate::{
@@ -19,8 +20,9 @@ use crate::{
         fault::Kind,
         limits::{
             DEADLOCK_AFTER, LOOK_AGAIN_MAX, LOOK_AGAIN_MIN, LOOK_EVERY_MIN, LOOK_SETTLES,
-            READINGS_APART,
+            PROCESS_COMMAND_BYTES_MAX, READINGS_APART,
         },
+        text::shown,
     },
     driver::{Place, TerminalUse},
     model::{
@@ -48,6 +50,8 @@ pub(in crate::session) struct Around {
     pub rules: Arc<Rules>,
     /// Held to write while all is held still for a moment.
     pub still: Arc<RwLock<()>>,
+    /// The name of the host that a connection is meant for, where its address only stands for one.
+    pub called: Box<dyn Fn(SocketAddr) -> Option<String> + Send + Sync>,
     /// Whether its sandbox is paused: where nothing can be frozen, a signal holds all of it then.
     pub paused: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -66,35 +70,42 @@ impl Looks {
 
     /// Takes a reading; `printed` is when the session printed last.
     fn take(&mut self, now: Reading, printed: Option<Duration>, terminal: TerminalUse) -> Assessed {
-        let moves = self.last.as_ref().is_none_or(|before| moved(before, &now));
-        let before = self.last.as_ref().map(|it| it.at);
-        let since = match (self.still_since, before) {
+        let before = self.last.as_ref();
+        let moves = before.is_none_or(|before| moved(before, &now));
+        let since = match (self.still_since, before.map(|it| it.at)) {
             (Some(since), _) if !moves => since,
             (None, Some(before)) if !moves => before,
             _ => now.at,
         };
+        // What comes while nobody has run is the terminal's echo of what is typed, and moves nothing.
+        let printed = printed.filter(|printed| {
+            before.is_none_or(|before| *printed > before.at && ran(before, &now))
+        });
         let since = since.max(printed.unwrap_or_default());
         self.still_since = Some(since).filter(|_| !moves);
         let still_for = if moves { Duration::ZERO } else { now.at.saturating_sub(since) };
-        let assessed = assess(&now, self.last.as_ref(), still_for, terminal);
+        let assessed = assess(&now, before, still_for, terminal);
         self.last = Some(now);
         assessed
     }
 }
 
 /// Looks once. Where processes can't be seen, what the terminal tells counts alone.
-pub(in crate::session) async fn look(host: &Host, place: &dyn Place, looks: &mut Looks) -> Seen {
+pub(in crate::session) async fn look(host: &Host, around: &Around, looks: &mut Looks) -> Seen {
     let terminal = host.terminal();
     let turns = host.turns();
     if std::mem::replace(&mut looks.turns, turns) != turns {
         looks.forget();
     }
     let read = match host.pid() {
-        Some(pid) if looks.blind.is_none() => Some(place.processes(pid).await),
+        Some(pid) if looks.blind.is_none() => Some(around.place.processes(pid).await),
         _ => None,
     };
     match read {
-        Some(Ok(reading)) => {
+        Some(Ok(mut reading)) => {
+            for it in reading.processes.iter_mut().filter_map(|it| it.on.as_mut()) {
+                *it = by_name(it, &around.called);
+            }
             let processes = Processes {
                 at: Some(clock::wall()),
                 all: reading.processes.clone(),
@@ -133,6 +144,14 @@ pub(in crate::session) async fn look(host: &Host, place: &dyn Place, looks: &mut
     }
 }
 
+/// What somebody waits on, with the names of hosts in place of addresses that stand for them.
+fn by_name(on: &str, called: &dyn Fn(SocketAddr) -> Option<String>) -> String {
+    let name = |it: &str| it.parse().ok().and_then(called);
+    let words: Vec<String> =
+        on.split(", ").map(|it| name(it).unwrap_or_else(|| it.to_owned())).collect();
+    shown(&words.join(", "), PROCESS_COMMAND_BYTES_MAX)
+}
+
 /// What is known where whoever keeps the terminal knows what is done with it.
 fn of_terminal(terminal: TerminalUse) -> Option<Says> {
     Some(match terminal.read? {
@@ -148,7 +167,7 @@ fn of_terminal(terminal: TerminalUse) -> Option<Says> {
 /// Looks, unless all is held still.
 async fn moving(host: &Host, around: &Around, looks: &mut Looks) -> Option<Seen> {
     let _moving = around.still.try_read().ok().filter(|_| !(around.paused)())?;
-    Some(look(host, &*around.place, looks).await)
+    Some(look(host, around, looks).await)
 }
 
 /// Looks for somebody who asks: twice, where it may be stuck or the last look was long ago. What is held still is shown, and
@@ -167,7 +186,7 @@ pub(in crate::session) async fn twice(host: &Host, around: &Around) -> Processes
         looks.last = None;
     }
     let Some(first) = moving(host, around, &mut looks).await else {
-        return look(host, &*around.place, &mut Looks::default()).await.processes;
+        return look(host, around, &mut Looks::default()).await.processes;
     };
     let seen = match first.processes.at {
         Some(_) => {
@@ -220,7 +239,7 @@ async fn watch((host, bell): (Weak<Host>, Arc<Notify>), around: Around) {
             next = Some(LOOK_AGAIN_MAX);
             continue;
         }
-        let seen = look(&strong, &*around.place, &mut looks).await;
+        let seen = look(&strong, &around, &mut looks).await;
         drop(looks);
         strong.looked(&seen.assessed, &seen.processes, &around.rules);
         drop(moving);
@@ -241,5 +260,83 @@ async fn watch((host, bell): (Weak<Host>, Arc<Notify>), around: Around) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{process::Doing, status::Cause};
+
+    const TERMINAL: TerminalUse = TerminalUse { lines: Some(true), read: None };
+
+    fn reading(seconds: u64, doing: Doing, slept: u64) -> Reading {
+        let process = crate::model::process::Process {
+            pid: 7,
+            parent: 1,
+            name: "python3".to_owned(),
+            command: "python3".to_owned(),
+            foreground: true,
+            threads: 3,
+            cpu: Duration::ZERO,
+            doing,
+            endless: true,
+            keys: false,
+            linked: false,
+            on: None,
+            call: None,
+        };
+        let (at, slept) = (Duration::from_secs(seconds), [(7, slept)].into());
+        Reading { at, processes: vec![process], slept, ..Reading::default() }
+    }
+
+    #[test]
+    fn what_is_printed_while_nobody_runs_ends_no_proof_and_what_a_program_prints_does() {
+        let long = Duration::from_secs(600);
+        for (doing, cause) in [
+            (Doing::Lock, Cause::Deadlock),
+            (Doing::Stopped, Cause::Stopped),
+            (Doing::Disk, Cause::Disk),
+        ] {
+            let mut looks = Looks::default();
+            let mut take = |seconds: u64, slept: u64, printed: u64| {
+                let printed = Some(Duration::from_secs(printed));
+                looks.take(reading(seconds, doing, slept), printed, TERMINAL).front
+            };
+            take(10, 5, 3);
+            let proven = |it: Option<Says>| it.is_some_and(|it| it.cause == Some(cause));
+            let at = 10 + long.as_secs();
+            assert!(proven(take(at, 5, 3)), "{cause:?}");
+            // An echo, seen by the next look and by the one after it.
+            assert!(proven(take(at + 1, 5, at + 1)), "{cause:?}");
+            assert!(proven(take(at + 2, 5, at + 1)), "{cause:?}");
+            // Who ran, and printed nothing since, printed nothing.
+            assert!(proven(take(at + 3, 6, at + 1)), "{cause:?}");
+            if doing != Doing::Stopped {
+                let told = take(at + 5, 7, at + 4);
+                assert!(told.is_none_or(|it| it.status != Some(Status::Stuck)), "{cause:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_that_stands_for_a_name_is_shown_by_it() {
+        let called = |it: SocketAddr| (it.port() == 443).then(|| "a.example:443".to_owned());
+        let on = by_name("198.18.0.1:443, 10.0.0.1:80, what is typed", &called);
+        assert_eq!(on, "a.example:443, 10.0.0.1:80, what is typed");
+    }
+
+    #[test]
+    fn where_nobody_counts_who_ran_what_is_printed_is_the_programs() {
+        let mut looks = Looks::default();
+        let mut take = |seconds: u64, printed: u64| {
+            let unknown = Reading { slept: BTreeMap::new(), ..reading(seconds, Doing::Lock, 0) };
+            looks.take(unknown, Some(Duration::from_secs(printed)), TERMINAL).front
+        };
+        take(10, 3);
+        assert!(take(100, 3).is_some());
+        assert_eq!(take(101, 101), None);
     }
 }

@@ -46,6 +46,7 @@ enum Slot {
     Loops,
     Output,
     Silence,
+    Full,
     Seems,
     Start,
     Zombies,
@@ -61,7 +62,7 @@ impl Slot {
             Self::Progress | Self::Prompt | Self::Title => Source::Terminal,
             Self::Screen | Self::Loops => Source::Screen,
             Self::Output | Self::Silence => Source::Output,
-            Self::Seems | Self::Start => Source::Process,
+            Self::Full | Self::Seems | Self::Start => Source::Process,
         }
     }
 
@@ -301,8 +302,8 @@ impl Recorder {
 
     /// It is held still, or goes on: what its processes were seen to do says nothing of now. Tells whether anything was.
     pub(super) fn turned(&mut self) -> bool {
-        let front = self.slots.remove(&Slot::Front).is_some();
-        self.slots.remove(&Slot::Seems).is_some() || front
+        let seen = [Slot::Front, Slot::Full, Slot::Seems].map(|it| self.slots.remove(&it));
+        seen.iter().any(Option::is_some)
     }
 
     /// Its processes were looked at, and its screen.
@@ -310,6 +311,7 @@ impl Recorder {
         self.put(Slot::Front, seen.front);
         self.put(Slot::Seems, seen.seems);
         self.put(Slot::Zombies, seen.zombies);
+        self.put(Slot::Full, seen.full);
         let rule = screen.map(|it| Says {
             what: "rule",
             status: Some(it.says),
@@ -348,8 +350,10 @@ impl Recorder {
 
     /// The program ended.
     pub fn ended(&mut self, why: &str) {
-        // What it said of itself is over with it.
+        // What it said of itself is over with it. That there was no room may be why.
+        let full = self.slots.remove(&Slot::Full);
         self.slots.clear();
+        self.slots.extend(full.map(|it| (Slot::Full, Evidence { says: None, ..it })));
         self.set(Slot::Exit, Says::new("exit", Status::Exited, why));
     }
 

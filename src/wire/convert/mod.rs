@@ -37,6 +37,7 @@ pub mod secret;
 pub mod session;
 pub mod snapshot;
 pub mod status;
+mod syscall;
 pub mod timeline;
 mod traffic;
 

@@ -33,7 +33,7 @@ enums! {
     }
     cause_out, cause_in: Cause = StatusCause {
         Ask, Paused, Stopped, Deadlock, Disk, Network, Repeats, Loops, Spins, Banner, Memory,
-        Zombies,
+        Zombies, Full,
     }
     weight_out, weight_in: Weight = EvidenceWeight { Decides, Agrees, Outranked, Stale, Silent, }
     doing_out, doing_in: Doing = ProcessDoing {

@@ -45,7 +45,7 @@ pub struct Shelf {
 pub struct Call {
     #[prost(
         oneof = "call::What",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24, 21, 25"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24, 21, 25, 26"
     )]
     pub what: ::core::option::Option<call::What>,
 }
@@ -123,6 +123,9 @@ pub mod call {
         /// Answered with one Ruled.
         #[prost(message, tag = "25")]
         TellRuled(super::TellRuled),
+        /// Answered with SyscallsResponses until the connection ends, or the last one says that it is over.
+        #[prost(message, tag = "26")]
+        Syscalls(super::super::super::v1::SyscallsRequest),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -355,7 +358,7 @@ pub struct SetLease {
 /// What a shim sends.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answer {
-    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 11")]
+    #[prost(oneof = "answer::What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 11, 15")]
     pub what: ::core::option::Option<answer::What>,
 }
 /// Nested message and enum types in `Answer`.
@@ -398,6 +401,9 @@ pub mod answer {
         /// Answers TellRuled.
         #[prost(message, tag = "11")]
         Ruled(super::Ruled),
+        /// Answers `syscalls`, any number of times.
+        #[prost(message, tag = "15")]
+        Syscalls(super::super::super::v1::SyscallsResponse),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1760,6 +1760,69 @@ pub struct Explained {
     #[prost(int64, tag = "7")]
     pub at_ms: i64,
 }
+/// One system call. Its words are the program's own, and safe to show.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Syscall {
+    /// The number of the thread, as the host has it.
+    #[prost(uint32, tag = "1")]
+    pub thread: u32,
+    /// When it was begun, milliseconds since 1970.
+    #[prost(int64, tag = "2")]
+    pub at_ms: i64,
+    /// What it is called, at most 63 bytes.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// What it was called with, in words of at most 512 bytes.
+    #[prost(string, tag = "4")]
+    pub args: ::prost::alloc::string::String,
+    /// What came of it; absent = the thread is in it.
+    #[prost(message, optional, tag = "5")]
+    pub end: ::core::option::Option<SyscallEnd>,
+}
+/// What came of a system call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyscallEnd {
+    /// As the kernel gave it; an error is below 0.
+    #[prost(int64, tag = "1")]
+    pub value: i64,
+    /// What the error is called, at most 63 bytes; absent = it is none.
+    #[prost(string, optional, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::string::String>,
+    /// How long it took, with what looking at it costs.
+    #[prost(uint64, tag = "3")]
+    pub took_us: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SyscallsRequest {
+    /// Id of the session.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// As in Process.
+    #[prost(uint32, tag = "2")]
+    pub pid: u32,
+}
+/// What a process called since the message before; at most ten a second.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SyscallsResponse {
+    /// Calls that ended, in the order of their ends; at most 256.
+    #[prost(message, repeated, tag = "1")]
+    pub done: ::prost::alloc::vec::Vec<Syscall>,
+    /// All that its threads are in now, in place of those of the message before; at most 256.
+    #[prost(message, repeated, tag = "2")]
+    pub waits: ::prost::alloc::vec::Vec<Syscall>,
+    /// How many ended, with those that are left out.
+    #[prost(uint64, tag = "3")]
+    pub made: u64,
+    /// Of those, the ones that are not here: there were too many.
+    #[prost(uint64, tag = "4")]
+    pub left_out: u64,
+    /// Threads that are not looked at, for there are too many.
+    #[prost(uint32, tag = "5")]
+    pub unseen_threads: u32,
+    /// Why nothing follows, for people, at most 1024 bytes; absent = more may.
+    #[prost(string, optional, tag = "6")]
+    pub over: ::core::option::Option<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainRequest {
     /// Id of the session.
@@ -3791,6 +3854,8 @@ pub enum StatusCause {
     Memory = 11,
     /// Processes have ended that nobody asks how.
     Zombies = 12,
+    /// What it writes to has no room left.
+    Full = 13,
 }
 impl StatusCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3812,6 +3877,7 @@ impl StatusCause {
             Self::Banner => "STATUS_CAUSE_BANNER",
             Self::Memory => "STATUS_CAUSE_MEMORY",
             Self::Zombies => "STATUS_CAUSE_ZOMBIES",
+            Self::Full => "STATUS_CAUSE_FULL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3830,6 +3896,7 @@ impl StatusCause {
             "STATUS_CAUSE_BANNER" => Some(Self::Banner),
             "STATUS_CAUSE_MEMORY" => Some(Self::Memory),
             "STATUS_CAUSE_ZOMBIES" => Some(Self::Zombies),
+            "STATUS_CAUSE_FULL" => Some(Self::Full),
             _ => None,
         }
     }
@@ -8793,6 +8860,33 @@ pub mod sessions_client {
                 .insert(GrpcMethod::new("sandwatch.v1.Sessions", "Explain"));
             self.inner.unary(req, path, codec).await
         }
+        /// The system calls of one of its processes from now on, which is slower for as long as the call lasts; at most ten
+        /// minutes. It is in the audit record. UNIMPLEMENTED where processes can't be looked at, PERMISSION_DENIED where the kernel
+        /// does not allow it.
+        pub async fn syscalls(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SyscallsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SyscallsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Sessions/Syscalls",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Sessions", "Syscalls"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -8894,6 +8988,19 @@ pub mod sessions_server {
             &self,
             request: tonic::Request<super::ExplainRequest>,
         ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
+        /// Server streaming response type for the Syscalls method.
+        type SyscallsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SyscallsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The system calls of one of its processes from now on, which is slower for as long as the call lasts; at most ten
+        /// minutes. It is in the audit record. UNIMPLEMENTED where processes can't be looked at, PERMISSION_DENIED where the kernel
+        /// does not allow it.
+        async fn syscalls(
+            &self,
+            request: tonic::Request<super::SyscallsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::SyscallsStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SessionsServer<T> {
@@ -9495,6 +9602,52 @@ pub mod sessions_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Sessions/Syscalls" => {
+                    #[allow(non_camel_case_types)]
+                    struct SyscallsSvc<T: Sessions>(pub Arc<T>);
+                    impl<
+                        T: Sessions,
+                    > tonic::server::ServerStreamingService<super::SyscallsRequest>
+                    for SyscallsSvc<T> {
+                        type Response = super::SyscallsResponse;
+                        type ResponseStream = T::SyscallsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SyscallsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Sessions>::syscalls(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SyscallsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
