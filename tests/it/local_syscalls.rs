@@ -151,7 +151,8 @@ sys.stdin.readline()
     let mut program = Program::python(code);
     let pid = program.pid();
     let mut parts = Looker::default().syscalls(pid, pid).await.unwrap();
-    let reads = |it: &Syscall| it.name == "read" && it.thread == pid && it.args.starts_with("0<pipe:");
+    let reads =
+        |it: &Syscall| it.name == "read" && it.thread == pid && it.args.starts_with("0<pipe:");
     until(&mut parts, |_, part| part.waits.iter().any(reads)).await;
     program.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
     let locks = |it: &Syscall| it.name == "futex" && it.thread != pid && it.args.contains("wait");
