@@ -140,33 +140,6 @@ while True:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_thread_is_in_is_told_and_threads_that_come_later_are_looked_at() {
-    let code = "
-import sys, threading
-sys.stdin.readline()
-held = threading.Lock(); held.acquire()
-threading.Thread(target=held.acquire, daemon=True).start()
-sys.stdin.readline()
-";
-    let mut program = Program::python(code);
-    let pid = program.pid();
-    let mut parts = Looker::default().syscalls(pid, pid).await.unwrap();
-    let reads =
-        |it: &Syscall| it.name == "read" && it.thread == pid && it.args.starts_with("0<pipe:");
-    until(&mut parts, |_, part| part.waits.iter().any(reads)).await;
-    program.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
-    let locks = |it: &Syscall| it.name == "futex" && it.thread != pid && it.args.contains("wait");
-    let both = |_: &[Syscall], part: &SyscallPart| {
-        part.waits.iter().any(locks) && part.waits.iter().any(reads)
-    };
-    until(&mut parts, both).await;
-    drop(program.0.stdin.take());
-    let (_, last) = until(&mut parts, |_, part| part.over.is_some()).await;
-    assert_eq!(last.over.as_deref(), Some("the process has ended"));
-    assert_eq!(parts.next().await, None);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_program_in_its_place_and_a_stop_by_a_signal_are_gone_through() {
     let program = Program::sh("read go; exec sleep 1000");
     let pid = program.pid();
