@@ -273,6 +273,34 @@ impl Runner {
             Act::Traffic(sandbox) => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.traffic(&sandbox).await.map(|it| Reply::Traffic(Box::new(it)))
             }),
+            Act::Audit => {
+                let read = async move {
+                    let read = tokio::time::timeout(AUDIT_READ_WITHIN, read_audit(&*runtime));
+                    let late = || Err(Fault::late("the audit record takes too long to be read"));
+                    let read = read.await.unwrap_or_else(|_| late());
+                    read.map(|it| Reply::Audit(Box::new(it)))
+                };
+                if let Some(call) = self.start_call(id, AUDIT_READ_WITHIN + HUB_ANSWER_WITHIN, read)
+                {
+                    self.reads.retain(|_, it| !it.is_finished());
+                    self.reads.insert(id, call);
+                }
+            }
+            Act::Files(files) => return self.start_in_files(id, *files),
+            act @ (Act::Timeline(_)
+            | Act::Replay { .. }
+            | Act::FindInTime { .. }
+            | Act::Export { .. }
+            | Act::Sign(_)) => self.start_in_time(id, act),
+            act => return self.start_to_see(id, act),
+        }
+        None
+    }
+
+    /// The same for what sandboxes use and do.
+    fn start_to_see(&mut self, id: EffectId, act: Act) -> Option<Effect> {
+        let runtime = self.runtime.clone();
+        match act {
             Act::WatchGauges(on) => {
                 self.gauges.take().inspect(AbortHandle::abort);
                 if on {
@@ -294,25 +322,6 @@ impl Runner {
             Act::Explain(session) => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.explain(&session).await.map(|it| Reply::Explained(Box::new(it)))
             }),
-            Act::Audit => {
-                let read = async move {
-                    let read = tokio::time::timeout(AUDIT_READ_WITHIN, read_audit(&*runtime));
-                    let late = || Err(Fault::late("the audit record takes too long to be read"));
-                    let read = read.await.unwrap_or_else(|_| late());
-                    read.map(|it| Reply::Audit(Box::new(it)))
-                };
-                if let Some(call) = self.start_call(id, AUDIT_READ_WITHIN + HUB_ANSWER_WITHIN, read)
-                {
-                    self.reads.retain(|_, it| !it.is_finished());
-                    self.reads.insert(id, call);
-                }
-            }
-            Act::Files(files) => return self.start_in_files(id, *files),
-            act @ (Act::Timeline(_)
-            | Act::Replay { .. }
-            | Act::FindInTime { .. }
-            | Act::Export { .. }
-            | Act::Sign(_)) => self.start_in_time(id, act),
             act => return Some(Effect { id, act }),
         }
         None

@@ -43,6 +43,7 @@ fn a_session_of_a_container_is_said_to_do_what_it_does() {
     let all = told["processes"].as_array().unwrap();
     assert_eq!((all.len(), &all[0]["state"]), (1, &"terminal".into()), "{told}");
     assert_eq!(all[0]["pid"], docked.sandbox("shell")["sessions"][0]["pid"], "{told}");
+    becomes(&docked, "asks", "waiting", "sh waits for a line");
     becomes(&docked, "sleeps", "idle", "sleep sleeps until a time it set");
     becomes(&docked, "busy", "working", "sh runs on a processor");
     let told = becomes(&docked, "held", "stuck", "a signal holds sleep still");

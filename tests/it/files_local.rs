@@ -309,7 +309,7 @@ fn no_link_of_a_stopped_sandbox_leads_out() {
         for path in ["a", "b", "c/etc/passwd", "c", "loop", "e/x", "real/up", "top/var/lib/secret"]
         {
             let read = read(files, &below(&stage, path), ReadFrom::Start(0)).await;
-            assert!(read.is_err(), "{path}: {:?}", read.map(|it| String::from_utf8(it)));
+            assert!(read.is_err(), "{path}: {:?}", read.map(String::from_utf8));
         }
         for path in [
             secret.clone(),

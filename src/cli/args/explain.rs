@@ -16,6 +16,7 @@ pub struct ExplainArgs {
     pub json: bool,
     /// Show what a process calls, as it calls it: the number that `explain` has, else the one that leads
     #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "an option whose value may be left out")]
     pub syscalls: Option<Option<u32>>,
     /// With --syscalls: for how long, at most 10m
     #[arg(long = "for", value_name = "DURATION", requires = "syscalls", default_value = "5s", value_parser = values::duration)]

@@ -4,6 +4,11 @@
 use std::sync::Arc;
 
 use hyper::Method;
+use rustix::{
+    fs::{AtFlags, FileType, StatxFlags, statx},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+    termios::{LocalModes, tcgetattr},
+};
 use serde_json::json;
 
 use super::{
@@ -52,6 +57,9 @@ pass "$@"
 pass "$@"
 "#;
 
+/// Numbers of devices that are a program's side of a pseudoterminal (Documentation/admin-guide/devices.txt).
+const TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
+
 /// A process of a container, as this machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -66,8 +74,7 @@ impl Seen {
     /// `None` when there is no such process, or it is not of this container. Blocks on files.
     pub fn look(pid: u32, container: &str) -> Option<Self> {
         let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
-        let stat = read("stat")?;
-        let began = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+        let began = began(pid)?;
         if !read("cgroup")?.contains(container) {
             return None;
         }
@@ -76,6 +83,31 @@ impl Seen {
         let inside = numbers.split_whitespace().last()?.parse().ok()?;
         Some(Self { pid, inside, began })
     }
+
+    /// Whether what is typed at it is given out by the line, as the terminal that it has as its input says; `None` = it has
+    /// none, has ended, or may not be looked at.
+    pub fn lines(self) -> Option<bool> {
+        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
+        let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // Its number may have been another's when that was opened.
+        began(self.pid).filter(|it| *it == self.began)?;
+        let input = pidfd_getfd(&process, 0, PidfdGetfdFlags::empty()).ok()?;
+        // Nothing is asked of what may be anything but a terminal, and nobody who serves a file is.
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let found = statx(&input, c"", flags, StatxFlags::TYPE).ok()?;
+        let kind = FileType::from_raw_mode(found.stx_mode.into());
+        if kind != FileType::CharacterDevice || !TERMINALS.contains(&found.stx_rdev_major) {
+            return None;
+        }
+        let modes = tcgetattr(&input).ok()?.local_modes;
+        Some(modes.contains(LocalModes::ICANON))
+    }
+}
+
+/// When a process began, in ticks since this machine did.
+fn began(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 /// A program that the engine was asked to start. Until somebody attends to it, it is ended when this goes, also

@@ -97,7 +97,10 @@ impl Programs {
             reader: Box::new(reader),
             writer: Box::new(typed),
             resize: Box::new(resize),
-            terminal: Box::new(TerminalUse::default),
+            terminal: Box::new(move || TerminalUse {
+                lines: seen_as.and_then(Seen::lines),
+                read: None,
+            }),
         };
         Ok(Program { pid: seen_as.map(|it| it.pid), io, exit })
     }

@@ -277,7 +277,10 @@ mod tests {
             let told: Vec<_> = ACTS.iter().filter(|it| it.action == *action).collect();
             let [told] = told[..] else { panic!("{}", action.word()) };
             let first = action.word().split('.').next().unwrap();
-            let other = matches!(first, "secrets" | "workspace" | "program" | "file" | "recording");
+            let other = matches!(
+                first,
+                "secrets" | "workspace" | "program" | "file" | "recording" | "syscalls"
+            );
             assert!(other || first == told.kind.word(), "{}", action.word());
             let act = Act::new(Timestamp(1), "alice", *action, "box");
             assert!(!(told.say)(&act).is_empty());
