@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     base::{id::SandboxId, units::human_bytes},
-    model::gauge::{Gauge, Gauges, HostGauge, Past, PastWanted},
+    model::gauge::{Gauge, Gauges, GpuShare, HostGauge, Past, PastWanted},
 };
 
 /// Readings of one sandbox that are kept here, for what is drawn small.
@@ -148,7 +148,7 @@ impl Sort {
             Self::Space => whole(it.usage.space_bytes),
             Self::Disk => both(it.rates.read, it.rates.write),
             Self::Net => both(it.rates.rx, it.rates.tx),
-            Self::Gpu => it.gpus.iter().filter_map(|it| it.memory_bytes).sum::<u64>() as f64,
+            Self::Gpu => GpuShare::memory_of(&it.gpus) as f64,
         }
     }
 }
@@ -369,7 +369,7 @@ fn lines(gauge: &Gauge, recent: &[f64]) -> Vec<GaugeLine> {
         rest += &format!("  rx {} tx {}", rate(rates.rx), rate(rates.tx));
     }
     if !gauge.gpus.is_empty() {
-        let memory = gauge.gpus.iter().filter_map(|it| it.memory_bytes).sum();
+        let memory = GpuShare::memory_of(&gauge.gpus);
         rest += &format!("  gpu {}", human_bytes(memory));
     }
     let used = share(float(usage.pids), float(usage.pids_limit));

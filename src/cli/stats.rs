@@ -130,7 +130,7 @@ fn row(it: &Gauge, names: &BTreeMap<SandboxId, String>) -> Vec<Cell> {
     let name = names.get(&it.sandbox).cloned().unwrap_or_else(|| it.sandbox.to_string());
     let cpu_limit = usage.cpu_limit.map(|it| it * 100.0);
     let float = |it: Option<u64>| it.map(|it| it as f64);
-    let gpu: u64 = it.gpus.iter().filter_map(|it| it.memory_bytes).sum();
+    let gpu = GpuShare::memory_of(&it.gpus);
     let gpu = if it.gpus.is_empty() { "-".to_owned() } else { human_bytes(gpu) };
     vec![
         name.into(),

@@ -1,6 +1,8 @@
 //! GPUs of NVIDIA's that are only seen from within a sandbox: what `nvidia-smi` in it prints. It is the sandbox's own
 //! program, and so nothing is believed of it but that it says so.
 
+use std::collections::HashSet;
+
 use crate::{
     base::{
         limits::{GPU_WORD_BYTES_MAX, GPUS_SHOWN_MAX},
@@ -18,12 +20,15 @@ pub const COMMAND: [&str; 3] = [
 ];
 /// Behind the name.
 const FIGURES: usize = 9;
-const MIB: u64 = 1 << 20;
 
 /// The GPUs that are in what was printed; lines of any other form are passed over.
 pub fn gpus(printed: &[u8]) -> Vec<Gpu> {
     let printed = String::from_utf8_lossy(printed);
-    printed.lines().filter_map(gpu).take(GPUS_SHOWN_MAX).collect()
+    let mut all: Vec<Gpu> = printed.lines().filter_map(gpu).take(GPUS_SHOWN_MAX).collect();
+    // Each is told once.
+    let mut seen = HashSet::new();
+    all.retain(|it| seen.insert(it.index));
+    all
 }
 
 fn gpu(line: &str) -> Option<Gpu> {
@@ -34,7 +39,7 @@ fn gpu(line: &str) -> Option<Gpu> {
     figures.reverse();
     let float = |at: usize| figures.get(at)?.parse::<f64>().ok();
     let whole = |at: usize| figures.get(at)?.parse::<u64>().ok();
-    let bytes = |at: usize| whole(at)?.checked_mul(MIB);
+    let bytes = |at: usize| whole(at).and_then(figure::mebibytes);
     Some(Gpu {
         index: index.trim().parse().ok()?,
         name: shown(name, GPU_WORD_BYTES_MAX),
@@ -54,6 +59,8 @@ fn gpu(line: &str) -> Option<Gpu> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MIB: u64 = 1 << 20;
 
     #[test]
     fn what_it_prints_is_read_and_what_it_does_not_know_is_not_known() {
@@ -91,7 +98,11 @@ mod tests {
         let line =
             "7, \u{202e}x\u{1b}]0;, 1e999, 99999999999999999999, 1, -5, 90000, 999, 1, 1, 1\n";
         let read = gpus(line.repeat(1000).as_bytes());
-        assert_eq!(read.len(), GPUS_SHOWN_MAX);
+        assert_eq!(read.len(), 1);
+        let many: String = (0..1000).map(|it| line.replacen('7', &it.to_string(), 1)).collect();
+        assert_eq!(gpus(many.as_bytes()).len(), GPUS_SHOWN_MAX);
+        let huge = gpus(b"0, x, 1, 17592186044415, 1, 1, 1, 1, 1, 1, 1\n");
+        assert_eq!(huge[0].memory_bytes, None);
         let Gpu { name, util_percent, memory_bytes, power_watts, power_limit_watts, .. } = &read[0];
         assert!(!name.contains(['\u{202e}', '\u{1b}']), "{name:?}");
         assert_eq!((*util_percent, *memory_bytes), (None, None));

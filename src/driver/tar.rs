@@ -143,17 +143,36 @@ pub fn file(out: &mut Vec<u8>, path: &str, mode: u32, contents: &[u8]) {
 /// What ends an archive.
 pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
-/// The contents of the first plain file of an archive, which an engine made.
-pub fn first_file(archive: &[u8]) -> Option<&[u8]> {
+/// What an archive of one path begins with.
+pub enum First<'a> {
+    File(&'a [u8]),
+    /// Where it leads.
+    Link(Vec<u8>),
+}
+
+/// The first plain file or link of an archive, which an engine made.
+pub fn first(archive: &[u8]) -> Option<First<'_>> {
     let mut reader = Reader::new(Cursor::new(archive));
     while let Ok(Some(member)) = reader.next() {
-        if member.kind == MemberKind::File {
-            let start = usize::try_from(member.at).ok()?;
-            let end = start.checked_add(usize::try_from(member.bytes).ok()?)?;
-            return archive.get(start..end);
+        match member.kind {
+            MemberKind::File => {
+                let start = usize::try_from(member.at).ok()?;
+                let end = start.checked_add(usize::try_from(member.bytes).ok()?)?;
+                return archive.get(start..end).map(First::File);
+            }
+            MemberKind::Link => return Some(First::Link(member.target)),
+            _ => {}
         }
     }
     None
+}
+
+/// The contents of the first plain file of an archive, if no link stands before it.
+pub fn first_file(archive: &[u8]) -> Option<&[u8]> {
+    match first(archive)? {
+        First::File(contents) => Some(contents),
+        First::Link(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ impl GpuShare {
         Self { index, memory_bytes, processes: 0, own: Some(Box::new(gpu)) }
     }
 
+    /// Bytes of all of these, as far as they are known.
+    pub fn memory_of(all: &[Self]) -> u64 {
+        all.iter().filter_map(|it| it.memory_bytes).fold(0, u64::saturating_add)
+    }
+
     /// All that is known of the GPU; `None` = nothing.
     pub fn whole<'a>(&'a self, of_host: &'a [Gpu]) -> Option<&'a Gpu> {
         self.own.as_deref().or_else(|| of_host.iter().find(|it| it.index == self.index))
@@ -285,6 +290,11 @@ pub mod figure {
     /// Between -100 and 250 degrees.
     pub fn celsius(it: f64) -> Option<f64> {
         (it.is_finite() && (-100.0..=250.0).contains(&it)).then_some(it)
+    }
+
+    /// Up to a pebibyte, from mebibytes.
+    pub fn mebibytes(it: u64) -> Option<u64> {
+        it.checked_mul(1 << 20).filter(|it| *it <= 1 << 50)
     }
 
     /// Up to 100 GHz.

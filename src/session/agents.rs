@@ -75,13 +75,14 @@ impl Agents {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be started, with what makes it ask; what was given by hand counts.
-    pub fn dressed(&self, mut spec: SessionSpec) -> SessionSpec {
+    /// What is to be started, with what makes it ask; what was given by hand counts. `in_place` = its files are there.
+    pub fn dressed(&self, mut spec: SessionSpec, in_place: bool) -> SessionSpec {
         let Some((program, given)) = spec.command.split_first() else { return spec };
         let Some(profile) = self.profiles.of_program(program) else { return spec };
         let args = profile.args_for(given).to_vec();
         spec.command.splice(1..1, args);
-        for (name, value) in &profile.env {
+        let asking = profile.asking_env.iter().filter(|_| self.wired && in_place);
+        for (name, value) in asking.chain(&profile.env) {
             let has = spec.env.iter().any(|(it, _)| it == name) || self.variables.contains(name);
             if !has {
                 spec.env.push((name.clone(), value.clone()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_stream::StreamExt;
 
-use super::exec;
+use super::{exec, seat::ExecOutput};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -12,29 +12,32 @@ use crate::{
     },
     config::agents::Placed,
     driver::Place,
-    model::session::SessionSpec,
+    model::session::{ExitStatus, SessionSpec},
 };
 
 /// Puts files in, each unless it is there, and no longer than `within` for all of them: whoever starts the agent waits.
-/// Without one the agent runs all the same, and is not heard of.
-pub async fn hand_in(place: &dyn Place, files: &[Placed], within: Duration) {
+/// Whether all are there; without one the agent runs all the same, and is not heard of.
+pub async fn hand_in(place: &dyn Place, files: &[Placed], within: Duration) -> bool {
     let all = async {
+        let mut there = true;
         for file in files {
             if let Err(fault) = write(place, file).await {
                 tracing::warn!(%fault, path = %file.path.display(), "an agent's file was not put in");
+                there = false;
             }
         }
+        there
     };
-    if tokio::time::timeout(within, all).await.is_err() {
+    tokio::time::timeout(within, all).await.unwrap_or_else(|_| {
         tracing::warn!("not all of an agent's files were put in: it took too long");
-    }
+        false
+    })
 }
 
 /// A program of the sandbox's does it: it can write nowhere else, wherever links in that home lead. It ends when nobody
 /// waits for it any more.
 async fn write(place: &dyn Place, file: &Placed) -> Outcome<()> {
-    const SCRIPT: &str =
-        r#"cd && umask 077 && mkdir -p "${1%/*}" && set -C && printf %s "$2" > "$1""#;
+    const SCRIPT: &str = r#"cd && umask 077 && mkdir -p "${1%/*}" && set -C && { [ -f "$1" ] || printf %s "$2" > "$1"; }"#;
     let path = file.path.display().to_string();
     let command = ["/bin/sh", "-c", SCRIPT, "sh", &path, &file.text];
     let spec = SessionSpec {
@@ -45,8 +48,16 @@ async fn write(place: &dyn Place, file: &Placed) -> Outcome<()> {
     };
     let program = place.exec(&spec).await?;
     let mut output = exec::run(program, Box::pin(tokio_stream::empty()));
-    while output.next().await.transpose()?.is_some() {}
-    Ok::<(), Fault>(())
+    let mut ended = None;
+    while let Some(said) = output.next().await.transpose()? {
+        if let ExecOutput::Exit(status) = said {
+            ended = Some(status);
+        }
+    }
+    match ended {
+        Some(ExitStatus::Code(0)) => Ok(()),
+        _ => Err(Fault::failed("it could not be written")),
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +111,8 @@ mod tests {
         let place = Stuck::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let files = [file.clone(), file.clone(), file];
-        runtime.unwrap().block_on(hand_in(&place, &files, Duration::from_millis(1)));
+        let there = runtime.unwrap().block_on(hand_in(&place, &files, Duration::from_millis(1)));
+        assert!(!there);
         assert_eq!(place.0.into_inner(), 1);
     }
 }

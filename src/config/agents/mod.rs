@@ -105,6 +105,8 @@ pub struct Profile {
     pub unless: Vec<String>,
     /// Variables that it is given where nobody else gives them.
     pub env: Vec<(String, String)>,
+    /// The same where what asks for it is in place, and before those.
+    pub asking_env: Vec<(String, String)>,
     pub asks: Asks,
     /// How asking works, or why it does not; empty = there is nothing to say.
     pub why: String,

@@ -14,8 +14,20 @@ use crate::{
 };
 
 const KEYS: &[&str] = &[
-    "title", "programs", "keys", "hosts", "args", "unless", "env", "asks", "why", "tried", "modes",
-    "asking", "file",
+    "title",
+    "programs",
+    "keys",
+    "hosts",
+    "args",
+    "unless",
+    "env",
+    "asking_env",
+    "asks",
+    "why",
+    "tried",
+    "modes",
+    "asking",
+    "file",
 ];
 const FILE_KEYS: &[&str] = &["path", "text"];
 /// What begins every path of a file; nothing of a sandbox is written elsewhere.
@@ -35,6 +47,7 @@ pub fn profile(file: &str, name: &str, text: &str) -> Result<Profile, Vec<Flaw>>
         args: Vec::new(),
         unless: Vec::new(),
         env: Vec::new(),
+        asking_env: Vec::new(),
         asks: Asks::None,
         why: String::new(),
         tried: None,
@@ -66,6 +79,7 @@ pub fn profile(file: &str, name: &str, text: &str) -> Result<Profile, Vec<Flaw>>
             "args" => profile.args = words(source, item, "", |_| true),
             "unless" => profile.unless = words(source, item, "", |_| true),
             "env" => profile.env = pairs(source, item, environment::is_name),
+            "asking_env" => profile.asking_env = pairs(source, item, environment::is_name),
             "asks" => how = asks(source, item),
             "why" => profile.why = word(source, item).unwrap_or_default(),
             "tried" => profile.tried = word(source, item),

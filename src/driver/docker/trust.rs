@@ -6,9 +6,15 @@ use hyper::{Method, StatusCode};
 use super::engine::{Engine, Payload, escaped};
 use crate::{
     base::{fault::Outcome, limits::ENGINE_ANSWER_WITHIN},
-    driver::{AUTHORITY_LISTS, Ground, local::trust, tar},
+    driver::{
+        AUTHORITY_LISTS, Ground,
+        local::trust,
+        tar::{self, First},
+    },
 };
 
+/// Links from one of these lists to the file that it is.
+const LINKS_MAX: usize = 8;
 /// Where programs that have lists of their own find one, and what was added to it.
 const WHOLE: &str = "/.sandwatch-trust.pem";
 const ADDED: &str = "/.sandwatch-added.pem";
@@ -26,22 +32,57 @@ pub async fn files(
             files.push((path, trust::with(&list, &added)));
         }
     }
-    let whole = files.first().map_or(added.clone(), |it| it.1.clone());
+    // An image without a list may get one later; until then programs trust whom this machine's do.
+    let of_host = || AUTHORITY_LISTS.iter().find_map(|it| std::fs::read_to_string(it).ok());
+    let whole = match files.first() {
+        Some((_, list)) => list.clone(),
+        None => of_host().map_or(added.clone(), |it| trust::with(&it, &added)),
+    };
     files.extend([(WHOLE, whole), (ADDED, added)]);
     Ok(files)
 }
 
-/// One of the image's own; `None` where there is none, or a link to another one.
+/// One of the image's own, wherever a link leads to it; `None` where there is none.
 async fn list(engine: &Engine, id: &str, path: &str) -> Outcome<Option<String>> {
-    let from = format!("/containers/{}/archive?path={path}", escaped(id));
-    let answer = engine.call(Method::GET, &from, Payload::Nothing, ENGINE_ANSWER_WITHIN).await?;
-    if answer.status != StatusCode::OK {
-        return Ok(None);
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let from = format!("/containers/{}/archive?path={}", escaped(id), escaped(&path));
+        let answer = engine.call(Method::GET, &from, Payload::Nothing, ENGINE_ANSWER_WITHIN);
+        let answer = answer.await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            // Without it programs would trust nobody else.
+            _ => return Err(answer.fault()),
+        }
+        match tar::first(&answer.bytes) {
+            Some(First::File(list)) => return Ok(Some(String::from_utf8_lossy(list).into_owned())),
+            Some(First::Link(target)) => path = led(&path, &String::from_utf8_lossy(&target)),
+            None => return Ok(None),
+        }
     }
-    Ok(tar::first_file(&answer.bytes).map(|it| String::from_utf8_lossy(it).into_owned()))
+    Ok(None)
+}
+
+/// Where a link leads that stands at `path`, in the container.
+fn led(path: &str, target: &str) -> String {
+    let dir = path.rsplit_once('/').map_or("", |it| it.0);
+    if target.starts_with('/') { target.to_owned() } else { format!("{dir}/{target}") }
 }
 
 /// What programs are told of it.
 pub fn variables(ground: &Ground) -> Vec<(String, String)> {
     trust::certificate(ground).map(|_| trust::naming(WHOLE, ADDED)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_from_where_they_stand() {
+        assert_eq!(led("/etc/ssl/cert.pem", "certs/all.pem"), "/etc/ssl/certs/all.pem");
+        assert_eq!(led("/etc/ssl/cert.pem", "../../var/all.pem"), "/etc/ssl/../../var/all.pem");
+        assert_eq!(led("/etc/ssl/cert.pem", "/var/all.pem"), "/var/all.pem");
+    }
 }

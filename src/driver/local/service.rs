@@ -66,7 +66,7 @@ fn wanted(
     theirs: SocketAddr,
     own: [u32; 2],
 ) -> Result<BTreeSet<u64>, Foreign> {
-    let (mut numbers, mut listens) = (BTreeSet::new(), false);
+    let (mut numbers, mut listens, mut ends) = (BTreeSet::new(), false, false);
     for it in sockets {
         let here = it.at.port() == theirs.port();
         let listener =
@@ -79,12 +79,14 @@ fn wanted(
             return Err(Foreign::User);
         }
         listens |= listener;
+        ends |= other_end;
         // An end that is nobody's is still to be taken, by who listens.
         if listener || it.number != 0 {
             numbers.insert(it.number);
         }
     }
-    if listens { Ok(numbers) } else { Err(Foreign::Unknown) }
+    // Where the kernel passes a port on, whoever listens has nothing of it, and its other end is in another network.
+    if listens && ends { Ok(numbers) } else { Err(Foreign::Unknown) }
 }
 
 /// Looks at all processes that have one of these sockets: each is to be somebody's whom this process sees, and nobody's who
@@ -158,19 +160,23 @@ mod tests {
         let ours: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let other_end = |owner, number| socket(here, "127.0.0.1:4000", false, owner, number);
         for (sockets, meant) in [
-            (vec![listens(here, 1000)], Ok(vec![7])),
-            (vec![listens("0.0.0.0:8080", 0)], Ok(vec![7])),
-            (vec![listens(six, 1000)], Ok(vec![7])),
+            (vec![listens(here, 1000)], Err(Foreign::Unknown)),
+            (vec![listens("0.0.0.0:8080", 0), other_end(0, 0)], Ok(vec![7])),
+            (vec![listens(six, 1000), other_end(1000, 0)], Ok(vec![7])),
             (vec![listens(here, 1001)], Err(Foreign::User)),
             (vec![listens(here, 1000), listens(six, 1001)], Err(Foreign::User)),
             (vec![listens(here, 1000), other_end(1001, 8)], Err(Foreign::User)),
             (vec![listens(here, 1000), other_end(1000, 8)], Ok(vec![7, 8])),
             (vec![listens(here, 1000), other_end(1000, 0)], Ok(vec![7])),
             (
-                vec![listens(here, 1000), socket("127.0.0.1:4000", here, false, 1001, 9)],
-                Ok(vec![7]),
+                vec![
+                    listens(here, 1000),
+                    other_end(1000, 8),
+                    socket("127.0.0.1:4000", here, false, 1001, 9),
+                ],
+                Ok(vec![7, 8]),
             ),
-            (vec![listens("127.0.0.2:8080", 1000)], Err(Foreign::Unknown)),
+            (vec![listens("127.0.0.2:8080", 1000), other_end(1000, 8)], Err(Foreign::Unknown)),
             (vec![], Err(Foreign::Unknown)),
         ] {
             let found = wanted(sockets.clone().into_iter(), ours, here.parse().unwrap(), [1000, 0]);

@@ -168,8 +168,8 @@ impl Seat for House {
         let spec = match inner.agents.get() {
             Some(agents) => {
                 let files = agents.home_files(&spec.command);
-                hand_in(&*inner.place, &files, AGENT_FILES_WITHIN).await;
-                agents.dressed(spec)
+                let in_place = hand_in(&*inner.place, &files, AGENT_FILES_WITHIN).await;
+                agents.dressed(spec, in_place)
             }
             None => spec,
         };
