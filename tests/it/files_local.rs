@@ -290,6 +290,62 @@ fn what_a_stopped_sandbox_kept_is_as_it_was_and_is_only_read() {
 }
 
 #[test]
+fn a_workspace_whose_place_is_gone_hides_nothing_else_and_nothing_is_made_anew() {
+    let name =
+        "files_local::a_workspace_whose_place_is_gone_hides_nothing_else_and_nothing_is_made_anew";
+    on_stage(name, |stage| async move {
+        // Itself it can't be moved from within; what it lies in is the sandbox's own.
+        let above = stage.home.display();
+        let gone = format!("mv {above} {above}-gone");
+        for mode in [WorkspaceMode::Rw, WorkspaceMode::Cow] {
+            for script in [gone.clone(), format!("{gone} && ln -s /etc {above}")] {
+                let spec = stage.spec(mode);
+                let (ground, place, _) = made(&stage, &spec).await;
+                let home = sh(&place, "cd; echo mine > own; pwd").await;
+                sh(&place, &script).await;
+                let own = ground.dir.join("box").join(stage.home.strip_prefix("/").unwrap());
+                let kind_of = || fs::symlink_metadata(&own).map(|it| it.file_type()).ok();
+                let left = kind_of();
+                assert!(!left.is_some_and(|it| it.is_dir()), "{script}");
+                let files = stopped(&ground, place, &spec).await;
+                let files = &*files;
+                let read_at = |path: String| async move {
+                    read(files, path.as_bytes(), ReadFrom::Start(0)).await
+                };
+                assert_eq!(read_at(format!("{home}/own")).await.unwrap(), b"mine\n", "{script}");
+                assert!(!list(files, b"/usr").await.unwrap().is_empty(), "{script}");
+                let kept = kind(read_at(format!("{}/kept", stage.workspace.display())).await);
+                assert_eq!(kept, Some(Kind::Absent), "{script}");
+                assert_eq!(kind_of(), left, "{script}");
+                Local.sweep(&ground).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stopped_sandbox_shows_the_rest_where_its_workspace_is_gone_from_the_host() {
+    let name =
+        "files_local::a_stopped_sandbox_shows_the_rest_where_its_workspace_is_gone_from_the_host";
+    on_stage(name, |stage| async move {
+        for mode in [WorkspaceMode::Rw, WorkspaceMode::Ro, WorkspaceMode::Cow] {
+            let spec = stage.spec(mode);
+            let (ground, place, _) = made(&stage, &spec).await;
+            let home = sh(&place, "cd; echo mine > own; pwd").await;
+            let files = stopped(&ground, place, &spec).await;
+            let moved = stage.home.join("moved");
+            fs::rename(&stage.workspace, &moved).unwrap();
+            let own = read(&*files, format!("{home}/own").as_bytes(), ReadFrom::Start(0)).await;
+            let kept = read(&*files, &below(&stage, "kept"), ReadFrom::Start(0)).await;
+            fs::rename(&moved, &stage.workspace).unwrap();
+            assert_eq!(own.unwrap(), b"mine\n", "{mode:?}");
+            assert_eq!(kind(kept), Some(Kind::Absent), "{mode:?}");
+            Local.sweep(&ground).await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn no_link_of_a_stopped_sandbox_leads_out() {
     let name = "files_local::no_link_of_a_stopped_sandbox_leads_out";
     on_stage(name, |stage| async move {

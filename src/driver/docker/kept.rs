@@ -1,7 +1,11 @@
 //! Files of a container that has stopped: no program can look at them, so the engine's archives are read. It resolves links on
 //! the way within the container, and shows a directory only with all that is in it: what is deeper is passed over.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,8 +21,9 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         limits::{
-            COPY_PIECES_AHEAD_MAX, FILE_PIECE_BYTES, FILES_LISTED_MAX, FILES_PIECE_MAX,
-            FIND_ENTRIES_MAX, FIND_HITS_MAX, FIND_WITHIN, LINKS_FOLLOWED_MAX, PATH_BYTES_MAX,
+            COPY_PIECES_AHEAD_MAX, ENGINE_ANSWER_WITHIN, FILE_PIECE_BYTES, FILES_LISTED_MAX,
+            FILES_PIECE_MAX, FIND_ENTRIES_MAX, FIND_HITS_MAX, FIND_WITHIN, LINKS_FOLLOWED_MAX,
+            PATH_BYTES_MAX,
         },
     },
     driver::{
@@ -47,6 +52,16 @@ struct Archive {
     _turn: Turn,
 }
 
+impl Archive {
+    /// It is read for as long as somebody listens, and until then: what is passed over may be endless.
+    fn only_for<T: Send + 'static>(&mut self, told: &mpsc::Sender<Outcome<T>>, until: Duration) {
+        let told = told.clone();
+        let taken = self.reader.inner_mut();
+        taken.only_while(move || !told.is_closed());
+        taken.only_until(until);
+    }
+}
+
 impl KeptFiles {
     pub fn open(ground: &Ground, turns: Turns) -> Outcome<Self> {
         match Trace::read(&ground.dir)? {
@@ -65,15 +80,18 @@ impl KeptFiles {
         let (pieces, taken) = mpsc::channel(COPY_PIECES_AHEAD_MAX);
         // Ends with who reads.
         tokio::spawn(async move {
-            while let Some(piece) = archive.next().await {
-                if pieces.send(piece).await.is_err() {
+            while let Some(piece) = in_time(archive.next(), ENGINE_ANSWER_WITHIN).await {
+                let late = piece.is_err();
+                if pieces.send(piece).await.is_err() || late {
                     return;
                 }
             }
         });
         let shown = name_shown(path);
         aside(move || {
-            let mut reader = Reader::new(Taken::new(taken));
+            let mut taken = Taken::new(taken);
+            taken.only_until(clock::monotonic() + ENGINE_ANSWER_WITHIN);
+            let mut reader = Reader::new(taken);
             let first = reader.next().map_err(|error| broken(&shown, &error))?;
             let first = first.ok_or_else(|| Fault::failed(format!("nothing came of {shown}")))?;
             Ok(Archive { reader, first, _turn: turn })
@@ -113,7 +131,22 @@ impl KeptFiles {
     }
 }
 
+/// What the engine sends next; an error where it is silent for so long.
+async fn in_time(
+    next: impl Future<Output = Option<Bytes>>,
+    within: Duration,
+) -> Option<io::Result<Bytes>> {
+    match tokio::time::timeout(within, next).await {
+        Ok(piece) => piece.map(Ok),
+        Err(_) => Some(Err(io::ErrorKind::TimedOut.into())),
+    }
+}
+
 fn broken(shown: &str, error: &io::Error) -> Fault {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return Fault::late(format!("the engine's archive of {shown} did not come in time"))
+            .hint("see whether it works: docker version");
+    }
     Fault::io(format!("reading the engine's archive of {shown}"), error)
 }
 
@@ -153,13 +186,15 @@ fn below<'a>(root: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     fine.then_some(rest)
 }
 
-/// Reads on beside everything else, until nobody listens.
+/// Reads on beside everything else, until nobody listens: also what is only passed over, which may be very long.
 fn telling<T: Send + 'static>(
-    work: impl FnOnce(&mpsc::Sender<Outcome<T>>) -> Outcome<()> + Send + 'static,
+    mut archive: Archive,
+    work: impl FnOnce(Archive, &mpsc::Sender<Outcome<T>>) -> Outcome<()> + Send + 'static,
 ) -> Pieces<T> {
-    told_by(|told| async move {
+    told_by(move |told| async move {
         let listener = told.clone();
-        let done = tokio::task::spawn_blocking(move || work(&listener)).await;
+        archive.only_for(&listener, clock::monotonic() + FIND_WITHIN);
+        let done = tokio::task::spawn_blocking(move || work(archive, &listener)).await;
         let fault = match done {
             Ok(Ok(())) => return,
             Ok(Err(fault)) => fault,
@@ -169,19 +204,22 @@ fn telling<T: Send + 'static>(
     })
 }
 
-/// Goes through the members after the first, with their paths below it, for as long as a look may take; whether that was all.
+/// Goes through the members after the first, with their paths below it, for as long as they may be read; whether that was all.
 fn each(
     archive: &mut Archive,
     shown: &str,
-    until: Duration,
     mut take: impl FnMut(&Member, &[u8]) -> bool,
 ) -> Outcome<bool> {
     let mut seen = 0;
     loop {
-        let next = archive.reader.next().map_err(|error| broken(shown, &error))?;
-        let Some(member) = next else { return Ok(true) };
+        let member = match archive.reader.next() {
+            Ok(Some(member)) => member,
+            Ok(None) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(false),
+            Err(error) => return Err(broken(shown, &error)),
+        };
         seen += 1;
-        if seen > FIND_ENTRIES_MAX || clock::monotonic() > until {
+        if seen > FIND_ENTRIES_MAX {
             return Ok(false);
         }
         if let Some(path) = below(&archive.first.path, &member.path)
@@ -198,10 +236,9 @@ fn list(mut archive: Archive, shown: &str, told: &mpsc::Sender<Outcome<ListPiece
         entries.len() < least
             || told.blocking_send(Ok(ListPiece::Entries(std::mem::take(entries)))).is_ok()
     };
-    let until = clock::monotonic() + FIND_WITHIN;
-    let all = each(&mut archive, shown, until, |member, path| {
+    let all = each(&mut archive, shown, |member, path| {
         if path.contains(&b'/') {
-            return !told.is_closed();
+            return true;
         }
         entries.push(entry(member, path));
         count += 1;
@@ -222,13 +259,12 @@ fn find(
     let exact = name.bytes().any(|it| it.is_ascii_uppercase());
     let words = memchr::memmem::Finder::new(name);
     let (mut hits, mut looked_at) = (0, 0);
-    let until = clock::monotonic() + FIND_WITHIN;
-    let all = each(&mut archive, shown, until, |member, path| {
+    let all = each(&mut archive, shown, |member, path| {
         looked_at += 1;
         let last = path.rsplit(|it| *it == b'/').next().unwrap_or_default();
         let seen = if exact { last.to_vec() } else { last.to_ascii_lowercase() };
         if words.find(&seen).is_none() {
-            return !told.is_closed();
+            return true;
         }
         hits += 1;
         let hit = Hit { path: path.to_vec(), kind: file_kind(member.kind), line: None };
@@ -244,9 +280,18 @@ fn read(
     (from, most): (u64, u64),
     told: &mpsc::Sender<Outcome<ReadPiece>>,
 ) -> Outcome<()> {
-    use io::Read;
     let fault = |error: io::Error| broken(shown, &error);
-    io::copy(&mut archive.reader.by_ref().take(from), &mut io::sink()).map_err(fault)?;
+    io::copy(&mut archive.reader.by_ref().take(from), &mut io::sink()).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::TimedOut => Fault::late(format!(
+                "archives begin at the first byte: {from} bytes of {shown} did not come in time"
+            ))
+            .hint("sandwatch files get copies all of it"),
+            _ => fault(error),
+        },
+    )?;
+    // What somebody takes may be as long as it is.
+    archive.reader.inner_mut().only_until(Duration::MAX);
     let mut left = most;
     while left > 0 {
         let mut piece = Vec::new();
@@ -273,7 +318,7 @@ impl Files for KeptFiles {
 
     async fn list(&self, path: &[u8]) -> Outcome<Pieces<ListPiece>> {
         let (archive, shown) = (self.directory(path).await?, name_shown(path));
-        Ok(telling(move |told| list(archive, &shown, told)))
+        Ok(telling(archive, move |archive, told| list(archive, &shown, told)))
     }
 
     async fn read(&self, request: ReadRequest) -> Outcome<Pieces<ReadPiece>> {
@@ -286,7 +331,7 @@ impl Files for KeptFiles {
             ReadFrom::End(bytes) => archive.first.bytes.saturating_sub(bytes),
         };
         let (most, shown) = (most.unwrap_or(u64::MAX), name_shown(&path));
-        Ok(telling(move |told| {
+        Ok(telling(archive, move |archive, told| {
             if told.blocking_send(Ok(ReadPiece::Begin { entry, offset: from })).is_err() {
                 return Ok(());
             }
@@ -305,7 +350,7 @@ impl Files for KeptFiles {
         }
         let archive = self.directory(&request.path).await?;
         let (name, shown) = (request.name.unwrap_or_default(), name_shown(&request.path));
-        Ok(telling(move |told| find(archive, &shown, &name, told)))
+        Ok(telling(archive, move |archive, told| find(archive, &shown, &name, told)))
     }
 
     /// Nothing happens there.
@@ -316,7 +361,103 @@ impl Files for KeptFiles {
 
 #[cfg(test)]
 mod tests {
+    use std::thread::{self, JoinHandle};
+
+    use tokio::sync::Semaphore;
+
     use super::*;
+    use crate::{
+        base::fault::Kind as FaultKind,
+        driver::tar::{self, Entry, Kind},
+    };
+
+    /// Bytes of a file that nobody is to read to its end.
+    const LONG: u64 = 8 << 30;
+
+    /// An archive of these, the last with so many zeros; and how many of them were sent when nobody reads any more.
+    fn long(members: &[(&'static [u8], Kind)]) -> (Archive, JoinHandle<u64>) {
+        let header = |(path, kind): &(&'static [u8], Kind)| {
+            let bytes = if *kind == Kind::File { LONG } else { 0 };
+            tar::header(&Entry {
+                path,
+                kind: *kind,
+                mode: 0o644,
+                owner: (0, 0),
+                bytes,
+                modified: 0,
+                target: b"",
+            })
+        };
+        let begun: Vec<u8> = members.iter().flat_map(header).collect();
+        let (pieces, taken) = mpsc::channel(1);
+        let feeder = thread::spawn(move || {
+            let (mut piece, zeros) = (Bytes::from(begun), Bytes::from(vec![0; 1 << 16]));
+            let mut sent = 0;
+            while pieces.blocking_send(Ok(piece)).is_ok() {
+                sent += zeros.len() as u64;
+                piece = zeros.clone();
+            }
+            sent
+        });
+        let place = Arc::new(Semaphore::new(1));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let turn = runtime.block_on(Turns::new(&place, &place).take()).unwrap();
+        let mut reader = Reader::new(Taken::new(taken));
+        let first = reader.next().unwrap().unwrap();
+        (Archive { reader, first, _turn: turn }, feeder)
+    }
+
+    #[test]
+    fn what_is_passed_over_is_not_read_where_nobody_listens() {
+        let (mut archive, feeder) = long(&[(b"d/", Kind::Directory), (b"d/long", Kind::File)]);
+        let (told, listener) = mpsc::channel(1);
+        archive.only_for(&told, Duration::MAX);
+        drop(listener);
+        list(archive, "d", &told).unwrap();
+        assert!(feeder.join().unwrap() < LONG);
+    }
+
+    #[test]
+    fn what_takes_too_long_to_pass_over_is_told_as_not_all() {
+        let (mut archive, feeder) = long(&[(b"d/", Kind::Directory), (b"d/long", Kind::File)]);
+        let (told, mut listener) = mpsc::channel(2);
+        archive.only_for(&told, Duration::ZERO);
+        list(archive, "d", &told).unwrap();
+        let Some(Ok(ListPiece::Entries(entries))) = listener.blocking_recv() else {
+            panic!("no entries")
+        };
+        assert_eq!(entries.len(), 1);
+        let end = listener.blocking_recv();
+        assert!(matches!(end, Some(Ok(ListPiece::End { more: true }))), "{end:?}");
+        assert!(feeder.join().unwrap() < LONG);
+
+        let (mut archive, feeder) = long(&[(b"d/", Kind::Directory), (b"d/long", Kind::File)]);
+        let (told, mut listener) = mpsc::channel(2);
+        archive.only_for(&told, Duration::ZERO);
+        find(archive, "d", "short", &told).unwrap();
+        let end = listener.blocking_recv();
+        assert!(matches!(end, Some(Ok(FindPiece::End { more: true, .. }))), "{end:?}");
+        assert!(feeder.join().unwrap() < LONG);
+    }
+
+    #[test]
+    fn the_end_of_a_file_that_is_too_far_away_is_not_waited_for() {
+        let (mut archive, feeder) = long(&[(b"long", Kind::File)]);
+        let (told, _listener) = mpsc::channel(2);
+        archive.only_for(&told, Duration::ZERO);
+        let fault = read(archive, "long", (LONG - 3, 3), &told).unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Late, "{fault}");
+        assert!(feeder.join().unwrap() < LONG);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_says_nothing_is_late() {
+        let said = in_time(async { Some(Bytes::from_static(b"x")) }, FIND_WITHIN).await;
+        assert_eq!(said.unwrap().unwrap(), "x");
+        let silent = in_time(std::future::pending(), Duration::ZERO).await;
+        let error = silent.unwrap().unwrap_err();
+        assert_eq!(broken("d", &error).kind(), FaultKind::Late);
+    }
 
     #[test]
     fn what_is_not_below_the_first_member_is_nothing() {

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock,
         fault::{Fault, Kind as FaultKind, Outcome},
         limits::{COPY_PIECES_AHEAD_MAX, ENGINE_ANSWER_WITHIN},
         text::visible,
@@ -102,7 +104,7 @@ impl Fetch {
         }));
         if let Some(mut archive) = archive {
             while let Some(piece) = archive.next().await {
-                if pieces.send(piece).await.is_err() {
+                if pieces.send(Ok(piece)).await.is_err() {
                     // What came so far was wrong: the fault says how.
                     break;
                 }
@@ -143,23 +145,38 @@ impl Fetch {
     }
 }
 
-/// An archive on its way, as what a thread reads.
+/// An archive on its way, as what a thread reads. An error among the pieces ends it.
 pub struct Taken {
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
     now: Bytes,
+    until: Duration,
+    wanted: Box<dyn Fn() -> bool + Send>,
 }
 
 impl Taken {
-    pub fn new(pieces: mpsc::Receiver<Bytes>) -> Self {
-        Self { pieces, now: Bytes::new() }
+    pub fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { pieces, now: Bytes::new(), until: Duration::MAX, wanted: Box::new(|| true) }
+    }
+
+    /// Only until then, by `clock::monotonic`: what is read later is an error, `TimedOut`.
+    pub fn only_until(&mut self, until: Duration) {
+        self.until = until;
+    }
+
+    /// Only for as long as that is true: what is read later is the same error.
+    pub fn only_while(&mut self, wanted: impl Fn() -> bool + Send + 'static) {
+        self.wanted = Box::new(wanted);
     }
 }
 
 impl Read for Taken {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.now.is_empty() {
+            if clock::monotonic() > self.until || !(self.wanted)() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             match self.pieces.blocking_recv() {
-                Some(piece) => self.now = piece,
+                Some(piece) => self.now = piece?,
                 None => return Ok(0),
             }
         }

@@ -49,7 +49,7 @@ const STAGE: &str = "stage";
 /// the host's; below the sandbox's directory.
 pub const BELOW: &str = "below";
 pub const START: &str = "start";
-const READ_ONLY: u64 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+pub const READ_ONLY: u64 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 /// Directories of the sandbox's own, on disk, with the same places inside.
 const OWN: [&str; 3] = ["tmp", "run", "var"];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -198,7 +198,7 @@ fn furnish(
         }
     }
     if let Some(workspace) = &plan.workspace {
-        show_workspace(workspace, plan.still)?;
+        or_left_out(show_workspace(workspace, plan.still), plan.still)?;
     }
     if plan.image.is_none() {
         restrict(Path::new(ROOT), READ_ONLY)?;
@@ -222,8 +222,22 @@ fn over_host(plan: &Blueprint) -> Result<Vec<String>, Broken> {
     for name in OWN {
         own_directory(name, &inside(name), plan.still)?;
     }
-    own_directory("home", &inside(&plan.identity.home), plan.still)?;
+    // It may lie in one of those.
+    let home = own_directory("home", &inside(&plan.identity.home), plan.still);
+    or_left_out(home, plan.still)?;
     Ok(notes)
+}
+
+/// A place below what is the sandbox's own may have been taken away by its programs, or something else been put there:
+/// of what has stopped that place is left out, and all the rest is shown.
+fn or_left_out(shown: Result<(), Broken>, still: bool) -> Result<(), Broken> {
+    if still { Ok(()) } else { shown }
+}
+
+/// What the sandbox's own directories, which are writable, are mounted with. In one that is still nothing is made either, not
+/// even a place to mount on: so from the beginning.
+fn own_attributes(still: bool) -> u64 {
+    if still { READ_ONLY } else { MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV }
 }
 
 /// A root that is an image as a whole, with writes kept apart.
@@ -239,7 +253,7 @@ fn over_image(image: &Source, still: bool) -> Result<(), Broken> {
         overlay(&[&lower], Path::new("run"), "run", &run, still).step("layering /run")?;
     } else {
         mount_bind("run", &run).step("mounting /run")?;
-        restrict(&run, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)?;
+        restrict(&run, own_attributes(still))?;
     }
     for name in ["dev", "sys"] {
         make_directory(&inside(name))?;
@@ -302,7 +316,8 @@ fn make_directory(path: &Path) -> Result<(), Broken> {
     made.step(format!("making {}", path.display()))
 }
 
-fn restrict(path: &Path, attributes: u64) -> Result<(), Broken> {
+/// Adds attributes (`MOUNT_ATTR_*`) to what is mounted at a path.
+pub fn restrict(path: &Path, attributes: u64) -> Result<(), Broken> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(io::Error::from)
@@ -321,7 +336,7 @@ fn own_directory(name: &str, at: &Path, still: bool) -> Result<(), Broken> {
         return made.step(format!("layering /{name}"));
     }
     mount_bind(name, at).step(format!("mounting /{name}"))?;
-    restrict(at, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+    restrict(at, own_attributes(still))
 }
 
 /// Mounts what the sandbox wrote over a directory of the host, with the layers between them.
@@ -448,7 +463,7 @@ fn show_workspace(workspace: &WorkspaceMount, still: bool) -> Result<(), Broken>
     let shown = workspace.path.display();
     match workspace.mode {
         WorkspaceMode::Rw => {
-            show(&workspace.source, &place, false).step(format!("showing {shown}"))
+            show(&workspace.source, &place, still).step(format!("showing {shown}"))
         }
         WorkspaceMode::Ro => show(&workspace.source, &place, true).step(format!("showing {shown}")),
         WorkspaceMode::None => Ok(()),

@@ -140,18 +140,9 @@ pub fn plan_still(
     let own = own.map_err(|error| {
         Fault::absent(format!("nothing is kept of sandbox {}: {error}", ground.name))
     })?;
-    let workspace = blueprint::check_workspace(&spec.workspace, &ground.dir)?;
     let (links, mut layers) = image.map_or_else(blueprint::system, |_| Default::default());
     // The host may have others by now.
     layers.retain(|it| own.join("upper").join(it).is_dir());
-    let workspace = workspace.map(|real| {
-        let (path, mode) = (spec.workspace.path.clone(), spec.workspace.mode);
-        let real = match mode {
-            WorkspaceMode::Cow => changes::workspace_of(&ground.dir)?,
-            _ => real,
-        };
-        Ok::<_, Fault>(WorkspaceMount { path, mode, source: open_workspace(&real, identity)? })
-    });
     Ok(Blueprint {
         hostname: blueprint::hostname(&ground.name),
         identity: identity.clone(),
@@ -162,12 +153,29 @@ pub fn plan_still(
         layers,
         asking: None,
         tools: Vec::new(),
-        workspace: workspace.transpose()?,
+        // It may have been removed or moved on the host: the rest is there all the same.
+        workspace: still_workspace(ground, spec, identity).unwrap_or_default(),
         network: Network::None,
         way: WayOut::Any,
         bounds: ProcessBounds::default(),
         still: true,
     })
+}
+
+fn still_workspace(
+    ground: &Ground,
+    spec: &SandboxSpec,
+    identity: &Identity,
+) -> Outcome<Option<WorkspaceMount>> {
+    let (path, mode) = (spec.workspace.path.clone(), spec.workspace.mode);
+    let Some(real) = blueprint::check_workspace(&spec.workspace, &ground.dir)? else {
+        return Ok(None);
+    };
+    let real = match mode {
+        WorkspaceMode::Cow => changes::workspace_of(&ground.dir)?,
+        _ => real,
+    };
+    Ok(Some(WorkspaceMount { path, mode, source: open_workspace(&real, identity)? }))
 }
 
 /// Makes the directories of a sandbox, owned by who it will be.

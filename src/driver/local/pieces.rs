@@ -29,12 +29,11 @@ use rustix::{
 };
 
 use super::{
-    mounts::{BELOW, Broken, START, Step},
-    sys::{self, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY},
+    mounts::{BELOW, Broken, READ_ONLY, START, Step, restrict},
+    sys,
 };
 use crate::base::limits::PIECES_MAX;
 
-const READ_ONLY: u64 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 /// Paths named in one note; more are counted.
 const NAMED_MAX: usize = 3;
 
@@ -150,7 +149,9 @@ impl Pieces {
             lower.splice(..0, upper.is_dir().then_some(upper));
             return match &lower[..] {
                 [] => Ok(()),
-                [one] => mount_bind(one, place).step(format!("showing {}", source.display())),
+                [one] => mount_bind(one, place)
+                    .step(format!("showing {}", source.display()))
+                    .and_then(|()| restrict(place, READ_ONLY)),
                 _ => match overlay(&lower, None, place) {
                     Err(_) if host => self.whole(source, place),
                     made => made.step(format!("layering {}", source.display())),

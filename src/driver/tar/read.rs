@@ -87,6 +87,11 @@ impl<R: Read> Reader<R> {
         self.ended
     }
 
+    /// What it reads from, to be told how; not to be read from.
+    pub fn inner_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
     pub fn into_inner(self) -> R {
         self.inner
     }
