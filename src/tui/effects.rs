@@ -45,7 +45,7 @@ use crate::{
     runtime::{self, Runtime},
 };
 
-use super::{agents::search_path, browse, lane::Lane, pictures::Graphics};
+use super::{agents::search_path, browse, lane::Lane, pictures::Showing, terminal};
 
 /// Taking a snapshot, and making a sandbox of one.
 const SNAPSHOT_CALL_WITHIN: Duration = SNAPSHOT_WITHIN.saturating_add(CREATE_WITHIN);
@@ -100,11 +100,11 @@ pub struct Runner {
     /// What the place of files watches.
     watching: Option<browse::Older>,
     /// What the terminal can show of pictures.
-    graphics: Graphics,
+    showing: Showing,
 }
 
 impl Runner {
-    pub fn new(runtime: Arc<dyn Runtime>, outbox: Outbox, graphics: Graphics) -> Self {
+    pub fn new(runtime: Arc<dyn Runtime>, outbox: Outbox, showing: Showing) -> Self {
         let mut runner = Self {
             runtime,
             outbox,
@@ -116,12 +116,19 @@ impl Runner {
             calls_of: None,
             reads: HashMap::new(),
             watching: None,
-            graphics,
+            showing,
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
         runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
         runner.subscriptions.spawn(link(runtime.clone(), answers.clone()));
         runner
+    }
+
+    /// The window of the terminal may be another.
+    pub fn resized(&mut self) {
+        if let Some(window) = terminal::window() {
+            self.showing.resized(window);
+        }
     }
 
     /// Starts an effect that concerns the hub; gives the others back.
@@ -342,7 +349,7 @@ impl Runner {
                 // Copies may be long; all others are soon over.
                 let long = matches!(act, FilesAct::Get { .. } | FilesAct::Send { .. });
                 let within = if long { TTL_MAX } else { FIND_WITHIN + HUB_ANSWER_WITHIN };
-                let graphics = self.graphics;
+                let graphics = self.showing.now();
                 let answer = async move {
                     let done = browse::answer(&*runtime, act, graphics).await;
                     done.map(|it| Reply::Files(Box::new(it)))

@@ -3,7 +3,11 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{app::files::Graphic, base::limits::CONSOLE_GRAPHIC_BYTES_MAX, config::schema::Images};
+use crate::{
+    app::files::Graphic,
+    base::limits::{CELL_POINTS_MAX, CONSOLE_GRAPHIC_BYTES_MAX, CONSOLE_GRAPHIC_POINTS_MAX},
+    config::schema::Images,
+};
 
 /// What a terminal said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub struct Graphics {
 /// How a picture is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
-    /// By kitty's protocol; where a cell's size is not known, the terminal fits it.
+    /// By kitty's protocol, in cells of that size; where it is not known, the terminal fits the picture.
     Kitty(Option<(u16, u16)>),
     /// As sixels, in cells of that size.
     Sixel((u16, u16)),
@@ -40,6 +44,56 @@ impl Graphics {
     }
 }
 
+/// The window of a terminal, as the system tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Columns and rows.
+    pub cells: (u16, u16),
+    /// Width and height, in points; 0 where that is not told.
+    pub points: (u16, u16),
+}
+
+impl Window {
+    /// Width and height of one cell, in points. `None` where that is not told, or cells are not all that is counted.
+    fn cell(self) -> Option<(u16, u16)> {
+        let one = |points: u16, cells: u16| {
+            let even = points.checked_rem(cells)? == 0;
+            let size = points.checked_div(cells)?;
+            (even && (1..=CELL_POINTS_MAX).contains(&size)).then_some(size)
+        };
+        one(self.points.0, self.cells.0).zip(one(self.points.1, self.cells.1))
+    }
+}
+
+/// What a terminal shows while its window changes: its cells may be others then, and its answer, if it were asked, would be taken
+/// for keys.
+pub struct Showing {
+    graphics: Graphics,
+    window: Window,
+    /// What the system told of a cell at the beginning is what the terminal said.
+    told: bool,
+}
+
+impl Showing {
+    /// What the terminal said, and its window at that time.
+    pub fn new(graphics: Graphics, window: Window) -> Self {
+        let told = graphics.cell.is_some() && window.cell() == graphics.cell;
+        Self { graphics, window, told }
+    }
+
+    pub fn now(&self) -> Graphics {
+        self.graphics
+    }
+
+    /// Of another window the size of a cell is known by the system alone, or not at all.
+    pub fn resized(&mut self, window: Window) {
+        if window != self.window {
+            self.window = window;
+            self.graphics.cell = window.cell().filter(|_| self.told);
+        }
+    }
+}
+
 /// Points, each with red, green and blue.
 pub struct Points {
     pub width: usize,
@@ -54,18 +108,15 @@ pub const KITTY_WIPE: &[u8] = b"\x1b_Ga=d,d=I,i=21335,q=2\x1b\\";
 /// Of one piece of it, in bytes.
 const KITTY_PIECE: usize = 4096;
 
-/// By kitty's protocol, over so many cells, which the terminal fills with it if it is to be `fitted`. `None` when it is more
-/// than is sent.
-pub fn kitty(points: &Points, cells: (u16, u16), fitted: bool) -> Option<Graphic> {
-    let mut packed = Vec::new();
-    let (width, height) = (u32::try_from(points.width).ok()?, u32::try_from(points.height).ok()?);
-    let mut encoder = png::Encoder::new(&mut packed, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::Fast);
-    let mut writer = encoder.write_header().ok()?;
-    writer.write_image_data(&points.bytes).ok()?;
-    writer.finish().ok()?;
+/// By kitty's protocol, over so many cells: the terminal fills them and no others, however large they are by then. Where it is
+/// known how large one is, what it does not fill of them stays clear. `None` when it is more than is sent.
+pub fn kitty(points: &Points, cells: (u16, u16), cell: Option<(u16, u16)>) -> Option<Graphic> {
+    let all = |cells: u16, one: u16| usize::from(cells) * usize::from(one);
+    let size = match cell {
+        Some((width, height)) => (all(cells.0, width), all(cells.1, height)),
+        None => (points.width, points.height),
+    };
+    let packed = packed(points, size)?;
     let text = STANDARD.encode(&packed);
     if text.len() > CONSOLE_GRAPHIC_BYTES_MAX {
         return None;
@@ -74,8 +125,7 @@ pub fn kitty(points: &Points, cells: (u16, u16), fitted: bool) -> Option<Graphic
     let mut pieces = text.as_bytes().chunks(KITTY_PIECE).peekable();
     let mut bytes = Vec::with_capacity(text.len() + text.len() / 64);
     // The cursor stays (C=1), and the terminal answers nothing (q=2): it would be taken for keys.
-    let over = if fitted { format!("c={columns},r={rows},") } else { String::new() };
-    let mut head = format!("a=T,f=100,{NUMBER},p=1,{over}C=1,q=2,");
+    let mut head = format!("a=T,f=100,{NUMBER},p=1,c={columns},r={rows},C=1,q=2,");
     while let Some(piece) = pieces.next() {
         let more = u8::from(pieces.peek().is_some());
         bytes.extend_from_slice(format!("\x1b_G{head}m={more};").as_bytes());
@@ -84,6 +134,33 @@ pub fn kitty(points: &Points, cells: (u16, u16), fitted: bool) -> Option<Graphic
         "q=2,".clone_into(&mut head);
     }
     Some(Graphic { cells, bytes, wiped_by: Some(KITTY_WIPE) })
+}
+
+/// As PNG of that width and height, clear at the right and below where it is smaller.
+fn packed(points: &Points, (width, height): (usize, usize)) -> Option<Vec<u8>> {
+    if width == 0 || points.width == 0 {
+        return None;
+    }
+    let count = width.checked_mul(height).filter(|it| *it <= CONSOLE_GRAPHIC_POINTS_MAX)?;
+    let mut data = vec![0; count * 4];
+    let rows = points.bytes.chunks_exact(points.width * 3);
+    for (row, of) in data.chunks_exact_mut(width * 4).zip(rows) {
+        for (point, colour) in row.chunks_exact_mut(4).zip(of.chunks_exact(3)) {
+            for (to, value) in point.iter_mut().zip(colour.iter().chain(&[u8::MAX])) {
+                *to = *value;
+            }
+        }
+    }
+    let mut out = Vec::new();
+    let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+    let mut encoder = png::Encoder::new(&mut out, width, height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let mut writer = encoder.write_header().ok()?;
+    writer.write_image_data(&data).ok()?;
+    writer.finish().ok()?;
+    Some(out)
 }
 
 /// Steps of each colour, and so many colours in all: no terminal has fewer than 256.
@@ -193,10 +270,46 @@ mod tests {
     }
 
     #[test]
+    fn the_cells_of_another_window_are_as_the_system_tells_or_not_known() {
+        let window = |cells, points| Window { cells, points };
+        let said = Graphics { sixel: true, cell: Some((10, 20)), ..Graphics::default() };
+        let after = |before: Window, after: Window| {
+            let mut showing = Showing::new(said, before);
+            showing.resized(before);
+            assert_eq!(showing.now(), said, "nothing changed");
+            showing.resized(after);
+            showing.now().cell
+        };
+        let before = window((120, 30), (1200, 600));
+        // A smaller font, a larger window, and both at once.
+        assert_eq!(after(before, window((240, 60), (1200, 600))), Some((5, 10)));
+        assert_eq!(after(before, window((200, 50), (2000, 1000))), Some((10, 20)));
+        assert_eq!(after(before, window((120, 30), (2400, 1200))), Some((20, 40)));
+        // Not told, with a margin, or what no terminal has.
+        for points in [(0, 0), (1204, 604), (65280, 15360), (120, 0)] {
+            assert_eq!(after(before, window((240, 60), points)), None, "{points:?}");
+        }
+        assert_eq!(after(before, window((0, 0), (0, 0))), None);
+        // Who told something else than the terminal, or nothing, is not believed later.
+        for points in [(0, 0), (1320, 660), (1204, 604)] {
+            let before = window((120, 30), points);
+            assert_eq!(after(before, window((240, 60), (1200, 600))), None, "{points:?}");
+        }
+        // It is known again when it is told again.
+        let mut showing = Showing::new(said, before);
+        showing.resized(window((121, 30), (1200, 600)));
+        assert_eq!(showing.now().means(Images::Auto), Means::Blocks);
+        showing.resized(before);
+        assert_eq!(showing.now().means(Images::Auto), Means::Sixel((10, 20)));
+    }
+
+    #[test]
     fn a_picture_for_kitty_is_a_png_in_pieces_that_asks_for_no_answer() {
-        let noise: Vec<u8> = (0..64_u32 * 64 * 3).map(|it| (it * it % 251) as u8).collect();
+        // Which no compression makes shorter.
+        let one = |it: u32| (it.wrapping_mul(it).wrapping_mul(2_654_435_761) >> 24) as u8;
+        let noise: Vec<u8> = (0..64 * 64 * 3).map(one).collect();
         let points = Points { width: 64, height: 64, bytes: noise.clone() };
-        let graphic = kitty(&points, (7, 4), true).unwrap();
+        let graphic = kitty(&points, (7, 4), Some((10, 20))).unwrap();
         let text = String::from_utf8(graphic.bytes).unwrap();
         let pieces: Vec<&str> = text.strip_suffix("\x1b\\").unwrap().split("\x1b\\").collect();
         assert!(pieces.len() > 1 && pieces.iter().all(|it| it.len() < KITTY_PIECE + 100));
@@ -207,7 +320,19 @@ mod tests {
         let mut reader = png::Decoder::new(std::io::Cursor::new(data)).read_info().unwrap();
         let mut back = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut back).unwrap();
-        assert_eq!(back, noise);
+        // As large as its cells, so that nothing is stretched, and clear where it ends before them.
+        assert_eq!((reader.info().width, reader.info().height), (70, 80));
+        let (shown, clear): (Vec<&[u8]>, Vec<&[u8]>) =
+            back.chunks_exact(4).partition(|it| it[3] == 255);
+        let colours: Vec<u8> = shown.iter().flat_map(|it| &it[..3]).copied().collect();
+        assert_eq!(colours, noise);
+        assert!(clear.iter().all(|it| **it == [0; 4]) && clear.len() == 70 * 80 - 64 * 64);
+    }
+
+    #[test]
+    fn where_a_cell_is_not_known_the_terminal_still_fills_those_that_are_meant() {
+        let graphic = kitty(&halves(), (2, 1), None).unwrap();
+        assert!(graphic.bytes.starts_with(b"\x1b_Ga=T,f=100,i=21335,p=1,c=2,r=1,C=1,q=2,m=0;"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
 
 use super::{
     jobs,
-    pictures::KITTY_WIPE,
+    pictures::{KITTY_WIPE, Window},
     probe::{Answers, Raw},
 };
 
@@ -57,8 +57,14 @@ pub fn size() -> Option<Size> {
 
 /// Columns and rows as the terminal says, unclamped.
 pub fn cells() -> Option<(u16, u16)> {
+    Some(window()?.cells)
+}
+
+/// The window of the terminal, as the system tells it now.
+pub fn window() -> Option<Window> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
-    Some((size.ws_col, size.ws_row))
+    let (cells, points) = ((size.ws_col, size.ws_row), (size.ws_xpixel, size.ws_ypixel));
+    Some(Window { cells, points })
 }
 
 /// Holds the terminal; dropping it gives the terminal back.

@@ -1,13 +1,13 @@
 //! The place of files: a tree that is watched, what is under its cursor, search, copying, and editing on a copy.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use sandwatch::{
     app::{
         Act, Msg,
         files::{
-            Body, Class, Files, FilesAct, FilesNews, FilesReply, Half, How, Preview, ShownLine,
-            Span,
+            Body, Class, Files, FilesAct, FilesNews, FilesReply, Graphic, Half, How, Preview,
+            ShownLine, Span,
         },
         msg::{DiffRead, Reply},
         state::Overlay,
@@ -21,6 +21,7 @@ use sandwatch::{
         sandbox::{State, WorkspaceMode},
         snapshot::Snapshot,
     },
+    ui,
 };
 
 use super::{
@@ -626,4 +627,52 @@ fn links_and_sandboxes_without_a_workspace_have_a_tree_too() {
     assert!(matches!(&listed[..], [FilesAct::List { path, .. }] if path == b"/bin"), "{listed:?}");
     let copied = console.keys("y");
     assert!(copied.iter().any(|it| *it == Act::Clipboard("/bin".to_owned())), "{copied:?}");
+}
+
+#[test]
+fn a_picture_that_was_made_for_other_cells_is_not_shown() {
+    let mut console = in_files(SIZE);
+    console.keys("j j j");
+    console.now += std::time::Duration::from_secs(1);
+    console.send(Msg::Tick);
+    let newest = |console: &Console| {
+        let look = console.effects.iter().rev().find_map(|it| match &it.act {
+            Act::Files(act) => match &**act {
+                FilesAct::Look { room, .. } => Some((it.id, *room)),
+                _ => None,
+            },
+            _ => None,
+        });
+        look.expect("a look")
+    };
+    let answer = |console: &mut Console, (id, room)| {
+        let cells = vec![vec![([255; 3], [0; 3]); 7]; 4];
+        let made = Graphic { cells: (7, 4), bytes: b"made".to_vec(), wiped_by: None };
+        let shown = Preview {
+            body: Body::Picture(cells),
+            room,
+            graphic: Some(Arc::new(made)),
+            ..preview("/home/me/project/README.md", "")
+        };
+        let result = Ok(Reply::Files(Box::new(FilesReply::Looked(shown))));
+        console.send(Msg::Done { id, result });
+    };
+    let first = newest(&console);
+    answer(&mut console, first);
+    assert!(ui::graphic(&console.state).is_some());
+    // As many cells, but of another size: it is made anew, in cells of ours meanwhile.
+    console.send(Msg::Resize(SIZE.0, SIZE.1));
+    assert!(ui::graphic(&console.state).is_none());
+    assert!(console.picture().contains("▀▀▀"));
+    let second = newest(&console);
+    assert_ne!(second.0, first.0);
+    // And once more, before that came: it comes too late, and is asked for again.
+    console.send(Msg::Resize(SIZE.0, SIZE.1));
+    assert_eq!(newest(&console).0, second.0);
+    answer(&mut console, second);
+    assert!(ui::graphic(&console.state).is_none());
+    let third = newest(&console);
+    assert_ne!(third.0, second.0);
+    answer(&mut console, third);
+    assert!(ui::graphic(&console.state).is_some());
 }

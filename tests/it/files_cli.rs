@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
     process::Stdio,
 };
 
@@ -264,7 +265,9 @@ fn an_export_replaces_a_file_only_when_that_is_said() {
     for export in exports {
         home.run(export).failed(1, &["there is a file already", "--force"]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         home.ok(&[export, &["--force"]].concat());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert!(fs::read_to_string(&path).unwrap().starts_with('{'));
         fs::write(&path, "mine").unwrap();
     }

@@ -50,6 +50,8 @@ pub struct Speaks {
     pub kitty: bool,
     /// Height and width of a cell, in points.
     pub cell: Option<(u16, u16)>,
+    /// Width and height of its window at the beginning, as the system tells it; 0 = it does not.
+    pub points: (u16, u16),
 }
 
 impl Speaks {
@@ -128,7 +130,8 @@ impl Pty {
         (before, after): (&'static str, &'static str),
         speaks: Option<Speaks>,
     ) -> Self {
-        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        let (pixel_width, pixel_height) = speaks.unwrap_or_default().points;
+        let size = PtySize { rows, cols, pixel_width, pixel_height };
         let pair = native_pty_system().openpty(size).unwrap();
         command.env("SANDWATCH_HOME", home.path());
         command.env("TERM", "xterm-256color");
@@ -179,10 +182,16 @@ impl Pty {
         self.writer.lock().unwrap().write_all(bytes.as_bytes()).unwrap();
     }
 
-    pub fn resize(&self, (cols, rows): (u16, u16)) {
+    pub fn resize(&self, cells: (u16, u16)) {
+        self.resize_with_points(cells, (0, 0));
+    }
+
+    /// The same, of a window whose width and height in points are told.
+    pub fn resize_with_points(&self, (cols, rows): (u16, u16), points: (u16, u16)) {
         let (view, _) = &*self.shared;
         view.lock().unwrap().screen.resize(Size::clamped(cols, rows));
-        self.master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let (pixel_width, pixel_height) = points;
+        self.master.resize(PtySize { rows, cols, pixel_width, pixel_height }).unwrap();
     }
 
     /// Waits until the terminal shows it; shows the screen when it never does.

@@ -12,17 +12,22 @@ use crate::{
 const SIZE: (u16, u16) = (120, 36);
 const SIDE: u32 = 64;
 /// How pictures begin.
-const KITTY: &str = "\x1b_Ga=T,f=100,i=21335,p=1,C=1,q=2,";
+const KITTY: &str = "\x1b_Ga=T,f=100,i=21335,p=1,c=";
 const SIXEL: &str = "\x1bP0;1;0q\"1;1;64;64#";
 const ASKED: &str = "\x1b_Gi=31,";
 
 const KITTY_TERMINAL: Speaks =
-    Speaks { attributes: Some("\x1b[?62;c"), kitty: true, cell: Some((20, 10)) };
-const SIXEL_TERMINAL: Speaks =
-    Speaks { attributes: Some("\x1b[?62;4;22c"), kitty: false, cell: Some((20, 10)) };
+    Speaks { attributes: Some("\x1b[?62;c"), kitty: true, cell: Some((20, 10)), points: (0, 0) };
+const SIXEL_TERMINAL: Speaks = Speaks {
+    attributes: Some("\x1b[?62;4;22c"),
+    kitty: false,
+    cell: Some((20, 10)),
+    points: (0, 0),
+};
 const PLAIN_TERMINAL: Speaks =
-    Speaks { attributes: Some("\x1b[?62;22c"), kitty: false, cell: None };
-const SILENT_TERMINAL: Speaks = Speaks { attributes: None, kitty: false, cell: None };
+    Speaks { attributes: Some("\x1b[?62;22c"), kitty: false, cell: None, points: (0, 0) };
+const SILENT_TERMINAL: Speaks =
+    Speaks { attributes: None, kitty: false, cell: None, points: (0, 0) };
 
 fn picture() -> Vec<u8> {
     let mut out = Vec::new();
@@ -78,7 +83,7 @@ fn a_terminal_that_answers_as_kitty_shows_the_picture_until_anything_else_is_to_
     let gone = |it: &View, times: usize| count(it, KITTY) == times && it.is_on(wipe, KITTY);
     let (home, pty) = in_files(KITTY_TERMINAL, "auto");
     pty.wait_until("a picture", |it| shows(it, 1) && it.has("64x64 points"));
-    assert!(!pty.look(is_in_blocks));
+    assert!(pty.look(|it| !is_in_blocks(it) && count(it, "p=1,c=7,r=4,C=1,q=2,") == 1));
     // Moved on.
     pty.send("j");
     pty.wait_until("none beside a text", |it| gone(it, 1) && it.has("a text"));
@@ -140,6 +145,39 @@ fn a_terminal_that_can_sixels_is_sent_them_and_cells_are_drawn_over_them() {
     pty.wait_until("it once more", |it| count(it, SIXEL) == 3 && !is_in_blocks(it));
     let pty = leave(pty);
     pty.look(|it| assert_eq!(count(it, "\x1b_G"), count(it, ASKED), "kitty's is not sent"));
+}
+
+/// The picture is in cells, and still when it is read once more.
+fn only_blocks(pty: &Pty) {
+    pty.wait_until("cells instead", is_in_blocks);
+    pty.send("j");
+    pty.wait_until("the text", |it| it.has("a text") && !is_in_blocks(it));
+    pty.send("k");
+    pty.wait_until("cells again", |it| is_in_blocks(it) && it.has("64x64 points"));
+}
+
+#[test]
+fn in_another_window_sixels_are_made_for_its_cells_or_not_at_all() {
+    // As many points in four times as many cells: each is 5 by 10.
+    let (size, points) = ((SIZE.0 * 2, SIZE.1 * 2), (SIZE.0 * 10, SIZE.1 * 20));
+    let (_home, pty) = in_files(Speaks { points, ..SIXEL_TERMINAL }, "auto");
+    pty.wait_until("a picture", |it| count(it, SIXEL) == 1 && it.has("64x64 points"));
+    pty.resize_with_points(size, points);
+    pty.wait_until("it in its new place", |it| count(it, SIXEL) > 1 && !is_in_blocks(it));
+    // Nothing is known of the next one's cells.
+    let shown = pty.look(|it| count(it, SIXEL));
+    pty.resize(SIZE);
+    only_blocks(&pty);
+    let pty = leave(pty);
+    assert_eq!(pty.look(|it| count(it, SIXEL)), shown);
+
+    // Nor is the system believed that told nothing at the beginning.
+    let (_home, pty) = in_files(SIXEL_TERMINAL, "auto");
+    pty.wait_until("a picture", |it| count(it, SIXEL) == 1 && it.has("64x64 points"));
+    pty.resize_with_points(size, points);
+    only_blocks(&pty);
+    let pty = leave(pty);
+    assert_eq!(pty.look(|it| count(it, SIXEL)), 1);
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub struct Files {
     pub(in crate::app) pattern: Option<Pattern>,
     pub(in crate::app) rest: Rest,
     pub(in crate::app) looking: Option<(EffectId, Vec<u8>)>,
+    /// It was begun when the terminal's cells may have been others.
+    pub(in crate::app) looking_is_late: bool,
     /// It may be another by now.
     pub(in crate::app) look_again: bool,
     /// What is watched, the newest last; an older one goes on until the next has begun.
@@ -126,6 +128,7 @@ impl Files {
             pattern: None,
             rest: Rest::default(),
             looking: None,
+            looking_is_late: false,
             look_again: false,
             watches: Vec::new(),
             marks_asked: None,
@@ -289,7 +292,10 @@ impl Files {
     }
 
     /// Takes what was read of a file; the cursor stays on its line, or at the end that is followed.
-    pub(in crate::app) fn look(&mut self, preview: Preview) {
+    pub(in crate::app) fn look(&mut self, mut preview: Preview) {
+        if self.looking_is_late {
+            preview.graphic = None;
+        }
         let same = matches!(&self.preview, Some(Ok(it)) if it.path == preview.path);
         self.preview = Some(Ok(preview));
         self.settle_lines();

@@ -168,10 +168,7 @@ impl Turn<'_> {
                 self.focus_changed(on);
                 self.look_at_ask_anew(false);
             }
-            Msg::Resize(columns, rows) => {
-                self.state.size = (columns, rows);
-                self.look_at_ask_anew(true);
-            }
+            Msg::Resize(columns, rows) => self.resized((columns, rows)),
             Msg::Drawn(glimpse) => self.drawn(glimpse),
             Msg::Tick => self.tick(),
             Msg::Event(event) => self.event(event),
@@ -198,6 +195,12 @@ impl Turn<'_> {
             }
             Msg::Notice(level, text) => self.notice(level, &text),
         }
+    }
+
+    fn resized(&mut self, size: (u16, u16)) {
+        self.state.size = size;
+        self.make_pictures_anew();
+        self.look_at_ask_anew(true);
     }
 
     /// Starts something; `None` when too much is under way already, which is said.

@@ -132,8 +132,7 @@ impl Points {
         let small = Points { width: wide, height: tall, bytes };
         match means {
             Means::Sixel(_) => pictures::sixel(&small, cells),
-            // Where it is known what a cell is, nothing has to be stretched.
-            Means::Kitty(cell) => pictures::kitty(&small, cells, cell.is_none()),
+            Means::Kitty(cell) => pictures::kitty(&small, cells, cell),
             Means::Blocks | Means::Off => None,
         }
     }

@@ -19,7 +19,9 @@ use super::{
     convert,
     effects::{Outbox, Runner},
     files::Files,
-    keyboard, probe,
+    keyboard,
+    pictures::Showing,
+    probe,
     signals::{Signal, Signals},
     terminal::{self, Guard},
 };
@@ -71,7 +73,7 @@ pub struct End {
 
 /// Runs the console until the operator quits or a signal ends it.
 pub async fn run(start: Start) -> Outcome<End> {
-    let cells = terminal::cells().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
+    let window = terminal::window().ok_or_else(|| Fault::failed("stdout is not a terminal"))?;
     // A broken configuration refuses before the terminal is touched; later it keeps the last good.
     let config = start.files.config()?;
     let mut signals = Signals::new()?;
@@ -87,13 +89,13 @@ pub async fn run(start: Start) -> Outcome<End> {
         // A full queue loses a notice; the log has it.
         drop(notices.try_send(Msg::Notice(Level::Error, words)));
     });
-    let graphics = asked.answers.graphics;
+    let showing = Showing::new(asked.answers.graphics, window);
     let guard = Guard::enter(asked.answers, asked.raw)?;
     let hold = keyboard::Hold::default();
     let mut events = keyboard::listen(asked.ahead, hold.clone())?;
     let outbox = Outbox { answers: answers_in, outputs: outputs_in };
-    let runner = Runner::new(start.runtime.clone(), outbox, graphics);
-    let mut console = Console::new(start, look, cells, (guard, hold), runner, changes_in)?;
+    let runner = Runner::new(start.runtime.clone(), outbox, showing);
+    let mut console = Console::new(start, look, window.cells, (guard, hold), runner, changes_in)?;
     let mut watch = console.watch_files();
     while console.ending.is_none() {
         let timer = console.until_timer();
@@ -225,6 +227,7 @@ impl Console {
         match woken {
             Woken::Event(event) => {
                 if let Event::Resize(cols, rows) = event {
+                    self.runner.resized();
                     self.canvas.resize((cols, rows));
                     self.touched = Touched::All;
                 }

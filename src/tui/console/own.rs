@@ -144,6 +144,7 @@ impl Console {
     /// The terminal was somebody else's meanwhile: nothing on it is known.
     pub(super) fn restart(&mut self) {
         self.canvas.redraw();
+        self.runner.resized();
         if let Some((cols, rows)) = terminal::cells() {
             self.canvas.resize((cols, rows));
             self.update(Msg::Resize(cols, rows));

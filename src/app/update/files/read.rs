@@ -33,6 +33,19 @@ impl Turn<'_> {
         }
     }
 
+    /// The terminal's cells may be others: what was made for those before is made anew, and is in cells of ours until then.
+    pub(in crate::app::update) fn make_pictures_anew(&mut self) {
+        for view in &mut self.state.views {
+            let View::Files(it) = view else { continue };
+            it.looking_is_late = it.looking.is_some();
+            it.look_again |= it.looking_is_late;
+            if let Some(Ok(preview)) = &mut it.preview {
+                preview.graphic = None;
+                it.look_again |= matches!(preview.body, Body::Picture(_));
+            }
+        }
+    }
+
     /// The feed told of the sandbox: it may have been restored.
     pub(in crate::app::update) fn files_seen(&mut self, sandbox: &SandboxId) {
         if self.files().is_some_and(|it| it.sandbox == *sandbox && it.unwatched.is_some()) {
@@ -160,7 +173,7 @@ impl Turn<'_> {
         let asked = self.begin(Act::Files(Box::new(act)), pending, what, Left::Ended);
         if let Some(it) = self.files_mut() {
             match asked {
-                Some(id) => it.looking = Some((id, path)),
+                Some(id) => (it.looking, it.looking_is_late) = (Some((id, path)), false),
                 None => it.preview = Some(Err((path, "too much is under way".to_owned()))),
             }
         }
