@@ -139,6 +139,131 @@ while True:
     eventually("it goes on", || goes_on(pid));
 }
 
+/// Reads a line; then another thread waits for a lock, and the first reads again.
+const READS_AND_LOCKS: &str = "
+import os, sys, threading
+sys.stdin.readline()
+held = threading.Lock(); held.acquire()
+threading.Thread(target=held.acquire, daemon=True).start()
+for it in range(CALLS): os.stat('/')
+sys.stdin.readline()
+";
+
+async fn both_threads_are_told_in_what_they_are(calls: &str) {
+    let mut program = Program::python(&READS_AND_LOCKS.replace("CALLS", calls));
+    let pid = program.pid();
+    let mut parts = Looker::default().syscalls(pid, pid).await.unwrap();
+    let reads =
+        |it: &Syscall| it.name == "read" && it.thread == pid && it.args.starts_with("0<pipe:");
+    until(&mut parts, |_, part| part.waits.iter().any(reads)).await;
+    program.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    let locks = |it: &Syscall| it.name == "futex" && it.thread != pid && it.args.contains("wait");
+    let both = |_: &[Syscall], part: &SyscallPart| {
+        part.waits.iter().any(locks) && part.waits.iter().any(reads)
+    };
+    until(&mut parts, both).await;
+    drop(program.0.stdin.take());
+    let (_, last) = until(&mut parts, |_, part| part.over.is_some()).await;
+    assert_eq!(last.over.as_deref(), Some("the process has ended"));
+    assert_eq!(parts.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_thread_is_in_is_told_and_threads_that_come_later_are_looked_at() {
+    both_threads_are_told_in_what_they_are("0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_thread_stays_in_is_told_also_after_more_calls_than_are_shown() {
+    both_threads_are_told_in_what_they_are("1000").await;
+}
+
+/// The call that a thread is in, by the kernel's number.
+fn is_in(pid: u32, thread: u32, calls: &[i64]) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")).unwrap_or_default();
+    let number = call.split_whitespace().next().and_then(|it| it.parse().ok());
+    number.is_some_and(|it| calls.contains(&it))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_already_is_told_by_the_call_that_it_waits_in() {
+    let program = Program::sh("exec sleep 1000");
+    let pid = program.pid();
+    let sleeps = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
+    eventually("it sleeps", || is_in(pid, pid, &sleeps));
+    let mut parts = Looker::default().syscalls(pid, pid).await.unwrap();
+    let waits = |_: &[Syscall], part: &SyscallPart| {
+        part.waits.iter().any(|it| it.name.contains("nanosleep") && it.args == "1000.000 s")
+    };
+    until(&mut parts, waits).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_descriptor_is_told_of_the_thread_that_has_it() {
+    // From there on the thread has descriptors of its own (CLONE_FILES).
+    let code = "
+import ctypes, os, threading
+def reads():
+    assert ctypes.CDLL(None).unshare(0x400) == 0
+    os.dup2(0, 77); os.close(0); os.read(77, 1)
+it = threading.Thread(target=reads); it.start(); it.join()
+";
+    let program = Program::python(code);
+    let (pid, looker) = (program.pid(), Looker::default());
+    let mut parts = looker.syscalls(pid, pid).await.unwrap();
+    let reads = |it: &Syscall| it.thread != pid && it.args.starts_with("77<pipe:");
+    until(&mut parts, |_, part| part.waits.iter().any(reads)).await;
+    drop(parts);
+    eventually("it goes on", || goes_on(pid));
+    let seen = tokio::time::timeout(SOON, async {
+        while looker.look(pid).await.unwrap().processes[0].doing != Doing::Pipe {
+            tokio::task::yield_now().await;
+        }
+    });
+    seen.await.expect("it is seen to wait for a pipe");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_first_thread_has_ended_is_looked_at() {
+    let code = "
+import ctypes, os, threading
+threading.Thread(target=lambda: os.read(0, 1)).start()
+ctypes.CDLL(None).syscall(EXIT, 0)
+";
+    let program = Program::python(&code.replace("EXIT", &libc::SYS_exit.to_string()));
+    let pid = program.pid();
+    eventually("its first thread has ended", || told(pid, "State:").as_deref() == Some("Z"));
+    let mut parts = Looker::default().syscalls(pid, pid).await.unwrap();
+    let reads = |it: &Syscall| it.name == "read" && it.args.starts_with("0<pipe:");
+    until(&mut parts, |_, part| part.waits.iter().any(reads)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_leaves_before_it_begins_leaves_nothing_traced() {
+    let program = Program::sh("read go");
+    let (pid, looker) = (program.pid(), Looker::default());
+    let turns = sandwatch::base::limits::SYSCALLS_WATCHES_MAX;
+    for _ in 0..turns * 4 {
+        let mut asked = Box::pin(looker.syscalls(pid, pid));
+        let has_answer = tokio::select! {
+            biased;
+            it = &mut asked => it.is_ok(),
+            () = std::future::ready(()) => false,
+        };
+        if !has_answer {
+            eventually("it has begun", || is_traced(pid));
+        }
+        drop(asked);
+        eventually("it is let go", || goes_on(pid));
+    }
+    let again = tokio::time::timeout(SOON, async {
+        while looker.syscalls(pid, pid).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+    again.await.expect("it is free again");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_program_in_its_place_and_a_stop_by_a_signal_are_gone_through() {
     let program = Program::sh("read go; exec sleep 1000");

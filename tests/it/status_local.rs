@@ -185,16 +185,30 @@ fn a_status_is_what_a_program_does_and_not_what_it_says() {
 #[test]
 fn who_stands_where_no_room_is_left_is_said_to_and_goes_on_when_there_is_some() {
     let home = Home::new();
-    let fills = "head -c 400M /dev/zero > /dev/shm/all; sleep 1000";
+    let fills =
+        "mkfifo /tmp/go; head -c 400M /dev/zero > /dev/shm/all; read go < /tmp/go; sleep 1000";
     start(&home, "full", &[], &["/bin/sh", "-c", fills]);
     let told = becomes(&home, "full", "stuck");
     assert_eq!((&decided(&told)["source"], causes(&told)), (&"process".into(), vec!["disk full"]));
     let why = told["status_why"].as_str().unwrap();
     assert_eq!(why, "the disk of /dev/shm is full: 0 B of 256 M free", "{told}");
     assert!(told["offers"].as_array().unwrap().contains(&"shell".into()), "{told}");
+    // Who sleeps goes on by itself: that there is no room is said all the same, and decides nothing.
+    home.ok(&["exec", "full", "--", "/bin/sh", "-c", "echo go > /tmp/go"]);
+    let is_asleep =
+        |told: &Value| told["status_why"].as_str().is_some_and(|it| it.starts_with("sleep"));
+    let mut last = told;
+    eventually("it sleeps, and there is no room", || {
+        last = explain(&home, "full");
+        is_asleep(&last) && causes(&last) == ["disk full"]
+    });
+    assert_eq!(last["status"], "idle", "{last}");
     home.ok(&["exec", "full", "--", "/bin/sh", "-c", "truncate -s 0 /dev/shm/all"]);
-    let told = becomes(&home, "full", "idle");
-    assert_eq!(causes(&told), Vec::<&str>::new(), "{told}");
+    eventually("there is room again", || {
+        last = explain(&home, "full");
+        causes(&last).is_empty()
+    });
+    assert_eq!(last["status"], "idle", "{last}");
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub const READINGS_APART: Duration = Duration::from_millis(500);
 pub const DEADLOCK_AFTER: Duration = Duration::from_secs(5);
 pub const DISK_STUCK_AFTER: Duration = Duration::from_secs(30);
 pub const NETWORK_STUCK_AFTER: Duration = Duration::from_secs(180);
+/// For so long what stands where no room is left on a disk must have stood before that is said to be why: by then a step of a
+/// build that fails has been told of, and what a program clears away by itself is away.
+pub const FULL_STUCK_AFTER: Duration = Duration::from_secs(10);
 /// A file system that is asked how much room it has is waited for so long: one that hangs is another matter.
 pub const DISK_ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 /// Processes of a session that are shown, threads of one that are looked at, and what is shown of its command, in bytes.
@@ -47,8 +50,9 @@ const _: () = assert!(SYSCALL_STRING_BYTES_MAX < 4096, "a text lies in two pages
 pub const SYSCALL_THREADS_MAX: usize = 256;
 pub const SYSCALLS_WATCHES_MAX: usize = 4;
 pub const SYSCALLS_WATCHED_MAX: Duration = Duration::from_secs(600);
-/// Lists of connections are read at most so often for what calls are made on: they are long.
-pub const SOCKETS_READ_EVERY: Duration = Duration::from_secs(1);
+/// Lists of connections are read at most so often for what calls are made on, and threads that are not looked at counted:
+/// both may be many.
+pub const SYSCALLS_READ_ANEW_EVERY: Duration = Duration::from_secs(1);
 /// Calls that a console keeps of the process it looks at: each part makes all of their rows anew.
 pub const CONSOLE_SYSCALLS_MAX: usize = 1000;
 /// Pieces of evidence for one session's status.

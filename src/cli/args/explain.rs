@@ -14,7 +14,7 @@ pub struct ExplainArgs {
     /// One JSON document; with --syscalls one object a line
     #[arg(long)]
     pub json: bool,
-    /// Show what a process calls, as it calls it: the number that `explain` has, else the one that leads
+    /// Show what a process calls, as it calls it: the number that `explain` has, else the one that leads. What it waits in is interrupted once when the look begins: `epoll_wait` and a few others return EINTR
     #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true)]
     #[expect(clippy::option_option, reason = "an option whose value may be left out")]
     pub syscalls: Option<Option<u32>>,

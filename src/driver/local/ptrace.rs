@@ -90,9 +90,9 @@ pub fn leave_still(thread: c_int) -> io::Result<()> {
     ask(LISTEN, thread, 0, 0).map(drop)
 }
 
-/// Traces a thread that stands no longer.
-pub fn let_go(thread: c_int) -> io::Result<()> {
-    ask(DETACH, thread, 0, 0).map(drop)
+/// Traces a thread that stands no longer, and lets it go on with this signal; 0 = none.
+pub fn let_go(thread: c_int, signal: c_int) -> io::Result<()> {
+    ask(DETACH, thread, 0, usize::try_from(signal).unwrap_or_default()).map(drop)
 }
 
 /// The number that goes with an event: of the thread that was started, or that became another program.

@@ -76,7 +76,8 @@ pub fn of_thread(here: &mut Here<'_, '_>, tid: i32) -> Option<Wait> {
     if !here.look.goes_on() {
         return None;
     }
-    let at = format!("/proc/{}/task/{tid}", here.pid);
+    here.turn_to(tid);
+    let at = here.at();
     let stat = Stat::parse(&read(&format!("{at}/stat"), 4096).ok()?)?;
     match stat.state {
         b'R' => return Some(Wait::new(Doing::Runs, false)),
@@ -88,8 +89,8 @@ pub fn of_thread(here: &mut Here<'_, '_>, tid: i32) -> Option<Wait> {
     let place = read(&format!("{at}/wchan"), 128).unwrap_or_default();
     let place = String::from_utf8_lossy(&place).trim().to_owned();
     let place = Some(place).filter(|it| !it.is_empty() && it != "0");
-    let call = match read(&format!("{at}/syscall"), 512) {
-        Ok(line) => Call::parse(&String::from_utf8_lossy(&line)),
+    let call = match Call::of(here.pid, tid) {
+        Ok(call) => call,
         Err(error) => {
             here.look.hidden |= error.kind() == io::ErrorKind::PermissionDenied;
             None
@@ -140,12 +141,19 @@ fn restarted(place: Option<&str>) -> Wait {
 
 /// A system call with its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Call {
-    number: i64,
-    args: [u64; 6],
+pub struct Call {
+    /// As this machine's own programs number them.
+    pub number: i64,
+    pub args: [u64; 6],
 }
 
 impl Call {
+    /// The one that a thread of a process is in; `None` when it is in none.
+    pub fn of(pid: i32, thread: i32) -> io::Result<Option<Self>> {
+        let line = read(&format!("/proc/{pid}/task/{thread}/syscall"), 512)?;
+        Ok(Self::parse(&String::from_utf8_lossy(&line)))
+    }
+
     /// `None` when it is in none: `running`, or `-1` and where it is.
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
@@ -236,16 +244,29 @@ enum Target {
 /// A process that is looked at, in one look.
 pub struct Here<'a, 'b> {
     pid: i32,
+    /// The thread that is looked at.
+    thread: i32,
     terminal: i32,
     look: &'a mut Look<'b>,
-    /// The pipes that it has, each with the descriptors of it; read when first wanted.
+    /// The pipes that the thread has, each with the descriptors of it; read when first wanted.
     pipes: Option<HashMap<PathBuf, Vec<i32>>>,
 }
 
 impl<'a, 'b> Here<'a, 'b> {
     /// `terminal` is the kernel's number of the one that its session has; 0 = none.
     pub fn new(pid: i32, terminal: i32, look: &'a mut Look<'b>) -> Self {
-        Self { pid, terminal, look, pipes: None }
+        Self { pid, thread: pid, terminal, look, pipes: None }
+    }
+
+    /// Looks at another thread, which may have descriptors of its own.
+    fn turn_to(&mut self, thread: i32) {
+        self.thread = thread;
+        self.pipes = None;
+    }
+
+    /// Where the kernel tells of the thread.
+    fn at(&self) -> String {
+        format!("/proc/{}/task/{}", self.pid, self.thread)
     }
 
     /// `None` where it is gone, or the look is over.
@@ -253,7 +274,7 @@ impl<'a, 'b> Here<'a, 'b> {
         if !self.look.goes_on() {
             return None;
         }
-        let path = format!("/proc/{}/fd/{fd}", self.pid);
+        let path = format!("{}/fd/{fd}", self.at());
         let opened = fs::read_link(&path).ok()?;
         let link = opened.to_string_lossy().into_owned();
         let number = |kind: &str| {
@@ -282,8 +303,8 @@ impl<'a, 'b> Here<'a, 'b> {
 
     /// Whether the other end of a pipe is its own: it is how signals and threads wake who waits.
     fn wakes_itself(&mut self, fd: i32, pipe: &Path) -> bool {
-        let (pid, look) = (self.pid, &mut *self.look);
-        let pipes = self.pipes.get_or_insert_with(|| pipes(pid, look));
+        let (at, look) = (self.at(), &mut *self.look);
+        let pipes = self.pipes.get_or_insert_with(|| pipes(&at, look));
         pipes.get(pipe).is_some_and(|all| all.iter().any(|it| *it != fd))
     }
 
@@ -326,7 +347,7 @@ impl<'a, 'b> Here<'a, 'b> {
 
     fn memory(&self, at: u64, bytes: usize) -> Option<Vec<u8>> {
         let mut read = vec![0; bytes];
-        let memory = fs::File::open(format!("/proc/{}/mem", self.pid)).ok()?;
+        let memory = fs::File::open(format!("{}/mem", self.at())).ok()?;
         memory.read_exact_at(&mut read, at).ok()?;
         Some(read)
     }
@@ -358,7 +379,7 @@ impl<'a, 'b> Here<'a, 'b> {
     }
 
     fn of_epoll(&mut self, fd: i32, limited: bool) -> Wait {
-        let told = read(&format!("/proc/{}/fdinfo/{fd}", self.pid), 16 * 1024).unwrap_or_default();
+        let told = read(&format!("{}/fdinfo/{fd}", self.at()), 16 * 1024).unwrap_or_default();
         let told = String::from_utf8_lossy(&told);
         let fds = told.lines().filter_map(|it| it.strip_prefix("tfd:")?.split_whitespace().next());
         let fds = fds.filter_map(|it| it.parse().ok()).take(FDS_MAX);
@@ -383,10 +404,10 @@ fn named(target: Target) -> Option<(Doing, String)> {
     })
 }
 
-/// The pipes that a process has.
-fn pipes(pid: i32, look: &mut Look<'_>) -> HashMap<PathBuf, Vec<i32>> {
+/// The pipes that a thread has; `at` is where the kernel tells of it.
+fn pipes(at: &str, look: &mut Look<'_>) -> HashMap<PathBuf, Vec<i32>> {
     let mut out: HashMap<PathBuf, Vec<i32>> = HashMap::new();
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let open = fs::read_dir(format!("{at}/fd")).into_iter().flatten();
     for it in open.filter_map(Result::ok).take(OWN_FDS_MAX) {
         if !look.goes_on() {
             break;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Says;
 use crate::{
     base::{
-        limits::{DEADLOCK_AFTER, DISK_STUCK_AFTER, NETWORK_STUCK_AFTER},
+        limits::{DEADLOCK_AFTER, DISK_STUCK_AFTER, FULL_STUCK_AFTER, NETWORK_STUCK_AFTER},
         text::count,
     },
     driver::TerminalUse,
@@ -57,9 +57,11 @@ pub(super) fn assess(
         return out;
     }
     let stands = !still_for.is_zero() && out.front.is_none() && waits_for_nobody(now);
+    let is_stuck = stands && still_for >= FULL_STUCK_AFTER;
+    out.suspect |= stands && !is_stuck;
     out.full = Some(Says {
         what: "disk",
-        status: stands.then_some(Status::Stuck),
+        status: is_stuck.then_some(Status::Stuck),
         cause: Some(Cause::Full),
         words: full.in_words(),
         holds: None,
@@ -67,14 +69,14 @@ pub(super) fn assess(
     out
 }
 
-/// Whether those that have the terminal wait for nobody outside of the session, and for no person: only for time, for one
-/// another, or for what nobody can tell.
+/// Whether those that have the terminal wait for nobody outside of the session, and for no person: only for one another, or
+/// for what nobody can tell. Who waits for time goes on by itself.
 fn waits_for_nobody(now: &Reading) -> bool {
     let mut front = now.processes.iter().filter(|it| it.is_alive() && it.foreground).peekable();
     let alone = |it: &Process| {
         !it.keys
             && match it.doing {
-                Doing::Timer | Doing::Child | Doing::Lock | Doing::Pipe | Doing::Unknown => true,
+                Doing::Child | Doing::Lock | Doing::Pipe | Doing::Unknown => true,
                 Doing::Events => !it.linked,
                 _ => false,
             }
@@ -458,17 +460,20 @@ mod tests {
             let now = Reading { full: full(false), ..reading(1, &all) };
             assess(&now, Some(&before), still_for, RAW)
         };
-        let once = of(Doing::Timer, true, LONG);
+        let once = of(Doing::Pipe, true, LONG);
         assert_eq!((once.full, once.suspect), (None, true));
-        let told = of(Doing::Timer, false, LONG).full.unwrap();
+        let soon = of(Doing::Pipe, false, FULL_STUCK_AFTER / 2);
+        assert_eq!((soon.full.unwrap().status, soon.suspect), (None, true));
+        let told = of(Doing::Pipe, false, FULL_STUCK_AFTER).full.unwrap();
         assert_eq!((told.status, told.cause), (Some(Status::Stuck), Some(Cause::Full)));
         assert_eq!(told.words, "the disk of /tmp is full: 0 B of 1.0 M free");
-        for waits in [Doing::Terminal, Doing::Socket, Doing::Listens, Doing::Runs] {
+        // Who sleeps, between two tries or just so, goes on by itself.
+        for waits in [Doing::Terminal, Doing::Socket, Doing::Listens, Doing::Runs, Doing::Timer] {
             let told = of(waits, false, LONG).full.unwrap();
             assert_eq!((told.status, told.cause), (None, Some(Cause::Full)), "{waits:?}");
         }
         // What moves does not stand.
-        assert_eq!(of(Doing::Timer, false, Duration::ZERO).full.unwrap().status, None);
+        assert_eq!(of(Doing::Pipe, false, Duration::ZERO).full.unwrap().status, None);
     }
 
     #[test]

@@ -40,14 +40,16 @@ enum Kind {
     Milliseconds,
     /// Seconds and billionths; none = no limit.
     Time,
+    /// The same as a point in time, with the clock that it is of.
+    Until(&'static str),
     Operation,
 }
 
 /// The calls whose arguments are shown; `None` for others.
 fn kinds(call: &str) -> Option<&'static [Kind]> {
     use Kind::{
-        Address, Dir, Fd, Hex, Milliseconds, Number, Octal, OpenFlags, Operation, Path, Polled,
-        Signal, Skip, Time, Words,
+        Address, Dir, Fd, Hex, Milliseconds, Number, Octal, OpenFlags, Path, Polled, Signal, Skip,
+        Time, Words,
     };
     Some(match call {
         "read" | "write" | "readv" | "writev" | "pread64" | "pwrite64" => &[Fd, Skip, Number],
@@ -83,13 +85,11 @@ fn kinds(call: &str) -> Option<&'static [Kind]> {
         "select" | "getrandom" => &[Number],
         "epoll_wait" | "epoll_pwait" => &[Fd, Skip, Number, Milliseconds],
         "epoll_ctl" => &[Fd, Skip, Fd],
-        "futex" => &[Hex, Operation, Number, Time],
         "wait4" | "waitid" => &[Number],
         "kill" | "tkill" => &[Number, Signal],
         "tgkill" => &[Number, Number, Signal],
         "rt_sigaction" => &[Signal],
         "nanosleep" => &[Time],
-        "clock_nanosleep" => &[Skip, Skip, Time],
         "mmap" => &[Hex, Number, Skip, Skip, Fd, Hex],
         "munmap" | "mprotect" | "madvise" => &[Hex, Number],
         "brk" => &[Hex],
@@ -101,16 +101,46 @@ fn kinds(call: &str) -> Option<&'static [Kind]> {
     })
 }
 
+/// The calls whose other arguments say whether a time is a length, a point or none; `None` for others.
+fn timed(call: &str, args: [u64; 6]) -> Option<&'static [Kind]> {
+    use Kind::{Hex, Number, Operation, Skip, Time, Until};
+    const ABSOLUTE: u64 = 1;
+    const OF_WALL_CLOCK: u64 = 256;
+    let [first, second, ..] = args;
+    Some(match call {
+        "clock_nanosleep" if second & ABSOLUTE == 0 => &[Skip, Skip, Time],
+        "clock_nanosleep" => match first as i32 {
+            libc::CLOCK_REALTIME => &[Skip, Skip, Until(WALL)],
+            libc::CLOCK_MONOTONIC => &[Skip, Skip, Until(MONOTONIC)],
+            _ => &[Skip, Skip, Until("another clock")],
+        },
+        "futex" => match second & FUTEX_COMMAND {
+            0 => &[Hex, Operation, Number, Time],
+            6 => &[Hex, Operation, Number, Until(WALL)],
+            9 | 11 | 13 if second & OF_WALL_CLOCK != 0 => &[Hex, Operation, Number, Until(WALL)],
+            9 | 11 | 13 => &[Hex, Operation, Number, Until(MONOTONIC)],
+            _ => &[Hex, Operation, Number],
+        },
+        _ => return None,
+    })
+}
+
+/// Clocks, as they are called here.
+const WALL: &str = "the wall clock";
+const MONOTONIC: &str = "the monotonic clock";
+
 /// Reads the arguments of calls of one process.
 pub struct Reader {
     pid: i32,
+    /// The one whose call is read.
+    thread: i32,
     memory: Option<fs::File>,
     networks: Networks,
 }
 
 impl Reader {
     pub fn new(pid: i32) -> Self {
-        Self { pid, memory: None, networks: Networks::default() }
+        Self { pid, thread: pid, memory: None, networks: Networks::default() }
     }
 
     /// The process is another program now: what was opened of it is of the one before.
@@ -123,9 +153,13 @@ impl Reader {
         self.networks = Networks::default();
     }
 
-    /// All of them, bounded and safe to show.
-    pub fn words(&mut self, call: &str, args: [u64; 6]) -> String {
-        let Some(kinds) = kinds(call) else { return "…".to_owned() };
+    /// All of them, bounded and safe to show. `thread` is the one that calls: the first may have ended, and each may have
+    /// descriptors of its own.
+    pub fn words(&mut self, thread: i32, call: &str, args: [u64; 6]) -> String {
+        let Some(kinds) = timed(call, args).or_else(|| kinds(call)) else {
+            return "…".to_owned();
+        };
+        self.thread = thread;
         let mut out = String::new();
         for (at, kind) in kinds.iter().enumerate() {
             let next = args.get(at + 1).copied().unwrap_or_default();
@@ -160,9 +194,18 @@ impl Reader {
             Kind::Polled => self.polled(value, next),
             Kind::Milliseconds if number < 0 => "no limit".to_owned(),
             Kind::Milliseconds => format!("{number} ms"),
-            Kind::Time => self.time(value),
+            Kind::Time => self.time(value).unwrap_or_else(|| no_time(value)),
+            Kind::Until(clock) => match self.time(value) {
+                Some(time) => format!("until {time} of {clock}"),
+                None => no_time(value),
+            },
             Kind::Operation => operation(value),
         })
+    }
+
+    /// Where the kernel tells of the thread.
+    fn at(&self) -> String {
+        format!("/proc/{}/task/{}", self.pid, self.thread)
     }
 
     fn bytes(&mut self, at: u64, most: usize) -> Option<Vec<u8>> {
@@ -170,7 +213,7 @@ impl Reader {
             return None;
         }
         if self.memory.is_none() {
-            self.memory = fs::File::open(format!("/proc/{}/mem", self.pid)).ok();
+            self.memory = fs::File::open(format!("{}/mem", self.at())).ok();
         }
         let mut read = vec![0; most];
         // What is behind it may be nobody's.
@@ -214,14 +257,14 @@ impl Reader {
 
     /// A descriptor with what it is open on.
     fn fd(&mut self, fd: i32) -> String {
-        let Ok(link) = fs::read_link(format!("/proc/{}/fd/{fd}", self.pid)) else {
+        let Ok(link) = fs::read_link(format!("{}/fd/{fd}", self.at())) else {
             return fd.to_string();
         };
         let link: PathBuf = link;
         let link = link.to_string_lossy();
         let socket = link.strip_prefix("socket:[").and_then(|it| it.strip_suffix(']'));
         let to = match socket.and_then(|it| it.parse().ok()) {
-            Some(number) => match self.networks.end(self.pid, number) {
+            Some(number) => match self.networks.end(self.thread, number) {
                 End::Linked(to) => to,
                 End::Listens(at) => format!("listens at {at}"),
             },
@@ -272,15 +315,18 @@ impl Reader {
         format!("[{}]", words.join(", "))
     }
 
-    fn time(&mut self, at: u64) -> String {
-        let Some(it) = self.exactly::<16>(at) else {
-            return if at == 0 { "no limit".to_owned() } else { format!("{at:#x}") };
-        };
+    fn time(&mut self, at: u64) -> Option<String> {
+        let it = self.exactly::<16>(at)?;
         let word = |from: usize| it.get(from..).and_then(|it| it.first_chunk().copied());
         let seconds = word(0).map(i64::from_ne_bytes).unwrap_or_default();
         let nanoseconds = word(8).map(i64::from_ne_bytes).unwrap_or_default();
-        format!("{seconds}.{:03} s", nanoseconds.clamp(0, 999_999_999) / 1_000_000)
+        Some(format!("{seconds}.{:03} s", nanoseconds.clamp(0, 999_999_999) / 1_000_000))
     }
+}
+
+/// What stands where a time would, if none is there.
+fn no_time(at: u64) -> String {
+    if at == 0 { "no limit".to_owned() } else { format!("{at:#x}") }
 }
 
 fn open_flags(flags: i32) -> String {
@@ -325,6 +371,10 @@ mod tests {
         Reader::new(std::process::id().cast_signed())
     }
 
+    fn own() -> i32 {
+        crate::driver::local::ptrace::own()
+    }
+
     fn at<T: ?Sized>(it: &T) -> u64 {
         std::ptr::from_ref(it).cast::<u8>().addr() as u64
     }
@@ -335,16 +385,16 @@ mod tests {
         let path = c"/tmp/a\x1b[31m\u{202e}b";
         let cwd = libc::AT_FDCWD as u64;
         let flags = (libc::O_WRONLY | libc::O_CREAT) as u64;
-        let words = reader.words("openat", [cwd, at(path), flags, 0, 0, 0]);
+        let words = reader.words(own(), "openat", [cwd, at(path), flags, 0, 0, 0]);
         assert_eq!(words, "\"/tmp/a␛[31m<U+202E>b\", write|create");
         let file = fs::File::open("/dev/null").unwrap();
         let fd = file.as_raw_fd();
-        let words = reader.words("read", [fd as u64, 0, 4096, 0, 0, 0]);
+        let words = reader.words(own(), "read", [fd as u64, 0, 4096, 0, 0, 0]);
         assert_eq!(words, format!("{fd}</dev/null>, 4096"));
-        assert_eq!(reader.words("close", [987_654, 0, 0, 0, 0, 0]), "987654");
-        assert_eq!(reader.words("kill", [u64::MAX, 9, 0, 0, 0, 0]), "-1, SIGKILL");
-        assert_eq!(reader.words("getpid", [9; 6]), "");
-        assert_eq!(reader.words("something_new", [9; 6]), "…");
+        assert_eq!(reader.words(own(), "close", [987_654, 0, 0, 0, 0, 0]), "987654");
+        assert_eq!(reader.words(own(), "kill", [u64::MAX, 9, 0, 0, 0, 0]), "-1, SIGKILL");
+        assert_eq!(reader.words(own(), "getpid", [9; 6]), "");
+        assert_eq!(reader.words(own(), "something_new", [9; 6]), "…");
     }
 
     #[test]
@@ -353,20 +403,23 @@ mod tests {
         let mut inet = [0_u8; 16];
         inet[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
         inet[2..8].copy_from_slice(&[1, 187, 10, 0, 0, 7]);
-        let words = reader.words("connect", [987_654, at(&inet), 16, 0, 0, 0]);
+        let words = reader.words(own(), "connect", [987_654, at(&inet), 16, 0, 0, 0]);
         assert_eq!(words, "987654, 10.0.0.7:443");
         let argv = [at(c"sh"), at(c"-c"), 0];
-        let words = reader.words("execve", [at(c"/bin/sh"), at(&argv), 0, 0, 0, 0]);
+        let words = reader.words(own(), "execve", [at(c"/bin/sh"), at(&argv), 0, 0, 0, 0]);
         assert_eq!(words, "\"/bin/sh\", [\"sh\", \"-c\"]");
         let time = [2_i64, 500_000_000];
-        assert_eq!(reader.words("nanosleep", [at(&time), 0, 0, 0, 0, 0]), "2.500 s");
+        assert_eq!(reader.words(own(), "nanosleep", [at(&time), 0, 0, 0, 0, 0]), "2.500 s");
         let polled = [987_654_i32, 1, -1, 1];
-        let words = reader.words("poll", [at(&polled), 2, u64::MAX, 0, 0, 0]);
+        let words = reader.words(own(), "poll", [at(&polled), 2, u64::MAX, 0, 0, 0]);
         assert_eq!(words, "[987654], no limit");
-        assert_eq!(reader.words("futex", [0x10, 128, 2, 0, 0, 0]), "0x10, wait, 2, no limit");
+        assert_eq!(
+            reader.words(own(), "futex", [0x10, 128, 2, 0, 0, 0]),
+            "0x10, wait, 2, no limit"
+        );
         for nonsense in [8, u64::MAX - 8, 1 << 63] {
             for call in ["openat", "execve", "connect", "ppoll", "nanosleep", "clock_nanosleep"] {
-                let words = reader.words(call, [nonsense; 6]);
+                let words = reader.words(own(), call, [nonsense; 6]);
                 assert!(words.len() <= SYSCALL_ARGS_BYTES_MAX, "{call}: {words}");
             }
         }
@@ -376,11 +429,44 @@ mod tests {
     fn what_is_too_long_is_cut() {
         let mut reader = reader();
         let long = std::ffi::CString::new("x".repeat(9000)).unwrap();
-        let words = reader.words("chdir", [long.as_ptr().addr() as u64, 0, 0, 0, 0, 0]);
+        let words = reader.words(own(), "chdir", [long.as_ptr().addr() as u64, 0, 0, 0, 0, 0]);
         assert!(words.ends_with("x\"…") && words.len() < 200, "{words}");
         let many: Vec<u64> = std::iter::repeat_n(at(c"a"), 1000).collect();
-        let words = reader.words("execve", [0, at(many.as_slice()), 0, 0, 0, 0]);
+        let words = reader.words(own(), "execve", [0, at(many.as_slice()), 0, 0, 0, 0]);
         assert!(words.ends_with("\"a\", …]"), "{words}");
         assert_eq!(words.matches("\"a\"").count(), SYSCALL_LIST_MAX);
+    }
+
+    #[test]
+    fn a_point_in_time_is_told_apart_from_a_length_and_who_wakes_has_none() {
+        let mut reader = reader();
+        let time = [86_400_i64, 250_000_000];
+        let mut words = |call, args| reader.words(own(), call, args);
+        let absolute = libc::TIMER_ABSTIME as u64;
+        let mut sleeps =
+            |clock: i32, flags| words("clock_nanosleep", [clock as u64, flags, at(&time), 0, 0, 0]);
+        assert_eq!(sleeps(libc::CLOCK_REALTIME, 0), "86400.250 s");
+        for (clock, of) in [
+            (libc::CLOCK_REALTIME, "the wall clock"),
+            (libc::CLOCK_MONOTONIC, "the monotonic clock"),
+            (libc::CLOCK_BOOTTIME, "another clock"),
+        ] {
+            assert_eq!(sleeps(clock, absolute), format!("until 86400.250 s of {of}"));
+        }
+        let mut futex = |operation: u64, at| words("futex", [0x10, operation | 128, 2, at, 0, 0]);
+        assert_eq!(futex(0, at(&time)), "0x10, wait, 2, 86400.250 s");
+        let until = "until 86400.250 s of";
+        for (operation, is) in [
+            (9, format!("wait, 2, {until} the monotonic clock")),
+            (9 | 256, format!("wait, 2, {until} the wall clock")),
+            (11, format!("wait to requeue, 2, {until} the monotonic clock")),
+            (13 | 256, format!("lock, 2, {until} the wall clock")),
+            (6, format!("lock, 2, {until} the wall clock")),
+            (1, "wake, 2".to_owned()),
+            (3, "requeue, 2".to_owned()),
+        ] {
+            assert_eq!(futex(operation, at(&time)), format!("0x10, {is}"));
+        }
+        assert_eq!(futex(9, 0), "0x10, wait, 2, no limit");
     }
 }

@@ -90,26 +90,27 @@ impl Watches {
         let its = Arc::clone(&shared);
         let tracing = move || {
             its.thread.store(ptrace::own(), Ordering::SeqCst);
-            let tracer = Tracer::begin(pid, leader, Arc::clone(&its), traced);
-            let (result, tracer) = match tracer {
-                Ok(tracer) => (Ok(()), Some(tracer)),
-                Err(fault) => (Err(fault), None),
+            // Whoever asked may have left, and has it end then like one that leaves later.
+            let why = match Tracer::begin(pid, leader, Arc::clone(&its), traced) {
+                Ok(mut tracer) => {
+                    drop(begun.send(Ok(())));
+                    // That it has begun is told at once.
+                    its.news.notify_one();
+                    tracer.run()
+                }
+                Err(fault) => {
+                    drop(begun.send(Err(fault)));
+                    "it did not begin".to_owned()
+                }
             };
-            // Whoever asked may have left.
-            if begun.send(result).is_ok()
-                && let Some(mut tracer) = tracer
-            {
-                let why = tracer.run();
-                drop(tracer);
-                its.end(why);
-            }
+            its.end(why);
             drop(turn);
         };
         let started = std::thread::Builder::new().name("syscalls".to_owned()).spawn(tracing);
         started.map_err(|error| Fault::io("looking at system calls", &error))?;
-        begins.await.map_err(|_| Fault::bug("looking at system calls was cut short"))??;
         let (parts, taken) = mpsc::channel(1);
         tokio::spawn(tell(shared, parts, ends));
+        begins.await.map_err(|_| Fault::bug("looking at system calls was cut short"))??;
         Ok(Box::pin(ReceiverStream::new(taken)))
     }
 
@@ -129,8 +130,6 @@ async fn tell(
     parts: mpsc::Sender<SyscallPart>,
     mut ends: watch::Receiver<()>,
 ) {
-    // That it has begun is told at once.
-    shared.news.notify_one();
     let telling = async {
         loop {
             shared.news.notified().await;
@@ -147,7 +146,7 @@ async fn tell(
     let why = tokio::select! {
         () = telling => None,
         () = parts.closed() => None,
-        Ok(()) = ends.changed() => Some("its sandbox is paused".to_owned()),
+        Ok(()) = ends.changed() => Some("its sandbox is held still".to_owned()),
         () = tokio::time::sleep(SYSCALLS_WATCHED_MAX) => {
             let minutes = SYSCALLS_WATCHED_MAX.as_secs() / 60;
             Some(format!("it was looked at for {minutes} minutes, which is all"))
@@ -189,11 +188,6 @@ impl Shared {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Whether one more call would be shown.
-    fn has_room(&self) -> bool {
-        self.noted().part.done.len() < SYSCALLS_PART_MAX
-    }
-
     fn enters(&self, thread: i32, call: Syscall) {
         self.noted().waits.insert(thread, call);
         self.news.notify_one();
@@ -228,10 +222,9 @@ impl Shared {
             .collect();
     }
 
-    /// So many more threads are not looked at.
-    fn unseen(&self, more: u32) {
-        let mut noted = self.noted();
-        noted.unseen = noted.unseen.saturating_add(more);
+    /// So many threads are not looked at now.
+    fn unseen(&self, threads: u32) {
+        self.noted().unseen = threads;
     }
 
     /// Nothing is noted any more.
@@ -286,7 +279,6 @@ mod tests {
             shared.enters(7, call(7));
             shared.leaves(7, end());
         }
-        assert!(!shared.has_room());
         shared.enters(7, call(7));
         let part = shared.take();
         assert_eq!((part.done.len(), part.left_out), (SYSCALLS_PART_MAX, 5));

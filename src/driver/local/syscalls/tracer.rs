@@ -1,7 +1,12 @@
 //! The thread that traces one process. Each stop is answered at once with the next step, so that none of its threads stands
 //! for longer than it takes to note a call. When this ends, by whatever end, the kernel lets all of them go.
 
-use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::process::Pid;
 
@@ -10,12 +15,13 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
-        limits::{NAME_BYTES_MAX, SOCKETS_READ_EVERY, SYSCALL_THREADS_MAX},
+        limits::{NAME_BYTES_MAX, SYSCALL_THREADS_MAX, SYSCALLS_READ_ANEW_EVERY},
         text::shown,
     },
     driver::local::{
         processes,
         ptrace::{self, Event, Place},
+        waits::Call,
     },
     model::syscall::{Syscall, SyscallEnd},
 };
@@ -35,8 +41,13 @@ pub struct Tracer {
     pid: i32,
     /// Each with since when it is in a call, as of `clock::monotonic`.
     threads: BTreeMap<i32, Option<Duration>>,
+    /// Its threads that are too many to be looked at.
+    unseen: BTreeSet<i32>,
+    /// What threads were in when the look began and interrupted them: the kernel has them begin again by a call that does not
+    /// tell.
+    began_in: BTreeMap<i32, Call>,
     reader: Reader,
-    /// When lists of connections were forgotten last.
+    /// When lists of connections were forgotten last, and threads that are not looked at counted.
     anew_at: Duration,
     shared: Arc<Shared>,
     traced: Traced,
@@ -51,23 +62,40 @@ impl Drop for Tracer {
 impl Tracer {
     /// Traces a process that is one of those below `leader`, by the calling thread.
     pub fn begin(pid: i32, leader: i32, shared: Arc<Shared>, traced: Traced) -> Outcome<Self> {
-        let (threads, reader, anew_at) = (BTreeMap::new(), Reader::new(pid), clock::monotonic());
-        let mut new = Self { pid, threads, reader, anew_at, shared, traced };
+        let mut new = Self {
+            pid,
+            threads: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+            began_in: BTreeMap::new(),
+            reader: Reader::new(pid),
+            anew_at: clock::monotonic(),
+            shared,
+            traced,
+        };
         ptrace::may_be_woken().map_err(|error| Fault::io("preparing to look", &error))?;
         is_below(pid, leader)?;
-        new.seize(pid).map_err(|error| refused(pid, &error))?;
+        // The first thread may have ended before the others, and another may be about to take its place.
+        let first = new.seize(pid);
+        if let Err(error) = &first
+            && !(error.raw_os_error() == Some(libc::EPERM) && first_has_ended(pid))
+        {
+            return Err(refused(pid, error));
+        }
         // Its number may have been given to another in between, which is let go again.
         is_below(pid, leader)?;
-        let mut unseen = 0;
         for _ in 0..ROUNDS_MAX {
-            let (found, beyond) = new.seize_others();
-            unseen = beyond;
-            if !found {
+            if !new.seize_others() && !new.threads.is_empty() {
                 break;
             }
         }
-        new.shared.unseen(unseen);
+        if let Err(error) = first
+            && new.threads.is_empty()
+        {
+            return Err(refused(pid, &error));
+        }
+        new.tell_unseen();
         for thread in new.threads.keys() {
+            new.began_in.extend(Call::of(pid, *thread).ok().flatten().map(|it| (*thread, it)));
             // One that has ended meanwhile is told of by the kernel.
             drop(ptrace::interrupt(*thread));
         }
@@ -94,39 +122,76 @@ impl Tracer {
     fn seize(&mut self, thread: i32) -> io::Result<()> {
         self.traced.note(thread, false);
         let seized = ptrace::seize(thread);
-        match seized {
-            Ok(()) => drop(self.threads.insert(thread, None)),
-            Err(_) => self.traced.forget(thread),
+        if seized.is_ok() && self.is_own(thread) {
+            self.threads.insert(thread, None);
+            return Ok(());
         }
-        seized
+        self.traced.forget(thread);
+        seized?;
+        // It ended, and its number is another's by now, which is let go of where it stands first.
+        drop(ptrace::interrupt(thread));
+        Err(io::Error::from_raw_os_error(libc::ESRCH))
     }
 
-    /// Traces the threads it has that are not traced; whether there was one, and how many are too many.
-    fn seize_others(&mut self) -> (bool, u32) {
+    /// Whether it is a thread of the process.
+    fn is_own(&self, thread: i32) -> bool {
+        fs::exists(format!("/proc/{}/task/{thread}", self.pid)).unwrap_or(false)
+    }
+
+    /// Traces the threads it has that are not traced; whether there was one.
+    fn seize_others(&mut self) -> bool {
         let mut found = false;
-        let mut unseen = 0;
+        self.unseen.clear();
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
         for task in tasks.into_iter().flatten().filter_map(Result::ok) {
             let thread = task.file_name().to_str().and_then(|it| it.parse().ok());
             let Some(thread) = thread.filter(|it| !self.threads.contains_key(it)) else { continue };
             if self.threads.len() >= SYSCALL_THREADS_MAX {
-                unseen += 1;
+                self.unseen.insert(thread);
             } else {
                 found |= self.seize(thread).is_ok();
             }
         }
-        (found, unseen)
+        found
+    }
+
+    fn tell_unseen(&self) {
+        self.shared.unseen(u32::try_from(self.unseen.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Of those that are not looked at nobody tells when they end.
+    fn count_unseen(&mut self) {
+        if self.unseen.is_empty() {
+            return;
+        }
+        let mut all = std::mem::take(&mut self.unseen);
+        all.retain(|it| self.is_own(*it));
+        self.unseen = all;
+        self.tell_unseen();
+    }
+
+    /// What is read once in a while only is read anew, if it is time.
+    fn refresh(&mut self) {
+        let now = clock::monotonic();
+        if now.saturating_sub(self.anew_at) >= SYSCALLS_READ_ANEW_EVERY {
+            self.anew_at = now;
+            self.reader.look_anew();
+            self.count_unseen();
+        }
     }
 
     fn take(&mut self, thread: i32, event: Event) {
         if event == Event::Ended {
             self.threads.remove(&thread);
+            self.began_in.remove(&thread);
             self.traced.forget(thread);
             return self.shared.gone(thread);
         }
         if !self.is_known(thread) {
-            return drop(ptrace::let_go(thread));
+            let signal = if let Event::Signalled(signal) = event { signal } else { 0 };
+            return drop(ptrace::let_go(thread, signal));
         }
+        self.refresh();
         let step = match event {
             Event::Stopped => {
                 self.traced.note(thread, true);
@@ -151,13 +216,15 @@ impl Tracer {
         if self.threads.contains_key(&thread) {
             return true;
         }
-        let is_own = fs::exists(format!("/proc/{}/task/{thread}", self.pid)).unwrap_or(false);
+        let is_own = self.is_own(thread);
         let has_room = self.threads.len() < SYSCALL_THREADS_MAX;
         if is_own && has_room {
             self.traced.note(thread, false);
             self.threads.insert(thread, None);
+            self.unseen.remove(&thread);
         } else if is_own {
-            self.shared.unseen(1);
+            self.unseen.insert(thread);
+            self.tell_unseen();
         }
         is_own && has_room
     }
@@ -171,6 +238,9 @@ impl Tracer {
         }
         self.threads.insert(thread, since);
         self.shared.became(was.unwrap_or(thread), thread);
+        self.began_in.clear();
+        self.unseen.clear();
+        self.tell_unseen();
         self.reader.forget();
     }
 
@@ -193,20 +263,17 @@ impl Tracer {
         }
     }
 
-    /// A call that begins; where there are too many to be shown, its arguments are not read.
+    /// A call that begins. Its arguments are read at once, also where more are made than are shown: this may be the one that
+    /// the thread stays in.
     fn entered(&mut self, thread: i32, machine: u32, number: u64, args: [u64; 6]) -> Syscall {
         let known = i64::try_from(number).ok().filter(|_| machine == MACHINE);
+        let began_in = self.began_in.remove(&thread);
+        let begun_again = began_in.filter(|_| known == Some(libc::SYS_restart_syscall));
+        let (known, args) = begun_again.map_or((known, args), |it| (Some(it.number), it.args));
         let name = known.and_then(names::syscall);
         let args = match name {
-            Some(name) if self.shared.has_room() => {
-                let now = clock::monotonic();
-                if now.saturating_sub(self.anew_at) >= SOCKETS_READ_EVERY {
-                    self.anew_at = now;
-                    self.reader.look_anew();
-                }
-                self.reader.words(name, args)
-            }
-            _ => "…".to_owned(),
+            Some(name) => self.reader.words(thread, name, args),
+            None => "…".to_owned(),
         };
         let name = match name {
             Some(name) => name.to_owned(),
@@ -236,6 +303,13 @@ fn is_below(pid: i32, leader: i32) -> Outcome<()> {
     Err(absent())
 }
 
+/// Whether the first thread of a process has ended; others may run on.
+fn first_has_ended(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|it| it.strip_prefix("State:"));
+    state.is_some_and(|it| it.trim_start().starts_with(['Z', 'X']))
+}
+
 /// Why a process can't be traced, as far as that is to be known.
 fn refused(pid: i32, error: &io::Error) -> Fault {
     if error.raw_os_error() == Some(libc::ESRCH) {
@@ -250,6 +324,9 @@ fn refused(pid: i32, error: &io::Error) -> Fault {
         return Fault::busy(format!("process {pid} is traced already, by {by}")).hint(
             "a process has one tracer at a time: a debugger, strace, or whoever looks already",
         );
+    }
+    if first_has_ended(pid) {
+        return Fault::absent(format!("process {pid} has ended"));
     }
     let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
     let fault = Fault::denied(format!("this kernel does not let you trace process {pid}"));
