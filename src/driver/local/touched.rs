@@ -15,6 +15,7 @@ use rustix::{
 };
 
 use super::{
+    changes::real_path,
     namespaces::BOX,
     upper::{self, BENEATH, is_whiteout},
 };
@@ -32,7 +33,12 @@ use crate::{
 
 /// Changes of files in a workspace that is kept apart; nothing was written before `began`.
 pub fn touched(ground: &Path, began: Timestamp) -> Outcome<Touches> {
-    let path = ground.join(BOX).join("upper/workspace");
+    let below = Path::new(BOX).join("upper/workspace");
+    if !ground.join(&below).try_exists().unwrap_or(true) {
+        // It was never begun.
+        return Ok(Touches::default());
+    }
+    let path = real_path(ground)?.join(below);
     let root = upper::root(&path)?;
     let mut walk = Walk::new(began);
     walk.open.push(Vec::new());
@@ -181,6 +187,7 @@ mod tests {
     fn files_are_told_with_their_times_and_no_lie_and_no_link_leads_anywhere() {
         let temp = tempfile::tempdir().unwrap();
         let began = clock::wall();
+        assert_eq!(touched(temp.path(), began).unwrap(), Touches::default(), "never begun");
         let upper = temp.path().join(BOX).join("upper/workspace");
         fs::create_dir_all(upper.join("a/b")).unwrap();
         fs::write(upper.join("a/b/deep"), "x").unwrap();
