@@ -43,7 +43,7 @@ pub async fn timeline(runtime: &dyn Runtime, args: TimelineArgs) -> Outcome<out:
         return Err(Fault::invalid("--until is before --since"));
     }
     let request = request(runtime, &args).await?;
-    let Read { all, mark, files_unknown, files_pending } =
+    let Read { all, mark, files_unknown, files_pending, files_missing } =
         read(runtime, request.clone(), args.most()).await?;
     if !args.json {
         print(&all)?;
@@ -62,15 +62,13 @@ pub async fn timeline(runtime: &dyn Runtime, args: TimelineArgs) -> Outcome<out:
     if let Some(why) = files_unknown.filter(|_| asked_for) {
         out::tell(&format!("when its programs changed files is not known: {why}"));
     }
-    if files_pending > 0 {
-        let many = text::count(u64::from(files_pending), "sandbox");
-        out::tell(&format!("files of {many} are still being looked through: ask again for those"));
-    }
+    tell_missing(files_missing.as_deref());
+    tell_pending(files_pending);
     if !args.follow {
         return Ok(out::DONE);
     }
     let request = TimelineRequest { written_after: Some(mark), ..request };
-    follow(runtime, request, &all, args.json).await
+    follow(runtime, request, &all, files_missing, args.json).await
 }
 
 /// Prints what comes. What changed in files while the list was read may be in both.
@@ -78,13 +76,19 @@ async fn follow(
     runtime: &dyn Runtime,
     request: TimelineRequest,
     listed: &[Happening],
+    mut told: Option<String>,
     json: bool,
 ) -> Outcome<out::Code> {
     let files = listed.iter().filter(|it| it.place.source == Source::Files);
     let listed: HashSet<Place> = files.map(|it| it.place).collect();
     let mut pages = runtime.follow_timeline(request).await?;
     while let Some(page) = pages.next().await {
-        for it in page?.happenings.iter().filter(|it| !listed.contains(&it.place)) {
+        let page = page?;
+        if page.files_missing != told {
+            tell_missing(page.files_missing.as_deref());
+            told = page.files_missing;
+        }
+        for it in page.happenings.iter().filter(|it| !listed.contains(&it.place)) {
             match json {
                 true => out::json_line(&View::from(it))?,
                 false => out::print(&line(it))?,
@@ -92,6 +96,19 @@ async fn follow(
         }
     }
     Ok(out::DONE)
+}
+
+fn tell_missing(missing: Option<&str>) {
+    if let Some(missing) = missing {
+        out::tell(&format!("not all changes of files are known: {missing}"));
+    }
+}
+
+fn tell_pending(many: u32) {
+    if many > 0 {
+        let many = text::count(u64::from(many), "sandbox");
+        out::tell(&format!("files of {many} are still being looked through: ask again for those"));
+    }
 }
 
 /// Says since when anything is known: a list of a time before that is empty, and no proof of anything.
@@ -147,6 +164,7 @@ struct Read {
     mark: Mark,
     files_unknown: Option<String>,
     files_pending: u32,
+    files_missing: Option<String>,
 }
 
 /// The newest so many, page by page.
@@ -157,6 +175,8 @@ async fn read(runtime: &dyn Runtime, mut request: TimelineRequest, most: u32) ->
         if page.files_pending == 0 {
             break;
         }
+        // The look that was waited for is new enough, however long it takes.
+        request.files_asked = page.files_asked;
         page = runtime.timeline(request.clone()).await?;
     }
     // What is written while the older pages are read comes when it is followed.
@@ -165,12 +185,14 @@ async fn read(runtime: &dyn Runtime, mut request: TimelineRequest, most: u32) ->
         mark: page.mark,
         files_unknown: page.files_unknown.take(),
         files_pending: page.files_pending,
+        files_missing: None,
     };
     let mut left = most;
     loop {
         left = left.saturating_sub(u32::try_from(page.happenings.len()).unwrap_or(u32::MAX));
         request.before = page.happenings.first().map(|it| it.place);
         let more = page.more && request.before.is_some() && left > 0;
+        out.files_missing = page.files_missing.take().or(out.files_missing);
         page.happenings.append(&mut out.all);
         out.all = page.happenings;
         if !more {
@@ -313,6 +335,10 @@ struct AwayView<'a> {
     sandboxes: Vec<GroupView<'a>>,
     /// There was more than is looked through: the oldest are not counted.
     more: bool,
+    /// What is lacking of changes of files; `null` = nothing.
+    files_missing: Option<&'a str>,
+    /// So many sandboxes are still being looked through for them.
+    files_pending: u32,
 }
 
 async fn was_away(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
@@ -324,11 +350,14 @@ async fn was_away(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
     let (files, others): (Vec<_>, Vec<_>) =
         Kind::ALL.iter().copied().partition(|it| *it == Kind::Files);
     let (mut happened, mut more) = (Vec::new(), false);
+    let (mut files_missing, mut files_pending) = (None, 0);
     for kinds in [others, files] {
         let request = TimelineRequest { kinds, ..request.clone() };
-        let mut read = read(runtime, request, AWAY_LOOKED_MAX).await?.all;
-        more |= read.len() >= usize::try_from(AWAY_LOOKED_MAX).unwrap_or(usize::MAX);
-        happened.append(&mut read);
+        let mut read = read(runtime, request, AWAY_LOOKED_MAX).await?;
+        more |= read.all.len() >= usize::try_from(AWAY_LOOKED_MAX).unwrap_or(usize::MAX);
+        happened.append(&mut read.all);
+        files_missing = read.files_missing.or(files_missing);
+        files_pending += read.files_pending;
     }
     happened.sort_by_key(|it| it.place);
     let groups = away(&happened);
@@ -341,28 +370,19 @@ async fn was_away(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
             waiting,
             sandboxes: groups.iter().map(group_view).collect(),
             more,
+            files_missing: files_missing.as_deref(),
+            files_pending,
         })?;
         return Ok(out::DONE);
     }
+    tell_missing(files_missing.as_deref());
+    tell_pending(files_pending);
     let ago = units::human_duration(now.since(since));
     match seen {
         Some(_) => out::print(&format!("since your last key in a console, {ago} ago\n"))?,
         None => out::print("no console of yours was seen yet; the last 24 hours\n")?,
     }
-    if !waiting.is_empty() {
-        out::print("\nwaits for you\n")?;
-        let mut table = Table::new(&["SANDBOX", "WHAT", "", ""]);
-        for it in &waiting {
-            let id = it.ask.map(str::to_owned).or_else(|| it.session.clone());
-            table.row(vec![
-                it.sandbox.into(),
-                Cell::new(it.what, Tone::Warn),
-                id.unwrap_or_default().into(),
-                text::shown(it.text, SHOWN).into(),
-            ]);
-        }
-        out::print(&table.render(paint::wanted()))?;
-    }
+    print_waiting(&waiting)?;
     if groups.is_empty() {
         out::print("\nnothing happened\n")?;
         return Ok(out::DONE);
@@ -383,6 +403,24 @@ async fn was_away(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
     }
     out::tell(&format!("all of it: sandwatch timeline --since {}", since.rfc3339()));
     Ok(out::DONE)
+}
+
+fn print_waiting(waiting: &[WaitsView<'_>]) -> Outcome<()> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    out::print("\nwaits for you\n")?;
+    let mut table = Table::new(&["SANDBOX", "WHAT", "", ""]);
+    for it in waiting {
+        let id = it.ask.map(str::to_owned).or_else(|| it.session.clone());
+        table.row(vec![
+            it.sandbox.into(),
+            Cell::new(it.what, Tone::Warn),
+            id.unwrap_or_default().into(),
+            text::shown(it.text, SHOWN).into(),
+        ]);
+    }
+    out::print(&table.render(paint::wanted()))
 }
 
 fn group_view(it: &AwayOf) -> GroupView<'_> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program,
-    PtyIo, Shelf, Stillness, Syscalls, Taken, Touched, files,
+    PtyIo, Shelf, Stillness, Syscalls, Taken, Touches, files,
 };
 use crate::{
     base::{
@@ -138,7 +138,7 @@ impl Driver for Guarded {
         within(self.inner.name(), "get the files", FETCH_WITHIN, fetched).await
     }
 
-    fn touched(&self, ground: &Ground, began: Timestamp) -> Outcome<Vec<Touched>> {
+    fn touched(&self, ground: &Ground, began: Timestamp) -> Outcome<Touches> {
         self.inner.touched(ground, began)
     }
 

@@ -57,10 +57,24 @@ pub enum Hosting {
     Shim,
 }
 
+/// What one look at the files of a workspace tells of changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touches {
+    /// The newest by the kernel, in no order.
+    pub newest: Vec<Touched>,
+    /// So many more were seen, none of them newer.
+    pub older: u64,
+    /// Directories that were not read to their end; what lies below them is in no count.
+    pub unread: u64,
+}
+
 /// A path of a workspace that was changed; only the last change of each is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touched {
+    /// No later than `by_kernel`; within that a program may choose it.
     pub at: Timestamp,
+    /// When anything about it changed last, which no program chooses; as `at` where it was deleted.
+    pub by_kernel: Timestamp,
     /// Relative to the workspace.
     pub path: Vec<u8>,
     /// It was deleted.
@@ -223,8 +237,8 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't tell what changed", self.name())))
     }
 
-    /// When files of a copy-on-write workspace changed, the newest, in no order; none before `began`. Blocks on files.
-    fn touched(&self, _ground: &Ground, _began: Timestamp) -> Outcome<Vec<Touched>> {
+    /// When files of a copy-on-write workspace changed; none before `began`. Blocks on files.
+    fn touched(&self, _ground: &Ground, _began: Timestamp) -> Outcome<Touches> {
         Err(Fault::unsupported(format!("the {} driver can't tell when files changed", self.name())))
     }
 

@@ -1,7 +1,7 @@
 //! What happened: to sandboxes and sessions, on one clock. Its entries come from the audit record, from the hub's own record of
 //! what nobody decided, and from the files a sandbox changed; who reads them sees one list.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{event::Level, sandbox::words, session::Status};
 use crate::base::{
@@ -162,6 +162,9 @@ pub struct TimelineRequest {
     pub written_after: Option<Mark>,
     /// At most so many, 1 to `TIMELINE_PAGE_MAX`.
     pub most: u32,
+    /// What the answer said when the same list was asked for first: a look at files that began since then is new enough;
+    /// `None` = it is asked for now.
+    pub files_asked: Option<Duration>,
 }
 
 impl Default for TimelineRequest {
@@ -175,6 +178,7 @@ impl Default for TimelineRequest {
             before: None,
             written_after: None,
             most: TIMELINE_PAGE,
+            files_asked: None,
         }
     }
 }
@@ -207,6 +211,10 @@ pub struct TimelinePage {
     pub files_unknown: Option<String>,
     /// So many sandboxes are still being looked through for it: that comes later, after the mark.
     pub files_pending: u32,
+    /// What is lacking of changes of files that can be known else; `None` = nothing.
+    pub files_missing: Option<String>,
+    /// When it was asked for, by a clock of the hub; `None` = no files were.
+    pub files_asked: Option<Duration>,
 }
 
 /// What happened to one sandbox while somebody was away.

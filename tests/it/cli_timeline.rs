@@ -228,6 +228,16 @@ fn what_programs_wrote_is_in_the_list_of_the_fleet_and_comes_when_it_is_followed
     let of =
         away["sandboxes"].as_array().unwrap().iter().find(|it| it["sandbox"] == "box").unwrap();
     assert!(of["counts"]["files"].as_u64() >= Some(304), "{of}");
+    assert!(away["files_missing"].is_null(), "{away}");
+    // More than are told: that is said.
+    let many = "for i in $(seq 600); do echo > more-$i; done";
+    home.ok(&["exec", "box", "--", "/bin/sh", "-c", many]);
+    let told = home.run(&["timeline", "box", "--kind", "files", "-n", "2000"]);
+    let lacks = "not all changes of files are known: box: left out 404 older changes";
+    assert!(told.stderr.contains(lacks), "{}", told.stderr);
+    eventually("whoever comes back is told", || {
+        home.run(&["timeline", "--away"]).stderr.contains(lacks)
+    });
 }
 
 #[test]

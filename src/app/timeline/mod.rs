@@ -84,6 +84,8 @@ pub struct TimelinePlace {
     /// There are older ones.
     pub more: bool,
     pub files_unknown: Option<String>,
+    /// What is lacking of changes of files.
+    files_missing: Option<String>,
     pub(super) asked: Option<(EffectId, Reading)>,
     /// When to look for what is new.
     pub(super) anew_at: Option<Duration>,
@@ -124,6 +126,7 @@ impl TimelinePlace {
             mark: None,
             more: false,
             files_unknown: None,
+            files_missing: None,
             asked: None,
             anew_at: None,
             looked_at: Duration::ZERO,
@@ -207,7 +210,18 @@ impl TimelinePlace {
     pub(super) fn take(&mut self, reading: Reading, page: TimelinePage) {
         let here = self.current().map(|it| it.place);
         let at_last = self.cursor.at() + 1 >= self.cursor.count();
-        let TimelinePage { mut happenings, more, mark, files_unknown, files_pending } = page;
+        let TimelinePage {
+            mut happenings,
+            more,
+            mark,
+            files_unknown,
+            files_pending,
+            files_missing,
+            ..
+        } = page;
+        // What a page lacks the list lacks from then on.
+        let before = self.files_missing.take().filter(|_| reading != Reading::First);
+        self.files_missing = files_missing.or(before);
         match reading {
             Reading::First => {
                 (self.rows, self.more, self.files_unknown) = (happenings, more, files_unknown);
@@ -284,6 +298,9 @@ impl TimelinePlace {
         let mut text = format!("{}{by}: {}", row.what, row.line());
         if let Some(why) = self.files_unknown.as_ref().filter(|_| self.sandbox.is_some()) {
             text += &format!(" · when files changed is not known: {why}");
+        }
+        if let Some(missing) = &self.files_missing {
+            text += &format!(" · not all changes of files are known: {missing}");
         }
         Some(visible(&text))
     }

@@ -51,14 +51,18 @@ pub const TIMELINE_FILE_BYTES_MAX: usize = TIMELINE_TEXT_BYTES_MAX;
 pub const TIMELINE_WALKS_AT_ONCE: usize = 2;
 /// How long a list waits for files that are being looked through; what takes longer comes later.
 pub const TIMELINE_FILES_WAIT: Duration = Duration::from_millis(500);
-/// Shortest time between two looks at the files of a sandbox, for whoever follows; and all looks together take no more of the
-/// time than one part in so many.
+/// Shortest time between two looks at the files of a sandbox, for whoever follows; and they take no more of the time than one
+/// part in so many. It goes by what its own looks cost: one with very many files makes no other wait.
 pub const TIMELINE_FILES_EVERY: Duration = Duration::from_secs(2);
 pub const TIMELINE_FILES_PART: u32 = 20;
 /// Of changes of files of one sandbox in one stretch of time the newest so many are listed beside other things, and the rest
 /// counted: who unpacks an archive hides nothing.
 pub const TIMELINE_FILES_IN_A_ROW: usize = 5;
 pub const TIMELINE_FILES_STRETCH: Duration = Duration::from_secs(10);
+/// A list that stands on a look of this age says so.
+pub const TIMELINE_FILES_OLD: Duration = Duration::from_secs(10);
+/// Things that a list says are lacking in it; more of them are counted: together they are one line.
+pub const TIMELINE_FILES_MISSING_MAX: usize = 4;
 /// Times that a verb asks for the same list again, each waiting for what is still being looked through.
 pub const TIMELINE_FILES_TRIES: usize = 10;
 /// Happenings that the console lists: older ones are asked for by who scrolls to them.

@@ -83,7 +83,7 @@ impl Sides {
     }
 }
 
-fn real_path(directory: &Path) -> Outcome<PathBuf> {
+pub(super) fn real_path(directory: &Path) -> Outcome<PathBuf> {
     fs::canonicalize(directory)
         .map_err(|error| Fault::io(format!("opening {}", directory.display()), &error))
 }

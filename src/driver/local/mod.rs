@@ -96,7 +96,7 @@ use self::{
 pub use self::{env::way_out_is_known, terms::at_best};
 use super::{
     ASK_DIR, Changes, Driver, Ground, Hosting, Kept, Meter, PROXY, Place, PlaceFacts, Shelf,
-    Stillness, Taken, Touched,
+    Stillness, Taken, Touches,
     files::{Files, Way},
 };
 use crate::{
@@ -476,7 +476,7 @@ impl Driver for Local {
         Ok(Box::new(LocalChanges::new(of, against, request)))
     }
 
-    fn touched(&self, ground: &Ground, began: Timestamp) -> Outcome<Vec<Touched>> {
+    fn touched(&self, ground: &Ground, began: Timestamp) -> Outcome<Touches> {
         touched::touched(&ground.dir, began)
     }
 

@@ -10,18 +10,20 @@ use std::{
 
 use tokio::sync::{Semaphore, watch};
 
+use super::missing::Missing;
 use crate::{
     base::{
         clock::{self, Timestamp},
-        fault::Outcome,
+        fault::{Kind as Fails, Outcome},
         id::SandboxId,
         limits::{
             TIMELINE_FILE_BYTES_MAX, TIMELINE_FILES_EVERY, TIMELINE_FILES_IN_A_ROW,
-            TIMELINE_FILES_MAX, TIMELINE_FILES_PART, TIMELINE_FILES_STRETCH, TIMELINE_FILES_WAIT,
-            TIMELINE_WALKS_AT_ONCE, TOUCHED_TOLD_MAX,
+            TIMELINE_FILES_MAX, TIMELINE_FILES_OLD, TIMELINE_FILES_PART, TIMELINE_FILES_STRETCH,
+            TIMELINE_FILES_WAIT, TIMELINE_WALKS_AT_ONCE,
         },
+        text, units,
     },
-    driver::Touched,
+    driver::{Touched, Touches},
     engine::{Inner, turns::taking_turns},
     model::{
         sandbox::{Sandbox, WorkspaceMode},
@@ -36,6 +38,7 @@ const PER_MILLISECOND: i64 = 1 << 20;
 #[derive(Clone, Debug)]
 struct Change {
     at: Timestamp,
+    by_kernel: Timestamp,
     gone: bool,
     path: Box<[u8]>,
     /// When it was seen first, as a number that grows: what whoever follows was told goes by it.
@@ -47,21 +50,33 @@ struct Change {
 struct Known {
     /// By a number that stands for the sandbox and the path.
     changes: HashMap<i64, Change>,
-    /// What is older was forgotten.
+    /// What is older by the kernel was forgotten.
     floor: Option<Timestamp>,
-    /// A walk tells so many and no more: what is older may come when newer ones go, and is not new then.
+    /// A walk tells so many and no more: what is older by the kernel may come when newer ones go, and is not new then.
     old: Option<Timestamp>,
-    /// The walk that is under way began then.
-    walks_since: Option<Duration>,
+    /// A walk is under way, or waits for its turn.
+    is_walked: bool,
     /// The newest walk that came to its end began then; `None` = there was none.
     looked_at: Option<Duration>,
     /// Whoever follows has it looked through again from then on.
     next_at: Duration,
-    cost: Duration,
     /// Somebody was told less than there is, as the first walk was not over: what is newer than this is told as new then.
     awaited: Option<i64>,
+    /// So many changes the last walk did not tell, or they were forgotten, and all of them are of that time or before.
+    older: (u64, Option<Timestamp>),
+    /// Directories that the last walk did not read to their end.
+    unread: u64,
     /// Why the last walk came to nothing.
     wrong: Option<String>,
+    /// Why none will ever come to anything.
+    unable: Option<String>,
+}
+
+/// A walk that is over.
+struct Walked {
+    began: Duration,
+    cost: Duration,
+    found: Outcome<Touches>,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +85,6 @@ struct All {
     /// The last number that was given.
     last: i64,
     changes: usize,
-    cost: Duration,
 }
 
 /// All that is known.
@@ -112,6 +126,9 @@ pub(super) struct Told {
     pub pending: u32,
     /// Why there is nothing of some.
     pub unknown: Option<String>,
+    pub missing: Vec<Missing>,
+    /// When it was asked for.
+    pub asked: Option<Duration>,
 }
 
 /// Why nothing can be known of a sandbox, if so.
@@ -138,7 +155,6 @@ impl Files {
             let there: std::collections::HashSet<_> = sandboxes.iter().map(|it| &it.id).collect();
             all.sandboxes.retain(|id, _| there.contains(id));
             all.changes = all.sandboxes.values().map(|it| it.changes.len()).sum();
-            all.cost = all.sandboxes.values().map(|it| it.cost).sum();
         }
     }
 
@@ -153,8 +169,8 @@ impl Files {
                 continue;
             }
             waited += 1;
-            if known.walks_since.is_none() {
-                known.walks_since = Some(now);
+            if !known.is_walked {
+                known.is_walked = true;
                 begun.push(Arc::clone(it));
             }
         }
@@ -162,26 +178,26 @@ impl Files {
     }
 
     /// A walk is over.
-    fn took(&self, id: &SandboxId, touched: Outcome<Vec<Touched>>) {
+    fn took(&self, id: &SandboxId, walked: Walked) {
         let (now, wall) = (clock::monotonic(), clock::wall());
         let mut guard = self.all();
         let all = &mut *guard;
         // It was removed meanwhile.
         let Some(known) = all.sandboxes.get_mut(id) else { return };
-        let began = known.walks_since.take().unwrap_or(now);
-        let cost = now.saturating_sub(began);
-        all.cost = all.cost.saturating_sub(known.cost) + cost;
-        known.cost = cost;
-        let every = all.cost.saturating_mul(TIMELINE_FILES_PART).max(TIMELINE_FILES_EVERY);
+        known.is_walked = false;
+        let every = walked.cost.saturating_mul(TIMELINE_FILES_PART).max(TIMELINE_FILES_EVERY);
         known.next_at = now.saturating_add(every);
-        let is_first = known.looked_at.replace(began).is_none();
-        match touched {
-            Ok(touched) => {
-                known.wrong = None;
+        let is_first = known.looked_at.replace(walked.began).is_none();
+        (known.wrong, known.unable) = (None, None);
+        match walked.found {
+            Ok(found) => {
                 all.changes -= known.changes.len();
-                known.take(id, touched, is_first, wall, &mut all.last);
+                known.take(id, found, is_first, wall, &mut all.last);
                 all.changes += known.changes.len();
                 all.shrink();
+            }
+            Err(fault) if fault.kind() == Fails::Unsupported => {
+                known.unable = Some(fault.message().to_owned());
             }
             Err(fault) => known.wrong = Some(fault.message().to_owned()),
         }
@@ -193,8 +209,8 @@ impl Files {
     fn told(&self, request: &TimelineRequest, sandboxes: &[Arc<Sandbox>], fresh: Fresh) -> Told {
         let mut guard = self.all();
         let all = &mut *guard;
-        let now = clock::wall().0.max(0).saturating_mul(PER_MILLISECOND);
-        all.last = all.last.max(now);
+        let (now, wall) = (clock::monotonic(), clock::wall());
+        all.last = all.last.max(wall.0.max(0).saturating_mul(PER_MILLISECOND));
         let mut out = Told { mark: all.last, ..Told::default() };
         let folds = request.kinds.as_slice() != [Kind::Files];
         for of in sandboxes {
@@ -203,17 +219,21 @@ impl Files {
                 let told = request.written_after.map_or(i64::MIN, |it| it.files);
                 known.awaited = Some(known.awaited.map_or(told, |it| it.min(told)));
             }
-            out.pending += u32::from(!known.is(fresh, clock::monotonic()));
+            let is_fresh = known.is(fresh, now);
+            out.pending += u32::from(!is_fresh);
             if out.unknown.is_none() {
-                out.unknown.clone_from(&known.wrong);
+                out.unknown.clone_from(&known.unable);
             }
-            let after = request.written_after.map(|it| it.files);
-            let new = known.changes.iter().filter(|it| after.is_none_or(|after| it.1.seen > after));
+            let looked_at = known.looked_at.filter(|_| is_fresh && fresh == Fresh::Lately);
+            let age = looked_at.map_or(Duration::ZERO, |it| now.saturating_sub(it));
+            out.missing.extend(known.missing(&of.name, request, age));
+            // Before they are folded: what is not meant takes nothing with it.
+            let new = known.changes.iter().filter(|it| is_meant(request, it.1));
             let mut new: Vec<_> = new.map(|(number, it)| (*number, it)).collect();
             new.sort_unstable_by_key(|(number, it)| Reverse((it.at, *number)));
             for (number, left_out, it) in folded(new, folds) {
                 let place = Place { at: it.at, source: Source::Files, number };
-                if is_meant(request, place) {
+                if request.before.is_none_or(|before| place < before) {
                     out.changes.push((it.seen, it.happening(of, place, left_out)));
                 }
             }
@@ -224,6 +244,14 @@ impl Files {
         }
         out.changes.truncate(usize::try_from(request.most).unwrap_or(usize::MAX).saturating_add(1));
         out
+    }
+}
+
+impl Walked {
+    fn by(walk: impl FnOnce() -> Outcome<Touches>) -> Self {
+        let began = clock::monotonic();
+        let found = walk();
+        Self { began, cost: clock::monotonic().saturating_sub(began), found }
     }
 }
 
@@ -239,22 +267,24 @@ impl Known {
     fn take(
         &mut self,
         id: &SandboxId,
-        mut touched: Vec<Touched>,
+        found: Touches,
         is_first: bool,
         wall: Timestamp,
         last: &mut i64,
     ) {
+        let Touches { newest: mut touched, older, unread } = found;
         touched.sort_unstable_by_key(|it| it.at);
-        if touched.len() >= TOUCHED_TOLD_MAX {
-            self.old = self.old.max(touched.first().map(|it| it.at));
-        }
+        let end = touched.iter().map(|it| it.by_kernel).min().filter(|_| older > 0);
+        self.old = self.old.max(end);
+        (self.older, self.unread) = ((older, end), unread);
         let before = std::mem::take(&mut self.changes);
         for (index, it) in (0..PER_MILLISECOND).zip(touched) {
-            if self.floor.is_some_and(|floor| it.at < floor) {
+            if self.floor.is_some_and(|floor| it.by_kernel < floor) {
+                self.older = (self.older.0 + 1, self.older.1.max(self.floor));
                 continue;
             }
             // What was there when it was looked through for the first time counts as seen when it was made.
-            let is_old = self.old.is_some_and(|old| it.at < old);
+            let is_old = self.old.is_some_and(|old| it.by_kernel < old);
             let made = it.at.0.clamp(0, wall.0.max(0)).saturating_mul(PER_MILLISECOND);
             let made = made.saturating_add(index);
             let is_told = self.awaited.is_none_or(|told| made <= told);
@@ -270,18 +300,46 @@ impl Known {
                 }
             };
             let path = it.path.get(..TIMELINE_FILE_BYTES_MAX).unwrap_or(&it.path).into();
-            self.changes.insert(number, Change { at: it.at, gone: it.gone, path, seen });
+            let Touched { at, by_kernel, gone, .. } = it;
+            self.changes.insert(number, Change { at, by_kernel, gone, path, seen });
         }
+        // All there is was told: what comes is new.
+        if older == 0 && unread == 0 {
+            self.old = None;
+        }
+    }
+
+    /// What a list lacks of it that stands on a look of that age.
+    fn missing(&self, name: &str, request: &TimelineRequest, age: Duration) -> Vec<Missing> {
+        let (older, by) = self.older;
+        // Whoever follows lacks what was left out since it was told something.
+        let told = request.written_after.map(|it| Timestamp(it.files / PER_MILLISECOND));
+        let from = request.since.max(told);
+        let by = by.filter(|by| older > 0 && from.is_none_or(|from| from <= *by));
+        let older =
+            by.map(|by| (Some(by), format!("left out {}", text::count(older, "older change"))));
+        let unread = (self.unread > 0).then(|| {
+            let many = text::count(self.unread, "directory");
+            (None, format!("{many} could not be read to the end"))
+        });
+        let wrong = self.wrong.clone().map(|it| (None, it));
+        let old = (age >= TIMELINE_FILES_OLD)
+            .then(|| (None, format!("looked through {} ago", units::human_duration(age))));
+        let all = [older, unread, wrong, old].into_iter().flatten();
+        all.map(|(by, words)| Missing { by, words: format!("{name}: {words}") }).collect()
     }
 
     /// Forgets the older half.
     fn halve(&mut self) {
-        let mut times: Vec<Timestamp> = self.changes.values().map(|it| it.at).collect();
+        let before = self.changes.len();
+        let mut times: Vec<Timestamp> = self.changes.values().map(|it| it.by_kernel).collect();
         let middle = times.len() / 2;
         let (_, floor, _) = times.select_nth_unstable(middle);
         let floor = Timestamp(floor.0.saturating_add(1));
         self.floor = self.floor.max(Some(floor));
-        self.changes.retain(|_, it| it.at >= floor);
+        self.changes.retain(|_, it| it.by_kernel >= floor);
+        let gone = (before - self.changes.len()) as u64;
+        self.older = (self.older.0 + gone, self.older.1.max(self.floor));
     }
 }
 
@@ -329,10 +387,10 @@ fn folded(all: Vec<(i64, &Change)>, folds: bool) -> Vec<(i64, u64, &Change)> {
     out
 }
 
-fn is_meant(request: &TimelineRequest, place: Place) -> bool {
-    request.since.is_none_or(|it| place.at >= it)
-        && request.until.is_none_or(|it| place.at <= it)
-        && request.before.is_none_or(|it| place < it)
+fn is_meant(request: &TimelineRequest, change: &Change) -> bool {
+    request.since.is_none_or(|it| change.at >= it)
+        && request.until.is_none_or(|it| change.at <= it)
+        && request.written_after.is_none_or(|it| change.seen > it.files)
 }
 
 /// A number of a path in a sandbox that stays the same.
@@ -359,16 +417,20 @@ impl Inner {
             Some(meant) => of.into_iter().filter(|it| it.id == meant.id).collect(),
             None => of,
         };
+        let now = clock::monotonic();
+        // No hub that began anew has its clock from before.
+        let asked = request.files_asked.map_or(now, |it| it.min(now));
         let is_page = request.before.is_some();
         let fresh = match (request.written_after, meant) {
             _ if is_page => Fresh::Ever,
-            (None, Some(_)) => Fresh::Now(clock::monotonic()),
+            (None, Some(_)) => Fresh::Now(asked),
             _ => Fresh::Lately,
         };
         self.look_through(&of, fresh, request.written_after.is_some()).await;
         // Whoever follows hears of later looks when they are over.
         let enough = if request.written_after.is_some() { Fresh::Ever } else { fresh };
         let mut told = self.files.told(request, &of, enough);
+        told.asked = Some(asked);
         if meant.is_none() && !others.is_empty() {
             let words = format!(
                 "of {} of {many} sandboxes nothing can be known: no changes are kept apart there",
@@ -400,104 +462,21 @@ impl Inner {
         let driver = self.drivers.get(&sandbox.driver);
         tokio::spawn(async move {
             let began = sandbox.created_at;
-            let touched = match driver {
-                Ok(driver) => taking_turns(turns, move || driver.touched(&ground, began)).await,
+            let walked = match driver {
+                Ok(driver) => {
+                    // The clock runs when it is its turn: nobody pays for the wait.
+                    let walk = move || Ok(Walked::by(|| driver.touched(&ground, began)));
+                    taking_turns(turns, walk).await
+                }
                 Err(fault) => Err(fault),
             };
+            let walked = walked.unwrap_or_else(|fault| Walked::by(|| Err(fault)));
             if let Some(engine) = engine.upgrade() {
-                engine.files.took(&sandbox.id, touched);
+                engine.files.took(&sandbox.id, walked);
             }
         });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WALL: Timestamp = Timestamp(1_000_000);
-
-    fn touched(at: i64, path: &str) -> Touched {
-        Touched { at: Timestamp(at), path: path.as_bytes().to_vec(), gone: false }
-    }
-
-    fn change(at: i64) -> Change {
-        Change { at: Timestamp(at), gone: false, path: b"x".as_slice().into(), seen: 0 }
-    }
-
-    fn new_since(known: &Known, mark: i64) -> Vec<String> {
-        let new = known.changes.values().filter(|it| it.seen > mark);
-        let mut new: Vec<_> =
-            new.map(|it| String::from_utf8_lossy(&it.path).into_owned()).collect();
-        new.sort();
-        new
-    }
-
-    #[test]
-    fn what_was_there_is_not_new_what_comes_is_and_what_somebody_waited_for_too() {
-        let id = SandboxId::parse("box").unwrap();
-        let mut last = WALL.0 * PER_MILLISECOND;
-        let mark = last;
-        let mut known = Known::default();
-        let first = || vec![touched(10, "a"), touched(20, "b")];
-        known.take(&id, first(), true, WALL, &mut last);
-        assert_eq!(new_since(&known, mark), [""; 0]);
-        // One with a time of before, as a program may say.
-        let then = vec![touched(10, "a"), touched(900, "b"), touched(15, "c")];
-        known.take(&id, then.clone(), false, WALL, &mut last);
-        assert_eq!(new_since(&known, mark), ["b", "c"]);
-        let mark = last;
-        known.take(&id, then, false, WALL, &mut last);
-        assert_eq!(new_since(&known, mark), [""; 0]);
-        let awaited = |told: i64| Known { awaited: Some(told), ..Known::default() };
-        let mut late = awaited(15 * PER_MILLISECOND);
-        late.take(&id, first(), true, WALL, &mut last);
-        assert_eq!(new_since(&late, mark), ["b"]);
-        let mut late = awaited(i64::MIN);
-        late.take(&id, first(), true, WALL, &mut last);
-        assert_eq!(new_since(&late, mark), ["a", "b"]);
-        // Of more than a walk tells an older one comes when a newer one goes.
-        let many = || (0..500).map(|at| touched(1000 + at, &at.to_string()));
-        assert_eq!(many().count(), TOUCHED_TOLD_MAX);
-        late.take(&id, many().collect(), false, WALL, &mut last);
-        let mark = last;
-        let older = std::iter::once(touched(900, "older")).chain(many().take(499));
-        late.take(&id, older.collect(), false, WALL, &mut last);
-        assert_eq!((new_since(&late, mark), late.changes.len()), (Vec::new(), 500));
-        // A clock that was set back makes no number smaller.
-        let mark = last;
-        late.take(&id, vec![touched(5000, "d")], false, Timestamp(5), &mut last);
-        assert_eq!(new_since(&late, mark), ["d"]);
-    }
-
-    #[test]
-    fn whoever_has_the_most_gives_and_what_is_forgotten_is_not_new_again() {
-        let mut all = All::default();
-        let many = i64::try_from(TIMELINE_FILES_MAX).unwrap();
-        for (name, many) in [("loud", many), ("calm", 10)] {
-            let changes = (0..many).map(|at| (at, change(at))).collect();
-            let id = SandboxId::parse(name).unwrap();
-            all.sandboxes.insert(id, Known { changes, ..Known::default() });
-        }
-        all.changes = TIMELINE_FILES_MAX + 10;
-        all.shrink();
-        let of = |all: &All, name| all.sandboxes[&SandboxId::parse(name).unwrap()].changes.len();
-        assert_eq!(of(&all, "calm"), 10);
-        assert!((1..TIMELINE_FILES_MAX).contains(&of(&all, "loud")));
-        assert_eq!(all.changes, of(&all, "loud") + 10);
-        let loud = SandboxId::parse("loud").unwrap();
-        let known = all.sandboxes.get_mut(&loud).unwrap();
-        known.take(&loud, vec![touched(1, "old"), touched(many, "new")], false, WALL, &mut 0);
-        assert_eq!(new_since(known, -1), ["new"]);
-    }
-
-    #[test]
-    fn a_burst_is_a_few_rows_and_a_number() {
-        let burst: Vec<_> = (0..20).map(change).chain([change(50_000)]).collect();
-        let all = || burst.iter().rev().zip(0..).map(|(it, number)| (number, it)).collect();
-        let rows = folded(all(), true);
-        let left_out: Vec<_> = rows.iter().map(|it| it.1).collect();
-        assert_eq!(left_out, [0, 0, 0, 0, 0, 15]);
-        assert_eq!(folded(all(), false).len(), 21);
-    }
-}
+mod tests;

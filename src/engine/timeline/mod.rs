@@ -1,6 +1,7 @@
 //! What happened to sandboxes and sessions, as one list: the audit record, what the hub notes beside it, and the files that
 //! a sandbox changed. Decision 0030.
 pub(super) mod files;
+mod missing;
 pub(super) mod noted;
 mod rate;
 pub(super) mod table;
@@ -62,9 +63,11 @@ impl Inner {
             mark: end,
             files_unknown: files.unknown,
             files_pending: files.pending,
+            files_asked: files.asked,
             more: all.len() + files.changes.len() > most,
             ..TimelinePage::default()
         };
+        let lacks = files.missing;
         let mut files = files.changes;
         if let Some(after) = request.written_after {
             // In the order of the clock, but no further than what is not yet read of the other records.
@@ -78,6 +81,9 @@ impl Inner {
         all.extend(files.into_iter().map(|it| it.1));
         all.sort_by_key(|it| it.place);
         all.drain(..all.len().saturating_sub(most));
+        let first = all.first().map(|it| it.place.at);
+        let back_to = first.filter(|_| page.more && request.written_after.is_none());
+        page.files_missing = missing::missing(&lacks, back_to);
         page.happenings = all;
         Ok(page)
     }

@@ -1,5 +1,7 @@
 //! What happened, and looking into recordings.
 
+use std::time::Duration;
+
 use super::{
     ask_id, blob,
     event::{level_in, level_out},
@@ -59,6 +61,10 @@ impl From<v1::TimelineMark> for Mark {
     }
 }
 
+fn nanos(it: Duration) -> u64 {
+    u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)
+}
+
 pub fn timeline_out(it: &TimelineRequest) -> v1::ReadTimelineRequest {
     v1::ReadTimelineRequest {
         sandbox: it.sandbox.clone(),
@@ -69,6 +75,7 @@ pub fn timeline_out(it: &TimelineRequest) -> v1::ReadTimelineRequest {
         before: it.before.map(Into::into),
         written_after: it.written_after.map(Into::into),
         most: it.most,
+        files_asked: it.files_asked.map(nanos),
     }
 }
 
@@ -94,6 +101,7 @@ pub fn timeline_in(wire: v1::ReadTimelineRequest) -> Outcome<TimelineRequest> {
         before: before.transpose()?,
         written_after: wire.written_after.map(Into::into),
         most: wire.most,
+        files_asked: wire.files_asked.map(Duration::from_nanos),
     })
 }
 
@@ -155,6 +163,8 @@ impl From<&TimelinePage> for v1::ReadTimelineResponse {
             mark: Some(it.mark.into()),
             files_unknown: it.files_unknown.as_deref().map(|it| cut(it, LINE_BYTES_MAX).to_owned()),
             files_pending: it.files_pending,
+            files_missing: it.files_missing.as_deref().map(|it| cut(it, LINE_BYTES_MAX).to_owned()),
+            files_asked: it.files_asked.map(nanos),
         }
     }
 }
@@ -171,6 +181,8 @@ impl TryFrom<v1::ReadTimelineResponse> for TimelinePage {
             mark: required("timeline.mark", wire.mark)?.into(),
             files_unknown: wire.files_unknown.map(|it| shown(&it, LINE_BYTES_MAX)),
             files_pending: wire.files_pending,
+            files_missing: wire.files_missing.map(|it| shown(&it, LINE_BYTES_MAX)),
+            files_asked: wire.files_asked.map(Duration::from_nanos),
         })
     }
 }
@@ -424,6 +436,8 @@ mod tests {
             mark: Mark { audit: 3, hub: 9, files: 11 },
             files_unknown: Some("no".to_owned()),
             files_pending: 2,
+            files_missing: Some("more".to_owned()),
+            files_asked: Some(Duration::from_nanos(5)),
         };
         let back: TimelinePage = v1::ReadTimelineResponse::from(&page).try_into().unwrap();
         assert_eq!(back, page);
@@ -436,6 +450,7 @@ mod tests {
             before: Some(Place { at: Timestamp(7), source: Source::Files, number: 3 }),
             written_after: Some(Mark { audit: 1, hub: 2, files: 3 }),
             most: 7,
+            files_asked: Some(Duration::from_nanos(6)),
         };
         assert_eq!(timeline_in(timeline_out(&request)).unwrap(), request);
         for most in [0, TIMELINE_PAGE_MAX + 1] {

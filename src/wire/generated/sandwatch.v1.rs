@@ -2935,6 +2935,10 @@ pub struct ReadTimelineRequest {
     /// 1 to 500.
     #[prost(uint32, tag = "8")]
     pub most: u32,
+    /// What the answer said when the same list was asked for first: a look at files that began since then is new enough; absent =
+    /// it is asked for now.
+    #[prost(uint64, optional, tag = "9")]
+    pub files_asked: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReadTimelineResponse {
@@ -2954,6 +2958,12 @@ pub struct ReadTimelineResponse {
     /// mark.
     #[prost(uint32, tag = "5")]
     pub files_pending: u32,
+    /// What is lacking of changes of files that can be known else, at most 1024 bytes; absent = nothing.
+    #[prost(string, optional, tag = "6")]
+    pub files_missing: ::core::option::Option<::prost::alloc::string::String>,
+    /// When it was asked for, by a clock of the hub; absent = no files were.
+    #[prost(uint64, optional, tag = "7")]
+    pub files_asked: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FollowTimelineRequest {
