@@ -152,27 +152,31 @@ pub enum First<'a> {
 
 /// The first plain file or link of an archive, which an engine made.
 pub fn first(archive: &[u8]) -> Option<First<'_>> {
-    let mut reader = Reader::new(Cursor::new(archive));
-    while let Ok(Some(member)) = reader.next() {
-        match member.kind {
-            MemberKind::File => {
-                let start = usize::try_from(member.at).ok()?;
-                let end = start.checked_add(usize::try_from(member.bytes).ok()?)?;
-                return archive.get(start..end).map(First::File);
-            }
-            MemberKind::Link => return Some(First::Link(member.target)),
-            _ => {}
-        }
-    }
-    None
+    first_of(archive, |it| matches!(it, MemberKind::File | MemberKind::Link))
 }
 
-/// The contents of the first plain file of an archive, if no link stands before it.
+/// The contents of the first plain file of an archive, which an engine made.
 pub fn first_file(archive: &[u8]) -> Option<&[u8]> {
-    match first(archive)? {
+    match first_of(archive, |it| *it == MemberKind::File)? {
         First::File(contents) => Some(contents),
         First::Link(_) => None,
     }
+}
+
+fn first_of(archive: &[u8], wanted: fn(&MemberKind) -> bool) -> Option<First<'_>> {
+    let mut reader = Reader::new(Cursor::new(archive));
+    while let Ok(Some(member)) = reader.next() {
+        if !wanted(&member.kind) {
+            continue;
+        }
+        if member.kind == MemberKind::Link {
+            return Some(First::Link(member.target));
+        }
+        let start = usize::try_from(member.at).ok()?;
+        let end = start.checked_add(usize::try_from(member.bytes).ok()?)?;
+        return archive.get(start..end).map(First::File);
+    }
+    None
 }
 
 #[cfg(test)]
@@ -219,6 +223,7 @@ mod tests {
         assert!(lines[2].ends_with(&"x".repeat(300)), "{seen}");
         assert!(lines[3].starts_with("-rwxr-xr-x") && lines[3].contains(" 5 "), "{seen}");
         assert_eq!(first_file(&archive), Some(&b""[..]));
+        assert!(matches!(first(&archive), Some(First::Link(target)) if target == long));
         let mut one = Vec::new();
         file(&mut one, "passwd", 0o644, b"root:x:0:0");
         assert_eq!(first_file(&one), Some(&b"root:x:0:0"[..]));

@@ -399,7 +399,7 @@ mod tests {
             }
             sent
         });
-        let place = Arc::new(Semaphore::new(1));
+        let place = Arc::new(Semaphore::new(2));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let turn = runtime.block_on(Turns::new(&place, &place).take()).unwrap();
         let mut reader = Reader::new(Taken::new(taken));
