@@ -15,7 +15,7 @@ use crate::{
 pub enum Export {
     Stdout,
     /// Written beside its place, and put there by one rename.
-    Whole(Arriving),
+    Whole(Box<Arriving>),
     /// A device, a pipe or the like: it takes what comes.
     Through(PathBuf, File),
 }
@@ -30,7 +30,7 @@ impl Export {
                 let file = file.map_err(|error| fault(path, &error))?;
                 Ok(Self::Through(path.to_owned(), file))
             }
-            _ => Arriving::begin(path, None, force).map(Self::Whole),
+            _ => Arriving::begin(path, None, force).map(|it| Self::Whole(Box::new(it))),
         }
     }
 

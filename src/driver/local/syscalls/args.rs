@@ -453,14 +453,15 @@ mod tests {
         ] {
             assert_eq!(sleeps(clock, absolute), format!("until 86400.250 s of {of}"));
         }
+        // 256 = by the wall clock.
         let mut futex = |operation: u64, at| words("futex", [0x10, operation | 128, 2, at, 0, 0]);
         assert_eq!(futex(0, at(&time)), "0x10, wait, 2, 86400.250 s");
         let until = "until 86400.250 s of";
         for (operation, is) in [
             (9, format!("wait, 2, {until} the monotonic clock")),
-            (9 | 256, format!("wait, 2, {until} the wall clock")),
+            (265, format!("wait, 2, {until} the wall clock")),
             (11, format!("wait to requeue, 2, {until} the monotonic clock")),
-            (13 | 256, format!("lock, 2, {until} the wall clock")),
+            (269, format!("lock, 2, {until} the wall clock")),
             (6, format!("lock, 2, {until} the wall clock")),
             (1, "wake, 2".to_owned()),
             (3, "requeue, 2".to_owned()),
