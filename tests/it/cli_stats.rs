@@ -18,9 +18,10 @@ fn one(home: &Home, name: &str) -> serde_json::Value {
 #[test]
 fn figures_are_those_of_the_kernel_within_five_percent() {
     let home = Home::new();
-    // 100 MiB in one line, which `tail` holds until there is another, and a sum that takes a moment.
+    // 100 MiB in one line, which `tail` holds until there is another, and a sum that takes so long that the hundredths of a
+    // second to which the kernel rounds each process's times are few of it.
     let script = "(head -c 104857600 /dev/zero; sleep 1000) | tail -n 1 & \
-                  i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; echo done; sleep 1000";
+                  i=0; while [ $i -lt 2000000 ]; do i=$((i+1)); done; echo done; sleep 1000";
     home.ok(&["run", "-d", "--name", "busy", "--", "sh", "-c", script]);
     home.ok(&["wait", "busy", "--for", "text=done", "--timeout", "120s"]);
     let pid = home.json(&["ls", "busy", "--json"])[0]["sessions"][0]["pid"].as_u64().unwrap();
