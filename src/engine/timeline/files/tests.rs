@@ -1,3 +1,5 @@
+//! What is known of changes of files: who waits for which look, what a list lacks, what is new to whom follows.
+
 use std::collections::BTreeMap;
 
 use super::*;
