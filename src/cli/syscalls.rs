@@ -10,7 +10,7 @@ use crate::{
         fault::{Fault, Outcome},
         limits::SYSCALLS_WATCHED_MAX,
         text::{count, visible},
-        units::human_duration,
+        units::{exact_duration, human_duration},
     },
     model::{
         status::Explained,
@@ -36,7 +36,9 @@ pub async fn show(
         None => told.processes.leading().ok_or_else(unseen)?.pid,
     };
     if args.look_for > SYSCALLS_WATCHED_MAX {
-        return Err(Fault::invalid("nobody is looked at for longer than 10m"));
+        let most = exact_duration(SYSCALLS_WATCHED_MAX);
+        return Err(Fault::invalid(format!("a process is looked at for {most} at most"))
+            .hint(format!("--for {most}, and again")));
     }
     let mut parts = runtime.syscalls(&told.session, pid).await?;
     if !args.json {

@@ -117,6 +117,12 @@ impl Turns {
     }
 }
 
+/// What stops nobody from looking, and everybody from writing.
+pub fn has_stopped() -> Fault {
+    Fault::failed("nothing is written to a sandbox that has stopped")
+        .hint("a fork of it can be written to: sandwatch fork")
+}
+
 /// A stream of what a task sends; it ends with the task, which ends when nobody takes any more, whatever it waits for.
 pub fn told_by<T, F>(task: impl FnOnce(mpsc::Sender<Outcome<T>>) -> F) -> Pieces<T>
 where

@@ -40,8 +40,9 @@ fn gpu(line: &str) -> Option<Gpu> {
     let float = |at: usize| figures.get(at)?.parse::<f64>().ok();
     let whole = |at: usize| figures.get(at)?.parse::<u64>().ok();
     let bytes = |at: usize| whole(at).and_then(figure::mebibytes);
+    let index = index.trim().parse::<u32>().ok().filter(|it| (*it as usize) < GPUS_SHOWN_MAX)?;
     Some(Gpu {
-        index: index.trim().parse().ok()?,
+        index,
         name: shown(name, GPU_WORD_BYTES_MAX),
         util_percent: float(0).and_then(figure::percent),
         memory_bytes: bytes(1),
@@ -89,9 +90,14 @@ mod tests {
 
     #[test]
     fn a_program_that_says_anything_else_has_no_gpus_and_none_without_bounds() {
-        for words in
-            ["", "No devices were found\n", "0, x\n", "-1, x, 1,1,1,1,1,1,1,1,1\n", "\u{1b}[2J"]
-        {
+        for words in [
+            "",
+            "No devices were found\n",
+            "0, x\n",
+            "-1, x, 1,1,1,1,1,1,1,1,1\n",
+            "64, x, 1,1,1,1,1,1,1,1,1\n",
+            "\u{1b}[2J",
+        ] {
             assert_eq!(gpus(words.as_bytes()), [], "{words:?}");
         }
         assert_eq!(gpus(b"0, \xff\x1b[31m\n1,2,3"), []);

@@ -234,8 +234,18 @@ pub(super) fn families(known: &Known) -> Vec<Family> {
     }));
     all.extend(OF_HOST.iter().map(|row| each(row, std::iter::once((Vec::new(), &round.host)))));
     all.extend(OF_GPUS.iter().map(|row| {
-        let of = round.host.gpus.iter();
-        each(row, of.map(|it| (vec![("gpu", it.index.to_string()), ("name", it.name.clone())], it)))
+        let labels = |it: &Gpu| vec![("gpu", it.index.to_string()), ("name", it.name.clone())];
+        let of_host = round.host.gpus.iter().map(|it| (labels(it), it));
+        // On other machines, by the word of the sandbox: no text of its own is in a label, or it could have as many as it likes.
+        let told = round.sandboxes.iter().filter_map(|it| Some((it, *by_id.get(&it.sandbox)?)));
+        let told = told.flat_map(|(it, of)| {
+            let own = it.gpus.iter().filter_map(|it| it.own.as_deref());
+            own.map(move |gpu| {
+                let (name, id) = (of.name.clone(), of.id.to_string());
+                (vec![("gpu", gpu.index.to_string()), ("sandbox", name), ("id", id)], gpu)
+            })
+        });
+        each(row, of_host.chain(told))
     }));
     all
 }

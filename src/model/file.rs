@@ -219,6 +219,12 @@ pub fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Where a link leads that stands at `path`: links on the way, and `..`, are for whoever opens it.
+pub fn led(path: &[u8], target: &[u8]) -> Vec<u8> {
+    let above = split(path).map_or(&b"/"[..], |it| it.0);
+    if target.starts_with(b"/") { target.to_vec() } else { joined(above, target) }
+}
+
 /// Whether it is where something is below a directory: names, and nothing that leads elsewhere.
 pub fn is_below(path: &[u8]) -> bool {
     path.split(|it| *it == b'/').all(|it| !matches!(it, b"" | b"." | b"..") && !it.contains(&0))
@@ -273,6 +279,14 @@ pub fn mode_shown(mode: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_lead_from_where_they_stand() {
+        assert_eq!(led(b"/etc/ssl/cert.pem", b"certs/all.pem"), b"/etc/ssl/certs/all.pem");
+        assert_eq!(led(b"/etc/ssl/cert.pem", b"../../all.pem"), b"/etc/ssl/../../all.pem");
+        assert_eq!(led(b"/etc/ssl/cert.pem", b"/var/all.pem"), b"/var/all.pem");
+        assert_eq!(led(b"/lib", b"usr/lib"), b"/usr/lib");
+    }
 
     #[test]
     fn a_path_begins_at_the_root_or_in_the_workspace() {

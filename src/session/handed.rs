@@ -15,8 +15,8 @@ use crate::{
     model::session::{ExitStatus, SessionSpec},
 };
 
-/// Puts files in, each unless it is there, and no longer than `within` for all of them: whoever starts the agent waits.
-/// Whether all are there; without one the agent runs all the same, and is not heard of.
+/// Puts files in, each unless there is one, and no longer than `within` for all of them: whoever starts the agent waits.
+/// Whether all are there and as they were given; without one the agent runs all the same, and may not be heard of.
 pub async fn hand_in(place: &dyn Place, files: &[Placed], within: Duration) -> bool {
     let all = async {
         let mut there = true;
@@ -37,7 +37,9 @@ pub async fn hand_in(place: &dyn Place, files: &[Placed], within: Duration) -> b
 /// A program of the sandbox's does it: it can write nowhere else, wherever links in that home lead. It ends when nobody
 /// waits for it any more.
 async fn write(place: &dyn Place, file: &Placed) -> Outcome<()> {
-    const SCRIPT: &str = r#"cd && umask 077 && mkdir -p "${1%/*}" && set -C && { [ -f "$1" ] || printf %s "$2" > "$1"; }"#;
+    // One that is another is somebody's own, or was changed by what ran here before: it stays, and is not relied upon.
+    const SCRIPT: &str = r#"cd && umask 077 && mkdir -p "${1%/*}" && set -C &&
+        { [ -f "$1" ] || printf %s "$2" > "$1"; } && [ "$(cat "$1")" = "$(printf %s "$2")" ]"#;
     let path = file.path.display().to_string();
     let command = ["/bin/sh", "-c", SCRIPT, "sh", &path, &file.text];
     let spec = SessionSpec {
@@ -56,7 +58,7 @@ async fn write(place: &dyn Place, file: &Placed) -> Outcome<()> {
     }
     match ended {
         Some(ExitStatus::Code(0)) => Ok(()),
-        _ => Err(Fault::failed("it could not be written")),
+        _ => Err(Fault::failed("it could not be written, or there is another one")),
     }
 }
 

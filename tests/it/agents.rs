@@ -93,6 +93,32 @@ fn an_agent_started_by_hand_tells_of_itself_and_a_stranger_tells_nothing() {
 }
 
 #[test]
+fn goose_is_told_to_ask_nobody_only_where_its_hook_is_as_it_was_put_in() {
+    let home = Home::new();
+    let goose = fake(&home, "goose", "echo mode $GOOSE_MODE.; sleep 1000");
+    let mode = |session: &str, mode: &str| {
+        home.ok(&["wait", session, "--for", &format!("text=mode {mode}\\."), "--timeout", "60s"]);
+    };
+    home.ok(&["run", "-d", "--name", "box", "--", &goose]);
+    mode("box", "auto");
+    // What ran here before has the same home.
+    for (at, change) in [
+        (2, "echo {} > ~/.agents/plugins/sandwatch/hooks/hooks.json"),
+        (3, "rm -r ~/.agents; echo > ~/.agents"),
+    ] {
+        home.ok(&["exec", "box", "--", "sh", "-c", change]);
+        home.ok(&["shell", "-d", "box", "--", &goose]);
+        mode(&format!("box/{at}"), "approve");
+    }
+    home.ok(&["exec", "box", "--", "sh", "-c", "rm ~/.agents"]);
+    home.ok(&["shell", "-d", "box", "--", &goose]);
+    mode("box/4", "auto");
+    // What the operator says counts.
+    home.ok(&["run", "-d", "--name", "by-hand", "--env", "GOOSE_MODE=chat", "--", &goose]);
+    mode("by-hand", "chat");
+}
+
+#[test]
 fn an_own_profile_starts_its_agent_and_says_what_it_may_reach() {
     let home = Home::new();
     let mine = "title = \"Sleeper\"\nprograms = [\"sleep\"]\nhosts = [\"model.example:443\"]\nasks = \"none\"\nwhy = \"it sleeps\"\n\

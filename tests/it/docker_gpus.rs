@@ -94,6 +94,12 @@ fn gpus_on_another_machine_are_told_by_the_program_in_the_container() {
     assert_eq!((&gpu["ecc_uncorrected"], &gpu["processes"]), (&2.into(), &serde_json::Value::Null));
     eventually("the other is read and has none", || of("plain")["gpus"] == serde_json::json!([]));
     assert!(docked.ok(&["stats", "far"]).contains("1.0 G"), "{}", docked.ok(&["stats", "far"]));
+    let all = docked.ok(&["metrics"]);
+    let mut told = all.lines().filter(|it| it.starts_with("sandwatch_gpu_utilization_ratio{"));
+    assert!(
+        told.any(|it| it.contains("gpu=\"0\",sandbox=\"far\"") && it.ends_with(" 0.97")),
+        "{all}"
+    );
     assert_eq!(here.home.json(&["stats", "near", "--json"])[0]["gpus"].to_string(), "[]");
     docked.ok(&["rm", "--yes", "plain", "far"]);
     here.ok(&["rm", "--yes", "near"]);

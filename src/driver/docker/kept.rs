@@ -28,12 +28,12 @@ use crate::{
     },
     driver::{
         Ground,
-        files::{Files, Pieces, Turn, Turns, told_by},
+        files::{Files, Pieces, Turn, Turns, has_stopped, told_by},
         tar::read::{Member, MemberKind, Reader},
     },
     model::file::{
         FileEntry, FileKind, FindPiece, FindRequest, Hit, ListPiece, ReadFrom, ReadPiece,
-        ReadRequest, Target, WriteRequest, joined, name_shown, split,
+        ReadRequest, Target, WriteRequest, joined, led, name_shown, split,
     },
 };
 
@@ -121,8 +121,7 @@ impl KeptFiles {
                     return Err(Fault::invalid(words).hint("only plain files are opened"));
                 }
             };
-            let above = split(&at).map_or(&b"/"[..], |it| it.0);
-            at = if target.starts_with(b"/") { target } else { joined(above, &target) };
+            at = led(&at, &target);
             if at.len() > PATH_BYTES_MAX {
                 break;
             }
@@ -340,7 +339,7 @@ impl Files for KeptFiles {
     }
 
     async fn write(&self, _: WriteRequest, _: Pieces<Bytes>) -> Outcome<FileEntry> {
-        Err(Fault::failed("nothing is written to a sandbox that has stopped"))
+        Err(has_stopped())
     }
 
     async fn find(&self, request: FindRequest) -> Outcome<Pieces<FindPiece>> {

@@ -3,9 +3,12 @@
 
 use hyper::{Method, StatusCode};
 
-use super::engine::{Engine, Payload, escaped};
+use super::engine::{Engine, Payload, escaped, escaped_bytes};
 use crate::{
-    base::{fault::Outcome, limits::ENGINE_ANSWER_WITHIN},
+    base::{
+        fault::Outcome,
+        limits::{ENGINE_ANSWER_WITHIN, LINKS_FOLLOWED_MAX},
+    },
     driver::{
         AUTHORITY_LISTS, Ground,
         local::trust,
@@ -13,8 +16,6 @@ use crate::{
     },
 };
 
-/// Links from one of these lists to the file that it is.
-const LINKS_MAX: usize = 8;
 /// Where programs that have lists of their own find one, and what was added to it.
 const WHOLE: &str = "/.sandwatch-trust.pem";
 const ADDED: &str = "/.sandwatch-added.pem";
@@ -44,9 +45,9 @@ pub async fn files(
 
 /// One of the image's own, wherever a link leads to it; `None` where there is none.
 async fn list(engine: &Engine, id: &str, path: &str) -> Outcome<Option<String>> {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let from = format!("/containers/{}/archive?path={}", escaped(id), escaped(&path));
+    let mut path = path.as_bytes().to_vec();
+    for _ in 0..LINKS_FOLLOWED_MAX {
+        let from = format!("/containers/{}/archive?path={}", escaped(id), escaped_bytes(&path));
         let answer = engine.call(Method::GET, &from, Payload::Nothing, ENGINE_ANSWER_WITHIN);
         let answer = answer.await?;
         match answer.status {
@@ -57,32 +58,14 @@ async fn list(engine: &Engine, id: &str, path: &str) -> Outcome<Option<String>> 
         }
         match tar::first(&answer.bytes) {
             Some(First::File(list)) => return Ok(Some(String::from_utf8_lossy(list).into_owned())),
-            Some(First::Link(target)) => path = led(&path, &String::from_utf8_lossy(&target)),
+            Some(First::Link(target)) => path = led(&path, &target),
             None => return Ok(None),
         }
     }
     Ok(None)
 }
 
-/// Where a link leads that stands at `path`, in the container.
-fn led(path: &str, target: &str) -> String {
-    let dir = path.rsplit_once('/').map_or("", |it| it.0);
-    if target.starts_with('/') { target.to_owned() } else { format!("{dir}/{target}") }
-}
-
 /// What programs are told of it.
 pub fn variables(ground: &Ground) -> Vec<(String, String)> {
     trust::certificate(ground).map(|_| trust::naming(WHOLE, ADDED)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_lead_from_where_they_stand() {
-        assert_eq!(led("/etc/ssl/cert.pem", "certs/all.pem"), "/etc/ssl/certs/all.pem");
-        assert_eq!(led("/etc/ssl/cert.pem", "../../var/all.pem"), "/etc/ssl/../../var/all.pem");
-        assert_eq!(led("/etc/ssl/cert.pem", "/var/all.pem"), "/var/all.pem");
-    }
 }

@@ -38,8 +38,11 @@ pub fn row(gauge: &Gauge) -> Row {
         Series::Write => shown(rates.write),
         Series::Rx => shown(rates.rx),
         Series::Tx => shown(rates.tx),
-        // Of a sandbox only its share of memory is known.
-        Series::Gpu => f32::NAN,
+        // Of the host's GPUs only its share of memory is known.
+        Series::Gpu => {
+            let own = gauge.gpus.iter().filter_map(|it| it.own.as_ref()?.util_percent);
+            shown(own.reduce(f64::max))
+        }
     };
     let mut row = NOTHING;
     row.iter_mut().zip(Series::ALL).for_each(|(place, it)| *place = of(it));

@@ -37,7 +37,7 @@ use crate::{
     },
     driver::{
         Ground,
-        files::{Files, Pieces, Way, told_by, watched_by_looking},
+        files::{Files, Pieces, Way, has_stopped, told_by, watched_by_looking},
     },
     model::{
         file::{
@@ -253,7 +253,7 @@ impl Files for LocalFiles {
 
     async fn write(&self, request: WriteRequest, mut data: Pieces<Bytes>) -> Outcome<FileEntry> {
         if self.place.stopped {
-            return Err(Fault::failed("nothing is written to a sandbox that has stopped"));
+            return Err(has_stopped());
         }
         let aside = self.aside.clone();
         let mut writing = self.step(move |place| Writing::begin(place, aside, request)).await?;
