@@ -14,6 +14,7 @@ use crate::{
         local::trust,
         tar::{self, First},
     },
+    model::file::led,
 };
 
 /// Where programs that have lists of their own find one, and what was added to it.
