@@ -65,6 +65,7 @@ pub struct Speaker {
 
 fn plea(speaker: Option<&Speaker>) -> Plea {
     Plea {
+        session: Variable::Session.text(),
         agent: speaker.map(|it| it.agent.clone()),
         mode: speaker.and_then(|it| it.mode.clone()),
         happens: speaker.and_then(|it| it.happens.clone()),
@@ -123,7 +124,7 @@ async fn done(plea: &Plea) -> Outcome<()> {
 async fn speak(plea: &Plea, within: Duration) -> Outcome<reply::What> {
     let outside = || {
         Fault::unsupported("nobody can be asked from here: this is no sandbox that can ask")
-            .hint("`sandwatch ask` is for programs in sandboxes of driver local, but not of gVisor")
+            .hint("`sandwatch ask` is for programs in sandboxes of driver local")
     };
     let path = Variable::Ask.raw().ok_or_else(outside)?;
     let path = SocketPath::open(std::path::Path::new(&path)).map_err(|_| outside())?;

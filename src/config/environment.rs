@@ -140,6 +140,9 @@ fn collected_by(variable: &dyn Fn(&str) -> Option<String>) -> Collected {
     collected
 }
 
+/// In a sandbox: the id of the session that a program is of.
+pub const SESSION_VARIABLE: &str = "SANDWATCH_SESSION";
+
 /// A variable that means something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variable {
@@ -151,6 +154,8 @@ pub enum Variable {
     Image,
     /// In a sandbox: the socket on which its programs ask a person.
     Ask,
+    /// In a sandbox: the session that a program is of.
+    Session,
     /// How programs of local sandboxes get out.
     WayOut,
     /// Any value turns colour off.
@@ -174,6 +179,7 @@ impl Variable {
             Self::Log => "SANDWATCH_LOG",
             Self::Image => "SANDWATCH_IMAGE",
             Self::Ask => "SANDWATCH_ASK",
+            Self::Session => SESSION_VARIABLE,
             Self::WayOut => "SANDWATCH_WAY_OUT",
             Self::NoColour => "NO_COLOR",
             Self::ColourTerm => "COLORTERM",

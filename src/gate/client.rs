@@ -81,6 +81,8 @@ pub fn said(status: &str, why: &str) -> Vec<u8> {
 /// A program's end of a connection, and what it has said so far.
 pub struct Client {
     pub stream: TcpStream,
+    /// The end that it connected to.
+    pub to: SocketAddr,
     pub said: Vec<u8>,
     /// It says no more.
     pub over: bool,
@@ -93,8 +95,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, said: Vec::new(), over: false, tunnel: None, proxied: false, heard: 0 }
+    pub fn new(stream: TcpStream, to: SocketAddr) -> Self {
+        Self { stream, to, said: Vec::new(), over: false, tunnel: None, proxied: false, heard: 0 }
     }
 
     /// Reads on; what it said so far is kept.
@@ -145,7 +147,7 @@ impl Client {
     }
 
     /// Resolves when it has hung up. Whoever says no more may still listen.
-    pub async fn hung_up(&mut self, gate: &Inner, from: SocketAddr, to: SocketAddr) {
+    pub async fn hung_up(&mut self, gate: &Inner) {
         while !self.over && !self.is_full() {
             if self.hear().await.is_err() {
                 return;
@@ -153,29 +155,41 @@ impl Client {
         }
         // It has said all, or more than is kept, and is not heard any more. A close then looks from here like the end of one
         // half, which came before: no event of the kernel's tells them apart, so that it is looked now and then.
-        while waits(gate, from, to).await {
+        while self.waits(gate).await {
             tokio::time::sleep(GATE_LOOK_WITHIN).await;
         }
     }
 
+    /// Whether a program has its end still open; one that can't be called any more has not.
+    async fn waits(&self, gate: &Inner) -> bool {
+        match self.stream.peer_addr() {
+            Ok(from) => waits(gate, from, self.to).await,
+            Err(_) => false,
+        }
+    }
+
     /// Tells it that nobody answers where it was let out to.
-    pub async fn failed(self, why: &str) {
+    pub async fn failed(self, gate: &Inner, why: &str) {
         let words = match self.tunnel {
             Some(tunnel) => tunnel.no(No::Failed, why),
             None if self.proxied => said("502 Bad Gateway", why),
             None => return reset(self.stream),
         };
-        self.farewell(&words).await;
+        self.farewell(gate, &words).await;
     }
 
     /// Says this, and no more.
-    pub async fn farewell(mut self, words: &[u8]) {
+    pub async fn farewell(mut self, gate: &Inner, words: &[u8]) {
         let farewell = async {
             let listens_on = self.has_said_all();
             self.stream.write_all(words).await?;
             // Whoever knows where the answer ends closes first, and then the kernel need not remember for a minute that there
-            // was a connection, with its ports: the refused could take all of the host's. Others wait for the end.
-            if !listens_on && timeout(CLOSES_WITHIN, unheard(&mut self.stream)).await.is_ok() {
+            // was a connection, with its ports: the refused could take all of the host's. Others wait for the end, and so
+            // does who has only said that it says no more.
+            if !listens_on
+                && timeout(CLOSES_WITHIN, unheard(&mut self.stream)).await.is_ok()
+                && !self.waits(gate).await
+            {
                 return Ok(true);
             }
             self.stream.shutdown().await?;
@@ -215,7 +229,7 @@ pub fn reset(stream: TcpStream) {
 }
 
 /// Tells a program that it may not, in the words of what it speaks.
-pub async fn refuse(client: Client, why: &str) {
+pub async fn refuse(gate: &Inner, client: Client, why: &str) {
     let words = match (client.tunnel, client.words()) {
         (Some(tunnel), _) => tunnel.no(No::Denied, why),
         (None, Words::Http { .. }) => said("403 Forbidden", why),
@@ -224,5 +238,5 @@ pub async fn refuse(client: Client, why: &str) {
         (None, Words::Garbled(_)) if client.proxied => said("403 Forbidden", why),
         _ => return reset(client.stream),
     };
-    client.farewell(&words).await;
+    client.farewell(gate, &words).await;
 }

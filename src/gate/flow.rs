@@ -48,14 +48,10 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn begin(
-        gate: &'a Arc<Inner>,
-        place: &Place,
-        from: Option<SocketAddr>,
-        to: SocketAddr,
-    ) -> Self {
+    fn begin(gate: &'a Arc<Inner>, place: &Place, client: &Client) -> Self {
         let (number, bytes) = gate.log().begin(visible(&place.to_string()));
-        Self { gate, ends: from.map(|it| (it, to)), number, bytes, told: false }
+        let ends = client.stream.peer_addr().ok().map(|from| (from, client.to));
+        Self { gate, ends, number, bytes, told: false }
     }
 
     /// It ends before either side has enough.
@@ -147,19 +143,19 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         Meant::Address(it) => (Host::Address(it), false),
     };
     let place = Place { host, port: to.port() };
-    let client = Client::new(stream);
+    let client = Client::new(stream, to);
     if forgotten {
-        let mut entry = Entry::begin(gate, &place, client.stream.peer_addr().ok(), to);
+        let mut entry = Entry::begin(gate, &place, &client);
         let why = "the name that it stood for was too long ago: look it up again".to_owned();
         return keep(&mut entry, client, &place, why.into()).await;
     }
-    let_go(gate, client, place, to).await;
+    let_go(gate, client, place).await;
 }
 
-/// Serves one of which it is known where it wants to go; `to` is the end that its program has connected to.
-pub async fn let_go(gate: &Arc<Inner>, mut client: Client, place: Place, to: SocketAddr) {
-    let mut entry = Entry::begin(gate, &place, client.stream.peer_addr().ok(), to);
-    let decided = decide(gate, &mut entry, &mut client, &place, to).await;
+/// Serves one of which it is known where it wants to go.
+pub async fn let_go(gate: &Arc<Inner>, mut client: Client, place: Place) {
+    let mut entry = Entry::begin(gate, &place, &client);
+    let decided = decide(gate, &mut entry, &mut client, &place).await;
     let granted = match decided {
         Ok(decided) => decided,
         Err(kept) => return keep(&mut entry, client, &place, kept).await,
@@ -192,12 +188,12 @@ pub async fn let_go(gate: &Arc<Inner>, mut client: Client, place: Place, to: Soc
         Err(Unreached::Kept(why)) => {
             drop(client.listen(GATE_LISTEN_WITHIN).await);
             entry.denied(&why);
-            refuse(client, &why.words).await;
+            refuse(gate, client, &why.words).await;
         }
         Err(Unreached::Failed(why)) => {
             tracing::debug!(%why, "a connection out failed");
             entry.becomes(FlowState::Failed, why.clone());
-            client.failed(&why).await;
+            client.failed(gate, &why).await;
         }
     }
 }
@@ -211,7 +207,7 @@ async fn keep(entry: &mut Entry<'_>, mut client: Client, place: &Place, kept: Ke
     };
     drop(tokio::join!(client.listen(GATE_LISTEN_WITHIN), over_soon(looked)));
     entry.becomes(FlowState::Denied, visible(&why.words));
-    refuse(client, &format!("{place} is out of reach from here: {why}")).await;
+    refuse(entry.gate, client, &format!("{place} is out of reach from here: {why}")).await;
 }
 
 /// What lets a connection out.
@@ -299,7 +295,6 @@ async fn decide(
     entry: &mut Entry<'_>,
     client: &mut Client,
     place: &Place,
-    to: SocketAddr,
 ) -> Result<Let, Kept> {
     let rules = gate.rules.now().await;
     let said = rules.judge(place);
@@ -334,9 +329,10 @@ async fn decide(
     let words = client.listen(GATE_LISTEN_WITHIN).await;
     speaks_to(&words, place)?;
     let from = client.stream.peer_addr().map_err(|it| it.to_string())?;
+    let ends = (from, client.to);
     let (answer, learned, decider) = tokio::select! {
-        answer = ask(gate, entry, &words, place, from, to, said.whole) => answer.map_err(Kept::by_person)?,
-        () = client.hung_up(gate, from, to) => {
+        answer = ask(gate, entry, &words, place, ends, said.whole) => answer.map_err(Kept::by_person)?,
+        () = client.hung_up(gate) => {
             return Err(Kept::by_person("the program waited no longer"));
         }
     };
@@ -370,8 +366,7 @@ async fn ask(
     entry: &Entry<'_>,
     words: &Words,
     place: &Place,
-    from: SocketAddr,
-    to: SocketAddr,
+    (from, to): (SocketAddr, SocketAddr),
     whole: bool,
 ) -> Result<(Answer, Option<Learned>, Decider), String> {
     let sender = look(gate, from, to).await;
@@ -462,7 +457,7 @@ async fn carry(
     });
     if let Err(why) = unheard {
         entry.denied(&why);
-        return refuse(client, &why.words).await;
+        return refuse(gate, client, &why.words).await;
     }
     if let Some(authority) = gate.authority.as_ref().filter(|_| opened) {
         return authority.carry(gate, entry, client, server, place, granted).await;

@@ -1,6 +1,6 @@
 //! Looks at what a sandbox has and can make long: each on a thread of its own, few at once, in a bounded time.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -11,7 +11,7 @@ use super::Inner;
 use crate::{
     base::{
         clock,
-        limits::{GATE_LISTEN_WITHIN, GATE_LOOK_WITHIN, GATE_NOTER_PAUSES},
+        limits::{GATE_LISTEN_WITHIN, GATE_LOOK_PAUSES, GATE_LOOK_WITHIN},
     },
     driver::Sender,
 };
@@ -34,37 +34,47 @@ pub async fn over_soon(look: Option<oneshot::Receiver<()>>) {
     }
 }
 
-/// The same for nothing but the record: one look at a time, with a pause after it. Whoever has no turn yet waits for it.
+/// The same for nothing but the record: one look at a time, with a pause after it.
 pub(in crate::gate) async fn whose(
     gate: &Inner,
     turn: Option<OwnedSemaphorePermit>,
     (from, to): (SocketAddr, SocketAddr),
 ) -> Option<String> {
-    let looking = async {
-        let place = match turn {
-            Some(turn) => turn,
-            None => Arc::clone(&gate.noting).acquire_owned().await.ok()?,
-        };
-        let sender = Arc::clone(&gate.sender);
-        let looked = tokio::task::spawn_blocking(move || {
-            let began = clock::monotonic();
-            let found = sender(from, to, began + GATE_LOOK_WITHIN);
-            (found, clock::monotonic().saturating_sub(began), place)
-        });
-        let (found, took, place) = looked.await.ok()?;
-        tokio::spawn(async move {
-            tokio::time::sleep(took * GATE_NOTER_PAUSES).await;
-            drop(place);
-        });
-        found?.program
-    };
-    timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
+    let sender = Arc::clone(&gate.sender);
+    paced(&gate.noting, turn, move |until| sender(from, to, until)).await.flatten()?.program
 }
 
 /// Whether a program has its end of a connection still open. In doubt it has.
 pub(in crate::gate) async fn waits(gate: &Inner, from: SocketAddr, to: SocketAddr) -> bool {
     let held = Arc::clone(&gate.held);
     aside(&gate.glances, move || held(from, to)).await.unwrap_or(true)
+}
+
+/// A look through all processes, which a sandbox can have made as often as it likes: with a pause after it, before which the
+/// place is not free again. Whoever has no turn yet waits for it.
+pub(in crate::gate) async fn paced<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    turn: Option<OwnedSemaphorePermit>,
+    look: impl FnOnce(Duration) -> T + Send + 'static,
+) -> Option<T> {
+    let looking = async {
+        let place = match turn {
+            Some(turn) => turn,
+            None => Arc::clone(places).acquire_owned().await.ok()?,
+        };
+        let looked = tokio::task::spawn_blocking(move || {
+            let began = clock::monotonic();
+            let found = look(began + GATE_LOOK_WITHIN);
+            (found, clock::monotonic().saturating_sub(began), place)
+        });
+        let (found, took, place) = looked.await.ok()?;
+        tokio::spawn(async move {
+            tokio::time::sleep(took * GATE_LOOK_PAUSES).await;
+            drop(place);
+        });
+        Some(found)
+    };
+    timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
 }
 
 /// Looks at what the sandbox can make long, on a thread of its own, as long as it takes; there are few of them.

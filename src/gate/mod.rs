@@ -166,6 +166,8 @@ pub(in crate::gate) struct Inner {
     keeping: tokio::sync::Mutex<()>,
     noters: Arc<Semaphore>,
     noting: Arc<Semaphore>,
+    /// For looking whose service it is that a secret is for.
+    owners: Arc<Semaphore>,
     /// Connections that are open now.
     open: watch::Sender<usize>,
 }
@@ -388,6 +390,7 @@ impl Gate {
             keeping: tokio::sync::Mutex::default(),
             noters: Arc::new(Semaphore::new(GATE_NOTERS_MAX)),
             noting: Arc::new(Semaphore::new(1)),
+            owners: Arc::new(Semaphore::new(1)),
             open: watch::Sender::default(),
         };
         Ok(Self { inner: Arc::new(inner), doors, names, total, net })
@@ -559,6 +562,7 @@ mod tests {
                 keeping: tokio::sync::Mutex::default(),
                 noters: Arc::new(Semaphore::new(1)),
                 noting: Arc::new(Semaphore::new(1)),
+                owners: Arc::new(Semaphore::new(1)),
                 open: watch::Sender::default(),
             }
         }

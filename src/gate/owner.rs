@@ -2,19 +2,16 @@
 
 use tokio::net::TcpStream;
 
-use super::{Inner, looks::aside};
-use crate::{
-    base::{clock, limits::GATE_LOOK_WITHIN},
-    driver::local::service::{self, Foreign},
-};
+use super::{Inner, looks::paced};
+use crate::driver::local::service::{self, Foreign};
 
 /// Why a connection to this machine may lead to somebody else. In doubt it does, and also when that can't be told in time.
 pub async fn foreign(gate: &Inner, server: &TcpStream) -> Option<Foreign> {
     let (Ok(ours), Ok(theirs)) = (server.local_addr(), server.peer_addr()) else {
         return Some(Foreign::Unknown);
     };
-    let until = clock::monotonic() + GATE_LOOK_WITHIN;
-    let looked = aside(&gate.glances, move || service::foreign(ours, theirs, until)).await;
+    let looked =
+        paced(&gate.owners, None, move |until| service::foreign(ours, theirs, until)).await;
     looked.unwrap_or(Some(Foreign::Unknown))
 }
 
@@ -30,7 +27,7 @@ mod tests {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let gate = Inner::for_tests(&[]);
             assert_eq!(foreign(&gate, &stream).await, None);
-            gate.glances.close();
+            gate.owners.close();
             assert_eq!(foreign(&gate, &stream).await, Some(Foreign::Unknown));
         });
     }

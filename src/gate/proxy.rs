@@ -30,17 +30,17 @@ enum Unserved {
 /// Serves one connection to its end.
 pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
     let Ok(to) = stream.local_addr() else { return reset(stream) };
-    let mut client = Client::new(stream);
+    let mut client = Client::new(stream, to);
     let heard = timeout(FIRST_WORDS_WITHIN, hear(&mut client)).await;
     let why = match heard.unwrap_or(Err(Unserved::Silent)) {
         Ok((Asked::Request(place), _)) => {
             client.proxied = true;
-            return flow::let_go(gate, client, place, to).await;
+            return flow::let_go(gate, client, place).await;
         }
         Ok((Asked::Tunnel(place, length), tunnel)) => {
             client.begins_after(length);
             client.tunnel = Some(tunnel);
-            return flow::let_go(gate, client, place, to).await;
+            return flow::let_go(gate, client, place).await;
         }
         Err(why) => why,
     };
@@ -53,7 +53,7 @@ pub async fn serve(gate: &Arc<Inner>, stream: TcpStream) {
         Unserved::Socks(code, unread) => (unread, vec![SOCKS, code, 0, 1, 0, 0, 0, 0, 0, 0]),
     };
     refused(gate, unread);
-    client.farewell(&words).await;
+    client.farewell(gate, &words).await;
 }
 
 /// What cannot be read is no connection to anywhere, and is told and counted all the same.

@@ -41,10 +41,9 @@ pub fn screen_rules(policy: Option<&Path>) -> (Rules, Vec<String>) {
     }
 }
 
-/// Whether a sandbox has what is laid down, and reaches who is asked: its own /etc, and our kernel.
+/// Whether a sandbox has what is laid down: its own /etc.
 pub fn can_be_wired(spec: &SandboxSpec, grade: Option<Isolation>) -> bool {
-    let own_etc = matches!(grade, Some(Isolation::Namespaces | Isolation::Oci));
-    spec.driver == local::NAME && own_etc
+    spec.driver == local::NAME && grade.is_some_and(|it| it != Isolation::Landlock)
 }
 
 /// Tells a sandbox's host of them. Gives the hosts of the model of the agent that it is made for, where they are to be

@@ -84,9 +84,10 @@ async fn converse(stream: UnixStream, house: &House) {
         let plea = tokio::time::timeout(ANSWER_WITHIN, reader.next::<Plea>()).await;
         let plea = plea.map_err(|_| Fault::late("nothing was asked"))??;
         let plea = plea.ok_or_else(|| Fault::lost("nothing was asked"))?;
+        let session = || house.session_of(&parents, plea.session.as_deref());
         if let Some(agent) = &plea.agent {
             let news = News::new(agent, plea.mode.as_deref());
-            let session = house.session_of(&parents);
+            let session = session();
             house.heard(session.as_ref(), &news);
             if let Some(happens) = &plea.happens {
                 let (about, call, note) = (&plea.about, &plea.call, &plea.note);
@@ -100,13 +101,13 @@ async fn converse(stream: UnixStream, house: &House) {
         }
         if plea.over {
             let request = plea.request.map(TryInto::try_into).transpose()?;
-            house.over(house.session_of(&parents).as_ref(), request.as_ref());
+            house.over(session().as_ref(), request.as_ref());
             return Ok(reply::What::Done(Done {}));
         }
         let request = required("plea.request", plea.request)?.try_into()?;
         let within = plea.within_ms.map(|it| duration("plea.within_ms", it, ASK_WITHIN_MAX));
         let within = within.transpose()?.unwrap_or(ASK_WITHIN);
-        let session = house.session_of(&parents);
+        let session = session();
         let asking = Asking { request, session, about: Vec::new(), editable: plea.editable };
         tokio::select! {
             answer = house.ask(asking, within) => answer.map(|(answer, edit)| {

@@ -8,9 +8,10 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use sandwatch::model::sandbox::Isolation;
 use serde_json::{Value, json};
 
-use crate::{agents::notes, program::Home, skip::not_to_be_had};
+use crate::{agents::notes, program::Home, runtimes, skip::not_to_be_had};
 
 const MODEL: &str = include_str!("../agents/model.py");
 const PORT: &str = "8787";
@@ -129,7 +130,7 @@ fn is_there(agent: &Agent) -> bool {
 }
 
 /// A sandbox in which a model answers by a script, and asks wait for so long.
-fn with_model(agent: &Agent, within: &str) -> Home {
+fn with_model(agent: &Agent, within: &str, more: &[&str]) -> Home {
     let home = Home::new();
     let own = home.config().join("agents");
     std::fs::create_dir_all(&own).unwrap();
@@ -143,6 +144,7 @@ fn with_model(agent: &Agent, within: &str) -> Home {
     std::fs::write(&model, MODEL).unwrap();
     let env = agent.env.iter().flat_map(|it| ["--env", it]);
     let mut words = vec!["run", "-d", "--name", "box", "--egress", "deny"];
+    words.extend(more);
     words.extend(env);
     words.extend(["--", "python3", "model.py", PORT]);
     home.ok(&words);
@@ -223,7 +225,7 @@ fn asks_here(agent: &Agent) {
         return;
     }
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = with_model(agent, "5m");
+    let home = with_model(agent, "5m", &[]);
     start(&home, agent, "RUN touch one");
     let id = one_waits(&home, "touch one");
     let told = || notes(&home).contains("asks reach us: box/2");
@@ -257,7 +259,7 @@ fn is_denied_in_time(agent: &Agent) {
         return;
     }
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = with_model(agent, "3s");
+    let home = with_model(agent, "3s", &[]);
     start(&home, agent, "RUN touch late");
     in_time(&home, "nobody answered", || {
         let all = home.json(&["approvals", "ls", "--all", "--json"]);
@@ -290,7 +292,7 @@ fn tells_what_it_does(agent: &Agent) {
         return;
     }
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = with_model(agent, "5m");
+    let home = with_model(agent, "5m", &[]);
     start(&home, agent, "RUN sleep 20; touch one");
     let id = one_waits(&home, "sleep 20; touch one");
     let told = is_said_to_be(&home, "waiting", "runtime");
@@ -332,6 +334,36 @@ fn what_opencode_does_is_told_by_its_plugin_and_its_asks() {
 #[test]
 fn what_goose_does_is_told_by_its_hooks_and_its_asks() {
     tells_what_it_does(&GOOSE);
+}
+
+#[test]
+fn on_a_kernel_of_its_own_an_agent_asks_here_too() {
+    if let Some(skip) = runtimes::reason(Isolation::Gvisor) {
+        return skip();
+    }
+    for agent in [&CLAUDE, &GOOSE] {
+        if !is_there(agent) {
+            continue;
+        }
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = with_model(agent, "5m", &["--isolation", "gvisor"]);
+        start(&home, agent, "RUN touch one");
+        let id = one_waits(&home, "touch one");
+        in_time(&home, "it is known that it asks here", || {
+            notes(&home).contains("asks reach us: box/2")
+        });
+        // Nobody outside sees whose program it is: it says so itself.
+        assert_eq!(home.json(&["approvals", "show", &id, "--json"])["session"], "box/2");
+        assert!(!is_made(&home, "one"));
+        home.ok(&["approvals", "allow", &id]);
+        in_time(&home, "it did what was allowed", || is_made(&home, "one"));
+        shows(&home, "result:");
+        type_in(&home, "RUN touch two");
+        let id = one_waits(&home, "touch two");
+        home.ok(&["approvals", "deny", &id, "--message", "rather-not-two"]);
+        shows(&home, "rather-not-two");
+        assert!(!is_made(&home, "two"));
+    }
 }
 
 #[test]
@@ -456,7 +488,7 @@ fn claude_without_a_terminal_asks_by_the_tool() {
         return;
     }
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = with_model(&CLAUDE, "5m");
+    let home = with_model(&CLAUDE, "5m", &[]);
     let server =
         r#"{"mcpServers":{"sandwatch":{"command":"/run/sandwatch/sandwatch","args":["mcp"]}}}"#;
     let run = |task: &str| {

@@ -37,16 +37,26 @@ fn place(grade: Isolation) -> &'static str {
     if grade == Isolation::Landlock { ".:rw" } else { ".:cow" }
 }
 
-/// Says something to the proxy, all at once or in two parts; gives all that it answers.
-fn said_to_proxy(it: &Beyond, first: &str, then: &str) -> String {
+/// Says each of these to the proxy, all at once or in two parts, over a connection of its own; gives all that each is
+/// answered.
+fn each_said_to_proxy(it: &Beyond, all: &[(&str, &str)]) -> Vec<String> {
     let script = "import socket, sys\n\
-        s = socket.create_connection((\"127.0.0.1\", 3128)); s.settimeout(20)\n\
         part = lambda it: bytes(it, \"latin-1\").decode(\"unicode_escape\").encode(\"latin-1\")\n\
-        s.sendall(part(sys.argv[1])); told = b\"\"\n\
-        if sys.argv[2]:\n    told = s.recv(1000); s.sendall(part(sys.argv[2]))\n\
-        while True:\n    try: more = s.recv(65536)\n    except ConnectionResetError: more = b\"\"\n    told += more\n    if not more: break\n\
-        print(told.decode(\"latin-1\"))";
-    it.inside(&format!("python3 -c '{script}' '{first}' '{then}'")).1
+        for first, then in zip(sys.argv[1::2], sys.argv[2::2]):\n    \
+            s = socket.create_connection((\"127.0.0.1\", 3128)); s.settimeout(20)\n    \
+            s.sendall(part(first)); told = b\"\"\n    \
+            if then:\n        told = s.recv(1000); s.sendall(part(then))\n    \
+            while True:\n        try: more = s.recv(65536)\n        except ConnectionResetError: more = b\"\"\n        told += more\n        if not more: break\n    \
+            print(told.decode(\"latin-1\"), end=\"\\x1e\")";
+    let words: String = all.iter().map(|(first, then)| format!(" '{first}' '{then}'")).collect();
+    let (code, said) = it.inside(&format!("python3 -c '{script}'{words}"));
+    let mut answers: Vec<String> = said.split('\u{1e}').map(str::to_owned).collect();
+    assert_eq!((code, answers.pop().as_deref(), answers.len()), (0, Some(""), all.len()), "{said}");
+    answers
+}
+
+fn said_to_proxy(it: &Beyond, first: &str, then: &str) -> String {
+    each_said_to_proxy(it, &[(first, then)]).remove(0)
 }
 
 #[test]
@@ -159,10 +169,9 @@ print("all tried")
 fn the_proxy_is_tricked_into_nothing() {
     let allowed = ["--egress", "deny", "--allow", "files.example", "--allow", "*.example"];
     each(&allowed, |it, _| {
-        let connect = |target: &str, more: &str| {
-            said_to_proxy(it, &format!("CONNECT {target} HTTP/1.1\\r\\n{more}\\r\\n"), "")
-        };
-        for (target, words) in [
+        let connect =
+            |target: &str, more: &str| format!("CONNECT {target} HTTP/1.1\\r\\n{more}\\r\\n");
+        let targets = [
             ("127.0.0.1:80", "403"),
             ("[::1]:80", "403"),
             ("[::ffff:127.0.0.1]:80", "403"),
@@ -185,21 +194,15 @@ fn the_proxy_is_tricked_into_nothing() {
             ("2130706433:80", "no host"),
             ("0x7f.1:80", "no host"),
             ("http://files.example:80", "400"),
-        ] {
-            let said = connect(target, "");
-            assert!(said.contains(words) && !said.contains(" 200 "), "{target}: {said}");
-        }
-        for more in [
+        ];
+        let heads = [
             "Host: other.example:80\\r\\n",
             "Host: files.example:80\\r\\nHost: other.example\\r\\n",
             "Host : files.example\\r\\n",
             "X: y\\nHost: other.example\\r\\n",
             "X: \\x00\\r\\n",
-        ] {
-            let said = connect("files.example:80", more);
-            assert!(said.contains("403") || said.contains("400"), "{more}: {said}");
-        }
-        for request in [
+        ];
+        let requests = [
             "GET / HTTP/1.1\\r\\nHost: files.example\\r\\n\\r\\n",
             "GET http://me@files.example/ HTTP/1.1\\r\\n\\r\\n",
             "GET https://files.example/ HTTP/1.1\\r\\nHost: files.example\\r\\n\\r\\n",
@@ -208,8 +211,22 @@ fn the_proxy_is_tricked_into_nothing() {
             "GET http://files.example/ HTTP/9.9\\r\\n\\r\\n",
             "PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n",
             "\\x16\\x03\\x01\\x00\\x05hello\\r\\n\\r\\n",
-        ] {
-            let said = said_to_proxy(it, request, "");
+        ];
+        let all: Vec<String> = targets
+            .iter()
+            .map(|(target, _)| connect(target, ""))
+            .chain(heads.iter().map(|more| connect("files.example:80", more)))
+            .chain(requests.map(str::to_owned))
+            .collect();
+        let pairs: Vec<_> = all.iter().map(|it| (it.as_str(), "")).collect();
+        let mut answers = each_said_to_proxy(it, &pairs).into_iter();
+        for ((target, words), said) in targets.iter().zip(answers.by_ref()) {
+            assert!(said.contains(words) && !said.contains(" 200 "), "{target}: {said}");
+        }
+        for (more, said) in heads.iter().zip(answers.by_ref()) {
+            assert!(said.contains("403") || said.contains("400"), "{more}: {said}");
+        }
+        for (request, said) in requests.iter().zip(answers) {
             assert!(said.starts_with("HTTP/1.1 40"), "{request}: {said}");
         }
         let long = it.inside(
@@ -255,6 +272,21 @@ fn the_proxy_is_tricked_into_nothing() {
         }
         let flows = it.flows()["flows"].to_string();
         assert!(flows.contains("a user in it") && flows.contains("no host"), "{flows}");
+    });
+}
+
+#[test]
+fn who_says_that_it_says_no_more_hears_a_refusal_to_its_end() {
+    let script = "import socket\n\
+        s = socket.create_connection((\"127.0.0.1\", 3128)); s.settimeout(20)\n\
+        s.sendall(b\"CONNECT 10.0.0.1:80 HTTP/1.1\\r\\n\\r\\n\"); told = s.recv(65536)\n\
+        s.shutdown(socket.SHUT_WR)\n\
+        print(told.split()[1].decode(), s.recv(65536))";
+    each(&[], |it, _| {
+        for _ in 0..5 {
+            let (code, said) = it.inside(&format!("python3 -c '{script}'"));
+            assert_eq!((code, said.as_str()), (0, "403 b''\n"));
+        }
     });
 }
 

@@ -488,8 +488,7 @@ class Web(http.server.BaseHTTPRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True; daemon_threads = True
     address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-if len(sys.argv) > 2: open("/proc/self/comm", "w").write(sys.argv[2])
-server = Server((sys.argv[1], 8787), Web)
+server = Server((sys.argv[1], int(sys.argv[2])), Web)
 print("up", flush=True)
 server.serve_forever()
 "#;
@@ -498,21 +497,34 @@ struct OwnServer(Child);
 
 impl OwnServer {
     fn new(it: &Beyond, address: &str, user: u32) -> Self {
-        Self::called(it, address, user, &[])
+        Self::at(it, address, "8787", user)
     }
 
-    /// One that has another name than its program.
-    fn called(it: &Beyond, address: &str, user: u32, name: &[&str]) -> Self {
+    fn at(it: &Beyond, address: &str, port: &str, user: u32) -> Self {
+        Self::of(it, user, &["python3", "-c", OWN_SERVER, address, port], b"up\n")
+    }
+
+    /// What Docker has listen at a port of this machine that is a container's.
+    fn of_a_container(it: &Beyond, user: u32) -> Self {
+        let passes_on = "docker-proxy -proto tcp -host-ip 127.0.0.1 -host-port 8787 \
+            -container-ip 127.0.0.1 -container-port 8788";
+        // Its third descriptor is where it says that it listens.
+        Self::of(it, user, &["sh", "-c", &format!("exec {passes_on} 3>&1")], b"0\n")
+    }
+
+    /// Somebody's program in the hub's network, once it has said so much.
+    fn of(it: &Beyond, user: u32, program: &[&str], up: &[u8]) -> Self {
         let (hub, user) =
             (it.home.json(&["hub", "status", "--json"])["pid"].to_string(), user.to_string());
-        let by = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "python3"];
-        let words = [&["--net", "-t", &hub][..], &by, &["-c", OWN_SERVER, address], name].concat();
+        let by = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
         let mut server = Command::new("nsenter");
+        server.args([&["--net", "-t", &hub][..], &by, program].concat());
         // A program that every user may run.
-        server.args(words).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdout(Stdio::piped());
+        server.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdout(Stdio::piped());
         let mut server = server.spawn().unwrap();
-        let mut told = [0; 3];
+        let mut told = vec![0; up.len()];
         server.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+        assert_eq!(told, up);
         Self(server)
     }
 }
@@ -570,7 +582,8 @@ fn a_sandbox_that_listens_on_this_machine_gets_no_key_of_another_ones() {
         assert_eq!(it.inside(&get), (0, format!("key={VALUE}\n")));
     }
     {
-        let _passes_on = OwnServer::called(&it, "127.0.0.1", user, &["docker-proxy"]);
+        let _container = OwnServer::at(&it, "127.0.0.1", "8788", user);
+        let _passes_on = OwnServer::of_a_container(&it, user);
         kept("what listens there passes it on to a container");
     }
     {
@@ -580,7 +593,7 @@ fn a_sandbox_that_listens_on_this_machine_gets_no_key_of_another_ones() {
     }
     for other in [&here[..], &["--isolation", "namespaces"]] {
         let serve = ["--egress", "allow", "--name", "other", "--", "python3", "-c", OWN_SERVER];
-        let words = [&["run", "-d"], other, &serve, &["127.0.0.1"]].concat();
+        let words = [&["run", "-d"], other, &serve, &["127.0.0.1", "8787"]].concat();
         it.home.ok(&words);
         it.home.ok(&["wait", "other", "--for", "text=up", "--timeout", "60s"]);
         kept("a program in a sandbox or container listens there");

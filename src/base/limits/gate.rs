@@ -26,10 +26,11 @@ pub const GATE_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// with a process that is killed. And what a hub reads of that, in bytes: more than all kinds take.
 pub const GATE_KEPT_EVERY: Duration = Duration::from_secs(1);
 pub const RULED_KEPT_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// Connections of which it is looked for which program they are, for nothing but the record; of more it is not known. That
-/// takes a quarter of a processor at most: after each look there is a pause of so many times what it took.
+/// Connections of which it is looked for which program they are, for nothing but the record; of more it is not known.
 pub const GATE_NOTERS_MAX: usize = 64;
-pub const GATE_NOTER_PAUSES: u32 = 3;
+/// That, and looking whose service on this machine a secret is for, takes a quarter of a processor at most each: after each look
+/// there is a pause of so many times what it took.
+pub const GATE_LOOK_PAUSES: u32 = 3;
 /// Rules that are named for one kind.
 pub const RULES_NAMED_MAX: usize = 16;
 /// How long somebody who wants the sandbox gone waits for what is still to be told.

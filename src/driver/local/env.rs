@@ -149,8 +149,6 @@ pub fn of_image(name: &str, identity: &Identity, shell: String) -> Vec<(String, 
 pub fn ask_by(env: &mut Vec<(String, String)>, ground: &Ground, grade: Option<Isolation>) {
     let own = ground.dir.join(ASK_DIR);
     let place = match grade {
-        // It reaches no socket of another kernel's.
-        Some(Isolation::Gvisor) => return,
         Some(Isolation::Landlock) => own.clone(),
         _ => PathBuf::from(mounts::ASKING),
     };

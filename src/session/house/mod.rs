@@ -29,7 +29,7 @@ use crate::{
     gate,
     model::{
         ask::{Asked, Request},
-        sandbox::State,
+        sandbox::{Isolation, State},
         session::Session,
     },
 };
@@ -178,12 +178,17 @@ impl House {
         self.inner.asks.over(session, request);
     }
 
-    /// The session whose program this is, or which started it; as long as it runs.
-    pub fn session_of(&self, parents: &[u32]) -> Option<SessionId> {
+    /// The session whose program this is, or which started it; as long as it runs. Where programs have another kernel than
+    /// this, it is that which they claim.
+    pub fn session_of(&self, parents: &[u32], claimed: Option<&str>) -> Option<SessionId> {
+        let claimed =
+            claimed.filter(|_| self.inner.place.facts().isolation == Some(Isolation::Gvisor));
         let rooms = self.inner.rooms();
-        let leads =
-            |it: &&(SessionId, Arc<Host>)| it.1.pid().is_some_and(|it| parents.contains(&it));
-        rooms.hosts.iter().find(leads).map(|it| it.0.clone())
+        let is_meant = |(id, host): &&(SessionId, Arc<Host>)| match claimed {
+            Some(claimed) => id.as_str() == claimed,
+            None => host.pid().is_some_and(|it| parents.contains(&it)),
+        };
+        rooms.hosts.iter().find(is_meant).map(|it| it.0.clone())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         limits::{AGENT_FILES_WITHIN, AGENT_HEARD_WITHIN},
         units::Size,
     },
+    config::environment::SESSION_VARIABLE,
     driver::NO_SYSCALLS,
     model::{
         ask::{Answer, Request},
@@ -165,7 +166,7 @@ impl Seat for House {
         }
         inner.ready_to_start()?;
         inner.has_room()?;
-        let spec = match inner.agents.get() {
+        let mut spec = match inner.agents.get() {
             Some(agents) => {
                 let files = agents.home_files(&spec.command);
                 let in_place = hand_in(&*inner.place, &files, AGENT_FILES_WITHIN).await;
@@ -173,6 +174,9 @@ impl Seat for House {
             }
             None => spec,
         };
+        if spec.env.iter().all(|(name, _)| name != SESSION_VARIABLE) {
+            spec.env.push((SESSION_VARIABLE.to_owned(), id.to_string()));
+        }
         let program = inner.place.spawn(&spec).await?;
         let session = inner.new_session(id.clone(), &spec, program.pid);
         let journal = inner.journal(&session);

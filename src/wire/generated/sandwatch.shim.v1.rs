@@ -294,6 +294,9 @@ pub struct Plea {
     /// What is allowed may be in other words than those asked in: it is in the answer then.
     #[prost(bool, tag = "7")]
     pub editable: bool,
+    /// Id of the session whose program speaks, by its own word, at most 64 bytes; it counts only where nobody can see it from outside.
+    #[prost(string, optional, tag = "16")]
+    pub session: ::core::option::Option<::prost::alloc::string::String>,
     /// What happens in the agent, in its word, at most 63 bytes are kept; absent = it does not say.
     #[prost(string, optional, tag = "12")]
     pub happens: ::core::option::Option<::prost::alloc::string::String>,

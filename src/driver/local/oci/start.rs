@@ -59,11 +59,13 @@ impl Tool<'_> {
             Runtime::Runc => command.arg("--rootless=true"),
             Runtime::Runsc => {
                 let network = if self.no_network { "--network=none" } else { "--network=host" };
-                // Layers are the sandbox's own affair, and others read and write the files too.
+                // Layers are the sandbox's own affair, and others read and write the files too. Programs speak on the
+                // socket for asks; those that lie in the workspace are open to them in other grades as well.
                 command.args([
                     "--ignore-cgroups",
                     "--overlay2=none",
                     "--file-access=shared",
+                    "--host-uds=open",
                     network,
                 ])
             }
