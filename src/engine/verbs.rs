@@ -15,7 +15,8 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
-        limits::{ANSWER_WITHIN, GRACE_MAX, LAST_WORDS_WITHIN},
+        limits::{ANSWER_WITHIN, GRACE_MAX, LAST_WORDS_WITHIN, LINE_BYTES_MAX},
+        text::shown,
     },
     driver::{self, Ground, Hosting},
     model::{
@@ -341,7 +342,12 @@ pub(super) fn unfit(sandbox: &Sandbox, done: &str) -> Fault {
     let fault = format!("sandbox {name} can't be {done}: it is {}", state.word());
     match state {
         State::Creating => Fault::busy(fault),
-        State::Running | State::Paused | State::Unknown => Fault::failed(fault),
+        State::Running | State::Paused => Fault::failed(fault),
+        // Whoever holds it does not answer; why, its notes say.
+        State::Unknown => {
+            let why = [fault].into_iter().chain(sandbox.notes.iter().cloned());
+            Fault::lost(shown(&why.collect::<Vec<_>>().join("; "), LINE_BYTES_MAX))
+        }
         _ => Fault::failed(fault).hint("start a new one: sandwatch run"),
     }
 }

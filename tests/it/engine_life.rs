@@ -305,10 +305,10 @@ async fn a_sandbox_goes_when_its_time_is_over() {
     let it = Instance::new().await;
     let mut spec = it.spec(&["idle"]);
     spec.ttl = Some(Duration::from_millis(300));
-    it.alice().create(spec).await.unwrap();
-    it.run(&["idle"]).await;
-    let all = it.until("one left", |all| all.len() == 1).await;
-    assert_eq!(all[0].name, "project-2");
+    let gone = it.alice().create(spec).await.unwrap();
+    let stays = it.run(&["idle"]).await;
+    it.until("one left", |all| all.iter().all(|it| it.id != gone.id)).await;
+    assert!(it.alice().list().await.unwrap().iter().any(|it| it.id == stays.id));
 }
 
 #[tokio::test]
