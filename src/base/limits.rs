@@ -87,6 +87,9 @@ pub const ASK_EVERY_MIN: Duration = Duration::from_millis(100);
 /// How long an ask waits for an answer unless it says so, and at most.
 pub const ASK_WITHIN: Duration = Duration::from_secs(300);
 pub const ASK_WITHIN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a container has to show that its programs can ask, and what is heard of why they can't, in bytes.
+pub const ASK_PROBE_WITHIN: Duration = Duration::from_secs(20);
+pub const ASK_PROBE_BYTES_MAX: u64 = 512;
 /// What a person says to an agent with an answer, in bytes.
 pub const ANSWER_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Connections of a sandbox's programs that ask, at once.

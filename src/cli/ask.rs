@@ -121,17 +121,25 @@ async fn done(plea: &Plea) -> Outcome<()> {
     }
 }
 
-async fn speak(plea: &Plea, within: Duration) -> Outcome<reply::What> {
+/// Reaches whoever is to be asked, and asks nothing.
+pub async fn can_ask() -> Outcome<out::Code> {
+    reach().await.map(|_| out::DONE)
+}
+
+async fn reach() -> Outcome<UnixStream> {
     let outside = || {
         Fault::unsupported("nobody can be asked from here: this is no sandbox that can ask")
-            .hint("`sandwatch ask` is for programs in sandboxes of driver local")
+            .hint("`sandwatch ask` is for programs in sandboxes of drivers local and docker")
     };
     let path = Variable::Ask.raw().ok_or_else(outside)?;
     let path = SocketPath::open(std::path::Path::new(&path)).map_err(|_| outside())?;
-    let stream = UnixStream::connect(path.path())
+    UnixStream::connect(path.path())
         .await
-        .map_err(|error| Fault::lost(format!("reaching who is to be asked: {error}")))?;
-    let (reader, mut writer) = stream.into_split();
+        .map_err(|error| Fault::lost(format!("reaching who is to be asked: {error}")))
+}
+
+async fn speak(plea: &Plea, within: Duration) -> Outcome<reply::What> {
+    let (reader, mut writer) = reach().await?.into_split();
     let asked = async {
         send(&mut writer, plea)
             .await

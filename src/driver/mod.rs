@@ -332,6 +332,8 @@ pub struct PlaceFacts {
     pub capabilities: Capabilities,
     /// What was asked for but is not in force, in words for a person.
     pub notes: Vec<String>,
+    /// Its programs can ask a person, and it has the files that were laid down for its agents.
+    pub asks: bool,
 }
 
 /// One live sandbox.

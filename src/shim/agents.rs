@@ -8,7 +8,7 @@ use crate::{
         agents::{Profiles, Root},
         status,
     },
-    driver::{AGENTS_DIR, local},
+    driver::{AGENTS_DIR, docker, local},
     model::sandbox::{Egress, Isolation, SandboxSpec},
     session::{agents::Agents, house::House, status::rules::Rules},
 };
@@ -39,11 +39,6 @@ pub fn screen_rules(policy: Option<&Path>) -> (Rules, Vec<String>) {
             (Rules::default(), vec![note])
         }
     }
-}
-
-/// Whether a sandbox has what is laid down: its own /etc.
-pub fn can_be_wired(spec: &SandboxSpec, grade: Option<Isolation>) -> bool {
-    spec.driver == local::NAME && grade.is_some_and(|it| it != Isolation::Landlock)
 }
 
 /// Tells a sandbox's host of them. Gives the hosts of the model of the agent that it is made for, where they are to be
@@ -79,7 +74,8 @@ pub fn introduce(
 /// of them. Nothing is laid down where no file would be put in.
 pub fn lay(ground: &Path, profiles: &Profiles, spec: &SandboxSpec) -> Outcome<()> {
     // Which grade it will be is not known yet, unless one is asked for.
-    if !can_be_wired(spec, spec.isolation.or(Some(Isolation::Namespaces))) {
+    let takes_files = [local::NAME, docker::NAME].contains(&spec.driver.as_str());
+    if !takes_files || spec.isolation == Some(Isolation::Landlock) {
         return Ok(());
     }
     let top = ground.join(AGENTS_DIR);

@@ -73,7 +73,7 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     };
     let ground = ground(&start, dir);
     let doors = place.doors();
-    let wired = agents::can_be_wired(&start.spec, place.facts().isolation);
+    let wired = place.facts().asks;
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
     let (rules, flaws) = agents::screen_rules(start.policy.as_deref());

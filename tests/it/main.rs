@@ -74,6 +74,7 @@ mod crash_shim;
 mod crash_support;
 mod crash_typing;
 mod docker_adopt;
+mod docker_asks;
 mod docker_between;
 mod docker_gate;
 mod docker_gpus;

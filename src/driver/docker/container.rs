@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Image, Information},
+    asking::Shown,
     first, gate,
 };
 use crate::{
@@ -51,6 +52,8 @@ pub struct Plan<'a> {
     pub user: User,
     /// The engine's own command for a first process that does nothing, where there is none of ours.
     pub own_first: bool,
+    /// What its programs ask by; `None` = they can't.
+    pub asking: Option<Shown>,
 }
 
 /// What this engine can do with a sandbox.
@@ -239,23 +242,29 @@ fn host(plan: &Plan<'_>) -> Outcome<Value> {
     Ok(host)
 }
 
+/// What of this machine a container is shown.
+fn mounts(plan: &Plan<'_>) -> Value {
+    let asking = plan.asking.iter().flat_map(Shown::mounts);
+    workspace(plan).into_iter().chain(asking).collect()
+}
+
 /// The workspace, where it is mounted and not copied: the directory that was looked at, by the name it was
 /// asked for.
-fn mounts(plan: &Plan<'_>) -> Value {
-    let (Some(directory), spec) = (plan.workspace, plan.spec) else { return json!([]) };
+fn workspace(plan: &Plan<'_>) -> Option<Value> {
+    let (directory, spec) = (plan.workspace?, plan.spec);
     let read_only = match spec.workspace.mode {
         WorkspaceMode::Rw => false,
         WorkspaceMode::Ro => true,
-        WorkspaceMode::Cow | WorkspaceMode::None => return json!([]),
+        WorkspaceMode::Cow | WorkspaceMode::None => return None,
     };
-    json!([{
+    Some(json!({
         "Type": "bind",
         "Source": directory.to_string_lossy(),
         "Target": spec.workspace.path.to_string_lossy(),
         "ReadOnly": read_only,
         // What is mounted below would stay writable: it is not shown.
         "BindOptions": { "Propagation": "rprivate", "NonRecursive": read_only },
-    }])
+    }))
 }
 
 #[cfg(test)]
@@ -313,6 +322,7 @@ mod tests {
             workspace: Some(Path::new("/real")),
             user,
             own_first: false,
+            asking: None,
         };
         let body = body(&plan).unwrap();
         assert_eq!(body["Labels"][SANDBOX_LABEL], ground.id.as_str());

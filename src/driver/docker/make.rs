@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
     answer::{Created, Image, Information},
+    asking::{self, Shown},
     container::{self, HOME, Plan, User},
     copy::{self, Copied},
     danger,
@@ -37,6 +38,7 @@ use crate::{
     driver::{
         Doors, Ground, PlaceFacts, Shelf,
         local::{
+            agents,
             doing::Looker,
             pulled::{self, Sending},
         },
@@ -67,7 +69,11 @@ pub async fn make(
         None => image(&engine, spec.image.as_deref().unwrap_or(USUAL_IMAGE)).await?,
     };
     let program = first::program(&image.architecture);
-    let plan = Plan {
+    let (asking, mut cant_ask) = match Shown::prepare(&engine, ground, spec) {
+        Ok(shown) => (shown, None),
+        Err(why) => (None, Some(why)),
+    };
+    let mut plan = Plan {
         ground,
         spec,
         home: &trace::home(&ground.dir),
@@ -76,18 +82,32 @@ pub async fn make(
         workspace: workspace.as_deref(),
         user: user(spec, &information)?,
         own_first: program.is_none(),
+        asking,
     };
-    let (id, mut notes) = create(&engine, &plan).await?;
+    let made = match create(&engine, &plan).await {
+        // An engine may see other files than this process does.
+        Err(fault) if plan.asking.take().is_some() => {
+            cant_ask = Some(fault.message().to_owned());
+            create(&engine, &plan).await
+        }
+        made => made,
+    };
+    let (id, mut notes) = made?;
     let trace = Trace { container: Some(id.clone()), ..Trace::new(engine.address.clone()) };
     trace.write(&ground.dir)?;
     let lists = trust::files(&engine, &id, ground).await?;
-    furnish(&engine, &id, &plan, program.as_deref(), &lists).await?;
+    let settings = if plan.asking.is_some() { settings(ground)? } else { Vec::new() };
+    furnish(&engine, &id, &plan, program.as_deref(), &lists, &settings).await?;
     if let Some(real) = workspace.as_ref().filter(|_| spec.workspace.mode == WorkspaceMode::Cow) {
         notes.extend(bring(&engine, &id, &plan, real).await?);
     }
     start(&engine, &id, spec).await?;
     let shell = shell(&engine, &id).await?;
-    let Out { doors, env } = out(&engine, &id, &plan, &mut notes).await?;
+    let Out { doors, mut env } = out(&engine, &id, &plan, &mut notes).await?;
+    if plan.asking.is_some() {
+        // What the sandbox was made with says it better.
+        env.splice(0..0, asking::variables(plan.image));
+    }
     let (life, watching) = Watched::start(Arc::clone(&engine), id.clone());
     let directory = (spec.workspace.mode != WorkspaceMode::None)
         .then(|| spec.workspace.path.to_string_lossy().into_owned());
@@ -104,9 +124,16 @@ pub async fn make(
         live: watch::Sender::new(0),
         ours: std::sync::Mutex::default(),
     };
+    let programs = Arc::new(programs);
+    let mut asks = plan.asking.is_some();
+    if asks {
+        cant_ask = asking::works(&programs).await.err();
+        asks = cant_ask.is_none();
+    }
+    notes.extend(cant_ask.map(|why| format!("its programs can't ask here: {why}")));
     Ok(DockerPlace {
         looker: Looker::default(),
-        programs: Arc::new(programs),
+        programs,
         facts: PlaceFacts {
             isolation: Some(spec.isolation.unwrap_or(Isolation::Oci)),
             capabilities: Capabilities {
@@ -116,6 +143,7 @@ pub async fn make(
                 ..container::capabilities(&information)
             },
             notes,
+            asks,
             ..PlaceFacts::default()
         },
         ground: ground.clone(),
@@ -237,12 +265,28 @@ async fn furnish(
     plan: &Plan<'_>,
     program: Option<&[u8]>,
     lists: &[(&str, String)],
+    settings: &[(PathBuf, Vec<u8>)],
 ) -> Outcome<()> {
     const EXECUTABLE: u32 = 0o555;
     const READABLE: u32 = 0o644;
     let mut archive = Vec::new();
     for (path, list) in lists {
         tar::file(&mut archive, path.trim_start_matches('/'), READABLE, list.as_bytes());
+    }
+    for (path, text) in settings {
+        let above = path.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty());
+        for directory in above.collect::<Vec<_>>().into_iter().rev() {
+            archive.extend(tar::header(&Entry {
+                path: &in_etc(directory),
+                kind: Kind::Directory,
+                mode: 0o755,
+                owner: (0, 0),
+                bytes: 0,
+                modified: 0,
+                target: b"",
+            }));
+        }
+        tar::file(&mut archive, &String::from_utf8_lossy(&in_etc(path)), READABLE, text);
     }
     if let Some(program) = program {
         tar::file(&mut archive, first::PATH.trim_start_matches('/'), EXECUTABLE, program);
@@ -264,6 +308,16 @@ async fn furnish(
     drop(pieces.try_send(Ok(archive.into())));
     drop(pieces);
     unpack(engine, id, taken).await
+}
+
+/// Settings of agents that were laid down, by which they ask here.
+fn settings(ground: &Ground) -> Outcome<Vec<(PathBuf, Vec<u8>)>> {
+    agents::files(&ground.dir, true)
+        .map_err(|error| Fault::io("reading settings of agents that were laid down", &error))
+}
+
+fn in_etc(path: &Path) -> Vec<u8> {
+    Path::new("etc").join(path).into_os_string().into_encoded_bytes()
 }
 
 /// What lies in the way is replaced, a directory by a file too: of a snapshot, that may be what a program of the

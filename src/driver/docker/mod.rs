@@ -6,6 +6,7 @@
 mod address;
 mod adopt;
 mod answer;
+mod asking;
 mod container;
 mod copy;
 mod danger;

@@ -314,6 +314,7 @@ impl Place for FakePlace {
             state: None,
             capabilities: capabilities(self.staged),
             notes: Vec::new(),
+            asks: false,
         }
     }
 

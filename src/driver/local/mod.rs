@@ -4,7 +4,7 @@
 //! A place is made by the process that will hold it (the shim, single-threaded), which clones itself:
 //! the clone builds the sandbox around itself, locks itself in, and serves as its first process.
 
-mod agents;
+pub mod agents;
 mod apply;
 mod blueprint;
 mod cgroup;
@@ -28,7 +28,7 @@ mod lockdown;
 mod mark;
 mod message;
 mod meter;
-mod mounts;
+pub mod mounts;
 mod namespaces;
 mod netlink;
 mod oci;
@@ -218,6 +218,8 @@ impl Local {
             state: None,
             capabilities: capabilities(grade, layout),
             notes: limits.notes,
+            // It has a copy of /etc of its own.
+            asks: grade != Isolation::Landlock,
         };
         facts.notes.extend(egress_note(spec, grade));
         let workspace =
