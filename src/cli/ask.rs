@@ -21,10 +21,13 @@ use crate::{
 };
 
 pub async fn ask(args: AskArgs) -> Outcome<out::Code> {
+    if args.reach {
+        return reach().await.map(|_| out::DONE);
+    }
     let details = args.detail.into_iter().map(|it| (it.key, it.value)).collect();
     let request = Request {
         kind: args.kind,
-        subject: args.subject,
+        subject: args.subject.unwrap_or_default(),
         details,
         reason: args.reason,
         agent: None,
@@ -119,11 +122,6 @@ async fn done(plea: &Plea) -> Outcome<()> {
         reply::What::Fault(fault) => Err(fault.into()),
         _ => Ok(()),
     }
-}
-
-/// Reaches whoever is to be asked, and asks nothing.
-pub async fn can_ask() -> Outcome<out::Code> {
-    reach().await.map(|_| out::DONE)
 }
 
 async fn reach() -> Outcome<UnixStream> {

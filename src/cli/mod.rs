@@ -94,7 +94,6 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
         Some(Verb::Ask(args)) => inside(ask::ask(args)),
         Some(Verb::Hook(args)) => Ok(hook::or_block(|| inside(hook::hook(args)))),
         Some(Verb::Mcp(args)) => inside(mcp::mcp(args)),
-        Some(Verb::CanAsk) => inside(ask::can_ask()),
         // It may lie where nothing else of sandwatch is.
         Some(Verb::Audit(args::AuditVerb::Verify(
             args @ args::AuditVerifyArgs { file: Some(_), .. },
@@ -226,7 +225,6 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 | Verb::Ask(_)
                 | Verb::Hook(_)
                 | Verb::Mcp(_)
-                | Verb::CanAsk
                 | Verb::Keys(_)
                 | Verb::Themes(_)
                 | Verb::Config(_) => Err(Fault::bug("a verb was dispatched twice")),

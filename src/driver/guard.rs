@@ -210,6 +210,10 @@ impl Place for GuardedPlace {
         self.inner.changed().await;
     }
 
+    fn can_ask(&self) -> bool {
+        self.inner.can_ask()
+    }
+
     fn root(&self) -> Option<OwnedFd> {
         self.inner.root()
     }

@@ -332,8 +332,6 @@ pub struct PlaceFacts {
     pub capabilities: Capabilities,
     /// What was asked for but is not in force, in words for a person.
     pub notes: Vec<String>,
-    /// Its programs can ask a person, and it has the files that were laid down for its agents.
-    pub asks: bool,
 }
 
 /// One live sandbox.
@@ -344,6 +342,11 @@ pub trait Place: Send + Sync {
     /// Resolves each time `facts` may say something else; never, where that does not happen by itself.
     async fn changed(&self) {
         std::future::pending::<()>().await;
+    }
+
+    /// Whether its programs can ask a person, and it has the files that were laid down for its agents.
+    fn can_ask(&self) -> bool {
+        false
     }
 
     /// Its root directory as its programs see it, for who resolves all below it. `None` where it has none of its own.

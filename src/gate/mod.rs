@@ -444,7 +444,7 @@ async fn serve_streams(inner: Arc<Inner>, mut door: Door, places: Arc<Semaphore>
                     flows.spawn(async move {
                         match by_proxy {
                             true => Box::pin(proxy::serve(&inner, stream)).await,
-                            false => flow::serve(&inner, stream).await,
+                            false => Box::pin(flow::serve(&inner, stream)).await,
                         }
                         drop(place);
                     });

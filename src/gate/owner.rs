@@ -1,18 +1,25 @@
 //! Whether a service on this machine is the operator's own, so that it may be given a secret.
 
-use tokio::net::TcpStream;
+use std::sync::Arc;
+
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{Inner, looks::paced};
-use crate::driver::local::service::{self, Foreign};
+use crate::{
+    base::limits::GATE_TURN_WITHIN,
+    driver::local::service::{self, Foreign},
+};
 
 /// Why a connection to this machine may lead to somebody else. In doubt it does, and also when that can't be told in time.
 pub async fn foreign(gate: &Inner, server: &TcpStream) -> Option<Foreign> {
     let (Ok(ours), Ok(theirs)) = (server.local_addr(), server.peer_addr()) else {
         return Some(Foreign::Unknown);
     };
-    let looked =
-        paced(&gate.owners, None, move |until| service::foreign(ours, theirs, until)).await;
-    looked.unwrap_or(Some(Foreign::Unknown))
+    // Its turn may be a while away, and the program waits for it.
+    let turn = timeout(GATE_TURN_WITHIN, Arc::clone(&gate.owners).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return Some(Foreign::Unknown) };
+    let look = move |until| service::foreign(ours, theirs, until);
+    paced(&gate.owners, Some(turn), look).await.unwrap_or(Some(Foreign::Unknown))
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ async fn converse(stream: UnixStream, house: &House) {
         let session = || house.session_of(&parents, plea.session.as_deref());
         if let Some(agent) = &plea.agent {
             let news = News::new(agent, plea.mode.as_deref());
-            let session = session();
+            let session = session().await;
             house.heard(session.as_ref(), &news);
             if let Some(happens) = &plea.happens {
                 let (about, call, note) = (&plea.about, &plea.call, &plea.note);
@@ -101,13 +101,13 @@ async fn converse(stream: UnixStream, house: &House) {
         }
         if plea.over {
             let request = plea.request.map(TryInto::try_into).transpose()?;
-            house.over(session().as_ref(), request.as_ref());
+            house.over(session().await.as_ref(), request.as_ref());
             return Ok(reply::What::Done(Done {}));
         }
         let request = required("plea.request", plea.request)?.try_into()?;
         let within = plea.within_ms.map(|it| duration("plea.within_ms", it, ASK_WITHIN_MAX));
         let within = within.transpose()?.unwrap_or(ASK_WITHIN);
-        let session = session();
+        let session = session().await;
         let asking = Asking { request, session, about: Vec::new(), editable: plea.editable };
         tokio::select! {
             answer = house.ask(asking, within) => answer.map(|(answer, edit)| {

@@ -102,7 +102,7 @@ impl Asker for People {
         about: Vec<(String, String)>,
         pids: &[u32],
     ) -> Outcome<Answer> {
-        let session = self.house.session_of(pids, None);
+        let session = self.house.session_of(pids, None).await;
         let plea = Plea { request, session, about, editable: false };
         Ok(self.house.ask(plea, ASK_WITHIN).await?.0)
     }

@@ -73,7 +73,7 @@ async fn live(dir: &Path, drivers: Registry) -> Outcome<()> {
     };
     let ground = ground(&start, dir);
     let doors = place.doors();
-    let wired = place.facts().asks;
+    let wired = place.can_ask();
     let house = House::new(ground, place, start.recordings, start.spec.record);
     let house = Arc::new(house);
     let (rules, flaws) = agents::screen_rules(start.policy.as_deref());

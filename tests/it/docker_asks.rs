@@ -71,14 +71,14 @@ fn programs_of_a_container_ask_a_person() {
         let said = ended(begin(&it, &format!("{what}; echo code $?")));
         assert!(said.contains("Read-only") || said.contains("denied"), "{what}: {said}");
     }
-    // What waits when its hub dies is held on, and denied by the next one.
-    let held = begin(&it, &asks("rm four"));
+    // What waits when its hub ends is held on, and denied by the next one.
+    it.ok(&["shell", "-d", "box", "--", "sh", "-c", &asks("rm four")]);
     let before = waits(&it, "rm four");
     it.ok(&["hub", "stop"]);
     let after = waits(&it, "rm four");
     assert_eq!(before["id"], after["id"]);
     answer(&it, &after, &["deny"]);
-    drop(ended(held));
+    it.ok(&["wait", "box/3", "--for", "text=code 4", "--timeout", "60s"]);
     it.ok(&["rm", "--yes", "box"]);
 }
 
@@ -90,10 +90,10 @@ fn an_agent_in_a_container_is_told_to_ask_here_and_says_whether_it_does() {
     let it = Docked::new(Engine::shared());
     it.start("box", &["--workspace", ".:cow", "--egress", "deny"], "sleep 1000");
     // Its settings, in place of which an image may have none.
-    for path in ["/etc/claude-code/managed-settings.json", "/etc/codex/config.toml"] {
-        let settings = it.ok(&["exec", "box", "--", "cat", path]);
-        assert!(settings.contains("/run/sandwatch/sandwatch"), "{path}: {settings}");
-    }
+    let settings = it.ok(&["exec", "box", "--", "cat", "/etc/claude-code/managed-settings.json"]);
+    assert!(settings.contains("/run/sandwatch/sandwatch hook claude"), "{settings}");
+    let agent = it.ok(&["exec", "box", "--", "cat", "/etc/codex/config.toml"]);
+    assert!(agent.contains("approval_policy"), "{agent}");
     let event = json!({ "hook_event_name": "SessionStart", "permission_mode": "default" });
     let claude = format!(
         "#!/bin/sh\necho started \"$@\"\nprintf %s '{event}' | /run/sandwatch/sandwatch hook claude\nsleep 1000\n"
@@ -116,9 +116,11 @@ fn where_programs_of_a_container_cant_ask_that_is_said() {
     }
     let engine = Engine::shared();
     let place = tempfile::tempdir().unwrap();
-    let busybox =
-        Command::new("sh").args(["-c", "cp $(command -v busybox) \"$0\""]).arg(place.path());
-    assert!({ busybox }.status().unwrap().success());
+    let copied = Command::new("sh")
+        .args(["-c", "cp $(command -v busybox) \"$0\""])
+        .arg(place.path())
+        .status();
+    assert!(copied.unwrap().success());
     let mut tar = Command::new("tar")
         .arg("-C")
         .arg(place.path())

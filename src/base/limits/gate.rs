@@ -31,6 +31,8 @@ pub const GATE_NOTERS_MAX: usize = 64;
 /// That, and looking whose service on this machine a secret is for, takes a quarter of a processor at most each: after each look
 /// there is a pause of so many times what it took.
 pub const GATE_LOOK_PAUSES: u32 = 3;
+/// How long a connection waits for its turn to be looked at whose service it is for; then it is nobody's known.
+pub const GATE_TURN_WITHIN: Duration = Duration::from_secs(30);
 /// Rules that are named for one kind.
 pub const RULES_NAMED_MAX: usize = 16;
 /// How long somebody who wants the sandbox gone waits for what is still to be told.

@@ -136,8 +136,11 @@ pub struct AskArgs {
     #[arg(long, value_name = "KIND", default_value = "question", value_parser = kind)]
     pub kind: AskKind,
     /// What is asked for: a command, a path, HOST:PORT, a name, a question
-    #[arg(long, value_name = "TEXT")]
-    pub subject: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "reach")]
+    pub subject: Option<String>,
+    /// Ask nothing: whether anybody can be asked
+    #[arg(long, hide = true, exclusive = true)]
+    pub reach: bool,
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,

@@ -124,9 +124,6 @@ pub enum Verb {
     Hook(HookArgs),
     /// From inside a sandbox: serve one tool over MCP on stdin and stdout, by which an agent asks a person
     Mcp(McpArgs),
-    /// From inside a sandbox: whether anybody can be asked
-    #[command(hide = true)]
-    CanAsk,
     /// Terminal recordings (asciicast v3)
     #[command(subcommand)]
     Recordings(RecordingsVerb),

@@ -133,6 +133,7 @@ pub async fn hold(
         },
         ground: ground.clone(),
         adopted: true,
+        asks: false,
         changes,
         stopping: watch::Sender::new(false),
         _watching: watching,

@@ -33,8 +33,8 @@ const PROGRAM: &str = "program";
 const LIBRARIES: &str = "lib";
 /// Libraries of one program: one that has more is none of ours.
 const LIBRARIES_MAX: usize = 16;
-/// The verb that tells whether anybody can be asked.
-const PROBE: &str = "can-ask";
+/// Tells whether anybody can be asked.
+const PROBE: [&str; 2] = ["ask", "--reach"];
 
 /// What of this machine is shown in a container, and where.
 pub struct Shown(Vec<(PathBuf, String)>);
@@ -81,7 +81,10 @@ pub fn variables(image: &Image) -> Vec<String> {
 /// own, and an image may have no shell.
 pub async fn works(programs: &Arc<Programs>) -> Result<(), String> {
     let probe = SessionSpec {
-        command: vec![format!("{ASKING}/{ASK_PROGRAM}"), PROBE.to_owned()],
+        command: [format!("{ASKING}/{ASK_PROGRAM}")]
+            .into_iter()
+            .chain(PROBE.map(str::to_owned))
+            .collect(),
         cwd: Some("/".to_owned()),
         env: Vec::new(),
         size: Size::DEFAULT,

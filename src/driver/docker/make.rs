@@ -69,10 +69,6 @@ pub async fn make(
         None => image(&engine, spec.image.as_deref().unwrap_or(USUAL_IMAGE)).await?,
     };
     let program = first::program(&image.architecture);
-    let (asking, mut cant_ask) = match Shown::prepare(&engine, ground, spec) {
-        Ok(shown) => (shown, None),
-        Err(why) => (None, Some(why)),
-    };
     let mut plan = Plan {
         ground,
         spec,
@@ -82,17 +78,9 @@ pub async fn make(
         workspace: workspace.as_deref(),
         user: user(spec, &information)?,
         own_first: program.is_none(),
-        asking,
+        asking: None,
     };
-    let made = match create(&engine, &plan).await {
-        // An engine may see other files than this process does.
-        Err(fault) if plan.asking.take().is_some() => {
-            cant_ask = Some(fault.message().to_owned());
-            create(&engine, &plan).await
-        }
-        made => made,
-    };
-    let (id, mut notes) = made?;
+    let ((id, mut notes), cant_ask) = create_to_ask(&engine, &mut plan).await?;
     let trace = Trace { container: Some(id.clone()), ..Trace::new(engine.address.clone()) };
     trace.write(&ground.dir)?;
     let lists = trust::files(&engine, &id, ground).await?;
@@ -102,8 +90,20 @@ pub async fn make(
         notes.extend(bring(&engine, &id, &plan, real).await?);
     }
     start(&engine, &id, spec).await?;
+    place(engine, id, &plan, notes, cant_ask).await
+}
+
+/// What holds a container that runs, and has no program in it yet.
+async fn place(
+    engine: Arc<Engine>,
+    id: String,
+    plan: &Plan<'_>,
+    mut notes: Vec<String>,
+    mut cant_ask: Option<String>,
+) -> Outcome<DockerPlace> {
+    let Plan { ground, spec, information, .. } = *plan;
     let shell = shell(&engine, &id).await?;
-    let Out { doors, mut env } = out(&engine, &id, &plan, &mut notes).await?;
+    let Out { doors, mut env } = out(&engine, &id, plan, &mut notes).await?;
     if plan.asking.is_some() {
         // What the sandbox was made with says it better.
         env.splice(0..0, asking::variables(plan.image));
@@ -125,11 +125,10 @@ pub async fn make(
         ours: std::sync::Mutex::default(),
     };
     let programs = Arc::new(programs);
-    let mut asks = plan.asking.is_some();
-    if asks {
+    if plan.asking.is_some() {
         cant_ask = asking::works(&programs).await.err();
-        asks = cant_ask.is_none();
     }
+    let asks = plan.asking.is_some() && cant_ask.is_none();
     notes.extend(cant_ask.map(|why| format!("its programs can't ask here: {why}")));
     Ok(DockerPlace {
         looker: Looker::default(),
@@ -140,14 +139,14 @@ pub async fn make(
                 // What it started with, it has, whether the engine tells of it or not.
                 gpu: spec.limits.gpus.is_some() || information.has_gpus(),
                 egress_ask: doors.is_some() || !gate::is_wanted(spec),
-                ..container::capabilities(&information)
+                ..container::capabilities(information)
             },
             notes,
-            asks,
             ..PlaceFacts::default()
         },
         ground: ground.clone(),
         adopted: false,
+        asks,
         doors: std::sync::Mutex::new(doors),
         changes,
         stopping: watch::Sender::new(false),
@@ -238,6 +237,27 @@ async fn image(engine: &Engine, name: &str) -> Outcome<Image> {
         }
         found => found,
     }
+}
+
+/// The container, with what its programs ask by, if that can be had; why not, where it should have been.
+async fn create_to_ask(
+    engine: &Engine,
+    plan: &mut Plan<'_>,
+) -> Outcome<((String, Vec<String>), Option<String>)> {
+    let mut cant_ask = None;
+    match Shown::prepare(engine, plan.ground, plan.spec) {
+        Ok(shown) => plan.asking = shown,
+        Err(why) => cant_ask = Some(why),
+    }
+    let made = match create(engine, plan).await {
+        // An engine may see other files than this process does.
+        Err(fault) if plan.asking.take().is_some() => {
+            cant_ask = Some(fault.message().to_owned());
+            create(engine, plan).await
+        }
+        made => made,
+    };
+    made.map(|made| (made, cant_ask))
 }
 
 /// The container itself; gives its id and what the engine warns of.

@@ -83,10 +83,13 @@ async fn attempt(ground: &Ground, spec: &SandboxSpec) -> Outcome<DockerPlace> {
     make::make(Arc::new(engine), ground, spec).await
 }
 
+/// What this driver is called.
+pub const NAME: &str = "docker";
+
 #[async_trait]
 impl Driver for Docker {
     fn name(&self) -> &'static str {
-        "docker"
+        NAME
     }
 
     fn hosting(&self) -> Hosting {

@@ -35,6 +35,8 @@ pub struct DockerPlace {
     pub ground: Ground,
     /// The container is not the sandbox's, and outlives it.
     pub adopted: bool,
+    /// Its programs can ask a person.
+    pub asks: bool,
     pub changes: Mutex<watch::Receiver<Life>>,
     /// Ended on purpose: its end is no news.
     pub stopping: watch::Sender<bool>,
@@ -78,6 +80,10 @@ impl DockerPlace {
 
 #[async_trait]
 impl Place for DockerPlace {
+    fn can_ask(&self) -> bool {
+        self.asks
+    }
+
     fn facts(&self) -> PlaceFacts {
         let mut facts = self.facts.clone();
         let (raw, state) = match self.programs.life.now() {

@@ -314,7 +314,6 @@ impl Place for FakePlace {
             state: None,
             capabilities: capabilities(self.staged),
             notes: Vec::new(),
-            asks: false,
         }
     }
 

@@ -218,8 +218,6 @@ impl Local {
             state: None,
             capabilities: capabilities(grade, layout),
             notes: limits.notes,
-            // It has a copy of /etc of its own.
-            asks: grade != Isolation::Landlock,
         };
         facts.notes.extend(egress_note(spec, grade));
         let workspace =

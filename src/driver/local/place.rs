@@ -196,6 +196,11 @@ impl Place for LocalPlace {
         self.facts.clone()
     }
 
+    fn can_ask(&self) -> bool {
+        // It has a copy of /etc of its own.
+        self.has_namespaces()
+    }
+
     fn root(&self) -> Option<OwnedFd> {
         self.root.as_ref().and_then(|it| it.try_clone().ok())
     }

@@ -180,15 +180,13 @@ impl House {
 
     /// The session whose program this is, or which started it; as long as it runs. Where programs have another kernel than
     /// this, it is that which they claim.
-    pub fn session_of(&self, parents: &[u32], claimed: Option<&str>) -> Option<SessionId> {
-        let claimed =
-            claimed.filter(|_| self.inner.place.facts().isolation == Some(Isolation::Gvisor));
-        let rooms = self.inner.rooms();
-        let is_meant = |(id, host): &&(SessionId, Arc<Host>)| match claimed {
-            Some(claimed) => id.as_str() == claimed,
-            None => host.pid().is_some_and(|it| parents.contains(&it)),
-        };
-        rooms.hosts.iter().find(is_meant).map(|it| it.0.clone())
+    pub async fn session_of(&self, parents: &[u32], claimed: Option<&str>) -> Option<SessionId> {
+        if let Some(found) = self.inner.session_of(parents, claimed) {
+            return Some(found);
+        }
+        // A program may be quicker than what starts it.
+        drop(self.inner.opening.lock().await);
+        self.inner.session_of(parents, claimed)
     }
 }
 
@@ -199,6 +197,16 @@ impl Drop for House {
 }
 
 impl Inner {
+    fn session_of(&self, parents: &[u32], claimed: Option<&str>) -> Option<SessionId> {
+        let claimed = claimed.filter(|_| self.place.facts().isolation == Some(Isolation::Gvisor));
+        let rooms = self.rooms();
+        let is_meant = |(id, host): &&(SessionId, Arc<Host>)| match claimed {
+            Some(claimed) => id.as_str() == claimed,
+            None => host.pid().is_some_and(|it| parents.contains(&it)),
+        };
+        rooms.hosts.iter().find(is_meant).map(|it| it.0.clone())
+    }
+
     fn rooms(&self) -> MutexGuard<'_, Rooms> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
