@@ -30,6 +30,7 @@ mod out;
 mod paint;
 mod patch;
 mod policy;
+mod proxy;
 mod recordings;
 mod resolve;
 mod rules;
@@ -99,7 +100,9 @@ fn no_context(verb: Option<&Verb>, said: Option<&ContextName>) -> Outcome<()> {
         Some(Verb::Audit(args::AuditVerb::Verify(args::AuditVerifyArgs {
             file: Some(_), ..
         }))) => "this file is this machine's",
-        Some(Verb::Hub(args::HubVerb::Serve(_))) => "a hub serves the machine it runs on",
+        Some(Verb::Hub(args::HubVerb::Serve(_) | args::HubVerb::Proxy(_))) => {
+            "this is about the hub of this machine"
+        }
         Some(Verb::Context(_)) => "contexts are named, not spoken to",
         Some(Verb::Demo(_)) => "the demo has no hub",
         _ => return Ok(()),
@@ -124,6 +127,8 @@ fn dispatch(Cli { context: said, verb }: Cli) -> Outcome<out::Code> {
         verb => {
             let paths = Paths::from_environment()?;
             match verb {
+                // Without a log, which many at once would write.
+                Some(Verb::Hub(args::HubVerb::Proxy(args))) => proxy::proxy(&paths, &args),
                 // Without a log: no hub need be there for it.
                 Some(Verb::Policy(verb)) => inside(policy::policy(&paths, said, verb)),
                 Some(Verb::Keys(verb)) => files::keys(&paths, verb),

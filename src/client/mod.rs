@@ -23,7 +23,8 @@ use tokio::{
 use self::{dial::Wires, start::Starter};
 pub use self::{
     enrol::enrol,
-    start::connect_or_start,
+    ssh::proxy_greeting,
+    start::{connect_or_start, stream},
     way::{Opening, Way},
 };
 use crate::{

@@ -11,7 +11,7 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::ssh::Ssh;
+use super::ssh::{Ssh, Tell};
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
@@ -86,6 +86,15 @@ impl Way {
         }
     }
 
+    /// The same, with a person who is told what is said on the way.
+    #[must_use]
+    pub fn telling(self, tell: Tell) -> Self {
+        match self {
+            Self::Ssh(ssh) => Self::Ssh(ssh.telling(tell)),
+            other => other,
+        }
+    }
+
     /// Opens one stream. The caller bounds the time.
     pub(super) async fn open(&self, opening: Opening) -> Outcome<Opened> {
         match self {
@@ -139,8 +148,15 @@ fn not_yet(address: &Address) -> Fault {
 }
 
 async fn unix(path: &Path) -> Outcome<Opened> {
+    let stream = connect(path).await?;
+    let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
+    Ok(Opened { stream: Box::new(stream), tap })
+}
+
+/// Connects to the socket of a hub on this machine.
+pub(super) async fn connect(path: &Path) -> Outcome<UnixStream> {
     let short = SocketPath::open(path)?;
-    let stream = UnixStream::connect(short.path()).await.map_err(|error| {
+    UnixStream::connect(short.path()).await.map_err(|error| {
         use std::io::ErrorKind as Io;
         let why = match error.kind() {
             Io::NotFound | Io::ConnectionRefused => "no hub runs".to_owned(),
@@ -148,7 +164,5 @@ async fn unix(path: &Path) -> Outcome<Opened> {
             _ => format!("no connection to the hub: {error}"),
         };
         Fault::new(Kind::Lost, format!("{why}: {}", path.display())).hint("sandwatch hub start")
-    })?;
-    let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    Ok(Opened { stream: Box::new(stream), tap })
+    })
 }

@@ -498,6 +498,8 @@ pub enum HubVerb {
     Status(JsonArgs),
     /// Run it in the foreground, for service managers
     Serve(ServeArgs),
+    /// Carry bytes between it and stdin and stdout: what a console elsewhere has ssh run
+    Proxy(ProxyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -505,6 +507,13 @@ pub struct ServeArgs {
     /// Leave the terminal and the directory it was started from
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProxyArgs {
+    /// Start no hub where none runs
+    #[arg(long)]
+    pub running: bool,
 }
 
 /// How `screen` prints.
