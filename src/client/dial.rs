@@ -23,8 +23,8 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         limits::{
-            NAME_BYTES_MAX, PING_WITHIN, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
-            WIRE_STREAM_WINDOW_BYTES,
+            KEEPALIVE_EVERY, KEEPALIVE_WITHIN, NAME_BYTES_MAX, PING_WITHIN_MAX,
+            WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
         },
         text::shown,
     },
@@ -100,7 +100,7 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
     };
     wires.version = shown(&welcome.version, NAME_BYTES_MAX);
     wires.mismatch = mismatch(&welcome, &wires);
-    let rtt = wires.ping().await?;
+    let rtt = wires.ping(PING_WITHIN_MAX).await?;
     Ok(Dialled { wires: Arc::new(wires), attendance, rtt })
 }
 
@@ -136,7 +136,14 @@ async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap)> {
             stream.map(TokioIo::new).ok_or(io::Error::from(io::ErrorKind::ConnectionReset)),
         )
     });
-    let channel = Endpoint::from_static("http://hub")
+    let mut endpoint = Endpoint::from_static("http://hub");
+    if way.is_far() {
+        endpoint = endpoint
+            .http2_keep_alive_interval(KEEPALIVE_EVERY)
+            .keep_alive_timeout(KEEPALIVE_WITHIN)
+            .keep_alive_while_idle(true);
+    }
+    let channel = endpoint
         .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
         .connect_with_connector(connector)
@@ -245,10 +252,10 @@ impl Wires {
     }
 
     /// Measures the way there and back.
-    pub(super) async fn ping(&self) -> Outcome<Duration> {
+    pub(super) async fn ping(&self, within: Duration) -> Outcome<Duration> {
         let asked = clock::monotonic();
         let mut pulse = self.pulse();
-        self.answer(PING_WITHIN, pulse.ping(self.request(PingRequest {}))).await?;
+        self.answer(within, pulse.ping(self.request(PingRequest {}))).await?;
         Ok(clock::monotonic().saturating_sub(asked))
     }
 }

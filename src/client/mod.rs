@@ -28,7 +28,10 @@ pub use self::{
     way::{Opening, Way},
 };
 use crate::{
-    base::fault::{Fault, Kind, Outcome},
+    base::{
+        fault::{Fault, Kind, Outcome},
+        limits::PING_WITHIN,
+    },
     runtime::{Identity, Link},
 };
 
@@ -143,7 +146,7 @@ impl Shared {
                 Err(fault)
                     if fault.kind() == Kind::Lost
                         && self.patience.is_some()
-                        && wires.ping().await.is_err() =>
+                        && wires.ping(PING_WITHIN).await.is_err() =>
                 {
                     wires = self.next(Some(wires)).await?;
                 }

@@ -111,6 +111,11 @@ impl Way {
         matches!(self, Self::Ssh(_)) && opening.asks
     }
 
+    /// Whether a network is between: its silence is no sign of life.
+    pub(super) fn is_far(&self) -> bool {
+        !matches!(self, Self::Unix(_))
+    }
+
     /// Whether opening it starts a hub by itself.
     pub(super) fn starts_hubs(&self) -> bool {
         matches!(self, Self::Ssh(_))
