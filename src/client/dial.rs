@@ -92,15 +92,19 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
         tap,
     };
     let request = wires.request(AttendRequest { protocol: PROTOCOL });
-    let attendance = wires.hub().attend(request).await;
-    let mut attendance = attendance.map_err(|it| wires.fault(&it))?.into_inner();
-    let first = attendance.message().await.map_err(|it| wires.fault(&it))?;
+    let attend = async {
+        let attendance = wires.hub().attend(request).await;
+        let mut attendance = attendance.map_err(|it| wires.fault(&it))?.into_inner();
+        let first = attendance.message().await.map_err(|it| wires.fault(&it))?;
+        Outcome::Ok((attendance, first))
+    };
+    // At the same time: over a long way each round trip shows.
+    let ((attendance, first), rtt) = tokio::try_join!(attend, wires.ping(PING_WITHIN_MAX))?;
     let Some(Attend::Welcome(welcome)) = first.and_then(|it| it.kind) else {
         return Err(Fault::failed(format!("what answers is no hub: {}", way.shown())));
     };
     wires.version = shown(&welcome.version, NAME_BYTES_MAX);
     wires.mismatch = mismatch(&welcome, &wires);
-    let rtt = wires.ping(PING_WITHIN_MAX).await?;
     Ok(Dialled { wires: Arc::new(wires), attendance, rtt })
 }
 
@@ -116,7 +120,7 @@ fn mismatch(welcome: &Welcome, wires: &Wires) -> Option<Fault> {
 
 /// The connections for input, lists and output, and the end of the first.
 async fn channels(way: &Way, opening: Opening) -> Outcome<(Channel, Channel, Channel, Tap)> {
-    if way.shares(opening) {
+    if way.shares() {
         let (all, tap) = channel(way, opening).await?;
         return Ok((all.clone(), all.clone(), all, tap));
     }

@@ -61,6 +61,7 @@ pub struct Ssh {
     user: Option<String>,
     host: Host,
     port: Option<u16>,
+    /// Set for a verb.
     tell: Option<Tell>,
 }
 
@@ -75,8 +76,12 @@ impl Ssh {
         Self { context, user, host: host.clone(), port, tell: None }
     }
 
-    pub(super) fn telling(self, tell: Tell) -> Self {
+    pub(super) fn for_a_verb(self, tell: Tell) -> Self {
         Self { tell: Some(tell), ..self }
+    }
+
+    pub(super) fn is_for_a_verb(&self) -> bool {
+        self.tell.is_some()
     }
 
     pub(super) fn context(&self) -> &ContextName {

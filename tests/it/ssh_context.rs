@@ -157,8 +157,6 @@ fn the_console_says_why_there_is_no_hub_and_what_mends_it() {
     it.forget_key();
     it.cut();
     pty.wait_for("Permission denied");
-    pty.send("\x03");
-    pty.wait_until("it ends or asks", |_| true);
     pty.signal(Signal::TERM);
     pty.ended();
     pty.assert_restored();
