@@ -146,6 +146,24 @@ fn a_session_over_ssh_comes_back_by_itself_and_nothing_typed_is_doubled() {
 }
 
 #[test]
+fn a_passphrase_is_asked_for_once_on_a_terminal_and_nowhere_else() {
+    let Some(it) = Sshd::start() else { return };
+    it.ok(&["run", "-d", "--name", "one", "--", "/bin/cat"]);
+    it.lock_key("open sesame");
+    it.lab(&["ls"]).failed(6, &["Permission denied", "`sandwatch --context lab ls` on a terminal"]);
+    let mut pty = attach(&it, &["ls"]);
+    pty.wait_for("Enter passphrase");
+    pty.send("open sesame\r");
+    pty.wait_for("cat");
+    assert_eq!(pty.ended(), 0);
+    pty.look(|it| {
+        let raw = String::from_utf8_lossy(&it.raw);
+        assert_eq!(raw.matches("Enter passphrase").count(), 1, "{raw}");
+        assert!(!raw.contains("sesame"), "{raw}");
+    });
+}
+
+#[test]
 fn the_console_says_why_there_is_no_hub_and_what_mends_it() {
     let Some(it) = Sshd::start() else { return };
     it.ok(&["run", "-d", "--name", "one", "--", "/bin/cat"]);

@@ -158,6 +158,17 @@ impl Sshd {
         std::fs::write(self.at("authorized"), "").unwrap();
     }
 
+    /// The operator's key is locked by a passphrase, and no agent has it.
+    pub fn lock_key(&self, passphrase: &str) {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-p", "-P", "", "-N", passphrase, "-f"])
+            .arg(self.at("key"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+    }
+
     /// What is found as `sandwatch` over there: this script, or nothing.
     pub fn program(&self, text: Option<&str>) {
         let at = self.at("bin/sandwatch");
