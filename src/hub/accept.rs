@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{self, IoSlice},
+    net::IpAddr,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
@@ -27,10 +28,11 @@ use tonic::transport::server::Connected;
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN},
+        limits::{HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN, VIA_BYTES_MAX},
     },
     config::paths::SocketPath,
     runtime,
+    wire::{VIA, from_ssh},
 };
 
 /// What every HTTP/2 client says first.
@@ -113,7 +115,7 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
         let who = match stream.peer_cred() {
             Ok(peer) if peer_allowed(own, peer.uid()) => {
                 let pid = peer.pid().and_then(|it| u32::try_from(it).ok());
-                runtime::Peer { uid: peer.uid(), pid }
+                runtime::Peer { uid: peer.uid(), pid, ssh: None }
             }
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "a connection of another user was refused");
@@ -130,13 +132,57 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
         };
         let passed = passed.clone();
         tokio::spawn(async move {
-            let greeted = tokio::time::timeout(HUB_GREETING_WITHIN, greets(&stream)).await;
-            if matches!(greeted, Ok(Ok(true))) {
+            let introduced = async {
+                let ssh = introduces(&stream).await?.map(|it| it.to_string());
+                io::Result::Ok((greets(&stream).await?, ssh))
+            };
+            let introduced = tokio::time::timeout(HUB_GREETING_WITHIN, introduced).await;
+            if let Ok(Ok((true, ssh))) = introduced {
+                let who = runtime::Peer { ssh, ..who };
                 drop(passed.send(Ok(Peer { stream, who, _permit: permit })).await);
             } else {
                 tracing::debug!("a connection that does not speak HTTP/2 was closed");
             }
         });
+    }
+}
+
+/// Takes the line by which a proxy says who is behind it, where there is one, and nothing else.
+async fn introduces(stream: &UnixStream) -> io::Result<Option<IpAddr>> {
+    let mut bytes = [0; VIA_BYTES_MAX];
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let seen = stream.try_io(Interest::READABLE, || {
+            let count = recv(stream, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0;
+            let seen = bytes.get(..count).unwrap_or_default();
+            let begins = seen.starts_with(VIA) || (count > 0 && VIA.starts_with(seen));
+            let end = seen.iter().position(|it| *it == b'\n');
+            match end.filter(|_| begins) {
+                Some(end) => Ok(Some(end)),
+                None if begins && count < VIA_BYTES_MAX => Err(io::ErrorKind::WouldBlock.into()),
+                None => Ok(None),
+            }
+        });
+        let end = match seen {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if ready.is_read_closed() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            end => end?,
+        };
+        let Some(end) = end else { return Ok(None) };
+        let line = bytes.get(..end).unwrap_or_default();
+        let from = from_ssh(line).ok_or(io::ErrorKind::InvalidData)?;
+        // It is there, so it is taken at once.
+        let mut taken = [0; VIA_BYTES_MAX];
+        let taken = stream.try_read(taken.get_mut(..=end).unwrap_or_default())?;
+        return if taken == end + 1 {
+            Ok(Some(from))
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        };
     }
 }
 
@@ -176,7 +222,7 @@ impl Connected for Peer {
     type ConnectInfo = runtime::Peer;
 
     fn connect_info(&self) -> runtime::Peer {
-        self.who
+        self.who.clone()
     }
 }
 

@@ -52,11 +52,13 @@ pub struct Identity {
 }
 
 /// The process behind a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub uid: u32,
     /// Of whoever connected; `None` = the system does not say.
     pub pid: Option<u32>,
+    /// The address from where somebody came by ssh, as a proxy says that runs as this user.
+    pub ssh: Option<String>,
 }
 
 /// Which asks that have ended are wanted.

@@ -34,11 +34,12 @@ pub(in crate::engine) fn by_client(who: &Identity, action: Action, subject: &str
 }
 
 fn from_client(act: Act, who: &Identity) -> Act {
-    match who.peer {
+    match &who.peer {
         Some(peer) => act
-            .with("from", "unix")
+            .with("from", if peer.ssh.is_some() { "ssh" } else { "unix" })
             .with("uid", u64::from(peer.uid))
-            .with_any("pid", peer.pid.map(u64::from)),
+            .with_any("pid", peer.pid.map(u64::from))
+            .with_any("ssh_from", peer.ssh.as_deref()),
         // Part of this very process.
         None => act.with("from", "process"),
     }

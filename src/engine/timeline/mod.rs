@@ -195,7 +195,7 @@ impl Inner {
         who: &Identity,
         now: Option<Timestamp>,
     ) -> Outcome<Option<Timestamp>> {
-        let uid = who.peer.map_or_else(|| "process".to_owned(), |it| it.uid.to_string());
+        let uid = who.peer.as_ref().map_or_else(|| "process".to_owned(), |it| it.uid.to_string());
         let name = text::shown(&who.name, LINE_BYTES_MAX);
         // No sign is from the future.
         let now = now.map(|it| it.min(clock::wall()));

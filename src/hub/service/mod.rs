@@ -48,7 +48,7 @@ impl Service {
     /// The runtime as the one who asks sees it.
     fn runtime<T>(&self, request: &Request<T>) -> Result<Arc<dyn Runtime>, Status> {
         let mut who = identity(request.metadata()).map_err(|fault| to_status(&fault))?;
-        who.peer = request.extensions().get::<Peer>().copied();
+        who.peer = request.extensions().get::<Peer>().cloned();
         Ok(self.shared.directory.client(who))
     }
 
