@@ -25,6 +25,7 @@ mod jsonl;
 mod link;
 mod logs;
 mod manual;
+mod members;
 mod mcp;
 mod out;
 mod paint;
@@ -163,7 +164,7 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
         Some(Verb::Hub(args::HubVerb::Serve(_))) => "hub",
         Some(_) => "cli",
     };
-    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true }))) = &verb {
+    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true, .. }))) = &verb {
         crate::driver::local::close_inherited();
         crate::hub::detach()?;
     }

@@ -3,8 +3,12 @@
 
 use std::{
     fs,
-    io::{self, IoSlice},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    future::Future,
+    io::{self, IoSlice, Read},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -12,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{RecvFlags, recv},
@@ -19,7 +24,7 @@ use rustix::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
 use tonic::transport::server::Connected;
@@ -27,14 +32,15 @@ use tonic::transport::server::Connected;
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN},
+        limits::{ENVIRONMENT_BYTES_MAX, HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN, NAME_BYTES_MAX},
+        text::shown,
     },
     config::paths::SocketPath,
     runtime,
 };
 
 /// What every HTTP/2 client says first.
-const GREETING: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const GREETING: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause when the system has no descriptor left for a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Connections that passed and wait for gRPC to take them.
@@ -92,10 +98,29 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|it| (it.dev(), it.ino()))
 }
 
+/// The way of those who may speak to gRPC.
+pub(super) fn passing() -> (mpsc::Sender<io::Result<Peer>>, Peers) {
+    mpsc::channel(PASSED_MAX)
+}
+
 /// Takes connections for as long as the task lives.
-pub(super) fn accept(listener: UnixListener) -> (JoinHandle<()>, Peers) {
-    let (passed, peers) = mpsc::channel(PASSED_MAX);
-    (tokio::spawn(accept_all(listener, passed)), peers)
+pub(super) fn accept(
+    listener: UnixListener,
+    passed: mpsc::Sender<io::Result<Peer>>,
+) -> JoinHandle<()> {
+    tokio::spawn(accept_all(listener, passed))
+}
+
+/// Where the user of a process logged in from, as its environment says: who is there is this user in any case, and this
+/// only tells from where.
+fn logged_in_from(pid: u32) -> Option<String> {
+    let file = fs::File::open(format!("/proc/{pid}/environ")).ok()?;
+    let mut all = Vec::new();
+    file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut all).ok()?;
+    let found = all.split(|it| *it == 0).find_map(|it| it.strip_prefix(b"SSH_CONNECTION="))?;
+    let address = found.split(|it| *it == b' ').next()?;
+    let address = shown(&String::from_utf8_lossy(address), NAME_BYTES_MAX);
+    Some(address).filter(|it| !it.is_empty())
 }
 
 async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer>>) {
@@ -110,10 +135,10 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
                 continue;
             }
         };
-        let who = match stream.peer_cred() {
+        let (uid, pid) = match stream.peer_cred() {
             Ok(peer) if peer_allowed(own, peer.uid()) => {
                 let pid = peer.pid().and_then(|it| u32::try_from(it).ok());
-                runtime::Peer { uid: peer.uid(), pid }
+                (peer.uid(), pid)
             }
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "a connection of another user was refused");
@@ -132,7 +157,10 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
         tokio::spawn(async move {
             let greeted = tokio::time::timeout(HUB_GREETING_WITHIN, greets(&stream)).await;
             if matches!(greeted, Ok(Ok(true))) {
-                drop(passed.send(Ok(Peer { stream, who, _permit: permit })).await);
+                let from = tokio::task::spawn_blocking(move || pid.and_then(logged_in_from)).await;
+                let who = runtime::Peer::Process { uid, pid, ssh: from.ok().flatten() };
+                let peer = Peer::new(Box::new(stream), who, PollFlags::HUP, Box::new(permit));
+                drop(passed.send(Ok(peer)).await);
             } else {
                 tracing::debug!("a connection that does not speak HTTP/2 was closed");
             }
@@ -165,27 +193,75 @@ async fn greets(stream: &UnixStream) -> io::Result<bool> {
     }
 }
 
+/// Bytes in both directions, with the socket below them.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send {
+    fn socket(&self) -> BorrowedFd<'_>;
+}
+
+impl Line for UnixStream {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
 /// One connection, counted until it ends.
 pub(super) struct Peer {
-    stream: UnixStream,
+    stream: Box<dyn Line>,
+    /// What was read of it already.
+    said: Bytes,
     who: runtime::Peer,
-    _permit: OwnedSemaphorePermit,
+    /// How the system says that the other side is gone altogether.
+    gone: PollFlags,
+    /// Resolves when it has to end, whatever is under way.
+    ends: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _room: Box<dyn Send>,
 }
 
 impl Connected for Peer {
     type ConnectInfo = runtime::Peer;
 
     fn connect_info(&self) -> runtime::Peer {
-        self.who
+        self.who.clone()
     }
 }
 
 impl Peer {
+    pub(super) fn new(
+        stream: Box<dyn Line>,
+        who: runtime::Peer,
+        gone: PollFlags,
+        room: Box<dyn Send>,
+    ) -> Self {
+        Self { stream, said: Bytes::new(), who, gone, ends: None, _room: room }
+    }
+
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only of who comes from elsewhere"))]
+    pub(super) fn having_said(self, said: Bytes) -> Self {
+        Self { said, ..self }
+    }
+
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only of who comes from elsewhere"))]
+    pub(super) fn ending(self, ends: Pin<Box<dyn Future<Output = ()> + Send>>) -> Self {
+        Self { ends: Some(ends), ..self }
+    }
+
     /// Whether the other side is gone altogether.
     fn hung_up(&self) -> bool {
-        let mut asked = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let socket = self.stream.socket();
+        let mut asked = [PollFd::new(&socket, PollFlags::RDHUP)];
         let found = poll(&mut asked, Some(&Timespec::default()));
-        found.is_ok_and(|it| it > 0) && asked.iter().any(|it| it.revents().contains(PollFlags::HUP))
+        found.is_ok_and(|it| it > 0) && asked.iter().any(|it| it.revents().intersects(self.gone))
+    }
+
+    /// Fails once it has to end.
+    fn goes_on(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let over = self.ends.as_mut().is_some_and(|it| it.as_mut().poll(context).is_ready());
+        if over {
+            // Whoever asks again hears the same.
+            self.ends = Some(Box::pin(std::future::ready(())));
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
     }
 }
 
@@ -197,7 +273,13 @@ impl AsyncRead for Peer {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.goes_on(context)?;
         if self.hung_up() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.said.is_empty() {
+            let many = self.said.len().min(buffer.remaining());
+            buffer.put_slice(&self.said.split_to(many));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)
@@ -210,6 +292,7 @@ impl AsyncWrite for Peer {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.goes_on(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -218,6 +301,7 @@ impl AsyncWrite for Peer {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.goes_on(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

@@ -6,7 +6,7 @@ use super::member::Fingerprint;
 use crate::base::{
     fault::{Fault, Outcome},
     id::random_bytes,
-    limits::{ADDRESS_BYTES_MAX, INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX},
+    limits::{REACHED_AT_BYTES_MAX, INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX},
     text::hex,
 };
 
@@ -145,7 +145,7 @@ fn taken<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
 /// An address that others reach: a name or number and a port, with nothing else in it.
 pub fn host_and_port(text: &str) -> Outcome<String> {
     let wrong = || {
-        let shown = crate::base::text::shown(text, ADDRESS_BYTES_MAX);
+        let shown = crate::base::text::shown(text, REACHED_AT_BYTES_MAX);
         Fault::invalid(format!("not HOST:PORT: {shown}"))
     };
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -158,7 +158,7 @@ pub fn host_and_port(text: &str) -> Outcome<String> {
             !host.is_empty() && !host.starts_with('-') && host.bytes().all(plain)
         }
     };
-    if !fits || port == 0 || text.len() > ADDRESS_BYTES_MAX {
+    if !fits || port == 0 || text.len() > REACHED_AT_BYTES_MAX {
         return Err(wrong());
     }
     Ok(text.to_owned())
@@ -207,7 +207,7 @@ mod tests {
         for good in ["a:1", "10.0.0.1:7443", "[2001:db8::1]:443", "my-host.example:65535"] {
             assert_eq!(host_and_port(good).unwrap(), good);
         }
-        let long = format!("{}:1", "x".repeat(ADDRESS_BYTES_MAX));
+        let long = format!("{}:1", "x".repeat(REACHED_AT_BYTES_MAX));
         for bad in ["", "a", ":1", "a:", "a:0", "a:65536", "-o:1", "a b:1", "::1:1", "[x]:1", "a/b:1", &long] {
             assert!(host_and_port(bad).is_err(), "{bad:?}");
         }

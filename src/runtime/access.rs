@@ -126,6 +126,9 @@ pub trait Register: Send + Sync {
     /// What a certificate is worth: asked at each handshake, so it waits for nothing.
     fn standing(&self, certificate: &Fingerprint) -> Standing;
 
+    /// The same of one who has been let in, whatever certificate that was by.
+    fn standing_of(&self, member: &MemberId) -> Standing;
+
     /// Changes whenever a standing may have changed.
     fn changes(&self) -> watch::Receiver<()>;
 

@@ -22,8 +22,10 @@ use crate::{
 
 /// What is spoken in TLS by who has no certificate yet; it is good for nothing else.
 pub const ENROLS: &[u8] = b"sandwatch-enrol/1";
-/// What is spoken by all others.
-pub const CALLS: &[u8] = b"h2";
+/// What is spoken by all others: one word of the hub, whether it lets them in, then HTTP/2.
+pub const CALLS: &[u8] = b"sandwatch/1";
+/// What tools of others speak: HTTP/2 at once.
+pub const TOOLS: &[u8] = b"h2";
 /// The name that every hub's certificate is for: which hub it is, says its authority.
 pub const HUB_NAME: &str = "hub.sandwatch.internal";
 
@@ -151,6 +153,21 @@ impl Credentials {
             expires_at: Timestamp(wire.expires_at_ms),
         })
     }
+}
+
+/// The hub's first word on a connection for calls: why it lets nobody in, or nothing.
+pub fn welcome_bytes(refused: Option<&Fault>) -> Vec<u8> {
+    refused.map(|it| v1::Fault::from(it).encode_to_vec()).unwrap_or_default()
+}
+
+/// Waits for that word.
+pub async fn welcomed(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Outcome<()>> {
+    let word = one(stream, ENROL_BYTES_MAX).await?;
+    if word.is_empty() {
+        return Ok(Ok(()));
+    }
+    let fault = v1::Fault::decode(word.as_slice()).map_err(std::io::Error::other)?;
+    Ok(Err(fault.into()))
 }
 
 /// Writes one message.

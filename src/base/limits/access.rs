@@ -36,7 +36,7 @@ pub const INVITE_TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const INVITE_TRIES_MAX: u32 = 5;
 /// Addresses in an invite, one of them, and all of it as text, in bytes.
 pub const INVITE_ADDRESSES_MAX: usize = 8;
-pub const ADDRESS_BYTES_MAX: usize = 255;
+pub const REACHED_AT_BYTES_MAX: usize = 255;
 pub const INVITE_TEXT_BYTES_MAX: usize = 8 * 1024;
 /// What is said when somebody enrols, in bytes, and how long all of it may take.
 pub const ENROL_BYTES_MAX: usize = 4 * 1024;
@@ -76,3 +76,6 @@ pub const COUNTED_MAX: usize = 1024;
 
 /// Entries of the audit record on refusals of one kind or client, in a burst; then one in `AUDIT_ASK_EVERY`.
 pub const AUDIT_REFUSALS_BURST: u32 = 16;
+
+/// What is read of the environment of a process that connects, in bytes: where its user logged in from.
+pub const ENVIRONMENT_BYTES_MAX: u64 = 64 * 1024;

@@ -169,18 +169,12 @@ impl Members {
 #[async_trait]
 impl Register for Members {
     fn standing(&self, certificate: &Fingerprint) -> Standing {
-        let known = self.known();
-        let has = |it: &&Member| it.certificates.iter().any(|it| it.fingerprint == *certificate);
-        match known.members.iter().find(has) {
-            None => Standing::Unknown,
-            Some(it) if it.revoked_at.is_some() => Standing::Revoked,
-            Some(it) => Standing::Good {
-                member: it.id.clone(),
-                name: it.name.clone(),
-                role: it.role,
-                until: it.expires_at().unwrap_or(it.since),
-            },
-        }
+        let has = |it: &Member| it.certificates.iter().any(|it| it.fingerprint == *certificate);
+        worth(self.known().members.iter().find(|it| has(it)))
+    }
+
+    fn standing_of(&self, member: &MemberId) -> Standing {
+        worth(self.known().members.iter().find(|it| it.id == *member))
     }
 
     fn changes(&self) -> watch::Receiver<()> {
@@ -376,6 +370,19 @@ impl Register for Members {
         self.change(change, vec![act]).await?;
         drop(turn);
         Ok(member)
+    }
+}
+
+fn worth(it: Option<&Member>) -> Standing {
+    match it {
+        None => Standing::Unknown,
+        Some(it) if it.revoked_at.is_some() => Standing::Revoked,
+        Some(it) => Standing::Good {
+            member: it.id.clone(),
+            name: it.name.clone(),
+            role: it.role,
+            until: it.expires_at().unwrap_or(it.since),
+        },
     }
 }
 

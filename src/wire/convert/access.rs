@@ -9,7 +9,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::MemberId,
         limits::{
-            ADDRESS_BYTES_MAX, CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX,
+            REACHED_AT_BYTES_MAX, CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX,
             INVITE_TTL_MAX, INVITE_TTL_MIN, INVITES_MAX, LABEL_BYTES_MAX, MEMBER_NAME_BYTES_MAX,
             MEMBERS_MAX,
         },
@@ -238,5 +238,5 @@ impl TryFrom<v1::RenewResponse> for Renewed {
 
 /// A name that something is taken back by: short enough to be one.
 pub fn name_in(name: String) -> Outcome<String> {
-    text("name", name, ADDRESS_BYTES_MAX)
+    text("name", name, REACHED_AT_BYTES_MAX)
 }
