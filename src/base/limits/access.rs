@@ -50,9 +50,10 @@ pub const LISTEN_MAX: usize = 16;
 /// Connections from elsewhere that are let in, of all and of one client: a console takes three.
 pub const REMOTE_CONNECTIONS_MAX: usize = 384;
 pub const REMOTE_CONNECTIONS_EACH_MAX: usize = 96;
-/// Connections that have not shown who they are: of all, and from one address. The rest is closed unheard.
-pub const STRANGERS_MAX: usize = 128;
-pub const STRANGERS_EACH_MAX: usize = 16;
+/// Connections that have not shown who they are: of all, and from one address, where a team or a script may be. The rest is
+/// closed unheard.
+pub const STRANGERS_MAX: usize = 512;
+pub const STRANGERS_EACH_MAX: usize = 64;
 /// How long the handshake may take, and then the first words.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Headers of one call, in bytes.
