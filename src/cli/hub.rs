@@ -55,6 +55,7 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),
             Err(fault) => return Err(fault),
         },
+        HubVerb::Proxy(_) => return Err(Fault::bug("a verb was dispatched twice")),
         HubVerb::Serve(args) => serve(&target.paths, args).await?,
         HubVerb::Invite(args) => {
             return members::invite(&*link::hub(target).await?.runtime, args).await;

@@ -105,7 +105,7 @@ async fn reach(
     options: client::Options,
     opening: client::Opening,
 ) -> Outcome<client::Client> {
-    let way = client::Way::to(&target.context, &target.paths)?;
+    let way = client::Way::to(&target.context, &target.paths)?.telling(super::out::tell);
     client::Client::reach(way, options, opening).await
 }
 

@@ -31,6 +31,7 @@ mod out;
 mod paint;
 mod patch;
 mod policy;
+mod proxy;
 mod recordings;
 mod resolve;
 mod rules;
@@ -53,6 +54,7 @@ use clap::Parser;
 use crate::{
     base::fault::{Fault, Outcome},
     config::{contexts::ContextName, paths::Paths},
+    model::member::Role,
     tui,
 };
 use args::{Cli, Verb};
@@ -100,7 +102,9 @@ fn no_context(verb: Option<&Verb>, said: Option<&ContextName>) -> Outcome<()> {
         Some(Verb::Audit(args::AuditVerb::Verify(args::AuditVerifyArgs {
             file: Some(_), ..
         }))) => "this file is this machine's",
-        Some(Verb::Hub(args::HubVerb::Serve(_))) => "a hub serves the machine it runs on",
+        Some(Verb::Hub(args::HubVerb::Serve(_) | args::HubVerb::Proxy(_))) => {
+            "this is about the hub of this machine"
+        }
         Some(Verb::Context(_)) => "contexts are named, not spoken to",
         Some(Verb::Demo(_)) => "the demo has no hub",
         _ => return Ok(()),
@@ -125,6 +129,8 @@ fn dispatch(Cli { context: said, verb }: Cli) -> Outcome<out::Code> {
         verb => {
             let paths = Paths::from_environment()?;
             match verb {
+                // Without a log, which many at once would write.
+                Some(Verb::Hub(args::HubVerb::Proxy(args))) => proxy::proxy(&paths, &args),
                 // Without a log: no hub need be there for it.
                 Some(Verb::Policy(verb)) => inside(policy::policy(&paths, said, verb)),
                 Some(Verb::Keys(verb)) => files::keys(&paths, verb),
@@ -264,12 +270,20 @@ async fn run_verb(target: &Target, verb: Option<Verb>) -> Outcome<out::Code> {
     }
 }
 
+/// What a hub is called on screen; who may not do everything there sees as what they are there.
+fn called(target: &Target, role: Role) -> String {
+    match role {
+        Role::Admin => target.name().to_string(),
+        other => format!("{} ({})", target.name(), other.word()),
+    }
+}
+
 async fn console(target: &Target) -> Outcome<out::Code> {
     let link = link::hub_for_console(target).await?;
     let start = tui::console::Start {
         runtime: link.runtime,
         identity: link.identity,
-        hub: target.name().to_string(),
+        hub: called(target, link.runtime.role()),
         directory: link::current_directory()?,
         driver: "local".to_owned(),
         files: tui::files::Files::new(&target.paths),

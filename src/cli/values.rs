@@ -14,8 +14,8 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         limits::{
-            ENV_ENTRY_BYTES_MAX, GPUS_MAX, INVITE_TTL_MAX, INVITE_TTL_MIN, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX,
-            TTL_MAX,
+            ENV_ENTRY_BYTES_MAX, GPUS_MAX, INVITE_TTL_MAX, INVITE_TTL_MIN, PATTERN_BYTES_MAX,
+            SANDBOXES_MAX, SCREEN_CELLS_MAX, TTL_MAX,
         },
         secret::Secret,
         text::visible,

@@ -23,8 +23,8 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         limits::{
-            CERTIFICATE_WITHIN, NAME_BYTES_MAX, PING_WITHIN, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
-            WIRE_STREAM_WINDOW_BYTES,
+            CERTIFICATE_WITHIN, NAME_BYTES_MAX, PING_WITHIN, WIRE_CONNECTION_WINDOW_BYTES,
+            WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
         },
         text::shown,
     },
@@ -36,9 +36,9 @@ use crate::{
         fault::from_status,
         v1::{
             AttendRequest, AttendResponse, PingRequest, RenewRequest, Welcome,
-            access_client::AccessClient, asks_client::AsksClient,
-            attend_response::Kind as Attend, audit_client::AuditClient, files_client::FilesClient,
-            gauges_client::GaugesClient, hub_client::HubClient, policy_client::PolicyClient,
+            access_client::AccessClient, asks_client::AsksClient, attend_response::Kind as Attend,
+            audit_client::AuditClient, files_client::FilesClient, gauges_client::GaugesClient,
+            hub_client::HubClient, policy_client::PolicyClient,
             recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
             sessions_client::SessionsClient, timeline_client::TimelineClient,
         },

@@ -22,6 +22,7 @@ pub async fn enrol(paths: &Paths, name: &ContextName, given: &str) -> Outcome<Ad
         return https::enrol(|| paths.prepare_context(name), &invite).await;
     }
     given.parse().map_err(|why: String| {
-        Fault::invalid(why).hint(format!("an address is {FORMS}, or what sandwatch hub invite printed"))
+        Fault::invalid(why)
+            .hint(format!("an address is {FORMS}, or what sandwatch hub invite printed"))
     })
 }

@@ -100,7 +100,8 @@ fn write(dir: &Path, kept: &Credentials) -> Outcome<()> {
 async fn connect(host: &Host, port: u16, at: &str) -> Outcome<TcpStream> {
     let lost = |why: &str| Fault::lost(format!("{why}: {at}"));
     let found = lookup_host((host.as_str(), port)).await;
-    let found = found.map_err(|_| lost("no such host").hint("sandwatch context ls has its address"))?;
+    let found =
+        found.map_err(|_| lost("no such host").hint("sandwatch context ls has its address"))?;
     let mut last = None;
     for address in found {
         match TcpStream::connect(address).await {
@@ -187,9 +188,12 @@ fn refused(error: &io::Error, at: &str) -> Fault {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => {
-                denied("the hub's certificate is of another time").hint("compare the clocks of both machines")
+                denied("the hub's certificate is of another time")
+                    .hint("compare the clocks of both machines")
             }
-            _ => denied("what answers is another hub, or somebody between: it is not of the authority of your invite"),
+            _ => denied(
+                "what answers is another hub, or somebody between: it is not of the authority of your invite",
+            ),
         },
         Some(other) => Fault::lost(format!("no hub answers, {other}: {at}")),
         // A hub with too many strangers hangs up unheard.
@@ -198,7 +202,10 @@ fn refused(error: &io::Error, at: &str) -> Fault {
 }
 
 /// Uses an invite: makes a key, gets a certificate for it, and keeps both. Gives where the hub was reached.
-pub(super) async fn enrol(dir: impl FnOnce() -> Outcome<std::path::PathBuf>, invite: &InviteText) -> Outcome<Address> {
+pub(super) async fn enrol(
+    dir: impl FnOnce() -> Outcome<std::path::PathBuf>,
+    invite: &InviteText,
+) -> Outcome<Address> {
     let mut reached = Err(Fault::invalid("an invite without an address"));
     for address in &invite.addresses {
         let address: Address =
@@ -214,7 +221,8 @@ pub(super) async fn enrol(dir: impl FnOnce() -> Outcome<std::path::PathBuf>, inv
     // Before the invite is used up.
     let dir = dir()?;
     let enrolled = timeout(ENROL_WITHIN, take_up(stream, invite, &at)).await;
-    let kept = enrolled.unwrap_or_else(|_| Err(Fault::late(format!("the hub did not answer: {at}"))))?;
+    let kept =
+        enrolled.unwrap_or_else(|_| Err(Fault::late(format!("the hub did not answer: {at}"))))?;
     write(&dir, &kept)?;
     Ok(address)
 }
@@ -300,7 +308,13 @@ impl ServerCertVerifier for Pinned {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.by(intermediates)?.verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
+        self.by(intermediates)?.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp,
+            now,
+        )
     }
 
     fn verify_tls12_signature(

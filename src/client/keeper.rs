@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::{
         clock,
-        fault::Outcome,
+        fault::{Fault, Outcome},
         limits::{HUB_RESTS, LINE_BYTES_MAX, PING_EVERY, RETRY_AFTER_MAX, RETRY_AFTER_MIN},
         text::shown,
     },
@@ -150,10 +150,18 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
             Ok(dialled) => return Some(dialled),
             // Until it is time to start one, that there is none is no news.
             Err(fault) if starts || starts_after.is_none() => {
-                fault.message().clone_into(&mut reason);
+                reason = told(&fault, shared.starter.is_none());
             }
             Err(_) => {}
         }
+    }
+}
+
+/// Why there is no hub; of one elsewhere also what mends it, for nothing here does.
+fn told(fault: &Fault, elsewhere: bool) -> String {
+    match fault.hint_text().filter(|_| elsewhere) {
+        Some(hint) => format!("{}; {hint}", fault.message()),
+        None => fault.message().to_owned(),
     }
 }
 

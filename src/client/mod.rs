@@ -33,7 +33,8 @@ use tokio::{
 use self::{dial::Wires, start::Starter};
 pub use self::{
     enrol::enrol,
-    start::connect_or_start,
+    ssh::proxy_greeting,
+    start::{connect_or_start, stream},
     way::{Opening, Way},
 };
 use crate::{
@@ -109,7 +110,8 @@ impl Client {
         // Before the keeper's first turn: a call may come sooner.
         shared.up(&first);
         let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&shared), first));
-        let renewer = shared.way.renews().then(|| tokio::spawn(renew_in_time(Arc::downgrade(&shared))));
+        let renewer =
+            shared.way.renews().then(|| tokio::spawn(renew_in_time(Arc::downgrade(&shared))));
         Ok(Self { shared, keeper, renewer })
     }
 

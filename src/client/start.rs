@@ -41,11 +41,24 @@ pub(super) struct Starter {
     program: PathBuf,
 }
 
+/// One stream of bytes to this instance's hub, which is started when none runs and that is wanted: for who carries them
+/// and speaks no gRPC.
+pub async fn stream(paths: &Paths, starts: bool) -> Outcome<std::os::unix::net::UnixStream> {
+    let socket = paths.hub_socket();
+    let stream = match super::way::connect(&socket).await {
+        Err(fault) if fault.kind() == Kind::Lost && starts => {
+            Starter::new(paths)?.start().await?;
+            super::way::connect(&socket).await?
+        }
+        done => done?,
+    };
+    let stream = stream.into_std().and_then(|it| it.set_nonblocking(false).map(|()| it));
+    stream.map_err(|error| Fault::io("taking a socket over", &error))
+}
+
 /// Connects to this instance's hub, which is started when none runs, and again should it die.
 pub async fn connect_or_start(paths: &Paths, options: Options) -> Outcome<Client> {
-    let program = std::env::current_exe()
-        .map_err(|error| Fault::io("looking for the program of this process", &error))?;
-    let starter = Starter { paths: paths.clone(), program };
+    let starter = Starter::new(paths)?;
     let way = Way::Unix(paths.hub_socket());
     let opening = Opening { starts: false, asks: false };
     match Client::over(way.clone(), options.clone(), opening, Some(starter.clone())).await {
@@ -58,6 +71,12 @@ pub async fn connect_or_start(paths: &Paths, options: Options) -> Outcome<Client
 }
 
 impl Starter {
+    fn new(paths: &Paths) -> Outcome<Self> {
+        let program = std::env::current_exe()
+            .map_err(|error| Fault::io("looking for the program of this process", &error))?;
+        Ok(Self { paths: paths.clone(), program })
+    }
+
     /// Starts a hub and waits until it takes connections. When several do this at once, the lock
     /// decides which hub stays, and all of them find it.
     pub(super) async fn start(&self) -> Outcome<()> {

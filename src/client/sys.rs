@@ -1,4 +1,4 @@
-//! The one system call of this layer that no safe crate offers.
+//! What no safe crate offers: marking descriptors, and a child without a terminal.
 #![allow(unsafe_code, reason = "this is where it is argued")]
 
 /// First descriptor after stdin, stdout and stderr.
@@ -21,5 +21,19 @@ pub(super) fn keep_descriptors_from_children() {
     };
     if result != 0 {
         tracing::debug!("open descriptors could not be kept from the hub");
+    }
+}
+
+/// Has a program run in a session of its own: nothing of it or of what it starts can write on this terminal or ask
+/// there, and no signal of a key reaches it.
+pub(super) fn without_terminal(command: &mut tokio::process::Command) {
+    // SAFETY: between fork and exec the closure makes one system call, which takes nothing, allocates nothing and is
+    // safe to be made there. A fresh child leads no group of processes, so it does not fail; if it did, no program
+    // would be started.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
     }
 }

@@ -11,7 +11,11 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::{dial::Wires, https, ssh::Ssh};
+use super::{
+    dial::Wires,
+    https,
+    ssh::{Ssh, Tell},
+};
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
@@ -85,6 +89,15 @@ impl Way {
                 credentials: paths.context(&context.name),
             }),
             Address::OpenShell { .. } => Err(not_yet(&context.address)),
+        }
+    }
+
+    /// The same, with a person who is told what is said on the way.
+    #[must_use]
+    pub fn telling(self, tell: Tell) -> Self {
+        match self {
+            Self::Ssh(ssh) => Self::Ssh(ssh.telling(tell)),
+            other => other,
         }
     }
 
@@ -163,8 +176,15 @@ fn not_yet(address: &Address) -> Fault {
 }
 
 async fn unix(path: &Path) -> Outcome<Opened> {
+    let stream = connect(path).await?;
+    let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
+    Ok(Opened { stream: Box::new(stream), tap })
+}
+
+/// Connects to the socket of a hub on this machine.
+pub(super) async fn connect(path: &Path) -> Outcome<UnixStream> {
     let short = SocketPath::open(path)?;
-    let stream = UnixStream::connect(short.path()).await.map_err(|error| {
+    UnixStream::connect(short.path()).await.map_err(|error| {
         use std::io::ErrorKind as Io;
         let why = match error.kind() {
             Io::NotFound | Io::ConnectionRefused => "no hub runs".to_owned(),
@@ -172,7 +192,5 @@ async fn unix(path: &Path) -> Outcome<Opened> {
             _ => format!("no connection to the hub: {error}"),
         };
         Fault::new(Kind::Lost, format!("{why}: {}", path.display())).hint("sandwatch hub start")
-    })?;
-    let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    Ok(Opened { stream: Box::new(stream), tap })
+    })
 }

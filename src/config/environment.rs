@@ -1,7 +1,7 @@
 //! The environment: every variable the program reads, and nothing else reads one. Empty counts as
 //! not set. (Where things lie also depends on the XDG variables, which `directories` reads.)
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, net::IpAddr, time::Duration};
 
 use crate::{
     base::{
@@ -151,6 +151,10 @@ pub enum Variable {
     Image,
     /// Which hub verbs speak to.
     Context,
+    /// The program that is called as `ssh`.
+    Ssh,
+    /// From where somebody came by ssh, as its server says: address and port there, address and port here.
+    SshConnection,
     /// In a sandbox: the socket on which its programs ask a person.
     Ask,
     /// How programs of local sandboxes get out.
@@ -176,6 +180,8 @@ impl Variable {
             Self::Log => "SANDWATCH_LOG",
             Self::Image => "SANDWATCH_IMAGE",
             Self::Context => "SANDWATCH_CONTEXT",
+            Self::Ssh => "SANDWATCH_SSH",
+            Self::SshConnection => "SSH_CONNECTION",
             Self::Ask => "SANDWATCH_ASK",
             Self::WayOut => "SANDWATCH_WAY_OUT",
             Self::NoColour => "NO_COLOR",
@@ -195,6 +201,17 @@ impl Variable {
     pub fn text(self) -> Option<String> {
         self.raw()?.into_string().ok()
     }
+}
+
+/// The address from where this process's user came by ssh, if they did.
+pub fn came_by_ssh() -> Option<IpAddr> {
+    came_from(&Variable::SshConnection.text()?)
+}
+
+fn came_from(connection: &str) -> Option<IpAddr> {
+    let address = connection.split(' ').next()?;
+    // Of an address of one link, its zone means nothing elsewhere.
+    address.split('%').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -219,6 +236,15 @@ mod tests {
             by(&[at, ("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRIC_EXPORT_INTERVAL", "5000")]);
         assert_eq!(none.metrics, Some(Duration::from_secs(5)));
         assert!(!none.traces && none.flaws.is_empty());
+    }
+
+    #[test]
+    fn who_came_by_ssh_came_from_an_address() {
+        let from = |text: &str| came_from(text).map(|it| it.to_string());
+        assert_eq!(from("192.0.2.7 50000 192.0.2.1 22").as_deref(), Some("192.0.2.7"));
+        assert_eq!(from("fe80::1%eth0 50000 fe80::2 22").as_deref(), Some("fe80::1"));
+        assert_eq!(from("\x1b[2J 1"), None);
+        assert_eq!(from(""), None);
     }
 
     #[test]

@@ -22,7 +22,14 @@ mod tests {
         for good in ["https://127.0.0.1:0", "https://[::1]:7443", "https://0.0.0.0:1"] {
             assert!(parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "127.0.0.1:1", "http://127.0.0.1:1", "https://localhost:1", "https://1.2.3.4", "https://1.2.3.4:1/"] {
+        for bad in [
+            "",
+            "127.0.0.1:1",
+            "http://127.0.0.1:1",
+            "https://localhost:1",
+            "https://1.2.3.4",
+            "https://1.2.3.4:1/",
+        ] {
             assert!(parse(bad).unwrap_err().contains("https://"), "{bad}");
         }
     }

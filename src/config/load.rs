@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     base::{
-        limits::{CALL_AFTER_MAX, CALL_AFTER_MIN, CALL_WORDS_MAX, ENV_ENTRIES_MAX, LISTEN_MAX, SECRETS_MAX},
+        limits::{
+            CALL_AFTER_MAX, CALL_AFTER_MIN, CALL_WORDS_MAX, ENV_ENTRIES_MAX, LISTEN_MAX,
+            SECRETS_MAX,
+        },
         units::parse_bytes,
     },
     model::{

@@ -4,7 +4,8 @@
 use std::{
     fs,
     future::Future,
-    io::{self, IoSlice, Read},
+    io::{self, IoSlice},
+    net::IpAddr,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::fs::{MetadataExt, PermissionsExt},
@@ -32,11 +33,11 @@ use tonic::transport::server::Connected;
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        limits::{ENVIRONMENT_BYTES_MAX, HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN, NAME_BYTES_MAX},
-        text::shown,
+        limits::{HUB_CONNECTIONS_MAX, HUB_GREETING_WITHIN, VIA_BYTES_MAX},
     },
     config::paths::SocketPath,
     runtime,
+    wire::{VIA, from_ssh},
 };
 
 /// What every HTTP/2 client says first.
@@ -111,18 +112,6 @@ pub(super) fn accept(
     tokio::spawn(accept_all(listener, passed))
 }
 
-/// Where the user of a process logged in from, as its environment says: who is there is this user in any case, and this
-/// only tells from where.
-fn logged_in_from(pid: u32) -> Option<String> {
-    let file = fs::File::open(format!("/proc/{pid}/environ")).ok()?;
-    let mut all = Vec::new();
-    file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut all).ok()?;
-    let found = all.split(|it| *it == 0).find_map(|it| it.strip_prefix(b"SSH_CONNECTION="))?;
-    let address = found.split(|it| *it == b' ').next()?;
-    let address = shown(&String::from_utf8_lossy(address), NAME_BYTES_MAX);
-    Some(address).filter(|it| !it.is_empty())
-}
-
 async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer>>) {
     let room = Arc::new(Semaphore::new(HUB_CONNECTIONS_MAX));
     let own = rustix::process::geteuid().as_raw();
@@ -155,16 +144,58 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
         };
         let passed = passed.clone();
         tokio::spawn(async move {
-            let greeted = tokio::time::timeout(HUB_GREETING_WITHIN, greets(&stream)).await;
-            if matches!(greeted, Ok(Ok(true))) {
-                let from = tokio::task::spawn_blocking(move || pid.and_then(logged_in_from)).await;
-                let who = runtime::Peer::Process { uid, pid, ssh: from.ok().flatten() };
+            let introduced = async {
+                let ssh = introduces(&stream).await?.map(|it| it.to_string());
+                io::Result::Ok((greets(&stream).await?, ssh))
+            };
+            let introduced = tokio::time::timeout(HUB_GREETING_WITHIN, introduced).await;
+            if let Ok(Ok((true, ssh))) = introduced {
+                let who = runtime::Peer::Process { uid, pid, ssh };
                 let peer = Peer::new(Box::new(stream), who, PollFlags::HUP, Box::new(permit));
                 drop(passed.send(Ok(peer)).await);
             } else {
                 tracing::debug!("a connection that does not speak HTTP/2 was closed");
             }
         });
+    }
+}
+
+/// Takes the line by which a proxy says who is behind it, where there is one, and nothing else.
+async fn introduces(stream: &UnixStream) -> io::Result<Option<IpAddr>> {
+    let mut bytes = [0; VIA_BYTES_MAX];
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let seen = stream.try_io(Interest::READABLE, || {
+            let count = recv(stream, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0;
+            let seen = bytes.get(..count).unwrap_or_default();
+            let begins = seen.starts_with(VIA) || (count > 0 && VIA.starts_with(seen));
+            let end = seen.iter().position(|it| *it == b'\n');
+            match end.filter(|_| begins) {
+                Some(end) => Ok(Some(end)),
+                None if begins && count < VIA_BYTES_MAX => Err(io::ErrorKind::WouldBlock.into()),
+                None => Ok(None),
+            }
+        });
+        let end = match seen {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if ready.is_read_closed() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            end => end?,
+        };
+        let Some(end) = end else { return Ok(None) };
+        let line = bytes.get(..end).unwrap_or_default();
+        let from = from_ssh(line).ok_or(io::ErrorKind::InvalidData)?;
+        // It is there, so it is taken at once.
+        let mut taken = [0; VIA_BYTES_MAX];
+        let taken = stream.try_read(taken.get_mut(..=end).unwrap_or_default())?;
+        return if taken == end + 1 {
+            Ok(Some(from))
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        };
     }
 }
 

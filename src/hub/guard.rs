@@ -54,8 +54,7 @@ impl<S> Guard<S> {
     }
 }
 
-type Answering =
-    Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
 impl<S> Service<http::Request<Body>> for Guard<S>
 where
@@ -74,7 +73,9 @@ where
         match self.shared.admit(&mut request) {
             Ok(open) => {
                 let answer = self.inner.call(request);
-                Box::pin(async move { Ok(answer.await?.map(|body| Body::new(Held { body, open }))) })
+                Box::pin(
+                    async move { Ok(answer.await?.map(|body| Body::new(Held { body, open }))) },
+                )
             }
             Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
         }

@@ -48,7 +48,10 @@ impl Bucket {
     }
 
     /// Whether it has all it can have, as if it had never been used.
-    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only who comes from elsewhere is counted so"))]
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(dead_code, reason = "only who comes from elsewhere is counted so")
+    )]
     pub(super) fn is_full(&self, now: Duration) -> bool {
         let came = now.saturating_sub(self.filled).as_secs_f64() * self.a_second;
         self.left + came >= f64::from(self.most)

@@ -50,10 +50,11 @@ use crate::{
     wire::{
         DESCRIPTORS,
         v1::{
-            access_server::AccessServer, asks_server::AsksServer, audit_server::AuditServer, files_server::FilesServer,
-            gauges_server::GaugesServer, hub_server::HubServer, policy_server::PolicyServer,
-            recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
-            sessions_server::SessionsServer, timeline_server::TimelineServer,
+            access_server::AccessServer, asks_server::AsksServer, audit_server::AuditServer,
+            files_server::FilesServer, gauges_server::GaugesServer, hub_server::HubServer,
+            policy_server::PolicyServer, recordings_server::RecordingsServer,
+            sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
+            timeline_server::TimelineServer,
         },
     },
 };
@@ -123,7 +124,8 @@ impl Claim {
         door: Option<Door>,
     ) -> Outcome<()> {
         let (listener, bound) = accept::bind(self.socket())?;
-        let remote = door.as_ref().map(|it| Remote { addresses: it.addresses(), authority: it.authority() });
+        let remote =
+            door.as_ref().map(|it| Remote { addresses: it.addresses(), authority: it.authority() });
         let mut listen = vec![format!("unix:{}", self.socket().display())];
         listen.extend(remote.iter().flat_map(|it| &it.addresses).map(|it| format!("https://{it}")));
         let (passed, peers) = passing();

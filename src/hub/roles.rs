@@ -161,8 +161,11 @@ pub fn find(path: &str) -> Option<&'static Call> {
 /// Why somebody may not, and who may.
 pub fn refusal(who: &Identity, does: &str, least: Role) -> Fault {
     let (name, role) = (&who.name, who.role().said());
-    Fault::denied(format!("{name} is {role} on this hub and can't {does}: that takes {}", least.said()))
-        .hint("an admin of that hub can change it: sandwatch hub members role NAME ROLE")
+    Fault::denied(format!(
+        "{name} is {role} on this hub and can't {does}: that takes {}",
+        least.said()
+    ))
+    .hint("an admin of that hub can change it: sandwatch hub members role NAME ROLE")
 }
 
 #[cfg(test)]
@@ -175,7 +178,8 @@ mod tests {
     #[test]
     fn every_call_of_the_descriptors_is_in_the_table_once_and_no_other_of_ours() {
         let told: BTreeSet<_> = methods().into_iter().collect();
-        let known: Vec<_> = CALLS.iter().map(|it| format!("/{}/{}", it.service, it.method)).collect();
+        let known: Vec<_> =
+            CALLS.iter().map(|it| format!("/{}/{}", it.service, it.method)).collect();
         let once: BTreeSet<_> = known.iter().cloned().collect();
         assert_eq!(once.len(), known.len());
         let ours: BTreeSet<_> =
@@ -184,7 +188,9 @@ mod tests {
         for it in &known {
             assert_eq!(find(it).map(|it| it.does.is_empty()), Some(false));
         }
-        for none in ["", "/", "/x", "/sandwatch.v1.Hub/", "sandwatch.v1.Hub/Ping", "/sandwatch.v1.Hub/ping"] {
+        for none in
+            ["", "/", "/x", "/sandwatch.v1.Hub/", "sandwatch.v1.Hub/Ping", "/sandwatch.v1.Hub/ping"]
+        {
             assert!(find(none).is_none(), "{none}");
         }
     }

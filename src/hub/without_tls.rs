@@ -22,8 +22,10 @@ pub(super) struct Issued {
 impl Door {
     #[expect(clippy::unused_async, reason = "stands for what waits")]
     pub async fn open(_: &Path, _: &[SocketAddr]) -> Outcome<Self> {
-        Err(Fault::unsupported("this sandwatch was built without TLS, and listens for nobody elsewhere")
-            .hint("build it with the feature `tls`, or reach it by an ssh:// context"))
+        Err(Fault::unsupported(
+            "this sandwatch was built without TLS, and listens for nobody elsewhere",
+        )
+        .hint("build it with the feature `tls`, or reach it by an ssh:// context"))
     }
 
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {

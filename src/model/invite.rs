@@ -6,7 +6,7 @@ use super::member::Fingerprint;
 use crate::base::{
     fault::{Fault, Outcome},
     id::random_bytes,
-    limits::{REACHED_AT_BYTES_MAX, INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX},
+    limits::{INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX, REACHED_AT_BYTES_MAX},
     text::hex,
 };
 
@@ -104,8 +104,11 @@ impl InviteText {
             Fault::invalid("this invite was cut off or mistyped").hint("copy the whole line again")
         };
         let bytes = URL_SAFE_NO_PAD.decode(coded).map_err(|_| cut())?;
-        let (body, check) =
-            bytes.len().checked_sub(CHECK_BYTES).and_then(|at| bytes.split_at_checked(at)).ok_or_else(cut)?;
+        let (body, check) = bytes
+            .len()
+            .checked_sub(CHECK_BYTES)
+            .and_then(|at| bytes.split_at_checked(at))
+            .ok_or_else(cut)?;
         if Fingerprint::of(body).bytes().get(..CHECK_BYTES) != Some(check) {
             return Err(cut());
         }
@@ -208,7 +211,10 @@ mod tests {
             assert_eq!(host_and_port(good).unwrap(), good);
         }
         let long = format!("{}:1", "x".repeat(REACHED_AT_BYTES_MAX));
-        for bad in ["", "a", ":1", "a:", "a:0", "a:65536", "-o:1", "a b:1", "::1:1", "[x]:1", "a/b:1", &long] {
+        for bad in [
+            "", "a", ":1", "a:", "a:0", "a:65536", "-o:1", "a b:1", "::1:1", "[x]:1", "a/b:1",
+            &long,
+        ] {
             assert!(host_and_port(bad).is_err(), "{bad:?}");
         }
     }

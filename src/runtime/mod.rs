@@ -61,7 +61,7 @@ pub enum Peer {
         uid: u32,
         /// Of whoever connected; `None` = the system does not say.
         pid: Option<u32>,
-        /// Where its user logged in from, as its environment says; `None` = it says nothing.
+        /// The address from where somebody came by ssh, as a proxy says that runs as this user.
         ssh: Option<String>,
     },
     /// Somebody with a certificate of the hub's.

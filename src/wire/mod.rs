@@ -6,6 +6,7 @@ pub mod kept;
 pub mod methods;
 pub mod stored;
 pub mod shim;
+mod via;
 
 /// What `cargo run -p xtask -- proto` makes of proto/; a test keeps it in step.
 #[allow(
@@ -27,6 +28,7 @@ pub mod generated {
 }
 
 pub use generated::v1;
+pub use via::{VIA, from_ssh, via_ssh};
 
 /// The descriptors of every service and message, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptor.bin");

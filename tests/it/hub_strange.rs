@@ -171,8 +171,7 @@ impl HubService for Bare {
         &self,
         _: Request<AttendRequest>,
     ) -> Result<Response<Self::AttendStream>, Status> {
-        let welcome =
-            Welcome {
+        let welcome = Welcome {
             protocol: self.protocol,
             version: "0.0.7\u{1b}[31m".to_owned(),
             pid: 1,

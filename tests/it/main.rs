@@ -128,6 +128,7 @@ mod pty;
 mod remote_refused;
 mod remote_roles;
 mod remote_support;
+mod remote_watch;
 mod runtime_suite;
 mod runtimes;
 mod session_history;

@@ -73,7 +73,10 @@ fn what_shows_nothing_that_is_good_is_refused_counted_and_written_down() {
     let temp = tempfile::tempdir().unwrap();
     let other = Authority::open(&temp.path().join("authority")).unwrap();
     let said = refused(&far, certificate(&other, hour));
-    assert!(said.contains("UnknownCA") || said.contains("UnknownCa") || said.contains("Decrypt"), "{said}");
+    assert!(
+        said.contains("UnknownCA") || said.contains("UnknownCa") || said.contains("Decrypt"),
+        "{said}"
+    );
     far.has_refused("connection.refused", "issuer");
 
     // Of the hub's own, which only whoever has its key can make.
@@ -134,7 +137,10 @@ fn an_invite_is_good_once_for_a_while_and_until_it_is_withdrawn() {
     let mut text = sandwatch::model::invite::InviteText::parse(&other).unwrap();
     text.addresses = vec![far.address.clone()];
     again.run(&["context", "add", "far", &text.text()]).failed(4, &["another hub"]);
-    assert_eq!(elsewhere.hub.json(&["hub", "members", "ls", "--json"])["invites"][0]["state"], "open");
+    assert_eq!(
+        elsewhere.hub.json(&["hub", "members", "ls", "--json"])["invites"][0]["state"],
+        "open"
+    );
     again.run(&["context", "add", "far", &invite[..60]]).failed(2, &["cut off"]);
     let listed = far.hub.ok(&["hub", "members", "ls"]);
     assert!(listed.contains("vera") && listed.contains("good"), "{listed}");
@@ -154,7 +160,8 @@ async fn who_is_revoked_is_cut_off_in_the_middle_of_a_stream() {
     let it = credentials(&one);
     let open = channel(&far.address, &it).await.unwrap();
     let own = format!("{}.x", it.member);
-    let mut events = call(&open, "/sandwatch.v1.Sandboxes/Events", &own, Bytes::new()).await.unwrap();
+    let mut events =
+        call(&open, "/sandwatch.v1.Sandboxes/Events", &own, Bytes::new()).await.unwrap();
     assert!(events.message().await.unwrap().is_some());
     let far = tokio::task::spawn_blocking(move || {
         far.hub.ok(&["hub", "members", "revoke", "--yes", "vera"]);
@@ -192,7 +199,8 @@ fn nonsense_in_tls_and_out_of_it_ends_and_harms_nobody() {
             };
             (0..many).map(|_| next(&mut seed)).collect()
         };
-        let read = async |mut stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>, bytes: &[u8]| {
+        let read = async |mut stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
+                          bytes: &[u8]| {
             drop(stream.write_all(bytes).await);
             let mut sink = Vec::new();
             let ended = stream.read_to_end(&mut sink);
@@ -204,12 +212,15 @@ fn nonsense_in_tls_and_out_of_it_ends_and_harms_nobody() {
         for round in 0..8 {
             // No HTTP/2; then HTTP/2 with frames of nothing, and one that says it is as large as can be.
             read(greet(&address, &calls).await.unwrap(), &noise(24 + round)).await;
-            read(greet(&address, &tools).await.unwrap(), &[&greeting[..], &noise(600)].concat()).await;
+            read(greet(&address, &tools).await.unwrap(), &[&greeting[..], &noise(600)].concat())
+                .await;
         }
-        let huge = [&greeting[..], &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1], &noise(64 * 1024)].concat();
+        let huge =
+            [&greeting[..], &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1], &noise(64 * 1024)].concat();
         read(greet(&address, &tools).await.unwrap(), &huge).await;
         // Who enrols and has no invite, says too much, or nonsense.
-        let enrols = Manner { certificate: None, protocols: vec![ENROLS.to_vec()], ..Manner::nobody() };
+        let enrols =
+            Manner { certificate: None, protocols: vec![ENROLS.to_vec()], ..Manner::nobody() };
         for many in [0, 1, 100, 4096] {
             let mut stream = greet(&address, &enrols).await.unwrap();
             say(&mut stream, &noise(many)).await.unwrap();
@@ -235,7 +246,8 @@ fn a_certificate_is_renewed_before_it_expires_and_survives_the_hub() {
     client.ok(&["ls"]);
     assert_eq!(credentials(&client), before);
     // As if a third of its life was over.
-    let old = Credentials { issued_at: Timestamp(before.issued_at.0 - 9 * 3_600_000), ..before.clone() };
+    let old =
+        Credentials { issued_at: Timestamp(before.issued_at.0 - 9 * 3_600_000), ..before.clone() };
     std::fs::write(credentials_file(&client), old.bytes()).unwrap();
     client.ok(&["ls"]);
     let after = credentials(&client);

@@ -30,7 +30,16 @@ fn audit(home: &Home) -> Vec<serde_json::Value> {
 fn each_role_does_what_it_may_and_is_told_in_a_line_what_it_may_not() {
     let far = Far::new();
     let hub = &far.hub;
-    hub.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-c", "echo ready; while read it; do echo got $it; done"]);
+    hub.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo ready; while read it; do echo got $it; done",
+    ]);
     hub.ok(&["wait", "box", "--for", "text=ready", "--timeout", "30s"]);
     let viewer = far.client("vera", "viewer");
     let operator = far.client("olga", "operator");
@@ -46,7 +55,8 @@ fn each_role_does_what_it_may_and_is_told_in_a_line_what_it_may_not() {
     let watching = watching.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
 
     // Typing and answering.
-    let why = ["vera (certificate) is a viewer on this hub", "takes an operator", "hub members role"];
+    let why =
+        ["vera (certificate) is a viewer on this hub", "takes an operator", "hub members role"];
     viewer.run(&["send", "box", "x<Enter>"]).failed(4, &why);
     viewer.run(&["pause", "box"]).failed(4, &why);
     viewer.run(&["exec", "box", "--", "true"]).failed(4, &why);
@@ -60,7 +70,9 @@ fn each_role_does_what_it_may_and_is_told_in_a_line_what_it_may_not() {
     let asker = asking(hub, &["--kind", "exec", "--subject", "make"]);
     let id = one_waits(hub, "make");
     viewer.run(&["approvals", "allow", &id]).failed(4, &why);
-    operator.run(&["approvals", "allow", &id, "--scope", "always", "--yes"]).failed(4, &["makes a rule", "takes an admin"]);
+    operator
+        .run(&["approvals", "allow", &id, "--scope", "always", "--yes"])
+        .failed(4, &["makes a rule", "takes an admin"]);
     operator.ok(&["approvals", "allow", &id]);
     assert_eq!(ended(asker).0, 0);
 
@@ -72,7 +84,18 @@ fn each_role_does_what_it_may_and_is_told_in_a_line_what_it_may_not() {
     operator.run(&["rm", "--yes", "box"]).failed(4, &why);
     operator.run(&["hub", "invite", "eve", "--role", "admin"]).failed(4, &why);
     operator.run(&["hub", "stop"]).failed(4, &why);
-    admin.ok(&["run", "-d", "--name", "other", "--workspace", there, "--", "/bin/sh", "-c", "sleep 1000"]);
+    admin.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "other",
+        "--workspace",
+        there,
+        "--",
+        "/bin/sh",
+        "-c",
+        "sleep 1000",
+    ]);
     admin.ok(&["hub", "invite", "eve", "--role", "viewer"]);
     admin.ok(&["rm", "--yes", "other"]);
 
@@ -89,16 +112,16 @@ fn each_role_does_what_it_may_and_is_told_in_a_line_what_it_may_not() {
         let has = |actor: &str, subject: &str| {
             refused.iter().any(|it| it["actor"] == actor && it["subject"] == subject)
         };
-        has("vera (certificate)", "Sandboxes.Pause") && has("olga (certificate)", "Sandboxes.Remove")
+        has("vera (certificate)", "Sandboxes.Pause")
+            && has("olga (certificate)", "Sandboxes.Remove")
     });
     assert!(far.refused("role") >= 8, "{}", far.status());
 
-    // A process is who the system says, and where it came from is beside it; no name passes for one that is proven.
-    let env = [("SSH_CONNECTION", "192.0.2.9 1 192.0.2.1 22"), ("USER", "ada (certificate)")];
-    assert_eq!(hub.run_with(&["pause", "box"], &env).code, 0);
+    // A process is who the system says; no name passes for one that is proven.
+    assert_eq!(hub.run_with(&["pause", "box"], &[("USER", "ada (certificate)")]).code, 0);
     let all = audit(hub);
     let paused = all.iter().rfind(|it| it["action"] == "sandbox.paused").unwrap();
-    assert_eq!((&paused["details"]["from"], &paused["details"]["ssh_from"]), (&"unix".into(), &"192.0.2.9".into()));
+    assert_eq!(paused["details"]["from"], "unix");
     assert!(!paused["actor"].as_str().unwrap().contains('('), "{paused}");
     hub.ok(&["resume", "box"]);
 
@@ -156,7 +179,8 @@ async fn every_call_of_the_descriptors_is_refused_below_its_role_and_made_at_it(
                 assert!(fault.message().contains(listed.least.said()), "{path}: {fault}");
                 refused += 1;
             } else {
-                let unknown = came.as_ref().err().is_some_and(|it| it.code() == Code::Unimplemented);
+                let unknown =
+                    came.as_ref().err().is_some_and(|it| it.code() == Code::Unimplemented);
                 assert!(!denied && !unknown, "{path} as {role:?}: {:?}", came.err());
             }
         }
@@ -179,7 +203,10 @@ async fn nobody_passes_for_a_client_of_another_and_what_is_no_call_is_none() {
     let it = credentials(&one);
     let channel = channel(&far.address, &it).await.unwrap();
     for other in ["somebody", "m.x", &format!("x{}.x", it.member), it.member.as_str()] {
-        let status = call(&channel, "/sandwatch.v1.Sandboxes/List", other, Bytes::new()).await.err().unwrap();
+        let status = call(&channel, "/sandwatch.v1.Sandboxes/List", other, Bytes::new())
+            .await
+            .err()
+            .unwrap();
         assert_eq!(status.code(), Code::PermissionDenied, "{other}: {status:?}");
         assert!(from_status(&status).message().contains("not its own"), "{status:?}");
     }
@@ -218,11 +245,13 @@ async fn a_client_that_takes_too_much_is_told_and_the_others_go_on() {
     assert_eq!(told.code(), Code::ResourceExhausted, "{told:?}");
     assert!(from_status(&told).message().contains("calls a second"), "{told:?}");
     // Bytes that are typed, into nothing.
-    let typed = InputRequest { seq: 7, session: "none".to_owned(), data: vec![b'x'; 64 * 1024].into() };
+    let typed =
+        InputRequest { seq: 7, session: "none".to_owned(), data: vec![b'x'; 64 * 1024].into() };
     let typed: Bytes = typed.encode_to_vec().into();
     let mut busy = false;
     for _ in 0..200 {
-        let Ok(mut answers) = call(&channel, "/sandwatch.v1.Sessions/Input", &own, typed.clone()).await
+        let Ok(mut answers) =
+            call(&channel, "/sandwatch.v1.Sessions/Input", &own, typed.clone()).await
         else {
             continue;
         };

@@ -75,9 +75,10 @@ impl Far {
         eventually(&format!("{why} is counted"), || self.refused(why) > 0);
         eventually(&format!("{why} is in the record"), || {
             let all = self.hub.json(&["audit", "ls", "--json"]);
-            all.as_array().unwrap().iter().any(|it| {
-                it["action"] == action && it["details"]["why"] == why
-            })
+            all.as_array()
+                .unwrap()
+                .iter()
+                .any(|it| it["action"] == action && it["details"]["why"] == why)
         });
     }
 }
@@ -237,5 +238,7 @@ pub async fn call(
     let path: PathAndQuery = path.parse().unwrap();
     let called = grpc.streaming(request, path, Raw);
     let within = tokio::time::timeout(Duration::from_secs(60), called).await;
-    within.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))).map(tonic::Response::into_inner)
+    within
+        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
+        .map(tonic::Response::into_inner)
 }

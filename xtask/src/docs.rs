@@ -177,7 +177,10 @@ fn roles() -> String {
          nobody. `sandwatch hub members role NAME ROLE` changes a role, at once. Why it is so: decision 38.\n",
     );
     for role in Role::ALL {
-        page.push_str(&format!("\n## {}\n\n| call | who makes it can |\n|---|---|\n", capital(role.word())));
+        page.push_str(&format!(
+            "\n## {}\n\n| call | who makes it can |\n|---|---|\n",
+            capital(role.word())
+        ));
         for it in CALLS.iter().filter(|it| it.least == *role) {
             page.push_str(&format!("| `{}/{}` | {} |\n", it.service, it.method, it.does));
         }

@@ -77,6 +77,3 @@ pub const COUNTED_MAX: usize = 1024;
 
 /// Entries of the audit record on refusals of one kind or client, in a burst; then one in `AUDIT_ASK_EVERY`.
 pub const AUDIT_REFUSALS_BURST: u32 = 16;
-
-/// What is read of the environment of a process that connects, in bytes: where its user logged in from.
-pub const ENVIRONMENT_BYTES_MAX: u64 = 64 * 1024;

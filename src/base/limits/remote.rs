@@ -16,3 +16,16 @@ pub const REACH_WITHIN: Duration =
     Duration::from_secs(2 * ANSWER_WITHIN.as_secs() + HUB_START_WITHIN.as_secs());
 /// ... when a person may be asked for a passphrase on the way.
 pub const REACH_ASKING_WITHIN: Duration = Duration::from_secs(180);
+/// How long `ssh` may take to connect, how often it looks whether the other side is there, and how many times that may
+/// say nothing: within a minute it ends by itself. Who looks at the link knows sooner.
+pub const SSH_CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+pub const SSH_ALIVE_EVERY: Duration = Duration::from_secs(15);
+pub const SSH_SILENT_MAX: u32 = 3;
+/// What is kept of the words of `ssh`, in bytes and lines, and how long they are waited for once it has ended.
+pub const SSH_WORDS_BYTES_MAX: usize = 512;
+pub const SSH_WORD_LINES_MAX: usize = 3;
+pub const SSH_WORDS_WITHIN: Duration = Duration::from_millis(500);
+/// What a shell over there may print before the proxy begins, in bytes: a long message of the day.
+pub const SSH_NOISE_BYTES_MAX: usize = 16 * 1024;
+/// The line by which a proxy tells a hub who is behind it, in bytes.
+pub const VIA_BYTES_MAX: usize = 128;

@@ -505,6 +505,8 @@ pub enum HubVerb {
     /// Who may come from elsewhere, as what, and until when
     #[command(subcommand)]
     Members(MembersVerb),
+    /// Carry bytes between it and stdin and stdout: what a console elsewhere has ssh run
+    Proxy(ProxyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -516,6 +518,13 @@ pub struct ServeArgs {
     /// Leave the terminal and the directory it was started from
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProxyArgs {
+    /// Start no hub where none runs
+    #[arg(long)]
+    pub running: bool,
 }
 
 /// How `screen` prints.

@@ -57,8 +57,9 @@ impl Writer {
                     + written.as_ref().err().map_or(0, |_| count);
                 let why = written.err().map_or_else(|| "too many".to_owned(), |it| it.to_string());
                 if let (1.., Some(engine)) = (lost, engine.upgrade()) {
-                    let words =
-                        format!("steps into panes or refusals are not in the audit record, {lost}: {why}");
+                    let words = format!(
+                        "steps into panes or refusals are not in the audit record, {lost}: {why}"
+                    );
                     engine.fleet().notice(Level::Error, None, &words);
                 }
             }

@@ -36,7 +36,7 @@ pub(in crate::engine) fn by_client(who: &Identity, action: Action, subject: &str
 fn from_client(act: Act, who: &Identity) -> Act {
     match &who.peer {
         Some(Peer::Process { uid, pid, ssh }) => act
-            .with("from", "unix")
+            .with("from", if ssh.is_some() { "ssh" } else { "unix" })
             .with("uid", u64::from(*uid))
             .with_any("pid", pid.map(u64::from))
             .with_any("ssh_from", ssh.as_deref()),

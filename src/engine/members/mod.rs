@@ -13,7 +13,10 @@ use tokio::sync::watch;
 
 use self::{refusals::Refusals, table::Change};
 use super::{
-    audit::{notes::Notes, words::{by_client, by_stranger}},
+    audit::{
+        notes::Notes,
+        words::{by_client, by_stranger},
+    },
     store::Store,
 };
 use crate::{
@@ -26,9 +29,7 @@ use crate::{
     model::{
         audit::{Act, Action},
         invite::InviteToken,
-        member::{
-            Admitted, Certificate, Fingerprint, Invite, InviteState, Member, Refused, Role,
-        },
+        member::{Admitted, Certificate, Fingerprint, Invite, InviteState, Member, Refused, Role},
     },
     runtime::{
         Bearer, Identity,
@@ -127,10 +128,12 @@ impl Members {
         let spare = known.members.len().saturating_sub(MEMBERS_MAX - 1);
         let old = members.iter().enumerate().filter(|(at, it)| *at < spare || over(it.0));
         let gone_members = old.map(|(_, it)| it.1.clone()).collect();
-        let mut invites: Vec<_> = known.invites.iter().filter(|it| it.state(now) != InviteState::Open).collect();
+        let mut invites: Vec<_> =
+            known.invites.iter().filter(|it| it.state(now) != InviteState::Open).collect();
         invites.sort_by_key(|it| it.invite.created_at);
         let spare = known.invites.len().saturating_sub(INVITES_MAX - 1);
-        let old = invites.iter().enumerate().filter(|(at, it)| *at < spare || over(it.invite.expires_at));
+        let old =
+            invites.iter().enumerate().filter(|(at, it)| *at < spare || over(it.invite.expires_at));
         let gone_invites = old.map(|(_, it)| it.invite.id.clone()).collect();
         Change { gone_members, gone_invites, ..Change::default() }
     }
@@ -193,7 +196,11 @@ impl Register for Members {
         let known = self.known();
         let mut members = known.members.clone();
         members.sort_by(|a, b| {
-            (a.revoked_at.is_some(), &a.name, a.since).cmp(&(b.revoked_at.is_some(), &b.name, b.since))
+            (a.revoked_at.is_some(), &a.name, a.since).cmp(&(
+                b.revoked_at.is_some(),
+                &b.name,
+                b.since,
+            ))
         });
         let listed = |it: &Kept| Invite { state: it.state(now), ..it.invite.clone() };
         let mut invites: Vec<_> = known.invites.iter().map(listed).collect();
@@ -212,8 +219,9 @@ impl Register for Members {
         let turn = self.turn.lock().await;
         let now = wall();
         if self.good(name, now).is_some() {
-            return Err(Fault::busy(format!("there is a {name} already"))
-                .hint(format!("choose another name, or first: sandwatch hub members revoke {name}")));
+            return Err(Fault::busy(format!("there is a {name} already")).hint(format!(
+                "choose another name, or first: sandwatch hub members revoke {name}"
+            )));
         }
         let mut change = self.tidied(now);
         if self.known().invites.len() >= INVITES_MAX + change.gone_invites.len()
@@ -224,7 +232,10 @@ impl Register for Members {
         }
         // One of a name is enough: the last one counts.
         let before = self.known().invites.clone();
-        for mut old in before.into_iter().filter(|it| it.invite.name == name && it.state(now) == InviteState::Open) {
+        for mut old in before
+            .into_iter()
+            .filter(|it| it.invite.name == name && it.state(now) == InviteState::Open)
+        {
             old.invite.state = InviteState::Withdrawn;
             change.invites.push(old);
         }
@@ -344,12 +355,17 @@ impl Register for Members {
             if named && it.state(now) == InviteState::Open {
                 it.invite.state = InviteState::Withdrawn;
                 let act = by_client(who, Action::InviteWithdrawn, &it.invite.name);
-                acts.push(act.with("role", it.invite.role.word()).with("invite", it.invite.id.as_str()));
+                acts.push(
+                    act.with("role", it.invite.role.word()).with("invite", it.invite.id.as_str()),
+                );
                 change.invites.push(it);
             }
         }
         let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
-        let taken = TakenBack { members: count(change.members.len()), invites: count(change.invites.len()) };
+        let taken = TakenBack {
+            members: count(change.members.len()),
+            invites: count(change.invites.len()),
+        };
         if taken == TakenBack::default() {
             return Err(absent(name));
         }

@@ -7,7 +7,10 @@ use crate::{
         clock,
         limits::{AUDIT_REFUSALS_BURST, COUNTED_MAX},
     },
-    engine::audit::{budget::Budget, words::{by_client, by_hub}},
+    engine::audit::{
+        budget::Budget,
+        words::{by_client, by_hub},
+    },
     model::{
         audit::{Act, Action},
         member::Refused,

@@ -116,8 +116,15 @@ fn put_invite(all: &Transaction<'_>, it: &Kept) -> rusqlite::Result<()> {
                state = excluded.state, tries = excluded.tries";
     let of = &it.invite;
     let row = params![
-        of.id, it.secret.bytes(), of.name, of.role.word(), of.by, of.created_at.0, of.expires_at.0,
-        of.state.word(), it.tries
+        of.id,
+        it.secret.bytes(),
+        of.name,
+        of.role.word(),
+        of.by,
+        of.created_at.0,
+        of.expires_at.0,
+        of.state.word(),
+        it.tries
     ];
     all.execute(put, row).map(drop)
 }
@@ -154,7 +161,8 @@ fn certificates(connection: &Connection, of: &MemberId) -> rusqlite::Result<Vec<
 
 fn invite(row: &Row<'_>) -> rusqlite::Result<Option<Kept>> {
     let (kept, role, state): (Vec<u8>, String, String) = (row.get(1)?, row.get(3)?, row.get(7)?);
-    let known = (Fingerprint::from_bytes(&kept), Role::from_word(&role), InviteState::from_word(&state));
+    let known =
+        (Fingerprint::from_bytes(&kept), Role::from_word(&role), InviteState::from_word(&state));
     let (Some(secret), Some(role), Some(state)) = known else { return Ok(None) };
     let invite = Invite {
         id: row.get(0)?,

@@ -303,8 +303,17 @@ mod tests {
             let first = action.word().split('.').next().unwrap();
             let other = matches!(
                 first,
-                "secrets" | "workspace" | "program" | "file" | "recording" | "syscalls" | "member"
-                    | "invite" | "certificate" | "call" | "connection"
+                "secrets"
+                    | "workspace"
+                    | "program"
+                    | "file"
+                    | "recording"
+                    | "syscalls"
+                    | "member"
+                    | "invite"
+                    | "certificate"
+                    | "call"
+                    | "connection"
             );
             assert!(other || first == told.kind.word(), "{}", action.word());
             let act = Act::new(Timestamp(1), "alice", *action, "box");

@@ -17,9 +17,9 @@ use crate::{
         PROTOCOL,
         fault::to_status,
         v1::{
-            self, AttendRequest, AttendResponse, DoctorRequest, DoctorResponse, Goodbye, PingRequest,
-            PingResponse, ShutdownRequest, ShutdownResponse, StatusRequest, StatusResponse,
-            Welcome, attend_response::Kind, hub_server::Hub,
+            self, AttendRequest, AttendResponse, DoctorRequest, DoctorResponse, Goodbye,
+            PingRequest, PingResponse, ShutdownRequest, ShutdownResponse, StatusRequest,
+            StatusResponse, Welcome, attend_response::Kind, hub_server::Hub,
         },
     },
 };

@@ -10,7 +10,7 @@ use crate::{
     model::invite::{InviteText, InviteToken, host_and_port},
     runtime::{
         Peer,
-        access::{InviteWanted, Invited, Renewed, Register},
+        access::{InviteWanted, Invited, Register, Renewed},
     },
     wire::{
         convert::{
@@ -51,8 +51,10 @@ impl Remote {
         let all = self.addresses.iter().filter(|it| !it.ip().is_unspecified());
         let all = all.map(|it| host_and_port(&it.to_string())).collect::<Outcome<Vec<_>>>()?;
         if all.is_empty() {
-            return Err(Fault::invalid("the hub listens on every address, and can't tell which one others reach")
-                .hint("say it: --address HOST:PORT"));
+            return Err(Fault::invalid(
+                "the hub listens on every address, and can't tell which one others reach",
+            )
+            .hint("say it: --address HOST:PORT"));
         }
         Ok(all)
     }

@@ -89,7 +89,9 @@ impl Authority {
     pub fn open(dir: &Path) -> Outcome<Self> {
         let doing = |error: &io::Error| Fault::io(format_args!("opening {}", dir.display()), error);
         match fs::DirBuilder::new().mode(0o700).create(dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(doing(&error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(doing(&error));
+            }
             _ => {}
         }
         let path = dir.join(FILE);
@@ -108,25 +110,30 @@ impl Authority {
         let (path, fresh) = (dir.join(FILE), dir.join(FRESH));
         // Of a hub that was killed while it wrote.
         drop(fs::remove_file(&fresh));
-        let written = File::options().write(true).create_new(true).mode(0o600).open(&fresh).and_then(
-            |mut file| {
-                file.write_all(&length.to_be_bytes())?;
-                file.write_all(secret)?;
-                file.write_all(&certificate)?;
-                file.sync_all()?;
-                fs::rename(&fresh, &path)
-            },
-        );
+        let written =
+            File::options().write(true).create_new(true).mode(0o600).open(&fresh).and_then(
+                |mut file| {
+                    file.write_all(&length.to_be_bytes())?;
+                    file.write_all(secret)?;
+                    file.write_all(&certificate)?;
+                    file.sync_all()?;
+                    fs::rename(&fresh, &path)
+                },
+            );
         written.map_err(|error| Fault::io(format_args!("writing {}", path.display()), &error))?;
         Self::of(key, certificate)
     }
 
     fn read(path: &Path, file: &File) -> Outcome<Self> {
-        let doing = |error: &io::Error| Fault::io(format_args!("reading {}", path.display()), error);
+        let doing =
+            |error: &io::Error| Fault::io(format_args!("reading {}", path.display()), error);
         let mode = file.metadata().map_err(|error| doing(&error))?.mode();
         if mode & OPEN_TO_OTHERS != 0 {
-            return Err(Fault::denied(format!("others can read the key of this hub: {}", path.display()))
-                .hint("chmod 600 it if nobody did; else move it away, and invite everybody again"));
+            return Err(Fault::denied(format!(
+                "others can read the key of this hub: {}",
+                path.display()
+            ))
+            .hint("chmod 600 it if nobody did; else move it away, and invite everybody again"));
         }
         let mut bytes = Vec::new();
         file.take(CERTIFICATE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| doing(&error))?;

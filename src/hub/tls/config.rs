@@ -44,7 +44,9 @@ impl Configs {
             .map_err(unfit)?;
         let known = Arc::new(Known { chain, register });
         let (shown, key) = authority.server()?;
-        let builder = || ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13]);
+        let builder = || {
+            ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13])
+        };
         let calls = builder()
             .map_err(unfit)?
             .with_client_cert_verifier(known)

@@ -192,9 +192,8 @@ impl Inside {
                 return None;
             }
         };
-        let offered = |it: &[u8]| {
-            hello.client_hello().alpn().is_some_and(|mut all| all.any(|one| one == it))
-        };
+        let offered =
+            |it: &[u8]| hello.client_hello().alpn().is_some_and(|mut all| all.any(|one| one == it));
         let (enrols, configs) = (offered(ENROLS), self.configs());
         let config = if enrols { &configs.enrols } else { &configs.calls };
         match hello.into_stream(Arc::clone(config)).await {
@@ -224,9 +223,9 @@ impl Inside {
         let address = from.ip().to_canonical().to_string();
         let bearer = Bearer { member, name, role, certificate, address, called: None };
         let room = self.members.enter(bearer.member.clone());
-        let crowded = room.is_none().then(|| {
-            Fault::busy(format!("{} has too many connections to this hub", bearer.name))
-        });
+        let crowded = room
+            .is_none()
+            .then(|| Fault::busy(format!("{} has too many connections to this hub", bearer.name)));
         if protocol == CALLS {
             let said = crate::wire::enrol::say(&mut stream, &welcome_bytes(crowded.as_ref())).await;
             said.ok()?;

@@ -9,9 +9,9 @@ use crate::{
         fault::{Fault, Outcome},
         id::MemberId,
         limits::{
-            REACHED_AT_BYTES_MAX, CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX,
+            CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX, INVITE_ADDRESSES_MAX, INVITE_TEXT_BYTES_MAX,
             INVITE_TTL_MAX, INVITE_TTL_MIN, INVITES_MAX, LABEL_BYTES_MAX, MEMBER_NAME_BYTES_MAX,
-            MEMBERS_MAX,
+            MEMBERS_MAX, REACHED_AT_BYTES_MAX,
         },
         text::{cut, shown},
     },
