@@ -106,6 +106,7 @@ pub struct Refusals {
     /// One word, at most 63 bytes. Newer versions have more of them.
     #[prost(string, tag = "1")]
     pub why: ::prost::alloc::string::String,
+    /// How many, at least 1.
     #[prost(uint64, tag = "2")]
     pub count: u64,
 }
@@ -3016,6 +3017,7 @@ pub struct Member {
     /// As they were invited, at most 32 bytes.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+    /// Unspecified is read as VIEWER.
     #[prost(enumeration = "Role", tag = "3")]
     pub role: i32,
     /// Who invited them, at most 256 bytes.
@@ -3052,6 +3054,7 @@ pub struct Invite {
     /// At most 32 bytes.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+    /// As what they are to come; unspecified is read as VIEWER.
     #[prost(enumeration = "Role", tag = "3")]
     pub role: i32,
     /// Who invites, at most 256 bytes.
@@ -3063,6 +3066,7 @@ pub struct Invite {
     /// The same.
     #[prost(int64, tag = "6")]
     pub expires_at_ms: i64,
+    /// What became of it.
     #[prost(enumeration = "InviteState", tag = "7")]
     pub state: i32,
 }
@@ -3118,6 +3122,7 @@ pub struct RevokeAccessResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetRoleRequest {
+    /// A name, as they were invited.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Required.
@@ -3174,8 +3179,10 @@ pub struct EnrolResponse {
 pub mod enrol_response {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
+        /// They are let in from now on.
         #[prost(message, tag = "1")]
         Enrolled(super::Enrolled),
+        /// Why not.
         #[prost(message, tag = "2")]
         Fault(super::Fault),
     }
@@ -3188,6 +3195,7 @@ pub struct Enrolled {
     /// As they were invited, at most 32 bytes.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+    /// Required.
     #[prost(enumeration = "Role", tag = "3")]
     pub role: i32,
     /// X.509 in DER, at most 64 KiB.
