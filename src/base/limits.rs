@@ -518,10 +518,6 @@ pub const INPUT_STREAM_IDLE: Duration = Duration::from_secs(60);
 /// Pause before a lost hub is looked for again; doubled each time up to the larger.
 pub const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
-/// Time between two measurements of the round trip, while somebody looks, and how long one may take:
-/// a hub that hangs is known as such within the sum.
-pub const PING_EVERY: Duration = Duration::from_secs(2);
-pub const PING_WITHIN: Duration = Duration::from_secs(3);
 /// How much of the end of the hub's log is read for the reason it did not start, in bytes.
 pub const LOG_TAIL_BYTES: u64 = 8 * 1024;
 

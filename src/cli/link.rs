@@ -105,7 +105,10 @@ async fn reach(
     options: client::Options,
     opening: client::Opening,
 ) -> Outcome<client::Client> {
-    let way = client::Way::to(&target.context, &target.paths)?.telling(super::out::tell);
+    let way = client::Way::to(&target.context, &target.paths)?;
+    // A console draws for long and has patience for ever.
+    let console = options.patience.is_none() && !opening.asks;
+    let way = if console { way } else { way.for_a_verb(super::out::tell) };
     client::Client::reach(way, options, opening).await
 }
 

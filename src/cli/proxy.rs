@@ -3,14 +3,17 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Write},
     net::Shutdown,
     os::{fd::AsFd, unix::net::UnixStream},
 };
 
 use super::{args::ProxyArgs, inside, out};
 use crate::{
-    base::fault::{Fault, Kind, Outcome},
+    base::{
+        fault::{Fault, Kind, Outcome},
+        limits::PROXY_PIECE_BYTES,
+    },
     client,
     config::{environment, paths::Paths},
     wire,
@@ -44,12 +47,26 @@ fn carry(hub: &UnixStream) -> io::Result<()> {
     // It ends with this process, however long nothing comes.
     std::thread::spawn(move || {
         // What was not read when the other side hung up is not to be read any more.
-        let ended = io::copy(&mut input, &mut &toward);
+        let ended = pass(&mut input, &mut &toward);
         tracing::debug!(?ended, "nothing more comes in");
         toward.shutdown(Shutdown::Both)
     });
     // Whichever side ended, both have.
-    let ended = io::copy(&mut &*hub, &mut output);
+    let ended = pass(&mut &*hub, &mut output);
     tracing::debug!(?ended, "nothing more goes out");
     Ok(())
+}
+
+/// Passes each piece on as it comes. (`io::copy` would splice, by which one direction can hold up the other.)
+fn pass(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut piece = vec![0; PROXY_PIECE_BYTES];
+    loop {
+        let count = match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        to.write_all(piece.get(..count).unwrap_or_default())?;
+    }
 }

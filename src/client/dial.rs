@@ -23,8 +23,8 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         limits::{
-            CERTIFICATE_WITHIN, NAME_BYTES_MAX, PING_WITHIN, WIRE_CONNECTION_WINDOW_BYTES,
-            WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
+            CERTIFICATE_WITHIN, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, NAME_BYTES_MAX, PING_WITHIN_MAX,
+            WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
         },
         text::shown,
     },
@@ -98,16 +98,20 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
         tap,
     };
     let request = wires.request(AttendRequest { protocol: PROTOCOL });
-    let attendance = wires.hub().attend(request).await;
-    let mut attendance = attendance.map_err(|it| wires.fault(&it))?.into_inner();
-    let first = attendance.message().await.map_err(|it| wires.fault(&it))?;
+    let attend = async {
+        let attendance = wires.hub().attend(request).await;
+        let mut attendance = attendance.map_err(|it| wires.fault(&it))?.into_inner();
+        let first = attendance.message().await.map_err(|it| wires.fault(&it))?;
+        Outcome::Ok((attendance, first))
+    };
+    // At the same time: over a long way each round trip shows.
+    let ((attendance, first), rtt) = tokio::try_join!(attend, wires.ping(PING_WITHIN_MAX))?;
     let Some(Attend::Welcome(welcome)) = first.and_then(|it| it.kind) else {
         return Err(Fault::failed(format!("what answers is no hub: {}", way.shown())));
     };
     wires.version = shown(&welcome.version, NAME_BYTES_MAX);
     wires.mismatch = mismatch(&welcome, &wires);
     wires.role = role_in("welcome.role", welcome.role()).unwrap_or(Role::Admin);
-    let rtt = wires.ping().await?;
     Ok(Dialled { wires: Arc::new(wires), attendance, rtt })
 }
 
@@ -123,7 +127,7 @@ fn mismatch(welcome: &Welcome, wires: &Wires) -> Option<Fault> {
 
 /// The connections for input, lists and output, and the end of the first.
 async fn channels(way: &Way, opening: Opening) -> Outcome<(Channel, Channel, Channel, Tap)> {
-    if way.shares(opening) {
+    if way.shares() {
         let (all, tap) = channel(way, opening).await?;
         return Ok((all.clone(), all.clone(), all, tap));
     }
@@ -143,7 +147,14 @@ async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap)> {
             stream.map(TokioIo::new).ok_or(io::Error::from(io::ErrorKind::ConnectionReset)),
         )
     });
-    let channel = Endpoint::from_static("http://hub")
+    let mut endpoint = Endpoint::from_static("http://hub");
+    if way.is_far() {
+        endpoint = endpoint
+            .http2_keep_alive_interval(KEEPALIVE_EVERY)
+            .keep_alive_timeout(KEEPALIVE_WITHIN)
+            .keep_alive_while_idle(true);
+    }
+    let channel = endpoint
         .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
         .connect_with_connector(connector)
@@ -259,10 +270,10 @@ impl Wires {
     }
 
     /// Measures the way there and back.
-    pub(super) async fn ping(&self) -> Outcome<Duration> {
+    pub(super) async fn ping(&self, within: Duration) -> Outcome<Duration> {
         let asked = clock::monotonic();
         let mut pulse = self.pulse();
-        self.answer(PING_WITHIN, pulse.ping(self.request(PingRequest {}))).await?;
+        self.answer(within, pulse.ping(self.request(PingRequest {}))).await?;
         Ok(clock::monotonic().saturating_sub(asked))
     }
 }

@@ -17,7 +17,10 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Outcome},
-        limits::{HUB_RESTS, LINE_BYTES_MAX, PING_EVERY, RETRY_AFTER_MAX, RETRY_AFTER_MIN},
+        limits::{
+            AWAKE_LOOKED_AT_EVERY, HUB_RESTS, LINE_BYTES_MAX, PING_EVERY, PING_TRIPS, PING_WITHIN,
+            PING_WITHIN_AWAKE, PING_WITHIN_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN, SLEPT_MIN,
+        },
         text::shown,
     },
     runtime::Link,
@@ -63,7 +66,7 @@ async fn attend(
     loop {
         let message = tokio::select! {
             message = attendance.message() => message,
-            measured = pulse(link, watched, wires) => match measured {
+            measured = pulse(link, watched, wires, told) => match measured {
                 Ok(rtt) => {
                     if rtt.abs_diff(told) > RTT_STEP.max(told / 2) {
                         told = rtt;
@@ -92,12 +95,41 @@ async fn pulse(
     link: &watch::Sender<Link>,
     watched: &Notify,
     wires: &Arc<Wires>,
+    told: Duration,
 ) -> Outcome<Duration> {
     while link.receiver_count() == 0 {
         watched.notified().await;
     }
+    let slept = clock::asleep();
     tokio::time::sleep(PING_EVERY).await;
-    wires.ping().await
+    let within = match slept_since(slept) {
+        true => PING_WITHIN_AWAKE.max(patience(told) / 4),
+        false => patience(told),
+    };
+    wires.ping(within).await
+}
+
+/// How long a hub may take to answer whose round trip was this.
+fn patience(rtt: Duration) -> Duration {
+    rtt.saturating_mul(PING_TRIPS).clamp(PING_WITHIN, PING_WITHIN_MAX)
+}
+
+fn slept_since(slept: Duration) -> bool {
+    clock::asleep() > slept + SLEPT_MIN
+}
+
+/// Waits; not on when this machine slept meanwhile, and tells that.
+async fn rest(pause: Duration) -> bool {
+    let (slept, mut left) = (clock::asleep(), pause);
+    while !left.is_zero() {
+        let step = left.min(AWAKE_LOOKED_AT_EVERY);
+        tokio::time::sleep(step).await;
+        if slept_since(slept) {
+            return true;
+        }
+        left -= step;
+    }
+    false
 }
 
 /// Looks for a hub until there is one; `None` when the client is gone.
@@ -133,8 +165,10 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
             let down = Link::Down { since, reason: reason.clone(), next_try };
             shared.upgrade()?.link.send_replace(down);
         }
-        tokio::time::sleep(wait).await;
-        pause = (pause * 2).min(RETRY_AFTER_MAX);
+        pause = match rest(wait).await {
+            true => RETRY_AFTER_MIN,
+            false => (pause * 2).min(RETRY_AFTER_MAX),
+        };
         let shared = shared.upgrade()?;
         let starts = starts_after.is_some_and(|it| clock::monotonic() >= it);
         // Something may be drawn by now: nobody is asked.
@@ -174,6 +208,16 @@ fn jittered(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_far_away_may_take_longer_and_nobody_for_ever() {
+        assert_eq!(patience(Duration::ZERO), PING_WITHIN);
+        assert_eq!(patience(Duration::from_millis(200)), PING_WITHIN);
+        assert_eq!(patience(Duration::from_millis(500)), Duration::from_secs(4));
+        assert_eq!(patience(Duration::MAX), PING_WITHIN_MAX);
+        // This machine does not sleep over a test.
+        assert!(!slept_since(clock::asleep()));
+    }
 
     #[test]
     fn a_pause_is_spread_but_never_short_and_never_long() {

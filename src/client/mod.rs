@@ -40,7 +40,7 @@ pub use self::{
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
-        limits::CERTIFICATE_LOOKED_AT_EVERY,
+        limits::{CERTIFICATE_LOOKED_AT_EVERY, PING_WITHIN},
     },
     runtime::{Identity, Link},
 };
@@ -188,7 +188,7 @@ impl Shared {
                 Err(fault)
                     if fault.kind() == Kind::Lost
                         && self.patience.is_some()
-                        && wires.ping().await.is_err() =>
+                        && wires.ping(PING_WITHIN).await.is_err() =>
                 {
                     wires = self.next(Some(wires)).await?;
                 }

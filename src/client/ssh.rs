@@ -61,6 +61,7 @@ pub struct Ssh {
     user: Option<String>,
     host: Host,
     port: Option<u16>,
+    /// Set for a verb.
     tell: Option<Tell>,
 }
 
@@ -75,8 +76,12 @@ impl Ssh {
         Self { context, user, host: host.clone(), port, tell: None }
     }
 
-    pub(super) fn telling(self, tell: Tell) -> Self {
+    pub(super) fn for_a_verb(self, tell: Tell) -> Self {
         Self { tell: Some(tell), ..self }
+    }
+
+    pub(super) fn is_for_a_verb(&self) -> bool {
+        self.tell.is_some()
     }
 
     pub(super) fn context(&self) -> &ContextName {
@@ -107,7 +112,7 @@ impl Ssh {
                 let ended = ended.ok().and_then(Result::ok);
                 let words = match words {
                     Some(words) => words.last().await,
-                    None => String::new(),
+                    None => Vec::new(),
                 };
                 Err(self.why(ended, &words, &heard, opening))
             }
@@ -181,12 +186,13 @@ impl Ssh {
     fn why(
         &self,
         ended: Option<ExitStatus>,
-        words: &str,
+        lines: &[String],
         heard: &Heard,
         opening: Opening,
     ) -> Fault {
         let (place, context) = (self.address(), &self.context);
-        let told = |what: String| match words {
+        let words = end_of(&lines.join("; "));
+        let told = |what: String| match words.as_str() {
             "" => what,
             words => format!("{what}: {words}"),
         };
@@ -207,21 +213,48 @@ impl Ssh {
             )))
             .hint(format!("install a newer one there; `{plain} sandwatch --version` says which it is")),
             // Its own failures, whatever they are.
-            Some(255) if opening.asks => Fault::lost(told(format!("ssh does not get to {place}")))
-                .hint(format!("`{plain} sandwatch --version` goes the same way")),
-            Some(255) => Fault::lost(told(format!("ssh does not get to {place}"))).hint(format!(
-                "nobody is asked here; `sandwatch --context {context} ls` on a terminal asks what ssh does"
-            )),
+            Some(255) => {
+                let what = match words.as_str() {
+                    "" => format!("ssh does not get to {place}"),
+                    words => format!("ssh: {words} (on the way to {place})"),
+                };
+                Fault::lost(what).hint(match opening.asks {
+                    true => format!("`{plain} sandwatch --version` goes the same way"),
+                    false => format!(
+                        "nobody is asked here; `sandwatch --context {context} ls` on a terminal asks what ssh does"
+                    ),
+                })
+            }
             code => match heard {
                 Heard::Noise(noise) => Fault::lost(told(format!(
                     "the shell at {place} prints something before the proxy, and there is none: {noise}"
                 )))
                 .hint(format!("`{plain} sandwatch --version` is to print a version and nothing else")),
-                _ => Fault::new(
-                    code.map_or(Kind::Lost, kind_of),
-                    told(format!("no hub at {place}")),
-                ),
+                _ => self.over_there(code.map_or(Kind::Lost, kind_of), lines, told, opening),
             },
+        }
+    }
+
+    /// What sandwatch itself said over there, in its words.
+    fn over_there(
+        &self,
+        kind: Kind,
+        lines: &[String],
+        told: impl Fn(String) -> String,
+        opening: Opening,
+    ) -> Fault {
+        let after = |mark: &str| lines.iter().rev().find_map(|it| it.strip_prefix(mark));
+        let place = self.address();
+        let fault = match after("sandwatch: ") {
+            Some(what) => Fault::new(kind, format!("{what} (at {place})")),
+            None => Fault::new(kind, told(format!("no hub at {place}"))),
+        };
+        match after("hint: ") {
+            _ if !opening.starts && kind == Kind::Lost => {
+                fault.hint(format!("sandwatch --context {} hub start", self.context))
+            }
+            Some(hint) => fault.hint(format!("over there: {hint}")),
+            None => fault,
         }
     }
 
@@ -328,13 +361,17 @@ impl Words {
     }
 
     /// The end of them, once the program has ended. What it started may keep the pipe open: that is not waited for.
-    async fn last(mut self) -> String {
+    async fn last(mut self) -> Vec<String> {
         drop(timeout(SSH_WORDS_WITHIN, &mut self.reading).await);
-        let words = self.lines.borrow().join("; ");
-        let from = words.len().saturating_sub(SSH_WORDS_BYTES_MAX);
-        let from = (from..words.len()).find(|it| words.is_char_boundary(*it)).unwrap_or(from);
-        words.get(from..).unwrap_or_default().to_owned()
+        self.lines.borrow().clone()
     }
+}
+
+/// The last of some words.
+fn end_of(words: &str) -> String {
+    let from = words.len().saturating_sub(SSH_WORDS_BYTES_MAX);
+    let from = (from..words.len()).find(|it| words.is_char_boundary(*it)).unwrap_or(from);
+    words.get(from..).unwrap_or_default().to_owned()
 }
 
 impl Drop for Words {
@@ -454,14 +491,20 @@ mod tests {
         let ssh = ssh("ssh://me@lab:22");
         let why = |code: i32, asks| {
             let ended = Some(ExitStatus::from_raw(code << 8));
-            ssh.why(ended, "no", &Heard::Nothing, Opening { starts: true, asks })
+            let lines = ["sandwatch: no".to_owned(), "hint: do".to_owned()];
+            ssh.why(ended, &lines, &Heard::Nothing, Opening { starts: true, asks })
         };
         let missing = why(127, false);
-        assert_eq!(missing.message(), "there is no sandwatch at ssh://me@lab:22: no");
+        assert_eq!(
+            missing.message(),
+            "there is no sandwatch at ssh://me@lab:22: sandwatch: no; hint: do"
+        );
         assert!(missing.hint_text().unwrap().contains("`ssh -l me -p 22 lab sandwatch --version`"));
         assert_eq!(why(2, false).kind(), Kind::Unsupported);
         assert!(why(255, false).hint_text().unwrap().contains("`sandwatch --context lab ls`"));
         assert!(why(255, true).hint_text().unwrap().contains("`ssh -l me"));
-        assert_eq!(why(7, true).kind(), Kind::Late);
+        let late = why(7, true);
+        assert_eq!((late.kind(), late.message()), (Kind::Late, "no (at ssh://me@lab:22)"));
+        assert_eq!(late.hint_text(), Some("over there: do"));
     }
 }

@@ -92,11 +92,12 @@ impl Way {
         }
     }
 
-    /// The same, with a person who is told what is said on the way.
+    /// The same for one verb: with one connection, which may have to be asked for, and a person who is told what is said
+    /// on the way.
     #[must_use]
-    pub fn telling(self, tell: Tell) -> Self {
+    pub fn for_a_verb(self, tell: Tell) -> Self {
         match self {
-            Self::Ssh(ssh) => Self::Ssh(ssh.telling(tell)),
+            Self::Ssh(ssh) => Self::Ssh(ssh.for_a_verb(tell)),
             other => other,
         }
     }
@@ -133,9 +134,14 @@ impl Way {
         matches!(self, Self::Https { .. })
     }
 
-    /// Whether input, lists and output share one stream: where each stream may ask a person something.
-    pub(super) fn shares(&self, opening: Opening) -> bool {
-        matches!(self, Self::Ssh(_)) && opening.asks
+    /// Whether input, lists and output share one stream.
+    pub(super) fn shares(&self) -> bool {
+        matches!(self, Self::Ssh(ssh) if ssh.is_for_a_verb())
+    }
+
+    /// Whether a network is between: its silence is no sign of life.
+    pub(super) fn is_far(&self) -> bool {
+        !matches!(self, Self::Unix(_))
     }
 
     /// Whether opening it starts a hub by itself.

@@ -86,7 +86,11 @@ impl Contexts {
     /// Reads the file; without one there is `local` alone.
     pub fn load(paths: &Paths) -> Outcome<Self> {
         let file = paths.contexts_file();
-        let text = source::read(&file)?;
+        let text = match source::read(&file) {
+            // Nothing can be in there; whoever needs the place says what is wrong with it.
+            Err(_) if !paths.config().is_dir() => None,
+            text => text?,
+        };
         let name = file.display().to_string();
         let read = read(&name, text.as_deref().unwrap_or_default());
         let (mut all, current) = read.map_err(|flaws| {
@@ -345,6 +349,7 @@ mod tests {
         again.remove(&"b.c".parse().unwrap()).unwrap();
         assert_eq!(again.current, None);
         // Somebody else wrote meanwhile.
+        contexts.use_(&ContextName::local()).unwrap();
         contexts.save().unwrap();
         assert!(again.save().is_err());
     }

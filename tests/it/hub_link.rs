@@ -80,8 +80,15 @@ async fn garbage_on_the_socket_is_hung_up_on_and_disturbs_nobody() {
     let mut half = UnixStream::connect(&socket).unwrap();
     half.write_all(b"PRI * HTTP/2").unwrap();
     drop(half);
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 100], b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"]
-    {
+    let endless = [&b"SANDWATCH-VIA ssh "[..], &[b'1'; 500]].concat();
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0; 100],
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        b"SANDWATCH-VIA ssh nowhere\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SANDWATCH-VIA ssh 192.0.2.1\nGET / HTTP/1.1\r\n\r\n",
+        &endless,
+    ] {
         let mut stream = UnixStream::connect(&socket).unwrap();
         stream.write_all(garbage).unwrap();
         assert_eq!(stream.read(&mut [0; 10]).unwrap_or(0), 0, "hung up");

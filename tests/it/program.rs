@@ -53,6 +53,7 @@ impl Home {
             .current_dir(self.workspace())
             .env("SANDWATCH_HOME", self.path())
             .env_remove("SANDWATCH_LOG")
+            .env_remove("SANDWATCH_CONTEXT")
             .env_remove("NO_COLOR")
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             .stdin(Stdio::null());

@@ -138,6 +138,7 @@ impl Pty {
         command.env("COLORTERM", "truecolor");
         command.env_remove("NO_COLOR");
         command.env_remove("SANDWATCH_LOG");
+        command.env_remove("SANDWATCH_CONTEXT");
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let screen = Screen::new(Size::clamped(cols, rows));

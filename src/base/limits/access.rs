@@ -59,9 +59,9 @@ pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Headers of one call, in bytes.
 pub const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 /// A connection that carries nothing is asked so often whether the other side is there, and so many times.
-pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(20);
-pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-pub const KEEPALIVE_TRIES: u32 = 4;
+pub const SILENT_AFTER: Duration = Duration::from_secs(20);
+pub const SILENT_ASKED_EVERY: Duration = Duration::from_secs(5);
+pub const SILENT_ASKED_MAX: u32 = 4;
 /// Written, and not confirmed by the other side's machine for so long: the connection is dead.
 pub const UNCONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 

@@ -29,3 +29,24 @@ pub const SSH_WORDS_WITHIN: Duration = Duration::from_millis(500);
 pub const SSH_NOISE_BYTES_MAX: usize = 16 * 1024;
 /// The line by which a proxy tells a hub who is behind it, in bytes.
 pub const VIA_BYTES_MAX: usize = 128;
+/// What a proxy passes on at once, in bytes.
+pub const PROXY_PIECE_BYTES: usize = 64 * 1024;
+
+/// Time between two measurements of the round trip, while somebody looks, and how long one may take: a hub that hangs or
+/// can't be reached any more is known as such within the sum, three seconds.
+pub const PING_EVERY: Duration = Duration::from_secs(1);
+pub const PING_WITHIN: Duration = Duration::from_secs(2);
+const _: () = assert!(PING_EVERY.as_millis() + PING_WITHIN.as_millis() <= 3000);
+/// On a way whose round trips take long, so many of them; and no longer than this.
+pub const PING_TRIPS: u32 = 8;
+pub const PING_WITHIN_MAX: Duration = Duration::from_secs(10);
+/// Once this machine has slept for longer than the first, its connections are most likely gone: what is not answered
+/// within the second is made anew.
+pub const SLEPT_MIN: Duration = Duration::from_secs(2);
+pub const PING_WITHIN_AWAKE: Duration = Duration::from_millis(700);
+/// How often somebody who waits looks whether this machine slept meanwhile.
+pub const AWAKE_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// On a way over a network, how often the other side is asked whether it is there, whoever looks, and how long it may
+/// take to say so.
+pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+pub const KEEPALIVE_WITHIN: Duration = Duration::from_secs(15);

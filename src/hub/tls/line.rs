@@ -27,7 +27,7 @@ use crate::{
     base::{
         clock::wall,
         limits::{
-            CERTIFICATE_LOOKED_AT_EVERY, KEEPALIVE_AFTER, KEEPALIVE_EVERY, KEEPALIVE_TRIES,
+            CERTIFICATE_LOOKED_AT_EVERY, SILENT_AFTER, SILENT_ASKED_EVERY, SILENT_ASKED_MAX,
             UNCONFIRMED_WITHIN,
         },
     },
@@ -53,9 +53,9 @@ pub(super) fn set(stream: &TcpStream) {
     let set = stream
         .set_nodelay(true)
         .and_then(|()| Ok(set_socket_keepalive(stream, true)?))
-        .and_then(|()| Ok(set_tcp_keepidle(stream, KEEPALIVE_AFTER)?))
-        .and_then(|()| Ok(set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?))
-        .and_then(|()| Ok(set_tcp_keepcnt(stream, KEEPALIVE_TRIES)?))
+        .and_then(|()| Ok(set_tcp_keepidle(stream, SILENT_AFTER)?))
+        .and_then(|()| Ok(set_tcp_keepintvl(stream, SILENT_ASKED_EVERY)?))
+        .and_then(|()| Ok(set_tcp_keepcnt(stream, SILENT_ASKED_MAX)?))
         .and_then(|()| Ok(set_tcp_user_timeout(stream, milliseconds)?));
     if let Err(error) = set {
         tracing::debug!(%error, "a connection stays as the system made it");

@@ -56,11 +56,16 @@ impl Status {
         false
     }
 
+    pub(super) fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
     /// All there is to say now.
     pub(super) fn words(&mut self, now: Duration) -> Option<String> {
         self.message.take_if(|it| it.1 <= now);
         self.skipped.take_if(|it| it.1 <= now);
-        let mut parts = Vec::new();
+        // What is said of a key first: a reason may be longer than the line.
+        let mut parts: Vec<String> = self.message.iter().map(|it| visible(&it.0)).collect();
         if let Some((since, reason)) = &self.down {
             let age = human_duration(now.saturating_sub(*since));
             parts.push(format!("NO HUB {age}: {}", visible(reason)));
@@ -68,7 +73,6 @@ impl Status {
         if self.paused {
             parts.push("PAUSED: what is typed waits until it is resumed".to_owned());
         }
-        parts.extend(self.message.as_ref().map(|it| visible(&it.0)));
         if let Some((bytes, _)) = self.skipped {
             parts.push(format!("{} of output were skipped", human_bytes(bytes)));
         }

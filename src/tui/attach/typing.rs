@@ -227,6 +227,9 @@ impl Attached {
             }
             return;
         }
+        if self.status.is_down() && self.keyboard != Keyboard::Unwanted {
+            return self.left_out("there is no hub: what you type is not sent".to_owned());
+        }
         self.typing.hole = None;
         let asked = match self.keyboard {
             Keyboard::Unwanted => {
