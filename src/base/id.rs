@@ -76,4 +76,6 @@ ids! {
     AskId;
     /// Names one console or command-line process that talks to a hub.
     ClientId;
+    /// Names somebody who comes to a hub from elsewhere, for ever; never reused.
+    MemberId;
 }

@@ -1,5 +1,6 @@
 //! Every bound in the program, with its unit and its reason.
 
+mod access;
 mod files;
 mod gate;
 mod gpus;
@@ -11,6 +12,7 @@ mod timeline;
 
 use std::time::Duration;
 
+pub use access::*;
 pub use files::*;
 pub use gate::*;
 pub use gpus::*;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
-    args::{HubVerb, JsonArgs},
+    args::{HubVerb, JsonArgs, ServeArgs},
     json::{CheckView, HubView},
-    link, out, paint,
+    link, members, out, paint,
     table::{Cell, Table, Tone},
 };
 use crate::{
@@ -17,10 +17,10 @@ use crate::{
         limits::COLLECTED_AT_LAST_WITHIN,
         text, units,
     },
-    config::{environment, load, paths::Paths, source},
+    config::{environment, load, paths::Paths, schema::HubConfig, source},
     driver::{local, registry::Registry},
     engine::{Engine, OWN_PROGRAM, Options},
-    hub,
+    hub::{self, tls::Door},
     model::check::{Check, CheckStatus},
     runtime::{HubStatus, Runtime},
 };
@@ -56,18 +56,31 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) => return Err(fault),
         },
         HubVerb::Proxy(_) => return Err(Fault::bug("a verb was dispatched twice")),
-        HubVerb::Serve(args) => serve(&target.paths, args.detached).await?,
+        HubVerb::Serve(args) => serve(&target.paths, args).await?,
+        HubVerb::Invite(args) => {
+            return members::invite(&*link::hub(target).await?.runtime, args).await;
+        }
+        HubVerb::Members(verb) => {
+            return members::members(&*link::hub(target).await?.runtime, verb).await;
+        }
     }
     Ok(out::DONE)
 }
 
 /// The hub itself, until it is told to end.
-async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
+async fn serve(paths: &Paths, args: ServeArgs) -> Outcome<()> {
+    let detached = args.detached;
     dumps::keep_none();
     let claim = match hub::claim(paths).await {
         // Several started one at once, and another was first: all is well.
         Err(fault) if detached && fault.kind() == Kind::Busy => return Ok(()),
         claim => claim?,
+    };
+    // What was asked for here has to be there; what the configuration says keeps no hub from its other work.
+    let asked = !args.listen.is_empty();
+    let door = match asked {
+        true => Some(Door::open(&paths.authority(), &args.listen).await?),
+        false => None,
     };
     let program = OWN_PROGRAM.into();
     let drivers = Registry::standard();
@@ -78,7 +91,11 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
     let metrics = tokio::spawn(serve_metrics(paths.clone(), engine.clone()));
     let (over, ends) = watch::channel(false);
     let collected = tokio::spawn(tell_collector(engine.clone(), ends));
-    let served = claim.serve(Arc::new(engine.clone()), hub::told_to_end()).await;
+    let door = match asked {
+        true => door,
+        false => configured_door(paths, &engine).await,
+    };
+    let served = claim.serve_at(Arc::new(engine.clone()), hub::told_to_end(), door).await;
     metrics.abort();
     over.send_replace(true);
     if tokio::time::timeout(COLLECTED_AT_LAST_WITHIN, collected).await.is_err() {
@@ -88,21 +105,36 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
     served
 }
 
+/// What the configuration says of the hub.
+fn configured(paths: &Paths) -> Outcome<HubConfig> {
+    let text = source::read(&paths.config_file())?.unwrap_or_default();
+    let read = load::config(&paths.config_file().display().to_string(), &text);
+    read.map(|it| it.hub).map_err(|flaws| source::fault(&flaws))
+}
+
+/// Where the configuration has it listen; a hub does its work without.
+async fn configured_door(paths: &Paths, engine: &Engine) -> Option<Door> {
+    let opened = async {
+        let at = configured(paths)?.listen;
+        match at.is_empty() {
+            true => Ok(None),
+            false => Door::open(&paths.authority(), &at).await.map(Some),
+        }
+    };
+    opened.await.unwrap_or_else(|fault: Fault| {
+        engine.warn(&format!("nobody from elsewhere is let in: {fault}"));
+        None
+    })
+}
+
 /// Where the configuration wants it; a hub does its work without.
 async fn serve_metrics(paths: Paths, engine: Engine) {
-    let read = source::read(&paths.config_file()).map(|text| {
-        let text = text.unwrap_or_default();
-        load::config(&paths.config_file().display().to_string(), &text)
-    });
-    let fault = match read {
-        Ok(Ok(config)) => {
-            let Some(at) = config.hub.metrics else { return };
-            match hub::metrics::serve(at, engine.client(link::identity())).await {
-                Ok(never) => match never {},
-                Err(fault) => fault,
-            }
-        }
-        Ok(Err(flaws)) => source::fault(&flaws),
+    let fault = match configured(&paths).map(|it| it.metrics) {
+        Ok(None) => return,
+        Ok(Some(at)) => match hub::metrics::serve(at, engine.client(link::identity())).await {
+            Ok(never) => match never {},
+            Err(fault) => fault,
+        },
         Err(fault) => fault,
     };
     engine.warn(&format!("metrics are not served: {fault}"));
@@ -140,8 +172,11 @@ fn summary(it: &HubStatus) -> String {
         ("sessions", it.sessions.to_string()),
         ("memory", memory),
     ];
+    let refused = it.refused.iter().map(|(why, count)| format!("{count} {}", why.word()));
+    let refused = refused.collect::<Vec<_>>().join(", ");
+    let refused = (!refused.is_empty()).then_some(("refused", refused));
     let mut out = String::new();
-    for (name, value) in rows {
+    for (name, value) in rows.into_iter().chain(refused) {
         out.push_str(&format!("{name:12}{}\n", text::visible(&value)));
     }
     out

@@ -204,6 +204,8 @@ pub struct HubView<'a> {
     sessions: u32,
     pending_approvals: u32,
     rss_bytes: Option<u64>,
+    /// How often somebody was refused, by why.
+    refused: BTreeMap<&'static str, u64>,
 }
 
 impl<'a> From<&'a HubStatus> for HubView<'a> {
@@ -217,6 +219,7 @@ impl<'a> From<&'a HubStatus> for HubView<'a> {
             sessions: it.sessions,
             pending_approvals: it.pending_approvals,
             rss_bytes: it.rss_bytes,
+            refused: it.refused.iter().map(|(why, count)| (why.word(), *count)).collect(),
         }
     }
 }

@@ -23,6 +23,14 @@ pub struct Link {
     pub identity: Identity,
 }
 
+impl Link {
+    fn over(client: client::Client) -> Self {
+        // Who we are may be the hub's word.
+        let identity = client.identity().clone();
+        Self { runtime: Arc::new(client), identity }
+    }
+}
+
 /// How long a verb waits for a hub that was lost meanwhile; a console waits for ever, and shows it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -76,22 +84,20 @@ fn asks() -> bool {
 }
 
 async fn started(target: &Target, patience: Option<Duration>, asks: bool) -> Outcome<Link> {
-    let identity = identity();
-    let options = client::Options { identity: identity.clone(), patience };
+    let options = client::Options { identity: identity(), patience };
     let runtime = if target.is_local() {
         client::connect_or_start(&target.paths, options).await?
     } else {
         reach(target, options, client::Opening { starts: true, asks }).await?
     };
-    Ok(Link { runtime: Arc::new(runtime), identity })
+    Ok(Link::over(runtime))
 }
 
 /// The hub, only if it runs.
 pub async fn running_hub(target: &Target) -> Outcome<Link> {
-    let identity = identity();
-    let options = client::Options { identity: identity.clone(), patience: Some(PATIENCE) };
+    let options = client::Options { identity: identity(), patience: Some(PATIENCE) };
     let opening = client::Opening { starts: false, asks: asks() };
-    Ok(Link { runtime: Arc::new(reach(target, options, opening).await?), identity })
+    Ok(Link::over(reach(target, options, opening).await?))
 }
 
 async fn reach(

@@ -25,6 +25,7 @@ mod jsonl;
 mod link;
 mod logs;
 mod manual;
+mod members;
 mod mcp;
 mod out;
 mod paint;
@@ -53,6 +54,7 @@ use clap::Parser;
 use crate::{
     base::fault::{Fault, Outcome},
     config::{contexts::ContextName, paths::Paths},
+    model::member::Role,
     tui,
 };
 use args::{Cli, Verb};
@@ -168,7 +170,7 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
         Some(Verb::Hub(args::HubVerb::Serve(_))) => "hub",
         Some(_) => "cli",
     };
-    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true }))) = &verb {
+    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true, .. }))) = &verb {
         crate::driver::local::close_inherited();
         crate::hub::detach()?;
     }
@@ -268,12 +270,20 @@ async fn run_verb(target: &Target, verb: Option<Verb>) -> Outcome<out::Code> {
     }
 }
 
+/// What a hub is called on screen; who may not do everything there sees as what they are there.
+fn called(target: &Target, role: Role) -> String {
+    match role {
+        Role::Admin => target.name().to_string(),
+        other => format!("{} ({})", target.name(), other.word()),
+    }
+}
+
 async fn console(target: &Target) -> Outcome<out::Code> {
     let link = link::hub_for_console(target).await?;
     let start = tui::console::Start {
         runtime: link.runtime,
         identity: link.identity,
-        hub: target.name().to_string(),
+        hub: called(target, link.runtime.role()),
         directory: link::current_directory()?,
         driver: "local".to_owned(),
         files: tui::files::Files::new(&target.paths),

@@ -14,8 +14,8 @@ use crate::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
         limits::{
-            ENV_ENTRY_BYTES_MAX, GPUS_MAX, PATTERN_BYTES_MAX, SANDBOXES_MAX, SCREEN_CELLS_MAX,
-            TTL_MAX,
+            ENV_ENTRY_BYTES_MAX, GPUS_MAX, INVITE_TTL_MAX, INVITE_TTL_MIN, PATTERN_BYTES_MAX,
+            SANDBOXES_MAX, SCREEN_CELLS_MAX, TTL_MAX,
         },
         secret::Secret,
         text::visible,
@@ -23,6 +23,8 @@ use crate::{
     },
     config::{contexts::ContextName, environment},
     model::{
+        invite::host_and_port,
+        member::{Role, member_name},
         sandbox::{Egress, Gpus, Isolation, WorkspaceMode},
         secret::{Given, SecretUse, flaw, is_usual, misplaced},
     },
@@ -250,6 +252,33 @@ pub fn host(text: &str) -> Result<String, String> {
         Some(_) => Ok(text.to_owned()),
         None => Err("expected HOST[:PORT], *.HOST[:PORT] or an address".to_owned()),
     }
+}
+
+/// What somebody may do.
+pub fn role(text: &str) -> Result<Role, String> {
+    Role::from_word(text).ok_or_else(|| "expected viewer, operator or admin".to_owned())
+}
+
+/// The name of somebody who is invited.
+pub fn member(text: &str) -> Result<String, String> {
+    member_name(text).map_err(|fault| fault.message().to_owned())
+}
+
+/// How long an invite is good.
+pub fn invite_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    let fits = (INVITE_TTL_MIN..=INVITE_TTL_MAX).contains(&ttl);
+    fits.then_some(ttl).ok_or_else(|| "it must be 1 s to 7 days".to_owned())
+}
+
+/// Where others reach a hub.
+pub fn reached_at(text: &str) -> Result<String, String> {
+    host_and_port(text).map_err(|fault| fault.message().to_owned())
+}
+
+/// Where a hub listens.
+pub fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
+    crate::config::listen::parse(text)
 }
 
 /// The name of a hub.

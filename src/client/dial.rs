@@ -23,19 +23,22 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         limits::{
-            KEEPALIVE_EVERY, KEEPALIVE_WITHIN, NAME_BYTES_MAX, PING_WITHIN_MAX,
+            CERTIFICATE_WITHIN, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, NAME_BYTES_MAX, PING_WITHIN_MAX,
             WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
         },
         text::shown,
     },
-    runtime::Identity,
+    model::member::Role,
+    runtime::{Identity, access::Renewed},
     wire::{
         CLIENT_ID_KEY, CLIENT_NAME_KEY, CLIENT_VERSION_KEY, PROTOCOL,
+        convert::access::role_in,
         fault::from_status,
         v1::{
-            AttendRequest, AttendResponse, PingRequest, Welcome, asks_client::AsksClient,
-            attend_response::Kind as Attend, audit_client::AuditClient, files_client::FilesClient,
-            gauges_client::GaugesClient, hub_client::HubClient, policy_client::PolicyClient,
+            AttendRequest, AttendResponse, PingRequest, RenewRequest, Welcome,
+            access_client::AccessClient, asks_client::AsksClient, attend_response::Kind as Attend,
+            audit_client::AuditClient, files_client::FilesClient, gauges_client::GaugesClient,
+            hub_client::HubClient, policy_client::PolicyClient,
             recordings_client::RecordingsClient, sandboxes_client::SandboxesClient,
             sessions_client::SessionsClient, timeline_client::TimelineClient,
         },
@@ -56,6 +59,8 @@ pub(super) struct Wires {
     pub(super) lanes: Lanes,
     /// Of the hub, safe to show.
     version: String,
+    /// What we may do there, as the hub says.
+    pub(super) role: Role,
     /// Why nothing but `Hub` calls may be made.
     mismatch: Option<Fault>,
     /// Ends a hub of another version, as it is typed.
@@ -87,6 +92,7 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
         marks: Marks::new(identity)?,
         lanes: Lanes::default(),
         version: String::new(),
+        role: Role::Admin,
         newer: way.verb("hub stop"),
         mismatch: None,
         tap,
@@ -105,6 +111,7 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
     };
     wires.version = shown(&welcome.version, NAME_BYTES_MAX);
     wires.mismatch = mismatch(&welcome, &wires);
+    wires.role = role_in("welcome.role", welcome.role()).unwrap_or(Role::Admin);
     Ok(Dialled { wires: Arc::new(wires), attendance, rtt })
 }
 
@@ -197,6 +204,7 @@ macro_rules! clients {
 
 impl Wires {
     clients! {
+        access: AccessClient over control;
         hub: HubClient over control;
         pulse: HubClient over input;
         sandboxes: SandboxesClient over control;
@@ -248,6 +256,12 @@ impl Wires {
                 Err(Fault::late(format!("the hub did not answer within {} s", within.as_secs())))
             }
         }
+    }
+
+    /// Asks for the next certificate, for this key.
+    pub(super) async fn renew(&self, public_key: &[u8]) -> Outcome<Renewed> {
+        let call = self.request(RenewRequest { public_key: public_key.to_vec().into() });
+        self.answer(CERTIFICATE_WITHIN, self.access().renew(call)).await?.try_into()
     }
 
     /// Refuses what may only be asked of a hub of our own protocol.

@@ -1,5 +1,6 @@
 //! What `context add` is given: the address of a hub, or an invitation to one, which is taken up here.
 
+use super::https;
 use crate::{
     base::fault::{Fault, Outcome},
     config::{
@@ -7,11 +8,21 @@ use crate::{
         contexts::ContextName,
         paths::Paths,
     },
+    model::invite::InviteText,
 };
+
+/// What an invitation begins with, in any spelling: whoever has one is told what is wrong with it as with an invitation.
+const INVITATION: &str = "sandwatch-invite";
 
 /// Finds the address in what was given. An invitation is taken up first: what it gives in keys and certificates goes into
 /// the directory of the context, `Paths::prepare_context`.
-#[allow(clippy::unused_async, reason = "an invitation is taken up over the network")]
-pub async fn enrol(_paths: &Paths, _name: &ContextName, given: &str) -> Outcome<Address> {
-    given.parse().map_err(|why: String| Fault::invalid(why).hint(format!("an address is {FORMS}")))
+pub async fn enrol(paths: &Paths, name: &ContextName, given: &str) -> Outcome<Address> {
+    if given.trim_start().starts_with(INVITATION) {
+        let invite = InviteText::parse(given)?;
+        return https::enrol(|| paths.prepare_context(name), &invite).await;
+    }
+    given.parse().map_err(|why: String| {
+        Fault::invalid(why)
+            .hint(format!("an address is {FORMS}, or what sandwatch hub invite printed"))
+    })
 }

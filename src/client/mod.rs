@@ -1,9 +1,15 @@
 //! Layer `client`: Runtime over gRPC. Three connections to a hub: input never waits behind a list,
 //! and neither waits behind output. A lost hub is looked for again, and subscriptions go on.
+mod access;
 mod calls;
 mod dial;
 mod enrol;
 mod files;
+#[cfg(feature = "tls")]
+mod https;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+mod https;
 mod keeper;
 mod lane;
 mod resume;
@@ -13,7 +19,11 @@ mod sys;
 mod timeline;
 mod way;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, watch},
@@ -30,7 +40,7 @@ pub use self::{
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
-        limits::PING_WITHIN,
+        limits::{CERTIFICATE_LOOKED_AT_EVERY, PING_WITHIN},
     },
     runtime::{Identity, Link},
 };
@@ -48,6 +58,8 @@ pub struct Options {
 pub struct Client {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
+    /// Renews what lets us in; `None` where that need not be.
+    renewer: Option<JoinHandle<()>>,
 }
 
 /// What the calls, the subscriptions and the keeper of the link share.
@@ -86,8 +98,8 @@ impl Client {
     ) -> Outcome<Self> {
         let shared = Arc::new(Shared {
             starts: starter.is_some() || (way.starts_hubs() && opening.starts),
+            identity: way.introduce(options.identity),
             way,
-            identity: options.identity,
             patience: options.patience,
             starter,
             link: watch::Sender::new(Link::Connecting),
@@ -98,13 +110,32 @@ impl Client {
         // Before the keeper's first turn: a call may come sooner.
         shared.up(&first);
         let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&shared), first));
-        Ok(Self { shared, keeper })
+        let renewer =
+            shared.way.renews().then(|| tokio::spawn(renew_in_time(Arc::downgrade(&shared))));
+        Ok(Self { shared, keeper, renewer })
+    }
+
+    /// Who we are to this hub.
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+}
+
+/// For as long as its client lives: a console may stay for weeks.
+async fn renew_in_time(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(CERTIFICATE_LOOKED_AT_EVERY).await;
+        let Some(shared) = shared.upgrade() else { return };
+        if let Ok(wires) = shared.wires() {
+            shared.renew(&wires).await;
+        }
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
         self.keeper.abort();
+        self.renewer.iter().for_each(JoinHandle::abort);
         self.shared.wires.send_replace(None);
     }
 }
@@ -118,10 +149,21 @@ impl Shared {
 
     /// Opens the connections and learns who is there, within a deadline.
     async fn dial(&self, opening: Opening) -> Outcome<dial::Dialled> {
-        let dialled = dial::dial(&self.way, opening, &self.identity);
+        let dialled = async {
+            let dialled = dial::dial(&self.way, opening, &self.identity).await?;
+            self.renew(&dialled.wires).await;
+            Ok(dialled)
+        };
         tokio::time::timeout(self.way.within(opening), dialled).await.unwrap_or_else(|_| {
             Err(Fault::late(format!("the hub does not answer: {}", self.way.shown())))
         })
+    }
+
+    /// What lets us in may be renewed; that it can't be is told when it is needed.
+    async fn renew(&self, wires: &Wires) {
+        if let Err(fault) = self.way.renew(wires).await {
+            tracing::warn!(%fault, "the certificate for a hub was not renewed");
+        }
     }
 
     /// From now on calls go to this hub.

@@ -11,10 +11,15 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::ssh::{Ssh, Tell};
+use super::{
+    dial::Wires,
+    https,
+    ssh::{Ssh, Tell},
+};
 use crate::{
     base::{
         fault::{Fault, Kind, Outcome},
+        id::ClientId,
         limits::{ANSWER_WITHIN, REACH_ASKING_WITHIN, REACH_WITHIN},
     },
     config::{
@@ -22,6 +27,7 @@ use crate::{
         contexts::Context,
         paths::{Paths, SocketPath},
     },
+    runtime::{Identity, client_prefix},
 };
 
 /// Bytes in both directions.
@@ -101,10 +107,31 @@ impl Way {
         match self {
             Self::Unix(path) => unix(path).await,
             Self::Ssh(ssh) => ssh.open(opening).await,
-            Self::Https { host, port, .. } => {
-                Err(not_yet(&Address::Https { host: host.clone(), port: *port }))
-            }
+            Self::Https { host, port, credentials } => https::open(host, *port, credentials).await,
         }
+    }
+
+    /// Who we are on this way: over TLS the ids of all our clients begin as the hub told us.
+    pub fn introduce(&self, identity: Identity) -> Identity {
+        let Self::Https { credentials, .. } = self else { return identity };
+        let Ok(kept) = https::read(credentials, &self.shown()) else { return identity };
+        let prefix = client_prefix(&kept.member);
+        if identity.client.as_str().starts_with(&prefix) {
+            return identity;
+        }
+        let client = ClientId::parse(&format!("{prefix}{}", ClientId::random()));
+        Identity { client: client.unwrap_or(identity.client), ..identity }
+    }
+
+    /// Asks for the next certificate, where there is one and it is time.
+    pub(super) async fn renew(&self, wires: &Wires) -> Outcome<()> {
+        let Self::Https { credentials, .. } = self else { return Ok(()) };
+        https::renew(credentials, &self.shown(), wires).await
+    }
+
+    /// Whether what lets us in has to be renewed now and then.
+    pub(super) fn renews(&self) -> bool {
+        matches!(self, Self::Https { .. })
     }
 
     /// Whether input, lists and output share one stream.
@@ -144,6 +171,7 @@ impl Way {
     pub(super) fn verb(&self, verb: &str) -> String {
         match self {
             Self::Ssh(ssh) => format!("sandwatch --context {} {verb}", ssh.context()),
+            Self::Https { host, .. } => format!("on {host}: sandwatch {verb}"),
             _ => format!("sandwatch {verb}"),
         }
     }

@@ -3,13 +3,16 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    environment,
+    environment, listen,
     schema::{Config, Images, Prefs},
     source::{Flaw, Item, Name, Node, Source, Table},
 };
 use crate::{
     base::{
-        limits::{CALL_AFTER_MAX, CALL_AFTER_MIN, CALL_WORDS_MAX, ENV_ENTRIES_MAX, SECRETS_MAX},
+        limits::{
+            CALL_AFTER_MAX, CALL_AFTER_MIN, CALL_WORDS_MAX, ENV_ENTRIES_MAX, LISTEN_MAX,
+            SECRETS_MAX,
+        },
         units::parse_bytes,
     },
     model::{
@@ -27,7 +30,7 @@ const KEYS: &[&str] =
 const UI_KEYS: &[&str] = &["images"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
-const HUB_KEYS: &[&str] = &["metrics"];
+const HUB_KEYS: &[&str] = &["metrics", "listen"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title", "command", "after"];
 
 /// Reads a configuration; `file` is what flaws call it.
@@ -141,8 +144,29 @@ fn hub(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
             }
             config.hub.metrics = at;
         }
+        "listen" => set(&mut config.hub.listen, places(source, item)),
         _ => source.unknown("a setting of `hub`", name, HUB_KEYS.iter().copied()),
     }
+}
+
+/// Places that a hub listens on.
+fn places(source: &mut Source<'_>, item: &Item) -> Option<Vec<SocketAddr>> {
+    let Node::List(items) = &item.node else {
+        wanted(source, item, "a list of places, like [\"https://192.0.2.7:7443\"]");
+        return None;
+    };
+    if items.len() > LISTEN_MAX {
+        source.flaw(item.span.clone(), format!("at most {LISTEN_MAX} places"));
+        return None;
+    }
+    let mut all = Vec::new();
+    for item in items {
+        match listen::parse(&string(source, item)?) {
+            Ok(at) => all.push(at),
+            Err(why) => source.flaw(item.span.clone(), why),
+        }
+    }
+    Some(all)
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

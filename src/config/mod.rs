@@ -4,6 +4,7 @@ pub mod agents;
 pub mod contexts;
 pub mod environment;
 pub mod import;
+pub mod listen;
 pub mod load;
 pub mod paths;
 pub mod policy;

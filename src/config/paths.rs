@@ -144,6 +144,10 @@ impl Paths {
     pub fn hub_socket(&self) -> PathBuf {
         self.run.join("hub.sock")
     }
+    /// The key by which this instance's hub lets others in.
+    pub fn authority(&self) -> PathBuf {
+        self.state.join("authority")
+    }
     pub fn registry(&self) -> PathBuf {
         self.state.join("registry.db")
     }

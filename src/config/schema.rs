@@ -85,6 +85,8 @@ pub struct NotifyConfig {
 pub struct HubConfig {
     /// Where it serves metrics over HTTP: an address of this machine alone. `None` = nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where it lets in who has a certificate of its own, over TLS.
+    pub listen: Vec<SocketAddr>,
 }
 
 impl Default for NotifyConfig {

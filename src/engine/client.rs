@@ -82,6 +82,8 @@ macro_rules! recorded {
     }};
 }
 
+impl crate::runtime::access::Access for Client {}
+
 #[async_trait]
 impl Runtime for Client {
     async fn hub(&self) -> Outcome<HubStatus> {

@@ -31,6 +31,7 @@ impl Inner {
             sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
             pending_approvals: u32::try_from(asks).unwrap_or(u32::MAX),
             rss_bytes: resident_bytes(),
+            refused: self.members.refused_so_far(),
         }
     }
 

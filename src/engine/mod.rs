@@ -21,6 +21,7 @@ mod gauges;
 mod hits;
 mod keeper;
 mod lease;
+mod members;
 mod name;
 mod past;
 mod prune;
@@ -70,7 +71,7 @@ use crate::{
     config::paths::Paths,
     driver::{Ground, registry::Registry},
     model::{audit::Action, event::Level},
-    runtime::{Directory, Identity, Runtime},
+    runtime::{Directory, Identity, Runtime, access::Register},
 };
 use audit::{notes::Notes, words};
 use fleet::{Fleet, Telling};
@@ -119,6 +120,7 @@ struct Inner {
     rules: rules::Rules,
     meters: Arc<gauges::Meters>,
     notes: Notes,
+    members: Arc<members::Members>,
     /// Counts what is written of asks.
     asks_kept: AtomicU32,
     /// It is known which answers hold on: before, none is forgotten.
@@ -157,6 +159,7 @@ impl Engine {
         let (mut noted, happenings) = Noted::new();
         noted.take_up(opened.store.last_statuses().await?);
         let rules = rules::Rules::since(&opened.store.last_policies().await?);
+        let members = members::Members::open(opened.store.clone(), notes.clone()).await?;
         let inner = Arc::new(Inner {
             paths: options.paths,
             drivers: options.drivers,
@@ -173,6 +176,7 @@ impl Engine {
             rules,
             meters: Arc::default(),
             notes,
+            members: Arc::new(members),
             asks_kept: AtomicU32::default(),
             asks_settled: AtomicBool::default(),
             readers: Arc::new(Semaphore::new(JOURNAL_READERS_MAX)),
@@ -255,6 +259,10 @@ impl Directory for Engine {
 
     fn client_gone(&self, client: &ClientId) {
         Self::client_gone(self, client);
+    }
+
+    fn register(&self) -> Option<Arc<dyn Register>> {
+        Some(self.inner.members.clone())
     }
 }
 

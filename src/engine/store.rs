@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     audit::table as audit,
     hits::{self, Answered},
+    members::table as members,
     ruled,
     timeline::table as timeline,
 };
@@ -63,6 +64,7 @@ const MIGRATIONS: &[&str] = &[
     hits::TABLE,
     ruled::TABLE,
     timeline::TABLE,
+    members::TABLE,
 ];
 
 /// One sandbox as it is kept.

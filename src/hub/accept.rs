@@ -3,9 +3,13 @@
 
 use std::{
     fs,
+    future::Future,
     io::{self, IoSlice},
     net::IpAddr,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -13,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{RecvFlags, recv},
@@ -20,7 +25,7 @@ use rustix::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
 use tonic::transport::server::Connected;
@@ -36,7 +41,7 @@ use crate::{
 };
 
 /// What every HTTP/2 client says first.
-const GREETING: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const GREETING: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause when the system has no descriptor left for a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Connections that passed and wait for gRPC to take them.
@@ -94,10 +99,17 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|it| (it.dev(), it.ino()))
 }
 
+/// The way of those who may speak to gRPC.
+pub(super) fn passing() -> (mpsc::Sender<io::Result<Peer>>, Peers) {
+    mpsc::channel(PASSED_MAX)
+}
+
 /// Takes connections for as long as the task lives.
-pub(super) fn accept(listener: UnixListener) -> (JoinHandle<()>, Peers) {
-    let (passed, peers) = mpsc::channel(PASSED_MAX);
-    (tokio::spawn(accept_all(listener, passed)), peers)
+pub(super) fn accept(
+    listener: UnixListener,
+    passed: mpsc::Sender<io::Result<Peer>>,
+) -> JoinHandle<()> {
+    tokio::spawn(accept_all(listener, passed))
 }
 
 async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer>>) {
@@ -112,10 +124,10 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
                 continue;
             }
         };
-        let who = match stream.peer_cred() {
+        let (uid, pid) = match stream.peer_cred() {
             Ok(peer) if peer_allowed(own, peer.uid()) => {
                 let pid = peer.pid().and_then(|it| u32::try_from(it).ok());
-                runtime::Peer { uid: peer.uid(), pid, ssh: None }
+                (peer.uid(), pid)
             }
             Ok(peer) => {
                 tracing::warn!(uid = peer.uid(), "a connection of another user was refused");
@@ -138,8 +150,9 @@ async fn accept_all(listener: UnixListener, passed: mpsc::Sender<io::Result<Peer
             };
             let introduced = tokio::time::timeout(HUB_GREETING_WITHIN, introduced).await;
             if let Ok(Ok((true, ssh))) = introduced {
-                let who = runtime::Peer { ssh, ..who };
-                drop(passed.send(Ok(Peer { stream, who, _permit: permit })).await);
+                let who = runtime::Peer::Process { uid, pid, ssh };
+                let peer = Peer::new(Box::new(stream), who, PollFlags::HUP, Box::new(permit));
+                drop(passed.send(Ok(peer)).await);
             } else {
                 tracing::debug!("a connection that does not speak HTTP/2 was closed");
             }
@@ -211,11 +224,28 @@ async fn greets(stream: &UnixStream) -> io::Result<bool> {
     }
 }
 
+/// Bytes in both directions, with the socket below them.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send {
+    fn socket(&self) -> BorrowedFd<'_>;
+}
+
+impl Line for UnixStream {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
 /// One connection, counted until it ends.
 pub(super) struct Peer {
-    stream: UnixStream,
+    stream: Box<dyn Line>,
+    /// What was read of it already.
+    said: Bytes,
     who: runtime::Peer,
-    _permit: OwnedSemaphorePermit,
+    /// How the system says that the other side is gone altogether.
+    gone: PollFlags,
+    /// Resolves when it has to end, whatever is under way.
+    ends: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _room: Box<dyn Send>,
 }
 
 impl Connected for Peer {
@@ -227,11 +257,42 @@ impl Connected for Peer {
 }
 
 impl Peer {
+    pub(super) fn new(
+        stream: Box<dyn Line>,
+        who: runtime::Peer,
+        gone: PollFlags,
+        room: Box<dyn Send>,
+    ) -> Self {
+        Self { stream, said: Bytes::new(), who, gone, ends: None, _room: room }
+    }
+
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only of who comes from elsewhere"))]
+    pub(super) fn having_said(self, said: Bytes) -> Self {
+        Self { said, ..self }
+    }
+
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only of who comes from elsewhere"))]
+    pub(super) fn ending(self, ends: Pin<Box<dyn Future<Output = ()> + Send>>) -> Self {
+        Self { ends: Some(ends), ..self }
+    }
+
     /// Whether the other side is gone altogether.
     fn hung_up(&self) -> bool {
-        let mut asked = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let socket = self.stream.socket();
+        let mut asked = [PollFd::new(&socket, PollFlags::RDHUP)];
         let found = poll(&mut asked, Some(&Timespec::default()));
-        found.is_ok_and(|it| it > 0) && asked.iter().any(|it| it.revents().contains(PollFlags::HUP))
+        found.is_ok_and(|it| it > 0) && asked.iter().any(|it| it.revents().intersects(self.gone))
+    }
+
+    /// Fails once it has to end.
+    fn goes_on(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let over = self.ends.as_mut().is_some_and(|it| it.as_mut().poll(context).is_ready());
+        if over {
+            // Whoever asks again hears the same.
+            self.ends = Some(Box::pin(std::future::ready(())));
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
     }
 }
 
@@ -243,7 +304,13 @@ impl AsyncRead for Peer {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.goes_on(context)?;
         if self.hung_up() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.said.is_empty() {
+            let many = self.said.len().min(buffer.remaining());
+            buffer.put_slice(&self.said.split_to(many));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)
@@ -256,6 +323,7 @@ impl AsyncWrite for Peer {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.goes_on(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -264,6 +332,7 @@ impl AsyncWrite for Peer {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.goes_on(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

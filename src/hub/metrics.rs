@@ -213,6 +213,16 @@ pub(super) fn families(known: &Known) -> Vec<Family> {
         Family::gauge("asks_pending", "Asks that wait for an answer.")
             .one(Some(f64::from(status.pending_approvals))),
     ];
+    let refused = Family {
+        kind: Kind::Counter,
+        ..Family::gauge("refused_total", "Connections and calls from elsewhere that were refused.")
+    };
+    all.push(
+        status
+            .refused
+            .iter()
+            .fold(refused, |all, (why, count)| all.by("why", why.word(), *count as f64)),
+    );
     let states = State::ALL.iter().map(|state| (state.word(), |it: &&Sandbox| it.state == *state));
     let of = Family::gauge("sandboxes", "Sandboxes by state.");
     all.push(states.fold(of, |all, (word, is)| {

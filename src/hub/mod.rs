@@ -5,25 +5,36 @@
 //! on), then calls `Claim::serve`.
 mod accept;
 mod claim;
+mod guard;
+mod meter;
 pub mod metrics;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod outgoing;
+pub mod roles;
 mod service;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+pub mod tls;
 mod work;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Server, server::Router};
+use tonic::{service::Routes, transport::Server};
 
 pub use accept::peer_allowed;
 pub use claim::{Claim, claim, ended};
 
 use self::{
-    accept::{Bound, Peers, accept},
+    accept::{Bound, Peers, accept, passing},
+    guard::Guard,
+    meter::Meters,
     service::Service,
+    tls::Door,
     work::Work,
 };
 use crate::{
@@ -31,7 +42,7 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         limits::{
-            HUB_DRAIN_WITHIN, HUB_STREAMS_MAX, WIRE_CONNECTION_WINDOW_BYTES,
+            HEADERS_BYTES_MAX, HUB_DRAIN_WITHIN, HUB_STREAMS_MAX, WIRE_CONNECTION_WINDOW_BYTES,
             WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
         },
     },
@@ -39,10 +50,11 @@ use crate::{
     wire::{
         DESCRIPTORS,
         v1::{
-            asks_server::AsksServer, audit_server::AuditServer, files_server::FilesServer,
-            gauges_server::GaugesServer, hub_server::HubServer, policy_server::PolicyServer,
-            recordings_server::RecordingsServer, sandboxes_server::SandboxesServer,
-            sessions_server::SessionsServer, timeline_server::TimelineServer,
+            access_server::AccessServer, asks_server::AsksServer, audit_server::AuditServer,
+            files_server::FilesServer, gauges_server::GaugesServer, hub_server::HubServer,
+            policy_server::PolicyServer, recordings_server::RecordingsServer,
+            sandboxes_server::SandboxesServer, sessions_server::SessionsServer,
+            timeline_server::TimelineServer,
         },
     },
 };
@@ -72,13 +84,25 @@ pub async fn told_to_end() {
 /// What all services of one hub share.
 struct Shared {
     directory: Arc<dyn Directory>,
-    listen: String,
+    listen: Vec<String>,
+    /// `None` = nobody comes from elsewhere.
+    remote: Option<Remote>,
+    meters: Meters,
     /// `clock::monotonic` when it began to serve.
     started: std::time::Duration,
     /// Why the hub ends; `None` while it does not.
     stop: watch::Sender<Option<String>>,
     work: Work,
     attendance: service::Attendance,
+}
+
+/// What lets others come.
+struct Remote {
+    addresses: Vec<SocketAddr>,
+    #[cfg(feature = "tls")]
+    authority: Arc<tls::authority::Authority>,
+    #[cfg(not(feature = "tls"))]
+    authority: Arc<tls::Authority>,
 }
 
 impl Claim {
@@ -89,17 +113,39 @@ impl Claim {
         directory: Arc<dyn Directory>,
         stop: impl Future<Output = ()> + Send,
     ) -> Outcome<()> {
+        self.serve_at(directory, stop, None).await
+    }
+
+    /// The same, for those as well who come from elsewhere by that door.
+    pub async fn serve_at(
+        self,
+        directory: Arc<dyn Directory>,
+        stop: impl Future<Output = ()> + Send,
+        door: Option<Door>,
+    ) -> Outcome<()> {
         let (listener, bound) = accept::bind(self.socket())?;
+        let remote =
+            door.as_ref().map(|it| Remote { addresses: it.addresses(), authority: it.authority() });
+        let mut listen = vec![format!("unix:{}", self.socket().display())];
+        listen.extend(remote.iter().flat_map(|it| &it.addresses).map(|it| format!("https://{it}")));
+        let (passed, peers) = passing();
+        let mut accepting = match (door, directory.register()) {
+            (Some(door), Some(register)) => door.accept(register, &passed)?,
+            (Some(_), None) => return Err(Fault::bug("a hub with a door and no register")),
+            (None, _) => Vec::new(),
+        };
         let shared = Arc::new(Shared {
             directory,
-            listen: format!("unix:{}", self.socket().display()),
+            listen,
+            remote,
+            meters: Meters::default(),
             started: clock::monotonic(),
             stop: watch::Sender::new(None),
             work: Work::new(),
             attendance: service::Attendance::default(),
         });
-        let (accepting, peers) = accept(listener);
-        tracing::info!(listen = shared.listen, "the hub serves");
+        accepting.push(accept(listener, passed));
+        tracing::info!(listen = shared.listen.join(" "), "the hub serves");
         let stop = async {
             tokio::select! {
                 () = stop => "the hub was told to end",
@@ -107,7 +153,7 @@ impl Claim {
             }
         };
         let serving = run(shared.clone(), peers, stop, &self, &bound).await;
-        accepting.abort();
+        accepting.iter().for_each(tokio::task::JoinHandle::abort);
         tracing::info!("the hub has ended");
         serving
     }
@@ -121,8 +167,17 @@ async fn run(
     bound: &Bound,
 ) -> Outcome<()> {
     let mut asked = shared.stop.subscribe();
-    let serving = router(&shared)
-        .await?
+    let guarded = {
+        let shared = shared.clone();
+        tower::layer::layer_fn(move |inner| Guard::new(inner, shared.clone()))
+    };
+    let serving = Server::builder()
+        .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(HUB_STREAMS_MAX)
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .layer(guarded)
+        .add_routes(routes(&shared).await?)
         .serve_with_incoming_shutdown(ReceiverStream::new(peers), stopped(shared.stop.subscribe()));
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
@@ -163,7 +218,8 @@ impl Shared {
     }
 }
 
-async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
+/// Every service, without what stands before them.
+async fn routes(shared: &Arc<Shared>) -> Outcome<Routes> {
     let service = Service::new(shared.clone());
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -181,6 +237,7 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
     reporter.set_serving::<PolicyServer<Service>>().await;
     reporter.set_serving::<GaugesServer<Service>>().await;
     reporter.set_serving::<FilesServer<Service>>().await;
+    reporter.set_serving::<AccessServer<Service>>().await;
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
     macro_rules! bounded {
         ($server:ident) => {
@@ -189,10 +246,8 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
                 .max_encoding_message_size(WIRE_MESSAGE_BYTES_MAX)
         };
     }
-    Ok(Server::builder()
-        .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(HUB_STREAMS_MAX)
+    let mut routes = Routes::builder();
+    routes
         .add_service(bounded!(HubServer))
         .add_service(bounded!(SandboxesServer))
         .add_service(bounded!(SessionsServer))
@@ -203,6 +258,8 @@ async fn router(shared: &Arc<Shared>) -> Outcome<Router> {
         .add_service(bounded!(PolicyServer))
         .add_service(bounded!(GaugesServer))
         .add_service(bounded!(FilesServer))
+        .add_service(bounded!(AccessServer))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
-        .add_service(reflection))
+        .add_service(reflection);
+    Ok(routes.routes())
 }

@@ -64,6 +64,18 @@ words! {
         /// A file or directory was written from outside.
         FileWritten = "file.written",
         RecordingRemoved = "recording.removed",
+        /// Somebody is to come from elsewhere.
+        MemberInvited = "member.invited",
+        InviteWithdrawn = "invite.withdrawn",
+        /// They came, and have a certificate.
+        MemberEnrolled = "member.enrolled",
+        CertificateRenewed = "certificate.renewed",
+        MemberRoleChanged = "member.role_changed",
+        MemberRevoked = "member.revoked",
+        /// A client wanted what its role does not include, or too much of it.
+        CallRefused = "call.refused",
+        /// A connection from elsewhere was not let in.
+        ConnectionRefused = "connection.refused",
     }
 }
 

@@ -8,6 +8,8 @@ pub mod change;
 pub mod check;
 pub mod event;
 pub mod hunk;
+pub mod invite;
+pub mod member;
 pub mod fact;
 pub mod file;
 pub mod foreign;

@@ -1,6 +1,7 @@
 //! Layer `runtime`: everything a console or a verb may ask of a hub. Two implementations, one
 //! conformance suite: `engine` in the same process, `client` over gRPC.
 
+pub mod access;
 pub mod files;
 
 use std::{sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::Outcome,
-        id::{AskId, ClientId, SandboxId, SessionId, SnapshotId},
+        id::{AskId, ClientId, MemberId, SandboxId, SessionId, SnapshotId},
         limits::ASKS_WANTED_MAX,
         units::Size,
     },
@@ -27,6 +28,7 @@ use crate::{
         foreign::{Adoption, Foreign},
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
+        member::{Fingerprint, Refused, Role},
         output::{Output, OutputRequest},
         replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
@@ -51,14 +53,60 @@ pub struct Identity {
     pub peer: Option<Peer>,
 }
 
-/// The process behind a connection.
+/// What is behind a connection, as far as it is proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub uid: u32,
-    /// Of whoever connected; `None` = the system does not say.
-    pub pid: Option<u32>,
-    /// The address from where somebody came by ssh, as a proxy says that runs as this user.
-    pub ssh: Option<String>,
+pub enum Peer {
+    /// A process on the hub's machine, as the system says.
+    Process {
+        uid: u32,
+        /// Of whoever connected; `None` = the system does not say.
+        pid: Option<u32>,
+        /// The address from where somebody came by ssh, as a proxy says that runs as this user.
+        ssh: Option<String>,
+    },
+    /// Somebody with a certificate of the hub's.
+    Certificate(Bearer),
+}
+
+/// Who has a certificate, by the hub's own register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    pub member: MemberId,
+    /// As they were invited.
+    pub name: String,
+    pub role: Role,
+    pub certificate: Fingerprint,
+    /// Where the connection comes from.
+    pub address: String,
+    /// What the client calls itself, which proves nothing.
+    pub called: Option<String>,
+}
+
+impl Identity {
+    /// What they may do. Who has this user's account may do anything.
+    pub fn role(&self) -> Role {
+        match &self.peer {
+            Some(Peer::Certificate(bearer)) => bearer.role,
+            Some(Peer::Process { .. }) | None => Role::Admin,
+        }
+    }
+}
+
+impl Bearer {
+    /// The name that only a hub gives: what clients call themselves has no parentheses.
+    pub fn shown(&self) -> String {
+        format!("{} (certificate)", self.name)
+    }
+
+    /// What the ids of all their clients begin with, so that no client can pass for one of another.
+    pub fn client_prefix(&self) -> String {
+        client_prefix(&self.member)
+    }
+}
+
+/// What the ids of all clients of one who comes from elsewhere begin with.
+pub fn client_prefix(member: &MemberId) -> String {
+    format!("{member}.")
 }
 
 /// Which asks that have ended are wanted.
@@ -94,6 +142,8 @@ pub struct HubStatus {
     pub sessions: u32,
     pub pending_approvals: u32,
     pub rss_bytes: Option<u64>,
+    /// How often somebody was refused since it began, by why; those that never were are left out.
+    pub refused: Vec<(Refused, u64)>,
 }
 
 /// What to do about the keyboard of a session.
@@ -164,11 +214,16 @@ pub trait Directory: Send + Sync + 'static {
 
     /// The last connection of a client has ended; what it held is free again.
     fn client_gone(&self, client: &ClientId);
+
+    /// Who may come from elsewhere; `None` = nobody.
+    fn register(&self) -> Option<Arc<dyn access::Register>> {
+        None
+    }
 }
 
 /// A hub, here or far away.
 #[async_trait]
-pub trait Runtime: files::Files {
+pub trait Runtime: files::Files + access::Access {
     /// How the hub is reached, as it changes; `None` for an engine in this process, which can't be
     /// out of reach. The round trip is measured only while somebody holds a receiver.
     fn link(&self) -> Option<watch::Receiver<Link>> {

@@ -1,7 +1,9 @@
 //! Layer `wire`: protobuf messages and their conversion to and from the model.
 pub mod convert;
+pub mod enrol;
 pub mod fault;
 pub mod kept;
+pub mod methods;
 pub mod stored;
 pub mod shim;
 mod via;

@@ -179,6 +179,7 @@ impl Hub for Stranger {
             protocol: 999,
             version: "9.9.9\u{1b}[31m".to_owned(),
             pid: std::process::id(),
+            ..Welcome::default()
         };
         let first = AttendResponse { kind: Some(Kind::Welcome(welcome)) };
         sender.try_send(Ok(first)).unwrap();

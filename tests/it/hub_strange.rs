@@ -55,6 +55,7 @@ use crate::hub_support::{Hub, options, watch};
 /// Never answers anything.
 struct Deaf;
 
+impl sandwatch::runtime::access::Access for Deaf {}
 impl sandwatch::runtime::files::Files for Deaf {}
 
 macro_rules! deaf {
@@ -170,8 +171,12 @@ impl HubService for Bare {
         &self,
         _: Request<AttendRequest>,
     ) -> Result<Response<Self::AttendStream>, Status> {
-        let welcome =
-            Welcome { protocol: self.protocol, version: "0.0.7\u{1b}[31m".to_owned(), pid: 1 };
+        let welcome = Welcome {
+            protocol: self.protocol,
+            version: "0.0.7\u{1b}[31m".to_owned(),
+            pid: 1,
+            ..Welcome::default()
+        };
         let first = AttendResponse { kind: Some(Attend::Welcome(welcome)) };
         let open = tokio_stream::once(Ok(first)).chain(tokio_stream::pending());
         Ok(Response::new(Box::pin(open)))

@@ -5,7 +5,8 @@ use std::{fs, path::PathBuf};
 use sandwatch::{
     app::action::{ACTIONS, ActionSpec, Risk, Scope},
     driver::{Driver, docker::Docker, fake::FakeDriver, local},
-    model::capability::Capabilities,
+    hub::roles::{CALLS, Content},
+    model::{capability::Capabilities, member::Role},
     ui::{
         colour,
         theme::{self, Depth, MODIFIERS, PRESETS, ROLES},
@@ -24,6 +25,7 @@ pub fn run(check: bool) -> Done {
         ("verbs.md", verbs()),
         ("config.md", config()?),
         ("capabilities.md", capabilities()),
+        ("roles.md", roles()),
         ("themes.md", themes()?),
     ];
     let folder = PathBuf::from("docs/reference");
@@ -163,6 +165,30 @@ fn capabilities() -> String {
             page.push_str(if has { " yes |" } else { " |" });
         }
         page.push('\n');
+    }
+    page
+}
+
+fn roles() -> String {
+    let mut page = format!("{MADE}# Roles\n\n");
+    page.push_str(
+        "What each call of the protocol takes. Whoever comes from elsewhere has one of three roles, each of which may do\n\
+         what those before it may; who is on the hub's machine as its user is an admin. A call that is not here is made by\n\
+         nobody. `sandwatch hub members role NAME ROLE` changes a role, at once. Why it is so: decision 38.\n",
+    );
+    for role in Role::ALL {
+        page.push_str(&format!(
+            "\n## {}\n\n| call | who makes it can |\n|---|---|\n",
+            capital(role.word())
+        ));
+        for it in CALLS.iter().filter(|it| it.least == *role) {
+            page.push_str(&format!("| `{}/{}` | {} |\n", it.service, it.method, it.does));
+        }
+    }
+    page.push_str("\n## By what is in a call\n\n| call | takes an admin to |\n|---|---|\n");
+    for it in Content::ALL {
+        let (service, method) = it.call();
+        page.push_str(&format!("| `{service}/{method}` | {} |\n", it.does()));
     }
     page
 }

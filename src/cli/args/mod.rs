@@ -7,6 +7,7 @@ mod changes;
 mod context;
 mod explain;
 mod files;
+mod members;
 mod settings;
 mod timeline;
 
@@ -28,6 +29,7 @@ pub use self::{
         FilesCatArgs, FilesFindArgs, FilesGetArgs, FilesLsArgs, FilesPutArgs, FilesStatArgs,
         FilesVerb, FilesWatchArgs,
     },
+    members::{InviteArgs, MembersVerb},
     settings::{ConfigVerb, KeysVerb, ThemesVerb},
     timeline::TimelineArgs,
 };
@@ -498,12 +500,21 @@ pub enum HubVerb {
     Status(JsonArgs),
     /// Run it in the foreground, for service managers
     Serve(ServeArgs),
+    /// Print what lets somebody elsewhere in, once: they give it to `sandwatch context add`
+    Invite(InviteArgs),
+    /// Who may come from elsewhere, as what, and until when
+    #[command(subcommand)]
+    Members(MembersVerb),
     /// Carry bytes between it and stdin and stdout: what a console elsewhere has ssh run
     Proxy(ProxyArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Let in who has a certificate of this hub, over TLS, here: https://ADDRESS:PORT with a number for ADDRESS; may be
+    /// given several times [default: what config.toml says]
+    #[arg(long, value_name = "URL", value_parser = values::listen)]
+    pub listen: Vec<std::net::SocketAddr>,
     /// Leave the terminal and the directory it was started from
     #[arg(long, hide = true)]
     pub detached: bool,

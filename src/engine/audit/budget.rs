@@ -7,6 +7,7 @@ use crate::base::limits::{AUDIT_ASK_EVERY, AUDIT_ASKS_BURST};
 /// Of one sandbox.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Budget {
+    burst: u32,
     left: u32,
     /// `clock::monotonic` up to which what comes in was counted.
     counted: Duration,
@@ -15,17 +16,22 @@ pub(in crate::engine) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { left: AUDIT_ASKS_BURST, counted: Duration::ZERO, left_out: 0 }
+        Self::of(AUDIT_ASKS_BURST)
     }
 }
 
 impl Budget {
+    /// With room for so many at once.
+    pub fn of(burst: u32) -> Self {
+        Self { burst, left: burst, counted: Duration::ZERO, left_out: 0 }
+    }
+
     /// Room for one entry, and how many were left out before it; `None` = it is left out and counted.
     pub fn take(&mut self, now: Duration) -> Option<u64> {
         let came = now.saturating_sub(self.counted).as_millis() / AUDIT_ASK_EVERY.as_millis();
         let came = u32::try_from(came).unwrap_or(u32::MAX);
         self.counted = self.counted.saturating_add(AUDIT_ASK_EVERY.saturating_mul(came));
-        self.left = self.left.saturating_add(came).min(AUDIT_ASKS_BURST);
+        self.left = self.left.saturating_add(came).min(self.burst);
         if self.left == 0 {
             self.left_out += 1;
             return None;

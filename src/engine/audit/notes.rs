@@ -1,4 +1,5 @@
-//! What is written down behind the back of who does it: steps into panes. Nobody who types waits for a disk.
+//! What is written down behind the back of who does it: steps into panes, and who was refused. Nobody who types waits for a
+//! disk.
 
 use std::sync::{
     Arc, Weak,
@@ -16,7 +17,8 @@ use crate::{
 /// Written in one go.
 const AT_ONCE: usize = 64;
 
-/// The way to whoever writes them, who ends with it.
+/// The way to whoever writes them, who ends with the last of it.
+#[derive(Clone)]
 pub(in crate::engine) struct Notes {
     queue: mpsc::Sender<Act>,
     left_out: Arc<AtomicU64>,
@@ -55,8 +57,9 @@ impl Writer {
                     + written.as_ref().err().map_or(0, |_| count);
                 let why = written.err().map_or_else(|| "too many".to_owned(), |it| it.to_string());
                 if let (1.., Some(engine)) = (lost, engine.upgrade()) {
-                    let words =
-                        format!("steps into panes are not in the audit record, {lost}: {why}");
+                    let words = format!(
+                        "steps into panes or refusals are not in the audit record, {lost}: {why}"
+                    );
                     engine.fleet().notice(Level::Error, None, &words);
                 }
             }

@@ -20,7 +20,7 @@ use crate::{
         snapshot::Snapshot,
         traffic::Ruled,
     },
-    runtime::Identity,
+    runtime::{Identity, Peer},
 };
 
 /// The name of what a hub does by itself.
@@ -35,11 +35,18 @@ pub(in crate::engine) fn by_client(who: &Identity, action: Action, subject: &str
 
 fn from_client(act: Act, who: &Identity) -> Act {
     match &who.peer {
-        Some(peer) => act
-            .with("from", if peer.ssh.is_some() { "ssh" } else { "unix" })
-            .with("uid", u64::from(peer.uid))
-            .with_any("pid", peer.pid.map(u64::from))
-            .with_any("ssh_from", peer.ssh.as_deref()),
+        Some(Peer::Process { uid, pid, ssh }) => act
+            .with("from", if ssh.is_some() { "ssh" } else { "unix" })
+            .with("uid", u64::from(*uid))
+            .with_any("pid", pid.map(u64::from))
+            .with_any("ssh_from", ssh.as_deref()),
+        Some(Peer::Certificate(it)) => act
+            .with("from", "certificate")
+            .with("member", it.member.as_str())
+            .with("member_role", it.role.word())
+            .with("certificate", it.certificate.short())
+            .with("address", it.address.as_str())
+            .with_any("calls_itself", it.called.as_deref()),
         // Part of this very process.
         None => act.with("from", "process"),
     }
@@ -48,6 +55,12 @@ fn from_client(act: Act, who: &Identity) -> Act {
 /// What a hub did by itself, and why.
 pub(in crate::engine) fn by_hub(action: Action, subject: &str, why: &str) -> Act {
     Act::new(clock::wall(), HUB, action, subject).with("from", "hub").with("why", why)
+}
+
+/// What somebody did who is known by nothing yet but their address and an invite.
+pub(in crate::engine) fn by_stranger(action: Action, subject: &str, address: &str) -> Act {
+    let actor = format!("{subject} (invited)");
+    Act::new(clock::wall(), &actor, action, subject).with("from", "invite").with("address", address)
 }
 
 /// The same act, about this sandbox.

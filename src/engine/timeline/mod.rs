@@ -27,7 +27,7 @@ use crate::{
         sandbox::Sandbox,
         timeline::{Happening, Kind, Mark, Source, TimelinePage, TimelineRequest},
     },
-    runtime::{BoxStream, Identity},
+    runtime::{BoxStream, Identity, Peer},
     session::{journal, unfold::unfold},
 };
 
@@ -195,7 +195,11 @@ impl Inner {
         who: &Identity,
         now: Option<Timestamp>,
     ) -> Outcome<Option<Timestamp>> {
-        let uid = who.peer.as_ref().map_or_else(|| "process".to_owned(), |it| it.uid.to_string());
+        let uid = match &who.peer {
+            None => "process".to_owned(),
+            Some(Peer::Process { uid, .. }) => uid.to_string(),
+            Some(Peer::Certificate(bearer)) => format!("member {}", bearer.member),
+        };
         let name = text::shown(&who.name, LINE_BYTES_MAX);
         // No sign is from the future.
         let now = now.map(|it| it.min(clock::wall()));

@@ -105,6 +105,26 @@ pub(super) static ACTS: &[Told] = &[
         format!("{} wrote {}", it.actor, it.text("path").unwrap_or(&it.subject))
     }),
     info(Action::RecordingRemoved, Kind::Session, |it| by_to(it, "removed the recording")),
+    info(Action::MemberInvited, Kind::Hub, |it| {
+        format!("{} invited {} as {}", it.actor, it.subject, it.text("role").unwrap_or("?"))
+    }),
+    info(Action::InviteWithdrawn, Kind::Hub, |it| by_to(it, "withdrew the invite of")),
+    warning(Action::MemberEnrolled, Kind::Hub, |it| {
+        let role = it.text("role").unwrap_or("?");
+        format!("{} may come from now on as {role}, from {}", it.subject, address(it))
+    }),
+    info(Action::CertificateRenewed, Kind::Hub, |it| by_to(it, "renewed the certificate of")),
+    warning(Action::MemberRoleChanged, Kind::Hub, |it| {
+        by_to(it, "changed the role of") + &format!(" to {}", it.text("role").unwrap_or("?"))
+    }),
+    warning(Action::MemberRevoked, Kind::Hub, |it| by_to(it, "revoked all that lets in")),
+    warning(Action::CallRefused, Kind::Hub, |it| {
+        format!("{} was refused, {}: {}", it.actor, it.text("why").unwrap_or("?"), it.subject)
+    }),
+    warning(Action::ConnectionRefused, Kind::Hub, |it| {
+        let what = it.text("what").unwrap_or("?");
+        format!("a connection from {} was refused{}: {what}", it.subject, why(it))
+    }),
 ];
 
 /// An entry of the audit record as a line; one that is not known by its word is shown by it.
@@ -131,6 +151,10 @@ pub(super) fn of_entry(entry: &Entry) -> Happening {
     out.actor = Some(shown(&act.actor)).filter(|_| act.text("from") != Some("sandbox"));
     out.left_out = number(act, "left_out_before").unwrap_or(0);
     out
+}
+
+fn address(act: &Act) -> &str {
+    act.text("address").unwrap_or("?")
 }
 
 fn number(act: &Act, key: &str) -> Option<u64> {
@@ -279,7 +303,17 @@ mod tests {
             let first = action.word().split('.').next().unwrap();
             let other = matches!(
                 first,
-                "secrets" | "workspace" | "program" | "file" | "recording" | "syscalls"
+                "secrets"
+                    | "workspace"
+                    | "program"
+                    | "file"
+                    | "recording"
+                    | "syscalls"
+                    | "member"
+                    | "invite"
+                    | "certificate"
+                    | "call"
+                    | "connection"
             );
             assert!(other || first == told.kind.word(), "{}", action.word());
             let act = Act::new(Timestamp(1), "alice", *action, "box");

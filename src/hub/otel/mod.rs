@@ -211,6 +211,7 @@ fn instruments(provider: &SdkMeterProvider, latest: &Latest) {
             sessions: 0,
             pending_approvals: 0,
             rss_bytes: None,
+            refused: Vec::new(),
         },
         sandboxes: Vec::new(),
         round: Gauges::default(),

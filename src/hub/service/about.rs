@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::{Answer, Sending, Service, attendance::Attending, identity};
+use super::{Answer, Sending, Service, attendance::Attending, who};
 use crate::{
     base::clock,
-    runtime::BoxStream,
+    runtime::{BoxStream, Peer},
     wire::{
         PROTOCOL,
         fault::to_status,
         v1::{
-            AttendRequest, AttendResponse, DoctorRequest, DoctorResponse, Goodbye, PingRequest,
-            PingResponse, ShutdownRequest, ShutdownResponse, StatusRequest, StatusResponse,
-            Welcome, attend_response::Kind, hub_server::Hub,
+            self, AttendRequest, AttendResponse, DoctorRequest, DoctorResponse, Goodbye,
+            PingRequest, PingResponse, ShutdownRequest, ShutdownResponse, StatusRequest,
+            StatusResponse, Welcome, attend_response::Kind, hub_server::Hub,
         },
     },
 };
@@ -29,8 +29,10 @@ impl Hub for Service {
     type AttendStream = Sending<AttendResponse>;
 
     async fn attend(&self, request: Request<AttendRequest>) -> Answer<Self::AttendStream> {
-        let who = identity(request.metadata()).map_err(|fault| to_status(&fault))?;
+        let who = who(&request)?.clone();
         let protocol = request.get_ref().protocol;
+        let known_as = matches!(who.peer, Some(Peer::Certificate(_))).then(|| who.name.clone());
+        let role = v1::Role::from(who.role()).into();
         tracing::info!(client = %who.client, name = who.name, protocol, "a client attends");
         let directory = self.shared.directory.clone();
         let attending = self.shared.attendance.enter(who.client, directory);
@@ -38,6 +40,8 @@ impl Hub for Service {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            role,
+            known_as,
         });
         let mut stop = self.shared.stop.subscribe();
         let goodbye = async move {
@@ -62,12 +66,12 @@ impl Hub for Service {
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         let uptime = clock::monotonic().saturating_sub(self.shared.started);
         status.uptime_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
-        status.listen = vec![self.shared.listen.clone()];
+        status.listen.clone_from(&self.shared.listen);
         Ok(Response::new(status))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
-        let who = identity(request.metadata()).map_err(|fault| to_status(&fault))?;
+        let who = who(&request)?;
         tracing::info!(client = %who.client, name = who.name, "the hub is asked to end");
         self.shared.stop(&format!("the hub was stopped by {}", who.name));
         Ok(Response::new(ShutdownResponse {}))

@@ -3,16 +3,22 @@
 use async_trait::async_trait;
 use tonic::{Request, Response};
 
-use super::{Answer, Sending, Service, ready};
-use crate::wire::{
-    convert::{
-        ask::{decide_in, revoke_in, wanted_in},
-        event::pieces,
-    },
-    fault::to_status,
-    v1::{
-        self, DecideRequest, DecideResponse, ListAsksRequest, ListAsksResponse, RevokeRequest,
-        RevokeResponse, StandingRequest, StandingResponse, asks_server::Asks,
+use super::{Answer, Sending, Service, ready, who};
+use crate::{
+    base::id::AskId,
+    hub::roles::Content,
+    model::ask::Ask,
+    runtime::AsksWanted,
+    wire::{
+        convert::{
+            ask::{decide_in, revoke_in, wanted_in},
+            event::pieces,
+        },
+        fault::to_status,
+        v1::{
+            self, DecideRequest, DecideResponse, ListAsksRequest, ListAsksResponse, RevokeRequest,
+            RevokeResponse, StandingRequest, StandingResponse, asks_server::Asks,
+        },
     },
 };
 
@@ -37,18 +43,43 @@ impl Asks for Service {
 
     async fn revoke(&self, request: Request<RevokeRequest>) -> Answer<RevokeResponse> {
         let runtime = self.runtime(&request)?;
-        let id = revoke_in(&request.into_inner());
+        let id = revoke_in(request.get_ref());
+        self.may_revoke(&request, id.as_ref().ok()).await?;
         let ask = self.change(async move { runtime.revoke(&id?).await });
         Ok(Response::new(RevokeResponse { ask: Some((&ask.await?).into()) }))
     }
 
     async fn decide(&self, request: Request<DecideRequest>) -> Answer<DecideResponse> {
         let runtime = self.runtime(&request)?;
+        let who = who(&request)?.clone();
         let decided = decide_in(request.into_inner());
+        if decided.as_ref().is_ok_and(|it| it.2.answer.scope.is_rule()) {
+            self.shared.may_by_content(&who, Content::AnswerMakesRule)?;
+        }
         let ask = self.change(async move {
             let (id, digest, choice) = decided?;
             runtime.decide(&id, &digest, choice).await
         });
         Ok(Response::new(DecideResponse { ask: Some((&ask.await?).into()) }))
+    }
+}
+
+impl Service {
+    /// Where a rule was made of the answer, taking it back takes out the rule.
+    async fn may_revoke(
+        &self,
+        request: &Request<RevokeRequest>,
+        id: Option<&AskId>,
+    ) -> Result<(), tonic::Status> {
+        let who = who(request)?;
+        let Some(id) = id.filter(|_| who.role() < Content::LEAST) else { return Ok(()) };
+        let runtime = self.runtime(request)?;
+        let found = runtime.asks(&AsksWanted::only([id.clone()])).await;
+        let of_rule = |it: &Ask| it.decision.as_ref().is_some_and(|it| it.answer.scope.is_rule());
+        match found {
+            Ok(list) if !list.iter().any(of_rule) => Ok(()),
+            // What is not known is taken for the worse.
+            _ => self.shared.may_by_content(who, Content::RevokeTakesRule),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The services: who asks, the call to the runtime, and the answer or the fault. No decision is made
 //! here.
 mod about;
+mod access;
 mod asks;
 mod attendance;
 mod audit;
@@ -15,19 +16,14 @@ mod timeline;
 use std::{future::Future, sync::Arc};
 
 use tokio_stream::StreamExt;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status};
 
 pub(super) use self::attendance::Attendance;
 use super::{Shared, outgoing::Outgoing, stopped};
 use crate::{
-    base::{
-        fault::{Fault, Outcome},
-        id::ClientId,
-        limits::LABEL_BYTES_MAX,
-        text::shown,
-    },
-    runtime::{BoxStream, Identity, Peer, Runtime},
-    wire::{CLIENT_ID_KEY, CLIENT_NAME_KEY, convert::client_id, fault::to_status},
+    base::fault::{Fault, Outcome},
+    runtime::{BoxStream, Identity, Runtime},
+    wire::fault::to_status,
 };
 
 /// A stream of messages to a client.
@@ -47,9 +43,7 @@ impl Service {
 
     /// The runtime as the one who asks sees it.
     fn runtime<T>(&self, request: &Request<T>) -> Result<Arc<dyn Runtime>, Status> {
-        let mut who = identity(request.metadata()).map_err(|fault| to_status(&fault))?;
-        who.peer = request.extensions().get::<Peer>().cloned();
-        Ok(self.shared.directory.client(who))
+        Ok(self.shared.directory.client(who(request)?.clone()))
     }
 
     /// Answers a change, which is finished even when the client hangs up.
@@ -71,19 +65,10 @@ impl Service {
     }
 }
 
-fn identity(metadata: &MetadataMap) -> Outcome<Identity> {
-    let client: ClientId = metadata
-        .get(CLIENT_ID_KEY)
-        .and_then(|it| it.to_str().ok())
-        .ok_or_else(|| Fault::invalid(format!("the call does not say who asks: {CLIENT_ID_KEY}")))
-        .and_then(client_id)?;
-    let name = metadata
-        .get_bin(CLIENT_NAME_KEY)
-        .and_then(|it| it.to_bytes().ok())
-        .map(|it| shown(&String::from_utf8_lossy(&it), LABEL_BYTES_MAX))
-        .filter(|it| !it.is_empty())
-        .unwrap_or_else(|| client.to_string());
-    Ok(Identity { client, name, peer: None })
+/// Who asks, as the guard knows them.
+fn who<T>(request: &Request<T>) -> Result<&Identity, Status> {
+    let who = request.extensions().get::<Identity>();
+    who.ok_or_else(|| to_status(&Fault::bug("a call came past the guard")))
 }
 
 /// Values that are there already, as a stream.

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use tonic::{Request, Response};
 
-use super::{Answer, Sending, Service, ready};
+use super::{Answer, Sending, Service, ready, who};
 use crate::{
+    hub::roles::Content,
     model::{change::Applied, foreign::Adoption, sandbox::SandboxSpec},
     wire::{
         convert::{
@@ -175,6 +176,9 @@ impl Sandboxes for Service {
 
     async fn fork(&self, request: Request<ForkRequest>) -> Answer<ForkResponse> {
         let runtime = self.runtime(&request)?;
+        if !request.get_ref().given.is_empty() {
+            self.shared.may_by_content(who(&request)?, Content::ForkWithSecrets)?;
+        }
         let asked = fork_in(request.into_inner());
         let made = self.change(async move {
             let (from, how) = asked?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answer, Sending, Service, ready};
+use super::{Answer, Sending, Service, ready, who};
 use crate::{
     base::{fault::Outcome, limits::PTY_CHUNK_BYTES_MAX},
     hub::stopped,
@@ -75,13 +75,17 @@ impl Sessions for Service {
 
     async fn input(&self, request: Request<Streaming<InputRequest>>) -> Answer<Self::InputStream> {
         let runtime = self.runtime(&request)?;
+        let (shared, who) = (self.shared.clone(), who(&request)?.clone());
         // One after the other and in this very task: order is kept, and nothing stands between a key
         // and its program.
         let answers = request.into_inner().then(move |message| {
-            let runtime = runtime.clone();
+            let (runtime, shared, who) = (runtime.clone(), shared.clone(), who.clone());
             async move {
                 let message = message.map_err(|status| from_status(&status))?;
-                Ok(type_in(&*runtime, message).await)
+                Ok(match shared.may_type(&who, message.data.len()) {
+                    Ok(()) => type_in(&*runtime, message).await,
+                    Err(fault) => InputResponse { seq: message.seq, fault: Some((&fault).into()) },
+                })
             }
         });
         Ok(self.sending(Box::pin(answers), |answer| vec![answer]))

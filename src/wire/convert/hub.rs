@@ -11,7 +11,10 @@ use crate::{
         },
         text::{cut, shown},
     },
-    model::check::{Check, CheckStatus},
+    model::{
+        check::{Check, CheckStatus},
+        member::Refused,
+    },
     runtime::{ExecOutput, HubStatus, LeaseVerb, Nudge, WaitFor},
     wire::{
         PROTOCOL,
@@ -22,6 +25,8 @@ use std::time::Duration;
 
 /// Places that one hub listens on.
 const LISTEN_MAX: usize = 64;
+/// Reasons for which somebody is refused.
+const REFUSED_MAX: usize = 64;
 
 impl From<HubStatus> for v1::StatusResponse {
     fn from(status: HubStatus) -> Self {
@@ -35,6 +40,11 @@ impl From<HubStatus> for v1::StatusResponse {
             pending_approvals: status.pending_approvals,
             rss_bytes: status.rss_bytes,
             protocol: PROTOCOL,
+            refused: status
+                .refused
+                .into_iter()
+                .map(|(why, count)| v1::Refusals { why: why.word().to_owned(), count })
+                .collect(),
         }
     }
 }
@@ -53,6 +63,11 @@ impl TryFrom<v1::StatusResponse> for HubStatus {
             sessions: wire.sessions,
             pending_approvals: wire.pending_approvals,
             rss_bytes: wire.rss_bytes,
+            // Words that only a newer version knows are left out.
+            refused: list("status.refused", wire.refused, REFUSED_MAX)?
+                .into_iter()
+                .filter_map(|it| Some((Refused::from_word(&it.why)?, it.count)))
+                .collect(),
         })
     }
 }

@@ -20,6 +20,7 @@ macro_rules! enums {
     )*};
 }
 
+pub mod access;
 pub mod ask;
 pub mod audit;
 pub mod change;

@@ -47,6 +47,12 @@ pub struct Welcome {
     /// Process id of the hub on its own machine.
     #[prost(uint32, tag = "3")]
     pub pid: u32,
+    /// What the client may do there; unspecified = a hub without roles, where everybody is an ADMIN.
+    #[prost(enumeration = "Role", tag = "4")]
+    pub role: i32,
+    /// As whom the hub knows the client, at most 256 bytes; absent = by what it calls itself.
+    #[prost(string, optional, tag = "5")]
+    pub known_as: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The hub ends because it was asked to; nothing follows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -61,7 +67,7 @@ pub struct PingRequest {}
 pub struct PingResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusResponse {
     /// Process id of the hub on its own machine.
     #[prost(uint32, tag = "1")]
@@ -90,6 +96,19 @@ pub struct StatusResponse {
     /// The protocol number of the hub. At least 1.
     #[prost(uint32, tag = "9")]
     pub protocol: u32,
+    /// How often somebody was refused since it started, at most 64; what never was is left out.
+    #[prost(message, repeated, tag = "10")]
+    pub refused: ::prost::alloc::vec::Vec<Refusals>,
+}
+/// So many were refused for one reason.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refusals {
+    /// One word, at most 63 bytes. Newer versions have more of them.
+    #[prost(string, tag = "1")]
+    pub why: ::prost::alloc::string::String,
+    /// How many, at least 1.
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShutdownRequest {}
@@ -2989,6 +3008,231 @@ pub struct SignResponse {
     #[prost(int64, optional, tag = "1")]
     pub before_ms: ::core::option::Option<i64>,
 }
+/// Somebody with a certificate.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Member {
+    /// Its id; never used again.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// As they were invited, at most 32 bytes.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Unspecified is read as VIEWER.
+    #[prost(enumeration = "Role", tag = "3")]
+    pub role: i32,
+    /// Who invited them, at most 256 bytes.
+    #[prost(string, tag = "4")]
+    pub invited_by: ::prost::alloc::string::String,
+    /// When they came first, in milliseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub since_ms: i64,
+    /// When all of theirs was revoked, in milliseconds since 1970; absent = it was not.
+    #[prost(int64, optional, tag = "6")]
+    pub revoked_at_ms: ::core::option::Option<i64>,
+    /// At most 32, oldest first.
+    #[prost(message, repeated, tag = "7")]
+    pub certificates: ::prost::alloc::vec::Vec<MemberCertificate>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberCertificate {
+    /// SHA-256 of all of it, 32 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub fingerprint: ::prost::bytes::Bytes,
+    /// In milliseconds since 1970.
+    #[prost(int64, tag = "2")]
+    pub issued_at_ms: i64,
+    /// The same.
+    #[prost(int64, tag = "3")]
+    pub expires_at_ms: i64,
+}
+/// An invite without what it takes to use it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Invite {
+    /// 16 of \[0-9a-f\].
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// At most 32 bytes.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// As what they are to come; unspecified is read as VIEWER.
+    #[prost(enumeration = "Role", tag = "3")]
+    pub role: i32,
+    /// Who invites, at most 256 bytes.
+    #[prost(string, tag = "4")]
+    pub by: ::prost::alloc::string::String,
+    /// In milliseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub created_at_ms: i64,
+    /// The same.
+    #[prost(int64, tag = "6")]
+    pub expires_at_ms: i64,
+    /// What became of it.
+    #[prost(enumeration = "InviteState", tag = "7")]
+    pub state: i32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAccessRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAccessResponse {
+    /// At most 256.
+    #[prost(message, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<Member>,
+    /// At most 128, newest first.
+    #[prost(message, repeated, tag = "2")]
+    pub invites: ::prost::alloc::vec::Vec<Invite>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InviteRequest {
+    /// 1 to 32 letters, digits, `.`, `_`, `@` or `-`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Required.
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+    /// How long it is good, in milliseconds, 1 s to 7 days.
+    #[prost(uint64, tag = "3")]
+    pub ttl_ms: u64,
+    /// Where the hub is reached, as HOST:PORT, at most 8; empty = where it listens.
+    #[prost(string, repeated, tag = "4")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InviteResponse {
+    /// Always there.
+    #[prost(message, optional, tag = "1")]
+    pub invite: ::core::option::Option<Invite>,
+    /// What the other side is given, at most 8 KiB. Whoever has it can use it; it is told once.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeAccessRequest {
+    /// A name, or the id of a member or invite.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeAccessResponse {
+    /// How many lost what they had.
+    #[prost(uint32, tag = "1")]
+    pub members: u32,
+    /// How many invites are good no more.
+    #[prost(uint32, tag = "2")]
+    pub invites: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRoleRequest {
+    /// A name, as they were invited.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Required.
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetRoleResponse {
+    /// As it is now. Always there.
+    #[prost(message, optional, tag = "1")]
+    pub member: ::core::option::Option<Member>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewRequest {
+    /// The public key it is for: a point of P-256, not compressed, 65 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub public_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewResponse {
+    /// X.509 in DER, at most 64 KiB.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub certificate: ::prost::bytes::Bytes,
+    /// In milliseconds since 1970.
+    #[prost(int64, tag = "2")]
+    pub issued_at_ms: i64,
+    /// The same.
+    #[prost(int64, tag = "3")]
+    pub expires_at_ms: i64,
+}
+/// What is said on a connection that enrols, and nothing else: one message each way, each with its length in front as a
+/// 32-bit number, the highest byte first; at most 4 KiB there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnrolRequest {
+    /// Which invite, 8 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub invite: ::prost::bytes::Bytes,
+    /// Its secret, 24 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub secret: ::prost::bytes::Bytes,
+    /// As in RenewRequest.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub public_key: ::prost::bytes::Bytes,
+    /// Version of the client's program, at most 63 bytes.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnrolResponse {
+    #[prost(oneof = "enrol_response::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<enrol_response::Kind>,
+}
+/// Nested message and enum types in `EnrolResponse`.
+pub mod enrol_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// They are let in from now on.
+        #[prost(message, tag = "1")]
+        Enrolled(super::Enrolled),
+        /// Why not.
+        #[prost(message, tag = "2")]
+        Fault(super::Fault),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Enrolled {
+    /// What the ids of this client begin with, a dot behind it.
+    #[prost(string, tag = "1")]
+    pub member: ::prost::alloc::string::String,
+    /// As they were invited, at most 32 bytes.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Required.
+    #[prost(enumeration = "Role", tag = "3")]
+    pub role: i32,
+    /// X.509 in DER, at most 64 KiB.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub certificate: ::prost::bytes::Bytes,
+    /// In milliseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub issued_at_ms: i64,
+    /// The same.
+    #[prost(int64, tag = "6")]
+    pub expires_at_ms: i64,
+}
+/// What a client keeps of all this, in a file that nobody else reads.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Credentials {
+    /// The certificate of the hub's authority, in DER.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub authority: ::prost::bytes::Bytes,
+    /// Its own.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub certificate: ::prost::bytes::Bytes,
+    /// The key of that, as PKCS #8 in DER.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub key: ::prost::bytes::Bytes,
+    /// As in Enrolled.
+    #[prost(string, tag = "4")]
+    pub member: ::prost::alloc::string::String,
+    /// The same.
+    #[prost(string, tag = "5")]
+    pub name: ::prost::alloc::string::String,
+    /// In milliseconds since 1970.
+    #[prost(int64, tag = "6")]
+    pub issued_at_ms: i64,
+    /// The same.
+    #[prost(int64, tag = "7")]
+    pub expires_at_ms: i64,
+}
 /// The class of a failure; programs decide on this, never on the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -4435,6 +4679,83 @@ impl HappeningSource {
             "HAPPENING_SOURCE_AUDIT" => Some(Self::Audit),
             "HAPPENING_SOURCE_HUB" => Some(Self::Hub),
             "HAPPENING_SOURCE_FILES" => Some(Self::Files),
+            _ => None,
+        }
+    }
+}
+/// What somebody may do; each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Role {
+    /// In a request refused, else read as VIEWER, but for Welcome.
+    Unspecified = 0,
+    /// Watches.
+    Viewer = 1,
+    /// Answers, types, and steers what is there.
+    Operator = 2,
+    /// Makes and removes, changes rules, writes to the hub's machine, and says who may come.
+    Admin = 3,
+}
+impl Role {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROLE_UNSPECIFIED",
+            Self::Viewer => "ROLE_VIEWER",
+            Self::Operator => "ROLE_OPERATOR",
+            Self::Admin => "ROLE_ADMIN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROLE_VIEWER" => Some(Self::Viewer),
+            "ROLE_OPERATOR" => Some(Self::Operator),
+            "ROLE_ADMIN" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum InviteState {
+    /// Read as EXPIRED.
+    Unspecified = 0,
+    Open = 1,
+    Used = 2,
+    Expired = 3,
+    Withdrawn = 4,
+    /// It was tried with wrong secrets.
+    Spoilt = 5,
+}
+impl InviteState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "INVITE_STATE_UNSPECIFIED",
+            Self::Open => "INVITE_STATE_OPEN",
+            Self::Used => "INVITE_STATE_USED",
+            Self::Expired => "INVITE_STATE_EXPIRED",
+            Self::Withdrawn => "INVITE_STATE_WITHDRAWN",
+            Self::Spoilt => "INVITE_STATE_SPOILT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "INVITE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "INVITE_STATE_OPEN" => Some(Self::Open),
+            "INVITE_STATE_USED" => Some(Self::Used),
+            "INVITE_STATE_EXPIRED" => Some(Self::Expired),
+            "INVITE_STATE_WITHDRAWN" => Some(Self::Withdrawn),
+            "INVITE_STATE_SPOILT" => Some(Self::Spoilt),
             _ => None,
         }
     }
@@ -11466,6 +11787,594 @@ pub mod timeline_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "sandwatch.v1.Timeline";
     impl<T> tonic::server::NamedService for TimelineServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod access_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Who may come from elsewhere, with a certificate of the hub's own authority.
+    #[derive(Debug, Clone)]
+    pub struct AccessClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl AccessClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> AccessClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AccessClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AccessClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// All who may come or were revoked not long ago, and the invites.
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/sandwatch.v1.Access/List");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Access", "List"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a string that lets somebody in once. FAILED_PRECONDITION where the hub listens nowhere.
+        pub async fn invite(
+            &mut self,
+            request: impl tonic::IntoRequest<super::InviteRequest>,
+        ) -> std::result::Result<tonic::Response<super::InviteResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Access/Invite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Access", "Invite"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes back all that a name has or was invited to. Connections end at once. NOT_FOUND when that is nothing.
+        pub async fn revoke(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Access/Revoke",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Access", "Revoke"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives somebody another role. Connections end at once, and come back as that.
+        pub async fn set_role(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetRoleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetRoleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Access/SetRole",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sandwatch.v1.Access", "SetRole"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives whoever asks their next certificate. FAILED_PRECONDITION for who came without one.
+        pub async fn renew(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sandwatch.v1.Access/Renew",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("sandwatch.v1.Access", "Renew"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod access_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AccessServer.
+    #[async_trait]
+    pub trait Access: std::marker::Send + std::marker::Sync + 'static {
+        /// All who may come or were revoked not long ago, and the invites.
+        async fn list(
+            &self,
+            request: tonic::Request<super::ListAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessResponse>,
+            tonic::Status,
+        >;
+        /// Makes a string that lets somebody in once. FAILED_PRECONDITION where the hub listens nowhere.
+        async fn invite(
+            &self,
+            request: tonic::Request<super::InviteRequest>,
+        ) -> std::result::Result<tonic::Response<super::InviteResponse>, tonic::Status>;
+        /// Takes back all that a name has or was invited to. Connections end at once. NOT_FOUND when that is nothing.
+        async fn revoke(
+            &self,
+            request: tonic::Request<super::RevokeAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAccessResponse>,
+            tonic::Status,
+        >;
+        /// Gives somebody another role. Connections end at once, and come back as that.
+        async fn set_role(
+            &self,
+            request: tonic::Request<super::SetRoleRequest>,
+        ) -> std::result::Result<tonic::Response<super::SetRoleResponse>, tonic::Status>;
+        /// Gives whoever asks their next certificate. FAILED_PRECONDITION for who came without one.
+        async fn renew(
+            &self,
+            request: tonic::Request<super::RenewRequest>,
+        ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status>;
+    }
+    /// Who may come from elsewhere, with a certificate of the hub's own authority.
+    #[derive(Debug)]
+    pub struct AccessServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AccessServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AccessServer<T>
+    where
+        T: Access,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/sandwatch.v1.Access/List" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSvc<T: Access>(pub Arc<T>);
+                    impl<T: Access> tonic::server::UnaryService<super::ListAccessRequest>
+                    for ListSvc<T> {
+                        type Response = super::ListAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Access>::list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Access/Invite" => {
+                    #[allow(non_camel_case_types)]
+                    struct InviteSvc<T: Access>(pub Arc<T>);
+                    impl<T: Access> tonic::server::UnaryService<super::InviteRequest>
+                    for InviteSvc<T> {
+                        type Response = super::InviteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::InviteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Access>::invite(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = InviteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Access/Revoke" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeSvc<T: Access>(pub Arc<T>);
+                    impl<
+                        T: Access,
+                    > tonic::server::UnaryService<super::RevokeAccessRequest>
+                    for RevokeSvc<T> {
+                        type Response = super::RevokeAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Access>::revoke(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Access/SetRole" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetRoleSvc<T: Access>(pub Arc<T>);
+                    impl<T: Access> tonic::server::UnaryService<super::SetRoleRequest>
+                    for SetRoleSvc<T> {
+                        type Response = super::SetRoleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetRoleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Access>::set_role(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetRoleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sandwatch.v1.Access/Renew" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewSvc<T: Access>(pub Arc<T>);
+                    impl<T: Access> tonic::server::UnaryService<super::RenewRequest>
+                    for RenewSvc<T> {
+                        type Response = super::RenewResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Access>::renew(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AccessServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "sandwatch.v1.Access";
+    impl<T> tonic::server::NamedService for AccessServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

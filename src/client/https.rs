@@ -1,0 +1,342 @@
+//! The way to a hub elsewhere over TLS: the hub shows that it is of the authority that its invite named, this shows the
+//! certificate that the hub gave it. Whom this machine trusts otherwise is nobody's business here.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+};
+
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error,
+        RootCertStore, SignatureScheme,
+        client::{
+            Resumption, WebPkiServerVerifier,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        },
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+        version::TLS13,
+    },
+};
+
+use super::way::{Opened, Tap};
+use crate::{
+    base::{
+        clock::wall,
+        fault::{Fault, Outcome},
+        limits::{CERTIFICATE_BYTES_MAX, CERTIFICATE_RENEWED_AFTER, ENROL_WITHIN},
+    },
+    config::address::{Address, Host},
+    model::{invite::InviteText, member::Fingerprint},
+    wire::enrol::{
+        CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say, welcomed,
+    },
+};
+
+const FILE: &str = "credentials";
+/// Certificates of the hub that are looked at: its own and its authority's.
+const CHAIN_MAX: usize = 4;
+
+/// Opens one stream, or says why the hub does not let this in.
+pub(super) async fn open(host: &Host, port: u16, dir: &Path) -> Outcome<Opened> {
+    let at = Address::Https { host: host.clone(), port }.to_string();
+    let kept = read(dir, &at)?;
+    let stream = connect(host, port, &at).await?;
+    let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
+    let mut stream = shake_hands(member_config(&kept)?, stream, &at).await?;
+    welcomed(&mut stream).await.map_err(|error| refused(&error, &at))??;
+    Ok(Opened { stream: Box::new(stream), tap })
+}
+
+/// What this has to show; without it there is no way in.
+pub(super) fn read(dir: &Path, at: &str) -> Outcome<Credentials> {
+    let path = dir.join(FILE);
+    let mut bytes = Vec::new();
+    let read = File::open(&path)
+        .and_then(|file| file.take(3 * CERTIFICATE_BYTES_MAX).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Credentials::read(&bytes).ok_or_else(|| {
+            Fault::failed(format!("the key to {at} is damaged: {}", path.display())).hint(INVITE)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Fault::denied(format!("there is no key to {at}")).hint(INVITE))
+        }
+        Err(error) => Err(Fault::io(format_args!("reading {}", path.display()), &error)),
+    }
+}
+
+const INVITE: &str = "ask for an invite, made on the hub's machine by: sandwatch hub invite NAME; then here: sandwatch \
+                      context rm CONTEXT, sandwatch context add CONTEXT INVITE";
+
+fn write(dir: &Path, kept: &Credentials) -> Outcome<()> {
+    // Of this very process: another may renew the same.
+    let (path, fresh) = (dir.join(FILE), dir.join(format!("{FILE}.{}", std::process::id())));
+    drop(fs::remove_file(&fresh));
+    let written = File::options().write(true).create_new(true).mode(0o600).open(&fresh).and_then(
+        |mut file| {
+            file.write_all(&kept.bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)
+        },
+    );
+    written.map_err(|error| {
+        drop(fs::remove_file(&fresh));
+        Fault::io(format_args!("writing {}", path.display()), &error)
+    })
+}
+
+async fn connect(host: &Host, port: u16, at: &str) -> Outcome<TcpStream> {
+    let lost = |why: &str| Fault::lost(format!("{why}: {at}"));
+    let found = lookup_host((host.as_str(), port)).await;
+    let found =
+        found.map_err(|_| lost("no such host").hint("sandwatch context ls has its address"))?;
+    let mut last = None;
+    for address in found {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // No key waits for another.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection stays as the system made it");
+                }
+                return Ok(stream);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last.as_ref().map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => lost("no hub listens there")
+            .hint("on its machine: sandwatch hub status says where it listens"),
+        _ => lost("it can't be reached"),
+    })
+}
+
+fn unfit(error: impl std::fmt::Display) -> Fault {
+    Fault::failed(format!("setting TLS up: {error}"))
+}
+
+fn roots(authority: &[u8]) -> Result<Arc<RootCertStore>, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(authority.to_vec()))?;
+    Ok(Arc::new(roots))
+}
+
+fn member_config(kept: &Credentials) -> Outcome<ClientConfig> {
+    let key = PrivateKeyDer::Pkcs8(kept.key.clone().into());
+    let shown = vec![CertificateDer::from(kept.certificate.clone())];
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unfit)?
+        .with_root_certificates(roots(&kept.authority).map_err(unfit)?)
+        .with_client_auth_cert(shown, key)
+        .map_err(unfit)?;
+    config.alpn_protocols = vec![CALLS.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+async fn shake_hands(
+    config: ClientConfig,
+    stream: TcpStream,
+    at: &str,
+) -> Outcome<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(HUB_NAME).map_err(unfit)?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    connected.map_err(|error| refused(&error, at))
+}
+
+/// Why a handshake failed, as far as either side says.
+fn refused(error: &io::Error, at: &str) -> Fault {
+    let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
+    let denied = |why: &str| Fault::denied(format!("{why}: {at}"));
+    match tls {
+        Some(Error::AlertReceived(alert)) => match alert {
+            AlertDescription::CertificateExpired => {
+                denied("your certificate for this hub has expired").hint(INVITE)
+            }
+            AlertDescription::CertificateRevoked => {
+                denied("your certificate for this hub was revoked").hint(INVITE)
+            }
+            AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+                denied("your certificate is of another hub than the one there").hint(INVITE)
+            }
+            AlertDescription::AccessDenied
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRequired => {
+                denied("the hub does not know your certificate").hint(INVITE)
+            }
+            AlertDescription::NoApplicationProtocol => {
+                Fault::unsupported(format!("the hub there speaks another protocol: {at}"))
+                    .hint("one of both is older: install the same version")
+            }
+            other => Fault::lost(format!("the hub refused the connection, {other:?}: {at}")),
+        },
+        Some(Error::InvalidCertificate(why)) => match why {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => {
+                denied("the hub's certificate is of another time")
+                    .hint("compare the clocks of both machines")
+            }
+            _ => denied(
+                "what answers is another hub, or somebody between: it is not of the authority of your invite",
+            ),
+        },
+        Some(other) => Fault::lost(format!("no hub answers, {other}: {at}")),
+        // A hub with too many strangers hangs up unheard.
+        None => Fault::lost(format!("the hub hung up: {at}")),
+    }
+}
+
+/// Uses an invite: makes a key, gets a certificate for it, and keeps both. Gives where the hub was reached.
+pub(super) async fn enrol(
+    dir: impl FnOnce() -> Outcome<std::path::PathBuf>,
+    invite: &InviteText,
+) -> Outcome<Address> {
+    let mut reached = Err(Fault::invalid("an invite without an address"));
+    for address in &invite.addresses {
+        let address: Address =
+            format!("https://{address}").parse().map_err(|why: String| Fault::invalid(why))?;
+        let Address::Https { host, port } = &address else { continue };
+        let at = address.to_string();
+        reached = connect(host, *port, &at).await.map(|stream| (stream, address.clone(), at));
+        if reached.is_ok() {
+            break;
+        }
+    }
+    let (stream, address, at) = reached?;
+    // Before the invite is used up.
+    let dir = dir()?;
+    let enrolled = timeout(ENROL_WITHIN, take_up(stream, invite, &at)).await;
+    let kept =
+        enrolled.unwrap_or_else(|_| Err(Fault::late(format!("the hub did not answer: {at}"))))?;
+    write(&dir, &kept)?;
+    Ok(address)
+}
+
+async fn take_up(stream: TcpStream, invite: &InviteText, at: &str) -> Outcome<Credentials> {
+    let pinned = Arc::new(Pinned { authority: invite.authority });
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unfit)?
+        .dangerous()
+        .with_custom_certificate_verifier(pinned)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ENROLS.to_vec()];
+    config.resumption = Resumption::disabled();
+    let mut stream = shake_hands(config, stream, at).await?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let authority = shown.iter().find(|it| Fingerprint::of(it).is(&invite.authority));
+    let authority = authority.ok_or_else(|| unfit("no authority"))?.to_vec();
+    let key = new_key()?;
+    let public_key = key.public_key_raw().to_vec();
+    let asked = Enrolling { token: invite.token.clone(), public_key };
+    let gone = |error: io::Error| refused(&error, at);
+    say(&mut stream, &asked.bytes()).await.map_err(gone)?;
+    let it = answer_read(&answered(&mut stream).await.map_err(gone)?)?;
+    // It has said all it will.
+    drop(stream.shutdown().await);
+    Ok(Credentials {
+        authority,
+        certificate: it.certificate,
+        key: key.serialize_der(),
+        member: it.member,
+        name: it.name,
+        issued_at: it.issued_at,
+        expires_at: it.expires_at,
+    })
+}
+
+fn new_key() -> Outcome<KeyPair> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .map_err(|error| Fault::failed(format!("making a key: {error}")))
+}
+
+/// Asks for the next certificate over connections that stand, if it is time for one.
+pub(super) async fn renew(dir: &Path, at: &str, wires: &super::dial::Wires) -> Outcome<()> {
+    let kept = read(dir, at)?;
+    if wall().since(kept.issued_at) < CERTIFICATE_RENEWED_AFTER {
+        return Ok(());
+    }
+    let key = new_key()?;
+    let renewed = wires.renew(key.public_key_raw()).await?;
+    let kept = Credentials {
+        certificate: renewed.certificate,
+        key: key.serialize_der(),
+        issued_at: renewed.issued_at,
+        expires_at: renewed.expires_at,
+        ..kept
+    };
+    write(dir, &kept)
+}
+
+/// Trusts the one authority that an invite names, before its certificate is known.
+#[derive(Debug)]
+struct Pinned {
+    authority: Fingerprint,
+}
+
+impl Pinned {
+    fn by(&self, shown: &[CertificateDer<'_>]) -> Result<Arc<WebPkiServerVerifier>, Error> {
+        let found = shown.iter().take(CHAIN_MAX).find(|it| Fingerprint::of(it).is(&self.authority));
+        let found = found.ok_or(CertificateError::UnknownIssuer)?;
+        let provider = Arc::new(ring::default_provider());
+        let built = WebPkiServerVerifier::builder_with_provider(roots(found)?, provider).build();
+        built.map_err(|error| Error::General(error.to_string()))
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.by(intermediates)?.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp,
+            now,
+        )
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("only TLS 1.3 is spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = ring::default_provider().signature_verification_algorithms;
+        tokio_rustls::rustls::crypto::verify_tls13_signature(message, certificate, signed, &known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,38 @@
+//! In place of the way over TLS, where this was built without it.
+
+use std::path::{Path, PathBuf};
+
+use super::way::Opened;
+use crate::{
+    base::fault::{Fault, Outcome},
+    config::address::{Address, Host},
+    model::invite::InviteText,
+    wire::enrol::Credentials,
+};
+
+fn none<T>() -> Outcome<T> {
+    Err(Fault::unsupported("this sandwatch was built without TLS, and reaches no hub by https")
+        .hint("build it with the feature `tls`, or reach the hub by an ssh:// context"))
+}
+
+#[expect(clippy::unused_async, reason = "stands for what waits")]
+pub(super) async fn open(_: &Host, _: u16, _: &Path) -> Outcome<Opened> {
+    none()
+}
+
+pub(super) fn read(_: &Path, _: &str) -> Outcome<Credentials> {
+    none()
+}
+
+#[expect(clippy::unused_async, reason = "stands for what waits")]
+pub(super) async fn enrol(
+    _: impl FnOnce() -> Outcome<PathBuf>,
+    _: &InviteText,
+) -> Outcome<Address> {
+    none()
+}
+
+#[expect(clippy::unused_async, reason = "stands for what waits")]
+pub(super) async fn renew(_: &Path, _: &str, _: &super::dial::Wires) -> Outcome<()> {
+    none()
+}

@@ -1,0 +1,156 @@
+//! How TLS is spoken: 1.3 alone, with the hub's own authority alone, and nothing that would let somebody back in without
+//! being looked at again.
+
+use std::{fmt, io, sync::Arc};
+
+use tokio_rustls::rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
+    RootCertStore, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::ring,
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        NoServerSessionStorage, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    version::TLS13,
+};
+
+use super::authority::Authority;
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::member::{Fingerprint, Refused},
+    runtime::access::{Register, Standing},
+    wire::enrol::{CALLS, ENROLS, TOOLS},
+};
+
+/// One for who has a certificate, one for who is about to get one.
+pub(super) struct Configs {
+    pub calls: Arc<ServerConfig>,
+    pub enrols: Arc<ServerConfig>,
+}
+
+fn unfit(error: impl fmt::Display) -> Fault {
+    Fault::failed(format!("setting TLS up: {error}"))
+}
+
+impl Configs {
+    pub(super) fn new(authority: &Authority, register: Arc<dyn Register>) -> Outcome<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate().clone()).map_err(unfit)?;
+        let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map_err(unfit)?;
+        let known = Arc::new(Known { chain, register });
+        let (shown, key) = authority.server()?;
+        let builder = || {
+            ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13])
+        };
+        let calls = builder()
+            .map_err(unfit)?
+            .with_client_cert_verifier(known)
+            .with_single_cert(shown.clone(), key.clone_key())
+            .map_err(unfit)?;
+        let enrols = builder()
+            .map_err(unfit)?
+            .with_no_client_auth()
+            .with_single_cert(shown, key)
+            .map_err(unfit)?;
+        Ok(Self {
+            calls: Arc::new(fresh_each_time(calls, &[CALLS, TOOLS])),
+            enrols: Arc::new(fresh_each_time(enrols, &[ENROLS])),
+        })
+    }
+}
+
+/// A session that is taken up again would not be looked at again.
+fn fresh_each_time(mut config: ServerConfig, protocols: &[&[u8]]) -> ServerConfig {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
+    config
+}
+
+/// Takes certificates of the authority that the register knows and has not struck off.
+struct Known {
+    chain: Arc<dyn ClientCertVerifier>,
+    register: Arc<dyn Register>,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Known")
+    }
+}
+
+impl ClientCertVerifier for Known {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        match self.register.standing(&Fingerprint::of(end_entity)) {
+            Standing::Good { .. } => Ok(verified),
+            Standing::Revoked => Err(CertificateError::Revoked.into()),
+            Standing::Unknown => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Why a handshake failed, and what was seen.
+pub(super) fn refused(error: &io::Error) -> (Refused, String) {
+    let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
+    let why = match tls {
+        Some(Error::NoCertificatesPresented) => Refused::NoCertificate,
+        Some(Error::InvalidCertificate(it)) => match it {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Refused::Expired,
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Refused::Issuer,
+            CertificateError::Revoked => Refused::Revoked,
+            _ => Refused::Certificate,
+        },
+        Some(Error::PeerIncompatible(
+            PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::Tls13RequiredForQuic
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+        )) => Refused::Version,
+        Some(Error::PeerIncompatible(it)) if format!("{it:?}").contains("Tls12") => {
+            Refused::Version
+        }
+        _ => Refused::Protocol,
+    };
+    let what = tls.map_or_else(|| error.to_string(), ToString::to_string);
+    (why, crate::base::text::shown(&what, 200))
+}

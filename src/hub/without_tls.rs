@@ -1,0 +1,56 @@
+//! In place of listening for those from elsewhere, where this was built without TLS.
+
+use std::{convert::Infallible, io, net::SocketAddr, path::Path, sync::Arc};
+
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::accept::Peer;
+use crate::{
+    base::fault::{Fault, Outcome},
+    model::member::{Certificate, Fingerprint},
+    runtime::access::Register,
+};
+
+/// There is none.
+pub enum Door {}
+pub(super) struct Authority(Infallible);
+pub(super) struct Issued {
+    pub(super) der: Vec<u8>,
+    pub(super) noted: Certificate,
+}
+
+impl Door {
+    #[expect(clippy::unused_async, reason = "stands for what waits")]
+    pub async fn open(_: &Path, _: &[SocketAddr]) -> Outcome<Self> {
+        Err(Fault::unsupported(
+            "this sandwatch was built without TLS, and listens for nobody elsewhere",
+        )
+        .hint("build it with the feature `tls`, or reach it by an ssh:// context"))
+    }
+
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        match *self {}
+    }
+
+    pub(super) fn authority(&self) -> Arc<Authority> {
+        match *self {}
+    }
+
+    pub(super) fn accept(
+        self,
+        _: Arc<dyn Register>,
+        _: &mpsc::Sender<io::Result<Peer>>,
+    ) -> Outcome<Vec<JoinHandle<()>>> {
+        match self {}
+    }
+}
+
+impl Authority {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        match self.0 {}
+    }
+
+    pub(super) fn client(&self, _: &[u8]) -> Outcome<Issued> {
+        match self.0 {}
+    }
+}
