@@ -11,8 +11,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-        SupportedProtocolVersion,
+        ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
@@ -154,7 +153,6 @@ impl ServerCertVerifier for Believes {
 
 /// A handshake; who is refused may learn it only by reading.
 pub async fn greet(address: &str, manner: &Manner) -> std::io::Result<TlsStream<TcpStream>> {
-    drop(RootCertStore::empty());
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[manner.version])
         .unwrap()
