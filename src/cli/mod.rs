@@ -281,9 +281,9 @@ fn called(target: &Target, role: Role) -> String {
 async fn console(target: &Target) -> Outcome<out::Code> {
     let link = link::hub_for_console(target).await?;
     let start = tui::console::Start {
+        hub: called(target, link.runtime.role()),
         runtime: link.runtime,
         identity: link.identity,
-        hub: called(target, link.runtime.role()),
         directory: link::current_directory()?,
         driver: "local".to_owned(),
         files: tui::files::Files::new(&target.paths),
