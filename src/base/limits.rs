@@ -3,6 +3,7 @@
 mod files;
 mod gate;
 mod gpus;
+mod hubs;
 mod metrics;
 mod space;
 mod status;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use files::*;
 pub use gate::*;
 pub use gpus::*;
+pub use hubs::*;
 pub use metrics::*;
 pub use space::*;
 pub use status::*;

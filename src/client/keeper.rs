@@ -154,7 +154,7 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
 }
 
 /// Spreads tries of many clients: between half of `pause` and all of it.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 512;
     pause / 2 + pause.saturating_mul(u32::try_from(random).unwrap_or(0)) / 1024
 }

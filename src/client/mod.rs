@@ -5,6 +5,7 @@ mod dial;
 mod files;
 mod keeper;
 mod lane;
+pub mod many;
 mod resume;
 mod start;
 mod sys;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinSet},
+    sync::{mpsc, watch},
+    task::{self, AbortHandle, JoinSet},
 };
 use tokio_stream::StreamExt;
 
@@ -19,16 +19,17 @@ use crate::{
         Act, Effect, EffectId, Link, Msg,
         effect::Order,
         files::FilesAct,
+        hubs::Hub,
         msg::{AuditRead, DiffRead, Reply},
     },
     base::{
         fault::{Fault, Outcome},
-        id::SessionId,
+        id::{HubNumber, SessionId},
         limits::{
-            APPLY_WITHIN, AUDIT_READ_WITHIN, CHANGES_WITHIN, CONSOLE_AUDIT_MAX, CONSOLE_CALLS_MAX,
-            CONSOLE_CHANGES_BYTES_MAX, CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN,
-            FIND_WITHIN, HUB_ANSWER_WITHIN, PARSE_SLICE_BYTES, SNAPSHOT_FIRST_WITHIN,
-            SNAPSHOT_WITHIN, STOP_GRACE, TTL_MAX,
+            APPLY_WITHIN, AUDIT_READ_WITHIN, CALLS_PER_HUB_MAX, CHANGES_WITHIN, CONSOLE_AUDIT_MAX,
+            CONSOLE_CALLS_MAX, CONSOLE_CHANGES_BYTES_MAX, CONSOLE_CHANGES_MAX,
+            CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN, FIND_WITHIN, HUB_ANSWER_WITHIN,
+            PARSE_SLICE_BYTES, SNAPSHOT_FIRST_WITHIN, SNAPSHOT_WITHIN, STOP_GRACE, TTL_MAX,
         },
         secret::Secret,
     },
@@ -42,7 +43,7 @@ use crate::{
         sandbox::SandboxSpec,
         secret::{Given, is_usual, lacking},
     },
-    runtime::{self, Runtime},
+    runtime::{self, HubSeen, Runtime},
 };
 
 use super::{agents::search_path, browse, lane::Lane, pictures::Showing, terminal};
@@ -86,6 +87,12 @@ fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
 /// Owns every task it started; dropping it ends them.
 pub struct Runner {
     runtime: Arc<dyn Runtime>,
+    /// Whose the effect is that is started.
+    hub: HubNumber,
+    /// Calls under way, where there is more than one hub: whose each is.
+    busy: HashMap<task::Id, HubNumber>,
+    /// `None` = it is one.
+    several: Option<watch::Receiver<Arc<Vec<HubSeen>>>>,
     outbox: Outbox,
     calls: JoinSet<()>,
     streams: HashMap<(SessionId, u64), AbortHandle>,
@@ -106,7 +113,10 @@ pub struct Runner {
 impl Runner {
     pub fn new(runtime: Arc<dyn Runtime>, outbox: Outbox, showing: Showing) -> Self {
         let mut runner = Self {
+            several: runtime.hubs(),
             runtime,
+            hub: HubNumber::FIRST,
+            busy: HashMap::new(),
             outbox,
             calls: JoinSet::new(),
             streams: HashMap::new(),
@@ -120,7 +130,10 @@ impl Runner {
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
         runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
-        runner.subscriptions.spawn(link(runtime.clone(), answers.clone()));
+        match runtime.hubs() {
+            Some(seen) => runner.subscriptions.spawn(hubs(seen, answers.clone())),
+            None => runner.subscriptions.spawn(link(runtime.clone(), answers.clone())),
+        };
         runner
     }
 
@@ -131,13 +144,47 @@ impl Runner {
         }
     }
 
+    /// Starts an effect of one of several hubs, which are no others' now.
+    fn start_of(&mut self, hub: HubNumber, id: EffectId, act: Act) -> Option<Effect> {
+        let act = match act {
+            // Nothing of this machine is over there.
+            Act::Create(order) if hub != HubNumber::FIRST => {
+                let runtime = self.runtime.clone();
+                self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
+                    let Order { mut spec, pass } = *order;
+                    fill(&mut spec, pass)?;
+                    runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
+                });
+                return None;
+            }
+            act => act,
+        };
+        let left = self.start(Effect { id, act });
+        self.hub = hub;
+        left
+    }
+
     /// Starts an effect that concerns the hub; gives the others back.
     pub fn start(&mut self, effect: Effect) -> Option<Effect> {
-        while self.calls.try_join_next().is_some() {}
+        while let Some(done) = self.calls.try_join_next_with_id() {
+            self.busy.remove(&done.map_or_else(|it| it.id(), |it| it.0));
+        }
+        self.hub = effect.act.hub();
         while self.subscriptions.try_join_next().is_some() {}
         let Effect { id, act } = effect;
         let runtime = self.runtime.clone();
         match act {
+            Act::Of(hub, act) => {
+                let Some(one) = self.runtime.one(hub) else {
+                    let gone = "that hub is not in this console any more";
+                    self.refuse(id, Fault::absent(gone));
+                    return None;
+                };
+                let all = std::mem::replace(&mut self.runtime, one);
+                let left = self.start_of(hub, id, *act);
+                self.runtime = all;
+                return left;
+            }
             Act::Subscribe { session, generation } => self.subscribe(session, generation),
             Act::Unsubscribe { session, generation } => {
                 if let Some(stream) = self.streams.remove(&(session, generation)) {
@@ -390,7 +437,10 @@ impl Runner {
     fn lane(&mut self, session: &SessionId) -> &mut Lane {
         self.lanes.retain(|_, lane| !lane.ended());
         self.lanes.entry(session.clone()).or_insert_with(|| {
-            Lane::open(self.runtime.clone(), session.clone(), self.outbox.answers.clone())
+            // What it says of its link is of that hub.
+            let of_it = self.runtime.one(session.hub());
+            let runtime = of_it.unwrap_or_else(|| self.runtime.clone());
+            Lane::open(runtime, session.clone(), self.outbox.answers.clone())
         })
     }
 
@@ -410,7 +460,7 @@ impl Runner {
         within: Duration,
         work: impl Future<Output = Outcome<Reply>> + Send + 'static,
     ) -> Option<AbortHandle> {
-        if self.calls.len() >= CONSOLE_CALLS_MAX {
+        if self.is_full() {
             self.refuse(id, Fault::busy("too much is waiting for the hub"));
             return None;
         }
@@ -420,7 +470,16 @@ impl Runner {
             let result = tokio::time::timeout(within, work).await.unwrap_or_else(|_| late());
             drop(answers.send(Msg::Done { id, result }).await);
         });
+        self.busy.insert(call.id(), self.hub);
         Some(call)
+    }
+
+    /// Whether too much waits for the hub. Of several, each has so many calls of its own.
+    fn is_full(&self) -> bool {
+        if self.several.as_ref().is_none_or(|it| it.borrow().len() < 2) {
+            return self.calls.len() >= CONSOLE_CALLS_MAX;
+        }
+        self.busy.values().filter(|it| **it == self.hub).count() >= CALLS_PER_HUB_MAX
     }
 
     pub(super) fn runtime(&self) -> Arc<dyn Runtime> {
@@ -649,13 +708,43 @@ async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
         return;
     };
     loop {
-        let now = changes.borrow_and_update().clone();
-        let now = match now {
-            runtime::Link::Connecting => Link::Connecting,
-            runtime::Link::Up { rtt } => Link::Up { rtt: Some(rtt) },
-            runtime::Link::Down { since, reason, .. } => Link::Down { since, why: reason },
-        };
+        let now = shown_link(changes.borrow_and_update().clone());
         if answers.send(Msg::Link(now)).await.is_err() || changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn shown_link(link: runtime::Link) -> Link {
+    match link {
+        runtime::Link::Connecting => Link::Connecting,
+        runtime::Link::Up { rtt } => Link::Up { rtt: Some(rtt) },
+        runtime::Link::Down { since, reason, .. } => Link::Down { since, why: reason },
+    }
+}
+
+/// The hubs there are and how each is reached, as that changes.
+async fn hubs(mut seen: watch::Receiver<Arc<Vec<HubSeen>>>, answers: mpsc::Sender<Msg>) {
+    loop {
+        let now = seen.borrow_and_update().clone();
+        let hub = |it: &HubSeen| {
+            let again_at = match &it.link {
+                runtime::Link::Down { next_try, .. } => Some(*next_try),
+                _ => None,
+            };
+            let (number, left_out) = (it.number, it.left_out);
+            let link = shown_link(it.link.clone());
+            Hub {
+                number,
+                name: it.name.clone(),
+                address: it.address.clone(),
+                link,
+                again_at,
+                left_out,
+            }
+        };
+        let all = now.iter().map(hub).collect();
+        if answers.send(Msg::Hubs(all)).await.is_err() || seen.changed().await.is_err() {
             return;
         }
     }
