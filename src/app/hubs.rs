@@ -119,6 +119,16 @@ impl State {
         matches!(self.link_of(hub), Link::Down { .. })
     }
 
+    /// How long one of several hubs is away by now.
+    pub fn away_for(&self, hub: HubNumber) -> Option<Duration> {
+        match self.link_of(hub) {
+            Link::Down { since, .. } if self.hubs.are_many() => {
+                Some(self.now.since_start.saturating_sub(*since))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether what is shown of a session is how it was.
     pub fn is_stale(&self, session: &Session) -> bool {
         !self.is_up(session.id.hub())

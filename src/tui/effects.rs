@@ -16,10 +16,9 @@ use tokio_stream::StreamExt;
 
 use crate::{
     app::{
-        Act, Effect, EffectId, Link, Msg,
+        Act, Effect, EffectId, Msg,
         effect::Order,
         files::FilesAct,
-        hubs::Hub,
         msg::{AuditRead, DiffRead, Reply},
     },
     base::{
@@ -43,17 +42,15 @@ use crate::{
         sandbox::SandboxSpec,
         secret::{Given, is_usual, lacking},
     },
-    runtime::{self, HubSeen, Runtime},
+    runtime::{HubSeen, Runtime},
 };
 
-use super::{agents::search_path, browse, lane::Lane, pictures::Showing, terminal};
+use super::{agents::search_path, browse, hubs, lane::Lane, pictures::Showing, terminal};
 
 /// Taking a snapshot, and making a sandbox of one.
 const SNAPSHOT_CALL_WITHIN: Duration = SNAPSHOT_WITHIN.saturating_add(CREATE_WITHIN);
 /// Looking for changes, with others before it.
 const DIFF_CALL_WITHIN: Duration = CHANGES_WITHIN.saturating_mul(3);
-const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
-const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
 
 /// Where results go: answers and output apart, so that a flood never delays an answer.
 #[derive(Clone)]
@@ -129,10 +126,10 @@ impl Runner {
             showing,
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
-        runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
+        runner.subscriptions.spawn(hubs::feed(runtime.clone(), answers.clone()));
         match runtime.hubs() {
-            Some(seen) => runner.subscriptions.spawn(hubs(seen, answers.clone())),
-            None => runner.subscriptions.spawn(link(runtime.clone(), answers.clone())),
+            Some(seen) => runner.subscriptions.spawn(hubs::states(seen, answers.clone())),
+            None => runner.subscriptions.spawn(hubs::link(runtime.clone(), answers.clone())),
         };
         runner
     }
@@ -627,31 +624,6 @@ fn slices(output: Output) -> Vec<Output> {
         .collect()
 }
 
-/// The feed of changes, asked for again should it ever end.
-async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
-    let mut pause = RECONNECT_AFTER_MIN;
-    loop {
-        let why = match runtime.events().await {
-            Err(fault) => fault,
-            Ok(mut events) => loop {
-                match events.next().await {
-                    None => break Fault::lost("the hub closed the feed"),
-                    Some(Err(fault)) => break fault,
-                    Some(Ok(event)) => {
-                        pause = RECONNECT_AFTER_MIN;
-                        if answers.send(Msg::Event(event)).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            },
-        };
-        tracing::warn!(%why, "the feed ended");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RECONNECT_AFTER_MAX);
-    }
-}
-
 /// Readings of gauges, round after round.
 async fn watch_gauges(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
     let wanted = GaugesWanted { only: Vec::new(), watch: true };
@@ -670,7 +642,7 @@ async fn watch_gauges(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
         },
     };
     // Not at once: what asks again does so with the next message.
-    tokio::time::sleep(RECONNECT_AFTER_MAX).await;
+    tokio::time::sleep(hubs::RECONNECT_AFTER_MAX).await;
     drop(answers.send(Msg::Gauges(Err(why))).await);
 }
 
@@ -698,56 +670,6 @@ async fn watch_syscalls(
         },
     };
     drop(answers.send(Msg::Syscalls { generation, part: Err(why) }).await);
-}
-
-/// How the hub is reached, as it changes.
-async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
-    let Some(mut changes) = runtime.link() else {
-        // In this process there is nothing to lose.
-        drop(answers.send(Msg::Link(Link::Up { rtt: None })).await);
-        return;
-    };
-    loop {
-        let now = shown_link(changes.borrow_and_update().clone());
-        if answers.send(Msg::Link(now)).await.is_err() || changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-fn shown_link(link: runtime::Link) -> Link {
-    match link {
-        runtime::Link::Connecting => Link::Connecting,
-        runtime::Link::Up { rtt } => Link::Up { rtt: Some(rtt) },
-        runtime::Link::Down { since, reason, .. } => Link::Down { since, why: reason },
-    }
-}
-
-/// The hubs there are and how each is reached, as that changes.
-async fn hubs(mut seen: watch::Receiver<Arc<Vec<HubSeen>>>, answers: mpsc::Sender<Msg>) {
-    loop {
-        let now = seen.borrow_and_update().clone();
-        let hub = |it: &HubSeen| {
-            let again_at = match &it.link {
-                runtime::Link::Down { next_try, .. } => Some(*next_try),
-                _ => None,
-            };
-            let (number, left_out) = (it.number, it.left_out);
-            let link = shown_link(it.link.clone());
-            Hub {
-                number,
-                name: it.name.clone(),
-                address: it.address.clone(),
-                link,
-                again_at,
-                left_out,
-            }
-        };
-        let all = now.iter().map(hub).collect();
-        if answers.send(Msg::Hubs(all)).await.is_err() || seen.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

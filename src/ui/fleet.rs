@@ -186,7 +186,11 @@ impl View<'_> {
     /// How long ago it last printed or ended. Without the operator ages stop, and say that they did.
     fn age(&self, row: &Row) -> String {
         if row.prints() {
-            return "now".to_owned();
+            // Of one of several that is away, nobody knows what it does by now.
+            return match self.state.away_for(row.sandbox.id.hub()) {
+                Some(away) => format!("{}+", human_duration(away)),
+                None => "now".to_owned(),
+            };
         }
         let Some(since) = row.last_sign() else { return "—".to_owned() };
         let text = human_duration(age(since, self.state.now.wall).0);

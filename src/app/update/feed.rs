@@ -86,6 +86,10 @@ impl Turn<'_> {
         }
         let first = !self.state.fleet.known;
         take(&mut self.state.fleet);
+        if self.state.hubs.are_many() && self.state.last_input.is_zero() {
+            // Whichever came first, nobody has chosen a row yet.
+            self.state.fleet.move_to(0);
+        }
         let fleet = &self.state.fleet;
         self.state.voices.keep(|it| fleet.get(it).is_some());
         // What was missed meanwhile is not known.

@@ -57,7 +57,9 @@ impl Turn<'_> {
             return self.read_records();
         }
         let over = !self.state.views.is_empty();
-        self.open_view(View::Records(Box::new(Records { hub, ..Records::new(of) })), over);
+        let mut place = Records::new(of);
+        place.hub = hub;
+        self.open_view(View::Records(Box::new(place)), over);
         self.read_records();
     }
 

@@ -238,9 +238,11 @@ impl Marked for Event {
             Self::Snapshot { sandboxes, .. } | Self::Part { sandboxes, .. } => sandboxes.mark(with),
             Self::Changed { sandbox, .. } => sandbox.mark(with),
             Self::Removed { id, .. } => with.put_sandbox(id),
-            Self::Notice { notice, .. } => {
-                notice.sandbox.iter_mut().for_each(|it| with.put_sandbox(it));
-            }
+            Self::Notice { notice, .. } => match &mut notice.sandbox {
+                Some(it) => with.put_sandbox(it),
+                // It is about the hub itself.
+                None => notice.text = format!("{}: {}", with.name, notice.text),
+            },
             Self::Said { session, .. } => with.put_session(session),
         }
     }

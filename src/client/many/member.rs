@@ -176,5 +176,5 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
 
 /// A bell that rings already rings for this as well.
 pub(super) fn ring(bell: &mpsc::Sender<()>) {
-    drop(bell.try_send(()));
+    let _ = bell.try_send(());
 }

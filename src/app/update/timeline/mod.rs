@@ -61,7 +61,8 @@ impl Turn<'_> {
         let name = sandbox.as_ref().map(|it| self.name_of(it)).unwrap_or_default();
         let over = !self.state.views.is_empty();
         let hub = sandbox.as_ref().map_or_else(|| self.state.hub_here(), |it| it.hub());
-        let place = TimelinePlace { hub, ..TimelinePlace::new(sandbox, name, player) };
+        let mut place = TimelinePlace::new(sandbox, name, player);
+        place.hub = hub;
         self.open_view(View::Timeline(Box::new(place)), over);
     }
 
@@ -73,7 +74,8 @@ impl Turn<'_> {
         self.state.notices.dismiss();
         let over = !self.state.views.is_empty();
         let hub = self.state.hub_here();
-        let mut place = TimelinePlace { hub, ..TimelinePlace::new(None, String::new(), None) };
+        let mut place = TimelinePlace::new(None, String::new(), None);
+        place.hub = hub;
         (place.first_since, place.since) = (Some(since), Some(since));
         self.open_view(View::Timeline(Box::new(place)), over);
     }
