@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{
-        id::{SandboxId, SessionId, SnapshotId},
+        id::{HubNumber, SandboxId, SessionId, SnapshotId},
         limits::{ENV_ENTRY_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
@@ -50,6 +50,8 @@ pub enum Field {
     Memory,
     Pids,
     Record,
+    /// Where there is more than one.
+    Hub,
 }
 
 impl Field {
@@ -65,6 +67,7 @@ impl Field {
         Self::Memory,
         Self::Pids,
         Self::Record,
+        Self::Hub,
     ];
 
     pub fn label(self) -> &'static str {
@@ -80,11 +83,12 @@ impl Field {
             Self::Memory => "memory",
             Self::Pids => "processes",
             Self::Record => "recording",
+            Self::Hub => "hub",
         }
     }
 
     fn is_text(self) -> bool {
-        !matches!(self, Self::Workspace | Self::Egress | Self::Isolation | Self::Record)
+        !matches!(self, Self::Workspace | Self::Egress | Self::Isolation | Self::Record | Self::Hub)
     }
 }
 
@@ -98,6 +102,11 @@ pub struct NewDialog {
     pub isolation: Option<Isolation>,
     pub record: bool,
     driver: String,
+    /// Where it is made, and what that is called where there are several.
+    pub hub: HubNumber,
+    hubs: Vec<(HubNumber, String)>,
+    /// The workspace as configured, where another was proposed for another machine.
+    workspace_here: Option<WorkspaceMode>,
     /// The network as configured, until it is chosen by hand: an agent is proposed what it needs.
     egress_untouched: Option<Egress>,
     /// What is put in on the way out, where the network asks.
@@ -152,6 +161,9 @@ impl NewDialog {
             isolation: None,
             record: new.record,
             driver: driver.to_owned(),
+            hub: HubNumber::FIRST,
+            hubs: Vec::new(),
+            workspace_here: None,
             offers: agents.to_vec(),
             home: home.map(Path::to_owned),
             wrong: None,
@@ -164,6 +176,39 @@ impl NewDialog {
     /// What is known of agents, and which variables with keys of theirs the operator has.
     pub fn know_agents(&mut self, profiles: &Arc<Profiles>, keys_set: &[String]) {
         (self.profiles, self.keys_set) = (Arc::clone(profiles), keys_set.to_vec());
+    }
+
+    /// Where it may be made, and where it is unless told otherwise.
+    pub fn know_hubs(&mut self, hubs: Vec<(HubNumber, String)>, here: HubNumber) {
+        (self.hubs, self.hub) = (hubs, here);
+        self.propose_workspace();
+    }
+
+    /// The fields that there are: where there is one hub, none is chosen.
+    pub fn fields(&self) -> &'static [Field] {
+        let all = Field::ALL;
+        if self.hubs.len() > 1 { all } else { all.split_last().map_or(all, |it| it.1) }
+    }
+
+    /// What is here is not there: no directory is proposed for another machine, unless that is changed by hand.
+    fn propose_workspace(&mut self) {
+        let elsewhere = self.hub != HubNumber::FIRST;
+        match self.workspace_here {
+            None if elsewhere => {
+                self.workspace_here = Some(self.workspace);
+                self.workspace = WorkspaceMode::None;
+            }
+            Some(configured) if !elsewhere => {
+                self.workspace = configured;
+                self.workspace_here = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn hub_name(&self) -> &str {
+        let named = self.hubs.iter().find(|it| it.0 == self.hub);
+        named.map_or("", |it| it.1.as_str())
     }
 
     /// An agent is nothing without the model it speaks to: as long as nobody chose otherwise, asking is
@@ -237,7 +282,7 @@ impl NewDialog {
     }
 
     pub fn step(&mut self, forward: bool) {
-        let count = Field::ALL.len();
+        let count = self.fields().len();
         self.wrong = None;
         self.focus = (self.focus + if forward { 1 } else { count - 1 }) % count;
     }
@@ -253,6 +298,11 @@ impl NewDialog {
             }
             Field::Isolation => self.isolation = next(&isolations(), self.isolation, forward),
             Field::Record => self.record = !self.record,
+            Field::Hub => {
+                let all: Vec<HubNumber> = self.hubs.iter().map(|it| it.0).collect();
+                self.hub = next(&all, self.hub, forward);
+                self.propose_workspace();
+            }
             Field::Program if !self.offers.is_empty() => {
                 let now = self.text(Field::Program).to_owned();
                 let mut all = vec![String::new()];
@@ -301,6 +351,7 @@ impl NewDialog {
             Field::Pids if self.text(field).is_empty() => "no limit".to_owned(),
             Field::Record if self.record => "yes: every session is kept".to_owned(),
             Field::Record => "no".to_owned(),
+            Field::Hub => self.hub_name().to_owned(),
             _ => String::new(),
         }
     }
@@ -352,7 +403,9 @@ impl NewDialog {
     /// Why the hub would refuse to work on a directory, as far as its path tells.
     fn refused_place(&self, path: &Path) -> Option<&'static str> {
         // The demo's sandboxes have no directory.
-        let real = self.workspace != WorkspaceMode::None && self.driver != DEMO_DRIVER;
+        let real = self.workspace != WorkspaceMode::None
+            && self.driver != DEMO_DRIVER
+            && self.hub == HubNumber::FIRST;
         let homes: Vec<PathBuf> = self.home.iter().cloned().collect();
         real.then(|| refused_place(path, &homes)).flatten()
     }
@@ -477,7 +530,7 @@ pub enum Deed {
         directory: String,
         overwrite: bool,
     },
-    RemoveRule(RuleName),
+    RemoveRule(HubNumber, RuleName),
     /// Type ctrl-c into it.
     Interrupt(SessionId),
     /// A copy that was edited, over what is there by now.

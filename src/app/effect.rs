@@ -8,7 +8,7 @@ use crate::{
     app::files::FilesAct,
     base::{
         clock::Timestamp,
-        id::{AskId, SandboxId, SessionId, SnapshotId},
+        id::{AskId, HubNumber, SandboxId, SessionId, SnapshotId},
         units::Size,
     },
     config::schema::Prefs,
@@ -183,6 +183,8 @@ pub enum Act {
     Explain(SessionId),
     /// What the place of files wants; answered with `Reply::Files` where it says so.
     Files(Box<FilesAct>),
+    /// What names no thing of a hub, of that one of several.
+    Of(HubNumber, Box<Act>),
     /// Answered with `Reply::Timeline`.
     Timeline(Box<TimelineRequest>),
     /// Answered with `Reply::Replay`.
@@ -230,4 +232,51 @@ pub enum Act {
     Redraw,
     Suspend,
     Quit,
+}
+
+impl Act {
+    /// The hub that is asked for it, where it is one of several that is.
+    pub fn hub(&self) -> HubNumber {
+        match self {
+            Self::Of(hub, _) => *hub,
+            Self::Subscribe { session, .. }
+            | Self::Unsubscribe { session, .. }
+            | Self::Input { session, .. }
+            | Self::Nudge { session, .. }
+            | Self::Resize { session, .. }
+            | Self::Lease { session, .. }
+            | Self::History { session, .. }
+            | Self::Search { session, .. }
+            | Self::Replay { session, .. }
+            | Self::FindInTime { session, .. }
+            | Self::Export { session, .. }
+            | Self::Explain(session) => session.hub(),
+            Self::Open { sandbox, .. }
+            | Self::Pause(sandbox)
+            | Self::Resume(sandbox)
+            | Self::Stop(sandbox)
+            | Self::Remove(sandbox)
+            | Self::Snapshot { sandbox, .. }
+            | Self::Restore { sandbox, .. }
+            | Self::Apply { sandbox, .. }
+            | Self::TakeBack { sandbox, .. }
+            | Self::Traffic(sandbox) => sandbox.hub(),
+            Self::RemoveSnapshot(snapshot) => snapshot.hub(),
+            Self::Fork { from: of, .. } | Self::Diff { of, .. } => match of {
+                Subject::Sandbox(id) => id.hub(),
+                Subject::Snapshot(id) => id.hub(),
+            },
+            Self::Revoke(ask) | Self::Decide { ask, .. } => ask.hub(),
+            Self::Propose(question) => match &**question {
+                Question::Answer { ask, .. } => ask.hub(),
+                Question::Rules { .. } | Question::Rule(_) => HubNumber::FIRST,
+            },
+            Self::Files(files) => files.sandbox().map_or(HubNumber::FIRST, SandboxId::hub),
+            Self::GaugePast(wanted) => {
+                wanted.sandbox.as_ref().map_or(HubNumber::FIRST, SandboxId::hub)
+            }
+            // Of all of them, of the first, or of none.
+            _ => HubNumber::FIRST,
+        }
+    }
 }

@@ -8,7 +8,7 @@ pub const FILTER_BYTES_MAX: usize = 512;
 const TOKENS_MAX: usize = 16;
 
 /// Keys that a token may have.
-pub const KEYS: &[&str] = &["status", "state", "driver", "label", "name", "isolation"];
+pub const KEYS: &[&str] = &["status", "state", "driver", "label", "name", "isolation", "context"];
 
 /// What can stand behind the tokens of a line whose words are none of those there are.
 pub fn words_for(text: &str) -> Vec<String> {
@@ -44,6 +44,8 @@ enum Test {
     Label(String),
     Name(String),
     Isolation(String),
+    /// Of a hub, where there is more than one.
+    Context(String),
 }
 
 /// A parsed filter line; empty passes everything.
@@ -91,6 +93,7 @@ fn test(token: &str) -> Test {
         "label" => Test::Label(value),
         "name" => Test::Name(value),
         "isolation" => Test::Isolation(value),
+        "context" => Test::Context(value),
         _ => Test::Text(token.to_owned()),
     }
 }
@@ -104,7 +107,8 @@ impl Test {
             | Self::Driver(it)
             | Self::Label(it)
             | Self::Name(it)
-            | Self::Isolation(it) => it,
+            | Self::Isolation(it)
+            | Self::Context(it) => it,
         }
     }
 
@@ -126,6 +130,9 @@ impl Test {
             },
             Self::Name(it) => sandbox.name.to_lowercase().contains(it),
             Self::Isolation(it) => sandbox.isolation.is_some_and(|of| of.word().starts_with(it)),
+            Self::Context(it) => {
+                row.context().is_some_and(|of| of.to_lowercase().starts_with(it.as_str()))
+            }
         }
     }
 }

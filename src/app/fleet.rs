@@ -5,14 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use super::filter::Query;
+use super::{
+    filter::Query,
+    groups::{Heads, Named},
+};
 pub use super::{
+    groups::Line,
     row::{Mark, Row},
     tally::Tally,
 };
 use crate::{
     base::{
-        id::{ClientId, SandboxId, SessionId},
+        id::{ClientId, HubNumber, SandboxId, SessionId},
         limits::SANDBOXES_MAX,
     },
     model::{
@@ -21,6 +25,12 @@ use crate::{
         session::Session,
     },
 };
+
+/// What a hub is called; nothing where there is only one.
+fn name_in(hubs: &Named, hub: HubNumber) -> Option<Arc<str>> {
+    let at = hubs.binary_search_by_key(&hub, |it| it.0).ok()?;
+    hubs.get(at).map(|it| it.1.clone())
+}
 
 /// What a row keeps when its sandbox is told anew.
 fn kept_of(row: Option<&Row>) -> (bool, Option<SessionId>) {
@@ -33,15 +43,17 @@ pub struct Fleet {
     slots: Vec<Option<Row>>,
     index: HashMap<SandboxId, usize>,
     sessions: HashMap<SessionId, usize>,
-    // Invariant: slots that pass the filter, and `stays`, ascending.
-    shown: Vec<usize>,
+    // Invariant: slots that pass the filter, and `stays`, with their hubs, ascending.
+    shown: Vec<(HubNumber, usize)>,
+    /// Where there is more than one hub: which they are.
+    hubs: Named,
     /// The row under the cursor when it no longer passes the filter: it goes when the cursor does.
     stays: Option<usize>,
     text: String,
     query: Query,
     /// Position in `shown`.
     cursor: usize,
-    /// First position on screen.
+    /// First line on screen. A line is a row, or the heading of a hub.
     top: usize,
     height: usize,
     tally: Tally,
@@ -55,8 +67,8 @@ pub struct Fleet {
 impl Fleet {
     /// Takes a whole new list; what stays keeps its place and its mark.
     pub fn snapshot(&mut self, mut sandboxes: Vec<Arc<Sandbox>>) {
-        self.known = true;
         sandboxes.truncate(SANDBOXES_MAX);
+        self.known = true;
         let at = self.here();
         let old = std::mem::take(&mut self.slots);
         let old_index = std::mem::take(&mut self.index);
@@ -94,6 +106,28 @@ impl Fleet {
         self.return_to(at);
     }
 
+    /// Takes a new list of one hub; what is known of the others stays.
+    pub fn part(&mut self, hub: HubNumber, sandboxes: Vec<Arc<Sandbox>>) {
+        let others = self.slots.iter().flatten().map(|it| it.sandbox.clone());
+        let own = sandboxes.into_iter().filter(|it| it.id.hub() == hub);
+        self.snapshot(others.filter(|it| it.id.hub() != hub).chain(own).collect());
+    }
+
+    /// Which hubs there are, in the order of their numbers; none where there is one.
+    pub(super) fn set_hubs(&mut self, hubs: Named) {
+        if hubs == self.hubs {
+            return;
+        }
+        let at = self.here();
+        self.hubs = hubs;
+        for row in self.slots.iter_mut().flatten() {
+            row.set_context(name_in(&self.hubs, row.sandbox.id.hub()));
+        }
+        self.refilter();
+        self.keep_under_cursor(at.1.as_ref());
+        self.return_to(at);
+    }
+
     /// Takes one new or changed sandbox.
     pub fn change(&mut self, sandbox: Arc<Sandbox>) {
         let at = self.here();
@@ -105,8 +139,9 @@ impl Fleet {
         let (marked, called) = kept_of(slot.and_then(|it| self.row(it)));
         let slot = self.put(Row::new(sandbox, marked, called), slot);
         let passes = self.row(slot).is_some_and(|it| self.query.passes(it));
-        match (self.shown.binary_search(&slot), passes) {
-            (Err(place), true) => self.shown.insert(place, slot),
+        let key = self.key(slot);
+        match (self.shown.binary_search(&key), passes) {
+            (Err(place), true) => self.shown.insert(place, key),
             (Ok(_), false) if at.0 == Some(slot) => self.stays = Some(slot),
             (Ok(place), false) => {
                 self.shown.remove(place);
@@ -137,7 +172,7 @@ impl Fleet {
                 self.sessions.remove(&session.id);
             }
         }
-        if let Ok(place) = self.shown.binary_search(&slot) {
+        if let Ok(place) = self.shown.binary_search(&(id.hub(), slot)) {
             self.shown.remove(place);
         }
         self.stays.take_if(|it| *it == slot);
@@ -158,7 +193,8 @@ impl Fleet {
         self.refilter();
     }
 
-    fn put(&mut self, row: Row, slot: Option<usize>) -> usize {
+    fn put(&mut self, mut row: Row, slot: Option<usize>) -> usize {
+        row.set_context(name_in(&self.hubs, row.sandbox.id.hub()));
         let slot = slot.unwrap_or(self.slots.len());
         if slot >= self.slots.len() {
             self.slots.push(None);
@@ -191,38 +227,49 @@ impl Fleet {
         self.slots.get(slot).and_then(Option::as_ref)
     }
 
+    /// What it is found by among those that are shown.
+    fn key(&self, slot: usize) -> (HubNumber, usize) {
+        (self.row(slot).map_or(HubNumber::FIRST, |it| it.sandbox.id.hub()), slot)
+    }
+
+    fn heads(&self) -> Heads {
+        Heads::of(&self.hubs, &self.shown, self.query.is_empty())
+    }
+
     /// Slot under the cursor and its distance from the top of the screen.
     fn here(&self) -> (Option<usize>, Option<SandboxId>, usize) {
-        let slot = self.shown.get(self.cursor).copied();
+        let slot = self.shown.get(self.cursor).map(|it| it.1);
         let id = slot.and_then(|it| self.row(it)).map(|it| it.sandbox.id.clone());
-        (slot, id, self.cursor.saturating_sub(self.top))
+        (slot, id, self.heads().line_of(self.cursor).saturating_sub(self.top))
     }
 
     /// Puts the cursor back on the same row at the same height, whatever changed around it.
     fn return_to(&mut self, (slot, id, above): (Option<usize>, Option<SandboxId>, usize)) {
         let slot = id.and_then(|id| self.index.get(&id).copied()).or(slot);
         if let Some(slot) = slot {
-            self.cursor = self.shown.binary_search(&slot).unwrap_or_else(|next| next);
+            let key = self.key(slot);
+            self.cursor = self.shown.binary_search(&key).unwrap_or_else(|next| next);
         }
         self.cursor = self.cursor.min(self.shown.len().saturating_sub(1));
-        self.top = self.cursor.saturating_sub(above);
+        self.top = self.heads().line_of(self.cursor).saturating_sub(above);
         self.settle();
     }
 
     /// What is under the cursor stays in sight, whether it passes the filter or not.
     fn keep_under_cursor(&mut self, id: Option<&SandboxId>) {
         let Some(slot) = id.and_then(|it| self.index.get(it)).copied() else { return };
-        if let Err(place) = self.shown.binary_search(&slot) {
-            self.shown.insert(place, slot);
+        let key = self.key(slot);
+        if let Err(place) = self.shown.binary_search(&key) {
+            self.shown.insert(place, key);
             self.stays = Some(slot);
         }
     }
 
     /// The cursor has moved: what it left goes, if it does not pass the filter.
     fn let_stayed_go(&mut self) {
-        let here = self.shown.get(self.cursor).copied();
+        let here = self.shown.get(self.cursor).map(|it| it.1);
         let Some(gone) = self.stays.take_if(|it| here != Some(*it)) else { return };
-        if let Ok(place) = self.shown.binary_search(&gone) {
+        if let Ok(place) = self.shown.binary_search(&self.key(gone)) {
             self.shown.remove(place);
             self.cursor -= usize::from(place < self.cursor);
         }
@@ -233,8 +280,11 @@ impl Fleet {
         self.stays = None;
         self.shown.clear();
         let rows = self.slots.iter().enumerate();
-        let passing = rows.filter(|(_, row)| row.as_ref().is_some_and(|it| query.passes(it)));
-        self.shown.extend(passing.map(|(slot, _)| slot));
+        let rows = rows.filter_map(|(slot, row)| Some((slot, row.as_ref()?)));
+        let passing = rows.filter(|(_, row)| query.passes(row));
+        self.shown.extend(passing.map(|(slot, row)| (row.sandbox.id.hub(), slot)));
+        // Of one hub they are in order already.
+        self.shown.sort_unstable();
     }
 
     /// Narrows the list; an empty text shows all.
@@ -261,12 +311,15 @@ impl Fleet {
     }
 
     fn settle(&mut self) {
-        let height = self.height.max(1);
-        self.top = self.top.min(self.cursor);
-        if self.cursor >= self.top + height {
-            self.top = self.cursor + 1 - height;
+        let (height, heads) = (self.height.max(1), self.heads());
+        // The headings above a row are in sight with it, where there is room.
+        let line = heads.line_of(self.cursor);
+        let first = heads.top_of(self.cursor).max((line + 1).saturating_sub(height));
+        self.top = self.top.min(first);
+        if line >= self.top + height {
+            self.top = line + 1 - height;
         }
-        self.top = self.top.min(self.shown.len().saturating_sub(height));
+        self.top = self.top.min((self.shown.len() + heads.count()).saturating_sub(height));
     }
 
     /// Moves the cursor by rows.
@@ -290,7 +343,8 @@ impl Fleet {
 
     /// Puts the cursor on a sandbox, if the filter shows it.
     pub fn select(&mut self, id: &SandboxId) -> bool {
-        let place = self.index.get(id).and_then(|slot| self.shown.binary_search(slot).ok());
+        let key = self.index.get(id).map(|slot| (id.hub(), *slot));
+        let place = key.and_then(|it| self.shown.binary_search(&it).ok());
         if let Some(place) = place {
             self.move_to(place);
         }
@@ -301,7 +355,7 @@ impl Fleet {
     pub fn next_attention(&mut self) -> bool {
         let count = self.shown.len();
         let next = (1..=count).map(|step| (self.cursor + step) % count.max(1)).find(|place| {
-            let slot = self.shown.get(*place).copied();
+            let slot = self.shown.get(*place).map(|it| it.1);
             slot.and_then(|it| self.row(it)).is_some_and(|it| it.mark().needs_someone())
         });
         if let Some(place) = next {
@@ -312,7 +366,7 @@ impl Fleet {
 
     /// The row under the cursor.
     pub fn current(&self) -> Option<&Row> {
-        self.shown.get(self.cursor).and_then(|slot| self.row(*slot))
+        self.shown.get(self.cursor).and_then(|it| self.row(it.1))
     }
 
     pub fn cursor(&self) -> usize {
@@ -342,16 +396,36 @@ impl Fleet {
         self.asks_changed
     }
 
-    /// The rows of a window of the list as shown, with their positions.
+    /// The lines of a window of the list as shown.
+    pub fn lines(&self, from: usize, count: usize) -> impl Iterator<Item = Line<'_>> {
+        let heads = self.heads();
+        let all = self.shown.len() + heads.count();
+        (from..all.min(from.saturating_add(count))).filter_map(move |line| match heads.at(line) {
+            Ok(hub) => Some(Line::Heading(hub)),
+            Err(place) => {
+                self.shown.get(place).and_then(|it| self.row(it.1)).map(|it| Line::Row(place, it))
+            }
+        })
+    }
+
+    /// The rows in such a window, with their positions.
     pub fn window(&self, from: usize, count: usize) -> impl Iterator<Item = (usize, &Row)> {
-        let slots = self.shown.iter().enumerate().skip(from).take(count);
-        slots.filter_map(|(place, slot)| self.row(*slot).map(|row| (place, row)))
+        self.lines(from, count).filter_map(|it| match it {
+            Line::Row(place, row) => Some((place, row)),
+            Line::Heading(_) => None,
+        })
+    }
+
+    /// The position of the row on a line of the screen; `None` where no row is.
+    pub fn position_at(&self, line: usize) -> Option<usize> {
+        let place = self.heads().at(self.top + line).err()?;
+        (place < self.shown.len()).then_some(place)
     }
 
     /// All rows that the filter shows, from the cursor on and around.
     pub fn from_cursor(&self) -> impl Iterator<Item = &Row> {
         let (before, after) = self.shown.split_at(self.cursor.min(self.shown.len()));
-        after.iter().chain(before).filter_map(|slot| self.row(*slot))
+        after.iter().chain(before).filter_map(|it| self.row(it.1))
     }
 
     pub fn get(&self, id: &SandboxId) -> Option<&Row> {
@@ -390,14 +464,14 @@ impl Fleet {
     }
 
     pub fn toggle_mark(&mut self) {
-        let slot = self.shown.get(self.cursor).copied();
+        let slot = self.shown.get(self.cursor).map(|it| it.1);
         if let Some(row) = slot.and_then(|it| self.slots.get_mut(it)).and_then(Option::as_mut) {
             row.marked = !row.marked;
         }
     }
 
     pub fn mark_shown(&mut self) {
-        for slot in &self.shown {
+        for (_, slot) in &self.shown {
             if let Some(row) = self.slots.get_mut(*slot).and_then(Option::as_mut) {
                 row.marked = true;
             }
@@ -417,7 +491,8 @@ impl Fleet {
     /// How many of them the filter hides.
     pub fn hidden_of(&self, wanted: &[SandboxId]) -> usize {
         let hidden = |id: &&SandboxId| {
-            self.index.get(*id).is_none_or(|slot| self.shown.binary_search(slot).is_err())
+            let key = self.index.get(*id).map(|slot| (id.hub(), *slot));
+            key.is_none_or(|it| self.shown.binary_search(&it).is_err())
         };
         wanted.iter().filter(hidden).count()
     }
@@ -441,7 +516,7 @@ impl Fleet {
             return Err("shown rows out of order".to_owned());
         }
         let passing = self.slots.iter().flatten().filter(|it| self.query.passes(it)).count();
-        if self.stays.is_some() && self.stays != self.shown.get(self.cursor).copied() {
+        if self.stays.is_some() && self.stays != self.shown.get(self.cursor).map(|it| it.1) {
             return Err("a row stays that the cursor has left".to_owned());
         }
         if passing + usize::from(self.stays.is_some()) != self.shown.len() {

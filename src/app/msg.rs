@@ -7,6 +7,7 @@ use crate::{
         effect::EffectId,
         files::{FilesNews, FilesReply},
         gate::Glimpse,
+        hubs::Hub,
         keymap::Keymap,
     },
     base::{
@@ -81,6 +82,8 @@ pub enum Msg {
     /// From the directories that the place of files watches.
     Files(FilesNews),
     Link(Link),
+    /// The hubs there are, where there may be several, and how each is reached.
+    Hubs(Vec<Hub>),
     Done {
         id: EffectId,
         result: Outcome<Reply>,

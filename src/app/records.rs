@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::{
         clock::{Timestamp, Zone},
-        id::{SandboxId, SessionId},
+        id::{HubNumber, SandboxId, SessionId},
         text::{count, visible, wrap},
         units::human_bytes,
     },
@@ -148,6 +148,8 @@ pub struct Open {
 #[derive(Clone, Debug)]
 pub struct Records {
     pub of: Of,
+    /// Whose it is.
+    pub hub: HubNumber,
     rows: Vec<Record>,
     /// Of those, the ones that are listed.
     listed: Vec<usize>,
@@ -174,6 +176,7 @@ impl Records {
     pub(super) fn new(of: Of) -> Self {
         Self {
             of,
+            hub: HubNumber::FIRST,
             rows: Vec::new(),
             listed: Vec::new(),
             cursor: Cursor::default(),

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    base::{clock::Timestamp, id::SessionId},
+    base::{
+        clock::Timestamp,
+        id::{HubNumber, SessionId},
+    },
     model::{
         sandbox::{Sandbox, State},
         session::{ExitStatus, Session, Status},
@@ -136,6 +139,8 @@ pub struct Row {
     called: Option<SessionId>,
     mark: Mark,
     haystack: String,
+    /// The hub it is of, where there is more than one.
+    context: Option<Arc<str>>,
 }
 
 /// Adds a text in lower case; nearly all there is takes no memory of its own meanwhile.
@@ -178,7 +183,7 @@ impl Row {
             haystack.push('=');
             push_lower(&mut haystack, value);
         }
-        Self { sandbox, marked, called, mark, haystack }
+        Self { sandbox, marked, called, mark, haystack, context: None }
     }
 
     pub fn mark(&self) -> Mark {
@@ -193,6 +198,22 @@ impl Row {
             _ if self.called.as_ref() == Some(&session.id) => Mark::Calls,
             _ => Mark::of_session(session),
         }
+    }
+
+    /// The hub it is of, where there is more than one.
+    pub fn context(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    pub(super) fn set_context(&mut self, name: Option<Arc<str>>) {
+        self.context = name;
+    }
+
+    /// What its own hub calls it, for where that hub is named beside it.
+    pub fn own_name(&self) -> &str {
+        let name = self.sandbox.name.as_str();
+        let own = self.context().and_then(|it| name.strip_suffix(it)?.strip_suffix('@'));
+        own.filter(|_| self.sandbox.id.hub() != HubNumber::FIRST).unwrap_or(name)
     }
 
     /// Lower-case text that plain filter words look into.

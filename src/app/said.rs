@@ -7,7 +7,10 @@ use super::{
     state::State,
 };
 use crate::{
-    base::text::{count, visible, wrap},
+    base::{
+        id::{HubNumber, SandboxId},
+        text::{count, visible, wrap},
+    },
     model::change::{NodeKind, Subject, Verdict},
 };
 
@@ -102,19 +105,29 @@ impl State {
     }
 }
 
+/// A name as its own hub knows it, and the context of that where there are several.
+fn of_context<'a>(name: &'a str, id: &SandboxId) -> (&'a str, Option<&'a str>) {
+    let parts = name.rsplit_once('@').filter(|_| id.hub() != HubNumber::FIRST);
+    parts.map_or((name, None), |(name, context)| (name, Some(context)))
+}
+
 /// The verb that shows the same whole, for a shell: of one file, or of all how much.
 fn command(it: &Diff, path: Option<&[u8]>) -> String {
     let mut words = vec!["sandwatch".to_owned()];
-    let against = it.sides.against.as_ref().map(|it| quote(it.as_str().as_bytes()));
+    let against = it.sides.against.as_ref().map(|it| quote(it.at_home().as_str().as_bytes()));
     let mut paths = path.map(quote).into_iter().collect::<Vec<_>>();
     match &it.sides.of {
-        Subject::Sandbox(_) => {
-            words.extend(["diff".to_owned(), quote(it.name.as_bytes())]);
+        Subject::Sandbox(id) => {
+            let (name, context) = of_context(&it.name, id);
+            words.extend(
+                context.into_iter().flat_map(|it| ["--context".to_owned(), quote(it.as_bytes())]),
+            );
+            words.extend(["diff".to_owned(), quote(name.as_bytes())]);
             words.extend(against.into_iter().flat_map(|it| ["--from".to_owned(), it]));
         }
         Subject::Snapshot(of) => {
             words.extend(["snapshot".to_owned(), "diff".to_owned()]);
-            words.extend(against.into_iter().chain([quote(of.as_str().as_bytes())]));
+            words.extend(against.into_iter().chain([quote(of.at_home().as_str().as_bytes())]));
             if path.is_some() {
                 paths.insert(0, "--".to_owned());
             }

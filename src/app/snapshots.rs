@@ -217,14 +217,14 @@ impl Row {
     pub fn text(&self) -> String {
         match &self.kept {
             None => "now".to_owned(),
-            Some(it) => format!("{} {} {}", label(it), it.id.as_str(), it.cause.word()),
+            Some(it) => format!("{} {} {}", label(it), it.id.at_home(), it.cause.word()),
         }
     }
 }
 
 /// What a snapshot is called: its name, else its id.
 pub fn label(it: &Snapshot) -> String {
-    it.name.clone().unwrap_or_else(|| it.id.as_str().to_owned())
+    it.name.clone().unwrap_or_else(|| it.id.at_home().as_str().to_owned())
 }
 
 /// The snapshots of a sandbox, oldest first, and those of others that they go back to.

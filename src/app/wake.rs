@@ -74,10 +74,23 @@ impl State {
 
     /// When the time without a hub next reads differently.
     fn link_reads_anew_at(&self) -> Option<Duration> {
-        let Link::Down { since, .. } = self.link else { return None };
+        if !self.ages_are_live() {
+            return None;
+        }
+        let others = self.hubs.iter().map(|it| &it.link).filter(|_| self.hubs.are_many());
+        std::iter::once(&self.link).chain(others).filter_map(|it| self.reads_anew_at(it)).min()
+    }
+
+    fn reads_anew_at(&self, link: &Link) -> Option<Duration> {
+        let Link::Down { since, .. } = *link else { return None };
         let down = self.now.since_start.saturating_sub(since).as_secs();
         let step = if down < 60 { 1 } else { 60 };
-        self.ages_are_live().then(|| since + Duration::from_secs((down / step + 1) * step))
+        Some(since + Duration::from_secs((down / step + 1) * step))
+    }
+
+    /// Whether the age of a link that is down shows.
+    pub(super) fn link_ages(&self) -> bool {
+        matches!(self.link, Link::Down { .. }) || self.hubs.are_many() && self.hubs.down() > 0
     }
 
     /// When the ages on screen next read differently. After a while without the operator they are

@@ -28,6 +28,19 @@ fn random_text() -> String {
         .collect()
 }
 
+/// Which of several hubs something is of. Numbers count up and none is given twice, so that what was drawn of a hub
+/// that went away is never taken for another's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HubNumber(pub u32);
+
+impl HubNumber {
+    /// The only hub there is, or the first of several: its ids bear no mark.
+    pub const FIRST: Self = Self(0);
+}
+
+/// Parts the mark of a hub from what that hub calls a thing. No id from outside has one in it.
+const MARK: char = '@';
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -55,6 +68,24 @@ macro_rules! ids {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The same as one of that hub's, which no id from outside can be taken for.
+            #[must_use]
+            pub fn of_hub(self, hub: HubNumber) -> Self {
+                if hub == HubNumber::FIRST { self } else { Self(format!("{}{MARK}{}", hub.0, self.0)) }
+            }
+
+            /// Whose it is.
+            pub fn hub(&self) -> HubNumber {
+                let mark = self.0.split_once(MARK).and_then(|it| it.0.parse().ok());
+                mark.map_or(HubNumber::FIRST, HubNumber)
+            }
+
+            /// As its hub calls it.
+            #[must_use]
+            pub fn at_home(&self) -> Self {
+                Self(self.0.split_once(MARK).map_or(self.0.as_str(), |it| it.1).to_owned())
+            }
         }
 
         impl fmt::Display for $name {
@@ -78,4 +109,22 @@ ids! {
     ClientId;
     /// Names somebody who comes to a hub from elsewhere, for ever; never reused.
     MemberId;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_hub_is_taken_off_again_and_can_t_come_from_outside() {
+        let id = SandboxId::parse("box-1").unwrap();
+        let (first, third) = (id.clone().of_hub(HubNumber::FIRST), id.clone().of_hub(HubNumber(3)));
+        assert_eq!((first.hub(), &first), (HubNumber::FIRST, &id));
+        assert_eq!((third.hub(), third.at_home()), (HubNumber(3), id.clone()));
+        assert_ne!(third, id);
+        for forged in ["3@box-1", "@box-1", "0@box-1", "3@", "@"] {
+            assert_eq!(SandboxId::parse(forged), None, "{forged}");
+        }
+        assert_eq!(SandboxId::parse(third.as_str()), None);
+    }
 }

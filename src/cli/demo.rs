@@ -24,6 +24,7 @@ pub async fn demo(paths: &Paths, args: DemoArgs) -> Outcome<out::Code> {
         directory: link::current_directory()?,
         driver: "fake".to_owned(),
         files: tui::files::Files::forgetful(paths),
+        reread: None,
     };
     Ok(tui::console::run(start).await?.code)
 }

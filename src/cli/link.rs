@@ -78,6 +78,17 @@ pub async fn hub_for_console(target: &Target) -> Outcome<Link> {
     started(target, None, false).await
 }
 
+/// The same, of one hub of several to which we are the same.
+pub async fn for_console_of(target: &Target, identity: Identity) -> Outcome<Arc<dyn Runtime>> {
+    let options = client::Options { identity, patience: None };
+    Ok(if target.is_local() {
+        Arc::new(client::connect_or_start(&target.paths, options).await?)
+    } else {
+        let opening = client::Opening { starts: true, asks: false };
+        Arc::new(reach(target, options, opening).await?)
+    })
+}
+
 /// Whether somebody can be asked on the way.
 fn asks() -> bool {
     std::io::IsTerminal::is_terminal(&std::io::stderr())

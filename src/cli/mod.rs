@@ -7,6 +7,7 @@ mod ask;
 mod asks_watch;
 mod attach;
 mod audit;
+mod console;
 mod context;
 mod dashes;
 mod demo;
@@ -54,8 +55,6 @@ use clap::Parser;
 use crate::{
     base::fault::{Fault, Outcome},
     config::{contexts::ContextName, paths::Paths},
-    model::member::Role,
-    tui,
 };
 use args::{Cli, Verb};
 use link::Target;
@@ -164,6 +163,7 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
     // A hub itself and the demo need none, whatever the file of contexts says.
     let own = matches!(verb, Some(Verb::Demo(_) | Verb::Hub(args::HubVerb::Serve(_))));
     let said = if own { Some(&ContextName::local()) } else { said };
+    let named = said.is_some();
     let target = Target::chosen(paths, said)?;
     let name = match &verb {
         None | Some(Verb::Demo(_)) => "console",
@@ -186,7 +186,7 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
         .build()
         .map_err(|error| Fault::io("start the task runtime", &error))?;
     logs::start(paths, name)?;
-    let result = tasks.block_on(run_verb(&target, verb));
+    let result = tasks.block_on(run_verb(&target, named, verb));
     // A thread that still reads the terminal or stdin must not keep the program from ending.
     tasks.shutdown_background();
     result
@@ -195,10 +195,10 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
 /// Threads for tasks in the hub and the console: enough to use the cores, few enough to stay small.
 const WORKERS: usize = 4;
 
-async fn run_verb(target: &Target, verb: Option<Verb>) -> Outcome<out::Code> {
+async fn run_verb(target: &Target, named: bool, verb: Option<Verb>) -> Outcome<out::Code> {
     let paths = &target.paths;
     match verb {
-        None => console(target).await,
+        None => console::console(target, named).await,
         Some(Verb::Demo(args)) => demo::demo(paths, args).await,
         Some(Verb::Hub(verb)) => hub::run(target, verb).await,
         Some(Verb::Doctor(args)) => hub::doctor(target, args).await,
@@ -268,33 +268,4 @@ async fn run_verb(target: &Target, verb: Option<Verb>) -> Outcome<out::Code> {
             }
         }
     }
-}
-
-/// What a hub is called on screen; who may not do everything there sees as what they are there.
-fn called(target: &Target, role: Role) -> String {
-    match role {
-        Role::Admin => target.name().to_string(),
-        other => format!("{} ({})", target.name(), other.word()),
-    }
-}
-
-async fn console(target: &Target) -> Outcome<out::Code> {
-    let link = link::hub_for_console(target).await?;
-    let start = tui::console::Start {
-        hub: called(target, link.runtime.role()),
-        runtime: link.runtime,
-        identity: link.identity,
-        directory: link::current_directory()?,
-        driver: "local".to_owned(),
-        files: tui::files::Files::new(&target.paths),
-    };
-    let end = tui::console::run(start).await?;
-    match end.running {
-        None | Some(0) => {}
-        Some(1) => out::print("1 sandbox goes on; `sandwatch` comes back to it\n")?,
-        Some(many) => {
-            out::print(&format!("{many} sandboxes go on; `sandwatch` comes back to them\n"))?;
-        }
-    }
-    Ok(end.code)
 }

@@ -200,7 +200,7 @@ fn told(fault: &Fault, elsewhere: bool) -> String {
 }
 
 /// Spreads tries of many clients: between half of `pause` and all of it.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 512;
     pause / 2 + pause.saturating_mul(u32::try_from(random).unwrap_or(0)) / 1024
 }

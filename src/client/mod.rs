@@ -12,6 +12,7 @@ mod https;
 mod https;
 mod keeper;
 mod lane;
+pub mod many;
 mod resume;
 mod ssh;
 mod start;

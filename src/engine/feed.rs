@@ -63,6 +63,7 @@ fn number(event: &Event) -> u64 {
         | Event::Removed { seq, .. }
         | Event::Notice { seq, .. }
         | Event::Said { seq, .. } => *seq,
+        Event::Part { .. } => 0,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{fact::Fact, sandbox::Sandbox, sandbox::words};
 use crate::base::{
     clock::Timestamp,
-    id::{SandboxId, SessionId},
+    id::{HubNumber, SandboxId, SessionId},
 };
 
 words! {
@@ -42,6 +42,12 @@ pub struct Notice {
 pub enum Event {
     Snapshot {
         seq: u64,
+        reason: SnapshotReason,
+        sandboxes: Vec<Arc<Sandbox>>,
+    },
+    /// The same of one of several hubs: what is known of the others stays. No hub sends it.
+    Part {
+        hub: HubNumber,
         reason: SnapshotReason,
         sandboxes: Vec<Arc<Sandbox>>,
     },

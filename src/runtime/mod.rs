@@ -15,7 +15,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::Outcome,
-        id::{AskId, ClientId, MemberId, SandboxId, SessionId, SnapshotId},
+        id::{AskId, ClientId, HubNumber, MemberId, SandboxId, SessionId, SnapshotId},
         limits::ASKS_WANTED_MAX,
         units::Size,
     },
@@ -208,6 +208,19 @@ pub enum Link {
     Down { since: Duration, reason: String, next_try: Duration },
 }
 
+/// One of several hubs, as whoever speaks to all of them sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubSeen {
+    pub number: HubNumber,
+    /// Of its context; safe to show.
+    pub name: String,
+    /// Where it is; safe to show.
+    pub address: String,
+    pub link: Link,
+    /// Sandboxes of it that are not told of: there were more than fit beside those of others.
+    pub left_out: u64,
+}
+
 /// Gives every client its own view of one hub; the hub's services stand on it.
 pub trait Directory: Send + Sync + 'static {
     fn client(&self, who: Identity) -> Arc<dyn Runtime>;
@@ -227,6 +240,16 @@ pub trait Runtime: files::Files + access::Access {
     /// How the hub is reached, as it changes; `None` for an engine in this process, which can't be
     /// out of reach. The round trip is measured only while somebody holds a receiver.
     fn link(&self) -> Option<watch::Receiver<Link>> {
+        None
+    }
+
+    /// The hubs behind this, as they come, change and go, the first one first; `None` = it is one hub.
+    fn hubs(&self) -> Option<watch::Receiver<Arc<Vec<HubSeen>>>> {
+        None
+    }
+
+    /// One of those alone; `None` = there is none of that number, or it is one hub.
+    fn one(&self, _hub: HubNumber) -> Option<Arc<dyn Runtime>> {
         None
     }
 

@@ -9,26 +9,26 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinSet},
+    sync::{mpsc, watch},
+    task::{self, AbortHandle, JoinSet},
 };
 use tokio_stream::StreamExt;
 
 use crate::{
     app::{
-        Act, Effect, EffectId, Link, Msg,
+        Act, Effect, EffectId, Msg,
         effect::Order,
         files::FilesAct,
         msg::{AuditRead, DiffRead, Reply},
     },
     base::{
         fault::{Fault, Outcome},
-        id::SessionId,
+        id::{HubNumber, SessionId},
         limits::{
-            APPLY_WITHIN, AUDIT_READ_WITHIN, CHANGES_WITHIN, CONSOLE_AUDIT_MAX, CONSOLE_CALLS_MAX,
-            CONSOLE_CHANGES_BYTES_MAX, CONSOLE_CHANGES_MAX, CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN,
-            FIND_WITHIN, HUB_ANSWER_WITHIN, PARSE_SLICE_BYTES, SNAPSHOT_FIRST_WITHIN,
-            SNAPSHOT_WITHIN, STOP_GRACE, TTL_MAX,
+            APPLY_WITHIN, AUDIT_READ_WITHIN, CALLS_PER_HUB_MAX, CHANGES_WITHIN, CONSOLE_AUDIT_MAX,
+            CONSOLE_CALLS_MAX, CONSOLE_CHANGES_BYTES_MAX, CONSOLE_CHANGES_MAX,
+            CONSOLE_PATCH_BYTES_MAX, CREATE_WITHIN, FIND_WITHIN, HUB_ANSWER_WITHIN,
+            PARSE_SLICE_BYTES, SNAPSHOT_FIRST_WITHIN, SNAPSHOT_WITHIN, STOP_GRACE, TTL_MAX,
         },
         secret::Secret,
     },
@@ -42,17 +42,15 @@ use crate::{
         sandbox::SandboxSpec,
         secret::{Given, is_usual, lacking},
     },
-    runtime::{self, Runtime},
+    runtime::{HubSeen, Runtime},
 };
 
-use super::{agents::search_path, browse, lane::Lane, pictures::Showing, terminal};
+use super::{agents::search_path, browse, hubs, lane::Lane, pictures::Showing, terminal};
 
 /// Taking a snapshot, and making a sandbox of one.
 const SNAPSHOT_CALL_WITHIN: Duration = SNAPSHOT_WITHIN.saturating_add(CREATE_WITHIN);
 /// Looking for changes, with others before it.
 const DIFF_CALL_WITHIN: Duration = CHANGES_WITHIN.saturating_mul(3);
-const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
-const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
 
 /// Where results go: answers and output apart, so that a flood never delays an answer.
 #[derive(Clone)]
@@ -86,6 +84,12 @@ fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
 /// Owns every task it started; dropping it ends them.
 pub struct Runner {
     runtime: Arc<dyn Runtime>,
+    /// Whose the effect is that is started.
+    hub: HubNumber,
+    /// Calls under way, where there is more than one hub: whose each is.
+    busy: HashMap<task::Id, HubNumber>,
+    /// `None` = it is one.
+    several: Option<watch::Receiver<Arc<Vec<HubSeen>>>>,
     outbox: Outbox,
     calls: JoinSet<()>,
     streams: HashMap<(SessionId, u64), AbortHandle>,
@@ -106,7 +110,10 @@ pub struct Runner {
 impl Runner {
     pub fn new(runtime: Arc<dyn Runtime>, outbox: Outbox, showing: Showing) -> Self {
         let mut runner = Self {
+            several: runtime.hubs(),
             runtime,
+            hub: HubNumber::FIRST,
+            busy: HashMap::new(),
             outbox,
             calls: JoinSet::new(),
             streams: HashMap::new(),
@@ -119,8 +126,11 @@ impl Runner {
             showing,
         };
         let (runtime, answers) = (&runner.runtime, &runner.outbox.answers);
-        runner.subscriptions.spawn(feed(runtime.clone(), answers.clone()));
-        runner.subscriptions.spawn(link(runtime.clone(), answers.clone()));
+        runner.subscriptions.spawn(hubs::feed(runtime.clone(), answers.clone()));
+        match runtime.hubs() {
+            Some(seen) => runner.subscriptions.spawn(hubs::states(seen, answers.clone())),
+            None => runner.subscriptions.spawn(hubs::link(runtime.clone(), answers.clone())),
+        };
         runner
     }
 
@@ -131,13 +141,47 @@ impl Runner {
         }
     }
 
+    /// Starts an effect of one of several hubs, which are no others' now.
+    fn start_of(&mut self, hub: HubNumber, id: EffectId, act: Act) -> Option<Effect> {
+        let act = match act {
+            // Nothing of this machine is over there.
+            Act::Create(order) if hub != HubNumber::FIRST => {
+                let runtime = self.runtime.clone();
+                self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
+                    let Order { mut spec, pass } = *order;
+                    fill(&mut spec, pass)?;
+                    runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
+                });
+                return None;
+            }
+            act => act,
+        };
+        let left = self.start(Effect { id, act });
+        self.hub = hub;
+        left
+    }
+
     /// Starts an effect that concerns the hub; gives the others back.
     pub fn start(&mut self, effect: Effect) -> Option<Effect> {
-        while self.calls.try_join_next().is_some() {}
+        while let Some(done) = self.calls.try_join_next_with_id() {
+            self.busy.remove(&done.map_or_else(|it| it.id(), |it| it.0));
+        }
+        self.hub = effect.act.hub();
         while self.subscriptions.try_join_next().is_some() {}
         let Effect { id, act } = effect;
         let runtime = self.runtime.clone();
         match act {
+            Act::Of(hub, act) => {
+                let Some(one) = self.runtime.one(hub) else {
+                    let gone = "that hub is not in this console any more";
+                    self.refuse(id, Fault::absent(gone));
+                    return None;
+                };
+                let all = std::mem::replace(&mut self.runtime, one);
+                let left = self.start_of(hub, id, *act);
+                self.runtime = all;
+                return left;
+            }
             Act::Subscribe { session, generation } => self.subscribe(session, generation),
             Act::Unsubscribe { session, generation } => {
                 if let Some(stream) = self.streams.remove(&(session, generation)) {
@@ -390,7 +434,10 @@ impl Runner {
     fn lane(&mut self, session: &SessionId) -> &mut Lane {
         self.lanes.retain(|_, lane| !lane.ended());
         self.lanes.entry(session.clone()).or_insert_with(|| {
-            Lane::open(self.runtime.clone(), session.clone(), self.outbox.answers.clone())
+            // What it says of its link is of that hub.
+            let of_it = self.runtime.one(session.hub());
+            let runtime = of_it.unwrap_or_else(|| self.runtime.clone());
+            Lane::open(runtime, session.clone(), self.outbox.answers.clone())
         })
     }
 
@@ -410,7 +457,7 @@ impl Runner {
         within: Duration,
         work: impl Future<Output = Outcome<Reply>> + Send + 'static,
     ) -> Option<AbortHandle> {
-        if self.calls.len() >= CONSOLE_CALLS_MAX {
+        if self.is_full() {
             self.refuse(id, Fault::busy("too much is waiting for the hub"));
             return None;
         }
@@ -420,7 +467,16 @@ impl Runner {
             let result = tokio::time::timeout(within, work).await.unwrap_or_else(|_| late());
             drop(answers.send(Msg::Done { id, result }).await);
         });
+        self.busy.insert(call.id(), self.hub);
         Some(call)
+    }
+
+    /// Whether too much waits for the hub. Of several, each has so many calls of its own.
+    fn is_full(&self) -> bool {
+        if self.several.as_ref().is_none_or(|it| it.borrow().len() < 2) {
+            return self.calls.len() >= CONSOLE_CALLS_MAX;
+        }
+        self.busy.values().filter(|it| **it == self.hub).count() >= CALLS_PER_HUB_MAX
     }
 
     pub(super) fn runtime(&self) -> Arc<dyn Runtime> {
@@ -568,31 +624,6 @@ fn slices(output: Output) -> Vec<Output> {
         .collect()
 }
 
-/// The feed of changes, asked for again should it ever end.
-async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
-    let mut pause = RECONNECT_AFTER_MIN;
-    loop {
-        let why = match runtime.events().await {
-            Err(fault) => fault,
-            Ok(mut events) => loop {
-                match events.next().await {
-                    None => break Fault::lost("the hub closed the feed"),
-                    Some(Err(fault)) => break fault,
-                    Some(Ok(event)) => {
-                        pause = RECONNECT_AFTER_MIN;
-                        if answers.send(Msg::Event(event)).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            },
-        };
-        tracing::warn!(%why, "the feed ended");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RECONNECT_AFTER_MAX);
-    }
-}
-
 /// Readings of gauges, round after round.
 async fn watch_gauges(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
     let wanted = GaugesWanted { only: Vec::new(), watch: true };
@@ -611,7 +642,7 @@ async fn watch_gauges(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
         },
     };
     // Not at once: what asks again does so with the next message.
-    tokio::time::sleep(RECONNECT_AFTER_MAX).await;
+    tokio::time::sleep(hubs::RECONNECT_AFTER_MAX).await;
     drop(answers.send(Msg::Gauges(Err(why))).await);
 }
 
@@ -639,26 +670,6 @@ async fn watch_syscalls(
         },
     };
     drop(answers.send(Msg::Syscalls { generation, part: Err(why) }).await);
-}
-
-/// How the hub is reached, as it changes.
-async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
-    let Some(mut changes) = runtime.link() else {
-        // In this process there is nothing to lose.
-        drop(answers.send(Msg::Link(Link::Up { rtt: None })).await);
-        return;
-    };
-    loop {
-        let now = changes.borrow_and_update().clone();
-        let now = match now {
-            runtime::Link::Connecting => Link::Connecting,
-            runtime::Link::Up { rtt } => Link::Up { rtt: Some(rtt) },
-            runtime::Link::Down { since, reason, .. } => Link::Down { since, why: reason },
-        };
-        if answers.send(Msg::Link(now)).await.is_err() || changes.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod convert;
 mod depth;
 mod effects;
 pub mod files;
+mod hubs;
 mod jobs;
 mod keyboard;
 pub mod lane;

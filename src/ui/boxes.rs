@@ -19,7 +19,7 @@ use crate::{
         palette::Palette,
     },
     base::{
-        id::SandboxId,
+        id::{HubNumber, SandboxId},
         text::{visible, width, wrap},
         units::human_bytes,
     },
@@ -158,10 +158,15 @@ impl View<'_> {
     pub(super) fn doctor(
         &self,
         brush: &mut Brush<'_>,
+        hub: HubNumber,
         checks: Option<&[Check]>,
         top: usize,
     ) -> Option<Position> {
-        let inside = self.large(brush, "Doctor — what works on the hub's machine");
+        let title = match self.state.hub_name(hub) {
+            Some(name) => format!("Doctor — what works on the machine of {}", visible(name)),
+            None => "Doctor — what works on the hub's machine".to_owned(),
+        };
+        let inside = self.large(brush, &title);
         let mut brush = brush.within(inside);
         let Some(checks) = checks else {
             let text = "asking the hub";

@@ -11,6 +11,7 @@ use crate::{
         action::Action,
         copy::Copy,
         fleet::Mark,
+        hubs::rtt_words,
         layout::Area,
         state::{LineKind, LineMode},
         view::{Left, Work},
@@ -56,7 +57,8 @@ impl View<'_> {
 
     fn breadcrumb(&self) -> Vec<String> {
         let state = self.state;
-        let mut crumbs = vec![visible(&state.hub)];
+        let hub = state.hub_name(state.hub_here()).unwrap_or(&state.hub);
+        let mut crumbs = vec![visible(hub)];
         if state.is_first_run() {
             return crumbs;
         }
@@ -89,13 +91,14 @@ impl View<'_> {
     fn header_right(&self, brush: &mut Brush<'_>, area: Area) -> u16 {
         let header = self.theme.style(Role::Header);
         let on_header = |role| self.theme.style(role).patch(background(header));
-        let (text, role) = match &self.state.link {
-            Link::Connecting => ("connecting ".to_owned(), Role::Warning),
-            Link::Up { rtt: Some(rtt) } => {
-                let ms = rtt.as_secs_f64() * 1000.0;
-                let digits = usize::from(ms < 10.0);
-                (format!("rtt {ms:.digits$} ms "), Role::Header)
+        let down = self.state.hubs.down();
+        let (text, role) = match self.state.link_of(self.state.hub_here()) {
+            // Of those that nobody is at, that some are away is worth more than how far this one is.
+            Link::Up { .. } if self.state.hubs.are_many() && down > 0 => {
+                (format!("{} down ", count(down, "hub")), Role::Error)
             }
+            Link::Connecting => ("connecting ".to_owned(), Role::Warning),
+            Link::Up { rtt: Some(rtt) } => (format!("{} ", rtt_words(*rtt)), Role::Header),
             Link::Up { rtt: None } => ("up ".to_owned(), Role::Header),
             Link::Down { since, .. } => {
                 let down = self.state.now.since_start.saturating_sub(*since);
@@ -191,8 +194,9 @@ impl View<'_> {
         if let Some((_, work, waited)) = self.state.work() {
             return self.work(brush, area, work, waited);
         }
+        let here = self.state.link_of(self.state.hub_here());
         let text = match &self.state.copy {
-            _ if self.state.view().is_some() => match self.state.link {
+            _ if self.state.view().is_some() => match here {
                 Link::Down { .. } => "OLD PICTURE ".to_owned(),
                 _ => String::new(),
             },
@@ -200,14 +204,14 @@ impl View<'_> {
             None if self.state.is_first_run() => String::new(),
             // The way out is in sight whatever else is said here.
             None if self.state.is_typing() => format!("{} ", self.state.way_out()),
-            None if matches!(self.state.link, Link::Down { .. }) => "OLD PICTURE ".to_owned(),
+            None if matches!(here, Link::Down { .. }) => "OLD PICTURE ".to_owned(),
             None => match self.state.pane_of_selected() {
                 Some(0) => "FOLLOWING ".to_owned(),
                 Some(slot) => format!("IN PANE {} ", slot + 1),
                 None => String::new(),
             },
         };
-        let role = match (&self.state.copy, &self.state.link) {
+        let role = match (&self.state.copy, here) {
             (None, _) if self.state.is_typing() => Role::HintKey,
             (Some(_), _) | (None, Link::Down { .. }) => Role::Warning,
             (None, _) => Role::Hint,

@@ -8,15 +8,17 @@ use super::{
 };
 use crate::{
     app::{
+        Link,
         action::Action,
         filter::words_for,
-        fleet::{Mark, Row},
+        fleet::{Line, Mark, Row},
         state::{FirstChoice, Place},
         update::FIRST_RUN_TOP,
         wake::age,
     },
     base::{
-        text::{visible, wrap},
+        id::HubNumber,
+        text::{visible, width, wrap},
         units::human_duration,
     },
 };
@@ -34,6 +36,9 @@ pub(super) fn mark_role(mark: Mark) -> Role {
     }
 }
 
+/// Where there is more than one hub, a list of this width has a column for them, of so many cells.
+const CONTEXT_FROM_COLUMNS: u16 = 60;
+const CONTEXT_COLUMNS: u16 = 10;
 /// Widest column of commands.
 const COMMAND_COLUMNS_MAX: u16 = 40;
 
@@ -71,12 +76,15 @@ impl View<'_> {
         let look = self.theme.style(role).patch(background(title));
         brush.text_right(right.saturating_sub(1), header.y, room, &format!(" {text} "), look);
         let mut inside = brush.within(list);
-        for (line, (place, row)) in
-            (list.y..).zip(fleet.window(fleet.top(), usize::from(list.height)))
-        {
-            self.row(&mut inside, line, row, place == fleet.cursor(), focused);
+        for (y, line) in (list.y..).zip(fleet.lines(fleet.top(), usize::from(list.height))) {
+            match line {
+                Line::Row(place, row) => {
+                    self.row(&mut inside, y, row, place == fleet.cursor(), focused);
+                }
+                Line::Heading(hub) => self.hub_heading(&mut inside, y, hub),
+            }
         }
-        if shown == 0 && fleet.known {
+        if shown == 0 && fleet.known && (all > 0 || !self.state.hubs.are_many()) {
             let back = if self.state.line.is_some() { Action::LineCancel } else { Action::Back };
             let key = self.state.key_words(back);
             let mut lines = vec![format!("nothing passes the filter; {key} clears it")];
@@ -89,9 +97,36 @@ impl View<'_> {
         }
     }
 
+    /// What a hub is called, where it is, and how it is reached.
+    fn hub_heading(&self, brush: &mut Brush<'_>, y: u16, hub: HubNumber) {
+        let Some(hub) = self.state.hubs.get(hub) else { return };
+        let area = brush.area();
+        let words = visible(&hub.words(self.state.now.since_start));
+        let role = match &hub.link {
+            Link::Up { .. } if hub.left_out > 0 => Role::Warning,
+            Link::Up { .. } => Role::Dim,
+            Link::Connecting => Role::Warning,
+            Link::Down { .. } => Role::Error,
+        };
+        let room = area.width.saturating_sub(2);
+        let title = self.theme.style(Role::Title);
+        let at = brush.text(area.x + 1, y, room, &visible(&hub.name), title) + 2;
+        let left = (area.x + area.width).saturating_sub(at + 1);
+        // How it is counts more than where it is.
+        let needed = u16::try_from(width(&words)).unwrap_or(left);
+        let address = visible(&hub.address);
+        let for_address = left.saturating_sub(needed + 2);
+        let at = match for_address {
+            0..8 => at,
+            room => brush.text(at, y, room, &address, self.theme.style(Role::Dim)) + 2,
+        };
+        let left = (area.x + area.width).saturating_sub(at + 1);
+        brush.text(at, y, left, &words, self.theme.style(role));
+    }
+
     fn row(&self, brush: &mut Brush<'_>, y: u16, row: &Row, here: bool, focused: bool) {
         let area = brush.area();
-        let stale = !matches!(self.state.link, crate::app::Link::Up { .. });
+        let stale = !self.state.is_up(row.sandbox.id.hub());
         let plain = self.theme.style(if stale { Role::Stale } else { Role::Base });
         let dim = self.theme.style(if stale { Role::Stale } else { Role::Dim });
         let mark = if stale { plain } else { self.theme.style(mark_role(row.mark())) };
@@ -112,12 +147,18 @@ impl View<'_> {
             end = end.saturating_sub(17);
             brush.text(end, y, 16, &driver, dim);
         }
+        let mut name = sandbox.name.as_str();
+        if let Some(context) = row.context().filter(|_| area.width >= CONTEXT_FROM_COLUMNS) {
+            end = end.saturating_sub(CONTEXT_COLUMNS + 1);
+            brush.text(end, y, CONTEXT_COLUMNS, &visible(context), dim);
+            name = row.own_name();
+        }
         let room = end.saturating_sub(at + 1);
         let command_cells =
             (if room < 40 { room / 3 } else { room / 2 }).clamp(5, COMMAND_COLUMNS_MAX);
         let name_cells = room.saturating_sub(command_cells + 1);
-        let name = if row.marked { marked } else { plain };
-        brush.text(at, y, name_cells, &visible(&sandbox.name), name);
+        let look = if row.marked { marked } else { plain };
+        brush.text(at, y, name_cells, &visible(name), look);
         let leading = row.leading();
         let command = leading.map_or_else(
             || "—".to_owned(),
@@ -145,7 +186,11 @@ impl View<'_> {
     /// How long ago it last printed or ended. Without the operator ages stop, and say that they did.
     fn age(&self, row: &Row) -> String {
         if row.prints() {
-            return "now".to_owned();
+            // Of one of several that is away, nobody knows what it does by now.
+            return match self.state.away_for(row.sandbox.id.hub()) {
+                Some(away) => format!("{}+", human_duration(away)),
+                None => "now".to_owned(),
+            };
         }
         let Some(since) = row.last_sign() else { return "—".to_owned() };
         let text = human_duration(age(since, self.state.now.wall).0);

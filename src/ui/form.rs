@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{
         action::Action,
-        dialog::{Confirm, Field, NewDialog, Says, TAKE_OVER_KEY},
+        dialog::{Confirm, NewDialog, Says, TAKE_OVER_KEY},
         layout::Area,
     },
     base::{
@@ -61,7 +61,7 @@ impl View<'_> {
         brush: &mut Brush<'_>,
         dialog: &NewDialog,
     ) -> Option<Position> {
-        let fields = u16::try_from(Field::ALL.len()).unwrap_or(10);
+        let fields = u16::try_from(dialog.fields().len()).unwrap_or(10);
         let columns = 78.min(brush.area().width.saturating_sub(4));
         let (below, role) = self.below_fields(dialog, columns.saturating_sub(4));
         let rows = fields + 3 + u16::try_from(below.len()).unwrap_or(1);
@@ -70,7 +70,7 @@ impl View<'_> {
         let inside = self.boxed(brush, columns, fits, "New sandbox");
         let mut brush = brush.within(inside);
         let mut cursor = None;
-        for (y, field) in (inside.y..).zip(Field::ALL) {
+        for (y, field) in (inside.y..).zip(dialog.fields()) {
             let here = dialog.focus() == *field;
             let label = self.on_box(if here { Role::Accent } else { Role::Dim });
             let at = brush.text(inside.x, y, 12, if here { "> " } else { "  " }, label);

@@ -158,7 +158,9 @@ impl View<'_> {
             Overlay::Palette(palette) => self.palette(brush, palette),
             Overlay::Notices { top } => self.notices(brush, *top),
             Overlay::Info { sandbox, top } => self.info(brush, sandbox, *top),
-            Overlay::Doctor { checks, top } => self.doctor(brush, checks.as_deref(), *top),
+            Overlay::Doctor { hub, checks, top } => {
+                self.doctor(brush, *hub, checks.as_deref(), *top)
+            }
             Overlay::New(dialog) => self.new_sandbox(brush, dialog),
             Overlay::Confirm(confirm) => self.confirm(brush, confirm),
             Overlay::Allow(it) => Some(self.allow_box(brush, it)),

@@ -14,7 +14,7 @@ use crate::{
         state::{Hold, Holder, Place},
     },
     base::{
-        id::SessionId,
+        id::{HubNumber, SessionId},
         text::{visible, width},
         units::human_bytes,
     },
@@ -58,9 +58,8 @@ impl View<'_> {
             return None;
         };
         let unheard = state.fleet.session(id).is_some_and(|it| state.is_unheard(it.1));
-        let live = matches!(watch.feed, Feed::Live | Feed::Over)
-            && !unheard
-            && matches!(state.link, crate::app::Link::Up { .. });
+        let live =
+            matches!(watch.feed, Feed::Live | Feed::Over) && !unheard && state.is_up(id.hub());
         self.screen(&mut body, pane.body, screen, !live);
         let typing = focused && state.grip.as_ref().is_some_and(|it| it.session == *id);
         let (row, col) = screen.cursor().filter(|_| typing)?;
@@ -179,7 +178,9 @@ impl View<'_> {
         }
         match watch.map(|it| &it.feed) {
             Some(Feed::Broken { .. }) => parts.push("OLD PICTURE".to_owned()),
-            _ if !matches!(self.state.link, crate::app::Link::Up { .. }) => {
+            _ if session.is_some_and(|it| self.state.is_stale(it))
+                || session.is_none() && !self.state.is_up(HubNumber::FIRST) =>
+            {
                 parts.push("OLD PICTURE".to_owned());
             }
             _ if session.is_some_and(|it| self.state.is_unheard(it)) => {

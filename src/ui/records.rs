@@ -6,7 +6,7 @@ use crate::{
         action::Action,
         ask::{LABEL_CELLS, Line},
         layout::{Area, ViewArea},
-        records::{Record, Records, lines},
+        records::{Of, Record, Records, lines},
     },
     base::text::{clip, count, visible, wrap},
 };
@@ -20,11 +20,19 @@ fn position(it: &Records, height: u16) -> String {
 }
 
 impl View<'_> {
+    /// What it is, and whose where there is more than one hub.
+    fn records_title(&self, it: &Records) -> String {
+        match self.state.hub_name(it.hub).filter(|_| matches!(it.of, Of::Rules | Of::Audit)) {
+            Some(name) => format!("{} OF {}", it.of.title(), visible(name)),
+            None => it.of.title().to_owned(),
+        }
+    }
+
     pub(super) fn records(&self, brush: &mut Brush<'_>, it: &Records, area: &ViewArea) {
         let focused = self.state.overlay.is_none();
         if let Some(open) = &it.open {
             let (header, body) = area.side;
-            self.view_title(brush, header, focused, it.of.title(), "");
+            self.view_title(brush, header, focused, &self.records_title(it), "");
             let below = open.page.below(usize::from(body.height));
             if below > 0 {
                 let text = format!(" {} below ", count(below, "row"));
@@ -34,7 +42,7 @@ impl View<'_> {
             return self.record_whole(&mut brush.within(body), &open.page.lines, open.page.top);
         }
         let (header, list) = area.list;
-        let end = self.view_title(brush, header, focused, it.of.title(), "");
+        let end = self.view_title(brush, header, focused, &self.records_title(it), "");
         let right = header.x + header.width;
         let (listed, all) = it.counts();
         let text = match &it.pattern {

@@ -47,7 +47,7 @@ impl View<'_> {
             }
         }
         // Where it did not answer last, what is there is older than it looks.
-        let stale = it.wrong.is_some() || !matches!(self.state.link, crate::app::Link::Up { .. });
+        let stale = it.wrong.is_some() || !self.state.is_up(it.sandbox.hub());
         let rows = it.rows.iter().enumerate().skip(it.cursor.top());
         for (y, (at, row)) in (list.y..list.y + list.height).zip(rows) {
             self.snapshot_row(&mut inside, y, row, at == it.cursor.at(), (stale, it));

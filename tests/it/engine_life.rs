@@ -368,7 +368,10 @@ async fn the_feed_is_a_snapshot_then_numbered_changes() {
         | Event::Changed { seq, .. }
         | Event::Removed { seq, .. }
         | Event::Notice { seq, .. }
-        | Event::Said { seq, .. }) = &event;
+        | Event::Said { seq, .. }) = &event
+        else {
+            panic!("{event:?}")
+        };
         assert_eq!(*seq, last + 1, "{event:?}");
         last = *seq;
         if matches!(&event, Event::Removed { id, .. } if *id == second.id) {

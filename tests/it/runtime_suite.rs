@@ -7,11 +7,12 @@ use bytes::Bytes;
 use sandwatch::{
     base::{
         clock::Timestamp,
-        fault::Kind,
-        id::{SandboxId, SessionId, SnapshotId},
+        fault::{Kind, Outcome},
+        id::{HubNumber, SandboxId, SessionId, SnapshotId},
         limits::{HISTORY_LINES_MAX, STOP_GRACE},
         units::Size,
     },
+    client::many::{Many, Opener},
     model::{
         change::{ApplyRequest, DiffRequest, Subject},
         event::{Event, Level, SnapshotReason},
@@ -23,14 +24,25 @@ use sandwatch::{
         status::Weight,
         timeline::{Happening, Kind as What, Mark, TimelineRequest},
     },
-    runtime::{ExecOutput, Fork, LeaseVerb, Runtime, WaitFor},
+    runtime::{ExecOutput, Fork, HubSeen, LeaseVerb, Link, Runtime, WaitFor},
     vt::Screen,
 };
 
 use crate::{
-    given::who,
+    given::{soon, who},
     hub_support::{Hub, SOON, engine, next, printed, session, spec, watch},
+    hubs_many::contact,
 };
+
+/// A hub that is reached at once.
+struct Ready(Arc<dyn Runtime>);
+
+#[async_trait::async_trait]
+impl Opener for Ready {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+        Ok(self.0.clone())
+    }
+}
 
 /// Two clients of one engine.
 struct Stage {
@@ -38,6 +50,8 @@ struct Stage {
     alice: Arc<dyn Runtime>,
     bob: Arc<dyn Runtime>,
     _hub: Option<Hub>,
+    /// What Alice's is one of.
+    _whole: Option<Arc<dyn Runtime>>,
 }
 
 impl Stage {
@@ -45,7 +59,7 @@ impl Stage {
         let temp = tempfile::tempdir().unwrap();
         let engine = engine(&temp.path().join("home")).await;
         let client = |name: &str| engine.client(who(name));
-        Self { alice: client("alice"), bob: client("bob"), temp, _hub: None }
+        Self { alice: client("alice"), bob: client("bob"), temp, _hub: None, _whole: None }
     }
 
     async fn behind_a_hub() -> Self {
@@ -54,7 +68,35 @@ impl Stage {
         let hub = Hub::start(&home, Arc::new(engine(&home).await)).await;
         let alice = Arc::new(hub.client("alice").await);
         let bob = Arc::new(hub.client("bob").await);
-        Self { temp, alice, bob, _hub: Some(hub) }
+        Self { temp, alice, bob, _hub: Some(hub), _whole: None }
+    }
+
+    /// The last of so many hubs, which is seen by Bob with all the others.
+    async fn of_many(count: u32) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let mut engines = Vec::new();
+        for number in 0..count {
+            engines.push(engine(&temp.path().join(format!("home{number}"))).await);
+        }
+        let all = |name: &str| {
+            let contact = |number: usize| {
+                let client = engines[number].client(who(name));
+                contact(&format!("hub{number}"), Ready(client))
+            };
+            let many = Many::new(contact(0), Some(engines[0].client(who(name))));
+            many.keep((1..engines.len()).map(contact).collect()).unwrap();
+            Arc::new(many)
+        };
+        let (alice, bob) = (all("alice"), all("bob"));
+        let last = HubNumber(count - 1);
+        for many in [&alice, &bob] {
+            let up = |it: &HubSeen| matches!(it.link, Link::Up { .. });
+            soon("all are reached", || many.hubs().unwrap().borrow().iter().all(up)).await;
+        }
+        let (alice, whole): (_, Arc<dyn Runtime>) = (alice.one(last).unwrap(), alice);
+        let bob: Arc<dyn Runtime> = bob;
+        let alice = if count == 1 { whole.clone() } else { alice };
+        Self { alice, bob, temp, _hub: None, _whole: Some(whole) }
     }
 
     fn project(&self) -> PathBuf {
@@ -82,6 +124,12 @@ macro_rules! cases {
                 super::$case(super::Stage::behind_a_hub().await).await;
             })*
         }
+        mod one_of_one {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(super::Stage::of_many(1).await).await;
+            })*
+        }
     };
 }
 cases! {
@@ -97,6 +145,33 @@ cases! {
     history_is_found_and_read_back
     recordings_outlive_their_sandbox
     what_happened_is_read_in_pages_followed_and_looked_at
+    a_sandbox_is_paused_resumed_stopped_and_removed
+    a_second_session_is_opened_and_resized
+    a_watcher_that_does_not_read_holds_up_nobody
+    the_hub_and_the_machine_are_described
+    a_status_is_explained_as_long_as_the_session_is_known
+}
+
+macro_rules! cases_of_one_of_several {
+    ($($case:ident)*) => {
+        mod the_second_of_two {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(super::Stage::of_many(2).await).await;
+            })*
+        }
+    };
+}
+// Those that name nothing but what was made: all else Bob asks of the first, with which a feed begins as well.
+cases_of_one_of_several! {
+    a_program_runs_prints_and_ends
+    typing_arrives_whole_and_in_order
+    one_client_types_at_a_time
+    a_keyframe_and_what_follows_is_the_whole_picture
+    waiting_ends_when_it_happened_or_late
+    a_program_without_a_terminal_keeps_its_streams_apart
+    history_is_found_and_read_back
+    recordings_outlive_their_sandbox
     a_sandbox_is_paused_resumed_stopped_and_removed
     a_second_session_is_opened_and_resized
     a_watcher_that_does_not_read_holds_up_nobody

@@ -175,6 +175,8 @@ pub enum Argument {
     SandboxName,
     /// Text to look for.
     Pattern,
+    /// The context of a hub; empty = the one that is meant.
+    Hub,
 }
 
 impl Argument {
@@ -190,6 +192,7 @@ impl Argument {
             Self::SandboxProgram => "[SANDBOX [COMMAND...]]",
             Self::SandboxName => "[SANDBOX [NAME]]",
             Self::Pattern => "[TEXT]",
+            Self::Hub => "[CONTEXT]",
         }
     }
 }

@@ -49,7 +49,7 @@ actions! {
         [Global "ctrl-n"], "notices" Nothing;
     Doctor, "app.doctor", Global, None, "Doctor",
         "Ask the hub what works on its machine, what does not, and how to get it.",
-        [], "doctor" Nothing;
+        [], "doctor" Hub;
     NextPlace, "app.next", Global, None, "Next place",
         "Move between the fleet and the panes, left to right.",
         [Global "tab", Prefix "o"];
@@ -156,13 +156,13 @@ actions! {
 
     RulesShow, "rules.show", Global, None, "Rules",
         "Show the rules that answer without you, how often they did, and when last.",
-        [Global "P"], "rules" Nothing;
+        [Global "P"], "rules" Hub;
     EgressShow, "egress.show", List, None, "What went out",
         "Show what went out of the sandbox's network, and what was kept in.",
         [Global "L"], "egress" Sandbox;
     AuditShow, "audit.show", Global, None, "Audit record",
         "Show who did and decided what, the newest first, and whether all of the record is as it was.",
-        [Global "U"], "audit" Nothing;
+        [Global "U"], "audit" Hub;
 
     GaugesShow, "gauges.show", Global, None, "Gauges",
         "Show what sandboxes and this machine use, now and before: processors, memory, disks, network, GPUs.",

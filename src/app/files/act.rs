@@ -54,6 +54,22 @@ pub enum FilesAct {
     Drop(PathBuf),
 }
 
+impl FilesAct {
+    /// Whose files; `None` = the operator's own.
+    pub fn sandbox(&self) -> Option<&SandboxId> {
+        match self {
+            Self::List { sandbox, .. }
+            | Self::Look { sandbox, .. }
+            | Self::Find { sandbox, .. }
+            | Self::Watch { sandbox, .. }
+            | Self::Get { sandbox, .. }
+            | Self::Fetch { sandbox, .. }
+            | Self::Send { sandbox, .. } => Some(sandbox),
+            Self::Unwatch | Self::Edit(_) | Self::Drop(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilesReply {
     /// Directories first, in the order of names.

@@ -26,6 +26,7 @@ use super::{
     fleet::Fleet,
     gauges::Board,
     grid::{Grid, Slot},
+    hubs::Hubs,
     keymap::Keymap,
     layout::{self, Frame},
     lost::{Lost, Returns},
@@ -39,7 +40,7 @@ use super::{
 use crate::{
     base::{
         clock::{Timestamp, Zone},
-        id::{ClientId, SessionId},
+        id::{ClientId, HubNumber, SessionId},
     },
     config::{
         agents::Profiles,
@@ -97,7 +98,9 @@ pub struct State {
     /// Where times are shown.
     pub zone: Zone,
     pub now: Moment,
+    /// Of the first hub, which mostly is the only one.
     pub link: Link,
+    pub hubs: Hubs,
     pub fleet: Fleet,
     pub asks: Asks,
     pub board: Board,
@@ -172,8 +175,8 @@ pub struct State {
     pub(super) pressed: Option<(usize, u16, u16)>,
     /// When the cursor last went to another session, and when it will have come to rest.
     pub(super) rest: Rest,
-    /// Of a link that was lost.
-    pub(super) returns: Returns,
+    /// Of links that were lost.
+    pub(super) returns: BTreeMap<HubNumber, Returns>,
     /// The last press of the left button, for the second one.
     pub(super) clicked: Option<(Duration, u16, u16)>,
     /// The column that the line between fleet and panes is being dragged from.
@@ -211,6 +214,7 @@ impl State {
             zone,
             now: Moment { since_start: Duration::ZERO, wall: Timestamp(0) },
             link: Link::Connecting,
+            hubs: Hubs::default(),
             fleet: Fleet::default(),
             asks: Asks::default(),
             board: Board::default(),
@@ -260,7 +264,7 @@ impl State {
             awaited_at: Duration::ZERO,
             pressed: None,
             rest: Rest::default(),
-            returns: Returns::default(),
+            returns: BTreeMap::new(),
             clicked: None,
             dragging: None,
             fleet_columns: None,
@@ -362,7 +366,7 @@ impl State {
 
     /// Whether there is nothing to show but the first-run page.
     pub fn is_first_run(&self) -> bool {
-        self.fleet.known && self.fleet.counts().1 == 0
+        self.fleet.known && self.fleet.counts().1 == 0 && !self.hubs.are_many()
     }
 
     /// The form of a new sandbox with the defaults.
@@ -371,6 +375,10 @@ impl State {
         let mut dialog =
             NewDialog::new(program, &directory, &self.driver, &self.config, &self.agents, home);
         dialog.know_agents(&self.profiles, &self.keys_set);
+        if self.hubs.are_many() {
+            let all = self.hubs.iter().map(|it| (it.number, it.name.clone())).collect();
+            dialog.know_hubs(all, self.hub_here());
+        }
         dialog
     }
 

@@ -11,7 +11,7 @@ use crate::{
         palette::Palette,
         write::WriteBox,
     },
-    base::id::{AskId, SandboxId, SessionId},
+    base::id::{AskId, HubNumber, SandboxId, SessionId},
     model::check::Check,
 };
 
@@ -29,6 +29,7 @@ pub enum Overlay {
     },
     /// `None` until the hub has answered.
     Doctor {
+        hub: HubNumber,
         checks: Option<Vec<Check>>,
         top: usize,
     },

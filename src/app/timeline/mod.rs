@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::{
         clock::Timestamp,
-        id::{SandboxId, SessionId},
+        id::{HubNumber, SandboxId, SessionId},
         limits::CONSOLE_TIMELINE_MAX,
         text::visible,
     },
@@ -73,6 +73,8 @@ pub struct GaugeLine {
 pub struct TimelinePlace {
     /// `None` = the whole fleet.
     pub sandbox: Option<SandboxId>,
+    /// Whose record it is.
+    pub hub: HubNumber,
     pub name: String,
     /// Oldest first.
     rows: Vec<Happening>,
@@ -118,6 +120,7 @@ impl TimelinePlace {
     pub(super) fn new(sandbox: Option<SandboxId>, name: String, player: Option<Player>) -> Self {
         Self {
             sandbox,
+            hub: HubNumber::FIRST,
             name,
             rows: Vec::new(),
             shown: Vec::new(),

@@ -84,8 +84,9 @@ impl Turn<'_> {
                 state.overlay = Some(Overlay::Notices { top: 0 });
             }
             Action::Doctor => {
-                state.overlay = Some(Overlay::Doctor { checks: None, top: 0 });
-                self.start(Act::Doctor, Some(Pending::Doctor));
+                let Some(hub) = self.hub_meant(argument) else { return };
+                self.state.overlay = Some(Overlay::Doctor { hub, checks: None, top: 0 });
+                self.start_of(hub, Act::Doctor, Some(Pending::Doctor));
             }
             Action::NextPlace => self.step_place(true),
             Action::PreviousPlace => self.step_place(false),

@@ -10,7 +10,6 @@ use crate::{
         gate::{Gate, Glimpse, HELD_FOR},
         line::Editor,
         lost::Until,
-        msg::Link,
         state::{LineKind, Overlay, Pending},
         view::Left,
         write::Room,
@@ -56,8 +55,9 @@ impl Turn<'_> {
         if press.stroke != Stroke::Press {
             return;
         }
-        if !matches!(self.state.link, Link::Up { .. }) {
-            return self.notice(Level::Warning, "there is no hub to answer to");
+        if !self.state.is_up(it.ask.asked.id.hub()) {
+            let text = self.state.said_of(it.ask.asked.id.hub(), "there is no hub to answer to");
+            return self.notice(Level::Warning, &text);
         }
         if let Some(row) = it.gate.unseen() {
             let left = it.page.lines.len().saturating_sub(row);

@@ -6,6 +6,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::Outcome,
+        id::HubNumber,
         limits::{AWAY_AFTER, SIGN_EVERY, TIMELINE_PAGE_MAX},
         text::{count, visible},
         units::human_duration,
@@ -19,7 +20,7 @@ use crate::{
 impl Turn<'_> {
     /// Somebody is there: the hub is told now and then, and asked what happened when that was not so for long.
     pub(super) fn give_sign(&mut self) {
-        if !matches!(self.state.link, crate::app::Link::Up { .. }) {
+        if !self.state.is_up(HubNumber::FIRST) {
             return;
         }
         let now = self.state.now;

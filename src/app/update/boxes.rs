@@ -117,6 +117,7 @@ impl Turn<'_> {
             Argument::Sandbox | Argument::SandboxProgram | Argument::SandboxName => {
                 self.state.fleet.names(OFFERS_MAX)
             }
+            Argument::Hub => self.state.hubs.iter().map(|it| it.name.clone()).collect(),
             Argument::Nothing | Argument::Pattern => Vec::new(),
         }
     }
@@ -337,7 +338,7 @@ impl Turn<'_> {
             (Some(Overlay::New(dialog)), _) => dialog.step(rows > 0),
             (Some(Overlay::Notices { top }), _) => scroll(top, rows, notices),
             (Some(Overlay::Info { top, .. }), _) => scroll(top, rows, sessions),
-            (Some(Overlay::Doctor { checks, top }), _) => {
+            (Some(Overlay::Doctor { checks, top, .. }), _) => {
                 scroll(top, rows, checks.as_ref().map_or(0, Vec::len) * 2);
             }
             (Some(_), _) => {}

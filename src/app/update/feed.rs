@@ -6,6 +6,8 @@ use super::Turn;
 use crate::{
     app::{
         effect::Act,
+        fleet::Fleet,
+        hubs::{Hub, Hubs},
         lost::Returns,
         msg::Link,
         pane::{Feed, RETRIES_MAX, RETRY_AFTER},
@@ -14,7 +16,7 @@ use crate::{
     },
     base::{
         fault::Fault,
-        id::{AskId, SessionId},
+        id::{AskId, HubNumber, SessionId},
         text::count,
     },
     model::{
@@ -31,25 +33,10 @@ impl Turn<'_> {
     pub(super) fn event(&mut self, event: Event) {
         match event {
             Event::Snapshot { reason, sandboxes, .. } => {
-                // After a lost link a new list is no news: that the link is back was said.
-                let behind = !std::mem::take(&mut self.state.returns.list);
-                if reason == SnapshotReason::Gap && self.state.fleet.known && behind {
-                    self.notice(Level::Info, "the console fell behind; the list was read anew");
-                }
-                let first = !self.state.fleet.known;
-                self.state.fleet.snapshot(sandboxes);
-                let fleet = &self.state.fleet;
-                self.state.voices.keep(|it| fleet.get(it).is_some());
-                // What was missed meanwhile is not known.
-                if !first {
-                    self.look_again_if_old();
-                }
-                if first {
-                    self.follow_cursor();
-                    self.fill_panes();
-                }
-                self.lease_seen();
-                self.give_back_unused();
+                self.list_came(HubNumber::FIRST, reason, |fleet| fleet.snapshot(sandboxes));
+            }
+            Event::Part { hub, reason, sandboxes } => {
+                self.list_came(hub, reason, |fleet| fleet.part(hub, sandboxes));
             }
             Event::Changed { sandbox, .. } => {
                 let id = sandbox.id.clone();
@@ -86,6 +73,36 @@ impl Turn<'_> {
             }
             Event::Said { session, fact, .. } => self.said(&session, fact),
         }
+    }
+
+    /// A hub told all it has.
+    fn list_came(&mut self, hub: HubNumber, reason: SnapshotReason, take: impl FnOnce(&mut Fleet)) {
+        // After a lost link a new list is no news: that the link is back was said.
+        let returns = self.state.returns.get_mut(&hub);
+        let behind = !returns.is_some_and(|it| std::mem::take(&mut it.list));
+        if reason == SnapshotReason::Gap && self.state.fleet.known && behind {
+            let text = "the console fell behind; the list was read anew";
+            self.notice(Level::Info, &self.state.said_of(hub, text));
+        }
+        let first = !self.state.fleet.known;
+        take(&mut self.state.fleet);
+        if self.state.hubs.are_many() && self.state.last_input.is_zero() {
+            // Whichever came first, nobody has chosen a row yet.
+            self.state.fleet.move_to(0);
+        }
+        let fleet = &self.state.fleet;
+        self.state.voices.keep(|it| fleet.get(it).is_some());
+        // What was missed meanwhile is not known.
+        if !first {
+            self.look_again_if_old();
+        }
+        // Of several, each comes when it comes.
+        if first || self.state.hubs.are_many() && reason == SnapshotReason::First {
+            self.follow_cursor();
+            self.fill_panes();
+        }
+        self.lease_seen();
+        self.give_back_unused();
     }
 
     /// Whether the programs of a sandbox are news: a sandbox itself is there before they are.
@@ -264,7 +281,7 @@ impl Turn<'_> {
         why: Option<Fault>,
     ) {
         let now = self.state.now.since_start;
-        let up = matches!(self.state.link, Link::Up { .. });
+        let up = self.state.is_up(session.hub());
         let watch = self.state.watches.get_mut(session).filter(|it| it.generation == generation);
         let Some(watch) = watch else { return };
         if watch.feed == Feed::Over {
@@ -277,46 +294,91 @@ impl Turn<'_> {
         self.state.dirty = true;
     }
 
-    pub(super) fn link(&mut self, link: Link) {
-        let was_up = matches!(self.state.link, Link::Up { .. });
+    /// The hubs there are, and how each is reached by now.
+    pub(super) fn hubs(&mut self, hubs: Vec<Hub>) {
+        let hubs = Hubs::new(hubs);
+        let links: Vec<(HubNumber, Link)> =
+            hubs.iter().map(|it| (it.number, it.link.clone())).collect();
+        let gone: Vec<HubNumber> = self.state.hubs.iter().map(|it| it.number).collect();
+        let gone = gone.into_iter().filter(|it| hubs.get(*it).is_none());
+        let gone: Vec<HubNumber> = gone.collect();
+        let before = std::mem::replace(&mut self.state.hubs, hubs);
+        for hub in gone {
+            self.state.returns.remove(&hub);
+            if self.state.grip.as_ref().is_some_and(|it| it.session.hub() == hub) {
+                let why = "its hub was taken out of this console".to_owned();
+                self.leave();
+                self.lose_keyboard(why);
+            }
+        }
+        let headings = self.state.hubs.headings();
+        self.state.fleet.set_hubs(headings);
+        for (hub, link) in links {
+            let old = match hub {
+                HubNumber::FIRST => self.state.link.clone(),
+                hub => before.get(hub).map_or(Link::Connecting, |it| it.link.clone()),
+            };
+            if old != link {
+                self.link(hub, &old, link);
+            }
+        }
+        self.state.dirty = true;
+    }
+
+    /// How a hub is reached has changed.
+    pub(super) fn link(&mut self, hub: HubNumber, before: &Link, link: Link) {
+        let was_up = matches!(before, Link::Up { .. });
         let is_up = matches!(link, Link::Up { .. });
+        let returned = is_up
+            && self.state.returns.get_mut(&hub).is_some_and(|it| std::mem::take(&mut it.link));
+        let whose = self.state.hub_name(hub).unwrap_or("the hub").to_owned();
+        let still = match self.state.hubs.are_many() {
+            true => format!("{whose} is still away"),
+            false => "still no hub".to_owned(),
+        };
         let text = match &link {
             Link::Down { why, .. } if was_up => {
-                Some((Level::Error, format!("the hub can't be reached: {why}")))
+                Some((Level::Error, format!("{whose} can't be reached: {why}")))
             }
-            // What is being done about it, or why that failed.
-            Link::Down { why, .. } if matches!(&self.state.link, Link::Down { why: before, .. } if before != why) => {
-                Some((Level::Error, format!("still no hub: {why}")))
+            // What is being done about it, or why that failed. Of several, its heading says it.
+            Link::Down { why, .. } if matches!(before, Link::Down { why: before, .. } if before != why) =>
+            {
+                let one = !self.state.hubs.are_many();
+                one.then(|| (Level::Error, format!("{still}: {why}")))
             }
-            Link::Up { .. } if std::mem::take(&mut self.state.returns.link) => {
-                let hole = self.state.grip.as_ref().is_some_and(|it| it.hole.is_some());
+            Link::Up { .. } if returned => {
+                let grip = self.state.grip.as_ref().filter(|it| it.session.hub() == hub);
+                let hole = grip.is_some_and(|it| it.hole.is_some());
                 Some(match hole {
                     // Or nobody would read of it: a hub is often there again at once.
                     true => {
                         let text = "reconnected; your last keys may not have arrived";
-                        (Level::Warning, text.to_owned())
+                        (Level::Warning, self.state.said_of(hub, text))
                     }
-                    false => (Level::Info, "reconnected".to_owned()),
+                    false => (Level::Info, self.state.said_of(hub, "reconnected")),
                 })
             }
             _ => None,
         };
-        self.state.link = link;
+        if hub == HubNumber::FIRST {
+            self.state.link = link;
+        }
         if let Some((level, text)) = text {
             self.notice(level, &text);
         }
         if was_up && !is_up {
-            self.state.returns = Returns { link: true, list: true };
-            self.cut();
+            self.state.returns.insert(hub, Returns { link: true, list: true });
+            self.cut(hub);
         }
         if is_up && !was_up {
             self.look_again_after_link();
-            self.take_again();
+            self.take_again(hub);
             // Before the list comes, nobody knows what is held.
-            if !self.state.returns.list {
+            if !self.state.returns.get(&hub).is_some_and(|it| it.list) {
                 self.give_back_unused();
             }
-            let sessions: Vec<SessionId> = self.state.watches.keys().cloned().collect();
+            let sessions = self.state.watches.keys().filter(|it| it.hub() == hub);
+            let sessions: Vec<SessionId> = sessions.cloned().collect();
             for session in sessions {
                 let over = self.state.watches.get(&session).is_some_and(|it| it.feed == Feed::Over);
                 if !over {
@@ -327,12 +389,14 @@ impl Turn<'_> {
     }
 
     /// The link is gone: the pane stays stepped into, but nothing typed goes anywhere.
-    fn cut(&mut self) {
+    fn cut(&mut self, hub: HubNumber) {
         let before = self.state.pending.len();
-        self.state.pending.retain(|_, it| !matches!(it, Pending::Input { .. }));
+        let lost =
+            |it: &Pending| matches!(it, Pending::Input { session, .. } if session.hub() == hub);
+        self.state.pending.retain(|_, it| !lost(it));
         let mut unsure = before - self.state.pending.len() > 0;
         let now = self.state.now.since_start;
-        if let Some(grip) = &mut self.state.grip {
+        if let Some(grip) = self.state.grip.as_mut().filter(|it| it.session.hub() == hub) {
             grip.hold = Hold::Cut;
             grip.hole.take_if(|it| it.is_over(now));
             unsure |= !grip.ahead.is_empty();
@@ -344,8 +408,9 @@ impl Turn<'_> {
     }
 
     /// The link is back: the keyboard is asked for again, and taken from nobody.
-    fn take_again(&mut self) {
-        let Some(grip) = &self.state.grip else { return };
+    fn take_again(&mut self, hub: HubNumber) {
+        let grip = self.state.grip.as_ref().filter(|it| it.session.hub() == hub);
+        let Some(grip) = grip else { return };
         let (session, verb) = (grip.session.clone(), LeaseVerb::Take);
         let pending = Pending::Lease { session: session.clone(), verb };
         let asked = self.start(Act::Lease { session, verb }, Some(pending)).is_some();
@@ -359,9 +424,9 @@ impl Turn<'_> {
     /// down.
     fn give_back_unused(&mut self) {
         let typed = self.state.grip.as_ref().map(|it| it.session.clone());
-        let held = self.state.fleet.held_by(&self.state.me);
-        let up = matches!(self.state.link, Link::Up { .. });
-        for session in held.into_iter().filter(|it| up && typed.as_ref() != Some(it)) {
+        let mut held = self.state.fleet.held_by(&self.state.me);
+        held.retain(|it| self.state.is_up(it.hub()) && typed.as_ref() != Some(it));
+        for session in held {
             let verb = LeaseVerb::Release;
             let pending = Pending::Quiet("giving the keyboard back".to_owned());
             self.start(Act::Lease { session, verb }, Some(pending));

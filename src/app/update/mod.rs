@@ -34,12 +34,12 @@ use super::{
     fleet::Row,
     grid::Slot,
     layout,
-    msg::{Link, Moment, MouseKind, Msg},
+    msg::{Moment, MouseKind, Msg},
     pane::{Feed, Watch},
     state::{PENDING_MAX, Pending, Place, State},
 };
 use crate::{
-    base::id::SessionId,
+    base::id::{HubNumber, SessionId},
     model::{
         event::{Event, Level},
         session::Session,
@@ -181,7 +181,11 @@ impl Turn<'_> {
             Msg::Gauges(round) => self.gauges_came(round),
             Msg::Syscalls { generation, part } => self.syscalls_came(generation, part),
             Msg::Files(news) => self.files_news(news),
-            Msg::Link(link) => self.link(link),
+            Msg::Link(link) => {
+                let before = self.state.link.clone();
+                self.link(HubNumber::FIRST, &before, link);
+            }
+            Msg::Hubs(hubs) => self.hubs(hubs),
             Msg::Done { id, result } => self.done(id, result),
             Msg::Config(result) => self.config(result),
             Msg::Keymap(result) => self.keymap(result),
@@ -216,6 +220,16 @@ impl Turn<'_> {
         }
         self.effects.push(Effect { id, act });
         Some(id)
+    }
+
+    /// Starts what names no thing of a hub, of that one.
+    fn start_of(&mut self, hub: HubNumber, act: Act, pending: Option<Pending>) -> Option<EffectId> {
+        let act = self.act_of(hub, act);
+        self.start(act, pending)
+    }
+
+    fn act_of(&self, hub: HubNumber, act: Act) -> Act {
+        if self.state.hubs.are_many() { Act::Of(hub, Box::new(act)) } else { act }
     }
 
     fn notice(&mut self, level: Level, text: &str) {
@@ -432,7 +446,7 @@ impl Turn<'_> {
             self.resubscribe(&session);
         }
         // The rest is the age of a link that is down.
-        self.state.dirty |= changed || matches!(self.state.link, Link::Down { .. });
+        self.state.dirty |= changed || self.state.link_ages();
     }
 
     fn resubscribe(&mut self, session: &SessionId) {

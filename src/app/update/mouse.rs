@@ -68,7 +68,8 @@ impl Turn<'_> {
             (None, Some((_, list))) if list.contains(x, y) => {
                 let row = usize::from(y - list.y);
                 self.mouse_in_fleet(mouse, row);
-                let on_row = self.state.fleet.top() + row == self.state.fleet.cursor();
+                let fleet = &self.state.fleet;
+                let on_row = fleet.position_at(row) == Some(fleet.cursor());
                 if again && on_row && !self.state.is_first_run() {
                     self.step_in();
                 }
@@ -150,8 +151,7 @@ impl Turn<'_> {
                     self.leave();
                 }
                 self.state.place = Place::Fleet;
-                let position = self.state.fleet.top() + row;
-                if position < self.state.fleet.counts().0 {
+                if let Some(position) = self.state.fleet.position_at(row) {
                     self.state.fleet.move_to(position);
                 }
             }

@@ -14,7 +14,7 @@ use crate::{
     },
     base::{
         fault::Outcome,
-        id::{SandboxId, SessionId},
+        id::{HubNumber, SandboxId, SessionId},
         limits::INSPECT_EVERY,
         text::{count, visible},
     },
@@ -28,18 +28,49 @@ use crate::{
 impl Turn<'_> {
     /// Opens one of them; asked for once more, it is read anew.
     pub(super) fn open_records(&mut self, of: Of) {
-        if self.state.records().is_some_and(|it| it.of == of) {
+        let hub = match &of {
+            Of::Rules | Of::Audit => self.state.hub_here(),
+            Of::Egress(id) | Of::Status(id, _) | Of::Syscalls(id, ..) => id.hub(),
+        };
+        self.open_records_of(hub, of);
+    }
+
+    /// The hub that is named, or that of what the operator is at; `None` = there is none of that name, which is said.
+    pub(super) fn hub_meant(&mut self, name: &str) -> Option<HubNumber> {
+        if name.is_empty() {
+            return Some(self.state.hub_here());
+        }
+        let found = self.state.hubs.named(name).map(|it| it.number);
+        if found.is_none() {
+            let known: Vec<&str> = self.state.hubs.iter().map(|it| it.name.as_str()).collect();
+            let text = match known.as_slice() {
+                [] | [_] => "there is one hub here, and it needs no name".to_owned(),
+                known => format!("no context `{name}` here; there are {}", known.join(", ")),
+            };
+            self.notice(Level::Error, &visible(&text));
+        }
+        found
+    }
+
+    fn open_records_of(&mut self, hub: HubNumber, of: Of) {
+        if self.state.records().is_some_and(|it| it.of == of && it.hub == hub) {
             return self.read_records();
         }
         let over = !self.state.views.is_empty();
-        self.open_view(View::Records(Box::new(Records::new(of))), over);
+        let mut place = Records::new(of);
+        place.hub = hub;
+        self.open_view(View::Records(Box::new(place)), over);
         self.read_records();
     }
 
     pub(super) fn open_list(&mut self, action: Action, name: &str) {
         match action {
-            Action::RulesShow => self.open_records(Of::Rules),
-            Action::AuditShow => self.open_records(Of::Audit),
+            Action::RulesShow | Action::AuditShow => {
+                let of = if action == Action::RulesShow { Of::Rules } else { Of::Audit };
+                if let Some(hub) = self.hub_meant(name) {
+                    self.open_records_of(hub, of);
+                }
+            }
             Action::GaugesShow => self.open_gauges(),
             Action::TimelineShow => self.open_timeline(name),
             Action::TimelineAway => self.open_away(),
@@ -94,7 +125,7 @@ impl Turn<'_> {
         if it.asked.is_some() {
             return;
         }
-        let of = it.of.clone();
+        let (of, hub) = (it.of.clone(), it.hub);
         let act = match &of {
             Of::Rules => Act::Rules,
             Of::Egress(sandbox) => Act::Traffic(sandbox.clone()),
@@ -102,7 +133,10 @@ impl Turn<'_> {
             Of::Status(_, session) => Act::Explain(session.clone()),
             Of::Syscalls(..) => return self.look_at_calls_again(),
         };
-        let asked = self.start(act, Some(Pending::Records(of)));
+        let asked = match &of {
+            Of::Rules | Of::Audit => self.start_of(hub, act, Some(Pending::Records(of))),
+            _ => self.start(act, Some(Pending::Records(of))),
+        };
         if let Some(it) = self.records_mut() {
             it.asked = asked;
         }
@@ -148,9 +182,10 @@ impl Turn<'_> {
             return self.notice(Level::Info, "there is nothing to read here");
         }
         let rule = it.current().and_then(|it| it.rule()).map(|it| it.name.clone());
+        let hub = it.hub;
         if let Some(name) = rule {
             let act = Act::Propose(Box::new(Question::Rule(name.clone())));
-            let reading = self.start(act, Some(Pending::RuleRead(name)));
+            let reading = self.start_of(hub, act, Some(Pending::RuleRead(name)));
             if let Some(it) = self.records_mut() {
                 it.reading = reading;
             }
@@ -167,19 +202,20 @@ impl Turn<'_> {
         let Some(rule) = row.and_then(|it| it.rule()) else {
             return self.notice(Level::Info, "no rule is under the cursor");
         };
-        let name = rule.name.clone();
-        let lines = vec![
+        let (name, hub) = (rule.name.clone(), it.hub);
+        let mut lines = vec![
             format!("{} {}", rule.ruling.word(), visible(&rule.about)),
             format!("It answered {}.", count(rule.hits, "time")),
             format!("It is taken out of {}.", visible(&rule.file)),
         ];
+        lines.extend(self.state.hub_name(hub).map(|it| format!("It is a rule of {it}.")));
         let title = (format!("Take out rule {}?", name.id), "take it out");
-        self.ask_first(Deed::RemoveRule(name), title, Says::from(lines));
+        self.ask_first(Deed::RemoveRule(hub, name), title, Says::from(lines));
     }
 
-    pub(super) fn remove_rule(&mut self, name: RuleName) {
+    pub(super) fn remove_rule(&mut self, hub: HubNumber, name: RuleName) {
         let pending = Pending::RemoveRule { id: name.id.clone() };
-        self.start(Act::RemoveRule(name), Some(pending));
+        self.start_of(hub, Act::RemoveRule(name), Some(pending));
     }
 
     fn rule_removed(&mut self, id: &str, result: Outcome<Reply>) {

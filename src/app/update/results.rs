@@ -5,7 +5,7 @@ use crate::{
     app::{
         effect::{Act, EffectId},
         keymap::Keymap,
-        msg::{Link, Reply},
+        msg::Reply,
         state::{Awaited, Hold, Overlay, Pending},
     },
     base::{
@@ -177,7 +177,7 @@ impl Turn<'_> {
     /// After a lost link the keyboard could not be had again.
     fn not_taken_again(&mut self, session: &SessionId, fault: &Fault) {
         // The link broke once more; it is asked for again when that is over.
-        if !matches!(self.state.link, Link::Up { .. }) {
+        if !self.state.is_up(session.hub()) {
             return;
         }
         if fault.kind() == Kind::Busy {

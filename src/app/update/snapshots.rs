@@ -97,8 +97,9 @@ impl Turn<'_> {
         let seen: Seen = row.map_or((u32::MAX, None), |it| (it.snapshots, it.moment.clone()));
         if it.asked.is_none() && it.seen.as_ref() != Some(&seen) {
             it.seen = Some(seen);
-            let what = format!("reading the snapshots of {}", it.name);
-            let asked = self.begin(Act::Snapshots, Pending::Snapshots, what, Left::Ended);
+            let (what, hub) = (format!("reading the snapshots of {}", it.name), it.sandbox.hub());
+            let act = self.act_of(hub, Act::Snapshots);
+            let asked = self.begin(act, Pending::Snapshots, what, Left::Ended);
             let Some(View::Snapshots(it)) = self.state.views.last_mut() else { return };
             it.asked = asked;
             if asked.is_none() {

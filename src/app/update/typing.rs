@@ -8,7 +8,6 @@ use crate::{
     app::{
         effect::Act,
         lost::{Hole, too_long},
-        msg::Link,
         pane::Watch,
         state::{Grip, Hold, Pending},
     },
@@ -33,7 +32,7 @@ impl Turn<'_> {
     pub(super) fn let_go(&mut self, grip: Grip) {
         self.state.typed.clear();
         let Grip { session, hold, mut ahead, .. } = grip;
-        let up = matches!(self.state.link, Link::Up { .. });
+        let up = self.state.is_up(session.hub());
         let there = self.state.fleet.session(&session).is_some();
         if !ahead.is_empty() && (hold != Hold::Held || !there) {
             self.notice(Level::Warning, "what you typed meanwhile was not sent");

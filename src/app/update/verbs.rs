@@ -10,7 +10,11 @@ use crate::{
         layout::PaneArea,
         state::{Deeds, FirstChoice, Overlay, Pending, Place},
     },
-    base::{fault::Fault, id::SandboxId, units::Size},
+    base::{
+        fault::Fault,
+        id::{HubNumber, SandboxId},
+        units::Size,
+    },
     model::{
         event::Level,
         sandbox::{Sandbox, State as Life},
@@ -221,7 +225,7 @@ impl Turn<'_> {
             Deed::RemoveSnapshot { id, what } => self.remove_snapshot(id, what),
             Deed::Apply { sandbox, directory, request } => self.apply(sandbox, directory, request),
             Deed::Interrupt(session) => self.interrupted(session),
-            Deed::RemoveRule(name) => self.remove_rule(name),
+            Deed::RemoveRule(hub, name) => self.remove_rule(hub, name),
             Deed::WriteOver { sandbox, path, copy } => self.send_over(sandbox, path, copy),
             Deed::CopyOver { sandbox, path, to } => self.copy_to(sandbox, path, to, true),
             Deed::TakeBack { sandbox, directory, overwrite } => {
@@ -282,7 +286,8 @@ impl Turn<'_> {
         }
         match dialog.order(size) {
             Ok(order) => {
-                let asked = self.create(order);
+                let hub = dialog.hub;
+                let asked = self.create(hub, order);
                 if let Some(Overlay::New(dialog)) = &mut self.state.overlay {
                     (dialog.wrong, dialog.asked) = (None, asked);
                 }
@@ -291,10 +296,10 @@ impl Turn<'_> {
         }
     }
 
-    fn create(&mut self, order: Order) -> Option<EffectId> {
-        let asked = self.start(Act::Create(Box::new(order)), Some(Pending::Create))?;
+    fn create(&mut self, hub: HubNumber, order: Order) -> Option<EffectId> {
+        let asked = self.start_of(hub, Act::Create(Box::new(order)), Some(Pending::Create))?;
         self.state.awaited_at = self.state.now.since_start;
-        self.notice(Level::Info, "starting a sandbox");
+        self.notice(Level::Info, &self.state.said_of(hub, "starting a sandbox"));
         Some(asked)
     }
 
@@ -326,9 +331,10 @@ impl Turn<'_> {
             return self.open_new("");
         }
         let size = self.pane_size();
-        match self.dialog(command).order(size) {
+        let dialog = self.dialog(command);
+        match dialog.order(size) {
             Ok(order) => {
-                self.create(order);
+                self.create(dialog.hub, order);
             }
             Err((_, why)) => self.notice(Level::Error, &why),
         }
@@ -357,7 +363,7 @@ impl Turn<'_> {
             Some(FirstChoice::Agent(agent)) => self.run_program(&agent),
             Some(FirstChoice::Shell) => match self.dialog("").order(size) {
                 Ok(order) => {
-                    self.create(order);
+                    self.create(HubNumber::FIRST, order);
                 }
                 Err((_, why)) => self.notice(Level::Error, &why),
             },

@@ -6,7 +6,7 @@ use crate::{
         action::Action,
         effect::{Act, EffectId},
         gate::HELD_FOR,
-        msg::{Link, Reply},
+        msg::Reply,
         state::{Overlay, Pending},
         write::{Room, WriteBox, Writing},
     },
@@ -127,10 +127,15 @@ impl Turn<'_> {
 
     /// Asks the hub what it would do.
     fn weigh(&mut self) {
-        if !matches!(self.state.link, Link::Up { .. }) {
-            return self.notice(Level::Warning, "there is no hub to ask");
-        }
         let Some(Overlay::Write(it)) = &self.state.overlay else { return };
+        let hub = match &it.what {
+            Writing::Rule { ask, .. } | Writing::Edit { ask } => ask.asked.id.hub(),
+            Writing::New => self.state.hub_here(),
+        };
+        if !self.state.is_up(hub) {
+            let text = self.state.said_of(hub, "there is no hub to ask");
+            return self.notice(Level::Warning, &text);
+        }
         let text = it.editor.text().to_owned();
         let sent = text.clone();
         let question = match &it.what {
@@ -145,7 +150,8 @@ impl Turn<'_> {
             }
             Writing::New => Question::Rules { text, domain: Domain::All },
         };
-        let asked = self.start(Act::Propose(Box::new(question)), Some(Pending::Propose));
+        let act = Act::Propose(Box::new(question));
+        let asked = self.start_of(hub, act, Some(Pending::Propose));
         if let Some(Overlay::Write(it)) = &mut self.state.overlay {
             it.asked = asked.map(|id| (id, sent));
             it.wrong = None;
@@ -207,7 +213,7 @@ impl Turn<'_> {
         match it.what {
             Writing::New => {
                 let act = Act::AddRule { text, domain: Domain::All };
-                self.start(act, Some(Pending::AddRule));
+                self.start_of(self.state.hub_here(), act, Some(Pending::AddRule));
             }
             Writing::Rule { ask, choice } => {
                 let choice = Choice { rule: Some(text), ..choice };

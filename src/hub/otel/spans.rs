@@ -93,7 +93,7 @@ impl Spans {
             }
             Event::Changed { sandbox, .. } => self.changed(sandbox, now, &mut ended),
             Event::Removed { id, .. } => self.removed(id, now, &mut ended),
-            Event::Notice { .. } | Event::Said { .. } => {}
+            Event::Part { .. } | Event::Notice { .. } | Event::Said { .. } => {}
         }
         ended
     }

@@ -79,7 +79,7 @@ impl Console {
         let (files, changes, depth) = (self.files.clone(), self.changes.clone(), self.depth);
         // What is wanted, whether or not it could be read so far: its file may be there now.
         let (config, keymap) = (self.state.config.clone(), self.state.keymap.clone());
-        let theme = self.theme.clone();
+        let (theme, reread) = (self.theme.clone(), self.reread.clone());
         self.runner.aside(move || {
             let mut messages = vec![Msg::Config(files.config().map(Box::new))];
             let keys = files.keymap(&config, &config.keymap);
@@ -94,6 +94,9 @@ impl Console {
                     changed = Some(other);
                 }
                 Err(fault) => messages.push(Msg::Theme(Err(fault))),
+            }
+            if let Some(Err(fault)) = reread.map(|it| it()) {
+                messages.push(Msg::Notice(Level::Error, fault.to_string()));
             }
             // The loop is closing when nobody takes it.
             drop(changes.blocking_send(Change { theme: changed, messages }));

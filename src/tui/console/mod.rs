@@ -62,7 +62,12 @@ pub struct Start {
     pub directory: PathBuf,
     pub driver: String,
     pub files: Files,
+    /// Reads anew which hubs there are, whenever a file changed. It may block.
+    pub reread: Option<Reread>,
 }
+
+/// What is to be done beside the loop.
+pub type Reread = Arc<dyn Fn() -> Outcome<()> + Send + Sync>;
 
 /// How a console ended.
 pub struct End {
@@ -142,6 +147,7 @@ struct Console {
     theme: Theme,
     depth: Depth,
     files: Files,
+    reread: Option<Reread>,
     runner: Runner,
     canvas: Canvas,
     guard: Guard,
@@ -199,6 +205,7 @@ impl Console {
             theme: look.theme,
             depth: look.depth,
             files: start.files,
+            reread: start.reread,
             runner,
             canvas: Canvas::new(cells)?,
             guard,

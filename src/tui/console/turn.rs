@@ -41,7 +41,7 @@ impl Turn {
             Woken::Gone => "the terminal went away",
             Woken::Signal(_) => "signal",
             Woken::Message(Msg::Output { .. } | Msg::OutputEnded { .. }) => "output",
-            Woken::Message(Msg::Event(_)) => "feed",
+            Woken::Message(Msg::Event(_) | Msg::Hubs(_)) => "feed",
             Woken::Message(_) => "answer",
             Woken::Change(_) | Woken::Files => "files",
             Woken::Written(_) => "frame written",

@@ -60,7 +60,9 @@ impl Turn<'_> {
         let sandbox = found.map(|it| it.0);
         let name = sandbox.as_ref().map(|it| self.name_of(it)).unwrap_or_default();
         let over = !self.state.views.is_empty();
-        let place = TimelinePlace::new(sandbox, name, player);
+        let hub = sandbox.as_ref().map_or_else(|| self.state.hub_here(), |it| it.hub());
+        let mut place = TimelinePlace::new(sandbox, name, player);
+        place.hub = hub;
         self.open_view(View::Timeline(Box::new(place)), over);
     }
 
@@ -71,7 +73,9 @@ impl Turn<'_> {
         let since = self.state.away_since.unwrap_or(day);
         self.state.notices.dismiss();
         let over = !self.state.views.is_empty();
+        let hub = self.state.hub_here();
         let mut place = TimelinePlace::new(None, String::new(), None);
+        place.hub = hub;
         (place.first_since, place.since) = (Some(since), Some(since));
         self.open_view(View::Timeline(Box::new(place)), over);
     }
@@ -331,7 +335,7 @@ impl Turn<'_> {
     pub(super) fn settle_timeline(&mut self) {
         let Some(area) = self.state.frame.view else { return };
         let now = self.state.now;
-        let up = matches!(self.state.link, crate::app::Link::Up { .. });
+        let up = self.state.timeline().is_some_and(|it| self.state.is_up(it.hub));
         self.row_decides();
         let Some(it) = self.timeline_mut() else { return };
         let list = area.list.1;
@@ -358,10 +362,10 @@ impl Turn<'_> {
 
     fn ask_for_happenings(&mut self) {
         let now = self.state.now.since_start;
-        let Some((reading, request)) = self.timeline_mut().and_then(|it| it.wanted(now)) else {
-            return;
-        };
-        let id = self.start(Act::Timeline(Box::new(request)), Some(Pending::Timeline));
+        let Some(it) = self.timeline_mut() else { return };
+        let hub = it.hub;
+        let Some((reading, request)) = it.wanted(now) else { return };
+        let id = self.start_of(hub, Act::Timeline(Box::new(request)), Some(Pending::Timeline));
         if let (Some(id), Some(it)) = (id, self.timeline_mut()) {
             it.asked = Some((id, reading));
         }

@@ -1,0 +1,13 @@
+//! Bounds of a console over several hubs, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// Hubs in one console: more than somebody keeps apart. Each costs three connections.
+pub const HUBS_MAX: usize = 64;
+/// Changes of one hub that wait for the console: one that tells more waits, and is told to read its list anew by its own
+/// hub, while all others go on.
+pub const HUB_FEED_QUEUED_MAX: usize = 32;
+/// How long a list of all hubs waits for one of them: less than a person wonders. What it lacks then, its hub's state says.
+pub const MERGE_WITHIN: Duration = Duration::from_secs(2);
+/// Calls to one of several hubs in flight from one console: one that answers none leaves the others theirs.
+pub const CALLS_PER_HUB_MAX: usize = 64;

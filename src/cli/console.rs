@@ -1,0 +1,111 @@
+//! The console: over the hubs of all contexts, or over one that was named.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{
+    link::{self, Target},
+    out,
+};
+use crate::{
+    base::fault::{Fault, Outcome},
+    client::many::{Contact, Many, Opener},
+    config::{
+        contexts::{Context, Contexts},
+        environment::Variable,
+        paths::Paths,
+    },
+    model::member::Role,
+    runtime::{Identity, Runtime},
+    tui,
+};
+
+/// Opens the console. `named`: over the hub of that context alone.
+pub async fn console(target: &Target, named: bool) -> Outcome<out::Code> {
+    let start = if named || Variable::Context.raw().is_some() {
+        let link = link::hub_for_console(target).await?;
+        tui::console::Start {
+            hub: called(target, link.runtime.role()),
+            runtime: link.runtime,
+            identity: link.identity,
+            directory: link::current_directory()?,
+            driver: "local".to_owned(),
+            files: tui::files::Files::new(&target.paths),
+            reread: None,
+        }
+    } else {
+        over_all(&target.paths).await?
+    };
+    let end = tui::console::run(start).await?;
+    match end.running {
+        None | Some(0) => {}
+        Some(1) => out::print("1 sandbox goes on; `sandwatch` comes back to it\n")?,
+        Some(many) => {
+            out::print(&format!("{many} sandboxes go on; `sandwatch` comes back to them\n"))?;
+        }
+    }
+    Ok(end.code)
+}
+
+/// What a hub is called on screen; who may not do everything there sees as what they are there.
+fn called(target: &Target, role: Role) -> String {
+    match role {
+        Role::Admin => target.name().to_string(),
+        other => format!("{} ({})", target.name(), other.word()),
+    }
+}
+
+async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
+    let all = Contexts::load(paths)?.all().to_vec();
+    let identity = link::identity();
+    let contact = {
+        let (paths, identity) = (paths.clone(), identity.clone());
+        move |context: Context| Contact {
+            name: context.name.to_string(),
+            address: context.address.to_string(),
+            opener: Arc::new(Reach { paths: paths.clone(), context, identity: identity.clone() }),
+        }
+    };
+    let (own, others) = match all.as_slice() {
+        [own, others @ ..] => (contact(own.clone()), others.to_vec()),
+        [] => return Err(Fault::bug("there is no context at all")),
+    };
+    // Alone, it is reached before anything is drawn, and what is in the way of that is said. Of several, each comes when
+    // it comes.
+    let reached = if others.is_empty() { Some(own.opener.open().await?) } else { None };
+    let many = Arc::new(Many::new(own, reached));
+    many.keep(others.into_iter().map(&contact).collect())?;
+    let reread = {
+        let (many, paths) = (Arc::downgrade(&many), paths.clone());
+        move || {
+            let Some(many) = many.upgrade() else { return Ok(()) };
+            let all = Contexts::load(&paths)?;
+            many.keep(all.all().iter().skip(1).cloned().map(&contact).collect())
+        }
+    };
+    Ok(tui::console::Start {
+        runtime: many,
+        identity,
+        hub: "local".to_owned(),
+        directory: link::current_directory()?,
+        driver: "local".to_owned(),
+        files: tui::files::Files::new(paths),
+        reread: Some(Arc::new(reread)),
+    })
+}
+
+/// The hub of one context.
+struct Reach {
+    paths: Paths,
+    context: Context,
+    identity: Identity,
+}
+
+#[async_trait]
+impl Opener for Reach {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+        let target = Target { paths: self.paths.clone(), context: self.context.clone() };
+        link::for_console_of(&target, self.identity.clone()).await
+    }
+}

@@ -1,0 +1,168 @@
+//! Readings of several hubs as one round after the other: the machine is the first one's, and what other machines have is
+//! told with their sandboxes, on this machine's clock.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+
+use super::{Many, one::One};
+use crate::{
+    base::{
+        clock::{self, Timestamp},
+        fault::Outcome,
+        id::HubNumber,
+        limits::{MERGE_WITHIN, RETRY_AFTER_MAX},
+    },
+    model::gauge::{Gauges, GaugesWanted},
+    runtime::{BoxStream, Runtime},
+};
+
+/// Rounds of this age are of a hub that tells none any more.
+const OLD_AFTER: Duration = Duration::from_secs(10);
+
+/// Sets the times of a round of another machine by this one's clock, at which it came.
+fn by_our_clock(round: &mut Gauges, now: Timestamp) {
+    let Some(then) = round.host.at else { return };
+    let behind = now.0.saturating_sub(then.0);
+    for gauge in &mut round.sandboxes {
+        gauge.at = Timestamp(gauge.at.0.saturating_add(behind));
+    }
+}
+
+/// What is wanted of one hub; `None` = nothing.
+fn of_hub(wanted: &GaugesWanted, hub: HubNumber) -> Option<GaugesWanted> {
+    let only: Vec<_> = wanted.only.iter().filter(|it| it.hub() == hub).cloned().collect();
+    let some = wanted.only.is_empty() || !only.is_empty();
+    some.then_some(GaugesWanted { only, watch: wanted.watch })
+}
+
+/// The last rounds of all hubs, and when each came.
+#[derive(Default)]
+struct Rounds(BTreeMap<HubNumber, (Duration, Gauges)>);
+
+impl Rounds {
+    fn take(&mut self, hub: HubNumber, round: Gauges, now: Duration) -> Gauges {
+        self.0.insert(hub, (now, round));
+        self.0.retain(|_, (at, _)| now.saturating_sub(*at) < OLD_AFTER);
+        let host = self.0.get(&HubNumber::FIRST).map(|it| it.1.host.clone());
+        Gauges {
+            host: host.unwrap_or_default(),
+            sandboxes: self.0.values().flat_map(|it| it.1.sandboxes.iter().cloned()).collect(),
+        }
+    }
+}
+
+/// Readings of one hub, asked for again whenever they end.
+async fn read(one: One, wanted: GaugesWanted, out: mpsc::Sender<(HubNumber, Gauges)>) {
+    let hub = one.number();
+    loop {
+        if let Ok(mut rounds) = one.gauges(wanted.clone()).await {
+            while let Some(Ok(mut round)) = rounds.next().await {
+                if hub != HubNumber::FIRST {
+                    by_our_clock(&mut round, clock::wall());
+                }
+                if out.send((hub, round)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_AFTER_MAX) => {}
+            () = out.closed() => return,
+        }
+    }
+}
+
+impl Many {
+    pub(super) async fn all_gauges(
+        &self,
+        wanted: GaugesWanted,
+    ) -> Outcome<BoxStream<Outcome<Gauges>>> {
+        let members = self.members.borrow().clone();
+        if let [only] = members.as_slice() {
+            return One::of(only.clone()).gauges(wanted).await;
+        }
+        if !wanted.watch {
+            return self.one_round(wanted).await;
+        }
+        let (sender, mut rounds) = mpsc::channel(members.len().max(1));
+        for member in members.iter() {
+            if let Some(wanted) = of_hub(&wanted, member.mark.hub) {
+                tokio::spawn(read(One::of(member.clone()), wanted, sender.clone()));
+            }
+        }
+        drop(sender);
+        let (out, merged) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut last = Rounds::default();
+            loop {
+                let came = tokio::select! {
+                    came = rounds.recv() => came,
+                    () = out.closed() => return,
+                };
+                let Some((hub, round)) = came else { return };
+                let whole = last.take(hub, round, clock::monotonic());
+                if out.send(Ok(whole)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(merged)))
+    }
+
+    /// One round of each, as far as they answer in time.
+    async fn one_round(&self, wanted: GaugesWanted) -> Outcome<BoxStream<Outcome<Gauges>>> {
+        let mut last = Rounds::default();
+        let mut whole = Gauges::default();
+        for one in self.all_up() {
+            let Some(wanted) = of_hub(&wanted, one.number()) else { continue };
+            let round = async { one.gauges(wanted).await.ok()?.next().await?.ok() };
+            if let Ok(Some(round)) = tokio::time::timeout(MERGE_WITHIN, round).await {
+                whole = last.take(one.number(), round, clock::monotonic());
+            }
+        }
+        Ok(Box::pin(tokio_stream::once(Ok(whole))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::id::SandboxId,
+        model::gauge::{Gauge, HostGauge, Rates, Usage},
+    };
+
+    fn round(hub: u32, at: i64, processors: u32) -> Gauges {
+        let sandbox = SandboxId::parse("box").unwrap().of_hub(HubNumber(hub));
+        let (usage, rates) = (Usage::default(), Rates::default());
+        let gauge = Gauge { sandbox, at: Timestamp(at), usage, rates, gpus: Vec::new() };
+        let host = HostGauge {
+            at: Some(Timestamp(at)),
+            processors: Some(processors),
+            ..HostGauge::default()
+        };
+        Gauges { host, sandboxes: vec![gauge] }
+    }
+
+    #[test]
+    fn rounds_are_put_together_and_one_that_stays_away_is_left_out() {
+        let mut last = Rounds::default();
+        let second = Duration::from_secs;
+        let whole = last.take(HubNumber(1), round(1, 5, 64), second(1));
+        assert_eq!((whole.sandboxes.len(), whole.host.processors), (1, None));
+        let whole = last.take(HubNumber::FIRST, round(0, 7, 2), second(2));
+        assert_eq!((whole.sandboxes.len(), whole.host.processors), (2, Some(2)));
+        let whole = last.take(HubNumber::FIRST, round(0, 20, 2), second(15));
+        assert_eq!(whole.sandboxes.len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_makes_no_reading_old() {
+        let mut behind = round(1, 1_000, 1);
+        behind.sandboxes[0].at = Timestamp(400);
+        by_our_clock(&mut behind, Timestamp(90_000));
+        assert_eq!(behind.sandboxes[0].at, Timestamp(89_400));
+    }
+}

@@ -1,0 +1,93 @@
+//! What comes of hubs without being asked for: the feed of changes, and how each of them is reached.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::StreamExt;
+
+use crate::{
+    app::{Link, Msg, hubs::Hub},
+    base::fault::Fault,
+    runtime::{self, HubSeen, Runtime},
+};
+
+const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(100);
+pub(super) const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(3);
+
+/// The feed of changes, asked for again should it ever end.
+pub(super) async fn feed(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
+    let mut pause = RECONNECT_AFTER_MIN;
+    loop {
+        let why = match runtime.events().await {
+            Err(fault) => fault,
+            Ok(mut events) => loop {
+                match events.next().await {
+                    None => break Fault::lost("the hub closed the feed"),
+                    Some(Err(fault)) => break fault,
+                    Some(Ok(event)) => {
+                        pause = RECONNECT_AFTER_MIN;
+                        if answers.send(Msg::Event(event)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            },
+        };
+        tracing::warn!(%why, "the feed ended");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RECONNECT_AFTER_MAX);
+    }
+}
+
+/// How the hub is reached, as it changes.
+pub(super) async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) {
+    let Some(mut changes) = runtime.link() else {
+        // In this process there is nothing to lose.
+        drop(answers.send(Msg::Link(Link::Up { rtt: None })).await);
+        return;
+    };
+    loop {
+        let now = shown_link(changes.borrow_and_update().clone());
+        if answers.send(Msg::Link(now)).await.is_err() || changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn shown_link(link: runtime::Link) -> Link {
+    match link {
+        runtime::Link::Connecting => Link::Connecting,
+        runtime::Link::Up { rtt } => Link::Up { rtt: Some(rtt) },
+        runtime::Link::Down { since, reason, .. } => Link::Down { since, why: reason },
+    }
+}
+
+/// The hubs there are and how each is reached, as that changes.
+pub(super) async fn states(
+    mut seen: watch::Receiver<Arc<Vec<HubSeen>>>,
+    answers: mpsc::Sender<Msg>,
+) {
+    loop {
+        let now = seen.borrow_and_update().clone();
+        let hub = |it: &HubSeen| {
+            let again_at = match &it.link {
+                runtime::Link::Down { next_try, .. } => Some(*next_try),
+                _ => None,
+            };
+            let (number, left_out) = (it.number, it.left_out);
+            let link = shown_link(it.link.clone());
+            Hub {
+                number,
+                name: it.name.clone(),
+                address: it.address.clone(),
+                link,
+                again_at,
+                left_out,
+            }
+        };
+        let all = now.iter().map(hub).collect();
+        if answers.send(Msg::Hubs(all)).await.is_err() || seen.changed().await.is_err() {
+            return;
+        }
+    }
+}

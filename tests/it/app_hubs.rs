@@ -1,0 +1,362 @@
+//! The console over several hubs: same names and same ids never confuse an action, and what happens to one hub is told
+//! of that one.
+
+use std::{sync::Arc, time::Duration};
+
+use sandwatch::{
+    app::{
+        Act, Link, Msg,
+        hubs::Hub,
+        msg::Reply,
+        state::{Overlay, Place},
+        view::View,
+    },
+    base::{
+        fault::Fault,
+        id::{HubNumber, SandboxId, SessionId},
+        limits::SANDBOXES_MAX,
+    },
+    model::{
+        ask::{AskKind, RiskLevel},
+        event::{Event, SnapshotReason},
+        rule::Rulebook,
+        sandbox::Sandbox,
+        session::{Lease, Status},
+    },
+};
+
+use crate::{
+    app_asks::{answered, is_asks, settle},
+    app_support::{Console, ask, sandbox, shared},
+};
+
+const SIZE: (u16, u16) = (120, 30);
+const WORK: HubNumber = HubNumber(1);
+const LAB: HubNumber = HubNumber(2);
+
+fn up() -> Link {
+    Link::Up { rtt: Some(Duration::from_millis(41)) }
+}
+
+fn down(console: &Console) -> Link {
+    Link::Down { since: console.now, why: "it hung up".to_owned() }
+}
+
+fn hub(number: HubNumber, name: &str, link: Link) -> Hub {
+    let address = format!("ssh://{name}");
+    Hub { number, name: name.to_owned(), address, link, again_at: None, left_out: 0 }
+}
+
+fn hubs(work: Link, lab: Link) -> Msg {
+    let all =
+        vec![hub(HubNumber::FIRST, "local", up()), hub(WORK, "work", work), hub(LAB, "lab", lab)];
+    Msg::Hubs(all)
+}
+
+/// As it comes from a hub of several.
+fn of(hub: HubNumber, name: &str, mut it: Sandbox) -> Sandbox {
+    if hub == HubNumber::FIRST {
+        return it;
+    }
+    it.id = it.id.of_hub(hub);
+    it.name = format!("{}@{name}", it.name);
+    for session in &mut it.sessions {
+        session.id = session.id.clone().of_hub(hub);
+        session.sandbox = it.id.clone();
+    }
+    for ask in &mut it.asks {
+        ask.asked.id = ask.asked.id.clone().of_hub(hub);
+        ask.asked.session = ask.asked.session.clone().map(|it| it.of_hub(hub));
+        (ask.sandbox, ask.sandbox_name) = (it.id.clone(), it.name.clone());
+    }
+    it
+}
+
+/// The same everywhere: names, ids, and what is asked.
+fn same() -> Vec<Sandbox> {
+    let mut one = sandbox("box", "claude", Status::Working);
+    one.asks = vec![ask("ask-1", "box", AskKind::Exec, "make all", RiskLevel::Low)];
+    vec![one, sandbox("web", "codex", Status::Idle)]
+}
+
+fn part(hub: HubNumber, name: &str, reason: SnapshotReason, all: Vec<Sandbox>) -> Msg {
+    let sandboxes = shared(all.into_iter().map(|it| of(hub, name, it)).collect());
+    Msg::Event(Event::Part { hub, reason, sandboxes })
+}
+
+fn three(size: (u16, u16)) -> Console {
+    let mut console = Console::new(size);
+    console.send(hubs(up(), up()));
+    for (hub, name) in [(HubNumber::FIRST, "local"), (WORK, "work"), (LAB, "lab")] {
+        console.send(part(hub, name, SnapshotReason::First, same()));
+    }
+    console
+}
+
+fn id(hub: HubNumber, name: &str) -> SandboxId {
+    SandboxId::parse(name).unwrap().of_hub(hub)
+}
+
+/// Reads the ask of the row under the cursor.
+fn open_ask(console: &mut Console) {
+    console.keys("I");
+    console.answer(is_asks, Reply::Asks(Vec::new()));
+    console.keys("I");
+    settle(console);
+}
+
+fn rows(console: &Console) -> Vec<(HubNumber, String)> {
+    let rows = console.state.fleet.window(0, 100);
+    rows.map(|(_, it)| (it.sandbox.id.hub(), it.sandbox.name.clone())).collect()
+}
+
+#[test]
+fn the_list_has_a_group_for_each_hub_with_its_state() {
+    let console = three(SIZE);
+    let names: Vec<String> = rows(&console).into_iter().map(|it| it.1).collect();
+    assert_eq!(names, ["box", "web", "box@work", "web@work", "box@lab", "web@lab"]);
+    let picture = console.picture();
+    for words in ["local", "work", "lab", "rtt 41 ms"] {
+        assert!(picture.contains(words), "{words}: {picture}");
+    }
+    // The header says which hub is meant.
+    assert!(picture.lines().next().unwrap().contains("local"), "{picture}");
+}
+
+#[test]
+fn a_verb_goes_to_the_hub_of_the_row_and_to_no_other() {
+    let mut console = three(SIZE);
+    for hub in [HubNumber::FIRST, WORK, LAB] {
+        assert!(console.state.fleet.select(&id(hub, "web")));
+        console.now += Duration::from_secs(5);
+        console.send(Msg::Tick);
+        let acts = console.keys("p");
+        assert!(acts.contains(&Act::Pause(id(hub, "web"))), "{hub:?}: {acts:?}");
+        let others = acts.iter().filter(|it| matches!(it, Act::Pause(_))).count();
+        assert_eq!(others, 1);
+    }
+}
+
+#[test]
+fn an_ask_is_answered_where_it_was_drawn_though_all_are_called_the_same() {
+    let mut seen = Vec::new();
+    for steps in 0..3 {
+        let mut console = three(SIZE);
+        console.keys("I");
+        console.answer(is_asks, Reply::Asks(Vec::new()));
+        (0..steps).for_each(|_| drop(console.keys("j")));
+        console.keys("I");
+        settle(&mut console);
+        let picture = console.picture();
+        let drawn = |it: &(HubNumber, &str)| picture.contains(&format!("from      {} ", it.1));
+        let all = [(HubNumber::FIRST, "box"), (WORK, "box@work"), (LAB, "box@lab")];
+        let (hub, _) = *all.iter().find(|it| drawn(it)).expect("whose it is");
+        let wanted = same()[0].asks[0].clone();
+        let asked = wanted.asked.id.clone().of_hub(hub).to_string();
+        let answers = answered(&console.keys("a"));
+        assert_eq!(answers.len(), 1, "{picture}");
+        assert_eq!((&answers[0].0, &answers[0].1), (&asked, &wanted.digest), "{picture}");
+        seen.push(hub);
+    }
+    seen.sort();
+    assert_eq!(seen, [HubNumber::FIRST, WORK, LAB]);
+}
+
+#[test]
+fn an_ask_of_a_hub_that_is_down_is_not_answered_and_that_is_said_at_once() {
+    let mut console = three(SIZE);
+    assert!(console.state.fleet.select(&id(WORK, "box")));
+    console.now += Duration::from_secs(5);
+    console.send(Msg::Tick);
+    open_ask(&mut console);
+    let gone = down(&console);
+    console.send(hubs(gone, up()));
+    console.now += Duration::from_secs(5);
+    console.send(Msg::Tick);
+    assert!(answered(&console.keys("a")).is_empty());
+    assert!(console.picture().contains("no hub to answer to"), "{}", console.picture());
+}
+
+#[test]
+fn a_hub_that_is_down_keeps_its_rows_as_they_were_and_others_go_on() {
+    let mut console = three(SIZE);
+    let gone = down(&console);
+    console.send(hubs(gone, up()));
+    assert_eq!(rows(&console).len(), 6);
+    assert!(!console.state.is_up(WORK) && console.state.is_up(LAB));
+    let picture = console.picture();
+    assert!(picture.contains("down") && picture.contains("1 hub down"), "{picture}");
+    // What comes of another changes that one, and a list after the gap only its own.
+    let calm = of(LAB, "lab", sandbox("new", "claude", Status::Idle));
+    console.send(Msg::Event(Event::Changed { seq: 4, sandbox: Arc::new(calm) }));
+    console.send(hubs(up(), up()));
+    let one = vec![sandbox("web", "codex", Status::Idle)];
+    console.send(part(WORK, "work", SnapshotReason::Gap, one));
+    let names: Vec<String> = rows(&console).into_iter().map(|it| it.1).collect();
+    assert_eq!(names, ["box", "web", "web@work", "box@lab", "web@lab", "new@lab"]);
+}
+
+#[test]
+fn only_who_types_into_a_hub_is_cut_off_when_it_goes_down() {
+    for (lost, cut) in [(WORK, true), (LAB, false)] {
+        let mut console = three(SIZE);
+        assert!(console.state.fleet.select(&id(WORK, "web")));
+        console.now += Duration::from_secs(5);
+        console.send(Msg::Tick);
+        console.keys("enter");
+        let held = Reply::Lease(None);
+        console.answer(|it| matches!(it, Act::Lease { .. }), held);
+        let acts = console.text("x");
+        let into = SessionId::parse("web").unwrap().of_hub(WORK);
+        assert!(matches!(&acts[..], [Act::Input { session, .. }] if *session == into), "{acts:?}");
+        let gone = down(&console);
+        let (work, lab) = if lost == WORK { (gone, up()) } else { (up(), gone) };
+        console.send(hubs(work, lab));
+        let typed = console.text("y");
+        let sent = typed.iter().any(|it| matches!(it, Act::Input { .. }));
+        assert_eq!(sent, !cut, "{typed:?}");
+    }
+}
+
+#[test]
+fn leases_are_given_back_only_where_somebody_can_hear_it() {
+    let mut console = three(SIZE);
+    let mut held = of(WORK, "work", sandbox("box", "claude", Status::Working));
+    let now = held.created_at;
+    let lease = Lease {
+        holder: console.state.me.clone(),
+        holder_name: "me".to_owned(),
+        since: now,
+        used_at: now,
+    };
+    held.sessions[0].lease = Some(lease);
+    let gone = down(&console);
+    console.send(hubs(gone, up()));
+    let all =
+        Event::Part { hub: WORK, reason: SnapshotReason::Gap, sandboxes: vec![Arc::new(held)] };
+    let acts = console.send(Msg::Event(all));
+    assert!(!acts.iter().any(|it| matches!(it, Act::Lease { .. })), "{acts:?}");
+    let acts = console.send(hubs(up(), up()));
+    let released = |it: &Act| matches!(it, Act::Lease { session, .. } if session.hub() == WORK);
+    assert!(acts.iter().any(released), "{acts:?}");
+}
+
+#[test]
+fn rules_and_the_record_are_of_the_hub_of_the_row_and_say_so() {
+    let mut console = three(SIZE);
+    console.state.fleet.select(&id(LAB, "web"));
+    let acts = console.keys("P");
+    assert!(acts.contains(&Act::Of(LAB, Box::new(Act::Rules))), "{acts:?}");
+    let empty = Reply::Rules(Box::new(Rulebook::default()));
+    console.answer(|it| matches!(it, Act::Of(..)), empty);
+    assert!(console.picture().contains("RULES OF lab"), "{}", console.picture());
+    console.keys("esc");
+    console.keys(":");
+    console.text("audit work");
+    let acts = console.keys("enter");
+    assert!(acts.contains(&Act::Of(WORK, Box::new(Act::Audit))), "{acts:?}");
+    console.keys("esc :");
+    console.text("doctor nowhere");
+    console.keys("enter");
+    assert!(console.picture().contains("no context `nowhere`"), "{}", console.picture());
+}
+
+#[test]
+fn a_sandbox_is_made_on_the_hub_that_the_form_names() {
+    let mut console = three(SIZE);
+    console.state.fleet.select(&id(WORK, "web"));
+    console.keys("n");
+    assert!(console.picture().contains("hub") && console.picture().contains("work"));
+    let acts = console.keys("enter");
+    let made = acts.iter().find_map(|it| match it {
+        Act::Of(hub, act) => match &**act {
+            Act::Create(order) => Some((*hub, order.spec.workspace.mode)),
+            _ => None,
+        },
+        _ => None,
+    });
+    // No directory of this machine is proposed for another.
+    let none = sandwatch::model::sandbox::WorkspaceMode::None;
+    assert_eq!(made, Some((WORK, none)), "{acts:?}");
+    let refused = Fault::absent("that hub is not in this console any more");
+    let id = console.effects.iter().rev().find(|it| matches!(it.act, Act::Of(..))).unwrap().id;
+    console.send(Msg::Done { id, result: Err(refused) });
+    assert!(matches!(console.state.overlay, Some(Overlay::New(_))));
+}
+
+#[test]
+fn the_list_is_filtered_by_hub() {
+    let mut console = three(SIZE);
+    console.keys("/");
+    console.text("context:wo");
+    console.keys("enter");
+    assert!(rows(&console).iter().all(|it| it.0 == WORK) && rows(&console).len() == 2);
+    // Of those that show nothing there is no heading either.
+    assert!(!console.picture().contains("ssh://lab"), "{}", console.picture());
+}
+
+#[test]
+fn the_cursor_stays_on_its_row_while_hubs_come_and_go() {
+    let mut console = three(SIZE);
+    // Whoever has touched no key has chosen no row.
+    console.keys("j");
+    console.state.fleet.select(&id(LAB, "box"));
+    let here = |it: &Console| it.state.fleet.current().map(|it| it.sandbox.id.clone());
+    console.send(part(WORK, "work", SnapshotReason::Gap, Vec::new()));
+    assert_eq!(here(&console), Some(id(LAB, "box")));
+    let all = vec![hub(HubNumber::FIRST, "local", up()), hub(LAB, "lab", up())];
+    console.send(Msg::Hubs(all));
+    assert_eq!(here(&console), Some(id(LAB, "box")));
+    // A hub that is taken out takes its rows along, and what is shown is of no other.
+    let nothing = Event::Part { hub: LAB, reason: SnapshotReason::First, sandboxes: Vec::new() };
+    console.send(Msg::Event(nothing));
+    console.send(Msg::Hubs(vec![hub(HubNumber::FIRST, "local", up())]));
+    assert_eq!(here(&console), Some(id(HubNumber::FIRST, "web")));
+    assert!(!console.picture().contains("ssh://"), "{}", console.picture());
+}
+
+#[test]
+fn a_click_on_a_heading_hits_no_row() {
+    let console = three(SIZE);
+    let (_, list) = console.state.frame().fleet.unwrap();
+    let at = |line: u16| usize::from(line);
+    assert_eq!(console.state.fleet.position_at(at(0)), None);
+    assert_eq!(console.state.fleet.position_at(at(1)), Some(0));
+    assert_eq!(console.state.fleet.position_at(at(3)), None);
+    assert_eq!(console.state.fleet.position_at(at(4)), Some(2));
+    assert!(list.height > 9);
+}
+
+#[test]
+fn a_hub_that_lists_another_s_ids_gets_no_row_of_that_one() {
+    let mut console = three(SIZE);
+    // Not marked as its own: it never comes so from a hub, and would be refused.
+    let stolen = shared(vec![sandbox("web", "evil", Status::Working)]);
+    console.send(Msg::Event(Event::Part {
+        hub: WORK,
+        reason: SnapshotReason::Gap,
+        sandboxes: stolen,
+    }));
+    let web = console.state.fleet.get(&id(HubNumber::FIRST, "web")).unwrap();
+    assert_eq!(web.sandbox.sessions[0].command, ["codex"]);
+    assert!(rows(&console).iter().all(|it| it.0 != WORK));
+}
+
+#[test]
+fn a_small_terminal_and_a_long_list_show_the_heading_above_the_row() {
+    let mut console = three((80, 24));
+    let many: Vec<Sandbox> =
+        (0..60).map(|it| sandbox(&format!("s{it:02}"), "claude", Status::Idle)).collect();
+    assert!(many.len() < SANDBOXES_MAX);
+    console.send(part(WORK, "work", SnapshotReason::Gap, many));
+    console.state.fleet.select(&id(LAB, "box"));
+    console.send(Msg::Tick);
+    let picture = console.picture();
+    assert!(picture.contains("lab") && picture.contains(">"), "{picture}");
+    assert_eq!(console.state.place, Place::Fleet);
+    for _ in 0..70 {
+        console.keys("k");
+    }
+    assert_eq!(console.state.fleet.top(), 0, "{}", console.picture());
+    assert!(!matches!(console.state.view(), Some(View::Asks(_))));
+}

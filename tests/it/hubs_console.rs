@@ -1,0 +1,179 @@
+//! The real console over real hubs: same names on two of them, one killed, one that stands still, contexts that come and go.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    program::{Home, eventually},
+    pty::{Pty, View},
+};
+
+const SIZE: (u16, u16) = (110, 32);
+const CAT: &[&str] = &["run", "-d", "--name", "box", "--", "/bin/cat"];
+
+/// Names the hubs of other homes in contexts.toml of the first.
+fn know(home: &Home, others: &[(&str, &Home)]) {
+    let mut text = String::new();
+    for (name, other) in others {
+        let socket = socket(other);
+        text.push_str(&format!("[contexts.{name}]\naddress = \"unix:{socket}\"\n"));
+    }
+    std::fs::create_dir_all(home.config()).unwrap();
+    let fresh = home.config().join("contexts.fresh");
+    std::fs::write(&fresh, text).unwrap();
+    std::fs::rename(&fresh, home.config().join("contexts.toml")).unwrap();
+}
+
+fn socket(home: &Home) -> String {
+    let listed = &home.json(&["hub", "status", "--json"])["listen"][0];
+    listed.as_str().unwrap().strip_prefix("unix:").unwrap().to_owned()
+}
+
+fn hub_pid(home: &Home) -> Pid {
+    let pid = home.json(&["hub", "status", "--json"])["pid"].as_i64().unwrap();
+    Pid::from_raw(pid as i32).unwrap()
+}
+
+/// A hub that stands still until the end of the test at the latest.
+struct Still(Pid);
+
+impl Still {
+    fn hub(home: &Home) -> Self {
+        let pid = hub_pid(home);
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+fn row(view: &View, words: &str) -> Option<usize> {
+    view.screen.lines().iter().position(|it| it.contains(words))
+}
+
+/// The console with the rows of both hubs in it.
+fn both(own: &Home, work: &Home) -> Pty {
+    own.ok(CAT);
+    work.ok(CAT);
+    know(own, &[("work", work)]);
+    let pty = Pty::start(own, &[], SIZE);
+    pty.wait_until("both rows", |it| row(it, "box@work").is_some() && row(it, "local").is_some());
+    pty
+}
+
+#[test]
+fn what_is_typed_goes_to_the_twin_that_is_stepped_into() {
+    let (own, work) = (Home::new(), Home::new());
+    let mut pty = both(&own, &work);
+    // Down to the second hub's row.
+    pty.wait_until("the own one is first", |it| it.screen.lines()[0].contains("local ▸ box"));
+    pty.send("j");
+    pty.wait_until("the header says whose", |it| it.screen.lines()[0].contains("work ▸ box@work"));
+    pty.send("\r");
+    pty.wait_for("TYPING");
+    pty.send("over there\r");
+    eventually("it arrives there", || work.ok(&["screen", "box"]).contains("over there"));
+    assert!(!own.ok(&["screen", "box"]).contains("over there"));
+    pty.send("\x02q");
+    pty.signal(Signal::TERM);
+    pty.ended();
+}
+
+#[test]
+fn a_hub_that_stands_still_and_one_that_is_killed_hold_up_neither_keys_nor_others() {
+    let (own, work) = (Home::new(), Home::new());
+    let mut pty = both(&own, &work);
+    let still = Still::hub(&work);
+    pty.wait_for("1 hub down");
+    // Keys answer, and the own hub's pane is live.
+    pty.send("\r");
+    pty.wait_for("TYPING");
+    pty.send("still here\r");
+    eventually("it arrives", || own.ok(&["screen", "box"]).contains("still here"));
+    pty.wait_for("still here");
+    drop(still);
+    pty.wait_until("it is there again", |it| !it.has("hub down"));
+    kill_process(hub_pid(&work), Signal::KILL).unwrap();
+    pty.wait_for("1 hub down");
+    pty.wait_until("its row stays", |it| row(it, "box@work").is_some());
+    pty.send("more\r");
+    eventually("it arrives", || own.ok(&["screen", "box"]).contains("more"));
+    // Whoever starts it again brings it back.
+    work.ok(&["ls"]);
+    pty.wait_until("it is there again", |it| !it.has("hub down"));
+    pty.signal(Signal::TERM);
+    pty.ended();
+}
+
+#[test]
+fn contexts_are_followed_as_their_file_changes_and_a_broken_one_changes_nothing() {
+    let (own, work) = (Home::new(), Home::new());
+    own.ok(CAT);
+    work.ok(CAT);
+    let mut pty = Pty::start(&own, &[], SIZE);
+    pty.wait_for("FLEET 1");
+    assert!(!pty.text().contains("unix:"));
+    know(&own, &[("work", &work)]);
+    pty.wait_for("box@work");
+    std::fs::write(own.config().join("contexts.toml"), "contexts = 1\n").unwrap();
+    pty.wait_for("contexts.toml:1");
+    assert!(pty.text().contains("box@work"));
+    know(&own, &[]);
+    pty.wait_until("it is gone", |it| row(it, "box@work").is_none());
+    pty.wait_until("no headings are left", |it| row(it, "unix:").is_none());
+    pty.signal(Signal::TERM);
+    pty.ended();
+}
+
+#[test]
+fn an_ask_is_answered_on_the_hub_that_asks() {
+    let (own, work) = (Home::new(), Home::new());
+    let asking = "/bin/sh";
+    let script = "sandwatch ask --kind exec --subject 'make it so' && echo WAS ALLOWED; exec cat";
+    for home in [&own, &work] {
+        home.ok(&["run", "-d", "--name", "box", "--", asking, "-c", script]);
+    }
+    let waits = |home: &Home| {
+        home.json(&["approvals", "ls", "--json"]).as_array().is_some_and(|it| !it.is_empty())
+    };
+    eventually("both ask", || waits(&own) && waits(&work));
+    know(&own, &[("work", &work)]);
+    let mut pty = Pty::start(&own, &[], SIZE);
+    pty.wait_for("2 asks");
+    pty.send("I");
+    pty.wait_for("make it so");
+    pty.send("I");
+    pty.wait_for("from      box");
+    let (asking, other) = match pty.text().contains("from      box@work") {
+        true => (&work, &own),
+        false => (&own, &work),
+    };
+    // What comes too soon to have been read answers nothing.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    pty.send("a");
+    eventually("it is answered", || !waits(asking));
+    eventually("it is told", || asking.ok(&["screen", "box"]).contains("WAS ALLOWED"));
+    assert!(waits(other));
+    pty.signal(Signal::TERM);
+    pty.ended();
+}
+
+#[test]
+fn one_that_is_named_is_there_alone() {
+    let (own, work) = (Home::new(), Home::new());
+    own.ok(CAT);
+    work.ok(&["run", "-d", "--name", "other", "--", "/bin/cat"]);
+    know(&own, &[("work", &work)]);
+    let mut pty = Pty::start(&own, &["--context", "work"], SIZE);
+    pty.wait_for("other");
+    let text = pty.text();
+    assert!(
+        text.contains("FLEET 1 ") && !text.contains("unix:") && !text.contains("other@"),
+        "{text}"
+    );
+    pty.signal(Signal::TERM);
+    pty.ended();
+}

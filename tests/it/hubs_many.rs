@@ -1,0 +1,279 @@
+//! Several hubs as one runtime: real ones behind sockets, of the same names and ids, away, stalled, and coming and going.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sandwatch::{
+    base::{
+        fault::{Fault, Kind, Outcome},
+        id::HubNumber,
+        limits::HUBS_MAX,
+    },
+    client::{
+        Client, Options,
+        many::{Contact, Many, Opener},
+    },
+    config::paths::Paths,
+    model::{
+        event::{Event, SnapshotReason},
+        sandbox::{Sandbox, State},
+    },
+    runtime::{BoxStream, HubSeen, Link, Runtime},
+};
+
+use crate::{
+    given::{soon, who},
+    hub_support::{Hub, SOON, engine, next, spec},
+};
+
+const WORK: HubNumber = HubNumber(1);
+
+/// A hub behind a socket, whenever it is there.
+struct Socket(PathBuf);
+
+#[async_trait]
+impl Opener for Socket {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+        let options = Options { identity: who("me"), patience: None };
+        Ok(Arc::new(Client::connect(&self.0, options).await?))
+    }
+}
+
+/// One that takes connections and says nothing, or is not there at all.
+struct Silent;
+
+#[async_trait]
+impl Opener for Silent {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+        std::future::pending().await
+    }
+}
+
+struct Refusing;
+
+#[async_trait]
+impl Opener for Refusing {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+        Err(Fault::lost("it says no"))
+    }
+}
+
+pub(crate) fn contact(name: &str, opener: impl Opener) -> Contact {
+    Contact { name: name.to_owned(), address: format!("test:{name}"), opener: Arc::new(opener) }
+}
+
+fn at(name: &str, home: &Path) -> Contact {
+    contact(name, Socket(Paths::under(home).hub_socket()))
+}
+
+fn seen(many: &Many) -> Vec<HubSeen> {
+    many.hubs().unwrap().borrow().to_vec()
+}
+
+fn is_up(many: &Many, hub: HubNumber) -> bool {
+    seen(many).iter().any(|it| it.number == hub && matches!(it.link, Link::Up { .. }))
+}
+
+async fn run(hub: &dyn Runtime, dir: &Path, name: &str) -> Sandbox {
+    let project = dir.join("project");
+    std::fs::create_dir_all(&project).unwrap();
+    let mut spec = spec(&project, &["idle"]);
+    spec.name = Some(name.to_owned());
+    hub.create(spec).await.unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+/// Two hubs that have a sandbox of the same name and the same id.
+struct Twins {
+    temp: tempfile::TempDir,
+    hubs: Vec<Hub>,
+    many: Arc<Many>,
+    made: Sandbox,
+}
+
+impl Twins {
+    async fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let (one, other) = (temp.path().join("one"), temp.path().join("other"));
+        let hub = Hub::start(&one, Arc::new(engine(&one).await)).await;
+        let made = run(&hub.client("me").await, temp.path(), "box").await;
+        hub.stop().await;
+        copy(&one, &other);
+        let mut hubs = Vec::new();
+        for home in [&one, &other] {
+            hubs.push(Hub::start(home, Arc::new(engine(home).await)).await);
+        }
+        let many = Arc::new(Many::new(at("local", &one), None));
+        many.keep(vec![at("work", &other)]).unwrap();
+        soon("both are reached", || is_up(&many, HubNumber::FIRST) && is_up(&many, WORK)).await;
+        Self { temp, hubs, many, made }
+    }
+
+    fn home(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_to_one_of_two_twins_is_not_done_to_the_other() {
+    let twins = Twins::new().await;
+    let (own, work) = (twins.made.id.clone(), twins.made.id.clone().of_hub(WORK));
+    let listed = twins.many.list().await.unwrap();
+    let ids: Vec<_> = listed.iter().map(|it| it.id.clone()).collect();
+    assert_eq!(ids, [own.clone(), work.clone()]);
+    let names: Vec<_> = listed.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["box", "box@work"]);
+    twins.many.remove(&work).await.unwrap();
+    let left = twins.many.list().await.unwrap();
+    assert_eq!(left.iter().map(|it| it.id.clone()).collect::<Vec<_>>(), [own.clone()]);
+    // By the hub that the mark names, whatever that hub's things are called.
+    let alone = twins.many.one(WORK).unwrap();
+    assert_eq!(alone.remove(&own).await.unwrap_err().kind(), Kind::Bug);
+    let nobody = own.clone().of_hub(HubNumber(9));
+    assert_eq!(twins.many.remove(&nobody).await.unwrap_err().kind(), Kind::Absent);
+    assert_eq!(twins.many.remove(&work).await.unwrap_err().kind(), Kind::Absent);
+    assert_eq!(twins.many.list().await.unwrap().len(), 1);
+    // What is made on the other hub is known by both its names there.
+    let made = run(&*alone, twins.temp.path(), "new").await;
+    assert_eq!((made.name.as_str(), made.id.hub()), ("new@work", WORK));
+    assert_eq!(made.sessions[0].id.hub(), WORK);
+    twins.many.stop(&made.id, Duration::from_millis(10)).await.unwrap();
+    let listed = twins.many.list().await.unwrap();
+    let stopped = listed.iter().find(|it| it.id == made.id).unwrap();
+    assert_eq!(stopped.state, State::Stopped);
+}
+
+/// What is known by a feed, as a console would.
+struct Known {
+    feed: BoxStream<Outcome<Event>>,
+    all: Vec<(HubNumber, String)>,
+    gaps: Vec<HubNumber>,
+}
+
+impl Known {
+    async fn of(many: &Many) -> Self {
+        Self { feed: many.events().await.unwrap(), all: Vec::new(), gaps: Vec::new() }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Part { hub, reason, sandboxes } => {
+                if reason == SnapshotReason::Gap {
+                    self.gaps.push(hub);
+                }
+                self.all.retain(|it| it.0 != hub);
+                self.all.extend(sandboxes.iter().map(|it| (it.id.hub(), it.name.clone())));
+            }
+            Event::Snapshot { .. } => panic!("a list of all, of one of several"),
+            Event::Changed { sandbox, .. } => {
+                let it = (sandbox.id.hub(), sandbox.name.clone());
+                self.all.retain(|of| *of != it);
+                self.all.push(it);
+            }
+            _ => {}
+        }
+        self.all.sort();
+    }
+
+    async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        while !holds(self) {
+            let event = next(&mut self.feed, what).await.unwrap().unwrap();
+            self.take(event);
+        }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.all.iter().map(|it| it.1.as_str()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_dies_is_looked_for_and_its_list_alone_is_read_anew() {
+    let mut twins = Twins::new().await;
+    let mut known = Known::of(&twins.many).await;
+    known.until("both lists", |it| it.names() == ["box", "box@work"]).await;
+    twins.hubs.pop().unwrap().stop().await;
+    let many = twins.many.clone();
+    soon("it is known to be away", || !is_up(&many, WORK)).await;
+    let why = seen(&many).pop().unwrap();
+    assert!(matches!(&why.link, Link::Down { .. }), "{why:?}");
+    // Said at once, and by name.
+    let work = twins.made.id.clone().of_hub(WORK);
+    let asked = tokio::time::timeout(Duration::from_secs(5), many.pause(&work)).await.unwrap();
+    let fault = asked.unwrap_err();
+    assert!(fault.kind() == Kind::Lost && fault.message().starts_with("work: "), "{fault}");
+    // The other goes on as if nothing were.
+    let own = many.one(HubNumber::FIRST).unwrap();
+    run(&*own, twins.temp.path(), "more").await;
+    known.until("the new one", |it| it.names() == ["box", "more", "box@work"]).await;
+    let home = twins.home("other");
+    twins.hubs.push(Hub::start(&home, Arc::new(engine(&home).await)).await);
+    soon("it is there again", || is_up(&many, WORK)).await;
+    known.until("its list", |it| !it.gaps.is_empty()).await;
+    assert_eq!(known.gaps, [WORK]);
+    assert_eq!(known.names(), ["box", "more", "box@work"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hubs_that_never_answer_or_refuse_hold_up_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path().join("home");
+    let _hub = Hub::start(&home, Arc::new(engine(&home).await)).await;
+    let many = Many::new(contact("local", Silent), None);
+    many.keep(vec![contact("no", Refusing), at("work", &home), contact("mute", Silent)]).unwrap();
+    let work = HubNumber(2);
+    soon("the one that is there", || is_up(&many, work)).await;
+    let mut known = Known::of(&many).await;
+    let made = run(&*many.one(work).unwrap(), temp.path(), "box").await;
+    known.until("its sandbox", |it| it.names() == ["box@work"]).await;
+    let whole = async {
+        assert_eq!(many.list().await.unwrap().len(), 1);
+        assert_eq!(many.asks(&sandwatch::runtime::AsksWanted::newest(5)).await.unwrap(), []);
+        many.pause(&made.id).await.unwrap();
+        many.rules().await.unwrap_err()
+    };
+    let fault = tokio::time::timeout(SOON, whole).await.unwrap();
+    assert_eq!(fault.kind(), Kind::Lost, "{fault}");
+    let no = seen(&many).into_iter().find(|it| it.name == "no").unwrap();
+    let Link::Down { reason, .. } = no.link else { panic!("{no:?}") };
+    assert_eq!(reason, "it says no");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contexts_come_and_go_and_a_number_is_never_another_s() {
+    let twins = Twins::new().await;
+    let mut known = Known::of(&twins.many).await;
+    known.until("both lists", |it| it.names() == ["box", "box@work"]).await;
+    twins.many.keep(Vec::new()).unwrap();
+    known.until("it goes", |it| it.names() == ["box"]).await;
+    let old = twins.made.id.clone().of_hub(WORK);
+    twins.many.keep(vec![at("work", &twins.home("other"))]).unwrap();
+    known.until("it comes", |it| it.names() == ["box", "box@work"]).await;
+    // What was drawn of the one that went is nobody's now.
+    let fault = twins.many.remove(&old).await.unwrap_err();
+    assert_eq!(fault.kind(), Kind::Absent, "{fault}");
+    assert_eq!(known.all[1].0, HubNumber(2));
+    // What stays the same is not touched.
+    let same = || vec![at("work", &twins.home("other")), contact("no", Refusing)];
+    twins.many.keep(same()).unwrap();
+    let names: Vec<_> = seen_soon(&twins.many, 3).await;
+    assert_eq!(names, [(0, "local"), (2, "work"), (3, "no")].map(|it| (it.0, it.1.to_owned())));
+    assert!(is_up(&twins.many, HubNumber(2)));
+    let many = (0..2 * HUBS_MAX).map(|it| contact(&format!("c{it}"), Refusing)).collect();
+    let fault = twins.many.keep(many).unwrap_err();
+    assert_eq!(fault.kind(), Kind::Invalid);
+    assert_eq!(seen_soon(&twins.many, HUBS_MAX).await.len(), HUBS_MAX);
+}
+
+async fn seen_soon(many: &Many, count: usize) -> Vec<(u32, String)> {
+    soon("so many hubs", || seen(many).len() == count).await;
+    seen(many).into_iter().map(|it| (it.number.0, it.name)).collect()
+}
