@@ -2,6 +2,7 @@
 
 mod files;
 mod gate;
+mod gateway;
 mod gpus;
 mod metrics;
 mod space;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use files::*;
 pub use gate::*;
+pub use gateway::*;
 pub use gpus::*;
 pub use metrics::*;
 pub use space::*;
