@@ -12,6 +12,7 @@ use crate::{
         fault::{Fault, Outcome},
         text, units,
     },
+    config::contexts::ContextName,
     model::{
         foreign::{Adoption, Foreign},
         sandbox::is_name,
@@ -51,14 +52,18 @@ pub async fn ls(runtime: &dyn Runtime, json: bool) -> Outcome<out::Code> {
     Ok(out::DONE)
 }
 
-pub async fn adopt(runtime: &dyn Runtime, args: AdoptArgs) -> Outcome<out::Code> {
+pub async fn adopt(
+    runtime: &dyn Runtime,
+    context: &ContextName,
+    args: AdoptArgs,
+) -> Outcome<out::Code> {
     let all = runtime.others().await?;
     let found = find(&all, &args.container)?;
     let name = args.name.or_else(|| usual_name(&found.name));
     let adoption = Adoption { driver: found.driver.clone(), container: found.id.clone(), name };
     let sandbox = runtime.adopt(adoption).await?;
     if args.json {
-        out::json(&SandboxView::from(&sandbox))?;
+        out::json(&SandboxView::of(context, &sandbox))?;
     } else {
         out::print(&format!("{}\n", sandbox.name))?;
         sandbox.notes.iter().for_each(|it| out::tell(it));

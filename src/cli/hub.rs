@@ -25,25 +25,27 @@ use crate::{
     runtime::{HubStatus, Runtime},
 };
 
-pub async fn run(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
+pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
     match verb {
         HubVerb::Start => {
-            let status = link::hub(paths).await?.runtime.hub().await?;
+            let status = link::hub(target).await?.runtime.hub().await?;
             out::print(&summary(&status))?;
         }
         HubVerb::Status(args) => {
-            let status = link::running_hub(paths).await?.runtime.hub().await?;
+            let status = link::running_hub(target).await?.runtime.hub().await?;
             if args.json {
                 out::json(&HubView::from(&status))?;
             } else {
                 out::print(&summary(&status))?;
             }
         }
-        HubVerb::Stop => match link::running_hub(paths).await {
+        HubVerb::Stop => match link::running_hub(target).await {
             Ok(link) => {
                 let kept = link.runtime.hub().await?.sandboxes;
                 link.runtime.shutdown().await?;
-                hub::ended(paths).await?;
+                if target.is_local() {
+                    hub::ended(&target.paths).await?;
+                }
                 if kept > 0 {
                     let verb = if kept == 1 { "lives" } else { "live" };
                     let kept = text::count(kept, "sandbox");
@@ -53,7 +55,7 @@ pub async fn run(paths: &Paths, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),
             Err(fault) => return Err(fault),
         },
-        HubVerb::Serve(args) => serve(paths, args.detached).await?,
+        HubVerb::Serve(args) => serve(&target.paths, args.detached).await?,
     }
     Ok(out::DONE)
 }
@@ -145,10 +147,10 @@ fn summary(it: &HubStatus) -> String {
 }
 
 /// Graded checks, worst last to be seen. A hub that can't start is itself the first finding.
-pub async fn doctor(paths: &Paths, args: JsonArgs) -> Outcome<out::Code> {
+pub async fn doctor(target: &link::Target, args: JsonArgs) -> Outcome<out::Code> {
     let mut checks = Vec::new();
-    let ran = link::running_hub(paths).await.is_ok();
-    match link::hub(paths).await {
+    let ran = link::running_hub(target).await.is_ok();
+    match link::hub(target).await {
         Ok(link) => {
             let status = link.runtime.hub().await?;
             checks.push(Check {

@@ -11,6 +11,7 @@ use crate::{
         clock::Timestamp,
         id::{SessionId, SnapshotId},
     },
+    config::contexts::ContextName,
     model::{
         ask::{Answer, Ask, Scope, Verdict},
         change::{Applied, FileChange, Node, NodeKind},
@@ -26,9 +27,6 @@ use crate::{
     vt::screen::Screen,
 };
 
-/// The one hub there is so far.
-const CONTEXT: &str = "local";
-
 fn time(at: Timestamp) -> String {
     at.rfc3339()
 }
@@ -38,7 +36,7 @@ pub struct SandboxView<'a> {
     id: &'a str,
     name: &'a str,
     driver: &'a str,
-    context: &'static str,
+    context: &'a str,
     state: &'static str,
     raw_state: Option<&'a str>,
     isolation: Option<&'static str>,
@@ -112,14 +110,15 @@ struct LeaseView<'a> {
     used_at: String,
 }
 
-impl<'a> From<&'a Sandbox> for SandboxView<'a> {
-    fn from(it: &'a Sandbox) -> Self {
+impl<'a> SandboxView<'a> {
+    /// A sandbox of the hub of that name.
+    pub fn of(context: &'a ContextName, it: &'a Sandbox) -> Self {
         let snake = |word: &str| word.replace(['.', '-'], "_");
         Self {
             id: it.id.as_str(),
             name: &it.name,
             driver: &it.driver,
-            context: CONTEXT,
+            context: context.as_str(),
             state: it.state.word(),
             raw_state: it.raw_state.as_deref(),
             isolation: it.isolation.map(crate::model::sandbox::Isolation::word),

@@ -1,4 +1,4 @@
-//! Reaching the hub of this user: who we are to it, and starting it when none runs.
+//! Reaching the hub that a verb is for: who we are to it, and starting it when none runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,12 @@ use crate::{
         id::ClientId,
     },
     client,
-    config::{environment::Variable, paths::Paths},
+    config::{
+        address::Address,
+        contexts::{Context, ContextName, Contexts},
+        environment::Variable,
+        paths::Paths,
+    },
     runtime::{Identity, Runtime},
 };
 
@@ -21,36 +26,81 @@ pub struct Link {
 /// How long a verb waits for a hub that was lost meanwhile; a console waits for ever, and shows it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Which hub a verb speaks to, and where everything of this user lies.
+pub struct Target {
+    pub paths: Paths,
+    pub context: Context,
+}
+
+impl Target {
+    /// The context that is meant: as was said, by the variable, or the current one.
+    pub fn chosen(paths: &Paths, said: Option<&ContextName>) -> Outcome<Self> {
+        Ok(Self { paths: paths.clone(), context: Contexts::chosen(paths, said)? })
+    }
+
+    /// It is this user's own hub, which sees the same files.
+    pub fn is_local(&self) -> bool {
+        self.context.name.is_local()
+    }
+
+    /// The hub may see other files than this process does.
+    pub fn is_elsewhere(&self) -> bool {
+        !matches!(self.context.address, Address::Unix(_))
+    }
+
+    pub fn name(&self) -> &ContextName {
+        &self.context.name
+    }
+}
+
 /// The hub, started if none runs, for a verb.
-pub async fn hub(paths: &Paths) -> Outcome<Link> {
-    started(paths, Some(PATIENCE)).await
+pub async fn hub(target: &Target) -> Outcome<Link> {
+    started(target, Some(PATIENCE), asks()).await
 }
 
 /// The hub, started if none runs, for what may become a session on this terminal: there the lost hub
 /// shows, and who is tired of waiting detaches.
-pub async fn hub_to_attach(paths: &Paths) -> Outcome<Link> {
+pub async fn hub_to_attach(target: &Target) -> Outcome<Link> {
     let patience = (!super::out::on_terminal()).then_some(PATIENCE);
-    started(paths, patience).await
+    started(target, patience, asks()).await
 }
 
-/// The hub, started if none runs, for a console.
-pub async fn hub_for_console(paths: &Paths) -> Outcome<Link> {
-    started(paths, None).await
+/// The hub, started if none runs, for a console, which draws all over the terminal.
+pub async fn hub_for_console(target: &Target) -> Outcome<Link> {
+    started(target, None, false).await
 }
 
-async fn started(paths: &Paths, patience: Option<Duration>) -> Outcome<Link> {
+/// Whether somebody can be asked on the way.
+fn asks() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
+async fn started(target: &Target, patience: Option<Duration>, asks: bool) -> Outcome<Link> {
     let identity = identity();
     let options = client::Options { identity: identity.clone(), patience };
-    let runtime = Arc::new(client::connect_or_start(paths, options).await?);
-    Ok(Link { runtime, identity })
+    let runtime = if target.is_local() {
+        client::connect_or_start(&target.paths, options).await?
+    } else {
+        reach(target, options, client::Opening { starts: true, asks }).await?
+    };
+    Ok(Link { runtime: Arc::new(runtime), identity })
 }
 
 /// The hub, only if it runs.
-pub async fn running_hub(paths: &Paths) -> Outcome<Link> {
+pub async fn running_hub(target: &Target) -> Outcome<Link> {
     let identity = identity();
     let options = client::Options { identity: identity.clone(), patience: Some(PATIENCE) };
-    let runtime = Arc::new(client::Client::connect(&paths.hub_socket(), options).await?);
-    Ok(Link { runtime, identity })
+    let opening = client::Opening { starts: false, asks: asks() };
+    Ok(Link { runtime: Arc::new(reach(target, options, opening).await?), identity })
+}
+
+async fn reach(
+    target: &Target,
+    options: client::Options,
+    opening: client::Opening,
+) -> Outcome<client::Client> {
+    let way = client::Way::to(&target.context, &target.paths)?;
+    client::Client::reach(way, options, opening).await
 }
 
 /// A new client of that hub, called `user@host` by people.
@@ -70,4 +120,14 @@ pub fn identity() -> Identity {
 /// Where the operator stands.
 pub fn current_directory() -> Outcome<std::path::PathBuf> {
     std::env::current_dir().map_err(|error| Fault::io("find the current directory", &error))
+}
+
+/// A path of the machine where a hub elsewhere runs: nothing here can tell where a relative one leads.
+pub fn over_there(path: std::path::PathBuf) -> Outcome<std::path::PathBuf> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let shown = crate::base::text::shown(&path.to_string_lossy(), 256);
+    Err(Fault::invalid(format!("no absolute path: {shown}"))
+        .hint("the hub is on another machine: name the directory there by its whole path"))
 }

@@ -7,6 +7,7 @@ mod ask;
 mod asks_watch;
 mod attach;
 mod audit;
+mod context;
 mod dashes;
 mod demo;
 mod diff;
@@ -50,10 +51,11 @@ use clap::Parser;
 
 use crate::{
     base::fault::{Fault, Outcome},
-    config::paths::Paths,
+    config::{contexts::ContextName, paths::Paths},
     tui,
 };
 use args::{Cli, Verb};
+use link::Target;
 
 /// The command as clap sees it, for the reference pages.
 pub fn command() -> clap::Command {
@@ -63,11 +65,11 @@ pub fn command() -> clap::Command {
 
 /// Runs the verb that was typed.
 pub fn main() -> ExitCode {
-    let verb = match Cli::try_parse() {
-        Ok(cli) => cli.verb,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let code = match dispatch(verb) {
+    let code = match dispatch(cli) {
         Ok(code) => code,
         Err(fault) => out::report(&fault),
     };
@@ -86,7 +88,28 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(error.exit_code() as out::Code)
 }
 
-fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
+/// Refuses a context where a verb speaks to no hub, or to none but this machine's.
+fn no_context(verb: Option<&Verb>, said: Option<&ContextName>) -> Outcome<()> {
+    let Some(name) = said.filter(|it| !it.is_local()) else { return Ok(()) };
+    let what = match verb {
+        Some(Verb::Ask(_) | Verb::Hook(_) | Verb::Mcp(_)) => "this verb asks from inside a sandbox",
+        Some(Verb::Completions { .. } | Verb::Man) => "this verb speaks to no hub",
+        Some(Verb::Keys(_) | Verb::Themes(_) | Verb::Config(_)) => "these files are this machine's",
+        Some(Verb::Policy(args::PolicyVerb::Check { .. })) => "these files are this machine's",
+        Some(Verb::Audit(args::AuditVerb::Verify(args::AuditVerifyArgs {
+            file: Some(_), ..
+        }))) => "this file is this machine's",
+        Some(Verb::Hub(args::HubVerb::Serve(_))) => "a hub serves the machine it runs on",
+        Some(Verb::Context(_)) => "contexts are named, not spoken to",
+        Some(Verb::Demo(_)) => "the demo has no hub",
+        _ => return Ok(()),
+    };
+    Err(Fault::invalid(format!("{what}: --context {name}")).hint("leave --context out"))
+}
+
+fn dispatch(Cli { context: said, verb }: Cli) -> Outcome<out::Code> {
+    let said = said.as_ref();
+    no_context(verb.as_ref(), said)?;
     match verb {
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man) => manual::page(),
@@ -102,11 +125,12 @@ fn dispatch(verb: Option<Verb>) -> Outcome<out::Code> {
             let paths = Paths::from_environment()?;
             match verb {
                 // Without a log: no hub need be there for it.
-                Some(Verb::Policy(verb)) => inside(policy::policy(&paths, verb)),
+                Some(Verb::Policy(verb)) => inside(policy::policy(&paths, said, verb)),
                 Some(Verb::Keys(verb)) => files::keys(&paths, verb),
                 Some(Verb::Themes(verb)) => files::themes(&paths, verb),
                 Some(Verb::Config(verb)) => files::config(&paths, verb),
-                verb => with_tasks(&paths, verb),
+                Some(Verb::Context(verb)) => inside(context::context(&paths, verb)),
+                verb => with_tasks(&paths, said, verb),
             }
         }
     }
@@ -124,12 +148,16 @@ fn inside(verb: impl Future<Output = Outcome<out::Code>>) -> Outcome<out::Code> 
 }
 
 /// Verbs that wait for a hub, a terminal or time. Only the hub and the console use several threads.
-fn with_tasks(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
+fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> Outcome<out::Code> {
     let console = matches!(verb, None | Some(Verb::Demo(_)));
     if console && !out::on_terminal() {
         return Err(Fault::invalid("the console needs a terminal")
             .hint("sandwatch --help lists the verbs that work without one"));
     }
+    // A hub itself and the demo need none, whatever the file of contexts says.
+    let own = matches!(verb, Some(Verb::Demo(_) | Verb::Hub(args::HubVerb::Serve(_))));
+    let said = if own { Some(&ContextName::local()) } else { said };
+    let target = Target::chosen(paths, said)?;
     let name = match &verb {
         None | Some(Verb::Demo(_)) => "console",
         Some(Verb::Hub(args::HubVerb::Serve(_))) => "hub",
@@ -151,7 +179,7 @@ fn with_tasks(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
         .build()
         .map_err(|error| Fault::io("start the task runtime", &error))?;
     logs::start(paths, name)?;
-    let result = tasks.block_on(run_verb(paths, verb));
+    let result = tasks.block_on(run_verb(&target, verb));
     // A thread that still reads the terminal or stdin must not keep the program from ending.
     tasks.shutdown_background();
     result
@@ -160,36 +188,37 @@ fn with_tasks(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
 /// Threads for tasks in the hub and the console: enough to use the cores, few enough to stay small.
 const WORKERS: usize = 4;
 
-async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
+async fn run_verb(target: &Target, verb: Option<Verb>) -> Outcome<out::Code> {
+    let paths = &target.paths;
     match verb {
-        None => console(paths).await,
+        None => console(target).await,
         Some(Verb::Demo(args)) => demo::demo(paths, args).await,
-        Some(Verb::Hub(verb)) => hub::run(paths, verb).await,
-        Some(Verb::Doctor(args)) => hub::doctor(paths, args).await,
+        Some(Verb::Hub(verb)) => hub::run(target, verb).await,
+        Some(Verb::Doctor(args)) => hub::doctor(target, args).await,
         Some(Verb::Run(args)) => {
             // What is wrong with the request is said before anything is started for it.
-            let request = run::Request::new(*args, paths)?;
-            run::run(&link::hub_to_attach(paths).await?.runtime, paths, request).await
+            let request = run::Request::new(*args, target)?;
+            run::run(&link::hub_to_attach(target).await?.runtime, paths, request).await
         }
         Some(Verb::Attach(args)) => {
-            attach::attach(&link::hub_to_attach(paths).await?.runtime, paths, args).await
+            attach::attach(&link::hub_to_attach(target).await?.runtime, paths, args).await
         }
         Some(Verb::Fork(args)) => {
-            snapshot::fork(&link::hub_to_attach(paths).await?.runtime, paths, args).await
+            snapshot::fork(&link::hub_to_attach(target).await?.runtime, target, args).await
         }
         Some(Verb::Shell(args)) => {
-            run::shell(&link::hub_to_attach(paths).await?.runtime, paths, args).await
+            run::shell(&link::hub_to_attach(target).await?.runtime, paths, args).await
         }
         Some(verb) => {
-            let runtime = link::hub(paths).await?.runtime;
+            let runtime = link::hub(target).await?.runtime;
             match verb {
                 Verb::Ls(args) if args.foreign => foreign::ls(&*runtime, args.json).await,
-                Verb::Ls(args) => steer::ls(&*runtime, args).await,
+                Verb::Ls(args) => steer::ls(&*runtime, target.name(), args).await,
                 Verb::Explain(args) => explain::explain(&*runtime, args).await,
                 Verb::Egress(args) => egress::egress(&*runtime, args).await,
                 Verb::Stats(args) => stats::stats(&*runtime, args).await,
                 Verb::Metrics => hub::metrics(&*runtime).await,
-                Verb::Adopt(args) => foreign::adopt(&*runtime, args).await,
+                Verb::Adopt(args) => foreign::adopt(&*runtime, target.name(), args).await,
                 Verb::Exec(args) => exec::exec(&*runtime, args).await,
                 Verb::Send(args) => steer::send(&*runtime, args).await,
                 Verb::Screen(args) => steer::screen(&*runtime, args).await,
@@ -206,7 +235,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 Verb::Diff(args) => diff::diff(&*runtime, args).await,
                 Verb::Files(verb) => tree::files(&*runtime, verb).await,
                 Verb::Snapshot(verb) => snapshot::snapshot(&*runtime, verb).await,
-                Verb::Restore(args) => snapshot::restore(&*runtime, args).await,
+                Verb::Restore(args) => snapshot::restore(&*runtime, target.name(), args).await,
                 Verb::Audit(verb) => audit::audit(&*runtime, verb).await,
                 Verb::Approvals(verb) => approvals::approvals(&*runtime, verb).await,
                 Verb::Timeline(args) => timeline::timeline(&*runtime, args).await,
@@ -219,6 +248,7 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
                 | Verb::Demo(_)
                 | Verb::Hub(_)
                 | Verb::Doctor(_)
+                | Verb::Context(_)
                 | Verb::Completions { .. }
                 | Verb::Man
                 | Verb::Policy(_)
@@ -233,15 +263,15 @@ async fn run_verb(paths: &Paths, verb: Option<Verb>) -> Outcome<out::Code> {
     }
 }
 
-async fn console(paths: &Paths) -> Outcome<out::Code> {
-    let link = link::hub_for_console(paths).await?;
+async fn console(target: &Target) -> Outcome<out::Code> {
+    let link = link::hub_for_console(target).await?;
     let start = tui::console::Start {
         runtime: link.runtime,
         identity: link.identity,
-        hub: "local".to_owned(),
+        hub: target.name().to_string(),
         directory: link::current_directory()?,
         driver: "local".to_owned(),
-        files: tui::files::Files::new(paths),
+        files: tui::files::Files::new(&target.paths),
     };
     let end = tui::console::run(start).await?;
     match end.running {

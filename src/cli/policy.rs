@@ -16,7 +16,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         text,
     },
-    config::{paths::Paths, policy, source},
+    config::{contexts::ContextName, paths::Paths, policy, source},
     engine::{named, rules_for},
     model::{
         ask::Request,
@@ -25,14 +25,22 @@ use crate::{
     policy::rules::{NOT_ASKED, Rule, judge},
 };
 
-pub async fn policy(paths: &Paths, verb: PolicyVerb) -> Outcome<out::Code> {
+pub async fn policy(
+    paths: &Paths,
+    said: Option<&ContextName>,
+    verb: PolicyVerb,
+) -> Outcome<out::Code> {
+    if let PolicyVerb::Check { file, args } = verb {
+        return files::policy(paths, file, &args);
+    }
+    let target = &link::Target::chosen(paths, said)?;
     match verb {
-        PolicyVerb::Show(args) => show(paths, &args).await,
-        PolicyVerb::Check { file, args } => files::policy(paths, file, &args),
-        PolicyVerb::Test(args) => test(paths, args).await,
-        PolicyVerb::Add(args) => rules::add(paths, *args).await,
-        PolicyVerb::Rm(args) => rules::rm(paths, args).await,
-        PolicyVerb::Import(args) => rules::import(paths, args).await,
+        PolicyVerb::Show(args) => show(target, &args).await,
+        PolicyVerb::Check { .. } => Err(Fault::bug("a verb was dispatched twice")),
+        PolicyVerb::Test(args) => test(target, args).await,
+        PolicyVerb::Add(args) => rules::add(target, *args).await,
+        PolicyVerb::Rm(args) => rules::rm(target, args).await,
+        PolicyVerb::Import(args) => rules::import(target, args).await,
     }
 }
 
@@ -42,19 +50,22 @@ fn read(path: &Path) -> Outcome<Vec<Rule>> {
 }
 
 /// What a hub knows of the rules, if one runs: none is started for it.
-async fn known(paths: &Paths) -> Outcome<Option<Rulebook>> {
-    match link::running_hub(paths).await {
+async fn known(target: &link::Target) -> Outcome<Option<Rulebook>> {
+    match link::running_hub(target).await {
         Ok(link) => link.runtime.rules().await.map(Some),
         Err(fault) if fault.kind() == Kind::Lost => Ok(None),
         Err(fault) => Err(fault),
     }
 }
 
-async fn show(paths: &Paths, args: &JsonArgs) -> Outcome<out::Code> {
-    let file = paths.policy();
-    // What is wrong with it is told with its place.
-    let own = read(&file)?;
-    let book = known(paths).await?;
+async fn show(target: &link::Target, args: &JsonArgs) -> Outcome<out::Code> {
+    let file = target.paths.policy();
+    // What is wrong with it is told with its place. A hub elsewhere has rules of its own.
+    let own = if target.is_local() { read(&file)? } else { Vec::new() };
+    let book = match target.is_local() {
+        true => known(target).await?,
+        false => Some(link::hub(target).await?.runtime.rules().await?),
+    };
     let hub = book.is_some();
     let book = book.unwrap_or_else(|| {
         let file = file.display().to_string();
@@ -117,7 +128,13 @@ struct AnsweredView<'a> {
     last_at: Option<String>,
 }
 
-async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
+async fn test(target: &link::Target, args: PolicyTestArgs) -> Outcome<out::Code> {
+    if !target.is_local() {
+        let words =
+            format!("policy test reads the rules of this machine, not of {}", target.name());
+        return Err(Fault::unsupported(words).hint("run it over there, or say --context local"));
+    }
+    let paths = &target.paths;
     let asked = args.workspace.unwrap_or_else(|| PathBuf::from("."));
     // A sandbox has it by its real path. There need not be one.
     let workspace = std::fs::canonicalize(&asked)
@@ -134,7 +151,7 @@ async fn test(paths: &Paths, args: PolicyTestArgs) -> Outcome<out::Code> {
     let outcome = judge(&all, &request, &workspace, clock::wall());
     let book = match outcome.by.is_empty() {
         true => None,
-        false => known(paths).await?,
+        false => known(target).await?,
     };
     let of = |id: &str| {
         let name = named(id, &workspace);

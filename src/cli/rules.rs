@@ -152,17 +152,20 @@ fn reached(reach: &Reach) -> String {
     out
 }
 
-fn domain(project: Option<PathBuf>) -> Outcome<Domain> {
+fn domain(target: &link::Target, project: Option<PathBuf>) -> Outcome<Domain> {
     let Some(path) = project else { return Ok(Domain::All) };
+    if target.is_elsewhere() {
+        return link::over_there(path).map(Domain::Project);
+    }
     let path = path
         .canonicalize()
         .map_err(|error| Fault::io(format_args!("looking for {}", path.display()), &error))?;
     Ok(Domain::Project(path))
 }
 
-pub async fn add(paths: &crate::config::paths::Paths, args: PolicyAddArgs) -> Outcome<out::Code> {
-    let domain = domain(args.project.clone())?;
-    let runtime = link::hub(paths).await?.runtime;
+pub async fn add(target: &link::Target, args: PolicyAddArgs) -> Outcome<out::Code> {
+    let domain = domain(target, args.project.clone())?;
+    let runtime = link::hub(target).await?.runtime;
     let id = match &args.id {
         Some(id) => id.clone(),
         None => free_id(&*runtime, &args, &domain).await?,
@@ -265,10 +268,10 @@ fn flaw(flaws: &[crate::config::source::Flaw]) -> Fault {
     Fault::invalid(messages.join("; ")).hint("nothing was changed")
 }
 
-pub async fn rm(paths: &crate::config::paths::Paths, args: PolicyRmArgs) -> Outcome<out::Code> {
-    let runtime = link::hub(paths).await?.runtime;
+pub async fn rm(target: &link::Target, args: PolicyRmArgs) -> Outcome<out::Code> {
+    let runtime = link::hub(target).await?.runtime;
     let name = match args.project {
-        Some(path) => RuleName { id: args.rule, domain: domain(Some(path))? },
+        Some(path) => RuleName { id: args.rule, domain: domain(target, Some(path))? },
         None => named(&*runtime, args.rule).await?,
     };
     let gone = runtime.remove_rule(&name).await?;
@@ -299,13 +302,10 @@ async fn named(runtime: &dyn Runtime, id: String) -> Outcome<RuleName> {
     }
 }
 
-pub async fn import(
-    paths: &crate::config::paths::Paths,
-    args: PolicyImportArgs,
-) -> Outcome<out::Code> {
+pub async fn import(target: &link::Target, args: PolicyImportArgs) -> Outcome<out::Code> {
     let text = read(&args.file)?;
-    let domain = domain(args.project)?;
-    let runtime = link::hub(paths).await?.runtime;
+    let domain = domain(target, args.project)?;
+    let runtime = link::hub(target).await?.runtime;
     let mut ids: Vec<String> = runtime
         .rules()
         .await?

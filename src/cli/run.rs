@@ -10,7 +10,9 @@ use tokio_stream::StreamExt;
 
 use super::{
     args::{RunArgs, ShellArgs},
-    attach, out, resolve,
+    attach,
+    link::{self, Target},
+    out, resolve,
     values::{self, Pair, WorkspaceArg},
 };
 use crate::{
@@ -45,9 +47,9 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn new(args: RunArgs, paths: &Paths) -> Outcome<Self> {
+    pub fn new(args: RunArgs, target: &Target) -> Outcome<Self> {
         let (detach, asks) = (args.detach, args.egress == Some(Egress::Ask));
-        Ok(Self { detach, asks, spec: spec(args, paths)? })
+        Ok(Self { detach, asks, spec: spec(args, target)? })
     }
 }
 
@@ -141,15 +143,16 @@ pub fn terminal_size() -> Size {
 }
 
 /// Checks what only this process can check, and refuses what no driver offers yet.
-fn spec(args: RunArgs, paths: &Paths) -> Outcome<SandboxSpec> {
+fn spec(args: RunArgs, target: &Target) -> Outcome<SandboxSpec> {
     check_allow(&args)?;
+    let elsewhere = target.is_elsewhere();
     // What is wrong with one is said here, where somebody reads it.
-    let profiles = Profiles::of(paths.config())?;
+    let profiles = Profiles::of(target.paths.config())?;
     let command = match &args.agent {
-        Some(agent) if args.driver == LOCAL && args.image.is_none() => {
+        Some(agent) if args.driver == LOCAL && args.image.is_none() && !elsewhere => {
             std::iter::once(on_path(agent, &profiles)?).chain(args.command).collect()
         }
-        // It is the image that has it, or not.
+        // It is the image that has it, or the machine over there, or not.
         Some(agent) => std::iter::once(agent.clone()).chain(args.command).collect(),
         None => args.command,
     };
@@ -157,6 +160,7 @@ fn spec(args: RunArgs, paths: &Paths) -> Outcome<SandboxSpec> {
     // The variable is a default for what has images at all.
     let image = args.image.or_else(|| Variable::Image.text().filter(|_| args.driver == DOCKER));
     let image = match image {
+        Some(image) if args.driver == LOCAL && elsewhere => Some(image_over_there(image)?),
         Some(image) if args.driver == LOCAL => Some(at_path(image)?),
         other => other,
     };
@@ -165,7 +169,10 @@ fn spec(args: RunArgs, paths: &Paths) -> Outcome<SandboxSpec> {
         driver: args.driver,
         isolation: args.isolation.0,
         image,
-        workspace: workspace(args.workspace)?,
+        workspace: match elsewhere {
+            true => workspace_over_there(args.workspace)?,
+            false => workspace(args.workspace)?,
+        },
         egress: args.egress.unwrap_or(Egress::Ask),
         allow: args.allow,
         limits: ResourceLimits {
@@ -180,7 +187,8 @@ fn spec(args: RunArgs, paths: &Paths) -> Outcome<SandboxSpec> {
         record: !args.no_record,
         remove_on_exit: args.rm,
         first: SessionSpec { command, cwd: None, env: Vec::new(), size },
-        search_path: tui::agents::search_path(),
+        // The hub over there has one of its own.
+        search_path: if elsewhere { Vec::new() } else { tui::agents::search_path() },
         from: None,
         snapshot_every: args.snapshot_every,
         given: values::given_for(&args.secret)?,
@@ -232,6 +240,24 @@ fn workspace(wanted: Option<WorkspaceArg>) -> Outcome<Workspace> {
         return Err(Fault::invalid(format!("the workspace is not a directory: {}", dir.display())));
     }
     Ok(Workspace { path, mode })
+}
+
+/// A directory of the machine where the hub is; without one there is none, for this one's are not there.
+fn workspace_over_there(wanted: Option<WorkspaceArg>) -> Outcome<Workspace> {
+    match wanted {
+        Some(WorkspaceArg { dir, mode }) if !dir.as_os_str().is_empty() => {
+            Ok(Workspace { path: link::over_there(dir)?, mode })
+        }
+        Some(WorkspaceArg { mode, .. }) if mode != WorkspaceMode::None => {
+            Err(Fault::invalid("the directory here is none over there")
+                .hint("--workspace DIR names one on the hub's machine, by its whole path"))
+        }
+        _ => Ok(Workspace { path: PathBuf::from("/"), mode: WorkspaceMode::None }),
+    }
+}
+
+fn image_over_there(image: String) -> Outcome<String> {
+    link::over_there(PathBuf::from(&image)).map(|_| image)
 }
 
 /// An agent is any program on PATH, or one that is known by another name; the bare name of its program is kept, for the

@@ -4,6 +4,7 @@ use super::{
     args::{ForkArgs, RestoreArgs, SnapshotRmArgs, SnapshotVerb},
     attach, diff,
     json::{SandboxView, SnapshotView},
+    link::Target,
     out, paint, resolve, run,
     steer::sure,
     table::{Cell, Table, Tone},
@@ -15,7 +16,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         units,
     },
-    config::paths::Paths,
+    config::contexts::ContextName,
     model::{
         change::Subject,
         sandbox::{Sandbox, State},
@@ -153,7 +154,11 @@ fn told(it: &Snapshot) -> String {
 }
 
 /// Ends what runs, so a terminal is asked; what it was is kept all the same.
-pub async fn restore(runtime: &dyn Runtime, args: RestoreArgs) -> Outcome<out::Code> {
+pub async fn restore(
+    runtime: &dyn Runtime,
+    context: &ContextName,
+    args: RestoreArgs,
+) -> Outcome<out::Code> {
     let (all, kept) = (runtime.list().await?, runtime.snapshots().await?);
     let sandbox = resolve::sandbox(&all, &args.sandbox)?;
     let to = args
@@ -173,7 +178,7 @@ pub async fn restore(runtime: &dyn Runtime, args: RestoreArgs) -> Outcome<out::C
     }
     let restored = runtime.restore(&sandbox.id, to.map(|it| &it.id)).await?;
     if args.json {
-        out::json(&SandboxView::from(&restored))?;
+        out::json(&SandboxView::of(context, &restored))?;
         return Ok(out::DONE);
     }
     let kept = runtime.snapshots().await?;
@@ -187,7 +192,12 @@ pub async fn restore(runtime: &dyn Runtime, args: RestoreArgs) -> Outcome<out::C
 }
 
 /// Makes a sandbox from a moment; attaches, or prints its name.
-pub async fn fork(runtime: &Arc<dyn Runtime>, paths: &Paths, args: ForkArgs) -> Outcome<out::Code> {
+pub async fn fork(
+    runtime: &Arc<dyn Runtime>,
+    target: &Target,
+    args: ForkArgs,
+) -> Outcome<out::Code> {
+    let paths = &target.paths;
     let from = subject(&**runtime, &args.from).await?;
     let first = (!args.command.is_empty()).then(|| SessionSpec {
         command: args.command,
@@ -198,7 +208,7 @@ pub async fn fork(runtime: &Arc<dyn Runtime>, paths: &Paths, args: ForkArgs) -> 
     let given = values::given(args.secret.iter().map(String::as_str))?;
     let made = runtime.fork(from, Fork { name: args.name, first, given }).await?;
     if args.json {
-        out::json(&SandboxView::from(&made))?;
+        out::json(&SandboxView::of(target.name(), &made))?;
         return Ok(out::DONE);
     }
     if args.detach {

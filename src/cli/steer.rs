@@ -12,6 +12,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         text, units,
     },
+    config::contexts::ContextName,
     model::{
         replay::Moment,
         sandbox::{Sandbox, State, WorkspaceMode},
@@ -21,7 +22,7 @@ use crate::{
     vt::screen::Screen,
 };
 
-pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
+pub async fn ls(runtime: &dyn Runtime, context: &ContextName, args: LsArgs) -> Outcome<out::Code> {
     let mut all = runtime.list().await?;
     let none = all.is_empty();
     let labels = super::run::labels(args.label);
@@ -35,7 +36,8 @@ pub async fn ls(runtime: &dyn Runtime, args: LsArgs) -> Outcome<out::Code> {
     let whole = args.all || !args.sandboxes.is_empty();
     all.retain(|it| whole || !is_over(it));
     if args.json {
-        let views: Vec<SandboxView<'_>> = all.iter().map(SandboxView::from).collect();
+        let views: Vec<SandboxView<'_>> =
+            all.iter().map(|it| SandboxView::of(context, it)).collect();
         out::json(&views)?;
         return Ok(out::DONE);
     }

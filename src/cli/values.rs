@@ -21,7 +21,7 @@ use crate::{
         text::visible,
         units::{self, Size},
     },
-    config::environment,
+    config::{contexts::ContextName, environment},
     model::{
         sandbox::{Egress, Gpus, Isolation, WorkspaceMode},
         secret::{Given, SecretUse, flaw, is_usual, misplaced},
@@ -250,6 +250,11 @@ pub fn host(text: &str) -> Result<String, String> {
         Some(_) => Ok(text.to_owned()),
         None => Err("expected HOST[:PORT], *.HOST[:PORT] or an address".to_owned()),
     }
+}
+
+/// The name of a hub.
+pub fn context(text: &str) -> Result<ContextName, String> {
+    text.parse()
 }
 
 pub fn wait_for(text: &str) -> Result<WaitFor, String> {

@@ -3,24 +3,21 @@
 use std::{
     future::Future,
     io,
-    os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tonic::{
     Request, Response, Status, Streaming,
     metadata::{Ascii, Binary, MetadataValue},
     transport::{Channel, Endpoint},
 };
 
-use super::lane::Lanes;
+use super::{
+    lane::Lanes,
+    way::{Opened, Opening, Tap, Way},
+};
 use crate::{
     base::{
         clock,
@@ -31,7 +28,6 @@ use crate::{
         },
         text::shown,
     },
-    config::paths::SocketPath,
     runtime::Identity,
     wire::{
         CLIENT_ID_KEY, CLIENT_NAME_KEY, CLIENT_VERSION_KEY, PROTOCOL,
@@ -62,11 +58,11 @@ pub(super) struct Wires {
     version: String,
     /// Why nothing but `Hub` calls may be made.
     mismatch: Option<Fault>,
-    /// The socket under `input`, for hanging up.
+    /// Ends a hub of another version, as it is typed.
+    newer: String,
+    /// The end of `input`, for hanging up.
     tap: Tap,
 }
-
-type Tap = Arc<OnceLock<OwnedFd>>;
 
 /// Who asks, ready to be put on every call.
 struct Marks {
@@ -82,15 +78,16 @@ pub(super) struct Dialled {
 }
 
 /// Connects, says who we are and learns who is there. The caller sets the deadline.
-pub(super) async fn dial(socket: &Path, identity: &Identity) -> Outcome<Dialled> {
-    let tap = Tap::default();
+pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Outcome<Dialled> {
+    let (input, control, bulk, tap) = channels(way, opening).await?;
     let mut wires = Wires {
-        input: channel(socket, tap.clone()).await?,
-        control: channel(socket, Tap::default()).await?,
-        bulk: channel(socket, Tap::default()).await?,
+        input,
+        control,
+        bulk,
         marks: Marks::new(identity)?,
         lanes: Lanes::default(),
         version: String::new(),
+        newer: way.verb("hub stop"),
         mismatch: None,
         tap,
     };
@@ -99,65 +96,63 @@ pub(super) async fn dial(socket: &Path, identity: &Identity) -> Outcome<Dialled>
     let mut attendance = attendance.map_err(|it| wires.fault(&it))?.into_inner();
     let first = attendance.message().await.map_err(|it| wires.fault(&it))?;
     let Some(Attend::Welcome(welcome)) = first.and_then(|it| it.kind) else {
-        return Err(Fault::failed(format!("what answers is no hub: {}", socket.display())));
+        return Err(Fault::failed(format!("what answers is no hub: {}", way.shown())));
     };
     wires.version = shown(&welcome.version, NAME_BYTES_MAX);
-    wires.mismatch = mismatch(&welcome, &wires.version);
+    wires.mismatch = mismatch(&welcome, &wires);
     let rtt = wires.ping().await?;
     Ok(Dialled { wires: Arc::new(wires), attendance, rtt })
 }
 
-fn mismatch(welcome: &Welcome, version: &str) -> Option<Fault> {
+fn mismatch(welcome: &Welcome, wires: &Wires) -> Option<Fault> {
     (welcome.protocol != PROTOCOL).then(|| {
         Fault::unsupported(format!(
-            "the hub is sandwatch {version} (protocol {}), this is {VERSION} (protocol {PROTOCOL})",
-            welcome.protocol
+            "the hub is sandwatch {} (protocol {}), this is {VERSION} (protocol {PROTOCOL})",
+            wires.version, welcome.protocol
         ))
-        .hint("sandwatch hub stop, then try again; sandboxes keep running")
+        .hint(wires.newer_hint())
     })
 }
 
-async fn channel(socket: &Path, tap: Tap) -> Outcome<Channel> {
+/// The connections for input, lists and output, and the end of the first.
+async fn channels(way: &Way, opening: Opening) -> Outcome<(Channel, Channel, Channel, Tap)> {
+    if way.shares(opening) {
+        let (all, tap) = channel(way, opening).await?;
+        return Ok((all.clone(), all.clone(), all, tap));
+    }
+    let open = || channel(way, opening);
+    let ((input, tap), (control, _), (bulk, _)) = tokio::try_join!(open(), open(), open())?;
+    Ok((input, control, bulk, tap))
+}
+
+async fn channel(way: &Way, opening: Opening) -> Outcome<(Channel, Tap)> {
+    let Opened { stream, tap } = way.open(opening).await?;
     // A channel of gRPC reconnects by itself; this one must not, or it would speak to a new hub
     // without having been introduced.
-    let used = Arc::new(AtomicBool::new(false));
-    let path: Arc<PathBuf> = Arc::new(socket.to_owned());
+    let once = Arc::new(Mutex::new(Some(stream)));
     let connector = tower::service_fn(move |_| {
-        let (path, again) = (path.clone(), used.swap(true, Ordering::Relaxed));
-        let tap = tap.clone();
-        async move {
-            if again {
-                return Err(io::Error::from(io::ErrorKind::ConnectionReset));
-            }
-            let short = SocketPath::open(&path).map_err(io::Error::other)?;
-            let stream = UnixStream::connect(short.path()).await?;
-            // There is one connection, and so one tap.
-            drop(tap.set(stream.as_fd().try_clone_to_owned()?));
-            Ok(TokioIo::new(stream))
-        }
+        let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        std::future::ready(
+            stream.map(TokioIo::new).ok_or(io::Error::from(io::ErrorKind::ConnectionReset)),
+        )
     });
-    Endpoint::from_static("http://hub")
+    let channel = Endpoint::from_static("http://hub")
         .initial_stream_window_size(WIRE_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(WIRE_CONNECTION_WINDOW_BYTES)
         .connect_with_connector(connector)
         .await
-        .map_err(|error| unreachable_hub(socket, &error))
+        .map_err(|error| unreachable_hub(way, &error))?;
+    Ok((channel, tap))
 }
 
-/// Says why a connection could not be made, in the words of the system.
-fn unreachable_hub(socket: &Path, error: &tonic::transport::Error) -> Fault {
+/// Says why nothing could be said to a hub, in the words of the system.
+fn unreachable_hub(way: &Way, error: &tonic::transport::Error) -> Fault {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    let why = match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            "no hub runs".to_owned()
-        }
-        Some(io::ErrorKind::PermissionDenied) => "the hub is somebody else's".to_owned(),
-        _ => format!("no connection to the hub: {cause}"),
-    };
-    Fault::lost(format!("{why}: {}", socket.display())).hint("sandwatch hub start")
+    Fault::lost(format!("no connection to the hub: {cause}: {}", way.shown()))
+        .hint(way.verb("hub start"))
 }
 
 impl Marks {
@@ -171,10 +166,11 @@ impl Marks {
 impl Wires {
     /// Ends the connection for input, with all that the hub has not read: it was told to be lost.
     pub(super) fn hang_up(&self) {
-        if let Some(tap) = self.tap.get() {
-            // Closed by the other side is fine.
-            let _ = rustix::net::shutdown(tap, rustix::net::Shutdown::Both);
-        }
+        self.tap.hang_up();
+    }
+
+    fn newer_hint(&self) -> String {
+        format!("{}, then try again; sandboxes keep running", self.newer)
     }
 }
 
@@ -223,7 +219,7 @@ impl Wires {
             return Fault::unsupported(format!(
                 "this hub ({version}) is older than this console ({VERSION}) and can't do that"
             ))
-            .hint("sandwatch hub stop, then try again; sandboxes keep running");
+            .hint(self.newer_hint());
         }
         fault
     }

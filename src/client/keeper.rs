@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tonic::Streaming;
 
 use super::{
-    Shared,
+    Opening, Shared,
     dial::{Dialled, Wires},
 };
 use crate::{
@@ -113,17 +113,19 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
             broken.hang_up();
         }
         let console = shared.patience.is_none();
-        match (&shared.starter, parting.wanted) {
-            (Some(_), false) => Some(since),
-            (Some(_), true) if console => Some(since + HUB_RESTS),
+        let starts_after = match (shared.starts, parting.wanted) {
+            (true, false) => Some(since),
+            (true, true) if console => Some(since + HUB_RESTS),
             _ => None,
+        };
+        match starts_after {
+            Some(at) if at > since => reason.push_str("; another is started in a moment"),
+            // Of one elsewhere nobody knows whether it is the hub or the link.
+            Some(_) if shared.starter.is_some() => reason.push_str("; another is being started"),
+            _ => {}
         }
+        starts_after
     };
-    match starts_after {
-        Some(at) if at > since => reason.push_str("; another is started in a moment"),
-        Some(_) => reason.push_str("; another is being started"),
-        None => {}
-    }
     loop {
         let wait = jittered(pause);
         {
@@ -134,11 +136,13 @@ async fn search(shared: &Weak<Shared>, parting: Parting) -> Option<Dialled> {
         tokio::time::sleep(wait).await;
         pause = (pause * 2).min(RETRY_AFTER_MAX);
         let shared = shared.upgrade()?;
-        let mut dialled = shared.dial().await;
         let starts = starts_after.is_some_and(|it| clock::monotonic() >= it);
+        // Something may be drawn by now: nobody is asked.
+        let opening = Opening { starts, asks: false };
+        let mut dialled = shared.dial(opening).await;
         if let (Err(_), Some(starter), true) = (&dialled, &shared.starter, starts) {
             dialled = match starter.start().await {
-                Ok(()) => shared.dial().await,
+                Ok(()) => shared.dial(opening).await,
                 Err(fault) => Err(fault),
             };
         }

@@ -2,32 +2,32 @@
 //! and neither waits behind output. A lost hub is looked for again, and subscriptions go on.
 mod calls;
 mod dial;
+mod enrol;
 mod files;
 mod keeper;
 mod lane;
 mod resume;
+mod ssh;
 mod start;
 mod sys;
 mod timeline;
+mod way;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
 
-pub use self::start::connect_or_start;
 use self::{dial::Wires, start::Starter};
+pub use self::{
+    enrol::enrol,
+    start::connect_or_start,
+    way::{Opening, Way},
+};
 use crate::{
-    base::{
-        fault::{Fault, Kind, Outcome},
-        limits::ANSWER_WITHIN,
-    },
+    base::fault::{Fault, Kind, Outcome},
     runtime::{Identity, Link},
 };
 
@@ -40,7 +40,7 @@ pub struct Options {
     pub patience: Option<Duration>,
 }
 
-/// A hub behind a socket.
+/// A hub that was reached.
 pub struct Client {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
@@ -48,10 +48,12 @@ pub struct Client {
 
 /// What the calls, the subscriptions and the keeper of the link share.
 struct Shared {
-    socket: PathBuf,
+    way: Way,
     identity: Identity,
     patience: Option<Duration>,
-    /// Starts a hub that died; `None` where hubs are started by others.
+    /// A hub that died is started again, by the starter or by the way.
+    starts: bool,
+    /// `None` where the way does it, or nobody.
     starter: Option<Starter>,
     link: watch::Sender<Link>,
     /// Rung when somebody begins to look at the link.
@@ -63,12 +65,24 @@ struct Shared {
 impl Client {
     /// Connects to a hub that runs; a hub that dies later is looked for, not started.
     pub async fn connect(socket: &Path, options: Options) -> Outcome<Self> {
-        Self::over(socket, options, None).await
+        let opening = Opening { starts: false, asks: false };
+        Self::reach(Way::Unix(socket.to_owned()), options, opening).await
     }
 
-    async fn over(socket: &Path, options: Options, starter: Option<Starter>) -> Outcome<Self> {
+    /// Connects to a hub by a way; one that is lost later is looked for, and started by a way that does.
+    pub async fn reach(way: Way, options: Options, opening: Opening) -> Outcome<Self> {
+        Self::over(way, options, opening, None).await
+    }
+
+    async fn over(
+        way: Way,
+        options: Options,
+        opening: Opening,
+        starter: Option<Starter>,
+    ) -> Outcome<Self> {
         let shared = Arc::new(Shared {
-            socket: socket.to_owned(),
+            starts: starter.is_some() || (way.starts_hubs() && opening.starts),
+            way,
             identity: options.identity,
             patience: options.patience,
             starter,
@@ -76,7 +90,7 @@ impl Client {
             watched: Arc::new(Notify::new()),
             wires: watch::Sender::new(None),
         });
-        let first = shared.dial().await?;
+        let first = shared.dial(opening).await?;
         // Before the keeper's first turn: a call may come sooner.
         shared.up(&first);
         let keeper = tokio::spawn(keeper::keep(Arc::downgrade(&shared), first));
@@ -99,10 +113,10 @@ impl Shared {
     }
 
     /// Opens the connections and learns who is there, within a deadline.
-    async fn dial(&self) -> Outcome<dial::Dialled> {
-        let dialled = dial::dial(&self.socket, &self.identity);
-        tokio::time::timeout(ANSWER_WITHIN, dialled).await.unwrap_or_else(|_| {
-            Err(Fault::late(format!("the hub does not answer: {}", self.socket.display())))
+    async fn dial(&self, opening: Opening) -> Outcome<dial::Dialled> {
+        let dialled = dial::dial(&self.way, opening, &self.identity);
+        tokio::time::timeout(self.way.within(opening), dialled).await.unwrap_or_else(|_| {
+            Err(Fault::late(format!("the hub does not answer: {}", self.way.shown())))
         })
     }
 
@@ -144,6 +158,7 @@ impl Shared {
     ) -> impl Future<Output = Outcome<Arc<Wires>>> + Send + use<> {
         let mut next = self.wires.subscribe();
         let patience = self.patience.unwrap_or(Duration::MAX);
+        let hint = self.way.verb("hub start");
         async move {
             let fresh = |it: &Option<Arc<Wires>>| {
                 let broken = broken.as_ref();
@@ -153,7 +168,7 @@ impl Shared {
                 Ok(found) => found.ok().and_then(|it| it.clone()),
                 Err(_) => None,
             };
-            found.ok_or_else(|| Fault::lost("the hub is gone").hint("sandwatch hub start"))
+            found.ok_or_else(|| Fault::lost("the hub is gone").hint(hint))
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Client, Options};
+use super::{Client, Opening, Options, Way};
 use crate::{
     base::{
         clock,
@@ -46,11 +46,12 @@ pub async fn connect_or_start(paths: &Paths, options: Options) -> Outcome<Client
     let program = std::env::current_exe()
         .map_err(|error| Fault::io("looking for the program of this process", &error))?;
     let starter = Starter { paths: paths.clone(), program };
-    let socket = paths.hub_socket();
-    match Client::over(&socket, options.clone(), Some(starter.clone())).await {
+    let way = Way::Unix(paths.hub_socket());
+    let opening = Opening { starts: false, asks: false };
+    match Client::over(way.clone(), options.clone(), opening, Some(starter.clone())).await {
         Err(fault) if fault.kind() == Kind::Lost => {
             starter.start().await?;
-            Client::over(&socket, options, Some(starter)).await
+            Client::over(way, options, opening, Some(starter)).await
         }
         done => done,
     }

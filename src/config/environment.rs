@@ -149,6 +149,8 @@ pub enum Variable {
     Log,
     /// The image of a container when none is named.
     Image,
+    /// Which hub verbs speak to.
+    Context,
     /// In a sandbox: the socket on which its programs ask a person.
     Ask,
     /// How programs of local sandboxes get out.
@@ -173,6 +175,7 @@ impl Variable {
             Self::Home => "SANDWATCH_HOME",
             Self::Log => "SANDWATCH_LOG",
             Self::Image => "SANDWATCH_IMAGE",
+            Self::Context => "SANDWATCH_CONTEXT",
             Self::Ask => "SANDWATCH_ASK",
             Self::WayOut => "SANDWATCH_WAY_OUT",
             Self::NoColour => "NO_COLOR",

@@ -1,5 +1,7 @@
 //! Layer `config`: schema, loading with spans, paths, environment.
+pub mod address;
 pub mod agents;
+pub mod contexts;
 pub mod environment;
 pub mod import;
 pub mod load;

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::environment::Variable;
+use super::{contexts::ContextName, environment::Variable};
 use crate::base::{
     fault::{Fault, Outcome},
     id::{SandboxId, SessionId},
@@ -111,8 +111,28 @@ impl Paths {
     pub fn projects(&self) -> PathBuf {
         self.config.join("projects")
     }
+    /// The hubs that are known by a name; there need not be one.
+    pub fn contexts_file(&self) -> PathBuf {
+        self.config.join("contexts.toml")
+    }
     pub fn state(&self) -> &Path {
         &self.state
+    }
+    /// Certificates and keys to the hubs elsewhere, in one directory for each context that has some.
+    pub fn contexts(&self) -> PathBuf {
+        self.state.join("contexts")
+    }
+    pub fn context(&self, name: &ContextName) -> PathBuf {
+        self.contexts().join(name.as_str())
+    }
+    /// Makes the directory for the credentials of a context, private to the operator.
+    pub fn prepare_context(&self, name: &ContextName) -> Outcome<PathBuf> {
+        let dir = self.context(name);
+        for dir in [&self.state, &self.contexts(), &dir] {
+            make(dir)?;
+            secure(dir)?;
+        }
+        Ok(dir)
     }
     pub fn run(&self) -> &Path {
         &self.run

@@ -4,6 +4,7 @@
 mod asks;
 mod audit;
 mod changes;
+mod context;
 mod explain;
 mod files;
 mod settings;
@@ -21,6 +22,7 @@ pub use self::{
     },
     audit::{AuditLsArgs, AuditVerb, AuditVerifyArgs},
     changes::{ApplyArgs, DiffArgs, ForkArgs, RestoreArgs, ShowArgs, SnapshotRmArgs, SnapshotVerb},
+    context::{ContextAddArgs, ContextArgs, ContextRmArgs, ContextVerb},
     explain::ExplainArgs,
     files::{
         FilesCatArgs, FilesFindArgs, FilesGetArgs, FilesLsArgs, FilesPutArgs, FilesStatArgs,
@@ -32,6 +34,7 @@ pub use self::{
 use super::values::{self, Pair, Variable, WorkspaceArg};
 use crate::{
     base::{clock::Timestamp, units::Size},
+    config::contexts::ContextName,
     model::{
         sandbox::{Egress, Gpus},
         secret::SecretUse,
@@ -44,7 +47,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 5 the driver canno
 reachable, 7 timed out. `run`, `attach` and `exec` exit with the program's own code (128+N for a signal).
 
 Environment: SANDWATCH_HOME=DIR keeps config, state and sockets under DIR; SANDWATCH_LOG=LEVEL
-(error, warn, info, debug, trace) sets how much goes to the log files; NO_COLOR turns colour off.";
+(error, warn, info, debug, trace) sets how much goes to the log files; SANDWATCH_CONTEXT=NAME chooses the hub;
+NO_COLOR turns colour off.";
 
 /// Watch and steer sandboxed agents, live, from one terminal.
 ///
@@ -53,6 +57,9 @@ Environment: SANDWATCH_HOME=DIR keeps config, state and sockets under DIR; SANDW
 #[derive(Debug, Parser)]
 #[command(name = "sandwatch", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
+    /// The hub to speak to, by its name in `context ls` [default: SANDWATCH_CONTEXT, else the current one]
+    #[arg(long, global = true, value_name = "NAME", value_parser = values::context)]
+    pub context: Option<ContextName>,
     #[command(subcommand)]
     pub verb: Option<Verb>,
 }
@@ -130,6 +137,9 @@ pub enum Verb {
     /// The runtime daemon that owns the sandboxes
     #[command(subcommand)]
     Hub(HubVerb),
+    /// Hubs elsewhere, by name: every verb and the console speak to the current one, or to --context NAME
+    #[command(subcommand)]
+    Context(ContextVerb),
     /// What works here, what does not, and how to get it
     Doctor(JsonArgs),
     /// Print the completions of a shell

@@ -1,0 +1,56 @@
+//! The verbs about hubs elsewhere.
+
+use clap::{Args, Subcommand};
+
+use super::JsonArgs;
+use crate::{cli::values, config::contexts::ContextName};
+
+#[derive(Debug, Subcommand)]
+pub enum ContextVerb {
+    /// List the hubs that have a name
+    Ls(JsonArgs),
+    /// Give a hub a name
+    Add(ContextAddArgs),
+    /// Choose the hub that verbs speak to from now on; `local` is your own
+    Use(ContextArgs),
+    /// Forget a hub, with the keys to it
+    Rm(ContextRmArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ContextAddArgs {
+    /// What it is to be called: letters, digits, `-`, `_` or `.`
+    #[arg(value_parser = values::context)]
+    pub name: ContextName,
+    /// unix:PATH, ssh://[USER@]HOST[:PORT], https://HOST:PORT, openshell+https://HOST:PORT
+    pub address: String,
+    /// Choose it as well
+    #[arg(long = "use")]
+    pub chosen: bool,
+    /// Print the context as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ContextArgs {
+    /// As `context ls` has it
+    #[arg(value_parser = values::context)]
+    pub name: ContextName,
+    /// Print the context as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ContextRmArgs {
+    /// As `context ls` has it
+    #[arg(value_parser = values::context)]
+    pub name: ContextName,
+    /// Do not ask, where there are keys to be removed
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Print what was removed as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
