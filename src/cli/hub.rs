@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{
     args::{HubVerb, JsonArgs},
     json::{CheckView, HubView},
-    link, out, paint,
+    gateway, link, out, paint,
     table::{Cell, Table, Tone},
 };
 use crate::{
@@ -45,6 +45,8 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
                 link.runtime.shutdown().await?;
                 if target.is_local() {
                     hub::ended(&target.paths).await?;
+                } else if gateway::is_one(target) {
+                    hub::ended(&target.paths.of_gateway(target.name())).await?;
                 }
                 if kept > 0 {
                     let verb = if kept == 1 { "lives" } else { "live" };
@@ -55,13 +57,15 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),
             Err(fault) => return Err(fault),
         },
-        HubVerb::Serve(args) => serve(&target.paths, args.detached).await?,
+        HubVerb::Serve(args) => serve(target, args.detached).await?,
     }
     Ok(out::DONE)
 }
 
 /// The hub itself, until it is told to end.
-async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
+async fn serve(target: &link::Target, detached: bool) -> Outcome<()> {
+    let paths = &target.paths;
+    let of_gateway = gateway::is_one(target);
     dumps::keep_none();
     let claim = match hub::claim(paths).await {
         // Several started one at once, and another was first: all is well.
@@ -69,16 +73,23 @@ async fn serve(paths: &Paths, detached: bool) -> Outcome<()> {
         claim => claim?,
     };
     let program = OWN_PROGRAM.into();
-    let drivers = Registry::standard();
+    let drivers = match of_gateway {
+        true => gateway::drivers(target)?,
+        false => Registry::standard(),
+    };
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
-    if let Err(fault) = local::way_out_is_known() {
+    if !of_gateway && let Err(fault) = local::way_out_is_known() {
         engine.warn(&format!("no sandbox whose network asks can be made: {fault}"));
     }
-    let metrics = tokio::spawn(serve_metrics(paths.clone(), engine.clone()));
+    // Where they are served there is one place, and that is this user's own hub's.
+    let own = (!of_gateway).then(|| serve_metrics(paths.clone(), engine.clone()));
+    let metrics = own.map(tokio::spawn);
     let (over, ends) = watch::channel(false);
     let collected = tokio::spawn(tell_collector(engine.clone(), ends));
     let served = claim.serve(Arc::new(engine.clone()), hub::told_to_end()).await;
-    metrics.abort();
+    if let Some(metrics) = metrics {
+        metrics.abort();
+    }
     over.send_replace(true);
     if tokio::time::timeout(COLLECTED_AT_LAST_WITHIN, collected).await.is_err() {
         tracing::warn!("a collector did not take the last of it");

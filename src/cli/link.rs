@@ -78,10 +78,12 @@ fn asks() -> bool {
 async fn started(target: &Target, patience: Option<Duration>, asks: bool) -> Outcome<Link> {
     let identity = identity();
     let options = client::Options { identity: identity.clone(), patience };
-    let runtime = if target.is_local() {
-        client::connect_or_start(&target.paths, options).await?
-    } else {
-        reach(target, options, client::Opening { starts: true, asks }).await?
+    let runtime = match &target.context.address {
+        _ if target.is_local() => client::connect_or_start(&target.paths, options).await?,
+        Address::OpenShell { .. } => {
+            client::connect_or_start_gateway(&target.paths, target.name(), options).await?
+        }
+        _ => reach(target, options, client::Opening { starts: true, asks }).await?,
     };
     Ok(Link { runtime: Arc::new(runtime), identity })
 }

@@ -17,6 +17,7 @@ mod explain;
 mod export;
 mod files;
 mod foreign;
+mod gateway;
 mod hook;
 mod hub;
 mod json;
@@ -113,6 +114,10 @@ fn dispatch(Cli { context: said, verb }: Cli) -> Outcome<out::Code> {
     match verb {
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man) => manual::page(),
+        // `ssh` waits for it, and nothing else is needed.
+        Some(Verb::OpenshellTunnel { path }) => {
+            crate::driver::openshell::hand_over(&path).map(|()| out::DONE)
+        }
         // In a sandbox there is no home, no log and no hub.
         Some(Verb::Ask(args)) => inside(ask::ask(args)),
         Some(Verb::Hook(args)) => Ok(hook::or_block(|| inside(hook::hook(args)))),
@@ -157,13 +162,21 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
     // A hub itself and the demo need none, whatever the file of contexts says.
     let own = matches!(verb, Some(Verb::Demo(_) | Verb::Hub(args::HubVerb::Serve(_))));
     let said = if own { Some(&ContextName::local()) } else { said };
-    let target = Target::chosen(paths, said)?;
+    let mut target = Target::chosen(paths, said)?;
+    let gateway = match &verb {
+        Some(Verb::Hub(args::HubVerb::Serve(args))) => args.gateway.clone(),
+        _ => None,
+    };
+    if let Some(name) = &gateway {
+        target = Target { paths: paths.of_gateway(name), ..Target::chosen(paths, Some(name))? };
+    }
+    let paths = &target.paths.clone();
     let name = match &verb {
         None | Some(Verb::Demo(_)) => "console",
         Some(Verb::Hub(args::HubVerb::Serve(_))) => "hub",
         Some(_) => "cli",
     };
-    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true }))) = &verb {
+    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true, .. }))) = &verb {
         crate::driver::local::close_inherited();
         crate::hub::detach()?;
     }
@@ -251,6 +264,7 @@ async fn run_verb(target: &Target, verb: Option<Verb>) -> Outcome<out::Code> {
                 | Verb::Context(_)
                 | Verb::Completions { .. }
                 | Verb::Man
+                | Verb::OpenshellTunnel { .. }
                 | Verb::Policy(_)
                 | Verb::Ask(_)
                 | Verb::Hook(_)

@@ -23,7 +23,7 @@ use tokio::{
 use self::{dial::Wires, start::Starter};
 pub use self::{
     enrol::enrol,
-    start::connect_or_start,
+    start::{connect_or_start, connect_or_start_gateway},
     way::{Opening, Way},
 };
 use crate::{

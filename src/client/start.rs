@@ -23,6 +23,7 @@ use crate::{
         text::shown,
     },
     config::{
+        contexts::ContextName,
         environment,
         paths::{Paths, SocketPath},
     },
@@ -39,14 +40,33 @@ const PROBE_BYTES: usize = 64 * 1024;
 pub(super) struct Starter {
     paths: Paths,
     program: PathBuf,
+    /// It is the hub of this gateway; `None` = this user's own.
+    gateway: Option<ContextName>,
 }
 
 /// Connects to this instance's hub, which is started when none runs, and again should it die.
 pub async fn connect_or_start(paths: &Paths, options: Options) -> Outcome<Client> {
+    connect_or_start_one(paths.clone(), None, options).await
+}
+
+/// The same for the hub of an OpenShell gateway.
+pub async fn connect_or_start_gateway(
+    paths: &Paths,
+    gateway: &ContextName,
+    options: Options,
+) -> Outcome<Client> {
+    connect_or_start_one(paths.of_gateway(gateway), Some(gateway.clone()), options).await
+}
+
+async fn connect_or_start_one(
+    paths: Paths,
+    gateway: Option<ContextName>,
+    options: Options,
+) -> Outcome<Client> {
     let program = std::env::current_exe()
         .map_err(|error| Fault::io("looking for the program of this process", &error))?;
-    let starter = Starter { paths: paths.clone(), program };
     let way = Way::Unix(paths.hub_socket());
+    let starter = Starter { paths, program, gateway };
     let opening = Opening { starts: false, asks: false };
     match Client::over(way.clone(), options.clone(), opening, Some(starter.clone())).await {
         Err(fault) if fault.kind() == Kind::Lost => {
@@ -103,8 +123,12 @@ impl Starter {
         let copy = copy.map_err(|error| Fault::io("sharing the log of the hub", &error))?;
         super::sys::keep_descriptors_from_children();
         // `--detached` makes it leave this terminal and this directory before anything else.
-        Command::new(&self.program)
-            .args(["hub", "serve", "--detached"])
+        let mut command = Command::new(&self.program);
+        command.args(["hub", "serve", "--detached"]);
+        if let Some(gateway) = &self.gateway {
+            command.args(["--gateway", gateway.as_str()]);
+        }
+        command
             .env_clear()
             .envs(environment::for_hub())
             .stdin(Stdio::null())

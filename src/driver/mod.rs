@@ -307,7 +307,7 @@ pub trait Driver: Send + Sync + 'static {
 
 /// Tells which sandboxes there are where others make and keep them.
 #[async_trait]
-pub trait Roster: Send {
+pub trait Roster: Send + Sync {
     /// All of them, at once the first time and then as soon as there are others; a fault as often as that is another.
     async fn next(&mut self) -> Outcome<Vec<Enlisted>>;
 

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use sandwatch::{
     app::action::{ACTIONS, ActionSpec, Risk, Scope},
-    driver::{Driver, docker::Docker, fake::FakeDriver, local},
+    driver::{Driver, docker::Docker, fake::FakeDriver, local, openshell},
     model::capability::Capabilities,
     ui::{
         colour,
@@ -151,6 +151,7 @@ fn capabilities() -> String {
     let drivers = [
         ("local", local::at_best()),
         ("docker", Docker.capabilities()),
+        ("openshell", openshell::capabilities()),
         ("fake", FakeDriver::default().capabilities()),
     ];
     page.push_str("| capability | meaning |");

@@ -18,6 +18,9 @@ pub const GATEWAY_PAGE: u32 = 100;
 pub const GATEWAY_PAGES_MAX: u32 = 100;
 /// How often it is asked which sandboxes there are: what happens to each of them it tells by itself.
 pub const GATEWAY_LISTED_EVERY: Duration = Duration::from_secs(3);
+/// How long a hub that begins waits for the first list, so that whoever started it finds what there is.
+pub const GATEWAY_FIRST_WITHIN: Duration = Duration::from_secs(4);
+const _: () = assert!(GATEWAY_FIRST_WITHIN.as_secs() < super::HUB_START_WITHIN.as_secs());
 /// Labels of a sandbox that are shown, and the bytes of each part of one.
 pub const GATEWAY_LABELS_MAX: usize = 32;
 pub const GATEWAY_LABEL_BYTES_MAX: usize = 128;

@@ -19,7 +19,7 @@ use rustix::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex},
-    process::{Child, ChildStderr, Command},
+    process::{Child, ChildStderr, ChildStdin, Command},
     sync::{oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -52,6 +52,8 @@ use crate::{
 const STAYS: Duration = Duration::from_secs(2);
 /// What `ssh` ends with when it is at fault itself, or can't know better.
 const LOST: i32 = 255;
+/// How soon a keyboard that was ours is free there again.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(15);
 /// Of the words with which a supervisor says that somebody else types.
 const OWNED: &str = "already has an input owner";
 /// ctrl-p ctrl-q: the other side takes it for the wish to be let go.
@@ -103,18 +105,21 @@ struct Flow {
     held: watch::Receiver<bool>,
     output: DuplexStream,
     keys: DuplexStream,
-    size: watch::Receiver<Size>,
+    /// As who typed last had it; `None` = nobody here has said, and it stays as it is.
+    size: watch::Receiver<Option<Size>>,
     tail: Tail,
     /// Typed, and not passed on yet.
     pending: Vec<u8>,
     guard: Guard,
+    /// When it was last attached to by us as who types.
+    typed_until: Option<Instant>,
 }
 
 pub fn program(remote: &Arc<Remote>, wanted: &Arc<Wanted>) -> Program<PtyIo> {
     let (reader, output) = duplex(PTY_CHUNK_BYTES_MAX);
     let (writer, keys) = duplex(PTY_CHUNK_BYTES_MAX);
     let (report, exit) = oneshot::channel();
-    let (size, sizes) = watch::channel(Size::DEFAULT);
+    let (size, sizes) = watch::channel(None);
     let flow = Flow {
         remote: Arc::clone(remote),
         wanted: Arc::clone(wanted),
@@ -125,15 +130,12 @@ pub fn program(remote: &Arc<Remote>, wanted: &Arc<Wanted>) -> Program<PtyIo> {
         tail: Tail::default(),
         pending: Vec::new(),
         guard: Guard::default(),
+        typed_until: None,
     };
     tokio::spawn(run(flow, report));
-    let wanted = Arc::clone(wanted);
+    // Only who holds the keyboard gets here.
     let resize = move |to: Size| {
-        // Who only watches leaves it as it is.
-        if !*wanted.held.borrow() {
-            return Err(Fault::busy("only who holds the keyboard resizes it"));
-        }
-        size.send_if_modified(|it| std::mem::replace(it, to) != to);
+        size.send_if_modified(|it| it.replace(to) != Some(to));
         Ok(())
     };
     let io = PtyIo {
@@ -211,23 +213,27 @@ async fn attach(flow: &mut Flow, pause: &mut Duration) -> Outcome<End> {
     let owned = flow.wanted.owned.load(Ordering::Relaxed);
     let types = (*flow.held.borrow_and_update() || !flow.pending.is_empty()) && !owned;
     let way = tunnel::open(&remote).await?;
-    let mut terminal = match types {
-        true => Some(Terminal::open(*flow.size.borrow_and_update())?),
-        false => None,
+    let mut terminal = match *flow.size.borrow_and_update() {
+        Some(size) if types => Some(Terminal::open(size)?),
+        _ => None,
     };
-    let mut ssh = start(&way.command(&remote.ways), terminal.as_mut())?;
+    let reads = if types { Part::Types } else { Part::Watches };
+    let mut ssh = start(&way.command(&remote.ways), reads, terminal.as_mut())?;
     let (output, errors) = (ssh.stdout.take(), ssh.stderr.take());
     let (Some(output), Some(errors)) = (output, errors) else {
         return Err(Fault::bug("ssh has no pipes"));
     };
-    // Its end would be a word to the other side.
-    let _input = ssh.stdin.take();
+    // Kept by who only watches, too: its end would be a word to the other side.
+    let keyboard = Keyboard { terminal, pipe: ssh.stdin.take(), types };
     let (words, said) = watch::channel(String::new());
     tokio::spawn(listen(errors, words));
     let carried = tokio::spawn(way.carry(Arc::clone(&remote)));
     let _ends = Ends(carried.abort_handle());
     flow.tail.attached();
-    let end = pump(flow, output, terminal, &mut ssh, said.clone(), pause).await;
+    let end = pump(flow, output, keyboard, &mut ssh, said.clone(), pause).await;
+    if types {
+        flow.typed_until = Some(Instant::now());
+    }
     if !matches!(end, Ok(End::Ended(..))) {
         return end;
     }
@@ -248,11 +254,44 @@ impl Drop for Ends {
     }
 }
 
+/// How one is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Watches,
+    Types,
+}
+
+/// Where to what is typed goes.
+struct Keyboard {
+    /// Where it is known how large it is to be.
+    terminal: Option<Terminal>,
+    pipe: Option<ChildStdin>,
+    types: bool,
+}
+
+impl Keyboard {
+    /// Piece by piece: the other side keeps few of them, and hangs up on more.
+    async fn type_in(&mut self, bytes: &[u8]) -> Outcome<()> {
+        for piece in bytes.chunks(GATEWAY_TYPED_BYTES_MAX) {
+            let fault = |error| Fault::io("typing into it", &error);
+            match (&mut self.terminal, &mut self.pipe) {
+                (Some(terminal), _) => terminal.write(piece).await?,
+                (None, Some(pipe)) => pipe.write_all(piece).await.map_err(fault)?,
+                (None, None) => return Err(Fault::bug("nothing to type into")),
+            }
+            if piece.len() == GATEWAY_TYPED_BYTES_MAX {
+                sleep(GATEWAY_TYPED_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Passes on what is printed and what is typed.
 async fn pump(
     flow: &mut Flow,
     mut output: tokio::process::ChildStdout,
-    terminal: Option<Terminal>,
+    mut keyboard: Keyboard,
     ssh: &mut Child,
     mut said: watch::Receiver<String>,
     pause: &mut Duration,
@@ -266,23 +305,26 @@ async fn pump(
     let mut typed_at = began;
     let mut listens = true;
     loop {
-        if ready && let Some(terminal) = &terminal {
+        let types = keyboard.types;
+        if ready && types && !flow.pending.is_empty() {
             let pending = std::mem::take(&mut flow.pending);
-            if !pending.is_empty() {
-                typed_at = Instant::now();
-                type_in(terminal, &flow.guard.pass(&pending, &flow.remote)).await?;
-            }
+            typed_at = Instant::now();
+            keyboard.type_in(&flow.guard.pass(&pending, &flow.remote)).await?;
         }
-        let types = terminal.is_some();
         let stays = typed_at + STAYS;
         tokio::select! {
-            biased;
             changed = said.changed(), if listens => {
                 listens = changed.is_ok();
                 if said.borrow_and_update().contains(OWNED) && types {
+                    if flow.typed_until.is_some_and(|it| it.elapsed() < LETS_GO_WITHIN) {
+                        return Err(Fault::busy("its keyboard is not free yet"));
+                    }
                     // What was typed for it goes nowhere, and whoever typed it is told with the next key.
                     flow.wanted.owned.store(true, Ordering::Relaxed);
-                    flow.pending.clear();
+                    if !flow.pending.is_empty() {
+                        flow.pending.clear();
+                        flow.remote.log.say("what was typed did not arrive: somebody else types");
+                    }
                     let words = "somebody else types into it by the gateway; it is only watched here";
                     flow.remote.differs(|seen| seen.terminal.replace(words.to_owned()).is_none());
                     return Ok(End::Otherwise);
@@ -306,10 +348,13 @@ async fn pump(
                 let news = flow.tail.all();
                 print(flow, &news).await?;
             }
-            changed = flow.size.changed(), if terminal.is_some() => {
+            changed = flow.size.changed(), if types => {
                 let size = *flow.size.borrow_and_update();
-                if let (Ok(()), Some(terminal)) = (changed, &terminal) {
-                    terminal.resize(size, pid);
+                match (changed, size, &keyboard.terminal) {
+                    (Ok(()), Some(size), Some(terminal)) => terminal.resize(size, pid),
+                    // It is known from now on how large it is to be.
+                    (Ok(()), ..) => return Ok(End::Otherwise),
+                    (Err(_), ..) => return Ok(ended(ssh, &said).await),
                 }
             }
             count = flow.keys.read(&mut keys), if flow.pending.is_empty() => match count {
@@ -343,17 +388,6 @@ async fn pump(
 async fn print(flow: &mut Flow, bytes: &[u8]) -> Outcome<()> {
     let printed = flow.output.write_all(bytes).await;
     printed.map_err(|error| Fault::io("passing on what it prints", &error))
-}
-
-/// Passes on what is typed, piece by piece: the other side keeps few of them, and hangs up on more.
-async fn type_in(terminal: &Terminal, bytes: &[u8]) -> Outcome<()> {
-    for piece in bytes.chunks(GATEWAY_TYPED_BYTES_MAX) {
-        terminal.write(piece).await?;
-        if piece.len() == GATEWAY_TYPED_BYTES_MAX {
-            sleep(GATEWAY_TYPED_PAUSE).await;
-        }
-    }
-    Ok(())
 }
 
 /// Keeps two keys apart that would let go of the terminal.
@@ -414,7 +448,7 @@ async fn listen(errors: ChildStderr, words: watch::Sender<String>) {
 }
 
 /// What `ssh` is told. Nothing of the operator's own is offered to a sandbox: no key, no agent, no configuration.
-fn start(proxy: &str, terminal: Option<&mut Terminal>) -> Outcome<Child> {
+fn start(proxy: &str, part: Part, terminal: Option<&mut Terminal>) -> Outcome<Child> {
     let mut command = Command::new("ssh");
     command.args(["-F", "/dev/null", "-a", "-x", "-e", "none", "-l", "sandbox"]);
     for option in [
@@ -436,11 +470,11 @@ fn start(proxy: &str, terminal: Option<&mut Terminal>) -> Outcome<Child> {
         command.args(["-o", option]);
     }
     command.args(["-o", &format!("ProxyCommand={proxy}")]);
-    match &terminal {
-        // Without a word of a terminal: that would resize it for everybody.
-        None => command.args(["-T", "-o", "SetEnv=OPENSHELL_MAIN_READ_ONLY=1"]),
-        Some(_) => command.arg("-tt"),
-    };
+    if part == Part::Watches {
+        command.args(["-o", "SetEnv=OPENSHELL_MAIN_READ_ONLY=1"]);
+    }
+    // Without a word of a terminal where none is known: that would resize it for everybody.
+    command.arg(if terminal.is_some() { "-tt" } else { "-T" });
     let input = match terminal.and_then(|it| it.theirs.take()) {
         Some(theirs) => Stdio::from(theirs),
         None => Stdio::piped(),
@@ -458,7 +492,9 @@ fn start(proxy: &str, terminal: Option<&mut Terminal>) -> Outcome<Child> {
 
 /// What `ssh` takes for the terminal of whoever types: how large it is, is what it tells the other side.
 struct Terminal {
-    ours: tokio::io::unix::AsyncFd<OwnedFd>,
+    ours: OwnedFd,
+    /// The same, to be written to where nobody waits for it.
+    writer: tokio::fs::File,
     theirs: Option<OwnedFd>,
 }
 
@@ -477,31 +513,25 @@ impl Terminal {
             modes.make_raw();
             rustix::termios::tcsetattr(&theirs, rustix::termios::OptionalActions::Now, &modes)?;
             rustix::termios::tcsetwinsize(&theirs, winsize(size))?;
-            let flags = rustix::fs::fcntl_getfl(&ours)? | OFlags::NONBLOCK;
-            rustix::fs::fcntl_setfl(&ours, flags)?;
-            Ok(Self { ours: tokio::io::unix::AsyncFd::new(ours)?, theirs: Some(theirs) })
+            let writer = tokio::fs::File::from_std(ours.try_clone()?.into());
+            Ok(Self { ours, writer, theirs: Some(theirs) })
         };
         made().map_err(|error| Fault::io("making a terminal", &error))
     }
 
     fn resize(&self, size: Size, ssh: Option<u32>) {
-        let resized = rustix::termios::tcsetwinsize(self.ours.get_ref(), winsize(size));
+        let resized = rustix::termios::tcsetwinsize(&self.ours, winsize(size));
         let ssh = ssh.and_then(|it| rustix::process::Pid::from_raw(it.cast_signed()));
         if let (Ok(()), Some(ssh)) = (resized, ssh) {
             // It looks again then. One that has ended will not.
-            drop(rustix::process::kill_process(ssh, rustix::process::Signal::WINCH));
+            let _ = rustix::process::kill_process(ssh, rustix::process::Signal::WINCH);
         }
     }
 
-    async fn write(&self, mut bytes: &[u8]) -> Outcome<()> {
-        while !bytes.is_empty() {
-            let written = self.ours.async_io(tokio::io::Interest::WRITABLE, |fd| {
-                Ok(rustix::io::write(fd, bytes)?)
-            });
-            let count = written.await.map_err(|error| Fault::io("typing into it", &error))?;
-            bytes = bytes.get(count..).unwrap_or_default();
-        }
-        Ok(())
+    async fn write(&mut self, bytes: &[u8]) -> Outcome<()> {
+        let fault = |error| Fault::io("typing into it", &error);
+        self.writer.write_all(bytes).await.map_err(fault)?;
+        self.writer.flush().await.map_err(fault)
     }
 }
 

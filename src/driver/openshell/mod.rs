@@ -66,7 +66,7 @@ impl OpenShell {
 }
 
 /// What can be done with a sandbox there. There are no calls for anything else.
-const fn capabilities() -> Capabilities {
+pub const fn capabilities() -> Capabilities {
     Capabilities {
         pty: true,
         exec: true,

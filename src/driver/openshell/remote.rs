@@ -18,7 +18,6 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::{Fault, Outcome},
-        id::SandboxId,
         limits::{
             GATEWAY_COMMAND_BYTES_MAX, GATEWAY_COMMAND_MAX, GATEWAY_LABEL_BYTES_MAX,
             GATEWAY_LABELS_MAX, GATEWAY_WORDS_BYTES_MAX,
@@ -105,7 +104,6 @@ pub struct Seen {
 pub struct Remote {
     pub client: Arc<Client>,
     pub ways: Ways,
-    pub here: SandboxId,
     /// As its gateway knows it.
     pub id: String,
     pub name: String,
@@ -127,7 +125,6 @@ impl Remote {
         client: Arc<Client>,
         ways: Ways,
         attached: Arc<tokio::sync::Semaphore>,
-        here: SandboxId,
         told: &v1::Sandbox,
     ) -> Self {
         let meta = told.metadata.clone().unwrap_or_default();
@@ -145,7 +142,6 @@ impl Remote {
         let remote = Self {
             client,
             ways,
-            here,
             id: meta.id,
             name: meta.name,
             workspace: meta.workspace,
@@ -196,7 +192,7 @@ impl Remote {
             let words = std::mem::replace(&mut seen.conditions, conditions);
             let begins = phase == Phase::Ready
                 && (seen.starts == 0
-                    || matches!(seen.phase, Phase::Stopped | Phase::Starting)
+                    || matches!(seen.phase, Phase::Stopped | Phase::Starting | Phase::Error)
                     || (!seen.instance.is_empty() && seen.instance != instance));
             if begins {
                 seen.starts = seen.starts.wrapping_add(1);

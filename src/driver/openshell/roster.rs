@@ -110,7 +110,7 @@ impl List {
         let meta = told.metadata.clone().unwrap_or_default();
         let (client, attached) = (Arc::clone(&self.client), Arc::clone(&self.attached));
         let ways = self.ways.clone();
-        let remote = Arc::new(Remote::new(client, ways, attached, here.clone(), told));
+        let remote = Arc::new(Remote::new(client, ways, attached, told));
         let tasks = [
             tokio::spawn(watch::follow(Arc::clone(&remote))).abort_handle(),
             tokio::spawn(watch::keep_drafts(Arc::clone(&remote))).abort_handle(),

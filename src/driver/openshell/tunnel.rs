@@ -58,7 +58,7 @@ pub struct Way {
 
 impl Drop for Way {
     fn drop(&mut self) {
-        // Nobody else can have put one there.
+        // It is gone already where ssh came for it.
         drop(std::fs::remove_file(&self.path));
     }
 }
@@ -94,6 +94,8 @@ impl Way {
         let (stream, _) = accepted.map_err(late)?.map_err(|error| {
             Fault::io("waiting for ssh to come for its connection", &error)
         })?;
+        // Nobody else comes by it.
+        drop(std::fs::remove_file(&self.path));
         let carried = self.through(&remote, stream).await;
         let client = &remote.client;
         let token = self.token.expose().to_owned();
