@@ -6,8 +6,9 @@ use tokio::sync::watch;
 
 use super::{
     args::{HubVerb, JsonArgs},
+    gateway,
     json::{CheckView, HubView},
-    gateway, link, out, paint,
+    link, out, paint,
     table::{Cell, Table, Tone},
 };
 use crate::{

@@ -1,7 +1,10 @@
 //! Sandboxes that others made and keep: who asks those others tells which there are, and each of them is a sandbox here for as
 //! long as it is one there. Nothing is made by that, and what is gone there is only struck off here.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+};
 
 use tokio::{sync::oneshot, time::timeout};
 
@@ -47,7 +50,7 @@ pub(super) async fn start(engine: &Arc<Inner>) {
         let (weak, name) = (Arc::downgrade(engine), driver.name());
         let (told, first) = oneshot::channel();
         let task = tokio::spawn(follow(weak, name, roster, told)).abort_handle();
-        engine.rosters.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
+        engine.rosters.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         drop(timeout(GATEWAY_FIRST_WITHIN, first).await);
     }
 }
@@ -62,6 +65,8 @@ async fn follow(
     loop {
         let told = roster.next().await;
         let Some(engine) = engine.upgrade() else { return };
+        *engine.unlisted.lock().unwrap_or_else(PoisonError::into_inner) =
+            told.as_ref().err().cloned();
         match told {
             Ok(all) => {
                 if std::mem::take(&mut lost) {
@@ -83,6 +88,11 @@ async fn follow(
 }
 
 impl Inner {
+    /// Why it can't be told which there are elsewhere; `None` = it can, or there is no such place.
+    pub(super) fn unlisted(&self) -> Option<Fault> {
+        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// One that was here before, until it is told whether it is still there.
     pub(super) async fn await_roster(
         self: &Arc<Self>,
@@ -260,7 +270,8 @@ fn sandbox(driver: &'static str, one: &Enlisted, name: String, spec: &SandboxSpe
 /// Its own name as a name may be here; where that is taken, with what sets it apart, and with a number at last.
 fn free_name(one: &Enlisted, taken: impl Fn(&str) -> bool) -> Outcome<String> {
     let plain = |text: &str| -> String {
-        let plain = |it: char| if it.is_ascii_alphanumeric() { it.to_ascii_lowercase() } else { '-' };
+        let plain =
+            |it: char| if it.is_ascii_alphanumeric() { it.to_ascii_lowercase() } else { '-' };
         text.chars().map(plain).collect::<String>().trim_matches('-').to_owned()
     };
     let own = match plain(&one.name) {
@@ -278,7 +289,6 @@ fn free_name(one: &Enlisted, taken: impl Fn(&str) -> bool) -> Outcome<String> {
     all.find(|it| is_name(it) && !taken(it))
         .ok_or_else(|| Fault::busy(format!("no name is free for {}", text::shown(&one.name, 64))))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -133,6 +133,8 @@ struct Inner {
     timers: Semaphore,
     /// Those who ask others which sandboxes they keep.
     rosters: Mutex<Vec<AbortHandle>>,
+    /// Why they can't tell.
+    unlisted: Mutex<Option<Fault>>,
     /// What programs changed in files, for lists of what happened.
     files: timeline::files::Files,
     started: Duration,
@@ -183,6 +185,7 @@ impl Engine {
             file_steps: Arc::new(Semaphore::new(FILES_STEPS_MAX)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),
             rosters: Mutex::default(),
+            unlisted: Mutex::default(),
             files: timeline::files::Files::default(),
             started: clock::monotonic(),
         });

@@ -49,7 +49,13 @@ fn a_draft_is_asked_shown_whole_and_approved_with_its_own_token() {
         shown = home.ok(&["approvals", "show", id(&ask)]);
         shown.contains("10.1.2.0/24")
     });
-    for words in ["allow_api.example", "/usr/bin/curl", "10.1.2.0/24", "nobody looks into", "the agent needs it"] {
+    for words in [
+        "allow_api.example",
+        "/usr/bin/curl",
+        "10.1.2.0/24",
+        "nobody looks into",
+        "the agent needs it",
+    ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     let asked = ask(&home, "api.example:443");
@@ -59,9 +65,11 @@ fn a_draft_is_asked_shown_whole_and_approved_with_its_own_token() {
     // Until the sandbox has it, that is said.
     let notes = || home.json(&["ls", "--json"])[0]["notes"].to_string();
     eventually("it is said to be under way", || notes().contains("not in force yet: api.example"));
-    gateway.change(&sandbox, |it| it.told.status.get_or_insert_default().current_policy_version = 9);
+    gateway
+        .change(&sandbox, |it| it.told.status.get_or_insert_default().current_policy_version = 9);
     eventually("it is in force", || !notes().contains("not in force yet"));
-    let left: Vec<String> = waiting(&home).iter().map(|it| it["subject"].as_str().unwrap().to_owned()).collect();
+    let left: Vec<String> =
+        waiting(&home).iter().map(|it| it["subject"].as_str().unwrap().to_owned()).collect();
     assert_eq!(left, ["other.example:443"]);
     let audited = home.ok(&["audit", "ls", "--json"]);
     assert!(audited.contains("api.example:443") && audited.contains("ask.allowed"), "{audited}");
@@ -73,7 +81,10 @@ fn a_rejection_carries_its_reason() {
     running.gateway.draft(&sandbox, "c1", "api.example", "t1");
     let asked = ask(&home, "api.example:443");
     home.ok(&["approvals", "deny", id(&asked), "--message", "use the mirror"]);
-    assert_eq!(running.gateway.calls_of("RejectDraftChunk"), ["RejectDraftChunk c1 \"use the mirror\""]);
+    assert_eq!(
+        running.gateway.calls_of("RejectDraftChunk"),
+        ["RejectDraftChunk c1 \"use the mirror\""]
+    );
     eventually("nothing waits", || waiting(&home).is_empty());
 }
 
@@ -86,7 +97,9 @@ fn what_changed_since_it_was_shown_is_asked_again_and_not_approved() {
     // The same draft, and another token: another policy lies under it.
     gateway.draft(&sandbox, "c1", "api.example", "t2");
     eventually("it is another ask", || {
-        waiting(&home).iter().any(|it| it["subject"] == "api.example:443" && it["id"] != asked["id"])
+        waiting(&home)
+            .iter()
+            .any(|it| it["subject"] == "api.example:443" && it["id"] != asked["id"])
     });
     let old = home.run(&["approvals", "allow", id(&asked)]);
     assert_ne!(old.code, 0, "{old:?}");
@@ -96,7 +109,9 @@ fn what_changed_since_it_was_shown_is_asked_again_and_not_approved() {
     let asked = ask(&home, "api.example:443");
     home.run(&["approvals", "allow", id(&asked)]).failed(1, &["the policy changed meanwhile"]);
     eventually("it is asked anew", || {
-        waiting(&home).iter().any(|it| it["subject"] == "api.example:443" && it["id"] != asked["id"])
+        waiting(&home)
+            .iter()
+            .any(|it| it["subject"] == "api.example:443" && it["id"] != asked["id"])
     });
     let told = home.json(&["approvals", "show", id(&asked), "--json"]);
     assert_eq!(told["state"], "withdrawn", "{told}");

@@ -50,7 +50,11 @@ pub(crate) fn run(
 }
 
 /// Reads until there is no more.
-fn pass(mut from: impl Read + Send + 'static, error: bool, events: Events) -> std::thread::JoinHandle<()> {
+fn pass(
+    mut from: impl Read + Send + 'static,
+    error: bool,
+    events: Events,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 8192];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -61,7 +65,11 @@ fn pass(mut from: impl Read + Send + 'static, error: bool, events: Events) -> st
     })
 }
 
-fn on_terminal(start: &ExecSandboxRequest, mut inputs: Streaming<ExecSandboxInput>, events: Events) {
+fn on_terminal(
+    start: &ExecSandboxRequest,
+    mut inputs: Streaming<ExecSandboxInput>,
+    events: Events,
+) {
     let size = |cols: u32, rows: u32| PtySize {
         cols: cols as u16,
         rows: rows as u16,

@@ -52,7 +52,11 @@ fn a_program_that_is_lost_says_why_where_it_printed() {
     running.gateway.set(Faults { denied: ["ExecSandboxInteractive"].into(), ..Faults::default() });
     home.run(&["exec", "one", "--", "true"]).failed(4, &["role"]);
     running.gateway.set(Faults::default());
-    let pty = Pty::start(&home, &["shell", "one", "--", "sh", "-c", "echo here; exec sleep 1000"], (80, 24));
+    let pty = Pty::start(
+        &home,
+        &["shell", "one", "--", "sh", "-c", "echo here; exec sleep 1000"],
+        (80, 24),
+    );
     pty.wait_until("it runs", |view| view.has("here"));
     drop(running);
     pty.wait_until("why", |view| view.has("lost sight of the program") || view.has("255"));

@@ -19,7 +19,11 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{gateway_terminals::Terminals, gateway_wire::{Tls, accept}, program::Home};
+use crate::{
+    gateway_terminals::Terminals,
+    gateway_wire::{Tls, accept},
+    program::Home,
+};
 
 /// What it does wrong, from now on.
 #[derive(Clone, Debug, Default)]
@@ -239,8 +243,7 @@ impl Gateway {
             main_process_instance_id: "one".to_owned(),
             ..v1::SandboxStatus::default()
         };
-        let told =
-            v1::Sandbox { metadata: Some(meta), spec: Some(spec), status: Some(status) };
+        let told = v1::Sandbox { metadata: Some(meta), spec: Some(spec), status: Some(status) };
         let news = broadcast::Sender::new(1024);
         let fake = Fake { told, chunks: Vec::new(), log: Vec::new(), news };
         state.sandboxes.insert(id.clone(), fake);
@@ -283,9 +286,13 @@ impl Gateway {
 
     /// Puts a draft before whoever decides.
     pub(crate) fn draft(&self, id: &str, chunk: &str, host: &str, token: &str) {
-        let endpoint =
-            v1::NetworkEndpoint { host: host.to_owned(), port: 443, ..v1::NetworkEndpoint::default() };
-        let rule = v1::NetworkPolicyRule { endpoints: vec![endpoint], ..v1::NetworkPolicyRule::default() };
+        let endpoint = v1::NetworkEndpoint {
+            host: host.to_owned(),
+            port: 443,
+            ..v1::NetworkEndpoint::default()
+        };
+        let rule =
+            v1::NetworkPolicyRule { endpoints: vec![endpoint], ..v1::NetworkPolicyRule::default() };
         let chunk = v1::PolicyChunk {
             id: chunk.to_owned(),
             status: "pending".to_owned(),
@@ -480,7 +487,8 @@ impl OpenShell for Gateway {
         request: Request<v1::WatchSandboxRequest>,
     ) -> Result<Response<Self::WatchSandboxStream>, Status> {
         let wanted = request.get_ref().clone();
-        let what = format!("{} tail={} since={}", wanted.id, wanted.log_tail_lines, wanted.log_since_ms);
+        let what =
+            format!("{} tail={} since={}", wanted.id, wanted.log_tail_lines, wanted.log_since_ms);
         self.begin("WatchSandbox", &what, &request).await?;
         let (told, log, mut news, faults) = {
             let state = self.lock();
@@ -490,7 +498,8 @@ impl OpenShell for Gateway {
             let mut log: Vec<_> =
                 fake.log.iter().filter(|it| it.timestamp_ms >= since).cloned().collect();
             // As it is: 0 is 200.
-            let tail = if wanted.log_tail_lines == 0 { 200 } else { wanted.log_tail_lines as usize };
+            let tail =
+                if wanted.log_tail_lines == 0 { 200 } else { wanted.log_tail_lines as usize };
             log.drain(..log.len().saturating_sub(tail));
             (fake.told.clone(), log, fake.news.subscribe(), state.faults.clone())
         };

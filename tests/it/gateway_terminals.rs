@@ -83,7 +83,9 @@ exit $(cat code)
         );
         fs::write(at("bin/ssh"), ssh).unwrap();
         fs::set_permissions(at("bin/ssh"), PermissionsExt::from_mode(0o755)).unwrap();
-        for (name, text) in [("printed", ""), ("typed", ""), ("attached", ""), ("code", "0"), ("pid", "")] {
+        for (name, text) in
+            [("printed", ""), ("typed", ""), ("attached", ""), ("code", "0"), ("pid", "")]
+        {
             fs::write(at(name), text).unwrap();
         }
         Some(Arc::new(Self { dir }))

@@ -1,8 +1,8 @@
 //! Connections to the tests' gateway, in the clear or over TLS.
 
+use std::pin::Pin;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
-use std::pin::Pin;
 
 use tokio::sync::mpsc;
 

@@ -35,6 +35,7 @@ pub const GATEWAY_LOG_LINE_BYTES_MAX: usize = 2048;
 pub const GATEWAY_LOG_FIELDS_MAX: usize = 16;
 /// Lines of a log that wait for who draws them; what does not fit is counted and said.
 pub const GATEWAY_LOG_QUEUED_MAX: usize = 4096;
+pub const GATEWAY_LOG_BYTES_MAX: usize = 512 * 1024;
 /// Lines of the newest millisecond of a log that are known again when it is told once more.
 pub const GATEWAY_LOG_KNOWN_MAX: usize = 1024;
 /// How often drafts are fetched though nothing was told of them.

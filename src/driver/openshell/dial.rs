@@ -111,8 +111,9 @@ impl Client {
                 Fault::denied(format!("the gateway {name} does not know you: {said}"))
                     .hint(self.at.hint())
             }
-            Code::PermissionDenied => Fault::denied(told)
-                .hint("your role there does not allow it; whoever runs the gateway can change that"),
+            Code::PermissionDenied => Fault::denied(told).hint(
+                "your role there does not allow it; whoever runs the gateway can change that",
+            ),
             Code::NotFound => Fault::absent(told),
             Code::InvalidArgument | Code::OutOfRange => Fault::invalid(told),
             Code::ResourceExhausted | Code::Aborted | Code::AlreadyExists => Fault::busy(told),

@@ -230,7 +230,8 @@ fn credentials(endpoint: &NetworkEndpoint) -> Vec<String> {
     }
     if !endpoint.credential_signing.is_empty() {
         let NetworkEndpoint { credential_signing, signing_service, signing_region, .. } = endpoint;
-        let words = format!("requests are signed: {credential_signing} {signing_service} {signing_region}");
+        let words =
+            format!("requests are signed: {credential_signing} {signing_service} {signing_region}");
         all.push(words.trim().to_owned());
     }
     let flags = [
@@ -329,7 +330,8 @@ fn about(chunk: &PolicyChunk, whole: bool) -> Vec<(String, String)> {
         put("was rejected before", words);
     }
     if whole {
-        let words = "once allowed, it holds as long as the sandbox is there: no shorter is known there";
+        let words =
+            "once allowed, it holds as long as the sandbox is there: no shorter is known there";
         put("holds", words.to_owned());
     }
     all
@@ -425,7 +427,9 @@ mod tests {
             let ips = (0..many).map(|it| format!("{it}{}", "9".repeat(bytes))).collect();
             NetworkEndpoint { allowed_ips: ips, ..endpoint("a.example") }
         };
-        for (many, bytes, whole) in [(3, 10, true), (100, 10, false), (3, 4000, false), (64, 2000, false)] {
+        for (many, bytes, whole) in
+            [(3, 10, true), (100, 10, false), (3, 4000, false), (64, 2000, false)]
+        {
             let sheet = sheet(&chunk(vec![long(many, bytes)]));
             assert_eq!(sheet.whole, whole, "{many} {bytes}");
             assert!(sheet.request.bytes() <= ASK_BYTES_MAX);

@@ -85,10 +85,16 @@ impl Drafts {
     pub fn notes(&self) -> Vec<String> {
         let state = self.lock();
         let more = (state.more > 0).then(|| {
-            format!("{} more at the gateway: answer those that are shown first", count(state.more, "draft"))
+            format!(
+                "{} more at the gateway: answer those that are shown first",
+                count(state.more, "draft")
+            )
         });
         let untold = state.untold.as_ref().map(|it| format!("its drafts can't be fetched: {it}"));
-        more.into_iter().chain(untold).chain(state.under_way.iter().map(|it| it.1.clone())).collect()
+        more.into_iter()
+            .chain(untold)
+            .chain(state.under_way.iter().map(|it| it.1.clone()))
+            .collect()
     }
 
     /// Why they can't be fetched; tells whether that is news.
@@ -110,7 +116,9 @@ impl Drafts {
             let fetched = remote.client.answer("fetching drafts", calls.get_draft_policy(request));
             let fetched = match fetched.await {
                 // A gateway that knows none has none.
-                Err(fault) if fault.kind() == Kind::Unsupported => v1::GetDraftPolicyResponse::default(),
+                Err(fault) if fault.kind() == Kind::Unsupported => {
+                    v1::GetDraftPolicyResponse::default()
+                }
                 fetched => fetched?,
             };
             if self.take(remote, answers, fetched.chunks) {
@@ -148,12 +156,14 @@ impl Drafts {
         let Sheet { request, mut about, whole } = sheet(chunk);
         let tries = state.tries.get(&chunk.id).copied().unwrap_or_default();
         if tries > 0 {
-            let words = format!("an answer came before, and it waits still ({})", count(tries, "try"));
+            let words =
+                format!("an answer came before, and it waits still ({})", count(tries, "try"));
             about.push(("again".to_owned(), words));
         }
         let created_at = time(chunk.created_at_ms);
         let waits = i64::try_from(WAITS.as_millis()).unwrap_or(i64::MAX);
-        let id = self.id(&[&remote.id, &chunk.id, &chunk.review_token, &tries.to_string()], &request);
+        let id =
+            self.id(&[&remote.id, &chunk.id, &chunk.review_token, &tries.to_string()], &request);
         let asked = Asked {
             id,
             request,
@@ -213,15 +223,23 @@ impl Drafts {
                 workspace: remote.workspace.clone(),
             })?;
             let mut calls = remote.client.calls();
-            return remote.client.answer("rejecting the draft", calls.reject_draft_chunk(request)).await.map(drop);
+            return remote
+                .client
+                .answer("rejecting the draft", calls.reject_draft_chunk(request))
+                .await
+                .map(drop);
         }
         if !draft.whole {
-            return Err(Fault::unsupported("there is more in the draft than can be shown, so it can't be allowed here")
-                .hint("openshell rule get shows it, and openshell rule approve allows it"));
+            return Err(Fault::unsupported(
+                "there is more in the draft than can be shown, so it can't be allowed here",
+            )
+            .hint("openshell rule get shows it, and openshell rule approve allows it"));
         }
         if answer.scope == Scope::Hour {
-            return Err(Fault::unsupported("a gateway keeps what is allowed: it can't be for an hour")
-                .hint("allow it with --scope session; sandwatch approvals revoke takes it back"));
+            return Err(Fault::unsupported(
+                "a gateway keeps what is allowed: it can't be for an hour",
+            )
+            .hint("allow it with --scope session; sandwatch approvals revoke takes it back"));
         }
         let request = remote.client.request(v1::ApproveDraftChunkRequest {
             name: remote.name.clone(),
@@ -292,7 +310,9 @@ fn allows_the_same(chunk: &v1::PolicyChunk, request: &Request) -> bool {
     let lasting = |of: &Request| -> Vec<(String, String)> {
         of.details.iter().filter(|it| !OF_THE_MOMENT.contains(&it.0.as_str())).cloned().collect()
     };
-    chunk.status == "approved" && now.subject == request.subject && lasting(&now) == lasting(request)
+    chunk.status == "approved"
+        && now.subject == request.subject
+        && lasting(&now) == lasting(request)
 }
 
 /// Looks whether a version of the policy is in force, until it is or that is hopeless.
@@ -306,7 +326,9 @@ async fn see_loaded(remote: Arc<Remote>, version: u32, subject: String) {
             break over;
         }
         if clock::monotonic() > deadline {
-            break Some(format!("approved, and the sandbox has not taken it yet: {subject} (policy version {version})"));
+            break Some(format!(
+                "approved, and the sandbox has not taken it yet: {subject} (policy version {version})"
+            ));
         }
         sleep(GATEWAY_LOADED_EVERY).await;
     };
@@ -326,7 +348,10 @@ async fn status(remote: &Remote, version: u32) -> Outcome<Option<Option<String>>
         workspace: remote.workspace.clone(),
     })?;
     let mut calls = remote.client.calls();
-    let told = remote.client.answer("asking for its policy", calls.get_sandbox_policy_status(request)).await?;
+    let told = remote
+        .client
+        .answer("asking for its policy", calls.get_sandbox_policy_status(request))
+        .await?;
     if told.active_version >= version {
         return Ok(Some(None));
     }

@@ -10,13 +10,16 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-use super::{generated::v1, remote::{Phase, Remote}};
+use super::{
+    generated::v1,
+    remote::{Phase, Remote},
+};
 use crate::{
     base::{
         clock::{self, Timestamp},
         limits::{
-            GATEWAY_LABEL_BYTES_MAX, GATEWAY_LOG_FIELDS_MAX, GATEWAY_LOG_LINE_BYTES_MAX,
-            GATEWAY_LOG_QUEUED_MAX, PTY_CHUNK_BYTES_MAX,
+            GATEWAY_LABEL_BYTES_MAX, GATEWAY_LOG_BYTES_MAX, GATEWAY_LOG_FIELDS_MAX,
+            GATEWAY_LOG_LINE_BYTES_MAX, GATEWAY_LOG_QUEUED_MAX, PTY_CHUNK_BYTES_MAX,
         },
         text::shown,
     },
@@ -34,6 +37,8 @@ pub struct Log {
 #[derive(Default)]
 struct Lines {
     kept: VecDeque<Arc<str>>,
+    /// Of all of them.
+    bytes: usize,
     /// The number of the oldest of them.
     first: u64,
 }
@@ -45,9 +50,11 @@ impl Log {
 
     pub fn add(&self, line: String) {
         let mut lines = self.lock();
+        lines.bytes += line.len();
         lines.kept.push_back(line.into());
-        if lines.kept.len() > GATEWAY_LOG_QUEUED_MAX {
-            lines.kept.pop_front();
+        while lines.kept.len() > GATEWAY_LOG_QUEUED_MAX || lines.bytes > GATEWAY_LOG_BYTES_MAX {
+            let Some(oldest) = lines.kept.pop_front() else { break };
+            lines.bytes -= oldest.len();
             lines.first += 1;
         }
         drop(lines);

@@ -84,8 +84,9 @@ impl Wanted {
     pub fn may_type(&self) -> Outcome<()> {
         match self.owned.load(Ordering::Relaxed) {
             false => Ok(()),
-            true => Err(Fault::busy("another client of the gateway holds the keyboard")
-                .hint("it is shown as it is; let go of the keyboard and take it again to try once more")),
+            true => Err(Fault::busy("another client of the gateway holds the keyboard").hint(
+                "it is shown as it is; let go of the keyboard and take it again to try once more",
+            )),
         }
     }
 }
@@ -316,37 +317,25 @@ async fn pump(
             changed = said.changed(), if listens => {
                 listens = changed.is_ok();
                 if said.borrow_and_update().contains(OWNED) && types {
-                    if flow.typed_until.is_some_and(|it| it.elapsed() < LETS_GO_WITHIN) {
-                        return Err(Fault::busy("its keyboard is not free yet"));
-                    }
-                    // What was typed for it goes nowhere, and whoever typed it is told with the next key.
-                    flow.wanted.owned.store(true, Ordering::Relaxed);
-                    if !flow.pending.is_empty() {
-                        flow.pending.clear();
-                        flow.remote.log.say("what was typed did not arrive: somebody else types");
-                    }
-                    let words = "somebody else types into it by the gateway; it is only watched here";
-                    flow.remote.differs(|seen| seen.terminal.replace(words.to_owned()).is_none());
-                    return Ok(End::Otherwise);
+                    return flow.is_owned();
                 }
             }
             count = output.read(&mut buffer) => match count {
                 Ok(count @ 1..) => {
                     if !std::mem::replace(&mut ready, true) {
                         *pause = RETRY_AFTER_MIN;
-                        let owned = flow.wanted.owned.load(Ordering::Relaxed);
-                        flow.remote.differs(|seen| !owned && seen.terminal.take().is_some());
+                        flow.is_seen();
                     }
                     quiet = Instant::now() + GATEWAY_REPLAY_QUIET;
                     let news = flow.tail.take(buffer.get(..count).unwrap_or_default());
-                    print(flow, &news).await?;
+                    flow.print(&news).await?;
                 }
                 _ => return Ok(ended(ssh, &said).await),
             },
             () = sleep_until(quiet), if flow.tail.is_looking() || !ready => {
                 ready = true;
                 let news = flow.tail.all();
-                print(flow, &news).await?;
+                flow.print(&news).await?;
             }
             changed = flow.size.changed(), if types => {
                 let size = *flow.size.borrow_and_update();
@@ -360,19 +349,15 @@ async fn pump(
             count = flow.keys.read(&mut keys), if flow.pending.is_empty() => match count {
                 Ok(count @ 1..) => {
                     flow.pending.extend_from_slice(keys.get(..count).unwrap_or_default());
-                    if !types {
-                        if flow.wanted.may_type().is_ok() {
-                            return Ok(End::Otherwise);
-                        }
-                        flow.pending.clear();
+                    if !types && flow.may_type() {
+                        return Ok(End::Otherwise);
                     }
                 }
                 _ => return Ok(ended(ssh, &said).await),
             },
             changed = flow.held.changed() => {
                 let held = *flow.held.borrow_and_update();
-                let owned = flow.wanted.owned.load(Ordering::Relaxed);
-                if changed.is_ok() && held && !types && !owned {
+                if changed.is_ok() && held && !types && flow.wanted.may_type().is_ok() {
                     return Ok(End::Otherwise);
                 }
             }
@@ -385,9 +370,46 @@ async fn pump(
     }
 }
 
-async fn print(flow: &mut Flow, bytes: &[u8]) -> Outcome<()> {
-    let printed = flow.output.write_all(bytes).await;
-    printed.map_err(|error| Fault::io("passing on what it prints", &error))
+impl Flow {
+    async fn print(&mut self, bytes: &[u8]) -> Outcome<()> {
+        let printed = self.output.write_all(bytes).await;
+        printed.map_err(|error| Fault::io("passing on what it prints", &error))
+    }
+
+    /// Its terminal is seen again.
+    fn is_seen(&self) {
+        let owned = self.wanted.owned.load(Ordering::Relaxed);
+        self.remote.differs(|seen| !owned && seen.terminal.take().is_some());
+    }
+
+    /// Somebody else types there: it is only watched from here, unless that is ourselves, a moment ago.
+    fn is_owned(&mut self) -> Outcome<End> {
+        if self.typed_until.is_some_and(|it| it.elapsed() < LETS_GO_WITHIN) {
+            return Err(Fault::busy("its keyboard is not free yet"));
+        }
+        self.wanted.owned.store(true, Ordering::Relaxed);
+        self.drop_typed();
+        let words = "somebody else types into it by the gateway; it is only watched here";
+        self.remote.differs(|seen| seen.terminal.replace(words.to_owned()).is_none());
+        Ok(End::Otherwise)
+    }
+
+    /// Whether what was typed can be passed on, if it is attached for that.
+    fn may_type(&mut self) -> bool {
+        let may = self.wanted.may_type().is_ok();
+        if !may {
+            self.drop_typed();
+        }
+        may
+    }
+
+    /// What was typed goes nowhere; whoever types next is told so at once.
+    fn drop_typed(&mut self) {
+        if !self.pending.is_empty() {
+            self.pending.clear();
+            self.remote.log.say("what was typed did not arrive: somebody else types");
+        }
+    }
 }
 
 /// Keeps two keys apart that would let go of the terminal.
@@ -400,7 +422,9 @@ impl Guard {
     fn pass(&mut self, bytes: &[u8], remote: &Remote) -> Vec<u8> {
         let passed = self.filter(bytes);
         if passed.len() < bytes.len() {
-            remote.log.say("ctrl-q right after ctrl-p lets go of the terminal there, and was not sent");
+            remote
+                .log
+                .say("ctrl-q right after ctrl-p lets go of the terminal there, and was not sent");
         }
         passed
     }

@@ -179,12 +179,8 @@ impl Elsewhere for RemotePlace {
         if seen.starts == 0 && seen.phase != Phase::Error {
             return Vec::new();
         }
-        let spec = |command| SessionSpec {
-            command,
-            cwd: None,
-            env: Vec::new(),
-            size: Size::DEFAULT,
-        };
+        let spec =
+            |command| SessionSpec { command, cwd: None, env: Vec::new(), size: Size::DEFAULT };
         let key = |of: &str| format!("{of} {}", seen.starts);
         let mut all = Vec::new();
         let main = match self.remote.command.is_empty() {

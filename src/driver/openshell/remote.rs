@@ -7,13 +7,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{
-    dial::Client,
-    drafts::Drafts,
-    generated::v1,
-    log::Log,
-    tunnel::Ways,
-};
+use super::{dial::Client, drafts::Drafts, generated::v1, log::Log, tunnel::Ways};
 use crate::{
     base::{
         clock::Timestamp,

@@ -20,8 +20,8 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
         limits::{
-            GATEWAY_ATTACHED_MAX, GATEWAY_LABEL_BYTES_MAX, GATEWAY_LISTED_EVERY,
-            GATEWAY_PAGE, GATEWAY_PAGES_MAX, SANDBOXES_MAX,
+            GATEWAY_ATTACHED_MAX, GATEWAY_LABEL_BYTES_MAX, GATEWAY_LISTED_EVERY, GATEWAY_PAGE,
+            GATEWAY_PAGES_MAX, SANDBOXES_MAX,
         },
         text::{hex, shown},
     },

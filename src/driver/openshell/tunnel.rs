@@ -91,9 +91,9 @@ impl Way {
     pub async fn carry(self, remote: Arc<Remote>) -> Outcome<()> {
         let accepted = timeout(GATEWAY_ANSWER_WITHIN, self.listener.accept()).await;
         let late = |_| Fault::late("ssh did not come for its connection");
-        let (stream, _) = accepted.map_err(late)?.map_err(|error| {
-            Fault::io("waiting for ssh to come for its connection", &error)
-        })?;
+        let (stream, _) = accepted
+            .map_err(late)?
+            .map_err(|error| Fault::io("waiting for ssh to come for its connection", &error))?;
         // Nobody else comes by it.
         drop(std::fs::remove_file(&self.path));
         let carried = self.through(&remote, stream).await;
@@ -156,9 +156,8 @@ impl Way {
 
 /// Gives the connection at this path to who started this program, through its standard output.
 pub fn hand_over(path: &Path) -> Outcome<()> {
-    let fault = |error: std::io::Error| {
-        Fault::io(format_args!("handing over {}", path.display()), &error)
-    };
+    let fault =
+        |error: std::io::Error| Fault::io(format_args!("handing over {}", path.display()), &error);
     let short = SocketPath::open(path)?;
     let stream = std::os::unix::net::UnixStream::connect(short.path()).map_err(fault)?;
     give(std::io::stdout().as_fd(), stream.as_fd()).map_err(fault)
