@@ -32,7 +32,7 @@ fn a_shell_is_a_session_with_a_size_and_a_recording() {
     pty.send("stty size; printf 'one%s\\n' two\r");
     pty.wait_until("its size", |view| view.has("25 90") && view.has("onetwo"));
     pty.resize((100, 31));
-    pty.send("stty size\r");
+    pty.send("until stty size | grep 31.100; do sleep 0.1; done\r");
     pty.wait_until("its other size", |view| view.has("31 100"));
     pty.send("exit 3\r");
     assert_eq!(pty.ended(), 3);

@@ -11,6 +11,8 @@ pub const GATEWAY_PROBED_EVERY: Duration = Duration::from_secs(10);
 pub const GATEWAY_PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// Largest message of it, in bytes: a draft brings two whole policies along.
 pub const GATEWAY_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Connections over which news come: servers of gRPC take some 200 calls at once on one.
+pub const GATEWAY_NEWS_WAYS: usize = 4;
 /// Longest word of it that is told, in bytes.
 pub const GATEWAY_WORDS_BYTES_MAX: usize = 512;
 /// Sandboxes asked for in one page, which is as many as it gives, and pages of one list.
@@ -44,6 +46,8 @@ pub const GATEWAY_DRAFTS_EVERY: Duration = Duration::from_secs(30);
 pub const GATEWAY_DRAFTS_PAUSE: Duration = Duration::from_millis(100);
 /// Drafts that are shown of one sandbox at once; more wait until those are answered, and that is said.
 pub const GATEWAY_DRAFTS_SHOWN_MAX: usize = super::ASKS_PENDING_MAX;
+/// Drafts of one sandbox of which is known that they were answered.
+pub const GATEWAY_TRIES_MAX: usize = 1024;
 /// How far the first look for what differs between two policies goes: rules of each.
 pub const GATEWAY_RULES_MAX: usize = 512;
 /// Longest value that is shown of a draft, in bytes, and how many lines there are of a list of such.

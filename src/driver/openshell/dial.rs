@@ -18,7 +18,7 @@ use crate::base::{
     fault::{Fault, Outcome},
     limits::{
         GATEWAY_ANSWER_WITHIN, GATEWAY_CONNECT_WITHIN, GATEWAY_MESSAGE_BYTES_MAX,
-        GATEWAY_PROBE_WITHIN, GATEWAY_PROBED_EVERY, GATEWAY_WORDS_BYTES_MAX,
+        GATEWAY_NEWS_WAYS, GATEWAY_PROBE_WITHIN, GATEWAY_PROBED_EVERY, GATEWAY_WORDS_BYTES_MAX,
     },
     text,
 };
@@ -32,8 +32,8 @@ pub struct Client {
     pub at: Arc<At>,
     /// Short calls never wait behind what a sandbox prints.
     control: Channel,
-    /// What happens, one stream for each sandbox.
-    news: Channel,
+    /// What happens, one stream for each sandbox, over several connections: one carries no more than 200 at once.
+    news: Vec<Channel>,
     /// What is carried: terminals and programs.
     bulk: Channel,
 }
@@ -46,15 +46,18 @@ impl Client {
         at.check()?;
         let at = Arc::new(at);
         let channel = || channel(&at);
-        Ok(Self { control: channel()?, news: channel()?, bulk: channel()?, at })
+        let news = (0..GATEWAY_NEWS_WAYS).map(|_| channel()).collect::<Outcome<_>>()?;
+        Ok(Self { control: channel()?, news, bulk: channel()?, at })
     }
 
     pub fn calls(&self) -> Calls {
         bounded(&self.control)
     }
 
-    pub fn news(&self) -> Calls {
-        bounded(&self.news)
+    /// For one sandbox always the same.
+    pub fn news(&self, id: &str) -> Calls {
+        let sum: usize = id.bytes().map(usize::from).sum();
+        bounded(self.news.get(sum % GATEWAY_NEWS_WAYS).unwrap_or(&self.control))
     }
 
     pub fn bulk(&self) -> Calls {

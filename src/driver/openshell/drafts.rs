@@ -22,13 +22,16 @@ use crate::{
         id::{AskId, random_bytes},
         limits::{
             ANSWER_MESSAGE_BYTES_MAX, GATEWAY_DRAFTS_SHOWN_MAX, GATEWAY_LABEL_BYTES_MAX,
-            GATEWAY_LOADED_EVERY, GATEWAY_LOADED_WITHIN, GATEWAY_WORDS_BYTES_MAX,
+            GATEWAY_LOADED_EVERY, GATEWAY_LOADED_WITHIN, GATEWAY_TRIES_MAX,
+            GATEWAY_WORDS_BYTES_MAX,
         },
         text::{count, cut, hex, shown},
     },
     model::ask::{Answer, Asked, Request, Scope, Verdict},
 };
 
+/// Of versions that a sandbox could not take, the newest are enough.
+const TROUBLES_KEPT: usize = 4;
 /// A draft waits as long as its sandbox is there.
 const WAITS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -36,8 +39,6 @@ pub struct Drafts {
     state: Mutex<State>,
     /// One answer at a time.
     answering: tokio::sync::Mutex<()>,
-    /// Of this hub: another one asks anew.
-    nonce: [u8; 16],
 }
 
 #[derive(Default)]
@@ -47,7 +48,10 @@ struct State {
     more: usize,
     /// Bumped with each answer: a list that was asked for before it is old.
     answers: u64,
-    /// How often a draft was answered, by its id: what waits then is asked anew.
+    /// Of this hub: another one asks anew.
+    nonce: [u8; 16],
+    /// How often a draft was answered, by its id: what waits then, also much later, is asked anew, for nothing of before is
+    /// to answer it.
     tries: HashMap<String, u32>,
     untold: Option<String>,
     /// Rules on their way into the sandbox, and those that it could not take.
@@ -64,11 +68,8 @@ struct Draft {
 
 impl Default for Drafts {
     fn default() -> Self {
-        Self {
-            state: Mutex::default(),
-            answering: tokio::sync::Mutex::default(),
-            nonce: random_bytes(),
-        }
+        let state = State { nonce: random_bytes(), ..State::default() };
+        Self { state: Mutex::new(state), answering: tokio::sync::Mutex::default() }
     }
 }
 
@@ -140,10 +141,9 @@ impl Drafts {
         chunks.dedup_by(|a, b| a.id == b.id);
         let more = chunks.len().saturating_sub(GATEWAY_DRAFTS_SHOWN_MAX);
         chunks.truncate(GATEWAY_DRAFTS_SHOWN_MAX);
-        let waiting: Vec<Draft> = chunks.iter().map(|it| self.draft(remote, &state, it)).collect();
+        let waiting: Vec<Draft> = chunks.iter().map(|it| Self::draft(remote, &state, it)).collect();
         let as_shown = |all: &[Draft]| all.iter().map(|it| it.asked.clone()).collect::<Vec<_>>();
         let news = as_shown(&waiting) != as_shown(&state.waiting) || more != state.more;
-        state.tries.retain(|id, _| chunks.iter().any(|it| it.id == *id));
         (state.waiting, state.more) = (waiting, more);
         drop(state);
         if news {
@@ -152,7 +152,7 @@ impl Drafts {
         true
     }
 
-    fn draft(&self, remote: &Remote, state: &State, chunk: &v1::PolicyChunk) -> Draft {
+    fn draft(remote: &Remote, state: &State, chunk: &v1::PolicyChunk) -> Draft {
         let Sheet { request, mut about, whole } = sheet(chunk);
         let tries = state.tries.get(&chunk.id).copied().unwrap_or_default();
         if tries > 0 {
@@ -162,8 +162,11 @@ impl Drafts {
         }
         let created_at = time(chunk.created_at_ms);
         let waits = i64::try_from(WAITS.as_millis()).unwrap_or(i64::MAX);
-        let id =
-            self.id(&[&remote.id, &chunk.id, &chunk.review_token, &tries.to_string()], &request);
+        let id = Self::id(
+            state.nonce,
+            &[&remote.id, &chunk.id, &chunk.review_token, &tries.to_string()],
+            &request,
+        );
         let asked = Asked {
             id,
             request,
@@ -178,10 +181,10 @@ impl Drafts {
     }
 
     /// Of all that is shown and all that is said back with an answer.
-    fn id(&self, parts: &[&str], request: &Request) -> AskId {
+    fn id(nonce: [u8; 16], parts: &[&str], request: &Request) -> AskId {
         const CHARS: usize = 24;
         let mut hash = Sha256::new();
-        hash.update(self.nonce);
+        hash.update(nonce);
         let details = request.details.iter().flat_map(|(key, it)| [key.as_str(), it.as_str()]);
         let all = parts.iter().copied().chain([request.subject.as_str()]).chain(details);
         for it in all {
@@ -204,6 +207,11 @@ impl Drafts {
         {
             let mut state = self.lock();
             state.answers += 1;
+            if state.tries.len() >= GATEWAY_TRIES_MAX {
+                // All ids are others from now on.
+                state.tries.clear();
+                state.nonce = random_bytes();
+            }
             *state.tries.entry(draft.chunk.clone()).or_default() += 1;
             state.waiting.retain(|it| it.asked.id != *ask);
         }
@@ -296,9 +304,7 @@ impl Drafts {
         let mut state = self.lock();
         state.under_way.retain(|it| it.0 != version);
         state.under_way.extend(instead.map(|it| (version, it)));
-        // Of old troubles the newest are enough.
-        const KEPT: usize = 4;
-        let old = state.under_way.len().saturating_sub(KEPT);
+        let old = state.under_way.len().saturating_sub(TROUBLES_KEPT);
         state.under_way.drain(..old);
     }
 }
@@ -322,8 +328,10 @@ async fn see_loaded(remote: Arc<Remote>, version: u32, subject: String) {
         if remote.seen().policy_version >= version {
             break None;
         }
-        if let Ok(Some(over)) = status(&remote, version).await {
-            break over;
+        match status(&remote, version).await {
+            Ok(Load::Over) => break None,
+            Ok(Load::Failed(why)) => break Some(why),
+            Ok(Load::UnderWay) | Err(_) => {}
         }
         if clock::monotonic() > deadline {
             break Some(format!(
@@ -336,8 +344,15 @@ async fn see_loaded(remote: Arc<Remote>, version: u32, subject: String) {
     remote.changed();
 }
 
-/// `None` = it is under way; else what is to be said of it.
-async fn status(remote: &Remote, version: u32) -> Outcome<Option<Option<String>>> {
+/// How far a version of a policy is.
+enum Load {
+    UnderWay,
+    /// It is in force, or another one is in its place.
+    Over,
+    Failed(String),
+}
+
+async fn status(remote: &Remote, version: u32) -> Outcome<Load> {
     const LOADED: i32 = 2;
     const FAILED: i32 = 3;
     const SUPERSEDED: i32 = 4;
@@ -352,16 +367,14 @@ async fn status(remote: &Remote, version: u32) -> Outcome<Option<Option<String>>
         .client
         .answer("asking for its policy", calls.get_sandbox_policy_status(request))
         .await?;
-    if told.active_version >= version {
-        return Ok(Some(None));
-    }
     let revision = told.revision.unwrap_or_default();
     Ok(match revision.status {
-        LOADED | SUPERSEDED => Some(None),
+        _ if told.active_version >= version => Load::Over,
+        LOADED | SUPERSEDED => Load::Over,
         FAILED => {
             let why = shown(&revision.load_error, GATEWAY_WORDS_BYTES_MAX);
-            Some(Some(format!("the sandbox could not take policy version {version}: {why}")))
+            Load::Failed(format!("the sandbox could not take policy version {version}: {why}"))
         }
-        _ => None,
+        _ => Load::UnderWay,
     })
 }

@@ -5,10 +5,7 @@
 use std::{
     os::fd::OwnedFd,
     process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -52,6 +49,8 @@ use crate::{
 const STAYS: Duration = Duration::from_secs(2);
 /// What `ssh` ends with when it is at fault itself, or can't know better.
 const LOST: i32 = 255;
+/// How long it counts that somebody else types.
+const OWNED_FOR: Duration = Duration::from_secs(10);
 /// How soon a keyboard that was ours is free there again.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(15);
 /// Of the words with which a supervisor says that somebody else types.
@@ -62,31 +61,35 @@ const LET_GO: [u8; 2] = [0x10, 0x11];
 /// What is wanted of it from here.
 pub struct Wanted {
     held: watch::Sender<bool>,
-    /// Somebody else types, so that nobody here can.
-    owned: AtomicBool,
+    /// When it was last seen that somebody else types.
+    owned: Mutex<Option<Instant>>,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { held: watch::Sender::new(false), owned: AtomicBool::new(false) }
+        Self { held: watch::Sender::new(false), owned: Mutex::default() }
     }
 }
 
 impl Wanted {
     pub fn keyboard(&self, held: bool) {
-        if !held {
-            // Who tries later may find it free.
-            self.owned.store(false, Ordering::Relaxed);
-        }
         self.held.send_if_modified(|it| std::mem::replace(it, held) != held);
     }
 
+    fn owned(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody else types, as far as is known: after a while it is worth another try.
+    fn is_owned(&self) -> bool {
+        self.owned().is_some_and(|it| it.elapsed() < OWNED_FOR)
+    }
+
     pub fn may_type(&self) -> Outcome<()> {
-        match self.owned.load(Ordering::Relaxed) {
+        match self.is_owned() {
             false => Ok(()),
-            true => Err(Fault::busy("another client of the gateway holds the keyboard").hint(
-                "it is shown as it is; let go of the keyboard and take it again to try once more",
-            )),
+            true => Err(Fault::busy("another client of the gateway holds the keyboard")
+                .hint("it is shown as it is; try again when the other has let go of it")),
         }
     }
 }
@@ -114,6 +117,8 @@ struct Flow {
     guard: Guard,
     /// When it was last attached to by us as who types.
     typed_until: Option<Instant>,
+    /// Somebody else typed when it was last attached to.
+    refused: bool,
 }
 
 pub fn program(remote: &Arc<Remote>, wanted: &Arc<Wanted>) -> Program<PtyIo> {
@@ -132,6 +137,7 @@ pub fn program(remote: &Arc<Remote>, wanted: &Arc<Wanted>) -> Program<PtyIo> {
         pending: Vec::new(),
         guard: Guard::default(),
         typed_until: None,
+        refused: false,
     };
     tokio::spawn(run(flow, report));
     // Only who holds the keyboard gets here.
@@ -211,7 +217,8 @@ async fn over(remote: &Remote, starts: u32, code: i32) -> Option<ExitStatus> {
 /// One attachment, from its beginning to its end.
 async fn attach(flow: &mut Flow, pause: &mut Duration) -> Outcome<End> {
     let remote = Arc::clone(&flow.remote);
-    let owned = flow.wanted.owned.load(Ordering::Relaxed);
+    let owned = flow.wanted.is_owned();
+    flow.refused = false;
     let types = (*flow.held.borrow_and_update() || !flow.pending.is_empty()) && !owned;
     let way = tunnel::open(&remote).await?;
     let mut terminal = match *flow.size.borrow_and_update() {
@@ -232,7 +239,7 @@ async fn attach(flow: &mut Flow, pause: &mut Duration) -> Outcome<End> {
     let _ends = Ends(carried.abort_handle());
     flow.tail.attached();
     let end = pump(flow, output, keyboard, &mut ssh, said.clone(), pause).await;
-    if types {
+    if types && !flow.refused {
         flow.typed_until = Some(Instant::now());
     }
     if !matches!(end, Ok(End::Ended(..))) {
@@ -333,7 +340,7 @@ async fn pump(
                 _ => return Ok(ended(ssh, &said).await),
             },
             () = sleep_until(quiet), if flow.tail.is_looking() || !ready => {
-                ready = true;
+                (ready, quiet) = (true, Instant::now() + GATEWAY_REPLAY_FIRST_WITHIN);
                 let news = flow.tail.all();
                 flow.print(&news).await?;
             }
@@ -378,16 +385,17 @@ impl Flow {
 
     /// Its terminal is seen again.
     fn is_seen(&self) {
-        let owned = self.wanted.owned.load(Ordering::Relaxed);
+        let owned = self.wanted.is_owned();
         self.remote.differs(|seen| !owned && seen.terminal.take().is_some());
     }
 
     /// Somebody else types there: it is only watched from here, unless that is ourselves, a moment ago.
     fn is_owned(&mut self) -> Outcome<End> {
+        self.refused = true;
         if self.typed_until.is_some_and(|it| it.elapsed() < LETS_GO_WITHIN) {
             return Err(Fault::busy("its keyboard is not free yet"));
         }
-        self.wanted.owned.store(true, Ordering::Relaxed);
+        *self.wanted.owned() = Some(Instant::now());
         self.drop_typed();
         let words = "somebody else types into it by the gateway; it is only watched here";
         self.remote.differs(|seen| seen.terminal.replace(words.to_owned()).is_none());

@@ -40,23 +40,6 @@ impl RemotePlace {
         Self { remote, main: Arc::default(), changes }
     }
 
-    /// Waits until it is so far.
-    async fn until(&self, there: impl Fn(&Seen) -> bool, within: Duration) -> bool {
-        let mut changes = self.remote.changes();
-        let waiting = async {
-            loop {
-                changes.mark_unchanged();
-                if there(&self.remote.seen()) {
-                    return;
-                }
-                if changes.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        timeout(within, waiting).await.is_ok()
-    }
-
     fn runs(&self) -> Outcome<()> {
         match self.remote.seen().phase {
             Phase::Ready | Phase::Unknown(_) => Ok(()),
@@ -145,7 +128,8 @@ impl Place for RemotePlace {
             remote.take(&told);
         }
         let stopped = |it: &Seen| matches!(it.phase, Phase::Stopped | Phase::Error);
-        if self.until(stopped, grace.max(GATEWAY_ANSWER_WITHIN)).await {
+        let stopping = self.remote.until(stopped);
+        if timeout(grace.max(GATEWAY_ANSWER_WITHIN), stopping).await.is_ok() {
             return Ok(());
         }
         Err(Fault::late("the gateway is still stopping it").hint("look again: sandwatch ls"))

@@ -168,6 +168,20 @@ impl Remote {
         self.changes.send_modify(|it| *it = it.wrapping_add(1));
     }
 
+    /// Waits until it is so far.
+    pub async fn until(&self, there: impl Fn(&Seen) -> bool) {
+        let mut changes = self.changes();
+        loop {
+            changes.mark_unchanged();
+            if there(&self.seen()) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Changes what is known, and tells it if that is so.
     pub fn differs(&self, by: impl FnOnce(&mut Seen) -> bool) {
         if by(&mut self.lock()) {

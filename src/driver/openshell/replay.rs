@@ -53,11 +53,12 @@ impl Tail {
         }
     }
 
-    /// Nothing more comes for now: what was looked through in vain is all new.
+    /// Nothing more comes for now: what was looked through in vain is all new. Where nothing came at all, it may still come.
     pub fn all(&mut self) -> Vec<u8> {
-        let Some(looked) = self.looking.take().filter(|it| !it.is_empty()) else {
+        if self.looking.as_ref().is_none_or(Vec::is_empty) {
             return Vec::new();
-        };
+        }
+        let looked = self.looking.take().unwrap_or_default();
         self.keep(&looked);
         [AFRESH, &looked].concat()
     }
@@ -86,10 +87,11 @@ mod tests {
         assert_eq!(tail.take(b"31mother"), b"");
         let all = tail.all();
         assert!(all.starts_with(AFRESH) && all.ends_with(b"31mother"));
-        // Silence is no news.
+        // Silence is no news, however long it lasts.
         tail.attached();
         assert_eq!(tail.all(), b"");
-        assert_eq!(tail.take(b"!"), b"!");
+        assert!(tail.is_looking());
+        assert_eq!(tail.take(b"one31mother!"), b"!");
     }
 
     #[test]

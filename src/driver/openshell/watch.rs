@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     generated::v1::{self, sandbox_stream_event::Payload},
     log,
-    remote::Remote,
+    remote::{Phase, Remote},
 };
 use crate::base::{
     clock,
@@ -64,6 +64,8 @@ pub async fn follow(remote: Arc<Remote>) {
     let mut begun = false;
     let mut pause = RETRY_AFTER_MIN;
     loop {
+        // Of one that is stopped the list tells when it no longer is.
+        remote.until(|seen| seen.phase != Phase::Stopped).await;
         let fault = match listen(&remote, &mut taken, &mut begun, &mut pause).await {
             Ok(()) => Fault::lost("its stream ended"),
             Err(fault) => fault,
@@ -105,7 +107,7 @@ async fn listen(
         log_since_ms: if *begun { taken.newest_ms } else { 0 },
         ..v1::WatchSandboxRequest::default()
     })?;
-    let mut calls = client.news();
+    let mut calls = client.news(&remote.id);
     let mut stream = client.answer("watching it", calls.watch_sandbox(request)).await?;
     let mut first = true;
     loop {
@@ -157,6 +159,7 @@ pub async fn keep_drafts(remote: Arc<Remote>) {
             remote.changed();
         }
         let again = match fetched {
+            Ok(()) if remote.seen().phase == Phase::Stopped => 10 * GATEWAY_DRAFTS_EVERY,
             Ok(()) => GATEWAY_DRAFTS_EVERY,
             Err(_) => RETRY_AFTER_MAX,
         };

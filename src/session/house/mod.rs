@@ -294,7 +294,9 @@ impl Inner {
         let of_gate = self.gate.get().and_then(gate::Watch::note);
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()).chain(of_gate));
         let mut asks = self.asks.pending();
-        asks.extend(self.elsewhere().map(|it| it.asks()).unwrap_or_default());
+        if let Some(elsewhere) = self.elsewhere() {
+            asks.extend(elsewhere.asks());
+        }
         let asked = (asks.as_slice(), Self::whose(&rooms, &asks));
         let as_known = |(id, host): &(SessionId, Arc<Host>)| {
             host.session_beside(&Self::beside(&rooms, state, asked, id))
