@@ -240,7 +240,8 @@ impl Row {
 
     /// Whether it is stopped and its first command can be started again.
     pub fn is_startable(&self) -> bool {
-        self.sandbox.state == State::Stopped && self.sandbox.capabilities.snapshot
+        let can = self.sandbox.capabilities;
+        self.sandbox.state == State::Stopped && (can.snapshot || can.start)
     }
 
     /// Whether a program of it prints just now, or it is being made.

@@ -3,6 +3,7 @@
 mod access;
 mod files;
 mod gate;
+mod gateway;
 mod gpus;
 mod hubs;
 mod metrics;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use access::*;
 pub use files::*;
 pub use gate::*;
+pub use gateway::*;
 pub use gpus::*;
 pub use hubs::*;
 pub use metrics::*;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     args::{ContextAddArgs, ContextArgs, ContextRmArgs, ContextVerb, JsonArgs},
-    out, paint,
+    gateway, out, paint,
     table::{Cell, Table, Tone},
 };
 use crate::{
@@ -38,7 +38,12 @@ pub async fn context(paths: &Paths, verb: ContextVerb) -> Outcome<out::Code> {
         ContextVerb::Ls(args) => ls(paths, &args),
         ContextVerb::Add(args) => add(paths, args).await,
         ContextVerb::Use(args) => choose(paths, &args),
-        ContextVerb::Rm(args) => rm(paths, &args),
+        ContextVerb::Rm(args) => {
+            let gone = Contexts::load(paths)?.find(&args.name)?.clone();
+            let code = rm(paths, &args)?;
+            gateway::end(paths, &gone).await?;
+            Ok(code)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     args::{HubVerb, JsonArgs, ServeArgs},
+    gateway,
     json::{CheckView, HubView},
     link, members, out, paint,
     table::{Cell, Table, Tone},
@@ -45,6 +46,8 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
                 link.runtime.shutdown().await?;
                 if target.is_local() {
                     hub::ended(&target.paths).await?;
+                } else if gateway::is_one(target) {
+                    hub::ended(&target.paths.of_gateway(target.name())).await?;
                 }
                 if kept > 0 {
                     let verb = if kept == 1 { "lives" } else { "live" };
@@ -56,7 +59,7 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) => return Err(fault),
         },
         HubVerb::Proxy(_) => return Err(Fault::bug("a verb was dispatched twice")),
-        HubVerb::Serve(args) => serve(&target.paths, args).await?,
+        HubVerb::Serve(args) => serve(target, args).await?,
         HubVerb::Invite(args) => {
             return members::invite(&*link::hub(target).await?.runtime, args).await;
         }
@@ -68,7 +71,9 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
 }
 
 /// The hub itself, until it is told to end.
-async fn serve(paths: &Paths, args: ServeArgs) -> Outcome<()> {
+async fn serve(target: &link::Target, args: ServeArgs) -> Outcome<()> {
+    let paths = &target.paths;
+    let of_gateway = gateway::is_one(target);
     let detached = args.detached;
     dumps::keep_none();
     let claim = match hub::claim(paths).await {
@@ -83,20 +88,27 @@ async fn serve(paths: &Paths, args: ServeArgs) -> Outcome<()> {
         false => None,
     };
     let program = OWN_PROGRAM.into();
-    let drivers = Registry::standard();
+    let drivers = match of_gateway {
+        true => gateway::drivers(target)?,
+        false => Registry::standard(),
+    };
     let engine = Engine::open(Options { paths: paths.clone(), drivers, program }).await?;
-    if let Err(fault) = local::way_out_is_known() {
+    if !of_gateway && let Err(fault) = local::way_out_is_known() {
         engine.warn(&format!("no sandbox whose network asks can be made: {fault}"));
     }
-    let metrics = tokio::spawn(serve_metrics(paths.clone(), engine.clone()));
+    // Where they are served there is one place, and that is this user's own hub's.
+    let own = (!of_gateway).then(|| serve_metrics(paths.clone(), engine.clone()));
+    let metrics = own.map(tokio::spawn);
     let (over, ends) = watch::channel(false);
     let collected = tokio::spawn(tell_collector(engine.clone(), ends));
-    let door = match asked {
+    let door = match asked || of_gateway {
         true => door,
         false => configured_door(paths, &engine).await,
     };
     let served = claim.serve_at(Arc::new(engine.clone()), hub::told_to_end(), door).await;
-    metrics.abort();
+    if let Some(metrics) = metrics {
+        metrics.abort();
+    }
     over.send_replace(true);
     if tokio::time::timeout(COLLECTED_AT_LAST_WITHIN, collected).await.is_err() {
         tracing::warn!("a collector did not take the last of it");

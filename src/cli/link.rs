@@ -96,10 +96,12 @@ fn asks() -> bool {
 
 async fn started(target: &Target, patience: Option<Duration>, asks: bool) -> Outcome<Link> {
     let options = client::Options { identity: identity(), patience };
-    let runtime = if target.is_local() {
-        client::connect_or_start(&target.paths, options).await?
-    } else {
-        reach(target, options, client::Opening { starts: true, asks }).await?
+    let runtime = match &target.context.address {
+        _ if target.is_local() => client::connect_or_start(&target.paths, options).await?,
+        Address::OpenShell { .. } => {
+            client::connect_or_start_gateway(&target.paths, target.name(), options).await?
+        }
+        _ => reach(target, options, client::Opening { starts: true, asks }).await?,
     };
     Ok(Link::over(runtime))
 }

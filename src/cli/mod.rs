@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod files;
 mod foreign;
+mod gateway;
 mod hook;
 mod hub;
 mod json;
@@ -117,6 +118,10 @@ fn dispatch(Cli { context: said, verb }: Cli) -> Outcome<out::Code> {
     match verb {
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man) => manual::page(),
+        // `ssh` waits for it, and nothing else is needed.
+        Some(Verb::OpenshellTunnel { path }) => {
+            crate::driver::openshell::hand_over(&path).map(|()| out::DONE)
+        }
         // In a sandbox there is no home, no log and no hub.
         Some(Verb::Ask(args)) => inside(ask::ask(args)),
         Some(Verb::Hook(args)) => Ok(hook::or_block(|| inside(hook::hook(args)))),
@@ -164,7 +169,15 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
     let own = matches!(verb, Some(Verb::Demo(_) | Verb::Hub(args::HubVerb::Serve(_))));
     let said = if own { Some(&ContextName::local()) } else { said };
     let named = said.is_some();
-    let target = Target::chosen(paths, said)?;
+    let mut target = Target::chosen(paths, said)?;
+    let gateway = match &verb {
+        Some(Verb::Hub(args::HubVerb::Serve(args))) => args.gateway.clone(),
+        _ => None,
+    };
+    if let Some(name) = &gateway {
+        target = Target { paths: paths.of_gateway(name), ..Target::chosen(paths, Some(name))? };
+    }
+    let paths = &target.paths.clone();
     let name = match &verb {
         None | Some(Verb::Demo(_)) => "console",
         Some(Verb::Hub(args::HubVerb::Serve(_))) => "hub",
@@ -258,6 +271,7 @@ async fn run_verb(target: &Target, named: bool, verb: Option<Verb>) -> Outcome<o
                 | Verb::Context(_)
                 | Verb::Completions { .. }
                 | Verb::Man
+                | Verb::OpenshellTunnel { .. }
                 | Verb::Policy(_)
                 | Verb::Ask(_)
                 | Verb::Hook(_)

@@ -35,7 +35,7 @@ use self::{dial::Wires, start::Starter};
 pub use self::{
     enrol::enrol,
     ssh::proxy_greeting,
-    start::{connect_or_start, stream},
+    start::{connect_or_start, connect_or_start_gateway, stream},
     way::{Opening, Way},
 };
 use crate::{

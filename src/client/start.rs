@@ -23,6 +23,7 @@ use crate::{
         text::shown,
     },
     config::{
+        contexts::ContextName,
         environment,
         paths::{Paths, SocketPath},
     },
@@ -39,6 +40,8 @@ const PROBE_BYTES: usize = 64 * 1024;
 pub(super) struct Starter {
     paths: Paths,
     program: PathBuf,
+    /// It is the hub of this gateway; `None` = this user's own.
+    gateway: Option<ContextName>,
 }
 
 /// One stream of bytes to this instance's hub, which is started when none runs and that is wanted: for who carries them
@@ -58,7 +61,24 @@ pub async fn stream(paths: &Paths, starts: bool) -> Outcome<std::os::unix::net::
 
 /// Connects to this instance's hub, which is started when none runs, and again should it die.
 pub async fn connect_or_start(paths: &Paths, options: Options) -> Outcome<Client> {
-    let starter = Starter::new(paths)?;
+    connect_or_start_one(paths, None, options).await
+}
+
+/// The same for the hub of an OpenShell gateway.
+pub async fn connect_or_start_gateway(
+    paths: &Paths,
+    gateway: &ContextName,
+    options: Options,
+) -> Outcome<Client> {
+    connect_or_start_one(&paths.of_gateway(gateway), Some(gateway.clone()), options).await
+}
+
+async fn connect_or_start_one(
+    paths: &Paths,
+    gateway: Option<ContextName>,
+    options: Options,
+) -> Outcome<Client> {
+    let starter = Starter { gateway, ..Starter::new(paths)? };
     let way = Way::Unix(paths.hub_socket());
     let opening = Opening { starts: false, asks: false };
     match Client::over(way.clone(), options.clone(), opening, Some(starter.clone())).await {
@@ -74,7 +94,7 @@ impl Starter {
     fn new(paths: &Paths) -> Outcome<Self> {
         let program = std::env::current_exe()
             .map_err(|error| Fault::io("looking for the program of this process", &error))?;
-        Ok(Self { paths: paths.clone(), program })
+        Ok(Self { paths: paths.clone(), program, gateway: None })
     }
 
     /// Starts a hub and waits until it takes connections. When several do this at once, the lock
@@ -122,8 +142,12 @@ impl Starter {
         let copy = copy.map_err(|error| Fault::io("sharing the log of the hub", &error))?;
         super::sys::keep_descriptors_from_children();
         // `--detached` makes it leave this terminal and this directory before anything else.
-        Command::new(&self.program)
-            .args(["hub", "serve", "--detached"])
+        let mut command = Command::new(&self.program);
+        command.args(["hub", "serve", "--detached"]);
+        if let Some(gateway) = &self.gateway {
+            command.args(["--gateway", gateway.as_str()]);
+        }
+        command
             .env_clear()
             .envs(environment::for_hub())
             .stdin(Stdio::null())

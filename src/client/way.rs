@@ -88,7 +88,8 @@ impl Way {
                 port: *port,
                 credentials: paths.context(&context.name),
             }),
-            Address::OpenShell { .. } => Err(not_yet(&context.address)),
+            // A hub of its own, on this machine, speaks to it.
+            Address::OpenShell { .. } => Ok(Self::Unix(paths.of_gateway(&context.name).hub_socket())),
         }
     }
 

@@ -134,6 +134,19 @@ impl Paths {
         }
         Ok(dir)
     }
+    /// Of the hub of an OpenShell gateway, which keeps apart from this user's own all but the configuration.
+    #[must_use]
+    pub fn of_gateway(&self, name: &ContextName) -> Self {
+        let below = |dir: &Path| dir.join("gateways").join(name.as_str());
+        let Self { home, config, state, run } = self;
+        let (home, config) = (home.clone(), config.clone());
+        Self { home, config, state: below(state), run: below(run) }
+    }
+    /// Where the command line of OpenShell keeps what it needs for the gateway that it calls so.
+    pub fn of_openshell(name: &ContextName) -> Option<PathBuf> {
+        let config = directories::BaseDirs::new()?.config_dir().to_owned();
+        Some(config.join("openshell/gateways").join(name.as_str()).join("mtls"))
+    }
     pub fn run(&self) -> &Path {
         &self.run
     }

@@ -6,13 +6,14 @@ use std::{future::Future, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration
 use async_trait::async_trait;
 
 use super::{
-    Changes, Doors, Driver, Ground, Hosting, Kept, Meter, PipeIo, Place, PlaceFacts, Program,
-    PtyIo, Shelf, Stillness, Syscalls, Taken, Touches, files,
+    Changes, Doors, Driver, Elsewhere, Enlisted, Ground, Hosting, Kept, Meter, PipeIo, Place,
+    PlaceFacts, Program, PtyIo, Roster, Shelf, Stillness, Syscalls, Taken, Touches, files,
 };
 use crate::{
     base::{
         clock::{self, Timestamp},
         fault::{Fault, Outcome},
+        id::SandboxId,
         limits::{
             ANSWER_WITHIN, CREATE_WITHIN, FETCH_WITHIN, IMAGE_WITHIN, LOOK_WITHIN, SNAPSHOT_WITHIN,
         },
@@ -176,12 +177,35 @@ impl Driver for Guarded {
         self.inner.meter()
     }
 
+    fn roster(&self) -> Option<Box<dyn Roster>> {
+        let (driver, inner) = (self.inner.name(), self.inner.roster()?);
+        Some(Box::new(GuardedRoster { driver, inner }))
+    }
+
     fn prune(&self, sandboxes: &Path, snapshots: &Path) -> Outcome<()> {
         self.inner.prune(sandboxes, snapshots)
     }
 
     fn tidy(&self, sandboxes: &Path) {
         self.inner.tidy(sandboxes);
+    }
+}
+
+/// A roster whose places are behind their guard. It waits as long as it likes for news.
+struct GuardedRoster {
+    driver: &'static str,
+    inner: Box<dyn Roster>,
+}
+
+#[async_trait]
+impl Roster for GuardedRoster {
+    async fn next(&mut self) -> Outcome<Vec<Enlisted>> {
+        self.inner.next().await
+    }
+
+    fn place(&self, id: &SandboxId) -> Option<Arc<dyn Place>> {
+        let inner = self.inner.place(id)?;
+        Some(Arc::new(GuardedPlace { driver: self.driver, inner }))
     }
 }
 
@@ -212,6 +236,10 @@ impl Place for GuardedPlace {
 
     fn can_ask(&self) -> bool {
         self.inner.can_ask()
+    }
+
+    fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        self.inner.elsewhere()
     }
 
     fn root(&self) -> Option<OwnedFd> {
@@ -250,7 +278,7 @@ impl Place for GuardedPlace {
     }
 
     async fn resume(&self) -> Outcome<()> {
-        self.require(|it| it.pause, "resume a sandbox")?;
+        self.require(|it| it.pause || it.start, "resume a sandbox")?;
         within(self.driver, "resume", ANSWER_WITHIN, self.inner.resume()).await
     }
 

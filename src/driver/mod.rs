@@ -6,6 +6,7 @@ pub mod docker;
 pub mod fake;
 pub mod files;
 pub mod guard;
+pub mod openshell;
 pub mod registry;
 pub mod local;
 mod literal;
@@ -16,6 +17,7 @@ pub mod sockets;
 mod tar;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -32,10 +34,11 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::{Fault, Outcome},
-        id::{SandboxId, SnapshotId},
+        id::{AskId, SandboxId, SnapshotId},
         units::Size,
     },
     model::{
+        ask::{Answer, Asked, Request},
         capability::Capabilities,
         change::{Applied, ApplyRequest, DiffPiece, DiffRequest},
         check::Check,
@@ -55,6 +58,8 @@ pub enum Hosting {
     Hub,
     /// In one shim process per sandbox, which outlives the hub.
     Shim,
+    /// By somebody else, for ever: the hub joins what runs there, and a sandbox is here as long as it is there.
+    Elsewhere,
 }
 
 /// What one look at the files of a workspace tells of changes.
@@ -284,6 +289,11 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't look at files", self.name())))
     }
 
+    /// What tells which sandboxes there are, for `Hosting::Elsewhere`; given away once.
+    fn roster(&self) -> Option<Box<dyn Roster>> {
+        None
+    }
+
     /// Lets go of what it kept for later and nothing stands on, by the directories that hold those of all sandboxes
     /// and snapshots. Blocks on files.
     fn prune(&self, _sandboxes: &Path, _snapshots: &Path) -> Outcome<()> {
@@ -293,6 +303,64 @@ pub trait Driver: Send + Sync + 'static {
     /// Takes up removals that the hub before did not finish, in the directory that holds those of all
     /// sandboxes. Returns at once; the work goes on in the background.
     fn tidy(&self, _sandboxes: &Path) {}
+}
+
+/// Tells which sandboxes there are where others make and keep them.
+#[async_trait]
+pub trait Roster: Send + Sync {
+    /// All of them, at once the first time and then as soon as there are others; a fault as often as that is another.
+    async fn next(&mut self) -> Outcome<Vec<Enlisted>>;
+
+    /// One of those that were told last.
+    fn place(&self, id: &SandboxId) -> Option<Arc<dyn Place>>;
+}
+
+/// A sandbox that somebody else made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enlisted {
+    /// The same for as long as it is there, whichever hub asks.
+    pub id: SandboxId,
+    /// As it is called there.
+    pub name: String,
+    /// Sets it apart from another of that name.
+    pub beside: String,
+    pub created_at: Timestamp,
+    pub labels: BTreeMap<String, String>,
+    pub image: Option<String>,
+    pub command: Vec<String>,
+}
+
+/// What a place has beside the rest when its sandbox is kept elsewhere, where others have a say too.
+#[async_trait]
+pub trait Elsewhere: Send + Sync {
+    /// What runs in it without having been started from here: each is to be a session, the first as the sandbox's own.
+    fn residents(&self) -> Vec<Resident>;
+
+    /// Takes part in one of those.
+    async fn join(&self, resident: &Resident) -> Outcome<Program<PtyIo>>;
+
+    /// Whether what is typed into one of those arrives.
+    fn may_type(&self, resident: &Resident) -> Outcome<()>;
+
+    /// Somebody here steps into one of those, or nobody does any more.
+    fn keyboard(&self, resident: &Resident, held: bool);
+
+    /// What waits there for an answer.
+    fn asks(&self) -> Vec<Asked>;
+
+    /// Gives one; whoever waits has it when this returns.
+    async fn answer(&self, ask: &AskId, answer: &Answer) -> Outcome<()>;
+
+    /// Takes back what was allowed by an answer to that.
+    async fn take_back(&self, request: &Request) -> Outcome<()>;
+}
+
+/// A program that is there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// Another one for each time that it was started.
+    pub key: String,
+    pub spec: SessionSpec,
 }
 
 /// Reads what sandboxes use. It remembers what it needs to be quick, and only that.
@@ -347,6 +415,12 @@ pub trait Place: Send + Sync {
     /// Whether its programs can ask a person, and it has the files that were laid down for its agents.
     fn can_ask(&self) -> bool {
         false
+    }
+
+    /// What it has beside the rest where its sandbox is kept elsewhere: then what `facts` says of its state counts, whatever
+    /// was done from here.
+    fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        None
     }
 
     /// Its root directory as its programs see it, for who resolves all below it. `None` where it has none of its own.

@@ -110,6 +110,7 @@ impl Inner {
         let adopted = match &hosting {
             Ok(Hosting::Shim) => adopt(&ground, within).await,
             Ok(Hosting::Hub) => Err(Fault::lost("it ended with the hub that held it")),
+            Ok(Hosting::Elsewhere) => return self.await_roster(sandbox, spec, version).await,
             Err(fault) => Err(fault.clone()),
         };
         // No answer is no death: one that is stopped or overwhelmed keeps its sandbox alive.

@@ -229,7 +229,14 @@ impl Inner {
         };
         self.keep_ask(&ask, Some(words::decided(&ask, by)), answered).await?;
         let released = self.release(id, &ask.asked.id, &told).await;
-        if released.as_ref().is_err_and(|it| it.kind() == Kind::Absent) {
+        // Elsewhere somebody else has the last word, and may say no; of silence nobody knows what it means.
+        let elsewhere = self.fleet().get(id).is_ok_and(|it| it.elsewhere);
+        let refused = |it: &Fault| match it.kind() {
+            Kind::Absent => true,
+            Kind::Lost | Kind::Late => false,
+            _ => elsewhere,
+        };
+        if released.as_ref().is_err_and(refused) {
             // Nothing was allowed by it: the record says so.
             let ask = Ask { state: AskState::Withdrawn, ..ask };
             self.store.amend_ask(row(&ask), Some(words::fruitless(&ask))).await?;
@@ -272,8 +279,9 @@ impl Inner {
             answer.scope = Scope::Once;
         }
         let answered = seat.answer(ask, answer, decision.besides.edit.clone()).await;
+        let elsewhere = self.fleet().get(id).is_ok_and(|it| it.elsewhere);
         answered.map_err(|fault| match fault.kind() {
-            Kind::Absent => {
+            Kind::Absent if !elsewhere => {
                 Fault::absent("it was withdrawn just before, so nothing came of the answer")
             }
             _ => fault,

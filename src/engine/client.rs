@@ -107,6 +107,10 @@ impl Runtime for Client {
     async fn list(&self) -> Outcome<Vec<Sandbox>> {
         let shared = self.engine.fleet().shared();
         self.engine.attention.notify_one();
+        // Nobody is to take it for an empty list that nobody can be asked.
+        if let (true, Some(fault)) = (shared.is_empty(), self.engine.unlisted()) {
+            return Err(fault);
+        }
         Ok(fleet::sorted(shared).into_iter().map(Arc::unwrap_or_clone).collect())
     }
 

@@ -224,6 +224,9 @@ impl Inner {
                 let place = driver.create(&ground, spec).await?;
                 Arc::new(House::new(ground, place, recordings, spec.record))
             }
+            Hosting::Elsewhere => {
+                return Err(Fault::unsupported("such a sandbox is made where it is kept"));
+            }
             Hosting::Shim => {
                 let policy = self.paths.policy();
                 let workspace = &spec.workspace;

@@ -90,6 +90,8 @@ pub(super) struct Entry {
     pub pulsing: bool,
     /// Rung for whoever listens to the seat, who then stops.
     pub deaf: Arc<Notify>,
+    /// Others keep it, and say in all what becomes of it.
+    pub elsewhere: bool,
     /// A removal has begun: the end of its seat is no news.
     pub removing: bool,
     /// A removal wants to begin: a stop under way gives way to it.
@@ -189,6 +191,7 @@ impl Entry {
             unheard: false,
             pulsing: false,
             deaf: Arc::default(),
+            elsewhere: false,
             removing: false,
             leaving: watch::Sender::new(false),
             execs: Arc::default(),

@@ -84,7 +84,7 @@ impl Inner {
             let Ok(entry) = fleet.get_mut(id) else { return };
             // While it is made or removed, the verb at work speaks; of one whose host is known to be dead,
             // a report is old.
-            let creating = entry.sandbox.state == State::Creating;
+            let creating = entry.sandbox.state == State::Creating && !entry.elsewhere;
             if entry.removing || creating || entry.seat.is_none() {
                 return;
             }
@@ -254,7 +254,7 @@ pub(super) fn apply(sandbox: &mut Sandbox, report: SeatReport) {
 fn next(entry: &super::fleet::Entry) -> Next {
     let sandbox = &entry.sandbox;
     let first_ended = sandbox.sessions.first().is_some_and(|it| it.exit.is_some());
-    if entry.removing {
+    if entry.removing || entry.elsewhere {
         return Next::Nothing;
     }
     if entry.spec.remove_on_exit && first_ended {

@@ -11,6 +11,7 @@ mod client;
 mod create;
 mod demo;
 mod doctor;
+mod elsewhere;
 mod explain;
 mod feed;
 mod files;
@@ -55,7 +56,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, Semaphore},
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
 };
 
 pub use demo::demo;
@@ -132,6 +133,10 @@ struct Inner {
     file_steps: Arc<Semaphore>,
     /// For snapshots that are taken by time: many may be due at once.
     timers: Semaphore,
+    /// Those who ask others which sandboxes they keep.
+    rosters: Mutex<Vec<AbortHandle>>,
+    /// Why they can't tell.
+    unlisted: Mutex<Option<Fault>>,
     /// What programs changed in files, for lists of what happened.
     files: timeline::files::Files,
     started: Duration,
@@ -183,6 +188,8 @@ impl Engine {
             lookers: Arc::new(Semaphore::new(CHANGES_AT_ONCE)),
             file_steps: Arc::new(Semaphore::new(FILES_STEPS_MAX)),
             timers: Semaphore::new(SNAPSHOTS_AT_ONCE),
+            rosters: Mutex::default(),
+            unlisted: Mutex::default(),
             files: timeline::files::Files::default(),
             started: clock::monotonic(),
         });
@@ -212,6 +219,7 @@ impl Engine {
         *inner.caller() = Some(away::start(&inner));
         pulse::start(&inner);
         gauges::start(&inner);
+        elsewhere::start(&inner).await;
         Ok(Self { inner })
     }
 
@@ -245,6 +253,8 @@ impl Drop for Inner {
         if let Some(caller) = self.caller().take() {
             caller.abort();
         }
+        let rosters = self.rosters.get_mut().unwrap_or_else(PoisonError::into_inner);
+        rosters.iter().for_each(AbortHandle::abort);
         self.deadlines.notify_one();
         self.attention.notify_one();
         self.asked.notify_one();

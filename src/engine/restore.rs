@@ -69,6 +69,13 @@ impl Inner {
         id: &SandboxId,
         to: Option<&SnapshotId>,
     ) -> Outcome<Sandbox> {
+        // Who keeps it elsewhere starts it, and goes back to nothing.
+        if self.fleet().get(id).is_ok_and(|it| it.elsewhere && it.sandbox.capabilities.start)
+            && to.is_none()
+        {
+            self.resume(id).await?;
+            return Ok(Sandbox::clone(&self.fleet().get(id)?.sandbox));
+        }
         let verbs = self.verbs(id)?;
         let _held = verbs.lock().await;
         let (sandbox, seat) = self.look(id)?;

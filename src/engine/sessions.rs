@@ -225,7 +225,12 @@ impl Inner {
             let Some(session) = entry.session(id).filter(|it| it.exit.is_none()) else {
                 return Ok(());
             };
-            if !lease::may_type(session.lease.as_ref(), who, clock::wall()) {
+            let (lease, now) = (session.lease.as_ref(), clock::wall());
+            if !lease::may_type(lease, who, now) {
+                return Ok(());
+            }
+            // Elsewhere others look at it too: it is left as it is unless somebody here has stepped in.
+            if entry.elsewhere && lease::current(lease, now).is_none() {
                 return Ok(());
             }
             entry.seat()?

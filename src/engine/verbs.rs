@@ -68,6 +68,12 @@ impl Inner {
                 seat.resume().await?;
                 self.settle(id, State::Running).await
             }
+            // Only who keeps it elsewhere has anything left to start.
+            (State::Stopped, Some(seat)) if sandbox.capabilities.start => {
+                seat.resume().await?;
+                self.fleet().get_mut(id)?.sandbox_mut().stop_asked = false;
+                self.persist(id).await
+            }
             _ => Err(unfit(&sandbox, "resumed")),
         }
     }
@@ -198,11 +204,16 @@ impl Inner {
             },
             // It could not be heard since the hub began, or it is dead.
             None if driver.hosting() == Hosting::Shim => self.end_shim(&ground).await,
+            None if driver.hosting() == Hosting::Elsewhere => {
+                return Err(Fault::failed("who keeps it can't be reached, so it is not removed"));
+            }
             None => Ok(()),
         };
         match removed {
             // It has nothing more to say, whatever becomes of what it leaves.
             Ok(()) => self.fleet().get_mut(id)?.seat = None,
+            // Nothing dies there because it can't be reached.
+            Err(fault) if driver.hosting() == Hosting::Elsewhere => return Err(fault),
             // Its host is dead: the driver's sweep does the rest.
             Err(fault) if matches!(fault.kind(), Kind::Lost | Kind::Absent) => {}
             Err(fault) => return Err(fault),

@@ -32,6 +32,8 @@ capabilities! {
     pause = "pause";
     /// Ending every process while the files stay.
     stop = "stop";
+    /// Starting again what was stopped, by the verb that lets paused ones go on.
+    start = "start";
     /// Sessions live on while the hub is down and are adopted by the next.
     reattach = "reattach";
     /// Choosing the image that a sandbox's files begin as.

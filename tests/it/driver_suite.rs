@@ -72,6 +72,7 @@ async fn seat_of(
             let place = driver.create(ground, &spec).await.unwrap();
             Arc::new(House::new(ground.clone(), place, recordings.to_owned(), true))
         }
+        Hosting::Elsewhere => panic!("such a sandbox is made where it is kept"),
         Hosting::Shim => {
             ShimLink::launch(PROGRAM.as_ref(), ground, recordings, (None, None), &spec)
                 .await

@@ -59,7 +59,7 @@ fn sources() -> Vec<(String, Source)> {
     files
         .into_iter()
         .map(|file| (file.strip_prefix(&src).unwrap().to_str().unwrap().to_owned(), file))
-        .filter(|(name, _)| !name.starts_with("wire/generated/"))
+        .filter(|(name, _)| !name.contains("/generated/"))
         .map(|(name, file)| {
             let source = Source::read(&name, &fs::read_to_string(file).unwrap());
             (name, source)

@@ -101,6 +101,16 @@ mod files_cli;
 mod files_docker;
 mod files_grades;
 mod files_local;
+mod gateway_asks;
+mod gateway_exec;
+mod gateway_main;
+mod gateway_shell;
+mod gateway_sandboxes;
+mod gateway_stage;
+mod gateway_terminals;
+#[cfg(feature = "tls")]
+mod gateway_tls;
+mod gateway_wire;
 mod given;
 mod gpus;
 mod hostile_local;

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use sandwatch::{
     app::action::{ACTIONS, ActionSpec, Risk, Scope},
-    driver::{Driver, docker::Docker, fake::FakeDriver, local},
+    driver::{Driver, docker::Docker, fake::FakeDriver, local, openshell},
     hub::roles::{CALLS, Content},
     model::{capability::Capabilities, member::Role},
     ui::{
@@ -153,6 +153,7 @@ fn capabilities() -> String {
     let drivers = [
         ("local", local::at_best()),
         ("docker", Docker.capabilities()),
+        ("openshell", openshell::capabilities()),
         ("fake", FakeDriver::default().capabilities()),
     ];
     page.push_str("| capability | meaning |");

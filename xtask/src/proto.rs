@@ -8,6 +8,9 @@ use crate::{Done, root, write_or_check};
 
 const PROTOS: &[&str] = &["sandwatch/v1/sandwatch.proto", "sandwatch/shim/v1/shim.proto"];
 const MADE: &[&str] = &["sandwatch.v1.rs", "sandwatch.shim.v1.rs", "descriptor.bin"];
+/// Another's: what a gateway is told and asked.
+const GATEWAY: &str = "openshell/v1/openshell.proto";
+const MADE_OF_IT: &str = "openshell.v1.rs";
 
 pub fn run(check: bool) -> Done {
     let out = root().join("target/xtask-proto");
@@ -26,5 +29,14 @@ pub fn run(check: bool) -> Done {
     for name in MADE {
         files.push((PathBuf::from("src/wire/generated").join(name), fs::read(out.join(name))?));
     }
+    tonic_prost_build::configure()
+        .out_dir(&out)
+        .bytes(".")
+        .build_client(true)
+        // For the gateway in tests.
+        .build_server(true)
+        .compile_fds(protox::compile([GATEWAY], [root().join("proto")])?)?;
+    let made = PathBuf::from("src/driver/openshell/generated").join(MADE_OF_IT);
+    files.push((made, fs::read(out.join(MADE_OF_IT))?));
     write_or_check(files, check, "proto")
 }

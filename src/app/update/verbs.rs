@@ -178,7 +178,7 @@ impl Turn<'_> {
             [one] => losses::of_one(one, verb),
             many => losses::of_many(many, verb),
         };
-        let startable = |it: &&Sandbox| it.capabilities.snapshot;
+        let startable = |it: &&Sandbox| it.capabilities.snapshot || it.capabilities.start;
         if verb == Verb::Stop && sandboxes.iter().any(startable) {
             let key = self.state.key_words(Action::Start);
             lines.push(format!("{key} starts a stopped one again, on its files."));

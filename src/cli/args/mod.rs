@@ -142,6 +142,9 @@ pub enum Verb {
     /// Hubs elsewhere, by name: every verb and the console speak to the current one, or to --context NAME
     #[command(subcommand)]
     Context(ContextVerb),
+    /// Give `ssh` the connection at this socket
+    #[command(name = "openshell-tunnel", hide = true)]
+    OpenshellTunnel { path: std::path::PathBuf },
     /// What works here, what does not, and how to get it
     Doctor(JsonArgs),
     /// Print the completions of a shell
@@ -518,6 +521,9 @@ pub struct ServeArgs {
     /// Leave the terminal and the directory it was started from
     #[arg(long, hide = true)]
     pub detached: bool,
+    /// Be the hub of an OpenShell gateway, by the name of its context: all that it has and nothing else
+    #[arg(long, value_name = "NAME", value_parser = values::context)]
+    pub gateway: Option<ContextName>,
 }
 
 #[derive(Debug, Args)]

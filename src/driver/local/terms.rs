@@ -91,6 +91,7 @@ pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
         exec: true,
         pause: !container || layout.can_freeze().is_some(),
         stop: true,
+        start: false,
         reattach: true,
         image: image::can_be_under(grade),
         workspace_cow: namespaces,

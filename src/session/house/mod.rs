@@ -1,5 +1,6 @@
 //! One sandbox's sessions over a driver's place.
 
+mod elsewhere;
 mod rooms;
 mod verbs;
 
@@ -25,7 +26,7 @@ use crate::{
         fault::{Fault, Outcome},
         id::SessionId,
     },
-    driver::{Ground, Place},
+    driver::{Ground, Place, Resident},
     gate,
     model::{
         ask::{Asked, Request},
@@ -57,16 +58,22 @@ struct Inner {
     rooms: Mutex<Rooms>,
     /// One start at a time: ordinals are given in order.
     opening: tokio::sync::Mutex<()>,
+    /// Held by whoever takes part in what runs elsewhere.
+    joining: tokio::sync::Mutex<()>,
     /// Held to write while all is held still, which who starts something waits for.
     still: Arc<tokio::sync::RwLock<()>>,
 }
 
 struct Rooms {
+    /// Whoever keeps it knows better, always.
+    elsewhere: bool,
     state: State,
     /// Since when.
     since: Timestamp,
     hosts: Vec<(SessionId, Arc<Host>)>,
     next_ordinal: u32,
+    /// Sessions of programs that were there already.
+    residents: Vec<(SessionId, Resident)>,
     /// What a person should know, beside what the place says.
     notes: Vec<String>,
 }
@@ -75,6 +82,7 @@ impl Rooms {
     /// While it lives, a place may know better what happened to it by other hands.
     fn state_by(&self, seen: Option<State>) -> State {
         match self.state {
+            state if self.elsewhere => seen.unwrap_or(state),
             State::Running | State::Paused => seen.unwrap_or(self.state),
             state => state,
         }
@@ -90,6 +98,7 @@ impl Rooms {
 impl House {
     /// `recordings` is the directory of all recordings; with `record` they outlive the sandbox.
     pub fn new(ground: Ground, place: Arc<dyn Place>, recordings: PathBuf, record: bool) -> Self {
+        let elsewhere = place.elsewhere().is_some();
         let inner = Arc::new(Inner {
             ground,
             place,
@@ -101,15 +110,19 @@ impl House {
             agents: OnceLock::new(),
             rules: OnceLock::new(),
             rooms: Mutex::new(Rooms {
+                elsewhere,
                 state: State::Running,
                 since: clock::wall(),
                 hosts: Vec::new(),
                 next_ordinal: 1,
+                residents: Vec::new(),
                 notes: Vec::new(),
             }),
             opening: tokio::sync::Mutex::new(()),
+            joining: tokio::sync::Mutex::new(()),
             still: Arc::default(),
         });
+        inner.join_residents();
         let (place, weak) = (Arc::clone(&inner.place), Arc::downgrade(&inner));
         let watching = tokio::spawn(async move {
             let reason = loop {
@@ -120,6 +133,7 @@ impl House {
                 }
                 let Some(inner) = weak.upgrade() else { return };
                 inner.feed.changed();
+                inner.join_residents();
             };
             if let Some(inner) = weak.upgrade() {
                 inner.gone(reason);
@@ -292,7 +306,10 @@ impl Inner {
         let state = rooms.state_by(seen);
         let of_gate = self.gate.get().and_then(gate::Watch::note);
         facts.notes.extend(rooms.notes.iter().cloned().chain(self.asks.note()).chain(of_gate));
-        let asks = self.asks.pending();
+        let mut asks = self.asks.pending();
+        if let Some(elsewhere) = self.elsewhere() {
+            asks.extend(elsewhere.asks());
+        }
         let asked = (asks.as_slice(), Self::whose(&rooms, &asks));
         let as_known = |(id, host): &(SessionId, Arc<Host>)| {
             host.session_beside(&Self::beside(&rooms, state, asked, id))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Inner;
+use super::{Inner, verbs::tell};
 use crate::{
     base::{
         clock,
@@ -10,6 +10,7 @@ use crate::{
         id::SessionId,
         limits::{RECORDING_BYTES_MAX, SCROLLBACK_BYTES_MAX, SESSIONS_PER_SANDBOX_MAX},
     },
+    driver::{Program, PtyIo},
     model::{
         sandbox::State,
         session::{Session, SessionSpec, Status},
@@ -17,6 +18,7 @@ use crate::{
     session::{
         host::Host,
         journal::{self, Meta, Writer},
+        status::look,
     },
 };
 
@@ -69,6 +71,28 @@ impl Inner {
                 tracing::warn!(%fault, session = %id, "its scrollback stays until recordings are pruned");
             }
         }
+    }
+
+    /// Gives a program that was started its room.
+    pub(super) fn seat_in(
+        self: &Arc<Self>,
+        id: SessionId,
+        spec: &SessionSpec,
+        program: Program<PtyIo>,
+    ) -> Session {
+        let session = self.new_session(id.clone(), spec, program.pid);
+        let journal = self.journal(&session);
+        let dir = self.recordings.join(id.as_str());
+        let place = Arc::downgrade(&self.place);
+        let starved =
+            Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
+        let tell = tell(self, id.clone());
+        let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
+        look::start(&host, self.around());
+        let session = host.session();
+        self.add(id, host);
+        self.feed.changed();
+        session
     }
 
     pub(super) fn new_session(

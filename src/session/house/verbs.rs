@@ -29,7 +29,7 @@ use crate::{
     session::{
         exec,
         handed::hand_in,
-        host::{Host, Tell, Told},
+        host::{Tell, Told},
         journal,
         seat::{
             BoxStream, ExecOutput, Hold, NO_GATE, NO_GATE_FOR_SECRETS, NO_GATE_HINT, Seat,
@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// Passes on what a host tells.
-fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
+pub(super) fn tell(inner: &Arc<Inner>, id: SessionId) -> Tell {
     let feed = Arc::clone(&inner.feed);
     Box::new(move |told| match told {
         Told::Changed => feed.changed(),
@@ -96,7 +96,7 @@ impl Seat for House {
         if let Some(gate) = self.inner.gate.get() {
             gate.forget(request);
         }
-        Ok(())
+        self.inner.take_back(request).await
     }
 
     async fn give(&self, given: Vec<Given>) -> Outcome<()> {
@@ -178,21 +178,11 @@ impl Seat for House {
             spec.env.push((SESSION_VARIABLE.to_owned(), id.to_string()));
         }
         let program = inner.place.spawn(&spec).await?;
-        let session = inner.new_session(id.clone(), &spec, program.pid);
-        let journal = inner.journal(&session);
-        let dir = inner.recordings.join(id.as_str());
-        let place = Arc::downgrade(&inner.place);
-        let starved =
-            Box::new(move || place.upgrade().and_then(|it| it.starved()).unwrap_or_default());
-        let tell = tell(inner, id.clone());
-        let host = Arc::new(Host::start(session, program, dir, journal, starved, tell));
-        look::start(&host, inner.around());
-        let session = host.session();
+        let session = inner.seat_in(id.clone(), &spec, program);
         if inner.agents.get().is_some_and(|it| it.started(&id, &spec.command)) {
             tell_late(inner);
+            inner.feed.changed();
         }
-        inner.add(id, host);
-        inner.feed.changed();
         Ok(session)
     }
 
@@ -215,6 +205,7 @@ impl Seat for House {
     }
 
     async fn input(&self, session: &SessionId, bytes: Bytes) -> Outcome<()> {
+        self.inner.may_type(session)?;
         self.inner.host(session)?.input(bytes)
     }
 
@@ -223,11 +214,18 @@ impl Seat for House {
     }
 
     async fn set_lease(&self, session: &SessionId, lease: Option<Lease>) -> Outcome<()> {
-        self.inner.host(session)?.set_lease(lease);
+        let host = self.inner.host(session)?;
+        self.inner.keyboard(session, lease.as_ref());
+        host.set_lease(lease);
         Ok(())
     }
 
     async fn answer(&self, ask: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
+        if let Some(elsewhere) = self.inner.elsewhere()
+            && elsewhere.asks().iter().any(|it| it.id == *ask)
+        {
+            return elsewhere.answer(ask, &answer).await;
+        }
         let session = self.inner.asks.answer(ask, answer, edit)?;
         if let Some(host) = session.and_then(|it| self.inner.host(&it).ok()) {
             host.answered();
