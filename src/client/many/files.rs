@@ -9,8 +9,15 @@ use crate::{
     model::file::{
         FileEntry, FindPiece, FindRequest, ListPiece, ReadPiece, ReadRequest, WriteRequest,
     },
-    runtime::{BoxStream, files::Files},
+    runtime::{BoxStream, access::Access, files::Files},
 };
+
+/// Who may come to a hub is asked of that hub alone, by verbs.
+#[async_trait]
+impl Access for Many {}
+
+#[async_trait]
+impl Access for One {}
 
 #[async_trait]
 impl Files for One {
