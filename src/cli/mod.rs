@@ -208,26 +208,36 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
 /// Threads for tasks in the hub and the console: enough to use the cores, few enough to stay small.
 const WORKERS: usize = 4;
 
-async fn run_verb(target: &Target, named: bool, verb: Option<Verb>) -> Outcome<out::Code> {
+/// What may become a session on this terminal.
+async fn run_to_attach(target: &Target, verb: Verb) -> Outcome<out::Code> {
     let paths = &target.paths;
     match verb {
-        None => console::console(target, named).await,
-        Some(Verb::Demo(args)) => demo::demo(paths, args).await,
-        Some(Verb::Hub(verb)) => hub::run(target, verb).await,
-        Some(Verb::Doctor(args)) => hub::doctor(target, args).await,
-        Some(Verb::Run(args)) => {
+        Verb::Run(args) => {
             // What is wrong with the request is said before anything is started for it.
             let request = run::Request::new(*args, target)?;
             run::run(&link::hub_to_attach(target).await?.runtime, paths, request).await
         }
-        Some(Verb::Attach(args)) => {
+        Verb::Attach(args) => {
             attach::attach(&link::hub_to_attach(target).await?.runtime, paths, args).await
         }
-        Some(Verb::Fork(args)) => {
+        Verb::Fork(args) => {
             snapshot::fork(&link::hub_to_attach(target).await?.runtime, target, args).await
         }
-        Some(Verb::Shell(args)) => {
+        Verb::Shell(args) => {
             run::shell(&link::hub_to_attach(target).await?.runtime, paths, args).await
+        }
+        _ => Err(Fault::bug("a verb was dispatched twice")),
+    }
+}
+
+async fn run_verb(target: &Target, named: bool, verb: Option<Verb>) -> Outcome<out::Code> {
+    match verb {
+        None => console::console(target, named).await,
+        Some(Verb::Demo(args)) => demo::demo(&target.paths, args).await,
+        Some(Verb::Hub(verb)) => hub::run(target, verb).await,
+        Some(Verb::Doctor(args)) => hub::doctor(target, args).await,
+        Some(verb @ (Verb::Run(_) | Verb::Attach(_) | Verb::Fork(_) | Verb::Shell(_))) => {
+            run_to_attach(target, verb).await
         }
         Some(verb) => {
             let runtime = link::hub(target).await?.runtime;

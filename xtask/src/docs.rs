@@ -94,6 +94,11 @@ fn verbs() -> String {
     if let Some(after) = command.get_after_help() {
         page.push_str(&format!("\n{after}\n"));
     }
+    page.push_str("\nEvery verb and the console:\n\n| argument | meaning |\n|---|---|\n");
+    for argument in command.get_arguments().filter(|it| it.is_global_set()) {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        page.push_str(&format!("| {} | {help} |\n", code(&argument.to_string())));
+    }
     for verb in command.get_subcommands() {
         verb_section(&mut page, verb, "sandwatch", 2);
     }
@@ -117,7 +122,7 @@ fn verb_section(page: &mut String, verb: &clap::Command, before: &str, depth: us
         "\n    {}\n",
         usage.trim_start_matches("Usage: ").replace('\n', "\n    ")
     ));
-    let shown = |it: &&clap::Arg| !it.is_hide_set() && it.get_id() != "help";
+    let shown = |it: &&clap::Arg| !it.is_hide_set() && !it.is_global_set() && it.get_id() != "help";
     if !verb.get_arguments().any(|it| shown(&it)) {
         return;
     }
