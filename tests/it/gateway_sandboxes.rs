@@ -8,8 +8,9 @@ use crate::{
 };
 
 fn listed(home: &GatewayHome) -> Vec<serde_json::Value> {
-    let all = home.json(&["ls", "--all", "--json"]);
-    all.as_array().unwrap().clone()
+    let ran = home.run(&["ls", "--all", "--json"]);
+    // Where it can't be told there is nothing to be seen.
+    if ran.code == 0 { serde_json::from_str(&ran.stdout).unwrap() } else { Vec::new() }
 }
 
 fn named(home: &GatewayHome, name: &str) -> Option<serde_json::Value> {

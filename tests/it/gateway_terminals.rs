@@ -16,6 +16,9 @@ use tokio::{
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
+/// What a supervisor says to who finds another typing.
+const OWNED: &str = "canonical main process already has an input owner; attached read-only";
+
 /// What stands for the main program of a sandbox: a file of what it printed, and one of what was typed into it. Who
 /// attaches comes by an sshd.
 pub(crate) struct Terminals {
@@ -65,7 +68,6 @@ elif mkdir owner 2>/dev/null; then
     exit $(cat code)
 else
     note watches
-    echo "canonical main process already has an input owner; attached read-only" >&2
 fi
 tail -c +1 -f printed --pid $(cat pid)
 exit $(cat code)
@@ -73,11 +75,13 @@ exit $(cat code)
         );
         fs::write(at("main"), main).unwrap();
         fs::set_permissions(at("main"), PermissionsExt::from_mode(0o755)).unwrap();
-        // In front of the ssh of the system: it shows the sshd of the tests a key, which a gateway does not ask for.
+        // In front of the ssh of the system: it shows the sshd of the tests a key, which a gateway does not ask for, and says
+        // what a supervisor says, for an sshd keeps to itself what a subsystem complains of.
         fs::create_dir(at("bin")).unwrap();
         let user = rustix::process::geteuid().as_raw();
         let ssh = format!(
             "#!/bin/sh\nprintf '%s\\n' \"$*\" >> {shown}/told\n\
+             case \"$*\" in *READ_ONLY*) ;; *) [ -d {shown}/owner ] && echo '{OWNED}' >&2;; esac\n\
              exec /usr/bin/ssh -o PreferredAuthentications=publickey -i {shown}/key \
              -o IdentitiesOnly=yes -l \"$(id -un {user})\" \"$@\"\n"
         );
