@@ -280,10 +280,11 @@ fn called(target: &Target, role: Role) -> String {
 
 async fn console(target: &Target) -> Outcome<out::Code> {
     let link = link::hub_for_console(target).await?;
+    let hub = called(target, link.runtime.role());
     let start = tui::console::Start {
         runtime: link.runtime,
         identity: link.identity,
-        hub: called(target, link.runtime.role()),
+        hub,
         directory: link::current_directory()?,
         driver: "local".to_owned(),
         files: tui::files::Files::new(&target.paths),
