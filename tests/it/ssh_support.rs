@@ -263,10 +263,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, gate: &Gate) {
     let mut buffer = [0; 16 * 1024];
     loop {
         gate.pass();
-        let count = match from.read(&mut buffer) {
-            Ok(count @ 1..) => count,
-            _ => break,
-        };
+        let Ok(count @ 1..) = from.read(&mut buffer) else { break };
         gate.pass();
         if to.write_all(&buffer[..count]).is_err() {
             break;
