@@ -84,8 +84,9 @@ fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
 /// Owns every task it started; dropping it ends them.
 pub struct Runner {
     runtime: Arc<dyn Runtime>,
-    /// Whose the effect is that is started.
+    /// Whose the effect is that is started, and whose it is said to be.
     hub: HubNumber,
+    of: Option<HubNumber>,
     /// Calls under way, where there is more than one hub: whose each is.
     busy: HashMap<task::Id, HubNumber>,
     /// `None` = it is one.
@@ -113,6 +114,7 @@ impl Runner {
             several: runtime.hubs(),
             runtime,
             hub: HubNumber::FIRST,
+            of: None,
             busy: HashMap::new(),
             outbox,
             calls: JoinSet::new(),
@@ -156,8 +158,9 @@ impl Runner {
             }
             act => act,
         };
+        self.of = Some(hub);
         let left = self.start(Effect { id, act });
-        self.hub = hub;
+        self.of = None;
         left
     }
 
@@ -166,7 +169,7 @@ impl Runner {
         while let Some(done) = self.calls.try_join_next_with_id() {
             self.busy.remove(&done.map_or_else(|it| it.id(), |it| it.0));
         }
-        self.hub = effect.act.hub();
+        self.hub = self.of.unwrap_or_else(|| effect.act.hub());
         while self.subscriptions.try_join_next().is_some() {}
         let Effect { id, act } = effect;
         let runtime = self.runtime.clone();

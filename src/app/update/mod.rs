@@ -86,6 +86,7 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
         // What went to the program changes nothing here; its echo will, and that frame goes first.
         state.dirty = was_dirty;
     }
+    state.dirty |= std::mem::take(&mut state.drawn_ahead);
     state.dirty |= state.ages_read_anew();
     effects
 }
@@ -433,6 +434,7 @@ impl Turn<'_> {
         changed |= self.state.work().is_some();
         self.state.rest.has_come(now);
         self.call_for_asks();
+        changed |= self.state.grip.as_mut().is_some_and(|it| it.predicted.settle(now));
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {
             changed |= watch.settle(now);
