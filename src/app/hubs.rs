@@ -9,7 +9,11 @@ use super::{
     view::View,
 };
 use crate::{
-    base::{id::HubNumber, limits::HUBS_MAX, units::human_duration},
+    base::{
+        id::{HubNumber, SessionId},
+        limits::HUBS_MAX,
+        units::human_duration,
+    },
     model::session::Session,
 };
 
@@ -151,7 +155,7 @@ impl State {
         }
         let focused = self.focused_session().filter(|_| self.place == Place::Panes);
         let current = self.fleet.current().map(|it| it.sandbox.id.hub());
-        focused.map(|it| it.hub()).or(current).unwrap_or(HubNumber::FIRST)
+        focused.map(SessionId::hub).or(current).unwrap_or(HubNumber::FIRST)
     }
 
     /// What is said of a hub, with its name in front where there are several.

@@ -32,6 +32,7 @@ pub mod msg;
 pub mod notice;
 pub mod palette;
 pub mod pane;
+pub mod predict;
 pub mod records;
 mod row;
 pub mod said;

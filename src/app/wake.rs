@@ -62,6 +62,7 @@ impl State {
             .chain(self.asks_ring_at())
             .chain(self.gauges_stale_at())
             .chain(self.timeline_wakes_at())
+            .chain(self.grip.as_ref().and_then(|it| it.predicted.until()))
             .min()
     }
 

@@ -89,7 +89,9 @@ impl Way {
                 credentials: paths.context(&context.name),
             }),
             // A hub of its own, on this machine, speaks to it.
-            Address::OpenShell { .. } => Ok(Self::Unix(paths.of_gateway(&context.name).hub_socket())),
+            Address::OpenShell { .. } => {
+                Ok(Self::Unix(paths.of_gateway(&context.name).hub_socket()))
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     environment, listen,
-    schema::{Config, Images, Prefs},
+    schema::{Config, Images, Predict, Prefs},
     source::{Flaw, Item, Name, Node, Source, Table},
 };
 use crate::{
@@ -25,12 +25,24 @@ use crate::{
 /// The commented file that `sandwatch config` can write out; it says exactly the defaults.
 pub const DEFAULT_TOML: &str = include_str!("../../assets/config.toml");
 
-const KEYS: &[&str] =
-    &["keymap", "theme", "prefix", "layout", "mouse", "scroll_lines", "ui", "new", "notify", "hub"];
+const KEYS: &[&str] = &[
+    "keymap",
+    "theme",
+    "prefix",
+    "layout",
+    "mouse",
+    "scroll_lines",
+    "ui",
+    "new",
+    "notify",
+    "hub",
+    "links",
+];
 const UI_KEYS: &[&str] = &["images"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
 const HUB_KEYS: &[&str] = &["metrics", "listen"];
+const LINKS_KEYS: &[&str] = &["predict", "predict_from_ms"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title", "command", "after"];
 
 /// Reads a configuration; `file` is what flaws call it.
@@ -57,6 +69,9 @@ pub fn config(file: &str, text: &str) -> Result<Config, Vec<Flaw>> {
             }
             "hub" => {
                 each(source, &item, |source, name, item| hub(source, &mut config, name, item));
+            }
+            "links" => {
+                each(source, &item, |source, name, item| links(source, &mut config, name, item));
             }
             _ => source.unknown("a setting", &name, KEYS.iter().copied()),
         }
@@ -93,6 +108,20 @@ fn ui(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
             set(&mut config.ui.images, word(source, item, words, Images::from_word));
         }
         _ => source.unknown("a setting of `ui`", name, UI_KEYS.iter().copied()),
+    }
+}
+
+fn links(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
+    match name.text.as_str() {
+        "predict" => {
+            let words = Predict::ALL.iter().map(|it| it.word());
+            set(&mut config.links.predict, word(source, item, words, Predict::from_word));
+        }
+        "predict_from_ms" => {
+            let ms = integer(source, item, 1, 10_000).and_then(|it| u64::try_from(it).ok());
+            set(&mut config.links.predict_from, ms.map(Duration::from_millis));
+        }
+        _ => source.unknown("a setting of `links`", name, LINKS_KEYS.iter().copied()),
     }
 }
 

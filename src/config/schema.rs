@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::model::{
-    sandbox::{Egress, WorkspaceMode, words},
-    secret::SecretUse,
+use crate::{
+    base::limits::PREDICT_FROM,
+    model::{
+        sandbox::{Egress, WorkspaceMode, words},
+        secret::SecretUse,
+    },
 };
 
 /// The theme that is `light` on a terminal that says its background is light, else `dark`.
@@ -29,6 +32,25 @@ pub struct Config {
     pub new: NewDefaults,
     pub notify: NotifyConfig,
     pub hub: HubConfig,
+    pub links: LinksConfig,
+}
+
+words! {
+    /// Whether typed letters are drawn before their echo came.
+    Predict {
+        /// Where the way to the hub is long.
+        Auto = "auto",
+        On = "on",
+        Off = "off",
+    }
+}
+
+/// How the console makes up for long ways to hubs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinksConfig {
+    pub predict: Predict,
+    /// The round trip from which on a way is long.
+    pub predict_from: Duration,
 }
 
 words! {
@@ -136,6 +158,7 @@ impl Default for Config {
             },
             notify: NotifyConfig::default(),
             hub: HubConfig::default(),
+            links: LinksConfig { predict: Predict::Auto, predict_from: PREDICT_FROM },
         }
     }
 }

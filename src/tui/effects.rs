@@ -81,11 +81,22 @@ fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
     Ok(())
 }
 
+/// Makes a sandbox; `here` on this machine: where its programs are is nothing to another.
+async fn create(runtime: &dyn Runtime, order: Order, here: bool) -> Outcome<Reply> {
+    let Order { mut spec, pass } = order;
+    fill(&mut spec, pass)?;
+    if here {
+        spec.search_path = search_path();
+    }
+    runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
+}
+
 /// Owns every task it started; dropping it ends them.
 pub struct Runner {
     runtime: Arc<dyn Runtime>,
-    /// Whose the effect is that is started.
+    /// Whose the effect is that is started, and whose it is said to be.
     hub: HubNumber,
+    of: Option<HubNumber>,
     /// Calls under way, where there is more than one hub: whose each is.
     busy: HashMap<task::Id, HubNumber>,
     /// `None` = it is one.
@@ -113,6 +124,7 @@ impl Runner {
             several: runtime.hubs(),
             runtime,
             hub: HubNumber::FIRST,
+            of: None,
             busy: HashMap::new(),
             outbox,
             calls: JoinSet::new(),
@@ -143,45 +155,36 @@ impl Runner {
 
     /// Starts an effect of one of several hubs, which are no others' now.
     fn start_of(&mut self, hub: HubNumber, id: EffectId, act: Act) -> Option<Effect> {
-        let act = match act {
-            // Nothing of this machine is over there.
-            Act::Create(order) if hub != HubNumber::FIRST => {
-                let runtime = self.runtime.clone();
-                self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
-                    let Order { mut spec, pass } = *order;
-                    fill(&mut spec, pass)?;
-                    runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
-                });
-                return None;
-            }
-            act => act,
+        let Some(one) = self.runtime.one(hub) else {
+            self.refuse(id, Fault::absent("that hub is not in this console any more"));
+            return None;
         };
+        let all = std::mem::replace(&mut self.runtime, one);
+        self.of = Some(hub);
         let left = self.start(Effect { id, act });
-        self.hub = hub;
+        self.of = None;
+        self.runtime = all;
         left
+    }
+
+    fn forget_ended(&mut self) {
+        while let Some(done) = self.calls.try_join_next_with_id() {
+            self.busy.remove(&done.map_or_else(|it| it.id(), |it| it.0));
+        }
+        while self.subscriptions.try_join_next().is_some() {}
     }
 
     /// Starts an effect that concerns the hub; gives the others back.
     pub fn start(&mut self, effect: Effect) -> Option<Effect> {
-        while let Some(done) = self.calls.try_join_next_with_id() {
-            self.busy.remove(&done.map_or_else(|it| it.id(), |it| it.0));
-        }
-        self.hub = effect.act.hub();
-        while self.subscriptions.try_join_next().is_some() {}
+        self.forget_ended();
+        self.hub = self.of.unwrap_or_else(|| effect.act.hub());
         let Effect { id, act } = effect;
+        let act = match act {
+            Act::Of(hub, act) => return self.start_of(hub, id, *act),
+            act => act,
+        };
         let runtime = self.runtime.clone();
         match act {
-            Act::Of(hub, act) => {
-                let Some(one) = self.runtime.one(hub) else {
-                    let gone = "that hub is not in this console any more";
-                    self.refuse(id, Fault::absent(gone));
-                    return None;
-                };
-                let all = std::mem::replace(&mut self.runtime, one);
-                let left = self.start_of(hub, id, *act);
-                self.runtime = all;
-                return left;
-            }
             Act::Subscribe { session, generation } => self.subscribe(session, generation),
             Act::Unsubscribe { session, generation } => {
                 if let Some(stream) = self.streams.remove(&(session, generation)) {
@@ -205,12 +208,12 @@ impl Runner {
                     self.refuse(id, fault);
                 }
             }
-            Act::Create(order) => self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
-                let Order { mut spec, pass } = *order;
-                fill(&mut spec, pass)?;
-                spec.search_path = search_path();
-                runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
-            }),
+            Act::Create(order) => {
+                let here = self.hub == HubNumber::FIRST;
+                self.call(id, CREATE_WITHIN + HUB_ANSWER_WITHIN, async move {
+                    create(&*runtime, *order, here).await
+                });
+            }
             Act::Open { sandbox, spec } => self.call(id, CREATE_WITHIN, async move {
                 runtime.open(&sandbox, spec).await.map(|it| Reply::Session(Box::new(it)))
             }),
@@ -229,14 +232,9 @@ impl Runner {
             Act::History { session, request } => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.history(&session, request).await.map(Reply::History)
             }),
-            Act::Search { session, request } => {
-                let search =
-                    async move { runtime.search(&session, request).await.map(Reply::Search) };
-                if let Some(call) = self.start_call(id, HUB_ANSWER_WITHIN, search) {
-                    self.reads.retain(|_, it| !it.is_finished());
-                    self.reads.insert(id, call);
-                }
-            }
+            Act::Search { session, request } => self.read(id, HUB_ANSWER_WITHIN, async move {
+                runtime.search(&session, request).await.map(Reply::Search)
+            }),
             Act::Doctor => self.call(id, HUB_ANSWER_WITHIN, async move {
                 runtime.doctor().await.map(Reply::Checks)
             }),

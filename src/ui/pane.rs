@@ -11,6 +11,7 @@ use crate::{
         copy::Copy,
         layout::{Area, PaneArea},
         pane::{Feed, Watch, first_row},
+        predict::Predicted,
         state::{Hold, Holder, Place},
     },
     base::{
@@ -61,8 +62,9 @@ impl View<'_> {
         let live =
             matches!(watch.feed, Feed::Live | Feed::Over) && !unheard && state.is_up(id.hub());
         self.screen(&mut body, pane.body, screen, !live);
-        let typing = focused && state.grip.as_ref().is_some_and(|it| it.session == *id);
-        let (row, col) = screen.cursor().filter(|_| typing)?;
+        let grip = state.grip.as_ref().filter(|it| focused && it.session == *id)?;
+        self.predicted(&mut body, pane.body, screen, &grip.predicted);
+        let (row, col) = grip.predicted.cursor().or(screen.cursor())?;
         let row = row.checked_sub(first_row(screen, pane.body.height))?;
         let at = Position::new(pane.body.x + col, pane.body.y + row);
         (row < pane.body.height && col < pane.body.width).then_some(at)
@@ -226,6 +228,18 @@ impl View<'_> {
                 if !cell.wide_rest {
                     self.cell(brush, (area.x + col, area.y + row), &cell, base, stale);
                 }
+            }
+        }
+    }
+
+    /// What was typed and is not echoed yet, underlined.
+    fn predicted(&self, brush: &mut Brush<'_>, area: Area, screen: &Screen, it: &Predicted) {
+        let first = first_row(screen, area.height);
+        let style = self.theme.style(Role::Base).add_modifier(Modifier::UNDERLINED);
+        for (row, col, letter) in it.shown() {
+            let Some(row) = row.checked_sub(first) else { continue };
+            if row < area.height && col < area.width {
+                brush.text(area.x + col, area.y + row, 1, letter.encode_utf8(&mut [0; 4]), style);
             }
         }
     }

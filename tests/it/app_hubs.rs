@@ -360,3 +360,69 @@ fn a_small_terminal_and_a_long_list_show_the_heading_above_the_row() {
     assert_eq!(console.state.fleet.top(), 0, "{}", console.picture());
     assert!(!matches!(console.state.view(), Some(View::Asks(_))));
 }
+
+/// Steps into a session of LAB, whose hub is so far away.
+fn typing_far_away(rtt: Duration) -> Console {
+    let mut console = three(SIZE);
+    console.send(hubs(up(), Link::Up { rtt: Some(rtt) }));
+    assert!(console.state.fleet.select(&id(LAB, "web")));
+    console.now += Duration::from_secs(5);
+    console.send(Msg::Tick);
+    console.keys("enter");
+    console.answer(|it| matches!(it, Act::Lease { .. }), Reply::Lease(None));
+    console.print("2@web", "$ ");
+    console
+}
+
+fn pane_line(console: &Console) -> String {
+    let picture = console.picture();
+    let line = picture.lines().find(|it| it.contains("$ ")).unwrap_or_default();
+    line.rsplit("$ ").next().unwrap_or_default().trim().to_owned()
+}
+
+#[test]
+fn letters_are_drawn_before_their_echo_where_the_way_is_long_and_an_echo_was_seen() {
+    let mut console = typing_far_away(Duration::from_millis(200));
+    console.text("l");
+    assert_eq!(pane_line(&console), "");
+    console.print("2@web", "l");
+    let underlined = |console: &Console| {
+        let buffer = console.draw();
+        let under = ratatui::style::Modifier::UNDERLINED;
+        buffer.content().iter().filter(|it| it.modifier.contains(under)).count()
+    };
+    // Some of what is around panes is underlined as well.
+    let around = underlined(&console);
+    console.text("s");
+    assert_eq!(pane_line(&console), "ls");
+    assert!(console.state.take_dirty());
+    assert_eq!(underlined(&console), around + 1);
+    console.print("2@web", "s");
+    assert_eq!((pane_line(&console).as_str(), underlined(&console)), ("ls", around));
+    // What nothing confirms is taken back.
+    console.text("x");
+    assert_eq!(pane_line(&console), "lsx");
+    let until = console.state.wake_at().unwrap();
+    assert!(until <= console.now + sandwatch::app::predict::WITHDRAWN_AFTER);
+    console.now += sandwatch::app::predict::WITHDRAWN_AFTER;
+    console.send(Msg::Tick);
+    assert_eq!(pane_line(&console), "ls");
+    // All of it was sent as it was typed.
+    let sent = console.effects.iter().filter(|it| matches!(it.act, Act::Input { .. })).count();
+    assert_eq!(sent, 3);
+}
+
+#[test]
+fn nothing_is_drawn_ahead_where_the_way_is_short_or_nobody_wants_it() {
+    let mut console = typing_far_away(Duration::from_millis(5));
+    console.text("l");
+    console.print("2@web", "l");
+    console.text("s");
+    assert_eq!(pane_line(&console), "l");
+    let mut console = typing_far_away(Duration::from_millis(200));
+    console.state.config.links.predict = sandwatch::config::schema::Predict::Off;
+    console.text("l");
+    console.print("2@web", "l");
+    console.text("s");
+    assert_eq!(pane_line(&console), "l");
+}

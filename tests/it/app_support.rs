@@ -143,7 +143,13 @@ impl Console {
 
     /// Feeds a session that is on screen.
     pub fn print(&mut self, session: &str, text: &str) {
-        let id = SessionId::parse(session).unwrap();
+        let id = match session.split_once('@') {
+            Some((hub, id)) => {
+                let hub = sandwatch::base::id::HubNumber(hub.parse().unwrap());
+                SessionId::parse(id).unwrap().of_hub(hub)
+            }
+            None => SessionId::parse(session).unwrap(),
+        };
         let Some(watch) = self.state.watches.get(&id) else { return };
         let (generation, fresh) = (watch.generation, watch.screen().is_none());
         if fresh {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    app::lost::Hole,
+    app::{lost::Hole, predict::Predicted},
     base::{
         clock::Timestamp,
         id::SessionId,
@@ -34,6 +34,8 @@ pub struct Grip {
     pub ahead: Ahead,
     /// Something typed was lost a moment ago.
     pub hole: Option<Hole>,
+    /// What was typed and is drawn before it is echoed.
+    pub predicted: Predicted,
 }
 
 /// What is typed and waits, in pieces that go whole: what was put in at once is never parted.

@@ -186,6 +186,8 @@ pub struct State {
     pub(super) dirty: bool,
     /// When the ages on screen were looked at, and whether they were kept up to date then.
     pub(super) aged: (Timestamp, bool),
+    /// Something that was typed is to be drawn before its echo.
+    pub(super) drawn_ahead: bool,
     /// Programs have printed, and nothing else has happened.
     pub(super) printed: bool,
     /// When the hub was last told that somebody is here.
@@ -270,6 +272,7 @@ impl State {
             fleet_columns: None,
             dirty: true,
             aged: (Timestamp(0), false),
+            drawn_ahead: false,
             printed: false,
             signed_at: None,
             away_since: None,
@@ -328,6 +331,11 @@ impl State {
     /// The session in the focused pane.
     pub fn focused_session(&self) -> Option<&SessionId> {
         self.session_in(self.grid.tab().focus())
+    }
+
+    /// Whether something is drawn before its echo.
+    pub fn draws_ahead(&self) -> bool {
+        self.grip.as_ref().is_some_and(|it| it.predicted.cursor().is_some())
     }
 
     /// Whether keys go to a program.

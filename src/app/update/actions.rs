@@ -68,6 +68,12 @@ impl Turn<'_> {
         self.global_action(action, argument);
     }
 
+    fn open_doctor(&mut self, name: &str) {
+        let Some(hub) = self.hub_meant(name) else { return };
+        self.state.overlay = Some(Overlay::Doctor { hub, checks: None, top: 0 });
+        self.start_of(hub, Act::Doctor, Some(Pending::Doctor));
+    }
+
     fn global_action(&mut self, action: Action, argument: &str) {
         let state = &mut *self.state;
         match action {
@@ -83,11 +89,7 @@ impl Turn<'_> {
                 state.notices.dismiss();
                 state.overlay = Some(Overlay::Notices { top: 0 });
             }
-            Action::Doctor => {
-                let Some(hub) = self.hub_meant(argument) else { return };
-                self.state.overlay = Some(Overlay::Doctor { hub, checks: None, top: 0 });
-                self.start_of(hub, Act::Doctor, Some(Pending::Doctor));
-            }
+            Action::Doctor => self.open_doctor(argument),
             Action::NextPlace => self.step_place(true),
             Action::PreviousPlace => self.step_place(false),
             Action::Suspend => {

@@ -266,6 +266,12 @@ impl Turn<'_> {
         let Some(watch) = watch else { return };
         let before = (watch.feed == Feed::Live, watch.lost);
         let changed = watch.take(output, now);
+        let grip = self.state.grip.as_mut().filter(|it| it.session == *session);
+        if let (Some(grip), Some(screen)) = (grip, watch.screen())
+            && grip.predicted.heard(screen)
+        {
+            self.state.dirty = true;
+        }
         // What the header says has changed as well.
         let said = before != (watch.feed == Feed::Live, watch.lost);
         // A frozen pane shows what it showed.

@@ -34,7 +34,7 @@ use super::{
     fleet::Row,
     grid::Slot,
     layout,
-    msg::{Moment, MouseKind, Msg},
+    msg::{Link, Moment, MouseKind, Msg},
     pane::{Feed, Watch},
     state::{PENDING_MAX, Pending, Place, State},
 };
@@ -86,6 +86,7 @@ pub fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
         // What went to the program changes nothing here; its echo will, and that frame goes first.
         state.dirty = was_dirty;
     }
+    state.dirty |= std::mem::take(&mut state.drawn_ahead);
     state.dirty |= state.ages_read_anew();
     effects
 }
@@ -181,10 +182,7 @@ impl Turn<'_> {
             Msg::Gauges(round) => self.gauges_came(round),
             Msg::Syscalls { generation, part } => self.syscalls_came(generation, part),
             Msg::Files(news) => self.files_news(news),
-            Msg::Link(link) => {
-                let before = self.state.link.clone();
-                self.link(HubNumber::FIRST, &before, link);
-            }
+            Msg::Link(link) => self.only_link(link),
             Msg::Hubs(hubs) => self.hubs(hubs),
             Msg::Done { id, result } => self.done(id, result),
             Msg::Config(result) => self.config(result),
@@ -199,6 +197,12 @@ impl Turn<'_> {
             }
             Msg::Notice(level, text) => self.notice(level, &text),
         }
+    }
+
+    /// How the only hub is reached has changed.
+    fn only_link(&mut self, link: Link) {
+        let before = self.state.link.clone();
+        self.link(HubNumber::FIRST, &before, link);
     }
 
     fn resized(&mut self, size: (u16, u16)) {
@@ -433,6 +437,7 @@ impl Turn<'_> {
         changed |= self.state.work().is_some();
         self.state.rest.has_come(now);
         self.call_for_asks();
+        changed |= self.state.grip.as_mut().is_some_and(|it| it.predicted.settle(now));
         let mut again = Vec::new();
         for (session, watch) in &mut self.state.watches {
             changed |= watch.settle(now);

@@ -307,7 +307,8 @@ impl Turn<'_> {
             }
             let (ahead, hole) = before.map_or_else(Default::default, |it| (it.ahead, it.hole));
             let hold = Hold::Asked;
-            self.state.grip = Some(Grip { session, hold, since: None, ahead, hole });
+            self.state.grip =
+                Some(Grip { session, hold, since: None, ahead, hole, predicted: <_>::default() });
         }
     }
 

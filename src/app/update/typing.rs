@@ -8,14 +8,17 @@ use crate::{
     app::{
         effect::Act,
         lost::{Hole, too_long},
+        msg::Link,
         pane::Watch,
+        predict::Typed,
         state::{Grip, Hold, Pending},
     },
     base::{
         clock::Timestamp,
         fault::{Fault, Kind},
-        id::SessionId,
+        id::{HubNumber, SessionId},
     },
+    config::schema::Predict,
     model::event::Level,
     runtime::LeaseVerb,
     vt::{
@@ -139,6 +142,8 @@ impl Turn<'_> {
             return self.notice(Level::Error, text);
         }
         grip.hole = None;
+        self.predict(&bytes);
+        let Some(grip) = &mut self.state.grip else { return };
         if !grip.ahead.push(bytes) {
             self.left_out();
             return self.notice(Level::Error, "what you type does not get through; not sent");
@@ -158,6 +163,29 @@ impl Turn<'_> {
             }
             Hold::Held => self.forward(),
             Hold::Asked | Hold::Cut => {}
+        }
+    }
+
+    /// Draws what was typed before its echo comes, where that is long in coming.
+    fn predict(&mut self, bytes: &[u8]) {
+        let now = self.state.now.since_start;
+        let Some(grip) = &mut self.state.grip else { return };
+        let screen = self.state.watches.get(&grip.session).and_then(Watch::screen);
+        let links = self.state.config.links;
+        let link = match grip.session.hub() {
+            HubNumber::FIRST => Some(&self.state.link),
+            hub => self.state.hubs.get(hub).map(|it| &it.link),
+        };
+        let is_long = match (links.predict, link) {
+            (Predict::On, _) => true,
+            (Predict::Auto, Some(Link::Up { rtt: Some(rtt) })) => *rtt >= links.predict_from,
+            (Predict::Auto | Predict::Off, _) => false,
+        };
+        let Some(screen) = screen.filter(|_| is_long && grip.hold == Hold::Held) else {
+            return grip.predicted.withdraw();
+        };
+        if grip.predicted.typed(Typed::of(bytes), screen, now) {
+            self.state.drawn_ahead = true;
         }
     }
 

@@ -11,3 +11,7 @@ pub const HUB_FEED_QUEUED_MAX: usize = 32;
 pub const MERGE_WITHIN: Duration = Duration::from_secs(2);
 /// Calls to one of several hubs in flight from one console: one that answers none leaves the others theirs.
 pub const CALLS_PER_HUB_MAX: usize = 64;
+/// Letters that are drawn before their echo came: more than a person is ahead of a slow link.
+pub const PREDICTED_MAX: usize = 64;
+/// Round trips from which on they are, unless told otherwise: less is not felt as slow.
+pub const PREDICT_FROM: Duration = Duration::from_millis(60);

@@ -297,8 +297,8 @@ impl Console {
                 self.here(effect);
             }
         }
-        // What went to a program draws nothing itself.
-        self.near |= by_hand && !passed_on;
+        // What went to a program draws nothing itself, unless it is drawn ahead of its echo.
+        self.near |= by_hand && (!passed_on || self.state.draws_ahead());
     }
 
     fn is_dirty(&self) -> bool {

@@ -60,7 +60,7 @@ impl Turn<'_> {
         let sandbox = found.map(|it| it.0);
         let name = sandbox.as_ref().map(|it| self.name_of(it)).unwrap_or_default();
         let over = !self.state.views.is_empty();
-        let hub = sandbox.as_ref().map_or_else(|| self.state.hub_here(), |it| it.hub());
+        let hub = sandbox.as_ref().map_or_else(|| self.state.hub_here(), SandboxId::hub);
         let mut place = TimelinePlace::new(sandbox, name, player);
         place.hub = hub;
         self.open_view(View::Timeline(Box::new(place)), over);
