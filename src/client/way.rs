@@ -175,13 +175,9 @@ impl Way {
         match self {
             Self::Ssh(ssh) => format!("sandwatch --context {} {verb}", ssh.context()),
             Self::Https { host, .. } => format!("on {host}: sandwatch {verb}"),
-            _ => format!("sandwatch {verb}"),
+            Self::Unix(_) => format!("sandwatch {verb}"),
         }
     }
-}
-
-fn not_yet(address: &Address) -> Fault {
-    Fault::unsupported(format!("this build can't reach such a hub yet: {address}"))
 }
 
 async fn unix(path: &Path) -> Outcome<Opened> {

@@ -110,7 +110,7 @@ impl Inner {
         let adopted = match &hosting {
             Ok(Hosting::Shim) => adopt(&ground, within).await,
             Ok(Hosting::Hub) => Err(Fault::lost("it ended with the hub that held it")),
-            Ok(Hosting::Elsewhere) => return self.await_roster(sandbox, spec, version).await,
+            Ok(Hosting::Elsewhere) => return self.await_roster(sandbox, spec, version),
             Err(fault) => Err(fault.clone()),
         };
         // No answer is no death: one that is stopped or overwhelmed keeps its sandbox alive.
@@ -125,8 +125,7 @@ impl Inner {
         entry.version = version;
         let restoring = restore::cut_short(entry.sandbox_mut());
         let finish = removing || (began && !silent && !had_session(&adopted));
-        let mut events = None;
-        let mut died = false;
+        let (mut events, mut died) = (None, false);
         match adopted {
             Ok(it) => {
                 entry.seat = Some(it.seat);

@@ -94,7 +94,7 @@ impl Inner {
     }
 
     /// One that was here before, until it is told whether it is still there.
-    pub(super) async fn await_roster(
+    pub(super) fn await_roster(
         self: &Arc<Self>,
         mut sandbox: Sandbox,
         spec: SandboxSpec,

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Lines, Write},
     process::{Child, ChildStdout, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, TryLockError},
     time::{Duration, Instant},
 };
 
@@ -164,7 +164,21 @@ fn start(home: &Home, agent: &Agent, task: &str) {
 /// Real agents take their time to start, above all beside each other.
 const SLOW: Duration = Duration::from_secs(600);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Each takes a processor to start: two at a time.
+static PLACES: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+
+fn place() -> MutexGuard<'static, ()> {
+    loop {
+        for place in &PLACES {
+            match place.try_lock() {
+                Ok(place) => return place,
+                Err(TryLockError::Poisoned(it)) => return it.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
 
 /// Waits until something is so; what the agent shows is told when it never is.
 #[track_caller]
@@ -224,7 +238,7 @@ fn asks_here(agent: &Agent) {
     if !is_there(agent) {
         return;
     }
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _place = place();
     let home = with_model(agent, "5m", &[]);
     start(&home, agent, "RUN touch one");
     let id = one_waits(&home, "touch one");
@@ -258,7 +272,7 @@ fn is_denied_in_time(agent: &Agent) {
     if !is_there(agent) {
         return;
     }
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _place = place();
     let home = with_model(agent, "3s", &[]);
     start(&home, agent, "RUN touch late");
     in_time(&home, "nobody answered", || {
@@ -291,7 +305,7 @@ fn tells_what_it_does(agent: &Agent) {
     if !is_there(agent) {
         return;
     }
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _place = place();
     let home = with_model(agent, "5m", &[]);
     start(&home, agent, "RUN sleep 20; touch one");
     let id = one_waits(&home, "sleep 20; touch one");
@@ -345,7 +359,7 @@ fn on_a_kernel_of_its_own_an_agent_asks_here_too() {
         if !is_there(agent) {
             continue;
         }
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _place = place();
         let home = with_model(agent, "5m", &["--isolation", "gvisor"]);
         start(&home, agent, "RUN touch one");
         let id = one_waits(&home, "touch one");
@@ -488,7 +502,7 @@ fn claude_without_a_terminal_asks_by_the_tool() {
     if !is_there(&CLAUDE) {
         return;
     }
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _place = place();
     let home = with_model(&CLAUDE, "5m", &[]);
     let server =
         r#"{"mcpServers":{"sandwatch":{"command":"/run/sandwatch/sandwatch","args":["mcp"]}}}"#;

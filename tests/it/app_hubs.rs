@@ -247,7 +247,7 @@ fn rules_and_the_record_are_of_the_hub_of_the_row_and_say_so() {
     console.state.fleet.select(&id(LAB, "web"));
     let acts = console.keys("P");
     assert!(acts.contains(&Act::Of(LAB, Box::new(Act::Rules))), "{acts:?}");
-    let empty = Reply::Rules(Box::new(Rulebook::default()));
+    let empty = Reply::Rules(Box::default());
     console.answer(|it| matches!(it, Act::Of(..)), empty);
     assert!(console.picture().contains("RULES OF lab"), "{}", console.picture());
     console.keys("esc");
@@ -352,7 +352,7 @@ fn a_small_terminal_and_a_long_list_show_the_heading_above_the_row() {
     console.state.fleet.select(&id(LAB, "box"));
     console.send(Msg::Tick);
     let picture = console.picture();
-    assert!(picture.contains("lab") && picture.contains(">"), "{picture}");
+    assert!(picture.contains("lab") && picture.contains('>'), "{picture}");
     assert_eq!(console.state.place, Place::Fleet);
     for _ in 0..70 {
         console.keys("k");

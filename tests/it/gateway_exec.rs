@@ -17,6 +17,7 @@ use crate::gateway_stage::Gateway;
 
 type Events = mpsc::Sender<Result<ExecSandboxEvent, Status>>;
 
+#[allow(clippy::unnecessary_wraps, reason = "a stream takes them so")]
 fn event(payload: exec_sandbox_event::Payload) -> Result<ExecSandboxEvent, Status> {
     Ok(ExecSandboxEvent { payload: Some(payload) })
 }

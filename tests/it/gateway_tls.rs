@@ -90,7 +90,7 @@ fn only_the_right_gateway_is_spoken_to_and_only_with_a_certificate_it_trusts() {
     assert!(count == 0 && said.contains("reached"), "{said}");
     let (count, said) = with(&[good[0], good[1]]);
     assert!(count == 0 && said.contains("no tls.key"), "{said}");
-    assert!(running.gateway.calls_of("ListSandboxes").len() >= 1);
+    assert!(!running.gateway.calls_of("ListSandboxes").is_empty());
 }
 
 #[test]

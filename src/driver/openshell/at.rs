@@ -128,11 +128,11 @@ impl At {
 fn private(path: &Path) -> Outcome<()> {
     let seen = std::fs::metadata(path)
         .map_err(|error| Fault::io(format_args!("looking at {}", path.display()), &error))?;
-    if seen.permissions().mode() & 0o077 == 0 {
-        return Ok(());
+    if seen.permissions().mode() & 0o077 != 0 {
+        return Err(Fault::denied(format!("other users can read {}", path.display()))
+            .hint(format!("chmod 600 {}", path.display())));
     }
-    Err(Fault::denied(format!("other users can read {}", path.display()))
-        .hint(format!("chmod 600 {}", path.display())))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -310,8 +310,7 @@ async fn pump(
     let began = Instant::now();
     // A typist waits until it is known whether there is one.
     let (mut ready, mut quiet) = (false, began + GATEWAY_REPLAY_FIRST_WITHIN);
-    let mut typed_at = began;
-    let mut listens = true;
+    let (mut typed_at, mut listens) = (began, true);
     loop {
         let types = keyboard.types;
         if ready && types && !flow.pending.is_empty() {

@@ -137,16 +137,12 @@ fn take(remote: &Remote, taken: &mut Taken, event: v1::SandboxStreamEvent) {
             }
             remote.drafts_wanted.notify_one();
         }
-        Some(Payload::Log(line)) => {
-            if taken.is_news(&line) {
-                remote.log.add(log::line(&line));
-            }
-        }
+        Some(Payload::Log(line)) if taken.is_news(&line) => remote.log.add(log::line(&line)),
         Some(Payload::Event(event)) => remote.log.add(log::event(&event)),
         Some(Payload::Warning(warning)) => remote.log.add(log::warning(&warning)),
         Some(Payload::DraftPolicyUpdate(_)) => remote.drafts_wanted.notify_one(),
-        // Of a newer gateway.
-        None => {}
+        // What was there before, and what is of a newer gateway.
+        Some(Payload::Log(_)) | None => {}
     }
 }
 

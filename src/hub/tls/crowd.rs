@@ -61,7 +61,7 @@ pub(super) fn place(address: IpAddr) -> IpAddr {
             let network = u128::from(it) & !u128::from(u64::MAX);
             IpAddr::V6(network.into())
         }
-        four => four,
+        four @ IpAddr::V4(_) => four,
     }
 }
 
