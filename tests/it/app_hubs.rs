@@ -19,7 +19,6 @@ use sandwatch::{
     model::{
         ask::{AskKind, RiskLevel},
         event::{Event, SnapshotReason},
-        rule::Rulebook,
         sandbox::Sandbox,
         session::{Lease, Status},
     },
