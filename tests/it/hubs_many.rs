@@ -86,7 +86,10 @@ async fn run(hub: &dyn Runtime, dir: &Path, name: &str) -> Sandbox {
     hub.create(spec).await.unwrap()
 }
 
+/// Copies what a hub kept that has ended, once it has let go of it.
 fn copy(from: &Path, to: &Path) {
+    let log = from.join("state/registry.db-wal");
+    crate::program::eventually("the registry is closed", || !log.exists());
     let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(copied.success());
 }
