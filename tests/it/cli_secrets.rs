@@ -59,6 +59,9 @@ sys.stdin.read()
 
 const VALUE: &str = "canary-5d0c1f-sk+real/value=";
 
+/// The value of the test that looks for it in every process there is: no other test may put it anywhere.
+const SOUGHT: &str = "canary-77ab20-sk+sought/value=";
+
 /// A directory with an authority, a certificate of its, and one that nobody made.
 fn keys() -> Option<tempfile::TempDir> {
     let dir = tempfile::tempdir().unwrap();
@@ -92,7 +95,11 @@ fn beyond_of(user: Option<u32>, keys: &tempfile::TempDir, env: &[(&str, &str)]) 
 
 /// A verb, by an operator who has the value in the environment.
 fn with_value(home: &Home, words: &[&str]) -> Ran {
-    home.run_with(words, &[("KEY", VALUE), ("PLAIN", "plain-value")])
+    with(VALUE, home, words)
+}
+
+fn with(value: &str, home: &Home, words: &[&str]) -> Ran {
+    home.run_with(words, &[("KEY", value), ("PLAIN", "plain-value")])
 }
 
 const CURL: &str = "curl -sS -m 30";
@@ -286,7 +293,7 @@ fn leaves_no_trace(it: &Beyond, when: &str) -> usize {
     files_below(&it.home.path(), &mut files);
     files_below(&it.home.workspace(), &mut files);
     assert!(files.len() > 10, "{files:?}");
-    let shapes = shapes(VALUE);
+    let shapes = shapes(SOUGHT);
     let holds = |bytes: &[u8]| shapes.iter().any(|it| memmem::find(bytes, it).is_some());
     for file in files {
         let bytes = fs::read(&file).unwrap_or_default();
@@ -301,7 +308,7 @@ fn leaves_no_trace(it: &Beyond, when: &str) -> usize {
         let parents = std::iter::successors(Some(pid), |it| parent(*it));
         let shim = |it: u32| lines.iter().any(|(pid, line)| *pid == it && is_shim(line));
         if parents.skip(1).any(shim) {
-            assert!(!remembers(pid, VALUE.as_bytes()), "{when}: {pid} {line} remembers it");
+            assert!(!remembers(pid, SOUGHT.as_bytes()), "{when}: {pid} {line} remembers it");
             inside += 1;
         }
     }
@@ -329,8 +336,9 @@ fn another_hub(it: &Beyond) {
 #[test]
 fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
     let Some(keys) = keys() else { return };
-    let Some(it) = beyond(&keys, &[("SANDWATCH_LOG", "trace"), ("KEY", VALUE)]) else { return };
-    let ran = with_value(
+    let Some(it) = beyond(&keys, &[("SANDWATCH_LOG", "trace"), ("KEY", SOUGHT)]) else { return };
+    let ran = with(
+        SOUGHT,
         &it.home,
         &[
             "run",
@@ -353,7 +361,7 @@ fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
     let used = |path: &str| {
         let get = format!("{CURL} -H \"X-Api-Key: $KEY\" -u u:$KEY https://files.example{path}");
         assert_eq!(it.inside(&get), (0, "from files.example\n".to_owned()));
-        it.heard(&format!("tls GET {path} key={VALUE}"));
+        it.heard(&format!("tls GET {path} key={SOUGHT}"));
         it.inside(&format!("{CURL} -H \"X-Api-Key: $PLAIN\" http://files.example{path}"));
         it.heard(&format!("plain GET {path} key=plain-value"));
     };
@@ -372,10 +380,10 @@ fn the_value_is_nowhere_but_where_it_is_put_in_whatever_happens() {
     it.home.run(&["fork", "box", "--detach"]).failed(1, &words);
     let ran = it.home.run(&["restore", "box", "--yes", "--secret", "KEY", "--secret", "PLAIN"]);
     ran.failed(2, &["number 1: no such variable in your environment"]);
-    let ran = with_value(&it.home, &["restore", "box", "--yes", "--secret", "NO_OTHER"]);
+    let ran = with(SOUGHT, &it.home, &["restore", "box", "--yes", "--secret", "NO_OTHER"]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     let again = ["restore", "box", &kept, "--yes", "--secret", "KEY", "--secret", "PLAIN"];
-    let ran = with_value(&it.home, &again);
+    let ran = with(SOUGHT, &it.home, &again);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     used("/third");
     // Now it knows them; a fork has the same placeholder, for files may have it in them.
