@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{
     base::fault::{Fault, Outcome},
-    client::many::{Contact, Many, Opener},
+    client::many::{Contact, Many, Opener, Reached},
     config::{
         contexts::{Context, Contexts},
         environment::Variable,
         paths::Paths,
     },
     model::member::Role,
-    runtime::{Identity, Runtime},
+    runtime::Identity,
     tui,
 };
 
@@ -74,7 +74,7 @@ async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {
     // Alone, it is reached before anything is drawn, and what is in the way of that is said. Of several, each comes when
     // it comes.
     let reached = if others.is_empty() { Some(own.opener.open().await?) } else { None };
-    let many = Arc::new(Many::new(own, reached));
+    let many = Arc::new(Many::new(identity.client.clone(), own, reached));
     many.keep(others.into_iter().map(&contact).collect())?;
     let reread = {
         let (many, paths) = (Arc::downgrade(&many), paths.clone());
@@ -104,8 +104,9 @@ struct Reach {
 
 #[async_trait]
 impl Opener for Reach {
-    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+    async fn open(&self) -> Outcome<Reached> {
         let target = Target { paths: self.paths.clone(), context: self.context.clone() };
-        link::for_console_of(&target, self.identity.clone()).await
+        let link = link::for_console_of(&target, self.identity.clone()).await?;
+        Ok(Reached { runtime: link.runtime, client: link.identity.client })
     }
 }

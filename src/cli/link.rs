@@ -78,15 +78,9 @@ pub async fn hub_for_console(target: &Target) -> Outcome<Link> {
     started(target, None, false).await
 }
 
-/// The same, of one hub of several to which we are the same.
-pub async fn for_console_of(target: &Target, identity: Identity) -> Outcome<Arc<dyn Runtime>> {
-    let options = client::Options { identity, patience: None };
-    Ok(if target.is_local() {
-        Arc::new(client::connect_or_start(&target.paths, options).await?)
-    } else {
-        let opening = client::Opening { starts: true, asks: false };
-        Arc::new(reach(target, options, opening).await?)
-    })
+/// The same, of one hub of several, to all of which we would be the same.
+pub async fn for_console_of(target: &Target, identity: Identity) -> Outcome<Link> {
+    started_as(target, identity, None, false).await
 }
 
 /// Whether somebody can be asked on the way.
@@ -95,7 +89,16 @@ fn asks() -> bool {
 }
 
 async fn started(target: &Target, patience: Option<Duration>, asks: bool) -> Outcome<Link> {
-    let options = client::Options { identity: identity(), patience };
+    started_as(target, identity(), patience, asks).await
+}
+
+async fn started_as(
+    target: &Target,
+    identity: Identity,
+    patience: Option<Duration>,
+    asks: bool,
+) -> Outcome<Link> {
+    let options = client::Options { identity, patience };
     let runtime = match &target.context.address {
         _ if target.is_local() => client::connect_or_start(&target.paths, options).await?,
         Address::OpenShell { .. } => {

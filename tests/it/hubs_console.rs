@@ -1,13 +1,19 @@
 //! The real console over real hubs: same names on two of them, one killed, one that stands still, contexts that come and go.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    gateway_stage::{Kind, serve},
     program::{Home, eventually},
     pty::{Pty, View},
+    remote_support::Far,
 };
 
 const SIZE: (u16, u16) = (110, 32);
+/// Between two tries of a person.
+const PAUSE: Duration = Duration::from_secs(2);
 const CAT: &[&str] = &["run", "-d", "--name", "box", "--", "/bin/cat"];
 
 /// Names the hubs of other homes in contexts.toml of the first.
@@ -54,13 +60,22 @@ fn row(view: &View, words: &str) -> Option<usize> {
     view.screen.lines().iter().position(|it| it.contains(words))
 }
 
+/// Puts the cursor, which stays where the first hub that was reached put it, onto the own hub's one row.
+fn to_own(pty: &Pty) {
+    if !pty.text().lines().next().is_some_and(|it| it.contains("local ▸ box")) {
+        pty.send("k");
+    }
+    pty.wait_until("the own one", |it| it.screen.lines()[0].contains("local ▸ box"));
+}
+
 /// The console with the rows of both hubs in it.
 fn both(own: &Home, work: &Home) -> Pty {
     own.ok(CAT);
     work.ok(CAT);
     know(own, &[("work", work)]);
     let pty = Pty::start(own, &[], SIZE);
-    pty.wait_until("both rows", |it| row(it, "box@work").is_some() && row(it, "local").is_some());
+    pty.wait_until("both rows", |it| row(it, "box@work").is_some() && row(it, "! box ").is_some());
+    to_own(&pty);
     pty
 }
 
@@ -69,7 +84,6 @@ fn what_is_typed_goes_to_the_twin_that_is_stepped_into() {
     let (own, work) = (Home::new(), Home::new());
     let mut pty = both(&own, &work);
     // Down to the second hub's row.
-    pty.wait_until("the own one is first", |it| it.screen.lines()[0].contains("local ▸ box"));
     pty.send("j");
     pty.wait_until("the header says whose", |it| it.screen.lines()[0].contains("work ▸ box@work"));
     pty.send("\r");
@@ -147,14 +161,19 @@ fn an_ask_is_answered_on_the_hub_that_asks() {
     pty.wait_for("make it so");
     pty.send("I");
     pty.wait_for("from      box");
-    let (asking, other) = match pty.text().contains("from      box@work") {
-        true => (&work, &own),
-        false => (&own, &work),
-    };
-    // What comes too soon to have been read answers nothing.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    pty.send("a");
-    eventually("it is answered", || !waits(asking));
+    let of_work = || pty.text().contains("from      box@work");
+    let shown = of_work();
+    let (asking, other) = if shown { (&work, &own) } else { (&own, &work) };
+    // A key that comes too soon to have been meant for what is shown answers nothing, and neither does a rush of them.
+    let mut pressed: Option<Instant> = None;
+    eventually("it is answered", || {
+        let waiting = waits(asking);
+        if waiting && of_work() == shown && pressed.is_none_or(|it| it.elapsed() > PAUSE) {
+            pty.send("a");
+            pressed = Some(Instant::now());
+        }
+        !waiting
+    });
     eventually("it is told", || asking.ok(&["screen", "box"]).contains("WAS ALLOWED"));
     assert!(waits(other));
     pty.signal(Signal::TERM);
@@ -174,6 +193,59 @@ fn one_that_is_named_is_there_alone() {
         text.contains("FLEET 1 ") && !text.contains("unix:") && !text.contains("other@"),
         "{text}"
     );
+    pty.signal(Signal::TERM);
+    pty.ended();
+}
+
+#[test]
+fn a_hub_behind_tls_is_typed_into_like_the_own_one_and_knows_whose_keyboard_it_is() {
+    let far = Far::new();
+    let own = far.client("me", "operator");
+    own.ok(&[&["--context", "local"], CAT].concat());
+    far.hub.ok(CAT);
+    let mut pty = Pty::start(&own, &[], SIZE);
+    pty.wait_until("both rows", |it| row(it, "box@far").is_some() && row(it, "! box ").is_some());
+    to_own(&pty);
+    pty.send("j");
+    pty.wait_until("the header says whose", |it| it.screen.lines()[0].contains("far ▸ box@far"));
+    pty.send("\r");
+    pty.wait_for("TYPING");
+    pty.send("over there\r");
+    eventually("it arrives there", || far.hub.ok(&["screen", "box"]).contains("over there"));
+    // To the hub we have another name than to ourselves; the keyboard is ours all the same.
+    let me = own.json(&["--context", "far", "ls", "--json"])[0]["sessions"][0]["lease"].clone();
+    assert!(me["holder_name"].is_string(), "{me}");
+    let held = me["holder_name"].as_str().unwrap();
+    pty.wait_until("nobody else has it", |it| it.has("TYPING") && !it.has(held));
+    pty.send("\x02q");
+    let free = || far.hub.json(&["ls", "--json"])[0]["sessions"][0]["lease"].is_null();
+    pty.signal(Signal::TERM);
+    pty.ended();
+    eventually("it is given back", free);
+}
+
+#[test]
+fn a_session_over_tls_is_attached_to_and_left() {
+    let far = Far::new();
+    let own = far.client("me", "operator");
+    far.hub.ok(CAT);
+    let mut pty = Pty::start(&own, &["attach", "box"], SIZE);
+    pty.send("typed here\r");
+    eventually("it arrives there", || far.hub.ok(&["screen", "box"]).contains("typed here"));
+    pty.wait_for("typed here");
+    pty.send("\x02d");
+    assert_eq!(pty.ended(), 0);
+    assert_eq!(far.hub.json(&["ls", "--json"])[0]["state"], "running");
+}
+
+#[test]
+fn a_gateway_is_one_of_the_hubs() {
+    let running = serve(Kind::default());
+    running.gateway.make("one");
+    let own = running.home();
+    own.ok(&["--context", "local", "run", "-d", "--name", "box", "--", "/bin/cat"]);
+    let mut pty = Pty::start(&own, &[], SIZE);
+    pty.wait_until("both rows", |it| row(it, "one@lab").is_some() && row(it, "box").is_some());
     pty.signal(Signal::TERM);
     pty.ended();
 }

@@ -8,11 +8,11 @@ use sandwatch::{
     base::{
         clock::Timestamp,
         fault::{Kind, Outcome},
-        id::{HubNumber, SandboxId, SessionId, SnapshotId},
+        id::{ClientId, HubNumber, SandboxId, SessionId, SnapshotId},
         limits::{HISTORY_LINES_MAX, STOP_GRACE},
         units::Size,
     },
-    client::many::{Many, Opener},
+    client::many::{Many, Opener, Reached},
     model::{
         change::{ApplyRequest, DiffRequest, Subject},
         event::{Event, Level, SnapshotReason},
@@ -35,12 +35,15 @@ use crate::{
 };
 
 /// A hub that is reached at once.
-struct Ready(Arc<dyn Runtime>);
+struct Ready {
+    runtime: Arc<dyn Runtime>,
+    client: ClientId,
+}
 
 #[async_trait::async_trait]
 impl Opener for Ready {
-    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
-        Ok(self.0.clone())
+    async fn open(&self) -> Outcome<Reached> {
+        Ok(Reached { runtime: self.runtime.clone(), client: self.client.clone() })
     }
 }
 
@@ -80,10 +83,11 @@ impl Stage {
         }
         let all = |name: &str| {
             let contact = |number: usize| {
-                let client = engines[number].client(who(name));
-                contact(&format!("hub{number}"), Ready(client))
+                let runtime = engines[number].client(who(name));
+                let client = who(name).client;
+                contact(&format!("hub{number}"), Ready { runtime, client })
             };
-            let many = Many::new(contact(0), Some(engines[0].client(who(name))));
+            let many = Many::new(who(name).client, contact(0), None);
             many.keep((1..engines.len()).map(contact).collect()).unwrap();
             Arc::new(many)
         };

@@ -1,12 +1,12 @@
 //! The mark that things of one of several hubs bear: on the way in it is put onto every id and name, on the way out it is
 //! taken off every id, and what is another hub's goes nowhere. Things of the first hub bear none, and are not touched.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        id::{AskId, HubNumber, SandboxId, SessionId, SnapshotId},
+        id::{AskId, ClientId, HubNumber, SandboxId, SessionId, SnapshotId},
     },
     model::{
         ask::Ask,
@@ -16,7 +16,7 @@ use crate::{
         history::Recording,
         rule::Proposal,
         sandbox::Sandbox,
-        session::Session,
+        session::{Lease, Session},
         snapshot::Snapshot,
         status::Explained,
         timeline::{Happening, TimelinePage},
@@ -32,6 +32,10 @@ pub(super) struct Mark {
     pub hub: HubNumber,
     /// Of its context.
     pub name: Arc<str>,
+    /// Who we are to the console.
+    us: ClientId,
+    /// Who we are to the hub, once it was reached: over TLS it has a say in that.
+    us_there: Arc<OnceLock<ClientId>>,
 }
 
 macro_rules! ids {
@@ -57,6 +61,16 @@ impl Mark {
         put_session session: SessionId,
         put_snapshot snapshot: SnapshotId,
         put_ask ask: AskId,
+    }
+
+    pub(super) fn new(hub: HubNumber, name: &str, us: ClientId) -> Self {
+        Self { hub, name: name.into(), us, us_there: Arc::default() }
+    }
+
+    /// It was reached, once and for all, as this client of its.
+    pub(super) fn reached_as(&self, client: ClientId) {
+        // Whoever reaches it does so once.
+        drop(self.us_there.set(client));
     }
 
     pub(super) fn is_first(&self) -> bool {
@@ -123,6 +137,15 @@ impl Marked for Session {
     fn mark(&mut self, with: &Mark) {
         with.put_session(&mut self.id);
         with.put_sandbox(&mut self.sandbox);
+        self.lease.iter_mut().for_each(|it| it.mark(with));
+    }
+}
+
+impl Marked for Lease {
+    fn mark(&mut self, with: &Mark) {
+        if with.us_there.get() == Some(&self.holder) {
+            self.holder = with.us.clone();
+        }
     }
 }
 
@@ -254,7 +277,7 @@ mod tests {
     use crate::{base::clock::Timestamp, base::fault::Kind, model::timeline::Kind as What};
 
     fn mark(hub: u32) -> Mark {
-        Mark { hub: HubNumber(hub), name: Arc::from("work") }
+        Mark::new(HubNumber(hub), "work", ClientId::parse("here").unwrap())
     }
 
     #[test]
@@ -283,6 +306,22 @@ mod tests {
             assert_eq!(mark(2).word(typed), known);
         }
         assert_eq!(mark(0).word("box@work"), "box@work");
+    }
+
+    #[test]
+    fn what_we_hold_there_is_ours_here() {
+        let client = |of: &str| ClientId::parse(of).unwrap();
+        let lease = |holder: &str| Lease {
+            holder: client(holder),
+            holder_name: "somebody".to_owned(),
+            since: Timestamp(1),
+            used_at: Timestamp(2),
+        };
+        let it = mark(1);
+        assert_eq!(it.put(lease("there")).holder, client("there"));
+        it.clone().reached_as(client("there"));
+        assert_eq!(it.put(lease("there")).holder, client("here"));
+        assert_eq!(it.put(lease("another")).holder, client("another"));
     }
 
     #[test]

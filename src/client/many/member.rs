@@ -19,16 +19,23 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Kind, Outcome},
+        id::ClientId,
         limits::{RETRY_AFTER_MAX, RETRY_AFTER_MIN},
     },
     runtime::{HubSeen, Link, Runtime},
 };
 
+/// A hub, and who we are to it.
+pub struct Reached {
+    pub runtime: Arc<dyn Runtime>,
+    pub client: ClientId,
+}
+
 /// Reaches one hub.
 #[async_trait]
 pub trait Opener: Send + Sync + 'static {
     /// Asked for again after a pause when it fails. What it gives looks for a hub that was lost by itself.
-    async fn open(&self) -> Outcome<Arc<dyn Runtime>>;
+    async fn open(&self) -> Outcome<Reached>;
 }
 
 /// Where one of several hubs is, and how it is reached.
@@ -63,15 +70,18 @@ impl Member {
     pub(super) fn new(
         mark: Mark,
         contact: Contact,
-        known: Option<Arc<dyn Runtime>>,
+        known: Option<Reached>,
         bell: mpsc::Sender<()>,
     ) -> Arc<Self> {
+        if let Some(known) = &known {
+            mark.reached_as(known.client.clone());
+        }
         let it = Arc::new(Self {
             mark,
             address: contact.address,
             link: Mutex::new(Link::Connecting),
             left_out: AtomicU64::new(0),
-            runtime: watch::Sender::new(known),
+            runtime: watch::Sender::new(known.map(|it| it.runtime)),
             keeper: Mutex::new(None),
         });
         let keeper = tokio::spawn(keep(Arc::downgrade(&it), contact.opener, bell));
@@ -144,7 +154,11 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
         Some(runtime) => runtime,
         None => loop {
             let fault = match opener.open().await {
-                Ok(runtime) => break runtime,
+                Ok(reached) => {
+                    let Some(member) = it.upgrade() else { return };
+                    member.mark.reached_as(reached.client);
+                    break reached.runtime;
+                }
                 Err(fault) => fault,
             };
             let wait = super::jittered(pause);

@@ -18,22 +18,23 @@ use tokio::{
     task::AbortHandle,
 };
 
-pub use self::member::{Contact, Opener};
+pub use self::member::{Contact, Opener, Reached};
 use self::{mark::Mark, member::Member, one::One};
 use super::keeper::jittered;
 use crate::{
     base::{
         fault::{Fault, Outcome},
-        id::HubNumber,
+        id::{ClientId, HubNumber},
         limits::HUBS_MAX,
     },
-    runtime::{HubSeen, Runtime},
+    runtime::HubSeen,
 };
 
 type Members = Arc<Vec<Arc<Member>>>;
 
 /// Several hubs.
 pub struct Many {
+    us: ClientId,
     members: watch::Sender<Members>,
     seen: watch::Sender<Arc<Vec<HubSeen>>>,
     bell: mpsc::Sender<()>,
@@ -48,10 +49,10 @@ impl Drop for Many {
 }
 
 impl Many {
-    /// Begins with one hub, whose things bear no mark; `reached` where it is reached already.
-    pub fn new(first: Contact, reached: Option<Arc<dyn Runtime>>) -> Self {
+    /// Begins with one hub, whose things bear no mark and to which we are `us`; `reached` where it is reached already.
+    pub fn new(us: ClientId, first: Contact, reached: Option<Reached>) -> Self {
         let (bell, mut rung) = mpsc::channel(1);
-        let mark = Mark { hub: HubNumber::FIRST, name: first.name.as_str().into() };
+        let mark = Mark::new(HubNumber::FIRST, &first.name, us.clone());
         let member = Member::new(mark, first, reached, bell.clone());
         let members = watch::Sender::new(Arc::new(vec![member]));
         let seen = watch::Sender::new(seen(&members.borrow()));
@@ -66,7 +67,7 @@ impl Many {
                 });
             }
         });
-        Self { members, seen, bell, next: Mutex::new(1), teller: teller.abort_handle() }
+        Self { us, members, seen, bell, next: Mutex::new(1), teller: teller.abort_handle() }
     }
 
     /// From now on these are there beside the first. Those that are the same go on; one at another address is another. Beyond
@@ -82,7 +83,7 @@ impl Many {
                 .skip(1)
                 .find(|it| *it.mark.name == *contact.name && it.address == contact.address);
             members.push(same.cloned().unwrap_or_else(|| {
-                let mark = Mark { hub: HubNumber(*next), name: contact.name.as_str().into() };
+                let mark = Mark::new(HubNumber(*next), &contact.name, self.us.clone());
                 *next += 1;
                 Member::new(mark, contact, None, self.bell.clone())
             }));

@@ -351,7 +351,8 @@ impl Runtime for One {
 
     async fn lease(&self, id: &SessionId, verb: LeaseVerb) -> Outcome<Option<Lease>> {
         let (hub, id) = (self.up()?, self.0.mark.session(id)?);
-        hub.lease(&id, verb).await.map_err(|it| self.fault(it))
+        let lease = hub.lease(&id, verb).await.map_err(|it| self.fault(it))?;
+        Ok(lease.map(|it| self.put(it)))
     }
 
     async fn wait(&self, id: &SessionId, what: WaitFor, within: Option<Duration>) -> Outcome<()> {
