@@ -140,9 +140,7 @@ impl State {
 
     /// The hub that is meant by what names no thing: that of what the operator is at.
     pub fn hub_here(&self) -> HubNumber {
-        if !self.hubs.are_many() {
-            return HubNumber::FIRST;
-        }
+        // What is open is of the hub it was opened of, also when that one has left.
         match self.views.last() {
             Some(View::Records(it)) => return it.hub,
             Some(View::Timeline(it)) => return it.hub,

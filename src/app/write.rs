@@ -9,7 +9,10 @@ use super::{
     records::draft_details,
 };
 use crate::{
-    base::text::{visible, width, wrap},
+    base::{
+        id::HubNumber,
+        text::{visible, width, wrap},
+    },
     model::{
         ask::{Ask, Choice, RiskLevel},
         rule::Proposal,
@@ -23,8 +26,8 @@ pub enum Writing {
     Rule { ask: Box<Ask>, choice: Choice },
     /// What is allowed in place of what was asked for.
     Edit { ask: Box<Ask> },
-    /// A rule of no ask.
-    New,
+    /// A rule of no ask, for that hub.
+    New { hub: HubNumber },
 }
 
 /// Rows of what was asked for: it was read whole before the box was opened.
@@ -133,7 +136,7 @@ impl WriteBox {
     pub fn ask(&self) -> Option<&Ask> {
         match &self.what {
             Writing::Rule { ask, .. } | Writing::Edit { ask } => Some(ask),
-            Writing::New => None,
+            Writing::New { .. } => None,
         }
     }
 
@@ -141,7 +144,7 @@ impl WriteBox {
         match self.what {
             Writing::Rule { .. } => "Allow by a rule",
             Writing::Edit { .. } => "Allow in other words",
-            Writing::New => "New rule",
+            Writing::New { .. } => "New rule",
         }
     }
 
@@ -159,7 +162,7 @@ impl WriteBox {
         let Some(proposal) = self.proposal() else {
             let text = match (&self.what, self.is_looking()) {
                 (_, true) => "the hub looks at it",
-                (Writing::New, false) => {
+                (Writing::New { .. }, false) => {
                     "id = \"…\", verdict = \"allow\", command = [\"make\", \"test\"], why = \"…\" \
                      (or path, host, tool; until, match, not_match)"
                 }

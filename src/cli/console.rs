@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{
     base::fault::{Fault, Outcome},
-    client::many::{Contact, Many, Opener, Reached},
+    client::many::{Contact, Many, Opener},
     config::{
         contexts::{Context, Contexts},
         environment::Variable,
         paths::Paths,
     },
     model::member::Role,
-    runtime::Identity,
+    runtime::{Identity, Runtime},
     tui,
 };
 
@@ -104,9 +104,8 @@ struct Reach {
 
 #[async_trait]
 impl Opener for Reach {
-    async fn open(&self) -> Outcome<Reached> {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
         let target = Target { paths: self.paths.clone(), context: self.context.clone() };
-        let link = link::for_console_of(&target, self.identity.clone()).await?;
-        Ok(Reached { runtime: link.runtime, client: link.identity.client })
+        Ok(link::for_console_of(&target, self.identity.clone()).await?.runtime)
     }
 }

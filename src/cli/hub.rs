@@ -130,7 +130,13 @@ async fn configured_door(paths: &Paths, engine: &Engine) -> Option<Door> {
         let at = configured(paths)?.listen;
         match at.is_empty() {
             true => Ok(None),
-            false => Door::open(&paths.authority(), &at).await.map(Some),
+            false => {
+                let (door, faults) = Door::open_in_time(&paths.authority(), &at).await?;
+                for fault in faults {
+                    engine.warn(&format!("{fault}; that is tried again until it can be had"));
+                }
+                Ok(Some(door))
+            }
         }
     };
     opened.await.unwrap_or_else(|fault: Fault| {

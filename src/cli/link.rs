@@ -26,7 +26,7 @@ pub struct Link {
 impl Link {
     fn over(client: client::Client) -> Self {
         // Who we are may be the hub's word.
-        let identity = client.identity().clone();
+        let identity = client.identity();
         Self { runtime: Arc::new(client), identity }
     }
 }

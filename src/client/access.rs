@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::Client;
 use crate::{
-    base::{fault::Outcome, limits::HUB_ANSWER_WITHIN},
+    base::{fault::Outcome, id::ClientId, limits::HUB_ANSWER_WITHIN},
     model::member::{Admitted, Member, Role},
     runtime::access::{Access, InviteWanted, Invited, Renewed, TakenBack},
     wire::{
@@ -15,6 +15,10 @@ use crate::{
 
 #[async_trait]
 impl Access for Client {
+    fn client(&self) -> Option<ClientId> {
+        Some(self.identity().client)
+    }
+
     fn role(&self) -> Role {
         self.shared.wires().map_or(Role::Admin, |it| it.role)
     }

@@ -23,8 +23,9 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         limits::{
-            CERTIFICATE_WITHIN, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, NAME_BYTES_MAX, PING_WITHIN_MAX,
-            WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX, WIRE_STREAM_WINDOW_BYTES,
+            CERTIFICATE_WITHIN, KEEPALIVE_EVERY, KEEPALIVE_WITHIN, NAME_BYTES_MAX, PING_EVERY,
+            PING_WITHIN_MAX, WIRE_CONNECTION_WINDOW_BYTES, WIRE_MESSAGE_BYTES_MAX,
+            WIRE_STREAM_WINDOW_BYTES,
         },
         text::shown,
     },
@@ -33,7 +34,7 @@ use crate::{
     wire::{
         CLIENT_ID_KEY, CLIENT_NAME_KEY, CLIENT_VERSION_KEY, PROTOCOL,
         convert::access::role_in,
-        fault::from_status,
+        fault::{from_status, link_broke},
         v1::{
             AttendRequest, AttendResponse, PingRequest, RenewRequest, Welcome,
             access_client::AccessClient, asks_client::AsksClient, attend_response::Kind as Attend,
@@ -55,6 +56,8 @@ pub(super) struct Wires {
     control: Channel,
     /// Output and everything else that is large.
     bulk: Channel,
+    /// Whether that is a connection of its own over a network, which breaks by itself.
+    bulk_apart: bool,
     marks: Marks,
     pub(super) lanes: Lanes,
     /// Of the hub, safe to show.
@@ -89,6 +92,7 @@ pub(super) async fn dial(way: &Way, opening: Opening, identity: &Identity) -> Ou
         input,
         control,
         bulk,
+        bulk_apart: way.is_far() && !way.shares(),
         marks: Marks::new(identity)?,
         lanes: Lanes::default(),
         version: String::new(),
@@ -207,6 +211,7 @@ impl Wires {
         access: AccessClient over control;
         hub: HubClient over control;
         pulse: HubClient over input;
+        bulk_pulse: HubClient over bulk;
         sandboxes: SandboxesClient over control;
         typing: SessionsClient over input;
         sessions: SessionsClient over control;
@@ -267,6 +272,19 @@ impl Wires {
     /// Refuses what may only be asked of a hub of our own protocol.
     pub(super) fn same_protocol(&self) -> Outcome<()> {
         self.mismatch.clone().map_or(Ok(()), Err)
+    }
+
+    /// Waits until nothing can come over the connection for output any more, and says why. Slow it may be.
+    pub(super) async fn bulk_breaks(&self) -> Fault {
+        while self.bulk_apart {
+            tokio::time::sleep(PING_EVERY).await;
+            if let Err(status) = self.bulk_pulse().ping(self.request(PingRequest {})).await
+                && link_broke(&status)
+            {
+                return Fault::lost("the connection for output broke");
+            }
+        }
+        std::future::pending().await
     }
 
     /// Measures the way there and back.

@@ -36,7 +36,10 @@ use crate::{
     base::{
         clock::wall,
         fault::{Fault, Outcome},
-        limits::{CERTIFICATE_BYTES_MAX, CERTIFICATE_RENEWED_AFTER, ENROL_WITHIN},
+        limits::{
+            CERTIFICATE_BYTES_MAX, CERTIFICATE_RENEWED_AFTER, CONNECT_WITHIN, ENROL_WITHIN,
+            HANDSHAKE_WITHIN,
+        },
     },
     config::address::{Address, Host},
     model::{invite::InviteText, member::Fingerprint},
@@ -77,7 +80,7 @@ pub(super) fn read(dir: &Path, at: &str) -> Outcome<Credentials> {
     }
 }
 
-const INVITE: &str = "ask for an invite, made on the hub's machine by: sandwatch hub invite NAME; then here: sandwatch \
+const INVITE: &str = "ask for an invite, made on the hub's machine by: sandwatch hub invite NAME --role ROLE; then here: sandwatch \
                       context rm CONTEXT, sandwatch context add CONTEXT INVITE";
 
 fn write(dir: &Path, kept: &Credentials) -> Outcome<()> {
@@ -104,21 +107,22 @@ async fn connect(host: &Host, port: u16, at: &str) -> Outcome<TcpStream> {
         found.map_err(|_| lost("no such host").hint("sandwatch context ls has its address"))?;
     let mut last = None;
     for address in found {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+        match timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
                 // No key waits for another.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection stays as the system made it");
                 }
                 return Ok(stream);
             }
-            Err(error) => last = Some(error),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
         }
     }
     Err(match last.as_ref().map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => lost("no hub listens there")
             .hint("on its machine: sandwatch hub status says where it listens"),
-        _ => lost("it can't be reached"),
+        _ => lost("it can't be reached").hint("a firewall may be between, or that machine is off"),
     })
 }
 
@@ -193,11 +197,13 @@ fn refused(error: &io::Error, at: &str) -> Fault {
             }
             _ => denied(
                 "what answers is another hub, or somebody between: it is not of the authority of your invite",
-            ),
+            )
+            .hint(INVITE),
         },
         Some(other) => Fault::lost(format!("no hub answers, {other}: {at}")),
         // A hub with too many strangers hangs up unheard.
-        None => Fault::lost(format!("the hub hung up: {at}")),
+        None => Fault::lost(format!("the hub hung up: {at}"))
+            .hint("it may have too many at its door; try again, or see its log"),
     }
 }
 
@@ -208,11 +214,7 @@ pub(super) async fn enrol(
 ) -> Outcome<Address> {
     let mut reached = Err(Fault::invalid("an invite without an address"));
     for address in &invite.addresses {
-        let address: Address =
-            format!("https://{address}").parse().map_err(|why: String| Fault::invalid(why))?;
-        let Address::Https { host, port } = &address else { continue };
-        let at = address.to_string();
-        reached = connect(host, *port, &at).await.map(|stream| (stream, address.clone(), at));
+        reached = greeted(address, invite).await;
         if reached.is_ok() {
             break;
         }
@@ -227,7 +229,18 @@ pub(super) async fn enrol(
     Ok(address)
 }
 
-async fn take_up(stream: TcpStream, invite: &InviteText, at: &str) -> Outcome<Credentials> {
+/// Reaches the hub of the invite at one of its addresses, and nobody else; the secret is not said yet.
+async fn greeted(
+    address: &str,
+    invite: &InviteText,
+) -> Outcome<(TlsStream<TcpStream>, Address, String)> {
+    let address: Address =
+        format!("https://{address}").parse().map_err(|why: String| Fault::invalid(why))?;
+    let Address::Https { host, port } = &address else {
+        return Err(Fault::bug("https:// and no address of https"));
+    };
+    let at = address.to_string();
+    let stream = connect(host, *port, &at).await?;
     let pinned = Arc::new(Pinned { authority: invite.authority });
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])
@@ -237,7 +250,18 @@ async fn take_up(stream: TcpStream, invite: &InviteText, at: &str) -> Outcome<Cr
         .with_no_client_auth();
     config.alpn_protocols = vec![ENROLS.to_vec()];
     config.resumption = Resumption::disabled();
-    let mut stream = shake_hands(config, stream, at).await?;
+    match timeout(HANDSHAKE_WITHIN, shake_hands(config, stream, &at)).await {
+        Ok(stream) => Ok((stream?, address, at)),
+        Err(_) => Err(Fault::lost(format!("what answers is no hub: it says nothing: {at}"))
+            .hint("is that the port on which the hub listens?")),
+    }
+}
+
+async fn take_up(
+    mut stream: TlsStream<TcpStream>,
+    invite: &InviteText,
+    at: &str,
+) -> Outcome<Credentials> {
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let authority = shown.iter().find(|it| Fingerprint::of(it).is(&invite.authority));
     let authority = authority.ok_or_else(|| unfit("no authority"))?.to_vec();

@@ -63,9 +63,13 @@ async fn attend(
     mut attendance: Streaming<AttendResponse>,
     mut told: Duration,
 ) -> Parting {
+    let mut bulk = std::pin::pin!(wires.bulk_breaks());
     loop {
         let message = tokio::select! {
             message = attendance.message() => message,
+            fault = &mut bulk => {
+                return Parting { reason: fault.message().to_owned(), wanted: false };
+            }
             measured = pulse(link, watched, wires, told) => match measured {
                 Ok(rtt) => {
                     if rtt.abs_diff(told) > RTT_STEP.max(told / 2) {

@@ -22,7 +22,7 @@ mod way;
 
 use std::{
     path::Path,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -66,7 +66,8 @@ pub struct Client {
 /// What the calls, the subscriptions and the keeper of the link share.
 struct Shared {
     way: Way,
-    identity: Identity,
+    /// As the hub knows us: over TLS it is another when somebody was invited anew.
+    identity: Mutex<Identity>,
     patience: Option<Duration>,
     /// A hub that died is started again, by the starter or by the way.
     starts: bool,
@@ -99,7 +100,7 @@ impl Client {
     ) -> Outcome<Self> {
         let shared = Arc::new(Shared {
             starts: starter.is_some() || (way.starts_hubs() && opening.starts),
-            identity: way.introduce(options.identity),
+            identity: Mutex::new(options.identity),
             way,
             patience: options.patience,
             starter,
@@ -117,8 +118,8 @@ impl Client {
     }
 
     /// Who we are to this hub.
-    pub fn identity(&self) -> &Identity {
-        &self.shared.identity
+    pub fn identity(&self) -> Identity {
+        self.shared.identity().clone()
     }
 }
 
@@ -148,10 +149,22 @@ impl Shared {
         link
     }
 
+    fn identity(&self) -> MutexGuard<'_, Identity> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who we are on this way as it is now.
+    fn introduced(&self) -> Identity {
+        let mut identity = self.identity();
+        *identity = self.way.introduce(identity.clone());
+        identity.clone()
+    }
+
     /// Opens the connections and learns who is there, within a deadline.
     async fn dial(&self, opening: Opening) -> Outcome<dial::Dialled> {
         let dialled = async {
-            let dialled = dial::dial(&self.way, opening, &self.identity).await?;
+            let identity = self.introduced();
+            let dialled = dial::dial(&self.way, opening, &identity).await?;
             self.renew(&dialled.wires).await;
             Ok(dialled)
         };

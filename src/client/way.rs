@@ -114,7 +114,7 @@ impl Way {
         }
     }
 
-    /// Who we are on this way: over TLS the ids of all our clients begin as the hub told us.
+    /// Who we are on this way, as what lets us in is now: over TLS the ids of all our clients begin as the hub told us.
     pub fn introduce(&self, identity: Identity) -> Identity {
         let Self::Https { credentials, .. } = self else { return identity };
         let Ok(kept) = https::read(credentials, &self.shown()) else { return identity };

@@ -22,6 +22,7 @@ use super::{
     Shared,
     meter::Open,
     roles::{self, Call, Content},
+    work::{Caller, on_behalf_of},
 };
 use crate::{
     base::{
@@ -71,8 +72,8 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Answering {
         match self.shared.admit(&mut request) {
-            Ok(open) => {
-                let answer = self.inner.call(request);
+            Ok((open, caller)) => {
+                let answer = on_behalf_of(caller, self.inner.call(request));
                 Box::pin(
                     async move { Ok(answer.await?.map(|body| Body::new(Held { body, open }))) },
                 )
@@ -107,7 +108,7 @@ impl HttpBody for Held {
 
 impl Shared {
     /// Learns who asks, and refuses what they may not. What passes carries who they are.
-    fn admit(&self, request: &mut http::Request<Body>) -> Result<Open, Status> {
+    fn admit(&self, request: &mut http::Request<Body>) -> Result<(Open, Caller), Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let claimed = claimed(&MetadataMap::from_headers(request.headers().clone()));
         // Some calls are made by tools that know nothing of ours, and say no name.
@@ -115,6 +116,11 @@ impl Shared {
             Ok(it) => (None, proven(it, peer)),
             Err(fault) => (Some(fault), proven(nobody(), peer)),
         };
+        // What is refused is measured as well.
+        let open = self.meters.begin(&who).map_err(|fault| {
+            self.refused(Refused::Rate, &who, &shown(request.uri().path(), LABEL_BYTES_MAX));
+            to_status(&fault)
+        })?;
         let Some(call) = roles::find(request.uri().path()) else {
             if who.role() < Role::Admin {
                 self.refused(Refused::Role, &who, &shown(request.uri().path(), LABEL_BYTES_MAX));
@@ -127,12 +133,12 @@ impl Shared {
             Some(_) => Ok(()),
         });
         admitted.map_err(|fault| to_status(&fault))?;
-        let open = self.meters.begin(&who).map_err(|fault| {
-            self.refused(Refused::Rate, &who, &words(call));
-            to_status(&fault)
-        })?;
+        let member = match &who.peer {
+            Some(Peer::Certificate(bearer)) => Some(bearer.member.clone()),
+            _ => None,
+        };
         request.extensions_mut().insert(who);
-        Ok(open)
+        Ok((open, Caller { member, urgent: call.is_urgent() }))
     }
 
     /// Nobody passes for a client of another.
@@ -175,10 +181,13 @@ impl Shared {
     }
 
     fn refused(&self, why: Refused, who: &Identity, what: &str) {
-        tracing::info!(name = who.name, why = why.word(), what, "a call was refused");
-        if let Some(register) = self.directory.register() {
-            let by = RefusedWho::Client(who.clone());
-            register.refused(Refusal { why, what: what.to_owned(), by });
+        let by = RefusedWho::Client(who.clone());
+        let told = self
+            .directory
+            .register()
+            .is_none_or(|it| it.refused(Refusal { why, what: what.to_owned(), by }));
+        if told {
+            tracing::info!(name = who.name, why = why.word(), what, "a call was refused");
         }
     }
 }

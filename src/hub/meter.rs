@@ -13,8 +13,8 @@ use crate::{
         fault::{Fault, Outcome},
         id::MemberId,
         limits::{
-            CALLS_A_SECOND, CALLS_BURST, CALLS_OPEN_MAX, COUNTED_MAX, TYPED_BURST_BYTES,
-            TYPED_BYTES_A_SECOND,
+            CALLS_A_SECOND, CALLS_BURST, CALLS_OPEN_MAX, COUNTED_MAX, PACED_EVERY,
+            TYPED_BURST_BYTES, TYPED_BYTES_A_SECOND,
         },
     },
     runtime::{Identity, Peer},
@@ -115,6 +115,14 @@ impl Meters {
             Ok(())
         })?;
         Ok(Open { of: Some((self.clone(), member.clone())) })
+    }
+
+    /// Waits until so many bytes more may be sent: data that is piped, which whoever pipes it waits for.
+    pub(super) async fn paced(&self, who: &Identity, bytes: usize) {
+        let bytes = bytes.min(TYPED_BURST_BYTES as usize);
+        while self.types(who, bytes).is_err() {
+            tokio::time::sleep(PACED_EVERY).await;
+        }
     }
 
     /// Whether so many bytes more may be typed now.

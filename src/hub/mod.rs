@@ -20,7 +20,7 @@ pub mod tls;
 pub mod tls;
 mod work;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
@@ -84,7 +84,8 @@ pub async fn told_to_end() {
 /// What all services of one hub share.
 struct Shared {
     directory: Arc<dyn Directory>,
-    listen: Vec<String>,
+    /// This machine's, as it is listed.
+    socket: String,
     /// `None` = nobody comes from elsewhere.
     remote: Option<Remote>,
     meters: Meters,
@@ -98,7 +99,7 @@ struct Shared {
 
 /// What lets others come.
 struct Remote {
-    addresses: Vec<SocketAddr>,
+    taken: tls::Taken,
     #[cfg(feature = "tls")]
     authority: Arc<tls::authority::Authority>,
     #[cfg(not(feature = "tls"))]
@@ -125,9 +126,7 @@ impl Claim {
     ) -> Outcome<()> {
         let (listener, bound) = accept::bind(self.socket())?;
         let remote =
-            door.as_ref().map(|it| Remote { addresses: it.addresses(), authority: it.authority() });
-        let mut listen = vec![format!("unix:{}", self.socket().display())];
-        listen.extend(remote.iter().flat_map(|it| &it.addresses).map(|it| format!("https://{it}")));
+            door.as_ref().map(|it| Remote { taken: it.taken(), authority: it.authority() });
         let (passed, peers) = passing();
         let mut accepting = match (door, directory.register()) {
             (Some(door), Some(register)) => door.accept(register, &passed)?,
@@ -136,7 +135,7 @@ impl Claim {
         };
         let shared = Arc::new(Shared {
             directory,
-            listen,
+            socket: format!("unix:{}", self.socket().display()),
             remote,
             meters: Meters::default(),
             started: clock::monotonic(),
@@ -145,7 +144,7 @@ impl Claim {
             attendance: service::Attendance::default(),
         });
         accepting.push(accept(listener, passed));
-        tracing::info!(listen = shared.listen.join(" "), "the hub serves");
+        tracing::info!(listen = shared.listen().join(" "), "the hub serves");
         let stop = async {
             tokio::select! {
                 () = stop => "the hub was told to end",
@@ -207,6 +206,13 @@ async fn stopped(mut stop: watch::Receiver<Option<String>>) {
 }
 
 impl Shared {
+    /// Where it listens now.
+    fn listen(&self) -> Vec<String> {
+        let away = self.remote.iter().flat_map(|it| it.taken.all());
+        let away = away.map(|it| format!("https://{it}"));
+        std::iter::once(self.socket.clone()).chain(away).collect()
+    }
+
     fn stop(&self, reason: &str) {
         self.stop.send_if_modified(|now| {
             let first = now.is_none();

@@ -18,6 +18,13 @@ pub struct Call {
     pub does: &'static str,
 }
 
+impl Call {
+    /// Whether it waits for no other change: a program waits for it, or it ends what somebody may do.
+    pub fn is_urgent(&self) -> bool {
+        self.service == ACCESS || (self.service == ASKS && self.method == "Decide")
+    }
+}
+
 const fn call(
     service: &'static str,
     method: &'static str,

@@ -152,13 +152,16 @@ pub fn host_and_port(text: &str) -> Outcome<String> {
         Fault::invalid(format!("not HOST:PORT: {shown}"))
     };
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    if !port.bytes().all(|it| it.is_ascii_digit()) {
+        return Err(wrong());
+    }
     let port: u16 = port.parse().map_err(|_| wrong())?;
     let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     let fits = match inner {
         Some(number) => number.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             let plain = |it: u8| it.is_ascii_alphanumeric() || b".-_".contains(&it);
-            !host.is_empty() && !host.starts_with('-') && host.bytes().all(plain)
+            !host.is_empty() && !host.starts_with(['-', '.']) && host.bytes().all(plain)
         }
     };
     if !fits || port == 0 || text.len() > REACHED_AT_BYTES_MAX {

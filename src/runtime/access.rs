@@ -10,7 +10,7 @@ use crate::{
     base::{
         clock::Timestamp,
         fault::{Fault, Outcome},
-        id::MemberId,
+        id::{ClientId, MemberId},
     },
     model::{
         invite::InviteToken,
@@ -58,6 +58,11 @@ pub struct Renewed {
 
 #[async_trait]
 pub trait Access: Send + Sync {
+    /// Who whoever asks is there, where the other side has a say in that.
+    fn client(&self) -> Option<ClientId> {
+        None
+    }
+
     /// What whoever asks may do there.
     fn role(&self) -> Role {
         Role::Admin
@@ -132,8 +137,8 @@ pub trait Register: Send + Sync {
     /// Changes whenever a standing may have changed.
     fn changes(&self) -> watch::Receiver<()>;
 
-    /// Counts it, and has the record say so within a rate.
-    fn refused(&self, refusal: Refusal);
+    /// Counts it, and has the record say so within a rate; whether it does.
+    fn refused(&self, refusal: Refusal) -> bool;
 
     fn admitted(&self) -> Admitted;
 

@@ -166,6 +166,16 @@ pub enum Nudge {
     Interrupt,
 }
 
+impl Nudge {
+    /// What is typed by it, in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Line(text) => text.len() + 1,
+            Self::Interrupt => 1,
+        }
+    }
+}
+
 /// What the screen of a session shows now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScreenShot {

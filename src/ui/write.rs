@@ -52,7 +52,7 @@ impl View<'_> {
         }
         let does = match (&it.what, it.proposal().is_some()) {
             (_, false) => "looks at it",
-            (Writing::New, true) => "makes it",
+            (Writing::New { .. }, true) => "makes it",
             (Writing::Rule { .. }, true) => "makes it and allows",
             (Writing::Edit { .. }, true) => "allows that",
         };

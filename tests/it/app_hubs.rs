@@ -19,6 +19,7 @@ use sandwatch::{
     model::{
         ask::{AskKind, RiskLevel},
         event::{Event, SnapshotReason},
+        rule::{Domain, Rulebook, Ruling},
         sandbox::Sandbox,
         session::{Lease, Status},
     },
@@ -26,6 +27,7 @@ use sandwatch::{
 
 use crate::{
     app_asks::{answered, is_asks, settle},
+    app_rules::known,
     app_support::{Console, ask, sandbox, shared},
 };
 
@@ -281,6 +283,54 @@ fn a_sandbox_is_made_on_the_hub_that_the_form_names() {
     let id = console.effects.iter().rev().find(|it| matches!(it.act, Act::Of(..))).unwrap().id;
     console.send(Msg::Done { id, result: Err(refused) });
     assert!(matches!(console.state.overlay, Some(Overlay::New(_))));
+}
+
+/// What was decided for a hub that has left is done to none that is left, not even to the only one.
+#[test]
+fn what_was_decided_for_a_hub_that_left_is_done_to_no_other() {
+    let both = || {
+        let mut console = Console::new(SIZE);
+        let all = vec![hub(HubNumber::FIRST, "local", up()), hub(WORK, "work", up())];
+        console.send(Msg::Hubs(all));
+        for (hub, name) in [(HubNumber::FIRST, "local"), (WORK, "work")] {
+            console.send(part(hub, name, SnapshotReason::First, same()));
+        }
+        assert!(console.state.fleet.select(&id(WORK, "web")));
+        console
+    };
+    let leaves = |console: &mut Console| {
+        console.send(Msg::Hubs(vec![hub(HubNumber::FIRST, "local", up())]));
+    };
+    // The form that names it.
+    let mut console = both();
+    console.keys("n");
+    leaves(&mut console);
+    let acts = console.keys("enter");
+    let of = |acts: &[Act]| -> Vec<Option<HubNumber>> {
+        let named = acts.iter().filter_map(|it| match it {
+            Act::Of(hub, act) if matches!(**act, Act::Create(_) | Act::RemoveRule(_)) => {
+                Some(Some(*hub))
+            }
+            Act::Create(_) | Act::RemoveRule(_) => Some(None),
+            _ => None,
+        });
+        named.collect()
+    };
+    assert!(of(&acts).iter().all(|it| *it == Some(WORK)), "{acts:?}");
+    // A rule of its, about to be taken out.
+    let mut console = both();
+    console.keys("P");
+    let rule = Rulebook {
+        rules: vec![known("danger", Ruling::Deny, "exec: rm", Domain::All)],
+        ..Default::default()
+    };
+    console.answer(|it| matches!(it, Act::Of(..)), Reply::Rules(Box::new(rule)));
+    console.keys("x");
+    leaves(&mut console);
+    console.now += Duration::from_secs(5);
+    console.send(Msg::Tick);
+    let acts = console.keys("y");
+    assert_eq!(of(&acts), [Some(WORK)], "{acts:?}");
 }
 
 #[test]

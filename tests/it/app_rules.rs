@@ -342,7 +342,7 @@ fn the_moment_is_kept_first_where_that_is_wanted() {
     }
 }
 
-fn known(id: &str, ruling: Ruling, about: &str, domain: Domain) -> KnownRule {
+pub fn known(id: &str, ruling: Ruling, about: &str, domain: Domain) -> KnownRule {
     KnownRule {
         name: RuleName { id: id.to_owned(), domain },
         file: "/home/me/.config/sandwatch/policy.toml".to_owned(),

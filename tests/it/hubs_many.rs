@@ -15,7 +15,7 @@ use sandwatch::{
     },
     client::{
         Client, Options,
-        many::{Contact, Many, Opener, Reached},
+        many::{Contact, Many, Opener},
     },
     config::paths::Paths,
     model::{
@@ -37,10 +37,9 @@ struct Socket(PathBuf);
 
 #[async_trait]
 impl Opener for Socket {
-    async fn open(&self) -> Outcome<Reached> {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
         let options = Options { identity: who("me"), patience: None };
-        let runtime = Arc::new(Client::connect(&self.0, options).await?);
-        Ok(Reached { runtime, client: who("me").client })
+        Ok(Arc::new(Client::connect(&self.0, options).await?))
     }
 }
 
@@ -49,7 +48,7 @@ struct Silent;
 
 #[async_trait]
 impl Opener for Silent {
-    async fn open(&self) -> Outcome<Reached> {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
         std::future::pending().await
     }
 }
@@ -58,7 +57,7 @@ struct Refusing;
 
 #[async_trait]
 impl Opener for Refusing {
-    async fn open(&self) -> Outcome<Reached> {
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
         Err(Fault::lost("it says no"))
     }
 }

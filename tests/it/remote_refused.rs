@@ -19,6 +19,7 @@ use tokio_rustls::rustls::version::TLS12;
 
 use crate::{
     program::{Home, eventually},
+    pty::Pty,
     remote_support::{Far, Manner, call, channel, credentials, credentials_file, greet},
 };
 
@@ -299,4 +300,64 @@ fn ten_thousand_connections_keep_nobody_on_the_machine_from_the_hub() {
     drop(held);
     eventually("who has a certificate gets in again", || client.run(&["ls"]).code == 0);
     assert_eq!(far.status()["pid"].as_u64(), Some(pid));
+}
+
+#[test]
+fn a_console_comes_back_when_its_member_is_invited_anew() {
+    let far = Far::new();
+    let client = far.client("olga", "operator");
+    far.hub.ok(&["run", "-d", "--name", "box", "--", "/bin/cat"]);
+    let mut pty = Pty::start(&client, &["--context", "far"], (100, 30));
+    pty.wait_for("box");
+    far.hub.ok(&["hub", "members", "revoke", "--yes", "olga"]);
+    pty.wait_for("NO HUB");
+    client.ok(&["context", "rm", "--yes", "far"]);
+    client.ok(&["context", "add", "far", &far.invite("olga", "operator")]);
+    pty.wait_until("it is there again", |it| !it.has("NO HUB") && it.has("box"));
+    assert_eq!(far.refused("identity"), 0);
+    pty.signal(rustix::process::Signal::TERM);
+    pty.ended();
+}
+
+#[test]
+fn an_invite_is_tried_at_each_of_its_addresses_until_the_hub_itself_answers() {
+    let far = Far::new();
+    // One takes calls and says nothing, one is another hub, one is nobody.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let another = Far::new();
+    let addresses = [
+        silent.local_addr().unwrap().to_string(),
+        another.address.clone(),
+        "127.0.0.1:1".to_owned(),
+        far.address.clone(),
+    ];
+    let mut words = vec!["hub", "invite", "vera", "--role", "viewer"];
+    words.extend(addresses.iter().flat_map(|it| ["--address", it]));
+    let invite = far.hub.ok(&words).trim().to_owned();
+    let client = Home::new();
+    client.ok(&["context", "add", "far", "--use", &invite]);
+    client.ok(&["ls"]);
+    let listed = client.ok(&["context", "ls"]);
+    assert!(listed.contains(&far.address), "{listed}");
+    let wrong = far.hub.run(&["hub", "invite", "x", "--role", "viewer", "--address", ".x:1"]);
+    assert!(wrong.code == 2 && wrong.stderr.contains("not HOST:PORT"), "{wrong:?}");
+}
+
+#[test]
+fn a_place_that_can_t_be_had_yet_is_listened_on_once_it_can() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let hub = Home::new();
+    std::fs::create_dir_all(hub.config()).unwrap();
+    let config = format!("[hub]\nlisten = [\"https://{address}\"]\n");
+    std::fs::write(hub.config().join("config.toml"), config).unwrap();
+    hub.ok(&["hub", "start"]);
+    let listed = || hub.ok(&["hub", "status"]).contains(&address);
+    assert!(!listed());
+    drop(taken);
+    eventually("it listens there", listed);
+    let client = Home::new();
+    let invite = hub.ok(&["hub", "invite", "vera", "--role", "viewer"]).trim().to_owned();
+    client.ok(&["context", "add", "far", "--use", &invite]);
+    client.ok(&["ls"]);
 }

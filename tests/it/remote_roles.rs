@@ -244,6 +244,20 @@ async fn a_client_that_takes_too_much_is_told_and_the_others_go_on() {
     let told = told.expect("so many calls are too many");
     assert_eq!(told.code(), Code::ResourceExhausted, "{told:?}");
     assert!(from_status(&told).message().contains("calls a second"), "{told:?}");
+    // Also calls that are refused, by who may not make them.
+    let vera = credentials(&other);
+    let hers = crate::remote_support::channel(&far.address, &vera).await.unwrap();
+    let as_vera = format!("{}.x", vera.member);
+    let mut codes = Vec::new();
+    while !codes.contains(&Code::ResourceExhausted) {
+        assert!(codes.len() < 20_000);
+        let calls =
+            (0..50).map(|_| call(&hers, "/sandwatch.v1.Sandboxes/Remove", &as_vera, Bytes::new()));
+        codes.extend(
+            futures(calls.collect()).await.into_iter().filter_map(|it| Some(it.err()?.code())),
+        );
+    }
+    assert!(codes.contains(&Code::PermissionDenied));
     // Bytes that are typed, into nothing.
     let typed =
         InputRequest { seq: 7, session: "none".to_owned(), data: vec![b'x'; 64 * 1024].into() };

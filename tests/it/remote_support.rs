@@ -37,15 +37,19 @@ pub struct Far {
 
 impl Far {
     pub fn new() -> Self {
-        // One that stays the same for the next hub of this home.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
         let hub = Home::new();
         std::fs::create_dir_all(hub.config()).unwrap();
-        let config = format!("[hub]\nlisten = [\"https://{address}\"]\n");
-        std::fs::write(hub.config().join("config.toml"), config).unwrap();
+        let configure = |at: &str| {
+            let config = format!("[hub]\nlisten = [\"https://{at}\"]\n");
+            std::fs::write(hub.config().join("config.toml"), config).unwrap();
+        };
+        // Whatever is free, which stays the same for the next hub of this home.
+        configure("127.0.0.1:0");
         hub.ok(&["hub", "start"]);
+        let status = hub.json(&["hub", "status", "--json"]);
+        let mut listed = status["listen"].as_array().unwrap().iter().filter_map(|it| it.as_str());
+        let address = listed.find_map(|it| it.strip_prefix("https://")).unwrap().to_owned();
+        configure(&address);
         Self { hub, address }
     }
 

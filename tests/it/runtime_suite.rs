@@ -8,11 +8,11 @@ use sandwatch::{
     base::{
         clock::Timestamp,
         fault::{Kind, Outcome},
-        id::{ClientId, HubNumber, SandboxId, SessionId, SnapshotId},
+        id::{HubNumber, SandboxId, SessionId, SnapshotId},
         limits::{HISTORY_LINES_MAX, STOP_GRACE},
         units::Size,
     },
-    client::many::{Many, Opener, Reached},
+    client::many::{Many, Opener},
     model::{
         change::{ApplyRequest, DiffRequest, Subject},
         event::{Event, Level, SnapshotReason},
@@ -35,15 +35,12 @@ use crate::{
 };
 
 /// A hub that is reached at once.
-struct Ready {
-    runtime: Arc<dyn Runtime>,
-    client: ClientId,
-}
+struct Ready(Arc<dyn Runtime>);
 
 #[async_trait::async_trait]
 impl Opener for Ready {
-    async fn open(&self) -> Outcome<Reached> {
-        Ok(Reached { runtime: self.runtime.clone(), client: self.client.clone() })
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>> {
+        Ok(self.0.clone())
     }
 }
 
@@ -83,9 +80,7 @@ impl Stage {
         }
         let all = |name: &str| {
             let contact = |number: usize| {
-                let runtime = engines[number].client(who(name));
-                let client = who(name).client;
-                contact(&format!("hub{number}"), Ready { runtime, client })
+                contact(&format!("hub{number}"), Ready(engines[number].client(who(name))))
             };
             let many = Many::new(who(name).client, contact(0), None);
             many.keep((1..engines.len()).map(contact).collect()).unwrap();

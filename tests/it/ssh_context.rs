@@ -146,6 +146,32 @@ fn a_session_over_ssh_comes_back_by_itself_and_nothing_typed_is_doubled() {
 }
 
 #[test]
+fn a_console_comes_back_whichever_of_its_connections_breaks() {
+    let Some(it) = Sshd::start() else { return };
+    let count = "i=0; while :; do i=$((i+1)); echo tick-$i-; sleep 0.2; done";
+    it.ok(&["run", "-d", "--name", "one", "--", "/bin/sh", "-c", count]);
+    let before = it.pids().len();
+    let mut pty = attach(&it, &[]);
+    let newest = |it: &crate::pty::View| {
+        let text = it.text();
+        let ticks = text.split("tick-").skip(1).filter_map(|it| it.split_once('-')?.0.parse().ok());
+        ticks.max().unwrap_or(0)
+    };
+    pty.wait_until("it counts", |it| newest(it) > 0);
+    for which in 0..3 {
+        let pids = it.pids();
+        assert_eq!(pids.len(), before + 3 * (which + 1), "{pids:?}");
+        let pid = Pid::from_raw(pids[pids.len() - 3 + which]).unwrap();
+        let seen: u32 = pty.look(newest);
+        kill_process(pid, Signal::KILL).unwrap();
+        eventually("all are opened anew", || it.pids().len() == pids.len() + 3);
+        pty.wait_until("it is there again", |it| !it.has("NO HUB") && newest(it) > seen + 3);
+    }
+    pty.signal(Signal::TERM);
+    pty.ended();
+}
+
+#[test]
 fn a_passphrase_is_asked_for_once_on_a_terminal_and_nowhere_else() {
     let Some(it) = Sshd::start() else { return };
     it.ok(&["run", "-d", "--name", "one", "--", "/bin/cat"]);

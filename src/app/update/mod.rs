@@ -232,8 +232,11 @@ impl Turn<'_> {
         self.start(act, pending)
     }
 
+    /// Bound to that hub. Only the first is meant without a word, for it alone never goes: what was decided for another that has
+    /// left meanwhile is refused, and never done to the one that is left.
     fn act_of(&self, hub: HubNumber, act: Act) -> Act {
-        if self.state.hubs.are_many() { Act::Of(hub, Box::new(act)) } else { act }
+        let bare = hub == HubNumber::FIRST && !self.state.hubs.are_many();
+        if bare { act } else { Act::Of(hub, Box::new(act)) }
     }
 
     fn notice(&mut self, level: Level, text: &str) {

@@ -53,7 +53,8 @@ impl Turn<'_> {
     /// A rule of no ask.
     pub(super) fn write_new_rule(&mut self) {
         let text = "id = \"\", verdict = \"allow\", command = [\"\"], why = \"\"";
-        self.open_write(Writing::New, text, RULES_WRITTEN_BYTES_MAX);
+        let hub = self.state.hub_here();
+        self.open_write(Writing::New { hub }, text, RULES_WRITTEN_BYTES_MAX);
     }
 
     fn open_write(&mut self, what: Writing, text: &str, bytes_max: usize) {
@@ -130,7 +131,7 @@ impl Turn<'_> {
         let Some(Overlay::Write(it)) = &self.state.overlay else { return };
         let hub = match &it.what {
             Writing::Rule { ask, .. } | Writing::Edit { ask } => ask.asked.id.hub(),
-            Writing::New => self.state.hub_here(),
+            Writing::New { hub } => *hub,
         };
         if !self.state.is_up(hub) {
             let text = self.state.said_of(hub, "there is no hub to ask");
@@ -148,7 +149,7 @@ impl Turn<'_> {
                 let choice = in_other_words(text);
                 Question::Answer { ask: ask.asked.id.clone(), digest: ask.digest.clone(), choice }
             }
-            Writing::New => Question::Rules { text, domain: Domain::All },
+            Writing::New { .. } => Question::Rules { text, domain: Domain::All },
         };
         let act = Act::Propose(Box::new(question));
         let asked = self.start_of(hub, act, Some(Pending::Propose));
@@ -211,9 +212,9 @@ impl Turn<'_> {
         let grave = |level| level == Some(RiskLevel::High);
         let risk = it.proposal().and_then(|it| it.risk.clone());
         match it.what {
-            Writing::New => {
+            Writing::New { hub } => {
                 let act = Act::AddRule { text, domain: Domain::All };
-                self.start_of(self.state.hub_here(), act, Some(Pending::AddRule));
+                self.start_of(hub, act, Some(Pending::AddRule));
             }
             Writing::Rule { ask, choice } => {
                 let choice = Choice { rule: Some(text), ..choice };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Longest name of somebody who is invited, in bytes: it stands beside others in lists.
 pub const MEMBER_NAME_BYTES_MAX: usize = 32;
-/// Those that are listed, revoked ones included, and invites that are open or were not long ago.
+/// Those that may come, invites that are open included; and those that are listed, revoked ones included, as invites are
+/// that are open or were not long ago.
 pub const MEMBERS_MAX: usize = 256;
 pub const INVITES_MAX: usize = 128;
 /// Certificates of one of them that are good at once: each renewal makes one, and the one before is good until it expires.
@@ -50,12 +51,18 @@ pub const LISTEN_MAX: usize = 16;
 /// Connections from elsewhere that are let in, of all and of one client: a console takes three.
 pub const REMOTE_CONNECTIONS_MAX: usize = 384;
 pub const REMOTE_CONNECTIONS_EACH_MAX: usize = 96;
+/// Beyond so many in all, only who has no more than so few gets one more: two consoles of everybody who comes late.
+pub const REMOTE_CONNECTIONS_FREELY: usize = 288;
+pub const REMOTE_CONNECTIONS_FEW: usize = 6;
 /// Connections that have not shown who they are: of all, and from one address, where a team or a script may be. The rest is
 /// closed unheard.
 pub const STRANGERS_MAX: usize = 512;
 pub const STRANGERS_EACH_MAX: usize = 64;
-/// How long the handshake may take, and then the first words.
+/// How long the handshake may take, and then the first words; and how long a machine that is called may take to answer at all.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A place that the configuration names and that can't be had is tried again so often.
+pub const LISTEN_AGAIN_EVERY: Duration = Duration::from_secs(5);
 /// Headers of one call, in bytes.
 pub const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 /// A connection that carries nothing is asked so often whether the other side is there, and so many times.
@@ -72,6 +79,8 @@ pub const CALLS_A_SECOND: u32 = 200;
 /// What one client from elsewhere may type, in bytes: in a burst, and a second after it.
 pub const TYPED_BURST_BYTES: u32 = 4 * 1024 * 1024;
 pub const TYPED_BYTES_A_SECOND: u32 = 1024 * 1024;
+/// What is piped into a program is no less, and waits so long between two looks whether there is room.
+pub const PACED_EVERY: Duration = Duration::from_millis(20);
 /// Addresses and clients that are counted at once; beyond, the quietest are forgotten.
 pub const COUNTED_MAX: usize = 1024;
 

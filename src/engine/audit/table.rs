@@ -123,12 +123,12 @@ impl Store {
     }
 
     pub(in crate::engine) async fn audit_head(&self) -> Outcome<Head> {
-        self.run(READING, |connection| head(connection)).await
+        self.look(READING, |connection| head(connection)).await
     }
 
     /// The entries after this one, in order; fewer than a page at the end.
     pub(super) async fn audit_after(&self, seq: Option<i64>) -> Outcome<Vec<Entry>> {
-        self.run(READING, move |connection| {
+        self.look(READING, move |connection| {
             let after = if seq.is_some() { "WHERE seq > ?1" } else { "WHERE ?1 IS NULL" };
             page(connection, &format!("{after} ORDER BY seq"), seq)
         })
@@ -137,7 +137,7 @@ impl Store {
 
     /// The entries before this one, or before the end, the newest first.
     pub(super) async fn audit_before(&self, seq: Option<i64>) -> Outcome<Vec<Entry>> {
-        self.run(READING, move |connection| {
+        self.look(READING, move |connection| {
             let before = if seq.is_some() { "WHERE seq < ?1" } else { "WHERE ?1 IS NULL" };
             page(connection, &format!("{before} ORDER BY seq DESC"), seq)
         })
@@ -146,7 +146,7 @@ impl Store {
 
     /// The newest entry about each file of rules.
     pub(in crate::engine) async fn last_policies(&self) -> Outcome<Vec<Act>> {
-        self.run(READING, |connection| {
+        self.look(READING, |connection| {
             let read = format!(
                 "SELECT {COLUMNS} FROM audit WHERE seq IN (SELECT MAX(seq) FROM audit \
                  WHERE action GLOB 'policy.*' GROUP BY subject) ORDER BY seq DESC LIMIT {PROJECTS_MAX}"
@@ -159,7 +159,7 @@ impl Store {
 
     /// What the whole registry takes on disk, in bytes.
     pub(in crate::engine) async fn bytes(&self) -> Outcome<u64> {
-        self.run(READING, |connection| {
+        self.look(READING, |connection| {
             let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
             let size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
             Ok(pages.saturating_mul(size).max(0).cast_unsigned())

@@ -47,6 +47,10 @@ pub(in crate::engine) struct Kept {
 }
 
 impl Kept {
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.state(now) == InviteState::Open
+    }
+
     fn state(&self, now: Timestamp) -> InviteState {
         match self.invite.state {
             InviteState::Open if now >= self.invite.expires_at => InviteState::Expired,
@@ -128,14 +132,18 @@ impl Members {
         let spare = known.members.len().saturating_sub(MEMBERS_MAX - 1);
         let old = members.iter().enumerate().filter(|(at, it)| *at < spare || over(it.0));
         let gone_members = old.map(|(_, it)| it.1.clone()).collect();
-        let mut invites: Vec<_> =
-            known.invites.iter().filter(|it| it.state(now) != InviteState::Open).collect();
+        let mut invites: Vec<_> = known.invites.iter().filter(|it| !it.is_open(now)).collect();
         invites.sort_by_key(|it| it.invite.created_at);
         let spare = known.invites.len().saturating_sub(INVITES_MAX - 1);
         let old =
             invites.iter().enumerate().filter(|(at, it)| *at < spare || over(it.invite.expires_at));
         let gone_invites = old.map(|(_, it)| it.invite.id.clone()).collect();
         Change { gone_members, gone_invites, ..Change::default() }
+    }
+
+    /// How many are left in the list by what is taken out of it.
+    fn may_come(&self, tidied: &Change) -> usize {
+        self.known().members.len().saturating_sub(tidied.gone_members.len())
     }
 
     /// One that is good now, by its name.
@@ -184,11 +192,11 @@ impl Register for Members {
         self.bell.subscribe()
     }
 
-    fn refused(&self, refusal: Refusal) {
+    fn refused(&self, refusal: Refusal) -> bool {
         let act = self.refusals().count(refusal);
-        if let Some(act) = act {
-            self.notes.note(act);
-        }
+        let told = act.is_some();
+        act.into_iter().for_each(|it| self.notes.note(it));
+        told
     }
 
     fn admitted(&self) -> Admitted {
@@ -224,18 +232,15 @@ impl Register for Members {
             )));
         }
         let mut change = self.tidied(now);
+        let open = self.known().invites.iter().filter(|it| it.is_open(now)).count();
         if self.known().invites.len() >= INVITES_MAX + change.gone_invites.len()
-            || self.known().members.len() >= MEMBERS_MAX + change.gone_members.len()
+            || self.may_come(&change) + open >= MEMBERS_MAX
         {
-            return Err(Fault::busy(format!("{MEMBERS_MAX} may come already, or are invited"))
-                .hint("sandwatch hub members ls, sandwatch hub members revoke NAME"));
+            return Err(crowded());
         }
         // One of a name is enough: the last one counts.
         let before = self.known().invites.clone();
-        for mut old in before
-            .into_iter()
-            .filter(|it| it.invite.name == name && it.state(now) == InviteState::Open)
-        {
+        for mut old in before.into_iter().filter(|it| it.invite.name == name && it.is_open(now)) {
             old.invite.state = InviteState::Withdrawn;
             change.invites.push(old);
         }
@@ -275,10 +280,13 @@ impl Register for Members {
                 return Err(Fault::denied(
                     "this invite is not good, or not any more: it was used, was withdrawn or has expired",
                 )
-                .hint("ask for another: sandwatch hub invite NAME, on the hub's machine"));
+                .hint("ask for another: sandwatch hub invite NAME --role ROLE, on the hub's machine"));
             }
         };
         let mut change = self.tidied(now);
+        if self.may_come(&change) >= MEMBERS_MAX {
+            return Err(crowded());
+        }
         // Those of the name that can't come any more: a name is one's alone.
         for mut old in self.known().members.clone() {
             if old.name == kept.invite.name && old.revoked_at.is_none() {
@@ -352,7 +360,7 @@ impl Register for Members {
         }
         for mut it in invites {
             let named = it.invite.name == name || it.invite.id == name;
-            if named && it.state(now) == InviteState::Open {
+            if named && it.is_open(now) {
                 it.invite.state = InviteState::Withdrawn;
                 let act = by_client(who, Action::InviteWithdrawn, &it.invite.name);
                 acts.push(
@@ -400,6 +408,11 @@ fn worth(it: Option<&Member>) -> Standing {
             until: it.expires_at().unwrap_or(it.since),
         },
     }
+}
+
+fn crowded() -> Fault {
+    Fault::busy(format!("{MEMBERS_MAX} may come already, or are invited"))
+        .hint("sandwatch hub members ls, sandwatch hub members revoke NAME")
 }
 
 fn absent(name: &str) -> Fault {
@@ -471,6 +484,33 @@ mod tests {
         register.enrol(&token, certificate("a", 60_000), "::1").await.unwrap_err();
         assert_eq!(register.admitted().invites[0].state, InviteState::Spoilt);
         assert!(register.admitted().members.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_more_come_than_are_listed() {
+        let (_store, register) = members().await;
+        let token = InviteToken::random();
+        register.invite(&who(), &token, "last", Role::Viewer, HOUR).await.unwrap();
+        // All places but one are taken by now, and that one is the invite's.
+        let taken = (1..MEMBERS_MAX).map(|it| Member {
+            id: MemberId::random(),
+            name: format!("m{it}"),
+            role: Role::Viewer,
+            invited_by: "owner".to_owned(),
+            since: wall(),
+            revoked_at: None,
+            certificates: vec![certificate(&format!("c{it}"), 3_600_000)],
+        });
+        register.known().members.extend(taken);
+        let more = InviteToken::random();
+        let fault = register.invite(&who(), &more, "more", Role::Viewer, HOUR).await.unwrap_err();
+        assert!(fault.message().contains("256 may come already, or are invited"), "{fault}");
+        let one = Member { id: MemberId::random(), ..register.known().members[0].clone() };
+        register.known().members.push(one);
+        let refused = register.enrol(&token, certificate("x", 60_000), "::1").await.unwrap_err();
+        assert_eq!(refused.kind(), crate::base::fault::Kind::Busy);
+        register.known().members.pop();
+        register.enrol(&token, certificate("x", 60_000), "::1").await.unwrap();
     }
 
     #[tokio::test]

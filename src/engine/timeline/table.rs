@@ -22,6 +22,8 @@ use crate::{
 };
 
 /// The sandbox of an entry of the audit record, where its details can be read.
+const AUDIT_SANDBOX_NAME: &str =
+    "CASE WHEN json_valid(details) THEN json_extract(details, '$.sandbox') END";
 const AUDIT_SANDBOX: &str =
     "CASE WHEN json_valid(details) THEN json_extract(details, '$.sandbox_id') END";
 const AUDIT_SESSION: &str =
@@ -53,6 +55,12 @@ pub(in crate::engine) const TABLE: &str = "
         CASE WHEN json_valid(details) THEN json_extract(details, '$.sandbox_id') END, at, seq);
     -- When an operator last gave a sign.
     CREATE TABLE operator (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+";
+
+/// The names of sandboxes in the audit record, by which one that is gone is found.
+pub(in crate::engine) const BY_NAME: &str = "
+    CREATE INDEX audit_sandbox_name ON audit (
+        CASE WHEN json_valid(details) THEN json_extract(details, '$.sandbox') END, seq);
 ";
 
 const COLUMNS: &str =
@@ -211,6 +219,11 @@ fn mark(connection: &Connection) -> rusqlite::Result<Mark> {
     Ok(Mark { audit: last("audit", "seq")?, hub: last("happening", "id")?, files: 0 })
 }
 
+/// Reads the newest entry about a sandbox, by a column that is written as its index has it.
+fn newest_in_audit(column: &str) -> String {
+    format!("SELECT {AUDIT_SANDBOX} FROM audit WHERE {column} = ?1 ORDER BY seq DESC LIMIT 1")
+}
+
 impl Store {
     /// Writes what happened, in this order: all or none.
     pub(super) async fn put_happenings(&self, all: Vec<Happening>) -> Outcome<()> {
@@ -228,7 +241,7 @@ impl Store {
         request: TimelineRequest,
         sandbox: Option<String>,
     ) -> Outcome<(Vec<Happening>, Mark)> {
-        self.run(READING, move |connection| {
+        self.look(READING, move |connection| {
             let change = connection.transaction()?;
             let mark = mark(&change)?;
             // One more tells that there are more.
@@ -244,17 +257,13 @@ impl Store {
 
     /// The id of a sandbox that is no more, by its name or id; the newest of that name.
     pub(super) async fn sandbox_that_was(&self, typed: String) -> Outcome<Option<String>> {
-        self.run(READING, move |connection| {
+        self.look(READING, move |connection| {
             let by_name =
                 "SELECT sandbox FROM happening WHERE sandbox_name = ?1 AND sandbox IS NOT NULL \
                  ORDER BY id DESC LIMIT 1";
             let by_id = "SELECT sandbox FROM happening WHERE sandbox = ?1 LIMIT 1";
-            let in_audit = format!(
-                "SELECT {AUDIT_SANDBOX} FROM audit WHERE json_valid(details) \
-                 AND (json_extract(details, '$.sandbox') = ?1 OR {AUDIT_SANDBOX} = ?1) \
-                 ORDER BY seq DESC LIMIT 1"
-            );
-            for text in [by_name, by_id, &in_audit] {
+            let (name, id) = (newest_in_audit(AUDIT_SANDBOX_NAME), newest_in_audit(AUDIT_SANDBOX));
+            for text in [by_name, by_id, &name, &id] {
                 let found = connection.query_row(text, [&typed], |row| row.get(0)).optional()?;
                 if let Some(Some(id)) = found {
                     return Ok(Some(id));
@@ -269,7 +278,7 @@ impl Store {
     pub(in crate::engine) async fn last_statuses(
         &self,
     ) -> Outcome<Vec<(SessionId, Status, Timestamp)>> {
-        self.run(READING, |connection| {
+        self.look(READING, |connection| {
             let text = "SELECT session, status, MAX(at) FROM happening WHERE id IN (SELECT MAX(id) FROM happening \
                         WHERE status IS NOT NULL AND session IN (SELECT id FROM session) GROUP BY session) \
                         GROUP BY session";
@@ -362,6 +371,25 @@ mod tests {
 
     async fn sql(store: &Store, text: &'static str) {
         store.run("preparing", move |it| it.execute_batch(text)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_gone_is_found_without_reading_the_whole_record() {
+        let store = filled().await;
+        assert_eq!(store.sandbox_that_was("two".to_owned()).await.unwrap().unwrap(), "id-two");
+        assert_eq!(store.sandbox_that_was("nobody".to_owned()).await.unwrap(), None);
+        for (column, index) in
+            [(AUDIT_SANDBOX_NAME, "audit_sandbox_name"), (AUDIT_SANDBOX, "audit_sandbox ")]
+        {
+            let text = format!("EXPLAIN QUERY PLAN {}", newest_in_audit(column));
+            let plan = store
+                .look("explaining", move |it| {
+                    it.query_row(&text, ["x"], |row| row.get::<_, String>(3))
+                })
+                .await
+                .unwrap();
+            assert!(plan.starts_with("SEARCH") && plan.contains(index), "{plan}");
+        }
     }
 
     /// Both records, with moments that they share.

@@ -66,7 +66,7 @@ impl Hub for Service {
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         let uptime = clock::monotonic().saturating_sub(self.shared.started);
         status.uptime_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
-        status.listen.clone_from(&self.shared.listen);
+        status.listen = self.shared.listen();
         Ok(Response::new(status))
     }
 

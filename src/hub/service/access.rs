@@ -48,7 +48,8 @@ impl Remote {
         if !wanted.is_empty() {
             return Ok(wanted);
         }
-        let all = self.addresses.iter().filter(|it| !it.ip().is_unspecified());
+        let taken = self.taken.all();
+        let all = taken.iter().filter(|it| !it.ip().is_unspecified());
         let all = all.map(|it| host_and_port(&it.to_string())).collect::<Outcome<Vec<_>>>()?;
         if all.is_empty() {
             return Err(Fault::invalid(

@@ -1,7 +1,5 @@
 //! Sessions: watching, typing, size, keyboard, waiting, history.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_stream::StreamExt;
@@ -9,9 +7,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answer, Sending, Service, ready, who};
 use crate::{
-    base::{fault::Outcome, limits::PTY_CHUNK_BYTES_MAX},
+    base::limits::PTY_CHUNK_BYTES_MAX,
     hub::stopped,
-    runtime::{ExecOutput, Runtime},
+    runtime::Runtime,
     wire::{
         convert::{
             history::{history_in, search_in},
@@ -50,13 +48,29 @@ impl Sessions for Service {
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Answer<Self::ExecStream> {
         let runtime = self.runtime(&request)?;
+        let (meters, who) = (self.shared.meters.clone(), who(&request)?.clone());
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|it| it.kind);
         let Some(Kind::Start(start)) = first else {
             return Err(Status::invalid_argument("the first message of an exec is its start"));
         };
-        let values =
-            start_exec(runtime, start, messages).await.map_err(|fault| to_status(&fault))?;
+        // Anything but standard input ends it: the program must not read what nobody wrote.
+        let stdin = messages.map_while(|message| match message.ok()?.kind? {
+            Kind::Stdin(bytes) if bytes.len() <= PTY_CHUNK_BYTES_MAX => Some(bytes),
+            Kind::Stdin(_) | Kind::Start(_) => None::<Bytes>,
+        });
+        let stdin = stdin.then(move |bytes| {
+            let (meters, who) = (meters.clone(), who.clone());
+            async move {
+                meters.paced(&who, bytes.len()).await;
+                bytes
+            }
+        });
+        let exec = async {
+            let id = sandbox_id(&start.sandbox)?;
+            runtime.exec(&id, required("spec", start.spec)?.try_into()?, Box::pin(stdin)).await
+        };
+        let values = exec.await.map_err(|fault| to_status(&fault))?;
         Ok(self.sending(values, exec_out))
     }
 
@@ -93,8 +107,10 @@ impl Sessions for Service {
 
     async fn nudge(&self, request: Request<NudgeRequest>) -> Answer<NudgeResponse> {
         let runtime = self.runtime(&request)?;
+        let who = who(&request)?.clone();
         let sent = async {
             let (id, what) = nudge_in(request.into_inner())?;
+            self.shared.may_type(&who, what.bytes())?;
             runtime.nudge(&id, what).await
         };
         sent.await.map_err(|fault| to_status(&fault))?;
@@ -176,19 +192,4 @@ async fn type_in(runtime: &dyn Runtime, message: InputRequest) -> InputResponse 
         runtime.input(&id, bytes).await
     };
     InputResponse { seq, fault: done.await.err().as_ref().map(Into::into) }
-}
-
-async fn start_exec(
-    runtime: Arc<dyn Runtime>,
-    start: crate::wire::v1::ExecStart,
-    messages: Streaming<ExecRequest>,
-) -> Outcome<crate::runtime::BoxStream<Outcome<ExecOutput>>> {
-    let id = sandbox_id(&start.sandbox)?;
-    let spec = required("spec", start.spec)?.try_into()?;
-    // Anything but standard input ends it: the program must not read what nobody wrote.
-    let stdin = messages.map_while(|message| match message.ok()?.kind? {
-        Kind::Stdin(bytes) if bytes.len() <= PTY_CHUNK_BYTES_MAX => Some(bytes),
-        Kind::Stdin(_) | Kind::Start(_) => None::<Bytes>,
-    });
-    runtime.exec(&id, spec, Box::pin(stdin)).await
 }

@@ -14,7 +14,10 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
     SignatureAlgorithm, date_time_ymd,
 };
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, TrustAnchor},
+};
 
 use crate::{
     base::{
@@ -146,8 +149,16 @@ impl Authority {
         let (secret, certificate) = rest.split_at_checked(length).ok_or_else(damaged)?;
         let key = PrivatePkcs8KeyDer::from(secret);
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256);
-        let certificate = CertificateDer::from(certificate.to_vec());
-        Self::of(key.map_err(|_| damaged())?, certificate)
+        let (key, certificate) =
+            (key.map_err(|_| damaged())?, CertificateDer::from(certificate.to_vec()));
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).map_err(|_| damaged())?;
+        let is_its =
+            |it: &TrustAnchor<'_>| it.subject_public_key_info.ends_with(key.public_key_raw());
+        if !roots.roots.iter().all(is_its) {
+            return Err(damaged());
+        }
+        Self::of(key, certificate)
     }
 
     fn of(key: KeyPair, certificate: CertificateDer<'static>) -> Outcome<Self> {
@@ -230,7 +241,7 @@ mod tests {
         assert!(Authority::open(&dir).err().unwrap().message().contains("others can read"));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let bytes = fs::read(&file).unwrap();
-        for end in [0, 3, 4, 40] {
+        for end in [0, 3, 4, 40, bytes.len() - 150, bytes.len() - 20, bytes.len() - 1] {
             fs::write(&file, &bytes[..end]).unwrap();
             assert!(Authority::open(&dir).err().unwrap().message().contains("damaged"), "{end}");
         }

@@ -13,7 +13,16 @@ use std::{
 pub(super) struct Crowd<Key> {
     all: usize,
     each: usize,
+    /// Beyond so many in all, only who has fewer than so many gets one more.
+    spared: Option<(usize, usize)>,
     counts: Mutex<HashMap<Key, usize>>,
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    All,
+    Each,
 }
 
 /// One of them; it has left when this is dropped.
@@ -24,21 +33,24 @@ pub(super) struct Place<Key: Eq + Hash> {
 }
 
 impl<Key: Eq + Hash + Clone> Crowd<Key> {
-    pub(super) fn new(all: usize, each: usize) -> Arc<Self> {
-        Arc::new(Self { all, each, counts: Mutex::default() })
+    pub(super) fn new(all: usize, each: usize, spared: Option<(usize, usize)>) -> Arc<Self> {
+        Arc::new(Self { all, each, spared, counts: Mutex::default() })
     }
 
-    /// `None` = there is no room.
-    pub(super) fn enter(self: &Arc<Self>, key: Key) -> Option<Place<Key>> {
+    pub(super) fn enter(self: &Arc<Self>, key: Key) -> Result<Place<Key>, Full> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = counts.values().sum::<usize>() >= self.all;
+        let here = counts.values().sum::<usize>();
         let of_this = counts.get(&key).copied().unwrap_or(0);
-        if full || of_this >= self.each {
-            return None;
+        if of_this >= self.each {
+            return Err(Full::Each);
+        }
+        let spared = self.spared.is_some_and(|(freely, few)| here >= freely && of_this >= few);
+        if here >= self.all || spared {
+            return Err(Full::All);
         }
         counts.insert(key.clone(), of_this + 1);
         drop(counts);
-        Some(Place { crowd: Arc::clone(self), key })
+        Ok(Place { crowd: Arc::clone(self), key })
     }
 }
 
@@ -71,16 +83,28 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many_and_what_leaves_makes_room() {
-        let crowd = Crowd::new(3, 2);
+        let crowd = Crowd::new(3, 2, None);
         let first = crowd.enter("a").unwrap();
         let second = crowd.enter("a").unwrap();
-        assert!(crowd.enter("a").is_none());
+        assert_eq!(crowd.enter("a").unwrap_err(), Full::Each);
         let third = crowd.enter("b").unwrap();
-        assert!(crowd.enter("c").is_none());
+        assert_eq!(crowd.enter("c").unwrap_err(), Full::All);
         drop(first);
-        assert!(crowd.enter("c").is_some());
+        assert!(crowd.enter("c").is_ok());
         drop((second, third));
         assert!(crowd.counts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn those_with_many_leave_room_for_those_with_few() {
+        let crowd = Crowd::new(10, 6, Some((6, 2)));
+        let all: Vec<_> = (0..6).map(|_| crowd.enter("a").unwrap()).collect();
+        let mut few: Vec<_> = (0..2).map(|_| crowd.enter("b").unwrap()).collect();
+        assert_eq!(crowd.enter("b").unwrap_err(), Full::All);
+        few.extend((0..2).map(|_| crowd.enter("c").unwrap()));
+        assert_eq!(crowd.enter("d").unwrap_err(), Full::All);
+        drop(all);
+        assert!(crowd.enter("b").is_ok());
     }
 
     #[test]

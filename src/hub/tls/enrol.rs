@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::{
@@ -46,7 +46,7 @@ impl Tries {
 
 impl Inside {
     pub(super) async fn enrol(
-        &self,
+        self: Arc<Self>,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
         from: SocketAddr,
     ) {
@@ -83,7 +83,12 @@ impl Inside {
         let issued = self.authority.client(&asked.public_key)?;
         let address = from.ip().to_canonical().to_string();
         let noted = issued.noted.clone();
-        let member = self.register.enrol(&asked.token, noted, &address).await.map_err(|it| {
+        // To its end, whoever has gone meanwhile: an invite that is used on disk and good in memory would be used twice.
+        let (register, token) = (Arc::clone(&self.register), asked.token.clone());
+        let enrolled =
+            tokio::spawn(async move { register.enrol(&token, noted, &address).await }).await;
+        let enrolled = enrolled.unwrap_or_else(|_| Err(Fault::bug("enrolling broke off")));
+        let member = enrolled.map_err(|it| {
             // What fails here is told here, and only that it failed there.
             if it.kind() == Kind::Denied {
                 return it;
@@ -99,5 +104,129 @@ impl Inside {
             issued_at: issued.noted.issued_at,
             expires_at: issued.noted.expires_at,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use tokio::sync::{Notify, watch};
+
+    use super::{
+        super::{authority::Authority, config::Configs, crowd::Crowd},
+        *,
+    };
+    use crate::{
+        base::{clock::wall, id::MemberId},
+        model::{
+            invite::InviteToken,
+            member::{Admitted, Certificate, Fingerprint, Invite, Member, Role},
+        },
+        runtime::{
+            Bearer, Identity,
+            access::{Refusal, Register, Standing, TakenBack},
+        },
+    };
+
+    fn never<T>() -> Outcome<T> {
+        Err(Fault::bug("not asked for here"))
+    }
+
+    /// One whose disk is slow.
+    #[derive(Default)]
+    struct Slow {
+        begun: Notify,
+        go: Notify,
+        done: Notify,
+    }
+
+    #[async_trait]
+    impl Register for Slow {
+        fn standing(&self, _: &Fingerprint) -> Standing {
+            Standing::Unknown
+        }
+        fn standing_of(&self, _: &MemberId) -> Standing {
+            Standing::Unknown
+        }
+        fn changes(&self) -> watch::Receiver<()> {
+            watch::channel(()).1
+        }
+        fn refused(&self, _: Refusal) -> bool {
+            true
+        }
+        fn admitted(&self) -> Admitted {
+            Admitted { members: Vec::new(), invites: Vec::new() }
+        }
+        async fn invite(
+            &self,
+            _: &Identity,
+            _: &InviteToken,
+            _: &str,
+            _: Role,
+            _: Duration,
+        ) -> Outcome<Invite> {
+            never()
+        }
+        async fn enrol(&self, _: &InviteToken, _: Certificate, _: &str) -> Outcome<Member> {
+            self.begun.notify_one();
+            self.go.notified().await;
+            self.done.notify_one();
+            never()
+        }
+        async fn renew(&self, _: &Identity, _: &Bearer, _: Certificate) -> Outcome<()> {
+            never()
+        }
+        async fn revoke(&self, _: &Identity, _: &str) -> Outcome<TakenBack> {
+            never()
+        }
+        async fn set_role(&self, _: &Identity, _: &str, _: Role) -> Outcome<Member> {
+            never()
+        }
+    }
+
+    fn inside(register: Arc<Slow>) -> (tempfile::TempDir, Arc<Inside>) {
+        let temp = tempfile::tempdir().unwrap();
+        let authority = Arc::new(Authority::open(&temp.path().join("authority")).unwrap());
+        let configs = Configs::new(&authority, register.clone()).unwrap();
+        let inside = Inside {
+            authority,
+            register,
+            configs: Mutex::new((wall(), Arc::new(configs))),
+            strangers: Crowd::new(1, 1, None),
+            members: Crowd::new(1, 1, None),
+            tries: Tries::default(),
+        };
+        (temp, Arc::new(inside))
+    }
+
+    #[tokio::test]
+    async fn what_the_register_began_it_ends_though_whoever_asked_has_gone() {
+        let register = Arc::new(Slow::default());
+        let (_temp, inside) = inside(Arc::clone(&register));
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let public_key = key.public_key_raw().to_vec();
+        let asked = Enrolling { token: InviteToken::random(), public_key };
+        let from = "127.0.0.1:1".parse().unwrap();
+        tokio::select! {
+            _ = inside.admit(&asked, from) => panic!("nothing was let go"),
+            () = register.begun.notified() => {}
+        }
+        register.go.notify_one();
+        register.done.notified().await;
+    }
+
+    #[tokio::test]
+    async fn the_hubs_certificate_goes_by_the_clock_that_others_read_it_by() {
+        let (_temp, inside) = inside(Arc::default());
+        let first = inside.configs();
+        assert!(Arc::ptr_eq(&first, &inside.configs()));
+        let day = 24 * 3600 * 1000;
+        for off in [day, -4 * day] {
+            let before = inside.configs();
+            inside.configs.lock().unwrap().0.0 += off;
+            assert!(!Arc::ptr_eq(&before, &inside.configs()), "{off}");
+        }
     }
 }

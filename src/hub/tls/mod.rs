@@ -25,17 +25,18 @@ use tokio_rustls::{LazyConfigAcceptor, rustls::server::Acceptor, server::TlsStre
 use self::{
     authority::Authority,
     config::{Configs, refused},
-    crowd::{Crowd, Place, place},
+    crowd::{Crowd, Full, Place, place},
     enrol::Tries,
 };
 use super::accept::Peer;
 use crate::{
     base::{
-        clock::monotonic,
+        clock::{Timestamp, wall},
         fault::{Fault, Outcome},
         id::MemberId,
         limits::{
-            HANDSHAKE_WITHIN, HUB_CERTIFICATE_LIFE, LISTEN_MAX, REMOTE_CONNECTIONS_EACH_MAX,
+            HANDSHAKE_WITHIN, HUB_CERTIFICATE_LIFE, LISTEN_AGAIN_EVERY, LISTEN_MAX,
+            REMOTE_CONNECTIONS_EACH_MAX, REMOTE_CONNECTIONS_FEW, REMOTE_CONNECTIONS_FREELY,
             REMOTE_CONNECTIONS_MAX, STRANGERS_EACH_MAX, STRANGERS_MAX,
         },
     },
@@ -50,32 +51,75 @@ use crate::{
 /// Pause when the system has no descriptor left for a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// The places that a hub listens on, taken already.
+/// The places that a hub listens on.
 pub struct Door {
     listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
+    /// Those that could not be had yet.
+    lacking: Vec<SocketAddr>,
+    taken: Taken,
     authority: Arc<Authority>,
 }
 
+/// Where it listens by now.
+#[derive(Clone, Default)]
+pub(super) struct Taken(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Taken {
+    pub(super) fn all(&self) -> Vec<SocketAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, listener: &TcpListener, at: SocketAddr) {
+        let at = listener.local_addr().unwrap_or(at);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(at);
+    }
+}
+
+async fn bind(at: SocketAddr) -> Outcome<TcpListener> {
+    TcpListener::bind(at).await.map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there: choose another port",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address (yet)",
+            _ => "0.0.0.0:PORT is every address of this machine",
+        };
+        Fault::io(format_args!("listening on {at}"), &error).hint(hint)
+    })
+}
+
 impl Door {
-    /// Takes the places; nothing is let in yet. The authority lies in that directory, and is made at the first need.
+    /// Takes the places, all or none; nothing is let in yet. The authority lies in that directory, and is made at the first
+    /// need.
     pub async fn open(authority: &Path, at: &[SocketAddr]) -> Outcome<Self> {
+        let (door, faults) = Self::open_in_time(authority, at).await?;
+        faults.into_iter().next().map_or(Ok(door), Err)
+    }
+
+    /// The same, with what can't be had yet, and why: it is tried again for as long as the hub serves.
+    pub async fn open_in_time(authority: &Path, at: &[SocketAddr]) -> Outcome<(Self, Vec<Fault>)> {
         if at.len() > LISTEN_MAX {
             return Err(Fault::invalid(format!("a hub listens on {LISTEN_MAX} places at most")));
         }
         let authority = Arc::new(Authority::open(authority)?);
-        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        let (listeners, lacking) = (Vec::new(), Vec::new());
+        let mut it = Self { listeners, lacking, taken: Taken::default(), authority };
+        let mut faults = Vec::new();
         for at in at {
-            let doing = |error: &io::Error| Fault::io(format_args!("listening on {at}"), error);
-            let listener = TcpListener::bind(at).await.map_err(|error| doing(&error))?;
-            addresses.push(listener.local_addr().map_err(|error| doing(&error))?);
-            listeners.push(listener);
+            match bind(*at).await {
+                Ok(listener) => {
+                    it.taken.add(&listener, *at);
+                    it.listeners.push(listener);
+                }
+                Err(fault) => {
+                    it.lacking.push(*at);
+                    faults.push(fault);
+                }
+            }
         }
-        Ok(Self { listeners, addresses, authority })
+        Ok((it, faults))
     }
 
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.clone()
+    pub(super) fn taken(&self) -> Taken {
+        self.taken.clone()
     }
 
     pub(super) fn authority(&self) -> Arc<Authority> {
@@ -92,15 +136,34 @@ impl Door {
         let inside = Arc::new(Inside {
             authority: self.authority,
             register,
-            configs: Mutex::new((monotonic(), Arc::new(configs))),
-            strangers: Crowd::new(STRANGERS_MAX, STRANGERS_EACH_MAX),
-            members: Crowd::new(REMOTE_CONNECTIONS_MAX, REMOTE_CONNECTIONS_EACH_MAX),
+            configs: Mutex::new((wall(), Arc::new(configs))),
+            strangers: Crowd::new(STRANGERS_MAX, STRANGERS_EACH_MAX, None),
+            members: Crowd::new(
+                REMOTE_CONNECTIONS_MAX,
+                REMOTE_CONNECTIONS_EACH_MAX,
+                Some((REMOTE_CONNECTIONS_FREELY, REMOTE_CONNECTIONS_FEW)),
+            ),
             tries: Tries::default(),
         });
         let accepting = self.listeners.into_iter().map(|listener| {
             tokio::spawn(accept_all(listener, Arc::clone(&inside), passed.clone()))
         });
-        Ok(accepting.collect())
+        let waiting = self.lacking.into_iter().map(|at| {
+            let (inside, passed) = (Arc::clone(&inside), passed.clone());
+            let taken = self.taken.clone();
+            tokio::spawn(async move {
+                let listener = loop {
+                    tokio::time::sleep(LISTEN_AGAIN_EVERY).await;
+                    if let Ok(listener) = bind(at).await {
+                        break listener;
+                    }
+                };
+                tracing::info!(%at, "the hub listens there by now");
+                taken.add(&listener, at);
+                accept_all(listener, inside, passed).await;
+            })
+        });
+        Ok(accepting.chain(waiting).collect())
     }
 }
 
@@ -108,8 +171,8 @@ impl Door {
 struct Inside {
     authority: Arc<Authority>,
     register: Arc<dyn Register>,
-    /// With the time they were made at.
-    configs: Mutex<(Duration, Arc<Configs>)>,
+    /// With the time they were made at: by the clock that certificates are read by.
+    configs: Mutex<(Timestamp, Arc<Configs>)>,
     strangers: Arc<Crowd<IpAddr>>,
     members: Arc<Crowd<MemberId>>,
     tries: Tries,
@@ -129,7 +192,7 @@ async fn accept_all(
                 continue;
             }
         };
-        let Some(stranger) = inside.strangers.enter(place(from.ip())) else {
+        let Ok(stranger) = inside.strangers.enter(place(from.ip())) else {
             inside.refused(Refused::Crowd, from, "too many that have not shown who they are");
             continue;
         };
@@ -139,7 +202,7 @@ async fn accept_all(
             match seen {
                 Err(_) => inside.refused(Refused::Slow, from, "no handshake in time"),
                 Ok(None) => {}
-                Ok(Some(Came::Enrols(stream))) => inside.enrol(stream, from).await,
+                Ok(Some(Came::Enrols(stream))) => Arc::clone(&inside).enrol(stream, from).await,
                 Ok(Some(Came::Calls(stream))) => {
                     let peer = timeout(HANDSHAKE_WITHIN, inside.let_in(stream, from)).await;
                     match peer {
@@ -161,17 +224,20 @@ enum Came {
 
 impl Inside {
     fn refused(&self, why: Refused, from: SocketAddr, what: &str) {
-        tracing::info!(%from, why = why.word(), what, "a connection from elsewhere was refused");
         let by = RefusedWho::Stranger(from.ip().to_canonical().to_string());
-        self.register.refused(Refusal { why, what: what.to_owned(), by });
+        if self.register.refused(Refusal { why, what: what.to_owned(), by }) {
+            tracing::info!(%from, why = why.word(), what, "a connection from elsewhere was refused");
+        }
     }
 
     /// Those with a certificate that is good for long enough.
     fn configs(&self) -> Arc<Configs> {
         let mut held = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if monotonic().saturating_sub(held.0) > HUB_CERTIFICATE_LIFE / 2 {
+        let now = wall();
+        // A clock that was set back sees one of the future.
+        if now.since(held.0) > HUB_CERTIFICATE_LIFE / 2 || now < held.0 {
             match Configs::new(&self.authority, Arc::clone(&self.register)) {
-                Ok(fresh) => *held = (monotonic(), Arc::new(fresh)),
+                Ok(fresh) => *held = (now, Arc::new(fresh)),
                 Err(fault) => tracing::warn!(%fault, "the hub's certificate was not renewed"),
             }
         }
@@ -223,14 +289,19 @@ impl Inside {
         let address = from.ip().to_canonical().to_string();
         let bearer = Bearer { member, name, role, certificate, address, called: None };
         let room = self.members.enter(bearer.member.clone());
-        let crowded = room
-            .is_none()
-            .then(|| Fault::busy(format!("{} has too many connections to this hub", bearer.name)));
+        let crowded = room.as_ref().err().map(|it| match it {
+            Full::Each => {
+                Fault::busy(format!("{} has too many connections to this hub", bearer.name))
+                    .hint("end some of them, or take another member for this")
+            }
+            Full::All => Fault::busy("this hub has as many connections from elsewhere as it takes")
+                .hint("others have to end some; try again later"),
+        });
         if protocol == CALLS {
             let said = crate::wire::enrol::say(&mut stream, &welcome_bytes(crowded.as_ref())).await;
             said.ok()?;
         }
-        let Some(room) = room else {
+        let Ok(room) = room else {
             self.refused(Refused::Crowd, from, &format!("too many of {}", bearer.name));
             return None;
         };
