@@ -276,7 +276,10 @@ impl Wires {
 
     /// Waits until nothing can come over the connection for output any more, and says why. Slow it may be.
     pub(super) async fn bulk_breaks(&self) -> Fault {
-        while self.bulk_apart {
+        if !self.bulk_apart {
+            return std::future::pending().await;
+        }
+        loop {
             tokio::time::sleep(PING_EVERY).await;
             if let Err(status) = self.bulk_pulse().ping(self.request(PingRequest {})).await
                 && link_broke(&status)
@@ -284,7 +287,6 @@ impl Wires {
                 return Fault::lost("the connection for output broke");
             }
         }
-        std::future::pending().await
     }
 
     /// Measures the way there and back.

@@ -36,7 +36,7 @@ async fn whoever_looks_much_holds_up_no_change() {
         }
     };
     // The thread is busy while all of them are queued.
-    let (go, held) = std::sync::mpsc::channel::<()>();
+    let (go, held) = std::sync::mpsc::sync_channel::<()>(1);
     let first = store.look("holding", move |_| {
         held.recv().ok();
         Ok(())
