@@ -6,6 +6,7 @@
 mod accept;
 mod claim;
 mod guard;
+mod handed;
 mod meter;
 pub mod metrics;
 #[cfg(feature = "otel")]
@@ -13,6 +14,7 @@ pub mod otel;
 mod outgoing;
 pub mod roles;
 mod service;
+mod sys;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(not(feature = "tls"))]
@@ -20,18 +22,20 @@ pub mod tls;
 pub mod tls;
 mod work;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, os::unix::net::UnixListener, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{service::Routes, transport::Server};
 
 pub use accept::peer_allowed;
-pub use claim::{Claim, claim, ended};
+pub use claim::{Claim, Place, claim, claim_at, ended};
+pub use handed::Handed;
 
 use self::{
     accept::{Bound, Peers, accept, passing},
     guard::Guard,
+    handed::{Word, tell},
     meter::Meters,
     service::Service,
     tls::Door,
@@ -113,17 +117,21 @@ impl Claim {
         directory: Arc<dyn Directory>,
         stop: impl Future<Output = ()> + Send,
     ) -> Outcome<()> {
-        self.serve_at(directory, stop, None).await
+        self.serve_at(directory, stop, None, None).await
     }
 
-    /// The same, for those as well who come from elsewhere by that door.
+    /// The same at a socket that was handed down, if one was, and for those as well who come from elsewhere by that door.
     pub async fn serve_at(
         self,
         directory: Arc<dyn Directory>,
         stop: impl Future<Output = ()> + Send,
+        handed: Option<UnixListener>,
         door: Option<Door>,
     ) -> Outcome<()> {
-        let (listener, bound) = accept::bind(self.socket())?;
+        let (listener, bound) = match handed {
+            Some(handed) => (accept::take_over(handed)?, None),
+            None => accept::bind(self.socket()).map(|(listener, bound)| (listener, Some(bound)))?,
+        };
         let remote =
             door.as_ref().map(|it| Remote { addresses: it.addresses(), authority: it.authority() });
         let mut listen = vec![format!("unix:{}", self.socket().display())];
@@ -146,13 +154,14 @@ impl Claim {
         });
         accepting.push(accept(listener, passed));
         tracing::info!(listen = shared.listen.join(" "), "the hub serves");
+        tell(Word::Serves);
         let stop = async {
             tokio::select! {
                 () = stop => "the hub was told to end",
                 () = self.orphaned() => "the hub's state directory was deleted",
             }
         };
-        let serving = run(shared.clone(), peers, stop, &self, &bound).await;
+        let serving = run(shared.clone(), peers, stop, &self, bound).await;
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         tracing::info!("the hub has ended");
         serving
@@ -164,7 +173,7 @@ async fn run(
     peers: Peers,
     stop: impl Future<Output = &'static str> + Send,
     claim: &Claim,
-    bound: &Bound,
+    bound: Option<Bound>,
 ) -> Outcome<()> {
     let mut asked = shared.stop.subscribe();
     let guarded = {
@@ -187,8 +196,9 @@ async fn run(
         reason = stop => shared.stop(reason),
         _ = asked.wait_for(Option::is_some) => {}
     }
-    // From here on a new verb starts a new hub, which waits for the lock.
-    if !claim.is_orphaned() {
+    tell(Word::Ends);
+    // From here on a new verb starts a new hub, which waits for the lock. What was handed down is not ours to take away.
+    if let Some(bound) = bound.filter(|_| !claim.is_orphaned()) {
         bound.unbind();
     }
     let drained = async {

@@ -21,7 +21,11 @@ pub(super) struct Issued {
 
 impl Door {
     #[expect(clippy::unused_async, reason = "stands for what waits")]
-    pub async fn open(_: &Path, _: &[SocketAddr]) -> Outcome<Self> {
+    pub async fn open(
+        _: &Path,
+        _: &[SocketAddr],
+        _: Vec<std::net::TcpListener>,
+    ) -> Outcome<Self> {
         Err(Fault::unsupported(
             "this sandwatch was built without TLS, and listens for nobody elsewhere",
         )

@@ -117,6 +117,7 @@ mod hostile_local;
 mod hostile_processes;
 mod hostile_weak;
 mod hub_link;
+mod hub_service;
 mod hub_strange;
 mod hub_support;
 mod hubs_console;

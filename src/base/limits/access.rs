@@ -47,6 +47,8 @@ pub const ENROL_EVERY: Duration = Duration::from_secs(6);
 
 /// Places that a hub listens on beside its socket.
 pub const LISTEN_MAX: usize = 16;
+/// Sockets that a service manager may hand down: all of those, and the hub's own.
+pub const HANDED_MAX: usize = LISTEN_MAX + 1;
 /// Connections from elsewhere that are let in, of all and of one client: a console takes three.
 pub const REMOTE_CONNECTIONS_MAX: usize = 384;
 pub const REMOTE_CONNECTIONS_EACH_MAX: usize = 96;

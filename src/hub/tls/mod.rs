@@ -58,13 +58,24 @@ pub struct Door {
 }
 
 impl Door {
-    /// Takes the places; nothing is let in yet. The authority lies in that directory, and is made at the first need.
-    pub async fn open(authority: &Path, at: &[SocketAddr]) -> Outcome<Self> {
-        if at.len() > LISTEN_MAX {
+    /// Takes the places, besides those that were handed down; nothing is let in yet. The authority lies in that directory,
+    /// and is made at the first need.
+    pub async fn open(
+        authority: &Path,
+        at: &[SocketAddr],
+        handed: Vec<std::net::TcpListener>,
+    ) -> Outcome<Self> {
+        if at.len() + handed.len() > LISTEN_MAX {
             return Err(Fault::invalid(format!("a hub listens on {LISTEN_MAX} places at most")));
         }
         let authority = Arc::new(Authority::open(authority)?);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for it in handed {
+            let doing = |error: &io::Error| Fault::io("taking a socket over", error);
+            it.set_nonblocking(true).map_err(|error| doing(&error))?;
+            addresses.push(it.local_addr().map_err(|error| doing(&error))?);
+            listeners.push(TcpListener::from_std(it).map_err(|error| doing(&error))?);
+        }
         for at in at {
             let doing = |error: &io::Error| Fault::io(format_args!("listening on {at}"), error);
             let listener = TcpListener::bind(at).await.map_err(|error| doing(&error))?;
