@@ -87,7 +87,9 @@ pub async fn serve(target: &link::Target, args: ServeArgs, handed: Handed) -> Ou
     let Handed { unix, tcp } = handed;
     let asked = !args.listen.is_empty() || !tcp.is_empty();
     let door = match asked {
-        true => Some(Door::open(&paths.authority(), &args.listen, tcp).await?),
+        true => {
+            Some(Door::open(&paths.authority(), &paths.config_file(), &args.listen, tcp).await?)
+        }
         false => None,
     };
     let program = OWN_PROGRAM.into();
@@ -108,9 +110,13 @@ pub async fn serve(target: &link::Target, args: ServeArgs, handed: Handed) -> Ou
         true => door,
         false => configured_door(paths, &engine).await,
     };
+    let team = door.as_ref().map(|it| {
+        let engine = engine.clone();
+        tokio::spawn(it.follow(move |words| engine.warn(words)))
+    });
     let served = claim.serve_at(Arc::new(engine.clone()), hub::told_to_end(), unix, door).await;
-    if let Some(metrics) = metrics {
-        metrics.abort();
+    for it in [metrics, team].iter().flatten() {
+        it.abort();
     }
     over.send_replace(true);
     if tokio::time::timeout(COLLECTED_AT_LAST_WITHIN, collected).await.is_err() {
@@ -133,7 +139,9 @@ async fn configured_door(paths: &Paths, engine: &Engine) -> Option<Door> {
         let at = configured(paths)?.listen;
         match at.is_empty() {
             true => Ok(None),
-            false => Door::open(&paths.authority(), &at, Vec::new()).await.map(Some),
+            false => Door::open(&paths.authority(), &paths.config_file(), &at, Vec::new())
+                .await
+                .map(Some),
         }
     };
     opened.await.unwrap_or_else(|fault: Fault| {

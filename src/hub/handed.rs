@@ -104,8 +104,10 @@ fn at_its_place(socket: &UnixListener, own: &Path) -> Outcome<()> {
         .hint(format!("ListenStream={}", own.display())));
     };
     if there.permissions().mode() & OPEN_TO_OTHERS != 0 {
-        return Err(Fault::denied(format!("others may connect to the socket of this hub: {place}"))
-            .hint("SocketMode=0600"));
+        return Err(Fault::denied(format!(
+            "others may connect to the socket of this hub: {place}"
+        ))
+        .hint("SocketMode=0600"));
     }
     Ok(())
 }

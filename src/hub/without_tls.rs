@@ -23,6 +23,7 @@ impl Door {
     #[expect(clippy::unused_async, reason = "stands for what waits")]
     pub async fn open(
         _: &Path,
+        _: &Path,
         _: &[SocketAddr],
         _: Vec<std::net::TcpListener>,
     ) -> Outcome<Self> {
@@ -30,6 +31,11 @@ impl Door {
             "this sandwatch was built without TLS, and listens for nobody elsewhere",
         )
         .hint("build it with the feature `tls`, or reach it by an ssh:// context"))
+    }
+
+    #[expect(clippy::unused_async, reason = "stands for what waits")]
+    pub async fn follow<Tell: Fn(&str) + Send + 'static>(&self, _: Tell) {
+        match *self {}
     }
 
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {

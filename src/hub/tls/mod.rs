@@ -5,6 +5,7 @@ mod config;
 mod crowd;
 mod enrol;
 mod line;
+mod team;
 
 use std::{
     io,
@@ -20,13 +21,22 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_rustls::{LazyConfigAcceptor, rustls::server::Acceptor, server::TlsStream};
+use tokio_rustls::{
+    LazyConfigAcceptor,
+    rustls::{
+        pki_types::{CertificateDer, UnixTime},
+        server::Acceptor,
+    },
+    server::TlsStream,
+};
 
 use self::{
     authority::Authority,
     config::{Configs, refused},
     crowd::{Crowd, Place, place},
     enrol::Tries,
+    line::Ends,
+    team::Team,
 };
 use super::accept::Peer;
 use crate::{
@@ -39,7 +49,7 @@ use crate::{
             REMOTE_CONNECTIONS_MAX, STRANGERS_EACH_MAX, STRANGERS_MAX,
         },
     },
-    model::member::{Fingerprint, Refused},
+    model::member::{Fingerprint, Proof, Refused},
     runtime::{
         Bearer,
         access::{Refusal, RefusedWho, Register, Standing},
@@ -55,13 +65,15 @@ pub struct Door {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     authority: Arc<Authority>,
+    team: Arc<Team>,
 }
 
 impl Door {
     /// Takes the places, besides those that were handed down; nothing is let in yet. The authority lies in that directory,
-    /// and is made at the first need.
+    /// and is made at the first need; of a team, that file of the configuration may tell.
     pub async fn open(
         authority: &Path,
+        config: &Path,
         at: &[SocketAddr],
         handed: Vec<std::net::TcpListener>,
     ) -> Outcome<Self> {
@@ -69,6 +81,7 @@ impl Door {
             return Err(Fault::invalid(format!("a hub listens on {LISTEN_MAX} places at most")));
         }
         let authority = Arc::new(Authority::open(authority)?);
+        let team = Arc::new(Team::open(config));
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for it in handed {
             let doing = |error: &io::Error| Fault::io("taking a socket over", error);
@@ -82,7 +95,16 @@ impl Door {
             addresses.push(listener.local_addr().map_err(|error| doing(&error))?);
             listeners.push(listener);
         }
-        Ok(Self { listeners, addresses, authority })
+        Ok(Self { listeners, addresses, authority, team })
+    }
+
+    /// Looks again and again at what the configuration says of a team, for as long as it is polled, and tells what is wrong
+    /// with it.
+    pub fn follow<Tell: Fn(&str) + Send + 'static>(
+        &self,
+        tell: Tell,
+    ) -> impl Future<Output = ()> + Send + use<Tell> {
+        Arc::clone(&self.team).follow(tell)
     }
 
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
@@ -99,10 +121,12 @@ impl Door {
         register: Arc<dyn Register>,
         passed: &mpsc::Sender<io::Result<Peer>>,
     ) -> Outcome<Vec<JoinHandle<()>>> {
-        let configs = Configs::new(&self.authority, Arc::clone(&register))?;
+        let team = self.team;
+        let configs = Configs::new(&self.authority, Arc::clone(&register), Arc::clone(&team))?;
         let inside = Arc::new(Inside {
             authority: self.authority,
             register,
+            team,
             configs: Mutex::new((monotonic(), Arc::new(configs))),
             strangers: Crowd::new(STRANGERS_MAX, STRANGERS_EACH_MAX),
             members: Crowd::new(REMOTE_CONNECTIONS_MAX, REMOTE_CONNECTIONS_EACH_MAX),
@@ -119,6 +143,7 @@ impl Door {
 struct Inside {
     authority: Arc<Authority>,
     register: Arc<dyn Register>,
+    team: Arc<Team>,
     /// With the time they were made at.
     configs: Mutex<(Duration, Arc<Configs>)>,
     strangers: Arc<Crowd<IpAddr>>,
@@ -181,7 +206,8 @@ impl Inside {
     fn configs(&self) -> Arc<Configs> {
         let mut held = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         if monotonic().saturating_sub(held.0) > HUB_CERTIFICATE_LIFE / 2 {
-            match Configs::new(&self.authority, Arc::clone(&self.register)) {
+            let (register, team) = (Arc::clone(&self.register), Arc::clone(&self.team));
+            match Configs::new(&self.authority, register, team) {
                 Ok(fresh) => *held = (monotonic(), Arc::new(fresh)),
                 Err(fault) => tracing::warn!(%fault, "the hub's certificate was not renewed"),
             }
@@ -217,22 +243,36 @@ impl Inside {
         }
     }
 
-    /// Who has shown a certificate is let in by what the register says of it, and of nothing in it.
+    /// What a certificate is worth: one of the hub's own by what the register says and by nothing in it, one of the team's by
+    /// what the table says of whom it names.
+    fn standing(&self, own: &Fingerprint, all: &[CertificateDer<'_>]) -> (Standing, Proof) {
+        match self.register.standing(own) {
+            Standing::Unknown => {
+                let standing = self.team.standing(all, UnixTime::now());
+                (standing.unwrap_or(Standing::Unknown), Proof::TeamCertificate)
+            }
+            standing => (standing, Proof::Certificate),
+        }
+    }
+
+    /// Lets in who has shown a certificate, while it is good.
     async fn let_in(&self, mut stream: TlsStream<TcpStream>, from: SocketAddr) -> Option<Peer> {
         let session = stream.get_ref().1;
-        let shown = session.peer_certificates().and_then(|it| it.first());
+        let shown = session.peer_certificates().unwrap_or_default().iter();
+        let shown: Vec<_> = shown.map(|it| it.clone().into_owned()).collect();
         let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
-        let (Some(certificate), Some(protocol)) = (shown.map(|it| Fingerprint::of(it)), protocol)
-        else {
+        let certificate = shown.first().map(|it| Fingerprint::of(it));
+        let (Some(certificate), Some(protocol)) = (certificate, protocol) else {
             self.refused(Refused::Protocol, from, "nothing that a hub speaks");
             return None;
         };
-        let Standing::Good { member, name, role, .. } = self.register.standing(&certificate) else {
+        let (standing, proof) = self.standing(&certificate, &shown);
+        let Standing::Good { member, name, role, .. } = standing else {
             self.refused(Refused::Revoked, from, "revoked during the handshake");
             return None;
         };
         let address = from.ip().to_canonical().to_string();
-        let bearer = Bearer { member, name, role, certificate, address, called: None };
+        let bearer = Bearer { member, name, role, proof, certificate, address, called: None };
         let room = self.members.enter(bearer.member.clone());
         let crowded = room
             .is_none()
@@ -245,7 +285,15 @@ impl Inside {
             self.refused(Refused::Crowd, from, &format!("too many of {}", bearer.name));
             return None;
         };
-        line::peer(stream, bearer, Arc::clone(&self.register), room).await.or_else(|| {
+        let ends: Ends = match proof {
+            Proof::Certificate => {
+                Box::pin(line::until_over(bearer.clone(), Arc::clone(&self.register)))
+            }
+            Proof::TeamCertificate => {
+                Box::pin(Arc::clone(&self.team).until_over(bearer.clone(), shown))
+            }
+        };
+        line::peer(stream, bearer, ends, room).await.or_else(|| {
             self.refused(Refused::Protocol, from, "no HTTP/2 in it");
             None
         })
