@@ -70,18 +70,22 @@ pub fn detach() -> Outcome<()> {
     left.map_err(|error| Fault::io("leaving the terminal", &error.into()))
 }
 
-/// Resolves at the first SIGTERM, SIGINT or SIGHUP: the usual `stop` of `Claim::serve`.
-pub async fn told_to_end() {
+/// Resolves at the first SIGTERM, SIGINT or SIGHUP: the usual `stop` of `Claim::serve`. From the call on, none of them ends
+/// the process by itself: whoever is told that the hub serves may tell it to end at once.
+pub fn told_to_end() -> impl Future<Output = ()> + Send {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds.map(signal) else {
-        tracing::warn!("no signal can be waited for; the hub ends by `sandwatch hub stop`");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
+    let waited_for = kinds.map(signal);
+    async move {
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = waited_for else {
+            tracing::warn!("no signal can be waited for; the hub ends by `sandwatch hub stop`");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
 }
 

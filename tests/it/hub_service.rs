@@ -94,8 +94,7 @@ fn a_hub_serves_at_sockets_that_were_handed_down_and_leaves_them_there() {
     let at = home.path().join("notify");
     let manager = manager(&at);
     let sockets = || vec![unix.try_clone().unwrap().into(), tcp.try_clone().unwrap().into()];
-    let mut first = serve(&home, sockets(), &[]);
-    let first = first.env("NOTIFY_SOCKET", &at).spawn().unwrap();
+    let first = serve(&home, sockets(), &[]).env("NOTIFY_SOCKET", &at).spawn().unwrap();
     assert_eq!(told(&manager), "READY=1");
     let status = home.json(&["hub", "status", "--json"]);
     assert_eq!(status["pid"], first.id());
@@ -107,23 +106,19 @@ fn a_hub_serves_at_sockets_that_were_handed_down_and_leaves_them_there() {
     let elsewhere = Home::new();
     elsewhere.ok(&["context", "add", "far", "--use", invite.trim()]);
     elsewhere.ok(&["ls"]);
-    // What it starts and what outlives it has none of them.
     home.ok(&["run", "-d", "--name", "box", "--", "/bin/sh", "-c", "sleep 1000"]);
 
     end(first);
     assert_eq!(told(&manager), "STOPPING=1");
     assert!(home.path().join("run/hub.sock").exists());
-    // Nobody else has them: once the last one here is closed, there is nobody to connect to.
-    let (unix_again, tcp_again): (OwnedFd, OwnedFd) =
-        (unix.try_clone().unwrap().into(), tcp.try_clone().unwrap().into());
-    let mut second = serve(&home, vec![unix_again, tcp_again], &[]);
-    let second = second.env("NOTIFY_SOCKET", &at).spawn().unwrap();
+    let second = serve(&home, sockets(), &[]).env("NOTIFY_SOCKET", &at).spawn().unwrap();
     assert_eq!(told(&manager), "READY=1");
     assert_eq!(home.json(&["ls", "--json"])[0]["name"], "box");
     elsewhere.ok(&["ls"]);
     home.ok(&["rm", "--yes", "box"]);
     home.ok(&["run", "-d", "--name", "other", "--", "/bin/sh", "-c", "sleep 1000"]);
     end(second);
+    // What outlives it has none of them: with the last one here there is nobody to connect to.
     drop((unix, tcp));
     assert!(TcpStream::connect(&address).is_err());
     assert!(UnixStream::connect(home.path().join("run/hub.sock")).is_err());
