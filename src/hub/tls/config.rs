@@ -189,6 +189,10 @@ pub(super) fn refused(error: &io::Error) -> (Refused, String) {
         }
         _ => Refused::Protocol,
     };
-    let what = tls.map_or_else(|| error.to_string(), ToString::to_string);
+    let what = match tls {
+        Some(Error::InvalidCertificate(CertificateError::Other(why))) => why.0.to_string(),
+        Some(tls) => tls.to_string(),
+        None => error.to_string(),
+    };
     (why, crate::base::text::shown(&what, 200))
 }
