@@ -218,6 +218,8 @@ pub struct HubSeen {
     /// Where it is; safe to show.
     pub address: String,
     pub link: Link,
+    /// What we may do there, as it says; `Admin` until it has.
+    pub role: Role,
     /// Sandboxes of it that are not told of: there were more than fit beside those of others.
     pub left_out: u64,
 }

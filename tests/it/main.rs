@@ -34,6 +34,7 @@ mod app_keys;
 mod app_lost;
 mod app_operator;
 mod app_presets;
+mod app_roles;
 mod app_rules;
 mod app_scroll;
 mod app_support;

@@ -22,6 +22,7 @@ use crate::{
         id::ClientId,
         limits::{RETRY_AFTER_MAX, RETRY_AFTER_MIN},
     },
+    model::member::Role,
     runtime::{HubSeen, Link, Runtime},
 };
 
@@ -95,6 +96,7 @@ impl Member {
             name: self.mark.name.to_string(),
             address: self.address.clone(),
             link: self.link(),
+            role: self.runtime.borrow().as_ref().map_or(Role::Admin, |it| it.role()),
             left_out: self.left_out.load(Ordering::Relaxed),
         }
     }
