@@ -1,11 +1,13 @@
 //! Help: the table of actions with the keys of the keymap in force, narrowed by a word.
 
 use super::{
-    action::{ACTIONS, Scope},
+    action::{ACTIONS, Action, Scope},
     fleet::Mark,
     keymap::Keymap,
     line::Editor,
+    state::State,
 };
+use crate::model::member::Role;
 
 /// An open help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,15 @@ impl Help {
 
     /// The lines that match, by scope.
     pub fn lines(&self, keymap: &Keymap) -> Vec<HelpLine> {
+        self.lines_of(keymap, |_| None)
+    }
+
+    /// The same lines, with who may do what is not ours to do.
+    pub fn lines_here(&self, state: &State) -> Vec<HelpLine> {
+        self.lines_of(&state.keymap, |action| state.lacks(action).map(|it| it.least))
+    }
+
+    fn lines_of(&self, keymap: &Keymap, lacks: impl Fn(Action) -> Option<Role>) -> Vec<HelpLine> {
         let wanted = self.line.text().trim().to_lowercase();
         let mut out = Vec::new();
         let rest = Scope::ALL.iter().filter(|it| !self.first.contains(it));
@@ -68,7 +79,9 @@ impl Help {
                 let all = format!("{keys} {} {} {}", spec.id, spec.title, spec.help);
                 if all.to_lowercase().contains(&wanted) {
                     let keys = keys.trim().to_owned();
-                    let (title, help) = (spec.title.to_owned(), spec.help.to_owned());
+                    let takes = lacks(spec.action).map(|it| format!("Takes {}. ", it.said()));
+                    let help = takes.unwrap_or_default() + spec.help;
+                    let title = spec.title.to_owned();
                     lines.push(HelpLine::Action { keys, title, help });
                 }
             }

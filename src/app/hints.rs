@@ -96,6 +96,9 @@ impl State {
             _ => self.place_hints(),
         };
         let known = wanted.iter().filter(|it| **it != Action::Start || self.can_start());
+        let known = known.filter(|it| {
+            **it == Action::StepIn && !self.is_first_run() || self.lacks(**it).is_none()
+        });
         let hint =
             |it: &Action| self.key_for(*it).map(|key| Hint { key, says: self.hint_says(*it) });
         known.filter_map(hint).collect()
@@ -107,6 +110,7 @@ impl State {
         let read = self.scopes().contains(&Scope::Read);
         match action {
             Action::StepIn if self.is_first_run() => "start".to_owned(),
+            Action::StepIn if self.lacks(action).is_some() => "watch".to_owned(),
             // In the dialog a line's keys mean the dialog.
             Action::LineAccept if dialog => "start".to_owned(),
             Action::LineComplete if dialog => "next field".to_owned(),

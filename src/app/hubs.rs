@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    action::{Action, Scope},
     groups::Named,
     msg::Link,
     state::{Place, State},
@@ -14,7 +15,7 @@ use crate::{
         limits::HUBS_MAX,
         units::human_duration,
     },
-    model::session::Session,
+    model::{member::Role, session::Session},
 };
 
 /// One of them. Its texts are safe to show.
@@ -25,6 +26,8 @@ pub struct Hub {
     pub name: String,
     pub address: String,
     pub link: Link,
+    /// What we may do there.
+    pub role: Role,
     /// When it is looked for again, on the console's own clock.
     pub again_at: Option<Duration>,
     /// Sandboxes of it that are not in the list.
@@ -77,14 +80,22 @@ impl Hubs {
 }
 
 impl Hub {
+    /// With what we are there, where that is not everything.
+    fn as_role(&self, words: String) -> String {
+        match self.role {
+            Role::Admin => words,
+            role => format!("{}, {words}", role.word()),
+        }
+    }
+
     /// How it is reached, in a few words.
     pub fn words(&self, now: Duration) -> String {
         match &self.link {
             Link::Connecting => "connecting".to_owned(),
             Link::Up { rtt } => match (rtt, self.left_out) {
                 (_, 1..) => "too many to list; some are left out".to_owned(),
-                (Some(rtt), 0) => rtt_words(*rtt),
-                (None, 0) => "up".to_owned(),
+                (Some(rtt), 0) => self.as_role(rtt_words(*rtt)),
+                (None, 0) => self.as_role("up".to_owned()),
             },
             Link::Down { since, why } => {
                 let down = human_duration(now.saturating_sub(*since));
@@ -97,6 +108,14 @@ impl Hub {
             }
         }
     }
+}
+
+/// What may not be done, and who may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacks {
+    pub least: Role,
+    /// What it takes and what one is there, in words.
+    pub words: String,
 }
 
 /// The way there and back.
@@ -113,6 +132,43 @@ impl State {
             return &self.link;
         }
         self.hubs.get(hub).map_or(&NO_LINK, |it| &it.link)
+    }
+
+    /// What we may do on a hub.
+    pub fn role_of(&self, hub: HubNumber) -> Role {
+        self.hubs.get(hub).map_or(self.role, |it| it.role)
+    }
+
+    /// What an action takes that we are not, on the hub of what it would be done to. The hub refuses it in any case; where it
+    /// is not certain which one that is, it is left to it.
+    pub fn lacks(&self, action: Action) -> Option<Lacks> {
+        let action = match action {
+            // There it starts a program.
+            Action::StepIn if self.is_first_run() => Action::New,
+            action => action,
+        };
+        if action.least() == Role::Viewer {
+            return None;
+        }
+        let chosen = matches!(action, Action::New | Action::Run) && self.hubs.are_many();
+        if chosen || !self.fleet.marked().is_empty() {
+            return None;
+        }
+        let ask = match action.spec().scope {
+            Scope::Ask => self.shown_ask().map(|it| it.ask.sandbox.hub()),
+            Scope::Asks => self
+                .inbox()
+                .and_then(|it| self.asks.ended.get(it.ended.at()))
+                .map(|it| it.sandbox.hub()),
+            _ => None,
+        };
+        let hub = ask.unwrap_or_else(|| self.hub_here());
+        let (role, least) = (self.role_of(hub), action.least());
+        let name = self.hub_name(hub).unwrap_or(&self.hub);
+        (role < least).then(|| Lacks {
+            least,
+            words: format!("takes {}; on {name} you are {}", least.said(), role.said()),
+        })
     }
 
     pub fn is_up(&self, hub: HubNumber) -> bool {

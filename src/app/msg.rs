@@ -24,6 +24,7 @@ use crate::{
         event::{Event, Level},
         gauge::{Gauges, Past},
         history::{HistoryPage, SearchPage},
+        member::Role,
         output::Output,
         replay::{FindPage, Replay},
         rule::{KnownRule, Proposal, Rulebook},
@@ -84,6 +85,8 @@ pub enum Msg {
     Link(Link),
     /// The hubs there are, where there may be several, and how each is reached.
     Hubs(Vec<Hub>),
+    /// What we may do on the hub, where it is one.
+    Role(Role),
     Done {
         id: EffectId,
         result: Outcome<Reply>,

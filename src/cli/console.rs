@@ -16,7 +16,6 @@ use crate::{
         environment::Variable,
         paths::Paths,
     },
-    model::member::Role,
     runtime::{Identity, Runtime},
     tui,
 };
@@ -26,7 +25,7 @@ pub async fn console(target: &Target, named: bool) -> Outcome<out::Code> {
     let start = if named || Variable::Context.raw().is_some() {
         let link = link::hub_for_console(target).await?;
         tui::console::Start {
-            hub: called(target, link.runtime.role()),
+            hub: target.name().to_string(),
             runtime: link.runtime,
             identity: link.identity,
             directory: link::current_directory()?,
@@ -46,14 +45,6 @@ pub async fn console(target: &Target, named: bool) -> Outcome<out::Code> {
         }
     }
     Ok(end.code)
-}
-
-/// What a hub is called on screen; who may not do everything there sees as what they are there.
-fn called(target: &Target, role: Role) -> String {
-    match role {
-        Role::Admin => target.name().to_string(),
-        other => format!("{} ({})", target.name(), other.word()),
-    }
 }
 
 async fn over_all(paths: &Paths) -> Outcome<tui::console::Start> {

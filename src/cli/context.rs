@@ -1,5 +1,7 @@
 //! `context`: hubs by name, and which of them verbs speak to.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::{
@@ -13,6 +15,7 @@ use crate::{
     config::{
         contexts::{Context, ContextName, Contexts},
         paths::Paths,
+        team::TeamFiles,
     },
 };
 
@@ -23,13 +26,29 @@ struct ContextView<'a> {
     /// Verbs speak to it unless told otherwise.
     current: bool,
     kind: &'static str,
+    /// The authority of a team, your certificate of it and its key, where it was added by those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a Path>,
 }
 
 impl<'a> ContextView<'a> {
     fn new(it: &'a Context, current: &ContextName) -> Self {
         let kind = if it.name.is_local() { "local" } else { it.address.kind() };
         let current = it.name == *current;
-        Self { name: it.name.as_str(), address: it.address.to_string(), current, kind }
+        let team = it.team.as_ref();
+        Self {
+            name: it.name.as_str(),
+            address: it.address.to_string(),
+            current,
+            kind,
+            ca: team.map(|it| it.authority.as_path()),
+            certificate: team.map(|it| it.certificate.as_path()),
+            key: team.map(|it| it.key.as_path()),
+        }
     }
 }
 
@@ -71,8 +90,12 @@ async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
     let mut contexts = Contexts::load(paths)?;
     // Before an invitation is taken up, which can be done once.
     contexts.has_room_for(&args.name)?;
-    let address = client::enrol(paths, &args.name, &args.address).await?;
-    let context = Context { name: args.name.clone(), address };
+    let team = team(&args)?;
+    let address = match &team {
+        Some(files) => client::of_team(&args.address, files)?,
+        None => client::enrol(paths, &args.name, &args.address).await?,
+    };
+    let context = Context { name: args.name.clone(), address, team };
     contexts.add(context.clone())?;
     if args.chosen {
         contexts.use_(&args.name)?;
@@ -87,6 +110,25 @@ async fn add(paths: &Paths, args: ContextAddArgs) -> Outcome<out::Code> {
         ));
     }
     Ok(out::DONE)
+}
+
+/// The files of a team by their whole paths, so that they are found from everywhere.
+fn team(args: &ContextAddArgs) -> Outcome<Option<TeamFiles>> {
+    let (Some(authority), Some(certificate), Some(key)) = (&args.ca, &args.certificate, &args.key)
+    else {
+        return Ok(None);
+    };
+    let whole = |it: &Path| {
+        let whole = std::path::absolute(it);
+        let whole =
+            whole.map_err(|error| Fault::io(format_args!("finding {}", it.display()), &error))?;
+        if whole.to_str().is_none() {
+            return Err(Fault::invalid(format!("a path that is no text: {}", it.display())));
+        }
+        Ok(whole)
+    };
+    let (authority, certificate, key) = (whole(authority)?, whole(certificate)?, whole(key)?);
+    Ok(Some(TeamFiles { authority, certificate, key }))
 }
 
 fn choose(paths: &Paths, args: &ContextArgs) -> Outcome<out::Code> {

@@ -21,7 +21,7 @@ use crate::{
     config::{environment, load, paths::Paths, schema::HubConfig, source},
     driver::{local, registry::Registry},
     engine::{Engine, OWN_PROGRAM, Options},
-    hub::{self, tls::Door},
+    hub::{self, Handed, Place, tls::Door},
     model::check::{Check, CheckStatus},
     runtime::{HubStatus, Runtime},
 };
@@ -58,8 +58,9 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
             Err(fault) if fault.kind() == Kind::Lost => out::tell("no hub runs"),
             Err(fault) => return Err(fault),
         },
-        HubVerb::Proxy(_) => return Err(Fault::bug("a verb was dispatched twice")),
-        HubVerb::Serve(args) => serve(target, args).await?,
+        HubVerb::Proxy(_) | HubVerb::Serve(_) => {
+            return Err(Fault::bug("a verb was dispatched twice"));
+        }
         HubVerb::Invite(args) => {
             return members::invite(&*link::hub(target).await?.runtime, args).await;
         }
@@ -70,21 +71,25 @@ pub async fn run(target: &link::Target, verb: HubVerb) -> Outcome<out::Code> {
     Ok(out::DONE)
 }
 
-/// The hub itself, until it is told to end.
-async fn serve(target: &link::Target, args: ServeArgs) -> Outcome<()> {
+/// The hub itself, until it is told to end; at the sockets that were handed down, if any were.
+pub async fn serve(target: &link::Target, args: ServeArgs, handed: Handed) -> Outcome<()> {
     let paths = &target.paths;
     let of_gateway = gateway::is_one(target);
     let detached = args.detached;
     dumps::keep_none();
-    let claim = match hub::claim(paths).await {
+    let place = if handed.unix.is_some() { Place::Handed } else { Place::Own };
+    let claim = match hub::claim_at(paths, place).await {
         // Several started one at once, and another was first: all is well.
         Err(fault) if detached && fault.kind() == Kind::Busy => return Ok(()),
         claim => claim?,
     };
     // What was asked for here has to be there; what the configuration says keeps no hub from its other work.
-    let asked = !args.listen.is_empty();
+    let Handed { unix, tcp } = handed;
+    let asked = !args.listen.is_empty() || !tcp.is_empty();
     let door = match asked {
-        true => Some(Door::open(&paths.authority(), &args.listen).await?),
+        true => {
+            Some(Door::open(&paths.authority(), &paths.config_file(), &args.listen, tcp).await?)
+        }
         false => None,
     };
     let program = OWN_PROGRAM.into();
@@ -105,9 +110,13 @@ async fn serve(target: &link::Target, args: ServeArgs) -> Outcome<()> {
         true => door,
         false => configured_door(paths, &engine).await,
     };
-    let served = claim.serve_at(Arc::new(engine.clone()), hub::told_to_end(), door).await;
-    if let Some(metrics) = metrics {
-        metrics.abort();
+    let team = door.as_ref().map(|it| {
+        let engine = engine.clone();
+        tokio::spawn(it.follow(move |words| engine.warn(words)))
+    });
+    let served = claim.serve_at(Arc::new(engine.clone()), hub::told_to_end(), unix, door).await;
+    for it in [metrics, team].iter().flatten() {
+        it.abort();
     }
     over.send_replace(true);
     if tokio::time::timeout(COLLECTED_AT_LAST_WITHIN, collected).await.is_err() {
@@ -131,7 +140,9 @@ async fn configured_door(paths: &Paths, engine: &Engine) -> Option<Door> {
         match at.is_empty() {
             true => Ok(None),
             false => {
-                let (door, faults) = Door::open_in_time(&paths.authority(), &at).await?;
+                let (authority, config) = (paths.authority(), paths.config_file());
+                let (door, faults) =
+                    Door::open_in_time(&authority, &config, &at, Vec::new()).await?;
                 for fault in faults {
                     engine.warn(&format!("{fault}; that is tried again until it can be had"));
                 }

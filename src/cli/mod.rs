@@ -56,6 +56,7 @@ use clap::Parser;
 use crate::{
     base::fault::{Fault, Outcome},
     config::{contexts::ContextName, paths::Paths},
+    hub::Handed,
 };
 use args::{Cli, Verb};
 use link::Target;
@@ -183,10 +184,16 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
         Some(Verb::Hub(args::HubVerb::Serve(_))) => "hub",
         Some(_) => "cli",
     };
-    if let Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true, .. }))) = &verb {
-        crate::driver::local::close_inherited();
-        crate::hub::detach()?;
-    }
+    let handed = match &verb {
+        Some(Verb::Hub(args::HubVerb::Serve(args::ServeArgs { detached: true, .. }))) => {
+            crate::driver::local::close_inherited();
+            crate::hub::detach()?;
+            Handed::default()
+        }
+        // Before anything else is opened.
+        Some(Verb::Hub(args::HubVerb::Serve(_))) => Handed::take(paths)?,
+        _ => Handed::default(),
+    };
     let many = console || name == "hub";
     let mut builder = if many {
         tokio::runtime::Builder::new_multi_thread()
@@ -199,7 +206,7 @@ fn with_tasks(paths: &Paths, said: Option<&ContextName>, verb: Option<Verb>) -> 
         .build()
         .map_err(|error| Fault::io("start the task runtime", &error))?;
     logs::start(paths, name)?;
-    let result = tasks.block_on(run_verb(&target, named, verb));
+    let result = tasks.block_on(run_verb(&target, named, verb, handed));
     // A thread that still reads the terminal or stdin must not keep the program from ending.
     tasks.shutdown_background();
     result
@@ -230,10 +237,18 @@ async fn run_to_attach(target: &Target, verb: Verb) -> Outcome<out::Code> {
     }
 }
 
-async fn run_verb(target: &Target, named: bool, verb: Option<Verb>) -> Outcome<out::Code> {
+async fn run_verb(
+    target: &Target,
+    named: bool,
+    verb: Option<Verb>,
+    handed: Handed,
+) -> Outcome<out::Code> {
     match verb {
         None => console::console(target, named).await,
         Some(Verb::Demo(args)) => demo::demo(&target.paths, args).await,
+        Some(Verb::Hub(args::HubVerb::Serve(args))) => {
+            hub::serve(target, args, handed).await.map(|()| out::DONE)
+        }
         Some(Verb::Hub(verb)) => hub::run(target, verb).await,
         Some(Verb::Doctor(args)) => hub::doctor(target, args).await,
         Some(verb @ (Verb::Run(_) | Verb::Attach(_) | Verb::Fork(_) | Verb::Shell(_))) => {

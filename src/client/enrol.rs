@@ -7,12 +7,26 @@ use crate::{
         address::{Address, FORMS},
         contexts::ContextName,
         paths::Paths,
+        team::TeamFiles,
     },
     model::invite::InviteText,
 };
 
 /// What an invitation begins with, in any spelling: whoever has one is told what is wrong with it as with an invitation.
 const INVITATION: &str = "sandwatch-invite";
+
+/// Finds the address of a hub that a team's own authority speaks for, and tries the files.
+pub fn of_team(given: &str, files: &TeamFiles) -> Outcome<Address> {
+    let address: Address = given.parse().map_err(Fault::invalid)?;
+    let Address::Https { host, .. } = &address else {
+        return Err(Fault::invalid(format!(
+            "files of a team are for https://HOST:PORT: {address}"
+        ))
+        .hint("leave --ca, --certificate and --key out"));
+    };
+    https::try_team(files, host)?;
+    Ok(address)
+}
 
 /// Finds the address in what was given. An invitation is taken up first: what it gives in keys and certificates goes into
 /// the directory of the context, `Paths::prepare_context`.

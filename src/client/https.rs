@@ -1,5 +1,6 @@
 //! The way to a hub elsewhere over TLS: the hub shows that it is of the authority that its invite named, this shows the
-//! certificate that the hub gave it. Whom this machine trusts otherwise is nobody's business here.
+//! certificate that the hub gave it. Or both are of a team's authority, whose files the context names. Whom this machine trusts
+//! otherwise is nobody's business here.
 
 use std::{
     fs::{self, File},
@@ -31,20 +32,28 @@ use tokio_rustls::{
     },
 };
 
-use super::way::{Opened, Tap};
+use super::way::{Opened, Shows, Tap};
 use crate::{
     base::{
         clock::wall,
         fault::{Fault, Outcome},
+        id::MemberId,
         limits::{
             CERTIFICATE_BYTES_MAX, CERTIFICATE_RENEWED_AFTER, CONNECT_WITHIN, ENROL_WITHIN,
             HANDSHAKE_WITHIN,
         },
     },
-    config::address::{Address, Host},
+    config::{
+        address::{Address, Host},
+        team::TeamFiles,
+    },
     model::{invite::InviteText, member::Fingerprint},
-    wire::enrol::{
-        CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say, welcomed,
+    wire::{
+        certificate::Said,
+        enrol::{
+            CALLS, Credentials, ENROLS, Enrolling, HUB_NAME, answer_read, answered, say, welcomed,
+        },
+        keys::{Keys, certificates},
     },
 };
 
@@ -53,18 +62,75 @@ const FILE: &str = "credentials";
 const CHAIN_MAX: usize = 4;
 
 /// Opens one stream, or says why the hub does not let this in.
-pub(super) async fn open(host: &Host, port: u16, dir: &Path) -> Outcome<Opened> {
+pub(super) async fn open(host: &Host, port: u16, shows: &Shows) -> Outcome<Opened> {
     let at = Address::Https { host: host.clone(), port }.to_string();
-    let kept = read(dir, &at)?;
+    let (config, name, known) = match shows {
+        Shows::Kept(dir) => (member_config(&read(dir, &at)?)?, named(HUB_NAME)?, Known::ByInvite),
+        Shows::Team(files) => {
+            let (files, name) = (files.clone(), named(host_name(host))?);
+            // The disk may be slow.
+            let config = tokio::task::spawn_blocking(move || team_config(&files)).await;
+            let config = config.map_err(|error| Fault::bug(format!("reading keys: {error}")))??;
+            (config, name, Known::ByTeam)
+        }
+    };
     let stream = connect(host, port, &at).await?;
     let tap = Tap::of(&stream).map_err(|error| Fault::io("sharing a socket", &error))?;
-    let mut stream = shake_hands(member_config(&kept)?, stream, &at).await?;
-    welcomed(&mut stream).await.map_err(|error| refused(&error, &at))??;
+    let mut stream = shake_hands(config, name, stream, &at, known).await?;
+    welcomed(&mut stream).await.map_err(|error| refused(&error, &at, known))??;
     Ok(Opened { stream: Box::new(stream), tap })
 }
 
+/// Who we are to a hub to which this is shown.
+pub(super) fn member(shows: &Shows, at: &str) -> Outcome<MemberId> {
+    match shows {
+        Shows::Kept(dir) => Ok(read(dir, at)?.member),
+        Shows::Team(TeamFiles { certificate, .. }) => {
+            let own = certificates(certificate)?.into_iter().next();
+            let said = own.and_then(|it| Said::read(&it));
+            let said = said.ok_or_else(|| {
+                Fault::invalid(format!("no certificate of anybody: {}", certificate.display()))
+            })?;
+            Ok(said.member)
+        }
+    }
+}
+
+/// Whether files of a team can be shown to a hub there; else what is wrong with them.
+pub(super) fn try_team(files: &TeamFiles, host: &Host) -> Outcome<()> {
+    named(host_name(host))?;
+    team_config(files).map(drop)
+}
+
+/// By what a hub is known, for words to who meets another one.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    ByInvite,
+    ByTeam,
+}
+
+impl Known {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::ByInvite => INVITE,
+            Self::ByTeam => {
+                "an admin of that hub says who may come: [[hub.who]] in its config.toml; sandwatch context ls names the files here"
+            }
+        }
+    }
+
+    fn stranger(self) -> &'static str {
+        match self {
+            Self::ByInvite => "it is not of the authority of your invite",
+            Self::ByTeam => {
+                "it is not of the authority in `ca` of the context, or not of that name"
+            }
+        }
+    }
+}
+
 /// What this has to show; without it there is no way in.
-pub(super) fn read(dir: &Path, at: &str) -> Outcome<Credentials> {
+fn read(dir: &Path, at: &str) -> Outcome<Credentials> {
     let path = dir.join(FILE);
     let mut bytes = Vec::new();
     let read = File::open(&path)
@@ -139,47 +205,78 @@ fn roots(authority: &[u8]) -> Result<Arc<RootCertStore>, Error> {
 fn member_config(kept: &Credentials) -> Outcome<ClientConfig> {
     let key = PrivateKeyDer::Pkcs8(kept.key.clone().into());
     let shown = vec![CertificateDer::from(kept.certificate.clone())];
+    calls(roots(&kept.authority).map_err(unfit)?, shown, key).map_err(unfit)
+}
+
+fn team_config(TeamFiles { authority, certificate, key }: &TeamFiles) -> Outcome<ClientConfig> {
+    let keys = Keys::read(authority, certificate, key)?;
+    let mut roots = RootCertStore::empty();
+    for it in keys.authorities {
+        roots
+            .add(it)
+            .map_err(|error| Fault::invalid(format!("{}: {error}", authority.display())))?;
+    }
+    calls(Arc::new(roots), keys.chain, keys.key)
+        .map_err(|error| Fault::invalid(format!("{}: {error}", certificate.display())))
+}
+
+fn calls(
+    roots: Arc<RootCertStore>,
+    shown: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13])
-        .map_err(unfit)?
-        .with_root_certificates(roots(&kept.authority).map_err(unfit)?)
-        .with_client_auth_cert(shown, key)
-        .map_err(unfit)?;
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(shown, key)?;
     config.alpn_protocols = vec![CALLS.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
 }
 
+/// As a certificate has it: an address of a link without its zone.
+fn host_name(host: &Host) -> &str {
+    host.as_str().split('%').next().unwrap_or_default()
+}
+
+fn named(name: &str) -> Outcome<ServerName<'static>> {
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| Fault::invalid(format!("no certificate can be of this name: {name}")))
+}
+
 async fn shake_hands(
     config: ClientConfig,
+    name: ServerName<'static>,
     stream: TcpStream,
     at: &str,
+    known: Known,
 ) -> Outcome<TlsStream<TcpStream>> {
-    let name = ServerName::try_from(HUB_NAME).map_err(unfit)?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    connected.map_err(|error| refused(&error, at))
+    connected.map_err(|error| refused(&error, at, known))
 }
 
 /// Why a handshake failed, as far as either side says.
-fn refused(error: &io::Error, at: &str) -> Fault {
+fn refused(error: &io::Error, at: &str, known: Known) -> Fault {
     let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
     let denied = |why: &str| Fault::denied(format!("{why}: {at}"));
+    let hint = known.hint();
     match tls {
         Some(Error::AlertReceived(alert)) => match alert {
             AlertDescription::CertificateExpired => {
-                denied("your certificate for this hub has expired").hint(INVITE)
+                denied("your certificate for this hub has expired").hint(hint)
             }
             AlertDescription::CertificateRevoked => {
-                denied("your certificate for this hub was revoked").hint(INVITE)
+                denied("your certificate for this hub was revoked").hint(hint)
             }
             AlertDescription::UnknownCA | AlertDescription::DecryptError => {
-                denied("your certificate is of another hub than the one there").hint(INVITE)
+                denied("your certificate is of another hub than the one there").hint(hint)
             }
             AlertDescription::AccessDenied
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
-            | AlertDescription::CertificateRequired => {
-                denied("the hub does not know your certificate").hint(INVITE)
+            | AlertDescription::CertificateRequired
+            | AlertDescription::UnsupportedCertificate => {
+                denied("the hub does not know your certificate").hint(hint)
             }
             AlertDescription::NoApplicationProtocol => {
                 Fault::unsupported(format!("the hub there speaks another protocol: {at}"))
@@ -195,10 +292,11 @@ fn refused(error: &io::Error, at: &str) -> Fault {
                 denied("the hub's certificate is of another time")
                     .hint("compare the clocks of both machines")
             }
-            _ => denied(
-                "what answers is another hub, or somebody between: it is not of the authority of your invite",
-            )
-            .hint(INVITE),
+            _ => {
+                let why = known.stranger();
+                denied(&format!("what answers is another hub, or somebody between: {why}"))
+                    .hint(hint)
+            }
         },
         Some(other) => Fault::lost(format!("no hub answers, {other}: {at}")),
         // A hub with too many strangers hangs up unheard.
@@ -250,7 +348,8 @@ async fn greeted(
         .with_no_client_auth();
     config.alpn_protocols = vec![ENROLS.to_vec()];
     config.resumption = Resumption::disabled();
-    match timeout(HANDSHAKE_WITHIN, shake_hands(config, stream, &at)).await {
+    let shaken = shake_hands(config, named(HUB_NAME)?, stream, &at, Known::ByInvite);
+    match timeout(HANDSHAKE_WITHIN, shaken).await {
         Ok(stream) => Ok((stream?, address, at)),
         Err(_) => Err(Fault::lost(format!("what answers is no hub: it says nothing: {at}"))
             .hint("is that the port on which the hub listens?")),
@@ -262,13 +361,14 @@ async fn take_up(
     invite: &InviteText,
     at: &str,
 ) -> Outcome<Credentials> {
+    let known = Known::ByInvite;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let authority = shown.iter().find(|it| Fingerprint::of(it).is(&invite.authority));
     let authority = authority.ok_or_else(|| unfit("no authority"))?.to_vec();
     let key = new_key()?;
     let public_key = key.public_key_raw().to_vec();
     let asked = Enrolling { token: invite.token.clone(), public_key };
-    let gone = |error: io::Error| refused(&error, at);
+    let gone = |error: io::Error| refused(&error, at, known);
     say(&mut stream, &asked.bytes()).await.map_err(gone)?;
     let it = answer_read(&answered(&mut stream).await.map_err(gone)?)?;
     // It has said all it will.

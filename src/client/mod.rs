@@ -33,7 +33,7 @@ use tokio::{
 
 use self::{dial::Wires, start::Starter};
 pub use self::{
-    enrol::enrol,
+    enrol::{enrol, of_team},
     ssh::proxy_greeting,
     start::{connect_or_start, connect_or_start_gateway, stream},
     way::{Opening, Way},

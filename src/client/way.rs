@@ -26,6 +26,7 @@ use crate::{
         address::{Address, Host},
         contexts::Context,
         paths::{Paths, SocketPath},
+        team::TeamFiles,
     },
     runtime::{Identity, client_prefix},
 };
@@ -41,8 +42,17 @@ pub enum Way {
     Unix(PathBuf),
     /// The operator's own `ssh`, and a proxy over there.
     Ssh(Ssh),
-    /// Mutual TLS; certificates and keys lie in that directory.
-    Https { host: Host, port: u16, credentials: PathBuf },
+    /// Mutual TLS.
+    Https { host: Host, port: u16, shows: Shows },
+}
+
+/// What is shown to a hub over TLS, and whom it has to be of.
+#[derive(Clone, Debug)]
+pub enum Shows {
+    /// What the hub gave by an invite; it lies in that directory.
+    Kept(PathBuf),
+    /// What a team's own authority gave.
+    Team(TeamFiles),
 }
 
 /// What may happen while a way is opened.
@@ -86,7 +96,10 @@ impl Way {
             Address::Https { host, port } => Ok(Self::Https {
                 host: host.clone(),
                 port: *port,
-                credentials: paths.context(&context.name),
+                shows: match &context.team {
+                    Some(files) => Shows::Team(files.clone()),
+                    None => Shows::Kept(paths.context(&context.name)),
+                },
             }),
             // A hub of its own, on this machine, speaks to it.
             Address::OpenShell { .. } => {
@@ -110,15 +123,15 @@ impl Way {
         match self {
             Self::Unix(path) => unix(path).await,
             Self::Ssh(ssh) => ssh.open(opening).await,
-            Self::Https { host, port, credentials } => https::open(host, *port, credentials).await,
+            Self::Https { host, port, shows } => https::open(host, *port, shows).await,
         }
     }
 
-    /// Who we are on this way, as what lets us in is now: over TLS the ids of all our clients begin as the hub told us.
+    /// Who we are on this way, by what is shown there as it is now: over TLS the ids of all our clients begin by that.
     pub fn introduce(&self, identity: Identity) -> Identity {
-        let Self::Https { credentials, .. } = self else { return identity };
-        let Ok(kept) = https::read(credentials, &self.shown()) else { return identity };
-        let prefix = client_prefix(&kept.member);
+        let Self::Https { shows, .. } = self else { return identity };
+        let Ok(member) = https::member(shows, &self.shown()) else { return identity };
+        let prefix = client_prefix(&member);
         if identity.client.as_str().starts_with(&prefix) {
             return identity;
         }
@@ -128,13 +141,13 @@ impl Way {
 
     /// Asks for the next certificate, where there is one and it is time.
     pub(super) async fn renew(&self, wires: &Wires) -> Outcome<()> {
-        let Self::Https { credentials, .. } = self else { return Ok(()) };
-        https::renew(credentials, &self.shown(), wires).await
+        let Self::Https { shows: Shows::Kept(dir), .. } = self else { return Ok(()) };
+        https::renew(dir, &self.shown(), wires).await
     }
 
     /// Whether what lets us in has to be renewed now and then.
     pub(super) fn renews(&self) -> bool {
-        matches!(self, Self::Https { .. })
+        matches!(self, Self::Https { shows: Shows::Kept(_), .. })
     }
 
     /// Whether input, lists and output share one stream.

@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::way::Opened;
+use super::way::{Opened, Shows};
 use crate::{
-    base::fault::{Fault, Outcome},
-    config::address::{Address, Host},
+    base::{
+        fault::{Fault, Outcome},
+        id::MemberId,
+    },
+    config::{
+        address::{Address, Host},
+        team::TeamFiles,
+    },
     model::invite::InviteText,
-    wire::enrol::Credentials,
 };
 
 fn none<T>() -> Outcome<T> {
@@ -16,11 +21,15 @@ fn none<T>() -> Outcome<T> {
 }
 
 #[expect(clippy::unused_async, reason = "stands for what waits")]
-pub(super) async fn open(_: &Host, _: u16, _: &Path) -> Outcome<Opened> {
+pub(super) async fn open(_: &Host, _: u16, _: &Shows) -> Outcome<Opened> {
     none()
 }
 
-pub(super) fn read(_: &Path, _: &str) -> Outcome<Credentials> {
+pub(super) fn member(_: &Shows, _: &str) -> Outcome<MemberId> {
+    none()
+}
+
+pub(super) fn try_team(_: &TeamFiles, _: &Host) -> Outcome<()> {
     none()
 }
 

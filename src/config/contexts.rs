@@ -9,6 +9,7 @@ use super::{
     load::{string, wanted},
     paths::Paths,
     source::{self, Flaw, Item, Name, Node, Over, Source, Table},
+    team::{TeamFiles, whole_path},
 };
 use crate::base::{
     fault::{Fault, Outcome},
@@ -17,7 +18,7 @@ use crate::base::{
 };
 
 const KEYS: &[&str] = &["current", "contexts"];
-const CONTEXT_KEYS: &[&str] = &["address"];
+const CONTEXT_KEYS: &[&str] = &["address", "ca", "certificate", "key"];
 const HEADING: &str = "# Hubs by name, written by `sandwatch context`.\n";
 
 /// What a hub is called by the operator: letters, digits and `-_.`, a letter or digit first.
@@ -70,6 +71,8 @@ impl FromStr for ContextName {
 pub struct Context {
     pub name: ContextName,
     pub address: Address,
+    /// By what a hub over TLS and this user know each other where nobody was invited: files that stay where they are.
+    pub team: Option<TeamFiles>,
 }
 
 /// All contexts, `local` first and the others by their names.
@@ -102,7 +105,8 @@ impl Contexts {
     }
 
     fn own(paths: &Paths) -> Context {
-        Context { name: ContextName::local(), address: Address::Unix(paths.hub_socket()) }
+        let address = Address::Unix(paths.hub_socket());
+        Context { name: ContextName::local(), address, team: None }
     }
 
     /// The one that is meant: as was said, else by the variable, else the current one. What is wrong with the file keeps
@@ -205,6 +209,11 @@ impl Contexts {
         for it in self.all.iter().filter(|it| !it.name.is_local()) {
             let (name, address) = (quoted(it.name.to_string()), quoted(it.address.to_string()));
             out.push_str(&format!("\n[contexts.{name}]\naddress = {address}\n"));
+            let Some(TeamFiles { authority, certificate, key }) = &it.team else { continue };
+            for (name, path) in [("ca", authority), ("certificate", certificate), ("key", key)] {
+                let path = quoted(path.to_string_lossy().into_owned());
+                out.push_str(&format!("{name} = {path}\n"));
+            }
         }
         out
     }
@@ -275,24 +284,18 @@ fn contexts(source: &mut Source<'_>, item: &Item) -> Vec<Context> {
             }
         };
         source.reads(format!("contexts.{name}"));
-        if let Some(address) = context(source, key, item, &name) {
-            all.push(Context { name, address });
-        }
+        all.extend(context(source, key, item, name));
     }
     all
 }
 
-fn context(
-    source: &mut Source<'_>,
-    key: &Name,
-    item: &Item,
-    name: &ContextName,
-) -> Option<Address> {
+fn context(source: &mut Source<'_>, key: &Name, item: &Item, name: ContextName) -> Option<Context> {
     let Node::Table(Table(entries)) = &item.node else {
         wanted(source, item, "a table with an address");
         return None;
     };
     let (mut address, mut told) = (None, false);
+    let (mut authority, mut certificate, mut own_key) = (None, None, None);
     for (key, item) in entries {
         source.reads(format!("contexts.{name}.{}", key.text));
         match key.text.as_str() {
@@ -304,13 +307,28 @@ fn context(
                     Err(why) => source.flaw(item.span.clone(), why),
                 }
             }
+            "ca" => authority = whole_path(source, item),
+            "certificate" => certificate = whole_path(source, item),
+            "key" => own_key = whole_path(source, item),
             _ => source.unknown("a setting of a context", key, CONTEXT_KEYS.iter().copied()),
         }
     }
     if !told {
         source.flaw(key.span.clone(), format!("context `{name}` has no address"));
     }
-    address
+    let some = authority.is_some() || certificate.is_some() || own_key.is_some();
+    let team = match (authority, certificate, own_key) {
+        (Some(authority), Some(certificate), Some(key)) => {
+            Some(TeamFiles { authority, certificate, key })
+        }
+        _ => None,
+    };
+    let address = address?;
+    if some && (team.is_none() || !matches!(address, Address::Https { .. })) {
+        let words = "`ca`, `certificate` and `key` are named together, for an address of https";
+        source.flaw(key.span.clone(), format!("context `{name}`: {words}"));
+    }
+    Some(Context { name, address, team })
 }
 
 #[cfg(test)]
@@ -330,10 +348,18 @@ mod tests {
         assert_eq!(contexts.all().len(), 1);
         let add = |contexts: &mut Contexts, name: &str, address: &str| {
             let (name, address) = (name.parse().unwrap(), address.parse().unwrap());
-            contexts.add(Context { name, address })
+            contexts.add(Context { name, address, team: None })
         };
         add(&mut contexts, "b.c", "ssh://me@lab:22").unwrap();
         add(&mut contexts, "A", "unix:/a\\b \"c\"/hub.sock").unwrap();
+        let team = Some(TeamFiles {
+            authority: "/etc/ca.pem".into(),
+            certificate: "/home/me/my \"own\".pem".into(),
+            key: "/home/me/key.pem".into(),
+        });
+        let (name, address) =
+            ("team".parse().unwrap(), "https://hub.example:7443".parse().unwrap());
+        contexts.add(Context { name, address, team: team.clone() }).unwrap();
         assert!(add(&mut contexts, "A", "ssh://x").is_err());
         assert!(add(&mut contexts, "local", "ssh://x").is_err());
         contexts.use_(&"b.c".parse().unwrap()).unwrap();
@@ -342,7 +368,8 @@ mod tests {
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
         let again = Contexts::load(&paths).unwrap();
         let names: Vec<&str> = again.all().iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["local", "A", "b.c"]);
+        assert_eq!(names, ["local", "A", "b.c", "team"]);
+        assert_eq!(again.all()[3].team, team);
         assert_eq!(again.all()[1..].len(), contexts.all()[1..].len());
         assert_eq!(again.current, Some("b.c".parse().unwrap()));
         let mut again = again;
@@ -373,6 +400,11 @@ mod tests {
         );
         assert!(flaws("[contexts.x]\naddress = \"ssh://-oX\"").contains("c.toml:2:11: "));
         assert!(flaws("contexts = 1").contains("not a table"));
+        let files = "ca = \"/a\"\ncertificate = \"/b\"\n";
+        let https = "[contexts.x]\naddress = \"https://x:1\"\n";
+        assert!(flaws(&format!("{https}{files}")).contains("named together"));
+        assert!(flaws(&format!("{https}{files}key = \"c\"\n")).contains("whole path"));
+        assert!(flaws(&format!("{lab}{files}key = \"/c\"\n")).contains("an address of https"));
         let many: String = (0..=CONTEXTS_MAX)
             .map(|it| format!("[contexts.c{it}]\naddress = \"ssh://x\"\n"))
             .collect();

@@ -156,6 +156,12 @@ pub enum Variable {
     Context,
     /// The program that is called as `ssh`.
     Ssh,
+    /// Which process the sockets are for that whoever started it hands down.
+    ListenPid,
+    /// How many there are.
+    ListenFds,
+    /// Where a service manager is told that the hub serves.
+    NotifySocket,
     /// From where somebody came by ssh, as its server says: address and port there, address and port here.
     SshConnection,
     /// In a sandbox: the socket on which its programs ask a person.
@@ -186,6 +192,9 @@ impl Variable {
             Self::Image => "SANDWATCH_IMAGE",
             Self::Context => "SANDWATCH_CONTEXT",
             Self::Ssh => "SANDWATCH_SSH",
+            Self::ListenPid => "LISTEN_PID",
+            Self::ListenFds => "LISTEN_FDS",
+            Self::NotifySocket => "NOTIFY_SOCKET",
             Self::SshConnection => "SSH_CONNECTION",
             Self::Ask => "SANDWATCH_ASK",
             Self::Session => SESSION_VARIABLE,

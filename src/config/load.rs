@@ -6,6 +6,7 @@ use super::{
     environment, listen,
     schema::{Config, Images, Predict, Prefs},
     source::{Flaw, Item, Name, Node, Source, Table},
+    team,
 };
 use crate::{
     base::{
@@ -41,7 +42,7 @@ const KEYS: &[&str] = &[
 const UI_KEYS: &[&str] = &["images"];
 const NEW_KEYS: &[&str] =
     &["egress", "workspace", "record", "env", "secrets", "cpus", "memory", "pids"];
-const HUB_KEYS: &[&str] = &["metrics", "listen"];
+const HUB_KEYS: &[&str] = &["metrics", "listen", "client_ca", "certificate", "key", "who"];
 const LINKS_KEYS: &[&str] = &["predict", "predict_from_ms"];
 const NOTIFY_KEYS: &[&str] = &["bell", "desktop", "title", "command", "after"];
 
@@ -69,6 +70,7 @@ pub fn config(file: &str, text: &str) -> Result<Config, Vec<Flaw>> {
             }
             "hub" => {
                 each(source, &item, |source, name, item| hub(source, &mut config, name, item));
+                team::whole(source, &item, &config.hub);
             }
             "links" => {
                 each(source, &item, |source, name, item| links(source, &mut config, name, item));
@@ -174,6 +176,10 @@ fn hub(source: &mut Source<'_>, config: &mut Config, name: &Name, item: &Item) {
             config.hub.metrics = at;
         }
         "listen" => set(&mut config.hub.listen, places(source, item)),
+        "client_ca" => config.hub.client_ca = team::whole_path(source, item),
+        "certificate" => config.hub.certificate = team::whole_path(source, item),
+        "key" => config.hub.key = team::whole_path(source, item),
+        "who" => set(&mut config.hub.who, team::who(source, item)),
         _ => source.unknown("a setting of `hub`", name, HUB_KEYS.iter().copied()),
     }
 }
@@ -204,7 +210,11 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-fn each(source: &mut Source<'_>, item: &Item, mut take: impl FnMut(&mut Source<'_>, &Name, &Item)) {
+pub(super) fn each(
+    source: &mut Source<'_>,
+    item: &Item,
+    mut take: impl FnMut(&mut Source<'_>, &Name, &Item),
+) {
     match &item.node {
         Node::Table(Table(entries)) => {
             let table = source.subject.clone();
@@ -360,7 +370,7 @@ fn bytes(source: &mut Source<'_>, item: &Item) -> Option<u64> {
     value
 }
 
-fn word<'w, T>(
+pub(super) fn word<'w, T>(
     source: &mut Source<'_>,
     item: &Item,
     words: impl IntoIterator<Item = &'w str>,

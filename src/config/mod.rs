@@ -11,3 +11,4 @@ pub mod policy;
 pub mod schema;
 pub mod source;
 pub mod status;
+pub mod team;

@@ -1,7 +1,8 @@
 //! What config.toml may say. Every key is optional; what is missing keeps the default given here.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::team::Who;
 use crate::{
     base::limits::PREDICT_FROM,
     model::{
@@ -109,6 +110,13 @@ pub struct HubConfig {
     pub metrics: Option<SocketAddr>,
     /// Where it lets in who has a certificate of its own, over TLS.
     pub listen: Vec<SocketAddr>,
+    /// The authority of a team, whose certificates let in who is in `who`; with it come the next two.
+    pub client_ca: Option<PathBuf>,
+    /// What the hub shows to who comes so.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Who may come by a certificate of the team's; the first that fits one counts.
+    pub who: Vec<Who>,
 }
 
 impl Default for NotifyConfig {

@@ -74,6 +74,12 @@ pub(super) fn bind(path: &Path) -> Outcome<(UnixListener, Bound)> {
     Ok((listener, Bound { path: path.to_owned(), inode }))
 }
 
+/// Goes on with a socket that somebody else made and keeps.
+pub(super) fn take_over(handed: std::os::unix::net::UnixListener) -> Outcome<UnixListener> {
+    let taken = handed.set_nonblocking(true).and_then(|()| UnixListener::from_std(handed));
+    taken.map_err(|error| Fault::io("taking a socket over", &error))
+}
+
 /// A socket that this hub put at its place.
 pub(super) struct Bound {
     path: PathBuf,

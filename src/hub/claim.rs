@@ -55,6 +55,20 @@ impl Claim {
 /// Becomes the hub, or says which process is. Waits for a hub that is just ending. Must come before
 /// the registry is opened.
 pub async fn claim(paths: &Paths) -> Outcome<Claim> {
+    claim_at(paths, Place::Own).await
+}
+
+/// Whose the socket is, at which verbs look for the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The hub's: where one takes connections, a hub runs.
+    Own,
+    /// Whoever starts the hub has made it, and it takes connections whether a hub runs or not.
+    Handed,
+}
+
+/// The same, with a socket that may have been handed down.
+pub async fn claim_at(paths: &Paths, place: Place) -> Outcome<Claim> {
     paths.prepare()?;
     let path = paths.hub_lock();
     let mut lock = File::options()
@@ -71,7 +85,8 @@ pub async fn claim(paths: &Paths) -> Outcome<Claim> {
             Ok(()) => break,
             Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) => {
-                if answers(&paths.hub_socket()).await || clock::monotonic() > deadline {
+                let runs = place == Place::Own && answers(&paths.hub_socket()).await;
+                if runs || clock::monotonic() > deadline {
                     return Err(taken(&mut lock));
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::{
         base::{fault::Kind, id::ClientId},
-        model::member::{Fingerprint, Role},
+        model::member::{Fingerprint, Proof, Role},
         runtime::Bearer,
     };
 
@@ -162,6 +162,7 @@ mod tests {
             member: MemberId::random(),
             name: "alice".to_owned(),
             role: Role::Viewer,
+            proof: Proof::Certificate,
             certificate: Fingerprint::of(b"x"),
             address: "::1".to_owned(),
             called: None,

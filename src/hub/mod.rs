@@ -6,6 +6,7 @@
 mod accept;
 mod claim;
 mod guard;
+mod handed;
 mod meter;
 pub mod metrics;
 #[cfg(feature = "otel")]
@@ -13,6 +14,7 @@ pub mod otel;
 mod outgoing;
 pub mod roles;
 mod service;
+mod sys;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(not(feature = "tls"))]
@@ -20,18 +22,20 @@ pub mod tls;
 pub mod tls;
 mod work;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, os::unix::net::UnixListener, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{service::Routes, transport::Server};
 
 pub use accept::peer_allowed;
-pub use claim::{Claim, claim, ended};
+pub use claim::{Claim, Place, claim, claim_at, ended};
+pub use handed::Handed;
 
 use self::{
     accept::{Bound, Peers, accept, passing},
     guard::Guard,
+    handed::{Word, tell},
     meter::Meters,
     service::Service,
     tls::Door,
@@ -66,18 +70,22 @@ pub fn detach() -> Outcome<()> {
     left.map_err(|error| Fault::io("leaving the terminal", &error.into()))
 }
 
-/// Resolves at the first SIGTERM, SIGINT or SIGHUP: the usual `stop` of `Claim::serve`.
-pub async fn told_to_end() {
+/// Resolves at the first SIGTERM, SIGINT or SIGHUP: the usual `stop` of `Claim::serve`. From the call on, none of them ends
+/// the process by itself: whoever is told that the hub serves may tell it to end at once.
+pub fn told_to_end() -> impl Future<Output = ()> + Send {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds.map(signal) else {
-        tracing::warn!("no signal can be waited for; the hub ends by `sandwatch hub stop`");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
+    let waited_for = kinds.map(signal);
+    async move {
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = waited_for else {
+            tracing::warn!("no signal can be waited for; the hub ends by `sandwatch hub stop`");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
 }
 
@@ -114,17 +122,21 @@ impl Claim {
         directory: Arc<dyn Directory>,
         stop: impl Future<Output = ()> + Send,
     ) -> Outcome<()> {
-        self.serve_at(directory, stop, None).await
+        self.serve_at(directory, stop, None, None).await
     }
 
-    /// The same, for those as well who come from elsewhere by that door.
+    /// The same at a socket that was handed down, if one was, and for those as well who come from elsewhere by that door.
     pub async fn serve_at(
         self,
         directory: Arc<dyn Directory>,
         stop: impl Future<Output = ()> + Send,
+        handed: Option<UnixListener>,
         door: Option<Door>,
     ) -> Outcome<()> {
-        let (listener, bound) = accept::bind(self.socket())?;
+        let (listener, bound) = match handed {
+            Some(handed) => (accept::take_over(handed)?, None),
+            None => accept::bind(self.socket()).map(|(listener, bound)| (listener, Some(bound)))?,
+        };
         let remote =
             door.as_ref().map(|it| Remote { taken: it.taken(), authority: it.authority() });
         let (passed, peers) = passing();
@@ -145,13 +157,14 @@ impl Claim {
         });
         accepting.push(accept(listener, passed));
         tracing::info!(listen = shared.listen().join(" "), "the hub serves");
+        tell(Word::Serves);
         let stop = async {
             tokio::select! {
                 () = stop => "the hub was told to end",
                 () = self.orphaned() => "the hub's state directory was deleted",
             }
         };
-        let serving = run(shared.clone(), peers, stop, &self, &bound).await;
+        let serving = run(shared.clone(), peers, stop, &self, bound).await;
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         tracing::info!("the hub has ended");
         serving
@@ -163,7 +176,7 @@ async fn run(
     peers: Peers,
     stop: impl Future<Output = &'static str> + Send,
     claim: &Claim,
-    bound: &Bound,
+    bound: Option<Bound>,
 ) -> Outcome<()> {
     let mut asked = shared.stop.subscribe();
     let guarded = {
@@ -186,8 +199,9 @@ async fn run(
         reason = stop => shared.stop(reason),
         _ = asked.wait_for(Option::is_some) => {}
     }
-    // From here on a new verb starts a new hub, which waits for the lock.
-    if !claim.is_orphaned() {
+    tell(Word::Ends);
+    // From here on a new verb starts a new hub, which waits for the lock. What was handed down is not ours to take away.
+    if let Some(bound) = bound.filter(|_| !claim.is_orphaned()) {
         bound.unbind();
     }
     let drained = async {

@@ -23,7 +23,12 @@ pub(super) struct Issued {
 
 impl Door {
     #[expect(clippy::unused_async, reason = "stands for what waits")]
-    pub async fn open(_: &Path, _: &[SocketAddr]) -> Outcome<Self> {
+    pub async fn open(
+        _: &Path,
+        _: &Path,
+        _: &[SocketAddr],
+        _: Vec<std::net::TcpListener>,
+    ) -> Outcome<Self> {
         Err(Fault::unsupported(
             "this sandwatch was built without TLS, and listens for nobody elsewhere",
         )
@@ -31,8 +36,18 @@ impl Door {
     }
 
     /// The same.
-    pub async fn open_in_time(authority: &Path, at: &[SocketAddr]) -> Outcome<(Self, Vec<Fault>)> {
-        Self::open(authority, at).await.map(|it| (it, Vec::new()))
+    pub async fn open_in_time(
+        authority: &Path,
+        config: &Path,
+        at: &[SocketAddr],
+        handed: Vec<std::net::TcpListener>,
+    ) -> Outcome<(Self, Vec<Fault>)> {
+        Self::open(authority, config, at, handed).await.map(|it| (it, Vec::new()))
+    }
+
+    #[expect(clippy::unused_async, reason = "stands for what waits")]
+    pub async fn follow<Tell: Fn(&str) + Send + 'static>(&self, _: Tell) {
+        match *self {}
     }
 
     pub(super) fn taken(&self) -> Taken {

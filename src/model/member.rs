@@ -35,6 +35,16 @@ impl Role {
     }
 }
 
+words! {
+    /// By what somebody from elsewhere has shown who they are.
+    Proof {
+        /// One that the hub gave out.
+        Certificate = "certificate",
+        /// One of a team's authority, whose holder the hub's configuration names.
+        TeamCertificate = "team_certificate",
+    }
+}
+
 /// The hash of something that is known by it: a certificate, a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; Self::BYTES]);

@@ -28,7 +28,7 @@ use crate::{
         foreign::{Adoption, Foreign},
         gauge::{Gauges, GaugesWanted, Past, PastWanted},
         history::{HistoryPage, HistoryRequest, Recording, SearchPage, SearchRequest},
-        member::{Fingerprint, Refused, Role},
+        member::{Fingerprint, Proof, Refused, Role},
         output::{Output, OutputRequest},
         replay::{FindPage, FindRequest, Moment, Replay, Span},
         rule::{Domain, KnownRule, Proposal, Question, RuleName, Rulebook},
@@ -64,17 +64,18 @@ pub enum Peer {
         /// The address from where somebody came by ssh, as a proxy says that runs as this user.
         ssh: Option<String>,
     },
-    /// Somebody with a certificate of the hub's.
+    /// Somebody with a certificate of the hub's, or of its team's.
     Certificate(Bearer),
 }
 
-/// Who has a certificate, by the hub's own register.
+/// Who has a certificate, by the hub's own register or its table of the team.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bearer {
     pub member: MemberId,
-    /// As they were invited.
+    /// As they were invited, or as the table names them.
     pub name: String,
     pub role: Role,
+    pub proof: Proof,
     pub certificate: Fingerprint,
     /// Where the connection comes from.
     pub address: String,
@@ -95,7 +96,7 @@ impl Identity {
 impl Bearer {
     /// The name that only a hub gives: what clients call themselves has no parentheses.
     pub fn shown(&self) -> String {
-        format!("{} (certificate)", self.name)
+        format!("{} ({})", self.name, self.proof.word().replace('_', " "))
     }
 
     /// What the ids of all their clients begin with, so that no client can pass for one of another.
@@ -227,6 +228,8 @@ pub struct HubSeen {
     /// Where it is; safe to show.
     pub address: String,
     pub link: Link,
+    /// What we may do there, as it says; `Admin` until it has.
+    pub role: Role,
     /// Sandboxes of it that are not told of: there were more than fit beside those of others.
     pub left_out: u64,
 }

@@ -48,6 +48,10 @@ pub(super) async fn link(runtime: Arc<dyn Runtime>, answers: mpsc::Sender<Msg>) 
     };
     loop {
         let now = shown_link(changes.borrow_and_update().clone());
+        // It may be another with each connection.
+        if answers.send(Msg::Role(runtime.role())).await.is_err() {
+            return;
+        }
         if answers.send(Msg::Link(now)).await.is_err() || changes.changed().await.is_err() {
             return;
         }
@@ -74,13 +78,14 @@ pub(super) async fn states(
                 runtime::Link::Down { next_try, .. } => Some(*next_try),
                 _ => None,
             };
-            let (number, left_out) = (it.number, it.left_out);
+            let (number, left_out, role) = (it.number, it.left_out, it.role);
             let link = shown_link(it.link.clone());
             Hub {
                 number,
                 name: it.name.clone(),
                 address: it.address.clone(),
                 link,
+                role,
                 again_at,
                 left_out,
             }

@@ -306,8 +306,13 @@ impl View<'_> {
         let area = brush.area();
         let below = it.page.below(rows);
         let further = self.state.key_words(Action::ListHalfDown);
+        let lacks = self.state.lacks(Action::AskDeny);
         let (text, role) = match (&it.over, it.gate.unseen()) {
             (Some(over), _) => (over.clone(), Role::Warning),
+            (None, _) if lacks.is_some() => {
+                let words = lacks.map(|it| it.words).unwrap_or_default();
+                (format!("answering {words}"), Role::Warning)
+            }
             (None, Some(row)) if it.page.lines.len() > rows => {
                 let left = count(it.page.lines.len().saturating_sub(row.max(rows)), "row");
                 let text = format!("{left} not read yet; {further} goes on, then keys answer");
@@ -363,6 +368,9 @@ impl View<'_> {
         let (mut at, mut y) = (area.x + 1, area.y + 1);
         for (action, says) in all {
             let Some(key) = self.state.key_for(action) else { continue };
+            if self.state.lacks(action).is_some() {
+                continue;
+            }
             let text = format!("[{key}] {says}");
             let wide = u16::try_from(width(&text)).unwrap_or(u16::MAX);
             if at > area.x + 1 && at.saturating_add(wide) > right {

@@ -62,7 +62,7 @@ impl View<'_> {
         let inside = self.large(brush, &format!("Help — keymap {}", self.state.keymap.name));
         let (cursor, rest) = self.search_line(brush, inside, &help.line, "type to narrow");
         let mut brush = brush.within(rest);
-        let lines = help.lines(&self.state.keymap);
+        let lines = help.lines_here(self.state);
         let mut y = rest.y;
         for line in lines.iter().skip(help.top) {
             if y >= rest.y + rest.height {
@@ -124,7 +124,11 @@ impl View<'_> {
             let end = brush.text_right(rest.x + rest.width, y, 14, keys, look);
             let room = end.saturating_sub(rest.x + 24);
             let look = if here { style } else { self.on_box(Role::Dim) };
-            brush.text(rest.x + 23, y, room, spec.help, look);
+            let help = match self.state.lacks(*action) {
+                Some(lacks) => format!("takes {}", lacks.least.said()),
+                None => spec.help.to_owned(),
+            };
+            brush.text(rest.x + 23, y, room, &help, look);
         }
         if matches.is_empty() {
             brush.text(rest.x, rest.y, rest.width, "no such action", self.on_box(Role::Dim));

@@ -17,7 +17,7 @@ use crate::{
         view::{Left, Work},
     },
     base::text::{count, visible, width, wrap},
-    model::event::Level,
+    model::{event::Level, member},
 };
 
 /// Rows of a notice that does not fit into the bottom line.
@@ -58,7 +58,11 @@ impl View<'_> {
     fn breadcrumb(&self) -> Vec<String> {
         let state = self.state;
         let hub = state.hub_name(state.hub_here()).unwrap_or(&state.hub);
-        let mut crumbs = vec![visible(hub)];
+        let mut crumbs = vec![match state.role_of(state.hub_here()) {
+            member::Role::Admin => visible(hub),
+            // Who may not do everything there sees as what they are there.
+            role => format!("{} ({})", visible(hub), role.word()),
+        }];
         if state.is_first_run() {
             return crumbs;
         }

@@ -1,8 +1,11 @@
 //! Layer `wire`: protobuf messages and their conversion to and from the model.
+pub mod certificate;
 pub mod convert;
 pub mod enrol;
 pub mod fault;
 pub mod kept;
+#[cfg(feature = "tls")]
+pub mod keys;
 pub mod methods;
 pub mod stored;
 pub mod shim;

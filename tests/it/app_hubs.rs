@@ -19,6 +19,7 @@ use sandwatch::{
     model::{
         ask::{AskKind, RiskLevel},
         event::{Event, SnapshotReason},
+        member::Role,
         rule::{Domain, Rulebook, Ruling},
         sandbox::Sandbox,
         session::{Lease, Status},
@@ -45,7 +46,8 @@ fn down(console: &Console) -> Link {
 
 fn hub(number: HubNumber, name: &str, link: Link) -> Hub {
     let address = format!("ssh://{name}");
-    Hub { number, name: name.to_owned(), address, link, again_at: None, left_out: 0 }
+    let (name, role) = (name.to_owned(), Role::Admin);
+    Hub { number, name, address, link, role, again_at: None, left_out: 0 }
 }
 
 fn hubs(work: Link, lab: Link) -> Msg {

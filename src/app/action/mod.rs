@@ -1,7 +1,9 @@
 //! What an action is, and where its keys count. The actions themselves are in `table`.
 
+mod roles;
 mod table;
 
+pub use roles::TAKES;
 pub use table::{ACTIONS, Action};
 
 /// A layer of keys. Which ones are asked, and in which order, follows the focus.

@@ -47,6 +47,7 @@ use crate::{
         schema::{Config, Prefs},
     },
     model::{
+        member::Role,
         place::PLACE_HINT,
         sandbox::{Egress, State as Life},
         session::Session,
@@ -100,6 +101,8 @@ pub struct State {
     pub now: Moment,
     /// Of the first hub, which mostly is the only one.
     pub link: Link,
+    /// What we may do there.
+    pub role: Role,
     pub hubs: Hubs,
     pub fleet: Fleet,
     pub asks: Asks,
@@ -216,6 +219,7 @@ impl State {
             zone,
             now: Moment { since_start: Duration::ZERO, wall: Timestamp(0) },
             link: Link::Connecting,
+            role: Role::Admin,
             hubs: Hubs::default(),
             fleet: Fleet::default(),
             asks: Asks::default(),

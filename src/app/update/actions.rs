@@ -32,7 +32,8 @@ impl Turn<'_> {
         if self.line_action(action) || self.dialog_action(action) {
             return;
         }
-        if self.view_action(action, argument) {
+        let of_view = action.spec().scope.is_of_a_place();
+        if of_view && self.is_refused(action) || self.view_action(action, argument) {
             return;
         }
         let hits = matches!(
@@ -56,6 +57,9 @@ impl Turn<'_> {
             let text = "another row came under the cursor; press it again if you mean this one";
             return self.notice(Level::Warning, text);
         }
+        if argument.is_empty() && self.is_refused(action) {
+            return;
+        }
         if !lies_beside(action) {
             self.close_views();
         }
@@ -66,6 +70,17 @@ impl Turn<'_> {
             return;
         }
         self.global_action(action, argument);
+    }
+
+    /// Whether more is needed for it than we are there, which is said. Who steps in and may only watch watches.
+    pub(super) fn is_refused(&mut self, action: Action) -> bool {
+        if action == Action::StepIn && !self.state.is_first_run() {
+            return false;
+        }
+        let Some(lacks) = self.state.lacks(action) else { return false };
+        let title = action.spec().title.to_lowercase();
+        self.notice(Level::Warning, &format!("{title} {}", lacks.words));
+        true
     }
 
     fn open_doctor(&mut self, name: &str) {

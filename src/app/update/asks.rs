@@ -209,7 +209,7 @@ impl Turn<'_> {
     fn take_focused(&mut self) {
         match self.state.shown_ask() {
             Some(it) if it.ask.risk.level == RiskLevel::High && it.over.is_none() => {
-                self.answer(Verdict::Deny, Scope::Once, false);
+                self.act(Action::AskDeny);
             }
             Some(it) if it.over.is_some() => self.go_on(),
             _ => self.notice(Level::Info, "nothing is chosen; the keys below answer it"),

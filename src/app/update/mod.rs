@@ -183,6 +183,7 @@ impl Turn<'_> {
             Msg::Syscalls { generation, part } => self.syscalls_came(generation, part),
             Msg::Files(news) => self.files_news(news),
             Msg::Link(link) => self.only_link(link),
+            Msg::Role(role) => self.state.role = role,
             Msg::Hubs(hubs) => self.hubs(hubs),
             Msg::Done { id, result } => self.done(id, result),
             Msg::Config(result) => self.config(result),

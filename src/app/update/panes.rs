@@ -244,6 +244,9 @@ impl Turn<'_> {
             return;
         }
         let Some((_, known)) = self.state.fleet.session(&session) else { return };
+        if let Some(lacks) = self.state.lacks(Action::StepIn) {
+            return self.notice(Level::Info, &format!("you watch: typing {}", lacks.words));
+        }
         if let Holder::Other(holder) = self.state.holder(known) {
             let holder = holder.to_owned();
             let opened = self.state.now.since_start;

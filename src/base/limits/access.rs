@@ -46,8 +46,22 @@ pub const ENROL_WITHIN: Duration = Duration::from_secs(10);
 pub const ENROL_BURST: u32 = 10;
 pub const ENROL_EVERY: Duration = Duration::from_secs(6);
 
+/// Those who may come by certificates of a team's authority, and the name of one, in bytes: an address such as SPIFFE's.
+pub const WHO_MAX: usize = 1024;
+pub const WHO_NAME_BYTES_MAX: usize = 256;
+/// Names of one certificate that are looked at.
+pub const CERTIFICATE_NAMES_MAX: usize = 64;
+/// Certificates in one file: all authorities that a system trusts, three times.
+pub const TEAM_CERTIFICATES_MAX: usize = 512;
+/// One such file, in bytes.
+pub const TEAM_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// How often a hub looks whether the files of its team are others: who is taken out is out within that.
+pub const TEAM_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
+
 /// Places that a hub listens on beside its socket.
 pub const LISTEN_MAX: usize = 16;
+/// Sockets that a service manager may hand down: all of those, and the hub's own.
+pub const HANDED_MAX: usize = LISTEN_MAX + 1;
 /// Connections from elsewhere that are let in, of all and of one client: a console takes three.
 pub const REMOTE_CONNECTIONS_MAX: usize = 384;
 pub const REMOTE_CONNECTIONS_EACH_MAX: usize = 96;

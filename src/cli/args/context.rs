@@ -1,5 +1,7 @@
 //! The verbs about hubs elsewhere.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::JsonArgs;
@@ -24,6 +26,15 @@ pub struct ContextAddArgs {
     pub name: ContextName,
     /// unix:PATH, ssh://[USER@]HOST[:PORT], https://HOST:PORT, openshell+https://HOST:PORT
     pub address: String,
+    /// The authority of your team in PEM, which the hub and you have certificates of; without it you are invited
+    #[arg(long, value_name = "FILE", requires_all = ["certificate", "key"])]
+    pub ca: Option<PathBuf>,
+    /// Your certificate of it, in PEM; it stays where it is and is read whenever it is shown
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    pub certificate: Option<PathBuf>,
+    /// The key of that, in PEM
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    pub key: Option<PathBuf>,
     /// Choose it as well
     #[arg(long = "use")]
     pub chosen: bool,

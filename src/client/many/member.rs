@@ -21,6 +21,7 @@ use crate::{
         fault::{Fault, Kind, Outcome},
         limits::{RETRY_AFTER_MAX, RETRY_AFTER_MIN},
     },
+    model::member::Role,
     runtime::{HubSeen, Link, Runtime},
 };
 
@@ -88,6 +89,7 @@ impl Member {
             name: self.mark.name.to_string(),
             address: self.address.clone(),
             link: self.link(),
+            role: self.runtime.borrow().as_ref().map_or(Role::Admin, |it| it.role()),
             left_out: self.left_out.load(Ordering::Relaxed),
         }
     }

@@ -41,7 +41,7 @@ fn from_client(act: Act, who: &Identity) -> Act {
             .with_any("pid", pid.map(u64::from))
             .with_any("ssh_from", ssh.as_deref()),
         Some(Peer::Certificate(it)) => act
-            .with("from", "certificate")
+            .with("from", it.proof.word())
             .with("member", it.member.as_str())
             .with("member_role", it.role.word())
             .with("certificate", it.certificate.short())

@@ -10,18 +10,19 @@ use tokio_rustls::rustls::{
     crypto::ring,
     pki_types::{CertificateDer, UnixTime},
     server::{
-        NoServerSessionStorage, WebPkiClientVerifier,
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
+    sign::CertifiedKey,
     version::TLS13,
 };
 
-use super::authority::Authority;
+use super::{authority::Authority, team::Team};
 use crate::{
     base::fault::{Fault, Outcome},
     model::member::{Fingerprint, Refused},
     runtime::access::{Register, Standing},
-    wire::enrol::{CALLS, ENROLS, TOOLS},
+    wire::enrol::{CALLS, ENROLS, HUB_NAME, TOOLS},
 };
 
 /// One for who has a certificate, one for who is about to get one.
@@ -35,23 +36,28 @@ fn unfit(error: impl fmt::Display) -> Fault {
 }
 
 impl Configs {
-    pub(super) fn new(authority: &Authority, register: Arc<dyn Register>) -> Outcome<Self> {
+    pub(super) fn new(
+        authority: &Authority,
+        register: Arc<dyn Register>,
+        team: Arc<Team>,
+    ) -> Outcome<Self> {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(authority.certificate().clone()).map_err(unfit)?;
         let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(unfit)?;
-        let known = Arc::new(Known { chain, register });
+        let known = Arc::new(Known { chain, register, team: team.clone() });
         let (shown, key) = authority.server()?;
+        let own =
+            CertifiedKey::from_der(shown.clone(), key.clone_key(), &provider).map_err(unfit)?;
         let builder = || {
             ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&TLS13])
         };
         let calls = builder()
             .map_err(unfit)?
             .with_client_cert_verifier(known)
-            .with_single_cert(shown.clone(), key.clone_key())
-            .map_err(unfit)?;
+            .with_cert_resolver(Arc::new(Shown { own: Arc::new(own), team }));
         let enrols = builder()
             .map_err(unfit)?
             .with_no_client_auth()
@@ -73,10 +79,30 @@ fn fresh_each_time(mut config: ServerConfig, protocols: &[&[u8]]) -> ServerConfi
     config
 }
 
-/// Takes certificates of the authority that the register knows and has not struck off.
+/// Shows the hub's own certificate to who asks for it by its name, as all do who were invited; to others that of its team.
+struct Shown {
+    own: Arc<CertifiedKey>,
+    team: Arc<Team>,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown")
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let of_team = (hello.server_name() != Some(HUB_NAME)).then(|| self.team.shown()).flatten();
+        Some(of_team.unwrap_or_else(|| Arc::clone(&self.own)))
+    }
+}
+
+/// Takes certificates of the authority that the register knows and has not struck off, and of the team whom its table names.
 struct Known {
     chain: Arc<dyn ClientCertVerifier>,
     register: Arc<dyn Register>,
+    team: Arc<Team>,
 }
 
 impl fmt::Debug for Known {
@@ -86,8 +112,9 @@ impl fmt::Debug for Known {
 }
 
 impl ClientCertVerifier for Known {
+    /// None: those of a team change, and whoever comes knows what to show.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        &[]
     }
 
     fn verify_client_cert(
@@ -96,7 +123,18 @@ impl ClientCertVerifier for Known {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = match self.chain.verify_client_cert(end_entity, intermediates, now) {
+            Ok(verified) => verified,
+            Err(own) => {
+                let all = [std::slice::from_ref(end_entity), intermediates].concat();
+                return match self.team.standing(&all, now) {
+                    Ok(_) => Ok(ClientCertVerified::assertion()),
+                    // Of neither: then what is wrong with it as one of the hub's own.
+                    Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Err(own),
+                    Err(error) => Err(error),
+                };
+            }
+        };
         match self.register.standing(&Fingerprint::of(end_entity)) {
             Standing::Good { .. } => Ok(verified),
             Standing::Revoked => Err(CertificateError::Revoked.into()),
@@ -151,6 +189,10 @@ pub(super) fn refused(error: &io::Error) -> (Refused, String) {
         }
         _ => Refused::Protocol,
     };
-    let what = tls.map_or_else(|| error.to_string(), ToString::to_string);
+    let what = match tls {
+        Some(Error::InvalidCertificate(CertificateError::Other(why))) => why.0.to_string(),
+        Some(tls) => tls.to_string(),
+        None => error.to_string(),
+    };
     (why, crate::base::text::shown(&what, 200))
 }

@@ -115,7 +115,7 @@ mod tests {
     use tokio::sync::{Notify, watch};
 
     use super::{
-        super::{authority::Authority, config::Configs, crowd::Crowd},
+        super::{authority::Authority, config::Configs, crowd::Crowd, team::Team},
         *,
     };
     use crate::{
@@ -189,10 +189,12 @@ mod tests {
     fn inside(register: Arc<Slow>) -> (tempfile::TempDir, Arc<Inside>) {
         let temp = tempfile::tempdir().unwrap();
         let authority = Arc::new(Authority::open(&temp.path().join("authority")).unwrap());
-        let configs = Configs::new(&authority, register.clone()).unwrap();
+        let team = Arc::new(Team::open(&temp.path().join("config.toml")));
+        let configs = Configs::new(&authority, register.clone(), Arc::clone(&team)).unwrap();
         let inside = Inside {
             authority,
             register,
+            team,
             configs: Mutex::new((wall(), Arc::new(configs))),
             strangers: Crowd::new(1, 1, None),
             members: Crowd::new(1, 1, None),

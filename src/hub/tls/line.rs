@@ -62,11 +62,14 @@ pub(super) fn set(stream: &TcpStream) {
     }
 }
 
+/// Resolves when what let somebody in is good no more.
+pub(super) type Ends = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Waits for the greeting of HTTP/2; `None` = something else came.
 pub(super) async fn peer(
     mut stream: TlsStream<TcpStream>,
     bearer: Bearer,
-    register: Arc<dyn Register>,
+    ends: Ends,
     room: Room,
 ) -> Option<Peer> {
     let mut said = [0; GREETING.len()];
@@ -74,7 +77,6 @@ pub(super) async fn peer(
     if said != *GREETING {
         return None;
     }
-    let ends = Box::pin(until_over(bearer.clone(), register));
     let who = runtime::Peer::Certificate(bearer);
     let said = Bytes::copy_from_slice(&said);
     // One who closes sends nothing more that counts: what was not answered by then is told to be lost.
@@ -83,7 +85,7 @@ pub(super) async fn peer(
 }
 
 /// Resolves when they may not be here any more, or not as what they are.
-async fn until_over(bearer: Bearer, register: Arc<dyn Register>) {
+pub(super) async fn until_over(bearer: Bearer, register: Arc<dyn Register>) {
     let mut changes = register.changes();
     loop {
         changes.borrow_and_update();

@@ -5,6 +5,7 @@ mod config;
 mod crowd;
 mod enrol;
 mod line;
+mod team;
 
 use std::{
     io,
@@ -20,13 +21,22 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_rustls::{LazyConfigAcceptor, rustls::server::Acceptor, server::TlsStream};
+use tokio_rustls::{
+    LazyConfigAcceptor,
+    rustls::{
+        pki_types::{CertificateDer, UnixTime},
+        server::Acceptor,
+    },
+    server::TlsStream,
+};
 
 use self::{
     authority::Authority,
     config::{Configs, refused},
     crowd::{Crowd, Full, Place, place},
     enrol::Tries,
+    line::Ends,
+    team::Team,
 };
 use super::accept::Peer;
 use crate::{
@@ -40,7 +50,7 @@ use crate::{
             REMOTE_CONNECTIONS_MAX, STRANGERS_EACH_MAX, STRANGERS_MAX,
         },
     },
-    model::member::{Fingerprint, Refused},
+    model::member::{Fingerprint, Proof, Refused},
     runtime::{
         Bearer,
         access::{Refusal, RefusedWho, Register, Standing},
@@ -58,6 +68,7 @@ pub struct Door {
     lacking: Vec<SocketAddr>,
     taken: Taken,
     authority: Arc<Authority>,
+    team: Arc<Team>,
 }
 
 /// Where it listens by now.
@@ -87,21 +98,40 @@ async fn bind(at: SocketAddr) -> Outcome<TcpListener> {
 }
 
 impl Door {
-    /// Takes the places, all or none; nothing is let in yet. The authority lies in that directory, and is made at the first
-    /// need.
-    pub async fn open(authority: &Path, at: &[SocketAddr]) -> Outcome<Self> {
-        let (door, faults) = Self::open_in_time(authority, at).await?;
+    /// Takes the places, all or none, besides those that were handed down; nothing is let in yet. The authority lies in that
+    /// directory, and is made at the first need; of a team, that file of the configuration may tell.
+    pub async fn open(
+        authority: &Path,
+        config: &Path,
+        at: &[SocketAddr],
+        handed: Vec<std::net::TcpListener>,
+    ) -> Outcome<Self> {
+        let (door, faults) = Self::open_in_time(authority, config, at, handed).await?;
         faults.into_iter().next().map_or(Ok(door), Err)
     }
 
     /// The same, with what can't be had yet, and why: it is tried again for as long as the hub serves.
-    pub async fn open_in_time(authority: &Path, at: &[SocketAddr]) -> Outcome<(Self, Vec<Fault>)> {
-        if at.len() > LISTEN_MAX {
+    pub async fn open_in_time(
+        authority: &Path,
+        config: &Path,
+        at: &[SocketAddr],
+        handed: Vec<std::net::TcpListener>,
+    ) -> Outcome<(Self, Vec<Fault>)> {
+        if at.len() + handed.len() > LISTEN_MAX {
             return Err(Fault::invalid(format!("a hub listens on {LISTEN_MAX} places at most")));
         }
         let authority = Arc::new(Authority::open(authority)?);
+        let team = Arc::new(Team::open(config));
         let (listeners, lacking) = (Vec::new(), Vec::new());
-        let mut it = Self { listeners, lacking, taken: Taken::default(), authority };
+        let mut it = Self { listeners, lacking, taken: Taken::default(), authority, team };
+        for handed in handed {
+            let doing = |error: &io::Error| Fault::io("taking a socket over", error);
+            handed.set_nonblocking(true).map_err(|error| doing(&error))?;
+            let at = handed.local_addr().map_err(|error| doing(&error))?;
+            let listener = TcpListener::from_std(handed).map_err(|error| doing(&error))?;
+            it.taken.add(&listener, at);
+            it.listeners.push(listener);
+        }
         let mut faults = Vec::new();
         for at in at {
             match bind(*at).await {
@@ -118,6 +148,15 @@ impl Door {
         Ok((it, faults))
     }
 
+    /// Looks again and again at what the configuration says of a team, for as long as it is polled, and tells what is wrong
+    /// with it.
+    pub fn follow<Tell: Fn(&str) + Send + 'static>(
+        &self,
+        tell: Tell,
+    ) -> impl Future<Output = ()> + Send + use<Tell> {
+        Arc::clone(&self.team).follow(tell)
+    }
+
     pub(super) fn taken(&self) -> Taken {
         self.taken.clone()
     }
@@ -132,10 +171,12 @@ impl Door {
         register: Arc<dyn Register>,
         passed: &mpsc::Sender<io::Result<Peer>>,
     ) -> Outcome<Vec<JoinHandle<()>>> {
-        let configs = Configs::new(&self.authority, Arc::clone(&register))?;
+        let team = self.team;
+        let configs = Configs::new(&self.authority, Arc::clone(&register), Arc::clone(&team))?;
         let inside = Arc::new(Inside {
             authority: self.authority,
             register,
+            team,
             configs: Mutex::new((wall(), Arc::new(configs))),
             strangers: Crowd::new(STRANGERS_MAX, STRANGERS_EACH_MAX, None),
             members: Crowd::new(
@@ -171,6 +212,7 @@ impl Door {
 struct Inside {
     authority: Arc<Authority>,
     register: Arc<dyn Register>,
+    team: Arc<Team>,
     /// With the time they were made at: by the clock that certificates are read by.
     configs: Mutex<(Timestamp, Arc<Configs>)>,
     strangers: Arc<Crowd<IpAddr>>,
@@ -236,7 +278,8 @@ impl Inside {
         let now = wall();
         // A clock that was set back sees one of the future.
         if now.since(held.0) > HUB_CERTIFICATE_LIFE / 2 || now < held.0 {
-            match Configs::new(&self.authority, Arc::clone(&self.register)) {
+            let (register, team) = (Arc::clone(&self.register), Arc::clone(&self.team));
+            match Configs::new(&self.authority, register, team) {
                 Ok(fresh) => *held = (now, Arc::new(fresh)),
                 Err(fault) => tracing::warn!(%fault, "the hub's certificate was not renewed"),
             }
@@ -272,22 +315,36 @@ impl Inside {
         }
     }
 
-    /// Who has shown a certificate is let in by what the register says of it, and of nothing in it.
+    /// What a certificate is worth: one of the hub's own by what the register says and by nothing in it, one of the team's by
+    /// what the table says of whom it names.
+    fn standing(&self, own: &Fingerprint, all: &[CertificateDer<'_>]) -> (Standing, Proof) {
+        match self.register.standing(own) {
+            Standing::Unknown => {
+                let standing = self.team.standing(all, UnixTime::now());
+                (standing.unwrap_or(Standing::Unknown), Proof::TeamCertificate)
+            }
+            standing => (standing, Proof::Certificate),
+        }
+    }
+
+    /// Lets in who has shown a certificate, while it is good.
     async fn let_in(&self, mut stream: TlsStream<TcpStream>, from: SocketAddr) -> Option<Peer> {
         let session = stream.get_ref().1;
-        let shown = session.peer_certificates().and_then(|it| it.first());
+        let shown = session.peer_certificates().unwrap_or_default().iter();
+        let shown: Vec<_> = shown.map(|it| it.clone().into_owned()).collect();
         let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
-        let (Some(certificate), Some(protocol)) = (shown.map(|it| Fingerprint::of(it)), protocol)
-        else {
+        let certificate = shown.first().map(|it| Fingerprint::of(it));
+        let (Some(certificate), Some(protocol)) = (certificate, protocol) else {
             self.refused(Refused::Protocol, from, "nothing that a hub speaks");
             return None;
         };
-        let Standing::Good { member, name, role, .. } = self.register.standing(&certificate) else {
+        let (standing, proof) = self.standing(&certificate, &shown);
+        let Standing::Good { member, name, role, .. } = standing else {
             self.refused(Refused::Revoked, from, "revoked during the handshake");
             return None;
         };
         let address = from.ip().to_canonical().to_string();
-        let bearer = Bearer { member, name, role, certificate, address, called: None };
+        let bearer = Bearer { member, name, role, proof, certificate, address, called: None };
         let room = self.members.enter(bearer.member.clone());
         let crowded = room.as_ref().err().map(|it| match it {
             Full::Each => {
@@ -305,7 +362,15 @@ impl Inside {
             self.refused(Refused::Crowd, from, &format!("too many of {}", bearer.name));
             return None;
         };
-        line::peer(stream, bearer, Arc::clone(&self.register), room).await.or_else(|| {
+        let ends: Ends = match proof {
+            Proof::Certificate => {
+                Box::pin(line::until_over(bearer.clone(), Arc::clone(&self.register)))
+            }
+            Proof::TeamCertificate => {
+                Box::pin(Arc::clone(&self.team).until_over(bearer.clone(), shown))
+            }
+        };
+        line::peer(stream, bearer, ends, room).await.or_else(|| {
             self.refused(Refused::Protocol, from, "no HTTP/2 in it");
             None
         })
