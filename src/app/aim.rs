@@ -1,6 +1,9 @@
 //! What the operator means: the session that the focus or the cursor is on, and its button.
 
-use super::state::{Place, State};
+use super::{
+    action::Action,
+    state::{Place, State},
+};
 use crate::base::id::SessionId;
 
 /// The clickable way out of a pane, and into it.
@@ -38,7 +41,10 @@ impl State {
         let (_, session) = self.fleet.session(self.session_in(slot)?)?;
         match &self.grip {
             Some(_) => Some(LEAVE),
-            None => session.exit.is_none().then_some(STEP_IN),
+            None => {
+                let may = session.exit.is_none() && self.lacks(Action::StepIn).is_none();
+                may.then_some(STEP_IN)
+            }
         }
     }
 

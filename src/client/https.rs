@@ -114,7 +114,7 @@ impl Known {
         match self {
             Self::ByInvite => INVITE,
             Self::ByTeam => {
-                "an admin of that hub says who may come: [[hub.who]] in its config.toml; sandwatch context ls names the files here"
+                "an admin of that hub says who may come: [[hub.who]] in its config.toml; sandwatch context ls --json names the files here"
             }
         }
     }

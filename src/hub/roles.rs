@@ -2,8 +2,11 @@
 
 use crate::{
     base::fault::Fault,
-    model::member::Role::{self, Admin, Operator, Viewer},
-    runtime::Identity,
+    model::member::{
+        Proof,
+        Role::{self, Admin, Operator, Viewer},
+    },
+    runtime::{Bearer, Identity, Peer},
 };
 
 /// One call.
@@ -172,7 +175,12 @@ pub fn refusal(who: &Identity, does: &str, least: Role) -> Fault {
         "{name} is {role} on this hub and can't {does}: that takes {}",
         least.said()
     ))
-    .hint("an admin of that hub can change it: sandwatch hub members role NAME ROLE")
+    .hint(match &who.peer {
+        Some(Peer::Certificate(Bearer { proof: Proof::TeamCertificate, .. })) => {
+            "an admin of that hub can change it: [[hub.who]] in its config.toml"
+        }
+        _ => "an admin of that hub can change it: sandwatch hub members role NAME ROLE",
+    })
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ fn a_hub_behind_tls_is_typed_into_like_the_own_one_and_knows_whose_keyboard_it_i
     pty.wait_until("both rows", |it| row(it, "box@far").is_some() && row(it, "! box ").is_some());
     to_own(&pty);
     pty.send("j");
-    pty.wait_until("the header says whose", |it| it.screen.lines()[0].contains("far ▸ box@far"));
+    pty.wait_until("the header says whose", |it| it.screen.lines()[0].contains("far (operator) ▸ box@far"));
     pty.send("\r");
     pty.wait_for("TYPING");
     pty.send("over there\r");

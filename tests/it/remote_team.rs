@@ -36,7 +36,8 @@ fn who_the_table_names_comes_by_a_certificate_of_the_team_as_what_it_says() {
     alice.ok(&["send", "box", "hello<Enter>"]);
     alice.ok(&["wait", "box", "--for", "text=got hello", "--timeout", "30s"]);
     assert!(bob.ok(&["screen", "box"]).contains("got hello"));
-    let why = ["bob@example.org (team certificate) is a viewer", "takes an operator"];
+    let why =
+        ["bob@example.org (team certificate) is a viewer", "takes an operator", "[[hub.who]]"];
     bob.run(&["send", "box", "x<Enter>"]).failed(4, &why);
     // The next certificate of hers is hers too, and nothing is kept of it here.
     assert!(!alice.path().join("state/contexts/team").exists());
@@ -175,7 +176,7 @@ fn a_table_that_changes_counts_at_once_also_for_who_is_there() {
     eventually("she may come again", || alice.run(&["ls"]).code == 0);
     // What can't be read lets in nobody of the team, and everybody else.
     ends(&|| hub.configures("[hub]\nwho = 7\n"));
-    alice.run(&["ls"]).failed(4, &["another hub"]);
+    alice.run(&["ls"]).failed(4, &["of another hub", "[[hub.who]]"]);
     hub.home.ok(&["ls"]);
     hub.lets_in(&[("Alice", "admin")]);
     eventually("it is mended", || alice.run(&["ls"]).code == 0);

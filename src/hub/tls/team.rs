@@ -55,6 +55,14 @@ pub(super) struct Team {
     wrong: Mutex<Option<Fault>>,
 }
 
+/// What follows when something can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// Nothing yet.
+    IsLookedAtAgain,
+    Counts,
+}
+
 /// A certificate that is good, of somebody whom no row names.
 #[derive(Debug)]
 struct NotListed(String);
@@ -86,13 +94,13 @@ impl Team {
             looked: Mutex::default(),
             wrong: Mutex::default(),
         };
-        let wrong = team.read().err();
+        let wrong = team.read(Failure::Counts).err();
         *team.wrong.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
         team
     }
 
-    /// Reads all of it. What is wrong lets nobody in.
-    fn read(&self) -> Outcome<()> {
+    /// Reads all of it. What is wrong lets nobody in, if it counts.
+    fn read(&self, failure: Failure) -> Outcome<()> {
         // Before it is read: what changes meanwhile is looked at once more.
         let mut looked = vec![(self.config.clone(), stamp(&self.config))];
         let read = self.configured().and_then(|hub| {
@@ -102,11 +110,15 @@ impl Team {
             }
             files.map_or(Ok(Now::default()), |files| Now::read(&files, hub.who))
         });
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = looked;
-        let (now, done) = match read {
-            Ok(now) => (now, Ok(())),
-            Err(fault) => (Now::default(), Err(fault)),
+        let (now, done) = match (read, failure) {
+            (Ok(now), _) => (now, Ok(())),
+            // What the hub shows stays: else whoever comes would take it for another.
+            (Err(fault), Failure::Counts) => {
+                (Now { shown: self.shown(), ..Now::default() }, Err(fault))
+            }
+            (Err(fault), Failure::IsLookedAtAgain) => return Err(fault),
         };
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = looked;
         self.now.send_replace(Arc::new(now));
         done
     }
@@ -125,18 +137,27 @@ impl Team {
     /// Follows the files for as long as it is polled, and says what is wrong with them.
     pub(super) async fn follow(self: Arc<Self>, tell: impl Fn(&str) + Send) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever renews a certificate puts its key beside it a moment later.
+        let mut failure = Failure::IsLookedAtAgain;
         loop {
-            if let Some(fault) = wrong {
+            if let Some(fault) = wrong.take() {
                 tell(&format!("nobody of the team is let in until this is mended: {fault}"));
             }
             tokio::time::sleep(TEAM_LOOKED_AT_EVERY).await;
             let team = Arc::clone(&self);
             // The disk may be slow.
             let read = tokio::task::spawn_blocking(move || match team.changed() {
-                true => team.read(),
+                true => team.read(failure),
                 false => Ok(()),
             });
-            wrong = read.await.ok().and_then(Result::err);
+            failure = match (read.await, failure) {
+                (Ok(Err(_)), Failure::IsLookedAtAgain) => Failure::Counts,
+                (Ok(Err(fault)), Failure::Counts) => {
+                    wrong = Some(fault);
+                    Failure::IsLookedAtAgain
+                }
+                (Ok(Ok(())) | Err(_), _) => Failure::IsLookedAtAgain,
+            };
         }
     }
 
@@ -216,5 +237,76 @@ impl Now {
         let shown = CertifiedKey::from_der(keys.chain, keys.key, &provider)
             .map_err(|error| unfit(certificate, error))?;
         Ok(Self { chain: Some(chain), shown: Some(Arc::new(shown)), who })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// Files of a team whose authority is the certificate of the hub itself.
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn put(&self, name: &str, what: &str, der: &[u8]) {
+            use std::os::unix::fs::PermissionsExt;
+            let text = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, der);
+            let text = format!("-----BEGIN {what}-----\n{text}\n-----END {what}-----\n");
+            // Another file each time, however quickly one comes after the other.
+            fs::write(self.path("beside"), text).unwrap();
+            fs::set_permissions(self.path("beside"), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::rename(self.path("beside"), self.path(name)).unwrap();
+        }
+    }
+
+    fn pair() -> (Vec<u8>, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["hub.example".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().der().to_vec(), key)
+    }
+
+    #[test]
+    fn what_can_t_be_read_once_is_looked_at_again_before_it_lets_nobody_in() {
+        let files = Files(tempfile::tempdir().unwrap());
+        let config = files.path("config.toml");
+        let paths = ["client_ca", "certificate", "key"];
+        let lines = paths.map(|it| format!("{it} = \"{}\"\n", files.path(it).display()));
+        fs::write(&config, format!("[hub]\n{}", lines.concat())).unwrap();
+        let (first, key) = pair();
+        files.put("client_ca", "CERTIFICATE", &first);
+        files.put("certificate", "CERTIFICATE", &first);
+        files.put("key", "PRIVATE KEY", &key.serialize_der());
+        let team = Team::open(&config);
+        assert!(team.wrong.lock().unwrap().is_none() && !team.changed());
+        assert!(team.shown().is_some());
+        // The next certificate is there and its key is not yet.
+        let (second, key) = pair();
+        files.put("certificate", "CERTIFICATE", &second);
+        assert!(team.changed());
+        team.read(Failure::IsLookedAtAgain).unwrap_err();
+        assert!(team.changed() && team.shown().is_some());
+        files.put("key", "PRIVATE KEY", &key.serialize_der());
+        team.read(Failure::Counts).unwrap();
+        assert_eq!(team.shown().unwrap().cert[0].to_vec(), second);
+        // It stays so.
+        fs::remove_file(files.path("key")).unwrap();
+        team.read(Failure::IsLookedAtAgain).unwrap_err();
+        let fault = team.read(Failure::Counts).unwrap_err();
+        assert!(fault.message().contains("key"), "{fault}");
+        let now = Arc::clone(&team.now.borrow());
+        assert!(now.chain.is_none() && now.shown.is_some() && !team.changed());
+        // Without a team there is nothing to look at but the configuration.
+        fs::write(&config, "").unwrap();
+        team.read(Failure::Counts).unwrap();
+        assert!(team.shown().is_none() && !team.changed());
+        assert!(team.standing(&[first.into()], UnixTime::now()).is_err());
     }
 }
