@@ -17,6 +17,7 @@ use tokio_stream::StreamExt;
 use crate::{
     app::{
         Act, Effect, EffectId, Msg,
+        dialog::DOCKER_DRIVER,
         effect::Order,
         files::FilesAct,
         msg::{AuditRead, DiffRead, Reply},
@@ -32,7 +33,7 @@ use crate::{
         },
         secret::Secret,
     },
-    config::environment,
+    config::environment::{self, Variable},
     model::{
         audit::AuditRequest,
         chain::Verifier,
@@ -86,6 +87,9 @@ async fn create(runtime: &dyn Runtime, order: Order, here: bool) -> Outcome<Repl
     let Order { mut spec, pass } = order;
     fill(&mut spec, pass)?;
     if here {
+    if spec.driver == DOCKER_DRIVER && spec.image.is_none() {
+        spec.image = Variable::Image.text();
+    }
         spec.search_path = search_path();
     }
     runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
