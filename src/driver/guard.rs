@@ -91,6 +91,10 @@ impl Driver for Guarded {
         within(self.inner.name(), "look at what is there", ANSWER_WITHIN, noted).await
     }
 
+    fn taken_over(&self, ground: &Ground) -> Outcome<Option<String>> {
+        self.inner.taken_over(ground)
+    }
+
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
         let driver = self.inner.name();
         let made = within(driver, "create", CREATE_WITHIN, self.inner.create(ground, spec)).await;

@@ -189,6 +189,11 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(words))
     }
 
+    /// What a ground took over, by the driver's own id; `None` = it was made. Blocks on a file.
+    fn taken_over(&self, _ground: &Ground) -> Outcome<Option<String>> {
+        Ok(None)
+    }
+
     /// Makes a sandbox with no program in it yet. On an error everything done so far is undone.
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>>;
 

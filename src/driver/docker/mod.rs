@@ -113,6 +113,10 @@ impl Driver for Docker {
         adopt::note(named()?, ground, adoption).await
     }
 
+    fn taken_over(&self, ground: &Ground) -> Outcome<Option<String>> {
+        Ok(Trace::read(&ground.dir)?.filter(|it| it.adopted).and_then(|it| it.container))
+    }
+
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
         match attempt(ground, spec).await {
             Ok(place) => Ok(Arc::new(place)),
