@@ -24,7 +24,7 @@ use crate::{
         check::Check,
         foreign::{Adoption, Foreign},
         process::Reading,
-        sandbox::SandboxSpec,
+        sandbox::{Isolation, SandboxSpec},
         session::SessionSpec,
     },
 };
@@ -128,6 +128,10 @@ impl Driver for Guarded {
     ) -> Outcome<Taken> {
         let taken = self.inner.snapshot(ground, spec, shelf, like, stillness);
         within(self.inner.name(), "take a snapshot", SNAPSHOT_WITHIN, taken).await
+    }
+
+    fn why_no_memory(&self, isolation: Option<Isolation>) -> &'static str {
+        self.inner.why_no_memory(isolation)
     }
 
     async fn forget(&self, shelf: &Shelf) -> Outcome<()> {

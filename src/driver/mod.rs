@@ -220,6 +220,11 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(format!("the {} driver can't take snapshots", self.name())))
     }
 
+    /// Why the running programs of a sandbox of this isolation can't be kept with its files, for a person.
+    fn why_no_memory(&self, _isolation: Option<Isolation>) -> &'static str {
+        "the driver can't"
+    }
+
     /// Lets go of what a snapshot has outside of its shelf. Being called twice is fine.
     async fn forget(&self, _shelf: &Shelf) -> Outcome<()> {
         Ok(())

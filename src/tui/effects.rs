@@ -42,6 +42,7 @@ use crate::{
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::SandboxSpec,
         secret::{Given, is_usual, lacking},
+        snapshot::SnapshotKind,
     },
     runtime::{HubSeen, Runtime},
 };
@@ -86,10 +87,10 @@ fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
 async fn create(runtime: &dyn Runtime, order: Order, here: bool) -> Outcome<Reply> {
     let Order { mut spec, pass } = order;
     fill(&mut spec, pass)?;
-    if here {
     if spec.driver == DOCKER_DRIVER && spec.image.is_none() {
         spec.image = Variable::Image.text();
     }
+    if here {
         spec.search_path = search_path();
     }
     runtime.create(spec).await.map(|it| Reply::Sandbox(Box::new(it)))
@@ -255,7 +256,8 @@ impl Runner {
                 runtime.snapshots().await.map(Reply::Snapshots)
             }),
             Act::Snapshot { sandbox, name } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
-                runtime.snapshot(&sandbox, name).await.map(|it| Reply::Snapshot(Box::new(it)))
+                let taken = runtime.snapshot(&sandbox, name, SnapshotKind::Filesystem).await;
+                taken.map(|it| Reply::Snapshot(Box::new(it)))
             }),
             Act::RemoveSnapshot(snapshot) => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
                 runtime.remove_snapshot(&snapshot).await.map(|()| Reply::Nothing)

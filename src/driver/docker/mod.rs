@@ -56,7 +56,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
         foreign::{Adoption, Foreign},
-        sandbox::SandboxSpec,
+        sandbox::{Isolation, SandboxSpec},
     },
 };
 
@@ -157,6 +157,10 @@ impl Driver for Docker {
         _stillness: Stillness,
     ) -> Outcome<Taken> {
         snapshot::take(ground, spec, shelf).await
+    }
+
+    fn why_no_memory(&self, _isolation: Option<Isolation>) -> &'static str {
+        "an image, which a snapshot is here, has files alone"
     }
 
     async fn forget(&self, shelf: &Shelf) -> Outcome<()> {
