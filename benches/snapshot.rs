@@ -1,5 +1,5 @@
 //! Snapshots and forks of a sandbox on a large workspace, through the whole program, against copies of the workspace
-//! by other means. `cargo bench --bench snapshot [-- --rounds N --files N --mb N --only snapshot,cp]`
+//! by other means. `cargo bench --bench snapshot [-- --rounds N --files N --mb N --only some-snapshot,cp]`
 #![allow(
     clippy::restriction,
     clippy::disallowed_methods,
@@ -27,8 +27,43 @@ const SUBJECTS: &[&str] = &[
     "all-snapshot",
     "cp",
     "reflink",
-    "btrfs",
+    "btrfs-cp",
+    "btrfs-reflink",
+    "btrfs-volume",
+    "xfs-cp",
+    "xfs-reflink",
 ];
+
+/// File systems whose files can share contents, each on a disk of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Btrfs,
+    Xfs,
+}
+
+/// Those of a run: each is there, or why not. `None` = nobody asked for it.
+struct Disks {
+    btrfs: Option<Result<Disk, String>>,
+    xfs: Option<Result<Disk, String>>,
+}
+
+impl Disks {
+    fn of(subjects: &[String], tree: &Path, bytes: u64) -> Self {
+        let wanted = |kind, prefix: &str| {
+            let asked = subjects.iter().any(|it| it.starts_with(prefix));
+            asked.then(|| Disk::mount(kind, tree, bytes))
+        };
+        Self { btrfs: wanted(Kind::Btrfs, "btrfs-"), xfs: wanted(Kind::Xfs, "xfs-") }
+    }
+
+    fn copy(&self, kind: Kind, how: &str) -> Result<f64, String> {
+        let disk = match kind {
+            Kind::Btrfs => &self.btrfs,
+            Kind::Xfs => &self.xfs,
+        };
+        disk.as_ref().ok_or("not asked for")?.as_ref().map_err(String::clone)?.copy(how)
+    }
+}
 
 fn main() {
     inner::run_if_asked();
@@ -38,8 +73,7 @@ fn main() {
     let mut home = Home::new();
     let tree = home.path().join("tree");
     fill(&tree, files, megabytes * 1_000_000 / files);
-    let disk =
-        subjects.iter().any(|it| it == "btrfs").then(|| Btrfs::mount(&home, &tree)).flatten();
+    let disks = Disks::of(&subjects, &tree, megabytes as u64 * 1_000_000);
     println!(
         "a workspace of {files} files, {megabytes} MB; medians of {rounds} rounds in ms, load {}",
         load()
@@ -56,15 +90,25 @@ fn main() {
         home.verb(&["exec", "all", "--", "sh", "-c", "find . -type f -exec touch {} +"]);
     }
     let mut results = vec![Vec::new(); subjects.len()];
+    let mut skipped = vec![None; subjects.len()];
     for round in 0..rounds {
-        for (name, samples) in subjects.iter().zip(&mut results) {
-            samples.extend(one(&mut home, &tree, disk.as_ref(), name, round));
+        for ((name, samples), why) in subjects.iter().zip(&mut results).zip(&mut skipped) {
+            if why.is_none() {
+                match one(&mut home, &tree, &disks, name, round) {
+                    Ok(took) => samples.push(took),
+                    Err(words) => *why = Some(words),
+                }
+            }
         }
     }
-    for (name, samples) in subjects.iter().zip(&results).filter(|it| !it.1.is_empty()) {
-        println!("  {name:16} {:9.1} ±{:3.0} %", median(samples), spread(samples) * 100.0);
+    for ((name, samples), why) in subjects.iter().zip(&results).zip(&skipped) {
+        match why {
+            Some(why) => println!("  {name:16} skipped: {why}"),
+            None => {
+                println!("  {name:16} {:9.1} ±{:3.0} %", median(samples), spread(samples) * 100.0)
+            }
+        }
     }
-    drop(disk);
 }
 
 fn begin(home: &mut Home, tree: &Path, name: &str) {
@@ -85,49 +129,42 @@ fn begin(home: &mut Home, tree: &Path, name: &str) {
     ]);
 }
 
-/// One sample; `None` where the machine can't.
+/// One sample, in ms; else why the machine can't.
 fn one(
     home: &mut Home,
     tree: &Path,
-    disk: Option<&Btrfs>,
+    disks: &Disks,
     name: &str,
     round: usize,
-) -> Option<f64> {
+) -> Result<f64, String> {
     let copy = home.path().join("copy");
-    let timed = |command: &mut Command| {
-        let at = Instant::now();
-        let done = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        done.success().then(|| millis(at.elapsed()))
-    };
-    let took = match name {
-        "cp" => timed(Command::new("cp").arg("-a").arg(tree).arg(&copy)),
-        "reflink" => {
-            timed(Command::new("cp").args(["-a", "--reflink=always"]).arg(tree).arg(&copy))
+    let copied = |how: &str| {
+        let took = run(Command::new("cp").args(["-a", how]).args([tree, &copy]));
+        if copy.exists() {
+            fs::remove_dir_all(&copy).unwrap();
         }
-        "btrfs" => disk?.snapshot(round),
-        verb => {
-            let (sandbox, what) = verb.split_once('-').unwrap();
-            match what {
-                "fork" => {
-                    let fork = format!("{sandbox}-{round}");
-                    let at = Instant::now();
-                    home.verb(&["fork", sandbox, "-d", "--name", &fork]);
-                    let took = millis(at.elapsed());
-                    home.verb(&["rm", "--yes", &fork]);
-                    Some(took)
-                }
-                _ => {
-                    let at = Instant::now();
-                    home.verb(&["snapshot", "create", sandbox]);
-                    Some(millis(at.elapsed()))
-                }
-            }
-        }
+        took
     };
-    if copy.exists() {
-        fs::remove_dir_all(&copy).unwrap();
+    let (sandbox, what) = name.split_once('-').unwrap_or((name, ""));
+    match (sandbox, what) {
+        ("cp", _) => copied("--reflink=never"),
+        ("reflink", _) => copied("--reflink=always"),
+        ("btrfs", how) => disks.copy(Kind::Btrfs, how),
+        ("xfs", how) => disks.copy(Kind::Xfs, how),
+        (sandbox, "fork") => {
+            let fork = format!("{sandbox}-{round}");
+            let at = Instant::now();
+            home.verb(&["fork", sandbox, "-d", "--name", &fork]);
+            let took = millis(at.elapsed());
+            home.verb(&["rm", "--yes", &fork]);
+            Ok(took)
+        }
+        (sandbox, _) => {
+            let at = Instant::now();
+            home.verb(&["snapshot", "create", sandbox]);
+            Ok(millis(at.elapsed()))
+        }
     }
-    took
 }
 
 fn fill(tree: &Path, files: usize, bytes: usize) {
@@ -147,44 +184,78 @@ fn fill(tree: &Path, files: usize, bytes: usize) {
     }
 }
 
-/// A disk in a file, with the tree as a subvolume.
-struct Btrfs {
+/// A disk in a file, with the tree on it.
+struct Disk {
     at: PathBuf,
+    _file: tempfile::TempDir,
 }
 
-impl Btrfs {
-    fn mount(home: &Home, tree: &Path) -> Option<Self> {
-        let (image, at) = (home.path().join("image"), home.path().join("btrfs"));
-        fs::create_dir(&at).unwrap();
-        fs::File::create(&image).unwrap().set_len(2 << 30).unwrap();
-        let run = |program: &str, args: &[&Path]| {
-            let mut command = Command::new(program);
-            command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|it| it.success())
+impl Disk {
+    /// Where this machine can't, why.
+    fn mount(kind: Kind, tree: &Path, bytes: u64) -> Result<Self, String> {
+        let file = tempfile::tempdir().map_err(|it| it.to_string())?;
+        let (image, at) = (file.path().join("image"), file.path().join("disk"));
+        let made = fs::create_dir(&at)
+            .and_then(|()| fs::File::create(&image)?.set_len((bytes * 3).max(1 << 30)));
+        made.map_err(|it| it.to_string())?;
+        let (mkfs, package) = match kind {
+            Kind::Btrfs => ("mkfs.btrfs", "btrfs-progs"),
+            Kind::Xfs => ("mkfs.xfs", "xfsprogs"),
         };
-        let made = run("mkfs.btrfs", &[&image])
-            && run("mount", &[Path::new("-o"), Path::new("loop"), &image, &at]);
-        if !made {
-            return None;
+        run(Command::new(mkfs).arg(&image)).map_err(|it| format!("{it} (package {package})"))?;
+        run(Command::new("mount").args(["-o", "loop"]).args([&image, &at]))?;
+        let disk = Self { at, _file: file };
+        if kind == Kind::Btrfs {
+            run(Command::new("btrfs").args(["subvolume", "create"]).arg(disk.tree()))?;
+        } else {
+            fs::create_dir(disk.tree()).map_err(|it| it.to_string())?;
         }
-        let disk = Self { at };
-        let volume = disk.at.join("tree");
-        let filled = run("btrfs", &[Path::new("subvolume"), Path::new("create"), &volume])
-            && run("cp", &[Path::new("-a"), &tree.join("."), &volume]);
-        filled.then_some(disk)
+        run(Command::new("cp").arg("-a").args([&tree.join("."), &disk.tree()]))?;
+        Ok(disk)
     }
 
-    fn snapshot(&self, round: usize) -> Option<f64> {
-        let at = Instant::now();
-        let mut command = Command::new("btrfs");
-        command.args(["subvolume", "snapshot"]).arg(self.at.join("tree"));
-        let done = command.arg(self.at.join(format!("copy{round}"))).stdout(Stdio::null()).status();
-        done.is_ok_and(|it| it.success()).then(|| millis(at.elapsed()))
+    fn tree(&self) -> PathBuf {
+        self.at.join("tree")
+    }
+
+    /// A copy of the tree by one of the means there are.
+    fn copy(&self, how: &str) -> Result<f64, String> {
+        let copy = self.at.join("copy");
+        let mut command = match how {
+            "volume" => Command::new("btrfs"),
+            _ => Command::new("cp"),
+        };
+        let words: &[&str] = match how {
+            "volume" => &["subvolume", "snapshot"],
+            "reflink" => &["-a", "--reflink=always"],
+            _ => &["-a", "--reflink=never"],
+        };
+        let took = run(command.args(words).args([&self.tree(), &copy]))?;
+        let gone = match how {
+            "volume" => {
+                run(Command::new("btrfs").args(["subvolume", "delete"]).arg(&copy)).map(drop)
+            }
+            _ => fs::remove_dir_all(&copy).map_err(|it| it.to_string()),
+        };
+        gone.map(|()| took)
     }
 }
 
-impl Drop for Btrfs {
+impl Drop for Disk {
     fn drop(&mut self) {
         drop(Command::new("umount").arg(&self.at).status());
     }
+}
+
+/// How long a program took, in ms; else what it said last.
+fn run(command: &mut Command) -> Result<f64, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let at = Instant::now();
+    let done = command.stdin(Stdio::null()).output().map_err(|it| format!("{name}: {it}"))?;
+    let took = millis(at.elapsed());
+    if done.status.success() {
+        return Ok(took);
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    Err(said.lines().last().map_or(format!("{name} failed"), str::to_owned))
 }

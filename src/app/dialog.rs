@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::{
         id::{HubNumber, SandboxId, SessionId, SnapshotId},
-        limits::{ENV_ENTRY_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
+        limits::{ENV_ENTRY_BYTES_MAX, IMAGE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX},
         units::{Size, parse_bytes},
     },
     config::{agents::Profiles, environment, schema::Config},
@@ -35,6 +35,11 @@ use crate::{
 
 /// The driver of the demo.
 const DEMO_DRIVER: &str = "fake";
+/// The driver whose programs are this machine's own, and the one whose programs an image has.
+const LOCAL_DRIVER: &str = "local";
+pub const DOCKER_DRIVER: &str = "docker";
+/// Those that there is a choice of.
+const DRIVERS: [&str; 2] = [LOCAL_DRIVER, DOCKER_DRIVER];
 
 /// Which field of the dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub enum Field {
     Workspace,
     Egress,
     Env,
+    Driver,
+    Image,
     Isolation,
     Cpus,
     Memory,
@@ -62,6 +69,8 @@ impl Field {
         Self::Workspace,
         Self::Egress,
         Self::Env,
+        Self::Driver,
+        Self::Image,
         Self::Isolation,
         Self::Cpus,
         Self::Memory,
@@ -78,6 +87,8 @@ impl Field {
             Self::Workspace => "workspace",
             Self::Egress => "network",
             Self::Env => "variables",
+            Self::Driver => "driver",
+            Self::Image => "image",
             Self::Isolation => "isolation",
             Self::Cpus => "cpus",
             Self::Memory => "memory",
@@ -88,7 +99,8 @@ impl Field {
     }
 
     fn is_text(self) -> bool {
-        !matches!(self, Self::Workspace | Self::Egress | Self::Isolation | Self::Record | Self::Hub)
+        use Field::{Driver, Egress, Hub, Isolation, Record, Workspace};
+        !matches!(self, Workspace | Egress | Driver | Isolation | Record | Hub)
     }
 }
 
@@ -146,6 +158,7 @@ impl NewDialog {
         set(Field::Name, "", NAME_BYTES_MAX);
         set(Field::Directory, directory, PATH_BYTES_MAX);
         set(Field::Env, &new.env.join(" "), ENV_ENTRY_BYTES_MAX);
+        set(Field::Image, "", IMAGE_BYTES_MAX);
         set(Field::Cpus, &number(new.cpus.map(|it| it.to_string())), 16);
         set(Field::Memory, &number(new.memory_bytes.map(|it| it.to_string())), 24);
         set(Field::Pids, &number(new.pids.map(|it| it.to_string())), 16);
@@ -296,6 +309,12 @@ impl NewDialog {
                 self.egress = next(Egress::ALL, self.egress, forward);
                 self.egress_untouched = None;
             }
+            Field::Driver => {
+                if DRIVERS.contains(&self.driver.as_str()) {
+                    let all = DRIVERS.map(str::to_owned);
+                    self.driver = next(&all, self.driver.clone(), forward);
+                }
+            }
             Field::Isolation => self.isolation = next(&isolations(), self.isolation, forward),
             Field::Record => self.record = !self.record,
             Field::Hub => {
@@ -342,7 +361,18 @@ impl NewDialog {
                 (None, true) => "none; NAME passes yours on; NAME=value; blanks between".to_owned(),
                 (None, false) => String::new(),
             },
+            Field::Driver => match self.driver.as_str() {
+                LOCAL_DRIVER => "local: programs of this machine, kept apart".to_owned(),
+                DOCKER_DRIVER => "docker: a container of the docker engine".to_owned(),
+                other => other.to_owned(),
+            },
+            Field::Image if !self.text(field).is_empty() => String::new(),
+            Field::Image if self.driver == DOCKER_DRIVER => {
+                "the usual one; a name, e.g. node:22".to_owned()
+            }
+            Field::Image => "none; a directory, a tar or an OCI layout".to_owned(),
             Field::Isolation => match self.isolation {
+                None if self.driver == DOCKER_DRIVER => "auto: as the engine has it".to_owned(),
                 None => "auto: the strongest there is here".to_owned(),
                 Some(it) => it.word().to_owned(),
             },
@@ -380,7 +410,7 @@ impl NewDialog {
             name: (!name.is_empty()).then(|| name.to_owned()),
             driver: self.driver.clone(),
             isolation: self.isolation,
-            image: None,
+            image: self.image()?,
             workspace: Workspace { path, mode: self.workspace },
             egress: self.egress,
             allow: Vec::new(),
@@ -434,9 +464,27 @@ impl NewDialog {
         Ok((given, passed))
     }
 
-    /// The directory as typed, with `~` written out.
+    /// What it begins with instead of this machine's own programs: by its name where an engine has it, else by a path.
+    fn image(&self) -> Result<Option<String>, (Field, String)> {
+        let text = self.text(Field::Image).trim();
+        if text.is_empty() || self.driver != LOCAL_DRIVER {
+            return Ok((!text.is_empty()).then(|| text.to_owned()));
+        }
+        match self.written_out(text).into_os_string().into_string() {
+            Ok(path) if path.starts_with('/') => Ok(Some(path)),
+            _ => {
+                let why = "with driver local an image is a path that starts with `/` or `~/`";
+                Err((Field::Image, why.to_owned()))
+            }
+        }
+    }
+
     fn directory(&self) -> PathBuf {
-        let text = self.text(Field::Directory);
+        self.written_out(self.text(Field::Directory))
+    }
+
+    /// A path as typed, with `~` written out.
+    fn written_out(&self, text: &str) -> PathBuf {
         let below = text.strip_prefix('~').filter(|it| it.is_empty() || it.starts_with('/'));
         match (below, &self.home) {
             (Some(below), Some(home)) => home.join(below.trim_start_matches('/')),

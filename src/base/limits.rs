@@ -645,6 +645,8 @@ pub const ENGINE_CONTEXTS_MAX: usize = 256;
 /// called, in bytes.
 pub const FOREIGN_MAX: usize = 1000;
 pub const FOREIGN_NAME_BYTES_MAX: usize = 256;
+/// Of an id that nobody typed, in bytes: as many as `docker ps` shows.
+pub const FOREIGN_ID_SHOWN_BYTES: usize = 12;
 pub const ENGINE_CERTIFICATES_MAX: usize = 256;
 /// A workspace that is copied into a container: its contents in bytes, its files, how deep they lie (each level
 /// takes two descriptors), and how long that may take, within the time in which a sandbox is made.

@@ -21,7 +21,7 @@ use crate::{
         change::Subject,
         sandbox::{Sandbox, State},
         session::SessionSpec,
-        snapshot::{Snapshot, SnapshotCause},
+        snapshot::{Snapshot, SnapshotCause, SnapshotKind},
     },
     runtime::{Fork, Runtime},
 };
@@ -35,7 +35,11 @@ pub async fn snapshot(runtime: &dyn Runtime, verb: SnapshotVerb) -> Outcome<out:
         SnapshotVerb::Create(args) => {
             let all = runtime.list().await?;
             let sandbox = resolve::sandbox(&all, &args.sandbox)?;
-            let made = runtime.snapshot(&sandbox.id, args.name).await?;
+            let kind = if args.memory { SnapshotKind::Memory } else { SnapshotKind::Filesystem };
+            let made = runtime.snapshot(&sandbox.id, args.name, kind).await?;
+            if made.kind != kind {
+                out::tell("this hub is an older one, and kept files alone");
+            }
             if args.json {
                 out::json(&SnapshotView::from(&made))?;
             } else {

@@ -49,7 +49,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
-        snapshot::Snapshot,
+        snapshot::{Snapshot, SnapshotKind},
         status::Explained,
         syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
@@ -73,7 +73,7 @@ use crate::{
             required,
             rule::{question_out, rules_out},
             secret::given_out,
-            snapshot::fork_out,
+            snapshot::{fork_out, wanted_kind_out},
         },
         v1,
     },
@@ -352,10 +352,16 @@ impl Runtime for Client {
         listing.await
     }
 
-    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
+    async fn snapshot(
+        &self,
+        id: &SandboxId,
+        name: Option<String>,
+        kind: SnapshotKind,
+    ) -> Outcome<Snapshot> {
         let wires = self.wires()?;
         let mut sandboxes = wires.sandboxes();
-        let request = v1::TakeSnapshotRequest { sandbox: id.to_string(), name };
+        let request =
+            v1::TakeSnapshotRequest { sandbox: id.to_string(), name, kind: wanted_kind_out(kind) };
         let call = sandboxes.take_snapshot(wires.request(request));
         let response = wires.answer(SNAPSHOT_WITHIN + HUB_ANSWER_WITHIN, call).await?;
         required("snapshot", response.snapshot)?.try_into()

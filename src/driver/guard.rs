@@ -24,7 +24,7 @@ use crate::{
         check::Check,
         foreign::{Adoption, Foreign},
         process::Reading,
-        sandbox::SandboxSpec,
+        sandbox::{Isolation, SandboxSpec},
         session::SessionSpec,
     },
 };
@@ -91,6 +91,10 @@ impl Driver for Guarded {
         within(self.inner.name(), "look at what is there", ANSWER_WITHIN, noted).await
     }
 
+    fn taken_over(&self, ground: &Ground) -> Outcome<Option<String>> {
+        self.inner.taken_over(ground)
+    }
+
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
         let driver = self.inner.name();
         let made = within(driver, "create", CREATE_WITHIN, self.inner.create(ground, spec)).await;
@@ -124,6 +128,10 @@ impl Driver for Guarded {
     ) -> Outcome<Taken> {
         let taken = self.inner.snapshot(ground, spec, shelf, like, stillness);
         within(self.inner.name(), "take a snapshot", SNAPSHOT_WITHIN, taken).await
+    }
+
+    fn why_no_memory(&self, isolation: Option<Isolation>) -> &'static str {
+        self.inner.why_no_memory(isolation)
     }
 
     async fn forget(&self, shelf: &Shelf) -> Outcome<()> {

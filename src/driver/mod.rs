@@ -189,6 +189,11 @@ pub trait Driver: Send + Sync + 'static {
         Err(Fault::unsupported(words))
     }
 
+    /// What a ground took over, by the driver's own id; `None` = it was made. Blocks on a file.
+    fn taken_over(&self, _ground: &Ground) -> Outcome<Option<String>> {
+        Ok(None)
+    }
+
     /// Makes a sandbox with no program in it yet. On an error everything done so far is undone.
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>>;
 
@@ -213,6 +218,11 @@ pub trait Driver: Send + Sync + 'static {
         _stillness: Stillness,
     ) -> Outcome<Taken> {
         Err(Fault::unsupported(format!("the {} driver can't take snapshots", self.name())))
+    }
+
+    /// Why the running programs of a sandbox of this isolation can't be kept with its files, for a person.
+    fn why_no_memory(&self, _isolation: Option<Isolation>) -> &'static str {
+        "the driver can't"
     }
 
     /// Lets go of what a snapshot has outside of its shelf. Being called twice is fine.

@@ -35,7 +35,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
-        snapshot::{Snapshot, SnapshotCause},
+        snapshot::{Snapshot, SnapshotCause, SnapshotKind},
         status::Explained,
         syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
@@ -218,9 +218,17 @@ impl Runtime for Client {
         Ok(self.engine.snapshots())
     }
 
-    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
+    async fn snapshot(
+        &self,
+        id: &SandboxId,
+        name: Option<String>,
+        kind: SnapshotKind,
+    ) -> Outcome<Snapshot> {
         let who = self.who.clone();
         to_its_end!(self, engine, id => async {
+            if kind == SnapshotKind::Memory {
+                return Err(engine.no_memory(&id)?);
+            }
             let (taken, _pin) = engine.snapshot(&id, name, SnapshotCause::Asked).await?;
             let act = by_client(&who, Action::SnapshotTaken, taken.id.as_str());
             engine.record(words::of_snapshot(act, &taken)).await;

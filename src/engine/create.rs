@@ -136,7 +136,7 @@ impl Inner {
         let first = match begin {
             Begin::Anew => Some(first),
             Begin::Over(adoption) => {
-                driver.take_over(&ground, adoption).await?;
+                self.take_over_once(&ground, driver, adoption).await?;
                 None
             }
         };

@@ -24,6 +24,7 @@ use crate::{
         Egress, Isolation, ResourceLimits, Sandbox, SandboxSpec, State, Workspace, WorkspaceMode,
     },
     model::session::{ExitStatus, Session, SessionSpec, Status},
+    model::snapshot::SnapshotKind,
     runtime::{Identity, Runtime},
     session::{house::House, seat::Seat},
 };
@@ -97,7 +98,7 @@ async fn stage(
     };
     if name == "api-refactor" {
         for kept in ["green", "retries"] {
-            runtime.snapshot(&sandbox.id, Some(kept.to_owned())).await?;
+            runtime.snapshot(&sandbox.id, Some(kept.to_owned()), SnapshotKind::Filesystem).await?;
         }
         let shell = SessionSpec { command: vec!["bash".to_owned()], ..first("bash") };
         runtime.open(&sandbox.id, shell).await?;

@@ -108,6 +108,8 @@ struct Inner {
     shelves: Mutex<Shelves>,
     /// One at a time changes or deletes the description of a snapshot.
     shelf_turn: tokio::sync::Mutex<()>,
+    /// Who notes what a sandbox is to take over, and sees whether another has.
+    adoptions: tokio::sync::Mutex<()>,
     /// Registered ids of what is no more, that could not be struck off when the disk was full.
     leftovers: Mutex<Vec<SandboxId>>,
     /// Rung when the next deadline (ttl, lease) may have come nearer.
@@ -173,6 +175,7 @@ impl Engine {
             fleet: Mutex::new(Fleet::new(noted)),
             shelves: Mutex::new(shelves),
             shelf_turn: tokio::sync::Mutex::default(),
+            adoptions: tokio::sync::Mutex::default(),
             leftovers: Mutex::default(),
             deadlines: Arc::default(),
             attention: Arc::default(),

@@ -185,6 +185,15 @@ impl Inner {
         }
     }
 
+    /// Why a sandbox is not kept with its running programs.
+    pub(super) fn no_memory(&self, id: &SandboxId) -> Outcome<Fault> {
+        let (sandbox, _) = self.look(id)?;
+        let why = self.drivers.get(&sandbox.driver)?.why_no_memory(sandbox.isolation);
+        let words = format!("running programs of {} can't be kept: {why}", sandbox.name);
+        Ok(Fault::unsupported(words)
+            .hint("without --memory its files are kept, and programs start anew from them"))
+    }
+
     /// Holds a sandbox still. One whose host hangs is known as such sooner than a snapshot may take.
     async fn hold(self: &Arc<Self>, id: &SandboxId, seat: &Arc<dyn Seat>) -> Outcome<Hold> {
         self.pulse(id, seat).await?;

@@ -15,7 +15,9 @@ use crate::{
         clock,
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
-        limits::{ANSWER_WITHIN, GRACE_MAX, LAST_WORDS_WITHIN, LINE_BYTES_MAX},
+        limits::{
+            ANSWER_WITHIN, FOREIGN_ID_SHOWN_BYTES, GRACE_MAX, LAST_WORDS_WITHIN, LINE_BYTES_MAX,
+        },
         text::shown,
     },
     driver::{self, Ground, Hosting},
@@ -84,9 +86,7 @@ impl Inner {
         let (sandbox, seat) = self.look(id)?;
         match (sandbox.state, seat) {
             (State::Running | State::Paused | State::Unknown, Some(seat)) => {
-                require(&sandbox, sandbox.capabilities.stop, "stopped").map_err(|it| {
-                    it.hint("who made it may stop it; sandwatch rm lets go of what was adopted")
-                })?;
+                self.may_stop(&sandbox).await?;
                 // Before it ends, so that its end is never taken for a failure.
                 self.fleet().get_mut(id)?.sandbox_mut().stop_asked = true;
                 let stopped = self.stop_seat(id, seat.as_ref(), grace.min(GRACE_MAX)).await;
@@ -106,6 +106,24 @@ impl Inner {
             (State::Failed | State::Gone, _) => Ok(()),
             _ => Err(unfit(&sandbox, "stopped")),
         }
+    }
+
+    /// What was there before its sandbox is not ended from here.
+    async fn may_stop(&self, sandbox: &Sandbox) -> Outcome<()> {
+        let Sandbox { id, name, driver, .. } = sandbox;
+        if sandbox.capabilities.stop {
+            return Ok(());
+        }
+        let Some(taken) = self.taken_over(driver, id).await? else {
+            return require(sandbox, false, "stopped");
+        };
+        let taken = shown(&taken, FOREIGN_ID_SHOWN_BYTES);
+        Err(Fault::unsupported(format!(
+            "sandbox {name} is not stopped: it was adopted, and what runs in {taken} is not sandwatch's to end"
+        ))
+        .hint(format!(
+            "{driver} stop {taken} ends it; sandwatch rm {name} ends what was started from here and lets go of it"
+        )))
     }
 
     /// Stops a seat and waits until all its programs are reported as ended.

@@ -35,7 +35,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
-        snapshot::Snapshot,
+        snapshot::{Snapshot, SnapshotKind},
         status::Explained,
         syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
@@ -334,8 +334,13 @@ pub trait Runtime: files::Files + access::Access {
 
     /// Every snapshot, oldest first, also of sandboxes that are no more.
     async fn snapshots(&self) -> Outcome<Vec<Snapshot>>;
-    /// Keeps this moment of a sandbox, running or not.
-    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot>;
+    /// Keeps this moment of a sandbox, running or not: its files, or with its running programs.
+    async fn snapshot(
+        &self,
+        id: &SandboxId,
+        name: Option<String>,
+        kind: SnapshotKind,
+    ) -> Outcome<Snapshot>;
     /// Drops a snapshot for good. Sandboxes that began with it go on.
     async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()>;
     /// Ends the programs of a sandbox, keeps what it is now as a snapshot, gives it the files of another moment

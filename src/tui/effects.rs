@@ -17,6 +17,7 @@ use tokio_stream::StreamExt;
 use crate::{
     app::{
         Act, Effect, EffectId, Msg,
+        dialog::DOCKER_DRIVER,
         effect::Order,
         files::FilesAct,
         msg::{AuditRead, DiffRead, Reply},
@@ -32,7 +33,7 @@ use crate::{
         },
         secret::Secret,
     },
-    config::environment,
+    config::environment::{self, Variable},
     model::{
         audit::AuditRequest,
         chain::Verifier,
@@ -41,6 +42,7 @@ use crate::{
         output::{Fidelity, From, Output, OutputRequest},
         sandbox::SandboxSpec,
         secret::{Given, is_usual, lacking},
+        snapshot::SnapshotKind,
     },
     runtime::{HubSeen, Runtime},
 };
@@ -85,6 +87,9 @@ fn fill(spec: &mut SandboxSpec, pass: Vec<String>) -> Outcome<()> {
 async fn create(runtime: &dyn Runtime, order: Order, here: bool) -> Outcome<Reply> {
     let Order { mut spec, pass } = order;
     fill(&mut spec, pass)?;
+    if spec.driver == DOCKER_DRIVER && spec.image.is_none() {
+        spec.image = Variable::Image.text();
+    }
     if here {
         spec.search_path = search_path();
     }
@@ -251,7 +256,8 @@ impl Runner {
                 runtime.snapshots().await.map(Reply::Snapshots)
             }),
             Act::Snapshot { sandbox, name } => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
-                runtime.snapshot(&sandbox, name).await.map(|it| Reply::Snapshot(Box::new(it)))
+                let taken = runtime.snapshot(&sandbox, name, SnapshotKind::Filesystem).await;
+                taken.map(|it| Reply::Snapshot(Box::new(it)))
             }),
             Act::RemoveSnapshot(snapshot) => self.call(id, SNAPSHOT_CALL_WITHIN, async move {
                 runtime.remove_snapshot(&snapshot).await.map(|()| Reply::Nothing)

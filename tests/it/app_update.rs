@@ -336,6 +336,46 @@ fn the_new_sandbox_dialog_says_which_field_is_wrong() {
 }
 
 #[test]
+fn the_new_sandbox_dialog_offers_a_container_and_what_it_is_made_of() {
+    let mut console = Console::with_fleet((100, 30), day());
+    console.state.driver = "local".to_owned();
+    console.keys("n tab tab tab tab tab tab");
+    assert!(
+        console.picture().contains("< local: programs of this machine"),
+        "{}",
+        console.picture()
+    );
+    // An image of this machine is a path.
+    console.keys("tab");
+    console.text("node:22");
+    assert_eq!(console.keys("enter"), []);
+    let picture = console.picture();
+    assert!(picture.contains("image: with driver local an image is a path"), "{picture}");
+    console.keys("ctrl-u");
+    console.text("~/images/x.tar");
+    let acts = console.keys("enter");
+    let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
+    assert_eq!(
+        (order.spec.driver.as_str(), order.spec.image.as_deref()),
+        ("local", Some("/home/me/images/x.tar"))
+    );
+
+    let mut console = Console::with_fleet((100, 30), day());
+    console.state.driver = "local".to_owned();
+    console.keys("n tab tab tab tab tab tab right tab");
+    let picture = console.picture();
+    assert!(picture.contains("docker: a container of the docker engine"), "{picture}");
+    assert!(picture.contains("the usual one; a name"), "{picture}");
+    console.text("node:22");
+    let acts = console.keys("enter");
+    let Act::Create(order) = &acts[0] else { panic!("{acts:?}") };
+    assert_eq!(
+        (order.spec.driver.as_str(), order.spec.image.as_deref()),
+        ("docker", Some("node:22"))
+    );
+}
+
+#[test]
 fn what_is_shown_of_a_sandbox_that_can_not_be_heard_is_an_old_picture() {
     let mut console = Console::with_fleet((100, 30), day());
     console.print("api-refactor", "hello from before");

@@ -242,3 +242,12 @@ fn what_a_line_of_moments_deleted_and_made_anew_stays_deleted() {
     assert_eq!(inside(&home, "five", "find . | sort; cat f"), ".\n./d\n./d/in\n./d/two\n./f\nc\n");
     home.ok(&["rm", "--yes", "one", "two", "three", "four", "five"]);
 }
+
+#[test]
+fn running_programs_are_not_kept_and_it_is_said_why() {
+    let home = changed("true");
+    let words = ["running programs of box can't be kept", "CRIU", "without --memory"];
+    home.run(&["snapshot", "create", "box", "--memory"]).failed(5, &words);
+    assert_eq!(home.json(&["snapshot", "ls", "--json"]), serde_json::json!([]));
+    home.run(&["snapshot", "create", "no-such", "--memory"]).failed(3, &["no-such"]);
+}

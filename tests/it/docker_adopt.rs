@@ -97,7 +97,10 @@ fn a_container_of_the_operators_is_taken_over_and_stays_when_it_is_let_go_of() {
     );
     docked.ok(&["resume", &name]);
     assert_eq!(own.state(), "running");
-    docked.run(&["stop", &name]).failed(5, &["can't be stopped", "sandwatch rm lets go"]);
+    let stop = format!("docker stop {}", &id[..12]);
+    let words = ["it was adopted, and what runs in", &stop, "sandwatch rm", "lets go of it"];
+    docked.run(&["stop", &name]).failed(5, &words);
+    assert_eq!(own.state(), "running");
     docked.run(&["snapshot", "create", &name]).failed(5, &[&name]);
     let diff = docked.run(&["diff", &name]);
     assert_ne!(diff.code, 0, "{diff:?}");
@@ -133,6 +136,36 @@ fn what_can_not_be_taken_over_is_refused_and_leaves_nothing() {
     assert_eq!(docked.ok(&["ls", "--all", "--json"]).trim(), "[]");
     let nowhere = Docked::at("unix:///no/such/socket".to_owned());
     nowhere.run(&["ls", "--foreign"]).failed(6, &["docker engine"]);
+}
+
+#[test]
+fn a_container_is_adopted_once_until_it_is_let_go_of() {
+    if !can() {
+        return;
+    }
+    let engine = Engine::shared();
+    let docked = Docked::new(engine);
+    let own = Own::run(engine, "once", "exec sleep 1000");
+    // Of two at the same time, one.
+    let both = std::thread::scope(|scope| {
+        let (docked, own) = (&docked, &own);
+        let one = move |name| docked.run(&["adopt", &own.name, "--name", name]);
+        let (first, second) =
+            (scope.spawn(move || one("first")), scope.spawn(move || one("second")));
+        [("first", first.join().unwrap()), ("second", second.join().unwrap())]
+    });
+    let held: Vec<_> = both.iter().filter(|it| it.1.code == 0).map(|it| it.0).collect();
+    let [held] = held[..] else { panic!("{both:?}") };
+    for (name, ran) in both.iter().filter(|it| it.1.code != 0) {
+        ran.failed(1, &["is adopted already, as sandbox", &format!("sandwatch rm {held}")]);
+        docked.run(&["rm", "--yes", name]).failed(3, &[]);
+    }
+    docked.run(&["adopt", &own.name]).failed(1, &[&format!("as sandbox {held}")]);
+    docked.ok(&["exec", held, "--", "true"]);
+    docked.ok(&["rm", "--yes", held]);
+    docked.ok(&["adopt", &own.name, "--name", "again"]);
+    docked.ok(&["rm", "--yes", "again"]);
+    assert_eq!(own.state(), "running");
 }
 
 #[test]

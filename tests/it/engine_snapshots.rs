@@ -18,7 +18,7 @@ use sandwatch::{
     model::{
         change::Subject,
         sandbox::{SandboxSpec, State, WorkspaceMode},
-        snapshot::SnapshotCause,
+        snapshot::{SnapshotCause, SnapshotKind},
     },
     runtime::{Fork, Runtime},
 };
@@ -47,7 +47,7 @@ async fn snapshots_taken_by_themselves_go_with_their_sandbox_and_those_asked_for
     let (_engine, alice) = open(&temp.path().join("home")).await;
     let spec = SandboxSpec { snapshot_every: Some(Duration::from_secs(1)), ..wanted(temp.path()) };
     let sandbox = alice.create(spec).await.unwrap();
-    let asked = alice.snapshot(&sandbox.id, None).await.unwrap();
+    let asked = alice.snapshot(&sandbox.id, None, SnapshotKind::Filesystem).await.unwrap();
     let newest = found("some were taken", async || {
         let all = alice.snapshots().await.unwrap();
         let by_itself = all.iter().filter(|it| it.cause == SnapshotCause::Timer).count();
@@ -66,8 +66,11 @@ async fn what_was_cut_short_is_cleared_up_and_the_whole_ones_are_found_again() {
     let home = temp.path().join("home");
     let (engine, alice) = open(&home).await;
     let sandbox = alice.create(wanted(temp.path())).await.unwrap();
-    let before = alice.snapshot(&sandbox.id, None).await.unwrap();
-    let kept = alice.snapshot(&sandbox.id, Some("whole".to_owned())).await.unwrap();
+    let before = alice.snapshot(&sandbox.id, None, SnapshotKind::Filesystem).await.unwrap();
+    let kept = alice
+        .snapshot(&sandbox.id, Some("whole".to_owned()), SnapshotKind::Filesystem)
+        .await
+        .unwrap();
     assert_eq!(kept.parent, Some(before.id.clone()));
     drop((engine, alice));
     let root = home.join("state/snapshots");
@@ -108,7 +111,7 @@ async fn what_a_sandbox_goes_back_or_branches_from_stays_whoever_removes_it_mean
     let (_engine, alice) = open(&home).await;
     let sandbox = alice.create(wanted(temp.path())).await.unwrap();
     for _ in 0..5 {
-        let kept = alice.snapshot(&sandbox.id, None).await.unwrap();
+        let kept = alice.snapshot(&sandbox.id, None, SnapshotKind::Filesystem).await.unwrap();
         let end = Arc::<AtomicBool>::default();
         let remover = tokio::spawn(remove_all(Arc::clone(&alice), Arc::clone(&end)));
         let restored = alice.restore(&sandbox.id, Some(&kept.id)).await;
@@ -133,7 +136,7 @@ async fn a_moment_that_somebody_removes_while_it_is_gone_back_to_stays_until_tha
     let (_engine, alice) = open(&home).await;
     let sandbox = alice.create(wanted(temp.path())).await.unwrap();
     for _ in 0..5 {
-        let kept = alice.snapshot(&sandbox.id, None).await.unwrap();
+        let kept = alice.snapshot(&sandbox.id, None, SnapshotKind::Filesystem).await.unwrap();
         let (restored, removed) = tokio::join!(
             alice.restore(&sandbox.id, Some(&kept.id)),
             alice.remove_snapshot(&kept.id)

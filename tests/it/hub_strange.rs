@@ -27,7 +27,7 @@ use sandwatch::{
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
-        snapshot::Snapshot,
+        snapshot::{Snapshot, SnapshotKind},
         status::Explained,
         syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
@@ -98,7 +98,7 @@ deaf! {
     fn gauges(_wanted: GaugesWanted) -> BoxStream<Outcome<Gauges>>;
     fn past(_wanted: PastWanted) -> Past;
     fn snapshots() -> Vec<Snapshot>;
-    fn snapshot(_id: &SandboxId, _name: Option<String>) -> Snapshot;
+    fn snapshot(_id: &SandboxId, _name: Option<String>, _kind: SnapshotKind) -> Snapshot;
     fn remove_snapshot(_id: &SnapshotId) -> ();
     fn restore(_id: &SandboxId, _to: Option<&SnapshotId>) -> Sandbox;
     fn fork(_from: Subject, _how: Fork) -> Sandbox;

@@ -111,6 +111,20 @@ fn what_a_program_puts_where_the_runtime_mounts_leads_out_of_no_container() {
     });
 }
 
+#[test]
+fn running_programs_of_a_container_are_not_kept_and_each_grade_says_why() {
+    each(|it, grade| {
+        run(it, grade, "box", &[], "echo up; sleep 1000");
+        it.printed("box", "up");
+        let said = it.say(&["snapshot", "create", "box", "--memory"]);
+        let why =
+            if grade == "gvisor" { "no host FD available" } else { "runc leaves that to CRIU" };
+        assert_eq!(said.code, 5, "{said:?}");
+        assert!(said.err.contains(why), "{said:?}");
+        assert_eq!(it.ok(&["snapshot", "ls", "--json"]).trim(), "[]");
+    });
+}
+
 const FAMILY: &str = "sleep 1000 & setsid sleep 1000 & echo up; wait";
 
 #[test]

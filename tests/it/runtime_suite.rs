@@ -21,6 +21,7 @@ use sandwatch::{
         replay::{FindRequest, Moment, Span},
         sandbox::{Sandbox, State},
         session::{ExitStatus, Status},
+        snapshot::SnapshotKind,
         status::Weight,
         timeline::{Happening, Kind as What, Mark, TimelineRequest},
     },
@@ -210,7 +211,7 @@ async fn what_is_wrong_is_refused_by_kind(it: Stage) {
     assert_eq!(applied.err().map(|it| it.kind()), Some(Kind::Unsupported));
     let taken_back = it.alice.take_back(&one, false).await;
     assert_eq!(taken_back.err().map(|it| it.kind()), Some(Kind::Unsupported));
-    let kept = it.alice.snapshot(&one, None).await;
+    let kept = it.alice.snapshot(&one, None, SnapshotKind::Filesystem).await;
     assert_eq!(kept.err().map(|it| it.kind()), Some(Kind::Unsupported));
     assert_eq!(it.alice.snapshots().await, Ok(Vec::new()));
     let told = it.alice.diff(Subject::Sandbox(one.clone()), DiffRequest::default()).await;
@@ -233,7 +234,7 @@ async fn what_is_not_there_is_absent(it: Stage) {
             .unwrap()
             .kind(),
         runtime.open(&id, session(&["idle"])).await.unwrap_err().kind(),
-        runtime.snapshot(&id, None).await.unwrap_err().kind(),
+        runtime.snapshot(&id, None, SnapshotKind::Filesystem).await.unwrap_err().kind(),
         runtime.remove_snapshot(&kept).await.unwrap_err().kind(),
         runtime.restore(&id, Some(&kept)).await.unwrap_err().kind(),
         runtime.fork(Subject::Snapshot(kept), Fork::default()).await.unwrap_err().kind(),

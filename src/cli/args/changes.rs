@@ -56,6 +56,9 @@ pub struct SnapshotCreateArgs {
     /// A word to find it by
     #[arg(long)]
     pub name: Option<String>,
+    /// With its running programs, or not at all
+    #[arg(long)]
+    pub memory: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,

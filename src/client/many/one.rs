@@ -33,7 +33,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
-        snapshot::Snapshot,
+        snapshot::{Snapshot, SnapshotKind},
         status::Explained,
         syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
@@ -285,9 +285,14 @@ impl Runtime for One {
         hub.revoke(&id).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
     }
 
-    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
+    async fn snapshot(
+        &self,
+        id: &SandboxId,
+        name: Option<String>,
+        kind: SnapshotKind,
+    ) -> Outcome<Snapshot> {
         let (hub, id) = (self.up()?, self.0.mark.sandbox(id)?);
-        hub.snapshot(&id, name).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
+        hub.snapshot(&id, name, kind).await.map(|it| self.put(it)).map_err(|it| self.fault(it))
     }
 
     async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()> {

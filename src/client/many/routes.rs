@@ -30,7 +30,7 @@ use crate::{
         sandbox::{Sandbox, SandboxSpec},
         secret::Given,
         session::{Lease, Session, SessionSpec},
-        snapshot::Snapshot,
+        snapshot::{Snapshot, SnapshotKind},
         status::Explained,
         syscall::SyscallPart,
         timeline::{TimelinePage, TimelineRequest},
@@ -227,8 +227,13 @@ impl Runtime for Many {
         self.hub_of(id.hub())?.revoke(id).await
     }
 
-    async fn snapshot(&self, id: &SandboxId, name: Option<String>) -> Outcome<Snapshot> {
-        self.hub_of(id.hub())?.snapshot(id, name).await
+    async fn snapshot(
+        &self,
+        id: &SandboxId,
+        name: Option<String>,
+        kind: SnapshotKind,
+    ) -> Outcome<Snapshot> {
+        self.hub_of(id.hub())?.snapshot(id, name, kind).await
     }
 
     async fn remove_snapshot(&self, id: &SnapshotId) -> Outcome<()> {

@@ -56,7 +56,7 @@ use crate::{
         change::{Applied, ApplyRequest, DiffRequest},
         check::Check,
         foreign::{Adoption, Foreign},
-        sandbox::SandboxSpec,
+        sandbox::{Isolation, SandboxSpec},
     },
 };
 
@@ -113,6 +113,10 @@ impl Driver for Docker {
         adopt::note(named()?, ground, adoption).await
     }
 
+    fn taken_over(&self, ground: &Ground) -> Outcome<Option<String>> {
+        Ok(Trace::read(&ground.dir)?.filter(|it| it.adopted).and_then(|it| it.container))
+    }
+
     async fn create(&self, ground: &Ground, spec: &SandboxSpec) -> Outcome<Arc<dyn Place>> {
         match attempt(ground, spec).await {
             Ok(place) => Ok(Arc::new(place)),
@@ -153,6 +157,10 @@ impl Driver for Docker {
         _stillness: Stillness,
     ) -> Outcome<Taken> {
         snapshot::take(ground, spec, shelf).await
+    }
+
+    fn why_no_memory(&self, _isolation: Option<Isolation>) -> &'static str {
+        "an image, which a snapshot is here, has files alone"
     }
 
     async fn forget(&self, shelf: &Shelf) -> Outcome<()> {

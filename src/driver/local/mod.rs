@@ -433,6 +433,10 @@ impl Driver for Local {
         remove::away(&ground.dir)
     }
 
+    fn why_no_memory(&self, isolation: Option<Isolation>) -> &'static str {
+        terms::why_no_memory(isolation)
+    }
+
     async fn snapshot(
         &self,
         ground: &Ground,

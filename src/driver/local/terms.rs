@@ -83,6 +83,18 @@ pub fn egress_note(spec: &SandboxSpec, grade: Isolation) -> Option<String> {
     }
 }
 
+/// Why programs of a grade can't be written down and go on later; decision 0043.
+pub fn why_no_memory(grade: Option<Isolation>) -> &'static str {
+    match grade {
+        Some(Isolation::Gvisor) => {
+            "gVisor gives a program that was started in its container, as all here are, its terminal back no more \
+             (`no host FD available`)"
+        }
+        Some(Isolation::Oci) => "runc leaves that to CRIU, which is not used",
+        _ => "the memory of programs of this kernel is only read by CRIU, which is not used",
+    }
+}
+
 pub fn capabilities(grade: Isolation, layout: &Layout) -> Capabilities {
     let container = oci::Runtime::of(grade).is_some();
     let namespaces = grade == Isolation::Namespaces || container;

@@ -13,7 +13,7 @@ use crate::{
             event::{event_out, pieces},
             required, sandbox, sandbox_id,
             secret::given_in,
-            snapshot::{fork_in, snapshot_name},
+            snapshot::{fork_in, snapshot_name, wanted_kind_in},
             snapshot_id,
         },
         fault::to_status,
@@ -135,10 +135,11 @@ impl Sandboxes for Service {
         request: Request<TakeSnapshotRequest>,
     ) -> Answer<TakeSnapshotResponse> {
         let runtime = self.runtime(&request)?;
-        let TakeSnapshotRequest { sandbox, name } = request.into_inner();
+        let TakeSnapshotRequest { sandbox, name, kind } = request.into_inner();
         let taken = self.change(async move {
             let name = name.as_deref().map(snapshot_name).transpose()?;
-            runtime.snapshot(&sandbox_id(&sandbox)?, name).await
+            let kind = wanted_kind_in(kind)?;
+            runtime.snapshot(&sandbox_id(&sandbox)?, name, kind).await
         });
         Ok(Response::new(TakeSnapshotResponse { snapshot: Some((&taken.await?).into()) }))
     }

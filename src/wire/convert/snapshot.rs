@@ -28,6 +28,19 @@ enums! {
     cause_out, cause_in: SnapshotCause = SnapshotCause { Asked, Restore, Fork, Timer, }
 }
 
+/// What a snapshot is to hold, for a request.
+pub fn wanted_kind_out(kind: SnapshotKind) -> i32 {
+    kind_out(kind).into()
+}
+
+/// What a request asks for. Files where it says nothing; a kind of a newer version is `Unsupported`.
+pub fn wanted_kind_in(wire: i32) -> Outcome<SnapshotKind> {
+    if wire == i32::from(v1::SnapshotKind::Unspecified) {
+        return Ok(SnapshotKind::Filesystem);
+    }
+    kind_in(wire).ok_or_else(|| Fault::unsupported("this hub does not know that kind of snapshot"))
+}
+
 /// Takes a snapshot's name.
 pub fn snapshot_name(name: &str) -> Outcome<String> {
     if is_name(name) {

@@ -849,6 +849,10 @@ pub struct TakeSnapshotRequest {
     /// As in KeptSnapshot.
     #[prost(string, optional, tag = "2")]
     pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it is to hold; absent = files. What can't be had is UNIMPLEMENTED, and nothing is taken. A hub that does not know
+    /// this field takes files: the answer says what was taken.
+    #[prost(enumeration = "SnapshotKind", tag = "3")]
+    pub kind: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TakeSnapshotResponse {
