@@ -211,6 +211,10 @@ impl Roster for GuardedRoster {
         self.inner.next().await
     }
 
+    fn again(&mut self) {
+        self.inner.again();
+    }
+
     fn place(&self, id: &SandboxId) -> Option<Arc<dyn Place>> {
         let inner = self.inner.place(id)?;
         Some(Arc::new(GuardedPlace { driver: self.driver, inner }))

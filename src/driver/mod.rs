@@ -321,6 +321,9 @@ pub trait Roster: Send + Sync {
     /// All of them, at once the first time and then as soon as there are others; a fault as often as that is another.
     async fn next(&mut self) -> Outcome<Vec<Enlisted>>;
 
+    /// The last answer could not be taken up whole: it is given once more soon, whether there are others or not.
+    fn again(&mut self);
+
     /// One of those that were told last.
     fn place(&self, id: &SandboxId) -> Option<Arc<dyn Place>>;
 }
@@ -338,6 +341,8 @@ pub struct Enlisted {
     pub labels: BTreeMap<String, String>,
     pub image: Option<String>,
     pub command: Vec<String>,
+    /// It is being removed there: one that is not known here is not taken up any more.
+    pub leaving: bool,
 }
 
 /// What a place has beside the rest when its sandbox is kept elsewhere, where others have a say too.
@@ -358,10 +363,13 @@ pub trait Elsewhere: Send + Sync {
     /// What waits there for an answer.
     fn asks(&self) -> Vec<Asked>;
 
+    /// Whether an answer to that came before, and it waits still.
+    fn was_answered(&self, ask: &AskId) -> bool;
+
     /// Gives one; whoever waits has it when this returns.
     async fn answer(&self, ask: &AskId, answer: &Answer) -> Outcome<()>;
 
-    /// Takes back what was allowed by an answer to that.
+    /// Takes back what was allowed by answers to that; fine where it is not in force any more.
     async fn take_back(&self, request: &Request) -> Outcome<()>;
 }
 

@@ -179,6 +179,8 @@ impl Inner {
         }
         let sandbox = self.fleet().get(id)?.sandbox.clone();
         let digest = digest(id, &asked.request);
+        let by_hand =
+            self.fleet().get(id)?.seat.as_ref().is_some_and(|it| it.was_answered(&asked.id));
         let mut ask = Ask {
             risk: risk::look(&asked.request, &sandbox.workspace.path),
             asked,
@@ -190,10 +192,15 @@ impl Inner {
         };
         let now = clock::wall();
         let (judged, whole) = self.judged(&mut ask, &sandbox.workspace, now).await;
-        if let Some((decision, by)) = by_rule(&judged, &ask, now) {
+        // Whoever keeps it did not take an answer, or asks once more: the same answer again and again would be no better.
+        let ruled = if by_hand { None } else { by_rule(&judged, &ask, now) };
+        if let Some((decision, by)) = ruled {
             return self.settle_ask(id, ask, decision, &by).await;
         }
-        let standing = self.fleet().get(id)?.standing(&ask.digest, now).cloned();
+        let standing = match by_hand {
+            true => None,
+            false => self.fleet().get(id)?.standing_for(&ask.digest, now).cloned(),
+        };
         if let Some(standing) = standing.filter(|it| beforehand::may_answer(&it.decision, whole)) {
             let was = &standing.decision;
             let answer = Answer { scope: Scope::Once, ..was.answer.clone() };

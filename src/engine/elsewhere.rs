@@ -2,11 +2,11 @@
 //! long as it is one there. Nothing is made by that, and what is gone there is only struck off here.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError},
 };
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
 use super::{
     Inner,
@@ -21,7 +21,7 @@ use crate::{
         clock,
         fault::{Fault, Outcome},
         id::SandboxId,
-        limits::{GATEWAY_FIRST_WITHIN, NAME_BYTES_MAX},
+        limits::{GATEWAY_FIRST_WITHIN, GATEWAY_STRUCK_WITHIN, NAME_BYTES_MAX},
         text,
         units::Size,
     },
@@ -62,6 +62,7 @@ async fn follow(
     first: oneshot::Sender<()>,
 ) {
     let (mut lost, mut first) = (false, Some(first));
+    let mut not_shown = HashMap::new();
     loop {
         let told = roster.next().await;
         let Some(engine) = engine.upgrade() else { return };
@@ -72,7 +73,9 @@ async fn follow(
                 if std::mem::take(&mut lost) {
                     engine.fleet().notice(Level::Info, None, "the gateway answers again");
                 }
-                engine.take_roster(driver, &all, &*roster).await;
+                if !engine.take_roster(driver, &all, &*roster, &mut not_shown).await {
+                    roster.again();
+                }
             }
             Err(fault) => {
                 lost = true;
@@ -114,34 +117,61 @@ impl Inner {
         }
     }
 
-    /// Brings what is here in line with what there is.
+    /// Brings what is here in line with what there is; `false` = not all of it could be taken up. `not_shown` is what was told of
+    /// those.
     async fn take_roster(
         self: &Arc<Self>,
         driver: &'static str,
         all: &[Enlisted],
         roster: &dyn Roster,
-    ) {
+        not_shown: &mut HashMap<SandboxId, String>,
+    ) -> bool {
         let there: HashSet<&SandboxId> = all.iter().map(|it| &it.id).collect();
-        let gone: Vec<SandboxId> = {
-            let mut fleet = self.fleet();
-            let ours = fleet.entries_mut().filter(|it| it.elsewhere && !it.removing);
-            let ours = ours.filter(|it| it.sandbox.driver == driver);
-            ours.map(|it| it.sandbox.id.clone()).filter(|it| !there.contains(it)).collect()
-        };
-        for id in gone {
-            self.strike_gone(&id).await;
+        let mut striking = JoinSet::new();
+        for id in self.begin_to_strike(driver, &there) {
+            let engine = Arc::clone(self);
+            striking.spawn(async move { engine.strike_gone(&id).await });
         }
+        // What is done to one of them just now may take its time to give way, and the others do not wait for that.
+        drop(
+            timeout(GATEWAY_STRUCK_WITHIN, async { while striking.join_next().await.is_some() {} })
+                .await,
+        );
+        striking.detach_all();
+        not_shown.retain(|id, _| there.contains(id));
         for one in all {
-            let seated = self.fleet().get(&one.id).map(|it| it.seat.is_some() || it.removing);
-            if seated.unwrap_or(false) {
+            let known = self.fleet().get(&one.id).map(|it| it.seat.is_some() || it.removing);
+            // What leaves is not taken up, and what is here stays until it is gone.
+            if known.unwrap_or(one.leaving) {
+                not_shown.remove(&one.id);
                 continue;
             }
             let Some(place) = roster.place(&one.id) else { continue };
-            if let Err(fault) = self.enlist(driver, one, place).await {
-                let words = format!("{} is not shown: {fault}", one.name);
+            let taken = self.enlist(driver, one, place).await;
+            let Err(fault) = taken else {
+                not_shown.remove(&one.id);
+                continue;
+            };
+            let words = format!("{} is not shown: {fault}", one.name);
+            if not_shown.get(&one.id) != Some(&words) {
                 self.fleet().notice(Level::Error, None, &words);
+                not_shown.insert(one.id.clone(), words);
             }
         }
+        not_shown.is_empty()
+    }
+
+    /// Those that are not there any more. Whoever does something to one of them is told to give way.
+    fn begin_to_strike(&self, driver: &'static str, there: &HashSet<&SandboxId>) -> Vec<SandboxId> {
+        let mut fleet = self.fleet();
+        let ours = fleet.entries_mut().filter(|it| it.elsewhere && it.sandbox.driver == driver);
+        let gone = ours.filter(|it| !it.struck && !there.contains(&it.sandbox.id));
+        let begun = |entry: &mut Entry| {
+            entry.struck = true;
+            entry.leaving.send_replace(true);
+            entry.sandbox.id.clone()
+        };
+        gone.map(begun).collect()
     }
 
     /// Takes up one that is there.
@@ -304,6 +334,7 @@ mod tests {
             labels: std::collections::BTreeMap::new(),
             image: None,
             command: Vec::new(),
+            leaving: false,
         }
     }
 

@@ -92,6 +92,8 @@ pub(super) struct Entry {
     pub deaf: Arc<Notify>,
     /// Others keep it, and say in all what becomes of it.
     pub elsewhere: bool,
+    /// They do not have it any more, and it is struck off as soon as nothing is done to it.
+    pub struck: bool,
     /// A removal has begun: the end of its seat is no news.
     pub removing: bool,
     /// A removal wants to begin: a stop under way gives way to it.
@@ -192,6 +194,7 @@ impl Entry {
             pulsing: false,
             deaf: Arc::default(),
             elsewhere: false,
+            struck: false,
             removing: false,
             leaving: watch::Sender::new(false),
             execs: Arc::default(),

@@ -16,7 +16,7 @@ use crate::{
         id::{AskId, SandboxId},
         limits::ASKS_STANDING_MAX,
     },
-    model::ask::{Ask, Decision, Revoked, Scope},
+    model::ask::{Ask, Decision, Revoked, Scope, Verdict},
     runtime::Identity,
     wire::stored,
 };
@@ -57,7 +57,8 @@ impl Inner {
         self.amend(ask, |it| it.uses = uses, None).await.map(drop)
     }
 
-    /// Takes an answer back: written down first, then it holds no more.
+    /// Takes an answer back. Here that is written down first, and then it holds no more; what others keep is taken back there
+    /// first, and as long as they did not, it stands.
     pub(super) async fn revoke(self: &Arc<Self>, who: &Identity, id: &AskId) -> Outcome<Ask> {
         let absent = || {
             Fault::absent(format!("no answer to that ask holds on: {id}"))
@@ -73,14 +74,24 @@ impl Inner {
         };
         let _turn = turn.lock().await;
         let now = clock::wall();
-        let holds = |it: &Standing| it.ask == *id && it.decision.holds(now);
-        if !self.fleet().get(&sandbox)?.standing.iter().any(holds) {
-            return Err(absent());
+        let holds = |it: &&Standing| it.ask == *id && it.decision.holds(now);
+        let (elsewhere, verdict) = {
+            let fleet = self.fleet();
+            let entry = fleet.get(&sandbox)?;
+            let it = entry.standing.iter().find(holds).ok_or_else(absent)?;
+            (entry.elsewhere, it.decision.answer.verdict)
+        };
+        // What was denied there is kept here alone.
+        if elsewhere && verdict == Verdict::Allow {
+            self.forget_elsewhere(&sandbox, id).await?;
         }
         let revoked = Revoked { by: who.name.clone(), at: now };
         let ask = self.amend(id, |it| it.revoked = Some(revoked), Some(who)).await?;
         if let Ok(entry) = self.fleet().get_mut(&sandbox) {
             entry.standing.retain(|it| it.ask != *id);
+        }
+        if elsewhere {
+            return Ok(ask);
         }
         // What holds at the way out of the sandbox is let go of there.
         let seat = self.fleet().get(&sandbox).and_then(Entry::seat);
@@ -89,6 +100,18 @@ impl Inner {
             Err(fault) => tracing::debug!(%fault, "nobody is there who could remember it"),
         }
         Ok(ask)
+    }
+
+    /// Has those who keep a sandbox take back what they were told to allow.
+    async fn forget_elsewhere(&self, sandbox: &SandboxId, id: &AskId) -> Outcome<()> {
+        let still = "it is in force still";
+        let seat = self.fleet().get(sandbox)?.seat().map_err(|fault| {
+            fault.context(still).hint("try again when its gateway answers: sandwatch ls")
+        })?;
+        let kept = self.store.ask(id.to_string()).await?;
+        let kept = kept.ok_or_else(|| Fault::failed("the answer can't be read back"))?;
+        let request = stored::ask(&kept)?.asked.request;
+        seat.forget(&request).await.map_err(|fault| fault.context(still))
     }
 
     /// Changes what is kept of an answer; with who takes it back, it is told to the audit record too.
@@ -119,9 +142,12 @@ impl Fleet {
 }
 
 impl Entry {
-    /// The answer that holds for it, if there is one.
-    pub(super) fn standing(&self, digest: &str, now: Timestamp) -> Option<&Standing> {
-        self.standing.iter().find(|it| it.digest == digest && it.decision.holds(now))
+    /// The answer that answers it as well, if there is one. What others keep is allowed by nothing but an answer to what was
+    /// shown: there may be more to the next one than can be seen here.
+    pub(super) fn standing_for(&self, digest: &str, now: Timestamp) -> Option<&Standing> {
+        let allows = |it: &&Standing| it.decision.answer.verdict == Verdict::Allow;
+        let holds = |it: &&Standing| it.digest == digest && it.decision.holds(now);
+        self.standing.iter().find(holds).filter(|it| !(self.elsewhere && allows(it)))
     }
 
     /// An answer, which may hold on; told of one after the other, the newest last. One that was taken back took those

@@ -51,30 +51,34 @@ pub(in crate::gate) async fn waits(gate: &Inner, from: SocketAddr, to: SocketAdd
 }
 
 /// A look through all processes, which a sandbox can have made as often as it likes: with a pause after it, before which the
-/// place is not free again. Whoever has no turn yet waits for it.
+/// place is not free again, also when nobody waited for its end. Whoever has no turn yet waits for it, as long as for a look.
 pub(in crate::gate) async fn paced<T: Send + 'static>(
     places: &Arc<Semaphore>,
     turn: Option<OwnedSemaphorePermit>,
     look: impl FnOnce(Duration) -> T + Send + 'static,
 ) -> Option<T> {
-    let looking = async {
-        let place = match turn {
-            Some(turn) => turn,
-            None => Arc::clone(places).acquire_owned().await.ok()?,
-        };
+    let place = match turn {
+        Some(turn) => turn,
+        None => {
+            let turn = Arc::clone(places).acquire_owned();
+            timeout(GATE_LOOK_WITHIN, turn).await.ok()?.ok()?
+        }
+    };
+    let (tell, told) = oneshot::channel();
+    // Look and pause are one: whoever waits no more for the look shortens neither.
+    tokio::spawn(async move {
         let looked = tokio::task::spawn_blocking(move || {
             let began = clock::monotonic();
             let found = look(began + GATE_LOOK_WITHIN);
-            (found, clock::monotonic().saturating_sub(began), place)
+            (found, clock::monotonic().saturating_sub(began))
         });
-        let (found, took, place) = looked.await.ok()?;
-        tokio::spawn(async move {
+        if let Ok((found, took)) = looked.await {
+            let _nobody_waits = tell.send(found);
             tokio::time::sleep(took * GATE_LOOK_PAUSES).await;
-            drop(place);
-        });
-        Some(found)
-    };
-    timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
+        }
+        drop(place);
+    });
+    timeout(GATE_LOOK_WITHIN, told).await.ok()?.ok()
 }
 
 /// Looks at what the sandbox can make long, on a thread of its own, as long as it takes; there are few of them.
@@ -92,4 +96,39 @@ pub async fn aside<T: Send + 'static>(
         looked.await.ok()
     };
     timeout(GATE_LOOK_WITHIN, looking).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A look that nobody waits for any more: it ends when it is told to, and says when.
+    #[test]
+    fn there_is_a_pause_also_after_a_look_that_took_longer_than_anybody_waited() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let places = Arc::new(Semaphore::new(1));
+            let (end, ends) = mpsc::sync_channel::<()>(1);
+            let (told, ended) = oneshot::channel();
+            let looked = paced(&places, None, move |_| {
+                let began = clock::monotonic();
+                let _ = ends.recv();
+                let _ = told.send((began, clock::monotonic()));
+            });
+            assert_eq!(looked.await, None);
+            drop(end);
+            let (began, ended) = ended.await.unwrap();
+            // However long that takes, the next one begins after the pause.
+            let next = loop {
+                let turn = Arc::clone(&places).acquire_owned().await.unwrap();
+                if let Some(at) = paced(&places, Some(turn), |_| clock::monotonic()).await {
+                    break at;
+                }
+            };
+            let pause = next.saturating_sub(ended);
+            assert!(pause >= ended.saturating_sub(began) * GATE_LOOK_PAUSES, "{pause:?}");
+        });
+    }
 }

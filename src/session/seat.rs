@@ -150,6 +150,11 @@ pub trait Seat: Send + Sync {
         Err(Fault::unsupported(NO_GATE_FOR_SECRETS).hint(NO_GATE_HINT))
     }
 
+    /// Whether an answer to this came before, and it waits still: nothing but a person answers it then.
+    fn was_answered(&self, _ask: &AskId) -> bool {
+        false
+    }
+
     /// Answers what a program asked; `Absent` when it waits no more.
     /// `edit` is what is allowed in place of what was asked for.
     async fn answer(&self, ask: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()>;

@@ -13,6 +13,8 @@ use std::{
 struct Orders {
     /// Requests whose first line has all of these words wait.
     held: Option<&'static [&'static str]>,
+    /// Of requests whose first line has all of these words nobody hears the answer.
+    unheard: Option<&'static [&'static str]>,
     /// How many wait or waited.
     waiting: usize,
     gone: bool,
@@ -58,6 +60,11 @@ impl Between {
         (orders.held, orders.waiting) = (Some(words), 0);
     }
 
+    /// Keeps from now on what the engine answers to such requests.
+    pub(crate) fn keep_answers(&self, words: &'static [&'static str]) {
+        self.shared.orders.lock().unwrap().unheard = Some(words);
+    }
+
     /// Whether a request waits.
     pub(crate) fn holds(&self) -> bool {
         self.shared.orders.lock().unwrap().waiting > 0
@@ -82,7 +89,8 @@ fn pass(mut client: UnixStream, engine: &Path, shared: &Shared) -> std::io::Resu
     if orders.gone {
         return Ok(());
     }
-    let held = orders.held.is_some_and(|words| words.iter().all(|it| line.contains(it)));
+    let is_meant = |words: &'static [&'static str]| words.iter().all(|word| line.contains(word));
+    let (held, unheard) = (orders.held.is_some_and(is_meant), orders.unheard.is_some_and(is_meant));
     if held {
         orders.waiting += 1;
         while orders.held.is_some() {
@@ -92,6 +100,10 @@ fn pass(mut client: UnixStream, engine: &Path, shared: &Shared) -> std::io::Resu
     drop(orders);
     let mut engine = UnixStream::connect(engine)?;
     engine.write_all(&asked)?;
+    if unheard {
+        // It has answered by then.
+        return engine.read(&mut [0]).map(drop);
+    }
     let (mut back, mut to_client) = (engine.try_clone()?, client.try_clone()?);
     let answering = std::thread::spawn(move || {
         let copied = std::io::copy(&mut back, &mut to_client);

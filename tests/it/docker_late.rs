@@ -9,7 +9,7 @@ use sandwatch::{
         id::{SandboxId, SnapshotId},
     },
     config::paths::Paths,
-    driver::{Driver, Ground, Place, Shelf, Stillness, docker::Docker},
+    driver::{ASK_DIR, Driver, Ground, Place, Shelf, Stillness, docker::Docker},
     model::sandbox::SandboxSpec,
 };
 
@@ -77,6 +77,18 @@ async fn a_container_that_is_made_too_late_is_removed_all_the_same() {
     Docker.sweep(&stage.ground).await.unwrap();
     assert_eq!(stage.containers(), Vec::<String>::new());
     assert!(!stage.ground.dir.exists());
+}
+
+#[tokio::test]
+async fn a_container_that_may_have_been_made_is_not_made_once_more() {
+    let Some(stage) = Stage::new("unheard") else { return };
+    // Its programs are to ask: where an engine refuses that, it is asked once more without.
+    std::fs::create_dir(stage.ground.dir.join(ASK_DIR)).unwrap();
+    stage.between.keep_answers(&["POST", "/containers/create"]);
+    let Err(fault) = Docker.create(&stage.ground, &stage.spec).await else { panic!("made") };
+    assert_eq!(fault.kind(), Kind::Lost, "{fault}");
+    // What it made is found, and nothing is left of it.
+    assert_eq!(stage.containers(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    gateway_stage::{Faults, GatewayHome, Kind, Running, serve},
+    gateway_stage::{Faults, GatewayHome, Kind, Running, serve, serve_again},
     given::eventually,
 };
 
@@ -199,4 +199,95 @@ fn no_answer_of_before_is_given_by_the_next_hub() {
     let again = ask(&home, "api.example:443");
     assert_ne!(again["id"], asked["id"]);
     assert_eq!(gateway.calls_of("ApproveDraftChunk").len(), 1);
+}
+
+#[test]
+fn what_the_gateway_did_not_take_back_is_in_force_still_and_said_to_be() {
+    let (running, sandbox, home) = stage();
+    let gateway = &running.gateway;
+    gateway.draft(&sandbox, "c1", "api.example", "t1");
+    let asked = ask(&home, "api.example:443");
+    let revoke = ["approvals", "revoke", id(&asked)];
+    home.ok(&["approvals", "allow", id(&asked), "--scope", "session"]);
+    let stands = || home.ok(&["approvals", "standing"]).contains("api.example");
+    gateway.set(Faults { denied: ["GetDraftPolicy"].into(), ..Faults::default() });
+    home.run(&revoke).failed(4, &["in force still", "role"]);
+    assert!(stands());
+    gateway.set(Faults::default());
+    let (at, state) = (running.at, gateway.state.clone());
+    home.ok(&["hub", "stop"]);
+    drop(running);
+    // The next hub knows of it, and can't reach the gateway.
+    home.run(&revoke).failed(1, &["in force still", "unknown"]);
+    assert!(stands());
+    let again = serve_again(Kind { at: Some(at), ..Kind::default() }, state);
+    eventually("it is taken back", || home.run(&revoke).code == 0);
+    assert_eq!(again.gateway.calls_of("UndoDraftChunk"), ["UndoDraftChunk c1"]);
+    assert!(!stands());
+    let audited = home.ok(&["audit", "ls", "--json"]);
+    assert_eq!(audited.matches("ask.revoked").count(), 1, "{audited}");
+}
+
+#[test]
+fn no_answer_reaches_another_sandbox_that_has_its_name_by_now() {
+    let (running, sandbox, home) = stage();
+    let gateway = &running.gateway;
+    let draft_all = |sandbox: &str| {
+        for (chunk, host) in [("c1", "one.example"), ("c2", "two.example"), ("c3", "three.example")]
+        {
+            gateway.draft(sandbox, chunk, host, "t");
+        }
+    };
+    draft_all(&sandbox);
+    let asks = ["one.example:443", "two.example:443", "three.example:443"];
+    let [one, two, three] = asks.map(|it| ask(&home, it));
+    home.ok(&["approvals", "allow", id(&three), "--scope", "session"]);
+    // Nobody here has heard of it.
+    gateway.set(Faults { denied: ["ListSandboxes"].into(), ..Faults::default() });
+    gateway.lose(&sandbox);
+    let other = gateway.make("one");
+    draft_all(&other);
+    gateway.change(&other, |it| it.chunks[2].status = "approved".to_owned());
+    for (verb, ask) in [("allow", one), ("deny", two), ("revoke", three)] {
+        home.run(&["approvals", verb, id(&ask)]).failed(3, &["another one has its name"]);
+    }
+    assert_eq!(gateway.calls_of("ApproveDraftChunk").len(), 1);
+    for call in ["RejectDraftChunk", "UndoDraftChunk"] {
+        assert_eq!(gateway.calls_of(call), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_draft_alike_is_asked_whatever_was_allowed_and_all_alike_are_taken_back() {
+    let (running, sandbox, home) = stage();
+    let gateway = &running.gateway;
+    gateway.draft(&sandbox, "c1", "api.example", "t1");
+    let first = ask(&home, "api.example:443");
+    home.ok(&["approvals", "allow", id(&first), "--scope", "session"]);
+    home.ok(&["hub", "stop"]);
+    gateway.draft(&sandbox, "c2", "api.example", "t2");
+    let second = ask(&home, "api.example:443");
+    assert_eq!(gateway.calls_of("ApproveDraftChunk"), ["ApproveDraftChunk c1 t1"]);
+    home.ok(&["approvals", "allow", id(&second), "--scope", "session"]);
+    home.ok(&["approvals", "revoke", id(&second)]);
+    assert_eq!(gateway.calls_of("UndoDraftChunk"), ["UndoDraftChunk c1", "UndoDraftChunk c2"]);
+}
+
+#[test]
+fn an_answer_that_was_refused_is_left_to_people_and_not_given_again_and_again() {
+    let (running, sandbox, home) = stage();
+    let gateway = &running.gateway;
+    gateway.set(Faults { denied: ["RejectDraftChunk"].into(), ..Faults::default() });
+    home.ok(&["policy", "add", "--verdict", "deny", "--host", "api.example"]);
+    gateway.draft(&sandbox, "c1", "api.example", "t1");
+    ask(&home, "api.example:443");
+    let fetched = gateway.calls_of("GetDraftPolicy").len();
+    eventually("they are fetched again", || {
+        gateway.change(&sandbox, |_| {});
+        gateway.calls_of("GetDraftPolicy").len() > fetched + 2
+    });
+    assert_eq!(gateway.calls_of("RejectDraftChunk").len(), 1);
+    gateway.set(Faults::default());
+    home.ok(&["approvals", "deny", id(&ask(&home, "api.example:443"))]);
+    assert_eq!(gateway.chunk(&sandbox, "c1").status, "rejected");
 }

@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc};
 
 use crate::{
-    gateway_stage::{GatewayHome, Kind, Running, serve},
+    gateway_stage::{Faults, GatewayHome, Kind, Running, serve},
     gateway_terminals::{Main, Terminals},
     given::eventually,
     pty::Pty,
@@ -37,6 +37,27 @@ impl Stage {
 
     fn screen(&self) -> String {
         self.home.ok(&["screen", "one"])
+    }
+
+    fn is_watched(&self) {
+        self.terminals.print("ready\r\n");
+        eventually("it is watched", || self.screen().contains("ready"));
+    }
+
+    /// Hangs up on whoever watches, and lets nobody in.
+    fn lose_sight(&self) {
+        let denied = ["CreateSshSession"].into();
+        self.running.gateway.set(Faults { denied, ..Faults::default() });
+        self.terminals.cut();
+        eventually("that it is not seen is said", || {
+            self.home.ok(&["ls", "--all", "--json"]).contains("not seen just now")
+        });
+    }
+
+    fn regain_sight(&self) {
+        self.running.gateway.set(Faults::default());
+        self.terminals.print("seen again\r\n");
+        eventually("it is seen again", || self.screen().contains("seen again"));
     }
 }
 
@@ -132,4 +153,88 @@ fn its_end_is_the_end_of_the_session_with_its_code_and_a_next_start_is_a_next_se
         let sessions = all[0]["sessions"].as_array().unwrap().clone();
         sessions.iter().filter(|it| it["command"][0] == "claude").count() == 2
     });
+}
+
+#[test]
+fn no_secret_of_a_terminal_outlives_its_connection() {
+    let Some(stage) = stage() else { return };
+    stage.is_watched();
+    for number in 0..2 {
+        stage.home.ok(&["send", "one", &format!("line {number};")]);
+        let typed = || stage.terminals.read("typed").contains(&format!("line {number};"));
+        eventually("it is typed", typed);
+    }
+    let gateway = &stage.running.gateway;
+    eventually("only that of what is attached is left", || {
+        let made = gateway.calls_of("CreateSshSession").len();
+        made > 2 && gateway.calls_of("RevokeSshSession").len() + 1 == made
+    });
+}
+
+#[test]
+fn what_is_typed_while_it_is_not_seen_is_refused_and_never_typed_later() {
+    let Some(stage) = stage() else { return };
+    stage.is_watched();
+    stage.lose_sight();
+    let refused = stage.home.run(&["send", "one", "yes-delete-it"]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+    assert!(refused.stderr.contains("not seen just now"), "{refused:?}");
+    stage.regain_sight();
+    stage.home.ok(&["send", "one", "fine"]);
+    eventually("it is typed", || stage.terminals.read("typed").contains("fine"));
+    assert_eq!(stage.terminals.read("typed"), "fine");
+}
+
+#[test]
+fn a_sandbox_that_is_not_ready_for_a_while_has_not_ended() {
+    let Some(stage) = stage() else { return };
+    stage.is_watched();
+    for phase in [1, 6, 4] {
+        stage.running.gateway.phase(&stage.sandbox, phase);
+        stage.lose_sight();
+        stage.running.gateway.phase(&stage.sandbox, 2);
+        stage.regain_sight();
+        stage.terminals.print("\u{1b}[2J");
+        eventually("it is drawn anew", || !stage.screen().contains("seen again"));
+    }
+    let all = stage.home.json(&["ls", "--all", "--json"]);
+    let sessions = all[0]["sessions"].as_array().unwrap();
+    let mains: Vec<_> = sessions.iter().filter(|it| it["command"][0] == "claude").collect();
+    assert!(mains.len() == 1 && mains[0]["exit_code"].is_null(), "{all}");
+}
+
+#[test]
+fn a_program_that_prints_without_a_pause_is_seen_by_who_attaches_anew() {
+    let Some(stage) = stage() else { return };
+    stage.is_watched();
+    // What is sent again from now on has nothing of what was printed before.
+    let (old, new) = (stage.terminals.path("printed"), stage.terminals.path("new"));
+    fs::write(&new, "other words\r\n").unwrap();
+    fs::rename(new, old).unwrap();
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
+    let terminals = Arc::clone(&stage.terminals);
+    let printing = std::thread::spawn(move || {
+        let often = std::time::Duration::from_millis(50);
+        while stopped.recv_timeout(often) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            terminals.print(".");
+        }
+    });
+    stage.home.ok(&["send", "one", "x"]);
+    eventually("it is seen", || stage.screen().contains("other words"));
+    drop(stop);
+    printing.join().unwrap();
+}
+
+#[test]
+fn that_somebody_else_types_is_said_no_longer_than_it_is_known() {
+    let Some(stage) = stage() else { return };
+    stage.is_watched();
+    fs::create_dir(stage.terminals.path("owner")).unwrap();
+    stage.home.run(&["send", "one", "x"]);
+    let said = || stage.home.ok(&["ls", "--json"]).contains("somebody else types");
+    eventually("that is said", said);
+    fs::remove_dir(stage.terminals.path("owner")).unwrap();
+    eventually("it is said no more", || !said());
+    stage.home.ok(&["send", "one", "y"]);
+    eventually("it is typed", || stage.terminals.read("typed") == "y");
 }

@@ -234,3 +234,60 @@ fn a_slow_gateway_makes_nobody_wait_for_what_is_known() {
     // Known all the while, from the hub.
     assert!(named(&home, "one").is_some());
 }
+
+#[test]
+fn a_verb_that_waits_gives_way_to_the_end_of_its_sandbox_and_holds_up_no_other() {
+    let running = serve(Kind::default());
+    let gateway = &running.gateway;
+    gateway.make("one");
+    let id = gateway.make("three");
+    let home = running.home();
+    listed(&home);
+    gateway.set(Faults { never_done: true, ..Faults::default() });
+    let mut stopping = home.command(&["stop", "three", "--grace", "5m"]);
+    let mut stopping = stopping.stderr(std::process::Stdio::null()).spawn().unwrap();
+    eventually("it is being stopped", || !gateway.calls_of("StopSandbox").is_empty());
+    gateway.lose(&id);
+    gateway.make("four");
+    eventually("the new one is listed", || named(&home, "four").is_some());
+    eventually("the other is not", || named(&home, "three").is_none());
+    assert!(!stopping.wait().unwrap().success());
+}
+
+#[test]
+fn what_was_removed_does_not_come_back_while_its_gateway_is_at_it() {
+    let running = serve(Kind::default());
+    let gateway = &running.gateway;
+    gateway.make("one");
+    let id = gateway.make("two");
+    let home = running.home();
+    listed(&home);
+    gateway.set(Faults { never_done: true, ..Faults::default() });
+    home.ok(&["rm", "--yes", "two"]);
+    gateway.make("three");
+    eventually("another one is listed", || named(&home, "three").is_some());
+    assert!(named(&home, "two").is_none());
+    gateway.lose(&id);
+    gateway.make("four");
+    eventually("and one more", || named(&home, "four").is_some());
+    let audited = home.ok(&["audit", "ls", "--json"]);
+    assert_eq!(audited.matches("sandbox.removed").count(), 1, "{audited}");
+}
+
+#[test]
+fn one_that_could_not_be_taken_up_is_taken_up_as_soon_as_that_can_be() {
+    let running = serve(Kind::default());
+    let gateway = &running.gateway;
+    gateway.make("one");
+    let home = running.home();
+    listed(&home);
+    let registry = home.path().join("state/gateways/lab/registry.db");
+    let registry = rusqlite::Connection::open(registry).unwrap();
+    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    gateway.make("two");
+    // The list that has it first, and the next one, which is asked for once that could not be taken up.
+    let asked = gateway.calls_of("ListSandboxes").len();
+    eventually("it is asked again", || gateway.calls_of("ListSandboxes").len() > asked + 1);
+    registry.execute_batch("ROLLBACK").unwrap();
+    eventually("it is listed", || named(&home, "two").is_some());
+}

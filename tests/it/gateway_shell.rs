@@ -1,5 +1,7 @@
 //! Programs that are started in a gateway's sandbox, by calls alone.
 
+use std::{io::Read, process::Stdio};
+
 use crate::{
     gateway_stage::{Faults, Kind, serve},
     given::eventually,
@@ -64,4 +66,27 @@ fn a_program_that_is_lost_says_why_where_it_printed() {
         let all = home.json(&["ls", "--all", "--json"]).to_string();
         all.contains("\"exit_code\":255")
     });
+}
+
+#[test]
+fn programs_that_nobody_reads_hold_up_no_other() {
+    let running = serve(Kind::default());
+    running.gateway.make("one");
+    let home = running.home();
+    home.ok(&["ls"]);
+    let flood = |_| {
+        let mut command = home.command(&["exec", "one", "--", "cat", "/dev/zero"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    };
+    let floods: Vec<_> = (0..4).map(flood).collect();
+    for _ in 0..4 {
+        let ran = home.run(&["exec", "one", "--", "head", "-c", "2000000", "/dev/zero"]);
+        assert_eq!((ran.code, ran.stdout.len()), (0, 2_000_000));
+    }
+    for mut flood in floods {
+        flood.kill().unwrap();
+        flood.wait().unwrap();
+    }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Faults {
     pub reorders: bool,
     /// Leaves this one out of lists.
     pub leaves_out: Option<String>,
+    /// What is stopped or deleted never is so far.
+    pub never_done: bool,
 }
 
 pub(crate) struct State {
@@ -441,12 +443,13 @@ impl OpenShell for Gateway {
         let id = self.found(request.get_ref())?;
         self.begin("StopSandbox", &id, &request).await?;
         self.phase(&id, 6);
-        let gateway = self.clone();
-        let stopping = id.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            gateway.phase(&stopping, 7);
-        });
+        if !self.lock().faults.never_done {
+            let (gateway, stopping) = (self.clone(), id.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                gateway.phase(&stopping, 7);
+            });
+        }
         let sandbox = Some(self.lock().sandboxes[&id].told.clone());
         Ok(Response::new(v1::SandboxResponse { sandbox }))
     }
@@ -458,8 +461,7 @@ impl OpenShell for Gateway {
         let id = self.found(request.get_ref())?;
         self.begin("StartSandbox", &id, &request).await?;
         self.phase(&id, 8);
-        let gateway = self.clone();
-        let starting = id.clone();
+        let (gateway, starting) = (self.clone(), id.clone());
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             gateway.change(&starting, |it| {
@@ -478,7 +480,12 @@ impl OpenShell for Gateway {
     ) -> Result<Response<v1::DeleteSandboxResponse>, Status> {
         let id = self.found(request.get_ref())?;
         self.begin("DeleteSandbox", &id, &request).await?;
-        self.lock().sandboxes.remove(&id);
+        let never_done = self.lock().faults.never_done;
+        if never_done {
+            self.phase(&id, 4)
+        } else {
+            self.lose(&id)
+        }
         Ok(Response::new(v1::DeleteSandboxResponse { deleted: true }))
     }
 

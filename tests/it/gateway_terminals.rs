@@ -23,6 +23,7 @@ const OWNED: &str = "canonical main process already has an input owner; attached
 /// attaches comes by an sshd.
 pub(crate) struct Terminals {
     dir: tempfile::TempDir,
+    cut: tokio::sync::Notify,
 }
 
 impl Terminals {
@@ -92,7 +93,7 @@ exit $(cat code)
         {
             fs::write(at(name), text).unwrap();
         }
-        Some(Arc::new(Self { dir }))
+        Some(Arc::new(Self { dir, cut: tokio::sync::Notify::new() }))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -107,6 +108,11 @@ exit $(cat code)
         use std::io::Write;
         let file = fs::File::options().append(true).open(self.path("printed"));
         file.unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Hangs up on everybody who is attached.
+    pub(crate) fn cut(&self) {
+        self.cut.notify_waiters();
     }
 
     /// A search path on which the ssh of the tests is first.
@@ -170,6 +176,7 @@ exit $(cat code)
         tokio::select! {
             () = there => {}
             () = here => {}
+            () = self.cut.notified() => {}
         }
     }
 }

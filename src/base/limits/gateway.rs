@@ -23,6 +23,9 @@ pub const GATEWAY_LISTED_EVERY: Duration = Duration::from_secs(3);
 /// How long a hub that begins waits for the first list, so that whoever started it finds what there is.
 pub const GATEWAY_FIRST_WITHIN: Duration = Duration::from_secs(4);
 const _: () = assert!(GATEWAY_FIRST_WITHIN.as_secs() < super::HUB_START_WITHIN.as_secs());
+/// How long a list waits until what it lacks is struck off here, so that the names of those are free for others in it; what is
+/// done to one of them just then may hold that up.
+pub const GATEWAY_STRUCK_WITHIN: Duration = Duration::from_secs(1);
 /// Labels of a sandbox that are shown, and the bytes of each part of one.
 pub const GATEWAY_LABELS_MAX: usize = 32;
 pub const GATEWAY_LABEL_BYTES_MAX: usize = 128;
@@ -66,8 +69,10 @@ pub const GATEWAY_ATTACHED_MAX: usize = 100;
 pub const GATEWAY_REPLAY_BYTES_MAX: usize = 1024 * 1024;
 /// So many of the last bytes are looked for in it, to go on behind them.
 pub const GATEWAY_REPLAY_MARK_BYTES: usize = 4096;
-/// How long the first of it may take, and a pause in it, until it counts as all.
+/// How long the first of it may take, and a pause in it, until it counts as all; and how long all of it may, from its first
+/// byte, for a program that prints without a pause would make it endless.
 pub const GATEWAY_REPLAY_FIRST_WITHIN: Duration = Duration::from_secs(2);
 pub const GATEWAY_REPLAY_QUIET: Duration = Duration::from_millis(300);
+pub const GATEWAY_REPLAY_WITHIN: Duration = Duration::from_secs(2);
 /// Largest secret in a file, in bytes.
 pub const GATEWAY_TOKEN_BYTES_MAX: u64 = 64 * 1024;

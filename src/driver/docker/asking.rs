@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, time::timeout};
 
-use super::{answer::Image, engine::Engine, program::Programs};
+use super::{answer::Image, engine::Engine, program::Programs, soname::soname};
 use crate::{
     base::{
         fault::{Fault, Outcome},
@@ -123,8 +123,8 @@ fn laid(directory: &Path) -> io::Result<Shown> {
     }
     let mut by = String::new();
     for library in libraries()? {
-        let Some(name) = library.file_name().and_then(|it| it.to_str()) else { continue };
-        fs::write(below.join(name), "")?;
+        let Some(name) = called(&library)? else { continue };
+        fs::write(below.join(&name), "")?;
         // What loads the others is one of them.
         if name.starts_with("ld-") {
             by = format!("{ASKING}/{LIBRARIES}/{name} --library-path {ASKING}/{LIBRARIES} ");
@@ -135,6 +135,16 @@ fn laid(directory: &Path) -> io::Result<Shown> {
     fs::write(&script, format!("#!/bin/sh\nexec {by}{ASKING}/{PROGRAM} \"$@\"\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     Ok(Shown(shown))
+}
+
+/// By which name a library is looked for, which may be another than that of its file. What loads the others is named by its file.
+fn called(library: &Path) -> io::Result<Option<String>> {
+    let of_file = library.file_name().and_then(|it| it.to_str());
+    if of_file.is_some_and(|it| it.starts_with("ld-")) {
+        return Ok(of_file.map(str::to_owned));
+    }
+    let file = fs::read(library)?;
+    Ok(soname(&file).or(of_file).map(str::to_owned))
 }
 
 /// The libraries that this process runs by, as files of this machine; none where it is built without.
@@ -176,6 +186,25 @@ mod tests {
         assert!(String::from_utf8_lossy(&ran.stdout).contains("what_is_laid_down"), "{line}");
         // Once more, for a sandbox that is made again on the same ground.
         laid(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn a_library_is_laid_down_by_the_name_that_it_is_looked_for_by() {
+        let temp = tempfile::tempdir().unwrap();
+        for library in libraries().unwrap() {
+            let name = library.file_name().unwrap().to_str().unwrap();
+            if !name.starts_with("libc.so") && !name.starts_with("libc-") {
+                continue;
+            }
+            let older = temp.path().join("libc-2.31.so");
+            fs::copy(&library, &older).unwrap();
+            assert_eq!(called(&older).unwrap(), Some("libc.so.6".to_owned()));
+        }
+        let loader = temp.path().join("ld-2.31.so");
+        assert_eq!(called(&loader).unwrap(), Some("ld-2.31.so".to_owned()));
+        let plain = temp.path().join("plain.so");
+        fs::write(&plain, "no library").unwrap();
+        assert_eq!(called(&plain).unwrap(), Some("plain.so".to_owned()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     container::{self, HOME, Plan, User},
     copy::{self, Copied},
     danger,
-    engine::{Engine, Payload, escaped},
+    engine::{Answer, Engine, Payload, escaped},
     env::Environment,
     first, gate,
     life::Watched,
@@ -249,25 +249,30 @@ async fn create_to_ask(
         Ok(shown) => plan.asking = shown,
         Err(why) => cant_ask = Some(why),
     }
-    let made = match create(engine, plan).await {
-        // An engine may see other files than this process does.
-        Err(fault) if plan.asking.take().is_some() => {
-            cant_ask = Some(fault.message().to_owned());
-            create(engine, plan).await
-        }
-        made => made,
-    };
-    made.map(|made| (made, cant_ask))
+    let mut answer = create(engine, plan).await?;
+    // An engine may see other files than this process does, and refuses then. Of one that is silent nobody knows what it makes.
+    if let Err(fault) = answer.done()
+        && plan.asking.take().is_some()
+    {
+        cant_ask = Some(fault.message().to_owned());
+        answer = create(engine, plan).await?;
+    }
+    Ok((made(&answer)?, cant_ask))
 }
 
-/// The container itself; gives its id and what the engine warns of.
-async fn create(engine: &Engine, plan: &Plan<'_>) -> Outcome<(String, Vec<String>)> {
+/// Has the engine make the container itself, or refuse it.
+async fn create(engine: &Engine, plan: &Plan<'_>) -> Outcome<Answer> {
     let path = format!("/containers/create?name={}", escaped(&container::name(plan.ground)));
     let body = Payload::Json(container::body(plan)?);
     Trace::asking(engine.address.clone()).write(&plan.ground.dir)?;
     let answer = engine.call(Method::POST, &path, body, ENGINE_START_WITHIN).await?;
     // Whatever it says, nothing comes by itself any more.
     Trace::new(engine.address.clone()).write(&plan.ground.dir)?;
+    Ok(answer)
+}
+
+/// The id of the container that was made, and what the engine warns of.
+fn made(answer: &Answer) -> Outcome<(String, Vec<String>)> {
     let made: Created = answer.json()?;
     if made.id.is_empty() {
         return Err(Fault::failed("the docker engine does not name the container it made"));

@@ -28,6 +28,7 @@ mod program;
 mod pull;
 mod remove;
 mod snapshot;
+mod soname;
 mod tls;
 mod trace;
 mod trust;

@@ -34,8 +34,8 @@ pub struct Client {
     control: Channel,
     /// What happens, one stream for each sandbox, over several connections: one carries no more than 200 at once.
     news: Vec<Channel>,
-    /// What is carried: terminals and programs.
-    bulk: Channel,
+    /// What is carried and always taken: terminals, of main programs and of shells.
+    terminals: Channel,
 }
 
 type Calls = OpenShellClient<Channel>;
@@ -47,7 +47,7 @@ impl Client {
         let at = Arc::new(at);
         let channel = || channel(&at);
         let news = (0..GATEWAY_NEWS_WAYS).map(|_| channel()).collect::<Outcome<_>>()?;
-        Ok(Self { control: channel()?, news, bulk: channel()?, at })
+        Ok(Self { control: channel()?, news, terminals: channel()?, at })
     }
 
     pub fn calls(&self) -> Calls {
@@ -60,8 +60,14 @@ impl Client {
         bounded(self.news.get(sum % GATEWAY_NEWS_WAYS).unwrap_or(&self.control))
     }
 
-    pub fn bulk(&self) -> Calls {
-        bounded(&self.bulk)
+    pub fn terminals(&self) -> Calls {
+        bounded(&self.terminals)
+    }
+
+    /// Over a connection of its own, which ends with what is called: somebody may read what that prints never, and all that is
+    /// on one connection waits then.
+    pub fn alone(&self) -> Outcome<Calls> {
+        Ok(bounded(&channel(&self.at)?))
     }
 
     /// Says who asks.

@@ -64,6 +64,8 @@ struct Draft {
     token: String,
     asked: Asked,
     whole: bool,
+    /// An answer to it came before.
+    again: bool,
 }
 
 impl Default for Drafts {
@@ -80,6 +82,11 @@ impl Drafts {
 
     pub fn asks(&self) -> Vec<Asked> {
         self.lock().waiting.iter().map(|it| it.asked.clone()).collect()
+    }
+
+    /// Whether an answer to this draft came before.
+    pub fn was_answered(&self, ask: &AskId) -> bool {
+        self.lock().waiting.iter().any(|it| it.asked.id == *ask && it.again)
     }
 
     /// What a person should know of them.
@@ -114,7 +121,7 @@ impl Drafts {
                 workspace: remote.workspace.clone(),
             })?;
             let mut calls = remote.client.calls();
-            let fetched = remote.client.answer("fetching drafts", calls.get_draft_policy(request));
+            let fetched = remote.verb("fetching drafts", calls.get_draft_policy(request));
             let fetched = match fetched.await {
                 // A gateway that knows none has none.
                 Err(fault) if fault.kind() == Kind::Unsupported => {
@@ -177,7 +184,13 @@ impl Drafts {
             about,
             editable: false,
         };
-        Draft { chunk: chunk.id.clone(), token: chunk.review_token.clone(), asked, whole }
+        Draft {
+            chunk: chunk.id.clone(),
+            token: chunk.review_token.clone(),
+            asked,
+            whole,
+            again: tries > 0,
+        }
     }
 
     /// Of all that is shown and all that is said back with an answer.
@@ -231,11 +244,8 @@ impl Drafts {
                 workspace: remote.workspace.clone(),
             })?;
             let mut calls = remote.client.calls();
-            return remote
-                .client
-                .answer("rejecting the draft", calls.reject_draft_chunk(request))
-                .await
-                .map(drop);
+            let rejected = calls.reject_draft_chunk(request);
+            return remote.verb("rejecting the draft", rejected).await.map(drop);
         }
         if !draft.whole {
             return Err(Fault::unsupported(
@@ -257,7 +267,7 @@ impl Drafts {
         })?;
         let mut calls = remote.client.calls();
         let approved = calls.approve_draft_chunk(request);
-        let approved = remote.client.answer("approving the draft", approved).await?;
+        let approved = remote.verb("approving the draft", approved).await?;
         self.is_under_way(remote, draft, approved.policy_version);
         Ok(())
     }
@@ -273,30 +283,34 @@ impl Drafts {
         tokio::spawn(see_loaded(Arc::clone(remote), version, subject));
     }
 
-    /// Takes back what was allowed by an answer to this; `Absent` where the gateway has no such rule.
+    /// Takes back what was allowed by answers to this, also to drafts alike; `Absent` where the gateway has no such draft. Fine
+    /// where none is approved any more.
     pub async fn take_back(&self, remote: &Remote, request: &Request) -> Outcome<()> {
         let _one = self.answering.lock().await;
         let client = &remote.client;
         let asked = client.request(v1::GetDraftPolicyRequest {
             name: remote.name.clone(),
-            status_filter: "approved".to_owned(),
+            status_filter: String::new(),
             workspace: remote.workspace.clone(),
         })?;
         let mut calls = client.calls();
-        let approved = client.answer("looking for the rule", calls.get_draft_policy(asked)).await?;
-        let mut found = approved.chunks.iter().filter(|it| allows_the_same(it, request));
-        let (Some(one), None) = (found.next(), found.next()) else {
-            return Err(Fault::absent("the gateway has not one such rule that was approved")
+        let all = remote.verb("looking for the rule", calls.get_draft_policy(asked)).await?;
+        let found: Vec<_> = all.chunks.iter().filter(|it| asks_the_same(it, request)).collect();
+        if found.is_empty() {
+            return Err(Fault::absent("the gateway has no such rule")
                 .hint("openshell rule history shows what it has"));
-        };
-        let asked = client.request(v1::UndoDraftChunkRequest {
-            name: remote.name.clone(),
-            chunk_id: one.id.clone(),
-            workspace: remote.workspace.clone(),
-        })?;
-        client.answer("taking the rule back", calls.undo_draft_chunk(asked)).await?;
-        self.lock().answers += 1;
-        remote.drafts_wanted.notify_one();
+        }
+        for one in found.iter().filter(|it| it.status == "approved") {
+            let asked = client.request(v1::UndoDraftChunkRequest {
+                name: remote.name.clone(),
+                chunk_id: one.id.clone(),
+                workspace: remote.workspace.clone(),
+            })?;
+            let undone = calls.undo_draft_chunk(asked);
+            remote.verb("taking the rule back", undone).await?;
+            self.lock().answers += 1;
+            remote.drafts_wanted.notify_one();
+        }
         Ok(())
     }
 
@@ -309,16 +323,14 @@ impl Drafts {
     }
 }
 
-/// Whether a rule is the one that was asked for. How the policy differed then is no part of it.
-fn allows_the_same(chunk: &v1::PolicyChunk, request: &Request) -> bool {
+/// Whether a draft is one of those that were asked for. How the policy differed then is no part of it.
+fn asks_the_same(chunk: &v1::PolicyChunk, request: &Request) -> bool {
     const OF_THE_MOMENT: [&str; 3] = ["changes", "could not be applied", "validation"];
     let now = sheet(chunk).request;
     let lasting = |of: &Request| -> Vec<(String, String)> {
         of.details.iter().filter(|it| !OF_THE_MOMENT.contains(&it.0.as_str())).cloned().collect()
     };
-    chunk.status == "approved"
-        && now.subject == request.subject
-        && lasting(&now) == lasting(request)
+    now.subject == request.subject && lasting(&now) == lasting(request)
 }
 
 /// Looks whether a version of the policy is in force, until it is or that is hopeless.

@@ -1,6 +1,6 @@
 //! A sandbox of a gateway as a place: verbs are calls, bound to its id by a look at its name just before.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{sync::Mutex, sync::watch, time::timeout};
@@ -45,16 +45,6 @@ impl RemotePlace {
             Phase::Ready | Phase::Unknown(_) => Ok(()),
             phase => Err(Fault::failed(format!("the sandbox is {} there", phase.word()))),
         }
-    }
-
-    /// Does something to the sandbox that is meant, and not to another that has its name by now.
-    async fn verb<T>(
-        &self,
-        doing: &str,
-        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    ) -> Outcome<T> {
-        self.remote.confirm().await?;
-        self.remote.client.answer(doing, call).await
     }
 }
 
@@ -112,7 +102,7 @@ impl Place for RemotePlace {
         let remote = &self.remote;
         let request = remote.client.request(remote.named())?;
         let mut calls = remote.client.calls();
-        let told = self.verb("starting it", calls.start_sandbox(request)).await?;
+        let told = remote.verb("starting it", calls.start_sandbox(request)).await?;
         if let Some(told) = told.sandbox {
             remote.take(&told);
         }
@@ -123,7 +113,7 @@ impl Place for RemotePlace {
         let remote = &self.remote;
         let request = remote.client.request(remote.named())?;
         let mut calls = remote.client.calls();
-        let told = self.verb("stopping it", calls.stop_sandbox(request)).await?;
+        let told = remote.verb("stopping it", calls.stop_sandbox(request)).await?;
         if let Some(told) = told.sandbox {
             remote.take(&told);
         }
@@ -139,11 +129,14 @@ impl Place for RemotePlace {
         let remote = &self.remote;
         let request = remote.client.request(remote.named())?;
         let mut calls = remote.client.calls();
-        match self.verb("deleting it", calls.delete_sandbox(request)).await {
+        match remote.verb("deleting it", calls.delete_sandbox(request)).await {
             Ok(it) if !it.deleted => {
                 Err(Fault::failed("the gateway did not delete it, and does not say why"))
             }
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                remote.deleted();
+                Ok(())
+            }
             Err(fault) if fault.kind() == Kind::Absent => Ok(()),
             Err(fault) => Err(fault),
         }
@@ -202,6 +195,10 @@ impl Elsewhere for RemotePlace {
 
     fn asks(&self) -> Vec<Asked> {
         self.remote.drafts.asks()
+    }
+
+    fn was_answered(&self, ask: &AskId) -> bool {
+        self.remote.drafts.was_answered(ask)
     }
 
     async fn answer(&self, ask: &AskId, answer: &Answer) -> Outcome<()> {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::{Notify, watch};
@@ -10,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::{dial::Client, drafts::Drafts, generated::v1, log::Log, tunnel::Ways};
 use crate::{
     base::{
-        clock::Timestamp,
+        clock::{self, Timestamp},
         fault::{Fault, Outcome},
         limits::{
             GATEWAY_COMMAND_BYTES_MAX, GATEWAY_COMMAND_MAX, GATEWAY_LABEL_BYTES_MAX,
@@ -92,6 +94,8 @@ pub struct Seen {
     pub starts: u32,
     /// What is the matter with its main terminal.
     pub terminal: Option<String>,
+    /// When its gateway agreed to delete it for us, by `clock::monotonic`.
+    pub deleted_at: Option<Duration>,
 }
 
 /// One sandbox.
@@ -132,6 +136,7 @@ impl Remote {
             untold: None,
             starts: 0,
             terminal: None,
+            deleted_at: None,
         };
         let remote = Self {
             client,
@@ -189,6 +194,16 @@ impl Remote {
         }
     }
 
+    /// Its gateway agreed to delete it.
+    pub fn deleted(&self) {
+        self.lock().deleted_at = Some(clock::monotonic());
+    }
+
+    /// Whether a list that was asked for then may not know yet that it is deleted.
+    pub fn deleted_since(&self, then: Duration) -> bool {
+        self.lock().deleted_at.is_some_and(|it| it >= then)
+    }
+
     /// Takes what the gateway says of it.
     pub fn take(&self, told: &v1::Sandbox) {
         let status = told.status.clone().unwrap_or_default();
@@ -240,6 +255,16 @@ impl Remote {
                 shown(&self.name, GATEWAY_LABEL_BYTES_MAX)
             ))),
         }
+    }
+
+    /// A call by its name that is about the sandbox that is meant, and not about another that has its name by now.
+    pub async fn verb<T>(
+        &self,
+        doing: &str,
+        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Outcome<T> {
+        self.confirm().await?;
+        self.client.answer(doing, call).await
     }
 }
 

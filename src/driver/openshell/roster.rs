@@ -1,7 +1,7 @@
 //! Which sandboxes a gateway has. It is asked again and again, page by page; one that is missing in a list is looked up by
 //! its name before it counts as gone, for pages shift while they are read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     base::{
+        clock,
         fault::{Fault, Kind, Outcome},
         id::SandboxId,
         limits::{
@@ -38,6 +39,8 @@ pub struct List {
     begun: bool,
     /// The fault that was told last.
     told: Option<(Kind, String)>,
+    /// What was told last is to be told once more.
+    again: bool,
 }
 
 struct Known {
@@ -62,6 +65,7 @@ impl List {
             known: BTreeMap::new(),
             begun: false,
             told: None,
+            again: false,
         }
     }
 
@@ -69,8 +73,12 @@ impl List {
         self.known.values().map(|it| it.enlisted.clone()).collect()
     }
 
-    /// Takes a list over; tells whether there are others than before.
-    async fn take(&mut self, listed: BTreeMap<SandboxId, v1::Sandbox>) -> Outcome<bool> {
+    /// Takes a list over that was asked for then; tells whether there are others than before.
+    async fn take(
+        &mut self,
+        listed: BTreeMap<SandboxId, v1::Sandbox>,
+        asked_at: Duration,
+    ) -> Outcome<bool> {
         let missing: Vec<_> = self
             .known
             .iter()
@@ -89,8 +97,10 @@ impl List {
             }
         }
         for (id, told) in listed {
-            if let Some(known) = self.known.get(&id) {
+            if let Some(known) = self.known.get_mut(&id) {
                 known.remote.take(&told);
+                let leaving = is_leaving(&told) || known.remote.deleted_since(asked_at);
+                news |= std::mem::replace(&mut known.enlisted.leaving, leaving) != leaving;
                 continue;
             }
             if is_leaving(&told) || self.known.len() >= SANDBOXES_MAX {
@@ -123,6 +133,7 @@ impl List {
             labels: labels(&meta),
             image: image(told),
             command: remote.command.clone(),
+            leaving: false,
         };
         let place = Arc::new(RemotePlace::new(Arc::clone(&remote)));
         Known { remote, place, enlisted, tasks }
@@ -137,14 +148,15 @@ impl Roster for List {
                 sleep(GATEWAY_LISTED_EVERY).await;
             }
             self.begun = true;
+            let asked_at = clock::monotonic();
             let listed = list(&self.client).await;
             let taken = match listed {
-                Ok(listed) => self.take(listed).await,
+                Ok(listed) => self.take(listed, asked_at).await,
                 Err(fault) => Err(fault),
             };
             match taken {
                 Ok(news) => {
-                    let again = self.told.take().is_some();
+                    let again = self.told.take().is_some() | std::mem::take(&mut self.again);
                     if news || again || self.known.is_empty() {
                         return Ok(self.enlisted());
                     }
@@ -159,6 +171,10 @@ impl Roster for List {
                 }
             }
         }
+    }
+
+    fn again(&mut self) {
+        self.again = true;
     }
 
     fn place(&self, id: &SandboxId) -> Option<Arc<dyn Place>> {

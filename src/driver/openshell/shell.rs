@@ -62,7 +62,10 @@ async fn begin(
     let full = |_| Fault::bug("a new queue is full");
     inputs.try_send(input(Payload::Start(start))).map_err(full)?;
     let request = remote.client.request(ReceiverStream::new(messages))?;
-    let mut calls = remote.client.bulk();
+    let mut calls = match terminal {
+        Some(_) => remote.client.terminals(),
+        None => remote.client.alone()?,
+    };
     let begun = calls.exec_sandbox_interactive(request);
     let events = remote.client.answer("starting a program", begun).await?;
     Ok((inputs, events))

@@ -13,12 +13,13 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
+    dial::Client,
     generated::v1::{
         CreateSshSessionRequest, RevokeSshSessionRequest, SshRelayTarget, TcpForwardFrame,
         TcpForwardInit, tcp_forward_frame::Payload, tcp_forward_init::Target,
@@ -53,7 +54,26 @@ pub struct Ways {
 pub struct Way {
     listener: UnixListener,
     path: PathBuf,
-    token: Secret,
+    token: Token,
+}
+
+/// The secret of one connection; it is taken back when this is dropped, by whatever end of the connection.
+struct Token {
+    client: Arc<Client>,
+    secret: Secret,
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        // Where nothing runs any more it ends by itself, a day later.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (client, token) = (Arc::clone(&self.client), self.secret.expose().to_owned());
+        runtime.spawn(async move {
+            let Ok(request) = client.request(RevokeSshSessionRequest { token }) else { return };
+            let mut calls = client.calls();
+            drop(client.answer("closing a terminal", calls.revoke_ssh_session(request)).await);
+        });
+    }
 }
 
 impl Drop for Way {
@@ -69,7 +89,7 @@ pub async fn open(remote: &Remote) -> Outcome<Way> {
     let request = client.request(CreateSshSessionRequest { sandbox_id: remote.id.clone() })?;
     let mut calls = client.calls();
     let made = client.answer("opening its terminal", calls.create_ssh_session(request)).await?;
-    let token = Secret::new(made.token);
+    let token = Token { client: Arc::clone(client), secret: Secret::new(made.token) };
     let path = remote.ways.run.join(format!("ssh-{}.sock", SessionId::random()));
     let fault = |error| Fault::io(format_args!("opening {}", path.display()), &error);
     let short = SocketPath::open(&path)?;
@@ -87,8 +107,9 @@ impl Way {
         format!("{} {VERB} {}", word(&ways.program), word(&self.path))
     }
 
-    /// Waits for `ssh`, and carries its bytes until either side ends it. The secret is taken back then.
-    pub async fn carry(self, remote: Arc<Remote>) -> Outcome<()> {
+    /// Waits for `ssh`, and carries its bytes until either side ends it; `reaches` is told once the gateway takes them. The
+    /// secret is taken back then, and also when this is dropped before.
+    pub async fn carry(self, remote: Arc<Remote>, reaches: oneshot::Sender<()>) -> Outcome<()> {
         let accepted = timeout(GATEWAY_ANSWER_WITHIN, self.listener.accept()).await;
         let late = |_| Fault::late("ssh did not come for its connection");
         let (stream, _) = accepted
@@ -96,31 +117,29 @@ impl Way {
             .map_err(|error| Fault::io("waiting for ssh to come for its connection", &error))?;
         // Nobody else comes by it.
         drop(std::fs::remove_file(&self.path));
-        let carried = self.through(&remote, stream).await;
-        let client = &remote.client;
-        let token = self.token.expose().to_owned();
-        if let Ok(request) = client.request(RevokeSshSessionRequest { token }) {
-            let mut calls = client.calls();
-            // It ends by itself, a day later.
-            drop(client.answer("closing a terminal", calls.revoke_ssh_session(request)).await);
-        }
-        carried
+        self.through(&remote, stream, reaches).await
     }
 
-    async fn through(&self, remote: &Remote, stream: UnixStream) -> Outcome<()> {
+    async fn through(
+        &self,
+        remote: &Remote,
+        stream: UnixStream,
+        reaches: oneshot::Sender<()>,
+    ) -> Outcome<()> {
         let client = &remote.client;
         let init = TcpForwardInit {
             sandbox_id: remote.id.clone(),
             target: Some(Target::Ssh(SshRelayTarget {})),
-            authorization_token: self.token.expose().to_owned(),
+            authorization_token: self.token.secret.expose().to_owned(),
         };
         let (frames, messages) = mpsc::channel(QUEUED);
         let first = TcpForwardFrame { payload: Some(Payload::Init(init)) };
         frames.try_send(first).map_err(|_| Fault::bug("a new queue is full"))?;
         let request = client.request(ReceiverStream::new(messages))?;
-        let mut calls = client.bulk();
+        let mut calls = client.terminals();
         let begun = client.answer("reaching its terminal", calls.forward_tcp(request));
         let mut back = begun.await?;
+        let _nobody_waits = reaches.send(());
         let (mut from, mut to) = stream.into_split();
         let there = async {
             let mut buffer = vec![0; PTY_CHUNK_BYTES_MAX];

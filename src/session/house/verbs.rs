@@ -220,6 +220,10 @@ impl Seat for House {
         Ok(())
     }
 
+    fn was_answered(&self, ask: &AskId) -> bool {
+        self.inner.elsewhere().is_some_and(|it| it.was_answered(ask))
+    }
+
     async fn answer(&self, ask: &AskId, answer: Answer, edit: Option<String>) -> Outcome<()> {
         if let Some(elsewhere) = self.inner.elsewhere()
             && elsewhere.asks().iter().any(|it| it.id == *ask)
